@@ -1,0 +1,153 @@
+// swift-tools-version: 6.3
+
+import PackageDescription
+
+/// The rules that every target of ours is compiled under.
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+  .treatAllWarnings(as: .error),
+]
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let atomics = Target.Dependency.product(name: "Atomics", package: "swift-atomics")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
+let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let serviceLifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+
+let package = Package(
+  name: "sluice",
+  platforms: [.macOS(.v15)],
+  products: [
+    .executable(name: "ingest-node", targets: ["ingest-node"]),
+    .executable(name: "ingest-worker", targets: ["ingest-worker"]),
+    .executable(name: "sync-status", targets: ["sync-status"]),
+    .executable(name: "key-publisher", targets: ["key-publisher"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-atomics", from: "1.3.0"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.3.0"),
+    .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
+    .package(url: "https://github.com/apple/swift-crypto", "3.12.0"..<"5.0.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.9.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.30.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.10.0"),
+    .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0"),
+  ],
+  targets: [
+    // Outside things, each behind a module map.
+    .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
+    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+
+    // Redis: bytes ↔ replies, then one conversation.
+    .target(name: "Hiredis", dependencies: ["CHiredis"], swiftSettings: strict),
+    .target(
+      name: "RedisClient",
+      dependencies: ["Hiredis", crypto, deque, logging, nioCore, nioPosix, nioSSL],
+      swiftSettings: strict),
+
+    // The data's way, in its order.
+    .target(name: "KeyReplica", dependencies: [atomics, crypto], swiftSettings: strict),
+    .target(
+      name: "KeyStore", dependencies: ["RedisClient", "KeyReplica", crypto, logging, nioCore],
+      swiftSettings: strict),
+    .target(
+      name: "IngestQueue", dependencies: ["RedisClient", crypto, logging, nioCore],
+      swiftSettings: strict),
+    .target(
+      name: "Fleet", dependencies: ["RedisClient", "KeyReplica", logging, nioCore],
+      swiftSettings: strict),
+    .target(
+      name: "PrometheusText", dependencies: [coreMetrics], swiftSettings: strict),
+    .target(
+      name: "IngestNode",
+      dependencies: [
+        "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet", "PrometheusText",
+        crypto, logging, metrics, nioCore, nioPosix, nioHTTP1, serviceLifecycle,
+        .product(name: "Hummingbird", package: "hummingbird"),
+      ],
+      swiftSettings: strict),
+    .target(
+      name: "IngestWorker",
+      dependencies: [
+        "CZlib", "RedisClient", "IngestQueue", "Fleet", logging, nioCore, nioPosix,
+        serviceLifecycle,
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ],
+      swiftSettings: strict),
+
+    // What the four commands share, and the documentation catalogue.
+    .target(
+      name: "Sluice",
+      dependencies: [
+        "RedisClient", argumentParser, logging,
+        .product(name: "Configuration", package: "swift-configuration"),
+      ],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "ingest-node",
+      dependencies: ["Sluice", "IngestNode", argumentParser, logging], swiftSettings: strict),
+    .executableTarget(
+      name: "ingest-worker",
+      dependencies: ["Sluice", "IngestWorker", argumentParser, logging], swiftSettings: strict),
+    .executableTarget(
+      name: "sync-status",
+      dependencies: ["Sluice", "Fleet", "KeyStore", "IngestQueue", argumentParser, logging],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "key-publisher",
+      dependencies: ["Sluice", "KeyStore", argumentParser, logging], swiftSettings: strict),
+
+    // Tests. The fixture starts real servers; it is no product, so it lives with the tests.
+    .target(
+      name: "RedisFixture", dependencies: ["RedisClient", nioCore, nioPosix],
+      path: "Tests/RedisFixture", swiftSettings: strict),
+    .testTarget(name: "HiredisTests", dependencies: ["Hiredis"], swiftSettings: strict),
+    .testTarget(
+      name: "RedisClientTests", dependencies: ["RedisClient", "RedisFixture", nioCore, nioPosix],
+      swiftSettings: strict),
+    .testTarget(name: "KeyReplicaTests", dependencies: ["KeyReplica"], swiftSettings: strict),
+    .testTarget(
+      name: "KeyStoreTests", dependencies: ["KeyStore", "KeyReplica", "RedisFixture"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "IngestQueueTests", dependencies: ["IngestQueue", "RedisFixture"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "FleetTests", dependencies: ["Fleet", "RedisFixture"], swiftSettings: strict),
+    .testTarget(
+      name: "PrometheusTextTests", dependencies: ["PrometheusText", coreMetrics],
+      swiftSettings: strict),
+    .testTarget(
+      name: "IngestNodeTests", dependencies: ["IngestNode", "RedisFixture"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "IngestWorkerTests", dependencies: ["IngestWorker", "RedisFixture"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "SystemTests",
+      dependencies: [
+        "RedisFixture", "KeyStore", "ingest-node", "ingest-worker", "sync-status", "key-publisher",
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ],
+      swiftSettings: strict),
+  ]
+)

@@ -1,0 +1,146 @@
+// What Redis can answer, as values.
+//
+// An error reply is a value like any other: the server understood the command and said no, and the conversation goes
+// on. It is deliberately not a Swift error: mixing it with "the conversation is over" is how a failed read comes to be
+// taken for an absent key. The typed readers at the end are the only way from a reply to a plain value, and each of them
+// throws on anything but the shape it names: an error or a null never turns into an empty string, a zero or an
+// empty list.
+
+/// One reply of Redis, in the types of RESP2.
+public enum RedisReply: Sendable, Equatable {
+  /// A short text of the server's own, such as `OK`.
+  case status(String)
+  /// A value, byte for byte.
+  case bulk([UInt8])
+  case integer(Int64)
+  /// At most eight levels deep, within the reader's limits on elements and bytes.
+  case array([RedisReply])
+  /// The server's "there is none": a missing key or field, or an empty blocking read.
+  case null
+  /// The server said no. The command had no effect, unless its documentation says otherwise.
+  case error(RedisServerError)
+}
+
+/// An error reply: the code that begins it, and its text.
+public struct RedisServerError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// The first word, in capitals by convention: `ERR`, `NOSCRIPT`, `OOM`, …
+  public let code: String
+  /// The whole text as the server sent it, code included.
+  public let message: String
+
+  public init(message: String) {
+    self.message = message
+    let word = message.prefix { $0 != " " }
+    self.code = word.allSatisfy { $0.isASCII && ($0.isUppercase || $0.isNumber) } ? String(word) : "ERR"
+  }
+
+  public var description: String { "Redis answered: \(message)" }
+
+  /// The script isn't in the server's cache; nothing was run.
+  public var isNoScript: Bool { code == "NOSCRIPT" }
+  /// The server is up but can't serve now (loading its data set, at its memory limit, not the primary, cut off from
+  /// its replicas, busy with a script): the same command may succeed later.
+  public var isPassing: Bool {
+    switch code {
+    case "LOADING", "OOM", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MISCONF": true
+    default: false
+    }
+  }
+}
+
+/// A reply had another shape than the one that its reader needs.
+public struct UnexpectedReply: Error, Sendable, Equatable, CustomStringConvertible {
+  /// What was needed, in words: "an integer".
+  public let expected: String
+  /// What came, in words, without the contents (which may be secret): "an array of 3".
+  public let came: String
+
+  public init(expected: String, came: String) {
+    self.expected = expected
+    self.came = came
+  }
+
+  public var description: String { "expected \(expected) from Redis, but \(came) came" }
+}
+
+extension RedisReply {
+  /// The reply's shape in words, without its contents.
+  public var shape: String {
+    switch self {
+    case .status(let text): "the status \(text)"
+    case .bulk(let bytes): "a string of \(bytes.count) bytes"
+    case .integer(let number): "the integer \(number)"
+    case .array(let items): "an array of \(items.count)"
+    case .null: "null"
+    case .error(let error): "the error \"\(error.message)\""
+    }
+  }
+
+  private func mismatch(_ expected: String) -> any Error {
+    if case .error(let error) = self { return error }
+    return UnexpectedReply(expected: expected, came: shape)
+  }
+
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape.
+  public func integer() throws -> Int64 {
+    if case .integer(let number) = self { return number }
+    throw mismatch("an integer")
+  }
+
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape.
+  public func bytes() throws -> [UInt8] {
+    if case .bulk(let bytes) = self { return bytes }
+    throw mismatch("a string")
+  }
+
+  /// The bytes, or nil where the server said that there is none.
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape.
+  public func bytesOrNull() throws -> [UInt8]? {
+    switch self {
+    case .bulk(let bytes): return bytes
+    case .null: return nil
+    default: throw mismatch("a string or null")
+    }
+  }
+
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape or text that isn't UTF-8.
+  public func string() throws -> String {
+    guard let text = String(validating: try bytes(), as: UTF8.self) else {
+      throw UnexpectedReply(expected: "UTF-8 text", came: "\(shape) that isn't UTF-8")
+    }
+    return text
+  }
+
+  /// The text, or nil where the server said that there is none.
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape.
+  public func stringOrNull() throws -> String? {
+    if case .null = self { return nil }
+    return try string()
+  }
+
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape.
+  public func array() throws -> [RedisReply] {
+    if case .array(let items) = self { return items }
+    throw mismatch("an array")
+  }
+
+  /// The items, or nil where the server said that there is none.
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape.
+  public func arrayOrNull() throws -> [RedisReply]? {
+    if case .null = self { return nil }
+    return try array()
+  }
+
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for anything but the status `OK`.
+  public func ok() throws {
+    if case .status("OK") = self { return }
+    throw mismatch("the status OK")
+  }
+
+  /// The reply itself, unless it is an error.
+  /// - Throws: ``RedisServerError`` for an error reply.
+  public func orThrow() throws -> RedisReply {
+    if case .error(let error) = self { throw error }
+    return self
+  }
+}

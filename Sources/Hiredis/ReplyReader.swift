@@ -1,0 +1,220 @@
+// Bytes in, replies out, through hiredis's reader.
+//
+// hiredis parses; what it finds is handed to our own object functions, which build Swift values at once, so no C object
+// is made only to be copied. The reader by itself has no bound: it believes `*100000000` and would allocate for it, and it
+// buffers a bulk string of any announced length. Hence the three limits here. Beyond a limit, as after any
+// error, the reader is finished: what follows in the stream can't be told apart any more, so the conversation must be closed.
+//
+// Known and accepted: hiredis 0.14 doesn't check the CRLF that closes a bulk string, and it speaks RESP2 only, nested
+// at most eight deep (a ninth level is a protocol error of its own).
+
+internal import CHiredis
+
+/// What a reply may be at most. Redis itself has no such limits, so each conversation sets its own.
+public struct ReplyLimits: Sendable, Equatable {
+  /// Elements in one array, and in all arrays of one reply together.
+  public var elements: Int
+  /// Bytes of all strings in one reply together, and bytes that may wait for the rest of their reply.
+  public var bytes: Int
+
+  public init(elements: Int = 4_000_000, bytes: Int = 256 << 20) {
+    self.elements = elements
+    self.bytes = bytes
+  }
+}
+
+/// The stream isn't one that can be read on. The reader that threw this must not be used again.
+public enum ReplyError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// Not RESP2; hiredis's own words.
+  case malformed(String)
+  /// RESP2, but more than the reader's limits allow.
+  case overLimit(String)
+
+  public var description: String {
+    switch self {
+    case .malformed(let why): "the reply isn't RESP2: \(why)"
+    case .overLimit(let why): "the reply is over a limit: \(why)"
+    }
+  }
+}
+
+/// Turns the bytes of one conversation into replies, however they are cut.
+public struct ReplyReader: ~Copyable {
+  private let reader: UnsafeMutablePointer<redisReader>
+  private let assembly: ReplyAssembly
+  private let limits: ReplyLimits
+  private var failure: ReplyError?
+  /// A type byte, a 64-bit number with its sign, and two line ends.
+  private static let longestHeader = 32
+
+  /// - Parameter limits: Beyond these a reply is refused and the stream given up.
+  public init(limits: ReplyLimits = ReplyLimits()) {
+    self.limits = limits
+    assembly = ReplyAssembly(limits: limits)
+    guard let reader = redisReaderCreateWithFunctions(ReplyAssembly.functions) else {
+      // malloc of a few hundred bytes failed: there is nothing left to answer anybody with.
+      fatalError("no memory for a reply reader")
+    }
+    self.reader = reader
+    // Unretained: `assembly` lives exactly as long as `reader`, both end in deinit.
+    reader.pointee.privdata = Unmanaged.passUnretained(assembly).toOpaque()
+    // The largest free buffer that is kept between replies, so that a snapshot doesn't allocate one per bucket.
+    reader.pointee.maxbuf = 256 << 10
+  }
+
+  deinit { redisReaderFree(reader) }
+
+  /// Bytes that were fed and belong to a reply that isn't complete.
+  public var waitingBytes: Int { reader.pointee.len - reader.pointee.pos }
+
+  /// Adds bytes of the stream. Call ``next()`` until it returns nil before the next feed.
+  public mutating func feed(_ bytes: UnsafeRawBufferPointer) throws(ReplyError) {
+    if let failure { throw failure }
+    guard let base = bytes.baseAddress, bytes.count > 0 else { return }
+    if redisReaderFeed(reader, base.assumingMemoryBound(to: CChar.self), bytes.count) != REDIS_OK {
+      throw fail(.malformed(errorText))
+    }
+  }
+
+  /// Adds bytes of the stream.
+  public mutating func feed(_ bytes: [UInt8]) throws(ReplyError) {
+    let outcome: Result<Void, ReplyError> = bytes.withUnsafeBytes { raw in
+      do throws(ReplyError) { return .success(try feed(raw)) } catch { return .failure(error) }
+    }
+    try outcome.get()
+  }
+
+  /// The next complete reply, or nil until more bytes have come.
+  public mutating func next() throws(ReplyError) -> RedisReply? {
+    if let failure { throw failure }
+    var object: UnsafeMutableRawPointer?
+    if redisReaderGetReply(reader, &object) != REDIS_OK {
+      throw fail(assembly.refusal.map { .overLimit($0) } ?? .malformed(errorText))
+    }
+    if object == nil {
+      // A string is buffered by hiredis until all of it is there, so its announced length alone costs nothing.
+      guard waitingBytes <= limits.bytes + Self.longestHeader else {
+        throw fail(.overLimit("\(waitingBytes) bytes without a complete string, the limit is \(limits.bytes)"))
+      }
+      return nil
+    }
+    return assembly.take()
+  }
+
+  private mutating func fail(_ error: ReplyError) -> ReplyError {
+    failure = error
+    return error
+  }
+
+  private var errorText: String {
+    withUnsafeBytes(of: reader.pointee.errstr) { raw in
+      String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+    }
+  }
+}
+
+/// Where the object functions put what the reader finds. The reader walks a reply depth first and in order, so a stack of
+/// unfinished arrays is all that is needed.
+private final class ReplyAssembly {
+  private struct Unfinished {
+    var items: [RedisReply]
+    var missing: Int
+  }
+
+  private let limits: ReplyLimits
+  private var stack: [Unfinished] = []
+  private var finished: RedisReply?
+  private var elements = 0
+  private var bytes = 0
+  /// Why an object function refused; hiredis knows only "out of memory" for it.
+  private(set) var refusal: String?
+
+  init(limits: ReplyLimits) { self.limits = limits }
+
+  func take() -> RedisReply? {
+    defer {
+      finished = nil
+      elements = 0
+      bytes = 0
+    }
+    return finished
+  }
+
+  func beginArray(_ count: Int) -> Bool {
+    elements += count
+    guard elements <= limits.elements else {
+      refusal = "\(elements) elements, the limit is \(limits.elements)"
+      return false
+    }
+    if count == 0 {
+      add(.array([]))
+    } else {
+      // Not reserved for all that is announced: only what arrives costs memory.
+      var items: [RedisReply] = []
+      items.reserveCapacity(min(count, 4096))
+      stack.append(Unfinished(items: items, missing: count))
+    }
+    return true
+  }
+
+  func mayHold(_ count: Int) -> Bool {
+    bytes += count
+    guard bytes <= limits.bytes else {
+      refusal = "\(bytes) bytes, the limit is \(limits.bytes)"
+      return false
+    }
+    return true
+  }
+
+  func add(_ reply: RedisReply) {
+    var reply = reply
+    while !stack.isEmpty {
+      let top = stack.count - 1
+      stack[top].items.append(reply)
+      stack[top].missing -= 1
+      if stack[top].missing > 0 { return }
+      reply = .array(stack.removeLast().items)
+    }
+    finished = reply
+  }
+
+  /// hiredis wants an object for everything; ours are kept here, so any pointer that isn't null will do.
+  private static var done: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 1) }
+
+  private static func of(_ task: UnsafePointer<redisReadTask>?) -> ReplyAssembly {
+    guard let data = task?.pointee.privdata else { fatalError("hiredis called an object function without our data") }
+    return Unmanaged<ReplyAssembly>.fromOpaque(data).takeUnretainedValue()
+  }
+
+  // Written once, before any reader exists, and only read by hiredis afterwards; the C signature asks for a mutable pointer.
+  nonisolated(unsafe) static let functions: UnsafeMutablePointer<redisReplyObjectFunctions> = {
+    let functions = UnsafeMutablePointer<redisReplyObjectFunctions>.allocate(capacity: 1)
+    functions.initialize(
+      to: redisReplyObjectFunctions(
+        createString: { task, text, length in
+          let assembly = ReplyAssembly.of(task)
+          guard assembly.mayHold(length) else { return nil }
+          let raw = UnsafeRawBufferPointer(start: text, count: length)
+          switch task?.pointee.type {
+          case REDIS_REPLY_STATUS: assembly.add(.status(String(decoding: raw, as: UTF8.self)))
+          case REDIS_REPLY_ERROR:
+            assembly.add(.error(RedisServerError(message: String(decoding: raw, as: UTF8.self))))
+          default: assembly.add(.bulk([UInt8](raw)))
+          }
+          return ReplyAssembly.done
+        },
+        createArray: { task, count in
+          ReplyAssembly.of(task).beginArray(Int(count)) ? ReplyAssembly.done : nil
+        },
+        createInteger: { task, number in
+          ReplyAssembly.of(task).add(.integer(number))
+          return ReplyAssembly.done
+        },
+        createNil: { task in
+          ReplyAssembly.of(task).add(.null)
+          return ReplyAssembly.done
+        },
+        freeObject: { _ in }))
+    return functions
+  }()
+}

@@ -1,0 +1,92 @@
+// The state of one conversation, with no I/O and no clock: what waits for an answer, until when, and what the bytes
+// that come mean. The channel handler asks it what to do and does that.
+//
+// A conversation has one rule that everything else rests on: replies come in the order of the commands. So once an answer is
+// late, unreadable or unasked for, nothing after it can be trusted to belong to its command (a wrapper of hiredis that went on
+// after a time-out handed one command's reply to the next). Therefore every failure is final: `fail` ends the
+// conversation, all that waits fails with an unknown outcome, and whoever wants to go on makes a new connection.
+
+import DequeModule
+import Hiredis
+import NIOCore
+
+struct Conversation<Waiter>: ~Copyable {
+  /// One command, or several that were sent together and are answered together.
+  private struct Exchange {
+    let command: String
+    let deadline: NIODeadline
+    let expected: Int
+    var replies: [RedisReply] = []
+    let waiter: Waiter
+  }
+
+  /// What the caller must do next.
+  enum Action {
+    /// All replies of an exchange are there.
+    case answer(Waiter, [RedisReply])
+    /// The conversation is over: close the channel and fail these.
+    case end(RedisError, [Waiter])
+  }
+
+  private var reader: ReplyReader
+  private var waiting: Deque<Exchange> = []
+  private var over: RedisError?
+  private let limit: Int
+
+  init(limits: ReplyLimits, waitingLimit: Int) {
+    reader = ReplyReader(limits: limits)
+    limit = waitingLimit
+  }
+
+  /// Why the conversation ended, or nil while it goes on.
+  var ended: RedisError? { over }
+
+  /// The moment at which the first of the waiting exchanges is late, or nil while nothing waits. Commands with different
+  /// deadlines may wait side by side, so it needn't be the oldest one's.
+  var nextDeadline: NIODeadline? { waiting.lazy.map(\.deadline).min() }
+
+  /// Notes that a command is about to be sent.
+  /// - Throws: where it must not be sent; nothing was noted then.
+  mutating func willSend(
+    _ command: String, expecting expected: Int, deadline: NIODeadline, waiter: Waiter
+  ) throws(RedisError) {
+    if let over { throw over.with(outcome: .notSent) }
+    guard waiting.count < limit else { throw RedisError(.tooManyWaiting(limit: limit), outcome: .notSent) }
+    waiting.append(Exchange(command: command, deadline: deadline, expected: expected, waiter: waiter))
+  }
+
+  /// Takes bytes of the stream.
+  mutating func received(_ bytes: UnsafeRawBufferPointer) -> [Action] {
+    guard over == nil else { return [] }
+    var actions: [Action] = []
+    do throws(ReplyError) {
+      try reader.feed(bytes)
+      while let reply = try reader.next() {
+        guard !waiting.isEmpty else { return actions + [fail(.unasked)] }
+        waiting[0].replies.append(reply)
+        if waiting[0].replies.count == waiting[0].expected {
+          let exchange = waiting.removeFirst()
+          actions.append(.answer(exchange.waiter, exchange.replies))
+        }
+      }
+    } catch {
+      actions.append(fail(.unreadable(error)))
+    }
+    return actions
+  }
+
+  /// Looks whether an answer is late.
+  mutating func timePassed(to now: NIODeadline) -> Action? {
+    guard over == nil, let late = waiting.first(where: { $0.deadline <= now }) else { return nil }
+    return fail(.deadlineExceeded(command: late.command))
+  }
+
+  /// Ends the conversation. The first reason stays.
+  mutating func fail(_ reason: RedisError.Reason) -> Action {
+    let error = over ?? RedisError(reason, outcome: .unknown)
+    over = error
+    let waiters = waiting.map(\.waiter)
+    waiting.removeAll()
+    return .end(error, waiters)
+  }
+}

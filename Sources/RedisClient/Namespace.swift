@@ -1,0 +1,32 @@
+// The one place that knows how a Redis key of Sluice begins. What comes after the hash tag is named by the module that owns
+// it, each in a file of its own: the key store's layout, the queue's, the fleet's.
+
+/// The first part of every Redis key, so that several Sluices can share one Redis.
+public struct Namespace: Sendable, Hashable, CustomStringConvertible {
+  /// 1 to 64 letters, digits, `-`, `_` or `.`.
+  public let name: String
+
+  public static let standard = Namespace(unchecked: "sluice")
+
+  private init(unchecked name: String) { self.name = name }
+
+  /// Nil unless the name has 1 to 64 letters, digits, `-`, `_` or `.`; braces and colons would move keys to other slots or
+  /// into other namespaces.
+  public init?(_ name: String) {
+    let allowed = name.utf8.allSatisfy { byte in
+      switch UInt8(byte) {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+        true
+      default: false
+      }
+    }
+    guard allowed, (1...64).contains(name.utf8.count) else { return nil }
+    self.name = name
+  }
+
+  /// A key under a hash tag: all keys of one tag are in one slot of a Redis Cluster, so that one script may touch them.
+  public func key(_ tag: String, _ rest: String) -> String { "\(name):{\(tag)}:\(rest)" }
+
+  public var description: String { name }
+}

@@ -1,0 +1,273 @@
+// One conversation with one Redis over one NIO channel.
+//
+// Everything happens on the channel's event loop. Commands may be sent from anywhere; on the loop itself nothing hops, which is
+// what the ingest node's group commit relies on. When anything goes wrong the connection is closed for good; see Conversation.
+
+internal import Foundation
+public import Hiredis
+internal import NIOPosix
+internal import NIOSSL
+public import NIOCore
+
+/// One open conversation with a Redis. When it has failed it stays failed: make a new one.
+public final class RedisConnection: Sendable {
+  /// The channel's event loop: sending from here costs no hop.
+  public let eventLoop: any EventLoop
+  /// Completes when the conversation is over, however it ended.
+  public let closed: EventLoopFuture<Void>
+
+  private let channel: any Channel
+  private let handler: NIOLoopBound<ConversationHandler>
+  private let commandDeadline: TimeAmount
+
+  private init(channel: any Channel, handler: NIOLoopBound<ConversationHandler>, commandDeadline: TimeAmount) {
+    self.channel = channel
+    self.handler = handler
+    self.commandDeadline = commandDeadline
+    eventLoop = channel.eventLoop
+    closed = channel.closeFuture
+  }
+
+  // MARK: Connecting
+
+  /// Connects and greets: TLS, AUTH, SELECT and a name for `CLIENT LIST`.
+  ///
+  /// The future fails with ``RedisError`` and with nothing else, within the options' connect deadline.
+  public static func connect(
+    to endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), on eventLoop: any EventLoop
+  ) -> EventLoopFuture<RedisConnection> {
+    let deadline = NIODeadline.now() + options.connectDeadline
+    let connected = eventLoop.makePromise(of: RedisConnection.self)
+    // One deadline over all steps. When it passes, a connection that comes later is closed at once.
+    let late = eventLoop.scheduleTask(deadline: deadline) {
+      connected.fail(
+        RedisError(.connectFailed("\(endpoint) gave no answer within \(options.connectDeadline.words)"), outcome: .notSent))
+    }
+    let opened = open(endpoint, options: options, on: eventLoop)
+    opened.flatMap { connection in
+      connection.greet(endpoint, options: options, deadline: deadline).map { connection }
+    }.whenComplete { result in
+      late.cancel()
+      switch result {
+      case .success(let connection):
+        connected.succeed(connection)
+      case .failure(let error):
+        connected.fail(
+          error as? RedisError ?? RedisError(.connectFailed("\(endpoint): \(error)"), outcome: .notSent))
+      }
+    }
+    connected.futureResult.whenFailure { _ in opened.whenSuccess { $0.close() } }
+    return connected.futureResult
+  }
+
+  private static func open(
+    _ endpoint: RedisEndpoint, options: RedisOptions, on eventLoop: any EventLoop
+  ) -> EventLoopFuture<RedisConnection> {
+    let tls: (context: NIOSSLContext, host: String)?
+    do {
+      tls = try endpoint.tls()
+    } catch {
+      return eventLoop.makeFailedFuture(error)
+    }
+    let bootstrap = ClientBootstrap(group: eventLoop)
+      .connectTimeout(options.connectDeadline)
+      .channelOption(.socketOption(.tcp_nodelay), value: endpoint.address.isUnix ? 0 : 1)
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          if let tls {
+            let isAddress = tls.host.allSatisfy { $0.isHexDigit || $0 == "." || $0 == ":" }
+            try channel.pipeline.syncOperations.addHandler(
+              try NIOSSLClientHandler(context: tls.context, serverHostname: isAddress ? nil : tls.host))
+          }
+          try channel.pipeline.syncOperations.addHandler(
+            ConversationHandler(eventLoop: channel.eventLoop, options: options))
+        }
+      }
+    let channel: EventLoopFuture<any Channel> =
+      switch endpoint.address {
+      case .tcp(let host, let port): bootstrap.connect(host: host, port: port)
+      case .unix(let path): bootstrap.connect(unixDomainSocketPath: path)
+      }
+    return channel.flatMapThrowing { channel in
+      let handler = try channel.pipeline.syncOperations.handler(type: ConversationHandler.self)
+      return RedisConnection(
+        channel: channel, handler: NIOLoopBound(handler, eventLoop: channel.eventLoop),
+        commandDeadline: options.commandDeadline)
+    }
+  }
+
+  private func greet(
+    _ endpoint: RedisEndpoint, options: RedisOptions, deadline: NIODeadline
+  ) -> EventLoopFuture<Void> {
+    var greeting: [RedisCommand] = []
+    if let password = endpoint.password {
+      greeting.append(
+        endpoint.user.isEmpty
+          ? RedisCommand("AUTH", password.revealed)
+          : RedisCommand("AUTH", endpoint.user, password.revealed))
+    }
+    if endpoint.database != 0 { greeting.append(RedisCommand("SELECT", endpoint.database)) }
+    greeting.append(RedisCommand("CLIENT", "SETNAME", options.name))
+    return send(greeting, deadline: deadline).flatMapThrowing { replies in
+      for reply in replies {
+        switch reply {
+        case .status("OK"): continue
+        case .error(let error): throw RedisError(.greetingRefused(error), outcome: .notSent)
+        default: throw RedisError(.connectFailed("expected OK to the greeting, but \(reply.shape) came"), outcome: .notSent)
+        }
+      }
+    }
+  }
+
+  // MARK: Sending
+
+  /// Sends one command. The future holds its reply, an error reply included, or fails with ``RedisError``.
+  public func send(_ command: RedisCommand, within limit: TimeAmount? = nil) -> EventLoopFuture<RedisReply> {
+    send([command], deadline: .now() + (limit ?? commandDeadline)).map { $0[0] }
+  }
+
+  /// Sends several commands in one write. The future holds their replies in the same order, error replies included, or fails with
+  /// ``RedisError`` when not all could be had.
+  public func send(_ commands: [RedisCommand], within limit: TimeAmount? = nil) -> EventLoopFuture<[RedisReply]> {
+    send(commands, deadline: .now() + (limit ?? commandDeadline))
+  }
+
+  private func send(_ commands: [RedisCommand], deadline: NIODeadline) -> EventLoopFuture<[RedisReply]> {
+    guard let first = commands.first else { return eventLoop.makeSucceededFuture([]) }
+    var buffer = channel.allocator.buffer(capacity: commands.reduce(0) { $0 + $1.encoded.count })
+    for command in commands { buffer.writeBytes(command.encoded) }
+    let name = commands.count == 1 ? first.name : "\(first.name) and \(commands.count - 1) more"
+    return send(encoded: buffer, named: name, expecting: commands.count, deadline: deadline)
+  }
+
+  /// Sends commands that the caller has encoded already, for the hot path.
+  /// - Parameters:
+  ///   - buffer: Whole commands in RESP.
+  ///   - name: For messages; no argument that could be secret.
+  ///   - expected: How many commands, so replies, that is: at least 1.
+  public func send(
+    encoded buffer: ByteBuffer, named name: String, expecting expected: Int, deadline: NIODeadline
+  ) -> EventLoopFuture<[RedisReply]> {
+    let promise = eventLoop.makePromise(of: [RedisReply].self)
+    if eventLoop.inEventLoop {
+      handler.value.send(buffer, named: name, expecting: expected, deadline: deadline, promise: promise)
+    } else {
+      eventLoop.execute { [handler] in
+        handler.value.send(buffer, named: name, expecting: expected, deadline: deadline, promise: promise)
+      }
+    }
+    return promise.futureResult
+  }
+
+  /// Ends the conversation; what waits fails with an unknown outcome. Harmless when it is over already.
+  public func close() {
+    if eventLoop.inEventLoop {
+      handler.value.end(.shutDown)
+    } else {
+      eventLoop.execute { [handler] in handler.value.end(.shutDown) }
+    }
+  }
+}
+
+extension RedisEndpoint {
+  /// The context for this endpoint's TLS, or nil where it uses none.
+  fileprivate func tls() throws -> (context: NIOSSLContext, host: String)? {
+    guard usesTLS, case .tcp(let host, _) = address else { return nil }
+    var configuration = TLSConfiguration.makeClientConfiguration()
+    if let file = ProcessInfo.processInfo.environment["SSL_CERT_FILE"] { configuration.trustRoots = .file(file) }
+    return (try NIOSSLContext(configuration: configuration), host)
+  }
+}
+
+extension RedisEndpoint.Address {
+  fileprivate var isUnix: Bool {
+    if case .unix = self { true } else { false }
+  }
+}
+
+extension TimeAmount {
+  var words: String { "\(Double(nanoseconds / 1_000_000) / 1_000) s" }
+}
+
+/// Carries out what the conversation's state says.
+final class ConversationHandler: ChannelInboundHandler {
+  typealias InboundIn = ByteBuffer
+  typealias OutboundOut = ByteBuffer
+
+  private var conversation: Conversation<EventLoopPromise<[RedisReply]>>
+  private let eventLoop: any EventLoop
+  private var context: ChannelHandlerContext?
+  private var alarm: (at: NIODeadline, task: Scheduled<Void>)?
+
+  init(eventLoop: any EventLoop, options: RedisOptions) {
+    self.eventLoop = eventLoop
+    conversation = Conversation(limits: options.replyLimits, waitingLimit: options.waitingLimit)
+  }
+
+  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+  func handlerRemoved(context: ChannelHandlerContext) {
+    end(.closed("its channel was taken down"))
+    self.context = nil
+  }
+
+  func send(
+    _ buffer: ByteBuffer, named name: String, expecting expected: Int, deadline: NIODeadline,
+    promise: EventLoopPromise<[RedisReply]>
+  ) {
+    do throws(RedisError) {
+      try conversation.willSend(name, expecting: expected, deadline: deadline, waiter: promise)
+    } catch {
+      promise.fail(error)
+      return
+    }
+    setAlarm(noLaterThan: deadline)
+    // A failed write closes the channel, and that fails the promise with the rest.
+    context?.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    let actions = unwrapInboundIn(data).withUnsafeReadableBytes { conversation.received($0) }
+    for action in actions { carryOut(action) }
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    end(.closed("the peer closed it"))
+    context.fireChannelInactive()
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    end(.closed("\(error)"))
+  }
+
+  func end(_ reason: RedisError.Reason) {
+    if conversation.ended == nil { carryOut(conversation.fail(reason)) }
+  }
+
+  private func carryOut(_ action: Conversation<EventLoopPromise<[RedisReply]>>.Action) {
+    switch action {
+    case .answer(let promise, let replies):
+      promise.succeed(replies)
+    case .end(let error, let promises):
+      alarm?.task.cancel()
+      alarm = nil
+      context?.close(promise: nil)
+      for promise in promises { promise.fail(error) }
+    }
+  }
+
+  /// One timer serves all that waits. It isn't moved when an answer comes, which is the common case: it fires, finds
+  /// the next deadline, and is set again.
+  private func setAlarm(noLaterThan deadline: NIODeadline) {
+    if let alarm, alarm.at <= deadline { return }
+    alarm?.task.cancel()
+    let task = eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { self.alarmRang() }
+    alarm = (deadline, task)
+  }
+
+  private func alarmRang() {
+    alarm = nil
+    if let action = conversation.timePassed(to: .now()) { carryOut(action) }
+    if let next = conversation.nextDeadline { setAlarm(noLaterThan: next) }
+  }
+}

@@ -1,0 +1,73 @@
+public import Hiredis
+internal import Crypto
+public import NIOCore
+
+/// A Lua script that Redis runs as one atomic step.
+public struct RedisScript: Sendable {
+  /// For messages.
+  public let name: String
+  public let source: String
+  /// The SHA-1 of the source in hexadecimal digits: Redis's name for it.
+  public let digest: String
+
+  public init(name: String, source: String) {
+    self.name = name
+    self.source = source
+    digest = Insecure.SHA1.hash(data: [UInt8](source.utf8)).map { byte in
+      let digits = String(byte, radix: 16)
+      return digits.count == 1 ? "0" + digits : digits
+    }.joined()
+  }
+
+  /// The command that runs it where the server has it in its cache.
+  public func command(keys: [String], arguments: [any RedisArgument]) -> RedisCommand {
+    RedisCommand("EVALSHA", arguments: [digest, keys.count] + (keys as [any RedisArgument]) + arguments)
+  }
+
+  /// The command that runs it and puts it into the server's cache.
+  public func commandWithSource(keys: [String], arguments: [any RedisArgument]) -> RedisCommand {
+    RedisCommand("EVAL", arguments: [source, keys.count] + (keys as [any RedisArgument]) + arguments)
+  }
+}
+
+extension RedisConnection {
+  /// Runs a script by its digest; where the server doesn't have it, once more with its source. NOSCRIPT is answered before
+  /// anything runs, so the second try can't repeat an effect.
+  public func run(
+    _ script: RedisScript, keys: [String], arguments: [any RedisArgument] = [], within limit: TimeAmount? = nil
+  ) -> EventLoopFuture<RedisReply> {
+    send(script.command(keys: keys, arguments: arguments), within: limit).flatMap { reply in
+      guard case .error(let error) = reply, error.isNoScript else {
+        return self.eventLoop.makeSucceededFuture(reply)
+      }
+      return self.send(script.commandWithSource(keys: keys, arguments: arguments), within: limit)
+    }
+  }
+}
+
+/// The same for callers in structured concurrency.
+extension RedisConnection {
+  /// - Throws: ``RedisError`` when the conversation is over, and nothing else. Error replies are values.
+  public static func connected(
+    to endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), on eventLoop: any EventLoop
+  ) async throws -> RedisConnection {
+    try await connect(to: endpoint, options: options, on: eventLoop).get()
+  }
+
+  /// - Throws: ``RedisError`` when the conversation is over, and nothing else. Error replies are values.
+  public func execute(_ command: RedisCommand, within limit: TimeAmount? = nil) async throws -> RedisReply {
+    try await send(command, within: limit).get()
+  }
+
+  /// - Throws: ``RedisError`` when the conversation is over, and nothing else. Error replies are values.
+  public func execute(_ commands: [RedisCommand], within limit: TimeAmount? = nil) async throws -> [RedisReply] {
+    try await send(commands, within: limit).get()
+  }
+
+  /// - Throws: ``RedisError`` when the conversation is over, and nothing else. Error replies are values.
+  public func execute(
+    _ script: RedisScript, keys: [String], arguments: [any RedisArgument] = [], within limit: TimeAmount? = nil
+  ) async throws -> RedisReply {
+    try await run(script, keys: keys, arguments: arguments, within: limit).get()
+  }
+}
