@@ -160,7 +160,8 @@ private final class Supervision {
     let delay = backoff.delay(afterFailures: failures, using: &generator)
     // Once per outage, not once per attempt: a log that repeats itself hides what else happened.
     if failures == 1 {
-      logger.warning("Redis is away; trying until it is back", metadata: ["redis": "\(endpoint)", "reason": "\(error)"])
+      logger.warning(
+        "Redis is away; trying until it is back", metadata: ["redis": "\(endpoint)", "reason": "\(error)"])
     }
     state = .waiting(eventLoop.assumeIsolated().scheduleTask(in: delay) { self.connect() })
   }

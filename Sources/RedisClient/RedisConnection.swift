@@ -41,7 +41,8 @@ public final class RedisConnection: Sendable {
     // One deadline over all steps. When it passes, a connection that comes later is closed at once.
     let late = eventLoop.scheduleTask(deadline: deadline) {
       connected.fail(
-        RedisError(.connectFailed("\(endpoint) gave no answer within \(options.connectDeadline.words)"), outcome: .notSent))
+        RedisError(
+          .connectFailed("\(endpoint) gave no answer within \(options.connectDeadline.words)"), outcome: .notSent))
     }
     let opened = open(endpoint, options: options, on: eventLoop)
     opened.flatMap { connection in
@@ -113,7 +114,8 @@ public final class RedisConnection: Sendable {
         switch reply {
         case .status("OK"): continue
         case .error(let error): throw RedisError(.greetingRefused(error), outcome: .notSent)
-        default: throw RedisError(.connectFailed("expected OK to the greeting, but \(reply.shape) came"), outcome: .notSent)
+        default:
+          throw RedisError(.connectFailed("expected OK to the greeting, but \(reply.shape) came"), outcome: .notSent)
         }
       }
     }
