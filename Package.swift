@@ -13,7 +13,6 @@ let strict: [SwiftSetting] = [
 ]
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
-let atomics = Target.Dependency.product(name: "Atomics", package: "swift-atomics")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
@@ -37,7 +36,6 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-    .package(url: "https://github.com/apple/swift-atomics", from: "1.3.0"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.3.0"),
     .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
     .package(url: "https://github.com/apple/swift-crypto", "3.12.0"..<"5.0.0"),
@@ -64,7 +62,7 @@ let package = Package(
       swiftSettings: strict),
 
     // The data's way, in its order.
-    .target(name: "KeyReplica", dependencies: [atomics, crypto], swiftSettings: strict),
+    .target(name: "KeyReplica", dependencies: [crypto], swiftSettings: strict),
     .target(
       name: "KeyStore", dependencies: ["RedisClient", "KeyReplica", crypto, logging, nioCore],
       swiftSettings: strict),

@@ -1,0 +1,121 @@
+// Who waits for a proof, and on what.
+//
+// A refusal rests on a read of the store's position that was sent after its request arrived. All that wait share one read: what
+// arrives while one is on its way waits for the next. So however many unknown keys come, Redis sees one read per
+// round trip. When the read is answered with version V, its questions wait for the mirror to reach V, which it mostly has.
+
+/// A request that waits for a verdict.
+public struct Question: Sendable, Hashable {
+  /// The asker's own number for it, given back with the answer.
+  public var number: UInt64
+  public var key: KeyID
+
+  public init(number: UInt64, key: KeyID) {
+    self.number = number
+    self.key = key
+  }
+}
+
+struct Barrier {
+  struct Waiting {
+    let question: Question
+    let deadline: Instant
+  }
+
+  /// A read of the position that was sent.
+  struct Read {
+    let sentAt: Instant
+    /// The version the mirror had then: the store can't be behind it unless its history was rewound.
+    let appliedThen: UInt64
+    fileprivate var waiting: [Waiting]
+  }
+
+  private var forNextRead: [Waiting] = []
+  private(set) var read: Read?
+  /// Answered reads whose version the mirror hasn't reached, oldest first.
+  private var forVersion: [(version: UInt64, readSentAt: Instant, waiting: [Waiting])] = []
+
+  private(set) var count = 0
+
+  /// Reads that were sent since the start.
+  private(set) var readsSent: UInt64 = 0
+
+  mutating func add(_ question: Question, deadline: Instant) {
+    forNextRead.append(Waiting(question: question, deadline: deadline))
+    count += 1
+  }
+
+  /// Whether a read should be sent for somebody now.
+  var wantsRead: Bool { read == nil && !forNextRead.isEmpty }
+
+  /// Notes that a read is sent now: everybody who has arrived so far rests on it.
+  mutating func sent(at now: Instant, applied: UInt64) {
+    read = Read(sentAt: now, appliedThen: applied, waiting: forNextRead)
+    forNextRead = []
+    readsSent += 1
+  }
+
+  /// The read was answered and the answer makes sense: its questions now wait for the version.
+  mutating func answered(version: UInt64) {
+    guard let answered = read else { return }
+    read = nil
+    if !answered.waiting.isEmpty { forVersion.append((version, answered.sentAt, answered.waiting)) }
+  }
+
+  /// The read was answered and proves nothing. Its questions are given back.
+  mutating func failed() -> [Question] {
+    let questions = (read?.waiting ?? []).map(\.question)
+    read = nil
+    count -= questions.count
+    return questions
+  }
+
+  /// The questions that the mirror can answer at this version, each with when its read was sent.
+  mutating func reached(_ version: UInt64) -> [(question: Question, readSentAt: Instant)] {
+    var ready: [(Question, Instant)] = []
+    forVersion.removeAll { group in
+      guard group.version <= version else { return false }
+      ready += group.waiting.map { ($0.question, group.readSentAt) }
+      return true
+    }
+    count -= ready.count
+    return ready
+  }
+
+  /// The questions that have waited long enough.
+  mutating func expired(at now: Instant) -> [Question] {
+    guard let next = nextDeadline, next <= now else { return [] }
+    var late: [Question] = []
+    func sift(_ waiting: inout [Waiting]) {
+      late += waiting.filter { $0.deadline <= now }.map(\.question)
+      waiting.removeAll { $0.deadline <= now }
+    }
+    sift(&forNextRead)
+    if read != nil { sift(&read!.waiting) }
+    for index in forVersion.indices { sift(&forVersion[index].waiting) }
+    forVersion.removeAll { $0.waiting.isEmpty }
+    count -= late.count
+    return late
+  }
+
+  /// Everybody, because nothing can be proven for a while.
+  mutating func giveUp() -> [Question] {
+    let all =
+      (forVersion.flatMap(\.waiting) + (read?.waiting ?? []) + forNextRead).map(\.question)
+    forNextRead = []
+    read = nil
+    forVersion = []
+    count = 0
+    return all
+  }
+
+  /// All questions have the same bound, so in each list the first is the first to be late.
+  var nextDeadline: Instant? {
+    [forNextRead.first, read?.waiting.first].compactMap { $0?.deadline }
+      .appending(contentsOf: forVersion.compactMap { $0.waiting.first?.deadline }).min()
+  }
+}
+
+extension [Instant] {
+  fileprivate func appending(contentsOf others: [Instant]) -> [Instant] { self + others }
+}

@@ -1,0 +1,83 @@
+// The mirror of one bucket: records packed densely, and an open-addressing index of their positions beside them.
+//
+// Why not a Dictionary: at a million keys memory per key and cache misses per lookup are what a node pays for. An entry is 40
+// bytes; the index adds 2 to 8 more. An entry keeps 128 bits of the id (nobody can make a second key for the same 128 bits)
+// and the record's digest, so that a change can take the old record out of the bucket's digest without the record's text.
+
+/// One bucket's records.
+struct BucketTable: Sendable {
+  struct Entry: Sendable {
+    fileprivate let id0: UInt64
+    fileprivate let id1: UInt64
+    fileprivate(set) var digest: Digest
+    /// The account's number, and the state in the two lowest bits.
+    fileprivate var accountAndState: UInt32
+
+    var state: KeyState {
+      // Only ever written from a KeyState, whose raw values are 0, 1 and 2.
+      KeyState(rawValue: UInt8(accountAndState & 3))!
+    }
+    var account: AccountNames.Number { AccountNames.Number(accountAndState >> 2) }
+  }
+
+  private(set) var entries: [Entry] = []
+  private(set) var digest = Digest.empty
+  /// Positions in `entries` plus one, 0 where free; a power of two long, at most half full.
+  private var index: [UInt32] = []
+
+  var count: Int { entries.count }
+
+  init() {}
+
+  /// An empty table with room for so many.
+  init(capacity: Int) {
+    entries.reserveCapacity(capacity)
+    if capacity > 0 { resizeIndex(for: capacity) }
+  }
+
+  func find(_ id: KeyID) -> Entry? {
+    position(of: id).map { entries[$0] }
+  }
+
+  /// Writes a record, in place of the key's former one if there is one.
+  mutating func put(_ id: KeyID, state: KeyState, account: AccountNames.Number, digest new: Digest) {
+    let accountAndState = account.value << 2 | UInt32(state.rawValue)
+    if let position = position(of: id) {
+      digest ^= entries[position].digest
+      entries[position].digest = new
+      entries[position].accountAndState = accountAndState
+    } else {
+      if (entries.count + 1) * 2 > index.count { resizeIndex(for: entries.count + 1) }
+      // By an eighth instead of doubling: at millions of keys the slack is memory that buys nothing.
+      if entries.count == entries.capacity { entries.reserveCapacity(entries.count + max(8, entries.count / 8)) }
+      entries.append(Entry(id0: id.words.0, id1: id.words.1, digest: new, accountAndState: accountAndState))
+      insertIntoIndex(entries.count - 1)
+    }
+    digest ^= new
+  }
+
+  private func position(of id: KeyID) -> Int? {
+    guard !index.isEmpty else { return nil }
+    var slot = Int(truncatingIfNeeded: id.words.1) & (index.count - 1)
+    while index[slot] != 0 {
+      let position = Int(index[slot]) - 1
+      if entries[position].id0 == id.words.0, entries[position].id1 == id.words.1 { return position }
+      slot = (slot + 1) & (index.count - 1)
+    }
+    return nil
+  }
+
+  private mutating func insertIntoIndex(_ position: Int) {
+    var slot = Int(truncatingIfNeeded: entries[position].id1) & (index.count - 1)
+    while index[slot] != 0 { slot = (slot + 1) & (index.count - 1) }
+    index[slot] = UInt32(position + 1)
+  }
+
+  private mutating func resizeIndex(for count: Int) {
+    var size = 16
+    while size < count * 2 { size *= 2 }
+    guard size > index.count else { return }
+    index = [UInt32](repeating: 0, count: size)
+    for position in entries.indices { insertIntoIndex(position) }
+  }
+}

@@ -1,0 +1,54 @@
+// The proof that two sets of records are equal. XOR of one hash per record: it doesn't depend on the order, and one
+// changed record costs two XORs, in Redis's script as here. Each hash is the first 128 bits of SHA-1 over id and record,
+// because SHA-1 is the one hash that Redis's Lua has. It guards against loss, edits and mix-ups, not against a forger: whoever may
+// write to the store needs no collision.
+
+internal import Crypto
+
+/// The digest of a set of records: of one bucket or of the whole store.
+public struct Digest: Sendable, Hashable {
+  var high: UInt64
+  var low: UInt64
+
+  /// The digest of nothing.
+  public static let empty = Digest(high: 0, low: 0)
+
+  init(high: UInt64, low: UInt64) {
+    self.high = high
+    self.low = low
+  }
+
+  /// The digest of one record.
+  public init(of id: KeyID, record: some Collection<UInt8>) {
+    var hash = Insecure.SHA1()
+    id.withUnsafeBytes { hash.update(bufferPointer: $0) }
+    if record.withContiguousStorageIfAvailable({ hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }) == nil {
+      hash.update(data: Array(record))
+    }
+    self = hash.finalize().withUnsafeBytes { raw in
+      Digest(
+        high: UInt64(bigEndian: raw.loadUnaligned(as: UInt64.self)),
+        low: UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+    }
+  }
+
+  /// Nil unless there are exactly 32 hexadecimal digits.
+  public init?(hex: some StringProtocol) {
+    guard hex.utf8.count == 32, let high = UInt64(hex.prefix(16), radix: 16), let low = UInt64(hex.suffix(16), radix: 16),
+      !hex.hasPrefix("+")
+    else { return nil }
+    self.init(high: high, low: low)
+  }
+
+  public var hex: String { high.hex + low.hex }
+
+  /// Adds what isn't in the set, or takes out what is: the same thing in both directions.
+  public static func ^= (left: inout Digest, right: Digest) {
+    left.high ^= right.high
+    left.low ^= right.low
+  }
+}
+
+extension Digest: CustomStringConvertible {
+  public var description: String { hex }
+}

@@ -1,0 +1,93 @@
+// A key is known by its SHA-256 and by nothing else: secrets are hashed where they arrive and never stored, mirrored or
+// logged. The id is kept as four words because it is compared and sorted into buckets far more often than it is printed.
+
+public import Crypto
+
+/// The SHA-256 of a key's secret.
+public struct KeyID: Sendable, Hashable {
+  /// The 32 bytes as big-endian words, so that their order is the order of the bytes.
+  let words: (UInt64, UInt64, UInt64, UInt64)
+
+  /// Hashes a secret.
+  public init(secret: some Sequence<UInt8>) {
+    let hashed = secret.withContiguousStorageIfAvailable { SHA256.hash(data: UnsafeRawBufferPointer($0)) }
+    self.init(hashed ?? SHA256.hash(data: Array(secret)))
+  }
+
+  public init(_ digest: SHA256Digest) {
+    self = digest.withUnsafeBytes { KeyID(raw: $0) }
+  }
+
+  /// Nil unless there are exactly 32 bytes.
+  public init?(bytes: some Collection<UInt8>) {
+    guard bytes.count == Self.byteCount else { return nil }
+    let id = bytes.withContiguousStorageIfAvailable { KeyID(raw: UnsafeRawBufferPointer($0)) }
+    self = id ?? Array(bytes).withUnsafeBytes { KeyID(raw: $0) }
+  }
+
+  /// Nil unless there are exactly 64 hexadecimal digits.
+  public init?(hex: some StringProtocol) {
+    guard hex.utf8.count == 2 * Self.byteCount else { return nil }
+    var bytes: [UInt8] = []
+    var high: UInt8?
+    for digit in hex.utf8 {
+      guard let value = Character(UnicodeScalar(digit)).hexDigitValue.map(UInt8.init) else { return nil }
+      if let first = high {
+        bytes.append(first << 4 | value)
+        high = nil
+      } else {
+        high = value
+      }
+    }
+    self.init(bytes: bytes)
+  }
+
+  private init(raw: UnsafeRawBufferPointer) {
+    func word(_ index: Int) -> UInt64 {
+      UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self))
+    }
+    words = (word(0), word(1), word(2), word(3))
+  }
+
+  public static let byteCount = 32
+
+  /// The 32 bytes.
+  public var bytes: [UInt8] { withUnsafeBytes { Array($0) } }
+
+  /// All 64 hexadecimal digits.
+  public var hex: String { words.0.hex + words.1.hex + words.2.hex + words.3.hex }
+
+  /// Enough of the id to find it again, too little to be a burden in every log line: 16 hexadecimal digits.
+  public var prefix: String { words.0.hex }
+
+  /// Which of so many buckets the id belongs to, by its first bits.
+  /// - Parameter count: A power of two, at least 2.
+  public func bucket(of count: Int) -> Int {
+    Int(truncatingIfNeeded: words.0 >> UInt64(UInt64.bitWidth - count.trailingZeroBitCount))
+  }
+
+  func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+    Swift.withUnsafeBytes(
+      of: (words.0.bigEndian, words.1.bigEndian, words.2.bigEndian, words.3.bigEndian), body)
+  }
+
+  public static func == (left: KeyID, right: KeyID) -> Bool { left.words == right.words }
+
+  public func hash(into hasher: inout Hasher) {
+    // A cryptographic hash already: any part of it is as good as the whole.
+    hasher.combine(words.0)
+    hasher.combine(words.1)
+  }
+}
+
+extension KeyID: CustomStringConvertible {
+  public var description: String { prefix + "…" }
+}
+
+extension UInt64 {
+  /// Sixteen hexadecimal digits.
+  var hex: String {
+    let digits = String(self, radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
+}

@@ -1,0 +1,93 @@
+// What the push listener's threads read while one other thread writes: the only part of the replica that is shared.
+//
+// One lock a bucket, held for one lookup or one change, never for a resync: a bucket that was read anew is built and
+// verified aside and then swapped in. So a lookup waits for at most one change to its own bucket. A table that is copied whole
+// for each change (no locks at all) was the alternative; at a million keys and a thousand changes a second it copies too much.
+
+internal import Synchronization
+
+/// The mirrored records of all buckets.
+public final class KeyTable: Sendable {
+  private final class Bucket: Sendable {
+    let table = Mutex(BucketTable())
+  }
+
+  public let bucketCount: Int
+  private let buckets: [Bucket]
+  private let accounts = AccountNames()
+
+  /// - Parameter bucketCount: A power of two, at least 2.
+  public init(bucketCount: Int) {
+    precondition(bucketCount >= 2 && bucketCount & (bucketCount - 1) == 0, "expected a power of two, got \(bucketCount)")
+    self.bucketCount = bucketCount
+    buckets = (0..<bucketCount).map { _ in Bucket() }
+  }
+
+  /// What the mirror holds of a key; nil where it holds nothing, which by itself proves nothing.
+  public func find(_ id: KeyID) -> (state: KeyState, account: String)? {
+    let entry = buckets[id.bucket(of: bucketCount)].table.withLock { $0.find(id) }
+    return entry.map { ($0.state, accounts.name(of: $0.account)) }
+  }
+
+  /// Count and digest of what the mirror holds of one bucket.
+  func contents(ofBucket index: Int) -> (count: Int, digest: Digest) {
+    buckets[index].table.withLock { ($0.count, $0.digest) }
+  }
+
+  /// Applies one record, and returns the bucket's count and digest before and after it.
+  func put(
+    _ id: KeyID, _ record: KeyRecord, digest: Digest
+  ) -> (before: (count: Int, digest: Digest), after: (count: Int, digest: Digest)) {
+    let account = accounts.number(of: record.account)
+    return buckets[id.bucket(of: bucketCount)].table.withLock { table in
+      let before = (table.count, table.digest)
+      table.put(id, state: record.state, account: account, digest: digest)
+      return (before, (table.count, table.digest))
+    }
+  }
+
+  /// Swaps in a whole bucket that was read and verified aside.
+  func install(_ table: BucketTable, asBucket index: Int) {
+    // The old one is freed after the lock is let go.
+    let old = buckets[index].table.withLock { current in
+      let old = current
+      current = table
+      return old
+    }
+    _ = old
+  }
+
+  func accountNumber(of name: String) -> AccountNames.Number { accounts.number(of: name) }
+
+  public var accountCount: Int { accounts.count }
+}
+
+/// Account names, each kept once however many keys an account has. Names are never let go: there are as many as accounts
+/// were seen since the process started.
+final class AccountNames: Sendable {
+  struct Number: Sendable, Hashable {
+    let value: UInt32
+    init(_ value: UInt32) { self.value = value }
+  }
+
+  private struct Names {
+    var numbers: [String: UInt32] = [:]
+    var names: [String] = []
+  }
+
+  private let state = Mutex(Names())
+
+  var count: Int { state.withLock { $0.names.count } }
+
+  func name(of number: Number) -> String { state.withLock { $0.names[Int(number.value)] } }
+
+  func number(of name: String) -> Number {
+    state.withLock { state in
+      if let known = state.numbers[name] { return Number(known) }
+      let number = UInt32(state.names.count)
+      state.names.append(name)
+      state.numbers[name] = number
+      return Number(number)
+    }
+  }
+}

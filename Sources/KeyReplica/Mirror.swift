@@ -1,0 +1,183 @@
+// What a node holds of the store, and how much of it is proven. It knows nothing of connections, time or requests.
+//
+// The facts it rests on:
+// - A bucket is read in one atomic step together with its own summary, so count and digest either fit what was read or
+//   the store is damaged. A bucket that doesn't fit isn't taken over; the old one goes on serving and counts as unverified.
+// - Equal digests mean equal records, in whatever history. So after a reconnect, a gap or a failover only the
+//   buckets whose digests differ need to be read again.
+// - Buckets are read one after another while the store goes on changing: each is as of its own version. The mirror is
+//   the store at one version only once the changes have been followed to the latest of them (`floor`), and there
+//   the total digest, carried by each change, has to agree as well.
+
+/// The mirrored table with what is proven about it.
+struct Mirror {
+  private struct Bucket {
+    var verified = false
+    /// The store's version as of which this bucket is known; changes up to it are in it already.
+    var version: UInt64 = 0
+  }
+
+  /// What became of a change.
+  enum Application: Equatable {
+    case applied
+    /// It isn't the one that follows: versions are missing between, or came twice.
+    case hole(expected: UInt64, came: UInt64)
+    /// It was applied as far as it could be, and then mirror and store don't agree.
+    case disagreement(String)
+  }
+
+  let table: KeyTable
+  private var buckets: [Bucket]
+  private(set) var verifiedCount = 0
+  /// The history that is mirrored; nil before there was any.
+  private(set) var epoch: String?
+  /// The version up to which changes have been followed.
+  private(set) var applied: UInt64 = 0
+  /// The latest version that any bucket was read at.
+  private var floor: UInt64 = 0
+  /// Whether the total was seen to agree at or after the floor.
+  private var totalAgreed = false
+  private(set) var total = Digest.empty
+  private(set) var count = 0
+  private(set) var sealed = false
+
+  init(table: KeyTable) {
+    self.table = table
+    buckets = Array(repeating: Bucket(), count: table.bucketCount)
+  }
+
+  /// Whether this is the whole store at version ``applied``, proven.
+  var isComplete: Bool {
+    epoch != nil && verifiedCount == buckets.count && applied >= floor && totalAgreed
+  }
+
+  /// Follows the store's description: takes over its position, and returns the buckets that differ and must be read.
+  mutating func compare(with manifest: Manifest) -> [Int] {
+    epoch = manifest.position.epoch
+    applied = manifest.position.version
+    floor = applied
+    sealed = manifest.position.sealed
+    var differing: [Int] = []
+    for (index, summary) in manifest.buckets.enumerated() {
+      let ours = table.contents(ofBucket: index)
+      // A length that isn't the count: somebody edited the bucket by hand. It is read, and won't verify.
+      let same =
+        ours.count == summary.count && ours.digest == summary.digest && manifest.lengths[index] == summary.count
+      setVerified(same, bucket: index)
+      if same { buckets[index].version = summary.version } else { differing.append(index) }
+    }
+    checkTotal(manifest.position.digest)
+    return differing
+  }
+
+  /// Compares without taking anything over, for the audit: the buckets of which both sides know the same version and yet
+  /// not the same contents. The others are on their way, and the stream's own checks cover them.
+  func audit(against manifest: Manifest) -> [Int] {
+    manifest.buckets.indices.filter { index in
+      let summary = manifest.buckets[index]
+      let ours = table.contents(ofBucket: index)
+      return buckets[index].version == summary.version
+        && (ours.count != summary.count || ours.digest != summary.digest || manifest.lengths[index] != summary.count)
+    }
+  }
+
+  mutating func distrust(buckets indices: [Int]) {
+    for index in indices { setVerified(false, bucket: index) }
+  }
+
+  /// Takes over a bucket that was read, if it is what its own summary says.
+  /// - Returns: nil, or why it wasn't taken over.
+  mutating func install(_ raw: RawBucket, asBucket index: Int) -> String? {
+    guard let summary = raw.summary.map({ BucketSummary(decoding: $0) }) ?? (raw.fields.isEmpty ? .empty : nil) else {
+      return "bucket \(index) has \(raw.fields.count) records and no readable summary"
+    }
+    var fresh = BucketTable(capacity: raw.fields.count)
+    for (name, value) in raw.fields {
+      guard let id = KeyID(bytes: name), id.bucket(of: buckets.count) == index else {
+        return "bucket \(index) has a field that isn't a key id of this bucket"
+      }
+      do throws(UndecodableRecord) {
+        let record = try KeyRecord(decoding: value)
+        fresh.put(
+          id, state: record.state, account: table.accountNumber(of: record.account), digest: Digest(of: id, record: value))
+      } catch {
+        return "bucket \(index), key \(id): \(error)"
+      }
+    }
+    guard fresh.count == summary.count, fresh.digest == summary.digest else {
+      return
+        "bucket \(index) says it has \(summary.count) records with digest \(summary.digest), but it has \(fresh.count) with \(fresh.digest)"
+    }
+    let old = table.contents(ofBucket: index)
+    table.install(fresh, asBucket: index)
+    replaced(old, by: (fresh.count, fresh.digest))
+    buckets[index].version = summary.version
+    floor = max(floor, summary.version)
+    setVerified(true, bucket: index)
+    return nil
+  }
+
+  /// Says that all buckets that differed have been read and verified, so that the total can be judged. If one of them was read at a later
+  /// version than the manifest, the change that leads there will bring the total to compare with.
+  /// - Returns: nil, or what doesn't fit together.
+  mutating func finishedReading(of manifest: Manifest) -> String? {
+    guard floor == manifest.position.version else { return nil }
+    checkTotal(manifest.position.digest)
+    return totalAgreed
+      ? nil
+      : "the buckets together have the digest \(total), but the store says \(manifest.position.digest)"
+  }
+
+  /// Applies the next change of the stream.
+  mutating func apply(_ change: Change) -> Application {
+    guard change.version == applied + 1 else { return .hole(expected: applied + 1, came: change.version) }
+    applied = change.version
+    switch change.effect {
+    case .seal:
+      sealed = true
+    case .undecodable(let why):
+      totalAgreed = false
+      return .disagreement("change \(change.version): \(why)")
+    case .put(let id, let bytes, let bucket, let after):
+      guard bucket == id.bucket(of: buckets.count) else {
+        totalAgreed = false
+        return .disagreement("change \(change.version) names bucket \(bucket) for a key of another")
+      }
+      // Already in the bucket as it was read.
+      if change.version <= buckets[bucket].version { break }
+      let record: KeyRecord
+      do throws(UndecodableRecord) { record = try KeyRecord(decoding: bytes) } catch {
+        setVerified(false, bucket: bucket)
+        return .disagreement("change \(change.version), key \(id): \(error)")
+      }
+      let (was, now) = table.put(id, record, digest: Digest(of: id, record: bytes))
+      replaced(was, by: now)
+      buckets[bucket].version = change.version
+      // An unverified bucket takes changes too, since each says all about its key; but they don't make it verified.
+      if buckets[bucket].verified, now != (after.count, after.digest) {
+        setVerified(false, bucket: bucket)
+        return .disagreement("after change \(change.version) bucket \(bucket) isn't what the store says it is")
+      }
+    }
+    if verifiedCount == buckets.count, applied >= floor { checkTotal(change.total) }
+    if verifiedCount == buckets.count, applied >= floor, !totalAgreed {
+      return .disagreement("at version \(applied) the mirror's total digest is \(total), the store's is \(change.total)")
+    }
+    return .applied
+  }
+
+  /// Compares the total with what the store says it is at the version that the mirror is at.
+  private mutating func checkTotal(_ stores: Digest) { totalAgreed = total == stores }
+
+  private mutating func replaced(_ old: (count: Int, digest: Digest), by new: (count: Int, digest: Digest)) {
+    total ^= old.digest
+    total ^= new.digest
+    count += new.count - old.count
+  }
+
+  private mutating func setVerified(_ verified: Bool, bucket: Int) {
+    guard buckets[bucket].verified != verified else { return }
+    buckets[bucket].verified = verified
+    verifiedCount += verified ? 1 : -1
+  }
+}

@@ -1,0 +1,630 @@
+// How a node's mirror follows the store: one state machine, and the whole of it.
+//
+// Events go in, commands come out, and time comes in with each event. It does no I/O and reads no clock, so that a test can
+// hold it against a simulated store under any order of events; in a node the driver in KeyStore carries out the commands.
+//
+//     disconnected ──connect──▶ connecting ──▶ comparing ──▶ reading ──▶ following
+//          ▲                        │              │  ▲          │           │
+//          └──────── the conversation ended ───────┴──┼──────────┴───────────┤
+//                                                     └── hole, disagreement, other history
+//
+// comparing: the manifest has been asked for; what differs will be known when it comes.
+// reading:   the buckets that differ are being read, some at a time; the old ones go on serving.
+// following: changes are applied as they come; positions are read now and then, and for the barrier.
+//
+// What is served in the meantime is decided in two places only: `mayAdmit` and `objectionToRefusing`. A key that is
+// active in the mirror is admitted in any phase, as long as the mirror isn't too old. A refusal needs everything at once.
+
+/// The synchronisation of one node's mirror with its store.
+public struct Replica {
+  /// Bounds of everything that waits or repeats.
+  public struct Limits: Sendable {
+    /// How long a request may wait for a proof.
+    public var barrierWait: Duration = .seconds(2)
+    /// How many requests may wait for a proof at once.
+    public var barrierQueue = 50_000
+    /// How old the mirror may be to admit anybody: how long a revoked key may go on if the store is away.
+    public var admitAge: Duration = .seconds(3600)
+    /// How often the position is read when nobody asks for a proof.
+    public var positionInterval: Duration = .milliseconds(500)
+    /// How often all digests and lengths are compared while following.
+    public var auditInterval: Duration = .seconds(300)
+    /// How many buckets are asked for at once.
+    public var bucketsInFlight = 32
+    /// The wait after a failure: doubling from the first to the last, with jitter.
+    public var firstRetry: Duration = .milliseconds(50)
+    public var lastRetry: Duration = .seconds(2)
+
+    public init() {}
+  }
+
+  /// A read was answered, but not with what was asked for: an error reply, or something unreadable.
+  public struct ReadFailure: Error, Sendable, Hashable, CustomStringConvertible {
+    public let description: String
+    public init(_ description: String) { self.description = description }
+  }
+
+  /// Numbers the conversations, so that what belongs to a former one is told apart.
+  public typealias Session = UInt64
+
+  public enum Event: Sendable {
+    case connected(Session)
+    /// The conversation ended, or couldn't be begun; why, in words.
+    case disconnected(Session, reason: String)
+    /// With the number that its command had.
+    case manifest(Session, read: UInt64, Result<StoreAnswer<Manifest>, ReadFailure>)
+    case bucket(Session, Int, Result<RawBucket, ReadFailure>)
+    case position(Session, Result<StoreAnswer<StorePosition>, ReadFailure>)
+    /// The changes after the version that was asked for; none if none came within the read's time.
+    case changes(Session, Result<[Change], ReadFailure>)
+    /// A request wants a verdict for a key that the mirror doesn't hold as active.
+    case asked(Question)
+    /// The moment that ``nextWake`` named has come, or any other.
+    case timePassed
+    /// The node is about to end: whoever waits is answered now.
+    case shutDown
+  }
+
+  public enum Command: Sendable {
+    case connect(Session)
+    case disconnect(Session)
+    case readManifest(Session, read: UInt64)
+    case readBucket(Session, Int)
+    case readPosition(Session)
+    /// Waits at the store for changes, a bounded time.
+    case readChanges(Session, after: UInt64)
+    case answer(Question, Verdict)
+    /// Something an operator would want to know, for the log.
+    case note(Note)
+  }
+
+  /// What happened, for the log.
+  public enum Note: Sendable, Hashable {
+    case connected
+    case storeAway(String)
+    /// What differs is about to be read.
+    case reading(buckets: Int, reason: String)
+    case bucketRefused(String)
+    case complete(keys: Int, version: UInt64, epoch: String, sealed: Bool)
+    case resync(String)
+    case trouble(String)
+  }
+
+  private enum Phase {
+    case disconnected(retryAt: Instant)
+    case connecting
+    case comparing(reason: String)
+    case reading(Reading)
+    case following
+    case shutDown
+  }
+
+  private struct Reading {
+    let manifest: Manifest
+    var pending: ArraySlice<Int>
+    var inFlight: Int
+    var refused: [String] = []
+  }
+
+  /// What stands in the way of a complete mirror, beyond its not having been read yet.
+  private enum Trouble: Equatable {
+    case noStore
+    case incompatible(String)
+    case diverged(String)
+  }
+
+  private let limits: Limits
+  private var generator: Jitter
+  private var mirror: Mirror
+  private var barrier = Barrier()
+  private var phase: Phase
+  private var session: Session = 0
+  private var trouble: Trouble?
+  private var failures = 0
+  private var awayReason = "not connected yet"
+
+  /// When the manifest is to be read again although the conversation goes on.
+  private var resyncAt: Instant?
+  /// When the last read of this history was sent that has been answered; nil if there never was one.
+  private var answeredAt: Instant?
+  private var storeVersion: UInt64?
+  private var positionDue: Instant
+  private var auditDue: Instant
+  private var auditing = false
+  /// The manifest read whose answer counts; a later one makes it void.
+  private var manifestRead: UInt64 = 0
+  private var manifestSentAt: Instant
+  /// Whether a read of changes is on its way, and whether what it brings still counts.
+  private var feed: (reading: Bool, counts: Bool) = (false, false)
+  private var feedSentAt: Instant
+  /// The stream can't be followed on from here: the manifest has to be compared first.
+  private var feedBroken = false
+  /// A position read said that the store is at this version; a later read of changes must bring it.
+  private var expected: (version: UInt64, since: Instant)?
+  private var saidComplete = false
+
+  /// - Parameters:
+  ///   - table: Where the mirror is kept; read by others, written by this alone.
+  ///   - seed: For the jitter of retries.
+  public init(table: KeyTable, limits: Limits = Limits(), seed: UInt64, now: Instant) {
+    self.limits = limits
+    generator = Jitter(state: seed)
+    mirror = Mirror(table: table)
+    phase = .disconnected(retryAt: now)
+    positionDue = now
+    auditDue = now
+    manifestSentAt = now
+    feedSentAt = now
+  }
+
+  // MARK: What is asked of it from outside
+
+  /// Until when keys that are active in the mirror are admitted: a bound for the listeners' threads, which ask the table directly.
+  /// Nil as long as nothing was ever read.
+  public var admitUntil: Instant? { answeredAt.map { $0 + limits.admitAge } }
+
+  /// When ``Event/timePassed`` is wanted next.
+  public var nextWake: Instant? {
+    var moments = [barrier.nextDeadline, resyncAt]
+    switch phase {
+    case .disconnected(let retryAt): moments.append(retryAt)
+    case .following: moments += [barrier.read == nil ? positionDue : nil, auditing ? nil : auditDue]
+    case .connecting, .comparing, .reading, .shutDown: break
+    }
+    return moments.compactMap { $0 }.min()
+  }
+
+  public func status(at now: Instant) -> ReplicaStatus {
+    ReplicaStatus(
+      completeness: completeness, verifiedBuckets: mirror.verifiedCount, totalBuckets: mirror.table.bucketCount,
+      sealed: mirror.sealed, keys: mirror.count, accounts: mirror.table.accountCount, epoch: mirror.epoch,
+      version: mirror.applied, storeVersion: storeVersion, age: answeredAt.map { now - $0 },
+      objection: objectionToRefusing, barrierReads: barrier.readsSent, barrierWaiting: barrier.count)
+  }
+
+  private var completeness: ReplicaStatus.Completeness {
+    if case .incompatible = trouble { return .incompatible }
+    if trouble != nil { return mirror.epoch == nil ? .empty : .diverged }
+    if mirror.isComplete { return .complete }
+    return mirror.epoch == nil ? .empty : .loading
+  }
+
+  /// Why nobody may be refused now; nil if all that a refusal needs is there, except for the barrier itself.
+  private var objectionToRefusing: Undecided? {
+    switch trouble {
+    case .noStore: return .noStore
+    case .incompatible(let why): return .incompatible(why)
+    case .diverged(let why): return .diverged(why)
+    case nil: break
+    }
+    switch phase {
+    case .disconnected, .connecting: return .storeAway(awayReason)
+    case .comparing, .reading:
+      return .loading(verified: mirror.verifiedCount, total: mirror.table.bucketCount)
+    case .following: break
+    case .shutDown: return .shuttingDown
+    }
+    guard mirror.isComplete else {
+      return .loading(verified: mirror.verifiedCount, total: mirror.table.bucketCount)
+    }
+    return mirror.sealed ? nil : .unsealed
+  }
+
+  // MARK: Events
+
+  /// Takes one event, and returns what must be done, in order.
+  public mutating func handle(_ event: Event, now: Instant) -> [Command] {
+    var commands: [Command] = []
+    switch event {
+    case .connected(let session): connected(session, now: now, &commands)
+    case .disconnected(let session, let reason):
+      if session == self.session { disconnected(because: reason, now: now, &commands) }
+    case .manifest(let session, let read, let result):
+      if session == self.session, read == manifestRead { manifestCame(result, now: now, &commands) }
+    case .bucket(let session, let index, let result):
+      if session == self.session { bucketCame(index, result, now: now, &commands) }
+    case .position(let session, let result):
+      if session == self.session { positionCame(result, now: now, &commands) }
+    case .changes(let session, let result):
+      if session == self.session { changesCame(result, now: now, &commands) }
+    case .asked(let question): asked(question, now: now, &commands)
+    case .timePassed: timePassed(now: now, &commands)
+    case .shutDown:
+      phase = .shutDown
+      resyncAt = nil
+      answerAll(.shuttingDown, &commands)
+      commands.append(.disconnect(session))
+    }
+    return commands
+  }
+
+  // MARK: Connecting
+
+  private mutating func connect(_ commands: inout [Command]) {
+    session += 1
+    phase = .connecting
+    commands.append(.connect(session))
+  }
+
+  private mutating func connected(_ session: Session, now: Instant, _ commands: inout [Command]) {
+    guard session == self.session, case .connecting = phase else {
+      commands.append(.disconnect(session))
+      return
+    }
+    commands.append(.note(.connected))
+    feed = (false, false)
+    expected = nil
+    compare(because: "connected", now: now, &commands)
+  }
+
+  private mutating func disconnected(because reason: String, now: Instant, _ commands: inout [Command]) {
+    switch phase {
+    case .disconnected, .shutDown: return
+    case .connecting, .comparing, .reading, .following: break
+    }
+    // Once per outage: a log that repeats itself hides what else happened.
+    if failures == 0 || awayReason != reason { commands.append(.note(.storeAway(reason))) }
+    awayReason = reason
+    resyncAt = nil
+    auditing = false
+    phase = .disconnected(retryAt: now + nextRetry())
+    answerAll(.storeAway(reason), &commands)
+  }
+
+  // MARK: Comparing
+
+  private mutating func compare(because reason: String, now: Instant, _ commands: inout [Command]) {
+    phase = .comparing(reason: reason)
+    resyncAt = nil
+    auditing = false
+    feed.counts = false
+    feedBroken = false
+    saidComplete = false
+    readManifest(now: now, &commands)
+  }
+
+  private mutating func readManifest(now: Instant, _ commands: inout [Command]) {
+    manifestRead += 1
+    manifestSentAt = now
+    commands.append(.readManifest(session, read: manifestRead))
+  }
+
+  /// Something doesn't fit. Compare everything again, at once the first time, later if it keeps happening.
+  private mutating func resync(because reason: String, now: Instant, _ commands: inout [Command]) {
+    commands.append(.note(.resync(reason)))
+    answerAll(.diverged(reason), &commands)
+    feedBroken = true
+    if failures == 0 {
+      failures = 1
+      compare(because: reason, now: now, &commands)
+    } else {
+      trouble = .diverged(reason)
+      retryCompare(now: now)
+    }
+  }
+
+  /// Waits before the manifest is read again; what is mirrored goes on serving.
+  private mutating func retryCompare(now: Instant) {
+    resyncAt = now + nextRetry()
+  }
+
+  private mutating func manifestCame(
+    _ result: Result<StoreAnswer<Manifest>, ReadFailure>, now: Instant, _ commands: inout [Command]
+  ) {
+    if auditing, case .following = phase {
+      auditing = false
+      audited(result, now: now, &commands)
+      return
+    }
+    guard case .comparing(let reason) = phase, resyncAt == nil else { return }
+    switch result {
+    case .failure(let failure):
+      // Not an answer about the store at all. What was known of it stays known.
+      commands.append(.note(.trouble("\(failure)")))
+      awayReason = "\(failure)"
+      if trouble == nil, mirror.epoch == nil { trouble = .diverged("\(failure)") }
+      retryCompare(now: now)
+    case .success(.noStore):
+      setTrouble(.noStore, "there is no key store in this Redis", &commands)
+      retryCompare(now: now)
+    case .success(.incompatible(let why)):
+      setTrouble(.incompatible(why), why, &commands)
+      retryCompare(now: now)
+    case .success(.found(let manifest)):
+      guard manifest.buckets.count == mirror.table.bucketCount else {
+        let why = "the store has \(manifest.buckets.count) buckets, this build expects \(mirror.table.bucketCount)"
+        setTrouble(.incompatible(why), why, &commands)
+        retryCompare(now: now)
+        return
+      }
+      let differing = mirror.compare(with: manifest)
+      answeredAt = manifestSentAt
+      storeVersion = manifest.position.version
+      if !differing.isEmpty { commands.append(.note(.reading(buckets: differing.count, reason: reason))) }
+      phase = .reading(Reading(manifest: manifest, pending: differing[...], inFlight: 0))
+      readMore(now: now, &commands)
+    }
+  }
+
+  // MARK: Reading
+
+  private mutating func readMore(now: Instant, _ commands: inout [Command]) {
+    guard case .reading(var reading) = phase else { return }
+    while reading.inFlight < limits.bucketsInFlight, let next = reading.pending.popFirst() {
+      commands.append(.readBucket(session, next))
+      reading.inFlight += 1
+    }
+    phase = .reading(reading)
+    if reading.inFlight == 0 { follow(after: reading, now: now, &commands) }
+  }
+
+  private mutating func bucketCame(
+    _ index: Int, _ result: Result<RawBucket, ReadFailure>, now: Instant, _ commands: inout [Command]
+  ) {
+    guard case .reading(var reading) = phase else { return }
+    reading.inFlight -= 1
+    let refusal: String? =
+      switch result {
+      case .success(let raw): mirror.install(raw, asBucket: index)
+      case .failure(let failure): "bucket \(index): \(failure)"
+      }
+    if let refusal {
+      reading.refused.append(refusal)
+      if reading.refused.count <= 3 { commands.append(.note(.bucketRefused(refusal))) }
+    }
+    phase = .reading(reading)
+    readMore(now: now, &commands)
+  }
+
+  private mutating func follow(after reading: Reading, now: Instant, _ commands: inout [Command]) {
+    phase = .following
+    positionDue = now + limits.positionInterval
+    auditDue = now + limits.auditInterval
+    if let first = reading.refused.first {
+      let why = reading.refused.count == 1 ? first : "\(first), and \(reading.refused.count - 1) more"
+      setTrouble(.diverged(why), why, &commands)
+      retryCompare(now: now)
+    } else if let objection = mirror.finishedReading(of: reading.manifest) {
+      setTrouble(.diverged(objection), objection, &commands)
+      retryCompare(now: now)
+    } else {
+      trouble = nil
+    }
+    readChanges(now: now, &commands)
+    noteCompleteness(&commands)
+  }
+
+  // MARK: Following
+
+  private mutating func readChanges(now: Instant, _ commands: inout [Command]) {
+    // The one on its way first: a conversation answers in order.
+    guard !feed.reading, !feedBroken, case .following = phase else { return }
+    feed = (reading: true, counts: true)
+    feedSentAt = now
+    commands.append(.readChanges(session, after: mirror.applied))
+  }
+
+  private mutating func changesCame(
+    _ result: Result<[Change], ReadFailure>, now: Instant, _ commands: inout [Command]
+  ) {
+    let counted = feed.counts
+    feed = (false, false)
+    guard case .following = phase else { return }
+    guard counted else {
+      readChanges(now: now, &commands)
+      return
+    }
+    switch result {
+    case .failure(let failure):
+      resync(because: "the changes can't be read: \(failure)", now: now, &commands)
+    case .success(let changes):
+      for change in changes {
+        switch mirror.apply(change) {
+        case .applied: continue
+        case .hole(let expected, let came):
+          let why = "expected version \(expected), but \(came) came: versions are missing from the change stream"
+          resync(because: why, now: now, &commands)
+          return
+        case .disagreement(let why):
+          resync(because: why, now: now, &commands)
+          return
+        }
+      }
+      if let last = changes.last {
+        storeVersion = max(storeVersion ?? 0, last.version)
+        // The digests agreed, so this was an answer of the same history.
+        if mirror.isComplete { answeredAt = max(answeredAt ?? feedSentAt, feedSentAt) }
+      } else if let expected, expected.since <= feedSentAt, expected.version > mirror.applied {
+        let why = "the store is at version \(expected.version), but its stream has nothing after \(mirror.applied)"
+        resync(because: why, now: now, &commands)
+        return
+      }
+      if let expected, expected.version <= mirror.applied { self.expected = nil }
+      noteCompleteness(&commands)
+      answerReached(&commands)
+      readChanges(now: now, &commands)
+    }
+  }
+
+  private mutating func readPosition(now: Instant, _ commands: inout [Command]) {
+    barrier.sent(at: now, applied: mirror.applied)
+    positionDue = now + limits.positionInterval
+    commands.append(.readPosition(session))
+  }
+
+  private mutating func positionCame(
+    _ result: Result<StoreAnswer<StorePosition>, ReadFailure>, now: Instant, _ commands: inout [Command]
+  ) {
+    guard let read = barrier.read else { return }
+    guard case .following = phase else {
+      answer(barrier.failed(), .diverged("the mirror is being compared with the store"), &commands)
+      return
+    }
+    switch result {
+    case .failure(let failure):
+      answer(barrier.failed(), .barrierFailed("\(failure)"), &commands)
+    case .success(.noStore):
+      answer(barrier.failed(), .noStore, &commands)
+      setTrouble(.noStore, "the key store has vanished from this Redis", &commands)
+      if resyncAt == nil { compare(because: "the store vanished", now: now, &commands) }
+    case .success(.incompatible(let why)):
+      answer(barrier.failed(), .incompatible(why), &commands)
+      setTrouble(.incompatible(why), why, &commands)
+      if resyncAt == nil { compare(because: why, now: now, &commands) }
+    case .success(.found(let position)):
+      if let why = contradiction(with: position, read: read) {
+        answer(barrier.failed(), .diverged(why), &commands)
+        if resyncAt == nil { resync(because: why, now: now, &commands) }
+        break
+      }
+      answeredAt = max(answeredAt ?? read.sentAt, read.sentAt)
+      storeVersion = position.version
+      if position.version <= mirror.applied {
+        failures = mirror.isComplete && trouble == nil ? 0 : failures
+      } else if expected == nil || position.version > expected!.version {
+        expected = (position.version, now)
+      }
+      barrier.answered(version: position.version)
+      answerReached(&commands)
+    }
+    if barrier.wantsRead, case .following = phase { readPosition(now: now, &commands) }
+  }
+
+  /// Why this position can't be one of the history that is mirrored; nil if it can.
+  private func contradiction(with position: StorePosition, read: Barrier.Read) -> String? {
+    if position.epoch != mirror.epoch {
+      return "the store has another history: epoch \(position.epoch) instead of \(mirror.epoch ?? "none")"
+    }
+    if position.version < read.appliedThen {
+      return "the store went back from version \(read.appliedThen) to \(position.version)"
+    }
+    if position.version == mirror.applied, mirror.isComplete, position.digest != mirror.total {
+      return "at version \(position.version) the store's digest is \(position.digest), the mirror's is \(mirror.total)"
+    }
+    return nil
+  }
+
+  private mutating func audited(
+    _ result: Result<StoreAnswer<Manifest>, ReadFailure>, now: Instant, _ commands: inout [Command]
+  ) {
+    auditDue = now + limits.auditInterval
+    // An answer that isn't a manifest is the position read's to judge, within half a second.
+    guard case .success(.found(let manifest)) = result, manifest.buckets.count == mirror.table.bucketCount,
+      manifest.position.epoch == mirror.epoch
+    else { return }
+    let wrong = mirror.audit(against: manifest)
+    if !wrong.isEmpty {
+      mirror.distrust(buckets: wrong)
+      resync(because: "the audit found \(wrong.count) buckets that differ, the first is \(wrong[0])", now: now, &commands)
+    }
+  }
+
+  private mutating func noteCompleteness(_ commands: inout [Command]) {
+    guard !saidComplete, completeness == .complete, let epoch = mirror.epoch else { return }
+    saidComplete = true
+    commands.append(
+      .note(.complete(keys: mirror.count, version: mirror.applied, epoch: epoch, sealed: mirror.sealed)))
+  }
+
+  // MARK: Questions
+
+  private mutating func asked(_ question: Question, now: Instant, _ commands: inout [Command]) {
+    // Between the asker's look at the table and this one the key may have been put.
+    if let admitted = admission(of: question.key, now: now) {
+      commands.append(.answer(question, admitted))
+      return
+    }
+    if let objection = objectionToRefusing {
+      commands.append(.answer(question, .undecided(objection)))
+      return
+    }
+    guard barrier.count < limits.barrierQueue else {
+      commands.append(.answer(question, .undecided(.tooManyWaiting(limit: limits.barrierQueue))))
+      return
+    }
+    barrier.add(question, deadline: now + limits.barrierWait)
+    if barrier.wantsRead { readPosition(now: now, &commands) }
+  }
+
+  /// Admits a key that is active in the mirror, unless the mirror is too old; nil if the key isn't active in it.
+  private func admission(of key: KeyID, now: Instant) -> Verdict? {
+    guard let (state, account) = mirror.table.find(key), state == .active else { return nil }
+    guard let admitUntil, now < admitUntil else {
+      return .undecided(.stale(answeredAt.map { now - $0 } ?? limits.admitAge))
+    }
+    return .admit(account: account)
+  }
+
+  private mutating func answerReached(_ commands: inout [Command]) {
+    for (question, readSentAt) in barrier.reached(mirror.applied) {
+      commands.append(.answer(question, verdict(of: question.key, readSentAt: readSentAt)))
+    }
+  }
+
+  /// The verdict for a key whose barrier's read has been answered and reached.
+  private func verdict(of key: KeyID, readSentAt: Instant) -> Verdict {
+    let found = mirror.table.find(key)
+    if let found, found.state == .active { return .admit(account: found.account) }
+    if let objection = objectionToRefusing { return .undecided(objection) }
+    let proof = Proof(epoch: mirror.epoch ?? "", version: mirror.applied, asOf: readSentAt)
+    switch found?.state {
+    case .suspended: return .refuse(.suspendedKey, proof)
+    case .revoked: return .refuse(.revokedKey, proof)
+    case .active, nil: return .refuse(.unknownKey, proof)
+    }
+  }
+
+  private mutating func answerAll(_ why: Undecided, _ commands: inout [Command]) {
+    answer(barrier.giveUp(), why, &commands)
+  }
+
+  private func answer(_ questions: [Question], _ why: Undecided, _ commands: inout [Command]) {
+    commands += questions.map { .answer($0, .undecided(why)) }
+  }
+
+  // MARK: Time
+
+  private mutating func timePassed(now: Instant, _ commands: inout [Command]) {
+    answer(barrier.expired(at: now), .barrierTimedOut, &commands)
+    if let resyncAt, resyncAt <= now {
+      compare(because: "again", now: now, &commands)
+      return
+    }
+    switch phase {
+    case .disconnected(let retryAt) where retryAt <= now:
+      connect(&commands)
+    case .following:
+      if barrier.read == nil, positionDue <= now { readPosition(now: now, &commands) }
+      if !auditing, auditDue <= now {
+        auditing = true
+        readManifest(now: now, &commands)
+      }
+    case .disconnected, .connecting, .comparing, .reading, .shutDown: break
+    }
+  }
+
+  private mutating func nextRetry() -> Duration {
+    failures += 1
+    let doubled = limits.firstRetry * (1 << min(failures - 1, 20))
+    let step = min(doubled, limits.lastRetry)
+    return step / 2 + .nanoseconds(Int64.random(in: 0...(step / 2).wholeNanoseconds, using: &generator))
+  }
+
+  private mutating func setTrouble(_ trouble: Trouble, _ words: String, _ commands: inout [Command]) {
+    if self.trouble != trouble { commands.append(.note(.trouble(words))) }
+    self.trouble = trouble
+  }
+}
+
+/// SplitMix64: a generator whose whole state is its seed, for jitter.
+struct Jitter: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return mixed ^ (mixed >> 31)
+  }
+}

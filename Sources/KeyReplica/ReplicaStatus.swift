@@ -1,0 +1,38 @@
+/// How complete and how fresh a mirror is: two separate things, and both as of now.
+public struct ReplicaStatus: Sendable, Hashable {
+  public enum Completeness: String, Sendable, CaseIterable {
+    /// Nothing was ever read.
+    case empty
+    /// Being read, or not followed to one version yet.
+    case loading
+    /// The whole store at one version, every bucket and the total verified.
+    case complete
+    /// What the store says doesn't fit together or not with the mirror, or the store has vanished. What was mirrored goes on serving.
+    case diverged
+    /// The store is of a kind that this build doesn't understand.
+    case incompatible
+  }
+
+  public var completeness: Completeness
+  public var verifiedBuckets: Int
+  public var totalBuckets: Int
+  /// The publisher's word that the store was populated, as last read.
+  public var sealed: Bool
+  /// Records in the mirror, in whatever state.
+  public var keys: Int
+  public var accounts: Int
+  /// The mirrored history; nil before there was any.
+  public var epoch: String?
+  /// The version up to which changes have been followed.
+  public var version: UInt64
+  /// The store's version as last read; nil if it never was.
+  public var storeVersion: UInt64?
+  /// How long ago the last read of this history was sent that has been answered; nil if there never was one, which is not zero.
+  public var age: Duration?
+  /// Why nobody may be refused now; nil if refusals can be proven.
+  public var objection: Undecided?
+  /// Reads of the store's position since the start, periodic ones included.
+  public var barrierReads: UInt64
+  /// Requests that wait for a proof.
+  public var barrierWaiting: Int
+}

@@ -1,0 +1,114 @@
+// What the store says of itself. A position is (epoch, version, digest), after LiteFS: a version alone can't tell two histories apart that
+// went on from the same point, as after the promotion of a replica that lagged behind; the digest of everything can.
+
+/// Where a store is in its history.
+public struct StorePosition: Sendable, Hashable {
+  /// The random name of this history.
+  public var epoch: String
+  /// How many changes this history has had.
+  public var version: UInt64
+  /// How many records there are, in whatever state.
+  public var count: Int
+  /// The digest of all records.
+  public var digest: Digest
+  /// The publisher's word that the store was populated.
+  public var sealed: Bool
+
+  public init(epoch: String, version: UInt64, count: Int, digest: Digest, sealed: Bool) {
+    self.epoch = epoch
+    self.version = version
+    self.count = count
+    self.digest = digest
+    self.sealed = sealed
+  }
+}
+
+/// What a bucket says of itself, in a field of its own hash: `count digest version`.
+public struct BucketSummary: Sendable, Hashable {
+  public var count: Int
+  public var digest: Digest
+  /// The version of the bucket's last change.
+  public var version: UInt64
+
+  /// Of a bucket that was never written.
+  public static let empty = BucketSummary(count: 0, digest: .empty, version: 0)
+
+  public init(count: Int, digest: Digest, version: UInt64) {
+    self.count = count
+    self.digest = digest
+    self.version = version
+  }
+
+  /// Nil unless it is `count digest version`.
+  public init?(decoding bytes: some Collection<UInt8>) {
+    let parts = String(decoding: bytes, as: UTF8.self).split(separator: " ", omittingEmptySubsequences: false)
+    guard parts.count == 3, let count = Int(parts[0]), count >= 0, let digest = Digest(hex: parts[1]),
+      let version = UInt64(parts[2])
+    else { return nil }
+    self.init(count: count, digest: digest, version: version)
+  }
+}
+
+/// All that the store says of itself, read in one atomic step.
+public struct Manifest: Sendable, Hashable {
+  public var position: StorePosition
+  public var buckets: [BucketSummary]
+  /// How many records each bucket really has: more or fewer than its summary says if somebody edited it by hand.
+  public var lengths: [Int]
+
+  public init(position: StorePosition, buckets: [BucketSummary], lengths: [Int]) {
+    self.position = position
+    self.buckets = buckets
+    self.lengths = lengths
+  }
+}
+
+/// The answer to a read of the store's own description.
+public enum StoreAnswer<Value: Sendable & Hashable>: Sendable, Hashable {
+  case found(Value)
+  /// Redis answered, and there is no store in it: never populated, flushed, or another Redis.
+  case noStore
+  /// There is a store, and this build doesn't understand it; why, in words.
+  case incompatible(String)
+}
+
+/// One entry of the change stream.
+public struct Change: Sendable, Hashable {
+  public enum Effect: Sendable, Hashable {
+    /// The record of a key was written.
+    case put(KeyID, record: [UInt8], bucket: Int, after: BucketSummary)
+    /// The store was sealed.
+    case seal
+    /// An entry that this build can't read; why, in words.
+    case undecodable(String)
+  }
+
+  public var version: UInt64
+  /// The digest of the whole store after this change.
+  public var total: Digest
+  public var effect: Effect
+
+  public init(version: UInt64, total: Digest, effect: Effect) {
+    self.version = version
+    self.total = total
+    self.effect = effect
+  }
+}
+
+/// A bucket as it was read: names and values as they stand in Redis, undecoded, in one atomic read.
+public struct RawBucket: Sendable, Hashable {
+  /// The reserved field's value; nil where there is none.
+  public var summary: [UInt8]?
+  public var fields: [(id: [UInt8], record: [UInt8])]
+
+  public init(summary: [UInt8]?, fields: [(id: [UInt8], record: [UInt8])]) {
+    self.summary = summary
+    self.fields = fields
+  }
+
+  public static func == (left: RawBucket, right: RawBucket) -> Bool {
+    left.summary == right.summary && left.fields.elementsEqual(right.fields) { $0.id == $1.id && $0.record == $1.record }
+  }
+
+  public func hash(into hasher: inout Hasher) { hasher.combine(summary) }
+}

@@ -1,0 +1,77 @@
+// The three things that can be said of a key. There is no fourth, and in particular no "not found": that the mirror doesn't hold a key is
+// a fact about the mirror.
+
+/// What a node says of a key.
+public enum Verdict: Sendable, Equatable {
+  /// The key was active in the mirror.
+  case admit(account: String)
+  /// The key wasn't active in the store as it was after the request had arrived; here is the proof.
+  case refuse(RefusalReason, Proof)
+  /// Nothing can be proven now. Never a reason to refuse.
+  case undecided(Undecided)
+}
+
+public enum RefusalReason: String, Sendable, CaseIterable {
+  case unknownKey = "unknown_key"
+  case suspendedKey = "suspended_key"
+  case revokedKey = "revoked_key"
+}
+
+/// What a refusal rests on: a read of the store's position, sent after the request had arrived, that a complete
+/// and verified mirror had reached when it was asked.
+public struct Proof: Sendable, Hashable {
+  public var epoch: String
+  /// The version at which the mirror was looked up: at least the one that was read.
+  public var version: UInt64
+  /// When the read was sent.
+  public var asOf: Instant
+
+  public init(epoch: String, version: UInt64, asOf: Instant) {
+    self.epoch = epoch
+    self.version = version
+    self.asOf = asOf
+  }
+}
+
+/// Why nothing can be proven now.
+public enum Undecided: Sendable, Hashable {
+  /// There is no conversation with the store; why, in words.
+  case storeAway(String)
+  /// Redis answers, and there is no store in it.
+  case noStore
+  /// The store was never sealed: it may be half populated.
+  case unsealed
+  /// The mirror isn't complete yet.
+  case loading(verified: Int, total: Int)
+  /// What the store says doesn't fit together, or not with the mirror; why, in words.
+  case diverged(String)
+  /// The store is of a kind that this build doesn't understand; why, in words.
+  case incompatible(String)
+  /// The store didn't answer the barrier's read, or the mirror didn't reach what it said, within the bound.
+  case barrierTimedOut
+  /// The store answered the barrier's read with an error; its words.
+  case barrierFailed(String)
+  /// Too many requests wait for the barrier already.
+  case tooManyWaiting(limit: Int)
+  /// The mirror is older than it may be to admit anybody.
+  case stale(Duration)
+  /// The node is about to end.
+  case shuttingDown
+
+  /// A short name for metrics and answers.
+  public var code: String {
+    switch self {
+    case .storeAway: "store_away"
+    case .noStore: "no_store"
+    case .unsealed: "unsealed"
+    case .loading: "loading"
+    case .diverged: "diverged"
+    case .incompatible: "incompatible"
+    case .barrierTimedOut: "barrier_timed_out"
+    case .barrierFailed: "barrier_failed"
+    case .tooManyWaiting: "too_many_waiting"
+    case .stale: "stale"
+    case .shuttingDown: "shutting_down"
+    }
+  }
+}
