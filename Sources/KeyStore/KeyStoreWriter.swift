@@ -1,0 +1,140 @@
+// The one writer of the key store: edits in, through the atomic script, and the store's answer out. It is what
+// `key-publisher` and the tests use; a service that wants to change keys itself uses it as well.
+
+import Hiredis
+public import KeyReplica
+public import RedisClient
+import NIOCore
+
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// A change that somebody wants made.
+public struct KeyEdit: Sendable, Hashable {
+  public enum Kind: Sendable, Hashable {
+    /// Write the record, whether the key is known or not.
+    case put(account: String, KeyState)
+    /// Change the state of a known key; its account stays.
+    case setState(KeyState)
+  }
+
+  public var key: KeyID
+  public var kind: Kind
+
+  public init(key: KeyID, kind: Kind) {
+    self.key = key
+    self.kind = kind
+  }
+}
+
+/// What became of edits.
+public struct EditOutcome: Sendable, Hashable {
+  /// The store's history and the version it was at after them.
+  public var epoch: String
+  public var version: UInt64
+  public var changed = 0
+  /// The record already said just that.
+  public var unchanged = 0
+  /// Keys whose state was to change and that the store doesn't know.
+  public var missing = 0
+}
+
+/// Writes to the key store. Every call answers only when its change is in the store.
+public struct KeyStoreWriter: Sendable {
+  private let connection: RedisConnection
+  private let layout: StoreLayout
+  /// How many changes the stream keeps for replicas that fell behind.
+  private let changesKept: Int
+
+  public init(connection: RedisConnection, layout: StoreLayout, changesKept: Int = 100_000) {
+    self.connection = connection
+    self.layout = layout
+    self.changesKept = changesKept
+  }
+
+  /// The most edits that one script call takes: a few milliseconds of Redis's time.
+  public static let batchLimit = 256
+
+  /// Carries out up to ``batchLimit`` edits in one atomic step.
+  /// - Throws: ``RedisClient/RedisError``: whether they were carried out is unknown then, and doing so again is harmless;
+  ///   ``Hiredis/RedisServerError``: none was.
+  public func apply(_ edits: [KeyEdit]) async throws -> EditOutcome {
+    try await submit(edits).get()
+  }
+
+  /// The same, for callers that keep several batches on their way; they are carried out in order.
+  func submit(_ edits: [KeyEdit]) -> EventLoopFuture<EditOutcome> {
+    precondition(edits.count <= Self.batchLimit, "\(edits.count) edits in a batch, at most \(Self.batchLimit) are allowed")
+    var keys = [layout.meta, layout.changes]
+    var positions: [Int: Int] = [:]
+    var arguments: [any RedisArgument] = [
+      StoreLayout.schema, StoreLayout.bucketCount, Self.newEpoch(), Int64(Date().timeIntervalSince1970), changesKept,
+    ]
+    // What ends keys must work on a Redis that is full; what adds them mustn't.
+    var onlyEnds = true
+    for edit in edits {
+      let bucket = edit.key.bucket(of: StoreLayout.bucketCount)
+      let position = positions[bucket] ?? keys.count + 1
+      if positions[bucket] == nil {
+        positions[bucket] = position
+        keys.append(layout.bucket(bucket))
+      }
+      switch edit.kind {
+      case .put(let account, let state):
+        onlyEnds = false
+        arguments += ["p", position, bucket, edit.key.bytes, String(state.letter), account] as [any RedisArgument]
+      case .setState(let state):
+        if state == .active { onlyEnds = false }
+        arguments += ["s", position, bucket, edit.key.bytes, String(state.letter), ""] as [any RedisArgument]
+      }
+    }
+    let script = onlyEnds ? StoreScripts.end : StoreScripts.change
+    return connection.run(script, keys: keys, arguments: arguments, within: .seconds(30)).flatMapThrowing { reply in
+      let items = try reply.array()
+      guard items.count == 3, let version = UInt64(try items[1].string()) else {
+        throw UnreadableStore("expected epoch, version and outcomes, but \(reply.shape) came")
+      }
+      var outcome = EditOutcome(epoch: try items[0].string(), version: version)
+      let letters = try items[2].bytes()
+      guard letters.count == edits.count else {
+        throw UnreadableStore("expected \(edits.count) outcomes, but \(letters.count) came")
+      }
+      for letter in letters {
+        switch letter {
+        case UInt8(ascii: "c"): outcome.changed += 1
+        case UInt8(ascii: "u"): outcome.unchanged += 1
+        case UInt8(ascii: "m"): outcome.missing += 1
+        default: throw UnreadableStore("an outcome is neither c, u nor m")
+        }
+      }
+      return outcome
+    }
+  }
+
+  /// Marks the store as populated, after which keys that it doesn't hold may be refused.
+  /// - Parameter mayBeEmpty: Without it an empty store isn't sealed, since every key would be refused.
+  /// - Returns: The version and the number of records, and whether it was sealed already.
+  public func seal(mayBeEmpty: Bool = false) async throws -> (version: UInt64, keys: Int, already: Bool) {
+    let reply = try await connection.execute(
+      StoreScripts.seal, keys: [layout.meta, layout.changes] + layout.allBuckets,
+      arguments: [StoreLayout.schema, StoreLayout.bucketCount, Self.newEpoch(), mayBeEmpty ? 1 : 0, changesKept],
+      within: .seconds(30))
+    let items = try reply.array()
+    guard items.count == 4, let version = UInt64(try items[1].string()), let keys = Int(try items[2].string()) else {
+      throw UnreadableStore("expected epoch, version, count and a flag, but \(reply.shape) came")
+    }
+    return (version, keys, try items[3].integer() == 1)
+  }
+
+  /// A random name for a history, should one begin with this call.
+  private static func newEpoch() -> String {
+    var generator = SystemRandomNumberGenerator()
+    return (0..<2).map { _ in
+      let digits = String(generator.next() as UInt64, radix: 16)
+      return String(repeating: "0", count: 16 - digits.count) + digits
+    }.joined()
+  }
+}

@@ -1,0 +1,292 @@
+// Runs the replica's state machine on Redis: carries out its commands, and brings it what comes of them. It decides
+// nothing. Everything is on one event loop, so events reach the machine one at a time and in the order of the replies.
+//
+// Two conversations make one session: the feed waits at the store for changes, which blocks whatever comes after it, and the other
+// serves all the short reads. When either ends, both do.
+
+import Hiredis
+public import KeyReplica
+public import Logging
+public import NIOCore
+public import RedisClient
+import Synchronization
+
+/// A mirror of the key store that keeps itself up to date.
+public final class ReplicaDriver: Sendable {
+  private let eventLoop: any EventLoop
+  private let table: KeyTable
+  private let core: NIOLoopBoundBox<Core>
+  /// `Instant.nanoseconds` until which an active key is admitted; Int64.min before anything was read.
+  private let admitUntil: AdmissionDeadline
+
+  /// - Parameters:
+  ///   - logger: Is told of everything that an operator would want to know.
+  ///   - eventLoop: Should be one that serves no requests: a big resync keeps it busy for a while.
+  public init(
+    endpoint: RedisEndpoint, layout: StoreLayout, limits: Replica.Limits = .init(), name: String,
+    on eventLoop: any EventLoop, logger: Logger
+  ) {
+    self.eventLoop = eventLoop
+    let table = KeyTable(bucketCount: StoreLayout.bucketCount)
+    self.table = table
+    let admitUntil = AdmissionDeadline()
+    self.admitUntil = admitUntil
+    var options = RedisOptions()
+    options.name = name
+    core = NIOLoopBoundBox.makeBoxSendingValue(
+      Core(
+        endpoint: endpoint, layout: layout, options: options, eventLoop: eventLoop, logger: logger, admitUntil: admitUntil,
+        replica: Replica(table: table, limits: limits, seed: .random(in: .min ... .max), now: .now)),
+      eventLoop: eventLoop)
+  }
+
+  /// Begins to connect and mirror.
+  public func start() {
+    eventLoop.execute { [core] in core.value.take(.timePassed) }
+  }
+
+  /// Ends the conversations; whoever waits gets an answer.
+  public func stop() {
+    eventLoop.execute { [core] in core.value.take(.shutDown) }
+  }
+
+  /// The account of a key that is admitted on the strength of the mirror alone; nil if somebody has to be asked: ``verdict(of:)``.
+  /// Safe and quick on any thread.
+  public func admits(_ key: KeyID) -> String? {
+    guard let (state, account) = table.find(key), state == .active, Instant.now.nanoseconds < admitUntil.value else {
+      return nil
+    }
+    return account
+  }
+
+  /// The verdict for a key, which may have to wait for the store to prove it, a bounded time. The future doesn't fail.
+  public func verdict(of key: KeyID) -> EventLoopFuture<Verdict> {
+    eventLoop.flatSubmit { [core] in core.value.ask(key) }
+  }
+
+  /// How complete and fresh the mirror is now. The future doesn't fail.
+  public func status() -> EventLoopFuture<ReplicaStatus> {
+    eventLoop.submit { [core] in core.value.status() }
+  }
+}
+
+/// Written by the driver's loop, read by the listeners' threads.
+private final class AdmissionDeadline: Sendable {
+  private let nanoseconds = Atomic<Int64>(.min)
+
+  var value: Int64 { nanoseconds.load(ordering: .relaxed) }
+
+  func set(_ instant: Instant?) {
+    nanoseconds.store(instant?.nanoseconds ?? .min, ordering: .relaxed)
+  }
+}
+
+extension Instant {
+  /// The machine's monotonic clock.
+  public static var now: Instant { Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds)) }
+}
+
+/// The driver's state, on its event loop.
+private final class Core {
+  private let endpoint: RedisEndpoint
+  private let layout: StoreLayout
+  private let options: RedisOptions
+  private let eventLoop: any EventLoop
+  private let logger: Logger
+  private let admitUntil: AdmissionDeadline
+
+  private var replica: Replica
+  private var events: [Replica.Event] = []
+  private var handling = false
+  private var links: (session: Replica.Session, control: RedisConnection, feed: RedisConnection)?
+  private var alarm: (at: Instant, task: Scheduled<Void>)?
+  private var nextQuestion: UInt64 = 0
+  private var asked: [UInt64: EventLoopPromise<Verdict>] = [:]
+
+  /// How long a read of changes waits at the store, and how many it takes at once.
+  private static let feedWait = TimeAmount.seconds(1)
+  private static let feedBatch = 1000
+  /// For the reads that a proof waits for. A peer that vanished without a word is noticed after this long.
+  private static let shortDeadline = TimeAmount.seconds(2)
+  private static let longDeadline = TimeAmount.seconds(10)
+
+  init(
+    endpoint: RedisEndpoint, layout: StoreLayout, options: RedisOptions, eventLoop: any EventLoop, logger: Logger,
+    admitUntil: AdmissionDeadline, replica: Replica
+  ) {
+    self.endpoint = endpoint
+    self.layout = layout
+    self.options = options
+    self.eventLoop = eventLoop
+    self.logger = logger
+    self.admitUntil = admitUntil
+    self.replica = replica
+  }
+
+  func status() -> ReplicaStatus { replica.status(at: .now) }
+
+  func ask(_ key: KeyID) -> EventLoopFuture<Verdict> {
+    let promise = eventLoop.makePromise(of: Verdict.self)
+    nextQuestion += 1
+    asked[nextQuestion] = promise
+    take(.asked(Question(number: nextQuestion, key: key)))
+    return promise.futureResult
+  }
+
+  /// Gives an event to the machine. Carrying out a command can bring the next event at once; it waits its turn.
+  func take(_ event: Replica.Event) {
+    events.append(event)
+    guard !handling else { return }
+    handling = true
+    while !events.isEmpty {
+      for command in replica.handle(events.removeFirst(), now: .now) { carryOut(command) }
+    }
+    handling = false
+    admitUntil.set(replica.admitUntil)
+    setAlarm()
+  }
+
+  private func setAlarm() {
+    guard let next = replica.nextWake else {
+      alarm?.task.cancel()
+      alarm = nil
+      return
+    }
+    if let alarm, alarm.at == next { return }
+    alarm?.task.cancel()
+    let deadline = NIODeadline.uptimeNanoseconds(UInt64(max(next.nanoseconds, 0)))
+    let task = eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
+      self.alarm = nil
+      self.take(.timePassed)
+    }
+    alarm = (next, task)
+  }
+
+  private func carryOut(_ command: Replica.Command) {
+    switch command {
+    case .connect(let session): connect(session)
+    case .disconnect(let session): disconnect(session)
+    case .readManifest(let session, let read):
+      ask(session) { control, layout in
+        control.run(StoreScripts.manifest, keys: layout.manifestKeys, within: Self.longDeadline)
+      } then: { [layout] reply in
+        .manifest(session, read: read, Self.understood(reply, layout.manifest(from:)))
+      }
+    case .readBucket(let session, let index):
+      ask(session) { control, layout in
+        control.send(layout.bucketCommand(index), within: Self.longDeadline)
+      } then: { [layout] reply in
+        .bucket(session, index, Self.understood(reply, layout.rawBucket(from:)))
+      }
+    case .readPosition(let session):
+      ask(session) { control, layout in
+        control.send(layout.positionCommand, within: Self.shortDeadline)
+      } then: { [layout] reply in
+        .position(session, Self.understood(reply, layout.position(from:)))
+      }
+    case .readChanges(let session, let version):
+      let wait = Int(Self.feedWait.nanoseconds / 1_000_000)
+      ask(session, feed: true) { feed, layout in
+        feed.send(
+          layout.changesCommand(after: version, waitingMilliseconds: wait, atMost: Self.feedBatch),
+          within: Self.feedWait + Self.shortDeadline)
+      } then: { [layout] reply in
+        .changes(session, Self.understood(reply, layout.changes(from:)))
+      }
+    case .answer(let question, let verdict):
+      asked.removeValue(forKey: question.number)?.succeed(verdict)
+    case .note(let note): log(note)
+    }
+  }
+
+  /// What a reply says, where it says anything of the kind that was asked for.
+  private static func understood<Value>(
+    _ reply: RedisReply, _ read: (RedisReply) throws -> Value
+  ) -> Result<Value, Replica.ReadFailure> {
+    do { return .success(try read(reply)) } catch { return .failure(Replica.ReadFailure("\(error)")) }
+  }
+
+  private func ask(
+    _ session: Replica.Session, feed: Bool = false,
+    _ send: (RedisConnection, StoreLayout) -> EventLoopFuture<RedisReply>,
+    then event: @escaping (RedisReply) -> Replica.Event
+  ) {
+    guard let links, links.session == session else { return }
+    send(feed ? links.feed : links.control, layout).assumeIsolated().whenComplete { result in
+      switch result {
+      case .success(let reply): self.take(event(reply))
+      case .failure(let error): self.ended(session, because: "\(error)")
+      }
+    }
+  }
+
+  private func connect(_ session: Replica.Session) {
+    var feedOptions = options
+    feedOptions.name += "-feed"
+    let control = RedisConnection.connect(to: endpoint, options: options, on: eventLoop)
+    let feed = RedisConnection.connect(to: endpoint, options: feedOptions, on: eventLoop)
+    let role = control.flatMap { $0.send(RedisCommand("ROLE"), within: Self.shortDeadline) }
+    role.and(feed).assumeIsolated().whenComplete { result in
+      do {
+        let (role, _) = try result.get()
+        let kind = try role.array().first?.string()
+        guard kind == "master" else {
+          throw UnreadableStore("expected a primary at \(self.endpoint), but it calls itself \(kind ?? "nothing")")
+        }
+        // Both futures are complete, or `role.and(feed)` had failed.
+        self.established(session, control: control, feed: feed)
+      } catch {
+        control.whenSuccess { $0.close() }
+        feed.whenSuccess { $0.close() }
+        self.take(.disconnected(session, reason: "\(error)"))
+      }
+    }
+  }
+
+  private func established(
+    _ session: Replica.Session, control: EventLoopFuture<RedisConnection>, feed: EventLoopFuture<RedisConnection>
+  ) {
+    control.and(feed).assumeIsolated().whenSuccess { control, feed in
+      self.links = (session, control, feed)
+      for link in [control, feed] {
+        link.closed.assumeIsolated().whenComplete { _ in
+          self.ended(session, because: "the connection to Redis closed")
+        }
+      }
+      self.take(.connected(session))
+    }
+  }
+
+  private func ended(_ session: Replica.Session, because reason: String) {
+    guard links?.session == session else { return }
+    disconnect(session)
+    take(.disconnected(session, reason: reason))
+  }
+
+  private func disconnect(_ session: Replica.Session) {
+    guard let links, links.session == session else { return }
+    self.links = nil
+    links.control.close()
+    links.feed.close()
+  }
+
+  private func log(_ note: Replica.Note) {
+    switch note {
+    case .connected: logger.info("connected to the key store", metadata: ["redis": "\(endpoint)"])
+    case .storeAway(let reason):
+      logger.warning("the key store is away", metadata: ["redis": "\(endpoint)", "reason": "\(reason)"])
+    case .reading(let buckets, let reason):
+      logger.info("reading what differs", metadata: ["buckets": "\(buckets)", "reason": "\(reason)"])
+    case .bucketRefused(let reason):
+      logger.error("a bucket isn't what it says it is; the old one goes on serving", metadata: ["reason": "\(reason)"])
+    case .complete(let keys, let version, let epoch, let sealed):
+      logger.notice(
+        "the mirror is complete",
+        metadata: ["keys": "\(keys)", "version": "\(version)", "epoch": "\(epoch)", "sealed": "\(sealed)"])
+    case .resync(let reason):
+      logger.warning("the mirror has to be compared with the store", metadata: ["reason": "\(reason)"])
+    case .trouble(let reason):
+      logger.error("nobody can be refused for now", metadata: ["reason": "\(reason)"])
+    }
+  }
+}

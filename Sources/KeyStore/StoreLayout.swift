@@ -1,0 +1,34 @@
+// Every Redis key of the key store, and what stands in it. Nothing else in Sluice writes such a name.
+//
+//   sluice:{keys}:meta          hash    schema, buckets, epoch, version, count, digest, sealed
+//   sluice:{keys}:bucket:0 …    hash    key id (32 bytes) → record; `summary` → "count digest version"
+//   sluice:{keys}:changes       stream  one entry per change, its id is <version>-0
+//
+// All of them share one hash tag, so in a Redis Cluster they are in one slot, and one script may touch them all. A bucket's
+// summary is in the bucket itself, so that one HGETALL is atomic and proves itself.
+
+public import RedisClient
+
+/// The names of the key store's Redis keys.
+public struct StoreLayout: Sendable, Hashable {
+  public let namespace: Namespace
+
+  public init(namespace: Namespace = .standard) { self.namespace = namespace }
+
+  /// How many buckets the key ids are spread over: part of the schema, since both sides must agree on it.
+  public static let bucketCount = 1024
+
+  /// The schema of everything above, records included.
+  public static let schema = 1
+
+  /// The field of a bucket that holds its summary. A key id has 32 bytes, so none can be taken for it.
+  static let summaryField = "summary"
+
+  /// The fields of the description, in the order in which they are read.
+  static let metaFields = ["schema", "buckets", "epoch", "version", "count", "digest", "sealed"]
+
+  public var meta: String { namespace.key("keys", "meta") }
+  public var changes: String { namespace.key("keys", "changes") }
+  public func bucket(_ index: Int) -> String { namespace.key("keys", "bucket:\(index)") }
+  var allBuckets: [String] { (0..<Self.bucketCount).map(bucket) }
+}

@@ -1,0 +1,150 @@
+// The reads of the key store: the commands, and what their replies mean. An answer is a value, "there is no store" or
+// "not understood"; whatever isn't one of these is thrown, so that a failed read can't be taken for an absent store or key.
+
+import Hiredis
+public import KeyReplica
+public import RedisClient
+
+/// Something in the store that isn't what its layout says; it is an error, and never means "absent".
+public struct UnreadableStore: Error, Sendable, Equatable, CustomStringConvertible {
+  public let description: String
+  init(_ description: String) { self.description = description }
+}
+
+extension StoreLayout {
+  var positionCommand: RedisCommand { RedisCommand("HMGET", arguments: [meta] + Self.metaFields) }
+
+  func position(from reply: RedisReply) throws -> StoreAnswer<StorePosition> {
+    try Self.position(fromFields: reply.array()[...])
+  }
+
+  var manifestKeys: [String] { [meta] + allBuckets }
+
+  func manifest(from reply: RedisReply) throws -> StoreAnswer<Manifest> {
+    let items = try reply.array()
+    let fields = Self.metaFields.count
+    guard items.count == fields + 2 * Self.bucketCount else {
+      throw UnreadableStore("expected a manifest of \(fields + 2 * Self.bucketCount) items, but \(items.count) came")
+    }
+    let position: StorePosition
+    switch try Self.position(fromFields: items[..<fields]) {
+    case .found(let found): position = found
+    case .noStore: return .noStore
+    case .incompatible(let why): return .incompatible(why)
+    }
+    var buckets: [BucketSummary] = []
+    var lengths: [Int] = []
+    buckets.reserveCapacity(Self.bucketCount)
+    lengths.reserveCapacity(Self.bucketCount)
+    for index in stride(from: fields, to: items.count, by: 2) {
+      let length = Int(try items[index + 1].integer())
+      if let bytes = try items[index].bytesOrNull() {
+        guard let summary = BucketSummary(decoding: bytes) else {
+          throw UnreadableStore("the summary of bucket \(buckets.count) can't be read")
+        }
+        buckets.append(summary)
+        lengths.append(length - 1)
+      } else {
+        buckets.append(.empty)
+        lengths.append(length)
+      }
+    }
+    return .found(Manifest(position: position, buckets: buckets, lengths: lengths))
+  }
+
+  private static func position(fromFields fields: ArraySlice<RedisReply>) throws -> StoreAnswer<StorePosition> {
+    let texts = try fields.map { try $0.stringOrNull() }
+    guard texts.count == metaFields.count else {
+      throw UnreadableStore("expected \(metaFields.count) fields of meta, but \(texts.count) came")
+    }
+    if texts.allSatisfy({ $0 == nil }) { return .noStore }
+    guard texts[0] == "\(schema)" else {
+      return .incompatible("the store has schema \(texts[0] ?? "none"), this build reads schema \(schema)")
+    }
+    guard texts[1] == "\(bucketCount)" else {
+      return .incompatible("the store has \(texts[1] ?? "no") buckets, this build reads \(bucketCount)")
+    }
+    guard let epoch = texts[2], let version = texts[3].flatMap({ UInt64($0) }), let count = texts[4].flatMap({ Int($0) }),
+      let digest = texts[5].flatMap({ Digest(hex: $0) })
+    else {
+      throw UnreadableStore("the store's epoch, version, count or digest is missing or can't be read")
+    }
+    return .found(
+      StorePosition(epoch: epoch, version: version, count: count, digest: digest, sealed: texts[6] == "1"))
+  }
+
+  func bucketCommand(_ index: Int) -> RedisCommand { RedisCommand("HGETALL", bucket(index)) }
+
+  func rawBucket(from reply: RedisReply) throws -> RawBucket {
+    let items = try reply.array()
+    guard items.count.isMultiple(of: 2) else {
+      throw UnreadableStore("expected fields and values, but \(items.count) items came")
+    }
+    var raw = RawBucket(summary: nil, fields: [])
+    raw.fields.reserveCapacity(items.count / 2)
+    let summaryField = Array(Self.summaryField.utf8)
+    for index in stride(from: 0, to: items.count, by: 2) {
+      let name = try items[index].bytes()
+      let value = try items[index + 1].bytes()
+      if name == summaryField { raw.summary = value } else { raw.fields.append((name, value)) }
+    }
+    return raw
+  }
+
+  /// Waits for changes after a version.
+  func changesCommand(after version: UInt64, waitingMilliseconds wait: Int, atMost count: Int) -> RedisCommand {
+    RedisCommand("XREAD", "COUNT", count, "BLOCK", wait, "STREAMS", changes, "\(version)-0")
+  }
+
+  func changes(from reply: RedisReply) throws -> [Change] {
+    guard let streams = try reply.arrayOrNull() else { return [] }
+    guard streams.count == 1, case let stream = try streams[0].array(), stream.count == 2 else {
+      throw UnreadableStore("expected one stream, but \(streams.count) came")
+    }
+    return try stream[1].array().map { try Self.change(from: $0.array()) }
+  }
+
+  private static func change(from entry: [RedisReply]) throws -> Change {
+    guard entry.count == 2 else { throw UnreadableStore("expected an id and fields, but \(entry.count) items came") }
+    let id = try entry[0].string()
+    guard id.hasSuffix("-0"), let version = UInt64(id.dropLast(2)) else {
+      throw UnreadableStore("expected a stream id <version>-0, but \(id) came")
+    }
+    var fields: [String: [UInt8]] = [:]
+    let items = try entry[1].array()
+    for index in stride(from: 0, to: items.count - 1, by: 2) {
+      fields[try items[index].string()] = try items[index + 1].bytes()
+    }
+    func text(_ name: String) -> String? { fields[name].map { String(decoding: $0, as: UTF8.self) } }
+    let total = text("total").flatMap { Digest(hex: $0) }
+    let effect: Change.Effect =
+      switch text("op") {
+      case "seal" where total != nil: .seal
+      case "put" where total != nil:
+        if let key = fields["id"].flatMap({ KeyID(bytes: $0) }), let record = fields["record"],
+          let bucket = text("bucket").flatMap({ Int($0) }), let count = text("count").flatMap({ Int($0) }),
+          let digest = text("digest").flatMap({ Digest(hex: $0) })
+        {
+          .put(key, record: record, bucket: bucket, after: BucketSummary(count: count, digest: digest, version: version))
+        } else {
+          .undecodable("a put lacks its id, record, bucket, count or digest")
+        }
+      case let op: .undecodable("expected a put or a seal with a total, but \(op ?? "no operation") came")
+      }
+    return Change(version: version, total: total ?? .empty, effect: effect)
+  }
+}
+
+extension RedisConnection {
+  /// Reads where the store is.
+  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``UnreadableStore``; never an answer that isn't one.
+  public func storePosition(_ layout: StoreLayout) async throws -> StoreAnswer<StorePosition> {
+    try layout.position(from: await execute(layout.positionCommand))
+  }
+
+  /// Reads all that the store says of itself.
+  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``UnreadableStore``; never an answer that isn't one.
+  public func storeManifest(_ layout: StoreLayout) async throws -> StoreAnswer<Manifest> {
+    try layout.manifest(from: await execute(StoreScripts.manifest, keys: layout.manifestKeys))
+  }
+}

@@ -1,0 +1,178 @@
+// The scripts: each is one atomic step in Redis, and no other code writes to the key store.
+//
+// They check everything they rely on before the first write, because a script that fails half-way leaves its first half behind.
+// The `#!lua` line makes Redis refuse them as a whole when it is full, not at some write in the middle; `allow-oom` lifts that
+// for what must work on a full Redis: ending a key's life.
+
+import RedisClient
+
+enum StoreScripts {
+  /// Reads and checks meta; the digests are kept as four numbers, since Lua's bit operations have 32 bits.
+  private static let reading = """
+    local function parse(hex)
+      return {tonumber(string.sub(hex, 1, 8), 16), tonumber(string.sub(hex, 9, 16), 16),
+              tonumber(string.sub(hex, 17, 24), 16), tonumber(string.sub(hex, 25, 32), 16)}
+    end
+    local function hex(d)
+      return bit.tohex(d[1]) .. bit.tohex(d[2]) .. bit.tohex(d[3]) .. bit.tohex(d[4])
+    end
+    local function number(n) return string.format('%.0f', n) end
+    local function fold(d, id, record)
+      local h = parse(redis.sha1hex(id .. record))
+      for i = 1, 4 do d[i] = bit.bxor(d[i], h[i]) end
+      return d
+    end
+
+    local schema, buckets, epoch, fresh = ARGV[1], ARGV[2], ARGV[3], false
+    local meta = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed')
+    local version, count, total = 0, 0, parse(string.rep('0', 32))
+    if meta[3] then
+      if meta[1] ~= schema or meta[2] ~= buckets then
+        return redis.error_reply('STOREKIND the store has schema ' .. tostring(meta[1]) .. ' and ' .. tostring(meta[2])
+          .. ' buckets, this publisher writes schema ' .. schema .. ' and ' .. buckets)
+      end
+      if not (meta[4] and meta[5] and meta[6]) then
+        return redis.error_reply('STOREBROKEN meta lacks its version, count or digest')
+      end
+      epoch, version, count, total = meta[3], tonumber(meta[4]), tonumber(meta[5]), parse(meta[6])
+    else
+      fresh = true
+    end
+    local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
+    if #last > 0 and tonumber(string.match(last[1][1], '^%d+')) > version then
+      return redis.error_reply('STOREBROKEN the change stream goes to ' .. last[1][1] .. ', but meta is at version '
+        .. number(version))
+    end
+    local function writeMeta()
+      if fresh then redis.call('HSET', KEYS[1], 'schema', schema, 'buckets', buckets, 'epoch', epoch) end
+      redis.call('HSET', KEYS[1], 'version', number(version), 'count', number(count), 'digest', hex(total))
+    end
+
+    """
+
+  /// Writes many changes.
+  ///
+  /// KEYS: meta, changes, and the buckets that are touched. ARGV: schema, number of buckets, epoch if the store is
+  /// new, now in seconds, changes to keep, then six for each change: `p` (put) or `s` (change only the state), the
+  /// position of its bucket among KEYS, the bucket's number, the id, the state's letter, the account (empty for `s`).
+  /// Answers epoch, version, and one letter per change: `c`hanged, `u`nchanged, or `m`issing (for `s`).
+  private static let changing =
+    reading + """
+      local now, keep = ARGV[4], ARGV[5]
+      local summaries = {}
+      for i = 3, #KEYS do
+        local summary = redis.call('HGET', KEYS[i], 'summary')
+        if summary then
+          local c, d = string.match(summary, '^(%d+) (%x+) %d+$')
+          if not c or #d ~= 32 then return redis.error_reply('STOREBROKEN unreadable summary in ' .. KEYS[i]) end
+          summaries[i] = {count = tonumber(c), digest = parse(d)}
+        elseif redis.call('EXISTS', KEYS[i]) == 1 then
+          return redis.error_reply('STOREBROKEN no summary in ' .. KEYS[i])
+        else
+          summaries[i] = {count = 0, digest = parse(string.rep('0', 32))}
+        end
+      end
+
+      local outcomes = {}
+      for a = 6, #ARGV, 6 do
+        local at, id, state, account = tonumber(ARGV[a + 1]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
+        local key, summary = KEYS[at], summaries[at]
+        local old = redis.call('HGET', key, id)
+        local oldState, oldAccount
+        if old then oldState, oldAccount = string.match(old, '^%d+ (%a) %d+ (.+)$') end
+        if ARGV[a] == 's' then account = oldAccount end
+        if not account then
+          outcomes[#outcomes + 1] = 'm'
+        elseif oldState == state and oldAccount == account then
+          outcomes[#outcomes + 1] = 'u'
+        else
+          local record = schema .. ' ' .. state .. ' ' .. now .. ' ' .. account
+          if old then
+            fold(summary.digest, id, old)
+            fold(total, id, old)
+          else
+            summary.count = summary.count + 1
+            count = count + 1
+          end
+          fold(summary.digest, id, record)
+          fold(total, id, record)
+          version = version + 1
+          summary.version = version
+          redis.call('HSET', key, id, record)
+          redis.call('XADD', KEYS[2], 'MAXLEN', '~', keep, number(version) .. '-0', 'op', 'put', 'id', id, 'record', record,
+            'bucket', ARGV[a + 2], 'count', number(summary.count), 'digest', hex(summary.digest), 'total', hex(total))
+          outcomes[#outcomes + 1] = 'c'
+        end
+      end
+      for i = 3, #KEYS do
+        local summary = summaries[i]
+        if summary.version then
+          redis.call('HSET', KEYS[i], 'summary',
+            number(summary.count) .. ' ' .. hex(summary.digest) .. ' ' .. number(summary.version))
+        end
+      end
+      if version > 0 then writeMeta() end
+      return {epoch, number(version), table.concat(outcomes)}
+      """
+
+  /// Adds and changes keys; refused by a full Redis.
+  static let change = RedisScript(name: "change", source: "#!lua\n" + changing)
+
+  /// The same, for suspending and revoking, which must work on a full Redis.
+  static let end = RedisScript(name: "end", source: "#!lua flags=allow-oom\n" + changing)
+
+  /// Marks the store as populated, if all that it says of itself fits together.
+  ///
+  /// KEYS: meta, changes, all buckets. ARGV: schema, number of buckets, epoch if the store is new, `1` if it may be empty,
+  /// changes to keep. Answers epoch, version, count, and `1` if it was sealed already.
+  static let seal = RedisScript(
+    name: "seal",
+    source: "#!lua\n" + reading + """
+      local records, sum = 0, parse(string.rep('0', 32))
+      for i = 3, #KEYS do
+        local summary = redis.call('HGET', KEYS[i], 'summary')
+        local length = redis.call('HLEN', KEYS[i])
+        if summary then
+          local c, d = string.match(summary, '^(%d+) (%x+) %d+$')
+          if not c or #d ~= 32 then return redis.error_reply('STOREBROKEN unreadable summary in ' .. KEYS[i]) end
+          if length ~= tonumber(c) + 1 then
+            return redis.error_reply('STOREBROKEN ' .. KEYS[i] .. ' says it has ' .. c .. ' records, it has '
+              .. number(length - 1))
+          end
+          local parsed = parse(d)
+          for j = 1, 4 do sum[j] = bit.bxor(sum[j], parsed[j]) end
+          records = records + tonumber(c)
+        elseif length > 0 then
+          return redis.error_reply('STOREBROKEN no summary in ' .. KEYS[i])
+        end
+      end
+      if records ~= count or hex(sum) ~= hex(total) then
+        return redis.error_reply('STOREBROKEN the buckets have ' .. number(records) .. ' records with digest ' .. hex(sum)
+          .. ', meta says ' .. number(count) .. ' with ' .. hex(total))
+      end
+      if records == 0 and ARGV[4] ~= '1' then
+        return redis.error_reply('STOREEMPTY there are no keys in the store')
+      end
+      if meta[7] == '1' then return {epoch, number(version), number(count), 1} end
+      version = version + 1
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], number(version) .. '-0', 'op', 'seal', 'total', hex(total))
+      writeMeta()
+      redis.call('HSET', KEYS[1], 'sealed', '1')
+      return {epoch, number(version), number(count), 0}
+      """)
+
+  /// Reads all that the store says of itself in one step.
+  ///
+  /// KEYS: meta, all buckets. Answers the fields of meta, then for each bucket its summary and its length.
+  static let manifest = RedisScript(
+    name: "manifest",
+    source: """
+      #!lua flags=no-writes
+      local answer = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed')
+      for i = 2, #KEYS do
+        answer[#answer + 1] = redis.call('HGET', KEYS[i], 'summary')
+        answer[#answer + 1] = redis.call('HLEN', KEYS[i])
+      end
+      return answer
+      """)
+}

@@ -1,0 +1,92 @@
+public import KeyReplica
+import NIOCore
+public import RedisClient
+
+/// What a reading of the whole store found.
+public struct StoreVerification: Sendable, Hashable {
+  public var position: StorePosition?
+  public var keysByState: [KeyState: Int] = [:]
+  /// What doesn't fit, in words; at most ``problemLimit``. Empty if the store is what it says it is.
+  public var problems: [String] = []
+  /// How many there were in all.
+  public var problemCount = 0
+
+  public static let problemLimit = 20
+
+  fileprivate mutating func add(_ problem: String) {
+    problemCount += 1
+    if problems.count < Self.problemLimit { problems.append(problem) }
+  }
+}
+
+extension RedisConnection {
+  /// Reads every record and checks it against its bucket's summary, and the summaries against the whole.
+  ///
+  /// While the store is being written to, buckets are read as of different versions; each is proven by itself, and the whole by the
+  /// manifest, which is read in one step.
+  /// - Parameter progress: Called with the number of buckets read so far.
+  public func verifyStore(
+    _ layout: StoreLayout, progress: (Int) -> Void = { _ in }
+  ) async throws -> StoreVerification {
+    var result = StoreVerification()
+    let manifest: Manifest
+    switch try await storeManifest(layout) {
+    case .found(let found): manifest = found
+    case .noStore:
+      result.add("there is no key store in this Redis under the namespace \(layout.namespace)")
+      return result
+    case .incompatible(let why):
+      result.add(why)
+      return result
+    }
+    result.position = manifest.position
+    var sum = Digest.empty
+    var count = 0
+    for (index, summary) in manifest.buckets.enumerated() {
+      sum ^= summary.digest
+      count += summary.count
+      if manifest.lengths[index] != summary.count {
+        result.add("bucket \(index) says it has \(summary.count) records, it has \(manifest.lengths[index])")
+      }
+    }
+    if sum != manifest.position.digest || count != manifest.position.count {
+      let position = manifest.position
+      result.add("the buckets have \(count) records with digest \(sum), meta says \(position.count) with \(position.digest)")
+    }
+    let step = 32
+    for first in stride(from: 0, to: StoreLayout.bucketCount, by: step) {
+      let indices = first..<min(first + step, StoreLayout.bucketCount)
+      let replies = try await execute(indices.map(layout.bucketCommand), within: .seconds(30))
+      for (index, reply) in zip(indices, replies) { result.check(try layout.rawBucket(from: reply), bucket: index) }
+      progress(indices.upperBound)
+    }
+    return result
+  }
+}
+
+extension StoreVerification {
+  fileprivate mutating func check(_ raw: RawBucket, bucket index: Int) {
+    guard let summary = raw.summary.map({ BucketSummary(decoding: $0) }) ?? .empty else {
+      add("the summary of bucket \(index) can't be read")
+      return
+    }
+    var digest = Digest.empty
+    for (name, value) in raw.fields {
+      guard let id = KeyID(bytes: name), id.bucket(of: StoreLayout.bucketCount) == index else {
+        add("bucket \(index) has a field that isn't a key id of this bucket")
+        continue
+      }
+      digest ^= Digest(of: id, record: value)
+      do throws(UndecodableRecord) {
+        keysByState[try KeyRecord(decoding: value).state, default: 0] += 1
+      } catch {
+        add("bucket \(index), key \(id): \(error)")
+      }
+    }
+    if raw.fields.count != summary.count || digest != summary.digest {
+      add(
+        "bucket \(index) says it has \(summary.count) records with digest \(summary.digest), it has \(raw.fields.count) with \(digest)"
+      )
+    }
+  }
+}
