@@ -98,7 +98,8 @@ let package = Package(
         "RedisClient", argumentParser, logging,
         .product(name: "Configuration", package: "swift-configuration"),
       ],
-      swiftSettings: strict),
+      swiftSettings: strict, plugins: ["DescribeBuild"]),
+    .plugin(name: "DescribeBuild", capability: .buildTool()),
     .executableTarget(
       name: "ingest-node",
       dependencies: ["Sluice", "IngestNode", argumentParser, logging], swiftSettings: strict),
@@ -132,6 +133,9 @@ let package = Package(
       name: "FleetTests", dependencies: ["Fleet", "RedisFixture"], swiftSettings: strict),
     .testTarget(
       name: "PrometheusTextTests", dependencies: ["PrometheusText", coreMetrics],
+      swiftSettings: strict),
+    .testTarget(
+      name: "SluiceTests", dependencies: ["Sluice", "RedisClient", argumentParser, logging],
       swiftSettings: strict),
     .testTarget(
       name: "IngestNodeTests", dependencies: ["IngestNode", "RedisFixture"],
