@@ -112,7 +112,7 @@ let package = Package(
       swiftSettings: strict),
     .executableTarget(
       name: "key-publisher",
-      dependencies: ["Sluice", "KeyStore", argumentParser, logging], swiftSettings: strict),
+      dependencies: ["Sluice", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix], swiftSettings: strict),
 
     // Tests. The fixture starts real servers; it is no product, so it lives with the tests.
     .target(

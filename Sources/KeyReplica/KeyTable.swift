@@ -18,7 +18,8 @@ public final class KeyTable: Sendable {
 
   /// - Parameter bucketCount: A power of two, at least 2.
   public init(bucketCount: Int) {
-    precondition(bucketCount >= 2 && bucketCount & (bucketCount - 1) == 0, "expected a power of two, got \(bucketCount)")
+    precondition(
+      bucketCount >= 2 && bucketCount & (bucketCount - 1) == 0, "expected a power of two, got \(bucketCount)")
     self.bucketCount = bucketCount
     buckets = (0..<bucketCount).map { _ in Bucket() }
   }

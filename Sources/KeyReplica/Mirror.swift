@@ -99,7 +99,8 @@ struct Mirror {
       do throws(UndecodableRecord) {
         let record = try KeyRecord(decoding: value)
         fresh.put(
-          id, state: record.state, account: table.accountNumber(of: record.account), digest: Digest(of: id, record: value))
+          id, state: record.state, account: table.accountNumber(of: record.account),
+          digest: Digest(of: id, record: value))
       } catch {
         return "bucket \(index), key \(id): \(error)"
       }
@@ -161,7 +162,8 @@ struct Mirror {
     }
     if verifiedCount == buckets.count, applied >= floor { checkTotal(change.total) }
     if verifiedCount == buckets.count, applied >= floor, !totalAgreed {
-      return .disagreement("at version \(applied) the mirror's total digest is \(total), the store's is \(change.total)")
+      return .disagreement(
+        "at version \(applied) the mirror's total digest is \(total), the store's is \(change.total)")
     }
     return .applied
   }

@@ -515,7 +515,8 @@ public struct Replica {
     let wrong = mirror.audit(against: manifest)
     if !wrong.isEmpty {
       mirror.distrust(buckets: wrong)
-      resync(because: "the audit found \(wrong.count) buckets that differ, the first is \(wrong[0])", now: now, &commands)
+      resync(
+        because: "the audit found \(wrong.count) buckets that differ, the first is \(wrong[0])", now: now, &commands)
     }
   }
 

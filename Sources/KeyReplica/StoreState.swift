@@ -107,7 +107,8 @@ public struct RawBucket: Sendable, Hashable {
   }
 
   public static func == (left: RawBucket, right: RawBucket) -> Bool {
-    left.summary == right.summary && left.fields.elementsEqual(right.fields) { $0.id == $1.id && $0.record == $1.record }
+    left.summary == right.summary
+      && left.fields.elementsEqual(right.fields) { $0.id == $1.id && $0.record == $1.record }
   }
 
   public func hash(into hasher: inout Hasher) { hasher.combine(summary) }

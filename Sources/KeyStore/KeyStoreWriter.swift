@@ -7,9 +7,9 @@ public import RedisClient
 import NIOCore
 
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+  import FoundationEssentials
 #else
-import Foundation
+  import Foundation
 #endif
 
 /// A change that somebody wants made.
@@ -67,7 +67,8 @@ public struct KeyStoreWriter: Sendable {
 
   /// The same, for callers that keep several batches on their way; they are carried out in order.
   func submit(_ edits: [KeyEdit]) -> EventLoopFuture<EditOutcome> {
-    precondition(edits.count <= Self.batchLimit, "\(edits.count) edits in a batch, at most \(Self.batchLimit) are allowed")
+    precondition(
+      edits.count <= Self.batchLimit, "\(edits.count) edits in a batch, at most \(Self.batchLimit) are allowed")
     var keys = [layout.meta, layout.changes]
     var positions: [Int: Int] = [:]
     var arguments: [any RedisArgument] = [

@@ -35,7 +35,8 @@ public final class ReplicaDriver: Sendable {
     options.name = name
     core = NIOLoopBoundBox.makeBoxSendingValue(
       Core(
-        endpoint: endpoint, layout: layout, options: options, eventLoop: eventLoop, logger: logger, admitUntil: admitUntil,
+        endpoint: endpoint, layout: layout, options: options, eventLoop: eventLoop, logger: logger,
+        admitUntil: admitUntil,
         replica: Replica(table: table, limits: limits, seed: .random(in: .min ... .max), now: .now)),
       eventLoop: eventLoop)
   }

@@ -64,7 +64,8 @@ extension StoreLayout {
     guard texts[1] == "\(bucketCount)" else {
       return .incompatible("the store has \(texts[1] ?? "no") buckets, this build reads \(bucketCount)")
     }
-    guard let epoch = texts[2], let version = texts[3].flatMap({ UInt64($0) }), let count = texts[4].flatMap({ Int($0) }),
+    guard let epoch = texts[2], let version = texts[3].flatMap({ UInt64($0) }),
+      let count = texts[4].flatMap({ Int($0) }),
       let digest = texts[5].flatMap({ Digest(hex: $0) })
     else {
       throw UnreadableStore("the store's epoch, version, count or digest is missing or can't be read")
@@ -125,7 +126,8 @@ extension StoreLayout {
           let bucket = text("bucket").flatMap({ Int($0) }), let count = text("count").flatMap({ Int($0) }),
           let digest = text("digest").flatMap({ Digest(hex: $0) })
         {
-          .put(key, record: record, bucket: bucket, after: BucketSummary(count: count, digest: digest, version: version))
+          .put(
+            key, record: record, bucket: bucket, after: BucketSummary(count: count, digest: digest, version: version))
         } else {
           .undecodable("a put lacks its id, record, bucket, count or digest")
         }

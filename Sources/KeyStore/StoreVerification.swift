@@ -51,7 +51,8 @@ extension RedisConnection {
     }
     if sum != manifest.position.digest || count != manifest.position.count {
       let position = manifest.position
-      result.add("the buckets have \(count) records with digest \(sum), meta says \(position.count) with \(position.digest)")
+      result.add(
+        "the buckets have \(count) records with digest \(sum), meta says \(position.count) with \(position.digest)")
     }
     let step = 32
     for first in stride(from: 0, to: StoreLayout.bucketCount, by: step) {

@@ -1,0 +1,180 @@
+// Lines of a key list as edits. A list comes from somebody's database through a pipe, so what is wrong with it must be said by line
+// number and in words, without ever repeating a secret.
+
+import Foundation
+public import KeyReplica
+
+/// One line of a key list.
+public struct KeyListEntry: Sendable, Hashable {
+  public var key: KeyID
+  public var state: KeyState
+  public var account: String
+  /// From 1.
+  public var line: Int
+}
+
+/// A line that can't be understood.
+public struct KeyListProblem: Error, Sendable, Hashable, CustomStringConvertible {
+  /// From 1; 0 where the list as a whole is meant.
+  public var line: Int
+  public var reason: String
+
+  public var description: String { line == 0 ? reason : "line \(line): \(reason)" }
+}
+
+/// Reads CSV with a header line, or one JSON object a line; which of them is told by the first line.
+///
+/// Columns, or members: `key` (a secret, hashed at once) or `key_id` (64 hexadecimal digits), `account`, and optionally `state`
+/// (`active`, `suspended` or `revoked`).
+public struct KeyListParser: Sendable {
+  private enum Format {
+    case csv(key: Int?, id: Int?, account: Int, state: Int?, columns: Int)
+    case jsonLines
+  }
+
+  private struct JSONEntry: Decodable {
+    var key: String?
+    var key_id: String?
+    var account: String?
+    var state: String?
+  }
+
+  private var format: Format?
+  private var line = 0
+  private let decoder = JSONDecoder()
+
+  public init() {}
+
+  /// The longest secret that is taken: no HTTP header that could carry a longer one would be.
+  public static let secretLimit = 512
+
+  /// Takes the next line, without its end.
+  /// - Returns: The entry; nil for a header or an empty line.
+  public mutating func parse(_ bytes: some Collection<UInt8>) throws(KeyListProblem) -> KeyListEntry? {
+    line += 1
+    guard var text = String(validating: bytes, as: UTF8.self) else { throw problem("expected UTF-8 text") }
+    if text.hasSuffix("\r") { text.removeLast() }
+    if line == 1, text.hasPrefix("\u{feff}") { text.removeFirst() }
+    if text.allSatisfy(\.isWhitespace) { return nil }
+    guard let format else {
+      if text.first == "{" {
+        format = .jsonLines
+        return try entry(fromJSON: text)
+      }
+      format = try header(text)
+      return nil
+    }
+    switch format {
+    case .jsonLines: return try entry(fromJSON: text)
+    case .csv(let key, let id, let account, let state, let columns):
+      let fields = try split(text)
+      guard fields.count == columns else {
+        throw problem("expected \(columns) columns as in the header, but \(fields.count) came")
+      }
+      return try entry(
+        key: key.map { fields[$0] }, id: id.map { fields[$0] }, account: fields[account],
+        state: state.map { fields[$0] })
+    }
+  }
+
+  private func problem(_ reason: String) -> KeyListProblem { KeyListProblem(line: line, reason: reason) }
+
+  private func header(_ text: String) throws(KeyListProblem) -> Format {
+    let names = try split(text)
+    let known = ["key", "key_id", "account", "state"]
+    // The header's own words may be a secret, where somebody forgot it: they aren't repeated.
+    guard names.allSatisfy({ known.contains($0) }), Set(names).count == names.count else {
+      throw problem("expected a header line naming the columns key or key_id, account and optionally state")
+    }
+    let key = names.firstIndex(of: "key")
+    let id = names.firstIndex(of: "key_id")
+    guard (key == nil) != (id == nil) else { throw problem("expected either a column key or a column key_id") }
+    guard let account = names.firstIndex(of: "account") else { throw problem("expected a column account") }
+    return .csv(key: key, id: id, account: account, state: names.firstIndex(of: "state"), columns: names.count)
+  }
+
+  private func entry(fromJSON text: String) throws(KeyListProblem) -> KeyListEntry {
+    let object: JSONEntry
+    do {
+      object = try decoder.decode(JSONEntry.self, from: Data(text.utf8))
+    } catch {
+      // The decoder's words quote what it met.
+      throw problem("expected a JSON object with the strings key or key_id, account and optionally state")
+    }
+    guard (object.key == nil) != (object.key_id == nil) else { throw problem("expected either key or key_id") }
+    guard let account = object.account else { throw problem("expected an account") }
+    return try entry(key: object.key, id: object.key_id, account: account, state: object.state)
+  }
+
+  private func entry(
+    key: String?, id: String?, account: String, state: String?
+  ) throws(KeyListProblem) -> KeyListEntry {
+    let keyID: KeyID
+    if let key {
+      if let objection = Self.objection(toSecret: key) { throw problem(objection) }
+      keyID = KeyID(secret: key.utf8)
+    } else {
+      guard let parsed = KeyID(hex: id ?? "") else {
+        throw problem("expected a key_id of 64 hexadecimal digits, but \((id ?? "").utf8.count) bytes came")
+      }
+      keyID = parsed
+    }
+    if let objection = KeyRecord.objection(toAccount: account) { throw problem(objection) }
+    var parsedState = KeyState.active
+    if let state, !state.isEmpty {
+      guard let known = KeyState(word: state) else {
+        throw problem("expected the state active, suspended or revoked, but \"\(state.prefix(20))\" came")
+      }
+      parsedState = known
+    }
+    return KeyListEntry(key: keyID, state: parsedState, account: account, line: line)
+  }
+
+  /// Why a text can't be a key, or nil if it can: it must be able to stand in a header.
+  public static func objection(toSecret secret: some StringProtocol) -> String? {
+    if secret.isEmpty { return "the key is empty" }
+    if secret.utf8.count > secretLimit {
+      return "the key has \(secret.utf8.count) bytes, at most \(secretLimit) are allowed"
+    }
+    if secret.utf8.contains(where: { $0 <= 0x20 || $0 >= 0x7f }) {
+      return "the key has spaces, control characters or characters outside ASCII, so no request could carry it"
+    }
+    return nil
+  }
+
+  /// Splits a line of CSV; a field may be in double quotes, and a double quote in it is doubled.
+  private func split(_ text: String) throws(KeyListProblem) -> [String] {
+    guard text.utf8.contains(UInt8(ascii: "\"")) else {
+      return text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+    }
+    var fields: [String] = []
+    var field = ""
+    var rest = text[...]
+    while true {
+      if rest.first == "\"" {
+        rest.removeFirst()
+        while true {
+          guard let quote = rest.firstIndex(of: "\"") else {
+            throw problem("expected a closing double quote on the same line")
+          }
+          field += rest[..<quote]
+          rest = rest[rest.index(after: quote)...]
+          guard rest.first == "\"" else { break }
+          field += "\""
+          rest.removeFirst()
+        }
+        guard rest.isEmpty || rest.first == "," else {
+          throw problem("expected a comma after the closing double quote")
+        }
+      } else {
+        let end = rest.firstIndex(of: ",") ?? rest.endIndex
+        field += rest[..<end]
+        rest = rest[end...]
+      }
+      fields.append(field)
+      field = ""
+      if rest.isEmpty { return fields }
+      rest.removeFirst()
+    }
+  }
+}

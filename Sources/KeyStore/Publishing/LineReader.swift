@@ -1,0 +1,53 @@
+public import Foundation
+
+/// The lines of a file or pipe, of bounded length, in bounded memory.
+public struct LineReader {
+  private let file: FileHandle
+  private let chunkSize: Int
+  private let lineLimit: Int
+  private var buffer: [UInt8] = []
+  private var position = 0
+  private var ended = false
+  /// Bytes read from the file so far.
+  public private(set) var bytesRead = 0
+
+  public init(_ file: FileHandle, chunkSize: Int = 1 << 20, lineLimit: Int = 64 << 10) {
+    self.file = file
+    self.chunkSize = chunkSize
+    self.lineLimit = lineLimit
+  }
+
+  /// A line was longer than the limit.
+  public struct TooLong: Error, CustomStringConvertible {
+    public let limit: Int
+    public var description: String { "the line is longer than \(limit) bytes" }
+  }
+
+  /// The next line without its end, or nil after the last one. A last line needs no line feed.
+  public mutating func next() throws -> ArraySlice<UInt8>? {
+    var searched = position
+    while true {
+      if let end = buffer[searched...].firstIndex(of: UInt8(ascii: "\n")) {
+        defer { position = end + 1 }
+        guard end - position <= lineLimit else { throw TooLong(limit: lineLimit) }
+        return buffer[position..<end]
+      }
+      guard buffer.count - position <= lineLimit else { throw TooLong(limit: lineLimit) }
+      if ended {
+        guard position < buffer.count else { return nil }
+        defer { position = buffer.count }
+        return buffer[position...]
+      }
+      buffer.removeSubrange(..<position)
+      position = 0
+      searched = buffer.count
+      // A chunk's Data is autoreleased on Darwin only; on Linux it goes with this scope.
+      guard let chunk = try file.read(upToCount: chunkSize), !chunk.isEmpty else {
+        ended = true
+        continue
+      }
+      bytesRead += chunk.count
+      buffer += chunk
+    }
+  }
+}
