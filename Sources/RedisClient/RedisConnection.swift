@@ -3,7 +3,6 @@
 // Everything happens on the channel's event loop. Commands may be sent from anywhere; on the loop itself nothing hops, which is
 // what the ingest node's group commit relies on. When anything goes wrong the connection is closed for good; see Conversation.
 
-internal import Foundation
 public import Hiredis
 internal import NIOPosix
 internal import NIOSSL
@@ -176,7 +175,7 @@ extension RedisEndpoint {
   fileprivate func tls() throws -> (context: NIOSSLContext, host: String)? {
     guard usesTLS, case .tcp(let host, _) = address else { return nil }
     var configuration = TLSConfiguration.makeClientConfiguration()
-    if let file = ProcessInfo.processInfo.environment["SSL_CERT_FILE"] { configuration.trustRoots = .file(file) }
+    if let file = certificateAuthority { configuration.trustRoots = .file(file) }
     return (try NIOSSLContext(configuration: configuration), host)
   }
 }

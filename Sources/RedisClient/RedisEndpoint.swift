@@ -1,7 +1,8 @@
 // Where a Redis is, and as whom to speak to it: one URL, parsed strictly, because a half-understood address is how a node
 // ends up mirroring the wrong store.
 
-/// The address of one Redis: `redis://[user:password@]host:port[/db]`, `rediss://…` for TLS, or `unix:///path[?db=N]`.
+/// The address of one Redis: `redis://[user:password@]host[:port][/db]`, `rediss://…[?cafile=/path]` for TLS, or
+/// `unix:///path[?db=N]`. The parts are percent-encoded, as in any URL.
 public struct RedisEndpoint: Sendable, Equatable {
   public enum Address: Sendable, Equatable {
     case tcp(host: String, port: Int)
@@ -9,8 +10,11 @@ public struct RedisEndpoint: Sendable, Equatable {
   }
 
   public var address: Address
-  /// TLS, with the certificate checked against the system's roots, or against `SSL_CERT_FILE` where that is set.
+  /// TLS, with the server's certificate and name checked. The only way to have less is to use none.
   public var usesTLS: Bool
+  /// With TLS: a PEM file of the authorities to trust instead of the system's. In the address rather than in an environment
+  /// variable, because whom to trust is part of where the store is, and two stores may have two authorities.
+  public var certificateAuthority: String?
   /// Empty for Redis's default user.
   public var user: String
   /// Nil where the server asks for none.
@@ -19,10 +23,12 @@ public struct RedisEndpoint: Sendable, Equatable {
   public var database: Int
 
   public init(
-    address: Address, usesTLS: Bool = false, user: String = "", password: Secret? = nil, database: Int = 0
+    address: Address, usesTLS: Bool = false, certificateAuthority: String? = nil, user: String = "",
+    password: Secret? = nil, database: Int = 0
   ) {
     self.address = address
     self.usesTLS = usesTLS
+    self.certificateAuthority = certificateAuthority
     self.user = user
     self.password = password
     self.database = database
