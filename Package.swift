@@ -67,7 +67,7 @@ let package = Package(
       name: "KeyStore", dependencies: ["RedisClient", "KeyReplica", crypto, logging, nioCore],
       swiftSettings: strict),
     .target(
-      name: "IngestQueue", dependencies: ["RedisClient", crypto, logging, nioCore],
+      name: "IngestQueue", dependencies: ["Hiredis", "RedisClient", crypto, deque, logging, nioCore],
       swiftSettings: strict),
     .target(
       name: "Fleet", dependencies: ["RedisClient", "KeyReplica", logging, nioCore],
@@ -127,7 +127,8 @@ let package = Package(
       name: "KeyStoreTests", dependencies: ["KeyStore", "KeyReplica", "RedisFixture"],
       swiftSettings: strict),
     .testTarget(
-      name: "IngestQueueTests", dependencies: ["IngestQueue", "RedisFixture"],
+      name: "IngestQueueTests",
+      dependencies: ["Hiredis", "RedisClient", "IngestQueue", "RedisFixture", logging, nioCore, nioPosix],
       swiftSettings: strict),
     .testTarget(
       name: "FleetTests", dependencies: ["Fleet", "RedisFixture"], swiftSettings: strict),

@@ -1,0 +1,103 @@
+// What makes an envelope the same envelope when it comes twice. The sink stores by it, so "at least once" becomes "once" there.
+//
+// Two kinds, both UUIDs so that any database has a type for them. Where the client says nothing: version 7, time first, so that ids
+// of about the same time are neighbours in the sink's index. Where it sends an Idempotency-Key: version 8, a hash of it and of
+// the API key's id, so that a retry has the same id on whatever node it lands and two accounts can't collide. Rejected: a
+// counter inside the millisecond; nothing relies on the order of ids made at one time, and it would be state shared
+// between event loops.
+
+internal import Crypto
+internal import NIOCore
+
+/// The id of an envelope: a UUID of version 7 or 8.
+public struct EnvelopeID: Sendable, Hashable {
+  /// The 128 bits, the first byte of the text as the highest.
+  public let bits: UInt128
+
+  private init(bits: UInt128, version: UInt128) {
+    let versionMask: UInt128 = 0xF << 76
+    let variantMask: UInt128 = 0b11 << 62
+    self.bits = (bits & ~versionMask & ~variantMask) | (version << 76) | (0b10 << 62)
+  }
+
+  /// A new id.
+  /// - Parameters:
+  ///   - time: Milliseconds since 1970.
+  ///   - generator: Where its 74 random bits come from.
+  public init(time: Int64, using generator: inout some RandomNumberGenerator) {
+    let time = UInt128(UInt64(clamping: time) & 0xFFFF_FFFF_FFFF) << 80
+    let random = UInt128(generator.next() & 0xFFFF) << 64 | UInt128(generator.next())
+    self.init(bits: time | random, version: 7)
+  }
+
+  /// The id that everything has which is sent with this Idempotency-Key by this API key.
+  /// - Parameters:
+  ///   - keyID: The API key's id, all of it.
+  ///   - idempotencyKey: The header's value, byte for byte.
+  public init(keyID: some Collection<UInt8>, idempotencyKey: some Collection<UInt8>) {
+    var hash = SHA256()
+    // Each part behind its length: without it ("ab", "c") and ("a", "bc") would be one id.
+    for part in [Array("sluice envelope".utf8), Array(keyID), Array(idempotencyKey)] {
+      withUnsafeBytes(of: UInt64(part.count).bigEndian) { hash.update(bufferPointer: $0) }
+      hash.update(data: part)
+    }
+    self.init(bits: hash.finalize().prefix(16).reduce(0) { $0 << 8 | UInt128($1) }, version: 8)
+  }
+
+  /// How long the text is: `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`.
+  public static let textLength = 36
+
+  /// Reads the 36 characters of a UUID. Nil for anything else; the version isn't looked at, so that whoever pushes by
+  /// hand may choose.
+  public init?(_ text: some Collection<UInt8>) {
+    guard text.count == Self.textLength else { return nil }
+    var bits: UInt128 = 0
+    for (place, byte) in text.enumerated() {
+      switch place {
+      case 8, 13, 18, 23:
+        guard byte == UInt8(ascii: "-") else { return nil }
+      default:
+        guard let digit = Self.value(ofHexDigit: byte) else { return nil }
+        bits = bits << 4 | digit
+      }
+    }
+    self.bits = bits
+  }
+
+  private static func value(ofHexDigit byte: UInt8) -> UInt128? {
+    switch byte {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt128(byte - UInt8(ascii: "0"))
+    case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt128(byte - UInt8(ascii: "a") + 10)
+    case UInt8(ascii: "A")...UInt8(ascii: "F"): UInt128(byte - UInt8(ascii: "A") + 10)
+    default: nil
+    }
+  }
+
+  /// Calls the body with the 36 characters.
+  func withText<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.textLength) { text in
+      let digits: StaticString = "0123456789abcdef"
+      var shift = 128
+      for place in 0..<Self.textLength {
+        switch place {
+        case 8, 13, 18, 23: text[place] = UInt8(ascii: "-")
+        default:
+          shift -= 4
+          text[place] = digits.utf8Start[Int(truncatingIfNeeded: bits >> shift) & 0xF]
+        }
+      }
+      return body(UnsafeBufferPointer(text))
+    }
+  }
+}
+
+extension EnvelopeID: CustomStringConvertible {
+  public var description: String { withText { String(decoding: $0, as: UTF8.self) } }
+}
+
+extension ByteBuffer {
+  /// Writes the id's 36 characters.
+  mutating func writeText(of id: EnvelopeID) {
+    id.withText { _ = writeBytes($0) }
+  }
+}

@@ -1,0 +1,41 @@
+// Why a payload wasn't pushed. The cases are those that the node must tell apart: in all of them the client hears 503 (or 413),
+// but only in one of them may the payload be in the queue all the same.
+
+public import Hiredis
+public import RedisClient
+
+/// Why a payload wasn't acknowledged by Redis.
+public enum PushFailure: Error, Sendable, Equatable, CustomStringConvertible {
+  /// A bound of the producer, so that a Redis that is away or slow can't fill the node's memory. Nothing was sent.
+  public enum Bound: Sendable, Equatable {
+    /// So many entries wait.
+    case entries(Int)
+    /// So many bytes wait or are in flight.
+    case bytes(Int)
+  }
+
+  /// The producer is at one of its bounds. Nothing was sent.
+  case full(Bound)
+  /// Redis is away, or didn't take earlier batches before this one was due. Nothing was sent.
+  case away(RedisError)
+  /// It was sent and the answer didn't come: it is in the queue or not, and nobody here can know.
+  case unknownOutcome(RedisError)
+  /// Redis said no (out of memory, read-only, still loading, …). Nothing was pushed.
+  case refused(RedisServerError)
+  /// The envelope, or the line of JSON before it, is over its limit. Nothing was sent.
+  case tooLarge(bytes: Int, limit: Int)
+  /// The producer is ending. Nothing was sent.
+  case shuttingDown
+
+  public var description: String {
+    switch self {
+    case .full(.entries(let limit)): "the producer is full: \(limit) entries wait for Redis"
+    case .full(.bytes(let limit)): "the producer is full: \(limit) bytes are on their way to Redis"
+    case .away(let error): "not pushed: \(error)"
+    case .unknownOutcome(let error): "pushed without an answer: \(error)"
+    case .refused(let error): "not pushed: \(error)"
+    case .tooLarge(let bytes, let limit): "not pushed: \(bytes) bytes, the limit is \(limit)"
+    case .shuttingDown: "not pushed: the producer is ending"
+    }
+  }
+}
