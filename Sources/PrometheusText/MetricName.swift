@@ -1,0 +1,53 @@
+// Names as Prometheus wants them. Callers, ours and those of libraries, may write `http.server.request-duration`.
+
+enum MetricName {
+  /// `[a-zA-Z_:][a-zA-Z0-9_:]*`, with `_` for whatever isn't allowed.
+  static func sanitised(_ name: String) -> String { sanitised(name, colons: true) }
+
+  fileprivate static func sanitised(_ name: String, colons: Bool) -> String {
+    var result = ""
+    for character in name.prefix(200) {
+      let allowed = character.isASCII && (character.isLetter || character.isNumber || character == "_")
+      if result.isEmpty, character.isNumber { result = "_" }
+      result.append(allowed || (colons && character == ":") ? character : "_")
+    }
+    return result.isEmpty ? "_" : result
+  }
+}
+
+/// One label of a series.
+struct MetricLabel: Hashable, Sendable, Comparable {
+  let name: String
+  let value: String
+
+  /// - Parameters:
+  ///   - name: `[a-zA-Z_][a-zA-Z0-9_]*` already.
+  ///   - value: Any text.
+  init(_ name: String, _ value: String) {
+    self.name = name
+    self.value = value
+  }
+
+  static func < (left: MetricLabel, right: MetricLabel) -> Bool {
+    (left.name, left.value) < (right.name, right.value)
+  }
+
+  /// The labels of a series in their order, which is part of its identity: sorted by name, each name once (the first counts),
+  /// values cut after 256 Unicode scalars.
+  static func sanitised(_ dimensions: [(String, String)]) -> [MetricLabel] {
+    var seen: Set<String> = []
+    var labels: [MetricLabel] = []
+    for (name, value) in dimensions {
+      var name = MetricName.sanitised(name, colons: false)
+      // Two underscores in front are Prometheus's own; `le` and `quantile` are the format's.
+      while name.hasPrefix("__") { name.removeFirst() }
+      if name == "le" || name == "quantile" { name = "exported_\(name)" }
+      // By scalars: one character may be of any length. A carriage return is allowed, but a reader that splits at any
+      // line end would trip over it.
+      let value = String(
+        String.UnicodeScalarView(value.unicodeScalars.prefix(256).map { $0 == "\r" ? " " : $0 }))
+      if seen.insert(name).inserted { labels.append(MetricLabel(name, value)) }
+    }
+    return labels.sorted()
+  }
+}
