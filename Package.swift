@@ -24,6 +24,7 @@ let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift
 let nioExtras = Target.Dependency.product(name: "NIOExtras", package: "swift-nio-extras")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let serviceLifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 let package = Package(
@@ -72,7 +73,7 @@ let package = Package(
       name: "IngestQueue", dependencies: ["Hiredis", "RedisClient", crypto, deque, logging, nioCore],
       swiftSettings: strict),
     .target(
-      name: "Fleet", dependencies: ["RedisClient", "KeyReplica", logging, nioCore],
+      name: "Fleet", dependencies: ["RedisClient", "KeyReplica", logging, nioCore, serviceLifecycle],
       swiftSettings: strict),
     .target(
       name: "PrometheusText", dependencies: [coreMetrics], swiftSettings: strict),
@@ -81,6 +82,7 @@ let package = Package(
       dependencies: [
         "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet", "PrometheusText",
         logging, metrics, nioCore, nioPosix, nioHTTP1, nioExtras, serviceLifecycle,
+        unixSignals,
         .product(name: "Hummingbird", package: "hummingbird"),
       ],
       swiftSettings: strict),
@@ -104,7 +106,10 @@ let package = Package(
     .plugin(name: "DescribeBuild", capability: .buildTool()),
     .executableTarget(
       name: "ingest-node",
-      dependencies: ["Sluice", "IngestNode", argumentParser, logging], swiftSettings: strict),
+      dependencies: [
+        "Sluice", "IngestNode", "KeyReplica", "PrometheusText", "RedisClient", argumentParser, logging, metrics,
+      ],
+      swiftSettings: strict),
     .executableTarget(
       name: "ingest-worker",
       dependencies: ["Sluice", "IngestWorker", argumentParser, logging], swiftSettings: strict),

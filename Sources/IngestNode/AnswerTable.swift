@@ -36,7 +36,7 @@ enum AnswerTable {
     case .accepted(let id):
       return RenderedAnswer(status: 202, reason: "accepted", body: #"{"id":"\#(id)"}"#)
     case .refused(let reason, let proof):
-      let asOf = wallTime(proof.asOf).formatted(.iso8601.time(includingFractionalSeconds: true))
+      let asOf = wallTime(proof.asOf).formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
       return RenderedAnswer(
         status: reason == .unknownKey ? 401 : 403, reason: reason.rawValue,
         body: #"{"error":"\#(reason.rawValue)","proof":{"epoch":"\#(proof.epoch)","version":\#(proof.version),"as_of":"\#(asOf)"}}"#)

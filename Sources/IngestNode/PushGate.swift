@@ -46,6 +46,11 @@ public struct PushGate: Sendable {
     try await producer.drain().get()
   }
 
+  /// What the producer has in hand. The future doesn't fail.
+  func producerCounters() -> EventLoopFuture<ProducerCounters> {
+    eventLoop.submit { producer.counters }
+  }
+
   private func push(_ request: PushRequest, key: KeyID, account: String) -> EventLoopFuture<PushAnswer> {
     let now = Int64(Date().timeIntervalSince1970 * 1000)
     let id: EnvelopeID

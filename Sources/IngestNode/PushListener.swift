@@ -22,6 +22,8 @@ struct PushListener: Service {
   let stopDeadline: TimeAmount
   /// Set when the node begins to end: it isn't ready any more from then on.
   let stopping: StopFlag
+  /// Told the address as soon as there is one.
+  let listening: @Sendable (String) -> Void
 
   func run() async throws {
     let quiescing = ServerQuiescingHelper(group: group)
@@ -55,7 +57,9 @@ struct PushListener: Service {
         }
       }
       .bind(host: host, port: port).get()
-    logger.notice("listening for pushes", metadata: ["address": "\(channel.localAddress?.description ?? "?")"])
+    let address = ListeningAddress(channel).description
+    listening(address)
+    logger.notice("listening for pushes", metadata: ["address": "\(address)"])
 
     let ended = channel.eventLoop.makePromise(of: Void.self)
     channel.closeFuture.whenComplete { _ in

@@ -59,6 +59,11 @@ public final class RedisClient: Sendable {
     eventLoop.flatSubmit { [state] in state.value.connection(within: limit) }
   }
 
+  /// Whether there is a conversation now. The future doesn't fail.
+  public func isConnected() -> EventLoopFuture<Bool> {
+    eventLoop.submit { [state] in state.value.isConnected }
+  }
+
   /// Ends the conversation and makes no new one.
   public func shutDown() {
     eventLoop.execute { [state] in state.value.shutDown() }
@@ -195,6 +200,10 @@ private final class Supervision {
 
   private var notConnected: RedisError {
     RedisError(.notConnected(last: last.map { "\($0)" }), outcome: .notSent)
+  }
+
+  var isConnected: Bool {
+    if case .connected = state { true } else { false }
   }
 
   func shutDown() {

@@ -1,0 +1,130 @@
+// Puts the node together and runs it. What ends first when the node ends is what is started last: pushes, then the operators' listener,
+// then the heartbeat, and the mirror at the very end, since answers may still wait for it.
+
+internal import Fleet
+internal import IngestQueue
+public import KeyReplica
+internal import KeyStore
+public import Logging
+internal import NIOCore
+internal import NIOPosix
+public import PrometheusText
+public import RedisClient
+internal import ServiceLifecycle
+internal import UnixSignals
+
+/// One ingest node.
+public struct IngestNode: Sendable {
+  /// How a node is set up.
+  public struct Configuration: Sendable {
+    public var name: String
+    public var build: String
+    public var redis: RedisEndpoint
+    public var namespace: Namespace
+    public var listenHost: String
+    /// 0 lets the system choose.
+    public var listenPort: Int
+    public var adminHost: String
+    public var adminPort: Int
+    /// Event loops that take pushes.
+    public var threads: Int
+    /// In bytes.
+    public var bodyLimit: Int
+    public var connectionLimit: Int
+    /// How long requests and connections may take to end when the node does.
+    public var stopDeadline: Duration
+    public var replica = Replica.Limits()
+
+    public init(
+      name: String, build: String, redis: RedisEndpoint, namespace: Namespace, listenHost: String, listenPort: Int,
+      adminHost: String, adminPort: Int, threads: Int, bodyLimit: Int, connectionLimit: Int, stopDeadline: Duration
+    ) {
+      self.name = name
+      self.build = build
+      self.redis = redis
+      self.namespace = namespace
+      self.listenHost = listenHost
+      self.listenPort = listenPort
+      self.adminHost = adminHost
+      self.adminPort = adminPort
+      self.threads = threads
+      self.bodyLimit = bodyLimit
+      self.connectionLimit = connectionLimit
+      self.stopDeadline = stopDeadline
+    }
+  }
+
+  private let configuration: Configuration
+  private let metrics: PrometheusRegistry
+  private let logger: Logger
+
+  /// - Parameter metrics: What the process's metrics were bootstrapped with.
+  public init(_ configuration: Configuration, metrics: PrometheusRegistry, logger: Logger) {
+    self.configuration = configuration
+    self.metrics = metrics
+    self.logger = logger
+  }
+
+  /// Runs until the process is told to end (SIGTERM, SIGINT) and everything in hand is done.
+  /// - Throws: What kept it from starting, or ended it.
+  public func run() async throws {
+    let pushLoops = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
+    // Of its own, so that a resync doesn't hold up pushes.
+    let mirrorLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let replica = ReplicaDriver(
+      endpoint: configuration.redis, layout: StoreLayout(namespace: configuration.namespace),
+      limits: configuration.replica, name: "\(configuration.name)-mirror", on: mirrorLoop.next(), logger: logger)
+    let links = pushLoops.makeIterator().map { loop in
+      var options = RedisOptions()
+      options.name = "\(configuration.name)-push"
+      let client = RedisClient(endpoint: configuration.redis, options: options, on: loop, logger: logger)
+      let producer = QueueProducer(client: client, layout: QueueLayout(namespace: configuration.namespace))
+      let gate = PushGate(replica: replica, producer: producer, node: configuration.name, logger: logger)
+      return QueueLink(client: client, gate: gate)
+    }
+    let counters = AnswerCounters()
+    let stopping = StopFlag()
+    let instance = String(UInt64.random(in: .min ... .max), radix: 16)
+    let status = NodeStatus(
+      name: configuration.name, build: configuration.build, instance: instance, replica: replica, queues: links,
+      counters: counters, stopping: stopping)
+    let pushes = PushListener(
+      host: configuration.listenHost, port: configuration.listenPort, group: pushLoops, gates: links.map(\.gate),
+      limits: ConnectionLimits(body: configuration.bodyLimit), connectionLimit: configuration.connectionLimit,
+      counters: counters, logger: logger, stopDeadline: TimeAmount(configuration.stopDeadline), stopping: stopping,
+      listening: { status.listens(at: $0) })
+    let admin = AdminListener(
+      host: configuration.adminHost, port: configuration.adminPort, status: status, metrics: metrics, logger: logger)
+    let reporting = RedisClient(
+      endpoint: configuration.redis, options: RedisOptions(name: "\(configuration.name)-report"), on: mirrorLoop.next(),
+      logger: logger)
+    let heartbeat = Heartbeat(
+      client: reporting, layout: FleetLayout(namespace: configuration.namespace), logger: logger
+    ) { try await status.report() }
+
+    let services = ServiceGroup(
+      configuration: .init(
+        services: [
+          .init(service: MirrorService(replica: replica)), .init(service: heartbeat),
+          .init(service: admin.application()), .init(service: pushes),
+        ],
+        gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+    try await services.run()
+    for link in links { link.client.shutDown() }
+    reporting.shutDown()
+    try await pushLoops.shutdownGracefully()
+    try await mirrorLoop.shutdownGracefully()
+    logger.notice("ended")
+  }
+}
+
+/// Keeps the mirror up to date for as long as the node runs.
+private struct MirrorService: Service {
+  let replica: ReplicaDriver
+
+  func run() async throws {
+    replica.start()
+    try await gracefulShutdown()
+    replica.stop()
+  }
+}

@@ -1,0 +1,156 @@
+// What the node says of itself, put together anew whenever somebody asks: the admin listener, the heartbeat, the metrics. There is
+// one description for all of them, so that they can't contradict each other.
+
+internal import Fleet
+internal import Foundation
+internal import IngestQueue
+internal import KeyReplica
+internal import KeyStore
+internal import Metrics
+internal import NIOCore
+internal import RedisClient
+internal import Synchronization
+
+/// The node's view of itself.
+final class NodeStatus: Sendable {
+  private let name: String
+  private let build: String
+  private let instance: String
+  private let startedAt = Date()
+  private let replica: ReplicaDriver
+  private let queues: [QueueLink]
+  private let counters: AnswerCounters
+  private let stopping: StopFlag
+  private let listening = Mutex<String?>(nil)
+  private let gauges = NodeGauges()
+
+  init(
+    name: String, build: String, instance: String, replica: ReplicaDriver, queues: [QueueLink], counters: AnswerCounters,
+    stopping: StopFlag
+  ) {
+    self.name = name
+    self.build = build
+    self.instance = instance
+    self.replica = replica
+    self.queues = queues
+    self.counters = counters
+    self.stopping = stopping
+  }
+
+  /// Where pushes are taken, once they are.
+  func listens(at address: String) { listening.withLock { $0 = address } }
+
+  /// The description as of now.
+  /// - Throws: When the event loops have ended already.
+  func report() async throws -> NodeReport {
+    let mirror = try await replica.status().get()
+    var queue = QueueFigures()
+    for link in queues { queue.add(try await link.figures()) }
+    let listen = listening.withLock { $0 }
+    let reasons = reasons(mirror, queue, listening: listen != nil)
+    let report = NodeReport(
+      name: name, build: build, instance: instance,
+      state: stopping.isSet ? .draining : reasons.isEmpty ? .ready : listen == nil ? .starting : .notReady,
+      ready: reasons.isEmpty, reasons: reasons,
+      completeness: .init(
+        state: mirror.completeness.rawValue, verified: mirror.verifiedBuckets, total: mirror.totalBuckets),
+      sealed: mirror.epoch == nil ? nil : mirror.sealed, keys: mirror.keys, accounts: mirror.accounts,
+      version: mirror.version, storeVersion: mirror.storeVersion, epoch: mirror.epoch,
+      freshnessSeconds: mirror.age?.fractionalSeconds, answers: counters.byStatus,
+      barrier: .init(reads: mirror.barrierReads, waiting: mirror.barrierWaiting),
+      queue: .init(
+        state: queue.connected ? "connected" : "away", waiting: queue.waitingEntries, inFlightBytes: queue.bytes),
+      startedAt: startedAt.timeIntervalSince1970, reportedAt: Date().timeIntervalSince1970, listen: listen)
+    gauges.set(report)
+    return report
+  }
+
+  /// Why this node shouldn't be sent traffic, in words; empty if it should.
+  private func reasons(_ mirror: ReplicaStatus, _ queue: QueueFigures, listening: Bool) -> [String] {
+    var reasons: [String] = []
+    if stopping.isSet { reasons.append("the node is ending") }
+    if !listening { reasons.append("the push listener isn't up yet") }
+    switch mirror.completeness {
+    case .complete:
+      if !mirror.sealed { reasons.append("the key store isn't sealed: nobody can be refused") }
+    case .empty, .loading, .diverged, .incompatible:
+      reasons.append(mirror.objection?.inWords ?? "the mirror is \(mirror.completeness.rawValue)")
+    }
+    if !queue.connected { reasons.append("the queue's Redis is away: nothing can be accepted") }
+    return reasons
+  }
+}
+
+/// One producer's connection to the queue, as far as a report needs it.
+struct QueueLink: Sendable {
+  let client: RedisClient
+  let gate: PushGate
+
+  func figures() async throws -> QueueFigures {
+    let connected = try await client.isConnected().get()
+    let counters = try await gate.producerCounters().get()
+    return QueueFigures(connected: connected, waitingEntries: counters.waitingEntries, bytes: counters.bytes)
+  }
+}
+
+struct QueueFigures: Sendable {
+  /// Whether every event loop has its connection.
+  var connected = true
+  var waitingEntries = 0
+  var bytes = 0
+
+  mutating func add(_ other: QueueFigures) {
+    connected = connected && other.connected
+    waitingEntries += other.waitingEntries
+    bytes += other.bytes
+  }
+}
+
+extension Undecided {
+  /// For a person.
+  var inWords: String {
+    switch self {
+    case .storeAway(let why): "the key store is away: \(why)"
+    case .noStore: "there is no key store in this Redis"
+    case .unsealed: "the key store isn't sealed: nobody can be refused"
+    case .loading(let verified, let total): "\(verified) of \(total) buckets are verified"
+    case .diverged(let why): "mirror and key store don't agree: \(why)"
+    case .incompatible(let why): why
+    case .barrierTimedOut: "the key store doesn't answer in time"
+    case .barrierFailed(let why): "the key store answers with an error: \(why)"
+    case .tooManyWaiting(let limit): "\(limit) requests wait for a proof"
+    case .stale(let age): "the mirror is \(Int(age.fractionalSeconds)) s old, too old to admit anybody"
+    case .shuttingDown: "the node is ending"
+    }
+  }
+}
+
+/// The report's figures as metrics.
+private struct NodeGauges: Sendable {
+  private let ready = Gauge(label: "sluice_node_ready")
+  private let keys = Gauge(label: "sluice_replica_keys")
+  private let verified = Gauge(label: "sluice_replica_verified_buckets")
+  private let version = Gauge(label: "sluice_replica_version")
+  private let storeVersion = Gauge(label: "sluice_replica_store_version")
+  private let freshness = Gauge(label: "sluice_replica_freshness_seconds")
+  private let barrierReads = Gauge(label: "sluice_barrier_reads")
+  private let barrierWaiting = Gauge(label: "sluice_barrier_waiting")
+  private let queueConnected = Gauge(label: "sluice_queue_connected")
+  private let queueWaiting = Gauge(label: "sluice_queue_waiting_entries")
+  private let queueBytes = Gauge(label: "sluice_queue_bytes")
+
+  func set(_ report: NodeReport) {
+    ready.record(report.ready ? 1 : 0)
+    keys.record(report.keys)
+    verified.record(report.completeness.verified)
+    version.record(Double(report.version))
+    if let version = report.storeVersion { storeVersion.record(Double(version)) }
+    // Never is not zero: until there is a value there is no series.
+    if let seconds = report.freshnessSeconds { freshness.record(seconds) }
+    barrierReads.record(Double(report.barrier.reads))
+    barrierWaiting.record(report.barrier.waiting)
+    queueConnected.record(report.queue.state == "connected" ? 1 : 0)
+    queueWaiting.record(report.queue.waiting)
+    queueBytes.record(report.queue.inFlightBytes)
+  }
+}

@@ -1,0 +1,134 @@
+// A Sluice of real processes for one test: a Redis of its own, the published commands, and HTTP clients. Everything a test knows of it
+// it learns as an operator or client would.
+
+import AsyncHTTPClient
+import Foundation
+import GRDB
+import NIOCore
+import NIOHTTP1
+import RedisFixture
+
+/// Real processes around one Redis.
+final class Deployment: Sendable {
+  let redis: RedisServer
+  let folder: TemporaryFolder
+
+  init(appendOnly: RedisServerOptions.AppendOnly = .off) async throws {
+    redis = try await RedisServer.start(RedisServerOptions { $0.appendOnly = appendOnly })
+    folder = try TemporaryFolder()
+  }
+
+  deinit { folder.remove() }
+
+  private var environment: [String: String] { ["SLUICE_REDIS": "\(redis.tcpEndpoint)"] }
+
+  var database: String { folder.path("payloads.sqlite") }
+
+  // MARK: Processes
+
+  func startNode(_ name: String, _ arguments: [String] = []) async throws -> Node {
+    let process = try await ServiceProcess.start(
+      "ingest-node", ["--name", name, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"] + arguments,
+      environment: environment)
+    let push = try await Self.address(in: process.waitForLine(containing: "listening for pushes"))
+    let admin = try await Self.address(in: process.waitForLine(containing: "listening for operators"))
+    return Node(name: name, process: process, push: push, admin: admin)
+  }
+
+  private static func address(in line: String) throws -> String {
+    guard let address = line.firstMatch(of: /address=(\S+)/)?.1 else {
+      throw NeverHappened(description: "no address in: \(line)")
+    }
+    return String(address)
+  }
+
+  func startWorker(_ name: String, _ arguments: [String] = []) async throws -> ServiceProcess {
+    try await ServiceProcess.start(
+      "ingest-worker", ["--name", name, "--sink", "sqlite:\(database)"] + arguments, environment: environment)
+  }
+
+  /// Runs a command to its end.
+  @discardableResult
+  func run(
+    _ command: String, _ arguments: [String], expecting status: ExitStatus? = .exited(0), within limit: Duration = .seconds(60)
+  ) async throws -> ServiceProcess {
+    let process = try await ServiceProcess.start(command, arguments, environment: environment)
+    let ended = try await process.waitForExit(within: limit)
+    if let status, ended != status {
+      throw NeverHappened(
+        description: "\(command) \(arguments.first ?? "") ended with \(ended) instead of \(status)\n\(process.outputs)")
+    }
+    return process
+  }
+
+  /// Imports so many keys and seals the store.
+  func publish(keys count: Int) async throws {
+    let list = folder.path("keys-\(count).csv")
+    let lines = ["key,account"] + (0..<count).map { "\(Self.key($0)),account-\($0 % 100)" }
+    try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: URL(fileURLWithPath: list))
+    try await run("key-publisher", ["import", list, "--seal"])
+  }
+
+  static func key(_ number: Int) -> String { "sk_test_\(number)" }
+
+  // MARK: What was stored
+
+  /// The ids and bodies in the sink, in no order; nothing if the sink isn't there yet.
+  func stored() throws -> [(id: String, body: Data)] {
+    guard FileManager.default.fileExists(atPath: database) else { return [] }
+    var configuration = Configuration()
+    configuration.readonly = true
+    configuration.busyMode = .timeout(5)
+    let queue = try DatabaseQueue(path: database, configuration: configuration)
+    return try queue.read { db in
+      guard try db.tableExists("payloads") else { return [] }
+      return try Row.fetchAll(db, sql: "SELECT id, body FROM payloads").map { ($0["id"], $0["body"]) }
+    }
+  }
+}
+
+/// One running node.
+struct Node: Sendable {
+  let name: String
+  let process: ServiceProcess
+  let push: String
+  let admin: String
+
+  struct Answer: Sendable {
+    var status: Int
+    var headers: HTTPHeaders
+    var body: String
+
+    /// The value of a string member of the body.
+    func member(_ name: String) -> String? {
+      guard let object = try? JSONSerialization.jsonObject(with: Data(body.utf8)) as? [String: Any] else { return nil }
+      return object[name] as? String
+    }
+  }
+
+  /// Pushes a payload.
+  func push(
+    _ body: [UInt8] = Array("{}".utf8), key: String, path: String = "/v1/events", headers: HTTPHeaders = [:]
+  ) async throws -> Answer {
+    var request = HTTPClientRequest(url: "http://\(push)\(path)")
+    request.method = .POST
+    request.headers = headers
+    request.headers.add(name: "authorization", value: "Bearer \(key)")
+    request.body = .bytes(ByteBuffer(bytes: body))
+    return try await Self.send(request)
+  }
+
+  func get(_ path: String) async throws -> Answer { try await Self.send(HTTPClientRequest(url: "http://\(admin)\(path)")) }
+
+  private static func send(_ request: HTTPClientRequest) async throws -> Answer {
+    let response = try await HTTPClient.shared.execute(request, timeout: .seconds(20))
+    let body = try await response.body.collect(upTo: 1 << 20)
+    return Answer(status: Int(response.status.code), headers: response.headers, body: String(buffer: body))
+  }
+
+  func isReady() async throws -> Bool { try await get("/readyz").status == 200 }
+
+  func becomesReady(within limit: Duration = .seconds(20)) async throws {
+    try await eventually(within: limit, "\(name) is ready") { try await isReady() }
+  }
+}
