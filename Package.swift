@@ -73,7 +73,10 @@ let package = Package(
       name: "IngestQueue", dependencies: ["Hiredis", "RedisClient", crypto, deque, logging, nioCore],
       swiftSettings: strict),
     .target(
-      name: "Fleet", dependencies: ["RedisClient", "KeyReplica", logging, nioCore, serviceLifecycle],
+      name: "Fleet",
+      dependencies: [
+        "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", logging, nioCore, serviceLifecycle,
+      ],
       swiftSettings: strict),
     .target(
       name: "PrometheusText", dependencies: [coreMetrics], swiftSettings: strict),
@@ -115,7 +118,7 @@ let package = Package(
       dependencies: ["Sluice", "IngestWorker", argumentParser, logging], swiftSettings: strict),
     .executableTarget(
       name: "sync-status",
-      dependencies: ["Sluice", "Fleet", "KeyStore", "IngestQueue", argumentParser, logging],
+      dependencies: ["Sluice", "Fleet", "RedisClient", argumentParser, logging, nioPosix],
       swiftSettings: strict),
     .executableTarget(
       name: "key-publisher",
@@ -138,7 +141,12 @@ let package = Package(
       dependencies: ["Hiredis", "RedisClient", "IngestQueue", "RedisFixture", logging, nioCore, nioPosix],
       swiftSettings: strict),
     .testTarget(
-      name: "FleetTests", dependencies: ["Fleet", "RedisFixture"], swiftSettings: strict),
+      name: "FleetTests",
+      dependencies: [
+        "Fleet", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", "sync-status", logging, nioCore,
+        nioPosix, serviceLifecycle,
+      ],
+      swiftSettings: strict),
     .testTarget(
       name: "PrometheusTextTests", dependencies: ["PrometheusText", coreMetrics],
       swiftSettings: strict),

@@ -13,15 +13,15 @@ final class AnswerCounters: Sendable {
 
   private struct State {
     var counters: [Key: Counter] = [:]
-    var byStatus: [Int: UInt64] = [:]
+    var counts: [Key: UInt64] = [:]
   }
 
   private let state = Mutex(State())
 
   func count(status: Int, reason: String) {
     let counter = state.withLock { state in
-      state.byStatus[status, default: 0] += 1
       let key = Key(status: status, reason: reason)
+      state.counts[key, default: 0] += 1
       if let known = state.counters[key] { return known }
       let counter = Counter(
         label: "sluice_push_answers_total", dimensions: [("status", "\(status)"), ("reason", reason)])
@@ -33,7 +33,12 @@ final class AnswerCounters: Sendable {
 
   /// Answers since the start, by status; statuses that were never given are there with 0.
   var byStatus: [String: UInt64] {
-    let counts = state.withLock { $0.byStatus }
-    return Dictionary(uniqueKeysWithValues: AnswerTable.statuses.map { ("\($0)", counts[$0] ?? 0) })
+    let none = Dictionary(uniqueKeysWithValues: AnswerTable.statuses.map { ("\($0)", UInt64(0)) })
+    return state.withLock(\.counts).reduce(into: none) { $0["\($1.key.status)", default: 0] += $1.value }
+  }
+
+  /// Answers since the start, by reason; reasons that never came aren't there.
+  var byReason: [String: UInt64] {
+    state.withLock(\.counts).reduce(into: [:]) { $0[$1.key.reason, default: 0] += $1.value }
   }
 }

@@ -84,9 +84,9 @@ public struct IngestNode: Sendable {
     }
     let counters = AnswerCounters()
     let stopping = StopFlag()
-    let instance = String(UInt64.random(in: .min ... .max), radix: 16)
     let status = NodeStatus(
-      name: configuration.name, build: configuration.build, instance: instance, replica: replica, queues: links,
+      name: configuration.name, build: configuration.build,
+      listen: "\(configuration.listenHost):\(configuration.listenPort)", replica: replica, queues: links,
       counters: counters, stopping: stopping)
     let pushes = PushListener(
       host: configuration.listenHost, port: configuration.listenPort, group: pushLoops, gates: links.map(\.gate),
@@ -99,7 +99,7 @@ public struct IngestNode: Sendable {
       endpoint: configuration.redis, options: RedisOptions(name: "\(configuration.name)-report"), on: mirrorLoop.next(),
       logger: logger)
     let heartbeat = Heartbeat(
-      client: reporting, layout: FleetLayout(namespace: configuration.namespace), logger: logger
+      FleetDirectory(client: reporting, layout: FleetLayout(namespace: configuration.namespace)), logger: logger
     ) { try await status.report() }
 
     let services = ServiceGroup(

@@ -15,22 +15,23 @@ internal import Synchronization
 final class NodeStatus: Sendable {
   private let name: String
   private let build: String
-  private let instance: String
+  private let instance = InstanceID.random()
   private let startedAt = Date()
   private let replica: ReplicaDriver
   private let queues: [QueueLink]
   private let counters: AnswerCounters
   private let stopping: StopFlag
+  private let configuredListen: String
   private let listening = Mutex<String?>(nil)
   private let gauges = NodeGauges()
 
   init(
-    name: String, build: String, instance: String, replica: ReplicaDriver, queues: [QueueLink], counters: AnswerCounters,
+    name: String, build: String, listen: String, replica: ReplicaDriver, queues: [QueueLink], counters: AnswerCounters,
     stopping: StopFlag
   ) {
+    configuredListen = listen
     self.name = name
     self.build = build
-    self.instance = instance
     self.replica = replica
     self.queues = queues
     self.counters = counters
@@ -48,19 +49,22 @@ final class NodeStatus: Sendable {
     for link in queues { queue.add(try await link.figures()) }
     let listen = listening.withLock { $0 }
     let reasons = reasons(mirror, queue, listening: listen != nil)
-    let report = NodeReport(
+    let answers = counters.byReason
+    var report = NodeReport(
       name: name, build: build, instance: instance,
       state: stopping.isSet ? .draining : reasons.isEmpty ? .ready : listen == nil ? .starting : .notReady,
-      ready: reasons.isEmpty, reasons: reasons,
-      completeness: .init(
-        state: mirror.completeness.rawValue, verified: mirror.verifiedBuckets, total: mirror.totalBuckets),
-      sealed: mirror.epoch == nil ? nil : mirror.sealed, keys: mirror.keys, accounts: mirror.accounts,
-      version: mirror.version, storeVersion: mirror.storeVersion, epoch: mirror.epoch,
-      freshnessSeconds: mirror.age?.fractionalSeconds, answers: counters.byStatus,
-      barrier: .init(reads: mirror.barrierReads, waiting: mirror.barrierWaiting),
+      ready: reasons.isEmpty, reasons: reasons, completeness: .init(mirror), sealed: nil, keys: 0, accounts: nil,
+      version: 0, storeVersion: nil, epoch: nil, freshnessSeconds: nil, answers: counters.byStatus,
+      barrier: .init(
+        reads: 0, waiting: 0,
+        proven: RefusalReason.allCases.reduce(0) { $0 + (answers[$1.rawValue] ?? 0) },
+        timedOut: answers[Undecided.barrierTimedOut.code] ?? 0),
       queue: .init(
-        state: queue.connected ? "connected" : "away", waiting: queue.waitingEntries, inFlightBytes: queue.bytes),
-      startedAt: startedAt.timeIntervalSince1970, reportedAt: Date().timeIntervalSince1970, listen: listen)
+        state: queue.connected ? .connected : .away, waiting: queue.waitingEntries, inFlightBytes: queue.bytes,
+        durability: nil),
+      startedAt: startedAt.timeIntervalSince1970, reportedAt: Date().timeIntervalSince1970,
+      listen: listen ?? configuredListen)
+    report.take(mirror)
     gauges.set(report)
     return report
   }
@@ -149,7 +153,7 @@ private struct NodeGauges: Sendable {
     if let seconds = report.freshnessSeconds { freshness.record(seconds) }
     barrierReads.record(Double(report.barrier.reads))
     barrierWaiting.record(report.barrier.waiting)
-    queueConnected.record(report.queue.state == "connected" ? 1 : 0)
+    queueConnected.record(report.queue.state == .connected ? 1 : 0)
     queueWaiting.record(report.queue.waiting)
     queueBytes.record(report.queue.inFlightBytes)
   }

@@ -1,0 +1,208 @@
+// Who is in the fleet, and what was heard of each of them last. Members that fell silent stay listed for a day: one that
+// vanished from the list by itself would be missed by nobody.
+
+import Foundation
+import Hiredis
+import NIOCore
+public import RedisClient
+
+/// A member and its last report.
+public struct Member<Report: MemberReport>: Sendable, Equatable {
+  public var report: Report
+  /// When it was written, in Unix seconds by Redis's clock.
+  public var seenAt: Double
+  /// How long ago that was when the directory was read, by Redis's clock.
+  public var age: Duration
+  /// Whether it said that this was its last report.
+  public var stopped: Bool
+  /// How long ago two processes were last seen to report under this name; nil if they never were.
+  public var clashAge: Duration?
+
+  public init(report: Report, seenAt: Double, age: Duration, stopped: Bool, clashAge: Duration?) {
+    self.report = report
+    self.seenAt = seenAt
+    self.age = age
+    self.stopped = stopped
+    self.clashAge = clashAge
+  }
+}
+
+/// A member whose report can't be understood: of another version perhaps.
+public struct UnreadableMember: Sendable, Equatable {
+  /// Nil where the field isn't one of ours.
+  public var kind: MemberKind?
+  public var name: String
+  /// Why, in words.
+  public var reason: String
+
+  public init(kind: MemberKind?, name: String, reason: String) {
+    self.kind = kind
+    self.name = name
+    self.reason = reason
+  }
+}
+
+/// The whole fleet as it was at one moment, sorted by name.
+public struct FleetReading: Sendable, Equatable {
+  /// Redis's clock, in Unix seconds.
+  public var readAt: Double
+  public var nodes: [Member<NodeReport>]
+  public var workers: [Member<WorkerReport>]
+  public var unreadable: [UnreadableMember]
+
+  public init(
+    readAt: Double, nodes: [Member<NodeReport>], workers: [Member<WorkerReport>], unreadable: [UnreadableMember]
+  ) {
+    self.readAt = readAt
+    self.nodes = nodes
+    self.workers = workers
+    self.unreadable = unreadable
+  }
+}
+
+/// A report is larger than one may be.
+public struct ReportTooLarge: Error, Sendable, Equatable, CustomStringConvertible {
+  public var bytes: Int
+  public var limit: Int
+  public var description: String { "the report has \(bytes) bytes, the limit is \(limit)" }
+}
+
+/// The members' reports in Redis.
+public struct FleetDirectory: Sendable {
+  private let client: RedisClient
+  private let layout: FleetLayout
+  private let kept: Duration
+  private let limit: Int
+
+  /// The most bytes that a report may have.
+  public static let reportLimit = 32_768
+
+  /// - Parameters:
+  ///   - kept: How long members that fell silent stay listed.
+  ///   - limit: How many members there may be; the next one's report is refused with FLEETFULL.
+  public init(
+    client: RedisClient, layout: FleetLayout = FleetLayout(), kept: Duration = .seconds(86_400), limit: Int = 1_000
+  ) {
+    self.client = client
+    self.layout = layout
+    self.kept = kept
+    self.limit = limit
+  }
+
+  /// Writes a member's report over its last one.
+  /// - Parameter stopped: Whether it is the last before the member ends in good order.
+  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError``, ``ReportTooLarge``, or `EncodingError`.
+  public func write(
+    _ report: some MemberReport, stopped: Bool = false, within limit: Duration = .seconds(1)
+  ) async throws {
+    let json = try report.json()
+    guard json.count <= Self.reportLimit else { throw ReportTooLarge(bytes: json.count, limit: Self.reportLimit) }
+    let reply = try await client.execute(
+      FleetScripts.report, keys: layout.all,
+      arguments: [
+        FleetLayout.field(type(of: report).kind, report.name), json, report.instance, stopped ? "1" : "0",
+        Int(kept / .milliseconds(1)), self.limit,
+      ], within: TimeAmount(limit))
+    try reply.ok()
+  }
+
+  /// Reads all members, the silent and the stopped ones included.
+  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``Hiredis/UnexpectedReply``. A report that can't be
+  ///   understood is part of the reading instead.
+  public func read(within limit: Duration = .seconds(5)) async throws -> FleetReading {
+    let reply = try await client.execute(FleetScripts.read, keys: layout.all, within: TimeAmount(limit)).array()
+    guard reply.count == 4, let seconds = Double(try reply[0].string()), let micros = Double(try reply[1].string())
+    else { throw UnexpectedReply(expected: "a time, reports and marks", came: "an array of \(reply.count)") }
+    return FleetReading(
+      readAt: seconds + micros / 1e6, reports: try Self.fields(reply[2]), marks: try Self.fields(reply[3]))
+  }
+
+  /// Removes a member that won't come back. One that lives will be back with its next report.
+  /// - Returns: Whether there was one.
+  public func forget(_ kind: MemberKind, _ name: String, within limit: Duration = .seconds(5)) async throws -> Bool {
+    try await client.execute(
+      FleetScripts.forget, keys: layout.all, arguments: [FleetLayout.field(kind, name)], within: TimeAmount(limit)
+    ).integer() > 0
+  }
+
+  private static func fields(_ reply: RedisReply) throws -> [String: [UInt8]] {
+    let items = try reply.array()
+    guard items.count.isMultiple(of: 2) else {
+      throw UnexpectedReply(expected: "fields and values", came: "an array of \(items.count)")
+    }
+    var fields: [String: [UInt8]] = [:]
+    for index in stride(from: 0, to: items.count, by: 2) {
+      // A name that isn't UTF-8 is nobody's of ours, and is listed as such.
+      fields[String(decoding: try items[index].bytes(), as: UTF8.self)] = try items[index + 1].bytes()
+    }
+    return fields
+  }
+}
+
+extension FleetReading {
+  /// What the script notes of each member.
+  private struct Mark: Decodable {
+    var seen: Double
+    var instance: String
+    var stopped: Bool
+    var clash: Double
+  }
+
+  init(readAt: Double, reports: [String: [UInt8]], marks: [String: [UInt8]]) {
+    self.init(readAt: readAt, nodes: [], workers: [], unreadable: [])
+    for field in Set(reports.keys).union(marks.keys) {
+      guard let (kind, name) = FleetLayout.member(of: field) else {
+        unreadable.append(UnreadableMember(kind: nil, name: field, reason: "it is neither a node nor a worker"))
+        continue
+      }
+      do {
+        switch kind {
+        case .node: nodes.append(try Self.member(name, reports[field], marks[field], readAt: readAt))
+        case .worker: workers.append(try Self.member(name, reports[field], marks[field], readAt: readAt))
+        }
+      } catch {
+        unreadable.append(UnreadableMember(kind: kind, name: name, reason: Self.words(error)))
+      }
+    }
+    // By the numbers in the names: node-2 before node-10.
+    func precedes(_ left: String, _ right: String) -> Bool {
+      left.compare(right, options: .numeric) == .orderedAscending
+    }
+    nodes.sort { precedes($0.report.name, $1.report.name) }
+    workers.sort { precedes($0.report.name, $1.report.name) }
+    unreadable.sort { precedes($0.name, $1.name) }
+  }
+
+  private struct Mismatch: Error { let reason: String }
+
+  private static func member<Report: MemberReport>(
+    _ name: String, _ report: [UInt8]?, _ mark: [UInt8]?, readAt: Double
+  ) throws -> Member<Report> {
+    guard let report else { throw Mismatch(reason: "there is a note of a report but no report") }
+    guard let mark else { throw Mismatch(reason: "there is a report but no note of when it came") }
+    let decoded = try Report(json: report)
+    let note = try JSONDecoder().decode(Mark.self, from: Data(mark))
+    guard decoded.name == name else { throw Mismatch(reason: "the report is of \(decoded.name)") }
+    guard decoded.instance == note.instance else { throw Mismatch(reason: "report and note are of two instances") }
+    let seenAt = note.seen / 1_000
+    return Member(
+      report: decoded, seenAt: seenAt, age: .seconds(max(readAt - seenAt, 0)), stopped: note.stopped,
+      clashAge: note.clash == 0 ? nil : .seconds(max(readAt - note.clash / 1_000, 0)))
+  }
+
+  private static func words(_ error: any Error) -> String {
+    switch error {
+    case let mismatch as Mismatch: mismatch.reason
+    case DecodingError.keyNotFound(let key, _): "the report lacks \(key.stringValue)"
+    case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
+      "the report has another \(path(context)) than this build expects"
+    case DecodingError.dataCorrupted(let context) where !context.codingPath.isEmpty:
+      "the report has a \(path(context)) that this build doesn't know"
+    default: "the report isn't JSON"
+    }
+  }
+
+  private static func path(_ context: DecodingError.Context) -> String {
+    context.codingPath.map(\.stringValue).joined(separator: ".")
+  }
+}

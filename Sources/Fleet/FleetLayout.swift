@@ -1,0 +1,32 @@
+// Every Redis key of the fleet, and what stands in it. Nothing else in Sluice writes such a name.
+//
+//   sluice:{fleet}:members  hash        `node/NAME` or `worker/NAME` → the last report, as JSON
+//   sluice:{fleet}:marks    hash        the same fields → what Redis noted of the writing: when (by Redis's clock), by which instance,
+//                                       whether it was its last word, and when two instances last were seen under this name
+//   sluice:{fleet}:seen     sorted set  the same fields, by the time of their last report in milliseconds
+//
+// Ages are judged by Redis's clock alone: the members' clocks may be wrong, and there is one Redis.
+
+public import RedisClient
+
+/// The names of the fleet's Redis keys.
+public struct FleetLayout: Sendable, Hashable {
+  public let namespace: Namespace
+
+  public init(namespace: Namespace = .standard) { self.namespace = namespace }
+
+  public var members: String { namespace.key("fleet", "members") }
+  public var marks: String { namespace.key("fleet", "marks") }
+  public var seen: String { namespace.key("fleet", "seen") }
+
+  var all: [String] { [members, marks, seen] }
+
+  static func field(_ kind: MemberKind, _ name: String) -> String { "\(kind.rawValue)/\(name)" }
+
+  /// Undoes ``field(_:_:)``; nil for a field that isn't one.
+  static func member(of field: String) -> (kind: MemberKind, name: String)? {
+    let parts = field.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+    guard parts.count == 2, let kind = MemberKind(rawValue: String(parts[0])), !parts[1].isEmpty else { return nil }
+    return (kind, String(parts[1]))
+  }
+}

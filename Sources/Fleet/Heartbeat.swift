@@ -1,0 +1,58 @@
+// A member's voice: a report every second, and one last when it ends in good order. It decides nothing and delays
+// nothing; when Redis is away the member works on, and that it is silent is what the readers see.
+
+public import Logging
+public import ServiceLifecycle
+
+/// Reports of a member until it is shut down.
+///
+/// In a `ServiceGroup` it belongs at the front of the services: those are shut down last, so the fleet sees the member drain.
+public struct Heartbeat<Report: MemberReport>: Service {
+  private let directory: FleetDirectory
+  private let interval: Duration
+  private let logger: Logger
+  private let report: @Sendable () async throws -> Report
+
+  /// - Parameters:
+  ///   - interval: From one report to the next. Readers call a member silent after ``FleetVerdict/silentAfter``.
+  ///   - report: The member as it is now.
+  public init(
+    _ directory: FleetDirectory, every interval: Duration = .seconds(1), logger: Logger,
+    report: @escaping @Sendable () async throws -> Report
+  ) {
+    self.directory = directory
+    self.interval = interval
+    self.logger = logger
+    self.report = report
+  }
+
+  /// Ends after a graceful shutdown or the task's cancellation, and never throws: a member that can't report still works.
+  public func run() async {
+    await cancelWhenGracefulShutdown { await beat() }
+    do {
+      try await directory.write(try await report(), stopped: true)
+    } catch {
+      logger.warning("the fleet could not be told of the end", metadata: ["reason": "\(error)"])
+    }
+  }
+
+  private func beat() async {
+    let clock = ContinuousClock()
+    var next = clock.now
+    var failing = false
+    while !Task.isCancelled {
+      do {
+        try await directory.write(try await report())
+        if failing { logger.notice("reporting to the fleet again") }
+        failing = false
+      } catch {
+        // Once per outage: a log that repeats itself every second hides what else happened.
+        if !failing { logger.warning("could not report to the fleet", metadata: ["reason": "\(error)"]) }
+        failing = true
+      }
+      // Missed beats aren't made up for.
+      next = max(next + interval, clock.now)
+      do { try await clock.sleep(until: next) } catch { return }
+    }
+  }
+}

@@ -1,0 +1,231 @@
+// What an ingest node says of itself: the same JSON in Redis, under /status and under /readyz.
+//
+// Completeness and freshness are two fields and never one "synced": a full mirror can be old, a fresh one half empty. What
+// isn't known is null, never zero: a node that never read the store isn't 0 s behind it.
+
+public import KeyReplica
+
+/// The state of an ingest node. Encodes to snake-cased JSON in which every field is present.
+public struct NodeReport: MemberReport {
+  public static let kind = MemberKind.node
+
+  public enum State: String, Codable, Sendable, CaseIterable {
+    case starting
+    case ready
+    case notReady = "not_ready"
+    case draining
+  }
+
+  /// How much of the store is mirrored and proven.
+  public struct Completeness: Codable, Sendable, Equatable {
+    public enum State: String, Codable, Sendable, CaseIterable {
+      case empty
+      case loading
+      /// Read from the node's own disk, not compared with the store yet.
+      case restored
+      case complete
+      /// More keys would be removed than an operator has to confirm.
+      case guarded
+      case diverged
+      case incompatible
+    }
+
+    public var state: State
+    /// Buckets whose count and digest were verified.
+    public var verified: Int
+    /// Buckets in all.
+    public var total: Int
+
+    public init(state: State, verified: Int, total: Int) {
+      self.state = state
+      self.verified = verified
+      self.total = total
+    }
+  }
+
+  /// The reads of the store that refusals are proven by.
+  public struct Barrier: Codable, Sendable, Equatable {
+    /// Reads of the store's position.
+    public var reads: UInt64
+    /// Requests that wait for one now.
+    public var waiting: Int
+    /// Requests whose refusal was proven.
+    public var proven: UInt64
+    /// Requests that were answered 503 because no proof came in time.
+    public var timedOut: UInt64
+
+    public init(reads: UInt64, waiting: Int, proven: UInt64, timedOut: UInt64) {
+      self.reads = reads
+      self.waiting = waiting
+      self.proven = proven
+      self.timedOut = timedOut
+    }
+
+    private enum CodingKeys: String, CodingKey {
+      case reads, waiting, proven
+      case timedOut = "timed_out"
+    }
+  }
+
+  /// The way to the queue.
+  public struct Queue: Codable, Sendable, Equatable {
+    public enum State: String, Codable, Sendable, CaseIterable {
+      case connected
+      case away
+    }
+
+    public var state: State
+    /// Payloads that wait to be pushed.
+    public var waiting: Int
+    /// Bytes that were taken from clients and aren't acknowledged by Redis yet.
+    public var inFlightBytes: Int
+    /// What an acknowledgement means with this Redis, in words; nil where it isn't known.
+    public var durability: String?
+
+    public init(state: State, waiting: Int, inFlightBytes: Int, durability: String?) {
+      self.state = state
+      self.waiting = waiting
+      self.inFlightBytes = inFlightBytes
+      self.durability = durability
+    }
+
+    private enum CodingKeys: String, CodingKey {
+      case state, waiting
+      case inFlightBytes = "in_flight_bytes"
+      case durability
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+      var container = encoder.container(keyedBy: CodingKeys.self)
+      try container.encode(state, forKey: .state)
+      try container.encode(waiting, forKey: .waiting)
+      try container.encode(inFlightBytes, forKey: .inFlightBytes)
+      try container.encode(durability, forKey: .durability)
+    }
+  }
+
+  public var name: String
+  public var build: String
+  public var instance: String
+  public var state: State
+  public var ready: Bool
+  /// Why it isn't ready, in words; empty when it is.
+  public var reasons: [String]
+  public var completeness: Completeness
+  /// The store's seal as last read; nil if it never was.
+  public var sealed: Bool?
+  /// Records in the mirror.
+  public var keys: Int
+  public var accounts: Int?
+  /// The version up to which changes have been followed.
+  public var version: UInt64
+  /// The store's version as last read; nil if it never was.
+  public var storeVersion: UInt64?
+  /// The mirrored history of the store; nil before there was one.
+  public var epoch: String?
+  /// How old the last answered read of the store was when this was reported; nil if there never was one.
+  public var freshnessSeconds: Double?
+  /// How many answers went out, by HTTP status: `"202": 17`.
+  public var answers: [String: UInt64]
+  public var barrier: Barrier
+  public var queue: Queue
+  public var startedAt: Double
+  public var reportedAt: Double
+  /// The push listener's address.
+  public var listen: String
+
+  public init(
+    name: String, build: String, instance: String, state: State, ready: Bool, reasons: [String],
+    completeness: Completeness, sealed: Bool?, keys: Int, accounts: Int?, version: UInt64, storeVersion: UInt64?,
+    epoch: String?, freshnessSeconds: Double?, answers: [String: UInt64], barrier: Barrier, queue: Queue,
+    startedAt: Double, reportedAt: Double, listen: String
+  ) {
+    self.name = name
+    self.build = build
+    self.instance = instance
+    self.state = state
+    self.ready = ready
+    self.reasons = reasons
+    self.completeness = completeness
+    self.sealed = sealed
+    self.keys = keys
+    self.accounts = accounts
+    self.version = version
+    self.storeVersion = storeVersion
+    self.epoch = epoch
+    self.freshnessSeconds = freshnessSeconds
+    self.answers = answers
+    self.barrier = barrier
+    self.queue = queue
+    self.startedAt = startedAt
+    self.reportedAt = reportedAt
+    self.listen = listen
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case name, build, instance, state, ready, reasons, completeness, sealed, keys, accounts, version
+    case storeVersion = "store_version"
+    case epoch
+    case freshnessSeconds = "freshness_seconds"
+    case answers, barrier, queue
+    case startedAt = "started_at"
+    case reportedAt = "reported_at"
+    case listen
+  }
+
+  /// Written out because the synthesised one leaves out what is nil, and a reader couldn't tell "not known" from "no such field".
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(name, forKey: .name)
+    try container.encode(build, forKey: .build)
+    try container.encode(instance, forKey: .instance)
+    try container.encode(state, forKey: .state)
+    try container.encode(ready, forKey: .ready)
+    try container.encode(reasons, forKey: .reasons)
+    try container.encode(completeness, forKey: .completeness)
+    try container.encode(sealed, forKey: .sealed)
+    try container.encode(keys, forKey: .keys)
+    try container.encode(accounts, forKey: .accounts)
+    try container.encode(version, forKey: .version)
+    try container.encode(storeVersion, forKey: .storeVersion)
+    try container.encode(epoch, forKey: .epoch)
+    try container.encode(freshnessSeconds, forKey: .freshnessSeconds)
+    try container.encode(answers, forKey: .answers)
+    try container.encode(barrier, forKey: .barrier)
+    try container.encode(queue, forKey: .queue)
+    try container.encode(startedAt, forKey: .startedAt)
+    try container.encode(reportedAt, forKey: .reportedAt)
+    try container.encode(listen, forKey: .listen)
+  }
+}
+
+extension NodeReport {
+  /// Takes over what the replica says of itself.
+  public mutating func take(_ status: ReplicaStatus) {
+    completeness = Completeness(status)
+    // Before the first read there is no word of the store, which isn't the word "no".
+    sealed = status.storeVersion == nil ? nil : status.sealed
+    keys = status.keys
+    accounts = status.accounts
+    version = status.version
+    storeVersion = status.storeVersion
+    epoch = status.epoch
+    freshnessSeconds = status.age?.fractionalSeconds
+    barrier.reads = status.barrierReads
+    barrier.waiting = status.barrierWaiting
+  }
+}
+
+extension NodeReport.Completeness {
+  public init(_ status: ReplicaStatus) {
+    let state: State =
+      switch status.completeness {
+      case .empty: .empty
+      case .loading: .loading
+      case .complete: .complete
+      case .diverged: .diverged
+      case .incompatible: .incompatible
+      }
+    self.init(state: state, verified: status.verifiedBuckets, total: status.totalBuckets)
+  }
+}

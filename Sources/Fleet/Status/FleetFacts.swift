@@ -1,0 +1,167 @@
+// Everything that a judgement of the fleet rests on, as values, and the order in which it is read.
+//
+// The order is part of the meaning: the store's position is read before the reports, so a node that is at it has followed
+// every change that was made before we began to look; and once more after them, so a node that is ahead of *that* has seen
+// changes which the store has lost.
+
+import Hiredis
+import IngestQueue
+public import KeyReplica
+import KeyStore
+import NIOCore
+public import RedisClient
+
+/// What the reading of a part of the picture came to. A part that can't be read isn't an empty part.
+public enum Fact<Value: Sendable & Equatable>: Sendable, Equatable {
+  case known(Value)
+  /// Why it couldn't be read, in words.
+  case unreadable(String)
+
+  public var value: Value? {
+    if case .known(let value) = self { value } else { nil }
+  }
+}
+
+/// What Redis says of itself that matters to Sluice.
+public struct RedisFacts: Sendable, Equatable {
+  public var version: String
+  /// `master` or `slave`, in Redis's words.
+  public var role: String
+  public var usedBytes: UInt64
+  /// 0 where there is no limit.
+  public var limitBytes: UInt64
+  public var evictionPolicy: String
+  /// Whether it keeps an append-only file.
+  public var appendsToFile: Bool
+  /// Whether its last write to that file or its last snapshot failed.
+  public var savingFails: Bool
+
+  public init(
+    version: String, role: String, usedBytes: UInt64, limitBytes: UInt64, evictionPolicy: String,
+    appendsToFile: Bool, savingFails: Bool
+  ) {
+    self.version = version
+    self.role = role
+    self.usedBytes = usedBytes
+    self.limitBytes = limitBytes
+    self.evictionPolicy = evictionPolicy
+    self.appendsToFile = appendsToFile
+    self.savingFails = savingFails
+  }
+
+  /// Nil where a figure is missing.
+  init?(info: String) {
+    var fields: [Substring: Substring] = [:]
+    for line in info.split(whereSeparator: \.isNewline) {
+      let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+      if parts.count == 2 { fields[parts[0]] = parts[1] }
+    }
+    guard let version = fields["redis_version"], let role = fields["role"],
+      let used = fields["used_memory"].flatMap({ UInt64($0) }),
+      let most = fields["maxmemory"].flatMap({ UInt64($0) }), let policy = fields["maxmemory_policy"],
+      let appends = fields["aof_enabled"]
+    else { return nil }
+    self.init(
+      version: String(version), role: String(role), usedBytes: used, limitBytes: most,
+      evictionPolicy: String(policy), appendsToFile: appends == "1",
+      savingFails: fields["aof_last_write_status"] == "err" || fields["rdb_last_bgsave_status"] == "err")
+  }
+}
+
+/// How much is where in the queue.
+public struct QueueFigures: Sendable, Equatable {
+  /// Payloads that nobody works on.
+  public var pending: Int64
+  /// Payloads that failed and wait to be tried again.
+  public var later: Int64
+  /// Payloads in the hands of workers.
+  public var claimed: Int64
+  /// Dead letters.
+  public var dead: Int64
+
+  public init(pending: Int64, later: Int64, claimed: Int64, dead: Int64) {
+    self.pending = pending
+    self.later = later
+    self.claimed = claimed
+    self.dead = dead
+  }
+}
+
+/// The fleet, its store, its queue and its Redis, all read within moments of each other.
+public struct FleetFacts: Sendable, Equatable {
+  /// The store's position as it was before the reports were read; nil where there is no store.
+  public var store: StorePosition?
+  /// Its position after they were read.
+  public var storeAfter: StorePosition?
+  public var fleet: FleetReading
+  public var queue: Fact<QueueFigures>
+  public var redis: Fact<RedisFacts>
+
+  public init(
+    store: StorePosition?, storeAfter: StorePosition?, fleet: FleetReading, queue: Fact<QueueFigures>,
+    redis: Fact<RedisFacts>
+  ) {
+    self.store = store
+    self.storeAfter = storeAfter
+    self.fleet = fleet
+    self.queue = queue
+    self.redis = redis
+  }
+
+  /// Reads all of it from one Redis.
+  /// - Parameter limit: For each of its steps.
+  /// - Throws: Where the question whether the fleet is in sync can't be answered: ``RedisClient/RedisError``,
+  ///   ``Hiredis/RedisServerError``, ``IncompatibleStore``, or an error that says what in the store isn't as it should be.
+  public static func read(
+    from client: RedisClient, namespace: Namespace, within limit: Duration = .seconds(2)
+  ) async throws -> FleetFacts {
+    let layout = StoreLayout(namespace: namespace)
+    let connection = try await client.connection(within: TimeAmount(limit)).get()
+    let before = try position(try await connection.storePosition(layout))
+    let fleet = try await FleetDirectory(client: client, layout: FleetLayout(namespace: namespace))
+      .read(within: limit)
+    let after = try position(try await connection.storePosition(layout))
+    return FleetFacts(
+      store: before, storeAfter: after, fleet: fleet,
+      queue: await fact { try await QueueFigures.read(from: client, namespace: namespace, within: limit) },
+      redis: await fact {
+        let info = try await client.execute(RedisCommand("INFO"), within: TimeAmount(limit)).string()
+        guard let facts = RedisFacts(info: info) else { throw IncompleteInfo() }
+        return facts
+      })
+  }
+
+  private static func position(_ answer: StoreAnswer<StorePosition>) throws -> StorePosition? {
+    switch answer {
+    case .found(let position): return position
+    case .noStore: return nil
+    case .incompatible(let why): throw IncompatibleStore(description: why)
+    }
+  }
+
+  private static func fact<Value>(_ body: () async throws -> Value) async -> Fact<Value> {
+    do { return .known(try await body()) } catch { return .unreadable("\(error)") }
+  }
+
+  private struct IncompleteInfo: Error, CustomStringConvertible {
+    var description: String { "Redis's INFO lacks figures that this build knows" }
+  }
+}
+
+/// There is a store, and this build doesn't understand it.
+public struct IncompatibleStore: Error, Sendable, Equatable, CustomStringConvertible {
+  public let description: String
+}
+
+extension QueueFigures {
+  static func read(from client: RedisClient, namespace: Namespace, within limit: Duration) async throws -> QueueFigures
+  {
+    let layout = QueueLayout(namespace: namespace)
+    let replies = try await client.execute(
+      [
+        RedisCommand("LLEN", layout.pending), RedisCommand("ZCARD", layout.later), RedisCommand("LLEN", layout.dead),
+      ], within: TimeAmount(limit))
+    return QueueFigures(
+      pending: try replies[0].integer(), later: try replies[1].integer(), claimed: 0, dead: try replies[2].integer())
+  }
+}

@@ -1,0 +1,286 @@
+// The judgement: a pure function of the facts. No I/O and no clock, so that every sentence it can say has a test.
+//
+// A node is in sync when all of this holds:
+//   - its last report is at most 5 s old by Redis's clock, and no other process reports under its name;
+//   - its mirror is complete: every bucket and the total were verified against the store's digests;
+//   - it mirrors the store's present history (epoch), and knows that the store is sealed, which it is;
+//   - when it reported, its last answered read of the store was at most 5 s old;
+//   - it has followed every change up to the store's version as read before the reports. A report is up to a second old, so a store that
+//     is being written to is always ahead of the reports; a node may therefore lag if it was at the store's version as
+//     *it* had last read it. Together with the two bounds above: it was level with the store as of 10 s ago or later;
+//   - it isn't at a version, or doesn't have a number of keys, that the store can't account for.
+//
+// Only nodes and the store decide whether the fleet is in sync. Workers, the queue and Redis's settings are told of, as notes: a
+// dead letter is somebody's work, but no reason to keep a machine out of a load balancer.
+
+import KeyReplica
+
+/// Something that somebody should know, in words.
+public struct FleetProblem: Sendable, Equatable {
+  public enum Severity: String, Sendable, Codable {
+    /// The fleet isn't in sync because of it.
+    case outOfSync = "out_of_sync"
+    /// The fleet may be in sync all the same.
+    case note
+  }
+
+  public var severity: Severity
+  /// Whom it is about; nil where it is about the store, the queue or Redis.
+  public var member: String?
+  public var text: String
+
+  public init(_ severity: Severity, member: String? = nil, _ text: String) {
+    self.severity = severity
+    self.member = member
+    self.text = text
+  }
+}
+
+/// What a node lacks to be in sync; nothing if it is.
+public struct NodeJudgement: Sendable, Equatable {
+  public var name: String
+  /// Whether it ended in good order: it is no part of the fleet then, and neither in sync nor not.
+  public var stopped: Bool
+  /// Without what is wrong with the store itself, which keeps every node from being in sync.
+  public var lacks: [NodeLack]
+
+  public init(name: String, stopped: Bool, lacks: [NodeLack]) {
+    self.name = name
+    self.stopped = stopped
+    self.lacks = lacks
+  }
+}
+
+/// Whether the fleet is in sync, and everything that is wrong or worth knowing, the worst first.
+public struct FleetVerdict: Sendable, Equatable {
+  /// How old a member's last report may be before the member counts as silent.
+  public static let silentAfter = Duration.seconds(5)
+  /// How old a node's last answered read of the store may be, when it reports, for the node to be in sync.
+  public static let staleAfter = Duration.seconds(5)
+  /// How far a member's clock may be from Redis's before it is worth a note.
+  public static let clockTolerance = Duration.seconds(5)
+
+  public var problems: [FleetProblem]
+  public var nodes: [NodeJudgement]
+  /// Nodes that are in sync.
+  public var nodesInSync: Int
+  /// Nodes that should be: all but those that ended in good order.
+  public var nodesExpected: Int
+
+  public var isInSync: Bool { !problems.contains { $0.severity == .outOfSync } }
+
+  public init(_ facts: FleetFacts) {
+    let storeProblems = Self.storeProblems(facts.store)
+    nodes = facts.fleet.nodes.map { node in
+      NodeJudgement(name: node.report.name, stopped: node.stopped, lacks: node.stopped ? [] : Self.lacks(node, facts))
+    }
+    let unreadable = facts.fleet.unreadable.count { $0.kind == .node }
+    let running = nodes.filter { !$0.stopped }
+    nodesExpected = running.count + unreadable
+    nodesInSync = storeProblems.isEmpty ? running.count { $0.lacks.isEmpty } : 0
+
+    problems = storeProblems
+    if nodesExpected == 0 {
+      let words =
+        nodes.isEmpty
+        ? "no node has reported"
+        : "no node is running: \(Wording.number(nodes.count, "node")) ended in good order"
+      problems.append(FleetProblem(.outOfSync, words))
+    }
+    for node in nodes {
+      problems += node.lacks.map { FleetProblem(.outOfSync, member: node.name, "\(node.name) \($0.words)") }
+    }
+    for member in facts.fleet.unreadable {
+      let what = member.kind.map { "the report of the \($0.rawValue) \(member.name)" } ?? "the member \(member.name)"
+      problems.append(
+        FleetProblem(
+          member.kind == .node ? .outOfSync : .note, member: member.name,
+          "\(what) can't be understood: \(member.reason)"))
+    }
+    problems += Self.notes(facts, running)
+  }
+
+  // MARK: The store
+
+  private static func storeProblems(_ store: StorePosition?) -> [FleetProblem] {
+    guard let store else {
+      return [
+        FleetProblem(.outOfSync, "there is no key store in this Redis and namespace: run key-publisher import")
+      ]
+    }
+    guard store.sealed else {
+      return [
+        FleetProblem(
+          .outOfSync, "the store isn't sealed: nobody is refused, /readyz stays off; run key-publisher seal")
+      ]
+    }
+    return []
+  }
+
+  // MARK: The nodes
+
+  private static func lacks(_ node: Member<NodeReport>, _ facts: FleetFacts) -> [NodeLack] {
+    let report = node.report
+    // What a silent node said last is no news of it.
+    if node.age > silentAfter { return [.silent(seconds: node.age.wholeSeconds)] }
+    var lacks: [NodeLack] = []
+    if let clash = node.clashAge, clash <= silentAfter { lacks.append(.sharesItsName) }
+
+    let verified = report.completeness.verified
+    let total = report.completeness.total
+    switch report.completeness.state {
+    case .complete: break
+    // Whatever else an incomplete mirror lacks follows from that.
+    case .empty: return lacks + [.empty]
+    case .loading: return lacks + [verified < total ? .loading(verified: verified, total: total) : .catchingUp]
+    case .restored: return lacks + [.restored(verified: verified, total: total)]
+    case .guarded: return lacks + [.guarded]
+    case .diverged: return lacks + [.diverged(verified: verified, total: total)]
+    case .incompatible: return lacks + [.incompatible]
+    }
+
+    guard let store = facts.store else { return lacks }
+    guard report.epoch == store.epoch else {
+      return lacks + [.otherEpoch(report.epoch ?? "unknown", store: store.epoch)]
+    }
+    if store.sealed, report.sealed != true { lacks.append(.missesTheSeal) }
+    if let freshness = report.freshnessSeconds {
+      if freshness > staleAfter.fractionalSeconds { lacks.append(.stale(seconds: Int(freshness.rounded(.down)))) }
+    } else {
+      lacks.append(.neverHeard)
+    }
+    let levelWhenReported = report.storeVersion.map { report.version >= $0 } ?? false
+    if report.version < store.version, !levelWhenReported {
+      lacks.append(.behind(version: report.version, store: store.version))
+    }
+    if let after = facts.storeAfter, after.epoch == store.epoch {
+      if report.version > after.version { lacks.append(.ahead(version: report.version, store: after.version)) }
+      // Only where the store stood still, and at the node's version, do the two numbers belong together.
+      if report.version == store.version, store.version == after.version, report.keys != store.count {
+        lacks.append(.otherCount(keys: report.keys, store: store.count))
+      }
+    }
+    return lacks
+  }
+
+  // MARK: Notes
+
+  private static func notes(_ facts: FleetFacts, _ running: [NodeJudgement]) -> [FleetProblem] {
+    var notes: [FleetProblem] = []
+    func note(_ text: String, member: String? = nil) { notes.append(FleetProblem(.note, member: member, text)) }
+
+    let isJudged = facts.store?.sealed == true
+    let inSync = Set(running.filter(\.lacks.isEmpty).map(\.name))
+    for node in facts.fleet.nodes where !node.stopped && node.age <= silentAfter {
+      let report = node.report
+      // Of a node that isn't in sync the reason has been given already.
+      if inSync.contains(report.name), isJudged, !report.ready, report.state != .draining {
+        let reasons = report.reasons.isEmpty ? "it doesn't say why" : report.reasons.joined(separator: "; ")
+        note("\(report.name) isn't ready: \(reasons)", member: report.name)
+      }
+      if report.state == .draining { note("\(report.name) is draining", member: report.name) }
+      if report.queue.state == .away {
+        note("\(report.name) can't reach the queue: it answers 503", member: report.name)
+      }
+    }
+    if let store = facts.store, store.sealed, store.count == 0 {
+      note("the store is sealed with no keys in it: every key is refused")
+    }
+
+    for worker in facts.fleet.workers where !worker.stopped {
+      let report = worker.report
+      if worker.age > silentAfter {
+        note("\(report.name) has been silent for \(Wording.time(worker.age))", member: report.name)
+        continue
+      }
+      if let clash = worker.clashAge, clash <= silentAfter {
+        note(
+          "\(report.name) shares its name with another live process: give each worker a name of its own",
+          member: report.name)
+      }
+      if report.state == .trouble {
+        note("\(report.name) is in trouble: \(report.lastError ?? "it doesn't say why")", member: report.name)
+      }
+    }
+    notes += queueNotes(facts)
+    notes += skewNotes(facts)
+    notes += redisNotes(facts.redis)
+    return notes
+  }
+
+  private static func queueNotes(_ facts: FleetFacts) -> [FleetProblem] {
+    switch facts.queue {
+    case .unreadable(let why): return [FleetProblem(.note, "the queue can't be read: \(why)")]
+    case .known(let queue):
+      var notes: [FleetProblem] = []
+      let works = facts.fleet.workers.contains { !$0.stopped && $0.age <= silentAfter }
+      if !works, queue.pending > 0 {
+        notes.append(
+          FleetProblem(.note, "no worker is running, and \(Wording.number(queue.pending, "payload")) wait in the queue")
+        )
+      }
+      if queue.dead > 0 {
+        notes.append(
+          FleetProblem(
+            .note,
+            queue.dead == 1 ? "1 payload is a dead letter" : "\(Wording.count(queue.dead)) payloads are dead letters"))
+      }
+      return notes
+    }
+  }
+
+  private static func skewNotes(_ facts: FleetFacts) -> [FleetProblem] {
+    var notes: [FleetProblem] = []
+    var namesByBuild: [String: [String]] = [:]
+    func look<Report>(_ members: [Member<Report>]) {
+      for member in members where !member.stopped && member.age <= silentAfter {
+        namesByBuild[member.report.build, default: []].append(member.report.name)
+        let skew = member.report.reportedAt - member.seenAt
+        if abs(skew) > clockTolerance.fractionalSeconds {
+          notes.append(
+            FleetProblem(
+              .note, member: member.report.name,
+              "\(member.report.name)'s clock is \(Wording.time(seconds: abs(skew))) \(skew < 0 ? "behind" : "ahead of") Redis's"
+            ))
+        }
+      }
+    }
+    look(facts.fleet.nodes)
+    look(facts.fleet.workers)
+    if namesByBuild.count > 1 {
+      let list = namesByBuild.sorted { ($0.value.count, $1.key) > ($1.value.count, $0.key) }.map { build, names in
+        "\(Wording.list(names, atMost: 3)) \(names.count == 1 ? "runs" : "run") \(build)"
+      }
+      notes.append(FleetProblem(.note, "builds differ: \(list.joined(separator: "; "))"))
+    }
+    return notes
+  }
+
+  private static func redisNotes(_ redis: Fact<RedisFacts>) -> [FleetProblem] {
+    switch redis {
+    case .unreadable(let why): return [FleetProblem(.note, "Redis's settings can't be read: \(why)")]
+    case .known(let redis):
+      var notes: [FleetProblem] = []
+      if redis.evictionPolicy != "noeviction" {
+        notes.append(
+          FleetProblem(.note, "Redis evicts keys (maxmemory-policy \(redis.evictionPolicy)): set noeviction"))
+      }
+      if redis.limitBytes > 0, Double(redis.usedBytes) >= 0.9 * Double(redis.limitBytes) {
+        let share = Int(Double(redis.usedBytes) / Double(redis.limitBytes) * 100)
+        notes.append(
+          FleetProblem(
+            .note,
+            "Redis is \(share)% full: \(Wording.bytes(redis.usedBytes)) of \(Wording.bytes(redis.limitBytes))"))
+      }
+      if redis.savingFails { notes.append(FleetProblem(.note, "Redis can't write to its disk: see its log")) }
+      if redis.role != "master" {
+        notes.append(FleetProblem(.note, "this Redis is a replica: what it shows may be old; ask the primary"))
+      }
+      return notes
+    }
+  }
+}
+
+extension Duration {
+  fileprivate var wholeSeconds: Int { Int(components.seconds) }
+}

@@ -1,0 +1,130 @@
+// The fleet as one JSON document, for programs. Its names are promised: fields may be added, none is renamed or removed, and
+// what isn't known is null. The reports are in it as the members wrote them.
+
+import Foundation
+import KeyReplica
+
+/// What `sync-status --json` prints.
+public struct StatusDocument: Sendable, Encodable {
+  private let facts: FleetFacts?
+  private let verdict: FleetVerdict?
+  private let error: String?
+
+  public init(_ facts: FleetFacts, _ verdict: FleetVerdict) {
+    self.facts = facts
+    self.verdict = verdict
+    error = nil
+  }
+
+  /// Of a fleet that can't be told.
+  /// - Parameter reason: Why, in words.
+  public init(unknown reason: String) {
+    facts = nil
+    verdict = nil
+    error = reason
+  }
+
+  /// One line of JSON, or an indented text, with sorted keys and a line end.
+  /// - Throws: `EncodingError` where a member's report has a number that isn't finite.
+  public func json(pretty: Bool) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting =
+      pretty ? [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted] : [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
+  }
+
+  private struct Key: CodingKey, ExpressibleByStringLiteral {
+    var stringValue: String
+    var intValue: Int? { nil }
+    init(stringLiteral value: String) { stringValue = value }
+    init?(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var top = encoder.container(keyedBy: Key.self)
+    guard let facts, let verdict else {
+      try top.encode("unknown", forKey: "verdict")
+      try top.encode(2, forKey: "exit_code")
+      try top.encode(error, forKey: "error")
+      return
+    }
+    try top.encode(verdict.isInSync ? "in_sync" : "not_in_sync", forKey: "verdict")
+    try top.encode(verdict.isInSync ? 0 : 1, forKey: "exit_code")
+    try top.encodeNil(forKey: "error")
+    try top.encode(facts.fleet.readAt, forKey: "read_at")
+    try top.encode(verdict.nodesInSync, forKey: "nodes_in_sync")
+    try top.encode(verdict.nodesExpected, forKey: "nodes_expected")
+
+    var problems = top.nestedUnkeyedContainer(forKey: "problems")
+    for problem in verdict.problems {
+      var container = problems.nestedContainer(keyedBy: Key.self)
+      try container.encode(problem.severity, forKey: "severity")
+      try container.encode(problem.member, forKey: "member")
+      try container.encode(problem.text, forKey: "text")
+    }
+
+    if let store = facts.store {
+      var container = top.nestedContainer(keyedBy: Key.self, forKey: "store")
+      try container.encode(store.epoch, forKey: "epoch")
+      try container.encode(store.version, forKey: "version")
+      try container.encode(store.count, forKey: "keys")
+      try container.encode("\(store.digest)", forKey: "digest")
+      try container.encode(store.sealed, forKey: "sealed")
+    } else {
+      try top.encodeNil(forKey: "store")
+    }
+
+    var nodes = top.nestedUnkeyedContainer(forKey: "nodes")
+    for (node, judgement) in zip(facts.fleet.nodes, verdict.nodes) {
+      var container = nodes.nestedContainer(keyedBy: Key.self)
+      let inSync = !node.stopped && judgement.lacks.isEmpty && facts.store?.sealed == true
+      try container.encode(inSync, forKey: "in_sync")
+      try container.encode(judgement.lacks.map(\.words), forKey: "lacks")
+      try Self.encode(node, to: &container)
+    }
+    var workers = top.nestedUnkeyedContainer(forKey: "workers")
+    for worker in facts.fleet.workers {
+      var container = workers.nestedContainer(keyedBy: Key.self)
+      try Self.encode(worker, to: &container)
+    }
+    var unreadable = top.nestedUnkeyedContainer(forKey: "unreadable")
+    for member in facts.fleet.unreadable {
+      var container = unreadable.nestedContainer(keyedBy: Key.self)
+      try container.encode(member.kind, forKey: "kind")
+      try container.encode(member.name, forKey: "name")
+      try container.encode(member.reason, forKey: "reason")
+    }
+
+    if let queue = facts.queue.value {
+      var container = top.nestedContainer(keyedBy: Key.self, forKey: "queue")
+      try container.encode(queue.pending, forKey: "pending")
+      try container.encode(queue.later, forKey: "later")
+      try container.encode(queue.claimed, forKey: "claimed")
+      try container.encode(queue.dead, forKey: "dead")
+    } else {
+      try top.encodeNil(forKey: "queue")
+    }
+    if let redis = facts.redis.value {
+      var container = top.nestedContainer(keyedBy: Key.self, forKey: "redis")
+      try container.encode(redis.version, forKey: "version")
+      try container.encode(redis.role, forKey: "role")
+      try container.encode(redis.usedBytes, forKey: "used_bytes")
+      try container.encode(redis.limitBytes, forKey: "limit_bytes")
+      try container.encode(redis.evictionPolicy, forKey: "eviction_policy")
+      try container.encode(redis.appendsToFile, forKey: "append_only_file")
+      try container.encode(redis.savingFails, forKey: "saving_fails")
+    } else {
+      try top.encodeNil(forKey: "redis")
+    }
+  }
+
+  private static func encode<Report>(_ member: Member<Report>, to container: inout KeyedEncodingContainer<Key>) throws {
+    try container.encode(member.age.fractionalSeconds, forKey: "age_seconds")
+    try container.encode(member.seenAt, forKey: "seen_at")
+    try container.encode(member.stopped, forKey: "stopped")
+    try container.encode(
+      !member.stopped && member.age <= FleetVerdict.silentAfter, forKey: "live")
+    try container.encode(member.report, forKey: "report")
+  }
+}

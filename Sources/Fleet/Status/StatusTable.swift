@@ -1,0 +1,177 @@
+// The fleet on one page, for people. What is wrong comes first and in words; the figures follow for whoever wants to know more.
+
+import KeyReplica
+
+/// Renders the facts and what they were judged to be.
+public struct StatusTable: Sendable {
+  private let facts: FleetFacts
+  private let verdict: FleetVerdict
+  private let place: String
+  private let colours: Bool
+
+  /// Members that ended in good order are listed for so long.
+  private static let stoppedShown = Duration.seconds(600)
+
+  /// - Parameters:
+  ///   - place: Which Redis and namespace this is, without a password.
+  ///   - colours: Whether to use a terminal's colours.
+  public init(_ facts: FleetFacts, _ verdict: FleetVerdict, place: String, colours: Bool) {
+    self.facts = facts
+    self.verdict = verdict
+    self.place = place
+    self.colours = colours
+  }
+
+  /// The page, each line ended.
+  public func render() -> String {
+    var lines = [headline]
+    for problem in verdict.problems {
+      let wrong = problem.severity == .outOfSync
+      lines.append(
+        coloured(wrong ? "  wrong: " : "  note:  ", wrong ? .bad : .doubtful) + Wording.printable(problem.text))
+    }
+    lines += section("STORE", store)
+    lines += section("NODES", nodes)
+    lines += section("WORKERS", workers)
+    lines += section("QUEUE", queue)
+    return lines.map { $0 + "\n" }.joined()
+  }
+
+  private var headline: String {
+    let share = "\(Wording.count(verdict.nodesInSync)) of \(Wording.number(verdict.nodesExpected, "node")) in sync"
+    return verdict.isInSync ? coloured("IN SYNC", .good) + ": \(share)" : coloured("NOT IN SYNC", .bad) + ": \(share)"
+  }
+
+  private func coloured(_ text: String, _ colour: Colour) -> String { colours ? colour.around(text) : text }
+
+  private func section(_ title: String, _ lines: [String]) -> [String] {
+    ["", title] + lines
+  }
+
+  // MARK: Sections
+
+  private var store: [String] {
+    var lines: [String] = []
+    if let store = facts.store {
+      lines.append(
+        "  \(Wording.number(store.count, "key")) at version \(Wording.count(store.version)), "
+          + "\(store.sealed ? "sealed" : "not sealed"), epoch \(Wording.printable(store.epoch))")
+    } else {
+      lines.append("  none")
+    }
+    lines.append("  in \(Wording.printable(place))")
+    switch facts.redis {
+    case .unreadable: break  // A note says so.
+    case .known(let redis):
+      let memory =
+        redis.limitBytes == 0
+        ? "\(Wording.bytes(redis.usedBytes)) used, no limit"
+        : "\(Wording.bytes(redis.usedBytes)) of \(Wording.bytes(redis.limitBytes)) used"
+      lines.append(
+        Wording.printable(
+          "  Redis \(redis.version), \(memory), \(redis.evictionPolicy), "
+            + "append-only file \(redis.appendsToFile ? "on" : "off")"))
+    }
+    return lines
+  }
+
+  private var nodes: [String] {
+    guard !facts.fleet.nodes.isEmpty else { return ["  none"] }
+    var table = TextTable([
+      ("NAME", .left), ("STATE", .left), ("IN SYNC", .left), ("MIRROR", .left), ("KEYS", .right), ("VERSION", .right),
+      ("STORE READ", .right), ("ACCEPTED", .right), ("REFUSED", .right), ("503", .right), ("QUEUE", .left),
+      ("REPORTED", .right), ("UP", .right), ("BUILD", .left),
+    ])
+    var hidden = 0
+    for (node, judgement) in zip(facts.fleet.nodes, verdict.nodes) {
+      guard !node.stopped || node.age <= Self.stoppedShown else {
+        hidden += 1
+        continue
+      }
+      let report = node.report
+      let inSync = judgement.lacks.isEmpty && facts.store?.sealed == true
+      let sync: TextTable.Cell = node.stopped ? .init("-") : inSync ? .init("yes", .good) : .init("no", .bad)
+      table.add([
+        .init(report.name), state(node, report.state.rawValue, good: report.ready), sync, mirror(report.completeness),
+        .init(Wording.count(report.keys)), .init(Wording.count(report.version)),
+        .init(report.freshnessSeconds.map { Wording.ago(seconds: $0 + node.age.fractionalSeconds) } ?? "never"),
+        .init(Wording.count(answers(report) { $0.hasPrefix("2") })),
+        .init(Wording.count(answers(report) { $0 == "401" || $0 == "403" })),
+        .init(Wording.count(answers(report) { $0 == "503" })),
+        .init(report.queue.state.rawValue, report.queue.state == .away ? .doubtful : nil),
+        reported(node), .init(up(node)), .init(report.build),
+      ])
+    }
+    return table.lines(indent: "  ", colours: colours) + stopped(hidden)
+  }
+
+  private var workers: [String] {
+    guard !facts.fleet.workers.isEmpty else { return ["  none"] }
+    var table = TextTable([
+      ("NAME", .left), ("STATE", .left), ("STORED", .right), ("DUPLICATES", .right), ("RETRIED", .right),
+      ("DEAD", .right), ("IN HAND", .right), ("PER SECOND", .right), ("SINK", .left), ("REPORTED", .right),
+      ("UP", .right), ("BUILD", .left),
+    ])
+    var hidden = 0
+    for worker in facts.fleet.workers {
+      guard !worker.stopped || worker.age <= Self.stoppedShown else {
+        hidden += 1
+        continue
+      }
+      let report = worker.report
+      table.add([
+        .init(report.name), state(worker, report.state.rawValue, good: report.state != .trouble),
+        .init(Wording.count(report.stored)), .init(Wording.count(report.duplicates)),
+        .init(Wording.count(report.retried)), .init(Wording.count(report.dead), report.dead > 0 ? .doubtful : nil),
+        .init(Wording.count(report.inHand)), .init(Wording.rate(report.perSecond)), .init(report.sink),
+        reported(worker), .init(up(worker)), .init(report.build),
+      ])
+    }
+    return table.lines(indent: "  ", colours: colours) + stopped(hidden)
+  }
+
+  private var queue: [String] {
+    switch facts.queue {
+    case .unreadable: ["  not known"]
+    case .known(let queue):
+      [
+        "  \(Wording.count(queue.pending)) waiting, \(Wording.count(queue.claimed)) in the hands of workers, "
+          + "\(Wording.count(queue.later)) to be tried again, "
+          + (queue.dead == 1 ? "1 dead letter" : "\(Wording.count(queue.dead)) dead letters")
+      ]
+    }
+  }
+
+  // MARK: Cells
+
+  private func state<Report>(_ member: Member<Report>, _ state: String, good: Bool) -> TextTable.Cell {
+    if member.stopped { return .init("stopped", .faint) }
+    if member.age > FleetVerdict.silentAfter { return .init("silent", .bad) }
+    return .init(state.replacing("_", with: " "), good ? .good : .doubtful)
+  }
+
+  private func mirror(_ completeness: NodeReport.Completeness) -> TextTable.Cell {
+    if completeness.state == .complete { return .init("complete", .good) }
+    let share = "\(Wording.count(completeness.verified))/\(Wording.count(completeness.total))"
+    return .init("\(completeness.state.rawValue) \(share)", .bad)
+  }
+
+  private func reported<Report>(_ member: Member<Report>) -> TextTable.Cell {
+    let isSilent = !member.stopped && member.age > FleetVerdict.silentAfter
+    return .init(Wording.ago(seconds: member.age.fractionalSeconds), isSilent ? .bad : nil)
+  }
+
+  /// Both times are by the member's own clock, so their difference needs no other.
+  private func up<Report>(_ member: Member<Report>) -> String {
+    Wording.time(seconds: member.report.reportedAt - member.report.startedAt)
+  }
+
+  private func answers(_ report: NodeReport, _ isMeant: (String) -> Bool) -> UInt64 {
+    // The sum of numbers from elsewhere: wrapping is wrong, and trapping is worse.
+    report.answers.reduce(0) { isMeant($1.key) ? $0 &+ $1.value : $0 }
+  }
+
+  private func stopped(_ hidden: Int) -> [String] {
+    hidden == 0 ? [] : ["  and \(Wording.count(hidden)) more that ended in good order within the last day"]
+  }
+}

@@ -1,0 +1,113 @@
+// What `sync-status wait` waits for, as a pure judgement of each look at the fleet.
+//
+// "In sync" alone would be satisfied by a node that is level with the store as of some seconds ago. Whoever provisions a machine has just
+// written something, perhaps, and wants it to be there: so the store's version is noted at the first look, and a node counts
+// only when it has followed everything up to that.
+
+import KeyReplica
+
+/// A wait for nodes to be in sync with the store at or past where it stood at the first look.
+public struct SyncWait: Sendable {
+  public enum Nodes: Sendable, Equatable {
+    /// Every node that hasn't ended in good order; at least one.
+    case all
+    case named(String)
+    /// So many, whichever.
+    case atLeast(Int)
+  }
+
+  /// One thing that is still missing.
+  public struct Missing: Sendable, Equatable {
+    public var text: String
+    fileprivate var key: Key
+
+    fileprivate enum Key: Sendable, Equatable {
+      case lack(String, NodeLack)
+      case other(String)
+    }
+  }
+
+  private let nodes: Nodes
+  private var target: (epoch: String, version: UInt64)?
+  private var announced: [Missing]?
+
+  public init(for nodes: Nodes) { self.nodes = nodes }
+
+  /// Looks once.
+  /// - Returns: What is missing; nothing when the wait is over.
+  public mutating func look(at facts: FleetFacts) -> [Missing] {
+    let verdict = FleetVerdict(facts)
+    var missing = verdict.problems.filter { $0.severity == .outOfSync && $0.member == nil }.map { Self.other($0.text) }
+    guard let store = facts.store else { return missing }
+    // A version counts within its history only.
+    if target == nil || target?.epoch != store.epoch { target = (store.epoch, store.version) }
+    let wanted = target?.version ?? store.version
+
+    // The verdict has the nodes in the reading's order.
+    let looks = zip(verdict.nodes, facts.fleet.nodes).map { judgement, node in
+      (name: judgement.name, stopped: judgement.stopped, missing: Self.missing(judgement, node.report, wanted))
+    }
+    let storeIsSound = store.sealed
+    switch nodes {
+    case .all:
+      for node in looks where !node.stopped { missing += node.missing }
+      missing += Self.unreadable(facts)
+    case .named(let name):
+      if storeIsSound { missing = [] }  // That no node at all has reported is said in better words here.
+      if let node = looks.first(where: { $0.name == name }) {
+        missing += node.stopped ? [Self.other("\(name) has ended in good order")] : node.missing
+      } else if let node = facts.fleet.unreadable.first(where: { $0.kind == .node && $0.name == name }) {
+        missing.append(Self.other("the report of \(name) can't be understood: \(node.reason)"))
+      } else {
+        missing.append(Self.other("no node called \(name) has reported"))
+      }
+    case .atLeast(let count):
+      if storeIsSound { missing = [] }
+      let done = looks.count { !$0.stopped && $0.missing.isEmpty }
+      if done < count || !storeIsSound {
+        missing.append(Self.other("\(done) of \(Wording.number(count, "node")) in sync"))
+        for node in looks where !node.stopped { missing += node.missing }
+        missing += Self.unreadable(facts)
+      }
+    }
+    return missing
+  }
+
+  /// The lines to print for what is missing now: all of it when something of it is news, else none. Seconds that tick by are no
+  /// news.
+  public mutating func news(in missing: [Missing]) -> [String] {
+    let isNews =
+      if let announced, announced.count == missing.count {
+        zip(announced, missing).contains { old, new in
+          switch (old.key, new.key) {
+          case (.lack(let before, let old), .lack(let now, let new)): before != now || new.isNews(after: old)
+          default: old.key != new.key
+          }
+        }
+      } else {
+        true
+      }
+    guard isNews else { return [] }
+    announced = missing
+    return missing.map(\.text)
+  }
+
+  private static func other(_ text: String) -> Missing { Missing(text: text, key: .other(text)) }
+
+  private static func lack(_ name: String, _ lack: NodeLack) -> Missing {
+    Missing(text: "\(name) \(lack.words)", key: .lack(name, lack))
+  }
+
+  private static func missing(_ judgement: NodeJudgement, _ report: NodeReport, _ wanted: UInt64) -> [Missing] {
+    if judgement.lacks.isEmpty, report.version < wanted {
+      return [lack(judgement.name, .behind(version: report.version, store: wanted))]
+    }
+    return judgement.lacks.map { lack(judgement.name, $0) }
+  }
+
+  private static func unreadable(_ facts: FleetFacts) -> [Missing] {
+    facts.fleet.unreadable.filter { $0.kind == .node }.map {
+      other("the report of \($0.name) can't be understood: \($0.reason)")
+    }
+  }
+}

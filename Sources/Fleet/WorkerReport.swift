@@ -1,0 +1,90 @@
+/// The state of an ingest worker. Encodes to snake-cased JSON in which every field is present.
+public struct WorkerReport: MemberReport {
+  public static let kind = MemberKind.worker
+
+  public enum State: String, Codable, Sendable, CaseIterable {
+    case working
+    /// The queue is empty.
+    case idle
+    /// Takes nothing new, and finishes what it has.
+    case quiet
+    case stopping
+    /// Something it needs is away; see ``WorkerReport/lastError``.
+    case trouble
+  }
+
+  public var name: String
+  public var build: String
+  public var instance: String
+  public var state: State
+  /// Envelopes that were dealt with in one way or another, since the start.
+  public var processed: UInt64
+  public var stored: UInt64
+  /// Envelopes that the sink had already.
+  public var duplicates: UInt64
+  public var retried: UInt64
+  /// Envelopes that became dead letters.
+  public var dead: UInt64
+  /// Envelopes that are claimed and not dealt with.
+  public var inHand: Int
+  /// Envelopes a second, lately.
+  public var perSecond: Double
+  /// Where it stores, without any secret.
+  public var sink: String
+  /// The last thing that went wrong, in words without secrets; nil if nothing has.
+  public var lastError: String?
+  public var startedAt: Double
+  public var reportedAt: Double
+
+  public init(
+    name: String, build: String, instance: String, state: State, processed: UInt64, stored: UInt64,
+    duplicates: UInt64, retried: UInt64, dead: UInt64, inHand: Int, perSecond: Double, sink: String,
+    lastError: String?, startedAt: Double, reportedAt: Double
+  ) {
+    self.name = name
+    self.build = build
+    self.instance = instance
+    self.state = state
+    self.processed = processed
+    self.stored = stored
+    self.duplicates = duplicates
+    self.retried = retried
+    self.dead = dead
+    self.inHand = inHand
+    self.perSecond = perSecond
+    self.sink = sink
+    self.lastError = lastError
+    self.startedAt = startedAt
+    self.reportedAt = reportedAt
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case name, build, instance, state, processed, stored, duplicates, retried, dead
+    case inHand = "in_hand"
+    case perSecond = "per_second"
+    case sink
+    case lastError = "last_error"
+    case startedAt = "started_at"
+    case reportedAt = "reported_at"
+  }
+
+  /// Written out because the synthesised one leaves out what is nil.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(name, forKey: .name)
+    try container.encode(build, forKey: .build)
+    try container.encode(instance, forKey: .instance)
+    try container.encode(state, forKey: .state)
+    try container.encode(processed, forKey: .processed)
+    try container.encode(stored, forKey: .stored)
+    try container.encode(duplicates, forKey: .duplicates)
+    try container.encode(retried, forKey: .retried)
+    try container.encode(dead, forKey: .dead)
+    try container.encode(inHand, forKey: .inHand)
+    try container.encode(perSecond, forKey: .perSecond)
+    try container.encode(sink, forKey: .sink)
+    try container.encode(lastError, forKey: .lastError)
+    try container.encode(startedAt, forKey: .startedAt)
+    try container.encode(reportedAt, forKey: .reportedAt)
+  }
+}

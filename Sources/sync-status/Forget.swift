@@ -1,0 +1,36 @@
+import ArgumentParser
+import Fleet
+import Sluice
+
+/// Takes a member off the list that won't come back: until then it is silent, and the fleet not in sync.
+struct Forget: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Takes a member that won't come back off the list.",
+    discussion: "Silent members stay listed for a day. One that still lives is back with its next report.")
+
+  @OptionGroup var access: FleetAccess
+  @Argument(help: ArgumentHelp("node or worker", valueName: "kind")) var kind: String
+  @Argument(help: ArgumentHelp("Its name.", valueName: "name")) var name: String
+
+  func run() async throws {
+    guard let kind = MemberKind(rawValue: kind) else {
+      throw ValidationError("expected node or worker, but \"\(Wording.printable(kind))\" came")
+    }
+    // Not parsed as a name: what has to be removed may be the work of another hand.
+    try await access.run { fleet in
+      let directory = FleetDirectory(client: fleet.client, layout: FleetLayout(namespace: fleet.namespace))
+      do {
+        guard try await directory.forget(kind, name, within: .seconds(2)) else {
+          complain("there is no \(kind.rawValue) called \(name)")
+          throw Outcome.notInSync
+        }
+      } catch let error as ExitCode {
+        throw error
+      } catch {
+        complain("cannot tell: \(error)")
+        throw Outcome.cannotTell
+      }
+      print("\(kind.rawValue) \(Wording.printable(name)) is off the list")
+    }
+  }
+}

@@ -1,0 +1,105 @@
+import ArgumentParser
+import Fleet
+import Foundation
+import Sluice
+
+/// Shows the fleet once, or again and again.
+struct Show: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Shows the fleet. This is what happens when no verb is given.")
+
+  @OptionGroup var access: FleetAccess
+  @Flag(help: "One JSON document instead of a page. (environment: SLUICE_JSON)") var json = false
+  @Flag(help: "Show it anew every second, until Ctrl-C. (environment: SLUICE_WATCH)") var watch = false
+
+  func run() async throws {
+    let settings = Settings()
+    let json = try settings.flag("json", given: json)
+    let watch = try settings.flag("watch", given: watch)
+    try await access.run { fleet in
+      if watch {
+        try await follow(fleet, json: json)
+      } else {
+        let look = await Look.at(fleet)
+        if case .unknown(let reason) = look { complain("cannot tell: \(reason)") }
+        try write(try look.text(fleet, json: json, colours: Terminal.output.colours))
+        switch look {
+        case .known(_, let verdict) where verdict.isInSync: break
+        case .known: throw Outcome.notInSync
+        case .unknown: throw Outcome.cannotTell
+        }
+      }
+    }
+  }
+
+  /// Ends by a signal, or when nobody reads any more.
+  private func follow(_ fleet: FleetAccess.Fleet, json: Bool) async throws {
+    let redraws = Terminal.output.isTerminal && !json
+    let clock = ContinuousClock()
+    var next = clock.now
+    while true {
+      let look = await Look.at(fleet)
+      var text = try look.text(fleet, json: json, pretty: false, colours: Terminal.output.colours)
+      if case .unknown(let reason) = look, !json { text = "CANNOT TELL: \(Wording.printable(reason))\n" }
+      if redraws {
+        // Over what was there: clearing the screen first would flicker.
+        text = "\u{1B}[H" + text.replacing("\n", with: "\u{1B}[K\n") + "\u{1B}[J"
+      } else if !json {
+        text = "--- \(Date.now.formatted(.iso8601))\n\(text)\n"
+      }
+      try write(text)
+      next = max(next + .seconds(1), clock.now)
+      try await clock.sleep(until: next)
+    }
+  }
+
+  private func write(_ text: String) throws {
+    do {
+      try FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
+    } catch {
+      complain("can't write to the standard output: \(error.localizedDescription)")
+      throw Outcome.cannotTell
+    }
+  }
+}
+
+/// One look at the fleet.
+enum Look {
+  case known(FleetFacts, FleetVerdict)
+  /// Why it can't be told.
+  case unknown(String)
+
+  static func at(_ fleet: FleetAccess.Fleet) async -> Look {
+    do {
+      let facts = try await FleetFacts.read(from: fleet.client, namespace: fleet.namespace)
+      return .known(facts, FleetVerdict(facts))
+    } catch {
+      return .unknown("\(error)")
+    }
+  }
+
+  /// What goes to standard output; nothing, for people, where it can't be told.
+  func text(_ fleet: FleetAccess.Fleet, json: Bool, pretty: Bool = true, colours: Bool) throws -> String {
+    switch self {
+    case .known(let facts, let verdict):
+      json
+        ? try StatusDocument(facts, verdict).json(pretty: pretty)
+        : StatusTable(facts, verdict, place: fleet.place, colours: colours).render()
+    case .unknown(let reason): json ? try StatusDocument(unknown: reason).json(pretty: pretty) : ""
+    }
+  }
+}
+
+/// What is at the other end of standard output.
+struct Terminal {
+  let isTerminal: Bool
+  let colours: Bool
+
+  static let output: Terminal = {
+    let isTerminal = isatty(STDOUT_FILENO) == 1
+    let environment = ProcessInfo.processInfo.environment
+    // https://no-color.org: set to anything but the empty text.
+    let wanted = (environment["NO_COLOR"] ?? "").isEmpty && environment["TERM"] != "dumb"
+    return Terminal(isTerminal: isTerminal, colours: isTerminal && wanted)
+  }()
+}

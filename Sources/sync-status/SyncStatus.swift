@@ -1,0 +1,64 @@
+// sync-status: how complete and how fresh every node's mirror of the keys is. What is judged and how it reads is in the module Fleet;
+// here are the command line, the terminal and the exit status.
+
+import ArgumentParser
+import Fleet
+import Foundation
+import Logging
+import NIOPosix
+import RedisClient
+import Sluice
+
+@main
+struct SyncStatus: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "sync-status",
+    abstract: "Says whether every ingest node mirrors all keys, and what is wrong if not.",
+    discussion: """
+      Exit status: 0 all nodes are in sync, 1 some are not, 2 it can't be told (Redis is away or what is in it can't be \
+      read), 64 the command line makes no sense.
+
+      A node is in sync when it reported within the last 5 seconds a complete and verified mirror of the sealed store, \
+      and had followed every change of the store as of at most 5 seconds before its report.
+      """,
+    version: BuildDescription.current,
+    subcommands: [Show.self, Wait.self, Forget.self],
+    defaultSubcommand: Show.self)
+}
+
+/// The exit status that isn't one of success.
+enum Outcome {
+  static let notInSync = ExitCode(1)
+  static let cannotTell = ExitCode(2)
+}
+
+/// What every verb needs: which Redis, and a connection to it.
+struct FleetAccess: ParsableArguments {
+  @OptionGroup var redis: RedisArguments
+
+  /// - Throws: What the body throws, or `ValidationError`.
+  func run(_ body: (Fleet) async throws -> Void) async throws {
+    let settings = Settings()
+    let endpoint = try redis.endpoint(settings)
+    let namespace = try redis.namespace(settings)
+    var options = RedisOptions()
+    options.name = "sync-status"
+    // Whatever goes wrong is said by the verbs themselves, in one sentence.
+    let client = RedisClient(
+      endpoint: endpoint, options: options, on: MultiThreadedEventLoopGroup.singleton.any(),
+      logger: Logger(label: "sync-status", factory: { _ in SwiftLogNoOpLogHandler() }))
+    defer { client.shutDown() }
+    try await body(Fleet(client: client, namespace: namespace))
+  }
+
+  struct Fleet {
+    let client: RedisClient
+    let namespace: Namespace
+
+    var place: String { "\(client.endpoint), namespace \(namespace)" }
+  }
+}
+
+func complain(_ text: String) {
+  FileHandle.standardError.write(Data("sync-status: \(Wording.printable(text))\n".utf8))
+}
