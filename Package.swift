@@ -162,7 +162,8 @@ let package = Package(
     .testTarget(
       name: "SystemTests",
       dependencies: [
-        "RedisFixture", "KeyStore", "ingest-node", "ingest-worker", "sync-status", "key-publisher",
+        "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node", "ingest-worker", "sync-status",
+        "key-publisher", crypto, nioCore, nioHTTP1, nioPosix,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRDB", package: "GRDB.swift"),
       ],

@@ -4,6 +4,8 @@
 /// A condition that didn't hold in time.
 public struct NeverHappened: Error, CustomStringConvertible {
   public let description: String
+
+  public init(description: String) { self.description = description }
 }
 
 /// Looks again and again until the condition holds.

@@ -4,8 +4,11 @@
 import AsyncHTTPClient
 import Foundation
 import GRDB
+import Hiredis
 import NIOCore
 import NIOHTTP1
+import NIOPosix
+import RedisClient
 import RedisFixture
 
 /// Real processes around one Redis.
@@ -59,6 +62,14 @@ final class Deployment: Sendable {
         description: "\(command) \(arguments.first ?? "") ended with \(ended) instead of \(status)\n\(process.outputs)")
     }
     return process
+  }
+
+  /// Sends Redis one command, behind everybody's back.
+  func redis(_ command: String) async throws {
+    let connection = try await RedisConnection.connected(
+      to: redis.endpoint, on: MultiThreadedEventLoopGroup.singleton.any())
+    defer { connection.close() }
+    _ = try await connection.execute(RedisCommand(command)).orThrow()
   }
 
   /// Imports so many keys and seals the store.

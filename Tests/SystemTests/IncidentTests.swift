@@ -2,6 +2,7 @@
 // never be seen here.
 
 import Foundation
+import Hiredis
 import KeyReplica
 import KeyStore
 import NIOCore

@@ -1,4 +1,5 @@
 import Foundation
+import NIOHTTP1
 import RedisFixture
 import Synchronization
 import Testing
@@ -13,6 +14,14 @@ struct KillTests {
     func note(_ id: String) { ids.withLock { _ = $0.insert(id) } }
   }
 
+  /// The nodes that clients push to now.
+  private final class Targets: Sendable {
+    private let nodes: Mutex<[Node]>
+    init(_ nodes: [Node]) { self.nodes = Mutex(nodes) }
+    subscript(index: Int) -> Node { nodes.withLock { $0[index] } }
+    func replace(_ index: Int, by node: Node) { nodes.withLock { $0[index] = node } }
+  }
+
   enum Victim: String, CaseIterable, Sendable {
     case worker, node, redis
   }
@@ -21,8 +30,8 @@ struct KillTests {
   func `every acknowledged payload is stored exactly once after a kill`(victim: Victim) async throws {
     let deployment = try await Deployment(appendOnly: .always)
     try await deployment.publish(keys: 100)
-    let nodes = Mutex([try await deployment.startNode("node-1"), try await deployment.startNode("node-2")])
-    for node in nodes.withLock({ $0 }) { try await node.becomesReady() }
+    let nodes = Targets([try await deployment.startNode("node-1"), try await deployment.startNode("node-2")])
+    for index in 0..<2 { try await nodes[index].becomesReady() }
     // Small batches and a short lease: the dead worker's batch has to come back within the test.
     let workerArguments = ["--batch", "20", "--lease", "2"]
     let first = try await deployment.startWorker("worker-1", workerArguments)
@@ -36,7 +45,7 @@ struct KillTests {
           for number in stride(from: lane, to: payloads, by: 8) {
             // As a client does that keeps its payload until it is taken, and says which it is.
             try await eventually(within: .seconds(60), "payload \(number) is taken") {
-              let node = nodes.withLock { $0[number % 2] }
+              let node = nodes[number % 2]
               let answer = try await node.push(
                 Array("{\"number\":\(number)}".utf8), key: Deployment.key(number % 100),
                 headers: ["idempotency-key": "payload-\(number)"])
@@ -55,10 +64,9 @@ struct KillTests {
         first.kill9()
         _ = try await first.waitForExit()
       case .node:
-        nodes.withLock { $0[0] }.process.kill9()
-        _ = try await nodes.withLock { $0[0] }.process.waitForExit()
-        let replacement = try await deployment.startNode("node-1")
-        nodes.withLock { $0[0] = replacement }
+        nodes[0].process.kill9()
+        _ = try await nodes[0].process.waitForExit()
+        nodes.replace(0, by: try await deployment.startNode("node-1"))
       case .redis:
         try await deployment.redis.kill9()
         try await deployment.redis.restart()

@@ -1,3 +1,4 @@
+import NIOHTTP1
 import RedisFixture
 import Testing
 
@@ -57,7 +58,7 @@ struct UnprovenRefusalTests {
     try await deployment.publish(keys: 100)
     let node = try await deployment.startNode("node-1")
     try await node.becomesReady()
-    _ = try await deployment.redis.execute("FLUSHALL")
+    try await deployment.redis("FLUSHALL")
     // Whatever the moment at which it is noticed: a key that was active is never refused, nor is any other.
     for _ in 0..<50 {
       #expect(try await node.push(key: Deployment.key(7)).status == 202)
