@@ -7,8 +7,9 @@
 /// One bucket's records.
 struct BucketTable: Sendable {
   struct Entry: Sendable {
-    fileprivate let id0: UInt64
-    fileprivate let id1: UInt64
+    /// The first 128 bits of the key's id.
+    let id0: UInt64
+    let id1: UInt64
     fileprivate(set) var digest: Digest
     /// The account's number, and the state in the two lowest bits.
     fileprivate var accountAndState: UInt32
@@ -36,13 +37,18 @@ struct BucketTable: Sendable {
   }
 
   func find(_ id: KeyID) -> Entry? {
-    position(of: id).map { entries[$0] }
+    position(of: id.words.0, id.words.1).map { entries[$0] }
   }
 
   /// Writes a record, in place of the key's former one if there is one.
   mutating func put(_ id: KeyID, state: KeyState, account: AccountNames.Number, digest new: Digest) {
+    put(id.words.0, id.words.1, state: state, account: account, digest: new)
+  }
+
+  /// The same for a key of which only the first 128 bits of the id are known.
+  mutating func put(_ id0: UInt64, _ id1: UInt64, state: KeyState, account: AccountNames.Number, digest new: Digest) {
     let accountAndState = account.value << 2 | UInt32(state.rawValue)
-    if let position = position(of: id) {
+    if let position = position(of: id0, id1) {
       digest ^= entries[position].digest
       entries[position].digest = new
       entries[position].accountAndState = accountAndState
@@ -50,18 +56,18 @@ struct BucketTable: Sendable {
       if (entries.count + 1) * 2 > index.count { resizeIndex(for: entries.count + 1) }
       // By an eighth instead of doubling: at millions of keys the slack is memory that buys nothing.
       if entries.count == entries.capacity { entries.reserveCapacity(entries.count + max(8, entries.count / 8)) }
-      entries.append(Entry(id0: id.words.0, id1: id.words.1, digest: new, accountAndState: accountAndState))
+      entries.append(Entry(id0: id0, id1: id1, digest: new, accountAndState: accountAndState))
       insertIntoIndex(entries.count - 1)
     }
     digest ^= new
   }
 
-  private func position(of id: KeyID) -> Int? {
+  private func position(of id0: UInt64, _ id1: UInt64) -> Int? {
     guard !index.isEmpty else { return nil }
-    var slot = Int(truncatingIfNeeded: id.words.1) & (index.count - 1)
+    var slot = Int(truncatingIfNeeded: id1) & (index.count - 1)
     while index[slot] != 0 {
       let position = Int(index[slot]) - 1
-      if entries[position].id0 == id.words.0, entries[position].id1 == id.words.1 { return position }
+      if entries[position].id0 == id0, entries[position].id1 == id1 { return position }
       slot = (slot + 1) & (index.count - 1)
     }
     return nil

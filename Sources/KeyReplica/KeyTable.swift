@@ -58,6 +58,11 @@ public final class KeyTable: Sendable {
     _ = old
   }
 
+  /// One bucket as it is now; a copy that costs nothing until one of the two is written to.
+  func bucket(_ index: Int) -> BucketTable { buckets[index].table.withLock { $0 } }
+
+  func accountName(of number: AccountNames.Number) -> String { accounts.name(of: number) }
+
   func accountNumber(of name: String) -> AccountNames.Number { accounts.number(of: name) }
 
   public var accountCount: Int { accounts.count }

@@ -1,0 +1,160 @@
+// A mirror as bytes, so that a node that starts again can admit the keys it knew before the store has answered.
+//
+// An image proves nothing about the store: what it holds is compared with the manifest like everything else, by digest, and until then
+// nobody is refused. So it needn't be taken at one moment either; each bucket is whole, and that is enough. What it must not be is damaged
+// or somebody else's, hence the checksum over everything and the name of its source.
+//
+// Format, little-endian: magic (8), length of the source (2) and source, when the store was last heard (8, seconds since 1970 as a double), number of
+// accounts (4) and each as length (1) and name, number of buckets (4), and each as number of entries (4) and entries of
+// 37 bytes: id (16), digest (16), account (4), state (1). Then the SHA-256 of all that.
+
+internal import Crypto
+
+/// A mirror, read from or written to a state file.
+public struct MirrorImage: Sendable {
+  /// Which store it mirrors: the address and namespace, in words without secrets.
+  public var source: String
+  /// When the last read that was answered had been sent, in seconds since 1970.
+  public var heardAt: Double
+  public var table: KeyTable
+
+  public init(source: String, heardAt: Double, table: KeyTable) {
+    self.source = source
+    self.heardAt = heardAt
+    self.table = table
+  }
+
+  /// The last byte is the format's version.
+  private static let magic = Array("SLUICEM1".utf8)
+
+  /// The image as bytes. May be called while the table is being written to.
+  public func encoded() -> [UInt8] {
+    var body: [UInt8] = []
+    var names: [AccountNames.Number: UInt32] = [:]
+    var accounts: [String] = []
+    body.append(integer: UInt32(table.bucketCount))
+    for index in 0..<table.bucketCount {
+      let bucket = table.bucket(index)
+      body.append(integer: UInt32(bucket.count))
+      for entry in bucket.entries {
+        body.append(integer: entry.id0)
+        body.append(integer: entry.id1)
+        body.append(integer: entry.digest.high)
+        body.append(integer: entry.digest.low)
+        let number = names[entry.account] ?? UInt32(accounts.count)
+        if number == accounts.count {
+          names[entry.account] = number
+          accounts.append(table.accountName(of: entry.account))
+        }
+        body.append(integer: number)
+        body.append(entry.state.rawValue)
+      }
+    }
+    var bytes = Self.magic
+    bytes.append(integer: UInt16(source.utf8.count))
+    bytes += source.utf8
+    bytes.append(integer: heardAt.bitPattern)
+    bytes.append(integer: UInt32(accounts.count))
+    for account in accounts {
+      // Records with longer names aren't decoded, so there are none.
+      bytes.append(UInt8(account.utf8.count))
+      bytes += account.utf8
+    }
+    bytes += body
+    bytes += SHA256.hash(data: bytes)
+    return bytes
+  }
+
+  /// - Parameters:
+  ///   - source: What the image must be of.
+  ///   - bucketCount: How many buckets it must have.
+  /// - Throws: ``UnusableImage``, which says what was expected and what came.
+  public init(decoding bytes: [UInt8], source: String, bucketCount: Int) throws(UnusableImage) {
+    guard bytes.count >= Self.magic.count + SHA256.byteCount, bytes.starts(with: Self.magic) else {
+      throw UnusableImage("expected a state file of this version, but \(bytes.count) bytes of something else came")
+    }
+    let content = bytes.dropLast(SHA256.byteCount)
+    let digest = content.withUnsafeBytes { SHA256.hash(data: $0) }
+    guard digest.elementsEqual(bytes.suffix(SHA256.byteCount)) else {
+      throw UnusableImage("its checksum doesn't fit its \(bytes.count) bytes: it was cut off or damaged")
+    }
+    var reader = ImageReader(bytes: content.dropFirst(Self.magic.count))
+    let named = try reader.text(length: Int(reader.integer(UInt16.self)))
+    guard named == source else { throw UnusableImage("expected a mirror of \(source), but it is one of \(named)") }
+    let heardAt = Double(bitPattern: try reader.integer(UInt64.self))
+    let table = KeyTable(bucketCount: bucketCount)
+    var accounts: [AccountNames.Number] = []
+    for _ in 0..<(try reader.integer(UInt32.self)) {
+      accounts.append(table.accountNumber(of: try reader.text(length: Int(reader.integer(UInt8.self)))))
+    }
+    let buckets = try reader.integer(UInt32.self)
+    guard buckets == bucketCount else { throw UnusableImage("expected \(bucketCount) buckets, but \(buckets) came") }
+    for index in 0..<bucketCount {
+      let count = Int(try reader.integer(UInt32.self))
+      try reader.require(count * 37)
+      var bucket = BucketTable(capacity: count)
+      for _ in 0..<count {
+        let (id0, id1) = (try reader.integer(UInt64.self), try reader.integer(UInt64.self))
+        let digest = Digest(high: try reader.integer(UInt64.self), low: try reader.integer(UInt64.self))
+        let account = Int(try reader.integer(UInt32.self))
+        guard account < accounts.count, let state = KeyState(rawValue: try reader.integer(UInt8.self)) else {
+          throw UnusableImage("an entry of bucket \(index) makes no sense")
+        }
+        bucket.put(id0, id1, state: state, account: accounts[account], digest: digest)
+      }
+      table.install(bucket, asBucket: index)
+    }
+    guard reader.isAtEnd else { throw UnusableImage("something follows the last bucket") }
+    self.init(source: source, heardAt: heardAt, table: table)
+  }
+}
+
+/// A state file that can't be used: the node starts without it.
+public struct UnusableImage: Error, Sendable, Equatable, CustomStringConvertible {
+  public let description: String
+
+  init(_ description: String) { self.description = "unusable state file: \(description)" }
+}
+
+private struct ImageReader {
+  private let bytes: ArraySlice<UInt8>
+  private var position: Int
+
+  init(bytes: ArraySlice<UInt8>) {
+    self.bytes = bytes
+    position = bytes.startIndex
+  }
+
+  var isAtEnd: Bool { position == bytes.endIndex }
+
+  func require(_ count: Int) throws(UnusableImage) {
+    guard count <= bytes.endIndex - position else {
+      throw UnusableImage("expected \(count) more bytes, but \(bytes.endIndex - position) are left")
+    }
+  }
+
+  mutating func integer<Integer: FixedWidthInteger>(_: Integer.Type) throws(UnusableImage) -> Integer {
+    let size = MemoryLayout<Integer>.size
+    try require(size)
+    let value = bytes.withUnsafeBytes {
+      $0.loadUnaligned(fromByteOffset: position - bytes.startIndex, as: Integer.self)
+    }
+    position += size
+    return Integer(littleEndian: value)
+  }
+
+  mutating func text(length: Int) throws(UnusableImage) -> String {
+    try require(length)
+    defer { position += length }
+    guard let text = String(validating: bytes[position..<position + length], as: UTF8.self) else {
+      throw UnusableImage("a name isn't UTF-8")
+    }
+    return text
+  }
+}
+
+extension [UInt8] {
+  fileprivate mutating func append(integer: some FixedWidthInteger) {
+    Swift.withUnsafeBytes(of: integer.littleEndian) { append(contentsOf: $0) }
+  }
+}
