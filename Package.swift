@@ -128,7 +128,7 @@ let package = Package(
     .target(
       name: "RedisFixture", dependencies: ["RedisClient", nioCore, nioPosix],
       path: "Tests/RedisFixture", swiftSettings: strict),
-    .testTarget(name: "HiredisTests", dependencies: ["Hiredis"], swiftSettings: strict),
+    .testTarget(name: "HiredisTests", dependencies: ["Hiredis", "RedisFixture"], swiftSettings: strict),
     .testTarget(
       name: "RedisClientTests", dependencies: ["RedisClient", "RedisFixture", nioCore, nioPosix],
       swiftSettings: strict),

@@ -38,8 +38,8 @@ public protocol RedisArgument: Sendable {
 public struct RedisCommandEncoder: Sendable {
   private let name: String
   private let argumentCount: Int
-  private var appended = 0
-  private var encoded: [UInt8] = []
+  @usableFromInline var appended = 0
+  @usableFromInline var encoded: [UInt8] = []
 
   /// - Parameter argumentCount: How many arguments will be appended: exactly as many.
   public init(_ name: String, argumentCount: Int, reservingBytes capacity: Int = 0) {
@@ -52,13 +52,15 @@ public struct RedisCommandEncoder: Sendable {
     appendArgument(name.utf8)
   }
 
-  /// Appends one argument, byte for byte.
+  /// Appends one argument, byte for byte. Inlinable, so that it is specialised for what the caller has.
+  @inlinable
   public mutating func append(_ bytes: some Collection<UInt8>) {
     appended += 1
     appendArgument(bytes)
   }
 
-  private mutating func appendArgument(_ bytes: some Collection<UInt8>) {
+  @inlinable
+  mutating func appendArgument(_ bytes: some Collection<UInt8>) {
     encoded.append(UInt8(ascii: "$"))
     encoded.append(decimal: bytes.count)
     encoded.appendLineEnd()
@@ -100,12 +102,12 @@ extension ArraySlice<UInt8>: RedisArgument {
 
 extension [UInt8] {
   /// Appends a number in decimal digits, without going through a string.
-  fileprivate mutating func append(decimal number: Int) {
+  @usableFromInline mutating func append(decimal number: Int) {
     if number >= 10 { append(decimal: number / 10) }
     append(UInt8(ascii: "0") + UInt8(number % 10))
   }
 
-  fileprivate mutating func appendLineEnd() {
+  @usableFromInline mutating func appendLineEnd() {
     append(UInt8(ascii: "\r"))
     append(UInt8(ascii: "\n"))
   }

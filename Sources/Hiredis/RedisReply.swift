@@ -23,7 +23,7 @@ public enum RedisReply: Sendable, Equatable {
 
 /// An error reply: the code that begins it, and its text.
 public struct RedisServerError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// The first word, in capitals by convention: `ERR`, `NOSCRIPT`, `OOM`, …
+  /// The first word, in capitals by convention: `ERR`, `NOSCRIPT`, `OOM`, …; `ERR` too where the text begins otherwise.
   public let code: String
   /// The whole text as the server sent it, code included.
   public let message: String
@@ -31,7 +31,8 @@ public struct RedisServerError: Error, Sendable, Equatable, CustomStringConverti
   public init(message: String) {
     self.message = message
     let word = message.prefix { $0 != " " }
-    self.code = word.allSatisfy { $0.isASCII && ($0.isUppercase || $0.isNumber) } ? String(word) : "ERR"
+    let isCode = !word.isEmpty && word.allSatisfy { $0.isASCII && ($0.isUppercase || $0.isNumber) }
+    self.code = isCode ? String(word) : "ERR"
   }
 
   public var description: String { "Redis answered: \(message)" }

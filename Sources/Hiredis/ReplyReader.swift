@@ -1,9 +1,10 @@
 // Bytes in, replies out, through hiredis's reader.
 //
 // hiredis parses; what it finds is handed to our own object functions, which build Swift values at once, so no C object
-// is made only to be copied. The reader by itself has no bound: it believes `*100000000` and would allocate for it, and it
-// buffers a bulk string of any announced length. Hence the three limits here. Beyond a limit, as after any
-// error, the reader is finished: what follows in the stream can't be told apart any more, so the conversation must be closed.
+// is made only to be copied. The reader by itself has no bound: it believes `*100000000` and would allocate for it, it
+// buffers a bulk string of any announced length, and it looks through a line that doesn't end again from its start at every
+// feed. Hence the limits here. Beyond a limit, as after any error, the reader is finished: what follows in the stream
+// can't be told apart any more, so the conversation must be closed. Where the stream is cut makes no difference to any of this.
 //
 // Known and accepted: hiredis 0.14 doesn't check the CRLF that closes a bulk string, and it speaks RESP2 only, nested
 // at most eight deep (a ninth level is a protocol error of its own).
@@ -14,7 +15,8 @@ internal import CHiredis
 public struct ReplyLimits: Sendable, Equatable {
   /// Elements in one array, and in all arrays of one reply together.
   public var elements: Int
-  /// Bytes of all strings in one reply together, and bytes that may wait for the rest of their reply.
+  /// Bytes of all strings in one reply together, and bytes that may wait for the rest of their string. At most 1 GiB, more
+  /// is taken as that: hiredis measures what it has not read yet with a C `int`.
   public var bytes: Int
 
   public init(elements: Int = 4_000_000, bytes: Int = 256 << 20) {
@@ -44,11 +46,15 @@ public struct ReplyReader: ~Copyable {
   private let assembly: ReplyAssembly
   private let limits: ReplyLimits
   private var failure: ReplyError?
-  /// A type byte, a 64-bit number with its sign, and two line ends.
+  /// More than a 64-bit number with its sign, and two line ends.
   private static let longestHeader = 32
+  /// The longest status or error text, in bytes. Redis's own are far shorter, and what scripts answer should be too.
+  public static let longestLine = 1 << 16
 
   /// - Parameter limits: Beyond these a reply is refused and the stream given up.
   public init(limits: ReplyLimits = ReplyLimits()) {
+    var limits = limits
+    limits.bytes = min(limits.bytes, 1 << 30)
     self.limits = limits
     assembly = ReplyAssembly(limits: limits)
     guard let reader = redisReaderCreateWithFunctions(ReplyAssembly.functions) else {
@@ -92,13 +98,30 @@ public struct ReplyReader: ~Copyable {
       throw fail(assembly.refusal.map { .overLimit($0) } ?? .malformed(errorText))
     }
     if object == nil {
-      // A string is buffered by hiredis until all of it is there, so its announced length alone costs nothing.
-      guard waitingBytes <= limits.bytes + Self.longestHeader else {
-        throw fail(.overLimit("\(waitingBytes) bytes without a complete string, the limit is \(limits.bytes)"))
-      }
+      if let why = whyNotToWait { throw fail(why) }
       return nil
     }
     return assembly.take()
+  }
+
+  /// Why there is no use in waiting for the rest of what has begun, or nil where there is.
+  private var whyNotToWait: ReplyError? {
+    let waiting = waitingBytes
+    guard waiting > Self.longestHeader else { return nil }
+    let type = withUnsafeBytes(of: &reader.pointee.rstack) { raw in
+      raw.assumingMemoryBound(to: redisReadTask.self)[Int(reader.pointee.ridx)].type
+    }
+    guard type == REDIS_REPLY_STRING else {
+      return waiting > Self.longestLine + 1
+        ? .overLimit("\(waiting) bytes without the end of a line, the limit is \(Self.longestLine)") : nil
+    }
+    let header = UnsafeRawBufferPointer(start: reader.pointee.buf + reader.pointee.pos, count: Self.longestHeader)
+    guard zip(header, header.dropFirst()).contains(where: { $0 == (UInt8(ascii: "\r"), UInt8(ascii: "\n")) }) else {
+      return .malformed("a string's length doesn't end")
+    }
+    // A string is buffered by hiredis until all of it is there, so its announced length alone costs nothing.
+    return waiting > limits.bytes + Self.longestHeader
+      ? .overLimit("\(waiting) bytes without a complete string, the limit is \(limits.bytes)") : nil
   }
 
   private mutating func fail(_ error: ReplyError) -> ReplyError {
@@ -141,11 +164,12 @@ private final class ReplyAssembly {
   }
 
   func beginArray(_ count: Int) -> Bool {
-    elements += count
-    guard elements <= limits.elements else {
-      refusal = "\(elements) elements, the limit is \(limits.elements)"
+    // hiredis hands over a C int of what was a long long: where it doesn't check that it fits, it may come out negative.
+    guard count >= 0, count <= limits.elements - elements else {
+      refusal = "an array of \(count) after \(elements) elements, the limit is \(limits.elements)"
       return false
     }
+    elements += count
     if count == 0 {
       add(.array([]))
     } else {
@@ -157,12 +181,16 @@ private final class ReplyAssembly {
     return true
   }
 
-  func mayHold(_ count: Int) -> Bool {
-    bytes += count
-    guard bytes <= limits.bytes else {
-      refusal = "\(bytes) bytes, the limit is \(limits.bytes)"
+  func mayHold(_ count: Int, isLine: Bool) -> Bool {
+    guard count <= limits.bytes - bytes else {
+      refusal = "a string of \(count) bytes after \(bytes) bytes, the limit is \(limits.bytes)"
       return false
     }
+    guard !isLine || count <= ReplyReader.longestLine else {
+      refusal = "a line of \(count) bytes, the limit is \(ReplyReader.longestLine)"
+      return false
+    }
+    bytes += count
     return true
   }
 
@@ -193,9 +221,10 @@ private final class ReplyAssembly {
       to: redisReplyObjectFunctions(
         createString: { task, text, length in
           let assembly = ReplyAssembly.of(task)
-          guard assembly.mayHold(length) else { return nil }
+          let type = task?.pointee.type
+          guard assembly.mayHold(length, isLine: type != REDIS_REPLY_STRING) else { return nil }
           let raw = UnsafeRawBufferPointer(start: text, count: length)
-          switch task?.pointee.type {
+          switch type {
           case REDIS_REPLY_STATUS: assembly.add(.status(String(decoding: raw, as: UTF8.self)))
           case REDIS_REPLY_ERROR:
             assembly.add(.error(RedisServerError(message: String(decoding: raw, as: UTF8.self))))

@@ -110,8 +110,8 @@ public struct IngestNode: Sendable {
         ],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
     try await services.run()
-    for link in links { link.client.shutDown() }
-    reporting.shutDown()
+    for link in links { try await link.client.shutDown().get() }
+    try await reporting.shutDown().get()
     try await pushLoops.shutdownGracefully()
     try await mirrorLoop.shutdownGracefully()
     logger.notice("ended")

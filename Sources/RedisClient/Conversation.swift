@@ -16,6 +16,7 @@ struct Conversation<Waiter>: ~Copyable {
     let command: String
     let deadline: NIODeadline
     let expected: Int
+    let bytes: Int
     var replies: [RedisReply] = []
     let waiter: Waiter
   }
@@ -31,11 +32,14 @@ struct Conversation<Waiter>: ~Copyable {
   private var reader: ReplyReader
   private var waiting: Deque<Exchange> = []
   private var over: RedisError?
-  private let limit: Int
+  private var waitingBytes = 0
+  private let waitingLimit: Int
+  private let waitingBytesLimit: Int
 
-  init(limits: ReplyLimits, waitingLimit: Int) {
+  init(limits: ReplyLimits, waitingLimit: Int, waitingBytesLimit: Int) {
     reader = ReplyReader(limits: limits)
-    limit = waitingLimit
+    self.waitingLimit = waitingLimit
+    self.waitingBytesLimit = waitingBytesLimit
   }
 
   /// Why the conversation ended, or nil while it goes on.
@@ -46,13 +50,25 @@ struct Conversation<Waiter>: ~Copyable {
   var nextDeadline: NIODeadline? { waiting.lazy.map(\.deadline).min() }
 
   /// Notes that a command is about to be sent.
+  /// - Parameters:
+  ///   - expected: How many replies answer it, at least 1.
+  ///   - bytes: What will be sent.
   /// - Throws: where it must not be sent; nothing was noted then.
   mutating func willSend(
-    _ command: String, expecting expected: Int, deadline: NIODeadline, waiter: Waiter
+    _ command: String, expecting expected: Int, bytes: Int, now: NIODeadline, deadline: NIODeadline, waiter: Waiter
   ) throws(RedisError) {
+    precondition(expected > 0, "\(command) expects no reply: it would take the next command's")
     if let over { throw over.with(outcome: .notSent) }
-    guard waiting.count < limit else { throw RedisError(.tooManyWaiting(limit: limit), outcome: .notSent) }
-    waiting.append(Exchange(command: command, deadline: deadline, expected: expected, waiter: waiter))
+    // Sent nevertheless, it would be late at once and take down all that waits on this connection.
+    guard now < deadline else { throw RedisError(.deadlineExceeded(command: command), outcome: .notSent) }
+    guard waiting.count < waitingLimit else {
+      throw RedisError(.tooMuchWaiting(limit: "\(waitingLimit) commands"), outcome: .notSent)
+    }
+    guard waiting.isEmpty || bytes <= waitingBytesLimit - waitingBytes else {
+      throw RedisError(.tooMuchWaiting(limit: "\(waitingBytesLimit) bytes"), outcome: .notSent)
+    }
+    waitingBytes += bytes
+    waiting.append(Exchange(command: command, deadline: deadline, expected: expected, bytes: bytes, waiter: waiter))
   }
 
   /// Takes bytes of the stream.
@@ -62,10 +78,14 @@ struct Conversation<Waiter>: ~Copyable {
     do throws(ReplyError) {
       try reader.feed(bytes)
       while let reply = try reader.next() {
-        guard !waiting.isEmpty else { return actions + [fail(.unasked)] }
+        guard !waiting.isEmpty else {
+          actions.append(fail(.unasked))
+          return actions
+        }
         waiting[0].replies.append(reply)
         if waiting[0].replies.count == waiting[0].expected {
           let exchange = waiting.removeFirst()
+          waitingBytes -= exchange.bytes
           actions.append(.answer(exchange.waiter, exchange.replies))
         }
       }
@@ -87,6 +107,7 @@ struct Conversation<Waiter>: ~Copyable {
     over = error
     let waiters = waiting.map(\.waiter)
     waiting.removeAll()
+    waitingBytes = 0
     return .end(error, waiters)
   }
 }

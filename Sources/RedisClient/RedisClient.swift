@@ -8,14 +8,14 @@ public import Hiredis
 public import Logging
 public import NIOCore
 
-/// A Redis that is kept connected, on one event loop.
+/// A Redis that is kept connected, on one event loop. It goes on until ``shutDown()``, whether or not anybody holds this object.
 public final class RedisClient: Sendable {
   public let endpoint: RedisEndpoint
   public let eventLoop: any EventLoop
 
   private let state: NIOLoopBoundBox<Supervision>
 
-  /// Starts connecting at once, and goes on until ``shutDown()``.
+  /// Starts connecting at once.
   public init(
     endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), backoff: Backoff = Backoff(),
     on eventLoop: any EventLoop, logger: Logger
@@ -59,14 +59,15 @@ public final class RedisClient: Sendable {
     eventLoop.flatSubmit { [state] in state.value.connection(within: limit) }
   }
 
-  /// Whether there is a conversation now. The future doesn't fail.
+  /// Whether there is a conversation now. The future fails only when the event loop has ended.
   public func isConnected() -> EventLoopFuture<Bool> {
     eventLoop.submit { [state] in state.value.isConnected }
   }
 
-  /// Ends the conversation and makes no new one.
-  public func shutDown() {
-    eventLoop.execute { [state] in state.value.shutDown() }
+  /// Ends the conversation and makes no new one. The future completes when nothing is open any more; it never fails.
+  @discardableResult
+  public func shutDown() -> EventLoopFuture<Void> {
+    eventLoop.flatSubmit { [state] in state.value.shutDown() }
   }
 
   private func onConnection<Value: Sendable>(
@@ -103,7 +104,7 @@ extension RedisClient {
 private final class Supervision {
   private enum State {
     case connecting
-    case connected(RedisConnection)
+    case connected(RedisConnection, since: NIODeadline)
     case waiting(Scheduled<Void>)
     case shutDown
   }
@@ -115,8 +116,12 @@ private final class Supervision {
   private let options: RedisOptions
 
   private var state = State.connecting
+  /// In a row; a connection that was soon lost again is one too.
   private var failures = 0
+  private var saidAway = false
   private var last: RedisError?
+  /// From the first ``shutDown()`` on; completes when nothing is open any more.
+  private var ended: EventLoopPromise<Void>?
   private var nextWaiter = 0
   private var waiters: [Int: EventLoopPromise<RedisConnection>] = [:]
   private var generator = SystemRandomNumberGenerator()
@@ -144,14 +149,15 @@ private final class Supervision {
 
   private func connected(_ connection: RedisConnection) {
     if case .shutDown = state {
+      connection.closed.assumeIsolated().whenComplete { _ in self.ended?.succeed() }
       connection.close()
       return
     }
-    if failures > 0 { logger.notice("connected to Redis again", metadata: ["redis": "\(endpoint)"]) }
-    failures = 0
-    state = .connected(connection)
+    if saidAway { logger.notice("connected to Redis again", metadata: ["redis": "\(endpoint)"]) }
+    saidAway = false
+    state = .connected(connection, since: .now())
     connection.closed.assumeIsolated().whenComplete { _ in
-      self.lost(because: RedisError(.closed("the conversation ended"), outcome: .notSent))
+      self.lost(because: connection.ended ?? RedisError(.closed("its channel was taken down"), outcome: .notSent))
     }
     let waiting = waiters
     waiters = [:]
@@ -159,12 +165,20 @@ private final class Supervision {
   }
 
   private func lost(because error: any Error) {
-    if case .shutDown = state { return }
+    switch state {
+    case .shutDown:
+      ended?.succeed()
+      return
+    // A server that takes connections only to drop them must not be asked again and again at the first, shortest wait.
+    case .connected(_, let since) where NIODeadline.now() - since > backoff.most: failures = 0
+    case .connected, .connecting, .waiting: break
+    }
     failures += 1
-    last = error as? RedisError
+    last = (error as? RedisError)?.with(outcome: .notSent)
     let delay = backoff.delay(afterFailures: failures, using: &generator)
     // Once per outage, not once per attempt: a log that repeats itself hides what else happened.
-    if failures == 1 {
+    if !saidAway {
+      saidAway = true
       logger.warning(
         "Redis is away; trying until it is back", metadata: ["redis": "\(endpoint)", "reason": "\(error)"])
     }
@@ -175,7 +189,7 @@ private final class Supervision {
     _ body: (RedisConnection) -> EventLoopFuture<Value>
   ) -> EventLoopFuture<Value> {
     switch state {
-    case .connected(let connection): body(connection)
+    case .connected(let connection, _): body(connection)
     case .shutDown: eventLoop.makeFailedFuture(RedisError(.shutDown, outcome: .notSent))
     case .connecting, .waiting: eventLoop.makeFailedFuture(notConnected)
     }
@@ -183,7 +197,7 @@ private final class Supervision {
 
   func connection(within limit: TimeAmount) -> EventLoopFuture<RedisConnection> {
     switch state {
-    case .connected(let connection): return eventLoop.makeSucceededFuture(connection)
+    case .connected(let connection, _): return eventLoop.makeSucceededFuture(connection)
     case .shutDown: return eventLoop.makeFailedFuture(RedisError(.shutDown, outcome: .notSent))
     case .connecting, .waiting: break
     }
@@ -206,15 +220,23 @@ private final class Supervision {
     if case .connected = state { true } else { false }
   }
 
-  func shutDown() {
-    switch state {
-    case .connected(let connection): connection.close()
-    case .waiting(let task): task.cancel()
+  func shutDown() -> EventLoopFuture<Void> {
+    if let ended { return ended.futureResult }
+    let ended = eventLoop.makePromise(of: Void.self)
+    self.ended = ended
+    let before = state
+    state = .shutDown
+    switch before {
+    case .connected(let connection, _): connection.close()
+    case .waiting(let task):
+      task.cancel()
+      ended.succeed()
+    // The attempt under way finds out when it ends, which its deadline sees to.
     case .connecting, .shutDown: break
     }
-    state = .shutDown
     let waiting = waiters
     waiters = [:]
     for promise in waiting.values { promise.fail(RedisError(.shutDown, outcome: .notSent)) }
+    return ended.futureResult
   }
 }

@@ -8,7 +8,8 @@ internal import NIOPosix
 internal import NIOSSL
 public import NIOCore
 
-/// One open conversation with a Redis. When it has failed it stays failed: make a new one.
+/// One open conversation with a Redis. When it has failed it stays failed: make a new one. It stays open until it fails or
+/// ``close()`` is called, whether or not anybody holds this object.
 public final class RedisConnection: Sendable {
   /// The channel's event loop: sending from here costs no hop.
   public let eventLoop: any EventLoop
@@ -17,7 +18,7 @@ public final class RedisConnection: Sendable {
 
   private let channel: any Channel
   private let handler: NIOLoopBound<ConversationHandler>
-  private let commandDeadline: TimeAmount
+  let commandDeadline: TimeAmount
 
   private init(channel: any Channel, handler: NIOLoopBound<ConversationHandler>, commandDeadline: TimeAmount) {
     self.channel = channel
@@ -27,15 +28,26 @@ public final class RedisConnection: Sendable {
     closed = channel.closeFuture
   }
 
+  /// Why the conversation ended, or nil while it goes on. Only on the event loop.
+  var ended: RedisError? { handler.value.ended }
+
   // MARK: Connecting
 
   /// Connects and greets: TLS, AUTH, SELECT and a name for `CLIENT LIST`.
   ///
-  /// The future fails with ``RedisError`` and with nothing else, within the options' connect deadline.
+  /// The future fails, within the options' connect deadline, with a ``RedisError`` whose reason is
+  /// ``RedisError/Reason/greetingRefused(_:)`` where the server said no, ``RedisError/Reason/connectFailed(_:)`` for everything
+  /// else, and its outcome always "not sent".
   public static func connect(
     to endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), on eventLoop: any EventLoop
   ) -> EventLoopFuture<RedisConnection> {
     let deadline = NIODeadline.now() + options.connectDeadline
+    return eventLoop.flatSubmit { connect(to: endpoint, options: options, deadline: deadline, on: eventLoop) }
+  }
+
+  private static func connect(
+    to endpoint: RedisEndpoint, options: RedisOptions, deadline: NIODeadline, on eventLoop: any EventLoop
+  ) -> EventLoopFuture<RedisConnection> {
     let connected = eventLoop.makePromise(of: RedisConnection.self)
     // One deadline over all steps. When it passes, a connection that comes later is closed at once.
     let late = eventLoop.scheduleTask(deadline: deadline) {
@@ -49,38 +61,44 @@ public final class RedisConnection: Sendable {
     }.whenComplete { result in
       late.cancel()
       switch result {
-      case .success(let connection):
-        connected.succeed(connection)
-      case .failure(let error):
-        connected.fail(
-          error as? RedisError ?? RedisError(.connectFailed("\(endpoint): \(error)"), outcome: .notSent))
+      case .success(let connection): connected.succeed(connection)
+      case .failure(let error): connected.fail(asConnectError(error, endpoint: endpoint))
       }
     }
     connected.futureResult.whenFailure { _ in opened.whenSuccess { $0.close() } }
     return connected.futureResult
   }
 
+  private static func asConnectError(_ error: any Error, endpoint: RedisEndpoint) -> RedisError {
+    guard let error = error as? RedisError else {
+      return RedisError(.connectFailed("\(endpoint): \(error)"), outcome: .notSent)
+    }
+    if case .greetingRefused = error.reason { return error }
+    return RedisError(.connectFailed("\(endpoint): \(error.with(outcome: .notSent))"), outcome: .notSent)
+  }
+
+  /// Only on the event loop.
   private static func open(
     _ endpoint: RedisEndpoint, options: RedisOptions, on eventLoop: any EventLoop
   ) -> EventLoopFuture<RedisConnection> {
-    let tls: (context: NIOSSLContext, host: String)?
+    let tls: (context: NIOSSLContext, name: String?)?
     do {
       tls = try endpoint.tls()
     } catch {
       return eventLoop.makeFailedFuture(error)
     }
+    // Not looked up in the pipeline afterwards: a peer that closes at once has emptied it by then, and it is the handler that
+    // knows why.
+    let handler = NIOLoopBound(ConversationHandler(eventLoop: eventLoop, options: options), eventLoop: eventLoop)
     let bootstrap = ClientBootstrap(group: eventLoop)
       .connectTimeout(options.connectDeadline)
-      .channelOption(.socketOption(.tcp_nodelay), value: endpoint.address.isUnix ? 0 : 1)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           if let tls {
-            let isAddress = tls.host.allSatisfy { $0.isHexDigit || $0 == "." || $0 == ":" }
             try channel.pipeline.syncOperations.addHandler(
-              try NIOSSLClientHandler(context: tls.context, serverHostname: isAddress ? nil : tls.host))
+              try NIOSSLClientHandler(context: tls.context, serverHostname: tls.name))
           }
-          try channel.pipeline.syncOperations.addHandler(
-            ConversationHandler(eventLoop: channel.eventLoop, options: options))
+          try channel.pipeline.syncOperations.addHandler(handler.value)
         }
       }
     let channel: EventLoopFuture<any Channel> =
@@ -88,11 +106,8 @@ public final class RedisConnection: Sendable {
       case .tcp(let host, let port): bootstrap.connect(host: host, port: port)
       case .unix(let path): bootstrap.connect(unixDomainSocketPath: path)
       }
-    return channel.flatMapThrowing { channel in
-      let handler = try channel.pipeline.syncOperations.handler(type: ConversationHandler.self)
-      return RedisConnection(
-        channel: channel, handler: NIOLoopBound(handler, eventLoop: channel.eventLoop),
-        commandDeadline: options.commandDeadline)
+    return channel.map { channel in
+      RedisConnection(channel: channel, handler: handler, commandDeadline: options.commandDeadline)
     }
   }
 
@@ -114,7 +129,7 @@ public final class RedisConnection: Sendable {
         case .status("OK"): continue
         case .error(let error): throw RedisError(.greetingRefused(error), outcome: .notSent)
         default:
-          throw RedisError(.connectFailed("expected OK to the greeting, but \(reply.shape) came"), outcome: .notSent)
+          throw RedisError(.closed("expected OK to the greeting, but \(reply.shape) came"), outcome: .notSent)
         }
       }
     }
@@ -133,7 +148,7 @@ public final class RedisConnection: Sendable {
     send(commands, deadline: .now() + (limit ?? commandDeadline))
   }
 
-  private func send(_ commands: [RedisCommand], deadline: NIODeadline) -> EventLoopFuture<[RedisReply]> {
+  func send(_ commands: [RedisCommand], deadline: NIODeadline) -> EventLoopFuture<[RedisReply]> {
     guard let first = commands.first else { return eventLoop.makeSucceededFuture([]) }
     var buffer = channel.allocator.buffer(capacity: commands.reduce(0) { $0 + $1.encoded.count })
     for command in commands { buffer.writeBytes(command.encoded) }
@@ -171,18 +186,17 @@ public final class RedisConnection: Sendable {
 }
 
 extension RedisEndpoint {
-  /// The context for this endpoint's TLS, or nil where it uses none.
-  fileprivate func tls() throws -> (context: NIOSSLContext, host: String)? {
+  /// The context for this endpoint's TLS and the name to ask for, or nil where it uses none.
+  fileprivate func tls() throws -> (context: NIOSSLContext, name: String?)? {
     guard usesTLS, case .tcp(let host, _) = address else { return nil }
     var configuration = TLSConfiguration.makeClientConfiguration()
     if let file = certificateAuthority { configuration.trustRoots = .file(file) }
-    return (try NIOSSLContext(configuration: configuration), host)
-  }
-}
-
-extension RedisEndpoint.Address {
-  fileprivate var isUnix: Bool {
-    if case .unix = self { true } else { false }
+    // A conversation that is over is closed at once. Waiting for a silent peer's farewell would only delay the next one.
+    configuration.shutdownTimeout = .milliseconds(100)
+    // An address isn't a name: it isn't sent, and it is looked for among the certificate's addresses. That it can't be
+    // parsed as one is the answer here, not a failure.
+    let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
+    return (try NIOSSLContext(configuration: configuration), isAddress ? nil : host)
   }
 }
 
@@ -202,8 +216,11 @@ final class ConversationHandler: ChannelInboundHandler {
 
   init(eventLoop: any EventLoop, options: RedisOptions) {
     self.eventLoop = eventLoop
-    conversation = Conversation(limits: options.replyLimits, waitingLimit: options.waitingLimit)
+    conversation = Conversation(
+      limits: options.replyLimits, waitingLimit: options.waitingLimit, waitingBytesLimit: options.waitingBytesLimit)
   }
+
+  var ended: RedisError? { conversation.ended }
 
   func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
@@ -217,7 +234,8 @@ final class ConversationHandler: ChannelInboundHandler {
     promise: EventLoopPromise<[RedisReply]>
   ) {
     do throws(RedisError) {
-      try conversation.willSend(name, expecting: expected, deadline: deadline, waiter: promise)
+      try conversation.willSend(
+        name, expecting: expected, bytes: buffer.readableBytes, now: .now(), deadline: deadline, waiter: promise)
     } catch {
       promise.fail(error)
       return
@@ -228,6 +246,7 @@ final class ConversationHandler: ChannelInboundHandler {
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    // All bytes are taken first and acted on afterwards: whoever gets an answer may send or close from within.
     let actions = unwrapInboundIn(data).withUnsafeReadableBytes { conversation.received($0) }
     for action in actions { carryOut(action) }
   }
@@ -252,6 +271,7 @@ final class ConversationHandler: ChannelInboundHandler {
     case .end(let error, let promises):
       alarm?.task.cancel()
       alarm = nil
+      // Closed first, so that whoever is told of the failure finds no connection that only seems to be open.
       context?.close(promise: nil)
       for promise in promises { promise.fail(error) }
     }

@@ -12,7 +12,7 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
   }
 
   public enum Reason: Sendable, Equatable {
-    /// No connection could be made; why, in words.
+    /// No connection could be made, for whatever reason but the next; why, in words.
     case connectFailed(String)
     /// The server refused the greeting: AUTH, SELECT or CLIENT SETNAME.
     case greetingRefused(RedisServerError)
@@ -26,8 +26,8 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
     case unasked
     /// This side ended the conversation.
     case shutDown
-    /// Too much is waiting for answers already.
-    case tooManyWaiting(limit: Int)
+    /// Too much is waiting for answers already; the limit in words.
+    case tooMuchWaiting(limit: String)
     /// There is no connection now; the reason of the last attempt's end, if there was one.
     case notConnected(last: String?)
   }
@@ -50,7 +50,7 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
       case .unreadable(let error): "Redis sent what can't be read: \(error)"
       case .unasked: "Redis sent a reply that nobody asked for"
       case .shutDown: "the connection to Redis was shut down here"
-      case .tooManyWaiting(let limit): "\(limit) commands are waiting for Redis already"
+      case .tooMuchWaiting(let limit): "too much is waiting for Redis already: the limit is \(limit)"
       case .notConnected(let last): "not connected to Redis" + (last.map { ": \($0)" } ?? "")
       }
     return outcome == .unknown ? why + " (outcome unknown)" : why

@@ -7,8 +7,10 @@ public struct RedisOptions: Sendable {
   public var connectDeadline: TimeAmount
   /// For a command that names no deadline of its own, from sending to the whole reply.
   public var commandDeadline: TimeAmount
-  /// Commands that may wait for their answers on one connection.
+  /// What may wait for answers on one connection: single commands, or groups that were sent together.
   public var waitingLimit: Int
+  /// Bytes of what may wait for answers on one connection, as sent. One command or group by itself may be larger.
+  public var waitingBytesLimit: Int
   /// What a reply may be.
   public var replyLimits: ReplyLimits
   /// What `CLIENT LIST` shows for this connection: letters, digits, `-`, `_`, `.` and `:`.
@@ -16,11 +18,13 @@ public struct RedisOptions: Sendable {
 
   public init(
     connectDeadline: TimeAmount = .seconds(2), commandDeadline: TimeAmount = .seconds(5),
-    waitingLimit: Int = 10_000, replyLimits: ReplyLimits = ReplyLimits(), name: String = "sluice"
+    waitingLimit: Int = 10_000, waitingBytesLimit: Int = 256 << 20, replyLimits: ReplyLimits = ReplyLimits(),
+    name: String = "sluice"
   ) {
     self.connectDeadline = connectDeadline
     self.commandDeadline = commandDeadline
     self.waitingLimit = waitingLimit
+    self.waitingBytesLimit = waitingBytesLimit
     self.replyLimits = replyLimits
     self.name = name
   }
@@ -42,9 +46,11 @@ public struct Backoff: Sendable, Equatable {
   ///   - failures: From 1.
   ///   - generator: Where the jitter comes from: the wait lies between half of the step and all of it.
   public func delay(afterFailures failures: Int, using generator: inout some RandomNumberGenerator) -> TimeAmount {
-    // Shifted by at most 20: beyond that any sensible `first` is over `most` anyway, and the number mustn't overflow.
-    let doubled = first.nanoseconds << Int64(min(max(failures - 1, 0), 20))
-    let step = min(doubled, most.nanoseconds)
+    let most = max(0, most.nanoseconds)
+    // 62 doublings of anything but 0 are beyond every Int64.
+    let doublings = min(max(failures - 1, 0), 62)
+    let (doubled, overflow) = max(0, first.nanoseconds).multipliedReportingOverflow(by: 1 << doublings)
+    let step = overflow ? most : min(doubled, most)
     return .nanoseconds(Int64.random(in: (step / 2)...step, using: &generator))
   }
 }

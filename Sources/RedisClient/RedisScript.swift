@@ -32,20 +32,22 @@ public struct RedisScript: Sendable {
 
 extension RedisConnection {
   /// Runs a script by its digest; where the server doesn't have it, once more with its source. NOSCRIPT is answered before
-  /// anything runs, so the second try can't repeat an effect.
+  /// anything runs, so the second try can't repeat an effect. Both tries share one deadline.
   public func run(
     _ script: RedisScript, keys: [String], arguments: [any RedisArgument] = [], within limit: TimeAmount? = nil
   ) -> EventLoopFuture<RedisReply> {
-    send(script.command(keys: keys, arguments: arguments), within: limit).flatMap { reply in
-      guard case .error(let error) = reply, error.isNoScript else {
-        return self.eventLoop.makeSucceededFuture(reply)
+    let deadline = NIODeadline.now() + (limit ?? commandDeadline)
+    return send([script.command(keys: keys, arguments: arguments)], deadline: deadline).flatMap { replies in
+      guard case .error(let error) = replies[0], error.isNoScript else {
+        return self.eventLoop.makeSucceededFuture(replies[0])
       }
-      return self.send(script.commandWithSource(keys: keys, arguments: arguments), within: limit)
+      return self.send([script.commandWithSource(keys: keys, arguments: arguments)], deadline: deadline).map { $0[0] }
     }
   }
 }
 
-/// The same for callers in structured concurrency.
+/// The same for callers in structured concurrency. What bounds a wait is its deadline; cancelling the task doesn't end it
+/// earlier, since a command that was sent can't be taken back.
 extension RedisConnection {
   /// - Throws: ``RedisError`` when the conversation is over, and nothing else. Error replies are values.
   public static func connected(
