@@ -101,8 +101,8 @@ struct SettingsTests {
   @Test func `a wrong Redis address is explained without its password`() throws {
     let arguments = try RedisArguments.parse(["--redis", "redis://user:hunter2@host:port"])
     let text = complaint { () throws(ValidationError) in try arguments.endpoint(Settings(environment: [:])) }
-    #expect(
-      text == "--redis on the command line: not a Redis address: expected a port from 1 to 65535, but \"port\" came")
+    #expect(text.hasPrefix("--redis on the command line: not a Redis address: expected a port"))
+    #expect(!text.contains("hunter2"))
   }
 
   @Test func `a complaint ends the command with exit code 64`() {
