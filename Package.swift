@@ -130,7 +130,8 @@ let package = Package(
       path: "Tests/RedisFixture", swiftSettings: strict),
     .testTarget(name: "HiredisTests", dependencies: ["Hiredis", "RedisFixture"], swiftSettings: strict),
     .testTarget(
-      name: "RedisClientTests", dependencies: ["RedisClient", "RedisFixture", nioCore, nioPosix],
+      name: "RedisClientTests",
+      dependencies: ["Hiredis", "RedisClient", "RedisFixture", logging, nioCore, nioPosix],
       swiftSettings: strict),
     .testTarget(name: "KeyReplicaTests", dependencies: ["KeyReplica"], swiftSettings: strict),
     .testTarget(

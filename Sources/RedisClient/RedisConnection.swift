@@ -49,15 +49,23 @@ public final class RedisConnection: Sendable {
     to endpoint: RedisEndpoint, options: RedisOptions, deadline: NIODeadline, on eventLoop: any EventLoop
   ) -> EventLoopFuture<RedisConnection> {
     let connected = eventLoop.makePromise(of: RedisConnection.self)
+    var isOpen = false
+    let opened = open(endpoint, options: options, on: eventLoop)
     // One deadline over all steps. When it passes, a connection that comes later is closed at once.
-    let late = eventLoop.scheduleTask(deadline: deadline) {
+    let late = eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
+      let what =
+        !isOpen
+        ? "couldn't be reached"
+        : endpoint.usesTLS
+          ? "took the connection, but TLS or Redis gave no answer" : "took the connection, but gave no answer"
       connected.fail(
         RedisError(
-          .connectFailed("\(endpoint) gave no answer within \(options.connectDeadline.words)"), outcome: .notSent))
+          .connectFailed("\(endpoint) \(what) within \(options.connectDeadline.words)"), outcome: .notSent))
     }
-    let opened = open(endpoint, options: options, on: eventLoop)
-    opened.flatMap { connection in
-      connection.greet(endpoint, options: options, deadline: deadline).map { connection }
+    opened.assumeIsolated().flatMap { connection in
+      isOpen = true
+      // The greeting's own deadline is a little later, so that it is always the one above that speaks.
+      return connection.greet(endpoint, options: options, deadline: deadline + .seconds(1)).map { connection }
     }.whenComplete { result in
       late.cancel()
       switch result {
@@ -85,7 +93,9 @@ public final class RedisConnection: Sendable {
     do {
       tls = try endpoint.tls()
     } catch {
-      return eventLoop.makeFailedFuture(error)
+      let roots = endpoint.certificateAuthority ?? "the system's certificate authorities"
+      return eventLoop.makeFailedFuture(
+        RedisError(.closed("can't set up TLS with \(roots): \(error)"), outcome: .notSent))
     }
     // Not looked up in the pipeline afterwards: a peer that closes at once has emptied it by then, and it is the handler that
     // knows why.
@@ -190,6 +200,7 @@ extension RedisEndpoint {
   fileprivate func tls() throws -> (context: NIOSSLContext, name: String?)? {
     guard usesTLS, case .tcp(let host, _) = address else { return nil }
     var configuration = TLSConfiguration.makeClientConfiguration()
+    configuration.minimumTLSVersion = .tlsv12
     if let file = certificateAuthority { configuration.trustRoots = .file(file) }
     // A conversation that is over is closed at once. Waiting for a silent peer's farewell would only delay the next one.
     configuration.shutdownTimeout = .milliseconds(100)

@@ -24,6 +24,8 @@ public struct RedisServerOptions: Sendable {
   public var evictionPolicy = "noeviction"
   /// Whether there is a TLS port too.
   public var tls = false
+  /// Whom the server's certificate is for.
+  public var certificateNames = "DNS:localhost,IP:127.0.0.1"
   /// Anything else, as words on the command line: `["--save", "60 1"]`.
   public var arguments: [String] = []
 
@@ -208,8 +210,8 @@ public final class RedisServer: Sendable {
     try await ChildProcess.run(
       "openssl",
       ["req", "-x509"] + key + [
-        "-CA", folder.path("ca.crt"), "-CAkey", folder.path("ca.key"), "-subj", "/CN=localhost",
-        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
+        "-CA", folder.path("ca.crt"), "-CAkey", folder.path("ca.key"), "-subj", "/CN=Sluice test server",
+        "-addext", "subjectAltName=\(options.certificateNames)", "-addext", "basicConstraints=critical,CA:FALSE",
         "-keyout", folder.path("server.key"), "-out", folder.path("server.crt"),
       ])
   }
