@@ -118,7 +118,7 @@ let package = Package(
       dependencies: ["Sluice", "IngestWorker", argumentParser, logging], swiftSettings: strict),
     .executableTarget(
       name: "sync-status",
-      dependencies: ["Sluice", "Fleet", "RedisClient", argumentParser, logging, nioPosix],
+      dependencies: ["Sluice", "Fleet", "RedisClient", argumentParser, logging, nioCore, nioPosix],
       swiftSettings: strict),
     .executableTarget(
       name: "key-publisher",

@@ -5,6 +5,7 @@ import ArgumentParser
 import Fleet
 import Foundation
 import Logging
+import NIOCore
 import NIOPosix
 import RedisClient
 import Sluice
@@ -43,6 +44,7 @@ struct FleetAccess: ParsableArguments {
     let namespace = try redis.namespace(settings)
     var options = RedisOptions()
     options.name = "sync-status"
+    options.commandDeadline = .seconds(2)
     // Whatever goes wrong is said by the verbs themselves, in one sentence.
     let client = RedisClient(
       endpoint: endpoint, options: options, on: MultiThreadedEventLoopGroup.singleton.any(),

@@ -109,7 +109,8 @@ public struct FleetFacts: Sendable, Equatable {
   }
 
   /// Reads all of it from one Redis.
-  /// - Parameter limit: For each of its steps.
+  /// - Parameter limit: For the connection and each of the steps but the reads of the store's position, which have the
+  ///   client's own deadline for commands.
   /// - Throws: Where the question whether the fleet is in sync can't be answered: ``RedisClient/RedisError``,
   ///   ``Hiredis/RedisServerError``, ``IncompatibleStore``, or an error that says what in the store isn't as it should be.
   public static func read(

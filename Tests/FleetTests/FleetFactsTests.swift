@@ -1,0 +1,115 @@
+import Fleet
+import Hiredis
+import KeyReplica
+import KeyStore
+import NIOCore
+import RedisClient
+import RedisFixture
+import Testing
+
+struct FleetFactsTests {
+  @Test func `a Redis with nothing in it has no store and no members`() async throws {
+    try await withClient { _, client in
+      let facts = try await FleetFacts.read(from: client, namespace: .standard)
+      #expect(facts.store == nil)
+      #expect(facts.storeAfter == nil)
+      #expect(facts.fleet.nodes.isEmpty)
+      #expect(facts.queue == .known(QueueFigures(pending: 0, later: 0, claimed: 0, dead: 0)))
+    }
+  }
+
+  @Test func `the store's position is what its writer made it`() async throws {
+    try await withClient { _, client in
+      let outcome = try await publish(["a", "b", "c"], to: client)
+      let facts = try await FleetFacts.read(from: client, namespace: .standard)
+      let store = try #require(facts.store)
+      #expect(store.epoch == outcome.epoch)
+      #expect(store.count == 3)
+      #expect(store.version == outcome.version + 1)
+      #expect(store.sealed)
+      #expect(facts.storeAfter == store)
+    }
+  }
+
+  @Test func `the queue's figures are what is in its lists`() async throws {
+    try await withClient { _, client in
+      for (list, count) in [("pending", 3), ("dead", 1)] {
+        for number in 0..<count {
+          _ = try await client.execute(RedisCommand("LPUSH", "sluice:{queue}:\(list)", "\(number)")).integer()
+        }
+      }
+      _ = try await client.execute(RedisCommand("ZADD", "sluice:{queue}:later", "1", "x", "2", "y")).integer()
+      let facts = try await FleetFacts.read(from: client, namespace: .standard)
+      #expect(facts.queue == .known(QueueFigures(pending: 3, later: 2, claimed: 0, dead: 1)))
+    }
+  }
+
+  @Test func `Redis's own settings are read`() async throws {
+    let options = RedisServerOptions {
+      $0.maxMemory = 100 << 20
+      $0.evictionPolicy = "allkeys-lru"
+      $0.appendOnly = .always
+    }
+    try await withClient(options) { _, client in
+      let redis = try #require(try await FleetFacts.read(from: client, namespace: .standard).redis.value)
+      #expect(redis.role == "master")
+      #expect(redis.limitBytes == 100 << 20)
+      #expect(redis.usedBytes > 0 && redis.usedBytes < 100 << 20)
+      #expect(redis.evictionPolicy == "allkeys-lru")
+      #expect(redis.appendsToFile)
+      #expect(!redis.savingFails)
+      #expect(redis.version.contains("."))
+    }
+  }
+
+  @Test func `a store that this build doesn't understand can't be told`() async throws {
+    try await withClient { _, client in
+      _ = try await client.execute(RedisCommand("HSET", StoreLayout().meta, "schema", "99", "buckets", "7")).integer()
+      let error = await #expect(throws: IncompatibleStore.self) {
+        try await FleetFacts.read(from: client, namespace: .standard)
+      }
+      #expect(error?.description.contains("schema 99") == true)
+    }
+  }
+
+  @Test func `a damaged description of the store can't be told`() async throws {
+    try await withClient { _, client in
+      _ = try await publish(["a"], to: client)
+      _ = try await client.execute(RedisCommand("HSET", StoreLayout().meta, "version", "many")).integer()
+      await #expect(throws: UnreadableStore.self) { try await FleetFacts.read(from: client, namespace: .standard) }
+    }
+  }
+
+  @Test func `whoever may not see Redis's settings still sees the fleet`() async throws {
+    let options = RedisServerOptions { $0.users = ["viewer on >secret ~* &* +@all -info -zcard"] }
+    try await withRedis(options) { server in
+      var endpoint = server.endpoint
+      endpoint.user = "viewer"
+      endpoint.password = Secret("secret")
+      try await withClient(to: endpoint) { client in
+        let facts = try await FleetFacts.read(from: client, namespace: .standard)
+        for part in ["\(facts.redis)", "\(facts.queue)"] {
+          #expect(part.hasPrefix("unreadable") && part.contains("NOPERM"), "\(part)")
+        }
+      }
+    }
+  }
+
+  @Test func `a Redis that is away can't be told, in good time`() async throws {
+    try await withRedis { server in
+      var options = RedisOptions()
+      options.commandDeadline = .milliseconds(200)
+      try await withClient(to: server.endpoint, options) { client in
+        _ = try await FleetFacts.read(from: client, namespace: .standard)
+        try await server.pause()
+        let clock = ContinuousClock()
+        let began = clock.now
+        await #expect(throws: RedisError.self) {
+          try await FleetFacts.read(from: client, namespace: .standard, within: .milliseconds(200))
+        }
+        #expect(clock.now - began < .seconds(4))
+        try server.resume()
+      }
+    }
+  }
+}

@@ -1,0 +1,399 @@
+import Fleet
+import KeyReplica
+import Testing
+
+struct FleetVerdictTests {
+  /// The verdict on one node that is as the sample but for the change.
+  private func verdict(_ change: (inout NodeReport) -> Void) -> FleetVerdict {
+    FleetVerdict(Sample.facts(nodes: [Sample.member(Sample.node("node-1", change))]))
+  }
+
+  private func texts(_ verdict: FleetVerdict, _ severity: FleetProblem.Severity) -> [String] {
+    verdict.problems.filter { $0.severity == severity }.map(\.text)
+  }
+
+  private func wrong(_ verdict: FleetVerdict) -> [String] { texts(verdict, .outOfSync) }
+  private func notes(_ verdict: FleetVerdict) -> [String] { texts(verdict, .note) }
+
+  @Test func `a fleet that is as it should be is in sync and nothing is said of it`() {
+    let verdict = FleetVerdict(Sample.facts())
+    #expect(verdict.isInSync)
+    #expect(verdict.problems == [])
+    #expect(verdict.nodesInSync == 1)
+    #expect(verdict.nodesExpected == 1)
+  }
+
+  // MARK: The store
+
+  @Test func `without a store nothing is in sync`() {
+    let verdict = FleetVerdict(
+      Sample.facts {
+        $0.store = nil
+        $0.storeAfter = nil
+      })
+    #expect(wrong(verdict) == ["there is no key store in this Redis and namespace: run key-publisher import"])
+    #expect(verdict.nodesInSync == 0)
+    #expect(!verdict.isInSync)
+  }
+
+  @Test func `while the store isn't sealed nothing is in sync`() {
+    let node = Sample.node {
+      $0.sealed = false
+      $0.ready = false
+    }
+    let verdict = FleetVerdict(
+      Sample.facts(nodes: [Sample.member(node)]) {
+        $0.store?.sealed = false
+        $0.storeAfter?.sealed = false
+      })
+    #expect(
+      wrong(verdict) == ["the store isn't sealed: nobody is refused, /readyz stays off; run key-publisher seal"])
+    #expect(notes(verdict) == [])
+    #expect(verdict.nodesInSync == 0)
+  }
+
+  @Test func `a sealed store without keys is worth a note`() {
+    let verdict = FleetVerdict(
+      Sample.facts(nodes: [Sample.member(Sample.node { $0.keys = 0 })]) {
+        $0.store?.count = 0
+        $0.storeAfter?.count = 0
+      })
+    #expect(verdict.isInSync)
+    #expect(notes(verdict) == ["the store is sealed with no keys in it: every key is refused"])
+  }
+
+  // MARK: The nodes
+
+  @Test func `no nodes at all are not in sync`() {
+    #expect(wrong(FleetVerdict(Sample.facts(nodes: []))) == ["no node has reported"])
+  }
+
+  @Test func `nodes that all ended are not in sync`() {
+    let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(Sample.node(), age: 60, stopped: true)]))
+    #expect(wrong(verdict) == ["no node is running: 1 node ended in good order"])
+    #expect(verdict.nodesExpected == 0)
+  }
+
+  @Test func `a node that ended in good order isn't missed`() {
+    let verdict = FleetVerdict(
+      Sample.facts(nodes: [
+        Sample.member(Sample.node("node-1")), Sample.member(Sample.node("node-2"), age: 60, stopped: true),
+      ]))
+    #expect(verdict.isInSync)
+    #expect(verdict.nodesExpected == 1)
+  }
+
+  @Test(arguments: [(5.0, true), (5.001, false), (14.0, false)])
+  func `a report of at most five seconds is fresh`(age: Double, isInSync: Bool) {
+    #expect(FleetVerdict(Sample.facts(nodes: [Sample.member(Sample.node(), age: age)])).isInSync == isInSync)
+  }
+
+  @Test func `what a silent node said last is no news of it`() {
+    let report = Sample.node("node-2") {
+      $0.completeness.state = .loading
+      $0.state = .draining
+      $0.build = "v0"
+    }
+    let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(Sample.node()), Sample.member(report, age: 14.7)]))
+    #expect(wrong(verdict) == ["node-2 has been silent for 14 s"])
+    #expect(notes(verdict) == [])
+    #expect(verdict.nodesInSync == 1)
+    #expect(verdict.nodesExpected == 2)
+  }
+
+  @Test func `two live processes under one name can't be judged`() {
+    #expect(
+      wrong(FleetVerdict(Sample.facts(nodes: [Sample.member(Sample.node(), clash: 2)]))) == [
+        "node-1 shares its name with another live process: give each node a name of its own"
+      ])
+    #expect(FleetVerdict(Sample.facts(nodes: [Sample.member(Sample.node(), clash: 6)])).isInSync)
+  }
+
+  @Test(arguments: [
+    (NodeReport.Completeness.State.empty, 0, "has read nothing of the store yet"),
+    (.loading, 512, "has verified 512 of 1,024 buckets"),
+    (.loading, 1_024, "has verified every bucket and is catching up with the latest changes"),
+    (.restored, 3, "serves what it had saved on disk, of which 3 of 1,024 buckets are verified"),
+    (.guarded, 1_024, "holds back removals of keys until an operator confirms them"),
+    (.diverged, 1_023, "disagrees with the store (1,023 of 1,024 buckets verified) and refuses nobody"),
+    (.incompatible, 0, "can't read this kind of store: its build doesn't fit the publisher's"),
+  ]) func `only a complete mirror is in sync`(state: NodeReport.Completeness.State, verified: Int, words: String) {
+    // However well or badly the rest looks: the first cause is enough.
+    for version in [1_000_100, 5] as [UInt64] {
+      let verdict = verdict {
+        $0.completeness = .init(state: state, verified: verified, total: 1_024)
+        $0.version = version
+        $0.ready = false
+      }
+      #expect(wrong(verdict) == ["node-1 \(words)"])
+      #expect(notes(verdict) == [])
+    }
+  }
+
+  @Test func `every state but complete is out of sync`() {
+    for state in NodeReport.Completeness.State.allCases {
+      #expect(verdict { $0.completeness.state = state }.isInSync == (state == .complete), "\(state)")
+    }
+  }
+
+  @Test func `another history is never in sync, whatever its version`() {
+    for version in [1_000_100, 9_000_000] as [UInt64] {
+      let verdict = verdict {
+        $0.epoch = "e0"
+        $0.version = version
+      }
+      #expect(wrong(verdict) == ["node-1 mirrors another history of the store (epoch e0, the store has e1)"])
+    }
+    #expect(
+      wrong(verdict { $0.epoch = nil })
+        == ["node-1 mirrors another history of the store (epoch unknown, the store has e1)"])
+  }
+
+  @Test func `a node must know that the store is sealed`() {
+    for sealed in [false, nil] {
+      #expect(wrong(verdict { $0.sealed = sealed }) == ["node-1 hasn't read yet that the store is sealed"])
+    }
+  }
+
+  @Test func `never heard isn't zero seconds ago`() {
+    #expect(wrong(verdict { $0.freshnessSeconds = nil }) == ["node-1 has never heard from the store"])
+  }
+
+  @Test(arguments: [(0.0, true), (5.0, true), (5.1, false), (37.9, false)])
+  func `a node must have heard from the store lately`(age: Double, isInSync: Bool) {
+    #expect(verdict { $0.freshnessSeconds = age }.isInSync == isInSync)
+  }
+
+  @Test func `how long ago a node heard from the store is said`() {
+    #expect(
+      wrong(verdict { $0.freshnessSeconds = 37.9 })
+        == ["node-1 had not heard from the store for 37 s when it reported"])
+  }
+
+  /// One node at a version, that had read the store's version as the other.
+  private func verdict(at version: UInt64, read storeVersion: UInt64?) -> FleetVerdict {
+    verdict {
+      $0.version = version
+      $0.storeVersion = storeVersion
+    }
+  }
+
+  @Test func `a node that was level with the store when it reported is in sync, though changes came since`() {
+    #expect(verdict(at: 1_000_000, read: 1_000_000).isInSync)
+    #expect(verdict(at: 1_000_100, read: 1_000_000).isInSync)
+  }
+
+  @Test func `a node that knew of changes it had not followed is behind`() {
+    let words = "node-1 is 1,100 changes behind: at version 999,000 of 1,000,100"
+    #expect(wrong(verdict(at: 999_000, read: 999_001)) == [words])
+    // It hasn't read the store's version, so its own version explains nothing.
+    #expect(wrong(verdict(at: 999_000, read: nil)) == [words])
+    #expect(
+      wrong(verdict(at: 1_000_099, read: 1_000_100))
+        == ["node-1 is 1 change behind: at version 1,000,099 of 1,000,100"])
+  }
+
+  @Test func `a lag isn't explained by an old reading of the store`() {
+    let verdict = verdict {
+      $0.version = 10
+      $0.storeVersion = 10
+      $0.freshnessSeconds = 60
+    }
+    #expect(wrong(verdict) == ["node-1 had not heard from the store for 1 min when it reported"])
+  }
+
+  @Test func `a node may be ahead of what was read before it, but not of what was read after it`() {
+    let ahead = Sample.node {
+      $0.version = 1_000_105
+      $0.storeVersion = 1_000_105
+      $0.keys = 1_000_005
+    }
+    func verdict(storeAfter: UInt64) -> FleetVerdict {
+      FleetVerdict(Sample.facts(nodes: [Sample.member(ahead)]) { $0.storeAfter?.version = storeAfter })
+    }
+    #expect(verdict(storeAfter: 1_000_105).isInSync)
+    #expect(
+      wrong(verdict(storeAfter: 1_000_104)) == [
+        "node-1 is ahead of the store: at version 1,000,105, and the store, at 1,000,104, has lost changes"
+      ])
+  }
+
+  @Test func `a history that begins while we look is judged by the next look`() {
+    let verdict = FleetVerdict(
+      Sample.facts {
+        $0.storeAfter?.epoch = "e2"
+        $0.storeAfter?.version = 1
+      })
+    #expect(verdict.isInSync)
+  }
+
+  @Test func `a node at the store's version has the store's number of keys`() {
+    #expect(
+      wrong(verdict { $0.keys = 999_999 }) == [
+        "node-1 has 999,999 keys at the store's own version, and the store has 1,000,000"
+      ])
+    // While the store moves the two numbers are of two moments.
+    let moving = Sample.facts(nodes: [Sample.member(Sample.node { $0.keys = 999_999 })]) {
+      $0.storeAfter?.version = 1_000_101
+    }
+    #expect(FleetVerdict(moving).isInSync)
+    let behind = verdict {
+      $0.keys = 999_999
+      $0.version = 1_000_099
+      $0.storeVersion = 1_000_099
+    }
+    #expect(behind.isInSync)
+  }
+
+  @Test func `everything that is wrong with a node is said`() {
+    let verdict = verdict {
+      $0.sealed = false
+      $0.freshnessSeconds = 6
+      $0.version = 1
+      $0.storeVersion = 2
+    }
+    #expect(verdict.nodes[0].lacks == [.missesTheSeal, .stale(seconds: 6), .behind(version: 1, store: 1_000_100)])
+    #expect(verdict.problems.allSatisfy { $0.member == "node-1" })
+  }
+
+  @Test func `a node whose report can't be understood isn't in sync`() {
+    let verdict = FleetVerdict(
+      Sample.facts(unreadable: [
+        UnreadableMember(kind: .node, name: "node-9", reason: "the report isn't JSON"),
+        UnreadableMember(kind: .worker, name: "worker-9", reason: "the report lacks sink"),
+        UnreadableMember(kind: nil, name: "x", reason: "it is neither a node nor a worker"),
+      ]))
+    #expect(wrong(verdict) == ["the report of the node node-9 can't be understood: the report isn't JSON"])
+    #expect(
+      notes(verdict) == [
+        "the report of the worker worker-9 can't be understood: the report lacks sink",
+        "the member x can't be understood: it is neither a node nor a worker",
+      ])
+    #expect(verdict.nodesExpected == 2)
+    #expect(verdict.nodesInSync == 1)
+  }
+
+  // MARK: Notes
+
+  @Test func `what is wrong comes before what is only worth knowing`() {
+    let verdict = FleetVerdict(
+      Sample.facts(nodes: [
+        Sample.member(Sample.node { $0.queue.state = .away }), Sample.member(Sample.node("node-2"), age: 9),
+      ]) { $0.queue = .known(QueueFigures(pending: 0, later: 0, claimed: 0, dead: 3)) })
+    #expect(
+      verdict.problems.map(\.text) == [
+        "node-2 has been silent for 9 s", "node-1 can't reach the queue: it answers 503", "3 payloads are dead letters",
+      ])
+    #expect(verdict.problems.map(\.severity) == [.outOfSync, .note, .note])
+  }
+
+  @Test func `a node in sync that isn't ready says why`() {
+    let unready = verdict {
+      $0.ready = false
+      $0.state = .notReady
+      $0.reasons = ["the queue is away", "the disk is full"]
+    }
+    #expect(unready.isInSync)
+    #expect(notes(unready) == ["node-1 isn't ready: the queue is away; the disk is full"])
+    #expect(notes(verdict { $0.ready = false }) == ["node-1 isn't ready: it doesn't say why"])
+  }
+
+  @Test func `a node that drains is in sync and says so`() {
+    let verdict = verdict {
+      $0.ready = false
+      $0.state = .draining
+      $0.reasons = ["draining"]
+    }
+    #expect(verdict.isInSync)
+    #expect(notes(verdict) == ["node-1 is draining"])
+  }
+
+  @Test func `workers don't decide, but are told of`() {
+    let broken = Sample.worker("worker-2") {
+      $0.state = .trouble
+      $0.lastError = "the disk is full"
+    }
+    let verdict = FleetVerdict(
+      Sample.facts(workers: [
+        Sample.member(Sample.worker("worker-1"), age: 14), Sample.member(broken),
+        Sample.member(Sample.worker("worker-3") { $0.state = .trouble }),
+        Sample.member(Sample.worker("worker-4"), clash: 1),
+        Sample.member(Sample.worker("worker-5"), age: 99, stopped: true),
+      ]))
+    #expect(verdict.isInSync)
+    #expect(
+      notes(verdict) == [
+        "worker-1 has been silent for 14 s", "worker-2 is in trouble: the disk is full",
+        "worker-3 is in trouble: it doesn't say why",
+        "worker-4 shares its name with another live process: give each worker a name of its own",
+      ])
+  }
+
+  @Test func `payloads that nobody takes are told of`() {
+    for workers in [[], [Sample.member(Sample.worker(), age: 2, stopped: true)]] {
+      #expect(
+        notes(FleetVerdict(Sample.facts(workers: workers)))
+          == ["no worker is running, and 17 payloads wait in the queue"])
+    }
+    let empty = QueueFigures(pending: 0, later: 0, claimed: 0, dead: 0)
+    #expect(notes(FleetVerdict(Sample.facts(workers: []) { $0.queue = .known(empty) })) == [])
+  }
+
+  @Test(arguments: [(1, "1 payload is a dead letter"), (1_200, "1,200 payloads are dead letters")])
+  func `dead letters are told of`(count: Int64, words: String) {
+    let figures = QueueFigures(pending: 0, later: 0, claimed: 0, dead: count)
+    #expect(notes(FleetVerdict(Sample.facts { $0.queue = .known(figures) })) == [words])
+  }
+
+  @Test func `what can't be read is told of and not taken for nothing`() {
+    let verdict = FleetVerdict(
+      Sample.facts {
+        $0.queue = .unreadable("Redis answered: WRONGTYPE")
+        $0.redis = .unreadable("Redis answered: NOPERM")
+      })
+    #expect(verdict.isInSync)
+    #expect(
+      notes(verdict) == [
+        "the queue can't be read: Redis answered: WRONGTYPE", "Redis's settings can't be read: Redis answered: NOPERM",
+      ])
+  }
+
+  @Test func `different builds are told of, the most common first`() {
+    let nodes = (1...6).map { number in
+      Sample.member(Sample.node("node-\(number)") { $0.build = number == 6 ? "v2" : "v1" })
+    }
+    let workers = [
+      Sample.member(Sample.worker { $0.build = "v2" }),
+      Sample.member(Sample.worker("worker-0") { $0.build = "v0" }, age: 60),
+    ]
+    #expect(
+      notes(FleetVerdict(Sample.facts(nodes: nodes, workers: workers)))
+        .contains("builds differ: node-1, node-2, node-3 and 2 more run v1; node-6 and worker-1 run v2"))
+  }
+
+  @Test func `a wrong clock is told of`() {
+    let verdict = FleetVerdict(
+      Sample.facts(
+        nodes: [Sample.member(Sample.node { $0.reportedAt = Sample.now - 3_600 - 0.5 })],
+        workers: [Sample.member(Sample.worker { $0.reportedAt = Sample.now + 20 })]))
+    #expect(verdict.isInSync)
+    #expect(notes(verdict) == ["node-1's clock is 1 h behind Redis's", "worker-1's clock is 20 s ahead of Redis's"])
+    #expect(notes(self.verdict { $0.reportedAt = Sample.now - 5.4 }) == [])
+  }
+
+  @Test func `a Redis that would lose what it was given is told of`() {
+    func notes(_ change: (inout RedisFacts) -> Void) -> [String] {
+      var redis = Sample.redis
+      change(&redis)
+      return self.notes(FleetVerdict(Sample.facts { $0.redis = .known(redis) }))
+    }
+    #expect(
+      notes { $0.evictionPolicy = "allkeys-lru" }
+        == ["Redis evicts keys (maxmemory-policy allkeys-lru): set noeviction"])
+    #expect(notes { $0.usedBytes = $0.limitBytes / 100 * 97 } == ["Redis is 96% full: 3.9 GiB of 4.0 GiB"])
+    #expect(notes { $0.usedBytes = $0.limitBytes / 100 * 89 } == [])
+    #expect(notes { $0.limitBytes = 0 } == [])
+    #expect(notes { $0.savingFails = true } == ["Redis can't write to its disk: see its log"])
+    #expect(notes { $0.role = "slave" } == ["this Redis is a replica: what it shows may be old; ask the primary"])
+  }
+}

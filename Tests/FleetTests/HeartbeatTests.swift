@@ -1,0 +1,70 @@
+import Fleet
+import Logging
+import RedisFixture
+import ServiceLifecycle
+import Synchronization
+import Testing
+
+struct HeartbeatTests {
+  /// Counts how often it was asked for a report.
+  private final class Source: Sendable {
+    private let count = Mutex(0)
+
+    func report() -> NodeReport {
+      count.withLock { count in
+        count += 1
+        return Sample.node { [count] in $0.keys = count }
+      }
+    }
+  }
+
+  @Test func `a member reports again and again, and at a graceful shutdown one last time`() async throws {
+    try await withClient { _, client in
+      let directory = FleetDirectory(client: client)
+      let source = Source()
+      let heartbeat = Heartbeat(directory, every: .milliseconds(10), logger: quiet) { source.report() }
+      let group = ServiceGroup(services: [heartbeat], logger: quiet)
+      try await withThrowingTaskGroup { tasks in
+        tasks.addTask { try await group.run() }
+        try await eventually("three reports came") {
+          try await directory.read().nodes.first.map { $0.report.keys >= 3 && !$0.stopped } ?? false
+        }
+        await group.triggerGracefulShutdown()
+        try await tasks.waitForAll()
+      }
+      let last = try #require(try await directory.read().nodes.first)
+      #expect(last.stopped)
+    }
+  }
+
+  @Test func `the first report comes at once, and a cancelled one is noted as stopped too`() async throws {
+    try await withClient { _, client in
+      let directory = FleetDirectory(client: client)
+      let source = Source()
+      let task = Task {
+        await Heartbeat(directory, every: .seconds(3_600), logger: quiet) { source.report() }.run()
+      }
+      try await eventually("the first report came") { try await !directory.read().nodes.isEmpty }
+      task.cancel()
+      await task.value
+      let last = try #require(try await directory.read().nodes.first)
+      #expect(last.stopped)
+      #expect(last.report.keys == 2)
+    }
+  }
+
+  @Test func `a member goes on while Redis is away, and is heard again when it is back`() async throws {
+    try await withClient { server, client in
+      let directory = FleetDirectory(client: client)
+      let source = Source()
+      let task = Task {
+        await Heartbeat(directory, every: .milliseconds(10), logger: quiet) { source.report() }.run()
+      }
+      try await eventually("the first report came") { try await !directory.read().nodes.isEmpty }
+      try await server.restart()  // Without a file: the fleet is forgotten.
+      try await eventually("it reports again") { try await directory.read().nodes.first?.stopped == false }
+      task.cancel()
+      await task.value
+    }
+  }
+}

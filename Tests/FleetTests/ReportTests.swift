@@ -1,0 +1,118 @@
+import Foundation
+import Testing
+
+@testable import Fleet
+@testable import KeyReplica
+
+struct ReportTests {
+  @Test func `a node's report is the JSON that is promised`() throws {
+    #expect(
+      String(decoding: try Sample.node().json(), as: UTF8.self) == """
+        {"accounts":10,"answers":{"200":1,"202":12345,"401":5,"403":2,"503":3},\
+        "barrier":{"proven":7,"reads":7,"timed_out":0,"waiting":0},"build":"v1",\
+        "completeness":{"state":"complete","total":1024,"verified":1024},"epoch":"e1","freshness_seconds":0.25,\
+        "instance":"00000000000000aa","keys":1000000,"listen":"127.0.0.1:8080","name":"node-1",\
+        "queue":{"durability":"fsync before each answer","in_flight_bytes":0,"state":"connected","waiting":0},\
+        "ready":true,"reasons":[],"reported_at":1699999999.5,"sealed":true,"started_at":1699991959.5,"state":"ready",\
+        "store_version":1000100,"version":1000100}
+        """)
+  }
+
+  @Test func `a worker's report is the JSON that is promised`() throws {
+    #expect(
+      String(decoding: try Sample.worker { $0.lastError = "no \"space\"" }.json(), as: UTF8.self) == """
+        {"build":"v1","dead":0,"duplicates":8,"in_hand":64,"instance":"00000000000000bb","last_error":"no \\"space\\"",\
+        "name":"worker-1","per_second":812.4,"processed":12000,"reported_at":1699999999,"retried":2,\
+        "sink":"sqlite:/var/lib/sluice/rows.db","started_at":1699999820,"state":"working","stored":11990}
+        """)
+  }
+
+  @Test func `what isn't known is null, and comes back as not known`() throws {
+    let node = Sample.node {
+      $0.sealed = nil
+      $0.accounts = nil
+      $0.storeVersion = nil
+      $0.epoch = nil
+      $0.freshnessSeconds = nil
+      $0.queue.durability = nil
+    }
+    let text = String(decoding: try node.json(), as: UTF8.self)
+    for name in ["sealed", "accounts", "store_version", "epoch", "freshness_seconds", "durability"] {
+      #expect(text.contains("\"\(name)\":null"))
+    }
+    #expect(try NodeReport(json: node.json()) == node)
+    let worker = Sample.worker()
+    #expect(String(decoding: try worker.json(), as: UTF8.self).contains("\"last_error\":null"))
+    #expect(try WorkerReport(json: worker.json()) == worker)
+  }
+
+  @Test func `every state comes back as itself`() throws {
+    for state in NodeReport.State.allCases {
+      #expect(try NodeReport(json: Sample.node { $0.state = state }.json()).state == state)
+    }
+    for state in NodeReport.Completeness.State.allCases {
+      let node = Sample.node { $0.completeness.state = state }
+      #expect(try NodeReport(json: node.json()).completeness.state == state)
+    }
+    for state in WorkerReport.State.allCases {
+      #expect(try WorkerReport(json: Sample.worker { $0.state = state }.json()).state == state)
+    }
+  }
+
+  @Test func `a field of a later build is ignored`() throws {
+    let text = String(decoding: try Sample.node().json(), as: UTF8.self)
+    let later = text.replacing("{\"accounts\"", with: "{\"a\":1,\"accounts\"")
+    #expect(later != text)
+    #expect(try NodeReport(json: Array(later.utf8)) == Sample.node())
+  }
+
+  @Test func `the highest version survives`() throws {
+    let node = Sample.node { $0.version = .max }
+    #expect(try NodeReport(json: node.json()).version == .max)
+  }
+
+  @Test func `a number that isn't one is an error, not a report`() {
+    #expect(throws: EncodingError.self) { try Sample.node { $0.freshnessSeconds = .nan }.json() }
+  }
+
+  @Test func `a report takes over what the replica says of itself`() {
+    var status = ReplicaStatus(
+      completeness: .complete, verifiedBuckets: 7, totalBuckets: 8, sealed: true, keys: 3, accounts: 2, epoch: "e9",
+      version: 5, storeVersion: 6, age: .milliseconds(1_500), objection: nil, barrierReads: 11, barrierWaiting: 4)
+    var node = Sample.node()
+    node.take(status)
+    #expect(node.completeness == .init(state: .complete, verified: 7, total: 8))
+    #expect(node.sealed == true)
+    #expect(node.keys == 3)
+    #expect(node.accounts == 2)
+    #expect(node.epoch == "e9")
+    #expect(node.version == 5)
+    #expect(node.storeVersion == 6)
+    #expect(node.freshnessSeconds == 1.5)
+    #expect(node.barrier.reads == 11)
+    #expect(node.barrier.waiting == 4)
+    #expect(node.barrier.proven == 7)
+
+    status.storeVersion = nil
+    status.sealed = false
+    status.age = nil
+    node.take(status)
+    #expect(node.sealed == nil)
+    #expect(node.freshnessSeconds == nil)
+  }
+
+  @Test func `a replica's completeness keeps its name`() {
+    for completeness in ReplicaStatus.Completeness.allCases {
+      let status = ReplicaStatus(
+        completeness: completeness, verifiedBuckets: 0, totalBuckets: 0, sealed: false, keys: 0, accounts: 0,
+        epoch: nil, version: 0, storeVersion: nil, age: nil, objection: nil, barrierReads: 0, barrierWaiting: 0)
+      #expect(NodeReport.Completeness(status).state.rawValue == completeness.rawValue)
+    }
+  }
+
+  @Test func `an instance has a name of sixteen digits of its own`() {
+    let names = (0..<100).map { _ in InstanceID.random() }
+    #expect(Set(names).count == 100)
+    #expect(names.allSatisfy { $0.count == 16 && $0.allSatisfy(\.isHexDigit) })
+  }
+}

@@ -1,0 +1,57 @@
+// A fleet in which everything is as it should be; tests say what is different about theirs.
+
+import Fleet
+import KeyReplica
+
+enum Sample {
+  /// Redis's clock in all samples.
+  static let now = 1_700_000_000.0
+
+  static func node(_ name: String = "node-1", _ change: (inout NodeReport) -> Void = { _ in }) -> NodeReport {
+    var report = NodeReport(
+      name: name, build: "v1", instance: "00000000000000aa", state: .ready, ready: true, reasons: [],
+      completeness: .init(state: .complete, verified: 1_024, total: 1_024), sealed: true, keys: 1_000_000,
+      accounts: 10, version: 1_000_100, storeVersion: 1_000_100, epoch: "e1", freshnessSeconds: 0.25,
+      answers: ["200": 1, "202": 12_345, "401": 5, "403": 2, "503": 3],
+      barrier: .init(reads: 7, waiting: 0, proven: 7, timedOut: 0),
+      queue: .init(state: .connected, waiting: 0, inFlightBytes: 0, durability: "fsync before each answer"),
+      startedAt: now - 8_040.5, reportedAt: now - 0.5, listen: "127.0.0.1:8080")
+    change(&report)
+    return report
+  }
+
+  static func worker(_ name: String = "worker-1", _ change: (inout WorkerReport) -> Void = { _ in }) -> WorkerReport {
+    var report = WorkerReport(
+      name: name, build: "v1", instance: "00000000000000bb", state: .working, processed: 12_000, stored: 11_990,
+      duplicates: 8, retried: 2, dead: 0, inHand: 64, perSecond: 812.4, sink: "sqlite:/var/lib/sluice/rows.db",
+      lastError: nil, startedAt: now - 180, reportedAt: now - 1)
+    change(&report)
+    return report
+  }
+
+  static func member<Report: MemberReport>(
+    _ report: Report, age: Double = 0.5, stopped: Bool = false, clash: Double? = nil
+  ) -> Member<Report> {
+    Member(
+      report: report, seenAt: now - age, age: .milliseconds(Int64(age * 1_000)), stopped: stopped,
+      clashAge: clash.map { .milliseconds(Int64($0 * 1_000)) })
+  }
+
+  static let store = StorePosition(epoch: "e1", version: 1_000_100, count: 1_000_000, digest: .empty, sealed: true)
+
+  static let redis = RedisFacts(
+    version: "7.0.15", role: "master", usedBytes: 1 << 30, limitBytes: 4 << 30, evictionPolicy: "noeviction",
+    appendsToFile: true, savingFails: false)
+
+  static func facts(
+    nodes: [Member<NodeReport>] = [member(node())], workers: [Member<WorkerReport>] = [member(worker(), age: 1)],
+    unreadable: [UnreadableMember] = [], _ change: (inout FleetFacts) -> Void = { _ in }
+  ) -> FleetFacts {
+    var facts = FleetFacts(
+      store: store, storeAfter: store,
+      fleet: FleetReading(readAt: now, nodes: nodes, workers: workers, unreadable: unreadable),
+      queue: .known(QueueFigures(pending: 17, later: 2, claimed: 64, dead: 0)), redis: .known(redis))
+    change(&facts)
+    return facts
+  }
+}
