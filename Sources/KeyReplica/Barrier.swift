@@ -24,6 +24,8 @@ struct Barrier {
 
   /// A read of the position that was sent.
   struct Read {
+    /// Counted from 1: a late answer to a read that was given up isn't taken for the next one's.
+    let number: UInt64
     let sentAt: Instant
     /// The version the mirror had then: the store can't be behind it unless its history was rewound.
     let appliedThen: UInt64
@@ -50,9 +52,9 @@ struct Barrier {
 
   /// Notes that a read is sent now: everybody who has arrived so far rests on it.
   mutating func sent(at now: Instant, applied: UInt64) {
-    read = Read(sentAt: now, appliedThen: applied, waiting: forNextRead)
-    forNextRead = []
     readsSent += 1
+    read = Read(number: readsSent, sentAt: now, appliedThen: applied, waiting: forNextRead)
+    forNextRead = []
   }
 
   /// The read was answered and the answer makes sense: its questions now wait for the version.

@@ -34,9 +34,9 @@ public struct Digest: Sendable, Hashable {
 
   /// Nil unless there are exactly 32 hexadecimal digits.
   public init?(hex: some StringProtocol) {
-    guard hex.utf8.count == 32, let high = UInt64(hex.prefix(16), radix: 16),
-      let low = UInt64(hex.suffix(16), radix: 16),
-      !hex.hasPrefix("+")
+    // A number may have a sign, a digest mayn't.
+    guard hex.utf8.count == 32, hex.allSatisfy({ $0.isASCII && $0.isHexDigit }),
+      let high = UInt64(hex.prefix(16), radix: 16), let low = UInt64(hex.suffix(16), radix: 16)
     else { return nil }
     self.init(high: high, low: low)
   }

@@ -81,7 +81,7 @@ public struct KeyRecord: Sendable, Hashable {
     guard let state = KeyState(letter: parts[1]) else {
       throw UndecodableRecord("expected the state a, s or r, but \"\(parts[1].prefix(16))\" came")
     }
-    guard let since = Int64(parts[2]) else {
+    guard let since = Int64(parts[2]), parts[2] == "\(since)" else {
       throw UndecodableRecord("expected a number of seconds, but \"\(parts[2].prefix(32))\" came")
     }
     if let objection = Self.objection(toAccount: parts[3]) { throw UndecodableRecord(objection) }

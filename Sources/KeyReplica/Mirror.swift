@@ -34,7 +34,11 @@ struct Mirror {
   /// The version up to which changes have been followed.
   private(set) var applied: UInt64 = 0
   /// The latest version that any bucket was read at.
-  private var floor: UInt64 = 0
+  private(set) var floor: UInt64 = 0
+  /// Whether buckets that differ may hold what a former history said: until all have been read.
+  private(set) var holdsFormerHistory = false
+  /// Whether the buckets' summaries add up to what the store said of the whole when they were compared last.
+  private var manifestFits = false
   /// Whether the total was seen to agree at or after the floor.
   private var totalAgreed = false
   private(set) var total = Digest.empty
@@ -53,6 +57,8 @@ struct Mirror {
 
   /// Follows the store's description: takes over its position, and returns the buckets that differ and must be read.
   mutating func compare(with manifest: Manifest) -> [Int] {
+    let former = holdsFormerHistory || (count > 0 && epoch != manifest.position.epoch)
+    manifestFits = manifest.fitsTogether
     epoch = manifest.position.epoch
     applied = manifest.position.version
     floor = applied
@@ -62,22 +68,27 @@ struct Mirror {
       let ours = table.contents(ofBucket: index)
       // A length that isn't the count: somebody edited the bucket by hand. It is read, and won't verify.
       let same =
-        ours.count == summary.count && ours.digest == summary.digest && manifest.lengths[index] == summary.count
+        ours.count == summary?.count && ours.digest == summary?.digest && manifest.lengths[index] == summary?.count
       setVerified(same, bucket: index)
-      if same { buckets[index].version = summary.version } else { differing.append(index) }
+      // Of one that differs nothing is known to be in it already: every change that comes is applied to it.
+      buckets[index].version = same ? summary?.version ?? 0 : 0
+      if !same { differing.append(index) }
     }
+    holdsFormerHistory = former && !differing.isEmpty
     checkTotal(manifest.position.digest)
     return differing
   }
 
-  /// Compares without taking anything over, for the audit: the buckets of which both sides know the same version and yet
-  /// not the same contents. The others are on their way, and the stream's own checks cover them.
+  /// Compares without taking anything over, for the audit: the buckets that differ although neither side can have
+  /// moved on. One that was changed after our version is on its way, and one that we have changes of after the
+  /// manifest's has moved on; the stream's own checks cover both.
   func audit(against manifest: Manifest) -> [Int] {
     manifest.buckets.indices.filter { index in
-      let summary = manifest.buckets[index]
+      guard let summary = manifest.buckets[index] else { return true }
+      if summary.version <= manifest.position.version, summary.version > applied { return false }
+      if buckets[index].version > manifest.position.version { return false }
       let ours = table.contents(ofBucket: index)
-      return buckets[index].version == summary.version
-        && (ours.count != summary.count || ours.digest != summary.digest || manifest.lengths[index] != summary.count)
+      return ours.count != summary.count || ours.digest != summary.digest || manifest.lengths[index] != summary.count
     }
   }
 
@@ -86,8 +97,9 @@ struct Mirror {
   }
 
   /// Takes over a bucket that was read, if it is what its own summary says.
+  /// - Parameter manifest: The one that it was found to differ from, read before it.
   /// - Returns: nil, or why it wasn't taken over.
-  mutating func install(_ raw: RawBucket, asBucket index: Int) -> String? {
+  mutating func install(_ raw: RawBucket, asBucket index: Int, listedIn manifest: Manifest) -> String? {
     guard let summary = raw.summary.map({ BucketSummary(decoding: $0) }) ?? (raw.fields.isEmpty ? .empty : nil) else {
       return "bucket \(index) has \(raw.fields.count) records and no readable summary"
     }
@@ -109,7 +121,14 @@ struct Mirror {
       return
         "bucket \(index) says it has \(summary.count) records with digest \(summary.digest), but it has \(fresh.count) with \(fresh.digest)"
     }
+    if let listed = manifest.buckets[index], summary.version < listed.version {
+      return "bucket \(index) went back from version \(listed.version) to \(summary.version) while it was read"
+    }
     let old = table.contents(ofBucket: index)
+    // Records vanish from a store only with its history. Where the totals still count them, the bucket was lost.
+    if fresh.count < old.count, !manifestFits {
+      return "bucket \(index) lost \(old.count - fresh.count) records that the store's totals still count"
+    }
     table.install(fresh, asBucket: index)
     replaced(old, by: (fresh.count, fresh.digest))
     buckets[index].version = summary.version
@@ -131,6 +150,9 @@ struct Mirror {
 
   /// Applies the next change of the stream.
   mutating func apply(_ change: Change) -> Application {
+    guard change.epoch == epoch else {
+      return .disagreement("change \(change.version) is of another history: epoch \(change.epoch)")
+    }
     guard change.version == applied + 1 else { return .hole(expected: applied + 1, came: change.version) }
     applied = change.version
     switch change.effect {
@@ -181,5 +203,6 @@ struct Mirror {
     guard buckets[bucket].verified != verified else { return }
     buckets[bucket].verified = verified
     verifiedCount += verified ? 1 : -1
+    if verifiedCount == buckets.count { holdsFormerHistory = false }
   }
 }

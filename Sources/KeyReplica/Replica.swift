@@ -54,7 +54,8 @@ public struct Replica {
     /// With the number that its command had.
     case manifest(Session, read: UInt64, Result<StoreAnswer<Manifest>, ReadFailure>)
     case bucket(Session, Int, Result<RawBucket, ReadFailure>)
-    case position(Session, Result<StoreAnswer<StorePosition>, ReadFailure>)
+    /// With the number that its command had.
+    case position(Session, read: UInt64, Result<StoreAnswer<StorePosition>, ReadFailure>)
     /// The changes after the version that was asked for; none if none came within the read's time.
     case changes(Session, Result<[Change], ReadFailure>)
     /// A request wants a verdict for a key that the mirror doesn't hold as active.
@@ -70,7 +71,7 @@ public struct Replica {
     case disconnect(Session)
     case readManifest(Session, read: UInt64)
     case readBucket(Session, Int)
-    case readPosition(Session)
+    case readPosition(Session, read: UInt64)
     /// Waits at the store for changes, a bounded time.
     case readChanges(Session, after: UInt64)
     case answer(Question, Verdict)
@@ -87,7 +88,10 @@ public struct Replica {
     case bucketRefused(String)
     case complete(keys: Int, version: UInt64, epoch: String, sealed: Bool)
     case resync(String)
+    /// Nobody can be refused until this has been put right.
     case trouble(String)
+    /// A read was answered with an error; once for each that is another than the one before.
+    case readFailed(String)
   }
 
   private enum Phase {
@@ -101,6 +105,7 @@ public struct Replica {
 
   private struct Reading {
     let manifest: Manifest
+    let manifestSentAt: Instant
     var pending: ArraySlice<Int>
     var inFlight: Int
     var refused: [String] = []
@@ -122,10 +127,11 @@ public struct Replica {
   private var trouble: Trouble?
   private var failures = 0
   private var awayReason = "not connected yet"
+  private var lastReadFailure: String?
 
   /// When the manifest is to be read again although the conversation goes on.
   private var resyncAt: Instant?
-  /// When the last read of this history was sent that has been answered; nil if there never was one.
+  /// When the last read of this history was sent that has been answered and reached; nil if there never was one.
   private var answeredAt: Instant?
   private var storeVersion: UInt64?
   private var positionDue: Instant
@@ -136,17 +142,22 @@ public struct Replica {
   private var manifestSentAt: Instant
   /// Whether a read of changes is on its way, and whether what it brings still counts.
   private var feed: (reading: Bool, counts: Bool) = (false, false)
+  /// Whether the stream could be read since the last comparison. Without it a stream that can't would be tried
+  /// again and again without a pause.
+  private var feedAnswered = false
   private var feedSentAt: Instant
   /// The stream can't be followed on from here: the manifest has to be compared first.
   private var feedBroken = false
-  /// A position read said that the store is at this version; a later read of changes must bring it.
-  private var expected: (version: UInt64, since: Instant)?
+  /// A position read said that the store is at this version; a later read of changes must bring it. The oldest one that hasn't
+  /// been reached.
+  private var expected: (version: UInt64, since: Instant, readSentAt: Instant)?
   private var saidComplete = false
 
   /// - Parameters:
   ///   - table: Where the mirror is kept; read by others, written by this alone.
   ///   - seed: For the jitter of retries.
   public init(table: KeyTable, limits: Limits = Limits(), seed: UInt64, now: Instant) {
+    precondition(limits.bucketsInFlight > 0, "with no bucket in flight nothing would ever be read")
     self.limits = limits
     generator = Jitter(state: seed)
     mirror = Mirror(table: table)
@@ -168,7 +179,7 @@ public struct Replica {
     var moments = [barrier.nextDeadline, resyncAt]
     switch phase {
     case .disconnected(let retryAt): moments.append(retryAt)
-    case .following: moments += [barrier.read == nil ? positionDue : nil, auditing ? nil : auditDue]
+    case .following: moments += [barrier.read == nil ? positionDue : nil, mayAudit ? auditDue : nil]
     case .connecting, .comparing, .reading, .shutDown: break
     }
     return moments.compactMap { $0 }.min()
@@ -191,20 +202,20 @@ public struct Replica {
 
   /// Why nobody may be refused now; nil if all that a refusal needs is there, except for the barrier itself.
   private var objectionToRefusing: Undecided? {
+    switch phase {
+    case .disconnected, .connecting: return .storeAway(awayReason)
+    case .shutDown: return .shuttingDown
+    case .comparing:
+      if let lastReadFailure { return .storeAway(lastReadFailure) }
+    case .reading, .following: break
+    }
     switch trouble {
     case .noStore: return .noStore
     case .incompatible(let why): return .incompatible(why)
     case .diverged(let why): return .diverged(why)
     case nil: break
     }
-    switch phase {
-    case .disconnected, .connecting: return .storeAway(awayReason)
-    case .comparing, .reading:
-      return .loading(verified: mirror.verifiedCount, total: mirror.table.bucketCount)
-    case .following: break
-    case .shutDown: return .shuttingDown
-    }
-    guard mirror.isComplete else {
+    guard case .following = phase, mirror.isComplete else {
       return .loading(verified: mirror.verifiedCount, total: mirror.table.bucketCount)
     }
     return mirror.sealed ? nil : .unsealed
@@ -223,8 +234,8 @@ public struct Replica {
       if session == self.session, read == manifestRead { manifestCame(result, now: now, &commands) }
     case .bucket(let session, let index, let result):
       if session == self.session { bucketCame(index, result, now: now, &commands) }
-    case .position(let session, let result):
-      if session == self.session { positionCame(result, now: now, &commands) }
+    case .position(let session, let read, let result):
+      if session == self.session, read == barrier.read?.number { positionCame(result, now: now, &commands) }
     case .changes(let session, let result):
       if session == self.session { changesCame(result, now: now, &commands) }
     case .asked(let question): asked(question, now: now, &commands)
@@ -253,7 +264,6 @@ public struct Replica {
     }
     commands.append(.note(.connected))
     feed = (false, false)
-    expected = nil
     compare(because: "connected", now: now, &commands)
   }
 
@@ -279,7 +289,11 @@ public struct Replica {
     auditing = false
     feed.counts = false
     feedBroken = false
+    feedAnswered = false
+    // Of what was mirrored until now, as are the versions that questions wait for: it may have been another history.
+    expected = nil
     saidComplete = false
+    answerAll(objectionToRefusing ?? .diverged(reason), &commands)
     readManifest(now: now, &commands)
   }
 
@@ -305,7 +319,8 @@ public struct Replica {
 
   /// Waits before the manifest is read again; what is mirrored goes on serving.
   private mutating func retryCompare(now: Instant) {
-    resyncAt = now + nextRetry()
+    // Not put off by what goes wrong in the meantime.
+    if resyncAt == nil { resyncAt = now + nextRetry() }
   }
 
   private mutating func manifestCame(
@@ -320,9 +335,7 @@ public struct Replica {
     switch result {
     case .failure(let failure):
       // Not an answer about the store at all. What was known of it stays known.
-      commands.append(.note(.trouble("\(failure)")))
-      awayReason = "\(failure)"
-      if trouble == nil, mirror.epoch == nil { trouble = .diverged("\(failure)") }
+      noteReadFailure(failure, &commands)
       retryCompare(now: now)
     case .success(.noStore):
       setTrouble(.noStore, "there is no key store in this Redis", &commands)
@@ -337,11 +350,17 @@ public struct Replica {
         retryCompare(now: now)
         return
       }
+      lastReadFailure = nil
+      let wasEmpty = mirror.count == 0
       let differing = mirror.compare(with: manifest)
-      answeredAt = manifestSentAt
+      // What is held of buckets that differ is as old as it was, until they have been read.
+      if wasEmpty || differing.isEmpty { answered(manifestSentAt) }
       storeVersion = manifest.position.version
-      if !differing.isEmpty { commands.append(.note(.reading(buckets: differing.count, reason: reason))) }
-      phase = .reading(Reading(manifest: manifest, pending: differing[...], inFlight: 0))
+      if !differing.isEmpty, trouble == nil {
+        commands.append(.note(.reading(buckets: differing.count, reason: reason)))
+      }
+      phase = .reading(
+        Reading(manifest: manifest, manifestSentAt: manifestSentAt, pending: differing[...], inFlight: 0))
       readMore(now: now, &commands)
     }
   }
@@ -365,12 +384,13 @@ public struct Replica {
     reading.inFlight -= 1
     let refusal: String? =
       switch result {
-      case .success(let raw): mirror.install(raw, asBucket: index)
+      case .success(let raw): mirror.install(raw, asBucket: index, listedIn: reading.manifest)
       case .failure(let failure): "bucket \(index): \(failure)"
       }
     if let refusal {
       reading.refused.append(refusal)
-      if reading.refused.count <= 3 { commands.append(.note(.bucketRefused(refusal))) }
+      // While it goes on the same, it was said already.
+      if reading.refused.count <= 3, trouble == nil { commands.append(.note(.bucketRefused(refusal))) }
     }
     phase = .reading(reading)
     readMore(now: now, &commands)
@@ -380,6 +400,7 @@ public struct Replica {
     phase = .following
     positionDue = now + limits.positionInterval
     auditDue = now + limits.auditInterval
+    answered(reading.manifestSentAt)
     if let first = reading.refused.first {
       let why = reading.refused.count == 1 ? first : "\(first), and \(reading.refused.count - 1) more"
       setTrouble(.diverged(why), why, &commands)
@@ -418,6 +439,7 @@ public struct Replica {
     case .failure(let failure):
       resync(because: "the changes can't be read: \(failure)", now: now, &commands)
     case .success(let changes):
+      feedAnswered = true
       for change in changes {
         switch mirror.apply(change) {
         case .applied: continue
@@ -432,14 +454,15 @@ public struct Replica {
       }
       if let last = changes.last {
         storeVersion = max(storeVersion ?? 0, last.version)
-        // The digests agreed, so this was an answer of the same history.
-        if mirror.isComplete { answeredAt = max(answeredAt ?? feedSentAt, feedSentAt) }
       } else if let expected, expected.since <= feedSentAt, expected.version > mirror.applied {
         let why = "the store is at version \(expected.version), but its stream has nothing after \(mirror.applied)"
         resync(because: why, now: now, &commands)
         return
       }
-      if let expected, expected.version <= mirror.applied { self.expected = nil }
+      if let expected, expected.version <= mirror.applied {
+        answered(expected.readSentAt)
+        self.expected = nil
+      }
       noteCompleteness(&commands)
       answerReached(&commands)
       readChanges(now: now, &commands)
@@ -449,19 +472,17 @@ public struct Replica {
   private mutating func readPosition(now: Instant, _ commands: inout [Command]) {
     barrier.sent(at: now, applied: mirror.applied)
     positionDue = now + limits.positionInterval
-    commands.append(.readPosition(session))
+    commands.append(.readPosition(session, read: barrier.readsSent))
   }
 
   private mutating func positionCame(
     _ result: Result<StoreAnswer<StorePosition>, ReadFailure>, now: Instant, _ commands: inout [Command]
   ) {
-    guard let read = barrier.read else { return }
-    guard case .following = phase else {
-      answer(barrier.failed(), .diverged("the mirror is being compared with the store"), &commands)
-      return
-    }
+    // A comparison gives up the read that is on its way, so this is one of the mirror as it is followed now.
+    guard case .following = phase, let read = barrier.read else { return }
     switch result {
     case .failure(let failure):
+      noteReadFailure(failure, &commands)
       answer(barrier.failed(), .barrierFailed("\(failure)"), &commands)
     case .success(.noStore):
       answer(barrier.failed(), .noStore, &commands)
@@ -477,12 +498,13 @@ public struct Replica {
         if resyncAt == nil { resync(because: why, now: now, &commands) }
         break
       }
-      answeredAt = max(answeredAt ?? read.sentAt, read.sentAt)
+      lastReadFailure = nil
       storeVersion = position.version
       if position.version <= mirror.applied {
-        failures = mirror.isComplete && trouble == nil ? 0 : failures
-      } else if expected == nil || position.version > expected!.version {
-        expected = (position.version, now)
+        answered(read.sentAt)
+        if mirror.isComplete, trouble == nil, feedAnswered { failures = 0 }
+      } else if expected == nil {
+        expected = (position.version, now, read.sentAt)
       }
       barrier.answered(version: position.version)
       answerReached(&commands)
@@ -498,27 +520,54 @@ public struct Replica {
     if position.version < read.appliedThen {
       return "the store went back from version \(read.appliedThen) to \(position.version)"
     }
-    if position.version == mirror.applied, mirror.isComplete, position.digest != mirror.total {
+    if position.version < mirror.floor {
+      return "a bucket says it was changed at version \(mirror.floor), but the store is at \(position.version)"
+    }
+    guard position.version == mirror.applied, mirror.isComplete else { return nil }
+    if position.digest != mirror.total {
       return "at version \(position.version) the store's digest is \(position.digest), the mirror's is \(mirror.total)"
     }
+    if position.sealed != mirror.sealed {
+      return "at version \(position.version) the store is \(position.sealed ? "sealed" : "no longer sealed")"
+    }
     return nil
+  }
+
+  /// Notes that a read of the mirrored history was answered, with a version that the mirror has reached.
+  private mutating func answered(_ sentAt: Instant) {
+    // What is left of a former history isn't made any younger by an answer of the present one.
+    guard !mirror.holdsFormerHistory else { return }
+    answeredAt = max(answeredAt ?? sentAt, sentAt)
+  }
+
+  private mutating func noteReadFailure(_ failure: ReadFailure, _ commands: inout [Command]) {
+    guard lastReadFailure != failure.description else { return }
+    lastReadFailure = failure.description
+    commands.append(.note(.readFailed(failure.description)))
   }
 
   private mutating func audited(
     _ result: Result<StoreAnswer<Manifest>, ReadFailure>, now: Instant, _ commands: inout [Command]
   ) {
     auditDue = now + limits.auditInterval
-    // An answer that isn't a manifest is the position read's to judge, within half a second.
-    guard case .success(.found(let manifest)) = result, manifest.buckets.count == mirror.table.bucketCount,
-      manifest.position.epoch == mirror.epoch
-    else { return }
-    let wrong = mirror.audit(against: manifest)
-    if !wrong.isEmpty {
+    switch result {
+    case .success(.found(let manifest))
+    where manifest.buckets.count == mirror.table.bucketCount && manifest.position.epoch == mirror.epoch:
+      let wrong = mirror.audit(against: manifest)
+      guard let first = wrong.first else { return }
       mirror.distrust(buckets: wrong)
       resync(
-        because: "the audit found \(wrong.count) buckets that differ, the first is \(wrong[0])", now: now, &commands)
+        because: "the audit found \(wrong.count) buckets that differ, the first is \(first)", now: now, &commands)
+    case .success:
+      resync(because: "the audit found another store or none", now: now, &commands)
+    case .failure(let failure):
+      // What can't be audited can't vouch for refusals either.
+      resync(because: "the audit can't be read: \(failure)", now: now, &commands)
     }
   }
+
+  /// While a comparison is due anyway, an audit would tell nothing.
+  private var mayAudit: Bool { !auditing && resyncAt == nil }
 
   private mutating func noteCompleteness(_ commands: inout [Command]) {
     guard !saidComplete, completeness == .complete, let epoch = mirror.epoch else { return }
@@ -596,7 +645,7 @@ public struct Replica {
       connect(&commands)
     case .following:
       if barrier.read == nil, positionDue <= now { readPosition(now: now, &commands) }
-      if !auditing, auditDue <= now {
+      if mayAudit, auditDue <= now {
         auditing = true
         readManifest(now: now, &commands)
       }

@@ -27,7 +27,8 @@ public struct ReplicaStatus: Sendable, Hashable {
   public var version: UInt64
   /// The store's version as last read; nil if it never was.
   public var storeVersion: UInt64?
-  /// How long ago the last read of this history was sent that has been answered; nil if there never was one, which is not zero.
+  /// How long ago the last read of this history was sent that has been answered with a version that the mirror has
+  /// reached; nil if there never was one, which is not zero.
   public var age: Duration?
   /// Why nobody may be refused now; nil if refusals can be proven.
   public var objection: Undecided?

@@ -43,7 +43,7 @@ public struct BucketSummary: Sendable, Hashable {
   public init?(decoding bytes: some Collection<UInt8>) {
     let parts = String(decoding: bytes, as: UTF8.self).split(separator: " ", omittingEmptySubsequences: false)
     guard parts.count == 3, let count = Int(parts[0]), count >= 0, let digest = Digest(hex: parts[1]),
-      let version = UInt64(parts[2])
+      let version = UInt64(parts[2]), parts[0] == "\(count)", parts[2] == "\(version)"
     else { return nil }
     self.init(count: count, digest: digest, version: version)
   }
@@ -52,15 +52,27 @@ public struct BucketSummary: Sendable, Hashable {
 /// All that the store says of itself, read in one atomic step.
 public struct Manifest: Sendable, Hashable {
   public var position: StorePosition
-  public var buckets: [BucketSummary]
+  /// Nil where a bucket's summary is there and can't be read: that bucket can't be proven, the others can.
+  public var buckets: [BucketSummary?]
   /// How many records each bucket really has: more or fewer than its summary says if somebody edited it by hand.
   public var lengths: [Int]
 
-  public init(position: StorePosition, buckets: [BucketSummary], lengths: [Int]) {
+  public init(position: StorePosition, buckets: [BucketSummary?], lengths: [Int]) {
     self.position = position
     self.buckets = buckets
     self.lengths = lengths
   }
+
+  /// Count and digest of all buckets by their summaries; those that can't be read are left out.
+  public var sum: (count: Int, digest: Digest) {
+    buckets.reduce(into: (0, Digest.empty)) { sum, bucket in
+      sum.count += bucket?.count ?? 0
+      sum.digest ^= bucket?.digest ?? .empty
+    }
+  }
+
+  /// Whether the buckets add up to the whole.
+  public var fitsTogether: Bool { sum == (position.count, position.digest) }
 }
 
 /// The answer to a read of the store's own description.
@@ -83,12 +95,15 @@ public struct Change: Sendable, Hashable {
     case undecodable(String)
   }
 
+  /// The history that it belongs to: a store that was made anew has a change of the same version.
+  public var epoch: String
   public var version: UInt64
   /// The digest of the whole store after this change.
   public var total: Digest
   public var effect: Effect
 
-  public init(version: UInt64, total: Digest, effect: Effect) {
+  public init(epoch: String, version: UInt64, total: Digest, effect: Effect) {
+    self.epoch = epoch
     self.version = version
     self.total = total
     self.effect = effect

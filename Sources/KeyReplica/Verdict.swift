@@ -35,7 +35,7 @@ public struct Proof: Sendable, Hashable {
 
 /// Why nothing can be proven now.
 public enum Undecided: Sendable, Hashable {
-  /// There is no conversation with the store; why, in words.
+  /// There is no conversation with the store, or it answers with errors only; why, in words.
   case storeAway(String)
   /// Redis answers, and there is no store in it.
   case noStore

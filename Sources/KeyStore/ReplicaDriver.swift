@@ -179,11 +179,16 @@ private final class Core {
       } then: { [layout] reply in
         .bucket(session, index, Self.understood(reply, layout.rawBucket(from:)))
       }
-    case .readPosition(let session):
-      ask(session) { control, layout in
-        control.send(layout.positionCommand, within: Self.shortDeadline)
+    case .readPosition(let session, let read):
+      // A primary that was made a replica keeps its connections, and what it says proves nothing any more.
+      ask(session) { [endpoint] control, layout in
+        control.send([layout.positionCommand, RedisCommand("ROLE")], within: Self.shortDeadline)
+          .flatMapThrowing { replies in
+            try Self.expectPrimary(replies[1], at: endpoint)
+            return replies[0]
+          }
       } then: { [layout] reply in
-        .position(session, Self.understood(reply, layout.position(from:)))
+        .position(session, read: read, Self.understood(reply, layout.position(from:)))
       }
     case .readChanges(let session, let version):
       let wait = Int(Self.feedWait.nanoseconds / 1_000_000)
@@ -229,11 +234,7 @@ private final class Core {
     let role = control.flatMap { $0.send(RedisCommand("ROLE"), within: Self.shortDeadline) }
     role.and(feed).assumeIsolated().whenComplete { result in
       do {
-        let (role, _) = try result.get()
-        let kind = try role.array().first?.string()
-        guard kind == "master" else {
-          throw UnreadableStore("expected a primary at \(self.endpoint), but it calls itself \(kind ?? "nothing")")
-        }
+        try Self.expectPrimary(try result.get().0, at: self.endpoint)
         // Both futures are complete, or `role.and(feed)` had failed.
         self.established(session, control: control, feed: feed)
       } catch {
@@ -241,6 +242,13 @@ private final class Core {
         feed.whenSuccess { $0.close() }
         self.take(.disconnected(session, reason: "\(error)"))
       }
+    }
+  }
+
+  private static func expectPrimary(_ role: RedisReply, at endpoint: RedisEndpoint) throws {
+    let kind = try role.array().first?.string()
+    guard kind == "master" else {
+      throw UnreadableStore("expected a primary at \(endpoint), but it calls itself \(kind ?? "nothing")")
     }
   }
 
@@ -288,6 +296,8 @@ private final class Core {
       logger.warning("the mirror has to be compared with the store", metadata: ["reason": "\(reason)"])
     case .trouble(let reason):
       logger.error("nobody can be refused for now", metadata: ["reason": "\(reason)"])
+    case .readFailed(let reason):
+      logger.warning("a read of the key store failed", metadata: ["reason": "\(reason)"])
     }
   }
 }

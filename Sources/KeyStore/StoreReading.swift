@@ -32,17 +32,14 @@ extension StoreLayout {
     case .noStore: return .noStore
     case .incompatible(let why): return .incompatible(why)
     }
-    var buckets: [BucketSummary] = []
+    var buckets: [BucketSummary?] = []
     var lengths: [Int] = []
     buckets.reserveCapacity(Self.bucketCount)
     lengths.reserveCapacity(Self.bucketCount)
     for index in stride(from: fields, to: items.count, by: 2) {
       let length = Int(try items[index + 1].integer())
       if let bytes = try items[index].bytesOrNull() {
-        guard let summary = BucketSummary(decoding: bytes) else {
-          throw UnreadableStore("the summary of bucket \(buckets.count) can't be read")
-        }
-        buckets.append(summary)
+        buckets.append(BucketSummary(decoding: bytes))
         lengths.append(length - 1)
       } else {
         buckets.append(.empty)
@@ -118,6 +115,8 @@ extension StoreLayout {
     }
     func text(_ name: String) -> String? { fields[name].map { String(decoding: $0, as: UTF8.self) } }
     let total = text("total").flatMap { Digest(hex: $0) }
+    // An entry without an epoch is of no history, so of none that anybody follows.
+    let epoch = text("epoch") ?? "none"
     let effect: Change.Effect =
       switch text("op") {
       case "seal" where total != nil: .seal
@@ -133,7 +132,7 @@ extension StoreLayout {
         }
       case let op: .undecodable("expected a put or a seal with a total, but \(op ?? "no operation") came")
       }
-    return Change(version: version, total: total ?? .empty, effect: effect)
+    return Change(epoch: epoch, version: version, total: total ?? .empty, effect: effect)
   }
 }
 

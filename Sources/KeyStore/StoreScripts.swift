@@ -99,7 +99,7 @@ enum StoreScripts {
           version = version + 1
           summary.version = version
           redis.call('HSET', key, id, record)
-          redis.call('XADD', KEYS[2], 'MAXLEN', '~', keep, number(version) .. '-0', 'op', 'put', 'id', id, 'record', record,
+          redis.call('XADD', KEYS[2], 'MAXLEN', '~', keep, number(version) .. '-0', 'epoch', epoch, 'op', 'put', 'id', id, 'record', record,
             'bucket', ARGV[a + 2], 'count', number(summary.count), 'digest', hex(summary.digest), 'total', hex(total))
           outcomes[#outcomes + 1] = 'c'
         end
@@ -155,7 +155,7 @@ enum StoreScripts {
       end
       if meta[7] == '1' then return {epoch, number(version), number(count), 1} end
       version = version + 1
-      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], number(version) .. '-0', 'op', 'seal', 'total', hex(total))
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], number(version) .. '-0', 'epoch', epoch, 'op', 'seal', 'total', hex(total))
       writeMeta()
       redis.call('HSET', KEYS[1], 'sealed', '1')
       return {epoch, number(version), number(count), 0}

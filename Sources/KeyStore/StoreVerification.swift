@@ -40,19 +40,15 @@ extension RedisConnection {
       return result
     }
     result.position = manifest.position
-    var sum = Digest.empty
-    var count = 0
-    for (index, summary) in manifest.buckets.enumerated() {
-      sum ^= summary.digest
-      count += summary.count
-      if manifest.lengths[index] != summary.count {
-        result.add("bucket \(index) says it has \(summary.count) records, it has \(manifest.lengths[index])")
-      }
-    }
-    if sum != manifest.position.digest || count != manifest.position.count {
-      let position = manifest.position
+    if !manifest.fitsTogether {
+      let (sum, position) = (manifest.sum, manifest.position)
       result.add(
-        "the buckets have \(count) records with digest \(sum), meta says \(position.count) with \(position.digest)")
+        "the buckets have \(sum.count) records with digest \(sum.digest), "
+          + "meta says \(position.count) with \(position.digest)")
+    }
+    for (index, summary) in manifest.buckets.enumerated() {
+      guard let summary, summary.version > manifest.position.version else { continue }
+      result.add("bucket \(index) was changed at version \(summary.version), meta is at \(manifest.position.version)")
     }
     let step = 32
     for first in stride(from: 0, to: StoreLayout.bucketCount, by: step) {
