@@ -221,6 +221,7 @@ extension NodeReport.Completeness {
     let state: State =
       switch status.completeness {
       case .empty: .empty
+      case .restored: .restored
       case .loading: .loading
       case .complete: .complete
       case .diverged: .diverged

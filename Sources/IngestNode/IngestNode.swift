@@ -34,6 +34,8 @@ public struct IngestNode: Sendable {
     /// How long requests and connections may take to end when the node does.
     public var stopDeadline: Duration
     public var replica = Replica.Limits()
+    /// The folder in which the mirror is kept for the next start; nil to start cold each time.
+    public var stateFolder: String?
 
     public init(
       name: String, build: String, redis: RedisEndpoint, namespace: Namespace, listenHost: String, listenPort: Int,
@@ -71,9 +73,12 @@ public struct IngestNode: Sendable {
     let pushLoops = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
     // Of its own, so that a resync doesn't hold up pushes.
     let mirrorLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let source = "\(configuration.redis), namespace \(configuration.namespace)"
+    let stateFile = try configuration.stateFolder.map { try StateFile(folder: $0) }
     let replica = ReplicaDriver(
       endpoint: configuration.redis, layout: StoreLayout(namespace: configuration.namespace),
-      limits: configuration.replica, name: "\(configuration.name)-mirror", on: mirrorLoop.next(), logger: logger)
+      limits: configuration.replica,
+      restoring: stateFile.flatMap { StateKeeper.restore($0, source: source, logger: logger) }, name: "\(configuration.name)-mirror", on: mirrorLoop.next(), logger: logger)
     let links = pushLoops.makeIterator().map { loop in
       var options = RedisOptions()
       options.name = "\(configuration.name)-push"
@@ -102,14 +107,16 @@ public struct IngestNode: Sendable {
       FleetDirectory(client: reporting, layout: FleetLayout(namespace: configuration.namespace)), logger: logger
     ) { try await status.report() }
 
-    let services = ServiceGroup(
+    var services: [any Service] = [MirrorService(replica: replica)]
+    if let stateFile {
+      services.append(StateKeeper(file: stateFile, source: source, replica: replica, logger: logger))
+    }
+    services += [heartbeat, admin.application(), pushes]
+    let group = ServiceGroup(
       configuration: .init(
-        services: [
-          .init(service: MirrorService(replica: replica)), .init(service: heartbeat),
-          .init(service: admin.application()), .init(service: pushes),
-        ],
+        services: services.map { .init(service: $0) },
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
-    try await services.run()
+    try await group.run()
     for link in links { try await link.client.shutDown().get() }
     try await reporting.shutDown().get()
     try await pushLoops.shutdownGracefully()

@@ -77,7 +77,7 @@ final class NodeStatus: Sendable {
     switch mirror.completeness {
     case .complete:
       if !mirror.sealed { reasons.append("the key store isn't sealed: nobody can be refused") }
-    case .empty, .loading, .diverged, .incompatible:
+    case .empty, .restored, .loading, .diverged, .incompatible:
       reasons.append(mirror.objection?.inWords ?? "the mirror is \(mirror.completeness.rawValue)")
     }
     if !queue.connected { reasons.append("the queue's Redis is away: nothing can be accepted") }

@@ -65,6 +65,9 @@ public final class KeyTable: Sendable {
 
   func accountNumber(of name: String) -> AccountNames.Number { accounts.number(of: name) }
 
+  /// Records in all buckets.
+  public var count: Int { (0..<bucketCount).reduce(0) { $0 + contents(ofBucket: $1).count } }
+
   public var accountCount: Int { accounts.count }
 }
 

@@ -48,6 +48,8 @@ struct Mirror {
   init(table: KeyTable) {
     self.table = table
     buckets = Array(repeating: Bucket(), count: table.bucketCount)
+    // A table that was restored from an image has contents already, none of them verified.
+    for index in 0..<table.bucketCount { replaced((0, .empty), by: table.contents(ofBucket: index)) }
   }
 
   /// Whether this is the whole store at version ``applied``, proven.

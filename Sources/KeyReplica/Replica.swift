@@ -155,12 +155,16 @@ public struct Replica {
 
   /// - Parameters:
   ///   - table: Where the mirror is kept; read by others, written by this alone.
+  ///   - heardAt: Where the table was restored from an image: when the store had last been heard before it was taken.
   ///   - seed: For the jitter of retries.
-  public init(table: KeyTable, limits: Limits = Limits(), seed: UInt64, now: Instant) {
+  public init(
+    table: KeyTable, limits: Limits = Limits(), restoredFrom heardAt: Instant? = nil, seed: UInt64, now: Instant
+  ) {
     precondition(limits.bucketsInFlight > 0, "with no bucket in flight nothing would ever be read")
     self.limits = limits
     generator = Jitter(state: seed)
     mirror = Mirror(table: table)
+    answeredAt = heardAt
     phase = .disconnected(retryAt: now)
     positionDue = now
     auditDue = now
@@ -195,9 +199,10 @@ public struct Replica {
 
   private var completeness: ReplicaStatus.Completeness {
     if case .incompatible = trouble { return .incompatible }
-    if trouble != nil { return mirror.epoch == nil ? .empty : .diverged }
+    if mirror.epoch == nil, mirror.count == 0 { return .empty }
+    if trouble != nil { return .diverged }
     if mirror.isComplete { return .complete }
-    return mirror.epoch == nil ? .empty : .loading
+    return mirror.epoch == nil ? .restored : .loading
   }
 
   /// Why nobody may be refused now; nil if all that a refusal needs is there, except for the barrier itself.

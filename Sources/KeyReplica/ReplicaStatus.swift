@@ -3,6 +3,8 @@ public struct ReplicaStatus: Sendable, Hashable {
   public enum Completeness: String, Sendable, CaseIterable {
     /// Nothing was ever read.
     case empty
+    /// Read from the node's own disk, and not compared with the store yet.
+    case restored
     /// Being read, or not followed to one version yet.
     case loading
     /// The whole store at one version, every bucket and the total verified.

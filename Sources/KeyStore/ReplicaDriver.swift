@@ -4,6 +4,7 @@
 // Two conversations make one session: the feed waits at the store for changes, which blocks whatever comes after it, and the other
 // serves all the short reads. When either ends, both do.
 
+import Foundation
 import Hiredis
 public import KeyReplica
 public import Logging
@@ -20,14 +21,17 @@ public final class ReplicaDriver: Sendable {
   private let admitUntil: AdmissionDeadline
 
   /// - Parameters:
+  ///   - image: What was saved before this process started: its keys are admitted at once, until it gets too old.
   ///   - logger: Is told of everything that an operator would want to know.
   ///   - eventLoop: Should be one that serves no requests: a big resync keeps it busy for a while.
   public init(
-    endpoint: RedisEndpoint, layout: StoreLayout, limits: Replica.Limits = .init(), name: String,
-    on eventLoop: any EventLoop, logger: Logger
+    endpoint: RedisEndpoint, layout: StoreLayout, limits: Replica.Limits = .init(), restoring image: MirrorImage? = nil,
+    name: String, on eventLoop: any EventLoop, logger: Logger
   ) {
     self.eventLoop = eventLoop
-    let table = KeyTable(bucketCount: StoreLayout.bucketCount)
+    let table = image?.table ?? KeyTable(bucketCount: StoreLayout.bucketCount)
+    // An image from the future is as old as can be told: not at all.
+    let heardAt = image.map { Instant.now + .seconds(-max(0, Date().timeIntervalSince1970 - $0.heardAt)) }
     self.table = table
     let admitUntil = AdmissionDeadline()
     self.admitUntil = admitUntil
@@ -37,7 +41,7 @@ public final class ReplicaDriver: Sendable {
       Core(
         endpoint: endpoint, layout: layout, options: options, eventLoop: eventLoop, logger: logger,
         admitUntil: admitUntil,
-        replica: Replica(table: table, limits: limits, seed: .random(in: .min ... .max), now: .now)),
+        replica: Replica(table: table, limits: limits, restoredFrom: heardAt, seed: .random(in: .min ... .max), now: .now)),
       eventLoop: eventLoop)
   }
 
@@ -63,6 +67,16 @@ public final class ReplicaDriver: Sendable {
   /// The verdict for a key, which may have to wait for the store to prove it, a bounded time. The future doesn't fail.
   public func verdict(of key: KeyID) -> EventLoopFuture<Verdict> {
     eventLoop.flatSubmit { [core] in core.value.ask(key) }
+  }
+
+  /// The mirror as it is now, to be saved; nil if the store was never heard. The future fails only when the event loop has ended.
+  /// - Parameter source: What the image is to say of where it comes from.
+  public func image(source: String) -> EventLoopFuture<MirrorImage?> {
+    status().map { [table] status in
+      status.age.map { age in
+        MirrorImage(source: source, heardAt: Date().timeIntervalSince1970 - age.fractionalSeconds, table: table)
+      }
+    }
   }
 
   /// How complete and fresh the mirror is now. The future doesn't fail.

@@ -40,6 +40,12 @@ struct IngestNodeCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
+      "Folder in which the mirror is kept, so that the next start admits known keys at once. "
+        + "(default: none, each start is a cold one; environment: SLUICE_STATE_DIR)", valueName: "folder"))
+  var stateDir: String?
+
+  @Option(
+    help: ArgumentHelp(
       "Event loops that take pushes. (default: one per processor; environment: SLUICE_THREADS)", valueName: "count"))
   var threads: String?
 
@@ -90,6 +96,8 @@ struct IngestNodeCommand: AsyncParsableCommand {
       "admit-age", given: admitAge, default: "1h", in: .seconds(1) ... .seconds(30 * 86_400), as: Duration.self)
     configuration.replica.barrierWait = try settings.value(
       "barrier-wait", given: barrierWait, default: "2s", in: .milliseconds(10) ... .seconds(30), as: Duration.self)
+
+    configuration.stateFolder = try settings.optional("state-dir", given: stateDir, as: String.self)
 
     let logger = try log.start(settings, label: "ingest-node")
     var options = PrometheusRegistry.Options()

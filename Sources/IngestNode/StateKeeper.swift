@@ -1,0 +1,57 @@
+// Saves the mirror now and then and when the node ends, so that its next start admits the keys that this one knew, whether or not
+// the store can be reached then.
+
+internal import Foundation
+internal import KeyReplica
+internal import KeyStore
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import ServiceLifecycle
+
+struct StateKeeper: Service {
+  let file: StateFile
+  /// Which store is mirrored, in words without secrets.
+  let source: String
+  let replica: ReplicaDriver
+  let logger: Logger
+
+  private static let interval = Duration.seconds(60)
+
+  func run() async throws {
+    await cancelWhenGracefulShutdown {
+      while !Task.isCancelled {
+        do { try await Task.sleep(for: Self.interval) } catch { return }
+        await save()
+      }
+    }
+    await save()
+  }
+
+  /// A node that can't save works on; its next start is a cold one.
+  private func save() async {
+    do {
+      guard let image = try await replica.image(source: source).get() else { return }
+      // Encoding and syncing some tens of megabytes would hold up a thread that requests are answered on.
+      try await NIOThreadPool.singleton.runIfActive { try file.save(image) }
+    } catch {
+      logger.error("the mirror could not be saved", metadata: ["reason": "\(error)"])
+    }
+  }
+
+  /// What was saved by an earlier process of this node; nil for a cold start.
+  static func restore(_ file: StateFile, source: String, logger: Logger) -> MirrorImage? {
+    do {
+      guard let image = try file.load(source: source) else {
+        logger.notice("no state file: a cold start")
+        return nil
+      }
+      let age = Int(Date().timeIntervalSince1970 - image.heardAt)
+      logger.notice("restored the mirror", metadata: ["keys": "\(image.table.count)", "age_seconds": "\(age)"])
+      return image
+    } catch {
+      logger.error("a cold start", metadata: ["reason": "\(error)"])
+      return nil
+    }
+  }
+}
