@@ -152,7 +152,13 @@ let package = Package(
       name: "IngestNodeTests", dependencies: ["IngestNode", "RedisFixture"],
       swiftSettings: strict),
     .testTarget(
-      name: "IngestWorkerTests", dependencies: ["IngestWorker", "RedisFixture"],
+      name: "IngestWorkerTests",
+      dependencies: [
+        "CZlib", "Hiredis", "RedisClient", "IngestQueue", "IngestWorker", "ingest-worker", "RedisFixture", logging,
+        nioCore, nioPosix, serviceLifecycle,
+        .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "SystemTests",

@@ -150,7 +150,7 @@ public final class QueueConsumer: Sendable {
   }
 
   /// Ends a claim, in one step for all its entries. Repeated, with a growing pause, until Redis has answered or the lease
-  /// is surely over.
+  /// is surely over. In a cancelled task only twice.
   /// - Parameter fates: One for each entry, in their order.
   /// - Throws: What happened last, once the lease is over. The envelopes will come again.
   public func settle(_ batch: ClaimedBatch, _ fates: [Fate]) async throws(QueueFailure) -> Settlement {
@@ -178,7 +178,9 @@ public final class QueueConsumer: Sendable {
         failures += 1
         let pause = backoff.delay(afterFailures: failures, using: &generator)
         guard ContinuousClock.now + .nanoseconds(pause.nanoseconds) < batch.leaseEnds else { throw error }
-        // On the event loop, so that a cancelled task goes on too: giving up would only bring the envelopes once more.
+        // A cancelled task tries twice and no longer: somebody waits for its end.
+        guard !Task.isCancelled || failures == 1 else { throw error }
+        // On the event loop, where no cancellation makes it shorter.
         do {
           try await client.eventLoop.scheduleTask(in: pause) {}.futureResult.get()
         } catch {
