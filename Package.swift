@@ -90,7 +90,7 @@ let package = Package(
     .target(
       name: "IngestWorker",
       dependencies: [
-        "CZlib", "RedisClient", "IngestQueue", "Fleet", logging, nioCore, nioPosix,
+        "CZlib", "Hiredis", "RedisClient", "IngestQueue", "Fleet", logging, nioCore, nioPosix,
         serviceLifecycle,
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
@@ -110,7 +110,10 @@ let package = Package(
       dependencies: ["Sluice", "IngestNode", argumentParser, logging], swiftSettings: strict),
     .executableTarget(
       name: "ingest-worker",
-      dependencies: ["Sluice", "IngestWorker", argumentParser, logging], swiftSettings: strict),
+      dependencies: [
+        "Sluice", "Fleet", "IngestQueue", "IngestWorker", "RedisClient", argumentParser, logging, nioPosix,
+        serviceLifecycle, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ], swiftSettings: strict),
     .executableTarget(
       name: "sync-status",
       dependencies: ["Sluice", "Fleet", "RedisClient", argumentParser, logging, nioPosix],

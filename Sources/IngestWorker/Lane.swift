@@ -7,6 +7,7 @@
 // A failure of the whole sink is not the envelopes' fault: the lane keeps its batch, tries again with a growing pause, and no attempt
 // is counted. Only what fails alone is counted, and ends as a dead letter in time.
 
+internal import Fleet
 internal import IngestQueue
 internal import Logging
 internal import NIOCore
@@ -189,30 +190,22 @@ struct Lane: Sendable {
         let retried = fates.count { if case .retry = $0 { true } else { false } }
         let buried = fates.count { if case .dead = $0 { true } else { false } }
         logDeaths(batch, fates, dead)
-        progress.settled(count) {
+        progress.settled(count, putBack: putBack) {
           $0.stored += stored
           $0.duplicates += duplicates
           $0.dead += UInt64(dead)
-          $0.putBack += UInt64(putBack)
           // Of those that were to be tried again, some have failed for the last time.
           $0.retried += UInt64(max(retried - (dead - buried), 0))
-          $0.processed += UInt64(count - putBack)
         }
       case .lost(let other):
         let reason = "the lease of \(count) envelopes had ended before they were settled: they will come again"
         logger.warning("\(reason)", metadata: ["taken_by": "\(other ?? "the reaper")"])
-        progress.settled(count) {
-          $0.lost += UInt64(count)
-          $0.lastError = reason
-        }
+        progress.lost(count, reason)
       }
     } catch {
       let reason = "\(count) envelopes could not be settled within their lease and will come again: \(error)"
       logger.warning("\(reason)")
-      progress.settled(count) {
-        $0.lost += UInt64(count)
-        $0.lastError = reason
-      }
+      progress.lost(count, reason)
     }
   }
 

@@ -8,11 +8,18 @@
 internal import Foundation
 internal import GRDB
 internal import IngestQueue
+internal import Synchronization
 
 /// Stores payloads in the table `payloads` of a SQLite file.
 public final class SQLiteSink: Sink {
-  private let database: DatabaseQueue
+  let database: DatabaseQueue
+  private let ending = Ending()
   public let name: String
+
+  /// Whether somebody waits for this sink's end: then no lock is worth waiting for.
+  private final class Ending: Sendable {
+    let isNear = Atomic<Bool>(false)
+  }
 
   /// Opens the file, or makes it; also its table, and any change of the table since the build that made it.
   /// - Parameters:
@@ -22,7 +29,13 @@ public final class SQLiteSink: Sink {
     name = "sqlite:\(path)"
     var configuration = Configuration()
     configuration.journalMode = .wal
-    configuration.busyMode = .timeout(busyTimeout / .seconds(1))
+    // SQLite's own time-out can't be cut short by a cancelled task.
+    let pause = Duration.milliseconds(5)
+    configuration.busyMode = .callback { [ending] tries in
+      guard pause * tries < busyTimeout, !ending.isNear.load(ordering: .relaxed) else { return false }
+      Thread.sleep(forTimeInterval: pause / .seconds(1))
+      return true
+    }
     configuration.label = "sink"
     do {
       database = try Self.open(path, configuration)
@@ -32,7 +45,8 @@ public final class SQLiteSink: Sink {
         try db.execute(sql: "PRAGMA synchronous = FULL")
         let level = try Int.fetchOne(db, sql: "PRAGMA synchronous")
         guard level == 2 else {
-          throw SinkFailure("SQLite didn't take synchronous = FULL: its level is \(level.map(String.init) ?? "unknown")")
+          throw SinkFailure(
+            "SQLite didn't take synchronous = FULL: its level is \(level.map(String.init) ?? "unknown")")
         }
       }
       try Self.migrate(database)
@@ -101,9 +115,13 @@ public final class SQLiteSink: Sink {
   public func store(_ deliveries: [Delivery]) async throws(SinkFailure) -> [SinkOutcome] {
     let now = Int64(Date().timeIntervalSince1970 * 1_000)
     do {
-      return try await database.write { db in
-        let statement = try db.cachedStatement(sql: Self.insertion)
-        return try deliveries.map { try Self.insert($0, now: now, statement, db) }
+      return try await withTaskCancellationHandler {
+        try await database.write { db in
+          let statement = try db.cachedStatement(sql: Self.insertion)
+          return try deliveries.map { try Self.insert($0, now: now, statement, db) }
+        }
+      } onCancel: {
+        ending.isNear.store(true, ordering: .relaxed)
       }
     } catch {
       throw Self.failure(error, "a batch of \(deliveries.count) was not stored")

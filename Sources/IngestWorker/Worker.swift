@@ -1,8 +1,9 @@
-// The worker as a service: its lanes, and beside them three small loops that extend leases, look for leases of the dead, and report.
+// The worker as a service: its lanes, and beside them two small loops that extend its own leases and look for those of the dead.
 //
 // It ends in two steps, as Sidekiq does: quiet (nothing new is claimed, what is in the sink's hands is finished), and after a deadline
 // what is left is put back. Whatever is cut off harder than that, kill -9 included, comes back when its lease ends.
 
+public import Fleet
 internal import Hiredis
 public import IngestQueue
 public import Logging
@@ -24,15 +25,13 @@ public struct WorkerOptions: Sendable {
   public var retry: Backoff
   /// From being told to end until what isn't stored is put back.
   public var drainDeadline: Duration
-  /// From one report to the next.
-  public var reportInterval: Duration
 
   public static let mostLanes = Lane.most
 
   public init(
     name: WorkerName, build: String = "unknown", lanes: Int = 2, consumer: ConsumerLimits = ConsumerLimits(),
     decoding: BodyDecoding = BodyDecoding(), retry: Backoff = Backoff(first: .seconds(1), most: .seconds(300)),
-    drainDeadline: Duration = .seconds(10), reportInterval: Duration = .seconds(1)
+    drainDeadline: Duration = .seconds(10)
   ) {
     self.name = name
     self.build = build
@@ -41,7 +40,6 @@ public struct WorkerOptions: Sendable {
     self.decoding = decoding
     self.retry = retry
     self.drainDeadline = drainDeadline
-    self.reportInterval = reportInterval
   }
 }
 
@@ -67,21 +65,17 @@ public final class Worker: Service {
   private let progress: WorkerProgress
   private let held = HeldBatches()
   private let logger: Logger
-  private let onReport: @Sendable (WorkerSnapshot) async -> Void
 
-  /// - Parameters:
-  ///   - sink: Is closed when the worker ends.
-  ///   - onReport: Called at every report interval, and once when the worker has ended.
+  /// - Parameter sink: Is closed when the worker ends.
   public init(
     endpoint: RedisEndpoint, layout: QueueLayout = QueueLayout(), options: WorkerOptions, sink: any Sink,
-    logger: Logger, onReport: @escaping @Sendable (WorkerSnapshot) async -> Void = { _ in }
+    logger: Logger
   ) {
     precondition((1...WorkerOptions.mostLanes).contains(options.lanes), "a worker can't have \(options.lanes) lanes")
     self.options = options
     self.layout = layout
     self.sink = sink
     self.logger = logger
-    self.onReport = onReport
     var redis = RedisOptions(name: "ingest-worker")
     // One envelope of the largest size, or a batch, with room for the rest of the answer.
     redis.replyLimits.bytes = max(options.consumer.largestEnvelope, options.consumer.bytes) + (1 << 20)
@@ -93,7 +87,7 @@ public final class Worker: Service {
   }
 
   /// What the worker has done and is doing.
-  public var snapshot: WorkerSnapshot { progress.snapshot }
+  public var report: WorkerReport { progress.report }
 
   private enum Ended: Sendable {
     case lanes(WorkerNameTaken?)
@@ -110,7 +104,6 @@ public final class Worker: Service {
       group.addTask { .lanes(await self.runLanes()) }
       group.addTask { await self.extendLeases() }
       group.addTask { await self.reap() }
-      group.addTask { await self.report() }
       group.addTask { await self.drainDeadline() }
       var taken: WorkerNameTaken?
       while let ended = await group.next() {
@@ -128,12 +121,11 @@ public final class Worker: Service {
     await leave()
     client.shutDown()
     progress.stop()
-    await onReport(progress.snapshot)
     try await sink.close()
     if let taken { throw taken }
-    let snapshot = progress.snapshot
     logger.notice(
-      "ended", metadata: ["stored": "\(snapshot.stored)", "put_back": "\(snapshot.putBack)", "dead": "\(snapshot.dead)"])
+      "ended",
+      metadata: ["stored": "\(report.stored)", "put_back": "\(progress.putBack)", "dead": "\(report.dead)"])
   }
 
   private func runLanes() async -> WorkerNameTaken? {
@@ -166,7 +158,7 @@ public final class Worker: Service {
   private func drainDeadline() async -> Ended {
     do {
       try await gracefulShutdown()
-      logger.notice("told to end: claiming nothing more", metadata: ["in_hand": "\(progress.snapshot.inHand)"])
+      logger.notice("told to end: claiming nothing more", metadata: ["in_hand": "\(report.inHand)"])
       progress.goQuiet()
       try await Task.sleep(for: options.drainDeadline)
       return .drainDeadline
@@ -238,13 +230,6 @@ public final class Worker: Service {
       // Whoever reaps forgets this worker in time.
       logger.info("could not take this worker off the list", metadata: ["reason": "\(error)"])
     }
-  }
-
-  // MARK: Reports
-
-  private func report() async -> Ended {
-    repeat { await onReport(progress.snapshot) } while await slept(options.reportInterval)
-    return .other
   }
 
   /// False when cancelled.
