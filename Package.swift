@@ -120,7 +120,8 @@ let package = Package(
       swiftSettings: strict),
     .executableTarget(
       name: "key-publisher",
-      dependencies: ["Sluice", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix], swiftSettings: strict),
+      dependencies: ["Sluice", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix],
+      swiftSettings: strict),
 
     // Tests. The fixture starts real servers; it is no product, so it lives with the tests.
     .target(
@@ -157,9 +158,9 @@ let package = Package(
     .testTarget(
       name: "IngestWorkerTests",
       dependencies: [
-        "CZlib", "Hiredis", "RedisClient", "IngestQueue", "IngestWorker", "ingest-worker", "RedisFixture", logging,
+        "CZlib", "Fleet", "Hiredis", "RedisClient", "IngestQueue", "IngestWorker", "ingest-worker", "RedisFixture",
+        logging,
         nioCore, nioPosix, serviceLifecycle,
-        .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
       swiftSettings: strict),
