@@ -92,7 +92,7 @@ let package = Package(
     .target(
       name: "IngestWorker",
       dependencies: [
-        "CZlib", "RedisClient", "IngestQueue", "Fleet", logging, nioCore, nioPosix,
+        "CZlib", "Hiredis", "RedisClient", "IngestQueue", "Fleet", logging, nioCore, nioPosix,
         serviceLifecycle,
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
@@ -115,14 +115,18 @@ let package = Package(
       swiftSettings: strict),
     .executableTarget(
       name: "ingest-worker",
-      dependencies: ["Sluice", "IngestWorker", argumentParser, logging], swiftSettings: strict),
+      dependencies: [
+        "Sluice", "Fleet", "IngestQueue", "IngestWorker", "RedisClient", argumentParser, logging, nioPosix,
+        serviceLifecycle, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ], swiftSettings: strict),
     .executableTarget(
       name: "sync-status",
       dependencies: ["Sluice", "Fleet", "RedisClient", argumentParser, logging, nioCore, nioPosix],
       swiftSettings: strict),
     .executableTarget(
       name: "key-publisher",
-      dependencies: ["Sluice", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix], swiftSettings: strict),
+      dependencies: ["Sluice", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix],
+      swiftSettings: strict),
 
     // Tests. The fixture starts real servers; it is no product, so it lives with the tests.
     .target(
@@ -158,7 +162,13 @@ let package = Package(
       name: "IngestNodeTests", dependencies: ["IngestNode", "RedisFixture"],
       swiftSettings: strict),
     .testTarget(
-      name: "IngestWorkerTests", dependencies: ["IngestWorker", "RedisFixture"],
+      name: "IngestWorkerTests",
+      dependencies: [
+        "CZlib", "Fleet", "Hiredis", "RedisClient", "IngestQueue", "IngestWorker", "ingest-worker", "RedisFixture",
+        logging,
+        nioCore, nioPosix, serviceLifecycle,
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "SystemTests",

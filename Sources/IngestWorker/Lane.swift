@@ -1,0 +1,231 @@
+// One lane of a worker: claim, decode, store, settle, again. A worker has several, so that while one waits for the disk another
+// talks to Redis.
+//
+// A lane has two slots of its own and uses one at a time: after a restart the slot may still hold what the worker's earlier
+// life had claimed, and then the other one lets it work at once instead of waiting for that lease to end.
+//
+// A failure of the whole sink is not the envelopes' fault: the lane keeps its batch, tries again with a growing pause, and no attempt
+// is counted. Only what fails alone is counted, and ends as a dead letter in time.
+
+internal import Fleet
+internal import IngestQueue
+internal import Logging
+internal import NIOCore
+internal import RedisClient
+internal import ServiceLifecycle
+
+/// What the lanes of one worker share.
+struct LaneSurroundings: Sendable {
+  let consumer: QueueConsumer
+  let sink: any Sink
+  let decoding: BodyDecoding
+  let retry: Backoff
+  let held: HeldBatches
+  let progress: WorkerProgress
+  let logger: Logger
+}
+
+struct Lane: Sendable {
+  /// From 0.
+  let number: Int
+  let surroundings: LaneSurroundings
+
+  /// Lanes of a worker: each has two slots.
+  static let most = QueueLayout.slots / 2
+
+  private var consumer: QueueConsumer { surroundings.consumer }
+  private var progress: WorkerProgress { surroundings.progress }
+  private var logger: Logger { surroundings.logger }
+
+  /// Works until the worker is to end.
+  /// - Throws: ``WorkerNameTaken``, when it can't go on.
+  func run() async throws(WorkerNameTaken) {
+    var slots = [number, number + Self.most]
+    var pace = PollPace()
+    var failures = 0
+    var lastHolder: SlotHolder?
+    while !isEnding {
+      let claim: Claim
+      do throws(QueueFailure) {
+        claim = try await consumer.claim(slot: slots[0], takesSuspects: number == 0)
+      } catch {
+        failures += 1
+        if progress.isInTrouble(lane: number, "\(error)") { log(error) }
+        await pause(Backoff().delay(afterFailures: failures))
+        continue
+      }
+      failures = 0
+      _ = progress.isFine(lane: number)
+      switch claim {
+      case .batch(let batch):
+        pace.reset()
+        surroundings.held.hold(batch)
+        progress.claimed(batch.entries.count, lane: number)
+        await process(batch)
+        surroundings.held.release(batch)
+      case .empty:
+        progress.foundNothing(lane: number)
+        await pause(pace.afterEmpty())
+      case .held(let holder):
+        if lastHolder != holder {
+          logger.warning("\(holder)", metadata: ["lease_until": "\(holder.leaseUntil)"])
+          progress.wentWrong("\(holder)")
+          lastHolder = holder
+        }
+        slots.swapAt(0, 1)
+        await pause(pace.afterEmpty())
+      case .supplanted(let instance):
+        throw WorkerNameTaken(worker: consumer.worker, by: instance)
+      }
+    }
+  }
+
+  /// The client itself logs, once, that Redis is away and that it is back.
+  private func log(_ error: QueueFailure) {
+    if case .away = error { return }
+    logger.error("claiming failed; trying until it works", metadata: ["reason": "\(error)"])
+  }
+
+  private var isEnding: Bool { Task.isCancelled || Task.isShuttingDownGracefully }
+
+  /// Waits, or less if the worker is to end.
+  private func pause(_ duration: Duration) async {
+    do {
+      try await cancelWhenGracefulShutdown { try await Task.sleep(for: duration) }
+    } catch {
+      // Cancelled: the caller looks whether it is to end.
+    }
+  }
+
+  // MARK: One batch
+
+  private func process(_ batch: ClaimedBatch) async {
+    // Claimed while the worker was told to end: it isn't started.
+    guard !isEnding else { return await putBack(batch) }
+    var fates = Array(repeating: Fate.putBack, count: batch.entries.count)
+    var places: [Int] = []
+    var deliveries: [Delivery] = []
+    for (place, entry) in batch.entries.enumerated() {
+      switch delivery(entry) {
+      case .success(let delivery):
+        places.append(place)
+        deliveries.append(delivery)
+      case .failure(let reason): fates[place] = .dead(reason: reason.text)
+      }
+    }
+    guard let outcomes = await store(deliveries, of: batch) else { return await putBack(batch) }
+    var stored = 0
+    var duplicates = 0
+    for (place, outcome) in zip(places, outcomes) {
+      switch outcome {
+      case .stored:
+        stored += 1
+        fates[place] = .done
+      case .duplicate:
+        duplicates += 1
+        fates[place] = .done
+      case .failed(let reason, retryable: true):
+        fates[place] = .retry(reason: reason, delay: retryDelay(after: batch.entries[place].failures))
+      case .failed(let reason, retryable: false): fates[place] = .dead(reason: reason)
+      }
+    }
+    await settle(batch, fates, stored: UInt64(stored), duplicates: UInt64(duplicates))
+  }
+
+  private struct Reason: Error { let text: String }
+
+  private func delivery(_ entry: ClaimedEntry) -> Result<Delivery, Reason> {
+    let envelope: Envelope
+    switch entry.content {
+    case .success(let content): envelope = content
+    case .failure(let error): return .failure(Reason(text: "\(error)"))
+    }
+    do throws(UndecodableBody) {
+      return .success(Delivery(header: envelope.header, body: try surroundings.decoding.decode(envelope)))
+    } catch {
+      return .failure(Reason(text: "\(error)"))
+    }
+  }
+
+  private func retryDelay(after failures: Int) -> Duration {
+    surroundings.retry.delay(afterFailures: failures + 1)
+  }
+
+  /// The sink's outcomes; nil where the worker is to end, or the lease is over, before the sink took the batch.
+  private func store(_ deliveries: [Delivery], of batch: ClaimedBatch) async -> [SinkOutcome]? {
+    guard !deliveries.isEmpty else { return [] }
+    var failures = 0
+    while true {
+      do throws(SinkFailure) {
+        let outcomes = try await surroundings.sink.store(deliveries)
+        if progress.isFine(lane: number) { logger.notice("storing again") }
+        guard outcomes.count == deliveries.count else {
+          throw SinkFailure("the sink gave \(outcomes.count) outcomes for \(deliveries.count) deliveries")
+        }
+        return outcomes
+      } catch {
+        failures += 1
+        if isEnding { return nil }
+        if progress.isInTrouble(lane: number, "\(error)") {
+          logger.error("storing failed; trying until it works", metadata: ["reason": "\(error)"])
+        }
+        await pause(Backoff().delay(afterFailures: failures))
+        if isEnding { return nil }
+        // Redis was away for longer than the lease: others have, or will have, these envelopes.
+        if surroundings.held.current(batch).leaseEnds < .now { return nil }
+      }
+    }
+  }
+
+  private func putBack(_ batch: ClaimedBatch) async {
+    await settle(batch, Array(repeating: .putBack, count: batch.entries.count), stored: 0, duplicates: 0)
+  }
+
+  private func settle(_ batch: ClaimedBatch, _ fates: [Fate], stored: UInt64, duplicates: UInt64) async {
+    let count = batch.entries.count
+    do throws(QueueFailure) {
+      switch try await consumer.settle(surroundings.held.current(batch), fates) {
+      case .settled(let dead):
+        let putBack = fates.count { $0 == .putBack }
+        let retried = fates.count { if case .retry = $0 { true } else { false } }
+        let buried = fates.count { if case .dead = $0 { true } else { false } }
+        logDeaths(batch, fates, dead)
+        progress.settled(count, putBack: putBack) {
+          $0.stored += stored
+          $0.duplicates += duplicates
+          $0.dead += UInt64(dead)
+          // Of those that were to be tried again, some have failed for the last time.
+          $0.retried += UInt64(max(retried - (dead - buried), 0))
+        }
+      case .lost(let other):
+        let reason = "the lease of \(count) envelopes had ended before they were settled: they will come again"
+        logger.warning("\(reason)", metadata: ["taken_by": "\(other ?? "the reaper")"])
+        progress.lost(count, reason)
+      }
+    } catch {
+      let reason = "\(count) envelopes could not be settled within their lease and will come again: \(error)"
+      logger.warning("\(reason)")
+      progress.lost(count, reason)
+    }
+  }
+
+  private func logDeaths(_ batch: ClaimedBatch, _ fates: [Fate], _ dead: Int) {
+    guard dead > 0 else { return }
+    let first = fates.lazy.compactMap { fate -> String? in
+      switch fate {
+      case .dead(let reason), .retry(let reason, _): reason
+      case .done, .putBack: nil
+      }
+    }.first
+    logger.warning(
+      "envelopes became dead letters", metadata: ["count": "\(dead)", "first_reason": "\(first ?? "unknown")"])
+  }
+}
+
+extension Backoff {
+  /// With jitter from the system.
+  func delay(afterFailures failures: Int) -> Duration {
+    var generator = SystemRandomNumberGenerator()
+    return .nanoseconds(delay(afterFailures: failures, using: &generator).nanoseconds)
+  }
+}

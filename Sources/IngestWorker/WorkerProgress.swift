@@ -1,0 +1,102 @@
+// What a worker has done and is doing, as numbers: written by its lanes, read by whoever reports. A lock and not an actor, because a
+// lane must not wait for its turn to count.
+
+internal import Fleet
+internal import Foundation
+internal import Synchronization
+
+final class WorkerProgress: Sendable {
+  private struct Inside {
+    var report: WorkerReport
+    /// Envelopes that were put back without an attempt being counted.
+    var putBack: UInt64 = 0
+    /// Lanes that something keeps from working.
+    var troubled: Set<Int> = []
+    var busy: Set<Int> = []
+    var isQuiet = false
+    /// For the rate: the moment and the number processed at that moment, some seconds ago.
+    var marks: [(at: ContinuousClock.Instant, processed: UInt64)] = []
+  }
+
+  private static let rateWindow = Duration.seconds(5)
+  private let inside: Mutex<Inside>
+
+  init(name: String, instance: String, build: String, sink: String) {
+    let now = Date().timeIntervalSince1970
+    inside = Mutex(
+      Inside(
+        report: WorkerReport(
+          name: name, build: build, instance: instance, state: .idle, processed: 0, stored: 0, duplicates: 0,
+          retried: 0,
+          dead: 0, inHand: 0, perSecond: 0, sink: sink, lastError: nil, startedAt: now, reportedAt: now)))
+  }
+
+  var report: WorkerReport {
+    let now = ContinuousClock.now
+    return inside.withLock { inside in
+      var report = inside.report
+      if report.state != .stopping {
+        report.state =
+          inside.isQuiet ? .quiet : !inside.troubled.isEmpty ? .trouble : inside.busy.isEmpty ? .idle : .working
+      }
+      inside.marks.removeAll { now - $0.at > Self.rateWindow }
+      if let oldest = inside.marks.first, now > oldest.at {
+        report.perSecond = Double(report.processed - oldest.processed) / ((now - oldest.at) / .seconds(1))
+      }
+      // At most ten marks a second, however often this is asked.
+      if inside.marks.last.map({ now - $0.at > .milliseconds(100) }) ?? true {
+        inside.marks.append((now, report.processed))
+      }
+      report.reportedAt = Date().timeIntervalSince1970
+      return report
+    }
+  }
+
+  var putBack: UInt64 { inside.withLock { $0.putBack } }
+
+  func claimed(_ count: Int, lane: Int) {
+    inside.withLock {
+      $0.report.inHand += count
+      $0.busy.insert(lane)
+    }
+  }
+
+  func foundNothing(lane: Int) { inside.withLock { _ = $0.busy.remove(lane) } }
+
+  /// A batch has left this worker's hands.
+  func settled(_ count: Int, putBack: Int, _ change: (inout WorkerReport) -> Void) {
+    inside.withLock {
+      $0.report.inHand -= count
+      $0.report.processed += UInt64(count - putBack)
+      $0.putBack += UInt64(putBack)
+      change(&$0.report)
+    }
+  }
+
+  /// A batch has been taken over by others, because this worker was too slow for its lease.
+  func lost(_ count: Int, _ reason: String) {
+    inside.withLock {
+      $0.report.inHand -= count
+      $0.report.lastError = reason
+    }
+  }
+
+  func wentWrong(_ reason: String) { inside.withLock { $0.report.lastError = reason } }
+
+  /// The lane can't work, because of this.
+  /// - Returns: Whether that is news.
+  func isInTrouble(lane: Int, _ reason: String) -> Bool {
+    inside.withLock {
+      $0.report.lastError = reason
+      return $0.troubled.insert(lane).inserted
+    }
+  }
+
+  /// The lane can work.
+  /// - Returns: Whether that is news.
+  func isFine(lane: Int) -> Bool { inside.withLock { $0.troubled.remove(lane) != nil } }
+
+  func goQuiet() { inside.withLock { $0.isQuiet = true } }
+
+  func stop() { inside.withLock { $0.report.state = .stopping } }
+}

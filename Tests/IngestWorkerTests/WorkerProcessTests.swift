@@ -1,0 +1,129 @@
+import Fleet
+import IngestQueue
+import NIOCore
+import RedisFixture
+import Testing
+
+/// The program itself, the way it runs in production.
+struct WorkerProcessTests {
+  private func start(
+    _ bench: WorkBench, name: String, _ arguments: [String] = [], environment: [String: String] = [:]
+  ) async throws -> ServiceProcess {
+    try await ServiceProcess.start(
+      "ingest-worker",
+      ["--redis", "\(bench.server.endpoint)", "--name", name, "--sink", "sqlite:\(bench.path)", "--lease", "1s"]
+        + arguments, environment: environment)
+  }
+
+  @Test func `it stores ten megabytes of random bytes as they are, and reports to the fleet`() async throws {
+    try await WorkBench.with { bench in
+      var generator = SeededGenerator.announced()
+      let random = (0..<(10 << 20)).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
+      try await bench.push([0])
+      try await bench.push([1], payload: ByteBuffer(bytes: random))
+      try await bench.push([2])
+      let process = try await start(bench, name: "w1")
+      try await bench.untilEmpty()
+      #expect(try await Stored.rows(bench.path).map(\.body.count) == [7, random.count, 7])
+      #expect(try await Stored.rows(bench.path)[1].body.elementsEqual(random))
+      let directory = FleetDirectory(client: bench.client)
+      try await eventually("the fleet knows of it") {
+        let member = try await directory.read().workers.first
+        return member?.report.name == "w1" && member?.report.stored == 3 && member?.report.state == .idle
+      }
+      process.terminate()
+      #expect(try await process.waitForExit() == .exited(0))
+      let member = try #require(try await directory.read().workers.first)
+      #expect(member.stopped)
+      #expect(member.report.sink == "sqlite:\(bench.path)")
+    }
+  }
+
+  @Test func `killed with batches in hand it loses nothing: another one finishes them`() async throws {
+    try await WorkBench.with { bench in
+      let victim = try await start(bench, name: "victim", ["--batch", "50"])
+      try await eventually("the victim looks for work") { try await bench.state().workers.count == 1 }
+      // While another holds the file's lock, what was claimed stays in hand.
+      let lock = try SinkLock(bench.path)
+      try await bench.push(0..<500)
+      try await eventually("the victim has batches in hand") { try await bench.state().claimed == 100 }
+      victim.kill9()
+      _ = try await victim.waitForExit()
+      try lock.release()
+      #expect(try await Stored.count(bench.path) == 0)
+      let heir = try await start(bench, name: "heir")
+      try await eventually("all is stored") { try await Stored.count(bench.path) == 500 }
+      try await bench.untilEmpty()
+      #expect(try await bench.state().dead == 0)
+      #expect(try await bench.state().failing == 0)
+      heir.terminate()
+      #expect(try await heir.waitForExit() == .exited(0))
+    }
+  }
+
+  @Test func `told to end with SIGTERM while the sink is locked, it puts back what it has and ends with 0`()
+    async throws
+  {
+    try await WorkBench.with { bench in
+      let process = try await start(bench, name: "w1", ["--drain", "100ms"])
+      try await eventually("it looks for work") { try await bench.state().workers.count == 1 }
+      let lock = try SinkLock(bench.path)
+      try await bench.push(0..<300)
+      try await eventually("it has batches in hand") { try await bench.state().claimed == 200 }
+      process.terminate()
+      #expect(try await process.waitForExit(within: .seconds(10)) == .exited(0), "\(process.outputs)")
+      #expect(Set(try await bench.pending()) == Set(0..<300))
+      let state = try await bench.state()
+      #expect(state.claims.isEmpty)
+      #expect(state.failing == 0)
+      try lock.release()
+    }
+  }
+
+  @Test func `of two with one name the elder ends with 1 and says why`() async throws {
+    try await WorkBench.with { bench in
+      let elder = try await start(bench, name: "same")
+      try await eventually("the elder is on the list") { try await bench.state().workers.count == 1 }
+      let younger = try await start(bench, name: "same")
+      let status = try await elder.waitForExit()
+      #expect(status == .exited(1))
+      try await elder.waitForLine(containing: "two workers run under the name \"same\"")
+      try await bench.push(0..<10)
+      try await eventually("the younger works on") { try await Stored.count(bench.path) == 10 }
+      younger.terminate()
+      #expect(try await younger.waitForExit() == .exited(0))
+    }
+  }
+
+  @Test func `every option is taken from the environment too`() async throws {
+    try await WorkBench.with { bench in
+      let process = try await ServiceProcess.start(
+        "ingest-worker",
+        environment: [
+          "SLUICE_REDIS": "\(bench.server.endpoint)", "SLUICE_NAME": "from-environment",
+          "SLUICE_SINK": "sqlite:\(bench.path)", "SLUICE_NAMESPACE": "other", "SLUICE_BATCH": "7",
+          "SLUICE_BATCH_BYTES": "10_000", "SLUICE_LANES": "1", "SLUICE_LEASE": "2s", "SLUICE_ATTEMPTS": "2",
+          "SLUICE_DEATHS": "2", "SLUICE_DECODED_BYTES": "2048", "SLUICE_DRAIN": "1s", "SLUICE_LOG_LEVEL": "debug",
+        ])
+      try await process.waitForLine(containing: "from-environment")
+      process.terminate()
+      #expect(try await process.waitForExit() == .exited(0))
+    }
+  }
+
+  @Test(arguments: [
+    (["--sink", "sqlite:/nowhere/at/all/x.db"], "no folder /nowhere/at/all"),
+    (["--sink", "sqlite:/tmp"], "is a folder"),
+    (["--sink", "tape:/dev/st0"], "expected sqlite:PATH"), ([], "--sink is missing"),
+    (["--batch", "0"], "from 1 to 1000"), (["--lanes", "9"], "from 1 to 8"), (["--lease", "0"], "--lease"),
+    (["--name", "a b"], "letters, digits"), (["--redis", "http://x"], "--redis"), (["--tail", "1"], "--tail"),
+  ])
+  func `what makes no sense is refused at the start with a sentence and 64`(arguments: [String], word: String)
+    async throws
+  {
+    let sink = arguments.isEmpty || arguments[0] == "--sink" ? [] : ["--sink", "sqlite:/tmp/never-made.db"]
+    let process = try await ServiceProcess.start("ingest-worker", sink + arguments)
+    #expect(try await process.waitForExit() == .exited(64))
+    #expect(process.standardError.text.contains(word), "\(process.outputs)")
+  }
+}

@@ -1,0 +1,231 @@
+import Fleet
+import Hiredis
+import IngestQueue
+import IngestWorker
+import NIOCore
+import RedisClient
+import RedisFixture
+import Testing
+
+struct WorkerTests {
+  @Test func `what is pushed is stored once, and the queue is empty afterwards`() async throws {
+    try await WorkBench.with { bench in
+      try await bench.push(0..<1_000)
+      let worker = try bench.worker(sink: SQLiteSink(path: bench.path))
+      try await bench.running(worker) {
+        try await bench.untilEmpty()
+        let report = worker.report
+        #expect(report.stored == 1_000)
+        #expect(report.processed == 1_000)
+        #expect(report.inHand == 0)
+        try await eventually("the worker has nothing to do") { worker.report.state == .idle }
+      }
+      #expect(try await Stored.rows(bench.path).map(\.receivedAt) == (0..<1_000).map { 1_790_000_000_000 + $0 })
+      #expect(try await bench.state().workers.isEmpty, "a worker that has ended takes itself off the list")
+      #expect(worker.report.state == .stopping)
+    }
+  }
+
+  @Test func `a body is stored decoded, and one that can't be decoded is a dead letter with the reason`() async throws {
+    try await WorkBench.with { bench in
+      let good = try Compression.gzip("hello".utf8)
+      var header = EnvelopeHeader.numbered(1)
+      header.contentEncoding = "gzip"
+      try await bench.push([header], payload: ByteBuffer(bytes: good))
+      header = .numbered(2)
+      header.contentEncoding = "gzip"
+      try await bench.push([header], payload: ByteBuffer(bytes: good.dropLast(3)))
+      _ = try await bench.client.execute(RedisCommand("LPUSH", QueueLayout().pending, "no envelope"))
+      try await bench.push([3])
+      let worker = try bench.worker(sink: SQLiteSink(path: bench.path))
+      try await bench.running(worker) { try await bench.untilEmpty() }
+      #expect(
+        try await Stored.rows(bench.path).map { String(decoding: $0.body, as: UTF8.self) } == ["hello", "payload"])
+      #expect(worker.report.dead == 2)
+      let letters = try await bench.deadLetters()
+      #expect(letters.count == 2)
+      let corrupt = try #require(letters.first { $0.id == header.id.description })
+      #expect(corrupt.reason == "the body is labelled gzip and begins like gzip, but its end is missing")
+      #expect(Array(try Envelope(corrupt.element).payload) == Array(good.dropLast(3)))
+      #expect(letters.contains { $0.reason.hasPrefix("not an envelope") && $0.element == Array("no envelope".utf8) })
+    }
+  }
+
+  @Test func `while the whole sink fails nothing is lost, no attempt is counted, and the lease is kept`() async throws {
+    try await WorkBench.with { bench in
+      try await bench.push(0..<50)
+      let begin = ContinuousClock.now
+      // Longer than two leases.
+      let sink = ScriptedSink { _, deliveries throws(SinkFailure) in
+        if ContinuousClock.now - begin < .milliseconds(900) { throw SinkFailure("the disk is full") }
+        return deliveries.map { _ in .stored }
+      }
+      let worker = try bench.worker(sink: sink) {
+        $0.consumer.lease = .milliseconds(400)
+        $0.consumer.attempts = 1
+        $0.lanes = 1
+      }
+      let rival = try bench.worker("rival", sink: ScriptedSink { _, _ throws(SinkFailure) in throw SinkFailure("no") })
+      {
+        $0.consumer.lease = .milliseconds(400)
+        $0.lanes = 1
+      }
+      try await bench.running(worker) {
+        try await eventually("the worker is in trouble") { worker.report.state == .trouble }
+        #expect(worker.report.lastError?.contains("the disk is full") == true)
+        #expect(worker.report.inHand == 50)
+        try await bench.running(rival) {
+          try await eventually("it is stored") { sink.stored.count == 50 }
+        }
+        try await bench.untilEmpty()
+      }
+      #expect(sink.stored == Array(0..<50))
+      #expect(sink.calls > 1)
+      #expect(try await bench.state().dead == 0)
+      #expect(worker.report.retried == 0)
+    }
+  }
+
+  @Test func `what fails alone is tried again later and is a dead letter after the last attempt`() async throws {
+    try await WorkBench.with { bench in
+      try await bench.push(0..<10)
+      let sink = ScriptedSink { _, deliveries in
+        deliveries.map { delivery in
+          switch delivery.header.id {
+          case EnvelopeHeader.numbered(3).id: .failed(reason: "never", retryable: true)
+          case EnvelopeHeader.numbered(5).id: .failed(reason: "no such thing", retryable: false)
+          case EnvelopeHeader.numbered(7).id: .duplicate
+          default: .stored
+          }
+        }
+      }
+      let worker = try bench.worker(sink: sink) {
+        $0.consumer.attempts = 3
+        $0.retry = Backoff(first: .milliseconds(10), most: .milliseconds(20))
+      }
+      try await bench.running(worker) { try await bench.untilEmpty() }
+      #expect(sink.stored == [0, 1, 2, 4, 6, 8, 9])
+      let letters = try await bench.deadLetters()
+      #expect(letters.map(\.reason).sorted() == ["never", "no such thing"])
+      #expect(letters.first { $0.reason == "never" }?.attempts == 3)
+      let report = worker.report
+      #expect(report.stored == 7)
+      #expect(report.duplicates == 1)
+      #expect(report.retried == 2)
+      #expect(report.dead == 2)
+    }
+  }
+
+  @Test func `told to end, it lets the sink finish and claims nothing more`() async throws {
+    try await WorkBench.with { bench in
+      try await bench.push(0..<300)
+      let sink = ScriptedSink { _, deliveries throws(SinkFailure) in
+        do { try await Task.sleep(for: .milliseconds(200)) } catch { throw SinkFailure("cancelled") }
+        return deliveries.map { _ in .stored }
+      }
+      let worker = try bench.worker(sink: sink) { $0.lanes = 1 }
+      try await bench.running(worker) {
+        try await eventually("the sink has a batch in hand") { sink.calls == 1 }
+      }
+      #expect(sink.stored == Array(0..<100))
+      #expect(try await bench.pending() == Array(100..<300))
+      #expect(try await bench.state().claims.isEmpty)
+    }
+  }
+
+  @Test func `told to end, it puts back what the sink hasn't stored by the deadline, in its old order`() async throws {
+    try await WorkBench.with { bench in
+      try await bench.push(0..<300)
+      let sink = ScriptedSink { _, _ throws(SinkFailure) in
+        do { try await Task.sleep(for: .seconds(60)) } catch { throw SinkFailure("cancelled") }
+        return []
+      }
+      let worker = try bench.worker(sink: sink) { $0.drainDeadline = .milliseconds(50) }
+      let start = ContinuousClock.now
+      try await bench.running(worker) {
+        try await eventually("both lanes have a batch in hand") { sink.calls == 2 }
+        #expect(try await bench.pending().count == 100)
+      }
+      #expect(ContinuousClock.now - start < .seconds(10))
+      #expect(Set(try await bench.pending()) == Set(0..<300))
+      #expect(try await bench.pending().suffix(100) == Array(200..<300))
+      let state = try await bench.state()
+      #expect(state.claims.isEmpty)
+      #expect(state.workers.isEmpty)
+      #expect(state.failing == 0, "ending is no failed attempt")
+    }
+  }
+
+  @Test func `when Redis is killed and comes back, it goes on and nothing is lost`() async throws {
+    let options = RedisServerOptions { $0.appendOnly = .always }
+    try await WorkBench.with(options) { bench in
+      try await bench.push(0..<2_000)
+      let worker = try bench.worker(sink: SQLiteSink(path: bench.path)) {
+        $0.consumer.envelopes = 20
+        $0.consumer.lease = .seconds(1)
+      }
+      try await bench.running(worker) {
+        try await eventually("it has begun") { worker.report.stored > 100 }
+        try await bench.server.kill9()
+        #expect(worker.report.stored < 2_000, "it was through before the fault: this run says nothing")
+        try await eventually("it has noticed") { worker.report.state == .trouble }
+        try await bench.server.restart()
+        try await eventually("all is stored") { try await Stored.count(bench.path) == 2_000 }
+        try await bench.untilEmpty()
+      }
+      #expect(try await bench.state().dead == 0)
+    }
+  }
+
+  @Test func `without Redis at the start it waits, and works when there is one`() async throws {
+    try await WorkBench.with(RedisServerOptions { $0.appendOnly = .always }) { bench in
+      try await bench.push(0..<10)
+      try await bench.server.kill9()
+      let worker = try bench.worker(sink: SQLiteSink(path: bench.path)) { $0.consumer.deadline = .milliseconds(200) }
+      try await bench.running(worker) {
+        try await eventually("it says that Redis is away") { worker.report.state == .trouble }
+        try await bench.server.restart()
+        try await eventually("all is stored") { try await Stored.count(bench.path) == 10 }
+      }
+    }
+  }
+
+  @Test func `of two workers with one name the elder ends with words, and puts back what it has`() async throws {
+    try await WorkBench.with { bench in
+      try await bench.push(0..<10)
+      let elder = try bench.worker("same", sink: ScriptedSink()) { $0.lanes = 1 }
+      let younger = try bench.worker("same", sink: ScriptedSink()) { $0.lanes = 1 }
+      let ended = Task { try await elder.run() }
+      try await bench.untilEmpty()
+      try await bench.running(younger) {
+        let error = await #expect(throws: WorkerNameTaken.self) { try await ended.value }
+        #expect(error?.by == younger.report.instance)
+        #expect(error?.description.contains("two workers run under the name \"same\"") == true)
+        try await bench.push(10..<20)
+        try await bench.untilEmpty()
+      }
+      #expect(younger.report.stored == 10)
+    }
+  }
+
+  @Test func `a worker that was restarted works at once, and gets its earlier life's claims when their lease ends`()
+    async throws
+  {
+    try await WorkBench.with { bench in
+      try await bench.push(0..<10)
+      // An earlier life that claimed into every lane's first slot and died.
+      let earlier = QueueConsumer(
+        client: bench.client, worker: try #require(WorkerName("worker-1")),
+        limits: ConsumerLimits(envelopes: 5, lease: .milliseconds(600)))
+      for slot in 0..<2 { _ = try await earlier.claim(slot: slot, takesSuspects: false) }
+      try await bench.push(10..<20)
+      let sink = ScriptedSink()
+      let worker = try bench.worker(sink: sink) { $0.consumer.lease = .milliseconds(600) }
+      try await bench.running(worker) {
+        try await eventually("what waits is stored") { Set(sink.stored).isSuperset(of: 10..<20) }
+        try await bench.untilEmpty()
+      }
+      #expect(sink.stored.sorted() == Array(0..<20))
+    }
+  }
+}
