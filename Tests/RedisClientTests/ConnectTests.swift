@@ -47,7 +47,7 @@ import Testing
     let server = try await HostileServer.start(greeting: nil) { _, _ in }
     let reason = try await failure(to: server.endpoint, within: .seconds(1))
     expectConnectFailed(reason, because: "took the connection, but gave no answer within 1.0 s")
-    try await eventually("the connection was closed again") { server.accepted == 1 }
+    try await eventually("the connection is closed again") { server.closed == 1 }
   }
 
   @Test func `somebody listens, and it isn't Redis`() async throws {

@@ -19,10 +19,13 @@ final class HostileServer: Sendable {
   private let counter: Counter
 
   /// How many clients have connected so far.
-  var accepted: Int { counter.count.withLock { $0 } }
+  var accepted: Int { counter.accepted.withLock { $0 } }
+  /// How many of them have closed again.
+  var closed: Int { counter.closed.withLock { $0 } }
 
   private final class Counter: Sendable {
-    let count = Mutex(0)
+    let accepted = Mutex(0)
+    let closed = Mutex(0)
   }
 
   /// - Parameters:
@@ -33,7 +36,8 @@ final class HostileServer: Sendable {
     let counter = Counter()
     let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .childChannelInitializer { channel in
-        counter.count.withLock { $0 += 1 }
+        counter.accepted.withLock { $0 += 1 }
+        channel.closeFuture.whenComplete { _ in counter.closed.withLock { $0 += 1 } }
         return channel.eventLoop.makeCompletedFuture {
           try channel.pipeline.syncOperations.addHandler(Listener(greeting: greeting, behaviour: behaviour))
         }

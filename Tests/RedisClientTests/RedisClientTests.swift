@@ -210,10 +210,9 @@ import Testing
     let silent = try await HostileServer.start(greeting: nil) { _, _ in }
     let connecting = client(of: silent.endpoint, options: RedisOptions(connectDeadline: .milliseconds(300)))
     let waiter = connecting.connection(within: .seconds(30))
-    try await eventually("the server was asked") { silent.accepted == 1 }
+    try await eventually("the server was asked") { silent.accepted >= 1 }
     try await connecting.shutDown().get()
     #expect(try await waiter.redisError() == RedisError(.shutDown, outcome: .notSent))
-    #expect(silent.accepted == 1)
 
     let waiting = client(
       of: try RedisEndpoint("unix:///nowhere/redis.sock"), backoff: Backoff(first: .seconds(60), most: .seconds(60)))
