@@ -1,0 +1,389 @@
+// The consumer's half of the queue, as scripts that Redis runs: each is one atomic step.
+//
+// Invariants, for whoever changes one:
+// - An envelope is at every moment in exactly one of: `pending`, `later`, `dead`, one claim. A script takes it out of one and puts
+//   it into another in the same run; acknowledging is the only way out.
+// - The list of a claim is the truth about it. There is no index of leases that could disagree with it: the header, its first
+//   element, says whose it is and until when. It is written after the envelopes are there; a list without a valid header can
+//   only be the work of another hand, and what is in it is treated as envelopes.
+// - Whoever changes a claim shows instance and batch of its header. The reaper overwrites them before it takes anything out,
+//   so that a worker whose lease ended finds out, and can't settle half a batch.
+// - Time is Redis's own TIME, so the clocks of the workers' machines play no part in leases.
+// - `allow-oom`, because what empties the queue must work when Redis is full. None of them makes the data much larger: they move it.
+// - What is read comes before what is written wherever a wrong type of key could end the script in its middle.
+//
+// An envelope that was in the hands of a worker that died is a suspect: it may be what killed it. Suspects are claimed one
+// at a time and by one lane of a worker only, so that one poisonous envelope can't take its neighbours along to the dead letters.
+
+internal import RedisClient
+
+enum QueueScripts {
+  /// Functions that several scripts use.
+  private static let prelude = #"""
+    local function now()
+      local t = redis.call('TIME')
+      return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+    end
+
+    -- An element that is no envelope is known by its hash.
+    local function id_of(envelope)
+      if string.sub(envelope, 1, 7) == '{"id":"' and string.sub(envelope, 44, 44) == '"' then
+        return string.sub(envelope, 8, 43)
+      end
+      return redis.sha1hex(envelope)
+    end
+
+    local function object(text)
+      local good, value = pcall(cjson.decode, text)
+      if good and type(value) == 'table' then return value end
+    end
+
+    local function header_line(worker, instance, batch, lease_until, claimed_at, count)
+      return string.format(
+        '{"worker":"%s","instance":"%s","batch":%.0f,"lease_until":%.0f,"claimed_at":%.0f,"count":%.0f}',
+        worker, instance, batch, lease_until, claimed_at, count)
+    end
+
+    local function header(line)
+      if not line or #line > 512 or string.sub(line, 1, 11) ~= '{"worker":"' then return nil end
+      local h = object(line)
+      if h and type(h.worker) == 'string' and type(h.instance) == 'string' and type(h.batch) == 'number'
+        and type(h.lease_until) == 'number' and type(h.claimed_at) == 'number' and type(h.count) == 'number' then
+        return h
+      end
+    end
+
+    -- What went wrong with an envelope so far, or nil.
+    local function failures_of(key, id)
+      local text = redis.call('HGET', key, id)
+      local f = text and object(text)
+      if not f then return nil end
+      return {
+        attempts = tonumber(f.attempts) or 0, deaths = tonumber(f.deaths) or 0, first_at = tonumber(f.first_at) or 0 }
+    end
+
+    local function note(key, id, f)
+      redis.call('HSET', key, id, string.format(
+        '{"attempts":%.0f,"deaths":%.0f,"first_at":%.0f}', f.attempts, f.deaths, f.first_at))
+    end
+
+    local function bury(dead, failures, envelope, reason, worker, f, at)
+      local id, account = id_of(envelope), cjson.null
+      local line_end = string.find(string.sub(envelope, 1, 65536), '\n', 1, true)
+      local known = line_end and object(string.sub(envelope, 1, line_end - 1))
+      if known and type(known.account) == 'string' then account = known.account end
+      local line = string.format(
+        '{"id":%s,"reason":%s,"attempts":%.0f,"deaths":%.0f,"first_at":%.0f,"died_at":%.0f,"worker":%s,"account":%s}\n',
+        cjson.encode(id), cjson.encode(reason), f.attempts, f.deaths, f.first_at, at, cjson.encode(worker),
+        cjson.encode(account))
+      redis.call('LPUSH', dead, line .. envelope)
+      redis.call('HDEL', failures, id)
+    end
+
+    """#
+
+  private static func script(_ name: String, flags: String = "allow-oom", _ body: String) -> RedisScript {
+    RedisScript(name: name, source: "#!lua flags=\(flags)\n" + prelude + body)
+  }
+
+  /// How old a registration may get before its worker writes it anew, in milliseconds: an idle worker mustn't cost a
+  /// write, so with `appendfsync always` an fsync, for every look.
+  private static let registrationAge = 5_000
+
+  /// Moves envelopes from `pending` into a worker's slot.
+  ///
+  /// KEYS pending, claim, workers, failures, later, dead.
+  /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, 1 where suspects may be
+  /// taken, 1 where this instance begins and takes the name over.
+  static let claim = script(
+    "claim",
+    #"""
+    local pending, claim, workers, failures, later, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+    local worker, instance, batch, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+    local most, most_bytes, largest = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+    local suspects, begins = ARGV[8] == '1', ARGV[9] == '1'
+    local at = now()
+    redis.call('LLEN', pending)
+    redis.call('LLEN', dead)
+    local any = redis.call('HLEN', failures) > 0
+
+    local seen = redis.call('HGET', workers, worker)
+    local owner = seen and object(seen)
+    if owner and owner.instance ~= instance and not begins then
+      return { 'supplanted', tostring(owner.instance) }
+    end
+    local function register()
+      redis.call('HSET', workers, worker, string.format('{"instance":"%s","seen_at":%.0f}', instance, at))
+    end
+
+    if begins then register() end
+
+    local function known(envelopes)
+      local attempts = {}
+      for i, envelope in ipairs(envelopes) do
+        local f = any and failures_of(failures, id_of(envelope))
+        attempts[i] = f and f.attempts + f.deaths or 0
+      end
+      return attempts
+    end
+
+    local first = redis.call('LINDEX', claim, 0)
+    if first then
+      local h = header(first)
+      if not h or h.instance ~= instance then
+        return { 'held', h and h.instance or '', h and h.lease_until or 0 }
+      end
+      -- Ours, and not in our hands: the answer to an earlier claim was lost. It is handed out again.
+      redis.call('LSET', claim, 0, header_line(worker, instance, h.batch, at + lease, h.claimed_at, h.count))
+      register()
+      local envelopes = redis.call('LRANGE', claim, 1, -1)
+      return { 'claimed', h.batch, at + lease, envelopes, known(envelopes) }
+    end
+
+    -- What is due again.
+    local returned, bytes = 0, 0
+    while returned < most and bytes < most_bytes do
+      local due = redis.call('ZRANGE', later, '-inf', at, 'BYSCORE', 'LIMIT', 0, 1)[1]
+      if not due then break end
+      redis.call('ZREM', later, due)
+      redis.call('RPUSH', pending, due)
+      returned, bytes = returned + 1, bytes + #due
+    end
+
+    local envelopes = {}
+    bytes = 0
+    while #envelopes < most do
+      local suspect = false
+      if any then
+        local next = redis.call('LINDEX', pending, -1)
+        local f = next and failures_of(failures, id_of(next))
+        suspect = f and f.deaths > 0
+        if suspect and (#envelopes > 0 or not suspects) then break end
+      end
+      local envelope = redis.call('LMOVE', pending, claim, 'RIGHT', 'RIGHT')
+      if not envelope then break end
+      if #envelope > largest then
+        redis.call('RPOP', claim)
+        local reason = string.format('%d bytes, more than a worker takes (%.0f)', #envelope, largest)
+        bury(dead, failures, envelope, reason, worker, { attempts = 0, deaths = 0, first_at = at }, at)
+      elseif #envelopes > 0 and bytes + #envelope > most_bytes then
+        redis.call('LMOVE', claim, pending, 'RIGHT', 'RIGHT')
+        break
+      else
+        envelopes[#envelopes + 1] = envelope
+        bytes = bytes + #envelope
+        if suspect then break end
+      end
+    end
+
+    if #envelopes == 0 then
+      if not begins and (not owner or at - (tonumber(owner.seen_at) or 0) > \#(registrationAge)) then register() end
+      return { 'empty' }
+    end
+    redis.call('LPUSH', claim, header_line(worker, instance, batch, at + lease, at, #envelopes))
+    register()
+    return { 'claimed', batch, at + lease, envelopes, known(envelopes) }
+    """#)
+
+  /// Ends a claim: what isn't named is acknowledged and gone.
+  ///
+  /// KEYS claim, pending, later, dead, failures.
+  /// ARGV instance, batch, worker, attempts after which an envelope is dead; then for each that is named, the last one
+  /// first: its place in the batch from 0, its fate, a reason, a delay in ms.
+  static let settle = script(
+    "settle",
+    #"""
+    local claim, pending, later, dead, failures = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+    local instance, batch, worker, most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+    local first = redis.call('LINDEX', claim, 0)
+    if not first then return { 'gone' } end
+    local h = header(first)
+    if not h or h.instance ~= instance or h.batch ~= batch then return { 'lost', h and h.instance or '' } end
+    redis.call('LLEN', pending)
+    redis.call('LLEN', dead)
+    redis.call('ZCARD', later)
+    redis.call('HLEN', failures)
+    local at, buried = now(), 0
+    for i = 5, #ARGV, 4 do
+      local fate, reason, delay = ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
+      local envelope = redis.call('LINDEX', claim, tonumber(ARGV[i]) + 1)
+      if envelope then
+        local id = id_of(envelope)
+        if fate == 'clear' then
+          redis.call('HDEL', failures, id)
+        elseif fate == 'back' then
+          redis.call('RPUSH', pending, envelope)
+        else
+          local f = failures_of(failures, id) or { attempts = 0, deaths = 0, first_at = at }
+          f.attempts = f.attempts + 1
+          if fate == 'dead' or f.attempts >= most then
+            bury(dead, failures, envelope, reason, worker, f, at)
+            buried = buried + 1
+          else
+            note(failures, id, f)
+            redis.call('ZADD', later, at + delay, envelope)
+          end
+        end
+      end
+    end
+    redis.call('UNLINK', claim)
+    return { 'settled', buried }
+    """#)
+
+  /// Gives a claim another lease, counted from now, also where the old one has ended but nobody has taken it.
+  ///
+  /// KEYS claim. ARGV instance, batch, lease in ms.
+  static let extend = script(
+    "extend",
+    #"""
+    local first = redis.call('LINDEX', KEYS[1], 0)
+    if not first then return { 'gone' } end
+    local h = header(first)
+    if not h or h.instance ~= ARGV[1] or h.batch ~= tonumber(ARGV[2]) then
+      return { 'lost', h and h.instance or '' }
+    end
+    local lease_until = now() + tonumber(ARGV[3])
+    redis.call('LSET', KEYS[1], 0,
+      header_line(h.worker, h.instance, h.batch, lease_until, h.claimed_at, h.count))
+    return { 'extended', lease_until }
+    """#)
+
+  /// Puts back what is in claims whose lease has ended.
+  ///
+  /// KEYS workers, pending, dead, failures.
+  /// ARGV beginning of a claim's key, most envelopes, deaths after which an envelope is dead, slots of a worker, age in ms at which a
+  /// worker without claims is forgotten.
+  static let reap = script(
+    "reap",
+    #"""
+    local workers, pending, dead, failures = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+    local prefix, most, most_deaths = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+    local slots, age = tonumber(ARGV[4]), tonumber(ARGV[5])
+    redis.call('LLEN', pending)
+    redis.call('LLEN', dead)
+    redis.call('HLEN', failures)
+    local at, back, buried, lists, more, forgotten, strange = now(), 0, 0, 0, 0, 0, {}
+    local entries = redis.call('HGETALL', workers)
+    for i = 1, #entries, 2 do
+      local worker, claims = entries[i], 0
+      for slot = 0, slots - 1 do
+        local claim = prefix .. worker .. ':' .. slot
+        local first = redis.pcall('LINDEX', claim, 0)
+        if type(first) == 'table' then
+          strange[#strange + 1] = claim .. ': ' .. first.err
+          claims = claims + 1
+        elseif first then
+          local h = header(first)
+          if h and h.lease_until > at then
+            claims = claims + 1
+          else
+            if h then
+              -- From here on it is nobody's.
+              redis.call('LSET', claim, 0, header_line(h.worker, '', h.batch, 0, h.claimed_at, h.count))
+            else
+              strange[#strange + 1] = claim .. ': no header'
+            end
+            local left = redis.call('LLEN', claim) - (h and 1 or 0)
+            while left > 0 and back + buried < most do
+              local envelope = redis.call('LINDEX', claim, -1)
+              local f
+              if h then
+                f = failures_of(failures, id_of(envelope)) or { attempts = 0, deaths = 0, first_at = at }
+                f.deaths = f.deaths + 1
+              end
+              if f and f.deaths >= most_deaths then
+                redis.call('RPOP', claim)
+                bury(dead, failures, envelope, 'worker died ' .. f.deaths .. ' times', h.worker, f, at)
+                buried = buried + 1
+              else
+                if f then note(failures, id_of(envelope), f) end
+                redis.call('LMOVE', claim, pending, 'RIGHT', 'RIGHT')
+                back = back + 1
+              end
+              left = left - 1
+            end
+            if left == 0 then
+              redis.call('UNLINK', claim)
+              lists = lists + 1
+            else
+              more = 1
+              claims = claims + 1
+            end
+          end
+        end
+      end
+      local owner = object(entries[i + 1])
+      if claims == 0 and at - (owner and tonumber(owner.seen_at) or 0) > age then
+        redis.call('HDEL', workers, worker)
+        forgotten = forgotten + 1
+      end
+    end
+    return { back, buried, lists, more, forgotten, strange }
+    """#)
+
+  /// Takes a worker off the list of workers, unless it has claims or its name belongs to another by now.
+  ///
+  /// KEYS workers. ARGV beginning of a claim's key, worker, instance, slots of a worker.
+  static let leave = script(
+    "leave",
+    #"""
+    local seen = redis.call('HGET', KEYS[1], ARGV[2])
+    local owner = seen and object(seen)
+    if not owner or owner.instance ~= ARGV[3] then return 0 end
+    for slot = 0, tonumber(ARGV[4]) - 1 do
+      if redis.call('EXISTS', ARGV[1] .. ARGV[2] .. ':' .. slot) == 1 then return 0 end
+    end
+    return redis.call('HDEL', KEYS[1], ARGV[2])
+    """#)
+
+  /// Puts dead letters back into the queue, the oldest first, behind what waits there.
+  ///
+  /// KEYS dead, pending. ARGV how many.
+  static let requeue = script(
+    "requeue",
+    #"""
+    redis.call('LLEN', KEYS[2])
+    local count = 0
+    while count < tonumber(ARGV[1]) do
+      local letter = redis.call('LINDEX', KEYS[1], -1)
+      if not letter then break end
+      local line_end = string.find(letter, '\n', 1, true)
+      if not line_end or not object(string.sub(letter, 1, line_end - 1)) then break end
+      redis.call('LPUSH', KEYS[2], string.sub(letter, line_end + 1))
+      redis.call('RPOP', KEYS[1])
+      count = count + 1
+    end
+    return count
+    """#)
+
+  /// Reads how much is where.
+  ///
+  /// KEYS pending, later, dead, failures, workers. ARGV beginning of a claim's key, slots of a worker.
+  static let state = script(
+    "state", flags: "no-writes",
+    #"""
+    local oldest = redis.call('LINDEX', KEYS[1], -1)
+    local known = oldest and object(string.match(string.sub(oldest, 1, 65536), '^[^\n]*'))
+    local received_at = known and tonumber(known.received_at) or -1
+    local claims = {}
+    local entries = redis.call('HGETALL', KEYS[5])
+    local workers = {}
+    for i = 1, #entries, 2 do
+      local owner = object(entries[i + 1]) or {}
+      workers[#workers + 1] = { entries[i], tostring(owner.instance or ''), tonumber(owner.seen_at) or 0 }
+      for slot = 0, tonumber(ARGV[2]) - 1 do
+        local claim = ARGV[1] .. entries[i] .. ':' .. slot
+        local first = redis.pcall('LINDEX', claim, 0)
+        if type(first) == 'string' then
+          local h = header(first)
+          claims[#claims + 1] = {
+            entries[i], slot, redis.call('LLEN', claim) - (h and 1 or 0), h and h.instance or '',
+            h and h.lease_until or 0, h and h.claimed_at or 0 }
+        end
+      end
+    end
+    return {
+      now(), redis.call('LLEN', KEYS[1]), redis.call('ZCARD', KEYS[2]), redis.call('LLEN', KEYS[3]),
+      redis.call('HLEN', KEYS[4]), received_at, workers, claims }
+    """#)
+}

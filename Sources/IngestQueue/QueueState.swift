@@ -1,0 +1,83 @@
+// How much is where, read in one script so that the numbers belong together: an envelope on its way from one list to another is
+// counted once.
+
+internal import Hiredis
+internal import NIOCore
+public import RedisClient
+
+/// The queue as it was at one moment.
+public struct QueueState: Sendable, Equatable {
+  /// Somebody's hold on envelopes.
+  public struct Claim: Sendable, Equatable {
+    public var worker: String
+    public var slot: Int
+    public var envelopes: Int64
+    /// Empty where the reaper has it, or where the list has no header.
+    public var instance: String
+    /// In milliseconds since 1970, as all times here.
+    public var leaseUntil: Int64
+    public var claimedAt: Int64
+  }
+
+  /// A worker that has taken something or looked for something lately.
+  public struct Worker: Sendable, Equatable {
+    public var name: String
+    public var instance: String
+    public var seenAt: Int64
+  }
+
+  /// Redis's clock when this was read.
+  public var readAt: Int64
+  /// Envelopes that nobody works on.
+  public var pending: Int64
+  /// Envelopes that failed and wait to be tried again.
+  public var later: Int64
+  /// Dead letters.
+  public var dead: Int64
+  /// Envelopes that have failed at least once and aren't through.
+  public var failing: Int64
+  /// When the next envelope to be taken was received; nil where there is none or it can't be told.
+  public var oldestReceivedAt: Int64?
+  public var workers: [Worker]
+  public var claims: [Claim]
+
+  /// Envelopes in the hands of workers.
+  public var claimed: Int64 { claims.reduce(0) { $0 + $1.envelopes } }
+
+  /// Reads the state. Writes nothing.
+  public static func read(
+    from client: RedisClient, layout: QueueLayout = QueueLayout(), within limit: Duration = .seconds(5)
+  ) async throws(QueueFailure) -> QueueState {
+    let reply: RedisReply
+    do {
+      reply = try await client.execute(
+        QueueScripts.state, keys: [layout.pending, layout.later, layout.dead, layout.failures, layout.workers],
+        arguments: [layout.claimPrefix, QueueLayout.slots], within: .nanoseconds(limit.milliseconds * 1_000_000))
+    } catch {
+      throw QueueFailure(error)
+    }
+    return try QueueFailure.catching { try QueueState(reply.array()) }
+  }
+
+  private init(_ items: [RedisReply]) throws {
+    readAt = try items.item(0).integer()
+    pending = try items.item(1).integer()
+    later = try items.item(2).integer()
+    dead = try items.item(3).integer()
+    failing = try items.item(4).integer()
+    let receivedAt = try items.item(5).integer()
+    oldestReceivedAt = receivedAt < 0 ? nil : receivedAt
+    workers = try items.item(6).array().map { item in
+      let fields = try item.array()
+      return Worker(
+        name: try fields.item(0).string(), instance: try fields.item(1).string(), seenAt: try fields.item(2).integer())
+    }
+    claims = try items.item(7).array().map { item in
+      let fields = try item.array()
+      return Claim(
+        worker: try fields.item(0).string(), slot: Int(try fields.item(1).integer()),
+        envelopes: try fields.item(2).integer(), instance: try fields.item(3).string(),
+        leaseUntil: try fields.item(4).integer(), claimedAt: try fields.item(5).integer())
+    }
+  }
+}

@@ -1,0 +1,104 @@
+import Hiredis
+import IngestQueue
+import Logging
+import NIOCore
+import NIOPosix
+import RedisClient
+import RedisFixture
+import Testing
+
+/// A queue on a Redis of its own, and what a test needs to fill it and look at it.
+struct QueueUnderTest {
+  let server: RedisServer
+  let client: RedisClient
+  let producer: QueueProducer
+  let layout = QueueLayout()
+
+  static func with(
+    _ options: RedisServerOptions = RedisServerOptions(), _ body: (QueueUnderTest) async throws -> Void
+  ) async throws {
+    try await withRedis(options) { server in
+      let client = RedisClient(
+        endpoint: server.endpoint, backoff: Backoff(first: .milliseconds(5), most: .milliseconds(20)),
+        on: MultiThreadedEventLoopGroup.singleton.next(), logger: .silent)
+      defer { client.shutDown() }
+      _ = try await client.connection(within: .seconds(5)).get()
+      try await body(QueueUnderTest(server: server, client: client, producer: QueueProducer(client: client)))
+    }
+  }
+
+  func worker(
+    _ name: String = "worker-1", _ change: (inout ConsumerLimits) -> Void = { _ in }
+  ) throws -> QueueConsumer {
+    var limits = ConsumerLimits()
+    change(&limits)
+    return QueueConsumer(client: client, worker: try #require(WorkerName(name)), limits: limits)
+  }
+
+  /// Pushes envelopes with these numbers, in their order.
+  func push(_ numbers: some Sequence<Int>, payload: ByteBuffer = ByteBuffer(string: "payload")) async throws {
+    let numbers = Array(numbers)
+    try await producer.eventLoop.flatSubmit {
+      EventLoopFuture.andAllSucceed(
+        numbers.map { producer.submit(.numbered($0), payload: payload) }, on: producer.eventLoop)
+    }.get()
+  }
+
+  func state() async throws -> QueueState { try await QueueState.read(from: client) }
+
+  func send(_ name: String, _ arguments: any RedisArgument...) async throws -> RedisReply {
+    try await client.execute(RedisCommand(name, arguments: arguments)).orThrow()
+  }
+
+  /// Which envelopes wait, the next one first.
+  func pending() async throws -> [Int] {
+    try await send("LRANGE", layout.pending, 0, -1).array().reversed().map { try Envelope($0.bytes()).header.number }
+  }
+
+  func deadLetters() async throws -> [DeadLetter] {
+    try await DeadLetters(client: client).newest(1_000).map { try $0.get() }
+  }
+
+  /// Names of all keys: a queue that is through leaves none but the list of its workers.
+  func keys() async throws -> Set<String> {
+    try await Set(send("KEYS", "*").array().map { try $0.string() })
+  }
+}
+
+extension QueueConsumer {
+  /// A claim that must bring a batch.
+  func batch(slot: Int = 0, takesSuspects: Bool = true) async throws -> ClaimedBatch {
+    let claim = try await claim(slot: slot, takesSuspects: takesSuspects)
+    guard case .batch(let batch) = claim else { throw Unexpected(description: "expected a batch, but \(claim) came") }
+    return batch
+  }
+
+  func claimsNothing(slot: Int = 0, takesSuspects: Bool = true) async throws -> Bool {
+    if case .empty = try await claim(slot: slot, takesSuspects: takesSuspects) { true } else { false }
+  }
+
+  /// Waits until the reaper has found ended leases.
+  func reapSomething() async throws -> Reaping {
+    var reaping = Reaping()
+    try await eventually("a lease has ended and is reaped") {
+      reaping = try await reap()
+      return reaping.putBack + reaping.dead > 0
+    }
+    return reaping
+  }
+}
+
+extension ClaimedBatch {
+  var numbers: [Int] {
+    get throws { try entries.map { try $0.content.get().header.number } }
+  }
+}
+
+extension EnvelopeHeader {
+  /// What it was made from by ``numbered(_:)``.
+  var number: Int { Int(receivedAt - EnvelopeHeader.plain.receivedAt) }
+}
+
+struct Unexpected: Error, CustomStringConvertible {
+  let description: String
+}
