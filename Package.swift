@@ -122,7 +122,8 @@ let package = Package(
       swiftSettings: strict),
     .executableTarget(
       name: "key-publisher",
-      dependencies: ["Sluice", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix], swiftSettings: strict),
+      dependencies: ["Sluice", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix],
+      swiftSettings: strict),
 
     // Tests. The fixture starts real servers; it is no product, so it lives with the tests.
     .target(
@@ -144,7 +145,8 @@ let package = Package(
     .testTarget(
       name: "FleetTests",
       dependencies: [
-        "Fleet", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", "sync-status", logging, nioCore,
+        "Fleet", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", "sync-status",
+        logging, nioCore,
         nioPosix, serviceLifecycle,
       ],
       swiftSettings: strict),
@@ -163,7 +165,8 @@ let package = Package(
     .testTarget(
       name: "SystemTests",
       dependencies: [
-        "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node", "ingest-worker", "sync-status",
+        "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node", "ingest-worker",
+        "sync-status",
         "key-publisher", crypto, nioCore, nioHTTP1, nioPosix,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRDB", package: "GRDB.swift"),
