@@ -148,7 +148,8 @@ let package = Package(
     .testTarget(
       name: "FleetTests",
       dependencies: [
-        "Fleet", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", "sync-status", logging, nioCore,
+        "Fleet", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", "sync-status",
+        logging, nioCore,
         nioPosix, serviceLifecycle,
       ],
       swiftSettings: strict),
@@ -173,7 +174,8 @@ let package = Package(
     .testTarget(
       name: "SystemTests",
       dependencies: [
-        "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node", "ingest-worker", "sync-status",
+        "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node", "ingest-worker",
+        "sync-status",
         "key-publisher", crypto, nioCore, nioHTTP1, nioPosix,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRDB", package: "GRDB.swift"),

@@ -1,18 +1,30 @@
 internal import CoreMetrics
 internal import Synchronization
 
-/// A number that goes up and down.
+/// A number that goes up and down. Until it is given a value it isn't shown: "never" must not look like zero.
 final class GaugeSeries: MeterHandler, RecorderHandler, Series {
   private let value = Atomic<Double>(0)
+  private let hasValue = Atomic<Bool>(false)
 
   func set(_ value: Int64) { set(Double(value)) }
-  func set(_ value: Double) { self.value.store(value, ordering: .relaxed) }
-  func increment(by amount: Double) { value.add(amount) }
-  func decrement(by amount: Double) { value.add(-amount) }
+
+  func set(_ value: Double) {
+    self.value.store(value, ordering: .relaxed)
+    // Released after the value, so that whoever sees that there is one sees that one or a later.
+    hasValue.store(true, ordering: .releasing)
+  }
+
+  func increment(by amount: Double) {
+    value.add(amount)
+    hasValue.store(true, ordering: .releasing)
+  }
+
+  func decrement(by amount: Double) { increment(by: -amount) }
   func record(_ value: Int64) { set(value) }
   func record(_ value: Double) { set(value) }
 
   func append(to text: inout String, name: String, labels: [MetricLabel]) {
+    guard hasValue.load(ordering: .acquiring) else { return }
     let value = Exposition.number(value.load(ordering: .relaxed))
     Exposition.appendSample(to: &text, name: name, labels: labels, value: value)
   }

@@ -59,13 +59,16 @@ public final class PrometheusRegistry: MetricsFactory {
   public func render() -> String {
     var text = ""
     // A copy, so that making a metric doesn't wait for a scrape.
-    for (name, family) in families.withLock({ $0.byName }).sorted(by: { $0.key < $1.key }) where !family.series.isEmpty
-    {
+    for (name, family) in families.withLock({ $0.byName }).sorted(by: { $0.key < $1.key }) {
+      var samples = ""
+      for (labels, series) in family.series.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
+        series.append(to: &samples, name: name, labels: labels)
+      }
+      // A family without samples isn't announced either.
+      if samples.isEmpty { continue }
       if let help = help[name] { text += "# HELP \(name) \(Exposition.escapedHelp(help))\n" }
       text += "# TYPE \(name) \(family.kind.rawValue)\n"
-      for (labels, series) in family.series.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
-        series.append(to: &text, name: name, labels: labels)
-      }
+      text += samples
     }
     return text
   }
@@ -155,6 +158,7 @@ enum MetricKind: String, Sendable {
 
 /// One name with one set of labels.
 protocol Series: AnyObject, Sendable {
+  /// Appends its samples; none while it has no value.
   func append(to text: inout String, name: String, labels: [MetricLabel])
 }
 

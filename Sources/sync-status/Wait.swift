@@ -65,8 +65,8 @@ struct Wait: AsyncParsableCommand {
     }
   }
 
-  /// What is on the command line makes what is in the environment irrelevant, for both options together: on a node's own machine
-  /// SLUICE_NODE is likely to be set.
+  /// What is on the command line makes what is in the environment irrelevant, for both options together: --count overrules a
+  /// machine's SLUICE_NODE.
   private func nodes(_ settings: Settings) throws -> SyncWait.Nodes {
     let settings = node == nil && count == nil ? settings : Settings(environment: [:])
     let name = try settings.optional("node", given: node, as: MemberName.self)

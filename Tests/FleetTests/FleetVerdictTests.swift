@@ -335,6 +335,10 @@ struct FleetVerdictTests {
         notes(FleetVerdict(Sample.facts(workers: workers)))
           == ["no worker is running, and 17 payloads wait in the queue"])
     }
+    let one = QueueFigures(pending: 1, later: 0, claimed: 0, dead: 0)
+    #expect(
+      notes(FleetVerdict(Sample.facts(workers: []) { $0.queue = .known(one) }))
+        == ["no worker is running, and 1 payload waits in the queue"])
     let empty = QueueFigures(pending: 0, later: 0, claimed: 0, dead: 0)
     #expect(notes(FleetVerdict(Sample.facts(workers: []) { $0.queue = .known(empty) })) == [])
   }

@@ -50,7 +50,8 @@ enum Sample {
     var facts = FleetFacts(
       store: store, storeAfter: store,
       fleet: FleetReading(readAt: now, nodes: nodes, workers: workers, unreadable: unreadable),
-      queue: .known(QueueFigures(pending: 17, later: 2, claimed: 64, dead: 0)), redis: .known(redis))
+      queue: .known(QueueFigures(pending: 17, later: 2, claimed: 64, dead: 0, oldestSeconds: 1.5)), redis: .known(redis)
+    )
     change(&facts)
     return facts
   }

@@ -20,7 +20,7 @@ struct StatusDocumentTests {
         "nodes_expected":2,"nodes_in_sync":1,\
         "problems":[{"member":"node-2","severity":"out_of_sync","text":"node-2 has been silent for 14 s"},\
         {"member":"x","severity":"note","text":"the member x can't be understood: it is neither a node nor a worker"}],\
-        "queue":{"claimed":64,"dead":0,"later":2,"pending":17},"read_at":1700000000,\
+        "queue":{"claimed":64,"dead":0,"later":2,"oldest_seconds":1.5,"pending":17},"read_at":1700000000,\
         "redis":{"append_only_file":true,"eviction_policy":"noeviction","limit_bytes":4294967296,"role":"master",\
         "saving_fails":false,"used_bytes":1073741824,"version":"7.0.15"},\
         "store":{"digest":"00000000000000000000000000000000","epoch":"e1","keys":1000000,"sealed":true,"version":1000100},\

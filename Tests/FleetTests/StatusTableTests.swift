@@ -27,7 +27,7 @@ struct StatusTableTests {
           worker-1  working  11,990           8        2     0       64         812  sqlite:/var/lib/sluice/rows.db   1 s ago  2 min  v1
 
         QUEUE
-          17 waiting, 64 in the hands of workers, 2 to be tried again, 0 dead letters
+          17 waiting (the oldest for 1.5 s), 64 in the hands of workers, 2 to be tried again, 0 dead letters
 
         """)
   }

@@ -58,6 +58,25 @@ struct PrometheusRegistryTests {
     #expect(exposed.value("age") == 7)
   }
 
+  @Test func `a gauge without a value isn't shown, and zero is a value`() throws {
+    let never = registry.makeMeter(label: "never", dimensions: [])
+    let zero = registry.makeRecorder(label: "zero", dimensions: [], aggregate: false)
+    zero.record(Int64(0))
+    let none = try exposed(registry)
+    #expect(none.types["never"] == nil)
+    #expect(none.value("zero") == 0)
+    never.decrement(by: 2)
+    #expect(try exposed(registry).value("never") == -2)
+  }
+
+  @Test func `counters and histograms begin at zero, so that their first increase can be seen`() throws {
+    _ = registry.makeCounter(label: "c", dimensions: [])
+    _ = registry.makeTimer(label: "t", dimensions: [])
+    let exposed = try exposed(registry)
+    #expect(exposed.value("c") == 0)
+    #expect(exposed.value("t_count") == 0)
+  }
+
   @Test func `a gauge may be no number or without end`() throws {
     registry.makeMeter(label: "a", dimensions: []).set(Double.nan)
     registry.makeMeter(label: "b", dimensions: []).set(-Double.infinity)

@@ -78,12 +78,15 @@ public struct QueueFigures: Sendable, Equatable {
   public var claimed: Int64
   /// Dead letters.
   public var dead: Int64
+  /// How many seconds ago the payload that is next was received; nil where none waits or it can't be told.
+  public var oldestSeconds: Double?
 
-  public init(pending: Int64, later: Int64, claimed: Int64, dead: Int64) {
+  public init(pending: Int64, later: Int64, claimed: Int64, dead: Int64, oldestSeconds: Double? = nil) {
     self.pending = pending
     self.later = later
     self.claimed = claimed
     self.dead = dead
+    self.oldestSeconds = oldestSeconds
   }
 }
 
@@ -158,11 +161,10 @@ extension QueueFigures {
   static func read(from client: RedisClient, namespace: Namespace, within limit: Duration) async throws -> QueueFigures
   {
     let layout = QueueLayout(namespace: namespace)
-    let replies = try await client.execute(
-      [
-        RedisCommand("LLEN", layout.pending), RedisCommand("ZCARD", layout.later), RedisCommand("LLEN", layout.dead),
-      ], within: TimeAmount(limit))
+    let state = try await QueueState.read(from: client, layout: layout, within: limit)
+    // By a node's clock and by Redis's, which may be apart.
+    let oldest = state.oldestReceivedAt.map { max(Double(state.readAt - $0) / 1_000, 0) }
     return QueueFigures(
-      pending: try replies[0].integer(), later: try replies[1].integer(), claimed: 0, dead: try replies[2].integer())
+      pending: state.pending, later: state.later, claimed: state.claimed, dead: state.dead, oldestSeconds: oldest)
   }
 }

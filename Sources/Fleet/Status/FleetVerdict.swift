@@ -216,7 +216,10 @@ public struct FleetVerdict: Sendable, Equatable {
       let works = facts.fleet.workers.contains { !$0.stopped && $0.age <= silentAfter }
       if !works, queue.pending > 0 {
         notes.append(
-          FleetProblem(.note, "no worker is running, and \(Wording.number(queue.pending, "payload")) wait in the queue")
+          FleetProblem(
+            .note,
+            "no worker is running, and \(Wording.number(queue.pending, "payload")) wait\(queue.pending == 1 ? "s" : "") in the queue"
+          )
         )
       }
       if queue.dead > 0 {

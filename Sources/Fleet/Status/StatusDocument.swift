@@ -102,6 +102,7 @@ public struct StatusDocument: Sendable, Encodable {
       try container.encode(queue.later, forKey: "later")
       try container.encode(queue.claimed, forKey: "claimed")
       try container.encode(queue.dead, forKey: "dead")
+      try container.encode(queue.oldestSeconds, forKey: "oldest_seconds")
     } else {
       try top.encodeNil(forKey: "queue")
     }

@@ -135,7 +135,9 @@ public struct StatusTable: Sendable {
     case .unreadable: ["  not known"]
     case .known(let queue):
       [
-        "  \(Wording.count(queue.pending)) waiting, \(Wording.count(queue.claimed)) in the hands of workers, "
+        "  \(Wording.count(queue.pending)) waiting"
+          + (queue.oldestSeconds.map { " (the oldest for \(Wording.time(seconds: $0)))" } ?? "")
+          + ", \(Wording.count(queue.claimed)) in the hands of workers, "
           + "\(Wording.count(queue.later)) to be tried again, "
           + (queue.dead == 1 ? "1 dead letter" : "\(Wording.count(queue.dead)) dead letters")
       ]
