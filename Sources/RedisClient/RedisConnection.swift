@@ -79,10 +79,22 @@ public final class RedisConnection: Sendable {
 
   private static func asConnectError(_ error: any Error, endpoint: RedisEndpoint) -> RedisError {
     guard let error = error as? RedisError else {
-      return RedisError(.connectFailed("\(endpoint): \(error)"), outcome: .notSent)
+      return RedisError(.connectFailed("\(endpoint): \(inWords(error))"), outcome: .notSent)
     }
     if case .greetingRefused = error.reason { return error }
     return RedisError(.connectFailed("\(endpoint): \(error.with(outcome: .notSent))"), outcome: .notSent)
+  }
+
+  /// NIO's own descriptions are made for debugging; an operator needs "Connection refused".
+  private static func inWords(_ error: any Error) -> String {
+    switch error {
+    case let error as IOError: return String(cString: strerror(error.errnoCode))
+    case let error as NIOConnectionError:
+      let attempts = error.connectionErrors.map { inWords($0.error) }
+      let lookUps = [error.dnsAError, error.dnsAAAAError].compactMap { $0 }.map { "\($0)" }
+      return (attempts.isEmpty ? lookUps : attempts).joined(separator: ", ")
+    default: return "\(error)"
+    }
   }
 
   /// Only on the event loop.
