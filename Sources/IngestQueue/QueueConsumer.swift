@@ -57,6 +57,9 @@ public final class QueueConsumer: Sendable {
 
   private let client: RedisClient
   private let layout: QueueLayout
+  /// How long a call waits for a connection where there is none: over the blink of a reconnect, and no longer, because
+  /// whoever calls wants to know that Redis is away.
+  private static let connectionWait = TimeAmount.milliseconds(250)
   private let lastNumber = Atomic<Int64>(0)
   /// Whether Redis has answered a claim, so that the name is ours until another one comes.
   private let hasBegun = Atomic<Bool>(false)
@@ -151,9 +154,13 @@ public final class QueueConsumer: Sendable {
 
   /// Ends a claim, in one step for all its entries. Repeated, with a growing pause, until Redis has answered or the lease
   /// is surely over. In a cancelled task only twice.
-  /// - Parameter fates: One for each entry, in their order.
+  /// - Parameters:
+  ///   - fates: One for each entry, in their order.
+  ///   - onRetry: Is told why it has to be repeated.
   /// - Throws: What happened last, once the lease is over. The envelopes will come again.
-  public func settle(_ batch: ClaimedBatch, _ fates: [Fate]) async throws(QueueFailure) -> Settlement {
+  public func settle(
+    _ batch: ClaimedBatch, _ fates: [Fate], onRetry: (QueueFailure) -> Void = { _ in }
+  ) async throws(QueueFailure) -> Settlement {
     precondition(fates.count == batch.entries.count, "\(fates.count) fates for \(batch.entries.count) entries")
     var named: [any RedisArgument] = []
     // The last one first: each goes to the end from which is taken, so the first must get there last.
@@ -180,6 +187,7 @@ public final class QueueConsumer: Sendable {
         guard ContinuousClock.now + .nanoseconds(pause.nanoseconds) < batch.leaseEnds else { throw error }
         // A cancelled task tries twice and no longer: somebody waits for its end.
         guard !Task.isCancelled || failures == 1 else { throw error }
+        onRetry(error)
         // On the event loop, where no cancellation makes it shorter.
         do {
           try await client.eventLoop.scheduleTask(in: pause) {}.futureResult.get()
@@ -249,7 +257,8 @@ public final class QueueConsumer: Sendable {
     _ script: RedisScript, keys: [String], arguments: [any RedisArgument]
   ) async throws(QueueFailure) -> RedisReply {
     do {
-      return try await client.execute(
+      let connection = try await client.connection(within: Self.connectionWait).get()
+      return try await connection.execute(
         script, keys: keys, arguments: arguments, within: .nanoseconds(limits.deadline.milliseconds * 1_000_000))
     } catch {
       throw QueueFailure(error)

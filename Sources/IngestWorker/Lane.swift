@@ -43,14 +43,14 @@ struct Lane: Sendable {
     var slots = [number, number + Self.most]
     var pace = PollPace()
     var failures = 0
-    var lastHolder: SlotHolder?
+    var holders: [Int: SlotHolder] = [:]
     while !isEnding {
       let claim: Claim
       do throws(QueueFailure) {
         claim = try await consumer.claim(slot: slots[0], takesSuspects: number == 0)
       } catch {
         failures += 1
-        if progress.isInTrouble(lane: number, "\(error)") { log(error) }
+        if progress.isInTrouble(lane: number, "\(error)") { log(error, "claiming") }
         await pause(Backoff().delay(afterFailures: failures))
         continue
       }
@@ -67,10 +67,9 @@ struct Lane: Sendable {
         progress.foundNothing(lane: number)
         await pause(pace.afterEmpty())
       case .held(let holder):
-        if lastHolder != holder {
+        if holders.updateValue(holder, forKey: holder.slot) != holder {
           logger.warning("\(holder)", metadata: ["lease_until": "\(holder.leaseUntil)"])
           progress.wentWrong("\(holder)")
-          lastHolder = holder
         }
         slots.swapAt(0, 1)
         await pause(pace.afterEmpty())
@@ -81,9 +80,9 @@ struct Lane: Sendable {
   }
 
   /// The client itself logs, once, that Redis is away and that it is back.
-  private func log(_ error: QueueFailure) {
+  private func log(_ error: QueueFailure, _ what: String) {
     if case .away = error { return }
-    logger.error("claiming failed; trying until it works", metadata: ["reason": "\(error)"])
+    logger.error("\(what) failed; trying until it works", metadata: ["reason": "\(error)"])
   }
 
   private var isEnding: Bool { Task.isCancelled || Task.isShuttingDownGracefully }
@@ -184,7 +183,10 @@ struct Lane: Sendable {
   private func settle(_ batch: ClaimedBatch, _ fates: [Fate], stored: UInt64, duplicates: UInt64) async {
     let count = batch.entries.count
     do throws(QueueFailure) {
-      switch try await consumer.settle(surroundings.held.current(batch), fates) {
+      let settlement = try await consumer.settle(surroundings.held.current(batch), fates) { error in
+        if progress.isInTrouble(lane: number, "\(error)") { log(error, "settling") }
+      }
+      switch settlement {
       case .settled(let dead):
         let putBack = fates.count { $0 == .putBack }
         let retried = fates.count { if case .retry = $0 { true } else { false } }

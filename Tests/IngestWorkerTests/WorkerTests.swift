@@ -181,7 +181,7 @@ struct WorkerTests {
     try await WorkBench.with(RedisServerOptions { $0.appendOnly = .always }) { bench in
       try await bench.push(0..<10)
       try await bench.server.kill9()
-      let worker = try bench.worker(sink: SQLiteSink(path: bench.path)) { $0.consumer.deadline = .milliseconds(200) }
+      let worker = try bench.worker(sink: SQLiteSink(path: bench.path))
       try await bench.running(worker) {
         try await eventually("it says that Redis is away") { worker.report.state == .trouble }
         try await bench.server.restart()
