@@ -2,7 +2,9 @@
 //
 // A refusal rests on a read of the store's position that was sent after its request arrived. All that wait share one read: what
 // arrives while one is on its way waits for the next. So however many unknown keys come, Redis sees one read per
-// round trip. When the read is answered with version V, its questions wait for the mirror to reach V, which it mostly has.
+// round trip. When the read is answered with version V, its questions wait for the mirror to be at V, which it mostly is. They are
+// answered at exactly V, with the digest that was read: a mirror that is past V may have followed a history that the store has
+// lost in the meantime, since changes come by another conversation than positions. Whoever finds it past V reads again.
 
 /// A request that waits for a verdict.
 public struct Question: Sendable, Hashable {
@@ -35,7 +37,14 @@ struct Barrier {
   private var forNextRead: [Waiting] = []
   private(set) var read: Read?
   /// Answered reads whose version the mirror hasn't reached, oldest first.
-  private var forVersion: [(version: UInt64, readSentAt: Instant, waiting: [Waiting])] = []
+  private var forVersion: [(proof: Reached, waiting: [Waiting])] = []
+
+  /// What a read said.
+  struct Reached {
+    let version: UInt64
+    let digest: Digest
+    let readSentAt: Instant
+  }
 
   private(set) var count = 0
 
@@ -58,10 +67,18 @@ struct Barrier {
   }
 
   /// The read was answered and the answer makes sense: its questions now wait for the version.
-  mutating func answered(version: UInt64) {
+  mutating func answered(version: UInt64, digest: Digest) {
     guard let answered = read else { return }
     read = nil
-    if !answered.waiting.isEmpty { forVersion.append((version, answered.sentAt, answered.waiting)) }
+    if !answered.waiting.isEmpty {
+      forVersion.append((Reached(version: version, digest: digest, readSentAt: answered.sentAt), answered.waiting))
+    }
+  }
+
+  /// The read was answered with a version that the mirror is past already: its questions wait for the next one.
+  mutating func overtaken() {
+    forNextRead = (read?.waiting ?? []) + forNextRead
+    read = nil
   }
 
   /// The read was answered and proves nothing. Its questions are given back.
@@ -72,12 +89,13 @@ struct Barrier {
     return questions
   }
 
-  /// The questions that the mirror can answer at this version, each with when its read was sent.
-  mutating func reached(_ version: UInt64) -> [(question: Question, readSentAt: Instant)] {
-    var ready: [(Question, Instant)] = []
+  /// The questions that wait for this version, each with what its read said.
+  mutating func reached(_ version: UInt64) -> [(question: Question, read: Reached)] {
+    guard !forVersion.isEmpty else { return [] }
+    var ready: [(Question, Reached)] = []
     forVersion.removeAll { group in
-      guard group.version <= version else { return false }
-      ready += group.waiting.map { ($0.question, group.readSentAt) }
+      guard group.proof.version == version else { return false }
+      ready += group.waiting.map { ($0.question, group.proof) }
       return true
     }
     count -= ready.count

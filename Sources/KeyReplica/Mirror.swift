@@ -69,11 +69,16 @@ struct Mirror {
     for (index, summary) in manifest.buckets.enumerated() {
       let ours = table.contents(ofBucket: index)
       // A length that isn't the count: somebody edited the bucket by hand. It is read, and won't verify.
-      let same =
-        ours.count == summary?.count && ours.digest == summary?.digest && manifest.lengths[index] == summary?.count
-      setVerified(same, bucket: index)
+      var same = false
       // Of one that differs nothing is known to be in it already: every change that comes is applied to it.
-      buckets[index].version = same ? summary?.version ?? 0 : 0
+      buckets[index].version = 0
+      if let summary, summary.version <= manifest.position.version, ours == (summary.count, summary.digest),
+        manifest.lengths[index] == summary.count
+      {
+        same = true
+        buckets[index].version = summary.version
+      }
+      setVerified(same, bucket: index)
       if !same { differing.append(index) }
     }
     holdsFormerHistory = former && !differing.isEmpty
@@ -87,7 +92,8 @@ struct Mirror {
   func audit(against manifest: Manifest) -> [Int] {
     manifest.buckets.indices.filter { index in
       guard let summary = manifest.buckets[index] else { return true }
-      if summary.version <= manifest.position.version, summary.version > applied { return false }
+      if summary.version > manifest.position.version { return true }
+      if summary.version > applied { return false }
       if buckets[index].version > manifest.position.version { return false }
       let ours = table.contents(ofBucket: index)
       return ours.count != summary.count || ours.digest != summary.digest || manifest.lengths[index] != summary.count

@@ -447,7 +447,7 @@ public struct Replica {
       feedAnswered = true
       for change in changes {
         switch mirror.apply(change) {
-        case .applied: continue
+        case .applied: answerReached(&commands)
         case .hole(let expected, let came):
           let why = "expected version \(expected), but \(came) came: versions are missing from the change stream"
           resync(because: why, now: now, &commands)
@@ -459,7 +459,7 @@ public struct Replica {
       }
       if let last = changes.last {
         storeVersion = max(storeVersion ?? 0, last.version)
-      } else if let expected, expected.since <= feedSentAt, expected.version > mirror.applied {
+      } else if let expected, expected.since < feedSentAt, expected.version > mirror.applied {
         let why = "the store is at version \(expected.version), but its stream has nothing after \(mirror.applied)"
         resync(because: why, now: now, &commands)
         return
@@ -469,7 +469,6 @@ public struct Replica {
         self.expected = nil
       }
       noteCompleteness(&commands)
-      answerReached(&commands)
       readChanges(now: now, &commands)
     }
   }
@@ -505,13 +504,17 @@ public struct Replica {
       }
       lastReadFailure = nil
       storeVersion = position.version
-      if position.version <= mirror.applied {
+      if position.version < mirror.applied {
+        barrier.overtaken()
+        break
+      }
+      if position.version == mirror.applied {
         answered(read.sentAt)
         if mirror.isComplete, trouble == nil, feedAnswered { failures = 0 }
       } else if expected == nil {
         expected = (position.version, now, read.sentAt)
       }
-      barrier.answered(version: position.version)
+      barrier.answered(version: position.version, digest: position.digest)
       answerReached(&commands)
     }
     if barrier.wantsRead, case .following = phase { readPosition(now: now, &commands) }
@@ -611,17 +614,20 @@ public struct Replica {
   }
 
   private mutating func answerReached(_ commands: inout [Command]) {
-    for (question, readSentAt) in barrier.reached(mirror.applied) {
-      commands.append(.answer(question, verdict(of: question.key, readSentAt: readSentAt)))
+    for (question, read) in barrier.reached(mirror.applied) {
+      commands.append(.answer(question, verdict(of: question.key, by: read)))
     }
   }
 
   /// The verdict for a key whose barrier's read has been answered and reached.
-  private func verdict(of key: KeyID, readSentAt: Instant) -> Verdict {
+  private func verdict(of key: KeyID, by read: Barrier.Reached) -> Verdict {
     let found = mirror.table.find(key)
     if let found, found.state == .active { return .admit(account: found.account) }
     if let objection = objectionToRefusing { return .undecided(objection) }
-    let proof = Proof(epoch: mirror.epoch ?? "", version: mirror.applied, asOf: readSentAt)
+    guard let epoch = mirror.epoch, read.digest == mirror.total else {
+      return .undecided(.diverged("at version \(read.version) the store's digest was \(read.digest)"))
+    }
+    let proof = Proof(epoch: epoch, version: read.version, asOf: read.readSentAt)
     switch found?.state {
     case .suspended: return .refuse(.suspendedKey, proof)
     case .revoked: return .refuse(.revokedKey, proof)

@@ -17,11 +17,11 @@ public enum RefusalReason: String, Sendable, CaseIterable {
   case revokedKey = "revoked_key"
 }
 
-/// What a refusal rests on: a read of the store's position, sent after the request had arrived, that a complete
-/// and verified mirror had reached when it was asked.
+/// What a refusal rests on: a read of the store's position, sent after the request had arrived. The key was looked up in
+/// a complete and verified mirror that was the store at exactly that position.
 public struct Proof: Sendable, Hashable {
   public var epoch: String
-  /// The version at which the mirror was looked up: at least the one that was read.
+  /// The version that was read, and at which the mirror was looked up.
   public var version: UInt64
   /// When the read was sent.
   public var asOf: Instant

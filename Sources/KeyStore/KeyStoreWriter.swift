@@ -30,6 +30,11 @@ public struct KeyEdit: Sendable, Hashable {
   }
 }
 
+/// An edit that nobody could read afterwards; nothing was sent.
+public struct InvalidEdit: Error, Sendable, Equatable, CustomStringConvertible {
+  public let description: String
+}
+
 /// What became of edits.
 public struct EditOutcome: Sendable, Hashable {
   /// The store's history and the version it was at after them.
@@ -60,7 +65,7 @@ public struct KeyStoreWriter: Sendable {
 
   /// Carries out up to ``batchLimit`` edits in one atomic step.
   /// - Throws: ``RedisClient/RedisError``: whether they were carried out is unknown then, and doing so again is harmless;
-  ///   ``Hiredis/RedisServerError``: none was.
+  ///   ``Hiredis/RedisServerError`` or ``InvalidEdit``: none was.
   public func apply(_ edits: [KeyEdit]) async throws -> EditOutcome {
     try await submit(edits).get()
   }
@@ -85,6 +90,10 @@ public struct KeyStoreWriter: Sendable {
       }
       switch edit.kind {
       case .put(let account, let state):
+        // One record that can't be read back would keep every node from refusing anybody.
+        if let objection = KeyRecord.objection(toAccount: account) {
+          return connection.eventLoop.makeFailedFuture(InvalidEdit(description: "key \(edit.key): \(objection)"))
+        }
         onlyEnds = false
         arguments += ["p", position, bucket, edit.key.bytes, String(state.letter), account] as [any RedisArgument]
       case .setState(let state):

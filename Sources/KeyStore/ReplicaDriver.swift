@@ -2,7 +2,7 @@
 // nothing. Everything is on one event loop, so events reach the machine one at a time and in the order of the replies.
 //
 // Two conversations make one session: the feed waits at the store for changes, which blocks whatever comes after it, and the other
-// serves all the short reads. When either ends, both do.
+// serves all the short reads. When either ends, both do. Both must lead to the same server, which behind a proxy isn't certain.
 
 import Foundation
 import Hiredis
@@ -245,11 +245,18 @@ private final class Core {
     feedOptions.name += "-feed"
     let control = RedisConnection.connect(to: endpoint, options: options, on: eventLoop)
     let feed = RedisConnection.connect(to: endpoint, options: feedOptions, on: eventLoop)
-    let role = control.flatMap { $0.send(RedisCommand("ROLE"), within: Self.shortDeadline) }
-    role.and(feed).assumeIsolated().whenComplete { result in
+    let servers = [control, feed].map { link in
+      link.flatMap { $0.send([RedisCommand("ROLE"), RedisCommand("INFO", "server")], within: Self.shortDeadline) }
+    }
+    servers[0].and(servers[1]).assumeIsolated().whenComplete { result in
       do {
-        try Self.expectPrimary(try result.get().0, at: self.endpoint)
-        // Both futures are complete, or `role.and(feed)` had failed.
+        let (ours, feeds) = try result.get()
+        try Self.expectPrimary(ours[0], at: self.endpoint)
+        try Self.expectPrimary(feeds[0], at: self.endpoint)
+        guard try Self.runID(from: ours[1]) == Self.runID(from: feeds[1]) else {
+          throw UnreadableStore("expected one server at \(self.endpoint), but two connections led to two")
+        }
+        // Both futures are complete, or `servers` had failed.
         self.established(session, control: control, feed: feed)
       } catch {
         control.whenSuccess { $0.close() }
@@ -257,6 +264,11 @@ private final class Core {
         self.take(.disconnected(session, reason: "\(error)"))
       }
     }
+  }
+
+  /// What tells a server process from every other.
+  private static func runID(from info: RedisReply) throws -> Substring? {
+    try info.string().split(whereSeparator: \.isNewline).first { $0.hasPrefix("run_id:") }
   }
 
   private static func expectPrimary(_ role: RedisReply, at endpoint: RedisEndpoint) throws {

@@ -31,12 +31,29 @@ enum StoreScripts {
         return redis.error_reply('STOREKIND the store has schema ' .. tostring(meta[1]) .. ' and ' .. tostring(meta[2])
           .. ' buckets, this publisher writes schema ' .. schema .. ' and ' .. buckets)
       end
-      if not (meta[4] and meta[5] and meta[6]) then
+      if not (string.match(meta[4] or '', '^%d+$') and string.match(meta[5] or '', '^%d+$')
+          and #(meta[6] or '') == 32 and string.match(meta[6], '^%x+$')) then
         return redis.error_reply('STOREBROKEN meta lacks its version, count or digest')
       end
       epoch, version, count, total = meta[3], tonumber(meta[4]), tonumber(meta[5]), parse(meta[6])
+    elseif redis.call('EXISTS', KEYS[1]) == 1 then
+      return redis.error_reply('STOREBROKEN meta lacks its epoch')
     else
       fresh = true
+    end
+    -- Of a bucket: what it says of itself, or nil and what is wrong with it.
+    local function describe(key)
+      local summary = redis.call('HGET', key, 'summary')
+      if not summary then
+        if redis.call('EXISTS', key) == 1 then return nil, 'no summary in ' .. key end
+        return {count = 0, digest = parse(string.rep('0', 32))}
+      end
+      local c, d, v = string.match(summary, '^(%d+) (%x+) (%d+)$')
+      if not c or #d ~= 32 then return nil, 'unreadable summary in ' .. key end
+      if tonumber(v) > version then
+        return nil, key .. ' was changed at version ' .. v .. ', but meta is at version ' .. number(version)
+      end
+      return {count = tonumber(c), digest = parse(d)}
     end
     local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
     if #last > 0 and tonumber(string.match(last[1][1], '^%d+')) > version then
@@ -61,16 +78,9 @@ enum StoreScripts {
       local now, keep = ARGV[4], ARGV[5]
       local summaries = {}
       for i = 3, #KEYS do
-        local summary = redis.call('HGET', KEYS[i], 'summary')
-        if summary then
-          local c, d = string.match(summary, '^(%d+) (%x+) %d+$')
-          if not c or #d ~= 32 then return redis.error_reply('STOREBROKEN unreadable summary in ' .. KEYS[i]) end
-          summaries[i] = {count = tonumber(c), digest = parse(d)}
-        elseif redis.call('EXISTS', KEYS[i]) == 1 then
-          return redis.error_reply('STOREBROKEN no summary in ' .. KEYS[i])
-        else
-          summaries[i] = {count = 0, digest = parse(string.rep('0', 32))}
-        end
+        local summary, problem = describe(KEYS[i])
+        if not summary then return redis.error_reply('STOREBROKEN ' .. problem) end
+        summaries[i] = summary
       end
 
       local outcomes = {}
@@ -98,9 +108,10 @@ enum StoreScripts {
           fold(total, id, record)
           version = version + 1
           summary.version = version
-          redis.call('HSET', key, id, record)
+          -- First, because it alone can be refused: where somebody gave the stream a later id by hand.
           redis.call('XADD', KEYS[2], 'MAXLEN', '~', keep, number(version) .. '-0', 'epoch', epoch, 'op', 'put', 'id', id, 'record', record,
             'bucket', ARGV[a + 2], 'count', number(summary.count), 'digest', hex(summary.digest), 'total', hex(total))
+          redis.call('HSET', key, id, record)
           outcomes[#outcomes + 1] = 'c'
         end
       end
@@ -130,21 +141,15 @@ enum StoreScripts {
     source: "#!lua\n" + reading + """
       local records, sum = 0, parse(string.rep('0', 32))
       for i = 3, #KEYS do
-        local summary = redis.call('HGET', KEYS[i], 'summary')
-        local length = redis.call('HLEN', KEYS[i])
-        if summary then
-          local c, d = string.match(summary, '^(%d+) (%x+) %d+$')
-          if not c or #d ~= 32 then return redis.error_reply('STOREBROKEN unreadable summary in ' .. KEYS[i]) end
-          if length ~= tonumber(c) + 1 then
-            return redis.error_reply('STOREBROKEN ' .. KEYS[i] .. ' says it has ' .. c .. ' records, it has '
-              .. number(length - 1))
-          end
-          local parsed = parse(d)
-          for j = 1, 4 do sum[j] = bit.bxor(sum[j], parsed[j]) end
-          records = records + tonumber(c)
-        elseif length > 0 then
-          return redis.error_reply('STOREBROKEN no summary in ' .. KEYS[i])
+        local summary, problem = describe(KEYS[i])
+        if not summary then return redis.error_reply('STOREBROKEN ' .. problem) end
+        local length = math.max(redis.call('HLEN', KEYS[i]) - 1, 0)
+        if length ~= summary.count then
+          return redis.error_reply('STOREBROKEN ' .. KEYS[i] .. ' says it has ' .. number(summary.count)
+            .. ' records, it has ' .. number(length))
         end
+        for j = 1, 4 do sum[j] = bit.bxor(sum[j], summary.digest[j]) end
+        records = records + summary.count
       end
       if records ~= count or hex(sum) ~= hex(total) then
         return redis.error_reply('STOREBROKEN the buckets have ' .. number(records) .. ' records with digest ' .. hex(sum)

@@ -135,7 +135,7 @@ struct Sync: AsyncParsableCommand {
         throw ExitCode(1)
       }
       var progress = Progress("syncing", total: list.entryCount)
-      let outcome = try await publication.sync(with: list) { progress.update($0) }
+      let outcome = try await publication.sync(with: list, by: plan) { progress.update($0) }
       progress.finish()
       print(summary(of: outcome, entries: list.entryCount) + ", \(plan.toRevoke) revoked")
       if seal { try await sealStore(connection, layout, mayBeEmpty: false) }

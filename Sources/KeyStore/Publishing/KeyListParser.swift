@@ -32,15 +32,12 @@ public struct KeyListParser: Sendable {
     case jsonLines
   }
 
-  private struct JSONEntry: Decodable {
-    var key: String?
-    var key_id: String?
-    var account: String?
-    var state: String?
-  }
+  private static let columns = ["key", "key_id", "account", "state"]
 
   private var format: Format?
   private var line = 0
+  /// Whether the lines so far said what kind of list this is.
+  var knowsFormat: Bool { format != nil }
   private let decoder = JSONDecoder()
 
   public init() {}
@@ -81,9 +78,8 @@ public struct KeyListParser: Sendable {
 
   private func header(_ text: String) throws(KeyListProblem) -> Format {
     let names = try split(text)
-    let known = ["key", "key_id", "account", "state"]
     // The header's own words may be a secret, where somebody forgot it: they aren't repeated.
-    guard names.allSatisfy({ known.contains($0) }), Set(names).count == names.count else {
+    guard names.allSatisfy({ Self.columns.contains($0) }), Set(names).count == names.count else {
       throw problem("expected a header line naming the columns key or key_id, account and optionally state")
     }
     let key = names.firstIndex(of: "key")
@@ -94,16 +90,21 @@ public struct KeyListParser: Sendable {
   }
 
   private func entry(fromJSON text: String) throws(KeyListProblem) -> KeyListEntry {
-    let object: JSONEntry
+    let members: [String: String?]
     do {
-      object = try decoder.decode(JSONEntry.self, from: Data(text.utf8))
+      members = try decoder.decode([String: String?].self, from: Data(text.utf8))
     } catch {
       // The decoder's words quote what it met.
       throw problem("expected a JSON object with the strings key or key_id, account and optionally state")
     }
-    guard (object.key == nil) != (object.key_id == nil) else { throw problem("expected either key or key_id") }
-    guard let account = object.account else { throw problem("expected an account") }
-    return try entry(key: object.key, id: object.key_id, account: account, state: object.state)
+    // A misspelt state would make a suspended key active.
+    guard members.keys.allSatisfy({ Self.columns.contains($0) }) else {
+      throw problem("expected no other members than key or key_id, account and state")
+    }
+    func member(_ name: String) -> String? { members[name] ?? nil }
+    guard (member("key") == nil) != (member("key_id") == nil) else { throw problem("expected either key or key_id") }
+    guard let account = member("account") else { throw problem("expected an account") }
+    return try entry(key: member("key"), id: member("key_id"), account: account, state: member("state"))
   }
 
   private func entry(
@@ -123,7 +124,8 @@ public struct KeyListParser: Sendable {
     var parsedState = KeyState.active
     if let state, !state.isEmpty {
       guard let known = KeyState(word: state) else {
-        throw problem("expected the state active, suspended or revoked, but \"\(state.prefix(20))\" came")
+        // Not repeated: where columns were mixed up it is a secret.
+        throw problem("expected the state active, suspended or revoked, but \(state.utf8.count) other bytes came")
       }
       parsedState = known
     }
@@ -142,37 +144,36 @@ public struct KeyListParser: Sendable {
     return nil
   }
 
-  /// Splits a line of CSV; a field may be in double quotes, and a double quote in it is doubled.
+  /// Splits a line of CSV; a field may be in double quotes, and a double quote in it is doubled. On bytes, because to a
+  /// Character a quote and the accent after it are one.
   private func split(_ text: String) throws(KeyListProblem) -> [String] {
-    guard text.utf8.contains(UInt8(ascii: "\"")) else {
-      return text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
-    }
+    let (quote, comma) = (UInt8(ascii: "\""), UInt8(ascii: ","))
     var fields: [String] = []
-    var field = ""
-    var rest = text[...]
+    var rest = Array(text.utf8)[...]
     while true {
-      if rest.first == "\"" {
+      var field: [UInt8] = []
+      if rest.first == quote {
         rest.removeFirst()
         while true {
-          guard let quote = rest.firstIndex(of: "\"") else {
+          guard let end = rest.firstIndex(of: quote) else {
             throw problem("expected a closing double quote on the same line")
           }
-          field += rest[..<quote]
-          rest = rest[rest.index(after: quote)...]
-          guard rest.first == "\"" else { break }
-          field += "\""
+          field += rest[..<end]
+          rest = rest[(end + 1)...]
+          guard rest.first == quote else { break }
+          field.append(quote)
           rest.removeFirst()
         }
-        guard rest.isEmpty || rest.first == "," else {
+        guard rest.isEmpty || rest.first == comma else {
           throw problem("expected a comma after the closing double quote")
         }
       } else {
-        let end = rest.firstIndex(of: ",") ?? rest.endIndex
+        let end = rest.firstIndex(of: comma) ?? rest.endIndex
         field += rest[..<end]
         rest = rest[end...]
+        if field.contains(quote) { throw problem("expected a field with a double quote to be in double quotes") }
       }
-      fields.append(field)
-      field = ""
+      fields.append(String(decoding: field, as: UTF8.self))
       if rest.isEmpty { return fields }
       rest.removeFirst()
     }

@@ -3,7 +3,8 @@
 // Why a spool: a bad line near the end must not leave the first half applied; a pipe can be read only once; and a list of ten million
 // keys must not have to fit into memory. So the list is parsed once into temporary files, split by the first bits of the
 // key ids, 16 store buckets to a file. Each file is then small enough to be looked at as a whole: for keys that are listed twice, and
-// by `sync` for the difference to the store. Only hashed ids reach the disk, never a secret.
+// by `sync` for the difference to the store. Only hashed ids reach the disk, never a secret, and the files have no names any more
+// once they are open, so that nothing is left behind however the process ends.
 
 public import Foundation
 import KeyReplica
@@ -15,7 +16,6 @@ public final class KeyListSpool {
   static let bucketsPerPartition = StoreLayout.bucketCount / partitionCount
 
   public private(set) var entryCount = 0
-  private let folder: URL
   private var files: [FileHandle] = []
   private var pending: [[UInt8]]
 
@@ -23,9 +23,16 @@ public final class KeyListSpool {
   public static let problemLimit = 20
 
   private init() throws {
-    folder = FileManager.default.temporaryDirectory.appendingPathComponent("key-publisher-\(UUID().uuidString)")
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("key-publisher-\(UUID().uuidString)")
     try FileManager.default.createDirectory(
       at: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+    defer {
+      do {
+        try FileManager.default.removeItem(at: folder)
+      } catch {
+        FileHandle.standardError.write(Data("can't remove \(folder.path): \(error)\n".utf8))
+      }
+    }
     pending = Array(repeating: [], count: Self.partitionCount)
     for index in 0..<Self.partitionCount {
       let path = folder.appendingPathComponent("\(index)")
@@ -39,11 +46,6 @@ public final class KeyListSpool {
 
   deinit {
     for file in files { file.closeFile() }
-    do {
-      try FileManager.default.removeItem(at: folder)
-    } catch {
-      FileHandle.standardError.write(Data("can't remove \(folder.path): \(error)\n".utf8))
-    }
   }
 
   /// A list that has problems; nothing of it was written to the store.
@@ -68,6 +70,7 @@ public final class KeyListSpool {
     var parser = KeyListParser()
     var problems: [KeyListProblem] = []
     var number = 0
+    var tooLong = false
     do {
       while problems.count < problemLimit, let line = try lines.next() {
         number += 1
@@ -77,7 +80,7 @@ public final class KeyListSpool {
         } catch {
           problems.append(error)
           // Without a header nothing after it can be understood.
-          if number == 1 { throw BadList(problems: problems, gaveUp: false) }
+          if !parser.knowsFormat { throw BadList(problems: problems, gaveUp: false) }
         }
         if number.isMultiple(of: 4096) {
           try spool.flush(atLeast: 64 << 10)
@@ -86,10 +89,11 @@ public final class KeyListSpool {
       }
     } catch let error as LineReader.TooLong {
       problems.append(KeyListProblem(line: number + 1, reason: "\(error)"))
+      tooLong = true
     }
     try spool.flush(atLeast: 1)
     if problems.isEmpty { problems = try spool.listedTwice() }
-    guard problems.isEmpty else { throw BadList(problems: problems, gaveUp: problems.count >= problemLimit) }
+    guard problems.isEmpty else { throw BadList(problems: problems, gaveUp: tooLong || problems.count >= problemLimit) }
     progress(spool.entryCount, lines.bytesRead)
     return spool
   }
@@ -150,7 +154,7 @@ public final class KeyListSpool {
       let fixed = KeyID.byteCount + 10
       guard at + fixed <= bytes.count, case let end = at + fixed + Int(bytes[at + fixed - 1]), end <= bytes.count,
         let key = KeyID(bytes: bytes[at..<at + KeyID.byteCount]), let state = KeyState(rawValue: bytes[at + 32])
-      else { throw KeyListProblem(line: 0, reason: "the temporary copy of the list in \(folder.path) was damaged") }
+      else { throw KeyListProblem(line: 0, reason: "the temporary copy of the list was damaged") }
       let line = bytes[(at + 33)..<(at + 41)].reversed().reduce(0) { $0 << 8 | Int($1) }
       entries.append(
         KeyListEntry(

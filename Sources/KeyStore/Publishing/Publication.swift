@@ -44,7 +44,7 @@ public struct Publication {
     return total
   }
 
-  /// What ``sync(with:progress:)`` would revoke.
+  /// What ``sync(with:by:progress:)`` would revoke.
   public func plan(for list: KeyListSpool) async throws -> Plan {
     var plan = Plan()
     for partition in 0..<KeyListSpool.partitionCount {
@@ -56,15 +56,29 @@ public struct Publication {
     return plan
   }
 
+  /// The store holds more keys that aren't on the list than there were when it was planned: somebody else is writing.
+  public struct MoreToRevoke: Error, Sendable, CustomStringConvertible {
+    public let planned: Int
+    public var description: String {
+      "the store has changed since: now more than \(planned) keys would be revoked. Some of the list was applied; run sync again"
+    }
+  }
+
   /// Adds and changes all that is listed, and revokes what isn't.
+  /// - Parameter plan: What was agreed to: no more keys than that are revoked.
   /// - Throws: With some of the list applied; doing it again is harmless and finishes it.
-  public func sync(with list: KeyListSpool, progress: (Int) -> Void) async throws -> EditOutcome? {
+  public func sync(
+    with list: KeyListSpool, by plan: Plan, progress: (Int) -> Void
+  ) async throws -> EditOutcome? {
     var total: EditOutcome?
     var done = 0
+    var revoked = 0
     for partition in 0..<KeyListSpool.partitionCount {
       let entries = try list.entries(ofPartition: partition)
       let listed = Set(entries.map(\.key))
       let stale = try await storedKeys(ofPartition: partition).filter { !listed.contains($0) }
+      revoked += stale.count
+      guard revoked <= plan.toRevoke else { throw MoreToRevoke(planned: plan.toRevoke) }
       let edits =
         entries.map { KeyEdit(key: $0.key, kind: .put(account: $0.account, $0.state)) }
         + stale.map { KeyEdit(key: $0, kind: .setState(.revoked)) }

@@ -1,0 +1,81 @@
+import Testing
+
+@testable import KeyReplica
+
+@Suite struct BarrierTests {
+  private func question(_ number: UInt64) -> Question { Question(number: number, key: KeyID(secret: "k".utf8)) }
+  private let start = Instant(nanoseconds: 0)
+
+  @Test func `all that waits shares one read, and what comes after it was sent waits for the next`() throws {
+    var barrier = Barrier()
+    #expect(!barrier.wantsRead)
+    for number in 1...3 as ClosedRange<UInt64> { barrier.add(question(number), deadline: start + .seconds(1)) }
+    #expect(barrier.wantsRead)
+    barrier.sent(at: start, applied: 5)
+    #expect(!barrier.wantsRead)
+    barrier.add(question(4), deadline: start + .seconds(1))
+    #expect(!barrier.wantsRead)
+    barrier.answered(version: 5, digest: .empty)
+    #expect(barrier.wantsRead)
+    #expect(barrier.reached(5).map(\.question.number) == [1, 2, 3])
+    #expect(barrier.count == 1)
+    #expect(barrier.readsSent == 1)
+  }
+
+  @Test func `an answered read's questions wait for its version`() {
+    var barrier = Barrier()
+    barrier.add(question(1), deadline: start + .seconds(1))
+    barrier.sent(at: start, applied: 5)
+    barrier.answered(version: 9, digest: .empty)
+    #expect(barrier.reached(8).isEmpty)
+    #expect(barrier.reached(10).isEmpty)
+    let ready = barrier.reached(9)
+    #expect(ready.map(\.question.number) == [1])
+    #expect(ready.first?.read.readSentAt == start)
+    #expect(barrier.reached(9).isEmpty)
+  }
+
+  @Test func `the questions of a read that was overtaken go first with the next one`() {
+    var barrier = Barrier()
+    barrier.add(question(1), deadline: start + .seconds(1))
+    barrier.sent(at: start, applied: 5)
+    barrier.add(question(2), deadline: start + .seconds(2))
+    barrier.overtaken()
+    #expect(barrier.wantsRead && barrier.count == 2 && barrier.nextDeadline == start + .seconds(1))
+    barrier.sent(at: start + .milliseconds(1), applied: 6)
+    barrier.answered(version: 6, digest: .empty)
+    #expect(barrier.reached(6).map(\.question.number) == [1, 2])
+  }
+
+  @Test func `wherever a question waits, its deadline is known and it is given back once`() {
+    var barrier = Barrier()
+    for number in 1...3 as ClosedRange<UInt64> {
+      barrier.add(question(number), deadline: start + .seconds(Int(number)))
+      if number < 3 { barrier.sent(at: start, applied: 0) }
+      if number < 2 { barrier.answered(version: 7, digest: .empty) }
+    }
+    // 1 waits for a version, 2 for the read that is on its way, 3 for the next one.
+    for number in 1...3 as ClosedRange<UInt64> {
+      #expect(barrier.nextDeadline == start + .seconds(Int(number)))
+      #expect(barrier.expired(at: start + .milliseconds(Int(number) * 1000 - 1)).isEmpty)
+      #expect(barrier.expired(at: start + .seconds(Int(number))).map(\.number) == [number])
+    }
+    #expect(barrier.nextDeadline == nil)
+    #expect(barrier.count == 0)
+    #expect(barrier.reached(7).isEmpty)
+  }
+
+  @Test func `a failed read gives back its own questions, giving up gives back all`() {
+    var barrier = Barrier()
+    barrier.add(question(1), deadline: start)
+    barrier.sent(at: start, applied: 0)
+    barrier.answered(version: 7, digest: .empty)
+    barrier.add(question(2), deadline: start)
+    barrier.sent(at: start, applied: 0)
+    barrier.add(question(3), deadline: start)
+    #expect(barrier.failed().map(\.number) == [2])
+    #expect(barrier.count == 2)
+    #expect(Set(barrier.giveUp().map(\.number)) == [1, 3])
+    #expect(barrier.count == 0 && barrier.read == nil && !barrier.wantsRead)
+  }
+}

@@ -1,0 +1,632 @@
+// The machine's states one by one. What any order of events may do to it is ReplicaScheduleTests' matter.
+
+import Testing
+
+@testable import KeyReplica
+
+@Suite struct ReplicaTests {
+  /// A machine, its store, and the commands that haven't been answered.
+  private struct Bench {
+    var store = ModelStore(bucketCount: 2)
+    let table = KeyTable(bucketCount: 2)
+    var replica: Replica
+    var now = Instant(nanoseconds: 0)
+    var unanswered: [Replica.Command] = []
+    var answers: [UInt64: Verdict] = [:]
+    var notes: [Replica.Note] = []
+    let keys = (0..<8).map { KeyID(secret: "key \($0)".utf8) }
+
+    init(populated: Bool = true, _ change: (inout Replica.Limits) -> Void = { _ in }) {
+      var limits = Replica.Limits()
+      change(&limits)
+      replica = Replica(table: table, limits: limits, seed: 1, now: now)
+      if populated { populate() }
+    }
+
+    mutating func populate(account: String = "acme", sealed: Bool = true) {
+      let records = keys.dropLast(2).map { ($0, KeyRecord(state: .active, since: 1, account: account)) }
+      store.begin(with: Dictionary(uniqueKeysWithValues: records), sealed: sealed, at: now)
+    }
+
+    mutating func put(_ key: Int, _ state: KeyState = .active) {
+      store.put(keys[key], KeyRecord(state: state, since: 2, account: "acme"), at: now)
+    }
+
+    mutating func give(_ event: Replica.Event) {
+      for command in replica.handle(event, now: now) {
+        switch command {
+        case .answer(let question, let verdict):
+          #expect(answers[question.number] == nil, "answered twice")
+          answers[question.number] = verdict
+        case .note(let note): notes.append(note)
+        case .disconnect: unanswered = []
+        default: unanswered.append(command)
+        }
+      }
+    }
+
+    mutating func pass(_ duration: Duration) {
+      now = now + duration
+      give(.timePassed)
+    }
+
+    mutating func ask(_ number: UInt64, _ key: Int) { give(.asked(Question(number: number, key: keys[key]))) }
+
+    func reply(to command: Replica.Command) -> Replica.Event {
+      switch command {
+      case .connect(let session): .connected(session)
+      case .readManifest(let session, let read): .manifest(session, read: read, .success(store.manifest()))
+      case .readBucket(let session, let bucket): .bucket(session, bucket, .success(store.bucket(bucket)))
+      case .readPosition(let session, let read): .position(session, read: read, .success(store.position()))
+      case .readChanges(let session, let version): .changes(session, .success(store.changes(after: version)))
+      case .disconnect, .answer, .note: .timePassed
+      }
+    }
+
+    /// Takes the first command that waits for its answer and is of a kind.
+    mutating func take(_ fits: (Replica.Command) -> Bool) throws -> Replica.Command {
+      let found = unanswered.firstIndex(where: fits)
+      let index = try #require(found, "only \(unanswered) wait")
+      return unanswered.remove(at: index)
+    }
+
+    mutating func answer(_ fits: (Replica.Command) -> Bool) throws { give(reply(to: try take(fits))) }
+
+    /// Answers everything but the feed, until nothing else waits.
+    mutating func settle() throws {
+      while unanswered.contains(where: { !isFeed($0) }) { try answer { !isFeed($0) } }
+    }
+
+    static func synced(_ change: (inout Replica.Limits) -> Void = { _ in }) throws -> Bench {
+      var bench = Bench(populated: true, change)
+      bench.give(.timePassed)
+      try bench.settle()
+      try #require(bench.status.completeness == .complete)
+      return bench
+    }
+
+    var status: ReplicaStatus { replica.status(at: now) }
+  }
+
+  private static func isFeed(_ command: Replica.Command) -> Bool {
+    if case .readChanges = command { true } else { false }
+  }
+  private static func isPosition(_ command: Replica.Command) -> Bool {
+    if case .readPosition = command { true } else { false }
+  }
+  private static func isManifest(_ command: Replica.Command) -> Bool {
+    if case .readManifest = command { true } else { false }
+  }
+  private static func isBucket(_ command: Replica.Command) -> Bool {
+    if case .readBucket = command { true } else { false }
+  }
+  private static func isConnect(_ command: Replica.Command) -> Bool {
+    if case .connect = command { true } else { false }
+  }
+
+  private func refusal(_ verdict: Verdict?) -> (reason: RefusalReason, proof: Proof)? {
+    if case .refuse(let reason, let proof) = verdict { (reason, proof) } else { nil }
+  }
+  private func undecided(_ verdict: Verdict?) -> String? {
+    if case .undecided(let why) = verdict { why.code } else { nil }
+  }
+
+  // MARK: Before it is complete
+
+  @Test func `before anything was read nobody is refused, and it isn't zero seconds old`() throws {
+    var bench = Bench()
+    bench.ask(1, 7)
+    #expect(undecided(bench.answers[1]) == "store_away")
+    #expect(bench.status.completeness == .empty)
+    #expect(bench.status.age == nil && bench.replica.admitUntil == nil)
+    #expect(bench.replica.nextWake == bench.now)
+  }
+
+  @Test func `while it loads, keys that were read are admitted and nobody is refused`() throws {
+    var bench = Bench { $0.bucketsInFlight = 1 }
+    bench.give(.timePassed)
+    try bench.answer(Self.isConnect)
+    try bench.answer(Self.isManifest)
+    bench.ask(1, 7)
+    #expect(undecided(bench.answers[1]) == "loading")
+    try bench.answer(Self.isBucket)
+    let read = try #require(bench.keys.firstIndex { bench.table.find($0) != nil })
+    bench.ask(2, read)
+    #expect(bench.answers[2] == .admit(account: "acme"))
+    #expect(bench.status.completeness == .loading && bench.status.verifiedBuckets == 1)
+  }
+
+  @Test func `a Redis without a store is asked again and refuses nobody`() throws {
+    var bench = Bench(populated: false)
+    bench.give(.timePassed)
+    for number in 1...20 as ClosedRange<UInt64> {
+      try bench.settle()
+      bench.ask(number, 0)
+      #expect(undecided(bench.answers[number]) == "no_store")
+      let wake = try #require(bench.replica.nextWake)
+      #expect(wake > bench.now && wake <= bench.now + .seconds(2))
+      bench.pass(wake - bench.now)
+    }
+    #expect(bench.status.completeness == .empty)
+    bench.populate()
+    try bench.settle()
+    bench.pass(.seconds(2))
+    try bench.settle()
+    #expect(bench.status.completeness == .complete && bench.status.objection == nil)
+    #expect(bench.notes.filter { if case .trouble = $0 { true } else { false } }.count == 1)
+  }
+
+  @Test func `a store that isn't sealed refuses nobody, and sealing it is noticed`() throws {
+    var bench = Bench(populated: false)
+    bench.populate(sealed: false)
+    bench.give(.timePassed)
+    try bench.settle()
+    bench.ask(1, 7)
+    #expect(undecided(bench.answers[1]) == "unsealed")
+    bench.store.seal(at: bench.now)
+    try bench.answer(Self.isFeed)
+    bench.ask(2, 7)
+    try bench.answer(Self.isPosition)
+    #expect(refusal(bench.answers[2])?.reason == .unknownKey)
+  }
+
+  @Test func `a store that another hand unsealed refuses nobody`() throws {
+    var bench = try Bench.synced()
+    bench.ask(1, 7)
+    guard case .readPosition(let session, let read) = try bench.take(Self.isPosition),
+      case .found(var position) = bench.store.position()
+    else { return }
+    position.sealed = false
+    bench.give(.position(session, read: read, .success(.found(position))))
+    #expect(undecided(bench.answers[1]) == "diverged")
+  }
+
+  // MARK: The barrier
+
+  @Test func `a refusal cites a read that was sent after the question`() throws {
+    var bench = try Bench.synced()
+    bench.put(0, .revoked)
+    bench.put(1, .suspended)
+    try bench.answer(Self.isFeed)
+    bench.now = bench.now + .milliseconds(7)
+    for (number, key) in [0, 1, 7].enumerated() { bench.ask(UInt64(number), key) }
+    let asked = bench.now
+    bench.now = bench.now + .milliseconds(3)
+    try bench.settle()
+    #expect(refusal(bench.answers[0])?.reason == .revokedKey)
+    let (_, proof) = try #require(refusal(bench.answers[0]))
+    #expect(proof.asOf == asked && proof.epoch == "epoch 1" && proof.version == 9)
+    // The others had to wait for the next read.
+    #expect(refusal(bench.answers[1])?.reason == .suspendedKey)
+    #expect(refusal(bench.answers[2])?.reason == .unknownKey)
+    #expect(refusal(bench.answers[2])?.proof.asOf == bench.now)
+  }
+
+  @Test func `a key that was put before the question is never refused, however late its change comes`() throws {
+    var bench = try Bench.synced()
+    bench.put(7)
+    bench.ask(1, 7)
+    try bench.answer(Self.isPosition)
+    // The position says that there is more than the mirror has.
+    #expect(bench.answers.isEmpty)
+    #expect(bench.status.storeVersion == 8 && bench.status.version == 7)
+    try bench.answer(Self.isFeed)
+    #expect(bench.answers[1] == .admit(account: "acme"))
+  }
+
+  @Test func `an answer that doesn't come is a timeout at the bound, and later answers are harmless`() throws {
+    var bench = try Bench.synced()
+    bench.ask(1, 7)
+    #expect(bench.replica.nextWake == bench.now + .seconds(2))
+    bench.pass(.milliseconds(1999))
+    #expect(bench.answers.isEmpty)
+    bench.pass(.milliseconds(1))
+    #expect(undecided(bench.answers[1]) == "barrier_timed_out")
+    try bench.settle()
+    #expect(bench.status.barrierWaiting == 0)
+  }
+
+  @Test func `a stream that doesn't bring what the position promised is noticed`() throws {
+    var bench = try Bench.synced()
+    bench.put(7)
+    bench.store.trim(to: 0)
+    bench.ask(1, 7)
+    try bench.answer(Self.isPosition)
+    // This one may have been answered before the change; the next one can't.
+    bench.now = bench.now + .milliseconds(1)
+    try bench.answer(Self.isFeed)
+    #expect(bench.answers.isEmpty)
+    bench.now = bench.now + .seconds(1)
+    try bench.answer(Self.isFeed)
+    #expect(undecided(bench.answers[1]) == "diverged")
+    try bench.settle()
+    #expect(bench.status.objection == nil && bench.table.find(bench.keys[7]) != nil)
+  }
+
+  @Test func `only so many may wait`() throws {
+    var bench = try Bench.synced { $0.barrierQueue = 2 }
+    for number in 1...3 as ClosedRange<UInt64> { bench.ask(number, 7) }
+    #expect(undecided(bench.answers[3]) == "too_many_waiting")
+    try bench.settle()
+    #expect(bench.answers.count == 3)
+    bench.ask(4, 7)
+    #expect(bench.answers[4] == nil)
+  }
+
+  @Test func `an error of the store is an error, not a reason to refuse`() throws {
+    var bench = try Bench.synced()
+    for number in 1...3 as ClosedRange<UInt64> {
+      bench.ask(number, 7)
+      guard case .readPosition(let session, let read) = try bench.take(Self.isPosition) else { return }
+      bench.give(.position(session, read: read, .failure(.init("LOADING"))))
+      #expect(undecided(bench.answers[number]) == "barrier_failed")
+    }
+    #expect(bench.notes.filter { $0 == .readFailed("LOADING") }.count == 1)
+  }
+
+  @Test func `a late answer to a read that was given up isn't the next one's`() throws {
+    var bench = try Bench.synced()
+    bench.ask(1, 7)
+    let early = bench.reply(to: try bench.take(Self.isPosition))
+    // A feed that can't be read, twice: the second time the comparison is put off, and the session goes on.
+    for _ in 0..<2 {
+      guard case .readChanges(let session, _) = try bench.take(Self.isFeed) else { return }
+      bench.give(.changes(session, .failure(.init("WRONGTYPE"))))
+      while bench.unanswered.contains(where: Self.isManifest) || bench.unanswered.contains(where: Self.isBucket) {
+        try bench.answer { !Self.isFeed($0) }
+      }
+    }
+    bench.pass(.milliseconds(600))
+    try bench.settle()
+    bench.put(7)
+    try bench.answer(Self.isFeed)
+    bench.put(7, .revoked)
+    bench.put(7)
+    bench.ask(2, 6)
+    // Were it taken for the answer, question 2 would be refused on the strength of what was true before it was asked.
+    bench.give(early)
+    #expect(bench.answers[2] == nil)
+    try bench.answer(Self.isPosition)
+    try bench.answer(Self.isFeed)
+    #expect(refusal(bench.answers[2])?.proof.version == 10)
+  }
+
+  @Test func `a mirror that is past what a read said reads again, since what it followed may have been lost`() throws {
+    var bench = try Bench.synced()
+    bench.put(0, .revoked)
+    let revoked = bench.reply(to: try bench.take(Self.isFeed))
+    // The revocation never happened: the store went back before the question, and the key is active all the while.
+    bench.store.rewind(by: 1, at: bench.now)
+    bench.give(.asked(Question(number: 1, key: bench.keys[7])))
+    bench.give(revoked)
+    bench.ask(2, 0)
+    try bench.settle()
+    #expect(undecided(bench.answers[1]) == "diverged")
+    #expect(undecided(bench.answers[2]) == "diverged")
+    bench.ask(3, 0)
+    #expect(bench.answers[3] == .admit(account: "acme"))
+  }
+
+  // MARK: Other histories
+
+  @Test func `what waits for a version of one history isn't answered by another`() throws {
+    var bench = try Bench.synced()
+    bench.put(0, .revoked)
+    bench.put(1, .revoked)
+    bench.ask(1, 7)
+    try bench.answer(Self.isPosition)
+    bench.store.vanish(at: bench.now)
+    bench.pass(.milliseconds(500))
+    try bench.answer(Self.isPosition)
+    #expect(undecided(bench.answers[1]) == "no_store")
+    #expect(bench.status.barrierWaiting == 0)
+  }
+
+  @Test func `a store that was made anew while the mirror lagged is followed, not compared for ever`() throws {
+    var bench = try Bench.synced()
+    for _ in 0..<50 { bench.put(0) }
+    bench.pass(.milliseconds(500))
+    try bench.answer(Self.isPosition)
+    bench.populate(account: "new")
+    bench.pass(.milliseconds(500))
+    for _ in 0..<10 {
+      try bench.settle()
+      bench.now = bench.now + .seconds(1)
+      try bench.answer(Self.isFeed)
+      bench.pass(.seconds(1))
+    }
+    try bench.settle()
+    #expect(bench.status.epoch == "epoch 2" && bench.status.completeness == .complete && bench.status.objection == nil)
+    #expect(bench.notes.filter { if case .resync = $0 { true } else { false } }.count == 1)
+  }
+
+  @Test func `a store that went back is compared, and refuses nobody until then`() throws {
+    var bench = try Bench.synced()
+    bench.put(7)
+    try bench.answer(Self.isFeed)
+    bench.store.rewind(by: 1, at: bench.now)
+    bench.ask(1, 6)
+    try bench.answer(Self.isPosition)
+    #expect(undecided(bench.answers[1]) == "diverged")
+    try bench.settle()
+    #expect(bench.status.version == 7 && bench.table.find(bench.keys[7]) == nil && bench.status.objection == nil)
+  }
+
+  @Test func `a vanished store is no reason to refuse or to forget anybody`() throws {
+    var bench = try Bench.synced()
+    bench.store.vanish(at: bench.now)
+    bench.ask(1, 7)
+    try bench.settle()
+    #expect(undecided(bench.answers[1]) == "no_store")
+    #expect(bench.status.completeness == .diverged)
+    bench.ask(2, 0)
+    #expect(bench.answers[2] == .admit(account: "acme"))
+    // But not for ever.
+    bench.pass(.seconds(3601))
+    bench.ask(3, 0)
+    #expect(undecided(bench.answers[3]) == "stale")
+  }
+
+  @Test func `what is left of a former history doesn't get younger`() throws {
+    var bench = try Bench.synced { $0.admitAge = .seconds(10) }
+    let age = try #require(bench.replica.admitUntil)
+    bench.populate(account: "new")
+    bench.store.damaged = [0: .undecodableField, 1: .undecodableField]
+    for _ in 0..<8 {
+      bench.pass(.seconds(1))
+      try bench.settle()
+    }
+    #expect(bench.status.epoch == "epoch 2" && bench.status.completeness == .diverged)
+    #expect(bench.replica.admitUntil == age)
+    bench.ask(1, 0)
+    #expect(bench.answers[1] == .admit(account: "acme"))
+    bench.pass(.seconds(3))
+    bench.ask(2, 0)
+    #expect(undecided(bench.answers[2]) == "stale")
+    bench.store.damaged = [:]
+    bench.pass(.seconds(2))
+    try bench.settle()
+    bench.ask(3, 0)
+    #expect(bench.answers[3] == .admit(account: "new"))
+  }
+
+  @Test func `a store of another kind refuses nobody`() throws {
+    var bench = try Bench.synced()
+    bench.ask(1, 7)
+    guard case .readPosition(let session, let read) = try bench.take(Self.isPosition) else { return }
+    bench.give(.position(session, read: read, .success(.incompatible("schema 2"))))
+    #expect(undecided(bench.answers[1]) == "incompatible")
+    guard case .readManifest(_, let number) = try bench.take(Self.isManifest) else { return }
+    bench.give(.manifest(session, read: number, .success(.incompatible("schema 2"))))
+    #expect(bench.status.completeness == .incompatible)
+    bench.ask(2, 0)
+    #expect(bench.answers[2] == .admit(account: "acme"))
+    bench.pass(.seconds(2))
+    try bench.settle()
+    #expect(bench.status.completeness == .complete)
+  }
+
+  // MARK: Age
+
+  @Test func `age counts from when a read was sent, and only once the mirror has reached it`() throws {
+    var bench = try Bench.synced()
+    #expect(bench.status.age == .zero)
+    bench.pass(.milliseconds(500))
+    bench.now = bench.now + .milliseconds(80)
+    try bench.answer(Self.isPosition)
+    #expect(bench.status.age == .milliseconds(80))
+    bench.put(0, .revoked)
+    bench.pass(.milliseconds(500))
+    try bench.answer(Self.isPosition)
+    #expect(bench.status.age == .milliseconds(580))
+    bench.now = bench.now + .milliseconds(5)
+    try bench.answer(Self.isFeed)
+    #expect(bench.status.age == .milliseconds(5))
+  }
+
+  @Test func `reconnecting makes nothing younger before what differs was read`() throws {
+    var bench = try Bench.synced { $0.admitAge = .seconds(10) }
+    bench.put(0, .revoked)
+    bench.give(.disconnected(1, reason: "cut"))
+    bench.unanswered = []
+    bench.pass(.seconds(11))
+    try bench.answer(Self.isConnect)
+    try bench.answer(Self.isManifest)
+    bench.ask(1, 0)
+    #expect(undecided(bench.answers[1]) == "stale")
+    try bench.settle()
+    bench.ask(2, 1)
+    #expect(bench.answers[2] == .admit(account: "acme"))
+  }
+
+  // MARK: Losing and finding the store
+
+  @Test func `a lost connection answers who waits and comes back with a backoff`() throws {
+    var bench = try Bench.synced()
+    bench.ask(1, 7)
+    bench.give(.disconnected(1, reason: "cut"))
+    bench.unanswered = []
+    #expect(undecided(bench.answers[1]) == "store_away")
+    var waits: [Duration] = []
+    for session in 2...9 as ClosedRange<UInt64> {
+      let wake = try #require(bench.replica.nextWake)
+      waits.append(wake - bench.now)
+      bench.pass(wake - bench.now)
+      _ = try bench.take(Self.isConnect)
+      bench.give(.disconnected(session, reason: "refused"))
+    }
+    #expect(waits.first! <= .milliseconds(50) && waits.last! >= .seconds(1) && waits.last! <= .seconds(2))
+    #expect(bench.notes.filter { $0 == .storeAway("refused") }.count == 1)
+    bench.pass(.seconds(2))
+    try bench.settle()
+    try bench.answer(Self.isFeed)
+    bench.pass(.milliseconds(500))
+    try bench.settle()
+    // All is well again, so the next loss is a first one.
+    bench.give(.disconnected(10, reason: "cut"))
+    #expect(try #require(bench.replica.nextWake) - bench.now <= .milliseconds(50))
+  }
+
+  @Test func `what belongs to a former session is dropped`() throws {
+    var bench = try Bench.synced()
+    bench.ask(1, 7)
+    let position = bench.reply(to: try bench.take(Self.isPosition))
+    bench.put(7)
+    let changes = bench.reply(to: try bench.take(Self.isFeed))
+    bench.give(.disconnected(1, reason: "cut"))
+    bench.pass(.seconds(1))
+    try bench.answer(Self.isConnect)
+    bench.give(position)
+    bench.give(changes)
+    bench.give(.disconnected(1, reason: "cut again"))
+    bench.give(.bucket(1, 0, .success(RawBucket(summary: nil, fields: []))))
+    bench.give(.manifest(1, read: 1, .success(.noStore)))
+    #expect(bench.status.version == 7)
+    try bench.settle()
+    #expect(bench.status.version == 8 && bench.status.objection == nil)
+    // And a connection that nobody waits for is closed.
+    #expect(
+      bench.replica.handle(.connected(1), now: bench.now).contains {
+        if case .disconnect(1) = $0 { true } else { false }
+      })
+  }
+
+  @Test func `a stream that can't be read is no busy loop, whatever else is asked`() throws {
+    var bench = try Bench.synced()
+    var manifests = 0
+    for number in 1...2000 as ClosedRange<UInt64> {
+      bench.ask(number, 7)
+      while let command = bench.unanswered.first {
+        bench.unanswered.removeFirst()
+        if Self.isManifest(command) { manifests += 1 }
+        if case .readChanges(let session, _) = command {
+          bench.give(.changes(session, .failure(.init("WRONGTYPE"))))
+        } else {
+          bench.give(bench.reply(to: command))
+        }
+      }
+      bench.pass(.milliseconds(1))
+    }
+    #expect(bench.answers.count == 2000)
+    #expect(manifests < 15, "\(manifests) manifests in two seconds")
+  }
+
+  @Test func `a hole in the stream is closed by reading what differs`() throws {
+    var bench = try Bench.synced()
+    for _ in 0..<5 { bench.put(7) }
+    bench.store.trim(to: 2)
+    try bench.answer(Self.isFeed)
+    #expect(bench.status.objection?.code == "loading")
+    var buckets = 0
+    while let command = bench.unanswered.first(where: { !Self.isFeed($0) }) {
+      if Self.isBucket(command) { buckets += 1 }
+      try bench.answer { !Self.isFeed($0) }
+    }
+    #expect(buckets == 1 && bench.status.version == 12 && bench.status.objection == nil)
+  }
+
+  @Test func `a total that is wrong refuses nobody until the store is well again`() throws {
+    var bench = try Bench.synced()
+    bench.store.wrongTotal = true
+    bench.ask(1, 7)
+    try bench.settle()
+    #expect(undecided(bench.answers[1]) == "diverged")
+    for number in 2...5 as ClosedRange<UInt64> {
+      bench.pass(.seconds(2))
+      try bench.settle()
+      bench.ask(number, 7)
+      try bench.settle()
+      #expect(undecided(bench.answers[number]) == "diverged")
+    }
+    bench.store.wrongTotal = false
+    bench.pass(.seconds(2))
+    try bench.settle()
+    #expect(bench.status.completeness == .complete && bench.status.objection == nil)
+  }
+
+  @Test func `a bucket that says it is of the future doesn't keep it loading without a word`() throws {
+    var bench = Bench()
+    bench.store.damaged[0] = .summaryFromTheFuture
+    bench.give(.timePassed)
+    try bench.settle()
+    bench.pass(.milliseconds(500))
+    try bench.settle()
+    bench.pass(.seconds(2))
+    #expect(
+      bench.status.completeness == .diverged || bench.notes.contains { if case .resync = $0 { true } else { false } })
+    bench.store.damaged = [:]
+    for _ in 0..<3 {
+      try bench.settle()
+      bench.pass(.seconds(2))
+    }
+    try bench.settle()
+    #expect(bench.status.objection == nil)
+  }
+
+  // MARK: The audit
+
+  @Test(arguments: [ModelStore.Damage.lostBucket, .lostField, .foreignField, .unreadableSummary])
+  func `an audit finds a bucket that was edited by hand, and its healing`(damage: ModelStore.Damage) throws {
+    var bench = try Bench.synced { $0.auditInterval = .seconds(5) }
+    bench.store.damaged[bench.keys[0].bucket(of: 2)] = damage
+    bench.pass(.seconds(4))
+    try bench.settle()
+    #expect(bench.status.completeness == .complete)
+    bench.pass(.seconds(1))
+    try bench.settle()
+    #expect(bench.status.completeness == .diverged)
+    bench.ask(1, 7)
+    #expect(undecided(bench.answers[1]) == "diverged")
+    bench.ask(2, 0)
+    #expect(bench.answers[2] == .admit(account: "acme"))
+    bench.store.damaged = [:]
+    bench.pass(.seconds(2))
+    try bench.settle()
+    #expect(bench.status.completeness == .complete && bench.status.objection == nil)
+  }
+
+  @Test func `an audit that fails isn't taken for one that found nothing`() throws {
+    var bench = try Bench.synced { $0.auditInterval = .seconds(5) }
+    bench.pass(.seconds(5))
+    guard case .readManifest(let session, let read) = try bench.take(Self.isManifest) else { return }
+    bench.give(.manifest(session, read: read, .failure(.init("unreadable"))))
+    bench.ask(1, 7)
+    #expect(undecided(bench.answers[1]) != nil)
+    try bench.settle()
+    #expect(bench.status.objection == nil)
+  }
+
+  @Test func `an audit that a comparison overtook doesn't count`() throws {
+    var bench = try Bench.synced { $0.auditInterval = .seconds(5) }
+    bench.store.damaged[0] = .lostBucket
+    bench.pass(.seconds(5))
+    let audit = bench.reply(to: try bench.take(Self.isManifest))
+    bench.store.damaged = [:]
+    for _ in 0..<3 { bench.put(7) }
+    bench.store.trim(to: 0)
+    bench.store.put(bench.keys[7], KeyRecord(state: .active, since: 9, account: "acme"), at: bench.now)
+    try bench.answer(Self.isFeed)
+    bench.give(audit)
+    try bench.settle()
+    #expect(bench.status.completeness == .complete && bench.status.objection == nil)
+    #expect(bench.notes.filter { if case .resync = $0 { true } else { false } }.count == 1)
+  }
+
+  // MARK: The end
+
+  @Test func `a shutdown answers who waits, and who asks later`() throws {
+    var bench = try Bench.synced()
+    bench.ask(1, 7)
+    bench.give(.shutDown)
+    #expect(undecided(bench.answers[1]) == "shutting_down")
+    #expect(bench.replica.nextWake == nil)
+    bench.ask(2, 7)
+    #expect(undecided(bench.answers[2]) == "shutting_down")
+    bench.ask(3, 0)
+    #expect(bench.answers[3] == .admit(account: "acme"))
+    bench.pass(.seconds(10))
+    bench.give(.disconnected(1, reason: "late"))
+    bench.give(.shutDown)
+    #expect(bench.unanswered.isEmpty)
+  }
+}
