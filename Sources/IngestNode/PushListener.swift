@@ -42,7 +42,7 @@ struct PushListener: Service {
           try channel.pipeline.syncOperations.addHandler(quiescing.makeServerChannelHandler(channel: channel))
         }
       }
-      .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           guard connections.enter() else { throw TooManyConnections() }
@@ -54,6 +54,12 @@ struct PushListener: Service {
           try channel.pipeline.syncOperations.configureHTTPServerPipeline(withErrorHandling: true)
           try channel.pipeline.syncOperations.addHandler(
             PushChannelHandler(gate: gate, limits: limits, counters: counters))
+        }.flatMapErrorThrowing { error in
+          // NIO closes the connection and says nothing, so a client would see a reset and nobody would know why.
+          if !(error is TooManyConnections) {
+            logger.error("a connection could not be served", metadata: ["reason": "\(error)"])
+          }
+          throw error
         }
       }
       .bind(host: host, port: port).get()

@@ -36,6 +36,8 @@ struct StoreAccess: ParsableArguments {
     do {
       var options = RedisOptions()
       options.name = "key-publisher"
+      // A person or a cron job waits for this, not a client: patience is better than an error.
+      options.connectDeadline = .seconds(10)
       let connection = try await RedisConnection.connected(
         to: endpoint, options: options, on: MultiThreadedEventLoopGroup.singleton.any())
       defer { connection.close() }

@@ -29,10 +29,18 @@ final class Deployment: Sendable {
 
   // MARK: Processes
 
-  func startNode(_ name: String, _ arguments: [String] = []) async throws -> Node {
-    let process = try await ServiceProcess.start(
-      "ingest-node", ["--name", name, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"] + arguments,
-      environment: environment)
+  /// - Parameter asNobody: Where the tests run as root, the node is started as the user nobody.
+  func startNode(_ name: String, _ arguments: [String] = [], asNobody: Bool = false) async throws -> Node {
+    let arguments = ["--name", name, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"] + arguments
+    let process: ServiceProcess
+    if asNobody, getuid() == 0 {
+      let program = ServiceProcess.folder.appendingPathComponent("ingest-node").path
+      process = try await ServiceProcess.start(
+        "/usr/bin/setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=KILL", program] + arguments,
+        environment: environment)
+    } else {
+      process = try await ServiceProcess.start("ingest-node", arguments, environment: environment)
+    }
     let push = try await Self.address(in: process.waitForLine(containing: "listening for pushes"))
     let admin = try await Self.address(in: process.waitForLine(containing: "listening for operators"))
     return Node(name: name, process: process, push: push, admin: admin)
