@@ -114,7 +114,8 @@ let package = Package(
       swiftSettings: strict),
     .executableTarget(
       name: "key-publisher",
-      dependencies: ["Sluice", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix], swiftSettings: strict),
+      dependencies: ["Sluice", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix],
+      swiftSettings: strict),
 
     // Tests. The fixture starts real servers; it is no product, so it lives with the tests.
     .target(
@@ -126,7 +127,11 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "KeyReplicaTests", dependencies: ["KeyReplica"], swiftSettings: strict),
     .testTarget(
-      name: "KeyStoreTests", dependencies: ["KeyStore", "KeyReplica", "RedisFixture"],
+      name: "KeyStoreTests",
+      dependencies: [
+        "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "RedisFixture", "key-publisher", crypto, logging, nioCore,
+        nioPosix,
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "IngestQueueTests",
