@@ -139,7 +139,11 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "KeyReplicaTests", dependencies: ["KeyReplica"], swiftSettings: strict),
     .testTarget(
-      name: "KeyStoreTests", dependencies: ["KeyStore", "KeyReplica", "RedisFixture"],
+      name: "KeyStoreTests",
+      dependencies: [
+        "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "RedisFixture", "key-publisher", crypto, logging, nioCore,
+        nioPosix,
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "IngestQueueTests",

@@ -39,10 +39,13 @@ enum AnswerTable {
       let asOf = wallTime(proof.asOf).formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
       return RenderedAnswer(
         status: reason == .unknownKey ? 401 : 403, reason: reason.rawValue,
-        body: #"{"error":"\#(reason.rawValue)","proof":{"epoch":"\#(proof.epoch)","version":\#(proof.version),"as_of":"\#(asOf)"}}"#)
+        body:
+          #"{"error":"\#(reason.rawValue)","proof":{"epoch":"\#(proof.epoch)","version":\#(proof.version),"as_of":"\#(asOf)"}}"#
+      )
     case .undecided(let why):
       return RenderedAnswer(
-        status: 503, reason: why.code, body: #"{"error":"undecided","reason":"\#(why.code)"}"#, retryAfter: retryAfter())
+        status: 503, reason: why.code, body: #"{"error":"undecided","reason":"\#(why.code)"}"#, retryAfter: retryAfter()
+      )
     case .unavailable(let why):
       return RenderedAnswer(
         status: 503, reason: why.rawValue, body: #"{"error":"unavailable","reason":"\#(why.rawValue)"}"#,

@@ -78,7 +78,8 @@ public struct IngestNode: Sendable {
     let replica = ReplicaDriver(
       endpoint: configuration.redis, layout: StoreLayout(namespace: configuration.namespace),
       limits: configuration.replica,
-      restoring: stateFile.flatMap { StateKeeper.restore($0, source: source, logger: logger) }, name: "\(configuration.name)-mirror", on: mirrorLoop.next(), logger: logger)
+      restoring: stateFile.flatMap { StateKeeper.restore($0, source: source, logger: logger) },
+      name: "\(configuration.name)-mirror", on: mirrorLoop.next(), logger: logger)
     let links = pushLoops.makeIterator().map { loop in
       var options = RedisOptions()
       options.name = "\(configuration.name)-push"

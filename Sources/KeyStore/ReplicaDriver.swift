@@ -41,7 +41,8 @@ public final class ReplicaDriver: Sendable {
       Core(
         endpoint: endpoint, layout: layout, options: options, eventLoop: eventLoop, logger: logger,
         admitUntil: admitUntil,
-        replica: Replica(table: table, limits: limits, restoredFrom: heardAt, seed: .random(in: .min ... .max), now: .now)),
+        replica: Replica(
+          table: table, limits: limits, restoredFrom: heardAt, seed: .random(in: .min ... .max), now: .now)),
       eventLoop: eventLoop)
   }
 

@@ -110,7 +110,8 @@ struct IngestNodeCommand: AsyncParsableCommand {
         metadata: ["address": "\(admin)"])
     }
     logger.notice(
-      "starting", metadata: ["name": "\(configuration.name)", "build": "\(configuration.build)", "redis": "\(configuration.redis)"])
+      "starting",
+      metadata: ["name": "\(configuration.name)", "build": "\(configuration.build)", "redis": "\(configuration.redis)"])
     do {
       try await IngestNode(configuration, metrics: metrics, logger: logger).run()
     } catch {

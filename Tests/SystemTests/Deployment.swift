@@ -36,7 +36,8 @@ final class Deployment: Sendable {
     if asNobody, getuid() == 0 {
       let program = ServiceProcess.folder.appendingPathComponent("ingest-node").path
       process = try await ServiceProcess.start(
-        "/usr/bin/setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=KILL", program] + arguments,
+        "/usr/bin/setpriv",
+        ["--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=KILL", program] + arguments,
         environment: environment)
     } else {
       process = try await ServiceProcess.start("ingest-node", arguments, environment: environment)
@@ -61,7 +62,8 @@ final class Deployment: Sendable {
   /// Runs a command to its end.
   @discardableResult
   func run(
-    _ command: String, _ arguments: [String], expecting status: ExitStatus? = .exited(0), within limit: Duration = .seconds(60)
+    _ command: String, _ arguments: [String], expecting status: ExitStatus? = .exited(0),
+    within limit: Duration = .seconds(60)
   ) async throws -> ServiceProcess {
     let process = try await ServiceProcess.start(command, arguments, environment: environment)
     let ended = try await process.waitForExit(within: limit)
@@ -137,7 +139,9 @@ struct Node: Sendable {
     return try await Self.send(request)
   }
 
-  func get(_ path: String) async throws -> Answer { try await Self.send(HTTPClientRequest(url: "http://\(admin)\(path)")) }
+  func get(_ path: String) async throws -> Answer {
+    try await Self.send(HTTPClientRequest(url: "http://\(admin)\(path)"))
+  }
 
   private static func send(_ request: HTTPClientRequest) async throws -> Answer {
     let response = try await HTTPClient.shared.execute(request, timeout: .seconds(20))

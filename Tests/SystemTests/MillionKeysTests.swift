@@ -9,7 +9,8 @@ struct MillionKeysTests {
     let deployment = try await Deployment()
     let count = 1_000_000
     let list = deployment.folder.path("million.csv")
-    let awk = "BEGIN { print \"key,account\"; for (i = 0; i < \(count); i++) printf \"sk_test_%d,account-%d\\n\", i, i % 20000 }"
+    let awk =
+      "BEGIN { print \"key,account\"; for (i = 0; i < \(count); i++) printf \"sk_test_%d,account-%d\\n\", i, i % 20000 }"
     let made = try await ServiceProcess.start("/bin/sh", ["-c", "awk '\(awk)' > '\(list)'"])
     #expect(try await made.waitForExit(within: .seconds(60)) == .exited(0))
 
@@ -28,6 +29,8 @@ struct MillionKeysTests {
     #expect(try await node.push(key: Deployment.key(count)).status == 401)
     let memory = try String(contentsOfFile: "/proc/\(node.process.pid)/status", encoding: .utf8)
     let peak = try #require(memory.firstMatch(of: /VmHWM:\s*(\d+)/)?.1)
-    print("a million keys: imported in \(imported - started), mirrored in \(mirrored - imported), node's peak memory \(peak) kB")
+    print(
+      "a million keys: imported in \(imported - started), mirrored in \(mirrored - imported), node's peak memory \(peak) kB"
+    )
   }
 }

@@ -18,7 +18,9 @@ struct PayloadTests {
     while total < 10_000_000 {
       // Mostly small, some large, one in fifty empty.
       let size = [0, 1, 100, 1_000, 50_000, 1_000_000].randomElement(using: &generator)!
-      let length = size == 0 ? (Int.random(in: 0..<50, using: &generator) == 0 ? 0 : 10) : Int.random(in: 1...size, using: &generator)
+      let length =
+        size == 0
+        ? (Int.random(in: 0..<50, using: &generator) == 0 ? 0 : 10) : Int.random(in: 1...size, using: &generator)
       let body = (0..<length).map { _ in UInt8.random(in: 0...255, using: &generator) }
       let answer = try await node.push(
         body, key: Deployment.key(Int.random(in: 0..<100, using: &generator)),

@@ -1,0 +1,100 @@
+import Foundation
+import KeyReplica
+import RedisFixture
+import Testing
+
+@testable import KeyStore
+
+@Suite struct KeyListSpoolTests {
+  static func spool(_ text: String) throws -> KeyListSpool {
+    let folder = try TemporaryFolder()
+    try Data(text.utf8).write(to: folder.url("list"))
+    return try KeyListSpool.reading(try #require(FileHandle(forReadingAtPath: folder.path("list"))))
+  }
+
+  private func badList(_ text: String) -> KeyListSpool.BadList? {
+    do {
+      _ = try Self.spool(text)
+    } catch {
+      return error as? KeyListSpool.BadList
+    }
+    return nil
+  }
+
+  private func entries(_ spool: KeyListSpool) throws -> [KeyListEntry] {
+    try (0..<KeyListSpool.partitionCount).flatMap { try spool.entries(ofPartition: $0) }
+  }
+
+  @Test func `every entry comes back, in the partition of its store buckets`() throws {
+    var random = SeededGenerator.announced()
+    var listed: [KeyListEntry] = []
+    var text = "key,account,state\n"
+    for line in 2...5000 {
+      let state = KeyState.allCases.randomElement(using: &random)!
+      let account = String(repeating: "é", count: Int.random(in: 1...127, using: &random))
+      listed.append(KeyListEntry(key: KeyID(secret: "k\(line)".utf8), state: state, account: account, line: line))
+      text += "k\(line),\(account),\(state.word)\n"
+    }
+    let spool = try Self.spool(text)
+    #expect(spool.entryCount == listed.count)
+    #expect(Set(try entries(spool)) == Set(listed))
+    for partition in 0..<KeyListSpool.partitionCount {
+      for entry in try spool.entries(ofPartition: partition) {
+        #expect(
+          entry.key.bucket(of: StoreLayout.bucketCount) / (StoreLayout.bucketCount / KeyListSpool.partitionCount)
+            == partition)
+      }
+    }
+  }
+
+  @Test func `a list without a last line feed, or without entries, is a list`() throws {
+    #expect(try Self.spool("key,account\nk,acme").entryCount == 1)
+    #expect(try Self.spool("key,account\n").entryCount == 0)
+    #expect(try Self.spool("").entryCount == 0)
+  }
+
+  @Test func `a key listed twice alike is there once, and unlike is a problem that names both lines`() throws {
+    let spool = try Self.spool("key,account\nk,acme\nj,acme\nk,acme\n")
+    #expect(try entries(spool).count == 2)
+    let bad = try #require(badList("key,account,state\ns3cret,acme,\nj,acme,\ns3cret,acme,revoked\nj,other,\n"))
+    #expect(Set(bad.problems.map(\.line)) == [4, 5])
+    #expect(bad.description.contains("line 4") && bad.description.contains("line 2 already"))
+    #expect(!bad.description.contains("s3cret") && !bad.gaveUp)
+  }
+
+  @Test func `all bad lines are named, up to a limit`() throws {
+    let some = try #require(badList("key,account\nk,acme\nbad\nj,acme\nbad\n"))
+    #expect(some.problems.map(\.line) == [3, 5] && !some.gaveUp)
+    let many = try #require(badList("key,account\n" + String(repeating: "bad\n", count: 1000)))
+    #expect(many.problems.count == KeyListSpool.problemLimit && many.gaveUp)
+  }
+
+  @Test func `without a header nothing after it is complained about`() throws {
+    let bad = try #require(badList("\n\ns3cret,acme\nother,acme\n"))
+    #expect(bad.problems.map(\.line) == [3])
+  }
+
+  @Test func `a line that is too long ends the reading, and says so`() throws {
+    let bad = try #require(badList("key,account\nbad\nk," + String(repeating: "x", count: 70_000) + "\nbad\n"))
+    #expect(bad.problems.map(\.line) == [2, 3] && bad.gaveUp)
+  }
+
+  @Test func `its files have no names, so nothing is left behind however it ends`() throws {
+    func folders() throws -> [String] {
+      try FileManager.default.contentsOfDirectory(atPath: FileManager.default.temporaryDirectory.path)
+        .filter { $0.hasPrefix("key-publisher-") }
+    }
+    let before = Set(try folders())
+    let spool = try Self.spool("key,account\nk,acme\n")
+    // Other tests make spools at the same time, for a moment; this one's files are open now and must be nowhere.
+    #expect(spool.entryCount == 1)
+    let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap { descriptor in
+      // A descriptor that was closed in the meantime has no destination.
+      try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\(descriptor)")
+    }
+    let files = open.filter { $0.contains("/key-publisher-") }
+    #expect(files.count >= KeyListSpool.partitionCount)
+    #expect(files.filter { $0.hasSuffix("(deleted)") }.count >= KeyListSpool.partitionCount)
+    #expect(before.count < 10)
+  }
+}
