@@ -190,7 +190,7 @@ struct QueueConsumerTests {
     let options = RedisServerOptions { $0.appendOnly = .always }
     try await QueueUnderTest.with(options) { queue in
       try await queue.push(0..<10)
-      let worker = try queue.worker { $0.deadline = .milliseconds(100) }
+      let worker = try queue.worker()
       let batch = try await worker.batch()
       try await queue.server.kill9()
       async let settlement = worker.acknowledge(batch)
@@ -211,10 +211,7 @@ struct QueueConsumerTests {
   @Test func `settling ends when the lease is surely over`() async throws {
     try await QueueUnderTest.with { queue in
       try await queue.push(0..<10)
-      let worker = try queue.worker {
-        $0.deadline = .milliseconds(20)
-        $0.lease = .milliseconds(200)
-      }
+      let worker = try queue.worker { $0.lease = .milliseconds(400) }
       let batch = try await worker.batch()
       try await queue.server.kill9()
       await #expect(throws: QueueFailure.self) { try await worker.acknowledge(batch) }
