@@ -37,7 +37,7 @@ struct QueueConsumerTests {
   @Test func `a claim says in its first element whose it is and until when`() async throws {
     try await QueueUnderTest.with { queue in
       try await queue.push(0..<3)
-      let worker = try queue.worker { $0.lease = .seconds(20) }
+      let worker = try queue.worker { $0.lease = .seconds(600) }
       let batch = try await worker.batch(slot: 7)
       let state = try await queue.state()
       let claim = try #require(state.claims.first)
@@ -45,7 +45,7 @@ struct QueueConsumerTests {
       #expect(claim.instance == worker.instance)
       #expect(claim.slot == 7)
       #expect(claim.envelopes == 3)
-      #expect((19_000...20_000).contains(claim.leaseUntil - state.readAt))
+      #expect((540_000...600_000).contains(claim.leaseUntil - state.readAt))
       let line = try await queue.send("LINDEX", "sluice:{queue}:claim:worker-1:7", 0).string()
       #expect(line.hasPrefix(#"{"worker":"worker-1","instance":"\#(worker.instance)","batch":\#(batch.number),"#))
       #expect(state.workers.map(\.name) == ["worker-1"])
