@@ -37,7 +37,7 @@ struct QueueConsumerTests {
   @Test func `a claim says in its first element whose it is and until when`() async throws {
     try await QueueUnderTest.with { queue in
       try await queue.push(0..<3)
-      let worker = try queue.worker { $0.lease = .seconds(20) }
+      let worker = try queue.worker { $0.lease = .seconds(600) }
       let batch = try await worker.batch(slot: 7)
       let state = try await queue.state()
       let claim = try #require(state.claims.first)
@@ -45,7 +45,7 @@ struct QueueConsumerTests {
       #expect(claim.instance == worker.instance)
       #expect(claim.slot == 7)
       #expect(claim.envelopes == 3)
-      #expect((19_000...20_000).contains(claim.leaseUntil - state.readAt))
+      #expect((540_000...600_000).contains(claim.leaseUntil - state.readAt))
       let line = try await queue.send("LINDEX", "sluice:{queue}:claim:worker-1:7", 0).string()
       #expect(line.hasPrefix(#"{"worker":"worker-1","instance":"\#(worker.instance)","batch":\#(batch.number),"#))
       #expect(state.workers.map(\.name) == ["worker-1"])
@@ -190,7 +190,7 @@ struct QueueConsumerTests {
     let options = RedisServerOptions { $0.appendOnly = .always }
     try await QueueUnderTest.with(options) { queue in
       try await queue.push(0..<10)
-      let worker = try queue.worker { $0.deadline = .milliseconds(100) }
+      let worker = try queue.worker()
       let batch = try await worker.batch()
       try await queue.server.kill9()
       async let settlement = worker.acknowledge(batch)
@@ -211,10 +211,7 @@ struct QueueConsumerTests {
   @Test func `settling ends when the lease is surely over`() async throws {
     try await QueueUnderTest.with { queue in
       try await queue.push(0..<10)
-      let worker = try queue.worker {
-        $0.deadline = .milliseconds(20)
-        $0.lease = .milliseconds(200)
-      }
+      let worker = try queue.worker { $0.lease = .milliseconds(400) }
       let batch = try await worker.batch()
       try await queue.server.kill9()
       await #expect(throws: QueueFailure.self) { try await worker.acknowledge(batch) }

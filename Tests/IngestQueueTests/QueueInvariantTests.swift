@@ -35,7 +35,8 @@ struct QueueInvariantTests {
     var stored: [Int] = []
     func life() throws -> QueueConsumer {
       try queue.worker(name) {
-        $0.lease = .milliseconds(40)
+        $0.lease = .milliseconds(80)
+        $0.deaths = 5
         $0.envelopes = Int.random(in: 1...20, using: &generator)
         $0.reapedAtOnce = Int.random(in: 1...30, using: &generator)
       }

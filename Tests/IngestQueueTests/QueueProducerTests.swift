@@ -108,7 +108,7 @@ struct QueueProducerTests {
       endpoint: RedisEndpoint(address: .unix(path: folder.path("nobody.sock"))),
       on: MultiThreadedEventLoopGroup.singleton.next(), logger: .silent)
     defer { client.shutDown() }
-    let producer = QueueProducer(client: client)
+    let producer = QueueProducer(client: client, limits: ProducerLimits(deadline: .seconds(60)))
     let start = ContinuousClock.now
     for outcome in try await outcomes(producer, 0..<1_000) {
       guard case .away(let error) = outcome else {
@@ -117,7 +117,7 @@ struct QueueProducerTests {
       }
       #expect(error.outcome == .notSent)
     }
-    #expect(ContinuousClock.now - start < .seconds(1), "it waited for a connection")
+    #expect(ContinuousClock.now - start < .seconds(30), "it waited for a connection")
     #expect(try await counters(producer).failures == 1_000)
   }
 
@@ -168,7 +168,8 @@ struct QueueProducerTests {
       let start = ContinuousClock.now
       let outcomes = try await outcomes(producer, 1..<51)
       let took = ContinuousClock.now - start
-      #expect(took >= .milliseconds(290) && took < .seconds(2), "\(took)")
+      // Less than the client's own deadline, which would end the wait as well.
+      #expect(took >= .milliseconds(290) && took < .seconds(4), "\(took)")
       for outcome in outcomes.prefix(20) {
         guard case .unknownOutcome(let error) = outcome else {
           Issue.record("\(String(describing: outcome))")

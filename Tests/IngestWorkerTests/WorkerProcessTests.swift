@@ -11,7 +11,7 @@ struct WorkerProcessTests {
   ) async throws -> ServiceProcess {
     try await ServiceProcess.start(
       "ingest-worker",
-      ["--redis", "\(bench.server.endpoint)", "--name", name, "--sink", "sqlite:\(bench.path)", "--lease", "1s"]
+      ["--redis", "\(bench.server.endpoint)", "--name", name, "--sink", "sqlite:\(bench.path)", "--lease", "2s"]
         + arguments, environment: environment)
   }
 
