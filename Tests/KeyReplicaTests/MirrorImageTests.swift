@@ -1,0 +1,101 @@
+import Testing
+
+@testable import KeyReplica
+
+/// A state file is taken whole and sound, or not at all.
+struct MirrorImageTests {
+  private func table(keys: Int) -> KeyTable {
+    let table = KeyTable(bucketCount: 8)
+    for number in 0..<keys {
+      let id = KeyID(secret: "key-\(number)".utf8)
+      let state = KeyState.allCases[number % 3]
+      let record = KeyRecord(state: state, since: Int64(number), account: "account \(number % 7) é")
+      _ = table.put(id, record, digest: Digest(of: id, record: record.encoded))
+    }
+    return table
+  }
+
+  private func image(keys: Int) -> MirrorImage {
+    MirrorImage(source: "redis://here, namespace x", heardAt: 17.5, table: table(keys: keys))
+  }
+
+  private func decoded(_ bytes: [UInt8]) throws -> MirrorImage {
+    try MirrorImage(decoding: bytes, source: "redis://here, namespace x", bucketCount: 8)
+  }
+
+  @Test(arguments: [0, 1, 8, 500]) func `what was saved comes back, record by record`(keys: Int) throws {
+    let original = image(keys: keys)
+    let restored = try decoded(original.encoded())
+    #expect(restored.heardAt == 17.5)
+    #expect(restored.table.count == keys)
+    for bucket in 0..<8 {
+      let (before, after) = (original.table.contents(ofBucket: bucket), restored.table.contents(ofBucket: bucket))
+      #expect(before.count == after.count && before.digest == after.digest)
+    }
+    for number in 0..<keys {
+      let id = KeyID(secret: "key-\(number)".utf8)
+      let (before, after) = (try #require(original.table.find(id)), try #require(restored.table.find(id)))
+      #expect(before.state == after.state && before.account == after.account)
+    }
+    #expect(restored.table.find(KeyID(secret: "key-\(keys)".utf8)) == nil)
+  }
+
+  @Test func `an image in which any one bit differs is refused`() throws {
+    let bytes = image(keys: 5).encoded()
+    for position in bytes.indices {
+      var damaged = bytes
+      damaged[position] ^= 1 << UInt8(position % 8)
+      #expect(throws: UnusableImage.self, "byte \(position)") { try decoded(damaged) }
+    }
+  }
+
+  @Test func `an image that was cut off anywhere, or has something behind it, is refused`() throws {
+    let bytes = image(keys: 5).encoded()
+    for length in 0..<bytes.count {
+      #expect(throws: UnusableImage.self, "\(length) bytes") { try decoded(Array(bytes.prefix(length))) }
+    }
+    #expect(throws: UnusableImage.self) { try decoded(bytes + [0]) }
+  }
+
+  @Test func `an image of another store is refused by name`() throws {
+    let error = #expect(throws: UnusableImage.self) {
+      try MirrorImage(decoding: image(keys: 5).encoded(), source: "redis://there, namespace x", bucketCount: 8)
+    }
+    #expect(error?.description.contains("redis://here") == true)
+    #expect(error?.description.contains("redis://there") == true)
+  }
+
+  @Test func `an image with another number of buckets is refused`() throws {
+    #expect(throws: UnusableImage.self) {
+      try MirrorImage(decoding: image(keys: 5).encoded(), source: "redis://here, namespace x", bucketCount: 16)
+    }
+  }
+
+  @Test func `a restored mirror admits what it holds, refuses nobody, and ages from when the store was heard`() throws {
+    let table = table(keys: 3)
+    let heard = Instant(nanoseconds: 0)
+    var limits = Replica.Limits()
+    limits.admitAge = .seconds(100)
+    let active = KeyID(secret: "key-0".utf8)
+    let unknown = KeyID(secret: "nobody".utf8)
+    var replica = Replica(table: table, limits: limits, restoredFrom: heard, seed: 1, now: heard + .seconds(60))
+    #expect(replica.status(at: heard + .seconds(60)).completeness == .restored)
+    #expect(replica.status(at: heard + .seconds(60)).age == .seconds(60))
+
+    func verdict(of key: KeyID, at now: Instant) -> Verdict? {
+      for case .answer(_, let verdict) in replica.handle(.asked(Question(number: 1, key: key)), now: now) {
+        return verdict
+      }
+      return nil
+    }
+    #expect(verdict(of: active, at: heard + .seconds(99)) == .admit(account: "account 0 é"))
+    guard case .undecided(.storeAway) = verdict(of: unknown, at: heard + .seconds(99)) else {
+      Issue.record("a restored mirror answered for a key that it doesn't hold")
+      return
+    }
+    guard case .undecided(.stale) = verdict(of: active, at: heard + .seconds(100)) else {
+      Issue.record("a mirror that is too old admitted somebody")
+      return
+    }
+  }
+}
