@@ -64,8 +64,8 @@ public final class RedisConnection: Sendable {
     }
     opened.assumeIsolated().flatMap { connection in
       isOpen = true
-      // The greeting's own deadline is a little later, so that it is always the one above that speaks.
-      return connection.greet(endpoint, options: options, deadline: deadline + .seconds(1)).map { connection }
+      // The greeting's own deadline is far later, so that it is always the one above that speaks.
+      return connection.greet(endpoint, options: options, deadline: deadline + .minutes(1)).map { connection }
     }.whenComplete { result in
       late.cancel()
       switch result {

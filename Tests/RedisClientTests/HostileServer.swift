@@ -19,12 +19,14 @@ final class HostileServer: Sendable {
   private let counter: Counter
 
   /// How many clients have connected so far.
-  var accepted: Int { counter.accepted.withLock { $0 } }
+  var accepted: Int { acceptTimes.count }
+  /// When each of them connected.
+  var acceptTimes: [NIODeadline] { counter.accepted.withLock { $0 } }
   /// How many of them have closed again.
   var closed: Int { counter.closed.withLock { $0 } }
 
   private final class Counter: Sendable {
-    let accepted = Mutex(0)
+    let accepted = Mutex<[NIODeadline]>([])
     let closed = Mutex(0)
   }
 
@@ -36,7 +38,7 @@ final class HostileServer: Sendable {
     let counter = Counter()
     let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .childChannelInitializer { channel in
-        counter.accepted.withLock { $0 += 1 }
+        counter.accepted.withLock { $0.append(.now()) }
         channel.closeFuture.whenComplete { _ in counter.closed.withLock { $0 += 1 } }
         return channel.eventLoop.makeCompletedFuture {
           try channel.pipeline.syncOperations.addHandler(Listener(greeting: greeting, behaviour: behaviour))

@@ -11,7 +11,7 @@ import Testing
       let done = try await connection.execute(RedisCommand("SET", "key", 1))
       #expect(done == .status("OK"))
       let waiting = try await connection.sendFromLoop(
-        (RedisCommand("BLPOP", "none", 0), within: .seconds(30)), (RedisCommand("INCR", "key"), within: .seconds(30)),
+        (RedisCommand("BLPOP", "none", 20), within: .seconds(30)), (RedisCommand("INCR", "key"), within: .seconds(30)),
         (RedisCommand("GET", "key"), within: .seconds(30)))
       try await server.kill9()
       for answer in waiting {
@@ -65,7 +65,7 @@ import Testing
   @Test func `a deadline that is set later but ends sooner is kept`() async throws {
     try await withConnection(over: .unix) { _, connection in
       for _ in 0..<20 { #expect(try await connection.execute(RedisCommand("PING")) == .status("PONG")) }
-      let late = try await connection.sendFromLoop((RedisCommand("BLPOP", "none", 0), within: .milliseconds(100)))
+      let late = try await connection.sendFromLoop((RedisCommand("BLPOP", "none", 20), within: .milliseconds(100)))
       let error = try await late[0].redisError()
       #expect(error == RedisError(.deadlineExceeded(command: "BLPOP"), outcome: .unknown))
     }
@@ -75,7 +75,7 @@ import Testing
     // The one alarm is set for the first command and must be set anew for those that came since.
     try await withConnection(over: .unix) { _, connection in
       #expect(try await connection.execute(RedisCommand("PING"), within: .milliseconds(500)) == .status("PONG"))
-      let late = try await connection.sendFromLoop((RedisCommand("BLPOP", "none", 0), within: .milliseconds(800)))
+      let late = try await connection.sendFromLoop((RedisCommand("BLPOP", "none", 20), within: .milliseconds(800)))
       let error = try await late[0].redisError()
       #expect(error == RedisError(.deadlineExceeded(command: "BLPOP"), outcome: .unknown))
     }
@@ -84,7 +84,7 @@ import Testing
   @Test func `a server that ends the connection is seen at once`() async throws {
     try await withConnection(over: .tcp) { server, connection in
       let id = try await connection.execute(RedisCommand("CLIENT", "ID")).integer()
-      let blocked = connection.send(RedisCommand("BLPOP", "none", 0), within: .seconds(30))
+      let blocked = connection.send(RedisCommand("BLPOP", "none", 20), within: .seconds(30))
       let other = try await connected(to: server.endpoint)
       #expect(try await other.execute(RedisCommand("CLIENT", "KILL", "ID", id)) == .integer(1))
       #expect(try await blocked.redisError().outcome == .unknown)

@@ -191,7 +191,7 @@ import Testing
         () -> ([EventLoopFuture<RedisReply>], EventLoopFuture<RedisReply>) in
         let first = connection.send(RedisCommand("ECHO", 1))
         let second = connection.send(RedisCommand("ECHO", 2))
-        let blocked = connection.send(RedisCommand("BLPOP", "none", 0))
+        let blocked = connection.send(RedisCommand("BLPOP", "none", 20))
         let after = connection.eventLoop.makePromise(of: RedisReply.self)
         first.whenSuccess { _ in
           connection.close()
@@ -213,7 +213,7 @@ import Testing
 
   @Test func `whoever is told of the end finds a closed connection`() async throws {
     try await withConnection(over: .unix) { _, connection in
-      let answer = connection.send(RedisCommand("BLPOP", "none", 0))
+      let answer = connection.send(RedisCommand("BLPOP", "none", 20))
       let retried = answer.flatMapError { _ in connection.send(RedisCommand("PING")) }
       connection.close()
       connection.close()
