@@ -63,8 +63,9 @@ import Testing
     var mirror = Mirror(table: KeyTable(bucketCount: 4))
     let manifest = try manifest(of: store)
     let differing = mirror.compare(with: manifest)
+    // Two changes of one key: the first must not be applied to what has the second in it already.
     store.put(keys[0], record("acme", .suspended), at: now)
-    store.put(keys[11], record(), at: now)
+    store.put(keys[0], record("acme", .revoked), at: now)
     for index in differing {
       #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest) == nil)
     }
@@ -73,6 +74,7 @@ import Testing
     let changes = store.changes(after: mirror.applied)
     #expect(mirror.apply(changes[0]) == .applied)
     #expect(!mirror.isComplete)
+    #expect(mirror.table.find(keys[0])?.state == .revoked)
     #expect(mirror.apply(changes[1]) == .applied)
     #expect(mirror.isComplete)
   }
