@@ -224,6 +224,7 @@ extension NodeReport.Completeness {
       case .restored: .restored
       case .loading: .loading
       case .complete: .complete
+      case .guarded: .guarded
       case .diverged: .diverged
       case .incompatible: .incompatible
       }

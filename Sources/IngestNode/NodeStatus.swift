@@ -75,7 +75,8 @@ final class NodeStatus: Sendable {
     if stopping.isSet { reasons.append("the node is ending") }
     if !listening { reasons.append("the push listener isn't up yet") }
     switch mirror.completeness {
-    case .complete:
+    // One that is guarded serves as well as any; it is the fleet's status that calls for somebody.
+    case .complete, .guarded:
       if !mirror.sealed { reasons.append("the key store isn't sealed: nobody can be refused") }
     case .empty, .restored, .loading, .diverged, .incompatible:
       reasons.append(mirror.objection?.inWords ?? "the mirror is \(mirror.completeness.rawValue)")
@@ -123,6 +124,7 @@ extension Undecided {
     case .barrierTimedOut: "the key store doesn't answer in time"
     case .barrierFailed(let why): "the key store answers with an error: \(why)"
     case .tooManyWaiting(let limit): "\(limit) requests wait for a proof"
+    case .vanished: "the key's record has vanished without a change that ended it"
     case .stale(let age): "the mirror is \(Int(age.fractionalSeconds)) s old, too old to admit anybody"
     case .shuttingDown: "the node is ending"
     }

@@ -23,6 +23,8 @@ struct BucketTable: Sendable {
 
   private(set) var entries: [Entry] = []
   private(set) var digest = Digest.empty
+  /// How many of the records are active.
+  private(set) var activeCount = 0
   /// Positions in `entries` plus one, 0 where free; a power of two long, at most half full.
   private var index: [UInt32] = []
 
@@ -36,8 +38,10 @@ struct BucketTable: Sendable {
     if capacity > 0 { resizeIndex(for: capacity) }
   }
 
-  func find(_ id: KeyID) -> Entry? {
-    position(of: id.words.0, id.words.1).map { entries[$0] }
+  func find(_ id: KeyID) -> Entry? { find(id.words.0, id.words.1) }
+
+  func find(_ id0: UInt64, _ id1: UInt64) -> Entry? {
+    position(of: id0, id1).map { entries[$0] }
   }
 
   /// Writes a record, in place of the key's former one if there is one.
@@ -48,7 +52,9 @@ struct BucketTable: Sendable {
   /// The same for a key of which only the first 128 bits of the id are known.
   mutating func put(_ id0: UInt64, _ id1: UInt64, state: KeyState, account: AccountNames.Number, digest new: Digest) {
     let accountAndState = account.value << 2 | UInt32(state.rawValue)
+    if state == .active { activeCount += 1 }
     if let position = position(of: id0, id1) {
+      if entries[position].state == .active { activeCount -= 1 }
       digest ^= entries[position].digest
       entries[position].digest = new
       entries[position].accountAndState = accountAndState

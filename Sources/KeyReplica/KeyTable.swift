@@ -35,27 +35,27 @@ public final class KeyTable: Sendable {
     buckets[index].table.withLock { ($0.count, $0.digest) }
   }
 
-  /// Applies one record, and returns the bucket's count and digest before and after it.
+  /// Applies one record, and returns the bucket's count and digest before and after it, and the key's former entry.
   func put(
     _ id: KeyID, _ record: KeyRecord, digest: Digest
-  ) -> (before: (count: Int, digest: Digest), after: (count: Int, digest: Digest)) {
+  ) -> (before: (count: Int, digest: Digest), after: (count: Int, digest: Digest), former: BucketTable.Entry?) {
     let account = accounts.number(of: record.account)
     return buckets[id.bucket(of: bucketCount)].table.withLock { table in
       let before = (table.count, table.digest)
+      let former = table.find(id)
       table.put(id, state: record.state, account: account, digest: digest)
-      return (before, (table.count, table.digest))
+      return (before, (table.count, table.digest), former)
     }
   }
 
-  /// Swaps in a whole bucket that was read and verified aside.
-  func install(_ table: BucketTable, asBucket index: Int) {
-    // The old one is freed after the lock is let go.
-    let old = buckets[index].table.withLock { current in
+  /// Swaps in a whole bucket that was read and verified aside, and returns the old one, which is so freed after the lock is let go.
+  @discardableResult
+  func install(_ table: BucketTable, asBucket index: Int) -> BucketTable {
+    buckets[index].table.withLock { current in
       let old = current
       current = table
       return old
     }
-    _ = old
   }
 
   /// One bucket as it is now; a copy that costs nothing until one of the two is written to.

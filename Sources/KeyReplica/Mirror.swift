@@ -44,12 +44,19 @@ struct Mirror {
   private(set) var total = Digest.empty
   private(set) var count = 0
   private(set) var sealed = false
+  private(set) var activeCount = 0
+  /// What was taken away, and what came back, since somebody asked last.
+  private var removals: [Removal] = []
+  private var returns: [KeyPrefix] = []
 
   init(table: KeyTable) {
     self.table = table
     buckets = Array(repeating: Bucket(), count: table.bucketCount)
     // A table that was restored from an image has contents already, none of them verified.
-    for index in 0..<table.bucketCount { replaced((0, .empty), by: table.contents(ofBucket: index)) }
+    for index in 0..<table.bucketCount {
+      replaced((0, .empty), by: table.contents(ofBucket: index))
+      activeCount += table.bucket(index).activeCount
+    }
   }
 
   /// Whether this is the whole store at version ``applied``, proven.
@@ -104,17 +111,31 @@ struct Mirror {
     for index in indices { setVerified(false, bucket: index) }
   }
 
-  /// Takes over a bucket that was read, if it is what its own summary says.
-  /// - Parameter manifest: The one that it was found to differ from, read before it.
-  /// - Returns: nil, or why it wasn't taken over.
-  mutating func install(_ raw: RawBucket, asBucket index: Int, listedIn manifest: Manifest) -> String? {
+  /// What was taken away, and what came back, since this was asked last.
+  mutating func takeMovements() -> (removals: [Removal], returns: [KeyPrefix]) {
+    guard !removals.isEmpty || !returns.isEmpty else { return ([], []) }
+    defer {
+      removals = []
+      returns = []
+    }
+    return (removals, returns)
+  }
+
+  /// A bucket that isn't what it should be; why, in words.
+  struct Unsound: Error, Equatable {
+    let why: String
+    init(_ why: String) { self.why = why }
+  }
+
+  /// A bucket that was read, if it is what its own summary says.
+  private func decoded(_ raw: RawBucket, bucket index: Int) throws(Unsound) -> (table: BucketTable, BucketSummary) {
     guard let summary = raw.summary.map({ BucketSummary(decoding: $0) }) ?? (raw.fields.isEmpty ? .empty : nil) else {
-      return "bucket \(index) has \(raw.fields.count) records and no readable summary"
+      throw Unsound("bucket \(index) has \(raw.fields.count) records and no readable summary")
     }
     var fresh = BucketTable(capacity: raw.fields.count)
     for (name, value) in raw.fields {
       guard let id = KeyID(bytes: name), id.bucket(of: buckets.count) == index else {
-        return "bucket \(index) has a field that isn't a key id of this bucket"
+        throw Unsound("bucket \(index) has a field that isn't a key id of this bucket")
       }
       do throws(UndecodableRecord) {
         let record = try KeyRecord(decoding: value)
@@ -122,13 +143,44 @@ struct Mirror {
           id, state: record.state, account: table.accountNumber(of: record.account),
           digest: Digest(of: id, record: value))
       } catch {
-        return "bucket \(index), key \(id): \(error)"
+        throw Unsound("bucket \(index), key \(id): \(error)")
       }
     }
     guard fresh.count == summary.count, fresh.digest == summary.digest else {
-      return
-        "bucket \(index) says it has \(summary.count) records with digest \(summary.digest), but it has \(fresh.count) with \(fresh.digest)"
+      throw Unsound(
+        "bucket \(index) says it has \(summary.count) records with digest \(summary.digest), "
+          + "but it has \(fresh.count) with \(fresh.digest)")
     }
+    return (fresh, summary)
+  }
+
+  /// What a bucket that was read again, for no other reason than to look, says of the store.
+  enum Reread: Equatable {
+    /// It is what its summary says; whether that is also just what is mirrored.
+    case sound(asMirrored: Bool)
+    /// It isn't what its summary says: somebody edited it.
+    case unsound(String)
+    /// It is sound, of the version that is mirrored, and not what is mirrored.
+    case differs
+  }
+
+  func reread(_ raw: RawBucket, bucket index: Int) -> Reread {
+    let fresh: BucketTable
+    let summary: BucketSummary
+    do throws(Unsound) { (fresh, summary) = try decoded(raw, bucket: index) } catch { return .unsound(error.why) }
+    let ours = table.contents(ofBucket: index)
+    let same = ours == (fresh.count, fresh.digest)
+    guard summary.version == buckets[index].version else { return .sound(asMirrored: false) }
+    return same ? .sound(asMirrored: true) : .differs
+  }
+
+  /// Takes over a bucket that was read, if it is what its own summary says.
+  /// - Parameter manifest: The one that it was found to differ from, read before it.
+  /// - Returns: nil, or why it wasn't taken over.
+  mutating func install(_ raw: RawBucket, asBucket index: Int, listedIn manifest: Manifest) -> String? {
+    let fresh: BucketTable
+    let summary: BucketSummary
+    do throws(Unsound) { (fresh, summary) = try decoded(raw, bucket: index) } catch { return error.why }
     if let listed = manifest.buckets[index], summary.version < listed.version {
       return "bucket \(index) went back from version \(listed.version) to \(summary.version) while it was read"
     }
@@ -137,8 +189,9 @@ struct Mirror {
     if fresh.count < old.count, !manifestFits {
       return "bucket \(index) lost \(old.count - fresh.count) records that the store's totals still count"
     }
-    table.install(fresh, asBucket: index)
+    let former = table.install(fresh, asBucket: index)
     replaced(old, by: (fresh.count, fresh.digest))
+    noteMovements(from: former, to: fresh, bucket: index, version: summary.version)
     buckets[index].version = summary.version
     floor = max(floor, summary.version)
     setVerified(true, bucket: index)
@@ -166,6 +219,8 @@ struct Mirror {
     switch change.effect {
     case .seal:
       sealed = true
+    // They are the guard's business; here they only count as versions.
+    case .announce, .confirm: break
     case .undecodable(let why):
       totalAgreed = false
       return .disagreement("change \(change.version): \(why)")
@@ -181,7 +236,8 @@ struct Mirror {
         setVerified(false, bucket: bucket)
         return .disagreement("change \(change.version), key \(id): \(error)")
       }
-      let (was, now) = table.put(id, record, digest: Digest(of: id, record: bytes))
+      let (was, now, former) = table.put(id, record, digest: Digest(of: id, record: bytes))
+      noteMovement(of: id, from: former, to: record.state, bucket: bucket, version: change.version)
       replaced(was, by: now)
       buckets[bucket].version = change.version
       // An unverified bucket takes changes too, since each says all about its key; but they don't make it verified.
@@ -196,6 +252,41 @@ struct Mirror {
         "at version \(applied) the mirror's total digest is \(total), the store's is \(change.total)")
     }
     return .applied
+  }
+
+  private mutating func noteMovement(
+    of id: KeyID, from former: BucketTable.Entry?, to state: KeyState, bucket: Int, version: UInt64
+  ) {
+    let wasActive = former?.state == .active
+    if state == .active {
+      if !wasActive { activeCount += 1 }
+      returns.append(KeyPrefix(id))
+    } else if let former, wasActive {
+      activeCount -= 1
+      removals.append(
+        Removal(
+          key: KeyPrefix(id), account: table.accountName(of: former.account), bucket: bucket, version: version,
+          vanished: false))
+    }
+  }
+
+  private mutating func noteMovements(
+    from former: BucketTable, to fresh: BucketTable, bucket: Int, version: UInt64
+  ) {
+    activeCount += fresh.activeCount - former.activeCount
+    for entry in former.entries where entry.state == .active {
+      let now = fresh.find(entry.id0, entry.id1)
+      guard now?.state != .active else { continue }
+      removals.append(
+        Removal(
+          key: KeyPrefix(entry.id0, entry.id1), account: table.accountName(of: entry.account), bucket: bucket,
+          version: version, vanished: now == nil))
+    }
+    // Of the ones that weren't active before; most often there was nothing before, and nobody to bring back.
+    guard former.count > 0 else { return }
+    for entry in fresh.entries where entry.state == .active && former.find(entry.id0, entry.id1)?.state != .active {
+      returns.append(KeyPrefix(entry.id0, entry.id1))
+    }
   }
 
   /// Compares the total with what the store says it is at the version that the mirror is at.

@@ -4,8 +4,8 @@
 // nobody is refused. So it needn't be taken at one moment either; each bucket is whole, and that is enough. What it must not be is damaged
 // or somebody else's, hence the checksum over everything and the name of its source.
 //
-// Format, little-endian: magic (8), length of the source (2) and source, when the store was last heard (8, seconds since 1970 as a double), number of
-// accounts (4) and each as length (1) and name, number of buckets (4), and each as number of entries (4) and entries of
+// Format, little-endian: magic (8), length of the source (2) and source, when the store was last heard (8, seconds since 1970 as a double), how
+// many removals the store had announced by then (8), number of accounts (4) and each as length (1) and name, number of buckets (4), and each as number of entries (4) and entries of
 // 37 bytes: id (16), digest (16), account (4), state (1). Then the SHA-256 of all that.
 
 internal import Crypto
@@ -16,11 +16,14 @@ public struct MirrorImage: Sendable {
   public var source: String
   /// When the last read that was answered had been sent, in seconds since 1970.
   public var heardAt: Double
+  /// How many removals the store had announced by then: what it announces after that isn't known to its next reader.
+  public var announced: UInt64
   public var table: KeyTable
 
-  public init(source: String, heardAt: Double, table: KeyTable) {
+  public init(source: String, heardAt: Double, announced: UInt64, table: KeyTable) {
     self.source = source
     self.heardAt = heardAt
+    self.announced = announced
     self.table = table
   }
 
@@ -54,6 +57,7 @@ public struct MirrorImage: Sendable {
     bytes.append(integer: UInt16(source.utf8.count))
     bytes += source.utf8
     bytes.append(integer: heardAt.bitPattern)
+    bytes.append(integer: announced)
     bytes.append(integer: UInt32(accounts.count))
     for account in accounts {
       // Records with longer names aren't decoded, so there are none.
@@ -82,6 +86,7 @@ public struct MirrorImage: Sendable {
     let named = try reader.text(length: Int(reader.integer(UInt16.self)))
     guard named == source else { throw UnusableImage("expected a mirror of \(source), but it is one of \(named)") }
     let heardAt = Double(bitPattern: try reader.integer(UInt64.self))
+    let announced = try reader.integer(UInt64.self)
     let table = KeyTable(bucketCount: bucketCount)
     var accounts: [AccountNames.Number] = []
     for _ in 0..<(try reader.integer(UInt32.self)) {
@@ -105,7 +110,7 @@ public struct MirrorImage: Sendable {
       table.install(bucket, asBucket: index)
     }
     guard reader.isAtEnd else { throw UnusableImage("something follows the last bucket") }
-    self.init(source: source, heardAt: heardAt, table: table)
+    self.init(source: source, heardAt: heardAt, announced: announced, table: table)
   }
 }
 

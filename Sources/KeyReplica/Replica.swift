@@ -29,6 +29,13 @@ public struct Replica {
     public var positionInterval: Duration = .milliseconds(500)
     /// How often all digests and lengths are compared while following.
     public var auditInterval: Duration = .seconds(300)
+    /// How often one bucket is read again, to see whether somebody edited it: all of them in bucketCount times this.
+    public var rereadInterval: Duration = .milliseconds(500)
+    /// Removals that nobody announced are quarantined when there are more of them than this share of the active keys, and more than
+    /// the minimum, within the window.
+    public var removalShare = 0.1
+    public var removalMinimum = 100
+    public var removalWindow: Duration = .seconds(600)
     /// How many buckets are asked for at once.
     public var bucketsInFlight = 32
     /// The wait after a failure: doubling from the first to the last, with jitter.
@@ -90,6 +97,11 @@ public struct Replica {
     case resync(String)
     /// Nobody can be refused until this has been put right.
     case trouble(String)
+    /// Removals have become too many, and are quarantined from here on.
+    case guarded(keys: Int)
+    case guardReleased
+    /// Keys of a bucket have vanished without a change that ended them.
+    case vanished(keys: Int, bucket: Int)
     /// A read was answered with an error; once for each that is another than the one before.
     case readFailed(String)
   }
@@ -152,13 +164,25 @@ public struct Replica {
   /// been reached.
   private var expected: (version: UInt64, since: Instant, readSentAt: Instant)?
   private var saidComplete = false
+  private var removalGuard: RemovalGuard
+  /// Keys whose records have vanished, until their bucket was read once more and vouches for it.
+  private var vanished: [KeyPrefix: Int] = [:]
+  private var violations: UInt64 = 0
+  /// The bucket that is being read again, the one that comes next, and when.
+  private var rereading: Int?
+  private var rereadNext = 0
+  private var rereadDue: Instant
+  /// Buckets that aren't what they say they are, although the mirror has what they should be.
+  private var damaged: [Int: String] = [:]
 
   /// - Parameters:
   ///   - table: Where the mirror is kept; read by others, written by this alone.
   ///   - heardAt: Where the table was restored from an image: when the store had last been heard before it was taken.
+  ///   - announced: And how many removals had been announced by then.
   ///   - seed: For the jitter of retries.
   public init(
-    table: KeyTable, limits: Limits = Limits(), restoredFrom heardAt: Instant? = nil, seed: UInt64, now: Instant
+    table: KeyTable, limits: Limits = Limits(), restoredFrom heardAt: Instant? = nil, announced: UInt64? = nil,
+    seed: UInt64, now: Instant
   ) {
     precondition(limits.bucketsInFlight > 0, "with no bucket in flight nothing would ever be read")
     self.limits = limits
@@ -168,6 +192,9 @@ public struct Replica {
     phase = .disconnected(retryAt: now)
     positionDue = now
     auditDue = now
+    rereadDue = now
+    removalGuard = RemovalGuard(
+      share: limits.removalShare, minimum: limits.removalMinimum, window: limits.removalWindow, announced: announced)
     manifestSentAt = now
     feedSentAt = now
   }
@@ -183,25 +210,30 @@ public struct Replica {
     var moments = [barrier.nextDeadline, resyncAt]
     switch phase {
     case .disconnected(let retryAt): moments.append(retryAt)
-    case .following: moments += [barrier.read == nil ? positionDue : nil, mayAudit ? auditDue : nil]
+    case .following:
+      moments += [barrier.read == nil ? positionDue : nil, mayAudit ? auditDue : nil, mayReread ? rereadDue : nil]
     case .connecting, .comparing, .reading, .shutDown: break
     }
     return moments.compactMap { $0 }.min()
   }
+
+  /// How many removals the store had announced when it was last heard, for the state file.
+  public var announced: UInt64? { removalGuard.announced }
 
   public func status(at now: Instant) -> ReplicaStatus {
     ReplicaStatus(
       completeness: completeness, verifiedBuckets: mirror.verifiedCount, totalBuckets: mirror.table.bucketCount,
       sealed: mirror.sealed, keys: mirror.count, accounts: mirror.table.accountCount, epoch: mirror.epoch,
       version: mirror.applied, storeVersion: storeVersion, age: answeredAt.map { now - $0 },
-      objection: objectionToRefusing, barrierReads: barrier.readsSent, barrierWaiting: barrier.count)
+      objection: objectionToRefusing, barrierReads: barrier.readsSent, barrierWaiting: barrier.count,
+      quarantined: removalGuard.quarantined.count, violations: violations)
   }
 
   private var completeness: ReplicaStatus.Completeness {
     if case .incompatible = trouble { return .incompatible }
     if mirror.epoch == nil, mirror.count == 0 { return .empty }
     if trouble != nil { return .diverged }
-    if mirror.isComplete { return .complete }
+    if mirror.isComplete { return removalGuard.quarantined.isEmpty ? .complete : .guarded }
     return mirror.epoch == nil ? .restored : .loading
   }
 
@@ -295,6 +327,7 @@ public struct Replica {
     feed.counts = false
     feedBroken = false
     feedAnswered = false
+    rereading = nil
     // Of what was mirrored until now, as are the versions that questions wait for: it may have been another history.
     expected = nil
     saidComplete = false
@@ -356,6 +389,10 @@ public struct Replica {
         return
       }
       lastReadFailure = nil
+      if mirror.epoch != manifest.position.epoch { removalGuard.forgetConfirmation() }
+      let wasGuarded = !removalGuard.quarantined.isEmpty
+      removalGuard.heard(announced: manifest.position.announced, confirmed: manifest.position.confirmed)
+      if wasGuarded, removalGuard.quarantined.isEmpty { commands.append(.note(.guardReleased)) }
       let wasEmpty = mirror.count == 0
       let differing = mirror.compare(with: manifest)
       // What is held of buckets that differ is as old as it was, until they have been read.
@@ -385,6 +422,10 @@ public struct Replica {
   private mutating func bucketCame(
     _ index: Int, _ result: Result<RawBucket, ReadFailure>, now: Instant, _ commands: inout [Command]
   ) {
+    if case .following = phase, rereading == index {
+      reread(index, result, now: now, &commands)
+      return
+    }
     guard case .reading(var reading) = phase else { return }
     reading.inFlight -= 1
     let refusal: String? =
@@ -397,6 +438,7 @@ public struct Replica {
       // While it goes on the same, it was said already.
       if reading.refused.count <= 3, trouble == nil { commands.append(.note(.bucketRefused(refusal))) }
     }
+    noteMovements(now: now, &commands)
     phase = .reading(reading)
     readMore(now: now, &commands)
   }
@@ -405,6 +447,7 @@ public struct Replica {
     phase = .following
     positionDue = now + limits.positionInterval
     auditDue = now + limits.auditInterval
+    if vanished.isEmpty { rereadDue = now + limits.rereadInterval }
     answered(reading.manifestSentAt)
     if let first = reading.refused.first {
       let why = reading.refused.count == 1 ? first : "\(first), and \(reading.refused.count - 1) more"
@@ -414,7 +457,7 @@ public struct Replica {
       setTrouble(.diverged(objection), objection, &commands)
       retryCompare(now: now)
     } else {
-      trouble = nil
+      trouble = damageTrouble
     }
     readChanges(now: now, &commands)
     noteCompleteness(&commands)
@@ -446,8 +489,12 @@ public struct Replica {
     case .success(let changes):
       feedAnswered = true
       for change in changes {
-        switch mirror.apply(change) {
-        case .applied: answerReached(&commands)
+        let application = mirror.apply(change)
+        noteMovements(now: now, &commands)
+        switch application {
+        case .applied:
+          hear(change, &commands)
+          answerReached(&commands)
         case .hole(let expected, let came):
           let why = "expected version \(expected), but \(came) came: versions are missing from the change stream"
           resync(because: why, now: now, &commands)
@@ -577,6 +624,84 @@ public struct Replica {
   /// While a comparison is due anyway, an audit would tell nothing.
   private var mayAudit: Bool { !auditing && resyncAt == nil }
 
+  // MARK: Removals
+
+  private mutating func hear(_ change: Change, _ commands: inout [Command]) {
+    switch change.effect {
+    case .announce(let removals): removalGuard.announce(removals)
+    case .confirm:
+      if !removalGuard.quarantined.isEmpty { commands.append(.note(.guardReleased)) }
+      removalGuard.confirm(upTo: change.version)
+    case .put, .seal, .undecodable: break
+    }
+  }
+
+  private mutating func noteMovements(now: Instant, _ commands: inout [Command]) {
+    let (removals, returns) = mirror.takeMovements()
+    for key in returns {
+      removalGuard.returned(key)
+      vanished[key] = nil
+    }
+    for removal in removals {
+      if removalGuard.note(removal, active: mirror.activeCount, now: now) {
+        commands.append(.note(.guarded(keys: removalGuard.quarantined.count)))
+      }
+      if removal.vanished { vanished[removal.key] = removal.bucket }
+    }
+    let gone = removals.count(where: \.vanished)
+    guard gone > 0, let bucket = removals.first(where: \.vanished)?.bucket else { return }
+    violations += UInt64(gone)
+    commands.append(.note(.vanished(keys: gone, bucket: bucket)))
+    // Not in its turn, but at once: somebody may be waiting for it.
+    rereadDue = now
+  }
+
+  // MARK: Reading again
+
+  private var mayReread: Bool { rereading == nil && resyncAt == nil }
+
+  private var damageTrouble: Trouble? { damaged.min { $0.key < $1.key }.map { .diverged($0.value) } }
+
+  private mutating func rereadOne(now: Instant, _ commands: inout [Command]) {
+    let index: Int
+    // First the ones that something depends on.
+    if let bucket = vanished.first?.value ?? damaged.keys.min() {
+      index = bucket
+    } else {
+      index = rereadNext
+      rereadNext = (rereadNext + 1) % mirror.table.bucketCount
+    }
+    rereading = index
+    commands.append(.readBucket(session, index))
+  }
+
+  private mutating func reread(
+    _ index: Int, _ result: Result<RawBucket, ReadFailure>, now: Instant, _ commands: inout [Command]
+  ) {
+    rereading = nil
+    rereadDue = now + limits.rereadInterval
+    switch result {
+    case .failure(let failure): noteReadFailure(failure, &commands)
+    case .success(let raw):
+      switch mirror.reread(raw, bucket: index) {
+      case .sound(let asMirrored):
+        if asMirrored { vanished = vanished.filter { $0.value != index } }
+        guard damaged.removeValue(forKey: index) != nil, resyncAt == nil else { break }
+        trouble = damageTrouble
+        noteCompleteness(&commands)
+      case .unsound(let why):
+        damaged[index] = why
+        answerAll(.diverged(why), &commands)
+        setTrouble(.diverged(why), why, &commands)
+      case .differs:
+        mirror.distrust(buckets: [index])
+        resync(because: "bucket \(index) was read again and isn't what is mirrored", now: now, &commands)
+      }
+    }
+    // Somebody may be waiting for it, but not so much that the store is asked without a pause.
+    if !vanished.isEmpty { rereadDue = min(rereadDue, now + .milliseconds(50)) }
+  }
+
   private mutating func noteCompleteness(_ commands: inout [Command]) {
     guard !saidComplete, completeness == .complete, let epoch = mirror.epoch else { return }
     saidComplete = true
@@ -606,7 +731,14 @@ public struct Replica {
 
   /// Admits a key that is active in the mirror, unless the mirror is too old; nil if the key isn't active in it.
   private func admission(of key: KeyID, now: Instant) -> Verdict? {
-    guard let (state, account) = mirror.table.find(key), state == .active else { return nil }
+    let account: String
+    if let (state, name) = mirror.table.find(key), state == .active {
+      account = name
+    } else if let name = removalGuard.quarantined[KeyPrefix(key)] {
+      account = name
+    } else {
+      return nil
+    }
     guard let admitUntil, now < admitUntil else {
       return .undecided(.stale(answeredAt.map { now - $0 } ?? limits.admitAge))
     }
@@ -623,6 +755,8 @@ public struct Replica {
   private func verdict(of key: KeyID, by read: Barrier.Reached) -> Verdict {
     let found = mirror.table.find(key)
     if let found, found.state == .active { return .admit(account: found.account) }
+    if let account = removalGuard.quarantined[KeyPrefix(key)] { return .admit(account: account) }
+    if vanished[KeyPrefix(key)] != nil { return .undecided(.vanished) }
     if let objection = objectionToRefusing { return .undecided(objection) }
     guard let epoch = mirror.epoch, read.digest == mirror.total else {
       return .undecided(.diverged("at version \(read.version) the store's digest was \(read.digest)"))
@@ -656,6 +790,7 @@ public struct Replica {
       connect(&commands)
     case .following:
       if barrier.read == nil, positionDue <= now { readPosition(now: now, &commands) }
+      if mayReread, rereadDue <= now { rereadOne(now: now, &commands) }
       if mayAudit, auditDue <= now {
         auditing = true
         readManifest(now: now, &commands)

@@ -9,6 +9,8 @@ public struct ReplicaStatus: Sendable, Hashable {
     case loading
     /// The whole store at one version, every bucket and the total verified.
     case complete
+    /// Complete, but more keys would be removed than was announced: those stay admitted until an operator has confirmed.
+    case guarded
     /// What the store says doesn't fit together or not with the mirror, or the store has vanished. What was mirrored goes on serving.
     case diverged
     /// The store is of a kind that this build doesn't understand.
@@ -38,4 +40,8 @@ public struct ReplicaStatus: Sendable, Hashable {
   public var barrierReads: UInt64
   /// Requests that wait for a proof.
   public var barrierWaiting: Int
+  /// Keys that the store doesn't hold as active any more and that stay admitted until an operator has confirmed their removal.
+  public var quarantined = 0
+  /// Keys whose records vanished without a change that ended them, since the start: never zero without a reason to look.
+  public var violations: UInt64 = 0
 }

@@ -13,13 +13,22 @@ public struct StorePosition: Sendable, Hashable {
   public var digest: Digest
   /// The publisher's word that the store was populated.
   public var sealed: Bool
+  /// How many removals publishers have ever announced in this history.
+  public var announced: UInt64
+  /// The version up to which an operator has confirmed all removals.
+  public var confirmed: UInt64
 
-  public init(epoch: String, version: UInt64, count: Int, digest: Digest, sealed: Bool) {
+  public init(
+    epoch: String, version: UInt64, count: Int, digest: Digest, sealed: Bool, announced: UInt64 = 0,
+    confirmed: UInt64 = 0
+  ) {
     self.epoch = epoch
     self.version = version
     self.count = count
     self.digest = digest
     self.sealed = sealed
+    self.announced = announced
+    self.confirmed = confirmed
   }
 }
 
@@ -91,6 +100,10 @@ public struct Change: Sendable, Hashable {
     case put(KeyID, record: [UInt8], bucket: Int, after: BucketSummary)
     /// The store was sealed.
     case seal
+    /// A publisher is about to remove so many keys.
+    case announce(removals: UInt64)
+    /// An operator confirmed all removals up to here.
+    case confirm
     /// An entry that this build can't read; why, in words.
     case undecodable(String)
   }

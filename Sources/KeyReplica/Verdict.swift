@@ -53,6 +53,8 @@ public enum Undecided: Sendable, Hashable {
   case barrierFailed(String)
   /// Too many requests wait for the barrier already.
   case tooManyWaiting(limit: Int)
+  /// The key was active here, and its record has vanished without any change that ended it. Its bucket is being read again.
+  case vanished
   /// The mirror is older than it may be to admit anybody.
   case stale(Duration)
   /// The node is about to end.
@@ -70,6 +72,7 @@ public enum Undecided: Sendable, Hashable {
     case .barrierTimedOut: "barrier_timed_out"
     case .barrierFailed: "barrier_failed"
     case .tooManyWaiting: "too_many_waiting"
+    case .vanished: "vanished"
     case .stale: "stale"
     case .shuttingDown: "shutting_down"
     }

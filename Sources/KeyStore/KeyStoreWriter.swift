@@ -139,6 +139,25 @@ public struct KeyStoreWriter: Sendable {
     return (version, keys, try items[3].integer() == 1)
   }
 
+  /// Tells all replicas that so many active keys are about to be removed, so that they aren't taken for a mistake.
+  /// - Returns: The version.
+  public func announce(removals: Int) async throws -> UInt64 { try await say("announce", removals) }
+
+  /// Tells all replicas that all removals up to now are meant: what they hold back is let go.
+  /// - Returns: The version.
+  public func confirmRemovals() async throws -> UInt64 { try await say("confirm", 0) }
+
+  private func say(_ what: String, _ removals: Int) async throws -> UInt64 {
+    let reply = try await connection.execute(
+      StoreScripts.removals, keys: [layout.meta, layout.changes],
+      arguments: [StoreLayout.schema, StoreLayout.bucketCount, "", what, changesKept, removals])
+    let items = try reply.array()
+    guard items.count == 2, let version = UInt64(try items[1].string()) else {
+      throw UnreadableStore("expected epoch and version, but \(reply.shape) came")
+    }
+    return version
+  }
+
   /// A random name for a history, should one begin with this call.
   private static func newEpoch() -> String {
     var generator = SystemRandomNumberGenerator()

@@ -42,7 +42,8 @@ public final class ReplicaDriver: Sendable {
         endpoint: endpoint, layout: layout, options: options, eventLoop: eventLoop, logger: logger,
         admitUntil: admitUntil,
         replica: Replica(
-          table: table, limits: limits, restoredFrom: heardAt, seed: .random(in: .min ... .max), now: .now)),
+          table: table, limits: limits, restoredFrom: heardAt, announced: image?.announced,
+          seed: .random(in: .min ... .max), now: .now)),
       eventLoop: eventLoop)
   }
 
@@ -73,9 +74,11 @@ public final class ReplicaDriver: Sendable {
   /// The mirror as it is now, to be saved; nil if the store was never heard. The future fails only when the event loop has ended.
   /// - Parameter source: What the image is to say of where it comes from.
   public func image(source: String) -> EventLoopFuture<MirrorImage?> {
-    status().map { [table] status in
-      status.age.map { age in
-        MirrorImage(source: source, heardAt: Date().timeIntervalSince1970 - age.fractionalSeconds, table: table)
+    eventLoop.submit { [core, table] in
+      core.value.status().age.map { age in
+        MirrorImage(
+          source: source, heardAt: Date().timeIntervalSince1970 - age.fractionalSeconds,
+          announced: core.value.announced ?? 0, table: table)
       }
     }
   }
@@ -138,6 +141,8 @@ private final class Core {
     self.admitUntil = admitUntil
     self.replica = replica
   }
+
+  var announced: UInt64? { replica.announced }
 
   func status() -> ReplicaStatus { replica.status(at: .now) }
 
@@ -321,6 +326,15 @@ private final class Core {
         metadata: ["keys": "\(keys)", "version": "\(version)", "epoch": "\(epoch)", "sealed": "\(sealed)"])
     case .resync(let reason):
       logger.warning("the mirror has to be compared with the store", metadata: ["reason": "\(reason)"])
+    case .guarded(let keys):
+      logger.critical(
+        "too many keys would be removed without an announcement: they stay admitted until key-publisher confirm",
+        metadata: ["keys": "\(keys)"])
+    case .guardReleased: logger.notice("an operator has confirmed the removals")
+    case .vanished(let keys, let bucket):
+      logger.critical(
+        "keys that were active have vanished without a change that ended them",
+        metadata: ["keys": "\(keys)", "first_bucket": "\(bucket)"])
     case .trouble(let reason):
       logger.error("nobody can be refused for now", metadata: ["reason": "\(reason)"])
     case .readFailed(let reason):

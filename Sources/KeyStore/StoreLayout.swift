@@ -1,6 +1,7 @@
 // Every Redis key of the key store, and what stands in it. Nothing else in Sluice writes such a name.
 //
-//   sluice:{keys}:meta          hash    schema, buckets, epoch, version, count, digest, sealed
+//   sluice:{keys}:meta          hash    schema, buckets, epoch, version, count, digest, sealed,
+//                                       announced (removals, ever), confirmed (up to which version)
 //   sluice:{keys}:bucket:0 …    hash    key id (32 bytes) → record; `summary` → "count digest version"
 //   sluice:{keys}:changes       stream  one entry per change, its id is <version>-0
 //
@@ -25,7 +26,9 @@ public struct StoreLayout: Sendable, Hashable {
   static let summaryField = "summary"
 
   /// The fields of the description, in the order in which they are read.
-  static let metaFields = ["schema", "buckets", "epoch", "version", "count", "digest", "sealed"]
+  static let metaFields = [
+    "schema", "buckets", "epoch", "version", "count", "digest", "sealed", "announced", "confirmed",
+  ]
 
   public var meta: String { namespace.key("keys", "meta") }
   public var changes: String { namespace.key("keys", "changes") }

@@ -67,8 +67,13 @@ extension StoreLayout {
     else {
       throw UnreadableStore("the store's epoch, version, count or digest is missing or can't be read")
     }
+    guard let announced = UInt64(texts[7] ?? "0"), let confirmed = UInt64(texts[8] ?? "0") else {
+      throw UnreadableStore("the store's announced or confirmed removals can't be read")
+    }
     return .found(
-      StorePosition(epoch: epoch, version: version, count: count, digest: digest, sealed: texts[6] == "1"))
+      StorePosition(
+        epoch: epoch, version: version, count: count, digest: digest, sealed: texts[6] == "1", announced: announced,
+        confirmed: confirmed))
   }
 
   func bucketCommand(_ index: Int) -> RedisCommand { RedisCommand("HGETALL", bucket(index)) }
@@ -130,6 +135,10 @@ extension StoreLayout {
         } else {
           .undecodable("a put lacks its id, record, bucket, count or digest")
         }
+      case "confirm" where total != nil: .confirm
+      case "announce" where total != nil:
+        text("removals").flatMap { UInt64($0) }.map { .announce(removals: $0) }
+          ?? .undecodable("an announcement lacks its number of removals")
       case let op: .undecodable("expected a put or a seal with a total, but \(op ?? "no operation") came")
       }
     return Change(epoch: epoch, version: version, total: total ?? .empty, effect: effect)

@@ -166,6 +166,26 @@ enum StoreScripts {
       return {epoch, number(version), number(count), 0}
       """)
 
+  /// Says something about removals, to all replicas: that so many are about to come, or that all up to here are meant.
+  ///
+  /// KEYS: meta, changes. ARGV: schema, number of buckets, an epoch that isn't used, `announce` or `confirm`, changes to
+  /// keep, how many removals. Answers epoch and version. Works on a full Redis, as what it goes with does.
+  static let removals = RedisScript(
+    name: "removals",
+    source: "#!lua flags=allow-oom\n" + reading + """
+      if fresh then return redis.error_reply('STOREEMPTY there is no key store') end
+      version = version + 1
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], number(version) .. '-0', 'epoch', epoch, 'op', ARGV[4],
+        'removals', ARGV[6], 'total', hex(total))
+      writeMeta()
+      if ARGV[4] == 'announce' then
+        redis.call('HINCRBY', KEYS[1], 'announced', ARGV[6])
+      else
+        redis.call('HSET', KEYS[1], 'confirmed', number(version))
+      end
+      return {epoch, number(version)}
+      """)
+
   /// Reads all that the store says of itself in one step.
   ///
   /// KEYS: meta, all buckets. Answers the fields of meta, then for each bucket its summary and its length.
@@ -173,7 +193,8 @@ enum StoreScripts {
     name: "manifest",
     source: """
       #!lua flags=no-writes
-      local answer = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed')
+      local answer = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed',
+        'announced', 'confirmed')
       for i = 2, #KEYS do
         answer[#answer + 1] = redis.call('HGET', KEYS[i], 'summary')
         answer[#answer + 1] = redis.call('HLEN', KEYS[i])

@@ -22,7 +22,7 @@ struct KeyPublisher: AsyncParsableCommand {
       revoked).
       """,
     version: BuildDescription.current,
-    subcommands: [Import.self, Sync.self, Put.self, Suspend.self, Revoke.self, Seal.self, Verify.self])
+    subcommands: [Import.self, Sync.self, Put.self, Suspend.self, Revoke.self, Seal.self, Confirm.self, Verify.self])
 }
 
 /// What every verb needs: the options, and a conversation with Redis for as long as it works.
@@ -227,6 +227,20 @@ private func sealStore(_ connection: RedisConnection, _ layout: StoreLayout, may
     complain(
       "there are no keys in the store, and sealed like this it would refuse everybody; say --allow-empty to do so")
     throw ExitCode(1)
+  }
+}
+
+struct Confirm: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Says that all removals up to now are meant: nodes that hold some back let them go.")
+
+  @OptionGroup var store: StoreAccess
+
+  func run() async throws {
+    try await store.run { connection, layout in
+      let version = try await KeyStoreWriter(connection: connection, layout: layout).confirmRemovals()
+      print("all removals up to version \(version) are confirmed")
+    }
   }
 }
 

@@ -10,7 +10,7 @@ import Testing
     let id = KeyID(secret: "k".utf8)
     let record = KeyRecord(state: .suspended, since: 1, account: "acme")
     let digest = Digest(of: id, record: record.encoded)
-    let (before, after) = table.put(id, record, digest: digest)
+    let (before, after, _) = table.put(id, record, digest: digest)
     #expect(before == (0, .empty) && after == (1, digest))
     #expect(table.find(id)?.state == .suspended)
     #expect(table.find(id)?.account == "acme")

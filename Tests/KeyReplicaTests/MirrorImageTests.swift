@@ -16,7 +16,7 @@ struct MirrorImageTests {
   }
 
   private func image(keys: Int) -> MirrorImage {
-    MirrorImage(source: "redis://here, namespace x", heardAt: 17.5, table: table(keys: keys))
+    MirrorImage(source: "redis://here, namespace x", heardAt: 17.5, announced: 3, table: table(keys: keys))
   }
 
   private func decoded(_ bytes: [UInt8]) throws -> MirrorImage {
@@ -27,6 +27,7 @@ struct MirrorImageTests {
     let original = image(keys: keys)
     let restored = try decoded(original.encoded())
     #expect(restored.heardAt == 17.5)
+    #expect(restored.announced == 3)
     #expect(restored.table.count == keys)
     for bucket in 0..<8 {
       let (before, after) = (original.table.contents(ofBucket: bucket), restored.table.contents(ofBucket: bucket))

@@ -26,6 +26,8 @@ struct ModelStore {
   private(set) var stream: [Change] = []
   var damaged: [Int: Damage] = [:]
   var wrongTotal = false
+  private var announced: UInt64 = 0
+  private var confirmed: UInt64 = 0
   private var lastChange: [UInt64]
   private var epochs = 0
 
@@ -63,6 +65,25 @@ struct ModelStore {
     stream.append(Change(epoch: old.epoch, version: old.version + 1, total: Self.digest(old.keys), effect: .seal))
   }
 
+  /// An operator confirms all removals.
+  mutating func confirm(at now: Instant) {
+    guard let old = current else { return }
+    change(to: old.keys, sealed: old.sealed, at: now)
+    confirmed = old.version + 1
+    stream.append(Change(epoch: old.epoch, version: old.version + 1, total: Self.digest(old.keys), effect: .confirm))
+  }
+
+  /// A publisher announces removals.
+  mutating func announce(_ removals: UInt64, at now: Instant) {
+    guard let old = current else { return }
+    change(to: old.keys, sealed: old.sealed, at: now)
+    announced += removals
+    stream.append(
+      Change(
+        epoch: old.epoch, version: old.version + 1, total: Self.digest(old.keys), effect: .announce(removals: removals))
+    )
+  }
+
   /// FLUSHALL.
   mutating func vanish(at now: Instant) {
     retire(at: now)
@@ -71,6 +92,8 @@ struct ModelStore {
     lastChange = Array(repeating: 0, count: bucketCount)
     damaged = [:]
     wrongTotal = false
+    announced = 0
+    confirmed = 0
   }
 
   /// A replica that lagged behind becomes the primary, or an old file is loaded: some changes never happened.
@@ -111,7 +134,7 @@ struct ModelStore {
     return .found(
       StorePosition(
         epoch: current.epoch, version: current.version, count: current.keys.count, digest: digest,
-        sealed: current.sealed))
+        sealed: current.sealed, announced: announced, confirmed: confirmed))
   }
 
   func manifest() -> StoreAnswer<Manifest> {

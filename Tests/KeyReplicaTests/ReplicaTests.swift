@@ -18,6 +18,8 @@ import Testing
 
     init(populated: Bool = true, _ change: (inout Replica.Limits) -> Void = { _ in }) {
       var limits = Replica.Limits()
+      // Out of the way, except where it is what is looked at.
+      limits.rereadInterval = .seconds(1_000_000)
       change(&limits)
       replica = Replica(table: table, limits: limits, seed: 1, now: now)
       if populated { populate() }
@@ -652,6 +654,147 @@ import Testing
     try bench.settle()
     #expect(bench.status.completeness == .complete && bench.status.objection == nil)
     #expect(bench.notes.filter { if case .resync = $0 { true } else { false } }.count == 1)
+  }
+
+  // MARK: Reading again
+
+  @Test(arguments: [ModelStore.Damage.editedField, .undecodableField, .foreignField])
+  func `an edit that no summary shows is found by reading again, and its healing too`(
+    damage: ModelStore.Damage
+  ) throws {
+    var bench = try Bench.synced { $0.rereadInterval = .milliseconds(100) }
+    bench.store.damaged[bench.keys[0].bucket(of: 2)] = damage
+    for _ in 0..<3 {
+      bench.pass(.milliseconds(100))
+      try bench.settle()
+    }
+    #expect(bench.status.completeness == .diverged)
+    bench.ask(1, 7)
+    #expect(undecided(bench.answers[1]) == "diverged")
+    bench.ask(2, 0)
+    #expect(bench.answers[2] == .admit(account: "acme"))
+    // The changes are followed all the while.
+    bench.put(7)
+    try bench.answer(Self.isFeed)
+    bench.ask(3, 7)
+    #expect(bench.answers[3] == .admit(account: "acme"))
+    bench.store.damaged = [:]
+    for _ in 0..<2 {
+      bench.pass(.milliseconds(100))
+      try bench.settle()
+    }
+    #expect(bench.status.completeness == .complete && bench.status.objection == nil)
+  }
+
+  @Test func `a key whose record vanished is refused only after its bucket was read once more`() throws {
+    var bench = try Bench.synced()
+    let gone = bench.keys[0]
+    let left = bench.keys.dropLast(2).filter { $0 != gone }
+    bench.store.begin(
+      with: Dictionary(uniqueKeysWithValues: left.map { ($0, KeyRecord(state: .active, since: 1, account: "acme")) }),
+      at: bench.now)
+    bench.pass(.milliseconds(500))
+    try bench.answer(Self.isPosition)
+    try bench.settle()
+    #expect(bench.status.violations == 1)
+    #expect(bench.notes.contains { if case .vanished(keys: 1, _) = $0 { true } else { false } })
+    bench.ask(1, 0)
+    try bench.answer(Self.isPosition)
+    #expect(undecided(bench.answers[1]) == "vanished")
+    bench.pass(.milliseconds(50))
+    try bench.settle()
+    bench.ask(2, 0)
+    try bench.answer(Self.isPosition)
+    #expect(refusal(bench.answers[2])?.reason == .unknownKey)
+  }
+
+  // MARK: The removal guard
+
+  /// Six active keys, of which at most two may go unannounced.
+  private func guarded() throws -> Bench {
+    try Bench.synced {
+      $0.removalShare = 0.1
+      $0.removalMinimum = 2
+    }
+  }
+
+  private func admitted(_ bench: inout Bench, _ number: UInt64, _ key: Int) throws -> Bool {
+    bench.ask(number, key)
+    if bench.answers[number] == nil { try bench.answer(Self.isPosition) }
+    return bench.answers[number] == .admit(account: "acme")
+  }
+
+  @Test func `more removals than usual stay admitted until somebody confirms them`() throws {
+    var bench = try guarded()
+    for key in 0..<2 { bench.put(key, .revoked) }
+    try bench.answer(Self.isFeed)
+    #expect(bench.status.completeness == .complete)
+    #expect(try !admitted(&bench, 1, 0))
+    bench.put(2, .revoked)
+    bench.put(3, .suspended)
+    try bench.answer(Self.isFeed)
+    #expect(bench.status.completeness == .guarded)
+    #expect(bench.status.quarantined == 4)
+    #expect(bench.notes.contains(.guarded(keys: 3)))
+    // Those that went before it was noticed, too.
+    for key in 0..<4 { #expect(try admitted(&bench, UInt64(10 + key), key)) }
+    // A key that was never here is refused as ever.
+    #expect(try !admitted(&bench, 20, 7))
+    #expect(refusal(bench.answers[20])?.reason == .unknownKey)
+    bench.store.confirm(at: bench.now)
+    try bench.answer(Self.isFeed)
+    #expect(bench.status.completeness == .complete && bench.status.quarantined == 0)
+    #expect(bench.notes.contains(.guardReleased))
+    for key in 0..<4 { #expect(try !admitted(&bench, UInt64(30 + key), key)) }
+    #expect(refusal(bench.answers[33])?.reason == .suspendedKey)
+  }
+
+  @Test func `announced removals are nobody's mistake, and no more than was announced`() throws {
+    var bench = try guarded()
+    bench.store.announce(3, at: bench.now)
+    for key in 0..<5 { bench.put(key, .revoked) }
+    try bench.answer(Self.isFeed)
+    #expect(bench.status.completeness == .complete)
+    bench.put(5, .revoked)
+    try bench.answer(Self.isFeed)
+    #expect(bench.status.completeness == .guarded)
+    #expect(try !admitted(&bench, 1, 0))
+    #expect(try admitted(&bench, 2, 5))
+  }
+
+  @Test func `a key that is put again leaves the quarantine`() throws {
+    var bench = try guarded()
+    for key in 0..<4 { bench.put(key, .revoked) }
+    try bench.answer(Self.isFeed)
+    #expect(bench.status.quarantined == 4)
+    for key in 0..<4 { bench.put(key) }
+    try bench.answer(Self.isFeed)
+    #expect(bench.status.completeness == .complete && bench.status.quarantined == 0)
+  }
+
+  @Test(arguments: [false, true])
+  func `removals while the node was away are guarded alike, unless they were confirmed`(confirmed: Bool) throws {
+    var bench = try guarded()
+    bench.give(.disconnected(1, reason: "away"))
+    bench.unanswered = []
+    for key in 0..<4 { bench.put(key, .revoked) }
+    if confirmed { bench.store.confirm(at: bench.now) }
+    bench.pass(.seconds(2))
+    try bench.settle()
+    #expect(bench.status.completeness == (confirmed ? .complete : .guarded))
+    #expect(try admitted(&bench, 1, 0) == !confirmed)
+  }
+
+  @Test func `removals far apart in time are business as usual`() throws {
+    var bench = try guarded()
+    for key in 0..<6 {
+      bench.put(key, .revoked)
+      try bench.answer(Self.isFeed)
+      bench.pass(.seconds(301))
+      try bench.settle()
+    }
+    #expect(bench.status.completeness == .complete)
+    #expect(try !admitted(&bench, 1, 5))
   }
 
   // MARK: The end

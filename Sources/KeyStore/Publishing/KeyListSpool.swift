@@ -16,6 +16,8 @@ public final class KeyListSpool {
   static let bucketsPerPartition = StoreLayout.bucketCount / partitionCount
 
   public private(set) var entryCount = 0
+  /// How many of the entries aren't active.
+  public private(set) var inactiveCount = 0
   private var files: [FileHandle] = []
   private var pending: [[UInt8]]
 
@@ -136,6 +138,7 @@ public final class KeyListSpool {
     pending[partition].append(UInt8(entry.account.utf8.count))
     pending[partition] += entry.account.utf8
     entryCount += 1
+    if entry.state != .active { inactiveCount += 1 }
   }
 
   private func flush(atLeast threshold: Int) throws {

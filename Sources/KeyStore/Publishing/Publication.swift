@@ -31,6 +31,7 @@ public struct Publication {
   /// - Parameter progress: Called with the number of entries that are in the store.
   /// - Throws: With some of the list applied; doing it again is harmless and finishes it.
   public func importAll(of list: KeyListSpool, progress: (Int) -> Void) async throws -> EditOutcome? {
+    try await announce(list.inactiveCount)
     var total: EditOutcome?
     var done = 0
     for partition in 0..<KeyListSpool.partitionCount {
@@ -70,6 +71,7 @@ public struct Publication {
   public func sync(
     with list: KeyListSpool, by plan: Plan, progress: (Int) -> Void
   ) async throws -> EditOutcome? {
+    try await announce(plan.toRevoke + list.inactiveCount)
     var total: EditOutcome?
     var done = 0
     var revoked = 0
@@ -87,6 +89,12 @@ public struct Publication {
       }
     }
     return total
+  }
+
+  /// What a list removes was looked at by somebody: it isn't to be taken for a mistake. Where there is no store yet there is nobody to tell.
+  private func announce(_ removals: Int) async throws {
+    guard removals > 0, case .found = try await connection.storePosition(layout) else { return }
+    _ = try await writer.announce(removals: removals)
   }
 
   /// The keys of a partition that the store holds and that aren't revoked.

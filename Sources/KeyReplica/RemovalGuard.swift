@@ -1,0 +1,110 @@
+// Stands between the store and a mistake. A job that empties the key store by accident makes changes that are as sound as any: digests
+// fit, versions follow each other, and every refusal could be proven. What gives it away is its size, and that nobody announced it.
+//
+// So removals (an active key becomes suspended, revoked, or vanishes) are counted. A few are business as usual. More than a share of the active
+// keys within a while, beyond what the publisher announced, are quarantined, those of that while included: the keys stay admitted, the node
+// says so, and an operator confirms the removals, or undoes them at the store. Rejected: to stop following the store, which would keep new
+// keys out as well.
+
+/// The part of a key's id that the table keeps.
+struct KeyPrefix: Sendable, Hashable {
+  let id0: UInt64
+  let id1: UInt64
+
+  init(_ id: KeyID) {
+    id0 = id.words.0
+    id1 = id.words.1
+  }
+
+  init(_ id0: UInt64, _ id1: UInt64) {
+    self.id0 = id0
+    self.id1 = id1
+  }
+}
+
+/// An active key that a change or a bucket took away.
+struct Removal: Sendable, Equatable {
+  let key: KeyPrefix
+  let account: String
+  let bucket: Int
+  /// The version of the change, or of the last change of the bucket that was read.
+  let version: UInt64
+  /// Whether the key has no record any more: records end as revoked, they don't vanish.
+  let vanished: Bool
+}
+
+/// Keeps keys admitted that would be removed in bulk without anybody having said so.
+struct RemovalGuard {
+  private let share: Double
+  private let minimum: Int
+  private let window: Duration
+
+  /// Keys that stay admitted, with their accounts.
+  private(set) var quarantined: [KeyPrefix: String] = [:]
+  private var recent: [(at: Instant, key: KeyPrefix, account: String)] = []
+  /// Removals that were announced and haven't come yet.
+  private var allowance: UInt64 = 0
+  /// All that the store has ever announced, as last heard; nil before anything was heard.
+  private(set) var announced: UInt64?
+  private var confirmed: UInt64 = 0
+
+  init(share: Double, minimum: Int, window: Duration, announced: UInt64?) {
+    self.share = share
+    self.minimum = minimum
+    self.window = window
+    self.announced = announced
+  }
+
+  /// Takes over what the store says of itself.
+  mutating func heard(announced total: UInt64, confirmed version: UInt64) {
+    if let known = announced {
+      // Less than was known: another history, all of whose announcements are news.
+      allowance += total >= known ? total - known : total
+    }
+    announced = total
+    if version > confirmed { confirm(upTo: version) }
+  }
+
+  /// The publisher says that it is about to remove so many.
+  mutating func announce(_ removals: UInt64) {
+    allowance += removals
+    announced = (announced ?? 0) + removals
+  }
+
+  /// An operator says that all removals up to this version are meant.
+  mutating func confirm(upTo version: UInt64) {
+    confirmed = version
+    quarantined = [:]
+    recent = []
+  }
+
+  /// Another history begins: what was confirmed in the former one says nothing about it.
+  mutating func forgetConfirmation() { confirmed = 0 }
+
+  /// Takes note of a removal.
+  /// - Parameter active: How many active keys are left.
+  /// - Returns: Whether this is the one that was too many.
+  mutating func note(_ removal: Removal, active: Int, now: Instant) -> Bool {
+    if removal.version <= confirmed { return false }
+    if allowance > 0 {
+      allowance -= 1
+      return false
+    }
+    guard quarantined.isEmpty else {
+      quarantined[removal.key] = removal.account
+      return false
+    }
+    recent.removeAll { $0.at + window <= now }
+    recent.append((now, removal.key, removal.account))
+    guard recent.count > max(minimum, Int(share * Double(active + recent.count))) else { return false }
+    for entry in recent { quarantined[entry.key] = entry.account }
+    recent = []
+    return true
+  }
+
+  /// The key is active again.
+  mutating func returned(_ key: KeyPrefix) {
+    quarantined[key] = nil
+    recent.removeAll { $0.key == key }
+  }
+}
