@@ -163,6 +163,8 @@ public final class RedisServer: Sendable {
       return try await NIOThreadPool.singleton.runIfActive { Self.answersPing(atSocket: socket) }
     }
     if let status = process.status {
+      // Its end can be noticed before its last words have been read.
+      try await eventually("its output is read to the end") { process.standardOutput.isComplete }
       let log = process.standardOutput.text
       if log.contains("Address already in use") { return false }
       throw CannotStart(description: "redis-server \(status)\n\(log)\n\(process.standardError.text)")
