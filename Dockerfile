@@ -14,7 +14,8 @@ RUN mkdir /out \
  && for product in ingest-node ingest-worker sync-status key-publisher; do \
       SLUICE_BUILD=$SLUICE_BUILD swift build -c release --static-swift-stdlib --product $product || exit 1; \
       cp ".build/release/$product" /out/; \
-    done
+    done \
+ && strip --strip-debug /out/*
 
 FROM docker.io/library/debian:bookworm-slim
 RUN apt-get update -q \

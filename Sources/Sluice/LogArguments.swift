@@ -16,7 +16,10 @@ public struct LogArguments: ParsableArguments {
   public init() {}
 
   /// Starts logging to standard error. To be called once in a process, before anything logs.
-  /// - Parameter label: The command's name.
+  /// - Parameters:
+  ///   - settings: Where the level comes from.
+  ///   - label: The command's name.
+  ///   - level: The level where nobody gave one.
   /// - Returns: The command's logger.
   /// - Throws: As ``Settings/value(_:given:default:as:)``.
   public func start(_ settings: Settings, label: String, default level: Logger.Level = .info) throws(ValidationError)

@@ -21,7 +21,9 @@ public struct InvalidSetting: Error, Sendable, Equatable, CustomStringConvertibl
   /// For a type that words its own complaint.
   public init(_ description: String) { self.description = description }
 
-  /// - Parameter came: Shown as it is, so never a secret. Cut after 100 characters.
+  /// - Parameters:
+  ///   - expected: What a value looks like, to follow the word "expected".
+  ///   - came: Shown as it is, so never a secret. Cut after 100 characters.
   public init(expected: String, came: String) {
     let shown = came.count > 100 ? came.prefix(100) + "…" : came[...]
     description = "expected \(expected), but \"\(shown)\" came"

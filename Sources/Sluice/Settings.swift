@@ -26,6 +26,7 @@ public struct Settings: Sendable {
   ///   - name: As on the command line, without the dashes in front: `log-level`.
   ///   - given: What the command line says, if it says anything.
   ///   - fallback: The default, as one would write it on the command line.
+  ///   - type: What the text is to become.
   /// - Throws: A sentence with the option, where its value came from, what was expected and what came; exit code 64.
   public func value<Value: SettingValue>(
     _ name: String, given: String?, default fallback: String, as type: Value.Type = Value.self
