@@ -119,8 +119,10 @@ public struct Replica {
     let manifest: Manifest
     let manifestSentAt: Instant
     var pending: ArraySlice<Int>
-    var inFlight: Int
+    var inFlight: Set<Int> = []
     var refused: [String] = []
+    /// Whether a bucket that holds something couldn't be read at all.
+    var keepsOld = false
   }
 
   /// What stands in the way of a complete mirror, beyond its not having been read yet.
@@ -145,6 +147,8 @@ public struct Replica {
   private var resyncAt: Instant?
   /// When the last read of this history was sent that has been answered and reached; nil if there never was one.
   private var answeredAt: Instant?
+  /// Whether a bucket is as old as it was before the last comparison, because it couldn't be read.
+  private var keepsOldBuckets = false
   private var storeVersion: UInt64?
   private var positionDue: Instant
   private var auditDue: Instant
@@ -162,7 +166,7 @@ public struct Replica {
   private var feedBroken = false
   /// A position read said that the store is at this version; a later read of changes must bring it. The oldest one that hasn't
   /// been reached.
-  private var expected: (version: UInt64, since: Instant, readSentAt: Instant)?
+  private var expected: (version: UInt64, digest: Digest, since: Instant, readSentAt: Instant)?
   private var saidComplete = false
   private var removalGuard: RemovalGuard
   /// Keys whose records have vanished, until their bucket was read once more and vouches for it.
@@ -295,7 +299,13 @@ public struct Replica {
   }
 
   private mutating func connected(_ session: Session, now: Instant, _ commands: inout [Command]) {
-    guard session == self.session, case .connecting = phase else {
+    switch phase {
+    case .connecting where session == self.session: break
+    // Said twice: what goes on in it goes on.
+    case .comparing where session == self.session, .reading where session == self.session,
+      .following where session == self.session:
+      return
+    case .connecting, .comparing, .reading, .following, .disconnected, .shutDown:
       commands.append(.disconnect(session))
       return
     }
@@ -396,13 +406,16 @@ public struct Replica {
       let wasEmpty = mirror.count == 0
       let differing = mirror.compare(with: manifest)
       // What is held of buckets that differ is as old as it was, until they have been read.
-      if wasEmpty || differing.isEmpty { answered(manifestSentAt) }
+      if wasEmpty || differing.isEmpty {
+        keepsOldBuckets = false
+        answered(manifestSentAt)
+      }
       storeVersion = manifest.position.version
       if !differing.isEmpty, trouble == nil {
         commands.append(.note(.reading(buckets: differing.count, reason: reason)))
       }
       phase = .reading(
-        Reading(manifest: manifest, manifestSentAt: manifestSentAt, pending: differing[...], inFlight: 0))
+        Reading(manifest: manifest, manifestSentAt: manifestSentAt, pending: differing[...]))
       readMore(now: now, &commands)
     }
   }
@@ -411,12 +424,12 @@ public struct Replica {
 
   private mutating func readMore(now: Instant, _ commands: inout [Command]) {
     guard case .reading(var reading) = phase else { return }
-    while reading.inFlight < limits.bucketsInFlight, let next = reading.pending.popFirst() {
+    while reading.inFlight.count < limits.bucketsInFlight, let next = reading.pending.popFirst() {
       commands.append(.readBucket(session, next))
-      reading.inFlight += 1
+      reading.inFlight.insert(next)
     }
     phase = .reading(reading)
-    if reading.inFlight == 0 { follow(after: reading, now: now, &commands) }
+    if reading.inFlight.isEmpty { follow(after: reading, now: now, &commands) }
   }
 
   private mutating func bucketCame(
@@ -426,13 +439,14 @@ public struct Replica {
       reread(index, result, now: now, &commands)
       return
     }
-    guard case .reading(var reading) = phase else { return }
-    reading.inFlight -= 1
+    // One that came twice counts once, or those still on their way would be taken for read.
+    guard case .reading(var reading) = phase, reading.inFlight.remove(index) != nil else { return }
     let refusal: String? =
       switch result {
       case .success(let raw): mirror.install(raw, asBucket: index, listedIn: reading.manifest)
       case .failure(let failure): "bucket \(index): \(failure)"
       }
+    if case .failure = result, mirror.table.contents(ofBucket: index).count > 0 { reading.keepsOld = true }
     if let refusal {
       reading.refused.append(refusal)
       // While it goes on the same, it was said already.
@@ -447,6 +461,7 @@ public struct Replica {
     phase = .following
     positionDue = now + limits.positionInterval
     auditDue = now + limits.auditInterval
+    keepsOldBuckets = reading.keepsOld
     if vanished.isEmpty { rereadDue = now + limits.rereadInterval }
     answered(reading.manifestSentAt)
     if let first = reading.refused.first {
@@ -495,6 +510,11 @@ public struct Replica {
         case .applied:
           hear(change, &commands)
           answerReached(&commands)
+          guard reachedExpected() else {
+            let why = "at version \(mirror.applied) the change stream leads elsewhere than the store's position"
+            resync(because: why, now: now, &commands)
+            return
+          }
         case .hole(let expected, let came):
           let why = "expected version \(expected), but \(came) came: versions are missing from the change stream"
           resync(because: why, now: now, &commands)
@@ -511,13 +531,19 @@ public struct Replica {
         resync(because: why, now: now, &commands)
         return
       }
-      if let expected, expected.version <= mirror.applied {
-        answered(expected.readSentAt)
-        self.expected = nil
-      }
       noteCompleteness(&commands)
       readChanges(now: now, &commands)
     }
+  }
+
+  /// Takes note when the mirror has reached what a position read said.
+  /// - Returns: False where changes of one history were followed to a version that was read of another.
+  private mutating func reachedExpected() -> Bool {
+    guard let expected, expected.version == mirror.applied else { return true }
+    self.expected = nil
+    if mirror.isComplete, mirror.total != expected.digest { return false }
+    answered(expected.readSentAt)
+    return true
   }
 
   private mutating func readPosition(now: Instant, _ commands: inout [Command]) {
@@ -551,15 +577,17 @@ public struct Replica {
       }
       lastReadFailure = nil
       storeVersion = position.version
-      if position.version < mirror.applied {
+      let isOvertaken = position.version < mirror.applied
+      if isOvertaken {
         barrier.overtaken()
         break
       }
       if position.version == mirror.applied {
-        answered(read.sentAt)
+        // While a comparison is due, what is mirrored may be of a history that the store has left.
+        if resyncAt == nil { answered(read.sentAt) }
         if mirror.isComplete, trouble == nil, feedAnswered { failures = 0 }
       } else if expected == nil {
-        expected = (position.version, now, read.sentAt)
+        expected = (position.version, position.digest, now, read.sentAt)
       }
       barrier.answered(version: position.version, digest: position.digest)
       answerReached(&commands)
@@ -590,8 +618,9 @@ public struct Replica {
 
   /// Notes that a read of the mirrored history was answered, with a version that the mirror has reached.
   private mutating func answered(_ sentAt: Instant) {
-    // What is left of a former history isn't made any younger by an answer of the present one.
-    guard !mirror.holdsFormerHistory else { return }
+    // What is left of a former history isn't made any younger by an answer of the present one, nor is a bucket that changed while
+    // nobody followed and couldn't be read since.
+    guard !mirror.holdsFormerHistory, !keepsOldBuckets else { return }
     answeredAt = max(answeredAt ?? sentAt, sentAt)
   }
 
@@ -665,7 +694,7 @@ public struct Replica {
   private mutating func rereadOne(now: Instant, _ commands: inout [Command]) {
     let index: Int
     // First the ones that something depends on.
-    if let bucket = vanished.first?.value ?? damaged.keys.min() {
+    if let bucket = vanished.values.min() ?? damaged.keys.min() {
       index = bucket
     } else {
       index = rereadNext

@@ -1,4 +1,4 @@
-// The machine's states one by one. What any order of events may do to it is ReplicaScheduleTests' matter.
+// The machine's states one by one. What any order of events may do to it is the simulator's matter.
 
 import Testing
 
@@ -111,6 +111,51 @@ import Testing
   }
   private func undecided(_ verdict: Verdict?) -> String? {
     if case .undecided(let why) = verdict { why.code } else { nil }
+  }
+
+  // MARK: What its driver says twice
+
+  @Test func `a bucket that comes twice isn't taken for another that is still on its way`() throws {
+    var bench = Bench()
+    bench.give(.timePassed)
+    try bench.answer(Self.isConnect)
+    try bench.answer(Self.isManifest)
+    let reply = bench.reply(to: try bench.take(Self.isBucket))
+    bench.give(reply)
+    bench.give(reply)
+    #expect(bench.status.completeness == .loading)
+    #expect(!bench.unanswered.contains(where: Self.isFeed), "it follows with a bucket on its way")
+    try bench.settle()
+    #expect(bench.status.completeness == .complete && bench.status.objection == nil)
+  }
+
+  @Test func `a conversation that is said to begin twice goes on`() throws {
+    var bench = Bench()
+    bench.give(.timePassed)
+    let begun = bench.reply(to: try bench.take(Self.isConnect))
+    bench.give(begun)
+    bench.give(begun)
+    try bench.settle()
+    bench.give(begun)
+    #expect(bench.status.completeness == .complete && bench.unanswered.contains(where: Self.isFeed))
+  }
+
+  @Test func `a mirror with a bucket that changed and couldn't be read gets no younger`() throws {
+    var bench = try Bench.synced()
+    let known = try #require(bench.replica.admitUntil)
+    bench.give(.disconnected(1, reason: "cut"))
+    bench.put(0, .revoked)
+    bench.store.trim(to: 0)
+    bench.pass(.seconds(1))
+    try bench.answer(Self.isConnect)
+    try bench.answer(Self.isManifest)
+    guard case .readBucket(let session, let index) = try bench.take(Self.isBucket) else { return }
+    bench.give(.bucket(session, index, .failure(Replica.ReadFailure("LOADING"))))
+    #expect(bench.replica.admitUntil == known, "the revoked key would be admitted longer than allowed")
+    bench.pass(.seconds(2))
+    try bench.settle()
+    #expect(try #require(bench.replica.admitUntil) > known)
+    #expect(bench.status.completeness == .complete)
   }
 
   // MARK: Before it is complete
