@@ -15,6 +15,7 @@ let strict: [SwiftSetting] = [
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
 let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
@@ -137,12 +138,23 @@ let package = Package(
       name: "RedisClientTests",
       dependencies: ["Hiredis", "RedisClient", "RedisFixture", logging, nioCore, nioPosix],
       swiftSettings: strict),
-    .testTarget(name: "KeyReplicaTests", dependencies: ["KeyReplica"], swiftSettings: strict),
+    // Many replicas against one store in virtual time, under faults drawn from a seed: `Scripts/simulate`.
+    .target(
+      name: "SimulatedStore", dependencies: ["KeyReplica"],
+      path: "Tests/Simulator/SimulatedStore", swiftSettings: strict),
+    .target(
+      name: "Simulation", dependencies: ["KeyReplica", "SimulatedStore", heap],
+      path: "Tests/Simulator/Simulation", swiftSettings: strict),
+    .executableTarget(
+      name: "simulator", dependencies: ["KeyReplica", "Simulation"],
+      path: "Tests/Simulator/Command", swiftSettings: strict),
+    .testTarget(
+      name: "KeyReplicaTests", dependencies: ["KeyReplica", "SimulatedStore", "Simulation"], swiftSettings: strict),
     .testTarget(
       name: "KeyStoreTests",
       dependencies: [
-        "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "RedisFixture", "key-publisher", crypto, logging, nioCore,
-        nioPosix,
+        "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "RedisFixture", "SimulatedStore", "key-publisher", crypto,
+        logging, nioCore, nioPosix,
       ],
       swiftSettings: strict),
     .testTarget(

@@ -31,7 +31,7 @@ public final class KeyTable: Sendable {
   }
 
   /// Count and digest of what the mirror holds of one bucket.
-  func contents(ofBucket index: Int) -> (count: Int, digest: Digest) {
+  package func contents(ofBucket index: Int) -> (count: Int, digest: Digest) {
     buckets[index].table.withLock { ($0.count, $0.digest) }
   }
 

@@ -1,0 +1,40 @@
+// The simulated store passes the scenarios that the real one passes in KeyStoreTests.
+
+import KeyReplica
+import SimulatedStore
+import Testing
+
+@Suite struct SimulatedStoreTests {
+  @Test(arguments: StoreConformance.scenarios) func `the simulated store does as the real one`(
+    scenario: StoreScenario
+  ) async throws {
+    try await scenario.run(Subject())
+  }
+
+  private final class Subject: ConformingStore {
+    private var store = SimulatedStore(bucketCount: 1024)
+    private var epochs = 0
+    var bucketCount: Int { store.bucketCount }
+
+    private func epoch() -> String {
+      epochs += 1
+      return "epoch \(epochs)"
+    }
+
+    func apply(_ edits: [StoreEdit]) throws -> StoreOutcome { try store.apply(edits, now: 7, newEpoch: epoch()) }
+    func seal(mayBeEmpty: Bool) throws -> SealOutcome { try store.seal(mayBeEmpty: mayBeEmpty, newEpoch: epoch()) }
+    func position() -> StoreAnswer<StorePosition> { store.position() }
+    func manifest() -> StoreAnswer<Manifest> { store.manifest() }
+    func bucket(_ index: Int) -> RawBucket { store.bucket(index) }
+    func changes(after version: UInt64, atMost limit: Int) -> [Change] { store.changes(after: version, atMost: limit) }
+    func announce(removals: UInt64) throws { try store.announce(removals: removals) }
+    func confirmRemovals() throws { try store.confirmRemovals() }
+    func flush() { store.flush() }
+    func trim(to count: Int) { store.trim(to: count) }
+    func deleteBucket(_ index: Int) { store.deleteBucket(index) }
+    func removeField(of key: KeyID) { store.removeField(of: key) }
+    func setField(of key: KeyID, to record: [UInt8]) { store.setField(of: key, to: record) }
+    func setSummary(ofBucket index: Int, to text: [UInt8]) { store.setSummary(ofBucket: index, to: text) }
+    func setSchema(_ schema: Int) { store.setSchema(schema) }
+  }
+}

@@ -1,0 +1,29 @@
+// Some hundreds of schedules of the simulator, other ones each time. `Scripts/simulate` runs as many as there is time for.
+
+import Foundation
+import Simulation
+import Testing
+
+@Suite struct SimulationTests {
+  @Test func `under any schedule nothing is refused without a proof, and all converges when the faults stop`() throws {
+    let start = try TestSeed.announced(for: "Simulation") % 1_000_000_000
+    var total = SimulationTotal()
+    for seed in start..<start + 250 {
+      let summary = Simulation(seed: seed, steps: 300).run()
+      total.add(summary)
+      guard let failure = summary.failure else { continue }
+      let again = Simulation(seed: seed, steps: 300, keepsLog: true)
+      _ = again.run()
+      Issue.record(
+        """
+        \(failure)
+        repeat with Scripts/simulate --seeds \(seed)..\(seed) --steps 300
+        \(again.log.suffix(40).joined(separator: "\n"))
+        """)
+      return
+    }
+    // Schedules in which nothing was decided would prove nothing.
+    #expect(
+      total.refusals > 2000 && total.admissions > 2000, "\(total.refusals) refusals, \(total.admissions) admissions")
+  }
+}

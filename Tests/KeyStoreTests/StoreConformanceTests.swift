@@ -1,0 +1,92 @@
+// The real store, its scripts on a real Redis, passes the scenarios that the simulated one passes in KeyReplicaTests.
+
+import Hiredis
+import KeyReplica
+import RedisClient
+import SimulatedStore
+import Testing
+
+@testable import KeyStore
+
+@Suite struct StoreConformanceTests {
+  @Test(arguments: StoreConformance.scenarios) func `the store on Redis does as the simulated one`(
+    scenario: StoreScenario
+  ) async throws {
+    try await StoreBench.with { bench in try await scenario.run(Subject(bench: bench)) }
+  }
+
+  private struct Subject: ConformingStore {
+    let bench: StoreBench
+    var bucketCount: Int { StoreLayout.bucketCount }
+
+    /// An error reply of one of the scripts is a refusal, any other isn't expected.
+    private func refusing<Value>(_ body: () async throws -> Value) async throws -> Value {
+      do {
+        return try await body()
+      } catch let error as RedisServerError {
+        guard let code = StoreRefusal.Code(rawValue: error.code) else { throw error }
+        throw StoreRefusal(code, error.message)
+      }
+    }
+
+    func apply(_ edits: [StoreEdit]) async throws -> StoreOutcome {
+      let outcome = try await refusing {
+        try await bench.writer.apply(
+          edits.map { edit in
+            switch edit.kind {
+            case .put(let account, let state): KeyEdit(key: edit.key, kind: .put(account: account, state))
+            case .setState(let state): KeyEdit(key: edit.key, kind: .setState(state))
+            }
+          })
+      }
+      return StoreOutcome(
+        epoch: outcome.epoch, version: outcome.version, changed: outcome.changed, unchanged: outcome.unchanged,
+        missing: outcome.missing)
+    }
+
+    func seal(mayBeEmpty: Bool) async throws -> SealOutcome {
+      let (version, keys, already) = try await refusing { try await bench.writer.seal(mayBeEmpty: mayBeEmpty) }
+      return SealOutcome(version: version, keys: keys, already: already)
+    }
+
+    func position() async throws -> StoreAnswer<StorePosition> {
+      try await bench.connection.storePosition(bench.layout)
+    }
+    func manifest() async throws -> StoreAnswer<Manifest> { try await bench.connection.storeManifest(bench.layout) }
+
+    func bucket(_ index: Int) async throws -> RawBucket {
+      try await bench.layout.rawBucket(from: bench.connection.execute(bench.layout.bucketCommand(index)))
+    }
+
+    func changes(after version: UInt64, atMost limit: Int) async throws -> [Change] {
+      let command = bench.layout.changesCommand(after: version, waitingMilliseconds: 1, atMost: limit)
+      return try await bench.layout.changes(from: bench.connection.execute(command))
+    }
+
+    func announce(removals: UInt64) async throws {
+      try await refusing { _ = try await bench.writer.announce(removals: Int(removals)) }
+    }
+
+    func confirmRemovals() async throws { try await refusing { _ = try await bench.writer.confirmRemovals() } }
+
+    func flush() async throws { try await bench.run("FLUSHALL") }
+    func trim(to count: Int) async throws { try await bench.run("XTRIM", bench.layout.changes, "MAXLEN", count) }
+    func deleteBucket(_ index: Int) async throws { try await bench.run("DEL", bench.layout.bucket(index)) }
+
+    func removeField(of key: KeyID) async throws { try await bench.run("HDEL", bucketName(of: key), key.bytes) }
+
+    func setField(of key: KeyID, to record: [UInt8]) async throws {
+      try await bench.run("HSET", bucketName(of: key), key.bytes, record)
+    }
+
+    func setSummary(ofBucket index: Int, to text: [UInt8]) async throws {
+      try await bench.run("HSET", bench.layout.bucket(index), "summary", text)
+    }
+
+    func setSchema(_ schema: Int) async throws { try await bench.run("HSET", bench.layout.meta, "schema", schema) }
+
+    private func bucketName(of key: KeyID) -> String {
+      bench.layout.bucket(key.bucket(of: StoreLayout.bucketCount))
+    }
+  }
+}

@@ -1,0 +1,66 @@
+// Runs schedules one after the other, and says which seed failed and how. Started by Scripts/simulate, which is where the options
+// are explained.
+
+import KeyReplica
+import Simulation
+
+import Foundation
+
+var seeds: ClosedRange<UInt64> = 1...2000
+var steps = 400
+var extra: Set<FaultKind> = []
+var logLines = 60
+
+func usage(_ complaint: String) -> Never {
+  FileHandle.standardError.write(Data("simulate: \(complaint)\n".utf8))
+  exit(64)
+}
+
+var arguments = CommandLine.arguments.dropFirst()
+while let option = arguments.popFirst() {
+  guard let value = arguments.popFirst() else { usage("\(option) needs a value") }
+  switch option {
+  case "--seeds":
+    let ends = value.split(separator: ".", omittingEmptySubsequences: true).map { UInt64($0) }
+    guard let first = ends.first ?? nil, let last = ends.last ?? nil, ends.count <= 2, first <= last else {
+      usage("--seeds needs FROM..TO, but \(value) came")
+    }
+    seeds = first...last
+  case "--steps":
+    guard let number = Int(value), number > 0 else { usage("--steps needs a number from 1 up, but \(value) came") }
+    steps = number
+  case "--log":
+    guard let number = Int(value), number > 0 else { usage("--log needs a number of lines, but \(value) came") }
+    logLines = number
+  case "--with":
+    guard let kind = FaultKind(rawValue: value) else { usage("there is no kind of fault \(value)") }
+    extra.insert(kind)
+  #if SLUICE_MUTANTS
+    case "--list" where value == "mutants":
+      print(Mutant.allCases.map(\.rawValue).joined(separator: "\n"))
+      exit(0)
+    case "--mutant":
+      guard let mutant = Mutant(rawValue: value) else { usage("there is no mutant \(value)") }
+      Mutant.active = mutant
+  #endif
+  default: usage("there is no option \(option)")
+  }
+}
+
+let clock = ContinuousClock()
+let began = clock.now
+var total = SimulationTotal()
+for seed in seeds {
+  let summary = Simulation(seed: seed, steps: steps, with: extra).run()
+  total.add(summary)
+  if let failure = summary.failure {
+    let again = Simulation(seed: seed, steps: steps, with: extra, keepsLog: true)
+    _ = again.run()
+    print(again.log.suffix(logLines).joined(separator: "\n"))
+    let options = (steps == 400 ? "" : " --steps \(steps)") + extra.map { " --with \($0.rawValue)" }.joined()
+    print("\nFAILED at seed \(seed), after \(total.runs) schedules: \(failure)")
+    print("repeat with: Scripts/simulate --seeds \(seed)..\(seed)\(options)")
+    exit(1)
+  }
+}
+print(total.description(took: clock.now - began))

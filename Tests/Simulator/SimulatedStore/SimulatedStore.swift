@@ -1,0 +1,288 @@
+// A key store in memory that does what the scripts do in Redis: the same records, summaries, totals, versions and stream
+// entries, and the same refusals. It is held to that by StoreConformance, which the real store passes too; a simulation on
+// a store that behaves otherwise would prove nothing about the nodes.
+//
+// It keeps what Redis keeps (fields and values, not what they ought to mean), because only then does a hand at redis-cli
+// have the effect on it that it has on Redis. It is a value, so a copy is a snapshot or a server's lagging replica.
+
+public import KeyReplica
+
+/// The key store of one Redis.
+public struct SimulatedStore: Sendable {
+  /// What stands in `meta`.
+  public struct Meta: Sendable {
+    public var schema = KeyRecord.schema
+    public var epoch: String
+    public var version: UInt64 = 0
+    public var count = 0
+    public var digest = Digest.empty
+    public var sealed = false
+    public var announced: UInt64 = 0
+    public var confirmed: UInt64 = 0
+  }
+
+  /// A field of a bucket's hash. What can be known of it without its bucket is worked out when it is written, once.
+  struct Field: Sendable {
+    let name: [UInt8]
+    let key: KeyID?
+    let record: [UInt8]
+    let digest: Digest
+    /// Letter and account, where it looks enough like a record for the script; the nodes are stricter.
+    let parts: (state: UInt8, account: String)?
+
+    init(name: [UInt8], key: KeyID?, record: [UInt8]) {
+      self.name = name
+      self.key = key
+      self.record = record
+      digest = key.map { Digest(of: $0, record: record) } ?? .empty
+      parts = Self.parts(of: record)
+    }
+
+    /// As the script's `^%d+ (%a) %d+ (.+)$` would have it.
+    private static func parts(of record: [UInt8]) -> (UInt8, String)? {
+      let words = record.split(separator: UInt8(ascii: " "), maxSplits: 3, omittingEmptySubsequences: false)
+      func isNumber(_ word: ArraySlice<UInt8>) -> Bool { !word.isEmpty && word.allSatisfy { (48...57).contains($0) } }
+      guard words.count == 4, isNumber(words[0]), words[1].count == 1, isNumber(words[2]), !words[3].isEmpty else {
+        return nil
+      }
+      return (words[1].first!, String(decoding: words[3], as: UTF8.self))
+    }
+  }
+
+  /// What stands under `summary` in a bucket.
+  enum Summary: Sendable {
+    case absent
+    case written(BucketSummary, text: [UInt8])
+    case unreadable(text: [UInt8])
+
+    init(_ summary: BucketSummary) {
+      self = .written(summary, text: Array("\(summary.count) \(summary.digest.hex) \(summary.version)".utf8))
+    }
+  }
+
+  struct Bucket: Sendable {
+    var summary = Summary.absent
+    var fields: [Field] = []
+
+    func position(of key: KeyID) -> Int? { fields.firstIndex { $0.key == key } }
+  }
+
+  public let bucketCount: Int
+  public internal(set) var meta: Meta?
+  var buckets: [Bucket]
+  public internal(set) var stream: [Change] = []
+  /// The last id that the stream ever had: no later entry may have one that isn't greater, even when it is gone.
+  var streamLastID: UInt64 = 0
+  let changesKept: Int
+
+  /// - Parameter changesKept: How long the stream may get; older entries are dropped.
+  public init(bucketCount: Int, changesKept: Int = 1000) {
+    self.bucketCount = bucketCount
+    self.changesKept = changesKept
+    buckets = Array(repeating: Bucket(), count: bucketCount)
+  }
+
+  // MARK: The scripts
+
+  /// Carries out edits in one atomic step, or none of them.
+  /// - Parameters:
+  ///   - now: The publisher's clock, in seconds since 1970.
+  ///   - newEpoch: The name of the history that begins if there is no store yet.
+  public mutating func apply(_ edits: [StoreEdit], now: Int64, newEpoch: String) throws(StoreRefusal) -> StoreOutcome {
+    var meta = try readMeta(newEpoch: newEpoch)
+    var summaries: [Int: (summary: BucketSummary, touched: Bool)] = [:]
+    for edit in edits {
+      let index = edit.key.bucket(of: bucketCount)
+      if summaries[index] == nil { summaries[index] = (try describe(index, in: meta), false) }
+    }
+    var outcome = StoreOutcome(epoch: meta.epoch, version: meta.version)
+    for edit in edits {
+      let index = edit.key.bucket(of: bucketCount)
+      let position = buckets[index].position(of: edit.key)
+      let old = position.map { buckets[index].fields[$0] }
+      let account: String
+      let state: KeyState
+      switch edit.kind {
+      case .put(let named, let wanted): (account, state) = (named, wanted)
+      case .setState(let wanted):
+        guard let kept = old?.parts?.account else {
+          outcome.missing += 1
+          continue
+        }
+        (account, state) = (kept, wanted)
+      }
+      if let parts = old?.parts, parts.state == state.letter.asciiValue, parts.account == account {
+        outcome.unchanged += 1
+        continue
+      }
+      let record = KeyRecord(state: state, since: now, account: account).encoded
+      write(record, of: edit.key, over: position, &meta, &summaries[index]!.summary)
+      summaries[index]!.touched = true
+      outcome.changed += 1
+    }
+    for (index, entry) in summaries where entry.touched { buckets[index].summary = Summary(entry.summary) }
+    if meta.version > 0 { self.meta = meta }
+    outcome.version = meta.version
+    stream.removeFirst(max(0, stream.count - changesKept))
+    return outcome
+  }
+
+  /// Writes a record that is no record, with everything else in order: what a publisher of another build might do.
+  public mutating func applyForeignRecord(_ record: [UInt8], of key: KeyID) throws(StoreRefusal) {
+    guard var meta else { return }
+    let index = key.bucket(of: bucketCount)
+    var summary = try describe(index, in: meta)
+    write(record, of: key, over: buckets[index].position(of: key), &meta, &summary)
+    buckets[index].summary = Summary(summary)
+    self.meta = meta
+  }
+
+  private mutating func write(
+    _ record: [UInt8], of key: KeyID, over position: Int?, _ meta: inout Meta, _ summary: inout BucketSummary
+  ) {
+    let index = key.bucket(of: bucketCount)
+    let field = Field(name: position.map { buckets[index].fields[$0].name } ?? key.bytes, key: key, record: record)
+    if let position {
+      let old = buckets[index].fields[position].digest
+      summary.digest ^= old
+      meta.digest ^= old
+      buckets[index].fields[position] = field
+    } else {
+      summary.count += 1
+      meta.count += 1
+      buckets[index].fields.append(field)
+    }
+    summary.digest ^= field.digest
+    meta.digest ^= field.digest
+    meta.version += 1
+    summary.version = meta.version
+    append(
+      Change(
+        epoch: meta.epoch, version: meta.version, total: meta.digest,
+        effect: .put(key, record: record, bucket: index, after: summary)))
+  }
+
+  /// Marks the store as populated, if all that it says of itself fits together.
+  public mutating func seal(mayBeEmpty: Bool = false, newEpoch: String) throws(StoreRefusal) -> SealOutcome {
+    var meta = try readMeta(newEpoch: newEpoch)
+    var (count, digest) = (0, Digest.empty)
+    for index in buckets.indices {
+      let summary = try describe(index, in: meta)
+      guard buckets[index].fields.count == summary.count else {
+        throw StoreRefusal(
+          .broken, "bucket \(index) says it has \(summary.count) records, it has \(buckets[index].fields.count)")
+      }
+      count += summary.count
+      digest ^= summary.digest
+    }
+    guard count == meta.count, digest == meta.digest else {
+      throw StoreRefusal(.broken, "the buckets have \(count) records with \(digest), meta says \(meta.count)")
+    }
+    if count == 0, !mayBeEmpty { throw StoreRefusal(.empty, "there are no keys in the store") }
+    if meta.sealed { return SealOutcome(version: meta.version, keys: count, already: true) }
+    meta.version += 1
+    meta.sealed = true
+    append(Change(epoch: meta.epoch, version: meta.version, total: meta.digest, effect: .seal))
+    self.meta = meta
+    return SealOutcome(version: meta.version, keys: count, already: false)
+  }
+
+  /// Says that so many keys are about to be removed.
+  public mutating func announce(removals: UInt64) throws(StoreRefusal) {
+    var meta = try metaOfPopulated()
+    meta.version += 1
+    meta.announced += removals
+    append(
+      Change(epoch: meta.epoch, version: meta.version, total: meta.digest, effect: .announce(removals: removals)))
+    self.meta = meta
+  }
+
+  /// Says that all removals up to here are meant.
+  public mutating func confirmRemovals() throws(StoreRefusal) {
+    var meta = try metaOfPopulated()
+    meta.version += 1
+    meta.confirmed = meta.version
+    append(Change(epoch: meta.epoch, version: meta.version, total: meta.digest, effect: .confirm))
+    self.meta = meta
+  }
+
+  private func metaOfPopulated() throws(StoreRefusal) -> Meta {
+    let meta = try readMeta(newEpoch: "")
+    if self.meta == nil { throw StoreRefusal(.empty, "there is no key store") }
+    return meta
+  }
+
+  private func readMeta(newEpoch: String) throws(StoreRefusal) -> Meta {
+    let read = meta ?? Meta(epoch: newEpoch)
+    guard read.schema == KeyRecord.schema else {
+      throw StoreRefusal(.otherKind, "the store has schema \(read.schema)")
+    }
+    if streamLastID > read.version {
+      throw StoreRefusal(.broken, "the change stream goes to \(streamLastID), but meta is at version \(read.version)")
+    }
+    return read
+  }
+
+  private func describe(_ index: Int, in meta: Meta) throws(StoreRefusal) -> BucketSummary {
+    switch buckets[index].summary {
+    case .absent where buckets[index].fields.isEmpty: return .empty
+    case .absent: throw StoreRefusal(.broken, "no summary in bucket \(index)")
+    case .unreadable: throw StoreRefusal(.broken, "unreadable summary in bucket \(index)")
+    case .written(let summary, _):
+      guard summary.version <= meta.version else {
+        throw StoreRefusal(.broken, "bucket \(index) was changed at \(summary.version), meta is at \(meta.version)")
+      }
+      return summary
+    }
+  }
+
+  private mutating func append(_ change: Change) {
+    stream.append(change)
+    streamLastID = change.version
+  }
+
+  // MARK: The reads
+
+  public func position() -> StoreAnswer<StorePosition> {
+    guard let meta else { return .noStore }
+    guard meta.schema == KeyRecord.schema else {
+      return .incompatible("the store has schema \(meta.schema), this build reads schema \(KeyRecord.schema)")
+    }
+    return .found(
+      StorePosition(
+        epoch: meta.epoch, version: meta.version, count: meta.count, digest: meta.digest, sealed: meta.sealed,
+        announced: meta.announced, confirmed: meta.confirmed))
+  }
+
+  public func manifest() -> StoreAnswer<Manifest> {
+    let position: StorePosition
+    switch self.position() {
+    case .noStore: return .noStore
+    case .incompatible(let why): return .incompatible(why)
+    case .found(let found): position = found
+    }
+    let summaries: [BucketSummary?] = buckets.map { bucket in
+      switch bucket.summary {
+      case .absent: .empty
+      case .written(let summary, _): summary
+      case .unreadable: nil
+      }
+    }
+    return .found(Manifest(position: position, buckets: summaries, lengths: buckets.map(\.fields.count)))
+  }
+
+  public func bucket(_ index: Int) -> RawBucket {
+    let text: [UInt8]? =
+      switch buckets[index].summary {
+      case .absent: nil
+      case .written(_, let text), .unreadable(let text): text
+      }
+    return RawBucket(summary: text, fields: buckets[index].fields.map { ($0.name, $0.record) })
+  }
+
+  /// The changes after a version that are still in the stream, the oldest first.
+  public func changes(after version: UInt64, atMost limit: Int = .max) -> [Change] {
+    guard let first = stream.firstIndex(where: { $0.version > version }) else { return [] }
+    return Array(stream[first...].prefix(limit))
+  }
+}

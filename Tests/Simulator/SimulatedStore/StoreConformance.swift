@@ -1,0 +1,285 @@
+// What a key store does, as scenarios that the simulated store and the real one on Redis both pass. What the simulator finds
+// is worth as much as its store is like the real one; this is where that is held.
+//
+// Every scenario begins with an empty store. What it expects is worked out from what was asked for and from the records that come back,
+// never from another part of the same store: digests are computed here.
+
+public import KeyReplica
+
+/// A store under test, simulated or real. Its methods throw what isn't an answer; ``StoreRefusal`` where the store says no.
+public protocol ConformingStore {
+  var bucketCount: Int { get }
+  func apply(_ edits: [StoreEdit]) async throws -> StoreOutcome
+  func seal(mayBeEmpty: Bool) async throws -> SealOutcome
+  func position() async throws -> StoreAnswer<StorePosition>
+  func manifest() async throws -> StoreAnswer<Manifest>
+  func bucket(_ index: Int) async throws -> RawBucket
+  func changes(after version: UInt64, atMost limit: Int) async throws -> [Change]
+  /// Says that so many removals are to come, or that all up to here are meant.
+  func announce(removals: UInt64) async throws
+  func confirmRemovals() async throws
+  // Past the scripts, as with redis-cli.
+  func flush() async throws
+  func trim(to count: Int) async throws
+  func deleteBucket(_ index: Int) async throws
+  func removeField(of key: KeyID) async throws
+  func setField(of key: KeyID, to record: [UInt8]) async throws
+  func setSummary(ofBucket index: Int, to text: [UInt8]) async throws
+  func setSchema(_ schema: Int) async throws
+}
+
+/// A store that does something else than expected.
+public struct Nonconformance: Error, CustomStringConvertible {
+  public let description: String
+}
+
+/// One of the things that a store must do.
+public struct StoreScenario: Sendable, CustomStringConvertible {
+  public let description: String
+  public let run: @Sendable (any ConformingStore) async throws -> Void
+
+  init(_ description: String, _ run: @escaping @Sendable (any ConformingStore) async throws -> Void) {
+    self.description = description
+    self.run = run
+  }
+}
+
+private func expect(_ holds: Bool, _ what: @autoclosure () -> String) throws {
+  if !holds { throw Nonconformance(description: what()) }
+}
+
+private func expectEqual<Value: Equatable>(_ came: Value, _ expected: Value, _ what: String) throws {
+  try expect(came == expected, "\(what): expected \(expected), but \(came) came")
+}
+
+private func put(_ secret: String, _ account: String = "acme", _ state: KeyState = .active) -> StoreEdit {
+  StoreEdit(key: key(secret), kind: .put(account: account, state))
+}
+
+private func set(_ secret: String, _ state: KeyState) -> StoreEdit {
+  StoreEdit(key: key(secret), kind: .setState(state))
+}
+
+private func key(_ secret: String) -> KeyID { KeyID(secret: secret.utf8) }
+
+extension ConformingStore {
+  fileprivate func found() async throws -> StorePosition {
+    guard case .found(let position) = try await position() else {
+      throw Nonconformance(description: "expected a store, but there is none")
+    }
+    return position
+  }
+
+  fileprivate func foundManifest() async throws -> Manifest {
+    guard case .found(let manifest) = try await manifest() else {
+      throw Nonconformance(description: "expected a manifest, but there is none")
+    }
+    return manifest
+  }
+
+  fileprivate func bucket(of secret: String) -> Int { key(secret).bucket(of: bucketCount) }
+
+  fileprivate func refusal(_ body: () async throws -> Void) async throws -> StoreRefusal.Code? {
+    do {
+      try await body()
+      return nil
+    } catch let refusal as StoreRefusal {
+      return refusal.code
+    }
+  }
+
+  /// Counts all records, and compares what the store says of itself with that.
+  fileprivate func expectSound(version: UInt64, records expected: [String: (KeyState, String)]) async throws {
+    let manifest = try await foundManifest()
+    try expectEqual(try await found(), manifest.position, "the position read alone")
+    var (count, total, latest) = (0, Digest.empty, UInt64(0))
+    var held: [KeyID: (KeyState, String)] = [:]
+    for index in manifest.buckets.indices where manifest.lengths[index] > 0 || manifest.buckets[index] != .empty {
+      let raw = try await bucket(index)
+      var digest = Digest.empty
+      for (name, value) in raw.fields {
+        guard let id = KeyID(bytes: name) else { throw Nonconformance(description: "a field isn't a key id") }
+        let record = try KeyRecord(decoding: value)
+        held[id] = (record.state, record.account)
+        digest ^= Digest(of: id, record: value)
+      }
+      let summary = raw.summary.flatMap { BucketSummary(decoding: $0) }
+      try expectEqual(summary, manifest.buckets[index] ?? nil, "bucket \(index)'s summary in it and in the manifest")
+      try expectEqual(summary?.count, raw.fields.count, "bucket \(index)'s count")
+      try expectEqual(summary?.digest, digest, "bucket \(index)'s digest")
+      try expectEqual(manifest.lengths[index], raw.fields.count, "bucket \(index)'s length")
+      count += raw.fields.count
+      total ^= digest
+      latest = max(latest, summary?.version ?? 0)
+    }
+    try expectEqual(manifest.position.version, version, "the version")
+    try expectEqual(manifest.position.count, count, "the count")
+    try expectEqual(manifest.position.digest, total, "the total digest")
+    try expect(latest <= version, "a bucket is at version \(latest), the store at \(version)")
+    try expect(manifest.fitsTogether, "the manifest doesn't add up")
+    try expectEqual(held.count, expected.count, "the number of records")
+    for (secret, (state, account)) in expected {
+      try expect(held[key(secret)] ?? (.revoked, "") == (state, account), "\(secret) isn't \(state) for \(account)")
+    }
+  }
+}
+
+public enum StoreConformance {
+  public static let scenarios: [StoreScenario] = [
+    StoreScenario("where nothing was written there is no store") { store in
+      try expectEqual(try await store.position(), .noStore, "the position")
+      try expectEqual(try await store.manifest(), .noStore, "the manifest")
+      try expectEqual(try await store.changes(after: 0, atMost: 10), [], "the changes")
+      try expectEqual(try await store.bucket(0), RawBucket(summary: nil, fields: []), "a bucket")
+      let outcome = try await store.apply([set("nobody's", .revoked)])
+      try expectEqual([outcome.missing, Int(outcome.version)], [1, 0], "missing, and the version")
+      try expectEqual(try await store.position(), .noStore, "the position after a change of nobody's key")
+    },
+    StoreScenario("an edit says what became of it, and everything adds up afterwards") { store in
+      var outcome = try await store.apply([put("a"), put("b"), set("nobody's", .revoked)])
+      try expectEqual([outcome.changed, outcome.unchanged, outcome.missing], [2, 0, 1], "changed, unchanged, missing")
+      try expectEqual(outcome.version, 2, "the version")
+      let epoch = outcome.epoch
+      outcome = try await store.apply([put("a"), put("b", "other"), set("a", .active), set("b", .suspended)])
+      try expectEqual([outcome.changed, outcome.unchanged, outcome.missing], [2, 2, 0], "changed, unchanged, missing")
+      try expectEqual(outcome.epoch, epoch, "the epoch")
+      try await store.expectSound(version: 4, records: ["a": (.active, "acme"), "b": (.suspended, "other")])
+    },
+    StoreScenario("each change is in the stream, with what its bucket and the store are after it") { store in
+      let secrets = (0..<20).map { "key \($0)" }
+      _ = try await store.apply(secrets.map { put($0) })
+      _ = try await store.apply([set("key 3", .revoked), set("key 4", .suspended), put("key 3", "other")])
+      let all = try await store.changes(after: 0, atMost: 100)
+      try expectEqual(all.map(\.version), Array(1...23), "the versions")
+      var records: [KeyID: Digest] = [:]
+      for change in all {
+        guard case .put(let id, let record, let bucket, let after) = change.effect else {
+          throw Nonconformance(description: "expected puts, but \(change) came")
+        }
+        records[id] = Digest(of: id, record: record)
+        let own = records.filter { $0.key.bucket(of: store.bucketCount) == bucket }
+        try expectEqual(bucket, id.bucket(of: store.bucketCount), "the bucket of \(id)")
+        try expectEqual(after.count, own.count, "the bucket's count after change \(change.version)")
+        try expectEqual(after.digest, own.values.reduce(into: .empty) { $0 ^= $1 }, "its digest")
+        try expectEqual(after.version, change.version, "its version")
+        try expectEqual(change.total, records.values.reduce(into: .empty) { $0 ^= $1 }, "the total")
+      }
+      try expectEqual(try await store.changes(after: 21, atMost: 1).map(\.version), [22], "one change after 21")
+      try expectEqual(try await store.changes(after: 23, atMost: 10), [], "the changes after the last")
+    },
+    StoreScenario("sealing is one change, done once, and not of an empty store unless told so") { store in
+      try expectEqual(
+        try await store.refusal { _ = try await store.seal(mayBeEmpty: false) }, .empty, "sealing nothing")
+      try expectEqual(try await store.position(), .noStore, "the position")
+      _ = try await store.apply([put("a"), put("b")])
+      try expect(try await !store.found().sealed, "it is sealed before it was")
+      let first = SealOutcome(version: 3, keys: 2, already: false)
+      try expectEqual(try await store.seal(mayBeEmpty: false), first, "sealing")
+      let again = SealOutcome(version: 3, keys: 2, already: true)
+      try expectEqual(try await store.seal(mayBeEmpty: false), again, "sealing again")
+      let last = try await store.changes(after: 2, atMost: 10)
+      try expectEqual(last.map(\.effect), [.seal], "the last change")
+      try expectEqual(last.first?.total, try await store.found().digest, "its total")
+      try expect(try await store.found().sealed, "it isn't sealed")
+      _ = try await store.apply([put("c")])
+      try expect(try await store.found().sealed, "it isn't sealed any more")
+    },
+    StoreScenario("a store that was flushed begins another history, and may be sealed empty") { store in
+      let epoch = try await store.apply([put("a")]).epoch
+      try await store.flush()
+      try expectEqual(try await store.position(), .noStore, "the position")
+      try expectEqual(try await store.changes(after: 0, atMost: 10), [], "the changes")
+      let sealed = try await store.seal(mayBeEmpty: true)
+      try expectEqual(sealed, SealOutcome(version: 1, keys: 0, already: false), "sealing")
+      try expect(try await store.found().epoch != epoch, "the epoch is the former one")
+      try await store.expectSound(version: 1, records: [:])
+    },
+    StoreScenario("a trimmed stream has a hole in its numbers, and writing goes on") { store in
+      _ = try await store.apply((0..<10).map { put("key \($0)") })
+      try await store.trim(to: 3)
+      try expectEqual(try await store.changes(after: 2, atMost: 10).map(\.version), [8, 9, 10], "after 2")
+      try await store.trim(to: 0)
+      try expectEqual(try await store.changes(after: 0, atMost: 10), [], "the changes")
+      _ = try await store.apply([put("more")])
+      try expectEqual(try await store.changes(after: 0, atMost: 10).map(\.version), [11], "the changes")
+    },
+    StoreScenario("announcements and confirmations of removals are changes, and add up") { store in
+      try expectEqual(try await store.refusal { try await store.announce(removals: 1) }, .empty, "without a store")
+      _ = try await store.apply([put("a")])
+      try await store.announce(removals: 5)
+      try await store.announce(removals: 2)
+      try await store.confirmRemovals()
+      let position = try await store.found()
+      try expectEqual([position.version, position.announced, position.confirmed], [4, 7, 4], "the numbers")
+      let effects = try await store.changes(after: 1, atMost: 10).map(\.effect)
+      try expectEqual(effects, [.announce(removals: 5), .announce(removals: 2), .confirm], "the changes")
+      try await store.expectSound(version: 4, records: ["a": (.active, "acme")])
+    },
+    StoreScenario("a record that was taken out by hand is missed in the length, and sealing is refused") { store in
+      _ = try await store.apply([put("a"), put("b")])
+      try await store.removeField(of: key("a"))
+      let manifest = try await store.foundManifest()
+      let index = store.bucket(of: "a")
+      try expectEqual((manifest.buckets[index] ?? nil)?.count ?? 0, manifest.lengths[index] + 1, "the summary's count")
+      try expect(manifest.fitsTogether, "the summaries don't add up")
+      try expectEqual(try await store.refusal { _ = try await store.seal(mayBeEmpty: false) }, .broken, "sealing")
+      // For the script it is a new key: the count of its bucket is wrong for good.
+      try expectEqual(try await store.apply([set("a", .revoked)]).missing, 1, "missing")
+      try expectEqual(try await store.apply([put("a")]).changed, 1, "changed")
+      try expectEqual(try await store.found().count, 3, "the count")
+    },
+    StoreScenario("a record that was edited by hand keeps its bucket's digest wrong") { store in
+      _ = try await store.apply([put("a")])
+      let before = try await store.found().digest
+      try await store.setField(of: key("a"), to: Array("1 r 7 somebody else".utf8))
+      try expectEqual(try await store.found().digest, before, "the digest")
+      // The account stays what the hand made it.
+      try expectEqual(try await store.apply([set("a", .revoked)]).unchanged, 1, "unchanged")
+      try expectEqual(try await store.apply([set("a", .active)]).changed, 1, "changed")
+      let raw = try await store.bucket(store.bucket(of: "a"))
+      try expectEqual(try KeyRecord(decoding: raw.fields[0].record).account, "somebody else", "the account")
+      let own = Digest(of: key("a"), record: raw.fields[0].record)
+      try expect(raw.summary.flatMap { BucketSummary(decoding: $0) }?.digest != own, "the digest fits again")
+      try await store.setField(of: key("a"), to: Array("active".utf8))
+      try expectEqual(try await store.apply([set("a", .revoked)]).missing, 1, "missing")
+      try expectEqual(try await store.apply([put("a")]).changed, 1, "changed")
+    },
+    StoreScenario("a bucket that was deleted is empty, and the totals still count it") { store in
+      _ = try await store.apply([put("a"), put("b")])
+      try await store.deleteBucket(store.bucket(of: "a"))
+      let manifest = try await store.foundManifest()
+      try expectEqual(manifest.buckets[store.bucket(of: "a")], .empty, "the summary")
+      try expect(!manifest.fitsTogether, "the summaries add up")
+      try expectEqual(try await store.refusal { _ = try await store.seal(mayBeEmpty: false) }, .broken, "sealing")
+    },
+    StoreScenario("what can't be relied on isn't written to, not even in part") { store in
+      _ = try await store.apply([put("a")])
+      let index = store.bucket(of: "a")
+      let other = (0...).lazy.map { "n\($0)" }.first { store.bucket(of: $0) != index } ?? ""
+      let good = try await store.bucket(index).summary ?? []
+      for text in ["many", "1 2", "1 \(Digest.empty.hex) 99"] {
+        try await store.setSummary(ofBucket: index, to: Array(text.utf8))
+        let code = try await store.refusal { _ = try await store.apply([put(other), put("a", "other")]) }
+        try expectEqual(code, .broken, "writing with the summary \(text)")
+        try expectEqual(try await store.refusal { _ = try await store.seal(mayBeEmpty: false) }, .broken, "sealing")
+        try expectEqual(try await store.found().version, 1, "the version")
+      }
+      try expectEqual(try await store.foundManifest().buckets[index]?.version, 99, "the last summary's version")
+      try await store.setSummary(ofBucket: index, to: Array("many".utf8))
+      try expect(try await store.foundManifest().buckets[index] == nil, "an unreadable summary was read")
+      try await store.setSummary(ofBucket: index, to: good)
+      try await store.expectSound(version: 1, records: ["a": (.active, "acme")])
+    },
+    StoreScenario("a store of another schema is neither read nor written") { store in
+      _ = try await store.apply([put("a")])
+      try await store.setSchema(2)
+      guard case .incompatible = try await store.position(), case .incompatible = try await store.manifest() else {
+        throw Nonconformance(description: "another schema was taken for something else")
+      }
+      try expectEqual(try await store.refusal { _ = try await store.apply([put("b")]) }, .otherKind, "writing")
+      try expectEqual(try await store.refusal { _ = try await store.seal(mayBeEmpty: true) }, .otherKind, "sealing")
+      try await store.setSchema(1)
+      try await store.expectSound(version: 1, records: ["a": (.active, "acme")])
+    },
+  ]
+}

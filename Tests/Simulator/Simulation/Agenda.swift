@@ -1,0 +1,46 @@
+// What is going to happen, by time. Of two things at the same moment the one that was noted first comes first, so a run is the same
+// whenever it is repeated.
+
+import HeapModule
+import KeyReplica
+
+/// One thing that is going to happen.
+enum Happening {
+  case wake(node: Int)
+  case world
+  case connected(node: Int, Replica.Session)
+  case connectTimedOut(node: Int, Replica.Session)
+  case execute(node: Int, Replica.Session, feed: Bool)
+  case deliver(node: Int, Replica.Session, feed: Bool)
+  case deadline(node: Int, Replica.Session, feed: Bool)
+  /// An event that comes when nobody expects it any more; its number in `Simulation.strays`.
+  case stray(node: Int, incarnation: Int, number: Int)
+  case restart(node: Int)
+  case publish(number: Int)
+  case calmDown(server: Int, FaultKind)
+}
+
+struct Agenda {
+  private struct Entry: Comparable {
+    let at: Instant
+    let order: Int
+    let what: Happening
+
+    static func == (left: Entry, right: Entry) -> Bool { left.order == right.order }
+    static func < (left: Entry, right: Entry) -> Bool {
+      left.at == right.at ? left.order < right.order : left.at < right.at
+    }
+  }
+
+  private var heap = Heap<Entry>()
+  private var order = 0
+
+  mutating func add(_ what: Happening, at moment: Instant) {
+    order += 1
+    heap.insert(Entry(at: moment, order: order, what: what))
+  }
+
+  mutating func next() -> (at: Instant, what: Happening)? { heap.popMin().map { ($0.at, $0.what) } }
+
+  var nextMoment: Instant? { heap.min?.at }
+}

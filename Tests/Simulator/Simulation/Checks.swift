@@ -1,0 +1,196 @@
+// What must hold. The promises are checked at each step, against what was true and not against what anybody said:
+//
+// a. A key that was active before its request came, and until the answer, is never refused.
+// b. A node that says its mirror is complete has the store of the version that it names.
+// c. When all is well again active keys are admitted and others refused (Simulation.decideRightly).
+// d. Each question is answered once, within its bound.
+// e. A refusal's proof is true: epoch, version and reason are what a read after the request's arrival saw.
+// f. A key is admitted only as what it was, and only if it was that at most the allowed age ago.
+// g. What was mirrored goes on serving: a key that is active all the time isn't lost from a mirror.
+// h. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an alarm.
+
+import KeyReplica
+import SimulatedStore
+
+extension Simulation {
+  // MARK: Verdicts
+
+  func answered(_ node: SimulatedNode, _ question: Question, _ verdict: Verdict) {
+    guard let place = node.pending.firstIndex(where: { $0.question.number == question.number }) else {
+      return fail("node \(node.index) answered question \(question.number) twice, or nobody asked it")
+    }
+    let pending = node.pending.remove(at: place)
+    switch verdict {
+    case .undecided: summary.undecided += 1
+    case .admit(let account):
+      summary.admissions += 1
+      checkAdmission(node, question.key, account: account)
+    case .refuse(let reason, let proof):
+      summary.refusals += 1
+      checkRefusal(node, pending, reason, proof)
+    }
+  }
+
+  private func checkAdmission(_ node: SimulatedNode, _ key: KeyID, account: String) {
+    let held = Holding(.active, account: account)
+    let number = SimulatedKeys.numbers[key]
+    func was(_ snapshots: some Sequence<Truth.Snapshot>) -> Bool {
+      number.map { number in snapshots.contains { $0.holdings[number] == held } } ?? false
+    }
+    if !was(truth.snapshots.reversed()) {
+      return fail("node \(node.index) admitted \(SimulatedKeys.name(key)) for \(account), which it never was")
+    }
+    let slack =
+      node.process?.replica.admitUntil == node.restoredHeardAt.map { $0 + node.limits.admitAge }
+      ? node.restoredSlack : .zero
+    let bound = node.limits.admitAge + slack
+    // One whose removal is held back until an operator confirms it is admitted on purpose.
+    guard let status = node.process?.replica.status(at: now), status.quarantined == 0 else { return }
+    // Where changes of two histories met, one was applied before the total told; the mirror isn't complete then.
+    if rewound, status.completeness != .complete { return }
+    if !damaged, !was(truth.since(earlier(by: bound))) {
+      fail("node \(node.index) admitted \(SimulatedKeys.name(key)), which hasn't been active for \(bound)")
+    }
+  }
+
+  private func checkRefusal(
+    _ node: SimulatedNode, _ pending: SimulatedNode.Pending, _ reason: RefusalReason, _ proof: Proof
+  ) {
+    let key = pending.question.key
+    let number = SimulatedKeys.numbers[key]
+    if let number, let since = truth.activeSince[number], since < pending.askedAt {
+      return fail(
+        "node \(node.index) refused \(SimulatedKeys.name(key)), which has been active for \(now - since)")
+    }
+    if proof.asOf < pending.askedAt {
+      return fail("node \(node.index) refused \(SimulatedKeys.name(key)) by a read sent before it was asked")
+    }
+    let holds = truth.since(pending.askedAt).contains { snapshot in
+      let expected: RefusalReason? =
+        switch number.map({ snapshot.holdings[$0].state }) ?? nil {
+        case .active: nil
+        case .suspended: .suspendedKey
+        case .revoked: .revokedKey
+        case nil: number.map { snapshot.holdings[$0] == .unreadable } ?? false ? nil : .unknownKey
+        }
+      return snapshot.epoch == proof.epoch && snapshot.version == proof.version && snapshot.sealed
+        && !snapshot.isPassing && expected == reason
+    }
+    if !holds {
+      fail(
+        "node \(node.index) refused \(SimulatedKeys.name(key)) as \(reason.rawValue), but that isn't what the store was "
+          + "at version \(proof.version) of \(proof.epoch), or it wasn't that since the request came")
+    }
+  }
+
+  func earlier(by duration: Duration) -> Instant { now + .nanoseconds(-duration.wholeNanoseconds) }
+
+  // MARK: After each event
+
+  /// What an event gives a node reason to read.
+  func willGive(_ node: SimulatedNode, _ event: Replica.Event) {
+    guard case .manifest(_, _, .success(.found(let manifest))) = event else { return }
+    node.mayRead = Set(
+      manifest.buckets.indices.filter { index in
+        guard let summary = manifest.buckets[index] else { return true }
+        return node.table.contents(ofBucket: index) != (summary.count, summary.digest)
+          || manifest.lengths[index] != summary.count || summary.version > manifest.position.version
+      })
+  }
+
+  func mayRead(_ node: SimulatedNode, bucket index: Int) {
+    summary.bucketReads += 1
+    if node.mayRead.remove(index) != nil { return }
+    // Now and then one is read again, to see whether somebody edited it.
+    node.rereadsInWindow += 1
+    if node.rereadsInWindow > Self.rereadsPerSecond {
+      fail("node \(node.index) reads bucket \(index), which doesn't differ, and that too often")
+    }
+  }
+
+  func sent(_ node: SimulatedNode) {
+    if now - node.windowStart >= .seconds(1) {
+      node.windowStart = now
+      node.commandsInWindow = 0
+      node.rereadsInWindow = 0
+      node.questionsInWindow = node.pending.count
+    }
+    node.commandsInWindow += 1
+    summary.busiestSecond = max(summary.busiestSecond, node.commandsInWindow - node.questionsInWindow)
+    if node.commandsInWindow > Self.commandsPerSecond + node.questionsInWindow {
+      fail("node \(node.index) sent \(node.commandsInWindow) commands within a second")
+    }
+  }
+
+  func noted(_ node: SimulatedNode, _ note: Replica.Note) {
+    guard mix.isCalm else { return }
+    switch note {
+    case .connected, .reading, .complete: break
+    case .storeAway, .bucketRefused, .resync, .trouble, .readFailed, .guarded, .guardReleased, .vanished:
+      fail("node \(node.index) raised an alarm although nothing was wrong: \(note)")
+    }
+  }
+
+  func check(_ node: SimulatedNode, after event: Replica.Event) {
+    guard let process = node.process else { return }
+    if let oldest = node.pending.first, now > oldest.askedAt + node.limits.barrierWait {
+      fail("node \(node.index) left a question open for \(now - oldest.askedAt)")
+    }
+    let status = process.replica.status(at: now)
+    if status.objection == nil, status.completeness != .complete, status.completeness != .guarded {
+      fail("node \(node.index) would refuse, but is \(status.completeness.rawValue)")
+    }
+    // Only these can change what is mirrored.
+    switch event {
+    case .manifest, .bucket, .changes: checkContents(node, status)
+    default: break
+    }
+    if let until = process.replica.admitUntil, until != node.checkedAdmitUntil {
+      node.checkedAdmitUntil = until
+      if !rewound || status.verifiedBuckets == status.totalBuckets {
+        // What comes by the feed may be of a history that has ended meanwhile; it is at most as old as the feed's deadline.
+        let slack = rewound ? Self.feedWait + Self.shortDeadline : .zero
+        checkFreshness(node, knownAt: until + .nanoseconds(-(node.limits.admitAge + slack).wholeNanoseconds))
+      }
+    }
+  }
+
+  private func checkContents(_ node: SimulatedNode, _ status: ReplicaStatus) {
+    if status.completeness == .complete {
+      let epoch = status.epoch ?? ""
+      if !truth.matches(node.table, epoch: epoch, version: status.version) {
+        let held = SimulatedKeys.all.map { Holding(node.table.find($0)) }
+        for snapshot in truth.snapshots where snapshot.version == status.version && snapshot.epoch == epoch {
+          for number in held.indices where held[number] != snapshot.holdings[number] {
+            note { "key \(number) is \(held[number]), in the store it was \(snapshot.holdings[number])" }
+          }
+        }
+        fail(
+          "node \(node.index) says it is complete at version \(status.version) of \(epoch), but isn't what the store was"
+        )
+      }
+    }
+    for (number, key) in SimulatedKeys.all.enumerated() {
+      let active = Holding(node.table.find(key)).isActive
+      if node.sawActive[number], !active, !bucketWasDeleted, let since = truth.activeSince[number], since < node.bornAt
+      {
+        fail("node \(node.index) lost key \(number), which has been active all the time")
+      }
+      node.sawActive[number] = active
+    }
+  }
+
+  /// Whoever is admitted now is admitted until the allowed age after this moment: so it all must have been true then or later.
+  private func checkFreshness(_ node: SimulatedNode, knownAt: Instant) {
+    if damaged || node.process?.replica.admitUntil == node.restoredHeardAt.map({ $0 + node.limits.admitAge }) { return }
+    for (number, key) in SimulatedKeys.all.enumerated() {
+      let held = Holding(node.table.find(key))
+      guard held.isActive else { continue }
+      if !truth.since(knownAt).contains(where: { $0.holdings[number] == held }) {
+        fail(
+          "node \(node.index) counts as fresh of \((knownAt - start).fractionalSeconds) s, "
+            + "but key \(number) was \(held) for the last time before")
+      }
+    }
+  }
+}

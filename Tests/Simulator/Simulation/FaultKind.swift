@@ -1,0 +1,63 @@
+// What can go wrong in a run, and how often. Which kinds there are in a run at all is drawn from its seed (swarm testing: a run in
+// which everything happens all the time hides what needs a quiet spell between two faults), and the rates are too.
+
+/// A kind of fault.
+public enum FaultKind: String, CaseIterable, Sendable {
+  // Between node and store.
+  case lostMessage, cutConnection, halfOpen, refusedConnection
+  // At the node: events that its driver brings twice, or too late.
+  case duplicateEvent, lateReply
+  case crash, shutdown, tornStateFile, foreignStateFile, wallClockJump
+  // At the store.
+  case slowStore, stalledStore, downStore, errorReplies, demotedStore, fullStore
+  case trimmedStream, failover, deposedPrimary, flush, restoredSnapshot, sameImportAgain, otherStore
+  case handEdit, recomputedEdit, undecodableRecord, otherSchema, unsealedStore
+  // At the publisher.
+  case duplicateCall
+
+  /// A primary that was deposed and goes on answering proves nothing, and the barrier can't tell yet. It joins the others once it can.
+  static let offByDefault: Set<FaultKind> = [.deposedPrimary]
+}
+
+/// The faults of one run.
+struct FaultMix {
+  /// In a thousand, at each occasion of its kind; 0 where the kind is off.
+  private var rates: [Int]
+  /// Kinds that come about by themselves, each as often as it says.
+  private(set) var spontaneous: [(kind: FaultKind, weight: Int)] = []
+
+  private static let indexes = Dictionary(uniqueKeysWithValues: FaultKind.allCases.enumerated().map { ($1, $0) })
+
+  /// What happens by itself, and how often against each other. The others happen on the occasion of something else.
+  private static let weights: [(FaultKind, Int)] = [
+    (.cutConnection, 6), (.halfOpen, 4), (.crash, 5), (.shutdown, 3), (.wallClockJump, 3), (.slowStore, 3),
+    (.stalledStore, 3), (.downStore, 4), (.errorReplies, 4), (.demotedStore, 3), (.fullStore, 2),
+    (.trimmedStream, 6), (.failover, 5), (.deposedPrimary, 5), (.flush, 2), (.restoredSnapshot, 4),
+    (.sameImportAgain, 4), (.otherStore, 3),
+    (.handEdit, 7), (.recomputedEdit, 4), (.undecodableRecord, 2), (.otherSchema, 2),
+  ]
+
+  init(random: inout SeededRandom, also extra: Set<FaultKind>) {
+    rates = Array(repeating: 0, count: FaultKind.allCases.count)
+    // One run in ten has no faults at all, and must have no alarms either.
+    if random.chance(100) { return }
+    let share = random.pick([100, 300, 500, 800])
+    for (index, kind) in FaultKind.allCases.enumerated() {
+      if FaultKind.offByDefault.contains(kind), !extra.contains(kind) { continue }
+      // A reply that might come late is on its way seldom enough.
+      if random.chance(share) { rates[index] = kind == .lateReply ? 700 : random.pick([5, 20, 60, 200]) }
+    }
+    for (kind, weight) in Self.weights where self[kind] > 0 {
+      spontaneous.append((kind, weight * random.within(1...4)))
+    }
+  }
+
+  subscript(kind: FaultKind) -> Int { rates[Self.indexes[kind]!] }
+
+  var isCalm: Bool { rates.allSatisfy { $0 == 0 } }
+
+  /// In words.
+  var description: String {
+    isCalm ? "none" : FaultKind.allCases.filter { self[$0] > 0 }.map(\.rawValue).joined(separator: ", ")
+  }
+}

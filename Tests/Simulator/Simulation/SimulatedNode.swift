@@ -1,0 +1,91 @@
+// One ingest node as far as its mirror goes: the state machine, the two conversations of its driver, its state file and its
+// requests. What the driver does on Redis is done here on a simulated server, under its rules: replies come in the order of
+// the commands of their conversation, either conversation's end is the end of both, every read has a deadline.
+
+import KeyReplica
+
+final class SimulatedNode {
+  /// A command on its way in one conversation.
+  struct Exchange {
+    let command: Replica.Command
+    let deadline: Instant
+    var reply: Replica.Event?
+    /// Until when the server holds it back for changes to come.
+    var parkedUntil: Instant?
+  }
+
+  struct Conversation {
+    var exchanges: [Exchange] = []
+    /// Nothing comes before what was on its way already.
+    var lastAt = Instant(nanoseconds: 0)
+    /// Nothing comes through any more, and nobody says so.
+    var isLost = false
+    var deadlineIsSet = false
+  }
+
+  struct Link {
+    let session: Replica.Session
+    let server: Int
+    var control = Conversation()
+    var feed = Conversation()
+
+    subscript(feed isFeed: Bool) -> Conversation {
+      get { isFeed ? feed : control }
+      _modify { if isFeed { yield &feed } else { yield &control } }
+    }
+  }
+
+  struct Pending {
+    let question: Question
+    let askedAt: Instant
+  }
+
+  /// What lives as long as the node's process. An object, since to look at a machine in an optional copies all of it.
+  final class Process {
+    var replica: Replica
+    init(_ replica: Replica) { self.replica = replica }
+  }
+
+  let index: Int
+  var limits: Replica.Limits
+  /// Nil while it isn't running.
+  var process: Process?
+  var table: KeyTable
+  var incarnation = 0
+  var bornAt: Instant
+  var link: Link?
+  /// The conversation that is being opened.
+  var connecting: Replica.Session?
+  var wakeAt: Instant?
+  var pending: [Pending] = []
+
+  /// The state file, and how far the node's wall clock is from the true time.
+  var stateFile: [UInt8]?
+  /// It was cut off, damaged or another store's when it was written.
+  var stateFileMustBeRefused = false
+  /// When the store had last been heard before it was written.
+  var stateFileHeardAt = Instant(nanoseconds: 0)
+  var wallOffset = Duration.zero
+  /// By how much the restored mirror is older than the node can know, its clock having been put back.
+  var restoredSlack = Duration.zero
+  var restoredHeardAt: Instant?
+
+  // What is remembered of it for the checks.
+  var sawActive: [Bool]
+  var checkedAdmitUntil: Instant?
+  /// Buckets that the last manifest gave it reason to read.
+  var mayRead: Set<Int> = []
+  var commandsInWindow = 0
+  var questionsInWindow = 0
+  var rereadsInWindow = 0
+  var windowStart: Instant
+
+  init(index: Int, limits: Replica.Limits, bucketCount: Int, now: Instant) {
+    self.index = index
+    self.limits = limits
+    table = KeyTable(bucketCount: bucketCount)
+    bornAt = now
+    windowStart = now
+    sawActive = Array(repeating: false, count: SimulatedKeys.all.count)
+  }
+}

@@ -1,0 +1,40 @@
+// What many runs came to. Schedules in which nothing is decided would prove nothing, so that is counted and shown.
+
+import KeyReplica
+
+public struct SimulationTotal: Sendable {
+  public private(set) var runs = 0
+  public private(set) var steps = 0
+  public private(set) var refusals = 0
+  public private(set) var admissions = 0
+  public private(set) var undecided = 0
+  public private(set) var restarts = 0
+  public private(set) var slowestConvergence = Duration.zero
+  public private(set) var busiestSecond = 0
+  public private(set) var faults: [String: Int] = [:]
+
+  public init() {}
+
+  public mutating func add(_ run: Simulation.Summary) {
+    runs += 1
+    steps += run.steps
+    refusals += run.refusals
+    admissions += run.admissions
+    undecided += run.undecided
+    restarts += run.restarts
+    slowestConvergence = max(slowestConvergence, run.convergence ?? .zero)
+    busiestSecond = max(busiestSecond, run.busiestSecond)
+    faults.merge(run.faults, uniquingKeysWith: +)
+  }
+
+  public func description(took: Duration) -> String {
+    let rate = Int(Double(runs) / max(took.fractionalSeconds, 1e-9))
+    let faults = faults.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+    return """
+      \(runs) schedules held: \(steps) steps, \(rate) schedules a second
+      \(refusals) refusals, \(admissions) admissions, \(undecided) undecided, \(restarts) restarts of nodes
+      slowest convergence \(slowestConvergence.fractionalSeconds) s, busiest second \(busiestSecond) commands of a node
+      faults: \(faults)
+      """
+  }
+}

@@ -1,0 +1,68 @@
+// What the store at the nodes' address truly was, at every moment of a run. It is what publishers were told, not what stands in the
+// store's fields: where somebody damaged these by hand, the summaries still say what was written, and that can be told from the damage.
+// Where somebody recomputed the summaries, flushed the store, put another in its place or brought back an old one, that is the truth from
+// then on: a key that isn't in it isn't active any more, and whoever refuses it is right.
+
+import KeyReplica
+
+struct Truth {
+  struct Snapshot {
+    let epoch: String
+    let version: UInt64
+    let sealed: Bool
+    let holdings: Holdings
+    let from: Instant
+    var until: Instant?
+    /// A version inside a batch: a replica that follows passes through it, but no read ever saw the store at it.
+    let isPassing: Bool
+  }
+
+  /// The oldest first; the last one is current unless `isAbsent`.
+  private(set) var snapshots: [Snapshot] = []
+  private(set) var isAbsent = true
+  /// Since when each key has been active without a break; nil where it isn't.
+  private(set) var activeSince: [Instant?] = Array(repeating: nil, count: SimulatedKeys.all.count)
+
+  var current: Snapshot? { isAbsent ? nil : snapshots.last }
+
+  mutating func becomes(
+    epoch: String, version: UInt64, sealed: Bool, holdings: Holdings, passing: Bool = false, at now: Instant
+  ) {
+    ends(at: now)
+    isAbsent = false
+    snapshots.append(
+      Snapshot(
+        epoch: epoch, version: version, sealed: sealed, holdings: holdings, from: now, until: nil, isPassing: passing))
+    for (number, holding) in holdings.enumerated() {
+      if !holding.isActive {
+        activeSince[number] = nil
+      } else if activeSince[number] == nil {
+        activeSince[number] = now
+      }
+    }
+  }
+
+  /// There is no store any more.
+  mutating func vanishes(at now: Instant) {
+    ends(at: now)
+    isAbsent = true
+    for number in activeSince.indices { activeSince[number] = nil }
+  }
+
+  private mutating func ends(at now: Instant) {
+    if !isAbsent { snapshots[snapshots.count - 1].until = now }
+  }
+
+  /// All that it was at some moment from then on, the latest first.
+  func since(_ then: Instant) -> some Sequence<Snapshot> {
+    snapshots.reversed().lazy.prefix { $0.until.map { $0 >= then } ?? true }
+  }
+
+  /// Whether a table is the store at this version.
+  func matches(_ table: KeyTable, epoch: String, version: UInt64) -> Bool {
+    let candidates = snapshots.reversed().lazy.filter { $0.version == version && $0.epoch == epoch }
+    guard candidates.first(where: { _ in true }) != nil else { return false }
+    let held = SimulatedKeys.all.map { Holding(table.find($0)) }
+    return candidates.contains { $0.holdings == held }
+  }
+}

@@ -1,0 +1,368 @@
+// What happens to the store, and who comes: publishers, requests, operators, and every fault that isn't the network's.
+
+import KeyReplica
+import SimulatedStore
+
+extension Simulation {
+  var server: SimulatedServer { servers[address] }
+
+  func emptyDataset() -> SimulatedServer.Dataset {
+    SimulatedServer.Dataset(
+      store: SimulatedStore(bucketCount: bucketCount, changesKept: 40),
+      holdings: Array(repeating: .none, count: SimulatedKeys.all.count))
+  }
+
+  /// The next thing of all that comes by itself.
+  func world() {
+    guard busy else { return }
+    let pause = random.chance(40) ? random.within(100...1500) : random.within(1...50)
+    agenda.add(.world, at: now + .milliseconds(pause))
+    let spontaneous = faulty ? mix.spontaneous : []
+    // Operators set right what they notice, sooner or later.
+    let mending = faulty && !mix.isCalm ? 12 : 0
+    let saving = 8
+    var draw = random.below(
+      askWeight + 5 + editWeight + mending + saving + spontaneous.reduce(0) { $0 + $1.weight })
+    func drawn(_ weight: Int) -> Bool {
+      draw -= weight
+      return draw < 0
+    }
+    if drawn(askWeight) { return ask(random.pick(nodes), someKey()) }
+    if drawn(5) {
+      let node = random.pick(nodes)
+      for _ in 0..<10 { ask(node, someKey()) }
+      return
+    }
+    if drawn(editWeight) { return callPublisher() }
+    if drawn(saving) { return saveImage(random.pick(nodes)) }
+    if drawn(mending) { return mendPerhaps() }
+    for (kind, weight) in spontaneous where drawn(weight) { return befall(kind) }
+  }
+
+  private func someKey() -> KeyID { random.chance(50) ? SimulatedKeys.stranger : random.pick(SimulatedKeys.all) }
+
+  // MARK: Publishers
+
+  private func callPublisher() {
+    let edits = (0..<random.within(1...3)).map { _ in someEdit() }
+    calls.append(edits)
+    agenda.add(.publish(number: calls.count - 1), at: now + .microseconds(random.within(100...20_000)))
+    if occurs(.duplicateCall) {
+      agenda.add(.publish(number: calls.count - 1), at: now + .microseconds(random.within(100...400_000)))
+    }
+  }
+
+  private func someEdit() -> StoreEdit {
+    let key = random.pick(SimulatedKeys.all)
+    if random.chance(400) { return StoreEdit(key: key, kind: .setState(random.pick(KeyState.allCases))) }
+    return StoreEdit(
+      key: key,
+      kind: .put(
+        account: Holding.accounts[random.below(4)], random.chance(700) ? .active : random.pick(KeyState.allCases)))
+  }
+
+  func publish(_ number: Int) { publish(calls[number]) }
+
+  func publish(_ edits: [StoreEdit]) {
+    let server = server
+    if server.isDown || server.isDemoted || server.stalledUntil.map({ $0 > now }) ?? false { return }
+    let onlyEnds = edits.allSatisfy {
+      switch $0.kind {
+      case .put: false
+      case .setState(let state): state != .active
+      }
+    }
+    if server.isFull, !onlyEnds { return }
+    if random.chance(100) {
+      change { store throws(StoreRefusal) in try store.announce(removals: UInt64(edits.count)) }
+    }
+    change { store throws(StoreRefusal) in
+      let outcome = try store.apply(edits, now: self.seconds, newEpoch: self.newEpoch())
+      self.note { "a publisher changes \(outcome.changed) keys; the store is at version \(outcome.version)" }
+    }
+  }
+
+  private var seconds: Int64 { 1_763_683_200 + (now - start).components.seconds }
+
+  private func newEpoch() -> String {
+    epochs += 1
+    return "epoch \(epochs)"
+  }
+
+  /// Changes the store through its scripts, and notes each version as what was true.
+  private func change(_ body: (inout SimulatedStore) throws(StoreRefusal) -> Void) {
+    if random.chance(300) { server.remember() }
+    let before = server.dataset.store.meta?.version ?? 0
+    do throws(StoreRefusal) {
+      try body(&server.dataset.store)
+    } catch {
+      note { "the store refuses the publisher: \(error)" }
+    }
+    guard let meta = server.dataset.store.meta, meta.version > before else { return }
+    var sealed = truth.current?.sealed ?? false
+    for change in server.dataset.store.changes(after: before) {
+      switch change.effect {
+      case .put(let key, let record, _, _):
+        server.dataset.holdings[SimulatedKeys.numbers[key]!] = Holding(record: record)
+      case .seal: sealed = true
+      case .announce, .confirm, .undecodable: break
+      }
+      truth.becomes(
+        epoch: meta.epoch, version: change.version, sealed: sealed, holdings: server.dataset.holdings,
+        passing: change.version < meta.version, at: now)
+    }
+    wakeFeeds(at: address)
+  }
+
+  /// The store at the address is another one, or is the same with another past, or is gone.
+  private func noteTruth() {
+    guard let meta = server.dataset.store.meta, meta.schema == KeyRecord.schema else {
+      truth.vanishes(at: now)
+      return
+    }
+    truth.becomes(
+      epoch: meta.epoch, version: meta.version, sealed: meta.sealed, holdings: server.dataset.holdings, at: now)
+    wakeFeeds(at: address)
+  }
+
+  /// A store from nothing, with some of the keys.
+  func populate(sealed: Bool) {
+    flush()
+    note { "the store is populated, \(sealed ? "and sealed" : "but not sealed")" }
+    let edits = SimulatedKeys.all.filter { _ in random.chance(600) }.map { key in
+      StoreEdit(
+        key: key,
+        kind: .put(
+          account: Holding.accounts[random.below(4)], random.chance(800) ? .active : random.pick(KeyState.allCases)))
+    }
+    importing(edits, sealed: sealed, at: seconds)
+  }
+
+  private func importing(_ edits: [StoreEdit], sealed: Bool, at since: Int64) {
+    let epoch = newEpoch()
+    var rest = edits[...]
+    while !rest.isEmpty {
+      let batch = Array(rest.prefix(16))
+      rest = rest.dropFirst(16)
+      change { store throws(StoreRefusal) in _ = try store.apply(batch, now: since, newEpoch: epoch) }
+    }
+    if sealed { seal() }
+  }
+
+  private func seal() {
+    change { store throws(StoreRefusal) in _ = try store.seal(mayBeEmpty: true, newEpoch: self.newEpoch()) }
+  }
+
+  private func flush() {
+    server.dataset = emptyDataset()
+    rewound = true
+    truth.vanishes(at: now)
+  }
+
+  // MARK: Operators
+
+  private func mendPerhaps() {
+    confirmRemovals()
+    if truth.current == nil {
+      populate(sealed: !occurs(.unsealedStore))
+    } else if truth.current?.sealed == false {
+      seal()
+    } else if random.chance(500) {
+      mendRecords()
+    }
+  }
+
+  /// Where nodes hold back removals, an operator says that they are meant.
+  func confirmRemovals() {
+    guard nodes.contains(where: { $0.process.map { $0.replica.status(at: now).quarantined > 0 } ?? false }) else {
+      return
+    }
+    note { "an operator confirms the removals" }
+    change { store throws(StoreRefusal) in try store.confirmRemovals() }
+  }
+
+  /// Everything is as it should be, as far as an operator can see to it.
+  func mend() {
+    for server in servers { server.recover() }
+    executeWaiting()
+    server.dataset.store.setSchema(KeyRecord.schema)
+    if let meta = server.dataset.store.meta, truth.isAbsent || truth.current?.epoch != meta.epoch { noteTruth() }
+    mendRecords()
+    if truth.current == nil { populate(sealed: true) }
+    if truth.current?.sealed == false { seal() }
+    for node in nodes where node.process == nil { begin(node) }
+  }
+
+  /// Where the records and what is said of them don't fit together: rebuilds the store from what is readable, or imports what
+  /// it should have.
+  private func mendRecords() {
+    guard damaged, let current = truth.current else { return }
+    note { "an operator mends the store" }
+    if random.chance(500) {
+      server.dataset.store.rebuild(newEpoch: newEpoch())
+      server.dataset.holdings = server.dataset.store.holdings()
+      noteTruth()
+    } else {
+      importAgain(current.holdings)
+    }
+  }
+
+  private func importAgain(_ holdings: Holdings) {
+    flush()
+    let edits = zip(SimulatedKeys.all, holdings).compactMap { key, holding in
+      holding.state.map { StoreEdit(key: key, kind: .put(account: holding.account ?? "", $0)) }
+    }
+    // The same records at the same time: nothing but the epoch tells two such imports apart.
+    importing(edits, sealed: true, at: 1_763_683_200)
+  }
+
+  // MARK: Faults
+
+  private func befall(_ kind: FaultKind) {
+    count(kind)
+    note { "fault: \(kind.rawValue)" }
+    let node = random.pick(nodes)
+    switch kind {
+    case .cutConnection: drop(node, "connection reset")
+    case .halfOpen:
+      node.link?.control.isLost = true
+      node.link?.feed.isLost = true
+    case .crash: crash(node, gracefully: false)
+    case .shutdown: crash(node, gracefully: true)
+    case .wallClockJump: node.wallOffset += .milliseconds(random.within(-5000...5000))
+    case .slowStore, .stalledStore, .downStore, .errorReplies, .demotedStore, .fullStore: worsen(kind)
+    case .trimmedStream: server.dataset.store.trim(to: random.below(4))
+    case .failover, .deposedPrimary: failOver(deposing: kind == .deposedPrimary)
+    case .flush: flush()
+    case .restoredSnapshot: restoreSnapshot()
+    case .sameImportAgain: if let current = truth.current { importAgain(current.holdings) }
+    case .otherStore: switchStores()
+    case .handEdit: editByHand()
+    case .recomputedEdit: editAndRecompute()
+    case .undecodableRecord:
+      damaged = true
+      let record = Array("2 active since yesterday".utf8)
+      let key = random.pick(SimulatedKeys.all)
+      change { store throws(StoreRefusal) in try store.applyForeignRecord(record, of: key) }
+    case .otherSchema:
+      server.dataset.store.setSchema(2)
+      noteTruth()
+      agenda.add(.calmDown(server: address, kind), at: now + .milliseconds(random.within(10...600)))
+    case .lostMessage, .refusedConnection, .duplicateEvent, .lateReply, .tornStateFile, .foreignStateFile,
+      .unsealedStore,
+      .duplicateCall:
+      break
+    }
+  }
+
+  private func worsen(_ kind: FaultKind) {
+    let lasting = Duration.milliseconds(random.chance(200) ? random.within(1000...5000) : random.within(5...900))
+    switch kind {
+    case .slowStore: server.slowness = random.within(3...20)
+    case .stalledStore: server.stalledUntil = now + lasting
+    case .downStore:
+      server.isDown = true
+      dropAll(on: address, silently: random.chance(300), "connection reset")
+    case .errorReplies: server.failing = random.pick([100, 300, 700, 1000])
+    case .demotedStore: server.isDemoted = true
+    default: server.isFull = true
+    }
+    agenda.add(.calmDown(server: address, kind), at: now + lasting)
+  }
+
+  func calmDown(_ server: SimulatedServer, _ kind: FaultKind) {
+    note { "\(kind.rawValue) is over" }
+    switch kind {
+    case .slowStore: server.slowness = 1
+    case .stalledStore: server.stalledUntil = nil
+    case .downStore: server.isDown = false
+    case .errorReplies: server.failing = 0
+    case .demotedStore: server.isDemoted = false
+    case .fullStore: server.isFull = false
+    case .deposedPrimary: server.isDemoted = true
+    default:
+      guard server.dataset.store.meta?.schema != KeyRecord.schema else { return }
+      server.dataset.store.setSchema(KeyRecord.schema)
+      if server === self.server { noteTruth() }
+    }
+  }
+
+  /// A replica of the store becomes the primary, often one that lagged: what it hasn't got has never happened, and its versions will be
+  /// used again. The old primary falls silent, or, deposed, goes on answering those who are connected to it.
+  private func failOver(deposing: Bool) {
+    rewound = true
+    let old = address
+    let dataset = random.chance(800) ? server.earlier.randomElement(using: &random) ?? server.dataset : server.dataset
+    servers.append(SimulatedServer(dataset))
+    address = servers.count - 1
+    if deposing {
+      agenda.add(.calmDown(server: old, .deposedPrimary), at: now + .milliseconds(random.within(100...4000)))
+    } else {
+      servers[old].isDown = true
+      dropAll(on: old, silently: random.chance(400), "connection reset")
+    }
+    noteTruth()
+  }
+
+  /// An old file is loaded. Redis keeps its connections when it takes over a data set from another, and loses them when it starts anew.
+  private func restoreSnapshot() {
+    guard let dataset = server.earlier.randomElement(using: &random) else { return }
+    server.dataset = dataset
+    rewound = true
+    noteTruth()
+    if random.chance(500) { dropAll(on: address, silently: false, "connection reset") }
+  }
+
+  /// The address leads to another store altogether, with keys and a history of its own; or back again.
+  private func switchStores() {
+    let old = address
+    if servers.count > 1, random.chance(500) {
+      address = random.below(servers.count)
+      if address == old { return }
+      servers[address].recover()
+      noteTruth()
+    } else {
+      servers.append(SimulatedServer(emptyDataset()))
+      address = servers.count - 1
+      truth.vanishes(at: now)
+      populate(sealed: !occurs(.unsealedStore))
+    }
+    servers[old].isDown = true
+    dropAll(on: old, silently: random.chance(300), "connection reset")
+  }
+
+  private func editByHand() {
+    damaged = true
+    let key = random.pick(SimulatedKeys.all)
+    let bucket = key.bucket(of: bucketCount)
+    switch random.below(8) {
+    case 0:
+      server.dataset.store.deleteBucket(bucket)
+      bucketWasDeleted = true
+    case 1: server.dataset.store.removeField(of: key)
+    case 2: server.dataset.store.setField(of: key, to: Array("1 a 1763683200 an intruder".utf8))
+    case 3: server.dataset.store.setField(of: key, to: Array("1 r 1763683200 acme".utf8))
+    case 4: server.dataset.store.setField(of: key, to: Array("active".utf8))
+    case 5:
+      server.dataset.store.addForeignField(toBucket: bucket, name: Array("note".utf8), value: Array("hello".utf8))
+    case 6: server.dataset.store.setSummary(ofBucket: bucket, to: Array("many".utf8))
+    default:
+      if let meta = server.dataset.store.meta {
+        let version = meta.version + 1000
+        server.dataset.store.setSummary(ofBucket: bucket, to: Array("0 \(Digest.empty.hex) \(version)".utf8))
+      }
+    }
+  }
+
+  /// Removes a record, with everything else set right: from then on the store is without that key.
+  private func editAndRecompute() {
+    guard server.dataset.store.meta != nil else { return }
+    let key = random.pick(SimulatedKeys.all)
+    let bucket = key.bucket(of: bucketCount)
+    server.dataset.store.removeField(of: key)
+    damaged = true
+    guard server.dataset.store.recompute(bucket: bucket) else { return }
+    server.dataset.store.read(bucket: bucket, into: &server.dataset.holdings)
+    noteTruth()
+  }
+}
