@@ -52,8 +52,14 @@ struct Barrier {
   private(set) var readsSent: UInt64 = 0
 
   mutating func add(_ question: Question, deadline: Instant) {
-    forNextRead.append(Waiting(question: question, deadline: deadline))
     count += 1
+    #if SLUICE_MUTANTS
+      if Mutant.active == .joinedRead, read != nil {
+        read!.waiting.append(Waiting(question: question, deadline: deadline))
+        return
+      }
+    #endif
+    forNextRead.append(Waiting(question: question, deadline: deadline))
   }
 
   /// Whether a read should be sent for somebody now.
@@ -94,7 +100,13 @@ struct Barrier {
     guard !forVersion.isEmpty else { return [] }
     var ready: [(Question, Reached)] = []
     forVersion.removeAll { group in
-      guard group.proof.version == version else { return false }
+      #if SLUICE_MUTANTS
+        let isReached =
+          group.proof.version == version || Mutant.active == .answeredPastVersion && group.proof.version <= version
+        guard isReached else { return false }
+      #else
+        guard group.proof.version == version else { return false }
+      #endif
       ready += group.waiting.map { ($0.question, group.proof) }
       return true
     }
@@ -105,6 +117,9 @@ struct Barrier {
   /// The questions that have waited long enough.
   mutating func expired(at now: Instant) -> [Question] {
     guard let next = nextDeadline, next <= now else { return [] }
+    #if SLUICE_MUTANTS
+      if Mutant.active == .unboundedWait { return [] }
+    #endif
     var late: [Question] = []
     func sift(_ waiting: inout [Waiting]) {
       late += waiting.filter { $0.deadline <= now }.map(\.question)
@@ -131,7 +146,10 @@ struct Barrier {
 
   /// All questions have the same bound, so in each list the first is the first to be late.
   var nextDeadline: Instant? {
-    [forNextRead.first, read?.waiting.first].compactMap { $0?.deadline }
+    #if SLUICE_MUTANTS
+      if Mutant.active == .unboundedWait { return nil }
+    #endif
+    return [forNextRead.first, read?.waiting.first].compactMap { $0?.deadline }
       .appending(contentsOf: forVersion.compactMap { $0.waiting.first?.deadline }).min()
   }
 }

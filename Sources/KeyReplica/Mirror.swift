@@ -49,7 +49,15 @@ struct Mirror {
   private var removals: [Removal] = []
   private var returns: [KeyPrefix] = []
 
+  #if SLUICE_MUTANTS
+    private var wasComplete = false
+    private let isRestored: Bool
+  #endif
+
   init(table: KeyTable) {
+    #if SLUICE_MUTANTS
+      isRestored = table.count > 0
+    #endif
     self.table = table
     buckets = Array(repeating: Bucket(), count: table.bucketCount)
     // A table that was restored from an image has contents already, none of them verified.
@@ -61,7 +69,10 @@ struct Mirror {
 
   /// Whether this is the whole store at version ``applied``, proven.
   var isComplete: Bool {
-    epoch != nil && verifiedCount == buckets.count && applied >= floor && totalAgreed
+    #if SLUICE_MUTANTS
+      if Mutant.active == .latchedCompleteness, wasComplete { return true }
+    #endif
+    return epoch != nil && verifiedCount == buckets.count && applied >= floor && totalAgreed
   }
 
   /// Follows the store's description: takes over its position, and returns the buckets that differ and must be read.
@@ -86,6 +97,13 @@ struct Mirror {
         buckets[index].version = summary.version
       }
       setVerified(same, bucket: index)
+      #if SLUICE_MUTANTS
+        if Mutant.active == .trustedStateFile, isRestored {
+          setVerified(true, bucket: index)
+          continue
+        }
+        if Mutant.active == .readsAll { same = false }
+      #endif
       if !same { differing.append(index) }
     }
     holdsFormerHistory = former && !differing.isEmpty
@@ -146,6 +164,9 @@ struct Mirror {
         throw Unsound("bucket \(index), key \(id): \(error)")
       }
     }
+    #if SLUICE_MUTANTS
+      if Mutant.active == .uncheckedBucket { return (fresh, summary) }
+    #endif
     guard fresh.count == summary.count, fresh.digest == summary.digest else {
       throw Unsound(
         "bucket \(index) says it has \(summary.count) records with digest \(summary.digest), "
@@ -211,6 +232,11 @@ struct Mirror {
 
   /// Applies the next change of the stream.
   mutating func apply(_ change: Change) -> Application {
+    #if SLUICE_MUTANTS
+      defer { wasComplete = wasComplete || isComplete }
+      if Mutant.active == .ignoredEpoch { epoch = change.epoch }
+      if Mutant.active == .ignoredGap, change.version > applied { applied = change.version - 1 }
+    #endif
     guard change.epoch == epoch else {
       return .disagreement("change \(change.version) is of another history: epoch \(change.epoch)")
     }
@@ -229,6 +255,9 @@ struct Mirror {
         totalAgreed = false
         return .disagreement("change \(change.version) names bucket \(bucket) for a key of another")
       }
+      #if SLUICE_MUTANTS
+        if Mutant.active == .ignoredBucketVersion { buckets[bucket].version = 0 }
+      #endif
       // Already in the bucket as it was read.
       if change.version <= buckets[bucket].version { break }
       let record: KeyRecord
@@ -241,6 +270,9 @@ struct Mirror {
       replaced(was, by: now)
       buckets[bucket].version = change.version
       // An unverified bucket takes changes too, since each says all about its key; but they don't make it verified.
+      #if SLUICE_MUTANTS
+        if Mutant.active == .uncheckedChange || Mutant.active == .ignoredGap { break }
+      #endif
       if buckets[bucket].verified, now != (after.count, after.digest) {
         setVerified(false, bucket: bucket)
         return .disagreement("after change \(change.version) bucket \(bucket) isn't what the store says it is")
@@ -290,7 +322,15 @@ struct Mirror {
   }
 
   /// Compares the total with what the store says it is at the version that the mirror is at.
-  private mutating func checkTotal(_ stores: Digest) { totalAgreed = total == stores }
+  private mutating func checkTotal(_ stores: Digest) {
+    totalAgreed = total == stores
+    #if SLUICE_MUTANTS
+      switch Mutant.active {
+      case .uncheckedChange, .ignoredGap, .trustedStateFile: totalAgreed = true
+      default: break
+      }
+    #endif
+  }
 
   private mutating func replaced(_ old: (count: Int, digest: Digest), by new: (count: Int, digest: Digest)) {
     total ^= old.digest

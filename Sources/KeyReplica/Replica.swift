@@ -259,6 +259,9 @@ public struct Replica {
     guard case .following = phase, mirror.isComplete else {
       return .loading(verified: mirror.verifiedCount, total: mirror.table.bucketCount)
     }
+    #if SLUICE_MUTANTS
+      if Mutant.active == .ignoredSeal { return nil }
+    #endif
     return mirror.sealed ? nil : .unsealed
   }
 
@@ -267,6 +270,11 @@ public struct Replica {
   /// Takes one event, and returns what must be done, in order.
   public mutating func handle(_ event: Event, now: Instant) -> [Command] {
     var commands: [Command] = []
+    #if SLUICE_MUTANTS
+      lastEvent = now
+      if Mutant.active == .freshOfAnything, answeredAt != nil, event.isReply { answeredAt = now }
+      let event = Mutant.active == .formerSession ? taken(event) : event
+    #endif
     switch event {
     case .connected(let session): connected(session, now: now, &commands)
     case .disconnected(let session, let reason):
@@ -289,6 +297,21 @@ public struct Replica {
     }
     return commands
   }
+
+  #if SLUICE_MUTANTS
+    private var lastEvent: Instant?
+
+    /// The event as if it were of the present conversation, and of the read that is on its way.
+    private func taken(_ event: Event) -> Event {
+      switch event {
+      case .manifest(_, _, let result): .manifest(session, read: manifestRead, result)
+      case .bucket(_, let index, let result): .bucket(session, index, result)
+      case .position(_, _, let result): .position(session, read: barrier.read?.number ?? 0, result)
+      case .changes(_, let result): .changes(session, result)
+      default: event
+      }
+    }
+  #endif
 
   // MARK: Connecting
 
@@ -427,6 +450,9 @@ public struct Replica {
     while reading.inFlight.count < limits.bucketsInFlight, let next = reading.pending.popFirst() {
       commands.append(.readBucket(session, next))
       reading.inFlight.insert(next)
+      #if SLUICE_MUTANTS
+        if Mutant.active == .refreshInPlace { mirror.table.install(BucketTable(), asBucket: next) }
+      #endif
     }
     phase = .reading(reading)
     if reading.inFlight.isEmpty { follow(after: reading, now: now, &commands) }
@@ -441,6 +467,11 @@ public struct Replica {
     }
     // One that came twice counts once, or those still on their way would be taken for read.
     guard case .reading(var reading) = phase, reading.inFlight.remove(index) != nil else { return }
+    #if SLUICE_MUTANTS
+      if Mutant.active == .failedReadIsEmpty, case .failure = result {
+        mirror.table.install(BucketTable(), asBucket: index)
+      }
+    #endif
     let refusal: String? =
       switch result {
       case .success(let raw): mirror.install(raw, asBucket: index, listedIn: reading.manifest)
@@ -577,7 +608,11 @@ public struct Replica {
       }
       lastReadFailure = nil
       storeVersion = position.version
-      let isOvertaken = position.version < mirror.applied
+      #if SLUICE_MUTANTS
+        let isOvertaken = position.version < mirror.applied && Mutant.active != .answeredPastVersion
+      #else
+        let isOvertaken = position.version < mirror.applied
+      #endif
       if isOvertaken {
         barrier.overtaken()
         break
@@ -597,6 +632,13 @@ public struct Replica {
 
   /// Why this position can't be one of the history that is mirrored; nil if it can.
   private func contradiction(with position: StorePosition, read: Barrier.Read) -> String? {
+    #if SLUICE_MUTANTS
+      if Mutant.active == .ignoredRewind, position.epoch == mirror.epoch, position.version < mirror.applied {
+        return nil
+      }
+      var position = position
+      if Mutant.active == .ignoredEpoch { position.epoch = mirror.epoch ?? position.epoch }
+    #endif
     if position.epoch != mirror.epoch {
       return "the store has another history: epoch \(position.epoch) instead of \(mirror.epoch ?? "none")"
     }
@@ -621,6 +663,12 @@ public struct Replica {
     // What is left of a former history isn't made any younger by an answer of the present one, nor is a bucket that changed while
     // nobody followed and couldn't be read since.
     guard !mirror.holdsFormerHistory, !keepsOldBuckets else { return }
+    #if SLUICE_MUTANTS
+      if Mutant.active == .freshOfAnswer, let lastEvent {
+        answeredAt = lastEvent
+        return
+      }
+    #endif
     answeredAt = max(answeredAt ?? sentAt, sentAt)
   }
 
@@ -750,6 +798,13 @@ public struct Replica {
       commands.append(.answer(question, .undecided(objection)))
       return
     }
+    #if SLUICE_MUTANTS
+      if Mutant.active == .noBarrier {
+        let read = Barrier.Reached(version: mirror.applied, digest: mirror.total, readSentAt: now)
+        commands.append(.answer(question, verdict(of: question.key, by: read)))
+        return
+      }
+    #endif
     guard barrier.count < limits.barrierQueue else {
       commands.append(.answer(question, .undecided(.tooManyWaiting(limit: limits.barrierQueue))))
       return
@@ -768,6 +823,9 @@ public struct Replica {
     } else {
       return nil
     }
+    #if SLUICE_MUTANTS
+      if Mutant.active == .unboundedAge { return .admit(account: account) }
+    #endif
     guard let admitUntil, now < admitUntil else {
       return .undecided(.stale(answeredAt.map { now - $0 } ?? limits.admitAge))
     }
@@ -787,6 +845,11 @@ public struct Replica {
     if let account = removalGuard.quarantined[KeyPrefix(key)] { return .admit(account: account) }
     if vanished[KeyPrefix(key)] != nil { return .undecided(.vanished) }
     if let objection = objectionToRefusing { return .undecided(objection) }
+    #if SLUICE_MUTANTS
+      let read =
+        Mutant.active == .answeredPastVersion
+        ? Barrier.Reached(version: read.version, digest: mirror.total, readSentAt: read.readSentAt) : read
+    #endif
     guard let epoch = mirror.epoch, read.digest == mirror.total else {
       return .undecided(.diverged("at version \(read.version) the store's digest was \(read.digest)"))
     }
@@ -799,6 +862,9 @@ public struct Replica {
   }
 
   private mutating func answerAll(_ why: Undecided, _ commands: inout [Command]) {
+    #if SLUICE_MUTANTS
+      if Mutant.active == .keptQuestions, why != .shuttingDown { return }
+    #endif
     answer(barrier.giveUp(), why, &commands)
   }
 
@@ -829,6 +895,9 @@ public struct Replica {
   }
 
   private mutating func nextRetry() -> Duration {
+    #if SLUICE_MUTANTS
+      if Mutant.active == .noPause { return .microseconds(10) }
+    #endif
     failures += 1
     let doubled = limits.firstRetry * (1 << min(failures - 1, 20))
     let step = min(doubled, limits.lastRetry)
@@ -853,3 +922,14 @@ struct Jitter: RandomNumberGenerator {
     return mixed ^ (mixed >> 31)
   }
 }
+
+#if SLUICE_MUTANTS
+  extension Replica.Event {
+    fileprivate var isReply: Bool {
+      switch self {
+      case .manifest, .bucket, .position, .changes: true
+      default: false
+      }
+    }
+  }
+#endif
