@@ -17,10 +17,12 @@ public struct StorePosition: Sendable, Hashable {
   public var announced: UInt64
   /// The version up to which an operator has confirmed all removals.
   public var confirmed: UInt64
+  /// How many replicas of this Redis could be made the primary in its place, as the publisher declared; nil if it never did.
+  public var replicas: Int?
 
   public init(
     epoch: String, version: UInt64, count: Int, digest: Digest, sealed: Bool, announced: UInt64 = 0,
-    confirmed: UInt64 = 0
+    confirmed: UInt64 = 0, replicas: Int? = nil
   ) {
     self.epoch = epoch
     self.version = version
@@ -29,6 +31,7 @@ public struct StorePosition: Sendable, Hashable {
     self.sealed = sealed
     self.announced = announced
     self.confirmed = confirmed
+    self.replicas = replicas
   }
 }
 
