@@ -122,6 +122,7 @@ extension Undecided {
     case .diverged(let why): "mirror and key store don't agree: \(why)"
     case .incompatible(let why): why
     case .barrierTimedOut: "the key store doesn't answer in time"
+    case .unfenced(let why): "nobody can be refused: \(why)"
     case .barrierFailed(let why): "the key store answers with an error: \(why)"
     case .tooManyWaiting(let limit): "\(limit) requests wait for a proof"
     case .vanished: "the key's record has vanished without a change that ended it"

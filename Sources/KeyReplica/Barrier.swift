@@ -31,7 +31,12 @@ struct Barrier {
     let sentAt: Instant
     /// The version the mirror had then: the store can't be behind it unless its history was rewound.
     let appliedThen: UInt64
+    /// How many replicas must have confirmed the write before it.
+    let fencedBy: Int
     fileprivate var waiting: [Waiting]
+
+    /// Whether somebody rests on it.
+    var isWaitedFor: Bool { !waiting.isEmpty }
   }
 
   private var forNextRead: [Waiting] = []
@@ -63,12 +68,15 @@ struct Barrier {
   }
 
   /// Whether a read should be sent for somebody now.
-  var wantsRead: Bool { read == nil && !forNextRead.isEmpty }
+  var wantsRead: Bool { read == nil && isWaitedFor }
+
+  /// Whether somebody would rest on a read that is sent now.
+  var isWaitedFor: Bool { !forNextRead.isEmpty }
 
   /// Notes that a read is sent now: everybody who has arrived so far rests on it.
-  mutating func sent(at now: Instant, applied: UInt64) {
+  mutating func sent(at now: Instant, applied: UInt64, fencedBy: Int = 0) {
     readsSent += 1
-    read = Read(number: readsSent, sentAt: now, appliedThen: applied, waiting: forNextRead)
+    read = Read(number: readsSent, sentAt: now, appliedThen: applied, fencedBy: fencedBy, waiting: forNextRead)
     forNextRead = []
   }
 
@@ -81,8 +89,9 @@ struct Barrier {
     }
   }
 
-  /// The read was answered with a version that the mirror is past already: its questions wait for the next one.
-  mutating func overtaken() {
+  /// The read was answered and doesn't do, because the mirror is past its version already or it was fenced by too few: its questions wait
+  /// for the next one.
+  mutating func readAgain() {
     forNextRead = (read?.waiting ?? []) + forNextRead
     read = nil
   }

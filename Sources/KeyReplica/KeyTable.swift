@@ -10,6 +10,8 @@ internal import Synchronization
 public final class KeyTable: Sendable {
   private final class Bucket: Sendable {
     let table = Mutex(BucketTable())
+    /// `Instant.nanoseconds` until which its keys may be admitted, where the store has something else by now.
+    let admitUntil = Atomic<Int64>(.max)
   }
 
   public let bucketCount: Int
@@ -28,6 +30,20 @@ public final class KeyTable: Sendable {
   public func find(_ id: KeyID) -> (state: KeyState, account: String)? {
     let entry = buckets[id.bucket(of: bucketCount)].table.withLock { $0.find(id) }
     return entry.map { ($0.state, accounts.name(of: $0.account)) }
+  }
+
+  /// Until when a key may be admitted where its bucket isn't what the store has any more; nil where the bucket is as fresh as the
+  /// whole mirror.
+  public func admitUntil(_ id: KeyID) -> Instant? { heldUntil(bucket: id.bucket(of: bucketCount)) }
+
+  func heldUntil(bucket index: Int) -> Instant? {
+    let nanoseconds = buckets[index].admitUntil.load(ordering: .relaxed)
+    return nanoseconds == .max ? nil : Instant(nanoseconds: nanoseconds)
+  }
+
+  /// Goes on serving a bucket that the store has changed since, for so long; nil when it is the store's again.
+  func hold(bucket index: Int, until deadline: Instant?) {
+    buckets[index].admitUntil.store(deadline?.nanoseconds ?? .max, ordering: .relaxed)
   }
 
   /// Count and digest of what the mirror holds of one bucket.

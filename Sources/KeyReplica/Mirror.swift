@@ -35,8 +35,6 @@ struct Mirror {
   private(set) var applied: UInt64 = 0
   /// The latest version that any bucket was read at.
   private(set) var floor: UInt64 = 0
-  /// Whether buckets that differ may hold what a former history said: until all have been read.
-  private(set) var holdsFormerHistory = false
   /// Whether the buckets' summaries add up to what the store said of the whole when they were compared last.
   private var manifestFits = false
   /// Whether the total was seen to agree at or after the floor.
@@ -76,8 +74,9 @@ struct Mirror {
   }
 
   /// Follows the store's description: takes over its position, and returns the buckets that differ and must be read.
-  mutating func compare(with manifest: Manifest) -> [Int] {
-    let former = holdsFormerHistory || (count > 0 && epoch != manifest.position.epoch)
+  /// - Parameter deadline: Until when a bucket that differs may go on admitting, which is as old as the mirror was until now however
+  ///   often the store answers from here on; nil if nothing was mirrored yet.
+  mutating func compare(with manifest: Manifest, holdingUntil deadline: Instant?) -> [Int] {
     manifestFits = manifest.fitsTogether
     epoch = manifest.position.epoch
     applied = manifest.position.version
@@ -88,9 +87,10 @@ struct Mirror {
       let ours = table.contents(ofBucket: index)
       // A length that isn't the count: somebody edited the bucket by hand. It is read, and won't verify.
       var same = false
+      let isAsWritten = summary.map { ours == ($0.count, $0.digest) } ?? false
       // Of one that differs nothing is known to be in it already: every change that comes is applied to it.
       buckets[index].version = 0
-      if let summary, summary.version <= manifest.position.version, ours == (summary.count, summary.digest),
+      if let summary, isAsWritten, summary.version <= manifest.position.version,
         manifest.lengths[index] == summary.count
       {
         same = true
@@ -104,9 +104,14 @@ struct Mirror {
         }
         if Mutant.active == .readsAll { same = false }
       #endif
+      if isAsWritten {
+        table.hold(bucket: index, until: nil)
+      } else if table.heldUntil(bucket: index) == nil {
+        // One that was held already hasn't become any younger.
+        table.hold(bucket: index, until: deadline)
+      }
       if !same { differing.append(index) }
     }
-    holdsFormerHistory = former && !differing.isEmpty
     checkTotal(manifest.position.digest)
     return differing
   }
@@ -211,6 +216,7 @@ struct Mirror {
       return "bucket \(index) lost \(old.count - fresh.count) records that the store's totals still count"
     }
     let former = table.install(fresh, asBucket: index)
+    table.hold(bucket: index, until: nil)
     replaced(old, by: (fresh.count, fresh.digest))
     noteMovements(from: former, to: fresh, bucket: index, version: summary.version)
     buckets[index].version = summary.version
@@ -342,6 +348,5 @@ struct Mirror {
     guard buckets[bucket].verified != verified else { return }
     buckets[bucket].verified = verified
     verifiedCount += verified ? 1 : -1
-    if verifiedCount == buckets.count { holdsFormerHistory = false }
   }
 }

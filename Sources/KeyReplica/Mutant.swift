@@ -46,6 +46,8 @@
     case unboundedWait
     /// Reads every bucket, whether it differs or not.
     case readsAll
+    /// Whatever the other servers say of the one that answered.
+    case noFence
     /// Tries again without a pause.
     case noPause
 

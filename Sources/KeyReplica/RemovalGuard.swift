@@ -41,7 +41,10 @@ struct RemovalGuard {
 
   /// Keys that stay admitted, with their accounts.
   private(set) var quarantined: [KeyPrefix: String] = [:]
-  private var recent: [(at: Instant, key: KeyPrefix, account: String)] = []
+  /// Removals within the window that weren't announced, and in which order they came. Up to a tenth of all keys can be among them, so
+  /// nothing here may go through all of them for one key.
+  private var recent: [KeyPrefix: (at: Instant, account: String)] = [:]
+  private var order = RemovalOrder()
   /// Removals that were announced and haven't come yet.
   private var allowance: UInt64 = 0
   /// All that the store has ever announced, as last heard; nil before anything was heard.
@@ -75,7 +78,7 @@ struct RemovalGuard {
   mutating func confirm(upTo version: UInt64) {
     confirmed = version
     quarantined = [:]
-    recent = []
+    forgetRecent()
   }
 
   /// Another history begins: what was confirmed in the former one says nothing about it.
@@ -94,17 +97,46 @@ struct RemovalGuard {
       quarantined[removal.key] = removal.account
       return false
     }
-    recent.removeAll { $0.at + window <= now }
-    recent.append((now, removal.key, removal.account))
+    while let oldest = order.first, oldest.at + window <= now {
+      // Only if it wasn't removed once more since, after it had come back.
+      if recent[oldest.key]?.at == oldest.at { recent[oldest.key] = nil }
+      order.removeFirst()
+    }
+    recent[removal.key] = (now, removal.account)
+    order.append(removal.key, at: now)
     guard recent.count > max(minimum, Int(share * Double(active + recent.count))) else { return false }
-    for entry in recent { quarantined[entry.key] = entry.account }
-    recent = []
+    for (key, entry) in recent { quarantined[key] = entry.account }
+    forgetRecent()
     return true
   }
 
   /// The key is active again.
   mutating func returned(_ key: KeyPrefix) {
     quarantined[key] = nil
-    recent.removeAll { $0.key == key }
+    recent[key] = nil
+  }
+
+  private mutating func forgetRecent() {
+    recent = [:]
+    order = RemovalOrder()
+  }
+}
+
+/// Removals in the order of their times, taken off at the front.
+private struct RemovalOrder {
+  private var entries: [(at: Instant, key: KeyPrefix)] = []
+  private var taken = 0
+
+  var first: (at: Instant, key: KeyPrefix)? { taken < entries.count ? entries[taken] : nil }
+
+  mutating func append(_ key: KeyPrefix, at now: Instant) { entries.append((now, key)) }
+
+  mutating func removeFirst() {
+    taken += 1
+    // Moved up only when half of them are gone, which costs a constant for each.
+    if taken * 2 > entries.count {
+      entries.removeFirst(taken)
+      taken = 0
+    }
   }
 }

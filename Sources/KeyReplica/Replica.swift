@@ -17,95 +17,6 @@
 
 /// The synchronisation of one node's mirror with its store.
 public struct Replica {
-  /// Bounds of everything that waits or repeats.
-  public struct Limits: Sendable {
-    /// How long a request may wait for a proof.
-    public var barrierWait: Duration = .seconds(2)
-    /// How many requests may wait for a proof at once.
-    public var barrierQueue = 50_000
-    /// How old the mirror may be to admit anybody: how long a revoked key may go on if the store is away.
-    public var admitAge: Duration = .seconds(3600)
-    /// How often the position is read when nobody asks for a proof.
-    public var positionInterval: Duration = .milliseconds(500)
-    /// How often all digests and lengths are compared while following.
-    public var auditInterval: Duration = .seconds(300)
-    /// How often one bucket is read again, to see whether somebody edited it: all of them in bucketCount times this.
-    public var rereadInterval: Duration = .milliseconds(500)
-    /// Removals that nobody announced are quarantined when there are more of them than this share of the active keys, and more than
-    /// the minimum, within the window.
-    public var removalShare = 0.1
-    public var removalMinimum = 100
-    public var removalWindow: Duration = .seconds(600)
-    /// How many buckets are asked for at once.
-    public var bucketsInFlight = 32
-    /// The wait after a failure: doubling from the first to the last, with jitter.
-    public var firstRetry: Duration = .milliseconds(50)
-    public var lastRetry: Duration = .seconds(2)
-
-    public init() {}
-  }
-
-  /// A read was answered, but not with what was asked for: an error reply, or something unreadable.
-  public struct ReadFailure: Error, Sendable, Hashable, CustomStringConvertible {
-    public let description: String
-    public init(_ description: String) { self.description = description }
-  }
-
-  /// Numbers the conversations, so that what belongs to a former one is told apart.
-  public typealias Session = UInt64
-
-  public enum Event: Sendable {
-    case connected(Session)
-    /// The conversation ended, or couldn't be begun; why, in words.
-    case disconnected(Session, reason: String)
-    /// With the number that its command had.
-    case manifest(Session, read: UInt64, Result<StoreAnswer<Manifest>, ReadFailure>)
-    case bucket(Session, Int, Result<RawBucket, ReadFailure>)
-    /// With the number that its command had.
-    case position(Session, read: UInt64, Result<StoreAnswer<StorePosition>, ReadFailure>)
-    /// The changes after the version that was asked for; none if none came within the read's time.
-    case changes(Session, Result<[Change], ReadFailure>)
-    /// A request wants a verdict for a key that the mirror doesn't hold as active.
-    case asked(Question)
-    /// The moment that ``nextWake`` named has come, or any other.
-    case timePassed
-    /// The node is about to end: whoever waits is answered now.
-    case shutDown
-  }
-
-  public enum Command: Sendable {
-    case connect(Session)
-    case disconnect(Session)
-    case readManifest(Session, read: UInt64)
-    case readBucket(Session, Int)
-    case readPosition(Session, read: UInt64)
-    /// Waits at the store for changes, a bounded time.
-    case readChanges(Session, after: UInt64)
-    case answer(Question, Verdict)
-    /// Something an operator would want to know, for the log.
-    case note(Note)
-  }
-
-  /// What happened, for the log.
-  public enum Note: Sendable, Hashable {
-    case connected
-    case storeAway(String)
-    /// What differs is about to be read.
-    case reading(buckets: Int, reason: String)
-    case bucketRefused(String)
-    case complete(keys: Int, version: UInt64, epoch: String, sealed: Bool)
-    case resync(String)
-    /// Nobody can be refused until this has been put right.
-    case trouble(String)
-    /// Removals have become too many, and are quarantined from here on.
-    case guarded(keys: Int)
-    case guardReleased
-    /// Keys of a bucket have vanished without a change that ended them.
-    case vanished(keys: Int, bucket: Int)
-    /// A read was answered with an error; once for each that is another than the one before.
-    case readFailed(String)
-  }
-
   private enum Phase {
     case disconnected(retryAt: Instant)
     case connecting
@@ -117,12 +28,9 @@ public struct Replica {
 
   private struct Reading {
     let manifest: Manifest
-    let manifestSentAt: Instant
     var pending: ArraySlice<Int>
     var inFlight: Set<Int> = []
     var refused: [String] = []
-    /// Whether a bucket that holds something couldn't be read at all.
-    var keepsOld = false
   }
 
   /// What stands in the way of a complete mirror, beyond its not having been read yet.
@@ -147,8 +55,6 @@ public struct Replica {
   private var resyncAt: Instant?
   /// When the last read of this history was sent that has been answered and reached; nil if there never was one.
   private var answeredAt: Instant?
-  /// Whether a bucket is as old as it was before the last comparison, because it couldn't be read.
-  private var keepsOldBuckets = false
   private var storeVersion: UInt64?
   private var positionDue: Instant
   private var auditDue: Instant
@@ -156,28 +62,16 @@ public struct Replica {
   /// The manifest read whose answer counts; a later one makes it void.
   private var manifestRead: UInt64 = 0
   private var manifestSentAt: Instant
-  /// Whether a read of changes is on its way, and whether what it brings still counts.
-  private var feed: (reading: Bool, counts: Bool) = (false, false)
-  /// Whether the stream could be read since the last comparison. Without it a stream that can't would be tried
-  /// again and again without a pause.
-  private var feedAnswered = false
-  private var feedSentAt: Instant
-  /// The stream can't be followed on from here: the manifest has to be compared first.
-  private var feedBroken = false
-  /// A position read said that the store is at this version; a later read of changes must bring it. The oldest one that hasn't
-  /// been reached.
-  private var expected: (version: UInt64, digest: Digest, since: Instant, readSentAt: Instant)?
+  private var feed: ChangeFeed
+  /// How many replicas the store was said to have when it was read last, and why reads aren't fenced, if the last that should have been
+  /// wasn't.
+  private var replicas: Int?
+  private var unfenced: String?
   private var saidComplete = false
   private var removalGuard: RemovalGuard
-  /// Keys whose records have vanished, until their bucket was read once more and vouches for it.
-  private var vanished: [KeyPrefix: Int] = [:]
+  private var rereading: Rereading
+  /// Keys that vanished without a change that ended them.
   private var violations: UInt64 = 0
-  /// The bucket that is being read again, the one that comes next, and when.
-  private var rereading: Int?
-  private var rereadNext = 0
-  private var rereadDue: Instant
-  /// Buckets that aren't what they say they are, although the mirror has what they should be.
-  private var damaged: [Int: String] = [:]
 
   /// - Parameters:
   ///   - table: Where the mirror is kept; read by others, written by this alone.
@@ -196,11 +90,11 @@ public struct Replica {
     phase = .disconnected(retryAt: now)
     positionDue = now
     auditDue = now
-    rereadDue = now
+    rereading = Rereading(every: limits.rereadInterval, now: now)
     removalGuard = RemovalGuard(
       share: limits.removalShare, minimum: limits.removalMinimum, window: limits.removalWindow, announced: announced)
     manifestSentAt = now
-    feedSentAt = now
+    feed = ChangeFeed(now: now)
   }
 
   // MARK: What is asked of it from outside
@@ -215,7 +109,7 @@ public struct Replica {
     switch phase {
     case .disconnected(let retryAt): moments.append(retryAt)
     case .following:
-      moments += [barrier.read == nil ? positionDue : nil, mayAudit ? auditDue : nil, mayReread ? rereadDue : nil]
+      moments += [barrier.read == nil ? positionDue : nil, mayAudit ? auditDue : nil, mayReread ? rereading.due : nil]
     case .connecting, .comparing, .reading, .shutDown: break
     }
     return moments.compactMap { $0 }.min()
@@ -262,7 +156,8 @@ public struct Replica {
     #if SLUICE_MUTANTS
       if Mutant.active == .ignoredSeal { return nil }
     #endif
-    return mirror.sealed ? nil : .unsealed
+    if !mirror.sealed { return .unsealed }
+    return unfenced.map { .unfenced($0) }
   }
 
   // MARK: Events
@@ -283,8 +178,8 @@ public struct Replica {
       if session == self.session, read == manifestRead { manifestCame(result, now: now, &commands) }
     case .bucket(let session, let index, let result):
       if session == self.session { bucketCame(index, result, now: now, &commands) }
-    case .position(let session, let read, let result):
-      if session == self.session, read == barrier.read?.number { positionCame(result, now: now, &commands) }
+    case .position(let session, let read, let fence, let result):
+      if session == self.session, read == barrier.read?.number { positionCame(fence, result, now: now, &commands) }
     case .changes(let session, let result):
       if session == self.session { changesCame(result, now: now, &commands) }
     case .asked(let question): asked(question, now: now, &commands)
@@ -306,7 +201,8 @@ public struct Replica {
       switch event {
       case .manifest(_, _, let result): .manifest(session, read: manifestRead, result)
       case .bucket(_, let index, let result): .bucket(session, index, result)
-      case .position(_, _, let result): .position(session, read: barrier.read?.number ?? 0, result)
+      case .position(_, _, let fence, let result):
+        .position(session, read: barrier.read?.number ?? 0, fence, result)
       case .changes(_, let result): .changes(session, result)
       default: event
       }
@@ -333,7 +229,9 @@ public struct Replica {
       return
     }
     commands.append(.note(.connected))
-    feed = (false, false)
+    feed.reconnected()
+    // Of another server maybe, whose others nobody has asked yet.
+    unfenced = nil
     compare(because: "connected", now: now, &commands)
   }
 
@@ -357,12 +255,9 @@ public struct Replica {
     phase = .comparing(reason: reason)
     resyncAt = nil
     auditing = false
-    feed.counts = false
-    feedBroken = false
-    feedAnswered = false
-    rereading = nil
-    // Of what was mirrored until now, as are the versions that questions wait for: it may have been another history.
-    expected = nil
+    // What is on its way, and what questions wait for, is of what was mirrored until now: maybe another history.
+    feed.restarted()
+    rereading.giveUp()
     saidComplete = false
     answerAll(objectionToRefusing ?? .diverged(reason), &commands)
     readManifest(now: now, &commands)
@@ -378,7 +273,7 @@ public struct Replica {
   private mutating func resync(because reason: String, now: Instant, _ commands: inout [Command]) {
     commands.append(.note(.resync(reason)))
     answerAll(.diverged(reason), &commands)
-    feedBroken = true
+    feed.breakOff()
     if failures == 0 {
       failures = 1
       compare(because: reason, now: now, &commands)
@@ -426,19 +321,15 @@ public struct Replica {
       let wasGuarded = !removalGuard.quarantined.isEmpty
       removalGuard.heard(announced: manifest.position.announced, confirmed: manifest.position.confirmed)
       if wasGuarded, removalGuard.quarantined.isEmpty { commands.append(.note(.guardReleased)) }
-      let wasEmpty = mirror.count == 0
-      let differing = mirror.compare(with: manifest)
       // What is held of buckets that differ is as old as it was, until they have been read.
-      if wasEmpty || differing.isEmpty {
-        keepsOldBuckets = false
-        answered(manifestSentAt)
-      }
+      let differing = mirror.compare(with: manifest, holdingUntil: admitUntil)
+      answered(manifestSentAt)
       storeVersion = manifest.position.version
+      replicas = manifest.position.replicas
       if !differing.isEmpty, trouble == nil {
         commands.append(.note(.reading(buckets: differing.count, reason: reason)))
       }
-      phase = .reading(
-        Reading(manifest: manifest, manifestSentAt: manifestSentAt, pending: differing[...]))
+      phase = .reading(Reading(manifest: manifest, pending: differing[...]))
       readMore(now: now, &commands)
     }
   }
@@ -461,7 +352,7 @@ public struct Replica {
   private mutating func bucketCame(
     _ index: Int, _ result: Result<RawBucket, ReadFailure>, now: Instant, _ commands: inout [Command]
   ) {
-    if case .following = phase, rereading == index {
+    if case .following = phase, rereading.inFlight == index {
       reread(index, result, now: now, &commands)
       return
     }
@@ -477,7 +368,6 @@ public struct Replica {
       case .success(let raw): mirror.install(raw, asBucket: index, listedIn: reading.manifest)
       case .failure(let failure): "bucket \(index): \(failure)"
       }
-    if case .failure = result, mirror.table.contents(ofBucket: index).count > 0 { reading.keepsOld = true }
     if let refusal {
       reading.refused.append(refusal)
       // While it goes on the same, it was said already.
@@ -492,9 +382,7 @@ public struct Replica {
     phase = .following
     positionDue = now + limits.positionInterval
     auditDue = now + limits.auditInterval
-    keepsOldBuckets = reading.keepsOld
-    if vanished.isEmpty { rereadDue = now + limits.rereadInterval }
-    answered(reading.manifestSentAt)
+    rereading.postpone(from: now)
     if let first = reading.refused.first {
       let why = reading.refused.count == 1 ? first : "\(first), and \(reading.refused.count - 1) more"
       setTrouble(.diverged(why), why, &commands)
@@ -512,20 +400,17 @@ public struct Replica {
   // MARK: Following
 
   private mutating func readChanges(now: Instant, _ commands: inout [Command]) {
-    // The one on its way first: a conversation answers in order.
-    guard !feed.reading, !feedBroken, case .following = phase else { return }
-    feed = (reading: true, counts: true)
-    feedSentAt = now
+    guard feed.mayRead, case .following = phase else { return }
+    feed.sent(at: now)
     commands.append(.readChanges(session, after: mirror.applied))
   }
 
   private mutating func changesCame(
     _ result: Result<[Change], ReadFailure>, now: Instant, _ commands: inout [Command]
   ) {
-    let counted = feed.counts
-    feed = (false, false)
+    let counts = feed.came()
     guard case .following = phase else { return }
-    guard counted else {
+    guard counts else {
       readChanges(now: now, &commands)
       return
     }
@@ -533,7 +418,7 @@ public struct Replica {
     case .failure(let failure):
       resync(because: "the changes can't be read: \(failure)", now: now, &commands)
     case .success(let changes):
-      feedAnswered = true
+      feed.read()
       for change in changes {
         let application = mirror.apply(change)
         noteMovements(now: now, &commands)
@@ -557,8 +442,8 @@ public struct Replica {
       }
       if let last = changes.last {
         storeVersion = max(storeVersion ?? 0, last.version)
-      } else if let expected, expected.since < feedSentAt, expected.version > mirror.applied {
-        let why = "the store is at version \(expected.version), but its stream has nothing after \(mirror.applied)"
+      } else if let version = feed.missing(after: mirror.applied) {
+        let why = "the store is at version \(version), but its stream has nothing after \(mirror.applied)"
         resync(because: why, now: now, &commands)
         return
       }
@@ -570,21 +455,23 @@ public struct Replica {
   /// Takes note when the mirror has reached what a position read said.
   /// - Returns: False where changes of one history were followed to a version that was read of another.
   private mutating func reachedExpected() -> Bool {
-    guard let expected, expected.version == mirror.applied else { return true }
-    self.expected = nil
+    guard let expected = feed.reached(mirror.applied) else { return true }
     if mirror.isComplete, mirror.total != expected.digest { return false }
     answered(expected.readSentAt)
     return true
   }
 
   private mutating func readPosition(now: Instant, _ commands: inout [Command]) {
-    barrier.sent(at: now, applied: mirror.applied)
+    // Nobody rests a refusal on a read that is made only to see how things are, so it needs no write.
+    let fencedBy = barrier.isWaitedFor || unfenced != nil ? Fence.needed(of: replicas) : 0
+    barrier.sent(at: now, applied: mirror.applied, fencedBy: fencedBy)
     positionDue = now + limits.positionInterval
-    commands.append(.readPosition(session, read: barrier.readsSent))
+    commands.append(.readPosition(session, read: barrier.readsSent, fencedBy: fencedBy))
   }
 
   private mutating func positionCame(
-    _ result: Result<StoreAnswer<StorePosition>, ReadFailure>, now: Instant, _ commands: inout [Command]
+    _ fence: Fence, _ result: Result<StoreAnswer<StorePosition>, ReadFailure>, now: Instant,
+    _ commands: inout [Command]
   ) {
     // A comparison gives up the read that is on its way, so this is one of the mirror as it is followed now.
     guard case .following = phase, let read = barrier.read else { return }
@@ -608,26 +495,44 @@ public struct Replica {
       }
       lastReadFailure = nil
       storeVersion = position.version
+      replicas = position.replicas
       #if SLUICE_MUTANTS
         let isOvertaken = position.version < mirror.applied && Mutant.active != .answeredPastVersion
       #else
         let isOvertaken = position.version < mirror.applied
       #endif
-      if isOvertaken {
-        barrier.overtaken()
+      let isFenced = read.fencedBy >= Fence.needed(of: position.replicas)
+      if isOvertaken || read.isWaitedFor && !isFenced {
+        barrier.readAgain()
         break
       }
       if position.version == mirror.applied {
         // While a comparison is due, what is mirrored may be of a history that the store has left.
         if resyncAt == nil { answered(read.sentAt) }
-        if mirror.isComplete, trouble == nil, feedAnswered { failures = 0 }
-      } else if expected == nil {
-        expected = (position.version, position.digest, now, read.sentAt)
+        if mirror.isComplete, trouble == nil, feed.wasAnswered { failures = 0 }
+      } else {
+        feed.expect(
+          ChangeFeed.Expected(
+            version: position.version, digest: position.digest, since: now, readSentAt: read.sentAt))
       }
-      barrier.answered(version: position.version, digest: position.digest)
-      answerReached(&commands)
+      if isFenced { noteFence(fence.objection(declared: position.replicas), &commands) }
+      if let unfenced {
+        answer(barrier.failed(), .unfenced(unfenced), &commands)
+      } else {
+        barrier.answered(version: position.version, digest: position.digest)
+        answerReached(&commands)
+      }
     }
     if barrier.wantsRead, case .following = phase { readPosition(now: now, &commands) }
+  }
+
+  private mutating func noteFence(_ objection: String?, _ commands: inout [Command]) {
+    #if SLUICE_MUTANTS
+      if Mutant.active == .noFence { return }
+    #endif
+    guard unfenced != objection else { return }
+    unfenced = objection
+    commands.append(.note(objection.map { .unfenced($0) } ?? .fenced))
   }
 
   /// Why this position can't be one of the history that is mirrored; nil if it can.
@@ -652,6 +557,10 @@ public struct Replica {
     if position.digest != mirror.total {
       return "at version \(position.version) the store's digest is \(position.digest), the mirror's is \(mirror.total)"
     }
+    if position.count != mirror.count {
+      return
+        "at version \(position.version) the store says it has \(position.count) records, the mirror has \(mirror.count)"
+    }
     if position.sealed != mirror.sealed {
       return "at version \(position.version) the store is \(position.sealed ? "sealed" : "no longer sealed")"
     }
@@ -660,9 +569,6 @@ public struct Replica {
 
   /// Notes that a read of the mirrored history was answered, with a version that the mirror has reached.
   private mutating func answered(_ sentAt: Instant) {
-    // What is left of a former history isn't made any younger by an answer of the present one, nor is a bucket that changed while
-    // nobody followed and couldn't be read since.
-    guard !mirror.holdsFormerHistory, !keepsOldBuckets else { return }
     #if SLUICE_MUTANTS
       if Mutant.active == .freshOfAnswer, let lastEvent {
         answeredAt = lastEvent
@@ -717,57 +623,46 @@ public struct Replica {
     let (removals, returns) = mirror.takeMovements()
     for key in returns {
       removalGuard.returned(key)
-      vanished[key] = nil
+      rereading.returned(key)
     }
     for removal in removals {
       if removalGuard.note(removal, active: mirror.activeCount, now: now) {
         commands.append(.note(.guarded(keys: removalGuard.quarantined.count)))
       }
-      if removal.vanished { vanished[removal.key] = removal.bucket }
+      if removal.vanished { rereading.noteVanished(removal.key, from: removal.bucket) }
     }
     let gone = removals.count(where: \.vanished)
     guard gone > 0, let bucket = removals.first(where: \.vanished)?.bucket else { return }
     violations += UInt64(gone)
     commands.append(.note(.vanished(keys: gone, bucket: bucket)))
-    // Not in its turn, but at once: somebody may be waiting for it.
-    rereadDue = now
+    rereading.hurry(now: now)
   }
 
   // MARK: Reading again
 
-  private var mayReread: Bool { rereading == nil && resyncAt == nil }
+  private var mayReread: Bool { rereading.inFlight == nil && resyncAt == nil }
 
-  private var damageTrouble: Trouble? { damaged.min { $0.key < $1.key }.map { .diverged($0.value) } }
+  private var damageTrouble: Trouble? { rereading.damaged.min { $0.key < $1.key }.map { .diverged($0.value) } }
 
   private mutating func rereadOne(now: Instant, _ commands: inout [Command]) {
-    let index: Int
-    // First the ones that something depends on.
-    if let bucket = vanished.values.min() ?? damaged.keys.min() {
-      index = bucket
-    } else {
-      index = rereadNext
-      rereadNext = (rereadNext + 1) % mirror.table.bucketCount
-    }
-    rereading = index
-    commands.append(.readBucket(session, index))
+    commands.append(.readBucket(session, rereading.begin(of: mirror.table.bucketCount)))
   }
 
   private mutating func reread(
     _ index: Int, _ result: Result<RawBucket, ReadFailure>, now: Instant, _ commands: inout [Command]
   ) {
-    rereading = nil
-    rereadDue = now + limits.rereadInterval
+    rereading.ended(now: now)
     switch result {
     case .failure(let failure): noteReadFailure(failure, &commands)
     case .success(let raw):
       switch mirror.reread(raw, bucket: index) {
       case .sound(let asMirrored):
-        if asMirrored { vanished = vanished.filter { $0.value != index } }
-        guard damaged.removeValue(forKey: index) != nil, resyncAt == nil else { break }
+        if asMirrored { rereading.vouched(for: index) }
+        guard rereading.isSound(index), resyncAt == nil else { break }
         trouble = damageTrouble
         noteCompleteness(&commands)
       case .unsound(let why):
-        damaged[index] = why
+        rereading.noteDamage(of: index, why)
         answerAll(.diverged(why), &commands)
         setTrouble(.diverged(why), why, &commands)
       case .differs:
@@ -775,8 +670,6 @@ public struct Replica {
         resync(because: "bucket \(index) was read again and isn't what is mirrored", now: now, &commands)
       }
     }
-    // Somebody may be waiting for it, but not so much that the store is asked without a pause.
-    if !vanished.isEmpty { rereadDue = min(rereadDue, now + .milliseconds(50)) }
   }
 
   private mutating func noteCompleteness(_ commands: inout [Command]) {
@@ -826,10 +719,9 @@ public struct Replica {
     #if SLUICE_MUTANTS
       if Mutant.active == .unboundedAge { return .admit(account: account) }
     #endif
-    guard let admitUntil, now < admitUntil else {
-      return .undecided(.stale(answeredAt.map { now - $0 } ?? limits.admitAge))
-    }
-    return .admit(account: account)
+    let until = [admitUntil, mirror.table.admitUntil(key)].compactMap { $0 }.min()
+    if let until, now < until { return .admit(account: account) }
+    return .undecided(.stale(until.map { limits.admitAge + (now - $0) } ?? limits.admitAge))
   }
 
   private mutating func answerReached(_ commands: inout [Command]) {
@@ -843,7 +735,7 @@ public struct Replica {
     let found = mirror.table.find(key)
     if let found, found.state == .active { return .admit(account: found.account) }
     if let account = removalGuard.quarantined[KeyPrefix(key)] { return .admit(account: account) }
-    if vanished[KeyPrefix(key)] != nil { return .undecided(.vanished) }
+    if rereading.vanished[KeyPrefix(key)] != nil { return .undecided(.vanished) }
     if let objection = objectionToRefusing { return .undecided(objection) }
     #if SLUICE_MUTANTS
       let read =
@@ -885,7 +777,7 @@ public struct Replica {
       connect(&commands)
     case .following:
       if barrier.read == nil, positionDue <= now { readPosition(now: now, &commands) }
-      if mayReread, rereadDue <= now { rereadOne(now: now, &commands) }
+      if mayReread, rereading.due <= now { rereadOne(now: now, &commands) }
       if mayAudit, auditDue <= now {
         auditing = true
         readManifest(now: now, &commands)

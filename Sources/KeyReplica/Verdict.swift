@@ -51,6 +51,8 @@ public enum Undecided: Sendable, Hashable {
   case barrierTimedOut
   /// The store answered the barrier's read with an error; its words.
   case barrierFailed(String)
+  /// Too few of the servers that hold the store say that the one which answers is their primary; in words.
+  case unfenced(String)
   /// Too many requests wait for the barrier already.
   case tooManyWaiting(limit: Int)
   /// The key was active here, and its record has vanished without any change that ended it. Its bucket is being read again.
@@ -71,6 +73,7 @@ public enum Undecided: Sendable, Hashable {
     case .incompatible: "incompatible"
     case .barrierTimedOut: "barrier_timed_out"
     case .barrierFailed: "barrier_failed"
+    case .unfenced: "unfenced"
     case .tooManyWaiting: "too_many_waiting"
     case .vanished: "vanished"
     case .stale: "stale"

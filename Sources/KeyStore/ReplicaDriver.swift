@@ -60,9 +60,9 @@ public final class ReplicaDriver: Sendable {
   /// The account of a key that is admitted on the strength of the mirror alone; nil if somebody has to be asked: ``verdict(of:)``.
   /// Safe and quick on any thread.
   public func admits(_ key: KeyID) -> String? {
-    guard let (state, account) = table.find(key), state == .active, Instant.now.nanoseconds < admitUntil.value else {
-      return nil
-    }
+    guard let (state, account) = table.find(key), state == .active else { return nil }
+    let now = Instant.now
+    guard now.nanoseconds < admitUntil.value, table.admitUntil(key).map({ now < $0 }) ?? true else { return nil }
     return account
   }
 
@@ -188,8 +188,13 @@ private final class Core {
     case .connect(let session): connect(session)
     case .disconnect(let session): disconnect(session)
     case .readManifest(let session, let read):
-      ask(session) { control, layout in
-        control.run(StoreScripts.manifest, keys: layout.manifestKeys, within: Self.longDeadline)
+      ask(session) { [endpoint] control, layout in
+        let manifest = control.run(StoreScripts.manifest, keys: layout.manifestKeys, within: Self.longDeadline)
+        return control.send(RedisCommand("ROLE"), within: Self.longDeadline).and(manifest).flatMapThrowing {
+          role, manifest in
+          try Self.expectPrimary(role, at: endpoint)
+          return manifest
+        }
       } then: { [layout] reply in
         .manifest(session, read: read, Self.understood(reply, layout.manifest(from:)))
       }
@@ -199,16 +204,17 @@ private final class Core {
       } then: { [layout] reply in
         .bucket(session, index, Self.understood(reply, layout.rawBucket(from:)))
       }
-    case .readPosition(let session, let read):
-      // A primary that was made a replica keeps its connections, and what it says proves nothing any more.
-      ask(session) { [endpoint] control, layout in
-        control.send([layout.positionCommand, RedisCommand("ROLE")], within: Self.shortDeadline)
-          .flatMapThrowing { replies in
-            try Self.expectPrimary(replies[1], at: endpoint)
-            return replies[0]
-          }
-      } then: { [layout] reply in
-        .position(session, read: read, Self.understood(reply, layout.position(from:)))
+    case .readPosition(let session, let read, let fencedBy):
+      let commands = layout.fenceCommands(confirmedBy: fencedBy) + [layout.positionCommand, RedisCommand("ROLE")]
+      ask(session) { [endpoint] control, _ in
+        control.send(commands, within: Self.shortDeadline).flatMapThrowing { replies in
+          try Self.expectPrimary(replies[replies.count - 1], at: endpoint)
+          return replies
+        }
+      } then: { [layout] replies in
+        .position(
+          session, read: read, layout.fence(from: replies),
+          Self.understood(replies[replies.count - 2], layout.position(from:)))
       }
     case .readChanges(let session, let version):
       let wait = Int(Self.feedWait.nanoseconds / 1_000_000)
@@ -232,10 +238,10 @@ private final class Core {
     do { return .success(try read(reply)) } catch { return .failure(Replica.ReadFailure("\(error)")) }
   }
 
-  private func ask(
+  private func ask<Reply: Sendable>(
     _ session: Replica.Session, feed: Bool = false,
-    _ send: (RedisConnection, StoreLayout) -> EventLoopFuture<RedisReply>,
-    then event: @escaping (RedisReply) -> Replica.Event
+    _ send: (RedisConnection, StoreLayout) -> EventLoopFuture<Reply>,
+    then event: @escaping (Reply) -> Replica.Event
   ) {
     guard let links, links.session == session else { return }
     send(feed ? links.feed : links.control, layout).assumeIsolated().whenComplete { result in
@@ -277,6 +283,7 @@ private final class Core {
     try info.string().split(whereSeparator: \.isNewline).first { $0.hasPrefix("run_id:") }
   }
 
+  /// A primary that was made a replica may keep its connections, and what it says proves nothing any more.
   private static func expectPrimary(_ role: RedisReply, at endpoint: RedisEndpoint) throws {
     let kind = try role.array().first?.string()
     guard kind == "master" else {
@@ -330,6 +337,9 @@ private final class Core {
       logger.critical(
         "too many keys would be removed without an announcement: they stay admitted until key-publisher confirm",
         metadata: ["keys": "\(keys)"])
+    case .unfenced(let reason):
+      logger.error("nobody can be refused: the primary isn't borne out", metadata: ["reason": "\(reason)"])
+    case .fenced: logger.notice("enough servers say who the primary is; refusals can be proven again")
     case .guardReleased: logger.notice("an operator has confirmed the removals")
     case .vanished(let keys, let bucket):
       logger.critical(

@@ -3,6 +3,7 @@
 //   sluice:{keys}:meta          hash    schema, buckets, epoch, version, count, digest, sealed,
 //                                       announced (removals, ever), confirmed (up to which version)
 //   sluice:{keys}:bucket:0 …    hash    key id (32 bytes) → record; `summary` → "count digest version"
+//   sluice:{keys}:fence         string  written to see which servers follow
 //   sluice:{keys}:changes       stream  one entry per change, its id is <version>-0
 //
 // All of them share one hash tag, so in a Redis Cluster they are in one slot, and one script may touch them all. A bucket's
@@ -31,6 +32,8 @@ public struct StoreLayout: Sendable, Hashable {
   ]
 
   public var meta: String { namespace.key("keys", "meta") }
+  /// Written before a read that replicas must bear out; what stands in it means nothing.
+  var fence: String { namespace.key("keys", "fence") }
   public var changes: String { namespace.key("keys", "changes") }
   public func bucket(_ index: Int) -> String { namespace.key("keys", "bucket:\(index)") }
   var allBuckets: [String] { (0..<Self.bucketCount).map(bucket) }

@@ -40,7 +40,7 @@ import Testing
     barrier.add(question(1), deadline: start + .seconds(1))
     barrier.sent(at: start, applied: 5)
     barrier.add(question(2), deadline: start + .seconds(2))
-    barrier.overtaken()
+    barrier.readAgain()
     #expect(barrier.wantsRead && barrier.count == 2 && barrier.nextDeadline == start + .seconds(1))
     barrier.sent(at: start + .milliseconds(1), applied: 6)
     barrier.answered(version: 6, digest: .empty)

@@ -179,21 +179,24 @@ import Testing
     store.begin(with: [keys[0]: record("c")], at: now)
     let bucket = keys[0].bucket(of: 4)
     let manifest = try manifest(of: store)
-    let differing = mirror.compare(with: manifest)
-    #expect(mirror.holdsFormerHistory)
+    let deadline = Instant(nanoseconds: 1000)
+    let differing = mirror.compare(with: manifest, holdingUntil: deadline)
+    #expect(differing.allSatisfy { mirror.table.heldUntil(bucket: $0) == deadline })
     for index in differing where index != bucket {
       #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest) == nil)
     }
-    #expect(mirror.holdsFormerHistory)
+    // What couldn't be read is as old as it was; the others are the store's.
+    #expect((0..<4).filter { mirror.table.heldUntil(bucket: $0) != nil } == [bucket])
     #expect(mirror.table.find(keys[0])?.account == "b")
     store.put(keys[0], record("c", .revoked), at: now)
     for change in store.changes(after: mirror.applied) { #expect(mirror.apply(change) == .applied) }
     #expect(mirror.table.find(keys[0])?.state == .revoked)
     #expect(!mirror.isComplete)
     let again = try self.manifest(of: store)
-    #expect(mirror.compare(with: again) == [bucket])
+    #expect(mirror.compare(with: again, holdingUntil: Instant(nanoseconds: 2000)) == [bucket])
+    #expect(mirror.table.heldUntil(bucket: bucket) == deadline)
     #expect(mirror.install(store.bucket(bucket), asBucket: bucket, listedIn: again) == nil)
-    #expect(!mirror.holdsFormerHistory)
+    #expect(mirror.table.heldUntil(bucket: bucket) == nil)
   }
 
   @Test func `an equal store of another epoch needs no reading and leaves nothing of the former`() throws {
@@ -201,7 +204,8 @@ import Testing
     var mirror = try loaded(from: store)
     store.begin(with: store.current?.keys ?? [:], at: now)
     #expect(mirror.compare(with: try manifest(of: store)).isEmpty)
-    #expect(mirror.isComplete && !mirror.holdsFormerHistory && mirror.epoch == "epoch 2")
+    #expect(mirror.isComplete && mirror.epoch == "epoch 2")
+    #expect((0..<4).allSatisfy { mirror.table.heldUntil(bucket: $0) == nil })
   }
 
   @Test(arguments: ModelStore.Damage.allCases) func `an audit finds what the summaries and lengths tell`(
@@ -231,4 +235,8 @@ import Testing
     #expect(mirror.audit(against: older).isEmpty)
     #expect(mirror.audit(against: newer).isEmpty)
   }
+}
+
+extension Mirror {
+  fileprivate mutating func compare(with manifest: Manifest) -> [Int] { compare(with: manifest, holdingUntil: nil) }
 }

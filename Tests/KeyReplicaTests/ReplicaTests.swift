@@ -59,7 +59,9 @@ import Testing
       case .connect(let session): .connected(session)
       case .readManifest(let session, let read): .manifest(session, read: read, .success(store.manifest()))
       case .readBucket(let session, let bucket): .bucket(session, bucket, .success(store.bucket(bucket)))
-      case .readPosition(let session, let read): .position(session, read: read, .success(store.position()))
+      case .readPosition(let session, let read, let fencedBy):
+        .position(
+          session, read: read, Fence(confirmations: fencedBy, hasReplicas: false), .success(store.position()))
       case .readChanges(let session, let version): .changes(session, .success(store.changes(after: version)))
       case .disconnect, .answer, .note: .timePassed
       }
@@ -140,7 +142,7 @@ import Testing
     #expect(bench.status.completeness == .complete && bench.unanswered.contains(where: Self.isFeed))
   }
 
-  @Test func `a mirror with a bucket that changed and couldn't be read gets no younger`() throws {
+  @Test func `a bucket that changed and couldn't be read gets no younger, the others do`() throws {
     var bench = try Bench.synced()
     let known = try #require(bench.replica.admitUntil)
     bench.give(.disconnected(1, reason: "cut"))
@@ -151,10 +153,13 @@ import Testing
     try bench.answer(Self.isManifest)
     guard case .readBucket(let session, let index) = try bench.take(Self.isBucket) else { return }
     bench.give(.bucket(session, index, .failure(Replica.ReadFailure("LOADING"))))
-    #expect(bench.replica.admitUntil == known, "the revoked key would be admitted longer than allowed")
+    #expect(bench.table.admitUntil(bench.keys[0]) == known, "the revoked key would be admitted longer than allowed")
+    #expect(try #require(bench.replica.admitUntil) > known)
+    let other = try #require(bench.keys.first { $0.bucket(of: 2) != index })
+    #expect(bench.table.admitUntil(other) == nil)
     bench.pass(.seconds(2))
     try bench.settle()
-    #expect(try #require(bench.replica.admitUntil) > known)
+    #expect(bench.table.admitUntil(bench.keys[0]) == nil)
     #expect(bench.status.completeness == .complete)
   }
 
@@ -220,11 +225,11 @@ import Testing
   @Test func `a store that another hand unsealed refuses nobody`() throws {
     var bench = try Bench.synced()
     bench.ask(1, 7)
-    guard case .readPosition(let session, let read) = try bench.take(Self.isPosition),
+    guard case .readPosition(let session, let read, _) = try bench.take(Self.isPosition),
       case .found(var position) = bench.store.position()
     else { return }
     position.sealed = false
-    bench.give(.position(session, read: read, .success(.found(position))))
+    bench.give(.position(session, read: read, .single, .success(.found(position))))
     #expect(undecided(bench.answers[1]) == "diverged")
   }
 
@@ -304,8 +309,8 @@ import Testing
     var bench = try Bench.synced()
     for number in 1...3 as ClosedRange<UInt64> {
       bench.ask(number, 7)
-      guard case .readPosition(let session, let read) = try bench.take(Self.isPosition) else { return }
-      bench.give(.position(session, read: read, .failure(.init("LOADING"))))
+      guard case .readPosition(let session, let read, _) = try bench.take(Self.isPosition) else { return }
+      bench.give(.position(session, read: read, .single, .failure(.init("LOADING"))))
       #expect(undecided(bench.answers[number]) == "barrier_failed")
     }
     #expect(bench.notes.filter { $0 == .readFailed("LOADING") }.count == 1)
@@ -372,11 +377,11 @@ import Testing
     var bench = try Bench.synced()
     bench.put(0, .revoked)
     bench.ask(1, 7)
-    guard case .readPosition(let session, let read) = try bench.take(Self.isPosition),
+    guard case .readPosition(let session, let read, _) = try bench.take(Self.isPosition),
       case .found(var position) = bench.store.position()
     else { return }
     position.digest.low ^= 1
-    bench.give(.position(session, read: read, .success(.found(position))))
+    bench.give(.position(session, read: read, .single, .success(.found(position))))
     try bench.answer(Self.isFeed)
     #expect(undecided(bench.answers[1]) == "diverged")
   }
@@ -462,7 +467,7 @@ import Testing
       try bench.settle()
     }
     #expect(bench.status.epoch == "epoch 2" && bench.status.completeness == .diverged)
-    #expect(bench.replica.admitUntil == age)
+    #expect(bench.table.admitUntil(bench.keys[0]) == age)
     bench.ask(1, 0)
     #expect(bench.answers[1] == .admit(account: "acme"))
     bench.pass(.seconds(3))
@@ -478,8 +483,8 @@ import Testing
   @Test func `a store of another kind refuses nobody`() throws {
     var bench = try Bench.synced()
     bench.ask(1, 7)
-    guard case .readPosition(let session, let read) = try bench.take(Self.isPosition) else { return }
-    bench.give(.position(session, read: read, .success(.incompatible("schema 2"))))
+    guard case .readPosition(let session, let read, _) = try bench.take(Self.isPosition) else { return }
+    bench.give(.position(session, read: read, .single, .success(.incompatible("schema 2"))))
     #expect(undecided(bench.answers[1]) == "incompatible")
     guard case .readManifest(_, let number) = try bench.take(Self.isManifest) else { return }
     bench.give(.manifest(session, read: number, .success(.incompatible("schema 2"))))

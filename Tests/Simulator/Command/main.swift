@@ -8,7 +8,6 @@ import Foundation
 
 var seeds: ClosedRange<UInt64> = 1...2000
 var steps = 400
-var extra: Set<FaultKind> = []
 var logLines = 60
 
 func usage(_ complaint: String) -> Never {
@@ -32,9 +31,6 @@ while let option = arguments.popFirst() {
   case "--log":
     guard let number = Int(value), number > 0 else { usage("--log needs a number of lines, but \(value) came") }
     logLines = number
-  case "--with":
-    guard let kind = FaultKind(rawValue: value) else { usage("there is no kind of fault \(value)") }
-    extra.insert(kind)
   #if SLUICE_MUTANTS
     case "--list" where value == "mutants":
       print(Mutant.allCases.map(\.rawValue).joined(separator: "\n"))
@@ -51,13 +47,13 @@ let clock = ContinuousClock()
 let began = clock.now
 var total = SimulationTotal()
 for seed in seeds {
-  let summary = Simulation(seed: seed, steps: steps, with: extra).run()
+  let summary = Simulation(seed: seed, steps: steps).run()
   total.add(summary)
   if let failure = summary.failure {
-    let again = Simulation(seed: seed, steps: steps, with: extra, keepsLog: true)
+    let again = Simulation(seed: seed, steps: steps, keepsLog: true)
     _ = again.run()
     print(again.log.suffix(logLines).joined(separator: "\n"))
-    let options = (steps == 400 ? "" : " --steps \(steps)") + extra.map { " --with \($0.rawValue)" }.joined()
+    let options = (steps == 400 ? "" : " --steps \(steps)")
     print("\nFAILED at seed \(seed), after \(total.runs) schedules: \(failure)")
     print("repeat with: Scripts/simulate --seeds \(seed)..\(seed)\(options)")
     exit(1)

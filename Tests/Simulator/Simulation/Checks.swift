@@ -40,10 +40,8 @@ extension Simulation {
     if !was(truth.snapshots.reversed()) {
       return fail("node \(node.index) admitted \(SimulatedKeys.name(key)) for \(account), which it never was")
     }
-    let slack =
-      node.process?.replica.admitUntil == node.restoredHeardAt.map { $0 + node.limits.admitAge }
-      ? node.restoredSlack : .zero
-    let bound = node.limits.admitAge + slack
+    let slack = isRestored(node, admitUntil(node, key)) ? node.restoredSlack : .zero
+    let bound = node.limits.admitAge + slack + depositionSlack
     // One whose removal is held back until an operator confirms it is admitted on purpose.
     guard let status = node.process?.replica.status(at: now), status.quarantined == 0 else { return }
     // Where changes of two histories met, one was applied before the total told; the mirror isn't complete then.
@@ -51,6 +49,19 @@ extension Simulation {
     if !damaged, !was(truth.since(earlier(by: bound))) {
       fail("node \(node.index) admitted \(SimulatedKeys.name(key)), which hasn't been active for \(bound)")
     }
+  }
+
+  /// What a deposed primary says counts as fresh for admitting as long as it calls itself primary, and never for refusing.
+  private var depositionSlack: Duration { mix[.deposedPrimary] > 0 ? .milliseconds(Self.longestDeposition) : .zero }
+
+  /// Until when a node admits a key that it holds as active.
+  private func admitUntil(_ node: SimulatedNode, _ key: KeyID) -> Instant? {
+    [node.process?.replica.admitUntil, node.table.admitUntil(key)].compactMap { $0 }.min()
+  }
+
+  /// Whether that counts from what the state file said, by a clock that may have been wrong.
+  private func isRestored(_ node: SimulatedNode, _ deadline: Instant?) -> Bool {
+    deadline != nil && deadline == node.restoredHeardAt.map { $0 + node.limits.admitAge }
   }
 
   private func checkRefusal(
@@ -126,7 +137,8 @@ extension Simulation {
     guard mix.isCalm else { return }
     switch note {
     case .connected, .reading, .complete: break
-    case .storeAway, .bucketRefused, .resync, .trouble, .readFailed, .guarded, .guardReleased, .vanished:
+    case .storeAway, .bucketRefused, .resync, .trouble, .readFailed, .guarded, .guardReleased, .vanished, .unfenced,
+      .fenced:
       fail("node \(node.index) raised an alarm although nothing was wrong: \(note)")
     }
   }
@@ -145,13 +157,10 @@ extension Simulation {
     case .manifest, .bucket, .changes: checkContents(node, status)
     default: break
     }
-    if let until = process.replica.admitUntil, until != node.checkedAdmitUntil {
+    let replaced = if case .bucket = event { true } else { false }
+    if let until = process.replica.admitUntil, until != node.checkedAdmitUntil || replaced {
       node.checkedAdmitUntil = until
-      if !rewound || status.verifiedBuckets == status.totalBuckets {
-        // What comes by the feed may be of a history that has ended meanwhile; it is at most as old as the feed's deadline.
-        let slack = rewound ? Self.feedWait + Self.shortDeadline : .zero
-        checkFreshness(node, knownAt: until + .nanoseconds(-(node.limits.admitAge + slack).wholeNanoseconds))
-      }
+      if !rewound || status.verifiedBuckets == status.totalBuckets { checkFreshness(node) }
     }
   }
 
@@ -181,11 +190,14 @@ extension Simulation {
   }
 
   /// Whoever is admitted now is admitted until the allowed age after this moment: so it all must have been true then or later.
-  private func checkFreshness(_ node: SimulatedNode, knownAt: Instant) {
-    if damaged || node.process?.replica.admitUntil == node.restoredHeardAt.map({ $0 + node.limits.admitAge }) { return }
+  private func checkFreshness(_ node: SimulatedNode) {
+    if damaged { return }
+    // What comes by the feed may be of a history that has ended meanwhile; it is at most as old as the feed's deadline.
+    let slack = rewound ? Self.feedWait + Self.shortDeadline + depositionSlack : .zero
     for (number, key) in SimulatedKeys.all.enumerated() {
       let held = Holding(node.table.find(key))
-      guard held.isActive else { continue }
+      guard held.isActive, let until = admitUntil(node, key), !isRestored(node, until) else { continue }
+      let knownAt = until + .nanoseconds(-(node.limits.admitAge + slack).wholeNanoseconds)
       if !truth.since(knownAt).contains(where: { $0.holdings[number] == held }) {
         fail(
           "node \(node.index) counts as fresh of \((knownAt - start).fractionalSeconds) s, "

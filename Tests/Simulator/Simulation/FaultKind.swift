@@ -10,13 +10,11 @@ public enum FaultKind: String, CaseIterable, Sendable {
   case crash, shutdown, tornStateFile, foreignStateFile, wallClockJump
   // At the store.
   case slowStore, stalledStore, downStore, errorReplies, demotedStore, fullStore
-  case trimmedStream, failover, deposedPrimary, flush, restoredSnapshot, sameImportAgain, otherStore
+  case trimmedStream, failover, deposedPrimary, lostReplicas, undeclaredReplicas
+  case flush, restoredSnapshot, sameImportAgain, otherStore
   case handEdit, recomputedEdit, undecodableRecord, otherSchema, unsealedStore
   // At the publisher.
   case duplicateCall
-
-  /// A primary that was deposed and goes on answering proves nothing, and the barrier can't tell yet. It joins the others once it can.
-  static let offByDefault: Set<FaultKind> = [.deposedPrimary]
 }
 
 /// The faults of one run.
@@ -32,18 +30,18 @@ struct FaultMix {
   private static let weights: [(FaultKind, Int)] = [
     (.cutConnection, 6), (.halfOpen, 4), (.crash, 5), (.shutdown, 3), (.wallClockJump, 3), (.slowStore, 3),
     (.stalledStore, 3), (.downStore, 4), (.errorReplies, 4), (.demotedStore, 3), (.fullStore, 2),
-    (.trimmedStream, 6), (.failover, 5), (.deposedPrimary, 5), (.flush, 2), (.restoredSnapshot, 4),
+    (.trimmedStream, 6), (.failover, 5), (.deposedPrimary, 5), (.lostReplicas, 3), (.undeclaredReplicas, 1),
+    (.flush, 2), (.restoredSnapshot, 4),
     (.sameImportAgain, 4), (.otherStore, 3),
     (.handEdit, 7), (.recomputedEdit, 4), (.undecodableRecord, 2), (.otherSchema, 2),
   ]
 
-  init(random: inout SeededRandom, also extra: Set<FaultKind>) {
+  init(random: inout SeededRandom) {
     rates = Array(repeating: 0, count: FaultKind.allCases.count)
     // One run in ten has no faults at all, and must have no alarms either.
     if random.chance(100) { return }
     let share = random.pick([100, 300, 500, 800])
     for (index, kind) in FaultKind.allCases.enumerated() {
-      if FaultKind.offByDefault.contains(kind), !extra.contains(kind) { continue }
       // A reply that might come late is on its way seldom enough.
       if random.chance(share) { rates[index] = kind == .lateReply ? 700 : random.pick([5, 20, 60, 200]) }
     }

@@ -24,22 +24,52 @@ final class SimulatedServer {
   var failing = 0
   /// It was made a replica: it still answers, but says so.
   var isDemoted = false
+  /// Another has taken its place; it goes on answering, and calls itself primary.
+  var isDeposed = false
+  /// Its replicas, which could take its place, and how many the publisher declared; nil if it never did.
+  let replicas: Int
+  var declared: Int?
+  /// They don't follow it: they are down, or busy with another.
+  var replicasAreAway = false
+  /// How many servers bear it out.
+  var confirming: Int { isDeposed || replicasAreAway ? 0 : replicas }
+
   /// At its memory limit: takes no keys, still ends them.
   var isFull = false
 
-  init(_ dataset: Dataset) { self.dataset = dataset }
+  init(_ dataset: Dataset, replicas: Int, declared: Int?) {
+    self.dataset = dataset
+    self.replicas = replicas
+    self.declared = declared
+  }
+
+  /// What it says of the store, which a publisher told how many replicas there are.
+  func position() -> StoreAnswer<StorePosition> {
+    guard case .found(var position) = dataset.store.position() else { return dataset.store.position() }
+    position.replicas = declared
+    return .found(position)
+  }
+
+  func manifest() -> StoreAnswer<Manifest> {
+    guard case .found(var manifest) = dataset.store.manifest() else { return dataset.store.manifest() }
+    manifest.position.replicas = declared
+    return .found(manifest)
+  }
 
   func remember() {
     if earlier.count == 12 { earlier.removeFirst() }
     earlier.append(dataset)
   }
 
-  func recover() {
+  func recover(asPrimary: Bool) {
+    if asPrimary { isDeposed = false }
     isDown = false
     stalledUntil = nil
     slowness = 1
     failing = 0
-    isDemoted = false
+    isDemoted = isDeposed
     isFull = false
+    replicasAreAway = false
+    declared = replicas
   }
 }

@@ -36,6 +36,9 @@ public final class Simulation {
   /// Nor may it read more buckets that don't differ: each is read again in turn, and at once where a key has vanished.
   static let rereadsPerSecond = 30
 
+  /// In milliseconds, how long a deposed primary goes on calling itself primary.
+  static let longestDeposition = 4000
+
   let mix: FaultMix
   let bucketCount: Int
   let stepLimit: Int
@@ -77,17 +80,17 @@ public final class Simulation {
 
   /// - Parameters:
   ///   - steps: How many things happen before the faults stop.
-  ///   - extra: Kinds of faults that are off by default.
-  public init(seed: UInt64, steps: Int, with extra: Set<FaultKind> = [], keepsLog: Bool = false) {
+  public init(seed: UInt64, steps: Int, keepsLog: Bool = false) {
     self.keepsLog = keepsLog
     random = SeededRandom(seed: seed)
     stepLimit = steps
-    mix = FaultMix(random: &random, also: extra)
+    mix = FaultMix(random: &random)
     bucketCount = random.pick([2, 4, 8, 8])
     longDelay = min(random.pick([5_000, 50_000, 300_000, 900_000]), mix.isCalm ? 200_000 : .max)
     askWeight = random.within(20...60)
     editWeight = random.within(10...60)
-    servers = [SimulatedServer(emptyDataset())]
+    let replicas = random.below(2)
+    servers = [SimulatedServer(emptyDataset(), replicas: replicas, declared: replicas)]
     var limits = Replica.Limits()
     limits.barrierWait = .milliseconds(random.within(500...1500))
     limits.admitAge = .milliseconds(random.within(1000...4000))

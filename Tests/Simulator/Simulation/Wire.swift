@@ -147,7 +147,7 @@ extension Simulation {
       mayRead(node, bucket: index)
       send(node, command, session, feed: false, within: Self.longDeadline)
     case .readManifest(let session, _): send(node, command, session, feed: false, within: Self.longDeadline)
-    case .readPosition(let session, _): send(node, command, session, feed: false, within: Self.shortDeadline)
+    case .readPosition(let session, _, _): send(node, command, session, feed: false, within: Self.shortDeadline)
     case .readChanges(let session, _):
       send(node, command, session, feed: true, within: Self.feedWait + Self.shortDeadline)
     case .answer(let question, let verdict): answered(node, question, verdict)
@@ -290,16 +290,21 @@ extension Simulation {
     func result<Value>(_ value: @autoclosure () -> Value) -> Result<Value, Replica.ReadFailure> {
       failure.map { .failure($0) } ?? .success(value())
     }
+    switch exchange.command {
+    case .readManifest, .readPosition:
+      // The driver asks for the role with these, and hangs up where it isn't what it should be.
+      if server.isDemoted, failure == nil { return drop(node, "expected a primary, but it calls itself slave") }
+    default: break
+    }
     let store = server.dataset.store
     let reply: Replica.Event
     switch exchange.command {
-    case .readManifest(_, let read): reply = .manifest(session, read: read, result(store.manifest()))
+    case .readManifest(_, let read): reply = .manifest(session, read: read, result(server.manifest()))
     case .readBucket(_, let bucket): reply = .bucket(session, bucket, result(store.bucket(bucket)))
-    case .readPosition(_, let read):
-      // The driver asks for the role with it.
-      let demoted = Replica.ReadFailure("expected a primary, but it calls itself slave")
+    case .readPosition(_, let read, let fencedBy):
+      let fence = Fence(confirmations: min(fencedBy, server.confirming), hasReplicas: server.replicas > 0)
       reply = .position(
-        session, read: read, server.isDemoted && failure == nil ? .failure(demoted) : result(store.position()))
+        session, read: read, fence, result(server.position()))
     case .readChanges(_, let version):
       let changes = store.changes(after: version, atMost: Self.feedBatch)
       if changes.isEmpty, failure == nil {

@@ -13,8 +13,9 @@ extension Simulation {
     case .bucket(_, let index, .success(let raw)):
       "bucket \(index): \(raw.fields.count) records, \(raw.summary.map { String(decoding: $0, as: UTF8.self) } ?? "no summary")"
     case .bucket(_, let index, .failure(let failure)): "bucket \(index): \(failure)"
-    case .position(_, let read, .success(.found(let position))): "position \(read): \(words(position))"
-    case .position(_, let read, let result): "position \(read): \(result)"
+    case .position(_, let read, let fence, .success(.found(let position))):
+      "position \(read), confirmed by \(fence.confirmations): \(words(position))"
+    case .position(_, let read, _, let result): "position \(read): \(result)"
     case .changes(_, .success(let changes)): "changes: \(changes.map { words($0) })"
     case .changes(_, .failure(let failure)): "changes: \(failure)"
     case .asked(let question): "question \(question.number) for \(SimulatedKeys.name(question.key))"
@@ -29,7 +30,7 @@ extension Simulation {
     case .disconnect(let session): "disconnect \(session)"
     case .readManifest(_, let read): "read manifest \(read)"
     case .readBucket(_, let index): "read bucket \(index)"
-    case .readPosition(_, let read): "read position \(read)"
+    case .readPosition(_, let read, let fencedBy): "read position \(read) fenced by \(fencedBy)"
     case .readChanges(_, let version): "read changes after \(version)"
     case .answer(let question, .admit(let account)): "answer \(question.number): admit for \(account)"
     case .answer(let question, .refuse(let reason, let proof)):

@@ -183,7 +183,7 @@ extension Simulation {
 
   /// Everything is as it should be, as far as an operator can see to it.
   func mend() {
-    for server in servers { server.recover() }
+    for (index, server) in servers.enumerated() { server.recover(asPrimary: index == address) }
     executeWaiting()
     server.dataset.store.setSchema(KeyRecord.schema)
     if let meta = server.dataset.store.meta, truth.isAbsent || truth.current?.epoch != meta.epoch { noteTruth() }
@@ -230,7 +230,10 @@ extension Simulation {
     case .crash: crash(node, gracefully: false)
     case .shutdown: crash(node, gracefully: true)
     case .wallClockJump: node.wallOffset += .milliseconds(random.within(-5000...5000))
-    case .slowStore, .stalledStore, .downStore, .errorReplies, .demotedStore, .fullStore: worsen(kind)
+    case .slowStore, .stalledStore, .downStore, .errorReplies, .demotedStore, .fullStore, .lostReplicas: worsen(kind)
+    case .undeclaredReplicas:
+      server.declared = nil
+      agenda.add(.calmDown(server: address, kind), at: now + .milliseconds(random.within(10...900)))
     case .trimmedStream: server.dataset.store.trim(to: random.below(4))
     case .failover, .deposedPrimary: failOver(deposing: kind == .deposedPrimary)
     case .flush: flush()
@@ -265,6 +268,7 @@ extension Simulation {
       dropAll(on: address, silently: random.chance(300), "connection reset")
     case .errorReplies: server.failing = random.pick([100, 300, 700, 1000])
     case .demotedStore: server.isDemoted = true
+    case .lostReplicas: server.replicasAreAway = true
     default: server.isFull = true
     }
     agenda.add(.calmDown(server: address, kind), at: now + lasting)
@@ -279,7 +283,9 @@ extension Simulation {
     case .errorReplies: server.failing = 0
     case .demotedStore: server.isDemoted = false
     case .fullStore: server.isFull = false
-    case .deposedPrimary: server.isDemoted = true
+    case .lostReplicas: server.replicasAreAway = false
+    case .undeclaredReplicas: server.declared = server.replicas
+    case .deposedPrimary: server.isDemoted = server.isDemoted || server.isDeposed
     default:
       guard server.dataset.store.meta?.schema != KeyRecord.schema else { return }
       server.dataset.store.setSchema(KeyRecord.schema)
@@ -293,10 +299,17 @@ extension Simulation {
     rewound = true
     let old = address
     let dataset = random.chance(800) ? server.earlier.randomElement(using: &random) ?? server.dataset : server.dataset
-    servers.append(SimulatedServer(dataset))
+    let deposed = servers[old]
+    servers.append(SimulatedServer(dataset, replicas: deposed.replicas, declared: deposed.declared))
     address = servers.count - 1
-    if deposing {
-      agenda.add(.calmDown(server: old, .deposedPrimary), at: now + .milliseconds(random.within(100...4000)))
+    // Its one replica is the old primary, which comes back and follows it later.
+    server.replicasAreAway = true
+    let lasting = Duration.milliseconds(random.within(100...Self.longestDeposition))
+    agenda.add(.calmDown(server: address, .lostReplicas), at: now + lasting)
+    // A store without replicas has nobody to depose it.
+    if deposing, deposed.replicas > 0 {
+      deposed.isDeposed = true
+      agenda.add(.calmDown(server: old, .deposedPrimary), at: now + lasting)
     } else {
       servers[old].isDown = true
       dropAll(on: old, silently: random.chance(400), "connection reset")
@@ -319,10 +332,10 @@ extension Simulation {
     if servers.count > 1, random.chance(500) {
       address = random.below(servers.count)
       if address == old { return }
-      servers[address].recover()
+      servers[address].recover(asPrimary: true)
       noteTruth()
     } else {
-      servers.append(SimulatedServer(emptyDataset()))
+      servers.append(SimulatedServer(emptyDataset(), replicas: server.replicas, declared: server.replicas))
       address = servers.count - 1
       truth.vanishes(at: now)
       populate(sealed: !occurs(.unsealedStore))

@@ -1,0 +1,96 @@
+// What goes into the replica's state machine, and what comes out of it.
+
+extension Replica {
+  /// Bounds of everything that waits or repeats.
+  public struct Limits: Sendable {
+    /// How long a request may wait for a proof.
+    public var barrierWait: Duration = .seconds(2)
+    /// How many requests may wait for a proof at once.
+    public var barrierQueue = 50_000
+    /// How old the mirror may be to admit anybody: how long a revoked key may go on if the store is away.
+    public var admitAge: Duration = .seconds(3600)
+    /// How often the position is read when nobody asks for a proof.
+    public var positionInterval: Duration = .milliseconds(500)
+    /// How often all digests and lengths are compared while following.
+    public var auditInterval: Duration = .seconds(300)
+    /// How often one bucket is read again, to see whether somebody edited it: all of them in bucketCount times this.
+    public var rereadInterval: Duration = .milliseconds(500)
+    /// Removals that nobody announced are quarantined when there are more of them than this share of the active keys, and more than
+    /// the minimum, within the window.
+    public var removalShare = 0.1
+    public var removalMinimum = 100
+    public var removalWindow: Duration = .seconds(600)
+    /// How many buckets are asked for at once.
+    public var bucketsInFlight = 32
+    /// The wait after a failure: doubling from the first to the last, with jitter.
+    public var firstRetry: Duration = .milliseconds(50)
+    public var lastRetry: Duration = .seconds(2)
+
+    public init() {}
+  }
+
+  /// A read was answered, but not with what was asked for: an error reply, or something unreadable.
+  public struct ReadFailure: Error, Sendable, Hashable, CustomStringConvertible {
+    public let description: String
+    public init(_ description: String) { self.description = description }
+  }
+
+  /// Numbers the conversations, so that what belongs to a former one is told apart.
+  public typealias Session = UInt64
+
+  public enum Event: Sendable {
+    case connected(Session)
+    /// The conversation ended, or couldn't be begun; why, in words.
+    case disconnected(Session, reason: String)
+    /// With the number that its command had.
+    case manifest(Session, read: UInt64, Result<StoreAnswer<Manifest>, ReadFailure>)
+    case bucket(Session, Int, Result<RawBucket, ReadFailure>)
+    /// With the number that its command had.
+    case position(Session, read: UInt64, Fence, Result<StoreAnswer<StorePosition>, ReadFailure>)
+    /// The changes after the version that was asked for; none if none came within the read's time.
+    case changes(Session, Result<[Change], ReadFailure>)
+    /// A request wants a verdict for a key that the mirror doesn't hold as active.
+    case asked(Question)
+    /// The moment that ``nextWake`` named has come, or any other.
+    case timePassed
+    /// The node is about to end: whoever waits is answered now.
+    case shutDown
+  }
+
+  public enum Command: Sendable {
+    case connect(Session)
+    case disconnect(Session)
+    case readManifest(Session, read: UInt64)
+    case readBucket(Session, Int)
+    /// Fenced by so many replicas, of a Redis alone by none: a small write, which they must have confirmed, and then the read.
+    case readPosition(Session, read: UInt64, fencedBy: Int)
+    /// Waits at the store for changes, a bounded time.
+    case readChanges(Session, after: UInt64)
+    case answer(Question, Verdict)
+    /// Something an operator would want to know, for the log.
+    case note(Note)
+  }
+
+  /// What happened, for the log.
+  public enum Note: Sendable, Hashable {
+    case connected
+    case storeAway(String)
+    /// What differs is about to be read.
+    case reading(buckets: Int, reason: String)
+    case bucketRefused(String)
+    case complete(keys: Int, version: UInt64, epoch: String, sealed: Bool)
+    case resync(String)
+    /// Nobody can be refused until this has been put right.
+    case trouble(String)
+    /// Removals have become too many, and are quarantined from here on.
+    case guarded(keys: Int)
+    case guardReleased
+    /// Nobody can be refused, because the other servers of the store don't bear the primary out; in words.
+    case unfenced(String)
+    case fenced
+    /// Keys of a bucket have vanished without a change that ended them.
+    case vanished(keys: Int, bucket: Int)
+    /// A read was answered with an error; once for each that is another than the one before.
+    case readFailed(String)
+  }
+}
