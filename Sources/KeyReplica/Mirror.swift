@@ -103,6 +103,7 @@ struct Mirror {
           continue
         }
         if Mutant.active == .readsAll { same = false }
+        let deadline = Mutant.active == .forgottenAge ? nil : deadline
       #endif
       if isAsWritten {
         table.hold(bucket: index, until: nil)

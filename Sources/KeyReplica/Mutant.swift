@@ -34,6 +34,8 @@
     case freshOfAnswer
     /// The mirror counts as fresh whoever answered whatever.
     case freshOfAnything
+    /// A bucket that differs counts as fresh as the rest.
+    case forgottenAge
     /// Admits however old the mirror is.
     case unboundedAge
     /// Questions outlive the conversation that their read was sent in.

@@ -26,6 +26,8 @@ struct ModelStore {
   private(set) var stream: [Change] = []
   var damaged: [Int: Damage] = [:]
   var wrongTotal = false
+  /// As declared.
+  var replicas: Int?
   private var announced: UInt64 = 0
   private var confirmed: UInt64 = 0
   private var lastChange: [UInt64]
@@ -134,7 +136,7 @@ struct ModelStore {
     return .found(
       StorePosition(
         epoch: current.epoch, version: current.version, count: current.keys.count, digest: digest,
-        sealed: current.sealed, announced: announced, confirmed: confirmed))
+        sealed: current.sealed, announced: announced, confirmed: confirmed, replicas: replicas))
   }
 
   func manifest() -> StoreAnswer<Manifest> {

@@ -5,128 +5,20 @@ import Testing
 @testable import KeyReplica
 
 @Suite struct ReplicaTests {
-  /// A machine, its store, and the commands that haven't been answered.
-  private struct Bench {
-    var store = ModelStore(bucketCount: 2)
-    let table = KeyTable(bucketCount: 2)
-    var replica: Replica
-    var now = Instant(nanoseconds: 0)
-    var unanswered: [Replica.Command] = []
-    var answers: [UInt64: Verdict] = [:]
-    var notes: [Replica.Note] = []
-    let keys = (0..<8).map { KeyID(secret: "key \($0)".utf8) }
-
-    init(populated: Bool = true, _ change: (inout Replica.Limits) -> Void = { _ in }) {
-      var limits = Replica.Limits()
-      // Out of the way, except where it is what is looked at.
-      limits.rereadInterval = .seconds(1_000_000)
-      change(&limits)
-      replica = Replica(table: table, limits: limits, seed: 1, now: now)
-      if populated { populate() }
-    }
-
-    mutating func populate(account: String = "acme", sealed: Bool = true) {
-      let records = keys.dropLast(2).map { ($0, KeyRecord(state: .active, since: 1, account: account)) }
-      store.begin(with: Dictionary(uniqueKeysWithValues: records), sealed: sealed, at: now)
-    }
-
-    mutating func put(_ key: Int, _ state: KeyState = .active) {
-      store.put(keys[key], KeyRecord(state: state, since: 2, account: "acme"), at: now)
-    }
-
-    mutating func give(_ event: Replica.Event) {
-      for command in replica.handle(event, now: now) {
-        switch command {
-        case .answer(let question, let verdict):
-          #expect(answers[question.number] == nil, "answered twice")
-          answers[question.number] = verdict
-        case .note(let note): notes.append(note)
-        case .disconnect: unanswered = []
-        default: unanswered.append(command)
-        }
-      }
-    }
-
-    mutating func pass(_ duration: Duration) {
-      now = now + duration
-      give(.timePassed)
-    }
-
-    mutating func ask(_ number: UInt64, _ key: Int) { give(.asked(Question(number: number, key: keys[key]))) }
-
-    func reply(to command: Replica.Command) -> Replica.Event {
-      switch command {
-      case .connect(let session): .connected(session)
-      case .readManifest(let session, let read): .manifest(session, read: read, .success(store.manifest()))
-      case .readBucket(let session, let bucket): .bucket(session, bucket, .success(store.bucket(bucket)))
-      case .readPosition(let session, let read, let fencedBy):
-        .position(
-          session, read: read, Fence(confirmations: fencedBy, hasReplicas: false), .success(store.position()))
-      case .readChanges(let session, let version): .changes(session, .success(store.changes(after: version)))
-      case .disconnect, .answer, .note: .timePassed
-      }
-    }
-
-    /// Takes the first command that waits for its answer and is of a kind.
-    mutating func take(_ fits: (Replica.Command) -> Bool) throws -> Replica.Command {
-      let found = unanswered.firstIndex(where: fits)
-      let index = try #require(found, "only \(unanswered) wait")
-      return unanswered.remove(at: index)
-    }
-
-    mutating func answer(_ fits: (Replica.Command) -> Bool) throws { give(reply(to: try take(fits))) }
-
-    /// Answers everything but the feed, until nothing else waits.
-    mutating func settle() throws {
-      while unanswered.contains(where: { !isFeed($0) }) { try answer { !isFeed($0) } }
-    }
-
-    static func synced(_ change: (inout Replica.Limits) -> Void = { _ in }) throws -> Bench {
-      var bench = Bench(populated: true, change)
-      bench.give(.timePassed)
-      try bench.settle()
-      try #require(bench.status.completeness == .complete)
-      return bench
-    }
-
-    var status: ReplicaStatus { replica.status(at: now) }
-  }
-
-  private static func isFeed(_ command: Replica.Command) -> Bool {
-    if case .readChanges = command { true } else { false }
-  }
-  private static func isPosition(_ command: Replica.Command) -> Bool {
-    if case .readPosition = command { true } else { false }
-  }
-  private static func isManifest(_ command: Replica.Command) -> Bool {
-    if case .readManifest = command { true } else { false }
-  }
-  private static func isBucket(_ command: Replica.Command) -> Bool {
-    if case .readBucket = command { true } else { false }
-  }
-  private static func isConnect(_ command: Replica.Command) -> Bool {
-    if case .connect = command { true } else { false }
-  }
-
-  private func refusal(_ verdict: Verdict?) -> (reason: RefusalReason, proof: Proof)? {
-    if case .refuse(let reason, let proof) = verdict { (reason, proof) } else { nil }
-  }
-  private func undecided(_ verdict: Verdict?) -> String? {
-    if case .undecided(let why) = verdict { why.code } else { nil }
-  }
+  private typealias Bench = ReplicaBench
 
   // MARK: What its driver says twice
 
   @Test func `a bucket that comes twice isn't taken for another that is still on its way`() throws {
     var bench = Bench()
     bench.give(.timePassed)
-    try bench.answer(Self.isConnect)
-    try bench.answer(Self.isManifest)
-    let reply = bench.reply(to: try bench.take(Self.isBucket))
+    try bench.answer(Bench.isConnect)
+    try bench.answer(Bench.isManifest)
+    let reply = bench.reply(to: try bench.take(Bench.isBucket))
     bench.give(reply)
     bench.give(reply)
     #expect(bench.status.completeness == .loading)
-    #expect(!bench.unanswered.contains(where: Self.isFeed), "it follows with a bucket on its way")
+    #expect(!bench.unanswered.contains(where: Bench.isFeed), "it follows with a bucket on its way")
     try bench.settle()
     #expect(bench.status.completeness == .complete && bench.status.objection == nil)
   }
@@ -134,12 +26,12 @@ import Testing
   @Test func `a conversation that is said to begin twice goes on`() throws {
     var bench = Bench()
     bench.give(.timePassed)
-    let begun = bench.reply(to: try bench.take(Self.isConnect))
+    let begun = bench.reply(to: try bench.take(Bench.isConnect))
     bench.give(begun)
     bench.give(begun)
     try bench.settle()
     bench.give(begun)
-    #expect(bench.status.completeness == .complete && bench.unanswered.contains(where: Self.isFeed))
+    #expect(bench.status.completeness == .complete && bench.unanswered.contains(where: Bench.isFeed))
   }
 
   @Test func `a bucket that changed and couldn't be read gets no younger, the others do`() throws {
@@ -149,9 +41,9 @@ import Testing
     bench.put(0, .revoked)
     bench.store.trim(to: 0)
     bench.pass(.seconds(1))
-    try bench.answer(Self.isConnect)
-    try bench.answer(Self.isManifest)
-    guard case .readBucket(let session, let index) = try bench.take(Self.isBucket) else { return }
+    try bench.answer(Bench.isConnect)
+    try bench.answer(Bench.isManifest)
+    guard case .readBucket(let session, let index) = try bench.take(Bench.isBucket) else { return }
     bench.give(.bucket(session, index, .failure(Replica.ReadFailure("LOADING"))))
     #expect(bench.table.admitUntil(bench.keys[0]) == known, "the revoked key would be admitted longer than allowed")
     #expect(try #require(bench.replica.admitUntil) > known)
@@ -177,11 +69,11 @@ import Testing
   @Test func `while it loads, keys that were read are admitted and nobody is refused`() throws {
     var bench = Bench { $0.bucketsInFlight = 1 }
     bench.give(.timePassed)
-    try bench.answer(Self.isConnect)
-    try bench.answer(Self.isManifest)
+    try bench.answer(Bench.isConnect)
+    try bench.answer(Bench.isManifest)
     bench.ask(1, 7)
     #expect(undecided(bench.answers[1]) == "loading")
-    try bench.answer(Self.isBucket)
+    try bench.answer(Bench.isBucket)
     let read = try #require(bench.keys.firstIndex { bench.table.find($0) != nil })
     bench.ask(2, read)
     #expect(bench.answers[2] == .admit(account: "acme"))
@@ -216,16 +108,16 @@ import Testing
     bench.ask(1, 7)
     #expect(undecided(bench.answers[1]) == "unsealed")
     bench.store.seal(at: bench.now)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     bench.ask(2, 7)
-    try bench.answer(Self.isPosition)
+    try bench.answer(Bench.isPosition)
     #expect(refusal(bench.answers[2])?.reason == .unknownKey)
   }
 
   @Test func `a store that another hand unsealed refuses nobody`() throws {
     var bench = try Bench.synced()
     bench.ask(1, 7)
-    guard case .readPosition(let session, let read, _) = try bench.take(Self.isPosition),
+    guard case .readPosition(let session, let read, _) = try bench.take(Bench.isPosition),
       case .found(var position) = bench.store.position()
     else { return }
     position.sealed = false
@@ -239,7 +131,7 @@ import Testing
     var bench = try Bench.synced()
     bench.put(0, .revoked)
     bench.put(1, .suspended)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     bench.now = bench.now + .milliseconds(7)
     for (number, key) in [0, 1, 7].enumerated() { bench.ask(UInt64(number), key) }
     let asked = bench.now
@@ -258,11 +150,11 @@ import Testing
     var bench = try Bench.synced()
     bench.put(7)
     bench.ask(1, 7)
-    try bench.answer(Self.isPosition)
+    try bench.answer(Bench.isPosition)
     // The position says that there is more than the mirror has.
     #expect(bench.answers.isEmpty)
     #expect(bench.status.storeVersion == 8 && bench.status.version == 7)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     #expect(bench.answers[1] == .admit(account: "acme"))
   }
 
@@ -283,13 +175,13 @@ import Testing
     bench.put(7)
     bench.store.trim(to: 0)
     bench.ask(1, 7)
-    try bench.answer(Self.isPosition)
+    try bench.answer(Bench.isPosition)
     // This one may have been answered before the change; the next one can't.
     bench.now = bench.now + .milliseconds(1)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     #expect(bench.answers.isEmpty)
     bench.now = bench.now + .seconds(1)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     #expect(undecided(bench.answers[1]) == "diverged")
     try bench.settle()
     #expect(bench.status.objection == nil && bench.table.find(bench.keys[7]) != nil)
@@ -309,7 +201,7 @@ import Testing
     var bench = try Bench.synced()
     for number in 1...3 as ClosedRange<UInt64> {
       bench.ask(number, 7)
-      guard case .readPosition(let session, let read, _) = try bench.take(Self.isPosition) else { return }
+      guard case .readPosition(let session, let read, _) = try bench.take(Bench.isPosition) else { return }
       bench.give(.position(session, read: read, .single, .failure(.init("LOADING"))))
       #expect(undecided(bench.answers[number]) == "barrier_failed")
     }
@@ -319,34 +211,34 @@ import Testing
   @Test func `a late answer to a read that was given up isn't the next one's`() throws {
     var bench = try Bench.synced()
     bench.ask(1, 7)
-    let early = bench.reply(to: try bench.take(Self.isPosition))
+    let early = bench.reply(to: try bench.take(Bench.isPosition))
     // A feed that can't be read, twice: the second time the comparison is put off, and the session goes on.
     for _ in 0..<2 {
-      guard case .readChanges(let session, _) = try bench.take(Self.isFeed) else { return }
+      guard case .readChanges(let session, _) = try bench.take(Bench.isFeed) else { return }
       bench.give(.changes(session, .failure(.init("WRONGTYPE"))))
-      while bench.unanswered.contains(where: Self.isManifest) || bench.unanswered.contains(where: Self.isBucket) {
-        try bench.answer { !Self.isFeed($0) }
+      while bench.unanswered.contains(where: Bench.isManifest) || bench.unanswered.contains(where: Bench.isBucket) {
+        try bench.answer { !Bench.isFeed($0) }
       }
     }
     bench.pass(.milliseconds(600))
     try bench.settle()
     bench.put(7)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     bench.put(7, .revoked)
     bench.put(7)
     bench.ask(2, 6)
     // Were it taken for the answer, question 2 would be refused on the strength of what was true before it was asked.
     bench.give(early)
     #expect(bench.answers[2] == nil)
-    try bench.answer(Self.isPosition)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isPosition)
+    try bench.answer(Bench.isFeed)
     #expect(refusal(bench.answers[2])?.proof.version == 10)
   }
 
   @Test func `a mirror that is past what a read said reads again, since what it followed may have been lost`() throws {
     var bench = try Bench.synced()
     bench.put(0, .revoked)
-    let revoked = bench.reply(to: try bench.take(Self.isFeed))
+    let revoked = bench.reply(to: try bench.take(Bench.isFeed))
     // The revocation never happened: the store went back before the question, and the key is active all the while.
     bench.store.rewind(by: 1, at: bench.now)
     bench.give(.asked(Question(number: 1, key: bench.keys[7])))
@@ -362,14 +254,14 @@ import Testing
   @Test func `a read that was overtaken by changes is made again`() throws {
     var bench = try Bench.synced()
     bench.ask(1, 7)
-    let overtaken = bench.reply(to: try bench.take(Self.isPosition))
+    let overtaken = bench.reply(to: try bench.take(Bench.isPosition))
     bench.put(0, .revoked)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     bench.now = bench.now + .milliseconds(1)
     bench.give(overtaken)
     #expect(bench.answers[1] == nil)
     let sent = bench.now
-    try bench.answer(Self.isPosition)
+    try bench.answer(Bench.isPosition)
     #expect(refusal(bench.answers[1])?.proof == Proof(epoch: "epoch 1", version: 8, asOf: sent))
   }
 
@@ -377,12 +269,12 @@ import Testing
     var bench = try Bench.synced()
     bench.put(0, .revoked)
     bench.ask(1, 7)
-    guard case .readPosition(let session, let read, _) = try bench.take(Self.isPosition),
+    guard case .readPosition(let session, let read, _) = try bench.take(Bench.isPosition),
       case .found(var position) = bench.store.position()
     else { return }
     position.digest.low ^= 1
     bench.give(.position(session, read: read, .single, .success(.found(position))))
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     #expect(undecided(bench.answers[1]) == "diverged")
   }
 
@@ -393,10 +285,10 @@ import Testing
     bench.put(0, .revoked)
     bench.put(1, .revoked)
     bench.ask(1, 7)
-    try bench.answer(Self.isPosition)
+    try bench.answer(Bench.isPosition)
     bench.store.vanish(at: bench.now)
     bench.pass(.milliseconds(500))
-    try bench.answer(Self.isPosition)
+    try bench.answer(Bench.isPosition)
     #expect(undecided(bench.answers[1]) == "no_store")
     #expect(bench.status.barrierWaiting == 0)
   }
@@ -405,13 +297,13 @@ import Testing
     var bench = try Bench.synced()
     for _ in 0..<50 { bench.put(0) }
     bench.pass(.milliseconds(500))
-    try bench.answer(Self.isPosition)
+    try bench.answer(Bench.isPosition)
     bench.populate(account: "new")
     bench.pass(.milliseconds(500))
     for _ in 0..<10 {
       try bench.settle()
       bench.now = bench.now + .seconds(1)
-      try bench.answer(Self.isFeed)
+      try bench.answer(Bench.isFeed)
       bench.pass(.seconds(1))
     }
     try bench.settle()
@@ -433,10 +325,10 @@ import Testing
   @Test func `a store that went back is compared, and refuses nobody until then`() throws {
     var bench = try Bench.synced()
     bench.put(7)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     bench.store.rewind(by: 1, at: bench.now)
     bench.ask(1, 6)
-    try bench.answer(Self.isPosition)
+    try bench.answer(Bench.isPosition)
     #expect(undecided(bench.answers[1]) == "diverged")
     try bench.settle()
     #expect(bench.status.version == 7 && bench.table.find(bench.keys[7]) == nil && bench.status.objection == nil)
@@ -483,10 +375,10 @@ import Testing
   @Test func `a store of another kind refuses nobody`() throws {
     var bench = try Bench.synced()
     bench.ask(1, 7)
-    guard case .readPosition(let session, let read, _) = try bench.take(Self.isPosition) else { return }
+    guard case .readPosition(let session, let read, _) = try bench.take(Bench.isPosition) else { return }
     bench.give(.position(session, read: read, .single, .success(.incompatible("schema 2"))))
     #expect(undecided(bench.answers[1]) == "incompatible")
-    guard case .readManifest(_, let number) = try bench.take(Self.isManifest) else { return }
+    guard case .readManifest(_, let number) = try bench.take(Bench.isManifest) else { return }
     bench.give(.manifest(session, read: number, .success(.incompatible("schema 2"))))
     #expect(bench.status.completeness == .incompatible)
     bench.ask(2, 0)
@@ -503,14 +395,14 @@ import Testing
     #expect(bench.status.age == .zero)
     bench.pass(.milliseconds(500))
     bench.now = bench.now + .milliseconds(80)
-    try bench.answer(Self.isPosition)
+    try bench.answer(Bench.isPosition)
     #expect(bench.status.age == .milliseconds(80))
     bench.put(0, .revoked)
     bench.pass(.milliseconds(500))
-    try bench.answer(Self.isPosition)
+    try bench.answer(Bench.isPosition)
     #expect(bench.status.age == .milliseconds(580))
     bench.now = bench.now + .milliseconds(5)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     #expect(bench.status.age == .milliseconds(5))
   }
 
@@ -520,8 +412,8 @@ import Testing
     bench.give(.disconnected(1, reason: "cut"))
     bench.unanswered = []
     bench.pass(.seconds(11))
-    try bench.answer(Self.isConnect)
-    try bench.answer(Self.isManifest)
+    try bench.answer(Bench.isConnect)
+    try bench.answer(Bench.isManifest)
     bench.ask(1, 0)
     #expect(undecided(bench.answers[1]) == "stale")
     try bench.settle()
@@ -542,14 +434,14 @@ import Testing
       let wake = try #require(bench.replica.nextWake)
       waits.append(wake - bench.now)
       bench.pass(wake - bench.now)
-      _ = try bench.take(Self.isConnect)
+      _ = try bench.take(Bench.isConnect)
       bench.give(.disconnected(session, reason: "refused"))
     }
     #expect(waits.first! <= .milliseconds(50) && waits.last! >= .seconds(1) && waits.last! <= .seconds(2))
     #expect(bench.notes.filter { $0 == .storeAway("refused") }.count == 1)
     bench.pass(.seconds(2))
     try bench.settle()
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     bench.pass(.milliseconds(500))
     try bench.settle()
     // All is well again, so the next loss is a first one.
@@ -560,12 +452,12 @@ import Testing
   @Test func `what belongs to a former session is dropped`() throws {
     var bench = try Bench.synced()
     bench.ask(1, 7)
-    let position = bench.reply(to: try bench.take(Self.isPosition))
+    let position = bench.reply(to: try bench.take(Bench.isPosition))
     bench.put(7)
-    let changes = bench.reply(to: try bench.take(Self.isFeed))
+    let changes = bench.reply(to: try bench.take(Bench.isFeed))
     bench.give(.disconnected(1, reason: "cut"))
     bench.pass(.seconds(1))
-    try bench.answer(Self.isConnect)
+    try bench.answer(Bench.isConnect)
     bench.give(position)
     bench.give(changes)
     bench.give(.disconnected(1, reason: "cut again"))
@@ -585,9 +477,9 @@ import Testing
     var bench = try Bench.synced()
     var manifests = 0
     func settleAndCount() throws {
-      while let command = bench.unanswered.first(where: { !Self.isFeed($0) }) {
-        if Self.isManifest(command) { manifests += 1 }
-        try bench.answer { !Self.isFeed($0) }
+      while let command = bench.unanswered.first(where: { !Bench.isFeed($0) }) {
+        if Bench.isManifest(command) { manifests += 1 }
+        try bench.answer { !Bench.isFeed($0) }
       }
     }
     for number in 1...2000 as ClosedRange<UInt64> {
@@ -595,7 +487,8 @@ import Testing
       try settleAndCount()
       bench.ask(number, 7)
       try settleAndCount()
-      if bench.unanswered.contains(where: Self.isFeed), case .readChanges(let session, _) = try bench.take(Self.isFeed)
+      if bench.unanswered.contains(where: Bench.isFeed),
+        case .readChanges(let session, _) = try bench.take(Bench.isFeed)
       {
         bench.give(.changes(session, .failure(.init("WRONGTYPE"))))
       }
@@ -609,12 +502,12 @@ import Testing
     var bench = try Bench.synced()
     for _ in 0..<5 { bench.put(7) }
     bench.store.trim(to: 2)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     #expect(bench.status.objection?.code == "loading")
     var buckets = 0
-    while let command = bench.unanswered.first(where: { !Self.isFeed($0) }) {
-      if Self.isBucket(command) { buckets += 1 }
-      try bench.answer { !Self.isFeed($0) }
+    while let command = bench.unanswered.first(where: { !Bench.isFeed($0) }) {
+      if Bench.isBucket(command) { buckets += 1 }
+      try bench.answer { !Bench.isFeed($0) }
     }
     #expect(buckets == 1 && bench.status.version == 12 && bench.status.objection == nil)
   }
@@ -682,7 +575,7 @@ import Testing
   @Test func `an audit that fails isn't taken for one that found nothing`() throws {
     var bench = try Bench.synced { $0.auditInterval = .seconds(5) }
     bench.pass(.seconds(5))
-    guard case .readManifest(let session, let read) = try bench.take(Self.isManifest) else { return }
+    guard case .readManifest(let session, let read) = try bench.take(Bench.isManifest) else { return }
     bench.give(.manifest(session, read: read, .failure(.init("unreadable"))))
     bench.ask(1, 7)
     #expect(undecided(bench.answers[1]) != nil)
@@ -694,12 +587,12 @@ import Testing
     var bench = try Bench.synced { $0.auditInterval = .seconds(5) }
     bench.store.damaged[0] = .lostBucket
     bench.pass(.seconds(5))
-    let audit = bench.reply(to: try bench.take(Self.isManifest))
+    let audit = bench.reply(to: try bench.take(Bench.isManifest))
     bench.store.damaged = [:]
     for _ in 0..<3 { bench.put(7) }
     bench.store.trim(to: 0)
     bench.store.put(bench.keys[7], KeyRecord(state: .active, since: 9, account: "acme"), at: bench.now)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     bench.give(audit)
     try bench.settle()
     #expect(bench.status.completeness == .complete && bench.status.objection == nil)
@@ -725,7 +618,7 @@ import Testing
     #expect(bench.answers[2] == .admit(account: "acme"))
     // The changes are followed all the while.
     bench.put(7)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     bench.ask(3, 7)
     #expect(bench.answers[3] == .admit(account: "acme"))
     bench.store.damaged = [:]
@@ -744,17 +637,17 @@ import Testing
       with: Dictionary(uniqueKeysWithValues: left.map { ($0, KeyRecord(state: .active, since: 1, account: "acme")) }),
       at: bench.now)
     bench.pass(.milliseconds(500))
-    try bench.answer(Self.isPosition)
+    try bench.answer(Bench.isPosition)
     try bench.settle()
     #expect(bench.status.violations == 1)
     #expect(bench.notes.contains { if case .vanished(keys: 1, _) = $0 { true } else { false } })
     bench.ask(1, 0)
-    try bench.answer(Self.isPosition)
+    try bench.answer(Bench.isPosition)
     #expect(undecided(bench.answers[1]) == "vanished")
     bench.pass(.milliseconds(50))
     try bench.settle()
     bench.ask(2, 0)
-    try bench.answer(Self.isPosition)
+    try bench.answer(Bench.isPosition)
     #expect(refusal(bench.answers[2])?.reason == .unknownKey)
   }
 
@@ -770,19 +663,19 @@ import Testing
 
   private func admitted(_ bench: inout Bench, _ number: UInt64, _ key: Int) throws -> Bool {
     bench.ask(number, key)
-    if bench.answers[number] == nil { try bench.answer(Self.isPosition) }
+    if bench.answers[number] == nil { try bench.answer(Bench.isPosition) }
     return bench.answers[number] == .admit(account: "acme")
   }
 
   @Test func `more removals than usual stay admitted until somebody confirms them`() throws {
     var bench = try guarded()
     for key in 0..<2 { bench.put(key, .revoked) }
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     #expect(bench.status.completeness == .complete)
     #expect(try !admitted(&bench, 1, 0))
     bench.put(2, .revoked)
     bench.put(3, .suspended)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     #expect(bench.status.completeness == .guarded)
     #expect(bench.status.quarantined == 4)
     #expect(bench.notes.contains(.guarded(keys: 3)))
@@ -792,7 +685,7 @@ import Testing
     #expect(try !admitted(&bench, 20, 7))
     #expect(refusal(bench.answers[20])?.reason == .unknownKey)
     bench.store.confirm(at: bench.now)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     #expect(bench.status.completeness == .complete && bench.status.quarantined == 0)
     #expect(bench.notes.contains(.guardReleased))
     for key in 0..<4 { #expect(try !admitted(&bench, UInt64(30 + key), key)) }
@@ -803,10 +696,10 @@ import Testing
     var bench = try guarded()
     bench.store.announce(3, at: bench.now)
     for key in 0..<5 { bench.put(key, .revoked) }
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     #expect(bench.status.completeness == .complete)
     bench.put(5, .revoked)
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     #expect(bench.status.completeness == .guarded)
     #expect(try !admitted(&bench, 1, 0))
     #expect(try admitted(&bench, 2, 5))
@@ -815,10 +708,10 @@ import Testing
   @Test func `a key that is put again leaves the quarantine`() throws {
     var bench = try guarded()
     for key in 0..<4 { bench.put(key, .revoked) }
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     #expect(bench.status.quarantined == 4)
     for key in 0..<4 { bench.put(key) }
-    try bench.answer(Self.isFeed)
+    try bench.answer(Bench.isFeed)
     #expect(bench.status.completeness == .complete && bench.status.quarantined == 0)
   }
 
@@ -839,7 +732,7 @@ import Testing
     var bench = try guarded()
     for key in 0..<6 {
       bench.put(key, .revoked)
-      try bench.answer(Self.isFeed)
+      try bench.answer(Bench.isFeed)
       bench.pass(.seconds(301))
       try bench.settle()
     }
