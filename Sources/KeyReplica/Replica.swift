@@ -17,7 +17,7 @@
 
 /// The synchronisation of one node's mirror with its store.
 public struct Replica {
-  private enum Phase {
+  enum Phase {
     case disconnected(retryAt: Instant)
     case connecting
     case comparing(reason: String)
@@ -26,7 +26,7 @@ public struct Replica {
     case shutDown
   }
 
-  private struct Reading {
+  struct Reading {
     let manifest: Manifest
     var pending: ArraySlice<Int>
     var inFlight: Set<Int> = []
@@ -34,44 +34,44 @@ public struct Replica {
   }
 
   /// What stands in the way of a complete mirror, beyond its not having been read yet.
-  private enum Trouble: Equatable {
+  enum Trouble: Equatable {
     case noStore
     case incompatible(String)
     case diverged(String)
   }
 
-  private let limits: Limits
-  private var generator: Jitter
-  private var mirror: Mirror
-  private var barrier = Barrier()
-  private var phase: Phase
-  private var session: Session = 0
-  private var trouble: Trouble?
-  private var failures = 0
-  private var awayReason = "not connected yet"
-  private var lastReadFailure: String?
+  let limits: Limits
+  var generator: Jitter
+  var mirror: Mirror
+  var barrier = Barrier()
+  var phase: Phase
+  var session: Session = 0
+  var trouble: Trouble?
+  var failures = 0
+  var awayReason = "not connected yet"
+  var lastReadFailure: String?
 
   /// When the manifest is to be read again although the conversation goes on.
-  private var resyncAt: Instant?
+  var resyncAt: Instant?
   /// When the last read of this history was sent that has been answered and reached; nil if there never was one.
-  private var answeredAt: Instant?
-  private var storeVersion: UInt64?
-  private var positionDue: Instant
-  private var auditDue: Instant
-  private var auditing = false
+  var answeredAt: Instant?
+  var storeVersion: UInt64?
+  var positionDue: Instant
+  var auditDue: Instant
+  var auditing = false
   /// The manifest read whose answer counts; a later one makes it void.
-  private var manifestRead: UInt64 = 0
-  private var manifestSentAt: Instant
-  private var feed: ChangeFeed
+  var manifestRead: UInt64 = 0
+  var manifestSentAt: Instant
+  var feed: ChangeFeed
   /// How many replicas the store was said to have when it was read last, and why reads aren't fenced, if the last that should have been
   /// wasn't.
-  private var replicas: Int?
-  private var unfenced: String?
-  private var saidComplete = false
-  private var removalGuard: RemovalGuard
-  private var rereading: Rereading
+  var replicas: Int?
+  var unfenced: String?
+  var saidComplete = false
+  var removalGuard: RemovalGuard
+  var rereading: Rereading
   /// Keys that vanished without a change that ended them.
-  private var violations: UInt64 = 0
+  var violations: UInt64 = 0
 
   /// - Parameters:
   ///   - table: Where the mirror is kept; read by others, written by this alone.
@@ -118,48 +118,6 @@ public struct Replica {
   /// How many removals the store had announced when it was last heard, for the state file.
   public var announced: UInt64? { removalGuard.announced }
 
-  public func status(at now: Instant) -> ReplicaStatus {
-    ReplicaStatus(
-      completeness: completeness, verifiedBuckets: mirror.verifiedCount, totalBuckets: mirror.table.bucketCount,
-      sealed: mirror.sealed, keys: mirror.count, accounts: mirror.table.accountCount, epoch: mirror.epoch,
-      version: mirror.applied, storeVersion: storeVersion, age: answeredAt.map { now - $0 },
-      objection: objectionToRefusing, barrierReads: barrier.readsSent, barrierWaiting: barrier.count,
-      quarantined: removalGuard.quarantined.count, violations: violations)
-  }
-
-  private var completeness: ReplicaStatus.Completeness {
-    if case .incompatible = trouble { return .incompatible }
-    if mirror.epoch == nil, mirror.count == 0 { return .empty }
-    if trouble != nil { return .diverged }
-    if mirror.isComplete { return removalGuard.quarantined.isEmpty ? .complete : .guarded }
-    return mirror.epoch == nil ? .restored : .loading
-  }
-
-  /// Why nobody may be refused now; nil if all that a refusal needs is there, except for the barrier itself.
-  private var objectionToRefusing: Undecided? {
-    switch phase {
-    case .disconnected, .connecting: return .storeAway(awayReason)
-    case .shutDown: return .shuttingDown
-    case .comparing:
-      if let lastReadFailure { return .storeAway(lastReadFailure) }
-    case .reading, .following: break
-    }
-    switch trouble {
-    case .noStore: return .noStore
-    case .incompatible(let why): return .incompatible(why)
-    case .diverged(let why): return .diverged(why)
-    case nil: break
-    }
-    guard case .following = phase, mirror.isComplete else {
-      return .loading(verified: mirror.verifiedCount, total: mirror.table.bucketCount)
-    }
-    #if SLUICE_MUTANTS
-      if Mutant.active == .ignoredSeal { return nil }
-    #endif
-    if !mirror.sealed { return .unsealed }
-    return unfenced.map { .unfenced($0) }
-  }
-
   // MARK: Events
 
   /// Takes one event, and returns what must be done, in order.
@@ -194,10 +152,10 @@ public struct Replica {
   }
 
   #if SLUICE_MUTANTS
-    private var lastEvent: Instant?
+    var lastEvent: Instant?
 
     /// The event as if it were of the present conversation, and of the read that is on its way.
-    private func taken(_ event: Event) -> Event {
+    func taken(_ event: Event) -> Event {
       switch event {
       case .manifest(_, _, let result): .manifest(session, read: manifestRead, result)
       case .bucket(_, let index, let result): .bucket(session, index, result)
@@ -211,13 +169,13 @@ public struct Replica {
 
   // MARK: Connecting
 
-  private mutating func connect(_ commands: inout [Command]) {
+  mutating func connect(_ commands: inout [Command]) {
     session += 1
     phase = .connecting
     commands.append(.connect(session))
   }
 
-  private mutating func connected(_ session: Session, now: Instant, _ commands: inout [Command]) {
+  mutating func connected(_ session: Session, now: Instant, _ commands: inout [Command]) {
     switch phase {
     case .connecting where session == self.session: break
     // Said twice: what goes on in it goes on.
@@ -235,7 +193,7 @@ public struct Replica {
     compare(because: "connected", now: now, &commands)
   }
 
-  private mutating func disconnected(because reason: String, now: Instant, _ commands: inout [Command]) {
+  mutating func disconnected(because reason: String, now: Instant, _ commands: inout [Command]) {
     switch phase {
     case .disconnected, .shutDown: return
     case .connecting, .comparing, .reading, .following: break
@@ -251,7 +209,7 @@ public struct Replica {
 
   // MARK: Comparing
 
-  private mutating func compare(because reason: String, now: Instant, _ commands: inout [Command]) {
+  mutating func compare(because reason: String, now: Instant, _ commands: inout [Command]) {
     phase = .comparing(reason: reason)
     resyncAt = nil
     auditing = false
@@ -263,14 +221,14 @@ public struct Replica {
     readManifest(now: now, &commands)
   }
 
-  private mutating func readManifest(now: Instant, _ commands: inout [Command]) {
+  mutating func readManifest(now: Instant, _ commands: inout [Command]) {
     manifestRead += 1
     manifestSentAt = now
     commands.append(.readManifest(session, read: manifestRead))
   }
 
   /// Something doesn't fit. Compare everything again, at once the first time, later if it keeps happening.
-  private mutating func resync(because reason: String, now: Instant, _ commands: inout [Command]) {
+  mutating func resync(because reason: String, now: Instant, _ commands: inout [Command]) {
     commands.append(.note(.resync(reason)))
     answerAll(.diverged(reason), &commands)
     feed.breakOff()
@@ -284,12 +242,12 @@ public struct Replica {
   }
 
   /// Waits before the manifest is read again; what is mirrored goes on serving.
-  private mutating func retryCompare(now: Instant) {
+  mutating func retryCompare(now: Instant) {
     // Not put off by what goes wrong in the meantime.
     if resyncAt == nil { resyncAt = now + nextRetry() }
   }
 
-  private mutating func manifestCame(
+  mutating func manifestCame(
     _ result: Result<StoreAnswer<Manifest>, ReadFailure>, now: Instant, _ commands: inout [Command]
   ) {
     if auditing, case .following = phase {
@@ -336,7 +294,7 @@ public struct Replica {
 
   // MARK: Reading
 
-  private mutating func readMore(now: Instant, _ commands: inout [Command]) {
+  mutating func readMore(now: Instant, _ commands: inout [Command]) {
     guard case .reading(var reading) = phase else { return }
     while reading.inFlight.count < limits.bucketsInFlight, let next = reading.pending.popFirst() {
       commands.append(.readBucket(session, next))
@@ -349,7 +307,7 @@ public struct Replica {
     if reading.inFlight.isEmpty { follow(after: reading, now: now, &commands) }
   }
 
-  private mutating func bucketCame(
+  mutating func bucketCame(
     _ index: Int, _ result: Result<RawBucket, ReadFailure>, now: Instant, _ commands: inout [Command]
   ) {
     if case .following = phase, rereading.inFlight == index {
@@ -378,7 +336,7 @@ public struct Replica {
     readMore(now: now, &commands)
   }
 
-  private mutating func follow(after reading: Reading, now: Instant, _ commands: inout [Command]) {
+  mutating func follow(after reading: Reading, now: Instant, _ commands: inout [Command]) {
     phase = .following
     positionDue = now + limits.positionInterval
     auditDue = now + limits.auditInterval
@@ -399,13 +357,13 @@ public struct Replica {
 
   // MARK: Following
 
-  private mutating func readChanges(now: Instant, _ commands: inout [Command]) {
+  mutating func readChanges(now: Instant, _ commands: inout [Command]) {
     guard feed.mayRead, case .following = phase else { return }
     feed.sent(at: now)
     commands.append(.readChanges(session, after: mirror.applied))
   }
 
-  private mutating func changesCame(
+  mutating func changesCame(
     _ result: Result<[Change], ReadFailure>, now: Instant, _ commands: inout [Command]
   ) {
     let counts = feed.came()
@@ -454,14 +412,14 @@ public struct Replica {
 
   /// Takes note when the mirror has reached what a position read said.
   /// - Returns: False where changes of one history were followed to a version that was read of another.
-  private mutating func reachedExpected() -> Bool {
+  mutating func reachedExpected() -> Bool {
     guard let expected = feed.reached(mirror.applied) else { return true }
     if mirror.isComplete, mirror.total != expected.digest { return false }
     answered(expected.readSentAt)
     return true
   }
 
-  private mutating func readPosition(now: Instant, _ commands: inout [Command]) {
+  mutating func readPosition(now: Instant, _ commands: inout [Command]) {
     // Nobody rests a refusal on a read that is made only to see how things are, so it needs no write.
     let fencedBy = barrier.isWaitedFor || unfenced != nil ? Fence.needed(of: replicas) : 0
     barrier.sent(at: now, applied: mirror.applied, fencedBy: fencedBy)
@@ -469,7 +427,7 @@ public struct Replica {
     commands.append(.readPosition(session, read: barrier.readsSent, fencedBy: fencedBy))
   }
 
-  private mutating func positionCame(
+  mutating func positionCame(
     _ fence: Fence, _ result: Result<StoreAnswer<StorePosition>, ReadFailure>, now: Instant,
     _ commands: inout [Command]
   ) {
@@ -526,7 +484,7 @@ public struct Replica {
     if barrier.wantsRead, case .following = phase { readPosition(now: now, &commands) }
   }
 
-  private mutating func noteFence(_ objection: String?, _ commands: inout [Command]) {
+  mutating func noteFence(_ objection: String?, _ commands: inout [Command]) {
     #if SLUICE_MUTANTS
       if Mutant.active == .noFence { return }
     #endif
@@ -536,7 +494,7 @@ public struct Replica {
   }
 
   /// Why this position can't be one of the history that is mirrored; nil if it can.
-  private func contradiction(with position: StorePosition, read: Barrier.Read) -> String? {
+  func contradiction(with position: StorePosition, read: Barrier.Read) -> String? {
     #if SLUICE_MUTANTS
       if Mutant.active == .ignoredRewind, position.epoch == mirror.epoch, position.version < mirror.applied {
         return nil
@@ -568,7 +526,7 @@ public struct Replica {
   }
 
   /// Notes that a read of the mirrored history was answered, with a version that the mirror has reached.
-  private mutating func answered(_ sentAt: Instant) {
+  mutating func answered(_ sentAt: Instant) {
     #if SLUICE_MUTANTS
       if Mutant.active == .freshOfAnswer, let lastEvent {
         answeredAt = lastEvent
@@ -578,195 +536,22 @@ public struct Replica {
     answeredAt = max(answeredAt ?? sentAt, sentAt)
   }
 
-  private mutating func noteReadFailure(_ failure: ReadFailure, _ commands: inout [Command]) {
+  mutating func noteReadFailure(_ failure: ReadFailure, _ commands: inout [Command]) {
     guard lastReadFailure != failure.description else { return }
     lastReadFailure = failure.description
     commands.append(.note(.readFailed(failure.description)))
   }
 
-  private mutating func audited(
-    _ result: Result<StoreAnswer<Manifest>, ReadFailure>, now: Instant, _ commands: inout [Command]
-  ) {
-    auditDue = now + limits.auditInterval
-    switch result {
-    case .success(.found(let manifest))
-    where manifest.buckets.count == mirror.table.bucketCount && manifest.position.epoch == mirror.epoch:
-      let wrong = mirror.audit(against: manifest)
-      guard let first = wrong.first else { return }
-      mirror.distrust(buckets: wrong)
-      resync(
-        because: "the audit found \(wrong.count) buckets that differ, the first is \(first)", now: now, &commands)
-    case .success:
-      resync(because: "the audit found another store or none", now: now, &commands)
-    case .failure(let failure):
-      // What can't be audited can't vouch for refusals either.
-      resync(because: "the audit can't be read: \(failure)", now: now, &commands)
-    }
-  }
-
-  /// While a comparison is due anyway, an audit would tell nothing.
-  private var mayAudit: Bool { !auditing && resyncAt == nil }
-
-  // MARK: Removals
-
-  private mutating func hear(_ change: Change, _ commands: inout [Command]) {
-    switch change.effect {
-    case .announce(let removals): removalGuard.announce(removals)
-    case .confirm:
-      if !removalGuard.quarantined.isEmpty { commands.append(.note(.guardReleased)) }
-      removalGuard.confirm(upTo: change.version)
-    case .put, .seal, .undecodable: break
-    }
-  }
-
-  private mutating func noteMovements(now: Instant, _ commands: inout [Command]) {
-    let (removals, returns) = mirror.takeMovements()
-    for key in returns {
-      removalGuard.returned(key)
-      rereading.returned(key)
-    }
-    for removal in removals {
-      if removalGuard.note(removal, active: mirror.activeCount, now: now) {
-        commands.append(.note(.guarded(keys: removalGuard.quarantined.count)))
-      }
-      if removal.vanished { rereading.noteVanished(removal.key, from: removal.bucket) }
-    }
-    let gone = removals.count(where: \.vanished)
-    guard gone > 0, let bucket = removals.first(where: \.vanished)?.bucket else { return }
-    violations += UInt64(gone)
-    commands.append(.note(.vanished(keys: gone, bucket: bucket)))
-    rereading.hurry(now: now)
-  }
-
-  // MARK: Reading again
-
-  private var mayReread: Bool { rereading.inFlight == nil && resyncAt == nil }
-
-  private var damageTrouble: Trouble? { rereading.damaged.min { $0.key < $1.key }.map { .diverged($0.value) } }
-
-  private mutating func rereadOne(now: Instant, _ commands: inout [Command]) {
-    commands.append(.readBucket(session, rereading.begin(of: mirror.table.bucketCount)))
-  }
-
-  private mutating func reread(
-    _ index: Int, _ result: Result<RawBucket, ReadFailure>, now: Instant, _ commands: inout [Command]
-  ) {
-    rereading.ended(now: now)
-    switch result {
-    case .failure(let failure): noteReadFailure(failure, &commands)
-    case .success(let raw):
-      switch mirror.reread(raw, bucket: index) {
-      case .sound(let asMirrored):
-        if asMirrored { rereading.vouched(for: index) }
-        guard rereading.isSound(index), resyncAt == nil else { break }
-        trouble = damageTrouble
-        noteCompleteness(&commands)
-      case .unsound(let why):
-        rereading.noteDamage(of: index, why)
-        answerAll(.diverged(why), &commands)
-        setTrouble(.diverged(why), why, &commands)
-      case .differs:
-        mirror.distrust(buckets: [index])
-        resync(because: "bucket \(index) was read again and isn't what is mirrored", now: now, &commands)
-      }
-    }
-  }
-
-  private mutating func noteCompleteness(_ commands: inout [Command]) {
+  mutating func noteCompleteness(_ commands: inout [Command]) {
     guard !saidComplete, completeness == .complete, let epoch = mirror.epoch else { return }
     saidComplete = true
     commands.append(
       .note(.complete(keys: mirror.count, version: mirror.applied, epoch: epoch, sealed: mirror.sealed)))
   }
 
-  // MARK: Questions
-
-  private mutating func asked(_ question: Question, now: Instant, _ commands: inout [Command]) {
-    // Between the asker's look at the table and this one the key may have been put.
-    if let admitted = admission(of: question.key, now: now) {
-      commands.append(.answer(question, admitted))
-      return
-    }
-    if let objection = objectionToRefusing {
-      commands.append(.answer(question, .undecided(objection)))
-      return
-    }
-    #if SLUICE_MUTANTS
-      if Mutant.active == .noBarrier {
-        let read = Barrier.Reached(version: mirror.applied, digest: mirror.total, readSentAt: now)
-        commands.append(.answer(question, verdict(of: question.key, by: read)))
-        return
-      }
-    #endif
-    guard barrier.count < limits.barrierQueue else {
-      commands.append(.answer(question, .undecided(.tooManyWaiting(limit: limits.barrierQueue))))
-      return
-    }
-    barrier.add(question, deadline: now + limits.barrierWait)
-    if barrier.wantsRead { readPosition(now: now, &commands) }
-  }
-
-  /// Admits a key that is active in the mirror, unless the mirror is too old; nil if the key isn't active in it.
-  private func admission(of key: KeyID, now: Instant) -> Verdict? {
-    let account: String
-    if let (state, name) = mirror.table.find(key), state == .active {
-      account = name
-    } else if let name = removalGuard.quarantined[KeyPrefix(key)] {
-      account = name
-    } else {
-      return nil
-    }
-    #if SLUICE_MUTANTS
-      if Mutant.active == .unboundedAge { return .admit(account: account) }
-    #endif
-    let until = [admitUntil, mirror.table.admitUntil(key)].compactMap { $0 }.min()
-    if let until, now < until { return .admit(account: account) }
-    return .undecided(.stale(until.map { limits.admitAge + (now - $0) } ?? limits.admitAge))
-  }
-
-  private mutating func answerReached(_ commands: inout [Command]) {
-    for (question, read) in barrier.reached(mirror.applied) {
-      commands.append(.answer(question, verdict(of: question.key, by: read)))
-    }
-  }
-
-  /// The verdict for a key whose barrier's read has been answered and reached.
-  private func verdict(of key: KeyID, by read: Barrier.Reached) -> Verdict {
-    let found = mirror.table.find(key)
-    if let found, found.state == .active { return .admit(account: found.account) }
-    if let account = removalGuard.quarantined[KeyPrefix(key)] { return .admit(account: account) }
-    if rereading.vanished[KeyPrefix(key)] != nil { return .undecided(.vanished) }
-    if let objection = objectionToRefusing { return .undecided(objection) }
-    #if SLUICE_MUTANTS
-      let read =
-        Mutant.active == .answeredPastVersion
-        ? Barrier.Reached(version: read.version, digest: mirror.total, readSentAt: read.readSentAt) : read
-    #endif
-    guard let epoch = mirror.epoch, read.digest == mirror.total else {
-      return .undecided(.diverged("at version \(read.version) the store's digest was \(read.digest)"))
-    }
-    let proof = Proof(epoch: epoch, version: read.version, asOf: read.readSentAt)
-    switch found?.state {
-    case .suspended: return .refuse(.suspendedKey, proof)
-    case .revoked: return .refuse(.revokedKey, proof)
-    case .active, nil: return .refuse(.unknownKey, proof)
-    }
-  }
-
-  private mutating func answerAll(_ why: Undecided, _ commands: inout [Command]) {
-    #if SLUICE_MUTANTS
-      if Mutant.active == .keptQuestions, why != .shuttingDown { return }
-    #endif
-    answer(barrier.giveUp(), why, &commands)
-  }
-
-  private func answer(_ questions: [Question], _ why: Undecided, _ commands: inout [Command]) {
-    commands += questions.map { .answer($0, .undecided(why)) }
-  }
-
   // MARK: Time
 
-  private mutating func timePassed(now: Instant, _ commands: inout [Command]) {
+  mutating func timePassed(now: Instant, _ commands: inout [Command]) {
     answer(barrier.expired(at: now), .barrierTimedOut, &commands)
     if let resyncAt, resyncAt <= now {
       compare(because: "again", now: now, &commands)
@@ -786,7 +571,7 @@ public struct Replica {
     }
   }
 
-  private mutating func nextRetry() -> Duration {
+  mutating func nextRetry() -> Duration {
     #if SLUICE_MUTANTS
       if Mutant.active == .noPause { return .microseconds(10) }
     #endif
@@ -796,22 +581,9 @@ public struct Replica {
     return step / 2 + .nanoseconds(Int64.random(in: 0...(step / 2).wholeNanoseconds, using: &generator))
   }
 
-  private mutating func setTrouble(_ trouble: Trouble, _ words: String, _ commands: inout [Command]) {
+  mutating func setTrouble(_ trouble: Trouble, _ words: String, _ commands: inout [Command]) {
     if self.trouble != trouble { commands.append(.note(.trouble(words))) }
     self.trouble = trouble
-  }
-}
-
-/// SplitMix64: a generator whose whole state is its seed, for jitter.
-struct Jitter: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
   }
 }
 
