@@ -12,8 +12,7 @@
 // reading:   the buckets that differ are being read, some at a time; the old ones go on serving.
 // following: changes are applied as they come; positions are read now and then, and for the barrier.
 //
-// What is served in the meantime is decided in two places only: `admission` and `objectionToRefusing`. A key that is
-// active in the mirror is admitted in any phase, as long as the mirror isn't too old. A refusal needs everything at once.
+// What may be said of a key in the meantime is in ReplicaVerdicts.
 
 /// The synchronisation of one node's mirror with its store.
 public struct Replica {

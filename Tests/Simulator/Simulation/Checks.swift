@@ -43,7 +43,7 @@ extension Simulation {
     let slack = isRestored(node, admitUntil(node, key)) ? node.restoredSlack : .zero
     let bound = node.limits.admitAge + slack + depositionSlack
     // One whose removal is held back until an operator confirms it is admitted on purpose.
-    guard let status = node.process?.replica.status(at: now), status.quarantined == 0 else { return }
+    guard let status = node.process?.status(at: now), status.quarantined == 0 else { return }
     // Where changes of two histories met, one was applied before the total told; the mirror isn't complete then.
     if rewound, status.completeness != .complete { return }
     if !damaged, !was(truth.since(earlier(by: bound))) {
@@ -56,7 +56,7 @@ extension Simulation {
 
   /// Until when a node admits a key that it holds as active.
   private func admitUntil(_ node: SimulatedNode, _ key: KeyID) -> Instant? {
-    [node.process?.replica.admitUntil, node.table.admitUntil(key)].compactMap { $0 }.min()
+    [node.process?.admitUntil, node.table.admitUntil(key)].compactMap { $0 }.min()
   }
 
   /// Whether that counts from what the state file said, by a clock that may have been wrong.
@@ -148,17 +148,20 @@ extension Simulation {
     if let oldest = node.pending.first, now > oldest.askedAt + node.limits.barrierWait {
       fail("node \(node.index) left a question open for \(now - oldest.askedAt)")
     }
-    let status = process.replica.status(at: now)
+    let status = process.status(at: now)
     if status.objection == nil, status.completeness != .complete, status.completeness != .guarded {
       fail("node \(node.index) would refuse, but is \(status.completeness.rawValue)")
     }
     // Only these can change what is mirrored.
     switch event {
-    case .manifest, .bucket, .changes: checkContents(node, status)
+    case .changes(_, .success(let changes)) where changes.isEmpty: break
+    case .manifest, .bucket, .changes:
+      node.held = SimulatedKeys.all.map { Holding(node.table.find($0)) }
+      checkContents(node, status)
     default: break
     }
     let replaced = if case .bucket = event { true } else { false }
-    if let until = process.replica.admitUntil, until != node.checkedAdmitUntil || replaced {
+    if let until = process.admitUntil, until != node.checkedAdmitUntil || replaced {
       node.checkedAdmitUntil = until
       if !rewound || status.verifiedBuckets == status.totalBuckets { checkFreshness(node) }
     }
@@ -167,11 +170,10 @@ extension Simulation {
   private func checkContents(_ node: SimulatedNode, _ status: ReplicaStatus) {
     if status.completeness == .complete {
       let epoch = status.epoch ?? ""
-      if !truth.matches(node.table, epoch: epoch, version: status.version) {
-        let held = SimulatedKeys.all.map { Holding(node.table.find($0)) }
+      if !truth.matches(node.held, epoch: epoch, version: status.version) {
         for snapshot in truth.snapshots where snapshot.version == status.version && snapshot.epoch == epoch {
-          for number in held.indices where held[number] != snapshot.holdings[number] {
-            note { "key \(number) is \(held[number]), in the store it was \(snapshot.holdings[number])" }
+          for number in node.held.indices where node.held[number] != snapshot.holdings[number] {
+            note { "key \(number) is \(node.held[number]), in the store it was \(snapshot.holdings[number])" }
           }
         }
         fail(
@@ -179,8 +181,8 @@ extension Simulation {
         )
       }
     }
-    for (number, key) in SimulatedKeys.all.enumerated() {
-      let active = Holding(node.table.find(key)).isActive
+    for (number, holding) in node.held.enumerated() {
+      let active = holding.isActive
       if node.sawActive[number], !active, !bucketWasDeleted, let since = truth.activeSince[number], since < node.bornAt
       {
         fail("node \(node.index) lost key \(number), which has been active all the time")
@@ -194,9 +196,8 @@ extension Simulation {
     if damaged { return }
     // What comes by the feed may be of a history that has ended meanwhile; it is at most as old as the feed's deadline.
     let slack = rewound ? Self.feedWait + Self.shortDeadline + depositionSlack : .zero
-    for (number, key) in SimulatedKeys.all.enumerated() {
-      let held = Holding(node.table.find(key))
-      guard held.isActive, let until = admitUntil(node, key), !isRestored(node, until) else { continue }
+    for (number, held) in node.held.enumerated() where held.isActive {
+      guard let until = admitUntil(node, SimulatedKeys.all[number]), !isRestored(node, until) else { continue }
       let knownAt = until + .nanoseconds(-(node.limits.admitAge + slack).wholeNanoseconds)
       if !truth.since(knownAt).contains(where: { $0.holdings[number] == held }) {
         fail(

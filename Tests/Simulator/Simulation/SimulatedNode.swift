@@ -40,10 +40,26 @@ final class SimulatedNode {
     let askedAt: Instant
   }
 
-  /// What lives as long as the node's process. An object, since to look at a machine in an optional copies all of it.
+  /// What lives as long as the node's process. What is asked of the machine all the time is kept here, since to look at a value that
+  /// lies in an object copies all of it.
   final class Process {
-    var replica: Replica
-    init(_ replica: Replica) { self.replica = replica }
+    private var replica: Replica
+    private(set) var nextWake: Instant?
+    private(set) var admitUntil: Instant?
+
+    init(_ replica: Replica) {
+      self.replica = replica
+      (nextWake, admitUntil) = self.replica.moments()
+    }
+
+    func handle(_ event: Replica.Event, now: Instant) -> [Replica.Command] {
+      let commands = replica.handle(event, now: now)
+      (nextWake, admitUntil) = replica.moments()
+      return commands
+    }
+
+    func status(at now: Instant) -> ReplicaStatus { replica.statusInPlace(at: now) }
+    var announced: UInt64? { replica.announced }
   }
 
   let index: Int
@@ -71,6 +87,8 @@ final class SimulatedNode {
   var restoredHeardAt: Instant?
 
   // What is remembered of it for the checks.
+  /// What its table holds.
+  var held: Holdings
   var sawActive: [Bool]
   var checkedAdmitUntil: Instant?
   /// Buckets that the last manifest gave it reason to read.
@@ -86,6 +104,13 @@ final class SimulatedNode {
     table = KeyTable(bucketCount: bucketCount)
     bornAt = now
     windowStart = now
+    held = Array(repeating: .none, count: SimulatedKeys.all.count)
     sawActive = Array(repeating: false, count: SimulatedKeys.all.count)
   }
+}
+
+extension Replica {
+  // Mutating only in name: so they look at the machine where it lies.
+  fileprivate mutating func moments() -> (nextWake: Instant?, admitUntil: Instant?) { (nextWake, admitUntil) }
+  fileprivate mutating func statusInPlace(at now: Instant) -> ReplicaStatus { status(at: now) }
 }

@@ -175,14 +175,14 @@ public final class Simulation {
       step()
     }
     guard summary.failure == nil, let late = nodes.first(where: { !isInSync($0) }) else { return }
-    let status = late.process?.replica.status(at: now)
+    let status = late.process?.status(at: now)
     fail(
       "node \(late.index) wasn't in sync \(Self.convergenceBound) after the faults had stopped: "
         + "\(status.map { "\($0)" } ?? "it isn't running"); the store is \(servers[address].dataset.store.position())")
   }
 
   private func isInSync(_ node: SimulatedNode) -> Bool {
-    guard let status = node.process?.replica.status(at: now), let current = truth.current else { return false }
+    guard let status = node.process?.status(at: now), let current = truth.current else { return false }
     // That a conversation is lost is noticed only at its next deadline.
     guard let link = node.link, !link.control.isLost, !link.feed.isLost else { return false }
     // So is a reply that was slow when the faults stopped.

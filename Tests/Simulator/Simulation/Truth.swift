@@ -58,11 +58,8 @@ struct Truth {
     snapshots.reversed().lazy.prefix { $0.until.map { $0 >= then } ?? true }
   }
 
-  /// Whether a table is the store at this version.
-  func matches(_ table: KeyTable, epoch: String, version: UInt64) -> Bool {
-    let candidates = snapshots.reversed().lazy.filter { $0.version == version && $0.epoch == epoch }
-    guard candidates.first(where: { _ in true }) != nil else { return false }
-    let held = SimulatedKeys.all.map { Holding(table.find($0)) }
-    return candidates.contains { $0.holdings == held }
+  /// Whether this is the store at this version.
+  func matches(_ held: Holdings, epoch: String, version: UInt64) -> Bool {
+    snapshots.reversed().contains { $0.version == version && $0.epoch == epoch && $0.holdings == held }
   }
 }

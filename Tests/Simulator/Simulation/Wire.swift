@@ -29,9 +29,8 @@ extension Simulation {
     // As the driver does it: an image from the future is as old as can be told, not at all.
     let heardAt = image.map { now + .nanoseconds(-Int64(max(0, wallClock(of: node) - $0.heardAt) * 1e9)) }
     node.restoredHeardAt = heardAt
-    for (number, key) in SimulatedKeys.all.enumerated() {
-      node.sawActive[number] = Holding(node.table.find(key)).isActive
-    }
+    node.held = SimulatedKeys.all.map { Holding(node.table.find($0)) }
+    node.sawActive = node.held.map(\.isActive)
     node.process = SimulatedNode.Process(
       Replica(
         table: node.table, limits: node.limits, restoredFrom: heardAt, announced: image?.announced, seed: random.next(),
@@ -66,7 +65,7 @@ extension Simulation {
   private static let source = "a store"
 
   func saveImage(_ node: SimulatedNode) {
-    guard let age = node.process?.replica.status(at: now).age, let announced = node.process?.replica.announced else {
+    guard let age = node.process?.status(at: now).age, let announced = node.process?.announced else {
       return
     }
     let source = random.chance(mix[.foreignStateFile]) ? "another store" : Self.source
@@ -106,9 +105,9 @@ extension Simulation {
   func wake(_ node: SimulatedNode) {
     guard let process = node.process, let due = node.wakeAt, due <= now else { return }
     node.wakeAt = nil
-    if let next = process.replica.nextWake, next <= now {
+    if let next = process.nextWake, next <= now {
       give(node, .timePassed)
-      if let next = node.process?.replica.nextWake, next <= now {
+      if let next = node.process?.nextWake, next <= now {
         fail("node \(node.index) wants to be woken again at once")
       }
     } else {
@@ -117,7 +116,7 @@ extension Simulation {
   }
 
   private func setAlarm(_ node: SimulatedNode) {
-    guard let next = node.process?.replica.nextWake else { return }
+    guard let next = node.process?.nextWake else { return }
     if let set = node.wakeAt, set <= next { return }
     node.wakeAt = next
     agenda.add(.wake(node: node.index), at: max(next, now))
@@ -128,7 +127,7 @@ extension Simulation {
   func give(_ node: SimulatedNode, _ event: Replica.Event) {
     guard node.process != nil else { return }
     willGive(node, event)
-    let commands = node.process!.replica.handle(event, now: now)
+    let commands = node.process!.handle(event, now: now)
     note { "node \(node.index): \(words(event)) → \(commands.map { words($0) }.joined(separator: "; "))" }
     for command in commands { carryOut(node, command) }
     check(node, after: event)

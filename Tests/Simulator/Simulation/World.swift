@@ -174,7 +174,7 @@ extension Simulation {
 
   /// Where nodes hold back removals, an operator says that they are meant.
   func confirmRemovals() {
-    guard nodes.contains(where: { $0.process.map { $0.replica.status(at: now).quarantined > 0 } ?? false }) else {
+    guard nodes.contains(where: { $0.process.map { $0.status(at: now).quarantined > 0 } ?? false }) else {
       return
     }
     note { "an operator confirms the removals" }
