@@ -5,6 +5,9 @@
 //   sluice:{keys}:bucket:0 …    hash    key id (32 bytes) → record; `summary` → "count digest version"
 //   sluice:{keys}:changes       stream  one entry per change, its id is <version>-0
 //
+// Meta and the summaries of all buckets are written in one step when the store begins, so one that is missing was lost. The stream
+// begins with the first change.
+//
 // All of them share one hash tag, so in a Redis Cluster they are in one slot, and one script may touch them all. A bucket's
 // summary is in the bucket itself, so that one HGETALL is atomic and proves itself.
 

@@ -42,7 +42,7 @@ extension StoreLayout {
         buckets.append(BucketSummary(decoding: bytes))
         lengths.append(length - 1)
       } else {
-        buckets.append(.empty)
+        buckets.append(nil)
         lengths.append(length)
       }
     }
