@@ -212,6 +212,20 @@ enum StoreScripts {
       return {epoch, number(version)}
       """)
 
+  /// Says how many replicas could take this Redis's place. That is no change of what the store holds, so its version stays.
+  ///
+  /// KEYS: meta, changes. ARGV: schema, number of buckets, how many. Works on a full Redis.
+  static let replicas = RedisScript(
+    name: "replicas",
+    source: "#!lua flags=allow-oom\n" + reading + """
+      redis.call('HSET', KEYS[1], 'replicas', ARGV[3])
+      return 1
+      """)
+
+  /// A write that says nothing, for replicas to acknowledge. KEYS: fence. ARGV: a value. Works on a full Redis.
+  static let fence = RedisScript(
+    name: "fence", source: "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], ARGV[1])")
+
   /// Reads all that the store says of itself in one step.
   ///
   /// KEYS: meta, all buckets. Answers the fields of meta, then for each bucket its summary and its length.
@@ -220,7 +234,7 @@ enum StoreScripts {
     source: """
       #!lua flags=no-writes
       local answer = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed',
-        'announced', 'confirmed')
+        'announced', 'confirmed', 'replicas')
       for i = 2, #KEYS do
         answer[#answer + 1] = redis.call('HGET', KEYS[i], 'summary')
         answer[#answer + 1] = redis.call('HLEN', KEYS[i])

@@ -42,6 +42,7 @@ import Testing
     func changes(after version: UInt64, atMost limit: Int) -> [Change] { store.changes(after: version, atMost: limit) }
     func announce(removals: UInt64) throws { try store.announce(removals: removals) }
     func confirmRemovals() throws { try store.confirmRemovals() }
+    func declare(replicas: Int) throws { try store.declare(replicas: replicas) }
     func flush() { store.flush() }
     func trim(to count: Int) { store.trim(to: count) }
     func deleteMeta() { store.deleteMeta() }

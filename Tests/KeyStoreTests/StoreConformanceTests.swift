@@ -85,6 +85,12 @@ import Testing
 
     func confirmRemovals() async throws { try await refusing { _ = try await bench.writer.confirmRemovals() } }
 
+    func declare(replicas: Int) async throws {
+      try await refusing {
+        try await Replication(connection: bench.connection, layout: bench.layout).declare(replicas: replicas)
+      }
+    }
+
     func flush() async throws { try await bench.run("FLUSHALL") }
     func trim(to count: Int) async throws { try await bench.run("XTRIM", bench.layout.changes, "MAXLEN", count) }
     func deleteMeta() async throws { try await bench.run("DEL", bench.layout.meta) }

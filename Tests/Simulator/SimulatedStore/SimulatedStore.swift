@@ -19,6 +19,7 @@ public struct SimulatedStore: Sendable {
     public var sealed = false
     public var announced: UInt64 = 0
     public var confirmed: UInt64 = 0
+    public var replicas: Int?
   }
 
   /// A field of a bucket's hash. What can be known of it without its bucket is worked out when it is written, once.
@@ -241,6 +242,13 @@ public struct SimulatedStore: Sendable {
     self.meta = meta
   }
 
+  /// Says how many replicas could take the server's place.
+  public mutating func declare(replicas: Int) throws(StoreRefusal) {
+    var meta = try readMeta()
+    meta.replicas = replicas
+    self.meta = meta
+  }
+
   private func readMeta() throws(StoreRefusal) -> Meta {
     guard let read = meta else {
       try refuseLeftovers()
@@ -282,7 +290,7 @@ public struct SimulatedStore: Sendable {
     return .found(
       StorePosition(
         epoch: meta.epoch, version: meta.version, count: meta.count, digest: meta.digest, sealed: meta.sealed,
-        announced: meta.announced, confirmed: meta.confirmed))
+        announced: meta.announced, confirmed: meta.confirmed, replicas: meta.replicas))
   }
 
   public func manifest() -> StoreAnswer<Manifest> {

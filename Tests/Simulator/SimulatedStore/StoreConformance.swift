@@ -21,6 +21,8 @@ public protocol ConformingStore {
   /// Says that so many removals are to come, or that all up to here are meant.
   func announce(removals: UInt64) async throws
   func confirmRemovals() async throws
+  /// Says how many replicas could take the server's place.
+  func declare(replicas: Int) async throws
   // Past the scripts, as with redis-cli.
   func flush() async throws
   func trim(to count: Int) async throws
@@ -254,6 +256,17 @@ public enum StoreConformance {
       let effects = try await store.changes(after: 1, atMost: 10).map(\.effect)
       try expectEqual(effects, [.announce(removals: 5), .announce(removals: 2), .confirm], "the changes")
       try await store.expectSound(version: 4, records: ["a": (.active, "acme")])
+    },
+    StoreScenario("how many replicas there are is said once, and is no change") { store in
+      try expectEqual(try await store.refusal { try await store.declare(replicas: 1) }, .absent, "without a store")
+      _ = try await store.apply([put("a")])
+      try expectEqual(try await store.found().replicas, nil, "replicas that nobody declared")
+      for replicas in [2, 0] {
+        try await store.declare(replicas: replicas)
+        try expectEqual(try await store.found().replicas, replicas, "the replicas")
+      }
+      try await store.expectSound(version: 1, records: ["a": (.active, "acme")])
+      try expectEqual(try await store.changes(after: 1, atMost: 10), [], "the changes")
     },
     StoreScenario("a record that was taken out by hand is missed in the length, and sealing is refused") { store in
       _ = try await store.apply([put("a"), put("b")])
