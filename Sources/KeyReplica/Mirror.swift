@@ -153,7 +153,11 @@ struct Mirror {
 
   /// A bucket that was read, if it is what its own summary says.
   private func decoded(_ raw: RawBucket, bucket index: Int) throws(Unsound) -> (table: BucketTable, BucketSummary) {
-    guard let summary = raw.summary.map({ BucketSummary(decoding: $0) }) ?? (raw.fields.isEmpty ? .empty : nil) else {
+    // A store begins with a summary in every bucket: one without was deleted, and has lost what was in it.
+    guard let text = raw.summary else {
+      throw Unsound("bucket \(index) has \(raw.fields.count) records and no summary: it was deleted or edited")
+    }
+    guard let summary = BucketSummary(decoding: text) else {
       throw Unsound("bucket \(index) has \(raw.fields.count) records and no readable summary")
     }
     var fresh = BucketTable(capacity: raw.fields.count)

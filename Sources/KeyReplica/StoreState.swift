@@ -42,7 +42,7 @@ public struct BucketSummary: Sendable, Hashable {
   /// The version of the bucket's last change.
   public var version: UInt64
 
-  /// Of a bucket that was never written.
+  /// Of a bucket of a new store.
   public static let empty = BucketSummary(count: 0, digest: .empty, version: 0)
 
   public init(count: Int, digest: Digest, version: UInt64) {
@@ -64,7 +64,7 @@ public struct BucketSummary: Sendable, Hashable {
 /// All that the store says of itself, read in one atomic step.
 public struct Manifest: Sendable, Hashable {
   public var position: StorePosition
-  /// Nil where a bucket's summary is there and can't be read: that bucket can't be proven, the others can.
+  /// Nil where a bucket's summary is missing or can't be read: that bucket can't be proven, the others can.
   public var buckets: [BucketSummary?]
   /// How many records each bucket really has: more or fewer than its summary says if somebody edited it by hand.
   public var lengths: [Int]

@@ -37,7 +37,7 @@ public struct InvalidEdit: Error, Sendable, Equatable, CustomStringConvertible {
 
 /// What became of edits.
 public struct EditOutcome: Sendable, Hashable {
-  /// The store's history and the version it was at after them.
+  /// The store's history and the version it was at after them; empty and 0 where there is no store.
   public var epoch: String
   public var version: UInt64
   public var changed = 0
@@ -47,7 +47,8 @@ public struct EditOutcome: Sendable, Hashable {
   public var missing = 0
 }
 
-/// Writes to the key store. Every call answers only when its change is in the store.
+/// Writes to the key store. Every call answers only when its change is in the store. What adds something begins the store where
+/// there is none.
 public struct KeyStoreWriter: Sendable {
   private let connection: RedisConnection
   private let layout: StoreLayout
@@ -72,12 +73,46 @@ public struct KeyStoreWriter: Sendable {
 
   /// The same, for callers that keep several batches on their way; they are carried out in order.
   func submit(_ edits: [KeyEdit]) -> EventLoopFuture<EditOutcome> {
+    // Ending keys that nobody has needn't begin a store.
+    let adds = edits.contains { if case .put = $0.kind { true } else { false } }
+    let nothing = EditOutcome(epoch: "", version: 0, missing: edits.count)
+    return withStore(beginning: adds, otherwise: nothing) { submitOnce(edits) }
+  }
+
+  /// Does something that needs a store. Where there is none one is begun, and it is done once more.
+  /// - Parameters:
+  ///   - beginning: Whether one is to be begun.
+  ///   - absent: What is answered where there is none and none is to be begun; nil to fail with the store's own answer.
+  private func withStore<Answer: Sendable>(
+    beginning: Bool, otherwise absent: Answer?, _ body: @escaping @Sendable () -> EventLoopFuture<Answer>
+  ) -> EventLoopFuture<Answer> {
+    body().flatMapError { [connection, layout] error in
+      guard let refusal = error as? RedisServerError, refusal.code == "STORENONE" else {
+        return connection.eventLoop.makeFailedFuture(error)
+      }
+      return connection.run(
+        StoreScripts.create, keys: [layout.meta, layout.changes] + layout.allBuckets,
+        arguments: [StoreLayout.schema, StoreLayout.bucketCount, StoreEpoch.random(), beginning ? 1 : 0],
+        within: .seconds(30)
+      ).flatMap { reply in
+        do {
+          if try reply.integer() == 1 { return body() }
+          guard let absent else { throw refusal }
+          return connection.eventLoop.makeSucceededFuture(absent)
+        } catch {
+          return connection.eventLoop.makeFailedFuture(error)
+        }
+      }
+    }
+  }
+
+  private func submitOnce(_ edits: [KeyEdit]) -> EventLoopFuture<EditOutcome> {
     precondition(
       edits.count <= Self.batchLimit, "\(edits.count) edits in a batch, at most \(Self.batchLimit) are allowed")
     var keys = [layout.meta, layout.changes]
     var positions: [Int: Int] = [:]
     var arguments: [any RedisArgument] = [
-      StoreLayout.schema, StoreLayout.bucketCount, Self.newEpoch(), Int64(Date().timeIntervalSince1970), changesKept,
+      StoreLayout.schema, StoreLayout.bucketCount, Int64(Date().timeIntervalSince1970), changesKept,
     ]
     // What ends keys must work on a Redis that is full; what adds them mustn't.
     var onlyEnds = true
@@ -128,13 +163,15 @@ public struct KeyStoreWriter: Sendable {
   /// - Parameter mayBeEmpty: Without it an empty store isn't sealed, since every key would be refused.
   /// - Returns: The version and the number of records, and whether it was sealed already.
   public func seal(mayBeEmpty: Bool = false) async throws -> (version: UInt64, keys: Int, already: Bool) {
-    let reply = try await connection.execute(
-      StoreScripts.seal, keys: [layout.meta, layout.changes] + layout.allBuckets,
-      arguments: [StoreLayout.schema, StoreLayout.bucketCount, Self.newEpoch(), mayBeEmpty ? 1 : 0, changesKept],
-      within: .seconds(30))
-    let items = try reply.array()
+    let items = try await withStore(beginning: mayBeEmpty, otherwise: nil) { [connection, layout, changesKept] in
+      connection.run(
+        StoreScripts.seal, keys: [layout.meta, layout.changes] + layout.allBuckets,
+        arguments: [StoreLayout.schema, StoreLayout.bucketCount, mayBeEmpty ? 1 : 0, changesKept],
+        within: .seconds(30)
+      ).flatMapThrowing { try $0.array() }
+    }.get()
     guard items.count == 4, let version = UInt64(try items[1].string()), let keys = Int(try items[2].string()) else {
-      throw UnreadableStore("expected epoch, version, count and a flag, but \(reply.shape) came")
+      throw UnreadableStore("expected epoch, version, count and a flag, but \(items.count) items came")
     }
     return (version, keys, try items[3].integer() == 1)
   }
@@ -150,16 +187,19 @@ public struct KeyStoreWriter: Sendable {
   private func say(_ what: String, _ removals: Int) async throws -> UInt64 {
     let reply = try await connection.execute(
       StoreScripts.removals, keys: [layout.meta, layout.changes],
-      arguments: [StoreLayout.schema, StoreLayout.bucketCount, "", what, changesKept, removals])
+      arguments: [StoreLayout.schema, StoreLayout.bucketCount, what, changesKept, removals])
     let items = try reply.array()
     guard items.count == 2, let version = UInt64(try items[1].string()) else {
       throw UnreadableStore("expected epoch and version, but \(reply.shape) came")
     }
     return version
   }
+}
 
-  /// A random name for a history, should one begin with this call.
-  private static func newEpoch() -> String {
+/// The names of histories.
+enum StoreEpoch {
+  /// A new one: 32 hexadecimal digits that nobody had before.
+  static func random() -> String {
     var generator = SystemRandomNumberGenerator()
     return (0..<2).map { _ in
       let digits = String(generator.next() as UInt64, radix: 16)

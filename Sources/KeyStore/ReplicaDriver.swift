@@ -205,16 +205,14 @@ private final class Core {
         .bucket(session, index, Self.understood(reply, layout.rawBucket(from:)))
       }
     case .readPosition(let session, let read, let fencedBy):
-      let commands = layout.fenceCommands(confirmedBy: fencedBy) + [layout.positionCommand, RedisCommand("ROLE")]
-      ask(session) { [endpoint] control, _ in
-        control.send(commands, within: Self.shortDeadline).flatMapThrowing { replies in
-          try Self.expectPrimary(replies[replies.count - 1], at: endpoint)
-          return replies
-        }
-      } then: { [layout] replies in
-        .position(
-          session, read: read, layout.fence(from: replies),
-          Self.understood(replies[replies.count - 2], layout.position(from:)))
+      ask(session) { [endpoint] control, layout in
+        control.send(layout.fencedPositionCommands(confirmedBy: fencedBy), within: Self.shortDeadline)
+          .flatMapThrowing { replies in
+            let role = try Self.expectPrimary(replies[replies.count - 1], at: endpoint)
+            return (layout.fence(from: replies, role: role), replies[replies.count - 2])
+          }
+      } then: { [layout] fence, reply in
+        .position(session, read: read, fence, Self.understood(reply, layout.position(from:)))
       }
     case .readChanges(let session, let version):
       let wait = Int(Self.feedWait.nanoseconds / 1_000_000)
@@ -284,11 +282,13 @@ private final class Core {
   }
 
   /// A primary that was made a replica may keep its connections, and what it says proves nothing any more.
-  private static func expectPrimary(_ role: RedisReply, at endpoint: RedisEndpoint) throws {
-    let kind = try role.array().first?.string()
-    guard kind == "master" else {
-      throw UnreadableStore("expected a primary at \(endpoint), but it calls itself \(kind ?? "nothing")")
+  @discardableResult
+  private static func expectPrimary(_ reply: RedisReply, at endpoint: RedisEndpoint) throws -> ServerRole {
+    let role = try ServerRole(reply)
+    guard role.name == "master" else {
+      throw UnreadableStore("expected a primary at \(endpoint), but it calls itself \(role.name)")
     }
+    return role
   }
 
   private func established(

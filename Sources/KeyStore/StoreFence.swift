@@ -1,40 +1,69 @@
-// The write and the wait that keep a deposed primary from proving anything; why is said in KeyReplica's Fence.
+// The write and the wait that show which servers follow the one that was asked: for a publisher whose change is to be safe, and for a node
+// that is about to refuse somebody. Why there is one is said in KeyReplica's Fence and in Replication.
 
 import Hiredis
 import KeyReplica
+import NIOCore
 import RedisClient
 
 extension StoreLayout {
-  /// How long the replicas have to confirm: they do within a round trip, or they aren't there.
-  static let fenceWait = 500  // milliseconds
+  /// How long replicas have to bear out a primary: they do within a round trip, or they aren't there.
+  static let fenceWait = TimeAmount.milliseconds(500)
 
-  /// The write must work on a full Redis, too, and must be a new one: WAIT is content with confirmations of old ones.
-  private static let fenceWrite = "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], '1')"
+  private static let fenceValue = "1"
 
-  /// What is sent before a read that so many replicas must bear out; nothing where there are none.
-  func fenceCommands(confirmedBy replicas: Int) -> [RedisCommand] {
-    guard replicas > 0 else { return [] }
-    return [
-      RedisCommand("EVAL", Self.fenceWrite, "1", fence), RedisCommand("WAIT", replicas, Self.fenceWait),
-    ]
+  /// A write, and the wait for so many replicas to have it; to be sent as they are, in one go and in one conversation.
+  func fenceCommands(acknowledgedBy replicas: Int, within limit: TimeAmount) -> [RedisCommand] {
+    // Not by its digest: where Redis doesn't know it nothing would be written, and WAIT would count what was acknowledged earlier.
+    let write = StoreScripts.fence.commandWithSource(keys: [fence], arguments: [Self.fenceValue])
+    // Zero milliseconds would be for ever.
+    return [write, RedisCommand("WAIT", replicas, max(1, limit.nanoseconds / 1_000_000))]
   }
 
-  /// - Parameter replies: Those to ``fenceCommands(confirmedBy:)``, to the read itself, and to ROLE.
-  func fence(from replies: [RedisReply]) -> Fence {
-    var fence = Fence.single
+  /// The read of the position, borne out by so many replicas; where there are none, only the read.
+  func fencedPositionCommands(confirmedBy replicas: Int) -> [RedisCommand] {
+    (replicas > 0 ? fenceCommands(acknowledgedBy: replicas, within: Self.fenceWait) : [])
+      + [positionCommand, RedisCommand("ROLE")]
+  }
+
+  /// - Parameters:
+  ///   - replies: Those to ``fencedPositionCommands(confirmedBy:)``.
+  ///   - role: What the last of them says.
+  func fence(from replies: [RedisReply], role: ServerRole) -> Fence {
+    var fence = Fence(confirmations: 0, hasReplicas: role.hasReplicas)
+    guard replies.count == 4 else { return fence }
     do {
-      let role = try replies[replies.count - 1].array()
-      guard role.count == 3 else { throw UnreadableStore("expected three items of ROLE, but \(role.count) came") }
-      // A server that has never had a replica counts no offset.
-      fence.hasReplicas = try role[1].integer() > 0 || !role[2].array().isEmpty
-      if replies.count == 4 {
-        try replies[0].ok()
-        fence.confirmations = Int(try replies[1].integer())
-      }
+      _ = try replies[0].orThrow()
+      fence.confirmations = Int(try replies[1].integer())
     } catch {
-      fence.hasReplicas = true
       fence.failure = "\(error)"
     }
     return fence
+  }
+}
+
+/// What a server says of itself.
+struct ServerRole {
+  /// `master`, `slave` or `sentinel`.
+  let name: String
+  /// How many replicas follow it now.
+  let attached: Int
+  /// Whether one follows it, or ever did: a server that never had one counts no offset.
+  let hasReplicas: Bool
+
+  /// - Parameter reply: To ROLE.
+  init(_ reply: RedisReply) throws {
+    let items = try reply.array()
+    guard let name = try items.first?.string() else { throw UnreadableStore("expected a role, but nothing came") }
+    self.name = name
+    guard name == "master" else {
+      (attached, hasReplicas) = (0, false)
+      return
+    }
+    guard items.count == 3 else {
+      throw UnreadableStore("expected a primary's offset and replicas, but \(items.count) items came")
+    }
+    attached = try items[2].array().count
+    hasReplicas = try attached > 0 || items[1].integer() > 0
   }
 }

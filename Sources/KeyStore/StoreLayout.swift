@@ -1,10 +1,14 @@
 // Every Redis key of the key store, and what stands in it. Nothing else in Sluice writes such a name.
 //
 //   sluice:{keys}:meta          hash    schema, buckets, epoch, version, count, digest, sealed,
-//                                       announced (removals, ever), confirmed (up to which version)
+//                                       announced (removals, ever), confirmed (up to which version),
+//                                       replicas (how many could take this Redis's place)
 //   sluice:{keys}:bucket:0 …    hash    key id (32 bytes) → record; `summary` → "count digest version"
-//   sluice:{keys}:fence         string  written to see which servers follow
 //   sluice:{keys}:changes       stream  one entry per change, its id is <version>-0
+//   sluice:{keys}:fence         string  written to see which replicas follow; its value means nothing
+//
+// Meta and the summaries of all buckets are written in one step when the store begins, so one that is missing was lost. The stream
+// begins with the first change.
 //
 // All of them share one hash tag, so in a Redis Cluster they are in one slot, and one script may touch them all. A bucket's
 // summary is in the bucket itself, so that one HGETALL is atomic and proves itself.
@@ -28,7 +32,7 @@ public struct StoreLayout: Sendable, Hashable {
 
   /// The fields of the description, in the order in which they are read.
   static let metaFields = [
-    "schema", "buckets", "epoch", "version", "count", "digest", "sealed", "announced", "confirmed",
+    "schema", "buckets", "epoch", "version", "count", "digest", "sealed", "announced", "confirmed", "replicas",
   ]
 
   public var meta: String { namespace.key("keys", "meta") }

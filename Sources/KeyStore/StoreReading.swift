@@ -42,7 +42,7 @@ extension StoreLayout {
         buckets.append(BucketSummary(decoding: bytes))
         lengths.append(length - 1)
       } else {
-        buckets.append(.empty)
+        buckets.append(nil)
         lengths.append(length)
       }
     }
@@ -70,10 +70,16 @@ extension StoreLayout {
     guard let announced = UInt64(texts[7] ?? "0"), let confirmed = UInt64(texts[8] ?? "0") else {
       throw UnreadableStore("the store's announced or confirmed removals can't be read")
     }
+    let replicas = try texts[9].map { text in
+      guard let number = Int(text), (0...Replication.replicaLimit).contains(number) else {
+        throw UnreadableStore("expected 0 to \(Replication.replicaLimit) replicas, but \"\(text.prefix(32))\" came")
+      }
+      return number
+    }
     return .found(
       StorePosition(
         epoch: epoch, version: version, count: count, digest: digest, sealed: texts[6] == "1", announced: announced,
-        confirmed: confirmed))
+        confirmed: confirmed, replicas: replicas))
   }
 
   func bucketCommand(_ index: Int) -> RedisCommand { RedisCommand("HGETALL", bucket(index)) }

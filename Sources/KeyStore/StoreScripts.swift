@@ -3,6 +3,9 @@
 // They check everything they rely on before the first write, because a script that fails half-way leaves its first half behind.
 // The `#!lua` line makes Redis refuse them as a whole when it is full, not at some write in the middle; `allow-oom` lifts that
 // for what must work on a full Redis: ending a key's life.
+//
+// A store begins whole, with the summary of every bucket (`create`). So what is missing was lost: the others refuse a bucket
+// without a summary, which they would otherwise have to take for one that was never written to, and its keys for never put.
 
 import RedisClient
 
@@ -23,31 +26,28 @@ enum StoreScripts {
       return d
     end
 
-    local schema, buckets, epoch, fresh = ARGV[1], ARGV[2], ARGV[3], false
+    local schema, buckets = ARGV[1], ARGV[2]
     local meta = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed')
-    local version, count, total = 0, 0, parse(string.rep('0', 32))
-    if meta[3] then
-      if meta[1] ~= schema or meta[2] ~= buckets then
-        return redis.error_reply('STOREKIND the store has schema ' .. tostring(meta[1]) .. ' and ' .. tostring(meta[2])
-          .. ' buckets, this publisher writes schema ' .. schema .. ' and ' .. buckets)
+    if redis.call('EXISTS', KEYS[1]) == 0 then
+      if redis.call('EXISTS', unpack(KEYS)) > 0 then
+        return redis.error_reply('STOREBROKEN meta is gone, other parts of the store are there')
       end
-      if not (string.match(meta[4] or '', '^%d+$') and string.match(meta[5] or '', '^%d+$')
-          and #(meta[6] or '') == 32 and string.match(meta[6], '^%x+$')) then
-        return redis.error_reply('STOREBROKEN meta lacks its version, count or digest')
-      end
-      epoch, version, count, total = meta[3], tonumber(meta[4]), tonumber(meta[5]), parse(meta[6])
-    elseif redis.call('EXISTS', KEYS[1]) == 1 then
-      return redis.error_reply('STOREBROKEN meta lacks its epoch')
-    else
-      fresh = true
+      return redis.error_reply('STORENONE there is no key store')
     end
+    if not meta[3] then return redis.error_reply('STOREBROKEN meta lacks its epoch') end
+    if meta[1] ~= schema or meta[2] ~= buckets then
+      return redis.error_reply('STOREKIND the store has schema ' .. tostring(meta[1]) .. ' and ' .. tostring(meta[2])
+        .. ' buckets, this publisher writes schema ' .. schema .. ' and ' .. buckets)
+    end
+    if not (string.match(meta[4] or '', '^%d+$') and string.match(meta[5] or '', '^%d+$')
+        and #(meta[6] or '') == 32 and string.match(meta[6], '^%x+$')) then
+      return redis.error_reply('STOREBROKEN meta lacks its version, count or digest')
+    end
+    local epoch, version, count, total = meta[3], tonumber(meta[4]), tonumber(meta[5]), parse(meta[6])
     -- Of a bucket: what it says of itself, or nil and what is wrong with it.
     local function describe(key)
       local summary = redis.call('HGET', key, 'summary')
-      if not summary then
-        if redis.call('EXISTS', key) == 1 then return nil, 'no summary in ' .. key end
-        return {count = 0, digest = parse(string.rep('0', 32))}
-      end
+      if not summary then return nil, 'no summary in ' .. key end
       local c, d, v = string.match(summary, '^(%d+) (%x+) (%d+)$')
       if not c or #d ~= 32 then return nil, 'unreadable summary in ' .. key end
       if tonumber(v) > version then
@@ -61,21 +61,50 @@ enum StoreScripts {
         .. number(version))
     end
     local function writeMeta()
-      if fresh then redis.call('HSET', KEYS[1], 'schema', schema, 'buckets', buckets, 'epoch', epoch) end
       redis.call('HSET', KEYS[1], 'version', number(version), 'count', number(count), 'digest', hex(total))
     end
 
     """
 
+  /// Begins a store: nothing is in it, and it says so of each bucket. Does nothing where there is one.
+  ///
+  /// Parts of a store without its meta are what a hand or half a deletion left. What they were part of isn't known, and to
+  /// write over them would make keys that are still there unknown, so that is refused.
+  ///
+  /// KEYS: meta, changes, all buckets. ARGV: schema, number of buckets, the epoch, `1` to begin it or `0` to see only whether
+  /// it could. Answers 1 if there is a store now, 0 if there is none.
+  static let create = RedisScript(
+    name: "create",
+    source: """
+      #!lua
+      if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
+      if redis.call('EXISTS', KEYS[2]) == 1 then
+        return redis.error_reply('STOREBROKEN meta is gone, the change stream is there')
+      end
+      local zeros = string.rep('0', 32)
+      for i = 3, #KEYS do
+        local length = redis.call('HLEN', KEYS[i])
+        local summary = length == 1 and redis.call('HGET', KEYS[i], 'summary')
+        if length > 0 and not (summary and string.match(summary, '^0 ' .. zeros .. ' %d+$')) then
+          return redis.error_reply('STOREBROKEN meta is gone, ' .. KEYS[i] .. ' is there')
+        end
+      end
+      if ARGV[4] ~= '1' then return 0 end
+      for i = 3, #KEYS do redis.call('HSET', KEYS[i], 'summary', '0 ' .. zeros .. ' 0') end
+      redis.call('HSET', KEYS[1], 'schema', ARGV[1], 'buckets', ARGV[2], 'epoch', ARGV[3], 'version', '0', 'count', '0',
+        'digest', zeros)
+      return 1
+      """)
+
   /// Writes many changes.
   ///
-  /// KEYS: meta, changes, and the buckets that are touched. ARGV: schema, number of buckets, epoch if the store is
-  /// new, now in seconds, changes to keep, then six for each change: `p` (put) or `s` (change only the state), the
-  /// position of its bucket among KEYS, the bucket's number, the id, the state's letter, the account (empty for `s`).
+  /// KEYS: meta, changes, and the buckets that are touched. ARGV: schema, number of buckets, now in seconds, changes to
+  /// keep, then six for each change: `p` (put) or `s` (change only the state), the position of its bucket among KEYS, the
+  /// bucket's number, the id, the state's letter, the account (empty for `s`).
   /// Answers epoch, version, and one letter per change: `c`hanged, `u`nchanged, or `m`issing (for `s`).
   private static let changing =
     reading + """
-      local now, keep = ARGV[4], ARGV[5]
+      local now, keep = ARGV[3], ARGV[4]
       local summaries = {}
       for i = 3, #KEYS do
         local summary, problem = describe(KEYS[i])
@@ -84,7 +113,7 @@ enum StoreScripts {
       end
 
       local outcomes = {}
-      for a = 6, #ARGV, 6 do
+      for a = 5, #ARGV, 6 do
         local at, id, state, account = tonumber(ARGV[a + 1]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
         local key, summary = KEYS[at], summaries[at]
         local old = redis.call('HGET', key, id)
@@ -122,7 +151,7 @@ enum StoreScripts {
             number(summary.count) .. ' ' .. hex(summary.digest) .. ' ' .. number(summary.version))
         end
       end
-      if version > 0 then writeMeta() end
+      writeMeta()
       return {epoch, number(version), table.concat(outcomes)}
       """
 
@@ -134,8 +163,7 @@ enum StoreScripts {
 
   /// Marks the store as populated, if all that it says of itself fits together.
   ///
-  /// KEYS: meta, changes, all buckets. ARGV: schema, number of buckets, epoch if the store is new, `1` if it may be empty,
-  /// changes to keep. Answers epoch, version, count, and `1` if it was sealed already.
+  /// KEYS: meta, changes, all buckets. ARGV: schema, number of buckets, `1` if it may be empty, changes to keep. Answers epoch, version, count, and `1` if it was sealed already.
   static let seal = RedisScript(
     name: "seal",
     source: "#!lua\n" + reading + """
@@ -155,12 +183,12 @@ enum StoreScripts {
         return redis.error_reply('STOREBROKEN the buckets have ' .. number(records) .. ' records with digest ' .. hex(sum)
           .. ', meta says ' .. number(count) .. ' with ' .. hex(total))
       end
-      if records == 0 and ARGV[4] ~= '1' then
+      if records == 0 and ARGV[3] ~= '1' then
         return redis.error_reply('STOREEMPTY there are no keys in the store')
       end
       if meta[7] == '1' then return {epoch, number(version), number(count), 1} end
       version = version + 1
-      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], number(version) .. '-0', 'epoch', epoch, 'op', 'seal', 'total', hex(total))
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], number(version) .. '-0', 'epoch', epoch, 'op', 'seal', 'total', hex(total))
       writeMeta()
       redis.call('HSET', KEYS[1], 'sealed', '1')
       return {epoch, number(version), number(count), 0}
@@ -168,23 +196,35 @@ enum StoreScripts {
 
   /// Says something about removals, to all replicas: that so many are about to come, or that all up to here are meant.
   ///
-  /// KEYS: meta, changes. ARGV: schema, number of buckets, an epoch that isn't used, `announce` or `confirm`, changes to
-  /// keep, how many removals. Answers epoch and version. Works on a full Redis, as what it goes with does.
+  /// KEYS: meta, changes. ARGV: schema, number of buckets, `announce` or `confirm`, changes to keep, how many removals. Answers epoch and version. Works on a full Redis, as what it goes with does.
   static let removals = RedisScript(
     name: "removals",
     source: "#!lua flags=allow-oom\n" + reading + """
-      if fresh then return redis.error_reply('STOREEMPTY there is no key store') end
       version = version + 1
-      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], number(version) .. '-0', 'epoch', epoch, 'op', ARGV[4],
-        'removals', ARGV[6], 'total', hex(total))
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], number(version) .. '-0', 'epoch', epoch, 'op', ARGV[3],
+        'removals', ARGV[5], 'total', hex(total))
       writeMeta()
-      if ARGV[4] == 'announce' then
-        redis.call('HINCRBY', KEYS[1], 'announced', ARGV[6])
+      if ARGV[3] == 'announce' then
+        redis.call('HINCRBY', KEYS[1], 'announced', ARGV[5])
       else
         redis.call('HSET', KEYS[1], 'confirmed', number(version))
       end
       return {epoch, number(version)}
       """)
+
+  /// Says how many replicas could take this Redis's place. That is no change of what the store holds, so its version stays.
+  ///
+  /// KEYS: meta, changes. ARGV: schema, number of buckets, how many. Works on a full Redis.
+  static let replicas = RedisScript(
+    name: "replicas",
+    source: "#!lua flags=allow-oom\n" + reading + """
+      redis.call('HSET', KEYS[1], 'replicas', ARGV[3])
+      return 1
+      """)
+
+  /// A write that says nothing, for replicas to acknowledge. KEYS: fence. ARGV: a value. Works on a full Redis.
+  static let fence = RedisScript(
+    name: "fence", source: "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], ARGV[1])")
 
   /// Reads all that the store says of itself in one step.
   ///
@@ -194,7 +234,7 @@ enum StoreScripts {
     source: """
       #!lua flags=no-writes
       local answer = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed',
-        'announced', 'confirmed')
+        'announced', 'confirmed', 'replicas')
       for i = 2, #KEYS do
         answer[#answer + 1] = redis.call('HGET', KEYS[i], 'summary')
         answer[#answer + 1] = redis.call('HLEN', KEYS[i])

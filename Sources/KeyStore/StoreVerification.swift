@@ -63,7 +63,11 @@ extension RedisConnection {
 
 extension StoreVerification {
   fileprivate mutating func check(_ raw: RawBucket, bucket index: Int) {
-    guard let summary = raw.summary.map({ BucketSummary(decoding: $0) }) ?? .empty else {
+    guard let text = raw.summary else {
+      add("bucket \(index) has no summary: it was deleted or edited, and has \(raw.fields.count) records")
+      return
+    }
+    guard let summary = BucketSummary(decoding: text) else {
       add("the summary of bucket \(index) can't be read")
       return
     }

@@ -1,5 +1,6 @@
 // key-publisher: the hand that writes the key store. Each verb answers only when its change is in the store, so that a script may
-// rely on the exit status: 0 it is done, 1 it isn't (and standard error says why), 64 the command line makes no sense.
+// rely on the exit status: 0 it is done, 1 it isn't (and standard error says why), 64 the command line makes no sense, 75 it is done
+// in the primary, but not all declared replicas are known to have it, so that a failover could lose it: run the verb again.
 
 import ArgumentParser
 import Foundation
@@ -20,9 +21,14 @@ struct KeyPublisher: AsyncParsableCommand {
       A key is stored as its SHA-256 only. Lists are CSV with a header line, or one JSON object a line, with the columns \
       key (a secret) or key_id (its SHA-256 in hexadecimal digits), account, and optionally state (active, suspended, \
       revoked).
+
+      Exit status: 0 it is done; 1 it isn't; 64 the command line makes no sense; 75 it is done in the primary, but not all \
+      declared replicas are known to have it: a failover could lose it, run the verb again to confirm it.
       """,
     version: BuildDescription.current,
-    subcommands: [Import.self, Sync.self, Put.self, Suspend.self, Revoke.self, Seal.self, Confirm.self, Verify.self])
+    subcommands: [
+      Import.self, Sync.self, Put.self, Suspend.self, Revoke.self, Seal.self, Confirm.self, Replicas.self, Verify.self,
+    ])
 }
 
 /// What every verb needs: the options, and a conversation with Redis for as long as it works.
@@ -50,6 +56,48 @@ struct StoreAccess: ParsableArguments {
       complain("\(error)")
       throw ExitCode(1)
     }
+  }
+}
+
+/// What every verb needs that writes: its change is done only when whoever could take the primary's place has it.
+struct StoreWriting: ParsableArguments {
+  @OptionGroup var store: StoreAccess
+  @Option(
+    help: ArgumentHelp(
+      """
+      How long to wait for the declared replicas to have the change. If they haven't by then the exit status is 75. \
+      (default: 5s; environment: SLUICE_CONFIRM_WAIT)
+      """,
+      valueName: "time"))
+  var confirmWait: String?
+
+  func run(_ body: (RedisConnection, StoreLayout) async throws -> Void) async throws {
+    let wait = try Settings().value(
+      "confirm-wait", given: confirmWait, default: "5s", in: .milliseconds(100) ... .seconds(600), as: Duration.self)
+    try await store.run { connection, layout in
+      try await body(connection, layout)
+      try await confirm(connection, layout, within: TimeAmount(wait))
+    }
+  }
+
+  private func confirm(_ connection: RedisConnection, _ layout: StoreLayout, within limit: TimeAmount) async throws {
+    var objection: String?
+    do {
+      let confirmation = try await Replication(connection: connection, layout: layout).confirm(within: limit)
+      if confirmation.declaredNow {
+        print(
+          "\(confirmation.declared) replicas follow this Redis and are declared now: changes are confirmed when all have them; "
+            + "key-publisher replicas changes the number")
+      }
+      objection = confirmation.objection
+    } catch {
+      objection = "\(error)"
+    }
+    guard let objection else { return }
+    complain(
+      "the change is in the primary, but isn't confirmed: \(objection). A failover could lose it; run the verb again to confirm it."
+    )
+    throw ExitCode(75)
   }
 }
 
@@ -91,7 +139,7 @@ struct Import: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Adds and changes the keys of a list; what isn't listed stays as it is.")
 
-  @OptionGroup var store: StoreAccess
+  @OptionGroup var store: StoreWriting
   @Argument(help: "The list's file, or - for standard input.") var file: String
   @Flag(help: "Seal the store when the whole list is in it. (environment: SLUICE_SEAL)") var seal = false
 
@@ -113,7 +161,7 @@ struct Sync: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Makes the store equal to a list: keys that aren't on it are revoked.")
 
-  @OptionGroup var store: StoreAccess
+  @OptionGroup var store: StoreWriting
   @Argument(help: "The list's file, or - for standard input.") var file: String
   @Option(
     help: ArgumentHelp(
@@ -148,7 +196,7 @@ struct Sync: AsyncParsableCommand {
 struct Put: AsyncParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Adds a key, or makes it active again.")
 
-  @OptionGroup var store: StoreAccess
+  @OptionGroup var store: StoreWriting
   @OptionGroup var key: KeyArguments
   @Option(help: "The account that the key belongs to. (environment: SLUICE_ACCOUNT)") var account: String?
 
@@ -167,7 +215,7 @@ struct Put: AsyncParsableCommand {
 struct Suspend: AsyncParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Suspends a key; put makes it active again.")
 
-  @OptionGroup var store: StoreAccess
+  @OptionGroup var store: StoreWriting
   @OptionGroup var key: KeyArguments
 
   func run() async throws { try await setState(.suspended, of: try key.resolve(), store) }
@@ -176,13 +224,13 @@ struct Suspend: AsyncParsableCommand {
 struct Revoke: AsyncParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Revokes a key.")
 
-  @OptionGroup var store: StoreAccess
+  @OptionGroup var store: StoreWriting
   @OptionGroup var key: KeyArguments
 
   func run() async throws { try await setState(.revoked, of: try key.resolve(), store) }
 }
 
-private func setState(_ state: KeyState, of id: KeyID, _ store: StoreAccess) async throws {
+private func setState(_ state: KeyState, of id: KeyID, _ store: StoreWriting) async throws {
   try await store.run { connection, layout in
     let outcome = try await KeyStoreWriter(connection: connection, layout: layout)
       .apply([KeyEdit(key: id, kind: .setState(state))])
@@ -198,7 +246,7 @@ struct Seal: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Says that the store is populated, so that keys it doesn't hold may be refused.")
 
-  @OptionGroup var store: StoreAccess
+  @OptionGroup var store: StoreWriting
   @Flag(help: "Seal a store without keys, too: every key will be refused. (environment: SLUICE_ALLOW_EMPTY)")
   var allowEmpty = false
 
@@ -223,7 +271,7 @@ private func sealStore(_ connection: RedisConnection, _ layout: StoreLayout, may
   do {
     let sealed = try await KeyStoreWriter(connection: connection, layout: layout).seal(mayBeEmpty: mayBeEmpty)
     print("the store is sealed\(sealed.already ? " already" : "") with \(sealed.keys) keys; version \(sealed.version)")
-  } catch let error as RedisServerError where error.code == "STOREEMPTY" {
+  } catch let error as RedisServerError where ["STOREEMPTY", "STORENONE"].contains(error.code) {
     complain(
       "there are no keys in the store, and sealed like this it would refuse everybody; say --allow-empty to do so")
     throw ExitCode(1)
@@ -234,12 +282,38 @@ struct Confirm: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Says that all removals up to now are meant: nodes that hold some back let them go.")
 
-  @OptionGroup var store: StoreAccess
+  @OptionGroup var store: StoreWriting
 
   func run() async throws {
     try await store.run { connection, layout in
       let version = try await KeyStoreWriter(connection: connection, layout: layout).confirmRemovals()
       print("all removals up to version \(version) are confirmed")
+    }
+  }
+}
+
+struct Replicas: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Says how many replicas of this Redis could take its place.",
+    discussion: """
+      From then on a change is done when all of them have it, and a node refuses a key only while all of them follow the \
+      primary. A majority wouldn't do: a failover may promote one that isn't in it. Replicas that are never promoted are to \
+      be counted too, since an acknowledgement doesn't say whose it is. 0 takes it back.
+      """)
+
+  @OptionGroup var store: StoreWriting
+  @Argument(help: "How many: 0 to 32.") var number: Int
+
+  func validate() throws {
+    guard (0...Replication.replicaLimit).contains(number) else {
+      throw ValidationError("expected 0 to \(Replication.replicaLimit) replicas, but \(number) came")
+    }
+  }
+
+  func run() async throws {
+    try await store.run { connection, layout in
+      try await Replication(connection: connection, layout: layout).declare(replicas: number)
+      print("\(number) replicas are declared")
     }
   }
 }

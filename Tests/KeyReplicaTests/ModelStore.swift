@@ -145,7 +145,7 @@ struct ModelStore {
     return .found(
       Manifest(
         position: position,
-        buckets: raw.map { $0.summary == nil ? .empty : BucketSummary(decoding: $0.summary!) },
+        buckets: raw.map { $0.summary.flatMap { BucketSummary(decoding: $0) } },
         lengths: raw.map(\.fields.count)))
   }
 
@@ -167,7 +167,7 @@ struct ModelStore {
       text = Array("\(summary.count) \(summary.digest) \(summary.version)".utf8)
     case .editedField, .undecodableField, nil: break
     }
-    return RawBucket(summary: summary.version == 0 && damaged[index] == nil ? nil : text, fields: fields)
+    return RawBucket(summary: text, fields: fields)
   }
 
   func changes(after version: UInt64) -> [Change] { Array(stream.drop { $0.version <= version }) }

@@ -21,16 +21,31 @@ import Testing
       return "epoch \(epochs)"
     }
 
-    func apply(_ edits: [StoreEdit]) throws -> StoreOutcome { try store.apply(edits, now: 7, newEpoch: epoch()) }
-    func seal(mayBeEmpty: Bool) throws -> SealOutcome { try store.seal(mayBeEmpty: mayBeEmpty, newEpoch: epoch()) }
+    func apply(_ edits: [StoreEdit]) throws -> StoreOutcome {
+      try store.publish(edits, now: 7, newEpoch: epoch())
+    }
+
+    func applyAtOnce(_ edits: [StoreEdit]) throws -> [StoreOutcome] {
+      // Each finds no store before any of them begins one.
+      for _ in edits { try store.create(epoch: epoch()) }
+      return try edits.map { try store.apply([$0], now: 7) }
+    }
+
+    func seal(mayBeEmpty: Bool) throws -> SealOutcome {
+      if mayBeEmpty { try store.create(epoch: epoch()) }
+      return try store.seal(mayBeEmpty: mayBeEmpty)
+    }
+
     func position() -> StoreAnswer<StorePosition> { store.position() }
     func manifest() -> StoreAnswer<Manifest> { store.manifest() }
     func bucket(_ index: Int) -> RawBucket { store.bucket(index) }
     func changes(after version: UInt64, atMost limit: Int) -> [Change] { store.changes(after: version, atMost: limit) }
     func announce(removals: UInt64) throws { try store.announce(removals: removals) }
     func confirmRemovals() throws { try store.confirmRemovals() }
+    func declare(replicas: Int) throws { try store.declare(replicas: replicas) }
     func flush() { store.flush() }
     func trim(to count: Int) { store.trim(to: count) }
+    func deleteMeta() { store.deleteMeta() }
     func deleteBucket(_ index: Int) { store.deleteBucket(index) }
     func removeField(of key: KeyID) { store.removeField(of: key) }
     func setField(of key: KeyID, to record: [UInt8]) { store.setField(of: key, to: record) }

@@ -149,6 +149,8 @@ import Testing
       #expect(run.status == .exited(1) && run.errors.contains("no key store"))
       run = try await publish(store, ["seal"], environment: ["SLUICE_ALLOW_EMPTY": "true"])
       #expect(run.status == .exited(0), "\(run)")
+      run = try await publish(store, ["verify"])
+      #expect(run.status == .exited(0) && run.output.contains("sealed   yes"), "\(run)")
     }
   }
 

@@ -1,5 +1,6 @@
 import Hiredis
 import KeyReplica
+import NIOCore
 import RedisClient
 import RedisFixture
 import Testing
@@ -65,7 +66,7 @@ import Testing
 
   @Test func `sealing is one change, done once, and not of an empty store unless told so`() async throws {
     try await StoreBench.with { store in
-      #expect(try await code { _ = try await store.writer.seal() } == "STOREEMPTY")
+      #expect(try await code { _ = try await store.writer.seal() } == "STORENONE")
       #expect(try await store.run("DBSIZE").integer() == 0)
       try await store.put(["a", "b"])
       let sealed = try await store.writer.seal()
@@ -126,12 +127,13 @@ import Testing
   @Test(arguments: [
     ["HDEL", "META", "version"], ["HDEL", "META", "epoch"], ["HSET", "META", "version", "many"],
     ["HSET", "META", "count", "-1"], ["HSET", "META", "digest", "short"], ["HSET", "META", "version", "0"],
-    ["HSET", "BUCKET", "summary", "1 2"], ["HDEL", "BUCKET", "summary"], ["DEL", "META"],
+    ["HSET", "BUCKET", "summary", "1 2"], ["HDEL", "BUCKET", "summary"], ["DEL", "BUCKET"], ["DEL", "META"],
+    ["DEL", "META", "CHANGES"], ["DEL", "META", "BUCKET"], ["DEL", "META", "BUCKET", "CHANGES"],
     ["HSET", "BUCKET", "summary", "1 00000000000000000000000000000000 99"], ["XADD", "CHANGES", "77-0", "op", "x"],
   ])
   func `a store that is broken isn't written to, not even in part`(damage: [String]) async throws {
     try await StoreBench.with { store in
-      try await store.put(["a"])
+      try await store.put(["a", "b"])
       let names = ["META": store.layout.meta, "BUCKET": store.bucket(of: "a"), "CHANGES": store.layout.changes]
       _ = try await store.connection.execute(
         RedisCommand(damage[0], arguments: damage.dropFirst().map { names[$0] ?? $0 })
@@ -149,6 +151,45 @@ import Testing
         try await code { _ = try await store.writer.apply([.put(neighbour), .put("a", "other")]) } == "STOREBROKEN")
       #expect(try await code { _ = try await store.writer.seal() } == "STOREBROKEN")
       #expect(try await everything() == before)
+    }
+  }
+
+  @Test func `half a store that has lost its meta isn't begun anew, whatever is left of it`() async throws {
+    try await StoreBench.with { store in
+      // A Redis in which a deletion of all keys got half-way: what is left may hold nothing, then nothing is lost.
+      try await store.put(["a"])
+      try await store.run("DEL", store.layout.meta, store.layout.changes, store.bucket(of: "a"))
+      #expect(try await store.writer.apply([.set("a", .revoked)]).missing == 1)
+      #expect(try await store.writer.apply([.put("a")]).version == 1)
+      #expect(try await store.discrepancies() == [])
+      // Or it has lost the records, and its summary still counts them.
+      try await store.run("DEL", store.layout.meta, store.layout.changes)
+      try await store.run("HDEL", store.bucket(of: "a"), KeyID(secret: "a".utf8).bytes)
+      for edit in [KeyEdit.put("a"), .set("a", .revoked)] {
+        #expect(try await code { _ = try await store.writer.apply([edit]) } == "STOREBROKEN")
+      }
+      #expect(try await store.run("EXISTS", store.layout.meta).integer() == 0)
+    }
+  }
+
+  @Test func `batches that are on their way at once begin one store, and keep their order`() async throws {
+    try await StoreBench.with { store in
+      let batches = [[KeyEdit.put("a")], [.set("a", .suspended)], [.put("a", "other")], [.set("a", .revoked)]]
+      let futures = batches.map { store.writer.submit($0) }
+      var outcomes: [EditOutcome] = []
+      for future in futures { outcomes.append(try await future.get()) }
+      // The second needs no store, so it doesn't begin one; by its turn there is one.
+      #expect(outcomes.map(\.changed) == [1, 1, 1, 1])
+      #expect(outcomes.map(\.version) == [1, 2, 3, 4])
+      #expect(Set(outcomes.map(\.epoch)).count == 1)
+    }
+  }
+
+  @Test func `to begin a store costs Redis a few milliseconds`() async throws {
+    try await StoreBench.with { store in
+      try await store.run("CONFIG", "SET", "slowlog-log-slower-than", 20_000)
+      _ = try await store.writer.apply([.put("a")])
+      #expect(try await store.run("SLOWLOG", "LEN").integer() == 0)
     }
   }
 

@@ -3,6 +3,7 @@
 import Hiredis
 import KeyReplica
 import RedisClient
+import RedisFixture
 import SimulatedStore
 import Testing
 
@@ -29,9 +30,24 @@ import Testing
       }
     }
 
-    func apply(_ edits: [StoreEdit]) async throws -> StoreOutcome {
+    func apply(_ edits: [StoreEdit]) async throws -> StoreOutcome { try await apply(edits, by: bench.writer) }
+
+    func applyAtOnce(_ edits: [StoreEdit]) async throws -> [StoreOutcome] {
+      try await withThrowingTaskGroup(of: StoreOutcome.self) { group in
+        for edit in edits {
+          let connection = try await RedisConnection.connected(to: bench.redis.endpoint, on: StoreBench.loop)
+          group.addTask {
+            defer { connection.close() }
+            return try await apply([edit], by: KeyStoreWriter(connection: connection, layout: bench.layout))
+          }
+        }
+        return try await group.reduce(into: []) { $0.append($1) }
+      }
+    }
+
+    private func apply(_ edits: [StoreEdit], by writer: KeyStoreWriter) async throws -> StoreOutcome {
       let outcome = try await refusing {
-        try await bench.writer.apply(
+        try await writer.apply(
           edits.map { edit in
             switch edit.kind {
             case .put(let account, let state): KeyEdit(key: edit.key, kind: .put(account: account, state))
@@ -69,8 +85,15 @@ import Testing
 
     func confirmRemovals() async throws { try await refusing { _ = try await bench.writer.confirmRemovals() } }
 
+    func declare(replicas: Int) async throws {
+      try await refusing {
+        try await Replication(connection: bench.connection, layout: bench.layout).declare(replicas: replicas)
+      }
+    }
+
     func flush() async throws { try await bench.run("FLUSHALL") }
     func trim(to count: Int) async throws { try await bench.run("XTRIM", bench.layout.changes, "MAXLEN", count) }
+    func deleteMeta() async throws { try await bench.run("DEL", bench.layout.meta) }
     func deleteBucket(_ index: Int) async throws { try await bench.run("DEL", bench.layout.bucket(index)) }
 
     func removeField(of key: KeyID) async throws { try await bench.run("HDEL", bucketName(of: key), key.bytes) }

@@ -12,6 +12,9 @@ extension SimulatedStore {
   /// XTRIM changes MAXLEN n.
   public mutating func trim(to count: Int) { stream.removeFirst(max(0, stream.count - count)) }
 
+  /// DEL meta.
+  public mutating func deleteMeta() { meta = nil }
+
   /// DEL bucket.
   public mutating func deleteBucket(_ index: Int) { buckets[index] = Bucket() }
 
@@ -82,8 +85,7 @@ extension SimulatedStore {
       }
       let fields = buckets[index].fields
       let digest = fields.reduce(into: Digest.empty) { $0 ^= $1.digest }
-      buckets[index].summary =
-        fields.isEmpty ? .absent : Summary(BucketSummary(count: fields.count, digest: digest, version: fresh.version))
+      buckets[index].summary = Summary(BucketSummary(count: fields.count, digest: digest, version: fresh.version))
       fresh.count += fields.count
       fresh.digest ^= digest
     }

@@ -19,6 +19,7 @@ public struct SimulatedStore: Sendable {
     public var sealed = false
     public var announced: UInt64 = 0
     public var confirmed: UInt64 = 0
+    public var replicas: Int?
   }
 
   /// A field of a bucket's hash. What can be known of it without its bucket is worked out when it is written, once.
@@ -84,12 +85,33 @@ public struct SimulatedStore: Sendable {
 
   // MARK: The scripts
 
+  /// Begins a store, with a summary in every bucket, where there is none.
+  /// - Returns: Whether there wasn't.
+  @discardableResult
+  public mutating func create(epoch: String) throws(StoreRefusal) -> Bool {
+    if meta != nil { return false }
+    try refuseLeftovers()
+    meta = Meta(epoch: epoch)
+    for index in buckets.indices { buckets[index].summary = Summary(.empty) }
+    return true
+  }
+
+  private func refuseLeftovers() throws(StoreRefusal) {
+    if streamLastID > 0 { throw StoreRefusal(.broken, "meta is gone, the change stream is there") }
+    let isLeft = buckets.contains { bucket in
+      switch bucket.summary {
+      case .absent: !bucket.fields.isEmpty
+      case .written(let summary, _): !bucket.fields.isEmpty || summary.count > 0 || summary.digest != .empty
+      case .unreadable: true
+      }
+    }
+    if isLeft { throw StoreRefusal(.broken, "meta is gone, buckets are there") }
+  }
+
   /// Carries out edits in one atomic step, or none of them.
-  /// - Parameters:
-  ///   - now: The publisher's clock, in seconds since 1970.
-  ///   - newEpoch: The name of the history that begins if there is no store yet.
-  public mutating func apply(_ edits: [StoreEdit], now: Int64, newEpoch: String) throws(StoreRefusal) -> StoreOutcome {
-    var meta = try readMeta(newEpoch: newEpoch)
+  /// - Parameter now: The publisher's clock, in seconds since 1970.
+  public mutating func apply(_ edits: [StoreEdit], now: Int64) throws(StoreRefusal) -> StoreOutcome {
+    var meta = try readMeta()
     var summaries: [Int: (summary: BucketSummary, touched: Bool)] = [:]
     for edit in edits {
       let index = edit.key.bucket(of: bucketCount)
@@ -121,10 +143,24 @@ public struct SimulatedStore: Sendable {
       outcome.changed += 1
     }
     for (index, entry) in summaries where entry.touched { buckets[index].summary = Summary(entry.summary) }
-    if meta.version > 0 { self.meta = meta }
+    self.meta = meta
     outcome.version = meta.version
     stream.removeFirst(max(0, stream.count - changesKept))
     return outcome
+  }
+
+  /// What a publisher does: carries out edits, and begins the store first where there is none and something is put.
+  public mutating func publish(_ edits: [StoreEdit], now: Int64, newEpoch: String) throws(StoreRefusal) -> StoreOutcome
+  {
+    do throws(StoreRefusal) {
+      return try apply(edits, now: now)
+    } catch {
+      guard error.code == .absent else { throw error }
+      let adds = edits.contains { if case .put = $0.kind { true } else { false } }
+      guard adds else { return StoreOutcome(epoch: "", version: 0, missing: edits.count) }
+      try create(epoch: newEpoch)
+      return try apply(edits, now: now)
+    }
   }
 
   /// Writes a record that is no record, with everything else in order: what a publisher of another build might do.
@@ -163,8 +199,8 @@ public struct SimulatedStore: Sendable {
   }
 
   /// Marks the store as populated, if all that it says of itself fits together.
-  public mutating func seal(mayBeEmpty: Bool = false, newEpoch: String) throws(StoreRefusal) -> SealOutcome {
-    var meta = try readMeta(newEpoch: newEpoch)
+  public mutating func seal(mayBeEmpty: Bool = false) throws(StoreRefusal) -> SealOutcome {
+    var meta = try readMeta()
     var (count, digest) = (0, Digest.empty)
     for index in buckets.indices {
       let summary = try describe(index, in: meta)
@@ -189,7 +225,7 @@ public struct SimulatedStore: Sendable {
 
   /// Says that so many keys are about to be removed.
   public mutating func announce(removals: UInt64) throws(StoreRefusal) {
-    var meta = try metaOfPopulated()
+    var meta = try readMeta()
     meta.version += 1
     meta.announced += removals
     append(
@@ -199,21 +235,25 @@ public struct SimulatedStore: Sendable {
 
   /// Says that all removals up to here are meant.
   public mutating func confirmRemovals() throws(StoreRefusal) {
-    var meta = try metaOfPopulated()
+    var meta = try readMeta()
     meta.version += 1
     meta.confirmed = meta.version
     append(Change(epoch: meta.epoch, version: meta.version, total: meta.digest, effect: .confirm))
     self.meta = meta
   }
 
-  private func metaOfPopulated() throws(StoreRefusal) -> Meta {
-    let meta = try readMeta(newEpoch: "")
-    if self.meta == nil { throw StoreRefusal(.empty, "there is no key store") }
-    return meta
+  /// Says how many replicas could take the server's place.
+  public mutating func declare(replicas: Int) throws(StoreRefusal) {
+    var meta = try readMeta()
+    meta.replicas = replicas
+    self.meta = meta
   }
 
-  private func readMeta(newEpoch: String) throws(StoreRefusal) -> Meta {
-    let read = meta ?? Meta(epoch: newEpoch)
+  private func readMeta() throws(StoreRefusal) -> Meta {
+    guard let read = meta else {
+      try refuseLeftovers()
+      throw StoreRefusal(.absent, "there is no key store")
+    }
     guard read.schema == KeyRecord.schema else {
       throw StoreRefusal(.otherKind, "the store has schema \(read.schema)")
     }
@@ -225,7 +265,6 @@ public struct SimulatedStore: Sendable {
 
   private func describe(_ index: Int, in meta: Meta) throws(StoreRefusal) -> BucketSummary {
     switch buckets[index].summary {
-    case .absent where buckets[index].fields.isEmpty: return .empty
     case .absent: throw StoreRefusal(.broken, "no summary in bucket \(index)")
     case .unreadable: throw StoreRefusal(.broken, "unreadable summary in bucket \(index)")
     case .written(let summary, _):
@@ -251,7 +290,7 @@ public struct SimulatedStore: Sendable {
     return .found(
       StorePosition(
         epoch: meta.epoch, version: meta.version, count: meta.count, digest: meta.digest, sealed: meta.sealed,
-        announced: meta.announced, confirmed: meta.confirmed))
+        announced: meta.announced, confirmed: meta.confirmed, replicas: meta.replicas))
   }
 
   public func manifest() -> StoreAnswer<Manifest> {
@@ -263,9 +302,8 @@ public struct SimulatedStore: Sendable {
     }
     let summaries: [BucketSummary?] = buckets.map { bucket in
       switch bucket.summary {
-      case .absent: .empty
       case .written(let summary, _): summary
-      case .unreadable: nil
+      case .absent, .unreadable: nil
       }
     }
     return .found(Manifest(position: position, buckets: summaries, lengths: buckets.map(\.fields.count)))

@@ -9,7 +9,10 @@ public import KeyReplica
 /// A store under test, simulated or real. Its methods throw what isn't an answer; ``StoreRefusal`` where the store says no.
 public protocol ConformingStore {
   var bucketCount: Int { get }
+  /// Begins the store where there is none and something is put.
   func apply(_ edits: [StoreEdit]) async throws -> StoreOutcome
+  /// The same by so many publishers at once, one edit each.
+  func applyAtOnce(_ edits: [StoreEdit]) async throws -> [StoreOutcome]
   func seal(mayBeEmpty: Bool) async throws -> SealOutcome
   func position() async throws -> StoreAnswer<StorePosition>
   func manifest() async throws -> StoreAnswer<Manifest>
@@ -18,9 +21,12 @@ public protocol ConformingStore {
   /// Says that so many removals are to come, or that all up to here are meant.
   func announce(removals: UInt64) async throws
   func confirmRemovals() async throws
+  /// Says how many replicas could take the server's place.
+  func declare(replicas: Int) async throws
   // Past the scripts, as with redis-cli.
   func flush() async throws
   func trim(to count: Int) async throws
+  func deleteMeta() async throws
   func deleteBucket(_ index: Int) async throws
   func removeField(of key: KeyID) async throws
   func setField(of key: KeyID, to record: [UInt8]) async throws
@@ -135,6 +141,42 @@ public enum StoreConformance {
       try expectEqual([outcome.missing, Int(outcome.version)], [1, 0], "missing, and the version")
       try expectEqual(try await store.position(), .noStore, "the position after a change of nobody's key")
     },
+    StoreScenario("a store begins whole, with a summary in every bucket") { store in
+      _ = try await store.apply([put("a")])
+      let manifest = try await store.foundManifest()
+      for (index, summary) in manifest.buckets.enumerated() where index != store.bucket(of: "a") {
+        try expectEqual(summary, .empty, "the summary of bucket \(index)")
+        try expectEqual(manifest.lengths[index], 0, "the length of bucket \(index)")
+      }
+      try expectEqual(try await store.changes(after: 0, atMost: 10).map(\.version), [1], "the changes")
+      try await store.expectSound(version: 1, records: ["a": (.active, "acme")])
+    },
+    StoreScenario("publishers that begin a store at once begin one history") { store in
+      let secrets = (0..<8).map { "key \($0)" }
+      let outcomes = try await store.applyAtOnce(secrets.map { put($0) })
+      try expectEqual(outcomes.map(\.changed), secrets.map { _ in 1 }, "changed")
+      try expectEqual(Set(outcomes.map(\.epoch)), [try await store.found().epoch], "the epochs")
+      try expectEqual(outcomes.map(\.version).sorted(), Array(1...8), "the versions")
+      try await store.expectSound(
+        version: 8, records: Dictionary(uniqueKeysWithValues: secrets.map { ($0, (.active, "acme")) }))
+    },
+    StoreScenario("a store whose meta was deleted isn't begun anew over what is left of it") { store in
+      _ = try await store.apply([put("a")])
+      let before = try await store.bucket(store.bucket(of: "a"))
+      try await store.deleteMeta()
+      try expectEqual(try await store.position(), .noStore, "the position")
+      let other = (0...).lazy.map { "n\($0)" }.first { store.bucket(of: $0) != store.bucket(of: "a") } ?? ""
+      for edit in [put("a"), put(other), set("a", .revoked), set(other, .revoked)] {
+        try expectEqual(try await store.refusal { _ = try await store.apply([edit]) }, .broken, "writing")
+      }
+      for mayBeEmpty in [false, true] {
+        let code = try await store.refusal { _ = try await store.seal(mayBeEmpty: mayBeEmpty) }
+        try expectEqual(code, .broken, "sealing")
+      }
+      try expectEqual(try await store.refusal { try await store.announce(removals: 1) }, .broken, "announcing")
+      try expectEqual(try await store.position(), .noStore, "the position after all that")
+      try expectEqual(try await store.bucket(store.bucket(of: "a")), before, "the bucket")
+    },
     StoreScenario("an edit says what became of it, and everything adds up afterwards") { store in
       var outcome = try await store.apply([put("a"), put("b"), set("nobody's", .revoked)])
       try expectEqual([outcome.changed, outcome.unchanged, outcome.missing], [2, 0, 1], "changed, unchanged, missing")
@@ -169,7 +211,7 @@ public enum StoreConformance {
     },
     StoreScenario("sealing is one change, done once, and not of an empty store unless told so") { store in
       try expectEqual(
-        try await store.refusal { _ = try await store.seal(mayBeEmpty: false) }, .empty, "sealing nothing")
+        try await store.refusal { _ = try await store.seal(mayBeEmpty: false) }, .absent, "sealing nothing")
       try expectEqual(try await store.position(), .noStore, "the position")
       _ = try await store.apply([put("a"), put("b")])
       try expect(try await !store.found().sealed, "it is sealed before it was")
@@ -204,7 +246,7 @@ public enum StoreConformance {
       try expectEqual(try await store.changes(after: 0, atMost: 10).map(\.version), [11], "the changes")
     },
     StoreScenario("announcements and confirmations of removals are changes, and add up") { store in
-      try expectEqual(try await store.refusal { try await store.announce(removals: 1) }, .empty, "without a store")
+      try expectEqual(try await store.refusal { try await store.announce(removals: 1) }, .absent, "without a store")
       _ = try await store.apply([put("a")])
       try await store.announce(removals: 5)
       try await store.announce(removals: 2)
@@ -214,6 +256,17 @@ public enum StoreConformance {
       let effects = try await store.changes(after: 1, atMost: 10).map(\.effect)
       try expectEqual(effects, [.announce(removals: 5), .announce(removals: 2), .confirm], "the changes")
       try await store.expectSound(version: 4, records: ["a": (.active, "acme")])
+    },
+    StoreScenario("how many replicas there are is said once, and is no change") { store in
+      try expectEqual(try await store.refusal { try await store.declare(replicas: 1) }, .absent, "without a store")
+      _ = try await store.apply([put("a")])
+      try expectEqual(try await store.found().replicas, nil, "replicas that nobody declared")
+      for replicas in [2, 0] {
+        try await store.declare(replicas: replicas)
+        try expectEqual(try await store.found().replicas, replicas, "the replicas")
+      }
+      try await store.expectSound(version: 1, records: ["a": (.active, "acme")])
+      try expectEqual(try await store.changes(after: 1, atMost: 10), [], "the changes")
     },
     StoreScenario("a record that was taken out by hand is missed in the length, and sealing is refused") { store in
       _ = try await store.apply([put("a"), put("b")])
@@ -244,13 +297,22 @@ public enum StoreConformance {
       try expectEqual(try await store.apply([set("a", .revoked)]).missing, 1, "missing")
       try expectEqual(try await store.apply([put("a")]).changed, 1, "changed")
     },
-    StoreScenario("a bucket that was deleted is empty, and the totals still count it") { store in
+    StoreScenario("a bucket that was deleted is missed, and neither written to nor sealed") { store in
       _ = try await store.apply([put("a"), put("b")])
-      try await store.deleteBucket(store.bucket(of: "a"))
-      let manifest = try await store.foundManifest()
-      try expectEqual(manifest.buckets[store.bucket(of: "a")], .empty, "the summary")
-      try expect(!manifest.fitsTogether, "the summaries add up")
-      try expectEqual(try await store.refusal { _ = try await store.seal(mayBeEmpty: false) }, .broken, "sealing")
+      let empty = (0..<store.bucketCount).first { ![store.bucket(of: "a"), store.bucket(of: "b")].contains($0) } ?? 0
+      let neighbour = (0...).lazy.map { "n\($0)" }.first { store.bucket(of: $0) == empty } ?? ""
+      for (index, secret) in [(store.bucket(of: "a"), "a"), (empty, neighbour)] {
+        try await store.deleteBucket(index)
+        let manifest = try await store.foundManifest()
+        try expect(manifest.buckets[index] == nil, "a summary of bucket \(index) was read")
+        try expectEqual(manifest.lengths[index], 0, "the length of bucket \(index)")
+        try expectEqual(try await store.bucket(index), RawBucket(summary: nil, fields: []), "bucket \(index)")
+        for edit in [put(secret), set(secret, .revoked)] {
+          try expectEqual(try await store.refusal { _ = try await store.apply([edit]) }, .broken, "writing")
+        }
+        try expectEqual(try await store.refusal { _ = try await store.seal(mayBeEmpty: false) }, .broken, "sealing")
+      }
+      try expectEqual(try await store.apply([put("b", "other")]).changed, 1, "changes elsewhere")
     },
     StoreScenario("what can't be relied on isn't written to, not even in part") { store in
       _ = try await store.apply([put("a")])

@@ -55,6 +55,7 @@ public struct SealOutcome: Sendable, Hashable {
 /// The store said no, and nothing was written. The code is the first word of the real store's error reply.
 public struct StoreRefusal: Error, Sendable, Hashable, CustomStringConvertible {
   public enum Code: String, Sendable {
+    case absent = "STORENONE"
     case broken = "STOREBROKEN"
     case otherKind = "STOREKIND"
     case empty = "STOREEMPTY"

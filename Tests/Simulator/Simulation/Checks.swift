@@ -183,8 +183,7 @@ extension Simulation {
     }
     for (number, holding) in node.held.enumerated() {
       let active = holding.isActive
-      if node.sawActive[number], !active, !bucketWasDeleted, let since = truth.activeSince[number], since < node.bornAt
-      {
+      if node.sawActive[number], !active, let since = truth.activeSince[number], since < node.bornAt {
         fail("node \(node.index) lost key \(number), which has been active all the time")
       }
       node.sawActive[number] = active

@@ -58,9 +58,6 @@ public final class Simulation {
   /// Somebody was at the store past the scripts: how fresh what is admitted is can't be promised while records are
   /// there that can't be verified.
   var damaged = false
-  /// A bucket that was deleted and written to again is, by its own summary, a good bucket with fewer keys. Nobody is refused
-  /// then, since the total tells; but a mirror may have taken it over, and lost keys that it would have admitted.
-  var bucketWasDeleted = false
   /// The store's history went back or ended at some moment. A bucket that was read just then is refused, and what a mirror holds
   /// of it until it is read again is of the history that never was.
   var rewound = false

@@ -76,8 +76,15 @@ extension Simulation {
     if random.chance(100) {
       change { store throws(StoreRefusal) in try store.announce(removals: UInt64(edits.count)) }
     }
+    // Between its beginning and its first change a store can be seen, and another publisher may come first.
+    if !onlyEnds, server.dataset.store.meta == nil, random.chance(500) {
+      beginStore()
+      calls.append(edits)
+      agenda.add(.publish(number: calls.count - 1), at: now + .microseconds(random.within(100...400_000)))
+      return
+    }
     change { store throws(StoreRefusal) in
-      let outcome = try store.apply(edits, now: self.seconds, newEpoch: self.newEpoch())
+      let outcome = try store.publish(edits, now: self.seconds, newEpoch: self.newEpoch())
       self.note { "a publisher changes \(outcome.changed) keys; the store is at version \(outcome.version)" }
     }
   }
@@ -139,18 +146,30 @@ extension Simulation {
   }
 
   private func importing(_ edits: [StoreEdit], sealed: Bool, at since: Int64) {
-    let epoch = newEpoch()
+    beginStore()
     var rest = edits[...]
     while !rest.isEmpty {
       let batch = Array(rest.prefix(16))
       rest = rest.dropFirst(16)
-      change { store throws(StoreRefusal) in _ = try store.apply(batch, now: since, newEpoch: epoch) }
+      change { store throws(StoreRefusal) in _ = try store.apply(batch, now: since) }
     }
     if sealed { seal() }
   }
 
+  /// Begins a store where there is none.
+  private func beginStore() {
+    do throws(StoreRefusal) {
+      guard try server.dataset.store.create(epoch: newEpoch()) else { return }
+    } catch {
+      note { "the store refuses to begin: \(error)" }
+      return
+    }
+    note { "a store begins" }
+    noteTruth()
+  }
+
   private func seal() {
-    change { store throws(StoreRefusal) in _ = try store.seal(mayBeEmpty: true, newEpoch: self.newEpoch()) }
+    change { store throws(StoreRefusal) in _ = try store.seal(mayBeEmpty: true) }
   }
 
   private func flush() {
@@ -349,9 +368,7 @@ extension Simulation {
     let key = random.pick(SimulatedKeys.all)
     let bucket = key.bucket(of: bucketCount)
     switch random.below(8) {
-    case 0:
-      server.dataset.store.deleteBucket(bucket)
-      bucketWasDeleted = true
+    case 0: server.dataset.store.deleteBucket(bucket)
     case 1: server.dataset.store.removeField(of: key)
     case 2: server.dataset.store.setField(of: key, to: Array("1 a 1763683200 an intruder".utf8))
     case 3: server.dataset.store.setField(of: key, to: Array("1 r 1763683200 acme".utf8))
