@@ -1,8 +1,12 @@
 // The mirror of one bucket: records packed densely, and an open-addressing index of their positions beside them.
 //
 // Why not a Dictionary: at a million keys memory per key and cache misses per lookup are what a node pays for. An entry is 40
-// bytes; the index adds 2 to 8 more. An entry keeps 128 bits of the id (nobody can make a second key for the same 128 bits)
+// bytes; the index adds 5 to 6. An entry keeps 128 bits of the id (nobody can make a second key for the same 128 bits)
 // and the record's digest, so that a change can take the old record out of the bucket's digest without the record's text.
+//
+// A slot of the index has eight bits of the id beside the position, so that a lookup goes to the one entry that it is about: a key
+// that isn't there costs a look at the index only. A table without an index, its entries in the slots, was tried: for the same
+// memory it must be so full that a lookup goes through more of it than both together here.
 
 /// One bucket's records.
 struct BucketTable: Sendable {
@@ -10,9 +14,9 @@ struct BucketTable: Sendable {
     /// The first 128 bits of the key's id.
     let id0: UInt64
     let id1: UInt64
-    fileprivate(set) var digest: Digest
-    /// The account's number, and the state in the two lowest bits.
+    /// The account's number, and the state in the two lowest bits. Beside the id, since a lookup reads just these.
     fileprivate var accountAndState: UInt32
+    fileprivate(set) var digest: Digest
 
     var state: KeyState {
       // Only ever written from a KeyState, whose raw values are 0, 1 and 2.
@@ -25,8 +29,7 @@ struct BucketTable: Sendable {
   private(set) var digest = Digest.empty
   /// How many of the records are active.
   private(set) var activeCount = 0
-  /// Positions in `entries` plus one, 0 where free; a power of two long, at most half full.
-  private var index: [UInt32] = []
+  private var index = PositionIndex()
 
   var count: Int { entries.count }
 
@@ -35,7 +38,7 @@ struct BucketTable: Sendable {
   /// An empty table with room for so many.
   init(capacity: Int) {
     entries.reserveCapacity(capacity)
-    if capacity > 0 { resizeIndex(for: capacity) }
+    index = PositionIndex(capacity: capacity)
   }
 
   func find(_ id: KeyID) -> Entry? { find(id.words.0, id.words.1) }
@@ -59,37 +62,76 @@ struct BucketTable: Sendable {
       entries[position].digest = new
       entries[position].accountAndState = accountAndState
     } else {
-      if (entries.count + 1) * 2 > index.count { resizeIndex(for: entries.count + 1) }
-      // By an eighth instead of doubling: at millions of keys the slack is memory that buys nothing.
-      if entries.count == entries.capacity { entries.reserveCapacity(entries.count + max(8, entries.count / 8)) }
-      entries.append(Entry(id0: id0, id1: id1, digest: new, accountAndState: accountAndState))
-      insertIntoIndex(entries.count - 1)
+      if entries.count == index.capacity { grow() }
+      index.insert(entries.count, for: id1)
+      entries.append(Entry(id0: id0, id1: id1, accountAndState: accountAndState, digest: new))
     }
     digest ^= new
   }
 
   private func position(of id0: UInt64, _ id1: UInt64) -> Int? {
-    guard !index.isEmpty else { return nil }
-    var slot = Int(truncatingIfNeeded: id1) & (index.count - 1)
-    while index[slot] != 0 {
-      let position = Int(index[slot]) - 1
-      if entries[position].id0 == id0, entries[position].id1 == id1 { return position }
-      slot = (slot + 1) & (index.count - 1)
+    index.first(for: id1) { entries[$0].id1 == id1 && entries[$0].id0 == id0 }
+  }
+
+  /// By a twentieth instead of doubling: at millions of keys the slack is memory that buys nothing.
+  private mutating func grow() {
+    let capacity = entries.count + max(8, entries.count / 20)
+    entries.reserveCapacity(capacity)
+    index = PositionIndex(capacity: capacity)
+    for position in entries.indices { index.insert(position, for: entries[position].id1) }
+  }
+}
+
+/// Where the entries are, by the second word of their ids, which is as good as random.
+private struct PositionIndex: Sendable {
+  /// How many positions there is room for.
+  let capacity: Int
+  /// The position plus one, and the word's lowest bits below it; 0 where free. Never more than three quarters are taken.
+  private var slots: [UInt32]
+
+  private static let tagBits: UInt32 = 8
+
+  init() {
+    capacity = 0
+    slots = []
+  }
+
+  init(capacity: Int) {
+    // At 40 bytes an entry memory would have ended long before, in one bucket of very many.
+    precondition(capacity < 1 << (32 - Self.tagBits), "\(capacity) records in one bucket")
+    self.capacity = capacity
+    slots = capacity == 0 ? [] : Array(repeating: 0, count: capacity + capacity / 3 + 1)
+  }
+
+  /// The first position for which the condition holds, of those that may be the word's.
+  func first(for word: UInt64, where isWanted: (Int) -> Bool) -> Int? {
+    guard capacity > 0 else { return nil }
+    let tag = Self.tag(of: word)
+    var at = home(of: word)
+    while slots[at] != 0 {
+      if slots[at] & Self.tagMask == tag {
+        let position = Int(slots[at] >> Self.tagBits) - 1
+        if isWanted(position) { return position }
+      }
+      at = next(after: at)
     }
     return nil
   }
 
-  private mutating func insertIntoIndex(_ position: Int) {
-    var slot = Int(truncatingIfNeeded: entries[position].id1) & (index.count - 1)
-    while index[slot] != 0 { slot = (slot + 1) & (index.count - 1) }
-    index[slot] = UInt32(position + 1)
+  mutating func insert(_ position: Int, for word: UInt64) {
+    var at = home(of: word)
+    while slots[at] != 0 { at = next(after: at) }
+    slots[at] = UInt32(position + 1) << Self.tagBits | Self.tag(of: word)
   }
 
-  private mutating func resizeIndex(for count: Int) {
-    var size = 16
-    while size < count * 2 { size *= 2 }
-    guard size > index.count else { return }
-    index = [UInt32](repeating: 0, count: size)
-    for position in entries.indices { insertIntoIndex(position) }
+  private static let tagMask: UInt32 = (1 << tagBits) - 1
+
+  private static func tag(of word: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: word) & tagMask }
+
+  /// By the word's highest bits, as a share of the slots: their number needn't be a power of two, which would be up to twice as many.
+  private func home(of word: UInt64) -> Int {
+    Int(truncatingIfNeeded: word.multipliedFullWidth(by: UInt64(slots.count)).high)
   }
+
+  private func next(after slot: Int) -> Int { slot + 1 == slots.count ? 0 : slot + 1 }
 }
