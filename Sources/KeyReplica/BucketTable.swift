@@ -1,12 +1,12 @@
-// The mirror of one bucket: records packed densely, and an open-addressing index of their positions beside them.
+// The mirror of one bucket: its records sorted by a part of their ids, with gaps between.
 //
-// Why not a Dictionary: at a million keys memory per key and cache misses per lookup are what a node pays for. An entry is 40
-// bytes; the index adds 5 to 6. An entry keeps 128 bits of the id (nobody can make a second key for the same 128 bits)
-// and the record's digest, so that a change can take the old record out of the bucket's digest without the record's text.
+// That part is as good as random, so where a record is can be reckoned from it: its home, or a few slots further on. What a node pays
+// for at a million keys is memory, and that a lookup's first look at a place goes to main memory; here it is one place. Nine tenths of
+// the slots are taken, at most, so a key costs 44 to 47 bytes. An index of positions beside densely packed records was tried: it takes
+// as much memory and a third more time, since it is a second place to look at. So is a Dictionary, with far more memory.
 //
-// A slot of the index has eight bits of the id beside the position, so that a lookup goes to the one entry that it is about: a key
-// that isn't there costs a look at the index only. A table without an index, its entries in the slots, was tried: for the same
-// memory it must be so full that a lookup goes through more of it than both together here.
+// An entry keeps 128 bits of the id (nobody can make a second key for the same 128 bits) and the record's digest, so that a
+// change can take the old record out of the bucket's digest without the record's text.
 
 /// One bucket's records.
 struct BucketTable: Sendable {
@@ -18,6 +18,21 @@ struct BucketTable: Sendable {
     fileprivate var accountAndState: UInt32
     fileprivate(set) var digest: Digest
 
+    init(_ id0: UInt64, _ id1: UInt64, state: KeyState, account: AccountNames.Number, digest: Digest) {
+      self.init(id0: id0, id1: id1, accountAndState: account.value << 2 | UInt32(state.rawValue), digest: digest)
+    }
+
+    private init(id0: UInt64, id1: UInt64, accountAndState: UInt32, digest: Digest) {
+      self.id0 = id0
+      self.id1 = id1
+      self.accountAndState = accountAndState
+      self.digest = digest
+    }
+
+    /// A slot that is nobody's: no state has this number.
+    fileprivate static let gap = Entry(id0: 0, id1: 0, accountAndState: 3, digest: .empty)
+    fileprivate var isGap: Bool { accountAndState == 3 }
+
     var state: KeyState {
       // Only ever written from a KeyState, whose raw values are 0, 1 and 2.
       KeyState(rawValue: UInt8(accountAndState & 3))!
@@ -25,113 +40,104 @@ struct BucketTable: Sendable {
     var account: AccountNames.Number { AccountNames.Number(accountAndState >> 2) }
   }
 
-  private(set) var entries: [Entry] = []
+  /// Entries in the order of `id1`, none before its home, and no gap between an entry and its home.
+  private var slots: [Entry] = []
+  /// How many of the slots are homes; behind them are some for entries that the last homes have no room for.
+  private var homes = 0
+  private(set) var count = 0
   private(set) var digest = Digest.empty
   /// How many of the records are active.
   private(set) var activeCount = 0
-  private var index = PositionIndex()
-
-  var count: Int { entries.count }
 
   init() {}
 
   /// An empty table with room for so many.
   init(capacity: Int) {
-    entries.reserveCapacity(capacity)
-    index = PositionIndex(capacity: capacity)
+    if capacity > 0 { layOut([], capacity: capacity) }
   }
+
+  /// A table of such entries.
+  /// - Parameter sorted: By `id1`, as ``entries`` gives them.
+  init(sorted: [Entry]) {
+    layOut(sorted, capacity: sorted.count)
+    count = sorted.count
+    for entry in sorted {
+      digest ^= entry.digest
+      if entry.state == .active { activeCount += 1 }
+    }
+  }
+
+  /// All records, sorted by `id1`.
+  var entries: some Sequence<Entry> { slots.lazy.filter { !$0.isGap } }
 
   func find(_ id: KeyID) -> Entry? { find(id.words.0, id.words.1) }
 
   func find(_ id0: UInt64, _ id1: UInt64) -> Entry? {
-    position(of: id0, id1).map { entries[$0] }
+    let (slot, isThere) = place(of: id0, id1)
+    return isThere ? slots[slot] : nil
   }
 
   /// Writes a record, in place of the key's former one if there is one.
-  mutating func put(_ id: KeyID, state: KeyState, account: AccountNames.Number, digest new: Digest) {
-    put(id.words.0, id.words.1, state: state, account: account, digest: new)
+  mutating func put(_ id: KeyID, state: KeyState, account: AccountNames.Number, digest: Digest) {
+    put(Entry(id.words.0, id.words.1, state: state, account: account, digest: digest))
   }
 
-  /// The same for a key of which only the first 128 bits of the id are known.
-  mutating func put(_ id0: UInt64, _ id1: UInt64, state: KeyState, account: AccountNames.Number, digest new: Digest) {
-    let accountAndState = account.value << 2 | UInt32(state.rawValue)
-    if state == .active { activeCount += 1 }
-    if let position = position(of: id0, id1) {
-      if entries[position].state == .active { activeCount -= 1 }
-      digest ^= entries[position].digest
-      entries[position].digest = new
-      entries[position].accountAndState = accountAndState
+  mutating func put(_ entry: Entry) {
+    let (slot, isThere) = place(of: entry.id0, entry.id1)
+    if isThere {
+      if slots[slot].state == .active { activeCount -= 1 }
+      digest ^= slots[slot].digest
+      slots[slot] = entry
     } else {
-      if entries.count == index.capacity { grow() }
-      index.insert(entries.count, for: id1)
-      entries.append(Entry(id0: id0, id1: id1, accountAndState: accountAndState, digest: new))
+      insert(entry, at: slot)
+      count += 1
     }
-    digest ^= new
+    if entry.state == .active { activeCount += 1 }
+    digest ^= entry.digest
   }
 
-  private func position(of id0: UInt64, _ id1: UInt64) -> Int? {
-    index.first(for: id1) { entries[$0].id1 == id1 && entries[$0].id0 == id0 }
-  }
-
-  /// By a twentieth instead of doubling: at millions of keys the slack is memory that buys nothing.
-  private mutating func grow() {
-    let capacity = entries.count + max(8, entries.count / 20)
-    entries.reserveCapacity(capacity)
-    index = PositionIndex(capacity: capacity)
-    for position in entries.indices { index.insert(position, for: entries[position].id1) }
-  }
-}
-
-/// Where the entries are, by the second word of their ids, which is as good as random.
-private struct PositionIndex: Sendable {
-  /// How many positions there is room for.
-  let capacity: Int
-  /// The position plus one, and the word's lowest bits below it; 0 where free. Never more than three quarters are taken.
-  private var slots: [UInt32]
-
-  private static let tagBits: UInt32 = 8
-
-  init() {
-    capacity = 0
-    slots = []
-  }
-
-  init(capacity: Int) {
-    // At 40 bytes an entry memory would have ended long before, in one bucket of very many.
-    precondition(capacity < 1 << (32 - Self.tagBits), "\(capacity) records in one bucket")
-    self.capacity = capacity
-    slots = capacity == 0 ? [] : Array(repeating: 0, count: capacity + capacity / 3 + 1)
-  }
-
-  /// The first position for which the condition holds, of those that may be the word's.
-  func first(for word: UInt64, where isWanted: (Int) -> Bool) -> Int? {
-    guard capacity > 0 else { return nil }
-    let tag = Self.tag(of: word)
-    var at = home(of: word)
-    while slots[at] != 0 {
-      if slots[at] & Self.tagMask == tag {
-        let position = Int(slots[at] >> Self.tagBits) - 1
-        if isWanted(position) { return position }
-      }
-      at = next(after: at)
+  /// Where the key's entry is, or where it would have to be.
+  private func place(of id0: UInt64, _ id1: UInt64) -> (slot: Int, isThere: Bool) {
+    var slot = home(of: id1)
+    while slot < slots.count, slots[slot].id1 <= id1, !slots[slot].isGap {
+      if slots[slot].id1 == id1, slots[slot].id0 == id0 { return (slot, true) }
+      slot += 1
     }
-    return nil
+    return (slot, false)
   }
 
-  mutating func insert(_ position: Int, for word: UInt64) {
-    var at = home(of: word)
-    while slots[at] != 0 { at = next(after: at) }
-    slots[at] = UInt32(position + 1) << Self.tagBits | Self.tag(of: word)
+  private func home(of id1: UInt64) -> Int { Int(truncatingIfNeeded: id1.multipliedFullWidth(by: UInt64(homes)).high) }
+
+  /// Moves what stands from there to the next gap up by one.
+  private mutating func insert(_ entry: Entry, at slot: Int) {
+    var gap = slot
+    while gap < slots.count, !slots[gap].isGap { gap += 1 }
+    guard gap < slots.count, count < Self.capacity(ofHomes: homes) else {
+      // By a twentieth instead of doubling: at millions of keys the slack is memory that buys nothing.
+      layOut(Array(entries), capacity: count + max(8, count / 20))
+      insert(entry, at: place(of: entry.id0, entry.id1).slot)
+      return
+    }
+    while gap > slot {
+      slots[gap] = slots[gap - 1]
+      gap -= 1
+    }
+    slots[slot] = entry
   }
 
-  private static let tagMask: UInt32 = (1 << tagBits) - 1
+  /// The more are taken, the further from their homes they are: here four slots on average.
+  private static func capacity(ofHomes homes: Int) -> Int { homes - homes / 10 }
 
-  private static func tag(of word: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: word) & tagMask }
-
-  /// By the word's highest bits, as a share of the slots: their number needn't be a power of two, which would be up to twice as many.
-  private func home(of word: UInt64) -> Int {
-    Int(truncatingIfNeeded: word.multipliedFullWidth(by: UInt64(slots.count)).high)
+  private mutating func layOut(_ sorted: [Entry], capacity: Int) {
+    homes = capacity + capacity / 9 + 1
+    var end = 0
+    for entry in sorted { end = max(end, home(of: entry.id1)) + 1 }
+    slots = Array(repeating: .gap, count: max(end, homes) + 8)
+    var slot = 0
+    for entry in sorted {
+      slot = max(slot, home(of: entry.id1))
+      slots[slot] = entry
+      slot += 1
+    }
   }
-
-  private func next(after slot: Int) -> Int { slot + 1 == slots.count ? 0 : slot + 1 }
 }
