@@ -8,14 +8,16 @@ internal import Synchronization
 
 /// The mirrored records of all buckets.
 public final class KeyTable: Sendable {
-  private final class Bucket: Sendable {
+  private struct Bucket: ~Copyable {
     let table = Mutex(BucketTable())
     /// `Instant.nanoseconds` until which its keys may be admitted, where the store has something else by now.
     let admitUntil = Atomic<Int64>(.max)
   }
 
   public let bucketCount: Int
-  private let buckets: [Bucket]
+  // So many from init to deinit, each guarded by its own lock. An array can't hold locks, and objects of their own would be retained
+  // and released for every lookup, by all threads.
+  private nonisolated(unsafe) let buckets: UnsafeMutablePointer<Bucket>
   private let accounts = AccountNames()
 
   /// - Parameter bucketCount: A power of two, at least 2.
@@ -23,7 +25,13 @@ public final class KeyTable: Sendable {
     precondition(
       bucketCount >= 2 && bucketCount & (bucketCount - 1) == 0, "expected a power of two, got \(bucketCount)")
     self.bucketCount = bucketCount
-    buckets = (0..<bucketCount).map { _ in Bucket() }
+    buckets = .allocate(capacity: bucketCount)
+    for index in 0..<bucketCount { buckets.advanced(by: index).initialize(to: Bucket()) }
+  }
+
+  deinit {
+    buckets.deinitialize(count: bucketCount)
+    buckets.deallocate()
   }
 
   /// What the mirror holds of a key; nil where it holds nothing, which by itself proves nothing.
@@ -64,6 +72,11 @@ public final class KeyTable: Sendable {
     }
   }
 
+  /// Applies a record of no store: for benchmarks.
+  package func put(_ id: KeyID, _ record: KeyRecord) {
+    _ = put(id, record, digest: Digest(of: id, record: record.encoded))
+  }
+
   /// Swaps in a whole bucket that was read and verified aside, and returns the old one, which is so freed after the lock is let go.
   @discardableResult
   func install(_ table: BucketTable, asBucket index: Int) -> BucketTable {
@@ -85,34 +98,4 @@ public final class KeyTable: Sendable {
   public var count: Int { (0..<bucketCount).reduce(0) { $0 + contents(ofBucket: $1).count } }
 
   public var accountCount: Int { accounts.count }
-}
-
-/// Account names, each kept once however many keys an account has. Names are never let go: there are as many as accounts
-/// were seen since the process started.
-final class AccountNames: Sendable {
-  struct Number: Sendable, Hashable {
-    let value: UInt32
-    init(_ value: UInt32) { self.value = value }
-  }
-
-  private struct Names {
-    var numbers: [String: UInt32] = [:]
-    var names: [String] = []
-  }
-
-  private let state = Mutex(Names())
-
-  var count: Int { state.withLock { $0.names.count } }
-
-  func name(of number: Number) -> String { state.withLock { $0.names[Int(number.value)] } }
-
-  func number(of name: String) -> Number {
-    state.withLock { state in
-      if let known = state.numbers[name] { return Number(known) }
-      let number = UInt32(state.names.count)
-      state.names.append(name)
-      state.numbers[name] = number
-      return Number(number)
-    }
-  }
 }

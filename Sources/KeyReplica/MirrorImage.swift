@@ -105,7 +105,7 @@ public struct MirrorImage: Sendable {
         guard account < accounts.count, let state = KeyState(rawValue: try reader.integer(UInt8.self)) else {
           throw UnusableImage("an entry of bucket \(index) makes no sense")
         }
-        bucket.put(id0, id1, state: state, account: accounts[account], digest: digest)
+        bucket.put(.init(id0, id1, state: state, account: accounts[account], digest: digest))
       }
       table.install(bucket, asBucket: index)
     }

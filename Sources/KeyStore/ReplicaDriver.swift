@@ -61,7 +61,7 @@ public final class ReplicaDriver: Sendable {
   /// Safe and quick on any thread.
   public func admits(_ key: KeyID) -> String? {
     guard let (state, account) = table.find(key), state == .active else { return nil }
-    let now = Instant.now
+    let now = Instant.recent
     guard now.nanoseconds < admitUntil.value, table.admitUntil(key).map({ now < $0 }) ?? true else { return nil }
     return account
   }
@@ -103,6 +103,19 @@ private final class AdmissionDeadline: Sendable {
 extension Instant {
   /// The machine's monotonic clock.
   public static var now: Instant { Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds)) }
+
+  /// The same clock as it stood a few milliseconds ago at most, for a tenth of the time: reading it exactly makes the processor
+  /// wait for all that it has begun.
+  public static var recent: Instant {
+    #if os(Linux)
+      var time = timespec()
+      // It can't fail: the clock is there, and so is the place for its time.
+      clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
+      return Instant(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+    #else
+      return now
+    #endif
+  }
 }
 
 /// The driver's state, on its event loop.

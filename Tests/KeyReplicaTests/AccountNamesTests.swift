@@ -1,0 +1,43 @@
+import Foundation
+import Synchronization
+import Testing
+
+@testable import KeyReplica
+
+@Suite struct AccountNamesTests {
+  @Test func `each name has one number, and its number gives it back`() {
+    let names = AccountNames()
+    // Beyond the first chunks.
+    let all = (0..<8000).map { "account \($0)" }
+    let numbers = all.map { names.number(of: $0) }
+    #expect(Set(numbers).count == all.count)
+    #expect(names.count == all.count)
+    #expect(all.map { names.number(of: $0) } == numbers)
+    #expect(numbers.map { names.name(of: $0) } == all)
+    #expect(names.count == all.count)
+  }
+
+  @Test func `whoever finds a key finds its account's name, while names are added`() {
+    let table = KeyTable(bucketCount: 2)
+    let keys = (0..<20_000).map { KeyID(secret: "key \($0)".utf8) }
+    let added = Atomic(0)
+    let wrong = Atomic(0)
+    DispatchQueue.concurrentPerform(iterations: 2) { thread in
+      if thread == 0 {
+        for number in keys.indices {
+          table.put(keys[number], KeyRecord(state: .active, since: 0, account: "account \(number)"))
+          added.store(number + 1, ordering: .releasing)
+        }
+      } else {
+        var next = 0
+        while next < keys.count {
+          while next < added.load(ordering: .acquiring) {
+            if table.find(keys[next])?.account != "account \(next)" { wrong.add(1, ordering: .relaxed) }
+            next += 1
+          }
+        }
+      }
+    }
+    #expect(wrong.load(ordering: .relaxed) == 0)
+  }
+}
