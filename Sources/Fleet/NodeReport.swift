@@ -125,6 +125,12 @@ public struct NodeReport: MemberReport {
   public var epoch: String?
   /// How old the last answered read of the store was when this was reported; nil if there never was one.
   public var freshnessSeconds: Double?
+  /// Why nobody can be refused now, in words; nil if refusals can be proven. It says nothing about admitting.
+  public var refusalsBlocked: String?
+  /// Keys that the store doesn't hold as active any more and that stay admitted until an operator has confirmed their removal.
+  public var heldBack: Int
+  /// Keys whose records vanished without a change that ended them, since the start.
+  public var violations: UInt64
   /// How many answers went out, by HTTP status: `"202": 17`.
   public var answers: [String: UInt64]
   public var barrier: Barrier
@@ -134,10 +140,13 @@ public struct NodeReport: MemberReport {
   /// The push listener's address.
   public var listen: String
 
+  /// - Parameters:
+  ///   - mirror: What the replica says of itself.
+  ///   - proven: Requests whose refusal was proven.
+  ///   - timedOut: Requests that no proof came for in time.
   public init(
     name: String, build: String, instance: String, state: State, ready: Bool, reasons: [String],
-    completeness: Completeness, sealed: Bool?, keys: Int, accounts: Int?, version: UInt64, storeVersion: UInt64?,
-    epoch: String?, freshnessSeconds: Double?, answers: [String: UInt64], barrier: Barrier, queue: Queue,
+    mirror: ReplicaStatus, answers: [String: UInt64], proven: UInt64, timedOut: UInt64, queue: Queue,
     startedAt: Double, reportedAt: Double, listen: String
   ) {
     self.name = name
@@ -146,16 +155,20 @@ public struct NodeReport: MemberReport {
     self.state = state
     self.ready = ready
     self.reasons = reasons
-    self.completeness = completeness
-    self.sealed = sealed
-    self.keys = keys
-    self.accounts = accounts
-    self.version = version
-    self.storeVersion = storeVersion
-    self.epoch = epoch
-    self.freshnessSeconds = freshnessSeconds
+    completeness = Completeness(mirror)
+    // Before the first read there is no word of the store, which isn't the word "no".
+    sealed = mirror.storeVersion == nil ? nil : mirror.sealed
+    keys = mirror.keys
+    accounts = mirror.accounts
+    version = mirror.version
+    storeVersion = mirror.storeVersion
+    epoch = mirror.epoch
+    freshnessSeconds = mirror.age?.fractionalSeconds
+    refusalsBlocked = mirror.objection?.inWords
+    heldBack = mirror.quarantined
+    violations = mirror.violations
     self.answers = answers
-    self.barrier = barrier
+    barrier = Barrier(reads: mirror.barrierReads, waiting: mirror.barrierWaiting, proven: proven, timedOut: timedOut)
     self.queue = queue
     self.startedAt = startedAt
     self.reportedAt = reportedAt
@@ -167,7 +180,9 @@ public struct NodeReport: MemberReport {
     case storeVersion = "store_version"
     case epoch
     case freshnessSeconds = "freshness_seconds"
-    case answers, barrier, queue
+    case refusalsBlocked = "refusals_blocked"
+    case heldBack = "held_back"
+    case violations, answers, barrier, queue
     case startedAt = "started_at"
     case reportedAt = "reported_at"
     case listen
@@ -190,29 +205,15 @@ public struct NodeReport: MemberReport {
     try container.encode(storeVersion, forKey: .storeVersion)
     try container.encode(epoch, forKey: .epoch)
     try container.encode(freshnessSeconds, forKey: .freshnessSeconds)
+    try container.encode(refusalsBlocked, forKey: .refusalsBlocked)
+    try container.encode(heldBack, forKey: .heldBack)
+    try container.encode(violations, forKey: .violations)
     try container.encode(answers, forKey: .answers)
     try container.encode(barrier, forKey: .barrier)
     try container.encode(queue, forKey: .queue)
     try container.encode(startedAt, forKey: .startedAt)
     try container.encode(reportedAt, forKey: .reportedAt)
     try container.encode(listen, forKey: .listen)
-  }
-}
-
-extension NodeReport {
-  /// Takes over what the replica says of itself.
-  public mutating func take(_ status: ReplicaStatus) {
-    completeness = Completeness(status)
-    // Before the first read there is no word of the store, which isn't the word "no".
-    sealed = status.storeVersion == nil ? nil : status.sealed
-    keys = status.keys
-    accounts = status.accounts
-    version = status.version
-    storeVersion = status.storeVersion
-    epoch = status.epoch
-    freshnessSeconds = status.age?.fractionalSeconds
-    barrier.reads = status.barrierReads
-    barrier.waiting = status.barrierWaiting
   }
 }
 

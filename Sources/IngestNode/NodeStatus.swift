@@ -50,21 +50,17 @@ final class NodeStatus: Sendable {
     let listen = listening.withLock { $0 }
     let reasons = reasons(mirror, queue, listening: listen != nil)
     let answers = counters.byReason
-    var report = NodeReport(
+    let report = NodeReport(
       name: name, build: build, instance: instance,
       state: stopping.isSet ? .draining : reasons.isEmpty ? .ready : listen == nil ? .starting : .notReady,
-      ready: reasons.isEmpty, reasons: reasons, completeness: .init(mirror), sealed: nil, keys: 0, accounts: nil,
-      version: 0, storeVersion: nil, epoch: nil, freshnessSeconds: nil, answers: counters.byStatus,
-      barrier: .init(
-        reads: 0, waiting: 0,
-        proven: RefusalReason.allCases.reduce(0) { $0 + (answers[$1.rawValue] ?? 0) },
-        timedOut: answers[Undecided.barrierTimedOut.code] ?? 0),
+      ready: reasons.isEmpty, reasons: reasons, mirror: mirror, answers: counters.byStatus,
+      proven: RefusalReason.allCases.reduce(0) { $0 + (answers[$1.rawValue] ?? 0) },
+      timedOut: answers[Undecided.barrierTimedOut.code] ?? 0,
       queue: .init(
         state: queue.connected ? .connected : .away, waiting: queue.waitingEntries, inFlightBytes: queue.bytes,
         durability: nil),
       startedAt: startedAt.timeIntervalSince1970, reportedAt: Date().timeIntervalSince1970,
       listen: listen ?? configuredListen)
-    report.take(mirror)
     gauges.set(report)
     return report
   }
@@ -111,27 +107,6 @@ struct QueueFigures: Sendable {
   }
 }
 
-extension Undecided {
-  /// For a person.
-  var inWords: String {
-    switch self {
-    case .storeAway(let why): "the key store is away: \(why)"
-    case .noStore: "there is no key store in this Redis"
-    case .unsealed: "the key store isn't sealed: nobody can be refused"
-    case .loading(let verified, let total): "\(verified) of \(total) buckets are verified"
-    case .diverged(let why): "mirror and key store don't agree: \(why)"
-    case .incompatible(let why): why
-    case .barrierTimedOut: "the key store doesn't answer in time"
-    case .unfenced(let why): "nobody can be refused: \(why)"
-    case .barrierFailed(let why): "the key store answers with an error: \(why)"
-    case .tooManyWaiting(let limit): "\(limit) requests wait for a proof"
-    case .vanished: "the key's record has vanished without a change that ended it"
-    case .stale(let age): "the mirror is \(Int(age.fractionalSeconds)) s old, too old to admit anybody"
-    case .shuttingDown: "the node is ending"
-    }
-  }
-}
-
 /// The report's figures as metrics.
 private struct NodeGauges: Sendable {
   private let ready = Gauge(label: "sluice_node_ready")
@@ -140,6 +115,9 @@ private struct NodeGauges: Sendable {
   private let version = Gauge(label: "sluice_replica_version")
   private let storeVersion = Gauge(label: "sluice_replica_store_version")
   private let freshness = Gauge(label: "sluice_replica_freshness_seconds")
+  private let heldBack = Gauge(label: "sluice_replica_held_back_keys")
+  private let violations = Gauge(label: "sluice_replica_violations")
+  private let canRefuse = Gauge(label: "sluice_node_can_refuse")
   private let barrierReads = Gauge(label: "sluice_barrier_reads")
   private let barrierWaiting = Gauge(label: "sluice_barrier_waiting")
   private let queueConnected = Gauge(label: "sluice_queue_connected")
@@ -154,6 +132,9 @@ private struct NodeGauges: Sendable {
     if let version = report.storeVersion { storeVersion.record(Double(version)) }
     // Never is not zero: until there is a value there is no series.
     if let seconds = report.freshnessSeconds { freshness.record(seconds) }
+    heldBack.record(report.heldBack)
+    violations.record(Double(report.violations))
+    canRefuse.record(report.refusalsBlocked == nil ? 1 : 0)
     barrierReads.record(Double(report.barrier.reads))
     barrierWaiting.record(report.barrier.waiting)
     queueConnected.record(report.queue.state == .connected ? 1 : 0)

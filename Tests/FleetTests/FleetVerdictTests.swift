@@ -253,6 +253,19 @@ struct FleetVerdictTests {
       $0.storeVersion = 2
     }
     #expect(verdict.nodes[0].lacks == [.missesTheSeal, .stale(seconds: 6), .behind(version: 1, store: 1_000_100)])
+  }
+
+  @Test func `a node that is complete and can refuse nobody isn't in sync, and says why`() {
+    let node = Sample.node { $0.refusalsBlocked = "1 of 2 servers say that this is the primary" }
+    let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(node)]))
+    #expect(verdict.nodes[0].lacks == [.cannotRefuse("1 of 2 servers say that this is the primary")])
+    #expect(!verdict.isInSync)
+  }
+
+  @Test func `keys that vanished are said for as long as the process lives`() {
+    let node = Sample.node { $0.violations = 3 }
+    let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(node)]))
+    #expect(verdict.problems.contains { $0.text.contains("3 keys vanish") })
     #expect(verdict.problems.allSatisfy { $0.member == "node-1" })
   }
 

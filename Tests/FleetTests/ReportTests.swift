@@ -11,10 +11,10 @@ struct ReportTests {
         {"accounts":10,"answers":{"200":1,"202":12345,"401":5,"403":2,"503":3},\
         "barrier":{"proven":7,"reads":7,"timed_out":0,"waiting":0},"build":"v1",\
         "completeness":{"state":"complete","total":1024,"verified":1024},"epoch":"e1","freshness_seconds":0.25,\
-        "instance":"00000000000000aa","keys":1000000,"listen":"127.0.0.1:8080","name":"node-1",\
+        "held_back":0,"instance":"00000000000000aa","keys":1000000,"listen":"127.0.0.1:8080","name":"node-1",\
         "queue":{"durability":"fsync before each answer","in_flight_bytes":0,"state":"connected","waiting":0},\
-        "ready":true,"reasons":[],"reported_at":1699999999.5,"sealed":true,"started_at":1699991959.5,"state":"ready",\
-        "store_version":1000100,"version":1000100}
+        "ready":true,"reasons":[],"refusals_blocked":null,"reported_at":1699999999.5,"sealed":true,"started_at":1699991959.5,"state":"ready",\
+        "store_version":1000100,"version":1000100,"violations":0}
         """)
   }
 
@@ -75,30 +75,30 @@ struct ReportTests {
     #expect(throws: EncodingError.self) { try Sample.node { $0.freshnessSeconds = .nan }.json() }
   }
 
-  @Test func `a report takes over what the replica says of itself`() {
+  @Test func `a report says what the replica says of itself`() {
+    func report(_ mirror: ReplicaStatus) -> NodeReport {
+      NodeReport(
+        name: "n", build: "b", instance: "i", state: .ready, ready: true, reasons: [], mirror: mirror, answers: [:],
+        proven: 7, timedOut: 3, queue: Sample.node().queue, startedAt: 1, reportedAt: 2, listen: "l")
+    }
     var status = ReplicaStatus(
-      completeness: .complete, verifiedBuckets: 7, totalBuckets: 8, sealed: true, keys: 3, accounts: 2, epoch: "e9",
-      version: 5, storeVersion: 6, age: .milliseconds(1_500), objection: nil, barrierReads: 11, barrierWaiting: 4)
-    var node = Sample.node()
-    node.take(status)
-    #expect(node.completeness == .init(state: .complete, verified: 7, total: 8))
-    #expect(node.sealed == true)
-    #expect(node.keys == 3)
-    #expect(node.accounts == 2)
-    #expect(node.epoch == "e9")
-    #expect(node.version == 5)
-    #expect(node.storeVersion == 6)
-    #expect(node.freshnessSeconds == 1.5)
-    #expect(node.barrier.reads == 11)
-    #expect(node.barrier.waiting == 4)
-    #expect(node.barrier.proven == 7)
+      completeness: .guarded, verifiedBuckets: 7, totalBuckets: 8, sealed: true, keys: 3, accounts: 2, epoch: "e9",
+      version: 5, storeVersion: 6, age: .milliseconds(1_500), objection: .unfenced("nobody answers"),
+      barrierReads: 11, barrierWaiting: 4, quarantined: 12, violations: 13)
+    var node = report(status)
+    #expect(node.completeness == .init(state: .guarded, verified: 7, total: 8))
+    #expect(node.sealed == true && node.epoch == "e9" && node.freshnessSeconds == 1.5)
+    #expect(node.keys == 3 && node.accounts == 2 && node.version == 5 && node.storeVersion == 6)
+    #expect(node.refusalsBlocked?.contains("nobody answers") == true)
+    #expect(node.heldBack == 12 && node.violations == 13)
+    #expect(node.barrier == .init(reads: 11, waiting: 4, proven: 7, timedOut: 3))
 
     status.storeVersion = nil
     status.sealed = false
     status.age = nil
-    node.take(status)
-    #expect(node.sealed == nil)
-    #expect(node.freshnessSeconds == nil)
+    status.objection = nil
+    node = report(status)
+    #expect(node.sealed == nil && node.freshnessSeconds == nil && node.refusalsBlocked == nil)
   }
 
   @Test func `a replica's completeness keeps its name`() {

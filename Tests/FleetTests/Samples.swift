@@ -1,19 +1,21 @@
 // A fleet in which everything is as it should be; tests say what is different about theirs.
 
 import Fleet
-import KeyReplica
+@testable import KeyReplica
 
 enum Sample {
   /// Redis's clock in all samples.
   static let now = 1_700_000_000.0
 
+  static let mirror = ReplicaStatus(
+    completeness: .complete, verifiedBuckets: 1_024, totalBuckets: 1_024, sealed: true, keys: 1_000_000, accounts: 10,
+    epoch: "e1", version: 1_000_100, storeVersion: 1_000_100, age: .milliseconds(250), objection: nil, barrierReads: 7,
+    barrierWaiting: 0)
+
   static func node(_ name: String = "node-1", _ change: (inout NodeReport) -> Void = { _ in }) -> NodeReport {
     var report = NodeReport(
       name: name, build: "v1", instance: "00000000000000aa", state: .ready, ready: true, reasons: [],
-      completeness: .init(state: .complete, verified: 1_024, total: 1_024), sealed: true, keys: 1_000_000,
-      accounts: 10, version: 1_000_100, storeVersion: 1_000_100, epoch: "e1", freshnessSeconds: 0.25,
-      answers: ["200": 1, "202": 12_345, "401": 5, "403": 2, "503": 3],
-      barrier: .init(reads: 7, waiting: 0, proven: 7, timedOut: 0),
+      mirror: mirror, answers: ["200": 1, "202": 12_345, "401": 5, "403": 2, "503": 3], proven: 7, timedOut: 0,
       queue: .init(state: .connected, waiting: 0, inFlightBytes: 0, durability: "fsync before each answer"),
       startedAt: now - 8_040.5, reportedAt: now - 0.5, listen: "127.0.0.1:8080")
     change(&report)

@@ -143,7 +143,11 @@ public struct FleetVerdict: Sendable, Equatable {
     guard report.epoch == store.epoch else {
       return lacks + [.otherEpoch(report.epoch ?? "unknown", store: store.epoch)]
     }
-    if store.sealed, report.sealed != true { lacks.append(.missesTheSeal) }
+    if store.sealed, report.sealed != true {
+      lacks.append(.missesTheSeal)
+    } else if store.sealed, let why = report.refusalsBlocked {
+      lacks.append(.cannotRefuse(why))
+    }
     if let freshness = report.freshnessSeconds {
       if freshness > staleAfter.fractionalSeconds { lacks.append(.stale(seconds: Int(freshness.rounded(.down)))) }
     } else {
@@ -177,6 +181,11 @@ public struct FleetVerdict: Sendable, Equatable {
       if inSync.contains(report.name), isJudged, !report.ready, report.state != .draining {
         let reasons = report.reasons.isEmpty ? "it doesn't say why" : report.reasons.joined(separator: "; ")
         note("\(report.name) isn't ready: \(reasons)", member: report.name)
+      }
+      if report.violations > 0 {
+        note(
+          "\(report.name) has seen \(Wording.number(report.violations, "key")) vanish from the store without a change "
+            + "that ended them, since its start", member: report.name)
       }
       if report.state == .draining { note("\(report.name) is draining", member: report.name) }
       if report.queue.state == .away {

@@ -19,6 +19,8 @@ public enum NodeLack: Sendable, Hashable {
   case otherEpoch(String, store: String)
   /// The store is sealed, and the node hasn't read that.
   case missesTheSeal
+  /// It mirrors the whole store, and something else is in the way of proving a refusal; in words.
+  case cannotRefuse(String)
   /// It has no answered read of the store.
   case neverHeard
   /// Its last answered read of the store was this old when it reported.
@@ -47,6 +49,7 @@ public enum NodeLack: Sendable, Hashable {
     case .otherEpoch(let epoch, let store):
       "mirrors another history of the store (epoch \(epoch), the store has \(store))"
     case .missesTheSeal: "hasn't read yet that the store is sealed"
+    case .cannotRefuse(let why): "can refuse nobody: \(Wording.printable(why))"
     case .neverHeard: "has never heard from the store"
     case .stale(let seconds):
       "had not heard from the store for \(Wording.time(seconds: Double(seconds))) when it reported"
