@@ -49,6 +49,8 @@ public struct Replica {
   var failures = 0
   var awayReason = "not connected yet"
   var lastReadFailure: String?
+  /// Why the last read of the position was answered with an error, if it was. Each question makes its own try; this is for the status.
+  var positionFailure: String?
 
   /// When the manifest is to be read again although the conversation goes on.
   var resyncAt: Instant?
@@ -215,6 +217,7 @@ public struct Replica {
     // What is on its way, and what questions wait for, is of what was mirrored until now: maybe another history.
     feed.restarted()
     rereading.giveUp()
+    positionFailure = nil
     saidComplete = false
     answerAll(objectionToRefusing ?? .diverged(reason), &commands)
     readManifest(now: now, &commands)
@@ -435,6 +438,7 @@ public struct Replica {
     switch result {
     case .failure(let failure):
       noteReadFailure(failure, &commands)
+      positionFailure = failure.description
       answer(barrier.failed(), .barrierFailed("\(failure)"), &commands)
     case .success(.noStore):
       answer(barrier.failed(), .noStore, &commands)
@@ -451,6 +455,7 @@ public struct Replica {
         break
       }
       lastReadFailure = nil
+      positionFailure = nil
       storeVersion = position.version
       replicas = position.replicas
       #if SLUICE_MUTANTS
