@@ -60,6 +60,8 @@ public struct Replica {
   var positionDue: Instant
   var auditDue: Instant
   var auditing = false
+  /// Whether the store wasn't heard in this conversation yet: it may have left its history while nobody followed.
+  var isFirstComparison = false
   /// The manifest read whose answer counts; a later one makes it void.
   var manifestRead: UInt64 = 0
   var manifestSentAt: Instant
@@ -191,6 +193,7 @@ public struct Replica {
     feed.reconnected()
     // Of another server maybe, whose others nobody has asked yet.
     unfenced = nil
+    isFirstComparison = true
     compare(because: "connected", now: now, &commands)
   }
 
@@ -281,6 +284,8 @@ public struct Replica {
       let wasGuarded = !removalGuard.quarantined.isEmpty
       removalGuard.heard(announced: manifest.position.announced, confirmed: manifest.position.confirmed)
       if wasGuarded, removalGuard.quarantined.isEmpty { commands.append(.note(.guardReleased)) }
+      if isFirstComparison, let why = mirror.departure(of: manifest) { commands.append(.note(.resync(why))) }
+      isFirstComparison = false
       // What is held of buckets that differ is as old as it was, until they have been read.
       let differing = mirror.compare(with: manifest, holdingUntil: admitUntil)
       answered(manifestSentAt)
