@@ -136,6 +136,9 @@ final class FaultBench {
     }
   }
 
+  /// As the publisher does.
+  func declare(replicas: Int) async throws { try await store.run("HSET", store.layout.meta, "replicas", replicas) }
+
   /// The first server is gone for good, and the second is where it was.
   func takeOver() async throws {
     let first = store

@@ -143,21 +143,45 @@ extension StoreFault {
         name: count == 0
           ? "a replica that lagged was promoted"
           : "a replica that lagged was promoted, \(count) of 4 versions were used again",
-        status: ["store_away"], log: ["the store went back"], strangers: .provable,
-        prepare: { try await $0.startReplica() },
+        status: ["store_away"], log: ["the store went back"],
+        prepare: { bench in
+          try await bench.startReplica()
+          try await bench.declare(replicas: 1)
+        },
         approach: { bench in
-          try await bench.second?.run("REPLICAOF", "NO", "ONE")
           try await bench.changeWhatWillBeLost()
+          // The others' word is asked for again and again, and there are no others from here on.
+          try await bench.second?.run("REPLICAOF", "NO", "ONE")
         },
         strike: { bench in
           try await bench.putNewcomers(count, at: bench.second)
           try await bench.takeOver()
-        })
+        },
+        mend: { try await $0.declare(replicas: 0) })
     }
 
   // MARK: Another Redis at the same address
 
   private static let foreignStores = [
+    StoreFault(
+      name: "the wrong Redis for a while, with a sealed store of few keys", status: ["guarded"],
+      log: ["another history"],
+      strangers: .provable,
+      prepare: { bench in
+        let other = try await StoreBench(try await RedisServer.start(bench.store.redis.options))
+        bench.second = other
+        try await other.put((0..<20).map { "other \($0)" })
+        _ = try await other.writer.seal()
+      },
+      strike: { bench in
+        guard let other = bench.second else { return }
+        try bench.address.lead(to: other.redis)
+        try await bench.cutConnections()
+      },
+      mend: { bench in
+        try bench.address.lead(to: bench.store.redis)
+        try await bench.second?.run("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+      }),
     StoreFault(
       name: "another Redis with another store",
       status: ["store_away"], log: ["another history"], strangers: .provable,
