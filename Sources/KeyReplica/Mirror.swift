@@ -73,6 +73,23 @@ struct Mirror {
     return epoch != nil && verifiedCount == buckets.count && applied >= floor && totalAgreed
   }
 
+  /// Why this can't be what became of the mirrored history; nil if it can, or if there was none. For the log: it is taken over all the same.
+  func departure(of manifest: Manifest) -> String? {
+    guard let epoch else { return nil }
+    let position = manifest.position
+    if position.epoch != epoch { return "the store has another history: epoch \(position.epoch) instead of \(epoch)" }
+    if position.version < applied { return "the store went back from version \(applied) to \(position.version)" }
+    // A store that went back and used versions again may be past ours.
+    for (index, summary) in manifest.buckets.enumerated() {
+      guard buckets[index].verified, let summary, summary.version <= buckets[index].version else { continue }
+      if table.contents(ofBucket: index) != (summary.count, summary.digest) {
+        return "the store went back: bucket \(index) wasn't changed after version \(summary.version), "
+          + "and isn't what it was then"
+      }
+    }
+    return nil
+  }
+
   /// Follows the store's description: takes over its position, and returns the buckets that differ and must be read.
   /// - Parameter deadline: Until when a bucket that differs may go on admitting, which is as old as the mirror was until now however
   ///   often the store answers from here on; nil if nothing was mirrored yet.

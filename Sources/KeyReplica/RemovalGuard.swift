@@ -88,7 +88,8 @@ struct RemovalGuard {
   /// - Parameter active: How many active keys are left.
   /// - Returns: Whether this is the one that was too many.
   mutating func note(_ removal: Removal, active: Int, now: Instant) -> Bool {
-    if removal.version <= confirmed { return false }
+    // What a bucket lost that was never written in this history, which is at version 0, isn't confirmed by nobody's having confirmed anything.
+    if confirmed > 0, removal.version <= confirmed { return false }
     if allowance > 0 {
       allowance -= 1
       return false

@@ -49,6 +49,8 @@ public struct Replica {
   var failures = 0
   var awayReason = "not connected yet"
   var lastReadFailure: String?
+  /// Why the last read of the position was answered with an error, if it was. Each question makes its own try; this is for the status.
+  var positionFailure: String?
 
   /// When the manifest is to be read again although the conversation goes on.
   var resyncAt: Instant?
@@ -58,6 +60,8 @@ public struct Replica {
   var positionDue: Instant
   var auditDue: Instant
   var auditing = false
+  /// Whether the store wasn't heard in this conversation yet: it may have left its history while nobody followed.
+  var isFirstComparison = false
   /// The manifest read whose answer counts; a later one makes it void.
   var manifestRead: UInt64 = 0
   var manifestSentAt: Instant
@@ -189,6 +193,7 @@ public struct Replica {
     feed.reconnected()
     // Of another server maybe, whose others nobody has asked yet.
     unfenced = nil
+    isFirstComparison = true
     compare(because: "connected", now: now, &commands)
   }
 
@@ -215,6 +220,7 @@ public struct Replica {
     // What is on its way, and what questions wait for, is of what was mirrored until now: maybe another history.
     feed.restarted()
     rereading.giveUp()
+    positionFailure = nil
     saidComplete = false
     answerAll(objectionToRefusing ?? .diverged(reason), &commands)
     readManifest(now: now, &commands)
@@ -278,6 +284,8 @@ public struct Replica {
       let wasGuarded = !removalGuard.quarantined.isEmpty
       removalGuard.heard(announced: manifest.position.announced, confirmed: manifest.position.confirmed)
       if wasGuarded, removalGuard.quarantined.isEmpty { commands.append(.note(.guardReleased)) }
+      if isFirstComparison, let why = mirror.departure(of: manifest) { commands.append(.note(.resync(why))) }
+      isFirstComparison = false
       // What is held of buckets that differ is as old as it was, until they have been read.
       let differing = mirror.compare(with: manifest, holdingUntil: admitUntil)
       answered(manifestSentAt)
@@ -435,6 +443,7 @@ public struct Replica {
     switch result {
     case .failure(let failure):
       noteReadFailure(failure, &commands)
+      positionFailure = failure.description
       answer(barrier.failed(), .barrierFailed("\(failure)"), &commands)
     case .success(.noStore):
       answer(barrier.failed(), .noStore, &commands)
@@ -451,6 +460,7 @@ public struct Replica {
         break
       }
       lastReadFailure = nil
+      positionFailure = nil
       storeVersion = position.version
       replicas = position.replicas
       #if SLUICE_MUTANTS

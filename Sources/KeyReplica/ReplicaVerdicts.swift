@@ -7,8 +7,8 @@ extension Replica {
       completeness: completeness, verifiedBuckets: mirror.verifiedCount, totalBuckets: mirror.table.bucketCount,
       sealed: mirror.sealed, keys: mirror.count, accounts: mirror.table.accountCount, epoch: mirror.epoch,
       version: mirror.applied, storeVersion: storeVersion, age: answeredAt.map { now - $0 },
-      objection: objectionToRefusing, barrierReads: barrier.readsSent, barrierWaiting: barrier.count,
-      quarantined: removalGuard.quarantined.count, violations: violations)
+      objection: objectionToRefusing ?? positionFailure.map { .barrierFailed($0) }, barrierReads: barrier.readsSent,
+      barrierWaiting: barrier.count, quarantined: removalGuard.quarantined.count, violations: violations)
   }
 
   var completeness: ReplicaStatus.Completeness {
