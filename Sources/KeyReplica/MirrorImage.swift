@@ -39,11 +39,11 @@ public struct MirrorImage: Sendable {
     for index in 0..<table.bucketCount {
       let bucket = table.bucket(index)
       body.append(integer: UInt32(bucket.count))
-      for entry in bucket.entries {
+      for (entry, digest) in bucket.records {
         body.append(integer: entry.id0)
         body.append(integer: entry.id1)
-        body.append(integer: entry.digest.high)
-        body.append(integer: entry.digest.low)
+        body.append(integer: digest.high)
+        body.append(integer: digest.low)
         let number = names[entry.account] ?? UInt32(accounts.count)
         if number == accounts.count {
           names[entry.account] = number
@@ -105,7 +105,7 @@ public struct MirrorImage: Sendable {
         guard account < accounts.count, let state = KeyState(rawValue: try reader.integer(UInt8.self)) else {
           throw UnusableImage("an entry of bucket \(index) makes no sense")
         }
-        bucket.put(.init(id0, id1, state: state, account: accounts[account], digest: digest))
+        bucket.put(.init(id0, id1, state: state, account: accounts[account]), digest: digest)
       }
       table.install(bucket, asBucket: index)
     }
