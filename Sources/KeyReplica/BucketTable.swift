@@ -85,11 +85,8 @@ struct BucketTable: Sendable {
   }
 
   /// Writes a record, in place of the key's former one if there is one.
-  mutating func put(_ id: KeyID, state: KeyState, account: AccountNames.Number, digest: Digest) {
-    put(Entry(id.words.0, id.words.1, state: state, account: account), digest: digest)
-  }
-
-  mutating func put(_ entry: Entry, digest new: Digest) {
+  mutating func put(_ id: KeyID, state: KeyState, account: AccountNames.Number, digest new: Digest) {
+    let entry = Entry(id.words.0, id.words.1, state: state, account: account)
     let (slot, isThere) = place(of: entry.id0, entry.id1)
     if isThere {
       if slots[slot].state == .active { activeCount -= 1 }
@@ -100,7 +97,7 @@ struct BucketTable: Sendable {
       insert(entry, new, at: slot)
       count += 1
     }
-    if entry.state == .active { activeCount += 1 }
+    if state == .active { activeCount += 1 }
     digest ^= new
   }
 
