@@ -13,7 +13,7 @@ struct BenchCommand: AsyncParsableCommand {
     commandName: "bench", abstract: "Measures Sluice beside its peers.",
     discussion: all.map { "\($0.name): \($0.summary)" }.joined(separator: "\n"))
 
-  static let all: [any Benchmark.Type] = [LookupBenchmark.self]
+  static let all: [any Benchmark.Type] = [LookupBenchmark.self, WarmStartBenchmark.self]
 
   @Argument(help: "Which ones, or \"all\".")
   var names: [String] = []

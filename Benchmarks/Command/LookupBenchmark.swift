@@ -40,7 +40,7 @@ enum LookupBenchmark: Benchmark {
 
   /// The peer's million keys.
   private static func fill(_ redis: RedisServer) throws {
-    let connection = try BlockingRedis(port: redis.port)
+    let connection = try BlockingRedis(BlockingSocket(port: redis.port))
     for start in stride(from: 0, to: keyCount, by: 1000) {
       let commands = (start..<start + 1000).flatMap {
         BlockingRedis.encoded([Array("SET".utf8), SampleKeys.secret($0), Array("a".utf8)])
@@ -129,8 +129,8 @@ private struct LookupRounds {
   }
 
   func run(rounds: Int, changesPerSecond: Int) throws -> [Report.Table] {
-    let unix = try BlockingRedis(unixSocket: redis.folder.path("redis.sock"))
-    let tcp = try BlockingRedis(port: redis.port)
+    let unix = try BlockingRedis(BlockingSocket(path: redis.folder.path("redis.sock")))
+    let tcp = try BlockingRedis(BlockingSocket(port: redis.port))
     let set = Set((0..<keyCount).map { String(decoding: SampleKeys.secret($0), as: UTF8.self) })
     var generator = SeededGenerator(seed: 1)
     func hit() -> Int { Int.random(in: 0..<keyCount, using: &generator) }
