@@ -199,3 +199,16 @@ let package = Package(
       swiftSettings: strict),
   ]
 )
+
+// Not compiled by normal builds: Scripts/bench asks for it. In this package, so that what was compiled for the executables is used again.
+if Context.environment["SLUICE_BENCHMARKS"] != nil {
+  package.targets += [
+    .systemLibrary(name: "CMalloc", path: "Benchmarks/CMalloc"),
+    .executableTarget(
+      name: "bench",
+      dependencies: [
+        "CMalloc", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", argumentParser, logging, nioCore, nioPosix,
+      ],
+      path: "Benchmarks/Command", swiftSettings: strict),
+  ]
+}

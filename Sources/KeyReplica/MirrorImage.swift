@@ -6,7 +6,7 @@
 //
 // Format, little-endian: magic (8), length of the source (2) and source, when the store was last heard (8, seconds since 1970 as a double), how
 // many removals the store had announced by then (8), number of accounts (4) and each as length (1) and name, number of buckets (4), and each as number of entries (4) and entries of
-// 37 bytes: id (16), digest (16), account (4), state (1). Then the SHA-256 of all that.
+// 37 bytes: id (16), digest (16), account (4), state (1), in the order in which a bucket keeps them. Then the SHA-256 of all that.
 
 internal import Crypto
 
@@ -28,7 +28,7 @@ public struct MirrorImage: Sendable {
   }
 
   /// The last byte is the format's version.
-  private static let magic = Array("SLUICEM1".utf8)
+  private static let magic = Array("SLUICEM2".utf8)
 
   /// The image as bytes. May be called while the table is being written to.
   public func encoded() -> [UInt8] {
@@ -39,11 +39,11 @@ public struct MirrorImage: Sendable {
     for index in 0..<table.bucketCount {
       let bucket = table.bucket(index)
       body.append(integer: UInt32(bucket.count))
-      for entry in bucket.entries {
+      for (entry, digest) in bucket.records {
         body.append(integer: entry.id0)
         body.append(integer: entry.id1)
-        body.append(integer: entry.digest.high)
-        body.append(integer: entry.digest.low)
+        body.append(integer: digest.high)
+        body.append(integer: digest.low)
         let number = names[entry.account] ?? UInt32(accounts.count)
         if number == accounts.count {
           names[entry.account] = number
@@ -96,18 +96,10 @@ public struct MirrorImage: Sendable {
     guard buckets == bucketCount else { throw UnusableImage("expected \(bucketCount) buckets, but \(buckets) came") }
     for index in 0..<bucketCount {
       let count = Int(try reader.integer(UInt32.self))
-      try reader.require(count * 37)
-      var bucket = BucketTable(capacity: count)
-      for _ in 0..<count {
-        let (id0, id1) = (try reader.integer(UInt64.self), try reader.integer(UInt64.self))
-        let digest = Digest(high: try reader.integer(UInt64.self), low: try reader.integer(UInt64.self))
-        let account = Int(try reader.integer(UInt32.self))
-        guard account < accounts.count, let state = KeyState(rawValue: try reader.integer(UInt8.self)) else {
-          throw UnusableImage("an entry of bucket \(index) makes no sense")
-        }
-        bucket.put(.init(id0, id1, state: state, account: accounts[account], digest: digest))
+      guard let records = try reader.records(count, accounts: accounts) else {
+        throw UnusableImage("an entry of bucket \(index) makes no sense")
       }
-      table.install(bucket, asBucket: index)
+      table.install(BucketTable(sorted: records), asBucket: index)
     }
     guard reader.isAtEnd else { throw UnusableImage("something follows the last bucket") }
     self.init(source: source, heardAt: heardAt, announced: announced, table: table)
@@ -146,6 +138,33 @@ private struct ImageReader {
     }
     position += size
     return Integer(littleEndian: value)
+  }
+
+  /// - Returns: nil where an entry has an account or a state that there isn't, or stands where it wouldn't be found.
+  mutating func records(
+    _ count: Int, accounts: [AccountNames.Number]
+  ) throws(UnusableImage) -> [(entry: BucketTable.Entry, digest: Digest)]? {
+    let size = 37
+    try require(count * size)
+    defer { position += count * size }
+    return bytes.withUnsafeBytes { bytes in
+      var records: [(entry: BucketTable.Entry, digest: Digest)] = []
+      records.reserveCapacity(count)
+      var last: UInt64 = 0
+      for number in 0..<count {
+        let at = position - self.bytes.startIndex + number * size
+        func word(_ offset: Int) -> UInt64 {
+          UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: at + offset, as: UInt64.self))
+        }
+        let account = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: at + 32, as: UInt32.self)))
+        let id1 = word(8)
+        guard account < accounts.count, let state = KeyState(rawValue: bytes[at + 36]), id1 >= last else { return nil }
+        records.append(
+          (.init(word(0), id1, state: state, account: accounts[account]), Digest(high: word(16), low: word(24))))
+        last = id1
+      }
+      return records
+    }
   }
 
   mutating func text(length: Int) throws(UnusableImage) -> String {

@@ -58,6 +58,28 @@ struct MirrorImageTests {
     #expect(throws: UnusableImage.self) { try decoded(bytes + [0]) }
   }
 
+  @Test func `an image with entries that make no sense, or in no order, is refused although its checksum fits`() throws
+  {
+    let sound = image(keys: 500).encoded().dropLast(32)
+    let (entry, end) = (37, sound.endIndex)
+    func expectRefusal(_ what: Comment, _ damage: (inout ArraySlice<UInt8>) -> Void) {
+      var content = sound
+      damage(&content)
+      let error = #expect(throws: UnusableImage.self, what) {
+        // The checksum is a SHA-256, as is a key's id.
+        try decoded(Array(content) + KeyID(secret: content).bytes)
+      }
+      #expect(error?.description.contains("an entry of bucket 7 makes no sense") == true, what)
+    }
+    _ = try decoded(Array(sound) + KeyID(secret: sound).bytes)
+    expectRefusal("a state that there isn't") { $0[end - 1] = 3 }
+    expectRefusal("an account that there isn't") { $0[end - 5] = 7 }
+    expectRefusal("the last two the other way round") { content in
+      content.replaceSubrange(
+        (end - 2 * entry)..., with: Array(sound[(end - entry)...] + sound[(end - 2 * entry)..<(end - entry)]))
+    }
+  }
+
   @Test func `an image of another store is refused by name`() throws {
     let error = #expect(throws: UnusableImage.self) {
       try MirrorImage(decoding: image(keys: 5).encoded(), source: "redis://there, namespace x", bucketCount: 8)

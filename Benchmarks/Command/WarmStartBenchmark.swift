@@ -1,0 +1,97 @@
+// How long a node that starts again takes until it is ready, at a million keys that haven't changed: from before its process is
+// started until /readyz answers 200, which it does once the restored mirror has been proven equal to the store. Beside it: one
+// that has no state file, and reads everything from Redis.
+
+import Foundation
+import RedisFixture
+
+enum WarmStartBenchmark: Benchmark {
+  static let name = "warm-start"
+  static let summary = "a node's process start to ready at a million keys, with a state file and without"
+
+  private static let keyCount = 1_000_000
+
+  static func run(rounds: Int) async throws -> Report {
+    let redis = try await RedisServer.start()
+    let folder = try TemporaryFolder()
+    try await publish(to: redis, folder: folder)
+    let state = ["--state-dir", folder.path("state")]
+    // The first start with the folder makes the file.
+    _ = try await start(redis, state, restored: false)
+
+    var warm: [Double] = []
+    var cold: [Double] = []
+    for _ in 0..<rounds {
+      warm.append(try await start(redis, state, restored: true))
+      cold.append(try await start(redis, [], restored: false))
+    }
+    var report = Report(name: name, rounds: rounds)
+    var table = Report.Table(
+      "process start to ready, \(keyCount) keys", unit: "ms",
+      notes: ["asked over HTTP again and again, a millisecond after each answer"])
+    table.add("with a state file", ("clock", Figure(warm)))
+    table.add("without one", ("clock", Figure(cold)))
+    report.tables.append(table)
+    try await redis.kill9()
+    folder.remove()
+    return report
+  }
+
+  private static func publish(to redis: RedisServer, folder: TemporaryFolder) async throws {
+    var list = Data("key,account\n".utf8)
+    for number in 0..<keyCount {
+      list.append(contentsOf: SampleKeys.secret(number))
+      list.append(contentsOf: ",\(SampleKeys.account(number % SampleKeys.accounts))\n".utf8)
+    }
+    try list.write(to: folder.url("keys.csv"))
+    let publisher = try await ServiceProcess.start(
+      "key-publisher", ["import", folder.path("keys.csv"), "--seal"],
+      environment: ["SLUICE_REDIS": "\(redis.tcpEndpoint)"])
+    guard try await publisher.waitForExit(within: .seconds(300)) == .exited(0) else {
+      throw CannotMeasure("the keys couldn't be published\n\(publisher.outputs)")
+    }
+  }
+
+  /// Starts a node, and ends it when it is ready.
+  /// - Parameter restored: Whether it is to begin with what it knew.
+  /// - Returns: The milliseconds that it took.
+  private static func start(_ redis: RedisServer, _ arguments: [String], restored: Bool) async throws -> Double {
+    let admin = try BlockingSocket.freePort()
+    let began = Machine.now()
+    let node = try await ServiceProcess.start(
+      "ingest-node",
+      ["--name", "bench", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:\(admin)"] + arguments,
+      environment: ["SLUICE_REDIS": "\(redis.tcpEndpoint)"])
+    while try !isReady(at: admin) {
+      guard node.status == nil, Machine.now() - began < 60_000_000_000 else {
+        throw CannotMeasure("the node didn't become ready\n\(node.outputs)")
+      }
+      try await Task.sleep(for: .milliseconds(1))
+    }
+    let took = Double(Machine.now() - began) / 1e6
+    node.terminate()
+    let status = try await node.waitForExit()
+    let log = node.standardError.text
+    guard status == .exited(0), restored == log.contains("restored the mirror"),
+      restored != log.contains("reading what differs")
+    else { throw CannotMeasure("the node didn't start as it should, or \(status)\n\(node.outputs)") }
+    return took
+  }
+
+  private static func isReady(at port: Int) throws -> Bool {
+    let socket: BlockingSocket
+    do { socket = try BlockingSocket(port: port) } catch {
+      // It doesn't listen yet.
+      return false
+    }
+    try socket.send(Array("GET /readyz HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".utf8))
+    return try socket.receive().starts(with: Array("HTTP/1.1 200".utf8))
+  }
+}
+
+/// What a benchmark is about didn't come about.
+struct CannotMeasure: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) { self.description = description }
+}
