@@ -55,6 +55,7 @@ extension StoreLayout {
       throw UnreadableStore("expected \(metaFields.count) fields of meta, but \(texts.count) came")
     }
     if texts.allSatisfy({ $0 == nil }) { return .noStore }
+    if texts[0] == rebuilding { return .incompatible("the store is being rebuilt: key-publisher reseal") }
     guard texts[0] == "\(schema)" else {
       return .incompatible("the store has schema \(texts[0] ?? "none"), this build reads schema \(schema)")
     }

@@ -43,6 +43,11 @@ import Testing
     func announce(removals: UInt64) throws { try store.announce(removals: removals) }
     func confirmRemovals() throws { try store.confirmRemovals() }
     func declare(replicas: Int) throws { try store.declare(replicas: replicas) }
+    func rebuild() throws { try store.rebuild(newEpoch: epoch()) }
+    func rebuildHalf() {
+      store.beginRebuild()
+      for index in 0..<bucketCount / 2 { store.rebuild(bucket: index) }
+    }
     func flush() { store.flush() }
     func trim(to count: Int) { store.trim(to: count) }
     func deleteMeta() { store.deleteMeta() }

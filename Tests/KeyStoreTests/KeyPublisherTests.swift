@@ -154,6 +154,43 @@ import Testing
     }
   }
 
+  @Test func `a damaged store is taken as it is, when somebody says so`() async throws {
+    try await StoreBench.with { store in
+      var run = try await publish(store, ["reseal", "--yes"])
+      #expect(run.status == .exited(1) && run.errors.contains("no key store"), "\(run)")
+      try await store.put((0..<100).map { "key\($0)" })
+      _ = try await store.writer.seal()
+      run = try await publish(store, ["reseal", "--yes"])
+      #expect(run.status == .exited(0) && run.output.contains("nothing to do"), "\(run)")
+      #expect(try await store.run("HGET", store.layout.meta, "version").string() == "101")
+
+      try await store.run("DEL", store.bucket(of: "key7"))
+      try await store.run("HSET", store.bucket(of: "key8"), KeyID(secret: "key8".utf8).bytes, "9 a 5 acme")
+      let before = try await store.run("HGETALL", store.layout.meta)
+      run = try await publish(store, ["put", "--key", "key7", "--account", "acme"])
+      #expect(run.status == .exited(1) && run.errors.contains("STOREBROKEN"), "\(run)")
+      run = try await publish(store, ["reseal", "--yes"])
+      #expect(run.status == .exited(1) && run.errors.contains("--drop-unreadable"), "\(run)")
+      #expect(run.errors.contains(KeyID(secret: "key8".utf8).hex) && run.output.contains("are missing"))
+      run = try await publish(store, ["reseal", "--drop-unreadable"])
+      #expect(run.status == .exited(1) && run.errors.contains("--yes"), "\(run)")
+      #expect(try await store.run("HGETALL", store.layout.meta) == before)
+      run = try await publish(store, ["reseal", "--drop-unreadable", "--yes"])
+      #expect(run.status == .exited(0) && run.output.contains("the store is sealed with 9"), "\(run)")
+      run = try await publish(store, ["verify"])
+      #expect(run.status == .exited(0), "\(run)")
+      run = try await publish(store, ["put", "--key", "key7", "--account", "acme"])
+      #expect(run.status == .exited(0), "\(run)")
+
+      // With nothing left it would refuse everybody.
+      for index in 0..<StoreLayout.bucketCount { try await store.run("DEL", store.layout.bucket(index)) }
+      run = try await publish(store, ["reseal", "--yes"])
+      #expect(run.status == .exited(1) && run.errors.contains("--allow-empty"), "\(run)")
+      run = try await publish(store, ["reseal"], environment: ["SLUICE_YES": "true", "SLUICE_ALLOW_EMPTY": "true"])
+      #expect(run.status == .exited(0), "\(run)")
+    }
+  }
+
   @Test func `a Redis that isn't there, or won't have it, is 1 and says why`() async throws {
     let run = try await publish(nil, ["verify", "--redis", "redis://:s3cret@127.0.0.1:1"])
     #expect(run.status == .exited(1) && run.errors.contains("127.0.0.1:1") && !run.errors.contains("s3cret"), "\(run)")

@@ -91,6 +91,21 @@ import Testing
       }
     }
 
+    func rebuild() async throws {
+      let rebuild = StoreRebuild(connection: bench.connection, layout: bench.layout)
+      _ = try await rebuild.run(after: rebuild.survey(), droppingUnreadable: true)
+    }
+
+    func rebuildHalf() async throws {
+      struct Killed: Error {}
+      let rebuild = StoreRebuild(connection: bench.connection, layout: bench.layout)
+      do {
+        _ = try await rebuild.run(after: rebuild.survey(), droppingUnreadable: true) { done throws(Killed) in
+          if done >= StoreLayout.bucketCount / 2 { throw Killed() }
+        }
+      } catch is Killed {}
+    }
+
     func flush() async throws { try await bench.run("FLUSHALL") }
     func trim(to count: Int) async throws { try await bench.run("XTRIM", bench.layout.changes, "MAXLEN", count) }
     func deleteMeta() async throws { try await bench.run("DEL", bench.layout.meta) }

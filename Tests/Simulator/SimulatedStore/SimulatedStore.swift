@@ -20,6 +20,8 @@ public struct SimulatedStore: Sendable {
     public var announced: UInt64 = 0
     public var confirmed: UInt64 = 0
     public var replicas: Int?
+    /// The version that it is going to have, while it is being rebuilt.
+    public var rebuildingTo: UInt64?
   }
 
   /// A field of a bucket's hash. What can be known of it without its bucket is worked out when it is written, once.
@@ -75,6 +77,8 @@ public struct SimulatedStore: Sendable {
   /// The last id that the stream ever had: no later entry may have one that isn't greater, even when it is gone.
   var streamLastID: UInt64 = 0
   let changesKept: Int
+  /// While it is being rebuilt: what the buckets' summaries are going to be.
+  var rebuilt: [Int: BucketSummary] = [:]
 
   /// - Parameter changesKept: How long the stream may get; older entries are dropped.
   public init(bucketCount: Int, changesKept: Int = 1000) {
@@ -165,7 +169,8 @@ public struct SimulatedStore: Sendable {
 
   /// Writes a record that is no record, with everything else in order: what a publisher of another build might do.
   public mutating func applyForeignRecord(_ record: [UInt8], of key: KeyID) throws(StoreRefusal) {
-    guard var meta else { return }
+    guard meta != nil else { return }
+    var meta = try readMeta()
     let index = key.bucket(of: bucketCount)
     var summary = try describe(index, in: meta)
     write(record, of: key, over: buckets[index].position(of: key), &meta, &summary)
@@ -254,6 +259,7 @@ public struct SimulatedStore: Sendable {
       try refuseLeftovers()
       throw StoreRefusal(.absent, "there is no key store")
     }
+    if read.rebuildingTo != nil { throw StoreRefusal(.rebuilding, "the store is being rebuilt") }
     guard read.schema == KeyRecord.schema else {
       throw StoreRefusal(.otherKind, "the store has schema \(read.schema)")
     }
@@ -284,6 +290,7 @@ public struct SimulatedStore: Sendable {
 
   public func position() -> StoreAnswer<StorePosition> {
     guard let meta else { return .noStore }
+    if meta.rebuildingTo != nil { return .incompatible("the store is being rebuilt") }
     guard meta.schema == KeyRecord.schema else {
       return .incompatible("the store has schema \(meta.schema), this build reads schema \(KeyRecord.schema)")
     }
