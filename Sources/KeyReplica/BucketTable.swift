@@ -68,12 +68,49 @@ struct BucketTable: Sendable {
     digest ^= new
   }
 
+  /// Takes a key's record out.
+  mutating func remove(_ id: KeyID) {
+    guard let slot = slot(of: id.words.0, id.words.1) else { return }
+    let position = Int(index[slot]) - 1
+    digest ^= entries[position].digest
+    if entries[position].state == .active { activeCount -= 1 }
+    free(slot)
+    // The last one takes its place, so that there is no gap.
+    let last = entries[entries.count - 1]
+    if position < entries.count - 1, let lastSlot = self.slot(of: last.id0, last.id1) {
+      entries[position] = last
+      index[lastSlot] = UInt32(position + 1)
+    }
+    entries.removeLast()
+  }
+
+  /// Frees a slot of the index. What was put behind it since it was taken moves up, or it wouldn't be found any more.
+  private mutating func free(_ slot: Int) {
+    let mask = index.count - 1
+    var free = slot
+    var next = (slot + 1) & mask
+    while index[next] != 0 {
+      let wanted = Int(truncatingIfNeeded: entries[Int(index[next]) - 1].id1) & mask
+      // Unless it is where it wants to be, or between there and the free one.
+      if (next - wanted) & mask >= (next - free) & mask {
+        index[free] = index[next]
+        free = next
+      }
+      next = (next + 1) & mask
+    }
+    index[free] = 0
+  }
+
   private func position(of id0: UInt64, _ id1: UInt64) -> Int? {
+    slot(of: id0, id1).map { Int(index[$0]) - 1 }
+  }
+
+  private func slot(of id0: UInt64, _ id1: UInt64) -> Int? {
     guard !index.isEmpty else { return nil }
     var slot = Int(truncatingIfNeeded: id1) & (index.count - 1)
     while index[slot] != 0 {
       let position = Int(index[slot]) - 1
-      if entries[position].id0 == id0, entries[position].id1 == id1 { return position }
+      if entries[position].id0 == id0, entries[position].id1 == id1 { return slot }
       slot = (slot + 1) & (index.count - 1)
     }
     return nil

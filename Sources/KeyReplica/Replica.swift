@@ -709,7 +709,7 @@ public struct Replica {
     case .confirm:
       if !removalGuard.quarantined.isEmpty { commands.append(.note(.guardReleased)) }
       removalGuard.confirm(upTo: change.version)
-    case .put, .seal, .undecodable: break
+    case .put, .purge, .seal, .undecodable: break
     }
   }
 

@@ -105,6 +105,29 @@ enum StoreScripts {
       return 1
       """)
 
+  /// Reads and checks the summaries of the buckets that are touched, and writes them at the end.
+  private static let touching = """
+    local summaries = {}
+    for i = 3, #KEYS do
+      local summary, problem = describe(KEYS[i])
+      if not summary then return redis.error_reply('STOREBROKEN ' .. problem) end
+      summaries[i] = summary
+    end
+    local outcomes = {}
+    local function finish()
+      for i = 3, #KEYS do
+        local summary = summaries[i]
+        if summary.version then
+          redis.call('HSET', KEYS[i], 'summary',
+            number(summary.count) .. ' ' .. hex(summary.digest) .. ' ' .. number(summary.version))
+        end
+      end
+      writeMeta()
+      return {epoch, number(version), table.concat(outcomes)}
+    end
+
+    """
+
   /// Writes many changes.
   ///
   /// KEYS: meta, changes, and the buckets that are touched. ARGV: schema, number of buckets, now in seconds, changes to
@@ -112,16 +135,8 @@ enum StoreScripts {
   /// bucket's number, the id, the state's letter, the account (empty for `s`).
   /// Answers epoch, version, and one letter per change: `c`hanged, `u`nchanged, or `m`issing (for `s`).
   private static let changing =
-    reading + """
+    reading + touching + """
       local now, keep = ARGV[3], ARGV[4]
-      local summaries = {}
-      for i = 3, #KEYS do
-        local summary, problem = describe(KEYS[i])
-        if not summary then return redis.error_reply('STOREBROKEN ' .. problem) end
-        summaries[i] = summary
-      end
-
-      local outcomes = {}
       for a = 5, #ARGV, 6 do
         local at, id, state, account = tonumber(ARGV[a + 1]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
         local key, summary = KEYS[at], summaries[at]
@@ -153,15 +168,7 @@ enum StoreScripts {
           outcomes[#outcomes + 1] = 'c'
         end
       end
-      for i = 3, #KEYS do
-        local summary = summaries[i]
-        if summary.version then
-          redis.call('HSET', KEYS[i], 'summary',
-            number(summary.count) .. ' ' .. hex(summary.digest) .. ' ' .. number(summary.version))
-        end
-      end
-      writeMeta()
-      return {epoch, number(version), table.concat(outcomes)}
+      return finish()
       """
 
   /// Adds and changes keys; refused by a full Redis.
@@ -169,6 +176,40 @@ enum StoreScripts {
 
   /// The same, for suspending and revoking, which must work on a full Redis.
   static let end = RedisScript(name: "end", source: "#!lua flags=allow-oom\n" + changing)
+
+  /// Removes the records of keys that have been revoked since before a moment.
+  ///
+  /// KEYS: meta, changes, and the buckets that are touched. ARGV: schema, number of buckets, the moment in seconds, changes to
+  /// keep, then three for each key: the position of its bucket among KEYS, the bucket's number, the id. Answers epoch, version, and
+  /// one letter per key: `c` for one that was removed, `u` for one that isn't revoked or wasn't before then, `m` for one without a
+  /// record. Works on a full Redis.
+  static let purge = RedisScript(
+    name: "purge",
+    source: "#!lua flags=allow-oom\n" + reading + touching + """
+      local before, keep = tonumber(ARGV[3]), ARGV[4]
+      for a = 5, #ARGV, 3 do
+        local key, summary, id = KEYS[tonumber(ARGV[a])], summaries[tonumber(ARGV[a])], ARGV[a + 2]
+        local old = redis.call('HGET', key, id)
+        local since = old and tonumber(string.match(old, '^%d+ r (%d+) .+$'))
+        if not old then
+          outcomes[#outcomes + 1] = 'm'
+        elseif not since or since >= before then
+          outcomes[#outcomes + 1] = 'u'
+        else
+          summary.count = summary.count - 1
+          count = count - 1
+          fold(summary.digest, id, old)
+          fold(total, id, old)
+          version = version + 1
+          summary.version = version
+          redis.call('XADD', KEYS[2], 'MAXLEN', '~', keep, number(version) .. '-0', 'epoch', epoch, 'op', 'purge', 'id', id,
+            'bucket', ARGV[a + 1], 'count', number(summary.count), 'digest', hex(summary.digest), 'total', hex(total))
+          redis.call('HDEL', key, id)
+          outcomes[#outcomes + 1] = 'c'
+        end
+      end
+      return finish()
+      """)
 
   /// Marks the store as populated, if all that it says of itself fits together.
   ///

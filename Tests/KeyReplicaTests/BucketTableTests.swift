@@ -27,6 +27,37 @@ import Testing
       }
     }
   }
+
+  @Test func `what is taken out is gone, and everything else is found`() throws {
+    var random = Jitter(state: try TestSeed.announced(for: "BucketTableRemoval"))
+    for crowd in [4, 40, 400] {
+      var table = BucketTable()
+      var model: [KeyID: (state: KeyState, digest: Digest)] = [:]
+      for _ in 0..<2000 {
+        let id = TestKeys.crowded(Int.random(in: 0..<crowd, using: &random))
+        if Bool.random(using: &random) {
+          let state = KeyState.allCases.randomElement(using: &random)!
+          let digest = Digest(high: random.next(), low: random.next())
+          table.put(id, state: state, account: .init(7), digest: digest)
+          model[id] = (state, digest)
+        } else {
+          table.remove(id)
+          model[id] = nil
+        }
+        #expect(table.count == model.count)
+        #expect(table.activeCount == model.values.count { $0.state == .active })
+        #expect(table.digest == model.values.reduce(into: .empty) { $0 ^= $1.digest })
+        let other = TestKeys.crowded(Int.random(in: 0..<crowd, using: &random))
+        #expect(table.find(other)?.digest == model[other]?.digest)
+      }
+      for number in 0..<crowd {
+        let id = TestKeys.crowded(number)
+        #expect(table.find(id)?.digest == model[id]?.digest && table.find(id)?.state == model[id]?.state)
+      }
+      for id in model.keys { table.remove(id) }
+      #expect(table.count == 0 && table.digest == .empty && table.activeCount == 0)
+    }
+  }
 }
 
 enum TestKeys {

@@ -31,6 +31,10 @@ import Testing
       return try edits.map { try store.apply([$0], now: 7) }
     }
 
+    func purge(_ keys: [KeyID], revokedBefore moment: Int64) throws -> StoreOutcome {
+      try store.purge(keys, revokedBefore: moment)
+    }
+
     func seal(mayBeEmpty: Bool) throws -> SealOutcome {
       if mayBeEmpty { try store.create(epoch: epoch()) }
       return try store.seal(mayBeEmpty: mayBeEmpty)

@@ -191,6 +191,39 @@ import Testing
     }
   }
 
+  @Test func `records of keys that were revoked long ago are removed, when somebody says so`() async throws {
+    try await StoreBench.with { store in
+      try await store.put(["active", "long ago", "lately"])
+      _ = try await store.writer.apply([.set("long ago", .revoked), .set("lately", .suspended)])
+      // As if it had been in 2024.
+      try await store.run(
+        "HSET", store.bucket(of: "long ago"), KeyID(secret: "long ago".utf8).bytes, "1 r 1710000000 acme")
+      var run = try await publish(store, ["reseal", "--yes"])
+      #expect(run.status == .exited(0), "\(run)")
+      _ = try await store.writer.apply([.set("lately", .revoked)])
+      run = try await publish(store, ["purge", "--older-than", "30"])
+      #expect(run.status == .exited(1) && run.output.contains("1 keys were revoked") && run.errors.contains("--yes"))
+      #expect(try await state(of: "long ago", in: store) == .revoked)
+      run = try await publish(store, ["purge", "--before", "2024-03-01", "--yes"])
+      #expect(run.status == .exited(0) && run.output.contains("0 keys"), "\(run)")
+      run = try await publish(store, ["purge", "--before", "2024-03-10T00:00:00Z", "--yes"])
+      #expect(run.status == .exited(0) && run.output.contains("1 records were removed"), "\(run)")
+      #expect(try await state(of: "long ago", in: store) == nil)
+      #expect(try await state(of: "lately", in: store) == .revoked)
+      #expect(try await state(of: "active", in: store) == .active)
+      run = try await publish(store, ["verify"])
+      #expect(run.status == .exited(0), "\(run)")
+      let wrong = [
+        [], ["--before", "yesterday"], ["--before", "2999-01-01"], ["--older-than", "-1"], ["--before", ""],
+        ["--before", "2024-03-01", "--older-than", "3"],
+      ]
+      for arguments in wrong {
+        run = try await publish(store, ["purge", "--yes"] + arguments)
+        #expect(run.status == .exited(64), "\(arguments): \(run)")
+      }
+    }
+  }
+
   @Test func `a Redis that isn't there, or won't have it, is 1 and says why`() async throws {
     let run = try await publish(nil, ["verify", "--redis", "redis://:s3cret@127.0.0.1:1"])
     #expect(run.status == .exited(1) && run.errors.contains("127.0.0.1:1") && !run.errors.contains("s3cret"), "\(run)")

@@ -2,6 +2,7 @@
 
 import Hiredis
 import KeyReplica
+import NIOCore
 import RedisClient
 import RedisFixture
 import SimulatedStore
@@ -43,6 +44,13 @@ import Testing
         }
         return try await group.reduce(into: []) { $0.append($1) }
       }
+    }
+
+    func purge(_ keys: [KeyID], revokedBefore moment: Int64) async throws -> StoreOutcome {
+      let outcome = try await refusing { try await bench.writer.purge(keys, revokedBefore: moment).get() }
+      return StoreOutcome(
+        epoch: outcome.epoch, version: outcome.version, changed: outcome.changed, unchanged: outcome.unchanged,
+        missing: outcome.missing)
     }
 
     private func apply(_ edits: [StoreEdit], by writer: KeyStoreWriter) async throws -> StoreOutcome {

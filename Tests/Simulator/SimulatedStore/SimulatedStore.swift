@@ -30,8 +30,8 @@ public struct SimulatedStore: Sendable {
     let key: KeyID?
     let record: [UInt8]
     let digest: Digest
-    /// Letter and account, where it looks enough like a record for the script; the nodes are stricter.
-    let parts: (state: UInt8, account: String)?
+    /// Letter, moment and account, where it looks enough like a record for the script; the nodes are stricter.
+    let parts: (state: UInt8, since: Int64, account: String)?
 
     init(name: [UInt8], key: KeyID?, record: [UInt8]) {
       self.name = name
@@ -42,13 +42,16 @@ public struct SimulatedStore: Sendable {
     }
 
     /// As the script's `^%d+ (%a) %d+ (.+)$` would have it.
-    private static func parts(of record: [UInt8]) -> (UInt8, String)? {
+    private static func parts(of record: [UInt8]) -> (UInt8, Int64, String)? {
       let words = record.split(separator: UInt8(ascii: " "), maxSplits: 3, omittingEmptySubsequences: false)
       func isNumber(_ word: ArraySlice<UInt8>) -> Bool { !word.isEmpty && word.allSatisfy { (48...57).contains($0) } }
       guard words.count == 4, isNumber(words[0]), words[1].count == 1, isNumber(words[2]), !words[3].isEmpty else {
         return nil
       }
-      return (words[1].first!, String(decoding: words[3], as: UTF8.self))
+      return (
+        words[1].first!, Int64(String(decoding: words[2], as: UTF8.self)) ?? .max,
+        String(decoding: words[3], as: UTF8.self)
+      )
     }
   }
 
@@ -147,6 +150,46 @@ public struct SimulatedStore: Sendable {
       outcome.changed += 1
     }
     for (index, entry) in summaries where entry.touched { buckets[index].summary = Summary(entry.summary) }
+    self.meta = meta
+    outcome.version = meta.version
+    stream.removeFirst(max(0, stream.count - changesKept))
+    return outcome
+  }
+
+  /// Removes the records of keys that have been revoked since before a moment, in one atomic step.
+  public mutating func purge(_ keys: [KeyID], revokedBefore moment: Int64) throws(StoreRefusal) -> StoreOutcome {
+    var meta = try readMeta()
+    var summaries: [Int: BucketSummary] = [:]
+    for key in keys {
+      let index = key.bucket(of: bucketCount)
+      if summaries[index] == nil { summaries[index] = try describe(index, in: meta) }
+    }
+    var outcome = StoreOutcome(epoch: meta.epoch, version: meta.version)
+    for key in keys {
+      let index = key.bucket(of: bucketCount)
+      guard let position = buckets[index].position(of: key) else {
+        outcome.missing += 1
+        continue
+      }
+      let old = buckets[index].fields[position]
+      guard let parts = old.parts, parts.state == KeyState.revoked.letter.asciiValue, parts.since < moment else {
+        outcome.unchanged += 1
+        continue
+      }
+      buckets[index].fields.remove(at: position)
+      meta.version += 1
+      meta.count -= 1
+      meta.digest ^= old.digest
+      summaries[index]!.count -= 1
+      summaries[index]!.digest ^= old.digest
+      summaries[index]!.version = meta.version
+      buckets[index].summary = Summary(summaries[index]!)
+      append(
+        Change(
+          epoch: meta.epoch, version: meta.version, total: meta.digest,
+          effect: .purge(key, bucket: index, after: summaries[index]!)))
+      outcome.changed += 1
+    }
     self.meta = meta
     outcome.version = meta.version
     stream.removeFirst(max(0, stream.count - changesKept))

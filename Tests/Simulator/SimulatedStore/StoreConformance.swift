@@ -13,6 +13,8 @@ public protocol ConformingStore {
   func apply(_ edits: [StoreEdit]) async throws -> StoreOutcome
   /// The same by so many publishers at once, one edit each.
   func applyAtOnce(_ edits: [StoreEdit]) async throws -> [StoreOutcome]
+  /// Removes the records of keys that have been revoked since before a moment.
+  func purge(_ keys: [KeyID], revokedBefore moment: Int64) async throws -> StoreOutcome
   func seal(mayBeEmpty: Bool) async throws -> SealOutcome
   func position() async throws -> StoreAnswer<StorePosition>
   func manifest() async throws -> StoreAnswer<Manifest>
@@ -260,6 +262,49 @@ public enum StoreConformance {
       let effects = try await store.changes(after: 1, atMost: 10).map(\.effect)
       try expectEqual(effects, [.announce(removals: 5), .announce(removals: 2), .confirm], "the changes")
       try await store.expectSound(version: 4, records: ["a": (.active, "acme")])
+    },
+    StoreScenario("what was revoked before a moment is purged, and nothing else") { store in
+      try expectEqual(
+        try await store.refusal { _ = try await store.purge([key("a")], revokedBefore: .max) }, .absent,
+        "without a store")
+      _ = try await store.apply(
+        [put("a"), put("active"), put("suspended", "acme", .suspended), put("revoked", "acme", .revoked)])
+      _ = try await store.apply([set("a", .revoked)])
+      let raw = try await store.bucket(store.bucket(of: "a"))
+      guard let field = raw.fields.first(where: { $0.id == key("a").bytes }) else {
+        throw Nonconformance(description: "a revoked key has no record")
+      }
+      let since = try KeyRecord(decoding: field.record).since
+      let keys = ["a", "active", "suspended", "nobody's"].map { key($0) }
+      var outcome = try await store.purge(keys, revokedBefore: since)
+      try expectEqual([outcome.changed, outcome.unchanged, outcome.missing], [0, 3, 1], "changed, unchanged, missing")
+      try expectEqual(outcome.version, 5, "the version")
+      outcome = try await store.purge(keys + [key("a")], revokedBefore: since + 1)
+      try expectEqual([outcome.changed, outcome.unchanged, outcome.missing], [1, 2, 2], "changed, unchanged, missing")
+      try expectEqual(outcome.version, 6, "the version")
+      let left: [String: (KeyState, String)] = [
+        "active": (.active, "acme"), "suspended": (.suspended, "acme"), "revoked": (.revoked, "acme"),
+      ]
+      try await store.expectSound(version: 6, records: left)
+      let changes = try await store.changes(after: 5, atMost: 10)
+      guard changes.count == 1, case .purge(key("a"), let bucket, let after) = changes[0].effect else {
+        throw Nonconformance(description: "expected one purge, but \(changes) came")
+      }
+      let manifest = try await store.foundManifest()
+      try expectEqual(bucket, store.bucket(of: "a"), "the bucket")
+      try expectEqual(after, manifest.buckets[bucket], "the bucket's summary after it")
+      try expectEqual(changes[0].total, manifest.position.digest, "the total after it")
+      try expectEqual(try await store.apply([put("a")]).changed, 1, "putting it again")
+      try expectEqual(try await store.apply([set("nobody's", .revoked)]).missing, 1, "missing")
+    },
+    StoreScenario("a record that can't be relied on isn't purged") { store in
+      _ = try await store.apply([put("a", "acme", .revoked), put("b", "acme", .revoked)])
+      try await store.setField(of: key("a"), to: Array("revoked".utf8))
+      try expectEqual(try await store.purge([key("a")], revokedBefore: .max).unchanged, 1, "unchanged")
+      try await store.deleteBucket(store.bucket(of: "a"))
+      let code = try await store.refusal { _ = try await store.purge([key("b"), key("a")], revokedBefore: .max) }
+      try expectEqual(code, .broken, "purging with a bucket that is gone")
+      try expectEqual(try await store.found().version, 2, "the version")
     },
     StoreScenario("how many replicas there are is said once, and is no change") { store in
       try expectEqual(try await store.refusal { try await store.declare(replicas: 1) }, .absent, "without a store")

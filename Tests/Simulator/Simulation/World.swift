@@ -44,11 +44,24 @@ extension Simulation {
   // MARK: Publishers
 
   private func callPublisher() {
+    if random.chance(100) { return purge() }
     let edits = (0..<random.within(1...3)).map { _ in someEdit() }
     calls.append(edits)
     agenda.add(.publish(number: calls.count - 1), at: now + .microseconds(random.within(100...20_000)))
     if occurs(.duplicateCall) {
       agenda.add(.publish(number: calls.count - 1), at: now + .microseconds(random.within(100...400_000)))
+    }
+  }
+
+  /// Keys that are revoked lose their records, some of them at the very moment.
+  private func purge() {
+    let server = server
+    if server.isDown || server.isDemoted || server.stalledUntil.map({ $0 > now }) ?? false { return }
+    let keys = (0..<random.within(1...8)).map { _ in random.pick(SimulatedKeys.all) }
+    let moment = seconds + (random.chance(500) ? 1 : 0)
+    change { store throws(StoreRefusal) in
+      let outcome = try store.purge(keys, revokedBefore: moment)
+      self.note { "a publisher purges \(outcome.changed) keys; the store is at version \(outcome.version)" }
     }
   }
 
@@ -111,6 +124,7 @@ extension Simulation {
       switch change.effect {
       case .put(let key, let record, _, _):
         server.dataset.holdings[SimulatedKeys.numbers[key]!] = Holding(record: record)
+      case .purge(let key, _, _): server.dataset.holdings[SimulatedKeys.numbers[key]!] = .none
       case .seal: sealed = true
       case .announce, .confirm, .undecodable: break
       }
