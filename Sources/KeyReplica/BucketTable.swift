@@ -101,6 +101,22 @@ struct BucketTable: Sendable {
     digest ^= new
   }
 
+  /// Takes a key's record out. What stands behind it and isn't at its home moves down by one, so that there is no gap before it.
+  mutating func remove(_ id: KeyID) {
+    var (slot, isThere) = place(of: id.words.0, id.words.1)
+    guard isThere else { return }
+    count -= 1
+    digest ^= digests[slot]
+    if slots[slot].state == .active { activeCount -= 1 }
+    while slot + 1 < slots.count, !slots[slot + 1].isGap, home(of: slots[slot + 1].id1) <= slot {
+      slots[slot] = slots[slot + 1]
+      digests[slot] = digests[slot + 1]
+      slot += 1
+    }
+    slots[slot] = .gap
+    digests[slot] = .empty
+  }
+
   /// Where the key's entry is, or where it would have to be.
   private func place(of id0: UInt64, _ id1: UInt64) -> (slot: Int, isThere: Bool) {
     var slot = home(of: id1)

@@ -77,6 +77,18 @@ public final class KeyTable: Sendable {
     _ = put(id, record, digest: Digest(of: id, record: record.encoded))
   }
 
+  /// Takes one record out, and returns the same.
+  func remove(
+    _ id: KeyID
+  ) -> (before: (count: Int, digest: Digest), after: (count: Int, digest: Digest), former: BucketTable.Entry?) {
+    buckets[id.bucket(of: bucketCount)].table.withLock { table in
+      let before = (table.count, table.digest)
+      let former = table.find(id)
+      table.remove(id)
+      return (before, (table.count, table.digest), former)
+    }
+  }
+
   /// Swaps in a whole bucket that was read and verified aside, and returns the old one, which is so freed after the lock is let go.
   @discardableResult
   func install(_ table: BucketTable, asBucket index: Int) -> BucketTable {

@@ -233,7 +233,7 @@ struct Mirror {
       return "bucket \(index) went back from version \(listed.version) to \(summary.version) while it was read"
     }
     let old = table.contents(ofBucket: index)
-    // Records vanish from a store only with its history. Where the totals still count them, the bucket was lost.
+    // Records vanish from a store only when they are purged, or with its history. Where the totals still count them, the bucket was lost.
     if fresh.count < old.count, !manifestFits {
       return "bucket \(index) lost \(old.count - fresh.count) records that the store's totals still count"
     }
@@ -278,6 +278,21 @@ struct Mirror {
     case .undecodable(let why):
       totalAgreed = false
       return .disagreement("change \(change.version): \(why)")
+    case .purge(let id, let bucket, let after):
+      guard bucket == id.bucket(of: buckets.count) else {
+        totalAgreed = false
+        return .disagreement("change \(change.version) names bucket \(bucket) for a key of another")
+      }
+      if change.version <= buckets[bucket].version { break }
+      let (was, now, former) = table.remove(id)
+      // Only what was revoked is purged. If it is active here, then it vanished.
+      noteMovement(of: id, from: former, to: nil, bucket: bucket, version: change.version)
+      replaced(was, by: now)
+      buckets[bucket].version = change.version
+      if buckets[bucket].verified, now != (after.count, after.digest) {
+        setVerified(false, bucket: bucket)
+        return .disagreement("after change \(change.version) bucket \(bucket) isn't what the store says it is")
+      }
     case .put(let id, let bytes, let bucket, let after):
       guard bucket == id.bucket(of: buckets.count) else {
         totalAgreed = false
@@ -315,7 +330,7 @@ struct Mirror {
   }
 
   private mutating func noteMovement(
-    of id: KeyID, from former: BucketTable.Entry?, to state: KeyState, bucket: Int, version: UInt64
+    of id: KeyID, from former: BucketTable.Entry?, to state: KeyState?, bucket: Int, version: UInt64
   ) {
     let wasActive = former?.state == .active
     if state == .active {
@@ -326,7 +341,7 @@ struct Mirror {
       removals.append(
         Removal(
           key: KeyPrefix(id), account: table.accountName(of: former.account), bucket: bucket, version: version,
-          vanished: false))
+          vanished: state == nil))
     }
   }
 

@@ -63,7 +63,7 @@ extension Replica {
     case .confirm:
       if !removalGuard.quarantined.isEmpty { commands.append(.note(.guardReleased)) }
       removalGuard.confirm(upTo: change.version)
-    case .put, .seal, .undecodable: break
+    case .put, .purge, .seal, .undecodable: break
     }
   }
 

@@ -101,6 +101,8 @@ public struct Change: Sendable, Hashable {
   public enum Effect: Sendable, Hashable {
     /// The record of a key was written.
     case put(KeyID, record: [UInt8], bucket: Int, after: BucketSummary)
+    /// The record of a key that was revoked long ago was removed.
+    case purge(KeyID, bucket: Int, after: BucketSummary)
     /// The store was sealed.
     case seal
     /// A publisher is about to remove so many keys.

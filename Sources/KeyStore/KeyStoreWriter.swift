@@ -136,16 +136,42 @@ public struct KeyStoreWriter: Sendable {
         arguments += ["s", position, bucket, edit.key.bytes, String(state.letter), ""] as [any RedisArgument]
       }
     }
-    let script = onlyEnds ? StoreScripts.end : StoreScripts.change
-    return connection.run(script, keys: keys, arguments: arguments, within: .seconds(30)).flatMapThrowing { reply in
+    return outcome(of: onlyEnds ? StoreScripts.end : StoreScripts.change, keys, arguments, edits.count)
+  }
+
+  /// Removes the records of up to ``batchLimit`` keys, where they have been revoked since before a moment, in one atomic step. The
+  /// others stay, and count as unchanged.
+  /// - Parameter moment: Seconds since 1970.
+  /// - Throws: As ``apply(_:)``.
+  func purge(_ keys: [KeyID], revokedBefore moment: Int64) -> EventLoopFuture<EditOutcome> {
+    precondition(keys.count <= Self.batchLimit, "\(keys.count) keys in a batch, at most \(Self.batchLimit) are allowed")
+    var names = [layout.meta, layout.changes]
+    var positions: [Int: Int] = [:]
+    var arguments: [any RedisArgument] = [StoreLayout.schema, StoreLayout.bucketCount, moment, changesKept]
+    for key in keys {
+      let bucket = key.bucket(of: StoreLayout.bucketCount)
+      let position = positions[bucket] ?? names.count + 1
+      if positions[bucket] == nil {
+        positions[bucket] = position
+        names.append(layout.bucket(bucket))
+      }
+      arguments += [position, bucket, key.bytes] as [any RedisArgument]
+    }
+    return outcome(of: StoreScripts.purge, names, arguments, keys.count)
+  }
+
+  private func outcome(
+    of script: RedisScript, _ keys: [String], _ arguments: [any RedisArgument], _ count: Int
+  ) -> EventLoopFuture<EditOutcome> {
+    connection.run(script, keys: keys, arguments: arguments, within: .seconds(30)).flatMapThrowing { reply in
       let items = try reply.array()
       guard items.count == 3, let version = UInt64(try items[1].string()) else {
         throw UnreadableStore("expected epoch, version and outcomes, but \(reply.shape) came")
       }
       var outcome = EditOutcome(epoch: try items[0].string(), version: version)
       let letters = try items[2].bytes()
-      guard letters.count == edits.count else {
-        throw UnreadableStore("expected \(edits.count) outcomes, but \(letters.count) came")
+      guard letters.count == count else {
+        throw UnreadableStore("expected \(count) outcomes, but \(letters.count) came")
       }
       for letter in letters {
         switch letter {

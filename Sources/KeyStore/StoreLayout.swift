@@ -2,9 +2,10 @@
 //
 //   sluice:{keys}:meta          hash    schema, buckets, epoch, version, count, digest, sealed,
 //                                       announced (removals, ever), confirmed (up to which version),
-//                                       replicas (how many could take this Redis's place)
+//                                       replicas (how many could take this Redis's place), rebuild (see StoreRebuild)
 //   sluice:{keys}:bucket:0 …    hash    key id (32 bytes) → record; `summary` → "count digest version"
 //   sluice:{keys}:changes       stream  one entry per change, its id is <version>-0
+//   sluice:{keys}:rebuild       hash    while the store is being rebuilt: bucket's number → what its summary is going to be
 //   sluice:{keys}:fence         string  written to see which replicas follow; its value means nothing
 //
 // Meta and the summaries of all buckets are written in one step when the store begins, so one that is missing was lost. The stream
@@ -27,6 +28,9 @@ public struct StoreLayout: Sendable, Hashable {
   /// The schema of everything above, records included.
   public static let schema = 1
 
+  /// What stands for the schema while the store is being rebuilt.
+  static let rebuilding = "rebuilding"
+
   /// The field of a bucket that holds its summary. A key id has 32 bytes, so none can be taken for it.
   static let summaryField = "summary"
 
@@ -39,6 +43,7 @@ public struct StoreLayout: Sendable, Hashable {
   /// Written before a read that replicas must bear out; what stands in it means nothing.
   var fence: String { namespace.key("keys", "fence") }
   public var changes: String { namespace.key("keys", "changes") }
+  var rebuild: String { namespace.key("keys", "rebuild") }
   public func bucket(_ index: Int) -> String { namespace.key("keys", "bucket:\(index)") }
   var allBuckets: [String] { (0..<Self.bucketCount).map(bucket) }
 }

@@ -55,6 +55,7 @@ extension StoreLayout {
       throw UnreadableStore("expected \(metaFields.count) fields of meta, but \(texts.count) came")
     }
     if texts.allSatisfy({ $0 == nil }) { return .noStore }
+    if texts[0] == rebuilding { return .incompatible("the store is being rebuilt: key-publisher reseal") }
     guard texts[0] == "\(schema)" else {
       return .incompatible("the store has schema \(texts[0] ?? "none"), this build reads schema \(schema)")
     }
@@ -141,11 +142,20 @@ extension StoreLayout {
         } else {
           .undecodable("a put lacks its id, record, bucket, count or digest")
         }
+      case "purge" where total != nil:
+        if let key = fields["id"].flatMap({ KeyID(bytes: $0) }), let bucket = text("bucket").flatMap({ Int($0) }),
+          let count = text("count").flatMap({ Int($0) }), let digest = text("digest").flatMap({ Digest(hex: $0) })
+        {
+          .purge(key, bucket: bucket, after: BucketSummary(count: count, digest: digest, version: version))
+        } else {
+          .undecodable("a purge lacks its id, bucket, count or digest")
+        }
       case "confirm" where total != nil: .confirm
       case "announce" where total != nil:
         text("removals").flatMap { UInt64($0) }.map { .announce(removals: $0) }
           ?? .undecodable("an announcement lacks its number of removals")
-      case let op: .undecodable("expected a put or a seal with a total, but \(op ?? "no operation") came")
+      case let op:
+        .undecodable("expected a change that this build knows, with a total, but \(op ?? "no operation") came")
       }
     return Change(epoch: epoch, version: version, total: total ?? .empty, effect: effect)
   }

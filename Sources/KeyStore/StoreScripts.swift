@@ -10,8 +10,8 @@
 import RedisClient
 
 enum StoreScripts {
-  /// Reads and checks meta; the digests are kept as four numbers, since Lua's bit operations have 32 bits.
-  private static let reading = """
+  /// Digests are kept as four numbers, since Lua's bit operations have 32 bits.
+  private static let digests = """
     local function parse(hex)
       return {tonumber(string.sub(hex, 1, 8), 16), tonumber(string.sub(hex, 9, 16), 16),
               tonumber(string.sub(hex, 17, 24), 16), tonumber(string.sub(hex, 25, 32), 16)}
@@ -20,51 +20,60 @@ enum StoreScripts {
       return bit.tohex(d[1]) .. bit.tohex(d[2]) .. bit.tohex(d[3]) .. bit.tohex(d[4])
     end
     local function number(n) return string.format('%.0f', n) end
-    local function fold(d, id, record)
-      local h = parse(redis.sha1hex(id .. record))
-      for i = 1, 4 do d[i] = bit.bxor(d[i], h[i]) end
-      return d
-    end
-
-    local schema, buckets = ARGV[1], ARGV[2]
-    local meta = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed')
-    if redis.call('EXISTS', KEYS[1]) == 0 then
-      if redis.call('EXISTS', unpack(KEYS)) > 0 then
-        return redis.error_reply('STOREBROKEN meta is gone, other parts of the store are there')
-      end
-      return redis.error_reply('STORENONE there is no key store')
-    end
-    if not meta[3] then return redis.error_reply('STOREBROKEN meta lacks its epoch') end
-    if meta[1] ~= schema or meta[2] ~= buckets then
-      return redis.error_reply('STOREKIND the store has schema ' .. tostring(meta[1]) .. ' and ' .. tostring(meta[2])
-        .. ' buckets, this publisher writes schema ' .. schema .. ' and ' .. buckets)
-    end
-    if not (string.match(meta[4] or '', '^%d+$') and string.match(meta[5] or '', '^%d+$')
-        and #(meta[6] or '') == 32 and string.match(meta[6], '^%x+$')) then
-      return redis.error_reply('STOREBROKEN meta lacks its version, count or digest')
-    end
-    local epoch, version, count, total = meta[3], tonumber(meta[4]), tonumber(meta[5]), parse(meta[6])
-    -- Of a bucket: what it says of itself, or nil and what is wrong with it.
-    local function describe(key)
-      local summary = redis.call('HGET', key, 'summary')
-      if not summary then return nil, 'no summary in ' .. key end
-      local c, d, v = string.match(summary, '^(%d+) (%x+) (%d+)$')
-      if not c or #d ~= 32 then return nil, 'unreadable summary in ' .. key end
-      if tonumber(v) > version then
-        return nil, key .. ' was changed at version ' .. v .. ', but meta is at version ' .. number(version)
-      end
-      return {count = tonumber(c), digest = parse(d)}
-    end
-    local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
-    if #last > 0 and tonumber(string.match(last[1][1], '^%d+')) > version then
-      return redis.error_reply('STOREBROKEN the change stream goes to ' .. last[1][1] .. ', but meta is at version '
-        .. number(version))
-    end
-    local function writeMeta()
-      redis.call('HSET', KEYS[1], 'version', number(version), 'count', number(count), 'digest', hex(total))
-    end
 
     """
+
+  /// Reads and checks meta.
+  private static let reading =
+    digests + """
+      local function fold(d, id, record)
+        local h = parse(redis.sha1hex(id .. record))
+        for i = 1, 4 do d[i] = bit.bxor(d[i], h[i]) end
+        return d
+      end
+
+      local schema, buckets = ARGV[1], ARGV[2]
+      local meta = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed')
+      if redis.call('EXISTS', KEYS[1]) == 0 then
+        if redis.call('EXISTS', unpack(KEYS)) > 0 then
+          return redis.error_reply('STOREBROKEN meta is gone, other parts of the store are there')
+        end
+        return redis.error_reply('STORENONE there is no key store')
+      end
+      if meta[1] == 'rebuilding' then
+        return redis.error_reply('STOREREBUILD the store is being rebuilt by key-publisher reseal; if that was interrupted, run it again')
+      end
+      if not meta[3] then return redis.error_reply('STOREBROKEN meta lacks its epoch') end
+      if meta[1] ~= schema or meta[2] ~= buckets then
+        return redis.error_reply('STOREKIND the store has schema ' .. tostring(meta[1]) .. ' and ' .. tostring(meta[2])
+          .. ' buckets, this publisher writes schema ' .. schema .. ' and ' .. buckets)
+      end
+      if not (string.match(meta[4] or '', '^%d+$') and string.match(meta[5] or '', '^%d+$')
+          and #(meta[6] or '') == 32 and string.match(meta[6], '^%x+$')) then
+        return redis.error_reply('STOREBROKEN meta lacks its version, count or digest')
+      end
+      local epoch, version, count, total = meta[3], tonumber(meta[4]), tonumber(meta[5]), parse(meta[6])
+      -- Of a bucket: what it says of itself, or nil and what is wrong with it.
+      local function describe(key)
+        local summary = redis.call('HGET', key, 'summary')
+        if not summary then return nil, 'no summary in ' .. key end
+        local c, d, v = string.match(summary, '^(%d+) (%x+) (%d+)$')
+        if not c or #d ~= 32 then return nil, 'unreadable summary in ' .. key end
+        if tonumber(v) > version then
+          return nil, key .. ' was changed at version ' .. v .. ', but meta is at version ' .. number(version)
+        end
+        return {count = tonumber(c), digest = parse(d)}
+      end
+      local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
+      if #last > 0 and tonumber(string.match(last[1][1], '^%d+')) > version then
+        return redis.error_reply('STOREBROKEN the change stream goes to ' .. last[1][1] .. ', but meta is at version '
+          .. number(version))
+      end
+      local function writeMeta()
+        redis.call('HSET', KEYS[1], 'version', number(version), 'count', number(count), 'digest', hex(total))
+      end
+
+      """
 
   /// Begins a store: nothing is in it, and it says so of each bucket. Does nothing where there is one.
   ///
@@ -96,6 +105,29 @@ enum StoreScripts {
       return 1
       """)
 
+  /// Reads and checks the summaries of the buckets that are touched, and writes them at the end.
+  private static let touching = """
+    local summaries = {}
+    for i = 3, #KEYS do
+      local summary, problem = describe(KEYS[i])
+      if not summary then return redis.error_reply('STOREBROKEN ' .. problem) end
+      summaries[i] = summary
+    end
+    local outcomes = {}
+    local function finish()
+      for i = 3, #KEYS do
+        local summary = summaries[i]
+        if summary.version then
+          redis.call('HSET', KEYS[i], 'summary',
+            number(summary.count) .. ' ' .. hex(summary.digest) .. ' ' .. number(summary.version))
+        end
+      end
+      writeMeta()
+      return {epoch, number(version), table.concat(outcomes)}
+    end
+
+    """
+
   /// Writes many changes.
   ///
   /// KEYS: meta, changes, and the buckets that are touched. ARGV: schema, number of buckets, now in seconds, changes to
@@ -103,16 +135,8 @@ enum StoreScripts {
   /// bucket's number, the id, the state's letter, the account (empty for `s`).
   /// Answers epoch, version, and one letter per change: `c`hanged, `u`nchanged, or `m`issing (for `s`).
   private static let changing =
-    reading + """
+    reading + touching + """
       local now, keep = ARGV[3], ARGV[4]
-      local summaries = {}
-      for i = 3, #KEYS do
-        local summary, problem = describe(KEYS[i])
-        if not summary then return redis.error_reply('STOREBROKEN ' .. problem) end
-        summaries[i] = summary
-      end
-
-      local outcomes = {}
       for a = 5, #ARGV, 6 do
         local at, id, state, account = tonumber(ARGV[a + 1]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
         local key, summary = KEYS[at], summaries[at]
@@ -144,15 +168,7 @@ enum StoreScripts {
           outcomes[#outcomes + 1] = 'c'
         end
       end
-      for i = 3, #KEYS do
-        local summary = summaries[i]
-        if summary.version then
-          redis.call('HSET', KEYS[i], 'summary',
-            number(summary.count) .. ' ' .. hex(summary.digest) .. ' ' .. number(summary.version))
-        end
-      end
-      writeMeta()
-      return {epoch, number(version), table.concat(outcomes)}
+      return finish()
       """
 
   /// Adds and changes keys; refused by a full Redis.
@@ -160,6 +176,40 @@ enum StoreScripts {
 
   /// The same, for suspending and revoking, which must work on a full Redis.
   static let end = RedisScript(name: "end", source: "#!lua flags=allow-oom\n" + changing)
+
+  /// Removes the records of keys that have been revoked since before a moment.
+  ///
+  /// KEYS: meta, changes, and the buckets that are touched. ARGV: schema, number of buckets, the moment in seconds, changes to
+  /// keep, then three for each key: the position of its bucket among KEYS, the bucket's number, the id. Answers epoch, version, and
+  /// one letter per key: `c` for one that was removed, `u` for one that isn't revoked or wasn't before then, `m` for one without a
+  /// record. Works on a full Redis.
+  static let purge = RedisScript(
+    name: "purge",
+    source: "#!lua flags=allow-oom\n" + reading + touching + """
+      local before, keep = tonumber(ARGV[3]), ARGV[4]
+      for a = 5, #ARGV, 3 do
+        local key, summary, id = KEYS[tonumber(ARGV[a])], summaries[tonumber(ARGV[a])], ARGV[a + 2]
+        local old = redis.call('HGET', key, id)
+        local since = old and tonumber(string.match(old, '^%d+ r (%d+) .+$'))
+        if not old then
+          outcomes[#outcomes + 1] = 'm'
+        elseif not since or since >= before then
+          outcomes[#outcomes + 1] = 'u'
+        else
+          summary.count = summary.count - 1
+          count = count - 1
+          fold(summary.digest, id, old)
+          fold(total, id, old)
+          version = version + 1
+          summary.version = version
+          redis.call('XADD', KEYS[2], 'MAXLEN', '~', keep, number(version) .. '-0', 'epoch', epoch, 'op', 'purge', 'id', id,
+            'bucket', ARGV[a + 1], 'count', number(summary.count), 'digest', hex(summary.digest), 'total', hex(total))
+          redis.call('HDEL', key, id)
+          outcomes[#outcomes + 1] = 'c'
+        end
+      end
+      return finish()
+      """)
 
   /// Marks the store as populated, if all that it says of itself fits together.
   ///
@@ -210,6 +260,104 @@ enum StoreScripts {
         redis.call('HSET', KEYS[1], 'confirmed', number(version))
       end
       return {epoch, number(version)}
+      """)
+
+  /// Closes the store to nodes and publishers, so that it can be rebuilt; does so, too, where another rebuilding was begun, which
+  /// can't go on then.
+  ///
+  /// KEYS: meta, changes, rebuild. ARGV: schema, number of buckets, the coming epoch, the latest version seen in a bucket. Answers the
+  /// version that the store is going to have: later than anything in it. Works on a full Redis, as does all of the rebuilding.
+  static let beginRebuild = RedisScript(
+    name: "beginRebuild",
+    source: """
+      #!lua flags=allow-oom
+      local meta = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'version')
+      if meta[1] and meta[1] ~= ARGV[1] and meta[1] ~= 'rebuilding' or meta[2] and meta[2] ~= ARGV[2] then
+        return redis.error_reply('STOREKIND the store has schema ' .. tostring(meta[1]) .. ' and ' .. tostring(meta[2])
+          .. ' buckets')
+      end
+      local version = tonumber(ARGV[4])
+      local function consider(text)
+        local number = tonumber(string.match(text or '', '^%d+') or '0')
+        if number < 9007199254740992 then version = math.max(version, number) end
+      end
+      consider(meta[3])
+      if redis.call('TYPE', KEYS[2]).ok == 'stream' then
+        local info = redis.call('XINFO', 'STREAM', KEYS[2])
+        for i = 1, #info - 1, 2 do
+          if info[i] == 'last-generated-id' then consider(info[i + 1]) end
+        end
+      end
+      local coming = string.format('%.0f', version + 1)
+      redis.call('HSET', KEYS[1], 'schema', 'rebuilding', 'buckets', ARGV[2], 'rebuild', ARGV[3] .. ' ' .. coming)
+      redis.call('HDEL', KEYS[1], 'sealed')
+      redis.call('DEL', KEYS[3])
+      return coming
+      """)
+
+  /// The version that a rebuilding leads to, if it is the one whose epoch is named.
+  private static let rebuilding = """
+    local function coming(epoch)
+      local meta = redis.call('HMGET', KEYS[1], 'schema', 'rebuild')
+      return meta[1] == 'rebuilding' and string.match(meta[2] or '', '^' .. epoch .. ' (%d+)$')
+    end
+    local refusal = redis.error_reply('STOREREBUILD somebody else has rebuilt the store meanwhile, or is at it')
+
+    """
+
+  /// Takes down what a bucket's summary is going to be.
+  ///
+  /// KEYS: meta, rebuild, the bucket. ARGV: the coming epoch, the bucket's number, count and digest of its records, and the names of
+  /// fields that are to go.
+  static let rebuildBucket = RedisScript(
+    name: "rebuildBucket",
+    source: "#!lua flags=allow-oom\n" + rebuilding + """
+      local version = coming(ARGV[1])
+      if not version then return refusal end
+      local kind = redis.call('TYPE', KEYS[3]).ok
+      if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[3]) end
+      local length = redis.call('HLEN', KEYS[3]) - redis.call('HEXISTS', KEYS[3], 'summary')
+      for i = 5, #ARGV do length = length - redis.call('HEXISTS', KEYS[3], ARGV[i]) end
+      if length ~= tonumber(ARGV[3]) then
+        return redis.error_reply('STOREBROKEN ' .. KEYS[3] .. ' was changed while it was rebuilt')
+      end
+      for i = 5, #ARGV do redis.call('HDEL', KEYS[3], ARGV[i]) end
+      redis.call('HSET', KEYS[2], ARGV[2], ARGV[3] .. ' ' .. ARGV[4] .. ' ' .. version)
+      return 1
+      """)
+
+  /// Writes the summaries of all buckets and opens the store again, as a new history that is sealed. Announcements and confirmations
+  /// of removals were the former one's. Its stream begins with this step.
+  ///
+  /// KEYS: meta, changes, rebuild, all buckets. ARGV: schema, number of buckets, the coming epoch. Answers version and count.
+  static let finishRebuild = RedisScript(
+    name: "finishRebuild",
+    source: "#!lua flags=allow-oom\n" + rebuilding + digests + """
+      local version = coming(ARGV[3])
+      if not version then return refusal end
+      local count, total = 0, parse(string.rep('0', 32))
+      local summaries = {}
+      for i = 4, #KEYS do
+        local summary = redis.call('HGET', KEYS[3], i - 4)
+        local c, d, v = string.match(summary or '', '^(%d+) (%x+) (%d+)$')
+        local length = redis.call('HLEN', KEYS[i]) - redis.call('HEXISTS', KEYS[i], 'summary')
+        if v ~= version or #d ~= 32 or length ~= tonumber(c) then
+          return redis.error_reply('STOREBROKEN ' .. KEYS[i] .. ' was changed after it was rebuilt')
+        end
+        summaries[i] = summary
+        count = count + tonumber(c)
+        local digest = parse(d)
+        for j = 1, 4 do total[j] = bit.bxor(total[j], digest[j]) end
+      end
+      for i = 4, #KEYS do redis.call('HSET', KEYS[i], 'summary', summaries[i]) end
+      redis.call('DEL', KEYS[2], KEYS[3])
+      redis.call('XADD', KEYS[2], version .. '-0', 'epoch', ARGV[3], 'op', 'seal', 'total', hex(total))
+      local replicas = redis.call('HGET', KEYS[1], 'replicas')
+      if replicas and not (string.match(replicas, '^%d%d?$') and tonumber(replicas) <= 32) then redis.call('HDEL', KEYS[1], 'replicas') end
+      redis.call('HDEL', KEYS[1], 'rebuild', 'announced', 'confirmed')
+      redis.call('HSET', KEYS[1], 'schema', ARGV[1], 'buckets', ARGV[2], 'epoch', ARGV[3], 'version', version, 'count',
+        number(count), 'digest', hex(total), 'sealed', '1')
+      return {version, number(count)}
       """)
 
   /// Says how many replicas could take this Redis's place. That is no change of what the store holds, so its version stays.

@@ -28,6 +28,7 @@ struct KeyPublisher: AsyncParsableCommand {
     version: BuildDescription.current,
     subcommands: [
       Import.self, Sync.self, Put.self, Suspend.self, Revoke.self, Seal.self, Confirm.self, Replicas.self, Verify.self,
+      Reseal.self, PurgeRevoked.self,
     ])
 }
 

@@ -37,6 +37,39 @@ import Testing
       for id in model.keys { #expect(again.find(id)?.account == table.find(id)?.account) }
     }
   }
+
+  @Test func `what is taken out is gone, and everything else is found`() throws {
+    var random = Jitter(state: try TestSeed.announced(for: "BucketTableRemoval"))
+    for (crowd, atEnd) in [(4, false), (40, true), (400, false)] {
+      var table = BucketTable()
+      var model: [KeyID: (state: KeyState, digest: Digest)] = [:]
+      for _ in 0..<2000 {
+        let id = TestKeys.crowded(Int.random(in: 0..<crowd, using: &random), atEnd: atEnd)
+        if Bool.random(using: &random) {
+          let state = KeyState.allCases.randomElement(using: &random)!
+          let digest = Digest(high: random.next(), low: random.next())
+          table.put(id, state: state, account: .init(7), digest: digest)
+          model[id] = (state, digest)
+        } else {
+          table.remove(id)
+          model[id] = nil
+        }
+        #expect(table.count == model.count)
+        #expect(table.activeCount == model.values.count { $0.state == .active })
+        #expect(table.digest == model.values.reduce(into: .empty) { $0 ^= $1.digest })
+        let other = TestKeys.crowded(Int.random(in: 0..<crowd, using: &random), atEnd: atEnd)
+        #expect(table.find(other)?.state == model[other]?.state)
+      }
+      for number in 0..<crowd {
+        let id = TestKeys.crowded(number, atEnd: atEnd)
+        #expect(table.find(id)?.state == model[id]?.state)
+      }
+      let digests = Dictionary(uniqueKeysWithValues: table.records.map { ([$0.entry.id0, $0.entry.id1], $0.digest) })
+      for (id, expected) in model { #expect(digests[[id.words.0, id.words.1]] == expected.digest) }
+      for id in model.keys { table.remove(id) }
+      #expect(table.count == 0 && table.digest == .empty && table.activeCount == 0)
+    }
+  }
 }
 
 enum TestKeys {

@@ -31,6 +31,10 @@ import Testing
       return try edits.map { try store.apply([$0], now: 7) }
     }
 
+    func purge(_ keys: [KeyID], revokedBefore moment: Int64) throws -> StoreOutcome {
+      try store.purge(keys, revokedBefore: moment)
+    }
+
     func seal(mayBeEmpty: Bool) throws -> SealOutcome {
       if mayBeEmpty { try store.create(epoch: epoch()) }
       return try store.seal(mayBeEmpty: mayBeEmpty)
@@ -43,6 +47,11 @@ import Testing
     func announce(removals: UInt64) throws { try store.announce(removals: removals) }
     func confirmRemovals() throws { try store.confirmRemovals() }
     func declare(replicas: Int) throws { try store.declare(replicas: replicas) }
+    func rebuild() throws { try store.rebuild(newEpoch: epoch()) }
+    func rebuildHalf() {
+      store.beginRebuild()
+      for index in 0..<bucketCount / 2 { store.rebuild(bucket: index) }
+    }
     func flush() { store.flush() }
     func trim(to count: Int) { store.trim(to: count) }
     func deleteMeta() { store.deleteMeta() }

@@ -154,6 +154,76 @@ import Testing
     }
   }
 
+  @Test func `a damaged store is taken as it is, when somebody says so`() async throws {
+    try await StoreBench.with { store in
+      var run = try await publish(store, ["reseal", "--yes"])
+      #expect(run.status == .exited(1) && run.errors.contains("no key store"), "\(run)")
+      try await store.put((0..<100).map { "key\($0)" })
+      _ = try await store.writer.seal()
+      run = try await publish(store, ["reseal", "--yes"])
+      #expect(run.status == .exited(0) && run.output.contains("nothing to do"), "\(run)")
+      #expect(try await store.run("HGET", store.layout.meta, "version").string() == "101")
+
+      try await store.run("DEL", store.bucket(of: "key7"))
+      try await store.run("HSET", store.bucket(of: "key8"), KeyID(secret: "key8".utf8).bytes, "9 a 5 acme")
+      let before = try await store.run("HGETALL", store.layout.meta)
+      run = try await publish(store, ["put", "--key", "key7", "--account", "acme"])
+      #expect(run.status == .exited(1) && run.errors.contains("STOREBROKEN"), "\(run)")
+      run = try await publish(store, ["reseal", "--yes"])
+      #expect(run.status == .exited(1) && run.errors.contains("--drop-unreadable"), "\(run)")
+      #expect(run.errors.contains(KeyID(secret: "key8".utf8).hex) && run.output.contains("are missing"))
+      run = try await publish(store, ["reseal", "--drop-unreadable"])
+      #expect(run.status == .exited(1) && run.errors.contains("--yes"), "\(run)")
+      #expect(try await store.run("HGETALL", store.layout.meta) == before)
+      run = try await publish(store, ["reseal", "--drop-unreadable", "--yes"])
+      #expect(run.status == .exited(0) && run.output.contains("the store is sealed with 9"), "\(run)")
+      run = try await publish(store, ["verify"])
+      #expect(run.status == .exited(0), "\(run)")
+      run = try await publish(store, ["put", "--key", "key7", "--account", "acme"])
+      #expect(run.status == .exited(0), "\(run)")
+
+      // With nothing left it would refuse everybody.
+      for index in 0..<StoreLayout.bucketCount { try await store.run("DEL", store.layout.bucket(index)) }
+      run = try await publish(store, ["reseal", "--yes"])
+      #expect(run.status == .exited(1) && run.errors.contains("--allow-empty"), "\(run)")
+      run = try await publish(store, ["reseal"], environment: ["SLUICE_YES": "true", "SLUICE_ALLOW_EMPTY": "true"])
+      #expect(run.status == .exited(0), "\(run)")
+    }
+  }
+
+  @Test func `records of keys that were revoked long ago are removed, when somebody says so`() async throws {
+    try await StoreBench.with { store in
+      try await store.put(["active", "long ago", "lately"])
+      _ = try await store.writer.apply([.set("long ago", .revoked), .set("lately", .suspended)])
+      // As if it had been in 2024.
+      try await store.run(
+        "HSET", store.bucket(of: "long ago"), KeyID(secret: "long ago".utf8).bytes, "1 r 1710000000 acme")
+      var run = try await publish(store, ["reseal", "--yes"])
+      #expect(run.status == .exited(0), "\(run)")
+      _ = try await store.writer.apply([.set("lately", .revoked)])
+      run = try await publish(store, ["purge", "--older-than", "30"])
+      #expect(run.status == .exited(1) && run.output.contains("1 keys were revoked") && run.errors.contains("--yes"))
+      #expect(try await state(of: "long ago", in: store) == .revoked)
+      run = try await publish(store, ["purge", "--before", "2024-03-01", "--yes"])
+      #expect(run.status == .exited(0) && run.output.contains("0 keys"), "\(run)")
+      run = try await publish(store, ["purge", "--before", "2024-03-10T00:00:00Z", "--yes"])
+      #expect(run.status == .exited(0) && run.output.contains("1 records were removed"), "\(run)")
+      #expect(try await state(of: "long ago", in: store) == nil)
+      #expect(try await state(of: "lately", in: store) == .revoked)
+      #expect(try await state(of: "active", in: store) == .active)
+      run = try await publish(store, ["verify"])
+      #expect(run.status == .exited(0), "\(run)")
+      let wrong = [
+        [], ["--before", "yesterday"], ["--before", "2999-01-01"], ["--older-than", "-1"], ["--before", ""],
+        ["--before", "2024-03-01", "--older-than", "3"],
+      ]
+      for arguments in wrong {
+        run = try await publish(store, ["purge", "--yes"] + arguments)
+        #expect(run.status == .exited(64), "\(arguments): \(run)")
+      }
+    }
+  }
+
   @Test func `a Redis that isn't there, or won't have it, is 1 and says why`() async throws {
     let run = try await publish(nil, ["verify", "--redis", "redis://:s3cret@127.0.0.1:1"])
     #expect(run.status == .exited(1) && run.errors.contains("127.0.0.1:1") && !run.errors.contains("s3cret"), "\(run)")

@@ -2,6 +2,7 @@
 
 import Hiredis
 import KeyReplica
+import NIOCore
 import RedisClient
 import RedisFixture
 import SimulatedStore
@@ -43,6 +44,13 @@ import Testing
         }
         return try await group.reduce(into: []) { $0.append($1) }
       }
+    }
+
+    func purge(_ keys: [KeyID], revokedBefore moment: Int64) async throws -> StoreOutcome {
+      let outcome = try await refusing { try await bench.writer.purge(keys, revokedBefore: moment).get() }
+      return StoreOutcome(
+        epoch: outcome.epoch, version: outcome.version, changed: outcome.changed, unchanged: outcome.unchanged,
+        missing: outcome.missing)
     }
 
     private func apply(_ edits: [StoreEdit], by writer: KeyStoreWriter) async throws -> StoreOutcome {
@@ -89,6 +97,21 @@ import Testing
       try await refusing {
         try await Replication(connection: bench.connection, layout: bench.layout).declare(replicas: replicas)
       }
+    }
+
+    func rebuild() async throws {
+      let rebuild = StoreRebuild(connection: bench.connection, layout: bench.layout)
+      _ = try await rebuild.run(after: rebuild.survey(), droppingUnreadable: true)
+    }
+
+    func rebuildHalf() async throws {
+      struct Killed: Error {}
+      let rebuild = StoreRebuild(connection: bench.connection, layout: bench.layout)
+      do {
+        _ = try await rebuild.run(after: rebuild.survey(), droppingUnreadable: true) { done throws(Killed) in
+          if done >= StoreLayout.bucketCount / 2 { throw Killed() }
+        }
+      } catch is Killed {}
     }
 
     func flush() async throws { try await bench.run("FLUSHALL") }

@@ -70,27 +70,4 @@ extension SimulatedStore {
     meta!.digest ^= now.digest
     return true
   }
-
-  /// Makes everything fit the readable records that are there, as a new history: what an operator does about damage when there is no
-  /// list to import.
-  public mutating func rebuild(newEpoch: String) {
-    guard let old = meta else { return }
-    var fresh = Meta(epoch: newEpoch)
-    fresh.version = old.version + 1
-    fresh.sealed = old.sealed
-    for index in buckets.indices {
-      buckets[index].fields.removeAll { field in
-        guard let key = field.key, key.bucket(of: bucketCount) == index else { return true }
-        return (try? KeyRecord(decoding: field.record)) == nil
-      }
-      let fields = buckets[index].fields
-      let digest = fields.reduce(into: Digest.empty) { $0 ^= $1.digest }
-      buckets[index].summary = Summary(BucketSummary(count: fields.count, digest: digest, version: fresh.version))
-      fresh.count += fields.count
-      fresh.digest ^= digest
-    }
-    meta = fresh
-    stream = []
-    streamLastID = fresh.version
-  }
 }

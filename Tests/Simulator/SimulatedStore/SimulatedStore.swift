@@ -20,6 +20,8 @@ public struct SimulatedStore: Sendable {
     public var announced: UInt64 = 0
     public var confirmed: UInt64 = 0
     public var replicas: Int?
+    /// The version that it is going to have, while it is being rebuilt.
+    public var rebuildingTo: UInt64?
   }
 
   /// A field of a bucket's hash. What can be known of it without its bucket is worked out when it is written, once.
@@ -28,8 +30,8 @@ public struct SimulatedStore: Sendable {
     let key: KeyID?
     let record: [UInt8]
     let digest: Digest
-    /// Letter and account, where it looks enough like a record for the script; the nodes are stricter.
-    let parts: (state: UInt8, account: String)?
+    /// Letter, moment and account, where it looks enough like a record for the script; the nodes are stricter.
+    let parts: (state: UInt8, since: Int64, account: String)?
 
     init(name: [UInt8], key: KeyID?, record: [UInt8]) {
       self.name = name
@@ -40,13 +42,16 @@ public struct SimulatedStore: Sendable {
     }
 
     /// As the script's `^%d+ (%a) %d+ (.+)$` would have it.
-    private static func parts(of record: [UInt8]) -> (UInt8, String)? {
+    private static func parts(of record: [UInt8]) -> (UInt8, Int64, String)? {
       let words = record.split(separator: UInt8(ascii: " "), maxSplits: 3, omittingEmptySubsequences: false)
       func isNumber(_ word: ArraySlice<UInt8>) -> Bool { !word.isEmpty && word.allSatisfy { (48...57).contains($0) } }
       guard words.count == 4, isNumber(words[0]), words[1].count == 1, isNumber(words[2]), !words[3].isEmpty else {
         return nil
       }
-      return (words[1].first!, String(decoding: words[3], as: UTF8.self))
+      return (
+        words[1].first!, Int64(String(decoding: words[2], as: UTF8.self)) ?? .max,
+        String(decoding: words[3], as: UTF8.self)
+      )
     }
   }
 
@@ -75,6 +80,8 @@ public struct SimulatedStore: Sendable {
   /// The last id that the stream ever had: no later entry may have one that isn't greater, even when it is gone.
   var streamLastID: UInt64 = 0
   let changesKept: Int
+  /// While it is being rebuilt: what the buckets' summaries are going to be.
+  var rebuilt: [Int: BucketSummary] = [:]
 
   /// - Parameter changesKept: How long the stream may get; older entries are dropped.
   public init(bucketCount: Int, changesKept: Int = 1000) {
@@ -149,6 +156,46 @@ public struct SimulatedStore: Sendable {
     return outcome
   }
 
+  /// Removes the records of keys that have been revoked since before a moment, in one atomic step.
+  public mutating func purge(_ keys: [KeyID], revokedBefore moment: Int64) throws(StoreRefusal) -> StoreOutcome {
+    var meta = try readMeta()
+    var summaries: [Int: BucketSummary] = [:]
+    for key in keys {
+      let index = key.bucket(of: bucketCount)
+      if summaries[index] == nil { summaries[index] = try describe(index, in: meta) }
+    }
+    var outcome = StoreOutcome(epoch: meta.epoch, version: meta.version)
+    for key in keys {
+      let index = key.bucket(of: bucketCount)
+      guard let position = buckets[index].position(of: key) else {
+        outcome.missing += 1
+        continue
+      }
+      let old = buckets[index].fields[position]
+      guard let parts = old.parts, parts.state == KeyState.revoked.letter.asciiValue, parts.since < moment else {
+        outcome.unchanged += 1
+        continue
+      }
+      buckets[index].fields.remove(at: position)
+      meta.version += 1
+      meta.count -= 1
+      meta.digest ^= old.digest
+      summaries[index]!.count -= 1
+      summaries[index]!.digest ^= old.digest
+      summaries[index]!.version = meta.version
+      buckets[index].summary = Summary(summaries[index]!)
+      append(
+        Change(
+          epoch: meta.epoch, version: meta.version, total: meta.digest,
+          effect: .purge(key, bucket: index, after: summaries[index]!)))
+      outcome.changed += 1
+    }
+    self.meta = meta
+    outcome.version = meta.version
+    stream.removeFirst(max(0, stream.count - changesKept))
+    return outcome
+  }
+
   /// What a publisher does: carries out edits, and begins the store first where there is none and something is put.
   public mutating func publish(_ edits: [StoreEdit], now: Int64, newEpoch: String) throws(StoreRefusal) -> StoreOutcome
   {
@@ -165,7 +212,8 @@ public struct SimulatedStore: Sendable {
 
   /// Writes a record that is no record, with everything else in order: what a publisher of another build might do.
   public mutating func applyForeignRecord(_ record: [UInt8], of key: KeyID) throws(StoreRefusal) {
-    guard var meta else { return }
+    guard meta != nil else { return }
+    var meta = try readMeta()
     let index = key.bucket(of: bucketCount)
     var summary = try describe(index, in: meta)
     write(record, of: key, over: buckets[index].position(of: key), &meta, &summary)
@@ -254,6 +302,7 @@ public struct SimulatedStore: Sendable {
       try refuseLeftovers()
       throw StoreRefusal(.absent, "there is no key store")
     }
+    if read.rebuildingTo != nil { throw StoreRefusal(.rebuilding, "the store is being rebuilt") }
     guard read.schema == KeyRecord.schema else {
       throw StoreRefusal(.otherKind, "the store has schema \(read.schema)")
     }
@@ -284,6 +333,7 @@ public struct SimulatedStore: Sendable {
 
   public func position() -> StoreAnswer<StorePosition> {
     guard let meta else { return .noStore }
+    if meta.rebuildingTo != nil { return .incompatible("the store is being rebuilt") }
     guard meta.schema == KeyRecord.schema else {
       return .incompatible("the store has schema \(meta.schema), this build reads schema \(KeyRecord.schema)")
     }

@@ -13,6 +13,8 @@ public protocol ConformingStore {
   func apply(_ edits: [StoreEdit]) async throws -> StoreOutcome
   /// The same by so many publishers at once, one edit each.
   func applyAtOnce(_ edits: [StoreEdit]) async throws -> [StoreOutcome]
+  /// Removes the records of keys that have been revoked since before a moment.
+  func purge(_ keys: [KeyID], revokedBefore moment: Int64) async throws -> StoreOutcome
   func seal(mayBeEmpty: Bool) async throws -> SealOutcome
   func position() async throws -> StoreAnswer<StorePosition>
   func manifest() async throws -> StoreAnswer<Manifest>
@@ -23,6 +25,10 @@ public protocol ConformingStore {
   func confirmRemovals() async throws
   /// Says how many replicas could take the server's place.
   func declare(replicas: Int) async throws
+  /// Takes the store as it is, without what can't be read.
+  func rebuild() async throws
+  /// The same, killed when half of the buckets were done.
+  func rebuildHalf() async throws
   // Past the scripts, as with redis-cli.
   func flush() async throws
   func trim(to count: Int) async throws
@@ -257,6 +263,49 @@ public enum StoreConformance {
       try expectEqual(effects, [.announce(removals: 5), .announce(removals: 2), .confirm], "the changes")
       try await store.expectSound(version: 4, records: ["a": (.active, "acme")])
     },
+    StoreScenario("what was revoked before a moment is purged, and nothing else") { store in
+      try expectEqual(
+        try await store.refusal { _ = try await store.purge([key("a")], revokedBefore: .max) }, .absent,
+        "without a store")
+      _ = try await store.apply(
+        [put("a"), put("active"), put("suspended", "acme", .suspended), put("revoked", "acme", .revoked)])
+      _ = try await store.apply([set("a", .revoked)])
+      let raw = try await store.bucket(store.bucket(of: "a"))
+      guard let field = raw.fields.first(where: { $0.id == key("a").bytes }) else {
+        throw Nonconformance(description: "a revoked key has no record")
+      }
+      let since = try KeyRecord(decoding: field.record).since
+      let keys = ["a", "active", "suspended", "nobody's"].map { key($0) }
+      var outcome = try await store.purge(keys, revokedBefore: since)
+      try expectEqual([outcome.changed, outcome.unchanged, outcome.missing], [0, 3, 1], "changed, unchanged, missing")
+      try expectEqual(outcome.version, 5, "the version")
+      outcome = try await store.purge(keys + [key("a")], revokedBefore: since + 1)
+      try expectEqual([outcome.changed, outcome.unchanged, outcome.missing], [1, 2, 2], "changed, unchanged, missing")
+      try expectEqual(outcome.version, 6, "the version")
+      let left: [String: (KeyState, String)] = [
+        "active": (.active, "acme"), "suspended": (.suspended, "acme"), "revoked": (.revoked, "acme"),
+      ]
+      try await store.expectSound(version: 6, records: left)
+      let changes = try await store.changes(after: 5, atMost: 10)
+      guard changes.count == 1, case .purge(key("a"), let bucket, let after) = changes[0].effect else {
+        throw Nonconformance(description: "expected one purge, but \(changes) came")
+      }
+      let manifest = try await store.foundManifest()
+      try expectEqual(bucket, store.bucket(of: "a"), "the bucket")
+      try expectEqual(after, manifest.buckets[bucket], "the bucket's summary after it")
+      try expectEqual(changes[0].total, manifest.position.digest, "the total after it")
+      try expectEqual(try await store.apply([put("a")]).changed, 1, "putting it again")
+      try expectEqual(try await store.apply([set("nobody's", .revoked)]).missing, 1, "missing")
+    },
+    StoreScenario("a record that can't be relied on isn't purged") { store in
+      _ = try await store.apply([put("a", "acme", .revoked), put("b", "acme", .revoked)])
+      try await store.setField(of: key("a"), to: Array("revoked".utf8))
+      try expectEqual(try await store.purge([key("a")], revokedBefore: .max).unchanged, 1, "unchanged")
+      try await store.deleteBucket(store.bucket(of: "a"))
+      let code = try await store.refusal { _ = try await store.purge([key("b"), key("a")], revokedBefore: .max) }
+      try expectEqual(code, .broken, "purging with a bucket that is gone")
+      try expectEqual(try await store.found().version, 2, "the version")
+    },
     StoreScenario("how many replicas there are is said once, and is no change") { store in
       try expectEqual(try await store.refusal { try await store.declare(replicas: 1) }, .absent, "without a store")
       _ = try await store.apply([put("a")])
@@ -313,6 +362,65 @@ public enum StoreConformance {
         try expectEqual(try await store.refusal { _ = try await store.seal(mayBeEmpty: false) }, .broken, "sealing")
       }
       try expectEqual(try await store.apply([put("b", "other")]).changed, 1, "changes elsewhere")
+    },
+    StoreScenario("a store that was damaged is taken as it is, as another history") { store in
+      // Each kind of damage, and which of the keys are left.
+      let other = (0...).lazy.map { "n\($0)" }.first { store.bucket(of: $0) != store.bucket(of: "a") } ?? ""
+      let kinds: [(String, left: [String], () async throws -> Void)] = [
+        ("a bucket deleted", [other], { try await store.deleteBucket(store.bucket(of: "a")) }),
+        ("a record deleted", [other], { try await store.removeField(of: key("a")) }),
+        ("a record edited", ["a", other], { try await store.setField(of: key("a"), to: Array("1 r 7 acme".utf8)) }),
+        ("a record unreadable", [other], { try await store.setField(of: key("a"), to: Array("active".utf8)) }),
+        ("a summary unreadable", ["a", other], { try await store.setSummary(ofBucket: 3, to: Array("many".utf8)) }),
+        (
+          "a summary of the future", ["a", other],
+          { try await store.setSummary(ofBucket: 3, to: Array("0 \(Digest.empty.hex) 99".utf8)) }
+        ),
+        ("meta deleted", ["a", other], { try await store.deleteMeta() }),
+        ("nothing", ["a", other], {}),
+      ]
+      for (name, left, damage) in kinds {
+        try await store.flush()
+        let epoch = try await store.apply([put("a"), put(other)]).epoch
+        try await store.announce(removals: 5)
+        try await damage()
+        try await store.rebuild()
+        let position = try await store.found()
+        try expect(position.sealed && position.epoch != epoch, "after \(name) it isn't sealed, or the former history")
+        try expectEqual(position.announced, 0, "the announced removals after \(name)")
+        let version: UInt64 = name == "a summary of the future" ? 100 : 4
+        let records: [(String, (KeyState, String))] = left.map {
+          ($0, (name == "a record edited" && $0 == "a" ? .revoked : .active, "acme"))
+        }
+        try await store.expectSound(version: version, records: Dictionary(uniqueKeysWithValues: records))
+        let changes = try await store.changes(after: 0, atMost: 10)
+        try expectEqual(changes.map(\.effect), [.seal], "the changes after \(name)")
+        try expectEqual(changes.first?.version, version, "the change's version")
+        try expectEqual(changes.first?.epoch, position.epoch, "the change's epoch")
+        try expectEqual(try await store.apply([put("more")]).version, version + 1, "the next version")
+      }
+    },
+    StoreScenario("while a store is rebuilt it is closed, and stays so until that is done") { store in
+      _ = try await store.apply([put("a"), put("b")])
+      try await store.declare(replicas: 0)
+      try await store.deleteBucket(store.bucket(of: "a"))
+      for _ in 0..<2 {
+        try await store.rebuildHalf()
+        guard case .incompatible = try await store.position(), case .incompatible = try await store.manifest() else {
+          throw Nonconformance(description: "a store that is being rebuilt was taken for something else")
+        }
+        for edit in [put("b"), set("b", .revoked)] {
+          try expectEqual(try await store.refusal { _ = try await store.apply([edit]) }, .rebuilding, "writing")
+        }
+        for mayBeEmpty in [false, true] {
+          let code = try await store.refusal { _ = try await store.seal(mayBeEmpty: mayBeEmpty) }
+          try expectEqual(code, .rebuilding, "sealing")
+        }
+        try expectEqual(try await store.refusal { try await store.confirmRemovals() }, .rebuilding, "confirming")
+      }
+      try await store.rebuild()
+      try await store.expectSound(version: try await store.found().version, records: ["b": (.active, "acme")])
+      try expectEqual(try await store.found().replicas, 0, "the replicas")
     },
     StoreScenario("what can't be relied on isn't written to, not even in part") { store in
       _ = try await store.apply([put("a")])

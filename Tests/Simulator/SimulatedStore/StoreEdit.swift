@@ -59,6 +59,7 @@ public struct StoreRefusal: Error, Sendable, Hashable, CustomStringConvertible {
     case broken = "STOREBROKEN"
     case otherKind = "STOREKIND"
     case empty = "STOREEMPTY"
+    case rebuilding = "STOREREBUILD"
   }
 
   public var code: Code

@@ -17,6 +17,7 @@ enum Happening {
   case stray(node: Int, incarnation: Int, number: Int)
   case restart(node: Int)
   case publish(number: Int)
+  case rebuild(server: Int, bucket: Int)
   case calmDown(server: Int, FaultKind)
 }
 

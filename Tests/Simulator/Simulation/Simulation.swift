@@ -67,6 +67,8 @@ public final class Simulation {
   var strayCount = 0
   var calls: [[StoreEdit]] = []
   var lifeExpectancy = 0
+  /// The bucket that comes next where a store is being rebuilt, by its server.
+  var rebuilding: [Int: Int] = [:]
   /// How long this run's replies take at most, in microseconds, when they take long.
   let longDelay: Int
   let askWeight: Int
@@ -144,6 +146,7 @@ public final class Simulation {
       }
     case .restart(let node): begin(nodes[node])
     case .publish(let number): publish(calls[number])
+    case .rebuild(let server, let bucket): rebuild(server, bucket: bucket)
     case .calmDown(let server, let kind): calmDown(servers[server], kind)
     }
   }

@@ -49,6 +49,7 @@ extension Simulation {
     switch change.effect {
     case .put(let key, let record, _, _):
       "\(change.version) \(SimulatedKeys.name(key)) \(String(decoding: record, as: UTF8.self))"
+    case .purge(let key, _, _): "\(change.version) \(SimulatedKeys.name(key)) purged"
     case .seal: "\(change.version) seal"
     case .announce(let removals): "\(change.version) \(removals) removals announced"
     case .confirm: "\(change.version) removals confirmed"

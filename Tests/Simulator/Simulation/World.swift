@@ -44,11 +44,24 @@ extension Simulation {
   // MARK: Publishers
 
   private func callPublisher() {
+    if random.chance(100) { return purge() }
     let edits = (0..<random.within(1...3)).map { _ in someEdit() }
     calls.append(edits)
     agenda.add(.publish(number: calls.count - 1), at: now + .microseconds(random.within(100...20_000)))
     if occurs(.duplicateCall) {
       agenda.add(.publish(number: calls.count - 1), at: now + .microseconds(random.within(100...400_000)))
+    }
+  }
+
+  /// Keys that are revoked lose their records, some of them at the very moment.
+  private func purge() {
+    let server = server
+    if server.isDown || server.isDemoted || server.stalledUntil.map({ $0 > now }) ?? false { return }
+    let keys = (0..<random.within(1...8)).map { _ in random.pick(SimulatedKeys.all) }
+    let moment = seconds + (random.chance(500) ? 1 : 0)
+    change { store throws(StoreRefusal) in
+      let outcome = try store.purge(keys, revokedBefore: moment)
+      self.note { "a publisher purges \(outcome.changed) keys; the store is at version \(outcome.version)" }
     }
   }
 
@@ -111,6 +124,7 @@ extension Simulation {
       switch change.effect {
       case .put(let key, let record, _, _):
         server.dataset.holdings[SimulatedKeys.numbers[key]!] = Holding(record: record)
+      case .purge(let key, _, _): server.dataset.holdings[SimulatedKeys.numbers[key]!] = .none
       case .seal: sealed = true
       case .announce, .confirm, .undecodable: break
       }
@@ -123,7 +137,7 @@ extension Simulation {
 
   /// The store at the address is another one, or is the same with another past, or is gone.
   private func noteTruth() {
-    guard let meta = server.dataset.store.meta, meta.schema == KeyRecord.schema else {
+    guard let meta = server.dataset.store.meta, meta.schema == KeyRecord.schema, meta.rebuildingTo == nil else {
       truth.vanishes(at: now)
       return
     }
@@ -182,7 +196,10 @@ extension Simulation {
 
   private func mendPerhaps() {
     confirmRemovals()
-    if truth.current == nil {
+    if server.dataset.store.meta?.rebuildingTo != nil {
+      // The operator's shell was gone.
+      if rebuilding[address] == nil { beginRebuild() }
+    } else if truth.current == nil {
       populate(sealed: !occurs(.unsealedStore))
     } else if truth.current?.sealed == false {
       seal()
@@ -206,6 +223,7 @@ extension Simulation {
     executeWaiting()
     server.dataset.store.setSchema(KeyRecord.schema)
     if let meta = server.dataset.store.meta, truth.isAbsent || truth.current?.epoch != meta.epoch { noteTruth() }
+    if server.dataset.store.meta?.rebuildingTo != nil { rebuildAtOnce() }
     mendRecords()
     if truth.current == nil { populate(sealed: true) }
     if truth.current?.sealed == false { seal() }
@@ -218,12 +236,60 @@ extension Simulation {
     guard damaged, let current = truth.current else { return }
     note { "an operator mends the store" }
     if random.chance(500) {
-      server.dataset.store.rebuild(newEpoch: newEpoch())
-      server.dataset.holdings = server.dataset.store.holdings()
-      noteTruth()
+      if faulty { beginRebuild() } else { rebuildAtOnce() }
     } else {
       importAgain(current.holdings)
     }
+  }
+
+  private func rebuildAtOnce() {
+    rebuilding[address] = nil
+    server.dataset.store.beginRebuild()
+    for index in 0..<bucketCount { rebuildBucket(index) }
+    finishRebuild()
+  }
+
+  /// Bucket by bucket, with everything else going on.
+  private func beginRebuild() {
+    note { "the store is being rebuilt" }
+    server.dataset.store.beginRebuild()
+    noteTruth()
+    rebuilding[address] = 0
+    agenda.add(.rebuild(server: address, bucket: 0), at: now + .microseconds(random.within(100...50_000)))
+  }
+
+  func rebuild(_ server: Int, bucket index: Int) {
+    // It was flushed meanwhile, another store is there, somebody else is at it, or this one is killed.
+    guard rebuilding[server] == index else { return }
+    guard server == address, self.server.dataset.store.meta?.rebuildingTo != nil, !random.chance(50) else {
+      rebuilding[server] = nil
+      return
+    }
+    if index < bucketCount {
+      rebuildBucket(index)
+      rebuilding[server] = index + 1
+      agenda.add(.rebuild(server: server, bucket: index + 1), at: now + .microseconds(random.within(100...50_000)))
+    } else {
+      rebuilding[server] = nil
+      finishRebuild()
+    }
+  }
+
+  private func finishRebuild() {
+    do throws(StoreRefusal) {
+      try server.dataset.store.finishRebuild(newEpoch: newEpoch())
+    } catch {
+      note { "the store can't be opened again: \(error)" }
+      return
+    }
+    note { "the store has been rebuilt" }
+    noteTruth()
+  }
+
+  /// What is in it at this moment is the truth; an edit that comes later is damage again.
+  private func rebuildBucket(_ index: Int) {
+    server.dataset.store.rebuild(bucket: index)
+    server.dataset.store.read(bucket: index, into: &server.dataset.holdings)
   }
 
   private func importAgain(_ holdings: Holdings) {

@@ -1,0 +1,250 @@
+// The store taken as it is, whatever it says of itself: for an operator whose store was damaged by hand, and who has no list to
+// import. Everything that the store says of its records is worked out anew from the records, as another history.
+//
+// It can't be one atomic step: at a million records that would hold up everything else in this Redis for seconds. So it is many, with
+// the store closed in between: first meta's schema becomes `rebuilding`, which no node reads (known keys stay admitted, nobody is refused)
+// and no script writes to, of whatever build; then each bucket is counted, and what its summary is going to be is noted apart;
+// last of all the summaries of all buckets and meta are written in one step. Wherever it is killed the store stays closed, with what it
+// said of itself, until somebody runs it again. That begins from the beginning: it costs seconds, and a list of what had been done already
+// would be one thing more to be wrong about.
+//
+// The summaries aren't written one by one, since a node that is in the middle of reading would take such a bucket over.
+
+import Hiredis
+public import KeyReplica
+import NIOCore
+public import RedisClient
+
+/// What is in a store, whatever it says of itself.
+public struct StoreSurvey: Sendable, Hashable {
+  /// Not a trace of a store.
+  public var isAbsent = false
+  /// Why it isn't ours to rebuild; nil if it is.
+  public var otherKind: String?
+  /// The readable records.
+  public var keysByState: [KeyState: Int] = [:]
+  /// How many records the store says it has; nil where it doesn't say.
+  public var claimed: Int?
+  /// What isn't as it should be and would be set right, in words; at most ``problemLimit``.
+  public var problems: [String] = []
+  public var problemCount = 0
+  /// What isn't a record of its bucket or can't be read, in words; at most ``problemLimit``.
+  public var unreadable: [String] = []
+  public var unreadableCount = 0
+  /// The latest version that anything in the store was changed at.
+  public var latestVersion: UInt64 = 0
+
+  public static let problemLimit = 20
+
+  public var keys: Int { keysByState.values.reduce(0, +) }
+
+  fileprivate mutating func add(problem: String) {
+    problemCount += 1
+    if problems.count < Self.problemLimit { problems.append(problem) }
+  }
+
+  fileprivate mutating func add(_ bucket: BucketRemains) {
+    keysByState.merge(bucket.keysByState, uniquingKeysWith: +)
+    unreadableCount += bucket.unreadable.count
+    unreadable += bucket.unreadable.prefix(Self.problemLimit - unreadable.count)
+    latestVersion = max(latestVersion, bucket.version)
+    if let problem = bucket.problem { add(problem: problem) }
+  }
+}
+
+/// A store couldn't be rebuilt. It stays closed, if it was closed already.
+public struct NotRebuilt: Error, Sendable, Hashable, CustomStringConvertible {
+  public let description: String
+}
+
+/// What is in one bucket.
+private struct BucketRemains {
+  var keysByState: [KeyState: Int] = [:]
+  var summary = BucketSummary.empty
+  /// Whether there is such a bucket at all.
+  var exists = true
+  /// The names of fields that are to go, with what they are, in words.
+  var foreign: [[UInt8]] = []
+  var unreadable: [String] = []
+  /// Why the bucket isn't what it says of itself; nil if it is.
+  var problem: String?
+  /// As it says.
+  var version: UInt64 = 0
+
+  init(_ reply: RedisReply, bucket index: Int, layout: StoreLayout) throws {
+    let raw: RawBucket
+    do {
+      raw = try layout.rawBucket(from: reply)
+    } catch let error as RedisServerError where error.code == "WRONGTYPE" {
+      unreadable = ["bucket \(index) isn't a hash"]
+      return
+    }
+    exists = raw.summary != nil || !raw.fields.isEmpty
+    for (name, value) in raw.fields {
+      guard let id = KeyID(bytes: name), id.bucket(of: StoreLayout.bucketCount) == index else {
+        foreign.append(name)
+        unreadable.append("bucket \(index) has a field that isn't a key id of this bucket")
+        continue
+      }
+      do throws(UndecodableRecord) {
+        keysByState[try KeyRecord(decoding: value).state, default: 0] += 1
+        summary.count += 1
+        summary.digest ^= Digest(of: id, record: value)
+      } catch {
+        foreign.append(name)
+        unreadable.append("bucket \(index), key id \(id.hex): \(error)")
+      }
+    }
+    let said = raw.summary.flatMap { BucketSummary(decoding: $0) }
+    // Beyond it Redis's Lua can't count.
+    version = said.map(\.version).flatMap { $0 < 1 << 53 ? $0 : nil } ?? 0
+    if let said, said.count != summary.count || said.digest != summary.digest {
+      problem = "bucket \(index) says it has \(said.count) records, it has \(summary.count), or other ones"
+    } else if said == nil {
+      problem =
+        "bucket \(index) has \(summary.count) records and \(raw.summary == nil ? "no summary" : "an unreadable summary")"
+    } else if said.map(\.version) != version {
+      problem = "bucket \(index) says it was changed at a version that can't be"
+    }
+  }
+}
+
+/// Takes a store as it is.
+public struct StoreRebuild: Sendable {
+  private let connection: RedisConnection
+  private let layout: StoreLayout
+
+  public init(connection: RedisConnection, layout: StoreLayout) {
+    self.connection = connection
+    self.layout = layout
+  }
+
+  /// Buckets that are read at once.
+  private static let step = 32
+
+  /// Reads everything, and changes nothing.
+  /// - Parameter progress: Called with the number of buckets read so far.
+  /// - Throws: What isn't an answer.
+  public func survey(progress: (Int) -> Void = { _ in }) async throws -> StoreSurvey {
+    var survey = StoreSurvey()
+    let description = try await connection.execute([
+      layout.positionCommand, RedisCommand("EXISTS", layout.meta), RedisCommand("EXISTS", layout.changes),
+    ])
+    let fields = try description[0].array().map { try $0.stringOrNull() }
+    var isThere = try description[1].integer() + description[2].integer() > 0
+    let schema = fields.first ?? nil
+    if let schema, schema != "\(StoreLayout.schema)", schema != StoreLayout.rebuilding {
+      survey.otherKind = "the store has schema \(schema), this build writes schema \(StoreLayout.schema)"
+      return survey
+    }
+    if let buckets = fields[1], buckets != "\(StoreLayout.bucketCount)" {
+      survey.otherKind = "the store has \(buckets) buckets, this build writes \(StoreLayout.bucketCount)"
+      return survey
+    }
+    for first in stride(from: 0, to: StoreLayout.bucketCount, by: Self.step) {
+      for (_, bucket) in try await remains(from: first) {
+        survey.add(bucket)
+        isThere = isThere || bucket.exists
+      }
+      progress(min(first + Self.step, StoreLayout.bucketCount))
+    }
+    survey.isAbsent = !isThere
+    if !survey.isAbsent { try await describe(fields, &survey) }
+    return survey
+  }
+
+  /// What is wrong with meta and with the stream.
+  private func describe(_ fields: [String?], _ survey: inout StoreSurvey) async throws {
+    survey.claimed = fields[4].flatMap { Int($0) }
+    if fields[0] == StoreLayout.rebuilding {
+      survey.add(problem: "the store was being rebuilt, and that wasn't finished")
+      return
+    }
+    do {
+      switch try await connection.storeManifest(layout) {
+      case .noStore: survey.add(problem: "meta is gone")
+      case .incompatible(let why): survey.add(problem: why)
+      case .found(let manifest):
+        let position = manifest.position
+        survey.latestVersion = max(survey.latestVersion, position.version)
+        if !manifest.fitsTogether {
+          survey.add(
+            problem:
+              "meta says there are \(position.count) records, the buckets say \(manifest.sum.count), or other ones")
+        }
+        if !position.sealed { survey.add(problem: "the store isn't sealed") }
+        for (index, summary) in manifest.buckets.enumerated() {
+          guard let summary, summary.version > position.version else { continue }
+          survey.add(
+            problem: "bucket \(index) was changed at version \(summary.version), meta is at \(position.version)")
+        }
+        if let last = try await lastStreamID(), last.version > position.version || last.hasSequence {
+          survey.add(problem: "the change stream goes to version \(last.version), meta is at \(position.version)")
+        }
+      }
+    } catch let error as UnreadableStore {
+      survey.add(problem: error.description)
+    } catch let error as RedisServerError where error.code == "WRONGTYPE" {
+      survey.add(problem: "a key of the store isn't of the type that it should be")
+    }
+  }
+
+  /// The last id that the stream ever had; nil where there is no stream.
+  private func lastStreamID() async throws -> (version: UInt64, hasSequence: Bool)? {
+    guard try await connection.execute(RedisCommand("EXISTS", layout.changes)).integer() == 1 else { return nil }
+    let items = try await connection.execute(RedisCommand("XINFO", "STREAM", layout.changes)).array()
+    for index in stride(from: 0, to: items.count - 1, by: 2) where try items[index].string() == "last-generated-id" {
+      let id = try items[index + 1].string()
+      guard let version = UInt64(id.prefix { $0 != "-" }) else { break }
+      return (version, !id.hasSuffix("-0"))
+    }
+    throw UnreadableStore("Redis doesn't say what the last id of \(layout.changes) is")
+  }
+
+  private func remains(from first: Int) async throws -> [(index: Int, bucket: BucketRemains)] {
+    let indices = first..<min(first + Self.step, StoreLayout.bucketCount)
+    let replies = try await connection.execute(indices.map(layout.bucketCommand), within: .seconds(30))
+    return try zip(indices, replies).map { ($0, try BucketRemains($1, bucket: $0, layout: layout)) }
+  }
+
+  /// Works out anew all that the store says of itself, as a new history, and seals it.
+  ///
+  /// Nothing is announced: nodes that would lose more active keys by it than usual go on admitting them until somebody confirms that.
+  /// - Parameters:
+  ///   - survey: What was found, and agreed to.
+  ///   - progress: Called with the number of buckets done so far. What it throws ends the rebuilding there.
+  /// - Returns: The version, and the number of records.
+  /// - Throws: ``NotRebuilt`` and what Redis says; the store stays closed then, until this is done again.
+  public func run(
+    after survey: StoreSurvey, droppingUnreadable: Bool, progress: (Int) throws -> Void = { _ in }
+  ) async throws -> (version: UInt64, keys: Int) {
+    if let why = survey.otherKind { throw NotRebuilt(description: why) }
+    let epoch = StoreEpoch.random()
+    _ = try await connection.execute(
+      StoreScripts.beginRebuild, keys: [layout.meta, layout.changes, layout.rebuild],
+      arguments: [StoreLayout.schema, StoreLayout.bucketCount, epoch, Int64(survey.latestVersion)]
+    ).orThrow()
+    for first in stride(from: 0, to: StoreLayout.bucketCount, by: Self.step) {
+      let written = try await remains(from: first).map { index, bucket in
+        guard droppingUnreadable || bucket.unreadable.isEmpty else {
+          throw NotRebuilt(description: "\(bucket.unreadable[0]), which wasn't there before; look again")
+        }
+        return connection.run(
+          StoreScripts.rebuildBucket, keys: [layout.meta, layout.rebuild, layout.bucket(index)],
+          arguments: [epoch, index, bucket.summary.count, bucket.summary.digest.hex] + bucket.foreign
+            as [any RedisArgument],
+          within: .seconds(30))
+      }
+      for reply in written { _ = try await reply.get().orThrow() }
+      try progress(min(first + Self.step, StoreLayout.bucketCount))
+    }
+    let items = try await connection.execute(
+      StoreScripts.finishRebuild, keys: [layout.meta, layout.changes, layout.rebuild] + layout.allBuckets,
+      arguments: [StoreLayout.schema, StoreLayout.bucketCount, epoch], within: .seconds(30)
+    ).array()
+    guard items.count == 2, let version = UInt64(try items[0].string()), let keys = Int(try items[1].string()) else {
+      throw UnreadableStore("expected version and count, but \(items.count) items came")
+    }
+    return (version, keys)
+  }
+}

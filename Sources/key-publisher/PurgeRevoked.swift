@@ -1,0 +1,78 @@
+import ArgumentParser
+import Foundation
+import KeyStore
+import Sluice
+
+struct PurgeRevoked: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "purge",
+    abstract: "Removes the records of keys that were revoked long ago.",
+    discussion: """
+      Such a key is refused as unknown (401) from then on, and no longer as revoked (403). Active and suspended keys are never \
+      removed. A node that was away since before a key was revoked takes it for one that vanished: let what is purged be \
+      older than any node's state file.
+
+      Without --yes it only counts, changes nothing, and ends with status 1 if there is something to do.
+      """)
+
+  @OptionGroup var store: StoreWriting
+  @Option(
+    help: ArgumentHelp(
+      "Revoked before this day (2025-01-31) or moment (2025-01-31T12:00:00Z), in UTC. (environment: SLUICE_BEFORE)",
+      valueName: "date"))
+  var before: String?
+  @Option(
+    help: ArgumentHelp("Revoked more than so many days ago. (environment: SLUICE_OLDER_THAN)", valueName: "days"))
+  var olderThan: String?
+  @Flag(help: "Do it. (environment: SLUICE_YES)") var yes = false
+
+  func run() async throws {
+    let settings = Settings()
+    let moment = try moment(settings)
+    let yes = try settings.flag("yes", given: yes)
+    let words = moment.formatted(.iso8601)
+    let seconds = Int64(moment.timeIntervalSince1970)
+    try await store.run { connection, layout in
+      let purge = Purge(connection: connection, layout: layout)
+      var progress = Progress("looking at", total: StoreLayout.bucketCount, unit: "buckets")
+      let count = try await purge.count(revokedBefore: seconds) { progress.update($0) }
+      progress.finish()
+      print("\(count) keys were revoked before \(words)")
+      if count == 0 { return }
+      guard yes else {
+        complain("nothing was changed; to remove their records say --yes")
+        throw ExitCode(1)
+      }
+      progress = Progress("purging", total: StoreLayout.bucketCount, unit: "buckets")
+      let outcome = try await purge.run(revokedBefore: seconds) { progress.update($0) }
+      progress.finish()
+      print("\(outcome?.changed ?? 0) records were removed" + (outcome.map { "; version \($0.version)" } ?? ""))
+    }
+  }
+
+  private func moment(_ settings: Settings) throws -> Date {
+    let moment: Date
+    switch (
+      try settings.optional("before", given: before, as: String.self),
+      try settings.optional("older-than", given: olderThan, in: 0...36_500, as: Int.self)
+    ) {
+    case (let text?, nil):
+      guard let parsed = Self.parse(text) else {
+        throw ValidationError("--before: expected 2025-01-31 or 2025-01-31T12:00:00Z, but \"\(text)\" came")
+      }
+      moment = parsed
+    case (nil, let days?): moment = Date() - Double(days) * 86_400
+    default: throw ValidationError("expected either --before or --older-than (or SLUICE_BEFORE or SLUICE_OLDER_THAN)")
+    }
+    guard moment <= Date() else { throw ValidationError("--before: expected a moment in the past") }
+    return moment
+  }
+
+  private static func parse(_ text: String) -> Date? {
+    let day = Date.ISO8601FormatStyle().year().month().day()
+    for style in [day, .iso8601] {
+      do { return try style.parse(text) } catch { continue }
+    }
+    return nil
+  }
+}

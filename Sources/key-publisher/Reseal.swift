@@ -1,0 +1,93 @@
+import ArgumentParser
+import KeyReplica
+import KeyStore
+import Sluice
+
+struct Reseal: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Takes a damaged store as it is: counts and seals it anew.",
+    discussion: """
+      For a store that was edited by hand, or has lost a bucket, a summary or its description, and for which there is no list \
+      to import. Everything that the store says of its records is worked out anew from the records that are there, as a new \
+      history. While that goes on nobody else can write, and nodes admit the keys that they know and refuse nobody. If it is \
+      interrupted it stays like that: run it again.
+
+      Without --yes it only looks, changes nothing, and ends with status 1 if there is something to do.
+
+      Keys that are gone are refused from then on, except that nothing is announced: a node that would lose more keys than \
+      usual by it goes on admitting them until key-publisher confirm, or until they are put again.
+      """)
+
+  @OptionGroup var store: StoreWriting
+  @Flag(help: "Do it. (environment: SLUICE_YES)") var yes = false
+  @Flag(help: "Throw away what isn't a record or can't be read. (environment: SLUICE_DROP_UNREADABLE)")
+  var dropUnreadable = false
+  @Flag(help: "Do it even if there are no keys: every key will be refused. (environment: SLUICE_ALLOW_EMPTY)")
+  var allowEmpty = false
+
+  func run() async throws {
+    let settings = Settings()
+    let yes = try settings.flag("yes", given: yes)
+    let dropUnreadable = try settings.flag("drop-unreadable", given: dropUnreadable)
+    let allowEmpty = try settings.flag("allow-empty", given: allowEmpty)
+    try await store.run { connection, layout in
+      let rebuild = StoreRebuild(connection: connection, layout: layout)
+      var progress = Progress("looking at", total: StoreLayout.bucketCount, unit: "buckets")
+      let survey = try await rebuild.survey { progress.update($0) }
+      progress.finish()
+      guard try isToBeDone(survey, dropUnreadable: dropUnreadable, allowEmpty: allowEmpty) else { return }
+      guard yes else {
+        complain("nothing was changed; to take the store as it is say --yes")
+        throw ExitCode(1)
+      }
+      progress = Progress("rebuilding", total: StoreLayout.bucketCount, unit: "buckets")
+      let (version, keys) = try await rebuild.run(after: survey, droppingUnreadable: dropUnreadable) {
+        progress.update($0)
+      }
+      progress.finish()
+      print("the store is sealed with \(keys) keys as a new history; version \(version)")
+    }
+  }
+
+  /// Shows what there is, and says why not where it mustn't be done.
+  private func isToBeDone(_ survey: StoreSurvey, dropUnreadable: Bool, allowEmpty: Bool) throws -> Bool {
+    if let why = survey.otherKind {
+      complain("\(why); nothing was changed")
+      throw ExitCode(1)
+    }
+    if survey.isAbsent {
+      complain("there is no key store in this Redis; nothing was changed")
+      throw ExitCode(1)
+    }
+    let states = KeyState.allCases.map { "\(survey.keysByState[$0] ?? 0) \($0.word)" }.joined(separator: ", ")
+    var said = "nothing"
+    if let claimed = survey.claimed {
+      let missing = claimed - survey.keys
+      said = "\(claimed) keys"
+      if missing != 0 { said += missing > 0 ? ": \(missing) are missing" : ": \(-missing) are new" }
+    }
+    print("found  \(survey.keys) keys (\(states))\nsaid   \(said)")
+    tell(survey.problems, of: survey.problemCount)
+    tell(survey.unreadable, of: survey.unreadableCount)
+    if survey.problemCount + survey.unreadableCount == 0 {
+      print("result every bucket is what it says it is, and the store is sealed: there is nothing to do")
+      return false
+    }
+    if survey.unreadableCount > 0, !dropUnreadable {
+      complain(
+        "\(survey.unreadableCount) entries aren't records or can't be read; nothing was changed. Remove them or put these keys again "
+          + "by hand (HDEL, HSET), or say --drop-unreadable to throw them away")
+      throw ExitCode(1)
+    }
+    if survey.keys == 0, !allowEmpty {
+      complain("no key is left, and sealed like this the store would refuse everybody; say --allow-empty to do so")
+      throw ExitCode(1)
+    }
+    return true
+  }
+
+  private func tell(_ lines: [String], of count: Int) {
+    for line in lines { complain(line) }
+    if count > lines.count { complain("… and \(count - lines.count) more") }
+  }
+}
