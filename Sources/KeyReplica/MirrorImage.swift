@@ -5,8 +5,9 @@
 // or somebody else's, hence the checksum over everything and the name of its source.
 //
 // Format, little-endian: magic (8), length of the source (2) and source, when the store was last heard (8, seconds since 1970 as a double), how
-// many removals the store had announced by then (8), number of accounts (4) and each as length (1) and name, number of buckets (4), and each as number of entries (4) and entries of
-// 37 bytes: id (16), digest (16), account (4), state (1), in the order in which a bucket keeps them. Then the SHA-256 of all that.
+// many removals the store had announced by then (8), number of accounts (4) and each as length (1) and name, number of buckets (4), and each as
+// when the store last had it (8), number of entries (4) and entries of 37 bytes: id (16), digest (16), account (4), state (1), in the order
+// in which a bucket keeps them. Then the SHA-256 of all that.
 
 internal import Crypto
 
@@ -18,17 +19,20 @@ public struct MirrorImage: Sendable {
   public var heardAt: Double
   /// How many removals the store had announced by then: what it announces after that isn't known to its next reader.
   public var announced: UInt64
+  /// Buckets that the store had changed since, with when it had last had what is here, in seconds since 1970.
+  public var held: [Int: Double]
   public var table: KeyTable
 
-  public init(source: String, heardAt: Double, announced: UInt64, table: KeyTable) {
+  public init(source: String, heardAt: Double, announced: UInt64, held: [Int: Double] = [:], table: KeyTable) {
     self.source = source
     self.heardAt = heardAt
     self.announced = announced
+    self.held = held
     self.table = table
   }
 
   /// The last byte is the format's version.
-  private static let magic = Array("SLUICEM2".utf8)
+  private static let magic = Array("SLUICEM3".utf8)
 
   /// The image as bytes. May be called while the table is being written to.
   public func encoded() -> [UInt8] {
@@ -38,6 +42,7 @@ public struct MirrorImage: Sendable {
     body.append(integer: UInt32(table.bucketCount))
     for index in 0..<table.bucketCount {
       let bucket = table.bucket(index)
+      body.append(integer: (held[index] ?? heardAt).bitPattern)
       body.append(integer: UInt32(bucket.count))
       for (entry, digest) in bucket.records {
         body.append(integer: entry.id0)
@@ -85,7 +90,7 @@ public struct MirrorImage: Sendable {
     var reader = ImageReader(bytes: content.dropFirst(Self.magic.count))
     let named = try reader.text(length: Int(reader.integer(UInt16.self)))
     guard named == source else { throw UnusableImage("expected a mirror of \(source), but it is one of \(named)") }
-    let heardAt = Double(bitPattern: try reader.integer(UInt64.self))
+    let heardAt = try reader.time()
     let announced = try reader.integer(UInt64.self)
     let table = KeyTable(bucketCount: bucketCount)
     var accounts: [AccountNames.Number] = []
@@ -94,7 +99,10 @@ public struct MirrorImage: Sendable {
     }
     let buckets = try reader.integer(UInt32.self)
     guard buckets == bucketCount else { throw UnusableImage("expected \(bucketCount) buckets, but \(buckets) came") }
+    var held: [Int: Double] = [:]
     for index in 0..<bucketCount {
+      let bucketHeardAt = try reader.time()
+      if bucketHeardAt != heardAt { held[index] = bucketHeardAt }
       let count = Int(try reader.integer(UInt32.self))
       guard let records = try reader.records(count, accounts: accounts) else {
         throw UnusableImage("an entry of bucket \(index) makes no sense")
@@ -102,7 +110,7 @@ public struct MirrorImage: Sendable {
       table.install(BucketTable(sorted: records), asBucket: index)
     }
     guard reader.isAtEnd else { throw UnusableImage("something follows the last bucket") }
-    self.init(source: source, heardAt: heardAt, announced: announced, table: table)
+    self.init(source: source, heardAt: heardAt, announced: announced, held: held, table: table)
   }
 }
 
@@ -165,6 +173,12 @@ private struct ImageReader {
       }
       return records
     }
+  }
+
+  mutating func time() throws(UnusableImage) -> Double {
+    let time = Double(bitPattern: try integer(UInt64.self))
+    guard time.isFinite else { throw UnusableImage("a time that is none") }
+    return time
   }
 
   mutating func text(length: Int) throws(UnusableImage) -> String {

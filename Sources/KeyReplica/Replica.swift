@@ -79,17 +79,19 @@ public struct Replica {
   /// - Parameters:
   ///   - table: Where the mirror is kept; read by others, written by this alone.
   ///   - heardAt: Where the table was restored from an image: when the store had last been heard before it was taken.
+  ///   - held: Buckets of it that the store had changed by then, with when it had last had them as they are.
   ///   - announced: And how many removals had been announced by then.
   ///   - seed: For the jitter of retries.
   public init(
-    table: KeyTable, limits: Limits = Limits(), restoredFrom heardAt: Instant? = nil, announced: UInt64? = nil,
-    seed: UInt64, now: Instant
+    table: KeyTable, limits: Limits = Limits(), restoredFrom heardAt: Instant? = nil, held: [Int: Instant] = [:],
+    announced: UInt64? = nil, seed: UInt64, now: Instant
   ) {
     precondition(limits.bucketsInFlight > 0, "with no bucket in flight nothing would ever be read")
     self.limits = limits
     generator = Jitter(state: seed)
     mirror = Mirror(table: table)
     answeredAt = heardAt
+    for (bucket, since) in held { table.hold(bucket: bucket, until: since + limits.admitAge) }
     phase = .disconnected(retryAt: now)
     positionDue = now
     auditDue = now
@@ -116,6 +118,15 @@ public struct Replica {
     case .connecting, .comparing, .reading, .shutDown: break
     }
     return moments.compactMap { $0 }.min()
+  }
+
+  /// Buckets that the store has changed since, with how long ago it had what is mirrored; for the state file.
+  public func held(at now: Instant) -> [Int: Duration] {
+    var held: [Int: Duration] = [:]
+    for bucket in 0..<mirror.table.bucketCount {
+      if let until = mirror.table.heldUntil(bucket: bucket) { held[bucket] = limits.admitAge + (now - until) }
+    }
+    return held
   }
 
   /// How many removals the store had announced when it was last heard, for the state file.

@@ -31,7 +31,8 @@ public final class ReplicaDriver: Sendable {
     self.eventLoop = eventLoop
     let table = image?.table ?? KeyTable(bucketCount: StoreLayout.bucketCount)
     // An image from the future is as old as can be told: not at all.
-    let heardAt = image.map { Instant.now + .seconds(-max(0, Date().timeIntervalSince1970 - $0.heardAt)) }
+    let (now, wall) = (Instant.now, Date().timeIntervalSince1970)
+    func moment(of time: Double) -> Instant { now + .seconds(-max(0, wall - time)) }
     self.table = table
     let admitUntil = AdmissionDeadline()
     self.admitUntil = admitUntil
@@ -42,8 +43,9 @@ public final class ReplicaDriver: Sendable {
         endpoint: endpoint, layout: layout, options: options, eventLoop: eventLoop, logger: logger,
         admitUntil: admitUntil,
         replica: Replica(
-          table: table, limits: limits, restoredFrom: heardAt, announced: image?.announced,
-          seed: .random(in: .min ... .max), now: .now)),
+          table: table, limits: limits, restoredFrom: image.map { moment(of: $0.heardAt) },
+          held: image?.held.mapValues(moment) ?? [:], announced: image?.announced, seed: .random(in: .min ... .max),
+          now: now)),
       eventLoop: eventLoop)
   }
 
@@ -76,9 +78,10 @@ public final class ReplicaDriver: Sendable {
   public func image(source: String) -> EventLoopFuture<MirrorImage?> {
     eventLoop.submit { [core, table] in
       core.value.status().age.map { age in
-        MirrorImage(
-          source: source, heardAt: Date().timeIntervalSince1970 - age.fractionalSeconds,
-          announced: core.value.announced ?? 0, table: table)
+        let wall = Date().timeIntervalSince1970
+        return MirrorImage(
+          source: source, heardAt: wall - age.fractionalSeconds, announced: core.value.announced ?? 0,
+          held: core.value.held.mapValues { wall - $0.fractionalSeconds }, table: table)
       }
     }
   }
@@ -156,6 +159,7 @@ private final class Core {
   }
 
   var announced: UInt64? { replica.announced }
+  var held: [Int: Duration] { replica.held(at: .now) }
 
   func status() -> ReplicaStatus { replica.status(at: .now) }
 

@@ -41,6 +41,22 @@ struct MirrorImageTests {
     #expect(restored.table.find(KeyID(secret: "key-\(keys)".utf8)) == nil)
   }
 
+  @Test func `a bucket that was older than the rest when it was saved is so when it comes back`() throws {
+    var original = image(keys: 20)
+    original.held = [3: 12.25]
+    let restored = try decoded(original.encoded())
+    #expect(restored.held == [3: 12.25] && restored.heardAt == 17.5)
+
+    let heard = Instant(nanoseconds: 0)
+    var limits = Replica.Limits()
+    limits.admitAge = .seconds(100)
+    let replica = Replica(
+      table: restored.table, limits: limits, restoredFrom: heard, held: [3: heard + .seconds(-40)], seed: 1, now: heard)
+    #expect(replica.held(at: heard) == [3: .seconds(40)])
+    #expect(restored.table.heldUntil(bucket: 3) == heard + .seconds(60))
+    #expect(restored.table.heldUntil(bucket: 4) == nil)
+  }
+
   @Test func `an image in which any one bit differs is refused`() throws {
     let bytes = image(keys: 5).encoded()
     for position in bytes.indices {

@@ -61,7 +61,8 @@ extension Simulation {
 
   /// Whether that counts from what the state file said, by a clock that may have been wrong.
   private func isRestored(_ node: SimulatedNode, _ deadline: Instant?) -> Bool {
-    deadline != nil && deadline == node.restoredHeardAt.map { $0 + node.limits.admitAge }
+    guard let deadline, let heardAt = node.restoredHeardAt else { return false }
+    return deadline <= heardAt + node.limits.admitAge
   }
 
   private func checkRefusal(

@@ -60,6 +60,7 @@ final class SimulatedNode {
 
     func status(at now: Instant) -> ReplicaStatus { replica.statusInPlace(at: now) }
     var announced: UInt64? { replica.announced }
+    func held(at now: Instant) -> [Int: Duration] { replica.held(at: now) }
   }
 
   let index: Int

@@ -27,14 +27,15 @@ extension Simulation {
     let image = restoreImage(node)
     node.table = image?.table ?? KeyTable(bucketCount: bucketCount)
     // As the driver does it: an image from the future is as old as can be told, not at all.
-    let heardAt = image.map { now + .nanoseconds(-Int64(max(0, wallClock(of: node) - $0.heardAt) * 1e9)) }
+    func moment(of time: Double) -> Instant { now + .nanoseconds(-Int64(max(0, wallClock(of: node) - time) * 1e9)) }
+    let heardAt = image.map { moment(of: $0.heardAt) }
     node.restoredHeardAt = heardAt
     node.held = SimulatedKeys.all.map { Holding(node.table.find($0)) }
     node.sawActive = node.held.map(\.isActive)
     node.process = SimulatedNode.Process(
       Replica(
-        table: node.table, limits: node.limits, restoredFrom: heardAt, announced: image?.announced, seed: random.next(),
-        now: now))
+        table: node.table, limits: node.limits, restoredFrom: heardAt, held: image?.held.mapValues(moment) ?? [:],
+        announced: image?.announced, seed: random.next(), now: now))
     note { "node \(node.index) starts \(image == nil ? "cold" : "with its state file")" }
     give(node, .timePassed)
   }
@@ -65,13 +66,14 @@ extension Simulation {
   private static let source = "a store"
 
   func saveImage(_ node: SimulatedNode) {
-    guard let age = node.process?.status(at: now).age, let announced = node.process?.announced else {
+    guard let process = node.process, let age = process.status(at: now).age, let announced = process.announced else {
       return
     }
     let source = random.chance(mix[.foreignStateFile]) ? "another store" : Self.source
     if source != Self.source { count(.foreignStateFile) }
     var bytes = MirrorImage(
-      source: source, heardAt: wallClock(of: node) - age.fractionalSeconds, announced: announced, table: node.table
+      source: source, heardAt: wallClock(of: node) - age.fractionalSeconds, announced: announced,
+      held: process.held(at: now).mapValues { wallClock(of: node) - $0.fractionalSeconds }, table: node.table
     ).encoded()
     if random.chance(mix[.tornStateFile]) {
       count(.tornStateFile)
