@@ -145,13 +145,12 @@ extension StoreFault {
           : "a replica that lagged was promoted, \(count) of 4 versions were used again",
         status: ["store_away"], log: ["the store went back"],
         prepare: { bench in
-          try await bench.startReplica()
           try await bench.declare(replicas: 1)
+          try await bench.startReplica()
         },
         approach: { bench in
-          try await bench.changeWhatWillBeLost()
-          // The others' word is asked for again and again, and there are no others from here on.
           try await bench.second?.run("REPLICAOF", "NO", "ONE")
+          try await bench.changeWhatWillBeLost()
         },
         strike: { bench in
           try await bench.putNewcomers(count, at: bench.second)
@@ -181,6 +180,12 @@ extension StoreFault {
       mend: { bench in
         try bench.address.lead(to: bench.store.redis)
         try await bench.second?.run("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        // What the wrong one had added is held back as well, until an operator says so.
+        try await eventually("our keys are back") {
+          let status = try await bench.status()
+          return status.keys == FaultBench.steady.count + 1 && status.verifiedBuckets == status.totalBuckets
+        }
+        _ = try await bench.store.writer.confirmRemovals()
       }),
     StoreFault(
       name: "another Redis with another store",
