@@ -89,11 +89,10 @@ final class FaultBench {
   /// Changes that a rewound store won't know of: so many keys are put, and one is revoked. The mirror knows them.
   func changeWhatWillBeLost(puts: Int = 3) async throws {
     try await store.put((0..<puts).map { "lost \($0)" })
-    _ = try await store.writer.apply([.set(Self.ended, .revoked)])
-    try await eventually("the mirror refuses the revoked key") {
-      guard case .refuse(.revokedKey, _) = try await verdict(Self.ended) else { return false }
-      return true
-    }
+    let outcome = try await store.writer.apply([.set(Self.ended, .revoked)])
+    try await eventually("the mirror has followed") { try await status().version == outcome.version }
+    let verdict = try await verdict(Self.ended)
+    if case .admit = verdict { Issue.record("a key that was revoked is admitted") }
   }
 
   /// Puts so many keys at once, which are active from then on.
@@ -237,7 +236,7 @@ final class FaultBench {
     try await answersCome(in: .after)
 
     let record = asker.record
-    #expect(record.wrong.isEmpty, "active keys were refused")
+    #expect(record.wrong.isEmpty, "active keys were refused, \(record.wrongCount) times")
     for key in Self.steady + [Self.victim] {
       let verdict = try await verdict(key)
       guard case .admit = verdict else {
@@ -265,7 +264,7 @@ final class FaultBench {
     let kept = "not admitted: \(record.undecided), at first: \(record.undecidedAtFirst)"
     print(
       "FAULT | \(fault.name) | \(seen.text) | after \(began.until(seen.at)) | well \(mended.until(healed)) after mending | "
-        + "\(KeyAsker.Phase.allCases.map { record.admitted[$0, default: 0] }) answers, \(kept)")
+        + "\(KeyAsker.Phase.allCases.map { record.answers[$0, default: 0] }) answers, \(kept)")
   }
 
   /// Floors: a fault that nobody was there to see proves nothing.
@@ -273,9 +272,9 @@ final class FaultBench {
     let before = asker.record
     try await eventually("enough is asked \(phase) the fault") {
       let now = asker.record
-      return now.admitted[phase, default: 0] >= Self.floors.active
+      return now.answers[phase, default: 0] >= Self.floors.active
         && now.strangers[phase, default: 0] >= Self.floors.strangers
-        && (now.admitted[phase] ?? 0) > (before.admitted[phase] ?? 0)
+        && (now.answers[phase] ?? 0) > (before.answers[phase] ?? 0)
     }
   }
 
@@ -299,13 +298,13 @@ final class FaultBench {
       let record = asker.record
       let signs = record.signs.filter { $0.at >= began }.map { "  \(began.until($0.at)) \($0.text)" }
       let lines = record.log.filter { $0.at >= began }.map { "  \(began.until($0.at)) \($0.text)" }
-      throw NeverHappened(
-        description:
-          "\(error)\nexpected in the status one of \(fault.status), in the log one of \(fault.log)\nstatus:\n"
-          + signs.joined(separator: "\n") + "\nlog:\n" + lines.joined(separator: "\n"))
+      // The rest is looked at all the same.
+      let text =
+        "\(error)\nexpected in the status one of \(fault.status), in the log one of \(fault.log)\nstatus:\n"
+        + signs.joined(separator: "\n") + "\nlog:\n" + lines.suffix(40).joined(separator: "\n")
+      Issue.record(Comment(rawValue: text))
     }
-    guard let seen else { throw NeverHappened(description: "it was noticed, but not when") }
-    return seen
+    return seen ?? (.now, "not noticed")
   }
 }
 

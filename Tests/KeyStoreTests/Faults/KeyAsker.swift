@@ -22,12 +22,15 @@ final class KeyAsker: Sendable {
 
   struct Record {
     var phase = Phase.before
-    var admitted: [Phase: Int] = [:]
+    /// How many verdicts on active keys.
+    var answers: [Phase: Int] = [:]
     /// Why keys that were active all the time weren't admitted.
     var undecided: [String: Int] = [:]
     /// The same of keys that had become active a moment before.
     var undecidedAtFirst: [String: Int] = [:]
     /// Active keys that were refused: what must never be.
+    var wrongCount = 0
+    /// The first of them.
     var wrong: [String] = []
     var strangers: [Phase: Int] = [:]
     var refusals: [Proof] = []
@@ -97,12 +100,14 @@ final class KeyAsker: Sendable {
       for (index, (key, answer)) in zip(keys, answers).enumerated() {
         let verdict = try await answer.get()
         state.withLock { record in
+          record.answers[phase, default: 0] += 1
           switch verdict {
-          case .admit: record.admitted[phase, default: 0] += 1
+          case .admit: break
           case .undecided(let why) where index < known.count: record.undecided[why.code, default: 0] += 1
           case .undecided(let why): record.undecidedAtFirst[why.code, default: 0] += 1
           case .refuse(let reason, let proof):
-            if record.wrong.count < 10 { record.wrong.append("\(key), \(reason.rawValue), \(proof)") }
+            record.wrongCount += 1
+            if record.wrong.count < 5 { record.wrong.append("\(key), \(reason.rawValue), \(proof)") }
           }
         }
       }
