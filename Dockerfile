@@ -1,7 +1,8 @@
 # All four commands in one slim image; which one runs is the compose file's choice.
 FROM docker.io/library/swift:6.3-bookworm AS build
 RUN apt-get update -q \
- && apt-get install -y -q --no-install-recommends libhiredis-dev libsqlite3-dev zlib1g-dev \
+ && apt-get install -y -q --no-install-recommends libhiredis-dev libsqlite3-dev \
+      zlib1g-dev libzstd-dev libbrotli-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Package.swift ./
@@ -19,7 +20,8 @@ RUN mkdir /out \
 
 FROM docker.io/library/debian:bookworm-slim
 RUN apt-get update -q \
- && apt-get install -y -q --no-install-recommends ca-certificates libhiredis0.14 libsqlite3-0 zlib1g tzdata \
+ && apt-get install -y -q --no-install-recommends ca-certificates libhiredis0.14 libsqlite3-0 \
+      zlib1g libzstd1 libbrotli1 tzdata \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --create-home --home-dir /var/lib/sluice sluice
 COPY --from=build /out/ /usr/local/bin/

@@ -57,6 +57,8 @@ let package = Package(
     // Outside things, each behind a module map.
     .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(name: "CBrotli", providers: [.apt(["libbrotli-dev"])]),
 
     // Redis: bytes ↔ replies, then one conversation.
     .target(name: "Hiredis", dependencies: ["CHiredis"], swiftSettings: strict),
@@ -93,7 +95,7 @@ let package = Package(
     .target(
       name: "IngestWorker",
       dependencies: [
-        "CZlib", "Hiredis", "RedisClient", "IngestQueue", "Fleet", logging, nioCore, nioPosix,
+        "CZlib", "CZstd", "CBrotli", "Hiredis", "RedisClient", "IngestQueue", "Fleet", logging, nioCore, nioPosix,
         serviceLifecycle,
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
@@ -181,7 +183,8 @@ let package = Package(
     .testTarget(
       name: "IngestWorkerTests",
       dependencies: [
-        "CZlib", "Fleet", "Hiredis", "RedisClient", "IngestQueue", "IngestWorker", "ingest-worker", "RedisFixture",
+        "CZlib", "CZstd", "CBrotli", "Fleet", "Hiredis", "RedisClient", "IngestQueue", "IngestWorker", "ingest-worker",
+        "RedisFixture",
         logging,
         nioCore, nioPosix, serviceLifecycle,
         .product(name: "GRDB", package: "GRDB.swift"),

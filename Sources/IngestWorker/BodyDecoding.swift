@@ -5,16 +5,23 @@
 // byte; a dead letter comes about only where the client itself says that the body is compressed, the body looks like it, and yet
 // it can't be undone: then somebody expects the contents, and storing the broken stream as if it were they would hide it.
 //
-//   first bytes    | Content-Encoding            | inflates to its end | outcome
-//   gzip or zlib   | gzip, x-gzip, deflate, zlib | yes                 | decoded
-//   gzip or zlib   | gzip, x-gzip, deflate, zlib | no, or too large    | dead letter, with the reason
-//   gzip or zlib   | none, empty, identity, other| yes                 | decoded, unless the Content-Type says that the payload
-//                  |                             |                     | *is* a compressed file: then as it is
-//   gzip or zlib   | none, empty, identity, other| no, or too large    | as it is: a binary payload that happens to begin so
-//   anything else  | any                         | –                   | as it is (zstd and br too: nothing is lost by it)
+//   first bytes         | Content-Encoding | decodes to its end | outcome
+//   gzip, zlib or zstd  | a format's name  | yes                | decoded
+//   gzip, zlib or zstd  | a format's name  | no, or too much    | dead letter, with the reason
+//   gzip, zlib or zstd  | anything else    | yes                | decoded, unless the Content-Type says that the payload *is* a
+//                       |                  |                    | compressed file: then as it is
+//   gzip, zlib or zstd  | anything else    | no, or too much    | as it is: a binary payload that happens to begin so
+//   anything            | br               | yes, as brotli     | decoded, if it wasn't by its first bytes
+//   text (UTF-8)        | br               | no, or too much    | as it is: brotli has no first bytes, but isn't text
+//   anything else       | br               | no, or too much    | dead letter, with the reason
+//   anything else       | any              | –                  | as it is
 //
-// "To its end": the checksum is right, nothing is cut off, and nothing follows but another gzip member. Raw deflate without zlib's
-// header has no first bytes to know it by and is stored as it is.
+// A format's name is one of gzip, x-gzip, deflate, zlib, zstd, br; it need not be the name of the format that the body has. "Anything
+// else" may be no label, an empty one, identity, or a name that isn't known here.
+//
+// "To its end": the checksums that there are are right, nothing is cut off, and nothing follows but another gzip member or zstd frame.
+// "Too much": more bytes than the limit, or more for each byte that was sent than the ratio allows. Raw deflate without zlib's header has
+// no first bytes to know it by and is stored as it is; so is a body of nothing but skippable zstd frames.
 
 public import IngestQueue
 
@@ -22,47 +29,75 @@ public import IngestQueue
 public struct DecodedBody: Sendable, Equatable {
   /// What the client meant, as far as it could be told.
   public var bytes: ArraySlice<UInt8>
-  /// What was undone: `gzip` or `zlib`; nil where the bytes are those that were sent.
+  /// What was undone: `gzip`, `zlib`, `zstd` or `br`; nil where the bytes are those that were sent.
   public var undone: String?
 }
 
-/// The client says that its body is compressed, it looks like it, and it can't be undone.
+/// The client says that its body is compressed, nothing about it says otherwise, and it can't be undone.
 public struct UndecodableBody: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 }
 
 /// Undoes compression by what the bytes say.
 public struct BodyDecoding: Sendable {
-  /// The most bytes that a body may have once it is decoded.
-  public let limit: Int
+  private let bounds: DecodedBounds
 
-  public init(limit: Int = 64 << 20) { self.limit = limit }
+  /// - Parameters:
+  ///   - limit: The most bytes that a body may have once it is decoded.
+  ///   - ratio: The most bytes that may come out for each byte that was sent; a MiB may come out of any body.
+  public init(limit: Int = 64 << 20, ratio: Int = 200) { bounds = DecodedBounds(bytes: limit, ratio: ratio) }
 
   public func decode(_ envelope: Envelope) throws(UndecodableBody) -> DecodedBody {
-    let asItIs = DecodedBody(bytes: envelope.payload, undone: nil)
-    guard let format = Inflation.format(of: envelope.payload) else { return asItIs }
-    let isLabelled = Self.saysCompressed(envelope.header.contentEncoding)
-    if !isLabelled && Self.isCompressedFile(envelope.header.contentType) { return asItIs }
-    do throws(Inflation.Failure) {
-      let bytes = try Inflation.inflate(envelope.payload, as: format, limit: limit)
-      return DecodedBody(bytes: bytes[...], undone: format.rawValue)
+    let body = envelope.payload
+    let asItIs = DecodedBody(bytes: body, undone: nil)
+    let label = Self.outermost(envelope.header.contentEncoding)
+    let isLabelled = Self.formatNames.contains(label)
+    var reasons: [String] = []
+    if let format = CompressionFormat(firstBytesOf: body) {
+      if !isLabelled && Self.isCompressedFile(envelope.header.contentType) { return asItIs }
+      switch attempt(body, as: format) {
+      case .success(let decoded): return decoded
+      case .failure(let why): reasons.append("begins like \(format.rawValue), but \(why)")
+      }
+    }
+    if label == CompressionFormat.brotli.rawValue {
+      switch attempt(body, as: .brotli) {
+      case .success(let decoded): return decoded
+      case .failure(let why):
+        if Self.isText(body) { return asItIs }
+        reasons.append("as brotli \(why)")
+      }
+    }
+    guard isLabelled && !reasons.isEmpty else { return asItIs }
+    throw UndecodableBody(description: "the body is labelled \(label) and \(reasons.joined(separator: "; "))")
+  }
+
+  private func attempt(
+    _ body: ArraySlice<UInt8>, as format: CompressionFormat
+  ) -> Result<DecodedBody, Decompression.Failure> {
+    do throws(Decompression.Failure) {
+      let bytes = try Decompression.decode(body, as: format, within: bounds)
+      return .success(DecodedBody(bytes: bytes[...], undone: format.rawValue))
     } catch {
-      guard isLabelled else { return asItIs }
-      let label = envelope.header.contentEncoding ?? ""
-      throw UndecodableBody(
-        description: "the body is labelled \(label) and begins like \(format.rawValue), but \(error)")
+      return .failure(error)
     }
   }
 
-  private static func saysCompressed(_ label: String?) -> Bool {
-    // A list where several were applied, the last one last; that one is the outermost.
-    let last = (label ?? "").split(separator: ",").last ?? ""
-    return ["gzip", "x-gzip", "deflate", "zlib"].contains(last.trimmed.lowercased())
+  private static let formatNames: Set<String> = ["gzip", "x-gzip", "deflate", "zlib", "zstd", "br"]
+
+  /// A list where several were applied, the last one last; that one is the outermost.
+  private static func outermost(_ label: String?) -> String {
+    ((label ?? "").split(separator: ",").last ?? "").trimmed.lowercased()
+  }
+
+  private static func isText(_ body: ArraySlice<UInt8>) -> Bool {
+    String(validating: body, as: UTF8.self) != nil
   }
 
   private static func isCompressedFile(_ type: String?) -> Bool {
     let essence = (type ?? "").split(separator: ";").first ?? ""
-    return ["application/gzip", "application/x-gzip", "application/zlib"].contains(essence.trimmed.lowercased())
+    let types = ["application/gzip", "application/x-gzip", "application/zlib", "application/zstd"]
+    return types.contains(essence.trimmed.lowercased())
   }
 }
 

@@ -86,6 +86,12 @@ struct IngestWorkerCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
+      "The most bytes that may come out of a compressed payload for each byte that was sent, 1 to 1000000; a MiB may come "
+        + "out of any. (default: 200; environment: SLUICE_MAX_RATIO)", valueName: "number"))
+  var maxRatio: String?
+
+  @Option(
+    help: ArgumentHelp(
       "How long the sink may go on after SIGTERM before what isn't stored is put back, 0s to 1h. "
         + "(default: 10s; environment: SLUICE_DRAIN)", valueName: "time"))
   var drain: String?
@@ -152,7 +158,8 @@ struct IngestWorkerCommand: AsyncParsableCommand {
       consumer: limits,
       decoding: BodyDecoding(
         limit: try settings.value(
-          "decoded-bytes", given: decodedBytes, default: "67108864", in: 1_024...1_073_741_824)),
+          "decoded-bytes", given: decodedBytes, default: "67108864", in: 1_024...1_073_741_824),
+        ratio: try settings.value("max-ratio", given: maxRatio, default: "200", in: 1...1_000_000)),
       drainDeadline: try settings.value(
         "drain", given: drain, default: "10s", in: .seconds(0)...Duration.seconds(3_600)))
   }

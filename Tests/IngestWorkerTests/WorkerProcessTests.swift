@@ -1,4 +1,5 @@
 import Fleet
+import Foundation
 import IngestQueue
 import NIOCore
 import RedisFixture
@@ -37,6 +38,57 @@ struct WorkerProcessTests {
       #expect(member.stopped)
       #expect(member.report.sink == "sqlite:\(bench.path)")
     }
+  }
+
+  @Test func `bodies in every format are stored decoded, and what was undone is noted`() async throws {
+    try await WorkBench.with { bench in
+      let text = #"{"event":"deploy","note":"café"}"#
+      for (number, format) in Compression.Format.allCases.enumerated() {
+        var header = EnvelopeHeader.numbered(number)
+        header.contentEncoding = format.rawValue
+        try await bench.push([header], payload: ByteBuffer(bytes: format.compress(text.utf8)))
+      }
+      let process = try await start(bench, name: "w1")
+      try await bench.untilEmpty()
+      let rows = try await Stored.rows(bench.path)
+      #expect(rows.map { String(decoding: $0.body, as: UTF8.self) } == Array(repeating: text, count: 4))
+      #expect(rows.map(\.undone) == ["gzip", "zlib", "zstd", "br"])
+      #expect(try await bench.state().dead == 0)
+      process.terminate()
+      #expect(try await process.waitForExit() == .exited(0))
+    }
+  }
+
+  @Test func `a gigabyte of zeros in each format becomes a dead letter, and takes little memory`() async throws {
+    try await WorkBench.with { bench in
+      let process = try await start(
+        bench, name: "w1", ["--decoded-bytes", "1_000_000_000"], environment: ["SLUICE_MAX_RATIO": "20"])
+      try await bench.push([0])
+      try await eventually("the first is stored") { try await Stored.count(bench.path) == 1 }
+      let before = try Self.mostMemory(of: process)
+      for (number, format) in Compression.Format.allCases.enumerated() {
+        var header = EnvelopeHeader.numbered(number + 1)
+        header.contentEncoding = format.rawValue
+        let bomb = try format.compress([UInt8](repeating: 0, count: 1 << 20), times: 1_024)
+        try await bench.push([header], payload: ByteBuffer(bytes: bomb))
+      }
+      try await bench.untilEmpty()
+      let reasons = try await bench.deadLetters().map(\.reason)
+      #expect(reasons.count == 4 && reasons.allSatisfy { $0.contains("at most 20 for each one") }, "\(reasons)")
+      // At most 20 MiB come out of the largest, 1 MiB of gzip; an array that grows is there twice for a moment.
+      #expect(try Self.mostMemory(of: process) - before < 128 << 20)
+      try await bench.push([9])
+      try await eventually("it works on") { try await Stored.count(bench.path) == 2 }
+      process.terminate()
+      #expect(try await process.waitForExit() == .exited(0))
+    }
+  }
+
+  /// The most bytes that the process ever had in memory at once.
+  private static func mostMemory(of process: ServiceProcess) throws -> Int {
+    let status = try String(contentsOfFile: "/proc/\(process.pid)/status", encoding: .utf8)
+    let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") })
+    return try #require(Int(line.filter(\.isNumber))) << 10
   }
 
   @Test func `killed with batches in hand it loses nothing: another one finishes them`() async throws {
@@ -103,7 +155,8 @@ struct WorkerProcessTests {
           "SLUICE_REDIS": "\(bench.server.endpoint)", "SLUICE_NAME": "from-environment",
           "SLUICE_SINK": "sqlite:\(bench.path)", "SLUICE_NAMESPACE": "other", "SLUICE_BATCH": "7",
           "SLUICE_BATCH_BYTES": "10_000", "SLUICE_LANES": "1", "SLUICE_LEASE": "2s", "SLUICE_ATTEMPTS": "2",
-          "SLUICE_DEATHS": "2", "SLUICE_DECODED_BYTES": "2048", "SLUICE_DRAIN": "1s", "SLUICE_LOG_LEVEL": "debug",
+          "SLUICE_DEATHS": "2", "SLUICE_DECODED_BYTES": "2048", "SLUICE_MAX_RATIO": "100",
+          "SLUICE_DRAIN": "1s", "SLUICE_LOG_LEVEL": "debug",
         ])
       try await process.waitForLine(containing: "from-environment")
       process.terminate()
@@ -117,6 +170,7 @@ struct WorkerProcessTests {
     (["--sink", "tape:/dev/st0"], "expected sqlite:PATH"), ([], "--sink is missing"),
     (["--batch", "0"], "from 1 to 1000"), (["--lanes", "9"], "from 1 to 8"), (["--lease", "0"], "--lease"),
     (["--name", "a b"], "letters, digits"), (["--redis", "http://x"], "--redis"), (["--tail", "1"], "--tail"),
+    (["--max-ratio", "0"], "from 1 to 1000000"),
   ])
   func `what makes no sense is refused at the start with a sentence and 64`(arguments: [String], word: String)
     async throws

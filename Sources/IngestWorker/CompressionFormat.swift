@@ -1,0 +1,52 @@
+// The formats that bodies come compressed in, and how each is known: by its first bytes, never by what the client calls it. Brotli has
+// none; it is known by nothing but its label, which is for the caller to read.
+
+/// A format that can be undone. The raw value is what is noted with a body that was decoded.
+enum CompressionFormat: String, Sendable, CaseIterable {
+  case gzip
+  case zlib
+  case zstd
+  case brotli = "br"
+
+  /// What the bytes say that they are; nil for anything else, brotli included.
+  init?(firstBytesOf body: ArraySlice<UInt8>) {
+    if body.starts(with: [0x1F, 0x8B]) {
+      self = .gzip
+    } else if let (first, second) = body.firstTwo, first == 0x78, [0x01, 0x5E, 0x9C, 0xDA].contains(second) {
+      // Deflate with a window of 32 KiB, at one of the four levels that zlib writes, without a preset dictionary; the two bytes
+      // as a number are a multiple of 31.
+      self = .zlib
+    } else if Self.holdsZstandardFrame(body) {
+      self = .zstd
+    } else {
+      return nil
+    }
+  }
+
+  /// Skippable frames may come first, but a body of nothing else holds nothing that was compressed: other formats have
+  /// such frames too, and decoded it would be empty, so that what was sent would be lost.
+  private static func holdsZstandardFrame(_ body: ArraySlice<UInt8>) -> Bool {
+    var rest = body
+    while rest.count >= 8, ZstandardFrame.beginsSkippable(rest) {
+      let length = rest.dropFirst(4).prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
+      rest = rest.dropFirst(8 + length)
+    }
+    return rest.count >= 4 && ZstandardFrame.begins(rest)
+  }
+}
+
+/// How the frames of RFC 8878 begin. Of a frame that is cut off within its first four bytes, those that are there count.
+enum ZstandardFrame {
+  static func begins(_ bytes: some Collection<UInt8>) -> Bool {
+    !bytes.isEmpty && [0x28, 0xB5, 0x2F, 0xFD].starts(with: bytes.prefix(4))
+  }
+
+  static func beginsSkippable(_ bytes: some Collection<UInt8>) -> Bool {
+    guard let first = bytes.first else { return false }
+    return (0x50...0x5F).contains(first) && [0x2A, 0x4D, 0x18].starts(with: bytes.prefix(4).dropFirst())
+  }
+}
+
+extension ArraySlice<UInt8> {
+  fileprivate var firstTwo: (UInt8, UInt8)? { count < 2 ? nil : (self[startIndex], self[startIndex + 1]) }
+}

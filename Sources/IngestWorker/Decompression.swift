@@ -1,0 +1,140 @@
+// The one loop that undoes compression, over a body that is there as a whole: with bounds on what comes out, and with a name for
+// everything that can be wrong with what goes in. Output grows as it comes; nothing is believed of the sizes that streams announce of
+// themselves. What differs between the libraries, one call and what it answers, is behind `CompressedStream`.
+//
+// Memory beyond the output is one piece of room and the library's state, whose window each stream bounds: 32 KiB for gzip and zlib,
+// 8 MiB for zstd (what RFC 9659 grants a Content-Encoding), 16 MiB for brotli (its largest, without the "large window" extension).
+
+/// One decoder of a library on its way through one body. Made for one body, and for one task.
+protocol CompressedStream: ~Copyable {
+  /// Decodes until the input or the room is used up, or a stream (a member, a frame) ends.
+  mutating func step(_ input: UnsafeBufferPointer<UInt8>, into room: UnsafeMutableBufferPointer<UInt8>) -> DecoderStep
+
+  /// After the end of a stream: whether what follows in the body is another one, or the cut off beginning of one. If so, it is what the
+  /// next step is given.
+  mutating func goesOn(with rest: UnsafeBufferPointer<UInt8>) -> Bool
+}
+
+/// What came of one step.
+struct DecoderStep {
+  enum State {
+    case underway
+    case ended
+    /// The stream isn't valid, in the library's words.
+    case corrupt(String)
+  }
+
+  var consumed: Int
+  var produced: Int
+  var state: State
+}
+
+/// How much may come out of a body.
+struct DecodedBounds: Sendable, Equatable {
+  /// The most bytes.
+  var bytes: Int
+  /// The most bytes that come out for each one that goes in.
+  var ratio: Int
+
+  /// So many bytes may come out whatever the ratio is: a body of a few bytes does no harm by being well compressed.
+  static let always = 1 << 20
+
+  /// The most bytes that may come out of a body.
+  func bytes(from encoded: Int) -> Int { min(bytes, byRatio(encoded)) }
+
+  /// Why what came out of a body is too much.
+  func excess(from encoded: Int) -> Decompression.Failure {
+    byRatio(encoded) < bytes
+      ? .tooDense(ratio: ratio, encoded: encoded, allowed: byRatio(encoded)) : .tooLarge(limit: bytes)
+  }
+
+  private func byRatio(_ encoded: Int) -> Int {
+    let (product, overflow) = encoded.multipliedReportingOverflow(by: ratio)
+    return overflow ? .max : max(Self.always, product)
+  }
+}
+
+/// Undoes compression.
+enum Decompression {
+  enum Failure: Error, Equatable {
+    /// The stream isn't valid, in the library's words.
+    case corrupt(String)
+    /// The stream has no end.
+    case truncated
+    /// After the stream's end so many bytes come that aren't another one.
+    case trailing(bytes: Int)
+    /// More than the limit comes out.
+    case tooLarge(limit: Int)
+    /// More comes out than the ratio allows.
+    case tooDense(ratio: Int, encoded: Int, allowed: Int)
+  }
+
+  /// - Parameters:
+  ///   - format: What the body is by its first bytes, or else brotli. What begins otherwise isn't given to a library, which may
+  ///     know formats that we don't want: zstd's takes those from before its version 1.0.
+  ///   - room: Bytes that are decoded at a time. Nothing but speed depends on it, and how a library puts what is corrupt.
+  static func decode(
+    _ body: ArraySlice<UInt8>, as format: CompressionFormat, within bounds: DecodedBounds, room: Int = 64 << 10
+  ) throws(Failure) -> [UInt8] {
+    switch format {
+    case .gzip, .zlib:
+      var stream = ZlibStream(isGzip: format == .gzip)
+      return try run(&stream, on: body, within: bounds, room: room)
+    case .zstd:
+      var stream = ZstandardStream()
+      return try run(&stream, on: body, within: bounds, room: room)
+    case .brotli:
+      var stream = BrotliStream()
+      return try run(&stream, on: body, within: bounds, room: room)
+    }
+  }
+
+  private static func run<Stream: CompressedStream & ~Copyable>(
+    _ stream: inout Stream, on body: ArraySlice<UInt8>, within bounds: DecodedBounds, room size: Int
+  ) throws(Failure) -> [UInt8] {
+    let limit = bounds.bytes(from: body.count)
+    let room = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: size)
+    defer { room.deallocate() }
+    var output: [UInt8] = []
+    output.reserveCapacity(min(limit, body.count * 4))
+    return try body.withUnsafeBufferPointer { input throws(Failure) in
+      var rest = input
+      while true {
+        // One byte more than the limit may come out, to tell "exactly the limit" from "more".
+        let space = UnsafeMutableBufferPointer(rebasing: room.prefix(limit + 1 - output.count))
+        let step = stream.step(rest, into: space)
+        rest = UnsafeBufferPointer(rebasing: rest.dropFirst(step.consumed))
+        output.append(contentsOf: space.prefix(step.produced))
+        guard output.count <= limit else { throw bounds.excess(from: body.count) }
+        switch step.state {
+        case .corrupt(let why): throw .corrupt(why)
+        case .ended:
+          if rest.isEmpty { return output }
+          guard stream.goesOn(with: rest) else { throw .trailing(bytes: rest.count) }
+        // There was room, so what is missing is input.
+        case .underway where step.consumed == 0 && step.produced == 0: throw .truncated
+        case .underway: continue
+        }
+      }
+    }
+  }
+
+  /// A library got no memory. That says nothing of the body, so it mustn't become the reason of a dead letter; and Swift's own
+  /// arrays end the process in that case too. What the worker had claimed comes back when its lease ends.
+  static func outOfMemory() -> Never {
+    fatalError("no memory left to decode a body in")
+  }
+}
+
+extension Decompression.Failure: CustomStringConvertible {
+  var description: String {
+    switch self {
+    case .corrupt(let why): "it is corrupt (\(why))"
+    case .truncated: "its end is missing"
+    case .trailing(let bytes): "\(bytes) bytes come after its end"
+    case .tooLarge(let limit): "more than \(limit) bytes come out of it"
+    case .tooDense(let ratio, let encoded, let allowed):
+      "more than \(allowed) bytes come out of its \(encoded), and at most \(ratio) for each one are allowed"
+    }
+  }
+}
