@@ -81,6 +81,7 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "PrometheusText", dependencies: [coreMetrics], swiftSettings: strict),
+    .target(name: "HTTPFraming", swiftSettings: strict),
     .target(
       name: "IngestNode",
       dependencies: [
@@ -171,6 +172,13 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "PrometheusTextTests", dependencies: ["PrometheusText", coreMetrics],
+      swiftSettings: strict),
+    // What requests are checked with by the unit tests, by libFuzzer (`Scripts/fuzz request`) and by the benchmark.
+    .target(
+      name: "FramingOracle", dependencies: ["HTTPFraming", nioCore, nioEmbedded, nioHTTP1],
+      path: "Tests/FramingOracle", swiftSettings: strict),
+    .testTarget(
+      name: "HTTPFramingTests", dependencies: ["HTTPFraming", "FramingOracle", "RedisFixture"],
       swiftSettings: strict),
     .testTarget(
       name: "SluiceTests", dependencies: ["Sluice", "RedisClient", argumentParser, logging],
