@@ -177,6 +177,9 @@ let package = Package(
     .target(
       name: "FramingOracle", dependencies: ["HTTPFraming", nioCore, nioEmbedded, nioHTTP1],
       path: "Tests/FramingOracle", swiftSettings: strict),
+    .executableTarget(
+      name: "framing-benchmark", dependencies: ["HTTPFraming", nioCore, nioEmbedded, nioHTTP1],
+      path: "Tests/FramingBenchmark", swiftSettings: strict),
     .testTarget(
       name: "HTTPFramingTests", dependencies: ["HTTPFraming", "FramingOracle", "RedisFixture"],
       swiftSettings: strict),

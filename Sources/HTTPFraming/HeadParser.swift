@@ -98,6 +98,7 @@ struct HeadParser {
           }
           cursor += 1
         }
+        if head.isPreface(in: bytes) { return .refused(.unfitTarget) }
         head.version = bytes.byte(start + 7) == UInt8(ascii: "1") ? .http11 : .http10
         lines = FieldLines(from: cursor, limit: limits.headerBytes, tooLarge: .headerTooLarge)
         place = .fields
@@ -204,6 +205,6 @@ extension RequestHead {
 
   /// Whether this is how a client begins that takes it for granted that HTTP/2 is spoken (RFC 9113 §3.4).
   fileprivate func isPreface(in bytes: RawSpan) -> Bool {
-    bytes.equals("PRI", at: methodName) && bytes.equals("*", at: target)
+    method == .other && bytes.equals("PRI", at: methodName) && bytes.equals("*", at: target)
   }
 }

@@ -166,7 +166,7 @@ public struct GeneratedRequest: Sendable {
     case 16:
       plain()
       add("Content-Length", "99999999999999999999999")
-      return (broken.head, version == .http11 || !broken.lacksHost ? [.bodyTooLarge] : [.bodyTooLarge])
+      return (broken.head, [.bodyTooLarge])
     case 17:
       plain()
       add("Content-Length", "3")
@@ -207,8 +207,6 @@ public struct GeneratedRequest: Sendable {
     default: return (chunked("0\r\nContent-Length: 5\r\n\r\n"), [.forbiddenTrailer])
     }
   }
-
-  private var lacksHost: Bool { !fields.contains { $0.name.lowercased() == "host" } }
 }
 
 extension String {

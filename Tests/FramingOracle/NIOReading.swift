@@ -46,7 +46,9 @@ private final class Collector: ChannelInboundHandler {
     case .head(let head):
       requests.append(
         ReadRequest(
-          method: Array(head.method.rawValue.utf8), target: Array(head.uri.utf8),
+          // NIO calls the one method with a hyphen by the name of its constant.
+          method: Array((head.method == .RAW(value: "MSEARCH") ? "M-SEARCH" : head.method.rawValue).utf8),
+          target: Array(head.uri.utf8),
           version: head.version == .http1_0 ? .http10 : .http11,
           fields: head.headers.map {
             ReadRequest.Field(name: Array($0.name.utf8), value: Array($0.value.utf8).withoutBlanksAtItsEnd)

@@ -45,4 +45,35 @@ import Testing
     #expect(refusals.values.reduce(0, +) > 1000 && refusals.count > 25, "\(refusals.count) kinds of refusals")
     #expect(known.values.reduce(0, +) < 600, "\(known)")
   }
+
+  @Test func `a request is read as it was made up`() {
+    var generator = SeededGenerator.announced()
+    for _ in 0..<3_000 {
+      let made = GeneratedRequest(id: "1", using: &generator)
+      let read = Transcript(of: made.bytes, inPiecesOf: [7, 1, 300]).requests.first
+      guard let read, read.isWhole, read.methodText == made.method, read.targetText == made.target,
+        read.body == made.body,
+        read.fields.count == made.fields.count, read.version == made.version
+      else {
+        Issue.record("seed \(generator.seed): \(String(decoding: made.bytes, as: UTF8.self).debugDescription)")
+        return
+      }
+    }
+  }
+
+  @Test func `each way to break a request is refused by its name`() {
+    var generator = SeededGenerator.announced()
+    var seen: Set<Refusal> = []
+    for _ in 0..<3_000 {
+      let (bytes, refusals) = GeneratedRequest(id: "1", using: &generator).broken(using: &generator)
+      let transcript = Transcript(of: bytes)
+      guard let refusal = transcript.refusal, refusals.contains(refusal) else {
+        Issue.record(
+          "seed \(generator.seed): \(transcript.events) for \(String(decoding: bytes, as: UTF8.self).debugDescription)")
+        return
+      }
+      seen.insert(refusal)
+    }
+    #expect(seen.count > 20)
+  }
 }
