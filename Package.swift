@@ -182,7 +182,7 @@ let package = Package(
       path: "Tests/FramingBenchmark", swiftSettings: strict),
     .testTarget(
       name: "HTTPFramingTests", dependencies: ["HTTPFraming", "FramingOracle", "RedisFixture"],
-      swiftSettings: strict),
+      exclude: ["read_corpus.py", "read_responses.py"], swiftSettings: strict),
     .testTarget(
       name: "SluiceTests", dependencies: ["Sluice", "RedisClient", argumentParser, logging],
       swiftSettings: strict),

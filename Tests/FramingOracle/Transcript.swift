@@ -149,7 +149,8 @@ public struct Transcript: Equatable, Sendable {
 }
 
 extension ReadRequest {
-  init(_ head: borrowing RequestHead, in bytes: ArraySlice<UInt8>) {
+  /// The head of a request, from the bytes that it was read from.
+  public init(_ head: borrowing RequestHead, in bytes: ArraySlice<UInt8>) {
     func part(_ range: Range<Int>) -> [UInt8] {
       Array(bytes[bytes.startIndex + range.lowerBound..<bytes.startIndex + range.upperBound])
     }
