@@ -54,8 +54,6 @@ struct FieldLines {
         if first == .carriageReturn {
           cursor += 1
           place = .lastLineFeed
-        } else if cursor >= boundary {
-          return .refused(tooLarge)
         } else if first.isBlank {
           return .refused(cursor == start ? .leadingWhitespace : .foldedField)
         } else if first == .colon {

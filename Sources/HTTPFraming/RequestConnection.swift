@@ -81,7 +81,30 @@ public struct Step: Sendable, Equatable {
   }
 }
 
-/// The machine of one connection. See the file's first paragraph for what it guarantees.
+/// The machine of one connection: every request gets exactly one response, in order, or the connection ends.
+///
+/// Whoever holds the connection keeps the bytes that were not consumed, and goes round this loop whenever some came, the input ended,
+/// or a request was answered:
+///
+/// ```swift
+/// while true {
+///   let step = connection.next(input.readableBytesSpan)
+///   switch step.action {
+///   case .skip: break
+///   case .read: return  // and read
+///   case .head(let number, let body): …  // look fields up now: the bytes are consumed behind this step
+///   case .writeContinue: write(Response.goOn)
+///   case .body: …  // the first `step.length` bytes
+///   case .end: …  // ask the application, which calls `answer(number)`, writes one response and goes round again
+///   case .wait: return  // and don't read on
+///   case .refuse(let refusal, let framing): write(Response(refusal), framing)
+///   case .closeOutput: …  // when all is written
+///   case .close: …
+///     return
+///   }
+///   input.moveReaderIndex(forwardBy: step.length)
+/// }
+/// ```
 public struct RequestConnection: ~Copyable, Sendable {
   private enum State {
     case head

@@ -3,25 +3,25 @@
 /// The bounds that a connection's requests are read within.
 public struct RequestLimits: Sendable, Equatable {
   /// Of the request line, with its line end; beyond it: 414.
-  public var requestLineBytes: Int
+  public let requestLineBytes: Int
   /// Of all header lines together, with their line ends and without the empty line after them; beyond it: 431.
-  public var headerBytes: Int
+  public let headerBytes: Int
   /// Header lines; beyond it: 431. It holds for trailers too.
-  public var fieldCount: Int
+  public let fieldCount: Int
   /// Of a body without its chunk framing; beyond it: 413.
-  public var bodyBytes: Int
+  public let bodyBytes: Int
   /// How much of a body that nobody wants any more is read so that the connection can go on. Where more is to come, or an
   /// unknown amount, the connection closes instead.
-  public var drainBytes: Int
+  public let drainBytes: Int
   /// How much is read and thrown away while the connection closes. Closing a socket that has unread bytes resets the
   /// connection, and the client may lose the answer.
-  public var lingerBytes: Int
+  public let lingerBytes: Int
   /// Of all chunk extensions of one request together.
-  public var chunkExtensionBytes: Int
+  public let chunkExtensionBytes: Int
   /// Of all trailer lines of one request together.
-  public var trailerBytes: Int
+  public let trailerBytes: Int
   /// After so many requests the connection closes. It bounds how long a balancer's old choice of a node lasts.
-  public var requests: Int
+  public let requests: Int
 
   /// The largest head that can be: offsets into it are kept in 16 bits.
   static let longestHead = Int(UInt16.max) - 2

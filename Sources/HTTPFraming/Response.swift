@@ -58,7 +58,7 @@ public struct ResponseFields: Sendable, Equatable {
     var value = value
     let isToken = name.withUTF8 { !$0.isEmpty && $0.allSatisfy(\.isToken) }
     guard isToken else { throw .name(name) }
-    guard !Self.framing.contains(name.lowercased()) else { throw .framing(name) }
+    guard !Self.isFraming(name) else { throw .framing(name) }
     let isText = value.withUTF8 { $0.allSatisfy(\.isText) }
     guard isText else { throw .value(ofField: name) }
     name.withUTF8 { bytes.append(contentsOf: $0) }
@@ -72,9 +72,15 @@ public struct ResponseFields: Sendable, Equatable {
   /// Takes all lines out, and keeps the memory for the next ones.
   public mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
 
-  private static let framing: Set<String> = [
-    "connection", "content-length", "keep-alive", "transfer-encoding", "upgrade",
-  ]
+  private static func isFraming(_ name: String) -> Bool {
+    switch name.utf8.count {
+    case 7: name.lowercased() == "upgrade"
+    case 10: name.lowercased() == "connection" || name.lowercased() == "keep-alive"
+    case 14: name.lowercased() == "content-length"
+    case 17: name.lowercased() == "transfer-encoding"
+    default: false
+    }
+  }
 }
 
 /// A response whose status, fixed fields and body are laid out.

@@ -10,7 +10,7 @@ public struct NIOReading: Sendable {
   /// What it stopped with.
   public fileprivate(set) var failure: String?
 
-  public init(of stream: [UInt8], inPiecesOf sizes: [Int] = [Int.max]) {
+  public init(of stream: [UInt8]) {
     let collector = Collector()
     let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes))
     let channel = EmbeddedChannel(handlers: [decoder, collector])
@@ -18,17 +18,10 @@ public struct NIOReading: Sendable {
       // What is left over when the channel goes is no concern of the comparison.
       _ = try? channel.finish()
     }
-    var turn = 0
-    var rest = stream[...]
-    while !rest.isEmpty, collector.failure == nil {
-      let piece = rest.prefix(sizes[turn % sizes.count])
-      rest = rest.dropFirst(piece.count)
-      turn += 1
-      do {
-        try channel.writeInbound(ByteBuffer(bytes: piece))
-      } catch {
-        collector.failure = collector.failure ?? error
-      }
+    do {
+      try channel.writeInbound(ByteBuffer(bytes: stream))
+    } catch {
+      collector.failure = collector.failure ?? error
     }
     requests = collector.requests
     failure = collector.failure.map { "\($0)" }

@@ -37,7 +37,7 @@ public enum StreamCheck {
       }
       if hasty.requests.count > whole.requests.count { return .fault("an early answer makes a request appear") }
     }
-    switch FramingComparison(whole, NIOReading(of: stream, inPiecesOf: sizes)) {
+    switch FramingComparison(whole, NIOReading(of: stream)) {
     case .different(let what): return .fault("NIO disagrees about \(what)")
     case .known(let difference): return .known(difference)
     case .same: return whole.refusal.map { .refused($0) } ?? .taken

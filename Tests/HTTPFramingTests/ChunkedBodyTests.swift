@@ -10,7 +10,7 @@ import Testing
     ("A\r\n0123456789\r\n00a\r\n0123456789\r\n0\r\n\r\n", "01234567890123456789"),
     ("4\r\n\r\n\r\n\r\n0\r\n\r\n", "\r\n\r\n"),
     ("0000000000000002\r\nab\r\n0\r\n\r\n", "ab"), ("1;a\r\nx\r\n0;b=c;d=\"e\\\"; \t\"\r\n\r\n", "x"),
-    ("1 ; a = b ;\tc\t=\t\"d\" ;e\r\nx\r\n0\r\n\r\n", "x"), ("1\r\nx\r\n0\r\nA: b\r\nc:\r\n\r\n", "x"),
+    ("1 ; a = b ;\tc\t=\t\"d\" ;e ;f\r\nx\r\n0\r\n\r\n", "x"), ("1\r\nx\r\n0\r\nA: b\r\nc:\r\n\r\n", "x"),
   ])
   func `a body comes in chunks`(framed: String, body: String) {
     let next = "GET /next HTTP/1.1\r\nHost: h\r\n\r\n"
