@@ -38,7 +38,8 @@ enum Authority {
     return true
   }
 
-  /// Where the brackets of an IPv6 address end. What is between them must look like one: it isn't used, only kept harmless.
+  /// Where the brackets of an IPv6 address end. What is between them must look like one: it isn't used, only kept
+  /// harmless.
   private static func endOfAddress(_ range: Range<Int>, in bytes: RawSpan) -> Int? {
     var colons = 0
     for at in range.dropFirst() {

@@ -1,9 +1,9 @@
 // Which bytes may stand where, and the two loops that look for the end of something.
 //
-// Bytes are read through RawSpan, whose bounds are checked in release builds too: at the edge to the internet a wrong offset
-// must be a trap and never somebody else's memory. Values, the longest part of a header, are looked through eight bytes at a
-// time; names and targets byte by byte, since they are short. No table of 256 entries: two words of bits tell tokens apart
-// without a load.
+// Bytes are read through RawSpan, whose bounds are checked in release builds too: at the edge to the internet a wrong
+// offset must be a trap and never somebody else's memory. Values, the longest part of a header, are looked through
+// eight bytes at a time; names and targets byte by byte, since they are short. No table of 256 entries: two words of
+// bits tell tokens apart without a load.
 
 extension UInt8 {
   static let tab: UInt8 = 0x09

@@ -1,6 +1,6 @@
-// A chunked body (RFC 9112 §7.1). What frames the data is consumed as it comes, so that a peer can't make us keep it; only
-// trailers wait until they are whole. Extensions are read by their grammar and thrown away: nobody uses them, but a line that is
-// only searched for its end is a line that two parsers can see end in different places.
+// A chunked body (RFC 9112 §7.1). What frames the data is consumed as it comes, so that a peer can't make us keep it;
+// only trailers wait until they are whole. Extensions are read by their grammar and thrown away: nobody uses them, but
+// a line that is only searched for its end is a line that two parsers can see end in different places.
 
 struct ChunkedBody {
   enum Event {

@@ -1,7 +1,7 @@
-// The lines of a header or of trailers, one at a time. Nothing is consumed before the whole section is there, so a line is two
-// ranges of offsets; where the bytes ended is remembered, so that a header that drips in isn't looked through from its start
-// again and again. Each decision rests on the bytes up to one place and on nothing behind it: how the stream was cut can't
-// matter, neither for what is read nor for which of several faults is named.
+// The lines of a header or of trailers, one at a time. Nothing is consumed before the whole section is there, so a line
+// is two ranges of offsets; where the bytes ended is remembered, so that a header that drips in isn't looked through
+// from its start again and again. Each decision rests on the bytes up to one place and on nothing behind it: how the
+// stream was cut can't matter, neither for what is read nor for which of several faults is named.
 
 struct FieldLines {
   enum Line {

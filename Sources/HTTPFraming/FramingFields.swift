@@ -1,9 +1,9 @@
-// What the header says about framing and the connection: Host, Content-Length, Transfer-Encoding, Connection, Expect. Every other
-// field is the application's business.
+// What the header says about framing and the connection: Host, Content-Length, Transfer-Encoding, Connection, Expect.
+// Every other field is the application's business.
 //
 // Choices that the RFCs leave open, all towards refusing: several Content-Length lines are refused even where they are
-// equal, since only a broken or a hostile sender repeats it, and the hop before us may have read the other one. `5, 5` in one
-// line is the same. Content-Length together with Transfer-Encoding is refused instead of letting the second win.
+// equal, since only a broken or a hostile sender repeats it, and the hop before us may have read the other one. `5, 5`
+// in one line is the same. Content-Length together with Transfer-Encoding is refused instead of letting the second win.
 
 /// The fields that the machine itself acts on. A trailer may not have these names.
 enum FramingField {
@@ -83,7 +83,8 @@ struct FramingFields {
     if hasEncoding {
       if version == .http10 { return .encodingInHTTP10 }
       if length != nil { return .lengthAndEncoding }
-      // RFC 9112 §6.3: without chunked at the end nobody knows where the body ends. §6.1: chunked is never applied twice.
+      // RFC 9112 §6.3: without chunked at the end nobody knows where the body ends. §6.1: chunked is never applied
+      // twice.
       if !endsInChunked || chunkedCodings > 1 { return .malformedTransferEncoding }
       if codings > 1 { return .unknownTransferCoding }
     }

@@ -1,8 +1,8 @@
-// The head of a request: request line and header. It consumes nothing until all is there (but one empty line before it), and
-// goes on where it stopped when more bytes come.
+// The head of a request: request line and header. It consumes nothing until all is there (but one empty line before
+// it), and goes on where it stopped when more bytes come.
 //
-// An automaton over named places and not a search for CRLFCRLF followed by a split: a search looks at every byte twice, and
-// accepts bytes first that a later step must not forget to refuse.
+// An automaton over named places and not a search for CRLFCRLF followed by a split: a search looks at every byte twice,
+// and accepts bytes first that a later step must not forget to refuse.
 
 struct HeadParser {
   enum Outcome {
@@ -132,7 +132,8 @@ struct HeadParser {
     cursor >= limits.requestLineBytes ? .refused(.requestLineTooLong) : .incomplete
   }
 
-  /// What is wrong with one byte of `HTTP/1.1` or `HTTP/1.0` and the line end behind it, when those before it are right.
+  /// What is wrong with one byte of `HTTP/1.1` or `HTTP/1.0` and the line end behind it, when those before it are
+  /// right.
   private static func fault(inVersionAt cursor: Int, from start: Int, _ bytes: RawSpan) -> Refusal? {
     let byte = bytes.byte(cursor)
     let pattern: StaticString = "HTTP/d.d\r\n"

@@ -1,5 +1,5 @@
-// Every request that is not taken, by name. After each of them the connection closes: what follows a message that can't be
-// read can't be told apart any more, and guessing where the next one begins is what request smuggling lives on.
+// Every request that is not taken, by name. After each of them the connection closes: what follows a message that can't
+// be read can't be told apart any more, and guessing where the next one begins is what request smuggling lives on.
 //
 // Where RFC 9110 and 9112 leave a choice, it is made here: repair nothing, refuse.
 

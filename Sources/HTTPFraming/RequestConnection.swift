@@ -1,16 +1,18 @@
-// One client's connection as a machine: it is given the bytes that wait to be read and the application's answers, and says what
-// to do. It does no I/O, reads no clock and keeps no bytes.
+// One client's connection as a machine: it is given the bytes that wait to be read and the application's answers, and
+// says what to do. It does no I/O, reads no clock and keeps no bytes.
 //
-// What it guarantees: every request gets exactly one response, in order, or the connection ends. An answer that comes a second
-// time, or to a request that was refused meanwhile, is turned away here (`answer` is nil), because a response too many shifts
-// all later ones to the wrong requests.
+// What it guarantees: every request gets exactly one response, in order, or the connection ends. An answer that comes a
+// second time, or to a request that was refused meanwhile, is turned away here (`answer` is nil), because a response
+// too many shifts all later ones to the wrong requests.
 //
-// One request at a time is handed out; what a client sends ahead stays in the holder's buffer, unparsed, until the answer is
-// given. A window of several requests would need a queue of answers that come in any order, with refusals and closings in
-// between; that is where servers come out of step, and a client that pipelines saves the round trip either way.
+// One request at a time is handed out; what a client sends ahead stays in the holder's buffer, unparsed, until the
+// answer is given. A window of several requests would need a queue of answers that come in any order, with refusals and
+// closings in between; that is where servers come out of step, and a client that pipelines saves the round trip either
+// way.
 //
 // A body that nobody wants any more is read to its end only if its length is known and small; otherwise the answer says
-// `Connection: close`. A chunked body has no known length, and an answer that promised to go on could not be taken back.
+// `Connection: close`. A chunked body has no known length, and an answer that promised to go on could not be taken
+// back.
 
 /// How long a request's body is.
 public enum BodyKind: Sendable, Equatable {
@@ -21,7 +23,8 @@ public enum BodyKind: Sendable, Equatable {
   case chunked
 }
 
-/// Which of a connection's requests is meant. An answer carries it, so that one that comes too late meets no other request.
+/// Which of a connection's requests is meant. An answer carries it, so that one that comes too late meets no other
+/// request.
 public struct RequestNumber: Sendable, Hashable, CustomStringConvertible {
   /// Counted from 1.
   public let value: Int
@@ -52,7 +55,8 @@ public struct Step: Sendable, Equatable {
     case skip
     /// Wait for more bytes than were given.
     case read
-    /// The bytes are a head; ``RequestConnection/head`` says what is where in them. Going on means that the body is wanted.
+    /// The bytes are a head; ``RequestConnection/head`` says what is where in them. Going on means that the body is
+    /// wanted.
     case head(RequestNumber, BodyKind)
     /// Write ``Response/goOn``: the client waits for it before it sends the body. Go on.
     case writeContinue
@@ -62,8 +66,8 @@ public struct Step: Sendable, Equatable {
     case end
     /// Write nothing and read no more than may be kept, until the request is answered.
     case wait
-    /// Write this as the answer to the current request, whether its head was handed out or not. The application's own answer
-    /// will be turned away. Go on.
+    /// Write this as the answer to the current request, whether its head was handed out or not. The application's own
+    /// answer will be turned away. Go on.
     case refuse(Refusal, ResponseFraming)
     /// When all is written, end the sending side and go on.
     case closeOutput
@@ -83,8 +87,8 @@ public struct Step: Sendable, Equatable {
 
 /// The machine of one connection: every request gets exactly one response, in order, or the connection ends.
 ///
-/// Whoever holds the connection keeps the bytes that were not consumed, and goes round this loop whenever some came, the input ended,
-/// or a request was answered:
+/// Whoever holds the connection keeps the bytes that were not consumed, and goes round this loop whenever some came,
+/// the input ended, or a request was answered:
 ///
 /// ```swift
 /// while true {
@@ -151,7 +155,8 @@ public struct RequestConnection: ~Copyable, Sendable {
   // MARK: What happens
 
   /// Says what to do next. Call it again after every action but ``Step/Action/read``, ``Step/Action/wait`` and
-  /// ``Step/Action/close``; after `read` when there are more bytes or the input ended, after `wait` when the request was answered.
+  /// ``Step/Action/close``; after `read` when there are more bytes or the input ended, after `wait` when the request
+  /// was answered.
   /// - Parameter bytes: All that came and wasn't consumed.
   public mutating func next(_ bytes: RawSpan) -> Step {
     switch state {
@@ -220,8 +225,8 @@ public struct RequestConnection: ~Copyable, Sendable {
 
   /// The deadline of the current phase has passed; says what to do, as ``next(_:)`` does.
   ///
-  /// A request that came too slowly is answered with 408; in ``ConnectionPhase/answering`` the delay is the server's own, and
-  /// nothing happens.
+  /// A request that came too slowly is answered with 408; in ``ConnectionPhase/answering`` the delay is the server's
+  /// own, and nothing happens.
   public mutating func deadlinePassed() -> Step {
     switch phase {
     case .head, .body: refuse(.tooSlow)

@@ -1,6 +1,7 @@
-// The head of a request: offsets into its bytes, which stay with whoever reads them from the network. Four 16-bit numbers a
-// header line, in one array that a connection keeps, so reading a header allocates nothing and copies nothing.
-// Instead of a dictionary: of ten lines a node looks up five, and comparing lengths first rules out nearly all others.
+// The head of a request: offsets into its bytes, which stay with whoever reads them from the network. Four 16-bit
+// numbers a header line, in one array that a connection keeps, so reading a header allocates nothing and copies
+// nothing. Instead of a dictionary: of ten lines a node looks up five, and comparing lengths first rules out nearly all
+// others.
 
 /// The name of a header field, in lower case: `"content-type"`.
 public struct FieldName: Sendable, ExpressibleByStringLiteral {

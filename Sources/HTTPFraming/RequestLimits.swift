@@ -1,4 +1,5 @@
-// What one connection may cost in bytes and counts. Time isn't here: whoever holds the connection sets deadlines by its phase.
+// What one connection may cost in bytes and counts. Time isn't here: whoever holds the connection sets deadlines by its
+// phase.
 
 /// The bounds that a connection's requests are read within.
 public struct RequestLimits: Sendable, Equatable {
@@ -10,8 +11,8 @@ public struct RequestLimits: Sendable, Equatable {
   public let fieldCount: Int
   /// Of a body without its chunk framing; beyond it: 413.
   public let bodyBytes: Int
-  /// How much of a body that nobody wants any more is read so that the connection can go on. Where more is to come, or an
-  /// unknown amount, the connection closes instead.
+  /// How much of a body that nobody wants any more is read so that the connection can go on. Where more is to come, or
+  /// an unknown amount, the connection closes instead.
   public let drainBytes: Int
   /// How much is read and thrown away while the connection closes. Closing a socket that has unread bytes resets the
   /// connection, and the client may lose the answer.
@@ -26,8 +27,8 @@ public struct RequestLimits: Sendable, Equatable {
   /// The largest head that can be: offsets into it are kept in 16 bits.
   static let longestHead = Int(UInt16.max) - 2
 
-  /// - Precondition: all are positive (bytes that may be none at all: not negative), and a head of `requestLineBytes` and
-  ///   `headerBytes` together has at most 65,533 bytes.
+  /// - Precondition: all are positive (bytes that may be none at all: not negative), and a head of `requestLineBytes`
+  ///   and `headerBytes` together has at most 65,533 bytes.
   public init(
     requestLineBytes: Int = 8 << 10, headerBytes: Int = 16 << 10, fieldCount: Int = 100, bodyBytes: Int = 1 << 20,
     drainBytes: Int = 64 << 10, lingerBytes: Int = 1 << 20, chunkExtensionBytes: Int = 1 << 10,

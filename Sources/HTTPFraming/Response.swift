@@ -1,8 +1,9 @@
-// Responses as bytes. The machine says how one must be framed; here that is put in front of a body. What is the same each time
-// (status line, fixed fields, body) is laid out once; a request adds a few copies to it and allocates nothing.
+// Responses as bytes. The machine says how one must be framed; here that is put in front of a body. What is the same
+// each time (status line, fixed fields, body) is laid out once; a request adds a few copies to it and allocates
+// nothing.
 //
-// Values come from configuration, from the store and from clients' ids, so names and values are checked when they are put in:
-// a CR or LF in one would be a second response of somebody else's making.
+// Values come from configuration, from the store and from clients' ids, so names and values are checked when they are
+// put in: a CR or LF in one would be a second response of somebody else's making.
 
 /// How a response must be framed so that the connection stays in step.
 public struct ResponseFraming: Sendable, Equatable {

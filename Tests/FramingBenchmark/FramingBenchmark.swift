@@ -1,8 +1,9 @@
 // What reading a request costs, ours and NIO's decoder in one run: `swift run -c release framing-benchmark`.
 //
-// The request is a push as clients send it: ten header lines, a body of 1 KB. Ours is read in a loop as a handler would drive it: the
-// head with five lookups, the body, the answer, the response's bytes. NIO's decoder runs in an EmbeddedChannel, whose own cost,
-// that of passing three events to a handler that does nothing, is in its figure; it writes no response.
+// The request is a push as clients send it: ten header lines, a body of 1 KB. Ours is read in a loop as a handler would
+// drive it: the head with five lookups, the body, the answer, the response's bytes. NIO's decoder runs in an
+// EmbeddedChannel, whose own cost, that of passing three events to a handler that does nothing, is in its figure; it
+// writes no response.
 
 import HTTPFraming
 import NIOCore
@@ -33,7 +34,8 @@ struct FramingBenchmark {
   }
 
   static let head =
-    "POST /v1/batch/production?api_key=0123456789abcdef HTTP/1.1\r\nHost: ingest.example.com\r\nUser-Agent: libhoney-go/1.20.0\r\n"
+    "POST /v1/batch/production?api_key=0123456789abcdef HTTP/1.1\r\n"
+    + "Host: ingest.example.com\r\nUser-Agent: libhoney-go/1.20.0\r\n"
     + "Accept: */*\r\nAccept-Encoding: gzip, deflate\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n"
     + "X-Honeycomb-Team: 0123456789abcdef0123456789abcdef\r\n"
     + "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nConnection: keep-alive\r\n"

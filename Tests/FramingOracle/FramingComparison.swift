@@ -1,7 +1,8 @@
-// Whether the machine and NIO's decoder see the same requests in a stream. What the machine takes, NIO must take too, and frame
-// the same way: method, target, header, body, and where the next request begins. The machine may refuse more.
+// Whether the machine and NIO's decoder see the same requests in a stream. What the machine takes, NIO must take too,
+// and frame the same way: method, target, header, body, and where the next request begins. The machine may refuse more.
 //
-// Where it takes more than NIO is a closed list, and each entry is recognised by what the request says, not by how NIO fails.
+// Where it takes more than NIO is a closed list, and each entry is recognised by what the request says, not by how NIO
+// fails.
 
 import HTTPFraming
 
@@ -9,8 +10,8 @@ import HTTPFraming
 public enum KnownDifference: String, CaseIterable, Sendable {
   /// llhttp has a list of methods. RFC 9110 §9.1: any token may be one, and who doesn't know it answers 501.
   case unlistedMethod
-  /// `Connection: upgrade` with `Upgrade` ends NIO's reading, since what follows may be another protocol. RFC 9110 §7.8: a
-  /// server may ignore it, and then the connection stays HTTP.
+  /// `Connection: upgrade` with `Upgrade` ends NIO's reading, since what follows may be another protocol. RFC 9110
+  /// §7.8: a server may ignore it, and then the connection stays HTTP.
   case upgrade
   /// Blanks around the parts of a chunk extension, which RFC 9112 §7.1.1 says must be borne.
   case blankInChunkExtension
@@ -90,8 +91,8 @@ extension ReadRequest {
       && fields.contains { $0.name.lowercased == connection && $0.value.lowercased.contains(subsequence: upgrade) }
   }
 
-  /// Whether the first line of `framing` that has a semicolon or more has a blank too; trailers, the only other lines with
-  /// blanks, come last and have a colon.
+  /// Whether the first line of `framing` that has a semicolon or more has a blank too; trailers, the only other lines
+  /// with blanks, come last and have a colon.
   fileprivate var hasBlankInExtension: Bool {
     framing.split(separator: 0x0A).contains { line in
       line.first.map { $0 != 0x0D } ?? false

@@ -1,5 +1,5 @@
-// Requests made up at random, valid by construction, and ways to break one that must be refused. What a request should be read as
-// is known from how it was made, and not from any parser.
+// Requests made up at random, valid by construction, and ways to break one that must be refused. What a request should
+// be read as is known from how it was made, and not from any parser.
 
 public import HTTPFraming
 

@@ -1,6 +1,6 @@
-// What the machine says to a stream of bytes, with a server around it that is as simple as can be: it answers each request at
-// its end, or some already at their head. Parts of a body that only the cutting of the stream has separated are joined, so that
-// two transcripts of one stream are equal however it was cut.
+// What the machine says to a stream of bytes, with a server around it that is as simple as can be: it answers each
+// request at its end, or some already at their head. Parts of a body that only the cutting of the stream has separated
+// are joined, so that two transcripts of one stream are equal however it was cut.
 
 public import HTTPFraming
 
@@ -134,7 +134,8 @@ public struct Transcript: Equatable, Sendable {
       case .refuse(let refusal, let framing):
         events.append(.refused(refusal, framing))
         if let number = current, connection.answer(number) != nil { misdeed = "a refused request can be answered" }
-        // How much of a faulty chunk line was consumed before the fault came depends on the pieces, and matters to nobody.
+        // How much of a faulty chunk line was consumed before the fault came depends on the pieces, and matters to
+        // nobody.
         if current != nil { requests[requests.count - 1].framing = [] }
         current = nil
       case .closeOutput: events.append(.outputClosed)

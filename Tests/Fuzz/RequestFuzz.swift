@@ -1,4 +1,5 @@
-// What libFuzzer calls with each input of its own: see Scripts/fuzz. The checks are those of the unit tests' random streams.
+// What libFuzzer calls with each input of its own: see Scripts/fuzz. The checks are those of the unit tests' random
+// streams.
 //
 // An input is eight sizes of pieces, a byte whose bits say which requests are answered early, then a stream.
 

@@ -1,9 +1,9 @@
-// The raw requests of gunicorn's own tests, valid and invalid: `Scripts/http-corpus` fetches them and runs this. Each is read as
-// gunicorn reads it, or stands in the table of deviations with what we do instead and why; an entry that isn't needed any more
-// fails too.
+// The raw requests of gunicorn's own tests, valid and invalid: `Scripts/http-corpus` fetches them and runs this. Each
+// is read as gunicorn reads it, or stands in the table of deviations with what we do instead and why; an entry that
+// isn't needed any more fails too.
 //
-// Most of these requests are of HTTP/1.1 and have no Host, which we refuse. So that they still show something, such a stream is
-// read a second time with a Host in each head, and what counts is what is said then.
+// Most of these requests are of HTTP/1.1 and have no Host, which we refuse. So that they still show something, such a
+// stream is read a second time with a Host in each head, and what counts is what is said then.
 
 import FramingOracle
 import Foundation

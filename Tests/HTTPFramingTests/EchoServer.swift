@@ -1,5 +1,5 @@
-// A server around the machine that is as simple as can be and answers at all the times that an application may: at the head, in
-// the midst of the body, at the end, or when more has come behind it. It echoes each request's x-id.
+// A server around the machine that is as simple as can be and answers at all the times that an application may: at the
+// head, in the midst of the body, at the end, or when more has come behind it. It echoes each request's x-id.
 
 import FramingOracle
 import HTTPFraming

@@ -1,5 +1,6 @@
-// Checkers that others wrote in Python: a package of a fixed version, fetched from PyPI once into the build folder, and scripts
-// beside the tests that use it. Without Python or the network a test that needs one fails and says what is missing.
+// Checkers that others wrote in Python: a package of a fixed version, fetched from PyPI once into the build folder, and
+// scripts beside the tests that use it. Without Python or the network a test that needs one fails and says what is
+// missing.
 
 import Foundation
 import RedisFixture

@@ -1,5 +1,5 @@
-// Streams made up at random, damaged at random and cut at random places: read the same way however they are cut, and the same
-// way as NIO's decoder reads them. `Scripts/fuzz request` looks longer and with coverage as its guide.
+// Streams made up at random, damaged at random and cut at random places: read the same way however they are cut, and
+// the same way as NIO's decoder reads them. `Scripts/fuzz request` looks longer and with coverage as its guide.
 
 import FramingOracle
 import HTTPFraming
@@ -34,9 +34,8 @@ import Testing
       case .refused(let refusal): refusals[refusal, default: 0] += 1
       case .known(let difference): known[difference, default: 0] += 1
       case .fault(let fault):
-        Issue.record(
-          "seed \(generator.seed): \(fault), in \(String(decoding: stream, as: UTF8.self).debugDescription), sizes \(sizes)"
-        )
+        let text = String(decoding: stream, as: UTF8.self).debugDescription
+        Issue.record("seed \(generator.seed): \(fault), in \(text), sizes \(sizes)")
         return
       }
     }

@@ -1,5 +1,5 @@
-// How the tests of single faults and features read: each stream at once, cut in two at every place, and byte by byte, which must make no
-// difference; and by NIO's decoder, which must not disagree.
+// How the tests of single faults and features read: each stream at once, cut in two at every place, and byte by byte,
+// which must make no difference; and by NIO's decoder, which must not disagree.
 
 import FramingOracle
 import HTTPFraming

@@ -1,5 +1,6 @@
-// Whole connections: pipelines of valid and broken requests, answered early, late and in between. What comes back is read by
-// h11, another author's parser, and each response must be the one to its request; what a request is, is known from how it was made.
+// Whole connections: pipelines of valid and broken requests, answered early, late and in between. What comes back is
+// read by h11, another author's parser, and each response must be the one to its request; what a request is, is known
+// from how it was made.
 
 import FramingOracle
 import Foundation
@@ -67,9 +68,8 @@ import Testing
     var complete = 0
     for (exchange, reading) in zip(exchanges, readings) {
       if let fault = Self.fault(exchange, reading) {
-        Issue.record(
-          "seed \(generator.seed): \(fault); \(String(decoding: exchange.server.written, as: UTF8.self).debugDescription)"
-        )
+        let written = String(decoding: exchange.server.written, as: UTF8.self)
+        Issue.record("seed \(generator.seed): \(fault); \(written.debugDescription)")
         return
       }
       if exchange.server.refusal != nil { refused += 1 }

@@ -1,7 +1,7 @@
 """Turns gunicorn's raw requests (tests/requests of its source distribution) into one JSON document on standard output.
 
-Each stream is kept in a file with escapes, and beside it a Python file says what gunicorn should read. Those are run with stand-ins
-for what they import from gunicorn, which need not be installed.
+Each stream is kept in a file with escapes, and beside it a Python file says what gunicorn should read. Those are run
+with stand-ins for what they import from gunicorn, which need not be installed.
 """
 import base64
 import importlib.machinery

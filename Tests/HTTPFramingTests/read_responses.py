@@ -1,8 +1,8 @@
 """Reads streams of responses with h11, a parser that has nothing to do with ours.
 
-Standard input: one JSON object a line, {"methods": [...], "stream": base64}: the methods of the requests that a client sent on
-one connection, and all that came back. Standard output: one JSON object a line with the responses that h11 saw, what was left
-of the stream behind them, and what h11 had to object to.
+Standard input: one JSON object a line, {"methods": [...], "stream": base64}: the methods of the requests that a client
+sent on one connection, and all that came back. Standard output: one JSON object a line with the responses that h11 saw,
+and what it had to object to, bytes behind the last response among that.
 """
 import base64
 import json
