@@ -83,6 +83,7 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "PrometheusText", dependencies: [coreMetrics], swiftSettings: strict),
+    .target(name: "HTTPFraming", swiftSettings: strict),
     .target(
       name: "IngestNode",
       dependencies: [
@@ -174,6 +175,16 @@ let package = Package(
     .testTarget(
       name: "PrometheusTextTests", dependencies: ["PrometheusText", coreMetrics],
       swiftSettings: strict),
+    // What requests are checked with by the unit tests, by libFuzzer (`Scripts/fuzz request`) and by the benchmark.
+    .target(
+      name: "FramingOracle", dependencies: ["HTTPFraming", nioCore, nioEmbedded, nioHTTP1],
+      path: "Tests/FramingOracle", swiftSettings: strict),
+    .executableTarget(
+      name: "framing-benchmark", dependencies: ["HTTPFraming", nioCore, nioEmbedded, nioHTTP1],
+      path: "Tests/FramingBenchmark", swiftSettings: strict),
+    .testTarget(
+      name: "HTTPFramingTests", dependencies: ["HTTPFraming", "FramingOracle", "RedisFixture"],
+      exclude: ["read_corpus.py", "read_responses.py"], swiftSettings: strict),
     .testTarget(
       name: "SluiceTests", dependencies: ["Sluice", "RedisClient", argumentParser, logging],
       swiftSettings: strict),

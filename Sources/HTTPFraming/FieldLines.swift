@@ -1,0 +1,119 @@
+// The lines of a header or of trailers, one at a time. Nothing is consumed before the whole section is there, so a line
+// is two ranges of offsets; where the bytes ended is remembered, so that a header that drips in isn't looked through
+// from its start again and again. Each decision rests on the bytes up to one place and on nothing behind it: how the
+// stream was cut can't matter, neither for what is read nor for which of several faults is named.
+
+struct FieldLines {
+  enum Line {
+    case field(name: Range<Int>, value: Range<Int>)
+    /// The empty line came; the section ends before this offset.
+    case end(Int)
+    case incomplete
+    case refused(Refusal)
+  }
+
+  private enum Place {
+    case lineStart
+    case name
+    case beforeValue
+    case value
+    case lineFeed
+    case lastLineFeed
+  }
+
+  private var place = Place.lineStart
+  private var cursor: Int
+  private let start: Int
+  private let boundary: Int
+  private let tooLarge: Refusal
+  private var lineStart: Int
+  private var nameEnd = 0
+  private var valueStart = 0
+
+  /// - Parameters:
+  ///   - start: Where the section begins in the bytes that will be given.
+  ///   - limit: How many bytes it may have without the empty line at its end.
+  ///   - tooLarge: What it is refused with beyond that.
+  init(from start: Int, limit: Int, tooLarge: Refusal) {
+    self.start = start
+    cursor = start
+    lineStart = start
+    boundary = start + limit
+    self.tooLarge = tooLarge
+  }
+
+  /// The next line. `bytes` must always begin at the same place of the stream.
+  mutating func next(_ bytes: RawSpan) -> Line {
+    let end = min(bytes.byteCount, boundary)
+    while true {
+      switch place {
+      case .lineStart:
+        // The last line's end may stand beyond the boundary.
+        guard cursor < bytes.byteCount else { return .incomplete }
+        let first = bytes.byte(cursor)
+        if first == .carriageReturn {
+          cursor += 1
+          place = .lastLineFeed
+        } else if first.isBlank {
+          return .refused(cursor == start ? .leadingWhitespace : .foldedField)
+        } else if first == .colon {
+          return .refused(.emptyFieldName)
+        } else {
+          lineStart = cursor
+          place = .name
+        }
+
+      case .name:
+        cursor = bytes.firstNonToken(from: cursor, to: end)
+        guard cursor < end else { return unfinished(bytes) }
+        switch bytes.byte(cursor) {
+        case .colon:
+          nameEnd = cursor
+          cursor += 1
+          place = .beforeValue
+        case .space, .tab: return .refused(.whitespaceBeforeColon)
+        case .lineFeed: return .refused(.bareLineFeed)
+        case .carriageReturn: return .refused(.missingColon)
+        default: return .refused(.invalidFieldName)
+        }
+
+      case .beforeValue:
+        while cursor < end, bytes.byte(cursor).isBlank { cursor += 1 }
+        guard cursor < end else { return unfinished(bytes) }
+        valueStart = cursor
+        place = .value
+
+      case .value:
+        cursor = bytes.firstControl(from: cursor, to: end)
+        guard cursor < end else { return unfinished(bytes) }
+        switch bytes.byte(cursor) {
+        case .tab: cursor += 1
+        case .carriageReturn:
+          cursor += 1
+          place = .lineFeed
+        case .lineFeed: return .refused(.bareLineFeed)
+        default: return .refused(.invalidFieldValue)
+        }
+
+      case .lineFeed:
+        guard cursor < end else { return unfinished(bytes) }
+        guard bytes.byte(cursor) == .lineFeed else { return .refused(.bareCarriageReturn) }
+        var valueEnd = cursor - 1
+        cursor += 1
+        place = .lineStart
+        while valueEnd > valueStart, bytes.byte(valueEnd - 1).isBlank { valueEnd -= 1 }
+        return .field(name: lineStart..<nameEnd, value: valueStart..<valueEnd)
+
+      case .lastLineFeed:
+        guard cursor < bytes.byteCount else { return .incomplete }
+        guard bytes.byte(cursor) == .lineFeed else { return .refused(.bareCarriageReturn) }
+        return .end(cursor + 1)
+      }
+    }
+  }
+
+  /// In the midst of a line all bytes were seen, or all that there may be.
+  private func unfinished(_ bytes: RawSpan) -> Line {
+    cursor >= boundary ? .refused(tooLarge) : .incomplete
+  }
+}

@@ -1,0 +1,122 @@
+// What the header says about framing and the connection: Host, Content-Length, Transfer-Encoding, Connection, Expect.
+// Every other field is the application's business.
+//
+// Choices that the RFCs leave open, all towards refusing: several Content-Length lines are refused even where they are
+// equal, since only a broken or a hostile sender repeats it, and the hop before us may have read the other one. `5, 5`
+// in one line is the same. Content-Length together with Transfer-Encoding is refused instead of letting the second win.
+
+/// The fields that the machine itself acts on. A trailer may not have these names.
+enum FramingField {
+  case host
+  case expect
+  case connection
+  case contentLength
+  case transferEncoding
+
+  @inline(__always) init?(_ name: Range<Int>, in bytes: RawSpan) {
+    switch name.count {
+    case 4 where bytes.matches("host", at: name): self = .host
+    case 6 where bytes.matches("expect", at: name): self = .expect
+    case 10 where bytes.matches("connection", at: name): self = .connection
+    case 14 where bytes.matches("content-length", at: name): self = .contentLength
+    case 17 where bytes.matches("transfer-encoding", at: name): self = .transferEncoding
+    default: return nil
+    }
+  }
+}
+
+/// What these fields of one header say together.
+struct FramingFields {
+  private var hasHost = false
+  private var length: Int?
+  /// Elements of all Transfer-Encoding lines, in their order.
+  private var codings = 0
+  private var chunkedCodings = 0
+  private var endsInChunked = false
+  private var hasEncoding = false
+  private var saysClose = false
+  private var saysKeepAlive = false
+  private(set) var expectsContinue = false
+
+  init() {}
+
+  /// Takes in one of the fields.
+  mutating func add(_ field: FramingField, _ value: Range<Int>, in bytes: RawSpan) -> Refusal? {
+    switch field {
+    case .host:
+      guard !hasHost else { return .severalHosts }
+      hasHost = true
+      return Authority.isValid(value, in: bytes) ? nil : .invalidHost
+
+    case .expect:
+      guard bytes.matches("100-continue", at: value) else { return .unknownExpectation }
+      expectsContinue = true
+      return nil
+
+    case .connection:
+      bytes.forEachElement(of: value) { element in
+        if bytes.matches("close", at: element) { saysClose = true }
+        if bytes.matches("keep-alive", at: element) { saysKeepAlive = true }
+      }
+      return nil
+
+    case .contentLength:
+      guard length == nil else { return .severalContentLengths }
+      guard let number = Self.decimal(value, in: bytes) else { return .invalidContentLength }
+      length = number
+      return nil
+
+    case .transferEncoding:
+      hasEncoding = true
+      bytes.forEachElement(of: value) { element in
+        codings += 1
+        // A parameter, an empty element or anything else that isn't the bare word is another coding.
+        endsInChunked = bytes.matches("chunked", at: element)
+        if endsInChunked { chunkedCodings += 1 }
+      }
+      return nil
+    }
+  }
+
+  /// What is wrong with all of them together.
+  func fault(in version: RequestHead.Version) -> Refusal? {
+    if hasEncoding {
+      if version == .http10 { return .encodingInHTTP10 }
+      if length != nil { return .lengthAndEncoding }
+      // RFC 9112 §6.3: without chunked at the end nobody knows where the body ends. §6.1: chunked is never applied
+      // twice.
+      if !endsInChunked || chunkedCodings > 1 { return .malformedTransferEncoding }
+      if codings > 1 { return .unknownTransferCoding }
+    }
+    // HTTP/1.0 had no Host.
+    if !hasHost, version == .http11 { return .missingHost }
+    return nil
+  }
+
+  var body: BodyKind {
+    if hasEncoding { return .chunked }
+    return length.map { .length($0) } ?? .none
+  }
+
+  /// Whether the client wants to use the connection again.
+  func isPersistent(in version: RequestHead.Version) -> Bool {
+    !saysClose && (version == .http11 || saysKeepAlive)
+  }
+
+  /// Digits only. A number too large for an Int is the largest one: it is over any limit. A tab behind the digits is
+  /// whitespace to the RFC, an error to some parsers and part of the value to others, so it is refused.
+  private static func decimal(_ range: Range<Int>, in bytes: RawSpan) -> Int? {
+    guard !range.isEmpty else { return nil }
+    var number = 0
+    for at in range {
+      let byte = bytes.byte(at)
+      guard byte.isDigit else { return nil }
+      let (tens, overTens) = number.multipliedReportingOverflow(by: 10)
+      let (sum, overSum) = tens.addingReportingOverflow(Int(byte &- 0x30))
+      number = overTens || overSum ? .max : sum
+    }
+    var end = range.upperBound
+    while bytes.byte(end) == .space { end += 1 }
+    return bytes.byte(end) == .tab ? nil : number
+  }
+}

@@ -1,0 +1,309 @@
+// One client's connection as a machine: it is given the bytes that wait to be read and the application's answers, and
+// says what to do. It does no I/O, reads no clock and keeps no bytes.
+//
+// What it guarantees: every request gets exactly one response, in order, or the connection ends. An answer that comes a
+// second time, or to a request that was refused meanwhile, is turned away here (`answer` is nil), because a response
+// too many shifts all later ones to the wrong requests.
+//
+// One request at a time is handed out; what a client sends ahead stays in the holder's buffer, unparsed, until the
+// answer is given. A window of several requests would need a queue of answers that come in any order, with refusals and
+// closings in between; that is where servers come out of step, and a client that pipelines saves the round trip either
+// way.
+//
+// A body that nobody wants any more is read to its end only if its length is known and small; otherwise the answer says
+// `Connection: close`. A chunked body has no known length, and an answer that promised to go on could not be taken
+// back.
+
+/// How long a request's body is.
+public enum BodyKind: Sendable, Equatable {
+  /// There is no body.
+  case none
+  /// So many bytes, possibly 0.
+  case length(Int)
+  case chunked
+}
+
+/// Which of a connection's requests is meant. An answer carries it, so that one that comes too late meets no other
+/// request.
+public struct RequestNumber: Sendable, Hashable, CustomStringConvertible {
+  /// Counted from 1.
+  public let value: Int
+  public var description: String { "\(value)" }
+}
+
+/// Where a connection stands, for deadlines and counters.
+public enum ConnectionPhase: Sendable, Equatable, CaseIterable {
+  /// Between requests.
+  case idle
+  /// Some of a head has come.
+  case head
+  /// A head was handed out, and its body hasn't ended.
+  case body
+  /// The request is whole, and its answer is awaited: this time is the server's own.
+  case answering
+  /// Answered; what is left of the body is read and thrown away.
+  case draining
+  /// The last answer was given; what still comes is thrown away until the client closes too.
+  case closing
+  case closed
+}
+
+/// What to do, and with how many of the bytes.
+public struct Step: Sendable, Equatable {
+  public enum Action: Sendable, Equatable {
+    /// Nothing; these bytes are done with. Go on.
+    case skip
+    /// Wait for more bytes than were given.
+    case read
+    /// The bytes are a head; ``RequestConnection/head`` says what is where in them. Going on means that the body is
+    /// wanted.
+    case head(RequestNumber, BodyKind)
+    /// Write ``Response/goOn``: the client waits for it before it sends the body. Go on.
+    case writeContinue
+    /// The bytes are the next part of the body. Go on.
+    case body
+    /// The request is whole. Go on.
+    case end
+    /// Write nothing and read no more than may be kept, until the request is answered.
+    case wait
+    /// Write this as the answer to the current request, whether its head was handed out or not. The application's own
+    /// answer will be turned away. Go on.
+    case refuse(Refusal, ResponseFraming)
+    /// When all is written, end the sending side and go on.
+    case closeOutput
+    /// Close the connection now.
+    case close
+  }
+
+  public let action: Action
+  /// How many of the given bytes the action is about. They are consumed: the next call begins behind them.
+  public let length: Int
+
+  init(_ action: Action, _ length: Int = 0) {
+    self.action = action
+    self.length = length
+  }
+}
+
+/// The machine of one connection: every request gets exactly one response, in order, or the connection ends.
+///
+/// Whoever holds the connection keeps the bytes that were not consumed, and goes round this loop whenever some came,
+/// the input ended, or a request was answered:
+///
+/// ```swift
+/// while true {
+///   let step = connection.next(input.readableBytesSpan)
+///   switch step.action {
+///   case .skip: break
+///   case .read: return  // and read
+///   case .head(let number, let body): …  // look fields up now: the bytes are consumed behind this step
+///   case .writeContinue: write(Response.goOn)
+///   case .body: …  // the first `step.length` bytes
+///   case .end: …  // ask the application, which calls `answer(number)`, writes one response and goes round again
+///   case .wait: return  // and don't read on
+///   case .refuse(let refusal, let framing): write(Response(refusal), framing)
+///   case .closeOutput: …  // when all is written
+///   case .close: …
+///     return
+///   }
+///   input.moveReaderIndex(forwardBy: step.length)
+/// }
+/// ```
+public struct RequestConnection: ~Copyable, Sendable {
+  private enum State {
+    case head
+    /// The head was handed out; the body isn't wanted before the next step, and the client waits for that.
+    case invited(BodyKind)
+    case length(left: Int)
+    case chunked
+    /// All of the body came, and nobody was told.
+    case ending
+    case answering
+    case draining(left: Int)
+    case closing(outputClosed: Bool, allowance: Int)
+    case closed
+  }
+
+  public let limits: RequestLimits
+  /// What is where in the head that was handed out last. Valid until the step after its answer.
+  public private(set) var head = RequestHead()
+  private var state = State.head
+  private var parser = HeadParser()
+  private var chunks = ChunkedBody()
+  /// Requests begun, the current one among them from its first byte on.
+  private var number = 0
+  /// Whether the client would use the connection again after this request.
+  private var isPersistent = false
+  private var ended = false
+  private var stopping = false
+
+  public init(limits: RequestLimits = RequestLimits()) {
+    self.limits = limits
+  }
+
+  public var phase: ConnectionPhase {
+    switch state {
+    case .head: parser.hasBegun ? .head : .idle
+    case .invited, .length, .chunked: .body
+    case .ending, .answering: .answering
+    case .draining: .draining
+    case .closing: .closing
+    case .closed: .closed
+    }
+  }
+
+  // MARK: What happens
+
+  /// Says what to do next. Call it again after every action but ``Step/Action/read``, ``Step/Action/wait`` and
+  /// ``Step/Action/close``; after `read` when there are more bytes or the input ended, after `wait` when the request
+  /// was answered.
+  /// - Parameter bytes: All that came and wasn't consumed.
+  public mutating func next(_ bytes: RawSpan) -> Step {
+    switch state {
+    case .head: return nextHead(bytes)
+    case .invited(let body):
+      expectBody(body)
+      return Step(.writeContinue)
+    case .length(let left):
+      let count = min(left, bytes.byteCount)
+      guard count > 0 else { return starved() }
+      state = left == count ? .ending : .length(left: left - count)
+      return Step(.body, count)
+    case .chunked: return nextChunk(bytes)
+    case .ending:
+      state = .answering
+      return Step(.end)
+    case .answering: return Step(.wait)
+    case .draining(let left):
+      let count = min(left, bytes.byteCount)
+      guard count > 0 else { return starved() }
+      if left == count { expectHead() } else { state = .draining(left: left - count) }
+      return Step(.skip, count)
+    case .closing(outputClosed: false, let allowance):
+      state = .closing(outputClosed: true, allowance: allowance)
+      return Step(.closeOutput)
+    case .closing(outputClosed: true, let allowance):
+      let count = bytes.byteCount
+      guard count > 0 else { return starved() }
+      guard count <= allowance else { return close() }
+      state = .closing(outputClosed: true, allowance: allowance - count)
+      return Step(.skip, count)
+    case .closed: return Step(.close)
+    }
+  }
+
+  /// Takes note that a request is being answered, whole or not, and says how to write the response.
+  ///
+  /// Write exactly one response for it, at once, then go on with ``next(_:)``.
+  /// - Returns: nil if nothing may be written: the request was answered or refused before, or the connection has ended.
+  public mutating func answer(_ request: RequestNumber) -> ResponseFraming? {
+    guard request.value == number else { return nil }
+    let rest: Int?
+    switch state {
+    case .ending, .answering: rest = 0
+    case .length(let left): rest = left <= limits.drainBytes ? left : nil
+    // Who waits for an invitation and gets an answer may send the body all the same, or not: that can't be told apart.
+    case .invited, .chunked: rest = nil
+    case .head, .draining, .closing, .closed: return nil
+    }
+    guard let rest, isPersistent, !stopping, number < limits.requests else {
+      let framing = framing(.close)
+      beginClosing()
+      return framing
+    }
+    let framing = framing(head.version == .http10 ? .keepAlive : .open)
+    if rest == 0 { expectHead() } else { state = .draining(left: rest) }
+    return framing
+  }
+
+  /// The client sends nothing more. What it has sent is still read and answered.
+  public mutating func inputEnded() { ended = true }
+
+  /// The server stops: no request begins any more, and the answer to the current one closes the connection. Go on with
+  /// ``next(_:)`` at once, since an idle connection closes then.
+  public mutating func stop() { stopping = true }
+
+  /// The deadline of the current phase has passed; says what to do, as ``next(_:)`` does.
+  ///
+  /// A request that came too slowly is answered with 408; in ``ConnectionPhase/answering`` the delay is the server's
+  /// own, and nothing happens.
+  public mutating func deadlinePassed() -> Step {
+    switch phase {
+    case .head, .body: refuse(.tooSlow)
+    case .answering: Step(.wait)
+    case .idle, .draining, .closing, .closed: close()
+    }
+  }
+
+  // MARK: The request
+
+  private mutating func nextHead(_ bytes: RawSpan) -> Step {
+    if stopping, !parser.hasBegun { return close() }
+    let hadBegun = parser.hasBegun
+    let outcome = parser.parse(bytes, into: &head, within: limits)
+    if parser.hasBegun, !hadBegun { number += 1 }
+    switch outcome {
+    case .incomplete: return starved()
+    case .skip(let count): return Step(.skip, count)
+    case .refused(let refusal): return refuse(refusal)
+    case .complete(let length):
+      let body = parser.framing.body
+      if case .length(let announced) = body, announced > limits.bodyBytes { return refuse(.bodyTooLarge) }
+      isPersistent = parser.framing.isPersistent(in: head.version)
+      // RFC 9110 §10.1.1: HTTP/1.0 doesn't know of it, and nobody waits where there is nothing to send.
+      let isInvited = parser.framing.expectsContinue && head.version == .http11 && body != .none && body != .length(0)
+      if isInvited { state = .invited(body) } else { expectBody(body) }
+      return Step(.head(RequestNumber(value: number), body), length)
+    }
+  }
+
+  private mutating func expectBody(_ body: BodyKind) {
+    switch body {
+    case .none, .length(0): state = .ending
+    case .length(let length): state = .length(left: length)
+    case .chunked:
+      chunks = ChunkedBody()
+      state = .chunked
+    }
+  }
+
+  private mutating func nextChunk(_ bytes: RawSpan) -> Step {
+    switch chunks.next(bytes, within: limits) {
+    case .incomplete: return starved()
+    case .skip(let count): return Step(.skip, count)
+    case .data(let count): return Step(.body, count)
+    case .end(let count):
+      state = .ending
+      return Step(.skip, count)
+    case .refused(let refusal): return refuse(refusal)
+    }
+  }
+
+  private mutating func expectHead() {
+    state = .head
+    parser = HeadParser()
+  }
+
+  // MARK: Ends
+
+  /// More bytes are needed, and may never come.
+  private mutating func starved() -> Step { ended ? close() : Step(.read) }
+
+  private mutating func refuse(_ refusal: Refusal) -> Step {
+    let framing = framing(.close)
+    beginClosing()
+    return Step(.refuse(refusal, framing))
+  }
+
+  private mutating func beginClosing() { state = .closing(outputClosed: false, allowance: limits.lingerBytes) }
+
+  private mutating func close() -> Step {
+    state = .closed
+    return Step(.close)
+  }
+
+  private func framing(_ persistence: ResponseFraming.Persistence) -> ResponseFraming {
+    // Before its method is read, `head` may still be the previous request's.
+    ResponseFraming(persistence: persistence, isForHead: parser.knowsMethod && head.method == .head)
+  }
+}

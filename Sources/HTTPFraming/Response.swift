@@ -1,0 +1,199 @@
+// Responses as bytes. The machine says how one must be framed; here that is put in front of a body. What is the same
+// each time (status line, fixed fields, body) is laid out once; a request adds a few copies to it and allocates
+// nothing.
+//
+// Values come from configuration, from the store and from clients' ids, so names and values are checked when they are
+// put in: a CR or LF in one would be a second response of somebody else's making.
+
+/// How a response must be framed so that the connection stays in step.
+public struct ResponseFraming: Sendable, Equatable {
+  public enum Persistence: Sendable, Equatable {
+    /// HTTP/1.1 goes on unless something is said.
+    case open
+    /// HTTP/1.0 ends unless something is said.
+    case keepAlive
+    /// The connection closes after this response, and must say so.
+    case close
+
+    var line: StaticString {
+      switch self {
+      case .open: ""
+      case .keepAlive: "connection: keep-alive\r\n"
+      case .close: "connection: close\r\n"
+      }
+    }
+  }
+
+  public let persistence: Persistence
+  /// HEAD is answered without the body, and with the length that it would have.
+  public let isForHead: Bool
+}
+
+/// A field that would break the response that it is put into.
+public enum InvalidResponseField: Error, Sendable, Equatable, CustomStringConvertible {
+  /// Not a token.
+  case name(String)
+  /// With a control character. The value isn't told: it may be a secret.
+  case value(ofField: String)
+  /// Framing is the writer's own business.
+  case framing(String)
+
+  public var description: String {
+    switch self {
+    case .name(let name): "a field's name must be a token, and this isn't one: \(name.debugDescription)"
+    case .value(let name): "the value of \(name) has a control character"
+    case .framing(let name): "\(name) is set by the machine, not by an answer"
+    }
+  }
+}
+
+/// Header lines, checked and laid out.
+public struct ResponseFields: Sendable, Equatable {
+  private(set) var bytes: [UInt8] = []
+
+  public init() {}
+
+  /// Adds a line.
+  public mutating func append(_ name: String, _ value: String) throws(InvalidResponseField) {
+    var name = name
+    var value = value
+    let isToken = name.withUTF8 { !$0.isEmpty && $0.allSatisfy(\.isToken) }
+    guard isToken else { throw .name(name) }
+    guard !Self.isFraming(name) else { throw .framing(name) }
+    let isText = value.withUTF8 { $0.allSatisfy(\.isText) }
+    guard isText else { throw .value(ofField: name) }
+    name.withUTF8 { bytes.append(contentsOf: $0) }
+    bytes.append(.colon)
+    bytes.append(.space)
+    value.withUTF8 { bytes.append(contentsOf: $0) }
+    bytes.append(.carriageReturn)
+    bytes.append(.lineFeed)
+  }
+
+  /// Takes all lines out, and keeps the memory for the next ones.
+  public mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
+
+  private static func isFraming(_ name: String) -> Bool {
+    switch name.utf8.count {
+    case 7: name.lowercased() == "upgrade"
+    case 10: name.lowercased() == "connection" || name.lowercased() == "keep-alive"
+    case 14: name.lowercased() == "content-length"
+    case 17: name.lowercased() == "transfer-encoding"
+    default: false
+    }
+  }
+}
+
+/// A response whose status, fixed fields and body are laid out.
+public struct Response: Sendable {
+  /// What ``Step/Action/writeContinue`` wants written.
+  public static let goOn: [UInt8] = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
+
+  public let status: Int
+  private let head: [UInt8]
+  private let body: [UInt8]
+
+  /// `content-length: `, the digits of an Int, and two line ends.
+  private static let longestEnd = 16 + 20 + 4
+
+  /// - Precondition: the status is a final one that has a body, if possibly an empty one: 200 to 599, but 204 and 304.
+  public init(status: Int, fields: ResponseFields = ResponseFields(), body: [UInt8] = []) {
+    precondition((200..<600).contains(status) && status != 204 && status != 304, "\(status) has no body")
+    self.status = status
+    // HTTP/1.1 even where 1.0 was asked: it is the version of who answers (RFC 9110 §6.2).
+    head = Array("HTTP/1.1 \(status) \(Self.phrase(status))\r\n".utf8) + fields.bytes
+    self.body = body
+  }
+
+  /// What a refused request is answered with where an application has no words of its own: the reason as plain text.
+  public init(_ refusal: Refusal) {
+    var fields = ResponseFields()
+    do throws(InvalidResponseField) {
+      try fields.append("content-type", "text/plain")
+    } catch {
+      preconditionFailure("\(error)")  // Both words stand here.
+    }
+    self.init(status: refusal.status, fields: fields, body: Array("\(refusal.reason)\n".utf8))
+  }
+
+  /// Not less than what ``write(_:fields:body:to:)`` writes.
+  public func capacity(fields: ResponseFields = ResponseFields(), body: Int? = nil) -> Int {
+    head.count + fields.bytes.count + ResponseFraming.Persistence.keepAlive.line.utf8CodeUnitCount + Self.longestEnd
+      + (body ?? self.body.count)
+  }
+
+  /// Writes the response.
+  /// - Parameters:
+  ///   - framing: From the machine, for this request.
+  ///   - fields: Added to the fixed ones.
+  ///   - body: Instead of the fixed one.
+  ///   - output: With room for ``capacity(fields:body:)``.
+  public func write(
+    _ framing: ResponseFraming, fields: ResponseFields = ResponseFields(), body: RawSpan, to output: inout OutputRawSpan
+  ) {
+    output.append(head.span.bytes)
+    output.append(fields.bytes.span.bytes)
+    output.append(framing.persistence.line)
+    output.append("content-length: ")
+    output.append(decimal: body.byteCount)
+    output.append("\r\n\r\n")
+    if !framing.isForHead { output.append(body) }
+  }
+
+  /// Writes the response with its fixed body.
+  public func write(
+    _ framing: ResponseFraming, fields: ResponseFields = ResponseFields(), to output: inout OutputRawSpan
+  ) {
+    write(framing, fields: fields, body: body.span.bytes, to: &output)
+  }
+
+  /// The statuses of a gate; the phrase is for people, and may be empty.
+  private static func phrase(_ status: Int) -> String {
+    switch status {
+    case 200: "OK"
+    case 202: "Accepted"
+    case 400: "Bad Request"
+    case 401: "Unauthorized"
+    case 403: "Forbidden"
+    case 404: "Not Found"
+    case 405: "Method Not Allowed"
+    case 408: "Request Timeout"
+    case 413: "Content Too Large"
+    case 414: "URI Too Long"
+    case 417: "Expectation Failed"
+    case 429: "Too Many Requests"
+    case 431: "Request Header Fields Too Large"
+    case 500: "Internal Server Error"
+    case 501: "Not Implemented"
+    case 503: "Service Unavailable"
+    case 505: "HTTP Version Not Supported"
+    default: ""
+    }
+  }
+}
+
+extension OutputRawSpan {
+  fileprivate mutating func append(_ bytes: RawSpan) {
+    guard bytes.byteCount > 0 else { return }
+    withUnsafeMutableBytes { buffer, initialized in
+      bytes.withUnsafeBytes { source in
+        precondition(source.count <= buffer.count - initialized, "there is no room for the response")
+        UnsafeMutableRawBufferPointer(rebasing: buffer[initialized...]).copyMemory(from: source)
+        initialized += source.count
+      }
+    }
+  }
+
+  fileprivate mutating func append(_ text: StaticString) {
+    for index in 0..<text.utf8CodeUnitCount { append(text.utf8Start[index]) }
+  }
+
+  fileprivate mutating func append(decimal number: Int) {
+    var power = 1
+    while number / power >= 10 { power *= 10 }
+    while power > 0 {
+      append(UInt8(0x30 + number / power % 10))
+      power /= 10
+    }
+  }
+}

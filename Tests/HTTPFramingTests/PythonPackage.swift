@@ -1,0 +1,83 @@
+// Checkers that others wrote in Python: a package of a fixed version, fetched from PyPI once into the build folder, and
+// scripts beside the tests that use it. Without Python or the network a test that needs one fails and says what is
+// missing.
+
+import Foundation
+import RedisFixture
+
+struct PythonPackage {
+  let name: String
+  let version: String
+
+  struct Failure: Error, CustomStringConvertible {
+    let description: String
+  }
+
+  private static let tests = URL(filePath: #filePath).deletingLastPathComponent()
+  private static let build = tests.deletingLastPathComponent().deletingLastPathComponent().appending(path: ".build")
+
+  /// Runs a script from the tests' folder with the package at hand.
+  /// - Returns: Its standard output.
+  func run(_ script: String, input: Data) throws -> Data {
+    let package = try fetched()
+    return try Self.execute(
+      ["python3", Self.tests.appending(path: script).path], environment: ["PYTHONPATH": package.path], input: input,
+      otherwise: "\(script) failed")
+  }
+
+  /// Where the package is.
+  private func fetched() throws -> URL {
+    let folder = Self.build.appending(path: "python/\(name)-\(version)")
+    if FileManager.default.fileExists(atPath: folder.path) { return folder }
+    let unfinished = Self.build.appending(
+      path: "python/\(name)-\(version).\(ProcessInfo.processInfo.processIdentifier)")
+    defer {
+      if FileManager.default.fileExists(atPath: unfinished.path) {
+        do { try FileManager.default.removeItem(at: unfinished) } catch {
+          print("\(unfinished.path) is left: \(error)")
+        }
+      }
+    }
+    _ = try Self.execute(
+      ["python3", "-m", "pip", "install", "--quiet", "--no-deps", "--target", unfinished.path, "\(name)==\(version)"],
+      otherwise:
+        "this test needs python3 with pip (Debian: python3 python3-pip) and, once, the network, for \(name) from PyPI")
+    do {
+      try FileManager.default.moveItem(at: unfinished, to: folder)
+    } catch  where FileManager.default.fileExists(atPath: folder.path) {
+      // Another run was faster.
+    }
+    return folder
+  }
+
+  /// Runs a program for at most two minutes.
+  private static func execute(
+    _ arguments: [String], environment: [String: String] = [:], input: Data = Data(), otherwise: String
+  ) throws -> Data {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "sluice-python-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer {
+      do { try FileManager.default.removeItem(at: folder) } catch { print("\(folder.path) is left: \(error)") }
+    }
+    // Files and not pipes: nobody need read while somebody writes.
+    let inputFile = folder.appending(path: "input")
+    let outputFile = folder.appending(path: "output")
+    let errorFile = folder.appending(path: "error")
+    try input.write(to: inputFile)
+    for file in [outputFile, errorFile] { try Data().write(to: file) }
+    let process = Process()
+    process.executableURL = URL(filePath: "/usr/bin/timeout")
+    process.arguments = ["120"] + arguments
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    process.standardInput = try FileHandle(forReadingFrom: inputFile)
+    process.standardOutput = try FileHandle(forWritingTo: outputFile)
+    process.standardError = try FileHandle(forWritingTo: errorFile)
+    try process.run()
+    process.waitUntilExit()
+    guard process.terminationStatus == 0 else {
+      let words = String(decoding: try Data(contentsOf: errorFile), as: UTF8.self).suffix(2000)
+      throw Failure(description: "\(otherwise): \(arguments.joined(separator: " ")) said \(words)")
+    }
+    return try Data(contentsOf: outputFile)
+  }
+}

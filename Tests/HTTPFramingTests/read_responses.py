@@ -1,0 +1,70 @@
+"""Reads streams of responses with h11, a parser that has nothing to do with ours.
+
+Standard input: one JSON object a line, {"methods": [...], "stream": base64}: the methods of the requests that a client
+sent on one connection, and all that came back. Standard output: one JSON object a line with the responses that h11 saw,
+and what it had to object to, bytes behind the last response among that.
+"""
+import base64
+import json
+import sys
+
+import h11
+
+
+def read(methods, stream):
+    client = h11.Connection(our_role=h11.CLIENT)
+    client.receive_data(stream)
+    client.receive_data(b"")
+    responses = []
+    for method in methods:
+        client.send(h11.Request(method=method, target="/", headers=[("Host", "h")]))
+        client.send(h11.EndOfMessage())
+        response = None
+        invitations = 0
+        body = b""
+        while True:
+            event = client.next_event()
+            if isinstance(event, h11.InformationalResponse):
+                invitations += 1
+            elif isinstance(event, h11.Response):
+                response = event
+            elif isinstance(event, h11.Data):
+                body += bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                break
+            elif isinstance(event, h11.ConnectionClosed):
+                return responses
+            else:
+                raise RuntimeError(f"h11 said {event!r}")
+        headers = {}
+        for name, value in response.headers:
+            if name in headers:
+                raise RuntimeError(f"{name!r} came twice")
+            headers[name] = value
+        responses.append(
+            {
+                "status": response.status_code,
+                "id": headers[b"x-id"].decode(),
+                "connection": headers.get(b"connection", b"").decode(),
+                "length": int(headers[b"content-length"]),
+                "body": body.decode(),
+                "invitations": invitations,
+            }
+        )
+        if client.their_state is not h11.DONE:
+            break
+        client.start_next_cycle()
+    # What h11 still has is more than the responses to these requests.
+    if client.trailing_data[0]:
+        raise RuntimeError(f"behind the last response came {client.trailing_data[0][:80]!r}")
+    return responses
+
+
+for line in sys.stdin:
+    conversation = json.loads(line)
+    result = {"responses": [], "objection": None}
+    try:
+        result["responses"] = read(conversation["methods"], base64.b64decode(conversation["stream"]))
+    except Exception as objection:
+        result["objection"] = f"{type(objection).__name__}: {objection}"
+    print(json.dumps(result))
