@@ -166,7 +166,8 @@ extension StoreFault {
     StoreFault(
       name: "the wrong Redis for a while, with a sealed store of few keys", status: ["guarded"],
       log: ["another history"],
-      strangers: .provable,
+      // The first keys that are missed aren't too many yet: they hear 503 until there are more, a moment later.
+      strangers: .provable, mayDoubt: true,
       prepare: { bench in
         let other = try await StoreBench(try await RedisServer.start(bench.store.redis.options))
         bench.second = other
