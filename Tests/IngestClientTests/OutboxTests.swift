@@ -108,6 +108,8 @@ struct OutboxTests {
     // Once the first is taken all the others follow at full speed.
     let last = try #require(world.sent.last)
     #expect(last.at < .seconds(320))
+    let together = Dictionary(grouping: world.sent.filter { $0.at > .seconds(300) }, by: \.at)
+    #expect(together.values.map(\.count).max() == 8)
   }
 
   @Test func `what was in flight together and fails together is one failure`() throws {
@@ -134,6 +136,15 @@ struct OutboxTests {
     #expect(world.delivered.count == 500)
     #expect(world.undelivered.isEmpty)
     #expect(world.outbox.count == 1)
+  }
+
+  @Test func `what was never tried comes before what has failed`() throws {
+    var world = try OutboxWorld { $0.concurrency = 1 }
+    // Enough of them that one is always due again.
+    try world.submit(count: 30)
+    try world.submit(count: 5)
+    try world.run(for: .seconds(1500)) { sending, _ in .status(sending.number < 30 ? 500 : 202) }
+    #expect(world.delivered.count == 5)
   }
 
   @Test func `a payload is given back at the end of its lifetime, with its last failure`() throws {

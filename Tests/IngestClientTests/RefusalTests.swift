@@ -76,7 +76,7 @@ struct RefusalTests {
     try world.run(for: .seconds(299), server: Self.refuse)
     #expect(world.undelivered.isEmpty)
     try world.run(for: .seconds(3), server: Self.refuse)
-    #expect(world.states.map(\.state) == [.paused(Self.refusal), .disengaged(Self.refusal)])
+    try #require(world.states.map(\.state) == [.paused(Self.refusal), .disengaged(Self.refusal)])
     // At the end of the patience, by an answer; not before, and not an interval later.
     let (paused, disengaged) = (world.states[0].at, world.states[1].at)
     #expect(disengaged - paused >= .seconds(300) && disengaged - paused < .seconds(301))
@@ -177,6 +177,22 @@ struct RefusalTests {
     #expect(world.undelivered.isEmpty)
     try world.run(for: .seconds(10)) { _, _ in .status(202) }
     #expect(world.delivered.count == 10)
+  }
+
+  @Test func `a payload that comes in a pause lives as long after it as any other`() throws {
+    var world = try OutboxWorld {
+      $0.payloadLifetime = .seconds(20)
+      $0.retries.longest = .seconds(1)
+      $0.refusals.longestAsk = .seconds(5)
+    }
+    try world.submit()
+    try world.run(for: .seconds(200), server: Self.refuse)
+    let late = try world.submit()
+    try world.run(for: .seconds(10)) { sending, _ in sending.number == late ? .status(503) : .status(202) }
+    #expect(world.outbox.state == .engaged)
+    #expect(world.outbox.count == 1)
+    try world.run(for: .seconds(16)) { _, _ in .status(503) }
+    #expect(world.undelivered[late]?.reason == .expired)
   }
 
   @Test func `a drain in a pause goes on asking until its deadline`() throws {
