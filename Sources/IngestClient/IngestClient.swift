@@ -57,6 +57,8 @@ public final class IngestClient: Service {
   private let news: (stream: AsyncStream<Void>, continuation: AsyncStream<Void>.Continuation)
 
   /// - Parameters:
+  ///   - configuration: Where to, with which key, and all limits.
+  ///   - logger: Told of changes of state, and of payloads that aren't delivered. Never of the key.
   ///   - metrics: Where counters and gauges go; by default the process's.
   ///   - clock: What all waits and deadlines are measured by.
   ///   - onUndelivered: Called with each payload that was taken and won't be delivered, in the task that runs the client, so it

@@ -16,8 +16,13 @@ extension IngestClient {
     /// Goes into `Idempotency-Key`, the same in all attempts: the gate makes the payload's id of it.
     public let idempotencyKey: String
 
-    /// - Parameter idempotencyKey: 1 to 255 visible ASCII characters that no other payload of this API key has. By default
-    ///   128 random bits.
+    /// - Parameters:
+    ///   - body: Sent as it is.
+    ///   - contentType: Of the body.
+    ///   - contentEncoding: How the body is compressed already, if it is.
+    ///   - traceparent: A W3C trace context that the payload belongs to.
+    ///   - idempotencyKey: 1 to 255 visible ASCII characters that no other payload of this API key has. By default 128 random
+    ///     bits.
     public init(
       _ body: ByteBuffer, contentType: String? = nil, contentEncoding: String? = nil, traceparent: String? = nil,
       idempotencyKey: String? = nil
@@ -29,7 +34,11 @@ extension IngestClient {
       self.idempotencyKey = idempotencyKey ?? Self.randomKey()
     }
 
-    /// - Parameter bytes: The body.
+    /// - Parameters:
+    ///   - bytes: The body.
+    ///   - contentType: Of the body.
+    ///   - idempotencyKey: 1 to 255 visible ASCII characters that no other payload of this API key has. By default 128 random
+    ///     bits.
     public init(_ bytes: some Sequence<UInt8>, contentType: String? = nil, idempotencyKey: String? = nil) {
       self.init(ByteBuffer(bytes: bytes), contentType: contentType, idempotencyKey: idempotencyKey)
     }
