@@ -36,6 +36,7 @@ let package = Package(
     .executable(name: "ingest-worker", targets: ["ingest-worker"]),
     .executable(name: "sync-status", targets: ["sync-status"]),
     .executable(name: "key-publisher", targets: ["key-publisher"]),
+    .library(name: "IngestClient", targets: ["IngestClient"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -99,6 +100,15 @@ let package = Package(
         "CZlib", "CZstd", "CBrotli", "Hiredis", "RedisClient", "IngestQueue", "Fleet", logging, nioCore, nioPosix,
         serviceLifecycle,
         .product(name: "GRDB", package: "GRDB.swift"),
+      ],
+      swiftSettings: strict),
+
+    // What services push with. It knows HTTP and nothing of Redis.
+    .target(
+      name: "IngestClient",
+      dependencies: [
+        coreMetrics, deque, heap, logging, nioCore, nioHTTP1, serviceLifecycle,
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ],
       swiftSettings: strict),
 
@@ -202,11 +212,21 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(
+      name: "IngestClientTests",
+      dependencies: [
+        "IngestClient", "PrometheusText", "RedisFixture", coreMetrics, logging, nioCore, nioHTTP1, nioPosix, nioSSL,
+        serviceLifecycle,
+        unixSignals,
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      ],
+      swiftSettings: strict),
+    .testTarget(
       name: "SystemTests",
       dependencies: [
-        "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node", "ingest-worker",
+        "IngestClient", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node",
+        "ingest-worker",
         "sync-status",
-        "key-publisher", crypto, nioCore, nioHTTP1, nioPosix,
+        "key-publisher", crypto, logging, nioCore, nioHTTP1, nioPosix,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRDB", package: "GRDB.swift"),
       ],

@@ -1,0 +1,426 @@
+// What is sent when: the client's whole behaviour as a value without I/O, clock or tasks. Payloads, answers and moments go in, steps and
+// events come out; `IngestClient` carries them out, and tests run hours of it in no time.
+//
+// Two things hold sending back, and they are kept apart because they mean different things:
+//
+// - A *failure* says "not now". The payload waits on its own backoff, and so does the whole client (the gate): until something that
+//   was sent after the failure is answered well, only one request at a time tries. Without the second, a full buffer would be
+//   thrown at a server that is down, one payload after the other. Without the first, one payload that always fails would be
+//   the one that tries, again and again.
+// - A *refusal* (401, 403) says something about the key, so about every payload. The client that shut itself down on one 401 turned
+//   minutes of a wrong answer into days of lost data, twice (2013 and 2014). Here a refusal makes a *doubt*: nothing is sent but
+//   one payload that asks again, at growing intervals; the others are kept. Only when every answer for the whole
+//   patience was a refusal does the client disengage, and even then it goes on to ask, rarely.
+//
+// In both, only what was *sent after* the failure or refusal counts as news of it: eight requests that were in flight together and
+// fail together are one failure, and one that was accepted before the key was revoked says nothing.
+//
+// Rejected: a timer that disengages. The last word before giving up must be a refusal just heard, not silence.
+
+internal import DequeModule
+internal import HeapModule
+
+struct Outbox {
+  /// Since the client was made.
+  typealias Moment = Duration
+
+  /// One payload to be sent now.
+  struct Sending: Sendable, Equatable {
+    let number: UInt64
+    let payload: IngestClient.Payload
+  }
+
+  /// What to do next.
+  enum Step: Equatable {
+    case send(Sending)
+    /// Nothing until an answer, a new payload, or this moment, if there is one. It is later than now.
+    case wait(until: Moment?)
+    /// The drain's deadline has passed: end all requests, and report what came of them.
+    case cancelInFlight
+    case ended
+  }
+
+  enum Event {
+    case delivered(UInt64, IngestClient.Delivery)
+    case undelivered(UInt64, IngestClient.Undelivered)
+    case became(IngestClient.State)
+    /// Failures began after a time of none.
+    case faltered(IngestClient.Failure)
+  }
+
+  private struct Entry {
+    let payload: IngestClient.Payload
+    /// On the clock that stands still in a doubt.
+    let born: Duration
+    var attempts = 0
+    var failure: IngestClient.Failure?
+    /// Its lifetime ended while it was in flight.
+    var overdue = false
+  }
+
+  private struct Delayed: Comparable {
+    let until: Moment
+    let number: UInt64
+    static func < (left: Self, right: Self) -> Bool { (left.until, left.number) < (right.until, right.number) }
+  }
+
+  /// The key was refused, and nothing has been accepted since.
+  private struct Doubt {
+    var answer: IngestClient.Answer
+    let since: Moment
+    /// The first refusal of the unbroken row that the last answer belongs to; nil if the last wasn't a refusal.
+    var refusedSince: Moment?
+    var asks = 0
+    var nextAsk: Moment
+    /// Requests from this one on were sent in this doubt.
+    let firstSend: UInt64
+    /// The payload that asks. It is in none of the queues.
+    var asker: UInt64?
+    var disengaged = false
+  }
+
+  private enum Phase {
+    case open
+    case draining(until: Moment)
+    case stopping(told: Bool)
+    case ended
+  }
+
+  private let configuration: IngestClient.Configuration
+  private var random: any RandomNumberGenerator & Sendable
+  private var entries: [UInt64: Entry] = [:]
+  private var nextNumber: UInt64 = 0
+  /// Which send each payload in flight is.
+  private var inFlight: [UInt64: UInt64] = [:]
+  private var nextSend: UInt64 = 0
+  /// To be sent as soon as may be. A number whose entry has gone is skipped; so in the two below.
+  private var ready: Deque<UInt64> = []
+  private var delayed: Heap<Delayed> = []
+  /// By age.
+  private var ageing: Deque<UInt64> = []
+
+  /// Failures one after the other, each of something sent after the one before.
+  private var streak = 0
+  private var gate: Moment = .zero
+  /// Requests from this one on were sent after the last failure that counted.
+  private var firstSendSinceFailure: UInt64 = 0
+
+  private var doubt: Doubt?
+  /// In doubts that are over.
+  private var doubted: Duration = .zero
+  private var phase = Phase.open
+  private var events: [Event] = []
+
+  /// Of the bodies that are here.
+  private(set) var bytes = 0
+
+  init(_ configuration: IngestClient.Configuration, random: any RandomNumberGenerator & Sendable) {
+    self.configuration = configuration
+    self.random = random
+  }
+
+  var count: Int { entries.count }
+  var inFlightCount: Int { inFlight.count }
+  var isOpen: Bool { if case .open = phase { true } else { false } }
+
+  var state: IngestClient.State {
+    guard let doubt else { return .engaged }
+    return doubt.disengaged ? .disengaged(doubt.answer) : .paused(doubt.answer)
+  }
+
+  /// What has happened since this was called last, in order.
+  mutating func takeEvents() -> [Event] {
+    defer { events.removeAll() }
+    return events
+  }
+
+  // MARK: Payloads come
+
+  /// - Returns: The payload's number, under which events will speak of it.
+  mutating func submit(
+    _ payload: IngestClient.Payload, at now: Moment
+  ) throws(IngestClient.Rejection) -> UInt64 {
+    guard isOpen else { throw .ending }
+    if let flaw = payload.flaw { throw .malformed(flaw) }
+    // With nothing left to ask with (the one that asked was too large, say), the next payload asks.
+    if let doubt, doubt.disengaged, !entries.isEmpty { throw .disengaged(doubt.answer) }
+    let size = payload.size
+    guard size <= configuration.buffer.bytes else { throw .tooLarge(limit: configuration.buffer.bytes) }
+    guard entries.count < configuration.buffer.payloads, size <= configuration.buffer.bytes - bytes else {
+      throw .bufferFull
+    }
+    let number = nextNumber
+    nextNumber += 1
+    bytes += size
+    entries[number] = Entry(payload: payload, born: lifetimeClock(now))
+    ready.append(number)
+    ageing.append(number)
+    return number
+  }
+
+  /// Takes no more, and delivers what it can until the moment.
+  mutating func drain(until deadline: Moment) {
+    if isOpen { phase = .draining(until: deadline) }
+  }
+
+  /// Takes no more and sends no more; what isn't in flight ends here, what is ends with its answer.
+  mutating func stop() {
+    switch phase {
+    case .open, .draining: break
+    case .stopping, .ended: return
+    }
+    phase = .stopping(told: false)
+    for number in entries.keys.sorted() where inFlight[number] == nil { giveBack(number, .ended) }
+  }
+
+  // MARK: What to do next
+
+  /// To be called again after each `.send`, and whenever anything has come in.
+  mutating func next(at now: Moment) -> Step {
+    if case .draining(let deadline) = phase, now >= deadline { stop() }
+    switch phase {
+    case .ended: return .ended
+    case .stopping(let told):
+      if inFlight.isEmpty { return end() }
+      phase = .stopping(told: true)
+      return told ? .wait(until: nil) : .cancelInFlight
+    case .open, .draining: break
+    }
+    sortOut(now)
+    if let number = sendable(now) { return .send(send(number)) }
+    let wake = nextSendable()
+    guard case .draining(let deadline) = phase else { return .wait(until: earlier(wake, nextExpiry(now))) }
+    // Nothing can be sent before the deadline, and nothing is awaited: so it is over.
+    if inFlight.isEmpty, wake.map({ $0 >= deadline }) ?? true {
+      stop()
+      return end()
+    }
+    return .wait(until: earlier(earlier(wake, nextExpiry(now)), deadline))
+  }
+
+  private mutating func end() -> Step {
+    phase = .ended
+    return .ended
+  }
+
+  private func earlier(_ left: Moment?, _ right: Moment?) -> Moment? {
+    guard let left, let right else { return left ?? right }
+    return min(left, right)
+  }
+
+  /// Moves what has waited long enough to the ready ones, and gives back what is too old.
+  private mutating func sortOut(_ now: Moment) {
+    while let first = delayed.min, first.until <= now || entries[first.number] == nil {
+      delayed.removeMin()
+      // At the end: what always fails must not come before what was never tried.
+      if entries[first.number] != nil { ready.append(first.number) }
+    }
+    if doubt == nil {
+      while let first = ageing.first {
+        guard let entry = entries[first] else {
+          ageing.removeFirst()
+          continue
+        }
+        guard lifetimeClock(now) - entry.born >= configuration.payloadLifetime else { break }
+        ageing.removeFirst()
+        if inFlight[first] == nil { giveBack(first, .expired) } else { entries[first]?.overdue = true }
+      }
+    }
+    while let first = ready.first, entries[first] == nil { ready.removeFirst() }
+  }
+
+  /// The payload to send at this moment, taken out of its queue.
+  private mutating func sendable(_ now: Moment) -> UInt64? {
+    guard mayTry, now >= (doubt?.nextAsk ?? gate) else { return nil }
+    if let asker = doubt?.asker { return asker }
+    if let number = ready.popFirst() { return number }
+    // An ask isn't about this payload, so its own backoff doesn't matter.
+    return doubt == nil ? nil : delayed.popMin()?.number
+  }
+
+  /// Whether there is room for one more request, the moment aside.
+  private var mayTry: Bool {
+    guard inFlight.count < configuration.concurrency else { return false }
+    if let doubt { return !inFlight.values.contains { $0 >= doubt.firstSend } }
+    return streak == 0 || !inFlight.values.contains { $0 >= firstSendSinceFailure }
+  }
+
+  /// When something can be sent without any answer coming before. Only after ``sendable(_:)`` had nothing.
+  private func nextSendable() -> Moment? {
+    guard mayTry else { return nil }
+    if let doubt {
+      return doubt.asker != nil || !ready.isEmpty || !delayed.isEmpty ? doubt.nextAsk : nil
+    }
+    return ready.isEmpty ? delayed.min.map { max($0.until, gate) } : gate
+  }
+
+  private func nextExpiry(_ now: Moment) -> Moment? {
+    guard doubt == nil, let first = ageing.first, let entry = entries[first] else { return nil }
+    return now + configuration.payloadLifetime - (lifetimeClock(now) - entry.born)
+  }
+
+  /// The client's age without its doubts.
+  private func lifetimeClock(_ now: Moment) -> Duration { (doubt?.since ?? now) - doubted }
+
+  private mutating func send(_ number: UInt64) -> Sending {
+    inFlight[number] = nextSend
+    nextSend += 1
+    doubt?.asker = number
+    entries[number]?.attempts += 1
+    guard let payload = entries[number]?.payload else {
+      // Numbers without an entry are taken out of the queues before.
+      preconditionFailure("payload \(number) was to be sent and isn't there")
+    }
+    return Sending(number: number, payload: payload)
+  }
+
+  // MARK: Answers come
+
+  /// The request for this payload is over.
+  mutating func answered(_ number: UInt64, _ result: AttemptResult, at now: Moment) {
+    guard let send = inFlight.removeValue(forKey: number), let entry = entries[number] else { return }
+    let inDoubt = doubt.map { send >= $0.firstSend } ?? false
+    switch result {
+    case .delivered(let answer):
+      let delivery = IngestClient.Delivery(
+        idempotencyKey: entry.payload.idempotencyKey, answer: answer, attempts: entry.attempts)
+      remove(number)
+      events.append(.delivered(number, delivery))
+      if inDoubt { engage(now) } else if send >= firstSendSinceFailure { streak = 0 }
+    case .undeliverable(let answer):
+      giveBack(number, .undeliverable(answer))
+      if inDoubt {
+        // Says nothing about the key: another one asks.
+        let nextAsk = now + askInterval()
+        doubt?.asker = nil
+        doubt?.nextAsk = nextAsk
+      }
+    case .refused(let answer):
+      entries[number]?.failure = .refused(answer)
+      if isStopping { giveBack(number, .ended) } else { refused(number, answer, inDoubt: inDoubt, at: now) }
+    case .failed(let failure, let retryAfter):
+      entries[number]?.failure = failure
+      let asked = retryAfter.map { min($0, configuration.retries.longestRetryAfter) }
+      if isStopping {
+        giveBack(number, .ended)
+      } else if inDoubt {
+        failedInDoubt(asked, at: now)
+      } else {
+        keep(number, entry, asked, at: now)
+        if doubt == nil { failed(failure, send, asked, at: now) }
+      }
+    }
+  }
+
+  private mutating func refused(_ number: UInt64, _ answer: IngestClient.Answer, inDoubt: Bool, at now: Moment) {
+    guard var doubt = self.doubt else {
+      self.doubt = Doubt(
+        answer: answer, since: now, refusedSince: now, nextAsk: now, firstSend: nextSend, asker: number)
+      let nextAsk = now + askInterval()
+      self.doubt?.nextAsk = nextAsk
+      events.append(.became(.paused(answer)))
+      return
+    }
+    guard inDoubt else {
+      // Sent before the doubt began, so it is no further refusal.
+      if doubt.disengaged { giveBack(number, .disengaged(doubt.answer)) } else { ready.prepend(number) }
+      return
+    }
+    let refusedSince = doubt.refusedSince ?? now
+    doubt.answer = answer
+    doubt.refusedSince = refusedSince
+    doubt.asks += 1
+    let patienceEnds = refusedSince + configuration.refusals.patience
+    let disengages = !doubt.disengaged && now >= patienceEnds
+    if disengages { doubt.disengaged = true }
+    self.doubt = doubt
+    let interval = now + askInterval()
+    // The last ask falls on the end of the patience, not up to an interval after it.
+    self.doubt?.nextAsk = doubt.disengaged ? interval : min(interval, patienceEnds)
+    if disengages { disengage(answer) }
+  }
+
+  private mutating func disengage(_ answer: IngestClient.Answer) {
+    events.append(.became(.disengaged(answer)))
+    for number in entries.keys.sorted() where number != doubt?.asker && inFlight[number] == nil {
+      giveBack(number, .disengaged(answer))
+    }
+    ready.removeAll()
+    delayed = []
+  }
+
+  private mutating func engage(_ now: Moment) {
+    guard let doubt else { return }
+    doubted += now - doubt.since
+    self.doubt = nil
+    streak = 0
+    gate = now
+    events.append(.became(.engaged))
+  }
+
+  /// The one that asked stays the one that asks. It was no refusal, so the row of refusals is broken.
+  private mutating func failedInDoubt(_ asked: Duration?, at now: Moment) {
+    doubt?.refusedSince = nil
+    doubt?.asks += 1
+    let nextAsk = now + max(askInterval(), asked ?? .zero)
+    doubt?.nextAsk = nextAsk
+  }
+
+  private mutating func askInterval() -> Duration {
+    let refusals = configuration.refusals
+    guard let doubt else { return .zero }
+    if doubt.disengaged { return refusals.rareAsk * Double.random(in: 0.9...1.1, using: &random) }
+    // Not full jitter: asking must not become fast by chance.
+    return Backoff(first: refusals.firstAsk, longest: refusals.longestAsk).bound(after: doubt.asks + 1)
+      * Double.random(in: 0.5...1, using: &random)
+  }
+
+  /// Of a payload whose attempt failed.
+  private mutating func keep(_ number: UInt64, _ entry: Entry, _ asked: Duration?, at now: Moment) {
+    if let doubt, doubt.disengaged {
+      giveBack(number, .disengaged(doubt.answer))
+    } else if entry.overdue {
+      giveBack(number, .expired)
+    } else {
+      delayed.insert(Delayed(until: now + backoff(after: entry.attempts) + (asked ?? .zero), number: number))
+    }
+  }
+
+  private mutating func failed(
+    _ failure: IngestClient.Failure, _ send: UInt64, _ asked: Duration?, at now: Moment
+  ) {
+    guard send >= firstSendSinceFailure else {
+      if let asked { gate = max(gate, now + asked) }
+      return
+    }
+    if streak == 0 { events.append(.faltered(failure)) }
+    streak += 1
+    firstSendSinceFailure = nextSend
+    gate = now + backoff(after: streak) + (asked ?? .zero)
+  }
+
+  private mutating func backoff(after failures: Int) -> Duration {
+    Backoff(first: configuration.retries.first, longest: configuration.retries.longest)
+      .wait(after: failures, using: &random)
+  }
+
+  // MARK: Payloads go
+
+  private var isStopping: Bool { if case .stopping = phase { true } else { false } }
+
+  private mutating func giveBack(_ number: UInt64, _ reason: IngestClient.Undelivered.Reason) {
+    guard let entry = entries[number] else { return }
+    remove(number)
+    events.append(
+      .undelivered(
+        number,
+        IngestClient.Undelivered(
+          payload: entry.payload, reason: reason, attempts: entry.attempts, lastFailure: entry.failure)))
+  }
+
+  private mutating func remove(_ number: UInt64) {
+    guard let entry = entries.removeValue(forKey: number) else { return }
+    bytes -= entry.payload.size
+    if doubt?.asker == number { doubt?.asker = nil }
+  }
+}

@@ -1,0 +1,152 @@
+// What can become of a payload, and what a caller is told of it. Each payload that was taken ends in exactly one
+// `Outcome`; each that wasn't taken has a `Rejection`. There is no third way, so nothing is dropped in silence.
+
+extension IngestClient {
+  /// What the server said to one request.
+  public struct Answer: Sendable, Equatable, CustomStringConvertible {
+    /// The HTTP status.
+    public var status: Int
+    /// The body, at most its first 4 KiB. Empty where it couldn't be read: the status alone decides.
+    public var words: String
+
+    public init(status: Int, words: String) {
+      self.status = status
+      self.words = words
+    }
+
+    public var description: String { words.isEmpty ? "\(status)" : "\(status) \(words.prefix(200))" }
+  }
+
+  /// Why one attempt didn't deliver.
+  public enum Failure: Sendable, Equatable, CustomStringConvertible {
+    /// With something that may change: 429, 5xx, or a status that isn't Sluice's.
+    case answered(Answer)
+    /// With 401 or 403.
+    case refused(Answer)
+    /// No answer came in time. The server may have the payload.
+    case timedOut
+    /// There was no connection, or it ended before the answer. The server may have the payload.
+    case disconnected(String)
+
+    public var description: String {
+      switch self {
+      case .answered(let answer), .refused(let answer): "answered \(answer)"
+      case .timedOut: "no answer in time"
+      case .disconnected(let why): "no connection: \(why)"
+      }
+    }
+  }
+
+  /// What became of a payload.
+  public enum Outcome: Sendable {
+    case delivered(Delivery)
+    case undelivered(Undelivered)
+  }
+
+  /// A payload that the gate has.
+  public struct Delivery: Sendable {
+    public var idempotencyKey: String
+    /// A 2xx. A Sluice node's words are `{"id":"…"}`.
+    public var answer: Answer
+    /// How often it was sent, at least 1.
+    public var attempts: Int
+  }
+
+  /// A payload that isn't known to be delivered, given back.
+  ///
+  /// Where an attempt ended without an answer the gate may have it all the same. Pushing the same ``payload`` again is safe:
+  /// its idempotency key keeps it from becoming a second row.
+  public struct Undelivered: Error, CustomStringConvertible {
+    public enum Reason: Sendable, Equatable {
+      /// The gate looked at it and can't take it: 400, 413, 415 or 422. It won't help to push it again.
+      case undeliverable(Answer)
+      /// It couldn't be delivered within ``Configuration/payloadLifetime``.
+      case expired
+      /// It was in the buffer when the client disengaged, after this refusal.
+      case disengaged(Answer)
+      /// The client ended before it was delivered.
+      case ended
+    }
+
+    public var payload: Payload
+    public var reason: Reason
+    /// How often it was sent; may be 0.
+    public var attempts: Int
+    /// Why the last attempt failed; nil if there was none.
+    public var lastFailure: Failure?
+
+    public var description: String {
+      let why =
+        switch reason {
+        case .undeliverable(let answer): "the gate can't take it: \(answer)"
+        case .expired: "it is too old"
+        case .disengaged(let answer): "the client disengaged: \(answer)"
+        case .ended: "the client ended"
+        }
+      let last = lastFailure.map { "; the last of \(attempts) attempts: \($0)" } ?? ""
+      return "payload \(payload.idempotencyKey) isn't delivered: \(why)\(last)"
+    }
+  }
+
+  /// Why a payload wasn't taken into the buffer. The caller still has it.
+  public enum Rejection: Error, Equatable, CustomStringConvertible {
+    /// As many payloads or bytes are waiting as may.
+    case bufferFull
+    /// Alone it is larger than the whole buffer, in bytes.
+    case tooLarge(limit: Int)
+    /// A header of it can't be sent.
+    case malformed(String)
+    /// The key has been refused for longer than the client's patience, the last time with this answer.
+    case disengaged(Answer)
+    /// The client is draining or has ended.
+    case ending
+
+    public var description: String {
+      switch self {
+      case .bufferFull: "the buffer is full"
+      case .tooLarge(let limit): "the payload is larger than the buffer's \(limit) bytes"
+      case .malformed(let flaw): "\(flaw)"
+      case .disengaged(let answer): "the client is disengaged: \(answer)"
+      case .ending: "the client is ending"
+      }
+    }
+
+    /// The reason's short name: a label of the metrics.
+    var code: String {
+      switch self {
+      case .bufferFull: "buffer_full"
+      case .tooLarge: "too_large"
+      case .malformed: "malformed"
+      case .disengaged: "disengaged"
+      case .ending: "ending"
+      }
+    }
+  }
+
+  /// Whether the client believes that its key is good.
+  public enum State: Sendable, Equatable, CustomStringConvertible {
+    /// Payloads are sent.
+    case engaged
+    /// The key was refused with this answer. Payloads are taken into the buffer and kept; one of them asks again.
+    case paused(Answer)
+    /// Every answer for the whole ``Configuration/Refusals/patience`` was a refusal, the last this. The buffer was given back, new
+    /// payloads aren't taken, and the one that was refused asks again, rarely.
+    case disengaged(Answer)
+
+    public var description: String {
+      switch self {
+      case .engaged: "engaged"
+      case .paused(let answer): "paused by \(answer)"
+      case .disengaged(let answer): "disengaged by \(answer)"
+      }
+    }
+  }
+
+  /// What a drain came to.
+  public struct DrainReport: Sendable {
+    /// How many were delivered since draining began.
+    public var delivered: Int
+    /// Everything that was in the buffer when draining began, or came back since, and isn't known to be delivered.
+    public var undelivered: [Undelivered]
+  }
+}

@@ -1,0 +1,56 @@
+// Reads `Retry-After`: seconds, or a date in any of the three forms that HTTP allows (RFC 9110, 5.6.7). Foundation's date parsers need a
+// format for each form and a locale; the calendar here is seven lines.
+
+/// How long a server asks to wait.
+enum RetryAfter {
+  /// - Parameters:
+  ///   - value: The header's value.
+  ///   - date: The answer's own `Date` header: against it, a clock of ours that is wrong doesn't matter.
+  ///   - now: Seconds since 1970 by our clock, for an answer without a date.
+  /// - Returns: Nil for what isn't understood; zero for a date that has passed.
+  static func wait(_ value: String, date: String?, now: Int64) -> Duration? {
+    if !value.isEmpty, value.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) {
+      // More digits than a number can have is a long time all the same.
+      return .seconds(min(Int64(value) ?? .max, 1 << 32))
+    }
+    guard let until = seconds(ofDate: value) else { return nil }
+    let from = date.flatMap(seconds(ofDate:)) ?? now
+    return .seconds(max(0, min(until - from, 1 << 32)))
+  }
+
+  /// Seconds since 1970 of `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` or `Sun Nov  6 08:49:37 1994`.
+  static func seconds(ofDate text: String) -> Int64? {
+    var parts = text.split { " ,-:".contains($0) }
+    if parts.count == 8, parts[7] == "GMT" {
+      parts.removeLast()
+    } else if parts.count == 7 {
+      parts = [parts[0], parts[2], parts[1], parts[6], parts[3], parts[4], parts[5]]
+    } else {
+      return nil
+    }
+    guard let month = months.firstIndex(of: String(parts[2])),
+      let day = number(parts[1], in: 1...31), var year = number(parts[3], in: 0...9999),
+      let hour = number(parts[4], in: 0...23), let minute = number(parts[5], in: 0...59),
+      let second = number(parts[6], in: 0...60)
+    else { return nil }
+    if parts[3].count == 2 { year += year < 70 ? 2000 : 1900 }
+    return days(year: year, month: Int64(month) + 1, day: day) * 86_400 + hour * 3600 + minute * 60 + second
+  }
+
+  private static let months = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+  ]
+
+  private static func number(_ text: Substring, in range: ClosedRange<Int64>) -> Int64? {
+    guard let number = Int64(text), range.contains(number) else { return nil }
+    return number
+  }
+
+  /// Days since 1970-01-01 in the Gregorian calendar. Years are counted from March, so that the leap day is a year's last.
+  private static func days(year: Int64, month: Int64, day: Int64) -> Int64 {
+    let year = month > 2 ? year : year - 1
+    let dayOfYear = (153 * ((month + 9) % 12) + 2) / 5 + day - 1
+    // 0000-03-01 is 719,468 days before 1970-01-01.
+    return 365 * year + year / 4 - year / 100 + year / 400 + dayOfYear - 719_468
+  }
+}

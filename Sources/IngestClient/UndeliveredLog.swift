@@ -1,0 +1,37 @@
+// Payloads that won't be delivered, in the log, but never more lines than somebody could read: a client that disengages gives back its
+// whole buffer at once, and a service whose payloads are all malformed never stops.
+
+internal import Logging
+internal import Synchronization
+
+/// Logs the first few of each second, and then how many more there were.
+final class UndeliveredLog: Sendable {
+  private struct Window {
+    var second: Int64 = .min
+    var count = 0
+  }
+
+  private static let linesPerSecond = 5
+
+  private let logger: Logger
+  private let window = Mutex(Window())
+
+  init(_ logger: Logger) { self.logger = logger }
+
+  /// - Parameter now: Since any start.
+  func note(_ undelivered: IngestClient.Undelivered, at now: Duration) {
+    let (unwritten, write) = window.withLock { window in
+      var unwritten = 0
+      if window.second != now.components.seconds {
+        unwritten = max(0, window.count - Self.linesPerSecond)
+        window = Window(second: now.components.seconds)
+      }
+      window.count += 1
+      return (unwritten, window.count <= Self.linesPerSecond)
+    }
+    if unwritten > 0 {
+      logger.warning("more payloads weren't delivered, not written one by one", metadata: ["count": "\(unwritten)"])
+    }
+    if write { logger.warning("a payload won't be delivered", metadata: ["reason": "\(undelivered)"]) }
+  }
+}
