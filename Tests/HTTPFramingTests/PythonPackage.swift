@@ -1,6 +1,5 @@
-// Checkers that others wrote in Python: a package of a fixed version, fetched from PyPI once into the build folder, and
-// scripts beside the tests that use it. Without Python or the network a test that needs one fails and says what is
-// missing.
+// Checkers that others wrote in Python: Debian's package where it is installed, else one of a fixed version, fetched from PyPI once into
+// the build folder; and scripts beside the tests that use it. Without either a test that needs one fails and says what is missing.
 
 import Foundation
 import RedisFixture
@@ -25,8 +24,11 @@ struct PythonPackage {
       otherwise: "\(script) failed")
   }
 
+  private static let debian = URL(filePath: "/usr/lib/python3/dist-packages")
+
   /// Where the package is.
   private func fetched() throws -> URL {
+    if FileManager.default.fileExists(atPath: Self.debian.appending(path: name).path) { return Self.debian }
     let folder = Self.build.appending(path: "python/\(name)-\(version)")
     if FileManager.default.fileExists(atPath: folder.path) { return folder }
     let unfinished = Self.build.appending(
@@ -41,7 +43,7 @@ struct PythonPackage {
     _ = try Self.execute(
       ["python3", "-m", "pip", "install", "--quiet", "--no-deps", "--target", unfinished.path, "\(name)==\(version)"],
       otherwise:
-        "this test needs python3 with pip (Debian: python3 python3-pip) and, once, the network, for \(name) from PyPI")
+        "this test needs Debian's python3-\(name); or python3 with pip and, once, the network, for \(name) from PyPI")
     do {
       try FileManager.default.moveItem(at: unfinished, to: folder)
     } catch  where FileManager.default.fileExists(atPath: folder.path) {

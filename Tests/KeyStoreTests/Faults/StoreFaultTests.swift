@@ -57,7 +57,8 @@ extension StoreFault {
       },
       mend: { try await $0.store.run("RENAME", "backup", $0.store.layout.meta) }),
     StoreFault(
-      name: "FLUSHALL, and the import takes its time", status: ["no_store", "unsealed"],
+      // Until the mirror has missed enough of them, the first ones that are missed hear 503.
+      name: "FLUSHALL, and the import takes its time", status: ["no_store", "unsealed"], mayDoubt: true,
       strike: { bench in
         try await bench.store.run("FLUSHALL")
         try await bench.store.put(Array(FaultBench.steady[200...]))
