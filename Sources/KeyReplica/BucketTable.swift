@@ -86,7 +86,11 @@ struct BucketTable: Sendable {
 
   /// Writes a record, in place of the key's former one if there is one.
   mutating func put(_ id: KeyID, state: KeyState, account: AccountNames.Number, digest new: Digest) {
-    let entry = Entry(id.words.0, id.words.1, state: state, account: account)
+    put(Entry(id.words.0, id.words.1, state: state, account: account), digest: new)
+  }
+
+  /// The same with an entry that is there already.
+  mutating func put(_ entry: Entry, digest new: Digest) {
     let (slot, isThere) = place(of: entry.id0, entry.id1)
     if isThere {
       if slots[slot].state == .active { activeCount -= 1 }
@@ -97,13 +101,15 @@ struct BucketTable: Sendable {
       insert(entry, new, at: slot)
       count += 1
     }
-    if state == .active { activeCount += 1 }
+    if entry.state == .active { activeCount += 1 }
     digest ^= new
   }
 
   /// Takes a key's record out. What stands behind it and isn't at its home moves down by one, so that there is no gap before it.
-  mutating func remove(_ id: KeyID) {
-    var (slot, isThere) = place(of: id.words.0, id.words.1)
+  mutating func remove(_ id: KeyID) { remove(id.words.0, id.words.1) }
+
+  mutating func remove(_ id0: UInt64, _ id1: UInt64) {
+    var (slot, isThere) = place(of: id0, id1)
     guard isThere else { return }
     count -= 1
     digest ^= digests[slot]

@@ -69,7 +69,7 @@ public struct KeyID: Sendable, Hashable {
   /// Which of so many buckets the id belongs to, by its first bits.
   /// - Parameter count: A power of two, at least 2.
   public func bucket(of count: Int) -> Int {
-    Int(truncatingIfNeeded: words.0 >> UInt64(UInt64.bitWidth - count.trailingZeroBitCount))
+    KeyPrefix(self).bucket(of: count)
   }
 
   func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {

@@ -43,6 +43,8 @@ struct Mirror {
   private(set) var count = 0
   private(set) var sealed = false
   private(set) var activeCount = 0
+  /// What buckets held before they were read, as long as the mirror isn't complete, and until when it may be admitted.
+  private(set) var former = FormerBuckets()
   /// What was taken away, and what came back, since somebody asked last.
   private var removals: [Removal] = []
   private var returns: [KeyPrefix] = []
@@ -131,6 +133,7 @@ struct Mirror {
       if !same { differing.append(index) }
     }
     checkTotal(manifest.position.digest)
+    settleRemovals()
     return differing
   }
 
@@ -223,9 +226,13 @@ struct Mirror {
   }
 
   /// Takes over a bucket that was read, if it is what its own summary says.
-  /// - Parameter manifest: The one that it was found to differ from, read before it.
+  /// - Parameters:
+  ///   - manifest: The one that it was found to differ from, read before it.
+  ///   - deadline: Until when what is mirrored without being known to differ may be admitted.
   /// - Returns: nil, or why it wasn't taken over.
-  mutating func install(_ raw: RawBucket, asBucket index: Int, listedIn manifest: Manifest) -> String? {
+  mutating func install(
+    _ raw: RawBucket, asBucket index: Int, listedIn manifest: Manifest, admittedUntil deadline: Instant?
+  ) -> String? {
     let fresh: BucketTable
     let summary: BucketSummary
     do throws(Unsound) { (fresh, summary) = try decoded(raw, bucket: index) } catch { return error.why }
@@ -237,10 +244,13 @@ struct Mirror {
     if fresh.count < old.count, !manifestFits {
       return "bucket \(index) lost \(old.count - fresh.count) records that the store's totals still count"
     }
-    let former = table.install(fresh, asBucket: index)
+    let until = table.heldUntil(bucket: index) ?? deadline
+    let replacedTable = table.install(fresh, asBucket: index)
     table.hold(bucket: index, until: nil)
     replaced(old, by: (fresh.count, fresh.digest))
-    noteMovements(from: former, to: fresh, bucket: index, version: summary.version)
+    activeCount += fresh.activeCount - replacedTable.activeCount
+    noteReturns(from: replacedTable, to: fresh)
+    former.keep(replacedTable, of: index, replacedBy: fresh, until: until)
     buckets[index].version = summary.version
     floor = max(floor, summary.version)
     setVerified(true, bucket: index)
@@ -253,6 +263,7 @@ struct Mirror {
   mutating func finishedReading(of manifest: Manifest) -> String? {
     guard floor == manifest.position.version else { return nil }
     checkTotal(manifest.position.digest)
+    settleRemovals()
     return totalAgreed
       ? nil
       : "the buckets together have the digest \(total), but the store says \(manifest.position.digest)"
@@ -326,6 +337,7 @@ struct Mirror {
       return .disagreement(
         "at version \(applied) the mirror's total digest is \(total), the store's is \(change.total)")
     }
+    settleRemovals()
     return .applied
   }
 
@@ -336,31 +348,41 @@ struct Mirror {
     if state == .active {
       if !wasActive { activeCount += 1 }
       returns.append(KeyPrefix(id))
-    } else if let former, wasActive {
-      activeCount -= 1
+      return
+    }
+    if wasActive { activeCount -= 1 }
+    // A record that says that the key has ended says so of what a bucket held before it was read, too. What was purged says nothing of it.
+    let ended = state == nil ? nil : self.former.ended(KeyPrefix(id), of: bucket)
+    if let entry = wasActive ? former : ended {
       removals.append(
         Removal(
-          key: KeyPrefix(id), account: table.accountName(of: former.account), bucket: bucket, version: version,
+          key: KeyPrefix(id), account: table.accountName(of: entry.account), bucket: bucket, version: version,
           vanished: state == nil))
     }
   }
 
-  private mutating func noteMovements(
-    from former: BucketTable, to fresh: BucketTable, bucket: Int, version: UInt64
-  ) {
-    activeCount += fresh.activeCount - former.activeCount
-    for entry in former.entries where entry.state == .active {
-      let now = fresh.find(entry.id0, entry.id1)
-      guard now?.state != .active else { continue }
-      removals.append(
-        Removal(
-          key: KeyPrefix(entry.id0, entry.id1), account: table.accountName(of: entry.account), bucket: bucket,
-          version: version, vanished: now == nil))
-    }
+  private mutating func noteReturns(from old: BucketTable, to fresh: BucketTable) {
     // Of the ones that weren't active before; most often there was nothing before, and nobody to bring back.
-    guard former.count > 0 else { return }
-    for entry in fresh.entries where entry.state == .active && former.find(entry.id0, entry.id1)?.state != .active {
+    guard old.count > 0 else { return }
+    for entry in fresh.entries where entry.state == .active && old.find(entry.id0, entry.id1)?.state != .active {
       returns.append(KeyPrefix(entry.id0, entry.id1))
+    }
+  }
+
+  /// Once the mirror is complete, what reading buckets has taken away is gone from the store as a whole; unless that isn't sealed, for
+  /// then it is still to come.
+  private mutating func settleRemovals() {
+    guard !former.isEmpty, isComplete, sealed else { return }
+    for (index, old) in former.takeAll() {
+      let now = table.bucket(index)
+      for entry in old.entries where entry.state == .active {
+        let current = now.find(entry.id0, entry.id1)
+        guard current?.state != .active else { continue }
+        removals.append(
+          Removal(
+            key: KeyPrefix(entry.id0, entry.id1), account: table.accountName(of: entry.account), bucket: index,
+            version: buckets[index].version, vanished: current == nil))
+      }
     }
   }
 

@@ -11,6 +11,35 @@
 
 internal import Crypto
 
+extension Replica {
+  /// The mirror as it is now, to be saved; nil if the store was never heard.
+  ///
+  /// Keys whose removal isn't settled are saved as active, with a digest that fits no store: so their buckets are read again after the next
+  /// start, and their removal is judged again.
+  /// - Parameters:
+  ///   - source: What the image is to say of where it comes from.
+  ///   - wall: What a clock on the wall shows, in seconds since 1970.
+  public func image(source: String, at now: Instant, wall: Double) -> MirrorImage? {
+    guard let answeredAt else { return nil }
+    let (table, count) = (mirror.table, mirror.table.bucketCount)
+    var unsettled: [Int: [BucketTable.Entry]] = [:]
+    var until: [Int: Instant] = [:]
+    for bucket in 0..<count { until[bucket] = table.heldUntil(bucket: bucket) }
+    for (bucket, former, formerUntil) in mirror.former.all {
+      unsettled[bucket] = former.entries.filter { $0.state == .active }
+      until[bucket] = [until[bucket], formerUntil].compactMap { $0 }.min()
+    }
+    for (key, account) in removalGuard.quarantined {
+      let entry = BucketTable.Entry(key.id0, key.id1, state: .active, account: table.accountNumber(of: account))
+      unsettled[key.bucket(of: count), default: []].append(entry)
+    }
+    func time(_ moment: Instant) -> Double { wall - (now - moment).fractionalSeconds }
+    return MirrorImage(
+      source: source, heardAt: time(answeredAt), announced: removalGuard.announced ?? 0,
+      held: until.mapValues { time($0) - limits.admitAge.fractionalSeconds }, table: table, unsettled: unsettled)
+  }
+}
+
 /// A mirror, read from or written to a state file.
 public struct MirrorImage: Sendable {
   /// Which store it mirrors: the address and namespace, in words without secrets.
@@ -22,13 +51,23 @@ public struct MirrorImage: Sendable {
   /// Buckets that the store had changed since, with when it had last had what is here, in seconds since 1970.
   public var held: [Int: Double]
   public var table: KeyTable
+  /// Keys by bucket that are active however the table has them.
+  private let unsettled: [Int: [BucketTable.Entry]]
 
   public init(source: String, heardAt: Double, announced: UInt64, held: [Int: Double] = [:], table: KeyTable) {
+    self.init(source: source, heardAt: heardAt, announced: announced, held: held, table: table, unsettled: [:])
+  }
+
+  fileprivate init(
+    source: String, heardAt: Double, announced: UInt64, held: [Int: Double], table: KeyTable,
+    unsettled: [Int: [BucketTable.Entry]]
+  ) {
     self.source = source
     self.heardAt = heardAt
     self.announced = announced
     self.held = held
     self.table = table
+    self.unsettled = unsettled
   }
 
   /// The last byte is the format's version.
@@ -41,7 +80,11 @@ public struct MirrorImage: Sendable {
     var accounts: [String] = []
     body.append(integer: UInt32(table.bucketCount))
     for index in 0..<table.bucketCount {
-      let bucket = table.bucket(index)
+      var bucket = table.bucket(index)
+      for entry in unsettled[index] ?? [] where bucket.find(entry.id0, entry.id1)?.state != .active {
+        // No record's digest, so that the bucket can't pass for the store's; an empty one could, where the count fits by chance.
+        bucket.put(entry, digest: Digest(high: ~entry.id0, low: ~entry.id1))
+      }
       body.append(integer: (held[index] ?? heardAt).bitPattern)
       body.append(integer: UInt32(bucket.count))
       for (entry, digest) in bucket.records {

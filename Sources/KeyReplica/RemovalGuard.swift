@@ -20,6 +20,11 @@ struct KeyPrefix: Sendable, Hashable {
     self.id0 = id0
     self.id1 = id1
   }
+
+  /// As ``KeyID/bucket(of:)``.
+  func bucket(of count: Int) -> Int {
+    Int(truncatingIfNeeded: id0 >> UInt64(UInt64.bitWidth - count.trailingZeroBitCount))
+  }
 }
 
 /// An active key that a change or a bucket took away.

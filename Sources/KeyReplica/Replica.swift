@@ -120,18 +120,6 @@ public struct Replica {
     return moments.compactMap { $0 }.min()
   }
 
-  /// Buckets that the store has changed since, with how long ago it had what is mirrored; for the state file.
-  public func held(at now: Instant) -> [Int: Duration] {
-    var held: [Int: Duration] = [:]
-    for bucket in 0..<mirror.table.bucketCount {
-      if let until = mirror.table.heldUntil(bucket: bucket) { held[bucket] = limits.admitAge + (now - until) }
-    }
-    return held
-  }
-
-  /// How many removals the store had announced when it was last heard, for the state file.
-  public var announced: UInt64? { removalGuard.announced }
-
   // MARK: Events
 
   /// Takes one event, and returns what must be done, in order.
@@ -341,7 +329,8 @@ public struct Replica {
     #endif
     let refusal: String? =
       switch result {
-      case .success(let raw): mirror.install(raw, asBucket: index, listedIn: reading.manifest)
+      case .success(let raw):
+        mirror.install(raw, asBucket: index, listedIn: reading.manifest, admittedUntil: admitUntil)
       case .failure(let failure): "bucket \(index): \(failure)"
       }
     if let refusal {
@@ -369,6 +358,7 @@ public struct Replica {
     } else {
       trouble = damageTrouble
     }
+    noteMovements(now: now, &commands)
     readChanges(now: now, &commands)
     noteCompleteness(&commands)
   }

@@ -71,20 +71,33 @@ extension Replica {
 
   /// Admits a key that is active in the mirror, unless the mirror is too old; nil if the key isn't active in it.
   func admission(of key: KeyID, now: Instant) -> Verdict? {
-    let account: String
-    if let (state, name) = mirror.table.find(key), state == .active {
-      account = name
-    } else if let name = removalGuard.quarantined[KeyPrefix(key)] {
-      account = name
-    } else {
-      return nil
-    }
+    guard let (account, until, _) = held(key) else { return nil }
     #if SLUICE_MUTANTS
       if Mutant.active == .unboundedAge { return .admit(account: account) }
     #endif
-    let until = [admitUntil, mirror.table.admitUntil(key)].compactMap { $0 }.min()
     if let until, now < until { return .admit(account: account) }
     return .undecided(.stale(until.map { limits.admitAge + (now - $0) } ?? limits.admitAge))
+  }
+
+  /// Why a key counts as active.
+  package enum Holding {
+    case mirrored
+    /// It isn't in a bucket any more since that was read, and the mirror isn't complete yet.
+    case formerlyMirrored
+    /// Its removal waits for an operator.
+    case quarantined
+  }
+
+  /// What is held of a key as active, and until when it is admitted on the strength of that: nil as the time where nothing was ever heard.
+  package func held(_ key: KeyID) -> (account: String, until: Instant?, as: Holding)? {
+    if let (state, name) = mirror.table.find(key), state == .active {
+      return (name, [admitUntil, mirror.table.admitUntil(key)].compactMap { $0 }.min(), .mirrored)
+    }
+    let prefix = KeyPrefix(key)
+    if let (entry, until) = mirror.former.active(prefix, of: key.bucket(of: mirror.table.bucketCount)) {
+      return (mirror.table.accountName(of: entry.account), until, .formerlyMirrored)
+    }
+    return removalGuard.quarantined[prefix].map { ($0, admitUntil, .quarantined) }
   }
 
   mutating func answerReached(_ commands: inout [Command]) {

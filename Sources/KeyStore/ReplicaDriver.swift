@@ -76,14 +76,7 @@ public final class ReplicaDriver: Sendable {
   /// The mirror as it is now, to be saved; nil if the store was never heard. The future fails only when the event loop has ended.
   /// - Parameter source: What the image is to say of where it comes from.
   public func image(source: String) -> EventLoopFuture<MirrorImage?> {
-    eventLoop.submit { [core, table] in
-      core.value.status().age.map { age in
-        let wall = Date().timeIntervalSince1970
-        return MirrorImage(
-          source: source, heardAt: wall - age.fractionalSeconds, announced: core.value.announced ?? 0,
-          held: core.value.held.mapValues { wall - $0.fractionalSeconds }, table: table)
-      }
-    }
+    eventLoop.submit { [core] in core.value.image(source: source) }
   }
 
   /// How complete and fresh the mirror is now. The future doesn't fail.
@@ -158,8 +151,9 @@ private final class Core {
     self.replica = replica
   }
 
-  var announced: UInt64? { replica.announced }
-  var held: [Int: Duration] { replica.held(at: .now) }
+  func image(source: String) -> MirrorImage? {
+    replica.image(source: source, at: .now, wall: Date().timeIntervalSince1970)
+  }
 
   func status() -> ReplicaStatus { replica.status(at: .now) }
 

@@ -52,7 +52,7 @@ struct MirrorImageTests {
     limits.admitAge = .seconds(100)
     let replica = Replica(
       table: restored.table, limits: limits, restoredFrom: heard, held: [3: heard + .seconds(-40)], seed: 1, now: heard)
-    #expect(replica.held(at: heard) == [3: .seconds(40)])
+    #expect(replica.image(source: "x", at: heard, wall: 50)?.held == [3: 10])
     #expect(restored.table.heldUntil(bucket: 3) == heard + .seconds(60))
     #expect(restored.table.heldUntil(bucket: 4) == nil)
   }

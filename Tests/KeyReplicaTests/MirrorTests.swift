@@ -26,7 +26,7 @@ import Testing
     var mirror = Mirror(table: KeyTable(bucketCount: 4))
     let manifest = try manifest(of: store)
     for index in mirror.compare(with: manifest) {
-      #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest) == nil)
+      #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest, admittedUntil: nil) == nil)
     }
     #expect(mirror.finishedReading(of: manifest) == nil)
     return mirror
@@ -40,7 +40,7 @@ import Testing
     #expect(!mirror.isComplete)
     for index in differing {
       #expect(!mirror.isComplete)
-      #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest) == nil)
+      #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest, admittedUntil: nil) == nil)
     }
     #expect(mirror.finishedReading(of: manifest) == nil)
     #expect(mirror.isComplete && mirror.sealed && mirror.count == 10 && mirror.applied == 11)
@@ -67,7 +67,7 @@ import Testing
     store.put(keys[0], record("acme", .suspended), at: now)
     store.put(keys[0], record("acme", .revoked), at: now)
     for index in differing {
-      #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest) == nil)
+      #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest, admittedUntil: nil) == nil)
     }
     #expect(mirror.finishedReading(of: manifest) == nil)
     #expect(!mirror.isComplete)
@@ -122,7 +122,7 @@ import Testing
       // And it is well again when compared with a store that is well.
       let manifest = try manifest(of: store)
       for index in mirror.compare(with: manifest) {
-        #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest) == nil)
+        #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest, admittedUntil: nil) == nil)
       }
       #expect(mirror.finishedReading(of: manifest) == nil)
       #expect(mirror.isComplete)
@@ -144,7 +144,8 @@ import Testing
         fresh || differing == [bucket] || damage == .editedField || damage == .undecodableField
           || damage == .summaryFromTheFuture)
       var refusals = 0
-      for index in differing where mirror.install(damaged.bucket(index), asBucket: index, listedIn: manifest) != nil {
+      for index in differing
+      where mirror.install(damaged.bucket(index), asBucket: index, listedIn: manifest, admittedUntil: nil) != nil {
         refusals += 1
       }
       let objection = mirror.finishedReading(of: manifest)
@@ -165,7 +166,7 @@ import Testing
     let differing = mirror.compare(with: manifest)
     store.vanish(at: now)
     for index in differing {
-      #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest) != nil)
+      #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest, admittedUntil: nil) != nil)
     }
     #expect(mirror.table.find(keys[0])?.account == "acme")
     #expect(!mirror.isComplete)
@@ -183,7 +184,7 @@ import Testing
     let differing = mirror.compare(with: manifest, holdingUntil: deadline)
     #expect(differing.allSatisfy { mirror.table.heldUntil(bucket: $0) == deadline })
     for index in differing where index != bucket {
-      #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest) == nil)
+      #expect(mirror.install(store.bucket(index), asBucket: index, listedIn: manifest, admittedUntil: nil) == nil)
     }
     // What couldn't be read is as old as it was; the others are the store's.
     #expect((0..<4).filter { mirror.table.heldUntil(bucket: $0) != nil } == [bucket])
@@ -195,7 +196,7 @@ import Testing
     let again = try self.manifest(of: store)
     #expect(mirror.compare(with: again, holdingUntil: Instant(nanoseconds: 2000)) == [bucket])
     #expect(mirror.table.heldUntil(bucket: bucket) == deadline)
-    #expect(mirror.install(store.bucket(bucket), asBucket: bucket, listedIn: again) == nil)
+    #expect(mirror.install(store.bucket(bucket), asBucket: bucket, listedIn: again, admittedUntil: nil) == nil)
     #expect(mirror.table.heldUntil(bucket: bucket) == nil)
   }
 

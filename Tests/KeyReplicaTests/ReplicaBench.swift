@@ -7,7 +7,7 @@ import Testing
 /// A machine, its store, and the commands that haven't been answered.
 struct ReplicaBench {
   var store = ModelStore(bucketCount: 2)
-  let table = KeyTable(bucketCount: 2)
+  var table = KeyTable(bucketCount: 2)
   var replica: Replica
   var now = Instant(nanoseconds: 0)
   /// How many replicas confirm what is written before a read, and whether there ever were any.

@@ -109,6 +109,8 @@ import Testing
     }
     try await eventually("the mirror can refuse") { try await refusesStrangers(since: .now) }
 
+    let key = KeyID(secret: "put at the new primary".utf8)
+    let bucket = cluster.primary.layout.bucket(key.bucket(of: StoreLayout.bucketCount))
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await asker.run() }
       try await Self.enough(asker, .before)
@@ -119,10 +121,18 @@ import Testing
       let resumed = Instant.now
       try cluster.primary.redis.resume()
       asker.enter(.during)
+      // As long as the third server follows the old primary, the two of them are a majority that knows nothing of the put: it isn't confirmed,
+      // and nothing is promised for it. From then on nobody bears the old primary out.
+      for third in cluster.replicas where third.redis.port != successor.redis.port {
+        try await eventually(within: .seconds(20), "the third server follows the new primary") {
+          // A server that is told whom to follow cuts its connections.
+          let bench = try await StoreBench(third.redis)
+          defer { bench.connection.close() }
+          return try await bench.run("HEXISTS", bucket, key.bytes).integer() == 1
+        }
+      }
       asker.include(["put at the new primary"])
       // For as long as the old primary calls itself one, it would vouch for the key's absence.
-      let key = KeyID(secret: "put at the new primary".utf8)
-      let bucket = cluster.primary.layout.bucket(key.bucket(of: StoreLayout.bucketCount))
       var falseWitnesses = 0
       let old = try await StoreBench(cluster.primary.redis)
       try await eventually(within: .seconds(30), "the old primary is told, and cuts its connections") {

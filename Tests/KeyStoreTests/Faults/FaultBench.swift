@@ -37,8 +37,6 @@ struct StoreFault: Sendable, CustomTestStringConvertible {
   var strangers = Strangers.undecided
   /// Whether the fault is over without anybody doing something.
   var passes = false
-  /// Whether keys that were active in the mirror may hear 503 for a while.
-  var mayDoubt = false
   /// Before the mirror is begun.
   var prepare: Step = { _ in }
   /// While it is well and asked.
@@ -260,7 +258,7 @@ final class FaultBench {
       }
       #expect(troubles.isEmpty, "this is nothing to complain about")
     }
-    if !fault.mayDoubt { #expect(record.undecided.isEmpty, "active keys weren't admitted all the time") }
+    #expect(record.undecided.isEmpty, "active keys weren't admitted all the time")
     let kept = "not admitted: \(record.undecided), at first: \(record.undecidedAtFirst)"
     print(
       "FAULT | \(fault.name) | \(seen.text) | after \(began.until(seen.at)) | well \(mended.until(healed)) after mending | "

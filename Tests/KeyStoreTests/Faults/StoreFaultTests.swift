@@ -39,8 +39,7 @@ extension StoreFault {
       mend: { try await $0.populate() }),
     StoreFault(
       name: "FLUSHALL, and another list is imported at once", log: ["another history", "vanished from this Redis"],
-      // It comes in two batches: if the mirror reads in between, the second one's keys are missing for a moment, as below.
-      strangers: .provable, mayDoubt: true,
+      strangers: .provable,
       strike: { bench in
         try await bench.store.run("FLUSHALL")
         try await bench.populate(account: "moved")
@@ -57,8 +56,7 @@ extension StoreFault {
       },
       mend: { try await $0.store.run("RENAME", "backup", $0.store.layout.meta) }),
     StoreFault(
-      // Until the mirror has missed enough of them, the first ones that are missed hear 503.
-      name: "FLUSHALL, and the import takes its time", status: ["no_store", "unsealed"], mayDoubt: true,
+      name: "FLUSHALL, and the import takes its time", status: ["no_store", "unsealed"],
       strike: { bench in
         try await bench.store.run("FLUSHALL")
         try await bench.store.put(Array(FaultBench.steady[200...]))
@@ -66,9 +64,8 @@ extension StoreFault {
       },
       mend: { try await $0.populate() }),
     StoreFault(
-      // Fewer than are held back: what the store has lost for now is neither admitted nor refused.
+      // Fewer than the guard would hold back.
       name: "FLUSHALL, and the import takes its time with the last few", status: ["no_store", "unsealed"],
-      mayDoubt: true,
       strike: { bench in
         try await bench.store.run("FLUSHALL")
         try await bench.store.put(Array(FaultBench.steady[50...]))
@@ -167,8 +164,7 @@ extension StoreFault {
     StoreFault(
       name: "the wrong Redis for a while, with a sealed store of few keys", status: ["guarded"],
       log: ["another history"],
-      // The first keys that are missed aren't too many yet: they hear 503 until there are more, a moment later.
-      strangers: .provable, mayDoubt: true,
+      strangers: .provable,
       prepare: { bench in
         let other = try await StoreBench(try await RedisServer.start(bench.store.redis.options))
         bench.second = other

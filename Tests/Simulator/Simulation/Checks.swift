@@ -40,7 +40,7 @@ extension Simulation {
     if !was(truth.snapshots.reversed()) {
       return fail("node \(node.index) admitted \(SimulatedKeys.name(key)) for \(account), which it never was")
     }
-    let slack = isRestored(node, admitUntil(node, key)) ? node.restoredSlack : .zero
+    let slack = isRestored(node, node.process?.held(key)?.until) ? node.restoredSlack : .zero
     let bound = node.limits.admitAge + slack + depositionSlack
     // One whose removal is held back until an operator confirms it is admitted on purpose.
     guard let status = node.process?.status(at: now), status.quarantined == 0 else { return }
@@ -53,11 +53,6 @@ extension Simulation {
 
   /// What a deposed primary says counts as fresh for admitting as long as it calls itself primary, and never for refusing.
   private var depositionSlack: Duration { mix[.deposedPrimary] > 0 ? .milliseconds(Self.longestDeposition) : .zero }
-
-  /// Until when a node admits a key that it holds as active.
-  private func admitUntil(_ node: SimulatedNode, _ key: KeyID) -> Instant? {
-    [node.process?.admitUntil, node.table.admitUntil(key)].compactMap { $0 }.min()
-  }
 
   /// Whether that counts from what the state file said, by a clock that may have been wrong.
   private func isRestored(_ node: SimulatedNode, _ deadline: Instant?) -> Bool {
@@ -182,9 +177,9 @@ extension Simulation {
         )
       }
     }
-    for (number, holding) in node.held.enumerated() {
-      let active = holding.isActive
-      if node.sawActive[number], !active, let since = truth.activeSince[number], since < node.bornAt {
+    for (number, key) in SimulatedKeys.all.enumerated() {
+      let active = node.process?.held(key) != nil
+      if node.sawActive[number], !active, let since = truth.unendedSince[number], since < node.bornAt {
         fail("node \(node.index) lost key \(number), which has been active all the time")
       }
       node.sawActive[number] = active
@@ -196,8 +191,11 @@ extension Simulation {
     if damaged { return }
     // What comes by the feed may be of a history that has ended meanwhile; it is at most as old as the feed's deadline.
     let slack = rewound ? Self.feedWait + Self.shortDeadline + depositionSlack : .zero
-    for (number, held) in node.held.enumerated() where held.isActive {
-      guard let until = admitUntil(node, SimulatedKeys.all[number]), !isRestored(node, until) else { continue }
+    for (number, key) in SimulatedKeys.all.enumerated() {
+      guard let holding = node.process?.held(key), let until = holding.until, !isRestored(node, until) else { continue }
+      // One whose removal is held back until an operator confirms it is admitted on purpose.
+      if case .quarantined = holding.as { continue }
+      let held = Holding(.active, account: holding.account)
       let knownAt = until + .nanoseconds(-(node.limits.admitAge + slack).wholeNanoseconds)
       if !truth.since(knownAt).contains(where: { $0.holdings[number] == held }) {
         fail(

@@ -59,8 +59,10 @@ final class SimulatedNode {
     }
 
     func status(at now: Instant) -> ReplicaStatus { replica.statusInPlace(at: now) }
-    var announced: UInt64? { replica.announced }
-    func held(at now: Instant) -> [Int: Duration] { replica.held(at: now) }
+    func image(source: String, at now: Instant, wall: Double) -> MirrorImage? {
+      replica.image(source: source, at: now, wall: wall)
+    }
+    func held(_ key: KeyID) -> (account: String, until: Instant?, as: Replica.Holding)? { replica.heldInPlace(key) }
   }
 
   let index: Int
@@ -113,5 +115,6 @@ final class SimulatedNode {
 extension Replica {
   // Mutating only in name: so they look at the machine where it lies.
   fileprivate mutating func moments() -> (nextWake: Instant?, admitUntil: Instant?) { (nextWake, admitUntil) }
+  fileprivate mutating func heldInPlace(_ key: KeyID) -> (account: String, until: Instant?, as: Holding)? { held(key) }
   fileprivate mutating func statusInPlace(at now: Instant) -> ReplicaStatus { status(at: now) }
 }

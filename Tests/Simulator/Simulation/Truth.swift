@@ -23,6 +23,10 @@ struct Truth {
   /// Since when each key has been active without a break; nil where it isn't.
   private(set) var activeSince: [Instant?] = Array(repeating: nil, count: SimulatedKeys.all.count)
 
+  /// Since when neither the store nor any past that it has had, through which a mirror may have to follow it, has ended each key; nil where
+  /// it isn't active.
+  private(set) var unendedSince: [Instant?] = Array(repeating: nil, count: SimulatedKeys.all.count)
+
   var current: Snapshot? { isAbsent ? nil : snapshots.last }
 
   mutating func becomes(
@@ -36,17 +40,24 @@ struct Truth {
     for (number, holding) in holdings.enumerated() {
       if !holding.isActive {
         activeSince[number] = nil
+        unendedSince[number] = nil
       } else if activeSince[number] == nil {
         activeSince[number] = now
+        unendedSince[number] = now
       }
     }
+  }
+
+  /// The store has a past now in which these keys ended before they became active again.
+  mutating func hadEnded(_ numbers: some Sequence<Int>, at now: Instant) {
+    for number in numbers where unendedSince[number] != nil { unendedSince[number] = now }
   }
 
   /// There is no store any more.
   mutating func vanishes(at now: Instant) {
     ends(at: now)
     isAbsent = true
-    for number in activeSince.indices { activeSince[number] = nil }
+    for number in activeSince.indices { (activeSince[number], unendedSince[number]) = (nil, nil) }
   }
 
   private mutating func ends(at now: Instant) {

@@ -66,15 +66,11 @@ extension Simulation {
   private static let source = "a store"
 
   func saveImage(_ node: SimulatedNode) {
-    guard let process = node.process, let age = process.status(at: now).age, let announced = process.announced else {
-      return
-    }
+    guard let process = node.process, let age = process.status(at: now).age else { return }
     let source = random.chance(mix[.foreignStateFile]) ? "another store" : Self.source
     if source != Self.source { count(.foreignStateFile) }
-    var bytes = MirrorImage(
-      source: source, heardAt: wallClock(of: node) - age.fractionalSeconds, announced: announced,
-      held: process.held(at: now).mapValues { wallClock(of: node) - $0.fractionalSeconds }, table: node.table
-    ).encoded()
+    guard let image = process.image(source: source, at: now, wall: wallClock(of: node)) else { return }
+    var bytes = image.encoded()
     if random.chance(mix[.tornStateFile]) {
       count(.tornStateFile)
       if random.chance(500) {

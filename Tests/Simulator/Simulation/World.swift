@@ -143,6 +143,14 @@ extension Simulation {
     }
     truth.becomes(
       epoch: meta.epoch, version: meta.version, sealed: meta.sealed, holdings: server.dataset.holdings, at: now)
+    let ended = server.dataset.store.changes(after: 0).compactMap { change -> Int? in
+      switch change.effect {
+      case .put(let key, let record, _, _): Holding(record: record).isActive ? nil : SimulatedKeys.numbers[key]
+      case .purge(let key, _, _): SimulatedKeys.numbers[key]
+      case .seal, .announce, .confirm, .undecodable: nil
+      }
+    }
+    truth.hadEnded(ended, at: now)
     wakeFeeds(at: address)
   }
 
@@ -366,7 +374,8 @@ extension Simulation {
     case .stalledStore: server.stalledUntil = nil
     case .downStore: server.isDown = false
     case .errorReplies: server.failing = 0
-    case .demotedStore: server.isDemoted = false
+    // One that another has replaced meanwhile doesn't become a primary again.
+    case .demotedStore: server.isDemoted = server.isDeposed
     case .fullStore: server.isFull = false
     case .lostReplicas: server.replicasAreAway = false
     case .undeclaredReplicas: server.declared = server.replicas
