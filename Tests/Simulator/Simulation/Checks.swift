@@ -34,10 +34,8 @@ extension Simulation {
   private func checkAdmission(_ node: SimulatedNode, _ key: KeyID, account: String) {
     let held = Holding(.active, account: account)
     let number = SimulatedKeys.numbers[key]
-    func was(_ snapshots: some Sequence<Truth.Snapshot>) -> Bool {
-      number.map { number in snapshots.contains { $0.holdings[number] == held } } ?? false
-    }
-    if !was(truth.snapshots.reversed()) {
+    func was(since then: Instant) -> Bool { number.map { truth.was($0, held, since: then) } ?? false }
+    if !was(since: start) {
       return fail("node \(node.index) admitted \(SimulatedKeys.name(key)) for \(account), which it never was")
     }
     let slack = isRestored(node, node.process?.held(key)?.until) ? node.restoredSlack : .zero
@@ -46,7 +44,7 @@ extension Simulation {
     guard let status = node.process?.status(at: now), status.quarantined == 0 else { return }
     // Where changes of two histories met, one was applied before the total told; the mirror isn't complete then.
     if rewound, status.completeness != .complete { return }
-    if !damaged, !was(truth.since(earlier(by: bound))) {
+    if !damaged, !was(since: earlier(by: bound)) {
       fail("node \(node.index) admitted \(SimulatedKeys.name(key)), which hasn't been active for \(bound)")
     }
   }
@@ -197,7 +195,7 @@ extension Simulation {
       if case .quarantined = holding.as { continue }
       let held = Holding(.active, account: holding.account)
       let knownAt = until + .nanoseconds(-(node.limits.admitAge + slack).wholeNanoseconds)
-      if !truth.since(knownAt).contains(where: { $0.holdings[number] == held }) {
+      if !truth.was(number, held, since: knownAt) {
         fail(
           "node \(node.index) counts as fresh of \((knownAt - start).fractionalSeconds) s, "
             + "but key \(number) was \(held) for the last time before")

@@ -27,6 +27,9 @@ struct Truth {
   /// it isn't active.
   private(set) var unendedSince: [Instant?] = Array(repeating: nil, count: SimulatedKeys.all.count)
 
+  /// What keys were in the pasts that the store was given, and when it was given them.
+  private var past: [(number: Int, holding: Holding, at: Instant)] = []
+
   var current: Snapshot? { isAbsent ? nil : snapshots.last }
 
   mutating func becomes(
@@ -48,9 +51,16 @@ struct Truth {
     }
   }
 
-  /// The store has a past now in which these keys ended before they became active again.
-  mutating func hadEnded(_ numbers: some Sequence<Int>, at now: Instant) {
-    for number in numbers where unendedSince[number] != nil { unendedSince[number] = now }
+  /// The store has a past now in which a key was this: a mirror that follows it passes through that, whenever it was.
+  mutating func had(_ number: Int, as holding: Holding, at now: Instant) {
+    past.append((number, holding, now))
+    if !holding.isActive, unendedSince[number] != nil { unendedSince[number] = now }
+  }
+
+  /// Whether a key was this at some moment from then on, or a mirror had reason to take it for this.
+  func was(_ number: Int, _ holding: Holding, since then: Instant) -> Bool {
+    since(then).contains { $0.holdings[number] == holding }
+      || past.contains { $0.number == number && $0.holding == holding && $0.at >= then }
   }
 
   /// There is no store any more.

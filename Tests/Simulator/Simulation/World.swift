@@ -143,14 +143,14 @@ extension Simulation {
     }
     truth.becomes(
       epoch: meta.epoch, version: meta.version, sealed: meta.sealed, holdings: server.dataset.holdings, at: now)
-    let ended = server.dataset.store.changes(after: 0).compactMap { change -> Int? in
+    for change in server.dataset.store.changes(after: 0) {
       switch change.effect {
-      case .put(let key, let record, _, _): Holding(record: record).isActive ? nil : SimulatedKeys.numbers[key]
-      case .purge(let key, _, _): SimulatedKeys.numbers[key]
-      case .seal, .announce, .confirm, .undecodable: nil
+      case .put(let key, let record, _, _):
+        truth.had(SimulatedKeys.numbers[key]!, as: Holding(record: record), at: now)
+      case .purge(let key, _, _): truth.had(SimulatedKeys.numbers[key]!, as: .none, at: now)
+      case .seal, .announce, .confirm, .undecodable: break
       }
     }
-    truth.hadEnded(ended, at: now)
     wakeFeeds(at: address)
   }
 
