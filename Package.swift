@@ -88,8 +88,8 @@ let package = Package(
     .target(
       name: "IngestNode",
       dependencies: [
-        "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet", "PrometheusText",
-        logging, metrics, nioCore, nioPosix, nioHTTP1, nioExtras, serviceLifecycle,
+        "HTTPFraming", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet", "PrometheusText",
+        logging, metrics, nioCore, nioPosix, nioExtras, serviceLifecycle,
         unixSignals,
         .product(name: "Hummingbird", package: "hummingbird"),
       ],

@@ -152,6 +152,9 @@ public struct RequestConnection: ~Copyable, Sendable {
     }
   }
 
+  /// Whether the client waits for ``Response/goOn`` before it sends the body: the next step invites it.
+  public var awaitsInvitation: Bool { if case .invited = state { true } else { false } }
+
   // MARK: What happens
 
   /// Says what to do next. Call it again after every action but ``Step/Action/read``, ``Step/Action/wait`` and

@@ -24,6 +24,9 @@ public struct ResponseFraming: Sendable, Equatable {
     }
   }
 
+  /// For a connection that ends with this response, whatever was asked on it.
+  public static let last = ResponseFraming(persistence: .close, isForHead: false)
+
   public let persistence: Persistence
   /// HEAD is answered without the body, and with the length that it would have.
   public let isForHead: Bool

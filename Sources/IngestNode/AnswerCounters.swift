@@ -4,11 +4,24 @@
 internal import Metrics
 internal import Synchronization
 
-/// Counts answers by status, from any thread.
+/// Counts answers by dialect, status and reason, from any thread.
 final class AnswerCounters: Sendable {
   private struct Key: Hashable {
+    let dialect: String
     let status: Int
     let reason: String
+  }
+
+  /// The answer that is given most, without a lock.
+  private final class Accepted: Sendable {
+    let status: Int
+    let counter: Counter
+    let count = Atomic<UInt64>(0)
+
+    init(dialect: String, status: Int) {
+      self.status = status
+      counter = AnswerCounters.counter(Key(dialect: dialect, status: status, reason: "accepted"))
+    }
   }
 
   private struct State {
@@ -16,29 +29,51 @@ final class AnswerCounters: Sendable {
     var counts: [Key: UInt64] = [:]
   }
 
+  private let accepted: [String: Accepted]
   private let state = Mutex(State())
 
-  func count(status: Int, reason: String) {
+  init(_ dialects: [Dialect]) {
+    accepted = Dictionary(
+      uniqueKeysWithValues: dialects.map { ($0.name, Accepted(dialect: $0.name, status: $0.acceptedStatus)) })
+  }
+
+  private static func counter(_ key: Key) -> Counter {
+    Counter(
+      label: "sluice_push_answers_total",
+      dimensions: [("dialect", key.dialect), ("status", "\(key.status)"), ("reason", key.reason)])
+  }
+
+  /// A payload was taken.
+  func countAccepted(dialect: String) {
+    guard let accepted = accepted[dialect] else { preconditionFailure("there is no dialect \(dialect)") }
+    accepted.count.add(1, ordering: .relaxed)
+    accepted.counter.increment()
+  }
+
+  func count(dialect: String, status: Int, reason: String) {
     let counter = state.withLock { state in
-      let key = Key(status: status, reason: reason)
+      let key = Key(dialect: dialect, status: status, reason: reason)
       state.counts[key, default: 0] += 1
       if let known = state.counters[key] { return known }
-      let counter = Counter(
-        label: "sluice_push_answers_total", dimensions: [("status", "\(status)"), ("reason", reason)])
+      let counter = Self.counter(key)
       state.counters[key] = counter
       return counter
     }
     counter.increment()
   }
 
-  /// Answers since the start, by status; statuses that were never given are there with 0.
+  private var allAccepted: UInt64 { accepted.values.reduce(0) { $0 + $1.count.load(ordering: .relaxed) } }
+
+  /// Answers since the start, by status; those that tell how a node fares are there with 0 as well.
   var byStatus: [String: UInt64] {
-    let none = Dictionary(uniqueKeysWithValues: AnswerTable.statuses.map { ("\($0)", UInt64(0)) })
-    return state.withLock(\.counts).reduce(into: none) { $0["\($1.key.status)", default: 0] += $1.value }
+    var counts: [String: UInt64] = ["401": 0, "403": 0, "503": 0]
+    for each in accepted.values { counts["\(each.status)", default: 0] += each.count.load(ordering: .relaxed) }
+    for (key, count) in state.withLock(\.counts) { counts["\(key.status)", default: 0] += count }
+    return counts
   }
 
   /// Answers since the start, by reason; reasons that never came aren't there.
   var byReason: [String: UInt64] {
-    state.withLock(\.counts).reduce(into: [:]) { $0[$1.key.reason, default: 0] += $1.value }
+    state.withLock(\.counts).reduce(into: ["accepted": allAccepted]) { $0[$1.key.reason, default: 0] += $1.value }
   }
 }

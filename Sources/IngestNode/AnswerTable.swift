@@ -1,68 +1,89 @@
-// Every status that the push listener can answer, and why. Nothing else in Sluice decides on a status.
+// Every status that the push listener can answer, and why. Nothing else in Sluice decides on a status; what a dialect decides on is which of
+// 200 and 202 says "taken", and in which words the rest is said.
 //
 // | status | when | why this one |
 // |---|---|---|
-// | 202 | Redis has the payload | taken, and not looked at yet |
+// | 200, 202 | Redis has the payload; the key is active, where only that was asked | as the client wants it |
 // | 400 | no key, or no sense | sending it again won't help |
 // | 401 | the key is proven unknown | clients shut themselves down on it, so it needs its proof |
 // | 403 | the key is proven suspended or revoked | the same |
 // | 404, 405 | not a path or method of ours | a mistake in the client's settings |
+// | 408 | the request came too slowly | what came of it can't be used |
 // | 413 | larger than the limit | sending it again won't help |
+// | 414, 417, 431, 501, 505 | HTTP that this server doesn't read, see `Refusal` | the same |
+// | 429 | more than an account may, where an operator has chosen this status for it | what the client's makers expect |
 // | 503 | everything else | the one answer that is safe with every client: it keeps the payload or loses that one, and goes on |
 //
-// 500 makes some exporters drop their data, and 429 ends some old agents, so neither is ever used.
+// 500 makes some exporters drop their data, and 402, 406 and 429 end some old agents: none of them is ever used by itself.
 
 internal import Foundation
+internal import HTTPFraming
 internal import KeyReplica
 
-/// An answer in the terms of HTTP.
-struct RenderedAnswer {
+/// An answer that isn't "taken": what is said, before it is put into words.
+struct AnswerFacts: Sendable {
   var status: Int
-  /// The reason's short name: a label of the metrics.
-  var reason: String
-  var body: String
+  /// What kind of answer it is.
+  var error: String
+  /// Why, where the kind doesn't tell: a short name.
+  var reason: String?
+  /// For a person; one line.
+  var detail: String?
+  /// What proves a refusal, and when that was read, as a date.
+  var proof: (proof: Proof, asOf: String)?
+  /// In bytes.
+  var limit: Int?
   /// In seconds.
   var retryAfter: Int?
+  /// Methods that there are, with 405.
+  var allow: String?
+
+  /// A label of the metrics.
+  var label: String { reason ?? error }
 }
 
 enum AnswerTable {
   /// - Parameters:
   ///   - wallTime: Turns the machine's monotonic moments into dates.
   ///   - retryAfter: Where to draw the wait from that clients are asked for; spread out, so that they don't come back as one.
-  static func render(
-    _ answer: PushAnswer, wallTime: (Instant) -> Date, retryAfter: () -> Int
-  ) -> RenderedAnswer {
-    switch answer {
-    case .accepted(let id):
-      return RenderedAnswer(status: 202, reason: "accepted", body: #"{"id":"\#(id)"}"#)
+  static func facts(_ failure: PushFailing, wallTime: (Instant) -> Date, retryAfter: () -> Int) -> AnswerFacts {
+    switch failure {
     case .refused(let reason, let proof):
       let asOf = wallTime(proof.asOf).formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
-      return RenderedAnswer(
-        status: reason == .unknownKey ? 401 : 403, reason: reason.rawValue,
-        body:
-          #"{"error":"\#(reason.rawValue)","proof":{"epoch":"\#(proof.epoch)","version":\#(proof.version),"as_of":"\#(asOf)"}}"#
-      )
+      return AnswerFacts(
+        status: reason == .unknownKey ? 401 : 403, error: reason.rawValue,
+        detail: "proven at version \(proof.version) of \(proof.epoch), read \(asOf)", proof: (proof, asOf))
     case .undecided(let why):
-      return RenderedAnswer(
-        status: 503, reason: why.code, body: #"{"error":"undecided","reason":"\#(why.code)"}"#, retryAfter: retryAfter()
-      )
+      return AnswerFacts(
+        status: 503, error: "undecided", reason: why.code, retryAfter: retryAfter())
     case .unavailable(let why):
-      return RenderedAnswer(
-        status: 503, reason: why.rawValue, body: #"{"error":"unavailable","reason":"\#(why.rawValue)"}"#,
+      return AnswerFacts(
+        status: 503, error: "unavailable", reason: why.rawValue, retryAfter: retryAfter())
+    case .tooFast(let status):
+      return AnswerFacts(
+        status: status.rawValue, error: "too_fast", detail: "the account sends more than it may",
         retryAfter: retryAfter())
-    case .malformed(let why):
-      let status =
-        switch why {
-        case .missingKey: 400
-        case .notFound: 404
-        case .methodNotAllowed: 405
-        }
-      return RenderedAnswer(status: status, reason: why.rawValue, body: #"{"error":"\#(why.rawValue)"}"#)
+    case .missingKey:
+      return AnswerFacts(status: 400, error: "missing_key", detail: "the request has no key where one may be")
+    case .uncountable(let why):
+      return AnswerFacts(status: 400, error: "malformed", reason: "uncountable_events", detail: why)
+    case .notFound: return AnswerFacts(status: 404, error: "not_found")
+    case .methodNotAllowed(let allow):
+      return AnswerFacts(status: 405, error: "method_not_allowed", detail: "allowed: \(allow)", allow: allow)
     case .tooLarge(let limit):
-      return RenderedAnswer(status: 413, reason: "too_large", body: #"{"error":"too_large","limit":\#(limit)}"#)
+      return AnswerFacts(status: 413, error: "too_large", detail: "at most \(limit) bytes are taken", limit: limit)
+    case .unreadable(let refusal):
+      return AnswerFacts(
+        status: refusal.status, error: "malformed", reason: refusal.rawValue, detail: refusal.reason)
     }
   }
 
-  /// All pairs of status and reason that can come, for counters that exist before they count.
-  static let statuses = [202, 400, 401, 403, 404, 405, 413, 503]
+  /// What comes with an answer in whatever words it is said.
+  static func fields(_ facts: AnswerFacts) -> [(name: String, value: String)] {
+    var fields: [(name: String, value: String)] = []
+    if let seconds = facts.retryAfter { fields.append(("retry-after", "\(seconds)")) }
+    if facts.status == 401 { fields.append(("www-authenticate", "Bearer")) }
+    if let allow = facts.allow { fields.append(("allow", allow)) }
+    return fields
+  }
 }

@@ -28,18 +28,14 @@ public struct IngestNode: Sendable {
     public var adminPort: Int
     /// Event loops that take pushes.
     public var threads: Int
-    /// In bytes.
-    public var bodyLimit: Int
-    public var connectionLimit: Int
-    /// How long requests and connections may take to end when the node does.
-    public var stopDeadline: Duration
+    public var front = FrontLimits()
     public var replica = Replica.Limits()
     /// The folder in which the mirror is kept for the next start; nil to start cold each time.
     public var stateFolder: String?
 
     public init(
       name: String, build: String, redis: RedisEndpoint, namespace: Namespace, listenHost: String, listenPort: Int,
-      adminHost: String, adminPort: Int, threads: Int, bodyLimit: Int, connectionLimit: Int, stopDeadline: Duration
+      adminHost: String, adminPort: Int, threads: Int
     ) {
       self.name = name
       self.build = build
@@ -50,9 +46,6 @@ public struct IngestNode: Sendable {
       self.adminHost = adminHost
       self.adminPort = adminPort
       self.threads = threads
-      self.bodyLimit = bodyLimit
-      self.connectionLimit = connectionLimit
-      self.stopDeadline = stopDeadline
     }
   }
 
@@ -80,15 +73,17 @@ public struct IngestNode: Sendable {
       limits: configuration.replica,
       restoring: stateFile.flatMap { StateKeeper.restore($0, source: source, logger: logger) },
       name: "\(configuration.name)-mirror", on: mirrorLoop.next(), logger: logger)
+    let front = configuration.front
+    let rates = front.accountRate.map { AccountRates(perSecond: $0, status: front.tooFastStatus) }
     let links = pushLoops.makeIterator().map { loop in
       var options = RedisOptions()
       options.name = "\(configuration.name)-push"
       let client = RedisClient(endpoint: configuration.redis, options: options, on: loop, logger: logger)
       let producer = QueueProducer(client: client, layout: QueueLayout(namespace: configuration.namespace))
-      let gate = PushGate(replica: replica, producer: producer, node: configuration.name, logger: logger)
+      let gate = PushGate(replica: replica, producer: producer, node: configuration.name, rates: rates, logger: logger)
       return QueueLink(client: client, gate: gate)
     }
-    let counters = AnswerCounters()
+    let counters = AnswerCounters(Dialects.all)
     let stopping = StopFlag()
     let status = NodeStatus(
       name: configuration.name, build: configuration.build,
@@ -96,8 +91,12 @@ public struct IngestNode: Sendable {
       counters: counters, stopping: stopping)
     let pushes = PushListener(
       host: configuration.listenHost, port: configuration.listenPort, group: pushLoops, gates: links.map(\.gate),
-      limits: ConnectionLimits(body: configuration.bodyLimit), connectionLimit: configuration.connectionLimit,
-      counters: counters, logger: logger, stopDeadline: TimeAmount(configuration.stopDeadline), stopping: stopping,
+      shared: PushFront(
+        limits: front.requestLimits, deadlines: front.deadlines, dialects: Dialects.all, counters: counters,
+        stopping: stopping),
+      connections: ConnectionLimiter(limit: front.connections, limitByAddress: front.connectionsPerAddress),
+      bytesPerLoop: max(front.bodyBytes, front.bytesInHand / configuration.threads), logger: logger,
+      grace: TimeAmount(front.grace), stopDeadline: TimeAmount(front.stopDeadline),
       listening: { status.listens(at: $0) })
     let admin = AdminListener(
       host: configuration.adminHost, port: configuration.adminPort, status: status, metrics: metrics, logger: logger)

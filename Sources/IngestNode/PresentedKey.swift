@@ -1,51 +1,152 @@
-// Where a push may carry its key. A request may have it in several places; the first in this order counts, so that a
+// Where a push may carry its key. A request may have it in several places; the first in the dialect's order counts, so that a
 // proxy that adds a header doesn't change what a client meant by its own.
+//
+// The key is hashed where it stands, in the bytes that came: no copy of a secret is made.
 
-internal import NIOHTTP1
+internal import HTTPFraming
+internal import KeyReplica
+
+/// A place in a request where a key may be.
+enum KeyPlace: Sendable {
+  /// `Authorization: Bearer KEY`.
+  case bearer
+  /// A header whose whole value is the key.
+  case header(FieldName)
+  /// A parameter of the query, percent-encoded.
+  case query(StaticString)
+  /// A header of Sentry's: `Sentry sentry_version=7, sentry_key=KEY`.
+  case sentryAuth(FieldName)
+  /// The body's first line, which is a JSON object whose `dsn` is a URL with the key as its user: what Sentry's clients send through
+  /// proxies that drop headers. It is looked at when the body has come, and not if that is compressed.
+  case envelopeDSN
+}
 
 enum PresentedKey {
   /// The longest key that is looked at; a longer one can't be in any store.
   private static let limit = 512
 
-  /// `Authorization: Bearer KEY`, then `X-API-Key: KEY`, then `?api_key=KEY`.
-  static func find(headers: HTTPHeaders, query: Substring?) -> [UInt8]? {
-    if let authorization = headers.first(name: "authorization") {
-      let parts = authorization.split(separator: " ", maxSplits: 1)
-      if parts.count == 2, parts[0].lowercased() == "bearer" { return usable(parts[1].utf8) }
-    }
-    if let header = headers.first(name: "x-api-key") { return usable(header.utf8) }
-    guard let query else { return nil }
-    for pair in query.split(separator: "&") where pair.hasPrefix("api_key=") {
-      return usable(percentDecoded(pair.dropFirst("api_key=".count)))
+  /// The key in the head of a request.
+  static func find(_ places: [KeyPlace], in head: borrowing RequestHead, _ bytes: RawSpan) -> KeyID? {
+    for place in places {
+      switch place {
+      case .bearer:
+        guard let value = head.first("authorization", in: bytes), let key = afterScheme("bearer", value, bytes) else {
+          continue
+        }
+        return id(key, bytes)
+      case .header(let name):
+        guard let value = head.first(name, in: bytes) else { continue }
+        return id(value, bytes)
+      case .query(let name):
+        guard let query = head.query, let value = parameter(name, of: query, bytes) else { continue }
+        return decodedID(value, bytes)
+      case .sentryAuth(let name):
+        guard let value = head.first(name, in: bytes), let list = afterScheme("sentry", value, bytes),
+          let key = element("sentry_key", of: list, bytes)
+        else { continue }
+        return id(key, bytes)
+      case .envelopeDSN: continue
+      }
     }
     return nil
   }
 
-  private static func usable(_ bytes: some Collection<UInt8>) -> [UInt8]? {
-    let trimmed = Array(bytes).trimmingSpaces
-    return trimmed.isEmpty || trimmed.count > limit ? nil : trimmed
+  /// The key in the first line of a body.
+  static func findDSN(in body: RawSpan) -> KeyID? {
+    // The line is JSON, but of a library's making: a user is what stands between `://` and `@` in the value of "dsn".
+    let end = (0..<min(body.byteCount, 16 << 10)).first { body[$0] == UInt8(ascii: "\n") } ?? body.byteCount
+    guard let name = position(of: #""dsn""#, in: 0..<end, body), let scheme = position(of: "://", in: name..<end, body)
+    else { return nil }
+    let user = scheme..<end
+    guard let at = user.first(where: { !isUserPart(body[$0]) }), body[at] == UInt8(ascii: "@") else { return nil }
+    // KEY or KEY:SECRET, as it was before 2018.
+    let colon = (scheme..<at).first { body[$0] == UInt8(ascii: ":") } ?? at
+    return id(scheme..<colon, body)
+  }
+
+  private static func isUserPart(_ byte: UInt8) -> Bool {
+    byte > 0x20 && byte != UInt8(ascii: "@") && byte != UInt8(ascii: "/") && byte != UInt8(ascii: "\"")
+  }
+
+  /// Behind the first occurrence of a text.
+  private static func position(of text: StaticString, in range: Range<Int>, _ bytes: RawSpan) -> Int? {
+    let count = text.utf8CodeUnitCount
+    guard range.count >= count else { return nil }
+    return (range.lowerBound...range.upperBound - count).first { start in
+      (0..<count).allSatisfy { bytes[start + $0] == text.utf8Start[$0] }
+    }.map { $0 + count }
+  }
+
+  /// The part behind an authentication scheme; nil if it is another one.
+  private static func afterScheme(_ scheme: StaticString, _ value: Range<Int>, _ bytes: RawSpan) -> Range<Int>? {
+    let count = scheme.utf8CodeUnitCount
+    guard value.count > count + 1, bytes[value.lowerBound + count] == UInt8(ascii: " ") else { return nil }
+    for place in 0..<count where bytes[value.lowerBound + place] | 0x20 != scheme.utf8Start[place] { return nil }
+    return trimmed(value.lowerBound + count + 1..<value.upperBound, bytes)
+  }
+
+  /// The value of `name=` in a list that commas separate.
+  private static func element(_ name: StaticString, of list: Range<Int>, _ bytes: RawSpan) -> Range<Int>? {
+    pair(name, of: list, separator: UInt8(ascii: ","), bytes)
+  }
+
+  private static func parameter(_ name: StaticString, of query: Range<Int>, _ bytes: RawSpan) -> Range<Int>? {
+    pair(name, of: query, separator: UInt8(ascii: "&"), bytes)
+  }
+
+  private static func pair(
+    _ name: StaticString, of range: Range<Int>, separator: UInt8, _ bytes: RawSpan
+  ) -> Range<Int>? {
+    let count = name.utf8CodeUnitCount
+    var start = range.lowerBound
+    while start < range.upperBound {
+      let end = (start..<range.upperBound).first { bytes[$0] == separator } ?? range.upperBound
+      let part = trimmed(start..<end, bytes)
+      if part.count > count, bytes[part.lowerBound + count] == UInt8(ascii: "="),
+        (0..<count).allSatisfy({ bytes[part.lowerBound + $0] == name.utf8Start[$0] })
+      {
+        return part.lowerBound + count + 1..<part.upperBound
+      }
+      start = end + 1
+    }
+    return nil
+  }
+
+  private static func trimmed(_ range: Range<Int>, _ bytes: RawSpan) -> Range<Int> {
+    func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+    var (start, end) = (range.lowerBound, range.upperBound)
+    while start < end, isBlank(bytes[start]) { start += 1 }
+    while end > start, isBlank(bytes[end - 1]) { end -= 1 }
+    return start..<end
+  }
+
+  private static func id(_ range: Range<Int>, _ bytes: RawSpan) -> KeyID? {
+    guard !range.isEmpty, range.count <= limit else { return nil }
+    return bytes.extracting(range).withUnsafeBytes { KeyID(secret: $0) }
+  }
+
+  private static func digit(_ byte: UInt8) -> UInt8? {
+    Character(UnicodeScalar(byte)).hexDigitValue.map(UInt8.init)
   }
 
   /// What isn't valid percent-encoding stays as it is: it is somebody's key, and it is looked up, not interpreted.
-  private static func percentDecoded(_ text: Substring) -> [UInt8] {
+  private static func decodedID(_ range: Range<Int>, _ bytes: RawSpan) -> KeyID? {
+    guard range.contains(where: { bytes[$0] == UInt8(ascii: "%") }) else { return id(trimmed(range, bytes), bytes) }
+    guard range.count <= 3 * limit else { return nil }
     var decoded: [UInt8] = []
-    var rest = text.utf8[...]
-    while let byte = rest.popFirst() {
-      if byte == UInt8(ascii: "%"), rest.count >= 2,
-        let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+    var at = range.lowerBound
+    while at < range.upperBound {
+      if bytes[at] == UInt8(ascii: "%"), at + 2 < range.upperBound, let high = digit(bytes[at + 1]),
+        let low = digit(bytes[at + 2])
       {
-        decoded.append(value)
-        rest = rest.dropFirst(2)
+        decoded.append(high << 4 | low)
+        at += 3
       } else {
-        decoded.append(byte)
+        decoded.append(bytes[at])
+        at += 1
       }
     }
-    return decoded
-  }
-}
-
-extension [UInt8] {
-  fileprivate var trimmingSpaces: [UInt8] {
-    Array(drop { $0 == 0x20 || $0 == 0x09 }.reversed().drop { $0 == 0x20 || $0 == 0x09 }.reversed())
+    let whole = decoded.span.bytes
+    return id(trimmed(0..<decoded.count, whole), whole)
   }
 }

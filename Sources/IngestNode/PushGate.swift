@@ -1,57 +1,57 @@
-// The way of one push through the node: key → verdict → queue → answer. One gate per event loop, with its own producer on
-// the same loop, so a push that is admitted never changes threads.
+// The way of one push through the node: key → verdict → queue. One gate per event loop, with its own producer on the same loop, so a push that
+// is admitted never changes threads.
 
 internal import Foundation
-public import IngestQueue
+internal import IngestQueue
 internal import KeyReplica
-public import KeyStore
-public import Logging
-public import NIOCore
+internal import KeyStore
+internal import Logging
+internal import NIOCore
+
+/// What a connection asks about its requests. Only on the event loop of the connection.
+protocol PushGating: Sendable {
+  /// The account of a key that is admitted at once; nil if somebody has to be asked.
+  func admits(_ key: KeyID) -> String?
+  /// The verdict for a key, within a bounded time. The future doesn't fail.
+  func verdict(of key: KeyID) -> EventLoopFuture<Verdict>
+  /// Hands over a payload. The future fails with ``PushFailing`` and nothing else.
+  func push(_ request: PushRequest, key: KeyID, account: String) -> EventLoopFuture<EnvelopeID>
+}
 
 /// Decides on pushes and hands over what is admitted.
-public struct PushGate: Sendable {
+struct PushGate: PushGating {
   private let replica: ReplicaDriver
   private let producer: QueueProducer
   private let node: String
   private let refusals: RefusalLog
+  private let rates: AccountRates?
 
-  /// - Parameter producer: On the event loop that the gate is used on.
-  public init(replica: ReplicaDriver, producer: QueueProducer, node: String, logger: Logger) {
+  /// - Parameters:
+  ///   - producer: On the event loop that the gate is used on.
+  ///   - rates: What accounts may send; nil for as much as they like.
+  init(replica: ReplicaDriver, producer: QueueProducer, node: String, rates: AccountRates?, logger: Logger) {
     self.replica = replica
     self.producer = producer
     self.node = node
+    self.rates = rates
     refusals = RefusalLog(logger: logger)
   }
 
-  public var eventLoop: any EventLoop { producer.eventLoop }
+  var eventLoop: any EventLoop { producer.eventLoop }
 
-  /// Answers a push. Only on the gate's event loop. The future doesn't fail.
-  public func answer(_ request: PushRequest) -> EventLoopFuture<PushAnswer> {
-    guard let secret = request.key else { return eventLoop.makeSucceededFuture(.malformed(.missingKey)) }
-    let key = KeyID(secret: secret)
-    if let account = replica.admits(key) { return push(request, key: key, account: account) }
-    return replica.verdict(of: key).hop(to: eventLoop).flatMap { verdict in
-      switch verdict {
-      case .admit(let account): return push(request, key: key, account: account)
-      case .undecided(let why): return eventLoop.makeSucceededFuture(.undecided(why))
-      case .refuse(let reason, let proof):
-        refusals.note(key, reason, proof)
-        return eventLoop.makeSucceededFuture(.refused(reason, proof))
-      }
+  func admits(_ key: KeyID) -> String? { replica.admits(key) }
+
+  func verdict(of key: KeyID) -> EventLoopFuture<Verdict> {
+    replica.verdict(of: key).hop(to: eventLoop).map { verdict in
+      if case .refuse(let reason, let proof) = verdict { refusals.note(key, reason, proof) }
+      return verdict
     }
   }
 
-  /// Takes nothing more, and returns when everything that was taken has been answered, a bounded time.
-  public func drain() async throws {
-    try await producer.drain().get()
-  }
-
-  /// What the producer has in hand. The future doesn't fail.
-  func producerCounters() -> EventLoopFuture<ProducerCounters> {
-    eventLoop.submit { producer.counters }
-  }
-
-  private func push(_ request: PushRequest, key: KeyID, account: String) -> EventLoopFuture<PushAnswer> {
+  func push(_ request: PushRequest, key: KeyID, account: String) -> EventLoopFuture<EnvelopeID> {
+    if let rates, let status = rates.excess(of: account, now: .recent) {
+      return eventLoop.makeFailedFuture(PushFailing.tooFast(status))
+    }
     let now = Int64(Date().timeIntervalSince1970 * 1000)
     let id: EnvelopeID
     if let idempotencyKey = request.idempotencyKey {
@@ -63,17 +63,27 @@ public struct PushGate: Sendable {
     let header = EnvelopeHeader(
       id: id, account: account, key: key.prefix, receivedAt: now, contentType: request.contentType,
       contentEncoding: request.contentEncoding, path: request.path, node: node, traceparent: request.traceparent)
-    return producer.submit(header, payload: request.body).map { .accepted(id) }.flatMapErrorThrowing { error in
+    return producer.submit(header, payload: request.body).map { id }.flatMapErrorThrowing { error in
       // The producer fails with nothing else; should that change, nobody may take it for an acknowledgement.
-      guard let failure = error as? PushFailure else { return .unavailable(.outcomeUnknown) }
-      return switch failure {
-      case .full: .unavailable(.queueFull)
-      case .away: .unavailable(.queueAway)
-      case .unknownOutcome: .unavailable(.outcomeUnknown)
-      case .refused: .unavailable(.queueRefused)
-      case .tooLarge(_, let limit): .tooLarge(limit: limit)
-      case .shuttingDown: .unavailable(.shuttingDown)
+      guard let failure = error as? PushFailure else { throw PushFailing.unavailable(.outcomeUnknown) }
+      throw switch failure {
+      case .full: PushFailing.unavailable(.queueFull)
+      case .away: PushFailing.unavailable(.queueAway)
+      case .unknownOutcome: PushFailing.unavailable(.outcomeUnknown)
+      case .refused: PushFailing.unavailable(.queueRefused)
+      case .tooLarge(_, let limit): PushFailing.tooLarge(limit: limit)
+      case .shuttingDown: PushFailing.unavailable(.shuttingDown)
       }
     }
+  }
+
+  /// Takes nothing more, and returns when everything that was taken has been answered, a bounded time.
+  func drain() async throws {
+    try await producer.drain().get()
+  }
+
+  /// What the producer has in hand. The future doesn't fail.
+  func producerCounters() -> EventLoopFuture<ProducerCounters> {
+    eventLoop.submit { producer.counters }
   }
 }

@@ -3,7 +3,6 @@
 internal import Logging
 internal import NIOCore
 internal import NIOExtras
-internal import NIOHTTP1
 internal import NIOPosix
 internal import ServiceLifecycle
 internal import Synchronization
@@ -14,26 +13,27 @@ struct PushListener: Service {
   let group: MultiThreadedEventLoopGroup
   /// One for each event loop of the group.
   let gates: [PushGate]
-  let limits: ConnectionLimits
-  let connectionLimit: Int
-  let counters: AnswerCounters
+  let shared: PushFront
+  let connections: ConnectionLimiter
+  /// Bytes of bodies that each event loop may hold.
+  let bytesPerLoop: Int
   let logger: Logger
-  /// How long connections may take to end when the node does.
+  /// How long the node goes on taking connections after it was told to end, so that balancers can notice that it isn't ready any more.
+  let grace: TimeAmount
+  /// How long connections may take to end after that.
   let stopDeadline: TimeAmount
-  /// Set when the node begins to end: it isn't ready any more from then on.
-  let stopping: StopFlag
   /// Told the address as soon as there is one.
   let listening: @Sendable (String) -> Void
 
   func run() async throws {
     let quiescing = ServerQuiescingHelper(group: group)
-    let connections = ConnectionCount(limit: connectionLimit)
-    let gates = gates
-    let limits = limits
-    let counters = counters
-    let logger = logger
-    let stopDeadline = stopDeadline
-    let stopping = stopping
+    let (connections, shared, logger, stopping) = (connections, shared, logger, shared.stopping)
+    let (grace, stopDeadline) = (grace, stopDeadline)
+    let desks = gates.map { gate in
+      Desk(
+        gate: gate,
+        budget: .makeBoxSendingValue(ByteBudget(limit: bytesPerLoop), eventLoop: gate.eventLoop))
+    }
     let channel = try await ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 1024)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -43,22 +43,24 @@ struct PushListener: Service {
         }
       }
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      // A client that has said all may still want its answers.
+      .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          guard connections.enter() else { throw TooManyConnections() }
-          channel.closeFuture.whenComplete { _ in connections.leave() }
-          guard let gate = gates.first(where: { $0.eventLoop === channel.eventLoop }) else {
+          let pipeline = channel.pipeline.syncOperations
+          let address = channel.remoteAddress?.ipAddress
+          guard connections.enter(from: address) else {
+            try pipeline.addHandler(TurnAwayHandler(shared: shared))
+            return
+          }
+          channel.closeFuture.whenComplete { _ in connections.leave(from: address) }
+          guard let desk = desks.first(where: { $0.gate.eventLoop === channel.eventLoop }) else {
             preconditionFailure("a connection came on an event loop that has no gate")  // One is made for each loop.
           }
-          try channel.pipeline.syncOperations.addHandler(IdleStateHandler(readTimeout: limits.idle))
-          try channel.pipeline.syncOperations.configureHTTPServerPipeline(withErrorHandling: true)
-          try channel.pipeline.syncOperations.addHandler(
-            PushChannelHandler(gate: gate, limits: limits, counters: counters))
+          try pipeline.addHandler(PushConnection(gate: desk.gate, shared: shared, budget: desk.budget.value))
         }.flatMapErrorThrowing { error in
           // NIO closes the connection and says nothing, so a client would see a reset and nobody would know why.
-          if !(error is TooManyConnections) {
-            logger.error("a connection could not be served", metadata: ["reason": "\(error)"])
-          }
+          logger.error("a connection could not be served", metadata: ["reason": "\(error)"])
           throw error
         }
       }
@@ -75,19 +77,28 @@ struct PushListener: Service {
     try await withGracefulShutdownHandler {
       try await ended.futureResult.get()
     } onGracefulShutdown: {
-      logger.notice("no longer accepting; answering what is in flight")
+      logger.notice("ending: not ready any more, connections end with their next answer")
       stopping.set()
-      channel.eventLoop.scheduleTask(in: stopDeadline) {
+      channel.eventLoop.scheduleTask(in: grace) {
+        logger.notice("no longer accepting; answering what is in flight")
+        quiescing.initiateShutdown(promise: ended)
+      }
+      channel.eventLoop.scheduleTask(in: grace + stopDeadline) {
         if connections.current > 0 {
           logger.warning("some connections didn't end in time", metadata: ["connections": "\(connections.current)"])
         }
         ended.succeed()
       }
-      quiescing.initiateShutdown(promise: ended)
     }
     for gate in gates { try await gate.drain() }
     logger.notice("every payload that was taken has been answered")
   }
+}
+
+/// What the connections of one event loop have in common.
+private struct Desk: Sendable {
+  let gate: PushGate
+  let budget: NIOLoopBoundBox<ByteBudget>
 }
 
 private struct ListenerClosed: Error, CustomStringConvertible {
@@ -99,23 +110,4 @@ final class StopFlag: Sendable {
   private let flag = Atomic<Bool>(false)
   var isSet: Bool { flag.load(ordering: .relaxed) }
   func set() { flag.store(true, ordering: .relaxed) }
-}
-
-private struct TooManyConnections: Error {}
-
-private final class ConnectionCount: Sendable {
-  private let limit: Int
-  private let count = Atomic<Int>(0)
-
-  init(limit: Int) { self.limit = limit }
-
-  var current: Int { count.load(ordering: .relaxed) }
-
-  func enter() -> Bool {
-    if count.add(1, ordering: .relaxed).newValue <= limit { return true }
-    leave()
-    return false
-  }
-
-  func leave() { count.subtract(1, ordering: .relaxed) }
 }

@@ -1,54 +1,57 @@
-// A push as the gate sees it. There is no HTTP in it: whatever reads requests fills in the one and writes the other.
+// A push as the gate sees it, and what it says to it. There is no HTTP in it: whatever reads requests fills in the one and writes the other.
 
-public import IngestQueue
-public import KeyReplica
-public import NIOCore
+internal import HTTPFraming
+internal import IngestQueue
+internal import KeyReplica
+internal import NIOCore
 
 /// A payload that somebody wants taken.
-public struct PushRequest: Sendable {
-  /// The key as it was presented; nil if there was none.
-  public var key: [UInt8]?
+struct PushRequest: Sendable {
   /// Without the query, which may hold the key.
-  public var path: String
-  public var contentType: String?
-  public var contentEncoding: String?
-  public var traceparent: String?
+  var path: String
+  var contentType: String?
+  var contentEncoding: String?
+  var traceparent: String?
   /// What the client sent so that a retry isn't a second payload; nil if it sent nothing.
-  public var idempotencyKey: [UInt8]?
-  public var body: ByteBuffer
-
-  public init(
-    key: [UInt8]?, path: String, contentType: String? = nil, contentEncoding: String? = nil, traceparent: String? = nil,
-    idempotencyKey: [UInt8]? = nil, body: ByteBuffer
-  ) {
-    self.key = key
-    self.path = path
-    self.contentType = contentType
-    self.contentEncoding = contentEncoding
-    self.traceparent = traceparent
-    self.idempotencyKey = idempotencyKey
-    self.body = body
-  }
+  var idempotencyKey: [UInt8]?
+  var body: ByteBuffer
 }
 
-/// What is said to a push.
-public enum PushAnswer: Sendable {
+/// What becomes of a push.
+enum PushAnswer: Sendable {
   /// Redis has the payload.
   case accepted(EnvelopeID)
+  /// The key is active, and nothing else was asked.
+  case active(account: String)
+  case failed(PushFailing)
+}
+
+/// Why a payload isn't taken.
+enum PushFailing: Error, Sendable {
   /// The key is proven not to be active.
   case refused(RefusalReason, Proof)
   /// Nothing can be proven about the key now.
   case undecided(Undecided)
   /// The key is good, and the payload can't be handed over now.
   case unavailable(Unavailable)
-  /// The request makes no sense.
-  case malformed(Malformed)
+  /// The account sends more than it may.
+  case tooFast(TooFastStatus)
+  /// There is no key in any of the places where one may be.
+  case missingKey
+  /// The events in the body can't be counted, which their sender wants an answer for one by one.
+  case uncountable(String)
+  case notFound
+  case methodNotAllowed(allow: String)
   /// The payload is larger than this node takes, in bytes.
   case tooLarge(limit: Int)
+  /// It isn't HTTP as this server reads it.
+  case unreadable(Refusal)
 
   /// Why a payload can't be handed over.
-  public enum Unavailable: String, Sendable, CaseIterable {
+  enum Unavailable: String, Sendable, CaseIterable {
     /// The node has as much in hand as it may.
+    case nodeFull = "node_full"
+    /// So has the way to the queue.
     case queueFull = "queue_full"
     case queueAway = "queue_away"
     /// It was sent to Redis and no answer came. A retry with an Idempotency-Key can't become a second row.
@@ -56,12 +59,15 @@ public enum PushAnswer: Sendable {
     /// Redis said no: it is full, read-only or still loading.
     case queueRefused = "queue_refused"
     case shuttingDown = "shutting_down"
+    /// The node, or the client's address, has as many connections as it may.
+    case tooManyConnections = "too_many_connections"
   }
+}
 
-  public enum Malformed: String, Sendable, CaseIterable {
-    /// There is no key in any of the places where one may be.
-    case missingKey = "missing_key"
-    case notFound = "not_found"
-    case methodNotAllowed = "method_not_allowed"
-  }
+/// What an account hears that sends more than it may.
+public enum TooFastStatus: Int, Sendable, CaseIterable {
+  /// Safe with every client.
+  case serviceUnavailable = 503
+  /// What the word says; but some old agents end themselves on it, and some exporters drop their data.
+  case tooManyRequests = 429
 }

@@ -79,9 +79,13 @@ public struct Settings: Sendable {
     _ name: String, given: String?, as type: Value.Type = Value.self
   ) throws(ValidationError) -> Value {
     if let value = try optional(name, given: given, as: type) { return value }
-    throw ValidationError(
+    throw missing(name, expected: Value.expectation)
+  }
+
+  func missing(_ name: String, expected: String) -> ValidationError {
+    ValidationError(
       "--\(name) is missing: give it on the command line or as the environment variable \(Self.variable(of: name)); "
-        + "expected \(Value.expectation)")
+        + "expected \(expected)")
   }
 
   /// A flag: on when the command line has it or the variable says yes.
@@ -112,11 +116,15 @@ public struct Settings: Sendable {
     _ value: Value, of name: String, given: String?, in range: ClosedRange<Value>
   ) throws(ValidationError) {
     guard !range.contains(value) else { return }
+    throw outside(
+      name, given: given, expected: "\(Value.expectation) from \(range.lowerBound) to \(range.upperBound)")
+  }
+
+  func outside(_ name: String, given: String?, expected: String) -> ValidationError {
     guard let (text, origin) = text(of: name, given: given) else {
       preconditionFailure("the default of --\(name) is outside its range")  // A mistake in our own source.
     }
-    let expected = "\(Value.expectation) from \(range.lowerBound) to \(range.upperBound)"
-    throw complaint(about: name, origin, InvalidSetting(expected: expected, came: text))
+    return complaint(about: name, origin, InvalidSetting(expected: expected, came: text))
   }
 
   private func complaint(about name: String, _ origin: Origin, _ error: InvalidSetting) -> ValidationError {

@@ -22,82 +22,55 @@ struct IngestNodeCommand: AsyncParsableCommand {
   @OptionGroup var redis: RedisArguments
   @OptionGroup var log: LogArguments
 
-  @Option(
-    help: ArgumentHelp(
-      "Where pushes are taken; port 0 lets the system choose. (default: 127.0.0.1:8080; environment: SLUICE_LISTEN)",
-      valueName: "host:port"))
-  var listen: String?
+  private static let listen = Setting<ListenAddress>(
+    "listen", "Where pushes are taken; port 0 lets the system choose.", shown: "host:port", default: "127.0.0.1:8080")
+  @Option(help: listen.help) var listen: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "Where /livez, /readyz, /status and /metrics are; not for the open network. "
-        + "(default: 127.0.0.1:8081; environment: SLUICE_ADMIN)", valueName: "host:port"))
-  var admin: String?
+  private static let admin = Setting<ListenAddress>(
+    "admin", "Where /livez, /readyz, /status and /metrics are; not for the open network.", shown: "host:port",
+    default: "127.0.0.1:8081")
+  @Option(help: admin.help) var admin: String?
 
-  @Option(
-    help: ArgumentHelp("This node's name in the fleet. (default: the host's name; environment: SLUICE_NAME)"))
-  var name: String?
+  private static let name = Setting<MemberName>(
+    "name", "This node's name in the fleet.", shown: "name", default: MemberName.ofThisHost, as: "the host's name")
+  @Option(help: name.help) var name: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "Folder in which the mirror is kept, so that the next start admits known keys at once. "
-        + "(default: none, each start is a cold one; environment: SLUICE_STATE_DIR)", valueName: "folder"))
-  var stateDir: String?
+  private static let stateDir = Setting<String>(
+    "state-dir", "Folder in which the mirror is kept, so that the next start admits known keys at once.",
+    shown: "folder", as: "none, each start is a cold one")
+  @Option(help: stateDir.help) var stateDir: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "Event loops that take pushes. (default: one per processor; environment: SLUICE_THREADS)", valueName: "count"))
-  var threads: String?
+  private static let threads = Setting<Int>(
+    "threads", "Event loops that take pushes.", shown: "count",
+    default: String(max(1, ProcessInfo.processInfo.activeProcessorCount)), as: "one per processor", in: 1...256)
+  @Option(help: threads.help) var threads: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "The largest body taken, in bytes. (default: 16777216; environment: SLUICE_MAX_BODY)", valueName: "bytes"))
-  var maxBody: String?
+  @OptionGroup(title: "Limits") var limits: LimitArguments
 
-  @Option(
-    help: ArgumentHelp(
-      "The most connections at once. (default: 10000; environment: SLUICE_MAX_CONNECTIONS)", valueName: "count"))
-  var maxConnections: String?
+  private static let admitAge = Setting<Duration>(
+    "admit-age",
+    "How old the mirror may be to admit anybody: for so long a revoked key may go on while the store is away.",
+    shown: "time", default: "1h", in: .seconds(1) ... .seconds(30 * 86_400))
+  @Option(help: admitAge.help) var admitAge: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "How old the mirror may be to admit anybody: for so long a revoked key may go on while the store is away. "
-        + "(default: 1h; environment: SLUICE_ADMIT_AGE)", valueName: "time"))
-  var admitAge: String?
-
-  @Option(
-    help: ArgumentHelp(
-      "How long a request may wait for the proof that its key isn't active. "
-        + "(default: 2s; environment: SLUICE_BARRIER_WAIT)", valueName: "time"))
-  var barrierWait: String?
-
-  @Option(
-    help: ArgumentHelp(
-      "How long what is in flight may take to end after SIGTERM. (default: 10s; environment: SLUICE_STOP_DEADLINE)",
-      valueName: "time"))
-  var stopDeadline: String?
+  private static let barrierWait = Setting<Duration>(
+    "barrier-wait", "How long a request may wait for the proof that its key isn't active.", shown: "time",
+    default: "2s", in: .milliseconds(10) ... .seconds(30))
+  @Option(help: barrierWait.help) var barrierWait: String?
 
   func run() async throws {
     let settings = Settings()
-    let listen = try settings.value("listen", given: listen, default: "127.0.0.1:8080", as: ListenAddress.self)
-    let admin = try settings.value("admin", given: admin, default: "127.0.0.1:8081", as: ListenAddress.self)
-    let processors = String(max(1, ProcessInfo.processInfo.activeProcessorCount))
+    let listen = try settings.value(Self.listen, given: listen)
+    let admin = try settings.value(Self.admin, given: admin)
     var configuration = IngestNode.Configuration(
-      name: try settings.value("name", given: name, default: MemberName.ofThisHost, as: MemberName.self).text,
-      build: BuildDescription.current, redis: try redis.endpoint(settings), namespace: try redis.namespace(settings),
-      listenHost: listen.host, listenPort: listen.port, adminHost: admin.host, adminPort: admin.port,
-      threads: try settings.value("threads", given: threads, default: processors, in: 1...256, as: Int.self),
-      bodyLimit: try settings.value("max-body", given: maxBody, default: "16777216", in: 1...(1 << 30), as: Int.self),
-      connectionLimit: try settings.value(
-        "max-connections", given: maxConnections, default: "10000", in: 1...1_000_000, as: Int.self),
-      stopDeadline: try settings.value(
-        "stop-deadline", given: stopDeadline, default: "10s", in: .zero ... .seconds(600), as: Duration.self))
-    configuration.replica.admitAge = try settings.value(
-      "admit-age", given: admitAge, default: "1h", in: .seconds(1) ... .seconds(30 * 86_400), as: Duration.self)
-    configuration.replica.barrierWait = try settings.value(
-      "barrier-wait", given: barrierWait, default: "2s", in: .milliseconds(10) ... .seconds(30), as: Duration.self)
-
-    configuration.stateFolder = try settings.optional("state-dir", given: stateDir, as: String.self)
+      name: try settings.value(Self.name, given: name).text, build: BuildDescription.current,
+      redis: try redis.endpoint(settings), namespace: try redis.namespace(settings), listenHost: listen.host,
+      listenPort: listen.port, adminHost: admin.host, adminPort: admin.port,
+      threads: try settings.value(Self.threads, given: threads))
+    configuration.front = try limits.front(settings)
+    configuration.replica.admitAge = try settings.value(Self.admitAge, given: admitAge)
+    configuration.replica.barrierWait = try settings.value(Self.barrierWait, given: barrierWait)
+    configuration.stateFolder = try settings.optional(Self.stateDir, given: stateDir)
 
     let logger = try log.start(settings, label: "ingest-node")
     var options = PrometheusRegistry.Options()

@@ -213,6 +213,12 @@ final class FaultBench {
     asker.askStrangers(!quietly)
     try await fault.approach(self)
     if !quietly { try await answersCome(in: .before) }
+    // What is noticed is told by what changes: so it must be well, and known to be, before.
+    if !quietly {
+      try await eventually("a stranger is refused before the fault") {
+        if case .refuse = try await verdict("nobody") { try await isWell() } else { false }
+      }
+    }
     asker.enter(.during)
     let began = Instant.now
     try await fault.strike(self)

@@ -41,7 +41,7 @@ extension Simulation {
     let slack = isRestored(node, node.process?.held(key)?.until) ? node.restoredSlack : .zero
     let bound = node.limits.admitAge + slack + depositionSlack
     // One whose removal is held back until an operator confirms it is admitted on purpose.
-    guard let status = node.process?.status(at: now), status.quarantined == 0 else { return }
+    guard let status = node.process?.status(at: now), status.quarantined == 0, !node.guardMoved else { return }
     // Where changes of two histories met, one was applied before the total told; the mirror isn't complete then.
     if rewound, status.completeness != .complete { return }
     if !damaged, !was(since: earlier(by: bound)) {

@@ -94,6 +94,8 @@ final class SimulatedNode {
   var held: Holdings
   var sawActive: [Bool]
   var checkedAdmitUntil: Instant?
+  /// Whether its guard held keys back or let them go in the present event.
+  var guardMoved = false
   /// Buckets that the last manifest gave it reason to read.
   var mayRead: Set<Int> = []
   var commandsInWindow = 0

@@ -195,6 +195,10 @@ public final class Simulation {
   private func decideRightly() {
     // Keys that vanished are undecided until their buckets have been read once more.
     turn(for: .milliseconds(800)) { false }
+    // A conversation that was lost before the faults stopped may be noticed only now.
+    turn(for: Self.longDeadline + .seconds(5)) {
+      self.nodes.allSatisfy { self.isInSync($0) && $0.link.map { !$0.control.isLost && !$0.feed.isLost } ?? false }
+    }
     askEverything()
     guard summary.failure == nil, let current = truth.current else { return }
     let active = current.holdings.firstIndex { $0.isActive }

@@ -127,6 +127,12 @@ extension Simulation {
     willGive(node, event)
     let commands = node.process!.handle(event, now: now)
     note { "node \(node.index): \(words(event)) → \(commands.map { words($0) }.joined(separator: "; "))" }
+    node.guardMoved = commands.contains { command in
+      switch command {
+      case .note(.guarded), .note(.guardReleased): true
+      default: false
+      }
+    }
     for command in commands { carryOut(node, command) }
     check(node, after: event)
     setAlarm(node)

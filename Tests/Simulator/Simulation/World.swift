@@ -139,6 +139,8 @@ extension Simulation {
   private func noteTruth() {
     guard let meta = server.dataset.store.meta, meta.schema == KeyRecord.schema, meta.rebuildingTo == nil else {
       truth.vanishes(at: now)
+      // A mirror that has read the manifest before may still read its buckets.
+      for (number, holding) in server.dataset.holdings.enumerated() { truth.had(number, as: holding, at: now) }
       return
     }
     truth.becomes(

@@ -1,0 +1,78 @@
+// How many connections there may be, in all and from one address. One too many is told so where it can be: a connection that is closed without a
+// word looks like a fault of the network, and nobody would look for it here.
+
+internal import HTTPFraming
+internal import NIOCore
+internal import Synchronization
+
+/// Counts connections, from any thread.
+final class ConnectionLimiter: Sendable {
+  private struct Counts {
+    var all = 0
+    var byAddress: [String: Int] = [:]
+  }
+
+  private let limit: Int
+  private let limitByAddress: Int
+  private let counts = Mutex(Counts())
+
+  init(limit: Int, limitByAddress: Int) {
+    self.limit = limit
+    self.limitByAddress = limitByAddress
+  }
+
+  var current: Int { counts.withLock(\.all) }
+
+  /// - Parameter address: nil where it can't be told, which only the limit in all goes for.
+  func enter(from address: String?) -> Bool {
+    counts.withLock { counts in
+      guard counts.all < limit else { return false }
+      if let address {
+        guard counts.byAddress[address, default: 0] < limitByAddress else { return false }
+        counts.byAddress[address, default: 0] += 1
+      }
+      counts.all += 1
+      return true
+    }
+  }
+
+  func leave(from address: String?) {
+    counts.withLock { counts in
+      counts.all -= 1
+      guard let address, let count = counts.byAddress[address] else { return }
+      counts.byAddress[address] = count > 1 ? count - 1 : nil
+    }
+  }
+}
+
+/// Says 503 to a connection that is one too many, and ends it.
+final class TurnAwayHandler: ChannelInboundHandler {
+  typealias InboundIn = ByteBuffer
+  typealias OutboundOut = ByteBuffer
+
+  private let shared: PushFront
+  /// To send what it wants to send: closing a socket with unread bytes resets it, and the client might not see the answer.
+  private static let patience = TimeAmount.seconds(1)
+
+  init(shared: PushFront) { self.shared = shared }
+
+  func channelActive(context: ChannelHandlerContext) {
+    let facts = shared.facts(.unavailable(.tooManyConnections))
+    shared.counters.count(dialect: shared.fallback.name, status: facts.status, reason: facts.label)
+    let response = shared.response(facts, in: shared.fallback, .other)
+    var buffer = context.channel.allocator.buffer(capacity: response.capacity())
+    buffer.writeWithOutputRawSpan(minimumWritableBytes: response.capacity()) { response.write(.last, to: &$0) }
+    context.writeAndFlush(wrapOutboundOut(buffer)).assumeIsolated().whenComplete { _ in
+      context.close(mode: .output, promise: nil)
+    }
+    context.eventLoop.assumeIsolated().scheduleTask(in: Self.patience) { context.close(promise: nil) }
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {}
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if case ChannelEvent.inputClosed = event { context.close(promise: nil) }
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+}

@@ -1,0 +1,156 @@
+// How one kind of client talks: its paths, where its key is, and in which words it wants its answers. A dialect is a value, and
+// `Dialects` lists them all; the connection's handler knows none of them.
+//
+// What a dialect can't choose is what an answer means. Statuses other than the one for "accepted" are `AnswerTable`'s, for all
+// dialects alike: no dialect can make a refusal of what couldn't be decided.
+
+internal import HTTPFraming
+internal import IngestQueue
+
+/// A way of speaking to the push listener.
+struct Dialect: Sendable {
+  /// For metrics and settings: one word in lower case.
+  let name: String
+  /// The first that fits counts.
+  let routes: [Route]
+  /// Where a key may be; the first place that has one counts.
+  let keys: [KeyPlace]
+  /// The status that says "taken" to these clients.
+  let acceptedStatus: Int
+  /// What says that the payload was taken, with that status.
+  let accepted: @Sendable (Accepted) -> Reply
+  /// What says that the key is active, to a client that only asked for that.
+  var active: @Sendable (_ account: String) -> Reply = { _ in Reply.empty }
+  /// In which words anything else is said.
+  let failed: @Sendable (AnswerFacts, MediaType) -> Words
+}
+
+/// A path that is served, and what for.
+struct Route: Sendable {
+  enum Purpose: Sendable, Equatable {
+    /// A payload.
+    case push
+    /// A payload of several events, each of which is answered: so they are counted, which costs a look into the body.
+    case batch
+    /// The question whether the key is active; a body is read and thrown away.
+    case probe
+    /// A browser asks whether it may send what it wants to send from another site.
+    case preflight
+  }
+
+  let method: RequestHead.Method
+  let path: PathPattern
+  let purpose: Purpose
+
+  static func push(_ path: PathPattern) -> Route { Route(method: .post, path: path, purpose: .push) }
+  static func batch(_ path: PathPattern) -> Route { Route(method: .post, path: path, purpose: .batch) }
+  static func probe(_ method: RequestHead.Method, _ path: PathPattern) -> Route {
+    Route(method: method, path: path, purpose: .probe)
+  }
+  static func preflight(_ path: PathPattern) -> Route { Route(method: .options, path: path, purpose: .preflight) }
+}
+
+/// A path in which `*` stands for one segment that isn't empty, and `**` at the end for any rest that isn't.
+struct PathPattern: Sendable, ExpressibleByStringLiteral {
+  private let pattern: StaticString
+
+  init(stringLiteral pattern: StaticString) { self.pattern = pattern }
+
+  /// Compared as it was sent, without decoding: `%2f` is no slash.
+  func matches(_ path: Range<Int>, in bytes: RawSpan) -> Bool {
+    let (pattern, count) = (pattern.utf8Start, pattern.utf8CodeUnitCount)
+    var at = path.lowerBound
+    var place = 0
+    while place < count {
+      if pattern[place] == UInt8(ascii: "*") {
+        if place + 1 < count, pattern[place + 1] == UInt8(ascii: "*") { return at < path.upperBound }
+        let start = at
+        while at < path.upperBound, bytes[at] != UInt8(ascii: "/") { at += 1 }
+        guard at > start else { return false }
+      } else {
+        guard at < path.upperBound, bytes[at] == pattern[place] else { return false }
+        at += 1
+      }
+      place += 1
+    }
+    return at == path.upperBound
+  }
+}
+
+/// What a payload that was taken is answered with depends on this.
+struct Accepted: Sendable {
+  let id: EnvelopeID
+  let media: MediaType
+  /// How many events the payload holds, where the route has them counted.
+  let events: Int?
+}
+
+/// An answer that says yes, laid out as far as it is the same each time.
+struct Reply: Sendable {
+  let template: Response
+  /// Instead of the template's.
+  var body: [UInt8]?
+
+  static let empty = Reply(template: Words("application/json", "{}").response(status: 200))
+}
+
+/// The words of an answer, whatever its status.
+struct Words: Sendable {
+  var mediaType: String
+  var body: [UInt8]
+  var fields: [(name: String, value: String)]
+
+  init(_ mediaType: String, _ body: [UInt8], fields: [(name: String, value: String)] = []) {
+    self.mediaType = mediaType
+    self.body = body
+    self.fields = fields
+  }
+
+  init(_ mediaType: String, _ body: String, fields: [(name: String, value: String)] = []) {
+    self.init(mediaType, Array(body.utf8), fields: fields)
+  }
+
+  /// - Parameter more: Fields that don't depend on the dialect.
+  func response(status: Int, adding more: [(name: String, value: String)] = []) -> Response {
+    var laidOut = ResponseFields()
+    for (name, value) in [("content-type", mediaType)] + fields + more {
+      do throws(InvalidResponseField) { try laidOut.append(name, value) } catch {
+        // All names and values are this module's own, or numbers.
+        preconditionFailure("\(error)")
+      }
+    }
+    return Response(status: status, fields: laidOut, body: body)
+  }
+}
+
+/// What a body is, by its label. Only what some dialect answers differently is told apart.
+enum MediaType: Sendable, Equatable {
+  case json, protobuf, msgpack, other
+
+  init(_ label: Range<Int>?, in bytes: RawSpan) {
+    guard let label else {
+      self = .other
+      return
+    }
+    var end = label.lowerBound
+    while end < label.upperBound, bytes[end] != UInt8(ascii: ";"), bytes[end] != UInt8(ascii: " ") { end += 1 }
+    self =
+      switch String(decoding: bytes, in: label.lowerBound..<end).lowercased() {
+      case "application/json": .json
+      case "application/x-protobuf", "application/protobuf": .protobuf
+      case "application/msgpack", "application/x-msgpack": .msgpack
+      default: .other
+      }
+  }
+}
+
+extension RawSpan {
+  subscript(offset: Int) -> UInt8 { unsafeLoad(fromByteOffset: offset, as: UInt8.self) }
+}
+
+extension String {
+  /// What isn't UTF-8 is replaced: header values may be anything.
+  init(decoding bytes: RawSpan, in range: Range<Int>) {
+    self = bytes.extracting(range).withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
+  }
+}

@@ -1,0 +1,172 @@
+// All the dialects that are spoken, each with its routes, the places of its key, and its words. What real clients send, and what they do with
+// an answer, was read in their own sources.
+
+internal import Foundation
+internal import HTTPFraming
+internal import IngestQueue
+internal import KeyReplica
+
+enum Dialects {
+  /// In the order in which their routes are looked at: `generic` takes whatever the others leave.
+  static let all: [Dialect] = [otlp, appSignal, honeycomb, sentry, generic]
+
+  /// Where a key is in requests of clients that can be told to send any header.
+  private static let anywhere: [KeyPlace] = [.bearer, .header("x-api-key"), .query("api_key")]
+
+  // MARK: generic
+
+  static let generic = Dialect(
+    name: "generic", routes: [.push("/v1/**")], keys: anywhere,
+    acceptedStatus: 202,
+    accepted: { accepted in Reply(template: taken, body: Array(#"{"id":"\#(accepted.id)"}"#.utf8)) },
+    failed: { facts, _ in Words("application/json", genericBody(facts)) })
+
+  private static let taken = Words("application/json", "{}").response(status: 202)
+
+  private static func genericBody(_ facts: AnswerFacts) -> String {
+    var members = [#""error":"\#(facts.error)""#]
+    if let reason = facts.reason { members.append(#""reason":"\#(reason)""#) }
+    if let (proof, asOf) = facts.proof {
+      members.append(#""proof":{"epoch":"\#(proof.epoch)","version":\#(proof.version),"as_of":"\#(asOf)"}"#)
+    } else if let detail = facts.detail {
+      members.append(#""detail":\#(json(detail))"#)
+    }
+    if let limit = facts.limit { members.append(#""limit":\#(limit)"#) }
+    return "{\(members.joined(separator: ","))}"
+  }
+
+  // MARK: OpenTelemetry
+
+  /// OTLP/HTTP 1.x: an answer has the request's content type, and an error is a `google.rpc.Status`.
+  static let otlp = Dialect(
+    name: "otlp", routes: [.push("/v1/traces"), .push("/v1/metrics"), .push("/v1/logs")], keys: anywhere,
+    acceptedStatus: 200,
+    accepted: { accepted in Reply(template: accepted.media == .json ? otlpTakenJSON : otlpTaken) },
+    failed: { facts, media in
+      let code = rpcCode(facts.status)
+      let message = [facts.error, facts.reason, facts.detail].compactMap { $0 }.joined(separator: ": ")
+      return media == .json
+        ? Words("application/json", #"{"code":\#(code),"message":\#(json(message))}"#)
+        : Words("application/x-protobuf", rpcStatus(code: code, message: message))
+    })
+
+  /// An empty `ExportTraceServiceResponse`, or its siblings: everything was taken.
+  private static let otlpTaken = Words("application/x-protobuf", []).response(status: 200)
+  private static let otlpTakenJSON = Words("application/json", "{}").response(status: 200)
+
+  /// As google.rpc.Code numbers them.
+  private static func rpcCode(_ status: Int) -> UInt8 {
+    switch status {
+    case 401: 16  // UNAUTHENTICATED
+    case 403: 7  // PERMISSION_DENIED
+    case 404, 405, 501, 505: 12  // UNIMPLEMENTED
+    case 408: 4  // DEADLINE_EXCEEDED
+    case 429: 8  // RESOURCE_EXHAUSTED
+    case 503: 14  // UNAVAILABLE
+    default: 3  // INVALID_ARGUMENT
+    }
+  }
+
+  /// `google.rpc.Status { int32 code = 1; string message = 2; }`: two fields, for which a protobuf library would be a heavy guest.
+  private static func rpcStatus(code: UInt8, message: String) -> [UInt8] {
+    var bytes: [UInt8] = [0x08, code, 0x12]
+    var length = message.utf8.count
+    while length >= 0x80 {
+      bytes.append(UInt8(length & 0x7F) | 0x80)
+      length >>= 7
+    }
+    return bytes + [UInt8(length)] + Array(message.utf8)
+  }
+
+  // MARK: AppSignal
+
+  /// The agents of 0.10 to 0.12 (Ruby). They take exactly 200 for success: what is answered 202 is sent again.
+  static let appSignal = Dialect(
+    name: "appsignal",
+    routes: [.push("/1/log_entries"), .push("/1/markers"), .probe(.post, "/1/auth")], keys: [.query("api_key")],
+    acceptedStatus: 200,
+    accepted: { _ in Reply.empty },
+    failed: { facts, _ in Words("application/json", genericBody(facts)) })
+
+  // MARK: Honeycomb
+
+  /// libhoney in all its languages. A batch is answered with a status for each event.
+  static let honeycomb = Dialect(
+    name: "honeycomb",
+    routes: [.batch("/1/batch/*"), .push("/1/events/*"), .probe(.get, "/1/auth")], keys: [.header("x-honeycomb-team")],
+    acceptedStatus: 200,
+    accepted: { accepted in
+      guard let events = accepted.events else { return Reply.empty }
+      let each = Array(#"{"status":202}"#.utf8)
+      var body: [UInt8] = [UInt8(ascii: "[")]
+      body.reserveCapacity(2 + events * (each.count + 1))
+      for number in 0..<events {
+        if number > 0 { body.append(UInt8(ascii: ",")) }
+        body += each
+      }
+      return Reply(template: honeycombTaken, body: body + [UInt8(ascii: "]")])
+    },
+    active: { account in
+      let body = #"{"api_key_access":{"events":true},"team":{"name":\#(json(account)),"slug":\#(json(account))}}"#
+      return Reply(template: Reply.empty.template, body: Array(body.utf8))
+    },
+    failed: { facts, _ in Words("application/json", genericBody(facts)) })
+
+  private static let honeycombTaken = Words("application/json", "[]").response(status: 200)
+
+  // MARK: Sentry
+
+  /// The SDKs' envelope and store endpoints, from servers and from browsers.
+  static let sentry = Dialect(
+    name: "sentry",
+    routes: [
+      .push("/api/*/envelope/"), .push("/api/*/store/"), .push("/api/*/envelope"), .push("/api/*/store"),
+      .preflight("/api/*/envelope/"), .preflight("/api/*/store/"),
+    ],
+    keys: [.sentryAuth("x-sentry-auth"), .sentryAuth("authorization"), .query("sentry_key"), .envelopeDSN],
+    acceptedStatus: 200,
+    accepted: { _ in Reply(template: sentryTaken) },
+    failed: { facts, _ in
+      var fields = browsers
+      // For all categories of the whole organisation. Clients heed it with any status, and more of them than heed Retry-After.
+      if let seconds = facts.retryAfter { fields.append(("x-sentry-rate-limits", "\(seconds)::organization")) }
+      let words = [facts.error, facts.reason, facts.detail].compactMap { $0 }.joined(separator: ": ")
+      return Words("application/json", #"{"detail":\#(json(words))}"#, fields: fields + [("x-sentry-error", words)])
+    })
+
+  private static let sentryTaken = Words("application/json", "{}", fields: browsers).response(status: 200)
+
+  /// Pages of any site send to it, and their browsers tell them nothing of the answer without this.
+  private static let browsers = [
+    (name: "access-control-allow-origin", value: "*"),
+    (name: "access-control-expose-headers", value: "x-sentry-error,x-sentry-rate-limits,retry-after"),
+  ]
+
+  /// What a browser wants to hear before it sends a header of its own.
+  static let preflight = Words(
+    "text/plain", [],
+    fields: browsers + [
+      ("access-control-allow-methods", "POST"),
+      ("access-control-allow-headers", "x-sentry-auth,authorization,content-type,content-encoding,x-api-key"),
+      ("access-control-max-age", "86400"),
+    ]
+  ).response(status: 200)
+
+  // MARK: Words
+
+  /// A text as a JSON string.
+  private static func json(_ text: String) -> String {
+    var written = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": written += "\\\""
+      case "\\": written += "\\\\"
+      case _ where scalar.value < 0x20:
+        let digits = String(scalar.value, radix: 16)
+        written += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+      default: written.unicodeScalars.append(scalar)
+      }
+    }
+    return written + "\""
+  }
+}

@@ -1,0 +1,45 @@
+// All bounds of the push listener, with what they are by default and why.
+
+internal import HTTPFraming
+internal import NIOCore
+
+/// What the push listener takes, and for how long.
+public struct FrontLimits: Sendable {
+  /// Bytes of a body, as it comes.
+  public var bodyBytes = 16 << 20
+  /// Bytes of all header lines of a request together.
+  public var headerBytes = 16 << 10
+  /// Bytes of bodies that the node holds at once, from their first byte to their answer. What is beyond is answered 503. No event loop's share
+  /// of it is smaller than one body.
+  public var bytesInHand = 256 << 20
+  public var connections = 10_000
+  /// Behind a balancer all come from one address, unless it tells theirs.
+  public var connectionsPerAddress = 10_000
+  /// After so many requests a connection ends, and the client's next one may lead to another node.
+  public var requestsPerConnection = 1_000_000
+  /// How long a connection may be without a request. Longer than balancers leave theirs idle (60 s in nginx): who reuses a connection
+  /// while it is being closed has its request lost.
+  public var idle = Duration.seconds(75)
+  /// How long a request's head may take to come.
+  public var headDeadline = Duration.seconds(10)
+  /// How long a request's body may take to come.
+  public var bodyDeadline = Duration.seconds(60)
+  /// Pushes of one account that are taken each second; nil for no bound.
+  public var accountRate: Int?
+  /// What an account hears beyond that.
+  public var tooFastStatus = TooFastStatus.serviceUnavailable
+  /// How long the node goes on as before after it was told to end, but for not being ready: for balancers to notice.
+  public var grace = Duration.zero
+  /// How long requests and connections may take to end after that.
+  public var stopDeadline = Duration.seconds(10)
+
+  public init() {}
+
+  var requestLimits: RequestLimits {
+    RequestLimits(headerBytes: headerBytes, bodyBytes: bodyBytes, requests: requestsPerConnection)
+  }
+
+  var deadlines: PhaseDeadlines {
+    PhaseDeadlines(idle: TimeAmount(idle), head: TimeAmount(headDeadline), body: TimeAmount(bodyDeadline))
+  }
+}

@@ -1,0 +1,461 @@
+// One client's connection: carries out what the machine of HTTPFraming says, asks the gate, and writes the answers in the words of the
+// request's dialect. Bytes in, bytes out; no HTTP pipeline of NIO's.
+//
+// The key is looked at when the head has come, before the body: a client with a key that isn't active is told so before it has sent
+// megabytes, and one that waits for "100 Continue" never sends them. While the verdict is awaited the connection reads nothing that
+// it would have to keep.
+//
+// That each request has one answer, in order, is the machine's business. This one sees to it that nothing is kept without a bound:
+// what a client sends ahead, answers that it doesn't read, and time.
+
+internal import Foundation
+internal import HTTPFraming
+internal import IngestQueue
+internal import KeyReplica
+internal import KeyStore
+internal import NIOCore
+internal import Synchronization
+
+final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
+  typealias InboundIn = ByteBuffer
+  typealias OutboundIn = Never
+  typealias OutboundOut = ByteBuffer
+
+  /// A request whose head has come and that isn't answered yet.
+  private struct Exchange {
+    let number: RequestNumber
+    let dialect: Dialect
+    let purpose: Route.Purpose
+    let media: MediaType
+    var request: PushRequest
+    var key: KeyID?
+    /// Of the key, once it is admitted.
+    var account: String?
+    /// Of the budget.
+    var bytes = 0
+    let isChunked: Bool
+    var isWhole = false
+    /// Why it isn't taken, where that is said when the body has come, and how much of that was thrown away since.
+    var failure: (why: PushFailing, thrownAway: Int)?
+
+    init(
+      _ number: RequestNumber, _ dialect: Dialect, _ purpose: Route.Purpose, _ body: BodyKind, _ head: RequestHead,
+      _ bytes: RawSpan
+    ) {
+      self.number = number
+      isChunked = body == .chunked
+      self.dialect = dialect
+      self.purpose = purpose
+      let type = head.first("content-type", in: bytes)
+      media = MediaType(type, in: bytes)
+      request = PushRequest(
+        path: String(decoding: bytes, in: head.path), contentType: type.map { String(decoding: bytes, in: $0) },
+        contentEncoding: head.first("content-encoding", in: bytes).map { String(decoding: bytes, in: $0) },
+        traceparent: head.first("traceparent", in: bytes).map { String(decoding: bytes, in: $0) },
+        idempotencyKey: head.first("idempotency-key", in: bytes).map {
+          bytes.extracting($0).withUnsafeBytes(Array.init)
+        },
+        body: ByteBuffer())
+      key = PresentedKey.find(dialect.keys, in: head, bytes)
+    }
+  }
+
+  private let gate: Gate
+  private let shared: PushFront
+  private let budget: ByteBudget
+  private var connection: RequestConnection
+  /// What came and wasn't consumed.
+  private var input = ByteBuffer()
+  private var output = ByteBuffer()
+  private var exchange: Exchange?
+
+  private var isDriving = false
+  /// The machine isn't asked before the verdict has come.
+  private var awaitsVerdict = false
+  /// A read that NIO wanted to make and that is put off.
+  private var heldRead = false
+  /// When all that was written so far is in the kernel, as far as somebody waits for that.
+  private var written: EventLoopFuture<Void>?
+  private var isClosed = false
+
+  private var watchedPhase: ConnectionPhase?
+  private var deadline = NIODeadline.distantFuture
+  private var timer: (at: NIODeadline, task: Scheduled<Void>)?
+
+  /// - Parameter budget: Of the connection's event loop.
+  init(gate: Gate, shared: PushFront, budget: ByteBudget) {
+    self.gate = gate
+    self.shared = shared
+    self.budget = budget
+    connection = RequestConnection(limits: shared.limits)
+  }
+
+  // MARK: What happens
+
+  func channelActive(context: ChannelHandlerContext) {
+    watch(context)
+    context.fireChannelActive()
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    var bytes = unwrapInboundIn(data)
+    if input.readableBytes == 0 { input = bytes } else { input.writeBuffer(&bytes) }
+    drive(context)
+  }
+
+  /// More is read only while what came has found its way, so that a client can send ahead no more than one read brings.
+  func read(context: ChannelHandlerContext) {
+    if input.readableBytes > shared.sentAhead || !context.channel.isWritable { heldRead = true } else { context.read() }
+  }
+
+  func channelWritabilityChanged(context: ChannelHandlerContext) {
+    if context.channel.isWritable { drive(context) }
+    context.fireChannelWritabilityChanged()
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    switch event {
+    case ChannelEvent.inputClosed:
+      connection.inputEnded()
+      drive(context)
+    case is ChannelShouldQuiesceEvent:
+      connection.stop()
+      drive(context)
+    default: context.fireUserInboundEventTriggered(event)
+    }
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    ended()
+    context.fireChannelInactive()
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    // A reset, mostly. There is nobody to answer any more.
+    close(context)
+  }
+
+  private func ended() {
+    isClosed = true
+    timer?.task.cancel()
+    timer = nil
+    if let exchange { budget.give(back: exchange.bytes) }
+    exchange = nil
+  }
+
+  // MARK: The machine
+
+  private func drive(_ context: ChannelHandlerContext) {
+    // An answer that comes at once is written in the midst of the loop, which goes on by itself.
+    guard !isDriving, !isClosed else { return }
+    isDriving = true
+    while !awaitsVerdict, !isClosed {
+      // Who doesn't read answers gets no further ones.
+      if connection.phase == .idle, !context.channel.isWritable { break }
+      let step = connection.next(input.readableBytesSpan)
+      if carryOut(step, context) { break }
+    }
+    isDriving = false
+    flush(context)
+    if input.readableBytes == 0 { input = ByteBuffer() }
+    if heldRead, input.readableBytes <= shared.sentAhead, context.channel.isWritable {
+      heldRead = false
+      context.read()
+    }
+    watch(context)
+  }
+
+  /// - Returns: Whether the machine waits for something.
+  private func carryOut(_ step: Step, _ context: ChannelHandlerContext) -> Bool {
+    switch step.action {
+    case .skip: input.moveReaderIndex(forwardBy: step.length)
+    case .read, .wait: return true
+    case .head(let number, let body):
+      begin(number, body, context)
+      input.moveReaderIndex(forwardBy: step.length)
+      if exchange?.number == number { askForKey(context) }
+    case .writeContinue: output.writeBytes(Response.goOn)
+    case .body: take(step.length, context)
+    case .end:
+      exchange?.isWhole = true
+      finish(context)
+    case .refuse(let refusal, let framing): refuse(refusal, framing)
+    case .closeOutput: closeOutput(context)
+    case .close:
+      flush(context)
+      close(context)
+      return true
+    }
+    return false
+  }
+
+  private func flush(_ context: ChannelHandlerContext) {
+    guard output.readableBytes > 0 else { return }
+    context.writeAndFlush(wrapOutboundOut(output), promise: nil)
+    output = ByteBuffer()
+  }
+
+  private func closeOutput(_ context: ChannelHandlerContext) {
+    let promise = context.eventLoop.makePromise(of: Void.self)
+    // Behind all that was written before, and so done when that is.
+    context.writeAndFlush(wrapOutboundOut(output), promise: promise)
+    output = ByteBuffer()
+    written = promise.futureResult
+    promise.futureResult.assumeIsolated().whenComplete { _ in
+      self.written = nil
+      // Over TLS this says goodbye there. Where it fails the connection is gone already.
+      if !self.isClosed { context.close(mode: .output, promise: nil) }
+    }
+  }
+
+  private func close(_ context: ChannelHandlerContext) {
+    guard !isClosed else { return }
+    guard let written else {
+      context.close(promise: nil)
+      return
+    }
+    written.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+  }
+
+  // MARK: A request
+
+  private func begin(_ number: RequestNumber, _ body: BodyKind, _ context: ChannelHandlerContext) {
+    switch shared.routes.destination(of: connection.head, in: input.readableBytesSpan) {
+    case .route(let dialect, let purpose):
+      exchange = Exchange(number, dialect, purpose, body, connection.head, input.readableBytesSpan)
+      if case .length(let length) = body, !reserve(length) { fail(.unavailable(.nodeFull)) }
+    case .otherMethods(let dialect, let allow):
+      exchange = Exchange(number, dialect, .push, body, connection.head, input.readableBytesSpan)
+      fail(.methodNotAllowed(allow: allow))
+    case .none:
+      exchange = Exchange(number, shared.fallback, .push, body, connection.head, input.readableBytesSpan)
+      fail(.notFound)
+    }
+  }
+
+  private func reserve(_ bytes: Int) -> Bool {
+    guard budget.take(bytes) else { return false }
+    exchange?.bytes += bytes
+    return true
+  }
+
+  private func askForKey(_ context: ChannelHandlerContext) {
+    guard let exchange, exchange.purpose != .preflight, exchange.failure == nil else { return }
+    guard let key = exchange.key else {
+      if !exchange.dialect.keys.contains(where: \.isInBody) { fail(.missingKey) }
+      return
+    }
+    if let account = gate.admits(key) {
+      self.exchange?.account = account
+      return
+    }
+    awaitsVerdict = true
+    gate.verdict(of: key).assumeIsolated().whenSuccess { verdict in
+      self.awaitsVerdict = false
+      guard !self.isClosed, self.exchange?.number == exchange.number else { return }
+      switch verdict {
+      case .admit(let account):
+        self.exchange?.account = account
+        if self.exchange?.isWhole == true { self.finish(context) }
+      case .refuse(let reason, let proof): self.fail(.refused(reason, proof))
+      case .undecided(let why): self.fail(.undecided(why))
+      }
+      self.drive(context)
+    }
+  }
+
+  private func take(_ length: Int, _ context: ChannelHandlerContext) {
+    guard var part = input.readSlice(length: length) else {
+      preconditionFailure("the machine took more than there is")
+    }
+    guard var exchange, exchange.purpose != .probe else { return }
+    if let (why, thrownAway) = exchange.failure {
+      self.exchange?.failure = (why, thrownAway + length)
+      // An answer that comes now ends the connection.
+      if thrownAway + length > connection.limits.drainBytes { say(why) }
+      return
+    }
+    self.exchange = nil  // so that its buffer isn't copied
+    if exchange.request.body.readableBytes == 0 {
+      exchange.request.body = part
+    } else {
+      exchange.request.body.writeBuffer(&part)
+    }
+    self.exchange = exchange
+    // Of a chunked body the length isn't known before.
+    let missing = exchange.request.body.readableBytes - exchange.bytes
+    if missing > 0, !reserve(missing) { fail(.unavailable(.nodeFull)) }
+  }
+
+  /// The request is whole.
+  private func finish(_ context: ChannelHandlerContext) {
+    guard let exchange else { return }
+    if let (why, _) = exchange.failure { return say(why) }
+    guard exchange.purpose != .preflight else { return answer(.preflight) }
+    guard let key = exchange.key, let account = exchange.account else {
+      if exchange.key == nil { findKeyInBody(context) }
+      return
+    }
+    switch exchange.purpose {
+    case .push: push(exchange, key: key, account: account, events: nil, context)
+    case .batch:
+      do throws(PushFailing) {
+        push(
+          exchange, key: key, account: account, events: try shared.countEvents(exchange.request, exchange.media),
+          context)
+      } catch {
+        fail(error)
+      }
+    case .probe: answer(.active(account: account))
+    case .preflight: break
+    }
+  }
+
+  private func findKeyInBody(_ context: ChannelHandlerContext) {
+    guard let key = exchange.flatMap({ PresentedKey.findDSN(in: $0.request.body.readableBytesSpan) }) else {
+      return fail(.missingKey)
+    }
+    exchange?.key = key
+    askForKey(context)
+    if exchange?.account != nil { finish(context) }
+  }
+
+  private func push(
+    _ exchange: Exchange, key: KeyID, account: String, events: Int?, _ context: ChannelHandlerContext
+  ) {
+    gate.push(exchange.request, key: key, account: account).assumeIsolated().whenComplete { result in
+      guard !self.isClosed, self.exchange?.number == exchange.number else { return }
+      switch result {
+      case .success(let id):
+        self.answer(.accepted(Accepted(id: id, media: exchange.media, events: events)))
+      case .failure(let error):
+        self.fail(error as? PushFailing ?? .unavailable(.outcomeUnknown))
+      }
+      self.drive(context)
+    }
+  }
+
+  // MARK: Answers
+
+  private enum Answer {
+    case accepted(Accepted)
+    case active(account: String)
+    case preflight
+  }
+
+  /// Says why the request isn't taken: now, or when its body has come, if it can't be told how long that is. An answer before
+  /// the end of such a body would have to end the connection, and many clients send nothing but chunks.
+  private func fail(_ why: PushFailing) {
+    guard let exchange, exchange.isChunked, !exchange.isWhole, !connection.awaitsInvitation else { return say(why) }
+    self.exchange?.request.body = ByteBuffer()
+    budget.give(back: exchange.bytes)
+    self.exchange?.bytes = 0
+    self.exchange?.failure = (why, 0)
+  }
+
+  private func say(_ why: PushFailing) {
+    guard let (exchange, framing) = answered() else { return }
+    let facts = shared.facts(why)
+    shared.counters.count(dialect: exchange.dialect.name, status: facts.status, reason: facts.label)
+    write(Reply(template: shared.response(facts, in: exchange.dialect, exchange.media)), framing)
+  }
+
+  private func answer(_ answer: Answer) {
+    guard let (exchange, framing) = answered() else { return }
+    let name = exchange.dialect.name
+    switch answer {
+    case .accepted(let accepted):
+      shared.counters.countAccepted(dialect: name)
+      write(exchange.dialect.accepted(accepted), framing)
+    case .active(let account):
+      shared.counters.count(dialect: name, status: 200, reason: "active")
+      write(exchange.dialect.active(account), framing)
+    case .preflight:
+      shared.counters.count(dialect: name, status: 200, reason: "preflight")
+      write(Reply(template: Dialects.preflight), framing)
+    }
+  }
+
+  /// Takes the exchange as answered, unless the machine won't have it.
+  private func answered() -> (Exchange, ResponseFraming)? {
+    guard let exchange else { return nil }
+    self.exchange = nil
+    budget.give(back: exchange.bytes)
+    // While the node ends each connection ends with its next answer.
+    if shared.stopping.isSet { connection.stop() }
+    guard let framing = connection.answer(exchange.number) else { return nil }
+    return (exchange, framing)
+  }
+
+  /// The machine answers by itself, whether or not there is an exchange.
+  private func refuse(_ refusal: Refusal, _ framing: ResponseFraming) {
+    var dialect = exchange?.dialect ?? shared.fallback
+    let media = exchange?.media ?? .other
+    if let exchange { budget.give(back: exchange.bytes) }
+    // Too large by what its head announces: the head is whole, and still there.
+    if exchange == nil, refusal == .bodyTooLarge,
+      case .route(let meant, _) = shared.routes.destination(of: connection.head, in: input.readableBytesSpan)
+    {
+      dialect = meant
+    }
+    exchange = nil
+    let facts = shared.facts(
+      refusal == .bodyTooLarge ? .tooLarge(limit: connection.limits.bodyBytes) : .unreadable(refusal))
+    shared.counters.count(dialect: dialect.name, status: facts.status, reason: facts.label)
+    write(Reply(template: shared.response(facts, in: dialect, media)), framing)
+  }
+
+  private func write(_ reply: Reply, _ framing: ResponseFraming) {
+    if let body = reply.body {
+      output.writeWithOutputRawSpan(minimumWritableBytes: reply.template.capacity(body: body.count)) {
+        reply.template.write(framing, body: body.span.bytes, to: &$0)
+      }
+    } else {
+      output.writeWithOutputRawSpan(minimumWritableBytes: reply.template.capacity()) {
+        reply.template.write(framing, to: &$0)
+      }
+    }
+  }
+
+  // MARK: Time
+
+  /// Sets the deadline of the phase, when it is another one. The timer is moved only where it would ring too late: a connection that is
+  /// busy doesn't touch it.
+  private func watch(_ context: ChannelHandlerContext) {
+    guard !isClosed else { return }
+    let phase = connection.phase
+    guard phase != watchedPhase else { return }
+    watchedPhase = phase
+    guard let allowed = shared.deadlines[phase] else {
+      deadline = .distantFuture
+      return
+    }
+    deadline = .now() + allowed
+    if timer.map({ deadline < $0.at }) ?? true { setTimer(context) }
+  }
+
+  private func setTimer(_ context: ChannelHandlerContext) {
+    timer?.task.cancel()
+    let deadline = deadline
+    let task = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { self.timerRang(context) }
+    timer = (deadline, task)
+  }
+
+  private func timerRang(_ context: ChannelHandlerContext) {
+    timer = nil
+    guard !isClosed, deadline != .distantFuture else { return }
+    guard deadline <= .now() else { return setTimer(context) }
+    // The verdict has a deadline of its own.
+    guard !awaitsVerdict else {
+      watchedPhase = nil
+      return watch(context)
+    }
+    if connection.phase == .closing || connection.phase == .closed { written = nil }
+    _ = carryOut(connection.deadlinePassed(), context)
+    drive(context)
+  }
+}
+
+extension KeyPlace {
+  fileprivate var isInBody: Bool { if case .envelopeDSN = self { true } else { false } }
+}

@@ -1,0 +1,69 @@
+// What all connections of the push listener share: the bounds, the dialects, the counters.
+
+internal import Foundation
+internal import HTTPFraming
+internal import KeyReplica
+internal import KeyStore
+internal import NIOCore
+
+/// How long a connection may be in each phase.
+struct PhaseDeadlines: Sendable {
+  /// Between requests.
+  var idle = TimeAmount.seconds(75)
+  /// From a head's first byte to its last.
+  var head = TimeAmount.seconds(10)
+  /// From the head's last byte to the body's.
+  var body = TimeAmount.seconds(60)
+  /// For throwing away what is left of a request that is answered, and what still comes while the connection closes.
+  var discard = TimeAmount.seconds(5)
+
+  /// nil where the delay is our own, which has bounds of its own.
+  subscript(phase: ConnectionPhase) -> TimeAmount? {
+    switch phase {
+    case .idle: idle
+    case .head: head
+    case .body: body
+    case .draining, .closing, .closed: discard
+    case .answering: nil
+    }
+  }
+}
+
+/// What connections share, and never change.
+struct PushFront: Sendable {
+  let limits: RequestLimits
+  let deadlines: PhaseDeadlines
+  let routes: RouteTable
+  /// In whose words requests are answered that are in no dialect.
+  let fallback: Dialect
+  let counters: AnswerCounters
+  let stopping: StopFlag
+  /// How many bytes of what a client sends ahead of its answer are read.
+  let sentAhead = 64 << 10
+
+  init(
+    limits: RequestLimits, deadlines: PhaseDeadlines, dialects: [Dialect], counters: AnswerCounters, stopping: StopFlag
+  ) {
+    self.limits = limits
+    self.deadlines = deadlines
+    routes = RouteTable(dialects)
+    fallback = Dialects.generic
+    self.counters = counters
+    self.stopping = stopping
+  }
+
+  func facts(_ failure: PushFailing) -> AnswerFacts {
+    AnswerTable.facts(
+      failure, wallTime: { Date(timeIntervalSinceNow: -(Instant.now - $0).fractionalSeconds) },
+      retryAfter: { Int.random(in: 1...5) })
+  }
+
+  func response(_ facts: AnswerFacts, in dialect: Dialect, _ media: MediaType) -> Response {
+    dialect.failed(facts, media).response(status: facts.status, adding: AnswerTable.fields(facts))
+  }
+
+  /// How many events a body holds.
+  func countEvents(_ request: PushRequest, _ media: MediaType) throws(PushFailing) -> Int {
+    throw .uncountable("not yet")
+  }
+}

@@ -1,0 +1,36 @@
+// Which dialect a request is in, by its method and path.
+
+internal import HTTPFraming
+
+/// The routes of some dialects.
+struct RouteTable: Sendable {
+  enum Destination {
+    case route(Dialect, Route.Purpose)
+    /// The path is there, and not with this method.
+    case otherMethods(Dialect, allow: String)
+    case none
+  }
+
+  private let routes: [(dialect: Int, route: Route)]
+  private let dialects: [Dialect]
+
+  /// - Parameter dialects: The ones named first take what several could.
+  init(_ dialects: [Dialect]) {
+    self.dialects = dialects
+    routes = dialects.enumerated().flatMap { index, dialect in dialect.routes.map { (index, $0) } }
+  }
+
+  /// - Parameter bytes: What the head was read from.
+  func destination(of head: borrowing RequestHead, in bytes: RawSpan) -> Destination {
+    var other: Int?
+    for (dialect, route) in routes where route.path.matches(head.path, in: bytes) {
+      if route.method == head.method { return .route(dialects[dialect], route.purpose) }
+      other = other ?? dialect
+    }
+    guard let other else { return .none }
+    let methods = routes.filter { $0.route.path.matches(head.path, in: bytes) }.map {
+      "\($0.route.method)".uppercased()
+    }
+    return .otherMethods(dialects[other], allow: Set(methods).sorted().joined(separator: ", "))
+  }
+}
