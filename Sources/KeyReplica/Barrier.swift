@@ -46,8 +46,7 @@ struct Barrier {
 
   /// What a read said.
   struct Reached {
-    let version: UInt64
-    let digest: Digest
+    let position: StorePosition
     let readSentAt: Instant
   }
 
@@ -81,11 +80,11 @@ struct Barrier {
   }
 
   /// The read was answered and the answer makes sense: its questions now wait for the version.
-  mutating func answered(version: UInt64, digest: Digest) {
+  mutating func answered(_ position: StorePosition) {
     guard let answered = read else { return }
     read = nil
     if !answered.waiting.isEmpty {
-      forVersion.append((Reached(version: version, digest: digest, readSentAt: answered.sentAt), answered.waiting))
+      forVersion.append((Reached(position: position, readSentAt: answered.sentAt), answered.waiting))
     }
   }
 
@@ -110,11 +109,11 @@ struct Barrier {
     var ready: [(Question, Reached)] = []
     forVersion.removeAll { group in
       #if SLUICE_MUTANTS
-        let isReached =
-          group.proof.version == version || Mutant.active == .answeredPastVersion && group.proof.version <= version
+        let reads = group.proof.position.version
+        let isReached = reads == version || Mutant.active == .answeredPastVersion && reads <= version
         guard isReached else { return false }
       #else
-        guard group.proof.version == version else { return false }
+        guard group.proof.position.version == version else { return false }
       #endif
       ready += group.waiting.map { ($0.question, group.proof) }
       return true

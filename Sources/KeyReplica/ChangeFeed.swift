@@ -4,8 +4,7 @@
 struct ChangeFeed {
   /// A position that was read and that the mirror hasn't reached yet.
   struct Expected {
-    let version: UInt64
-    let digest: Digest
+    let position: StorePosition
     /// When the answer came.
     let since: Instant
     /// When its read was sent.
@@ -69,14 +68,14 @@ struct ChangeFeed {
 
   /// What was expected of this version, which the mirror has reached now.
   mutating func reached(_ version: UInt64) -> Expected? {
-    guard let expected, expected.version == version else { return nil }
+    guard let expected, expected.position.version == version else { return nil }
     self.expected = nil
     return expected
   }
 
   /// The version that a read which was sent after the store had told of it should have brought, and hasn't.
   func missing(after applied: UInt64) -> UInt64? {
-    guard let expected, expected.since < sentAt, expected.version > applied else { return nil }
-    return expected.version
+    guard let expected, expected.since < sentAt, expected.position.version > applied else { return nil }
+    return expected.position.version
   }
 }

@@ -392,8 +392,7 @@ public struct Replica {
         case .applied:
           hear(change, &commands)
           answerReached(&commands)
-          guard reachedExpected() else {
-            let why = "at version \(mirror.applied) the change stream leads elsewhere than the store's position"
+          if let why = reachedExpected() {
             resync(because: why, now: now, &commands)
             return
           }
@@ -419,12 +418,12 @@ public struct Replica {
   }
 
   /// Takes note when the mirror has reached what a position read said.
-  /// - Returns: False where changes of one history were followed to a version that was read of another.
-  mutating func reachedExpected() -> Bool {
-    guard let expected = feed.reached(mirror.applied) else { return true }
-    if mirror.isComplete, mirror.total != expected.digest { return false }
+  /// - Returns: Why this is another history's version than the one that was read; nil if it isn't.
+  mutating func reachedExpected() -> String? {
+    guard let expected = feed.reached(mirror.applied) else { return nil }
+    if mirror.isComplete, let why = disagreement(with: expected.position) { return why }
     answered(expected.readSentAt)
-    return true
+    return nil
   }
 
   mutating func readPosition(now: Instant, _ commands: inout [Command]) {
@@ -480,14 +479,13 @@ public struct Replica {
         if mirror.isComplete, trouble == nil, feed.wasAnswered { failures = 0 }
       } else {
         feed.expect(
-          ChangeFeed.Expected(
-            version: position.version, digest: position.digest, since: now, readSentAt: read.sentAt))
+          ChangeFeed.Expected(position: position, since: now, readSentAt: read.sentAt))
       }
       if isFenced { noteFence(fence.objection(declared: position.replicas), &commands) }
       if let unfenced {
         answer(barrier.failed(), .unfenced(unfenced), &commands)
       } else {
-        barrier.answered(version: position.version, digest: position.digest)
+        barrier.answered(position)
         answerReached(&commands)
       }
     }
@@ -522,6 +520,12 @@ public struct Replica {
       return "a bucket says it was changed at version \(mirror.floor), but the store is at \(position.version)"
     }
     guard position.version == mirror.applied, mirror.isComplete else { return nil }
+    return disagreement(with: position)
+  }
+
+  /// What differs between the complete mirror and what was read of the store at the mirror's version; nil if nothing does. Digests alone don't
+  /// tell: not every change is one of a record, and versions may have been used twice.
+  func disagreement(with position: StorePosition) -> String? {
     if position.digest != mirror.total {
       return "at version \(position.version) the store's digest is \(position.digest), the mirror's is \(mirror.total)"
     }

@@ -56,7 +56,7 @@ extension Replica {
     }
     #if SLUICE_MUTANTS
       if Mutant.active == .noBarrier {
-        let read = Barrier.Reached(version: mirror.applied, digest: mirror.total, readSentAt: now)
+        let read = Barrier.Reached(position: mirroredPosition(), readSentAt: now)
         commands.append(.answer(question, verdict(of: question.key, by: read)))
         return
       }
@@ -116,18 +116,25 @@ extension Replica {
     #if SLUICE_MUTANTS
       let read =
         Mutant.active == .answeredPastVersion
-        ? Barrier.Reached(version: read.version, digest: mirror.total, readSentAt: read.readSentAt) : read
+        ? Barrier.Reached(position: mirroredPosition(as: read.position.version), readSentAt: read.readSentAt) : read
     #endif
-    guard let epoch = mirror.epoch, read.digest == mirror.total else {
-      return .undecided(.diverged("at version \(read.version) the store's digest was \(read.digest)"))
-    }
-    let proof = Proof(epoch: epoch, version: read.version, asOf: read.readSentAt)
+    if let why = disagreement(with: read.position) { return .undecided(.diverged(why)) }
+    let proof = Proof(epoch: read.position.epoch, version: read.position.version, asOf: read.readSentAt)
     switch found?.state {
     case .suspended: return .refuse(.suspendedKey, proof)
     case .revoked: return .refuse(.revokedKey, proof)
     case .active, nil: return .refuse(.unknownKey, proof)
     }
   }
+
+  #if SLUICE_MUTANTS
+    /// As if it had been read of the store.
+    func mirroredPosition(as version: UInt64? = nil) -> StorePosition {
+      StorePosition(
+        epoch: mirror.epoch ?? "", version: version ?? mirror.applied, count: mirror.count, digest: mirror.total,
+        sealed: mirror.sealed, announced: 0, confirmed: 0, replicas: nil)
+    }
+  #endif
 
   mutating func answerAll(_ why: Undecided, _ commands: inout [Command]) {
     #if SLUICE_MUTANTS

@@ -3,6 +3,12 @@ import Testing
 @testable import KeyReplica
 
 @Suite struct BarrierTests {
+  private func position(_ version: UInt64) -> StorePosition {
+    StorePosition(
+      epoch: "epoch 1", version: version, count: 0, digest: .empty, sealed: true, announced: 0, confirmed: 0,
+      replicas: nil)
+  }
+
   private func question(_ number: UInt64) -> Question { Question(number: number, key: KeyID(secret: "k".utf8)) }
   private let start = Instant(nanoseconds: 0)
 
@@ -15,7 +21,7 @@ import Testing
     #expect(!barrier.wantsRead)
     barrier.add(question(4), deadline: start + .seconds(1))
     #expect(!barrier.wantsRead)
-    barrier.answered(version: 5, digest: .empty)
+    barrier.answered(position(5))
     #expect(barrier.wantsRead)
     #expect(barrier.reached(5).map(\.question.number) == [1, 2, 3])
     #expect(barrier.count == 1)
@@ -26,7 +32,7 @@ import Testing
     var barrier = Barrier()
     barrier.add(question(1), deadline: start + .seconds(1))
     barrier.sent(at: start, applied: 5)
-    barrier.answered(version: 9, digest: .empty)
+    barrier.answered(position(9))
     #expect(barrier.reached(8).isEmpty)
     #expect(barrier.reached(10).isEmpty)
     let ready = barrier.reached(9)
@@ -43,7 +49,7 @@ import Testing
     barrier.readAgain()
     #expect(barrier.wantsRead && barrier.count == 2 && barrier.nextDeadline == start + .seconds(1))
     barrier.sent(at: start + .milliseconds(1), applied: 6)
-    barrier.answered(version: 6, digest: .empty)
+    barrier.answered(position(6))
     #expect(barrier.reached(6).map(\.question.number) == [1, 2])
   }
 
@@ -52,7 +58,7 @@ import Testing
     for number in 1...3 as ClosedRange<UInt64> {
       barrier.add(question(number), deadline: start + .seconds(Int(number)))
       if number < 3 { barrier.sent(at: start, applied: 0) }
-      if number < 2 { barrier.answered(version: 7, digest: .empty) }
+      if number < 2 { barrier.answered(position(7)) }
     }
     // 1 waits for a version, 2 for the read that is on its way, 3 for the next one.
     for number in 1...3 as ClosedRange<UInt64> {
@@ -69,7 +75,7 @@ import Testing
     var barrier = Barrier()
     barrier.add(question(1), deadline: start)
     barrier.sent(at: start, applied: 0)
-    barrier.answered(version: 7, digest: .empty)
+    barrier.answered(position(7))
     barrier.add(question(2), deadline: start)
     barrier.sent(at: start, applied: 0)
     barrier.add(question(3), deadline: start)

@@ -322,6 +322,20 @@ import Testing
     #expect(refusal(bench.answers[2])?.proof.epoch == "epoch 2")
   }
 
+  @Test func `a store that went back behind its seal refuses nobody, although its digests fit`() throws {
+    var bench = try Bench.synced()
+    // The seal's version is used again, by an announcement; then a key changes. No digest tells the two histories apart.
+    bench.store.rewind(by: 1, at: bench.now)
+    bench.store.announce(1, at: bench.now)
+    bench.put(0, .suspended)
+    bench.ask(1, 7)
+    try bench.answer(Bench.isPosition)
+    try bench.answer(Bench.isFeed)
+    #expect(undecided(bench.answers[1]) == "diverged")
+    try bench.settle()
+    #expect(bench.status.objection == .unsealed)
+  }
+
   @Test func `a store that went back is compared, and refuses nobody until then`() throws {
     var bench = try Bench.synced()
     bench.put(7)

@@ -40,8 +40,9 @@ extension Simulation {
     }
     let slack = isRestored(node, node.process?.held(key)?.until) ? node.restoredSlack : .zero
     let bound = node.limits.admitAge + slack + depositionSlack
-    // One whose removal is held back until an operator confirms it is admitted on purpose.
-    guard let status = node.process?.status(at: now), status.quarantined == 0, !node.guardMoved else { return }
+    guard let status = node.process?.status(at: now), status.quarantined == 0, !node.guardMoved,
+      !isHeldBack(node, key)
+    else { return }
     // Where changes of two histories met, one was applied before the total told; the mirror isn't complete then.
     if rewound, status.completeness != .complete { return }
     if !damaged, !was(since: earlier(by: bound)) {
@@ -52,8 +53,16 @@ extension Simulation {
   /// What a deposed primary says counts as fresh for admitting as long as it calls itself primary, and never for refusing.
   private var depositionSlack: Duration { mix[.deposedPrimary] > 0 ? .milliseconds(Self.longestDeposition) : .zero }
 
+  /// A key whose removal is held back until an operator confirms it is admitted on purpose; after a restart, too.
+  func isHeldBack(_ node: SimulatedNode, _ key: KeyID) -> Bool {
+    guard let holding = node.process?.held(key) else { return false }
+    if case .quarantined = holding.as { return true }
+    // Until it is read again, the bucket is as the state file had it.
+    return node.restoredHeldBack.contains(key)
+  }
+
   /// Whether that counts from what the state file said, by a clock that may have been wrong.
-  private func isRestored(_ node: SimulatedNode, _ deadline: Instant?) -> Bool {
+  func isRestored(_ node: SimulatedNode, _ deadline: Instant?) -> Bool {
     guard let deadline, let heardAt = node.restoredHeardAt else { return false }
     return deadline <= heardAt + node.limits.admitAge
   }
@@ -191,8 +200,7 @@ extension Simulation {
     let slack = rewound ? Self.feedWait + Self.shortDeadline + depositionSlack : .zero
     for (number, key) in SimulatedKeys.all.enumerated() {
       guard let holding = node.process?.held(key), let until = holding.until, !isRestored(node, until) else { continue }
-      // One whose removal is held back until an operator confirms it is admitted on purpose.
-      if case .quarantined = holding.as { continue }
+      if isHeldBack(node, key) { continue }
       let held = Holding(.active, account: holding.account)
       let knownAt = until + .nanoseconds(-(node.limits.admitAge + slack).wholeNanoseconds)
       if !truth.was(number, held, since: knownAt) {

@@ -90,6 +90,9 @@ final class SimulatedNode {
   var restoredHeardAt: Instant?
 
   // What is remembered of it for the checks.
+  /// Keys that it held back for an operator, as its state file has them, and as it has them from there.
+  var stateFileHeldBack: Set<KeyID> = []
+  var restoredHeldBack: Set<KeyID> = []
   /// What its table holds.
   var held: Holdings
   var sawActive: [Bool]

@@ -19,6 +19,7 @@ extension Simulation {
     node.bornAt = now
     node.restoredHeardAt = nil
     node.restoredSlack = .zero
+    node.restoredHeldBack = []
     node.checkedAdmitUntil = nil
     node.windowStart = now
     node.commandsInWindow = 0
@@ -83,7 +84,10 @@ extension Simulation {
       node.stateFileMustBeRefused = source != Self.source
     }
     node.stateFile = bytes
-    node.stateFileHeardAt = earlier(by: age)
+    node.stateFileHeldBack = Set(SimulatedKeys.all.filter { isHeldBack(node, $0) })
+    // What it believes of the age may come from a file itself.
+    let isSecondHand = SimulatedKeys.all.contains { isRestored(node, process.held($0)?.until) }
+    node.stateFileHeardAt = earlier(by: age + (isSecondHand ? node.restoredSlack : .zero))
   }
 
   private func restoreImage(_ node: SimulatedNode) -> MirrorImage? {
@@ -91,6 +95,7 @@ extension Simulation {
     do throws(UnusableImage) {
       let image = try MirrorImage(decoding: bytes, source: Self.source, bucketCount: bucketCount)
       if node.stateFileMustBeRefused { fail("node \(node.index) took a state file that is torn or another store's") }
+      node.restoredHeldBack = node.stateFileHeldBack
       let believed = max(0, wallClock(of: node) - image.heardAt)
       node.restoredSlack = max(.zero, now - node.stateFileHeardAt - .nanoseconds(Int64(believed * 1e9)))
       return image
