@@ -6,12 +6,9 @@ public import Logging
 
 /// The option that says how much is logged, and the start of logging.
 public struct LogArguments: ParsableArguments {
-  @Option(
-    name: .customLong("log-level"),
-    help: ArgumentHelp(
-      "trace, debug, info, notice, warning, error or critical. (default: info; environment: SLUICE_LOG_LEVEL)",
-      valueName: "level"))
-  public var logLevel: String?
+  private static let logLevel = Setting<Logger.Level>(
+    "log-level", "\(Logger.Level.expectation).", shown: "level", default: "info")
+  @Option(help: Self.logLevel.help) public var logLevel: String?
 
   public init() {}
 
@@ -19,13 +16,10 @@ public struct LogArguments: ParsableArguments {
   /// - Parameters:
   ///   - settings: Where the level comes from.
   ///   - label: The command's name.
-  ///   - level: The level where nobody gave one.
   /// - Returns: The command's logger.
-  /// - Throws: As ``Settings/value(_:given:default:as:)``.
-  public func start(_ settings: Settings, label: String, default level: Logger.Level = .info) throws(ValidationError)
-    -> Logger
-  {
-    let level = try settings.value("log-level", given: logLevel, default: level.rawValue, as: Logger.Level.self)
+  /// - Throws: As ``Settings/value(_:given:)``.
+  public func start(_ settings: Settings, label: String) throws(ValidationError) -> Logger {
+    let level = try settings.value(Self.logLevel, given: logLevel)
     LoggingSystem.bootstrap { label in
       var handler = StreamLogHandler.standardError(label: label)
       handler.logLevel = level

@@ -24,10 +24,12 @@ public struct Setting<Value: SettingValue>: Sendable {
   ///   - shown: Stands for the value in the command's usage.
   ///   - fallback: The default, as one would write it; nil for none.
   ///   - fallbackShown: The default in words, where it isn't the same everywhere, or what it means not to give one.
+  ///   - isRequired: Whether somebody has to give it.
   public init(
-    _ name: String, _ meaning: String, shown: String, default fallback: String? = nil, as fallbackShown: String? = nil
+    _ name: String, _ meaning: String, shown: String, default fallback: String? = nil, as fallbackShown: String? = nil,
+    isRequired: Bool = false
   ) {
-    self.init(name, meaning, shown: shown, fallback, fallbackShown, objection: { _ in nil })
+    self.init(name, meaning, shown: shown, fallback, fallbackShown, isRequired) { _ in nil }
   }
 
   /// - Parameter range: Where a value must lie.
@@ -35,42 +37,27 @@ public struct Setting<Value: SettingValue>: Sendable {
     _ name: String, _ meaning: String, shown: String, default fallback: String? = nil, as fallbackShown: String? = nil,
     in range: ClosedRange<Value>
   ) where Value: Comparable {
-    self.init(name, meaning, shown: shown, fallback, fallbackShown) { value in
+    self.init(name, meaning, shown: shown, fallback, fallbackShown, false) { value in
       range.contains(value) ? nil : "\(Value.expectation) from \(range.lowerBound) to \(range.upperBound)"
     }
   }
 
   private init(
-    _ name: String, _ meaning: String, shown: String, _ fallback: String?, _ fallbackShown: String?,
+    _ name: String, _ meaning: String, shown: String?, _ fallback: String?, _ fallbackShown: String?,
+    _ isRequired: Bool,
     objection: @escaping @Sendable (Value) -> String?
   ) {
     self.name = name
     self.fallback = fallback
     self.objection = objection
-    let standard = (fallbackShown ?? fallback).map { "default: \($0); " } ?? ""
+    let standard = isRequired ? "required; " : (fallbackShown ?? fallback).map { "default: \($0); " } ?? ""
     help = ArgumentHelp("\(meaning) (\(standard)environment: \(Settings.variable(of: name)))", valueName: shown)
   }
 }
 
-extension Settings {
-  /// The option's value.
-  /// - Parameter given: What the command line says, if it says anything.
-  /// - Throws: A sentence with the option, where its value came from, what was expected and what came; exit code 64.
-  public func value<Value>(_ setting: Setting<Value>, given: String?) throws(ValidationError) -> Value {
-    if let value = try optional(setting, given: given) { return value }
-    guard let fallback = setting.fallback else { throw missing(setting.name, expected: Value.expectation) }
-    do throws(InvalidSetting) {
-      return try Value(setting: fallback)
-    } catch {
-      preconditionFailure("the default of --\(setting.name) is not a value of it: \(error)")  // A mistake of our own.
-    }
-  }
-
-  /// The option's value, or nil where nobody gave one.
-  /// - Throws: As ``value(_:given:)``: a value that isn't understood is never taken for none.
-  public func optional<Value>(_ setting: Setting<Value>, given: String?) throws(ValidationError) -> Value? {
-    guard let value = try optional(setting.name, given: given, as: Value.self) else { return nil }
-    if let expected = setting.objection(value) { throw outside(setting.name, given: given, expected: expected) }
-    return value
+extension Setting where Value == Bool {
+  /// A flag: on the command line it has no value, and in the environment it says yes or no.
+  public static func flag(_ name: String, _ meaning: String) -> Setting {
+    Setting(name, meaning, shown: nil, nil, nil, false) { _ in nil }
   }
 }

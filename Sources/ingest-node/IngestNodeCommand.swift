@@ -24,26 +24,26 @@ struct IngestNodeCommand: AsyncParsableCommand {
 
   private static let listen = Setting<ListenAddress>(
     "listen", "Where pushes are taken; port 0 lets the system choose.", shown: "host:port", default: "127.0.0.1:8080")
-  @Option(help: listen.help) var listen: String?
+  @Option(help: Self.listen.help) var listen: String?
 
   private static let admin = Setting<ListenAddress>(
     "admin", "Where /livez, /readyz, /status and /metrics are; not for the open network.", shown: "host:port",
     default: "127.0.0.1:8081")
-  @Option(help: admin.help) var admin: String?
+  @Option(help: Self.admin.help) var admin: String?
 
   private static let name = Setting<MemberName>(
     "name", "This node's name in the fleet.", shown: "name", default: MemberName.ofThisHost, as: "the host's name")
-  @Option(help: name.help) var name: String?
+  @Option(help: Self.name.help) var name: String?
 
   private static let stateDir = Setting<String>(
     "state-dir", "Folder in which the mirror is kept, so that the next start admits known keys at once.",
     shown: "folder", as: "none, each start is a cold one")
-  @Option(help: stateDir.help) var stateDir: String?
+  @Option(help: Self.stateDir.help) var stateDir: String?
 
   private static let threads = Setting<Int>(
     "threads", "Event loops that take pushes.", shown: "count",
     default: String(max(1, ProcessInfo.processInfo.activeProcessorCount)), as: "one per processor", in: 1...256)
-  @Option(help: threads.help) var threads: String?
+  @Option(help: Self.threads.help) var threads: String?
 
   @OptionGroup(title: "Limits") var limits: LimitArguments
 
@@ -51,12 +51,12 @@ struct IngestNodeCommand: AsyncParsableCommand {
     "admit-age",
     "How old the mirror may be to admit anybody: for so long a revoked key may go on while the store is away.",
     shown: "time", default: "1h", in: .seconds(1) ... .seconds(30 * 86_400))
-  @Option(help: admitAge.help) var admitAge: String?
+  @Option(help: Self.admitAge.help) var admitAge: String?
 
   private static let barrierWait = Setting<Duration>(
     "barrier-wait", "How long a request may wait for the proof that its key isn't active.", shown: "time",
     default: "2s", in: .milliseconds(10) ... .seconds(30))
-  @Option(help: barrierWait.help) var barrierWait: String?
+  @Option(help: Self.barrierWait.help) var barrierWait: String?
 
   func run() async throws {
     let settings = Settings()

@@ -9,71 +9,71 @@ struct LimitArguments: ParsableArguments {
   private static let maxBody = Setting<Int>(
     "max-body", "The largest body taken, as it comes, in bytes; more is answered 413.", shown: "bytes",
     default: "\(standard.bodyBytes)", in: 1...(1 << 30))
-  @Option(help: maxBody.help) var maxBody: String?
+  @Option(help: Self.maxBody.help) var maxBody: String?
 
   private static let maxHeader = Setting<Int>(
     "max-header", "The most bytes of all header lines of a request together; more is answered 431.", shown: "bytes",
     default: "\(standard.headerBytes)", in: 1_024...49_152)
-  @Option(help: maxHeader.help) var maxHeader: String?
+  @Option(help: Self.maxHeader.help) var maxHeader: String?
 
   private static let maxInHand = Setting<Int>(
     "max-in-hand",
     "The most bytes of bodies that the node holds at once, from their first byte to their answer; more is answered 503.",
     shown: "bytes", default: "\(standard.bytesInHand)", in: 1...(1 << 40))
-  @Option(help: maxInHand.help) var maxInHand: String?
+  @Option(help: Self.maxInHand.help) var maxInHand: String?
 
   private static let maxConnections = Setting<Int>(
     "max-connections", "The most connections at once; one more is answered 503.", shown: "count",
     default: "\(standard.connections)", in: 1...1_000_000)
-  @Option(help: maxConnections.help) var maxConnections: String?
+  @Option(help: Self.maxConnections.help) var maxConnections: String?
 
   private static let maxConnectionsPerAddress = Setting<Int>(
     "max-connections-per-address",
     "The most connections at once from one address. Behind a balancer all come from the balancer's.", shown: "count",
     default: "\(standard.connectionsPerAddress)", in: 1...1_000_000)
-  @Option(help: maxConnectionsPerAddress.help) var maxConnectionsPerAddress: String?
+  @Option(help: Self.maxConnectionsPerAddress.help) var maxConnectionsPerAddress: String?
 
   private static let maxRequests = Setting<Int>(
     "max-requests", "After so many requests a connection ends.", shown: "count",
     default: "\(standard.requestsPerConnection)", in: 1...1_000_000_000)
-  @Option(help: maxRequests.help) var maxRequests: String?
+  @Option(help: Self.maxRequests.help) var maxRequests: String?
 
   private static let idle = Setting<Duration>(
     "idle", "How long a connection may be without a request. Longer than the balancer before it leaves it idle.",
     shown: "time", default: standard.idle.setting, in: .seconds(1) ... .seconds(86_400))
-  @Option(help: idle.help) var idle: String?
+  @Option(help: Self.idle.help) var idle: String?
 
   private static let headDeadline = Setting<Duration>(
     "head-deadline", "How long the head of a request may take to come; then it is answered 408.", shown: "time",
     default: standard.headDeadline.setting, in: .milliseconds(100) ... .seconds(600))
-  @Option(help: headDeadline.help) var headDeadline: String?
+  @Option(help: Self.headDeadline.help) var headDeadline: String?
 
   private static let bodyDeadline = Setting<Duration>(
     "body-deadline", "How long the body of a request may take to come; then it is answered 408.", shown: "time",
     default: standard.bodyDeadline.setting, in: .milliseconds(100) ... .seconds(3_600))
-  @Option(help: bodyDeadline.help) var bodyDeadline: String?
+  @Option(help: Self.bodyDeadline.help) var bodyDeadline: String?
 
   private static let accountRate = Setting<Int>(
     "account-rate", "Pushes of one account that this node takes each second; twice as many may come at once.",
     shown: "count", as: "no bound", in: 1...10_000_000)
-  @Option(help: accountRate.help) var accountRate: String?
+  @Option(help: Self.accountRate.help) var accountRate: String?
 
   private static let accountRateStatus = Setting<TooFastStatus>(
     "account-rate-status",
     "What an account hears beyond --account-rate: 503, which is safe with every client, or 429, on which some old agents end themselves.",
     shown: "status", default: "\(standard.tooFastStatus.rawValue)")
-  @Option(help: accountRateStatus.help) var accountRateStatus: String?
+  @Option(help: Self.accountRateStatus.help) var accountRateStatus: String?
 
   private static let grace = Setting<Duration>(
     "grace",
     "How long after SIGTERM the node goes on taking connections while it says that it isn't ready, for balancers to notice.",
     shown: "time", default: standard.grace.setting, in: .zero ... .seconds(600))
-  @Option(help: grace.help) var grace: String?
+  @Option(help: Self.grace.help) var grace: String?
 
   private static let stopDeadline = Setting<Duration>(
     "stop-deadline", "How long what is in flight may take to end after that.", shown: "time",
     default: standard.stopDeadline.setting, in: .zero ... .seconds(600))
-  @Option(help: stopDeadline.help) var stopDeadline: String?
+  @Option(help: Self.stopDeadline.help) var stopDeadline: String?
 
   func front(_ settings: Settings) throws -> FrontLimits {
     var limits = FrontLimits()

@@ -30,71 +30,61 @@ struct IngestWorkerCommand: AsyncParsableCommand {
   @OptionGroup var redis: RedisArguments
   @OptionGroup var log: LogArguments
 
-  @Option(
-    help: ArgumentHelp(
-      "What this worker is called: 1 to 64 letters, digits, \"_\", \".\" or \"-\". Each worker needs a name of its own. "
-        + "(default: this machine's host name; environment: SLUICE_NAME)", valueName: "name"))
-  var name: String?
+  private static let name = Setting<MemberName>(
+    "name", "What this worker is called: \(MemberName.expectation). Each worker needs a name of its own.",
+    shown: "name",
+    default: MemberName.ofThisHost, as: "this machine's host name")
+  @Option(help: Self.name.help) var name: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "Where payloads are stored: sqlite:PATH, a file in a folder that exists. (required; environment: SLUICE_SINK)",
-      valueName: "sink"))
-  var sink: String?
+  private static let sink = Setting<SinkSetting>(
+    "sink", "Where payloads are stored: sqlite:PATH, a file in a folder that exists.", shown: "sink", isRequired: true)
+  @Option(help: Self.sink.help) var sink: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "The most payloads that are claimed and stored at once, 1 to 1000. (default: 100; environment: SLUICE_BATCH)",
-      valueName: "number"))
-  var batch: String?
+  private static let batch = Setting<Int>(
+    "batch", "The most payloads that are claimed and stored at once, 1 to 1000.", shown: "number", default: "100",
+    in: 1...1_000)
+  @Option(help: Self.batch.help) var batch: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "The most bytes that are claimed at once, 1024 to 67108864; a larger payload is claimed alone. "
-        + "(default: 8388608; environment: SLUICE_BATCH_BYTES)", valueName: "bytes"))
-  var batchBytes: String?
+  private static let batchBytes = Setting<Int>(
+    "batch-bytes", "The most bytes that are claimed at once, 1024 to 67108864; a larger payload is claimed alone.",
+    shown: "bytes", default: "8388608", in: 1_024...67_108_864)
+  @Option(help: Self.batchBytes.help) var batchBytes: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "Batches that are worked on at one time, 1 to \(WorkerOptions.mostLanes). (default: 2; environment: SLUICE_LANES)",
-      valueName: "number"))
-  var lanes: String?
+  private static let lanes = Setting<Int>(
+    "lanes", "Batches that are worked on at one time, 1 to \(WorkerOptions.mostLanes).", shown: "number", default: "2",
+    in: 1...WorkerOptions.mostLanes)
+  @Option(help: Self.lanes.help) var lanes: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "How long after this worker's death others may take over what it had claimed, 1s to 1h. "
-        + "(default: 30s; environment: SLUICE_LEASE)", valueName: "time"))
-  var lease: String?
+  private static let lease = Setting<Duration>(
+    "lease", "How long after this worker's death others may take over what it had claimed, 1s to 1h.", shown: "time",
+    default: "30s", in: .seconds(1) ... .seconds(3_600))
+  @Option(help: Self.lease.help) var lease: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "Failed attempts after which a payload becomes a dead letter, 1 to 100. (default: 5; environment: SLUICE_ATTEMPTS)",
-      valueName: "number"))
-  var attempts: String?
+  private static let attempts = Setting<Int>(
+    "attempts", "Failed attempts after which a payload becomes a dead letter, 1 to 100.", shown: "number", default: "5",
+    in: 1...100)
+  @Option(help: Self.attempts.help) var attempts: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "Workers that may die over a payload before it becomes a dead letter, 1 to 100. "
-        + "(default: 3; environment: SLUICE_DEATHS)", valueName: "number"))
-  var deaths: String?
+  private static let deaths = Setting<Int>(
+    "deaths", "Workers that may die over a payload before it becomes a dead letter, 1 to 100.", shown: "number",
+    default: "3", in: 1...100)
+  @Option(help: Self.deaths.help) var deaths: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "The most bytes that a compressed payload may have once it is decoded, 1024 to 1073741824. "
-        + "(default: 67108864; environment: SLUICE_DECODED_BYTES)", valueName: "bytes"))
-  var decodedBytes: String?
+  private static let decodedBytes = Setting<Int>(
+    "decoded-bytes", "The most bytes that a compressed payload may have once it is decoded, 1024 to 1073741824.",
+    shown: "bytes", default: "67108864", in: 1_024...1_073_741_824)
+  @Option(help: Self.decodedBytes.help) var decodedBytes: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "The most bytes that may come out of a compressed payload for each byte that was sent, 1 to 1000000; a MiB may come "
-        + "out of any. (default: 200; environment: SLUICE_MAX_RATIO)", valueName: "number"))
-  var maxRatio: String?
+  private static let maxRatio = Setting<Int>(
+    "max-ratio",
+    "The most bytes that may come out of a compressed payload for each byte that was sent, 1 to 1000000; a MiB may come out of any.",
+    shown: "number", default: "200", in: 1...1_000_000)
+  @Option(help: Self.maxRatio.help) var maxRatio: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "How long the sink may go on after SIGTERM before what isn't stored is put back, 0s to 1h. "
-        + "(default: 10s; environment: SLUICE_DRAIN)", valueName: "time"))
-  var drain: String?
+  private static let drain = Setting<Duration>(
+    "drain", "How long the sink may go on after SIGTERM before what isn't stored is put back, 0s to 1h.", shown: "time",
+    default: "10s", in: .zero ... .seconds(3_600))
+  @Option(help: Self.drain.help) var drain: String?
 
   func run() async throws {
     let settings = Settings()
@@ -126,7 +116,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
   }
 
   private func sinkAddress(_ settings: Settings) throws(ValidationError) -> SinkAddress {
-    let address = try settings.required("sink", given: sink, as: SinkSetting.self).address
+    let address = try settings.value(Self.sink, given: sink).address
     switch address {
     case .sqlite(let path):
       let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
@@ -142,26 +132,23 @@ struct IngestWorkerCommand: AsyncParsableCommand {
   }
 
   private func workerOptions(_ settings: Settings) throws(ValidationError) -> WorkerOptions {
-    let member = try settings.value("name", given: name, default: MemberName.ofThisHost, as: MemberName.self)
+    let member = try settings.value(Self.name, given: name)
     guard let name = WorkerName(member.text) else {
       throw ValidationError("--name: expected \(MemberName.expectation), but \"\(member)\" came")
     }
     var limits = ConsumerLimits()
-    limits.envelopes = try settings.value("batch", given: batch, default: "100", in: 1...1_000)
-    limits.bytes = try settings.value("batch-bytes", given: batchBytes, default: "8388608", in: 1_024...67_108_864)
-    limits.lease = try settings.value("lease", given: lease, default: "30s", in: .seconds(1)...Duration.seconds(3_600))
-    limits.attempts = try settings.value("attempts", given: attempts, default: "5", in: 1...100)
-    limits.deaths = try settings.value("deaths", given: deaths, default: "3", in: 1...100)
+    limits.envelopes = try settings.value(Self.batch, given: batch)
+    limits.bytes = try settings.value(Self.batchBytes, given: batchBytes)
+    limits.lease = try settings.value(Self.lease, given: lease)
+    limits.attempts = try settings.value(Self.attempts, given: attempts)
+    limits.deaths = try settings.value(Self.deaths, given: deaths)
     return WorkerOptions(
-      name: name, build: BuildDescription.current,
-      lanes: try settings.value("lanes", given: lanes, default: "2", in: 1...WorkerOptions.mostLanes),
+      name: name, build: BuildDescription.current, lanes: try settings.value(Self.lanes, given: lanes),
       consumer: limits,
       decoding: BodyDecoding(
-        limit: try settings.value(
-          "decoded-bytes", given: decodedBytes, default: "67108864", in: 1_024...1_073_741_824),
-        ratio: try settings.value("max-ratio", given: maxRatio, default: "200", in: 1...1_000_000)),
-      drainDeadline: try settings.value(
-        "drain", given: drain, default: "10s", in: .seconds(0)...Duration.seconds(3_600)))
+        limit: try settings.value(Self.decodedBytes, given: decodedBytes),
+        ratio: try settings.value(Self.maxRatio, given: maxRatio)),
+      drainDeadline: try settings.value(Self.drain, given: drain))
   }
 }
 

@@ -63,18 +63,15 @@ struct StoreAccess: ParsableArguments {
 /// What every verb needs that writes: its change is done only when whoever could take the primary's place has it.
 struct StoreWriting: ParsableArguments {
   @OptionGroup var store: StoreAccess
-  @Option(
-    help: ArgumentHelp(
-      """
-      How long to wait for the declared replicas to have the change. If they haven't by then the exit status is 75. \
-      (default: 5s; environment: SLUICE_CONFIRM_WAIT)
-      """,
-      valueName: "time"))
-  var confirmWait: String?
+
+  private static let confirmWait = Setting<Duration>(
+    "confirm-wait",
+    "How long to wait for the declared replicas to have the change. If they haven't by then the exit status is 75.",
+    shown: "time", default: "5s", in: .milliseconds(100) ... .seconds(600))
+  @Option(help: Self.confirmWait.help) var confirmWait: String?
 
   func run(_ body: (RedisConnection, StoreLayout) async throws -> Void) async throws {
-    let wait = try Settings().value(
-      "confirm-wait", given: confirmWait, default: "5s", in: .milliseconds(100) ... .seconds(600), as: Duration.self)
+    let wait = try Settings().value(Self.confirmWait, given: confirmWait)
     try await store.run { connection, layout in
       try await body(connection, layout)
       try await confirm(connection, layout, within: TimeAmount(wait))
@@ -104,20 +101,17 @@ struct StoreWriting: ParsableArguments {
 
 /// Which key a verb is about.
 struct KeyArguments: ParsableArguments {
-  @Option(
-    help: ArgumentHelp(
-      "The key itself, or - to read it from standard input. (environment: SLUICE_KEY)", valueName: "key"))
-  var key: String?
+  private static let key = Setting<Secret>(
+    "key", "The key itself, or - to read it from standard input.", shown: "key")
+  @Option(help: Self.key.help) var key: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "The key's SHA-256, 64 hexadecimal digits. (environment: SLUICE_KEY_ID)", valueName: "id"))
-  var keyID: String?
+  private static let keyID = Setting<String>("key-id", "The key's SHA-256, 64 hexadecimal digits.", shown: "id")
+  @Option(help: Self.keyID.help) var keyID: String?
 
   func resolve() throws -> KeyID {
     let settings = Settings()
-    let key = try settings.optional("key", given: key, as: Secret.self)
-    switch (key, try settings.optional("key-id", given: keyID, as: String.self)) {
+    let key = try settings.optional(Self.key, given: key)
+    switch (key, try settings.optional(Self.keyID, given: keyID)) {
     case (let key?, nil):
       let secret = key.revealed == "-" ? (readLine(strippingNewline: true) ?? "") : key.revealed
       if let objection = KeyListParser.objection(toSecret: secret) { throw ValidationError(objection) }
@@ -142,10 +136,12 @@ struct Import: AsyncParsableCommand {
 
   @OptionGroup var store: StoreWriting
   @Argument(help: "The list's file, or - for standard input.") var file: String
-  @Flag(help: "Seal the store when the whole list is in it. (environment: SLUICE_SEAL)") var seal = false
+
+  private static let seal = Setting.flag("seal", "Seal the store when the whole list is in it.")
+  @Flag(help: Self.seal.help) var seal = false
 
   func run() async throws {
-    let seal = try Settings().flag("seal", given: seal)
+    let seal = try Settings().flag(Self.seal, given: seal)
     try await store.run { connection, layout in
       let list = try readList(file)
       var progress = Progress("importing", total: list.entryCount)
@@ -164,17 +160,17 @@ struct Sync: AsyncParsableCommand {
 
   @OptionGroup var store: StoreWriting
   @Argument(help: "The list's file, or - for standard input.") var file: String
-  @Option(
-    help: ArgumentHelp(
-      "Refuse to revoke more than this share of the keys. (default: 5; environment: SLUICE_MAX_REVOKED)",
-      valueName: "percent"))
-  var maxRevoked: String?
-  @Flag(help: "Seal the store when it is equal to the list. (environment: SLUICE_SEAL)") var seal = false
+
+  private static let maxRevoked = Setting<Double>(
+    "max-revoked", "Refuse to revoke more than this share of the keys.", shown: "percent", default: "5", in: 0...100)
+  @Option(help: Self.maxRevoked.help) var maxRevoked: String?
+
+  private static let seal = Setting.flag("seal", "Seal the store when it is equal to the list.")
+  @Flag(help: Self.seal.help) var seal = false
 
   func run() async throws {
-    let maxRevoked = try Settings().value(
-      "max-revoked", given: maxRevoked, default: "5", in: 0...100, as: Double.self)
-    let seal = try Settings().flag("seal", given: seal)
+    let maxRevoked = try Settings().value(Self.maxRevoked, given: maxRevoked)
+    let seal = try Settings().flag(Self.seal, given: seal)
     try await store.run { connection, layout in
       let list = try readList(file)
       let publication = Publication(connection: connection, layout: layout)
@@ -199,10 +195,13 @@ struct Put: AsyncParsableCommand {
 
   @OptionGroup var store: StoreWriting
   @OptionGroup var key: KeyArguments
-  @Option(help: "The account that the key belongs to. (environment: SLUICE_ACCOUNT)") var account: String?
+
+  private static let account = Setting<String>(
+    "account", "The account that the key belongs to.", shown: "account", isRequired: true)
+  @Option(help: Self.account.help) var account: String?
 
   func run() async throws {
-    let account = try Settings().required("account", given: account, as: String.self)
+    let account = try Settings().value(Self.account, given: account)
     if let objection = KeyRecord.objection(toAccount: account) { throw ValidationError("--account: \(objection)") }
     let id = try key.resolve()
     try await store.run { connection, layout in
@@ -248,11 +247,13 @@ struct Seal: AsyncParsableCommand {
     abstract: "Says that the store is populated, so that keys it doesn't hold may be refused.")
 
   @OptionGroup var store: StoreWriting
-  @Flag(help: "Seal a store without keys, too: every key will be refused. (environment: SLUICE_ALLOW_EMPTY)")
-  var allowEmpty = false
+
+  private static let allowEmpty = Setting.flag(
+    "allow-empty", "Seal a store without keys, too: every key will be refused.")
+  @Flag(help: Self.allowEmpty.help) var allowEmpty = false
 
   func run() async throws {
-    let allowEmpty = try Settings().flag("allow-empty", given: allowEmpty)
+    let allowEmpty = try Settings().flag(Self.allowEmpty, given: allowEmpty)
     try await store.run { connection, layout in
       try await sealStore(connection, layout, mayBeEmpty: allowEmpty)
     }

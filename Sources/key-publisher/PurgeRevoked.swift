@@ -16,20 +16,22 @@ struct PurgeRevoked: AsyncParsableCommand {
       """)
 
   @OptionGroup var store: StoreWriting
-  @Option(
-    help: ArgumentHelp(
-      "Revoked before this day (2025-01-31) or moment (2025-01-31T12:00:00Z), in UTC. (environment: SLUICE_BEFORE)",
-      valueName: "date"))
-  var before: String?
-  @Option(
-    help: ArgumentHelp("Revoked more than so many days ago. (environment: SLUICE_OLDER_THAN)", valueName: "days"))
-  var olderThan: String?
-  @Flag(help: "Do it. (environment: SLUICE_YES)") var yes = false
+
+  private static let before = Setting<String>(
+    "before", "Revoked before this day (2025-01-31) or moment (2025-01-31T12:00:00Z), in UTC.", shown: "date")
+  @Option(help: Self.before.help) var before: String?
+
+  private static let olderThan = Setting<Int>(
+    "older-than", "Revoked more than so many days ago.", shown: "days", in: 0...36_500)
+  @Option(help: Self.olderThan.help) var olderThan: String?
+
+  private static let yes = Setting.flag("yes", "Do it.")
+  @Flag(help: Self.yes.help) var yes = false
 
   func run() async throws {
     let settings = Settings()
     let moment = try moment(settings)
-    let yes = try settings.flag("yes", given: yes)
+    let yes = try settings.flag(Self.yes, given: yes)
     let words = moment.formatted(.iso8601)
     let seconds = Int64(moment.timeIntervalSince1970)
     try await store.run { connection, layout in
@@ -53,8 +55,8 @@ struct PurgeRevoked: AsyncParsableCommand {
   private func moment(_ settings: Settings) throws -> Date {
     let moment: Date
     switch (
-      try settings.optional("before", given: before, as: String.self),
-      try settings.optional("older-than", given: olderThan, in: 0...36_500, as: Int.self)
+      try settings.optional(Self.before, given: before),
+      try settings.optional(Self.olderThan, given: olderThan)
     ) {
     case (let text?, nil):
       guard let parsed = Self.parse(text) else {

@@ -19,17 +19,23 @@ struct Reseal: AsyncParsableCommand {
       """)
 
   @OptionGroup var store: StoreWriting
-  @Flag(help: "Do it. (environment: SLUICE_YES)") var yes = false
-  @Flag(help: "Throw away what isn't a record or can't be read. (environment: SLUICE_DROP_UNREADABLE)")
-  var dropUnreadable = false
-  @Flag(help: "Do it even if there are no keys: every key will be refused. (environment: SLUICE_ALLOW_EMPTY)")
-  var allowEmpty = false
+
+  private static let yes = Setting.flag("yes", "Do it.")
+  @Flag(help: Self.yes.help) var yes = false
+
+  private static let dropUnreadable = Setting.flag(
+    "drop-unreadable", "Throw away what isn't a record or can't be read.")
+  @Flag(help: Self.dropUnreadable.help) var dropUnreadable = false
+
+  private static let allowEmpty = Setting.flag(
+    "allow-empty", "Do it even if there are no keys: every key will be refused.")
+  @Flag(help: Self.allowEmpty.help) var allowEmpty = false
 
   func run() async throws {
     let settings = Settings()
-    let yes = try settings.flag("yes", given: yes)
-    let dropUnreadable = try settings.flag("drop-unreadable", given: dropUnreadable)
-    let allowEmpty = try settings.flag("allow-empty", given: allowEmpty)
+    let yes = try settings.flag(Self.yes, given: yes)
+    let dropUnreadable = try settings.flag(Self.dropUnreadable, given: dropUnreadable)
+    let allowEmpty = try settings.flag(Self.allowEmpty, given: allowEmpty)
     try await store.run { connection, layout in
       let rebuild = StoreRebuild(connection: connection, layout: layout)
       var progress = Progress("looking at", total: StoreLayout.bucketCount, unit: "buckets")

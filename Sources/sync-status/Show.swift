@@ -9,13 +9,17 @@ struct Show: AsyncParsableCommand {
     abstract: "Shows the fleet. This is what happens when no verb is given.")
 
   @OptionGroup var access: FleetAccess
-  @Flag(help: "One JSON document instead of a page. (environment: SLUICE_JSON)") var json = false
-  @Flag(help: "Show it anew every second, until Ctrl-C. (environment: SLUICE_WATCH)") var watch = false
+
+  private static let json = Setting.flag("json", "One JSON document instead of a page.")
+  @Flag(help: Self.json.help) var json = false
+
+  private static let watch = Setting.flag("watch", "Show it anew every second, until Ctrl-C.")
+  @Flag(help: Self.watch.help) var watch = false
 
   func run() async throws {
     let settings = Settings()
-    let json = try settings.flag("json", given: json)
-    let watch = try settings.flag("watch", given: watch)
+    let json = try settings.flag(Self.json, given: json)
+    let watch = try settings.flag(Self.watch, given: watch)
     try await access.run { fleet in
       if watch {
         try await follow(fleet, json: json)

@@ -13,21 +13,22 @@ struct Wait: AsyncParsableCommand {
       """)
 
   @OptionGroup var access: FleetAccess
-  @Option(
-    help: ArgumentHelp("Wait for this node only. (environment: SLUICE_NODE)", valueName: "name")) var node: String?
-  @Option(
-    help: ArgumentHelp("Wait until so many nodes are in sync. (environment: SLUICE_COUNT)", valueName: "number"))
-  var count: String?
-  @Option(
-    help: ArgumentHelp(
-      "How long to wait at most: 30s, 5m, or a bare number of seconds. (environment: SLUICE_TIMEOUT)",
-      valueName: "time"))
-  var timeout: String?
+
+  private static let node = Setting<MemberName>("node", "Wait for this node only.", shown: "name")
+  @Option(help: Self.node.help) var node: String?
+
+  private static let count = Setting<Int>(
+    "count", "Wait until so many nodes are in sync.", shown: "number", in: 1...100_000)
+  @Option(help: Self.count.help) var count: String?
+
+  private static let timeout = Setting<Duration>(
+    "timeout", "How long to wait at most: 30s, 5m, or a bare number of seconds.", shown: "time", isRequired: true)
+  @Option(help: Self.timeout.help) var timeout: String?
 
   func run() async throws {
     let settings = Settings()
     let nodes = try nodes(settings)
-    let timeout = try settings.required("timeout", given: timeout, as: Duration.self)
+    let timeout = try settings.value(Self.timeout, given: timeout)
     try await access.run { fleet in
       let clock = ContinuousClock()
       let deadline = clock.now + timeout
@@ -69,8 +70,8 @@ struct Wait: AsyncParsableCommand {
   /// machine's SLUICE_NODE.
   private func nodes(_ settings: Settings) throws -> SyncWait.Nodes {
     let settings = node == nil && count == nil ? settings : Settings(environment: [:])
-    let name = try settings.optional("node", given: node, as: MemberName.self)
-    let number = try settings.optional("count", given: count, in: 1...100_000, as: Int.self)
+    let name = try settings.optional(Self.node, given: node)
+    let number = try settings.optional(Self.count, given: count)
     switch (name, number) {
     case (nil, nil): return .all
     case (let name?, nil): return .named(name.text)

@@ -18,41 +18,46 @@ struct SettingsTests {
 
   @Test func `the command line wins over the environment, which wins over the default`() throws {
     let settings = Settings(environment: ["SLUICE_BATCH": "2"])
-    #expect(try settings.value("batch", given: "3", default: "1", as: Int.self) == 3)
-    #expect(try settings.value("batch", given: nil, default: "1", as: Int.self) == 2)
-    #expect(try Settings(environment: [:]).value("batch", given: nil, default: "1", as: Int.self) == 1)
+    #expect(try settings.value(Setting<Int>("batch", "", shown: "x", default: "1"), given: "3") == 3)
+    #expect(try settings.value(Setting<Int>("batch", "", shown: "x", default: "1"), given: nil) == 2)
+    #expect(try Settings(environment: [:]).value(Setting<Int>("batch", "", shown: "x", default: "1"), given: nil) == 1)
   }
 
   @Test func `dashes are underscores and letters capitals in the variable's name`() throws {
     #expect(Settings.variable(of: "flush-after-2") == "SLUICE_FLUSH_AFTER_2")
     let settings = Settings(environment: ["SLUICE_FLUSH_AFTER_2": "5s"])
-    #expect(try settings.value("flush-after-2", given: nil, default: "1s", as: Duration.self) == .seconds(5))
+    #expect(
+      try settings.value(Setting<Duration>("flush-after-2", "", shown: "x", default: "1s"), given: nil) == .seconds(5))
   }
 
   @Test func `an empty variable counts as not set`() throws {
     let settings = Settings(environment: ["SLUICE_BATCH": ""])
-    #expect(try settings.optional("batch", given: nil, as: Int.self) == nil)
+    #expect(try settings.optional(Setting<Int>("batch", "", shown: "x"), given: nil) == nil)
   }
 
   @Test func `a variable without the prefix isn't ours`() throws {
     let settings = Settings(environment: ["BATCH": "2", "sluice_batch": "3"])
-    #expect(try settings.optional("batch", given: nil, as: Int.self) == nil)
+    #expect(try settings.optional(Setting<Int>("batch", "", shown: "x"), given: nil) == nil)
   }
 
   @Test func `a complaint says where the value came from, what was expected and what came`() {
     let settings = Settings(environment: ["SLUICE_BATCH": "many"])
     #expect(
-      complaint { () throws(ValidationError) in try settings.value("batch", given: "few", default: "1", as: Int.self) }
+      complaint { () throws(ValidationError) in
+        try settings.value(Setting<Int>("batch", "", shown: "x", default: "1"), given: "few")
+      }
         == "--batch on the command line: expected a whole number, but \"few\" came")
     #expect(
-      complaint { () throws(ValidationError) in try settings.value("batch", given: nil, default: "1", as: Int.self) }
+      complaint { () throws(ValidationError) in
+        try settings.value(Setting<Int>("batch", "", shown: "x", default: "1"), given: nil)
+      }
         == "--batch from the environment variable SLUICE_BATCH: expected a whole number, but \"many\" came")
   }
 
   @Test func `an empty value on the command line is an error, not the default`() {
     #expect(
       complaint { () throws(ValidationError) in
-        try Settings(environment: [:]).value("batch", given: "", default: "1", as: Int.self)
+        try Settings(environment: [:]).value(Setting<Int>("batch", "", shown: "x", default: "1"), given: "")
       } == "--batch on the command line: expected a whole number, but \"\" came")
   }
 
@@ -60,20 +65,23 @@ struct SettingsTests {
     let settings = Settings(environment: ["SLUICE_BATCH": "0"])
     #expect(
       complaint { () throws(ValidationError) in
-        try settings.value("batch", given: nil, default: "10", in: 1...100, as: Int.self)
+        try settings.value(Setting<Int>("batch", "", shown: "x", default: "10", in: 1...100), given: nil)
       }
         == "--batch from the environment variable SLUICE_BATCH: expected a whole number from 1 to 100, but \"0\" came")
-    #expect(try settings.value("batch", given: "100", default: "10", in: 1...100, as: Int.self) == 100)
+    #expect(try settings.value(Setting<Int>("batch", "", shown: "x", default: "10", in: 1...100), given: "100") == 100)
     #expect(
-      complaint { () throws(ValidationError) in try settings.optional("batch", given: nil, in: 1...2, as: Int.self) }
+      complaint { () throws(ValidationError) in
+        try settings.optional(Setting<Int>("batch", "", shown: "x", in: 1...2), given: nil)
+      }
         != nil)
-    #expect(try Settings(environment: [:]).optional("batch", given: nil, in: 1...2, as: Int.self) == nil)
+    #expect(
+      try Settings(environment: [:]).optional(Setting<Int>("batch", "", shown: "x", in: 1...2), given: nil) == nil)
   }
 
   @Test func `a missing option that has no default names both ways to give it`() {
     #expect(
       complaint { () throws(ValidationError) in
-        try Settings(environment: [:]).required("node", given: nil, as: MemberName.self)
+        try Settings(environment: [:]).value(Setting<MemberName>("node", "", shown: "x", isRequired: true), given: nil)
       } == """
         --node is missing: give it on the command line or as the environment variable SLUICE_NODE; \
         expected 1 to 64 letters, digits, "_", "." or "-"
@@ -81,14 +89,28 @@ struct SettingsTests {
   }
 
   @Test func `a flag is on by the command line or by the environment`() throws {
-    #expect(try Settings(environment: [:]).flag("json", given: false) == false)
-    #expect(try Settings(environment: [:]).flag("json", given: true))
-    #expect(try Settings(environment: ["SLUICE_JSON": "yes"]).flag("json", given: false))
-    #expect(try Settings(environment: ["SLUICE_JSON": "no"]).flag("json", given: false) == false)
+    #expect(try Settings(environment: [:]).flag(.flag("json", ""), given: false) == false)
+    #expect(try Settings(environment: [:]).flag(.flag("json", ""), given: true))
+    #expect(try Settings(environment: ["SLUICE_JSON": "yes"]).flag(.flag("json", ""), given: false))
+    #expect(try Settings(environment: ["SLUICE_JSON": "no"]).flag(.flag("json", ""), given: false) == false)
     #expect(
       complaint { () throws(ValidationError) in
-        try Settings(environment: ["SLUICE_JSON": "maybe"]).flag("json", given: false)
+        try Settings(environment: ["SLUICE_JSON": "maybe"]).flag(.flag("json", ""), given: false)
       } == "--json from the environment variable SLUICE_JSON: expected true or false, but \"maybe\" came")
+  }
+
+  @Test func `the help says the default, or that there has to be a value, and the variable`() {
+    func help<Value>(_ setting: Setting<Value>) -> String { setting.help.abstract }
+    #expect(
+      help(Setting<Int>("batch", "So many.", shown: "n", default: "7"))
+        == "So many. (default: 7; environment: SLUICE_BATCH)")
+    #expect(
+      help(Setting<Int>("batch", "So many.", shown: "n", as: "no bound"))
+        == "So many. (default: no bound; environment: SLUICE_BATCH)")
+    #expect(
+      help(Setting<Int>("batch", "So many.", shown: "n", isRequired: true))
+        == "So many. (required; environment: SLUICE_BATCH)")
+    #expect(help(.flag("json", "One document.")) == "One document. (environment: SLUICE_JSON)")
   }
 
   @Test func `the four commands' Redis and namespace have their defaults`() throws {
