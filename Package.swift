@@ -85,6 +85,7 @@ let package = Package(
     .target(
       name: "PrometheusText", dependencies: [coreMetrics], swiftSettings: strict),
     .target(name: "HTTPFraming", swiftSettings: strict),
+    .target(name: "ClientAddress", swiftSettings: strict),
     .target(
       name: "IngestNode",
       dependencies: [
@@ -195,6 +196,7 @@ let package = Package(
     .testTarget(
       name: "HTTPFramingTests", dependencies: ["HTTPFraming", "FramingOracle", "RedisFixture"],
       exclude: ["read_corpus.py", "read_responses.py"], swiftSettings: strict),
+    .testTarget(name: "ClientAddressTests", dependencies: ["ClientAddress", "RedisFixture"], swiftSettings: strict),
     .testTarget(
       name: "SluiceTests", dependencies: ["Sluice", "RedisClient", argumentParser, logging],
       swiftSettings: strict),

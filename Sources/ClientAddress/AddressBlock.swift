@@ -1,0 +1,65 @@
+// A block of addresses as RFC 4632 §3.1 and RFC 4291 §2.3 write it: an address, a slash, how many of its first bits all
+// of the block share.
+//
+// An address with bits beyond those ("10.0.0.1/8") is an error, though many programs take it for 10.0.0.0/8: who wrote it
+// meant either the one machine or the whole net, and these blocks say whom to believe.
+
+/// All addresses of one family that begin with the same bits: `10.0.0.0/8`, `fd00::/8`, or one address alone, `::1`.
+public struct AddressBlock: Sendable, Hashable {
+  /// The first address; all bits that the block leaves open are 0.
+  public let first: IPAddress
+  /// How many bits are fixed, of the 128 that an address has here.
+  private let fixed: Int
+
+  /// How many bits are fixed: 0 to 32 for IPv4, 0 to 128 for IPv6.
+  public var prefixLength: Int { first.family == .ipv4 ? fixed - 96 : fixed }
+
+  /// Reads `ADDRESS` or `ADDRESS/LENGTH`. An IPv4 block may be written in IPv6: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+  /// - Throws: ``InvalidAddress`` where the text is anything else, or the address has bits set beyond the length.
+  public init(_ text: String) throws(InvalidAddress) {
+    let bytes = Array(text.utf8)
+    try self.init(bytes.span.bytes, 0..<bytes.count)
+  }
+
+  init(_ text: RawSpan, _ range: Range<Int>) throws(InvalidAddress) {
+    /// What came, for messages.
+    func came() -> String { String(decoding: range.map { text.byte($0) }, as: UTF8.self) }
+    let slash = range.first { text.byte($0) == .slash } ?? range.upperBound
+    guard let address = IPAddress(text, range.lowerBound..<slash) else {
+      throw InvalidAddress(expected: "an IPv4 or IPv6 address or a block such as 10.0.0.0/8", came: came())
+    }
+    first = address
+    guard slash < range.upperBound else {
+      fixed = 128
+      return
+    }
+    let isWrittenInIPv6 = (range.lowerBound..<slash).contains { text.byte($0) == .colon }
+    let width = isWrittenInIPv6 ? 128 : 32
+    guard let length = text.decimal(slash + 1..<range.upperBound, upTo: width) else {
+      throw InvalidAddress(expected: "a length from 0 to \(width) behind the slash", came: came())
+    }
+    fixed = length + 128 - width
+    guard address.bits & ~Self.mask(fixed) == 0 else {
+      let meant: String
+      if address.family == .ipv4, fixed < 96 {
+        meant = "an IPv4 block that is written in IPv6 has a length from 96 on"
+      } else {
+        let network = IPAddress(ipv6: address.bits & Self.mask(fixed))
+        meant = "\(network)/\(prefixLength) is the block, \(address) the address alone"
+      }
+      throw InvalidAddress("\(InvalidAddress.shown(came())) has bits set beyond its first \(length): \(meant)")
+    }
+  }
+
+  /// Whether the address is in the block. An IPv4 address is in no block of IPv6 addresses: `::/0` doesn't mean it.
+  public func contains(_ address: IPAddress) -> Bool {
+    address.family == first.family && (address.bits ^ first.bits) & Self.mask(fixed) == 0
+  }
+
+  private static func mask(_ length: Int) -> UInt128 { UInt128.max << (128 - length) }
+}
+
+extension AddressBlock: CustomStringConvertible {
+  /// `10.0.0.0/8`; the address alone where there is but one.
+  public var description: String { fixed == 128 ? "\(first)" : "\(first)/\(prefixLength)" }
+}

@@ -1,0 +1,14 @@
+// The checksum of RFC 3720 §12.1 and RFC 4960, appendix B (Castagnoli's polynomial), bit by bit: it is needed once a
+// connection for some fifty bytes. A table would be a kilobyte in a cache that has better use for it.
+
+struct CRC32C {
+  private var state = UInt32.max
+
+  var value: UInt32 { ~state }
+
+  mutating func add(_ byte: UInt8) {
+    state ^= UInt32(byte)
+    // The polynomial with its bits reversed: the lowest bit comes first.
+    for _ in 0..<8 { state = state >> 1 ^ (state & 1 == 1 ? 0x82F6_3B78 : 0) }
+  }
+}

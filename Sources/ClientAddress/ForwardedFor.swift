@@ -1,0 +1,72 @@
+// Whom a request comes from when proxies that speak HTTP stand before us: X-Forwarded-For.
+//
+// Each proxy writes the address that it was connected from behind what it was sent, so the line is worth as much as its
+// writers, and is read from its end: the connection's peer vouches for the last address, and where that is a trusted
+// proxy too, it vouches for the one before. Whatever stands before the first address that isn't a trusted proxy's is what
+// that client chose to send. Taking the first address of the line, as many do, takes any client's word.
+//
+// RFC 7239's Forwarded isn't read: few proxies write it, and one that writes X-Forwarded-For passes a client's own
+// Forwarded on as it came. Who reads both lets the client choose.
+
+/// Reads X-Forwarded-For.
+public enum ForwardedFor {
+  /// How many addresses are read at most; no request has a way of so many proxies.
+  public static let maximumHops = 32
+
+  /// Whom a request comes from.
+  ///
+  /// The peer, unless it is a trusted proxy. Then the last address of the last line; where that is a trusted proxy too, the
+  /// one before, and so on. The walk ends at the first address that isn't a trusted proxy's, where there is none any more,
+  /// after ``maximumHops``, and before anything that isn't an address (an empty element, `unknown`, a name): then the
+  /// address that was reached last is taken, which is a proxy's. It is never one that only an untrusted sender vouches for.
+  ///
+  /// Addresses may have a port, which is not used: `192.0.2.1:567`, `[2001:db8::1]:567`; and blanks around them.
+  /// - Parameters:
+  ///   - peer: Who holds the connection; or whom the PROXY protocol names, if it does.
+  ///   - trusted: The proxies that are believed.
+  ///   - values: Where the values of all X-Forwarded-For lines are in `bytes`, in the lines' order.
+  ///   - bytes: The request's head.
+  public static func client(
+    peer: IPAddress, trusted: TrustedProxies, values: some BidirectionalCollection<Range<Int>>, in bytes: RawSpan
+  ) -> IPAddress {
+    var client = peer
+    var hops = 0
+    for value in values.reversed() {
+      var end = value.upperBound
+      while true {
+        guard hops < maximumHops, trusted.contains(client) else { return client }
+        var start = end
+        while start > value.lowerBound, bytes.byte(start - 1) != .comma { start -= 1 }
+        guard let address = address(bytes, bytes.trimmed(start..<end)) else { return client }
+        client = address
+        hops += 1
+        guard start > value.lowerBound else { break }
+        end = start - 1
+      }
+    }
+    return client
+  }
+
+  /// An address with or without a port.
+  private static func address(_ bytes: RawSpan, _ range: Range<Int>) -> IPAddress? {
+    guard let first = range.first else { return nil }
+    if bytes.byte(first) == UInt8(ascii: "[") {
+      guard let bracket = range.first(where: { bytes.byte($0) == UInt8(ascii: "]") }),
+        let number = IPAddress.ipv6(bytes, first + 1..<bracket),
+        bracket + 1 == range.upperBound || isPort(bytes, bracket + 1..<range.upperBound)
+      else { return nil }
+      return IPAddress(ipv6: number)
+    }
+    if let address = IPAddress(bytes, range) { return address }
+    guard let colon = range.first(where: { bytes.byte($0) == .colon }),
+      let number = IPAddress.ipv4(bytes, first..<colon), isPort(bytes, colon..<range.upperBound)
+    else { return nil }
+    return IPAddress(ipv4: number)
+  }
+
+  /// A colon and a port.
+  private static func isPort(_ bytes: RawSpan, _ range: Range<Int>) -> Bool {
+    guard let colon = range.first, bytes.byte(colon) == .colon else { return false }
+    return bytes.port(colon + 1..<range.upperBound) != nil
+  }
+}

@@ -1,0 +1,38 @@
+// An IP address as a value: 128 bits and nothing else.
+//
+// An IPv4 address is kept as the IPv6 address that stands for it (RFC 4291 §2.5.5.2, ::ffff:a.b.c.d), so the two are one
+// by construction: a socket that listens for both families reports an IPv4 client as ::ffff:192.0.2.1, and a rule about
+// 192.0.2.1 must hold for it. An enum of two cases was rejected: each place that makes one would have to remember to fold
+// the mapped ones. There is no zone (fe80::1%eth0): it means nothing beyond the machine that wrote it.
+
+/// An IPv4 or IPv6 address. An IPv6 address that stands for an IPv4 address *is* that IPv4 address.
+public struct IPAddress: Sendable, Hashable {
+  public enum Family: Sendable, Hashable {
+    case ipv4
+    case ipv6
+  }
+
+  /// As an IPv6 address; an IPv4 address as the one that stands for it.
+  let bits: UInt128
+
+  /// - Parameter ipv6: The address as a number; its first group is the most significant.
+  public init(ipv6: UInt128) { bits = ipv6 }
+
+  /// - Parameter ipv4: The address as a number; its first part is the most significant.
+  public init(ipv4: UInt32) { bits = Self.mapped | UInt128(ipv4) }
+
+  /// From its bytes as they are in packets, socket addresses (`in_addr`, `in6_addr`) and version 2 of the PROXY protocol.
+  /// - Throws: ``InvalidAddress`` unless there are 4 or 16.
+  public init(bytes: RawSpan) throws(InvalidAddress) {
+    switch bytes.byteCount {
+    case 4: self.init(ipv4: bytes.number(at: 0))
+    case 16: self.init(ipv6: bytes.number(at: 0))
+    default: throw InvalidAddress("expected the 4 or 16 bytes of an address, but \(bytes.byteCount) came")
+    }
+  }
+
+  public var family: Family { bits >> 32 == Self.mapped >> 32 ? .ipv4 : .ipv6 }
+
+  /// ::ffff:0.0.0.0.
+  private static let mapped: UInt128 = 0xFFFF << 32
+}
