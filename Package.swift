@@ -91,7 +91,8 @@ let package = Package(
     .target(
       name: "IngestNode",
       dependencies: [
-"ClientAddress", "HTTPFraming", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet", "PrometheusText",
+        "ClientAddress", "HTTPFraming", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet",
+        "PrometheusText",
         logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, serviceLifecycle,
         unixSignals,
         .product(name: "Hummingbird", package: "hummingbird"),
@@ -129,7 +130,8 @@ let package = Package(
     .executableTarget(
       name: "ingest-node",
       dependencies: [
-        "Sluice", "IngestNode", "KeyReplica", "PrometheusText", "RedisClient", argumentParser, logging, metrics,
+        "ClientAddress", "Sluice", "IngestNode", "KeyReplica", "PrometheusText", "RedisClient", argumentParser, logging,
+        metrics,
       ],
       swiftSettings: strict),
     .executableTarget(

@@ -72,6 +72,12 @@ public struct RequestHead: Sendable {
     return nil
   }
 
+  /// The values of all header lines of that name, in their order.
+  public func all(_ name: FieldName, in bytes: RawSpan) -> [Range<Int>] {
+    fields.filter { bytes.matches(name.word, at: Int($0.nameStart)..<Int($0.nameEnd)) }
+      .map { Int($0.valueStart)..<Int($0.valueEnd) }
+  }
+
   mutating func reset() {
     fields.removeAll(keepingCapacity: true)
     query = nil

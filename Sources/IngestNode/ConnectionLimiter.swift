@@ -1,6 +1,7 @@
-// How many connections there may be, in all and from one address. One too many is told so where it can be: a connection that is closed without a
-// word looks like a fault of the network, and nobody would look for it here.
+// How many connections there may be, in all and from one address. One too many is told so: a connection that is closed without a word looks like
+// a fault of the network, and nobody would look for it here.
 
+internal import ClientAddress
 internal import HTTPFraming
 internal import NIOCore
 internal import Synchronization
@@ -9,7 +10,7 @@ internal import Synchronization
 final class ConnectionLimiter: Sendable {
   private struct Counts {
     var all = 0
-    var byAddress: [String: Int] = [:]
+    var byAddress: [IPAddress: Int] = [:]
   }
 
   private let limit: Int
@@ -23,23 +24,28 @@ final class ConnectionLimiter: Sendable {
 
   var current: Int { counts.withLock(\.all) }
 
-  /// - Parameter address: nil where it can't be told, which only the limit in all goes for.
-  func enter(from address: String?) -> Bool {
+  /// A connection has come. It counts whether or not there may be one more.
+  /// - Returns: Whether there may.
+  func enter() -> Bool {
     counts.withLock { counts in
-      guard counts.all < limit else { return false }
-      if let address {
-        guard counts.byAddress[address, default: 0] < limitByAddress else { return false }
-        counts.byAddress[address, default: 0] += 1
-      }
       counts.all += 1
-      return true
+      return counts.all <= limit
     }
   }
 
-  func leave(from address: String?) {
+  func leave() { counts.withLock { $0.all -= 1 } }
+
+  /// A connection is from this address. It counts whether or not there may be one more.
+  func enter(from address: IPAddress) -> Bool {
     counts.withLock { counts in
-      counts.all -= 1
-      guard let address, let count = counts.byAddress[address] else { return }
+      counts.byAddress[address, default: 0] += 1
+      return counts.byAddress[address, default: 0] <= limitByAddress
+    }
+  }
+
+  func leave(from address: IPAddress) {
+    counts.withLock { counts in
+      guard let count = counts.byAddress[address] else { return }
       counts.byAddress[address] = count > 1 ? count - 1 : nil
     }
   }
@@ -51,12 +57,22 @@ final class TurnAwayHandler: ChannelInboundHandler {
   typealias OutboundOut = ByteBuffer
 
   private let shared: PushFront
-  /// To send what it wants to send: closing a socket with unread bytes resets it, and the client might not see the answer.
+  /// For TLS to begin, and for the client to send what it wants to send: closing a socket with unread bytes resets it, and the client might
+  /// not see the answer.
   private static let patience = TimeAmount.seconds(1)
 
   init(shared: PushFront) { self.shared = shared }
 
+  func handlerAdded(context: ChannelHandlerContext) {
+    if context.channel.isActive { say(context) }
+  }
+
   func channelActive(context: ChannelHandlerContext) {
+    say(context)
+    context.fireChannelActive()
+  }
+
+  private func say(_ context: ChannelHandlerContext) {
     let facts = shared.facts(.unavailable(.tooManyConnections))
     shared.counters.count(dialect: shared.fallback.name, status: facts.status, reason: facts.label)
     let response = shared.response(facts, in: shared.fallback, .other)

@@ -1,6 +1,7 @@
 // Puts the node together and runs it. What ends first when the node ends is what is started last: pushes, then the operators' listener,
 // then the heartbeat, and the mirror at the very end, since answers may still wait for it.
 
+public import ClientAddress
 internal import Fleet
 internal import IngestQueue
 public import KeyReplica
@@ -29,6 +30,14 @@ public struct IngestNode: Sendable {
     /// Event loops that take pushes.
     public var threads: Int
     public var front = FrontLimits()
+    /// The certificate that the push listener shows; nil where balancers end TLS.
+    public var tls: TLSFiles?
+    /// Where HAProxy's agent-check is answered; nil for nowhere.
+    public var agentCheck: (host: String, port: Int)?
+    /// Proxies that are believed on whom a request comes from.
+    public var trustedProxies = TrustedProxies.none
+    /// Whether each connection begins with a header of the PROXY protocol, and comes from one of those.
+    public var expectsProxyHeader = false
     public var replica = Replica.Limits()
     /// The folder in which the mirror is kept for the next start; nil to start cold each time.
     public var stateFolder: String?
@@ -84,6 +93,7 @@ public struct IngestNode: Sendable {
       return QueueLink(client: client, gate: gate)
     }
     let counters = AnswerCounters(Dialects.all)
+    let identity = try configuration.tls.map { try TLSIdentity($0) }
     let stopping = StopFlag()
     let status = NodeStatus(
       name: configuration.name, build: configuration.build,
@@ -93,9 +103,10 @@ public struct IngestNode: Sendable {
       host: configuration.listenHost, port: configuration.listenPort, group: pushLoops, gates: links.map(\.gate),
       shared: PushFront(
         limits: front.requestLimits, deadlines: front.deadlines, dialects: Dialects.all, counters: counters,
-        stopping: stopping),
+        stopping: stopping, trusted: configuration.trustedProxies),
       connections: ConnectionLimiter(limit: front.connections, limitByAddress: front.connectionsPerAddress),
-      bytesPerLoop: max(front.bodyBytes, front.bytesInHand / configuration.threads), logger: logger,
+      bytesPerLoop: max(front.bodyBytes, front.bytesInHand / configuration.threads),
+      identity: identity, expectsProxyHeader: configuration.expectsProxyHeader, logger: logger,
       grace: TimeAmount(front.grace), stopDeadline: TimeAmount(front.stopDeadline),
       listening: { status.listens(at: $0) })
     let admin = AdminListener(
@@ -111,7 +122,15 @@ public struct IngestNode: Sendable {
     if let stateFile {
       services.append(StateKeeper(file: stateFile, source: source, replica: replica, logger: logger))
     }
-    services += [heartbeat, admin.application(), pushes]
+    if let identity { services.append(CertificateKeeper(identity, logger: logger)) }
+    services += [heartbeat, admin.application()]
+    if let (host, port) = configuration.agentCheck {
+      services.append(
+        AgentCheck(host: host, port: port, group: mirrorLoop, logger: logger, listening: { _ in }) {
+          await status.agentState()
+        })
+    }
+    services.append(pushes)
     let group = ServiceGroup(
       configuration: .init(
         services: services.map { .init(service: $0) },

@@ -65,6 +65,26 @@ final class NodeStatus: Sendable {
     return report
   }
 
+  /// How much of a balancer's traffic this node should have. Not what readiness says: one that can admit from a mirror that is no longer fresh, or
+  /// can't refuse, is better than none.
+  func agentState() async -> AgentState {
+    if stopping.isSet { return .drain }
+    do {
+      let mirror = try await replica.status().get()
+      var queue = QueueFigures()
+      for link in queues { queue.add(try await link.figures()) }
+      let reasons = reasons(mirror, queue, listening: listening.withLock { $0 } != nil)
+      if reasons.isEmpty { return .up(weight: 100) }
+      guard queue.connected, mirror.admits else { return .down(reason: reasons[0]) }
+      return .up(weight: Self.lesserWeight)
+    } catch {
+      return .down(reason: "the node has ended")
+    }
+  }
+
+  /// Of a node that can admit and isn't ready: in percent.
+  private static let lesserWeight = 5
+
   /// Why this node shouldn't be sent traffic, in words; empty if it should.
   private func reasons(_ mirror: ReplicaStatus, _ queue: QueueFigures, listening: Bool) -> [String] {
     var reasons: [String] = []

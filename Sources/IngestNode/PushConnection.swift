@@ -8,6 +8,7 @@
 // That each request has one answer, in order, is the machine's business. This one sees to it that nothing is kept without a bound:
 // what a client sends ahead, answers that it doesn't read, and time.
 
+internal import ClientAddress
 internal import Foundation
 internal import HTTPFraming
 internal import IngestQueue
@@ -63,6 +64,8 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   private let gate: Gate
   private let shared: PushFront
   private let budget: ByteBudget
+  /// Whose connection it is, as far as that is known; requests may be others', if it is a trusted proxy.
+  private let client: IPAddress?
   private var connection: RequestConnection
   /// What came and wasn't consumed.
   private var input = ByteBuffer()
@@ -82,15 +85,22 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   private var deadline = NIODeadline.distantFuture
   private var timer: (at: NIODeadline, task: Scheduled<Void>)?
 
-  /// - Parameter budget: Of the connection's event loop.
-  init(gate: Gate, shared: PushFront, budget: ByteBudget) {
+  /// - Parameters:
+  ///   - budget: Of the connection's event loop.
+  ///   - client: Whose connection it is; nil where that isn't known.
+  init(gate: Gate, shared: PushFront, budget: ByteBudget, client: IPAddress?) {
     self.gate = gate
     self.shared = shared
     self.budget = budget
+    self.client = client
     connection = RequestConnection(limits: shared.limits)
   }
 
   // MARK: What happens
+
+  func handlerAdded(context: ChannelHandlerContext) {
+    if context.channel.isActive { watch(context) }
+  }
 
   func channelActive(context: ChannelHandlerContext) {
     watch(context)
@@ -172,8 +182,9 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     case .read, .wait: return true
     case .head(let number, let body):
       begin(number, body, context)
+      let sender = exchange?.number == number ? self.sender() : nil
       input.moveReaderIndex(forwardBy: step.length)
-      if exchange?.number == number { askForKey(context) }
+      if exchange?.number == number { askForKey(from: sender, context) }
     case .writeContinue: output.writeBytes(Response.goOn)
     case .body: take(step.length, context)
     case .end:
@@ -239,7 +250,14 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     return true
   }
 
-  private func askForKey(_ context: ChannelHandlerContext) {
+  /// Whom the request comes from, for the log, where it is to be asked about its key. Its head must still be there.
+  private func sender() -> IPAddress? {
+    guard let client, !shared.trusted.blocks.isEmpty else { return client }
+    let (trusted, head) = (shared.trusted, connection.head)
+    return input.withUnsafeReadableBytes { trusted.sender(of: head, $0.bytes, from: client) }
+  }
+
+  private func askForKey(from sender: IPAddress?, _ context: ChannelHandlerContext) {
     guard let exchange, exchange.purpose != .preflight, exchange.failure == nil else { return }
     guard let key = exchange.key else {
       if !exchange.dialect.keys.contains(where: \.isInBody) { fail(.missingKey) }
@@ -250,7 +268,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       return
     }
     awaitsVerdict = true
-    gate.verdict(of: key).assumeIsolated().whenSuccess { verdict in
+    gate.verdict(of: key, from: sender).assumeIsolated().whenSuccess { verdict in
       self.awaitsVerdict = false
       guard !self.isClosed, self.exchange?.number == exchange.number else { return }
       switch verdict {
@@ -316,7 +334,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       return fail(.missingKey)
     }
     exchange?.key = key
-    askForKey(context)
+    askForKey(from: client, context)
     if exchange?.account != nil { finish(context) }
   }
 
@@ -458,4 +476,11 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
 
 extension KeyPlace {
   fileprivate var isInBody: Bool { if case .envelopeDSN = self { true } else { false } }
+}
+
+extension TrustedProxies {
+  /// Whom a request comes from that a peer has sent.
+  fileprivate func sender(of head: RequestHead, _ bytes: RawSpan, from peer: IPAddress) -> IPAddress {
+    ForwardedFor.client(peer: peer, trusted: self, values: head.all("x-forwarded-for", in: bytes), in: bytes)
+  }
 }

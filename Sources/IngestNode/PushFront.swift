@@ -1,5 +1,6 @@
 // What all connections of the push listener share: the bounds, the dialects, the counters.
 
+internal import ClientAddress
 internal import Foundation
 internal import HTTPFraming
 internal import KeyReplica
@@ -38,11 +39,14 @@ struct PushFront: Sendable {
   let fallback: Dialect
   let counters: AnswerCounters
   let stopping: StopFlag
+  /// Proxies whose word on whom a request comes from is believed.
+  let trusted: TrustedProxies
   /// How many bytes of what a client sends ahead of its answer are read.
   let sentAhead = 64 << 10
 
   init(
-    limits: RequestLimits, deadlines: PhaseDeadlines, dialects: [Dialect], counters: AnswerCounters, stopping: StopFlag
+    limits: RequestLimits, deadlines: PhaseDeadlines, dialects: [Dialect], counters: AnswerCounters, stopping: StopFlag,
+    trusted: TrustedProxies
   ) {
     self.limits = limits
     self.deadlines = deadlines
@@ -50,6 +54,7 @@ struct PushFront: Sendable {
     fallback = Dialects.generic
     self.counters = counters
     self.stopping = stopping
+    self.trusted = trusted
   }
 
   func facts(_ failure: PushFailing) -> AnswerFacts {

@@ -1,6 +1,7 @@
 // The way of one push through the node: key → verdict → queue. One gate per event loop, with its own producer on the same loop, so a push that
 // is admitted never changes threads.
 
+internal import ClientAddress
 internal import Foundation
 internal import IngestQueue
 internal import KeyReplica
@@ -13,7 +14,8 @@ protocol PushGating: Sendable {
   /// The account of a key that is admitted at once; nil if somebody has to be asked.
   func admits(_ key: KeyID) -> String?
   /// The verdict for a key, within a bounded time. The future doesn't fail.
-  func verdict(of key: KeyID) -> EventLoopFuture<Verdict>
+  /// - Parameter sender: For the log; nil where it isn't known.
+  func verdict(of key: KeyID, from sender: IPAddress?) -> EventLoopFuture<Verdict>
   /// Hands over a payload. The future fails with ``PushFailing`` and nothing else.
   func push(_ request: PushRequest, key: KeyID, account: String) -> EventLoopFuture<EnvelopeID>
 }
@@ -41,9 +43,11 @@ struct PushGate: PushGating {
 
   func admits(_ key: KeyID) -> String? { replica.admits(key) }
 
-  func verdict(of key: KeyID) -> EventLoopFuture<Verdict> {
+  func verdict(of key: KeyID, from sender: IPAddress?) -> EventLoopFuture<Verdict> {
     replica.verdict(of: key).hop(to: eventLoop).map { verdict in
-      if case .refuse(let reason, let proof) = verdict { refusals.note(key, reason, proof) }
+      if case .refuse(let reason, let proof) = verdict {
+        refusals.note(key, reason, proof, from: sender.map { "\($0)" })
+      }
       return verdict
     }
   }

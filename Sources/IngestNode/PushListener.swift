@@ -17,6 +17,10 @@ struct PushListener: Service {
   let connections: ConnectionLimiter
   /// Bytes of bodies that each event loop may hold.
   let bytesPerLoop: Int
+  /// nil where clients don't speak TLS, at least not with the node.
+  let identity: TLSIdentity?
+  /// Whether each connection begins with a header of the PROXY protocol.
+  let expectsProxyHeader: Bool
   let logger: Logger
   /// How long the node goes on taking connections after it was told to end, so that balancers can notice that it isn't ready any more.
   let grace: TimeAmount
@@ -29,11 +33,13 @@ struct PushListener: Service {
     let quiescing = ServerQuiescingHelper(group: group)
     let (connections, shared, logger, stopping) = (connections, shared, logger, shared.stopping)
     let (grace, stopDeadline) = (grace, stopDeadline)
-    let desks = gates.map { gate in
-      Desk(
-        gate: gate,
-        budget: .makeBoxSendingValue(ByteBudget(limit: bytesPerLoop), eventLoop: gate.eventLoop))
-    }
+    let entrance = Entrance(
+      desks: gates.map { gate in
+        Desk(
+          gate: gate,
+          budget: .makeBoxSendingValue(ByteBudget(limit: bytesPerLoop), eventLoop: gate.eventLoop))
+      }, shared: shared, connections: connections, identity: identity, expectsProxyHeader: expectsProxyHeader,
+      logger: logger)
     let channel = try await ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 1024)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -47,17 +53,7 @@ struct PushListener: Service {
       .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          let pipeline = channel.pipeline.syncOperations
-          let address = channel.remoteAddress?.ipAddress
-          guard connections.enter(from: address) else {
-            try pipeline.addHandler(TurnAwayHandler(shared: shared))
-            return
-          }
-          channel.closeFuture.whenComplete { _ in connections.leave(from: address) }
-          guard let desk = desks.first(where: { $0.gate.eventLoop === channel.eventLoop }) else {
-            preconditionFailure("a connection came on an event loop that has no gate")  // One is made for each loop.
-          }
-          try pipeline.addHandler(PushConnection(gate: desk.gate, shared: shared, budget: desk.budget.value))
+          try entrance.receive(channel)
         }.flatMapErrorThrowing { error in
           // NIO closes the connection and says nothing, so a client would see a reset and nobody would know why.
           logger.error("a connection could not be served", metadata: ["reason": "\(error)"])
@@ -93,12 +89,6 @@ struct PushListener: Service {
     for gate in gates { try await gate.drain() }
     logger.notice("every payload that was taken has been answered")
   }
-}
-
-/// What the connections of one event loop have in common.
-private struct Desk: Sendable {
-  let gate: PushGate
-  let budget: NIOLoopBoundBox<ByteBudget>
 }
 
 private struct ListenerClosed: Error, CustomStringConvertible {

@@ -12,7 +12,7 @@
 internal import Crypto
 
 extension Replica {
-  /// The mirror as it is now, to be saved; nil if the store was never heard.
+  /// The mirror as it is now, to be saved; nil if it has never been the whole store: half of one would pass for the whole at the next start.
   ///
   /// Keys whose removal isn't settled are saved as active, with a digest that fits no store: so their buckets are read again after the next
   /// start, and their removal is judged again.
@@ -20,7 +20,7 @@ extension Replica {
   ///   - source: What the image is to say of where it comes from.
   ///   - wall: What a clock on the wall shows, in seconds since 1970.
   public func image(source: String, at now: Instant, wall: Double) -> MirrorImage? {
-    guard let answeredAt else { return nil }
+    guard let answeredAt, wasWhole else { return nil }
     let (table, count) = (mirror.table, mirror.table.bucketCount)
     var unsettled: [Int: [BucketTable.Entry]] = [:]
     var until: [Int: Instant] = [:]

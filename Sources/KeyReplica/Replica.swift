@@ -71,6 +71,8 @@ public struct Replica {
   var replicas: Int?
   var unfenced: String?
   var saidComplete = false
+  /// Whether the mirror has been the whole store once, here or before a restart.
+  var wasWhole: Bool
   var removalGuard: RemovalGuard
   var rereading: Rereading
   /// Keys that vanished without a change that ended them.
@@ -91,6 +93,7 @@ public struct Replica {
     generator = Jitter(state: seed)
     mirror = Mirror(table: table)
     answeredAt = heardAt
+    wasWhole = heardAt != nil
     for (bucket, since) in held { table.hold(bucket: bucket, until: since + limits.admitAge) }
     phase = .disconnected(retryAt: now)
     positionDue = now
@@ -559,6 +562,7 @@ public struct Replica {
   mutating func noteCompleteness(_ commands: inout [Command]) {
     guard !saidComplete, completeness == .complete, let epoch = mirror.epoch else { return }
     saidComplete = true
+    wasWhole = true
     commands.append(
       .note(.complete(keys: mirror.count, version: mirror.applied, epoch: epoch, sealed: mirror.sealed)))
   }

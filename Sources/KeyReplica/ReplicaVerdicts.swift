@@ -8,7 +8,8 @@ extension Replica {
       sealed: mirror.sealed, keys: mirror.count, accounts: mirror.table.accountCount, epoch: mirror.epoch,
       version: mirror.applied, storeVersion: storeVersion, age: answeredAt.map { now - $0 },
       objection: objectionToRefusing ?? positionFailure.map { .barrierFailed($0) }, barrierReads: barrier.readsSent,
-      barrierWaiting: barrier.count, quarantined: removalGuard.quarantined.count, violations: violations)
+      barrierWaiting: barrier.count, quarantined: removalGuard.quarantined.count,
+      admits: wasWhole && admitUntil.map { now < $0 } ?? false, violations: violations)
   }
 
   var completeness: ReplicaStatus.Completeness {

@@ -45,6 +45,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
     default: String(max(1, ProcessInfo.processInfo.activeProcessorCount)), as: "one per processor", in: 1...256)
   @Option(help: Self.threads.help) var threads: String?
 
+  @OptionGroup(title: "The edge") var edge: EdgeArguments
   @OptionGroup(title: "Limits") var limits: LimitArguments
 
   private static let admitAge = Setting<Duration>(
@@ -68,6 +69,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
       listenPort: listen.port, adminHost: admin.host, adminPort: admin.port,
       threads: try settings.value(Self.threads, given: threads))
     configuration.front = try limits.front(settings)
+    try edge.apply(to: &configuration, settings)
     configuration.replica.admitAge = try settings.value(Self.admitAge, given: admitAge)
     configuration.replica.barrierWait = try settings.value(Self.barrierWait, given: barrierWait)
     configuration.stateFolder = try settings.optional(Self.stateDir, given: stateDir)

@@ -1,0 +1,70 @@
+import ArgumentParser
+public import ClientAddress
+import IngestNode
+public import Sluice
+
+/// How the node meets balancers and clients: TLS, the PROXY protocol, HAProxy's agent-check.
+struct EdgeArguments: ParsableArguments {
+  private static let tlsCertificate = Setting<String>(
+    "tls-certificate",
+    "The push listener's certificate and those of its authorities, in PEM. Read again on SIGHUP and when the files change.",
+    shown: "file", as: "none, balancers end TLS")
+  @Option(help: Self.tlsCertificate.help) var tlsCertificate: String?
+
+  private static let tlsKey = Setting<String>("tls-key", "The certificate's private key, in PEM.", shown: "file")
+  @Option(help: Self.tlsKey.help) var tlsKey: String?
+
+  private static let tlsClientAuthorities = Setting<String>(
+    "tls-client-authorities", "Authorities, in PEM, one of which must vouch for each client's own certificate.",
+    shown: "file", as: "clients need none")
+  @Option(help: Self.tlsClientAuthorities.help) var tlsClientAuthorities: String?
+
+  private static let trustProxies = Setting<TrustedProxies>(
+    "trust-proxies",
+    "Addresses (10.0.0.0/8, ::1) of proxies that are believed on whom a request comes from: by X-Forwarded-For, and by the PROXY protocol.",
+    shown: "list", as: "none")
+  @Option(help: Self.trustProxies.help) var trustProxies: String?
+
+  private static let proxyProtocol = Setting.flag(
+    "proxy-protocol",
+    "Each connection begins with a header of the PROXY protocol, version 1 or 2, and comes from one of --trust-proxies; others are closed."
+  )
+  @Flag(help: Self.proxyProtocol.help) var proxyProtocol = false
+
+  private static let agentCheck = Setting<ListenAddress>(
+    "agent-check",
+    "Where HAProxy's agent-check is answered with a weight: 100% when ready, 5% while the node can only admit, drain while it ends.",
+    shown: "host:port", as: "nowhere")
+  @Option(help: Self.agentCheck.help) var agentCheck: String?
+
+  func apply(to configuration: inout IngestNode.Configuration, _ settings: Settings) throws {
+    let certificate = try settings.optional(Self.tlsCertificate, given: tlsCertificate)
+    let key = try settings.optional(Self.tlsKey, given: tlsKey)
+    let authorities = try settings.optional(Self.tlsClientAuthorities, given: tlsClientAuthorities)
+    switch (certificate, key) {
+    case (let certificate?, let key?):
+      configuration.tls = TLSFiles(certificateChain: certificate, privateKey: key, clientAuthorities: authorities)
+    case (nil, nil):
+      if authorities != nil {
+        throw ValidationError("--tls-client-authorities needs --tls-certificate and --tls-key, and neither was given")
+      }
+    default: throw ValidationError("expected both --tls-certificate and --tls-key, but only one of them was given")
+    }
+    configuration.trustedProxies = try settings.optional(Self.trustProxies, given: trustProxies) ?? .none
+    configuration.expectsProxyHeader = try settings.flag(Self.proxyProtocol, given: proxyProtocol)
+    if configuration.expectsProxyHeader, configuration.trustedProxies.blocks.isEmpty {
+      throw ValidationError("--proxy-protocol needs --trust-proxies: from nobody could a connection come")
+    }
+    if let agent = try settings.optional(Self.agentCheck, given: agentCheck) {
+      configuration.agentCheck = (agent.host, agent.port)
+    }
+  }
+}
+
+extension TrustedProxies: SettingValue {
+  public static var expectation: String { "addresses and blocks of them, separated by commas: 10.0.0.0/8, ::1" }
+
+  public init(setting text: String) throws(InvalidSetting) {
+    do throws(InvalidAddress) { try self.init(text) } catch { throw InvalidSetting("\(error)") }
+  }
+}
