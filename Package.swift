@@ -40,6 +40,8 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-asn1", from: "1.3.1"),
+    .package(url: "https://github.com/apple/swift-certificates", from: "1.14.0"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.3.0"),
     .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
     .package(url: "https://github.com/apple/swift-crypto", "3.12.0"..<"5.0.0"),
@@ -89,9 +91,11 @@ let package = Package(
       name: "IngestNode",
       dependencies: [
         "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet", "PrometheusText",
-        logging, metrics, nioCore, nioPosix, nioHTTP1, nioExtras, serviceLifecycle,
+        logging, metrics, nioCore, nioPosix, nioHTTP1, nioExtras, nioSSL, serviceLifecycle,
         unixSignals,
         .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "SwiftASN1", package: "swift-asn1"),
+        .product(name: "X509", package: "swift-certificates"),
       ],
       swiftSettings: strict),
     .target(
@@ -199,7 +203,10 @@ let package = Package(
       name: "SluiceTests", dependencies: ["Sluice", "RedisClient", argumentParser, logging],
       swiftSettings: strict),
     .testTarget(
-      name: "IngestNodeTests", dependencies: ["IngestNode", "RedisFixture"],
+      name: "IngestNodeTests",
+      dependencies: [
+        "IngestNode", "PrometheusText", "RedisFixture", logging, nioCore, nioPosix, nioSSL, serviceLifecycle,
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "IngestWorkerTests",

@@ -1,0 +1,116 @@
+// Keeps the listener's certificate up to date while the node runs: reads it anew when the files change and when an operator says so
+// by SIGHUP, and tells the log and the metrics when it ends. A reload that fails costs nothing but a line in the log: the
+// old certificate goes on being used. Two tasks may find a reason to reload at once, so a lock makes it one after the other; both
+// do it on NIO's thread pool, because reading a file may block.
+
+import Foundation
+import Logging
+import Metrics
+import NIOPosix
+import ServiceLifecycle
+import Synchronization
+import UnixSignals
+
+/// The service that reloads the certificate.
+final class CertificateKeeper: Service {
+  /// A certificate may have a hundred names, and a line of the log should not.
+  private static let namesTold = 10
+
+  private let identity: TLSIdentity
+  private let interval: Duration
+  private let expiry: Gauge
+  private let logger: Logger
+  private let reminder = Mutex(CertificateReminder())
+
+  /// - Parameter interval: Between two looks at the files.
+  init(
+    _ identity: TLSIdentity, interval: Duration = .seconds(5), metrics: any MetricsFactory = MetricsSystem.factory,
+    logger: Logger
+  ) {
+    self.identity = identity
+    self.interval = interval
+    self.logger = logger
+    expiry = Gauge(label: "sluice_tls_certificate_expiry_seconds", dimensions: [], factory: metrics)
+  }
+
+  /// Runs until the node ends. From its first moment SIGHUP doesn't end the process; not after it either, while connections are
+  /// still being ended, since Dispatch leaves its handler in place.
+  func run() async throws {
+    await cancelWhenGracefulShutdown {
+      let hangups = await UnixSignalsSequence(trapping: .sighup)
+      self.reminder.withLock { self.tell(of: self.identity.certificate, &$0, at: Date()) }
+      await withDiscardingTaskGroup { group in
+        group.addTask {
+          for await _ in hangups { await self.aside { self.reload(because: "SIGHUP") } }
+        }
+        while !Task.isCancelled {
+          do { try await Task.sleep(for: self.interval) } catch { break }
+          await self.aside { self.look() }
+        }
+      }
+    }
+  }
+
+  /// Reloads if the files have changed, and reminds of a certificate that ends. Blocks.
+  func look(at now: Date = Date()) {
+    if identity.filesHaveChanged {
+      reload(because: "the files have changed", at: now)
+    } else {
+      reminder.withLock { remind(of: identity.certificate, &$0, at: now) }
+    }
+  }
+
+  /// Reads the files again. Blocks.
+  func reload(because reason: String, at now: Date = Date()) {
+    reminder.withLock { reminder in
+      do {
+        let certificate = try identity.reload()
+        reminder.replaced()
+        tell(of: certificate, &reminder, at: now, because: reason)
+      } catch {
+        let old = identity.certificate
+        logger.error(
+          "the certificate could not be reloaded; the old one goes on being used",
+          metadata: [
+            "because": "\(reason)", "reason": "\(error)", "old_serial": "\(old.serial)",
+            "old_not_after": "\(old.notAfter.formatted(.iso8601))",
+          ])
+        remind(of: old, &reminder, at: now)
+      }
+    }
+  }
+
+  private func tell(
+    of certificate: ServerCertificate, _ reminder: inout CertificateReminder, at now: Date,
+    because reason: String = "the node starts"
+  ) {
+    expiry.record(certificate.notAfter.timeIntervalSince1970)
+    var metadata: Logger.Metadata = [
+      "because": "\(reason)", "file": "\(identity.files.certificateChain)", "subject": "\(certificate.subject)",
+      "names": "\(certificate.names.prefix(Self.namesTold).joined(separator: " "))", "serial": "\(certificate.serial)",
+      "not_after": "\(certificate.notAfter.formatted(.iso8601))",
+    ]
+    if let count = certificate.clientAuthorities { metadata["client_authorities"] = "\(count)" }
+    logger.notice("the certificate is loaded", metadata: metadata)
+    remind(of: certificate, &reminder, at: now)
+  }
+
+  private func remind(of certificate: ServerCertificate, _ reminder: inout CertificateReminder, at now: Date) {
+    guard let warning = reminder.warning(about: certificate, at: now) else { return }
+    logger.warning(
+      "\(warning)",
+      metadata: [
+        "file": "\(identity.files.certificateChain)", "subject": "\(certificate.subject)",
+        "serial": "\(certificate.serial)", "not_before": "\(certificate.notBefore.formatted(.iso8601))",
+        "not_after": "\(certificate.notAfter.formatted(.iso8601))",
+      ])
+  }
+
+  private func aside(_ body: @escaping @Sendable () -> Void) async {
+    do {
+      try await NIOThreadPool.singleton.runIfActive(body)
+    } catch {
+      // The process's own pool never ends, so this is the node ending before it began: nothing to do any more.
+    }
+  }
+}

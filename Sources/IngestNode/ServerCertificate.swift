@@ -1,0 +1,186 @@
+// The push listener's certificate as it was read at one time: what TLS needs of it, and what people want to know of it. Either all
+// of it is usable together or there is none: a chain and a key that don't belong together would otherwise only show when the
+// first client fails. BoringSSL is the judge of what is usable, since it is what uses it; swift-certificates only says
+// whose certificate it is, for the log. NIOCertificateReloading of swift-nio-extras was rejected: it reloads on a timer
+// alone, doesn't name the file that is wrong, and takes no authorities of clients.
+
+import Foundation
+import NIOCore
+import NIOSSL
+import SwiftASN1
+import X509
+
+/// A certificate with its key, ready to be served.
+struct ServerCertificate: Sendable {
+  /// For each new connection. It holds the key.
+  let context: NIOSSLContext
+  /// As in RFC 4514, `CN=push.example.com,O=Example`. May be empty: modern certificates name their servers in ``names`` alone.
+  let subject: String
+  /// What clients may call the server.
+  let names: [String]
+  /// In hexadecimal, two digits a byte, as OpenSSL writes it.
+  let serial: String
+  let notBefore: Date
+  let notAfter: Date
+  /// How many authorities of client certificates there are; nil where clients aren't asked for one.
+  let clientAuthorities: Int?
+
+  /// Reads the files, which blocks.
+  ///
+  /// A certificate that isn't valid at this time is taken all the same: most clients will refuse it, but a node that doesn't
+  /// start serves none at all. See ``standing(at:)``.
+  init(_ files: TLSFiles) throws(UnusableTLSFile) {
+    let chain = try Self.certificates(in: files.certificateChain, are: "the certificate chain of the push listener")
+    let key = try Self.privateKey(in: files.privateKey)
+    let authorities = try files.clientAuthorities.map { path throws(UnusableTLSFile) in
+      try Self.certificates(in: path, are: "the authorities of client certificates")
+    }
+
+    var configuration = TLSConfiguration.makeServerConfiguration(
+      certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
+    configuration.minimumTLSVersion = .tlsv12
+    configuration.applicationProtocols = ["http/1.1"]
+    // How long a connection that we close waits for the client's close_notify; by then it has got all that it will get.
+    configuration.shutdownTimeout = .seconds(1)
+    if let authorities {
+      // Whom a client's certificate names is of no matter: the API key says who it is.
+      configuration.certificateVerification = .noHostnameVerification
+      configuration.trustRoots = .certificates(authorities)
+      configuration.sendCANameList = true
+    }
+
+    let own = chain[0]
+    (subject, names) = Self.describe(own)
+    serial = own.serialNumber.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+    notBefore = Date(timeIntervalSince1970: TimeInterval(own.notValidBefore))
+    notAfter = Date(timeIntervalSince1970: TimeInterval(own.notValidAfter))
+    clientAuthorities = authorities?.count
+    do {
+      context = try NIOSSLContext(configuration: configuration)
+    } catch NIOSSLError.failedToLoadPrivateKey {
+      throw UnusableTLSFile(
+        file: files.privateKey,
+        expected:
+          "the private key of the first certificate in \(files.certificateChain) (\(subject), serial \(serial))",
+        found: "a key that doesn't fit it")
+    } catch {
+      throw UnusableTLSFile(
+        file: files.certificateChain, expected: "a certificate chain that TLS can use", found: "\(error)")
+    }
+  }
+
+  /// Whether clients accept it at a time.
+  enum Standing: Equatable, Sendable {
+    case valid(remaining: Duration)
+    case expired
+    case notYetValid
+  }
+
+  func standing(at time: Date) -> Standing {
+    if time < notBefore { return .notYetValid }
+    if time >= notAfter { return .expired }
+    return .valid(remaining: .seconds(notAfter.timeIntervalSince(time)))
+  }
+
+  private static func certificates(
+    in file: String, are what: String
+  ) throws(UnusableTLSFile) -> [NIOSSLCertificate] {
+    let expected = "\(what), as PEM"
+    let bytes = try read(file, expecting: expected)
+    // BoringSSL doesn't say which of the two it is.
+    guard String(decoding: bytes, as: UTF8.self).contains("CERTIFICATE-----") else {
+      throw UnusableTLSFile(file: file, expected: expected, found: "\(bytes.count) bytes without a certificate")
+    }
+    do {
+      let found = try NIOSSLCertificate.fromPEMBytes(bytes)
+      if !found.isEmpty { return found }
+    } catch {
+      // Said below: its own words are those of a stack of parsers.
+    }
+    throw UnusableTLSFile(
+      file: file, expected: expected, found: "a certificate that can't be read, or one of which a part is missing")
+  }
+
+  /// What is wrong with a key is said in words of our own, never in its bytes.
+  private static func privateKey(in file: String) throws(UnusableTLSFile) -> NIOSSLPrivateKey {
+    let expected = "the private key of the push listener, as PEM, not encrypted"
+    let bytes = try read(file, expecting: expected)
+    do {
+      // The empty passphrase keeps BoringSSL from any idea of asking for one.
+      return try NIOSSLPrivateKey(bytes: bytes, format: .pem) { $0([UInt8]()) }
+    } catch {
+      let text = String(decoding: bytes, as: UTF8.self)
+      let found =
+        if text.contains("ENCRYPTED") {
+          "an encrypted key"
+        } else if text.contains("PRIVATE KEY-----") {
+          "a key that can't be read"
+        } else if text.contains("BEGIN CERTIFICATE-----") {
+          "a certificate and no key"
+        } else {
+          "\(bytes.count) bytes without a private key"
+        }
+      throw UnusableTLSFile(file: file, expected: expected, found: found)
+    }
+  }
+
+  /// Far more than any chain has; bundles of all public authorities are a quarter of it.
+  private static let fileLimit = 1 << 20
+
+  private static func read(_ file: String, expecting expected: String) throws(UnusableTLSFile) -> [UInt8] {
+    func unusable(_ found: String) -> UnusableTLSFile {
+      UnusableTLSFile(file: file, expected: expected, found: found)
+    }
+    // A pipe that nobody writes to must not keep us waiting.
+    let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else { throw unusable(String(cString: strerror(errno))) }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    var part = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+      let count = Foundation.read(descriptor, &part, part.count)
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else { throw unusable(String(cString: strerror(errno))) }
+      if count == 0 { break }
+      bytes += part.prefix(count)
+      guard bytes.count <= fileLimit else { throw unusable("more than \(fileLimit) bytes") }
+    }
+    guard !bytes.isEmpty else { throw unusable("an empty file") }
+    return bytes
+  }
+
+  /// What the log says of it. A certificate that BoringSSL takes and swift-certificates doesn't is served all the same.
+  private static func describe(_ certificate: NIOSSLCertificate) -> (subject: String, names: [String]) {
+    do {
+      let parsed = try Certificate(derEncoded: try certificate.toDERBytes())
+      let names = try parsed.extensions.subjectAlternativeNames?.compactMap { name in
+        switch name {
+        case .dnsName(let host): host
+        case .ipAddress(let address): Self.address(Array(address.bytes))
+        default: nil
+        }
+      }
+      return (parsed.subject.description, names ?? [])
+    } catch {
+      return ("\(certificate), whose subject can't be read: \(error)", [])
+    }
+  }
+
+  private static func address(_ bytes: [UInt8]) -> String {
+    do {
+      return try NIOCore.SocketAddress(packedIPAddress: ByteBuffer(bytes: bytes), port: 0).ipAddress ?? "\(bytes)"
+    } catch {
+      return "\(bytes)"
+    }
+  }
+}
+
+/// A file that TLS was to be made of, and can't be.
+struct UnusableTLSFile: Error, Equatable, CustomStringConvertible {
+  let file: String
+  let expected: String
+  /// Never a part of a key.
+  let found: String
+
+  var description: String { "\(file): expected \(expected), found \(found)" }
+}
