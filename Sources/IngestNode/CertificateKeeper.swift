@@ -13,6 +13,9 @@ import UnixSignals
 
 /// The service that reloads the certificate.
 final class CertificateKeeper: Service {
+  /// A certificate may have a hundred names, and a line of the log should not.
+  private static let namesTold = 10
+
   private let identity: TLSIdentity
   private let interval: Duration
   private let expiry: Gauge
@@ -30,8 +33,8 @@ final class CertificateKeeper: Service {
     expiry = Gauge(label: "sluice_tls_certificate_expiry_seconds", dimensions: [], factory: metrics)
   }
 
-  /// Runs until the node ends. From its first moment SIGHUP doesn't end the process, and not after it either: what it is
-  /// replaced by stays in place.
+  /// Runs until the node ends. From its first moment SIGHUP doesn't end the process; not after it either, while connections are
+  /// still being ended, since Dispatch leaves its handler in place.
   func run() async throws {
     await cancelWhenGracefulShutdown {
       let hangups = await UnixSignalsSequence(trapping: .sighup)
@@ -84,7 +87,7 @@ final class CertificateKeeper: Service {
     expiry.record(certificate.notAfter.timeIntervalSince1970)
     var metadata: Logger.Metadata = [
       "because": "\(reason)", "file": "\(identity.files.certificateChain)", "subject": "\(certificate.subject)",
-      "names": "\(certificate.names.joined(separator: " "))", "serial": "\(certificate.serial)",
+      "names": "\(certificate.names.prefix(Self.namesTold).joined(separator: " "))", "serial": "\(certificate.serial)",
       "not_after": "\(certificate.notAfter.formatted(.iso8601))",
     ]
     if let count = certificate.clientAuthorities { metadata["client_authorities"] = "\(count)" }

@@ -15,6 +15,7 @@ internal import IngestQueue
 internal import KeyReplica
 internal import KeyStore
 internal import NIOCore
+internal import NIOSSL
 internal import Synchronization
 
 final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
@@ -79,6 +80,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   private var heldRead = false
   /// When all that was written so far is in the kernel, as far as somebody waits for that.
   private var written: EventLoopFuture<Void>?
+  private var inputHasEnded = false
   private var isClosed = false
 
   private var watchedPhase: ConnectionPhase?
@@ -126,6 +128,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     switch event {
     case ChannelEvent.inputClosed:
+      inputHasEnded = true
       connection.inputEnded()
       drive(context)
     case is ChannelShouldQuiesceEvent:
@@ -141,8 +144,10 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    // A client that ends its side without TLS's goodbye still wants its answers; its end comes as an event of its own.
+    if case NIOSSLError.uncleanShutdown = error { return }
     // A reset, mostly. There is nobody to answer any more.
-    close(context)
+    context.close(promise: nil)
   }
 
   private func ended() {
@@ -214,8 +219,8 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     written = promise.futureResult
     promise.futureResult.assumeIsolated().whenComplete { _ in
       self.written = nil
-      // Over TLS this says goodbye there. Where it fails the connection is gone already.
-      if !self.isClosed { context.close(mode: .output, promise: nil) }
+      // Over TLS this says goodbye. Where it fails the connection is gone already. Where the client has ended too, all is closed anyway.
+      if !self.isClosed, !self.inputHasEnded { context.close(mode: .output, promise: nil) }
     }
   }
 
@@ -225,7 +230,9 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       context.close(promise: nil)
       return
     }
-    written.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+    // Not in the midst of NIO's writing, or the goodbye of TLS is lost.
+    let loop = context.eventLoop.assumeIsolated()
+    written.assumeIsolated().whenComplete { _ in loop.execute { context.close(promise: nil) } }
   }
 
   // MARK: A request

@@ -22,9 +22,24 @@ struct AgentCheckTests {
   }
 
   @Test func `a client that has ended its side first is answered`() async throws {
-    try await RunningAgent { .up(weight: 5) }.running { agent in
-      let told = try await Caller.ask(agent.port, sending: "push-1", ending: true)
-      #expect(told == "up ready 5%\n")
+    let gate = Gate()
+    let asked = Mutex(0)
+    let running = RunningAgent {
+      let first = asked.withLock { asked in
+        asked += 1
+        return asked == 1
+      }
+      if first { await gate.wait() }
+      return .up(weight: 5)
+    }
+    try await running.running { agent in
+      let caller = try await Caller.connect(agent.port, sending: "push-1", ending: true)
+      try await eventually("it is asking, and has ended") { gate.waiting == 1 && caller.hasEnded }
+      // Its end was there when the agent's only event loop took the next one, so it has been seen by now.
+      _ = try await Caller.ask(agent.port)
+      gate.open()
+      try await caller.closed()
+      #expect(caller.text == "up ready 5%\n")
     }
   }
 
@@ -72,16 +87,30 @@ struct AgentCheckTests {
     }
   }
 
-  @Test func `a client that sends without end, or never ends, is let go`() async throws {
-    try await RunningAgent(deadline: .milliseconds(100)) { .drain }.running { agent in
-      let silent = try await Caller.connect(agent.port)
-      try await eventually("it has its line") { silent.text == "up drain\n" }
-      try await silent.closed()
+  @Test func `what comes after the answer is no reason for a reset, which might overtake it`() async throws {
+    try await RunningAgent { .drain }.running { agent in
+      let caller = try await Caller.connect(agent.port, stayingOpen: true)
+      try await eventually("it has its line") { caller.text == "up drain\n" }
+      // Were the socket closed, the first would bring a reset and the second would fail by it.
+      for _ in 1...2 { try await caller.send("late\n") }
+      try await caller.end()
+      try await caller.closed()
+    }
+  }
 
-      let flooding = try await Caller.connect(agent.port)
+  @Test func `a client that never ends is let go`() async throws {
+    try await RunningAgent(deadline: .seconds(1)) { .drain }.running { agent in
+      let silent = try await Caller.connect(agent.port, stayingOpen: true)
+      try await eventually("it has its line") { silent.text == "up drain\n" }
+      try await eventually("it is closed") { silent.isRefused }
+    }
+  }
+
+  @Test func `a client that sends without end is let go`() async throws {
+    try await RunningAgent(deadline: .seconds(60)) { .drain }.running { agent in
+      let flooding = try await Caller.connect(agent.port, stayingOpen: true)
       flooding.flood()
-      // By a reset or by an end, but closed.
-      try await eventually("it is closed") { !flooding.isActive }
+      try await eventually("it is closed") { flooding.isRefused }
     }
   }
 
@@ -100,7 +129,7 @@ struct AgentCheckTests {
         await agent.beginToEnd()
         try await eventually("nobody else is let in") {
           do {
-            _ = try await Caller.ask(agent.port)
+            _ = try await Caller.connect(agent.port)
             return false
           } catch is NIOConnectionError {
             return true
@@ -155,6 +184,7 @@ struct AgentCheckTests {
 private struct RunningAgent: Sendable {
   let log = RecordedLog()
   private let address = SharedAddress()
+  private let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
   private let group: ServiceGroup
 
   init(
@@ -163,7 +193,7 @@ private struct RunningAgent: Sendable {
   ) {
     let address = address
     let check = AgentCheck(
-      host: "127.0.0.1", port: port, group: .singleton, connectionLimit: connectionLimit, deadline: deadline,
+      host: "127.0.0.1", port: port, group: loop, connectionLimit: connectionLimit, deadline: deadline,
       logger: log.logger, listening: { address.set($0) }, state: state)
     group = ServiceGroup(
       configuration: .init(services: [.init(service: check)], gracefulShutdownSignals: [], logger: log.logger))
@@ -186,6 +216,7 @@ private struct RunningAgent: Sendable {
       }
       try await tasks.waitForAll()
     }
+    try await loop.shutdownGracefully()
   }
 
   private final class SharedAddress: Sendable {
@@ -232,16 +263,31 @@ private final class Caller: Sendable {
     self.heard = heard
   }
 
-  var text: String { heard.state.withLock { $0.text } }
-  var isActive: Bool { channel.isActive }
+  deinit { channel.close(promise: nil) }
 
-  static func connect(_ port: Int) async throws -> Caller {
+  var text: String { heard.state.withLock { $0.text } }
+  /// Whether its side has ended.
+  var hasEnded: Bool { heard.state.withLock { $0.ended } }
+  /// Whether the other side takes nothing any more.
+  var isRefused: Bool {
+    // The second write to a socket that is closed over there is what fails.
+    channel.writeAndFlush(ByteBuffer(string: "?"), promise: nil)
+    return !channel.isActive
+  }
+
+  /// - Parameters:
+  ///   - sending: Sent before anything that comes is looked at.
+  ///   - ending: Ends its side after that.
+  ///   - stayingOpen: Doesn't end its side when the other one has.
+  static func connect(
+    _ port: Int, sending: String? = nil, ending: Bool = false, stayingOpen: Bool = false
+  ) async throws -> Caller {
     let heard = Heard()
     let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-      .channelOption(.allowRemoteHalfClosure, value: false)
+      .channelOption(.allowRemoteHalfClosure, value: stayingOpen || ending)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.addHandler(Handler(heard: heard))
+          try channel.pipeline.syncOperations.addHandler(Handler(heard: heard, sending: sending, ending: ending))
         }
       }
       .connect(host: "127.0.0.1", port: port).get()
@@ -256,30 +302,47 @@ private final class Caller: Sendable {
   }
 
   /// All that comes until the end.
-  static func ask(_ port: Int, sending: String? = nil, ending: Bool = false) async throws -> String {
-    let caller = try await connect(port)
-    if let sending { try await caller.channel.writeAndFlush(ByteBuffer(string: sending)) }
-    if ending { try await caller.channel.close(mode: .output) }
+  static func ask(_ port: Int, sending: String? = nil) async throws -> String {
+    let caller = try await connect(port, sending: sending)
     try await caller.closed()
     return caller.text
   }
 
+  func send(_ text: String) async throws { try await channel.writeAndFlush(ByteBuffer(string: text)) }
+
+  /// Ends its side.
+  func end() async throws { try await channel.close(mode: .output) }
+
   /// Sends for as long as it can.
   func flood() {
     let bytes = ByteBuffer(repeating: 0x61, count: 1 << 16)
-    channel.writeAndFlush(bytes).whenSuccess { self.flood() }
+    channel.writeAndFlush(bytes).whenSuccess { self.channel.eventLoop.execute { self.flood() } }
   }
 
   private final class Heard: Sendable {
-    let state = Mutex<(text: String, error: (any Error)?)>(("", nil))
+    let state = Mutex<(text: String, ended: Bool, error: (any Error)?)>(("", false, nil))
   }
 
   private final class Handler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
 
     let heard: Heard
+    let sending: String?
+    let ending: Bool
 
-    init(heard: Heard) { self.heard = heard }
+    init(heard: Heard, sending: String?, ending: Bool) {
+      self.heard = heard
+      self.sending = sending
+      self.ending = ending
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+      if let sending { context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: sending)), promise: nil) }
+      if ending {
+        context.close(mode: .output).assumeIsolated().whenSuccess { self.heard.state.withLock { $0.ended = true } }
+      }
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
       let part = String(buffer: unwrapInboundIn(data))
