@@ -23,6 +23,7 @@
 // "Too much": more bytes than the limit, or more for each byte that was sent than the ratio allows. Raw deflate without zlib's header has
 // no first bytes to know it by and is stored as it is; so is a body of nothing but skippable zstd frames.
 
+import BodyCoding
 public import IngestQueue
 
 /// What a payload is stored as.

@@ -1,8 +1,8 @@
-// What libFuzzer calls with each input of its own: see Scripts/fuzz. Compiled together with the decoders of Sources/IngestWorker, without
-// the queue, as one module.
+// What libFuzzer calls with each input of its own: see Scripts/fuzz. Compiled together with Sources/BodyCoding as one
+// module.
 //
-// An input is a byte that says whether the body is taken for brotli and how many bytes are decoded at a time, then a body. Whatever the body is, what comes out must
-// not depend on the room, must keep to the bounds, and must be what the library's own one call makes of it.
+// An input is a byte that says whether the body is taken for brotli and how many bytes are decoded at a time, then a body. Whatever the
+// body is, what comes out must not depend on the room, must keep to the bounds, and must be what the library's own one call makes of it.
 
 internal import CBrotli
 internal import CZlib

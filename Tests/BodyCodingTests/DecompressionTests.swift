@@ -1,10 +1,11 @@
 import CBrotli
 import CZlib
 import CZstd
+import CompressionFixture
 import RedisFixture
 import Testing
 
-@testable import IngestWorker
+import BodyCoding
 
 /// The loop itself, against each library's own decoder in one call.
 struct DecompressionTests {

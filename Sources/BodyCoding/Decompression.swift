@@ -30,11 +30,16 @@ struct DecoderStep {
 }
 
 /// How much may come out of a body.
-struct DecodedBounds: Sendable, Equatable {
+package struct DecodedBounds: Sendable, Equatable {
   /// The most bytes.
-  var bytes: Int
+  package var bytes: Int
   /// The most bytes that come out for each one that goes in.
-  var ratio: Int
+  package var ratio: Int
+
+  package init(bytes: Int, ratio: Int) {
+    self.bytes = bytes
+    self.ratio = ratio
+  }
 
   /// So many bytes may come out whatever the ratio is: a body of a few bytes does no harm by being well compressed.
   static let always = 1 << 20
@@ -55,8 +60,8 @@ struct DecodedBounds: Sendable, Equatable {
 }
 
 /// Undoes compression.
-enum Decompression {
-  enum Failure: Error, Equatable {
+package enum Decompression {
+  package enum Failure: Error, Equatable {
     /// The stream isn't valid, in the library's words.
     case corrupt(String)
     /// The stream has no end.
@@ -73,7 +78,7 @@ enum Decompression {
   ///   - format: What the body is by its first bytes, or else brotli. What begins otherwise isn't given to a library, which may
   ///     know formats that we don't want: zstd's takes those from before its version 1.0.
   ///   - room: Bytes that are decoded at a time. Nothing but speed depends on it, and how a library puts what is corrupt.
-  static func decode(
+  package static func decode(
     _ body: ArraySlice<UInt8>, as format: CompressionFormat, within bounds: DecodedBounds, room: Int = 64 << 10
   ) throws(Failure) -> [UInt8] {
     switch format {
@@ -101,7 +106,8 @@ enum Decompression {
       var rest = input
       while true {
         // One byte more than the limit may come out, to tell "exactly the limit" from "more".
-        let space = UnsafeMutableBufferPointer(rebasing: room.prefix(limit + 1 - output.count))
+        let left = limit - output.count
+        let space = UnsafeMutableBufferPointer(rebasing: room.prefix(left < size ? left + 1 : size))
         let step = stream.step(rest, into: space)
         rest = UnsafeBufferPointer(rebasing: rest.dropFirst(step.consumed))
         output.append(contentsOf: space.prefix(step.produced))
@@ -127,7 +133,7 @@ enum Decompression {
 }
 
 extension Decompression.Failure: CustomStringConvertible {
-  var description: String {
+  package var description: String {
     switch self {
     case .corrupt(let why): "it is corrupt (\(why))"
     case .truncated: "its end is missing"

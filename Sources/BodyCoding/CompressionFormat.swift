@@ -2,14 +2,14 @@
 // none; it is known by nothing but its label, which is for the caller to read.
 
 /// A format that can be undone. The raw value is what is noted with a body that was decoded.
-enum CompressionFormat: String, Sendable, CaseIterable {
+package enum CompressionFormat: String, Sendable, CaseIterable {
   case gzip
   case zlib
   case zstd
   case brotli = "br"
 
   /// What the bytes say that they are; nil for anything else, brotli included.
-  init?(firstBytesOf body: ArraySlice<UInt8>) {
+  package init?(firstBytesOf body: ArraySlice<UInt8>) {
     if body.starts(with: [0x1F, 0x8B]) {
       self = .gzip
     } else if let (first, second) = body.firstTwo, first == 0x78, [0x01, 0x5E, 0x9C, 0xDA].contains(second) {
