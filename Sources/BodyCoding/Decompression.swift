@@ -1,8 +1,9 @@
 // The one loop that undoes compression, over a body that is there as a whole: with bounds on what comes out, and with a name for
-// everything that can be wrong with what goes in. Output grows as it comes; nothing is believed of the sizes that streams announce of
-// themselves. What differs between the libraries, one call and what it answers, is behind `CompressedStream`.
+// everything that can be wrong with what goes in. What comes out is handed on piece by piece, to whoever keeps all of it or only
+// looks at it; nothing is believed of the sizes that streams announce of themselves. What differs between the libraries, one call and what
+// it answers, is behind `CompressedStream`.
 //
-// Memory beyond the output is one piece of room and the library's state, whose window each stream bounds: 32 KiB for gzip and zlib,
+// Memory beyond what is kept is one piece of room and the library's state, whose window each stream bounds: 32 KiB for gzip and zlib,
 // 8 MiB for zstd (what RFC 9659 grants a Content-Encoding), 16 MiB for brotli (its largest, without the "large window" extension).
 
 /// One decoder of a library on its way through one body. Made for one body, and for one task.
@@ -74,59 +75,90 @@ package enum Decompression {
     case tooDense(ratio: Int, encoded: Int, allowed: Int)
   }
 
+  /// Whether whoever takes pieces wants another one.
+  package enum Demand {
+    case more
+    /// What is left of the body isn't decoded, so what is wrong with it isn't found either.
+    case enough
+  }
+
   /// - Parameters:
   ///   - format: What the body is by its first bytes, or else brotli. What begins otherwise isn't given to a library, which may
   ///     know formats that we don't want: zstd's takes those from before its version 1.0.
   ///   - room: Bytes that are decoded at a time. Nothing but speed depends on it, and how a library puts what is corrupt.
   package static func decode(
-    _ body: ArraySlice<UInt8>, as format: CompressionFormat, within bounds: DecodedBounds, room: Int = 64 << 10
+    _ body: RawSpan, as format: CompressionFormat, within bounds: DecodedBounds, room: Int = 64 << 10
   ) throws(Failure) -> [UInt8] {
+    var output: [UInt8] = []
+    output.reserveCapacity(min(bounds.bytes(from: body.byteCount), body.byteCount * 4))
+    try pieces(of: body, as: format, within: bounds, room: room) { piece in
+      piece.withUnsafeBytes { output.append(contentsOf: $0) }
+      return .more
+    }
+    return output
+  }
+
+  /// Decodes a body without keeping what comes out of it. Pieces may have been taken before it turns out that the body can't be
+  /// decoded to its end; nothing that was taken goes beyond the bounds.
+  /// - Parameters:
+  ///   - format: As for `decode`.
+  ///   - room: The most bytes that a piece has. How many it has is up to the library, and with it how much of a body that is corrupt
+  ///     comes before the error.
+  ///   - take: Is given each piece in its turn, for the time of the call. No piece is empty.
+  package static func pieces(
+    of body: RawSpan, as format: CompressionFormat, within bounds: DecodedBounds, room: Int = 64 << 10,
+    _ take: (RawSpan) -> Demand
+  ) throws(Failure) {
     switch format {
     case .gzip, .zlib:
       var stream = ZlibStream(isGzip: format == .gzip)
-      return try run(&stream, on: body, within: bounds, room: room)
+      try run(&stream, on: body, within: bounds, room: room, take)
     case .zstd:
       var stream = ZstandardStream()
-      return try run(&stream, on: body, within: bounds, room: room)
+      try run(&stream, on: body, within: bounds, room: room, take)
     case .brotli:
       var stream = BrotliStream()
-      return try run(&stream, on: body, within: bounds, room: room)
+      try run(&stream, on: body, within: bounds, room: room, take)
     }
   }
 
   private static func run<Stream: CompressedStream & ~Copyable>(
-    _ stream: inout Stream, on body: ArraySlice<UInt8>, within bounds: DecodedBounds, room size: Int
-  ) throws(Failure) -> [UInt8] {
-    let limit = bounds.bytes(from: body.count)
+    _ stream: inout Stream, on body: RawSpan, within bounds: DecodedBounds, room size: Int, _ take: (RawSpan) -> Demand
+  ) throws(Failure) {
     let room = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: size)
     defer { room.deallocate() }
-    var output: [UInt8] = []
-    output.reserveCapacity(min(limit, body.count * 4))
-    return try body.withUnsafeBufferPointer { input throws(Failure) in
-      var rest = input
-      while true {
-        // One byte more than the limit may come out, to tell "exactly the limit" from "more".
-        let left = limit - output.count
-        let space = UnsafeMutableBufferPointer(rebasing: room.prefix(left < size ? left + 1 : size))
-        let step = stream.step(rest, into: space)
-        rest = UnsafeBufferPointer(rebasing: rest.dropFirst(step.consumed))
-        output.append(contentsOf: space.prefix(step.produced))
-        guard output.count <= limit else { throw bounds.excess(from: body.count) }
-        switch step.state {
-        case .corrupt(let why): throw .corrupt(why)
-        case .ended:
-          if rest.isEmpty { return output }
-          guard stream.goesOn(with: rest) else { throw .trailing(bytes: rest.count) }
-        // There was room, so what is missing is input.
-        case .underway where step.consumed == 0 && step.produced == 0: throw .truncated
-        case .underway: continue
+    try body.withUnsafeBytes { bytes throws(Failure) in
+      try bytes.withMemoryRebound(to: UInt8.self) { input throws(Failure) in
+        var rest = input
+        var allowed = bounds.bytes(from: input.count)
+        while true {
+          // One byte more than is allowed may come out, to tell "exactly the limit" from "more".
+          let space = UnsafeMutableBufferPointer(rebasing: room.prefix(allowed < size ? allowed + 1 : size))
+          let step = stream.step(rest, into: space)
+          rest = UnsafeBufferPointer(rebasing: rest.dropFirst(step.consumed))
+          // What is within the bounds is taken first, so that what is taken doesn't depend on the room.
+          let piece = UnsafeRawBufferPointer(
+            rebasing: UnsafeRawBufferPointer(space).prefix(min(step.produced, allowed)))
+          if !piece.isEmpty, take(piece.bytes) == .enough { return }
+          guard step.produced <= allowed else { throw bounds.excess(from: input.count) }
+          allowed -= step.produced
+          switch step.state {
+          case .corrupt(let why): throw .corrupt(why)
+          case .ended:
+            if rest.isEmpty { return }
+            guard stream.goesOn(with: rest) else { throw .trailing(bytes: rest.count) }
+          // There was room, so what is missing is input.
+          case .underway where step.consumed == 0 && step.produced == 0: throw .truncated
+          case .underway: continue
+          }
         }
       }
     }
   }
 
-  /// A library got no memory. That says nothing of the body, so it mustn't become the reason of a dead letter; and Swift's own
-  /// arrays end the process in that case too. What the worker had claimed comes back when its lease ends.
+  /// A library got no memory. That says nothing of the body, so it mustn't become the reason of a refusal or a dead letter; and Swift's
+  /// own arrays end the process in that case too. What a node hadn't answered is pushed again, and what a worker had claimed comes back
+  /// when its lease ends.
   static func outOfMemory() -> Never {
     fatalError("no memory left to decode a body in")
   }
