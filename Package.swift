@@ -88,10 +88,11 @@ let package = Package(
       name: "PrometheusText", dependencies: [coreMetrics], swiftSettings: strict),
     .target(name: "HTTPFraming", swiftSettings: strict),
     .target(name: "ClientAddress", swiftSettings: strict),
+    .target(name: "BodyCoding", dependencies: ["CZlib", "CZstd", "CBrotli"], swiftSettings: strict),
     .target(
       name: "IngestNode",
       dependencies: [
-        "ClientAddress", "HTTPFraming", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet",
+        "BodyCoding", "ClientAddress", "HTTPFraming", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet",
         "PrometheusText",
         logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, serviceLifecycle,
         unixSignals,
@@ -103,7 +104,7 @@ let package = Package(
     .target(
       name: "IngestWorker",
       dependencies: [
-        "CZlib", "CZstd", "CBrotli", "Hiredis", "RedisClient", "IngestQueue", "Fleet", logging, nioCore, nioPosix,
+        "BodyCoding", "Hiredis", "RedisClient", "IngestQueue", "Fleet", logging, nioCore, nioPosix,
         serviceLifecycle,
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
@@ -153,6 +154,10 @@ let package = Package(
     .target(
       name: "RedisFixture", dependencies: ["RedisClient", nioCore, nioPosix],
       path: "Tests/RedisFixture", swiftSettings: strict),
+    // Bodies compressed by each format's own library. Brotli's encoder is linked with tests only.
+    .target(
+      name: "CompressionFixture", dependencies: ["CZlib", "CZstd", "CBrotli"],
+      path: "Tests/CompressionFixture", swiftSettings: strict),
     .testTarget(name: "HiredisTests", dependencies: ["Hiredis", "RedisFixture"], swiftSettings: strict),
     .testTarget(
       name: "RedisClientTests",
@@ -204,6 +209,10 @@ let package = Package(
       exclude: ["read_corpus.py", "read_responses.py"], swiftSettings: strict),
     .testTarget(name: "ClientAddressTests", dependencies: ["ClientAddress", "RedisFixture"], swiftSettings: strict),
     .testTarget(
+      name: "BodyCodingTests",
+      dependencies: ["BodyCoding", "CZlib", "CZstd", "CBrotli", "CompressionFixture", "RedisFixture"],
+      swiftSettings: strict),
+    .testTarget(
       name: "SluiceTests", dependencies: ["Sluice", "RedisClient", argumentParser, logging],
       swiftSettings: strict),
     .testTarget(
@@ -215,7 +224,7 @@ let package = Package(
     .testTarget(
       name: "IngestWorkerTests",
       dependencies: [
-        "CZlib", "CZstd", "CBrotli", "Fleet", "Hiredis", "RedisClient", "IngestQueue", "IngestWorker", "ingest-worker",
+        "CompressionFixture", "Fleet", "Hiredis", "RedisClient", "IngestQueue", "IngestWorker", "ingest-worker",
         "RedisFixture",
         logging,
         nioCore, nioPosix, serviceLifecycle,

@@ -326,7 +326,8 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     case .batch:
       do throws(PushFailing) {
         push(
-          exchange, key: key, account: account, events: try shared.countEvents(exchange.request, exchange.media),
+          exchange, key: key, account: account,
+          events: try PushFront.countEvents(exchange.request.body.readableBytesSpan, exchange.request, exchange.media),
           context)
       } catch {
         fail(error)

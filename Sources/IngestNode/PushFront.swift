@@ -1,5 +1,6 @@
 // What all connections of the push listener share: the bounds, the dialects, the counters.
 
+internal import BodyCoding
 internal import ClientAddress
 internal import Foundation
 internal import HTTPFraming
@@ -67,8 +68,28 @@ struct PushFront: Sendable {
     dialect.failed(facts, media).response(status: facts.status, adding: AnswerTable.fields(facts))
   }
 
+  /// What may come out of a batch whose events are counted. The connection's event loop does it, so this is the longest that the loop's other
+  /// connections wait for it: some ten milliseconds.
+  private static let countedBounds = DecodedBounds(bytes: 16 << 20, ratio: 200)
+
   /// How many events a body holds.
-  func countEvents(_ request: PushRequest, _ media: MediaType) throws(PushFailing) -> Int {
-    throw .uncountable("not yet")
+  static func countEvents(_ body: RawSpan, _ request: PushRequest, _ media: MediaType) throws(PushFailing) -> Int {
+    let format: EventCount.Format
+    switch media {
+    case .json: format = .json
+    case .msgpack: format = .msgpack
+    case .protobuf, .other:
+      throw .uncountable(
+        "expected application/json or application/msgpack, but \(request.contentType ?? "nothing") came")
+    }
+    // Brotli has no first bytes of its own.
+    let compression =
+      CompressionFormat(firstBytesOf: body) ?? (request.contentEncoding?.lowercased() == "br" ? .brotli : nil)
+    do throws(EventCount.Failure) {
+      return try EventCount.count(in: body, format: format, compression: compression, within: countedBounds)
+    } catch {
+      if case .undecodable(.tooLarge(let limit)) = error { throw .tooLarge(limit: limit) }
+      throw .uncountable("\(error)")
+    }
   }
 }

@@ -23,6 +23,7 @@
 // "Too much": more bytes than the limit, or more for each byte that was sent than the ratio allows. Raw deflate without zlib's header has
 // no first bytes to know it by and is stored as it is; so is a body of nothing but skippable zstd frames.
 
+import BodyCoding
 public import IngestQueue
 
 /// What a payload is stored as.
@@ -53,7 +54,7 @@ public struct BodyDecoding: Sendable {
     let label = Self.outermost(envelope.header.contentEncoding)
     let isLabelled = Self.formatNames.contains(label)
     var reasons: [String] = []
-    if let format = CompressionFormat(firstBytesOf: body) {
+    if let format = CompressionFormat(firstBytesOf: body.span.bytes) {
       if !isLabelled && Self.isCompressedFile(envelope.header.contentType) { return asItIs }
       switch attempt(body, as: format) {
       case .success(let decoded): return decoded
@@ -76,7 +77,7 @@ public struct BodyDecoding: Sendable {
     _ body: ArraySlice<UInt8>, as format: CompressionFormat
   ) -> Result<DecodedBody, Decompression.Failure> {
     do throws(Decompression.Failure) {
-      let bytes = try Decompression.decode(body, as: format, within: bounds)
+      let bytes = try Decompression.decode(body.span.bytes, as: format, within: bounds)
       return .success(DecodedBody(bytes: bytes[...], undone: format.rawValue))
     } catch {
       return .failure(error)

@@ -1,8 +1,8 @@
-// What libFuzzer calls with each input of its own: see Scripts/fuzz. Compiled together with the decoders of Sources/IngestWorker, without
-// the queue, as one module.
+// What libFuzzer calls with each input of its own: see Scripts/fuzz. Compiled together with Sources/BodyCoding as one
+// module.
 //
-// An input is a byte that says whether the body is taken for brotli and how many bytes are decoded at a time, then a body. Whatever the body is, what comes out must
-// not depend on the room, must keep to the bounds, and must be what the library's own one call makes of it.
+// An input is a byte that says whether the body is taken for brotli and how many bytes are decoded at a time, then a body. Whatever the
+// body is, what comes out must not depend on the room, must keep to the bounds, and must be what the library's own one call makes of it.
 
 internal import CBrotli
 internal import CZlib
@@ -14,7 +14,7 @@ public func fuzzInflate(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   guard let choice = input.first else { return -1 }
   let body = Array(input.dropFirst())
   let room = 1 + Int(choice >> 1)
-  guard let format = choice & 1 == 0 ? CompressionFormat(firstBytesOf: body[...]) : .brotli else { return -1 }
+  guard let format = choice & 1 == 0 ? CompressionFormat(firstBytesOf: body.span.bytes) : .brotli else { return -1 }
 
   let bounds = DecodedBounds(bytes: 1 << 14, ratio: 1_000)
   let atOnce = decode(body, format, bounds, room: 1 << 17)
@@ -54,7 +54,7 @@ private func decode(
   _ body: [UInt8], _ format: CompressionFormat, _ bounds: DecodedBounds, room: Int
 ) -> Result<[UInt8], Decompression.Failure> {
   do throws(Decompression.Failure) {
-    return .success(try Decompression.decode(body[...], as: format, within: bounds, room: room))
+    return .success(try Decompression.decode(body.span.bytes, as: format, within: bounds, room: room))
   } catch {
     // How the library puts it may depend on the room; that it is corrupt may not.
     if case .corrupt = error { return .failure(.corrupt("")) }

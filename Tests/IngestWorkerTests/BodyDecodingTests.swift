@@ -1,4 +1,4 @@
-import CZlib
+import CompressionFixture
 import IngestQueue
 import IngestWorker
 import RedisFixture
@@ -10,10 +10,15 @@ struct BodyDecodingTests {
   private func decode(
     _ bytes: [UInt8], label: String?, type: String? = "application/json", limit: Int = 1 << 20
   ) throws -> DecodedBody {
+    let header = header(label: label, type: type)
+    return try BodyDecoding(limit: limit).decode(Envelope(header: header, payload: bytes[...]))
+  }
+
+  private func header(label: String?, type: String? = "application/json") -> EnvelopeHeader {
     var header = EnvelopeHeader.numbered(0)
     header.contentEncoding = label
     header.contentType = type
-    return try BodyDecoding(limit: limit).decode(Envelope(header: header, payload: bytes[...]))
+    return header
   }
 
   @Test(arguments: [
@@ -212,6 +217,18 @@ struct BodyDecodingTests {
     // Many members or frames, each below the limit.
     let many = try (0..<10).flatMap { _ in try format.compress(exact.prefix(limit / 4)) }
     #expect(throws: UndecodableBody.self) { try decode(many, label: label, limit: limit) }
+  }
+
+  @Test(arguments: [Compression.Format.gzip, .zlib, .zstd])
+  func `a bomb is undecodable where it is labelled, and somebody's file where it isn't`(
+    format: Compression.Format
+  ) throws {
+    let bomb = try format.compress([UInt8](repeating: 0, count: 1 << 20), times: 100)
+    let error = #expect(throws: UndecodableBody.self) {
+      try BodyDecoding().decode(Envelope(header: header(label: "gzip"), payload: bomb[...]))
+    }
+    #expect(error?.description.contains("bytes come out of it") == true, "\(error as Any)")
+    #expect(try BodyDecoding().decode(Envelope(header: header(label: nil), payload: bomb[...])).bytes == bomb[...])
   }
 
   @Test(arguments: [Compression.Format.gzip, .zlib, .zstd])

@@ -1,3 +1,4 @@
+import CompressionFixture
 import Fleet
 import Foundation
 import IngestQueue

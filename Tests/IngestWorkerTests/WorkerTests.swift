@@ -1,3 +1,4 @@
+import CompressionFixture
 import Fleet
 import Hiredis
 import IngestQueue

@@ -1,10 +1,11 @@
 import CBrotli
 import CZlib
 import CZstd
+import CompressionFixture
 import RedisFixture
 import Testing
 
-@testable import IngestWorker
+import BodyCoding
 
 /// The loop itself, against each library's own decoder in one call.
 struct DecompressionTests {
@@ -66,7 +67,7 @@ struct DecompressionTests {
       ]
       for (format, body) in bodies {
         for room in [1, 1 + Int.random(in: 0...2_000, using: &generator), 64 << 10] {
-          let decoded = try Decompression.decode(body[...], as: format, within: Self.bounds, room: room)
+          let decoded = try Decompression.decode(body, as: format, within: Self.bounds, room: room)
           #expect(decoded == bytes, "\(format), room of \(room)")
         }
       }
@@ -88,9 +89,9 @@ struct DecompressionTests {
         body += (0...Int.random(in: 0...9, using: &generator)).map { _ in .random(in: 0...255, using: &generator) }
       default: body[.random(in: 0..<body.count, using: &generator)] ^= .random(in: 1...255, using: &generator)
       }
-      guard format == .brotli || CompressionFormat(firstBytesOf: body[...]) == format else { continue }
+      guard format == .brotli || CompressionFormat(firstBytesOf: body) == format else { continue }
       do throws(Decompression.Failure) {
-        let decoded = try Decompression.decode(body[...], as: format, within: Self.bounds)
+        let decoded = try Decompression.decode(body, as: format, within: Self.bounds)
         // gzip's header has fields that no checksum covers, and brotli has no checksum at all.
         if format == .gzip || format == .zlib || format == .zstd { #expect(decoded == contents) }
         if format != .gzip { #expect(atOnce(body, format) == decoded) }
@@ -108,7 +109,7 @@ struct DecompressionTests {
       Array("sluice, sluice, sluice".utf8))
     for length in 0..<whole.count {
       #expect(throws: Decompression.Failure.truncated, "of \(whole.count) bytes the first \(length)") {
-        try Decompression.decode(whole[..<length], as: format, within: Self.bounds)
+        try Decompression.decode(Array(whole[..<length]), as: format, within: Self.bounds)
       }
     }
   }
@@ -120,8 +121,66 @@ struct DecompressionTests {
       [0], [0, 0, 0, 0], Array("rest".utf8), [0x1F, 0x8C], [0x28, 0xB5, 0x2F, 0xFE], [0x50, 0x2A, 0],
     ] {
       #expect(throws: Decompression.Failure.trailing(bytes: rest.count), "\(rest)") {
-        try Decompression.decode((whole + rest)[...], as: format, within: Self.bounds)
+        try Decompression.decode(whole + rest, as: format, within: Self.bounds)
       }
+    }
+  }
+
+  @Test(arguments: CompressionFormat.allCases)
+  func `the pieces are no larger than the room, none is empty, and together they are the whole`(
+    format: CompressionFormat
+  ) throws {
+    var generator = SeededGenerator.announced()
+    for contents in [plain(&generator) + [1], []] {
+      let body = try #require(Compression.Format(rawValue: format.rawValue)).compress(contents)
+      for room in [1, Int.random(in: 2...2_000, using: &generator), 64 << 10] {
+        var taken: [UInt8] = []
+        var sizes = Set<Int>()
+        try Decompression.pieces(of: body.span.bytes, as: format, within: Self.bounds, room: room) { piece in
+          piece.withUnsafeBytes { taken += $0 }
+          sizes.insert(piece.byteCount)
+          return .more
+        }
+        #expect(taken == contents)
+        #expect(sizes.allSatisfy { 1...room ~= $0 }, "room of \(room), pieces of \(sizes)")
+      }
+    }
+  }
+
+  @Test(arguments: CompressionFormat.allCases)
+  func `whoever takes pieces can stop, and then nothing more is decoded`(format: CompressionFormat) throws {
+    var generator = SeededGenerator.announced()
+    // Noise in several blocks, of which the first are out before the last is looked at.
+    let contents = (0..<1_000_000).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
+    let body = try #require(Compression.Format(rawValue: format.rawValue)).compress(contents)
+    // Its end is missing, which only who wants all of it hears of.
+    for body in [body, Array(body.dropLast())] {
+      var taken = 0
+      try Decompression.pieces(of: body.span.bytes, as: format, within: Self.bounds, room: 100) { _ in
+        taken += 1
+        return taken < 3 ? .more : .enough
+      }
+      #expect(taken == 3)
+    }
+  }
+
+  @Test(arguments: CompressionFormat.allCases)
+  func `of a body that is too large exactly as much is taken as the bounds allow`(format: CompressionFormat) throws {
+    let contents = [UInt8](repeating: 7, count: 10_000)
+    let body = try #require(Compression.Format(rawValue: format.rawValue)).compress(contents)
+    for (limit, room) in [(0, 1), (0, 64), (1, 1), (999, 1_000), (1_000, 1_000), (1_001, 1_000), (9_999, 64 << 10)] {
+      var taken = 0
+      do throws(Decompression.Failure) {
+        let bounds = DecodedBounds(bytes: limit, ratio: 1_000_000)
+        try Decompression.pieces(of: body.span.bytes, as: format, within: bounds, room: room) { piece in
+          taken += piece.byteCount
+          return .more
+        }
+        Issue.record("\(contents.count) bytes passed a limit of \(limit)")
+      } catch {
+        #expect(error == .tooLarge(limit: limit))
+      }
+      #expect(taken == limit)
     }
   }
 }

@@ -1,0 +1,241 @@
+// Counts the elements of the array that a JSON text is, in one pass over pieces of any size, with a few words of memory.
+//
+// It reads what the number depends on: which brackets are open, where strings begin and end, and, between the array's own elements,
+// every byte. Inside an element it only sees to it that outside of strings nothing stands that JSON has no use for: comments, or strings
+// in other quotation marks, could hide a bracket from it. The order of colons, commas, numbers and literals there, how they are spelt,
+// and UTF-8 are for whoever parses it. So, within its limits, it takes all that is JSON and some that isn't, but nothing in which a
+// reader that takes it sees another number of elements. A whole parser would refuse more and cost more for each byte; and what it
+// refused here, the worker would still store as it came.
+//
+// UTF-8 without a byte order mark only, which is what RFC 8259 (8.1) wants to be sent.
+
+struct JSONArrayScanner: EventCounter {
+  /// The most levels of arrays and objects, the outer array included: one bit for each.
+  static let deepest = UInt64.bitWidth
+
+  private enum State {
+    /// Nothing has come but white space.
+    case beginning
+    /// After the array's opening bracket.
+    case first
+    /// After a comma of the array.
+    case next
+    /// In a number or a literal that is an element.
+    case scalar
+    /// In a string, anywhere.
+    case string
+    /// In an element that is an array or an object, outside of strings.
+    case nested
+    /// After an element.
+    case following
+    /// After the array.
+    case ended
+    case failed(EventCount.Failure)
+  }
+
+  private let limit: Int
+  private var state = State.beginning
+  private var elements = 0
+  /// Bytes in the pieces before this one.
+  private var offset = 0
+  /// A piece ended with a backslash in a string.
+  private var isEscaped = false
+  private var depth = 0
+  /// Which of the open brackets are braces: the innermost one is the lowest bit.
+  private var braces: UInt64 = 0
+
+  /// - Parameter limit: The most elements.
+  init(limit: Int) { self.limit = limit }
+
+  mutating func read(_ piece: RawSpan) -> Decompression.Demand {
+    var at = 0
+    while at < piece.byteCount {
+      switch state {
+      case .string: at = skipString(piece, from: at)
+      case .nested: at = skipNested(piece, from: at)
+      case .failed: return .enough
+      default:
+        step(piece.byte(at), at: offset + at)
+        at += 1
+      }
+    }
+    offset += piece.byteCount
+    if case .failed = state { return .enough }
+    return .more
+  }
+
+  func count() throws(EventCount.Failure) -> Int {
+    switch state {
+    case .ended: return elements
+    case .failed(let failure): throw failure
+    default: throw .unexpected(nil, at: offset, expected: expectation)
+    }
+  }
+
+  /// What may come in this state.
+  private var expectation: EventCount.Expectation {
+    switch state {
+    case .beginning: .array
+    case .first: .valueOrEnd
+    case .next: .value
+    case .scalar, .following: .commaOrEnd
+    case .string: .stringEnd
+    case .nested: braces & 1 == 1 ? .restOfObject : .restOfArray
+    case .ended, .failed: .nothing
+    }
+  }
+
+  /// A byte that is the array's own, or of a number or a literal in it.
+  private mutating func step(_ byte: UInt8, at place: Int) {
+    if byte.isWhiteSpace {
+      if case .scalar = state { state = .following }
+      return
+    }
+    switch (state, byte) {
+    case (.beginning, .openingBracket): open(byte, at: place, then: .first)
+    case (.first, .closingBracket), (.scalar, .closingBracket), (.following, .closingBracket): state = .ended
+    case (.scalar, .comma), (.following, .comma): state = .next
+    case (.scalar, _) where byte.isInScalar: break
+    case (.first, _), (.next, _): begin(byte, at: place)
+    default: state = .failed(.unexpected(byte, at: place, expected: expectation))
+    }
+  }
+
+  /// The first byte of an element.
+  private mutating func begin(_ byte: UInt8, at place: Int) {
+    let begun: State
+    switch byte {
+    case .quotationMark: begun = .string
+    case .openingBracket, .openingBrace: begun = .nested
+    case .minus, .zero ... .nine, .f, .n, .t: begun = .scalar
+    default:
+      state = .failed(.unexpected(byte, at: place, expected: expectation))
+      return
+    }
+    guard elements < limit else {
+      state = .failed(.tooMany(limit: limit))
+      return
+    }
+    elements += 1
+    if case .nested = begun { open(byte, at: place, then: .nested) } else { state = begun }
+  }
+
+  private mutating func open(_ byte: UInt8, at place: Int, then inside: State) {
+    guard depth < Self.deepest else {
+      state = .failed(.tooDeep(limit: Self.deepest, at: place))
+      return
+    }
+    depth += 1
+    braces = braces << 1 | (byte == .openingBrace ? 1 : 0)
+    state = inside
+  }
+
+  /// - Returns: Where to go on: after the string's end, or at the piece's.
+  private mutating func skipString(_ piece: RawSpan, from start: Int) -> Int {
+    var at = start
+    if isEscaped {
+      isEscaped = false
+      at += 1
+    }
+    while true {
+      at = piece.firstQuotationMarkOrBackslash(from: at)
+      if at == piece.byteCount { return at }
+      if piece.byte(at) == .quotationMark { break }
+      // Whatever is escaped, it is no end. Of \uXXXX the digits are none either.
+      if at + 1 == piece.byteCount {
+        isEscaped = true
+        return at + 1
+      }
+      at += 2
+    }
+    state = depth == 1 ? .following : .nested
+    return at + 1
+  }
+
+  /// - Returns: Where to go on: after a string's beginning, after the element's end, or at the piece's.
+  private mutating func skipNested(_ piece: RawSpan, from start: Int) -> Int {
+    var at = start
+    while at < piece.byteCount {
+      let byte = piece.byte(at)
+      switch byte {
+      case .quotationMark:
+        state = .string
+        return at + 1
+      case .openingBracket, .openingBrace:
+        open(byte, at: offset + at, then: .nested)
+        if case .failed = state { return at }
+      case .closingBracket, .closingBrace:
+        guard (braces & 1 == 1) == (byte == .closingBrace) else {
+          state = .failed(.unexpected(byte, at: offset + at, expected: expectation))
+          return at
+        }
+        braces >>= 1
+        depth -= 1
+        if depth == 1 {
+          state = .following
+          return at + 1
+        }
+      default:
+        guard byte.isOutsideOfStrings else {
+          state = .failed(.unexpected(byte, at: offset + at, expected: expectation))
+          return at
+        }
+      }
+      at += 1
+    }
+    return at
+  }
+}
+
+extension UInt8 {
+  fileprivate static let quotationMark = UInt8(ascii: "\"")
+  fileprivate static let backslash = UInt8(ascii: "\\")
+  fileprivate static let openingBracket = UInt8(ascii: "[")
+  fileprivate static let closingBracket = UInt8(ascii: "]")
+  fileprivate static let openingBrace = UInt8(ascii: "{")
+  fileprivate static let closingBrace = UInt8(ascii: "}")
+  fileprivate static let comma = UInt8(ascii: ",")
+  fileprivate static let colon = UInt8(ascii: ":")
+  fileprivate static let minus = UInt8(ascii: "-")
+  fileprivate static let zero = UInt8(ascii: "0")
+  fileprivate static let nine = UInt8(ascii: "9")
+  fileprivate static let f = UInt8(ascii: "f")
+  fileprivate static let n = UInt8(ascii: "n")
+  fileprivate static let t = UInt8(ascii: "t")
+
+  fileprivate var isWhiteSpace: Bool { self == 0x20 || self == 0x0A || self == 0x0D || self == 0x09 }
+
+  /// May stand in an array or an object, apart from brackets and strings.
+  fileprivate var isOutsideOfStrings: Bool { isInScalar || isWhiteSpace || self == .comma || self == .colon }
+
+  /// May stand in a number or a literal, after its first byte.
+  fileprivate var isInScalar: Bool {
+    self &- 0x30 < 10 || (self | 0x20) &- 0x61 < 26 || self == UInt8(ascii: "+") || self == .minus
+      || self == UInt8(ascii: ".")
+  }
+}
+
+extension RawSpan {
+  @inline(__always) func byte(_ offset: Int) -> UInt8 { unsafeLoad(fromByteOffset: offset, as: UInt8.self) }
+
+  /// From `start` on, eight bytes at a time; the count of bytes if there is none.
+  fileprivate func firstQuotationMarkOrBackslash(from start: Int) -> Int {
+    var at = start
+    while at + 8 <= byteCount {
+      let word = UInt64(littleEndian: unsafeLoadUnaligned(fromByteOffset: at, as: UInt64.self))
+      let (quotes, backslashes) = (word ^ 0x2222_2222_2222_2222, word ^ 0x5C5C_5C5C_5C5C_5C5C)
+      // The lowest marked byte is right; a borrow can mark wrong ones only above it.
+      let marks =
+        ((quotes &- 0x0101_0101_0101_0101) & ~quotes | (backslashes &- 0x0101_0101_0101_0101) & ~backslashes)
+        & 0x8080_8080_8080_8080
+      if marks != 0 { return at + marks.trailingZeroBitCount >> 3 }
+      at += 8
+    }
+    while at < byteCount {
+      let byte = byte(at)
+      if byte == .quotationMark || byte == .backslash { return at }
+      at += 1
+    }
+    return at
+  }
+}
