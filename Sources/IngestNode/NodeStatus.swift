@@ -23,6 +23,7 @@ final class NodeStatus: Sendable {
   private let stopping: StopFlag
   private let configuredListen: String
   private let listening = Mutex<String?>(nil)
+  private let hasBeenReady = Atomic<Bool>(false)
   private let gauges = NodeGauges()
 
   init(
@@ -48,7 +49,7 @@ final class NodeStatus: Sendable {
     var queue = QueueFigures()
     for link in queues { queue.add(try await link.figures()) }
     let listen = listening.withLock { $0 }
-    let reasons = reasons(mirror, queue, listening: listen != nil)
+    let reasons = reasons(standing(mirror, queue))
     let answers = counters.byReason
     let report = NodeReport(
       name: name, build: build, instance: instance,
@@ -65,40 +66,67 @@ final class NodeStatus: Sendable {
     return report
   }
 
-  /// How much of a balancer's traffic this node should have. Not what readiness says: one that can admit from a mirror that is no longer fresh, or
-  /// can't refuse, is better than none.
+  /// How much of a balancer's traffic this node should have. One that can admit from a mirror that isn't proven any more is better than none.
   func agentState() async -> AgentState {
     if stopping.isSet { return .drain }
     do {
-      let mirror = try await replica.status().get()
-      var queue = QueueFigures()
-      for link in queues { queue.add(try await link.figures()) }
-      let reasons = reasons(mirror, queue, listening: listening.withLock { $0 } != nil)
-      if reasons.isEmpty { return .up(weight: 100) }
-      guard queue.connected, mirror.admits else { return .down(reason: reasons[0]) }
-      return .up(weight: Self.lesserWeight)
+      let standing = try await standing()
+      if let reason = standing.outages.first { return .down(reason: reason) }
+      if standing.lacks.isEmpty { return .up(weight: 100) }
+      return standing.mirrorAdmits ? .up(weight: Self.lesserWeight) : .down(reason: standing.lacks[0])
     } catch {
       return .down(reason: "the node has ended")
     }
   }
 
-  /// Of a node that can admit and isn't ready: in percent.
+  /// Of a node that can only admit: in percent.
   private static let lesserWeight = 5
 
-  /// Why this node shouldn't be sent traffic, in words; empty if it should.
-  private func reasons(_ mirror: ReplicaStatus, _ queue: QueueFigures, listening: Bool) -> [String] {
-    var reasons: [String] = []
-    if stopping.isSet { reasons.append("the node is ending") }
-    if !listening { reasons.append("the push listener isn't up yet") }
+  /// From this age on a mirror isn't fresh, and nodes whose mirrors are should be preferred.
+  private static let freshness = Duration.seconds(10)
+
+  /// What this node is good for, now.
+  private struct Standing {
+    /// Why it can't take anything, in words.
+    var outages: [String] = []
+    /// Why the mirror isn't the whole store as it is, in words.
+    var lacks: [String] = []
+    /// Whether the mirror can be relied on for admitting all the same.
+    var mirrorAdmits: Bool
+  }
+
+  private func standing() async throws -> Standing {
+    let mirror = try await replica.status().get()
+    var queue = QueueFigures()
+    for link in queues { queue.add(try await link.figures()) }
+    return standing(mirror, queue)
+  }
+
+  private func standing(_ mirror: ReplicaStatus, _ queue: QueueFigures) -> Standing {
+    var standing = Standing(mirrorAdmits: mirror.admits)
+    if stopping.isSet { standing.outages.append("the node is ending") }
+    if listening.withLock({ $0 }) == nil { standing.outages.append("the push listener isn't up yet") }
+    if !queue.connected { standing.outages.append("the queue's Redis is away: nothing can be accepted") }
     switch mirror.completeness {
     // One that is guarded serves as well as any; it is the fleet's status that calls for somebody.
     case .complete, .guarded:
-      if !mirror.sealed { reasons.append("the key store isn't sealed: nobody can be refused") }
+      if !mirror.sealed { standing.lacks.append("the key store isn't sealed: nobody can be refused") }
     case .empty, .restored, .loading, .diverged, .incompatible:
-      reasons.append(mirror.objection?.inWords ?? "the mirror is \(mirror.completeness.rawValue)")
+      standing.lacks.append(mirror.objection?.inWords ?? "the mirror is \(mirror.completeness.rawValue)")
     }
-    if !queue.connected { reasons.append("the queue's Redis is away: nothing can be accepted") }
-    return reasons
+    if let age = mirror.age, age > Self.freshness {
+      standing.lacks.append("the key store was heard \(Int(age.fractionalSeconds)) s ago")
+    }
+    if standing.outages.isEmpty, standing.lacks.isEmpty { hasBeenReady.store(true, ordering: .relaxed) }
+    return standing
+  }
+
+  /// Why this node shouldn't be sent traffic, in words; empty if it should. A node is ready for the first time when its mirror is the whole
+  /// store. From then on a fault of the store doesn't make it unready as long as it can admit: that fault is everywhere, and a
+  /// balancer whose nodes are all unready answers nobody.
+  private func reasons(_ standing: Standing) -> [String] {
+    let goesOn = hasBeenReady.load(ordering: .relaxed) && standing.mirrorAdmits
+    return standing.outages + (goesOn ? [] : standing.lacks)
   }
 }
 

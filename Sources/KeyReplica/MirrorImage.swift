@@ -12,7 +12,8 @@
 internal import Crypto
 
 extension Replica {
-  /// The mirror as it is now, to be saved; nil if it has never been the whole store: half of one would pass for the whole at the next start.
+  /// The mirror as it is now, to be saved; nil if it has never been a whole, sealed store: half of one would pass for the whole at the next
+  /// start.
   ///
   /// Keys whose removal isn't settled are saved as active, with a digest that fits no store: so their buckets are read again after the next
   /// start, and their removal is judged again.

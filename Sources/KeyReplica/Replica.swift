@@ -71,7 +71,7 @@ public struct Replica {
   var replicas: Int?
   var unfenced: String?
   var saidComplete = false
-  /// Whether the mirror has been the whole store once, here or before a restart.
+  /// Whether the mirror has been a whole store that was sealed, here or before a restart.
   var wasWhole: Bool
   var removalGuard: RemovalGuard
   var rereading: Rereading
@@ -560,9 +560,9 @@ public struct Replica {
   }
 
   mutating func noteCompleteness(_ commands: inout [Command]) {
+    if mirror.isComplete, mirror.sealed { wasWhole = true }
     guard !saidComplete, completeness == .complete, let epoch = mirror.epoch else { return }
     saidComplete = true
-    wasWhole = true
     commands.append(
       .note(.complete(keys: mirror.count, version: mirror.applied, epoch: epoch, sealed: mirror.sealed)))
   }

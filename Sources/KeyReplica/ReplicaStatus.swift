@@ -42,7 +42,8 @@ public struct ReplicaStatus: Sendable, Hashable {
   public var barrierWaiting: Int
   /// Keys that the store doesn't hold as active any more and that stay admitted until an operator has confirmed their removal.
   public var quarantined = 0
-  /// Whether it can be relied on for admitting: the mirror has been the whole store once, here or before a restart, and isn't too old.
+  /// Whether it can be relied on for admitting: the mirror has been a whole, sealed store once, here or before a restart, and isn't
+  /// too old.
   public var admits = false
   /// Keys whose records vanished without a change that ended them, since the start: never zero without a reason to look.
   public var violations: UInt64 = 0

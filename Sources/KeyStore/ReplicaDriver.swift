@@ -73,7 +73,7 @@ public final class ReplicaDriver: Sendable {
     eventLoop.flatSubmit { [core] in core.value.ask(key) }
   }
 
-  /// The mirror as it is now, to be saved; nil if it has never been the whole store. The future fails only when the event loop has ended.
+  /// The mirror as it is now, to be saved; nil if it has never been a whole, sealed store. The future fails only when the event loop has ended.
   /// - Parameter source: What the image is to say of where it comes from.
   public func image(source: String) -> EventLoopFuture<MirrorImage?> {
     eventLoop.submit { [core] in core.value.image(source: source) }
