@@ -62,12 +62,14 @@ struct FramingFields {
 
     case .contentLength:
       guard length == nil else { return .severalContentLengths }
+      guard !Self.hasTab(around: value, in: bytes) else { return .invalidContentLength }
       guard let number = Self.decimal(value, in: bytes) else { return .invalidContentLength }
       length = number
       return nil
 
     case .transferEncoding:
       hasEncoding = true
+      guard !Self.hasTab(around: value, in: bytes) else { return .malformedTransferEncoding }
       bytes.forEachElement(of: value) { element in
         codings += 1
         // A parameter, an empty element or anything else that isn't the bare word is another coding.
@@ -103,8 +105,18 @@ struct FramingFields {
     !saysClose && (version == .http11 || saysKeepAlive)
   }
 
-  /// Digits only. A number too large for an Int is the largest one: it is over any limit. A tab behind the digits is
-  /// whitespace to the RFC, an error to some parsers and part of the value to others, so it is refused.
+  /// Whether the whitespace before or behind a value has a tab in it. That is whitespace to the RFC, an error to some
+  /// parsers and part of the value to others: where it is about framing, it is refused.
+  private static func hasTab(around value: Range<Int>, in bytes: RawSpan) -> Bool {
+    var end = value.upperBound
+    while bytes.byte(end) == .space { end += 1 }
+    if bytes.byte(end) == .tab { return true }
+    var start = value.lowerBound
+    while bytes.byte(start - 1) == .space { start -= 1 }
+    return bytes.byte(start - 1) == .tab
+  }
+
+  /// Digits only. A number too large for an Int is the largest one: it is over any limit.
   private static func decimal(_ range: Range<Int>, in bytes: RawSpan) -> Int? {
     guard !range.isEmpty else { return nil }
     var number = 0
@@ -115,8 +127,6 @@ struct FramingFields {
       let (sum, overSum) = tens.addingReportingOverflow(Int(byte &- 0x30))
       number = overTens || overSum ? .max : sum
     }
-    var end = range.upperBound
-    while bytes.byte(end) == .space { end += 1 }
-    return bytes.byte(end) == .tab ? nil : number
+    return number
   }
 }
