@@ -211,14 +211,14 @@ final class FaultBench {
 
   private func play(_ fault: StoreFault, quietly: Bool) async throws {
     asker.askStrangers(!quietly)
-    try await fault.approach(self)
-    if !quietly { try await answersCome(in: .before) }
     // What is noticed is told by what changes: so it must be well, and known to be, before.
     if !quietly {
       try await eventually("a stranger is refused before the fault") {
         if case .refuse = try await verdict("nobody") { try await isWell() } else { false }
       }
     }
+    try await fault.approach(self)
+    if !quietly { try await answersCome(in: .before) }
     asker.enter(.during)
     let began = Instant.now
     try await fault.strike(self)
