@@ -109,7 +109,7 @@ struct CorpusTests {
   private static let deviationsOfInvalid: [String: Deviation] = [
     "003c": Deviation(
       .taken(1), "RFC 9110 §9.1: any token is a method; gunicorn has narrower rules of its own for their names"),
-    "019": Deviation(.taken(1), "X-Forwarded-… is the application's business, and no application here believes it"),
+    "019": Deviation(.taken(1), "X-Forwarded-… frames nothing, and is believed from trusted proxies only"),
     "040": Deviation(.taken(1), "\(underscores); gunicorn refuses with header_map=refuse only"),
     "041": Deviation(.taken(1), "Content-Type doesn't frame anything; the first one is handed out"),
     "chunked_07": Deviation(.taken(1), "\(underscores); gunicorn refuses with header_map=refuse only"),
