@@ -80,7 +80,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
 
   private var watchedPhase: ConnectionPhase?
   private var deadline = NIODeadline.distantFuture
-  private var timer: (at: NIODeadline, task: Scheduled<Void>)?
+  private(set) var timer: (at: NIODeadline, task: Scheduled<Void>)?
 
   /// - Parameter budget: Of the connection's event loop.
   init(gate: Gate, shared: PushFront, budget: ByteBudget) {
@@ -430,7 +430,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       deadline = .distantFuture
       return
     }
-    deadline = .now() + allowed
+    deadline = context.eventLoop.now + allowed
     if timer.map({ deadline < $0.at }) ?? true { setTimer(context) }
   }
 
@@ -444,7 +444,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   private func timerRang(_ context: ChannelHandlerContext) {
     timer = nil
     guard !isClosed, deadline != .distantFuture else { return }
-    guard deadline <= .now() else { return setTimer(context) }
+    guard deadline <= context.eventLoop.now else { return setTimer(context) }
     // The verdict has a deadline of its own.
     guard !awaitsVerdict else {
       watchedPhase = nil
