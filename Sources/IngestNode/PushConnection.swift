@@ -171,6 +171,8 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     case .skip: input.moveReaderIndex(forwardBy: step.length)
     case .read, .wait: return true
     case .head(let number, let body):
+      // Each request has its own deadlines, even if it begins in the same phase that the one before it did.
+      watchedPhase = nil
       begin(number, body, context)
       input.moveReaderIndex(forwardBy: step.length)
       if exchange?.number == number { askForKey(context) }
