@@ -74,8 +74,6 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   private var awaitsVerdict = false
   /// A read that NIO wanted to make and that is put off.
   private var heldRead = false
-  /// When all that was written so far is in the kernel, as far as somebody waits for that.
-  private var written: EventLoopFuture<Void>?
   private var isClosed = false
 
   private var watchedPhase: ConnectionPhase?
@@ -132,7 +130,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     // A reset, mostly. There is nobody to answer any more.
-    close(context)
+    context.close(promise: nil)
   }
 
   private func ended() {
@@ -149,7 +147,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     // An answer that comes at once is written in the midst of the loop, which goes on by itself.
     guard !isDriving, !isClosed else { return }
     isDriving = true
-    while !awaitsVerdict, !isClosed {
+    while !awaitsVerdict, !isClosed, connection.phase != .closed {
       // Who doesn't read answers gets no further ones.
       if connection.phase == .idle, !context.channel.isWritable { break }
       let step = connection.next(input.readableBytesSpan)
@@ -157,7 +155,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     }
     isDriving = false
     flush(context)
-    if input.readableBytes == 0 { input = ByteBuffer() }
+    if input.readableBytes == 0 || connection.phase == .closed { input = ByteBuffer() }
     if heldRead, input.readableBytes <= shared.sentAhead, context.channel.isWritable {
       heldRead = false
       context.read()
@@ -182,10 +180,10 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       exchange?.isWhole = true
       finish(context)
     case .refuse(let refusal, let framing): refuse(refusal, framing)
-    case .closeOutput: closeOutput(context)
+    // Over TLS this says goodbye there.
+    case .closeOutput: whenWritten(context) { context.close(mode: .output, promise: nil) }
     case .close:
-      flush(context)
-      close(context)
+      whenWritten(context) { context.close(promise: nil) }
       return true
     }
     return false
@@ -197,26 +195,14 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     output = ByteBuffer()
   }
 
-  private func closeOutput(_ context: ChannelHandlerContext) {
+  /// Acts when all that was written is in the kernel: closing throws away what isn't, and that may be answers.
+  private func whenWritten(_ context: ChannelHandlerContext, _ act: @escaping () -> Void) {
     let promise = context.eventLoop.makePromise(of: Void.self)
     // Behind all that was written before, and so done when that is.
     context.writeAndFlush(wrapOutboundOut(output), promise: promise)
     output = ByteBuffer()
-    written = promise.futureResult
-    promise.futureResult.assumeIsolated().whenComplete { _ in
-      self.written = nil
-      // Over TLS this says goodbye there. Where it fails the connection is gone already.
-      if !self.isClosed { context.close(mode: .output, promise: nil) }
-    }
-  }
-
-  private func close(_ context: ChannelHandlerContext) {
-    guard !isClosed else { return }
-    guard let written else {
-      context.close(promise: nil)
-      return
-    }
-    written.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+    // Where it fails the connection is gone already.
+    promise.futureResult.assumeIsolated().whenComplete { _ in if !self.isClosed { act() } }
   }
 
   // MARK: A request
@@ -452,8 +438,10 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       watchedPhase = nil
       return watch(context)
     }
-    if connection.phase == .closing || connection.phase == .closed { written = nil }
-    _ = carryOut(connection.deadlinePassed(), context)
+    let step = connection.deadlinePassed()
+    // For what isn't written the time is over too.
+    if step.action == .close { return context.close(promise: nil) }
+    _ = carryOut(step, context)
     drive(context)
   }
 }
