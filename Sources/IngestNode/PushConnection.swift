@@ -233,23 +233,23 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       if !exchange.dialect.keys.contains(where: \.isInBody) { fail(.missingKey) }
       return
     }
-    if let account = gate.admits(key) {
-      self.exchange?.account = account
-      return
-    }
+    if let account = gate.admits(key) { return admitted(account, context) }
     awaitsVerdict = true
     gate.verdict(of: key).assumeIsolated().whenSuccess { verdict in
       self.awaitsVerdict = false
       guard !self.isClosed, self.exchange?.number == exchange.number else { return }
       switch verdict {
-      case .admit(let account):
-        self.exchange?.account = account
-        if self.exchange?.isWhole == true { self.finish(context) }
+      case .admit(let account): self.admitted(account, context)
       case .refuse(let reason, let proof): self.fail(.refused(reason, proof))
       case .undecided(let why): self.fail(.undecided(why))
       }
       self.drive(context)
     }
+  }
+
+  private func admitted(_ account: String, _ context: ChannelHandlerContext) {
+    exchange?.account = account
+    if exchange?.isWhole == true { finish(context) }
   }
 
   private func take(_ length: Int, _ context: ChannelHandlerContext) {
@@ -305,7 +305,6 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     }
     exchange?.key = key
     askForKey(context)
-    if exchange?.account != nil { finish(context) }
   }
 
   private func push(
