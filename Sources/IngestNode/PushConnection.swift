@@ -33,8 +33,12 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     var account: String?
     /// Of the budget.
     var bytes = 0
+    /// Of the body; 0 where that isn't known.
+    let announced: Int
     let isChunked: Bool
     var isWhole = false
+    /// A question's body is thrown away.
+    var keepsBody: Bool { purpose == .push || purpose == .batch }
     /// Why it isn't taken, where that is said when the body has come, and how much of that was thrown away since.
     var failure: (why: PushFailing, thrownAway: Int)?
 
@@ -44,6 +48,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     ) {
       self.number = number
       isChunked = body == .chunked
+      announced = if case .length(let length) = body { length } else { 0 }
       self.dialect = dialect
       self.purpose = purpose
       let type = head.first("content-type", in: bytes)
@@ -211,7 +216,6 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     switch shared.routes.destination(of: connection.head, in: input.readableBytesSpan) {
     case .route(let dialect, let purpose):
       exchange = Exchange(number, dialect, purpose, body, connection.head, input.readableBytesSpan)
-      if case .length(let length) = body, !reserve(length) { fail(.unavailable(.nodeFull)) }
     case .otherMethods(let dialect, let allow):
       exchange = Exchange(number, dialect, .push, body, connection.head, input.readableBytesSpan)
       fail(.methodNotAllowed(allow: allow))
@@ -221,16 +225,24 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     }
   }
 
-  private func reserve(_ bytes: Int) -> Bool {
-    guard budget.take(bytes) else { return false }
-    exchange?.bytes += bytes
+  /// Takes from the budget what the body needs, by its announced length or by what has come of it. Not before the key is admitted, as far
+  /// as that can be: until then nothing is kept, and anybody could fill the node with keys of his own making.
+  /// - Returns: Whether there is room.
+  private func reserve() -> Bool {
+    guard let exchange, exchange.keepsBody else { return true }
+    let missing = max(exchange.announced, exchange.request.body.readableBytes) - exchange.bytes
+    guard budget.take(missing) else {
+      fail(.unavailable(.nodeFull))
+      return false
+    }
+    self.exchange?.bytes += missing
     return true
   }
 
   private func askForKey(_ context: ChannelHandlerContext) {
     guard let exchange, exchange.purpose != .preflight, exchange.failure == nil else { return }
     guard let key = exchange.key else {
-      if !exchange.dialect.keys.contains(where: \.isInBody) { fail(.missingKey) }
+      if exchange.dialect.keys.contains(where: \.isInBody) { _ = reserve() } else { fail(.missingKey) }
       return
     }
     if let account = gate.admits(key) { return admitted(account, context) }
@@ -249,20 +261,21 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
 
   private func admitted(_ account: String, _ context: ChannelHandlerContext) {
     exchange?.account = account
-    if exchange?.isWhole == true { finish(context) }
+    if reserve(), exchange?.isWhole == true { finish(context) }
   }
 
   private func take(_ length: Int, _ context: ChannelHandlerContext) {
     guard var part = input.readSlice(length: length) else {
       preconditionFailure("the machine took more than there is")
     }
-    guard var exchange, exchange.purpose != .probe else { return }
+    guard var exchange else { return }
     if let (why, thrownAway) = exchange.failure {
       self.exchange?.failure = (why, thrownAway + length)
       // An answer that comes now ends the connection.
       if thrownAway + length > connection.limits.drainBytes { say(why) }
       return
     }
+    guard exchange.keepsBody else { return }
     self.exchange = nil  // so that its buffer isn't copied
     if exchange.request.body.readableBytes == 0 {
       exchange.request.body = part
@@ -271,8 +284,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     }
     self.exchange = exchange
     // Of a chunked body the length isn't known before.
-    let missing = exchange.request.body.readableBytes - exchange.bytes
-    if missing > 0, !reserve(missing) { fail(.unavailable(.nodeFull)) }
+    if exchange.isChunked { _ = reserve() }
   }
 
   /// The request is whole.
