@@ -389,13 +389,14 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   /// The machine answers by itself, whether or not there is an exchange.
   private func refuse(_ refusal: Refusal, _ framing: ResponseFraming) {
     var dialect = exchange?.dialect ?? shared.fallback
-    let media = exchange?.media ?? .other
+    var media = exchange?.media ?? .other
     if let exchange { budget.give(back: exchange.bytes) }
     // Too large by what its head announces: the head is whole, and still there.
     if exchange == nil, refusal == .bodyTooLarge,
       case .route(let meant, _) = shared.routes.destination(of: connection.head, in: input.readableBytesSpan)
     {
       dialect = meant
+      media = MediaType(connection.head.first("content-type", in: input.readableBytesSpan), in: input.readableBytesSpan)
     }
     exchange = nil
     let facts = shared.facts(
