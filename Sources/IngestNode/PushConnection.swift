@@ -154,7 +154,10 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     isDriving = true
     while !awaitsVerdict, !isClosed, connection.phase != .closed {
       // Who doesn't read answers gets no further ones.
-      if connection.phase == .idle, !context.channel.isWritable { break }
+      if connection.phase == .idle {
+        if output.readableBytes >= shared.writtenAtOnce { flush(context) }
+        if !context.channel.isWritable { break }
+      }
       let step = connection.next(input.readableBytesSpan)
       if carryOut(step, context) { break }
     }
