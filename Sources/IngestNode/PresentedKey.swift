@@ -25,7 +25,7 @@ enum PresentedKey {
   /// The longest key that is looked at; a longer one can't be in any store.
   private static let limit = 512
 
-  /// The key in the head of a request.
+  /// The key in the head of a request. A place that is there and empty has none.
   static func find(_ places: [KeyPlace], in head: borrowing RequestHead, _ bytes: RawSpan) -> KeyID? {
     for place in places {
       switch place {
@@ -35,14 +35,14 @@ enum PresentedKey {
         }
         return id(key, bytes)
       case .header(let name):
-        guard let value = head.first(name, in: bytes) else { continue }
+        guard let value = head.first(name, in: bytes), !value.isEmpty else { continue }
         return id(value, bytes)
       case .query(let name):
-        guard let query = head.query, let value = parameter(name, of: query, bytes) else { continue }
+        guard let query = head.query, let value = parameter(name, of: query, bytes), !value.isEmpty else { continue }
         return decodedID(value, bytes)
       case .sentryAuth(let name):
         guard let value = head.first(name, in: bytes), let list = afterScheme("sentry", value, bytes),
-          let key = element("sentry_key", of: list, bytes)
+          let key = element("sentry_key", of: list, bytes), !key.isEmpty
         else { continue }
         return id(key, bytes)
       case .envelopeDSN: continue
