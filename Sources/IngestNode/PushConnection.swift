@@ -393,6 +393,9 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   private func refuse(_ refusal: Refusal, _ framing: ResponseFraming) {
     var dialect = exchange?.dialect ?? shared.fallback
     var media = exchange?.media ?? .other
+    var why = refusal == .bodyTooLarge ? .tooLarge(limit: connection.limits.bodyBytes) : PushFailing.unreadable(refusal)
+    // What else is wrong with it is known: who sends chunks slowly and without end would never hear that.
+    if refusal == .tooSlow, let failure = exchange?.failure { why = failure.why }
     if let exchange { budget.give(back: exchange.bytes) }
     // Too large by what its head announces: the head is whole, and still there.
     if exchange == nil, refusal == .bodyTooLarge,
@@ -402,8 +405,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       media = MediaType(connection.head.first("content-type", in: input.readableBytesSpan), in: input.readableBytesSpan)
     }
     exchange = nil
-    let facts = shared.facts(
-      refusal == .bodyTooLarge ? .tooLarge(limit: connection.limits.bodyBytes) : .unreadable(refusal))
+    let facts = shared.facts(why)
     shared.counters.count(dialect: dialect.name, status: facts.status, reason: facts.label)
     write(Reply(template: shared.response(facts, in: dialect, media)), framing)
   }
