@@ -241,7 +241,12 @@ public struct RequestConnection: ~Copyable, Sendable {
   // MARK: The request
 
   private mutating func nextHead(_ bytes: RawSpan) -> Step {
-    if stopping, !parser.hasBegun { return close() }
+    if stopping, !parser.hasBegun {
+      guard bytes.byteCount > 0 else { return close() }
+      // What a client sent ahead is thrown away first: to close over it would reset the connection, and earlier answers with it.
+      beginClosing()
+      return next(bytes)
+    }
     let hadBegun = parser.hasBegun
     let outcome = parser.parse(bytes, into: &head, within: limits)
     if parser.hasBegun, !hadBegun { number += 1 }

@@ -12,32 +12,48 @@ final class AccountRates: Sendable {
     var at: Instant
   }
 
+  private struct Accounts {
+    var buckets: [String: Bucket] = [:]
+    /// From so many on, those that may be forgotten are looked for.
+    var many: Int
+  }
+
   private let perSecond: Double
   /// What may come at once after a pause.
   private let burst: Double
   private let status: TooFastStatus
-  private let buckets = Mutex<[String: Bucket]>([:])
+  /// Accounts that are remembered in any case.
+  private let remembered: Int
+  private let state: Mutex<Accounts>
 
-  /// Accounts that are remembered at most; then those that have a whole burst to their credit again are forgotten.
-  private static let mostBuckets = 100_000
-
-  /// - Parameter perSecond: Pushes a second; twice as many may come at once.
-  init(perSecond: Int, status: TooFastStatus) {
+  /// - Parameters:
+  ///   - perSecond: Pushes a second; twice as many may come at once.
+  ///   - remembered: Where there are more accounts, those that have a whole burst to their credit again are forgotten now and then.
+  init(perSecond: Int, status: TooFastStatus, remembered: Int = 100_000) {
     self.perSecond = Double(perSecond)
     burst = Double(perSecond) * 2
     self.status = status
+    self.remembered = remembered
+    state = Mutex(Accounts(many: remembered))
   }
+
+  /// How many are remembered now.
+  var accounts: Int { state.withLock(\.buckets.count) }
 
   /// Counts one push of an account.
   /// - Returns: nil, or what it hears because that is too much.
   func excess(of account: String, now: Instant) -> TooFastStatus? {
-    let isWithin = buckets.withLock { buckets in
-      if buckets.count >= Self.mostBuckets, buckets[account] == nil {
-        buckets = buckets.filter { self.tokens(of: $0.value, now: now) < burst }
+    let isWithin = state.withLock { state in
+      let bucket = state.buckets[account]
+      if bucket == nil, state.buckets.count >= state.many {
+        state.buckets = state.buckets.filter { self.tokens(of: $0.value, now: now) < burst }
+        // Where most are busy, looking at all of them isn't for each newcomer.
+        state.many = max(remembered, 2 * state.buckets.count)
       }
-      let tokens = buckets[account].map { self.tokens(of: $0, now: now) } ?? burst
+      let tokens = bucket.map { self.tokens(of: $0, now: now) } ?? burst
       guard tokens >= 1 else { return false }
-      buckets[account] = Bucket(tokens: tokens - 1, at: now)
+      // Threads may come in another order than they read the clock in.
+      state.buckets[account] = Bucket(tokens: tokens - 1, at: max(now, bucket?.at ?? now))
       return true
     }
     return isWithin ? nil : status

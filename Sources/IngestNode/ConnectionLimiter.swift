@@ -24,30 +24,58 @@ final class ConnectionLimiter: Sendable {
 
   var current: Int { counts.withLock(\.all) }
 
-  /// A connection has come. It counts whether or not there may be one more.
-  /// - Returns: Whether there may.
-  func enter() -> Bool {
-    counts.withLock { counts in
+  /// A connection has come.
+  /// - Returns: nil where it is one too many.
+  func enter() -> ConnectionPlace? {
+    let hasRoom = counts.withLock { counts in
+      guard counts.all < limit else { return false }
       counts.all += 1
-      return counts.all <= limit
+      return true
     }
+    return hasRoom ? ConnectionPlace(self) : nil
   }
 
-  func leave() { counts.withLock { $0.all -= 1 } }
-
-  /// A connection is from this address. It counts whether or not there may be one more.
-  func enter(from address: IPAddress) -> Bool {
+  fileprivate func enter(from address: IPAddress) -> Bool {
     counts.withLock { counts in
+      guard counts.byAddress[address, default: 0] < limitByAddress else { return false }
       counts.byAddress[address, default: 0] += 1
-      return counts.byAddress[address, default: 0] <= limitByAddress
+      return true
     }
   }
 
-  func leave(from address: IPAddress) {
+  fileprivate func leave(from address: IPAddress?) {
     counts.withLock { counts in
-      guard let count = counts.byAddress[address] else { return }
+      counts.all -= 1
+      guard let address, let count = counts.byAddress[address] else { return }
       counts.byAddress[address] = count > 1 ? count - 1 : nil
     }
+  }
+}
+
+/// One connection's place among all of them. Given back once, however often that is said.
+final class ConnectionPlace {
+  private let limiter: ConnectionLimiter
+  private var address: IPAddress?
+  private var isGivenBack = false
+
+  fileprivate init(_ limiter: ConnectionLimiter) { self.limiter = limiter }
+
+  /// The connection is from this address. Where there are too many from it already, the place is given back at once: a flood from one
+  /// address that is turned away takes no room from others.
+  /// - Returns: Whether there may be one more.
+  func claim(_ address: IPAddress) -> Bool {
+    guard limiter.enter(from: address) else {
+      giveBack()
+      return false
+    }
+    self.address = address
+    return true
+  }
+
+  func giveBack() {
+    guard !isGivenBack else { return }
+    isGivenBack = true
+    limiter.leave(from: address)
   }
 }
 

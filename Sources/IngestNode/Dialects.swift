@@ -27,7 +27,7 @@ enum Dialects {
     var members = [#""error":"\#(facts.error)""#]
     if let reason = facts.reason { members.append(#""reason":"\#(reason)""#) }
     if let (proof, asOf) = facts.proof {
-      members.append(#""proof":{"epoch":"\#(proof.epoch)","version":\#(proof.version),"as_of":"\#(asOf)"}"#)
+      members.append(#""proof":{"epoch":\#(json(proof.epoch)),"version":\#(proof.version),"as_of":"\#(asOf)"}"#)
     } else if let detail = facts.detail {
       members.append(#""detail":\#(json(detail))"#)
     }
@@ -131,7 +131,8 @@ enum Dialects {
       // For all categories of the whole organisation. Clients heed it with any status, and more of them than heed Retry-After.
       if let seconds = facts.retryAfter { fields.append(("x-sentry-rate-limits", "\(seconds)::organization")) }
       let words = [facts.error, facts.reason, facts.detail].compactMap { $0 }.joined(separator: ": ")
-      return Words("application/json", #"{"detail":\#(json(words))}"#, fields: fields + [("x-sentry-error", words)])
+      return Words(
+        "application/json", #"{"detail":\#(json(words))}"#, fields: fields + [("x-sentry-error", line(words))])
     })
 
   private static let sentryTaken = Words("application/json", "{}", fields: browsers).response(status: 200)
@@ -153,6 +154,15 @@ enum Dialects {
   ).response(status: 200)
 
   // MARK: Words
+
+  /// A text as it may stand in a header line.
+  private static func line(_ text: String) -> String {
+    var written = ""
+    for scalar in text.unicodeScalars {
+      written.unicodeScalars.append((scalar.value < 0x20 && scalar != "\t") || scalar.value == 0x7F ? " " : scalar)
+    }
+    return written
+  }
 
   /// A text as a JSON string.
   private static func json(_ text: String) -> String {

@@ -10,15 +10,15 @@ internal import NIOCore
 internal import NIOSSL
 
 /// What the connections of one event loop have in common.
-struct Desk: Sendable {
-  let gate: PushGate
+struct Desk<Gate: PushGating>: Sendable {
+  let gate: Gate
   let budget: NIOLoopBoundBox<ByteBudget>
 }
 
 /// Sets up connections.
-struct Entrance: Sendable {
+struct Entrance<Gate: PushGating>: Sendable {
   /// One for each event loop.
-  let desks: [Desk]
+  let desks: [Desk<Gate>]
   let shared: PushFront
   let connections: ConnectionLimiter
   let identity: TLSIdentity?
@@ -28,7 +28,8 @@ struct Entrance: Sendable {
   private let refusedHeaders = Counter(label: "sluice_proxy_headers_refused_total")
 
   init(
-    desks: [Desk], shared: PushFront, connections: ConnectionLimiter, identity: TLSIdentity?, expectsProxyHeader: Bool,
+    desks: [Desk<Gate>], shared: PushFront, connections: ConnectionLimiter, identity: TLSIdentity?,
+    expectsProxyHeader: Bool,
     logger: Logger
   ) {
     self.desks = desks
@@ -41,13 +42,11 @@ struct Entrance: Sendable {
 
   /// On the channel's event loop, before anything is read from it.
   func receive(_ channel: any Channel) throws {
-    let hasRoom = connections.enter()
-    channel.closeFuture.whenComplete { [connections] _ in connections.leave() }
+    let place = connections.enter()
+    channel.closeFuture.assumeIsolated().whenComplete { _ in place?.giveBack() }
     // nil for a Unix socket.
     let peer = channel.remoteAddress?.ipAddress.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
-    guard expectsProxyHeader, hasRoom else {
-      return try serve(channel, client: peer, isTurnedAway: !hasRoom)
-    }
+    guard expectsProxyHeader, let place else { return try serve(channel, at: place, client: peer) }
     guard let peer, shared.trusted.contains(peer) else {
       return refuseHeader(of: channel, "it comes from an address that isn't a trusted proxy's", closing: true)
     }
@@ -55,19 +54,17 @@ struct Entrance: Sendable {
     try channel.pipeline.syncOperations.addHandler(
       ProxyHeaderHandler(
         deadline: shared.deadlines.head, refused: { self.refuseHeader(of: loopBound.value, $0, closing: false) },
-        began: { source in try self.serve(loopBound.value, client: source ?? peer, isTurnedAway: false) }))
+        began: { source in try self.serve(loopBound.value, at: place, client: source ?? peer) }))
   }
 
-  private func serve(_ channel: any Channel, client: IPAddress?, isTurnedAway: Bool) throws {
+  /// - Parameter place: nil for a connection that is one too many.
+  private func serve(_ channel: any Channel, at place: ConnectionPlace?, client: IPAddress?) throws {
     let pipeline = channel.pipeline.syncOperations
     if let identity { try pipeline.addHandler(NIOSSLServerHandler(context: identity.context)) }
-    var isTurnedAway = isTurnedAway
-    if let client {
-      isTurnedAway = !connections.enter(from: client) || isTurnedAway
-      channel.closeFuture.whenComplete { [connections] _ in connections.leave(from: client) }
+    guard let place, client.map({ place.claim($0) }) ?? true else {
+      return try pipeline.addHandler(TurnAwayHandler(shared: shared))
     }
-    guard !isTurnedAway else { return try pipeline.addHandler(TurnAwayHandler(shared: shared)) }
-    guard let desk = desks.first(where: { $0.gate.eventLoop === channel.eventLoop }) else {
+    guard let desk = desks.first(where: { $0.budget.eventLoop === channel.eventLoop }) else {
       preconditionFailure("a connection came on an event loop that has no gate")  // One is made for each loop.
     }
     try pipeline.addHandler(

@@ -24,8 +24,10 @@ enum KeyPlace: Sendable {
 enum PresentedKey {
   /// The longest key that is looked at; a longer one can't be in any store.
   private static let limit = 512
+  /// How much of a body is looked at for its first line.
+  private static let lineLimit = 16 << 10
 
-  /// The key in the head of a request.
+  /// The key in the head of a request. A place that is there and empty has none.
   static func find(_ places: [KeyPlace], in head: borrowing RequestHead, _ bytes: RawSpan) -> KeyID? {
     for place in places {
       switch place {
@@ -35,14 +37,14 @@ enum PresentedKey {
         }
         return id(key, bytes)
       case .header(let name):
-        guard let value = head.first(name, in: bytes) else { continue }
+        guard let value = head.first(name, in: bytes), !value.isEmpty else { continue }
         return id(value, bytes)
       case .query(let name):
-        guard let query = head.query, let value = parameter(name, of: query, bytes) else { continue }
+        guard let query = head.query, let value = parameter(name, of: query, bytes), !value.isEmpty else { continue }
         return decodedID(value, bytes)
       case .sentryAuth(let name):
         guard let value = head.first(name, in: bytes), let list = afterScheme("sentry", value, bytes),
-          let key = element("sentry_key", of: list, bytes)
+          let key = element("sentry_key", of: list, bytes), !key.isEmpty
         else { continue }
         return id(key, bytes)
       case .envelopeDSN: continue
@@ -54,8 +56,12 @@ enum PresentedKey {
   /// The key in the first line of a body.
   static func findDSN(in body: RawSpan) -> KeyID? {
     // The line is JSON, but of a library's making: a user is what stands between `://` and `@` in the value of "dsn".
-    let end = (0..<min(body.byteCount, 16 << 10)).first { body[$0] == UInt8(ascii: "\n") } ?? body.byteCount
-    guard let name = position(of: #""dsn""#, in: 0..<end, body), let scheme = position(of: "://", in: name..<end, body)
+    let reach = min(body.byteCount, lineLimit)
+    let end = (0..<reach).first { body[$0] == UInt8(ascii: "\n") } ?? reach
+    guard let name = position(of: #""dsn""#, in: 0..<end, body),
+      // PHP's JSON has `\/` for a slash.
+      let scheme = [position(of: "://", in: name..<end, body), position(of: #":\/\/"#, in: name..<end, body)]
+        .compactMap({ $0 }).min()
     else { return nil }
     let user = scheme..<end
     guard let at = user.first(where: { !isUserPart(body[$0]) }), body[at] == UInt8(ascii: "@") else { return nil }

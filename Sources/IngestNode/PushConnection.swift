@@ -35,8 +35,12 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     var account: String?
     /// Of the budget.
     var bytes = 0
+    /// Of the body; 0 where that isn't known.
+    let announced: Int
     let isChunked: Bool
     var isWhole = false
+    /// A question's body is thrown away.
+    var keepsBody: Bool { purpose == .push || purpose == .batch }
     /// Why it isn't taken, where that is said when the body has come, and how much of that was thrown away since.
     var failure: (why: PushFailing, thrownAway: Int)?
 
@@ -46,6 +50,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     ) {
       self.number = number
       isChunked = body == .chunked
+      announced = if case .length(let length) = body { length } else { 0 }
       self.dialect = dialect
       self.purpose = purpose
       let type = head.first("content-type", in: bytes)
@@ -78,14 +83,12 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   private var awaitsVerdict = false
   /// A read that NIO wanted to make and that is put off.
   private var heldRead = false
-  /// When all that was written so far is in the kernel, as far as somebody waits for that.
-  private var written: EventLoopFuture<Void>?
   private var inputHasEnded = false
   private var isClosed = false
 
   private var watchedPhase: ConnectionPhase?
   private var deadline = NIODeadline.distantFuture
-  private var timer: (at: NIODeadline, task: Scheduled<Void>)?
+  private(set) var timer: (at: NIODeadline, task: Scheduled<Void>)?
 
   /// - Parameters:
   ///   - budget: Of the connection's event loop.
@@ -164,15 +167,18 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     // An answer that comes at once is written in the midst of the loop, which goes on by itself.
     guard !isDriving, !isClosed else { return }
     isDriving = true
-    while !awaitsVerdict, !isClosed {
+    while !awaitsVerdict, !isClosed, connection.phase != .closed {
       // Who doesn't read answers gets no further ones.
-      if connection.phase == .idle, !context.channel.isWritable { break }
+      if connection.phase == .idle {
+        if output.readableBytes >= shared.writtenAtOnce { flush(context) }
+        if !context.channel.isWritable { break }
+      }
       let step = connection.next(input.readableBytesSpan)
       if carryOut(step, context) { break }
     }
     isDriving = false
     flush(context)
-    if input.readableBytes == 0 { input = ByteBuffer() }
+    if input.readableBytes == 0 || connection.phase == .closed { input = ByteBuffer() }
     if heldRead, input.readableBytes <= shared.sentAhead, context.channel.isWritable {
       heldRead = false
       context.read()
@@ -186,6 +192,8 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     case .skip: input.moveReaderIndex(forwardBy: step.length)
     case .read, .wait: return true
     case .head(let number, let body):
+      // Each request has its own deadlines, even if it begins in the same phase that the one before it did.
+      watchedPhase = nil
       begin(number, body, context)
       let sender = exchange?.number == number ? self.sender() : nil
       input.moveReaderIndex(forwardBy: step.length)
@@ -196,10 +204,12 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       exchange?.isWhole = true
       finish(context)
     case .refuse(let refusal, let framing): refuse(refusal, framing)
-    case .closeOutput: closeOutput(context)
+    // Over TLS this says goodbye there. Where the client has ended too it would close all, and what comes next does that.
+    case .closeOutput: whenWritten(context) { if !self.inputHasEnded { context.close(mode: .output, promise: nil) } }
     case .close:
-      flush(context)
-      close(context)
+      // Not in the midst of NIO's writing, or the goodbye of TLS is lost.
+      let loop = context.eventLoop.assumeIsolated()
+      whenWritten(context) { loop.execute { context.close(promise: nil) } }
       return true
     }
     return false
@@ -211,28 +221,14 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     output = ByteBuffer()
   }
 
-  private func closeOutput(_ context: ChannelHandlerContext) {
+  /// Acts when all that was written is in the kernel: closing throws away what isn't, and that may be answers.
+  private func whenWritten(_ context: ChannelHandlerContext, _ act: @escaping () -> Void) {
     let promise = context.eventLoop.makePromise(of: Void.self)
     // Behind all that was written before, and so done when that is.
     context.writeAndFlush(wrapOutboundOut(output), promise: promise)
     output = ByteBuffer()
-    written = promise.futureResult
-    promise.futureResult.assumeIsolated().whenComplete { _ in
-      self.written = nil
-      // Over TLS this says goodbye. Where it fails the connection is gone already. Where the client has ended too, all is closed anyway.
-      if !self.isClosed, !self.inputHasEnded { context.close(mode: .output, promise: nil) }
-    }
-  }
-
-  private func close(_ context: ChannelHandlerContext) {
-    guard !isClosed else { return }
-    guard let written else {
-      context.close(promise: nil)
-      return
-    }
-    // Not in the midst of NIO's writing, or the goodbye of TLS is lost.
-    let loop = context.eventLoop.assumeIsolated()
-    written.assumeIsolated().whenComplete { _ in loop.execute { context.close(promise: nil) } }
+    // Where it fails the connection is gone already.
+    promise.futureResult.assumeIsolated().whenComplete { _ in if !self.isClosed { act() } }
   }
 
   // MARK: A request
@@ -241,7 +237,6 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     switch shared.routes.destination(of: connection.head, in: input.readableBytesSpan) {
     case .route(let dialect, let purpose):
       exchange = Exchange(number, dialect, purpose, body, connection.head, input.readableBytesSpan)
-      if case .length(let length) = body, !reserve(length) { fail(.unavailable(.nodeFull)) }
     case .otherMethods(let dialect, let allow):
       exchange = Exchange(number, dialect, .push, body, connection.head, input.readableBytesSpan)
       fail(.methodNotAllowed(allow: allow))
@@ -251,9 +246,17 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     }
   }
 
-  private func reserve(_ bytes: Int) -> Bool {
-    guard budget.take(bytes) else { return false }
-    exchange?.bytes += bytes
+  /// Takes from the budget what the body needs, by its announced length or by what has come of it. Not before the key is admitted, as far
+  /// as that can be: until then nothing is kept, and anybody could fill the node with keys of his own making.
+  /// - Returns: Whether there is room.
+  private func reserve() -> Bool {
+    guard let exchange, exchange.keepsBody else { return true }
+    let missing = max(exchange.announced, exchange.request.body.readableBytes) - exchange.bytes
+    guard budget.take(missing) else {
+      fail(.unavailable(.nodeFull))
+      return false
+    }
+    self.exchange?.bytes += missing
     return true
   }
 
@@ -267,21 +270,16 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   private func askForKey(from sender: IPAddress?, _ context: ChannelHandlerContext) {
     guard let exchange, exchange.purpose != .preflight, exchange.failure == nil else { return }
     guard let key = exchange.key else {
-      if !exchange.dialect.keys.contains(where: \.isInBody) { fail(.missingKey) }
+      if exchange.dialect.keys.contains(where: \.isInBody) { _ = reserve() } else { fail(.missingKey) }
       return
     }
-    if let account = gate.admits(key) {
-      self.exchange?.account = account
-      return
-    }
+    if let account = gate.admits(key) { return admitted(account, context) }
     awaitsVerdict = true
     gate.verdict(of: key, from: sender).assumeIsolated().whenSuccess { verdict in
       self.awaitsVerdict = false
       guard !self.isClosed, self.exchange?.number == exchange.number else { return }
       switch verdict {
-      case .admit(let account):
-        self.exchange?.account = account
-        if self.exchange?.isWhole == true { self.finish(context) }
+      case .admit(let account): self.admitted(account, context)
       case .refuse(let reason, let proof): self.fail(.refused(reason, proof))
       case .undecided(let why): self.fail(.undecided(why))
       }
@@ -289,17 +287,23 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     }
   }
 
+  private func admitted(_ account: String, _ context: ChannelHandlerContext) {
+    exchange?.account = account
+    if reserve(), exchange?.isWhole == true { finish(context) }
+  }
+
   private func take(_ length: Int, _ context: ChannelHandlerContext) {
     guard var part = input.readSlice(length: length) else {
       preconditionFailure("the machine took more than there is")
     }
-    guard var exchange, exchange.purpose != .probe else { return }
+    guard var exchange else { return }
     if let (why, thrownAway) = exchange.failure {
       self.exchange?.failure = (why, thrownAway + length)
       // An answer that comes now ends the connection.
       if thrownAway + length > connection.limits.drainBytes { say(why) }
       return
     }
+    guard exchange.keepsBody else { return }
     self.exchange = nil  // so that its buffer isn't copied
     if exchange.request.body.readableBytes == 0 {
       exchange.request.body = part
@@ -308,8 +312,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     }
     self.exchange = exchange
     // Of a chunked body the length isn't known before.
-    let missing = exchange.request.body.readableBytes - exchange.bytes
-    if missing > 0, !reserve(missing) { fail(.unavailable(.nodeFull)) }
+    if exchange.isChunked { _ = reserve() }
   }
 
   /// The request is whole.
@@ -343,7 +346,6 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     }
     exchange?.key = key
     askForKey(from: client, context)
-    if exchange?.account != nil { finish(context) }
   }
 
   private func push(
@@ -416,17 +418,20 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   /// The machine answers by itself, whether or not there is an exchange.
   private func refuse(_ refusal: Refusal, _ framing: ResponseFraming) {
     var dialect = exchange?.dialect ?? shared.fallback
-    let media = exchange?.media ?? .other
+    var media = exchange?.media ?? .other
+    var why = refusal == .bodyTooLarge ? .tooLarge(limit: connection.limits.bodyBytes) : PushFailing.unreadable(refusal)
+    // What else is wrong with it is known: who sends chunks slowly and without end would never hear that.
+    if refusal == .tooSlow, let failure = exchange?.failure { why = failure.why }
     if let exchange { budget.give(back: exchange.bytes) }
     // Too large by what its head announces: the head is whole, and still there.
     if exchange == nil, refusal == .bodyTooLarge,
       case .route(let meant, _) = shared.routes.destination(of: connection.head, in: input.readableBytesSpan)
     {
       dialect = meant
+      media = MediaType(connection.head.first("content-type", in: input.readableBytesSpan), in: input.readableBytesSpan)
     }
     exchange = nil
-    let facts = shared.facts(
-      refusal == .bodyTooLarge ? .tooLarge(limit: connection.limits.bodyBytes) : .unreadable(refusal))
+    let facts = shared.facts(why)
     shared.counters.count(dialect: dialect.name, status: facts.status, reason: facts.label)
     write(Reply(template: shared.response(facts, in: dialect, media)), framing)
   }
@@ -456,7 +461,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       deadline = .distantFuture
       return
     }
-    deadline = .now() + allowed
+    deadline = context.eventLoop.now + allowed
     if timer.map({ deadline < $0.at }) ?? true { setTimer(context) }
   }
 
@@ -470,14 +475,16 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   private func timerRang(_ context: ChannelHandlerContext) {
     timer = nil
     guard !isClosed, deadline != .distantFuture else { return }
-    guard deadline <= .now() else { return setTimer(context) }
+    guard deadline <= context.eventLoop.now else { return setTimer(context) }
     // The verdict has a deadline of its own.
     guard !awaitsVerdict else {
       watchedPhase = nil
       return watch(context)
     }
-    if connection.phase == .closing || connection.phase == .closed { written = nil }
-    _ = carryOut(connection.deadlinePassed(), context)
+    let step = connection.deadlinePassed()
+    // For what isn't written the time is over too.
+    if step.action == .close { return context.close(promise: nil) }
+    _ = carryOut(step, context)
     drive(context)
   }
 }

@@ -44,6 +44,8 @@ struct PushFront: Sendable {
   let trusted: TrustedProxies
   /// How many bytes of what a client sends ahead of its answer are read.
   let sentAhead = 64 << 10
+  /// How many bytes of answers are gathered at most, but for one answer, before they are written.
+  let writtenAtOnce = 64 << 10
 
   init(
     limits: RequestLimits, deadlines: PhaseDeadlines, dialects: [Dialect], counters: AnswerCounters, stopping: StopFlag,

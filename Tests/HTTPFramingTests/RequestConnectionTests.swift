@@ -281,6 +281,11 @@ private let chunkedHead = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chun
     conversation.connection.stop()
     conversation.receive("ab" + post(length: 0))
     #expect(conversation.next() == .skip)
+    // What came behind it isn't read as a request, but it is read: the answer before may still be on its way.
+    #expect(conversation.next() == .closeOutput)
+    #expect(conversation.next() == .skip)
+    #expect(conversation.unread == 0)
+    conversation.connection.inputEnded()
     #expect(conversation.next() == .close)
   }
 

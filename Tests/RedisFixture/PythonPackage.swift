@@ -1,26 +1,35 @@
 // Checkers that others wrote in Python: Debian's package where it is installed, else one of a fixed version, fetched from PyPI once into
 // the build folder; and scripts beside the tests that use it. Without either a test that needs one fails and says what is missing.
 
-import Foundation
-import RedisFixture
+public import Foundation
 
-struct PythonPackage {
-  let name: String
-  let version: String
+/// A package that a script of the tests imports.
+public struct PythonPackage: Sendable {
+  public let name: String
+  public let version: String
 
-  struct Failure: Error, CustomStringConvertible {
+  public init(name: String, version: String) {
+    self.name = name
+    self.version = version
+  }
+
+  private struct Failure: Error, CustomStringConvertible {
     let description: String
   }
 
-  private static let tests = URL(filePath: #filePath).deletingLastPathComponent()
-  private static let build = tests.deletingLastPathComponent().deletingLastPathComponent().appending(path: ".build")
+  private static let build = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().appending(path: ".build")
 
-  /// Runs a script from the tests' folder with the package at hand.
+  /// Runs a script with the package at hand, for at most two minutes.
+  /// - Parameters:
+  ///   - script: Its name.
+  ///   - test: A file in the same folder.
   /// - Returns: Its standard output.
-  func run(_ script: String, input: Data) throws -> Data {
+  public func run(_ script: String, beside test: String = #filePath, input: Data) throws -> Data {
     let package = try fetched()
+    let folder = URL(filePath: test).deletingLastPathComponent()
     return try Self.execute(
-      ["python3", Self.tests.appending(path: script).path], environment: ["PYTHONPATH": package.path], input: input,
+      ["python3", folder.appending(path: script).path], environment: ["PYTHONPATH": package.path], input: input,
       otherwise: "\(script) failed")
   }
 

@@ -1,0 +1,119 @@
+// Every reason for which a payload isn't taken, in the words of every dialect. Which status each has is written down
+// here a second time, on purpose: a change of the table that nobody thought through changes what clients do with their
+// data.
+
+import ClientAddress
+import Foundation
+import HTTPFraming
+import KeyReplica
+import Testing
+
+@testable import IngestNode
+
+@Suite struct AnswerTableTests {
+  private static let front = PushFront(
+    limits: RequestLimits(), deadlines: PhaseDeadlines(), dialects: Dialects.all,
+    counters: AnswerCounters(Dialects.all),
+    stopping: StopFlag(), trusted: .none)
+
+  /// What a failure must be answered with.
+  private static func status(_ failure: PushFailing) -> Int {
+    switch failure {
+    case .refused(.unknownKey, _): 401
+    case .refused(.suspendedKey, _), .refused(.revokedKey, _): 403
+    case .undecided, .unavailable, .tooFast(.serviceUnavailable): 503
+    case .tooFast(.tooManyRequests): 429
+    case .missingKey, .uncountable: 400
+    case .notFound: 404
+    case .methodNotAllowed: 405
+    case .tooLarge: 413
+    case .unreadable(let refusal): refusal.status
+    }
+  }
+
+  @Test func `all of them are there`() {
+    #expect(EveryFailure.undecided.count == 13 && Set(EveryFailure.undecided.map(\.code)).count == 13)
+    #expect(
+      EveryFailure.all.count == 3 + 13 + PushFailing.Unavailable.allCases.count + 2 + 1 + 2 + 1 + 1 + 1
+        + Refusal.allCases.count)
+  }
+
+  @Test(arguments: Dialects.all.map(\.name)) func `every failure has its status, whoever hears it`(name: String) throws
+  {
+    let dialect = try #require(Dialects.all.first { $0.name == name })
+    for failure in EveryFailure.all {
+      for media in [MediaType.json, .protobuf, .msgpack, .other] {
+        let facts = Self.front.facts(failure)
+        let answer = try ReadAnswer(Self.front.response(facts, in: dialect, media))
+        #expect(answer.status == Self.status(failure), "\(failure)")
+        #expect(![402, 406, 500].contains(answer.status))
+        if answer.status == 429 {
+          guard case .tooFast(.tooManyRequests) = failure else {
+            Issue.record("\(failure) is answered 429")
+            continue
+          }
+        }
+
+        let retry = answer["retry-after"].flatMap { Int($0) }
+        #expect([429, 503].contains(answer.status) ? (1...5).contains(retry ?? 0) : retry == nil, "\(failure)")
+        #expect((answer["www-authenticate"] == "Bearer") == (answer.status == 401), "\(failure)")
+        #expect((answer["allow"] == "GET, POST") == (answer.status == 405), "\(failure)")
+        #expect(answer.fields.allSatisfy { !$0.name.hasPrefix("x-evil") }, "\(failure)")
+        #expect(Set(answer.fields.map(\.name)).count == answer.fields.count, "\(failure)")
+        switch answer["content-type"] {
+        case "application/json": _ = try answer.json()
+        case "application/x-protobuf":
+          let message = try RPCStatus(answer.body).message
+          #expect(message.hasPrefix(facts.error), "\(failure)")
+        default: Issue.record("\(answer["content-type"] ?? "no type") for \(failure)")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: [Dialects.generic, Dialects.appSignal, Dialects.honeycomb].map(\.name))
+  func `in plain JSON a failure has its name, its reason and what proves it`(name: String) throws {
+    let dialect = try #require(Dialects.all.first { $0.name == name })
+    func body(_ failure: PushFailing) throws -> [String: Any] {
+      try ReadAnswer(Self.front.response(Self.front.facts(failure), in: dialect, .json)).json()
+    }
+    let refused = try body(
+      .refused(.revokedKey, Proof(epoch: EveryFailure.nasty, version: .max, asOf: Instant(nanoseconds: 0))))
+    let proof = try #require(refused["proof"] as? [String: Any])
+    #expect(refused["error"] as? String == "revoked_key")
+    #expect(proof["epoch"] as? String == EveryFailure.nasty && proof["version"] as? UInt64 == .max)
+    #expect((proof["as_of"] as? String)?.hasSuffix("Z") == true)
+    let undecided = try body(.undecided(.diverged(EveryFailure.nasty)))
+    #expect(undecided["error"] as? String == "undecided" && undecided["reason"] as? String == "diverged")
+    let uncountable = try body(.uncountable(EveryFailure.nasty))
+    #expect(uncountable["error"] as? String == "malformed" && uncountable["detail"] as? String == EveryFailure.nasty)
+    #expect(try body(.tooLarge(limit: 12_345))["limit"] as? Int == 12_345)
+    let unreadable = try body(.unreadable(.bareLineFeed))
+    #expect(
+      unreadable["reason"] as? String == "bare_line_feed"
+        && unreadable["detail"] as? String == Refusal.bareLineFeed.reason)
+  }
+
+  @Test func `what the store says of itself is for the operators, and not for whoever sends`() throws {
+    for failure in EveryFailure.all {
+      guard case .undecided(let why) = failure else { continue }
+      for dialect in Dialects.all {
+        let answer = try ReadAnswer(Self.front.response(Self.front.facts(failure), in: dialect, .other))
+        #expect(answer.text.contains(why.code) && !answer.text.contains("quoted"))
+      }
+    }
+  }
+
+  @Test func `a wait isn't the same for everybody`() {
+    let waits = Set((0..<200).compactMap { _ in Self.front.facts(.unavailable(.queueFull)).retryAfter })
+    #expect(waits == [1, 2, 3, 4, 5])
+  }
+
+  @Test func `a proof's moment is told as a date`() {
+    let facts = AnswerTable.facts(
+      .refused(.unknownKey, Proof(epoch: "e", version: 3, asOf: Instant(nanoseconds: 5_500_000_000))),
+      wallTime: { Date(timeIntervalSince1970: Double($0.nanoseconds) / 1e9) }, retryAfter: { 1 })
+    #expect(facts.proof?.asOf == "1970-01-01T00:00:05.500Z")
+    #expect(facts.detail == "proven at version 3 of e, read 1970-01-01T00:00:05.500Z")
+  }
+}

@@ -1,0 +1,82 @@
+// Clients that send more than is taken, and clients that don't read: what is kept of either is bounded, and so is for
+// how long.
+
+import HTTPFraming
+import KeyReplica
+import NIOCore
+import Testing
+
+@testable import IngestNode
+
+@Suite struct BackpressureTests {
+  private static let readSize = 8 << 10
+  private static let sentAhead = 64 << 10
+
+  @Test func `of what is sent ahead of an answer little is read`() throws {
+    let requests = 2_000
+    for opinion in [ScriptedGate.Opinion.admits(account: "acme"), .ponders(.admit(account: "late"))] {
+      let client = EmbeddedClient(limits: RequestLimits(requests: .max), readSize: Self.readSize)
+      client.gate.script("good", opinion, .later(.success(ScriptedGate.id)))
+      let request = String.post()
+      client.send(String(repeating: request, count: requests))
+      let kept = requests * request.utf8.count - client.unreadBytes
+      #expect(kept > Self.sentAhead && kept <= Self.sentAhead + Self.readSize)
+      // And all of it is read in the end.
+      while client.gate.unsaid > 0 { client.gateSays() }
+      #expect(try client.statuses().count == requests)
+      #expect(client.unreadBytes == 0 && client.gate.pushes.count == requests)
+    }
+  }
+
+  @Test func `a long body behind an awaited verdict stays with the client`() throws {
+    let client = EmbeddedClient(budget: 2 << 20, readSize: Self.readSize)
+    client.gate.script("slow", .ponders(.admit(account: "late")))
+    client.send(.post(key: "slow", body: .filler(1 << 20)))
+    #expect(client.unreadBytes >= (1 << 20) - Self.sentAhead - Self.readSize)
+    client.gateSays()
+    #expect(client.gate.pushes.map(\.request.body.readableBytes) == [1 << 20])
+    #expect(try client.statuses() == [202])
+  }
+
+  @Test func `who doesn't read its answers isn't read from, and gets them all when it reads`() throws {
+    let requests = 10_000
+    let client = EmbeddedClient(readSize: Self.readSize)
+    client.stopReading()
+    client.send(String(repeating: .request("GET /nowhere HTTP/1.1", []), count: requests))
+    #expect(client.unreadBytes > 0)
+    #expect(client.mostWaitingBytes <= 3 * SimulatedSocket.writabilityMark)
+    client.readAgain()
+    #expect(try client.statuses() == Array(repeating: 404, count: requests))
+    #expect(client.isOpen && client.unreadBytes == 0)
+  }
+
+  @Test func `one reading's answers aren't kept back until the last of them`() throws {
+    let client = EmbeddedClient(readSize: 60 << 10)
+    client.stopReading()
+    let request = String.request("GET / HTTP/1.1", [])
+    client.send(String(repeating: request, count: (60 << 10) / request.utf8.count))
+    #expect(client.mostWaitingBytes <= 3 * SimulatedSocket.writabilityMark)
+    client.readAgain()
+    #expect(try client.answers().count == (60 << 10) / request.utf8.count)
+  }
+
+  @Test func `who never reads is cut off`() {
+    let client = EmbeddedClient(readSize: Self.readSize)
+    client.stopReading()
+    client.send(String(repeating: .request("GET /nowhere HTTP/1.1", []), count: 10_000))
+    client.pass(.seconds(120))
+    #expect(!client.isOpen)
+  }
+
+  @Test func `who never reads its last answer is cut off`() {
+    for sent in [.post("Connection: close"), "nonsense\r\n", .head(key: "bad", length: 1 << 20)] {
+      let client = EmbeddedClient()
+      client.stopReading()
+      client.send(sent)
+      client.pass(.seconds(5) - .nanoseconds(1))
+      #expect(client.isOpen && !client.outputIsClosed)
+      client.pass(.nanoseconds(1))
+      #expect(!client.isOpen)
+    }
+  }
+}

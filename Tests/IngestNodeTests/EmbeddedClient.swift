@@ -1,0 +1,178 @@
+// A client and its connection in one thread: it sends, the connection reads as much as it wants to, and what it writes
+// is read back. Time is the embedded event loop's and passes when a test says so.
+//
+// What must hold for every connection, whatever is tested, is looked at when it is over: no byte of the budget is kept,
+// nobody keeps the handler, and an answer that comes after the end meets nobody.
+
+import ClientAddress
+import Foundation
+import HTTPFraming
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import IngestNode
+
+final class EmbeddedClient {
+  let loop = EmbeddedEventLoop()
+  let gate: ScriptedGate
+  let budget: ByteBudget
+  let counters: AnswerCounters
+  let stopping = StopFlag()
+  private let channel: EmbeddedChannel
+  private let socket = SimulatedSocket()
+  private weak let handler: PushConnection<ScriptedGate>?
+  /// What was sent, and how much of it the node has read. No `ByteBuffer`: debug builds are slow with them.
+  private var sent: [UInt8] = []
+  private var readBytes = 0
+  private let readSize: Int
+  private let location: SourceLocation
+
+  /// - Parameters:
+  ///   - budget: In bytes.
+  ///   - readSize: How many bytes one reading brings at most.
+  init(
+    limits: RequestLimits = RequestLimits(), deadlines: PhaseDeadlines = PhaseDeadlines(),
+    dialects: [Dialect] = Dialects.all, budget: Int = 1 << 20, readSize: Int = 64 << 10,
+    location: SourceLocation = #_sourceLocation
+  ) {
+    self.readSize = readSize
+    self.location = location
+    gate = ScriptedGate(on: loop)
+    gate.script("good", .admits(account: "acme"))
+    self.budget = ByteBudget(limit: budget)
+    counters = AnswerCounters(dialects)
+    let connection = PushConnection(
+      gate: gate,
+      shared: PushFront(
+        limits: limits, deadlines: deadlines, dialects: dialects, counters: counters, stopping: stopping,
+        trusted: .none),
+      budget: self.budget, client: nil)
+    handler = connection
+    channel = EmbeddedChannel(handlers: [socket, connection], loop: loop)
+    do { try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait() } catch {
+      Issue.record(error, sourceLocation: location)
+    }
+    channel.read()
+  }
+
+  deinit {
+    if channel.isActive { channel.close(promise: nil) }
+    loop.run()
+    while gate.say() {}
+    if budget.used != 0 {
+      Issue.record("\(budget.used) bytes are never given back", sourceLocation: location)
+    }
+    if handler != nil { Issue.record("somebody keeps the connection's handler", sourceLocation: location) }
+    // The event loop traps if a timer is left on it.
+  }
+
+  // MARK: What the client does
+
+  func send(_ text: String) { send(Array(text.utf8)) }
+
+  func send(_ bytes: some Sequence<UInt8>) {
+    sent += bytes
+    pump()
+  }
+
+  /// Sends nothing more. NIO reads all that is there when it sees that, whether it was asked to or not.
+  func halfClose() {
+    while channel.isActive, unreadBytes > 0 { deliver() }
+    guard channel.isActive, !socket.inputIsClosed else { return }
+    socket.inputIsClosed = true
+    channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+    loop.run()
+  }
+
+  /// Goes away.
+  func reset() {
+    channel.pipeline.fireErrorCaught(IOError(errnoCode: ECONNRESET, reason: "reset"))
+    loop.run()
+  }
+
+  func stopReading() { socket.stall() }
+
+  func readAgain() {
+    socket.resume()
+    pump()
+  }
+
+  // MARK: What else happens
+
+  /// The gate says what it was asked longest ago.
+  func gateSays(_ index: Int = 0, location: SourceLocation = #_sourceLocation) {
+    if !gate.say(index) { Issue.record("nobody asked the gate", sourceLocation: location) }
+    pump()
+  }
+
+  func pass(_ time: TimeAmount) {
+    loop.advanceTime(by: time)
+    pump()
+  }
+
+  func quiesce() {
+    channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+    loop.run()
+  }
+
+  private func pump() {
+    defer { loop.run() }
+    while channel.isActive, !socket.inputIsClosed, socket.wantsRead, unreadBytes > 0 { deliver() }
+  }
+
+  private func deliver() {
+    let part = sent[readBytes..<readBytes + min(readSize, unreadBytes)]
+    readBytes = part.endIndex
+    if readBytes == sent.count {
+      sent = []
+      readBytes = 0
+    }
+    socket.wantsRead = false
+    channel.pipeline.fireChannelRead(ByteBuffer(bytes: part))
+    channel.pipeline.fireChannelReadComplete()
+    channel.read()
+    // The connection closes in a turn of its own.
+    loop.run()
+  }
+
+  // MARK: What there is to see
+
+  var isOpen: Bool { channel.isActive }
+  /// Whether the node said that it sends nothing more.
+  var outputIsClosed: Bool { socket.outputIsClosed || !channel.isActive }
+  /// How many bytes the node left in the socket.
+  var unreadBytes: Int { sent.count - readBytes }
+  /// How many bytes wait for the client to read them, and the most that did.
+  var waitingBytes: Int { socket.waiting }
+  var mostWaitingBytes: Int { socket.mostWaiting }
+  /// All that came back.
+  var stream: [UInt8] { socket.delivered }
+  /// When the connection's timer rings.
+  var timer: NIODeadline? { handler?.timer?.at }
+
+  /// The answers so far.
+  /// - Parameter heads: Which of the requests, from 0, are HEAD.
+  func answers(heads: Set<Int> = [], location: SourceLocation = #_sourceLocation) throws -> [ReadAnswer] {
+    do throws(ReadAnswer.Unreadable) {
+      return try ReadAnswer.all(in: socket.delivered, heads: heads)
+    } catch {
+      Issue.record(error, sourceLocation: location)
+      throw error
+    }
+  }
+
+  /// The statuses of the answers so far.
+  func statuses(location: SourceLocation = #_sourceLocation) throws -> [Int] {
+    try answers(location: location).map(\.status)
+  }
+
+  /// The one answer that there must be.
+  func answer(isForHead: Bool = false, location: SourceLocation = #_sourceLocation) throws -> ReadAnswer {
+    let answers = try answers(heads: isForHead ? [0] : [], location: location)
+    guard let answer = answers.first, answers.count == 1 else {
+      throw ReadAnswer.Unreadable(description: "one answer was expected, and came \(answers.map(\.status))")
+    }
+    return answer
+  }
+}

@@ -1,0 +1,58 @@
+// Sentry's clients may have the key in the body: then the body comes first, and the verdict after it.
+
+import KeyReplica
+import Testing
+
+@testable import IngestNode
+
+@Suite struct KeyInBodyTests {
+  private static func envelope(_ key: String) -> String {
+    #"{"event_id":"1","dsn":"https://\#(key)@sentry.example/1"}"# + "\n{}\n"
+  }
+
+  @Test func `a key in the body is looked at when the body has come`() throws {
+    let client = EmbeddedClient()
+    let body = Self.envelope("good")
+    client.send(.head(to: "/api/1/envelope/", key: nil, length: body.utf8.count))
+    client.send(String(body.dropLast()))
+    #expect(client.stream.isEmpty && client.gate.pushes.isEmpty)
+    client.send("\n")
+    #expect(client.gate.payloads == [body] && client.gate.asked.isEmpty)
+    #expect(try client.statuses() == [200])
+  }
+
+  @Test func `its verdict may come at once or later, and the payload is handed over once`() throws {
+    for opinion in [ScriptedGate.Opinion.says(.admit(account: "b")), .ponders(.admit(account: "b"))] {
+      for handover in [ScriptedGate.Handover.now(.success(ScriptedGate.id)), .later(.success(ScriptedGate.id))] {
+        let client = EmbeddedClient()
+        client.gate.script("other", opinion, handover)
+        client.send(.post(to: "/api/1/envelope/", key: nil, body: Self.envelope("other")))
+        if case .ponders = opinion { client.gateSays() }
+        if case .later = handover { client.gateSays() }
+        #expect(client.gate.pushes.count == 1 && client.gate.asked.count == 1 && client.gate.unsaid == 0)
+        #expect(try client.statuses() == [200])
+      }
+    }
+  }
+
+  @Test func `it may be refused, undecided, or not be there`() throws {
+    let client = EmbeddedClient()
+    client.gate.script("odd", .ponders(.undecided(.barrierTimedOut)))
+    client.send(.post(to: "/api/1/envelope/", key: nil, body: Self.envelope("bad")))
+    client.send(.post(to: "/api/1/envelope/", key: nil, body: Self.envelope("odd")))
+    client.gateSays()
+    client.send(.post(to: "/api/1/envelope/", key: nil, body: "{}\n"))
+    client.send(.request("POST /api/1/envelope/ HTTP/1.1", []))
+    #expect(try client.statuses() == [401, 503, 400, 400])
+    #expect(client.gate.pushes.isEmpty && client.isOpen)
+  }
+
+  @Test func `a client that waits to be invited is, since its key is in the body`() throws {
+    let client = EmbeddedClient()
+    let body = Self.envelope("good")
+    client.send(.head(to: "/api/1/envelope/", key: nil, "Expect: 100-continue", length: body.utf8.count))
+    #expect(try client.statuses() == [100])
+    client.send(body)
+    #expect(try client.statuses() == [100, 200])
+  }
+}

@@ -1,0 +1,106 @@
+// What the simulated socket of the other tests takes for granted, on real ones: that reading stops, that answers
+// survive the end of a connection, that clients who go away are noticed.
+
+import HTTPFraming
+import NIOCore
+import RedisFixture
+import Testing
+
+@testable import IngestNode
+
+@Suite struct LoopbackTests {
+  private static let question = String.request("GET /nowhere HTTP/1.1", [])
+
+  @Test func `requests are answered, and a client that ends its side gets all answers and the end`() async throws {
+    try await LoopbackServer.with { server in
+      server.gate.script("good", .admits(account: "acme"), .later(.success(ScriptedGate.id)))
+      let client = try await server.connect()
+      client.send(.post(body: "1") + .post(key: "bad") + .post(body: "2"))
+      client.halfClose()
+      try await eventually("the first was pushed") { server.gate.unsaid == 1 }
+      server.gate.say()
+      try await eventually("the second was pushed") { server.gate.unsaid == 1 }
+      server.gate.say()
+      #expect(try await client.answers(3).map(\.status) == [202, 401, 202])
+      try await eventually("the end came") { client.isEnded }
+      try await eventually("the connection is over") { server.limiter.current == 0 }
+      #expect(server.gate.payloads == ["1", "2"])
+    }
+  }
+
+  @Test func `more answers than the sockets hold reach a client that ends its side first and reads later`() async throws
+  {
+    let count = 6_000
+    try await LoopbackServer.with { server in
+      let client = try await server.connect(readsAtOnce: false)
+      client.send(String(repeating: Self.question, count: count))
+      client.halfClose()
+      try await eventually("the node has to wait for the client") { server.connections.first?.isWritable == false }
+      try await client.read()
+      #expect(try await client.answers(count).count == count)
+      try await eventually("the end came") { client.isEnded }
+    }
+  }
+
+  @Test func `a client that is told to go gets the answers that it hasn't read`() async throws {
+    let count = 6_000
+    try await LoopbackServer.with { server in
+      let client = try await server.connect(readsAtOnce: false)
+      client.send(String(repeating: Self.question, count: count))
+      try await eventually("the node has to wait for the client") { server.connections.first?.isWritable == false }
+      server.connections[0].pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+      try await client.read()
+      try await eventually("the end came") { client.isEnded }
+      let answers = try ReadAnswer.all(in: client.stream)
+      #expect(!answers.isEmpty && answers.count <= count && answers.allSatisfy { $0.status == 404 })
+    }
+  }
+
+  @Test func `a client that sends without end while it waits isn't read from`() async throws {
+    try await LoopbackServer.with { server in
+      server.gate.script("good", .admits(account: "acme"), .later(.success(ScriptedGate.id)))
+      let client = try await server.connect()
+      client.send(.post())
+      try await eventually("it was pushed") { server.gate.unsaid == 1 }
+      let count = 512
+      let request = String.request("GET /nowhere HTTP/1.1", ["x: \(String.filler(15_000))"])
+      for _ in 0..<count { client.send(request) }
+      // What has left the client is in one of the kernel's two buffers, or with the node.
+      var last = -1
+      try await eventually("nothing more is taken") {
+        defer { last = client.sentBytes }
+        return last > 0 && last == client.sentBytes
+      }
+      #expect(client.sentBytes < 1 << 20)
+      server.gate.say()
+      #expect(try await client.answers(1 + count).count == 1 + count)
+    }
+  }
+
+  @Test func `a client that goes away is noticed, and its bytes are given back`() async throws {
+    try await LoopbackServer.with { server in
+      for sent in [String.head(length: 1000) + "abc", .chunkedHead() + .chunk("abc"), "POST /v1"] {
+        let client = try await server.connect()
+        client.send(sent)
+        if sent != "POST /v1" { try await eventually("the body has begun") { try await server.budgetUsed > 0 } }
+        try await client.reset()
+        try await eventually("the connection is over") { server.limiter.current == 0 }
+        #expect(try await server.budgetUsed == 0)
+      }
+      #expect(server.gate.pushes.isEmpty)
+    }
+  }
+
+  @Test func `deadlines pass by the real clock too`() async throws {
+    let deadlines = PhaseDeadlines(
+      idle: .milliseconds(50), head: .milliseconds(20), body: .milliseconds(20), discard: .milliseconds(20))
+    try await LoopbackServer.with(deadlines: deadlines) { server in
+      let idle = try await server.connect()
+      let slow = try await server.connect()
+      slow.send(.head(length: 3))
+      try await eventually("both are over") { server.limiter.current == 0 }
+      #expect(idle.stream.isEmpty)
+      #expect(try await slow.answers(1).map(\.status) == [408])
+    }
+  }
+}

@@ -1,0 +1,129 @@
+// The gate as a test writes it: what is known of each key, what becomes of what is pushed with it, and whether that is
+// said at once, when the test wants it, or never. No Redis and no mirror stand behind it: what is tested is what a
+// connection does with each answer.
+
+import ClientAddress
+import IngestQueue
+import KeyReplica
+import NIOCore
+import Synchronization
+
+@testable import IngestNode
+
+/// A gate that answers as it is told.
+final class ScriptedGate: PushGating {
+  /// What is known of a key.
+  enum Opinion: Sendable {
+    /// It is admitted without asking anybody.
+    case admits(account: String)
+    /// The verdict is there as soon as somebody asks.
+    case says(Verdict)
+    /// The verdict comes when the test says so, or never.
+    case ponders(Verdict)
+  }
+
+  typealias Outcome = Result<EnvelopeID, PushFailing>
+
+  /// What becomes of what is pushed.
+  enum Handover: Sendable {
+    case now(Outcome)
+    /// It comes when the test says so, or never.
+    case later(Outcome)
+  }
+
+  /// What was pushed.
+  struct Push: Sendable {
+    let request: PushRequest
+    let key: KeyID
+    let account: String
+  }
+
+  private struct State {
+    var opinions: [KeyID: Opinion] = [:]
+    var handovers: [KeyID: Handover] = [:]
+    var asked: [KeyID] = []
+    var pushes: [Push] = []
+    var unsaid: [@Sendable () -> Void] = []
+  }
+
+  let eventLoop: any EventLoop
+  private let state = Mutex(State())
+
+  init(on eventLoop: any EventLoop) { self.eventLoop = eventLoop }
+
+  /// What every push is answered with, unless another id is given.
+  static let id = EnvelopeID(keyID: [], idempotencyKey: [])
+  static let proof = Proof(epoch: "e1", version: 7, asOf: Instant(nanoseconds: 0))
+  static let unknown = Verdict.refuse(.unknownKey, proof)
+
+  /// Writes down what is known of a key. Of a key that nothing is written about it is proven that nobody knows it.
+  func script(_ key: String, _ opinion: Opinion, _ handover: Handover = .now(.success(ScriptedGate.id))) {
+    state.withLock { state in
+      state.opinions[KeyID(secret: key.utf8)] = opinion
+      state.handovers[KeyID(secret: key.utf8)] = handover
+    }
+  }
+
+  var pushes: [Push] { state.withLock(\.pushes) }
+  /// The bodies that were pushed, as text.
+  var payloads: [String] { pushes.map { String(buffer: $0.request.body) } }
+  /// The keys whose verdicts were asked for.
+  var asked: [KeyID] { state.withLock(\.asked) }
+  /// How many verdicts and outcomes are awaited.
+  var unsaid: Int { state.withLock(\.unsaid.count) }
+
+  /// Says one of those that are awaited.
+  /// - Returns: Whether there was one.
+  @discardableResult func say(_ index: Int = 0) -> Bool {
+    let next = state.withLock { state in
+      state.unsaid.indices.contains(index) ? state.unsaid.remove(at: index) : nil
+    }
+    next?()
+    return next != nil
+  }
+
+  // MARK: PushGating
+
+  func admits(_ key: KeyID) -> String? {
+    guard case .admits(let account) = state.withLock({ $0.opinions[key] }) else { return nil }
+    return account
+  }
+
+  func verdict(of key: KeyID, from sender: IPAddress?) -> EventLoopFuture<Verdict> {
+    let promise = eventLoop.makePromise(of: Verdict.self)
+    let opinion = state.withLock { state in
+      state.asked.append(key)
+      return state.opinions[key]
+    }
+    switch opinion {
+    case .says(let verdict): promise.succeed(verdict)
+    case .ponders(let verdict): state.withLock { $0.unsaid.append { promise.succeed(verdict) } }
+    case .admits(let account): promise.succeed(.admit(account: account))
+    case nil: promise.succeed(Self.unknown)
+    }
+    return promise.futureResult
+  }
+
+  func push(_ request: PushRequest, key: KeyID, account: String) -> EventLoopFuture<EnvelopeID> {
+    let promise = eventLoop.makePromise(of: EnvelopeID.self)
+    let handover = state.withLock { state in
+      state.pushes.append(Push(request: request, key: key, account: account))
+      return state.handovers[key]
+    }
+    switch handover {
+    case .now(let outcome): promise.complete(outcome)
+    case .later(let outcome): state.withLock { $0.unsaid.append { promise.complete(outcome) } }
+    case nil: promise.succeed(Self.id)
+    }
+    return promise.futureResult
+  }
+}
+
+extension EventLoopPromise<EnvelopeID> {
+  fileprivate func complete(_ outcome: ScriptedGate.Outcome) {
+    switch outcome {
+    case .success(let id): succeed(id)
+    case .failure(let error): fail(error)
+    }
+  }
+}
