@@ -66,14 +66,16 @@ final class NodeStatus: Sendable {
     return report
   }
 
-  /// How much of a balancer's traffic this node should have. One that can admit from a mirror that isn't proven any more is better than none.
+  /// How much of a balancer's traffic this node should have. One that can admit from a mirror that isn't proven any more is better than none. So is
+  /// one that admits and can't hand over, since the queue is in the same Redis as the keys: when that is away from all nodes, clients hear 503 and
+  /// Retry-After from a node instead of whatever a balancer says whose pool is empty; when it is away from this one, it has a
+  /// small share of what a balancer can ask another node.
   func agentState() async -> AgentState {
     if stopping.isSet { return .drain }
     do {
       let standing = try await standing()
-      if let reason = standing.outages.first { return .down(reason: reason) }
-      if standing.lacks.isEmpty { return .up(weight: 100) }
-      return standing.mirrorAdmits ? .up(weight: Self.lesserWeight) : .down(reason: standing.lacks[0])
+      guard let reason = (standing.outages + standing.lacks).first else { return .up(weight: 100) }
+      return standing.mirrorAdmits && isListening ? .up(weight: Self.lesserWeight) : .down(reason: reason)
     } catch {
       return .down(reason: "the node has ended")
     }
@@ -84,6 +86,8 @@ final class NodeStatus: Sendable {
 
   /// From this age on a mirror isn't fresh, and nodes whose mirrors are should be preferred.
   private static let freshness = Duration.seconds(10)
+
+  private var isListening: Bool { listening.withLock { $0 != nil } }
 
   /// What this node is good for, now.
   private struct Standing {
@@ -105,7 +109,7 @@ final class NodeStatus: Sendable {
   private func standing(_ mirror: ReplicaStatus, _ queue: QueueFigures) -> Standing {
     var standing = Standing(mirrorAdmits: mirror.admits)
     if stopping.isSet { standing.outages.append("the node is ending") }
-    if listening.withLock({ $0 }) == nil { standing.outages.append("the push listener isn't up yet") }
+    if !isListening { standing.outages.append("the push listener isn't up yet") }
     if !queue.connected { standing.outages.append("the queue's Redis is away: nothing can be accepted") }
     switch mirror.completeness {
     // One that is guarded serves as well as any; it is the fleet's status that calls for somebody.
