@@ -70,10 +70,7 @@ struct PushListener: Service {
       // Closing is the first step of a graceful stop, and a failure of the node at any other time.
       if !stopping.isSet { ended.fail(ListenerClosed()) }
     }
-    try await withGracefulShutdownHandler {
-      try await ended.futureResult.get()
-    } onGracefulShutdown: {
-      logger.notice("ending: not ready any more, connections end with their next answer")
+    let end: @Sendable (TimeAmount) -> Void = { grace in
       stopping.set()
       channel.eventLoop.scheduleTask(in: grace) {
         logger.notice("no longer accepting; answering what is in flight")
@@ -85,6 +82,18 @@ struct PushListener: Service {
         }
         ended.succeed()
       }
+    }
+    try await withTaskCancellationHandler {
+      try await withGracefulShutdownHandler {
+        try await ended.futureResult.get()
+      } onGracefulShutdown: {
+        logger.notice("ending: not ready any more, connections end with their next answer")
+        end(grace)
+      }
+    } onCancel: {
+      // Another part of the node has failed, and balancers may not be able to ask any more: nobody would notice however long it waited.
+      logger.error("ending because another part of the node has failed")
+      end(.zero)
     }
     for gate in gates { try await gate.drain() }
     logger.notice("every payload that was taken has been answered")
