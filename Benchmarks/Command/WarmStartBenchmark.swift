@@ -60,7 +60,7 @@ enum WarmStartBenchmark: Benchmark {
     let began = Machine.now()
     let node = try await ServiceProcess.start(
       "ingest-node",
-      ["--name", "bench", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:\(admin)"] + arguments,
+      ["--name", "bench", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:\(admin)", "--grace", "0s"] + arguments,
       environment: ["SLUICE_REDIS": "\(redis.tcpEndpoint)"])
     while try !isReady(at: admin) {
       guard node.status == nil, Machine.now() - began < 60_000_000_000 else {

@@ -28,8 +28,10 @@ public struct FrontLimits: Sendable {
   public var accountRate: Int?
   /// What an account hears beyond that.
   public var tooFastStatus = TooFastStatus.serviceUnavailable
-  /// How long the node goes on as before after it was told to end, but for not being ready: for balancers to notice.
-  public var grace = Duration.zero
+  /// How long the node goes on taking connections after it was told to end, each answer being the last on its connection, while it says that
+  /// it isn't ready. Longer than a balancer that looks each second takes to notice; what a balancer sends to a node that is gone, or on an idle
+  /// connection that is just being closed, it has to send again, and not every balancer may. 0 where there is none.
+  public var grace = Duration.seconds(5)
   /// How long requests and connections may take to end after that.
   public var stopDeadline = Duration.seconds(10)
 

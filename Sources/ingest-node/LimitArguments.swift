@@ -66,7 +66,7 @@ struct LimitArguments: ParsableArguments {
 
   private static let grace = Setting<Duration>(
     "grace",
-    "How long after SIGTERM the node goes on taking connections while it says that it isn't ready, for balancers to notice.",
+    "How long after SIGTERM the node goes on taking connections while it says that it isn't ready, for balancers to notice. 0s without any.",
     shown: "time", default: standard.grace.setting, in: .zero ... .seconds(600))
   @Option(help: Self.grace.help) var grace: String?
 
