@@ -248,7 +248,7 @@ let package = Package(
         "IngestClient", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node",
         "ingest-worker",
         "sync-status",
-        "key-publisher", crypto, logging, nioCore, nioHTTP1, nioPosix,
+        "key-publisher", crypto, logging, nioCore, nioHTTP1, nioPosix, nioSSL,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRDB", package: "GRDB.swift"),
       ],

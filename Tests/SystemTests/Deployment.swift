@@ -16,22 +16,43 @@ final class Deployment: Sendable {
   let redis: RedisServer
   let folder: TemporaryFolder
 
-  init(appendOnly: RedisServerOptions.AppendOnly = .off) async throws {
-    redis = try await RedisServer.start(RedisServerOptions { $0.appendOnly = appendOnly })
+  /// - Parameter password: Of Redis's default user.
+  init(appendOnly: RedisServerOptions.AppendOnly = .off, password: String? = nil) async throws {
+    redis = try await RedisServer.start(
+      RedisServerOptions {
+        $0.appendOnly = appendOnly
+        $0.password = password
+      })
     folder = try TemporaryFolder()
   }
 
   deinit { folder.remove() }
 
-  private var environment: [String: String] { ["SLUICE_REDIS": "\(redis.tcpEndpoint)"] }
+  private var environment: [String: String] { ["SLUICE_REDIS": address(password: redis.options.password)] }
+
+  /// Redis's address as one who knows this password writes it.
+  func address(password: String?) -> String {
+    guard let password else { return "\(redis.tcpEndpoint)" }
+    let encoded = password.utf8.map { String(format: "%%%02X", $0) }.joined()
+    return "redis://:\(encoded)@127.0.0.1:\(redis.port)"
+  }
 
   var database: String { folder.path("payloads.sqlite") }
 
   // MARK: Processes
 
-  /// - Parameter asNobody: Where the tests run as root, the node is started as the user nobody.
-  func startNode(_ name: String, _ arguments: [String] = [], asNobody: Bool = false) async throws -> Node {
-    let arguments = ["--name", name, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"] + arguments
+  /// - Parameters:
+  ///   - addresses: Where it listens; nil for any free ports.
+  ///   - asNobody: Where the tests run as root, the node is started as the user nobody.
+  func startNode(
+    _ name: String, _ arguments: [String] = [], at addresses: Node.Addresses? = nil, asNobody: Bool = false
+  ) async throws -> Node {
+    let addresses = addresses ?? .free
+    let arguments =
+      [
+        "--name", name, "--listen", "\(addresses.push)", "--admin", "\(addresses.admin)", "--agent-check",
+        "\(addresses.agent)", "--grace", "0s",
+      ] + arguments
     let process: ServiceProcess
     if asNobody, getuid() == 0 {
       let program = ServiceProcess.folder.appendingPathComponent("ingest-node").path
@@ -42,9 +63,11 @@ final class Deployment: Sendable {
     } else {
       process = try await ServiceProcess.start("ingest-node", arguments, environment: environment)
     }
-    let push = try await Self.address(in: process.waitForLine(containing: "listening for pushes"))
-    let admin = try await Self.address(in: process.waitForLine(containing: "listening for operators"))
-    return Node(name: name, process: process, push: push, admin: admin)
+    let listening = Node.Addresses(
+      push: try await Self.address(in: process.waitForLine(containing: "listening for pushes")),
+      admin: try await Self.address(in: process.waitForLine(containing: "listening for operators")),
+      agent: try await Self.address(in: process.waitForLine(containing: "listening for agent checks")))
+    return Node(name: name, process: process, addresses: listening)
   }
 
   private static func address(in line: String) throws -> String {
@@ -75,17 +98,29 @@ final class Deployment: Sendable {
   }
 
   /// Sends Redis one command, behind everybody's back.
-  func redis(_ command: String) async throws {
+  func redis(_ command: String, _ arguments: String...) async throws {
     let connection = try await RedisConnection.connected(
       to: redis.endpoint, on: MultiThreadedEventLoopGroup.singleton.any())
     defer { connection.close() }
-    _ = try await connection.execute(RedisCommand(command)).orThrow()
+    _ = try await connection.execute(RedisCommand(command, arguments: arguments)).orThrow()
   }
 
-  /// Imports so many keys and seals the store.
-  func publish(keys count: Int) async throws {
+  /// Cuts all connections that a node has to Redis.
+  func cutConnections(of node: String) async throws {
+    let connection = try await RedisConnection.connected(
+      to: redis.endpoint, on: MultiThreadedEventLoopGroup.singleton.any())
+    defer { connection.close() }
+    let list = try await connection.execute(RedisCommand("CLIENT", "LIST")).bytes()
+    for line in String(decoding: list, as: UTF8.self).split(separator: "\n") where line.contains(" name=\(node)-") {
+      guard let id = line.firstMatch(of: /^id=(\d+)/)?.1 else { continue }
+      _ = try await connection.execute(RedisCommand("CLIENT", "KILL", "ID", String(id))).orThrow()
+    }
+  }
+
+  /// Imports so many keys of so many accounts and seals the store.
+  func publish(keys count: Int, accounts: Int = 100) async throws {
     let list = folder.path("keys-\(count).csv")
-    let lines = ["key,account"] + (0..<count).map { "\(Self.key($0)),account-\($0 % 100)" }
+    let lines = ["key,account"] + (0..<count).map { "\(Self.key($0)),account-\($0 % accounts)" }
     try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: URL(fileURLWithPath: list))
     try await run("key-publisher", ["import", list, "--seal"])
   }
@@ -94,8 +129,19 @@ final class Deployment: Sendable {
 
   // MARK: What was stored
 
+  /// One payload in the sink.
+  struct Row: Sendable {
+    var id: String
+    var account: String
+    var path: String
+    var body: Data
+  }
+
   /// The ids and bodies in the sink, in no order; nothing if the sink isn't there yet.
-  func stored() throws -> [(id: String, body: Data)] {
+  func stored() throws -> [(id: String, body: Data)] { try rows().map { ($0.id, $0.body) } }
+
+  /// What is in the sink, in no order; nothing if the sink isn't there yet.
+  func rows() throws -> [Row] {
     guard FileManager.default.fileExists(atPath: database) else { return [] }
     var configuration = Configuration()
     configuration.readonly = true
@@ -103,7 +149,9 @@ final class Deployment: Sendable {
     let queue = try DatabaseQueue(path: database, configuration: configuration)
     return try queue.read { db in
       guard try db.tableExists("payloads") else { return [] }
-      return try Row.fetchAll(db, sql: "SELECT id, body FROM payloads").map { ($0["id"], $0["body"]) }
+      return try GRDB.Row.fetchAll(db, sql: "SELECT id, account, path, body FROM payloads").map {
+        Row(id: $0["id"], account: $0["account"], path: $0["path"], body: $0["body"])
+      }
     }
   }
 }
@@ -112,8 +160,28 @@ final class Deployment: Sendable {
 struct Node: Sendable {
   let name: String
   let process: ServiceProcess
-  let push: String
-  let admin: String
+  let addresses: Addresses
+
+  /// Where it listens, each as `host:port`.
+  struct Addresses: Sendable {
+    /// For pushes.
+    var push: String
+    /// For operators.
+    var admin: String
+    /// For HAProxy's agent-check.
+    var agent: String
+
+    /// Any free ports of 127.0.0.1.
+    static let free = Addresses(push: "127.0.0.1:0", admin: "127.0.0.1:0", agent: "127.0.0.1:0")
+  }
+
+  /// The port of an address.
+  static func port(_ address: String) -> Substring {
+    address[address.index(after: address.lastIndex(of: ":") ?? address.startIndex)...]
+  }
+
+  var push: String { addresses.push }
+  var admin: String { addresses.admin }
 
   struct Answer: Sendable {
     var status: Int

@@ -1,0 +1,128 @@
+// What a real HAProxy makes of the agent's words, in each state that a node can be in.
+
+import RedisFixture
+import Testing
+
+struct BalancerPoolTests {
+  /// Waits until HAProxy has made this of a node.
+  private func becomes(
+    _ status: String, weight: Int? = nil, _ node: Node, _ proxy: HAProxy
+  ) async throws {
+    try await eventually("HAProxy says \(status) of \(node.name)") {
+      let opinion = try await proxy.opinion(of: node.name)
+      guard opinion.status == status, weight == nil || opinion.weight == weight else {
+        throw NeverHappened(description: "\(opinion)")
+      }
+      return true
+    }
+  }
+
+  /// One push through the balancer, on a connection of its own.
+  private func push(_ key: String, _ proxy: HAProxy) async throws -> WireAnswer {
+    let connection = try await WireConnection.connected(to: "127.0.0.1:\(proxy.port)")
+    connection.send(
+      "POST /v1/events HTTP/1.1\r\nHost: sluice\r\nAuthorization: Bearer \(key)\r\nContent-Length: 2\r\n\r\n{}")
+    return try await connection.answer()
+  }
+
+  @Test func `a node has its share when ready, a little while it can only admit, and nothing else when it can't`()
+    async throws
+  {
+    let deployment = try await Deployment(appendOnly: .always)
+    try await deployment.publish(keys: 100)
+    let folder = ["--grace", "2s", "--state-dir", deployment.folder.path("state")]
+    var node = try await deployment.startNode("node-1", folder)
+    let proxy = try await HAProxy.start { RecommendedHAProxy.configuration(port: $0, nodes: [node.addresses]) }
+    try await becomes("UP", weight: 100, node, proxy)
+    #expect(try await push(Deployment.key(1), proxy).status == 202)
+
+    try await deployment.redis.stop()
+    try await becomes("UP", weight: 5, node, proxy)
+    // The key is admitted, and it is the node that says so: only the queue is away. An unknown one isn't refused.
+    #expect(try await push(Deployment.key(1), proxy).member("reason") == "queue_away")
+    let unproven = try await push("sk_nobody", proxy)
+    #expect(unproven.status == 503)
+    #expect(unproven.field("retry-after") != nil)
+    #expect(unproven.member("reason") == "store_away")
+    try await deployment.redis.restart()
+    try await becomes("UP", weight: 100, node, proxy)
+
+    node.process.terminate()
+    try await becomes("DRAIN (agent)", node, proxy)
+    #expect(try await node.process.waitForExit() == .exited(0))
+    try await deployment.redis.stop()
+
+    // Without Redis and without memory.
+    node = try await deployment.startNode("node-1", at: node.addresses)
+    try await becomes("DOWN (agent)", node, proxy)
+    let refused = try await push(Deployment.key(1), proxy)
+    #expect(refused.status == 503)
+    #expect(refused.member("reason") == "no_node")
+    #expect(refused.field("retry-after") == "5")
+    node.process.kill9()
+    _ = try await node.process.waitForExit()
+
+    // Without Redis, and knowing what it knew.
+    node = try await deployment.startNode("node-1", folder, at: node.addresses)
+    try await becomes("UP", weight: 5, node, proxy)
+    #expect(try await push(Deployment.key(1), proxy).member("reason") == "queue_away")
+    try await deployment.redis.restart()
+    try await becomes("UP", weight: 100, node, proxy)
+    #expect(try await push(Deployment.key(1), proxy).status == 202)
+    #expect(try await push("sk_nobody", proxy).status == 401)
+  }
+
+  @Test func `when all nodes have lost Redis the pool isn't empty`() async throws {
+    let deployment = try await Deployment(appendOnly: .always)
+    try await deployment.publish(keys: 100)
+    var nodes: [Node] = []
+    for name in ["node-1", "node-2"] { nodes.append(try await deployment.startNode(name)) }
+    let proxy = try await HAProxy.start {
+      RecommendedHAProxy.configuration(port: $0, nodes: nodes.map(\.addresses))
+    }
+    for node in nodes { try await becomes("UP", weight: 100, node, proxy) }
+    try await deployment.redis.stop()
+    for node in nodes { try await becomes("UP", weight: 5, node, proxy) }
+    for number in 0..<20 {
+      let answer = try await push(Deployment.key(number), proxy)
+      #expect(answer.status == 503)
+      #expect(answer.member("reason") == "queue_away")
+    }
+    try await deployment.redis.restart()
+    for node in nodes { try await becomes("UP", weight: 100, node, proxy) }
+    #expect(try await push(Deployment.key(1), proxy).status == 202)
+  }
+
+  @Test func `a node that alone has lost Redis costs no client anything`() async throws {
+    let deployment = try await Deployment()
+    try await deployment.publish(keys: 100)
+    let door = try MovableAddress()
+    try door.lead(to: deployment.redis)
+    // node-1 reaches Redis by a door that closes.
+    let nodes = [
+      try await deployment.startNode("node-1", ["--redis", "\(door.endpoint)"]),
+      try await deployment.startNode("node-2"),
+    ]
+    let proxy = try await HAProxy.start {
+      RecommendedHAProxy.configuration(port: $0, nodes: nodes.map(\.addresses))
+    }
+    for node in nodes { try await becomes("UP", weight: 100, node, proxy) }
+    let address = "127.0.0.1:\(proxy.port)"
+    let load = SteadyLoad { try await WireConnection.connected(to: address) }
+    let tally = try await load.running(connections: 8) {
+      try await load.goesOn(for: 100)
+      try door.withdraw()
+      try await deployment.cutConnections(of: "node-1")
+      try await becomes("UP", weight: 5, nodes[0], proxy)
+      let before = try await proxy.opinion(of: "node-1").requests
+      try await eventually(within: .seconds(30), "it is asked all the same") {
+        try await proxy.opinion(of: "node-1").requests > before + 5
+      }
+      try door.lead(to: deployment.redis)
+      try await becomes("UP", weight: 100, nodes[0], proxy)
+    }
+    print(tally.requests, tally.valid, tally.unknown)
+    // What was under way to Redis when the connection was cut may have arrived: then it is 503 to say that nobody knows.
+    #expect(tally.failures.isEmpty, "\(tally.failures.prefix(5))")
+  }
+}
