@@ -12,7 +12,7 @@ final class SteadyLoad: Sendable {
     var valid: [Int: Int] = [:]
     /// The same of keys that nobody has.
     var unknown: [Int: Int] = [:]
-    /// Requests that weren't answered as they should be, in words.
+    /// Answers that shouldn't have come, and requests that weren't answered, in words.
     var failures: [String] = []
     /// The payloads that were acknowledged.
     var acknowledged: Set<String> = []
