@@ -19,7 +19,9 @@ public struct Setting<Value: SettingValue>: Sendable {
   /// For the option's declaration.
   public let help: ArgumentHelp
 
+  /// An option of any value.
   /// - Parameters:
+  ///   - name: As on the command line, without the dashes in front.
   ///   - meaning: A sentence or two.
   ///   - shown: Stands for the value in the command's usage.
   ///   - fallback: The default, as one would write it; nil for none.
@@ -32,7 +34,14 @@ public struct Setting<Value: SettingValue>: Sendable {
     self.init(name, meaning, shown: shown, fallback, fallbackShown, isRequired) { _ in nil }
   }
 
-  /// - Parameter range: Where a value must lie.
+  /// An option whose value must lie in a range.
+  /// - Parameters:
+  ///   - name: As on the command line, without the dashes in front.
+  ///   - meaning: A sentence or two.
+  ///   - shown: Stands for the value in the command's usage.
+  ///   - fallback: The default, as one would write it; nil for none.
+  ///   - fallbackShown: The default in words, where it isn't the same everywhere, or what it means not to give one.
+  ///   - range: Where a value must lie.
   public init(
     _ name: String, _ meaning: String, shown: String, default fallback: String? = nil, as fallbackShown: String? = nil,
     in range: ClosedRange<Value>

@@ -22,7 +22,9 @@ public struct Settings: Sendable {
   }
 
   /// The option's value.
-  /// - Parameter given: What the command line says, if it says anything.
+  /// - Parameters:
+  ///   - setting: The option.
+  ///   - given: What the command line says, if it says anything.
   /// - Throws: A sentence with the option, where its value came from, what was expected and what came; exit code 64. Where nobody gave one and
   ///   there is no default, a sentence with both ways to give it.
   public func value<Value>(_ setting: Setting<Value>, given: String?) throws(ValidationError) -> Value {
