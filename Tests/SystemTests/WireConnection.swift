@@ -29,11 +29,8 @@ final class WireConnection: Sendable {
 
   private let channel: any Channel
   private let ear: NIOLoopBound<Ear>
-  /// The port that it connects from; 0 for a Unix socket.
-  let localPort: Int
 
   private init(channel: any Channel, ear: NIOLoopBound<Ear>) {
-    localPort = channel.localAddress?.port ?? 0
     self.channel = channel
     self.ear = ear
   }
