@@ -21,8 +21,14 @@ import Testing
       client.send(String(repeating: request, count: requests))
       let kept = requests * request.utf8.count - client.unreadBytes
       #expect(kept > Self.sentAhead && kept <= Self.sentAhead + Self.readSize)
-      // And all of it is read in the end.
-      while client.gate.unsaid > 0 { client.gateSays() }
+      // That stays so, and all is read in the end.
+      var most = 0
+      while client.gate.unsaid > 0 {
+        client.gateSays()
+        most = max(most, (requests - client.gate.pushes.count) * request.utf8.count - client.unreadBytes)
+      }
+      // One may be read and not pushed.
+      #expect(most <= Self.sentAhead + Self.readSize + request.utf8.count)
       #expect(try client.statuses().count == requests)
       #expect(client.unreadBytes == 0 && client.gate.pushes.count == requests)
     }
@@ -48,6 +54,16 @@ import Testing
     client.readAgain()
     #expect(try client.statuses() == Array(repeating: 404, count: requests))
     #expect(client.isOpen && client.unreadBytes == 0)
+  }
+
+  @Test func `nothing more is read while answers wait`() {
+    let client = EmbeddedClient()
+    client.stopReading()
+    let request = String.request("GET /nowhere HTTP/1.1", [])
+    while client.isWritable { client.send(request) }
+    #expect(client.unreadBytes == 0)
+    client.send(request)
+    #expect(client.unreadBytes == request.utf8.count)
   }
 
   @Test func `one reading's answers aren't kept back until the last of them`() throws {

@@ -141,6 +141,8 @@ final class EmbeddedClient {
   var isOpen: Bool { channel.isActive }
   /// Whether the node said that it sends nothing more.
   var outputIsClosed: Bool { socket.outputIsClosed || !channel.isActive }
+  /// Whether the node may write more, as its channel says.
+  var isWritable: Bool { channel.isWritable }
   /// How many bytes the node left in the socket.
   var unreadBytes: Int { sent.count - readBytes }
   /// How many bytes wait for the client to read them, and the most that did.

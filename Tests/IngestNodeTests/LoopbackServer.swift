@@ -94,6 +94,7 @@ final class LoopbackClient: Sendable {
     typealias InboundIn = ByteBuffer
     let received = Mutex<[UInt8]>([])
     let isEnded = Atomic(false)
+    let isReset = Atomic(false)
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
       let bytes = unwrapInboundIn(data)
@@ -105,7 +106,11 @@ final class LoopbackClient: Sendable {
     }
 
     func channelInactive(context: ChannelHandlerContext) { isEnded.store(true, ordering: .releasing) }
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+      isReset.store(true, ordering: .releasing)
+      context.close(promise: nil)
+    }
   }
 
   private let channel: any Channel
@@ -148,6 +153,9 @@ final class LoopbackClient: Sendable {
 
   /// Whether the node sends nothing more.
   var isEnded: Bool { collector.isEnded.load(ordering: .acquiring) }
+
+  /// Whether the connection broke.
+  var isReset: Bool { collector.isReset.load(ordering: .acquiring) }
 
   var stream: [UInt8] { collector.received.withLock { $0 } }
 

@@ -71,4 +71,23 @@ import Testing
     #expect(try client.statuses() == [202])
     #expect(!client.isOpen)
   }
+
+  @Test func `what a client sent ahead is thrown away before its connection is closed`() throws {
+    let client = EmbeddedClient()
+    client.stopReading()
+    var sent = 0
+    while client.isWritable {
+      client.send(.request("GET /nowhere HTTP/1.1", []))
+      sent += 1
+    }
+    client.send(.post() + .post())
+    client.quiesce()
+    client.readAgain()
+    #expect(try client.statuses() == Array(repeating: 404, count: sent))
+    // Closing a socket that has unread bytes resets the connection, and the client may lose its answers.
+    #expect(client.outputIsClosed && client.isOpen && client.unreadBytes == 0)
+    #expect(client.gate.pushes.isEmpty)
+    client.halfClose()
+    #expect(!client.isOpen)
+  }
 }
