@@ -136,6 +136,11 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       drive(context)
     case is ChannelShouldQuiesceEvent:
       connection.stop()
+      if heldRead {
+        // What a client that doesn't read has sent ahead must be seen, or the socket would be closed over it.
+        heldRead = false
+        context.read()
+      }
       drive(context)
     default: context.fireUserInboundEventTriggered(event)
     }

@@ -113,7 +113,7 @@ final class EmbeddedClient {
 
   func quiesce() {
     channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
-    loop.run()
+    pump()
   }
 
   private func pump() {
