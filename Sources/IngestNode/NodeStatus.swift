@@ -69,14 +69,14 @@ final class NodeStatus: Sendable {
   /// How much of a balancer's traffic this node should have. One that can admit from a mirror that isn't proven any more is better than none. So is
   /// one that admits and can't hand over, since the queue is in the same Redis as the keys: when that is away from all nodes, clients hear 503 and
   /// Retry-After from a node instead of whatever a balancer says whose pool is empty; when it is away from this one, it has a
-  /// small share of what a balancer can ask another node. But one that is just coming up, and hears the store before its queue is
-  /// connected, isn't asked yet: that is its own affair, and over in a moment.
+  /// small share of what a balancer can ask another node. But one that is just coming up, with its mirror complete before all its connections to
+  /// the queue are made, isn't asked yet: that is its own affair, and over in a moment.
   func agentState() async -> AgentState {
     if stopping.isSet { return .drain }
     do {
       let standing = try await standing()
       guard let reason = (standing.outages + standing.lacks).first else { return .up(weight: 100) }
-      let isComing = standing.isHeardButNotQueued && !hasBeenReady.load(ordering: .relaxed)
+      let isComing = standing.isOnlyQueueAway && !hasBeenReady.load(ordering: .relaxed)
       return standing.mirrorAdmits && isListening && !isComing ? .up(weight: Self.lesserWeight) : .down(reason: reason)
     } catch {
       return .down(reason: "the node has ended")
@@ -99,8 +99,8 @@ final class NodeStatus: Sendable {
     var lacks: [String] = []
     /// Whether the mirror can be relied on for admitting all the same.
     var mirrorAdmits: Bool
-    /// Whether the store is heard and the queue, in the same Redis, isn't connected.
-    var isHeardButNotQueued: Bool
+    /// Whether the queue isn't connected, and the store, in the same Redis, is.
+    var isOnlyQueueAway: Bool
   }
 
   private func standing() async throws -> Standing {
@@ -111,8 +111,8 @@ final class NodeStatus: Sendable {
   }
 
   private func standing(_ mirror: ReplicaStatus, _ queue: QueueFigures) -> Standing {
-    let isHeard = mirror.age.map { $0 <= Self.freshness } ?? false
-    var standing = Standing(mirrorAdmits: mirror.admits, isHeardButNotQueued: isHeard && !queue.connected)
+    let isStoreAway = if case .storeAway = mirror.objection { true } else { false }
+    var standing = Standing(mirrorAdmits: mirror.admits, isOnlyQueueAway: !queue.connected && !isStoreAway)
     if stopping.isSet { standing.outages.append("the node is ending") }
     if !isListening { standing.outages.append("the push listener isn't up yet") }
     if !queue.connected { standing.outages.append("the queue's Redis is away: nothing can be accepted") }
