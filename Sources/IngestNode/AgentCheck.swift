@@ -34,7 +34,7 @@ struct AgentCheck: Service {
   /// - Throws: What kept it from listening, or ended it.
   func run() async throws {
     let quiescing = ServerQuiescingHelper(group: group)
-    let connections = Connections(limit: connectionLimit)
+    let connections = ConnectionLimiter(limit: connectionLimit)
     let (deadline, state, logger) = (deadline, state, logger)
     let said = LastLine(logger: logger)
     let channel = try await ServerBootstrap(group: group)
@@ -50,12 +50,12 @@ struct AgentCheck: Service {
       .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          guard connections.enter() else { throw TooManyChecks() }
+          guard let place = connections.enter() else { throw TooManyChecks() }
           // Begun here, so that there is one place that knows both when the connection and when the question has ended.
           let answer = channel.eventLoop.makePromise(of: AgentState.self)
           let question = Task { answer.succeed(await state()) }
           channel.closeFuture.whenComplete { _ in question.cancel() }
-          channel.closeFuture.and(answer.futureResult).whenComplete { _ in connections.leave() }
+          channel.closeFuture.and(answer.futureResult).assumeIsolated().whenComplete { _ in place.giveBack() }
           try channel.pipeline.syncOperations.addHandler(
             AgentCheckHandler(answer: answer.futureResult, deadline: deadline, said: said))
         }
@@ -78,21 +78,6 @@ struct AgentCheck: Service {
       // Those who are asking still get their answer; each has its deadline.
       quiescing.initiateShutdown(promise: ended)
     }
-  }
-
-  private final class Connections: Sendable {
-    private let limit: Int
-    private let count = Atomic<Int>(0)
-
-    init(limit: Int) { self.limit = limit }
-
-    func enter() -> Bool {
-      if count.add(1, ordering: .relaxed).newValue <= limit { return true }
-      leave()
-      return false
-    }
-
-    func leave() { count.subtract(1, ordering: .relaxed) }
   }
 
   /// Writes to the log when the answer changes; there are too many to write each.

@@ -17,7 +17,7 @@ final class ConnectionLimiter: Sendable {
   private let limitByAddress: Int
   private let counts = Mutex(Counts())
 
-  init(limit: Int, limitByAddress: Int) {
+  init(limit: Int, limitByAddress: Int = .max) {
     self.limit = limit
     self.limitByAddress = limitByAddress
   }
@@ -101,9 +101,7 @@ final class TurnAwayHandler: ChannelInboundHandler {
   }
 
   private func say(_ context: ChannelHandlerContext) {
-    let facts = shared.facts(.unavailable(.tooManyConnections))
-    shared.counters.count(dialect: shared.fallback.name, status: facts.status, reason: facts.label)
-    let response = shared.response(facts, in: shared.fallback, .other)
+    let response = shared.refusal(.unavailable(.tooManyConnections), in: shared.fallback, .other)
     var buffer = context.channel.allocator.buffer(capacity: response.capacity())
     buffer.writeWithOutputRawSpan(minimumWritableBytes: response.capacity()) { response.write(.last, to: &$0) }
     context.writeAndFlush(wrapOutboundOut(buffer)).assumeIsolated().whenComplete { _ in

@@ -45,9 +45,7 @@ final class NodeStatus: Sendable {
   /// The description as of now.
   /// - Throws: When the event loops have ended already.
   func report() async throws -> NodeReport {
-    let mirror = try await replica.status().get()
-    var queue = QueueFigures()
-    for link in queues { queue.add(try await link.figures()) }
+    let (mirror, queue) = try await figures()
     let listen = listening.withLock { $0 }
     let reasons = reasons(standing(mirror, queue))
     let answers = counters.byReason
@@ -74,7 +72,8 @@ final class NodeStatus: Sendable {
   func agentState() async -> AgentState {
     if stopping.isSet { return .drain }
     do {
-      let standing = try await standing()
+      let (mirror, queue) = try await figures()
+      let standing = standing(mirror, queue)
       guard let reason = (standing.outages + standing.lacks).first else { return .up(weight: 100) }
       let isComing = standing.isOnlyQueueAway && !hasBeenReady.load(ordering: .relaxed)
       return standing.mirrorAdmits && isListening && !isComing ? .up(weight: Self.lesserWeight) : .down(reason: reason)
@@ -103,11 +102,11 @@ final class NodeStatus: Sendable {
     var isOnlyQueueAway: Bool
   }
 
-  private func standing() async throws -> Standing {
+  private func figures() async throws -> (ReplicaStatus, QueueFigures) {
     let mirror = try await replica.status().get()
     var queue = QueueFigures()
     for link in queues { queue.add(try await link.figures()) }
-    return standing(mirror, queue)
+    return (mirror, queue)
   }
 
   private func standing(_ mirror: ReplicaStatus, _ queue: QueueFigures) -> Standing {

@@ -16,7 +16,6 @@ internal import KeyReplica
 internal import KeyStore
 internal import NIOCore
 internal import NIOSSL
-internal import Synchronization
 
 final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   typealias InboundIn = ByteBuffer
@@ -199,10 +198,9 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     case .head(let number, let body):
       // Each request has its own deadlines, even if it begins in the same phase that the one before it did.
       watchedPhase = nil
-      begin(number, body, context)
-      let sender = exchange?.number == number ? self.sender() : nil
+      begin(number, body)
+      if exchange?.number == number { askForKey(from: sender(), context) }
       input.moveReaderIndex(forwardBy: step.length)
-      if exchange?.number == number { askForKey(from: sender, context) }
     case .writeContinue: output.writeBytes(Response.goOn)
     case .body: take(step.length, context)
     case .end:
@@ -238,7 +236,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
 
   // MARK: A request
 
-  private func begin(_ number: RequestNumber, _ body: BodyKind, _ context: ChannelHandlerContext) {
+  private func begin(_ number: RequestNumber, _ body: BodyKind) {
     switch shared.routes.destination(of: connection.head, in: input.readableBytesSpan) {
     case .route(let dialect, let purpose):
       exchange = Exchange(number, dialect, purpose, body, connection.head, input.readableBytesSpan)
@@ -272,7 +270,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     return input.withUnsafeReadableBytes { trusted.sender(of: head, $0.bytes, from: client) }
   }
 
-  private func askForKey(from sender: IPAddress?, _ context: ChannelHandlerContext) {
+  private func askForKey(from sender: @autoclosure () -> IPAddress?, _ context: ChannelHandlerContext) {
     guard let exchange, exchange.purpose != .preflight, exchange.failure == nil else { return }
     guard let key = exchange.key else {
       if exchange.dialect.keys.contains(where: \.isInBody) { _ = reserve() } else { fail(.missingKey) }
@@ -280,7 +278,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     }
     if let account = gate.admits(key) { return admitted(account, context) }
     awaitsVerdict = true
-    gate.verdict(of: key, from: sender).assumeIsolated().whenSuccess { verdict in
+    gate.verdict(of: key, from: sender()).assumeIsolated().whenSuccess { verdict in
       self.awaitsVerdict = false
       guard !self.isClosed, self.exchange?.number == exchange.number else { return }
       switch verdict {
@@ -388,9 +386,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
 
   private func say(_ why: PushFailing) {
     guard let (exchange, framing) = answered() else { return }
-    let facts = shared.facts(why)
-    shared.counters.count(dialect: exchange.dialect.name, status: facts.status, reason: facts.label)
-    write(Reply(template: shared.response(facts, in: exchange.dialect, exchange.media)), framing)
+    write(Reply(template: shared.refusal(why, in: exchange.dialect, exchange.media)), framing)
   }
 
   private func answer(_ answer: Answer) {
@@ -436,9 +432,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       media = MediaType(connection.head.first("content-type", in: input.readableBytesSpan), in: input.readableBytesSpan)
     }
     exchange = nil
-    let facts = shared.facts(why)
-    shared.counters.count(dialect: dialect.name, status: facts.status, reason: facts.label)
-    write(Reply(template: shared.response(facts, in: dialect, media)), framing)
+    write(Reply(template: shared.refusal(why, in: dialect, media)), framing)
   }
 
   private func write(_ reply: Reply, _ framing: ResponseFraming) {

@@ -66,6 +66,13 @@ struct PushFront: Sendable {
       retryAfter: { Int.random(in: 1...5) })
   }
 
+  /// Counts an answer that isn't "taken", and lays it out.
+  func refusal(_ why: PushFailing, in dialect: Dialect, _ media: MediaType) -> Response {
+    let facts = facts(why)
+    counters.count(dialect: dialect.name, status: facts.status, reason: facts.label)
+    return response(facts, in: dialect, media)
+  }
+
   func response(_ facts: AnswerFacts, in dialect: Dialect, _ media: MediaType) -> Response {
     dialect.failed(facts, media).response(status: facts.status, adding: AnswerTable.fields(facts))
   }

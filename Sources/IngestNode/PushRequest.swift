@@ -17,15 +17,6 @@ struct PushRequest: Sendable {
   var body: ByteBuffer
 }
 
-/// What becomes of a push.
-enum PushAnswer: Sendable {
-  /// Redis has the payload.
-  case accepted(EnvelopeID)
-  /// The key is active, and nothing else was asked.
-  case active(account: String)
-  case failed(PushFailing)
-}
-
 /// Why a payload isn't taken.
 enum PushFailing: Error, Sendable {
   /// The key is proven not to be active.
