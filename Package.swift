@@ -123,7 +123,7 @@ let package = Package(
     .target(
       name: "Sluice",
       dependencies: [
-        "RedisClient", argumentParser, logging,
+        "IngestQueue", "RedisClient", argumentParser, logging,
         .product(name: "Configuration", package: "swift-configuration"),
       ],
       swiftSettings: strict, plugins: ["DescribeBuild"]),

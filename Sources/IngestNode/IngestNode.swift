@@ -3,7 +3,7 @@
 
 public import ClientAddress
 internal import Fleet
-internal import IngestQueue
+public import IngestQueue
 public import KeyReplica
 internal import KeyStore
 public import Logging
@@ -20,7 +20,10 @@ public struct IngestNode: Sendable {
   public struct Configuration: Sendable {
     public var name: String
     public var build: String
+    /// Of the keys and of what the fleet reports.
     public var redis: RedisEndpoint
+    /// All shards of the queue; at least one.
+    public var queue: [QueueShard]
     public var namespace: Namespace
     public var listenHost: String
     /// 0 lets the system choose.
@@ -43,12 +46,14 @@ public struct IngestNode: Sendable {
     public var stateFolder: String?
 
     public init(
-      name: String, build: String, redis: RedisEndpoint, namespace: Namespace, listenHost: String, listenPort: Int,
-      adminHost: String, adminPort: Int, threads: Int
+      name: String, build: String, redis: RedisEndpoint, queue: [QueueShard], namespace: Namespace, listenHost: String,
+      listenPort: Int, adminHost: String, adminPort: Int, threads: Int
     ) {
+      precondition(!queue.isEmpty, "a queue has at least one shard")
       self.name = name
       self.build = build
       self.redis = redis
+      self.queue = queue
       self.namespace = namespace
       self.listenHost = listenHost
       self.listenPort = listenPort
@@ -87,8 +92,8 @@ public struct IngestNode: Sendable {
     let links = pushLoops.makeIterator().map { loop in
       var options = RedisOptions()
       options.name = "\(configuration.name)-push"
-      let client = RedisClient(endpoint: configuration.redis, options: options, on: loop, logger: logger)
-      let producer = QueueProducer(client: client, layout: QueueLayout(namespace: configuration.namespace))
+      let client = RedisClient(endpoint: configuration.queue[0].endpoint, options: options, on: loop, logger: logger)
+      let producer = QueueProducer(client: client, layout: configuration.queue[0].layout)
       let gate = PushGate(replica: replica, producer: producer, node: configuration.name, rates: rates, logger: logger)
       return QueueLink(client: client, gate: gate)
     }

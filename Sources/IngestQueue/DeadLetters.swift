@@ -101,7 +101,7 @@ public struct DeadLetters: Sendable {
       let reply: RedisReply
       do {
         reply = try await client.execute(
-          QueueScripts.requeue, keys: [layout.dead, layout.pending], arguments: [wanted], within: deadline)
+          QueueScripts.requeue, keys: [layout.dead, layout.pending(0)], arguments: [wanted], within: deadline)
       } catch {
         throw QueueFailure(error)
       }

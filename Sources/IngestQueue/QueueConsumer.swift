@@ -91,7 +91,7 @@ public final class QueueConsumer: Sendable {
     let reply = try await run(
       QueueScripts.claim,
       keys: [
-        layout.pending, layout.claim(worker: worker, slot: slot), layout.workers, layout.failures, layout.later,
+        layout.pending(0), layout.claim(worker: worker, slot: slot), layout.workers, layout.failures, layout.later,
         layout.dead,
       ],
       arguments: [
@@ -204,7 +204,7 @@ public final class QueueConsumer: Sendable {
     let reply = try await run(
       QueueScripts.settle,
       keys: [
-        layout.claim(worker: worker, slot: batch.slot), layout.pending, layout.later, layout.dead, layout.failures,
+        layout.claim(worker: worker, slot: batch.slot), layout.pending(0), layout.later, layout.dead, layout.failures,
       ],
       arguments: [instance, batch.number, "\(worker)", limits.attempts] as [any RedisArgument] + named)
     return try read(reply) { items in
@@ -227,7 +227,7 @@ public final class QueueConsumer: Sendable {
   /// Puts back what is in claims whose lease has ended, of all workers.
   public func reap() async throws(QueueFailure) -> Reaping {
     let reply = try await run(
-      QueueScripts.reap, keys: [layout.workers, layout.pending, layout.dead, layout.failures],
+      QueueScripts.reap, keys: [layout.workers, layout.pending(0), layout.dead, layout.failures],
       arguments: [
         layout.claimPrefix, limits.reapedAtOnce, limits.deaths, QueueLayout.slots, limits.forgetAfter.milliseconds,
       ])

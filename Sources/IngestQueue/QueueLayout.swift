@@ -1,35 +1,55 @@
 // Every Redis key of the queue is named in this file and nowhere else.
 //
-// All of them share the hash tag `queue`, so they are in one slot of a Redis Cluster and one script may touch any of them. The scripts
-// get the keys that are known beforehand as KEYS; the lists of claims, whose names depend on what is in Redis, they build from
-// the prefix given here.
+// The queue is made of shards that know nothing of each other. All keys of a shard share a hash tag, so they are in one slot of a
+// Redis Cluster and one script may touch any of them. The scripts get the keys that are known beforehand as KEYS; the lists of
+// claims, whose names depend on what is in Redis, they build from the prefix given here.
 
 public import RedisClient
 
-/// Where the queue keeps what.
+/// Where a shard of the queue keeps what.
 public struct QueueLayout: Sendable, Hashable {
   public let namespace: Namespace
+  /// Which shard, from 0.
+  public let shard: Int
 
-  public init(namespace: Namespace = .standard) { self.namespace = namespace }
+  public init(namespace: Namespace = .standard, shard: Int = 0) {
+    precondition(shard >= 0, "shards are counted from 0")
+    self.namespace = namespace
+    self.shard = shard
+  }
 
-  /// List of envelopes that nobody works on. Pushed on the left, taken from the right.
-  public var pending: String { namespace.key("queue", "pending") }
+  private func key(_ rest: String) -> String { namespace.key("queue-\(shard)", rest) }
+
+  /// One of the lists of envelopes that nobody works on. Pushed on the left, taken from the right.
+  ///
+  /// List 0 takes everybody's as long as it is short. Beyond that each account has two of the other lists, so that one
+  /// account's flood is in the way of few.
+  public func pending(_ list: Int) -> String {
+    precondition((0..<Self.lists).contains(list), "there is no list \(list)")
+    return key("pending:\(list)")
+  }
+
+  /// All lists of envelopes that nobody works on, list 0 first.
+  public var pending: [String] { (0..<Self.lists).map { pending($0) } }
+
+  /// List 0 and those that accounts share. A constant and not an option: a worker with fewer would leave some lists alone.
+  public static let lists = 1 + 16
 
   /// Sorted set of envelopes that failed and are tried again later; the score is when, in milliseconds since 1970.
-  public var later: String { namespace.key("queue", "later") }
+  public var later: String { key("later") }
 
   /// List of dead letters, the newest on the left: one line of JSON, a newline, the whole envelope. Never trimmed.
-  public var dead: String { namespace.key("queue", "dead") }
+  public var dead: String { key("dead") }
 
   /// Hash from envelope id to what went wrong with it so far, as JSON: `{"attempts":1,"deaths":0,"first_at":…}`. Has only
   /// envelopes that failed and aren't through.
-  public var failures: String { namespace.key("queue", "failures") }
+  public var failures: String { key("failures") }
 
   /// Hash from worker name to who goes by that name, as JSON: `{"instance":"…","seen_at":…}`.
-  public var workers: String { namespace.key("queue", "workers") }
+  public var workers: String { key("workers") }
 
   /// What the name of every claim begins with.
-  public var claimPrefix: String { namespace.key("queue", "claim:") }
+  public var claimPrefix: String { key("claim:") }
 
   /// List of what a worker has claimed into one of its slots: a line of JSON that says whose it is and until when, then
   /// the envelopes in the order in which they were taken.
@@ -41,6 +61,17 @@ public struct QueueLayout: Sendable, Hashable {
   /// How many slots a worker has. The reaper looks at each of them, so it is a constant and not an option: a worker with more
   /// would have slots that an older reaper doesn't know.
   public static let slots = 16
+}
+
+/// A shard of the queue: which Redis has it, and where in there.
+public struct QueueShard: Sendable {
+  public var endpoint: RedisEndpoint
+  public var layout: QueueLayout
+
+  public init(endpoint: RedisEndpoint, layout: QueueLayout) {
+    self.endpoint = endpoint
+    self.layout = layout
+  }
 }
 
 /// What a worker is called: 1 to 64 letters, digits, `-`, `_` or `.`, so that it can stand in a Redis key and in JSON as it is.

@@ -73,7 +73,7 @@ private final class Pushing {
   init(client: RedisClient, layout: QueueLayout, limits: ProducerLimits) {
     self.client = client
     eventLoop = client.eventLoop
-    batches = PushBatches(key: layout.pending, limits: limits)
+    batches = PushBatches(key: layout.pending(0), limits: limits)
   }
 
   var currentCounters: ProducerCounters {

@@ -51,7 +51,7 @@ public struct QueueState: Sendable, Equatable {
     let reply: RedisReply
     do {
       reply = try await client.execute(
-        QueueScripts.state, keys: [layout.pending, layout.later, layout.dead, layout.failures, layout.workers],
+        QueueScripts.state, keys: [layout.pending(0), layout.later, layout.dead, layout.failures, layout.workers],
         arguments: [layout.claimPrefix, QueueLayout.slots], within: .nanoseconds(limit.milliseconds * 1_000_000))
     } catch {
       throw QueueFailure(error)

@@ -66,21 +66,23 @@ public final class Worker: Service {
   private let held = HeldBatches()
   private let logger: Logger
 
-  /// - Parameter sink: Is closed when the worker ends.
+  /// - Parameters:
+  ///   - shards: All shards of the queue.
+  ///   - sink: Is closed when the worker ends.
   public init(
-    endpoint: RedisEndpoint, layout: QueueLayout = QueueLayout(), options: WorkerOptions, sink: any Sink,
-    logger: Logger
+    shards: [QueueShard], options: WorkerOptions, sink: any Sink, logger: Logger
   ) {
+    precondition(!shards.isEmpty, "a queue has at least one shard")
     precondition((1...WorkerOptions.mostLanes).contains(options.lanes), "a worker can't have \(options.lanes) lanes")
     self.options = options
-    self.layout = layout
+    layout = shards[0].layout
     self.sink = sink
     self.logger = logger
     var redis = RedisOptions(name: "ingest-worker")
     // One envelope of the largest size, or a batch, with room for the rest of the answer.
     redis.replyLimits.bytes = max(options.consumer.largestEnvelope, options.consumer.bytes) + (1 << 20)
     client = RedisClient(
-      endpoint: endpoint, options: redis, on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
+      endpoint: shards[0].endpoint, options: redis, on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
     consumer = QueueConsumer(client: client, layout: layout, worker: options.name, limits: options.consumer)
     progress = WorkerProgress(
       name: "\(options.name)", instance: consumer.instance, build: options.build, sink: sink.name)

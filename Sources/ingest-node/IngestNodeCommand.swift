@@ -20,6 +20,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
     version: BuildDescription.current)
 
   @OptionGroup var redis: RedisArguments
+  @OptionGroup var queue: QueueArguments
   @OptionGroup var log: LogArguments
 
   private static let listen = Setting<ListenAddress>(
@@ -63,9 +64,12 @@ struct IngestNodeCommand: AsyncParsableCommand {
     let settings = Settings()
     let listen = try settings.value(Self.listen, given: listen)
     let admin = try settings.value(Self.admin, given: admin)
+    let endpoint = try redis.endpoint(settings)
+    let namespace = try redis.namespace(settings)
     var configuration = IngestNode.Configuration(
-      name: try settings.value(Self.name, given: name).text, build: BuildDescription.current,
-      redis: try redis.endpoint(settings), namespace: try redis.namespace(settings), listenHost: listen.host,
+      name: try settings.value(Self.name, given: name).text, build: BuildDescription.current, redis: endpoint,
+      queue: try queue.shards(settings, redis: endpoint, namespace: namespace), namespace: namespace,
+      listenHost: listen.host,
       listenPort: listen.port, adminHost: admin.host, adminPort: admin.port,
       threads: try settings.value(Self.threads, given: threads))
     configuration.front = try limits.front(settings)

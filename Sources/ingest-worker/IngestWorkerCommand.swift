@@ -28,6 +28,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
     version: BuildDescription.current)
 
   @OptionGroup var redis: RedisArguments
+  @OptionGroup var queue: QueueArguments
   @OptionGroup var log: LogArguments
 
   private static let name = Setting<MemberName>(
@@ -96,7 +97,8 @@ struct IngestWorkerCommand: AsyncParsableCommand {
 
     let sink = try address.open()
     let worker = Worker(
-      endpoint: endpoint, layout: QueueLayout(namespace: namespace), options: options, sink: sink, logger: logger)
+      shards: try queue.shards(settings, redis: endpoint, namespace: namespace), options: options, sink: sink,
+      logger: logger)
 
     // A conversation of its own: a report must not wait behind a claim of many megabytes, nor a claim be given up because a report was late.
     let reporting = RedisClient(

@@ -10,7 +10,7 @@ struct PushBatchesTests {
   private func batches(_ change: (inout ProducerLimits) -> Void = { _ in }) -> PushBatches<Int> {
     var limits = ProducerLimits()
     change(&limits)
-    return PushBatches(key: "sluice:{queue}:pending", limits: limits)
+    return PushBatches(key: "sluice:{queue-0}:pending:0", limits: limits)
   }
 
   /// What a server would understand of a command.
@@ -34,7 +34,7 @@ struct PushBatchesTests {
       }
       #expect(batch.waiters == Array(0..<count))
       let arguments = try arguments(of: batch.command)
-      #expect(arguments.prefix(2) == [Array("LPUSH".utf8), Array("sluice:{queue}:pending".utf8)])
+      #expect(arguments.prefix(2) == [Array("LPUSH".utf8), Array("sluice:{queue-0}:pending:0".utf8)])
       #expect(arguments.count == count + 2)
       for (number, argument) in arguments.dropFirst(2).enumerated() {
         let envelope = try Envelope(argument)

@@ -46,7 +46,7 @@ struct QueueConsumerTests {
       #expect(claim.slot == 7)
       #expect(claim.envelopes == 3)
       #expect((540_000...600_000).contains(claim.leaseUntil - state.readAt))
-      let line = try await queue.send("LINDEX", "sluice:{queue}:claim:worker-1:7", 0).string()
+      let line = try await queue.send("LINDEX", "sluice:{queue-0}:claim:worker-1:7", 0).string()
       #expect(line.hasPrefix(#"{"worker":"worker-1","instance":"\#(worker.instance)","batch":\#(batch.number),"#))
       #expect(state.workers.map(\.name) == ["worker-1"])
       #expect(state.workers.map(\.instance) == [worker.instance])
@@ -173,7 +173,7 @@ struct QueueConsumerTests {
   {
     try await QueueUnderTest.with { queue in
       let rubbish: [UInt8] = [0, 255, 10, 13, 34]
-      _ = try await queue.send("LPUSH", queue.layout.pending, rubbish)
+      _ = try await queue.send("LPUSH", queue.layout.pending(0), rubbish)
       try await queue.push([1])
       let worker = try queue.worker()
       let batch = try await worker.batch()

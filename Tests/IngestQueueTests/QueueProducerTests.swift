@@ -27,7 +27,7 @@ struct QueueProducerTests {
   }
 
   private func queue(_ client: RedisClient) async throws -> [Envelope] {
-    let replies = try await client.execute(RedisCommand("LRANGE", layout.pending, 0, -1)).array()
+    let replies = try await client.execute(RedisCommand("LRANGE", layout.pending(0), 0, -1)).array()
     return try replies.map { try Envelope($0.bytes()) }.reversed()
   }
 
@@ -151,7 +151,7 @@ struct QueueProducerTests {
 
       #expect(try await queue(client).map(\.header) == (0..<4).map { .numbered($0) })
 
-      try await client.execute(RedisCommand("SET", layout.pending, "not a list")).ok()
+      try await client.execute(RedisCommand("SET", layout.pending(0), "not a list")).ok()
       try await expectRefusal("WRONGTYPE")
       #expect(try await counters(producer).entries == 4)
       #expect(try await counters(producer).failures == 40)

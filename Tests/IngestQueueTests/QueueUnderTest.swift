@@ -52,7 +52,7 @@ struct QueueUnderTest {
 
   /// Which envelopes wait, the next one first.
   func pending() async throws -> [Int] {
-    try await send("LRANGE", layout.pending, 0, -1).array().reversed().map { try Envelope($0.bytes()).header.number }
+    try await send("LRANGE", layout.pending(0), 0, -1).array().reversed().map { try Envelope($0.bytes()).header.number }
   }
 
   func deadLetters() async throws -> [DeadLetter] {

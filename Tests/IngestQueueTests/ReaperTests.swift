@@ -110,7 +110,7 @@ struct ReaperTests {
       try await queue.push(0..<5)
       let worker = try queue.worker { $0.lease = .seconds(600) }
       _ = try await worker.batch(slot: 2)
-      let claim = "sluice:{queue}:claim:worker-1:2"
+      let claim = "sluice:{queue-0}:claim:worker-1:2"
       _ = try await queue.send("LPOP", claim)
       guard case .held(let holder) = try await worker.claim(slot: 2, takesSuspects: true) else {
         Issue.record("a slot with a list of unknown origin was used")
@@ -130,7 +130,7 @@ struct ReaperTests {
       try await queue.push(0..<2)
       let worker = try queue.worker { $0.lease = .milliseconds(20) }
       _ = try await worker.batch(slot: 1)
-      _ = try await queue.send("SET", "sluice:{queue}:claim:worker-1:0", "by hand")
+      _ = try await queue.send("SET", "sluice:{queue-0}:claim:worker-1:0", "by hand")
       let reaping = try await worker.reapSomething()
       #expect(reaping.putBack == 2)
       #expect(reaping.strange.count == 1)

@@ -54,7 +54,7 @@ struct WorkBench {
 
   /// Which envelopes wait, the next one first.
   func pending() async throws -> [Int] {
-    let reply = try await client.execute(RedisCommand("LRANGE", QueueLayout().pending, 0, -1))
+    let reply = try await client.execute(RedisCommand("LRANGE", QueueLayout().pending(0), 0, -1))
     return try reply.array().reversed().map {
       Int(try Envelope($0.bytes()).header.receivedAt - EnvelopeHeader.numbered(0).receivedAt)
     }
@@ -65,7 +65,9 @@ struct WorkBench {
   ) throws -> Worker {
     var options = WorkerOptions(name: try #require(WorkerName(name)), build: "test")
     change(&options)
-    return Worker(endpoint: server.endpoint, options: options, sink: sink, logger: .silent)
+    return Worker(
+      shards: [QueueShard(endpoint: server.endpoint, layout: QueueLayout())], options: options, sink: sink,
+      logger: .silent)
   }
 
   /// Runs a worker while the body runs, then ends it in good order and waits until it has ended.

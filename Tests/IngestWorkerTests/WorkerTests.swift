@@ -39,7 +39,7 @@ struct WorkerTests {
       header = .numbered(2)
       header.contentEncoding = "gzip"
       try await bench.push([header], payload: ByteBuffer(bytes: good.dropLast(3)))
-      _ = try await bench.client.execute(RedisCommand("LPUSH", QueueLayout().pending, "no envelope"))
+      _ = try await bench.client.execute(RedisCommand("LPUSH", QueueLayout().pending(0), "no envelope"))
       try await bench.push([3])
       let worker = try bench.worker(sink: SQLiteSink(path: bench.path))
       try await bench.running(worker) { try await bench.untilEmpty() }
