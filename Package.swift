@@ -62,6 +62,7 @@ let package = Package(
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CBrotli", providers: [.apt(["libbrotli-dev"])]),
+    .systemLibrary(name: "CPostgres", providers: [.apt(["libpq-dev"])]),
 
     // Redis: bytes ↔ replies, then one conversation.
     .target(name: "Hiredis", dependencies: ["CHiredis"], swiftSettings: strict),
@@ -104,9 +105,11 @@ let package = Package(
     .target(
       name: "IngestWorker",
       dependencies: [
-        "BodyCoding", "Hiredis", "RedisClient", "IngestQueue", "Fleet", logging, nioCore, nioPosix,
-        serviceLifecycle,
+        "BodyCoding", "CPostgres", "CZstd", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet",
+        logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "GRDBSQLite", package: "GRDB.swift"),
       ],
       swiftSettings: strict),
 
@@ -138,7 +141,7 @@ let package = Package(
     .executableTarget(
       name: "ingest-worker",
       dependencies: [
-        "Sluice", "Fleet", "IngestQueue", "IngestWorker", "RedisClient", argumentParser, logging, nioPosix,
+        "Sluice", "Fleet", "IngestQueue", "IngestWorker", "KeyStore", "RedisClient", argumentParser, logging, nioPosix,
         serviceLifecycle, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ], swiftSettings: strict),
     .executableTarget(
@@ -226,10 +229,9 @@ let package = Package(
     .testTarget(
       name: "IngestWorkerTests",
       dependencies: [
-        "CompressionFixture", "Fleet", "Hiredis", "RedisClient", "IngestQueue", "IngestWorker", "ingest-worker",
-        "RedisFixture",
-        logging,
-        nioCore, nioPosix, serviceLifecycle,
+        "BodyCoding", "CompressionFixture", "Fleet", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
+        "IngestWorker", "ingest-worker", "RedisFixture",
+        logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
       swiftSettings: strict),

@@ -65,7 +65,7 @@ struct PushGate: PushGating {
       id = EnvelopeID(time: now, using: &generator)
     }
     let header = EnvelopeHeader(
-      id: id, account: account, key: key.prefix, receivedAt: now, contentType: request.contentType,
+      id: id, account: account, key: key.hex, receivedAt: now, contentType: request.contentType,
       contentEncoding: request.contentEncoding, path: request.path, node: node, traceparent: request.traceparent)
     return producer.submit(header, payload: request.body).map { id }.flatMapErrorThrowing { error in
       // The producer fails with nothing else; should that change, nobody may take it for an acknowledgement.

@@ -63,20 +63,23 @@ public final class Worker: Service {
   private let consumer: QueueConsumer
   private let sink: any Sink
   private let progress: WorkerProgress
+  private let revoked: RevokedKeys?
   private let held = HeldBatches()
   private let logger: Logger
 
   /// - Parameters:
   ///   - shards: All shards of the queue.
   ///   - sink: Is closed when the worker ends.
+  ///   - revoked: Discards payloads of keys that were revoked since; nil to store them.
   public init(
-    shards: [QueueShard], options: WorkerOptions, sink: any Sink, logger: Logger
+    shards: [QueueShard], options: WorkerOptions, sink: any Sink, revoked: RevokedKeys? = nil, logger: Logger
   ) {
     precondition(!shards.isEmpty, "a queue has at least one shard")
     precondition((1...WorkerOptions.mostLanes).contains(options.lanes), "a worker can't have \(options.lanes) lanes")
     self.options = options
     layout = shards[0].layout
     self.sink = sink
+    self.revoked = revoked
     self.logger = logger
     var redis = RedisOptions(name: "ingest-worker")
     // One envelope of the largest size, or a batch, with room for the rest of the answer.
@@ -102,6 +105,8 @@ public final class Worker: Service {
   public func run() async throws {
     logger.notice(
       "working", metadata: ["worker": "\(options.name)", "instance": "\(consumer.instance)", "sink": "\(sink.name)"])
+    // Where the key store is away, payloads are stored rather than kept waiting.
+    await revoked?.becomeComplete(within: .seconds(5))
     let taken = await withTaskGroup(of: Ended.self) { group in
       group.addTask { .lanes(await self.runLanes()) }
       group.addTask { await self.extendLeases() }
@@ -132,7 +137,7 @@ public final class Worker: Service {
 
   private func runLanes() async -> WorkerNameTaken? {
     let surroundings = LaneSurroundings(
-      consumer: consumer, sink: sink, decoding: options.decoding, retry: options.retry, held: held,
+      consumer: consumer, sink: sink, decoding: options.decoding, retry: options.retry, revoked: revoked, held: held,
       progress: progress, logger: logger)
     return await withTaskGroup(of: WorkerNameTaken?.self) { group in
       for number in 0..<options.lanes {

@@ -170,6 +170,7 @@ struct WorkerProcessTests {
     (["--sink", "sqlite:/tmp"], "is a folder"),
     (["--sink", "tape:/dev/st0"], "expected sqlite:PATH"), ([], "--sink is missing"),
     (["--batch", "0"], "from 1 to 1000"), (["--lanes", "9"], "from 1 to 8"), (["--lease", "0"], "--lease"),
+    (["--sink", "postgres://u:s3cret@h/d?table=a-b"], "table=NAME"), (["--when-revoked", "maybe"], "store or discard"),
     (["--name", "a b"], "letters, digits"), (["--redis", "http://x"], "--redis"), (["--tail", "1"], "--tail"),
     (["--max-ratio", "0"], "from 1 to 1000000"),
   ])
@@ -180,5 +181,6 @@ struct WorkerProcessTests {
     let process = try await ServiceProcess.start("ingest-worker", sink + arguments)
     #expect(try await process.waitForExit() == .exited(64))
     #expect(process.standardError.text.contains(word), "\(process.outputs)")
+    #expect(!process.standardError.text.contains("s3cret"))
   }
 }
