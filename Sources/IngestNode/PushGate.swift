@@ -69,15 +69,20 @@ struct PushGate: PushGating {
       contentEncoding: request.contentEncoding, path: request.path, node: node, traceparent: request.traceparent)
     return producer.submit(header, payload: request.body).map { id }.flatMapErrorThrowing { error in
       // The producer fails with nothing else; should that change, nobody may take it for an acknowledgement.
-      guard let failure = error as? PushFailure else { throw PushFailing.unavailable(.outcomeUnknown) }
-      throw switch failure {
-      case .full: PushFailing.unavailable(.queueFull)
-      case .away: PushFailing.unavailable(.queueAway)
-      case .unknownOutcome: PushFailing.unavailable(.outcomeUnknown)
-      case .refused: PushFailing.unavailable(.queueRefused)
-      case .tooLarge(_, let limit): PushFailing.tooLarge(limit: limit)
-      case .shuttingDown: PushFailing.unavailable(.shuttingDown)
-      }
+      throw (error as? PushFailure).map(Self.failing) ?? .unavailable(.outcomeUnknown)
+    }
+  }
+
+  private static func failing(_ failure: PushFailure) -> PushFailing {
+    switch failure {
+    case .full: .unavailable(.queueFull)
+    case .overLimit(let seconds): .overLimit(retryAfter: seconds)
+    case .durabilityLost: .unavailable(.durabilityLost)
+    case .away: .unavailable(.queueAway)
+    case .unknownOutcome, .unconfirmed: .unavailable(.outcomeUnknown)
+    case .refused: .unavailable(.queueRefused)
+    case .tooLarge(_, let limit): .tooLarge(limit: limit)
+    case .shuttingDown: .unavailable(.shuttingDown)
     }
   }
 
@@ -86,8 +91,8 @@ struct PushGate: PushGating {
     try await producer.drain().get()
   }
 
-  /// What the producer has in hand. The future doesn't fail.
-  func producerCounters() -> EventLoopFuture<ProducerCounters> {
-    eventLoop.submit { producer.counters }
+  /// What the producer has in hand and has done, and why it takes nothing, if it doesn't. Fails only when the event loop has ended.
+  func producerState() -> EventLoopFuture<(counters: ProducerCounters, obstacle: PushFailure?)> {
+    eventLoop.submit { (producer.counters, producer.obstacle) }
   }
 }
