@@ -105,6 +105,27 @@ struct ReaperTests {
     }
   }
 
+  @Test func `while suspects wait, the other lists go on`() async throws {
+    try await QueueUnderTest.with { queue in
+      try await queue.push(0..<3)
+      let worker = try queue.worker { $0.lease = .milliseconds(10) }
+      _ = try await worker.batch()
+      _ = try await worker.reapSomething()
+      let calm = try queue.worker("calm")
+      try await queue.fill(5, 10..<13)
+      try await queue.fill(9, 20..<23)
+      // Every list begins once: none of these claims has a suspect in it.
+      for slot in 1..<QueueLayout.slots {
+        if case .batch(let batch) = try await calm.claim(slot: slot, takesSuspects: false) {
+          #expect(Set(try batch.numbers) == [10, 11, 12, 20, 21, 22])
+        }
+      }
+      try await queue.fill(5, 13..<16)
+      #expect(try await calm.batch().numbers == [0], "a suspect comes first, and alone")
+      #expect(try await calm.batch(slot: 15, takesSuspects: false).numbers == [13, 14, 15])
+    }
+  }
+
   @Test func `a list without a header is reported and its elements are put back`() async throws {
     try await QueueUnderTest.with { queue in
       try await queue.push(0..<5)

@@ -16,9 +16,9 @@ struct WorkerNameTests {
   @Test func `of two workers with one name the elder is told so and gets nothing more`() async throws {
     try await QueueUnderTest.with { queue in
       try await queue.push(0..<300)
-      let elder = try queue.worker("same")
+      let elder = try queue.worker("same") { $0.envelopes = 100 }
       let batch = try await elder.batch()
-      let younger = try queue.worker("same")
+      let younger = try queue.worker("same") { $0.envelopes = 100 }
       // The elder's slot is taken, another one is free.
       guard case .held(let holder) = try await younger.claim(slot: 0, takesSuspects: true) else {
         Issue.record("a live claim was taken from another instance")
@@ -44,7 +44,7 @@ struct WorkerNameTests {
       try await queue.push(0..<3)
       let before = try queue.worker("same") { $0.lease = .milliseconds(50) }
       _ = try await before.batch()
-      let after = try queue.worker("same")
+      let after = try queue.worker("same") { $0.envelopes = 100 }
       _ = try await after.reapSomething()
       #expect(try await after.batch(slot: 0).numbers == [0])
     }
