@@ -46,6 +46,10 @@ public struct ConsumerLimits: Sendable, Equatable {
     self.forgetAfter = forgetAfter
     self.deadline = deadline
   }
+
+  /// How many envelopes that were in the hands of a dead worker one claim may take: the root of what a claim takes, so that
+  /// finding the one that killed it takes about as many claims of a group as of single ones.
+  var suspects: Int { max(Int(Double(envelopes).squareRoot()), 1) }
 }
 
 /// One worker's hold on one shard of the queue. One for each life of a worker.
@@ -88,9 +92,10 @@ public final class QueueConsumer: Sendable {
   /// Takes what is next in the queue's lists, by turns, into a slot that is free as far as the caller knows.
   /// - Parameters:
   ///   - slot: From 0 to ``QueueLayout/slots`` - 1.
-  ///   - takesSuspects: Whether an envelope may be taken (alone) that was in the hands of a worker that died. Only one
-  ///     of a worker's lanes may, so that when it dies over one, no other suspect is counted another death. Where it may,
-  ///     a suspect comes before all else, so a caller must not say so again and again while others wait.
+  ///   - takesSuspects: Whether envelopes may be taken that were in the hands of a worker that died; they come few at a
+  ///     time, with no others. Only one of a worker's lanes may, so that when it dies over one, no more suspects than
+  ///     these are counted another death. Where it may, they come before all else, so a caller must not say so again and
+  ///     again while others wait.
   public func claim(slot: Int, takesSuspects: Bool) async throws(QueueFailure) -> Claim {
     precondition((0..<QueueLayout.slots).contains(slot), "a worker has no slot \(slot)")
     let number = lastNumber.add(1, ordering: .relaxed).newValue
@@ -101,7 +106,8 @@ public final class QueueConsumer: Sendable {
       ] + layout.pending,
       arguments: [
         "\(worker)", instance, number, limits.lease.milliseconds, limits.envelopes, limits.bytes,
-        limits.largestEnvelope, takesSuspects ? 1 : 0, hasBegun.load(ordering: .relaxed) ? 0 : 1,
+        limits.largestEnvelope, takesSuspects ? limits.suspects : 0, limits.deaths,
+        hasBegun.load(ordering: .relaxed) ? 0 : 1,
       ])
     let answered = ContinuousClock.now
     let claim = try read(reply) { items in

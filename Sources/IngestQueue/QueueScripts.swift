@@ -13,9 +13,10 @@
 // - `allow-oom`, because what empties the queue must work when Redis is full. None of them makes the data much larger: they move it.
 // - What is read comes before what is written wherever a wrong type of key could end the script in its middle.
 //
-// An envelope that was in the hands of a worker that died is a suspect: it may be what killed it. Suspects are claimed one
-// at a time and by one lane of a worker only, so that one poisonous envelope can't take its neighbours along to the dead letters.
-// They wait at the end of list 0; the other lists go on beside them.
+// An envelope that was in the hands of a worker that died is a suspect: it may be what killed it. Suspects are claimed by one lane of a
+// worker only and with nothing else: in a small group at first, because most were only near it, and alone once one more death would make
+// a dead letter, so that one poisonous envelope can't take its neighbours along. They wait at the end of list 0; the other
+// lists go on beside them.
 
 internal import RedisClient
 
@@ -103,15 +104,15 @@ enum QueueScripts {
   /// touched, and the append-only file gets a move and not a second copy of the payload.
   ///
   /// KEYS claim, workers, failures, later, dead, then the pending lists with list 0 first.
-  /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, 1 where suspects may be
-  /// taken, 1 where this instance begins and takes the name over.
+  /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where none may
+  /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over.
   static let claim = script(
     "claim",
     #"""
     local claim, workers, failures, later, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
     local worker, instance, batch, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
     local most, most_bytes, largest = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-    local suspects, begins = ARGV[8] == '1', ARGV[9] == '1'
+    local suspects, most_deaths, begins = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
     local at = now()
     local lists, first_list = #KEYS - 5, KEYS[6]
     local lengths = {}
@@ -166,9 +167,15 @@ enum QueueScripts {
       local list = (batch + i) % lists
       if lengths[list] > 0 then open[#open + 1] = KEYS[6 + list] end
     end
-    if suspects and any and lengths[0] > 0 then
-      local f = failing(redis.call('LINDEX', first_list, -1))
-      if f and f.deaths > 0 then open = { first_list } end
+    -- Whether this is a claim of suspects; then there is nothing else in it. They are in list 0, unless an id came twice.
+    local suspicious = false
+    for _, list in ipairs(suspects > 0 and any and { first_list, open[1] } or {}) do
+      local next = not suspicious and redis.call('LINDEX', list, -1)
+      local f = next and failing(next)
+      if f and f.deaths > 0 then
+        open, suspicious = { list }, true
+        most = math.min(most, f.deaths + 1 < most_deaths and suspects or 1)
+      end
     end
 
     local envelopes, known = {}, {}
@@ -183,13 +190,15 @@ enum QueueScripts {
         local envelope = redis.call('LMOVE', list, claim, 'RIGHT', 'RIGHT')
         if not envelope then return false end
         local f = failing(envelope)
-        local suspect = f and f.deaths > 0
+        local deaths = f and f.deaths or 0
+        -- One that waits for its turn among suspects; alone where the next death would be the last.
+        local apart = suspicious ~= (deaths > 0) or #envelopes > 0 and deaths > 0 and deaths + 1 >= most_deaths
         if #envelope > largest then
           redis.call('RPOP', claim)
           local reason = string.format('%d bytes, more than a worker takes (%.0f)', #envelope, largest)
           bury(dead, failures, envelope, reason, worker, { attempts = 0, deaths = 0, first_at = at }, at)
           taken, moved = taken + 1, moved + 1
-        elseif #envelopes > 0 and (suspect or bytes + #envelope > most_bytes) or suspect and not suspects then
+        elseif apart or #envelopes > 0 and bytes + #envelope > most_bytes then
           redis.call('LMOVE', claim, list, 'RIGHT', 'RIGHT')
           return false
         elseif taken > 0 and taken_bytes + #envelope > byte_share then
@@ -200,10 +209,6 @@ enum QueueScripts {
           if any then known[#envelopes] = f and f.attempts + f.deaths or 0 end
           taken, moved = taken + 1, moved + 1
           taken_bytes, bytes = taken_bytes + #envelope, bytes + #envelope
-          if suspect then
-            full = true
-            return false
-          end
         end
       end
       return true

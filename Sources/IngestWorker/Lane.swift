@@ -53,11 +53,11 @@ struct Lane: Sendable {
     var pace = PollPace()
     var failures = 0
     var holders: [Int: SlotHolder] = [:]
-    // Suspects come first where they may be taken, so after each the others have their turn.
-    var hadSuspect = false
+    // Suspects come first where they may be taken, so after some the others have their turn.
+    var hadSuspects = false
     while !isEnding {
       let claim: Claim
-      let takesSuspects = number == 0 && !hadSuspect
+      let takesSuspects = number == 0 && !hadSuspects
       do throws(QueueFailure) {
         claim = try await consumer.claim(slot: slots[0], takesSuspects: takesSuspects)
       } catch {
@@ -71,12 +71,12 @@ struct Lane: Sendable {
       switch claim {
       case .batch(let batch):
         pace.reset()
-        hadSuspect = takesSuspects && batch.entries.count == 1 && batch.entries[0].failures > 0
+        hadSuspects = takesSuspects && batch.entries.allSatisfy { $0.failures > 0 }
         surroundings.held.hold(batch)
         progress.claimed(batch.entries.count, lane: id)
         await process(batch)
         surroundings.held.release(batch)
-      case .empty where hadSuspect: hadSuspect = false
+      case .empty where hadSuspects: hadSuspects = false
       case .empty:
         progress.foundNothing(lane: id)
         await pause(pace.afterEmpty())
