@@ -48,6 +48,10 @@ public struct QueueLayout: Sendable, Hashable {
   /// Hash from worker name to who goes by that name, as JSON: `{"instance":"…","seen_at":…}`.
   public var workers: String { key("workers") }
 
+  /// Hash of counters that only grow: `done` is how many envelopes were stored and have left the queue, so that the rate at
+  /// which it drains can be told.
+  public var stats: String { key("stats") }
+
   /// What the name of every claim begins with.
   public var claimPrefix: String { key("claim:") }
 
