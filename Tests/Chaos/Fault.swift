@@ -39,6 +39,8 @@ enum Fault: Sendable {
   case weather(Role, FaultProxy.Weather)
   /// Nothing passes; at the end what was held comes late, or never.
   case blackhole(Role, cutsAtItsEnd: Bool)
+  /// The replica hears nothing more; then the primary dies, and the replica takes its place.
+  case failOver
   /// The disk of the nodes' spools is full.
   case fillSpool
 
@@ -52,7 +54,7 @@ enum Fault: Sendable {
   var target: Target {
     switch self {
     case .kill(let role), .hold(let role), .end(let role): .process(role)
-    case .killRedis, .holdRedis, .sleepRedis, .pauseRedis: .redis
+    case .killRedis, .holdRedis, .sleepRedis, .pauseRedis, .failOver: .redis
     case .fillRedis: .memory
     case .forgetClients: .connections
     case .cut(let role), .cutAfter(let role, _, _), .weather(let role, _), .blackhole(let role, _): .link(role)
@@ -83,6 +85,7 @@ enum Fault: Sendable {
     case .weather(_, .trickle): "trickle"
     case .blackhole, .weather(_, .still): "blackhole"
     case .weather(_, .closed): "refuse connections"
+    case .failOver: "fail over to a replica that lags"
     case .fillSpool: "fill the spool's disk"
     }
   }

@@ -61,20 +61,24 @@ struct Mischief {
     case .forgetClients:
       await tell("SCRIPT", "FLUSH", within: .seconds(5))
       await tell("CLIENT", "KILL", "TYPE", "normal", within: .seconds(5))
-    case .cut(let role): deployment.links[role]?.cut()
+    case .cut(let role): deployment.link(role)?.cut()
     case .cutAfter(let role, let bytes, let direction):
-      deployment.links[role]?.cut(after: bytes, direction)
+      deployment.link(role)?.cut(after: bytes, direction)
       try await Task.sleep(for: planned.lasting)
-      deployment.links[role]?.set(.fair)
+      deployment.link(role)?.set(.fair)
     case .weather(let role, let weather):
-      deployment.links[role]?.set(weather)
+      deployment.link(role)?.set(weather)
       try await Task.sleep(for: planned.lasting)
-      deployment.links[role]?.set(.fair)
+      deployment.link(role)?.set(.fair)
     case .blackhole(let role, let cutsAtItsEnd):
-      deployment.links[role]?.set(.still)
+      deployment.link(role)?.set(.still)
       try await Task.sleep(for: planned.lasting)
-      if cutsAtItsEnd { deployment.links[role]?.cut() }
-      deployment.links[role]?.set(.fair)
+      if cutsAtItsEnd { deployment.link(role)?.cut() }
+      deployment.link(role)?.set(.fair)
+    case .failOver:
+      deployment.replicated?.stall()
+      try await Task.sleep(for: planned.lasting)
+      try await deployment.replicated?.failOver()
     case .fillSpool:
       try deployment.spool?.fill()
       try await Task.sleep(for: planned.lasting)

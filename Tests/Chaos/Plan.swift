@@ -48,6 +48,24 @@ struct Plan: Sendable {
     self.faults = faults.sorted { $0.at < $1.at }
   }
 
+  /// A replica that lags takes the primary's place. It lags for longer than a node waits for it.
+  init(failoverOf seed: UInt64, round: Int) {
+    var chance = Chance(seed: seed, round: round, stream: 0)
+    let lag = PlannedFault(
+      fault: .failOver, at: chance.duration(in: .zero ... .milliseconds(300)),
+      lasting: chance.duration(in: .milliseconds(100) ... .milliseconds(3_500)))
+    let death = PlannedFault(
+      fault: .kill(chance.one(in: 2) ? .node(0) : .worker(0)), at: chance.duration(in: .zero ... .seconds(4)),
+      lasting: chance.duration(in: .milliseconds(50) ... .milliseconds(500)))
+    faults = chance.one(in: 2) ? [lag, death].sorted { $0.at < $1.at } : [lag]
+  }
+
+  /// Whether a round is one of failover, where that can be done.
+  static func failsOver(seed: UInt64, round: Int) -> Bool {
+    var chance = Chance(seed: seed, round: round, stream: 3)
+    return chance.one(in: 12)
+  }
+
   private static func draw(_ means: Means, _ chance: inout Chance) -> Fault {
     let node = Role.node(chance.number(in: 0...means.nodes - 1))
     let worker = Role.worker(chance.number(in: 0...means.workers - 1))

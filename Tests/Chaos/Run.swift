@@ -19,44 +19,75 @@ struct Run {
   }
 
   func run(_ rounds: Range<Int>) async throws {
-    let deployment = try await Deployment.start(in: folder)
-    let keys = KeyRing()
-    try await publish(keys, on: deployment)
-    let ledger = try Ledger(in: folder)
-    let sink = SinkReader(path: deployment.database)
+    let failover = try await Deployment.knows("ingest-node", "--require-durability")
     let nonce = String(UInt64.random(in: 0...UInt64.max), radix: 36)
+    let stage = try await Stage(.single, in: folder)
     var total = Total()
     for number in rounds {
-      let plan = Plan(seed: seed, round: number, span: span, means: deployment.means)
-      let round = Round(
-        number: number, seed: seed, plan: plan, deployment: deployment, keys: keys, ledger: ledger, sink: sink,
-        timeline: Timeline(), nonce: nonce, bound: bound)
-      do {
-        let result = try await round.run(span: span)
-        total.add(result)
-        say(result.line(number: number))
-      } catch {
-        // What was seen before is part of the story, whatever ended the round.
-        let seen = ledger.violations.isEmpty ? "" : "\nand before that:\n" + ledger.violations.joined(separator: "\n")
-        let text =
-          "\nround \(number): \(plan.faults.map(\.description).joined(separator: ", "))\n\(round.timeline.text)\n"
-          + deployment.lastWords()
-        deployment.keepRedisFiles()
-        throw Failure(round: number, reason: "\(error)\(seen)", text: text)
+      if failover && Plan.failsOver(seed: seed, round: number) {
+        // On processes of its own: afterwards nothing is where it was.
+        let folder = folder.appending(path: "failover-\(number)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
+        let plan = Plan(failoverOf: seed, round: number)
+        let own = try await Stage(.replicated, in: folder)
+        total.add(try await play(number, plan, on: own, nonce))
+        try await end(own, after: number)
+        try FileManager.default.removeItem(at: folder)
+      } else {
+        let plan = Plan(seed: seed, round: number, span: span, means: stage.deployment.means)
+        total.add(try await play(number, plan, on: stage, nonce))
       }
     }
-    for member in deployment.members {
-      do {
-        try await member.end(within: .seconds(15))
-      } catch {
-        throw Failure(round: rounds.upperBound - 1, reason: "\(error)", text: deployment.lastWords())
-      }
-    }
+    try await end(stage, after: rounds.upperBound - 1)
     say(total.description)
   }
 
+  private func play(_ number: Int, _ plan: Plan, on stage: Stage, _ nonce: String) async throws(Failure) -> RoundResult
+  {
+    let round = Round(
+      number: number, seed: seed, plan: plan, deployment: stage.deployment, keys: stage.keys, ledger: stage.ledger,
+      sink: stage.sink, timeline: Timeline(), nonce: nonce, bound: bound)
+    do {
+      let result = try await round.run(span: span)
+      say(result.line(number: number))
+      return result
+    } catch {
+      // What was seen before is part of the story, whatever ended the round.
+      let seen = stage.ledger.violations
+      stage.deployment.keepRedisFiles()
+      throw Failure(
+        round: number,
+        reason: "\(error)" + (seen.isEmpty ? "" : "\nand before that:\n" + seen.joined(separator: "\n")),
+        text: "\nround \(number): \(plan.faults.map(\.description).joined(separator: ", "))\n\(round.timeline.text)\n"
+          + stage.deployment.lastWords())
+    }
+  }
+
+  private func end(_ stage: Stage, after round: Int) async throws(Failure) {
+    do {
+      try await stage.deployment.end()
+    } catch {
+      throw Failure(round: round, reason: "\(error)", text: stage.deployment.lastWords())
+    }
+  }
+}
+
+/// Processes with keys, and the ledger of what is done to them.
+private struct Stage {
+  let deployment: Deployment
+  let keys = KeyRing()
+  let ledger: Ledger
+  let sink: SinkReader
+
+  init(_ shape: Deployment.Shape, in folder: URL) async throws {
+    deployment = try await Deployment.start(shape, in: folder)
+    ledger = try Ledger(in: folder)
+    sink = SinkReader(path: deployment.database)
+    try await publish()
+  }
+
   /// The keys that there are from the beginning.
-  private func publish(_ keys: KeyRing, on deployment: Deployment) async throws {
+  private func publish() async throws {
     var lines = ["key,account,state"]
     for number in 1...60 {
       let key = APIKey(secret: "sk_chaos_\(number)", account: "account-\(number % 12)")
@@ -69,7 +100,7 @@ struct Run {
       lines.append("\(key.secret),\(key.account),\(state)")
       keys.set(key, state == "active" ? .active : .blocked(since: .now - .seconds(3_600)))
     }
-    let list = folder.appending(path: "keys.csv")
+    let list = deployment.folder.appending(path: "keys.csv")
     try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: list)
     let publisher = try await deployment.run("key-publisher", ["import", list.path, "--seal"], within: .seconds(30))
     guard publisher.status == .exited(0) else { throw Trouble(description: publisher.outputs) }

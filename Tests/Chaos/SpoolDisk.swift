@@ -17,10 +17,7 @@ final class SpoolDisk: Sendable {
 
   /// Nil where nodes of this build have no spool.
   static func mount(in folder: URL) async throws -> SpoolDisk? {
-    let help = try await ServiceProcess.start("ingest-node", ["--help"])
-    _ = try await help.waitForExit()
-    try await eventually("the help is read to the end") { help.standardOutput.isComplete }
-    guard help.standardOutput.text.contains("--spool ") else { return nil }
+    guard try await Deployment.knows("ingest-node", "--spool") else { return nil }
     let root = folder.appending(path: "spool").path
     try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: true)
     guard ProcessInfo.processInfo.environment["CHAOS_MAY_MOUNT"] == "yes" else {
@@ -33,10 +30,12 @@ final class SpoolDisk: Sendable {
     return SpoolDisk(root: root, isSeparate: true)
   }
 
-  func folder(of role: Role) throws -> String {
+  /// The options of one node.
+  func arguments(of role: Role) throws -> [String] {
     let path = "\(root)/\(role)"
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    return path
+    // Drained as fast as it can: what is spooled in a round must be stored in it.
+    return ["--spool", path, "--spool-rate", "100000"]
   }
 
   private var filler: String { "\(root)/filler" }
