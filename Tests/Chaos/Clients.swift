@@ -144,7 +144,9 @@ final class Clients: Sendable {
       if answer.isLast { connection = nil }
       return answer.status
     } catch {
-      if case .stray(let answer) = error { object("an answer to no request from node-\(node + 1): \(answer)") }
+      if case .stray(let answer) = error {
+        object("node-\(node + 1) said something that is no answer to a request: \(answer)")
+      }
       connection?.close()
       connection = nil
       tally.withLock { $0.unanswered += 1 }

@@ -18,7 +18,7 @@ enum NoAnswer: Error {
   case notConnected(String)
   case closed
   case late
-  /// An answer came that belongs to no request.
+  /// What came is no answer, or belongs to no request.
   case stray(String)
 }
 
@@ -128,7 +128,14 @@ final class HTTPConnection: Sendable {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-      fail(.closed)
+      switch error {
+      // Cut off in the middle of an answer.
+      case HTTPParserError.invalidEOFState: fail(.closed)
+      case is HTTPParserError, is NIOHTTPDecoderError:
+        stray = "\(error)"
+        fail(.stray("\(error)"))
+      default: fail(.closed)
+      }
       context.close(promise: nil)
     }
 
