@@ -71,15 +71,20 @@ enum QueueScripts {
     end
 
     local function bury(dead, failures, envelope, reason, worker, f, at)
-      local id, account = id_of(envelope), cjson.null
+      local id = id_of(envelope)
+      local entry = {
+        'id', id, 'reason', reason, 'attempts', string.format('%.0f', f.attempts),
+        'deaths', string.format('%.0f', f.deaths), 'first_at', string.format('%.0f', f.first_at),
+        'died_at', string.format('%.0f', at), 'worker', worker }
       local line_end = string.find(string.sub(envelope, 1, 65536), '\n', 1, true)
       local known = line_end and object(string.sub(envelope, 1, line_end - 1))
-      if known and type(known.account) == 'string' then account = known.account end
-      local line = string.format(
-        '{"id":%s,"reason":%s,"attempts":%.0f,"deaths":%.0f,"first_at":%.0f,"died_at":%.0f,"worker":%s,"account":%s}\n',
-        cjson.encode(id), cjson.encode(reason), f.attempts, f.deaths, f.first_at, at, cjson.encode(worker),
-        cjson.encode(account))
-      redis.call('LPUSH', dead, line .. envelope)
+      if known and type(known.account) == 'string' then
+        entry[#entry + 1] = 'account'
+        entry[#entry + 1] = known.account
+      end
+      entry[#entry + 1] = 'envelope'
+      entry[#entry + 1] = envelope
+      redis.call('XADD', dead, '*', unpack(entry))
       redis.call('HDEL', failures, id)
     end
 
@@ -117,7 +122,7 @@ enum QueueScripts {
     local lists, first_list = #KEYS - 5, KEYS[6]
     local lengths = {}
     for i = 0, lists - 1 do lengths[i] = redis.call('LLEN', KEYS[6 + i]) end
-    redis.call('LLEN', dead)
+    redis.call('XLEN', dead)
     local any = redis.call('HLEN', failures) > 0
 
     local seen = redis.call('HGET', workers, worker)
@@ -250,7 +255,7 @@ enum QueueScripts {
     local h = header(first)
     if not h or h.instance ~= instance or h.batch ~= batch then return { 'lost', h and h.instance or '' } end
     redis.call('LLEN', pending)
-    redis.call('LLEN', dead)
+    redis.call('XLEN', dead)
     redis.call('ZCARD', later)
     redis.call('HLEN', failures)
     local at, buried, done = now(), 0, redis.call('LLEN', claim) - 1
@@ -314,7 +319,7 @@ enum QueueScripts {
     local prefix, most, most_deaths = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
     local slots, age = tonumber(ARGV[4]), tonumber(ARGV[5])
     redis.call('LLEN', pending)
-    redis.call('LLEN', dead)
+    redis.call('XLEN', dead)
     redis.call('HLEN', failures)
     local at, back, buried, lists, more, forgotten, strange = now(), 0, 0, 0, 0, 0, {}
     local entries = redis.call('HGETALL', workers)
@@ -390,26 +395,6 @@ enum QueueScripts {
     return redis.call('HDEL', KEYS[1], ARGV[2])
     """#)
 
-  /// Puts dead letters back into the queue, the oldest first, behind what waits there.
-  ///
-  /// KEYS dead, pending. ARGV how many.
-  static let requeue = script(
-    "requeue",
-    #"""
-    redis.call('LLEN', KEYS[2])
-    local count = 0
-    while count < tonumber(ARGV[1]) do
-      local letter = redis.call('LINDEX', KEYS[1], -1)
-      if not letter then break end
-      local line_end = string.find(letter, '\n', 1, true)
-      if not line_end or not object(string.sub(letter, 1, line_end - 1)) then break end
-      redis.call('LPUSH', KEYS[2], string.sub(letter, line_end + 1))
-      redis.call('RPOP', KEYS[1])
-      count = count + 1
-    end
-    return count
-    """#)
-
   /// Reads how much is where.
   ///
   /// KEYS later, dead, failures, workers, stats, then the pending lists with list 0 first.
@@ -444,7 +429,7 @@ enum QueueScripts {
       end
     end
     return {
-      now(), lengths, redis.call('ZCARD', later), redis.call('LLEN', dead), redis.call('HLEN', failures), received_at,
+      now(), lengths, redis.call('ZCARD', later), redis.call('XLEN', dead), redis.call('HLEN', failures), received_at,
       names, claims, tonumber(redis.call('HGET', stats, 'done')) or 0 }
     """#)
 }

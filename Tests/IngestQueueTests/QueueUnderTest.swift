@@ -69,8 +69,8 @@ struct QueueUnderTest {
     try await send("LRANGE", layout.pending(0), 0, -1).array().reversed().map { try Envelope($0.bytes()).header.number }
   }
 
-  func deadLetters() async throws -> [DeadLetter] {
-    try await DeadLetters(client: client).newest(1_000).map { try $0.get() }
+  func deadLetters() async throws -> [WholeDeadLetter] {
+    try await WholeDeadLetter.all(from: DeadLetters(client: client))
   }
 
   /// Names of all keys: a queue that is through leaves none but the list of its workers.
@@ -115,4 +115,24 @@ extension EnvelopeHeader {
 
 struct Unexpected: Error, CustomStringConvertible {
   let description: String
+}
+
+/// A dead letter with what was in the queue.
+@dynamicMemberLookup
+struct WholeDeadLetter {
+  let letter: DeadLetter
+  let element: [UInt8]
+
+  subscript<Value>(dynamicMember path: KeyPath<DeadLetter, Value>) -> Value { letter[keyPath: path] }
+
+  /// All that are there, the newest first. Each must be readable.
+  static func all(from letters: DeadLetters) async throws -> [WholeDeadLetter] {
+    var walk = letters.walk(.newest)
+    var all: [WholeDeadLetter] = []
+    while let found = try await walk.next() {
+      let letter = try found.get()
+      all.append(WholeDeadLetter(letter: letter, element: try await letters.part(of: letter.entry, from: 0) ?? []))
+    }
+    return all
+  }
 }

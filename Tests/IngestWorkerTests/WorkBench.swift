@@ -63,8 +63,8 @@ struct WorkBench {
     }
   }
 
-  func deadLetters() async throws -> [DeadLetter] {
-    try await DeadLetters(client: client).newest(1_000).map { try $0.get() }
+  func deadLetters() async throws -> [WholeDeadLetter] {
+    try await WholeDeadLetter.all(from: DeadLetters(client: client))
   }
 
   /// Which envelopes wait, the next one first.
@@ -153,4 +153,24 @@ final class ScriptedSink: Sink {
 extension Logger {
   /// For tests that provoke what would be logged.
   static let silent = Logger(label: "silent") { _ in SwiftLogNoOpLogHandler() }
+}
+
+/// A dead letter with what was in the queue.
+@dynamicMemberLookup
+struct WholeDeadLetter {
+  let letter: DeadLetter
+  let element: [UInt8]
+
+  subscript<Value>(dynamicMember path: KeyPath<DeadLetter, Value>) -> Value { letter[keyPath: path] }
+
+  /// All that are there, the newest first. Each must be readable.
+  static func all(from letters: DeadLetters) async throws -> [WholeDeadLetter] {
+    var walk = letters.walk(.newest)
+    var all: [WholeDeadLetter] = []
+    while let found = try await walk.next() {
+      let letter = try found.get()
+      all.append(WholeDeadLetter(letter: letter, element: try await letters.part(of: letter.entry, from: 0) ?? []))
+    }
+    return all
+  }
 }
