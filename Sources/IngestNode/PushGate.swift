@@ -67,10 +67,16 @@ struct PushGate: PushGating {
     let header = EnvelopeHeader(
       id: id, account: account, key: key.prefix, receivedAt: now, contentType: request.contentType,
       contentEncoding: request.contentEncoding, path: request.path, node: node, traceparent: request.traceparent)
-    return producer.submit(header, payload: request.body).map { id }.flatMapErrorThrowing { error in
-      // The producer fails with nothing else; should that change, nobody may take it for an acknowledgement.
-      throw (error as? PushFailure).map(Self.failing) ?? .unavailable(.outcomeUnknown)
+    let answer = eventLoop.makePromise(of: EnvelopeID.self)
+    producer.submit(header, payload: request.body).whenComplete { result in
+      switch result {
+      case .success: answer.succeed(id)
+      case .failure(let error):
+        // The producer fails with nothing else; should that change, nobody may take it for an acknowledgement.
+        answer.fail((error as? PushFailure).map(Self.failing) ?? .unavailable(.outcomeUnknown))
+      }
     }
+    return answer.futureResult
   }
 
   private static func failing(_ failure: PushFailure) -> PushFailing {

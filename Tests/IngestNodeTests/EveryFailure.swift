@@ -46,7 +46,8 @@ enum EveryFailure {
     case .unavailable: [.overLimit(retryAfter: 17)]
     case .overLimit: TooFastStatus.allCases.map { .tooFast($0) }
     case .tooFast: [.missingKey]
-    case .missingKey: [.uncountable(nasty), .uncountable("")]
+    case .missingKey: [.keyTooLong(limit: 512)]
+    case .keyTooLong: [.uncountable(nasty), .uncountable("")]
     case .uncountable: [.notFound]
     case .notFound: [.methodNotAllowed(allow: "GET, POST")]
     case .methodNotAllowed: [.tooLarge(limit: 12_345)]

@@ -109,12 +109,11 @@ struct AcknowledgementTests {
     let answer = try await node.push(key: Deployment.key(1))
     #expect(answer.status == 503 && answer.headers.first(name: "retry-after") != nil)
     #expect(try await self.length(deployment.redis) == length)
-    try await eventually("it isn't ready, and says why") {
-      try await node.get("/readyz").body.contains("appendfsync is everysec")
+    try await eventually("its status says why") {
+      try await node.get("/status").body.contains("always is required, and appendfsync is everysec")
     }
     try await deployment.redis("CONFIG", "SET", "appendfsync", "always")
     try await eventually("it is taken again") { try await node.push(key: Deployment.key(1)).status == 202 }
-    try await node.becomesReady()
   }
 
   @Test func `with a replica required nothing is acknowledged that it hasn't confirmed`() async throws {
