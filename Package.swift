@@ -143,7 +143,7 @@ let package = Package(
       ], swiftSettings: strict),
     .executableTarget(
       name: "sync-status",
-      dependencies: ["Sluice", "Fleet", "RedisClient", argumentParser, logging, nioCore, nioPosix],
+      dependencies: ["Sluice", "Fleet", "IngestQueue", "RedisClient", argumentParser, logging, nioCore, nioPosix],
       swiftSettings: strict),
     .executableTarget(
       name: "key-publisher",

@@ -41,7 +41,7 @@ struct FleetFactsTests {
       let worker = try #require(WorkerName("worker-1"))
       try await send("LPUSH", layout.pending(0), "{\"id\":\"x\",\"received_at\":1700000000000}\npayload", "y", "z")
       try await send("ZADD", layout.later, "1", "x", "2", "y")
-      try await send("LPUSH", layout.dead, "x")
+      try await send("XADD", layout.dead, "*", "envelope", "x")
       try await send("HSET", layout.workers, "worker-1", "{\"instance\":\"i\",\"seen_at\":1}")
       let header =
         "{\"worker\":\"worker-1\",\"instance\":\"i\",\"batch\":1,\"lease_until\":2,\"claimed_at\":1,\"count\":2}"
