@@ -65,10 +65,10 @@ final class NodeStatus: Sendable {
   }
 
   /// How much of a balancer's traffic this node should have. One that can admit from a mirror that isn't proven any more is better than none. So is
-  /// one that admits and can't hand over, since the queue is in the same Redis as the keys: when that is away from all nodes, clients hear 503 and
-  /// Retry-After from a node instead of whatever a balancer says whose pool is empty; when it is away from this one, it has a
-  /// small share of what a balancer can ask another node. But one that is just coming up, with its mirror complete before all its connections to
-  /// the queue are made, isn't asked yet: that is its own affair, and over in a moment.
+  /// one that admits and can't hand over, since no node can tell whether Redis is away from all of them or from itself alone: when it is away from
+  /// all, clients hear 503 and Retry-After from a node, in words of their own, instead of whatever a balancer says whose pool is empty; when
+  /// it is away from this one, it has a small share of what a balancer can ask another node. But one that is just coming up, with its mirror
+  /// complete before all its connections to the queue are made, isn't asked yet: that is its own affair, and over in a moment.
   func agentState() async -> AgentState {
     if stopping.isSet { return .drain }
     do {
@@ -92,9 +92,9 @@ final class NodeStatus: Sendable {
 
   /// What this node is good for, now.
   private struct Standing {
-    /// Why it can't take anything, in words.
+    /// What is its own affair, and leaves it of no use, in words.
     var outages: [String] = []
-    /// Why the mirror isn't the whole store as it is, in words.
+    /// What can be wrong with all nodes at once, in words: Redis is away, or the mirror isn't the whole store as it is.
     var lacks: [String] = []
     /// Whether the mirror can be relied on for admitting all the same.
     var mirrorAdmits: Bool
@@ -114,7 +114,7 @@ final class NodeStatus: Sendable {
     var standing = Standing(mirrorAdmits: mirror.admits, isOnlyQueueAway: !queue.connected && !isStoreAway)
     if stopping.isSet { standing.outages.append("the node is ending") }
     if !isListening { standing.outages.append("the push listener isn't up yet") }
-    if !queue.connected { standing.outages.append("the queue's Redis is away: nothing can be accepted") }
+    if !queue.connected { standing.lacks.append("the queue's Redis is away: nothing can be accepted") }
     switch mirror.completeness {
     // One that is guarded serves as well as any; it is the fleet's status that calls for somebody.
     case .complete, .guarded:
@@ -129,9 +129,9 @@ final class NodeStatus: Sendable {
     return standing
   }
 
-  /// Why this node shouldn't be sent traffic, in words; empty if it should. A node is ready for the first time when its mirror is the whole
-  /// store. From then on a fault of the store doesn't make it unready as long as it can admit: that fault is everywhere, and a
-  /// balancer whose nodes are all unready answers nobody.
+  /// Why this node shouldn't be sent traffic, in words; empty if it should. A node is ready for the first time when nothing is wrong with it, which
+  /// is when the agent-check says 100%. From then on it is ready for as long as that says more than nothing: a fault that all nodes may have
+  /// at once is no reason to leave a pool that would then be empty.
   private func reasons(_ standing: Standing) -> [String] {
     let goesOn = hasBeenReady.load(ordering: .relaxed) && standing.mirrorAdmits
     return standing.outages + (goesOn ? [] : standing.lacks)

@@ -29,6 +29,8 @@ enum PushFailing: Error, Sendable {
   case tooFast(TooFastStatus)
   /// There is no key in any of the places where one may be.
   case missingKey
+  /// What stands there is longer than a key can be, in bytes. It can't be in any store, so there is nothing to be proven.
+  case keyTooLong(limit: Int)
   /// The events in the body can't be counted, which their sender wants an answer for one by one.
   case uncountable(String)
   case notFound

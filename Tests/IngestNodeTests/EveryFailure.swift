@@ -45,7 +45,8 @@ enum EveryFailure {
     case .undecided: PushFailing.Unavailable.allCases.map { .unavailable($0) }
     case .unavailable: TooFastStatus.allCases.map { .tooFast($0) }
     case .tooFast: [.missingKey]
-    case .missingKey: [.uncountable(nasty), .uncountable("")]
+    case .missingKey: [.keyTooLong(limit: 512)]
+    case .keyTooLong: [.uncountable(nasty), .uncountable("")]
     case .uncountable: [.notFound]
     case .notFound: [.methodNotAllowed(allow: "GET, POST")]
     case .methodNotAllowed: [.tooLarge(limit: 12_345)]
