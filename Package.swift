@@ -173,6 +173,15 @@ let package = Package(
     .executableTarget(
       name: "simulator", dependencies: ["KeyReplica", "Simulation"],
       path: "Tests/Simulator/Command", swiftSettings: strict),
+    // Real processes under faults drawn from a seed, and a ledger held against the sink: `Scripts/chaos`.
+    .executableTarget(
+      name: "chaos",
+      dependencies: [
+        "CompressionFixture", "Hiredis", "RedisClient", "RedisFixture", argumentParser, crypto, deque, nioCore,
+        nioHTTP1,
+        nioPosix, .product(name: "GRDB", package: "GRDB.swift"),
+      ],
+      path: "Tests/Chaos", exclude: ["Mutants"], swiftSettings: strict),
     .testTarget(
       name: "KeyReplicaTests", dependencies: ["KeyReplica", "SimulatedStore", "Simulation"], swiftSettings: strict),
     .testTarget(

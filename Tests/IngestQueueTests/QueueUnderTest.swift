@@ -44,6 +44,20 @@ struct QueueUnderTest {
     }.get()
   }
 
+  /// Puts envelopes with these numbers into one of the lists, in their order.
+  func fill(
+    _ list: Int, _ numbers: some Sequence<Int>, payload: [UInt8] = Array("payload".utf8)
+  ) async throws {
+    var numbers = Array(numbers)[...]
+    while !numbers.isEmpty {
+      let elements = numbers.prefix(1_000).map { EnvelopeHeader.numbered($0).encoded + payload }
+      numbers = numbers.dropFirst(1_000)
+      _ = try await client.execute(
+        RedisCommand("LPUSH", arguments: [layout.pending(list)] + elements as [any RedisArgument])
+      ).integer()
+    }
+  }
+
   func state() async throws -> QueueState { try await QueueState.read(from: client) }
 
   func send(_ name: String, _ arguments: any RedisArgument...) async throws -> RedisReply {

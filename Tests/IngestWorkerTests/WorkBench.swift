@@ -40,13 +40,28 @@ struct WorkBench {
   }
 
   func push(_ headers: [EnvelopeHeader], payload: ByteBuffer) async throws {
+    try await push(headers, payload: payload, with: producer)
+  }
+
+  /// Pushes into another shard than the first.
+  func push(_ headers: [EnvelopeHeader], payload: ByteBuffer, with producer: QueueProducer) async throws {
     try await producer.eventLoop.flatSubmit {
       EventLoopFuture.andAllSucceed(
         headers.map { producer.submit($0, payload: payload) }, on: producer.eventLoop)
     }.get()
   }
 
-  func state() async throws -> QueueState { try await QueueState.read(from: client) }
+  func state(_ layout: QueueLayout = QueueLayout()) async throws -> QueueState {
+    try await QueueState.read(from: client, layout: layout)
+  }
+
+  /// Which envelopes a worker has in hand by this claim.
+  func claimed(_ claim: QueueState.Claim) async throws -> [Int] {
+    let key = QueueLayout().claim(worker: try #require(WorkerName(claim.worker)), slot: claim.slot)
+    return try await client.execute(RedisCommand("LRANGE", key, 1, -1)).array().map {
+      Int(try Envelope($0.bytes()).header.receivedAt - EnvelopeHeader.numbered(0).receivedAt)
+    }
+  }
 
   func deadLetters() async throws -> [WholeDeadLetter] {
     try await WholeDeadLetter.all(from: DeadLetters(client: client))
@@ -60,13 +75,15 @@ struct WorkBench {
     }
   }
 
+  /// - Parameter shards: Nil for the first one on the bench's own Redis.
   func worker(
-    _ name: String = "worker-1", sink: any Sink, _ change: (inout WorkerOptions) -> Void = { _ in }
+    _ name: String = "worker-1", sink: any Sink, shards: [QueueShard]? = nil,
+    _ change: (inout WorkerOptions) -> Void = { _ in }
   ) throws -> Worker {
     var options = WorkerOptions(name: try #require(WorkerName(name)), build: "test")
     change(&options)
     return Worker(
-      shards: [QueueShard(endpoint: server.endpoint, layout: QueueLayout())], options: options, sink: sink,
+      shards: shards ?? [QueueShard(endpoint: server.endpoint, layout: QueueLayout())], options: options, sink: sink,
       logger: .silent)
   }
 

@@ -37,6 +37,8 @@ struct BalancerPoolTests {
     let folder = ["--grace", "2s", "--state-dir", deployment.folder.path("state")]
     var node = try await deployment.startNode("node-1", folder)
     let proxy = try await HAProxy.start { try RecommendedHAProxy.configuration(port: $0, nodes: [node.addresses]) }
+    // HAProxy begins by trusting everybody.
+    try await node.becomesReady()
     try await becomes("UP", weight: 100, node, proxy)
     #expect(try await push(Deployment.key(1), proxy).status == 202)
 
@@ -90,6 +92,7 @@ struct BalancerPoolTests {
     let proxy = try await HAProxy.start {
       try RecommendedHAProxy.configuration(port: $0, nodes: nodes.map(\.addresses), check: check)
     }
+    for node in nodes { try await node.becomesReady() }
     for node in nodes { try await becomes("UP", weight: 100, node, proxy) }
     try await deployment.redis.stop()
     for node in nodes { try await becomes("UP", weight: 5, node, proxy) }
