@@ -59,6 +59,9 @@ public final class RedisClient: Sendable {
     eventLoop.flatSubmit { [state] in state.value.connection(within: limit) }
   }
 
+  /// The connection, if there is one now, or why there is none. Only on the client's event loop, where it costs no future.
+  public var current: Result<RedisConnection, RedisError> { state.value.current }
+
   /// Whether there is a conversation now. The future fails only when the event loop has ended.
   public func isConnected() -> EventLoopFuture<Bool> {
     eventLoop.submit { [state] in state.value.isConnected }
@@ -210,6 +213,14 @@ private final class Supervision {
     }
     promise.futureResult.whenComplete { _ in late.cancel() }
     return promise.futureResult
+  }
+
+  var current: Result<RedisConnection, RedisError> {
+    switch state {
+    case .connected(let connection, _): .success(connection)
+    case .shutDown: .failure(RedisError(.shutDown, outcome: .notSent))
+    case .connecting, .waiting: .failure(notConnected)
+    }
   }
 
   private var notConnected: RedisError {
