@@ -92,7 +92,7 @@ public struct IngestNode: Sendable {
     let links = pushLoops.makeIterator().map { loop in
       var options = RedisOptions()
       options.name = "\(configuration.name)-push"
-      let client = RedisClient(endpoint: configuration.queue[0].endpoint, options: options, on: loop, logger: logger)
+      let client = configuration.queue[0].client(options: options, on: loop, logger: logger)
       let producer = QueueProducer(client: client, layout: configuration.queue[0].layout)
       let gate = PushGate(replica: replica, producer: producer, node: configuration.name, rates: rates, logger: logger)
       return QueueLink(client: client, gate: gate)

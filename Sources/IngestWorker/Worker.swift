@@ -81,8 +81,7 @@ public final class Worker: Service {
     var redis = RedisOptions(name: "ingest-worker")
     // One envelope of the largest size, or a batch, with room for the rest of the answer.
     redis.replyLimits.bytes = max(options.consumer.largestEnvelope, options.consumer.bytes) + (1 << 20)
-    client = RedisClient(
-      endpoint: shards[0].endpoint, options: redis, on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
+    client = shards[0].client(options: redis, on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
     consumer = QueueConsumer(client: client, layout: layout, worker: options.name, limits: options.consumer)
     progress = WorkerProgress(
       name: "\(options.name)", instance: consumer.instance, build: options.build, sink: sink.name)

@@ -4,6 +4,7 @@
 import ArgumentParser
 import Fleet
 import Foundation
+import IngestQueue
 import Logging
 import NIOCore
 import NIOPosix
@@ -33,9 +34,10 @@ enum Outcome {
   static let cannotTell = ExitCode(2)
 }
 
-/// What every verb needs: which Redis, and a connection to it.
+/// What every verb needs: which Redis, and connections to it and to the queue's.
 struct FleetAccess: ParsableArguments {
   @OptionGroup var redis: RedisArguments
+  @OptionGroup var queue: QueueArguments
 
   /// - Throws: What the body throws, or `ValidationError`.
   func run(_ body: (Fleet) async throws -> Void) async throws {
@@ -46,15 +48,25 @@ struct FleetAccess: ParsableArguments {
     options.name = "sync-status"
     options.commandDeadline = .seconds(2)
     // Whatever goes wrong is said by the verbs themselves, in one sentence.
-    let client = RedisClient(
-      endpoint: endpoint, options: options, on: MultiThreadedEventLoopGroup.singleton.any(),
-      logger: Logger(label: "sync-status", factory: { _ in SwiftLogNoOpLogHandler() }))
-    defer { client.shutDown() }
-    try await body(Fleet(client: client, namespace: namespace))
+    let logger = Logger(label: "sync-status", factory: { _ in SwiftLogNoOpLogHandler() })
+    let loop = MultiThreadedEventLoopGroup.singleton.any()
+    let client = RedisClient(endpoint: endpoint, options: options, on: loop, logger: logger)
+    var clients = [client]
+    defer { for client in clients { client.shutDown() } }
+    let shards = try queue.shards(settings, redis: endpoint, namespace: namespace).map { shard in
+      if let there = clients.first(where: { $0.endpoint == shard.endpoint }), !shard.isInCluster {
+        return (shard.layout, there)
+      }
+      clients.append(shard.client(options: options, on: loop, logger: logger))
+      return (shard.layout, clients[clients.count - 1])
+    }
+    try await body(Fleet(client: client, shards: shards, namespace: namespace))
   }
 
   struct Fleet {
+    /// Of the keys and the fleet.
     let client: RedisClient
+    let shards: [FleetFacts.ShardLink]
     let namespace: Namespace
 
     var place: String { "\(client.endpoint), namespace \(namespace)" }
