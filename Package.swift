@@ -131,7 +131,7 @@ let package = Package(
     .executableTarget(
       name: "ingest-node",
       dependencies: [
-        "ClientAddress", "Sluice", "IngestNode", "KeyReplica", "PrometheusText", "RedisClient", argumentParser, logging,
+        "ClientAddress", "Sluice", "IngestNode", "IngestQueue", "KeyReplica", "PrometheusText", "RedisClient", argumentParser, logging,
         metrics,
       ],
       swiftSettings: strict),
@@ -173,6 +173,15 @@ let package = Package(
     .executableTarget(
       name: "simulator", dependencies: ["KeyReplica", "Simulation"],
       path: "Tests/Simulator/Command", swiftSettings: strict),
+    // Real processes under faults drawn from a seed, and a ledger held against the sink: `Scripts/chaos`.
+    .executableTarget(
+      name: "chaos",
+      dependencies: [
+        "CompressionFixture", "Hiredis", "RedisClient", "RedisFixture", argumentParser, crypto, deque, nioCore,
+        nioHTTP1,
+        nioPosix, .product(name: "GRDB", package: "GRDB.swift"),
+      ],
+      path: "Tests/Chaos", exclude: ["Mutants"], swiftSettings: strict),
     .testTarget(
       name: "KeyReplicaTests", dependencies: ["KeyReplica", "SimulatedStore", "Simulation"], swiftSettings: strict),
     .testTarget(
@@ -245,7 +254,7 @@ let package = Package(
     .testTarget(
       name: "SystemTests",
       dependencies: [
-        "IngestClient", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node",
+        "IngestClient", "IngestQueue", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node",
         "ingest-worker",
         "sync-status",
         "key-publisher", crypto, logging, nioCore, nioHTTP1, nioPosix, nioSSL,

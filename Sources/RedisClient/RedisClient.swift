@@ -23,7 +23,7 @@ public final class RedisClient: Sendable {
 
   /// Starts connecting at once.
   /// - Parameter key: Which slot this is for, where the endpoint is a cluster, as the name of a key under which nothing is ever
-  ///   stored; without a cluster it is no matter. It is added to the keys of every script: one that is missing keeps a script from
+  ///   stored; without a cluster it is no matter. It is added to the keys of every script, which doesn't see it: one that is missing keeps a script from
   ///   being begun while the slot moves, in the midst of which it could come upon a key that has left.
   public init(
     endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), backoff: Backoff = Backoff(),
@@ -70,13 +70,28 @@ public final class RedisClient: Sendable {
       return onLoop { $0.use { $0.run(script, keys: keys, arguments: arguments, within: limit) } }
     }
     let deadline = NIODeadline.now() + (limit ?? commandDeadline)
-    let keys = keys + [slotKey]
-    return route([script.command(keys: keys, arguments: arguments)], deadline: deadline).flatMap { replies in
+    let known = script.command(keys: keys, slotKey: slotKey, arguments: arguments)
+    return route([known], deadline: deadline).flatMap { replies in
       guard case .error(let error) = replies[0], error.isNoScript else {
         return self.eventLoop.makeSucceededFuture(replies[0])
       }
-      return self.route([script.commandWithSource(keys: keys, arguments: arguments)], deadline: deadline).map { $0[0] }
+      let whole = script.commandWithSource(keys: keys, slotKey: slotKey, arguments: arguments)
+      return self.route([whole], deadline: deadline).map { $0[0] }
     }
+  }
+
+  /// Sends on the ``current`` connection, for those who decide by it. Only on the client's event loop.
+  /// - Parameter isBoundToServer: With a cluster: whether it may be carried out by no other server than that of this connection. If a slot
+  ///   leaves that one, it fails as not sent.
+  public func send(
+    encoded buffer: ByteBuffer, named name: String, expecting expected: Int, deadline: NIODeadline,
+    on connection: RedisConnection, isBoundToServer: Bool
+  ) -> EventLoopFuture<[RedisReply]> {
+    guard slotKey != nil else {
+      return connection.send(encoded: buffer, named: name, expecting: expected, deadline: deadline)
+    }
+    return state.value.route(
+      buffer, named: name, expecting: expected, deadline: deadline, on: connection, isBoundToServer: isBoundToServer)
   }
 
   private func route(_ commands: [RedisCommand], deadline: NIODeadline) -> EventLoopFuture<[RedisReply]> {
@@ -92,6 +107,9 @@ public final class RedisClient: Sendable {
   public func connection(within limit: TimeAmount) -> EventLoopFuture<RedisConnection> {
     eventLoop.flatSubmit { [state] in state.value.connection(within: limit) }
   }
+
+  /// The connection, if there is one now, or why there is none. Only on the client's event loop, where it costs no future.
+  public var current: Result<RedisConnection, RedisError> { state.value.current }
 
   /// Whether there is a conversation now. The future fails only when the event loop has ended.
   public func isConnected() -> EventLoopFuture<Bool> {

@@ -15,26 +15,36 @@ extension Supervision {
   func route(
     _ encoded: ByteBuffer, named name: String, expecting count: Int, deadline: NIODeadline
   ) -> EventLoopFuture<[RedisReply]> {
-    use { connection in
-      let promise = eventLoop.makePromise(of: [RedisReply].self)
-      connection.send(encoded: encoded, named: name, expecting: count, deadline: deadline).assumeIsolated()
-        .whenComplete { result in
-          guard case .success(let replies) = result, replies.contains(where: \.isError) else {
-            promise.completeWith(result)
-            return
-          }
-          let node = connection.node
-          let redirections = replies.map { Redirection($0, from: node) }
-          guard redirections.contains(where: { $0 != nil }),
-            let commands = RedirectedCommands(encoded, replies, redirections)
-          else {
-            promise.succeed(replies)
-            return
-          }
-          self.begin(Redirected(commands, name: name, deadline: deadline, promise: promise), refusedBy: connection)
-        }
-      return promise.futureResult
+    use {
+      route(encoded, named: name, expecting: count, deadline: deadline, on: $0, isBoundToServer: false)
     }
+  }
+
+  /// The same, beginning on this connection.
+  func route(
+    _ encoded: ByteBuffer, named name: String, expecting count: Int, deadline: NIODeadline,
+    on connection: RedisConnection, isBoundToServer: Bool
+  ) -> EventLoopFuture<[RedisReply]> {
+    let promise = eventLoop.makePromise(of: [RedisReply].self)
+    connection.send(encoded: encoded, named: name, expecting: count, deadline: deadline).assumeIsolated()
+      .whenComplete { result in
+        guard case .success(let replies) = result, replies.contains(where: \.isError) else {
+          promise.completeWith(result)
+          return
+        }
+        let node = connection.node
+        let redirections = replies.map { Redirection($0, from: node) }
+        guard redirections.contains(where: { $0 != nil }),
+          let commands = RedirectedCommands(encoded, replies, redirections)
+        else {
+          promise.succeed(replies)
+          return
+        }
+        let group = Redirected(
+          commands, name: name, deadline: deadline, isBoundToServer: isBoundToServer, promise: promise)
+        self.begin(group, refusedBy: connection)
+      }
+    return promise.futureResult
   }
 
   private func begin(_ group: Redirected, refusedBy connection: RedisConnection) {
@@ -69,11 +79,19 @@ extension Supervision {
   }
 
   private func follow(_ next: Redirection, _ group: Redirected, refusedBy connection: RedisConnection) {
+    if group.isBoundToServer, next != .later {
+      // The connection goes there nevertheless; whoever is particular about servers can look at it then.
+      if case .moved(let host) = next { _ = moved(to: host, accordingTo: connection) }
+      end(group, .redirected(group.commands.refusal))
+      return
+    }
     let isAsking = if case .ask = next { true } else { false }
     let found: EventLoopFuture<RedisConnection> =
       switch next {
       case .moved(let host): moved(to: host, accordingTo: connection)
       case .ask(let host): other(host)
+      // On the same server, where it matters which one it is.
+      case .later where group.isBoundToServer: eventLoop.makeSucceededFuture(connection)
       case .later: use { eventLoop.makeSucceededFuture($0) }
       }
     // Connecting has a deadline of its own, which may be later.
@@ -126,15 +144,18 @@ private final class Redirected {
   var commands: RedirectedCommands
   let name: String
   let deadline: NIODeadline
+  let isBoundToServer: Bool
   let promise: EventLoopPromise<[RedisReply]>
   var rounds = 0
 
   init(
-    _ commands: RedirectedCommands, name: String, deadline: NIODeadline, promise: EventLoopPromise<[RedisReply]>
+    _ commands: RedirectedCommands, name: String, deadline: NIODeadline, isBoundToServer: Bool,
+    promise: EventLoopPromise<[RedisReply]>
   ) {
     self.commands = commands
     self.name = name
     self.deadline = deadline
+    self.isBoundToServer = isBoundToServer
     self.promise = promise
   }
 }

@@ -157,6 +157,14 @@ final class Supervision {
     return promise.futureResult
   }
 
+  var current: Result<RedisConnection, RedisError> {
+    switch state {
+    case .connected(let connection, _): .success(connection)
+    case .shutDown: .failure(RedisError(.shutDown, outcome: .notSent))
+    case .connecting, .waiting: .failure(notConnected)
+    }
+  }
+
   private var notConnected: RedisError {
     RedisError(.notConnected(last: last.map { "\($0)" }), outcome: .notSent)
   }

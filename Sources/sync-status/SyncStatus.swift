@@ -5,9 +5,6 @@ import ArgumentParser
 import Fleet
 import Foundation
 import IngestQueue
-import Logging
-import NIOCore
-import NIOPosix
 import RedisClient
 import Sluice
 
@@ -24,7 +21,7 @@ struct SyncStatus: AsyncParsableCommand {
       and had followed every change of the store as of at most 5 seconds before its report.
       """,
     version: BuildDescription.current,
-    subcommands: [Show.self, Wait.self, Forget.self],
+    subcommands: [Show.self, Wait.self, Forget.self, Queue.self, Dead.self],
     defaultSubcommand: Show.self)
 }
 
@@ -44,29 +41,16 @@ struct FleetAccess: ParsableArguments {
     let settings = Settings()
     let endpoint = try redis.endpoint(settings)
     let namespace = try redis.namespace(settings)
-    var options = RedisOptions()
-    options.name = "sync-status"
-    options.commandDeadline = .seconds(2)
-    // Whatever goes wrong is said by the verbs themselves, in one sentence.
-    let logger = Logger(label: "sync-status", factory: { _ in SwiftLogNoOpLogHandler() })
-    let loop = MultiThreadedEventLoopGroup.singleton.any()
-    let client = RedisClient(endpoint: endpoint, options: options, on: loop, logger: logger)
-    var clients = [client]
-    defer { for client in clients { client.shutDown() } }
-    let shards = try queue.shards(settings, redis: endpoint, namespace: namespace).map { shard in
-      if let there = clients.first(where: { $0.endpoint == shard.endpoint }), !shard.isInCluster {
-        return (shard.layout, there)
-      }
-      clients.append(shard.client(options: options, on: loop, logger: logger))
-      return (shard.layout, clients[clients.count - 1])
-    }
-    try await body(Fleet(client: client, shards: shards, namespace: namespace))
+    let connections = Connections(
+      to: endpoint, and: try queue.shards(settings, redis: endpoint, namespace: namespace))
+    defer { connections.shutDown() }
+    try await body(Fleet(client: connections.home, shards: connections.shards, namespace: namespace))
   }
 
   struct Fleet {
     /// Of the keys and the fleet.
     let client: RedisClient
-    let shards: [FleetFacts.ShardLink]
+    let shards: [(client: RedisClient, layout: QueueLayout)]
     let namespace: Namespace
 
     var place: String { "\(client.endpoint), namespace \(namespace)" }

@@ -11,7 +11,7 @@ import Testing
 struct FleetFactsTests {
   @Test func `a Redis with nothing in it has no store and no members`() async throws {
     try await withClient { _, client in
-      let facts = try await FleetFacts.read(from: client, shards: [(QueueLayout(), client)], namespace: .standard)
+      let facts = try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
       #expect(facts.store == nil)
       #expect(facts.storeAfter == nil)
       #expect(facts.fleet.nodes.isEmpty)
@@ -22,7 +22,7 @@ struct FleetFactsTests {
   @Test func `the store's position is what its writer made it`() async throws {
     try await withClient { _, client in
       let outcome = try await publish(["a", "b", "c"], to: client)
-      let facts = try await FleetFacts.read(from: client, shards: [(QueueLayout(), client)], namespace: .standard)
+      let facts = try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
       let store = try #require(facts.store)
       #expect(store.epoch == outcome.epoch)
       #expect(store.count == 3)
@@ -41,13 +41,13 @@ struct FleetFactsTests {
       let worker = try #require(WorkerName("worker-1"))
       try await send("LPUSH", layout.pending(0), "{\"id\":\"x\",\"received_at\":1700000000000}\npayload", "y", "z")
       try await send("ZADD", layout.later, "1", "x", "2", "y")
-      try await send("LPUSH", layout.dead, "x")
+      try await send("XADD", layout.dead, "*", "envelope", "x")
       try await send("HSET", layout.workers, "worker-1", "{\"instance\":\"i\",\"seen_at\":1}")
       let header =
         "{\"worker\":\"worker-1\",\"instance\":\"i\",\"batch\":1,\"lease_until\":2,\"claimed_at\":1,\"count\":2}"
       try await send("RPUSH", layout.claim(worker: worker, slot: 3), header, "v", "w")
       let queue = try #require(
-        try await FleetFacts.read(from: client, shards: [(QueueLayout(), client)], namespace: .standard).queue)
+        try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard).queue)
       #expect(queue.pending == 3)
       #expect(queue.later == 2)
       #expect(queue.dead == 1)
@@ -71,7 +71,7 @@ struct FleetFactsTests {
           let facts = try await FleetFacts.read(
             from: home,
             shards: [
-              (QueueLayout(shard: 0), home), (QueueLayout(shard: 1), there), (QueueLayout(shard: 2), nowhere),
+              (home, QueueLayout(shard: 0)), (there, QueueLayout(shard: 1)), (nowhere, QueueLayout(shard: 2)),
             ], namespace: .standard, within: .seconds(1))
           #expect(facts.queue?.pending == 3)
           #expect(facts.shards.map(\.shard) == [0, 1, 2])
@@ -97,7 +97,7 @@ struct FleetFactsTests {
     }
     try await withClient(options) { _, client in
       let redis = try #require(
-        try await FleetFacts.read(from: client, shards: [(QueueLayout(), client)], namespace: .standard).redis.value)
+        try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard).redis.value)
       #expect(redis.role == "master")
       #expect(redis.limitBytes == 100 << 20)
       #expect(redis.usedBytes > 0 && redis.usedBytes < 100 << 20)
@@ -112,7 +112,7 @@ struct FleetFactsTests {
     try await withClient { _, client in
       _ = try await client.execute(RedisCommand("HSET", StoreLayout().meta, "schema", "99", "buckets", "7")).integer()
       let error = await #expect(throws: IncompatibleStore.self) {
-        try await FleetFacts.read(from: client, shards: [(QueueLayout(), client)], namespace: .standard)
+        try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
       }
       #expect(error?.description.contains("schema 99") == true)
     }
@@ -123,7 +123,7 @@ struct FleetFactsTests {
       _ = try await publish(["a"], to: client)
       _ = try await client.execute(RedisCommand("HSET", StoreLayout().meta, "version", "many")).integer()
       await #expect(throws: UnreadableStore.self) {
-        try await FleetFacts.read(from: client, shards: [(QueueLayout(), client)], namespace: .standard)
+        try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
       }
     }
   }
@@ -135,7 +135,7 @@ struct FleetFactsTests {
       endpoint.user = "viewer"
       endpoint.password = Secret("secret")
       try await withClient(to: endpoint) { client in
-        let facts = try await FleetFacts.read(from: client, shards: [(QueueLayout(), client)], namespace: .standard)
+        let facts = try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
         for part in ["\(facts.redis)", "\(facts.onlyShard)"] {
           #expect(part.hasPrefix("unreadable(\"Redis answered: "), "\(part)")
         }
@@ -148,13 +148,13 @@ struct FleetFactsTests {
       var options = RedisOptions()
       options.commandDeadline = .milliseconds(200)
       try await withClient(to: server.endpoint, options) { client in
-        _ = try await FleetFacts.read(from: client, shards: [(QueueLayout(), client)], namespace: .standard)
+        _ = try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
         try await server.pause()
         let clock = ContinuousClock()
         let began = clock.now
         await #expect(throws: RedisError.self) {
           try await FleetFacts.read(
-            from: client, shards: [(QueueLayout(), client)], namespace: .standard, within: .milliseconds(200))
+            from: client, shards: [(client, QueueLayout())], namespace: .standard, within: .milliseconds(200))
         }
         #expect(clock.now - began < .seconds(4))
         try server.resume()

@@ -300,6 +300,25 @@ struct FleetVerdictTests {
     #expect(verdict.problems.map(\.severity) == [.outOfSync, .note, .note])
   }
 
+  @Test func `a shard that isn't pushed to is named once, whoever says it`() {
+    let nodes = ["node-1", "node-2"].map { name in
+      Sample.member(
+        Sample.node(name) {
+          $0.queue.shards = [Sample.shard, Sample.shard]
+          $0.queue.shards[0].overLimit = "bytes"
+          $0.queue.shards[1].shard = 1
+          $0.queue.shards[1].durabilityLack = "always is required, and appendonly is no"
+        })
+    }
+    let verdict = FleetVerdict(Sample.facts(nodes: nodes))
+    #expect(verdict.isInSync)
+    #expect(
+      notes(verdict) == [
+        "shard 0 of the queue is over its limit of bytes: nothing is pushed to it until it has drained",
+        "nothing is pushed to shard 1 of the queue: always is required, and appendonly is no",
+      ])
+  }
+
   @Test func `a node in sync that isn't ready says why`() {
     let unready = verdict {
       $0.ready = false

@@ -16,11 +16,17 @@ enum Sample {
     var report = NodeReport(
       name: name, build: "v1", instance: "00000000000000aa", state: .ready, ready: true, reasons: [],
       mirror: mirror, answers: ["200": 1, "202": 12_345, "401": 5, "403": 2, "503": 3], proven: 7, timedOut: 0,
-      queue: .init(state: .connected, waiting: 0, inFlightBytes: 0, durability: "fsync before each answer"),
+      queue: .init(
+        state: .connected, waiting: 0, inFlightBytes: 0, durability: "fsync before each answer", batches: 3,
+        pushed: 12_346, shards: [shard]),
       startedAt: now - 8_040.5, reportedAt: now - 0.5, listen: "127.0.0.1:8080")
     change(&report)
     return report
   }
+
+  static let shard = NodeReport.Shard(
+    shard: 0, redis: "redis://127.0.0.1:6379", admits: true, entries: 17, bytes: 34_000, memory: 1 << 20,
+    memoryLimit: 0, drainPerSecond: 812.5, readSeconds: 0.5, durability: "fsync before each answer")
 
   static func worker(_ name: String = "worker-1", _ change: (inout WorkerReport) -> Void = { _ in }) -> WorkerReport {
     var report = WorkerReport(

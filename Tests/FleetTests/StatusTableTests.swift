@@ -21,6 +21,7 @@ struct StatusTableTests {
         NODES
           NAME    STATE  IN SYNC  MIRROR         KEYS    VERSION  STORE READ  ACCEPTED  REFUSED  503  QUEUE       REPORTED          UP  BUILD
           node-1  ready  yes      complete  1,000,000  1,000,100   0.7 s ago    12,346        7    3  connected  0.5 s ago  2 h 14 min  v1
+          acknowledged means: fsync before each answer
 
         WORKERS
           NAME      STATE    STORED  DUPLICATES  RETRIED  DEAD  IN HAND  PER SECOND  SINK                            REPORTED     UP  BUILD
@@ -77,6 +78,7 @@ struct StatusTableTests {
           node-2   silent     no       complete           1,000,000  1,000,100    14 s ago    12,346        7    3  connected   14 s ago  2 h 14 min  v1
           node-10  stopped    -        complete           1,000,000  1,000,100   1 min ago    12,346        7    3  connected  1 min ago  2 h 14 min  v1
           and 1 more that ended in good order within the last day
+          acknowledged means: fsync before each answer
 
         WORKERS
           none
@@ -98,6 +100,15 @@ struct StatusTableTests {
       ])
     #expect(
       lines.contains("  note:  shard 1 of the queue, in redis://h2:6379, can't be read: not connected to Redis"))
+  }
+
+  @Test func `nodes that acknowledge for less are told apart`() {
+    let nodes = [("node-1", "fsync before each answer"), ("node-2", nil), ("node-3", "fsync before each answer")].map {
+      name, durability in Sample.member(Sample.node(name) { $0.queue.durability = durability })
+    }
+    #expect(
+      page(Sample.facts(nodes: nodes)).contains(
+        "\n  acknowledged means: fsync before each answer (2 nodes); not known yet (1 node)\n"))
   }
 
   @Test func `a fleet of which nothing is known says none, and not zero`() {

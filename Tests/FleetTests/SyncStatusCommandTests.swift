@@ -10,22 +10,10 @@ import RedisFixture
 import Testing
 
 struct SyncStatusCommandTests {
-  /// What is left of a run.
-  private struct Run {
-    var status: RedisFixture.ExitStatus
-    var output: String
-    var errors: String
-  }
-
   private func run(
     _ arguments: [String], environment: [String: String] = [:], within limit: Duration = .seconds(20)
-  ) async throws -> Run {
-    let process = try await ServiceProcess.start("sync-status", arguments, environment: environment)
-    let status = try await process.waitForExit(within: limit)
-    try await eventually("everything it printed is there") {
-      process.standardOutput.isComplete && process.standardError.isComplete
-    }
-    return Run(status: status, output: process.standardOutput.text, errors: process.standardError.text)
+  ) async throws -> CommandRun {
+    try await CommandRun.of("sync-status", arguments, environment: environment, within: limit)
   }
 
   /// A report of a node that mirrors the store as it is now.

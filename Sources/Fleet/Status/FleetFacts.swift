@@ -163,9 +163,6 @@ public struct FleetFacts: Sendable, Equatable {
   /// All shards that could be read, together; nil where none could.
   public var queue: QueueFigures? { QueueFigures(shards) }
 
-  /// A shard of the queue, and a client for it.
-  public typealias ShardLink = (layout: QueueLayout, client: RedisClient)
-
   /// Reads all of it.
   /// - Parameters:
   ///   - client: Of the Redis of the keys and the fleet.
@@ -175,7 +172,8 @@ public struct FleetFacts: Sendable, Equatable {
   /// - Throws: Where the question whether the fleet is in sync can't be answered: ``RedisClient/RedisError``,
   ///   ``Hiredis/RedisServerError``, ``IncompatibleStore``, or an error that says what in the store isn't as it should be.
   public static func read(
-    from client: RedisClient, shards: [ShardLink], namespace: Namespace, within limit: Duration = .seconds(2)
+    from client: RedisClient, shards: [(client: RedisClient, layout: QueueLayout)], namespace: Namespace,
+    within limit: Duration = .seconds(2)
   ) async throws -> FleetFacts {
     let layout = StoreLayout(namespace: namespace)
     let connection = try await client.connection(within: TimeAmount(limit)).get()
@@ -189,10 +187,10 @@ public struct FleetFacts: Sendable, Equatable {
   }
 
   private static func read(
-    _ shards: [ShardLink], home: RedisClient, within limit: Duration
+    _ shards: [(client: RedisClient, layout: QueueLayout)], home: RedisClient, within limit: Duration
   ) async -> [ShardFacts] {
     await withTaskGroup(of: ShardFacts.self) { group in
-      for (layout, client) in shards {
+      for (client, layout) in shards {
         group.addTask {
           let queue = await fact { try await QueueFigures.read(from: client, layout: layout, within: limit) }
           var facts = ShardFacts(shard: layout.shard, place: "\(client.endpoint)", queue: queue)

@@ -211,6 +211,7 @@ public struct FleetVerdict: Sendable, Equatable {
         note("\(report.name) is in trouble: \(report.lastError ?? "it doesn't say why")", member: report.name)
       }
     }
+    notes += shardNotes(facts)
     notes += queueNotes(facts)
     notes += skewNotes(facts)
     notes += redisNotes(facts.redis)
@@ -219,6 +220,24 @@ public struct FleetVerdict: Sendable, Equatable {
     for shard in facts.shards {
       if let redis = shard.redis, known.insert(shard.place).inserted {
         notes += redisNotes(redis, of: "the queue's Redis \(shard.place)")
+      }
+    }
+    return notes
+  }
+
+  /// What keeps nodes from pushing to a shard that they can read: each once, whoever says it.
+  private static func shardNotes(_ facts: FleetFacts) -> [FleetProblem] {
+    var notes: [FleetProblem] = []
+    for node in facts.fleet.nodes where !node.stopped && node.age <= silentAfter {
+      for shard in node.report.queue.shards {
+        let name = "shard \(shard.shard) of the queue"
+        let texts = [
+          shard.overLimit.map { "\(name) is over its limit of \($0): nothing is pushed to it until it has drained" },
+          shard.durabilityLack.map { "nothing is pushed to \(name): \($0)" },
+        ]
+        for text in texts.compactMap({ $0 }) where !notes.contains(where: { $0.text == text }) {
+          notes.append(FleetProblem(.note, text))
+        }
       }
     }
     return notes

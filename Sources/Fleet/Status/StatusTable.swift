@@ -102,7 +102,20 @@ public struct StatusTable: Sendable {
         reported(node), .init(up(node)), .init(report.build),
       ])
     }
-    return table.lines(indent: "  ", colours: colours) + stopped(hidden)
+    return table.lines(indent: "  ", colours: colours) + stopped(hidden) + acknowledgement
+  }
+
+  /// What a "taken" is worth, with the worst of each node's shards, where nodes that run know it.
+  private var acknowledgement: [String] {
+    var nodesByMeaning: [String: Int] = [:]
+    for node in facts.fleet.nodes where !node.stopped && node.age <= FleetVerdict.silentAfter {
+      nodesByMeaning[node.report.queue.durability ?? "not known yet", default: 0] += 1
+    }
+    guard !nodesByMeaning.isEmpty else { return [] }
+    let meanings = nodesByMeaning.sorted { ($0.value, $1.key) > ($1.value, $0.key) }.map { meaning, nodes in
+      Wording.printable(meaning) + (nodesByMeaning.count > 1 ? " (\(Wording.number(nodes, "node")))" : "")
+    }
+    return ["  acknowledged means: \(meanings.joined(separator: "; "))"]
   }
 
   private var workers: [String] {
