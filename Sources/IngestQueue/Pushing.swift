@@ -148,8 +148,9 @@ final class Pushing {
     lane.sends(huge: batch.isHuge)
     counters.batches += 1
     counters.commands += batch.parts.count
-    connection.send(
-      encoded: commands, named: "LPUSH", expecting: lane.destination.replies(to: batch), deadline: batch.deadline
+    lane.client.send(
+      encoded: commands, named: "LPUSH", expecting: lane.destination.replies(to: batch), deadline: batch.deadline,
+      on: connection, isBoundToServer: lane.isBoundToServer
     ).assumeIsolated().whenComplete { result in
       lane.hasAnswered(huge: batch.isHuge)
       switch result {

@@ -140,12 +140,15 @@ private final class Watching {
     let level = shard.client.run(
       QueueReading.script, keys: QueueReading.keys(shard.layout), within: timing.deadline)
     let rest = shard.client.send([QueueReading.memoryQuestion] + Durability.questions, within: timing.deadline)
+    // By itself: in a cluster no script is answered while the slot moves, and what Redis promises is as well known as ever.
+    rest.assumeIsolated().whenSuccess { rest in
+      self.take(Durability(answers: Array(rest.dropFirst())), of: shard, .now())
+    }
     level.and(rest).assumeIsolated().whenComplete { result in
       let now = NIODeadline.now()
       var isNew = false
       do {
         let (level, rest) = try result.get()
-        self.take(Durability(answers: Array(rest.dropFirst())), of: shard, now)
         shard.take(try QueueReading(script: level, memory: rest[0]), now, reached: reached)
         isNew = true
       } catch {

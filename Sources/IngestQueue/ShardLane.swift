@@ -135,6 +135,9 @@ final class ShardLane {
 
   // MARK: Sending
 
+  /// Whether a batch may be carried out by no other server than the one whose disk was asked. Replicas are asked with each batch.
+  var isBoundToServer: Bool { requirement == .everySecond || requirement == .always }
+
   /// The connection, if a batch may go out on it now.
   /// - Parameters:
   ///   - most: Batches that may be in flight.

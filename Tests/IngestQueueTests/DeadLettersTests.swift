@@ -229,6 +229,8 @@ struct DeadLettersTests {
         try await queue.letters.discard(DeadLetterFilter(), tally: &tally)
       }
       #expect(tally == DeadLetterTally())
+      await #expect(throws: QueueFailure.self) { _ = try await queue.state() }
+      _ = try await queue.send("DEL", queue.layout.stats)
       #expect(try await queue.state().dead == 3)
       #expect(try await queue.waiting().isEmpty)
       _ = try await queue.send("DEL", queue.layout.dead)
