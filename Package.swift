@@ -131,7 +131,7 @@ let package = Package(
     .executableTarget(
       name: "ingest-node",
       dependencies: [
-        "ClientAddress", "Sluice", "IngestNode", "KeyReplica", "PrometheusText", "RedisClient", argumentParser, logging,
+        "ClientAddress", "Sluice", "IngestNode", "IngestQueue", "KeyReplica", "PrometheusText", "RedisClient", argumentParser, logging,
         metrics,
       ],
       swiftSettings: strict),
@@ -152,7 +152,7 @@ let package = Package(
 
     // Tests. The fixture starts real servers; it is no product, so it lives with the tests.
     .target(
-      name: "RedisFixture", dependencies: ["RedisClient", nioCore, nioPosix],
+      name: "RedisFixture", dependencies: ["Hiredis", "RedisClient", nioCore, nioPosix],
       path: "Tests/RedisFixture", swiftSettings: strict),
     // Bodies compressed by each format's own library. Brotli's encoder is linked with tests only.
     .target(
@@ -254,7 +254,7 @@ let package = Package(
     .testTarget(
       name: "SystemTests",
       dependencies: [
-        "IngestClient", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node",
+        "IngestClient", "IngestQueue", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node",
         "ingest-worker",
         "sync-status",
         "key-publisher", crypto, logging, nioCore, nioHTTP1, nioPosix, nioSSL,

@@ -19,22 +19,25 @@ final class NodeStatus: Sendable {
   private let startedAt = Date()
   private let replica: ReplicaDriver
   private let queues: [QueueLink]
+  private let watch: QueueWatch
   private let counters: AnswerCounters
   private let stopping: StopFlag
   private let configuredListen: String
   private let listening = Mutex<String?>(nil)
   private let hasBeenReady = Atomic<Bool>(false)
   private let gauges = NodeGauges()
+  private let shardGauges = ShardGauges()
 
   init(
-    name: String, build: String, listen: String, replica: ReplicaDriver, queues: [QueueLink], counters: AnswerCounters,
-    stopping: StopFlag
+    name: String, build: String, listen: String, replica: ReplicaDriver, queues: [QueueLink], watch: QueueWatch,
+    counters: AnswerCounters, stopping: StopFlag
   ) {
     configuredListen = listen
     self.name = name
     self.build = build
     self.replica = replica
     self.queues = queues
+    self.watch = watch
     self.counters = counters
     self.stopping = stopping
   }
@@ -46,6 +49,7 @@ final class NodeStatus: Sendable {
   /// - Throws: When the event loops have ended already.
   func report() async throws -> NodeReport {
     let (mirror, queue) = try await figures()
+    let shards = try await watch.standings().get()
     let listen = listening.withLock { $0 }
     let reasons = reasons(standing(mirror, queue))
     let answers = counters.byReason
@@ -55,12 +59,11 @@ final class NodeStatus: Sendable {
       ready: reasons.isEmpty, reasons: reasons, mirror: mirror, answers: counters.byStatus,
       proven: RefusalReason.allCases.reduce(0) { $0 + (answers[$1.rawValue] ?? 0) },
       timedOut: answers[Undecided.barrierTimedOut.code] ?? 0,
-      queue: .init(
-        state: queue.connected ? .connected : .away, waiting: queue.waitingEntries, inFlightBytes: queue.bytes,
-        durability: nil),
+      queue: .init(queue, shards),
       startedAt: startedAt.timeIntervalSince1970, reportedAt: Date().timeIntervalSince1970,
       listen: listen ?? configuredListen)
     gauges.set(report)
+    shardGauges.set(report.queue)
     return report
   }
 
@@ -75,7 +78,7 @@ final class NodeStatus: Sendable {
       let (mirror, queue) = try await figures()
       let standing = standing(mirror, queue)
       guard let reason = (standing.outages + standing.lacks).first else { return .up(weight: 100) }
-      let isComing = standing.isOnlyQueueAway && !hasBeenReady.load(ordering: .relaxed)
+      let isComing = standing.isOnlyQueueShut && !hasBeenReady.load(ordering: .relaxed)
       return standing.mirrorAdmits && isListening && !isComing ? .up(weight: Self.lesserWeight) : .down(reason: reason)
     } catch {
       return .down(reason: "the node has ended")
@@ -98,8 +101,8 @@ final class NodeStatus: Sendable {
     var lacks: [String] = []
     /// Whether the mirror can be relied on for admitting all the same.
     var mirrorAdmits: Bool
-    /// Whether the queue isn't connected, and the store, in the same Redis, is.
-    var isOnlyQueueAway: Bool
+    /// Whether nothing can be handed to the queue, and the store, in the same Redis by default, is there.
+    var isOnlyQueueShut: Bool
   }
 
   private func figures() async throws -> (ReplicaStatus, QueueFigures) {
@@ -111,10 +114,10 @@ final class NodeStatus: Sendable {
 
   private func standing(_ mirror: ReplicaStatus, _ queue: QueueFigures) -> Standing {
     let isStoreAway = if case .storeAway = mirror.objection { true } else { false }
-    var standing = Standing(mirrorAdmits: mirror.admits, isOnlyQueueAway: !queue.connected && !isStoreAway)
+    var standing = Standing(mirrorAdmits: mirror.admits, isOnlyQueueShut: queue.obstacle != nil && !isStoreAway)
     if stopping.isSet { standing.outages.append("the node is ending") }
     if !isListening { standing.outages.append("the push listener isn't up yet") }
-    if !queue.connected { standing.lacks.append("the queue's Redis is away: nothing can be accepted") }
+    if let obstacle = queue.obstacle { standing.lacks.append("\(obstacle): nothing can be accepted") }
     switch mirror.completeness {
     // One that is guarded serves as well as any; it is the fleet's status that calls for somebody.
     case .complete, .guarded:
@@ -138,31 +141,6 @@ final class NodeStatus: Sendable {
   }
 }
 
-/// One producer's connection to the queue, as far as a report needs it.
-struct QueueLink: Sendable {
-  let client: RedisClient
-  let gate: PushGate
-
-  func figures() async throws -> QueueFigures {
-    let connected = try await client.isConnected().get()
-    let counters = try await gate.producerCounters().get()
-    return QueueFigures(connected: connected, waitingEntries: counters.waitingEntries, bytes: counters.bytes)
-  }
-}
-
-struct QueueFigures: Sendable {
-  /// Whether every event loop has its connection.
-  var connected = true
-  var waitingEntries = 0
-  var bytes = 0
-
-  mutating func add(_ other: QueueFigures) {
-    connected = connected && other.connected
-    waitingEntries += other.waitingEntries
-    bytes += other.bytes
-  }
-}
-
 /// The report's figures as metrics.
 private struct NodeGauges: Sendable {
   private let ready = Gauge(label: "sluice_node_ready")
@@ -179,6 +157,9 @@ private struct NodeGauges: Sendable {
   private let queueConnected = Gauge(label: "sluice_queue_connected")
   private let queueWaiting = Gauge(label: "sluice_queue_waiting_entries")
   private let queueBytes = Gauge(label: "sluice_queue_bytes")
+  private let queueBatches = Gauge(label: "sluice_queue_batches")
+  private let queuePushed = Gauge(label: "sluice_queue_pushed_entries")
+  private let queueMoved = Gauge(label: "sluice_queue_moved_batches")
 
   func set(_ report: NodeReport) {
     ready.record(report.ready ? 1 : 0)
@@ -196,5 +177,8 @@ private struct NodeGauges: Sendable {
     queueConnected.record(report.queue.state == .connected ? 1 : 0)
     queueWaiting.record(report.queue.waiting)
     queueBytes.record(report.queue.inFlightBytes)
+    queueBatches.record(report.queue.batches)
+    queuePushed.record(report.queue.pushed)
+    queueMoved.record(report.queue.movedBatches)
   }
 }

@@ -15,6 +15,7 @@ struct ChaosCommand: AsyncParsableCommand {
   @Option(help: "The first round's number.") var from = 1
   @Option(name: .customLong("seconds-per-round"), help: "How long faults go on in a round.") var secondsPerRound = 2.5
   @Option(help: "Seconds within which everything must converge after the faults.") var converge = 30
+  @Flag(help: "Shows what happened when in each round.") var timeline = false
 
   func validate() throws {
     guard rounds >= 1 else { throw ValidationError("--rounds needs a number from 1 up, but \(rounds) came") }
@@ -35,7 +36,8 @@ struct ChaosCommand: AsyncParsableCommand {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
     let interrupts = Interrupts(folder: folder)
     say("chaos: seed \(seed), rounds \(from) to \(from + rounds - 1), in \(folder.path)")
-    let run = Run(seed: seed, folder: folder, span: .seconds(secondsPerRound), bound: .seconds(converge))
+    let run = Run(
+      seed: seed, folder: folder, span: .seconds(secondsPerRound), bound: .seconds(converge), showsTimelines: timeline)
     do {
       try await run.run(from..<from + rounds)
     } catch let failure as Run.Failure {

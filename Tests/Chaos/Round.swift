@@ -48,7 +48,7 @@ struct Round {
         }
       }
       try await calm(clients)
-      let isOver = Flag()
+      let isOver = Latch()
       group.addTask {
         let changes = KeyChanges(
           deployment: deployment, keys: keys, clients: clients, ledger: ledger, timeline: timeline, name: name)

@@ -9,6 +9,7 @@ struct Run {
   let folder: URL
   let span: Duration
   let bound: Duration
+  let showsTimelines: Bool
 
   /// A round that failed, with what is to be known of it.
   struct Failure: Error {
@@ -50,6 +51,7 @@ struct Run {
     do {
       let result = try await round.run(span: span)
       say(result.line(number: number))
+      if showsTimelines { say(round.timeline.text) }
       return result
     } catch {
       // What was seen before is part of the story, whatever ended the round.

@@ -1,7 +1,7 @@
 import Synchronization
 
 /// Something that is so from a certain moment on.
-final class Flag: Sendable {
+final class Latch: Sendable {
   private let state = Atomic<Bool>(false)
 
   var isSet: Bool { state.load(ordering: .acquiring) }
