@@ -272,8 +272,8 @@ if Context.environment["SLUICE_BENCHMARKS"] != nil {
     .executableTarget(
       name: "bench",
       dependencies: [
-        "CMalloc", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", argumentParser, logging,
-        nioCore, nioPosix,
+        "CMalloc", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", argumentParser,
+        logging, nioCore, nioPosix,
       ],
       path: "Benchmarks/Command", swiftSettings: strict),
   ]

@@ -1,131 +1,121 @@
-// From an admitted payload to Redis's answer, on one event loop: what an ingest node does for each payload once its key is admitted and
-// its body has come, beside a blocking socket that sends commands which were encoded beforehand.
+// How many pushes of 1 KiB are accepted a second, each of them in a Redis list when its 202 goes out, beside what one would put together
+// instead: nginx with Lua (keys in its shared memory, kept connections to Redis), and Webdis (which checks no key). nginx answering 202 to
+// anything shows what HTTP alone costs here.
 //
-// A closed loop, as connections are: so many payloads are on their way, and each answer brings the next one. The processor time is
-// the event loop's thread's own, system calls included; Redis's comes on top.
+// wrk pushes with one thread over kept connections. Servers may use all processors, as they would; what they used is the steadier figure, since
+// wrk and Redis share the machine with them.
 
 import Foundation
-import IngestQueue
-import NIOCore
+import Logging
 import NIOPosix
 import RedisClient
 import RedisFixture
 
 enum PushBenchmark: Benchmark {
   static let name = "push"
-  static let summary = "payload to Redis's answer, by how many are on their way, beside a bare socket"
+  static let summary = "accepted pushes a second at 64 and 256 connections, beside nginx with Lua and Webdis"
 
-  private static let payloads = 60_000
-  private static let size = 500
+  private static let connections = [64, 256]
+  private static let keys = 10_000
 
   static func run(rounds: Int) async throws -> Report {
-    let redis = try await RedisServer.start()
-    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    let client = RedisClient(endpoint: redis.endpoint, on: group.next(), logger: .silent)
-    let connection = try await client.connection(within: .seconds(5)).get()
-    let producer = QueueProducer(client: client)
-    let path = redis.folder.path("redis.sock")
-    var figures: [String: (clock: [Double], processor: [Double], batch: [Double])] = [:]
+    let folder = try TemporaryFolder()
+    let contenders = try await PushContender.all(keys: keys, folder: folder)
+    var results = [[PushRound]](repeating: [], count: contenders.count * connections.count)
     for _ in 0..<rounds {
-      for width in [1, 16, 64, 256, 1_024] {
-        try await measure("Sluice, \(width) on their way", &figures) {
-          try await push(producer, on: group.next(), width: width)
+      for (place, contender) in contenders.enumerated() {
+        for (which, count) in connections.enumerated() {
+          results[place * connections.count + which].append(try await PushRound.measure(contender, connections: count))
         }
-        _ = try await connection.execute(RedisCommand("FLUSHALL")).orThrow()
-        try await measure("bare socket, \(width) in each LPUSH", &figures) {
-          try await NIOThreadPool.singleton.runIfActive { try bare(path, width: width) }
-        }
-        _ = try await connection.execute(RedisCommand("FLUSHALL")).orThrow()
       }
     }
-    try await client.shutDown().get()
-    try await group.shutdownGracefully()
-    try await redis.kill9()
     var report = Report(name: name, rounds: rounds)
-    var table = Report.Table(
-      "\(size) bytes to a list", unit: "µs a payload",
-      notes: ["processor: of the thread that pushes; batch: payloads in each write, on average"])
-    for (name, figure) in figures.sorted(by: { $0.key.localizedStandardCompare($1.key) == .orderedAscending }) {
-      table.add(
-        name, ("clock", Figure(figure.clock)), ("processor", Figure(figure.processor)), ("batch", Figure(figure.batch)))
+    report.versions = [
+      "nginx": try await Peers.version(ofPackage: "nginx"),
+      "libnginx-mod-http-lua": try await Peers.version(ofPackage: "libnginx-mod-http-lua"),
+      "webdis": try await Peers.version(ofPackage: "webdis"), "wrk": try await Peers.version(ofPackage: "wrk"),
+      "redis": try await Peers.version(ofPackage: "redis-server"),
+    ]
+    for (which, count) in connections.enumerated() {
+      var table = Report.Table(
+        "\(count) connections, pushes of 1 KiB", unit: "one LPUSH for each before it is answered")
+      for (place, contender) in contenders.enumerated() {
+        table.add(contender.name, PushRound.columns(results[place * connections.count + which]))
+      }
+      report.tables.append(table)
     }
-    report.tables.append(table)
+    report.tables[report.tables.count - 1].notes = [
+      "µs: of processors, the server's and Redis's; p99: of the answers' times at this load, which is all that wrk can make",
+      "\(keys) keys; Webdis checks none, the bare nginx neither checks nor pushes",
+      "Redis keeps nothing on disk here, for all of them alike",
+    ]
+    for contender in contenders { try await contender.stop() }
+    folder.remove()
     return report
   }
+}
 
-  private struct Cost: Sendable {
-    var clock: Int64
-    var processor: Int64
-    var batches: Int
+/// What one contender did in one round.
+private struct PushRound {
+  var spending: Spending
+  var p99Milliseconds: Double
+
+  static func columns(_ rounds: [PushRound]) -> [(String, Figure)] {
+    [
+      ("pushes a second", Figure(rounds.map(\.spending.perSecond))),
+      ("server, µs a push", Figure(rounds.map(\.spending.programMicroseconds))),
+      ("Redis, µs a push", Figure(rounds.map(\.spending.redisMicroseconds))),
+      ("p99, ms", Figure(rounds.map(\.p99Milliseconds))),
+    ]
   }
 
-  private static func measure(
-    _ name: String, _ figures: inout [String: (clock: [Double], processor: [Double], batch: [Double])],
-    _ body: () async throws -> Cost
-  ) async throws {
-    let cost = try await body()
-    let each = 1_000 * Double(payloads)
-    figures[name, default: ([], [], [])].clock.append(Double(cost.clock) / each)
-    figures[name]?.processor.append(Double(cost.processor) / each)
-    figures[name]?.batch.append(Double(payloads) / Double(cost.batches))
-  }
-
-  private static func push(_ producer: QueueProducer, on loop: any EventLoop, width: Int) async throws -> Cost {
-    try await loop.flatSubmit { Pusher(producer, on: loop, width: width).run() }.get()
-  }
-
-  /// What keeps so many payloads on their way. Lives on the event loop.
-  private final class Pusher {
-    private let producer: QueueProducer
-    private let loop: any EventLoop
-    private let width: Int
-    private let payload = ByteBuffer(repeating: UInt8(ascii: "x"), count: size)
-    private let done: EventLoopPromise<Cost>
-    private var (begun, answered) = (0, 0)
-    private var generator = SeededGenerator(seed: 1)
-    private let before: (clock: Int64, processor: Int64, batches: Int)
-
-    init(_ producer: QueueProducer, on loop: any EventLoop, width: Int) {
-      self.producer = producer
-      self.loop = loop
-      self.width = width
-      done = loop.makePromise()
-      before = (Machine.now(), Machine.threadTime(), producer.counters.batches)
+  static func measure(_ contender: PushContender, connections: Int) async throws -> PushRound {
+    guard let redis = contender.redis.server.pid else { throw CannotMeasure("Redis has ended") }
+    try await contender.empty()
+    let before = try ProcessUse.now(program: contender.process.pid, redis: redis)
+    let output = try await Peers.run(
+      "/usr/bin/wrk",
+      ["-t1", "-c\(connections)", "-d4s", "--latency", "-s", "\(Peers.folder)/push.lua", contender.url],
+      environment: ["WRK_KEY": contender.key, "WRK_METHOD": contender.method])
+    let after = try ProcessUse.now(program: contender.process.pid, redis: redis)
+    let report = try WrkReport(output)
+    let pushed = try await contender.pushed()
+    // Those that wrk cut off at its end may be in the list too; in flight there is one for each connection.
+    guard !contender.pushes || (report.requests...report.requests + connections).contains(pushed) else {
+      throw CannotMeasure("\(contender.name) accepted \(report.requests) pushes, and \(pushed) are in Redis")
     }
+    var spending = try Spending(report.requests, from: before, to: after)
+    // By wrk's own clock: starting and ending it takes time too.
+    spending.perSecond = report.perSecond
+    return PushRound(spending: spending, p99Milliseconds: report.p99Milliseconds)
+  }
+}
 
-    func run() -> EventLoopFuture<Cost> {
-      for _ in 0..<width { next() }
-      return done.futureResult
-    }
+/// What wrk says.
+private struct WrkReport {
+  var requests: Int
+  var perSecond: Double
+  var p99Milliseconds: Double
 
-    private func next() {
-      guard begun < payloads else { return }
-      begun += 1
-      let now = Int64(Date().timeIntervalSince1970 * 1_000)
-      let header = EnvelopeHeader(
-        id: EnvelopeID(time: now, using: &generator), account: SampleKeys.account(begun % SampleKeys.accounts),
-        key: "9f86d081884c7d65", receivedAt: now, contentType: "application/json", path: "/v1/events", node: "node-1")
-      producer.submit(header, payload: payload).assumeIsolated().whenComplete { result in
-        if case .failure(let error) = result { return self.done.fail(error) }
-        self.answered += 1
-        if self.answered < payloads { return self.next() }
-        let producer = self.producer
-        self.done.succeed(
-          Cost(
-            clock: Machine.now() - self.before.clock, processor: Machine.threadTime() - self.before.processor,
-            batches: producer.counters.batches - self.before.batches))
-      }
+  init(_ text: String) throws {
+    let lines = text.split(separator: "\n").map { $0.split(separator: " ") }
+    guard !text.contains("Non-2xx"), !text.contains("Socket errors") else {
+      throw CannotMeasure("not all was accepted:\n\(text)")
     }
+    // "  123456 requests in 4.00s, 12.34MB read", "Requests/sec:  12345.67", "     99%    1.23ms"
+    guard let requests = lines.first(where: { $0.count > 1 && $0[1] == "requests" }).flatMap({ Int($0[0]) }),
+      let perSecond = lines.first(where: { $0.first == "Requests/sec:" })?.last.flatMap({ Double($0) }),
+      let p99 = lines.first(where: { $0.first == "99%" })?.last, let milliseconds = Self.milliseconds(p99)
+    else { throw CannotMeasure("what wrk says isn't as expected:\n\(text)") }
+    self.requests = requests
+    self.perSecond = perSecond
+    p99Milliseconds = milliseconds
   }
 
-  private static func bare(_ path: String, width: Int) throws -> Cost {
-    let socket = try BlockingRedis(BlockingSocket(path: path))
-    let element = [UInt8](repeating: UInt8(ascii: "x"), count: size + 200)
-    let command = BlockingRedis.encoded(
-      [Array("LPUSH".utf8), Array("list".utf8)] + Array(repeating: element, count: width))
-    let batches = payloads / width
-    let before = (Machine.now(), Machine.threadTime())
-    for _ in 0..<batches { try socket.exchange(command, lines: 1) }
-    return Cost(clock: Machine.now() - before.0, processor: Machine.threadTime() - before.1, batches: batches)
+  private static func milliseconds(_ text: Substring) -> Double? {
+    for (unit, factor) in [("us", 0.001), ("ms", 1), ("s", 1_000)] where text.hasSuffix(unit) {
+      return Double(text.dropLast(unit.count)).map { $0 * factor }
+    }
+    return nil
   }
 }
