@@ -134,7 +134,8 @@ let package = Package(
     .executableTarget(
       name: "ingest-node",
       dependencies: [
-        "ClientAddress", "Sluice", "IngestNode", "KeyReplica", "PrometheusText", "RedisClient", argumentParser, logging,
+        "ClientAddress", "Sluice", "IngestNode", "IngestQueue", "KeyReplica", "PrometheusText", "RedisClient",
+        argumentParser, logging,
         metrics,
       ],
       swiftSettings: strict),
@@ -146,7 +147,7 @@ let package = Package(
       ], swiftSettings: strict),
     .executableTarget(
       name: "sync-status",
-      dependencies: ["Sluice", "Fleet", "RedisClient", argumentParser, logging, nioCore, nioPosix],
+      dependencies: ["Sluice", "Fleet", "IngestQueue", "RedisClient", argumentParser, logging, nioCore, nioPosix],
       swiftSettings: strict),
     .executableTarget(
       name: "key-publisher",
@@ -155,7 +156,7 @@ let package = Package(
 
     // Tests. The fixture starts real servers; it is no product, so it lives with the tests.
     .target(
-      name: "RedisFixture", dependencies: ["RedisClient", nioCore, nioPosix],
+      name: "RedisFixture", dependencies: ["Hiredis", "RedisClient", nioCore, nioPosix],
       path: "Tests/RedisFixture", swiftSettings: strict),
     // Bodies compressed by each format's own library. Brotli's encoder is linked with tests only.
     .target(
@@ -176,6 +177,15 @@ let package = Package(
     .executableTarget(
       name: "simulator", dependencies: ["KeyReplica", "Simulation"],
       path: "Tests/Simulator/Command", swiftSettings: strict),
+    // Real processes under faults drawn from a seed, and a ledger held against the sink: `Scripts/chaos`.
+    .executableTarget(
+      name: "chaos",
+      dependencies: [
+        "CompressionFixture", "Hiredis", "RedisClient", "RedisFixture", argumentParser, crypto, deque, nioCore,
+        nioHTTP1,
+        nioPosix, .product(name: "GRDB", package: "GRDB.swift"),
+      ],
+      path: "Tests/Chaos", exclude: ["Mutants"], swiftSettings: strict),
     .testTarget(
       name: "KeyReplicaTests", dependencies: ["KeyReplica", "SimulatedStore", "Simulation"], swiftSettings: strict),
     .testTarget(
@@ -247,7 +257,8 @@ let package = Package(
     .testTarget(
       name: "SystemTests",
       dependencies: [
-        "IngestClient", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node",
+        "IngestClient", "IngestQueue", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient",
+        "ingest-node",
         "ingest-worker",
         "sync-status",
         "key-publisher", crypto, logging, nioCore, nioHTTP1, nioPosix, nioSSL,
@@ -265,7 +276,8 @@ if Context.environment["SLUICE_BENCHMARKS"] != nil {
     .executableTarget(
       name: "bench",
       dependencies: [
-        "CMalloc", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", argumentParser, logging, nioCore, nioPosix,
+        "CMalloc", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", argumentParser,
+        logging, nioCore, nioPosix,
       ],
       path: "Benchmarks/Command", swiftSettings: strict),
   ]

@@ -33,6 +33,8 @@ public struct WorkerReport: MemberReport {
   public var perSecond: Double
   /// Where it stores, without any secret.
   public var sink: String
+  /// What keeps it from working now, in words that name the shard of the queue; empty while it works in all of them.
+  public var troubles: [String]
   /// The last thing that went wrong, in words without secrets; nil if nothing has.
   public var lastError: String?
   public var startedAt: Double
@@ -42,7 +44,7 @@ public struct WorkerReport: MemberReport {
     name: String, build: String, instance: String, state: State, processed: UInt64, stored: UInt64,
     duplicates: UInt64, retried: UInt64, dead: UInt64, discarded: UInt64 = 0, inHand: Int, perSecond: Double,
     sink: String,
-    lastError: String?, startedAt: Double, reportedAt: Double
+    troubles: [String] = [], lastError: String?, startedAt: Double, reportedAt: Double
   ) {
     self.name = name
     self.build = build
@@ -57,6 +59,7 @@ public struct WorkerReport: MemberReport {
     self.inHand = inHand
     self.perSecond = perSecond
     self.sink = sink
+    self.troubles = troubles
     self.lastError = lastError
     self.startedAt = startedAt
     self.reportedAt = reportedAt
@@ -66,7 +69,7 @@ public struct WorkerReport: MemberReport {
     case name, build, instance, state, processed, stored, duplicates, retried, dead, discarded
     case inHand = "in_hand"
     case perSecond = "per_second"
-    case sink
+    case sink, troubles
     case lastError = "last_error"
     case startedAt = "started_at"
     case reportedAt = "reported_at"
@@ -88,6 +91,7 @@ public struct WorkerReport: MemberReport {
     try container.encode(inHand, forKey: .inHand)
     try container.encode(perSecond, forKey: .perSecond)
     try container.encode(sink, forKey: .sink)
+    try container.encode(troubles, forKey: .troubles)
     try container.encode(lastError, forKey: .lastError)
     try container.encode(startedAt, forKey: .startedAt)
     try container.encode(reportedAt, forKey: .reportedAt)

@@ -4,7 +4,7 @@
 // | status | when | why this one |
 // |---|---|---|
 // | 200, 202 | Redis has the payload; the key is active, where only that was asked | as the client wants it |
-// | 400 | no key, or no sense | sending it again won't help |
+// | 400 | no key, or none that could be one, or no sense | sending it again won't help |
 // | 401 | the key is proven unknown | clients shut themselves down on it, so it needs its proof |
 // | 403 | the key is proven suspended or revoked | the same |
 // | 404, 405 | not a path or method of ours | a mistake in the client's settings |
@@ -59,12 +59,17 @@ enum AnswerTable {
     case .unavailable(let why):
       return AnswerFacts(
         status: 503, error: "unavailable", reason: why.rawValue, retryAfter: retryAfter())
+    case .overLimit(let seconds):
+      return AnswerFacts(status: 503, error: "unavailable", reason: "queue_over_limit", retryAfter: seconds)
     case .tooFast(let status):
       return AnswerFacts(
         status: status.rawValue, error: "too_fast", detail: "the account sends more than it may",
         retryAfter: retryAfter())
     case .missingKey:
       return AnswerFacts(status: 400, error: "missing_key", detail: "the request has no key where one may be")
+    case .keyTooLong(let limit):
+      return AnswerFacts(
+        status: 400, error: "key_too_long", detail: "a key has at most \(limit) bytes", limit: limit)
     case .uncountable(let why):
       return AnswerFacts(status: 400, error: "malformed", reason: "uncountable_events", detail: why)
     case .notFound: return AnswerFacts(status: 404, error: "not_found")

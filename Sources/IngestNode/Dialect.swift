@@ -19,6 +19,8 @@ struct Dialect: Sendable {
   let acceptedStatus: Int
   /// What says that the payload was taken, with that status.
   let accepted: @Sendable (Accepted) -> Reply
+  /// How many bytes of that answer there are for each event, where events are counted: it is held against the node's bound with the payload.
+  var answerBytesPerEvent = 0
   /// What says that the key is active, to a client that only asked for that.
   var active: @Sendable (_ account: String) -> Reply = { _ in Reply.empty }
   /// In which words anything else is said.

@@ -97,21 +97,21 @@ enum Dialects {
     acceptedStatus: 200,
     accepted: { accepted in
       guard let events = accepted.events else { return Reply.empty }
-      let each = Array(#"{"status":202}"#.utf8)
       var body: [UInt8] = [UInt8(ascii: "[")]
-      body.reserveCapacity(2 + events * (each.count + 1))
-      for number in 0..<events {
-        if number > 0 { body.append(UInt8(ascii: ",")) }
-        body += each
-      }
+      body.reserveCapacity(1 + max(1, events * eventTaken.count))
+      for _ in 0..<events { body += eventTaken }
+      // The last comma's place.
+      if events > 0 { body.removeLast() }
       return Reply(template: honeycombTaken, body: body + [UInt8(ascii: "]")])
     },
+    answerBytesPerEvent: eventTaken.count,
     active: { account in
       let body = #"{"api_key_access":{"events":true},"team":{"name":\#(json(account)),"slug":\#(json(account))}}"#
       return Reply(template: Reply.empty.template, body: Array(body.utf8))
     },
     failed: { facts, _ in Words("application/json", genericBody(facts)) })
 
+  private static let eventTaken = Array(#"{"status":202},"#.utf8)
   private static let honeycombTaken = Words("application/json", "[]").response(status: 200)
 
   // MARK: Sentry

@@ -19,22 +19,25 @@ final class NodeStatus: Sendable {
   private let startedAt = Date()
   private let replica: ReplicaDriver
   private let queues: [QueueLink]
+  private let watch: QueueWatch
   private let counters: AnswerCounters
   private let stopping: StopFlag
   private let configuredListen: String
   private let listening = Mutex<String?>(nil)
   private let hasBeenReady = Atomic<Bool>(false)
   private let gauges = NodeGauges()
+  private let shardGauges = ShardGauges()
 
   init(
-    name: String, build: String, listen: String, replica: ReplicaDriver, queues: [QueueLink], counters: AnswerCounters,
-    stopping: StopFlag
+    name: String, build: String, listen: String, replica: ReplicaDriver, queues: [QueueLink], watch: QueueWatch,
+    counters: AnswerCounters, stopping: StopFlag
   ) {
     configuredListen = listen
     self.name = name
     self.build = build
     self.replica = replica
     self.queues = queues
+    self.watch = watch
     self.counters = counters
     self.stopping = stopping
   }
@@ -46,6 +49,7 @@ final class NodeStatus: Sendable {
   /// - Throws: When the event loops have ended already.
   func report() async throws -> NodeReport {
     let (mirror, queue) = try await figures()
+    let shards = try await watch.standings().get()
     let listen = listening.withLock { $0 }
     let reasons = reasons(standing(mirror, queue))
     let answers = counters.byReason
@@ -55,27 +59,26 @@ final class NodeStatus: Sendable {
       ready: reasons.isEmpty, reasons: reasons, mirror: mirror, answers: counters.byStatus,
       proven: RefusalReason.allCases.reduce(0) { $0 + (answers[$1.rawValue] ?? 0) },
       timedOut: answers[Undecided.barrierTimedOut.code] ?? 0,
-      queue: .init(
-        state: queue.connected ? .connected : .away, waiting: queue.waitingEntries, inFlightBytes: queue.bytes,
-        durability: nil),
+      queue: .init(queue, shards),
       startedAt: startedAt.timeIntervalSince1970, reportedAt: Date().timeIntervalSince1970,
       listen: listen ?? configuredListen)
     gauges.set(report)
+    shardGauges.set(report.queue)
     return report
   }
 
   /// How much of a balancer's traffic this node should have. One that can admit from a mirror that isn't proven any more is better than none. So is
-  /// one that admits and can't hand over, since the queue is in the same Redis as the keys: when that is away from all nodes, clients hear 503 and
-  /// Retry-After from a node instead of whatever a balancer says whose pool is empty; when it is away from this one, it has a
-  /// small share of what a balancer can ask another node. But one that is just coming up, with its mirror complete before all its connections to
-  /// the queue are made, isn't asked yet: that is its own affair, and over in a moment.
+  /// one that admits and can't hand over, since no node can tell whether Redis is away from all of them or from itself alone: when it is away from
+  /// all, clients hear 503 and Retry-After from a node, in words of their own, instead of whatever a balancer says whose pool is empty; when
+  /// it is away from this one, it has a small share of what a balancer can ask another node. But one that is just coming up, with its mirror
+  /// complete before all its connections to the queue are made, isn't asked yet: that is its own affair, and over in a moment.
   func agentState() async -> AgentState {
     if stopping.isSet { return .drain }
     do {
       let (mirror, queue) = try await figures()
       let standing = standing(mirror, queue)
       guard let reason = (standing.outages + standing.lacks).first else { return .up(weight: 100) }
-      let isComing = standing.isOnlyQueueAway && !hasBeenReady.load(ordering: .relaxed)
+      let isComing = standing.isOnlyQueueShut && !hasBeenReady.load(ordering: .relaxed)
       return standing.mirrorAdmits && isListening && !isComing ? .up(weight: Self.lesserWeight) : .down(reason: reason)
     } catch {
       return .down(reason: "the node has ended")
@@ -92,14 +95,14 @@ final class NodeStatus: Sendable {
 
   /// What this node is good for, now.
   private struct Standing {
-    /// Why it can't take anything, in words.
+    /// What is its own affair, and leaves it of no use, in words.
     var outages: [String] = []
-    /// Why the mirror isn't the whole store as it is, in words.
+    /// What can be wrong with all nodes at once, in words: Redis is away, or the mirror isn't the whole store as it is.
     var lacks: [String] = []
     /// Whether the mirror can be relied on for admitting all the same.
     var mirrorAdmits: Bool
-    /// Whether the queue isn't connected, and the store, in the same Redis, is.
-    var isOnlyQueueAway: Bool
+    /// Whether nothing can be handed to the queue, and the store, in the same Redis by default, is there.
+    var isOnlyQueueShut: Bool
   }
 
   private func figures() async throws -> (ReplicaStatus, QueueFigures) {
@@ -111,10 +114,10 @@ final class NodeStatus: Sendable {
 
   private func standing(_ mirror: ReplicaStatus, _ queue: QueueFigures) -> Standing {
     let isStoreAway = if case .storeAway = mirror.objection { true } else { false }
-    var standing = Standing(mirrorAdmits: mirror.admits, isOnlyQueueAway: !queue.connected && !isStoreAway)
+    var standing = Standing(mirrorAdmits: mirror.admits, isOnlyQueueShut: queue.obstacle != nil && !isStoreAway)
     if stopping.isSet { standing.outages.append("the node is ending") }
     if !isListening { standing.outages.append("the push listener isn't up yet") }
-    if !queue.connected { standing.outages.append("the queue's Redis is away: nothing can be accepted") }
+    if let obstacle = queue.obstacle { standing.lacks.append("\(obstacle): nothing can be accepted") }
     switch mirror.completeness {
     // One that is guarded serves as well as any; it is the fleet's status that calls for somebody.
     case .complete, .guarded:
@@ -129,37 +132,12 @@ final class NodeStatus: Sendable {
     return standing
   }
 
-  /// Why this node shouldn't be sent traffic, in words; empty if it should. A node is ready for the first time when its mirror is the whole
-  /// store. From then on a fault of the store doesn't make it unready as long as it can admit: that fault is everywhere, and a
-  /// balancer whose nodes are all unready answers nobody.
+  /// Why this node shouldn't be sent traffic, in words; empty if it should. A node is ready for the first time when nothing is wrong with it, which
+  /// is when the agent-check says 100%. From then on it is ready for as long as that says more than nothing: a fault that all nodes may have
+  /// at once is no reason to leave a pool that would then be empty.
   private func reasons(_ standing: Standing) -> [String] {
     let goesOn = hasBeenReady.load(ordering: .relaxed) && standing.mirrorAdmits
     return standing.outages + (goesOn ? [] : standing.lacks)
-  }
-}
-
-/// One producer's connection to the queue, as far as a report needs it.
-struct QueueLink: Sendable {
-  let client: RedisClient
-  let gate: PushGate
-
-  func figures() async throws -> QueueFigures {
-    let connected = try await client.isConnected().get()
-    let counters = try await gate.producerCounters().get()
-    return QueueFigures(connected: connected, waitingEntries: counters.waitingEntries, bytes: counters.bytes)
-  }
-}
-
-struct QueueFigures: Sendable {
-  /// Whether every event loop has its connection.
-  var connected = true
-  var waitingEntries = 0
-  var bytes = 0
-
-  mutating func add(_ other: QueueFigures) {
-    connected = connected && other.connected
-    waitingEntries += other.waitingEntries
-    bytes += other.bytes
   }
 }
 
@@ -179,6 +157,9 @@ private struct NodeGauges: Sendable {
   private let queueConnected = Gauge(label: "sluice_queue_connected")
   private let queueWaiting = Gauge(label: "sluice_queue_waiting_entries")
   private let queueBytes = Gauge(label: "sluice_queue_bytes")
+  private let queueBatches = Gauge(label: "sluice_queue_batches")
+  private let queuePushed = Gauge(label: "sluice_queue_pushed_entries")
+  private let queueMoved = Gauge(label: "sluice_queue_moved_batches")
 
   func set(_ report: NodeReport) {
     ready.record(report.ready ? 1 : 0)
@@ -196,5 +177,8 @@ private struct NodeGauges: Sendable {
     queueConnected.record(report.queue.state == .connected ? 1 : 0)
     queueWaiting.record(report.queue.waiting)
     queueBytes.record(report.queue.inFlightBytes)
+    queueBatches.record(report.queue.batches)
+    queuePushed.record(report.queue.pushed)
+    queueMoved.record(report.queue.movedBatches)
   }
 }

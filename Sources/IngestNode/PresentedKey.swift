@@ -1,10 +1,15 @@
 // Where a push may carry its key. A request may have it in several places; the first in the dialect's order counts, so that a
 // proxy that adds a header doesn't change what a client meant by its own.
 //
+// What is longer than any key is no key, so it is passed over like a place that is empty: the token that a mesh puts into
+// `Authorization` for its own ends hides no key in `X-API-Key`. Only where nothing else is there is the request told of it. Rejected: to refuse
+// it in any case because two keys are ambiguous. These aren't two keys, and a 400 costs a client its payload.
+//
 // The key is hashed where it stands, in the bytes that came: no copy of a secret is made.
 
 internal import HTTPFraming
 internal import KeyReplica
+internal import KeyStore
 
 /// A place in a request where a key may be.
 enum KeyPlace: Sendable {
@@ -21,40 +26,55 @@ enum KeyPlace: Sendable {
   case envelopeDSN
 }
 
-enum PresentedKey {
-  /// The longest key that is looked at; a longer one can't be in any store.
-  private static let limit = 512
+/// What a request has where its key may be.
+enum PresentedKey: Sendable, Equatable {
+  case key(KeyID)
+  /// Nothing but what is longer than a key can be.
+  case tooLong
+  case missing
+
+  /// The longest key, in bytes: nobody can publish a longer one.
+  static let limit = KeyListParser.secretLimit
   /// How much of a body is looked at for its first line.
   private static let lineLimit = 16 << 10
 
   /// The key in the head of a request. A place that is there and empty has none.
-  static func find(_ places: [KeyPlace], in head: borrowing RequestHead, _ bytes: RawSpan) -> KeyID? {
+  static func find(_ places: [KeyPlace], in head: borrowing RequestHead, _ bytes: RawSpan) -> PresentedKey {
+    var found = PresentedKey.missing
     for place in places {
-      switch place {
-      case .bearer:
-        guard let value = head.first("authorization", in: bytes), let key = afterScheme("bearer", value, bytes) else {
-          continue
-        }
-        return id(key, bytes)
-      case .header(let name):
-        guard let value = head.first(name, in: bytes), !value.isEmpty else { continue }
-        return id(value, bytes)
-      case .query(let name):
-        guard let query = head.query, let value = parameter(name, of: query, bytes), !value.isEmpty else { continue }
-        return decodedID(value, bytes)
-      case .sentryAuth(let name):
-        guard let value = head.first(name, in: bytes), let list = afterScheme("sentry", value, bytes),
-          let key = element("sentry_key", of: list, bytes), !key.isEmpty
-        else { continue }
-        return id(key, bytes)
-      case .envelopeDSN: continue
+      switch look(in: place, of: head, bytes) {
+      case .key(let id): return .key(id)
+      case .tooLong: found = .tooLong
+      case .missing: break
       }
     }
-    return nil
+    return found
+  }
+
+  private static func look(
+    in place: KeyPlace, of head: borrowing RequestHead, _ bytes: RawSpan
+  ) -> PresentedKey {
+    switch place {
+    case .bearer:
+      guard let value = head.first("authorization", in: bytes), let key = afterScheme("bearer", value, bytes) else {
+        return .missing
+      }
+      return presented(key, bytes)
+    case .header(let name): return head.first(name, in: bytes).map { presented($0, bytes) } ?? .missing
+    case .query(let name):
+      guard let query = head.query, let value = parameter(name, of: query, bytes) else { return .missing }
+      return decoded(value, bytes)
+    case .sentryAuth(let name):
+      guard let value = head.first(name, in: bytes), let list = afterScheme("sentry", value, bytes),
+        let key = element("sentry_key", of: list, bytes)
+      else { return .missing }
+      return presented(key, bytes)
+    case .envelopeDSN: return .missing
+    }
   }
 
   /// The key in the first line of a body.
-  static func findDSN(in body: RawSpan) -> KeyID? {
+  static func findDSN(in body: RawSpan) -> PresentedKey {
     // The line is JSON, but of a library's making: a user is what stands between `://` and `@` in the value of "dsn".
     let reach = min(body.byteCount, lineLimit)
     let end = (0..<reach).first { body[$0] == UInt8(ascii: "\n") } ?? reach
@@ -62,12 +82,12 @@ enum PresentedKey {
       // PHP's JSON has `\/` for a slash.
       let scheme = [position(of: "://", in: name..<end, body), position(of: #":\/\/"#, in: name..<end, body)]
         .compactMap({ $0 }).min()
-    else { return nil }
+    else { return .missing }
     let user = scheme..<end
-    guard let at = user.first(where: { !isUserPart(body[$0]) }), body[at] == UInt8(ascii: "@") else { return nil }
+    guard let at = user.first(where: { !isUserPart(body[$0]) }), body[at] == UInt8(ascii: "@") else { return .missing }
     // KEY or KEY:SECRET, as it was before 2018.
     let colon = (scheme..<at).first { body[$0] == UInt8(ascii: ":") } ?? at
-    return id(scheme..<colon, body)
+    return presented(scheme..<colon, body)
   }
 
   private static func isUserPart(_ byte: UInt8) -> Bool {
@@ -126,9 +146,10 @@ enum PresentedKey {
     return start..<end
   }
 
-  private static func id(_ range: Range<Int>, _ bytes: RawSpan) -> KeyID? {
-    guard !range.isEmpty, range.count <= limit else { return nil }
-    return bytes.extracting(range).withUnsafeBytes { KeyID(secret: $0) }
+  private static func presented(_ range: Range<Int>, _ bytes: RawSpan) -> PresentedKey {
+    guard !range.isEmpty else { return .missing }
+    guard range.count <= limit else { return .tooLong }
+    return .key(bytes.extracting(range).withUnsafeBytes { KeyID(secret: $0) })
   }
 
   private static func digit(_ byte: UInt8) -> UInt8? {
@@ -136,9 +157,11 @@ enum PresentedKey {
   }
 
   /// What isn't valid percent-encoding stays as it is: it is somebody's key, and it is looked up, not interpreted.
-  private static func decodedID(_ range: Range<Int>, _ bytes: RawSpan) -> KeyID? {
-    guard range.contains(where: { bytes[$0] == UInt8(ascii: "%") }) else { return id(trimmed(range, bytes), bytes) }
-    guard range.count <= 3 * limit else { return nil }
+  private static func decoded(_ range: Range<Int>, _ bytes: RawSpan) -> PresentedKey {
+    guard range.contains(where: { bytes[$0] == UInt8(ascii: "%") }) else {
+      return presented(trimmed(range, bytes), bytes)
+    }
+    guard range.count <= 3 * limit else { return .tooLong }
     var decoded: [UInt8] = []
     var at = range.lowerBound
     while at < range.upperBound {
@@ -153,6 +176,6 @@ enum PresentedKey {
       }
     }
     let whole = decoded.span.bytes
-    return id(trimmed(0..<decoded.count, whole), whole)
+    return presented(trimmed(0..<decoded.count, whole), whole)
   }
 }

@@ -30,10 +30,14 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     let media: MediaType
     var request: PushRequest
     var key: KeyID?
+    /// Why there is no key in the head, where there is none.
+    let withoutKey: PushFailing
     /// Of the key, once it is admitted.
     var account: String?
-    /// Of the budget.
+    /// Of the budget, for the body.
     var bytes = 0
+    /// Of the budget, for the answer, until the kernel has it.
+    var answerBytes = 0
     /// Of the body; 0 where that isn't known.
     let announced: Int
     let isChunked: Bool
@@ -62,7 +66,9 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
           bytes.extracting($0).withUnsafeBytes(Array.init)
         },
         body: ByteBuffer())
-      key = PresentedKey.find(dialect.keys, in: head, bytes)
+      let presented = PresentedKey.find(dialect.keys, in: head, bytes)
+      if case .key(let id) = presented { key = id }
+      withoutKey = presented == .tooLong ? .keyTooLong(limit: PresentedKey.limit) : .missingKey
     }
   }
 
@@ -76,6 +82,8 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   private var input = ByteBuffer()
   private var output = ByteBuffer()
   private var exchange: Exchange?
+  /// Of the budget, for answers that aren't on their way to the kernel yet.
+  private var unsentBytes = 0
 
   private var isDriving = false
   /// The machine isn't asked before the verdict has come.
@@ -161,8 +169,10 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     isClosed = true
     timer?.task.cancel()
     timer = nil
-    if let exchange { budget.give(back: exchange.bytes) }
+    if let exchange { budget.give(back: exchange.bytes + exchange.answerBytes) }
     exchange = nil
+    budget.give(back: unsentBytes)
+    unsentBytes = 0
   }
 
   // MARK: The machine
@@ -220,16 +230,24 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
 
   private func flush(_ context: ChannelHandlerContext) {
     guard output.readableBytes > 0 else { return }
-    context.writeAndFlush(wrapOutboundOut(output), promise: nil)
+    var written: EventLoopPromise<Void>?
+    if unsentBytes > 0 {
+      let (budget, bytes) = (budget, unsentBytes)
+      unsentBytes = 0
+      written = context.eventLoop.makePromise(of: Void.self)
+      // It fails where the connection is gone, and then they are as well.
+      written?.futureResult.assumeIsolated().whenComplete { _ in budget.give(back: bytes) }
+    }
+    context.writeAndFlush(wrapOutboundOut(output), promise: written)
     output = ByteBuffer()
   }
 
   /// Acts when all that was written is in the kernel: closing throws away what isn't, and that may be answers.
   private func whenWritten(_ context: ChannelHandlerContext, _ act: @escaping () -> Void) {
+    flush(context)
     let promise = context.eventLoop.makePromise(of: Void.self)
     // Behind all that was written before, and so done when that is.
-    context.writeAndFlush(wrapOutboundOut(output), promise: promise)
-    output = ByteBuffer()
+    context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: promise)
     // Where it fails the connection is gone already.
     promise.futureResult.assumeIsolated().whenComplete { _ in if !self.isClosed { act() } }
   }
@@ -249,18 +267,12 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     }
   }
 
-  /// Takes from the budget what the body needs, by its announced length or by what has come of it. Not before the key is admitted, as far
-  /// as that can be: until then nothing is kept, and anybody could fill the node with keys of his own making.
-  /// - Returns: Whether there is room.
-  private func reserve() -> Bool {
-    guard let exchange, exchange.keepsBody else { return true }
-    let missing = max(exchange.announced, exchange.request.body.readableBytes) - exchange.bytes
-    guard budget.take(missing) else {
-      fail(.unavailable(.nodeFull))
-      return false
-    }
-    self.exchange?.bytes += missing
-    return true
+  /// The body is wanted. One that is longer than there is room for now is told so at once, which saves everybody its way; but nothing is
+  /// taken for it before it comes. Not before the key is admitted, as far as that can be: until then nothing is kept, and anybody could fill
+  /// the node with keys of his own making.
+  private func welcomeBody() {
+    guard let exchange, exchange.keepsBody, !budget.hasRoom(for: exchange.announced - exchange.bytes) else { return }
+    fail(.unavailable(.nodeFull))
   }
 
   /// Whom the request comes from, for the log, where it is to be asked about its key. Its head must still be there.
@@ -273,7 +285,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   private func askForKey(from sender: @autoclosure () -> IPAddress?, _ context: ChannelHandlerContext) {
     guard let exchange, exchange.purpose != .preflight, exchange.failure == nil else { return }
     guard let key = exchange.key else {
-      if exchange.dialect.keys.contains(where: \.isInBody) { _ = reserve() } else { fail(.missingKey) }
+      if exchange.dialect.keys.contains(where: \.isInBody) { welcomeBody() } else { fail(exchange.withoutKey) }
       return
     }
     if let account = gate.admits(key) { return admitted(account, context) }
@@ -292,7 +304,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
 
   private func admitted(_ account: String, _ context: ChannelHandlerContext) {
     exchange?.account = account
-    if reserve(), exchange?.isWhole == true { finish(context) }
+    if exchange?.isWhole == true { finish(context) } else { welcomeBody() }
   }
 
   private func take(_ length: Int, _ context: ChannelHandlerContext) {
@@ -307,6 +319,8 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       return
     }
     guard exchange.keepsBody else { return }
+    guard budget.take(length) else { return fail(.unavailable(.nodeFull)) }
+    exchange.bytes += length
     self.exchange = nil  // so that its buffer isn't copied
     if exchange.request.body.readableBytes == 0 {
       exchange.request.body = part
@@ -314,8 +328,6 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       exchange.request.body.writeBuffer(&part)
     }
     self.exchange = exchange
-    // Of a chunked body the length isn't known before.
-    if exchange.isChunked { _ = reserve() }
   }
 
   /// The request is whole.
@@ -331,10 +343,13 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     case .push: push(exchange, key: key, account: account, events: nil, context)
     case .batch:
       do throws(PushFailing) {
-        push(
-          exchange, key: key, account: account,
-          events: try PushFront.countEvents(exchange.request.body.readableBytesSpan, exchange.request, exchange.media),
-          context)
+        let events = try PushFront.countEvents(
+          exchange.request.body.readableBytesSpan, exchange.request, exchange.media)
+        // Of a few bytes that unfold to many events the answer is a thousand times as long.
+        let answerBytes = events * exchange.dialect.answerBytesPerEvent
+        guard budget.take(answerBytes) else { throw .unavailable(.nodeFull) }
+        self.exchange?.answerBytes = answerBytes
+        push(exchange, key: key, account: account, events: events, context)
       } catch {
         fail(error)
       }
@@ -344,11 +359,14 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   }
 
   private func findKeyInBody(_ context: ChannelHandlerContext) {
-    guard let key = exchange.flatMap({ PresentedKey.findDSN(in: $0.request.body.readableBytesSpan) }) else {
-      return fail(.missingKey)
+    guard let exchange else { return }
+    switch PresentedKey.findDSN(in: exchange.request.body.readableBytesSpan) {
+    case .key(let key):
+      self.exchange?.key = key
+      askForKey(from: client, context)
+    case .tooLong: fail(.keyTooLong(limit: PresentedKey.limit))
+    case .missing: fail(exchange.withoutKey)
     }
-    exchange?.key = key
-    askForKey(from: client, context)
   }
 
   private func push(
@@ -382,6 +400,8 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     budget.give(back: exchange.bytes)
     self.exchange?.bytes = 0
     self.exchange?.failure = (why, 0)
+    // What still comes is thrown away, and has just the time for that.
+    watchedPhase = nil
   }
 
   private func say(_ why: PushFailing) {
@@ -410,6 +430,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     guard let exchange else { return nil }
     self.exchange = nil
     budget.give(back: exchange.bytes)
+    unsentBytes += exchange.answerBytes
     // While the node ends each connection ends with its next answer.
     if shared.stopping.isSet { connection.stop() }
     guard let framing = connection.answer(exchange.number) else { return nil }
@@ -456,7 +477,8 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     let phase = connection.phase
     guard phase != watchedPhase else { return }
     watchedPhase = phase
-    guard let allowed = shared.deadlines[phase] else {
+    let isRefused = phase == .body && exchange?.failure != nil
+    guard let allowed = isRefused ? shared.deadlines.discard : shared.deadlines[phase] else {
       deadline = .distantFuture
       return
     }

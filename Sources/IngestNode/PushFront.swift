@@ -16,7 +16,7 @@ struct PhaseDeadlines: Sendable {
   var head = TimeAmount.seconds(10)
   /// From the head's last byte to the body's.
   var body = TimeAmount.seconds(60)
-  /// For throwing away what is left of a request that is answered, and what still comes while the connection closes.
+  /// For throwing away what is left of a request that is answered or will be refused, and what still comes while the connection closes.
   var discard = TimeAmount.seconds(5)
 
   /// nil where the delay is our own, which has bounds of its own.

@@ -27,6 +27,7 @@ struct PushGate: PushGating {
   private let node: String
   private let refusals: RefusalLog
   private let rates: AccountRates?
+  private let random: NIOLoopBoundBox<RandomPool>
 
   /// - Parameters:
   ///   - producer: On the event loop that the gate is used on.
@@ -36,6 +37,7 @@ struct PushGate: PushGating {
     self.producer = producer
     self.node = node
     self.rates = rates
+    random = .makeBoxSendingValue(RandomPool(), eventLoop: producer.eventLoop)
     refusals = RefusalLog(logger: logger)
   }
 
@@ -61,23 +63,33 @@ struct PushGate: PushGating {
     if let idempotencyKey = request.idempotencyKey {
       id = EnvelopeID(keyID: key.bytes, idempotencyKey: idempotencyKey)
     } else {
-      var generator = SystemRandomNumberGenerator()
-      id = EnvelopeID(time: now, using: &generator)
+      id = EnvelopeID(time: now, using: &random.value)
     }
     let header = EnvelopeHeader(
       id: id, account: account, key: key.hex, receivedAt: now, contentType: request.contentType,
       contentEncoding: request.contentEncoding, path: request.path, node: node, traceparent: request.traceparent)
-    return producer.submit(header, payload: request.body).map { id }.flatMapErrorThrowing { error in
-      // The producer fails with nothing else; should that change, nobody may take it for an acknowledgement.
-      guard let failure = error as? PushFailure else { throw PushFailing.unavailable(.outcomeUnknown) }
-      throw switch failure {
-      case .full: PushFailing.unavailable(.queueFull)
-      case .away: PushFailing.unavailable(.queueAway)
-      case .unknownOutcome: PushFailing.unavailable(.outcomeUnknown)
-      case .refused: PushFailing.unavailable(.queueRefused)
-      case .tooLarge(_, let limit): PushFailing.tooLarge(limit: limit)
-      case .shuttingDown: PushFailing.unavailable(.shuttingDown)
+    let answer = eventLoop.makePromise(of: EnvelopeID.self)
+    producer.submit(header, payload: request.body).whenComplete { result in
+      switch result {
+      case .success: answer.succeed(id)
+      case .failure(let error):
+        // The producer fails with nothing else; should that change, nobody may take it for an acknowledgement.
+        answer.fail((error as? PushFailure).map(Self.failing) ?? .unavailable(.outcomeUnknown))
       }
+    }
+    return answer.futureResult
+  }
+
+  private static func failing(_ failure: PushFailure) -> PushFailing {
+    switch failure {
+    case .full: .unavailable(.queueFull)
+    case .overLimit(let seconds): .overLimit(retryAfter: seconds)
+    case .durabilityLost: .unavailable(.durabilityLost)
+    case .away: .unavailable(.queueAway)
+    case .unknownOutcome, .unconfirmed: .unavailable(.outcomeUnknown)
+    case .refused: .unavailable(.queueRefused)
+    case .tooLarge(_, let limit): .tooLarge(limit: limit)
+    case .shuttingDown: .unavailable(.shuttingDown)
     }
   }
 
@@ -86,8 +98,8 @@ struct PushGate: PushGating {
     try await producer.drain().get()
   }
 
-  /// What the producer has in hand. The future doesn't fail.
-  func producerCounters() -> EventLoopFuture<ProducerCounters> {
-    eventLoop.submit { producer.counters }
+  /// What the producer has in hand and has done, and why it takes nothing, if it doesn't. Fails only when the event loop has ended.
+  func producerState() -> EventLoopFuture<(counters: ProducerCounters, obstacle: PushFailure?)> {
+    eventLoop.submit { (producer.counters, producer.obstacle) }
   }
 }

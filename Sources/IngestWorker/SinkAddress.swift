@@ -9,9 +9,12 @@ public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
   case postgres(PostgresAddress)
   case http(HTTPSinkAddress)
   case files(FileSinkAddress)
+  /// Nowhere: for measuring how fast a queue is worked on.
+  case none
 
   /// What an address looks like, to follow the word "expected".
-  public static let expectation = "sqlite:PATH, postgres://…, http://…, https://… or files:FOLDER"
+  public static let expectation =
+    "sqlite:PATH, postgres://…, http://…, https://…, files:FOLDER, or none: to throw everything away"
 
   /// - Throws: ``InvalidSinkAddress``, without any secret that the text may hold.
   public init(_ text: String) throws(InvalidSinkAddress) {
@@ -20,6 +23,7 @@ public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
     case "sqlite" where parts.count == 2 && !parts[1].isEmpty: self = .sqlite(path: String(parts[1]))
     case "postgres", "postgresql": self = .postgres(try PostgresAddress(text))
     case "http", "https": self = .http(try HTTPSinkAddress(text))
+    case "none" where text == "none:": self = .none
     case "files" where parts.count == 2: self = .files(try FileSinkAddress(String(parts[1])))
     default:
       // Behind the colon there may be a password.
@@ -35,6 +39,7 @@ public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
     case .postgres(let address): "\(address)"
     case .http(let address): "\(address)"
     case .files(let address): "\(address)"
+    case .none: "none:"
     }
   }
 
@@ -46,6 +51,7 @@ public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
     case .postgres(let address): PostgresSink(address)
     case .http(let address): HTTPSink(address)
     case .files(let address): try FileSink(address, logger: logger)
+    case .none: NoSink()
     }
   }
 }

@@ -50,9 +50,8 @@ struct IngestWorkerCommand: AsyncParsableCommand {
 
   private static let sink = Setting<SinkSetting>(
     "sink",
-    "Where payloads are stored: sqlite:PATH, postgres://…, http://…, https://… or files:FOLDER, see above.",
-    shown: "sink",
-    isRequired: true)
+    "Where payloads are stored: sqlite:PATH, postgres://…, http://…, https://… or files:FOLDER, see above; or none: to measure without, which throws them away.",
+    shown: "sink", isRequired: true)
   @Option(help: Self.sink.help) var sink: String?
 
   private static let whenRevoked = Setting<WhenRevoked>(
@@ -62,7 +61,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
   @Option(help: Self.whenRevoked.help) var whenRevoked: String?
 
   private static let batch = Setting<Int>(
-    "batch", "The most payloads that are claimed and stored at once, 1 to 1000.", shown: "number", default: "100",
+    "batch", "The most payloads that are claimed and stored at once, 1 to 1000.", shown: "number", default: "500",
     in: 1...1_000)
   @Option(help: Self.batch.help) var batch: String?
 
@@ -72,7 +71,9 @@ struct IngestWorkerCommand: AsyncParsableCommand {
   @Option(help: Self.batchBytes.help) var batchBytes: String?
 
   private static let lanes = Setting<Int>(
-    "lanes", "Batches that are worked on at one time, 1 to \(WorkerOptions.mostLanes).", shown: "number", default: "2",
+    "lanes",
+    "Batches that are worked on at one time, 1 to \(WorkerOptions.mostLanes); each shard of the queue has at least one.",
+    shown: "number", default: "2",
     in: 1...WorkerOptions.mostLanes)
   @Option(help: Self.lanes.help) var lanes: String?
 
@@ -162,7 +163,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
       if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
         throw ValidationError("--sink: expected a file, but \(path) is a folder")
       }
-    case .postgres, .http, .files: break
+    case .postgres, .http, .files, .none: break
     }
     return address
   }

@@ -126,13 +126,31 @@ import Testing
     try expectEnd(of: client, after: .seconds(1), statuses: [401], isOpen: false)
   }
 
-  @Test func `a rest in chunks that nobody wants has the body's time, and then it is told why`() throws {
+  @Test func `a rest in chunks that nobody wants is awaited as long, and then it is told why`() throws {
     let client = EmbeddedClient()
     client.send(.chunkedHead(key: "bad") + .chunk("abc"))
-    client.pass(.seconds(50))
+    client.pass(.seconds(4))
     client.send(.chunk("abc"))
-    try expectEnd(of: client, after: .seconds(10), statuses: [401], isOpen: true)
+    try expectEnd(of: client, after: .seconds(1), statuses: [401], isOpen: true)
     #expect(try client.answer().closes && client.answer().json()["error"] as? String == "unknown_key")
+  }
+
+  @Test func `it counts from when nobody wants it any more`() throws {
+    let client = EmbeddedClient(budget: 10)
+    client.send(.chunkedHead() + .chunk("abc"))
+    client.pass(.seconds(50))
+    client.send(.chunk(.filler(8)))
+    client.pass(.seconds(4))
+    client.send(.chunk("abc"))
+    try expectEnd(of: client, after: .seconds(1), statuses: [503], isOpen: true)
+    #expect(try client.answer().json()["reason"] as? String == "node_full")
+    // A late verdict is the node's delay: the rest has its time from there.
+    let late = EmbeddedClient()
+    late.gate.script("slow", .ponders(ScriptedGate.unknown))
+    late.send(.chunkedHead(key: "slow"))
+    late.pass(.seconds(59))
+    late.gateSays()
+    try expectEnd(of: late, after: .seconds(5), statuses: [401], isOpen: true)
   }
 
   @Test func `who doesn't close after its last answer is closed`() throws {

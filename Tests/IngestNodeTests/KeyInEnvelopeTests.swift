@@ -7,6 +7,11 @@ import Testing
 
 @Suite struct KeyInEnvelopeTests {
   private func found(_ body: String) -> KeyID? {
+    guard case .key(let id) = presented(body) else { return nil }
+    return id
+  }
+
+  private func presented(_ body: String) -> PresentedKey {
     let bytes = Array(body.utf8)
     return PresentedKey.findDSN(in: bytes.span.bytes)
   }
@@ -38,6 +43,6 @@ import Testing
     let far = String(repeating: " ", count: 16_400) + #"{"dsn":"https://K@h/1"}"#
     #expect(found(far + "\n{}") == nil && found(far) == nil)
     let longKey = #"{"dsn":"https://"# + String(repeating: "k", count: 513) + "@h/1\"}"
-    #expect(found(longKey) == nil)
+    #expect(presented(longKey) == .tooLong && presented("{}") == .missing)
   }
 }

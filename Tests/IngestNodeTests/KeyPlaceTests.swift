@@ -12,6 +12,13 @@ import Testing
   private func found(
     in dialect: Dialect = Dialects.generic, query: String? = nil, _ fields: String...
   ) throws -> KeyID? {
+    guard case .key(let id) = try presented(in: dialect, query: query, fields) else { return nil }
+    return id
+  }
+
+  private func presented(
+    in dialect: Dialect = Dialects.generic, query: String? = nil, _ fields: [String] = []
+  ) throws -> PresentedKey {
     try withHead(of: .request("POST /v1/push\(query.map { "?" + $0 } ?? "") HTTP/1.1", fields)) { head, bytes in
       PresentedKey.find(dialect.keys, in: head, bytes)
     }
@@ -104,16 +111,35 @@ import Testing
     }
   }
 
-  @Test func `a key that is too long to be one counts as none, and the next place isn't asked instead`() throws {
+  @Test func `what is longer than a key can be is none, and hides none`() throws {
     let longest = String(repeating: "k", count: 512)
     #expect(try found("X-API-Key: \(longest)") == id(longest))
-    #expect(try found("X-API-Key: \(longest)k") == nil)
-    #expect(try found("Authorization: Bearer \(longest)k", "X-API-Key: K") == nil)
+    #expect(try presented(["X-API-Key: \(longest)k"]) == .tooLong)
+    #expect(try found("Authorization: Bearer \(longest)k", "X-API-Key: K") == id("K"))
+    #expect(try found(query: "api_key=K", "Authorization: Bearer \(longest)k", "X-API-Key: \(longest)k") == id("K"))
+    #expect(try found(query: "api_key=\(longest)k", "X-API-Key: K") == id("K"))
+    #expect(try presented(["Authorization: Bearer \(longest)k", "X-API-Key:"]) == .tooLong)
+    #expect(try presented(query: "api_key=", ["X-API-Key:"]) == .missing)
     #expect(try found(query: "api_key=\(longest)") == id(longest))
-    #expect(try found(query: "api_key=\(longest)k") == nil)
+    #expect(try presented(query: "api_key=\(longest)k") == .tooLong)
     let encoded = String(repeating: "%6b", count: 512)
     #expect(try found(query: "api_key=\(encoded)") == id(longest))
-    #expect(try found(query: "api_key=\(encoded)%6b") == nil)
+    #expect(try presented(query: "api_key=\(encoded)%6b") == .tooLong)
+    #expect(try presented(query: "api_key=\(encoded)k") == .tooLong)
+  }
+
+  @Test func `whoever sends nothing else is told so, and isn't refused`() throws {
+    let long = String(repeating: "k", count: 513)
+    let client = EmbeddedClient()
+    client.send(.post(key: long))
+    client.send(.post(key: long, "X-API-Key: good"))
+    client.send(.post(to: "/api/1/store/?sentry_key=\(long)", key: nil, body: "{}"))
+    client.send(.post(to: "/api/1/store/", key: nil, body: #"{"dsn":"https://\#(long)@h/1"}"#))
+    client.send(.post(to: "/api/1/store/?sentry_key=\(long)", key: nil, body: #"{"dsn":"https://good@h/1"}"#))
+    #expect(try client.statuses() == [400, 202, 400, 400, 200])
+    let answer = try client.answers()[0].json()
+    #expect(answer["error"] as? String == "key_too_long" && answer["limit"] as? Int == 512)
+    #expect(client.counters.byReason["key_too_long"] == 3 && client.gate.asked.isEmpty)
   }
 
   @Test func `of two lines of the same name the first counts`() throws {

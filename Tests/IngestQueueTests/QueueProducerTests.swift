@@ -1,11 +1,12 @@
 import Hiredis
-import IngestQueue
 import Logging
 import NIOCore
 import NIOPosix
 import RedisClient
 import RedisFixture
 import Testing
+
+@testable import IngestQueue
 
 struct QueueProducerTests {
   private let layout = QueueLayout()
@@ -27,8 +28,8 @@ struct QueueProducerTests {
   }
 
   private func queue(_ client: RedisClient) async throws -> [Envelope] {
-    let replies = try await client.execute(RedisCommand("LRANGE", layout.pending(0), 0, -1)).array()
-    return try replies.map { try Envelope($0.bytes()) }.reversed()
+    let lists = try await client.execute(layout.pending.map { RedisCommand("LRANGE", $0, 0, -1) })
+    return try lists.flatMap { try $0.array().map { try Envelope($0.bytes()) }.reversed() }
   }
 
   /// How each submission ended, all of them made in one turn of the producer's event loop.
@@ -59,7 +60,7 @@ struct QueueProducerTests {
       #expect(counters.batches == 1)
       #expect(counters.entries == 300)
       #expect(counters.failures == 0)
-      #expect(counters.queueLength == 300)
+      #expect(counters.commands == 1)
       #expect(counters.bytes == 0)
     }
   }
@@ -99,6 +100,29 @@ struct QueueProducerTests {
       #expect(queue.count == 3)
       let envelope = try #require(queue.first { $0.header == .numbered(1) })
       #expect(envelope.payload.elementsEqual(huge))
+    }
+  }
+
+  @Test func `what is small doesn't line up behind what is huge`() async throws {
+    try await withProducer { _, producer, _ in
+      let eventLoop = producer.eventLoop
+      // In the order in which they are answered, which is the order in which they were sent.
+      let order = NIOLoopBoundBox.makeBoxSendingValue([Int](), eventLoop: eventLoop)
+      let huge = ByteBuffer(repeating: 7, count: 15 << 20)
+      try await eventLoop.flatSubmit {
+        let all = (0..<204).map { number in
+          let payload = number < 4 ? huge : ByteBuffer(string: "small")
+          let pushed = producer.submit(.numbered(number), payload: payload)
+          pushed.whenSuccess { order.value.append(number) }
+          return pushed
+        }
+        return EventLoopFuture.andAllSucceed(all, on: eventLoop)
+      }.get()
+      let answered = try await eventLoop.submit { order.value }.get()
+      #expect(answered.count == 204)
+      let hugeAhead = answered.prefix { $0 < 4 }.count + (answered.firstIndex { $0 >= 4 } ?? 0)
+      #expect(hugeAhead == 0, "\(answered.prefix(5))")
+      #expect(answered.suffix(4).sorted() == [0, 1, 2, 3])
     }
   }
 

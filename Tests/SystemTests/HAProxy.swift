@@ -29,7 +29,7 @@ final class HAProxy: Sendable {
 
   /// Starts one and waits until it answers on its socket.
   /// - Parameter configuration: All but what belongs to the test, for the first of ten ports that it may listen on.
-  static func start(_ configuration: (_ port: Int) -> String) async throws -> HAProxy {
+  static func start(_ configuration: (_ port: Int) throws -> String) async throws -> HAProxy {
     let folder = try TemporaryFolder()
     return try await withFreePorts(of: "HAProxy") { port in
       let text = """
@@ -39,7 +39,7 @@ final class HAProxy: Sendable {
           nbthread 1
           log stdout format raw local0
           stats socket unix@\(folder.path("cli.sock")) level admin
-        \(configuration(port))
+        \(try configuration(port))
 
         """
       try text.write(toFile: folder.path("haproxy.cfg"), atomically: true, encoding: .utf8)

@@ -26,7 +26,7 @@ final class Nginx: Sendable {
 
   /// Starts one and waits until it answers.
   /// - Parameter http: What stands in the section `http`, for the first of ten ports that it may listen on.
-  static func start(_ http: (_ port: Int) -> String) async throws -> Nginx {
+  static func start(_ http: (_ port: Int) throws -> String) async throws -> Nginx {
     let folder = try TemporaryFolder()
     return try await withFreePorts(of: "nginx") { port in
       let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map {
@@ -40,7 +40,7 @@ final class Nginx: Sendable {
         events {}
         http {
         \(temporary.joined(separator: "\n"))
-        \(http(port))
+        \(try http(port))
         }
 
         """

@@ -115,7 +115,9 @@ struct ProxiedClientTests {
         """
       }.joined(separator: "\n")
     }
-    let haproxy = try await HAProxy.start { RecommendedHAProxy.configuration(port: $0, nodes: [trusting.addresses]) }
+    let haproxy = try await HAProxy.start {
+      try RecommendedHAProxy.configuration(port: $0, nodes: [trusting.addresses])
+    }
     // What the client says of itself stands before what the proxy says, and is nobody's word.
     let lie = "X-Forwarded-For: 203.0.113.9\r\n"
     for (number, port) in [(1, nginx.port), (2, haproxy.port)] {

@@ -40,7 +40,7 @@ struct RollingRestartTests {
     let third = try await deployment.startNode("node-3", cold + ["--redis", "\(door.endpoint)"])
     nodes.append(third)
     let proxy = try await HAProxy.start {
-      RecommendedHAProxy.configuration(port: $0, nodes: nodes.map(\.addresses), check: check)
+      try RecommendedHAProxy.configuration(port: $0, nodes: nodes.map(\.addresses), check: check)
     }
     let address = "127.0.0.1:\(proxy.port)"
     let load = SteadyLoad { try await WireConnection.connected(to: address) }
@@ -98,7 +98,7 @@ struct RollingRestartTests {
     for name in ["node-1", "node-2"] { nodes.append(try await deployment.startNode(name)) }
     for node in nodes { try await node.becomesReady() }
     let proxy = try await HAProxy.start {
-      RecommendedHAProxy.configuration(port: $0, nodes: nodes.map(\.addresses))
+      try RecommendedHAProxy.configuration(port: $0, nodes: nodes.map(\.addresses))
     }
     let address = "127.0.0.1:\(proxy.port)"
     let load = SteadyLoad { try await WireConnection.connected(to: address) }

@@ -1,0 +1,24 @@
+// What the documentation tells operators to write into files of theirs, as the tests use it.
+
+import Foundation
+import RedisFixture
+
+enum OperationsPage {
+  /// A file of this repository.
+  static func file(_ path: String) throws -> String {
+    let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    let root = folder.deletingLastPathComponent().deletingLastPathComponent()
+    return try String(contentsOf: root.appendingPathComponent(path), encoding: .utf8)
+  }
+
+  /// The page's one example in a language.
+  /// - Parameter change: What takes a line's place; nil leaves it out.
+  static func example(_ language: String, _ change: (String) -> String? = { $0 }) throws -> String {
+    let page = try file("Sources/Sluice/Sluice.docc/Operations.md")
+    let begun = page.components(separatedBy: "\n```\(language)\n").dropFirst()
+    guard begun.count == 1, let example = begun.first?.components(separatedBy: "\n```\n").first else {
+      throw NeverHappened(description: "Operations has \(begun.count) examples of \(language) instead of one")
+    }
+    return example.components(separatedBy: "\n").compactMap(change).joined(separator: "\n")
+  }
+}
