@@ -11,8 +11,8 @@ import NIOPosix
 import RedisClient
 import RedisFixture
 
-enum PushBenchmark: Benchmark {
-  static let name = "push"
+enum HandoverBenchmark: Benchmark {
+  static let name = "handover"
   static let summary = "payload to Redis's answer, by how many are on their way, beside a bare socket"
 
   private static let payloads = 60_000
