@@ -11,8 +11,8 @@ import NIOPosix
 import RedisClient
 import RedisFixture
 
-enum HandoverBenchmark: Benchmark {
-  static let name = "handover"
+enum HandOverBenchmark: Benchmark {
+  static let name = "hand-over"
   static let summary = "payload to Redis's answer, by how many are on their way, beside a bare socket"
 
   private static let payloads = 60_000
