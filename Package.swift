@@ -223,7 +223,7 @@ let package = Package(
       dependencies: ["BodyCoding", "CZlib", "CZstd", "CBrotli", "CompressionFixture", "RedisFixture"],
       swiftSettings: strict),
     .testTarget(
-      name: "SluiceTests", dependencies: ["Sluice", "RedisClient", argumentParser, logging],
+      name: "SluiceTests", dependencies: ["Sluice", "IngestQueue", "RedisClient", argumentParser, logging],
       swiftSettings: strict),
     .testTarget(
       name: "IngestNodeTests",
