@@ -4,6 +4,7 @@
 public import ClientAddress
 internal import Fleet
 public import IngestQueue
+public import IngestSpool
 public import KeyReplica
 internal import KeyStore
 public import Logging
@@ -44,6 +45,9 @@ public struct IngestNode: Sendable {
     public var replica = Replica.Limits()
     /// The folder in which the mirror is kept for the next start; nil to start cold each time.
     public var stateFolder: String?
+    /// The folder for payloads that come while Redis is away; nil to answer them 503.
+    public var spoolFolder: String?
+    public var spool = SpoolLimits()
 
     public init(
       name: String, build: String, redis: RedisEndpoint, queue: [QueueShard], namespace: Namespace, listenHost: String,
@@ -87,6 +91,9 @@ public struct IngestNode: Sendable {
       limits: configuration.replica,
       restoring: stateFile.flatMap { StateKeeper.restore($0, source: source, logger: logger) },
       name: "\(configuration.name)-mirror", on: mirrorLoop.next(), logger: logger)
+    let spool = try configuration.spoolFolder.map {
+      try Spool(folder: $0, limits: configuration.spool, logger: logger)
+    }
     let front = configuration.front
     let rates = front.accountRate.map { AccountRates(perSecond: $0, status: front.tooFastStatus) }
     let links = pushLoops.makeIterator().map { loop in
@@ -94,7 +101,8 @@ public struct IngestNode: Sendable {
       options.name = "\(configuration.name)-push"
       let client = RedisClient(endpoint: configuration.queue[0].endpoint, options: options, on: loop, logger: logger)
       let producer = QueueProducer(client: client, layout: configuration.queue[0].layout)
-      let gate = PushGate(replica: replica, producer: producer, node: configuration.name, rates: rates, logger: logger)
+      let gate = PushGate(
+        replica: replica, producer: producer, spool: spool, node: configuration.name, rates: rates, logger: logger)
       return QueueLink(client: client, gate: gate)
     }
     let counters = AnswerCounters(Dialects.all)
@@ -103,7 +111,7 @@ public struct IngestNode: Sendable {
     let status = NodeStatus(
       name: configuration.name, build: configuration.build,
       listen: "\(configuration.listenHost):\(configuration.listenPort)", replica: replica, queues: links,
-      counters: counters, stopping: stopping)
+      spool: spool, counters: counters, stopping: stopping)
     let pushes = PushListener(
       host: configuration.listenHost, port: configuration.listenPort, group: pushLoops, gates: links.map(\.gate),
       shared: PushFront(
@@ -134,6 +142,16 @@ public struct IngestNode: Sendable {
         AgentCheck(host: host, port: port, group: mirrorLoop, logger: logger, listening: { _ in }) {
           await status.agentState()
         })
+    }
+    if let spool {
+      let options = RedisOptions(name: "\(configuration.name)-spool")
+      let client = RedisClient(
+        endpoint: configuration.queue[0].endpoint, options: options, on: mirrorLoop.next(), logger: logger)
+      services.append(
+        SpoolKeeper(
+          spool: spool, client: client,
+          producer: QueueProducer(client: client, layout: configuration.queue[0].layout), stopping: stopping,
+          stopTime: front.grace + front.stopDeadline, logger: logger))
     }
     services.append(pushes)
     let group = ServiceGroup(

@@ -4,6 +4,7 @@
 internal import Fleet
 internal import Foundation
 internal import IngestQueue
+internal import IngestSpool
 internal import KeyReplica
 internal import KeyStore
 internal import Metrics
@@ -19,6 +20,7 @@ final class NodeStatus: Sendable {
   private let startedAt = Date()
   private let replica: ReplicaDriver
   private let queues: [QueueLink]
+  private let spool: Spool?
   private let counters: AnswerCounters
   private let stopping: StopFlag
   private let configuredListen: String
@@ -27,14 +29,15 @@ final class NodeStatus: Sendable {
   private let gauges = NodeGauges()
 
   init(
-    name: String, build: String, listen: String, replica: ReplicaDriver, queues: [QueueLink], counters: AnswerCounters,
-    stopping: StopFlag
+    name: String, build: String, listen: String, replica: ReplicaDriver, queues: [QueueLink], spool: Spool?,
+    counters: AnswerCounters, stopping: StopFlag
   ) {
     configuredListen = listen
     self.name = name
     self.build = build
     self.replica = replica
     self.queues = queues
+    self.spool = spool
     self.counters = counters
     self.stopping = stopping
   }
@@ -58,6 +61,7 @@ final class NodeStatus: Sendable {
       queue: .init(
         state: queue.connected ? .connected : .away, waiting: queue.waitingEntries, inFlightBytes: queue.bytes,
         durability: nil),
+      spool: spool.map { NodeReport.Spool($0.figures, limitBytes: $0.limits.bytes) },
       startedAt: startedAt.timeIntervalSince1970, reportedAt: Date().timeIntervalSince1970,
       listen: listen ?? configuredListen)
     gauges.set(report)
@@ -114,7 +118,11 @@ final class NodeStatus: Sendable {
     var standing = Standing(mirrorAdmits: mirror.admits, isOnlyQueueAway: !queue.connected && !isStoreAway)
     if stopping.isSet { standing.outages.append("the node is ending") }
     if !isListening { standing.outages.append("the push listener isn't up yet") }
-    if !queue.connected { standing.lacks.append("the queue's Redis is away: nothing can be accepted") }
+    if !queue.connected {
+      let spools = spool.map { $0.figures.objection == nil } ?? false
+      standing.lacks.append(
+        "the queue's Redis is away: \(spools ? "payloads go to the spool" : "nothing can be accepted")")
+    }
     switch mirror.completeness {
     // One that is guarded serves as well as any; it is the fleet's status that calls for somebody.
     case .complete, .guarded:
@@ -163,6 +171,14 @@ struct QueueFigures: Sendable {
   }
 }
 
+extension NodeReport.Spool {
+  fileprivate init(_ figures: SpoolFigures, limitBytes: Int) {
+    self.init(
+      state: figures.objection == nil ? .open : .closed, entries: figures.entries, bytes: figures.bytes,
+      limitBytes: limitBytes, oldestSeconds: figures.oldestSeconds, reason: figures.objection.map { "\($0)" })
+  }
+}
+
 /// The report's figures as metrics.
 private struct NodeGauges: Sendable {
   private let ready = Gauge(label: "sluice_node_ready")
@@ -179,6 +195,10 @@ private struct NodeGauges: Sendable {
   private let queueConnected = Gauge(label: "sluice_queue_connected")
   private let queueWaiting = Gauge(label: "sluice_queue_waiting_entries")
   private let queueBytes = Gauge(label: "sluice_queue_bytes")
+  private let spoolEntries = Gauge(label: "sluice_spool_entries")
+  private let spoolBytes = Gauge(label: "sluice_spool_bytes")
+  private let spoolOldest = Gauge(label: "sluice_spool_oldest_seconds")
+  private let spoolOpen = Gauge(label: "sluice_spool_open")
 
   func set(_ report: NodeReport) {
     ready.record(report.ready ? 1 : 0)
@@ -196,5 +216,10 @@ private struct NodeGauges: Sendable {
     queueConnected.record(report.queue.state == .connected ? 1 : 0)
     queueWaiting.record(report.queue.waiting)
     queueBytes.record(report.queue.inFlightBytes)
+    guard let spool = report.spool else { return }
+    spoolEntries.record(spool.entries)
+    spoolBytes.record(spool.bytes)
+    spoolOldest.record(spool.oldestSeconds ?? 0)
+    spoolOpen.record(spool.state == .open ? 1 : 0)
   }
 }

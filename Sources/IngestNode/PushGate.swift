@@ -4,6 +4,7 @@
 internal import ClientAddress
 internal import Foundation
 internal import IngestQueue
+internal import IngestSpool
 internal import KeyReplica
 internal import KeyStore
 internal import Logging
@@ -24,16 +25,21 @@ protocol PushGating: Sendable {
 struct PushGate: PushGating {
   private let replica: ReplicaDriver
   private let producer: QueueProducer
+  private let spool: Spool?
   private let node: String
   private let refusals: RefusalLog
   private let rates: AccountRates?
 
   /// - Parameters:
   ///   - producer: On the event loop that the gate is used on.
+  ///   - spool: Where payloads go while the queue is away; nil for nowhere.
   ///   - rates: What accounts may send; nil for as much as they like.
-  init(replica: ReplicaDriver, producer: QueueProducer, node: String, rates: AccountRates?, logger: Logger) {
+  init(
+    replica: ReplicaDriver, producer: QueueProducer, spool: Spool?, node: String, rates: AccountRates?, logger: Logger
+  ) {
     self.replica = replica
     self.producer = producer
+    self.spool = spool
     self.node = node
     self.rates = rates
     refusals = RefusalLog(logger: logger)
@@ -67,7 +73,8 @@ struct PushGate: PushGating {
     let header = EnvelopeHeader(
       id: id, account: account, key: key.prefix, receivedAt: now, contentType: request.contentType,
       contentEncoding: request.contentEncoding, path: request.path, node: node, traceparent: request.traceparent)
-    return producer.submit(header, payload: request.body).map { id }.flatMapErrorThrowing { error in
+    return handOver(header, request.body).map { id }.flatMapErrorThrowing { error in
+      if let failing = error as? PushFailing { throw failing }
       // The producer fails with nothing else; should that change, nobody may take it for an acknowledgement.
       guard let failure = error as? PushFailure else { throw PushFailing.unavailable(.outcomeUnknown) }
       throw switch failure {
@@ -77,6 +84,26 @@ struct PushGate: PushGating {
       case .refused: PushFailing.unavailable(.queueRefused)
       case .tooLarge(_, let limit): PushFailing.tooLarge(limit: limit)
       case .shuttingDown: PushFailing.unavailable(.shuttingDown)
+      }
+    }
+  }
+
+  /// To the queue, and where that is away to the spool.
+  private func handOver(_ header: EnvelopeHeader, _ payload: ByteBuffer) -> EventLoopFuture<Void> {
+    let pushed = producer.submit(header, payload: payload)
+    guard let spool else { return pushed }
+    return pushed.flatMapError { [eventLoop] error in
+      guard let failure = error as? PushFailure, failure.isForSpool else { return eventLoop.makeFailedFuture(error) }
+      return spool.append(header, payload: payload, on: eventLoop).flatMapErrorThrowing { error in
+        // It may be in the queue already, whatever the spool says.
+        if case .unknownOutcome = failure { throw PushFailing.unavailable(.outcomeUnknown) }
+        guard let spoolFailure = error as? SpoolFailure else { throw PushFailing.unavailable(.outcomeUnknown) }
+        throw switch spoolFailure {
+        case .full, .tooOld, .busy, .noRoom: PushFailing.unavailable(.spoolFull)
+        case .damaged, .failed: PushFailing.unavailable(.spoolFailed)
+        case .late: PushFailing.unavailable(.outcomeUnknown)
+        case .closed: PushFailing.unavailable(.shuttingDown)
+        }
       }
     }
   }

@@ -22,6 +22,9 @@ enum Sample {
     return report
   }
 
+  static let spool = NodeReport.Spool(
+    state: .open, entries: 3, bytes: 2_048, limitBytes: 1 << 30, oldestSeconds: 90, reason: nil)
+
   static func worker(_ name: String = "worker-1", _ change: (inout WorkerReport) -> Void = { _ in }) -> WorkerReport {
     var report = WorkerReport(
       name: name, build: "v1", instance: "00000000000000bb", state: .working, processed: 12_000, stored: 11_990,
