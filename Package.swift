@@ -137,8 +137,8 @@ let package = Package(
     .executableTarget(
       name: "ingest-node",
       dependencies: [
-        "ClientAddress", "Sluice", "IngestNode", "IngestSpool", "KeyReplica", "PrometheusText", "RedisClient",
-        argumentParser, logging, metrics,
+        "ClientAddress", "Sluice", "IngestNode", "IngestQueue", "IngestSpool", "KeyReplica", "PrometheusText",
+        "RedisClient", argumentParser, logging, metrics,
       ],
       swiftSettings: strict),
     .executableTarget(
@@ -149,7 +149,7 @@ let package = Package(
       ], swiftSettings: strict),
     .executableTarget(
       name: "sync-status",
-      dependencies: ["Sluice", "Fleet", "RedisClient", argumentParser, logging, nioCore, nioPosix],
+      dependencies: ["Sluice", "Fleet", "IngestQueue", "RedisClient", argumentParser, logging, nioCore, nioPosix],
       swiftSettings: strict),
     .executableTarget(
       name: "key-publisher",
@@ -158,7 +158,7 @@ let package = Package(
 
     // Tests. The fixture starts real servers; it is no product, so it lives with the tests.
     .target(
-      name: "RedisFixture", dependencies: ["RedisClient", nioCore, nioPosix],
+      name: "RedisFixture", dependencies: ["Hiredis", "RedisClient", nioCore, nioPosix],
       path: "Tests/RedisFixture", swiftSettings: strict),
     // Bodies compressed by each format's own library. Brotli's encoder is linked with tests only.
     .target(
@@ -179,6 +179,15 @@ let package = Package(
     .executableTarget(
       name: "simulator", dependencies: ["KeyReplica", "Simulation"],
       path: "Tests/Simulator/Command", swiftSettings: strict),
+    // Real processes under faults drawn from a seed, and a ledger held against the sink: `Scripts/chaos`.
+    .executableTarget(
+      name: "chaos",
+      dependencies: [
+        "CompressionFixture", "Hiredis", "RedisClient", "RedisFixture", argumentParser, crypto, deque, nioCore,
+        nioHTTP1,
+        nioPosix, .product(name: "GRDB", package: "GRDB.swift"),
+      ],
+      path: "Tests/Chaos", exclude: ["Mutants"], swiftSettings: strict),
     .testTarget(
       name: "KeyReplicaTests", dependencies: ["KeyReplica", "SimulatedStore", "Simulation"], swiftSettings: strict),
     .testTarget(
@@ -258,7 +267,7 @@ let package = Package(
     .testTarget(
       name: "SystemTests",
       dependencies: [
-        "IngestClient", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node",
+        "IngestClient", "IngestQueue", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node",
         "ingest-worker",
         "sync-status",
         "key-publisher", crypto, logging, nioCore, nioHTTP1, nioPosix, nioSSL,

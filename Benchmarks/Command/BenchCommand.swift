@@ -13,7 +13,10 @@ struct BenchCommand: AsyncParsableCommand {
     commandName: "bench", abstract: "Measures Sluice beside its peers.",
     discussion: all.map { "\($0.name): \($0.summary)" }.joined(separator: "\n"))
 
-  static let all: [any Benchmark.Type] = [LookupBenchmark.self, WarmStartBenchmark.self]
+  static let all: [any Benchmark.Type] = [
+    SyncBenchmark.self, LargeSyncBenchmark.self, WarmStartBenchmark.self, LookupBenchmark.self, PropagateBenchmark.self,
+    ScaleBenchmark.self,
+  ]
 
   @Argument(help: "Which ones, or \"all\".")
   var names: [String] = []

@@ -51,12 +51,10 @@ enum LookupBenchmark: Benchmark {
 
   /// A driver as a node has it; its Redis holds no key store, so nothing but the restored keys is ever in its table.
   private static func admittingDriver(of table: KeyTable, redis: RedisServer) async throws -> ReplicaDriver {
-    var logger = Logger(label: "bench")
-    logger.logLevel = .critical
     let image = MirrorImage(source: "bench", heardAt: Date().timeIntervalSince1970, announced: 0, table: table)
     let driver = ReplicaDriver(
       endpoint: redis.endpoint, layout: StoreLayout(), restoring: image, name: "bench",
-      on: MultiThreadedEventLoopGroup.singleton.any(), logger: logger)
+      on: MultiThreadedEventLoopGroup.singleton.any(), logger: .silent)
     driver.start()
     try await eventually("the driver admits") { driver.admits(KeyID(secret: SampleKeys.secret(0))) != nil }
     return driver

@@ -16,6 +16,20 @@ enum Machine {
   /// Nanoseconds that this thread has had a processor: what a busy neighbour takes away doesn't count.
   static func threadTime() -> Int64 { read(CLOCK_THREAD_CPUTIME_ID) }
 
+  /// Nanoseconds that this process has had processors, all its threads together.
+  static func processTime() -> Int64 { read(CLOCK_PROCESS_CPUTIME_ID) }
+
+  /// Nanoseconds that another process has had processors, in steps of its accounting (10 ms).
+  static func processTime(of pid: pid_t) throws -> Int64 {
+    let stat = try String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)
+    // After the name, which may hold anything: the fields from the third on; the 14th and 15th are user and system time.
+    let fields = stat[stat.index(after: stat.lastIndex(of: ")")!)...].split(separator: " ")
+    guard fields.count > 12, let user = Int64(fields[11]), let system = Int64(fields[12]) else {
+      throw CannotMeasure("/proc/\(pid)/stat isn't as expected")
+    }
+    return (user + system) * (1_000_000_000 / Int64(sysconf(Int32(_SC_CLK_TCK))))
+  }
+
   private static func read(_ clock: clockid_t) -> Int64 {
     var time = timespec()
     clock_gettime(clock, &time)

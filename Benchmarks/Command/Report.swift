@@ -15,7 +15,9 @@ struct Report: Encodable {
       self.notes = notes
     }
 
-    mutating func add(_ name: String, _ figures: (String, Figure)...) {
+    mutating func add(_ name: String, _ figures: (String, Figure)...) { add(name, figures) }
+
+    mutating func add(_ name: String, _ figures: [(String, Figure)]) {
       rows.append(Row(name: name, figures: figures.map { .init(name: $0.0, figure: $0.1) }))
     }
   }

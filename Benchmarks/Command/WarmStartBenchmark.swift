@@ -12,10 +12,9 @@ enum WarmStartBenchmark: Benchmark {
   private static let keyCount = 1_000_000
 
   static func run(rounds: Int) async throws -> Report {
-    let redis = try await RedisServer.start()
-    let folder = try TemporaryFolder()
-    try await publish(to: redis, folder: folder)
-    let state = ["--state-dir", folder.path("state")]
+    let store = try await PublishedStore.make(keys: keyCount)
+    let redis = store.redis
+    let state = ["--state-dir", store.folder.path("state")]
     // The first start with the folder makes the file.
     _ = try await start(redis, state, restored: false)
 
@@ -32,24 +31,8 @@ enum WarmStartBenchmark: Benchmark {
     table.add("with a state file", ("clock", Figure(warm)))
     table.add("without one", ("clock", Figure(cold)))
     report.tables.append(table)
-    try await redis.kill9()
-    folder.remove()
+    try await store.remove()
     return report
-  }
-
-  private static func publish(to redis: RedisServer, folder: TemporaryFolder) async throws {
-    var list = Data("key,account\n".utf8)
-    for number in 0..<keyCount {
-      list.append(contentsOf: SampleKeys.secret(number))
-      list.append(contentsOf: ",\(SampleKeys.account(number % SampleKeys.accounts))\n".utf8)
-    }
-    try list.write(to: folder.url("keys.csv"))
-    let publisher = try await ServiceProcess.start(
-      "key-publisher", ["import", folder.path("keys.csv"), "--seal"],
-      environment: ["SLUICE_REDIS": "\(redis.tcpEndpoint)"])
-    guard try await publisher.waitForExit(within: .seconds(300)) == .exited(0) else {
-      throw CannotMeasure("the keys couldn't be published\n\(publisher.outputs)")
-    }
   }
 
   /// Starts a node, and ends it when it is ready.

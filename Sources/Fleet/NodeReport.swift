@@ -79,20 +79,36 @@ public struct NodeReport: MemberReport {
     public var waiting: Int
     /// Bytes that were taken from clients and aren't acknowledged by Redis yet.
     public var inFlightBytes: Int
-    /// What an acknowledgement means with this Redis, in words; nil where it isn't known.
+    /// What an acknowledgement means, in words: with the worst of the shards. Nil where that isn't known of each.
     public var durability: String?
+    /// Batches sent since the start.
+    public var batches: Int
+    /// Payloads that Redis acknowledged since the start.
+    public var pushed: Int
+    /// Batches that couldn't be sent to one shard and went to another.
+    public var movedBatches: Int
+    public var shards: [Shard]
 
-    public init(state: State, waiting: Int, inFlightBytes: Int, durability: String?) {
+    public init(
+      state: State, waiting: Int, inFlightBytes: Int, durability: String?, batches: Int = 0, pushed: Int = 0,
+      movedBatches: Int = 0, shards: [Shard] = []
+    ) {
       self.state = state
       self.waiting = waiting
       self.inFlightBytes = inFlightBytes
       self.durability = durability
+      self.batches = batches
+      self.pushed = pushed
+      self.movedBatches = movedBatches
+      self.shards = shards
     }
 
     private enum CodingKeys: String, CodingKey {
       case state, waiting
       case inFlightBytes = "in_flight_bytes"
-      case durability
+      case durability, batches, pushed
+      case movedBatches = "moved_batches"
+      case shards
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -101,6 +117,10 @@ public struct NodeReport: MemberReport {
       try container.encode(waiting, forKey: .waiting)
       try container.encode(inFlightBytes, forKey: .inFlightBytes)
       try container.encode(durability, forKey: .durability)
+      try container.encode(batches, forKey: .batches)
+      try container.encode(pushed, forKey: .pushed)
+      try container.encode(movedBatches, forKey: .movedBatches)
+      try container.encode(shards, forKey: .shards)
     }
   }
 

@@ -31,6 +31,8 @@ public struct WorkerReport: MemberReport {
   public var perSecond: Double
   /// Where it stores, without any secret.
   public var sink: String
+  /// What keeps it from working now, in words that name the shard of the queue; empty while it works in all of them.
+  public var troubles: [String]
   /// The last thing that went wrong, in words without secrets; nil if nothing has.
   public var lastError: String?
   public var startedAt: Double
@@ -39,7 +41,7 @@ public struct WorkerReport: MemberReport {
   public init(
     name: String, build: String, instance: String, state: State, processed: UInt64, stored: UInt64,
     duplicates: UInt64, retried: UInt64, dead: UInt64, inHand: Int, perSecond: Double, sink: String,
-    lastError: String?, startedAt: Double, reportedAt: Double
+    troubles: [String] = [], lastError: String?, startedAt: Double, reportedAt: Double
   ) {
     self.name = name
     self.build = build
@@ -53,6 +55,7 @@ public struct WorkerReport: MemberReport {
     self.inHand = inHand
     self.perSecond = perSecond
     self.sink = sink
+    self.troubles = troubles
     self.lastError = lastError
     self.startedAt = startedAt
     self.reportedAt = reportedAt
@@ -62,7 +65,7 @@ public struct WorkerReport: MemberReport {
     case name, build, instance, state, processed, stored, duplicates, retried, dead
     case inHand = "in_hand"
     case perSecond = "per_second"
-    case sink
+    case sink, troubles
     case lastError = "last_error"
     case startedAt = "started_at"
     case reportedAt = "reported_at"
@@ -83,6 +86,7 @@ public struct WorkerReport: MemberReport {
     try container.encode(inHand, forKey: .inHand)
     try container.encode(perSecond, forKey: .perSecond)
     try container.encode(sink, forKey: .sink)
+    try container.encode(troubles, forKey: .troubles)
     try container.encode(lastError, forKey: .lastError)
     try container.encode(startedAt, forKey: .startedAt)
     try container.encode(reportedAt, forKey: .reportedAt)

@@ -43,6 +43,10 @@ public struct IngestNode: Sendable {
     /// Whether each connection begins with a header of the PROXY protocol, and comes from one of those.
     public var expectsProxyHeader = false
     public var replica = Replica.Limits()
+    /// How full each shard of the queue may become.
+    public var queueLimits = QueueLimits()
+    /// The least that an acknowledgement must mean: with less the node doesn't start, and later answers 503.
+    public var requiredDurability = DurabilityRequirement.none
     /// The folder in which the mirror is kept for the next start; nil to start cold each time.
     public var stateFolder: String?
     /// The folder for payloads that come while Redis is away; nil to answer them 503.
@@ -96,14 +100,15 @@ public struct IngestNode: Sendable {
     }
     let front = configuration.front
     let rates = front.accountRate.map { AccountRates(perSecond: $0, status: front.tooFastStatus) }
+    let watched = shards(named: "watch", on: mirrorLoop.next())
+    let watch = QueueWatch(
+      shards: watched, limits: configuration.queueLimits, requirement: configuration.requiredDurability, logger: logger)
     let links = pushLoops.makeIterator().map { loop in
-      var options = RedisOptions()
-      options.name = "\(configuration.name)-push"
-      let client = RedisClient(endpoint: configuration.queue[0].endpoint, options: options, on: loop, logger: logger)
-      let producer = QueueProducer(client: client, layout: configuration.queue[0].layout)
+      let shards = shards(named: "push", on: loop)
+      let producer = QueueProducer(shards: shards, watch: watch)
       let gate = PushGate(
         replica: replica, producer: producer, spool: spool, node: configuration.name, rates: rates, logger: logger)
-      return QueueLink(client: client, gate: gate)
+      return QueueLink(clients: shards.map(\.client), gate: gate)
     }
     let counters = AnswerCounters(Dialects.all)
     let identity = try configuration.tls.map { try TLSIdentity($0) }
@@ -111,7 +116,7 @@ public struct IngestNode: Sendable {
     let status = NodeStatus(
       name: configuration.name, build: configuration.build,
       listen: "\(configuration.listenHost):\(configuration.listenPort)", replica: replica, queues: links,
-      spool: spool, counters: counters, stopping: stopping)
+      watch: watch, spool: spool, counters: counters, stopping: stopping)
     let pushes = PushListener(
       host: configuration.listenHost, port: configuration.listenPort, group: pushLoops, gates: links.map(\.gate),
       shared: PushFront(
@@ -131,7 +136,7 @@ public struct IngestNode: Sendable {
       FleetDirectory(client: reporting, layout: FleetLayout(namespace: configuration.namespace)), logger: logger
     ) { try await status.report() }
 
-    var services: [any Service] = [MirrorService(replica: replica)]
+    var services: [any Service] = [MirrorService(replica: replica), QueueWatchService(watch: watch)]
     if let stateFile {
       services.append(StateKeeper(file: stateFile, source: source, replica: replica, logger: logger))
     }
@@ -143,14 +148,12 @@ public struct IngestNode: Sendable {
           await status.agentState()
         })
     }
+    // Of its own, so that what is new doesn't wait behind what is old.
+    let drained = spool == nil ? [] : shards(named: "spool", on: mirrorLoop.next())
     if let spool {
-      let options = RedisOptions(name: "\(configuration.name)-spool")
-      let client = RedisClient(
-        endpoint: configuration.queue[0].endpoint, options: options, on: mirrorLoop.next(), logger: logger)
       services.append(
         SpoolKeeper(
-          spool: spool, client: client,
-          producer: QueueProducer(client: client, layout: configuration.queue[0].layout), stopping: stopping,
+          spool: spool, producer: QueueProducer(shards: drained, watch: watch), stopping: stopping,
           stopTime: front.grace + front.stopDeadline, logger: logger))
     }
     services.append(pushes)
@@ -159,11 +162,38 @@ public struct IngestNode: Sendable {
         services: services.map { .init(service: $0) },
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
     try await group.run()
-    for link in links { try await link.client.shutDown().get() }
+    for client in links.flatMap(\.clients) + (watched + drained).map(\.client) { try await client.shutDown().get() }
     try await reporting.shutDown().get()
     try await pushLoops.shutdownGracefully()
     try await mirrorLoop.shutdownGracefully()
     logger.notice("ended")
+  }
+
+  /// All shards of the queue, each with a connection of its own.
+  private func shards(named purpose: String, on loop: any EventLoop) -> [QueueProducer.Shard] {
+    configuration.queue.map { shard in
+      QueueProducer.Shard(
+        client: shard.client(
+          options: RedisOptions(name: "\(configuration.name)-\(purpose)"), on: loop, logger: logger),
+        layout: shard.layout)
+    }
+  }
+}
+
+/// Watches the queue for as long as the node runs, and ends the node where Redis promises too little to begin at all.
+private struct QueueWatchService: Service {
+  let watch: QueueWatch
+
+  func run() async throws {
+    try await withTaskCancellationHandler {
+      try await withGracefulShutdownHandler {
+        try await watch.start().get()
+      } onGracefulShutdown: {
+        watch.stop()
+      }
+    } onCancel: {
+      watch.stop()
+    }
   }
 }
 

@@ -20,6 +20,7 @@ final class NodeStatus: Sendable {
   private let startedAt = Date()
   private let replica: ReplicaDriver
   private let queues: [QueueLink]
+  private let watch: QueueWatch
   private let spool: Spool?
   private let counters: AnswerCounters
   private let stopping: StopFlag
@@ -27,9 +28,11 @@ final class NodeStatus: Sendable {
   private let listening = Mutex<String?>(nil)
   private let hasBeenReady = Atomic<Bool>(false)
   private let gauges = NodeGauges()
+  private let shardGauges = ShardGauges()
 
   init(
-    name: String, build: String, listen: String, replica: ReplicaDriver, queues: [QueueLink], spool: Spool?,
+    name: String, build: String, listen: String, replica: ReplicaDriver, queues: [QueueLink], watch: QueueWatch,
+    spool: Spool?,
     counters: AnswerCounters, stopping: StopFlag
   ) {
     configuredListen = listen
@@ -37,6 +40,7 @@ final class NodeStatus: Sendable {
     self.build = build
     self.replica = replica
     self.queues = queues
+    self.watch = watch
     self.spool = spool
     self.counters = counters
     self.stopping = stopping
@@ -49,6 +53,7 @@ final class NodeStatus: Sendable {
   /// - Throws: When the event loops have ended already.
   func report() async throws -> NodeReport {
     let (mirror, queue) = try await figures()
+    let shards = try await watch.standings().get()
     let listen = listening.withLock { $0 }
     let reasons = reasons(standing(mirror, queue))
     let answers = counters.byReason
@@ -58,13 +63,11 @@ final class NodeStatus: Sendable {
       ready: reasons.isEmpty, reasons: reasons, mirror: mirror, answers: counters.byStatus,
       proven: RefusalReason.allCases.reduce(0) { $0 + (answers[$1.rawValue] ?? 0) },
       timedOut: answers[Undecided.barrierTimedOut.code] ?? 0,
-      queue: .init(
-        state: queue.connected ? .connected : .away, waiting: queue.waitingEntries, inFlightBytes: queue.bytes,
-        durability: nil),
-      spool: spool.map { NodeReport.Spool($0.figures, limitBytes: $0.limits.bytes) },
+      queue: .init(queue, shards), spool: spool.map { NodeReport.Spool($0.figures, limitBytes: $0.limits.bytes) },
       startedAt: startedAt.timeIntervalSince1970, reportedAt: Date().timeIntervalSince1970,
       listen: listen ?? configuredListen)
     gauges.set(report)
+    shardGauges.set(report.queue)
     return report
   }
 
@@ -79,7 +82,7 @@ final class NodeStatus: Sendable {
       let (mirror, queue) = try await figures()
       let standing = standing(mirror, queue)
       guard let reason = (standing.outages + standing.lacks).first else { return .up(weight: 100) }
-      let isComing = standing.isOnlyQueueAway && !hasBeenReady.load(ordering: .relaxed)
+      let isComing = standing.isOnlyQueueShut && !hasBeenReady.load(ordering: .relaxed)
       return standing.mirrorAdmits && isListening && !isComing ? .up(weight: Self.lesserWeight) : .down(reason: reason)
     } catch {
       return .down(reason: "the node has ended")
@@ -102,8 +105,8 @@ final class NodeStatus: Sendable {
     var lacks: [String] = []
     /// Whether the mirror can be relied on for admitting all the same.
     var mirrorAdmits: Bool
-    /// Whether the queue isn't connected, and the store, in the same Redis, is.
-    var isOnlyQueueAway: Bool
+    /// Whether nothing can be handed to the queue, and the store, in the same Redis by default, is there.
+    var isOnlyQueueShut: Bool
   }
 
   private func figures() async throws -> (ReplicaStatus, QueueFigures) {
@@ -115,13 +118,12 @@ final class NodeStatus: Sendable {
 
   private func standing(_ mirror: ReplicaStatus, _ queue: QueueFigures) -> Standing {
     let isStoreAway = if case .storeAway = mirror.objection { true } else { false }
-    var standing = Standing(mirrorAdmits: mirror.admits, isOnlyQueueAway: !queue.connected && !isStoreAway)
+    var standing = Standing(mirrorAdmits: mirror.admits, isOnlyQueueShut: queue.obstacle != nil && !isStoreAway)
     if stopping.isSet { standing.outages.append("the node is ending") }
     if !isListening { standing.outages.append("the push listener isn't up yet") }
-    if !queue.connected {
-      let spools = spool.map { $0.figures.objection == nil } ?? false
-      standing.lacks.append(
-        "the queue's Redis is away: \(spools ? "payloads go to the spool" : "nothing can be accepted")")
+    if let obstacle = queue.obstacle {
+      let spools = !queue.connected && spool.map { $0.figures.objection == nil } ?? false
+      standing.lacks.append("\(obstacle): \(spools ? "payloads go to the spool" : "nothing can be accepted")")
     }
     switch mirror.completeness {
     // One that is guarded serves as well as any; it is the fleet's status that calls for somebody.
@@ -143,31 +145,6 @@ final class NodeStatus: Sendable {
   private func reasons(_ standing: Standing) -> [String] {
     let goesOn = hasBeenReady.load(ordering: .relaxed) && standing.mirrorAdmits
     return standing.outages + (goesOn ? [] : standing.lacks)
-  }
-}
-
-/// One producer's connection to the queue, as far as a report needs it.
-struct QueueLink: Sendable {
-  let client: RedisClient
-  let gate: PushGate
-
-  func figures() async throws -> QueueFigures {
-    let connected = try await client.isConnected().get()
-    let counters = try await gate.producerCounters().get()
-    return QueueFigures(connected: connected, waitingEntries: counters.waitingEntries, bytes: counters.bytes)
-  }
-}
-
-struct QueueFigures: Sendable {
-  /// Whether every event loop has its connection.
-  var connected = true
-  var waitingEntries = 0
-  var bytes = 0
-
-  mutating func add(_ other: QueueFigures) {
-    connected = connected && other.connected
-    waitingEntries += other.waitingEntries
-    bytes += other.bytes
   }
 }
 
@@ -195,6 +172,9 @@ private struct NodeGauges: Sendable {
   private let queueConnected = Gauge(label: "sluice_queue_connected")
   private let queueWaiting = Gauge(label: "sluice_queue_waiting_entries")
   private let queueBytes = Gauge(label: "sluice_queue_bytes")
+  private let queueBatches = Gauge(label: "sluice_queue_batches")
+  private let queuePushed = Gauge(label: "sluice_queue_pushed_entries")
+  private let queueMoved = Gauge(label: "sluice_queue_moved_batches")
   private let spoolEntries = Gauge(label: "sluice_spool_entries")
   private let spoolBytes = Gauge(label: "sluice_spool_bytes")
   private let spoolOldest = Gauge(label: "sluice_spool_oldest_seconds")
@@ -216,6 +196,9 @@ private struct NodeGauges: Sendable {
     queueConnected.record(report.queue.state == .connected ? 1 : 0)
     queueWaiting.record(report.queue.waiting)
     queueBytes.record(report.queue.inFlightBytes)
+    queueBatches.record(report.queue.batches)
+    queuePushed.record(report.queue.pushed)
+    queueMoved.record(report.queue.movedBatches)
     guard let spool = report.spool else { return }
     spoolEntries.record(spool.entries)
     spoolBytes.record(spool.bytes)

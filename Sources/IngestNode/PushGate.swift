@@ -73,38 +73,47 @@ struct PushGate: PushGating {
     let header = EnvelopeHeader(
       id: id, account: account, key: key.prefix, receivedAt: now, contentType: request.contentType,
       contentEncoding: request.contentEncoding, path: request.path, node: node, traceparent: request.traceparent)
-    return handOver(header, request.body).map { id }.flatMapErrorThrowing { error in
-      if let failing = error as? PushFailing { throw failing }
-      // The producer fails with nothing else; should that change, nobody may take it for an acknowledgement.
-      guard let failure = error as? PushFailure else { throw PushFailing.unavailable(.outcomeUnknown) }
-      throw switch failure {
-      case .full: PushFailing.unavailable(.queueFull)
-      case .away: PushFailing.unavailable(.queueAway)
-      case .unknownOutcome: PushFailing.unavailable(.outcomeUnknown)
-      case .refused: PushFailing.unavailable(.queueRefused)
-      case .tooLarge(_, let limit): PushFailing.tooLarge(limit: limit)
-      case .shuttingDown: PushFailing.unavailable(.shuttingDown)
+    let answer = eventLoop.makePromise(of: EnvelopeID.self)
+    producer.submit(header, payload: request.body).whenComplete { result in
+      switch result {
+      case .success: answer.succeed(id)
+      case .failure(let error):
+        // The producer fails with nothing else; should that change, nobody may take it for an acknowledgement.
+        guard let failure = error as? PushFailure else { return answer.fail(PushFailing.unavailable(.outcomeUnknown)) }
+        guard let spool, failure.isForSpool else { return answer.fail(Self.failing(failure)) }
+        spool.append(header, payload: request.body, on: eventLoop).whenComplete { result in
+          switch result {
+          case .success: answer.succeed(id)
+          case .failure(let error): answer.fail(Self.failing(error as? SpoolFailure ?? .late, after: failure))
+          }
+        }
       }
+    }
+    return answer.futureResult
+  }
+
+  private static func failing(_ failure: PushFailure) -> PushFailing {
+    switch failure {
+    case .full: .unavailable(.queueFull)
+    case .overLimit(let seconds): .overLimit(retryAfter: seconds)
+    case .durabilityLost: .unavailable(.durabilityLost)
+    case .away: .unavailable(.queueAway)
+    case .unknownOutcome, .unconfirmed: .unavailable(.outcomeUnknown)
+    case .refused: .unavailable(.queueRefused)
+    case .tooLarge(_, let limit): .tooLarge(limit: limit)
+    case .shuttingDown: .unavailable(.shuttingDown)
     }
   }
 
-  /// To the queue, and where that is away to the spool.
-  private func handOver(_ header: EnvelopeHeader, _ payload: ByteBuffer) -> EventLoopFuture<Void> {
-    let pushed = producer.submit(header, payload: payload)
-    guard let spool else { return pushed }
-    return pushed.flatMapError { [eventLoop] error in
-      guard let failure = error as? PushFailure, failure.isForSpool else { return eventLoop.makeFailedFuture(error) }
-      return spool.append(header, payload: payload, on: eventLoop).flatMapErrorThrowing { error in
-        // It may be in the queue already, whatever the spool says.
-        if case .unknownOutcome = failure { throw PushFailing.unavailable(.outcomeUnknown) }
-        guard let spoolFailure = error as? SpoolFailure else { throw PushFailing.unavailable(.outcomeUnknown) }
-        throw switch spoolFailure {
-        case .full, .tooOld, .busy, .noRoom: PushFailing.unavailable(.spoolFull)
-        case .damaged, .failed: PushFailing.unavailable(.spoolFailed)
-        case .late: PushFailing.unavailable(.outcomeUnknown)
-        case .closed: PushFailing.unavailable(.shuttingDown)
-        }
-      }
+  /// Redis is away, and the spool hasn't taken it either.
+  private static func failing(_ spoolFailure: SpoolFailure, after failure: PushFailure) -> PushFailing {
+    // It may be in the queue already, whatever the spool says.
+    if case .unknownOutcome = failure { return .unavailable(.outcomeUnknown) }
+    return switch spoolFailure {
+    case .full, .tooOld, .busy, .noRoom: .unavailable(.spoolFull)
+    case .damaged, .failed: .unavailable(.spoolFailed)
+    case .late: .unavailable(.outcomeUnknown)
+    case .closed: .unavailable(.shuttingDown)
     }
   }
 
@@ -113,8 +122,8 @@ struct PushGate: PushGating {
     try await producer.drain().get()
   }
 
-  /// What the producer has in hand. The future doesn't fail.
-  func producerCounters() -> EventLoopFuture<ProducerCounters> {
-    eventLoop.submit { producer.counters }
+  /// What the producer has in hand and has done, and why it takes nothing, if it doesn't. Fails only when the event loop has ended.
+  func producerState() -> EventLoopFuture<(counters: ProducerCounters, obstacle: PushFailure?)> {
+    eventLoop.submit { (producer.counters, producer.obstacle) }
   }
 }

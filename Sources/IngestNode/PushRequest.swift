@@ -25,6 +25,8 @@ enum PushFailing: Error, Sendable {
   case undecided(Undecided)
   /// The key is good, and the payload can't be handed over now.
   case unavailable(Unavailable)
+  /// The queue is over its limit, for about so many seconds.
+  case overLimit(retryAfter: Int)
   /// The account sends more than it may.
   case tooFast(TooFastStatus)
   /// There is no key in any of the places where one may be.
@@ -49,6 +51,8 @@ enum PushFailing: Error, Sendable {
     case queueAway = "queue_away"
     /// It was sent to Redis and no answer came. A retry with an Idempotency-Key can't become a second row.
     case outcomeUnknown = "outcome_unknown"
+    /// Redis doesn't promise what this node needs to acknowledge a payload.
+    case durabilityLost = "durability_lost"
     /// Redis said no: it is full, read-only or still loading.
     case queueRefused = "queue_refused"
     /// Redis is away, and the node's own disk has no room, or has had payloads for too long.

@@ -4,13 +4,11 @@ internal import IngestQueue
 internal import IngestSpool
 internal import Logging
 internal import NIOCore
-internal import RedisClient
 internal import ServiceLifecycle
 
 struct SpoolKeeper: Service {
   let spool: Spool
-  /// Of the drain's own, so that what is new doesn't wait behind what is old.
-  let client: RedisClient
+  /// Of the drain alone.
   let producer: QueueProducer
   let stopping: StopFlag
   /// From when the node was told to end until it should have.
@@ -23,7 +21,6 @@ struct SpoolKeeper: Service {
     // A node that fails ends at once.
     if let since = stopping.since { await drain.finish(by: since + stopTime) }
     try await producer.drain().get()
-    try await client.shutDown().get()
     let left = try await spool.close()
     if left > 0 {
       logger.warning(

@@ -1,114 +1,243 @@
-// The dead letters: what couldn't be stored, with the reason. Nothing removes one but the people who look after them: read here,
-// and put back into the queue when the reason is gone.
+// The dead letters of a shard: what couldn't be stored, with the reason. Nothing removes one but the people who look after them, and
+// with this: read here, put back into the queue when the reason is gone, or thrown away.
+//
+// There may be millions, and workers add to them meanwhile. So everything goes in steps, from entry to entry, each bounded in
+// letters and in bytes, and never is more than one page in memory. After a crash between two steps, what was dealt with is,
+// and the rest is where it was.
 
-internal import Foundation
 internal import Hiredis
 internal import NIOCore
 public import RedisClient
 
-/// An envelope that was given up, and why.
-public struct DeadLetter: Sendable, Equatable {
-  /// The envelope's id, or the SHA-1 of an element that isn't an envelope.
-  public var id: String
-  /// The last reason.
-  public var reason: String
-  /// How often storing it failed.
-  public var attempts: Int
-  /// How many workers died over it.
-  public var deaths: Int
-  /// When it failed first and when it was given up, in milliseconds since 1970 by Redis's clock.
-  public var firstAt: Int64
-  public var diedAt: Int64
-  /// Who gave it up; or, where workers died over it, the last of them.
-  public var worker: String
-  /// Nil where the element isn't an envelope.
-  public var account: String?
-  /// The element of the queue, byte for byte.
-  public var element: [UInt8]
-
-  /// Reads an element of the list of dead letters.
-  init(_ bytes: [UInt8]) throws(InvalidEnvelope) {
-    guard let lineEnd = bytes.firstIndex(of: UInt8(ascii: "\n")) else {
-      throw InvalidEnvelope("expected a dead letter's line of JSON, but no newline came in \(bytes.count) bytes")
-    }
-    let line: Line
-    do {
-      line = try JSONDecoder().decode(Line.self, from: Data(bytes[..<lineEnd]))
-    } catch {
-      throw InvalidEnvelope("expected a dead letter's line of JSON, but it can't be read: \(error)")
-    }
-    id = line.id
-    reason = line.reason
-    attempts = line.attempts
-    deaths = line.deaths
-    firstAt = line.first_at
-    diedAt = line.died_at
-    worker = line.worker
-    account = line.account
-    element = Array(bytes[(lineEnd + 1)...])
-  }
-
-  private struct Line: Decodable {
-    let id: String
-    let reason: String
-    let attempts: Int
-    let deaths: Int
-    // swift-format-ignore: AlwaysUseLowerCamelCase
-    let first_at: Int64
-    // swift-format-ignore: AlwaysUseLowerCamelCase
-    let died_at: Int64
-    let worker: String
-    let account: String?
-  }
-}
-
-/// Reads and requeues dead letters.
+/// Reads, requeues and discards a shard's dead letters.
 public struct DeadLetters: Sendable {
+  /// Which come first.
+  public enum Order: String, Sendable {
+    case newest, oldest
+  }
+
+  public let layout: QueueLayout
   private let client: RedisClient
-  private let layout: QueueLayout
-  private let deadline: TimeAmount = .seconds(5)
+  private let deadline = TimeAmount.seconds(5)
+
+  /// Letters in one step.
+  static let pageLetters = 500
+  /// Once a step has looked at so many bytes it ends: Redis does nothing else while it runs.
+  static let stepBytes = 4 << 20
 
   public init(client: RedisClient, layout: QueueLayout = QueueLayout()) {
     self.client = client
     self.layout = layout
   }
 
-  /// The newest ones first. An element that isn't a dead letter is handed out as the reason why it isn't.
-  /// - Parameter count: At most so many; each comes with its whole envelope.
-  public func newest(_ count: Int) async throws(QueueFailure) -> [Result<DeadLetter, InvalidEnvelope>] {
-    guard count > 0 else { return [] }
-    let reply: RedisReply
-    do {
-      reply = try await client.execute(RedisCommand("LRANGE", layout.dead, 0, count - 1), within: deadline)
-    } catch {
-      throw QueueFailure(error)
-    }
+  // MARK: Reading
+
+  /// Goes through all that are there. Those that are added meanwhile come too where the oldest come first.
+  public func walk(_ order: Order) -> DeadLetterWalk { DeadLetterWalk(self, order) }
+
+  /// The letters that come next, and where that is the end.
+  func page(
+    _ order: Order, from: String, to: String, most: Int = pageLetters
+  ) async throws(QueueFailure) -> (letters: [FoundLetter], isLast: Bool) {
+    let reply = try await run(
+      DeadLetterScripts.page, keys: [layout.dead], arguments: [order.rawValue, from, to, most, Self.stepBytes])
     return try QueueFailure.catching {
-      try reply.array().map { item in
-        let bytes = try item.bytes()
-        do throws(InvalidEnvelope) { return .success(try DeadLetter(bytes)) } catch { return .failure(error) }
+      let items = try reply.array()
+      return (try items.item(1).array().map { try FoundLetter($0) }, try items.item(0).integer() == 1)
+    }
+  }
+
+  /// A part of what was in the queue, byte for byte: the envelope's line, a newline, the payload.
+  /// - Parameters:
+  ///   - offset: Where the part begins, in bytes.
+  ///   - most: Bytes; fewer come only at the end.
+  /// - Returns: Nil where the letter is gone.
+  public func part(
+    of entry: DeadLetter.Entry, from offset: Int, most: Int = 4 << 20
+  ) async throws(QueueFailure) -> [UInt8]? {
+    let reply = try await run(
+      DeadLetterScripts.part, keys: [layout.dead], arguments: ["\(entry)", offset, most])
+    return try QueueFailure.catching { try reply.bytesOrNull() }
+  }
+
+  /// Why they are there, of the newest ones.
+  public func reasons(ofNewest most: Int) async throws(QueueFailure) -> ReasonCounts {
+    var reasons = ReasonCounts()
+    var walk = walk(.newest)
+    while reasons.total < most, let letter = try await walk.next() { reasons.add(letter.reason) }
+    return reasons
+  }
+
+  // MARK: Dealing with them
+
+  /// Puts letters back into the queue, the oldest first, behind what waits there, as if they had never failed.
+  /// - Parameters:
+  ///   - filter: Which of those that are there now.
+  ///   - limit: At most so many.
+  ///   - tally: Added to after each step, so that what was done is known also where this throws.
+  public func requeue(
+    _ filter: DeadLetterFilter, limit: Int = .max, tally: inout DeadLetterTally
+  ) async throws(QueueFailure) {
+    try await sweep(filter, limit: limit, &tally) { letters throws(QueueFailure) in
+      var arguments: [any RedisArgument] = [Self.stepBytes]
+      for letter in letters { arguments += ["\(letter.entry)", 0] as [any RedisArgument] }
+      return try await outcomes(
+        of: DeadLetterScripts.requeue, keys: [layout.dead, layout.failures, layout.stats] + layout.pending,
+        arguments: arguments)
+    }
+  }
+
+  /// Throws letters away, what isn't readable as well. As ``requeue(_:limit:tally:)``.
+  public func discard(
+    _ filter: DeadLetterFilter, limit: Int = .max, tally: inout DeadLetterTally
+  ) async throws(QueueFailure) {
+    try await sweep(filter, limit: limit, &tally) { letters throws(QueueFailure) in
+      try await outcomes(
+        of: DeadLetterScripts.discard, keys: [layout.dead, layout.stats], arguments: letters.map { "\($0.entry)" })
+    }
+  }
+
+  /// Counts letters and changes nothing: what would be done.
+  public func count(
+    _ filter: DeadLetterFilter, limit: Int = .max, tally: inout DeadLetterTally
+  ) async throws(QueueFailure) {
+    try await sweep(filter, limit: limit, &tally) { letters throws(QueueFailure) in letters.map { _ in .done } }
+  }
+
+  /// Goes through all that are there now, the oldest first.
+  /// - Parameter act: Deals with the first of the letters, at least one, and says what came of each.
+  private func sweep(
+    _ filter: DeadLetterFilter, limit: Int, _ tally: inout DeadLetterTally,
+    act: (ArraySlice<FoundLetter>) async throws(QueueFailure) -> [DeadLetterTally.Outcome]
+  ) async throws(QueueFailure) {
+    // What comes after this one came after we began; a requeued letter that fails again is among them, and would be met for ever.
+    guard let last = try await page(.newest, from: "+", to: "-", most: 1).letters.first?.entry else { return }
+    var walk = DeadLetterWalk(self, .oldest, through: last)
+    var left = limit
+    while left > 0, let page = try await walk.nextPage() {
+      var chosen = page.filter { filter.matches($0) }.prefix(left)
+      if filter.ids != nil { tally.metIDs.formUnion(chosen.map(\.id)) }
+      while !chosen.isEmpty {
+        let outcomes = try await act(chosen)
+        guard (1...chosen.count).contains(outcomes.count) else {
+          throw .unexpected(UnexpectedReply(expected: "an outcome for each letter", came: "\(outcomes.count)"))
+        }
+        for (letter, outcome) in zip(chosen, outcomes) { tally.add(letter, outcome) }
+        left -= outcomes.count { $0 == .done }
+        chosen = chosen.dropFirst(outcomes.count)
       }
     }
   }
 
-  /// Puts the oldest ones back into the queue, behind everything that waits, as if they had never failed.
-  /// - Returns: How many were put back. An element that isn't a dead letter stays where it is and ends the run.
-  public func requeueOldest(_ count: Int) async throws(QueueFailure) -> Int {
-    var done = 0
-    while done < count {
-      // Redis does nothing else while a script runs, so a run is kept short.
-      let wanted = min(count - done, 100)
-      let reply: RedisReply
-      do {
-        reply = try await client.execute(
-          QueueScripts.requeue, keys: [layout.dead, layout.pending(0)], arguments: [wanted], within: deadline)
-      } catch {
-        throw QueueFailure(error)
+  private func outcomes(
+    of script: RedisScript, keys: [String], arguments: [any RedisArgument]
+  ) async throws(QueueFailure) -> [DeadLetterTally.Outcome] {
+    let reply = try await run(script, keys: keys, arguments: arguments)
+    return try QueueFailure.catching {
+      try reply.array().map { item in
+        switch try item.integer() {
+        case 1: .done
+        case 0: .gone
+        default: .unreadable
+        }
       }
-      let moved = Int(try QueueFailure.catching { try reply.integer() })
-      done += moved
-      if moved < wanted { break }
     }
-    return done
+  }
+
+  private func run(
+    _ script: RedisScript, keys: [String], arguments: [any RedisArgument]
+  ) async throws(QueueFailure) -> RedisReply {
+    do {
+      return try await client.execute(script, keys: keys, arguments: arguments, within: deadline)
+    } catch {
+      throw QueueFailure(error)
+    }
+  }
+}
+
+/// The way through a shard's dead letters, one page in memory at a time.
+public struct DeadLetterWalk: Sendable {
+  private let letters: DeadLetters
+  private let order: DeadLetters.Order
+  private let end: String
+  private var from: String?
+  private var page: ArraySlice<FoundLetter> = []
+
+  /// - Parameter last: The last one of a walk that begins with the oldest.
+  init(_ letters: DeadLetters, _ order: DeadLetters.Order, through last: DeadLetter.Entry? = nil) {
+    self.letters = letters
+    self.order = order
+    end = last?.description ?? (order == .newest ? "-" : "+")
+    from = order == .newest ? "+" : "-"
+  }
+
+  /// Nil at the end.
+  public mutating func next() async throws(QueueFailure) -> FoundLetter? {
+    if page.isEmpty { page = try await nextPage() ?? [] }
+    return page.popFirst()
+  }
+
+  /// Never empty; nil at the end.
+  mutating func nextPage() async throws(QueueFailure) -> ArraySlice<FoundLetter>? {
+    guard let from else { return nil }
+    let (found, isLast) = try await letters.page(order, from: from, to: end)
+    self.from = isLast ? nil : found.last.map { "(\($0.entry)" }
+    return found.isEmpty ? nil : found[...]
+  }
+}
+
+/// What was done with dead letters.
+public struct DeadLetterTally: Sendable, Equatable {
+  /// What came of one.
+  public enum Outcome: Sendable {
+    case done
+    /// Somebody else was there first.
+    case gone
+    /// It isn't readable, and stays.
+    case unreadable
+  }
+
+  /// Those that were dealt with as was asked, by their reasons.
+  public var done = ReasonCounts()
+  public var gone = 0
+  public var unreadable = 0
+  /// Of the ids that were asked for, those that were met.
+  public var metIDs: Set<String> = []
+
+  public init() {}
+
+  mutating func add(_ letter: FoundLetter, _ outcome: Outcome) {
+    switch outcome {
+    case .done: done.add(letter.reason)
+    case .gone: gone += 1
+    case .unreadable: unreadable += 1
+    }
+  }
+}
+
+/// How often each reason is there.
+public struct ReasonCounts: Sendable, Equatable {
+  /// Further reasons are counted together: they may have numbers in them, and then there is no end of them.
+  public static let most = 100
+
+  public private(set) var counts: [String: Int] = [:]
+  /// Of all reasons beyond the first ``most``.
+  public private(set) var others = 0
+  public private(set) var total = 0
+
+  public init() {}
+
+  public mutating func add(_ reason: String) {
+    total += 1
+    if counts[reason] != nil || counts.count < Self.most {
+      counts[reason, default: 0] += 1
+    } else {
+      others += 1
+    }
+  }
+
+  /// The most frequent first.
+  public var sorted: [(reason: String, count: Int)] {
+    counts.map { (reason: $0.key, count: $0.value) }.sorted { ($1.count, $0.reason) < ($0.count, $1.reason) }
   }
 }

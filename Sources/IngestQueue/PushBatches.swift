@@ -1,23 +1,27 @@
-// What waits to be pushed, as ready-made commands: no I/O and no clock.
+// What waits to be pushed, as commands that are ready but for their beginning: no I/O and no clock.
 //
-// An entry is encoded once, when it is submitted, straight into the buffer of the batch that will carry it. A variadic LPUSH
-// begins with the number of its elements, which isn't known before the batch is closed; so room for the command's beginning
-// is left in front, and it is written so that it ends where the elements begin. One buffer, one write, nothing moved.
+// A batch is one write: an LPUSH for each list that it has entries for, nearly always just the one. An entry is encoded once, when it is
+// submitted, straight into the buffer of the LPUSH that will carry it. That begins with the name of its key, which isn't known before
+// a shard is chosen, and the number of its elements, which isn't before the batch is closed; so room is left in front, and the
+// beginning is written so that it ends where the elements begin. One buffer, one write, nothing moved. A batch for several lists
+// is put together by copying once. A batch that wasn't sent after all is given another beginning, and goes to another shard.
 //
 // What holds for one slow or huge payload: the bounds are on what has arrived whole, so a client that sends slowly holds nobody. An
-// envelope over the batch's bytes goes alone, and never with it what came before or after. On one connection nothing
-// overtakes, so an entry waits for at most `bytes` of earlier ones and never beyond its deadline.
+// entry over the batch's bytes is huge: it goes alone, one at a time on a connection, and what is small doesn't line up
+// behind it: small batches and huge entries go by turns. So at most one huge entry, and one small batch besides, is ahead of the next
+// small batch on its connection, whatever is waiting; and nothing waits beyond its deadline. Rejected: a connection of its
+// own for huge entries, which would be one more for each loop and shard; Redis itself takes commands one at a time anyway.
 
 internal import DequeModule
 public import NIOCore
 
 /// The producer's bounds. Every one of them is felt as a `PushFailure`, never as a wait without end.
 public struct ProducerLimits: Sendable, Equatable {
-  /// Entries that one LPUSH may carry.
+  /// Entries that one batch may carry.
   public var entriesPerBatch: Int
-  /// Bytes that one LPUSH may carry; an entry over it goes alone.
+  /// Bytes that one batch may carry; an entry over it goes alone.
   public var bytesPerBatch: Int
-  /// Batches that may wait for their answer at one time. With two, Redis has the next one when it has answered the first.
+  /// Batches that may wait for a shard's answer at one time. With two, Redis has the next one when it has answered the first.
   public var batchesInFlight: Int
   /// Bytes that wait or are in flight, all batches together: also the largest entry there can be.
   public var bytes: Int
@@ -27,7 +31,7 @@ public struct ProducerLimits: Sendable, Equatable {
   public var deadline: TimeAmount
 
   public init(
-    entriesPerBatch: Int = 512, bytesPerBatch: Int = 4 << 20, batchesInFlight: Int = 2, bytes: Int = 64 << 20,
+    entriesPerBatch: Int = 512, bytesPerBatch: Int = 1 << 20, batchesInFlight: Int = 2, bytes: Int = 64 << 20,
     waitingEntries: Int = 10_000, deadline: TimeAmount = .seconds(2)
   ) {
     self.entriesPerBatch = entriesPerBatch
@@ -39,24 +43,125 @@ public struct ProducerLimits: Sendable, Equatable {
   }
 }
 
-/// Entries that travel in one command and share its answer.
-struct PushBatch<Waiter> {
-  /// The whole command, once the batch was handed out.
-  fileprivate(set) var command: ByteBuffer
+/// In front of a command's elements, for its beginning: two numbers, the name, and a key, none of which is longer than some 100 bytes.
+private let room = 256
+
+/// The entries of a batch that go to one list: one LPUSH, with an answer of its own.
+struct PushPart<Waiter> {
+  let list: Int
   /// One for each entry, in their order.
   fileprivate(set) var waiters: [Waiter] = []
-  /// The first entry's: what came later into the same batch has less time, so that no entry ever waits longer than it may.
-  let deadline: NIODeadline
   /// Of the elements, as they count against the bounds.
   fileprivate(set) var bytes = 0
+  /// The room, then the elements.
+  private var command: ByteBuffer
+
+  fileprivate init(list: Int, firstSize size: Int) {
+    self.list = list
+    // For some entries of this size, so that a command rarely has to be moved while it grows.
+    command = ByteBufferAllocator().buffer(capacity: room + max(size + 64, min(16 * size, 64 << 10)))
+    command.writeRepeatingByte(0, count: room)
+  }
+
+  fileprivate mutating func add(_ line: ByteBuffer, _ payload: ByteBuffer, size: Int, waiter: Waiter) {
+    command.writeArgumentLength(size)
+    command.writeImmutableBuffer(line)
+    command.writeImmutableBuffer(payload)
+    command.writeLineEnd()
+    waiters.append(waiter)
+    bytes += size
+  }
+
+  /// The whole command, for this key.
+  fileprivate mutating func encode(key: String) -> ByteBuffer {
+    var beginning = ByteBuffer()
+    beginning.writeStaticString("*")
+    beginning.writeDecimal(Int64(waiters.count + 2))
+    beginning.writeStaticString("\r\n$5\r\nLPUSH\r\n")
+    beginning.writeArgumentLength(key.utf8.count)
+    beginning.writeString(key)
+    beginning.writeLineEnd()
+    precondition(beginning.readableBytes <= room, "a key of \(key.utf8.count) bytes is longer than any of the queue's")
+    let start = room - beginning.readableBytes
+    command.setBuffer(beginning, at: start)
+    command.moveReaderIndex(to: start)
+    return command
+  }
+}
+
+/// Entries that travel in one write.
+struct PushBatch<Waiter> {
+  /// One for each list, in the order of their first entries.
+  fileprivate(set) var parts: [PushPart<Waiter>] = []
+  /// The first entry's: what came later into the same batch has less time, so that no entry ever waits longer than it may.
+  let deadline: NIODeadline
+  /// Whether it is one entry over the bytes of a batch.
+  let isHuge: Bool
+  fileprivate(set) var entries = 0
+  fileprivate(set) var bytes = 0
+  /// How often it was handed out and came back because it couldn't be sent.
+  fileprivate(set) var returns = 0
+
+  fileprivate mutating func add(_ line: ByteBuffer, _ payload: ByteBuffer, list: Int, waiter: Waiter) {
+    let size = line.readableBytes + payload.readableBytes
+    let part: Int
+    if let last = parts.indices.last, parts[last].list == list {
+      part = last
+    } else if let known = parts.firstIndex(where: { $0.list == list }) {
+      part = known
+    } else {
+      part = parts.endIndex
+      parts.append(PushPart(list: list, firstSize: size))
+    }
+    parts[part].add(line, payload, size: size, waiter: waiter)
+    entries += 1
+    bytes += size
+  }
+
+  /// All commands, for one write.
+  fileprivate mutating func encode(for shard: PushDestination, now: NIODeadline) -> ByteBuffer {
+    let keys = shard.keys
+    if parts.count == 1, shard.confirmingReplicas == nil { return parts[0].encode(key: keys[parts[0].list]) }
+    var buffer = ByteBufferAllocator().buffer(capacity: bytes + 32 * entries + 2 * room * parts.count)
+    for part in parts.indices {
+      buffer.writeImmutableBuffer(parts[part].encode(key: keys[parts[part].list]))
+    }
+    if let replicas = shard.confirmingReplicas {
+      // A third of the time that is left: two batches in flight wait one after the other, and a wait that outlived the deadline
+      // would end the conversation.
+      let milliseconds = max(1, (deadline - now).nanoseconds / 3_000_000)
+      buffer.writeStaticString("*3\r\n$4\r\nWAIT\r\n")
+      for number in ["\(replicas)", "\(milliseconds)"] {
+        buffer.writeArgumentLength(number.utf8.count)
+        buffer.writeString(number)
+        buffer.writeLineEnd()
+      }
+    }
+    return buffer
+  }
+}
+
+/// A shard, as far as its commands depend on it.
+struct PushDestination {
+  /// Of the pending lists.
+  let keys: [String]
+  /// Replicas that have to confirm each batch: the last command then is a WAIT for them. nil where none has to.
+  let confirmingReplicas: Int?
+
+  /// How many replies answer a batch.
+  func replies<Waiter>(to batch: PushBatch<Waiter>) -> Int {
+    batch.parts.count + (confirmingReplicas == nil ? 0 : 1)
+  }
 }
 
 struct PushBatches<Waiter>: ~Copyable {
-  private let key: String
   private let limits: ProducerLimits
-  /// Room for the command's beginning: the name and the key, and three numbers of at most 20 digits.
-  private let room: Int
-  private var waiting: Deque<PushBatch<Waiter>> = []
+  /// What takes entries now.
+  private var gathering: PushBatch<Waiter>?
+  /// Small batches that take no more, the oldest first.
+  private var full: Deque<PushBatch<Waiter>> = []
+  private var huge: Deque<PushBatch<Waiter>> = []
+  private var hugeIsNext = false
   /// Where the next header is encoded first, because its length stands before it.
   private var line = ByteBuffer()
 
@@ -65,18 +170,14 @@ struct PushBatches<Waiter>: ~Copyable {
   private(set) var bytes = 0
   private(set) var inFlight = 0
 
-  init(key: String, limits: ProducerLimits) {
-    self.key = key
-    self.limits = limits
-    room = key.utf8.count + 96
-  }
+  init(limits: ProducerLimits) { self.limits = limits }
 
-  var isEmpty: Bool { waiting.isEmpty && inFlight == 0 }
+  var isEmpty: Bool { waitingEntries == 0 && inFlight == 0 }
 
   /// Takes an entry.
   /// - Throws: where it can't be taken; nothing was noted then.
   mutating func add(
-    _ header: EnvelopeHeader, payload: ByteBuffer, waiter: Waiter, now: NIODeadline
+    _ header: EnvelopeHeader, payload: ByteBuffer, list: Int, waiter: Waiter, now: NIODeadline
   ) throws(PushFailure) {
     line.clear()
     header.write(to: &line)
@@ -88,67 +189,80 @@ struct PushBatches<Waiter>: ~Copyable {
     guard waitingEntries < limits.waitingEntries else { throw .full(.entries(limits.waitingEntries)) }
     guard bytes + size <= limits.bytes else { throw .full(.bytes(limits.bytes)) }
 
-    if !lastTakes(size) { waiting.append(newBatch(for: size, now: now)) }
-    let last = waiting.index(before: waiting.endIndex)
-    waiting[last].command.writeArgumentLength(size)
-    waiting[last].command.writeImmutableBuffer(line)
-    waiting[last].command.writeImmutableBuffer(payload)
-    waiting[last].command.writeLineEnd()
-    waiting[last].waiters.append(waiter)
-    waiting[last].bytes += size
     waitingEntries += 1
     bytes += size
-  }
-
-  private func lastTakes(_ size: Int) -> Bool {
-    guard let last = waiting.last else { return false }
-    return last.waiters.count < limits.entriesPerBatch && last.bytes + size <= limits.bytesPerBatch
-  }
-
-  private func newBatch(for size: Int, now: NIODeadline) -> PushBatch<Waiter> {
-    // Room for some entries of this size, so that a batch rarely has to be moved while it grows.
-    var command = ByteBufferAllocator().buffer(capacity: room + max(size + 64, min(16 * size, 64 << 10)))
-    command.writeRepeatingByte(0, count: room)
-    return PushBatch(command: command, deadline: now + limits.deadline)
+    if size > limits.bytesPerBatch {
+      var batch = PushBatch<Waiter>(deadline: now + limits.deadline, isHuge: true)
+      batch.add(line, payload, list: list, waiter: waiter)
+      huge.append(batch)
+      return
+    }
+    if let batch = gathering, batch.entries >= limits.entriesPerBatch || batch.bytes + size > limits.bytesPerBatch {
+      full.append(batch)
+      gathering = nil
+    }
+    if gathering == nil { gathering = PushBatch(deadline: now + limits.deadline, isHuge: false) }
+    gathering?.add(line, payload, list: list, waiter: waiter)
   }
 
   enum Next {
-    /// Send it, and say ``finished(_:)`` when its outcome is known.
-    case send(PushBatch<Waiter>)
+    /// Send these commands, and say ``finished(_:)`` when their outcome is known, or ``putBack(_:)`` where they weren't sent.
+    case send(PushBatch<Waiter>, commands: ByteBuffer)
     /// It waited until it was due; it wasn't sent. It counts no more.
     case late(PushBatch<Waiter>)
   }
 
   /// The batch that is to be dealt with now, if there is one.
-  mutating func next(now: NIODeadline) -> Next? {
-    guard inFlight < limits.batchesInFlight, var batch = waiting.popFirst() else { return nil }
-    waitingEntries -= batch.waiters.count
+  /// - Parameters:
+  ///   - shard: Where it would go.
+  ///   - isHugeWelcome: Whether it may be a huge entry.
+  mutating func next(for shard: PushDestination, now: NIODeadline, huge isHugeWelcome: Bool) -> Next? {
+    guard var batch = take(huge: isHugeWelcome) else { return nil }
+    waitingEntries -= batch.entries
     if batch.deadline <= now {
       bytes -= batch.bytes
       return .late(batch)
     }
     inFlight += 1
-    writeBeginning(of: &batch)
-    return .send(batch)
+    // Here, where nothing else holds the batch: written anywhere else, its buffer might have to be copied for it.
+    let commands = batch.encode(for: shard, now: now)
+    return .send(batch, commands: commands)
   }
 
-  private func writeBeginning(of batch: inout PushBatch<Waiter>) {
-    var beginning = ByteBuffer()
-    beginning.writeStaticString("*")
-    beginning.writeDecimal(Int64(batch.waiters.count + 2))
-    beginning.writeStaticString("\r\n$5\r\nLPUSH\r\n")
-    beginning.writeArgumentLength(key.utf8.count)
-    beginning.writeString(key)
-    beginning.writeLineEnd()
-    let start = room - beginning.readableBytes
-    batch.command.setBuffer(beginning, at: start)
-    batch.command.moveReaderIndex(to: start)
+  private mutating func take(huge isHugeWelcome: Bool) -> PushBatch<Waiter>? {
+    if isHugeWelcome, hugeIsNext || (full.isEmpty && gathering == nil), let batch = huge.popFirst() {
+      hugeIsNext = false
+      return batch
+    }
+    guard let batch = full.popFirst() ?? gathering.take() else { return nil }
+    hugeIsNext = true
+    return batch
+  }
+
+  /// Takes back what was handed out and couldn't be sent: it is the next of its kind.
+  mutating func putBack(_ batch: PushBatch<Waiter>) {
+    var batch = batch
+    batch.returns += 1
+    inFlight -= 1
+    waitingEntries += batch.entries
+    if batch.isHuge { huge.prepend(batch) } else { full.prepend(batch) }
   }
 
   /// Notes that the outcome of a batch is known.
   mutating func finished(_ batch: PushBatch<Waiter>) {
     inFlight -= 1
     bytes -= batch.bytes
+  }
+
+  /// All that waits. It counts no more.
+  mutating func takeAll() -> [PushBatch<Waiter>] {
+    let all = Array(full) + Array(huge) + [gathering].compactMap { $0 }
+    full.removeAll()
+    huge.removeAll()
+    gathering = nil
+    waitingEntries = 0
+    for batch in all { bytes -= batch.bytes }
+    return all
   }
 }
 

@@ -32,7 +32,7 @@ public struct ConsumerLimits: Sendable, Equatable {
   public var deadline: Duration
 
   public init(
-    envelopes: Int = 100, bytes: Int = 8 << 20, largestEnvelope: Int = 66 << 20, lease: Duration = .seconds(30),
+    envelopes: Int = 500, bytes: Int = 8 << 20, largestEnvelope: Int = 66 << 20, lease: Duration = .seconds(30),
     attempts: Int = 5, deaths: Int = 3, reapedAtOnce: Int = 1_000, forgetAfter: Duration = .seconds(60),
     deadline: Duration = .seconds(5)
   ) {
@@ -46,9 +46,13 @@ public struct ConsumerLimits: Sendable, Equatable {
     self.forgetAfter = forgetAfter
     self.deadline = deadline
   }
+
+  /// How many envelopes that were in the hands of a dead worker one claim may take: the root of what a claim takes, so that
+  /// finding the one that killed it takes about as many claims of a group as of single ones.
+  var suspects: Int { max(Int(Double(envelopes).squareRoot()), 1) }
 }
 
-/// One worker's hold on the queue. One for each life of a worker.
+/// One worker's hold on one shard of the queue. One for each life of a worker.
 public final class QueueConsumer: Sendable {
   public let worker: WorkerName
   /// Which life of the worker this is: random, so that a restarted worker can't be taken for its earlier life.
@@ -67,36 +71,43 @@ public final class QueueConsumer: Sendable {
   /// - Parameter client: Its reply limits must leave room for the largest envelope. Whoever made it shuts it down.
   public init(
     client: RedisClient, layout: QueueLayout = QueueLayout(), worker: WorkerName,
-    limits: ConsumerLimits = ConsumerLimits()
+    instance: String = QueueConsumer.newInstance(), limits: ConsumerLimits = ConsumerLimits()
   ) {
     self.client = client
     self.layout = layout
     self.worker = worker
+    self.instance = instance
     self.limits = limits
+  }
+
+  /// A name for one life of a worker, which may have a consumer for each shard.
+  public static func newInstance() -> String {
     var generator = SystemRandomNumberGenerator()
     let random = String(generator.next(), radix: 16)
-    instance = String(repeating: "0", count: 16 - random.count) + random
+    return String(repeating: "0", count: 16 - random.count) + random
   }
 
   // MARK: Claiming
 
-  /// Takes what is next in the queue into a slot that is free as far as the caller knows.
+  /// Takes what is next in the queue's lists, by turns, into a slot that is free as far as the caller knows.
   /// - Parameters:
   ///   - slot: From 0 to ``QueueLayout/slots`` - 1.
-  ///   - takesSuspects: Whether an envelope may be taken (alone) that was in the hands of a worker that died. Only one
-  ///     of a worker's lanes may, so that when it dies over one, no other suspect is counted another death.
+  ///   - takesSuspects: Whether envelopes may be taken that were in the hands of a worker that died; they come few at a
+  ///     time, with no others. Only one of a worker's lanes may, so that when it dies over one, no more suspects than
+  ///     these are counted another death. Where it may, they come before all else, so a caller must not say so again and
+  ///     again while others wait.
   public func claim(slot: Int, takesSuspects: Bool) async throws(QueueFailure) -> Claim {
     precondition((0..<QueueLayout.slots).contains(slot), "a worker has no slot \(slot)")
     let number = lastNumber.add(1, ordering: .relaxed).newValue
     let reply = try await run(
       QueueScripts.claim,
       keys: [
-        layout.pending(0), layout.claim(worker: worker, slot: slot), layout.workers, layout.failures, layout.later,
-        layout.dead,
-      ],
+        layout.claim(worker: worker, slot: slot), layout.workers, layout.failures, layout.later, layout.dead,
+      ] + layout.pending,
       arguments: [
         "\(worker)", instance, number, limits.lease.milliseconds, limits.envelopes, limits.bytes,
-        limits.largestEnvelope, takesSuspects ? 1 : 0, hasBegun.load(ordering: .relaxed) ? 0 : 1,
+        limits.largestEnvelope, takesSuspects ? limits.suspects : 0, limits.deaths,
+        hasBegun.load(ordering: .relaxed) ? 0 : 1,
       ])
     let answered = ContinuousClock.now
     let claim = try read(reply) { items in
@@ -109,9 +120,12 @@ public final class QueueConsumer: Sendable {
             worker: worker, slot: slot, instance: try items.item(1).string(),
             leaseUntil: try items.item(2).integer()))
       case "claimed":
+        // Empty where nothing in the whole shard has failed.
         let failures = try items.item(4).array()
         let entries = try items.item(3).array().enumerated().map { place, item in
-          ClaimedEntry(content: Self.content(try item.bytes()), failures: Int(try failures.item(place).integer()))
+          ClaimedEntry(
+            content: Self.content(try item.bytes()),
+            failures: failures.isEmpty ? 0 : Int(try failures.item(place).integer()))
         }
         return .batch(
           ClaimedBatch(
@@ -205,6 +219,7 @@ public final class QueueConsumer: Sendable {
       QueueScripts.settle,
       keys: [
         layout.claim(worker: worker, slot: batch.slot), layout.pending(0), layout.later, layout.dead, layout.failures,
+        layout.stats,
       ],
       arguments: [instance, batch.number, "\(worker)", limits.attempts] as [any RedisArgument] + named)
     return try read(reply) { items in
@@ -257,9 +272,10 @@ public final class QueueConsumer: Sendable {
     _ script: RedisScript, keys: [String], arguments: [any RedisArgument]
   ) async throws(QueueFailure) -> RedisReply {
     do {
-      let connection = try await client.connection(within: Self.connectionWait).get()
-      return try await connection.execute(
-        script, keys: keys, arguments: arguments, within: .nanoseconds(limits.deadline.milliseconds * 1_000_000))
+      _ = try await client.connection(within: Self.connectionWait).get()
+      return try await client.run(
+        script, keys: keys, arguments: arguments, within: .nanoseconds(limits.deadline.milliseconds * 1_000_000)
+      ).get()
     } catch {
       throw QueueFailure(error)
     }

@@ -38,7 +38,9 @@ public struct QueueLayout: Sendable, Hashable {
   /// Sorted set of envelopes that failed and are tried again later; the score is when, in milliseconds since 1970.
   public var later: String { key("later") }
 
-  /// List of dead letters, the newest on the left: one line of JSON, a newline, the whole envelope. Never trimmed.
+  /// Stream of dead letters, the newest last: why in fields of their own, and the whole envelope in the last one. Never
+  /// trimmed. A stream, because an entry's name stays its own whatever comes and goes around it: so any number can be
+  /// gone through in small steps, and one from the middle taken out at once.
   public var dead: String { key("dead") }
 
   /// Hash from envelope id to what went wrong with it so far, as JSON: `{"attempts":1,"deaths":0,"first_at":…}`. Has only
@@ -47,6 +49,13 @@ public struct QueueLayout: Sendable, Hashable {
 
   /// Hash from worker name to who goes by that name, as JSON: `{"instance":"…","seen_at":…}`.
   public var workers: String { key("workers") }
+
+  /// Hash of what has left the shard, counted since it began: `done`, and of the dead letters `requeued` and `discarded`.
+  public var stats: String { key("stats") }
+
+  /// A name under which nothing is ever stored. It stands for the slot of a Redis Cluster that all keys of the shard are in; see
+  /// ``QueueShard/client(options:backoff:on:logger:)``.
+  public var slot: String { key("slot") }
 
   /// What the name of every claim begins with.
   public var claimPrefix: String { key("claim:") }
@@ -61,17 +70,6 @@ public struct QueueLayout: Sendable, Hashable {
   /// How many slots a worker has. The reaper looks at each of them, so it is a constant and not an option: a worker with more
   /// would have slots that an older reaper doesn't know.
   public static let slots = 16
-}
-
-/// A shard of the queue: which Redis has it, and where in there.
-public struct QueueShard: Sendable {
-  public var endpoint: RedisEndpoint
-  public var layout: QueueLayout
-
-  public init(endpoint: RedisEndpoint, layout: QueueLayout) {
-    self.endpoint = endpoint
-    self.layout = layout
-  }
 }
 
 /// What a worker is called: 1 to 64 letters, digits, `-`, `_` or `.`, so that it can stand in a Redis key and in JSON as it is.

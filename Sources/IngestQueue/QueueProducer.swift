@@ -1,14 +1,19 @@
-// Group commit: what arrives while Redis is busy with earlier payloads goes out together as the next one LPUSH, and its one reply
-// answers them all. So the number of commands, and with `appendfsync always` the number of fsyncs, follows Redis's speed
+// Group commit: what arrives while Redis is busy with earlier payloads goes out together in one write, and its few replies
+// answer them all. So the number of commands, and with `appendfsync always` the number of fsyncs, follows Redis's speed
 // and not the number of requests.
 //
-// A producer belongs to one event loop and uses a connection on the same loop: no lock, no hop between threads. Sending is put
-// off to the end of the loop's turn, so that what several connections brought in one turn travels together even when
+// A producer belongs to one event loop and has a connection to each shard on the same loop: no lock, no hop between threads. Sending is
+// put off to the end of the loop's turn, so that what several connections brought in one turn travels together even when
 // nothing is in flight. Rejected: a timer that collects for a while; it adds latency when there is little to do and nothing
 // when there is much.
 //
-// Nothing is repeated here. After an unknown outcome a second push could make two of one payload; only the client knows whether
-// it wants that, and it hears 503.
+// The way of one payload: `submit` looks whether the shard whose turn it is takes anything, encodes the payload into the batch that
+// gathers, and returns a promise. `flush`, once a turn, hands batches to shards that have room in flight, by turns. `complete` gives
+// each list's reply to its own waiters.
+//
+// Shards don't wait for each other: a batch goes to the next one that is connected, not too full and as durable as required; one that
+// surely wasn't sent goes to another. But nothing that was sent is repeated here. After an unknown outcome a second push could make
+// two of one payload; only the client knows whether it wants that, and it hears 503.
 
 internal import Hiredis
 public import NIOCore
@@ -16,14 +21,47 @@ public import RedisClient
 
 /// Pushes payloads onto the queue, many at a time. One for each event loop that takes requests.
 public final class QueueProducer: Sendable {
+  /// One shard of the queue, and the way there.
+  public struct Shard: Sendable {
+    /// On the event loop that the producer is to belong to. Whoever made it shuts it down, after ``QueueProducer/drain()``.
+    public var client: RedisClient
+    public var layout: QueueLayout
+
+    public init(client: RedisClient, layout: QueueLayout) {
+      self.client = client
+      self.layout = layout
+    }
+  }
+
   public let eventLoop: any EventLoop
   private let state: NIOLoopBoundBox<Pushing>
 
-  /// - Parameter client: On the event loop that the producer is to belong to. Whoever made it shuts it down, after ``drain()``.
-  public init(client: RedisClient, layout: QueueLayout = QueueLayout(), limits: ProducerLimits = ProducerLimits()) {
-    eventLoop = client.eventLoop
+  /// - Parameters:
+  ///   - shards: At least one; all clients on one event loop.
+  ///   - watch: What knows how full the shards are, and what an acknowledgement has to mean. It must be of the same shards in the same
+  ///     order. Without one nothing is refused for either.
+  public init(shards: [Shard], limits: ProducerLimits = ProducerLimits(), watch: QueueWatch? = nil) {
+    precondition(!shards.isEmpty, "a queue has at least one shard")
+    eventLoop = shards[0].client.eventLoop
+    precondition(
+      shards.allSatisfy { $0.client.eventLoop === shards[0].client.eventLoop }, "a producer has one event loop")
+    let lanes = shards.map {
+      ShardLane(
+        $0, requirement: watch?.requirement ?? .none, limits: watch?.limits ?? QueueLimits())
+    }
     state = NIOLoopBoundBox.makeBoxSendingValue(
-      Pushing(client: client, layout: layout, limits: limits), eventLoop: client.eventLoop)
+      Pushing(eventLoop: eventLoop, lanes: lanes, limits: limits), eventLoop: eventLoop)
+    watch?.tell { [eventLoop, state] shard, word in
+      eventLoop.execute { state.value.learn(word, of: shard) }
+    }
+  }
+
+  /// A producer of one shard that nobody watches.
+  /// - Parameter client: On the event loop that the producer is to belong to.
+  public convenience init(
+    client: RedisClient, layout: QueueLayout = QueueLayout(), limits: ProducerLimits = ProducerLimits()
+  ) {
+    self.init(shards: [Shard(client: client, layout: layout)], limits: limits)
   }
 
   /// Pushes one payload. The future succeeds once Redis has it, and fails with ``PushFailure`` and nothing else, within the limits'
@@ -41,53 +79,74 @@ public final class QueueProducer: Sendable {
 
   /// What was done so far. Only on the producer's event loop.
   public var counters: ProducerCounters { state.value.currentCounters }
+
+  /// Why nothing can be pushed now; nil where something can. Only on the producer's event loop.
+  public var obstacle: PushFailure? { state.value.obstacle }
 }
 
 /// What a producer has done, and what it has in hand.
 public struct ProducerCounters: Sendable, Equatable {
-  /// Commands sent.
+  /// Batches sent: so many writes.
   public var batches = 0
+  /// Commands in them: one for each list that a batch had entries for.
+  public var commands = 0
   /// Entries that Redis acknowledged.
   public var entries = 0
   /// Entries that failed, for whatever reason.
   public var failures = 0
+  /// Batches that couldn't be sent to one shard and were given to another.
+  public var movedBatches = 0
   /// Entries that wait to be sent, now.
   public var waitingEntries = 0
   /// Bytes that wait or are in flight, now.
   public var bytes = 0
-  /// The queue's length after the last push, as Redis said it; nil before the first.
-  public var queueLength: Int64?
+  /// Shards that there is a connection to, now.
+  public var connectedShards = 0
 
   public init() {}
 }
 
 /// What a producer is doing. Lives on the producer's event loop.
 private final class Pushing {
-  private let client: RedisClient
   private let eventLoop: any EventLoop
+  private let limits: ProducerLimits
+  private let lanes: [ShardLane]
+  /// The lane that gets the next batch, if it can take one.
+  private var turn = 0
   private var batches: PushBatches<EventLoopPromise<Void>>
   private var counters = ProducerCounters()
   private var willFlush = false
   private var draining: EventLoopPromise<Void>?
 
-  init(client: RedisClient, layout: QueueLayout, limits: ProducerLimits) {
-    self.client = client
-    eventLoop = client.eventLoop
-    batches = PushBatches(key: layout.pending(0), limits: limits)
+  init(eventLoop: any EventLoop, lanes: [ShardLane], limits: ProducerLimits) {
+    self.eventLoop = eventLoop
+    self.lanes = lanes
+    self.limits = limits
+    batches = PushBatches(limits: limits)
   }
 
   var currentCounters: ProducerCounters {
     var counters = counters
     counters.waitingEntries = batches.waitingEntries
     counters.bytes = batches.bytes
+    counters.connectedShards = lanes.count { $0.isConnected }
     return counters
   }
 
+  func learn(_ word: ShardWord, of shard: Int) {
+    lanes[shard].learn(word)
+    flushAtTheTurnsEnd()
+  }
+
+  // MARK: Taking
+
   func submit(_ header: EnvelopeHeader, payload: ByteBuffer) -> EventLoopFuture<Void> {
     guard draining == nil else { return failed(.shuttingDown) }
+    if !lanes[turn].takes, let obstacle = moveTurn() { return failed(obstacle) }
+    let list = AccountHand.list(of: header.account, lengths: lanes[turn].lengths)
     let promise = eventLoop.makePromise(of: Void.self)
     do throws(PushFailure) {
-      try batches.add(header, payload: payload, waiter: promise, now: .now())
+      try batches.add(header, payload: payload, list: list, waiter: promise, now: .now())
     } catch {
       // A promise must be completed, also one that nobody has seen.
       promise.fail(error)
@@ -103,6 +162,34 @@ private final class Pushing {
     return eventLoop.makeFailedFuture(failure)
   }
 
+  /// Gives the turn to the next lane that takes anything, or says why none does.
+  private func moveTurn() -> PushFailure? {
+    for _ in lanes.indices {
+      if lanes[turn].takes { return nil }
+      turn = (turn + 1) % lanes.count
+    }
+    return obstacle
+  }
+
+  /// Of several lanes' reasons the one that says most about when it will be over, or calls for somebody.
+  var obstacle: PushFailure? {
+    var away: PushFailure?
+    var over: PushFailure?
+    var lost: PushFailure?
+    for lane in lanes {
+      switch lane.obstacle {
+      case nil: return nil
+      case .overLimit(let seconds)?:
+        // The first shard to open again is enough.
+        if case .overLimit(let least)? = over, least <= seconds { continue }
+        over = .overLimit(retryAfter: seconds)
+      case .durabilityLost(let why)?: lost = .durabilityLost(why)
+      case let other?: away = other
+      }
+    }
+    return lost ?? over ?? away
+  }
+
   func drain() -> EventLoopFuture<Void> {
     let promise = draining ?? eventLoop.makePromise()
     draining = promise
@@ -114,6 +201,8 @@ private final class Pushing {
     if batches.isEmpty { draining?.succeed() }
   }
 
+  // MARK: Sending
+
   private func flushAtTheTurnsEnd() {
     guard !willFlush else { return }
     willFlush = true
@@ -124,54 +213,116 @@ private final class Pushing {
   }
 
   private func flush() {
-    while let next = batches.next(now: .now()) {
-      switch next {
-      case .send(let batch): send(batch)
-      case .late(let batch):
-        fail(batch, .away(RedisError(.deadlineExceeded(command: "LPUSH"), outcome: .notSent)))
-      }
+    while batches.waitingEntries > 0, handOut() {}
+    if batches.waitingEntries > 0, let obstacle {
+      for batch in batches.takeAll() { fail(batch, obstacle) }
     }
     completeDrainIfEmpty()
   }
 
-  private func send(_ batch: PushBatch<EventLoopPromise<Void>>) {
-    counters.batches += 1
-    client.send(encoded: batch.command, named: "LPUSH", expecting: 1, deadline: batch.deadline)
-      .assumeIsolated().whenComplete { result in
-        self.batches.finished(batch)
-        self.complete(batch, result)
-        self.flushAtTheTurnsEnd()
+  /// Deals with one batch, if one of the lanes is free for it.
+  private func handOut() -> Bool {
+    for step in lanes.indices {
+      let place = (turn + step) % lanes.count
+      let lane = lanes[place]
+      guard
+        let connection = lane.freeConnection(
+          most: limits.batchesInFlight, asking: limits.deadline, changed: { self.flushAtTheTurnsEnd() }),
+        let next = batches.next(for: lane.destination, now: .now(), huge: lane.takesHuge)
+      else { continue }
+      switch next {
+      case .send(let batch, let commands):
+        turn = (place + 1) % lanes.count
+        send(batch, commands, lane, connection)
+      case .late(let batch):
+        fail(batch, .away(RedisError(.deadlineExceeded(command: "LPUSH"), outcome: .notSent)))
       }
+      return true
+    }
+    return false
   }
 
-  private func complete(
-    _ batch: PushBatch<EventLoopPromise<Void>>, _ result: Result<[RedisReply], any Error>
+  private func send(
+    _ batch: PushBatch<EventLoopPromise<Void>>, _ commands: ByteBuffer, _ lane: ShardLane, _ connection: RedisConnection
   ) {
-    switch result {
-    case .success(let replies):
-      switch replies.first {
-      case .integer(let length):
-        counters.entries += batch.waiters.count
-        counters.queueLength = length
-        for promise in batch.waiters { promise.succeed() }
-      case .error(let error):
-        fail(batch, .refused(error))
-      case let reply:
-        let shape = reply?.shape ?? "nothing"
-        fail(
-          batch,
-          .unknownOutcome(
-            RedisError(.closed("expected the queue's length from LPUSH, but \(shape) came"), outcome: .unknown)))
+    lane.sends(huge: batch.isHuge)
+    counters.batches += 1
+    counters.commands += batch.parts.count
+    lane.client.send(
+      encoded: commands, named: "LPUSH", expecting: lane.destination.replies(to: batch), deadline: batch.deadline,
+      on: connection, isBoundToServer: lane.isBoundToServer
+    ).assumeIsolated().whenComplete { result in
+      lane.hasAnswered(huge: batch.isHuge)
+      switch result {
+      case .success(let replies): self.complete(batch, replies, lane)
+      case .failure(let error): self.notAnswered(batch, error)
       }
-    case .failure(let error as RedisError):
-      fail(batch, error.outcome == .notSent ? .away(error) : .unknownOutcome(error))
-    case .failure(let error):
-      fail(batch, .unknownOutcome(RedisError(.closed("\(error)"), outcome: .unknown)))
+      self.flushAtTheTurnsEnd()
     }
   }
 
+  private func notAnswered(_ batch: PushBatch<EventLoopPromise<Void>>, _ error: any Error) {
+    let error = error as? RedisError ?? RedisError(.closed("\(error)"), outcome: .unknown)
+    guard error.outcome == .notSent else {
+      batches.finished(batch)
+      return fail(batch, .unknownOutcome(error))
+    }
+    if batch.returns + 1 < lanes.count {
+      counters.movedBatches += 1
+      batches.putBack(batch)
+    } else {
+      batches.finished(batch)
+      fail(batch, .away(error))
+    }
+  }
+
+  // MARK: Answering
+
+  private func complete(
+    _ batch: PushBatch<EventLoopPromise<Void>>, _ replies: [RedisReply], _ lane: ShardLane
+  ) {
+    batches.finished(batch)
+    var unconfirmed: PushFailure?
+    if let required = lane.destination.confirmingReplicas {
+      unconfirmed = shortfall(replies.last, lane, required: required)
+    }
+    for (part, reply) in zip(batch.parts, replies) {
+      switch reply {
+      case .integer(let length):
+        lane.heard(length, of: part.list, after: part.bytes)
+        if let unconfirmed {
+          fail(part, unconfirmed)
+          continue
+        }
+        counters.entries += part.waiters.count
+        for promise in part.waiters { promise.succeed() }
+      case .error(let error):
+        fail(part, .refused(error))
+      default:
+        fail(part, Self.strange(reply, "the list's length from LPUSH"))
+      }
+    }
+  }
+
+  /// Why the replicas' answer isn't enough; nil if it is.
+  private func shortfall(_ reply: RedisReply?, _ lane: ShardLane, required: Int) -> PushFailure? {
+    guard case .integer(let replicas)? = reply else { return Self.strange(reply, "a number of replicas from WAIT") }
+    if replicas >= required { return nil }
+    lane.wasUnconfirmed(replicas)
+    return .unconfirmed(replicas: replicas, required: required)
+  }
+
+  private static func strange(_ reply: RedisReply?, _ expected: String) -> PushFailure {
+    .unknownOutcome(
+      RedisError(.closed("expected \(expected), but \(reply?.shape ?? "nothing") came"), outcome: .unknown))
+  }
+
   private func fail(_ batch: PushBatch<EventLoopPromise<Void>>, _ failure: PushFailure) {
-    counters.failures += batch.waiters.count
-    for promise in batch.waiters { promise.fail(failure) }
+    for part in batch.parts { fail(part, failure) }
+  }
+
+  private func fail(_ part: PushPart<EventLoopPromise<Void>>, _ failure: PushFailure) {
+    counters.failures += part.waiters.count
+    for promise in part.waiters { promise.fail(failure) }
   }
 }

@@ -1,8 +1,9 @@
 // The consumer's half of the queue, as scripts that Redis runs: each is one atomic step.
 //
 // Invariants, for whoever changes one:
-// - An envelope is at every moment in exactly one of: `pending`, `later`, `dead`, one claim. A script takes it out of one and puts
-//   it into another in the same run; acknowledging is the only way out.
+// - An envelope is at every moment in exactly one of: one pending list, `later`, `dead`, one claim. A script takes it out of one and
+//   puts it into another in the same run; acknowledging is the only way out.
+// - What comes back (failed and due again, put back, reaped) goes to the end of list 0 from which is taken.
 // - The list of a claim is the truth about it. There is no index of leases that could disagree with it: the header, its first
 //   element, says whose it is and until when. It is written after the envelopes are there; a list without a valid header can
 //   only be the work of another hand, and what is in it is treated as envelopes.
@@ -12,8 +13,10 @@
 // - `allow-oom`, because what empties the queue must work when Redis is full. None of them makes the data much larger: they move it.
 // - What is read comes before what is written wherever a wrong type of key could end the script in its middle.
 //
-// An envelope that was in the hands of a worker that died is a suspect: it may be what killed it. Suspects are claimed one
-// at a time and by one lane of a worker only, so that one poisonous envelope can't take its neighbours along to the dead letters.
+// An envelope that was in the hands of a worker that died is a suspect: it may be what killed it. Suspects are claimed by one lane of a
+// worker only and with nothing else: in a small group at first, because most were only near it, and alone once one more death would make
+// a dead letter, so that one poisonous envelope can't take its neighbours along. They wait at the end of list 0; the other
+// lists go on beside them.
 
 internal import RedisClient
 
@@ -68,15 +71,20 @@ enum QueueScripts {
     end
 
     local function bury(dead, failures, envelope, reason, worker, f, at)
-      local id, account = id_of(envelope), cjson.null
+      local id = id_of(envelope)
+      local entry = {
+        'id', id, 'reason', reason, 'attempts', string.format('%.0f', f.attempts),
+        'deaths', string.format('%.0f', f.deaths), 'first_at', string.format('%.0f', f.first_at),
+        'died_at', string.format('%.0f', at), 'worker', worker }
       local line_end = string.find(string.sub(envelope, 1, 65536), '\n', 1, true)
       local known = line_end and object(string.sub(envelope, 1, line_end - 1))
-      if known and type(known.account) == 'string' then account = known.account end
-      local line = string.format(
-        '{"id":%s,"reason":%s,"attempts":%.0f,"deaths":%.0f,"first_at":%.0f,"died_at":%.0f,"worker":%s,"account":%s}\n',
-        cjson.encode(id), cjson.encode(reason), f.attempts, f.deaths, f.first_at, at, cjson.encode(worker),
-        cjson.encode(account))
-      redis.call('LPUSH', dead, line .. envelope)
+      if known and type(known.account) == 'string' then
+        entry[#entry + 1] = 'account'
+        entry[#entry + 1] = known.account
+      end
+      entry[#entry + 1] = 'envelope'
+      entry[#entry + 1] = envelope
+      redis.call('XADD', dead, '*', unpack(entry))
       redis.call('HDEL', failures, id)
     end
 
@@ -90,21 +98,31 @@ enum QueueScripts {
   /// write, so with `appendfsync always` an fsync, for every look.
   private static let registrationAge = 5_000
 
-  /// Moves envelopes from `pending` into a worker's slot.
+  /// Moves envelopes from the pending lists into a worker's slot.
   ///
-  /// KEYS pending, claim, workers, failures, later, dead.
-  /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, 1 where suspects may be
-  /// taken, 1 where this instance begins and takes the name over.
+  /// The lists have their turns, and the one that begins moves on with the number of the claim. In a turn a list gives
+  /// its share of what there is still room for, in count and in bytes; what it doesn't fill is shared anew among the others. So
+  /// of k lists that aren't empty each gets at least a k-th of a claim, rounded down, as far as it has so much; and whatever the
+  /// sizes, the one that begins gives at least one envelope, which each list does once in as many claims as there are lists.
+  ///
+  /// LMOVE one by one, though a script could move many in one command: only so is the size known before the next one is
+  /// touched, and the append-only file gets a move and not a second copy of the payload.
+  ///
+  /// KEYS claim, workers, failures, later, dead, then the pending lists with list 0 first.
+  /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where none may
+  /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over.
   static let claim = script(
     "claim",
     #"""
-    local pending, claim, workers, failures, later, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+    local claim, workers, failures, later, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
     local worker, instance, batch, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
     local most, most_bytes, largest = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-    local suspects, begins = ARGV[8] == '1', ARGV[9] == '1'
+    local suspects, most_deaths, begins = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
     local at = now()
-    redis.call('LLEN', pending)
-    redis.call('LLEN', dead)
+    local lists, first_list = #KEYS - 5, KEYS[6]
+    local lengths = {}
+    for i = 0, lists - 1 do lengths[i] = redis.call('LLEN', KEYS[6 + i]) end
+    redis.call('XLEN', dead)
     local any = redis.call('HLEN', failures) > 0
 
     local seen = redis.call('HGET', workers, worker)
@@ -118,14 +136,7 @@ enum QueueScripts {
 
     if begins then register() end
 
-    local function known(envelopes)
-      local attempts = {}
-      for i, envelope in ipairs(envelopes) do
-        local f = any and failures_of(failures, id_of(envelope))
-        attempts[i] = f and f.attempts + f.deaths or 0
-      end
-      return attempts
-    end
+    local function failing(envelope) return any and failures_of(failures, id_of(envelope)) or nil end
 
     local first = redis.call('LINDEX', claim, 0)
     if first then
@@ -136,8 +147,12 @@ enum QueueScripts {
       -- Ours, and not in our hands: the answer to an earlier claim was lost. It is handed out again.
       redis.call('LSET', claim, 0, header_line(worker, instance, h.batch, at + lease, h.claimed_at, h.count))
       register()
-      local envelopes = redis.call('LRANGE', claim, 1, -1)
-      return { 'claimed', h.batch, at + lease, envelopes, known(envelopes) }
+      local envelopes, known = redis.call('LRANGE', claim, 1, -1), {}
+      for i = 1, any and #envelopes or 0 do
+        local f = failing(envelopes[i])
+        known[i] = f and f.attempts + f.deaths or 0
+      end
+      return { 'claimed', h.batch, at + lease, envelopes, known }
     end
 
     -- What is due again.
@@ -146,34 +161,74 @@ enum QueueScripts {
       local due = redis.call('ZRANGE', later, '-inf', at, 'BYSCORE', 'LIMIT', 0, 1)[1]
       if not due then break end
       redis.call('ZREM', later, due)
-      redis.call('RPUSH', pending, due)
+      redis.call('RPUSH', first_list, due)
       returned, bytes = returned + 1, bytes + #due
     end
+    lengths[0] = lengths[0] + returned
 
-    local envelopes = {}
+    -- Lists that have something, in the order of their turns.
+    local open = {}
+    for i = 0, lists - 1 do
+      local list = (batch + i) % lists
+      if lengths[list] > 0 then open[#open + 1] = KEYS[6 + list] end
+    end
+    -- Whether this is a claim of suspects; then there is nothing else in it. They are in list 0, unless an id came twice.
+    local suspicious = false
+    for _, list in ipairs(suspects > 0 and any and { first_list, open[1] } or {}) do
+      local next = not suspicious and redis.call('LINDEX', list, -1)
+      local f = next and failing(next)
+      if f and f.deaths > 0 then
+        open, suspicious = { list }, true
+        most = math.min(most, f.deaths + 1 < most_deaths and suspects or 1)
+      end
+    end
+
+    local envelopes, known = {}, {}
+    -- So many were taken, those included that became dead letters on the way, so that this ends.
+    local moved, full = 0, false
     bytes = 0
-    while #envelopes < most do
-      local suspect = false
-      if any then
-        local next = redis.call('LINDEX', pending, -1)
-        local f = next and failures_of(failures, id_of(next))
-        suspect = f and f.deaths > 0
-        if suspect and (#envelopes > 0 or not suspects) then break end
+
+    -- Takes a list's share. Says whether the list may have more for this claim.
+    local function turn(list, share, byte_share)
+      local taken, taken_bytes = 0, 0
+      while taken < share and taken_bytes < byte_share do
+        local envelope = redis.call('LMOVE', list, claim, 'RIGHT', 'RIGHT')
+        if not envelope then return false end
+        local f = failing(envelope)
+        local deaths = f and f.deaths or 0
+        -- One that waits for its turn among suspects; alone where the next death would be the last.
+        local apart = suspicious ~= (deaths > 0) or #envelopes > 0 and deaths > 0 and deaths + 1 >= most_deaths
+        if #envelope > largest then
+          redis.call('RPOP', claim)
+          local reason = string.format('%d bytes, more than a worker takes (%.0f)', #envelope, largest)
+          bury(dead, failures, envelope, reason, worker, { attempts = 0, deaths = 0, first_at = at }, at)
+          taken, moved = taken + 1, moved + 1
+        elseif apart or #envelopes > 0 and bytes + #envelope > most_bytes then
+          redis.call('LMOVE', claim, list, 'RIGHT', 'RIGHT')
+          return false
+        elseif taken > 0 and taken_bytes + #envelope > byte_share then
+          redis.call('LMOVE', claim, list, 'RIGHT', 'RIGHT')
+          return true
+        else
+          envelopes[#envelopes + 1] = envelope
+          if any then known[#envelopes] = f and f.attempts + f.deaths or 0 end
+          taken, moved = taken + 1, moved + 1
+          taken_bytes, bytes = taken_bytes + #envelope, bytes + #envelope
+        end
       end
-      local envelope = redis.call('LMOVE', pending, claim, 'RIGHT', 'RIGHT')
-      if not envelope then break end
-      if #envelope > largest then
-        redis.call('RPOP', claim)
-        local reason = string.format('%d bytes, more than a worker takes (%.0f)', #envelope, largest)
-        bury(dead, failures, envelope, reason, worker, { attempts = 0, deaths = 0, first_at = at }, at)
-      elseif #envelopes > 0 and bytes + #envelope > most_bytes then
-        redis.call('LMOVE', claim, pending, 'RIGHT', 'RIGHT')
-        break
-      else
-        envelopes[#envelopes + 1] = envelope
-        bytes = bytes + #envelope
-        if suspect then break end
+      return true
+    end
+
+    while #open > 0 and not full do
+      local share = math.max(math.floor((most - moved) / #open), 1)
+      local byte_share = (most_bytes - bytes) / #open
+      local still = {}
+      for _, list in ipairs(open) do
+        if moved >= most or bytes >= most_bytes then full = true end
+        if full then break end
+        if turn(list, math.min(share, most - moved), byte_share) then still[#still + 1] = list end
       end
+      open = still
     end
 
     if #envelopes == 0 then
@@ -182,28 +237,28 @@ enum QueueScripts {
     end
     redis.call('LPUSH', claim, header_line(worker, instance, batch, at + lease, at, #envelopes))
     register()
-    return { 'claimed', batch, at + lease, envelopes, known(envelopes) }
+    return { 'claimed', batch, at + lease, envelopes, known }
     """#)
 
   /// Ends a claim: what isn't named is acknowledged and gone.
   ///
-  /// KEYS claim, pending, later, dead, failures.
+  /// KEYS claim, list 0 of the pending lists, later, dead, failures, stats.
   /// ARGV instance, batch, worker, attempts after which an envelope is dead; then for each that is named, the last one
   /// first: its place in the batch from 0, its fate, a reason, a delay in ms.
   static let settle = script(
     "settle",
     #"""
-    local claim, pending, later, dead, failures = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+    local claim, pending, later, dead, failures, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
     local instance, batch, worker, most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
     local first = redis.call('LINDEX', claim, 0)
     if not first then return { 'gone' } end
     local h = header(first)
     if not h or h.instance ~= instance or h.batch ~= batch then return { 'lost', h and h.instance or '' } end
     redis.call('LLEN', pending)
-    redis.call('LLEN', dead)
+    redis.call('XLEN', dead)
     redis.call('ZCARD', later)
     redis.call('HLEN', failures)
-    local at, buried = now(), 0
+    local at, buried, done = now(), 0, redis.call('LLEN', claim) - 1
     for i = 5, #ARGV, 4 do
       local fate, reason, delay = ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
       local envelope = redis.call('LINDEX', claim, tonumber(ARGV[i]) + 1)
@@ -213,6 +268,7 @@ enum QueueScripts {
           redis.call('HDEL', failures, id)
         elseif fate == 'back' then
           redis.call('RPUSH', pending, envelope)
+          done = done - 1
         else
           local f = failures_of(failures, id) or { attempts = 0, deaths = 0, first_at = at }
           f.attempts = f.attempts + 1
@@ -223,10 +279,13 @@ enum QueueScripts {
             note(failures, id, f)
             redis.call('ZADD', later, at + delay, envelope)
           end
+          done = done - 1
         end
       end
     end
     redis.call('UNLINK', claim)
+    -- Last, and whatever comes of it: counting must not be in the way of what is counted.
+    if done > 0 then redis.pcall('HINCRBY', stats, 'done', done) end
     return { 'settled', buried }
     """#)
 
@@ -260,7 +319,7 @@ enum QueueScripts {
     local prefix, most, most_deaths = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
     local slots, age = tonumber(ARGV[4]), tonumber(ARGV[5])
     redis.call('LLEN', pending)
-    redis.call('LLEN', dead)
+    redis.call('XLEN', dead)
     redis.call('HLEN', failures)
     local at, back, buried, lists, more, forgotten, strange = now(), 0, 0, 0, 0, 0, {}
     local entries = redis.call('HGETALL', workers)
@@ -336,41 +395,28 @@ enum QueueScripts {
     return redis.call('HDEL', KEYS[1], ARGV[2])
     """#)
 
-  /// Puts dead letters back into the queue, the oldest first, behind what waits there.
-  ///
-  /// KEYS dead, pending. ARGV how many.
-  static let requeue = script(
-    "requeue",
-    #"""
-    redis.call('LLEN', KEYS[2])
-    local count = 0
-    while count < tonumber(ARGV[1]) do
-      local letter = redis.call('LINDEX', KEYS[1], -1)
-      if not letter then break end
-      local line_end = string.find(letter, '\n', 1, true)
-      if not line_end or not object(string.sub(letter, 1, line_end - 1)) then break end
-      redis.call('LPUSH', KEYS[2], string.sub(letter, line_end + 1))
-      redis.call('RPOP', KEYS[1])
-      count = count + 1
-    end
-    return count
-    """#)
-
   /// Reads how much is where.
   ///
-  /// KEYS pending, later, dead, failures, workers. ARGV beginning of a claim's key, slots of a worker.
+  /// KEYS later, dead, failures, workers, stats, then the pending lists with list 0 first.
+  /// ARGV beginning of a claim's key, slots of a worker.
   static let state = script(
     "state", flags: "no-writes",
     #"""
-    local oldest = redis.call('LINDEX', KEYS[1], -1)
-    local known = oldest and object(string.match(string.sub(oldest, 1, 65536), '^[^\n]*'))
-    local received_at = known and tonumber(known.received_at) or -1
+    local later, dead, failures, workers, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+    local lengths, received_at = {}, -1
+    for i = 6, #KEYS do
+      lengths[#lengths + 1] = redis.call('LLEN', KEYS[i])
+      local oldest = redis.call('LINDEX', KEYS[i], -1)
+      local known = oldest and object(string.match(string.sub(oldest, 1, 65536), '^[^\n]*'))
+      local at = known and tonumber(known.received_at)
+      if at and (received_at < 0 or at < received_at) then received_at = at end
+    end
     local claims = {}
-    local entries = redis.call('HGETALL', KEYS[5])
-    local workers = {}
+    local entries = redis.call('HGETALL', workers)
+    local names = {}
     for i = 1, #entries, 2 do
       local owner = object(entries[i + 1]) or {}
-      workers[#workers + 1] = { entries[i], tostring(owner.instance or ''), tonumber(owner.seen_at) or 0 }
+      names[#names + 1] = { entries[i], tostring(owner.instance or ''), tonumber(owner.seen_at) or 0 }
       for slot = 0, tonumber(ARGV[2]) - 1 do
         local claim = ARGV[1] .. entries[i] .. ':' .. slot
         local first = redis.pcall('LINDEX', claim, 0)
@@ -383,7 +429,7 @@ enum QueueScripts {
       end
     end
     return {
-      now(), redis.call('LLEN', KEYS[1]), redis.call('ZCARD', KEYS[2]), redis.call('LLEN', KEYS[3]),
-      redis.call('HLEN', KEYS[4]), received_at, workers, claims }
+      now(), lengths, redis.call('ZCARD', later), redis.call('XLEN', dead), redis.call('HLEN', failures), received_at,
+      names, claims, tonumber(redis.call('HGET', stats, 'done')) or 0 }
     """#)
 }

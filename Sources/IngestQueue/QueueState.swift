@@ -28,18 +28,23 @@ public struct QueueState: Sendable, Equatable {
 
   /// Redis's clock when this was read.
   public var readAt: Int64
-  /// Envelopes that nobody works on.
-  public var pending: Int64
+  /// Envelopes that nobody works on, by list: list 0, then those that accounts share.
+  public var lists: [Int64]
   /// Envelopes that failed and wait to be tried again.
   public var later: Int64
   /// Dead letters.
   public var dead: Int64
   /// Envelopes that have failed at least once and aren't through.
   public var failing: Int64
-  /// When the next envelope to be taken was received; nil where there is none or it can't be told.
+  /// The earliest moment at which one of the lists' next envelopes was received; nil where there is none or it can't be told.
   public var oldestReceivedAt: Int64?
   public var workers: [Worker]
   public var claims: [Claim]
+  /// Envelopes that were stored and have left the queue, ever since there is this queue.
+  public var done: Int64
+
+  /// Envelopes that nobody works on.
+  public var pending: Int64 { lists.reduce(0, +) }
 
   /// Envelopes in the hands of workers.
   public var claimed: Int64 { claims.reduce(0) { $0 + $1.envelopes } }
@@ -51,7 +56,8 @@ public struct QueueState: Sendable, Equatable {
     let reply: RedisReply
     do {
       reply = try await client.execute(
-        QueueScripts.state, keys: [layout.pending(0), layout.later, layout.dead, layout.failures, layout.workers],
+        QueueScripts.state,
+        keys: [layout.later, layout.dead, layout.failures, layout.workers, layout.stats] + layout.pending,
         arguments: [layout.claimPrefix, QueueLayout.slots], within: .nanoseconds(limit.milliseconds * 1_000_000))
     } catch {
       throw QueueFailure(error)
@@ -61,7 +67,7 @@ public struct QueueState: Sendable, Equatable {
 
   private init(_ items: [RedisReply]) throws {
     readAt = try items.item(0).integer()
-    pending = try items.item(1).integer()
+    lists = try items.item(1).array().map { try $0.integer() }
     later = try items.item(2).integer()
     dead = try items.item(3).integer()
     failing = try items.item(4).integer()
@@ -79,5 +85,6 @@ public struct QueueState: Sendable, Equatable {
         envelopes: try fields.item(2).integer(), instance: try fields.item(3).string(),
         leaseUntil: try fields.item(4).integer(), claimedAt: try fields.item(5).integer())
     }
+    done = try items.item(8).integer()
   }
 }

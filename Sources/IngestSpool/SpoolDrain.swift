@@ -1,8 +1,8 @@
 // The way back: from the spool to the queue, in order, and no faster than an operator allows. A payload leaves the disk only when Redis has it.
 // Between the two the process may die, and then the payload is pushed again: it has one id, and the sink stores it once.
 //
-// While Redis is away one payload at a time is tried, so that an outage costs a read of one row each quarter of a second; once it answers, the
-// batches grow.
+// While Redis is away one payload at a time is tried, more and more rarely: an outage costs little, and so does a Redis that takes payloads and
+// doesn't say so, where each try is one more of the same in the queue. Once it answers, the batches grow.
 
 internal import Foundation
 public import IngestQueue
@@ -32,7 +32,11 @@ public actor SpoolDrain {
   private var unpushable: Set<Int64> = []
   private var movedInARow = 0
 
+  /// How often in a row the queue hasn't taken all.
+  private var failures = 0
+
   private static let pause = Duration.milliseconds(250)
+  private static let longestPause = Duration.seconds(4)
 
   public init(_ spool: Spool, logger: Logger, push: @escaping Push) {
     self.spool = spool
@@ -46,7 +50,8 @@ public actor SpoolDrain {
       let begun = ContinuousClock.now
       let pause =
         switch await step() {
-        case .nothing, .failed: Self.pause
+        case .nothing: Self.pause
+        case .failed: min(Self.longestPause, Self.pause * (1 << min(failures - 1, 10)))
         case .moved(let count): time(for: count) - (ContinuousClock.now - begun)
         }
       do { try await Task.sleep(for: max(.zero, pause)) } catch { return }
@@ -66,6 +71,12 @@ public actor SpoolDrain {
   private func time(for count: Int) -> Duration { .seconds(1) * count / spool.limits.drainedPerSecond }
 
   private func step() async -> Step {
+    let step = await move()
+    if case .failed = step { failures += 1 } else { failures = 0 }
+    return step
+  }
+
+  private func move() async -> Step {
     guard await removePushed() else { return .failed }
     guard spool.figures.entries > unpushable.count else { return .nothing }
     let payloads: [SpooledPayload]

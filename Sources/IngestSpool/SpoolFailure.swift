@@ -46,12 +46,13 @@ extension PushFailure {
   /// Whether a payload that met this is for the spool: Redis can't be reached, or can't be written to whatever is written.
   ///
   /// Of an unknown outcome the payload may be in the queue as well; it has one id, and the sink stores it once. Not for the spool is what is
-  /// backpressure, a full queue or a full Redis: a disk behind it would only put off the day on which somebody has to act.
+  /// backpressure, a full queue or a full Redis, and a Redis that is there and promises too little: a disk behind it would only put off the
+  /// day on which somebody has to act.
   public var isForSpool: Bool {
     switch self {
     case .away, .unknownOutcome: true
     case .refused(let error): error.isPassing && error.code != "OOM"
-    case .full, .tooLarge, .shuttingDown: false
+    case .full, .overLimit, .durabilityLost, .unconfirmed, .tooLarge, .shuttingDown: false
     }
   }
 }

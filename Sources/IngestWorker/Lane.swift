@@ -1,5 +1,5 @@
 // One lane of a worker: claim, decode, store, settle, again. A worker has several, so that while one waits for the disk another
-// talks to Redis.
+// talks to Redis. That is why a lane doesn't claim its next batch ahead: another lane has it already.
 //
 // A lane has two slots of its own and uses one at a time: after a restart the slot may still hold what the worker's earlier
 // life had claimed, and then the other one lets it work at once instead of waiting for that lease to end.
@@ -14,8 +14,9 @@ internal import NIOCore
 internal import RedisClient
 internal import ServiceLifecycle
 
-/// What the lanes of one worker share.
+/// What the lanes of a worker share in one shard.
 struct LaneSurroundings: Sendable {
+  let shard: Int
   let consumer: QueueConsumer
   let sink: any Sink
   let decoding: BodyDecoding
@@ -26,12 +27,20 @@ struct LaneSurroundings: Sendable {
 }
 
 struct Lane: Sendable {
-  /// From 0.
+  /// From 0 in each shard.
   let number: Int
   let surroundings: LaneSurroundings
 
-  /// Lanes of a worker: each has two slots.
+  /// Lanes of a worker in one shard: each has two slots.
   static let most = QueueLayout.slots / 2
+
+  /// A lane of a worker, as its progress counts.
+  struct ID: Hashable, Sendable {
+    let shard: Int
+    let number: Int
+  }
+
+  private var id: ID { ID(shard: surroundings.shard, number: number) }
 
   private var consumer: QueueConsumer { surroundings.consumer }
   private var progress: WorkerProgress { surroundings.progress }
@@ -44,32 +53,37 @@ struct Lane: Sendable {
     var pace = PollPace()
     var failures = 0
     var holders: [Int: SlotHolder] = [:]
+    // Suspects come first where they may be taken, so after some the others have their turn.
+    var hadSuspects = false
     while !isEnding {
       let claim: Claim
+      let takesSuspects = number == 0 && !hadSuspects
       do throws(QueueFailure) {
-        claim = try await consumer.claim(slot: slots[0], takesSuspects: number == 0)
+        claim = try await consumer.claim(slot: slots[0], takesSuspects: takesSuspects)
       } catch {
         failures += 1
-        if progress.isInTrouble(lane: number, "\(error)") { log(error, "claiming") }
+        if progress.isInTrouble(lane: id, "\(error)") { log(error, "claiming") }
         await pause(Backoff().delay(afterFailures: failures))
         continue
       }
       failures = 0
-      _ = progress.isFine(lane: number)
+      _ = progress.isFine(lane: id)
       switch claim {
       case .batch(let batch):
         pace.reset()
+        hadSuspects = takesSuspects && batch.entries.allSatisfy { $0.failures > 0 }
         surroundings.held.hold(batch)
-        progress.claimed(batch.entries.count, lane: number)
+        progress.claimed(batch.entries.count, lane: id)
         await process(batch)
         surroundings.held.release(batch)
+      case .empty where hadSuspects: hadSuspects = false
       case .empty:
-        progress.foundNothing(lane: number)
+        progress.foundNothing(lane: id)
         await pause(pace.afterEmpty())
       case .held(let holder):
         if holders.updateValue(holder, forKey: holder.slot) != holder {
           logger.warning("\(holder)", metadata: ["lease_until": "\(holder.leaseUntil)"])
-          progress.wentWrong("\(holder)")
+          progress.wentWrong("\(holder)", shard: surroundings.shard)
         }
         slots.swapAt(0, 1)
         await pause(pace.afterEmpty())
@@ -157,7 +171,7 @@ struct Lane: Sendable {
     while true {
       do throws(SinkFailure) {
         let outcomes = try await surroundings.sink.store(deliveries)
-        if progress.isFine(lane: number) { logger.notice("storing again") }
+        if progress.isFine(lane: id) { logger.notice("storing again") }
         guard outcomes.count == deliveries.count else {
           throw SinkFailure("the sink gave \(outcomes.count) outcomes for \(deliveries.count) deliveries")
         }
@@ -165,7 +179,7 @@ struct Lane: Sendable {
       } catch {
         failures += 1
         if isEnding { return nil }
-        if progress.isInTrouble(lane: number, "\(error)") {
+        if progress.isInTrouble(lane: id, "\(error)") {
           logger.error("storing failed; trying until it works", metadata: ["reason": "\(error)"])
         }
         await pause(Backoff().delay(afterFailures: failures))
@@ -184,7 +198,7 @@ struct Lane: Sendable {
     let count = batch.entries.count
     do throws(QueueFailure) {
       let settlement = try await consumer.settle(surroundings.held.current(batch), fates) { error in
-        if progress.isInTrouble(lane: number, "\(error)") { log(error, "settling") }
+        if progress.isInTrouble(lane: id, "\(error)") { log(error, "settling") }
       }
       switch settlement {
       case .settled(let dead):
@@ -202,12 +216,12 @@ struct Lane: Sendable {
       case .lost(let other):
         let reason = "the lease of \(count) envelopes had ended before they were settled: they will come again"
         logger.warning("\(reason)", metadata: ["taken_by": "\(other ?? "the reaper")"])
-        progress.lost(count, reason)
+        progress.lost(count, reason, shard: surroundings.shard)
       }
     } catch {
       let reason = "\(count) envelopes could not be settled within their lease and will come again: \(error)"
       logger.warning("\(reason)")
-      progress.lost(count, reason)
+      progress.lost(count, reason, shard: surroundings.shard)
     }
   }
 

@@ -10,25 +10,28 @@ final class WorkerProgress: Sendable {
     var report: WorkerReport
     /// Envelopes that were put back without an attempt being counted.
     var putBack: UInt64 = 0
-    /// Lanes that something keeps from working.
-    var troubled: Set<Int> = []
-    var busy: Set<Int> = []
+    /// Lanes that something keeps from working, and what.
+    var troubled: [Lane.ID: String] = [:]
+    var busy: Set<Lane.ID> = []
     var isQuiet = false
     /// For the rate: the moment and the number processed at that moment, some seconds ago.
     var marks: [(at: ContinuousClock.Instant, processed: UInt64)] = []
   }
 
   private static let rateWindow = Duration.seconds(5)
+  let instance: String
   private let inside: Mutex<Inside>
 
   init(name: String, instance: String, build: String, sink: String) {
+    self.instance = instance
     let now = Date().timeIntervalSince1970
     inside = Mutex(
       Inside(
         report: WorkerReport(
           name: name, build: build, instance: instance, state: .idle, processed: 0, stored: 0, duplicates: 0,
           retried: 0,
-          dead: 0, inHand: 0, perSecond: 0, sink: sink, lastError: nil, startedAt: now, reportedAt: now)))
+          dead: 0, inHand: 0, perSecond: 0, sink: sink, troubles: [], lastError: nil,
+          startedAt: now, reportedAt: now)))
   }
 
   var report: WorkerReport {
@@ -39,6 +42,7 @@ final class WorkerProgress: Sendable {
         report.state =
           inside.isQuiet ? .quiet : !inside.troubled.isEmpty ? .trouble : inside.busy.isEmpty ? .idle : .working
       }
+      report.troubles = Set(inside.troubled.map { Self.words($0.value, shard: $0.key.shard) }).sorted()
       inside.marks.removeAll { now - $0.at > Self.rateWindow }
       if let oldest = inside.marks.first, now > oldest.at {
         report.perSecond = Double(report.processed - oldest.processed) / ((now - oldest.at) / .seconds(1))
@@ -54,14 +58,14 @@ final class WorkerProgress: Sendable {
 
   var putBack: UInt64 { inside.withLock { $0.putBack } }
 
-  func claimed(_ count: Int, lane: Int) {
+  func claimed(_ count: Int, lane: Lane.ID) {
     inside.withLock {
       $0.report.inHand += count
       $0.busy.insert(lane)
     }
   }
 
-  func foundNothing(lane: Int) { inside.withLock { _ = $0.busy.remove(lane) } }
+  func foundNothing(lane: Lane.ID) { inside.withLock { _ = $0.busy.remove(lane) } }
 
   /// A batch has left this worker's hands.
   func settled(_ count: Int, putBack: Int, _ change: (inout WorkerReport) -> Void) {
@@ -74,27 +78,31 @@ final class WorkerProgress: Sendable {
   }
 
   /// A batch has been taken over by others, because this worker was too slow for its lease.
-  func lost(_ count: Int, _ reason: String) {
+  func lost(_ count: Int, _ reason: String, shard: Int) {
     inside.withLock {
       $0.report.inHand -= count
-      $0.report.lastError = reason
+      $0.report.lastError = Self.words(reason, shard: shard)
     }
   }
 
-  func wentWrong(_ reason: String) { inside.withLock { $0.report.lastError = reason } }
+  func wentWrong(_ reason: String, shard: Int) {
+    inside.withLock { $0.report.lastError = Self.words(reason, shard: shard) }
+  }
+
+  private static func words(_ reason: String, shard: Int) -> String { "shard \(shard): \(reason)" }
 
   /// The lane can't work, because of this.
   /// - Returns: Whether that is news.
-  func isInTrouble(lane: Int, _ reason: String) -> Bool {
+  func isInTrouble(lane: Lane.ID, _ reason: String) -> Bool {
     inside.withLock {
-      $0.report.lastError = reason
-      return $0.troubled.insert(lane).inserted
+      $0.report.lastError = Self.words(reason, shard: lane.shard)
+      return $0.troubled.updateValue(reason, forKey: lane) == nil
     }
   }
 
   /// The lane can work.
   /// - Returns: Whether that is news.
-  func isFine(lane: Int) -> Bool { inside.withLock { $0.troubled.remove(lane) != nil } }
+  func isFine(lane: Lane.ID) -> Bool { inside.withLock { $0.troubled.removeValue(forKey: lane) != nil } }
 
   func goQuiet() { inside.withLock { $0.isQuiet = true } }
 

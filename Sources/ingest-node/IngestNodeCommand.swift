@@ -48,6 +48,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
 
   @OptionGroup(title: "The edge") var edge: EdgeArguments
   @OptionGroup(title: "Limits") var limits: LimitArguments
+  @OptionGroup(title: "Limits of the queue") var queueLimits: QueueLimitArguments
   @OptionGroup(title: "The spool") var spool: SpoolArguments
 
   private static let admitAge = Setting<Duration>(
@@ -76,6 +77,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
     configuration.front = try limits.front(settings)
     try spool.apply(to: &configuration, settings)
     try edge.apply(to: &configuration, settings)
+    try queueLimits.apply(to: &configuration, settings)
     configuration.replica.admitAge = try settings.value(Self.admitAge, given: admitAge)
     configuration.replica.barrierWait = try settings.value(Self.barrierWait, given: barrierWait)
     configuration.stateFolder = try settings.optional(Self.stateDir, given: stateDir)

@@ -38,11 +38,13 @@ struct IngestWorkerCommand: AsyncParsableCommand {
   @Option(help: Self.name.help) var name: String?
 
   private static let sink = Setting<SinkSetting>(
-    "sink", "Where payloads are stored: sqlite:PATH, a file in a folder that exists.", shown: "sink", isRequired: true)
+    "sink",
+    "Where payloads are stored: sqlite:PATH, a file in a folder that exists; or none: to measure without, which throws them away.",
+    shown: "sink", isRequired: true)
   @Option(help: Self.sink.help) var sink: String?
 
   private static let batch = Setting<Int>(
-    "batch", "The most payloads that are claimed and stored at once, 1 to 1000.", shown: "number", default: "100",
+    "batch", "The most payloads that are claimed and stored at once, 1 to 1000.", shown: "number", default: "500",
     in: 1...1_000)
   @Option(help: Self.batch.help) var batch: String?
 
@@ -52,7 +54,9 @@ struct IngestWorkerCommand: AsyncParsableCommand {
   @Option(help: Self.batchBytes.help) var batchBytes: String?
 
   private static let lanes = Setting<Int>(
-    "lanes", "Batches that are worked on at one time, 1 to \(WorkerOptions.mostLanes).", shown: "number", default: "2",
+    "lanes",
+    "Batches that are worked on at one time, 1 to \(WorkerOptions.mostLanes); each shard of the queue has at least one.",
+    shown: "number", default: "2",
     in: 1...WorkerOptions.mostLanes)
   @Option(help: Self.lanes.help) var lanes: String?
 
@@ -130,6 +134,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
         throw ValidationError("--sink: expected a file, but \(path) is a folder")
       }
       return address
+    case .none: return address
     }
   }
 

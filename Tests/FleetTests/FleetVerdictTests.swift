@@ -292,7 +292,7 @@ struct FleetVerdictTests {
     let verdict = FleetVerdict(
       Sample.facts(nodes: [
         Sample.member(Sample.node { $0.queue.state = .away }), Sample.member(Sample.node("node-2"), age: 9),
-      ]) { $0.queue = .known(QueueFigures(pending: 0, later: 0, claimed: 0, dead: 3)) })
+      ]) { $0.onlyShard = .known(QueueFigures(pending: 0, later: 0, claimed: 0, dead: 3)) })
     #expect(
       verdict.problems.map(\.text) == [
         "node-2 has been silent for 9 s", "node-1 can't reach the queue: it answers 503", "3 payloads are dead letters",
@@ -322,6 +322,25 @@ struct FleetVerdictTests {
     #expect(
       notes { $0.spool = .init(state: .open, entries: 0, bytes: 0, limitBytes: 1, oldestSeconds: nil, reason: nil) }
         .isEmpty)
+  }
+
+  @Test func `a shard that isn't pushed to is named once, whoever says it`() {
+    let nodes = ["node-1", "node-2"].map { name in
+      Sample.member(
+        Sample.node(name) {
+          $0.queue.shards = [Sample.shard, Sample.shard]
+          $0.queue.shards[0].overLimit = "bytes"
+          $0.queue.shards[1].shard = 1
+          $0.queue.shards[1].durabilityLack = "always is required, and appendonly is no"
+        })
+    }
+    let verdict = FleetVerdict(Sample.facts(nodes: nodes))
+    #expect(verdict.isInSync)
+    #expect(
+      notes(verdict) == [
+        "shard 0 of the queue is over its limit of bytes: nothing is pushed to it until it has drained",
+        "nothing is pushed to shard 1 of the queue: always is required, and appendonly is no",
+      ])
   }
 
   @Test func `a node in sync that isn't ready says why`() {
@@ -374,22 +393,22 @@ struct FleetVerdictTests {
     }
     let one = QueueFigures(pending: 1, later: 0, claimed: 0, dead: 0)
     #expect(
-      notes(FleetVerdict(Sample.facts(workers: []) { $0.queue = .known(one) }))
+      notes(FleetVerdict(Sample.facts(workers: []) { $0.onlyShard = .known(one) }))
         == ["no worker is running, and 1 payload waits in the queue"])
     let empty = QueueFigures(pending: 0, later: 0, claimed: 0, dead: 0)
-    #expect(notes(FleetVerdict(Sample.facts(workers: []) { $0.queue = .known(empty) })) == [])
+    #expect(notes(FleetVerdict(Sample.facts(workers: []) { $0.onlyShard = .known(empty) })) == [])
   }
 
   @Test(arguments: [(1, "1 payload is a dead letter"), (1_200, "1,200 payloads are dead letters")])
   func `dead letters are told of`(count: Int64, words: String) {
     let figures = QueueFigures(pending: 0, later: 0, claimed: 0, dead: count)
-    #expect(notes(FleetVerdict(Sample.facts { $0.queue = .known(figures) })) == [words])
+    #expect(notes(FleetVerdict(Sample.facts { $0.onlyShard = .known(figures) })) == [words])
   }
 
   @Test func `what can't be read is told of and not taken for nothing`() {
     let verdict = FleetVerdict(
       Sample.facts {
-        $0.queue = .unreadable("Redis answered: WRONGTYPE")
+        $0.onlyShard = .unreadable("Redis answered: WRONGTYPE")
         $0.redis = .unreadable("Redis answered: NOPERM")
       })
     #expect(verdict.isInSync)

@@ -12,8 +12,12 @@ struct ReportTests {
         "barrier":{"proven":7,"reads":7,"timed_out":0,"waiting":0},"build":"v1",\
         "completeness":{"state":"complete","total":1024,"verified":1024},"epoch":"e1","freshness_seconds":0.25,\
         "held_back":0,"instance":"00000000000000aa","keys":1000000,"listen":"127.0.0.1:8080","name":"node-1",\
-        "queue":{"durability":"fsync before each answer","in_flight_bytes":0,"state":"connected","waiting":0},\
-        "ready":true,"reasons":[],"refusals_blocked":null,"reported_at":1699999999.5,"sealed":true,"spool":null,"started_at":1699991959.5,"state":"ready",\
+        "queue":{"batches":3,"durability":"fsync before each answer","in_flight_bytes":0,"moved_batches":0,"pushed":12346,\
+        "shards":[{"admits":true,"bytes":34000,"drain_per_second":812.5,"durability":"fsync before each answer",\
+        "durability_lack":null,"entries":17,"memory":1048576,"memory_limit":0,"over_limit":null,"read_seconds":0.5,\
+        "redis":"redis://127.0.0.1:6379","shard":0}],"state":"connected","waiting":0},\
+        "ready":true,"reasons":[],"refusals_blocked":null,"reported_at":1699999999.5,"sealed":true,"spool":null,\
+        "started_at":1699991959.5,"state":"ready",\
         "store_version":1000100,"version":1000100,"violations":0}
         """)
   }
@@ -32,11 +36,16 @@ struct ReportTests {
 
   @Test func `a worker's report is the JSON that is promised`() throws {
     #expect(
-      String(decoding: try Sample.worker { $0.lastError = "no \"space\"" }.json(), as: UTF8.self) == """
-        {"build":"v1","dead":0,"duplicates":8,"in_hand":64,"instance":"00000000000000bb","last_error":"no \\"space\\"",\
-        "name":"worker-1","per_second":812.4,"processed":12000,"reported_at":1699999999,"retried":2,\
-        "sink":"sqlite:/var/lib/sluice/rows.db","started_at":1699999820,"state":"working","stored":11990}
-        """)
+      String(
+        decoding: try Sample.worker {
+          $0.lastError = "no \"space\""
+          $0.troubles = ["shard 1: no \"space\""]
+        }.json(), as: UTF8.self) == """
+          {"build":"v1","dead":0,"duplicates":8,"in_hand":64,"instance":"00000000000000bb","last_error":"no \\"space\\"",\
+          "name":"worker-1","per_second":812.4,"processed":12000,"reported_at":1699999999,"retried":2,\
+          "sink":"sqlite:/var/lib/sluice/rows.db","started_at":1699999820,"state":"working","stored":11990,\
+          "troubles":["shard 1: no \\"space\\""]}
+          """)
   }
 
   @Test func `what isn't known is null, and comes back as not known`() throws {

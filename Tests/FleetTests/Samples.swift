@@ -16,7 +16,9 @@ enum Sample {
     var report = NodeReport(
       name: name, build: "v1", instance: "00000000000000aa", state: .ready, ready: true, reasons: [],
       mirror: mirror, answers: ["200": 1, "202": 12_345, "401": 5, "403": 2, "503": 3], proven: 7, timedOut: 0,
-      queue: .init(state: .connected, waiting: 0, inFlightBytes: 0, durability: "fsync before each answer"),
+      queue: .init(
+        state: .connected, waiting: 0, inFlightBytes: 0, durability: "fsync before each answer", batches: 3,
+        pushed: 12_346, shards: [shard]),
       startedAt: now - 8_040.5, reportedAt: now - 0.5, listen: "127.0.0.1:8080")
     change(&report)
     return report
@@ -24,6 +26,10 @@ enum Sample {
 
   static let spool = NodeReport.Spool(
     state: .open, entries: 3, bytes: 2_048, limitBytes: 1 << 30, oldestSeconds: 90, reason: nil)
+
+  static let shard = NodeReport.Shard(
+    shard: 0, redis: "redis://127.0.0.1:6379", admits: true, entries: 17, bytes: 34_000, memory: 1 << 20,
+    memoryLimit: 0, drainPerSecond: 812.5, readSeconds: 0.5, durability: "fsync before each answer")
 
   static func worker(_ name: String = "worker-1", _ change: (inout WorkerReport) -> Void = { _ in }) -> WorkerReport {
     var report = WorkerReport(
@@ -48,6 +54,17 @@ enum Sample {
     version: "7.0.15", role: "master", usedBytes: 1 << 30, limitBytes: 4 << 30, evictionPolicy: "noeviction",
     appendsToFile: true, savingFails: false)
 
+  /// A queue of three shards, of which one is away.
+  static let shards = [
+    ShardFacts(
+      shard: 0, place: "redis://h1:6379",
+      queue: .known(QueueFigures(pending: 40, later: 1, claimed: 4, dead: 0, oldestSeconds: 9)), redis: .known(redis)),
+    ShardFacts(shard: 1, place: "redis://h2:6379", queue: .unreadable("not connected to Redis")),
+    ShardFacts(
+      shard: 2, place: "redis://h3:6379",
+      queue: .known(QueueFigures(pending: 700, later: 0, claimed: 1, dead: 2, oldestSeconds: 3)), redis: .known(redis)),
+  ]
+
   static func facts(
     nodes: [Member<NodeReport>] = [member(node())], workers: [Member<WorkerReport>] = [member(worker(), age: 1)],
     unreadable: [UnreadableMember] = [], _ change: (inout FleetFacts) -> Void = { _ in }
@@ -55,9 +72,17 @@ enum Sample {
     var facts = FleetFacts(
       store: store, storeAfter: store,
       fleet: FleetReading(readAt: now, nodes: nodes, workers: workers, unreadable: unreadable),
-      queue: .known(QueueFigures(pending: 17, later: 2, claimed: 64, dead: 0, oldestSeconds: 1.5)), redis: .known(redis)
-    )
+      shards: [], redis: .known(redis))
+    facts.onlyShard = .known(QueueFigures(pending: 17, later: 2, claimed: 64, dead: 0, oldestSeconds: 1.5))
     change(&facts)
     return facts
+  }
+}
+
+extension FleetFacts {
+  /// The figures of a queue that has one shard, in the Redis of the keys.
+  var onlyShard: Fact<QueueFigures> {
+    get { shards[0].queue }
+    set { shards = [ShardFacts(shard: 0, place: "redis://h:6379", queue: newValue)] }
   }
 }

@@ -21,7 +21,7 @@ import Testing
     switch failure {
     case .refused(.unknownKey, _): 401
     case .refused(.suspendedKey, _), .refused(.revokedKey, _): 403
-    case .undecided, .unavailable, .tooFast(.serviceUnavailable): 503
+    case .undecided, .unavailable, .overLimit, .tooFast(.serviceUnavailable): 503
     case .tooFast(.tooManyRequests): 429
     case .missingKey, .keyTooLong, .uncountable: 400
     case .notFound: 404
@@ -34,7 +34,7 @@ import Testing
   @Test func `all of them are there`() {
     #expect(EveryFailure.undecided.count == 13 && Set(EveryFailure.undecided.map(\.code)).count == 13)
     #expect(
-      EveryFailure.all.count == 3 + 13 + PushFailing.Unavailable.allCases.count + 2 + 1 + 1 + 2 + 1 + 1 + 1
+      EveryFailure.all.count == 3 + 13 + PushFailing.Unavailable.allCases.count + 1 + 2 + 1 + 1 + 2 + 1 + 1 + 1
         + Refusal.allCases.count)
   }
 

@@ -43,7 +43,8 @@ enum EveryFailure {
       RefusalReason.allCases.map { .refused($0, Proof(epoch: nasty, version: .max, asOf: Instant(nanoseconds: 0))) }
     case .refused: undecided.map { .undecided($0) }
     case .undecided: PushFailing.Unavailable.allCases.map { .unavailable($0) }
-    case .unavailable: TooFastStatus.allCases.map { .tooFast($0) }
+    case .unavailable: [.overLimit(retryAfter: 17)]
+    case .overLimit: TooFastStatus.allCases.map { .tooFast($0) }
     case .tooFast: [.missingKey]
     case .missingKey: [.keyTooLong(limit: 512)]
     case .keyTooLong: [.uncountable(nasty), .uncountable("")]

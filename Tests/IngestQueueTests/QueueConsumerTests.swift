@@ -11,7 +11,8 @@ struct QueueConsumerTests {
   {
     try await QueueUnderTest.with { queue in
       try await queue.push(0..<250)
-      let (one, two) = (try queue.worker("one"), try queue.worker("two"))
+      let one = try queue.worker("one") { $0.envelopes = 100 }
+      let two = try queue.worker("two") { $0.envelopes = 100 }
       let first = try await one.batch()
       let second = try await two.batch()
       let third = try await one.batch(slot: 1)
@@ -27,10 +28,11 @@ struct QueueConsumerTests {
       #expect(try await one.acknowledge(first) == .settled(dead: 0))
       #expect(try await two.acknowledge(second) == .settled(dead: 0))
       #expect(try await one.acknowledge(third) == .settled(dead: 0))
-      #expect(try await queue.keys() == [queue.layout.workers])
+      #expect(try await queue.keys() == [queue.layout.workers, queue.layout.stats])
+      #expect(try await queue.state().done == 250)
       try await one.leave()
       try await two.leave()
-      #expect(try await queue.keys().isEmpty)
+      #expect(try await queue.keys() == [queue.layout.stats])
     }
   }
 
@@ -108,6 +110,7 @@ struct QueueConsumerTests {
       #expect(state.later == 1)
       #expect(state.claims.isEmpty)
       #expect(state.failing == 1)
+      #expect(state.done == 3, "what was put back, is tried again or was given up isn't done")
       let letters = try await queue.deadLetters()
       #expect(letters.map(\.reason).sorted() == ["no gzip \"at\" all\n", "too large"])
       for letter in letters {
@@ -153,6 +156,38 @@ struct QueueConsumerTests {
       #expect(letter.attempts == 3)
       #expect(letter.firstAt < letter.diedAt)
       #expect(try await queue.keys() == [queue.layout.workers, queue.layout.dead])
+    }
+  }
+
+  @Test func `the delay before another attempt is kept by Redis's clock`() async throws {
+    try await QueueUnderTest.with { queue in
+      try await queue.push(0..<3)
+      let worker = try queue.worker()
+      let batch = try await worker.batch()
+      let before = try await queue.state().readAt
+      let delays = [1_000, 60_000, 3_600_000]
+      _ = try await worker.settle(batch, delays.map { .retry(reason: "r", delay: .milliseconds($0)) })
+      let after = try await queue.state().readAt
+      let later = try await queue.send("ZRANGE", queue.layout.later, 0, -1, "WITHSCORES").array()
+      for (place, delay) in delays.enumerated() {
+        #expect(try Envelope(later[2 * place].bytes()).header == .numbered(place))
+        let due = try #require(Int64(try later[2 * place + 1].string()))
+        #expect((before + Int64(delay)...after + Int64(delay)).contains(due))
+      }
+      #expect(try await worker.claimsNothing())
+      // Moved into the past, as if the time had passed.
+      _ = try await queue.send("ZADD", queue.layout.later, after - 1, later[2].bytes())
+      #expect(try await worker.batch().numbers == [1])
+    }
+  }
+
+  @Test func `a count that is no number keeps nothing from being acknowledged`() async throws {
+    try await QueueUnderTest.with { queue in
+      _ = try await queue.send("SET", queue.layout.stats, "by hand")
+      try await queue.push(0..<3)
+      let worker = try queue.worker()
+      #expect(try await worker.acknowledge(worker.batch()) == .settled(dead: 0))
+      #expect(try await queue.keys() == [queue.layout.workers, queue.layout.stats])
     }
   }
 
@@ -204,7 +239,7 @@ struct QueueConsumerTests {
       }
       try await queue.server.restart()
       #expect(try await settlement == .settled(dead: 0))
-      #expect(try await queue.keys() == [queue.layout.workers])
+      #expect(try await queue.keys() == [queue.layout.workers, queue.layout.stats])
     }
   }
 

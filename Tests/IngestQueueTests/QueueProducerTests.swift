@@ -1,11 +1,12 @@
 import Hiredis
-import IngestQueue
 import Logging
 import NIOCore
 import NIOPosix
 import RedisClient
 import RedisFixture
 import Testing
+
+@testable import IngestQueue
 
 struct QueueProducerTests {
   private let layout = QueueLayout()
@@ -27,8 +28,8 @@ struct QueueProducerTests {
   }
 
   private func queue(_ client: RedisClient) async throws -> [Envelope] {
-    let replies = try await client.execute(RedisCommand("LRANGE", layout.pending(0), 0, -1)).array()
-    return try replies.map { try Envelope($0.bytes()) }.reversed()
+    let lists = try await client.execute(layout.pending.map { RedisCommand("LRANGE", $0, 0, -1) })
+    return try lists.flatMap { try $0.array().map { try Envelope($0.bytes()) }.reversed() }
   }
 
   /// How each submission ended, all of them made in one turn of the producer's event loop.
@@ -59,7 +60,7 @@ struct QueueProducerTests {
       #expect(counters.batches == 1)
       #expect(counters.entries == 300)
       #expect(counters.failures == 0)
-      #expect(counters.queueLength == 300)
+      #expect(counters.commands == 1)
       #expect(counters.bytes == 0)
     }
   }
@@ -99,6 +100,68 @@ struct QueueProducerTests {
       #expect(queue.count == 3)
       let envelope = try #require(queue.first { $0.header == .numbered(1) })
       #expect(envelope.payload.elementsEqual(huge))
+    }
+  }
+
+  @Test func `what is small doesn't line up behind what is huge`() async throws {
+    try await withProducer { _, producer, _ in
+      let eventLoop = producer.eventLoop
+      // In the order in which they are answered, which is the order in which they were sent.
+      let order = NIOLoopBoundBox.makeBoxSendingValue([Int](), eventLoop: eventLoop)
+      let huge = ByteBuffer(repeating: 7, count: 15 << 20)
+      try await eventLoop.flatSubmit {
+        let all = (0..<204).map { number in
+          let payload = number < 4 ? huge : ByteBuffer(string: "small")
+          let pushed = producer.submit(.numbered(number), payload: payload)
+          pushed.whenSuccess { order.value.append(number) }
+          return pushed
+        }
+        return EventLoopFuture.andAllSucceed(all, on: eventLoop)
+      }.get()
+      let answered = try await eventLoop.submit { order.value }.get()
+      #expect(answered.count == 204)
+      let hugeAhead = answered.prefix { $0 < 4 }.count + (answered.firstIndex { $0 >= 4 } ?? 0)
+      #expect(hugeAhead == 0, "\(answered.prefix(5))")
+      #expect(answered.suffix(4).sorted() == [0, 1, 2, 3])
+    }
+  }
+
+  @Test func `a list that can't be pushed to fails its own payloads, and the others of the same write are taken`()
+    async throws
+  {
+    try await withProducer { _, producer, client in
+      _ = try await client.execute(
+        RedisCommand("LPUSH", arguments: [layout.pending(0)] + (0..<1_000).map { _ in "old" })
+      ).integer()
+      // The producer hears from a reply that list 0 is long.
+      #expect(try await outcomes(producer, 0..<1) == [nil])
+      let broken = AccountHand(account: "broken")
+      let sound = try #require(
+        (0..<1_000).map { "account-\($0)" }.first {
+          let hand = AccountHand(account: $0)
+          return Set([hand.first, hand.second]).isDisjoint(with: [broken.first, broken.second])
+        })
+      for list in [broken.first, broken.second] {
+        try await client.execute(RedisCommand("SET", layout.pending(list), "not a list")).ok()
+      }
+      let eventLoop = producer.eventLoop
+      let outcomes = try await eventLoop.flatSubmit {
+        EventLoopFuture.whenAllComplete(
+          (0..<10).map { number in
+            var header = EnvelopeHeader.numbered(number)
+            header.account = number % 2 == 0 ? "broken" : sound
+            return producer.submit(header, payload: ByteBuffer())
+          }, on: eventLoop)
+      }.get()
+      for (number, outcome) in outcomes.enumerated() {
+        switch outcome {
+        case .success: #expect(number % 2 == 1)
+        case .failure(PushFailure.refused(let error)): #expect(number % 2 == 0 && error.code == "WRONGTYPE")
+        case .failure(let error): Issue.record("\(error)")
+        }
+      }
+      let counters = try await counters(producer)
+      #expect((counters.batches, counters.commands, counters.entries, counters.failures) == (2, 3, 6, 5))
     }
   }
 

@@ -44,6 +44,20 @@ struct QueueUnderTest {
     }.get()
   }
 
+  /// Puts envelopes with these numbers into one of the lists, in their order.
+  func fill(
+    _ list: Int, _ numbers: some Sequence<Int>, payload: [UInt8] = Array("payload".utf8)
+  ) async throws {
+    var numbers = Array(numbers)[...]
+    while !numbers.isEmpty {
+      let elements = numbers.prefix(1_000).map { EnvelopeHeader.numbered($0).encoded + payload }
+      numbers = numbers.dropFirst(1_000)
+      _ = try await client.execute(
+        RedisCommand("LPUSH", arguments: [layout.pending(list)] + elements as [any RedisArgument])
+      ).integer()
+    }
+  }
+
   func state() async throws -> QueueState { try await QueueState.read(from: client) }
 
   func send(_ name: String, _ arguments: any RedisArgument...) async throws -> RedisReply {
@@ -55,8 +69,8 @@ struct QueueUnderTest {
     try await send("LRANGE", layout.pending(0), 0, -1).array().reversed().map { try Envelope($0.bytes()).header.number }
   }
 
-  func deadLetters() async throws -> [DeadLetter] {
-    try await DeadLetters(client: client).newest(1_000).map { try $0.get() }
+  func deadLetters() async throws -> [WholeDeadLetter] {
+    try await WholeDeadLetter.all(from: DeadLetters(client: client))
   }
 
   /// Names of all keys: a queue that is through leaves none but the list of its workers.
@@ -101,4 +115,24 @@ extension EnvelopeHeader {
 
 struct Unexpected: Error, CustomStringConvertible {
   let description: String
+}
+
+/// A dead letter with what was in the queue.
+@dynamicMemberLookup
+struct WholeDeadLetter {
+  let letter: DeadLetter
+  let element: [UInt8]
+
+  subscript<Value>(dynamicMember path: KeyPath<DeadLetter, Value>) -> Value { letter[keyPath: path] }
+
+  /// All that are there, the newest first. Each must be readable.
+  static func all(from letters: DeadLetters) async throws -> [WholeDeadLetter] {
+    var walk = letters.walk(.newest)
+    var all: [WholeDeadLetter] = []
+    while let found = try await walk.next() {
+      let letter = try found.get()
+      all.append(WholeDeadLetter(letter: letter, element: try await letters.part(of: letter.entry, from: 0) ?? []))
+    }
+    return all
+  }
 }

@@ -72,35 +72,86 @@ struct ReaperTests {
     }
   }
 
-  @Test func `after a worker's death its envelopes come one at a time and into one lane, after the last they are dead`()
+  @Test
+  func `after a worker's death its envelopes come few at a time and into one lane, and alone before they are dead`()
     async throws
   {
+    try await QueueUnderTest.with { queue in
+      try await queue.push(0..<9)
+      let worker = try queue.worker {
+        $0.lease = .milliseconds(10)
+        $0.envelopes = 9
+      }
+      _ = try await worker.batch()
+      _ = try await worker.reapSomething()
+      // All nine were in hand. The second is the poison: it kills twice more.
+      #expect(try await worker.claimsNothing(slot: 1, takesSuspects: false), "suspects wait for their lane")
+      #expect(try await worker.batch().numbers == [0, 1, 2])
+      _ = try await worker.reapSomething()
+      let calm = try queue.worker("calm") { $0.envelopes = 9 }
+      #expect(try await calm.claimsNothing(slot: 1, takesSuspects: false))
+      let first = try await calm.batch()
+      #expect(try first.numbers == [0])
+      #expect(first.entries.map(\.failures) == [2])
+      _ = try await calm.acknowledge(first)
+      #expect(try await worker.batch().numbers == [1])
+      _ = try await worker.reapSomething()
+      let letter = try #require(try await queue.deadLetters().first)
+      #expect(letter.reason == "worker died 3 times")
+      #expect(letter.deaths == 3)
+      #expect(letter.worker == "worker-1")
+      #expect(try Envelope(letter.element).header.number == 1)
+      // The others were only near it.
+      try await queue.push([9, 10])
+      for (numbers, failures) in [([2], [2]), ([3, 4, 5], [1, 1, 1]), ([6, 7, 8], [1, 1, 1]), ([9, 10], [0, 0])] {
+        let batch = try await calm.batch()
+        #expect(try batch.numbers == numbers)
+        #expect(batch.entries.map(\.failures) == failures)
+        _ = try await calm.acknowledge(batch)
+      }
+      #expect(try await queue.state().failing == 0)
+      #expect(try await queue.state().dead == 1)
+    }
+  }
+
+  @Test func `while suspects wait, the other lists go on`() async throws {
     try await QueueUnderTest.with { queue in
       try await queue.push(0..<3)
       let worker = try queue.worker { $0.lease = .milliseconds(10) }
       _ = try await worker.batch()
       _ = try await worker.reapSomething()
-      // All three were in hand. The first is the poison: it kills twice more.
-      for _ in 0..<2 {
-        #expect(try await worker.batch().numbers == [0])
-        #expect(try await worker.claimsNothing(slot: 1, takesSuspects: false), "the next suspect waits for its lane")
-        _ = try await worker.reapSomething()
-      }
-      let letter = try #require(try await queue.deadLetters().first)
-      #expect(letter.reason == "worker died 3 times")
-      #expect(letter.deaths == 3)
-      #expect(letter.worker == "worker-1")
-      #expect(try Envelope(letter.element).header.number == 0)
-      // The others were only near it.
       let calm = try queue.worker("calm")
-      try await queue.push([3, 4])
-      for number in 1...2 {
-        let batch = try await calm.batch()
-        #expect(try batch.numbers == [number])
-        #expect(batch.entries.map(\.failures) == [1])
+      try await queue.fill(5, 10..<13)
+      try await queue.fill(9, 20..<23)
+      // Every list begins once: none of these claims has a suspect in it.
+      for slot in 1..<QueueLayout.slots {
+        if case .batch(let batch) = try await calm.claim(slot: slot, takesSuspects: false) {
+          #expect(Set(try batch.numbers) == [10, 11, 12, 20, 21, 22])
+        }
+      }
+      try await queue.fill(5, 13..<16)
+      #expect(try await calm.batch().numbers == [0, 1, 2], "suspects come first, and with no others")
+      #expect(try await calm.batch(slot: 15, takesSuspects: false).numbers == [13, 14, 15])
+    }
+  }
+
+  @Test func `a suspect that came twice doesn't stop the list that it is in`() async throws {
+    try await QueueUnderTest.with { queue in
+      try await queue.push([0])
+      let worker = try queue.worker { $0.lease = .milliseconds(10) }
+      _ = try await worker.batch()
+      _ = try await worker.reapSomething()
+      // By hand, and what failed before is pushed again.
+      _ = try await queue.send("DEL", queue.layout.pending(0))
+      try await queue.fill(7, 0..<2)
+      let calm = try queue.worker("calm")
+      var claimed: [[Int]] = []
+      for _ in 0..<2 * QueueLayout.lists {
+        guard case .batch(let batch) = try await calm.claim(slot: 0, takesSuspects: true) else { continue }
+        claimed.append(try batch.numbers)
         _ = try await calm.acknowledge(batch)
       }
-      #expect(try await calm.batch().numbers == [3, 4])
+      #expect(claimed == [[0], [1]])
       #expect(try await queue.state().failing == 0)
     }
   }

@@ -168,7 +168,8 @@ struct SpoolTests {
     ]
     for failure in sent { #expect(failure.isForSpool, "\(failure)") }
     let kept: [PushFailure] = [
-      .full(.entries(1)), .full(.bytes(1)), .tooLarge(bytes: 2, limit: 1), .shuttingDown,
+      .full(.entries(1)), .full(.bytes(1)), .overLimit(retryAfter: 1), .durabilityLost("appendonly is no"),
+      .unconfirmed(replicas: 0, required: 1), .tooLarge(bytes: 2, limit: 1), .shuttingDown,
       .refused(RedisServerError(message: "OOM command not allowed when used memory > 'maxmemory'.")),
       .refused(RedisServerError(message: "NOPERM this user has no permissions")),
     ]

@@ -40,16 +40,31 @@ struct WorkBench {
   }
 
   func push(_ headers: [EnvelopeHeader], payload: ByteBuffer) async throws {
+    try await push(headers, payload: payload, with: producer)
+  }
+
+  /// Pushes into another shard than the first.
+  func push(_ headers: [EnvelopeHeader], payload: ByteBuffer, with producer: QueueProducer) async throws {
     try await producer.eventLoop.flatSubmit {
       EventLoopFuture.andAllSucceed(
         headers.map { producer.submit($0, payload: payload) }, on: producer.eventLoop)
     }.get()
   }
 
-  func state() async throws -> QueueState { try await QueueState.read(from: client) }
+  func state(_ layout: QueueLayout = QueueLayout()) async throws -> QueueState {
+    try await QueueState.read(from: client, layout: layout)
+  }
 
-  func deadLetters() async throws -> [DeadLetter] {
-    try await DeadLetters(client: client).newest(1_000).map { try $0.get() }
+  /// Which envelopes a worker has in hand by this claim.
+  func claimed(_ claim: QueueState.Claim) async throws -> [Int] {
+    let key = QueueLayout().claim(worker: try #require(WorkerName(claim.worker)), slot: claim.slot)
+    return try await client.execute(RedisCommand("LRANGE", key, 1, -1)).array().map {
+      Int(try Envelope($0.bytes()).header.receivedAt - EnvelopeHeader.numbered(0).receivedAt)
+    }
+  }
+
+  func deadLetters() async throws -> [WholeDeadLetter] {
+    try await WholeDeadLetter.all(from: DeadLetters(client: client))
   }
 
   /// Which envelopes wait, the next one first.
@@ -60,13 +75,15 @@ struct WorkBench {
     }
   }
 
+  /// - Parameter shards: Nil for the first one on the bench's own Redis.
   func worker(
-    _ name: String = "worker-1", sink: any Sink, _ change: (inout WorkerOptions) -> Void = { _ in }
+    _ name: String = "worker-1", sink: any Sink, shards: [QueueShard]? = nil,
+    _ change: (inout WorkerOptions) -> Void = { _ in }
   ) throws -> Worker {
     var options = WorkerOptions(name: try #require(WorkerName(name)), build: "test")
     change(&options)
     return Worker(
-      shards: [QueueShard(endpoint: server.endpoint, layout: QueueLayout())], options: options, sink: sink,
+      shards: shards ?? [QueueShard(endpoint: server.endpoint, layout: QueueLayout())], options: options, sink: sink,
       logger: .silent)
   }
 
@@ -136,4 +153,24 @@ final class ScriptedSink: Sink {
 extension Logger {
   /// For tests that provoke what would be logged.
   static let silent = Logger(label: "silent") { _ in SwiftLogNoOpLogHandler() }
+}
+
+/// A dead letter with what was in the queue.
+@dynamicMemberLookup
+struct WholeDeadLetter {
+  let letter: DeadLetter
+  let element: [UInt8]
+
+  subscript<Value>(dynamicMember path: KeyPath<DeadLetter, Value>) -> Value { letter[keyPath: path] }
+
+  /// All that are there, the newest first. Each must be readable.
+  static func all(from letters: DeadLetters) async throws -> [WholeDeadLetter] {
+    var walk = letters.walk(.newest)
+    var all: [WholeDeadLetter] = []
+    while let found = try await walk.next() {
+      let letter = try found.get()
+      all.append(WholeDeadLetter(letter: letter, element: try await letters.part(of: letter.entry, from: 0) ?? []))
+    }
+    return all
+  }
 }

@@ -1,7 +1,9 @@
 import CompressionFixture
 import Fleet
 import Foundation
+import GRDB
 import IngestQueue
+import IngestWorker
 import NIOCore
 import RedisFixture
 import Testing
@@ -9,11 +11,12 @@ import Testing
 /// The program itself, the way it runs in production.
 struct WorkerProcessTests {
   private func start(
-    _ bench: WorkBench, name: String, _ arguments: [String] = [], environment: [String: String] = [:]
+    _ bench: WorkBench, name: String, lease: String = "2s", _ arguments: [String] = [],
+    environment: [String: String] = [:]
   ) async throws -> ServiceProcess {
     try await ServiceProcess.start(
       "ingest-worker",
-      ["--redis", "\(bench.server.endpoint)", "--name", name, "--sink", "sqlite:\(bench.path)", "--lease", "2s"]
+      ["--redis", "\(bench.server.endpoint)", "--name", name, "--sink", "sqlite:\(bench.path)", "--lease", lease]
         + arguments, environment: environment)
   }
 
@@ -114,11 +117,61 @@ struct WorkerProcessTests {
     }
   }
 
+  @Test func `a payload over which a worker dies three times is a dead letter, and its neighbours are stored`()
+    async throws
+  {
+    try await WorkBench.with { bench in
+      let poison = EnvelopeHeader.numbered(10)
+      // The sink never comes back from this one row.
+      try await SQLiteSink(path: bench.path).close()
+      try await Stored.write(bench.path) { db in
+        try db.execute(
+          sql: """
+            CREATE VIEW forever AS WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers)
+              SELECT n FROM numbers;
+            CREATE TRIGGER poison BEFORE INSERT ON payloads WHEN NEW.id = '\(poison.id)'
+              BEGIN SELECT count(*) FROM forever; END
+            """)
+      }
+      try await bench.push(0..<21)
+      var lives: Set<String> = []
+      for death in 1...3 {
+        let victim = try await start(bench, name: "w1", lease: "1s")
+        try await eventually("life \(death) has the poison in hand") {
+          for claim in try await bench.state().claims where !lives.contains(claim.instance) {
+            guard try await bench.claimed(claim).contains(10) else { continue }
+            lives.insert(claim.instance)
+            return true
+          }
+          return false
+        }
+        victim.kill9()
+        #expect(try await victim.waitForExit() == .killed(signal: SIGKILL))
+        #expect(try await bench.state().dead == 0)
+      }
+      #expect(lives.count == 3)
+      let survivor = try await start(bench, name: "w1", lease: "1s")
+      try await eventually("the poison is a dead letter") { try await bench.state().dead == 1 }
+      try await bench.untilEmpty()
+      let letter = try #require(try await bench.deadLetters().first)
+      #expect(letter.reason == "worker died 3 times")
+      #expect(letter.deaths == 3)
+      #expect(letter.attempts == 0)
+      #expect(letter.worker == "w1")
+      #expect(try Envelope(letter.element).header == poison)
+      #expect(letter.firstAt < letter.diedAt)
+      #expect(try await Stored.count(bench.path) == 20)
+      #expect(try await bench.state().failing == 0)
+      survivor.terminate()
+      #expect(try await survivor.waitForExit() == .exited(0))
+    }
+  }
+
   @Test func `told to end with SIGTERM while the sink is locked, it puts back what it has and ends with 0`()
     async throws
   {
     try await WorkBench.with { bench in
-      let process = try await start(bench, name: "w1", ["--drain", "100ms"])
+      let process = try await start(bench, name: "w1", ["--drain", "100ms", "--batch", "100"])
       try await eventually("it looks for work") { try await bench.state().workers.count == 1 }
       let lock = try SinkLock(bench.path)
       try await bench.push(0..<300)
@@ -148,6 +201,18 @@ struct WorkerProcessTests {
     }
   }
 
+  @Test func `for measuring, the sink none: throws everything away`() async throws {
+    try await WorkBench.with { bench in
+      try await bench.push(0..<2_000)
+      let process = try await ServiceProcess.start(
+        "ingest-worker", ["--redis", "\(bench.server.endpoint)", "--name", "w1", "--sink", "none:"])
+      try await bench.untilEmpty()
+      #expect(try await bench.state().done == 2_000)
+      process.terminate()
+      #expect(try await process.waitForExit() == .exited(0))
+    }
+  }
+
   @Test func `every option is taken from the environment too`() async throws {
     try await WorkBench.with { bench in
       let process = try await ServiceProcess.start(
@@ -168,7 +233,8 @@ struct WorkerProcessTests {
   @Test(arguments: [
     (["--sink", "sqlite:/nowhere/at/all/x.db"], "no folder /nowhere/at/all"),
     (["--sink", "sqlite:/tmp"], "is a folder"),
-    (["--sink", "tape:/dev/st0"], "expected sqlite:PATH"), ([], "--sink is missing"),
+    (["--sink", "tape:/dev/st0"], "expected sqlite:PATH"), (["--sink", "none:x"], "expected sqlite:PATH"),
+    ([], "--sink is missing"),
     (["--batch", "0"], "from 1 to 1000"), (["--lanes", "9"], "from 1 to 8"), (["--lease", "0"], "--lease"),
     (["--name", "a b"], "letters, digits"), (["--redis", "http://x"], "--redis"), (["--tail", "1"], "--tail"),
     (["--max-ratio", "0"], "from 1 to 1000000"),
@@ -179,6 +245,7 @@ struct WorkerProcessTests {
     let sink = arguments.isEmpty || arguments[0] == "--sink" ? [] : ["--sink", "sqlite:/tmp/never-made.db"]
     let process = try await ServiceProcess.start("ingest-worker", sink + arguments)
     #expect(try await process.waitForExit() == .exited(64))
-    #expect(process.standardError.text.contains(word), "\(process.outputs)")
+    // What it said may be read a moment after its end.
+    try await eventually("it says why") { process.standardError.text.contains(word) }
   }
 }

@@ -132,7 +132,10 @@ struct WorkerTests {
         do { try await Task.sleep(for: .milliseconds(200)) } catch { throw SinkFailure("cancelled") }
         return deliveries.map { _ in .stored }
       }
-      let worker = try bench.worker(sink: sink) { $0.lanes = 1 }
+      let worker = try bench.worker(sink: sink) {
+        $0.lanes = 1
+        $0.consumer.envelopes = 100
+      }
       try await bench.running(worker) {
         try await eventually("the sink has a batch in hand") { sink.calls == 1 }
       }
@@ -149,7 +152,10 @@ struct WorkerTests {
         do { try await Task.sleep(for: .seconds(60)) } catch { throw SinkFailure("cancelled") }
         return []
       }
-      let worker = try bench.worker(sink: sink) { $0.drainDeadline = .milliseconds(50) }
+      let worker = try bench.worker(sink: sink) {
+        $0.drainDeadline = .milliseconds(50)
+        $0.consumer.envelopes = 100
+      }
       let start = ContinuousClock.now
       try await bench.running(worker) {
         try await eventually("both lanes have a batch in hand") { sink.calls == 2 }
@@ -235,6 +241,42 @@ struct WorkerTests {
         try await bench.untilEmpty()
       }
       #expect(Set(sink.stored) == Set(0..<20))
+    }
+  }
+
+  @Test func `when Redis is full all the while, it is drained to the last envelope, failures included`() async throws {
+    try await WorkBench.with { bench in
+      let count = 600
+      try await bench.push(0..<count, payload: ByteBuffer(repeating: 7, count: 4_000))
+      // From now on Redis has more than it may, whatever is taken out of it.
+      _ = try await bench.client.execute(RedisCommand("CONFIG", "SET", "maxmemory", "100kb")).orThrow()
+      let refusal = await #expect(throws: PushFailure.self) { try await bench.push([count]) }
+      guard case .refused(let error) = refusal, error.code == "OOM" else {
+        Issue.record("expected OOM, but \(String(describing: refusal)) came")
+        return
+      }
+      let sink = ScriptedSink { call, deliveries in
+        deliveries.map { delivery in
+          switch Int(delivery.header.receivedAt) % 10 {
+          case 1: .failed(reason: "never", retryable: true)
+          case 2: .failed(reason: "no such thing", retryable: false)
+          case 3 where call < 3: .failed(reason: "not yet", retryable: true)
+          default: .stored
+          }
+        }
+      }
+      let worker = try bench.worker(sink: sink) {
+        $0.consumer.attempts = 5
+        $0.consumer.envelopes = 50
+        $0.retry = Backoff(first: .milliseconds(10), most: .milliseconds(20))
+      }
+      try await bench.running(worker) { try await bench.untilEmpty() }
+      #expect(Set(sink.stored) == Set((0..<count).filter { ![1, 2].contains($0 % 10) }))
+      let letters = try await bench.deadLetters()
+      #expect(letters.count == count / 5)
+      #expect(Set(letters.map(\.reason)) == ["never", "no such thing"])
+      #expect(try await bench.state().done == Int64(count - count / 5))
+      #expect(try await bench.state().failing == 0)
     }
   }
 }

@@ -69,7 +69,7 @@ public struct StatusTable: Sendable {
         : "\(Wording.bytes(redis.usedBytes)) of \(Wording.bytes(redis.limitBytes)) used"
       lines.append(
         Wording.printable(
-          "  Redis \(redis.version), \(memory), \(redis.evictionPolicy), "
+          "  Redis \(redis.version)\(redis.server.map { " at \($0)" } ?? ""), \(memory), \(redis.evictionPolicy), "
             + "append-only file \(redis.appendsToFile ? "on" : "off")"))
     }
     return lines
@@ -102,7 +102,20 @@ public struct StatusTable: Sendable {
         reported(node), .init(up(node)), .init(report.build),
       ])
     }
-    return table.lines(indent: "  ", colours: colours) + stopped(hidden)
+    return table.lines(indent: "  ", colours: colours) + stopped(hidden) + acknowledgement
+  }
+
+  /// What a "taken" is worth, with the worst of each node's shards, where nodes that run know it.
+  private var acknowledgement: [String] {
+    var nodesByMeaning: [String: Int] = [:]
+    for node in facts.fleet.nodes where !node.stopped && node.age <= FleetVerdict.silentAfter {
+      nodesByMeaning[node.report.queue.durability ?? "not known yet", default: 0] += 1
+    }
+    guard !nodesByMeaning.isEmpty else { return [] }
+    let meanings = nodesByMeaning.sorted { ($0.value, $1.key) > ($1.value, $0.key) }.map { meaning, nodes in
+      Wording.printable(meaning) + (nodesByMeaning.count > 1 ? " (\(Wording.number(nodes, "node")))" : "")
+    }
+    return ["  acknowledged means: \(meanings.joined(separator: "; "))"]
   }
 
   private var workers: [String] {
@@ -131,17 +144,28 @@ public struct StatusTable: Sendable {
   }
 
   private var queue: [String] {
-    switch facts.queue {
-    case .unreadable: ["  not known"]
-    case .known(let queue):
-      [
-        "  \(Wording.count(queue.pending)) waiting"
-          + (queue.oldestSeconds.map { " (the oldest for \(Wording.time(seconds: $0)))" } ?? "")
-          + ", \(Wording.count(queue.claimed)) in the hands of workers, "
-          + "\(Wording.count(queue.later)) to be tried again, "
-          + (queue.dead == 1 ? "1 dead letter" : "\(Wording.count(queue.dead)) dead letters")
-      ]
+    guard let queue = facts.queue else { return ["  not known"] }
+    var lines = ["  " + Self.words(queue)]
+    guard facts.shards.count > 1 else { return lines }
+    let known = facts.shards.filter { $0.queue.value != nil }
+    if known.count < facts.shards.count {
+      lines.append("  in \(known.count) of \(facts.shards.count) shards; the others aren't known")
     }
+    func pending(_ shard: ShardFacts) -> Int64 { shard.queue.value?.pending ?? 0 }
+    if let fullest = known.max(by: { pending($0) < pending($1) }), let figures = fullest.queue.value,
+      figures.pending > 0
+    {
+      lines.append(
+        Wording.printable("  most in shard \(fullest.shard), in \(fullest.place): \(Self.words(figures))"))
+    }
+    return lines
+  }
+
+  private static func words(_ queue: QueueFigures) -> String {
+    "\(Wording.count(queue.pending)) waiting"
+      + (queue.oldestSeconds.map { " (the oldest for \(Wording.time(seconds: $0)))" } ?? "")
+      + ", \(Wording.count(queue.claimed)) in the hands of workers, \(Wording.count(queue.later)) to be tried again, "
+      + (queue.dead == 1 ? "1 dead letter" : "\(Wording.count(queue.dead)) dead letters")
   }
 
   // MARK: Cells

@@ -1,0 +1,76 @@
+// What a node knows of one shard of the queue, as it says it: with its age, since a node that can't read a shard any more goes on
+// to say what it read last.
+
+extension NodeReport {
+  /// One shard of the queue as this node sees it. Encodes to snake-cased JSON in which every field is present.
+  public struct Shard: Codable, Sendable, Equatable {
+    /// Its number.
+    public var shard: Int
+    /// Where it is, without a password.
+    public var redis: String
+    /// Whether it was read lately, isn't over its limit, and is as durable as required.
+    public var admits: Bool
+    /// Which limit it is over: `entries`, `bytes` or `memory`; nil where none.
+    public var overLimit: String?
+    /// Payloads that wait there; nil before it was read, as all figures.
+    public var entries: Int64?
+    /// Bytes of those, as Redis counts them.
+    public var bytes: Int64?
+    /// Bytes of all that counts against its Redis's limit.
+    public var memory: Int64?
+    /// In bytes; 0 where there is none.
+    public var memoryLimit: Int64?
+    /// Payloads that leave it each second.
+    public var drainPerSecond: Double?
+    /// How old the figures are.
+    public var readSeconds: Double?
+    /// What an acknowledgement means there, in words.
+    public var durability: String?
+    /// How that falls short of what the node requires, in words; nil where it doesn't.
+    public var durabilityLack: String?
+
+    public init(
+      shard: Int, redis: String, admits: Bool, overLimit: String? = nil, entries: Int64? = nil, bytes: Int64? = nil,
+      memory: Int64? = nil, memoryLimit: Int64? = nil, drainPerSecond: Double? = nil, readSeconds: Double? = nil,
+      durability: String? = nil, durabilityLack: String? = nil
+    ) {
+      self.shard = shard
+      self.redis = redis
+      self.admits = admits
+      self.overLimit = overLimit
+      self.entries = entries
+      self.bytes = bytes
+      self.memory = memory
+      self.memoryLimit = memoryLimit
+      self.drainPerSecond = drainPerSecond
+      self.readSeconds = readSeconds
+      self.durability = durability
+      self.durabilityLack = durabilityLack
+    }
+
+    private enum CodingKeys: String, CodingKey {
+      case shard, redis, admits, entries, bytes, memory, durability
+      case overLimit = "over_limit"
+      case memoryLimit = "memory_limit"
+      case drainPerSecond = "drain_per_second"
+      case readSeconds = "read_seconds"
+      case durabilityLack = "durability_lack"
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+      var container = encoder.container(keyedBy: CodingKeys.self)
+      try container.encode(shard, forKey: .shard)
+      try container.encode(redis, forKey: .redis)
+      try container.encode(admits, forKey: .admits)
+      try container.encode(overLimit, forKey: .overLimit)
+      try container.encode(entries, forKey: .entries)
+      try container.encode(bytes, forKey: .bytes)
+      try container.encode(memory, forKey: .memory)
+      try container.encode(memoryLimit, forKey: .memoryLimit)
+      try container.encode(drainPerSecond, forKey: .drainPerSecond)
+      try container.encode(readSeconds, forKey: .readSeconds)
+      try container.encode(durability, forKey: .durability)
+      try container.encode(durabilityLack, forKey: .durabilityLack)
+    }
+  }
+}

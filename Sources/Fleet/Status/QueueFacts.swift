@@ -1,0 +1,66 @@
+// Everything that a judgement of the queue rests on: each shard by itself, since each may be in a Redis that is away, and what
+// the workers report of themselves.
+
+public import IngestQueue
+public import RedisClient
+
+/// A shard, and what is in it.
+public struct ShardReading: Sendable, Equatable {
+  /// Counted from 0.
+  public var shard: Int
+  /// Which Redis has it, without a password.
+  public var place: String
+  public var survey: Fact<QueueSurvey>
+
+  public init(shard: Int, place: String, survey: Fact<QueueSurvey>) {
+    self.shard = shard
+    self.place = place
+    self.survey = survey
+  }
+}
+
+/// The queue and its workers, read within moments of each other.
+public struct QueueFacts: Sendable, Equatable {
+  public var shards: [ShardReading]
+  /// The whole fleet: its workers are what matters here.
+  public var fleet: Fact<FleetReading>
+
+  public init(shards: [ShardReading], fleet: Fact<FleetReading>) {
+    self.shards = shards
+    self.fleet = fleet
+  }
+
+  /// Of the shards that could be read.
+  var surveys: [(shard: Int, survey: QueueSurvey)] {
+    shards.compactMap { reading in reading.survey.value.map { (reading.shard, $0) } }
+  }
+
+  /// Reads all of it. The shards are read side by side, so that a Redis that is away costs its deadline once.
+  /// - Parameters:
+  ///   - shards: Each with a connection to its Redis.
+  ///   - directory: Where workers report.
+  ///   - limit: For each of the steps.
+  public static func read(
+    shards: [(client: RedisClient, layout: QueueLayout)], directory: FleetDirectory, within limit: Duration
+  ) async -> QueueFacts {
+    async let fleet: Fact<FleetReading> = Fact.reading { try await directory.read(within: limit) }
+    let readings = await withTaskGroup(of: (Int, ShardReading).self) { group in
+      for (place, (client, layout)) in shards.enumerated() {
+        group.addTask {
+          let survey = await Fact.reading {
+            try await QueueSurvey.read(from: client, layout: layout, within: limit)
+          }
+          return (place, ShardReading(shard: layout.shard, place: "\(client.endpoint)", survey: survey))
+        }
+      }
+      return await group.reduce(into: []) { $0.append($1) }
+    }
+    return QueueFacts(shards: readings.sorted { $0.0 < $1.0 }.map(\.1), fleet: await fleet)
+  }
+}
+
+extension Fact {
+  static func reading(_ body: () async throws -> Value) async -> Fact {
+    do { return .known(try await body()) } catch { return .unreadable("\(error)") }
+  }
+}

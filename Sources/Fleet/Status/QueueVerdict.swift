@@ -1,0 +1,95 @@
+// What is wrong with the queue: a pure function of the facts. In the fleet's verdict a dead letter is a note; here it counts, because
+// whoever asks for the queue wants to know whether payloads get through.
+
+import IngestQueue
+import KeyReplica
+
+/// Whether payloads get through, and what is in their way, the worst first.
+public struct QueueVerdict: Sendable, Equatable {
+  /// How long ago a waiting payload may have been received before it is worth a sentence.
+  public static let slowAfter = Duration.seconds(60)
+  /// How long nobody may have looked for work in a shard that has some. Idle workers say every 5 s that they are there.
+  public static let unservedAfter = Duration.seconds(15)
+  /// How long an ended lease may stay before it is worth a sentence: workers look for them every few seconds.
+  public static let reapedAfter = Duration.seconds(30)
+
+  /// What can't be told.
+  public var unknown: [String]
+  /// What is wrong.
+  public var wrong: [String]
+
+  /// 0 where nothing is wrong, 1 where something is, 2 where it can't be told of all.
+  public var exitCode: Int32 { !unknown.isEmpty ? 2 : wrong.isEmpty ? 0 : 1 }
+
+  public init(_ facts: QueueFacts) {
+    unknown = facts.shards.compactMap { reading in
+      guard case .unreadable(let why) = reading.survey else { return nil }
+      return "shard \(reading.shard) in \(reading.place) can't be read: \(why)"
+    }
+    wrong = []
+    var works = true
+    switch facts.fleet {
+    case .unreadable(let why): unknown.append("the workers' reports can't be read: \(why)")
+    case .known(let fleet):
+      works = fleet.workers.contains { !$0.stopped && $0.age <= FleetVerdict.silentAfter }
+      wrong += Self.workers(fleet, facts, works)
+    }
+    for (shard, survey) in facts.surveys {
+      // Where no worker is running at all, that has been said.
+      if works { wrong += Self.unserved(shard, survey) }
+      wrong += Self.shard(shard, survey)
+    }
+    let dead = facts.surveys.reduce(0) { $0 + $1.survey.state.dead }
+    if dead > 0 { wrong.append("\(Wording.number(dead, "dead letter")): see sync-status dead") }
+  }
+
+  private static func workers(_ fleet: FleetReading, _ facts: QueueFacts, _ works: Bool) -> [String] {
+    var wrong: [String] = []
+    let waiting = facts.surveys.reduce(0) { $0 + $1.survey.waiting + $1.survey.state.later }
+    if !works, waiting > 0 {
+      wrong.append("no worker is running, and \(Wording.number(waiting, "payload")) to be stored")
+    }
+    for worker in fleet.workers where !worker.stopped {
+      if worker.age > FleetVerdict.silentAfter {
+        wrong.append("\(worker.report.name) has been silent for \(Wording.time(worker.age))")
+      } else if worker.report.state == .trouble {
+        wrong.append("\(worker.report.name) is in trouble: \(worker.report.lastError ?? "it doesn't say why")")
+      }
+    }
+    return wrong
+  }
+
+  private static func unserved(_ shard: Int, _ survey: QueueSurvey) -> [String] {
+    guard survey.waiting > 0 else { return [] }
+    let seenAt = survey.state.workers.map(\.seenAt).max()
+    let age = seenAt.map { survey.state.readAt - $0 }
+    if let age, age <= unservedAfter.inMilliseconds { return [] }
+    return [
+      "nobody takes payloads from shard \(shard)"
+        + (age.map { ": a worker was there \(Wording.ago(seconds: Double($0) / 1_000))" } ?? "")
+        + "; do all workers have the same --queue and --queue-shards as the nodes?"
+    ]
+  }
+
+  private static func shard(_ shard: Int, _ survey: QueueSurvey) -> [String] {
+    var wrong: [String] = []
+    let now = survey.state.readAt
+    if let oldest = survey.oldestReceivedAt, now - oldest > slowAfter.inMilliseconds {
+      wrong.append(
+        "a payload that waits in shard \(shard) was received \(Wording.ago(seconds: Double(now - oldest) / 1_000)): workers "
+          + "are too slow or away, or it was put back")
+    }
+    let abandoned = survey.state.claims.filter { now - $0.leaseUntil > reapedAfter.inMilliseconds }
+    if !abandoned.isEmpty {
+      let envelopes = abandoned.reduce(0) { $0 + $1.envelopes }
+      wrong.append(
+        "\(Wording.number(envelopes, "payload")) in shard \(shard) "
+          + "\(envelopes == 1 ? "is" : "are") in claims whose lease has ended, and no worker takes them back")
+    }
+    return wrong
+  }
+}
+
+extension Duration {
+  fileprivate var inMilliseconds: Int64 { Int64(fractionalSeconds * 1_000) }
+}

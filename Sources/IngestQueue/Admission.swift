@@ -1,0 +1,139 @@
+// Whether a shard takes payloads, decided from readings of how full it is: no I/O and no clock.
+//
+// A gate with two marks: over a high-water mark it shuts, and under all the low ones it opens. With one mark it would open and shut at
+// each reading, and each time let in what the clients had kept back. It shuts before Redis itself is full, because Redis at `maxmemory`
+// refuses more than pushes: the key store couldn't be written to, which is in the same Redis by default.
+//
+// Below each low mark isn't the only way out. Where the queue is empty there is nothing that could still drain, so whatever else
+// fills Redis's memory then, the gate is open as long as that is under the high mark.
+
+public import NIOCore
+
+/// How full a shard may become. Each mark is a level at which the gate shuts.
+public struct QueueLimits: Sendable, Equatable {
+  /// Envelopes that wait, in one shard.
+  public var entries: Int
+  /// Bytes of those, in one shard, as Redis's allocator counts them.
+  public var bytes: Int
+  /// Of Redis's `maxmemory`, in percent; without effect where Redis has no such limit.
+  public var memoryPercent: Int
+  /// Where the gate opens again, in percent of each of these.
+  public var lowWaterPercent: Int
+
+  public init(entries: Int = 1_000_000, bytes: Int = 1 << 30, memoryPercent: Int = 80, lowWaterPercent: Int = 90) {
+    self.entries = entries
+    self.bytes = bytes
+    self.memoryPercent = memoryPercent
+    self.lowWaterPercent = lowWaterPercent
+  }
+}
+
+/// The gate of one shard.
+public struct Admission: Sendable, Equatable {
+  /// What a shard can be too full of.
+  public enum Measure: String, Sendable, Equatable, CaseIterable {
+    case entries, bytes, memory
+  }
+
+  private let limits: QueueLimits
+  /// What it was shut for last; nil while it is open.
+  public private(set) var shutFor: Measure?
+  /// Envelopes a second that leave the queue, over the last ten seconds or so; nil before there are two readings.
+  public private(set) var drainPerSecond: Double?
+  private var reading: QueueReading?
+  private var lastDone: (count: Int64, at: NIODeadline)?
+
+  public init(limits: QueueLimits) { self.limits = limits }
+
+  public static func == (one: Admission, other: Admission) -> Bool {
+    one.limits == other.limits && one.shutFor == other.shutFor && one.drainPerSecond == other.drainPerSecond
+      && one.reading == other.reading
+  }
+
+  /// Takes what was read.
+  /// - Parameter reachedHigh: Whether somebody saw the high-water mark reached since the last reading.
+  public mutating func read(_ reading: QueueReading, at time: NIODeadline, reachedHigh: Bool = false) {
+    self.reading = reading
+    measureDrain(reading.done, at: time)
+    let levels = levels(reading)
+    if let over = levels.first(where: { $0.level >= $0.high }) {
+      shutFor = over.measure
+    } else if levels.allSatisfy({ $0.level < $0.low }) || reading.entries == 0 {
+      shutFor = nil
+    } else if reachedHigh, shutFor == nil {
+      shutFor = levels.max { $0.level / $0.high < $1.level / $1.high }?.measure
+    }
+  }
+
+  private struct Level {
+    var measure: Measure
+    var level: Double
+    var high: Double
+    var low: Double
+  }
+
+  private func levels(_ reading: QueueReading) -> [Level] {
+    func level(_ measure: Measure, _ level: Int64, high: Double) -> Level {
+      Level(measure: measure, level: Double(level), high: high, low: high * Double(limits.lowWaterPercent) / 100)
+    }
+    var levels = [
+      level(.entries, reading.entries, high: Double(limits.entries)),
+      level(.bytes, reading.bytes, high: Double(limits.bytes)),
+    ]
+    if reading.memoryLimit > 0 {
+      levels.append(
+        level(
+          .memory, reading.memory, high: Double(reading.memoryLimit) * Double(limits.memoryPercent) / 100))
+    }
+    return levels
+  }
+
+  /// How much of the difference between the last figure and a new one counts is `1 - e^(-t / 10 s)`, so that it doesn't
+  /// depend on how often there are readings.
+  private mutating func measureDrain(_ done: Int64, at time: NIODeadline) {
+    defer { lastDone = (done, time) }
+    // A count that went back is another history of the queue.
+    guard let last = lastDone, time > last.at, done >= last.count else {
+      drainPerSecond = nil
+      return
+    }
+    let seconds = Double((time - last.at).nanoseconds) / 1e9
+    let rate = Double(done - last.count) / seconds
+    // Two terms of e^x are enough for a weight.
+    let weight = min(1, seconds / (10 + seconds / 2))
+    drainPerSecond = drainPerSecond.map { $0 + weight * (rate - $0) } ?? rate
+  }
+
+  /// Entries and bytes that may come until the high-water mark; nil before the first reading.
+  public var room: (entries: Int64, bytes: Int64)? {
+    guard let reading else { return nil }
+    let levels = levels(reading)
+    func left(_ level: Level) -> Int64 { Int64((level.high - level.level).rounded(.down)) }
+    return (left(levels[0]), levels.dropFirst().map(left).min() ?? 0)
+  }
+
+  /// The longest wait that is asked for, in seconds.
+  public static let longestWait = 60.0
+  private static let spread = 1.25
+
+  /// When the gate should be open again, in seconds from 1 to ``longestWait``: what has to leave, by the rate at which it leaves. The longest
+  /// where nothing leaves.
+  /// - Parameter generator: Where the spread comes from, up to a quarter more: clients that heard the same don't come back as one.
+  public func retryAfter(using generator: inout some RandomNumberGenerator) -> Int {
+    let base = min(max(secondsToDrain, 1), Self.longestWait / Self.spread)
+    return Int(Double.random(in: base...(base * Self.spread), using: &generator).rounded())
+  }
+
+  private var secondsToDrain: Double {
+    guard let reading, let rate = drainPerSecond, rate > 0 else { return Self.longestWait }
+    // Each measure in entries of the size that they have now.
+    let entrySize = max(1, Double(reading.bytes) / Double(max(1, reading.entries)))
+    func seconds(_ excess: Double, _ measure: Measure) -> Double {
+      max(0, excess) / (measure == .entries ? 1 : entrySize) / rate
+    }
+    let levels = levels(reading)
+    if shutFor != nil { return levels.map { seconds($0.level - $0.low, $0.measure) }.max() ?? 0 }
+    // Somebody has reached a mark since the reading: the one that was nearest, most likely.
+    return levels.max { $0.level / $0.high < $1.level / $1.high }.map { seconds($0.high - $0.low, $0.measure) } ?? 0
+  }
+}

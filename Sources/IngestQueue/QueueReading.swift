@@ -1,0 +1,76 @@
+// How full a shard and its Redis are, as the gate needs it: one read-only script and an INFO, a few dozen microseconds of Redis's time.
+
+internal import Hiredis
+internal import RedisClient
+
+/// What was read of a shard at one moment.
+public struct QueueReading: Sendable, Equatable {
+  /// Of the pending lists, in their order.
+  public var lengths: [Int64]
+  /// Envelopes that are tried again later.
+  public var later: Int64
+  /// Bytes of both, as Redis's allocator counts them, estimated from a few elements of each list.
+  public var bytes: Int64
+  /// Of all that counts against the limit, in Redis as a whole.
+  public var memory: Int64
+  /// `maxmemory`; 0 where there is none.
+  public var memoryLimit: Int64
+  /// Envelopes that were stored and have left the queue, ever since there is this queue.
+  public var done: Int64
+
+  public init(
+    lengths: [Int64], later: Int64 = 0, bytes: Int64 = 0, memory: Int64 = 0, memoryLimit: Int64 = 0, done: Int64 = 0
+  ) {
+    self.lengths = lengths
+    self.later = later
+    self.bytes = bytes
+    self.memory = memory
+    self.memoryLimit = memoryLimit
+    self.done = done
+  }
+
+  /// Envelopes that wait for a worker, now or later. Not those in the hands of workers, whose number has a bound of its own, and not dead
+  /// letters, which no worker takes away: a gate that counted them would never open again by itself.
+  public var entries: Int64 { lengths.reduce(later, +) }
+}
+
+extension QueueReading {
+  static func keys(_ layout: QueueLayout) -> [String] { layout.pending + [layout.later, layout.stats] }
+
+  /// KEYS the pending lists, later, stats.
+  static let script = RedisScript(
+    name: "level",
+    source: #"""
+      #!lua flags=no-writes
+      local lengths, bytes = {}, 0
+      for i = 1, #KEYS - 2 do
+        lengths[i] = redis.call('LLEN', KEYS[i])
+        if lengths[i] > 0 then bytes = bytes + redis.call('MEMORY', 'USAGE', KEYS[i], 'SAMPLES', 20) end
+      end
+      local later = redis.call('ZCARD', KEYS[#KEYS - 1])
+      if later > 0 then bytes = bytes + redis.call('MEMORY', 'USAGE', KEYS[#KEYS - 1], 'SAMPLES', 20) end
+      return { lengths, later, bytes, tonumber(redis.call('HGET', KEYS[#KEYS], 'done')) or 0 }
+      """#)
+
+  static let memoryQuestion = RedisCommand("INFO", "memory")
+
+  /// - Throws: ``Hiredis/RedisServerError`` for an error reply, ``Hiredis/UnexpectedReply`` where something else came than was asked for.
+  init(script reply: RedisReply, memory: RedisReply) throws {
+    let items = try reply.array()
+    guard items.count == 4 else { throw UnexpectedReply(expected: "an array of 4", came: reply.shape) }
+    lengths = try items[0].array().map { try $0.integer() }
+    guard lengths.count == QueueLayout.lists else {
+      throw UnexpectedReply(expected: "\(QueueLayout.lists) lengths", came: "\(lengths.count)")
+    }
+    later = try items[1].integer()
+    bytes = try items[2].integer()
+    done = try items[3].integer()
+    if case .error(let error) = memory { throw error }
+    guard let fields = InfoFields(memory), let used = fields["used_memory"].flatMap({ Int64($0) }),
+      let limit = fields["maxmemory"].flatMap({ Int64($0) })
+    else { throw UnexpectedReply(expected: "used_memory and maxmemory in INFO", came: memory.shape) }
+    // What Redis keeps for its replicas and its file doesn't count where it compares the two itself.
+    self.memory = used - (fields["mem_not_counted_for_evict"].flatMap { Int64($0) } ?? 0)
+    memoryLimit = limit
+  }
+}

@@ -1,0 +1,295 @@
+// Watches all shards of the queue from one event loop: how full each is, how fast it drains, and what its Redis promises. What
+// comes of it is told to the producers on their own loops, so that no payload waits for it, or for a lock.
+//
+// About once a second each shard is read, with one write: a read-only script, and INFO and CONFIG beside it. A reading that fails
+// changes nothing by itself. But what is known gets old, and past a bound it isn't relied on: then the gate goes by what replies
+// say, and nothing is acknowledged for which durability is required. Rejected: a reading by each event loop, which would be as
+// many times the same; and asking before a push, which would be a round trip for each.
+
+internal import Hiredis
+public import Logging
+public import NIOCore
+public import RedisClient
+
+/// Knows how full the shards of a queue are, and what an acknowledgement means there.
+public final class QueueWatch: Sendable {
+  /// How often, and for how long something is relied on.
+  public struct Timing: Sendable {
+    /// From the end of a reading to the next.
+    public var pause: TimeAmount
+    /// For one reading.
+    public var deadline: TimeAmount
+    /// From this age on what was read isn't relied on.
+    public var staleAfter: TimeAmount
+
+    public init(
+      pause: TimeAmount = .seconds(1), deadline: TimeAmount = .seconds(2), staleAfter: TimeAmount = .seconds(10)
+    ) {
+      self.pause = pause
+      self.deadline = deadline
+      self.staleAfter = staleAfter
+    }
+  }
+
+  public let limits: QueueLimits
+  public let requirement: DurabilityRequirement
+  private let eventLoop: any EventLoop
+  private let state: NIOLoopBoundBox<Watching>
+
+  /// - Parameter shards: With clients of their own, all on one event loop. Whoever made them shuts them down, after ``stop()``.
+  public init(
+    shards: [QueueProducer.Shard], limits: QueueLimits = QueueLimits(), requirement: DurabilityRequirement = .none,
+    timing: Timing = Timing(), logger: Logger
+  ) {
+    precondition(!shards.isEmpty, "a queue has at least one shard")
+    self.limits = limits
+    self.requirement = requirement
+    eventLoop = shards[0].client.eventLoop
+    state = NIOLoopBoundBox.makeBoxSendingValue(
+      Watching(
+        shards: shards.map { ($0.client, $0.layout) }, limits: limits, requirement: requirement, timing: timing,
+        eventLoop: eventLoop, logger: logger), eventLoop: eventLoop)
+  }
+
+  /// Begins to read, at once. The future succeeds after ``stop()``. It fails with ``InsufficientDurability`` where the first that is
+  /// heard of a shard's durability is less than required: nobody should begin to take payloads then.
+  public func start() -> EventLoopFuture<Void> {
+    eventLoop.flatSubmit { [state] in state.value.start() }
+  }
+
+  public func stop() {
+    eventLoop.execute { [state] in state.value.stop() }
+  }
+
+  /// What is known of each shard, in their order. The future fails only when the event loop has ended.
+  public func standings() -> EventLoopFuture<[ShardStanding]> {
+    eventLoop.submit { [state] in state.value.standings() }
+  }
+
+  /// Has words told to somebody from now on, on the watch's own event loop.
+  func tell(_ listener: @escaping @Sendable (Int, ShardWord) -> Void) {
+    eventLoop.execute { [state] in state.value.listeners.append(listener) }
+  }
+}
+
+/// What is known of a shard.
+public struct ShardStanding: Sendable {
+  /// Its number.
+  public var shard: Int
+  public var endpoint: RedisEndpoint
+  /// The last that could be read; nil before.
+  public var reading: QueueReading?
+  /// How old that is.
+  public var age: TimeAmount?
+  /// Whether that is too old to be relied on, or there was none yet.
+  public var isStale: Bool
+  public var admission: Admission
+  /// nil before it was read.
+  public var durability: Durability?
+  /// How it falls short of what is required, in words; nil where it doesn't.
+  public var durabilityLack: String?
+}
+
+/// Redis promises less than is required of it.
+public struct InsufficientDurability: Error, Sendable, CustomStringConvertible {
+  public let description: String
+}
+
+/// What the watch is doing. Lives on its event loop.
+private final class Watching {
+  var listeners: [@Sendable (Int, ShardWord) -> Void] = []
+
+  private let shards: [WatchedShard]
+  private let requirement: DurabilityRequirement
+  private let timing: QueueWatch.Timing
+  private let eventLoop: any EventLoop
+  private let logger: Logger
+  private var ended: EventLoopPromise<Void>?
+
+  init(
+    shards: [(RedisClient, QueueLayout)], limits: QueueLimits, requirement: DurabilityRequirement,
+    timing: QueueWatch.Timing, eventLoop: any EventLoop, logger: Logger
+  ) {
+    self.shards = shards.map { WatchedShard(client: $0, layout: $1, limits: limits) }
+    self.requirement = requirement
+    self.timing = timing
+    self.eventLoop = eventLoop
+    self.logger = logger
+  }
+
+  func start() -> EventLoopFuture<Void> {
+    let promise = ended ?? eventLoop.makePromise()
+    guard ended == nil else { return promise.futureResult }
+    ended = promise
+    for place in shards.indices { read(place) }
+    return promise.futureResult
+  }
+
+  func stop() {
+    let promise = ended ?? eventLoop.makePromise()
+    ended = promise
+    for shard in shards { shard.isStopped = true }
+    promise.succeed()
+  }
+
+  func standings() -> [ShardStanding] {
+    let now = NIODeadline.now()
+    return shards.map { shard in
+      ShardStanding(
+        shard: shard.layout.shard, endpoint: shard.client.endpoint, reading: shard.reading,
+        age: shard.readAt.map { now - $0 }, isStale: isStale(shard.readAt, now), admission: shard.admission,
+        durability: shard.durability, durabilityLack: durabilityLack(shard, now))
+    }
+  }
+
+  private func isStale(_ readAt: NIODeadline?, _ now: NIODeadline) -> Bool {
+    readAt.map { now - $0 > timing.staleAfter } ?? true
+  }
+
+  private func durabilityLack(_ shard: WatchedShard, _ now: NIODeadline) -> String? {
+    guard requirement != .none else { return nil }
+    guard let durability = shard.durability else { return "what Redis promises hasn't been read yet" }
+    if isStale(shard.durabilityReadAt, now) { return "what Redis promises couldn't be read lately" }
+    return requirement.shortfall(of: durability)
+  }
+
+  // MARK: Reading
+
+  private func read(_ place: Int) {
+    let shard = shards[place]
+    guard !shard.isStopped else { return }
+    let reached = shard.mark.reached
+    // In one turn of the loop, so in one write or two.
+    let level = shard.client.run(
+      QueueReading.script, keys: QueueReading.keys(shard.layout), within: timing.deadline)
+    let rest = shard.client.send([QueueReading.memoryQuestion] + Durability.questions, within: timing.deadline)
+    // By itself: in a cluster no script is answered while the slot moves, and what Redis promises is as well known as ever.
+    rest.assumeIsolated().whenSuccess { rest in
+      self.take(Durability(answers: Array(rest.dropFirst())), of: shard, .now())
+    }
+    level.and(rest).assumeIsolated().whenComplete { result in
+      let now = NIODeadline.now()
+      var isNew = false
+      do {
+        let (level, rest) = try result.get()
+        shard.take(try QueueReading(script: level, memory: rest[0]), now, reached: reached)
+        isNew = true
+      } catch {
+        shard.problem = "\(error)"
+      }
+      self.say(shard, now)
+      let level: ShardWord.Level =
+        if isNew, let reading = shard.reading {
+          .read(lengths: reading.lengths, shard.admission)
+        } else {
+          self.isStale(shard.readAt, now) ? .unknown : .unchanged
+        }
+      let word = ShardWord(
+        level: level, reached: reached, durabilityLack: self.durabilityLack(shard, now), mark: shard.mark)
+      for listener in self.listeners { listener(place, word) }
+      self.eventLoop.assumeIsolated().scheduleTask(in: self.timing.pause) { self.read(place) }
+    }
+  }
+
+  private func take(_ durability: Durability, of shard: WatchedShard, _ now: NIODeadline) {
+    let before = shard.durability
+    shard.durability = durability
+    shard.durabilityReadAt = now
+    let metadata: Logger.Metadata = [
+      "shard": "\(shard.layout.shard)", "redis": "\(shard.client.endpoint)", "durability": "\(durability)",
+    ]
+    switch before {
+    case nil: logger.notice("what an acknowledgement means", metadata: metadata)
+    case let before? where before != durability:
+      logger.log(
+        level: durability.isWorse(than: before) ? .warning : .notice,
+        "what an acknowledgement means has changed, from \(before)", metadata: metadata)
+    default: break
+    }
+    guard let lack = requirement.shortfall(of: durability) else {
+      shard.hasMetRequirement = true
+      return
+    }
+    // Once it has begun the node goes on, and answers 503 until the requirement is met again.
+    if !shard.hasMetRequirement {
+      ended?.fail(
+        InsufficientDurability(description: "shard \(shard.layout.shard) at \(shard.client.endpoint): \(lack)"))
+    }
+  }
+
+  /// Logs what has changed about a shard, once for each change.
+  private func say(_ shard: WatchedShard, _ now: NIODeadline) {
+    let metadata: Logger.Metadata = ["shard": "\(shard.layout.shard)", "redis": "\(shard.client.endpoint)"]
+    let isBlind = shard.readAt.map { now - $0 > timing.staleAfter } ?? false
+    if isBlind != shard.saidBlind {
+      shard.saidBlind = isBlind
+      if isBlind {
+        logger.warning(
+          "how full the queue is isn't known any more: its limits hold only as far as its replies tell",
+          metadata: metadata.merging(["reason": "\(shard.problem ?? "")"]) { $1 })
+      } else {
+        logger.notice("how full the queue is can be read again", metadata: metadata)
+      }
+    }
+    let shutFor = shard.admission.shutFor
+    if (shutFor == nil) == shard.saidShut {
+      shard.saidShut = shutFor != nil
+      if let shutFor, let reading = shard.reading {
+        logger.warning(
+          "the queue is over its limit: pushes hear 503 until it is under the low-water mark",
+          metadata: metadata.merging([
+            "limit": "\(shutFor.rawValue)", "entries": "\(reading.entries)", "bytes": "\(reading.bytes)",
+            "redis_memory": "\(reading.memory)",
+          ]) { $1 })
+      } else {
+        logger.notice("the queue is under its low-water mark again", metadata: metadata)
+      }
+    }
+    let lack = shard.durability.flatMap { requirement.shortfall(of: $0) }
+    if shard.hasMetRequirement, (lack == nil) == shard.saidLack {
+      shard.saidLack = lack != nil
+      if let lack {
+        logger.error(
+          "Redis promises less than is required: pushes hear 503",
+          metadata: metadata.merging(["reason": "\(lack)"]) { $1 })
+      } else {
+        logger.notice("Redis promises what is required again", metadata: metadata)
+      }
+    }
+  }
+}
+
+/// What the watch knows of one shard.
+private final class WatchedShard {
+  let client: RedisClient
+  let layout: QueueLayout
+  let mark = HighMark()
+  /// What it had counted at the last reading.
+  private var reached = 0
+  var admission: Admission
+  var reading: QueueReading?
+  var readAt: NIODeadline?
+  var durability: Durability?
+  var durabilityReadAt: NIODeadline?
+  var hasMetRequirement = false
+  /// Why it couldn't be read last, in words.
+  var problem: String?
+  var isStopped = false
+  var saidBlind = false
+  var saidShut = false
+  var saidLack = false
+
+  init(client: RedisClient, layout: QueueLayout, limits: QueueLimits) {
+    self.client = client
+    self.layout = layout
+    admission = Admission(limits: limits)
+  }
+
+  func take(_ reading: QueueReading, _ now: NIODeadline, reached: Int) {
+    admission.read(reading, at: now, reachedHigh: reached > self.reached)
+    self.reached = reached
+    self.reading = reading
+    readAt = now
+    problem = nil
+  }
+}

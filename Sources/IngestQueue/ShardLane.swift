@@ -1,0 +1,174 @@
+// One shard as one event loop sees it: its connection, what is on its way there, and what was heard of it last. All of it belongs to the
+// event loop, so that deciding on a payload reads a few fields and asks nobody.
+//
+// What the loop knows comes from two sides. The watch tells it about once a second how full the shard is and what Redis promises; between
+// two words it counts on: each reply says how long its list is now, whoever made it longer, and its own bytes it knows
+// anyway. So beyond a mark come at most what is in flight, and of bytes besides what other loops push until the next word.
+
+internal import NIOCore
+internal import RedisClient
+internal import Synchronization
+
+/// What the watch tells event loops of a shard, about once a second.
+struct ShardWord: Sendable {
+  enum Level: Sendable {
+    case read(lengths: [Int64], Admission)
+    /// It couldn't be read this time: what was known still counts.
+    case unchanged
+    /// It hasn't been read for long, and what the loop hears itself has to do.
+    case unknown
+  }
+
+  var level: Level
+  /// What the mark had counted when it was asked for: what reached it since isn't in there.
+  var reached: Int
+  /// How Redis falls short of what is required of it, or isn't known to meet it, in words; nil where it does.
+  var durabilityLack: String?
+  /// Where the loop says that the high-water mark was reached between two words.
+  let mark: HighMark
+}
+
+/// Counts how often an event loop saw a shard reach its high-water mark.
+final class HighMark: Sendable {
+  private let count = Atomic(0)
+
+  var reached: Int { count.load(ordering: .relaxed) }
+  func reach() -> Int { count.add(1, ordering: .relaxed).newValue }
+}
+
+/// More than will ever come.
+private let plenty = Int64.max / 2
+
+/// One shard on one event loop, and only there.
+final class ShardLane {
+  let client: RedisClient
+  let destination: PushDestination
+  private let requirement: DurabilityRequirement
+  private let limits: QueueLimits
+  /// Of the pending lists, as last heard, from the watch or in a reply.
+  private(set) var lengths = [Int64](repeating: 0, count: QueueLayout.lists)
+  private var batchesInFlight = 0
+  private var isHugeInFlight = false
+
+  /// nil where nobody watches.
+  private var mark: HighMark?
+  /// What may still come until the high-water mark, as far as is known.
+  private var room = (entries: plenty, bytes: plenty)
+  private var isOver = false
+  /// What the mark counted when this loop reached it last.
+  private var reached = 0
+  /// For when it is over the mark.
+  private var admission: Admission?
+  private var durabilityLack: String?
+  /// The connection whose Redis is known to meet the requirement, and one that is being asked.
+  private var known: RedisConnection?
+  private var asked: RedisConnection?
+
+  init(_ shard: QueueProducer.Shard, requirement: DurabilityRequirement, limits: QueueLimits) {
+    client = shard.client
+    destination = PushDestination(keys: shard.layout.pending, confirmingReplicas: requirement.confirmingReplicas)
+    self.requirement = requirement
+    self.limits = limits
+    if requirement != .none { durabilityLack = "what Redis promises hasn't been read yet" }
+  }
+
+  // MARK: What is known of it
+
+  func learn(_ word: ShardWord) {
+    mark = word.mark
+    durabilityLack = word.durabilityLack
+    switch word.level {
+    case .read(let lengths, let admission):
+      self.lengths = lengths
+      self.admission = admission
+      room = admission.room ?? (plenty, plenty)
+      // A reading that was under way when the mark was reached doesn't know of it.
+      isOver = admission.shutFor != nil || reached > word.reached
+    case .unchanged: break
+    case .unknown:
+      // From here on by what replies say; until the first of them nothing is known to be full. So while it can't be read, and
+      // is full, each loop tries one batch after each word.
+      lengths = [Int64](repeating: 0, count: QueueLayout.lists)
+      admission = nil
+      room = (Int64(limits.entries), plenty)
+      isOver = false
+    }
+  }
+
+  /// A reply said how long a list is.
+  func heard(_ length: Int64, of list: Int, after bytes: Int) {
+    room.entries -= length - lengths[list]
+    room.bytes -= Int64(bytes)
+    lengths[list] = length
+    if let mark, !isOver, room.entries <= 0 || room.bytes <= 0 {
+      isOver = true
+      reached = mark.reach()
+    }
+  }
+
+  /// Too few replicas have confirmed a batch: others would only wait as well, until the next word.
+  func wasUnconfirmed(_ replicas: Int64) {
+    durabilityLack = "\(requirement) is required, and \(replicas) confirmed the last payloads in time"
+  }
+
+  // MARK: Whether it takes anything
+
+  /// Whether something can be pushed to it, now or when something in flight is answered.
+  var takes: Bool { !isOver && durabilityLack == nil && isConnected }
+
+  /// Why not; nil where it can.
+  var obstacle: PushFailure? {
+    if case .failure(let error) = client.current { return .away(error) }
+    if let durabilityLack { return .durabilityLost(durabilityLack) }
+    guard isOver else { return nil }
+    var generator = SystemRandomNumberGenerator()
+    return .overLimit(retryAfter: admission?.retryAfter(using: &generator) ?? 1)
+  }
+
+  var isConnected: Bool { if case .success = client.current { true } else { false } }
+
+  // MARK: Sending
+
+  /// Whether a batch may be carried out by no other server than the one whose disk was asked. Replicas are asked with each batch.
+  var isBoundToServer: Bool { requirement == .everySecond || requirement == .always }
+
+  /// The connection, if a batch may go out on it now.
+  /// - Parameters:
+  ///   - most: Batches that may be in flight.
+  ///   - limit: For a connection that has to be asked first.
+  ///   - changed: Called when it has answered, or hasn't in time.
+  func freeConnection(most: Int, asking limit: TimeAmount, changed: @escaping () -> Void) -> RedisConnection? {
+    guard batchesInFlight < most, !isOver, durabilityLack == nil, case .success(let connection) = client.current else {
+      return nil
+    }
+    if requirement == .none || connection === known { return connection }
+    // Another connection may be another server, or the same one set up in another way.
+    if connection !== asked { ask(connection, within: limit, changed) }
+    return nil
+  }
+
+  private func ask(_ connection: RedisConnection, within limit: TimeAmount, _ changed: @escaping () -> Void) {
+    asked = connection
+    connection.send(Durability.questions, within: limit).assumeIsolated().whenComplete { result in
+      guard self.asked === connection else { return }
+      self.asked = nil
+      if case .success(let answers) = result {
+        self.durabilityLack = self.requirement.shortfall(of: Durability(answers: answers))
+        if self.durabilityLack == nil { self.known = connection }
+      }
+      changed()
+    }
+  }
+
+  var takesHuge: Bool { !isHugeInFlight }
+
+  func sends(huge: Bool) {
+    batchesInFlight += 1
+    if huge { isHugeInFlight = true }
+  }
+
+  func hasAnswered(huge: Bool) {
+    batchesInFlight -= 1
+    if huge { isHugeInFlight = false }
+  }
+}

@@ -1,0 +1,176 @@
+// A worker's part in one shard of the queue: its lanes there, and beside them two small loops that extend its own leases and look
+// for those of the dead.
+//
+// Each shard has all of this for itself, the conversation with Redis included, so that one that is away or slow stands in nobody's
+// way; they share the sink and the numbers. Rejected: lanes that go from shard to shard. Settling goes on until the lease is over,
+// so one shard that is away would soon have every lane waiting for it.
+
+internal import Fleet
+internal import Hiredis
+internal import IngestQueue
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import RedisClient
+
+final class ShardWorker: Sendable {
+  private let number: Int
+  private let layout: QueueLayout
+  private let client: RedisClient
+  private let consumer: QueueConsumer
+  private let held = HeldBatches()
+  private let lanes: Int
+  private let options: WorkerOptions
+  private let sink: any Sink
+  private let progress: WorkerProgress
+  private let logger: Logger
+
+  /// - Parameters:
+  ///   - instance: The worker's, the same in all shards.
+  ///   - lanes: How many of the worker's lanes this shard has.
+  init(
+    _ shard: QueueShard, instance: String, lanes: Int, options: WorkerOptions, sink: any Sink,
+    progress: WorkerProgress, logger: Logger
+  ) {
+    precondition((1...Lane.most).contains(lanes), "a worker can't have \(lanes) lanes in a shard")
+    number = shard.layout.shard
+    layout = shard.layout
+    self.lanes = lanes
+    self.options = options
+    self.sink = sink
+    self.progress = progress
+    var logger = logger
+    logger[metadataKey: "shard"] = "\(shard.layout.shard)"
+    self.logger = logger
+    var redis = RedisOptions(name: "ingest-worker")
+    // One envelope of the largest size, or a batch, with room for the rest of the answer.
+    redis.replyLimits.bytes = max(options.consumer.largestEnvelope, options.consumer.bytes) + (1 << 20)
+    client = shard.client(options: redis, on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
+    consumer = QueueConsumer(
+      client: client, layout: layout, worker: options.name, instance: instance, limits: options.consumer)
+  }
+
+  private enum Ended: Sendable {
+    case lanes(WorkerNameTaken?)
+    case other
+  }
+
+  /// Works until the worker is to end, then puts back what is left and takes the worker off the shard's list.
+  /// - Returns: Why it can't go on, where it isn't because it was told to end.
+  func run() async -> WorkerNameTaken? {
+    let taken = await withTaskGroup(of: Ended.self) { group in
+      group.addTask { .lanes(await self.runLanes()) }
+      group.addTask { await self.extendLeases() }
+      group.addTask { await self.reap() }
+      var taken: WorkerNameTaken?
+      for await case .lanes(let error) in group {
+        taken = error
+        group.cancelAll()
+      }
+      return taken
+    }
+    await leave()
+    client.shutDown()
+    return taken
+  }
+
+  private func runLanes() async -> WorkerNameTaken? {
+    let surroundings = LaneSurroundings(
+      shard: number, consumer: consumer, sink: sink, decoding: options.decoding, retry: options.retry, held: held,
+      progress: progress, logger: logger)
+    return await withTaskGroup(of: WorkerNameTaken?.self) { group in
+      for number in 0..<lanes {
+        group.addTask {
+          do throws(WorkerNameTaken) {
+            try await Lane(number: number, surroundings: surroundings).run()
+            return nil
+          } catch {
+            return error
+          }
+        }
+      }
+      var taken: WorkerNameTaken?
+      for await error in group {
+        guard let error else { continue }
+        // The others put back what they have.
+        taken = taken ?? error
+        group.cancelAll()
+      }
+      return taken
+    }
+  }
+
+  // MARK: Leases
+
+  private func extendLeases() async -> Ended {
+    while await slept(options.consumer.lease / 3) {
+      for batch in held.all {
+        var batch = batch
+        do throws(QueueFailure) {
+          // Where it is lost, the lane will hear so when it settles.
+          if try await consumer.extendLease(of: &batch) { held.extended(batch) }
+        } catch {
+          progress.wentWrong("a lease could not be extended: \(error)", shard: number)
+        }
+      }
+    }
+    return .other
+  }
+
+  private func reap() async -> Ended {
+    var wasAway = false
+    while await slept(options.consumer.lease / 2) {
+      do throws(QueueFailure) {
+        if wasAway {
+          // After an outage every lease may have ended, of workers that live and are about to extend theirs. So the
+          // first look only looks.
+          _ = try await QueueState.read(from: client, layout: layout)
+          wasAway = false
+          continue
+        }
+        var unfinished = true
+        while unfinished && !Task.isCancelled {
+          let reaping = try await consumer.reap()
+          unfinished = reaping.isUnfinished
+          log(reaping)
+        }
+      } catch {
+        wasAway = true
+        progress.wentWrong("ended leases could not be looked for: \(error)", shard: number)
+      }
+    }
+    return .other
+  }
+
+  private func log(_ reaping: Reaping) {
+    if reaping.putBack + reaping.dead > 0 {
+      logger.warning(
+        "put back what workers had claimed and not settled within their lease",
+        metadata: [
+          "claims": "\(reaping.claims)", "envelopes": "\(reaping.putBack)", "dead_letters": "\(reaping.dead)",
+        ])
+    }
+    for key in reaping.strange {
+      logger.error("a claim is not as it should be; something else writes to this Redis", metadata: ["key": "\(key)"])
+    }
+  }
+
+  private func leave() async {
+    do throws(QueueFailure) {
+      try await consumer.leave()
+    } catch {
+      // Whoever reaps forgets this worker in time.
+      logger.info("could not take this worker off the list", metadata: ["reason": "\(error)"])
+    }
+  }
+
+  /// False when cancelled.
+  private func slept(_ duration: Duration) async -> Bool {
+    do {
+      try await Task.sleep(for: duration)
+      return true
+    } catch {
+      return false
+    }
+  }
+}

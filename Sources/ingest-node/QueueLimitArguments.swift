@@ -1,0 +1,63 @@
+import ArgumentParser
+import IngestNode
+public import IngestQueue
+public import Sluice
+
+/// How full the queue may become, and what an acknowledgement must mean.
+struct QueueLimitArguments: ParsableArguments {
+  private static let standard = QueueLimits()
+
+  private static let maxQueueEntries = Setting<Int>(
+    "max-queue-entries",
+    "The most payloads that wait in a shard of the queue. From there on pushes are answered 503, until --queue-low-water is reached.",
+    shown: "count", default: "\(standard.entries)", in: 1...1_000_000_000)
+  @Option(help: Self.maxQueueEntries.help) var maxQueueEntries: String?
+
+  private static let maxQueueBytes = Setting<Int>(
+    "max-queue-bytes", "The most bytes that payloads in a shard of the queue may take in Redis, as it estimates them.",
+    shown: "bytes", default: "\(standard.bytes)", in: 1...(1 << 44))
+  @Option(help: Self.maxQueueBytes.help) var maxQueueBytes: String?
+
+  private static let maxQueueMemory = Setting<Int>(
+    "max-queue-memory", "How much of Redis's maxmemory, where it has one, may be in use by whatever is in there.",
+    shown: "percent", default: "\(standard.memoryPercent)", in: 1...100)
+  @Option(help: Self.maxQueueMemory.help) var maxQueueMemory: String?
+
+  private static let queueLowWater = Setting<Int>(
+    "queue-low-water", "Where pushes are taken again, as a part of each of these limits.", shown: "percent",
+    default: "\(standard.lowWaterPercent)", in: 1...99)
+  @Option(help: Self.queueLowWater.help) var queueLowWater: String?
+
+  private static let requireDurability = Setting<DurabilityRequirement>(
+    "require-durability",
+    "The least that an acknowledgement must mean: \(DurabilityRequirement.expectation). With less in Redis the node doesn't start, and answers 503 later.",
+    shown: "level", default: "none")
+  @Option(help: Self.requireDurability.help) var requireDurability: String?
+
+  func apply(to configuration: inout IngestNode.Configuration, _ settings: Settings) throws {
+    configuration.queueLimits = QueueLimits(
+      entries: try settings.value(Self.maxQueueEntries, given: maxQueueEntries),
+      bytes: try settings.value(Self.maxQueueBytes, given: maxQueueBytes),
+      memoryPercent: try settings.value(Self.maxQueueMemory, given: maxQueueMemory),
+      lowWaterPercent: try settings.value(Self.queueLowWater, given: queueLowWater))
+    configuration.requiredDurability = try settings.value(Self.requireDurability, given: requireDurability)
+  }
+}
+
+extension DurabilityRequirement: SettingValue {
+  public static var expectation: String { "none, everysec, always, or replicas:N with N from 1 to 100" }
+
+  public init(setting text: String) throws(InvalidSetting) {
+    switch text {
+    case "none": self = .none
+    case "everysec": self = .everySecond
+    case "always": self = .always
+    default:
+      let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+      guard parts.count == 2, parts[0] == "replicas", let count = Int(parts[1]), (1...100).contains(count) else {
+        throw InvalidSetting(expected: Self.expectation, came: text)
+      }
+      self = .replicas(count)
+    }
+  }
+}

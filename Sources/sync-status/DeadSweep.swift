@@ -1,0 +1,111 @@
+// Putting dead letters back and throwing them away: the same way through all shards, and the same words afterwards.
+
+import ArgumentParser
+import Fleet
+import IngestQueue
+import Sluice
+
+struct DeadRequeue: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "requeue", abstract: "Puts dead letters back into the queue, as if they had never failed.",
+    discussion: """
+      They go behind what waits, the oldest first. What fails again is a dead letter again. Exit status: 0 done, 1 something \
+      that was named isn't there or can't be read, 2 not all shards could be dealt with; it may be run again.
+      """)
+
+  @OptionGroup var access: QueueAccess
+  @OptionGroup var choice: DeadLetterChoice
+
+  func run() async throws {
+    let (filter, limit) = try choice.resolve(Settings())
+    try await access.run { queue in
+      let (tally, areAll) = await sweep(queue) { letters, tally throws(QueueFailure) in
+        try await letters.requeue(filter, limit: limit - tally.done.total, tally: &tally)
+      }
+      try write("put back \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
+      try conclude(tally, filter, limit, areAll: areAll)
+    }
+  }
+}
+
+struct DeadDiscard: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "discard", abstract: "Throws dead letters away for good.",
+    discussion: """
+      Without --yes it only counts, changes nothing, and ends with status 1 if there is something to do. Exit status \
+      otherwise: 0 done, 1 something that was named isn't there, 2 not all shards could be dealt with.
+      """)
+
+  @OptionGroup var access: QueueAccess
+  @OptionGroup var choice: DeadLetterChoice
+
+  private static let yes = Setting.flag("yes", "Do it.")
+  @Flag(help: Self.yes.help) var yes = false
+
+  func run() async throws {
+    let settings = Settings()
+    let (filter, limit) = try choice.resolve(settings)
+    let yes = try settings.flag(Self.yes, given: yes)
+    try await access.run { queue in
+      guard yes else {
+        let (tally, areAll) = await sweep(queue) { letters, tally throws(QueueFailure) in
+          try await letters.count(filter, limit: limit - tally.done.total, tally: &tally)
+        }
+        try write("would throw away \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
+        if tally.done.total > 0 {
+          complain("nothing was changed; to throw them away say --yes")
+          throw areAll ? Outcome.notInSync : Outcome.cannotTell
+        }
+        return try conclude(tally, filter, limit, areAll: areAll)
+      }
+      let (tally, areAll) = await sweep(queue) { letters, tally throws(QueueFailure) in
+        try await letters.discard(filter, limit: limit - tally.done.total, tally: &tally)
+      }
+      try write("threw away \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
+      try conclude(tally, filter, limit, areAll: areAll)
+    }
+  }
+}
+
+/// Goes through the shards one after the other; one that fails is said, and the others are done.
+private func sweep(
+  _ queue: QueueAccess.Queue,
+  _ act: (DeadLetters, inout DeadLetterTally) async throws(QueueFailure) -> Void
+) async -> (DeadLetterTally, areAll: Bool) {
+  var (shards, areAll) = await queue.deadLetters()
+  var tally = DeadLetterTally()
+  for shard in shards {
+    do throws(QueueFailure) {
+      try await act(shard.letters, &tally)
+    } catch {
+      complain("\(shard.place) is not done: \(error)")
+      areAll = false
+    }
+  }
+  return (tally, areAll)
+}
+
+private func reasons(_ tally: DeadLetterTally) -> String {
+  let reasons = tally.done
+  var lines = reasons.sorted.map { "  \(Wording.count($0.count)) × \(Wording.printable($0.reason))\n" }
+  if reasons.others > 0 { lines.append("  \(Wording.count(reasons.others)) × (further reasons)\n") }
+  return lines.joined()
+}
+
+/// Says what wasn't done.
+/// - Throws: The exit status, unless all was.
+private func conclude(
+  _ tally: DeadLetterTally, _ filter: DeadLetterFilter, _ limit: Int, areAll: Bool
+) throws {
+  if tally.gone > 0 { complain("\(Wording.count(tally.gone)) were dealt with by somebody else meanwhile") }
+  if tally.unreadable > 0 {
+    complain(
+      "\(Wording.count(tally.unreadable)) can't be read and stay: save them with show --payload, or discard them by id")
+  }
+  // Where the limit ended it, the rest wasn't looked for.
+  let missing = tally.done.total < limit ? (filter.ids ?? []).subtracting(tally.metIDs).sorted() : []
+  for id in missing.prefix(20) { complain("there is no dead letter \(id)") }
+  if missing.count > 20 { complain("nor are there \(Wording.count(missing.count - 20)) more of those that were named") }
+  if !areAll { throw Outcome.cannotTell }
+  if tally.unreadable > 0 || !missing.isEmpty { throw Outcome.notInSync }
+}

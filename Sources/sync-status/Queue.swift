@@ -1,0 +1,32 @@
+import ArgumentParser
+import Fleet
+import Sluice
+
+/// Shows what is where in the queue.
+struct Queue: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Shows the queue, shard by shard, and what is wrong with it.",
+    discussion: """
+      Exit status: 0 payloads get through, 1 something is in their way or somebody's work (dead letters are), 2 it can't be \
+      told of all shards.
+      """)
+
+  @OptionGroup var access: QueueAccess
+
+  private static let json = Setting.flag("json", "One JSON document instead of a page.")
+  @Flag(help: Self.json.help) var json = false
+
+  func run() async throws {
+    let json = try Settings().flag(Self.json, given: json)
+    try await access.run { queue in
+      let facts = await QueueFacts.read(shards: queue.shards, directory: queue.fleet, within: .seconds(2))
+      let verdict = QueueVerdict(facts)
+      for text in verdict.unknown { complain("cannot tell: \(text)") }
+      try write(
+        json
+          ? QueueDocument(facts, verdict).json()
+          : QueueTable(facts, verdict, colours: Terminal.output.colours).render())
+      if verdict.exitCode != 0 { throw ExitCode(verdict.exitCode) }
+    }
+  }
+}

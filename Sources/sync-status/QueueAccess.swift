@@ -1,0 +1,59 @@
+import ArgumentParser
+import Fleet
+import IngestQueue
+import NIOCore
+import RedisClient
+import Sluice
+
+/// What the verbs that have to do with the queue need: which Redis, which shards, and connections to them.
+struct QueueAccess: ParsableArguments {
+  @OptionGroup var redis: RedisArguments
+  @OptionGroup var queue: QueueArguments
+
+  /// - Throws: What the body throws, or `ValidationError`.
+  func run(_ body: (Queue) async throws -> Void) async throws {
+    let settings = Settings()
+    let endpoint = try redis.endpoint(settings)
+    let namespace = try redis.namespace(settings)
+    let connections = Connections(
+      to: endpoint, and: try queue.shards(settings, redis: endpoint, namespace: namespace))
+    defer { connections.shutDown() }
+    try await body(
+      Queue(
+        fleet: FleetDirectory(client: connections.home, layout: FleetLayout(namespace: namespace)),
+        shards: connections.shards))
+  }
+
+  struct Queue {
+    let fleet: FleetDirectory
+    let shards: [(client: RedisClient, layout: QueueLayout)]
+
+    /// The dead letters of all shards that can be reached.
+    /// - Returns: Also whether that is all of them; of the others it has been said why not.
+    func deadLetters() async -> (shards: [DeadShard], areAll: Bool) {
+      var reached: [DeadShard] = []
+      var areAll = true
+      // All asked before any is waited for, so that those that are away cost their deadline once.
+      let asked = shards.map { shard in (shard, shard.client.connection(within: .seconds(2))) }
+      for ((client, layout), connection) in asked {
+        let place = "shard \(layout.shard) in \(client.endpoint)"
+        do {
+          _ = try await connection.get()
+          reached.append(DeadShard(place: place, letters: DeadLetters(client: client, layout: layout)))
+        } catch {
+          complain("cannot tell: \(place): \(error)")
+          areAll = false
+        }
+      }
+      return (reached, areAll)
+    }
+  }
+}
+
+/// A shard's dead letters, and what to call it.
+struct DeadShard {
+  let place: String
+  let letters: DeadLetters
+
+  var number: Int { letters.layout.shard }
+}

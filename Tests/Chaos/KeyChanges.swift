@@ -1,0 +1,73 @@
+// Keys that come and go while everything else goes wrong. What counts is the publisher's answer: a key that it has put is used at once, on
+// both nodes, and must not be refused; one that it has revoked must be refused as soon as the nodes are in sync.
+
+import Foundation
+import RedisFixture
+
+/// The publisher's work during a round.
+struct KeyChanges {
+  let deployment: Deployment
+  let keys: KeyRing
+  let clients: Clients
+  let ledger: Ledger
+  let timeline: Timeline
+  /// Of the round, among all of the run.
+  let name: String
+
+  /// What was done, for the questions afterwards.
+  struct Done: Sendable {
+    var put: [APIKey] = []
+    var revoked: [APIKey] = []
+  }
+
+  /// Goes on until the body says that it is enough.
+  func run(_ chance: Chance, until isOver: () -> Bool) async throws -> Done {
+    var chance = chance
+    var done = Done()
+    var number = 0
+    while !isOver() {
+      number += 1
+      switch chance.number(in: 1...10) {
+      case 1...3 where !done.put.isEmpty:
+        let key = done.put.remove(at: chance.number(in: 0...done.put.count - 1))
+        if try await change(key, ["revoke", "--key", key.secret]) {
+          keys.set(key, .blocked(since: .now))
+          done.revoked.append(key)
+        }
+      case 4 where !done.revoked.isEmpty:
+        let key = done.revoked.remove(at: chance.number(in: 0...done.revoked.count - 1))
+        try await put(key, &done, &chance)
+      default:
+        try await put(APIKey(secret: "sk_new_\(name)_\(number)", account: "account-new"), &done, &chance)
+      }
+      try await Task.sleep(for: chance.duration(in: .milliseconds(50) ... .milliseconds(400)))
+    }
+    return done
+  }
+
+  private func put(_ key: APIKey, _ done: inout Done, _ chance: inout Chance) async throws {
+    guard try await change(key, ["put", "--account", key.account, "--key", key.secret]) else { return }
+    keys.set(key, .active)
+    done.put.append(key)
+    for node in 0..<deployment.nodes.count {
+      let payload = try Payload(name: "\(name)-\(key.secret)-\(node)-\(chance.bits())", &chance)
+      _ = await clients.pushOnce(payload, key, to: node)
+    }
+  }
+
+  /// False where the publisher didn't answer that it is done: then nobody knows.
+  private func change(_ key: APIKey, _ arguments: [String]) async throws -> Bool {
+    keys.set(key, .unsure)
+    do {
+      let process = try await deployment.run("key-publisher", arguments, within: .seconds(15))
+      if process.status == .exited(0) {
+        timeline.note("key-publisher: \(arguments[0]) \(key.secret)")
+        return true
+      }
+      timeline.note("key-publisher couldn't \(arguments[0]) \(key.secret): \(process.standardError.text)")
+    } catch let error as NeverHappened {
+      ledger.violation("key-publisher \(arguments[0]) didn't end: \(error)")
+    }
+    return false
+  }
+}

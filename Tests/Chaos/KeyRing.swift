@@ -1,0 +1,78 @@
+// The keys that clients use, and what each of them may hear. While a change is under way, or when its outcome isn't known, a key may hear
+// more; as soon as the publisher has answered it may not.
+
+import Synchronization
+
+/// A key and whose it is.
+struct APIKey: Sendable, Hashable {
+  let secret: String
+  let account: String
+}
+
+/// All keys.
+final class KeyRing: Sendable {
+  enum Standing: Sendable, Equatable {
+    case active
+    /// Suspended or revoked, and when the publisher said so.
+    case blocked(since: ContinuousClock.Instant)
+    /// A change is under way, or nobody knows whether it was made.
+    case unsure
+    /// Was never in the store.
+    case unknown
+  }
+
+  private struct State {
+    var standings: [APIKey: Standing] = [:]
+    var active: [APIKey] = []
+    var blocked: [APIKey] = []
+  }
+
+  private let state = Mutex(State())
+
+  func set(_ key: APIKey, _ standing: Standing) {
+    state.withLock { state in
+      let former = state.standings.updateValue(standing, forKey: key)
+      if former == .active { state.active.removeAll { $0 == key } }
+      if case .blocked = former { state.blocked.removeAll { $0 == key } }
+      switch standing {
+      case .active: state.active.append(key)
+      case .blocked: state.blocked.append(key)
+      case .unsure, .unknown: break
+      }
+    }
+  }
+
+  func standing(of key: APIKey) -> Standing { state.withLock { $0.standings[key] ?? .unknown } }
+
+  /// Any active key.
+  func active(_ chance: inout Chance) -> APIKey { pick(&chance, \.active) }
+  /// Any key that is suspended or revoked.
+  func blocked(_ chance: inout Chance) -> APIKey { pick(&chance, \.blocked) }
+
+  private func pick(_ chance: inout Chance, _ keys: KeyPath<State, [APIKey]>) -> APIKey {
+    let keys = state.withLock { $0[keyPath: keys] }
+    return keys[chance.number(in: 0...keys.count - 1)]
+  }
+
+  /// What is wrong with an answer; nil where nothing is.
+  /// - Parameters:
+  ///   - before: How the key stood when the request was sent. It must allow the answer, or the key must have changed since.
+  ///   - staleness: How far the node may be behind the publisher.
+  func objection(to status: Int, for key: APIKey, before: Standing, staleness: Duration) -> String? {
+    // Proves nothing about the key, and is allowed always.
+    if status == 503 { return nil }
+    let after = standing(of: key)
+    guard before == after else {
+      return [202, 403].contains(status) ? nil : "\(status) for a key that was being changed"
+    }
+    switch before {
+    case .active: return status == 202 ? nil : "\(status) for an active key"
+    case .unknown: return status == 401 ? nil : "\(status) for a key that nobody has"
+    case .unsure: return [202, 403].contains(status) ? nil : "\(status) for a key that may have been changed"
+    case .blocked(let since):
+      if status == 403 { return nil }
+      if status == 202, .now - since <= staleness { return nil }
+      return "\(status) for a key that is suspended or revoked"
+    }
+  }
+}

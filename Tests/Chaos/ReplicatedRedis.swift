@@ -1,0 +1,84 @@
+// Two servers behind one address: a primary, and a replica that is promoted when the primary dies. The replica follows through a proxy, so
+// that it can lag without knowing: what its kernel had received would survive a SIGSTOP, and nothing would be lost.
+
+import Hiredis
+import NIOCore
+import NIOPosix
+import RedisClient
+import RedisFixture
+import Synchronization
+
+/// A primary and its replica.
+final class ReplicatedRedis: Sendable {
+  /// Where everybody finds the primary, whichever it is.
+  let address: FaultProxy
+  private let servers: [RedisServer]
+  /// Between the replica and its primary.
+  private let link: FaultProxy
+  private let place = Mutex(0)
+
+  private init(servers: [RedisServer], address: FaultProxy, link: FaultProxy) {
+    self.servers = servers
+    self.address = address
+    self.link = link
+  }
+
+  var primary: RedisServer { servers[place.withLock { $0 }] }
+  private var replica: RedisServer { servers[1 - place.withLock { $0 }] }
+
+  static func start(on loop: any EventLoop) async throws -> ReplicatedRedis {
+    var servers: [RedisServer] = []
+    for _ in 1...2 {
+      servers.append(
+        try await RedisServer.start(
+          RedisServerOptions {
+            $0.appendOnly = .always
+            // Otherwise it waits 5 s for further replicas that might want the same.
+            $0.arguments = ["--repl-diskless-sync-delay", "0"]
+          }))
+    }
+    let redis = ReplicatedRedis(
+      servers: servers, address: try await FaultProxy.start(before: servers[0].port, on: loop),
+      link: try await FaultProxy.start(before: servers[0].port, on: loop))
+    try await redis.follow()
+    return redis
+  }
+
+  /// The replica hears nothing more, and doesn't know it.
+  func stall() { link.set(.still) }
+
+  /// The primary dies, and the replica takes its place as it is.
+  func failOver() async throws {
+    try await primary.kill9()
+    link.cut()
+    address.cut()
+    try await Self.command(replica, "REPLICAOF", "NO", "ONE")
+    place.withLock { $0 = 1 - $0 }
+    address.lead(to: primary.port)
+  }
+
+  /// There is a replica again, and it has everything.
+  func restore() async throws {
+    if primary.pid == nil { try await primary.restart() }
+    if replica.pid == nil { try await replica.restart() }
+    link.lead(to: primary.port)
+    link.set(.fair)
+    try await follow()
+  }
+
+  private func follow() async throws {
+    try await Self.command(replica, "REPLICAOF", "127.0.0.1", "\(link.port)")
+    try await eventually(within: .seconds(20), "the replica follows") {
+      try await Self.command(replica, "INFO", "replication").string().contains("master_link_status:up")
+    }
+  }
+
+  @discardableResult
+  private static func command(_ server: RedisServer, _ name: String, _ arguments: String...) async throws -> RedisReply
+  {
+    let connection = try await RedisConnection.connected(
+      to: server.endpoint, options: RedisOptions(name: "chaos"), on: MultiThreadedEventLoopGroup.singleton.any())
+    defer { connection.close() }
+    return try await connection.execute(RedisCommand(name, arguments: arguments)).orThrow()
+  }
+}

@@ -1,0 +1,161 @@
+// All rounds of a run on one deployment, and their sum.
+
+import Foundation
+import RedisFixture
+
+/// Rounds, one after the other.
+struct Run {
+  let seed: UInt64
+  let folder: URL
+  let span: Duration
+  let bound: Duration
+  let showsTimelines: Bool
+
+  /// A round that failed, with what is to be known of it.
+  struct Failure: Error {
+    let round: Int
+    let reason: String
+    /// The faults, the timeline and the logs.
+    let text: String
+  }
+
+  func run(_ rounds: Range<Int>) async throws {
+    let failover = try await Deployment.knows("ingest-node", "--require-durability")
+    let nonce = String(UInt64.random(in: 0...UInt64.max), radix: 36)
+    let stage = try await Stage(.single, in: folder)
+    var total = Total()
+    for number in rounds {
+      if failover && Plan.failsOver(seed: seed, round: number) {
+        // On processes of its own: afterwards nothing is where it was.
+        let folder = folder.appending(path: "failover-\(number)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
+        let plan = Plan(failoverOf: seed, round: number)
+        let own = try await Stage(.replicated, in: folder)
+        total.add(try await play(number, plan, on: own, nonce))
+        try await end(own, after: number)
+        try FileManager.default.removeItem(at: folder)
+      } else {
+        let plan = Plan(seed: seed, round: number, span: span, means: stage.deployment.means)
+        total.add(try await play(number, plan, on: stage, nonce))
+      }
+    }
+    try await end(stage, after: rounds.upperBound - 1)
+    say(total.description)
+  }
+
+  private func play(_ number: Int, _ plan: Plan, on stage: Stage, _ nonce: String) async throws(Failure) -> RoundResult
+  {
+    let round = Round(
+      number: number, seed: seed, plan: plan, deployment: stage.deployment, keys: stage.keys, ledger: stage.ledger,
+      sink: stage.sink, timeline: Timeline(), nonce: nonce, bound: bound)
+    do {
+      let result = try await round.run(span: span)
+      say(result.line(number: number))
+      if showsTimelines { say(round.timeline.text) }
+      return result
+    } catch {
+      // What was seen before is part of the story, whatever ended the round.
+      let seen = stage.ledger.violations
+      stage.deployment.keepRedisFiles()
+      throw Failure(
+        round: number,
+        reason: "\(error)" + (seen.isEmpty ? "" : "\nand before that:\n" + seen.joined(separator: "\n")),
+        text: "\nround \(number): \(plan.faults.map(\.description).joined(separator: ", "))\n\(round.timeline.text)\n"
+          + stage.deployment.lastWords())
+    }
+  }
+
+  private func end(_ stage: Stage, after round: Int) async throws(Failure) {
+    do {
+      try await stage.deployment.end()
+    } catch {
+      throw Failure(round: round, reason: "\(error)", text: stage.deployment.lastWords())
+    }
+  }
+}
+
+/// Processes with keys, and the ledger of what is done to them.
+private struct Stage {
+  let deployment: Deployment
+  let keys = KeyRing()
+  let ledger: Ledger
+  let sink: SinkReader
+
+  init(_ shape: Deployment.Shape, in folder: URL) async throws {
+    deployment = try await Deployment.start(shape, in: folder)
+    ledger = try Ledger(in: folder)
+    sink = SinkReader(path: deployment.database)
+    try await publish()
+  }
+
+  /// The keys that there are from the beginning.
+  private func publish() async throws {
+    var lines = ["key,account,state"]
+    for number in 1...60 {
+      let key = APIKey(secret: "sk_chaos_\(number)", account: "account-\(number % 12)")
+      let state =
+        switch number {
+        case 1...40: "active"
+        case 41...50: "suspended"
+        default: "revoked"
+        }
+      lines.append("\(key.secret),\(key.account),\(state)")
+      keys.set(key, state == "active" ? .active : .blocked(since: .now - .seconds(3_600)))
+    }
+    let list = deployment.folder.appending(path: "keys.csv")
+    try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: list)
+    let publisher = try await deployment.run("key-publisher", ["import", list.path, "--seal"], within: .seconds(30))
+    guard publisher.status == .exited(0) else { throw Trouble(description: publisher.outputs) }
+  }
+}
+
+extension RoundResult {
+  /// For the terminal.
+  fileprivate func line(number: Int) -> String {
+    func padded(_ value: Int, _ width: Int) -> String {
+      let text = String(value)
+      return String(repeating: " ", count: max(width - text.count, 0)) + text
+    }
+    return "round \(padded(number, 3))  \(took.seconds)  ack \(padded(tally.acknowledged, 4))  refused "
+      + "\(padded(tally.refused, 3))  503 \(padded(tally.unavailable, 4))  unanswered \(padded(tally.unanswered, 3))  reaped "
+      + "\(padded(reaped, 3))  converged \(convergence.seconds)  | "
+      + faults.map(\.description).joined(separator: ", ")
+  }
+}
+
+/// What all rounds came to.
+private struct Total: CustomStringConvertible {
+  private var rounds = 0
+  private var tally = Tally()
+  private var reaped = 0
+  private var roundsWithReaping = 0
+  private var keyChanges = 0
+  private var slowest = Duration.zero
+  private var kinds: [String: Int] = [:]
+  private let began = ContinuousClock.now
+
+  mutating func add(_ result: RoundResult) {
+    rounds += 1
+    tally = tally + result.tally
+    reaped += result.reaped
+    if result.reaped > 0 { roundsWithReaping += 1 }
+    keyChanges += result.keyChanges
+    slowest = max(slowest, result.convergence)
+    for planned in result.faults { kinds[planned.fault.kind, default: 0] += 1 }
+  }
+
+  var description: String {
+    let faults = kinds.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "\($0.value) × \($0.key)" }
+    return """
+
+      \(rounds) rounds in \((ContinuousClock.now - began).seconds): all held.
+        \(tally.acknowledged) payloads were acknowledged; each is stored, once, as it was sent
+        \(tally.unknown) times 401 and \(tally.blocked) times 403, none for an active key; \(tally.unavailable) times 503; \
+      \(tally.unanswered) requests without an answer
+        \(reaped) payloads went through a claim of a dead worker, in \(roundsWithReaping) rounds
+        \(keyChanges) keys were put or revoked meanwhile
+        the slowest round converged in \(slowest.seconds) after the faults
+        faults: \(faults.joined(separator: ", "))
+      """
+  }
+}

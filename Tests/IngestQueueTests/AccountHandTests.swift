@@ -1,0 +1,66 @@
+import Testing
+
+@testable import IngestQueue
+
+struct AccountHandTests {
+  private func lengths(_ change: (inout [Int64]) -> Void = { _ in }) -> [Int64] {
+    var lengths = [Int64](repeating: 0, count: QueueLayout.lists)
+    change(&lengths)
+    return lengths
+  }
+
+  /// Figures of another implementation, in Python: nodes of any build and in any process have to agree.
+  @Test func `an account's hand is the same everywhere`() {
+    for (account, first, second) in [
+      ("", 7, 12), ("acme", 7, 11), ("account-17", 12, 6), ("Müller & Söhne", 3, 6),
+    ] {
+      let hand = AccountHand(account: account)
+      #expect((hand.first, hand.second) == (first, second), "\(account)")
+    }
+  }
+
+  @Test func `everybody's goes to list 0 as long as that is short`() {
+    for account in (0..<100).map({ "account-\($0)" }) {
+      #expect(AccountHand.list(of: account, lengths: lengths { $0[0] = AccountHand.shortList - 1 }) == 0)
+      let hand = AccountHand(account: account)
+      let list = AccountHand.list(of: account, lengths: lengths { $0[0] = AccountHand.shortList })
+      #expect(list == hand.first || list == hand.second)
+    }
+  }
+
+  @Test func `of the two lists the shorter is taken`() {
+    let hand = AccountHand(account: "acme")
+    for (longer, shorter) in [(hand.first, hand.second), (hand.second, hand.first)] {
+      let lengths = lengths {
+        $0 = $0.map { _ in 5_000 }
+        $0[longer] = 3
+        $0[shorter] = 2
+      }
+      #expect(AccountHand.list(of: "acme", lengths: lengths) == shorter)
+    }
+  }
+
+  @Test func `hands are spread evenly, and never one list twice`() {
+    let accounts = 120_000
+    var firsts = [Int](repeating: 0, count: QueueLayout.lists)
+    var pairs: [Set<Int>: Int] = [:]
+    for number in 0..<accounts {
+      let hand = AccountHand(account: "account-\(number)")
+      firsts[hand.first] += 1
+      pairs[[hand.first, hand.second], default: 0] += 1
+    }
+    #expect(firsts[0] == 0)
+    #expect(firsts.dropFirst().allSatisfy { abs($0 - accounts / 16) < accounts / 16 / 20 }, "\(firsts)")
+    #expect(pairs.count == 120)
+    #expect(pairs.values.allSatisfy { abs($0 - accounts / 120) < accounts / 120 / 5 }, "\(pairs.values.sorted())")
+  }
+
+  @Test func `a flood is in the way of few: one in 120 has the same hand, and three in four share none of its lists`() {
+    let flood = AccountHand(account: "flood")
+    let others = (0..<12_000).map { AccountHand(account: "customer-\($0)") }
+    let same = others.count { Set([$0.first, $0.second]) == [flood.first, flood.second] }
+    let apart = others.count { Set([$0.first, $0.second]).isDisjoint(with: [flood.first, flood.second]) }
+    #expect(abs(same - 100) < 40, "\(same)")
+    #expect(abs(apart - 9_100) < 200, "\(apart)")
+  }
+}

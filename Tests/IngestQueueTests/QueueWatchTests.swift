@@ -1,0 +1,403 @@
+import Hiredis
+import Logging
+import NIOCore
+import NIOPosix
+import RedisClient
+import RedisFixture
+import Testing
+
+@testable import IngestQueue
+
+/// A watch and a producer on real Redis servers, one shard on each.
+struct QueueWatchTests {
+  /// What a test has in hand.
+  private struct Watched: Sendable {
+    let servers: [RedisServer]
+    let producer: QueueProducer
+    let watch: QueueWatch
+    /// To each server, to look at it and change it.
+    let clients: [RedisClient]
+    let ended: EventLoopFuture<Void>
+
+    func layout(_ shard: Int) -> QueueLayout { QueueLayout(shard: shard) }
+
+    /// How one payload fares; nil if it was taken.
+    func push(_ number: Int = 0, _ size: Int = 1) async throws -> PushFailure? {
+      do {
+        try await producer.submit(.numbered(number), payload: ByteBuffer(repeating: 7, count: size)).get()
+        return nil
+      } catch let failure as PushFailure {
+        return failure
+      }
+    }
+
+    /// Until it says what is expected.
+    func eventuallyPushes(_ what: String, _ isExpected: (PushFailure?) -> Bool) async throws {
+      try await eventually(within: .seconds(20), what) { isExpected(try await push()) }
+    }
+
+    func counters() async throws -> ProducerCounters {
+      try await producer.eventLoop.submit { producer.counters }.get()
+    }
+
+    func length(_ shard: Int) async throws -> Int64 {
+      try await clients[shard].execute(layout(shard).pending.map { RedisCommand("LLEN", $0) })
+        .reduce(0) { try $0 + $1.integer() }
+    }
+  }
+
+  private func with(
+    _ options: [RedisServerOptions] = [RedisServerOptions()], limits: QueueLimits = QueueLimits(),
+    producer producerLimits: ProducerLimits = ProducerLimits(), requirement: DurabilityRequirement = .none,
+    _ body: (Watched) async throws -> Void
+  ) async throws {
+    var servers: [RedisServer] = []
+    for option in options { servers.append(try await RedisServer.start(option)) }
+    func clients(on loop: any EventLoop) -> [RedisClient] {
+      servers.map {
+        RedisClient(
+          endpoint: $0.endpoint, backoff: Backoff(first: .milliseconds(5), most: .milliseconds(20)), on: loop,
+          logger: .silent)
+      }
+    }
+    func shards(_ clients: [RedisClient]) -> [QueueProducer.Shard] {
+      clients.enumerated().map { QueueProducer.Shard(client: $1, layout: QueueLayout(shard: $0)) }
+    }
+    // Each on a loop of its own, where there is more than one.
+    let watching = clients(on: singletonLoop)
+    let pushing = clients(on: singletonLoop)
+    let looking = clients(on: singletonLoop)
+    for client in watching + pushing + looking { _ = try await client.connection(within: .seconds(5)).get() }
+    let watch = QueueWatch(
+      shards: shards(watching), limits: limits, requirement: requirement,
+      timing: QueueWatch.Timing(pause: .milliseconds(20), deadline: .milliseconds(300), staleAfter: .milliseconds(600)),
+      logger: .silent)
+    let producer = QueueProducer(shards: shards(pushing), limits: producerLimits, watch: watch)
+    let ended = watch.start()
+    try await body(
+      Watched(servers: servers, producer: producer, watch: watch, clients: looking, ended: ended))
+    watch.stop()
+    for client in watching + pushing + looking { try await client.shutDown().get() }
+    for server in servers where server.pid != nil { try await server.kill9() }
+  }
+
+  private func isOverLimit(_ failure: PushFailure?) -> Bool {
+    if case .overLimit = failure { true } else { false }
+  }
+
+  private func isLost(_ failure: PushFailure?) -> Bool {
+    if case .durabilityLost = failure { true } else { false }
+  }
+
+  // MARK: Limits
+
+  @Test func `over the limit of entries pushes are refused, and taken again under the low-water mark`() async throws {
+    try await with(limits: QueueLimits(entries: 100, lowWaterPercent: 50)) { queue async throws in
+      let list = queue.layout(0).pending(0)
+      for number in 0..<100 { #expect(try await queue.push(number) == nil) }
+      // The last reply said so, or a reading between.
+      #expect(isOverLimit(try await queue.push()))
+      #expect(try await queue.length(0) == 100)
+      // Between the marks nothing changes, however often it is read.
+      try await queue.clients[0].execute(RedisCommand("LTRIM", list, 0, 69)).ok()
+      let reads = try await readings(queue, 5)
+      #expect(reads.allSatisfy { $0.admission.shutFor == .entries })
+      guard case .overLimit(let seconds) = try await queue.push() else {
+        Issue.record("it opened between the marks")
+        return
+      }
+      #expect((1...60).contains(seconds))
+      try await queue.clients[0].execute(RedisCommand("LTRIM", list, 0, 48)).ok()
+      try await queue.eventuallyPushes("it takes payloads again") { $0 == nil }
+      #expect(try await queue.counters().entries == 101)
+    }
+  }
+
+  /// So many readings that follow each other.
+  private func readings(_ queue: Watched, _ count: Int) async throws -> [ShardStanding] {
+    var standings: [ShardStanding] = []
+    while standings.count < count {
+      var age = TimeAmount.seconds(0)
+      try await eventually("another reading") {
+        let standing = try #require(try await queue.watch.standings().get().first)
+        guard let next = standing.age, !standing.isStale else { return false }
+        defer { age = next }
+        if next < age { standings.append(standing) }
+        return next < age
+      }
+    }
+    return standings
+  }
+
+  @Test func `no more than what is in flight comes in beyond the limit, however fast it comes`() async throws {
+    let limits = ProducerLimits(entriesPerBatch: 10)
+    try await with(limits: QueueLimits(entries: 100), producer: limits) { queue async throws in
+      let loop = queue.producer.eventLoop
+      let (producer, payload) = (queue.producer, ByteBuffer(string: "x"))
+      // All in one turn, before any reply can have come.
+      let outcomes = try await loop.flatSubmit {
+        EventLoopFuture.whenAllComplete((0..<5_000).map { producer.submit(.numbered($0), payload: payload) }, on: loop)
+      }.get()
+      let taken = outcomes.count { (try? $0.get()) != nil }
+      // Two batches may be in flight when a reply tells that the mark is reached.
+      #expect((100...120).contains(taken), "\(taken)")
+      #expect(try await queue.length(0) == Int64(taken))
+      for outcome in outcomes.suffix(100) {
+        guard case .failure(PushFailure.overLimit) = outcome else {
+          Issue.record("\(outcome)")
+          return
+        }
+      }
+    }
+  }
+
+  @Test func `bytes have a limit of their own, and what is huge is in it at once`() async throws {
+    try await with(limits: QueueLimits(bytes: 4 << 20)) { queue async throws in
+      for number in 0..<4 { #expect(try await queue.push(number, 1 << 20) == nil) }
+      #expect(isOverLimit(try await queue.push()))
+      try await eventually("the watch sees it as well") {
+        try await queue.watch.standings().get()[0].admission.shutFor == .bytes
+      }
+      _ = try await queue.clients[0].execute(RedisCommand("DEL", queue.layout(0).pending(0))).integer()
+      try await queue.eventuallyPushes("it takes payloads again") { $0 == nil }
+    }
+  }
+
+  @Test func `before Redis is full pushes are refused, and what else fills it counts as well`() async throws {
+    let options = RedisServerOptions { $0.maxMemory = 30 << 20 }
+    try await with([options]) { queue async throws in
+      #expect(try await queue.push() == nil)
+      var others = 0
+      while try await usedMemory(queue) < 25 << 20 {
+        others += 1
+        try await queue.clients[0].execute(
+          RedisCommand("SET", "other-\(others)", String(repeating: "x", count: 500_000))
+        ).ok()
+      }
+      try await queue.eventuallyPushes("it is refused") { isOverLimit($0) }
+      let standing = try await queue.watch.standings().get()[0]
+      #expect(standing.admission.shutFor == .memory)
+      // The key store still can be written to.
+      try await queue.clients[0].execute(RedisCommand("SET", "a-key", "a record")).ok()
+      let names = (1...others).map { "other-\($0)" }
+      _ = try await queue.clients[0].execute(RedisCommand("DEL", arguments: names)).integer()
+      try await queue.eventuallyPushes("it takes payloads again") { $0 == nil }
+    }
+  }
+
+  private func usedMemory(_ queue: Watched) async throws -> Int {
+    let info = try #require(InfoFields(try await queue.clients[0].execute(RedisCommand("INFO", "memory"))))
+    return try #require(info["used_memory"].flatMap { Int($0) })
+  }
+
+  @Test func `at Redis's real limit its own no is heard, nothing wedges, and what drains lets in again`() async throws {
+    let options = RedisServerOptions { $0.maxMemory = 20 << 20 }
+    // No gate in front of it.
+    try await with([options], limits: QueueLimits(memoryPercent: 100)) { queue async throws in
+      var taken = 0
+      var refusal: PushFailure?
+      while refusal == nil, taken < 1_000 {
+        refusal = try await queue.push(taken, 100_000)
+        if refusal == nil { taken += 1 }
+      }
+      guard case .refused(let error) = refusal else {
+        // The reading may be first: 100% of the limit is a mark as well.
+        #expect(isOverLimit(refusal), "\(String(describing: refusal))")
+        return
+      }
+      #expect(error.code == "OOM")
+      #expect(try await queue.length(0) == Int64(taken))
+      let list = queue.layout(0).pending(0)
+      _ = try await queue.clients[0].execute(RedisCommand("RPOP", list, taken / 2)).array()
+      try await queue.eventuallyPushes("it takes payloads again") { $0 == nil }
+      #expect(try await queue.counters().connectedShards == 1)
+    }
+  }
+
+  @Test func `a reading that fails changes nothing, and one that is too old isn't relied on`() async throws {
+    let options = RedisServerOptions { $0.users = ["default on nopass ~* &* +@all"] }
+    try await with([options], limits: QueueLimits(entries: 10)) { queue async throws in
+      for number in 0..<10 { #expect(try await queue.push(number) == nil) }
+      #expect(isOverLimit(try await queue.push()))
+      // Who may not run scripts can still push.
+      try await queue.clients[0].execute(RedisCommand("ACL", "SETUSER", "default", "-evalsha", "-eval")).ok()
+      _ = try await queue.clients[0].execute(RedisCommand("DEL", queue.layout(0).pending(0))).integer()
+      let since = ContinuousClock.now
+      try await queue.eventuallyPushes("the old reading isn't relied on any more") { $0 == nil }
+      #expect(ContinuousClock.now - since > .milliseconds(200), "a failed reading opened the gate")
+      #expect(try await queue.watch.standings().get()[0].isStale)
+      // The lengths in replies still hold it, word for word.
+      for number in 0..<30 { _ = try await queue.push(number) }
+      #expect(try await queue.length(0) < 30)
+    }
+  }
+
+  // MARK: Durability
+
+  @Test func `what an acknowledgement means is read, and read again when it changes`() async throws {
+    try await with([RedisServerOptions { $0.appendOnly = .always }]) { queue async throws in
+      func reads(_ words: String) async throws {
+        try await eventually("it reads \(words)") {
+          try await queue.watch.standings().get()[0].durability?.description == words
+        }
+      }
+      try await reads("fsync before each answer")
+      try await queue.clients[0].execute(RedisCommand("CONFIG", "SET", "appendfsync", "everysec")).ok()
+      try await reads("fsync each second")
+      try await queue.clients[0].execute(RedisCommand("CONFIG", "SET", "appendonly", "no")).ok()
+      try await reads("in memory only")
+      #expect(try await queue.push() == nil)
+    }
+  }
+
+  @Test func `a Redis that promises less than is required from the start ends the watch`() async throws {
+    try await with([RedisServerOptions { $0.appendOnly = .everysec }], requirement: .always) { queue async throws in
+      let error = await #expect(throws: InsufficientDurability.self) { try await queue.ended.get() }
+      #expect(error?.description.contains("always is required, and appendfsync is everysec") == true)
+      #expect(isLost(try await queue.push()))
+      #expect(try await queue.length(0) == 0)
+    }
+  }
+
+  @Test func `one that promises less later isn't pushed to until it does again`() async throws {
+    try await with([RedisServerOptions { $0.appendOnly = .always }], requirement: .always) { queue async throws in
+      try await queue.eventuallyPushes("it takes payloads") { $0 == nil }
+      try await queue.clients[0].execute(RedisCommand("CONFIG", "SET", "appendfsync", "everysec")).ok()
+      try await queue.eventuallyPushes("it refuses") { isLost($0) }
+      let length = try await queue.length(0)
+      #expect(isLost(try await queue.push()))
+      #expect(try await queue.length(0) == length)
+      try await queue.clients[0].execute(RedisCommand("CONFIG", "SET", "appendfsync", "always")).ok()
+      try await queue.eventuallyPushes("it takes payloads again") { $0 == nil }
+    }
+  }
+
+  @Test func `another Redis at the address is asked before anything is pushed to it`() async throws {
+    try await with([RedisServerOptions { $0.appendOnly = .always }], requirement: .always) { queue async throws in
+      try await queue.eventuallyPushes("it takes payloads") { $0 == nil }
+      let before = try await queue.length(0)
+      // As it comes back from a restart with the wrong settings.
+      try await queue.clients[0].execute(RedisCommand("CONFIG", "SET", "appendfsync", "everysec")).ok()
+      _ = try await queue.clients[0].execute(RedisCommand("CLIENT", "KILL", "TYPE", "normal")).integer()
+      try await queue.eventuallyPushes("it refuses for its durability") { isLost($0) }
+      let after = try await queue.length(0)
+      // What was pushed between the change and the cut was still on the old connection.
+      #expect(after - before <= 1)
+    }
+  }
+
+  @Test func `with replicas required each batch is confirmed by them, or nobody hears that it was taken`() async throws
+  {
+    let limits = ProducerLimits(deadline: .milliseconds(900))
+    try await with(producer: limits, requirement: .replicas(1)) { queue async throws in
+      // There is none yet: that is too little from the start.
+      await #expect(throws: InsufficientDurability.self) { try await queue.ended.get() }
+      let replica = try await RedisServer.start(
+        RedisServerOptions { $0.arguments = ["--replicaof", "127.0.0.1", "\(queue.servers[0].port)"] })
+      try await queue.eventuallyPushes("it takes payloads") { $0 == nil }
+      try await replica.pause()
+      let failure = try await queue.push(1)
+      #expect(failure == .unconfirmed(replicas: 0, required: 1))
+      // The primary has it all the same, so nobody may say that it wasn't taken.
+      #expect(try await queue.length(0) >= 2)
+      try replica.resume()
+      try await queue.eventuallyPushes("it takes payloads again") { $0 == nil }
+      try await replica.kill9()
+      try await queue.eventuallyPushes("it is refused before it is pushed") { isLost($0) }
+      let length = try await queue.length(0)
+      #expect(isLost(try await queue.push()))
+      #expect(try await queue.length(0) == length)
+    }
+  }
+
+  // MARK: Shards
+
+  @Test func `batches go to all shards by turns`() async throws {
+    try await with([RedisServerOptions(), RedisServerOptions(), RedisServerOptions()]) { queue async throws in
+      for number in 0..<30 { #expect(try await queue.push(number) == nil) }
+      for shard in 0..<3 { #expect(try await queue.length(shard) == 10) }
+    }
+  }
+
+  @Test func `a shard that is away, full or not durable enough is passed over, and taken up again`() async throws {
+    let always = RedisServerOptions { $0.appendOnly = .always }
+    try await with(
+      [always, always, always, always], limits: QueueLimits(entries: 50), requirement: .always
+    ) { queue async throws in
+      try await eventually("all shards are known") {
+        try await queue.watch.standings().get().allSatisfy { $0.reading != nil && $0.durabilityLack == nil }
+      }
+      try await queue.eventuallyPushes("it takes payloads") { $0 == nil }
+      try await queue.servers[0].kill9()
+      _ = try await queue.clients[1].execute(
+        RedisCommand("LPUSH", arguments: [queue.layout(1).pending(3)] + (0..<60).map { "\($0)" })
+      ).integer()
+      try await queue.clients[2].execute(RedisCommand("CONFIG", "SET", "appendfsync", "everysec")).ok()
+      try await eventually("the watch knows") {
+        let standings = try await queue.watch.standings().get()
+        return standings[1].admission.shutFor != nil && standings[2].durabilityLack != nil
+      }
+      try await eventually("the producer knows") {
+        try await queue.producer.eventLoop.submit { queue.producer.counters.connectedShards }.get() == 3
+      }
+      let before = (try await queue.length(1), try await queue.length(2))
+      for number in 0..<20 { #expect(try await queue.push(number) == nil) }
+      let after = (try await queue.length(1), try await queue.length(2))
+      #expect(after == before)
+      #expect(try await queue.length(3) >= 20)
+
+      try await queue.servers[0].restart()
+      _ = try await queue.clients[1].execute(RedisCommand("DEL", queue.layout(1).pending(3))).integer()
+      try await queue.clients[2].execute(RedisCommand("CONFIG", "SET", "appendfsync", "always")).ok()
+      var number = 100
+      for shard in 0..<3 {
+        let old = shard == 0 ? 0 : try await queue.length(shard)
+        try await eventually("shard \(shard) is pushed to again") {
+          number += 1
+          _ = try await queue.push(number)
+          return try await queue.length(shard) > old
+        }
+      }
+    }
+  }
+
+  @Test func `a shard that holds still doesn't hold up the others`() async throws {
+    let limits = ProducerLimits(entriesPerBatch: 10, deadline: .seconds(2))
+    try await with([RedisServerOptions(), RedisServerOptions()], producer: limits) { queue async throws in
+      #expect(try await queue.push(0) == nil)
+      try await queue.servers[0].pause()
+      let loop = queue.producer.eventLoop
+      let (producer, payload) = (queue.producer, ByteBuffer(string: "x"))
+      let outcomes = try await loop.flatSubmit {
+        EventLoopFuture.whenAllComplete((0..<1_000).map { producer.submit(.numbered($0), payload: payload) }, on: loop)
+      }.get()
+      let taken = outcomes.count { (try? $0.get()) != nil }
+      // Two batches were on their way to the one that is held.
+      #expect(taken >= 980, "\(taken)")
+      for outcome in outcomes {
+        if case .failure(let error) = outcome {
+          guard case .unknownOutcome? = error as? PushFailure else {
+            Issue.record("\(error)")
+            return
+          }
+        }
+      }
+      try queue.servers[0].resume()
+    }
+  }
+
+  @Test func `with all shards away a payload is refused at once`() async throws {
+    try await with([RedisServerOptions(), RedisServerOptions()]) { queue async throws in
+      for server in queue.servers { try await server.kill9() }
+      try await eventually("the producer knows") { try await queue.counters().connectedShards == 0 }
+      guard case .away(let error) = try await queue.push() else {
+        Issue.record("it isn't away")
+        return
+      }
+      #expect(error.outcome == .notSent)
+    }
+  }
+}
+
+/// For what a test does itself.
+var singletonLoop: any EventLoop { MultiThreadedEventLoopGroup.singleton.next() }

@@ -1,0 +1,158 @@
+import Foundation
+import Hiredis
+import IngestQueue
+import NIOHTTP1
+import NIOPosix
+import RedisClient
+import RedisFixture
+import Testing
+
+/// What a 202 means is said, can be demanded, and isn't said where it isn't so.
+struct AcknowledgementTests {
+  private func length(_ redis: RedisServer) async throws -> Int64 {
+    let connection = try await RedisConnection.connected(
+      to: redis.endpoint, on: MultiThreadedEventLoopGroup.singleton.any())
+    defer { connection.close() }
+    return try await connection.execute(QueueLayout().pending.map { RedisCommand("LLEN", $0) })
+      .reduce(0) { try $0 + $1.integer() }
+  }
+
+  @Test func `a payload whose outcome isn't known is 503, and sent again with its Idempotency-Key it is one row`()
+    async throws
+  {
+    let deployment = try await Deployment(appendOnly: .always)
+    try await deployment.publish(keys: 10)
+    let node = try await deployment.startNode("node-1")
+    try await node.becomesReady()
+    // Redis holds still with the payload in its socket, and will find it there.
+    try await deployment.redis.pause()
+    let first = try await node.push(
+      Array("{\"order\":17}".utf8), key: Deployment.key(1), headers: ["idempotency-key": "order-17"])
+    #expect(first.status == 503 && first.member("reason") == "outcome_unknown", "\(first.status) \(first.body)")
+    #expect(first.headers.first(name: "retry-after") != nil)
+    try deployment.redis.resume()
+    try await eventually("the retry is taken") {
+      try await node.push(
+        Array("{\"order\":17}".utf8), key: Deployment.key(1), headers: ["idempotency-key": "order-17"]
+      ).status == 202
+    }
+    // Both are there: the outcome that nobody knew was that it had been pushed.
+    try await eventually("Redis has read what it was sent") { try await length(deployment.redis) == 2 }
+    let worker = try await deployment.startWorker("worker-1")
+    try await eventually("both have been worked on") { try await length(deployment.redis) == 0 }
+    worker.terminate()
+    #expect(try await worker.waitForExit() == .exited(0))
+    #expect(try deployment.stored().count == 1)
+  }
+
+  @Test func `what an acknowledgement means stands in the log, in the status and in sync-status`() async throws {
+    let deployment = try await Deployment(appendOnly: .always)
+    try await deployment.publish(keys: 10)
+    let node = try await deployment.startNode("node-1")
+    try await node.becomesReady()
+    try await node.process.waitForLine(containing: "durability=fsync before each answer")
+    func says(_ words: String) async throws {
+      try await eventually("it says \(words)") {
+        try await node.get("/status").body.contains("\"durability\" : \"\(words)\"")
+      }
+      try await eventually("sync-status says \(words)") {
+        try await deployment.run("sync-status", [], expecting: nil).outputs.contains("acknowledged means: \(words)")
+      }
+    }
+    try await says("fsync before each answer")
+    try await deployment.redis("CONFIG", "SET", "appendfsync", "everysec")
+    try await says("fsync each second")
+    try await deployment.redis("CONFIG", "SET", "appendonly", "no")
+    try await says("in memory only")
+  }
+
+  @Test(arguments: [("everysec", RedisServerOptions.AppendOnly.off), ("always", .everysec), ("replicas:1", .always)])
+  func `a node ends where Redis promises less than is required, and says what to change`(
+    requirement: String, mode: RedisServerOptions.AppendOnly
+  ) async throws {
+    let deployment = try await Deployment(appendOnly: mode)
+    try await deployment.publish(keys: 10)
+    let node = try await deployment.run(
+      "ingest-node",
+      ["--name", "node-1", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--require-durability", requirement],
+      expecting: .exited(1))
+    #expect(node.outputs.contains("\(requirement) is required"))
+    #expect(node.outputs.contains(requirement == "replicas:1" ? "start more of them" : "set appendonly yes"))
+  }
+
+  @Test func `a level that isn't one is said to be none`() async throws {
+    let deployment = try await Deployment()
+    for text in ["sometimes", "replicas", "replicas:0", "replicas:x"] {
+      let node = try await deployment.run("ingest-node", ["--require-durability", text], expecting: .exited(64))
+      #expect(node.outputs.contains("expected none, everysec, always, or replicas:N"))
+    }
+  }
+
+  @Test func `while Redis can't be asked a node waits and answers 503; when it promises less later it is 503 too`()
+    async throws
+  {
+    let deployment = try await Deployment(appendOnly: .always)
+    try await deployment.publish(keys: 10)
+    try await deployment.redis.stop()
+    let node = try await deployment.startNode("node-1", ["--require-durability", "always"])
+    #expect(try await node.push(key: Deployment.key(1)).status == 503)
+    #expect(node.process.status == nil)
+    try await deployment.redis.restart()
+    try await node.becomesReady()
+    #expect(try await node.push(key: Deployment.key(1)).status == 202)
+
+    try await deployment.redis("CONFIG", "SET", "appendfsync", "everysec")
+    try await eventually("it is refused") {
+      try await node.push(key: Deployment.key(1)).member("reason") == "durability_lost"
+    }
+    let length = try await length(deployment.redis)
+    let answer = try await node.push(key: Deployment.key(1))
+    #expect(answer.status == 503 && answer.headers.first(name: "retry-after") != nil)
+    #expect(try await self.length(deployment.redis) == length)
+    try await eventually("its status says why") {
+      try await node.get("/status").body.contains("always is required, and appendfsync is everysec")
+    }
+    try await deployment.redis("CONFIG", "SET", "appendfsync", "always")
+    try await eventually("it is taken again") { try await node.push(key: Deployment.key(1)).status == 202 }
+  }
+
+  @Test func `with a replica required nothing is acknowledged that it hasn't confirmed`() async throws {
+    let deployment = try await Deployment(appendOnly: .always)
+    try await deployment.publish(keys: 10)
+    let replica = try await RedisServer.start(
+      RedisServerOptions {
+        $0.appendOnly = .always
+        $0.arguments = ["--replicaof", "127.0.0.1", "\(deployment.redis.port)"]
+      })
+    try await eventually("the replica follows") {
+      let connection = try await RedisConnection.connected(
+        to: deployment.redis.endpoint, on: MultiThreadedEventLoopGroup.singleton.any())
+      defer { connection.close() }
+      let info = try await connection.execute(RedisCommand("INFO", "replication")).bytes()
+      return String(decoding: info, as: UTF8.self).contains("state=online")
+    }
+    // What is declared for the key store is another matter.
+    let node = try await deployment.startNode("node-1", ["--require-durability", "replicas:1"])
+    try await node.becomesReady()
+    var taken = 0
+    for number in 0..<20 {
+      #expect(try await node.push(key: Deployment.key(number % 10)).status == 202)
+      taken += 1
+    }
+    #expect(try await length(replica) == Int64(taken))
+
+    try await replica.pause()
+    let answer = try await node.push(key: Deployment.key(1))
+    #expect(answer.status == 503 && answer.member("reason") == "outcome_unknown", "\(answer.status) \(answer.body)")
+    try await eventually(within: .seconds(20), "it is refused before it is pushed") {
+      try await node.push(key: Deployment.key(1)).member("reason") == "durability_lost"
+    }
+    try replica.resume()
+    try await eventually(within: .seconds(20), "it is taken again") {
+      try await node.push(key: Deployment.key(1)).status == 202
+    }
+    try await eventually("the replica has all that the primary has") {
+      try await length(replica) == length(deployment.redis)
+    }
+  }
+}
