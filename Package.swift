@@ -267,7 +267,8 @@ let package = Package(
     .testTarget(
       name: "SystemTests",
       dependencies: [
-        "IngestClient", "IngestQueue", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node",
+        "IngestClient", "IngestQueue", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient",
+        "ingest-node",
         "ingest-worker",
         "sync-status",
         "key-publisher", crypto, logging, nioCore, nioHTTP1, nioPosix, nioSSL,
@@ -285,7 +286,8 @@ if Context.environment["SLUICE_BENCHMARKS"] != nil {
     .executableTarget(
       name: "bench",
       dependencies: [
-        "CMalloc", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", argumentParser, logging, nioCore, nioPosix,
+        "CMalloc", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", argumentParser,
+        logging, nioCore, nioPosix,
       ],
       path: "Benchmarks/Command", swiftSettings: strict),
   ]
