@@ -152,7 +152,7 @@ let package = Package(
 
     // Tests. The fixture starts real servers; it is no product, so it lives with the tests.
     .target(
-      name: "RedisFixture", dependencies: ["RedisClient", nioCore, nioPosix],
+      name: "RedisFixture", dependencies: ["Hiredis", "RedisClient", nioCore, nioPosix],
       path: "Tests/RedisFixture", swiftSettings: strict),
     // Bodies compressed by each format's own library. Brotli's encoder is linked with tests only.
     .target(
@@ -272,7 +272,8 @@ if Context.environment["SLUICE_BENCHMARKS"] != nil {
     .executableTarget(
       name: "bench",
       dependencies: [
-        "CMalloc", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", argumentParser, logging, nioCore, nioPosix,
+        "CMalloc", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", argumentParser,
+        logging, nioCore, nioPosix,
       ],
       path: "Benchmarks/Command", swiftSettings: strict),
   ]

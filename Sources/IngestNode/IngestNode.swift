@@ -157,9 +157,9 @@ public struct IngestNode: Sendable {
   private func shards(named purpose: String, on loop: any EventLoop) -> [QueueProducer.Shard] {
     configuration.queue.map { shard in
       QueueProducer.Shard(
-        client: RedisClient(
-          endpoint: shard.endpoint, options: RedisOptions(name: "\(configuration.name)-\(purpose)"), on: loop,
-          logger: logger), layout: shard.layout)
+        client: shard.client(
+          options: RedisOptions(name: "\(configuration.name)-\(purpose)"), on: loop, logger: logger),
+        layout: shard.layout)
     }
   }
 }

@@ -272,9 +272,10 @@ public final class QueueConsumer: Sendable {
     _ script: RedisScript, keys: [String], arguments: [any RedisArgument]
   ) async throws(QueueFailure) -> RedisReply {
     do {
-      let connection = try await client.connection(within: Self.connectionWait).get()
-      return try await connection.execute(
-        script, keys: keys, arguments: arguments, within: .nanoseconds(limits.deadline.milliseconds * 1_000_000))
+      _ = try await client.connection(within: Self.connectionWait).get()
+      return try await client.run(
+        script, keys: keys, arguments: arguments, within: .nanoseconds(limits.deadline.milliseconds * 1_000_000)
+      ).get()
     } catch {
       throw QueueFailure(error)
     }

@@ -53,6 +53,10 @@ public struct QueueLayout: Sendable, Hashable {
   /// Hash of what has left the shard, counted since it began: `done`, and of the dead letters `requeued` and `discarded`.
   public var stats: String { key("stats") }
 
+  /// A name under which nothing is ever stored. It stands for the slot of a Redis Cluster that all keys of the shard are in; see
+  /// ``QueueShard/client(options:backoff:on:logger:)``.
+  public var slot: String { key("slot") }
+
   /// What the name of every claim begins with.
   public var claimPrefix: String { key("claim:") }
 
@@ -66,17 +70,6 @@ public struct QueueLayout: Sendable, Hashable {
   /// How many slots a worker has. The reaper looks at each of them, so it is a constant and not an option: a worker with more
   /// would have slots that an older reaper doesn't know.
   public static let slots = 16
-}
-
-/// A shard of the queue: which Redis has it, and where in there.
-public struct QueueShard: Sendable {
-  public var endpoint: RedisEndpoint
-  public var layout: QueueLayout
-
-  public init(endpoint: RedisEndpoint, layout: QueueLayout) {
-    self.endpoint = endpoint
-    self.layout = layout
-  }
 }
 
 /// What a worker is called: 1 to 64 letters, digits, `-`, `_` or `.`, so that it can stand in a Redis key and in JSON as it is.

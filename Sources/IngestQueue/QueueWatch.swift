@@ -9,7 +9,7 @@
 internal import Hiredis
 public import Logging
 public import NIOCore
-public import RedisClient
+internal import RedisClient
 
 /// Knows how full the shards of a queue are, and what an acknowledgement means there.
 public final class QueueWatch: Sendable {
@@ -70,29 +70,6 @@ public final class QueueWatch: Sendable {
   func tell(_ listener: @escaping @Sendable (Int, ShardWord) -> Void) {
     eventLoop.execute { [state] in state.value.listeners.append(listener) }
   }
-}
-
-/// What is known of a shard.
-public struct ShardStanding: Sendable {
-  /// Its number.
-  public var shard: Int
-  public var endpoint: RedisEndpoint
-  /// The last that could be read; nil before.
-  public var reading: QueueReading?
-  /// How old that is.
-  public var age: TimeAmount?
-  /// Whether that is too old to be relied on, or there was none yet.
-  public var isStale: Bool
-  public var admission: Admission
-  /// nil before it was read.
-  public var durability: Durability?
-  /// How it falls short of what is required, in words; nil where it doesn't.
-  public var durabilityLack: String?
-}
-
-/// Redis promises less than is required of it.
-public struct InsufficientDurability: Error, Sendable, CustomStringConvertible {
-  public let description: String
 }
 
 /// What the watch is doing. Lives on its event loop.
@@ -163,12 +140,15 @@ private final class Watching {
     let level = shard.client.run(
       QueueReading.script, keys: QueueReading.keys(shard.layout), within: timing.deadline)
     let rest = shard.client.send([QueueReading.memoryQuestion] + Durability.questions, within: timing.deadline)
+    // By itself: in a cluster no script is answered while the slot moves, and what Redis promises is as well known as ever.
+    rest.assumeIsolated().whenSuccess { rest in
+      self.take(Durability(answers: Array(rest.dropFirst())), of: shard, .now())
+    }
     level.and(rest).assumeIsolated().whenComplete { result in
       let now = NIODeadline.now()
       var isNew = false
       do {
         let (level, rest) = try result.get()
-        self.take(Durability(answers: Array(rest.dropFirst())), of: shard, now)
         shard.take(try QueueReading(script: level, memory: rest[0]), now, reached: reached)
         isNew = true
       } catch {

@@ -46,7 +46,7 @@ final class ShardLane {
   private let requirement: DurabilityRequirement
   private let limits: QueueLimits
   /// Of the pending lists, as last heard, from the watch or in a reply.
-  private(set) var lengths = [Int64](repeating: 0, count: QueueLayout.lists)
+  private var lengths = [Int64](repeating: 0, count: QueueLayout.lists)
   private var batchesInFlight = 0
   private var isHugeInFlight = false
 
@@ -111,6 +111,12 @@ final class ShardLane {
     durabilityLack = "\(requirement) is required, and \(replicas) confirmed the last payloads in time"
   }
 
+  /// The list for an account's next payload. Where nobody watches it is list 0: a loop that no longer pushes there wouldn't hear
+  /// that it has become short again.
+  func list(of account: String) -> Int {
+    mark == nil ? 0 : AccountHand.list(of: account, lengths: lengths)
+  }
+
   // MARK: Whether it takes anything
 
   /// Whether something can be pushed to it, now or when something in flight is answered.
@@ -128,6 +134,9 @@ final class ShardLane {
   var isConnected: Bool { if case .success = client.current { true } else { false } }
 
   // MARK: Sending
+
+  /// Whether a batch may be carried out by no other server than the one whose disk was asked. Replicas are asked with each batch.
+  var isBoundToServer: Bool { requirement == .everySecond || requirement == .always }
 
   /// The connection, if a batch may go out on it now.
   /// - Parameters:

@@ -45,8 +45,7 @@ final class ShardWorker: Sendable {
     var redis = RedisOptions(name: "ingest-worker")
     // One envelope of the largest size, or a batch, with room for the rest of the answer.
     redis.replyLimits.bytes = max(options.consumer.largestEnvelope, options.consumer.bytes) + (1 << 20)
-    client = RedisClient(
-      endpoint: shard.endpoint, options: redis, on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
+    client = shard.client(options: redis, on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
     consumer = QueueConsumer(
       client: client, layout: layout, worker: options.name, instance: instance, limits: options.consumer)
   }

@@ -15,13 +15,18 @@ public final class RedisConnection: Sendable {
   public let eventLoop: any EventLoop
   /// Completes when the conversation is over, however it ended.
   public let closed: EventLoopFuture<Void>
+  /// The one server that this leads to, whatever the address was.
+  public let server: RedisEndpoint
 
   private let channel: any Channel
   private let handler: NIOLoopBound<ConversationHandler>
   let commandDeadline: TimeAmount
 
-  private init(channel: any Channel, handler: NIOLoopBound<ConversationHandler>, commandDeadline: TimeAmount) {
+  private init(
+    channel: any Channel, server: RedisEndpoint, handler: NIOLoopBound<ConversationHandler>, commandDeadline: TimeAmount
+  ) {
     self.channel = channel
+    self.server = server
     self.handler = handler
     self.commandDeadline = commandDeadline
     eventLoop = channel.eventLoop
@@ -33,15 +38,41 @@ public final class RedisConnection: Sendable {
 
   // MARK: Connecting
 
-  /// Connects and greets: TLS, AUTH, SELECT and a name for `CLIENT LIST`.
+  /// Finds the server where the address leads to several, connects and greets: TLS, AUTH, SELECT and a name for `CLIENT LIST`.
   ///
   /// The future fails, within the options' connect deadline, with a ``RedisError`` whose reason is
   /// ``RedisError/Reason/greetingRefused(_:)`` where the server said no, ``RedisError/Reason/connectFailed(_:)`` for everything
   /// else, and its outcome always "not sent".
+  ///
+  /// With Sentinel the server has called itself primary, and the conversation ends as soon as it says that it isn't any more
+  /// (READONLY), or within seconds when the sentinels name another one.
+  /// - Parameter key: With a cluster the node is meant that has this key's slot. Redirections are answers here: following them is
+  ///   ``RedisClient``'s part.
   public static func connect(
-    to endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), on eventLoop: any EventLoop
+    to endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), routedBy key: String? = nil,
+    on eventLoop: any EventLoop
+  ) -> EventLoopFuture<RedisConnection> {
+    let question: ServerSearch.Question
+    switch (endpoint.address, key) {
+    case (.tcp, _), (.unix, _): return connect(toServer: endpoint, options: options, on: eventLoop)
+    case (.sentinels(let group), _): question = .primary(group)
+    case (.cluster(let seeds), let key?): question = .owner(of: ClusterSlot(of: key), seeds: seeds)
+    case (.cluster, nil):
+      return eventLoop.makeFailedFuture(
+        RedisError(.connectFailed("\(endpoint): a cluster has no server for everything"), outcome: .notSent))
+    }
+    let deadline = NIODeadline.now() + options.connectDeadline
+    return eventLoop.flatSubmit {
+      ServerSearch(question, endpoint: endpoint, options: options, deadline: deadline, eventLoop: eventLoop).run()
+    }
+  }
+
+  /// - Parameter endpoint: One server's.
+  static func connect(
+    toServer endpoint: RedisEndpoint, options: RedisOptions, on eventLoop: any EventLoop
   ) -> EventLoopFuture<RedisConnection> {
     let deadline = NIODeadline.now() + options.connectDeadline
+    if eventLoop.inEventLoop { return connect(to: endpoint, options: options, deadline: deadline, on: eventLoop) }
     return eventLoop.flatSubmit { connect(to: endpoint, options: options, deadline: deadline, on: eventLoop) }
   }
 
@@ -127,9 +158,10 @@ public final class RedisConnection: Sendable {
       switch endpoint.address {
       case .tcp(let host, let port): bootstrap.connect(host: host, port: port)
       case .unix(let path): bootstrap.connect(unixDomainSocketPath: path)
+      case .sentinels, .cluster: preconditionFailure("\(endpoint) leads to several servers: one of them is meant here")
       }
     return channel.map { channel in
-      RedisConnection(channel: channel, handler: handler, commandDeadline: options.commandDeadline)
+      RedisConnection(channel: channel, server: endpoint, handler: handler, commandDeadline: options.commandDeadline)
     }
   }
 
@@ -170,12 +202,13 @@ public final class RedisConnection: Sendable {
     send(commands, deadline: .now() + (limit ?? commandDeadline))
   }
 
+  func send(_ command: RedisCommand, deadline: NIODeadline) -> EventLoopFuture<RedisReply> {
+    send([command], deadline: deadline).map { $0[0] }
+  }
+
   func send(_ commands: [RedisCommand], deadline: NIODeadline) -> EventLoopFuture<[RedisReply]> {
-    guard let first = commands.first else { return eventLoop.makeSucceededFuture([]) }
-    var buffer = channel.allocator.buffer(capacity: commands.reduce(0) { $0 + $1.encoded.count })
-    for command in commands { buffer.writeBytes(command.encoded) }
-    let name = commands.count == 1 ? first.name : "\(first.name) and \(commands.count - 1) more"
-    return send(encoded: buffer, named: name, expecting: commands.count, deadline: deadline)
+    guard !commands.isEmpty else { return eventLoop.makeSucceededFuture([]) }
+    return send(encoded: commands.encoded, named: commands.name, expecting: commands.count, deadline: deadline)
   }
 
   /// Sends commands that the caller has encoded already, for the hot path.
@@ -205,6 +238,34 @@ public final class RedisConnection: Sendable {
       eventLoop.execute { [handler] in handler.value.end(.shutDown) }
     }
   }
+
+  /// Ends the conversation for a reason. Only on the event loop.
+  func end(_ reason: RedisError.Reason) { handler.value.end(reason) }
+
+  /// Ends the conversation when all that was sent so far has been answered. Only on the event loop.
+  func retire() {
+    send(RedisCommand("PING"), deadline: .now() + commandDeadline).whenComplete { _ in self.close() }
+  }
+
+  /// From now on this is a conversation with the primary that these sentinels name, for as long as they do. Only on the event loop.
+  func follow(
+    _ group: SentinelGroup, of endpoint: RedisEndpoint, options: RedisOptions, heard: NamedPrimary, from place: Int
+  ) {
+    handler.value.endsWhenReadOnly = true
+    PrimaryWatch(self, group: group, endpoint: endpoint, options: options, heard: heard, from: place).start()
+  }
+}
+
+extension [RedisCommand] {
+  /// All of them, as they are sent.
+  var encoded: ByteBuffer {
+    var buffer = ByteBufferAllocator().buffer(capacity: reduce(0) { $0 + $1.encoded.count })
+    for command in self { buffer.writeBytes(command.encoded) }
+    return buffer
+  }
+
+  /// For messages.
+  var name: String { count == 1 ? self[0].name : "\(self[0].name) and \(count - 1) more" }
 }
 
 extension RedisEndpoint {
@@ -235,6 +296,8 @@ final class ConversationHandler: ChannelInboundHandler {
   private var conversation: Conversation<EventLoopPromise<[RedisReply]>>
   private let eventLoop: any EventLoop
   private var context: ChannelHandlerContext?
+  /// Whether somebody has to be asked for the primary again when this one says that it is none.
+  var endsWhenReadOnly = false
   private var alarm: (at: NIODeadline, task: Scheduled<Void>)?
 
   init(eventLoop: any EventLoop, options: RedisOptions) {
@@ -291,6 +354,9 @@ final class ConversationHandler: ChannelInboundHandler {
     switch action {
     case .answer(let promise, let replies):
       promise.succeed(replies)
+      if endsWhenReadOnly, replies.contains(where: \.isReadOnly) {
+        end(.closed("the server isn't the primary any more: READONLY"))
+      }
     case .end(let error, let promises):
       alarm?.task.cancel()
       alarm = nil
@@ -313,5 +379,12 @@ final class ConversationHandler: ChannelInboundHandler {
     alarm = nil
     if let action = conversation.timePassed(to: .now()) { carryOut(action) }
     if let next = conversation.nextDeadline { setAlarm(noLaterThan: next) }
+  }
+}
+
+extension RedisReply {
+  /// Whether a write was refused because the server is a replica.
+  fileprivate var isReadOnly: Bool {
+    if case .error(let error) = self { error.code == "READONLY" } else { false }
   }
 }

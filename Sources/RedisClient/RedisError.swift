@@ -28,6 +28,8 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
     case shutDown
     /// Too much is waiting for answers already; the limit in words.
     case tooMuchWaiting(limit: String)
+    /// Until its deadline no node of the cluster has carried it out: what the last of them said.
+    case redirected(String)
     /// There is no connection now; the reason of the last attempt's end, if there was one.
     case notConnected(last: String?)
   }
@@ -51,6 +53,7 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
       case .unasked: "Redis sent a reply that nobody asked for"
       case .shutDown: "the connection to Redis was shut down here"
       case .tooMuchWaiting(let limit): "too much is waiting for Redis already: the limit is \(limit)"
+      case .redirected(let text): "no node of the cluster has carried it out: \(text)"
       case .notConnected(let last): "not connected to Redis" + (last.map { ": \($0)" } ?? "")
       }
     return outcome == .unknown ? why + " (outcome unknown)" : why

@@ -9,11 +9,22 @@ public struct RedisScript: Sendable {
   public let source: String
   /// The SHA-1 of the source in hexadecimal digits: Redis's name for it.
   public let digest: String
+  /// The same for a client of one slot, which adds a key: the script doesn't see that one.
+  private let slotSource: String
+  private let slotDigest: String
 
   public init(name: String, source: String) {
     self.name = name
     self.source = source
-    digest = Insecure.SHA1.hash(data: [UInt8](source.utf8)).map { byte in
+    digest = Self.digest(of: source)
+    // Behind the line of flags, where there is one, and on the line that follows, so that messages name the same lines.
+    let begin = source.hasPrefix("#!") ? source.firstIndex(of: "\n").map(source.index(after:)) : source.startIndex
+    slotSource = source[..<(begin ?? source.endIndex)] + "KEYS[#KEYS] = nil; " + source[(begin ?? source.endIndex)...]
+    slotDigest = Self.digest(of: slotSource)
+  }
+
+  private static func digest(of source: String) -> String {
+    Insecure.SHA1.hash(data: [UInt8](source.utf8)).map { byte in
       let digits = String(byte, radix: 16)
       return digits.count == 1 ? "0" + digits : digits
     }.joined()
@@ -21,12 +32,28 @@ public struct RedisScript: Sendable {
 
   /// The command that runs it where the server has it in its cache.
   public func command(keys: [String], arguments: [any RedisArgument]) -> RedisCommand {
-    RedisCommand("EVALSHA", arguments: [digest, keys.count] + (keys as [any RedisArgument]) + arguments)
+    Self.command("EVALSHA", digest, keys, arguments)
   }
 
   /// The command that runs it and puts it into the server's cache.
   public func commandWithSource(keys: [String], arguments: [any RedisArgument]) -> RedisCommand {
-    RedisCommand("EVAL", arguments: [source, keys.count] + (keys as [any RedisArgument]) + arguments)
+    Self.command("EVAL", source, keys, arguments)
+  }
+
+  /// As ``command(keys:arguments:)``, with a key more that the script doesn't see.
+  func command(keys: [String], slotKey: String, arguments: [any RedisArgument]) -> RedisCommand {
+    Self.command("EVALSHA", slotDigest, keys + [slotKey], arguments)
+  }
+
+  /// As ``commandWithSource(keys:arguments:)``, with a key more that the script doesn't see.
+  func commandWithSource(keys: [String], slotKey: String, arguments: [any RedisArgument]) -> RedisCommand {
+    Self.command("EVAL", slotSource, keys + [slotKey], arguments)
+  }
+
+  private static func command(
+    _ name: String, _ script: String, _ keys: [String], _ arguments: [any RedisArgument]
+  ) -> RedisCommand {
+    RedisCommand(name, arguments: [script, keys.count] + (keys as [any RedisArgument]) + arguments)
   }
 }
 

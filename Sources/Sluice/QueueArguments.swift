@@ -6,13 +6,14 @@ public import RedisClient
 public struct QueueArguments: ParsableArguments {
   private static let queue = Setting<RedisEndpointList>(
     "queue",
-    "The queue's Redis, where it isn't that of --redis: an address as there, or several with spaces between them, over which the queue is spread.",
+    "The queue's Redis, where it isn't that of --redis: an address as there, a cluster's, redis+cluster://[user:password@]host:port[,host:port…], or several with spaces between them, over which the queue is spread.",
     shown: "urls", as: "that of --redis")
   @Option(help: Self.queue.help) public var queue: String?
 
   private static let queueShards = Setting<Int>(
-    "queue-shards", "Shards of the queue on each Redis, 1 to 64. The same for all nodes and workers.", shown: "number",
-    default: "1", in: 1...64)
+    "queue-shards",
+    "Shards of the queue on each Redis, 1 to 64. The same for all nodes and workers. In a cluster each shard is in one slot, so at one node.",
+    shown: "number", default: "1", in: 1...64)
   @Option(help: Self.queueShards.help) public var queueShards: String?
 
   public init() {}

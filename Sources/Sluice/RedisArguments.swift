@@ -4,8 +4,9 @@ public import RedisClient
 /// The options that say which Redis and which keys in it: the same in all four commands.
 public struct RedisArguments: ParsableArguments {
   private static let redis = Setting<RedisEndpoint>(
-    "redis", "Redis: redis://[user:password@]host:port[/db], rediss://… for TLS, or unix:///path.", shown: "url",
-    default: "redis://127.0.0.1:6379")
+    "redis",
+    "The Redis of the keys and of the fleet: redis://[user:password@]host:port[/db], unix:///path, or the primary that Sentinels name: redis+sentinel://[user:password@]host:port[,host:port…]/name[/db][?sentinel-user=…&sentinel-password=…]. rediss… speaks TLS, to sentinels too.",
+    shown: "url", default: "redis://127.0.0.1:6379")
   @Option(help: Self.redis.help) public var redis: String?
 
   private static let namespace = Setting<Namespace>(
@@ -16,7 +17,12 @@ public struct RedisArguments: ParsableArguments {
 
   /// - Throws: As ``Settings/value(_:given:)``.
   public func endpoint(_ settings: Settings) throws(ValidationError) -> RedisEndpoint {
-    try settings.value(Self.redis, given: redis)
+    let endpoint = try settings.value(Self.redis, given: redis)
+    if case .cluster = endpoint.address {
+      throw ValidationError(
+        "--redis: expected one Redis or Sentinels, but a cluster came; only the queue can be in one: --queue")
+    }
+    return endpoint
   }
 
   /// - Throws: As ``Settings/value(_:given:)``.

@@ -92,7 +92,9 @@ extension Duration: SettingValue {
 }
 
 extension RedisEndpoint: SettingValue {
-  public static var expectation: String { "redis://[user:password@]host:port[/db], rediss://… or unix:///path" }
+  public static var expectation: String {
+    "redis://[user:password@]host:port[/db], rediss://…, unix:///path, redis+sentinel://… or redis+cluster://…"
+  }
 
   /// What came is not shown as a whole: it may hold a password.
   public init(setting text: String) throws(InvalidSetting) {

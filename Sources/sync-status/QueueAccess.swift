@@ -1,9 +1,7 @@
 import ArgumentParser
 import Fleet
 import IngestQueue
-import Logging
 import NIOCore
-import NIOPosix
 import RedisClient
 import Sluice
 
@@ -17,25 +15,13 @@ struct QueueAccess: ParsableArguments {
     let settings = Settings()
     let endpoint = try redis.endpoint(settings)
     let namespace = try redis.namespace(settings)
-    let shards = try queue.shards(settings, redis: endpoint, namespace: namespace)
-    var clients: [RedisClient] = []
-    defer { for client in clients { client.shutDown() } }
-    // One for each Redis, however many shards it has.
-    func client(of endpoint: RedisEndpoint) -> RedisClient {
-      if let client = clients.first(where: { $0.endpoint == endpoint }) { return client }
-      var options = RedisOptions()
-      options.name = "sync-status"
-      options.commandDeadline = .seconds(2)
-      let client = RedisClient(
-        endpoint: endpoint, options: options, on: MultiThreadedEventLoopGroup.singleton.any(),
-        logger: Logger(label: "sync-status", factory: { _ in SwiftLogNoOpLogHandler() }))
-      clients.append(client)
-      return client
-    }
+    let connections = Connections(
+      to: endpoint, and: try queue.shards(settings, redis: endpoint, namespace: namespace))
+    defer { connections.shutDown() }
     try await body(
       Queue(
-        fleet: FleetDirectory(client: client(of: endpoint), layout: FleetLayout(namespace: namespace)),
-        shards: shards.map { (client(of: $0.endpoint), $0.layout) }))
+        fleet: FleetDirectory(client: connections.home, layout: FleetLayout(namespace: namespace)),
+        shards: connections.shards))
   }
 
   struct Queue {

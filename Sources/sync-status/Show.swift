@@ -75,7 +75,7 @@ enum Look {
 
   static func at(_ fleet: FleetAccess.Fleet) async -> Look {
     do {
-      let facts = try await FleetFacts.read(from: fleet.client, namespace: fleet.namespace)
+      let facts = try await FleetFacts.read(from: fleet.client, shards: fleet.shards, namespace: fleet.namespace)
       return .known(facts, FleetVerdict(facts))
     } catch {
       return .unknown("\(error)")

@@ -4,9 +4,7 @@
 import ArgumentParser
 import Fleet
 import Foundation
-import Logging
-import NIOCore
-import NIOPosix
+import IngestQueue
 import RedisClient
 import Sluice
 
@@ -33,28 +31,26 @@ enum Outcome {
   static let cannotTell = ExitCode(2)
 }
 
-/// What every verb needs: which Redis, and a connection to it.
+/// What every verb needs: which Redis, and connections to it and to the queue's.
 struct FleetAccess: ParsableArguments {
   @OptionGroup var redis: RedisArguments
+  @OptionGroup var queue: QueueArguments
 
   /// - Throws: What the body throws, or `ValidationError`.
   func run(_ body: (Fleet) async throws -> Void) async throws {
     let settings = Settings()
     let endpoint = try redis.endpoint(settings)
     let namespace = try redis.namespace(settings)
-    var options = RedisOptions()
-    options.name = "sync-status"
-    options.commandDeadline = .seconds(2)
-    // Whatever goes wrong is said by the verbs themselves, in one sentence.
-    let client = RedisClient(
-      endpoint: endpoint, options: options, on: MultiThreadedEventLoopGroup.singleton.any(),
-      logger: Logger(label: "sync-status", factory: { _ in SwiftLogNoOpLogHandler() }))
-    defer { client.shutDown() }
-    try await body(Fleet(client: client, namespace: namespace))
+    let connections = Connections(
+      to: endpoint, and: try queue.shards(settings, redis: endpoint, namespace: namespace))
+    defer { connections.shutDown() }
+    try await body(Fleet(client: connections.home, shards: connections.shards, namespace: namespace))
   }
 
   struct Fleet {
+    /// Of the keys and the fleet.
     let client: RedisClient
+    let shards: [(client: RedisClient, layout: QueueLayout)]
     let namespace: Namespace
 
     var place: String { "\(client.endpoint), namespace \(namespace)" }

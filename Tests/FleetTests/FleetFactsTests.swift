@@ -11,18 +11,18 @@ import Testing
 struct FleetFactsTests {
   @Test func `a Redis with nothing in it has no store and no members`() async throws {
     try await withClient { _, client in
-      let facts = try await FleetFacts.read(from: client, namespace: .standard)
+      let facts = try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
       #expect(facts.store == nil)
       #expect(facts.storeAfter == nil)
       #expect(facts.fleet.nodes.isEmpty)
-      #expect(facts.queue == .known(QueueFigures(pending: 0, later: 0, claimed: 0, dead: 0)))
+      #expect(facts.queue == QueueFigures(pending: 0, later: 0, claimed: 0, dead: 0))
     }
   }
 
   @Test func `the store's position is what its writer made it`() async throws {
     try await withClient { _, client in
       let outcome = try await publish(["a", "b", "c"], to: client)
-      let facts = try await FleetFacts.read(from: client, namespace: .standard)
+      let facts = try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
       let store = try #require(facts.store)
       #expect(store.epoch == outcome.epoch)
       #expect(store.count == 3)
@@ -46,12 +46,46 @@ struct FleetFactsTests {
       let header =
         "{\"worker\":\"worker-1\",\"instance\":\"i\",\"batch\":1,\"lease_until\":2,\"claimed_at\":1,\"count\":2}"
       try await send("RPUSH", layout.claim(worker: worker, slot: 3), header, "v", "w")
-      let queue = try #require(try await FleetFacts.read(from: client, namespace: .standard).queue.value)
+      let queue = try #require(
+        try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard).queue)
       #expect(queue.pending == 3)
       #expect(queue.later == 2)
       #expect(queue.dead == 1)
       #expect(queue.claimed == 2)
       #expect(try #require(queue.oldestSeconds) > 1_000)
+    }
+  }
+
+  @Test func `a queue of several shards is read from all of them, and one that is away costs its own part`()
+    async throws
+  {
+    try await withClient { _, home in
+      try await withClient(RedisServerOptions { $0.evictionPolicy = "allkeys-lru" }) { other, there in
+        let away = try RedisEndpoint("unix:///nowhere/redis.sock")
+        try await withClient(to: away) { nowhere in
+          for (client, layout) in [(home, QueueLayout(shard: 0)), (there, QueueLayout(shard: 1))] {
+            for _ in 0...layout.shard {
+              _ = try await client.execute(RedisCommand("LPUSH", layout.pending(0), "x")).integer()
+            }
+          }
+          let facts = try await FleetFacts.read(
+            from: home,
+            shards: [
+              (home, QueueLayout(shard: 0)), (there, QueueLayout(shard: 1)), (nowhere, QueueLayout(shard: 2)),
+            ], namespace: .standard, within: .seconds(1))
+          #expect(facts.queue?.pending == 3)
+          #expect(facts.shards.map(\.shard) == [0, 1, 2])
+          #expect(facts.shards[1].place == "\(other.endpoint)")
+          #expect(facts.shards[1].redis?.value?.evictionPolicy == "allkeys-lru")
+          #expect(facts.shards[0].redis == nil)
+          #expect("\(facts.shards[2].queue)".contains("not connected to Redis"))
+          let notes = FleetVerdict(facts).problems.map(\.text)
+          #expect(
+            notes.contains(
+              "the queue's Redis \(other.endpoint) evicts keys (maxmemory-policy allkeys-lru): set noeviction"))
+          #expect(notes.contains { $0.hasPrefix("shard 2 of the queue, in \(away), can't be read: not connected") })
+        }
+      }
     }
   }
 
@@ -62,7 +96,8 @@ struct FleetFactsTests {
       $0.appendOnly = .always
     }
     try await withClient(options) { _, client in
-      let redis = try #require(try await FleetFacts.read(from: client, namespace: .standard).redis.value)
+      let redis = try #require(
+        try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard).redis.value)
       #expect(redis.role == "master")
       #expect(redis.limitBytes == 100 << 20)
       #expect(redis.usedBytes > 0 && redis.usedBytes < 100 << 20)
@@ -77,7 +112,7 @@ struct FleetFactsTests {
     try await withClient { _, client in
       _ = try await client.execute(RedisCommand("HSET", StoreLayout().meta, "schema", "99", "buckets", "7")).integer()
       let error = await #expect(throws: IncompatibleStore.self) {
-        try await FleetFacts.read(from: client, namespace: .standard)
+        try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
       }
       #expect(error?.description.contains("schema 99") == true)
     }
@@ -87,7 +122,9 @@ struct FleetFactsTests {
     try await withClient { _, client in
       _ = try await publish(["a"], to: client)
       _ = try await client.execute(RedisCommand("HSET", StoreLayout().meta, "version", "many")).integer()
-      await #expect(throws: UnreadableStore.self) { try await FleetFacts.read(from: client, namespace: .standard) }
+      await #expect(throws: UnreadableStore.self) {
+        try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
+      }
     }
   }
 
@@ -98,8 +135,8 @@ struct FleetFactsTests {
       endpoint.user = "viewer"
       endpoint.password = Secret("secret")
       try await withClient(to: endpoint) { client in
-        let facts = try await FleetFacts.read(from: client, namespace: .standard)
-        for part in ["\(facts.redis)", "\(facts.queue)"] {
+        let facts = try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
+        for part in ["\(facts.redis)", "\(facts.onlyShard)"] {
           #expect(part.hasPrefix("unreadable(\"Redis answered: "), "\(part)")
         }
       }
@@ -111,12 +148,13 @@ struct FleetFactsTests {
       var options = RedisOptions()
       options.commandDeadline = .milliseconds(200)
       try await withClient(to: server.endpoint, options) { client in
-        _ = try await FleetFacts.read(from: client, namespace: .standard)
+        _ = try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
         try await server.pause()
         let clock = ContinuousClock()
         let began = clock.now
         await #expect(throws: RedisError.self) {
-          try await FleetFacts.read(from: client, namespace: .standard, within: .milliseconds(200))
+          try await FleetFacts.read(
+            from: client, shards: [(client, QueueLayout())], namespace: .standard, within: .milliseconds(200))
         }
         #expect(clock.now - began < .seconds(4))
         try server.resume()

@@ -292,7 +292,7 @@ struct FleetVerdictTests {
     let verdict = FleetVerdict(
       Sample.facts(nodes: [
         Sample.member(Sample.node { $0.queue.state = .away }), Sample.member(Sample.node("node-2"), age: 9),
-      ]) { $0.queue = .known(QueueFigures(pending: 0, later: 0, claimed: 0, dead: 3)) })
+      ]) { $0.onlyShard = .known(QueueFigures(pending: 0, later: 0, claimed: 0, dead: 3)) })
     #expect(
       verdict.problems.map(\.text) == [
         "node-2 has been silent for 9 s", "node-1 can't reach the queue: it answers 503", "3 payloads are dead letters",
@@ -369,22 +369,22 @@ struct FleetVerdictTests {
     }
     let one = QueueFigures(pending: 1, later: 0, claimed: 0, dead: 0)
     #expect(
-      notes(FleetVerdict(Sample.facts(workers: []) { $0.queue = .known(one) }))
+      notes(FleetVerdict(Sample.facts(workers: []) { $0.onlyShard = .known(one) }))
         == ["no worker is running, and 1 payload waits in the queue"])
     let empty = QueueFigures(pending: 0, later: 0, claimed: 0, dead: 0)
-    #expect(notes(FleetVerdict(Sample.facts(workers: []) { $0.queue = .known(empty) })) == [])
+    #expect(notes(FleetVerdict(Sample.facts(workers: []) { $0.onlyShard = .known(empty) })) == [])
   }
 
   @Test(arguments: [(1, "1 payload is a dead letter"), (1_200, "1,200 payloads are dead letters")])
   func `dead letters are told of`(count: Int64, words: String) {
     let figures = QueueFigures(pending: 0, later: 0, claimed: 0, dead: count)
-    #expect(notes(FleetVerdict(Sample.facts { $0.queue = .known(figures) })) == [words])
+    #expect(notes(FleetVerdict(Sample.facts { $0.onlyShard = .known(figures) })) == [words])
   }
 
   @Test func `what can't be read is told of and not taken for nothing`() {
     let verdict = FleetVerdict(
       Sample.facts {
-        $0.queue = .unreadable("Redis answered: WRONGTYPE")
+        $0.onlyShard = .unreadable("Redis answered: WRONGTYPE")
         $0.redis = .unreadable("Redis answered: NOPERM")
       })
     #expect(verdict.isInSync)

@@ -51,6 +51,17 @@ enum Sample {
     version: "7.0.15", role: "master", usedBytes: 1 << 30, limitBytes: 4 << 30, evictionPolicy: "noeviction",
     appendsToFile: true, savingFails: false)
 
+  /// A queue of three shards, of which one is away.
+  static let shards = [
+    ShardFacts(
+      shard: 0, place: "redis://h1:6379",
+      queue: .known(QueueFigures(pending: 40, later: 1, claimed: 4, dead: 0, oldestSeconds: 9)), redis: .known(redis)),
+    ShardFacts(shard: 1, place: "redis://h2:6379", queue: .unreadable("not connected to Redis")),
+    ShardFacts(
+      shard: 2, place: "redis://h3:6379",
+      queue: .known(QueueFigures(pending: 700, later: 0, claimed: 1, dead: 2, oldestSeconds: 3)), redis: .known(redis)),
+  ]
+
   static func facts(
     nodes: [Member<NodeReport>] = [member(node())], workers: [Member<WorkerReport>] = [member(worker(), age: 1)],
     unreadable: [UnreadableMember] = [], _ change: (inout FleetFacts) -> Void = { _ in }
@@ -58,9 +69,17 @@ enum Sample {
     var facts = FleetFacts(
       store: store, storeAfter: store,
       fleet: FleetReading(readAt: now, nodes: nodes, workers: workers, unreadable: unreadable),
-      queue: .known(QueueFigures(pending: 17, later: 2, claimed: 64, dead: 0, oldestSeconds: 1.5)), redis: .known(redis)
-    )
+      shards: [], redis: .known(redis))
+    facts.onlyShard = .known(QueueFigures(pending: 17, later: 2, claimed: 64, dead: 0, oldestSeconds: 1.5))
     change(&facts)
     return facts
+  }
+}
+
+extension FleetFacts {
+  /// The figures of a queue that has one shard, in the Redis of the keys.
+  var onlyShard: Fact<QueueFigures> {
+    get { shards[0].queue }
+    set { shards = [ShardFacts(shard: 0, place: "redis://h:6379", queue: newValue)] }
   }
 }

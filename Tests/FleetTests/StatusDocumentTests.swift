@@ -20,9 +20,11 @@ struct StatusDocumentTests {
         "nodes_expected":2,"nodes_in_sync":1,\
         "problems":[{"member":"node-2","severity":"out_of_sync","text":"node-2 has been silent for 14 s"},\
         {"member":"x","severity":"note","text":"the member x can't be understood: it is neither a node nor a worker"}],\
-        "queue":{"claimed":64,"dead":0,"later":2,"oldest_seconds":1.5,"pending":17},"read_at":1700000000,\
+        "queue":{"claimed":64,"dead":0,"later":2,"oldest_seconds":1.5,"pending":17,"shards_away":0},\
+        "queue_shards":[{"claimed":64,"dead":0,"error":null,"later":2,"oldest_seconds":1.5,"pending":17,\
+        "redis":"redis://h:6379","shard":0}],"read_at":1700000000,\
         "redis":{"append_only_file":true,"eviction_policy":"noeviction","limit_bytes":4294967296,"role":"master",\
-        "saving_fails":false,"used_bytes":1073741824,"version":"7.0.15"},\
+        "saving_fails":false,"server":null,"used_bytes":1073741824,"version":"7.0.15"},\
         "store":{"digest":"00000000000000000000000000000000","epoch":"e1","keys":1000000,"sealed":true,"version":1000100},\
         "unreadable":[{"kind":null,"name":"x","reason":"it is neither a node nor a worker"}],\
         "verdict":"not_in_sync","workers":[\
@@ -48,12 +50,27 @@ struct StatusDocumentTests {
     let facts = Sample.facts {
       $0.store = nil
       $0.storeAfter = nil
-      $0.queue = .unreadable("x")
+      $0.onlyShard = .unreadable("x")
       $0.redis = .unreadable("x")
     }
     let object = try object(StatusDocument(facts, FleetVerdict(facts)))
     for name in ["store", "queue", "redis"] { #expect(object[name] is NSNull) }
     #expect(((object["nodes"] as? [[String: Any]])?.first)?["in_sync"] as? Bool == false)
+  }
+
+  @Test func `of several shards each is told, those that are away with the reason`() throws {
+    let facts = Sample.facts { $0.shards = Sample.shards }
+    let object = try object(StatusDocument(facts, FleetVerdict(facts)))
+    let queue = try #require(object["queue"] as? [String: Any])
+    #expect(queue["pending"] as? Int == 740)
+    #expect(queue["claimed"] as? Int == 5)
+    #expect(queue["oldest_seconds"] as? Double == 9)
+    #expect(queue["shards_away"] as? Int == 1)
+    let shards = try #require(object["queue_shards"] as? [[String: Any]])
+    #expect(shards.map { $0["shard"] as? Int } == [0, 1, 2])
+    #expect(shards.map { $0["pending"] as? Int } == [40, nil, 700])
+    #expect(shards[1]["error"] as? String == "not connected to Redis")
+    #expect(shards[1]["redis"] as? String == "redis://h2:6379")
   }
 
   @Test func `a fleet that can't be told says why, and has no verdict on anything`() throws {

@@ -52,7 +52,7 @@ struct StatusTableTests {
         Sample.member(Sample.node("node-11"), age: 7_200, stopped: true),
       ], workers: []
     ) {
-      $0.queue = .known(QueueFigures(pending: 0, later: 0, claimed: 0, dead: 1))
+      $0.onlyShard = .known(QueueFigures(pending: 0, later: 0, claimed: 0, dead: 1))
       $0.redis = .known(
         RedisFacts(
           version: "7.0.15", role: "master", usedBytes: 2_000_000, limitBytes: 0, evictionPolicy: "allkeys-lru",
@@ -89,6 +89,19 @@ struct StatusTableTests {
         """)
   }
 
+  @Test func `a queue of several shards has a sum, what is missing from it, and the fullest`() {
+    let lines = page(Sample.facts { $0.shards = Sample.shards }).split(separator: "\n")
+    #expect(
+      lines.suffix(3) == [
+        "  740 waiting (the oldest for 9 s), 5 in the hands of workers, 1 to be tried again, 2 dead letters",
+        "  in 2 of 3 shards; the others aren't known",
+        "  most in shard 2, in redis://h3:6379: 700 waiting (the oldest for 3 s), 1 in the hands of workers, "
+          + "0 to be tried again, 2 dead letters",
+      ])
+    #expect(
+      lines.contains("  note:  shard 1 of the queue, in redis://h2:6379, can't be read: not connected to Redis"))
+  }
+
   @Test func `nodes that acknowledge for less are told apart`() {
     let nodes = [("node-1", "fsync before each answer"), ("node-2", nil), ("node-3", "fsync before each answer")].map {
       name, durability in Sample.member(Sample.node(name) { $0.queue.durability = durability })
@@ -102,7 +115,7 @@ struct StatusTableTests {
     let facts = Sample.facts(nodes: [], workers: []) {
       $0.store = nil
       $0.storeAfter = nil
-      $0.queue = .unreadable("Redis answered: NOPERM")
+      $0.onlyShard = .unreadable("Redis answered: NOPERM")
       $0.redis = .unreadable("Redis answered: NOPERM")
     }
     #expect(

@@ -2,6 +2,8 @@
 
 import Fleet
 import Foundation
+import Hiredis
+import IngestQueue
 import KeyReplica
 import RedisClient
 import RedisFixture
@@ -19,7 +21,7 @@ struct SyncStatusCommandTests {
     async throws
     -> NodeReport
   {
-    let store = try #require(try await FleetFacts.read(from: client, namespace: .standard).store)
+    let store = try #require(try await FleetFacts.read(from: client, shards: [], namespace: .standard).store)
     return Sample.node(name) {
       $0.epoch = store.epoch
       $0.version = store.version
@@ -56,6 +58,31 @@ struct SyncStatusCommandTests {
         #expect(run.output.contains("in \(server.endpoint), namespace sluice"))
         #expect(!run.output.contains("\u{1B}"))
         #expect(run.errors == "")
+      }
+    }
+  }
+
+  @Test func `the queue may be elsewhere, in several`() async throws {
+    try await withClient { server, client in
+      try await publish(["a"], to: client)
+      try await withClient { other, there in
+        let pushed = RedisCommand("LPUSH", QueueLayout(shard: 2).pending(0), "x")
+        _ = try await there.execute(pushed).integer()
+        try await reporting([try await node("node-1", of: client)], to: client) {
+          let run = try await run([
+            "--redis", "\(server.endpoint)", "--queue", "\(other.endpoint) redis://127.0.0.1:1", "--queue-shards", "3",
+            "--json",
+          ])
+          #expect(run.status == .exited(0))
+          let json = try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any]
+          let document = try #require(json)
+          let queue = try #require(document["queue"] as? [String: Any])
+          #expect(queue["pending"] as? Int == 1)
+          #expect(queue["shards_away"] as? Int == 3)
+          let shards = try #require(document["queue_shards"] as? [[String: Any]])
+          #expect(shards.map { $0["pending"] as? Int } == [0, 0, 1, nil, nil, nil])
+          #expect(shards[3]["redis"] as? String == "redis://127.0.0.1:1")
+        }
       }
     }
   }

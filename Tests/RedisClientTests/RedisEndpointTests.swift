@@ -35,6 +35,39 @@ import Testing
       "unix://al:pw@/run/what%3f.sock?db=1",
       RedisEndpoint(address: .unix(path: "/run/what?.sock"), user: "al", password: Secret("pw"), database: 1)
     ),
+    (
+      "redis+sentinel://h1,h2:7/gate",
+      RedisEndpoint(
+        address: .sentinels(
+          SentinelGroup(hosts: [RedisHost("h1", port: 26379), RedisHost("h2", port: 7)], primary: "gate")))
+    ),
+    (
+      "rediss+sentinel://al:p%2Cw@[::1]:1/ga%2fte/3?cafile=/ca&sentinel-password=s%26w&sentinel-user=sen",
+      RedisEndpoint(
+        address: .sentinels(
+          SentinelGroup(
+            hosts: [RedisHost("::1", port: 1)], primary: "ga/te", user: "sen", password: Secret("s&w"))),
+        usesTLS: true, certificateAuthority: "/ca", user: "al", password: Secret("p,w"), database: 3)
+    ),
+    // A comma in a password is no comma between hosts.
+    (
+      "redis+sentinel://:p,w@h/gate/?sentinel-password=s",
+      RedisEndpoint(
+        address: .sentinels(
+          SentinelGroup(hosts: [RedisHost("h", port: 26379)], primary: "gate", password: Secret("s"))),
+        password: Secret("p,w"))
+    ),
+    (
+      "redis+cluster://al:pw@h1:1,h2/",
+      RedisEndpoint(
+        address: .cluster(seeds: [RedisHost("h1", port: 1), RedisHost("h2", port: 6379)]), user: "al",
+        password: Secret("pw"))
+    ),
+    (
+      "rediss+cluster://h?cafile=/ca",
+      RedisEndpoint(
+        address: .cluster(seeds: [RedisHost("h", port: 6379)]), usesTLS: true, certificateAuthority: "/ca")
+    ),
   ])
   func `good addresses`(url: String, endpoint: RedisEndpoint) throws {
     #expect(try RedisEndpoint(url) == endpoint)
@@ -57,6 +90,15 @@ import Testing
     "unix://", "unix:///", "unix://run/redis.sock", "unix:///a?db=", "unix:///a?db=hunter2", "unix:///a?hunter2",
     "unix:///a?db=1&db=2", "unix:///a?cafile=/ca", "unix:///a%00", "unix://hunter2@/a", "unix://u:hunter2/a",
     "unix:///" + String(repeating: "x", count: 107),
+    "redis://h1,h2", "redis://h1,hunter2", "redis+sentinel://", "redis+sentinel://h", "redis+sentinel://h/",
+    "redis+sentinel:///hunter2", "redis+sentinel://,h/gate", "redis+sentinel://h,/gate", "redis+sentinel://h,h/gate",
+    "redis+sentinel://h/gate/hunter2", "redis+sentinel://h/gate/1/2", "redis+sentinel://h/gate?hunter2",
+    "redis+sentinel://h/gate?sentinel-user=hunter2", "redis+sentinel://h/gate?sentinel-password=%hunter2",
+    "redis+sentinel://h/gate?sentinel-password=a&sentinel-password=hunter2", "redis+sentinel://h/gate?cafile=/ca",
+    "redis+sentinel://h/gate?sentinel-password=a&x=hunter2", "redis+sentinel://hunter2@h/gate",
+    "rediss+sentinel://h/gate?cafile=ca", "redis+cluster://", "redis+cluster://h/1", "redis+cluster://h,h:6379",
+    "redis+cluster://h?cafile=/ca", "redis+cluster://h?sentinel-user=hunter2", "redis+hunter2://h",
+    "unix+sentinel://h/gate",
   ])
   func `what isn't an address is refused, and nothing of a password is shown`(url: String) {
     let error = #expect(throws: InvalidEndpoint.self) { try RedisEndpoint(url) }
@@ -73,13 +115,18 @@ import Testing
     ("rediss://:hunter2@[::1]:7", "rediss://:***@[::1]:7"),
     ("unix://al:hunter2@/run/r.sock?db=3", "unix://al:***@/run/r.sock?db=3"),
     ("unix:///run/r.sock", "unix:///run/r.sock"),
+    (
+      "rediss+sentinel://al:hunter2@h,[::1]:7/gate/2?sentinel-password=hunter2",
+      "rediss+sentinel://al:***@h:26379,[::1]:7/gate/2"
+    ),
+    ("redis+cluster://:hunter2@h1,h2:7", "redis+cluster://:***@h1:6379,h2:7"),
   ])
   func `a description has everything but the password`(url: String, description: String) throws {
     #expect(try RedisEndpoint(url).description == description)
   }
 
   @Test func `a secret isn't printed in any way`() throws {
-    let endpoint = try RedisEndpoint("redis://al:hunter2@h")
+    let endpoint = try RedisEndpoint("redis+sentinel://al:hunter2@h/gate?sentinel-password=hunter2")
     let secret = try #require(endpoint.password)
     var dumped = ""
     dump(endpoint, to: &dumped)

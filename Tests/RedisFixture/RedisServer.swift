@@ -3,6 +3,7 @@
 // they are about.
 
 public import Foundation
+public import Hiredis
 import NIOPosix
 public import RedisClient
 import Synchronization
@@ -98,6 +99,18 @@ public final class RedisServer: Sendable {
   private func endpoint(_ address: RedisEndpoint.Address) -> RedisEndpoint {
     RedisEndpoint(address: address, password: options.password.map { Secret($0) })
   }
+
+  /// Sends one command, by a connection of its own.
+  /// - Throws: ``RedisClient/RedisError``, or the error that the server answered.
+  @discardableResult
+  public func run(_ name: String, _ arguments: any RedisArgument...) async throws -> RedisReply {
+    let connection = try await RedisConnection.connected(to: endpoint, on: MultiThreadedEventLoopGroup.singleton.any())
+    defer { connection.close() }
+    return try await connection.execute(RedisCommand(name, arguments: arguments)).orThrow()
+  }
+
+  /// What it calls itself now: `master` or `slave`.
+  public func role() async throws -> String { try await run("ROLE").array()[0].string() }
 
   /// The TCP port.
   public var port: Int { state.withLock { $0.port } }

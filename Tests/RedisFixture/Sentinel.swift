@@ -9,7 +9,7 @@ import Synchronization
 public final class Sentinel: Sendable {
   private let folder: TemporaryFolder
   private let process: ChildProcess
-  private let port: Int
+  public let port: Int
 
   private init(folder: TemporaryFolder, process: ChildProcess, port: Int) {
     self.folder = folder
@@ -29,20 +29,22 @@ public final class Sentinel: Sendable {
   ///   - name: What the primary is called among them.
   ///   - quorum: How many of them must find it gone.
   ///   - downAfter: After how long without an answer, in milliseconds.
+  ///   - lines: More of its configuration, given its port.
   public static func start(
-    watching primary: RedisServer, as name: String, quorum: Int, downAfter: Int
+    watching primary: RedisServer, as name: String, quorum: Int, downAfter: Int,
+    _ lines: (_ port: Int) -> [String] = { _ in [] }
   ) async throws -> Sentinel {
     let folder = try TemporaryFolder()
     let file = folder.path("sentinel.conf")
     for _ in 1...20 {
       // As with servers: it tries by itself whether the port is free.
       let port = Int.random(in: 10_000..<32_000)
-      let lines = [
+      let all = [
         "bind 127.0.0.1", "port \(port)", "dir \(folder.path)",
         "sentinel monitor \(name) 127.0.0.1 \(primary.port) \(quorum)",
         "sentinel down-after-milliseconds \(name) \(downAfter)", "sentinel failover-timeout \(name) 3000",
       ]
-      try (lines.joined(separator: "\n") + "\n").write(toFile: file, atomically: true, encoding: .utf8)
+      try ((all + lines(port)).joined(separator: "\n") + "\n").write(toFile: file, atomically: true, encoding: .utf8)
       let process = try await ChildProcess.start("redis-server", [file, "--sentinel"])
       try await eventually("a sentinel watches") {
         process.status != nil || process.standardOutput.text.contains("+monitor")
@@ -54,6 +56,9 @@ public final class Sentinel: Sendable {
     }
     throw CannotStart(description: "twenty ports of 127.0.0.1 were all taken")
   }
+
+  /// Holds it (SIGSTOP): it takes connections and doesn't answer.
+  public func pause() { process.signal(SIGSTOP) }
 
   public func kill9() async throws {
     process.signal(SIGKILL)

@@ -15,20 +15,30 @@ import RedisFixture
 final class Deployment: Sendable {
   let redis: RedisServer
   let folder: TemporaryFolder
+  private let settings: [String: String]
 
   /// - Parameter password: Of Redis's default user.
-  init(appendOnly: RedisServerOptions.AppendOnly = .off, password: String? = nil) async throws {
-    redis = try await RedisServer.start(
-      RedisServerOptions {
-        $0.appendOnly = appendOnly
-        $0.password = password
-      })
+  convenience init(appendOnly: RedisServerOptions.AppendOnly = .off, password: String? = nil) async throws {
+    let options = RedisServerOptions {
+      $0.appendOnly = appendOnly
+      $0.password = password
+    }
+    try self.init(redis: try await RedisServer.start(options))
+  }
+
+  /// Around a Redis that is there already.
+  /// - Parameter settings: More environment of all commands.
+  init(redis: RedisServer, settings: [String: String] = [:]) throws {
+    self.redis = redis
+    self.settings = settings
     folder = try TemporaryFolder()
   }
 
   deinit { folder.remove() }
 
-  private var environment: [String: String] { ["SLUICE_REDIS": address(password: redis.options.password)] }
+  private var environment: [String: String] {
+    ["SLUICE_REDIS": address(password: redis.options.password)].merging(settings) { _, given in given }
+  }
 
   /// Redis's address as one who knows this password writes it.
   func address(password: String?) -> String {

@@ -3,9 +3,12 @@
 // The order is part of the meaning: the store's position is read before the reports, so a node that is at it has followed
 // every change that was made before we began to look; and once more after them, so a node that is ahead of *that* has seen
 // changes which the store has lost.
+//
+// All of that is in one Redis. The queue may be in others, which are asked side by side: one that is away costs the picture its own part, and
+// no more time than one.
 
 import Hiredis
-import IngestQueue
+public import IngestQueue
 public import KeyReplica
 import KeyStore
 import NIOCore
@@ -35,10 +38,12 @@ public struct RedisFacts: Sendable, Equatable {
   public var appendsToFile: Bool
   /// Whether its last write to that file or its last snapshot failed.
   public var savingFails: Bool
+  /// Which server this is, where an address leads to several; without a password.
+  public var server: String?
 
   public init(
     version: String, role: String, usedBytes: UInt64, limitBytes: UInt64, evictionPolicy: String,
-    appendsToFile: Bool, savingFails: Bool
+    appendsToFile: Bool, savingFails: Bool, server: String? = nil
   ) {
     self.version = version
     self.role = role
@@ -47,6 +52,19 @@ public struct RedisFacts: Sendable, Equatable {
     self.evictionPolicy = evictionPolicy
     self.appendsToFile = appendsToFile
     self.savingFails = savingFails
+    self.server = server
+  }
+
+  static func read(from client: RedisClient, within limit: Duration) async throws -> RedisFacts {
+    let connection = try await client.connection(within: TimeAmount(limit)).get()
+    let info = try await connection.execute(RedisCommand("INFO"), within: TimeAmount(limit)).string()
+    guard var facts = RedisFacts(info: info) else { throw IncompleteInfo() }
+    facts.server = "\(connection.server)"
+    return facts
+  }
+
+  private struct IncompleteInfo: Error, CustomStringConvertible {
+    var description: String { "Redis's INFO lacks figures that this build knows" }
   }
 
   /// Nil where a figure is missing.
@@ -90,6 +108,36 @@ public struct QueueFigures: Sendable, Equatable {
   }
 }
 
+extension QueueFigures {
+  /// What was read of several shards, together; nil where nothing was.
+  init?(_ shards: [ShardFacts]) {
+    let known = shards.compactMap(\.queue.value)
+    guard !known.isEmpty else { return nil }
+    self.init(
+      pending: known.reduce(0) { $0 + $1.pending }, later: known.reduce(0) { $0 + $1.later },
+      claimed: known.reduce(0) { $0 + $1.claimed }, dead: known.reduce(0) { $0 + $1.dead },
+      oldestSeconds: known.compactMap(\.oldestSeconds).max())
+  }
+}
+
+/// One shard of the queue, and the Redis that has it.
+public struct ShardFacts: Sendable, Equatable {
+  /// From 0.
+  public var shard: Int
+  /// The server that was asked, or the address where none was found; without a password.
+  public var place: String
+  public var queue: Fact<QueueFigures>
+  /// Nil where it is the Redis of the keys.
+  public var redis: Fact<RedisFacts>?
+
+  public init(shard: Int, place: String, queue: Fact<QueueFigures>, redis: Fact<RedisFacts>? = nil) {
+    self.shard = shard
+    self.place = place
+    self.queue = queue
+    self.redis = redis
+  }
+}
+
 /// The fleet, its store, its queue and its Redis, all read within moments of each other.
 public struct FleetFacts: Sendable, Equatable {
   /// The store's position as it was before the reports were read; nil where there is no store.
@@ -97,42 +145,64 @@ public struct FleetFacts: Sendable, Equatable {
   /// Its position after they were read.
   public var storeAfter: StorePosition?
   public var fleet: FleetReading
-  public var queue: Fact<QueueFigures>
+  /// In their order; none where nobody asked for them.
+  public var shards: [ShardFacts]
   public var redis: Fact<RedisFacts>
 
   public init(
-    store: StorePosition?, storeAfter: StorePosition?, fleet: FleetReading, queue: Fact<QueueFigures>,
+    store: StorePosition?, storeAfter: StorePosition?, fleet: FleetReading, shards: [ShardFacts],
     redis: Fact<RedisFacts>
   ) {
     self.store = store
     self.storeAfter = storeAfter
     self.fleet = fleet
-    self.queue = queue
+    self.shards = shards
     self.redis = redis
   }
 
-  /// Reads all of it from one Redis.
-  /// - Parameter limit: For the connection and each of the steps but the reads of the store's position, which have the
-  ///   client's own deadline for commands.
+  /// All shards that could be read, together; nil where none could.
+  public var queue: QueueFigures? { QueueFigures(shards) }
+
+  /// Reads all of it.
+  /// - Parameters:
+  ///   - client: Of the Redis of the keys and the fleet.
+  ///   - shards: The queue's, each with its client, which may be the same one; none where the queue is no matter.
+  ///   - limit: For the connection and each of the steps but the reads of the store's position, which have the
+  ///     client's own deadline for commands.
   /// - Throws: Where the question whether the fleet is in sync can't be answered: ``RedisClient/RedisError``,
   ///   ``Hiredis/RedisServerError``, ``IncompatibleStore``, or an error that says what in the store isn't as it should be.
   public static func read(
-    from client: RedisClient, namespace: Namespace, within limit: Duration = .seconds(2)
+    from client: RedisClient, shards: [(client: RedisClient, layout: QueueLayout)], namespace: Namespace,
+    within limit: Duration = .seconds(2)
   ) async throws -> FleetFacts {
     let layout = StoreLayout(namespace: namespace)
     let connection = try await client.connection(within: TimeAmount(limit)).get()
+    async let queue = read(shards, home: client, within: limit)
     let before = try position(try await connection.storePosition(layout))
     let fleet = try await FleetDirectory(client: client, layout: FleetLayout(namespace: namespace))
       .read(within: limit)
     let after = try position(try await connection.storePosition(layout))
-    return FleetFacts(
-      store: before, storeAfter: after, fleet: fleet,
-      queue: await fact { try await QueueFigures.read(from: client, namespace: namespace, within: limit) },
-      redis: await fact {
-        let info = try await client.execute(RedisCommand("INFO"), within: TimeAmount(limit)).string()
-        guard let facts = RedisFacts(info: info) else { throw IncompleteInfo() }
-        return facts
-      })
+    let redis = await fact { try await RedisFacts.read(from: client, within: limit) }
+    return FleetFacts(store: before, storeAfter: after, fleet: fleet, shards: await queue, redis: redis)
+  }
+
+  private static func read(
+    _ shards: [(client: RedisClient, layout: QueueLayout)], home: RedisClient, within limit: Duration
+  ) async -> [ShardFacts] {
+    await withTaskGroup(of: ShardFacts.self) { group in
+      for (client, layout) in shards {
+        group.addTask {
+          let queue = await fact { try await QueueFigures.read(from: client, layout: layout, within: limit) }
+          var facts = ShardFacts(shard: layout.shard, place: "\(client.endpoint)", queue: queue)
+          // Whoever could be read is there to say where.
+          guard case .known = queue, client !== home else { return facts }
+          facts.redis = await fact { try await RedisFacts.read(from: client, within: limit) }
+          if let server = facts.redis?.value?.server { facts.place = server }
+          return facts
+        }
+      }
+      return await group.reduce(into: []) { $0.append($1) }.sorted { $0.shard < $1.shard }
+    }
   }
 
   private static func position(_ answer: StoreAnswer<StorePosition>) throws -> StorePosition? {
@@ -147,9 +217,6 @@ public struct FleetFacts: Sendable, Equatable {
     do { return .known(try await body()) } catch { return .unreadable("\(error)") }
   }
 
-  private struct IncompleteInfo: Error, CustomStringConvertible {
-    var description: String { "Redis's INFO lacks figures that this build knows" }
-  }
 }
 
 /// There is a store, and this build doesn't understand it.
@@ -158,9 +225,7 @@ public struct IncompatibleStore: Error, Sendable, Equatable, CustomStringConvert
 }
 
 extension QueueFigures {
-  static func read(from client: RedisClient, namespace: Namespace, within limit: Duration) async throws -> QueueFigures
-  {
-    let layout = QueueLayout(namespace: namespace)
+  static func read(from client: RedisClient, layout: QueueLayout, within limit: Duration) async throws -> QueueFigures {
     let state = try await QueueState.read(from: client, layout: layout, within: limit)
     // By a node's clock and by Redis's, which may be apart.
     let oldest = state.oldestReceivedAt.map { max(Double(state.readAt - $0) / 1_000, 0) }

@@ -215,6 +215,13 @@ public struct FleetVerdict: Sendable, Equatable {
     notes += queueNotes(facts)
     notes += skewNotes(facts)
     notes += redisNotes(facts.redis)
+    // Several shards may be in one.
+    var known: Set<String> = []
+    for shard in facts.shards {
+      if let redis = shard.redis, known.insert(shard.place).inserted {
+        notes += redisNotes(redis, of: "the queue's Redis \(shard.place)")
+      }
+    }
     return notes
   }
 
@@ -237,27 +244,29 @@ public struct FleetVerdict: Sendable, Equatable {
   }
 
   private static func queueNotes(_ facts: FleetFacts) -> [FleetProblem] {
-    switch facts.queue {
-    case .unreadable(let why): return [FleetProblem(.note, "the queue can't be read: \(why)")]
-    case .known(let queue):
-      var notes: [FleetProblem] = []
-      let works = facts.fleet.workers.contains { !$0.stopped && $0.age <= silentAfter }
-      if !works, queue.pending > 0 {
-        notes.append(
-          FleetProblem(
-            .note,
-            "no worker is running, and \(Wording.number(queue.pending, "payload")) wait\(queue.pending == 1 ? "s" : "") in the queue"
-          )
-        )
-      }
-      if queue.dead > 0 {
-        notes.append(
-          FleetProblem(
-            .note,
-            queue.dead == 1 ? "1 payload is a dead letter" : "\(Wording.count(queue.dead)) payloads are dead letters"))
-      }
-      return notes
+    var notes: [FleetProblem] = []
+    for shard in facts.shards {
+      guard case .unreadable(let why) = shard.queue else { continue }
+      let what = facts.shards.count == 1 ? "the queue" : "shard \(shard.shard) of the queue, in \(shard.place),"
+      notes.append(FleetProblem(.note, "\(what) can't be read: \(why)"))
     }
+    guard let queue = facts.queue else { return notes }
+    let works = facts.fleet.workers.contains { !$0.stopped && $0.age <= silentAfter }
+    if !works, queue.pending > 0 {
+      notes.append(
+        FleetProblem(
+          .note,
+          "no worker is running, and \(Wording.number(queue.pending, "payload")) wait\(queue.pending == 1 ? "s" : "") in the queue"
+        )
+      )
+    }
+    if queue.dead > 0 {
+      notes.append(
+        FleetProblem(
+          .note,
+          queue.dead == 1 ? "1 payload is a dead letter" : "\(Wording.count(queue.dead)) payloads are dead letters"))
+    }
+    return notes
   }
 
   private static func skewNotes(_ facts: FleetFacts) -> [FleetProblem] {
@@ -287,25 +296,27 @@ public struct FleetVerdict: Sendable, Equatable {
     return notes
   }
 
-  private static func redisNotes(_ redis: Fact<RedisFacts>) -> [FleetProblem] {
+  /// - Parameter name: Which one, where it isn't that of the keys.
+  private static func redisNotes(_ redis: Fact<RedisFacts>, of name: String = "Redis") -> [FleetProblem] {
     switch redis {
-    case .unreadable(let why): return [FleetProblem(.note, "Redis's settings can't be read: \(why)")]
+    case .unreadable(let why): return [FleetProblem(.note, "\(name)'s settings can't be read: \(why)")]
     case .known(let redis):
       var notes: [FleetProblem] = []
       if redis.evictionPolicy != "noeviction" {
         notes.append(
-          FleetProblem(.note, "Redis evicts keys (maxmemory-policy \(redis.evictionPolicy)): set noeviction"))
+          FleetProblem(.note, "\(name) evicts keys (maxmemory-policy \(redis.evictionPolicy)): set noeviction"))
       }
       if redis.limitBytes > 0, Double(redis.usedBytes) >= 0.9 * Double(redis.limitBytes) {
         let share = Int(Double(redis.usedBytes) / Double(redis.limitBytes) * 100)
         notes.append(
           FleetProblem(
             .note,
-            "Redis is \(share)% full: \(Wording.bytes(redis.usedBytes)) of \(Wording.bytes(redis.limitBytes))"))
+            "\(name) is \(share)% full: \(Wording.bytes(redis.usedBytes)) of \(Wording.bytes(redis.limitBytes))"))
       }
-      if redis.savingFails { notes.append(FleetProblem(.note, "Redis can't write to its disk: see its log")) }
+      if redis.savingFails { notes.append(FleetProblem(.note, "\(name) can't write to its disk: see its log")) }
       if redis.role != "master" {
-        notes.append(FleetProblem(.note, "this Redis is a replica: what it shows may be old; ask the primary"))
+        let what = name == "Redis" ? "this Redis" : name
+        notes.append(FleetProblem(.note, "\(what) is a replica: what it shows may be old; ask the primary"))
       }
       return notes
     }

@@ -96,15 +96,24 @@ public struct StatusDocument: Sendable, Encodable {
       try container.encode(member.reason, forKey: "reason")
     }
 
-    if let queue = facts.queue.value {
+    if let queue = facts.queue {
       var container = top.nestedContainer(keyedBy: Key.self, forKey: "queue")
-      try container.encode(queue.pending, forKey: "pending")
-      try container.encode(queue.later, forKey: "later")
-      try container.encode(queue.claimed, forKey: "claimed")
-      try container.encode(queue.dead, forKey: "dead")
-      try container.encode(queue.oldestSeconds, forKey: "oldest_seconds")
+      try Self.encode(queue, to: &container)
+      try container.encode(facts.shards.count { $0.queue.value == nil }, forKey: "shards_away")
     } else {
       try top.encodeNil(forKey: "queue")
+    }
+    var shards = top.nestedUnkeyedContainer(forKey: "queue_shards")
+    for shard in facts.shards {
+      var container = shards.nestedContainer(keyedBy: Key.self)
+      try container.encode(shard.shard, forKey: "shard")
+      try container.encode(shard.place, forKey: "redis")
+      switch shard.queue {
+      case .known(let queue):
+        try container.encodeNil(forKey: "error")
+        try Self.encode(queue, to: &container)
+      case .unreadable(let why): try container.encode(why, forKey: "error")
+      }
     }
     if let redis = facts.redis.value {
       var container = top.nestedContainer(keyedBy: Key.self, forKey: "redis")
@@ -115,9 +124,18 @@ public struct StatusDocument: Sendable, Encodable {
       try container.encode(redis.evictionPolicy, forKey: "eviction_policy")
       try container.encode(redis.appendsToFile, forKey: "append_only_file")
       try container.encode(redis.savingFails, forKey: "saving_fails")
+      try container.encode(redis.server, forKey: "server")
     } else {
       try top.encodeNil(forKey: "redis")
     }
+  }
+
+  private static func encode(_ queue: QueueFigures, to container: inout KeyedEncodingContainer<Key>) throws {
+    try container.encode(queue.pending, forKey: "pending")
+    try container.encode(queue.later, forKey: "later")
+    try container.encode(queue.claimed, forKey: "claimed")
+    try container.encode(queue.dead, forKey: "dead")
+    try container.encode(queue.oldestSeconds, forKey: "oldest_seconds")
   }
 
   private static func encode<Report>(_ member: Member<Report>, to container: inout KeyedEncodingContainer<Key>) throws {

@@ -69,7 +69,7 @@ public struct StatusTable: Sendable {
         : "\(Wording.bytes(redis.usedBytes)) of \(Wording.bytes(redis.limitBytes)) used"
       lines.append(
         Wording.printable(
-          "  Redis \(redis.version), \(memory), \(redis.evictionPolicy), "
+          "  Redis \(redis.version)\(redis.server.map { " at \($0)" } ?? ""), \(memory), \(redis.evictionPolicy), "
             + "append-only file \(redis.appendsToFile ? "on" : "off")"))
     }
     return lines
@@ -144,17 +144,28 @@ public struct StatusTable: Sendable {
   }
 
   private var queue: [String] {
-    switch facts.queue {
-    case .unreadable: ["  not known"]
-    case .known(let queue):
-      [
-        "  \(Wording.count(queue.pending)) waiting"
-          + (queue.oldestSeconds.map { " (the oldest for \(Wording.time(seconds: $0)))" } ?? "")
-          + ", \(Wording.count(queue.claimed)) in the hands of workers, "
-          + "\(Wording.count(queue.later)) to be tried again, "
-          + (queue.dead == 1 ? "1 dead letter" : "\(Wording.count(queue.dead)) dead letters")
-      ]
+    guard let queue = facts.queue else { return ["  not known"] }
+    var lines = ["  " + Self.words(queue)]
+    guard facts.shards.count > 1 else { return lines }
+    let known = facts.shards.filter { $0.queue.value != nil }
+    if known.count < facts.shards.count {
+      lines.append("  in \(known.count) of \(facts.shards.count) shards; the others aren't known")
     }
+    func pending(_ shard: ShardFacts) -> Int64 { shard.queue.value?.pending ?? 0 }
+    if let fullest = known.max(by: { pending($0) < pending($1) }), let figures = fullest.queue.value,
+      figures.pending > 0
+    {
+      lines.append(
+        Wording.printable("  most in shard \(fullest.shard), in \(fullest.place): \(Self.words(figures))"))
+    }
+    return lines
+  }
+
+  private static func words(_ queue: QueueFigures) -> String {
+    "\(Wording.count(queue.pending)) waiting"
+      + (queue.oldestSeconds.map { " (the oldest for \(Wording.time(seconds: $0)))" } ?? "")
+      + ", \(Wording.count(queue.claimed)) in the hands of workers, \(Wording.count(queue.later)) to be tried again, "
+      + (queue.dead == 1 ? "1 dead letter" : "\(Wording.count(queue.dead)) dead letters")
   }
 
   // MARK: Cells

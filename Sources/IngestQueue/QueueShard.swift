@@ -1,0 +1,30 @@
+public import Logging
+public import NIOCore
+public import RedisClient
+
+/// A shard of the queue: which Redis has it, and where in there.
+public struct QueueShard: Sendable {
+  public var endpoint: RedisEndpoint
+  public var layout: QueueLayout
+
+  public init(endpoint: RedisEndpoint, layout: QueueLayout) {
+    self.endpoint = endpoint
+    self.layout = layout
+  }
+
+  /// Whether it is in a Redis Cluster, where another shard at the same address may be at another node.
+  public var isInCluster: Bool { if case .cluster = endpoint.address { true } else { false } }
+
+  /// A client for this shard and for no other: in a cluster each of them may be at another node, and move by itself.
+  /// - Parameters:
+  ///   - options: As for any client.
+  ///   - backoff: As for any client.
+  ///   - eventLoop: As for any client.
+  ///   - logger: As for any client.
+  public func client(
+    options: RedisOptions, backoff: Backoff = Backoff(), on eventLoop: any EventLoop, logger: Logger
+  ) -> RedisClient {
+    RedisClient(
+      endpoint: endpoint, options: options, backoff: backoff, routedBy: layout.slot, on: eventLoop, logger: logger)
+  }
+}

@@ -1,0 +1,134 @@
+// How a conversation with a primary notices that there is another one by now. A deposed primary that lives doesn't end its
+// connections before Sentinel has reached it, ten seconds later as shipped, and until then takes writes that will be thrown away.
+//
+// So as long as a conversation goes on, the sentinels are asked in turn, each second one of them, and at once those that weren't asked
+// when it began. It ends when one of them names another server with a later epoch: that number grows with each failover, so a sentinel
+// that has slept through one can't send anybody back.
+//
+// Rejected: to subscribe to `+switch-master`, which a sentinel that is cut off never says, and which would need conversations in which
+// answers come unasked; one watch for the whole process, which would have to be found and shared by all that connect.
+
+import Hiredis
+import NIOCore
+
+/// Whom a sentinel calls the primary.
+struct NamedPrimary: Sendable, Equatable {
+  let host: RedisHost
+  /// Grows with each failover.
+  let epoch: Int64
+}
+
+extension SentinelGroup {
+  /// What one of the sentinels says. Its conversation is as short as it can be.
+  /// - Parameters:
+  ///   - place: Which of them.
+  ///   - options: Those of the conversation with the primary.
+  func primary(
+    accordingTo place: Int, of endpoint: RedisEndpoint, options: RedisOptions, within limit: TimeAmount,
+    on eventLoop: any EventLoop
+  ) -> EventLoopFuture<NamedPrimary> {
+    let host = hosts[place]
+    let deadline = NIODeadline.now() + limit
+    let options = RedisOptions(connectDeadline: limit, name: "\(options.name)-sentinel")
+    let connected = RedisConnection.connect(
+      toServer: endpoint.sentinel(host, of: self), options: options, on: eventLoop
+    ).flatMapErrorThrowing { error in
+      // It isn't the server that has refused us.
+      if let error = error as? RedisError, case .greetingRefused(let refusal) = error.reason {
+        throw SilentSentinel(description: "the sentinel \(host) refused the greeting: \(refusal.message)")
+      }
+      throw error
+    }
+    return connected.assumeIsolated().flatMap { [primary] connection in
+      let commands = [
+        RedisCommand("SENTINEL", "GET-MASTER-ADDR-BY-NAME", primary), RedisCommand("SENTINEL", "MASTER", primary),
+      ]
+      return connection.send(commands, deadline: deadline).assumeIsolated().flatMapThrowing { replies in
+        connection.close()
+        return try Self.named(replies, sentinel: host, primary: primary)
+      }.flatMapErrorThrowing { error in
+        connection.close()
+        throw error
+      }.nonisolated()
+    }.nonisolated()
+  }
+
+  /// - Parameter replies: The address, which changes first in a failover, and everything else that is known of the primary.
+  private static func named(
+    _ replies: [RedisReply], sentinel: RedisHost, primary: String
+  ) throws -> NamedPrimary {
+    guard let address = try replies[0].arrayOrNull() else {
+      throw SilentSentinel(description: "the sentinel \(sentinel) knows no primary called \(primary)")
+    }
+    guard address.count == 2, let port = Int(try address[1].string()), (1...65535).contains(port) else {
+      throw UnexpectedReply(expected: "a host and a port", came: replies[0].shape)
+    }
+    let facts = try replies[1].array()
+    guard let field = facts.firstIndex(of: .bulk(Array("config-epoch".utf8))), facts.indices.contains(field + 1),
+      let epoch = Int64(try facts[field + 1].string())
+    else { throw UnexpectedReply(expected: "the primary's config-epoch", came: replies[1].shape) }
+    return NamedPrimary(host: RedisHost(try address[0].string(), port: port), epoch: epoch)
+  }
+
+  /// A sentinel that is there and names nobody.
+  private struct SilentSentinel: Error, CustomStringConvertible {
+    let description: String
+  }
+}
+
+/// Watches over one conversation until it ends. Lives on its event loop.
+final class PrimaryWatch {
+  private let connection: RedisConnection
+  private let group: SentinelGroup
+  private let endpoint: RedisEndpoint
+  private let options: RedisOptions
+  private let host: RedisHost
+  private var epoch: Int64
+  private var place: Int
+  private var looks = 0
+  private var next: Scheduled<Void>?
+
+  /// Between two looks, and for each of them.
+  static let pace = TimeAmount.seconds(1)
+
+  init(
+    _ connection: RedisConnection, group: SentinelGroup, endpoint: RedisEndpoint, options: RedisOptions,
+    heard: NamedPrimary, from place: Int
+  ) {
+    self.connection = connection
+    self.group = group
+    self.endpoint = endpoint
+    self.options = options
+    host = heard.host
+    epoch = heard.epoch
+    self.place = place
+  }
+
+  func start() {
+    connection.closed.assumeIsolated().whenComplete { _ in self.next?.cancel() }
+    goOn()
+  }
+
+  private func goOn() {
+    guard connection.ended == nil else { return }
+    looks += 1
+    let pause: TimeAmount = looks < group.hosts.count ? .zero : Self.pace
+    next = connection.eventLoop.assumeIsolated().scheduleTask(in: pause) { self.look() }
+  }
+
+  private func look() {
+    place = (place + 1) % group.hosts.count
+    let named = group.primary(
+      accordingTo: place, of: endpoint, options: options, within: Self.pace, on: connection.eventLoop)
+    named.assumeIsolated().whenComplete { result in
+      // One that can't be asked is no news. The next one is asked in a second.
+      if case .success(let answer) = result, answer.epoch > self.epoch {
+        self.epoch = answer.epoch
+        if answer.host != self.host {
+          self.connection.end(.closed("the sentinels name another primary, \(answer.host)"))
+        }
+      }
+      self.goOn()
+    }
+  }
+}

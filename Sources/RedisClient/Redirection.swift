@@ -1,0 +1,133 @@
+// What a node of a cluster says instead of carrying out a command, and what then has to be sent again, where. No I/O.
+//
+// A node refuses a command before anything of it runs, so sending it again can't repeat an effect. Of several that were sent
+// together some may have run and others not: while a slot moves, one key is still here and the next one is already there. So they are
+// taken apart again, and only those that were refused are repeated; and with them every WAIT that came after one, because what it
+// counted was without them.
+
+import Hiredis
+import NIOCore
+
+/// Why a node hasn't carried out a command, where another will, or the same one later.
+enum Redirection: Sendable, Hashable {
+  /// The slot belongs to this node now.
+  case moved(to: RedisHost)
+  /// The slot is moving to this node, and so may be the key: ask there, for this once.
+  case ask(RedisHost)
+  /// The slot is moving and some of the keys are here and some are there, or nobody serves it for now.
+  case later
+
+  /// Nil for any other reply.
+  /// - Parameter node: Who replied. It needn't say the name that it was reached by.
+  init?(_ reply: RedisReply, from node: RedisHost) {
+    guard case .error(let error) = reply else { return nil }
+    switch error.code {
+    case "MOVED", "ASK":
+      // `MOVED 3999 127.0.0.1:6381`; an IPv6 address has colons of its own and no brackets.
+      let words = error.message.split(separator: " ")
+      guard words.count == 3, let colon = words[2].lastIndex(of: ":"),
+        let port = Int(words[2][words[2].index(after: colon)...]), (1...65535).contains(port)
+      else { return nil }
+      let name = words[2][..<colon]
+      let host = RedisHost(["", "?"].contains(name) ? node.name : String(name), port: port)
+      self = error.code == "MOVED" ? .moved(to: host) : .ask(host)
+    case "TRYAGAIN", "CLUSTERDOWN": self = .later
+    default: return nil
+    }
+  }
+}
+
+/// Commands that were sent together, of which some were refused.
+struct RedirectedCommands {
+  private let commands: [ByteBuffer]
+  private let isWait: [Bool]
+  private(set) var replies: [RedisReply]
+  private var redirections: [Redirection?]
+  private var sent: [Int] = []
+
+  /// - Parameters:
+  ///   - encoded: The commands, as they were sent.
+  ///   - replies: One for each.
+  ///   - redirections: What each reply says of where to go; not all nil.
+  init?(_ encoded: ByteBuffer, _ replies: [RedisReply], _ redirections: [Redirection?]) {
+    guard let commands = Self.apart(encoded, count: replies.count) else { return nil }
+    self.commands = commands.map(\.bytes)
+    isWait = commands.map { ["WAIT", "WAITAOF"].contains($0.name.uppercased()) }
+    self.replies = replies
+    self.redirections = redirections
+  }
+
+  /// What is to be done next; nil when every command has been carried out or refused for good.
+  var next: Redirection? { redirections.lazy.compactMap { $0 }.first }
+
+  /// Whether some command has been carried out.
+  var isPartlyDone: Bool { replies.indices.contains { redirections[$0] == nil && !isWait[$0] } }
+
+  /// The error that the first refused command was answered with.
+  var refusal: String {
+    guard let place = redirections.firstIndex(where: { $0 != nil }), case .error(let error) = replies[place] else {
+      return "nothing was refused"
+    }
+    return error.message
+  }
+
+  /// What has to be sent again, all of it to one place.
+  /// - Parameter asking: With ASKING before each, whose own replies come before each reply then.
+  mutating func takeNext(asking: Bool) -> (buffer: ByteBuffer, count: Int) {
+    let next = next
+    let first = redirections.firstIndex { $0 != nil } ?? 0
+    sent = replies.indices.filter { $0 >= first && (redirections[$0] == next || isWait[$0]) }
+    var buffer = ByteBuffer()
+    for place in sent {
+      if asking { buffer.writeBytes(RedisCommand("ASKING").encoded) }
+      var command = commands[place]
+      buffer.writeBuffer(&command)
+    }
+    return (buffer, asking ? sent.count * 2 : sent.count)
+  }
+
+  /// Takes the replies to what was sent last.
+  mutating func answered(_ answers: [RedisReply], asked: Bool, by node: RedisHost) {
+    let wasPartlyDone = isPartlyDone
+    let answers = asked ? stride(from: 1, to: answers.count, by: 2).map { answers[$0] } : answers
+    for (place, answer) in zip(sent, answers) {
+      redirections[place] = Redirection(answer, from: node)
+      // What was done on two servers is as safe as on the one where it is less so.
+      if isWait[place], wasPartlyDone, case .integer(let before) = replies[place], case .integer(let now) = answer {
+        replies[place] = .integer(min(before, now))
+      } else {
+        replies[place] = answer
+      }
+    }
+  }
+
+  /// Takes encoded commands apart; nil where they aren't so many arrays of strings, which nobody here sends.
+  private static func apart(_ encoded: ByteBuffer, count: Int) -> [(bytes: ByteBuffer, name: String)]? {
+    var rest = encoded
+    var commands: [(bytes: ByteBuffer, name: String)] = []
+    for _ in 0..<count {
+      let begin = rest.readerIndex
+      guard let words = rest.readLength(after: UInt8(ascii: "*")), words > 0 else { return nil }
+      var name = ""
+      for word in 0..<words {
+        guard let length = rest.readLength(after: UInt8(ascii: "$")), let text = rest.readSlice(length: length),
+          rest.readSlice(length: 2) != nil
+        else { return nil }
+        if word == 0 { name = String(buffer: text) }
+      }
+      guard let bytes = encoded.getSlice(at: begin, length: rest.readerIndex - begin) else { return nil }
+      commands.append((bytes, name))
+    }
+    return rest.readableBytes == 0 ? commands : nil
+  }
+}
+
+extension ByteBuffer {
+  /// Reads `*12` or `$5` and its line's end.
+  fileprivate mutating func readLength(after mark: UInt8) -> Int? {
+    guard let end = readableBytesView.firstIndex(of: UInt8(ascii: "\n")),
+      let line = readString(length: end + 1 - readerIndex), line.utf8.first == mark
+    else { return nil }
+    return Int(line.dropFirst().prefix { $0.isASCII && $0.isNumber })
+  }
+}

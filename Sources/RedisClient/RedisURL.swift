@@ -1,0 +1,249 @@
+// Addresses of Redis as URLs, parsed strictly, because a half-understood address is how a node ends up mirroring the wrong store.
+//
+// None of the messages shows what came in its place: in an address that isn't understood, anything may be the password.
+
+extension RedisEndpoint {
+  /// The address as a URL:
+  ///
+  /// - `redis://[user:password@]host[:port][/database]`
+  /// - `unix://[user:password@]/path[?db=N]`
+  /// - `redis+sentinel://[user:password@]host[:port][,host[:port]…]/primary[/database][?sentinel-user=…&sentinel-password=…]`: the
+  ///   server that these sentinels call the primary of that name. The user and password before the hosts are the server's.
+  /// - `redis+cluster://[user:password@]host[:port][,host[:port]…]`: any nodes of a cluster, which are asked for the others.
+  ///
+  /// Those that begin with `rediss` instead of `redis` speak TLS, to sentinels and servers alike, and take `cafile=/path` after the
+  /// question mark: ``certificateAuthority``. Characters that mean something in a URL are percent-encoded in users, passwords, paths
+  /// and the primary's name. The port is 6379 unless one is given, a sentinel's 26379, the database 0.
+  /// - Throws: ``InvalidEndpoint``, which names the part that isn't understood, never the password.
+  public init(_ url: String) throws(InvalidEndpoint) {
+    guard let schemeEnd = url.firstRange(of: "://") else {
+      throw InvalidEndpoint("expected \(Self.schemes), but the address has no scheme")
+    }
+    let scheme = url[..<schemeEnd.lowerBound]
+    let usesTLS = scheme.hasPrefix("rediss")
+    let parts = try Parts(url[schemeEnd.upperBound...])
+    switch scheme {
+    case "unix": self = try Self.unix(parts)
+    case "redis", "rediss": self = try Self.network(parts, usesTLS: usesTLS)
+    case "redis+sentinel", "rediss+sentinel": self = try Self.sentinels(parts, usesTLS: usesTLS)
+    case "redis+cluster", "rediss+cluster": self = try Self.cluster(parts, usesTLS: usesTLS)
+    default: throw InvalidEndpoint("expected \(Self.schemes), but the scheme is another")
+    }
+  }
+
+  private static let schemes = "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
+
+  /// What comes before the question mark, and the named values after it.
+  private struct Parts {
+    let before: Substring
+    private var values: [Substring: Substring] = [:]
+
+    init(_ rest: Substring) throws(InvalidEndpoint) {
+      guard !rest.contains("#") else { throw InvalidEndpoint("expected no #; in a password it is written %23") }
+      let parts = rest.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+      before = parts[0]
+      guard parts.count == 2 else { return }
+      for pair in parts[1].split(separator: "&", omittingEmptySubsequences: false) {
+        let pair = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        guard pair.count == 2, values.updateValue(pair[1], forKey: pair[0]) == nil else {
+          throw InvalidEndpoint("expected name=value after the question mark, each name once")
+        }
+      }
+    }
+
+    /// Takes a value out; nil where it wasn't given.
+    mutating func value(_ name: Substring) -> Substring? { values.removeValue(forKey: name) }
+
+    /// The file after `cafile=`.
+    mutating func certificateAuthority(usesTLS: Bool) throws(InvalidEndpoint) -> String? {
+      guard let value = value("cafile") else { return nil }
+      guard usesTLS else { throw InvalidEndpoint("expected cafile= only in an address that begins with rediss") }
+      let path = try decoded(value, part: "cafile")
+      guard path.hasPrefix("/") else { throw InvalidEndpoint("expected an absolute path after cafile=") }
+      return path
+    }
+
+    /// To be called when all that is known has been taken.
+    /// - Parameter known: What could have been given, in words.
+    func expectNoMore(_ known: String) throws(InvalidEndpoint) {
+      guard values.isEmpty else { throw InvalidEndpoint("expected \(known) after the question mark") }
+    }
+  }
+
+  // MARK: Schemes
+
+  private static func unix(_ parts: Parts) throws(InvalidEndpoint) -> RedisEndpoint {
+    var parts = parts
+    let before = parts.before
+    guard let slash = before.firstIndex(of: "/"), slash == before.startIndex || before[..<slash].hasSuffix("@") else {
+      throw InvalidEndpoint("expected unix:///path, with an absolute path to the socket")
+    }
+    let (user, password) = try credentials(before[..<slash].dropLast())
+    let path = try decoded(before[slash...], part: "path")
+    // What sockaddr_un holds on Linux, with the zero that ends it.
+    guard (2...107).contains(path.utf8.count) else {
+      throw InvalidEndpoint("expected a path to a socket of at most 107 bytes, but it has \(path.utf8.count)")
+    }
+    let database = try parts.value("db").map { value throws(InvalidEndpoint) in try Self.database(value) } ?? 0
+    try parts.expectNoMore("db=N")
+    return RedisEndpoint(address: .unix(path: path), user: user, password: password, database: database)
+  }
+
+  private static func network(_ parts: Parts, usesTLS: Bool) throws(InvalidEndpoint) -> RedisEndpoint {
+    var parts = parts
+    let authority = try Authority(&parts, usesTLS: usesTLS)
+    guard authority.hosts.count == 1 else {
+      throw InvalidEndpoint("expected one host, but several came; Sentinels are redis+sentinel://")
+    }
+    let host = try host(authority.hosts[0], standardPort: 6379)
+    try parts.expectNoMore("nothing but cafile=/path")
+    return authority.endpoint(
+      .tcp(host: host.name, port: host.port), database: authority.path.isEmpty ? 0 : try database(authority.path))
+  }
+
+  private static func sentinels(_ parts: Parts, usesTLS: Bool) throws(InvalidEndpoint) -> RedisEndpoint {
+    var parts = parts
+    let authority = try Authority(&parts, usesTLS: usesTLS)
+    let path = authority.path.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+    guard let name = path.first, !name.isEmpty else {
+      throw InvalidEndpoint("expected a slash and what the sentinels call the primary after the hosts")
+    }
+    let user = try parts.value("sentinel-user").map { value throws(InvalidEndpoint) in
+      try decoded(value, part: "sentinel-user")
+    }
+    let password = try parts.value("sentinel-password").map { value throws(InvalidEndpoint) in
+      Secret(try decoded(value, part: "sentinel-password"))
+    }
+    guard user == nil || password != nil else {
+      throw InvalidEndpoint("expected sentinel-password= with sentinel-user=")
+    }
+    try parts.expectNoMore("nothing but sentinel-user=, sentinel-password= and cafile=/path")
+    let group = SentinelGroup(
+      hosts: try hosts(authority.hosts, standardPort: 26379), primary: try decoded(name, part: "primary's name"),
+      user: user ?? "", password: password)
+    return authority.endpoint(
+      .sentinels(group), database: path.count == 2 && !path[1].isEmpty ? try database(path[1]) : 0)
+  }
+
+  private static func cluster(_ parts: Parts, usesTLS: Bool) throws(InvalidEndpoint) -> RedisEndpoint {
+    var parts = parts
+    let authority = try Authority(&parts, usesTLS: usesTLS)
+    guard authority.path.isEmpty || authority.path == "0" else {
+      throw InvalidEndpoint("expected nothing after the hosts: a cluster has one database")
+    }
+    try parts.expectNoMore("nothing but cafile=/path")
+    return authority.endpoint(.cluster(seeds: try hosts(authority.hosts, standardPort: 6379)), database: 0)
+  }
+
+  // MARK: Parts
+
+  /// What all addresses over TCP have in common: who, where, and what comes after.
+  private struct Authority {
+    private var user = ""
+    private var password: Secret?
+    private let usesTLS: Bool
+    private let certificateAuthority: String?
+    /// As they were written, between the commas.
+    let hosts: [Substring]
+    /// After the first slash.
+    let path: Substring
+
+    init(_ parts: inout Parts, usesTLS: Bool) throws(InvalidEndpoint) {
+      let slash = parts.before.firstIndex(of: "/") ?? parts.before.endIndex
+      var authority = parts.before[..<slash]
+      // Only before the first slash, so that a mistyped password can't turn a part of itself into the host.
+      if let at = authority.lastIndex(of: "@") {
+        (user, password) = try credentials(authority[..<at])
+        authority = authority[authority.index(after: at)...]
+      }
+      hosts = authority.split(separator: ",", omittingEmptySubsequences: false)
+      path = parts.before[slash...].dropFirst()
+      self.usesTLS = usesTLS
+      certificateAuthority = try parts.certificateAuthority(usesTLS: usesTLS)
+    }
+
+    func endpoint(_ address: Address, database: Int) -> RedisEndpoint {
+      RedisEndpoint(
+        address: address, usesTLS: usesTLS, certificateAuthority: certificateAuthority, user: user, password: password,
+        database: database)
+    }
+  }
+
+  /// - Parameter text: What comes before the @, without it.
+  private static func credentials(_ text: Substring) throws(InvalidEndpoint) -> (user: String, password: Secret?) {
+    if text.isEmpty { return ("", nil) }
+    let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+    guard parts.count == 2 else {
+      throw InvalidEndpoint("expected user:password@ or :password@, but there is no colon before the @")
+    }
+    return (try decoded(parts[0], part: "user"), Secret(try decoded(parts[1], part: "password")))
+  }
+
+  private static func hosts(_ texts: [Substring], standardPort: Int) throws(InvalidEndpoint) -> [RedisHost] {
+    var hosts: [RedisHost] = []
+    for text in texts {
+      let host = try host(text, standardPort: standardPort)
+      guard !hosts.contains(host) else { throw InvalidEndpoint("expected each host once") }
+      hosts.append(host)
+    }
+    return hosts
+  }
+
+  private static func host(_ text: Substring, standardPort: Int) throws(InvalidEndpoint) -> RedisHost {
+    let host: Substring
+    let port: Substring
+    if text.hasPrefix("[") {
+      guard let end = text.firstIndex(of: "]") else {
+        throw InvalidEndpoint("expected ] after the IPv6 address")
+      }
+      host = text[..<end].dropFirst()
+      port = text[end...].dropFirst()
+      guard host.contains(":"), host.allSatisfy({ $0.isASCII && ($0.isHexDigit || $0 == ":" || $0 == ".") }) else {
+        throw InvalidEndpoint("expected an IPv6 address between [ and ]")
+      }
+    } else {
+      host = text.prefix { $0 != ":" }
+      port = text.dropFirst(host.count)
+      guard !host.isEmpty, host.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-._".contains($0)) }) else {
+        throw InvalidEndpoint("expected a host of letters, digits, hyphens and dots, or an IPv6 address in brackets")
+      }
+    }
+    if port.isEmpty { return RedisHost(String(host), port: standardPort) }
+    guard port.hasPrefix(":"), let number = number(port.dropFirst()), (1...65535).contains(number) else {
+      throw InvalidEndpoint("expected a port from 1 to 65535 after the host's colon")
+    }
+    return RedisHost(String(host), port: number)
+  }
+
+  private static func database(_ text: Substring) throws(InvalidEndpoint) -> Int {
+    guard let number = number(text), number <= 16383 else {
+      throw InvalidEndpoint("expected a database's number, from 0 to 16383")
+    }
+    return number
+  }
+
+  /// Digits alone: Swift's own parsing takes a sign too.
+  private static func number(_ text: Substring) -> Int? {
+    text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ? Int(text) : nil
+  }
+
+  /// Undoes percent-encoding.
+  private static func decoded(_ text: Substring, part: String) throws(InvalidEndpoint) -> String {
+    var bytes: [UInt8] = []
+    var rest = text.utf8[...]
+    while let byte = rest.popFirst() {
+      guard byte == UInt8(ascii: "%") else {
+        bytes.append(byte)
+        continue
+      }
+      let digits = rest.prefix(2).compactMap { Character(Unicode.Scalar($0)).hexDigitValue }
+      guard digits.count == 2 else { throw InvalidEndpoint("expected two hexadecimal digits after % in the \(part)") }
+      rest = rest.dropFirst(2)
+      bytes.append(UInt8(digits[0] << 4 | digits[1]))
+    }
+    guard let text = String(validating: bytes, as: UTF8.self), !bytes.contains(0) else {
+      throw InvalidEndpoint("expected UTF-8 without zero bytes in the \(part)")
+    }
+    return text
+  }
+}

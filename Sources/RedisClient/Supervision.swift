@@ -1,0 +1,236 @@
+// What a client is doing about its connection. With a cluster that connection moves from node to node, and a second one may be open
+// beside it: to the node that a slot is moving to.
+
+import Logging
+import NIOCore
+
+/// What a client is doing about its connection. Lives on the client's event loop.
+final class Supervision {
+  private enum State {
+    case connecting
+    case connected(RedisConnection, since: NIODeadline)
+    case waiting(Scheduled<Void>)
+    case shutDown
+  }
+
+  private let endpoint: RedisEndpoint
+  private let key: String?
+  private let backoff: Backoff
+  let eventLoop: any EventLoop
+  private let logger: Logger
+  let options: RedisOptions
+
+  private var state = State.connecting
+  /// In a row; a connection that was soon lost again is one too.
+  private var failures = 0
+  private var saidAway = false
+  private var last: RedisError?
+  /// From the first ``shutDown()`` on; completes when nothing is open any more.
+  private var ended: EventLoopPromise<Void>?
+  /// Attempts to connect that are under way.
+  private var attempts = 0
+  private var open: [ObjectIdentifier: RedisConnection] = [:]
+  /// The attempt to go where the slot has gone.
+  private var moving: EventLoopFuture<RedisConnection>?
+  /// The way to the node that the slot is moving to.
+  private var beside: (host: RedisHost, connection: EventLoopFuture<RedisConnection>)?
+  /// Groups of commands that are being sent again; see SlotRouting.
+  var redirected = 0
+  private var nextWaiter = 0
+  private var waiters: [Int: EventLoopPromise<RedisConnection>] = [:]
+  private var generator = SystemRandomNumberGenerator()
+
+  init(
+    endpoint: RedisEndpoint, options: RedisOptions, backoff: Backoff, key: String?, eventLoop: any EventLoop,
+    logger: Logger
+  ) {
+    self.endpoint = endpoint
+    self.key = key
+    self.options = options
+    self.backoff = backoff
+    self.eventLoop = eventLoop
+    self.logger = logger
+  }
+
+  func connect() {
+    if case .shutDown = state { return }
+    state = .connecting
+    dial(RedisConnection.connect(to: endpoint, options: options, routedBy: key, on: eventLoop)).assumeIsolated()
+      .whenComplete { result in
+        switch result {
+        case .success(let connection): self.connected(connection)
+        case .failure(let error): self.lost(because: error)
+        }
+      }
+  }
+
+  /// Keeps count of what is open. A connection that comes after the shutdown is closed again.
+  private func dial(_ attempt: EventLoopFuture<RedisConnection>) -> EventLoopFuture<RedisConnection> {
+    attempts += 1
+    let dialed = attempt.assumeIsolated().flatMapThrowing { connection in
+      self.open[ObjectIdentifier(connection)] = connection
+      connection.closed.assumeIsolated().whenComplete { _ in self.closed(connection) }
+      if case .shutDown = self.state {
+        connection.close()
+        throw RedisError(.shutDown, outcome: .notSent)
+      }
+      return connection
+    }
+    dialed.whenComplete { _ in
+      self.attempts -= 1
+      self.endIfNothingIsOpen()
+    }
+    return dialed.nonisolated()
+  }
+
+  private func closed(_ connection: RedisConnection) {
+    open[ObjectIdentifier(connection)] = nil
+    if case .connected(let current, _) = state, current === connection {
+      lost(because: connection.ended ?? RedisError(.closed("its channel was taken down"), outcome: .notSent))
+    }
+    endIfNothingIsOpen()
+  }
+
+  private func endIfNothingIsOpen() {
+    if attempts == 0, open.isEmpty { ended?.succeed() }
+  }
+
+  private func connected(_ connection: RedisConnection) {
+    guard connection.ended == nil else {
+      lost(because: connection.ended ?? notConnected)
+      return
+    }
+    if saidAway {
+      logger.notice(
+        "connected to Redis again", metadata: ["redis": "\(endpoint)", "server": "\(connection.server)"])
+    }
+    saidAway = false
+    state = .connected(connection, since: .now())
+    let waiting = waiters
+    waiters = [:]
+    for promise in waiting.values { promise.succeed(connection) }
+  }
+
+  private func lost(because error: any Error) {
+    switch state {
+    case .shutDown: return
+    // A server that takes connections only to drop them must not be asked again and again at the first, shortest wait.
+    case .connected(_, let since) where NIODeadline.now() - since > backoff.most: failures = 0
+    case .connected, .connecting, .waiting: break
+    }
+    failures += 1
+    last = (error as? RedisError)?.with(outcome: .notSent)
+    let delay = backoff.delay(afterFailures: failures, using: &generator)
+    // Once per outage, not once per attempt: a log that repeats itself hides what else happened.
+    if !saidAway {
+      saidAway = true
+      logger.warning(
+        "Redis is away; trying until it is back", metadata: ["redis": "\(endpoint)", "reason": "\(error)"])
+    }
+    state = .waiting(eventLoop.assumeIsolated().scheduleTask(in: delay) { self.connect() })
+  }
+
+  func use<Value: Sendable>(
+    _ body: (RedisConnection) -> EventLoopFuture<Value>
+  ) -> EventLoopFuture<Value> {
+    switch state {
+    case .connected(let connection, _): body(connection)
+    case .shutDown: eventLoop.makeFailedFuture(RedisError(.shutDown, outcome: .notSent))
+    case .connecting, .waiting: eventLoop.makeFailedFuture(notConnected)
+    }
+  }
+
+  func connection(within limit: TimeAmount) -> EventLoopFuture<RedisConnection> {
+    switch state {
+    case .connected(let connection, _): return eventLoop.makeSucceededFuture(connection)
+    case .shutDown: return eventLoop.makeFailedFuture(RedisError(.shutDown, outcome: .notSent))
+    case .connecting, .waiting: break
+    }
+    let promise = eventLoop.makePromise(of: RedisConnection.self)
+    let number = nextWaiter
+    nextWaiter += 1
+    waiters[number] = promise
+    let late = eventLoop.assumeIsolated().scheduleTask(in: limit) {
+      self.waiters.removeValue(forKey: number)?.fail(self.notConnected)
+    }
+    promise.futureResult.whenComplete { _ in late.cancel() }
+    return promise.futureResult
+  }
+
+  var current: Result<RedisConnection, RedisError> {
+    switch state {
+    case .connected(let connection, _): .success(connection)
+    case .shutDown: .failure(RedisError(.shutDown, outcome: .notSent))
+    case .connecting, .waiting: .failure(notConnected)
+    }
+  }
+
+  private var notConnected: RedisError {
+    RedisError(.notConnected(last: last.map { "\($0)" }), outcome: .notSent)
+  }
+
+  var isConnected: Bool {
+    if case .connected = state { true } else { false }
+  }
+
+  func shutDown() -> EventLoopFuture<Void> {
+    if let ended { return ended.futureResult }
+    let ended = eventLoop.makePromise(of: Void.self)
+    self.ended = ended
+    if case .waiting(let task) = state { task.cancel() }
+    state = .shutDown
+    // An attempt under way finds out when it ends, which its deadline sees to.
+    for connection in open.values { connection.close() }
+    endIfNothingIsOpen()
+    let waiting = waiters
+    waiters = [:]
+    for promise in waiting.values { promise.fail(RedisError(.shutDown, outcome: .notSent)) }
+    return ended.futureResult
+  }
+
+  // MARK: Clusters
+
+  /// Goes where the slot has gone, and stays there.
+  ///
+  /// Until it is there, others go on to use the connection that it comes from, and are redirected too: without that all of them would
+  /// fail for as long as connecting takes. What was sent on it before is still answered.
+  /// - Parameter connection: Who said so. Where others have heard it before, the slot may have been followed already.
+  func moved(to host: RedisHost, accordingTo connection: RedisConnection) -> EventLoopFuture<RedisConnection> {
+    guard case .connected(let current, _) = state, current === connection else {
+      return use { eventLoop.makeSucceededFuture($0) }
+    }
+    if let moving { return moving }
+    let attempt = other(host)
+    moving = attempt
+    attempt.assumeIsolated().whenComplete { result in
+      self.moving = nil
+      self.beside = nil
+      guard case .connected(let current, _) = self.state, current === connection else {
+        // Lost in the meantime, and being looked up anew.
+        if case .success(let new) = result { new.retire() }
+        return
+      }
+      switch result {
+      case .success(let new):
+        self.logger.info("the slot has moved", metadata: ["redis": "\(self.endpoint)", "server": "\(new.server)"])
+        self.connected(new)
+      // Whoever said so may be wrong by now: everybody is asked again.
+      case .failure(let error): self.lost(because: error)
+      }
+      connection.retire()
+    }
+    return attempt
+  }
+
+  /// A connection beside the one that is used, to another node.
+  func other(_ host: RedisHost) -> EventLoopFuture<RedisConnection> {
+    if let beside, beside.host == host { return beside.connection }
+    beside?.connection.whenSuccess { $0.retire() }
+    let attempt = dial(RedisConnection.connect(toServer: endpoint.server(host), options: options, on: eventLoop))
+    beside = (host, attempt)
+    attempt.flatMap(\.closed).assumeIsolated().whenComplete { _ in
+      if self.beside?.connection === attempt { self.beside = nil }
+    }
+    return attempt
+  }
+}

@@ -1,0 +1,107 @@
+import Foundation
+import Hiredis
+import NIOCore
+import NIOPosix
+import RedisClient
+import RedisFixture
+import Testing
+
+/// All four commands find the primary through Sentinels, and find it again after a failover under load.
+@Suite(.timeLimit(.minutes(3))) struct SentinelFailoverTests {
+  enum Fault: String, CaseIterable, Sendable {
+    /// The primary is gone.
+    case killed
+    /// It is held for as long as the failover takes, and then goes on to call itself primary.
+    case held
+  }
+
+  /// Replication is asynchronous: what is acknowledged between the last word that the replica heard and the promotion may be lost, and
+  /// this is said in Guarantees. What the replica had, and what was sent afterwards, is stored once.
+  @Test(arguments: Fault.allCases)
+  func `a failover is followed by everybody, and costs what the replica hadn't`(fault: Fault) async throws {
+    let watched = try await WatchedRedis.start(replicas: 1, appendOnly: .always)
+    let deployment = try Deployment(redis: watched.primary, settings: ["SLUICE_REDIS": "\(watched.endpoint)"])
+    try await deployment.publish(keys: 100)
+    let node = try await deployment.startNode("node-1")
+    try await node.becomesReady()
+    let worker = try await deployment.startWorker("worker-1", ["--lease", "2"])
+    let pushes = NumberedPushes(to: node)
+
+    let (before, moved) = try await pushes.running(lanes: 4) {
+      try await pushes.goOn(for: 300)
+      try await eventually("something is stored") { try !deployment.stored().isEmpty }
+      let before = Set(pushes.acknowledged.map(\.number))
+      // Replication is one stream: a replica that has this write has all that was written before it.
+      let connection = try await RedisConnection.connected(
+        to: watched.primary.endpoint, on: MultiThreadedEventLoopGroup.singleton.any())
+      let confirmed = try await connection.execute([
+        RedisCommand("SET", "marker", 1), RedisCommand("WAIT", 1, 5_000),
+      ])
+      #expect(confirmed[1] == .integer(1))
+      connection.close()
+
+      switch fault {
+      case .killed: try await watched.primary.kill9()
+      case .held: try await watched.primary.pause()
+      }
+      let successor = try await watched.promoted()
+      let promoted = ContinuousClock.now
+      if fault == .held { try watched.primary.resume() }
+      try await eventually(within: .seconds(20), "a push sent after the promotion is acknowledged by the new primary") {
+        let names = try await successor.run("CLIENT", "LIST").string()
+        return names.contains("name=node-1-push") && pushes.acknowledged.contains { $0.sentAt > promoted }
+      }
+      let found = ContinuousClock.now
+      // From its sleep or from the dead it returns as a replica.
+      if fault == .killed { try await watched.primary.restart() }
+      try await eventually(within: .seconds(30), "the old primary is a replica") {
+        try await watched.primary.role() == "slave"
+      }
+      let moved = ContinuousClock.now
+      try await pushes.goOn(for: 300)
+      print("FAILOVER | \(fault) | a push is acknowledged by the new primary \(found - promoted) after the promotion")
+      #expect(found - promoted < .seconds(10))
+
+      // The publisher goes to the new primary too, and the node mirrors it.
+      try await eventually(within: .seconds(30), "a put is confirmed by all") {
+        let put = try await deployment.run(
+          "key-publisher", ["put", "--key", "sk_new", "--account", "account-new"], expecting: nil)
+        return put.status == .exited(0)
+      }
+      #expect(try await node.push(key: "sk_new").status == 202)
+      try await eventually(within: .seconds(30), "a key that nobody has is refused, with a proof") {
+        try await node.push(key: "sk_nobody").status == 401
+      }
+      return (before, moved)
+    }
+
+    let answered = pushes.answered
+    let statuses = Dictionary(grouping: answered, by: \.status).mapValues(\.count)
+    #expect(Set(statuses.keys).isSubset(of: [202, 503]), "\(statuses): an active key was refused")
+    let after = Set(answered.filter { $0.status == 202 && $0.sentAt > moved }.map(\.number))
+    let promised = before.union(after)
+    try await eventually(within: .seconds(60), "what was promised is stored") {
+      try Set(numbers(deployment)).isSuperset(of: promised)
+    }
+    try await eventually(within: .seconds(60), "sync-status says that all is well") {
+      try await deployment.run("sync-status", [], expecting: nil).status == .exited(0)
+    }
+    let stored = try numbers(deployment)
+    #expect(Set(stored).count == stored.count, "a payload is stored twice")
+    let maybe = Set(answered.filter { $0.status == 202 }.map(\.number)).subtracting(promised)
+    print(
+      "FAILOVER | \(fault) | \(answered.count) pushes, \(statuses[503, default: 0]) answered 503 | "
+        + "\(before.count) + \(after.count) promised and stored | of \(maybe.count) between, \(maybe.subtracting(stored).count) lost"
+    )
+    worker.terminate()
+    #expect(try await worker.waitForExit() == .exited(0), "\(worker.outputs)")
+    node.process.terminate()
+    _ = try await node.process.waitForExit()
+    try await watched.end()
+  }
+
+  private func numbers(_ deployment: Deployment) throws -> [Int] {
+    // The one of the new key has none.
+    try deployment.stored().filter { $0.body != Data("{}".utf8) }.map { try NumberedPushes.number(in: $0.body) }
+  }
+}
