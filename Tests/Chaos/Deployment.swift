@@ -195,7 +195,7 @@ final class Deployment: Sendable {
     }
     try await command("CLIENT", "UNPAUSE")
     try spool?.empty()
-    for member in members { try await member.restore() }
+    for member in members { try await member.restore(mayHaveEnded: replicated != nil) }
   }
 
   /// Ends all nodes and workers in good order.
