@@ -1,5 +1,6 @@
 import IngestQueue
 import Logging
+import NIOCore
 import NIOPosix
 import RedisClient
 
