@@ -131,7 +131,8 @@ let package = Package(
     .executableTarget(
       name: "ingest-node",
       dependencies: [
-        "ClientAddress", "Sluice", "IngestNode", "IngestQueue", "KeyReplica", "PrometheusText", "RedisClient", argumentParser, logging,
+        "ClientAddress", "Sluice", "IngestNode", "IngestQueue", "KeyReplica", "PrometheusText", "RedisClient",
+        argumentParser, logging,
         metrics,
       ],
       swiftSettings: strict),
@@ -254,7 +255,8 @@ let package = Package(
     .testTarget(
       name: "SystemTests",
       dependencies: [
-        "IngestClient", "IngestQueue", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "ingest-node",
+        "IngestClient", "IngestQueue", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient",
+        "ingest-node",
         "ingest-worker",
         "sync-status",
         "key-publisher", crypto, logging, nioCore, nioHTTP1, nioPosix, nioSSL,
@@ -272,8 +274,8 @@ if Context.environment["SLUICE_BENCHMARKS"] != nil {
     .executableTarget(
       name: "bench",
       dependencies: [
-        "CMalloc", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", argumentParser, logging, nioCore,
-        nioPosix,
+        "CMalloc", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", argumentParser,
+        logging, nioCore, nioPosix,
       ],
       path: "Benchmarks/Command", swiftSettings: strict),
   ]

@@ -27,6 +27,7 @@ struct PushGate: PushGating {
   private let node: String
   private let refusals: RefusalLog
   private let rates: AccountRates?
+  private let random: NIOLoopBoundBox<RandomPool>
 
   /// - Parameters:
   ///   - producer: On the event loop that the gate is used on.
@@ -36,6 +37,7 @@ struct PushGate: PushGating {
     self.producer = producer
     self.node = node
     self.rates = rates
+    random = .makeBoxSendingValue(RandomPool(), eventLoop: producer.eventLoop)
     refusals = RefusalLog(logger: logger)
   }
 
@@ -61,8 +63,7 @@ struct PushGate: PushGating {
     if let idempotencyKey = request.idempotencyKey {
       id = EnvelopeID(keyID: key.bytes, idempotencyKey: idempotencyKey)
     } else {
-      var generator = SystemRandomNumberGenerator()
-      id = EnvelopeID(time: now, using: &generator)
+      id = EnvelopeID(time: now, using: &random.value)
     }
     let header = EnvelopeHeader(
       id: id, account: account, key: key.prefix, receivedAt: now, contentType: request.contentType,

@@ -9,7 +9,7 @@
 internal import Hiredis
 public import Logging
 public import NIOCore
-public import RedisClient
+internal import RedisClient
 
 /// Knows how full the shards of a queue are, and what an acknowledgement means there.
 public final class QueueWatch: Sendable {
@@ -70,29 +70,6 @@ public final class QueueWatch: Sendable {
   func tell(_ listener: @escaping @Sendable (Int, ShardWord) -> Void) {
     eventLoop.execute { [state] in state.value.listeners.append(listener) }
   }
-}
-
-/// What is known of a shard.
-public struct ShardStanding: Sendable {
-  /// Its number.
-  public var shard: Int
-  public var endpoint: RedisEndpoint
-  /// The last that could be read; nil before.
-  public var reading: QueueReading?
-  /// How old that is.
-  public var age: TimeAmount?
-  /// Whether that is too old to be relied on, or there was none yet.
-  public var isStale: Bool
-  public var admission: Admission
-  /// nil before it was read.
-  public var durability: Durability?
-  /// How it falls short of what is required, in words; nil where it doesn't.
-  public var durabilityLack: String?
-}
-
-/// Redis promises less than is required of it.
-public struct InsufficientDurability: Error, Sendable, CustomStringConvertible {
-  public let description: String
 }
 
 /// What the watch is doing. Lives on its event loop.
