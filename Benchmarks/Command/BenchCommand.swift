@@ -15,7 +15,7 @@ struct BenchCommand: AsyncParsableCommand {
 
   static let all: [any Benchmark.Type] = [
     SyncBenchmark.self, LargeSyncBenchmark.self, WarmStartBenchmark.self, LookupBenchmark.self, PropagateBenchmark.self,
-    ScaleBenchmark.self,
+    ScaleBenchmark.self, WorkerBenchmark.self, PushBenchmark.self, HandOverBenchmark.self,
   ]
 
   @Argument(help: "Which ones, or \"all\".")

@@ -1,5 +1,7 @@
 // What a benchmark found: tables for people, and the same figures as JSON for whoever compares runs.
 
+import Foundation
+
 /// The figures of one benchmark.
 struct Report: Encodable {
   struct Table: Encodable {
@@ -34,6 +36,10 @@ struct Report: Encodable {
 
   var name: String
   var machine = Machine.description
+  /// Which state of the sources was measured; Scripts/bench says it.
+  var commit = ProcessInfo.processInfo.environment["SLUICE_COMMIT"] ?? "unknown"
+  /// Of what was measured beside it.
+  var versions: [String: String] = [:]
   var rounds: Int
   var tables: [Table] = []
 
@@ -43,7 +49,10 @@ struct Report: Encodable {
   }
 
   var markdown: String {
-    var lines = ["## \(name)", "", "\(machine); \(rounds) rounds: median (lowest–highest)", ""]
+    var lines = ["## \(name)", "", "\(machine); \(rounds) rounds: median (lowest–highest); commit \(commit)", ""]
+    if !versions.isEmpty {
+      lines += [versions.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "), ""]
+    }
     for table in tables {
       let columns = table.rows.first?.figures.map(\.name) ?? []
       lines.append("| \(table.title), \(table.unit) | \(columns.joined(separator: " | ")) |")

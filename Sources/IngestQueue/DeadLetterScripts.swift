@@ -87,7 +87,7 @@ enum DeadLetterScripts {
   /// Puts letters back into the queue as if they had never failed.
   ///
   /// KEYS dead, failures, stats, then all lists of envelopes that nobody works on, list 0 first. ARGV bytes after which no
-  /// further one is moved; then for each letter its entry and its list's number.
+  /// further one is moved, how long list 0 may be to be given one; then for each letter its entry and the two lists of its account.
   /// Answers for each that was looked at: 1 moved, 0 gone, -1 it isn't readable and stays.
   static let requeue = script(
     "requeue dead letters", flags: "allow-oom",
@@ -99,7 +99,8 @@ enum DeadLetterScripts {
     redis.call('HLEN', stats)
     for i = 4, #KEYS do redis.call('LLEN', KEYS[i]) end
     local outcomes, moved, bytes = {}, 0, 0
-    for i = 2, #ARGV, 2 do
+    local function length(list) return redis.call('LLEN', KEYS[4 + list]) end
+    for i = 3, #ARGV, 3 do
       if bytes >= tonumber(ARGV[1]) then break end
       local entry = redis.call('XRANGE', dead, ARGV[i], ARGV[i])[1]
       local outcome = 0
@@ -108,7 +109,9 @@ enum DeadLetterScripts {
         if flaw_in(f) then
           outcome = -1
         else
-          redis.call('LPUSH', KEYS[4 + tonumber(ARGV[i + 1])], f.envelope)
+          local list, other = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+          if length(0) < tonumber(ARGV[2]) then list = 0 elseif length(other) < length(list) then list = other end
+          redis.call('LPUSH', KEYS[4 + list], f.envelope)
           redis.call('HDEL', failures, f.id)
           redis.call('XDEL', dead, entry[1])
           outcome, moved = 1, moved + 1

@@ -70,7 +70,8 @@ public struct DeadLetters: Sendable {
 
   // MARK: Dealing with them
 
-  /// Puts letters back into the queue, the oldest first, behind what waits there, as if they had never failed.
+  /// Puts letters back into the queue, the oldest first, behind what waits there, as if they had never failed. Each goes to the list that a
+  /// node would choose, so that many of one account are in nobody else's way.
   /// - Parameters:
   ///   - filter: Which of those that are there now.
   ///   - limit: At most so many.
@@ -79,8 +80,12 @@ public struct DeadLetters: Sendable {
     _ filter: DeadLetterFilter, limit: Int = .max, tally: inout DeadLetterTally
   ) async throws(QueueFailure) {
     try await sweep(filter, limit: limit, &tally) { letters throws(QueueFailure) in
-      var arguments: [any RedisArgument] = [Self.stepBytes]
-      for letter in letters { arguments += ["\(letter.entry)", 0] as [any RedisArgument] }
+      var arguments: [any RedisArgument] = [Self.stepBytes, AccountHand.shortList]
+      for found in letters {
+        var hand: AccountHand?
+        if case .success(let letter) = found { hand = letter.account.map { AccountHand(account: $0) } }
+        arguments += ["\(found.entry)", hand?.first ?? 0, hand?.second ?? 0] as [any RedisArgument]
+      }
       return try await outcomes(
         of: DeadLetterScripts.requeue, keys: [layout.dead, layout.failures, layout.stats] + layout.pending,
         arguments: arguments)

@@ -20,8 +20,7 @@ public struct QueueSurvey: Sendable, Equatable {
   public var lists: [List]
   /// When the next envelope is tried again, in milliseconds since 1970 by Redis's clock.
   public var nextDueAt: Int64?
-  /// Envelopes that were stored, and dead letters that were put back or thrown away, since the shard began.
-  public var done: Int64
+  /// Dead letters that were put back or thrown away, since the shard began.
   public var requeued: Int64
   public var discarded: Int64
   /// Why the newest dead letters are there, at most ``reasonsOf`` of them.
@@ -30,8 +29,6 @@ public struct QueueSurvey: Sendable, Equatable {
   /// Of how many dead letters the reasons are counted.
   public static let reasonsOf = 10_000
 
-  /// Envelopes that nobody works on.
-  public var waiting: Int64 { lists.reduce(0) { $0 + $1.envelopes } }
   /// When the oldest of all that are next in their lists was received.
   public var oldestReceivedAt: Int64? { lists.compactMap(\.oldestReceivedAt).min() }
 
@@ -64,14 +61,12 @@ public struct QueueSurvey: Sendable, Equatable {
     self.state = state
     self.reasons = reasons
     nextDueAt = try number(0)
-    done = try number(1) ?? 0
-    requeued = try number(2) ?? 0
-    discarded = try number(3) ?? 0
-    lists = try items.item(4).array().enumerated().map { place, item in
-      let list = try item.array()
-      let receivedAt = try list.item(1).integer()
-      return List(
-        number: place, envelopes: try list.item(0).integer(), oldestReceivedAt: receivedAt < 0 ? nil : receivedAt)
+    requeued = try number(1) ?? 0
+    discarded = try number(2) ?? 0
+    let oldest = try items.item(3).array()
+    lists = try state.lists.enumerated().map { place, envelopes in
+      let receivedAt = try oldest.item(place).integer()
+      return List(number: place, envelopes: envelopes, oldestReceivedAt: receivedAt < 0 ? nil : receivedAt)
     }
   }
 
@@ -86,11 +81,9 @@ public struct QueueSurvey: Sendable, Equatable {
         return good and type(header) == 'table' and tonumber(header.received_at) or -1
       end
 
-      local stats = redis.call('HMGET', KEYS[2], 'done', 'requeued', 'discarded')
-      local lists = {}
-      for i = 3, #KEYS do
-        lists[#lists + 1] = { redis.call('LLEN', KEYS[i]), received_at(redis.call('LINDEX', KEYS[i], -1)) }
-      end
-      return { redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or false, stats[1], stats[2], stats[3], lists }
+      local stats = redis.call('HMGET', KEYS[2], 'requeued', 'discarded')
+      local oldest = {}
+      for i = 3, #KEYS do oldest[#oldest + 1] = received_at(redis.call('LINDEX', KEYS[i], -1)) end
+      return { redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or false, stats[1], stats[2], oldest }
       """#)
 }

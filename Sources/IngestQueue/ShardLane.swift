@@ -46,7 +46,7 @@ final class ShardLane {
   private let requirement: DurabilityRequirement
   private let limits: QueueLimits
   /// Of the pending lists, as last heard, from the watch or in a reply.
-  private(set) var lengths = [Int64](repeating: 0, count: QueueLayout.lists)
+  private var lengths = [Int64](repeating: 0, count: QueueLayout.lists)
   private var batchesInFlight = 0
   private var isHugeInFlight = false
 
@@ -109,6 +109,12 @@ final class ShardLane {
   /// Too few replicas have confirmed a batch: others would only wait as well, until the next word.
   func wasUnconfirmed(_ replicas: Int64) {
     durabilityLack = "\(requirement) is required, and \(replicas) confirmed the last payloads in time"
+  }
+
+  /// The list for an account's next payload. Where nobody watches it is list 0: a loop that no longer pushes there wouldn't hear
+  /// that it has become short again.
+  func list(of account: String) -> Int {
+    mark == nil ? 0 : AccountHand.list(of: account, lengths: lengths)
   }
 
   // MARK: Whether it takes anything

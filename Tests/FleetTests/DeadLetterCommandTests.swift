@@ -94,9 +94,9 @@ struct DeadLetterCommandTests {
       let run = try await CommandRun.of("sync-status", ["dead", "requeue", "--reason", "disk"] + options)
       #expect(run.status == .exited(0), "\(run.errors)")
       #expect(run.output == "put back 7,000 dead letters\n  7,000 × disk full")
-      #expect(try await shards[0].survey().waiting == 3_000)
+      #expect(try await shards[0].survey().state.pending == 3_000)
       #expect(try await shards[0].survey().state.dead == 3_000)
-      #expect(try await shards[1].survey().waiting == 4_000)
+      #expect(try await shards[1].survey().state.pending == 4_000)
       #expect(try await shards[1].survey().requeued == 4_000)
       let all = try await CommandRun.of("sync-status", ["dead", "requeue", "--all", "--limit", "100"] + options)
       #expect(all.output == "put back 100 dead letters\n  100 × bad JSON")
@@ -190,15 +190,15 @@ struct DeadLetterCommandTests {
         process.kill9()
         _ = try await process.waitForExit()
         let after = try await shard.survey()
-        #expect(after.state.dead + after.waiting + after.discarded == count, "\(verb)")
-        #expect(after.waiting == after.requeued, "\(verb)")
+        #expect(after.state.dead + after.state.pending + after.discarded == count, "\(verb)")
+        #expect(after.state.pending == after.requeued, "\(verb)")
       }
       // What was left is done by another run.
       let rest = try await CommandRun.of(
         "sync-status", ["dead", "discard", "--all", "--yes", "--redis", "\(server.endpoint)"])
       #expect(rest.status == .exited(0))
       let after = try await shard.survey()
-      #expect(after.state.dead == 0 && after.waiting + after.discarded == count)
+      #expect(after.state.dead == 0 && after.state.pending + after.discarded == count)
     }
   }
 

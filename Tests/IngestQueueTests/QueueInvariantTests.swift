@@ -14,7 +14,8 @@ struct QueueInvariantTests {
     let seeds = (0..<4).map { _ in generator.next() }
     try await QueueUnderTest.with { queue in
       let count = 400
-      try await queue.push(0..<count)
+      try await queue.push(0..<count / 2)
+      for number in count / 2..<count { try await queue.fill(number % QueueLayout.lists, [number]) }
       let stored = try await withThrowingTaskGroup(of: [Int].self) { group in
         for (worker, seed) in seeds.enumerated() {
           group.addTask { try await Self.work(as: "worker-\(worker)", seed: seed, on: queue) }

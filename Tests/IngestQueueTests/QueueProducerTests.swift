@@ -126,45 +126,6 @@ struct QueueProducerTests {
     }
   }
 
-  @Test func `a list that can't be pushed to fails its own payloads, and the others of the same write are taken`()
-    async throws
-  {
-    try await withProducer { _, producer, client in
-      _ = try await client.execute(
-        RedisCommand("LPUSH", arguments: [layout.pending(0)] + (0..<1_000).map { _ in "old" })
-      ).integer()
-      // The producer hears from a reply that list 0 is long.
-      #expect(try await outcomes(producer, 0..<1) == [nil])
-      let broken = AccountHand(account: "broken")
-      let sound = try #require(
-        (0..<1_000).map { "account-\($0)" }.first {
-          let hand = AccountHand(account: $0)
-          return Set([hand.first, hand.second]).isDisjoint(with: [broken.first, broken.second])
-        })
-      for list in [broken.first, broken.second] {
-        try await client.execute(RedisCommand("SET", layout.pending(list), "not a list")).ok()
-      }
-      let eventLoop = producer.eventLoop
-      let outcomes = try await eventLoop.flatSubmit {
-        EventLoopFuture.whenAllComplete(
-          (0..<10).map { number in
-            var header = EnvelopeHeader.numbered(number)
-            header.account = number % 2 == 0 ? "broken" : sound
-            return producer.submit(header, payload: ByteBuffer())
-          }, on: eventLoop)
-      }.get()
-      for (number, outcome) in outcomes.enumerated() {
-        switch outcome {
-        case .success: #expect(number % 2 == 1)
-        case .failure(PushFailure.refused(let error)): #expect(number % 2 == 0 && error.code == "WRONGTYPE")
-        case .failure(let error): Issue.record("\(error)")
-        }
-      }
-      let counters = try await counters(producer)
-      #expect((counters.batches, counters.commands, counters.entries, counters.failures) == (2, 3, 6, 5))
-    }
-  }
-
   @Test func `without a connection a payload is refused at once as not sent`() async throws {
     let folder = try TemporaryFolder()
     let client = RedisClient(

@@ -89,6 +89,88 @@ struct QueueWatchTests {
     if case .durabilityLost = failure { true } else { false }
   }
 
+  // MARK: Lists
+
+  @Test func `once list 0 is long each account keeps to its two lists, and to list 0 when it is short again`()
+    async throws
+  {
+    try await with { queue async throws in
+      let layout = queue.layout(0)
+      let client = queue.clients[0]
+      func lengths() async throws -> [Int64] {
+        try await client.execute(layout.pending.map { RedisCommand("LLEN", $0) }).map { try $0.integer() }
+      }
+      _ = try await client.execute(
+        RedisCommand("LPUSH", arguments: [layout.pending(0)] + (0..<1_000).map { _ in "old" })
+      ).integer()
+      let hand = AccountHand(account: EnvelopeHeader.plain.account)
+      try await eventually("the producer knows") {
+        _ = try await queue.push()
+        let lengths = try await lengths()
+        return lengths[hand.first] + lengths[hand.second] > 0
+      }
+      let before = try await lengths()
+      for number in 0..<20 { #expect(try await queue.push(number) == nil) }
+      let after = try await lengths()
+      #expect(after.reduce(0, +) == before.reduce(0, +) + 20)
+      #expect(after[hand.first] + after[hand.second] == before[hand.first] + before[hand.second] + 20)
+      // The shorter as last heard: they stay level.
+      #expect(abs(after[hand.first] - after[hand.second]) <= 1, "\(after)")
+      _ = try await client.execute(RedisCommand("DEL", layout.pending(0))).integer()
+      try await eventually("list 0 is used again") {
+        _ = try await queue.push()
+        return try await lengths()[0] > 0
+      }
+    }
+  }
+
+  @Test func `a list that can't be pushed to fails its own payloads, and the others of the same write are taken`()
+    async throws
+  {
+    try await with { queue async throws in
+      let layout = queue.layout(0)
+      let client = queue.clients[0]
+      _ = try await client.execute(
+        RedisCommand("LPUSH", arguments: [layout.pending(0)] + (0..<1_000).map { _ in "old" })
+      ).integer()
+      let broken = AccountHand(account: "broken")
+      let sound = try #require(
+        (0..<1_000).map { "account-\($0)" }.first {
+          let hand = AccountHand(account: $0)
+          return Set([hand.first, hand.second]).isDisjoint(with: [broken.first, broken.second])
+        })
+      for list in [broken.first, broken.second] {
+        try await client.execute(RedisCommand("SET", layout.pending(list), "not a list")).ok()
+      }
+      let (loop, producer) = (queue.producer.eventLoop, queue.producer)
+      func outcomes() async throws -> [Result<Void, any Error>] {
+        try await loop.flatSubmit {
+          EventLoopFuture.whenAllComplete(
+            (0..<10).map { number in
+              var header = EnvelopeHeader.numbered(number)
+              header.account = number % 2 == 0 ? "broken" : sound
+              return producer.submit(header, payload: ByteBuffer())
+            }, on: loop)
+        }.get()
+      }
+      // The watch can't read such a list either: it is the replies that tell. Before they do all goes to list 0.
+      var last: [Result<Void, any Error>] = []
+      try await eventually("the two accounts are told apart") {
+        last = try await outcomes()
+        return last.contains { (try? $0.get()) == nil }
+      }
+      for (number, outcome) in last.enumerated() {
+        switch outcome {
+        case .success: #expect(number % 2 == 1)
+        case .failure(PushFailure.refused(let error)): #expect(number % 2 == 0 && error.code == "WRONGTYPE")
+        case .failure(let error): Issue.record("\(error)")
+        }
+      }
+      let counters = try await queue.counters()
+      #expect(counters.commands > counters.batches)
+    }
+  }
+
   // MARK: Limits
 
   @Test func `over the limit of entries pushes are refused, and taken again under the low-water mark`() async throws {

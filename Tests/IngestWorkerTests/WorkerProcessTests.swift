@@ -245,6 +245,7 @@ struct WorkerProcessTests {
     let sink = arguments.isEmpty || arguments[0] == "--sink" ? [] : ["--sink", "sqlite:/tmp/never-made.db"]
     let process = try await ServiceProcess.start("ingest-worker", sink + arguments)
     #expect(try await process.waitForExit() == .exited(64))
-    #expect(process.standardError.text.contains(word), "\(process.outputs)")
+    // What it said may be read a moment after its end.
+    try await eventually("it says why") { process.standardError.text.contains(word) }
   }
 }

@@ -76,13 +76,13 @@ public struct QueueDocument: Sendable, Encodable {
   private static func encode(_ survey: QueueSurvey, to container: inout Container) throws {
     let state = survey.state
     try container.encode(seconds(state.readAt), forKey: .readAt)
-    try container.encode(survey.waiting, forKey: .waiting)
+    try container.encode(survey.state.pending, forKey: .waiting)
     try container.encode(survey.oldestReceivedAt.map(seconds), forKey: .oldestReceivedAt)
     try container.encode(state.later, forKey: .later)
     try container.encode(survey.nextDueAt.map(seconds), forKey: .nextDueAt)
     try container.encode(state.failing, forKey: .failing)
     try container.encode(state.dead, forKey: .dead)
-    try container.encode(survey.done, forKey: .done)
+    try container.encode(survey.state.done, forKey: .done)
     try container.encode(survey.requeued, forKey: .requeued)
     try container.encode(survey.discarded, forKey: .discarded)
     try container.encode(max(state.dead - Int64(survey.reasons.total), 0), forKey: .reasonsUncounted)

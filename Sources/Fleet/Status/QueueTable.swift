@@ -35,7 +35,7 @@ public struct QueueTable: Sendable {
     let states = facts.surveys.map(\.survey)
     func sum(_ figure: (QueueSurvey) -> Int64) -> String { Wording.count(states.reduce(0) { $0 + figure($1) }) }
     let figures =
-      "\(sum { $0.waiting }) waiting, \(sum { $0.state.claimed }) in the hands of workers, \(sum { $0.state.later }) to be "
+      "\(sum { $0.state.pending }) waiting, \(sum { $0.state.claimed }) in the hands of workers, \(sum { $0.state.later }) to be "
       + "tried again, \(Wording.number(states.reduce(0) { $0 + $1.state.dead }, "dead letter"))"
     return switch verdict.exitCode {
     case 0: coloured("FLOWING", .good) + ": \(figures)"
@@ -65,10 +65,10 @@ public struct QueueTable: Sendable {
       let now = survey.state.readAt
       let due = survey.nextDueAt.map { $0 <= now ? "now" : "in \(Wording.time(seconds: Double($0 - now) / 1_000))" }
       table.add([
-        .init("\(reading.shard)"), .init(Wording.count(survey.waiting)), age(survey.oldestReceivedAt, at: now),
+        .init("\(reading.shard)"), .init(Wording.count(survey.state.pending)), age(survey.oldestReceivedAt, at: now),
         .init(Wording.count(survey.state.claimed)), .init(Wording.count(survey.state.later)), .init(due ?? "-"),
         .init(Wording.count(survey.state.dead), survey.state.dead > 0 ? .doubtful : nil),
-        .init(Wording.count(survey.done)), .init(Wording.count(survey.requeued)),
+        .init(Wording.count(survey.state.done)), .init(Wording.count(survey.requeued)),
         .init(Wording.count(survey.discarded)), .init(reading.place),
       ])
     }

@@ -45,7 +45,7 @@ public struct QueueVerdict: Sendable, Equatable {
 
   private static func workers(_ fleet: FleetReading, _ facts: QueueFacts, _ works: Bool) -> [String] {
     var wrong: [String] = []
-    let waiting = facts.surveys.reduce(0) { $0 + $1.survey.waiting + $1.survey.state.later }
+    let waiting = facts.surveys.reduce(0) { $0 + $1.survey.state.pending + $1.survey.state.later }
     if !works, waiting > 0 {
       wrong.append("no worker is running, and \(Wording.number(waiting, "payload")) to be stored")
     }
@@ -60,7 +60,7 @@ public struct QueueVerdict: Sendable, Equatable {
   }
 
   private static func unserved(_ shard: Int, _ survey: QueueSurvey) -> [String] {
-    guard survey.waiting > 0 else { return [] }
+    guard survey.state.pending > 0 else { return [] }
     let seenAt = survey.state.workers.map(\.seenAt).max()
     let age = seenAt.map { survey.state.readAt - $0 }
     if let age, age <= unservedAfter.inMilliseconds { return [] }

@@ -1,0 +1,228 @@
+// The way of one payload: `submit` looks whether the shard whose turn it is takes anything, encodes the payload into the batch that
+// gathers, and returns a promise. `flush`, once a turn, hands batches to shards that have room in flight, by turns. `complete` gives
+// each list's reply to its own waiters.
+
+internal import Hiredis
+internal import NIOCore
+internal import RedisClient
+
+/// What a producer is doing. Lives on the producer's event loop.
+final class Pushing {
+  private let eventLoop: any EventLoop
+  private let limits: ProducerLimits
+  private let lanes: [ShardLane]
+  /// The lane that gets the next batch, if it can take one.
+  private var turn = 0
+  private var batches: PushBatches<EventLoopPromise<Void>>
+  private var counters = ProducerCounters()
+  private var willFlush = false
+  private var draining: EventLoopPromise<Void>?
+
+  init(eventLoop: any EventLoop, lanes: [ShardLane], limits: ProducerLimits) {
+    self.eventLoop = eventLoop
+    self.lanes = lanes
+    self.limits = limits
+    batches = PushBatches(limits: limits)
+  }
+
+  var currentCounters: ProducerCounters {
+    var counters = counters
+    counters.waitingEntries = batches.waitingEntries
+    counters.bytes = batches.bytes
+    counters.connectedShards = lanes.count { $0.isConnected }
+    return counters
+  }
+
+  func learn(_ word: ShardWord, of shard: Int) {
+    lanes[shard].learn(word)
+    flushAtTheTurnsEnd()
+  }
+
+  // MARK: Taking
+
+  func submit(_ header: EnvelopeHeader, payload: ByteBuffer) -> EventLoopFuture<Void> {
+    guard draining == nil else { return failed(.shuttingDown) }
+    if !lanes[turn].takes, let obstacle = moveTurn() { return failed(obstacle) }
+    let list = lanes[turn].list(of: header.account)
+    let promise = eventLoop.makePromise(of: Void.self)
+    do throws(PushFailure) {
+      try batches.add(header, payload: payload, list: list, waiter: promise, now: .now())
+    } catch {
+      // A promise must be completed, also one that nobody has seen.
+      promise.fail(error)
+      counters.failures += 1
+      return promise.futureResult
+    }
+    flushAtTheTurnsEnd()
+    return promise.futureResult
+  }
+
+  private func failed(_ failure: PushFailure) -> EventLoopFuture<Void> {
+    counters.failures += 1
+    return eventLoop.makeFailedFuture(failure)
+  }
+
+  /// Gives the turn to the next lane that takes anything, or says why none does.
+  private func moveTurn() -> PushFailure? {
+    for _ in lanes.indices {
+      if lanes[turn].takes { return nil }
+      turn = (turn + 1) % lanes.count
+    }
+    return obstacle
+  }
+
+  /// Of several lanes' reasons the one that says most about when it will be over, or calls for somebody.
+  var obstacle: PushFailure? {
+    var away: PushFailure?
+    var over: PushFailure?
+    var lost: PushFailure?
+    for lane in lanes {
+      switch lane.obstacle {
+      case nil: return nil
+      case .overLimit(let seconds)?:
+        // The first shard to open again is enough.
+        if case .overLimit(let least)? = over, least <= seconds { continue }
+        over = .overLimit(retryAfter: seconds)
+      case .durabilityLost(let why)?: lost = .durabilityLost(why)
+      case let other?: away = other
+      }
+    }
+    return lost ?? over ?? away
+  }
+
+  func drain() -> EventLoopFuture<Void> {
+    let promise = draining ?? eventLoop.makePromise()
+    draining = promise
+    completeDrainIfEmpty()
+    return promise.futureResult
+  }
+
+  private func completeDrainIfEmpty() {
+    if batches.isEmpty { draining?.succeed() }
+  }
+
+  // MARK: Sending
+
+  private func flushAtTheTurnsEnd() {
+    guard !willFlush else { return }
+    willFlush = true
+    eventLoop.assumeIsolated().execute {
+      self.willFlush = false
+      self.flush()
+    }
+  }
+
+  private func flush() {
+    while batches.waitingEntries > 0, handOut() {}
+    if batches.waitingEntries > 0, let obstacle {
+      for batch in batches.takeAll() { fail(batch, obstacle) }
+    }
+    completeDrainIfEmpty()
+  }
+
+  /// Deals with one batch, if one of the lanes is free for it.
+  private func handOut() -> Bool {
+    for step in lanes.indices {
+      let place = (turn + step) % lanes.count
+      let lane = lanes[place]
+      guard
+        let connection = lane.freeConnection(
+          most: limits.batchesInFlight, asking: limits.deadline, changed: { self.flushAtTheTurnsEnd() }),
+        let next = batches.next(for: lane.destination, now: .now(), huge: lane.takesHuge)
+      else { continue }
+      switch next {
+      case .send(let batch, let commands):
+        turn = (place + 1) % lanes.count
+        send(batch, commands, lane, connection)
+      case .late(let batch):
+        fail(batch, .away(RedisError(.deadlineExceeded(command: "LPUSH"), outcome: .notSent)))
+      }
+      return true
+    }
+    return false
+  }
+
+  private func send(
+    _ batch: PushBatch<EventLoopPromise<Void>>, _ commands: ByteBuffer, _ lane: ShardLane, _ connection: RedisConnection
+  ) {
+    lane.sends(huge: batch.isHuge)
+    counters.batches += 1
+    counters.commands += batch.parts.count
+    lane.client.send(
+      encoded: commands, named: "LPUSH", expecting: lane.destination.replies(to: batch), deadline: batch.deadline,
+      on: connection, isBoundToServer: lane.isBoundToServer
+    ).assumeIsolated().whenComplete { result in
+      lane.hasAnswered(huge: batch.isHuge)
+      switch result {
+      case .success(let replies): self.complete(batch, replies, lane)
+      case .failure(let error): self.notAnswered(batch, error)
+      }
+      self.flushAtTheTurnsEnd()
+    }
+  }
+
+  private func notAnswered(_ batch: PushBatch<EventLoopPromise<Void>>, _ error: any Error) {
+    let error = error as? RedisError ?? RedisError(.closed("\(error)"), outcome: .unknown)
+    guard error.outcome == .notSent else {
+      batches.finished(batch)
+      return fail(batch, .unknownOutcome(error))
+    }
+    if batch.returns + 1 < lanes.count {
+      counters.movedBatches += 1
+      batches.putBack(batch)
+    } else {
+      batches.finished(batch)
+      fail(batch, .away(error))
+    }
+  }
+
+  // MARK: Answering
+
+  private func complete(
+    _ batch: PushBatch<EventLoopPromise<Void>>, _ replies: [RedisReply], _ lane: ShardLane
+  ) {
+    batches.finished(batch)
+    var unconfirmed: PushFailure?
+    if let required = lane.destination.confirmingReplicas {
+      unconfirmed = shortfall(replies.last, lane, required: required)
+    }
+    for (part, reply) in zip(batch.parts, replies) {
+      switch reply {
+      case .integer(let length):
+        lane.heard(length, of: part.list, after: part.bytes)
+        if let unconfirmed {
+          fail(part, unconfirmed)
+          continue
+        }
+        counters.entries += part.waiters.count
+        for promise in part.waiters { promise.succeed() }
+      case .error(let error):
+        fail(part, .refused(error))
+      default:
+        fail(part, Self.strange(reply, "the list's length from LPUSH"))
+      }
+    }
+  }
+
+  /// Why the replicas' answer isn't enough; nil if it is.
+  private func shortfall(_ reply: RedisReply?, _ lane: ShardLane, required: Int) -> PushFailure? {
+    guard case .integer(let replicas)? = reply else { return Self.strange(reply, "a number of replicas from WAIT") }
+    if replicas >= required { return nil }
+    lane.wasUnconfirmed(replicas)
+    return .unconfirmed(replicas: replicas, required: required)
+  }
+
+  private static func strange(_ reply: RedisReply?, _ expected: String) -> PushFailure {
+    .unknownOutcome(
+      RedisError(.closed("expected \(expected), but \(reply?.shape ?? "nothing") came"), outcome: .unknown))
+  }
+
+  private func fail(_ batch: PushBatch<EventLoopPromise<Void>>, _ failure: PushFailure) {
+    for part in batch.parts { fail(part, failure) }
+  }
+
+  private func fail(_ part: PushPart<EventLoopPromise<Void>>, _ failure: PushFailure) {
+    counters.failures += part.waiters.count
+    for promise in part.waiters { promise.fail(failure) }
+  }
+}
