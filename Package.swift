@@ -62,6 +62,7 @@ let package = Package(
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CBrotli", providers: [.apt(["libbrotli-dev"])]),
+    .systemLibrary(name: "CPostgres", providers: [.apt(["libpq-dev"])]),
 
     // Redis: bytes ↔ replies, then one conversation.
     .target(name: "Hiredis", dependencies: ["CHiredis"], swiftSettings: strict),
@@ -78,6 +79,12 @@ let package = Package(
     .target(
       name: "IngestQueue", dependencies: ["Hiredis", "RedisClient", crypto, deque, logging, nioCore],
       swiftSettings: strict),
+    // Apart from the queue, so that workers don't link a database for it.
+    .target(
+      name: "IngestSpool",
+      dependencies: [
+        "Hiredis", "IngestQueue", logging, nioCore, nioPosix, .product(name: "GRDB", package: "GRDB.swift"),
+      ], swiftSettings: strict),
     .target(
       name: "Fleet",
       dependencies: [
@@ -92,8 +99,8 @@ let package = Package(
     .target(
       name: "IngestNode",
       dependencies: [
-        "BodyCoding", "ClientAddress", "HTTPFraming", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet",
-        "PrometheusText",
+        "BodyCoding", "ClientAddress", "HTTPFraming", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
+        "IngestSpool", "Fleet", "PrometheusText",
         logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, serviceLifecycle,
         unixSignals,
         .product(name: "Hummingbird", package: "hummingbird"),
@@ -104,9 +111,11 @@ let package = Package(
     .target(
       name: "IngestWorker",
       dependencies: [
-        "BodyCoding", "Hiredis", "RedisClient", "IngestQueue", "Fleet", logging, nioCore, nioPosix,
-        serviceLifecycle,
+        "BodyCoding", "CPostgres", "CZstd", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet",
+        logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "GRDBSQLite", package: "GRDB.swift"),
       ],
       swiftSettings: strict),
 
@@ -131,15 +140,14 @@ let package = Package(
     .executableTarget(
       name: "ingest-node",
       dependencies: [
-        "ClientAddress", "Sluice", "IngestNode", "IngestQueue", "KeyReplica", "PrometheusText", "RedisClient",
-        argumentParser, logging,
-        metrics,
+        "ClientAddress", "Sluice", "IngestNode", "IngestQueue", "IngestSpool", "KeyReplica", "PrometheusText",
+        "RedisClient", argumentParser, logging, metrics,
       ],
       swiftSettings: strict),
     .executableTarget(
       name: "ingest-worker",
       dependencies: [
-        "Sluice", "Fleet", "IngestQueue", "IngestWorker", "RedisClient", argumentParser, logging, nioPosix,
+        "Sluice", "Fleet", "IngestQueue", "IngestWorker", "KeyStore", "RedisClient", argumentParser, logging, nioPosix,
         serviceLifecycle, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ], swiftSettings: strict),
     .executableTarget(
@@ -197,6 +205,13 @@ let package = Package(
       dependencies: ["Hiredis", "RedisClient", "IngestQueue", "RedisFixture", logging, nioCore, nioPosix],
       swiftSettings: strict),
     .testTarget(
+      name: "IngestSpoolTests",
+      dependencies: [
+        "Hiredis", "IngestQueue", "IngestSpool", "RedisClient", "RedisFixture", logging, nioCore, nioPosix,
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ],
+      swiftSettings: strict),
+    .testTarget(
       name: "FleetTests",
       dependencies: [
         "Fleet", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", "sync-status",
@@ -223,7 +238,7 @@ let package = Package(
       dependencies: ["BodyCoding", "CZlib", "CZstd", "CBrotli", "CompressionFixture", "RedisFixture"],
       swiftSettings: strict),
     .testTarget(
-      name: "SluiceTests", dependencies: ["Sluice", "RedisClient", argumentParser, logging],
+      name: "SluiceTests", dependencies: ["Sluice", "IngestQueue", "RedisClient", argumentParser, logging],
       swiftSettings: strict),
     .testTarget(
       name: "IngestNodeTests",
@@ -236,10 +251,9 @@ let package = Package(
     .testTarget(
       name: "IngestWorkerTests",
       dependencies: [
-        "CompressionFixture", "Fleet", "Hiredis", "RedisClient", "IngestQueue", "IngestWorker", "ingest-worker",
-        "RedisFixture",
-        logging,
-        nioCore, nioPosix, serviceLifecycle,
+        "BodyCoding", "CompressionFixture", "Fleet", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
+        "IngestWorker", "ingest-worker", "RedisFixture",
+        logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
       swiftSettings: strict),
