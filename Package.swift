@@ -78,6 +78,12 @@ let package = Package(
     .target(
       name: "IngestQueue", dependencies: ["Hiredis", "RedisClient", crypto, deque, logging, nioCore],
       swiftSettings: strict),
+    // Apart from the queue, so that workers don't link a database for it.
+    .target(
+      name: "IngestSpool",
+      dependencies: [
+        "Hiredis", "IngestQueue", logging, nioCore, nioPosix, .product(name: "GRDB", package: "GRDB.swift"),
+      ], swiftSettings: strict),
     .target(
       name: "Fleet",
       dependencies: [
@@ -92,8 +98,8 @@ let package = Package(
     .target(
       name: "IngestNode",
       dependencies: [
-        "BodyCoding", "ClientAddress", "HTTPFraming", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet",
-        "PrometheusText",
+        "BodyCoding", "ClientAddress", "HTTPFraming", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
+        "IngestSpool", "Fleet", "PrometheusText",
         logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, serviceLifecycle,
         unixSignals,
         .product(name: "Hummingbird", package: "hummingbird"),
@@ -131,9 +137,8 @@ let package = Package(
     .executableTarget(
       name: "ingest-node",
       dependencies: [
-        "ClientAddress", "Sluice", "IngestNode", "IngestQueue", "KeyReplica", "PrometheusText", "RedisClient",
-        argumentParser, logging,
-        metrics,
+        "ClientAddress", "Sluice", "IngestNode", "IngestQueue", "IngestSpool", "KeyReplica", "PrometheusText",
+        "RedisClient", argumentParser, logging, metrics,
       ],
       swiftSettings: strict),
     .executableTarget(
@@ -195,6 +200,13 @@ let package = Package(
     .testTarget(
       name: "IngestQueueTests",
       dependencies: ["Hiredis", "RedisClient", "IngestQueue", "RedisFixture", logging, nioCore, nioPosix],
+      swiftSettings: strict),
+    .testTarget(
+      name: "IngestSpoolTests",
+      dependencies: [
+        "Hiredis", "IngestQueue", "IngestSpool", "RedisClient", "RedisFixture", logging, nioCore, nioPosix,
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "FleetTests",

@@ -124,6 +124,53 @@ public struct NodeReport: MemberReport {
     }
   }
 
+  /// What waits on the node's own disk while Redis is away.
+  public struct Spool: Codable, Sendable, Equatable {
+    public enum State: String, Codable, Sendable, CaseIterable {
+      /// The next payload would be taken.
+      case open
+      /// The last one was turned away; why, says ``Spool/reason``.
+      case closed
+    }
+
+    public var state: State
+    /// Payloads.
+    public var entries: Int
+    public var bytes: Int
+    public var limitBytes: Int
+    /// How long the oldest has been there; nil if there is none.
+    public var oldestSeconds: Double?
+    /// Why payloads are turned away, in words; nil while they aren't.
+    public var reason: String?
+
+    public init(
+      state: State, entries: Int, bytes: Int, limitBytes: Int, oldestSeconds: Double?, reason: String?
+    ) {
+      self.state = state
+      self.entries = entries
+      self.bytes = bytes
+      self.limitBytes = limitBytes
+      self.oldestSeconds = oldestSeconds
+      self.reason = reason
+    }
+
+    private enum CodingKeys: String, CodingKey {
+      case state, entries, bytes, reason
+      case limitBytes = "limit_bytes"
+      case oldestSeconds = "oldest_seconds"
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+      var container = encoder.container(keyedBy: CodingKeys.self)
+      try container.encode(state, forKey: .state)
+      try container.encode(entries, forKey: .entries)
+      try container.encode(bytes, forKey: .bytes)
+      try container.encode(limitBytes, forKey: .limitBytes)
+      try container.encode(oldestSeconds, forKey: .oldestSeconds)
+      try container.encode(reason, forKey: .reason)
+    }
+  }
+
   public var name: String
   public var build: String
   public var instance: String
@@ -155,6 +202,8 @@ public struct NodeReport: MemberReport {
   public var answers: [String: UInt64]
   public var barrier: Barrier
   public var queue: Queue
+  /// nil where the node has none.
+  public var spool: Spool?
   public var startedAt: Double
   public var reportedAt: Double
   /// The push listener's address.
@@ -167,7 +216,7 @@ public struct NodeReport: MemberReport {
   public init(
     name: String, build: String, instance: String, state: State, ready: Bool, reasons: [String],
     mirror: ReplicaStatus, answers: [String: UInt64], proven: UInt64, timedOut: UInt64, queue: Queue,
-    startedAt: Double, reportedAt: Double, listen: String
+    spool: Spool? = nil, startedAt: Double, reportedAt: Double, listen: String
   ) {
     self.name = name
     self.build = build
@@ -190,6 +239,7 @@ public struct NodeReport: MemberReport {
     self.answers = answers
     barrier = Barrier(reads: mirror.barrierReads, waiting: mirror.barrierWaiting, proven: proven, timedOut: timedOut)
     self.queue = queue
+    self.spool = spool
     self.startedAt = startedAt
     self.reportedAt = reportedAt
     self.listen = listen
@@ -202,7 +252,7 @@ public struct NodeReport: MemberReport {
     case freshnessSeconds = "freshness_seconds"
     case refusalsBlocked = "refusals_blocked"
     case heldBack = "held_back"
-    case violations, answers, barrier, queue
+    case violations, answers, barrier, queue, spool
     case startedAt = "started_at"
     case reportedAt = "reported_at"
     case listen
@@ -231,6 +281,7 @@ public struct NodeReport: MemberReport {
     try container.encode(answers, forKey: .answers)
     try container.encode(barrier, forKey: .barrier)
     try container.encode(queue, forKey: .queue)
+    try container.encode(spool, forKey: .spool)
     try container.encode(startedAt, forKey: .startedAt)
     try container.encode(reportedAt, forKey: .reportedAt)
     try container.encode(listen, forKey: .listen)

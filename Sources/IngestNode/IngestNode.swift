@@ -4,6 +4,7 @@
 public import ClientAddress
 internal import Fleet
 public import IngestQueue
+public import IngestSpool
 public import KeyReplica
 internal import KeyStore
 public import Logging
@@ -48,6 +49,9 @@ public struct IngestNode: Sendable {
     public var requiredDurability = DurabilityRequirement.none
     /// The folder in which the mirror is kept for the next start; nil to start cold each time.
     public var stateFolder: String?
+    /// The folder for payloads that come while Redis is away; nil to answer them 503.
+    public var spoolFolder: String?
+    public var spool = SpoolLimits()
 
     public init(
       name: String, build: String, redis: RedisEndpoint, queue: [QueueShard], namespace: Namespace, listenHost: String,
@@ -91,6 +95,9 @@ public struct IngestNode: Sendable {
       limits: configuration.replica,
       restoring: stateFile.flatMap { StateKeeper.restore($0, source: source, logger: logger) },
       name: "\(configuration.name)-mirror", on: mirrorLoop.next(), logger: logger)
+    let spool = try configuration.spoolFolder.map {
+      try Spool(folder: $0, limits: configuration.spool, logger: logger)
+    }
     let front = configuration.front
     let rates = front.accountRate.map { AccountRates(perSecond: $0, status: front.tooFastStatus) }
     let watched = shards(named: "watch", on: mirrorLoop.next())
@@ -99,7 +106,8 @@ public struct IngestNode: Sendable {
     let links = pushLoops.makeIterator().map { loop in
       let shards = shards(named: "push", on: loop)
       let producer = QueueProducer(shards: shards, watch: watch)
-      let gate = PushGate(replica: replica, producer: producer, node: configuration.name, rates: rates, logger: logger)
+      let gate = PushGate(
+        replica: replica, producer: producer, spool: spool, node: configuration.name, rates: rates, logger: logger)
       return QueueLink(clients: shards.map(\.client), gate: gate)
     }
     let counters = AnswerCounters(Dialects.all)
@@ -108,7 +116,7 @@ public struct IngestNode: Sendable {
     let status = NodeStatus(
       name: configuration.name, build: configuration.build,
       listen: "\(configuration.listenHost):\(configuration.listenPort)", replica: replica, queues: links,
-      watch: watch, counters: counters, stopping: stopping)
+      watch: watch, spool: spool, counters: counters, stopping: stopping)
     let pushes = PushListener(
       host: configuration.listenHost, port: configuration.listenPort, group: pushLoops, gates: links.map(\.gate),
       shared: PushFront(
@@ -140,13 +148,21 @@ public struct IngestNode: Sendable {
           await status.agentState()
         })
     }
+    // Of its own, so that what is new doesn't wait behind what is old.
+    let drained = spool == nil ? [] : shards(named: "spool", on: mirrorLoop.next())
+    if let spool {
+      services.append(
+        SpoolKeeper(
+          spool: spool, producer: QueueProducer(shards: drained, watch: watch), stopping: stopping,
+          stopTime: front.grace + front.stopDeadline, logger: logger))
+    }
     services.append(pushes)
     let group = ServiceGroup(
       configuration: .init(
         services: services.map { .init(service: $0) },
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
     try await group.run()
-    for client in links.flatMap(\.clients) + watched.map(\.client) { try await client.shutDown().get() }
+    for client in links.flatMap(\.clients) + (watched + drained).map(\.client) { try await client.shutDown().get() }
     try await reporting.shutDown().get()
     try await pushLoops.shutdownGracefully()
     try await mirrorLoop.shutdownGracefully()

@@ -4,6 +4,7 @@
 internal import Fleet
 internal import Foundation
 internal import IngestQueue
+internal import IngestSpool
 internal import KeyReplica
 internal import KeyStore
 internal import Metrics
@@ -20,6 +21,7 @@ final class NodeStatus: Sendable {
   private let replica: ReplicaDriver
   private let queues: [QueueLink]
   private let watch: QueueWatch
+  private let spool: Spool?
   private let counters: AnswerCounters
   private let stopping: StopFlag
   private let configuredListen: String
@@ -30,6 +32,7 @@ final class NodeStatus: Sendable {
 
   init(
     name: String, build: String, listen: String, replica: ReplicaDriver, queues: [QueueLink], watch: QueueWatch,
+    spool: Spool?,
     counters: AnswerCounters, stopping: StopFlag
   ) {
     configuredListen = listen
@@ -38,6 +41,7 @@ final class NodeStatus: Sendable {
     self.replica = replica
     self.queues = queues
     self.watch = watch
+    self.spool = spool
     self.counters = counters
     self.stopping = stopping
   }
@@ -59,7 +63,7 @@ final class NodeStatus: Sendable {
       ready: reasons.isEmpty, reasons: reasons, mirror: mirror, answers: counters.byStatus,
       proven: RefusalReason.allCases.reduce(0) { $0 + (answers[$1.rawValue] ?? 0) },
       timedOut: answers[Undecided.barrierTimedOut.code] ?? 0,
-      queue: .init(queue, shards),
+      queue: .init(queue, shards), spool: spool.map { NodeReport.Spool($0.figures, limitBytes: $0.limits.bytes) },
       startedAt: startedAt.timeIntervalSince1970, reportedAt: Date().timeIntervalSince1970,
       listen: listen ?? configuredListen)
     gauges.set(report)
@@ -117,7 +121,10 @@ final class NodeStatus: Sendable {
     var standing = Standing(mirrorAdmits: mirror.admits, isOnlyQueueShut: queue.obstacle != nil && !isStoreAway)
     if stopping.isSet { standing.outages.append("the node is ending") }
     if !isListening { standing.outages.append("the push listener isn't up yet") }
-    if let obstacle = queue.obstacle { standing.lacks.append("\(obstacle): nothing can be accepted") }
+    if let obstacle = queue.obstacle {
+      let spools = !queue.connected && spool.map { $0.figures.objection == nil } ?? false
+      standing.lacks.append("\(obstacle): \(spools ? "payloads go to the spool" : "nothing can be accepted")")
+    }
     switch mirror.completeness {
     // One that is guarded serves as well as any; it is the fleet's status that calls for somebody.
     case .complete, .guarded:
@@ -141,6 +148,14 @@ final class NodeStatus: Sendable {
   }
 }
 
+extension NodeReport.Spool {
+  fileprivate init(_ figures: SpoolFigures, limitBytes: Int) {
+    self.init(
+      state: figures.objection == nil ? .open : .closed, entries: figures.entries, bytes: figures.bytes,
+      limitBytes: limitBytes, oldestSeconds: figures.oldestSeconds, reason: figures.objection.map { "\($0)" })
+  }
+}
+
 /// The report's figures as metrics.
 private struct NodeGauges: Sendable {
   private let ready = Gauge(label: "sluice_node_ready")
@@ -160,6 +175,10 @@ private struct NodeGauges: Sendable {
   private let queueBatches = Gauge(label: "sluice_queue_batches")
   private let queuePushed = Gauge(label: "sluice_queue_pushed_entries")
   private let queueMoved = Gauge(label: "sluice_queue_moved_batches")
+  private let spoolEntries = Gauge(label: "sluice_spool_entries")
+  private let spoolBytes = Gauge(label: "sluice_spool_bytes")
+  private let spoolOldest = Gauge(label: "sluice_spool_oldest_seconds")
+  private let spoolOpen = Gauge(label: "sluice_spool_open")
 
   func set(_ report: NodeReport) {
     ready.record(report.ready ? 1 : 0)
@@ -180,5 +199,10 @@ private struct NodeGauges: Sendable {
     queueBatches.record(report.queue.batches)
     queuePushed.record(report.queue.pushed)
     queueMoved.record(report.queue.movedBatches)
+    guard let spool = report.spool else { return }
+    spoolEntries.record(spool.entries)
+    spoolBytes.record(spool.bytes)
+    spoolOldest.record(spool.oldestSeconds ?? 0)
+    spoolOpen.record(spool.state == .open ? 1 : 0)
   }
 }

@@ -4,6 +4,7 @@
 internal import ClientAddress
 internal import Foundation
 internal import IngestQueue
+internal import IngestSpool
 internal import KeyReplica
 internal import KeyStore
 internal import Logging
@@ -24,6 +25,7 @@ protocol PushGating: Sendable {
 struct PushGate: PushGating {
   private let replica: ReplicaDriver
   private let producer: QueueProducer
+  private let spool: Spool?
   private let node: String
   private let refusals: RefusalLog
   private let rates: AccountRates?
@@ -31,10 +33,14 @@ struct PushGate: PushGating {
 
   /// - Parameters:
   ///   - producer: On the event loop that the gate is used on.
+  ///   - spool: Where payloads go while the queue is away; nil for nowhere.
   ///   - rates: What accounts may send; nil for as much as they like.
-  init(replica: ReplicaDriver, producer: QueueProducer, node: String, rates: AccountRates?, logger: Logger) {
+  init(
+    replica: ReplicaDriver, producer: QueueProducer, spool: Spool?, node: String, rates: AccountRates?, logger: Logger
+  ) {
     self.replica = replica
     self.producer = producer
+    self.spool = spool
     self.node = node
     self.rates = rates
     random = .makeBoxSendingValue(RandomPool(), eventLoop: producer.eventLoop)
@@ -74,7 +80,14 @@ struct PushGate: PushGating {
       case .success: answer.succeed(id)
       case .failure(let error):
         // The producer fails with nothing else; should that change, nobody may take it for an acknowledgement.
-        answer.fail((error as? PushFailure).map(Self.failing) ?? .unavailable(.outcomeUnknown))
+        guard let failure = error as? PushFailure else { return answer.fail(PushFailing.unavailable(.outcomeUnknown)) }
+        guard let spool, failure.isForSpool else { return answer.fail(Self.failing(failure)) }
+        spool.append(header, payload: request.body, on: eventLoop).whenComplete { result in
+          switch result {
+          case .success: answer.succeed(id)
+          case .failure(let error): answer.fail(Self.failing(error as? SpoolFailure ?? .late, after: failure))
+          }
+        }
       }
     }
     return answer.futureResult
@@ -90,6 +103,18 @@ struct PushGate: PushGating {
     case .refused: .unavailable(.queueRefused)
     case .tooLarge(_, let limit): .tooLarge(limit: limit)
     case .shuttingDown: .unavailable(.shuttingDown)
+    }
+  }
+
+  /// Redis is away, and the spool hasn't taken it either.
+  private static func failing(_ spoolFailure: SpoolFailure, after failure: PushFailure) -> PushFailing {
+    // It may be in the queue already, whatever the spool says.
+    if case .unknownOutcome = failure { return .unavailable(.outcomeUnknown) }
+    return switch spoolFailure {
+    case .full, .tooOld, .busy, .noRoom: .unavailable(.spoolFull)
+    case .damaged, .failed: .unavailable(.spoolFailed)
+    case .late: .unavailable(.outcomeUnknown)
+    case .closed: .unavailable(.shuttingDown)
     }
   }
 

@@ -107,6 +107,13 @@ private struct ListenerClosed: Error, CustomStringConvertible {
 /// Whether the node is ending, for all threads.
 final class StopFlag: Sendable {
   private let flag = Atomic<Bool>(false)
+  private let moment = Mutex<ContinuousClock.Instant?>(nil)
   var isSet: Bool { flag.load(ordering: .relaxed) }
-  func set() { flag.store(true, ordering: .relaxed) }
+  /// When it was told so; nil where it wasn't.
+  var since: ContinuousClock.Instant? { moment.withLock { $0 } }
+
+  func set() {
+    moment.withLock { $0 = $0 ?? .now }
+    flag.store(true, ordering: .relaxed)
+  }
 }

@@ -55,6 +55,10 @@ enum PushFailing: Error, Sendable {
     case durabilityLost = "durability_lost"
     /// Redis said no: it is full, read-only or still loading.
     case queueRefused = "queue_refused"
+    /// Redis is away, and the node's own disk has no room, or has had payloads for too long.
+    case spoolFull = "spool_full"
+    /// Redis is away, and the node's own disk doesn't do what it should.
+    case spoolFailed = "spool_failed"
     case shuttingDown = "shutting_down"
     /// The node, or the client's address, has as many connections as it may.
     case tooManyConnections = "too_many_connections"

@@ -49,6 +49,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
   @OptionGroup(title: "The edge") var edge: EdgeArguments
   @OptionGroup(title: "Limits") var limits: LimitArguments
   @OptionGroup(title: "Limits of the queue") var queueLimits: QueueLimitArguments
+  @OptionGroup(title: "The spool") var spool: SpoolArguments
 
   private static let admitAge = Setting<Duration>(
     "admit-age",
@@ -74,6 +75,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
       listenPort: listen.port, adminHost: admin.host, adminPort: admin.port,
       threads: try settings.value(Self.threads, given: threads))
     configuration.front = try limits.front(settings)
+    try spool.apply(to: &configuration, settings)
     try edge.apply(to: &configuration, settings)
     try queueLimits.apply(to: &configuration, settings)
     configuration.replica.admitAge = try settings.value(Self.admitAge, given: admitAge)

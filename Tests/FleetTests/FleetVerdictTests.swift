@@ -300,6 +300,30 @@ struct FleetVerdictTests {
     #expect(verdict.problems.map(\.severity) == [.outOfSync, .note, .note])
   }
 
+  @Test func `what is on a node's own disk is told`() {
+    func notes(_ change: (inout NodeReport) -> Void) -> [String] {
+      let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(Sample.node("node-1", change))]))
+      #expect(verdict.isInSync)
+      return verdict.problems.map(\.text)
+    }
+    let spooled = "node-1 has 3 payloads in its spool, on its own disk (2.0 KiB of 1.0 GiB, the oldest for 1 min)"
+    #expect(notes { $0.spool = Sample.spool } == [spooled])
+    #expect(
+      notes {
+        $0.spool = Sample.spool
+        $0.queue.state = .away
+      } == ["node-1 can't reach the queue: payloads go to its spool", spooled])
+    #expect(
+      notes {
+        $0.spool = .init(
+          state: .closed, entries: 0, bytes: 0, limitBytes: 1, oldestSeconds: nil, reason: "the spool's disk is full")
+        $0.queue.state = .away
+      } == ["node-1 can't reach the queue: it answers 503", "node-1's spool takes nothing: the spool's disk is full"])
+    #expect(
+      notes { $0.spool = .init(state: .open, entries: 0, bytes: 0, limitBytes: 1, oldestSeconds: nil, reason: nil) }
+        .isEmpty)
+  }
+
   @Test func `a shard that isn't pushed to is named once, whoever says it`() {
     let nodes = ["node-1", "node-2"].map { name in
       Sample.member(

@@ -16,9 +16,22 @@ struct ReportTests {
         "shards":[{"admits":true,"bytes":34000,"drain_per_second":812.5,"durability":"fsync before each answer",\
         "durability_lack":null,"entries":17,"memory":1048576,"memory_limit":0,"over_limit":null,"read_seconds":0.5,\
         "redis":"redis://127.0.0.1:6379","shard":0}],"state":"connected","waiting":0},\
-        "ready":true,"reasons":[],"refusals_blocked":null,"reported_at":1699999999.5,"sealed":true,"started_at":1699991959.5,"state":"ready",\
+        "ready":true,"reasons":[],"refusals_blocked":null,"reported_at":1699999999.5,"sealed":true,"spool":null,\
+        "started_at":1699991959.5,"state":"ready",\
         "store_version":1000100,"version":1000100,"violations":0}
         """)
+  }
+
+  @Test func `a node's spool is in its report where it has one`() throws {
+    let node = Sample.node { $0.spool = Sample.spool }
+    #expect(
+      String(decoding: try node.json(), as: UTF8.self).contains(
+        #""spool":{"bytes":2048,"entries":3,"limit_bytes":1073741824,"oldest_seconds":90,"reason":null,"state":"open"},"#
+      ))
+    #expect(try NodeReport(json: node.json()) == node)
+    // One of a build that had none.
+    let text = String(decoding: try Sample.node().json(), as: UTF8.self).replacing("\"spool\":null,", with: "")
+    #expect(try NodeReport(json: Array(text.utf8)) == Sample.node())
   }
 
   @Test func `a worker's report is the JSON that is promised`() throws {

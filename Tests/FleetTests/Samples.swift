@@ -24,6 +24,9 @@ enum Sample {
     return report
   }
 
+  static let spool = NodeReport.Spool(
+    state: .open, entries: 3, bytes: 2_048, limitBytes: 1 << 30, oldestSeconds: 90, reason: nil)
+
   static let shard = NodeReport.Shard(
     shard: 0, redis: "redis://127.0.0.1:6379", admits: true, entries: 17, bytes: 34_000, memory: 1 << 20,
     memoryLimit: 0, drainPerSecond: 812.5, readSeconds: 0.5, durability: "fsync before each answer")

@@ -189,8 +189,12 @@ public struct FleetVerdict: Sendable, Equatable {
       }
       if report.state == .draining { note("\(report.name) is draining", member: report.name) }
       if report.queue.state == .away {
-        note("\(report.name) can't reach the queue: it answers 503", member: report.name)
+        let spools = report.spool?.state == .open
+        note(
+          "\(report.name) can't reach the queue: \(spools ? "payloads go to its spool" : "it answers 503")",
+          member: report.name)
       }
+      if let spool = report.spool { notes += spoolNotes(spool, of: report.name) }
     }
     if let store = facts.store, store.sealed, store.count == 0 {
       note("the store is sealed with no keys in it: every key is refused")
@@ -239,6 +243,23 @@ public struct FleetVerdict: Sendable, Equatable {
           notes.append(FleetProblem(.note, text))
         }
       }
+    }
+    return notes
+  }
+
+  private static func spoolNotes(_ spool: NodeReport.Spool, of name: String) -> [FleetProblem] {
+    var notes: [FleetProblem] = []
+    if spool.entries > 0 {
+      let room = "\(Wording.bytes(UInt64(spool.bytes))) of \(Wording.bytes(UInt64(spool.limitBytes)))"
+      let age = spool.oldestSeconds.map { ", the oldest for \(Wording.time(seconds: $0))" } ?? ""
+      notes.append(
+        FleetProblem(
+          .note, member: name,
+          "\(name) has \(Wording.number(spool.entries, "payload")) in its spool, on its own disk (\(room)\(age))"))
+    }
+    if spool.state == .closed {
+      notes.append(
+        FleetProblem(.note, member: name, "\(name)'s spool takes nothing: \(spool.reason ?? "it doesn't say why")"))
     }
     return notes
   }

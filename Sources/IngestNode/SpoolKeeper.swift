@@ -1,0 +1,32 @@
+// Gives back what is in the spool for as long as the node runs, and a little longer: it ends after the listener, so that nothing comes in any more.
+
+internal import IngestQueue
+internal import IngestSpool
+internal import Logging
+internal import NIOCore
+internal import ServiceLifecycle
+
+struct SpoolKeeper: Service {
+  let spool: Spool
+  /// Of the drain alone.
+  let producer: QueueProducer
+  let stopping: StopFlag
+  /// From when the node was told to end until it should have.
+  let stopTime: Duration
+  let logger: Logger
+
+  func run() async throws {
+    let drain = SpoolDrain(spool, logger: logger) { [producer] in producer.submit($0, payload: $1) }
+    await cancelWhenGracefulShutdown { await drain.run() }
+    // A node that fails ends at once.
+    if let since = stopping.since { await drain.finish(by: since + stopTime) }
+    try await producer.drain().get()
+    let left = try await spool.close()
+    if left > 0 {
+      logger.warning(
+        "payloads are left in the spool, for the next start of this node", metadata: ["payloads": "\(left)"])
+    } else {
+      logger.notice("the spool is empty")
+    }
+  }
+}

@@ -1,0 +1,265 @@
+// Where payloads go while Redis is away: onto this node's disk, before they are acknowledged. Group commit, as to the queue: what comes while the
+// disk is busy goes into the next transaction, and one fsync answers all of it. One thread does everything that touches the file, so
+// that no event loop ever waits for a disk.
+//
+// What is taken is never dropped. Every bound, be it bytes, age, the disk or the thread's patience, is felt by the next payload, which isn't
+// taken and whose client hears 503.
+
+internal import Foundation
+public import IngestQueue
+public import Logging
+public import NIOCore
+internal import NIOPosix
+internal import Synchronization
+
+/// A bounded store of payloads on this node's disk.
+public final class Spool: Sendable {
+  private struct Waiting {
+    let element: ByteBuffer
+    let answer: SpoolAnswer
+  }
+
+  private struct State {
+    var waiting: [Waiting] = []
+    /// Of what waits or is being written.
+    var waitingBytes = 0
+    var isCommitting = false
+    var contents: SpoolContents
+    /// What the last payload was told that wasn't taken; nil once one is taken again, or some were drained.
+    var objection: SpoolFailure?
+    var isClosed = false
+    var taken: UInt64 = 0
+    var drained: UInt64 = 0
+  }
+
+  public let limits: SpoolLimits
+  private let file: SpoolFile
+  private let thread: NIOThreadPool
+  private let now: @Sendable () -> Int64
+  private let logger: Logger
+  private let state: Mutex<State>
+
+  /// Opens the spool, which blocks while all of it is looked at.
+  /// - Parameters:
+  ///   - folder: Of this process alone; is made if it isn't there.
+  ///   - now: Milliseconds since 1970.
+  /// - Throws: Where it is damaged, another process's, or can't be written.
+  public init(
+    folder: String, limits: SpoolLimits = SpoolLimits(), logger: Logger,
+    now: @escaping @Sendable () -> Int64 = Spool.wallTime
+  ) throws(UnusableSpool) {
+    self.limits = limits
+    self.logger = logger
+    self.now = now
+    file = try SpoolFile(folder: folder)
+    let contents: SpoolContents
+    do throws(SpoolFailure) { contents = try file.contents() } catch { throw UnusableSpool("\(file.path): \(error)") }
+    state = Mutex(State(contents: contents))
+    thread = NIOThreadPool(numberOfThreads: 1)
+    thread.start()
+    if contents.entries > 0 {
+      logger.notice(
+        "payloads of an earlier process are in the spool",
+        metadata: ["payloads": "\(contents.entries)", "bytes": "\(contents.bytes)"])
+    }
+  }
+
+  /// Milliseconds since 1970.
+  public static let wallTime: @Sendable () -> Int64 = { Int64(Date().timeIntervalSince1970 * 1_000) }
+
+  // MARK: In
+
+  /// Takes a payload. The future succeeds once it is on disk, and fails with ``SpoolFailure`` and nothing else, within the limits' deadline.
+  /// - Parameter eventLoop: The future's.
+  public func append(
+    _ header: EnvelopeHeader, payload: ByteBuffer, on eventLoop: any EventLoop
+  ) -> EventLoopFuture<Void> {
+    var element = ByteBufferAllocator().buffer(capacity: 512 + payload.readableBytes)
+    header.write(to: &element)
+    element.writeImmutableBuffer(payload)
+    let answer = SpoolAnswer(within: limits.deadline, on: eventLoop)
+    let time = now()
+    let (objection, begins) = state.withLock { [element] state -> (SpoolFailure?, Bool) in
+      if let objection = self.objection(to: element.readableBytes, at: time, state) { return (objection, false) }
+      state.waiting.append(Waiting(element: element, answer: answer))
+      state.waitingBytes += element.readableBytes
+      defer { state.isCommitting = true }
+      return (nil, !state.isCommitting)
+    }
+    if let objection {
+      note(objection)
+      answer.give(objection)
+    } else if begins {
+      commitOnThread()
+    }
+    return answer.future
+  }
+
+  private func objection(to bytes: Int, at time: Int64, _ state: State) -> SpoolFailure? {
+    if state.isClosed { return .closed }
+    if case .damaged? = state.objection { return state.objection }
+    guard state.contents.bytes + state.waitingBytes + bytes <= limits.bytes else { return .full(bytes: limits.bytes) }
+    if let oldestAt = state.contents.oldestAt, .milliseconds(time - oldestAt) > limits.age {
+      return .tooOld(limit: limits.age)
+    }
+    guard state.waiting.isEmpty || state.waitingBytes + bytes <= limits.waitingBytes,
+      state.waiting.count < limits.waitingEntries
+    else { return .busy }
+    return nil
+  }
+
+  private func commitOnThread() {
+    thread.submit { state in
+      switch state {
+      case .active: if self.commit() { self.commitOnThread() }
+      case .cancelled: break  // `close` has committed all.
+      }
+    }
+  }
+
+  /// Writes what waits, as far as it fits into one transaction. On the thread.
+  /// - Returns: Whether more waits. It gives way first to whoever wants to drain.
+  private func commit() -> Bool {
+    let batch = state.withLock { takeBatch(&$0) }
+    guard !batch.isEmpty else { return false }
+    let time = now()
+    var failure: SpoolFailure?
+    do throws(SpoolFailure) { try file.append(batch.map(\.element), at: time) } catch { failure = error }
+    let bytes = batch.reduce(0) { $0 + $1.element.readableBytes }
+    let (begins, goesOn) = state.withLock { state in
+      let begins = failure == nil && state.contents.entries == 0
+      state.waitingBytes -= bytes
+      if failure == nil {
+        state.contents.entries += batch.count
+        state.contents.bytes += bytes
+        state.contents.oldestAt = state.contents.oldestAt ?? time
+        state.taken += UInt64(batch.count)
+        state.objection = nil
+      }
+      state.isCommitting = !state.waiting.isEmpty
+      return (begins, state.isCommitting)
+    }
+    if let failure { note(failure) }
+    if begins { logger.warning("payloads go to the spool", metadata: ["file": "\(file.path)"]) }
+    for waiting in batch { waiting.answer.give(failure) }
+    return goesOn
+  }
+
+  private func takeBatch(_ state: inout State) -> [Waiting] {
+    var count = 0
+    var bytes = 0
+    for waiting in state.waiting.prefix(limits.entriesPerCommit) {
+      bytes += waiting.element.readableBytes
+      if count > 0, bytes > limits.bytesPerCommit { break }
+      count += 1
+    }
+    defer { state.waiting.removeFirst(count) }
+    if count == 0 { state.isCommitting = false }
+    return Array(state.waiting.prefix(count))
+  }
+
+  /// Remembers what is wrong, and says it once.
+  private func note(_ objection: SpoolFailure) {
+    switch objection {
+    // A moment's, or the end's.
+    case .busy, .late, .closed: return
+    case .full, .tooOld, .noRoom, .damaged, .failed: break
+    }
+    let isNews = state.withLock { state in
+      defer { state.objection = objection }
+      return state.objection != objection
+    }
+    if isNews { logger.error("the spool is in trouble", metadata: ["reason": "\(objection)"]) }
+  }
+
+  // MARK: Out
+
+  /// The oldest payloads that can be drained at once.
+  func oldest(entries: Int, except: Set<Int64>) async throws -> [SpooledPayload] {
+    let (file, bytes) = (file, limits.bytesPerCommit)
+    do {
+      return try await thread.runIfActive { try file.oldest(entries: entries, bytes: bytes, except: except) }
+    } catch {
+      if let failure = error as? SpoolFailure { note(failure) }
+      throw error
+    }
+  }
+
+  /// Takes out what the queue has.
+  func remove(_ payloads: [SpooledPayload]) async throws {
+    let file = file
+    let oldestAt: Int64?
+    do {
+      oldestAt = try await thread.runIfActive { try file.remove(payloads.map(\.number)) }
+    } catch {
+      if let failure = error as? SpoolFailure { note(failure) }
+      throw error
+    }
+    state.withLock { state in
+      state.contents.entries -= payloads.count
+      state.contents.bytes -= payloads.reduce(0) { $0 + $1.element.count }
+      // A payload that was committed meanwhile is behind those that were there.
+      state.contents.oldestAt = state.contents.entries > 0 ? oldestAt ?? state.contents.oldestAt : nil
+      state.drained += UInt64(payloads.count)
+      if case .damaged? = state.objection { return }
+      state.objection = nil
+    }
+  }
+
+  // MARK: What there is to see
+
+  public var figures: SpoolFigures {
+    let time = now()
+    return state.withLock { state in
+      let age = state.contents.oldestAt.map { max(0, Double(time - $0) / 1_000) }
+      return SpoolFigures(
+        entries: state.contents.entries, bytes: state.contents.bytes, oldestSeconds: age, objection: state.objection,
+        taken: state.taken, drained: state.drained)
+    }
+  }
+
+  /// Takes nothing more, and lets go of the folder once all that was taken is on disk.
+  /// - Returns: How many payloads are left in it, for the next process.
+  public func close() async throws -> Int {
+    state.withLock { $0.isClosed = true }
+    let file = file
+    try await thread.runIfActive {
+      while self.commit() {}
+      try file.end()
+    }
+    try await thread.shutdownGracefully()
+    return figures.entries
+  }
+}
+
+/// What is in a spool, and what it has done since it was opened.
+public struct SpoolFigures: Sendable, Equatable {
+  public var entries: Int
+  public var bytes: Int
+  /// How long the oldest has been there; nil if there is none.
+  public var oldestSeconds: Double?
+  /// Why the last payload wasn't taken; nil while they are.
+  public var objection: SpoolFailure?
+  public var taken: UInt64
+  public var drained: UInt64
+}
+
+/// What one payload's sender hears: what the thread says, or that it took too long.
+private final class SpoolAnswer: Sendable {
+  private let promise: EventLoopPromise<Void>
+  private let isGiven = Atomic(false)
+
+  init(within limit: TimeAmount, on eventLoop: any EventLoop) {
+    promise = eventLoop.makePromise()
+    let late = eventLoop.scheduleTask(in: limit) { self.give(.late) }
+    promise.futureResult.whenComplete { _ in late.cancel() }
+  }
+
+  var future: EventLoopFuture<Void> { promise.futureResult }
+
+  /// The first word counts.
+  func give(_ failure: SpoolFailure?) {
+    guard !isGiven.exchange(true, ordering: .relaxed) else { return }
+    if let failure { promise.fail(failure) } else { promise.succeed() }
+  }
+}

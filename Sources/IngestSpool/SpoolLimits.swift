@@ -1,0 +1,26 @@
+// All bounds of the spool, with what they are by default.
+
+public import NIOCore
+
+/// What the spool takes, and how it gives it back.
+public struct SpoolLimits: Sendable, Equatable {
+  /// Bytes of payloads, with the line before each, that may be in it. The file is a little larger, and doesn't become smaller again: what was
+  /// drained leaves room in it.
+  public var bytes = 1 << 30
+  /// How old the oldest payload may be for another to be taken. It isn't dropped: a spool that nobody has drained for so long is somebody's work.
+  public var age = Duration.seconds(86_400)
+  /// Payloads that are drained each second, so that the queue and its workers have room for what is new.
+  public var drainedPerSecond = 1_000
+  /// Payloads that may wait for the disk.
+  public var waitingEntries = 10_000
+  /// Their bytes; one by itself may be larger.
+  public var waitingBytes = 64 << 20
+  /// How long a payload may wait for the disk.
+  public var deadline = TimeAmount.seconds(2)
+  /// Payloads of one transaction.
+  public var entriesPerCommit = 512
+  /// Their bytes, and those of what is drained at once; one payload by itself may be larger.
+  public var bytesPerCommit = 4 << 20
+
+  public init() {}
+}

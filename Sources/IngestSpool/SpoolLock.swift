@@ -1,0 +1,44 @@
+// One process for one folder: two that drain it would push everything twice, and neither would know what the other counts. The kernel lets
+// go of the lock when the process ends, however it ends, so nothing is left behind by a kill.
+
+internal import Foundation
+internal import Synchronization
+
+/// The lock on a spool's folder. Held with this object, unless it is let go of before.
+final class SpoolLock: Sendable {
+  private let descriptor: Mutex<Int32?>
+
+  init(folder: String) throws(UnusableSpool) {
+    let path = "\(folder)/lock"
+    let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw UnusableSpool("could not open \(path): \(Self.systemWords)") }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      let words = errno == EWOULDBLOCK ? "process \(Self.owner(descriptor)) uses this spool" : Self.systemWords
+      close(descriptor)
+      throw UnusableSpool("could not lock \(path): \(words); each node needs a folder of its own")
+    }
+    self.descriptor = Mutex(descriptor)
+    // For whoever is turned away. Whether it could be written makes no difference to the lock.
+    let pid = Array("\(getpid())\n".utf8)
+    _ = ftruncate(descriptor, 0)
+    _ = pwrite(descriptor, pid, pid.count, 0)
+  }
+
+  deinit { release() }
+
+  func release() {
+    descriptor.withLock { descriptor in
+      if let descriptor { close(descriptor) }
+      descriptor = nil
+    }
+  }
+
+  static var systemWords: String { String(cString: strerror(errno)) }
+
+  private static func owner(_ descriptor: Int32) -> String {
+    var bytes = [UInt8](repeating: 0, count: 32)
+    let count = pread(descriptor, &bytes, bytes.count, 0)
+    let digits = String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).filter(\.isNumber)
+    return digits.isEmpty ? "(unknown)" : digits
+  }
+}

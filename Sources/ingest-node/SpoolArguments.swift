@@ -1,0 +1,38 @@
+import ArgumentParser
+import IngestNode
+import IngestSpool
+import Sluice
+
+/// Where payloads go while Redis is away.
+struct SpoolArguments: ParsableArguments {
+  private static let standard = SpoolLimits()
+
+  private static let spool = Setting<String>(
+    "spool",
+    "Folder of this node alone for payloads that come while Redis is away: on disk before they are acknowledged, and pushed when it is back.",
+    shown: "folder", as: "none, they are answered 503")
+  @Option(help: Self.spool.help) var spool: String?
+
+  private static let spoolBytes = Setting<Int>(
+    "spool-bytes", "The most bytes of payloads in the spool; more is answered 503.", shown: "bytes",
+    default: "\(standard.bytes)", in: 1...(1 << 50))
+  @Option(help: Self.spoolBytes.help) var spoolBytes: String?
+
+  private static let spoolAge = Setting<Duration>(
+    "spool-age",
+    "How old the oldest payload in the spool may be for more to be taken; then they are answered 503. None is ever dropped.",
+    shown: "time", default: "24h", in: .seconds(1) ... .seconds(365 * 86_400))
+  @Option(help: Self.spoolAge.help) var spoolAge: String?
+
+  private static let spoolRate = Setting<Int>(
+    "spool-rate", "Payloads of the spool that are pushed each second when Redis is back.", shown: "count",
+    default: "\(standard.drainedPerSecond)", in: 1...1_000_000)
+  @Option(help: Self.spoolRate.help) var spoolRate: String?
+
+  func apply(to configuration: inout IngestNode.Configuration, _ settings: Settings) throws {
+    configuration.spoolFolder = try settings.optional(Self.spool, given: spool)
+    configuration.spool.bytes = try settings.value(Self.spoolBytes, given: spoolBytes)
+    configuration.spool.age = try settings.value(Self.spoolAge, given: spoolAge)
+    configuration.spool.drainedPerSecond = try settings.value(Self.spoolRate, given: spoolRate)
+  }
+}

@@ -1,0 +1,145 @@
+// From the spool to the queue: in order, no faster than allowed, and off the disk only when the queue has it.
+
+import Hiredis
+import IngestQueue
+import Logging
+import NIOCore
+import RedisClient
+import RedisFixture
+import Testing
+
+@testable import IngestSpool
+
+struct SpoolDrainTests {
+  private static let away = PushFailure.away(RedisError(.notConnected(last: nil), outcome: .notSent))
+
+  private func ids(_ numbers: some Sequence<Int>) -> [EnvelopeID] { numbers.map { Sample.header($0).id } }
+
+  @Test func `all goes to the queue, byte for byte and in order, and nothing is left`() async throws {
+    let bench = try SpoolBench()
+    let spool = try bench.open { $0.drainedPerSecond = 100_000 }
+    try await spool.append(0..<300) { $0 }
+    let queue = ScriptedQueue()
+    await queue.drain(spool).finish(by: .farAway)
+    #expect(queue.pushed.map(\.header) == (0..<300).map(Sample.header))
+    #expect(
+      queue.pushed.map { Array($0.payload) }
+        == (0..<300).map { Array(Sample.payload($0, bytes: $0).readableBytesView) })
+    #expect(spool.figures.entries == 0 && spool.figures.bytes == 0 && spool.figures.oldestSeconds == nil)
+    #expect(spool.figures.drained == 300)
+    #expect(try await spool.close() == 0)
+  }
+
+  @Test func `while the queue is away nothing leaves the disk, and when it is back all does`() async throws {
+    let bench = try SpoolBench()
+    let spool = try bench.open { $0.drainedPerSecond = 100_000 }
+    try await spool.append(0..<50)
+    let queue = ScriptedQueue()
+    let drain = queue.drain(spool)
+    for failure in [Self.away, .full(.entries(1)), .unknownOutcome(RedisError(.closed("test"), outcome: .unknown))] {
+      queue.fails(failure)
+      await drain.finish(by: .farAway)
+      #expect(queue.pushed.isEmpty && spool.figures.entries == 50)
+    }
+    queue.fails(nil)
+    await drain.finish(by: .farAway)
+    #expect(queue.ids == ids(0..<50))
+    #expect(try await spool.close() == 0)
+  }
+
+  @Test func `it goes on by itself, with what comes later too`() async throws {
+    let bench = try SpoolBench()
+    let spool = try bench.open { $0.drainedPerSecond = 100_000 }
+    let queue = ScriptedQueue()
+    queue.fails(Self.away)
+    let drain = queue.drain(spool)
+    let running = Task { await drain.run() }
+    try await spool.append(0..<50)
+    queue.fails(nil)
+    try await eventually("it is drained") { spool.figures.entries == 0 }
+    try await spool.append(50)
+    try await eventually("it is drained again") { spool.figures.entries == 0 }
+    running.cancel()
+    await running.value
+    #expect(queue.ids == ids(0...50))
+    #expect(try await spool.close() == 0)
+  }
+
+  @Test func `one that fails is pushed again, and those beside it aren't`() async throws {
+    let bench = try SpoolBench()
+    let spool = try bench.open { $0.drainedPerSecond = 100_000 }
+    try await spool.append(0..<10)
+    let queue = ScriptedQueue()
+    let drain = queue.drain(spool)
+    queue.fails(Self.away, for: Sample.header(5).id)
+    await drain.finish(by: .farAway)
+    #expect(!queue.ids.contains(Sample.header(5).id))
+    #expect(Set(queue.ids).count == queue.ids.count && spool.figures.entries == 10 - queue.ids.count)
+    #expect(try await spool.payloads().first?.header == Sample.header(5))
+    _ = try await spool.close()
+  }
+
+  @Test func `what the queue can never take stays, and is in nobody's way`() async throws {
+    let bench = try SpoolBench()
+    let spool = try bench.open { $0.drainedPerSecond = 100_000 }
+    try await spool.append(0..<10)
+    let queue = ScriptedQueue()
+    queue.fails(.tooLarge(bytes: 2, limit: 1), for: Sample.header(0).id)
+    queue.fails(.tooLarge(bytes: 2, limit: 1), for: Sample.header(4).id)
+    let drain = queue.drain(spool)
+    await drain.finish(by: .farAway)
+    #expect(queue.ids == ids([1, 2, 3, 5, 6, 7, 8, 9]))
+    #expect(try await spool.payloads().map(\.header) == [0, 4].map(Sample.header))
+    await drain.finish(by: .farAway)
+    #expect(try await spool.close() == 2)
+  }
+
+  @Test func `it keeps to its rate`() async throws {
+    let bench = try SpoolBench()
+    let spool = try bench.open { $0.drainedPerSecond = 40 }
+    try await spool.append(0..<40)
+    let queue = ScriptedQueue()
+    let begun = ContinuousClock.now
+    await queue.drain(spool).finish(by: .farAway)
+    #expect(queue.ids == ids(0..<40))
+    #expect(ContinuousClock.now - begun >= .milliseconds(999))
+    #expect(try await spool.close() == 0)
+  }
+
+  @Test func `at its deadline it ends, and the rest is left for the next process`() async throws {
+    let bench = try SpoolBench()
+    let first = try bench.open { $0.drainedPerSecond = 1 }
+    try await first.append(0..<10)
+    let queue = ScriptedQueue()
+    await queue.drain(first).finish(by: .now + .milliseconds(20))
+    #expect(queue.ids == ids(0..<1))
+    #expect(try await first.close() == 9)
+    let second = try bench.open { $0.drainedPerSecond = 100_000 }
+    await queue.drain(second).finish(by: .farAway)
+    #expect(queue.ids == ids(0..<10))
+    #expect(try await second.close() == 0)
+  }
+
+  @Test func `into a real queue`() async throws {
+    try await withRedis { redis in
+      let bench = try SpoolBench()
+      let spool = try bench.open { $0.drainedPerSecond = 100_000 }
+      try await spool.append(0..<100)
+      let client = RedisClient(endpoint: redis.endpoint, on: Sample.loop, logger: .init(label: "redis"))
+      let producer = QueueProducer(client: client)
+      let drain = SpoolDrain(spool, logger: .init(label: "drain")) { producer.submit($0, payload: $1) }
+      let running = Task { await drain.run() }
+      try await eventually("it is drained") { spool.figures.entries == 0 }
+      running.cancel()
+      await running.value
+      // The last one is at the left.
+      let elements = try await client.execute(
+        RedisCommand("LRANGE", QueueLayout().pending(0), "0", "-1")
+      ).array().map { try Envelope($0.bytes()) }
+      #expect(elements.reversed().map(\.header) == (0..<100).map(Sample.header))
+      try await producer.drain().get()
+      try await client.shutDown().get()
+      #expect(try await spool.close() == 0)
+    }
+  }
+}
