@@ -51,6 +51,7 @@ struct ChaosCommand: AsyncParsableCommand {
       throw ExitCode(1)
     }
     withExtendedLifetime(interrupts) {}
+    SpoolDisk.unmount(in: folder)
     try FileManager.default.removeItem(at: folder)
   }
 }
@@ -65,6 +66,7 @@ private final class Interrupts {
       let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
       source.setEventHandler {
         say("chaos: interrupted")
+        SpoolDisk.unmount(in: folder)
         do { try FileManager.default.removeItem(at: folder) } catch { say("\(folder.path) is left: \(error)") }
         exit(128 + number)
       }

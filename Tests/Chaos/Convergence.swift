@@ -100,8 +100,8 @@ struct Convergence {
     return queue
   }
 
-  /// The queue is empty. What is acknowledged is stored, or on its way there from a node's spool; where nothing moves for 3 s it is
-  /// nowhere.
+  /// The queue is empty. What is acknowledged is stored, or on its way there from a node's spool, which may have to notice first that
+  /// a connection is dead; where nothing moves for so long it is nowhere.
   private func store(_ deadline: ContinuousClock.Instant) async throws {
     var last = Int.max
     var moved = ContinuousClock.now
@@ -113,7 +113,7 @@ struct Convergence {
         last = missing.count
         moved = .now
       }
-      guard .now - moved < .seconds(3), .now < deadline else {
+      guard .now - moved < (deployment.spool == nil ? .seconds(3) : .seconds(12)), .now < deadline else {
         throw Trouble(
           description: "\(missing.count) acknowledged payloads are lost:\n" + missing.prefix(10).joined(separator: "\n")
         )

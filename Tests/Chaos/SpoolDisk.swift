@@ -15,6 +15,9 @@ final class SpoolDisk: Sendable {
     self.isSeparate = isSeparate
   }
 
+  /// Detaches what was mounted in a run's folder, so that it can be removed; nothing where nothing was.
+  static func unmount(in folder: URL) { _ = umount2(folder.appending(path: "spool").path, Int32(MNT_DETACH)) }
+
   /// Nil where nodes of this build have no spool.
   static func mount(in folder: URL) async throws -> SpoolDisk? {
     guard try await Deployment.knows("ingest-node", "--spool") else { return nil }

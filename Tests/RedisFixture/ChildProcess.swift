@@ -121,6 +121,8 @@ final class ChildProcess: Sendable {
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_adddup2(&actions, output.write, STDOUT_FILENO)
     posix_spawn_file_actions_adddup2(&actions, errors.write, STDERR_FILENO)
+    // Nothing else of ours: a connection that we close would stay open in there, and its other end would never hear of it.
+    try closeFrom(3, in: &actions)
 
     // The test process ignores some signals; the program must begin with none ignored or blocked.
     var attributes = posix_spawnattr_t()
@@ -154,6 +156,17 @@ final class ChildProcess: Sendable {
     drain(errors.read, into: process.standardError)
     Thread.detachNewThread { life.reap() }
     return process
+  }
+
+  /// glibc's `posix_spawn_file_actions_addclosefrom_np`, which its headers hide from Swift.
+  private static func closeFrom(_ first: Int32, in actions: inout posix_spawn_file_actions_t) throws {
+    typealias Function = @convention(c) (UnsafeMutablePointer<posix_spawn_file_actions_t>, Int32) -> Int32
+    guard let symbol = dlsym(nil, "posix_spawn_file_actions_addclosefrom_np") else {
+      throw CannotStart(description: "this C library can't close a child's files: glibc 2.34 or later is needed")
+    }
+    guard unsafeBitCast(symbol, to: Function.self)(&actions, first) == 0 else {
+      throw CannotStart(description: "a child's files can't be closed: \(String(cString: strerror(errno)))")
+    }
   }
 
   private static func makePipe() throws -> (read: Int32, write: Int32) {
