@@ -3,6 +3,7 @@
 // long as the flood does.
 
 import Foundation
+import RedisClient
 import RedisFixture
 
 enum FairnessBenchmark: Benchmark {

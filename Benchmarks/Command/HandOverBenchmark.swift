@@ -5,6 +5,7 @@
 // the event loop's thread's own, system calls included; Redis's comes on top.
 
 import Foundation
+import Hiredis
 import IngestQueue
 import NIOCore
 import NIOPosix
