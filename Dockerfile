@@ -2,7 +2,7 @@
 FROM docker.io/library/swift:6.3-bookworm AS build
 RUN apt-get update -q \
  && apt-get install -y -q --no-install-recommends libhiredis-dev libsqlite3-dev \
-      zlib1g-dev libzstd-dev libbrotli-dev \
+      zlib1g-dev libzstd-dev libbrotli-dev libpq-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Package.swift ./
@@ -21,7 +21,7 @@ RUN mkdir /out \
 FROM docker.io/library/debian:bookworm-slim
 RUN apt-get update -q \
  && apt-get install -y -q --no-install-recommends ca-certificates libhiredis0.14 libsqlite3-0 \
-      zlib1g libzstd1 libbrotli1 tzdata \
+      zlib1g libzstd1 libbrotli1 libpq5 tzdata \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --create-home --home-dir /var/lib/sluice sluice
 COPY --from=build /out/ /usr/local/bin/

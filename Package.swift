@@ -62,6 +62,7 @@ let package = Package(
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CBrotli", providers: [.apt(["libbrotli-dev"])]),
+    .systemLibrary(name: "CPostgres", providers: [.apt(["libpq-dev"])]),
 
     // Redis: bytes ↔ replies, then one conversation.
     .target(name: "Hiredis", dependencies: ["CHiredis"], swiftSettings: strict),
@@ -110,9 +111,11 @@ let package = Package(
     .target(
       name: "IngestWorker",
       dependencies: [
-        "BodyCoding", "Hiredis", "RedisClient", "IngestQueue", "Fleet", logging, nioCore, nioPosix,
-        serviceLifecycle,
+        "BodyCoding", "CPostgres", "CZstd", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet",
+        logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "GRDBSQLite", package: "GRDB.swift"),
       ],
       swiftSettings: strict),
 
@@ -144,7 +147,7 @@ let package = Package(
     .executableTarget(
       name: "ingest-worker",
       dependencies: [
-        "Sluice", "Fleet", "IngestQueue", "IngestWorker", "RedisClient", argumentParser, logging, nioPosix,
+        "Sluice", "Fleet", "IngestQueue", "IngestWorker", "KeyStore", "RedisClient", argumentParser, logging, nioPosix,
         serviceLifecycle, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ], swiftSettings: strict),
     .executableTarget(
@@ -235,7 +238,7 @@ let package = Package(
       dependencies: ["BodyCoding", "CZlib", "CZstd", "CBrotli", "CompressionFixture", "RedisFixture"],
       swiftSettings: strict),
     .testTarget(
-      name: "SluiceTests", dependencies: ["Sluice", "RedisClient", argumentParser, logging],
+      name: "SluiceTests", dependencies: ["Sluice", "IngestQueue", "RedisClient", argumentParser, logging],
       swiftSettings: strict),
     .testTarget(
       name: "IngestNodeTests",
@@ -248,10 +251,9 @@ let package = Package(
     .testTarget(
       name: "IngestWorkerTests",
       dependencies: [
-        "CompressionFixture", "Fleet", "Hiredis", "RedisClient", "IngestQueue", "IngestWorker", "ingest-worker",
-        "RedisFixture",
-        logging,
-        nioCore, nioPosix, serviceLifecycle,
+        "BodyCoding", "CompressionFixture", "Fleet", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
+        "IngestWorker", "ingest-worker", "RedisFixture",
+        logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
       swiftSettings: strict),

@@ -34,5 +34,6 @@ need() {
 need_for_build() {
   command -v swift >/dev/null || { echo "Please install Swift 6.3: https://www.swift.org/install/linux" >&2; exit 69; }
   need /usr/include/hiredis/read.h=libhiredis-dev /usr/include/sqlite3.h=libsqlite3-dev /usr/include/zlib.h=zlib1g-dev \
-    /usr/include/zstd.h=libzstd-dev /usr/include/brotli/decode.h=libbrotli-dev git=git
+    /usr/include/zstd.h=libzstd-dev /usr/include/brotli/decode.h=libbrotli-dev \
+    /usr/include/postgresql/libpq-fe.h=libpq-dev git=git
 }

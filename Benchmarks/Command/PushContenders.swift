@@ -11,6 +11,7 @@ import RedisFixture
 struct PushContender {
   let name: String
   let process: ServiceProcess
+  let port: Int
   let redis: QueueRedis
   let url: String
   let method: String
@@ -50,31 +51,37 @@ struct PushContender {
     return contenders
   }
 
-  private static func sluice(_ store: PublishedStore, _ key: String) async throws -> PushContender {
+  /// A node on the store's own Redis.
+  static func sluice(_ store: PublishedStore, _ key: String) async throws -> PushContender {
     let (port, admin) = (try BlockingSocket.freePort(), try BlockingSocket.freePort())
     let process = try await ServiceProcess.start(
       "ingest-node",
       [
         "--name", "bench", "--listen", "127.0.0.1:\(port)", "--admin", "127.0.0.1:\(admin)", "--grace", "0s",
         "--max-requests", "1000000000", "--max-connections-per-address", "10000", "--log-level", "warning",
+        // Nobody takes anything away here.
+        "--max-queue-entries", "1000000000", "--max-queue-bytes", "1000000000000",
       ],
       environment: ["SLUICE_REDIS": "\(store.redis.tcpEndpoint)"])
     return PushContender(
-      name: "Sluice", process: process, redis: connect(store.redis), url: "http://127.0.0.1:\(port)/v1/events",
+      name: "Sluice", process: process, port: port, redis: connect(store.redis),
+      url: "http://127.0.0.1:\(port)/v1/events",
       method: "POST", key: key, lists: (0...16).map { "sluice:{queue-0}:pending:\($0)" })
   }
 
   private static func nginx(_ key: String, _ folder: TemporaryFolder) async throws -> PushContender {
     let (process, redis, port, _) = try await startNginx(folder)
     return PushContender(
-      name: "nginx with Lua", process: process, redis: redis, url: "http://127.0.0.1:\(port)/v1/events", method: "POST",
+      name: "nginx with Lua", process: process, port: port, redis: redis, url: "http://127.0.0.1:\(port)/v1/events",
+      method: "POST",
       key: key, lists: ["queue"])
   }
 
   private static func bareNginx(_ key: String, _ folder: TemporaryFolder) async throws -> PushContender {
     let (process, redis, _, port) = try await startNginx(folder)
     return PushContender(
-      name: "nginx answering 202", process: process, redis: redis, url: "http://127.0.0.1:\(port)/v1/events",
+      name: "nginx answering 202", process: process, port: port, redis: redis,
+      url: "http://127.0.0.1:\(port)/v1/events",
       method: "POST", key: key, lists: [])
   }
 
@@ -105,7 +112,8 @@ struct PushContender {
     let process = try await ServiceProcess.start("/usr/bin/webdis", [configuration])
     // A PUT's body is its command's last argument.
     return PushContender(
-      name: "Webdis, no key", process: process, redis: connect(redis), url: "http://127.0.0.1:\(port)/LPUSH/queue",
+      name: "Webdis, no key", process: process, port: port, redis: connect(redis),
+      url: "http://127.0.0.1:\(port)/LPUSH/queue",
       method: "PUT", key: key, lists: ["queue"])
   }
 
@@ -118,7 +126,7 @@ struct PushContender {
   }
 
   /// Waits until a push is accepted.
-  private func untilAccepting() async throws {
+  func untilAccepting() async throws {
     try await eventually(within: .seconds(60), "\(name) accepts a push\n\(process.outputs)") {
       try await Peers.run(
         "/usr/bin/curl",

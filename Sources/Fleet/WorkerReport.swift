@@ -25,6 +25,8 @@ public struct WorkerReport: MemberReport {
   public var retried: UInt64
   /// Envelopes that became dead letters.
   public var dead: UInt64
+  /// Envelopes of keys that were revoked meanwhile, where such are to be discarded.
+  public var discarded: UInt64
   /// Envelopes that are claimed and not dealt with.
   public var inHand: Int
   /// Envelopes a second, lately.
@@ -40,7 +42,8 @@ public struct WorkerReport: MemberReport {
 
   public init(
     name: String, build: String, instance: String, state: State, processed: UInt64, stored: UInt64,
-    duplicates: UInt64, retried: UInt64, dead: UInt64, inHand: Int, perSecond: Double, sink: String,
+    duplicates: UInt64, retried: UInt64, dead: UInt64, discarded: UInt64 = 0, inHand: Int, perSecond: Double,
+    sink: String,
     troubles: [String] = [], lastError: String?, startedAt: Double, reportedAt: Double
   ) {
     self.name = name
@@ -52,6 +55,7 @@ public struct WorkerReport: MemberReport {
     self.duplicates = duplicates
     self.retried = retried
     self.dead = dead
+    self.discarded = discarded
     self.inHand = inHand
     self.perSecond = perSecond
     self.sink = sink
@@ -62,7 +66,7 @@ public struct WorkerReport: MemberReport {
   }
 
   private enum CodingKeys: String, CodingKey {
-    case name, build, instance, state, processed, stored, duplicates, retried, dead
+    case name, build, instance, state, processed, stored, duplicates, retried, dead, discarded
     case inHand = "in_hand"
     case perSecond = "per_second"
     case sink, troubles
@@ -83,6 +87,7 @@ public struct WorkerReport: MemberReport {
     try container.encode(duplicates, forKey: .duplicates)
     try container.encode(retried, forKey: .retried)
     try container.encode(dead, forKey: .dead)
+    try container.encode(discarded, forKey: .discarded)
     try container.encode(inHand, forKey: .inHand)
     try container.encode(perSecond, forKey: .perSecond)
     try container.encode(sink, forKey: .sink)

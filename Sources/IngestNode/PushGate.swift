@@ -72,7 +72,7 @@ struct PushGate: PushGating {
       id = EnvelopeID(time: now, using: &random.value)
     }
     let header = EnvelopeHeader(
-      id: id, account: account, key: key.prefix, receivedAt: now, contentType: request.contentType,
+      id: id, account: account, key: key.hex, receivedAt: now, contentType: request.contentType,
       contentEncoding: request.contentEncoding, path: request.path, node: node, traceparent: request.traceparent)
     let answer = eventLoop.makePromise(of: EnvelopeID.self)
     producer.submit(header, payload: request.body).whenComplete { result in

@@ -1,6 +1,6 @@
 // What is known of a payload, as the line of JSON that stands before it in the queue:
 //
-//     {"id":"0197a2c4-…","account":"acme","key":"9f86d081884c7d65","received_at":1790000000000,…}⏎<payload, byte for byte>
+//     {"id":"0197a2c4-…","account":"acme","key":"9f86d081884c7d65…","received_at":1790000000000,…}⏎<payload, byte for byte>
 //
 // JSON, so that a worker in any language can read it; the payload behind it raw, so that nobody pays for base64. The id comes first
 // and has one length, so that a Lua script cuts it out by position. `received_at` is a number of milliseconds: it sorts, it
@@ -17,7 +17,8 @@ public struct EnvelopeHeader: Sendable, Equatable {
   public var id: EnvelopeID
   /// Whose API key it was.
   public var account: String
-  /// The first 16 hexadecimal digits of the API key's id: enough to find the key, nothing to guess it by.
+  /// The API key's id, all 64 hexadecimal digits of it: whether the key was revoked meanwhile can be proven only for the whole. It is the
+  /// SHA-256 of a secret that can't be guessed.
   public var key: String
   /// When the request was read, in milliseconds since 1970.
   public var receivedAt: Int64
@@ -83,7 +84,7 @@ public struct EnvelopeHeader: Sendable, Equatable {
 extension ByteBuffer {
   /// Writes a text as a JSON string with its quotes. A Swift string is valid UTF-8 (bytes of a header that aren't became
   /// U+FFFD when the string was made), so only quotes, backslashes and control characters need care.
-  mutating func writeJSON(_ text: String) {
+  package mutating func writeJSON(_ text: String) {
     writeInteger(UInt8(ascii: "\""))
     var text = text
     text.withUTF8 { bytes in
@@ -118,7 +119,7 @@ extension ByteBuffer {
   }
 
   /// Writes a number in decimal digits, without a string in between.
-  mutating func writeDecimal(_ number: Int64) {
+  package mutating func writeDecimal(_ number: Int64) {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
       var place = digits.count
       var rest = number.magnitude

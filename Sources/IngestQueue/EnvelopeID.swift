@@ -74,7 +74,7 @@ public struct EnvelopeID: Sendable, Hashable {
   }
 
   /// Calls the body with the 36 characters.
-  func withText<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
+  package func withText<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.textLength) { text in
       let digits: StaticString = "0123456789abcdef"
       var shift = 128

@@ -132,9 +132,20 @@ private final class Watching {
 
   // MARK: Reading
 
+  /// As soon as there is a connection, so that another Redis is known before much is pushed to it.
   private func read(_ place: Int) {
     let shard = shards[place]
     guard !shard.isStopped else { return }
+    shard.client.connection(within: timing.pause).assumeIsolated().whenComplete { result in
+      switch result {
+      case .success: self.ask(place)
+      case .failure(let error): self.finishReading(place, reached: shard.mark.reached, problem: "\(error)")
+      }
+    }
+  }
+
+  private func ask(_ place: Int) {
+    let shard = shards[place]
     let reached = shard.mark.reached
     // In one turn of the loop, so in one write or two.
     let level = shard.client.run(
@@ -145,27 +156,35 @@ private final class Watching {
       self.take(Durability(answers: Array(rest.dropFirst())), of: shard, .now())
     }
     level.and(rest).assumeIsolated().whenComplete { result in
-      let now = NIODeadline.now()
-      var isNew = false
+      var problem: String?
       do {
         let (level, rest) = try result.get()
-        shard.take(try QueueReading(script: level, memory: rest[0]), now, reached: reached)
-        isNew = true
+        shard.take(try QueueReading(script: level, memory: rest[0]), .now(), reached: reached)
       } catch {
-        shard.problem = "\(error)"
+        problem = "\(error)"
       }
-      self.say(shard, now)
-      let level: ShardWord.Level =
-        if isNew, let reading = shard.reading {
-          .read(lengths: reading.lengths, shard.admission)
-        } else {
-          self.isStale(shard.readAt, now) ? .unknown : .unchanged
-        }
-      let word = ShardWord(
-        level: level, reached: reached, durabilityLack: self.durabilityLack(shard, now), mark: shard.mark)
-      for listener in self.listeners { listener(place, word) }
-      self.eventLoop.assumeIsolated().scheduleTask(in: self.timing.pause) { self.read(place) }
+      self.finishReading(place, reached: reached, problem: problem)
     }
+  }
+
+  /// Tells what is known now.
+  /// - Parameter problem: Why the shard couldn't be read, if it couldn't.
+  private func finishReading(_ place: Int, reached: Int, problem: String?) {
+    let shard = shards[place]
+    // Nobody may be there to hear it.
+    guard !shard.isStopped else { return }
+    let now = NIODeadline.now()
+    shard.problem = problem
+    say(shard, now)
+    let level: ShardWord.Level =
+      if problem == nil, let reading = shard.reading {
+        .read(lengths: reading.lengths, shard.admission)
+      } else {
+        isStale(shard.readAt, now) ? .unknown : .unchanged
+      }
+    let word = ShardWord(level: level, reached: reached, durabilityLack: durabilityLack(shard, now), mark: shard.mark)
+    for listener in listeners { listener(place, word) }
+    eventLoop.assumeIsolated().scheduleTask(in: timing.pause) { self.read(place) }
   }
 
   private func take(_ durability: Durability, of shard: WatchedShard, _ now: NIODeadline) {
@@ -267,6 +286,5 @@ private final class WatchedShard {
     self.reached = reached
     self.reading = reading
     readAt = now
-    problem = nil
   }
 }

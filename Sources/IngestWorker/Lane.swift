@@ -9,6 +9,7 @@
 
 internal import Fleet
 internal import IngestQueue
+internal import KeyReplica
 internal import Logging
 internal import NIOCore
 internal import RedisClient
@@ -21,6 +22,8 @@ struct LaneSurroundings: Sendable {
   let sink: any Sink
   let decoding: BodyDecoding
   let retry: Backoff
+  /// Nil where payloads are stored whatever has become of their keys.
+  let revoked: RevokedKeys?
   let held: HeldBatches
   let progress: WorkerProgress
   let logger: Logger
@@ -118,8 +121,13 @@ struct Lane: Sendable {
     var fates = Array(repeating: Fate.putBack, count: batch.entries.count)
     var places: [Int] = []
     var deliveries: [Delivery] = []
+    let proofs = await proofs(for: batch)
+    var discarded = 0
     for (place, entry) in batch.entries.enumerated() {
       switch delivery(entry) {
+      case .success(let delivery) where proofs[delivery.header.key] != nil:
+        discarded += 1
+        fates[place] = .done
       case .success(let delivery):
         places.append(place)
         deliveries.append(delivery)
@@ -142,7 +150,26 @@ struct Lane: Sendable {
       case .failed(let reason, retryable: false): fates[place] = .dead(reason: reason)
       }
     }
-    await settle(batch, fates, stored: UInt64(stored), duplicates: UInt64(duplicates))
+    await settle(
+      batch, fates, stored: UInt64(stored), duplicates: UInt64(duplicates), discarded: UInt64(discarded))
+  }
+
+  /// The proofs that keys of the batch are revoked, where their payloads are to be discarded.
+  private func proofs(for batch: ClaimedBatch) async -> [String: Proof] {
+    guard let revoked = surroundings.revoked else { return [:] }
+    let keys = batch.entries.compactMap { entry in
+      if case .success(let envelope) = entry.content { envelope.header.key } else { nil }
+    }
+    let proofs = await revoked.proofs(for: Set(keys))
+    for (key, proof) in proofs {
+      logger.notice(
+        "discarding payloads: their key has been revoked",
+        metadata: [
+          "payloads": "\(keys.count { $0 == key })", "key": "\(key.prefix(16))", "epoch": "\(proof.epoch)",
+          "version": "\(proof.version)",
+        ])
+    }
+    return proofs
   }
 
   private struct Reason: Error { let text: String }
@@ -182,7 +209,8 @@ struct Lane: Sendable {
         if progress.isInTrouble(lane: id, "\(error)") {
           logger.error("storing failed; trying until it works", metadata: ["reason": "\(error)"])
         }
-        await pause(Backoff().delay(afterFailures: failures))
+        let least = min(error.retryAfter ?? .zero, .seconds(300))
+        await pause(max(Backoff().delay(afterFailures: failures), least))
         if isEnding { return nil }
         // Redis was away for longer than the lease: others have, or will have, these envelopes.
         if surroundings.held.current(batch).leaseEnds < .now { return nil }
@@ -194,7 +222,9 @@ struct Lane: Sendable {
     await settle(batch, Array(repeating: .putBack, count: batch.entries.count), stored: 0, duplicates: 0)
   }
 
-  private func settle(_ batch: ClaimedBatch, _ fates: [Fate], stored: UInt64, duplicates: UInt64) async {
+  private func settle(
+    _ batch: ClaimedBatch, _ fates: [Fate], stored: UInt64, duplicates: UInt64, discarded: UInt64 = 0
+  ) async {
     let count = batch.entries.count
     do throws(QueueFailure) {
       let settlement = try await consumer.settle(surroundings.held.current(batch), fates) { error in
@@ -210,6 +240,7 @@ struct Lane: Sendable {
           $0.stored += stored
           $0.duplicates += duplicates
           $0.dead += UInt64(dead)
+          $0.discarded += discarded
           // Of those that were to be tried again, some have failed for the last time.
           $0.retried += UInt64(max(retried - (dead - buried), 0))
         }

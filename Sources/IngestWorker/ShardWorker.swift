@@ -22,6 +22,7 @@ final class ShardWorker: Sendable {
   private let lanes: Int
   private let options: WorkerOptions
   private let sink: any Sink
+  private let revoked: RevokedKeys?
   private let progress: WorkerProgress
   private let logger: Logger
 
@@ -29,7 +30,7 @@ final class ShardWorker: Sendable {
   ///   - instance: The worker's, the same in all shards.
   ///   - lanes: How many of the worker's lanes this shard has.
   init(
-    _ shard: QueueShard, instance: String, lanes: Int, options: WorkerOptions, sink: any Sink,
+    _ shard: QueueShard, instance: String, lanes: Int, options: WorkerOptions, sink: any Sink, revoked: RevokedKeys?,
     progress: WorkerProgress, logger: Logger
   ) {
     precondition((1...Lane.most).contains(lanes), "a worker can't have \(lanes) lanes in a shard")
@@ -38,6 +39,7 @@ final class ShardWorker: Sendable {
     self.lanes = lanes
     self.options = options
     self.sink = sink
+    self.revoked = revoked
     self.progress = progress
     var logger = logger
     logger[metadataKey: "shard"] = "\(shard.layout.shard)"
@@ -76,8 +78,8 @@ final class ShardWorker: Sendable {
 
   private func runLanes() async -> WorkerNameTaken? {
     let surroundings = LaneSurroundings(
-      shard: number, consumer: consumer, sink: sink, decoding: options.decoding, retry: options.retry, held: held,
-      progress: progress, logger: logger)
+      shard: number, consumer: consumer, sink: sink, decoding: options.decoding, retry: options.retry, revoked: revoked,
+      held: held, progress: progress, logger: logger)
     return await withTaskGroup(of: WorkerNameTaken?.self) { group in
       for number in 0..<lanes {
         group.addTask {

@@ -27,8 +27,13 @@ public enum SinkOutcome: Sendable, Equatable {
 /// Nothing of a batch may be taken for stored: the sink is away, locked or full. The same batch may succeed later.
 public struct SinkFailure: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
+  /// How long the sink asks to be left alone; nil where it doesn't say.
+  public let retryAfter: Duration?
 
-  public init(_ description: String) { self.description = description }
+  public init(_ description: String, retryAfter: Duration? = nil) {
+    self.description = description
+    self.retryAfter = retryAfter
+  }
 }
 
 /// A place where payloads are stored.

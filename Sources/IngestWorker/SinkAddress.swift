@@ -1,38 +1,64 @@
 // One text names a sink, so that another kind of sink is another word before the colon and not another set of options.
 
-/// Where a worker is to store, as an operator writes it: `sqlite:PATH`.
+public import Logging
+
+/// Where a worker is to store, as an operator writes it: `sqlite:PATH`, `postgres://…`, `https://…`, `files:FOLDER`.
 public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
   /// A file, which is made where there is none; its folder must exist.
   case sqlite(path: String)
+  case postgres(PostgresAddress)
+  case http(HTTPSinkAddress)
+  case files(FileSinkAddress)
   /// Nowhere: for measuring how fast a queue is worked on.
   case none
 
   /// What an address looks like, to follow the word "expected".
-  public static let expectation = "sqlite:PATH, or none: to throw everything away"
+  public static let expectation =
+    "sqlite:PATH, postgres://…, http://…, https://…, files:FOLDER, or none: to throw everything away"
 
-  /// Nil for any other text.
-  public init?(_ text: String) {
-    if text == "none:" {
-      self = .none
-      return
-    }
+  /// - Throws: ``InvalidSinkAddress``, without any secret that the text may hold.
+  public init(_ text: String) throws(InvalidSinkAddress) {
     let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-    guard parts.count == 2, parts[0] == "sqlite", !parts[1].isEmpty else { return nil }
-    self = .sqlite(path: String(parts[1]))
+    switch parts[0] {
+    case "sqlite" where parts.count == 2 && !parts[1].isEmpty: self = .sqlite(path: String(parts[1]))
+    case "postgres", "postgresql": self = .postgres(try PostgresAddress(text))
+    case "http", "https": self = .http(try HTTPSinkAddress(text))
+    case "none" where text == "none:": self = .none
+    case "files" where parts.count == 2: self = .files(try FileSinkAddress(String(parts[1])))
+    default:
+      // Behind the colon there may be a password.
+      let came = parts.count == 2 ? parts[0] + ":…" : parts[0]
+      throw InvalidSinkAddress("expected \(Self.expectation), but \"\(came.prefix(100))\" came")
+    }
   }
 
+  /// Without secrets.
   public var description: String {
     switch self {
     case .sqlite(let path): "sqlite:\(path)"
+    case .postgres(let address): "\(address)"
+    case .http(let address): "\(address)"
+    case .files(let address): "\(address)"
     case .none: "none:"
     }
   }
 
   /// Opens it.
-  public func open() throws(SinkFailure) -> any Sink {
+  /// - Parameter logger: Is told of what a sink does by itself.
+  public func open(logger: Logger) throws(SinkFailure) -> any Sink {
     switch self {
     case .sqlite(let path): try SQLiteSink(path: path)
+    case .postgres(let address): PostgresSink(address)
+    case .http(let address): HTTPSink(address)
+    case .files(let address): try FileSink(address, logger: logger)
     case .none: NoSink()
     }
   }
+}
+
+/// A text that isn't a sink's address; the description is the second half of a sentence, and has no secrets.
+public struct InvalidSinkAddress: Error, Sendable, Equatable, CustomStringConvertible {
+  public let description: String
+
+  init(_ description: String) { self.description = description }
 }

@@ -60,13 +60,15 @@ public final class Worker: Service {
   private let shards: [ShardWorker]
   private let sink: any Sink
   private let progress: WorkerProgress
+  private let revoked: RevokedKeys?
   private let logger: Logger
 
   /// - Parameters:
   ///   - shards: All shards of the queue.
   ///   - sink: Is closed when the worker ends.
+  ///   - revoked: Discards payloads of keys that were revoked since; nil to store them.
   public init(
-    shards: [QueueShard], options: WorkerOptions, sink: any Sink, logger: Logger
+    shards: [QueueShard], options: WorkerOptions, sink: any Sink, revoked: RevokedKeys? = nil, logger: Logger
   ) {
     precondition(!shards.isEmpty, "a queue has at least one shard")
     precondition((1...WorkerOptions.mostLanes).contains(options.lanes), "a worker can't have \(options.lanes) lanes")
@@ -75,12 +77,13 @@ public final class Worker: Service {
     self.options = options
     self.sink = sink
     self.progress = progress
+    self.revoked = revoked
     self.logger = logger
     self.shards = shards.enumerated().map { place, shard in
       let share = options.lanes / shards.count + (place < options.lanes % shards.count ? 1 : 0)
       return ShardWorker(
-        shard, instance: progress.instance, lanes: max(share, 1), options: options, sink: sink, progress: progress,
-        logger: logger)
+        shard, instance: progress.instance, lanes: max(share, 1), options: options, sink: sink, revoked: revoked,
+        progress: progress, logger: logger)
     }
   }
 
@@ -102,6 +105,8 @@ public final class Worker: Service {
         "worker": "\(options.name)", "instance": "\(progress.instance)", "shards": "\(shards.count)",
         "sink": "\(sink.name)",
       ])
+    // Where the key store is away, payloads are stored rather than kept waiting.
+    await revoked?.becomeComplete(within: .seconds(5))
     let taken = await withTaskGroup(of: Ended.self) { group in
       for shard in shards { group.addTask { .shard(await shard.run()) } }
       group.addTask { await self.drainDeadline() }

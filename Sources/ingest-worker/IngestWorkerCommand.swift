@@ -6,6 +6,7 @@ import Fleet
 import Foundation
 import IngestQueue
 import IngestWorker
+import KeyStore
 import Logging
 import NIOPosix
 import RedisClient
@@ -21,6 +22,16 @@ struct IngestWorkerCommand: AsyncParsableCommand {
     discussion: """
       Every option can be given as an environment variable too; the command line wins. A length of time is a number of \
       seconds, or has a unit: 250ms, 5s, 2m, 1h.
+
+      Sinks:
+        sqlite:PATH              a file, in a folder that exists
+        postgres://USER:PASSWORD@HOST:PORT/DATABASE?table=payloads
+                                 a table, which is made where there is none; other parameters are libpq's, such as sslmode
+        http://HOST/PATH, https://HOST/PATH
+                                 one POST for each payload, or with ?batch=ndjson one for many, a line of JSON for each; \
+      ?concurrency=8 requests for a batch at one time, ?timeout=10 seconds for each
+        files:FOLDER?size=64&age=3600
+                                 lines of JSON in files of so many MiB and seconds, compressed with zstd when they are finished
 
       SIGTERM or SIGINT: claims nothing more, finishes what the sink has in hand, puts back the rest, ends with status 0. \
       Other statuses: 64 the options make no sense, 1 anything else; standard error says what.
@@ -39,9 +50,15 @@ struct IngestWorkerCommand: AsyncParsableCommand {
 
   private static let sink = Setting<SinkSetting>(
     "sink",
-    "Where payloads are stored: sqlite:PATH, a file in a folder that exists; or none: to measure without, which throws them away.",
+    "Where payloads are stored: sqlite:PATH, postgres://…, http://…, https://… or files:FOLDER, see above; or none: to measure without, which throws them away.",
     shown: "sink", isRequired: true)
   @Option(help: Self.sink.help) var sink: String?
+
+  private static let whenRevoked = Setting<WhenRevoked>(
+    "when-revoked",
+    "What becomes of payloads whose key was revoked after they had been accepted: store, or discard where the key store proves it.",
+    shown: "store|discard", default: "store")
+  @Option(help: Self.whenRevoked.help) var whenRevoked: String?
 
   private static let batch = Setting<Int>(
     "batch", "The most payloads that are claimed and stored at once, 1 to 1000.", shown: "number", default: "500",
@@ -99,10 +116,13 @@ struct IngestWorkerCommand: AsyncParsableCommand {
     let options = try workerOptions(settings)
     let logger = try log.start(settings, label: "ingest-worker")
 
-    let sink = try address.open()
+    let shards = try queue.shards(settings, redis: endpoint, namespace: namespace)
+    let replica = try replica(settings, endpoint, namespace, name: "\(options.name)", logger)
+    let sink = try address.open(logger: logger)
+    replica?.start()
+    defer { replica?.stop() }
     let worker = Worker(
-      shards: try queue.shards(settings, redis: endpoint, namespace: namespace), options: options, sink: sink,
-      logger: logger)
+      shards: shards, options: options, sink: sink, revoked: replica.map { RevokedKeys($0) }, logger: logger)
 
     // A conversation of its own: a report must not wait behind a claim of many megabytes, nor a claim be given up because a report was late.
     let reporting = RedisClient(
@@ -121,6 +141,16 @@ struct IngestWorkerCommand: AsyncParsableCommand {
     try await ServiceGroup(configuration: group).run()
   }
 
+  /// A mirror of the key store, where revoked keys are asked for.
+  private func replica(
+    _ settings: Settings, _ endpoint: RedisEndpoint, _ namespace: Namespace, name: String, _ logger: Logger
+  ) throws(ValidationError) -> ReplicaDriver? {
+    guard try settings.value(Self.whenRevoked, given: whenRevoked) == .discard else { return nil }
+    return ReplicaDriver(
+      endpoint: endpoint, layout: StoreLayout(namespace: namespace), name: "\(name)-mirror",
+      on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
+  }
+
   private func sinkAddress(_ settings: Settings) throws(ValidationError) -> SinkAddress {
     let address = try settings.value(Self.sink, given: sink).address
     switch address {
@@ -133,9 +163,9 @@ struct IngestWorkerCommand: AsyncParsableCommand {
       if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
         throw ValidationError("--sink: expected a file, but \(path) is a folder")
       }
-      return address
-    case .none: return address
+    case .postgres, .http, .files, .none: break
     }
+    return address
   }
 
   private func workerOptions(_ settings: Settings) throws(ValidationError) -> WorkerOptions {
@@ -166,7 +196,22 @@ private struct SinkSetting: SettingValue {
   static var expectation: String { SinkAddress.expectation }
 
   init(setting text: String) throws(InvalidSetting) {
-    guard let address = SinkAddress(text) else { throw InvalidSetting(expected: Self.expectation, came: text) }
-    self.address = address
+    do throws(InvalidSinkAddress) {
+      address = try SinkAddress(text)
+    } catch {
+      throw InvalidSetting(error.description)
+    }
+  }
+}
+
+/// What becomes of payloads of revoked keys.
+private enum WhenRevoked: String, SettingValue, CaseIterable {
+  case store, discard
+
+  static var expectation: String { allCases.map(\.rawValue).joined(separator: " or ") }
+
+  init(setting text: String) throws(InvalidSetting) {
+    guard let value = Self(rawValue: text) else { throw InvalidSetting(expected: Self.expectation, came: text) }
+    self = value
   }
 }

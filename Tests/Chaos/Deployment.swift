@@ -89,6 +89,11 @@ final class Deployment: Sendable {
 
   // MARK: Starting
 
+  /// What all commands are told. Two shards: what holds for one must hold for each.
+  static func environment(redis port: Int) -> [String: String] {
+    ["SLUICE_REDIS": "redis://127.0.0.1:\(port)", "SLUICE_QUEUE_SHARDS": "2"]
+  }
+
   static func start(_ shape: Shape, in folder: URL) async throws -> Deployment {
     let loop = MultiThreadedEventLoopGroup.singleton.any()
     let server: Server
@@ -112,7 +117,7 @@ final class Deployment: Sendable {
       address = redis.address.port
     }
     func environment(_ role: Role) -> [String: String] {
-      ["SLUICE_REDIS": "redis://127.0.0.1:\(links[role]?.port ?? address)"]
+      Self.environment(redis: links[role]?.port ?? address)
     }
     let spool = shape == .single ? try await SpoolDisk.mount(in: folder) : nil
     var nodes: [Member] = []
@@ -190,7 +195,7 @@ final class Deployment: Sendable {
     }
     try await command("CLIENT", "UNPAUSE")
     try spool?.empty()
-    for member in members { try await member.restore() }
+    for member in members { try await member.restore(mayHaveEnded: replicated != nil) }
   }
 
   /// Ends all nodes and workers in good order.

@@ -16,7 +16,7 @@ extension Deployment {
   func run(_ command: String, _ arguments: [String], within limit: Duration) async throws -> ServiceProcess {
     let port = replicated?.address.port ?? redis.port
     let process = try await ServiceProcess.start(
-      command, arguments, environment: ["SLUICE_REDIS": "redis://127.0.0.1:\(port)"])
+      command, arguments, environment: Self.environment(redis: port))
     do {
       _ = try await process.waitForExit(within: limit)
     } catch {

@@ -59,7 +59,8 @@ struct KeyChanges {
   private func change(_ key: APIKey, _ arguments: [String]) async throws -> Bool {
     keys.set(key, .unsure)
     do {
-      let process = try await deployment.run("key-publisher", arguments, within: .seconds(15))
+      let process = try await deployment.run(
+        "key-publisher", arguments + ["--confirm-wait", "1s"], within: .seconds(15))
       if process.status == .exited(0) {
         timeline.note("key-publisher: \(arguments[0]) \(key.secret)")
         return true

@@ -92,12 +92,15 @@ final class Member: Sendable {
   }
 
   /// Lets it go on, and starts it where it doesn't run.
+  /// - Parameter mayHaveEnded: Whether it may have ended by itself, with status 1, as a node does that finds less durability than it must have:
+  ///   then a supervisor starts it again.
   /// - Throws: Where it ended without being told to.
-  func restore() async throws {
+  func restore(mayHaveEnded: Bool) async throws {
     let (process, isEnding) = state.withLock { ($0.process, $0.isEnding) }
     if let process, process.status == nil { return release() }
     if let process, let status = process.status, !isEnding {
       bury(process)
+      if mayHaveEnded, status == .exited(1) { return try await start() }
       throw Trouble(description: "\(role) \(status) by itself")
     }
     try await start()

@@ -111,6 +111,12 @@ import Testing
     #expect(waits == [1, 2, 3, 4, 5])
   }
 
+  @Test func `of a queue over its limit the wait is what was reckoned, and not drawn`() {
+    let facts = Self.front.facts(.overLimit(retryAfter: 17))
+    #expect(facts.retryAfter == 17)
+    #expect(facts.reason == "queue_over_limit" && facts.label == "queue_over_limit")
+  }
+
   @Test func `a proof's moment is told as a date`() {
     let facts = AnswerTable.facts(
       .refused(.unknownKey, Proof(epoch: "e", version: 3, asOf: Instant(nanoseconds: 5_500_000_000))),

@@ -236,6 +236,7 @@ struct WorkerProcessTests {
     (["--sink", "tape:/dev/st0"], "expected sqlite:PATH"), (["--sink", "none:x"], "expected sqlite:PATH"),
     ([], "--sink is missing"),
     (["--batch", "0"], "from 1 to 1000"), (["--lanes", "9"], "from 1 to 8"), (["--lease", "0"], "--lease"),
+    (["--sink", "postgres://u:s3cret@h/d?table=a-b"], "table=NAME"), (["--when-revoked", "maybe"], "store or discard"),
     (["--name", "a b"], "letters, digits"), (["--redis", "http://x"], "--redis"), (["--tail", "1"], "--tail"),
     (["--max-ratio", "0"], "from 1 to 1000000"),
   ])
@@ -247,5 +248,6 @@ struct WorkerProcessTests {
     #expect(try await process.waitForExit() == .exited(64))
     // What it said may be read a moment after its end.
     try await eventually("it says why") { process.standardError.text.contains(word) }
+    #expect(!process.standardError.text.contains("s3cret"))
   }
 }

@@ -66,6 +66,10 @@ struct QueueLimitTests {
       if answer.status == 202 { more.insert(try #require(answer.member("id"))) }
       return answer.status == 202
     }
+    try await eventually("the node knows how fast it drains") {
+      let rate = try await node.get("/status").body.firstMatch(of: /"drain_per_second" : ([0-9.]+)/)?.1
+      return rate.flatMap { Double($0) } ?? 0 > 0
+    }
     try await eventually("all that was taken is stored, and no more") {
       try Set(deployment.stored().map(\.id)) == taken.union(more)
     }

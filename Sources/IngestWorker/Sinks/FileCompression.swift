@@ -1,0 +1,78 @@
+// Finished files become compressed ones: written aside, fsynced, renamed into place, and only then is the plain one removed. On a thread of its
+// own, one file at a time, because a batch must not wait for it.
+
+internal import CZstd
+internal import Dispatch
+internal import Foundation
+internal import Logging
+
+final class FileCompression: Sendable {
+  private let folder: PayloadFolder
+  private let logger: Logger
+  private let queue = DispatchQueue(label: "sink-compression", qos: .utility)
+
+  init(_ folder: PayloadFolder, logger: Logger) {
+    self.folder = folder
+    self.logger = logger
+  }
+
+  /// Does what an earlier process left to do.
+  func takeUp() throws(SinkFailure) {
+    for name in try folder.names(ending: ".jsonl.zst.part") {
+      try FileDescriptor.remove(folder.compressed(name) + ".part")
+    }
+    for name in try folder.names(ending: ".jsonl") { compress(name) }
+  }
+
+  func compress(_ name: String) {
+    queue.async { [self] in
+      do throws(SinkFailure) {
+        if !FileManager.default.fileExists(atPath: folder.compressed(name)) { try write(name) }
+        try FileDescriptor.remove(folder.plain(name))
+      } catch {
+        // It stays as it is, and is compressed after the next start.
+        logger.error("a finished file could not be compressed", metadata: ["reason": "\(error)"])
+      }
+    }
+  }
+
+  /// Waits for what is being compressed.
+  func finish() { queue.sync {} }
+
+  private func write(_ name: String) throws(SinkFailure) {
+    let source = try FileDescriptor(folder.plain(name), O_RDONLY)
+    let part = folder.compressed(name) + ".part"
+    let target = try FileDescriptor(part, O_WRONLY | O_CREAT | O_TRUNC)
+    guard let stream = ZSTD_createCCtx() else { throw SinkFailure("zstd has no memory") }
+    defer { ZSTD_freeCCtx(stream) }
+    _ = ZSTD_CCtx_setParameter(stream, ZSTD_c_checksumFlag, 1)
+    var plain = [UInt8](repeating: 0, count: 1 << 20)
+    var packed = [UInt8](repeating: 0, count: ZSTD_CStreamOutSize())
+    var count = 0
+    repeat {
+      count = try source.read(into: &plain)
+      let end = count == 0 ? ZSTD_e_end : ZSTD_e_continue
+      var used = 0
+      var left = 1
+      while used < count || (count == 0 && left > 0) {
+        var made = 0
+        left = plain.withUnsafeBytes { plain in
+          packed.withUnsafeMutableBytes { packed in
+            var input = ZSTD_inBuffer(src: plain.baseAddress, size: count, pos: used)
+            var output = ZSTD_outBuffer(dst: packed.baseAddress, size: packed.count, pos: 0)
+            let left = ZSTD_compressStream2(stream, &output, &input, end)
+            used = input.pos
+            made = output.pos
+            return left
+          }
+        }
+        guard ZSTD_isError(left) == 0 else {
+          throw SinkFailure("zstd failed on \(source.path): \(String(cString: ZSTD_getErrorName(left)))")
+        }
+        try packed[..<made].withUnsafeBytes { target.write($0) }.get()
+      }
+    } while count > 0
+    try target.sync()
+    try FileDescriptor.rename(part, to: folder.compressed(name))
+  }
+}

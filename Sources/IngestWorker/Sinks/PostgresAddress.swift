@@ -1,0 +1,85 @@
+// A connection URI as libpq reads it, with one parameter of ours, `table`. It is taken apart by hand and only as far as needed: libpq
+// takes URIs that are none to others (several hosts, percent-encoded sockets), and it has the last word on what an option means.
+
+internal import CPostgres
+
+/// Where PostgreSQL is and into which table, as an operator writes it: `postgres://user:password@host:port/database?sslmode=…&table=…`.
+public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
+  /// What libpq makes of it: its keywords and their values, those that aren't given left out. The password is among them.
+  let options: [Option]
+  /// The table, each part in quotes where there is a schema: `"ingest"."payloads"`.
+  let table: String
+  public let description: String
+
+  /// What an address looks like, to follow the word "expected".
+  public static let expectation = "postgres://user:password@host:port/database?sslmode=…&table=…"
+
+  static let schemes = ["postgres://", "postgresql://"]
+
+  /// One of libpq's.
+  struct Option: Sendable, Equatable {
+    let keyword: String
+    let value: String
+  }
+
+  init(_ text: String) throws(InvalidSinkAddress) {
+    guard let scheme = Self.schemes.first(where: text.hasPrefix) else {
+      throw InvalidSinkAddress("expected \(Self.expectation)")
+    }
+    let rest = text.dropFirst(scheme.count)
+    let parts = rest.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+    var table = "payloads"
+    var others: [Substring] = []
+    for option in parts.count > 1 ? parts[1].split(separator: "&") : [] {
+      if option.hasPrefix("table=") { table = String(option.dropFirst(6)) } else { others.append(option) }
+    }
+    self.table = try Self.quoted(table)
+    options = try Self.options(of: scheme + parts[0] + (others.isEmpty ? "" : "?" + others.joined(separator: "&")))
+    // The user's name ends at the first colon, and a password that wasn't encoded may have an @ in it.
+    let authorityEnd = parts[0].firstIndex(of: "/") ?? parts[0].endIndex
+    let authority = parts[0][..<authorityEnd]
+    var shown = authority
+    var user: Substring = ""
+    if let at = authority.lastIndex(of: "@") {
+      user = authority[..<at].prefix { $0 != ":" } + "@"
+      shown = authority[authority.index(after: at)...]
+    }
+    description = "postgres://\(user)\(shown)\(parts[0][authorityEnd...])?table=\(table)"
+  }
+
+  /// Letters, digits and _, as nearly everybody calls tables; with a schema before a dot, if it has one.
+  private static func quoted(_ table: String) throws(InvalidSinkAddress) -> String {
+    let parts = table.split(separator: ".", omittingEmptySubsequences: false)
+    let fits = parts.allSatisfy { part in
+      (1...63).contains(part.utf8.count)
+        && part.utf8.allSatisfy {
+          UInt8(ascii: "a")...UInt8(ascii: "z") ~= $0 | 0x20 || 0x30...0x39 ~= $0 || $0 == 0x5F
+        }
+    }
+    guard (1...2).contains(parts.count), fits else {
+      throw InvalidSinkAddress(
+        "expected table=NAME or table=SCHEMA.NAME, of letters, digits and _, but \"\(table.prefix(100))\" came")
+    }
+    return parts.map { "\"\($0)\"" }.joined(separator: ".")
+  }
+
+  private static func options(of text: String) throws(InvalidSinkAddress) -> [Option] {
+    var words: UnsafeMutablePointer<CChar>?
+    guard let parsed = PQconninfoParse(text, &words) else {
+      // libpq's words may hold what it couldn't read, and that may be a part of the password.
+      PQfreemem(words)
+      throw InvalidSinkAddress(
+        "expected \(Self.expectation), with options that libpq knows and nothing wrongly encoded")
+    }
+    defer { PQconninfoFree(parsed) }
+    var found: [Option] = []
+    var place = parsed
+    while let keyword = place.pointee.keyword {
+      if let value = place.pointee.val {
+        found.append(Option(keyword: String(cString: keyword), value: String(cString: value)))
+      }
+      place += 1
+    }
+    return found
+  }
+}

@@ -1,0 +1,218 @@
+// One conversation with PostgreSQL through libpq's non-blocking half: PQsend…, poll, PQconsumeInput. Its blocking half has no
+// deadlines. What blocks nevertheless is looking up a host's name.
+//
+// After a deadline or a cancelled task the server is asked to stop, on a thread of its own, since PQcancel makes a
+// connection without a deadline. A statement that went on waiting for a lock would otherwise keep its place at the server, and each
+// retry would take another.
+
+internal import CPostgres
+internal import Foundation
+
+/// What went wrong in a conversation.
+enum PostgresFailure: Error {
+  /// The server said no; the conversation goes on.
+  case refused(state: String, message: String)
+  /// The conversation is over, and what was asked has an unknown outcome; in words.
+  case broken(String)
+
+  /// For a person, without values of rows.
+  var words: String {
+    switch self {
+    case .refused(let state, let message): "PostgreSQL's error \(state), \(message)"
+    case .broken(let why): why
+    }
+  }
+}
+
+/// A connection. Used by one thread at a time; closed with the object.
+final class PostgresConnection {
+  private let connection: OpaquePointer
+  private let deadline: Duration
+  /// How long after its own deadline, or being cancelled, the server may take to say so.
+  private static let grace = Duration.seconds(1)
+  /// How often somebody looks whether anybody still waits.
+  private static let glance = Duration.milliseconds(20)
+
+  /// Connects.
+  /// - Parameters:
+  ///   - options: libpq's keywords and values.
+  ///   - connectDeadline: For all of it, but looking up the host's name.
+  ///   - deadline: For each statement.
+  init(
+    _ options: [PostgresAddress.Option], connectDeadline: Duration, deadline: Duration, _ patience: Patience
+  ) throws(PostgresFailure) {
+    var keywords = options.map { strdup($0.keyword) } + [nil]
+    var values = options.map { strdup($0.value) } + [nil]
+    defer { for word in keywords + values { free(word) } }
+    let started = keywords.withUnsafeMutableBufferPointer { keywords in
+      values.withUnsafeMutableBufferPointer { values in
+        keywords.withMemoryRebound(to: UnsafePointer<CChar>?.self) { keywords in
+          values.withMemoryRebound(to: UnsafePointer<CChar>?.self) { values in
+            PQconnectStartParams(keywords.baseAddress, values.baseAddress, 0)
+          }
+        }
+      }
+    }
+    guard let started else { throw .broken("libpq has no memory") }
+    connection = started
+    self.deadline = deadline
+    let end = ContinuousClock.now + connectDeadline
+    var next = PQstatus(connection) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING
+    while next != PGRES_POLLING_OK {
+      guard next != PGRES_POLLING_FAILED else { throw .broken(lastWords) }
+      guard try wait(for: next == PGRES_POLLING_READING ? POLLIN : POLLOUT, until: end, patience) else {
+        throw .broken(patience.isOver ? "it was cancelled" : "PostgreSQL didn't answer within \(connectDeadline)")
+      }
+      next = PQconnectPoll(connection)
+    }
+    // Its own prints what the server remarks, values of rows included, on standard error.
+    PQsetNoticeReceiver(connection, { _, _ in }, nil)
+    guard PQsetnonblocking(connection, 1) == 0 else { throw .broken(lastWords) }
+  }
+
+  deinit { PQfinish(connection) }
+
+  /// Whether it can be used, as far as can be told without asking the server. A server that ends says why, and then closes: the first
+  /// look reads the one, and the second meets the other.
+  var isOpen: Bool {
+    PQconsumeInput(connection) == 1 && PQconsumeInput(connection) == 1 && PQstatus(connection) == CONNECTION_OK
+  }
+
+  /// Runs a statement.
+  /// - Returns: The rows, their values in PostgreSQL's binary form.
+  func run(
+    _ statement: String, _ patience: Patience, with values: PostgresValues = PostgresValues()
+  ) throws(PostgresFailure) -> [[[UInt8]?]] {
+    try converse(patience) {
+      values.withPointers { count, pointers, lengths, formats in
+        PQsendQueryParams(connection, statement, count, nil, pointers, lengths, formats, 1)
+      }
+    }
+  }
+
+  /// Gives a statement a name, for ``run(prepared:_:with:)``.
+  func prepare(_ name: String, _ statement: String, _ patience: Patience) throws(PostgresFailure) {
+    _ = try converse(patience) { PQsendPrepare(connection, name, statement, 0, nil) }
+  }
+
+  /// Runs a statement that was prepared.
+  /// - Returns: As ``run(_:_:with:)``.
+  func run(
+    prepared name: String, _ patience: Patience, with values: PostgresValues
+  ) throws(PostgresFailure) -> [[[UInt8]?]] {
+    try converse(patience) {
+      values.withPointers { count, pointers, lengths, formats in
+        PQsendQueryPrepared(connection, name, count, pointers, lengths, formats, 1)
+      }
+    }
+  }
+
+  // MARK: Asking and hearing
+
+  private func converse(_ patience: Patience, _ send: () -> Int32) throws(PostgresFailure) -> [[[UInt8]?]] {
+    guard send() == 1 else { throw .broken(lastWords) }
+    let end = ContinuousClock.now + deadline
+    var unsent = PQflush(connection)
+    while unsent == 1 {
+      try answer(POLLIN | POLLOUT, until: end, patience)
+      // The server may have to be rid of an answer before it reads on.
+      guard PQconsumeInput(connection) == 1 else { throw .broken(lastWords) }
+      unsent = PQflush(connection)
+    }
+    guard unsent == 0 else { throw .broken(lastWords) }
+    var rows: [[[UInt8]?]] = []
+    var refusal: PostgresFailure?
+    while true {
+      while PQisBusy(connection) == 1 {
+        try answer(POLLIN, until: end, patience)
+        guard PQconsumeInput(connection) == 1 else { throw .broken(lastWords) }
+      }
+      guard let result = PQgetResult(connection) else { break }
+      defer { PQclear(result) }
+      switch PQresultStatus(result) {
+      case PGRES_TUPLES_OK: rows += Self.rows(of: result)
+      case PGRES_COMMAND_OK: break
+      default: refusal = refusal ?? self.refusal(in: result)
+      }
+    }
+    if let refusal { throw refusal }
+    guard PQstatus(connection) == CONNECTION_OK else { throw .broken(lastWords) }
+    return rows
+  }
+
+  /// Waits for the socket; where that takes too long, has the server stop.
+  private func answer(_ events: Int32, until end: ContinuousClock.Instant, _ patience: Patience) throws(PostgresFailure)
+  {
+    if try wait(for: events, until: end, patience) { return }
+    let why = patience.isOver ? "it was cancelled" : "PostgreSQL didn't answer within \(deadline)"
+    stop()
+    // Until it has stopped, or nearly so: whoever comes next would meet its locks.
+    let last = ContinuousClock.now + Self.grace
+    while PQisBusy(connection) == 1, try wait(for: POLLIN, until: last, .endless), PQconsumeInput(connection) == 1 {}
+    throw .broken(why)
+  }
+
+  private func stop() {
+    guard let request = PQgetCancel(connection) else { return }
+    let cancel = Cancel(request: request)
+    Thread.detachNewThread { cancel.send() }
+  }
+
+  /// What libpq says may be used on any thread.
+  private struct Cancel: @unchecked Sendable {
+    let request: OpaquePointer
+
+    func send() {
+      var words = [CChar](repeating: 0, count: 256)
+      // Whether it was heard shows in the conversation itself.
+      _ = PQcancel(request, &words, Int32(words.count))
+      PQfreeCancel(request)
+    }
+  }
+
+  /// False at the end of the time, and where nobody waits any more.
+  private func wait(
+    for events: Int32, until end: ContinuousClock.Instant, _ patience: Patience
+  ) throws(PostgresFailure) -> Bool {
+    let socket = PQsocket(connection)
+    guard socket >= 0 else { throw .broken(lastWords) }
+    var descriptor = pollfd(fd: socket, events: Int16(events), revents: 0)
+    while !patience.isOver {
+      let rest = end - .now
+      guard rest > .zero else { return false }
+      let milliseconds = Int32((min(rest, Self.glance) / .milliseconds(1)).rounded(.up))
+      let ready = poll(&descriptor, 1, milliseconds)
+      if ready > 0 { return true }
+      guard ready == 0 || errno == EINTR else { throw .broken("poll failed: \(String(cString: strerror(errno)))") }
+    }
+    return false
+  }
+
+  // MARK: Reading results
+
+  private static func rows(of result: OpaquePointer) -> [[[UInt8]?]] {
+    (0..<PQntuples(result)).map { row in
+      (0..<PQnfields(result)).map { column in
+        guard PQgetisnull(result, row, column) == 0, let value = PQgetvalue(result, row, column) else { return nil }
+        return Array(UnsafeRawBufferPointer(start: value, count: Int(PQgetlength(result, row, column))))
+      }
+    }
+  }
+
+  private func refusal(in result: OpaquePointer) -> PostgresFailure {
+    func field(_ code: Character) -> String? {
+      PQresultErrorField(result, Int32(code.asciiValue ?? 0)).map { String(cString: $0) }
+    }
+    // PG_DIAG_SQLSTATE and PG_DIAG_MESSAGE_PRIMARY: the other fields may hold values.
+    guard let state = field("C") else { return .broken(lastWords) }
+    return .refused(state: state, message: field("M") ?? "without words")
+  }
+
+  /// Several lines, which in a log become one.
+  private var lastWords: String {
+    let words = PQerrorMessage(connection).map { String(cString: $0) } ?? ""
+    let line = words.split(whereSeparator: \.isNewline).map { $0.drop { $0 == " " || $0 == "\t" } }.joined(
+      separator: "; ")
+    return line.isEmpty ? "the connection to PostgreSQL is closed" : line
+  }
+}

@@ -1,0 +1,184 @@
+// Batches into a table, with one statement for each batch, which is its own transaction. Where the server finds fault with a row, it
+// refuses them all and doesn't say which: then the batch is halved until the row is alone. One bad row of a thousand costs twenty
+// statements; that is cheaper than a savepoint around each row of every batch, and rows are rarely bad.
+
+internal import IngestQueue
+
+struct PostgresStore: BlockingStore {
+  private let address: PostgresAddress
+  private let connectDeadline: Duration
+  private let deadline: Duration
+  private var connection: PostgresConnection?
+
+  private static let statement = "sluice_insertion"
+  /// Of bodies in one statement; a larger one goes alone.
+  private static let mostBytes = 16 << 20
+  /// A value of PostgreSQL's has less than 1 GiB.
+  private static let largestBody = 1_000_000_000
+
+  init(_ address: PostgresAddress, connectDeadline: Duration, deadline: Duration) {
+    self.address = address
+    self.connectDeadline = connectDeadline
+    self.deadline = deadline
+  }
+
+  mutating func store(_ deliveries: [Delivery], _ patience: Patience) throws(SinkFailure) -> [SinkOutcome] {
+    do throws(PostgresFailure) {
+      let connection = try connected(patience)
+      var outcomes: [SinkOutcome] = deliveries.map { delivery in
+        Self.objection(to: delivery).map { .failed(reason: $0, retryable: false) } ?? .duplicate
+      }
+      var rest = deliveries.indices.filter { outcomes[$0] == .duplicate }[...]
+      while !rest.isEmpty {
+        var bytes = 0
+        let part = rest.prefix { place in
+          bytes += deliveries[place].body.bytes.count
+          return bytes <= Self.mostBytes
+        }
+        let places = part.isEmpty ? rest.prefix(1) : part
+        try Self.insert(places, of: deliveries, connection, patience, &outcomes)
+        rest = rest.dropFirst(places.count)
+      }
+      return outcomes
+    } catch {
+      // Whatever it was: what comes next has a connection without a past. After a failover that leads to the new primary.
+      connection = nil
+      throw SinkFailure("a batch of \(deliveries.count) was not stored: \(error.words)")
+    }
+  }
+
+  mutating func close() { connection = nil }
+
+  // MARK: Connecting
+
+  private mutating func connected(_ patience: Patience) throws(PostgresFailure) -> PostgresConnection {
+    if let connection, connection.isOpen { return connection }
+    connection = nil
+    var options = address.options.filter { $0.keyword != "client_encoding" }
+    options.append(.init(keyword: "client_encoding", value: "UTF8"))
+    if !options.contains(where: { $0.keyword == "application_name" }) {
+      options.append(.init(keyword: "application_name", value: "ingest-worker"))
+    }
+    let new = try PostgresConnection(options, connectDeadline: connectDeadline, deadline: deadline, patience)
+    try Self.expectDurability(new, deadline: deadline, patience)
+    let table = PostgresTable(name: address.table)
+    try table.migrate(new, patience)
+    try new.prepare(Self.statement, table.insertion, patience)
+    connection = new
+    return new
+  }
+
+  /// A sink that only believes to be safe is worse than none.
+  private static func expectDurability(
+    _ connection: PostgresConnection, deadline: Duration, _ patience: Patience
+  ) throws(PostgresFailure) {
+    var values = PostgresValues()
+    // The server's own deadline comes a little before ours: then the statement is surely over.
+    values.add("\(max(Int(deadline / .milliseconds(1)) - 500, 1))")
+    let rows = try connection.run(
+      """
+      SELECT set_config('statement_timeout', $1::text, false), current_setting('fsync'),
+        CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END
+      """, patience, with: values)
+    guard rows.first?[1] == Array("on".utf8) else {
+      throw .broken("the server runs with fsync = off: what is stored in it doesn't outlive a crash")
+    }
+  }
+
+  // MARK: Rows
+
+  /// What can't be stored in any table, found before the server refuses the whole batch for it.
+  private static func objection(to delivery: Delivery) -> String? {
+    let header = delivery.header
+    let texts = [
+      ("account", header.account), ("key_id", header.key), ("content_type", header.contentType),
+      ("content_encoding", header.contentEncoding), ("path", header.path), ("node", header.node),
+      ("traceparent", header.traceparent),
+    ]
+    for (column, text) in texts where text?.utf8.contains(0) == true {
+      return "\(column) has a NUL in it, which a text of PostgreSQL's can't have"
+    }
+    guard microseconds(header.receivedAt) != nil else {
+      return "received_at is \(header.receivedAt) ms since 1970, which is out of PostgreSQL's range"
+    }
+    let size = delivery.body.bytes.count
+    return size > largestBody ? "the body has \(size) bytes, and PostgreSQL takes \(largestBody)" : nil
+  }
+
+  /// PostgreSQL counts from 2000.
+  private static func microseconds(_ milliseconds: Int64) -> Int64? {
+    let (since1970, overflowed) = milliseconds.multipliedReportingOverflow(by: 1_000)
+    // Its times begin in 4713 BC, and end later than 64 bits of microseconds since 1970.
+    guard !overflowed, since1970 >= -210_866_803_200_000_000 else { return nil }
+    return since1970 - 946_684_800_000_000
+  }
+
+  /// Stores the rows at these places, and notes what became of each.
+  private static func insert(
+    _ places: ArraySlice<Int>, of deliveries: [Delivery], _ connection: PostgresConnection, _ patience: Patience,
+    _ outcomes: inout [SinkOutcome]
+  ) throws(PostgresFailure) {
+    let rows: [[[UInt8]?]]
+    do throws(PostgresFailure) {
+      rows = try connection.run(prepared: statement, patience, with: values(of: places.map { deliveries[$0] }))
+    } catch .refused(let state, let message) where concernsRows(state) {
+      guard places.count > 1 else {
+        let reason = PostgresFailure.refused(state: state, message: message).words
+        for place in places { outcomes[place] = .failed(reason: reason, retryable: false) }
+        return
+      }
+      let half = places.count / 2
+      try insert(places.prefix(half), of: deliveries, connection, patience, &outcomes)
+      try insert(places.dropFirst(half), of: deliveries, connection, patience, &outcomes)
+      return
+    }
+    var stored = Set(rows.compactMap { $0[0] })
+    for place in places {
+      // Of two with one id the first is taken for the one that was stored.
+      let isNew = stored.remove(bytes(of: deliveries[place].header.id)) != nil
+      outcomes[place] = isNew ? .stored : .duplicate
+    }
+  }
+
+  /// Whether an error is about the values of some row: bad data (22), a constraint (23), too large for its index, or what a trigger
+  /// says. Anything else is the server's, the table's or the account's.
+  private static func concernsRows(_ state: String) -> Bool {
+    state.hasPrefix("22") || state.hasPrefix("23") || state == "54000" || state == "P0001"
+  }
+
+  private static func bytes(of id: EnvelopeID) -> [UInt8] { withUnsafeBytes(of: id.bits.bigEndian) { Array($0) } }
+
+  private static func values(of rows: [Delivery]) -> PostgresValues {
+    var values = PostgresValues()
+    values.reserve(rows.reduce(0) { $0 + $1.body.bytes.count + 512 })
+    func add(_ text: (Delivery) -> String?) {
+      values.addArray(of: .text, rows) { row, bytes in
+        guard let text = text(row) else { return false }
+        bytes.append(contentsOf: text.utf8)
+        return true
+      }
+    }
+    values.addArray(of: .uuid, rows) { row, bytes in
+      PostgresValues.append(row.header.id.bits, to: &bytes)
+      return true
+    }
+    add(\.header.account)
+    add(\.header.key)
+    values.addArray(of: .timestamptz, rows) { row, bytes in
+      guard let moment = microseconds(row.header.receivedAt) else { return false }
+      PostgresValues.append(moment, to: &bytes)
+      return true
+    }
+    add(\.header.contentType)
+    add(\.header.contentEncoding)
+    add(\.body.undone)
+    add(\.header.path)
+    add(\.header.node)
+    add(\.header.traceparent)
+    values.addArray(of: .bytea, rows) { row, bytes in
+      bytes.append(contentsOf: row.body.bytes)
+      return true
+    }
+    return values
+  }
+}

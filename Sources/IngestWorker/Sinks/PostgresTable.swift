@@ -1,0 +1,80 @@
+// What stands in PostgreSQL: the table, and how it is told which build made it. The version is in the table's comment, which a dump and
+// a restore keep and which nobody has to look after; a table without one that fits the insertion is somebody's own, and is used.
+
+/// The table of payloads in a database.
+struct PostgresTable {
+  /// Quoted.
+  let name: String
+
+  /// Changes of the table, in order; a table at version N has had the first N of them.
+  private var migrations: [String] {
+    [
+      """
+      CREATE TABLE \(name) (
+        id uuid PRIMARY KEY,
+        account text NOT NULL,
+        key_id text NOT NULL,
+        received_at timestamptz NOT NULL,
+        content_type text,
+        content_encoding text,
+        undone text,
+        path text NOT NULL,
+        node text NOT NULL,
+        traceparent text,
+        body bytea NOT NULL,
+        stored_at timestamptz NOT NULL DEFAULT now()
+      )
+      """
+    ]
+  }
+
+  private static let comment = "payloads stored by Sluice, version "
+
+  /// One statement for any number of rows. What is there already is passed over, and isn't among the ids that come back.
+  var insertion: String {
+    """
+    INSERT INTO \(name) (id, account, key_id, received_at, content_type, content_encoding, undone, path, node, traceparent,
+      body)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
+      $8::text[], $9::text[], $10::text[], $11::bytea[])
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+    """
+  }
+
+  /// Makes the table, or brings it to this build's version, unless that was done.
+  func migrate(_ connection: PostgresConnection, _ patience: Patience) throws(PostgresFailure) {
+    guard try version(connection, patience) < migrations.count else { return }
+    _ = try connection.run("BEGIN", patience)
+    // Several workers begin at one moment. Where this fails, the connection is closed, and so the transaction rolled back.
+    var lock = PostgresValues()
+    lock.add("sluice \(name)")
+    _ = try connection.run("SELECT pg_advisory_xact_lock(hashtext($1::text))", patience, with: lock)
+    let version = try version(connection, patience)
+    for migration in migrations.dropFirst(version) { _ = try connection.run(migration, patience) }
+    _ = try connection.run("COMMENT ON TABLE \(name) IS '\(Self.comment)\(migrations.count)'", patience)
+    _ = try connection.run("COMMIT", patience)
+  }
+
+  /// 0 where there is no table.
+  private func version(_ connection: PostgresConnection, _ patience: Patience) throws(PostgresFailure) -> Int {
+    var values = PostgresValues()
+    values.add(name)
+    let rows = try connection.run(
+      """
+      SELECT relpersistence::text, obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass($1::text)
+      """, patience, with: values)
+    guard let row = rows.first else { return 0 }
+    if row[0] == Array("u".utf8) {
+      throw .broken("the table \(name) is UNLOGGED: what is stored in it doesn't outlive a crash")
+    }
+    let comment = row[1].map { String(decoding: $0, as: UTF8.self) } ?? ""
+    guard comment.hasPrefix(Self.comment), let version = Int(comment.dropFirst(Self.comment.count)) else {
+      return migrations.count
+    }
+    guard version <= migrations.count else {
+      throw .broken("a newer build has changed the table \(name): this one doesn't know what it would break")
+    }
+    return version
+  }
+}
