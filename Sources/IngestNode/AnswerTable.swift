@@ -3,7 +3,7 @@
 //
 // | status | when | why this one |
 // |---|---|---|
-// | 200, 202 | Redis has the payload; the key is active, where only that was asked | as the client wants it |
+// | 200, 202 | Redis has the payload, or while it is away the spool; the key is active, where only that was asked | as the client wants it |
 // | 400 | no key, or none that could be one, or no sense | sending it again won't help |
 // | 401 | the key is proven unknown | clients shut themselves down on it, so it needs its proof |
 // | 403 | the key is proven suspended or revoked | the same |

@@ -187,19 +187,22 @@ public final class Spool: Sendable {
 
   /// Takes out what the queue has.
   func remove(_ payloads: [SpooledPayload]) async throws {
-    let file = file
-    let oldestAt: Int64?
     do {
-      oldestAt = try await thread.runIfActive { try file.remove(payloads.map(\.number)) }
+      // What is known is changed on the thread too, so that it follows the file step by step.
+      try await thread.runIfActive {
+        self.hasRemoved(payloads, oldestAt: try self.file.remove(payloads.map(\.number)))
+      }
     } catch {
       if let failure = error as? SpoolFailure { note(failure) }
       throw error
     }
+  }
+
+  private func hasRemoved(_ payloads: [SpooledPayload], oldestAt: Int64?) {
     state.withLock { state in
       state.contents.entries -= payloads.count
       state.contents.bytes -= payloads.reduce(0) { $0 + $1.element.count }
-      // A payload that was committed meanwhile is behind those that were there.
-      state.contents.oldestAt = state.contents.entries > 0 ? oldestAt ?? state.contents.oldestAt : nil
+      state.contents.oldestAt = oldestAt
       state.drained += UInt64(payloads.count)
       if case .damaged? = state.objection { return }
       state.objection = nil
@@ -229,37 +232,5 @@ public final class Spool: Sendable {
     }
     try await thread.shutdownGracefully()
     return figures.entries
-  }
-}
-
-/// What is in a spool, and what it has done since it was opened.
-public struct SpoolFigures: Sendable, Equatable {
-  public var entries: Int
-  public var bytes: Int
-  /// How long the oldest has been there; nil if there is none.
-  public var oldestSeconds: Double?
-  /// Why the last payload wasn't taken; nil while they are.
-  public var objection: SpoolFailure?
-  public var taken: UInt64
-  public var drained: UInt64
-}
-
-/// What one payload's sender hears: what the thread says, or that it took too long.
-private final class SpoolAnswer: Sendable {
-  private let promise: EventLoopPromise<Void>
-  private let isGiven = Atomic(false)
-
-  init(within limit: TimeAmount, on eventLoop: any EventLoop) {
-    promise = eventLoop.makePromise()
-    let late = eventLoop.scheduleTask(in: limit) { self.give(.late) }
-    promise.futureResult.whenComplete { _ in late.cancel() }
-  }
-
-  var future: EventLoopFuture<Void> { promise.futureResult }
-
-  /// The first word counts.
-  func give(_ failure: SpoolFailure?) {
-    guard !isGiven.exchange(true, ordering: .relaxed) else { return }
-    if let failure { promise.fail(failure) } else { promise.succeed() }
   }
 }

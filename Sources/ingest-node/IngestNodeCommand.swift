@@ -14,8 +14,8 @@ struct IngestNodeCommand: AsyncParsableCommand {
     commandName: "ingest-node",
     abstract: "Takes pushes whose key is active, and hands them to the queue.",
     discussion: """
-      A push is answered 202 once Redis has it. 401 and 403 are answered only with a proof; whatever can't be proven or \
-      handed over is answered 503 with Retry-After.
+      A push is answered 202 once Redis has it, or the spool while Redis is away. 401 and 403 are answered only with a \
+      proof; whatever can't be proven or handed over is answered 503 with Retry-After.
       """,
     version: BuildDescription.current)
 

@@ -1,0 +1,24 @@
+// The promise that a payload's sender waits for. The thread may be too slow for it, and then its word comes too late.
+
+internal import NIOCore
+internal import Synchronization
+
+/// What one payload's sender hears: what the thread says, or that it took too long.
+final class SpoolAnswer: Sendable {
+  private let promise: EventLoopPromise<Void>
+  private let isGiven = Atomic(false)
+
+  init(within limit: TimeAmount, on eventLoop: any EventLoop) {
+    promise = eventLoop.makePromise()
+    let late = eventLoop.scheduleTask(in: limit) { self.give(.late) }
+    promise.futureResult.whenComplete { _ in late.cancel() }
+  }
+
+  var future: EventLoopFuture<Void> { promise.futureResult }
+
+  /// The first word counts.
+  func give(_ failure: SpoolFailure?) {
+    guard !isGiven.exchange(true, ordering: .relaxed) else { return }
+    if let failure { promise.fail(failure) } else { promise.succeed() }
+  }
+}
