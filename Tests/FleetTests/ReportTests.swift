@@ -41,7 +41,7 @@ struct ReportTests {
           $0.lastError = "no \"space\""
           $0.troubles = ["shard 1: no \"space\""]
         }.json(), as: UTF8.self) == """
-          {"build":"v1","dead":0,"duplicates":8,"in_hand":64,"instance":"00000000000000bb","last_error":"no \\"space\\"",\
+          {"build":"v1","dead":0,"discarded":0,"duplicates":8,"in_hand":64,"instance":"00000000000000bb","last_error":"no \\"space\\"",\
           "name":"worker-1","per_second":812.4,"processed":12000,"reported_at":1699999999,"retried":2,\
           "sink":"sqlite:/var/lib/sluice/rows.db","started_at":1699999820,"state":"working","stored":11990,\
           "troubles":["shard 1: no \\"space\\""]}
