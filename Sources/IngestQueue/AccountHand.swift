@@ -5,6 +5,9 @@
 // hand: two of the sixteen other lists, by a hash of its name. An account that floods fills its two; of the others, about one in
 // 120 has the same hand, one in four shares one list with it and takes the other, and three in four share none (shuffle sharding).
 //
+// An account with something in both of its lists keeps to them, also when list 0 is short again. Otherwise a flood would fill
+// list 0 up again and again, and everybody who has no backlog of his own would wait behind a thousand payloads of it.
+//
 // Rejected: one list for each account, since nobody can look at as many lists as there are accounts; and a list by the hash alone,
 // which puts one account in sixteen right behind the flood.
 
@@ -31,9 +34,12 @@ struct AccountHand: Equatable {
   /// The list for an account's next payload.
   /// - Parameter lengths: Of all lists, as last heard.
   static func list(of account: String, lengths: [Int64]) -> Int {
-    if lengths[0] < shortList { return 0 }
+    let isShort = lengths[0] < shortList
+    // The common case, without hashing: nothing waits but in list 0.
+    if isShort, !lengths.dropFirst().contains(where: { $0 > 0 }) { return 0 }
     let hand = AccountHand(account: account)
-    return lengths[hand.first] <= lengths[hand.second] ? hand.first : hand.second
+    let shorter = lengths[hand.first] <= lengths[hand.second] ? hand.first : hand.second
+    return isShort && lengths[shorter] == 0 ? 0 : shorter
   }
 
   /// FNV-1a with its bits mixed once more: Swift's own hash is another in each process, and nodes have to agree.

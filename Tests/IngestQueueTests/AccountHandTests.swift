@@ -28,6 +28,22 @@ struct AccountHandTests {
     }
   }
 
+  @Test func `a flood keeps to its lists while both hold something, and leaves a list 0 that is short again to the others`() {
+    let flood = AccountHand(account: "flood")
+    let full = lengths {
+      $0[flood.first] = 9_000
+      $0[flood.second] = 1
+    }
+    #expect(AccountHand.list(of: "flood", lengths: full) == flood.second)
+    for account in (0..<100).map({ "account-\($0)" }) {
+      let hand = AccountHand(account: account)
+      let shares = Set([hand.first, hand.second]) == [flood.first, flood.second]
+      #expect(AccountHand.list(of: account, lengths: full) == (shares ? flood.second : 0), "\(account)")
+    }
+    let drained = lengths { $0[flood.first] = 9_000 }
+    #expect(AccountHand.list(of: "flood", lengths: drained) == 0)
+  }
+
   @Test func `of the two lists the shorter is taken`() {
     let hand = AccountHand(account: "acme")
     for (longer, shorter) in [(hand.first, hand.second), (hand.second, hand.first)] {
