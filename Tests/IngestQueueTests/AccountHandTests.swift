@@ -28,7 +28,7 @@ struct AccountHandTests {
     }
   }
 
-  @Test func `a flood keeps to its lists while both hold something, and leaves a list 0 that is short again to the others`() {
+  @Test func `a flood keeps to its lists while both hold something, and leaves list 0 to the others`() {
     let flood = AccountHand(account: "flood")
     let full = lengths {
       $0[flood.first] = 9_000
