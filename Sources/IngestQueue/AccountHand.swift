@@ -5,8 +5,9 @@
 // hand: two of the sixteen other lists, by a hash of its name. An account that floods fills its two; of the others, about one in
 // 120 has the same hand, one in four shares one list with it and takes the other, and three in four share none (shuffle sharding).
 //
-// An account with something in both of its lists keeps to them, also when list 0 is short again. Otherwise a flood would fill
-// list 0 up again and again, and everybody who has no backlog of his own would wait behind a thousand payloads of it.
+// Who sends much and has something in both of its lists keeps to them, also when list 0 is short again. Otherwise a flood would
+// fill list 0 up again and again. And who doesn't send much goes to list 0 whenever it is short, so that even those whose lists are
+// a flood's aren't behind it for long.
 //
 // Rejected: one list for each account, since nobody can look at as many lists as there are accounts; and a list by the hash alone,
 // which puts one account in sixteen right behind the flood.
@@ -20,9 +21,9 @@ struct AccountHand: Equatable {
   /// So many entries in list 0, as last heard, are still short.
   static let shortList: Int64 = 1_000
 
-  init(account: String) {
-    var account = account
-    let hash = account.withUTF8 { Self.hash($0) }
+  init(account: String) { self.init(hash: Self.hash(of: account)) }
+
+  private init(hash: UInt64) {
     let others = UInt64(QueueLayout.lists - 1)
     let first = hash % others
     // One of the others that isn't the first, each as likely.
@@ -32,14 +33,21 @@ struct AccountHand: Equatable {
   }
 
   /// The list for an account's next payload.
-  /// - Parameter lengths: Of all lists, as last heard.
-  static func list(of account: String, lengths: [Int64]) -> Int {
+  /// - Parameters:
+  ///   - hash: The account's.
+  ///   - sendsMuch: Whether it has been sending much lately: ``RecentSenders``.
+  ///   - lengths: Of all lists, as last heard.
+  static func list(of hash: UInt64, sendsMuch: Bool, lengths: [Int64]) -> Int {
     let isShort = lengths[0] < shortList
-    // The common case, without hashing: nothing waits but in list 0.
-    if isShort, !lengths.dropFirst().contains(where: { $0 > 0 }) { return 0 }
-    let hand = AccountHand(account: account)
+    if isShort, !sendsMuch { return 0 }
+    let hand = AccountHand(hash: hash)
     let shorter = lengths[hand.first] <= lengths[hand.second] ? hand.first : hand.second
     return isShort && lengths[shorter] == 0 ? 0 : shorter
+  }
+
+  static func hash(of account: String) -> UInt64 {
+    var account = account
+    return account.withUTF8 { hash($0) }
   }
 
   /// FNV-1a with its bits mixed once more: Swift's own hash is another in each process, and nodes have to agree.

@@ -14,6 +14,7 @@ final class Pushing {
   /// The lane that gets the next batch, if it can take one.
   private var turn = 0
   private var batches: PushBatches<EventLoopPromise<Void>>
+  private var senders = RecentSenders()
   private var counters = ProducerCounters()
   private var willFlush = false
   private var draining: EventLoopPromise<Void>?
@@ -43,7 +44,8 @@ final class Pushing {
   func submit(_ header: EnvelopeHeader, payload: ByteBuffer) -> EventLoopFuture<Void> {
     guard draining == nil else { return failed(.shuttingDown) }
     if !lanes[turn].takes, let obstacle = moveTurn() { return failed(obstacle) }
-    let list = lanes[turn].list(of: header.account)
+    let account = AccountHand.hash(of: header.account)
+    let list = lanes[turn].list(of: account, sendsMuch: senders.note(account))
     let promise = eventLoop.makePromise(of: Void.self)
     do throws(PushFailure) {
       try batches.add(header, payload: payload, list: list, waiter: promise, now: .now())

@@ -111,10 +111,10 @@ final class ShardLane {
     durabilityLack = "\(requirement) is required, and \(replicas) confirmed the last payloads in time"
   }
 
-  /// The list for an account's next payload. Where nobody watches it is list 0: a loop that no longer pushes there wouldn't hear
+  /// The list for the next payload of the account with this hash. Where nobody watches it is list 0: a loop that no longer pushes there wouldn't hear
   /// that it has become short again.
-  func list(of account: String) -> Int {
-    mark == nil ? 0 : AccountHand.list(of: account, lengths: lengths)
+  func list(of account: UInt64, sendsMuch: Bool) -> Int {
+    mark == nil ? 0 : AccountHand.list(of: account, sendsMuch: sendsMuch, lengths: lengths)
   }
 
   // MARK: Whether it takes anything

@@ -1,0 +1,37 @@
+import Testing
+
+@testable import IngestQueue
+
+struct RecentSendersTests {
+  private func hash(_ account: String) -> UInt64 { AccountHand.hash(of: account) }
+
+  @Test func `of few pushes nothing is concluded`() {
+    var senders = RecentSenders()
+    for _ in 0..<255 { #expect(!senders.note(hash("acme"))) }
+    #expect(senders.note(hash("acme")))
+  }
+
+  @Test func `a flood is told from a hundred others, and they from it`() {
+    var senders = RecentSenders()
+    var wrong = 0
+    for turn in 0..<20_000 {
+      let isFlood = turn % 4 != 0
+      let account = isFlood ? "flood" : "account-\(turn / 4 % 100)"
+      if senders.note(hash(account)) != isFlood, turn >= 1_000 { wrong += 1 }
+    }
+    // Who shares the flood's counter is taken for it; of a hundred nobody does.
+    #expect(wrong == 0)
+  }
+
+  @Test func `where all send alike nobody sends much`() {
+    var senders = RecentSenders()
+    for turn in 0..<20_000 { #expect(!senders.note(hash("account-\(turn % 100)"))) }
+  }
+
+  @Test func `a flood that has ended is forgotten`() {
+    var senders = RecentSenders()
+    for _ in 0..<100_000 { _ = senders.note(hash("flood")) }
+    for turn in 0..<20_000 { _ = senders.note(hash("account-\(turn % 100)")) }
+    #expect(!senders.note(hash("flood")))
+  }
+}
