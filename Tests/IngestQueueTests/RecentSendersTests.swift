@@ -7,8 +7,8 @@ struct RecentSendersTests {
 
   @Test func `of few pushes nothing is concluded`() {
     var senders = RecentSenders()
-    for _ in 0..<255 { #expect(!senders.note(hash("acme"))) }
-    #expect(senders.note(hash("acme")))
+    let noted = (0..<256).map { _ in senders.note(hash("acme")) }
+    #expect(noted == Array(repeating: false, count: 255) + [true])
   }
 
   @Test func `a flood is told from a hundred others, and they from it`() {
@@ -25,13 +25,15 @@ struct RecentSendersTests {
 
   @Test func `where all send alike nobody sends much`() {
     var senders = RecentSenders()
-    for turn in 0..<20_000 { #expect(!senders.note(hash("account-\(turn % 100)"))) }
+    let noted = (0..<20_000).map { senders.note(hash("account-\($0 % 100)")) }
+    #expect(!noted.contains(true))
   }
 
   @Test func `a flood that has ended is forgotten`() {
     var senders = RecentSenders()
     for _ in 0..<100_000 { _ = senders.note(hash("flood")) }
     for turn in 0..<20_000 { _ = senders.note(hash("account-\(turn % 100)")) }
-    #expect(!senders.note(hash("flood")))
+    let isMuch = senders.note(hash("flood"))
+    #expect(!isMuch)
   }
 }
