@@ -63,7 +63,7 @@ public actor SpoolDrain {
     while ContinuousClock.now < deadline {
       let begun = ContinuousClock.now
       guard case .moved(let count) = await step() else { return }
-      // Not to be cancelled: whoever ends the node waits for it.
+      // Not to be cancelled: whoever ends the node waits for it. It can't throw, since nobody has the task to cancel it.
       await Task { try? await Task.sleep(until: min(deadline, begun + time(for: count))) }.value
     }
   }

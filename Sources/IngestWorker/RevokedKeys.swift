@@ -27,11 +27,15 @@ public struct RevokedKeys: Sendable {
   ///
   /// A suspended key may come back, and of an unknown one nothing proves that it was revoked: both are stored.
   func proofs(for keys: Set<String>) async -> [String: Proof] {
+    // All asked before any is waited for: they share one read of the store, and its deadline where it is away.
+    let asked = keys.compactMap { key -> (String, EventLoopFuture<Verdict>)? in
+      guard let id = KeyID(hex: key), replica.admits(id) == nil else { return nil }
+      return (key, replica.verdict(of: id))
+    }
     var proofs: [String: Proof] = [:]
-    for key in keys {
-      guard let id = KeyID(hex: key), replica.admits(id) == nil else { continue }
-      guard let verdict = try? await replica.verdict(of: id).get() else { continue }
-      if case .refuse(.revokedKey, let proof) = verdict { proofs[key] = proof }
+    for (key, verdict) in asked {
+      // It fails only where the process ends, and then nothing is proven.
+      if case .refuse(.revokedKey, let proof)? = try? await verdict.get() { proofs[key] = proof }
     }
     return proofs
   }

@@ -7,7 +7,7 @@ struct DeadList: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "list", abstract: "Lists dead letters, the newest first. This is what happens when no verb is given.")
 
-  @OptionGroup var access: QueueAccess
+  @OptionGroup var access: FleetAccess
   @OptionGroup var filter: DeadLetterFilterOptions
 
   private static let limit = Setting<Int>("limit", "At most so many.", shown: "number", default: "50", in: 1...100_000)
@@ -21,8 +21,8 @@ struct DeadList: AsyncParsableCommand {
     let filter = try filter.filter(settings)
     let limit = try settings.value(Self.limit, given: limit)
     let json = try settings.flag(Self.json, given: json)
-    try await access.run { queue in
-      var (shards, areAll) = await queue.deadLetters()
+    try await access.run { fleet in
+      var (shards, areAll) = await fleet.deadLetters()
       var walk = await NewestFirst(shards)
       var table = DeadLetterTable(colours: Terminal.output.colours)
       var listed = 0

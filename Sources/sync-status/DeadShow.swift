@@ -11,7 +11,7 @@ struct DeadShow: AsyncParsableCommand {
       has. Exit status: 0 it is shown, 1 there is no such dead letter, 2 not all shards could be asked.
       """)
 
-  @OptionGroup var access: QueueAccess
+  @OptionGroup var access: FleetAccess
 
   private static let payload = Setting.flag("payload", "Write the payload, byte for byte, and nothing else.")
   @Flag(help: Self.payload.help) var payload = false
@@ -20,8 +20,8 @@ struct DeadShow: AsyncParsableCommand {
 
   func run() async throws {
     let payload = try Settings().flag(Self.payload, given: payload)
-    try await access.run { queue in
-      let (shards, reachesAll) = await queue.deadLetters()
+    try await access.run { fleet in
+      let (shards, reachesAll) = await fleet.deadLetters()
       var areAll = reachesAll
       for shard in shards {
         do {

@@ -13,13 +13,13 @@ struct DeadRequeue: AsyncParsableCommand {
       that was named isn't there or can't be read, 2 not all shards could be dealt with; it may be run again.
       """)
 
-  @OptionGroup var access: QueueAccess
+  @OptionGroup var access: FleetAccess
   @OptionGroup var choice: DeadLetterChoice
 
   func run() async throws {
     let (filter, limit) = try choice.resolve(Settings())
-    try await access.run { queue in
-      let (tally, areAll) = await sweep(queue) { letters, tally throws(QueueFailure) in
+    try await access.run { fleet in
+      let (tally, areAll) = await sweep(fleet) { letters, tally throws(QueueFailure) in
         try await letters.requeue(filter, limit: limit - tally.done.total, tally: &tally)
       }
       try write("put back \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
@@ -36,7 +36,7 @@ struct DeadDiscard: AsyncParsableCommand {
       otherwise: 0 done, 1 something that was named isn't there, 2 not all shards could be dealt with.
       """)
 
-  @OptionGroup var access: QueueAccess
+  @OptionGroup var access: FleetAccess
   @OptionGroup var choice: DeadLetterChoice
 
   private static let yes = Setting.flag("yes", "Do it.")
@@ -46,9 +46,9 @@ struct DeadDiscard: AsyncParsableCommand {
     let settings = Settings()
     let (filter, limit) = try choice.resolve(settings)
     let yes = try settings.flag(Self.yes, given: yes)
-    try await access.run { queue in
+    try await access.run { fleet in
       guard yes else {
-        let (tally, areAll) = await sweep(queue) { letters, tally throws(QueueFailure) in
+        let (tally, areAll) = await sweep(fleet) { letters, tally throws(QueueFailure) in
           try await letters.count(filter, limit: limit - tally.done.total, tally: &tally)
         }
         try write("would throw away \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
@@ -58,7 +58,7 @@ struct DeadDiscard: AsyncParsableCommand {
         }
         return try conclude(tally, filter, limit, areAll: areAll)
       }
-      let (tally, areAll) = await sweep(queue) { letters, tally throws(QueueFailure) in
+      let (tally, areAll) = await sweep(fleet) { letters, tally throws(QueueFailure) in
         try await letters.discard(filter, limit: limit - tally.done.total, tally: &tally)
       }
       try write("threw away \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
@@ -69,10 +69,10 @@ struct DeadDiscard: AsyncParsableCommand {
 
 /// Goes through the shards one after the other; one that fails is said, and the others are done.
 private func sweep(
-  _ queue: QueueAccess.Queue,
+  _ fleet: FleetAccess.Fleet,
   _ act: (DeadLetters, inout DeadLetterTally) async throws(QueueFailure) -> Void
 ) async -> (DeadLetterTally, areAll: Bool) {
-  var (shards, areAll) = await queue.deadLetters()
+  var (shards, areAll) = await fleet.deadLetters()
   var tally = DeadLetterTally()
   for shard in shards {
     do throws(QueueFailure) {

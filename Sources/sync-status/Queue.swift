@@ -11,15 +11,15 @@ struct Queue: AsyncParsableCommand {
       told of all shards.
       """)
 
-  @OptionGroup var access: QueueAccess
+  @OptionGroup var access: FleetAccess
 
   private static let json = Setting.flag("json", "One JSON document instead of a page.")
   @Flag(help: Self.json.help) var json = false
 
   func run() async throws {
     let json = try Settings().flag(Self.json, given: json)
-    try await access.run { queue in
-      let facts = await QueueFacts.read(shards: queue.shards, directory: queue.fleet, within: .seconds(2))
+    try await access.run { fleet in
+      let facts = await QueueFacts.read(shards: fleet.shards, directory: fleet.directory, within: .seconds(2))
       let verdict = QueueVerdict(facts)
       for text in verdict.unknown { complain("cannot tell: \(text)") }
       try write(

@@ -54,6 +54,7 @@ struct FleetAccess: ParsableArguments {
     let namespace: Namespace
 
     var place: String { "\(client.endpoint), namespace \(namespace)" }
+    var directory: FleetDirectory { FleetDirectory(client: client, layout: FleetLayout(namespace: namespace)) }
   }
 }
 
