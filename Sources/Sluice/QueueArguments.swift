@@ -19,7 +19,10 @@ public struct QueueArguments: ParsableArguments {
   public init() {}
 
   /// All shards, in an order that is the same wherever the options are the same. Never empty.
-  /// - Parameter redis: Where the queue is unless somebody says otherwise.
+  /// - Parameters:
+  ///   - settings: Where options come from.
+  ///   - redis: Where the queue is unless somebody says otherwise.
+  ///   - namespace: The first part of every Redis key.
   /// - Throws: As ``Settings/value(_:given:)``.
   public func shards(
     _ settings: Settings, redis: RedisEndpoint, namespace: Namespace
