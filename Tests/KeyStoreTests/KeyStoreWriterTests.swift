@@ -175,9 +175,11 @@ import Testing
   @Test func `batches that are on their way at once begin one store, and keep their order`() async throws {
     try await StoreBench.with { store in
       let batches = [[KeyEdit.put("a")], [.set("a", .suspended)], [.put("a", "other")], [.set("a", .revoked)]]
-      let futures = batches.map { store.writer.submit($0) }
-      var outcomes: [EditOutcome] = []
-      for future in futures { outcomes.append(try await future.get()) }
+      let (writer, loop) = (store.writer, store.connection.eventLoop)
+      // In one turn of the loop, so that all are on their way before the first is answered.
+      let outcomes = try await loop.flatSubmit {
+        EventLoopFuture.whenAllSucceed(batches.map { writer.submit($0) }, on: loop)
+      }.get()
       // The second needs no store, so it doesn't begin one; by its turn there is one.
       #expect(outcomes.map(\.changed) == [1, 1, 1, 1])
       #expect(outcomes.map(\.version) == [1, 2, 3, 4])
