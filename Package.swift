@@ -288,8 +288,8 @@ if Context.environment["SLUICE_BENCHMARKS"] != nil {
     .executableTarget(
       name: "bench",
       dependencies: [
-        "CMalloc", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", argumentParser,
-        logging, nioCore, nioPosix,
+        "CMalloc", "HTTPFraming", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture",
+        "SimulatedStore", argumentParser, logging, nioCore, nioPosix,
       ],
       path: "Benchmarks/Command", swiftSettings: strict),
   ]
