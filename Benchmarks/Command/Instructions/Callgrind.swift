@@ -34,6 +34,7 @@ struct Callgrind {
     return Callgrind(process: process, folder: folder)
   }
 
+  /// Counts from now on.
   func beginCounting() async throws {
     try await Peers.run(
       "/usr/bin/vgdb",
