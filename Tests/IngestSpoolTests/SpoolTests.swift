@@ -129,8 +129,7 @@ struct SpoolTests {
     #expect(try await spool.close() == 4)
   }
 
-  @Test func `closing waits for the disk so long and no longer, and what it was about to write is there`() async throws
-  {
+  @Test func `closing waits for the disk so long and no longer, and loses nothing`() async throws {
     let bench = try SpoolBench()
     let brake = Brake()
     var limits = SpoolLimits()
