@@ -220,14 +220,23 @@ public final class Spool: Sendable {
 
   /// Takes nothing more, and lets go of the folder once all that was taken is on disk.
   /// - Returns: How many payloads are left in it, for the next process.
+  /// - Throws: ``SpoolFailure``; where it is ``SpoolFailure/late``, the folder is let go of when the disk answers, or with the process.
   public func close() async throws -> Int {
     state.withLock { $0.isClosed = true }
-    let file = file
-    try await thread.runIfActive {
+    let answer = SpoolAnswer(within: limits.closeDeadline, on: MultiThreadedEventLoopGroup.singleton.any())
+    thread.submit { state in
+      guard case .active = state else { return answer.give(.closed) }
       while self.commit() {}
-      try file.end()
+      do throws(SpoolFailure) {
+        try self.file.end()
+        answer.give(nil)
+      } catch {
+        answer.give(error)
+      }
+      // From here, so that it comes last also where nobody waits for it any more. It fails only where it was done before.
+      self.thread.shutdownGracefully { _ in }
     }
-    try await thread.shutdownGracefully()
+    try await answer.future.get()
     return figures.entries
   }
 }

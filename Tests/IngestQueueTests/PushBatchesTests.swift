@@ -1,5 +1,6 @@
 import Hiredis
 import NIOCore
+import QueueFixture
 import Testing
 
 @testable import IngestQueue
