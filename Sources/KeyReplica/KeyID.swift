@@ -48,7 +48,8 @@ public struct KeyID: Sendable, Hashable {
     self.init(bytes: bytes)
   }
 
-  private init(raw: UnsafeRawBufferPointer) {
+  /// - Parameter raw: Exactly 32 bytes.
+  init(raw: UnsafeRawBufferPointer) {
     func word(_ index: Int) -> UInt64 {
       UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self))
     }
