@@ -14,8 +14,9 @@ struct BenchCommand: AsyncParsableCommand {
 
   static let all: [any Benchmark.Type] = [
     SyncBenchmark.self, LargeSyncBenchmark.self, WarmStartBenchmark.self, LookupBenchmark.self, PropagateBenchmark.self,
-    ScaleBenchmark.self, WorkerBenchmark.self, PushBenchmark.self, HandOverBenchmark.self,
-    FairnessBenchmark.self,
+    ScaleBenchmark.self, WorkerBenchmark.self, PushBenchmark.self, LatencyBenchmark.self,
+    DurabilityBenchmark.self, ConnectionsBenchmark.self, BodiesBenchmark.self, RefuseBenchmark.self,
+    HandOverBenchmark.self, FairnessBenchmark.self,
   ]
 
   @Argument(help: "Which ones, or \"all\".")
