@@ -72,7 +72,8 @@ let package = Package(
       swiftSettings: strict),
 
     // The data's way, in its order.
-    .target(name: "KeyReplica", dependencies: [crypto], swiftSettings: strict),
+    .target(name: "CSHA1"),
+    .target(name: "KeyReplica", dependencies: ["CSHA1", crypto], swiftSettings: strict),
     .target(
       name: "KeyStore", dependencies: ["RedisClient", "KeyReplica", crypto, logging, nioCore],
       swiftSettings: strict),
@@ -195,7 +196,8 @@ let package = Package(
       ],
       path: "Tests/Chaos", exclude: ["Mutants"], swiftSettings: strict),
     .testTarget(
-      name: "KeyReplicaTests", dependencies: ["KeyReplica", "SimulatedStore", "Simulation"], swiftSettings: strict),
+      name: "KeyReplicaTests", dependencies: ["KeyReplica", "SimulatedStore", "Simulation", crypto],
+      swiftSettings: strict),
     .testTarget(
       name: "KeyStoreTests",
       dependencies: [

@@ -42,6 +42,7 @@ struct Report: Encodable {
   var versions: [String: String] = [:]
   var rounds: Int
   var tables: [Table] = []
+  var goals: [Goal] = []
 
   init(name: String, rounds: Int) {
     self.name = name
@@ -64,6 +65,7 @@ struct Report: Encodable {
       lines += table.notes.map { "- \($0)" }
       if !table.notes.isEmpty { lines.append("") }
     }
+    lines += Goal.table(goals)
     return lines.joined(separator: "\n")
   }
 }

@@ -6,7 +6,7 @@
 // taken and whose client hears 503.
 
 internal import Foundation
-public import IngestQueue
+internal import IngestQueue
 public import Logging
 public import NIOCore
 internal import NIOPosix
@@ -70,16 +70,13 @@ public final class Spool: Sendable {
   // MARK: In
 
   /// Takes a payload. The future succeeds once it is on disk, and fails with ``SpoolFailure`` and nothing else, within the limits' deadline.
-  /// - Parameter eventLoop: The future's.
-  public func append(
-    _ header: EnvelopeHeader, payload: ByteBuffer, on eventLoop: any EventLoop
-  ) -> EventLoopFuture<Void> {
-    var element = ByteBufferAllocator().buffer(capacity: 512 + payload.readableBytes)
-    header.write(to: &element)
-    element.writeImmutableBuffer(payload)
+  /// - Parameters:
+  ///   - element: An element of the queue: the line, and the payload behind it.
+  ///   - eventLoop: The future's.
+  public func append(_ element: ByteBuffer, on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
     let answer = SpoolAnswer(within: limits.deadline, on: eventLoop)
     let time = now()
-    let (objection, begins) = state.withLock { [element] state -> (SpoolFailure?, Bool) in
+    let (objection, begins) = state.withLock { state -> (SpoolFailure?, Bool) in
       if let objection = self.objection(to: element.readableBytes, at: time, state) { return (objection, false) }
       state.waiting.append(Waiting(element: element, answer: answer))
       state.waitingBytes += element.readableBytes

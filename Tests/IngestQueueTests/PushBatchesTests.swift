@@ -231,3 +231,13 @@ struct PushBatchesTests {
     #expect(left == (true, 0))
   }
 }
+
+extension PushBatches {
+  fileprivate mutating func add(
+    _ header: EnvelopeHeader, payload: ByteBuffer, list: Int, waiter: Waiter, now: NIODeadline
+  ) throws {
+    var line = ByteBuffer()
+    header.write(to: &line)
+    try add(line: line, payload: payload, list: list, waiter: waiter, now: now)
+  }
+}
