@@ -1,4 +1,4 @@
-// Runs benchmarks by name; started by Scripts/bench, which builds it and explains its use.
+// Runs benchmarks by name, which is what `bench` does unless told otherwise; started by Scripts/bench, which builds it and explains its use.
 //
 // A plain program, not a framework of micro-benchmarks: each of ours compares with peers in the same run, round by round in
 // turn, since the machine's mood changes from minute to minute; and most have real servers around them. A further benchmark is
@@ -7,16 +7,16 @@
 import ArgumentParser
 import Foundation
 
-@main
 struct BenchCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Measures Sluice beside its peers.",
+    commandName: "compare", abstract: "Measures Sluice beside its peers.",
     discussion: all.map { "\($0.name): \($0.summary)" }.joined(separator: "\n"))
 
   static let all: [any Benchmark.Type] = [
     SyncBenchmark.self, LargeSyncBenchmark.self, WarmStartBenchmark.self, LookupBenchmark.self, PropagateBenchmark.self,
-    ScaleBenchmark.self, WorkerBenchmark.self, PushBenchmark.self, HandOverBenchmark.self,
-    FairnessBenchmark.self,
+    ScaleBenchmark.self, WorkerBenchmark.self, PushBenchmark.self, LatencyBenchmark.self,
+    DurabilityBenchmark.self, ConnectionsBenchmark.self, BodiesBenchmark.self, RefuseBenchmark.self,
+    HandOverBenchmark.self, FairnessBenchmark.self,
   ]
 
   @Argument(help: "Which ones, or \"all\".")

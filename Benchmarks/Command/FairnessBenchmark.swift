@@ -76,7 +76,7 @@ enum FairnessBenchmark: Benchmark {
     var flood: ServiceProcess?
     if floods {
       flood = try await ServiceProcess.start(
-        "/usr/bin/wrk", ["-t1", "-c32", "-d60s", "-s", "\(Peers.folder)/push.lua", node.url],
+        "/usr/bin/wrk", ["-t1", "-c32", "-d60s", "-s", "\(Peers.load)/push.lua", node.url],
         environment: ["WRK_KEY": node.key])
       // Beyond list 0: from here on accounts have lists of their own.
       try await eventually(within: .seconds(60), "the queue has grown long") { try await node.pushed() > 5_000 }

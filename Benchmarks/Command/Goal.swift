@@ -15,6 +15,19 @@ struct Goal: Encodable {
       }
     }
 
+    private enum CodingKeys: CodingKey {
+      case atMost, atLeast
+    }
+
+    /// As `{"atMost": 0.5}`.
+    func encode(to encoder: any Encoder) throws {
+      var fields = encoder.container(keyedBy: CodingKeys.self)
+      switch self {
+      case .atMost(let bound): try fields.encode(bound, forKey: .atMost)
+      case .atLeast(let bound): try fields.encode(bound, forKey: .atLeast)
+      }
+    }
+
     var description: String {
       switch self {
       case .atMost(let bound): "at most \(Figure([bound]))"

@@ -7,6 +7,9 @@ enum Peers {
   /// Their configurations and jobs. Scripts/bench starts us in the package's folder.
   static let folder = "Benchmarks/Peers"
 
+  /// What makes the load: scripts for wrk, and a generator of our own.
+  static let load = "Benchmarks/Load"
+
   /// Python with what `requirements.txt` names; Scripts/bench makes it.
   static func python() throws -> String {
     guard let python = ProcessInfo.processInfo.environment["SLUICE_PEERS_PYTHON"] else {
@@ -33,6 +36,13 @@ enum Peers {
   /// The version of a Debian package.
   static func version(ofPackage name: String) async throws -> String {
     try await run("/usr/bin/dpkg-query", ["--show", "--showformat", "${Version}", name])
+  }
+
+  /// The versions of Debian packages, by their names.
+  static func versions(ofPackages names: [String]) async throws -> [String: String] {
+    var versions: [String: String] = [:]
+    for name in names { versions[name] = try await version(ofPackage: name) }
+    return versions
   }
 
   /// A configuration with words between @ put in, in a folder of the benchmark's own.

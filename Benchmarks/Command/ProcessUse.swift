@@ -54,6 +54,13 @@ extension Machine {
     return try children(of: pid).reduce(kilobytes << 10) { $0 + ((try? peakBytes(ofFamily: $1)) ?? 0) }
   }
 
+  /// Lets ``peakBytes(ofFamily:)`` begin anew, at what these processes have now.
+  static func resetPeak(ofFamily pid: pid_t) throws {
+    // 5 is the peak of what is in memory (proc(5), clear_refs).
+    try Data("5".utf8).write(to: URL(fileURLWithPath: "/proc/\(pid)/clear_refs"))
+    for child in try children(of: pid) { try? resetPeak(ofFamily: child) }
+  }
+
   private static func children(of pid: pid_t) throws -> [pid_t] {
     // A child belongs to the thread that made it.
     try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task").flatMap { thread in

@@ -7,9 +7,9 @@ struct PublishedStore {
   let redis: RedisServer
   let folder: TemporaryFolder
 
-  /// A Redis of its own that keeps nothing on disk, with the first so many of ``SampleKeys``, sealed.
-  static func make(keys: Int) async throws -> PublishedStore {
-    let redis = try await RedisServer.start()
+  /// A Redis of its own, which keeps nothing on disk unless told to, with the first so many of ``SampleKeys``, sealed.
+  static func make(keys: Int, _ options: RedisServerOptions = RedisServerOptions()) async throws -> PublishedStore {
+    let redis = try await RedisServer.start(options)
     let folder = try TemporaryFolder()
     let list = folder.url("keys.csv")
     guard FileManager.default.createFile(atPath: list.path, contents: Data("key,account\n".utf8)) else {

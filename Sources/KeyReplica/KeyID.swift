@@ -7,7 +7,7 @@ public import Crypto
 /// The SHA-256 of a key's secret.
 public struct KeyID: Sendable, Hashable {
   /// The 32 bytes as big-endian words, so that their order is the order of the bytes.
-  let words: (UInt64, UInt64, UInt64, UInt64)
+  package let words: (UInt64, UInt64, UInt64, UInt64)
 
   /// Hashes a secret. Inlined, since it is done for every request, and not to know what kind of sequence it is costs a fifth.
   @inlinable public init(secret: some Sequence<UInt8>) {
