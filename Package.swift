@@ -72,8 +72,8 @@ let package = Package(
       swiftSettings: strict),
 
     // The data's way, in its order.
-    .target(name: "CSHA1"),
-    .target(name: "KeyReplica", dependencies: ["CSHA1", crypto], swiftSettings: strict),
+    .target(name: "CSHA"),
+    .target(name: "KeyReplica", dependencies: ["CSHA", crypto], swiftSettings: strict),
     .target(
       name: "KeyStore", dependencies: ["RedisClient", "KeyReplica", crypto, logging, nioCore],
       swiftSettings: strict),

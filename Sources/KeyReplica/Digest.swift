@@ -3,7 +3,7 @@
 // because SHA-1 is the one hash that Redis's Lua has. It guards against loss, edits and mix-ups, not against a forger: whoever may
 // write to the store needs no collision.
 
-internal import CSHA1
+internal import CSHA
 internal import Crypto
 
 /// The digest of a set of records: of one bucket or of the whole store.
@@ -41,7 +41,7 @@ public struct Digest: Sendable, Hashable {
     self.init(hash)
   }
 
-  private static let isBuiltIn = sha1_is_built_in() != 0
+  private static let isBuiltIn = sha_is_built_in() != 0
 
   private init(_ hash: Insecure.SHA1) {
     self = hash.finalize().withUnsafeBytes { raw in

@@ -1,6 +1,7 @@
 // A key is known by its SHA-256 and by nothing else: secrets are hashed where they arrive and never stored, mirrored or
 // logged. The id is kept as four words because it is compared and sorted into buckets far more often than it is printed.
 
+internal import CSHA
 public import Crypto
 
 /// The SHA-256 of a key's secret.
@@ -15,10 +16,16 @@ public struct KeyID: Sendable, Hashable {
   }
 
   @usableFromInline init(hashing secret: UnsafeRawBufferPointer) {
+    if Self.isBuiltIn {
+      self.init(words: sha256(secret.baseAddress, secret.count).words)
+      return
+    }
     var hash = SHA256()
     hash.update(bufferPointer: secret)
     self.init(hash.finalize())
   }
+
+  private static let isBuiltIn = sha_is_built_in() != 0
 
   public init(_ digest: SHA256Digest) {
     self = digest.withUnsafeBytes { KeyID(raw: $0) }
@@ -47,6 +54,8 @@ public struct KeyID: Sendable, Hashable {
     }
     self.init(bytes: bytes)
   }
+
+  private init(words: (UInt64, UInt64, UInt64, UInt64)) { self.words = words }
 
   /// - Parameter raw: Exactly 32 bytes.
   init(raw: UnsafeRawBufferPointer) {

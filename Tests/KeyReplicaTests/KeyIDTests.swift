@@ -1,3 +1,4 @@
+import Crypto
 import Testing
 
 @testable import KeyReplica
@@ -9,6 +10,16 @@ import Testing
     #expect(KeyID(secret: "secret".utf8).hex == hex)
     #expect(KeyID(secret: Array("secret".utf8)).hex == hex)
     #expect(KeyID(secret: "secret".utf8.lazy.map { $0 }).hex == hex)
+  }
+
+  /// Around the ends of blocks, which the processor's own instructions are given by us.
+  @Test func `however long the secret, it is what Crypto's SHA-256 says`() throws {
+    var random = Jitter(state: try TestSeed.announced(for: "KeyID"))
+    for length in 0...300 {
+      let bytes = (0..<length).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+      #expect(KeyID(secret: bytes) == KeyID(SHA256.hash(data: bytes)))
+      #expect(KeyID(secret: bytes).bytes == Array(SHA256.hash(data: bytes)))
+    }
   }
 
   @Test func `bytes and digits are read back, and nothing of another length is`() throws {
