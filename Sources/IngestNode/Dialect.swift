@@ -150,13 +150,15 @@ enum MediaType: Sendable, Equatable {
       self = .other
       return
     }
-    var end = label.lowerBound
-    while end < label.upperBound, bytes[end] != UInt8(ascii: ";"), bytes[end] != UInt8(ascii: " ") { end += 1 }
+    let end = label.first { bytes[$0] == UInt8(ascii: ";") || bytes[$0] == UInt8(ascii: " ") } ?? label.upperBound
+    let length = end - label.lowerBound
     func isLabel(_ word: StaticString) -> Bool {
-      end - label.lowerBound == word.utf8CodeUnitCount
-        && (0..<word.utf8CodeUnitCount).allSatisfy { lowercased(bytes[label.lowerBound + $0]) == word.utf8Start[$0] }
+      guard length == word.utf8CodeUnitCount else { return false }
+      for place in 0..<length where Self.lowercased(bytes[label.lowerBound + place]) != word.utf8Start[place] {
+        return false
+      }
+      return true
     }
-    func lowercased(_ byte: UInt8) -> UInt8 { byte &- 0x41 < 26 ? byte | 0x20 : byte }
     if isLabel("application/json") {
       self = .json
     } else if isLabel("application/x-protobuf") || isLabel("application/protobuf") {
@@ -167,6 +169,8 @@ enum MediaType: Sendable, Equatable {
       self = .other
     }
   }
+
+  private static func lowercased(_ byte: UInt8) -> UInt8 { byte &- 0x41 < 26 ? byte | 0x20 : byte }
 }
 
 extension RawSpan {

@@ -27,10 +27,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private let budget: ByteBudget
   /// Whose connection it is, as far as that is known; requests may be others', if it is a trusted proxy.
   private let client: IPAddress?
-  private var connection: RequestConnection
-  /// What came and wasn't consumed.
-  private var input = ByteBuffer()
-  private var output = ByteBuffer()
+  private var wire: Wire
   private var exchange: Exchange?
   /// While it is in the channel's pipeline.
   private var context: ChannelHandlerContext?
@@ -59,7 +56,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     self.shared = shared
     self.budget = budget
     self.client = client
-    connection = RequestConnection(limits: shared.limits)
+    wire = Wire(limits: shared.limits)
   }
 
   // MARK: What happens
@@ -67,25 +64,24 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
     isWritable = context.channel.isWritable
-    if context.channel.isActive { watch(context) }
+    if context.channel.isActive { watch(wire.machine.phase, context) }
   }
 
   func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
   func channelActive(context: ChannelHandlerContext) {
-    watch(context)
+    watch(wire.machine.phase, context)
     context.fireChannelActive()
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    var bytes = unwrapInboundIn(data)
-    if input.readableBytes == 0 { input = bytes } else { input.writeBuffer(&bytes) }
+    wire.append(unwrapInboundIn(data))
     drive(context)
   }
 
   /// More is read only while what came has found its way, so that a client can send ahead no more than one read brings.
   func read(context: ChannelHandlerContext) {
-    if input.readableBytes > shared.sentAhead || !isWritable { heldRead = true } else { context.read() }
+    if wire.input.readableBytes > shared.sentAhead || !isWritable { heldRead = true } else { context.read() }
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -98,10 +94,10 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     switch event {
     case ChannelEvent.inputClosed:
       inputHasEnded = true
-      connection.inputEnded()
+      wire.machine.inputEnded()
       drive(context)
     case is ChannelShouldQuiesceEvent:
-      connection.stop()
+      wire.machine.stop()
       if heldRead {
         // What a client that doesn't read has sent ahead must be seen, or the socket would be closed over it.
         heldRead = false
@@ -140,39 +136,35 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     // An answer that comes at once is written in the midst of the loop, which goes on by itself.
     guard !isDriving, !isClosed else { return }
     isDriving = true
-    while !awaitsVerdict, !isClosed {
-      let phase = connection.phase
-      if phase == .closed { break }
-      // Who doesn't read answers gets no further ones.
-      if phase == .idle {
-        if output.readableBytes >= shared.writtenAtOnce { flush(context) }
-        if !isWritable { break }
+    loop: while !awaitsVerdict, !isClosed {
+      switch wire.next(isRead: isWritable, gathering: shared.writtenAtOnce) {
+      case .flush: flush(context)
+      case .rest: break loop
+      case .step(let step): if carryOut(step, context) { break loop }
       }
-      let step = connection.next(input.readableBytesSpan)
-      if carryOut(step, context) { break }
     }
     isDriving = false
     flush(context)
-    if input.readableBytes == 0 || connection.phase == .closed { input = ByteBuffer() }
-    if heldRead, input.readableBytes <= shared.sentAhead, isWritable {
+    let phase = wire.settle()
+    if heldRead, wire.input.readableBytes <= shared.sentAhead, isWritable {
       heldRead = false
       context.read()
     }
-    watch(context)
+    watch(phase, context)
   }
 
   /// - Returns: Whether the machine waits for something.
   private func carryOut(_ step: Step, _ context: ChannelHandlerContext) -> Bool {
     switch step.action {
-    case .skip: input.moveReaderIndex(forwardBy: step.length)
+    case .skip: wire.skip(step.length)
     case .read, .wait: return true
     case .head(let number, let body):
       // Each request has its own deadlines, even if it begins in the same phase that the one before it did.
       watchedPhase = nil
       begin(number, body)
       if exchange?.number == number { askForKey(from: sender(), context) }
-      input.moveReaderIndex(forwardBy: step.length)
-    case .writeContinue: output.writeBytes(Response.goOn)
+      wire.skip(step.length)
+    case .writeContinue: wire.write(Response.goOn)
     case .body: take(step.length, context)
     case .end:
       exchange?.isWhole = true
@@ -190,7 +182,8 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   }
 
   private func flush(_ context: ChannelHandlerContext) {
-    guard output.readableBytes > 0 else { return }
+    let bytes = wire.output
+    guard bytes.readableBytes > 0 else { return }
     var written: EventLoopPromise<Void>?
     if unsentBytes > 0 {
       let (budget, bytes) = (budget, unsentBytes)
@@ -199,9 +192,8 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
       // It fails where the connection is gone, and then they are as well.
       written?.futureResult.assumeIsolated().whenComplete { _ in budget.give(back: bytes) }
     }
-    context.writeAndFlush(wrapOutboundOut(output), promise: written)
-    // Mostly it is in the kernel by now, and the memory is there for the next one. A large answer's isn't kept.
-    if output.capacity <= 1 << 10 { output.clear() } else { output = ByteBuffer() }
+    context.writeAndFlush(wrapOutboundOut(consume bytes), promise: written)
+    wire.wasHandedOn()
   }
 
   /// Acts when all that was written is in the kernel: closing throws away what isn't, and that may be answers.
@@ -217,14 +209,16 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   // MARK: A request
 
   private func begin(_ number: RequestNumber, _ body: BodyKind) {
-    switch shared.routes.destination(of: connection.head, in: input.readableBytesSpan) {
+    let input = wire.input
+    let bytes = input.readableBytesSpan
+    switch shared.routes.destination(of: wire.machine.head, in: bytes) {
     case .route(let dialect, let purpose):
-      exchange = Exchange(number, dialect, purpose, body, connection.head, input.readableBytesSpan)
+      exchange = Exchange(number, dialect, purpose, body, wire.machine.head, bytes)
     case .otherMethods(let dialect, let allow):
-      exchange = Exchange(number, dialect, .push, body, connection.head, input.readableBytesSpan)
+      exchange = Exchange(number, dialect, .push, body, wire.machine.head, bytes)
       fail(.methodNotAllowed(allow: allow))
     case .none:
-      exchange = Exchange(number, shared.fallback, .push, body, connection.head, input.readableBytesSpan)
+      exchange = Exchange(number, shared.fallback, .push, body, wire.machine.head, bytes)
       fail(.notFound)
     }
   }
@@ -240,8 +234,8 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   /// Whom the request comes from, for the log, where it is to be asked about its key. Its head must still be there.
   private func sender() -> IPAddress? {
     guard let client, !shared.trusted.blocks.isEmpty else { return client }
-    let (trusted, head) = (shared.trusted, connection.head)
-    return input.withUnsafeReadableBytes { trusted.sender(of: head, $0.bytes, from: client) }
+    let (trusted, head) = (shared.trusted, wire.machine.head)
+    return wire.input.withUnsafeReadableBytes { trusted.sender(of: head, $0.bytes, from: client) }
   }
 
   private func askForKey(from sender: @autoclosure () -> IPAddress?, _ context: ChannelHandlerContext) {
@@ -270,14 +264,12 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   }
 
   private func take(_ length: Int, _ context: ChannelHandlerContext) {
-    guard var part = input.readSlice(length: length) else {
-      preconditionFailure("the machine took more than there is")
-    }
+    let part = wire.take(length)
     guard let exchange else { return }
     if let (why, thrownAway) = exchange.failure {
       exchange.failure = (why, thrownAway + length)
       // An answer that comes now ends the connection.
-      if thrownAway + length > connection.limits.drainBytes { say(why) }
+      if thrownAway + length > shared.limits.drainBytes { say(why) }
       return
     }
     guard exchange.keepsBody else { return }
@@ -286,7 +278,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     if exchange.request.body.readableBytes == 0 {
       exchange.request.body = part
     } else {
-      exchange.request.body.writeBuffer(&part)
+      exchange.request.body.writeImmutableBuffer(part)
     }
   }
 
@@ -351,7 +343,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   /// Says why the request isn't taken: now, or when its body has come, if it can't be told how long that is. An answer before
   /// the end of such a body would have to end the connection, and many clients send nothing but chunks.
   private func fail(_ why: PushFailing) {
-    guard let exchange, exchange.isChunked, !exchange.isWhole, !connection.awaitsInvitation else { return say(why) }
+    guard let exchange, exchange.isChunked, !exchange.isWhole, !wire.machine.awaitsInvitation else { return say(why) }
     exchange.request.body = ByteBuffer()
     budget.give(back: exchange.bytes)
     exchange.bytes = 0
@@ -362,7 +354,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
 
   private func say(_ why: PushFailing) {
     guard let (exchange, framing) = answered() else { return }
-    write(Reply(template: shared.refusal(why, in: exchange.dialect, exchange.media)), framing)
+    wire.write(Reply(template: shared.refusal(why, in: exchange.dialect, exchange.media)), framing)
   }
 
   private func answer(_ answer: Answer) {
@@ -371,13 +363,13 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     switch answer {
     case .accepted(let accepted):
       shared.counters.countAccepted(dialect: name)
-      write(exchange.dialect.accepted(accepted), framing)
+      wire.write(exchange.dialect.accepted(accepted), framing)
     case .active(let account):
       shared.counters.count(dialect: name, status: 200, reason: "active")
-      write(exchange.dialect.active(account), framing)
+      wire.write(exchange.dialect.active(account), framing)
     case .preflight:
       shared.counters.count(dialect: name, status: 200, reason: "preflight")
-      write(Reply(template: Dialects.preflight), framing)
+      wire.write(Reply(template: Dialects.preflight), framing)
     }
   }
 
@@ -388,8 +380,8 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     budget.give(back: exchange.bytes)
     unsentBytes += exchange.answerBytes
     // While the node ends each connection ends with its next answer.
-    if shared.stopping.isSet { connection.stop() }
-    guard let framing = connection.answer(exchange.number) else { return nil }
+    if shared.stopping.isSet { wire.machine.stop() }
+    guard let framing = wire.machine.answer(exchange.number) else { return nil }
     return (exchange, framing)
   }
 
@@ -397,41 +389,28 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private func refuse(_ refusal: Refusal, _ framing: ResponseFraming) {
     var dialect = exchange?.dialect ?? shared.fallback
     var media = exchange?.media ?? .other
-    var why = refusal == .bodyTooLarge ? .tooLarge(limit: connection.limits.bodyBytes) : PushFailing.unreadable(refusal)
+    var why = refusal == .bodyTooLarge ? .tooLarge(limit: shared.limits.bodyBytes) : PushFailing.unreadable(refusal)
     // What else is wrong with it is known: who sends chunks slowly and without end would never hear that.
     if refusal == .tooSlow, let failure = exchange?.failure { why = failure.why }
     if let exchange { budget.give(back: exchange.bytes) }
     // Too large by what its head announces: the head is whole, and still there.
     if exchange == nil, refusal == .bodyTooLarge,
-      case .route(let meant, _) = shared.routes.destination(of: connection.head, in: input.readableBytesSpan)
+      case .route(let meant, _) = shared.routes.destination(of: wire.machine.head, in: wire.input.readableBytesSpan)
     {
       dialect = meant
-      media = MediaType(connection.head.first("content-type", in: input.readableBytesSpan), in: input.readableBytesSpan)
+      media = MediaType(
+        wire.machine.head.first("content-type", in: wire.input.readableBytesSpan), in: wire.input.readableBytesSpan)
     }
     exchange = nil
-    write(Reply(template: shared.refusal(why, in: dialect, media)), framing)
-  }
-
-  private func write(_ reply: Reply, _ framing: ResponseFraming) {
-    if let body = reply.body {
-      output.writeWithOutputRawSpan(minimumWritableBytes: reply.template.capacity(body: body.count)) {
-        reply.template.write(framing, body: body.span.bytes, to: &$0)
-      }
-    } else {
-      output.writeWithOutputRawSpan(minimumWritableBytes: reply.template.capacity()) {
-        reply.template.write(framing, to: &$0)
-      }
-    }
+    wire.write(Reply(template: shared.refusal(why, in: dialect, media)), framing)
   }
 
   // MARK: Time
 
   /// Sets the deadline of the phase, when it is another one. The timer is moved only where it would ring too late: a connection that is
   /// busy doesn't touch it.
-  private func watch(_ context: ChannelHandlerContext) {
-    guard !isClosed else { return }
-    let phase = connection.phase
-    guard phase != watchedPhase else { return }
+  private func watch(_ phase: ConnectionPhase, _ context: ChannelHandlerContext) {
+    guard !isClosed, phase != watchedPhase else { return }
     watchedPhase = phase
     let isRefused = phase == .body && exchange?.failure != nil
     guard let allowed = isRefused ? shared.deadlines.discard : shared.deadlines[phase] else {
@@ -456,9 +435,9 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     // The verdict has a deadline of its own.
     guard !awaitsVerdict else {
       watchedPhase = nil
-      return watch(context)
+      return watch(wire.machine.phase, context)
     }
-    let step = connection.deadlinePassed()
+    let step = wire.machine.deadlinePassed()
     // For what isn't written the time is over too.
     if step.action == .close { return context.close(promise: nil) }
     _ = carryOut(step, context)

@@ -22,12 +22,10 @@ struct RouteTable: Sendable {
 
   /// - Parameter bytes: What the head was read from.
   func destination(of head: borrowing RequestHead, in bytes: RawSpan) -> Destination {
-    var other: Int?
-    for (dialect, route) in routes where route.path.matches(head.path, in: bytes) {
-      if route.method == head.method { return .route(dialects[dialect], route.purpose) }
-      other = other ?? dialect
+    for (dialect, route) in routes where route.method == head.method && route.path.matches(head.path, in: bytes) {
+      return .route(dialects[dialect], route.purpose)
     }
-    guard let other else { return .none }
+    guard let (other, _) = routes.first(where: { $0.route.path.matches(head.path, in: bytes) }) else { return .none }
     let methods = routes.filter { $0.route.path.matches(head.path, in: bytes) }.map {
       "\($0.route.method)".uppercased()
     }

@@ -25,16 +25,17 @@ public struct RequestMembers: Sendable, Equatable {
     var json: [UInt8] = []
     json.reserveCapacity(
       100 + path.count + (contentType?.count ?? 0) + (contentEncoding?.count ?? 0) + (traceparent?.count ?? 0))
-    func add(_ name: StaticString, _ value: Range<Int>?) {
-      guard let value else { return }
-      json.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
-      bytes.extracting(value).withUnsafeBytes { JSONText.append($0, to: &json) }
-    }
-    add(#","content_type":"#, contentType)
-    add(#","content_encoding":"#, contentEncoding)
-    add(#","path":"#, path)
-    add(#","traceparent":"#, traceparent)
+    Self.add(#","content_type":"#, contentType, of: bytes, to: &json)
+    Self.add(#","content_encoding":"#, contentEncoding, of: bytes, to: &json)
+    Self.add(#","path":"#, path, of: bytes, to: &json)
+    Self.add(#","traceparent":"#, traceparent, of: bytes, to: &json)
     self.json = json
+  }
+
+  private static func add(_ name: StaticString, _ value: Range<Int>?, of bytes: RawSpan, to json: inout [UInt8]) {
+    guard let value else { return }
+    json.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+    bytes.extracting(value).withUnsafeBytes { JSONText.append($0, to: &json) }
   }
 
   /// For people.
