@@ -72,7 +72,8 @@ let package = Package(
       swiftSettings: strict),
 
     // The data's way, in its order.
-    .target(name: "KeyReplica", dependencies: [crypto], swiftSettings: strict),
+    .target(name: "CSHA1"),
+    .target(name: "KeyReplica", dependencies: ["CSHA1", crypto], swiftSettings: strict),
     .target(
       name: "KeyStore", dependencies: ["RedisClient", "KeyReplica", crypto, logging, nioCore],
       swiftSettings: strict),
@@ -163,6 +164,9 @@ let package = Package(
     .target(
       name: "RedisFixture", dependencies: ["Hiredis", "RedisClient", nioCore, nioPosix],
       path: "Tests/RedisFixture", swiftSettings: strict),
+    // What tests of the queue and of its workers have in common.
+    .target(
+      name: "QueueFixture", dependencies: ["IngestQueue", logging], path: "Tests/QueueFixture", swiftSettings: strict),
     // Bodies compressed by each format's own library. Brotli's encoder is linked with tests only.
     .target(
       name: "CompressionFixture", dependencies: ["CZlib", "CZstd", "CBrotli"],
@@ -192,7 +196,8 @@ let package = Package(
       ],
       path: "Tests/Chaos", exclude: ["Mutants"], swiftSettings: strict),
     .testTarget(
-      name: "KeyReplicaTests", dependencies: ["KeyReplica", "SimulatedStore", "Simulation"], swiftSettings: strict),
+      name: "KeyReplicaTests", dependencies: ["KeyReplica", "SimulatedStore", "Simulation", crypto],
+      swiftSettings: strict),
     .testTarget(
       name: "KeyStoreTests",
       dependencies: [
@@ -202,7 +207,9 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "IngestQueueTests",
-      dependencies: ["Hiredis", "RedisClient", "IngestQueue", "RedisFixture", logging, nioCore, nioPosix],
+      dependencies: [
+        "Hiredis", "RedisClient", "IngestQueue", "QueueFixture", "RedisFixture", logging, nioCore, nioPosix,
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "IngestSpoolTests",
@@ -252,7 +259,7 @@ let package = Package(
       name: "IngestWorkerTests",
       dependencies: [
         "BodyCoding", "CompressionFixture", "Fleet", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
-        "IngestWorker", "ingest-worker", "RedisFixture",
+        "IngestWorker", "ingest-worker", "QueueFixture", "RedisFixture",
         logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
@@ -288,8 +295,8 @@ if Context.environment["SLUICE_BENCHMARKS"] != nil {
     .executableTarget(
       name: "bench",
       dependencies: [
-        "CMalloc", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", argumentParser,
-        logging, nioCore, nioPosix,
+        "CMalloc", "HTTPFraming", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture",
+        "SimulatedStore", argumentParser, logging, nioCore, nioPosix,
       ],
       path: "Benchmarks/Command", swiftSettings: strict),
   ]

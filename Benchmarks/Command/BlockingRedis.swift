@@ -20,12 +20,14 @@ final class BlockingRedis {
   func exchange(_ commands: [UInt8], lines: Int) throws {
     try socket.send(commands)
     var left = lines
+    var beginsLine = true
     while left > 0 {
       let bytes = try socket.receive()
       guard !bytes.isEmpty else { throw Failure(description: "Redis closed the connection") }
       for byte in bytes {
-        if byte == UInt8(ascii: "\n") { left -= 1 }
-        if byte == UInt8(ascii: "-") { throw Failure(description: "Redis answered with an error") }
+        if beginsLine, byte == UInt8(ascii: "-") { throw Failure(description: "Redis answered with an error") }
+        beginsLine = byte == UInt8(ascii: "\n")
+        if beginsLine { left -= 1 }
       }
     }
     guard left == 0 else { throw Failure(description: "Redis answered more than was asked") }

@@ -54,6 +54,14 @@ final class BlockingSocket {
     }
   }
 
+  /// How long ``receive()`` waits for bytes from now on.
+  func giveUp(afterSeconds seconds: Int) throws {
+    var limit = timeval(tv_sec: seconds, tv_usec: 0)
+    guard setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size)) == 0 else {
+      throw Failure("set a deadline")
+    }
+  }
+
   /// Waits for bytes; none when the peer has closed.
   func receive() throws -> ArraySlice<UInt8> {
     let count = recv(descriptor, &buffer, buffer.count, 0)

@@ -27,9 +27,11 @@ enum LookupBenchmark: Benchmark {
     try fill(redis)
     let driver = try await admittingDriver(of: table, redis: redis)
     let bench = LookupRounds(driver: driver, table: table, redis: redis, keyCount: keyCount, blockSize: blockSize)
-    report.tables += try await NIOThreadPool.singleton.runIfActive {
+    let (tables, goals) = try await NIOThreadPool.singleton.runIfActive {
       try bench.run(rounds: rounds, changesPerSecond: changesPerSecond)
     }
+    report.tables += tables
+    report.goals += goals
     driver.stop()
     try await redis.kill9()
     // Afterwards: what it leaves of the heap isn't what a node's looks like.
@@ -126,7 +128,7 @@ private struct LookupRounds {
     var processor: [Double] = []
   }
 
-  func run(rounds: Int, changesPerSecond: Int) throws -> [Report.Table] {
+  func run(rounds: Int, changesPerSecond: Int) throws -> ([Report.Table], [Goal]) {
     let unix = try BlockingRedis(BlockingSocket(path: redis.folder.path("redis.sock")))
     let tcp = try BlockingRedis(BlockingSocket(port: redis.port))
     let set = Set((0..<keyCount).map { String(decoding: SampleKeys.secret($0), as: UTF8.self) })
@@ -190,7 +192,14 @@ private struct LookupRounds {
       second.add(
         title, ("median", figure(0.5)), ("p99", figure(0.99)), ("p99.9", figure(0.999)), ("p99.99", figure(0.9999)))
     }
-    return [first, second]
+    let tails = ["changing", "quiet"].map { key in single[key]!.map { $0.sorted().quantile(0.999) } }
+    return (
+      [first, second],
+      [
+        Goal("verdict, key active", costs[names[0]]!.wall, unit: "ns", atMost: 350),
+        Goal("p99.9 with \(changesPerSecond) changes a second, to none", tails[0], to: tails[1], atMost: 2),
+      ]
+    )
   }
 
   /// - Parameters:

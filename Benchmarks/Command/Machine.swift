@@ -19,15 +19,14 @@ enum Machine {
   /// Nanoseconds that this process has had processors, all its threads together.
   static func processTime() -> Int64 { read(CLOCK_PROCESS_CPUTIME_ID) }
 
-  /// Nanoseconds that another process has had processors, in steps of its accounting (10 ms).
+  /// Nanoseconds that another process has had processors, all its threads together.
   static func processTime(of pid: pid_t) throws -> Int64 {
-    let stat = try String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)
-    // After the name, which may hold anything: the fields from the third on; the 14th and 15th are user and system time.
-    let fields = stat[stat.index(after: stat.lastIndex(of: ")")!)...].split(separator: " ")
-    guard fields.count > 12, let user = Int64(fields[11]), let system = Int64(fields[12]) else {
-      throw CannotMeasure("/proc/\(pid)/stat isn't as expected")
+    var clock = clockid_t()
+    let failure = clock_getcpuclockid(pid, &clock)
+    guard failure == 0 else {
+      throw CannotMeasure("can't read the processor time of process \(pid): \(String(cString: strerror(failure)))")
     }
-    return (user + system) * (1_000_000_000 / Int64(sysconf(Int32(_SC_CLK_TCK))))
+    return read(clock)
   }
 
   private static func read(_ clock: clockid_t) -> Int64 {

@@ -1,17 +1,16 @@
-// Mirrors of a key store inside the benchmark's own process: the very driver that a node runs, without the node around it.
+// Mirrors of a key store: the very driver that a node runs, without the node around it.
 
 import Foundation
 import KeyReplica
 import KeyStore
 import Logging
 import NIOCore
-import RedisFixture
+import RedisClient
 
 extension ReplicaDriver {
   /// A mirror that is started and begins from nothing.
-  static func mirror(of redis: RedisServer, named name: String = "bench", on loop: any EventLoop) -> ReplicaDriver {
-    let driver = ReplicaDriver(
-      endpoint: redis.tcpEndpoint, layout: StoreLayout(), name: name, on: loop, logger: .silent)
+  static func mirror(of redis: RedisEndpoint, named name: String = "bench", on loop: any EventLoop) -> ReplicaDriver {
+    let driver = ReplicaDriver(endpoint: redis, layout: StoreLayout(), name: name, on: loop, logger: .silent)
     driver.start()
     return driver
   }

@@ -7,7 +7,7 @@
 // empty list.
 
 /// One reply of Redis, in the types of RESP2.
-public enum RedisReply: Sendable, Equatable {
+public enum RedisReply: Sendable {
   /// A short text of the server's own, such as `OK`.
   case status(String)
   /// A value, byte for byte.
@@ -15,10 +15,30 @@ public enum RedisReply: Sendable, Equatable {
   case integer(Int64)
   /// At most eight levels deep, within the reader's limits on elements and bytes.
   case array([RedisReply])
+  /// An array too, of many short strings and nothing else. ``array()`` reads it as well.
+  case strings(RedisStrings)
   /// The server's "there is none": a missing key or field, or an empty blocking read.
   case null
   /// The server said no. The command had no effect, unless its documentation says otherwise.
   case error(RedisServerError)
+}
+
+extension RedisReply: Equatable {
+  /// How an array is kept makes no difference.
+  public static func == (left: RedisReply, right: RedisReply) -> Bool {
+    switch (left, right) {
+    case (.status(let left), .status(let right)): left == right
+    case (.bulk(let left), .bulk(let right)): left == right
+    case (.integer(let left), .integer(let right)): left == right
+    case (.array(let left), .array(let right)): left == right
+    case (.strings(let left), .strings(let right)): left == right
+    case (.array(let items), .strings(let strings)), (.strings(let strings), .array(let items)):
+      items == strings.replies
+    case (.null, .null): true
+    case (.error(let left), .error(let right)): left == right
+    default: false
+    }
+  }
 }
 
 /// An error reply: the code that begins it, and its text.
@@ -72,6 +92,7 @@ extension RedisReply {
     case .bulk(let bytes): "a string of \(bytes.count) bytes"
     case .integer(let number): "the integer \(number)"
     case .array(let items): "an array of \(items.count)"
+    case .strings(let strings): "an array of \(strings.count)"
     case .null: "null"
     case .error(let error): "the error \"\(error.message)\""
     }
@@ -121,8 +142,11 @@ extension RedisReply {
 
   /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape.
   public func array() throws -> [RedisReply] {
-    if case .array(let items) = self { return items }
-    throw mismatch("an array")
+    switch self {
+    case .array(let items): return items
+    case .strings(let strings): return strings.replies
+    default: throw mismatch("an array")
+    }
   }
 
   /// The items, or nil where the server said that there is none.

@@ -43,7 +43,7 @@ public enum ReplyError: Error, Sendable, Equatable, CustomStringConvertible {
 /// Turns the bytes of one conversation into replies, however they are cut.
 public struct ReplyReader: ~Copyable {
   private let reader: UnsafeMutablePointer<redisReader>
-  private let assembly: ReplyAssembly
+  private let assembly: UnsafeMutablePointer<ReplyAssembly>
   private let limits: ReplyLimits
   private var failure: ReplyError?
   /// More than a 64-bit number with its sign, and two line ends.
@@ -56,19 +56,24 @@ public struct ReplyReader: ~Copyable {
     var limits = limits
     limits.bytes = min(limits.bytes, 1 << 30)
     self.limits = limits
-    assembly = ReplyAssembly(limits: limits)
+    assembly = .allocate(capacity: 1)
+    assembly.initialize(to: ReplyAssembly(limits: limits))
     guard let reader = redisReaderCreateWithFunctions(ReplyAssembly.functions) else {
       // malloc of a few hundred bytes failed: there is nothing left to answer anybody with.
       fatalError("no memory for a reply reader")
     }
     self.reader = reader
-    // Unretained: `assembly` lives exactly as long as `reader`, both end in deinit.
-    reader.pointee.privdata = Unmanaged.passUnretained(assembly).toOpaque()
+    // `assembly` lives exactly as long as `reader`, both end in deinit.
+    reader.pointee.privdata = UnsafeMutableRawPointer(assembly)
     // The largest free buffer that is kept between replies, so that a snapshot doesn't allocate one per bucket.
     reader.pointee.maxbuf = 256 << 10
   }
 
-  deinit { redisReaderFree(reader) }
+  deinit {
+    redisReaderFree(reader)
+    assembly.deinitialize(count: 1)
+    assembly.deallocate()
+  }
 
   /// Bytes that were fed and belong to a reply that isn't complete.
   public var waitingBytes: Int { reader.pointee.len - reader.pointee.pos }
@@ -95,13 +100,13 @@ public struct ReplyReader: ~Copyable {
     if let failure { throw failure }
     var object: UnsafeMutableRawPointer?
     if redisReaderGetReply(reader, &object) != REDIS_OK {
-      throw fail(assembly.refusal.map { .overLimit($0) } ?? .malformed(errorText))
+      throw fail(assembly.pointee.refusal.map { .overLimit($0) } ?? .malformed(errorText))
     }
     if object == nil {
       if let why = whyNotToWait { throw fail(why) }
       return nil
     }
-    return assembly.take()
+    return assembly.pointee.take()
   }
 
   /// Why there is no use in waiting for the rest of what has begun, or nil where there is.
@@ -134,116 +139,4 @@ public struct ReplyReader: ~Copyable {
       String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
     }
   }
-}
-
-/// Where the object functions put what the reader finds. The reader walks a reply depth first and in order, so a stack of
-/// unfinished arrays is all that is needed.
-private final class ReplyAssembly {
-  private struct Unfinished {
-    var items: [RedisReply]
-    var missing: Int
-  }
-
-  private let limits: ReplyLimits
-  private var stack: [Unfinished] = []
-  private var finished: RedisReply?
-  private var elements = 0
-  private var bytes = 0
-  /// Why an object function refused; hiredis knows only "out of memory" for it.
-  private(set) var refusal: String?
-
-  init(limits: ReplyLimits) { self.limits = limits }
-
-  func take() -> RedisReply? {
-    defer {
-      finished = nil
-      elements = 0
-      bytes = 0
-    }
-    return finished
-  }
-
-  func beginArray(_ count: Int) -> Bool {
-    // hiredis hands over a C int of what was a long long: where it doesn't check that it fits, it may come out negative.
-    guard count >= 0, count <= limits.elements - elements else {
-      refusal = "an array of \(count) after \(elements) elements, the limit is \(limits.elements)"
-      return false
-    }
-    elements += count
-    if count == 0 {
-      add(.array([]))
-    } else {
-      // Not reserved for all that is announced: only what arrives costs memory.
-      var items: [RedisReply] = []
-      items.reserveCapacity(min(count, 4096))
-      stack.append(Unfinished(items: items, missing: count))
-    }
-    return true
-  }
-
-  func mayHold(_ count: Int, isLine: Bool) -> Bool {
-    guard count <= limits.bytes - bytes else {
-      refusal = "a string of \(count) bytes after \(bytes) bytes, the limit is \(limits.bytes)"
-      return false
-    }
-    guard !isLine || count <= ReplyReader.longestLine else {
-      refusal = "a line of \(count) bytes, the limit is \(ReplyReader.longestLine)"
-      return false
-    }
-    bytes += count
-    return true
-  }
-
-  func add(_ reply: RedisReply) {
-    var reply = reply
-    while !stack.isEmpty {
-      let top = stack.count - 1
-      stack[top].items.append(reply)
-      stack[top].missing -= 1
-      if stack[top].missing > 0 { return }
-      reply = .array(stack.removeLast().items)
-    }
-    finished = reply
-  }
-
-  /// hiredis wants an object for everything; ours are kept here, so any pointer that isn't null will do.
-  private static var done: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 1) }
-
-  private static func of(_ task: UnsafePointer<redisReadTask>?) -> ReplyAssembly {
-    guard let data = task?.pointee.privdata else { fatalError("hiredis called an object function without our data") }
-    return Unmanaged<ReplyAssembly>.fromOpaque(data).takeUnretainedValue()
-  }
-
-  // Written once, before any reader exists, and only read by hiredis afterwards; the C signature asks for a mutable pointer.
-  nonisolated(unsafe) static let functions: UnsafeMutablePointer<redisReplyObjectFunctions> = {
-    let functions = UnsafeMutablePointer<redisReplyObjectFunctions>.allocate(capacity: 1)
-    functions.initialize(
-      to: redisReplyObjectFunctions(
-        createString: { task, text, length in
-          let assembly = ReplyAssembly.of(task)
-          let type = task?.pointee.type
-          guard assembly.mayHold(length, isLine: type != REDIS_REPLY_STRING) else { return nil }
-          let raw = UnsafeRawBufferPointer(start: text, count: length)
-          switch type {
-          case REDIS_REPLY_STATUS: assembly.add(.status(String(decoding: raw, as: UTF8.self)))
-          case REDIS_REPLY_ERROR:
-            assembly.add(.error(RedisServerError(message: String(decoding: raw, as: UTF8.self))))
-          default: assembly.add(.bulk([UInt8](raw)))
-          }
-          return ReplyAssembly.done
-        },
-        createArray: { task, count in
-          ReplyAssembly.of(task).beginArray(Int(count)) ? ReplyAssembly.done : nil
-        },
-        createInteger: { task, number in
-          ReplyAssembly.of(task).add(.integer(number))
-          return ReplyAssembly.done
-        },
-        createNil: { task in
-          ReplyAssembly.of(task).add(.null)
-          return ReplyAssembly.done
-        },
-        freeObject: { _ in }))
-    return functions
-  }()
 }

@@ -7,8 +7,8 @@
 internal import HTTPFraming
 internal import IngestQueue
 
-/// A way of speaking to the push listener.
-struct Dialect: Sendable {
+/// A way of speaking to the push listener. An object: every request holds on to one.
+final class Dialect: Sendable {
   /// For metrics and settings: one word in lower case.
   let name: String
   /// The first that fits counts.
@@ -20,11 +20,27 @@ struct Dialect: Sendable {
   /// What says that the payload was taken, with that status.
   let accepted: @Sendable (Accepted) -> Reply
   /// How many bytes of that answer there are for each event, where events are counted: it is held against the node's bound with the payload.
-  var answerBytesPerEvent = 0
+  let answerBytesPerEvent: Int
   /// What says that the key is active, to a client that only asked for that.
-  var active: @Sendable (_ account: String) -> Reply = { _ in Reply.empty }
+  let active: @Sendable (_ account: String) -> Reply
   /// In which words anything else is said.
   let failed: @Sendable (AnswerFacts, MediaType) -> Words
+
+  init(
+    name: String, routes: [Route], keys: [KeyPlace], acceptedStatus: Int,
+    accepted: @escaping @Sendable (Accepted) -> Reply, answerBytesPerEvent: Int = 0,
+    active: @escaping @Sendable (_ account: String) -> Reply = { _ in Reply.empty },
+    failed: @escaping @Sendable (AnswerFacts, MediaType) -> Words
+  ) {
+    self.name = name
+    self.routes = routes
+    self.keys = keys
+    self.acceptedStatus = acceptedStatus
+    self.accepted = accepted
+    self.answerBytesPerEvent = answerBytesPerEvent
+    self.active = active
+    self.failed = failed
+  }
 }
 
 /// A path that is served, and what for.
@@ -136,13 +152,20 @@ enum MediaType: Sendable, Equatable {
     }
     var end = label.lowerBound
     while end < label.upperBound, bytes[end] != UInt8(ascii: ";"), bytes[end] != UInt8(ascii: " ") { end += 1 }
-    self =
-      switch String(decoding: bytes, in: label.lowerBound..<end).lowercased() {
-      case "application/json": .json
-      case "application/x-protobuf", "application/protobuf": .protobuf
-      case "application/msgpack", "application/x-msgpack": .msgpack
-      default: .other
-      }
+    func isLabel(_ word: StaticString) -> Bool {
+      end - label.lowerBound == word.utf8CodeUnitCount
+        && (0..<word.utf8CodeUnitCount).allSatisfy { lowercased(bytes[label.lowerBound + $0]) == word.utf8Start[$0] }
+    }
+    func lowercased(_ byte: UInt8) -> UInt8 { byte &- 0x41 < 26 ? byte | 0x20 : byte }
+    if isLabel("application/json") {
+      self = .json
+    } else if isLabel("application/x-protobuf") || isLabel("application/protobuf") {
+      self = .protobuf
+    } else if isLabel("application/msgpack") || isLabel("application/x-msgpack") {
+      self = .msgpack
+    } else {
+      self = .other
+    }
   }
 }
 

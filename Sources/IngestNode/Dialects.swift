@@ -18,10 +18,22 @@ enum Dialects {
   static let generic = Dialect(
     name: "generic", routes: [.push("/v1/**")], keys: anywhere,
     acceptedStatus: 202,
-    accepted: { accepted in Reply(template: taken, body: Array(#"{"id":"\#(accepted.id)"}"#.utf8)) },
+    accepted: { Reply(template: taken, body: takenBody($0.id)) },
     failed: { facts, _ in Words("application/json", genericBody(facts)) })
 
   private static let taken = Words("application/json", "{}").response(status: 202)
+
+  private static let takenStart = Array(#"{"id":""#.utf8)
+  private static let takenEnd = Array(#""}"#.utf8)
+
+  private static func takenBody(_ id: EnvelopeID) -> [UInt8] {
+    var body: [UInt8] = []
+    body.reserveCapacity(takenStart.count + EnvelopeID.textLength + takenEnd.count)
+    body += takenStart
+    id.withText { body += $0 }
+    body += takenEnd
+    return body
+  }
 
   private static func genericBody(_ facts: AnswerFacts) -> String {
     var members = [#""error":"\#(facts.error)""#]

@@ -10,15 +10,15 @@ internal import NIOCore
 internal import NIOSSL
 
 /// What the connections of one event loop have in common.
-struct Desk<Gate: PushGating>: Sendable {
-  let gate: Gate
+struct Desk: Sendable {
+  let gate: any PushGating
   let budget: NIOLoopBoundBox<ByteBudget>
 }
 
 /// Sets up connections.
-struct Entrance<Gate: PushGating>: Sendable {
+struct Entrance: Sendable {
   /// One for each event loop.
-  let desks: [Desk<Gate>]
+  let desks: [Desk]
   let shared: PushFront
   let connections: ConnectionLimiter
   let identity: TLSIdentity?
@@ -28,7 +28,7 @@ struct Entrance<Gate: PushGating>: Sendable {
   private let refusedHeaders = Counter(label: "sluice_proxy_headers_refused_total")
 
   init(
-    desks: [Desk<Gate>], shared: PushFront, connections: ConnectionLimiter, identity: TLSIdentity?,
+    desks: [Desk], shared: PushFront, connections: ConnectionLimiter, identity: TLSIdentity?,
     expectsProxyHeader: Bool,
     logger: Logger
   ) {

@@ -17,62 +17,12 @@ internal import KeyStore
 internal import NIOCore
 internal import NIOSSL
 
-final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
+final class PushConnection: ChannelDuplexHandler, PushSender {
   typealias InboundIn = ByteBuffer
   typealias OutboundIn = Never
   typealias OutboundOut = ByteBuffer
 
-  /// A request whose head has come and that isn't answered yet.
-  private struct Exchange {
-    let number: RequestNumber
-    let dialect: Dialect
-    let purpose: Route.Purpose
-    let media: MediaType
-    var request: PushRequest
-    var key: KeyID?
-    /// Why there is no key in the head, where there is none.
-    let withoutKey: PushFailing
-    /// Of the key, once it is admitted.
-    var account: String?
-    /// Of the budget, for the body.
-    var bytes = 0
-    /// Of the budget, for the answer, until the kernel has it.
-    var answerBytes = 0
-    /// Of the body; 0 where that isn't known.
-    let announced: Int
-    let isChunked: Bool
-    var isWhole = false
-    /// A question's body is thrown away.
-    var keepsBody: Bool { purpose == .push || purpose == .batch }
-    /// Why it isn't taken, where that is said when the body has come, and how much of that was thrown away since.
-    var failure: (why: PushFailing, thrownAway: Int)?
-
-    init(
-      _ number: RequestNumber, _ dialect: Dialect, _ purpose: Route.Purpose, _ body: BodyKind, _ head: RequestHead,
-      _ bytes: RawSpan
-    ) {
-      self.number = number
-      isChunked = body == .chunked
-      announced = if case .length(let length) = body { length } else { 0 }
-      self.dialect = dialect
-      self.purpose = purpose
-      let type = head.first("content-type", in: bytes)
-      media = MediaType(type, in: bytes)
-      request = PushRequest(
-        path: String(decoding: bytes, in: head.path), contentType: type.map { String(decoding: bytes, in: $0) },
-        contentEncoding: head.first("content-encoding", in: bytes).map { String(decoding: bytes, in: $0) },
-        traceparent: head.first("traceparent", in: bytes).map { String(decoding: bytes, in: $0) },
-        idempotencyKey: head.first("idempotency-key", in: bytes).map {
-          bytes.extracting($0).withUnsafeBytes(Array.init)
-        },
-        body: ByteBuffer())
-      let presented = PresentedKey.find(dialect.keys, in: head, bytes)
-      if case .key(let id) = presented { key = id }
-      withoutKey = presented == .tooLong ? .keyTooLong(limit: PresentedKey.limit) : .missingKey
-    }
-  }
-
-  private let gate: Gate
+  private let gate: any PushGating
   private let shared: PushFront
   private let budget: ByteBudget
   /// Whose connection it is, as far as that is known; requests may be others', if it is a trusted proxy.
@@ -82,6 +32,10 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   private var input = ByteBuffer()
   private var output = ByteBuffer()
   private var exchange: Exchange?
+  /// While it is in the channel's pipeline.
+  private var context: ChannelHandlerContext?
+  /// Whether the client reads what is written for it, as NIO said last.
+  private var isWritable = true
   /// Of the budget, for answers that aren't on their way to the kernel yet.
   private var unsentBytes = 0
 
@@ -100,7 +54,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   /// - Parameters:
   ///   - budget: Of the connection's event loop.
   ///   - client: Whose connection it is; nil where that isn't known.
-  init(gate: Gate, shared: PushFront, budget: ByteBudget, client: IPAddress?) {
+  init(gate: any PushGating, shared: PushFront, budget: ByteBudget, client: IPAddress?) {
     self.gate = gate
     self.shared = shared
     self.budget = budget
@@ -111,8 +65,12 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   // MARK: What happens
 
   func handlerAdded(context: ChannelHandlerContext) {
+    self.context = context
+    isWritable = context.channel.isWritable
     if context.channel.isActive { watch(context) }
   }
+
+  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
   func channelActive(context: ChannelHandlerContext) {
     watch(context)
@@ -127,11 +85,12 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
 
   /// More is read only while what came has found its way, so that a client can send ahead no more than one read brings.
   func read(context: ChannelHandlerContext) {
-    if input.readableBytes > shared.sentAhead || !context.channel.isWritable { heldRead = true } else { context.read() }
+    if input.readableBytes > shared.sentAhead || !isWritable { heldRead = true } else { context.read() }
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    if context.channel.isWritable { drive(context) }
+    isWritable = context.channel.isWritable
+    if isWritable { drive(context) }
     context.fireChannelWritabilityChanged()
   }
 
@@ -181,11 +140,13 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     // An answer that comes at once is written in the midst of the loop, which goes on by itself.
     guard !isDriving, !isClosed else { return }
     isDriving = true
-    while !awaitsVerdict, !isClosed, connection.phase != .closed {
+    while !awaitsVerdict, !isClosed {
+      let phase = connection.phase
+      if phase == .closed { break }
       // Who doesn't read answers gets no further ones.
-      if connection.phase == .idle {
+      if phase == .idle {
         if output.readableBytes >= shared.writtenAtOnce { flush(context) }
-        if !context.channel.isWritable { break }
+        if !isWritable { break }
       }
       let step = connection.next(input.readableBytesSpan)
       if carryOut(step, context) { break }
@@ -193,7 +154,7 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     isDriving = false
     flush(context)
     if input.readableBytes == 0 || connection.phase == .closed { input = ByteBuffer() }
-    if heldRead, input.readableBytes <= shared.sentAhead, context.channel.isWritable {
+    if heldRead, input.readableBytes <= shared.sentAhead, isWritable {
       heldRead = false
       context.read()
     }
@@ -239,7 +200,8 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       written?.futureResult.assumeIsolated().whenComplete { _ in budget.give(back: bytes) }
     }
     context.writeAndFlush(wrapOutboundOut(output), promise: written)
-    output = ByteBuffer()
+    // Mostly it is in the kernel by now, and the memory is there for the next one. A large answer's isn't kept.
+    if output.capacity <= 1 << 10 { output.clear() } else { output = ByteBuffer() }
   }
 
   /// Acts when all that was written is in the kernel: closing throws away what isn't, and that may be answers.
@@ -311,9 +273,9 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     guard var part = input.readSlice(length: length) else {
       preconditionFailure("the machine took more than there is")
     }
-    guard var exchange else { return }
+    guard let exchange else { return }
     if let (why, thrownAway) = exchange.failure {
-      self.exchange?.failure = (why, thrownAway + length)
+      exchange.failure = (why, thrownAway + length)
       // An answer that comes now ends the connection.
       if thrownAway + length > connection.limits.drainBytes { say(why) }
       return
@@ -321,13 +283,11 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     guard exchange.keepsBody else { return }
     guard budget.take(length) else { return fail(.unavailable(.nodeFull)) }
     exchange.bytes += length
-    self.exchange = nil  // so that its buffer isn't copied
     if exchange.request.body.readableBytes == 0 {
       exchange.request.body = part
     } else {
       exchange.request.body.writeBuffer(&part)
     }
-    self.exchange = exchange
   }
 
   /// The request is whole.
@@ -340,16 +300,18 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
       return
     }
     switch exchange.purpose {
-    case .push: push(exchange, key: key, account: account, events: nil, context)
+    case .push: gate.push(exchange.request, key: key, account: account, for: self, exchange.number)
     case .batch:
       do throws(PushFailing) {
         let events = try PushFront.countEvents(
-          exchange.request.body.readableBytesSpan, exchange.request, exchange.media)
+          in: exchange.request.body.readableBytesSpan, exchange.media, contentType: exchange.labels?.contentType,
+          contentEncoding: exchange.labels?.contentEncoding)
         // Of a few bytes that unfold to many events the answer is a thousand times as long.
         let answerBytes = events * exchange.dialect.answerBytesPerEvent
         guard budget.take(answerBytes) else { throw .unavailable(.nodeFull) }
-        self.exchange?.answerBytes = answerBytes
-        push(exchange, key: key, account: account, events: events, context)
+        exchange.answerBytes = answerBytes
+        exchange.events = events
+        gate.push(exchange.request, key: key, account: account, for: self, exchange.number)
       } catch {
         fail(error)
       }
@@ -362,26 +324,20 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
     guard let exchange else { return }
     switch PresentedKey.findDSN(in: exchange.request.body.readableBytesSpan) {
     case .key(let key):
-      self.exchange?.key = key
+      exchange.key = key
       askForKey(from: client, context)
     case .tooLong: fail(.keyTooLong(limit: PresentedKey.limit))
     case .missing: fail(exchange.withoutKey)
     }
   }
 
-  private func push(
-    _ exchange: Exchange, key: KeyID, account: String, events: Int?, _ context: ChannelHandlerContext
-  ) {
-    gate.push(exchange.request, key: key, account: account).assumeIsolated().whenComplete { result in
-      guard !self.isClosed, self.exchange?.number == exchange.number else { return }
-      switch result {
-      case .success(let id):
-        self.answer(.accepted(Accepted(id: id, media: exchange.media, events: events)))
-      case .failure(let error):
-        self.fail(error as? PushFailing ?? .unavailable(.outcomeUnknown))
-      }
-      self.drive(context)
+  func handedOver(_ number: RequestNumber, _ outcome: Result<EnvelopeID, PushFailing>) {
+    guard !isClosed, let context, let exchange, exchange.number == number else { return }
+    switch outcome {
+    case .success(let id): answer(.accepted(Accepted(id: id, media: exchange.media, events: exchange.events)))
+    case .failure(let why): fail(why)
     }
+    drive(context)
   }
 
   // MARK: Answers
@@ -396,10 +352,10 @@ final class PushConnection<Gate: PushGating>: ChannelDuplexHandler {
   /// the end of such a body would have to end the connection, and many clients send nothing but chunks.
   private func fail(_ why: PushFailing) {
     guard let exchange, exchange.isChunked, !exchange.isWhole, !connection.awaitsInvitation else { return say(why) }
-    self.exchange?.request.body = ByteBuffer()
+    exchange.request.body = ByteBuffer()
     budget.give(back: exchange.bytes)
-    self.exchange?.bytes = 0
-    self.exchange?.failure = (why, 0)
+    exchange.bytes = 0
+    exchange.failure = (why, 0)
     // What still comes is thrown away, and has just the time for that.
     watchedPhase = nil
   }

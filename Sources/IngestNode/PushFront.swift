@@ -82,18 +82,23 @@ struct PushFront: Sendable {
   private static let countedBounds = DecodedBounds(bytes: 16 << 20, ratio: 200)
 
   /// How many events a body holds.
-  static func countEvents(_ body: RawSpan, _ request: PushRequest, _ media: MediaType) throws(PushFailing) -> Int {
+  /// - Parameters:
+  ///   - contentType: As the request has it.
+  ///   - contentEncoding: As the request has it.
+  static func countEvents(
+    in body: RawSpan, _ media: MediaType, contentType: String?, contentEncoding: String?
+  ) throws(PushFailing) -> Int {
     let format: EventCount.Format
     switch media {
     case .json: format = .json
     case .msgpack: format = .msgpack
     case .protobuf, .other:
       throw .uncountable(
-        "expected application/json or application/msgpack, but \(request.contentType ?? "nothing") came")
+        "expected application/json or application/msgpack, but \(contentType ?? "nothing") came")
     }
     // Brotli has no first bytes of its own.
     let compression =
-      CompressionFormat(firstBytesOf: body) ?? (request.contentEncoding?.lowercased() == "br" ? .brotli : nil)
+      CompressionFormat(firstBytesOf: body) ?? (contentEncoding?.lowercased() == "br" ? .brotli : nil)
     do throws(EventCount.Failure) {
       return try EventCount.count(in: body, format: format, compression: compression, within: countedBounds)
     } catch {

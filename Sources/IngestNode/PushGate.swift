@@ -3,6 +3,7 @@
 
 internal import ClientAddress
 internal import Foundation
+internal import HTTPFraming
 internal import IngestQueue
 internal import IngestSpool
 internal import KeyReplica
@@ -17,19 +18,27 @@ protocol PushGating: Sendable {
   /// The verdict for a key, within a bounded time. The future doesn't fail.
   /// - Parameter sender: For the log; nil where it isn't known.
   func verdict(of key: KeyID, from sender: IPAddress?) -> EventLoopFuture<Verdict>
-  /// Hands over a payload. The future fails with ``PushFailing`` and nothing else.
-  func push(_ request: PushRequest, key: KeyID, account: String) -> EventLoopFuture<EnvelopeID>
+  /// Hands over a payload, and tells the sender once what became of it, now or within a bounded time.
+  func push(_ request: PushRequest, key: KeyID, account: String, for sender: any PushSender, _ number: RequestNumber)
+}
+
+/// Who has handed over payloads. Only on the event loop of the gate.
+protocol PushSender: AnyObject {
+  /// What became of one.
+  func handedOver(_ number: RequestNumber, _ outcome: Result<EnvelopeID, PushFailing>)
 }
 
 /// Decides on pushes and hands over what is admitted.
-struct PushGate: PushGating {
+final class PushGate: PushGating {
   private let replica: ReplicaDriver
   private let producer: QueueProducer
   private let spool: Spool?
-  private let node: String
+  private let node: NodeMember
   private let refusals: RefusalLog
   private let rates: AccountRates?
   private let random: NIOLoopBoundBox<RandomPool>
+  /// Where lines are written, one after the other.
+  private let line: NIOLoopBoundBox<ByteBuffer>
 
   /// - Parameters:
   ///   - producer: On the event loop that the gate is used on.
@@ -41,9 +50,10 @@ struct PushGate: PushGating {
     self.replica = replica
     self.producer = producer
     self.spool = spool
-    self.node = node
+    self.node = NodeMember(node)
     self.rates = rates
     random = .makeBoxSendingValue(RandomPool(), eventLoop: producer.eventLoop)
+    line = .makeBoxSendingValue(ByteBuffer(), eventLoop: producer.eventLoop)
     refusals = RefusalLog(logger: logger)
   }
 
@@ -52,7 +62,7 @@ struct PushGate: PushGating {
   func admits(_ key: KeyID) -> String? { replica.admits(key) }
 
   func verdict(of key: KeyID, from sender: IPAddress?) -> EventLoopFuture<Verdict> {
-    replica.verdict(of: key).hop(to: eventLoop).map { verdict in
+    replica.verdict(of: key).hop(to: eventLoop).map { [refusals] verdict in
       if case .refuse(let reason, let proof) = verdict {
         refusals.note(key, reason, proof, from: sender.map { "\($0)" })
       }
@@ -60,37 +70,75 @@ struct PushGate: PushGating {
     }
   }
 
-  func push(_ request: PushRequest, key: KeyID, account: String) -> EventLoopFuture<EnvelopeID> {
+  func push(
+    _ request: PushRequest, key: KeyID, account: String, for sender: any PushSender, _ number: RequestNumber
+  ) {
     if let rates, let status = rates.excess(of: account, now: .recent) {
-      return eventLoop.makeFailedFuture(PushFailing.tooFast(status))
+      return sender.handedOver(number, .failure(.tooFast(status)))
     }
     let now = Int64(Date().timeIntervalSince1970 * 1000)
-    let id: EnvelopeID
-    if let idempotencyKey = request.idempotencyKey {
-      id = EnvelopeID(keyID: key.bytes, idempotencyKey: idempotencyKey)
-    } else {
-      id = EnvelopeID(time: now, using: &random.value)
+    let id =
+      if let idempotencyKey = request.idempotencyKey {
+        EnvelopeID(keyID: key.bytes, idempotencyKey: idempotencyKey)
+      } else {
+        EnvelopeID(time: now, using: &random.value)
+      }
+    let push = PushInHand(
+      gate: self, id: id, account: account, key: key, receivedAt: now, request: request, sender: sender, number: number)
+    let failure = line.withValue { line in
+      line.clear()
+      push.writeLine(to: &line)
+      return producer.submit(line: line, account: account, payload: request.body, waiter: push)
     }
-    let header = EnvelopeHeader(
-      id: id, account: account, key: key.hex, receivedAt: now, contentType: request.contentType,
-      contentEncoding: request.contentEncoding, path: request.path, node: node, traceparent: request.traceparent)
-    let answer = eventLoop.makePromise(of: EnvelopeID.self)
-    producer.submit(header, payload: request.body).whenComplete { result in
-      switch result {
-      case .success: answer.succeed(id)
-      case .failure(let error):
-        // The producer fails with nothing else; should that change, nobody may take it for an acknowledgement.
-        guard let failure = error as? PushFailure else { return answer.fail(PushFailing.unavailable(.outcomeUnknown)) }
-        guard let spool, failure.isForSpool else { return answer.fail(Self.failing(failure)) }
-        spool.append(header, payload: request.body, on: eventLoop).whenComplete { result in
-          switch result {
-          case .success: answer.succeed(id)
-          case .failure(let error): answer.fail(Self.failing(error as? SpoolFailure ?? .late, after: failure))
-          }
+    if let failure { push.pushed(failure) }
+  }
+
+  /// A payload that the producer, or after it the spool, has in hand.
+  private final class PushInHand: PushWaiter {
+    private let gate: PushGate
+    private let id: EnvelopeID
+    private let account: String
+    private let key: KeyID
+    private let receivedAt: Int64
+    private let request: PushRequest
+    private let sender: any PushSender
+    private let number: RequestNumber
+
+    init(
+      gate: PushGate, id: EnvelopeID, account: String, key: KeyID, receivedAt: Int64, request: PushRequest,
+      sender: any PushSender, number: RequestNumber
+    ) {
+      self.gate = gate
+      self.id = id
+      self.account = account
+      self.key = key
+      self.receivedAt = receivedAt
+      self.request = request
+      self.sender = sender
+      self.number = number
+    }
+
+    func writeLine(to buffer: inout ByteBuffer) {
+      buffer.writeEnvelopeLine(
+        id: id, account: account, key: key.words, receivedAt: receivedAt, request: request.members, node: gate.node)
+    }
+
+    func pushed(_ failure: PushFailure?) {
+      guard let failure else { return sender.handedOver(number, .success(id)) }
+      guard let spool = gate.spool, failure.isForSpool else {
+        return sender.handedOver(number, .failure(PushGate.failing(failure)))
+      }
+      var element = ByteBuffer()
+      writeLine(to: &element)
+      element.writeImmutableBuffer(request.body)
+      spool.append(element, on: gate.eventLoop).assumeIsolated().whenComplete { [sender, number, id] result in
+        switch result {
+        case .success: sender.handedOver(number, .success(id))
+        case .failure(let error):
+          sender.handedOver(number, .failure(PushGate.failing(error as? SpoolFailure ?? .late, after: failure)))
         }
       }
     }
-    return answer.futureResult
   }
 
   private static func failing(_ failure: PushFailure) -> PushFailing {
@@ -125,6 +173,6 @@ struct PushGate: PushGating {
 
   /// What the producer has in hand and has done, and why it takes nothing, if it doesn't. Fails only when the event loop has ended.
   func producerState() -> EventLoopFuture<(counters: ProducerCounters, obstacle: PushFailure?)> {
-    eventLoop.submit { (producer.counters, producer.obstacle) }
+    eventLoop.submit { [producer] in (producer.counters, producer.obstacle) }
   }
 }

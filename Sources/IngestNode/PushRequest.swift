@@ -7,14 +7,11 @@ internal import NIOCore
 
 /// A payload that somebody wants taken.
 struct PushRequest: Sendable {
-  /// Without the query, which may hold the key.
-  var path: String
-  var contentType: String?
-  var contentEncoding: String?
-  var traceparent: String?
+  /// What the request says of itself.
+  var members: RequestMembers
   /// What the client sent so that a retry isn't a second payload; nil if it sent nothing.
   var idempotencyKey: [UInt8]?
-  var body: ByteBuffer
+  var body = ByteBuffer()
 }
 
 /// Why a payload isn't taken.

@@ -6,9 +6,8 @@
 // and has one length, so that a Lua script cuts it out by position. `received_at` is a number of milliseconds: it sorts, it
 // needs no parser, and it has one spelling. What wasn't sent is left out, not null.
 //
-// The node writes one for every accepted request, so the encoder is written by hand: JSONEncoder costs some tens of
-// microseconds, more than all else that the node does for a request. It is immutable: how often a payload was tried is
-// kept beside the queue, not in here.
+// A node writes one for every accepted request, and has a way of its own for that (EnvelopeLine). It is immutable: how often a payload
+// was tried is kept beside the queue, not in here.
 
 public import NIOCore
 
@@ -71,66 +70,12 @@ public struct EnvelopeHeader: Sendable, Equatable {
     }
     buffer.writeStaticString(#","path":"#)
     buffer.writeJSON(path)
-    buffer.writeStaticString(#","node":"#)
-    buffer.writeJSON(node)
     if let traceparent {
       buffer.writeStaticString(#","traceparent":"#)
       buffer.writeJSON(traceparent)
     }
+    buffer.writeStaticString(#","node":"#)
+    buffer.writeJSON(node)
     buffer.writeStaticString("}\n")
-  }
-}
-
-extension ByteBuffer {
-  /// Writes a text as a JSON string with its quotes. A Swift string is valid UTF-8 (bytes of a header that aren't became
-  /// U+FFFD when the string was made), so only quotes, backslashes and control characters need care.
-  package mutating func writeJSON(_ text: String) {
-    writeInteger(UInt8(ascii: "\""))
-    var text = text
-    text.withUTF8 { bytes in
-      var written = 0
-      for place in bytes.indices where Self.mustBeEscaped(bytes[place]) {
-        writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes)[written..<place]))
-        writeEscaped(bytes[place])
-        written = place + 1
-      }
-      writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes)[written...]))
-    }
-    writeInteger(UInt8(ascii: "\""))
-  }
-
-  private static func mustBeEscaped(_ byte: UInt8) -> Bool {
-    byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
-  }
-
-  private mutating func writeEscaped(_ byte: UInt8) {
-    switch byte {
-    case UInt8(ascii: "\""): writeStaticString("\\\"")
-    case UInt8(ascii: "\\"): writeStaticString("\\\\")
-    case UInt8(ascii: "\n"): writeStaticString("\\n")
-    case UInt8(ascii: "\r"): writeStaticString("\\r")
-    case UInt8(ascii: "\t"): writeStaticString("\\t")
-    default:
-      let digits: StaticString = "0123456789abcdef"
-      writeStaticString("\\u00")
-      writeInteger(digits.utf8Start[Int(byte >> 4)])
-      writeInteger(digits.utf8Start[Int(byte & 0xF)])
-    }
-  }
-
-  /// Writes a number in decimal digits, without a string in between.
-  package mutating func writeDecimal(_ number: Int64) {
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
-      var place = digits.count
-      var rest = number.magnitude
-      repeat {
-        let (quotient, digit) = rest.quotientAndRemainder(dividingBy: 10)
-        place -= 1
-        digits[place] = UInt8(ascii: "0") + UInt8(digit)
-        rest = quotient
-      } while rest > 0
-      if number < 0 { writeInteger(UInt8(ascii: "-")) }
-      writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(digits)[place...]))
-    }
   }
 }

@@ -76,16 +76,16 @@ public struct EnvelopeID: Sendable, Hashable {
   /// Calls the body with the 36 characters.
   package func withText<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.textLength) { text in
-      let digits: StaticString = "0123456789abcdef"
-      var shift = 128
-      for place in 0..<Self.textLength {
-        switch place {
-        case 8, 13, 18, 23: text[place] = UInt8(ascii: "-")
-        default:
-          shift -= 4
-          text[place] = digits.utf8Start[Int(truncatingIfNeeded: bits >> shift) & 0xF]
-        }
-      }
+      let bytes = UnsafeMutableRawBufferPointer(text)
+      func word(_ index: Int) -> UInt64 { HexDigits.ascii(UInt32(truncatingIfNeeded: bits >> (96 - 32 * index))) }
+      let (second, third) = (word(1), word(2))
+      bytes.store(word(0), at: 0)
+      bytes.store(UInt32(truncatingIfNeeded: second), at: 9)
+      bytes.store(UInt32(truncatingIfNeeded: second >> 32), at: 14)
+      bytes.store(UInt32(truncatingIfNeeded: third), at: 19)
+      bytes.store(UInt32(truncatingIfNeeded: third >> 32), at: 24)
+      bytes.store(word(3), at: 28)
+      for place in [8, 13, 18, 23] { text[place] = UInt8(ascii: "-") }
       return body(UnsafeBufferPointer(text))
     }
   }
@@ -99,5 +99,12 @@ extension ByteBuffer {
   /// Writes the id's 36 characters.
   mutating func writeText(of id: EnvelopeID) {
     id.withText { _ = writeBytes($0) }
+  }
+}
+
+extension UnsafeMutableRawBufferPointer {
+  /// Writes digits as ``HexDigits`` gives them.
+  fileprivate func store(_ digits: some FixedWidthInteger & BitwiseCopyable, at place: Int) {
+    storeBytes(of: digits.littleEndian, toByteOffset: place, as: type(of: digits))
   }
 }

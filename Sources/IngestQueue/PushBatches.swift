@@ -36,10 +36,17 @@ struct PushPart<Waiter> {
   }
 
   fileprivate mutating func add(_ line: ByteBuffer, _ payload: ByteBuffer, size: Int, waiter: Waiter) {
-    command.writeArgumentLength(size)
-    command.writeImmutableBuffer(line)
-    command.writeImmutableBuffer(payload)
-    command.writeLineEnd()
+    // `$`, the digits and two line ends beside it.
+    command.writeWithUnsafeMutableBytes(minimumWritableBytes: size + 32) { room in
+      var element = RoomWriter(room)
+      element.write("$")
+      element.write(decimal: Int64(size))
+      element.write("\r\n")
+      line.withUnsafeReadableBytes { element.write($0) }
+      payload.withUnsafeReadableBytes { element.write($0) }
+      element.write("\r\n")
+      return element.count
+    }
     waiters.append(waiter)
     bytes += size
   }
@@ -134,8 +141,6 @@ struct PushBatches<Waiter>: ~Copyable {
   private var full: Deque<PushBatch<Waiter>> = []
   private var huge: Deque<PushBatch<Waiter>> = []
   private var hugeIsNext = false
-  /// Where the next header is encoded first, because its length stands before it.
-  private var line = ByteBuffer()
 
   private(set) var waitingEntries = 0
   /// Waiting and in flight.
@@ -147,12 +152,11 @@ struct PushBatches<Waiter>: ~Copyable {
   var isEmpty: Bool { waitingEntries == 0 && inFlight == 0 }
 
   /// Takes an entry.
+  /// - Parameter line: What stands before the payload.
   /// - Throws: where it can't be taken; nothing was noted then.
   mutating func add(
-    _ header: EnvelopeHeader, payload: ByteBuffer, list: Int, waiter: Waiter, now: NIODeadline
+    line: ByteBuffer, payload: ByteBuffer, list: Int, waiter: Waiter, now: NIODeadline
   ) throws(PushFailure) {
-    line.clear()
-    header.write(to: &line)
     guard line.readableBytes <= EnvelopeHeader.longestLine else {
       throw .tooLarge(bytes: line.readableBytes, limit: EnvelopeHeader.longestLine)
     }

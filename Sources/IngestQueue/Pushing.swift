@@ -1,6 +1,9 @@
-// The way of one payload: `submit` looks whether the shard whose turn it is takes anything, encodes the payload into the batch that
-// gathers, and returns a promise. `flush`, once a turn, hands batches to shards that have room in flight, by turns. `complete` gives
-// each list's reply to its own waiters.
+// The way of one payload: `submit` looks whether the shard whose turn it is takes anything, and encodes the payload into the batch that
+// gathers. `flush`, once a turn, hands batches to shards that have room in flight, by turns. `complete` gives each list's reply to its
+// own waiters.
+//
+// A waiter is an object that is told, not a promise: a promise, its future and the closures that wait for it are five allocations for
+// each payload, and cost more than encoding it.
 
 internal import Hiredis
 internal import NIOCore
@@ -13,7 +16,7 @@ final class Pushing {
   private let lanes: [ShardLane]
   /// The lane that gets the next batch, if it can take one.
   private var turn = 0
-  private var batches: PushBatches<EventLoopPromise<Void>>
+  private var batches: PushBatches<any PushWaiter>
   private var senders = RecentSenders()
   private var counters = ProducerCounters()
   private var willFlush = false
@@ -41,27 +44,39 @@ final class Pushing {
 
   // MARK: Taking
 
-  func submit(_ header: EnvelopeHeader, payload: ByteBuffer) -> EventLoopFuture<Void> {
-    guard draining == nil else { return failed(.shuttingDown) }
-    if !lanes[turn].takes, let obstacle = moveTurn() { return failed(obstacle) }
-    let account = AccountHand.hash(of: header.account)
-    let list = lanes[turn].list(of: account, sendsMuch: senders.note(account))
-    let promise = eventLoop.makePromise(of: Void.self)
+  /// Takes a payload.
+  /// - Parameter line: What stands before it, written already.
+  /// - Returns: Why it isn't taken; nil where it is, and the waiter will be told.
+  func submit(line: ByteBuffer, account: String, payload: ByteBuffer, waiter: any PushWaiter) -> PushFailure? {
     do throws(PushFailure) {
-      try batches.add(header, payload: payload, list: list, waiter: promise, now: .now())
+      guard draining == nil else { throw .shuttingDown }
+      if !lanes[turn].takes, let obstacle = moveTurn() { throw obstacle }
+      try batches.add(line: line, payload: payload, list: list(of: account), waiter: waiter, now: .now())
     } catch {
-      // A promise must be completed, also one that nobody has seen.
-      promise.fail(error)
       counters.failures += 1
-      return promise.futureResult
+      return error
     }
     flushAtTheTurnsEnd()
+    return nil
+  }
+
+  /// Takes a payload, and succeeds or fails as it does.
+  func submit(_ header: EnvelopeHeader, payload: ByteBuffer) -> EventLoopFuture<Void> {
+    var line = ByteBuffer()
+    header.write(to: &line)
+    let promise = eventLoop.makePromise(of: Void.self)
+    if let failure = submit(
+      line: line, account: header.account, payload: payload, waiter: PromisedPush(promise: promise))
+    {
+      promise.fail(failure)
+    }
     return promise.futureResult
   }
 
-  private func failed(_ failure: PushFailure) -> EventLoopFuture<Void> {
-    counters.failures += 1
-    return eventLoop.makeFailedFuture(failure)
+  private func list(of account: String) -> Int {
+    guard lanes[turn].isWatched else { return 0 }
+    let hash = AccountHand.hash(of: account)
+    return lanes[turn].list(of: hash, sendsMuch: senders.note(hash))
   }
 
   /// Gives the turn to the next lane that takes anything, or says why none does.
@@ -145,7 +160,7 @@ final class Pushing {
   }
 
   private func send(
-    _ batch: PushBatch<EventLoopPromise<Void>>, _ commands: ByteBuffer, _ lane: ShardLane, _ connection: RedisConnection
+    _ batch: PushBatch<any PushWaiter>, _ commands: ByteBuffer, _ lane: ShardLane, _ connection: RedisConnection
   ) {
     lane.sends(huge: batch.isHuge)
     counters.batches += 1
@@ -163,7 +178,7 @@ final class Pushing {
     }
   }
 
-  private func notAnswered(_ batch: PushBatch<EventLoopPromise<Void>>, _ error: any Error) {
+  private func notAnswered(_ batch: PushBatch<any PushWaiter>, _ error: any Error) {
     let error = error as? RedisError ?? RedisError(.closed("\(error)"), outcome: .unknown)
     guard error.outcome == .notSent else {
       batches.finished(batch)
@@ -181,7 +196,7 @@ final class Pushing {
   // MARK: Answering
 
   private func complete(
-    _ batch: PushBatch<EventLoopPromise<Void>>, _ replies: [RedisReply], _ lane: ShardLane
+    _ batch: PushBatch<any PushWaiter>, _ replies: [RedisReply], _ lane: ShardLane
   ) {
     batches.finished(batch)
     var unconfirmed: PushFailure?
@@ -197,7 +212,7 @@ final class Pushing {
           continue
         }
         counters.entries += part.waiters.count
-        for promise in part.waiters { promise.succeed() }
+        for waiter in part.waiters { waiter.pushed(nil) }
       case .error(let error):
         fail(part, .refused(error))
       default:
@@ -219,12 +234,23 @@ final class Pushing {
       RedisError(.closed("expected \(expected), but \(reply?.shape ?? "nothing") came"), outcome: .unknown))
   }
 
-  private func fail(_ batch: PushBatch<EventLoopPromise<Void>>, _ failure: PushFailure) {
+  private func fail(_ batch: PushBatch<any PushWaiter>, _ failure: PushFailure) {
     for part in batch.parts { fail(part, failure) }
   }
 
-  private func fail(_ part: PushPart<EventLoopPromise<Void>>, _ failure: PushFailure) {
+  private func fail(_ part: PushPart<any PushWaiter>, _ failure: PushFailure) {
     counters.failures += part.waiters.count
-    for promise in part.waiters { promise.fail(failure) }
+    for waiter in part.waiters { waiter.pushed(failure) }
+  }
+}
+
+/// Where nobody has an object of his own.
+private final class PromisedPush: PushWaiter {
+  private let promise: EventLoopPromise<Void>
+
+  init(promise: EventLoopPromise<Void>) { self.promise = promise }
+
+  func pushed(_ failure: PushFailure?) {
+    if let failure { promise.fail(failure) } else { promise.succeed() }
   }
 }

@@ -67,6 +67,20 @@ public final class QueueProducer: Sendable {
     return eventLoop.flatSubmit { [state] in state.value.submit(header, payload: payload) }
   }
 
+  /// Pushes one payload whose line is written already, for the hot path: it costs no object but the waiter. Only on the producer's event
+  /// loop.
+  /// - Parameters:
+  ///   - line: As ``NIOCore/ByteBuffer/writeEnvelopeLine(id:account:key:receivedAt:request:node:)`` writes it.
+  ///   - account: The account in it.
+  ///   - payload: Byte for byte.
+  ///   - waiter: Told once, later and within the limits' deadline, unless it isn't taken.
+  /// - Returns: Why it isn't taken; nil where it is.
+  public func submit(
+    line: ByteBuffer, account: String, payload: ByteBuffer, waiter: any PushWaiter
+  ) -> PushFailure? {
+    state.value.submit(line: line, account: account, payload: payload, waiter: waiter)
+  }
+
   /// Takes nothing more, and completes when everything that was submitted has been answered: within the limits' deadline.
   public func drain() -> EventLoopFuture<Void> {
     if eventLoop.inEventLoop { return state.value.drain() }
@@ -78,6 +92,12 @@ public final class QueueProducer: Sendable {
 
   /// Why nothing can be pushed now; nil where something can. Only on the producer's event loop.
   public var obstacle: PushFailure? { state.value.obstacle }
+}
+
+/// Who waits for what becomes of a payload.
+public protocol PushWaiter: AnyObject {
+  /// Redis has it, or why that isn't known or not so. Called once, on the producer's event loop.
+  func pushed(_ failure: PushFailure?)
 }
 
 /// What a producer has done, and what it has in hand.

@@ -36,8 +36,13 @@ public struct QueueSurvey: Sendable, Equatable {
   public static func read(
     from client: RedisClient, layout: QueueLayout, within limit: Duration = .seconds(5)
   ) async throws(QueueFailure) -> QueueSurvey {
-    let state = try await QueueState.read(from: client, layout: layout, within: limit)
-    let reasons = try await DeadLetters(client: client, layout: layout).reasons(ofNewest: reasonsOf)
+    // All on their way at once. They were never of one moment: the reasons take as many commands as there are pages of letters.
+    async let state = outcome { () throws(QueueFailure) in
+      try await QueueState.read(from: client, layout: layout, within: limit)
+    }
+    async let reasons = outcome { () throws(QueueFailure) in
+      try await DeadLetters(client: client, layout: layout).reasons(ofNewest: reasonsOf)
+    }
     let reply: RedisReply
     do {
       reply = try await client.execute(
@@ -46,7 +51,14 @@ public struct QueueSurvey: Sendable, Equatable {
     } catch {
       throw QueueFailure(error)
     }
-    return try QueueFailure.catching { try QueueSurvey(state, reasons, reply.array()) }
+    let (found, counted) = (try await state.get(), try await reasons.get())
+    return try QueueFailure.catching { try QueueSurvey(found, counted, reply.array()) }
+  }
+
+  private static func outcome<Value>(
+    _ body: () async throws(QueueFailure) -> Value
+  ) async -> Result<Value, QueueFailure> {
+    do throws(QueueFailure) { return .success(try await body()) } catch { return .failure(error) }
   }
 
   private init(_ state: QueueState, _ reasons: ReasonCounts, _ items: [RedisReply]) throws {

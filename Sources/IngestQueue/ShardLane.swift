@@ -111,10 +111,13 @@ final class ShardLane {
     durabilityLack = "\(requirement) is required, and \(replicas) confirmed the last payloads in time"
   }
 
-  /// The list for the next payload of the account with this hash. Where nobody watches it is list 0: a loop that no longer pushes there wouldn't hear
-  /// that it has become short again.
+  /// Whether somebody watches it. Where nobody does all payloads go to list 0: a loop that no longer pushes there wouldn't hear that it has become
+  /// short again.
+  var isWatched: Bool { mark != nil }
+
+  /// The list for the next payload of the account with this hash, where it is watched.
   func list(of account: UInt64, sendsMuch: Bool) -> Int {
-    mark == nil ? 0 : AccountHand.list(of: account, sendsMuch: sendsMuch, lengths: lengths)
+    AccountHand.list(of: account, sendsMuch: sendsMuch, lengths: lengths)
   }
 
   // MARK: Whether it takes anything

@@ -6,7 +6,7 @@
 // taken and whose client hears 503.
 
 internal import Foundation
-public import IngestQueue
+internal import IngestQueue
 public import Logging
 public import NIOCore
 internal import NIOPosix
@@ -70,16 +70,13 @@ public final class Spool: Sendable {
   // MARK: In
 
   /// Takes a payload. The future succeeds once it is on disk, and fails with ``SpoolFailure`` and nothing else, within the limits' deadline.
-  /// - Parameter eventLoop: The future's.
-  public func append(
-    _ header: EnvelopeHeader, payload: ByteBuffer, on eventLoop: any EventLoop
-  ) -> EventLoopFuture<Void> {
-    var element = ByteBufferAllocator().buffer(capacity: 512 + payload.readableBytes)
-    header.write(to: &element)
-    element.writeImmutableBuffer(payload)
+  /// - Parameters:
+  ///   - element: An element of the queue: the line, and the payload behind it.
+  ///   - eventLoop: The future's.
+  public func append(_ element: ByteBuffer, on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
     let answer = SpoolAnswer(within: limits.deadline, on: eventLoop)
     let time = now()
-    let (objection, begins) = state.withLock { [element] state -> (SpoolFailure?, Bool) in
+    let (objection, begins) = state.withLock { state -> (SpoolFailure?, Bool) in
       if let objection = self.objection(to: element.readableBytes, at: time, state) { return (objection, false) }
       state.waiting.append(Waiting(element: element, answer: answer))
       state.waitingBytes += element.readableBytes
@@ -223,14 +220,23 @@ public final class Spool: Sendable {
 
   /// Takes nothing more, and lets go of the folder once all that was taken is on disk.
   /// - Returns: How many payloads are left in it, for the next process.
+  /// - Throws: ``SpoolFailure``; where it is ``SpoolFailure/late``, the folder is let go of when the disk answers, or with the process.
   public func close() async throws -> Int {
     state.withLock { $0.isClosed = true }
-    let file = file
-    try await thread.runIfActive {
+    let answer = SpoolAnswer(within: limits.closeDeadline, on: MultiThreadedEventLoopGroup.singleton.any())
+    thread.submit { state in
+      guard case .active = state else { return answer.give(.closed) }
       while self.commit() {}
-      try file.end()
+      do throws(SpoolFailure) {
+        try self.file.end()
+        answer.give(nil)
+      } catch {
+        answer.give(error)
+      }
+      // From here, so that it comes last also where nobody waits for it any more. It fails only where it was done before.
+      self.thread.shutdownGracefully { _ in }
     }
-    try await thread.shutdownGracefully()
+    try await answer.future.get()
     return figures.entries
   }
 }

@@ -17,6 +17,8 @@ public struct SpoolLimits: Sendable, Equatable {
   public var waitingBytes = 64 << 20
   /// How long a payload may wait for the disk.
   public var deadline = TimeAmount.seconds(2)
+  /// How long the end may wait for the disk.
+  public var closeDeadline = TimeAmount.seconds(10)
   /// Payloads of one transaction.
   public var entriesPerCommit = 512
   /// Their bytes, and those of what is drained at once; one payload by itself may be larger.

@@ -3,6 +3,7 @@
 // because SHA-1 is the one hash that Redis's Lua has. It guards against loss, edits and mix-ups, not against a forger: whoever may
 // write to the store needs no collision.
 
+internal import CSHA1
 internal import Crypto
 
 /// The digest of a set of records: of one bucket or of the whole store.
@@ -25,6 +26,24 @@ public struct Digest: Sendable, Hashable {
     if record.withContiguousStorageIfAvailable({ hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }) == nil {
       hash.update(data: Array(record))
     }
+    self.init(hash)
+  }
+
+  /// The digest of one record whose id and line are one behind the other.
+  init(ofIDAndRecord bytes: UnsafeRawBufferPointer) {
+    if Self.isBuiltIn {
+      self = .empty
+      sha1_begin(bytes.baseAddress, bytes.count, &high, &low)
+      return
+    }
+    var hash = Insecure.SHA1()
+    hash.update(bufferPointer: bytes)
+    self.init(hash)
+  }
+
+  private static let isBuiltIn = sha1_is_built_in() != 0
+
+  private init(_ hash: Insecure.SHA1) {
     self = hash.finalize().withUnsafeBytes { raw in
       Digest(
         high: UInt64(bigEndian: raw.loadUnaligned(as: UInt64.self)),

@@ -6,7 +6,7 @@ public import Crypto
 /// The SHA-256 of a key's secret.
 public struct KeyID: Sendable, Hashable {
   /// The 32 bytes as big-endian words, so that their order is the order of the bytes.
-  let words: (UInt64, UInt64, UInt64, UInt64)
+  package let words: (UInt64, UInt64, UInt64, UInt64)
 
   /// Hashes a secret. Inlined, since it is done for every request, and not to know what kind of sequence it is costs a fifth.
   @inlinable public init(secret: some Sequence<UInt8>) {
@@ -48,7 +48,8 @@ public struct KeyID: Sendable, Hashable {
     self.init(bytes: bytes)
   }
 
-  private init(raw: UnsafeRawBufferPointer) {
+  /// - Parameter raw: Exactly 32 bytes.
+  init(raw: UnsafeRawBufferPointer) {
     func word(_ index: Int) -> UInt64 {
       UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self))
     }

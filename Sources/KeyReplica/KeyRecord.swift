@@ -60,32 +60,90 @@ public struct KeyRecord: Sendable, Hashable {
 
   /// Why a text can't be an account's name, or nil if it can.
   public static func objection(toAccount account: some StringProtocol) -> String? {
+    objection(toAccountInUTF8: account.utf8)
+  }
+
+  private static func objection(toAccountInUTF8 account: some Collection<UInt8>) -> String? {
     if account.isEmpty { return "the account is empty" }
-    if account.utf8.count > 255 { return "the account has \(account.utf8.count) bytes, at most 255 are allowed" }
-    if account.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f }) { return "the account has control characters" }
+    if account.count > 255 { return "the account has \(account.count) bytes, at most 255 are allowed" }
+    if account.contains(where: { $0 < 0x20 || $0 == 0x7f }) { return "the account has control characters" }
     return nil
   }
 
   /// - Throws: ``UndecodableRecord``, which says what was expected.
   public init(decoding bytes: some Collection<UInt8>) throws(UndecodableRecord) {
-    guard let text = String(validating: bytes, as: UTF8.self) else {
-      throw UndecodableRecord("expected UTF-8 text, but \(bytes.count) bytes of something else came")
+    let record = bytes.withContiguousStorageIfAvailable { Self.decode(UnsafeRawBufferPointer($0)) }
+    self = try (record ?? Array(bytes).withUnsafeBytes { Self.decode($0) }).get()
+  }
+
+  private static func decode(_ line: UnsafeRawBufferPointer) -> Result<KeyRecord, UndecodableRecord> {
+    do throws(UndecodableRecord) {
+      let parts = try Parts(of: line)
+      let account = String(decoding: parts.account, as: UTF8.self)
+      return .success(KeyRecord(state: parts.state, since: parts.since, account: account))
+    } catch {
+      return .failure(error)
     }
-    let parts = text.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false)
-    guard parts.count == 4 else {
-      throw UndecodableRecord("expected \"schema state since account\", but \(parts.count) parts came")
+  }
+
+  /// A record's parts, the account where it stands in the line; not to be kept. A million of them are read before a node is of any use,
+  /// so no string is made that isn't kept.
+  struct Parts {
+    let state: KeyState
+    let since: Int64
+    /// UTF-8 that can be an account's name.
+    let account: UnsafeRawBufferPointer
+
+    init(of line: UnsafeRawBufferPointer) throws(UndecodableRecord) {
+      var begin = 0
+      func word() -> UnsafeRawBufferPointer? {
+        var end = begin
+        while end < line.count, line[end] != UInt8(ascii: " ") { end += 1 }
+        guard end < line.count else { return nil }
+        defer { begin = end + 1 }
+        return UnsafeRawBufferPointer(rebasing: line[begin..<end])
+      }
+      func shown(_ word: UnsafeRawBufferPointer) -> String { String(decoding: word.prefix(32), as: UTF8.self) }
+      guard let schema = word(), let letter = word(), let since = word() else {
+        let parts = line.count { $0 == UInt8(ascii: " ") } + 1
+        throw UndecodableRecord("expected \"schema state since account\", but \(parts) parts came")
+      }
+      guard Self.number(schema) == Int64(KeyRecord.schema) else {
+        throw UndecodableRecord("expected schema \(KeyRecord.schema), but \"\(shown(schema))\" came")
+      }
+      switch (letter.count, letter.first) {
+      case (1, UInt8(ascii: "a")): state = .active
+      case (1, UInt8(ascii: "s")): state = .suspended
+      case (1, UInt8(ascii: "r")): state = .revoked
+      default: throw UndecodableRecord("expected the state a, s or r, but \"\(shown(letter))\" came")
+      }
+      guard let seconds = Self.number(since) else {
+        throw UndecodableRecord("expected a number of seconds, but \"\(shown(since))\" came")
+      }
+      self.since = seconds
+      account = UnsafeRawBufferPointer(rebasing: line[begin...])
+      if let objection = KeyRecord.objection(toAccountInUTF8: account) { throw UndecodableRecord(objection) }
+      if account.contains(where: { $0 >= 0x80 }), String(validating: account, as: UTF8.self) == nil {
+        throw UndecodableRecord("expected an account in UTF-8, but \(account.count) bytes of something else came")
+      }
     }
-    guard parts[0] == "\(Self.schema)" else {
-      throw UndecodableRecord("expected schema \(Self.schema), but \"\(parts[0].prefix(16))\" came")
+
+    /// Nil unless it is just as a number is written: no sign but a minus, no zeros before it.
+    private static func number(_ digits: UnsafeRawBufferPointer) -> Int64? {
+      let first = digits.first == UInt8(ascii: "-") ? 1 : 0
+      guard first < digits.count, digits[first] != UInt8(ascii: "0") || digits.count == 1 else { return nil }
+      var number: Int64 = 0
+      for byte in digits[first...] {
+        guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else { return nil }
+        let digit = Int64(byte - UInt8(ascii: "0"))
+        let (tenfold, isTooLong) = number.multipliedReportingOverflow(by: 10)
+        let (sum, isTooLarge) =
+          first == 1 ? tenfold.subtractingReportingOverflow(digit) : tenfold.addingReportingOverflow(digit)
+        guard !isTooLong, !isTooLarge else { return nil }
+        number = sum
+      }
+      return number
     }
-    guard let state = KeyState(letter: parts[1]) else {
-      throw UndecodableRecord("expected the state a, s or r, but \"\(parts[1].prefix(16))\" came")
-    }
-    guard let since = Int64(parts[2]), parts[2] == "\(since)" else {
-      throw UndecodableRecord("expected a number of seconds, but \"\(parts[2].prefix(32))\" came")
-    }
-    if let objection = Self.objection(toAccount: parts[3]) { throw UndecodableRecord(objection) }
-    self.init(state: state, since: since, account: String(parts[3]))
   }
 
   public var encoded: [UInt8] { Array("\(Self.schema) \(state.letter) \(since) \(account)".utf8) }

@@ -106,6 +106,9 @@ public final class KeyTable: Sendable {
 
   func accountNumber(of name: String) -> AccountNames.Number { accounts.number(of: name) }
 
+  /// - Parameter names: In UTF-8.
+  func accountNumbers(of names: [UnsafeRawBufferPointer]) -> [AccountNames.Number] { accounts.numbers(of: names) }
+
   /// Records in all buckets.
   public var count: Int { (0..<bucketCount).reduce(0) { $0 + contents(ofBucket: $1).count } }
 

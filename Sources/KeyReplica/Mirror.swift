@@ -175,25 +175,12 @@ struct Mirror {
   private func decoded(_ raw: RawBucket, bucket index: Int) throws(Unsound) -> (table: BucketTable, BucketSummary) {
     // A store begins with a summary in every bucket: one without was deleted, and has lost what was in it.
     guard let text = raw.summary else {
-      throw Unsound("bucket \(index) has \(raw.fields.count) records and no summary: it was deleted or edited")
+      throw Unsound("bucket \(index) has \(raw.count) records and no summary: it was deleted or edited")
     }
     guard let summary = BucketSummary(decoding: text) else {
-      throw Unsound("bucket \(index) has \(raw.fields.count) records and no readable summary")
+      throw Unsound("bucket \(index) has \(raw.count) records and no readable summary")
     }
-    var fresh = BucketTable(capacity: raw.fields.count)
-    for (name, value) in raw.fields {
-      guard let id = KeyID(bytes: name), id.bucket(of: buckets.count) == index else {
-        throw Unsound("bucket \(index) has a field that isn't a key id of this bucket")
-      }
-      do throws(UndecodableRecord) {
-        let record = try KeyRecord(decoding: value)
-        fresh.put(
-          id, state: record.state, account: table.accountNumber(of: record.account),
-          digest: Digest(of: id, record: value))
-      } catch {
-        throw Unsound("bucket \(index), key \(id): \(error)")
-      }
-    }
+    let fresh = try table(of: raw, bucket: index)
     #if SLUICE_MUTANTS
       if Mutant.active == .uncheckedBucket { return (fresh, summary) }
     #endif
@@ -203,6 +190,32 @@ struct Mirror {
           + "but it has \(fresh.count) with \(fresh.digest)")
     }
     return (fresh, summary)
+  }
+
+  private func table(of raw: RawBucket, bucket index: Int) throws(Unsound) -> BucketTable {
+    try raw.withFields { (fields) throws(Unsound) in
+      var records: [(id: KeyID, state: KeyState, digest: Digest)] = []
+      var accounts: [UnsafeRawBufferPointer] = []
+      records.reserveCapacity(raw.count)
+      accounts.reserveCapacity(raw.count)
+      for field in fields {
+        guard field.nameLength == KeyID.byteCount, case let id = KeyID(raw: field.name),
+          id.bucket(of: buckets.count) == index
+        else { throw Unsound("bucket \(index) has a field that isn't a key id of this bucket") }
+        do throws(UndecodableRecord) {
+          let record = try KeyRecord.Parts(of: field.value)
+          records.append((id, record.state, Digest(ofIDAndRecord: field.both)))
+          accounts.append(record.account)
+        } catch {
+          throw Unsound("bucket \(index), key \(id): \(error)")
+        }
+      }
+      var fresh = BucketTable(capacity: raw.count)
+      for (record, account) in zip(records, table.accountNumbers(of: accounts)) {
+        fresh.put(record.id, state: record.state, account: account, digest: record.digest)
+      }
+      return fresh
+    }
   }
 
   /// What a bucket that was read again, for no other reason than to look, says of the store.

@@ -127,22 +127,3 @@ public struct Change: Sendable, Hashable {
     self.effect = effect
   }
 }
-
-/// A bucket as it was read: names and values as they stand in Redis, undecoded, in one atomic read.
-public struct RawBucket: Sendable, Hashable {
-  /// The reserved field's value; nil where there is none.
-  public var summary: [UInt8]?
-  public var fields: [(id: [UInt8], record: [UInt8])]
-
-  public init(summary: [UInt8]?, fields: [(id: [UInt8], record: [UInt8])]) {
-    self.summary = summary
-    self.fields = fields
-  }
-
-  public static func == (left: RawBucket, right: RawBucket) -> Bool {
-    left.summary == right.summary
-      && left.fields.elementsEqual(right.fields) { $0.id == $1.id && $0.record == $1.record }
-  }
-
-  public func hash(into hasher: inout Hasher) { hasher.combine(summary) }
-}

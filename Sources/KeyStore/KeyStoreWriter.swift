@@ -71,7 +71,8 @@ public struct KeyStoreWriter: Sendable {
     try await submit(edits).get()
   }
 
-  /// The same, for callers that keep several batches on their way; they are carried out in order.
+  /// The same, for callers that keep several batches on their way. They are carried out in order once one has been: one that has to be sent
+  /// again, because Redis has no script or no store yet, comes behind those that were on their way.
   func submit(_ edits: [KeyEdit]) -> EventLoopFuture<EditOutcome> {
     // Ending keys that nobody has needn't begin a store.
     let adds = edits.contains { if case .put = $0.kind { true } else { false } }

@@ -86,19 +86,13 @@ extension StoreLayout {
   func bucketCommand(_ index: Int) -> RedisCommand { RedisCommand("HGETALL", bucket(index)) }
 
   func rawBucket(from reply: RedisReply) throws -> RawBucket {
-    let items = try reply.array()
-    guard items.count.isMultiple(of: 2) else {
-      throw UnreadableStore("expected fields and values, but \(items.count) items came")
+    // In one piece already, unless it is small or has long records.
+    let strings =
+      if case .strings(let strings) = reply { strings } else { RedisStrings(try reply.array().map { try $0.bytes() }) }
+    guard strings.count.isMultiple(of: 2) else {
+      throw UnreadableStore("expected fields and values, but \(strings.count) items came")
     }
-    var raw = RawBucket(summary: nil, fields: [])
-    raw.fields.reserveCapacity(items.count / 2)
-    let summaryField = Array(Self.summaryField.utf8)
-    for index in stride(from: 0, to: items.count, by: 2) {
-      let name = try items[index].bytes()
-      let value = try items[index + 1].bytes()
-      if name == summaryField { raw.summary = value } else { raw.fields.append((name, value)) }
-    }
-    return raw
+    return RawBucket(bytes: strings.bytes, ends: strings.ends, summaryField: Self.summaryField.utf8)
   }
 
   /// Waits for changes after a version.

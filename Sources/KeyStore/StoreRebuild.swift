@@ -79,7 +79,7 @@ private struct BucketRemains {
       unreadable = ["bucket \(index) isn't a hash"]
       return
     }
-    exists = raw.summary != nil || !raw.fields.isEmpty
+    exists = raw.summary != nil || raw.count > 0
     for (name, value) in raw.fields {
       guard let id = KeyID(bytes: name), id.bucket(of: StoreLayout.bucketCount) == index else {
         foreign.append(name)

@@ -64,7 +64,7 @@ extension RedisConnection {
 extension StoreVerification {
   fileprivate mutating func check(_ raw: RawBucket, bucket index: Int) {
     guard let text = raw.summary else {
-      add("bucket \(index) has no summary: it was deleted or edited, and has \(raw.fields.count) records")
+      add("bucket \(index) has no summary: it was deleted or edited, and has \(raw.count) records")
       return
     }
     guard let summary = BucketSummary(decoding: text) else {
@@ -84,9 +84,9 @@ extension StoreVerification {
         add("bucket \(index), key \(id): \(error)")
       }
     }
-    if raw.fields.count != summary.count || digest != summary.digest {
+    if raw.count != summary.count || digest != summary.digest {
       add(
-        "bucket \(index) says it has \(summary.count) records with digest \(summary.digest), it has \(raw.fields.count) with \(digest)"
+        "bucket \(index) says it has \(summary.count) records with digest \(summary.digest), it has \(raw.count) with \(digest)"
       )
     }
   }

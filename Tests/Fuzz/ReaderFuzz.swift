@@ -58,6 +58,7 @@ private func size(of reply: RedisReply, level: Int) -> (elements: Int, bytes: In
       let inner = size(of: item, level: level + 1)
       return (sum.0 + inner.elements, sum.1 + inner.bytes)
     }
+  case .strings(let strings): return (strings.count, strings.bytes.count)
   case .bulk(let bytes): return (0, bytes.count)
   // A text that was repaired is longer than what came.
   case .status, .error, .integer, .null: return (0, 0)

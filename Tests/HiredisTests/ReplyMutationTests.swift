@@ -58,6 +58,7 @@ import Testing
         let inner = size(item)
         return (sum.0 + inner.elements, sum.1 + inner.bytes)
       }
+    case .strings(let strings): (strings.count, strings.bytes.count)
     case .bulk(let bytes): (0, bytes.count)
     // Where a text was repaired it is longer than what came.
     default: (0, 0)

@@ -65,6 +65,34 @@ import Testing
     #expect(Reading(reply.wire).replies == [reply])
   }
 
+  @Test func `a long array of short strings comes in one piece, any other as items, and both are the same reply`()
+    throws
+  {
+    let short = (0..<100).map { RedisReply.bulk(Array("\($0)".utf8)) }
+    let long = RedisReply.bulk([UInt8](repeating: 7, count: 513))
+    func isInOnePiece(_ reply: RedisReply) -> Bool { if case .strings = reply { true } else { false } }
+    func read(_ reply: RedisReply) throws -> RedisReply {
+      let whole = Reading(reply.wire)
+      #expect(whole == Reading(reply.wire.oneByOne))
+      #expect(!whole.failed && whole.replies == [reply])
+      return try #require(whole.replies.first)
+    }
+    #expect(isInOnePiece(try read(.array(short))))
+    #expect(try read(.array(short)).array() == short)
+    // Whatever interrupts it, wherever, nothing before it is lost.
+    for other in [.null, .integer(1), .status("OK"), long, .array([]), .array([.null]), .array(short)] {
+      for place in [0, 1, 50, 99, 100] {
+        var items = short
+        items.insert(other, at: place)
+        #expect(!isInOnePiece(try read(.array(items))))
+        #expect(try read(.array(items)).array() == items)
+      }
+    }
+    let inner = try #require(try read(.array([.array(short), .array(short)])).array().last)
+    #expect(isInOnePiece(inner))
+    #expect(RedisReply.array(short) != .array(short.reversed()) && inner != .array(short.reversed()))
+  }
+
   @Test func `pipelined replies are the same however the stream is cut`() {
     var generator = SeededGenerator.announced()
     for _ in 0..<400 {

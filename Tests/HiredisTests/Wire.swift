@@ -12,6 +12,8 @@ extension RedisReply {
     case .null: Array("$-1\r\n".utf8)
     case .bulk(let bytes): Array("$\(bytes.count)\r\n".utf8) + bytes + Array("\r\n".utf8)
     case .array(let items): Array("*\(items.count)\r\n".utf8) + items.flatMap(\.wire)
+    case .strings(let strings):
+      Array("*\(strings.count)\r\n".utf8) + (0..<strings.count).flatMap { RedisReply.bulk(Array(strings[$0])).wire }
     }
   }
 

@@ -21,7 +21,7 @@ final class EmbeddedClient {
   let stopping = StopFlag()
   private let channel: EmbeddedChannel
   private let socket = SimulatedSocket()
-  private weak let handler: PushConnection<ScriptedGate>?
+  private weak let handler: PushConnection?
   /// What was sent, and how much of it the node has read. No `ByteBuffer`: debug builds are slow with them.
   private var sent: [UInt8] = []
   private var readBytes = 0

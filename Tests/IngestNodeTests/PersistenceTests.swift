@@ -35,14 +35,23 @@ import Testing
       let client = EmbeddedClient()
       client.send(stream.utf8.prefix(cut))
       client.send(stream.utf8.dropFirst(cut))
-      if let whole { #expect(client.stream == whole, "cut at \(cut)") } else { whole = client.stream }
+      if let whole {
+        #expect(Self.timeless(client.stream) == Self.timeless(whole), "cut at \(cut)")
+      } else {
+        whole = client.stream
+      }
       #expect(client.gate.payloads == ["abc", "def", "g"], "cut at \(cut)")
     }
     let statuses = try ReadAnswer.all(in: #require(whole), heads: [2]).map(\.status)
     #expect(statuses == [200, 202, 405, 401, 200, 100, 202, 200])
     let bytewise = EmbeddedClient(readSize: 1)
     bytewise.send(stream)
-    #expect(bytewise.stream == whole)
+    #expect(try Self.timeless(bytewise.stream) == Self.timeless(#require(whole)))
+  }
+
+  /// Without the moments of proofs: they are worked out by two clocks, which aren't read at the same instant.
+  private static func timeless(_ stream: [UInt8]) -> String {
+    String(decoding: stream, as: UTF8.self).replacing(/"as_of":"[^"]*"/, with: #""as_of":"…""#)
   }
 
   @Test func `HTTP 1.0 ends with its answer, unless it is asked to go on`() throws {

@@ -3,6 +3,7 @@
 // connection does with each answer.
 
 import ClientAddress
+import HTTPFraming
 import IngestQueue
 import KeyReplica
 import NIOCore
@@ -104,26 +105,28 @@ final class ScriptedGate: PushGating {
     return promise.futureResult
   }
 
-  func push(_ request: PushRequest, key: KeyID, account: String) -> EventLoopFuture<EnvelopeID> {
-    let promise = eventLoop.makePromise(of: EnvelopeID.self)
+  func push(
+    _ request: PushRequest, key: KeyID, account: String, for sender: any PushSender, _ number: RequestNumber
+  ) {
     let handover = state.withLock { state in
       state.pushes.append(Push(request: request, key: key, account: account))
       return state.handovers[key]
     }
     switch handover {
-    case .now(let outcome): promise.complete(outcome)
-    case .later(let outcome): state.withLock { $0.unsaid.append { promise.complete(outcome) } }
-    case nil: promise.succeed(Self.id)
-    }
-    return promise.futureResult
-  }
-}
-
-extension EventLoopPromise<EnvelopeID> {
-  fileprivate func complete(_ outcome: ScriptedGate.Outcome) {
-    switch outcome {
-    case .success(let id): succeed(id)
-    case .failure(let error): fail(error)
+    case .now(let outcome): sender.handedOver(number, outcome)
+    case .later(let outcome):
+      let sender = NIOLoopBound(sender, eventLoop: eventLoop)
+      state.withLock {
+        $0.unsaid.append { [eventLoop] in
+          // Tests with real sockets say it from elsewhere.
+          if eventLoop.inEventLoop {
+            sender.value.handedOver(number, outcome)
+          } else {
+            eventLoop.execute { sender.value.handedOver(number, outcome) }
+          }
+        }
+      }
+    case nil: sender.handedOver(number, .success(Self.id))
     }
   }
 }

@@ -1,6 +1,7 @@
 import Foundation
 import IngestQueue
 import NIOCore
+import QueueFixture
 import RedisFixture
 import Testing
 
@@ -50,6 +51,46 @@ struct EnvelopeTests {
     header.contentType = String(decoding: [0x61, 0xFF, 0x62, 0xC3], as: UTF8.self)
     #expect(try Envelope(header.encoded).header.contentType == "a\u{FFFD}b\u{FFFD}")
     #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(header.encoded)) }
+  }
+
+  @Test func `the line that a node writes is the header's, byte for byte`() throws {
+    var generator = SeededGenerator.announced()
+    for _ in 0..<500 {
+      var header = EnvelopeHeader.random(using: &generator)
+      let key = (generator.next(), generator.next(), generator.next() & 0xFF, UInt64.max - generator.next() & 0xFFFF)
+      header.key = [key.0, key.1, key.2, key.3].map { word in
+        let digits = String(word, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+      }.joined()
+      #expect(Self.line(header, key: key) == header.encoded)
+    }
+  }
+
+  @Test func `what isn't UTF-8 in a request becomes the replacement character in the line`() throws {
+    let bytes: [UInt8] = [0x2F, 0xFF, 0x61, 0xC3, 0x22]
+    let members = RequestMembers(of: bytes.span.bytes, path: 0..<5, contentType: 1..<2)
+    #expect(members.text == ##","content_type":"\##u{FFFD}","path":"/\##u{FFFD}a\##u{FFFD}\"""##)
+  }
+
+  /// As a node would write it whose request says what the header says.
+  private static func line(_ header: EnvelopeHeader, key: (UInt64, UInt64, UInt64, UInt64)) -> [UInt8] {
+    var request: [UInt8] = []
+    func place(_ text: String?) -> Range<Int>? {
+      guard let text else { return nil }
+      defer { request += text.utf8 }
+      return request.count..<request.count + text.utf8.count
+    }
+    let path = place(header.path) ?? 0..<0
+    let (type, encoding, traceparent) = (
+      place(header.contentType), place(header.contentEncoding), place(header.traceparent)
+    )
+    var buffer = ByteBuffer()
+    buffer.writeEnvelopeLine(
+      id: header.id, account: header.account, key: key, receivedAt: header.receivedAt,
+      request: RequestMembers(
+        of: request.span.bytes, path: path, contentType: type, contentEncoding: encoding, traceparent: traceparent),
+      node: NodeMember(header.node))
+    return Array(buffer.readableBytesView)
   }
 
   @Test func `every escape of JSON is understood`() throws {

@@ -1,5 +1,6 @@
 import Hiredis
 import IngestQueue
+import QueueFixture
 import RedisClient
 import RedisFixture
 import Testing

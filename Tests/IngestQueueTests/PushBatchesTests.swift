@@ -1,5 +1,6 @@
 import Hiredis
 import NIOCore
+import QueueFixture
 import Testing
 
 @testable import IngestQueue
@@ -228,5 +229,15 @@ struct PushBatchesTests {
     #expect(second.parts.map(\.waiters) == [[1, 2]])
     let left = (batches.isEmpty, batches.bytes)
     #expect(left == (true, 0))
+  }
+}
+
+extension PushBatches {
+  fileprivate mutating func add(
+    _ header: EnvelopeHeader, payload: ByteBuffer, list: Int, waiter: Waiter, now: NIODeadline
+  ) throws {
+    var line = ByteBuffer()
+    header.write(to: &line)
+    try add(line: line, payload: payload, list: list, waiter: waiter, now: now)
   }
 }

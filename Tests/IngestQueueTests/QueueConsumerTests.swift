@@ -1,6 +1,7 @@
 import Hiredis
 import IngestQueue
 import NIOCore
+import QueueFixture
 import RedisClient
 import RedisFixture
 import Testing

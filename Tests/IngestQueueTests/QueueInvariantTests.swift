@@ -1,5 +1,6 @@
 import IngestQueue
 import NIOCore
+import QueueFixture
 import RedisClient
 import RedisFixture
 import Testing

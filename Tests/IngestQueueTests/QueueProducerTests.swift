@@ -2,6 +2,7 @@ import Hiredis
 import Logging
 import NIOCore
 import NIOPosix
+import QueueFixture
 import RedisClient
 import RedisFixture
 import Testing
@@ -274,9 +275,4 @@ struct QueueProducerTests {
       for number in acknowledged { #expect(found.contains(EnvelopeHeader.numbered(number).id)) }
     }
   }
-}
-
-extension Logger {
-  /// For tests that provoke what would be logged.
-  static let silent = Logger(label: "silent") { _ in SwiftLogNoOpLogHandler() }
 }

@@ -3,6 +3,7 @@ import IngestQueue
 import Logging
 import NIOCore
 import NIOPosix
+import QueueFixture
 import RedisClient
 import RedisFixture
 import Testing
@@ -110,31 +111,6 @@ extension ClaimedBatch {
   }
 }
 
-extension EnvelopeHeader {
-  /// What it was made from by ``numbered(_:)``.
-  var number: Int { Int(receivedAt - EnvelopeHeader.plain.receivedAt) }
-}
-
 struct Unexpected: Error, CustomStringConvertible {
   let description: String
-}
-
-/// A dead letter with what was in the queue.
-@dynamicMemberLookup
-struct WholeDeadLetter {
-  let letter: DeadLetter
-  let element: [UInt8]
-
-  subscript<Value>(dynamicMember path: KeyPath<DeadLetter, Value>) -> Value { letter[keyPath: path] }
-
-  /// All that are there, the newest first. Each must be readable.
-  static func all(from letters: DeadLetters) async throws -> [WholeDeadLetter] {
-    var walk = letters.walk(.newest)
-    var all: [WholeDeadLetter] = []
-    while let found = try await walk.next() {
-      let letter = try found.get()
-      all.append(WholeDeadLetter(letter: letter, element: try await letters.part(of: letter.entry, from: 0) ?? []))
-    }
-    return all
-  }
 }

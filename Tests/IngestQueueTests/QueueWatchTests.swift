@@ -2,6 +2,7 @@ import Hiredis
 import Logging
 import NIOCore
 import NIOPosix
+import QueueFixture
 import RedisClient
 import RedisFixture
 import Testing

@@ -130,3 +130,14 @@ final class ScriptedQueue: Sendable {
 extension ContinuousClock.Instant {
   static var farAway: Self { .now + .seconds(60) }
 }
+
+extension Spool {
+  func append(
+    _ header: EnvelopeHeader, payload: ByteBuffer, on eventLoop: any EventLoop
+  ) -> EventLoopFuture<Void> {
+    var element = ByteBuffer()
+    header.write(to: &element)
+    element.writeImmutableBuffer(payload)
+    return append(element, on: eventLoop)
+  }
+}

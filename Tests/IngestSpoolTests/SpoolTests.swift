@@ -129,6 +129,28 @@ struct SpoolTests {
     #expect(try await spool.close() == 4)
   }
 
+  @Test func `closing waits for the disk so long and no longer, and loses nothing`() async throws {
+    let bench = try SpoolBench()
+    let brake = Brake()
+    var limits = SpoolLimits()
+    limits.deadline = .seconds(30)
+    limits.closeDeadline = .milliseconds(50)
+    let spool = try Spool(
+      folder: bench.path, limits: limits, logger: .init(label: "spool"), now: { brake.read() })
+    let taken = spool.append(Sample.header(1), payload: Sample.payload(1), on: Sample.loop)
+    try await eventually("the thread is held") { brake.isHolding }
+    await #expect(throws: SpoolFailure.late) { try await spool.close() }
+    #expect(throws: UnusableSpool.self) { try bench.open() }
+    brake.release()
+    try await taken.get()
+    var next: Spool?
+    try await eventually("the folder is let go of") {
+      next = try bench.open()
+      return true
+    }
+    #expect(try await next?.close() == 1)
+  }
+
   @Test func `once it is closed it takes nothing, and all that was taken is there`() async throws {
     let bench = try SpoolBench()
     let spool = try bench.open()

@@ -1,6 +1,7 @@
 import CompressionFixture
 import IngestQueue
 import IngestWorker
+import QueueFixture
 import RedisFixture
 import Testing
 

@@ -5,6 +5,7 @@ import IngestWorker
 import Logging
 import NIOCore
 import NIOPosix
+import QueueFixture
 import RedisClient
 import RedisFixture
 import Testing

@@ -1,29 +1,11 @@
-import Foundation
 import GRDB
-import RedisFixture
-
-/// A row of a sink's table.
-struct StoredPayload: Decodable, FetchableRecord, Sendable {
-  static let databaseColumnDecodingStrategy = DatabaseColumnDecodingStrategy.convertFromSnakeCase
-
-  let id: String
-  let account: String
-  let keyId: String
-  let receivedAt: Int64
-  let contentType: String?
-  let contentEncoding: String?
-  let undone: String?
-  let path: String
-  let node: String
-  let traceparent: String?
-  let body: Data
-  let storedAt: Int64
-}
 
 /// Looks into a sink's file from outside.
 enum Stored {
-  static func rows(_ path: String) async throws -> [StoredPayload] {
-    try await read(path) { try StoredPayload.fetchAll($0, sql: "SELECT * FROM payloads ORDER BY received_at, id") }
+  static func rows(_ path: String) async throws -> [StoredDelivery] {
+    try await read(path) { db in
+      try Row.fetchAll(db, sql: "SELECT * FROM payloads ORDER BY received_at, id").map { StoredDelivery($0) }
+    }
   }
 
   static func count(_ path: String) async throws -> Int {

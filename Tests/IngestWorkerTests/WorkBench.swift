@@ -4,6 +4,7 @@ import IngestWorker
 import Logging
 import NIOCore
 import NIOPosix
+import QueueFixture
 import RedisClient
 import RedisFixture
 import ServiceLifecycle
@@ -59,7 +60,7 @@ struct WorkBench {
   func claimed(_ claim: QueueState.Claim) async throws -> [Int] {
     let key = QueueLayout().claim(worker: try #require(WorkerName(claim.worker)), slot: claim.slot)
     return try await client.execute(RedisCommand("LRANGE", key, 1, -1)).array().map {
-      Int(try Envelope($0.bytes()).header.receivedAt - EnvelopeHeader.numbered(0).receivedAt)
+      try Envelope($0.bytes()).header.number
     }
   }
 
@@ -70,9 +71,7 @@ struct WorkBench {
   /// Which envelopes wait, the next one first.
   func pending() async throws -> [Int] {
     let reply = try await client.execute(RedisCommand("LRANGE", QueueLayout().pending(0), 0, -1))
-    return try reply.array().reversed().map {
-      Int(try Envelope($0.bytes()).header.receivedAt - EnvelopeHeader.numbered(0).receivedAt)
-    }
+    return try reply.array().reversed().map { try Envelope($0.bytes()).header.number }
   }
 
   /// - Parameter shards: Nil for the first one on the bench's own Redis.
@@ -141,36 +140,11 @@ final class ScriptedSink: Sink {
     let outcomes = try await script(call, deliveries)
     state.withLock {
       for (delivery, outcome) in zip(deliveries, outcomes) where outcome == .stored {
-        $0.stored.append(Int(delivery.header.receivedAt - EnvelopeHeader.numbered(0).receivedAt))
+        $0.stored.append(delivery.header.number)
       }
     }
     return outcomes
   }
 
   func close() async {}
-}
-
-extension Logger {
-  /// For tests that provoke what would be logged.
-  static let silent = Logger(label: "silent") { _ in SwiftLogNoOpLogHandler() }
-}
-
-/// A dead letter with what was in the queue.
-@dynamicMemberLookup
-struct WholeDeadLetter {
-  let letter: DeadLetter
-  let element: [UInt8]
-
-  subscript<Value>(dynamicMember path: KeyPath<DeadLetter, Value>) -> Value { letter[keyPath: path] }
-
-  /// All that are there, the newest first. Each must be readable.
-  static func all(from letters: DeadLetters) async throws -> [WholeDeadLetter] {
-    var walk = letters.walk(.newest)
-    var all: [WholeDeadLetter] = []
-    while let found = try await walk.next() {
-      let letter = try found.get()
-      all.append(WholeDeadLetter(letter: letter, element: try await letters.part(of: letter.entry, from: 0) ?? []))
-    }
-    return all
-  }
 }

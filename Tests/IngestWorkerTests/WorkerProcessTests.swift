@@ -5,6 +5,7 @@ import GRDB
 import IngestQueue
 import IngestWorker
 import NIOCore
+import QueueFixture
 import RedisFixture
 import Testing
 

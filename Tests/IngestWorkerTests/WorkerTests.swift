@@ -4,6 +4,7 @@ import Hiredis
 import IngestQueue
 import IngestWorker
 import NIOCore
+import QueueFixture
 import RedisClient
 import RedisFixture
 import Synchronization

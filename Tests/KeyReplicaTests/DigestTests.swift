@@ -1,3 +1,5 @@
+import Crypto
+import Foundation
 import Testing
 
 @testable import KeyReplica
@@ -10,6 +12,18 @@ import Testing
   @Test func `it is the first half of SHA-1 over id and record`() {
     #expect(first.hex == "b9acaa9670ef04eee971946308b4e0a9")
     #expect(second.hex == "f0e7a576b2acee6a5be819154e41a6a2")
+  }
+
+  /// Around the ends of blocks, which the processor's own instructions are given by us.
+  @Test func `however long the record, it is what Crypto's SHA-1 says`() throws {
+    var random = Jitter(state: try TestSeed.announced(for: "Digest"))
+    for length in 0...300 {
+      let bytes = (0..<32 + length).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+      let id = try #require(KeyID(bytes: bytes.prefix(32)))
+      let expected = Insecure.SHA1.hash(data: bytes).prefix(16).map { String(format: "%02x", $0) }.joined()
+      #expect(bytes.withUnsafeBytes { Digest(ofIDAndRecord: $0) }.hex == expected)
+      #expect(Digest(of: id, record: bytes.dropFirst(32)).hex == expected)
+    }
   }
 
   @Test func `a set's digest doesn't depend on the order, and what is taken out is gone`() {

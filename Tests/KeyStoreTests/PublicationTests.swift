@@ -31,6 +31,20 @@ import Testing
     }
   }
 
+  @Test func `until the first batch is in the store no other is on its way, which could overtake it`() async throws {
+    try await StoreBench.with { store in
+      let publication = Publication(connection: store.connection, layout: store.layout)
+      // All in one partition, and more than one batch: Redis has neither the store nor the scripts.
+      let secrets = (0...).lazy.map { "key\($0)" }.filter {
+        KeyID(secret: $0.utf8).bucket(of: KeyListSpool.partitionCount) == 0
+      }.prefix(4 * KeyStoreWriter.batchLimit)
+      let outcome = try #require(try await publication.importAll(of: list(secrets)) { _ in })
+      #expect(outcome.changed == 4 * KeyStoreWriter.batchLimit)
+      // Once for each script, and once for the store: whoever else had been sent would have met them too, and been sent again.
+      #expect(try await store.errors() == ["NOSCRIPT": 2, "STORENONE": 1])
+    }
+  }
+
   @Test func `a sync revokes exactly what isn't listed, and brings back what is`() async throws {
     try await StoreBench.with { store in
       let publication = Publication(connection: store.connection, layout: store.layout)

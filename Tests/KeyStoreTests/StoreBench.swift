@@ -52,6 +52,19 @@ struct StoreBench {
     layout.bucket(KeyID(secret: secret.utf8).bucket(of: StoreLayout.bucketCount))
   }
 
+  /// How often Redis has answered with each error.
+  func errors() async throws -> [String: Int] {
+    let lines = try await run("INFO", "errorstats").string().split(whereSeparator: \.isNewline)
+    return try lines.filter { $0.hasPrefix("errorstat_") }.reduce(into: [:]) { errors, line in
+      // "errorstat_NOSCRIPT:count=2"
+      let parts = line.dropFirst("errorstat_".count).split(separator: ":count=")
+      guard parts.count == 2, let count = Int(parts[1]) else {
+        throw NeverHappened(description: "INFO errorstats has the line \(line)")
+      }
+      errors[String(parts[0])] = count
+    }
+  }
+
   // MARK: The independent eye
 
   struct Count: Equatable {

@@ -120,7 +120,9 @@ public struct Publication {
     var inFlight: [(count: Int, outcome: EventLoopFuture<EditOutcome>)] = []
     var rest = edits[...]
     while !rest.isEmpty || !inFlight.isEmpty {
-      while inFlight.count < Self.batchesInFlight, !rest.isEmpty {
+      // The first by itself: it may have to begin the store, and to bring the script, and is sent again then, behind whatever else was on its
+      // way.
+      while inFlight.count < (total == nil ? 1 : Self.batchesInFlight), !rest.isEmpty {
         let batch = Array(rest.prefix(KeyStoreWriter.batchLimit))
         rest = rest.dropFirst(batch.count)
         inFlight.append((batch.count, writer.submit(batch)))

@@ -1,6 +1,7 @@
 import Foundation
 import IngestQueue
 import NIOHTTP1
+import QueueFixture
 import RedisFixture
 import Testing
 

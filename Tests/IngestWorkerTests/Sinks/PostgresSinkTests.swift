@@ -1,5 +1,6 @@
 import Foundation
 import IngestQueue
+import QueueFixture
 import RedisFixture
 import Testing
 

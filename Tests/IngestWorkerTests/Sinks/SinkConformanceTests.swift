@@ -1,6 +1,7 @@
 import Foundation
 import IngestQueue
 import NIOCore
+import QueueFixture
 import RedisFixture
 import Testing
 

@@ -4,6 +4,7 @@ import BodyCoding
 import Foundation
 import GRDB
 import IngestQueue
+import QueueFixture
 import RedisFixture
 import Synchronization
 
@@ -64,7 +65,7 @@ final class SQLitePlace: SinkPlace {
   private var path: String { folder.path("sink.db") }
   var address: String { "sqlite:\(path)" }
 
-  func stored() async throws -> [StoredDelivery] { try await Stored.rows(path).map { StoredDelivery($0) } }
+  func stored() async throws -> [StoredDelivery] { try await Stored.rows(path) }
 
   /// For SQLite to be locked is to be away.
   func goAway() async throws { try await hold() }

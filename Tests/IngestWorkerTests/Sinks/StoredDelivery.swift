@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import IngestQueue
 import NIOHTTP1
 
@@ -91,18 +92,20 @@ struct StoredDelivery: Sendable, Equatable {
     }
   }
 
-  init(_ row: StoredPayload) {
-    id = row.id
-    account = row.account
-    keyID = row.keyId
-    receivedAt = row.receivedAt
-    contentType = row.contentType
-    contentEncoding = row.contentEncoding
-    undone = row.undone
-    path = row.path
-    node = row.node
-    traceparent = row.traceparent
-    body = Array(row.body)
+  /// A row of SQLite's table.
+  init(_ row: Row) {
+    id = row["id"]
+    account = row["account"]
+    keyID = row["key_id"]
+    receivedAt = row["received_at"]
+    contentType = row["content_type"]
+    contentEncoding = row["content_encoding"]
+    undone = row["undone"]
+    path = row["path"]
+    node = row["node"]
+    traceparent = row["traceparent"]
+    let body: Data = row["body"]
+    self.body = Array(body)
   }
 
   /// A row of psql's, by ``PostgresPlace``.

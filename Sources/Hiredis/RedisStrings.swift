@@ -1,0 +1,36 @@
+// Many short strings in one piece. An array of thousands of them, as a bucket of the key store is, would otherwise be thousands of
+// objects, and making, counting and freeing those cost more than everything else that is done with a million keys.
+
+/// The strings of an array that holds nothing else, one behind the other.
+public struct RedisStrings: Sendable, Equatable {
+  /// All of them.
+  public private(set) var bytes: [UInt8] = []
+  /// Where in ``bytes`` each ends; the next one begins there.
+  public private(set) var ends: [Int32] = []
+
+  init(reservingElements count: Int) {
+    ends.reserveCapacity(count)
+  }
+
+  public init(_ strings: some Sequence<some Collection<UInt8>>) {
+    for string in strings {
+      bytes += string
+      ends.append(Int32(bytes.count))
+    }
+  }
+
+  mutating func append(_ string: UnsafeRawBufferPointer) {
+    bytes.append(contentsOf: string)
+    // A reply has at most 1 GiB.
+    ends.append(Int32(truncatingIfNeeded: bytes.count))
+  }
+
+  public var count: Int { ends.count }
+
+  public subscript(index: Int) -> ArraySlice<UInt8> {
+    bytes[(index == 0 ? 0 : Int(ends[index - 1]))..<Int(ends[index])]
+  }
+
+  /// Each as a reply of its own.
+  var replies: [RedisReply] { (0..<count).map { .bulk(Array(self[$0])) } }
+}

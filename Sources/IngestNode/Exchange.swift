@@ -1,0 +1,72 @@
+// A request whose head has come and that isn't answered yet: what was read from the head while its bytes were there, and what is in hand
+// for it. An object, not a value in an optional: it is looked at a dozen times for a push, and each look at a value of so many
+// parts would retain them all.
+
+internal import Foundation
+internal import HTTPFraming
+internal import IngestQueue
+internal import KeyReplica
+internal import NIOCore
+
+final class Exchange {
+  let number: RequestNumber
+  let dialect: Dialect
+  let purpose: Route.Purpose
+  let media: MediaType
+  /// As they came, for those who look into the body; nil for everybody else.
+  let labels: Labels?
+  var request: PushRequest
+  var key: KeyID?
+  /// Why there is no key in the head, where there is none.
+  let withoutKey: PushFailing
+  /// Of the key, once it is admitted.
+  var account: String?
+  /// Of the budget, for the body.
+  var bytes = 0
+  /// Of the budget, for the answer, until the kernel has it.
+  var answerBytes = 0
+  /// Of the body; 0 where that isn't known.
+  let announced: Int
+  let isChunked: Bool
+  var isWhole = false
+  /// In the body, once they are counted.
+  var events: Int?
+  /// Why it isn't taken, where that is said when the body has come, and how much of that was thrown away since.
+  var failure: (why: PushFailing, thrownAway: Int)?
+
+  /// A question's body is thrown away.
+  var keepsBody: Bool { purpose == .push || purpose == .batch }
+
+  struct Labels {
+    let contentType: String?
+    let contentEncoding: String?
+  }
+
+  /// - Parameter bytes: Beginning with the head.
+  init(
+    _ number: RequestNumber, _ dialect: Dialect, _ purpose: Route.Purpose, _ body: BodyKind, _ head: RequestHead,
+    _ bytes: RawSpan
+  ) {
+    self.number = number
+    self.dialect = dialect
+    self.purpose = purpose
+    isChunked = body == .chunked
+    announced = if case .length(let length) = body { length } else { 0 }
+    let contentType = head.first("content-type", in: bytes)
+    let contentEncoding = head.first("content-encoding", in: bytes)
+    media = MediaType(contentType, in: bytes)
+    labels =
+      purpose == .batch
+      ? Labels(
+        contentType: contentType.map { String(decoding: bytes, in: $0) },
+        contentEncoding: contentEncoding.map { String(decoding: bytes, in: $0) }) : nil
+    request = PushRequest(
+      members: RequestMembers(
+        of: bytes, path: head.path, contentType: contentType, contentEncoding: contentEncoding,
+        traceparent: head.first("traceparent", in: bytes)),
+      idempotencyKey: head.first("idempotency-key", in: bytes).map { bytes.extracting($0).withUnsafeBytes(Array.init) })
+    let presented = PresentedKey.find(dialect.keys, in: head, bytes)
+    if case .key(let id) = presented { key = id }
+    withoutKey = presented == .tooLong ? .keyTooLong(limit: PresentedKey.limit) : .missingKey
+  }
+}

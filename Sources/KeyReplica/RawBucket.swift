@@ -1,0 +1,109 @@
+// A bucket between Redis and the mirror. All of it is in one piece, names and values by turns, as it came: a node reads a million of
+// them before it is of any use, and objects for each name and value would be most of what that costs.
+
+/// A bucket as it was read: names and values as they stand in Redis, undecoded, in one atomic read.
+public struct RawBucket: Sendable {
+  /// The reserved field's value; nil where there is none.
+  public private(set) var summary: [UInt8]?
+  /// Names and values by turns, and where each ends.
+  private let bytes: [UInt8]
+  private let ends: [Int32]
+  /// Which of the pairs is the summary's.
+  private let summaryPair: Int?
+
+  /// A bucket in one piece.
+  /// - Parameters:
+  ///   - bytes: Names and values by turns, the reserved field's too.
+  ///   - ends: Where in these bytes each of them ends: an even number.
+  ///   - reserved: The reserved field's name.
+  public init(bytes: [UInt8], ends: [Int32], summaryField reserved: some Collection<UInt8>) {
+    precondition(ends.count.isMultiple(of: 2) && (ends.last ?? 0) == bytes.count, "names and values, and nothing else")
+    self.bytes = bytes
+    self.ends = ends
+    var begin = 0
+    var found: (pair: Int, value: [UInt8])?
+    for pair in 0..<ends.count / 2 {
+      let (name, value) = (Int(ends[2 * pair]), Int(ends[2 * pair + 1]))
+      if name - begin == reserved.count, bytes[begin..<name].elementsEqual(reserved) {
+        found = (pair, Array(bytes[name..<value]))
+        break
+      }
+      begin = value
+    }
+    summaryPair = found?.pair
+    summary = found?.value
+  }
+
+  public init(summary: [UInt8]?, fields: [(id: [UInt8], record: [UInt8])]) {
+    self.summary = summary
+    var (bytes, ends): ([UInt8], [Int32]) = ([], [])
+    for string in fields.flatMap({ [$0.id, $0.record] }) {
+      bytes += string
+      ends.append(Int32(bytes.count))
+    }
+    (self.bytes, self.ends, summaryPair) = (bytes, ends, nil)
+  }
+
+  /// How many fields there are besides the summary.
+  public var count: Int { ends.count / 2 - (summaryPair == nil ? 0 : 1) }
+
+  /// The fields besides the summary, each with objects of its own.
+  public var fields: [(id: [UInt8], record: [UInt8])] {
+    withFields { $0.map { (Array($0.name), Array($0.value)) } }
+  }
+
+  /// The fields besides the summary, where they stand.
+  /// - Parameter body: Must not keep any of them.
+  func withFields<Result, Failure: Error>(_ body: (Fields) throws(Failure) -> Result) throws(Failure) -> Result {
+    try bytes.withUnsafeBufferPointer { (bytes) throws(Failure) in
+      try body(Fields(bytes: UnsafeRawBufferPointer(bytes), ends: ends, summaryPair: summaryPair))
+    }
+  }
+
+  /// A field where it stands.
+  struct Field {
+    /// The name and, right behind it, the value.
+    let both: UnsafeRawBufferPointer
+    let nameLength: Int
+
+    var name: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: both[..<nameLength]) }
+    var value: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: both[nameLength...]) }
+  }
+
+  struct Fields: Sequence, IteratorProtocol {
+    fileprivate let bytes: UnsafeRawBufferPointer
+    fileprivate let ends: [Int32]
+    fileprivate let summaryPair: Int?
+    private var pair = 0
+    private var begin = 0
+
+    fileprivate init(bytes: UnsafeRawBufferPointer, ends: [Int32], summaryPair: Int?) {
+      self.bytes = bytes
+      self.ends = ends
+      self.summaryPair = summaryPair
+    }
+
+    mutating func next() -> Field? {
+      if pair == summaryPair { step() }
+      guard 2 * pair < ends.count else { return nil }
+      defer { step() }
+      return Field(
+        both: UnsafeRawBufferPointer(rebasing: bytes[begin..<Int(ends[2 * pair + 1])]),
+        nameLength: Int(ends[2 * pair]) - begin)
+    }
+
+    private mutating func step() {
+      begin = Int(ends[2 * pair + 1])
+      pair += 1
+    }
+  }
+}
+
+extension RawBucket: Hashable {
+  public static func == (left: RawBucket, right: RawBucket) -> Bool {
+    left.summary == right.summary
+      && left.fields.elementsEqual(right.fields) { $0.id == $1.id && $0.record == $1.record }
+  }
+
+  public func hash(into hasher: inout Hasher) { hasher.combine(summary) }
+}
