@@ -20,22 +20,21 @@ enum LatencyBenchmark: Benchmark {
   static func run(rounds: Int) async throws -> Report {
     var found = kinds.map { _ in Found() }
     for round in 0..<rounds {
-      let contenders = try await PushContender.start(kinds, PushSetting())
-      let turns = kinds.indices.map { ($0 + round) % kinds.count }
-      for contender in contenders { try await contender.warmUp() }
-      for turn in turns {
-        let peak = try await PushRound.measure(
-          contenders[turn], PushCase(title: "the peak", connections: connections, seconds: 3))
-        found[turn].peaks.append(peak.perSecond)
+      try await PushContender.with(kinds, PushSetting()) { contenders in
+        let turns = kinds.indices.map { ($0 + round) % kinds.count }
+        for turn in turns {
+          let peak = try await PushRound.measure(
+            contenders[turn], PushCase(title: "the peak", connections: connections, seconds: 3))
+          found[turn].peaks.append(peak.perSecond)
+        }
+        func measure(_ turn: Int, _ perSecond: Double) async throws -> PacedPush {
+          try await PacedPush.measure(
+            contenders[turn], connections: connections, perSecond: perSecond, seconds: seconds, seed: round + 1)
+        }
+        for turn in turns { found[turn].ownHalf.append(try await measure(turn, found[turn].peaks[round] / 2)) }
+        let slowest = found.map { $0.peaks[round] }.min()!
+        for turn in turns { found[turn].sameRate.append(try await measure(turn, slowest / 2)) }
       }
-      func measure(_ turn: Int, _ perSecond: Double) async throws -> PacedPush {
-        try await PacedPush.measure(
-          contenders[turn], connections: connections, perSecond: perSecond, seconds: seconds, seed: round + 1)
-      }
-      for turn in turns { found[turn].ownHalf.append(try await measure(turn, found[turn].peaks[round] / 2)) }
-      let slowest = found.map { $0.peaks[round] }.min()!
-      for turn in turns { found[turn].sameRate.append(try await measure(turn, slowest / 2)) }
-      for contender in contenders { try await contender.stop() }
     }
     return try await report(found, rounds: rounds)
   }

@@ -4,12 +4,23 @@ import Foundation
 import RedisFixture
 
 extension PushContender {
-  /// Starts them, and waits until each accepts pushes.
-  static func start(_ kinds: [Kind], _ setting: PushSetting) async throws -> [PushContender] {
+  /// Runs the body with these, each accepting pushes and warm; they are ended afterwards, also where it throws: nginx's processes would
+  /// stay when only the first of them is killed.
+  static func with(
+    _ kinds: [Kind], _ setting: PushSetting, _ body: ([PushContender]) async throws -> Void
+  ) async throws {
     var contenders: [PushContender] = []
-    for kind in kinds { contenders.append(try await start(kind, setting)) }
-    for contender in contenders { try await contender.untilAccepting() }
-    return contenders
+    do {
+      for kind in kinds { contenders.append(try await start(kind, setting)) }
+      for contender in contenders { try await contender.untilAccepting() }
+      for contender in contenders { try await contender.warmUp() }
+      try await body(contenders)
+    } catch {
+      // The first error is the one to hear of.
+      for contender in contenders { try? await contender.stop() }
+      throw error
+    }
+    for contender in contenders { try await contender.stop() }
   }
 
   private static func start(_ kind: Kind, _ setting: PushSetting) async throws -> PushContender {

@@ -16,15 +16,14 @@ struct PushSeries {
     var series = PushSeries(
       loads: loads, kinds: kinds, results: loads.map { _ in kinds.map { _ in [] } })
     for round in 0..<rounds {
-      let contenders = try await PushContender.start(kinds, setting)
-      for contender in contenders { try await contender.warmUp() }
-      for (place, load) in loads.enumerated() {
-        for turn in kinds.indices {
-          let which = (turn + round) % kinds.count
-          series.results[place][which].append(try await PushRound.measure(contenders[which], load))
+      try await PushContender.with(kinds, setting) { contenders in
+        for (place, load) in loads.enumerated() {
+          for turn in kinds.indices {
+            let which = (turn + round) % kinds.count
+            series.results[place][which].append(try await PushRound.measure(contenders[which], load))
+          }
         }
       }
-      for contender in contenders { try await contender.stop() }
     }
     return series
   }

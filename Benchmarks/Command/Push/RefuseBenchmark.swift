@@ -38,14 +38,13 @@ enum RefuseBenchmark: Benchmark {
   static func run(rounds: Int) async throws -> Report {
     var found = kinds.map { _ in Keys.allCases.map { _ in [Round]() } }
     for round in 0..<rounds {
-      let contenders = try await PushContender.start(kinds, PushSetting())
-      for contender in contenders { try await contender.warmUp() }
-      for (place, keys) in Keys.allCases.enumerated() {
-        for turn in kinds.indices.map({ ($0 + round) % kinds.count }) {
-          found[turn][place].append(try await measure(contenders[turn], keys, seed: round + 1))
+      try await PushContender.with(kinds, PushSetting()) { contenders in
+        for (place, keys) in Keys.allCases.enumerated() {
+          for turn in kinds.indices.map({ ($0 + round) % kinds.count }) {
+            found[turn][place].append(try await measure(contenders[turn], keys, seed: round + 1))
+          }
         }
       }
-      for contender in contenders { try await contender.stop() }
     }
     var report = Report(name: name, rounds: rounds)
     report.versions = try await Peers.versions(ofPackages: PushBenchmark.packages)
