@@ -295,12 +295,12 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     guard let exchange else { return }
     if let (why, _) = exchange.failure { return say(why) }
     guard exchange.purpose != .preflight else { return answer(.preflight) }
-    guard let key = exchange.key, let account = exchange.account else {
+    guard let account = exchange.account else {
       if exchange.key == nil { findKeyInBody(context) }
       return
     }
     switch exchange.purpose {
-    case .push: gate.push(exchange.request, key: key, account: account, for: self, exchange.number)
+    case .push: gate.push(exchange, for: self)
     case .batch:
       do throws(PushFailing) {
         let events = try PushFront.countEvents(
@@ -311,7 +311,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
         guard budget.take(answerBytes) else { throw .unavailable(.nodeFull) }
         exchange.answerBytes = answerBytes
         exchange.events = events
-        gate.push(exchange.request, key: key, account: account, for: self, exchange.number)
+        gate.push(exchange, for: self)
       } catch {
         fail(error)
       }

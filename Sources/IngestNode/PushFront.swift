@@ -44,6 +44,7 @@ struct PushFront: Sendable {
   let trusted: TrustedProxies
   /// How many bytes of what a client sends ahead of its answer are read.
   let sentAhead = 64 << 10
+  private let refusals = RefusalMemo()
   /// How many bytes of answers are gathered at most, but for one answer, before they are written.
   let writtenAtOnce = 64 << 10
 
@@ -68,9 +69,12 @@ struct PushFront: Sendable {
 
   /// Counts an answer that isn't "taken", and lays it out.
   func refusal(_ why: PushFailing, in dialect: Dialect, _ media: MediaType) -> Response {
-    let facts = facts(why)
-    counters.count(dialect: dialect.name, status: facts.status, reason: facts.label)
-    return response(facts, in: dialect, media)
+    let refusal = refusals.refusal(why, in: dialect, media) {
+      let facts = facts(why)
+      return LaidOutRefusal(label: facts.label, response: response(facts, in: dialect, media))
+    }
+    counters.count(dialect: dialect.name, status: refusal.response.status, reason: refusal.label)
+    return refusal.response
   }
 
   func response(_ facts: AnswerFacts, in dialect: Dialect, _ media: MediaType) -> Response {

@@ -18,8 +18,9 @@ protocol PushGating: Sendable {
   /// The verdict for a key, within a bounded time. The future doesn't fail.
   /// - Parameter sender: For the log; nil where it isn't known.
   func verdict(of key: KeyID, from sender: IPAddress?) -> EventLoopFuture<Verdict>
-  /// Hands over a payload, and tells the sender once what became of it, now or within a bounded time.
-  func push(_ request: PushRequest, key: KeyID, account: String, for sender: any PushSender, _ number: RequestNumber)
+  /// Hands over the payload of an exchange whose key is admitted, and tells the sender once what became of it, now or within a bounded
+  /// time.
+  func push(_ exchange: Exchange, for sender: any PushSender)
 }
 
 /// Who has handed over payloads. Only on the event loop of the gate.
@@ -31,6 +32,7 @@ protocol PushSender: AnyObject {
 /// Decides on pushes and hands over what is admitted.
 final class PushGate: PushGating {
   private let replica: ReplicaDriver
+  private let desk: VerdictDesk
   private let producer: QueueProducer
   private let spool: Spool?
   private let node: NodeMember
@@ -48,6 +50,7 @@ final class PushGate: PushGating {
     replica: ReplicaDriver, producer: QueueProducer, spool: Spool?, node: String, rates: AccountRates?, logger: Logger
   ) {
     self.replica = replica
+    desk = replica.desk(for: producer.eventLoop)
     self.producer = producer
     self.spool = spool
     self.node = NodeMember(node)
@@ -62,7 +65,7 @@ final class PushGate: PushGating {
   func admits(_ key: KeyID) -> String? { replica.admits(key) }
 
   func verdict(of key: KeyID, from sender: IPAddress?) -> EventLoopFuture<Verdict> {
-    replica.verdict(of: key).hop(to: eventLoop).map { [refusals] verdict in
+    desk.verdict(of: key).map { [refusals] verdict in
       if case .refuse(let reason, let proof) = verdict {
         refusals.note(key, reason, proof, from: sender.map { "\($0)" })
       }
@@ -70,75 +73,74 @@ final class PushGate: PushGating {
     }
   }
 
-  func push(
-    _ request: PushRequest, key: KeyID, account: String, for sender: any PushSender, _ number: RequestNumber
-  ) {
+  func push(_ exchange: Exchange, for sender: any PushSender) {
+    guard let key = exchange.key, let account = exchange.account else {
+      preconditionFailure("a payload whose key isn't admitted")  // Nobody hands one over.
+    }
     if let rates, let status = rates.excess(of: account, now: .recent) {
-      return sender.handedOver(number, .failure(.tooFast(status)))
+      return sender.handedOver(exchange.number, .failure(.tooFast(status)))
     }
     let now = Int64(Date().timeIntervalSince1970 * 1000)
     let id =
-      if let idempotencyKey = request.idempotencyKey {
+      if let idempotencyKey = exchange.request.idempotencyKey {
         EnvelopeID(keyID: key.bytes, idempotencyKey: idempotencyKey)
       } else {
         EnvelopeID(time: now, using: &random.value)
       }
-    let push = PushInHand(
-      gate: self, id: id, account: account, key: key, receivedAt: now, request: request, sender: sender, number: number)
+    let push = PushInHand(exchange, id: id, account: account, key: key, receivedAt: now, gate: self, sender: sender)
     let failure = line.withValue { line in
       line.clear()
       push.writeLine(to: &line)
-      return producer.submit(line: line, account: account, payload: request.body, waiter: push)
+      return producer.submit(line: line, account: account, payload: exchange.request.body, waiter: push)
     }
     if let failure { push.pushed(failure) }
   }
 
   /// A payload that the producer, or after it the spool, has in hand.
   private final class PushInHand: PushWaiter {
-    private let gate: PushGate
+    private let exchange: Exchange
     private let id: EnvelopeID
     private let account: String
     private let key: KeyID
     private let receivedAt: Int64
-    private let request: PushRequest
+    private let gate: PushGate
     private let sender: any PushSender
-    private let number: RequestNumber
 
     init(
-      gate: PushGate, id: EnvelopeID, account: String, key: KeyID, receivedAt: Int64, request: PushRequest,
-      sender: any PushSender, number: RequestNumber
+      _ exchange: Exchange, id: EnvelopeID, account: String, key: KeyID, receivedAt: Int64, gate: PushGate,
+      sender: any PushSender
     ) {
-      self.gate = gate
+      self.exchange = exchange
       self.id = id
       self.account = account
       self.key = key
       self.receivedAt = receivedAt
-      self.request = request
+      self.gate = gate
       self.sender = sender
-      self.number = number
     }
 
     func writeLine(to buffer: inout ByteBuffer) {
       buffer.writeEnvelopeLine(
-        id: id, account: account, key: key.words, receivedAt: receivedAt, request: request.members, node: gate.node)
+        id: id, account: account, key: key.words, receivedAt: receivedAt, request: exchange.request.members,
+        node: gate.node)
     }
 
     func pushed(_ failure: PushFailure?) {
-      guard let failure else { return sender.handedOver(number, .success(id)) }
-      guard let spool = gate.spool, failure.isForSpool else {
-        return sender.handedOver(number, .failure(PushGate.failing(failure)))
-      }
+      guard let failure else { return tell(.success(id)) }
+      guard let spool = gate.spool, failure.isForSpool else { return tell(.failure(PushGate.failing(failure))) }
       var element = ByteBuffer()
       writeLine(to: &element)
-      element.writeImmutableBuffer(request.body)
-      spool.append(element, on: gate.eventLoop).assumeIsolated().whenComplete { [sender, number, id] result in
+      element.writeImmutableBuffer(exchange.request.body)
+      spool.append(element, on: gate.eventLoop).assumeIsolated().whenComplete { result in
         switch result {
-        case .success: sender.handedOver(number, .success(id))
+        case .success: self.tell(.success(self.id))
         case .failure(let error):
-          sender.handedOver(number, .failure(PushGate.failing(error as? SpoolFailure ?? .late, after: failure)))
+          self.tell(.failure(PushGate.failing(error as? SpoolFailure ?? .late, after: failure)))
         }
       }
     }
+
+    private func tell(_ outcome: Result<EnvelopeID, PushFailing>) { sender.handedOver(exchange.number, outcome) }
   }
 
   private static func failing(_ failure: PushFailure) -> PushFailing {

@@ -134,7 +134,7 @@ final class ShardLane {
     return .overLimit(retryAfter: admission?.retryAfter(using: &generator) ?? 1)
   }
 
-  var isConnected: Bool { if case .success = client.current { true } else { false } }
+  var isConnected: Bool { client.hasConnection }
 
   // MARK: Sending
 

@@ -70,7 +70,16 @@ public final class ReplicaDriver: Sendable {
 
   /// The verdict for a key, which may have to wait for the store to prove it, a bounded time. The future doesn't fail.
   public func verdict(of key: KeyID) -> EventLoopFuture<Verdict> {
-    eventLoop.flatSubmit { [core] in core.value.ask(key) }
+    let promise = eventLoop.makePromise(of: Verdict.self)
+    eventLoop.execute { [core] in core.value.ask(key) { promise.succeed($0) } }
+    return promise.futureResult
+  }
+
+  /// The same for an event loop that asks often.
+  public func desk(for eventLoop: any EventLoop) -> VerdictDesk {
+    VerdictDesk(for: eventLoop, askingOn: self.eventLoop) { [core] keys, answer in
+      for (place, key) in keys.enumerated() { core.value.ask(key) { answer(place, $0) } }
+    }
   }
 
   /// The mirror as it is now, to be saved; nil if it has never been a whole, sealed store. The future fails only when the event loop has ended.
@@ -129,7 +138,7 @@ private final class Core {
   private var links: (session: Replica.Session, control: RedisConnection, feed: RedisConnection)?
   private var alarm: (at: Instant, task: Scheduled<Void>)?
   private var nextQuestion: UInt64 = 0
-  private var asked: [UInt64: EventLoopPromise<Verdict>] = [:]
+  private var asked: [UInt64: (Verdict) -> Void] = [:]
 
   /// How long a read of changes waits at the store, and how many it takes at once.
   private static let feedWait = TimeAmount.seconds(1)
@@ -157,12 +166,10 @@ private final class Core {
 
   func status() -> ReplicaStatus { replica.status(at: .now) }
 
-  func ask(_ key: KeyID) -> EventLoopFuture<Verdict> {
-    let promise = eventLoop.makePromise(of: Verdict.self)
+  func ask(_ key: KeyID, _ answer: @escaping (Verdict) -> Void) {
     nextQuestion += 1
-    asked[nextQuestion] = promise
+    asked[nextQuestion] = answer
     take(.asked(Question(number: nextQuestion, key: key)))
-    return promise.futureResult
   }
 
   /// Gives an event to the machine. Carrying out a command can bring the next event at once; it waits its turn.
@@ -235,7 +242,7 @@ private final class Core {
         .changes(session, Self.understood(reply, layout.changes(from:)))
       }
     case .answer(let question, let verdict):
-      asked.removeValue(forKey: question.number)?.succeed(verdict)
+      asked.removeValue(forKey: question.number)?(verdict)
     case .note(let note): log(note)
     }
   }

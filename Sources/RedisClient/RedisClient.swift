@@ -111,6 +111,9 @@ public final class RedisClient: Sendable {
   /// The connection, if there is one now, or why there is none. Only on the client's event loop, where it costs no future.
   public var current: Result<RedisConnection, RedisError> { state.value.current }
 
+  /// Whether ``current`` is a connection, for those who look often. Only on the event loop.
+  public var hasConnection: Bool { state.value.isConnected }
+
   /// Whether there is a conversation now. The future fails only when the event loop has ended.
   public func isConnected() -> EventLoopFuture<Bool> {
     eventLoop.submit { [state] in state.value.isConnected }

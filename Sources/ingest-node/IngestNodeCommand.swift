@@ -43,7 +43,8 @@ struct IngestNodeCommand: AsyncParsableCommand {
 
   private static let threads = Setting<Int>(
     "threads", "Event loops that take pushes.", shown: "count",
-    default: String(max(1, ProcessInfo.processInfo.activeProcessorCount)), as: "one per processor", in: 1...256)
+    default: String(max(1, ProcessInfo.processInfo.activeProcessorCount - 1)), as: "one fewer than processors",
+    in: 1...256)
   @Option(help: Self.threads.help) var threads: String?
 
   @OptionGroup(title: "The edge") var edge: EdgeArguments

@@ -3,7 +3,6 @@
 // connection does with each answer.
 
 import ClientAddress
-import HTTPFraming
 import IngestQueue
 import KeyReplica
 import NIOCore
@@ -105,9 +104,11 @@ final class ScriptedGate: PushGating {
     return promise.futureResult
   }
 
-  func push(
-    _ request: PushRequest, key: KeyID, account: String, for sender: any PushSender, _ number: RequestNumber
-  ) {
+  func push(_ exchange: Exchange, for sender: any PushSender) {
+    guard let key = exchange.key, let account = exchange.account else {
+      preconditionFailure("a payload was handed over whose key isn't admitted")
+    }
+    let (number, request) = (exchange.number, exchange.request)
     let handover = state.withLock { state in
       state.pushes.append(Push(request: request, key: key, account: account))
       return state.handovers[key]

@@ -56,6 +56,13 @@ public final class ServiceProcess: Sendable {
     try await process.waitForExit(within: limit)
   }
 
+  /// Returns once all that it printed has been read, which is a moment after its end.
+  public func waitForOutputs(within limit: Duration = .seconds(20)) async throws {
+    try await eventually(within: limit, "the output of \(name) is read to the end") {
+      standardOutput.isComplete && standardError.isComplete
+    }
+  }
+
   /// The first line of either output that contains the text, as soon as there is one.
   /// - Throws: ``NeverHappened`` with all output, at the deadline or as soon as the program has ended without such a line.
   @discardableResult

@@ -100,6 +100,7 @@ final class Deployment: Sendable {
   ) async throws -> ServiceProcess {
     let process = try await ServiceProcess.start(command, arguments, environment: environment)
     let ended = try await process.waitForExit(within: limit)
+    try await process.waitForOutputs()
     if let status, ended != status {
       throw NeverHappened(
         description: "\(command) \(arguments.first ?? "") ended with \(ended) instead of \(status)\n\(process.outputs)")

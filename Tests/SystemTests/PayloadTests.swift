@@ -115,6 +115,7 @@ struct PayloadTests {
     worker.terminate()
     _ = try await node.process.waitForExit()
     _ = try await worker.waitForExit()
+    for process in [node.process, worker] { try await process.waitForOutputs() }
     for secret in secrets {
       for process in [node.process, worker, status] { #expect(!process.outputs.contains(secret)) }
     }

@@ -33,6 +33,7 @@ enum RawConnection {
     guard try await process.waitForExit(within: .seconds(20)) == .exited(0) else {
       throw NeverHappened(description: "the connection broke\n\(process.outputs)")
     }
+    try await process.waitForOutputs()
     let lines = process.standardOutput.lines
     guard lines.last == "silent" else { throw NeverHappened(description: "after the last answer: \(lines.last ?? "")") }
     return lines.dropLast().compactMap { Int($0) }

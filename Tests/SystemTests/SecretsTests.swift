@@ -187,6 +187,7 @@ struct SecretsTests {
     for process in nodes.map(\.process) + [worker, lockedWorker] {
       process.terminate()
       _ = try await process.waitForExit()
+      try await process.waitForOutputs()
       words.append(Words(whose: "\(process.name) \(process.pid)", text: process.outputs))
     }
 

@@ -117,6 +117,7 @@ struct SpoolTests {
     }
     node.process.terminate()
     #expect(try await node.process.waitForExit() == .exited(0))
+    try await node.process.waitForOutputs()
     #expect(node.process.outputs.contains(/payloads=20 .*payloads are left in the spool/))
 
     try await deployment.redis.restart()
@@ -125,7 +126,7 @@ struct SpoolTests {
     try await eventually("some are drained") { try await spool(of: node).entries < 20 }
     node.process.terminate()
     #expect(try await node.process.waitForExit() == .exited(0))
-    #expect(node.process.outputs.contains("the spool is empty"))
+    try await node.process.waitForLine(containing: "the spool is empty")
     let worker = try await deployment.startWorker("worker-1")
     try await expectStored(acknowledged, in: deployment)
     #expect(try deployment.stored().count == 20)
