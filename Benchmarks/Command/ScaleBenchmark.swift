@@ -41,7 +41,7 @@ private enum Load: CaseIterable {
 
   var title: String {
     switch self {
-    case .none: "mirrors, nothing changes"
+    case .none: "mirrors"
     case .oneByOne: "mirrors, changes made one by one"
     case .tenAtATime: "mirrors, ten changes at a time"
     }
@@ -54,8 +54,8 @@ private struct Cost {
   var redisShare: Double
   /// Changes a second.
   var reached: Double
-  /// Milliseconds from the writer's answer until some mirror had the change: one in a hundred took longer, and at most.
-  var lag: (p99: Double, most: Double)
+  /// Milliseconds from the writer's answer until some mirror had the change, of a hundred changes.
+  var lag: (median: Double, most: Double)
 }
 
 private final class ScaleRounds {
@@ -118,7 +118,7 @@ private final class ScaleRounds {
     lags.sort()
     return Cost(
       redisShare: spent / took, reached: load == .none ? 0 : Double(perSecond * seconds) / (took / 1e9),
-      lag: lags.isEmpty ? (0, 0) : (lags.quantile(0.99), lags[lags.count - 1]))
+      lag: lags.isEmpty ? (0, 0) : (lags.quantile(0.5), lags[lags.count - 1]))
   }
 
   /// Changes the accounts of known keys at the pace that is asked for, if the store can keep it up, and returns when all mirrors know
@@ -159,15 +159,15 @@ private final class ScaleRounds {
 
   func table(_ load: Load, _ counts: [Int]) -> Report.Table {
     var table = Report.Table(
-      load.title, unit: load == .none ? "" : "\(perSecond) a second",
+      load.title, unit: load == .none ? "at rest" : "\(perSecond) a second",
       notes: load == .none
         ? [] : ["reached: changes a second in fact, followed by all mirrors; the writer's script is in Redis's share"])
     for count in [0] + counts {
       let costs = costs[load]![count]!
-      var figures = [("Redis's share of a processor", Figure(costs.map(\.redisShare)))]
+      var figures = [("Redis, % of a processor", Figure(costs.map { 100 * $0.redisShare }))]
       if load != .none {
         figures += [
-          ("reached", Figure(costs.map(\.reached))), ("known p99, ms", Figure(costs.map(\.lag.p99))),
+          ("reached", Figure(costs.map(\.reached))), ("known median, ms", Figure(costs.map(\.lag.median))),
           ("at most, ms", Figure(costs.map(\.lag.most))),
         ]
       }
@@ -179,7 +179,7 @@ private final class ScaleRounds {
   /// The lines.
   func fits(_ counts: [Int]) -> Report.Table {
     var table = Report.Table(
-      "Redis's processor time as a line over the number of mirrors", unit: "",
+      "Redis's processor time by mirrors", unit: "as a line",
       notes: [
         "each change: beyond what a mirror costs when nothing changes",
         "fits: the share of what differs that the line explains (R²); 1 is a line",
