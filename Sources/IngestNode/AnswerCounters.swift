@@ -29,12 +29,14 @@ final class AnswerCounters: Sendable {
     var counts: [Key: UInt64] = [:]
   }
 
-  private let accepted: [String: Accepted]
+  private let accepted: [ObjectIdentifier: Accepted]
   private let state = Mutex(State())
 
   init(_ dialects: [Dialect]) {
     accepted = Dictionary(
-      uniqueKeysWithValues: dialects.map { ($0.name, Accepted(dialect: $0.name, status: $0.acceptedStatus)) })
+      uniqueKeysWithValues: dialects.map {
+        (ObjectIdentifier($0), Accepted(dialect: $0.name, status: $0.acceptedStatus))
+      })
   }
 
   private static func counter(_ key: Key) -> Counter {
@@ -44,8 +46,10 @@ final class AnswerCounters: Sendable {
   }
 
   /// A payload was taken.
-  func countAccepted(dialect: String) {
-    guard let accepted = accepted[dialect] else { preconditionFailure("there is no dialect \(dialect)") }
+  func countAccepted(_ dialect: Dialect) {
+    guard let accepted = accepted[ObjectIdentifier(dialect)] else {
+      preconditionFailure("there is no dialect \(dialect.name)")
+    }
     accepted.count.add(1, ordering: .relaxed)
     accepted.counter.increment()
   }

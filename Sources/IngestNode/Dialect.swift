@@ -6,6 +6,7 @@
 
 internal import HTTPFraming
 internal import IngestQueue
+internal import NIOCore
 
 /// A way of speaking to the push listener. An object: every request holds on to one.
 final class Dialect: Sendable {
@@ -105,11 +106,34 @@ struct Accepted: Sendable {
 
 /// An answer that says yes, laid out as far as it is the same each time.
 struct Reply: Sendable {
+  enum Body {
+    /// The template's own.
+    case asLaidOut
+    case bytes([UInt8])
+    /// `{"id":"…"}`, which is written where it goes and never stands in memory of its own.
+    case id(EnvelopeID)
+  }
+
   let template: Response
-  /// Instead of the template's.
-  var body: [UInt8]?
+  var body = Body.asLaidOut
 
   static let empty = Reply(template: Words("application/json", "{}").response(status: 200))
+
+  /// Appends it to a connection's output.
+  func write(_ framing: ResponseFraming, to output: inout ByteBuffer) {
+    switch body {
+    case .asLaidOut:
+      output.writeWithOutputRawSpan(minimumWritableBytes: template.capacity()) { template.write(framing, to: &$0) }
+    case .bytes(let body): write(body.span.bytes, framing, to: &output)
+    case .id(let id): id.withObject { write($0.bytes, framing, to: &output) }
+    }
+  }
+
+  private func write(_ body: RawSpan, _ framing: ResponseFraming, to output: inout ByteBuffer) {
+    output.writeWithOutputRawSpan(minimumWritableBytes: template.capacity(body: body.byteCount)) {
+      template.write(framing, body: body, to: &$0)
+    }
+  }
 }
 
 /// The words of an answer, whatever its status.

@@ -18,22 +18,10 @@ enum Dialects {
   static let generic = Dialect(
     name: "generic", routes: [.push("/v1/**")], keys: anywhere,
     acceptedStatus: 202,
-    accepted: { Reply(template: taken, body: takenBody($0.id)) },
+    accepted: { Reply(template: taken, body: .id($0.id)) },
     failed: { facts, _ in Words("application/json", genericBody(facts)) })
 
   private static let taken = Words("application/json", "{}").response(status: 202)
-
-  private static let takenStart = Array(#"{"id":""#.utf8)
-  private static let takenEnd = Array(#""}"#.utf8)
-
-  private static func takenBody(_ id: EnvelopeID) -> [UInt8] {
-    var body: [UInt8] = []
-    body.reserveCapacity(takenStart.count + EnvelopeID.textLength + takenEnd.count)
-    body += takenStart
-    id.withText { body += $0 }
-    body += takenEnd
-    return body
-  }
 
   private static func genericBody(_ facts: AnswerFacts) -> String {
     var members = [#""error":"\#(facts.error)""#]
@@ -114,12 +102,12 @@ enum Dialects {
       for _ in 0..<events { body += eventTaken }
       // The last comma's place.
       if events > 0 { body.removeLast() }
-      return Reply(template: honeycombTaken, body: body + [UInt8(ascii: "]")])
+      return Reply(template: honeycombTaken, body: .bytes(body + [UInt8(ascii: "]")]))
     },
     answerBytesPerEvent: eventTaken.count,
     active: { account in
       let body = #"{"api_key_access":{"events":true},"team":{"name":\#(json(account)),"slug":\#(json(account))}}"#
-      return Reply(template: Reply.empty.template, body: Array(body.utf8))
+      return Reply(template: Reply.empty.template, body: .bytes(Array(body.utf8)))
     },
     failed: { facts, _ in Words("application/json", genericBody(facts)) })
 

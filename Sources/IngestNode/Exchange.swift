@@ -31,6 +31,8 @@ final class Exchange {
   var isWhole = false
   /// In the body, once they are counted.
   var events: Int?
+  /// From when it is handed over until it is known what became of it.
+  var handover: Handover?
   /// Why it isn't taken, where that is said when the body has come, and how much of that was thrown away since.
   var failure: (why: PushFailing, thrownAway: Int)?
 

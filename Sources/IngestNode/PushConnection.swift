@@ -323,7 +323,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     }
   }
 
-  func handedOver(_ number: RequestNumber, _ outcome: Result<EnvelopeID, PushFailing>) {
+  func handedOver(_ number: RequestNumber, _ outcome: PushOutcome) {
     guard !isClosed, let context, let exchange, exchange.number == number else { return }
     switch outcome {
     case .success(let id): answer(.accepted(Accepted(id: id, media: exchange.media, events: exchange.events)))
@@ -362,7 +362,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     let name = exchange.dialect.name
     switch answer {
     case .accepted(let accepted):
-      shared.counters.countAccepted(dialect: name)
+      shared.counters.countAccepted(exchange.dialect)
       wire.write(exchange.dialect.accepted(accepted), framing)
     case .active(let account):
       shared.counters.count(dialect: name, status: 200, reason: "active")

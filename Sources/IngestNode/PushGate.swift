@@ -23,10 +23,16 @@ protocol PushGating: Sendable {
   func push(_ exchange: Exchange, for sender: any PushSender)
 }
 
+/// What became of a payload. Not a `Result`: what a generic value of such a size is made of is looked up each time that one is let go.
+enum PushOutcome: Sendable {
+  case success(EnvelopeID)
+  case failure(PushFailing)
+}
+
 /// Who has handed over payloads. Only on the event loop of the gate.
 protocol PushSender: AnyObject {
   /// What became of one.
-  func handedOver(_ number: RequestNumber, _ outcome: Result<EnvelopeID, PushFailing>)
+  func handedOver(_ number: RequestNumber, _ outcome: PushOutcome)
 }
 
 /// Decides on pushes and hands over what is admitted.
@@ -87,60 +93,41 @@ final class PushGate: PushGating {
       } else {
         EnvelopeID(time: now, using: &random.value)
       }
-    let push = PushInHand(exchange, id: id, account: account, key: key, receivedAt: now, gate: self, sender: sender)
+    exchange.handover = Handover(id: id, account: account, key: key, receivedAt: now, gate: self, sender: sender)
     let failure = line.withValue { line in
       line.clear()
-      push.writeLine(to: &line)
-      return producer.submit(line: line, account: account, payload: exchange.request.body, waiter: push)
+      write(exchange.request, id, account, key, at: now, to: &line)
+      return producer.submit(line: line, account: account, payload: exchange.request.body, waiter: exchange)
     }
-    if let failure { push.pushed(failure) }
+    if let failure { exchange.pushed(failure) }
   }
 
-  /// A payload that the producer, or after it the spool, has in hand.
-  private final class PushInHand: PushWaiter {
-    private let exchange: Exchange
-    private let id: EnvelopeID
-    private let account: String
-    private let key: KeyID
-    private let receivedAt: Int64
-    private let gate: PushGate
-    private let sender: any PushSender
+  private func write(
+    _ request: PushRequest, _ id: EnvelopeID, _ account: String, _ key: KeyID, at time: Int64,
+    to buffer: inout ByteBuffer
+  ) {
+    buffer.writeEnvelopeLine(
+      id: id, account: account, key: key.words, receivedAt: time, request: request.members, node: node)
+  }
 
-    init(
-      _ exchange: Exchange, id: EnvelopeID, account: String, key: KeyID, receivedAt: Int64, gate: PushGate,
-      sender: any PushSender
-    ) {
-      self.exchange = exchange
-      self.id = id
-      self.account = account
-      self.key = key
-      self.receivedAt = receivedAt
-      self.gate = gate
-      self.sender = sender
+  /// Deals with a payload that the producer hasn't pushed.
+  fileprivate func notPushed(
+    _ failure: PushFailure, _ request: PushRequest, _ handover: Handover, _ number: RequestNumber
+  ) {
+    guard let spool, failure.isForSpool else {
+      return handover.sender.handedOver(number, .failure(Self.failing(failure)))
     }
-
-    func writeLine(to buffer: inout ByteBuffer) {
-      buffer.writeEnvelopeLine(
-        id: id, account: account, key: key.words, receivedAt: receivedAt, request: exchange.request.members,
-        node: gate.node)
-    }
-
-    func pushed(_ failure: PushFailure?) {
-      guard let failure else { return tell(.success(id)) }
-      guard let spool = gate.spool, failure.isForSpool else { return tell(.failure(PushGate.failing(failure))) }
-      var element = ByteBuffer()
-      writeLine(to: &element)
-      element.writeImmutableBuffer(exchange.request.body)
-      spool.append(element, on: gate.eventLoop).assumeIsolated().whenComplete { result in
-        switch result {
-        case .success: self.tell(.success(self.id))
-        case .failure(let error):
-          self.tell(.failure(PushGate.failing(error as? SpoolFailure ?? .late, after: failure)))
-        }
+    var element = ByteBuffer()
+    write(request, handover.id, handover.account, handover.key, at: handover.receivedAt, to: &element)
+    element.writeImmutableBuffer(request.body)
+    spool.append(element, on: eventLoop).assumeIsolated().whenComplete { result in
+      switch result {
+      case .success: handover.sender.handedOver(number, .success(handover.id))
+      case .failure(let error):
+        handover.sender.handedOver(
+          number, .failure(Self.failing(error as? SpoolFailure ?? .late, after: failure)))
       }
     }
-
-    private func tell(_ outcome: Result<EnvelopeID, PushFailing>) { sender.handedOver(exchange.number, outcome) }
   }
 
   private static func failing(_ failure: PushFailure) -> PushFailing {
@@ -176,5 +163,28 @@ final class PushGate: PushGating {
   /// What the producer has in hand and has done, and why it takes nothing, if it doesn't. Fails only when the event loop has ended.
   func producerState() -> EventLoopFuture<(counters: ProducerCounters, obstacle: PushFailure?)> {
     eventLoop.submit { [producer] in (producer.counters, producer.obstacle) }
+  }
+}
+
+/// What is known of an exchange's payload while the producer, or after it the spool, has it in hand.
+struct Handover {
+  let id: EnvelopeID
+  let account: String
+  let key: KeyID
+  /// Milliseconds since 1970.
+  let receivedAt: Int64
+  let gate: PushGate
+  let sender: any PushSender
+}
+
+extension Exchange: PushWaiter {
+  func pushed(_ failure: PushFailure?) {
+    // Taken out: the sender holds on to the exchange, and mustn't be held by it for longer than it waits.
+    guard let handover = handover.take() else { preconditionFailure("it is told once, what became of a payload") }
+    if let failure {
+      handover.gate.notPushed(failure, request, handover, number)
+    } else {
+      handover.sender.handedOver(number, .success(handover.id))
+    }
   }
 }

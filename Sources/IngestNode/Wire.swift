@@ -69,17 +69,7 @@ struct Wire: ~Copyable {
 
   mutating func write(_ bytes: [UInt8]) { output.writeBytes(bytes) }
 
-  mutating func write(_ reply: Reply, _ framing: ResponseFraming) {
-    if let body = reply.body {
-      output.writeWithOutputRawSpan(minimumWritableBytes: reply.template.capacity(body: body.count)) {
-        reply.template.write(framing, body: body.span.bytes, to: &$0)
-      }
-    } else {
-      output.writeWithOutputRawSpan(minimumWritableBytes: reply.template.capacity()) {
-        reply.template.write(framing, to: &$0)
-      }
-    }
-  }
+  mutating func write(_ reply: Reply, _ framing: ResponseFraming) { reply.write(framing, to: &output) }
 
   /// All that was written here is on its way. Mostly it is in the kernel by now, and the memory is there for the next answer; a large one's
   /// isn't kept.

@@ -76,18 +76,35 @@ public struct EnvelopeID: Sendable, Hashable {
   /// Calls the body with the 36 characters.
   package func withText<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.textLength) { text in
-      let bytes = UnsafeMutableRawBufferPointer(text)
-      func word(_ index: Int) -> UInt64 { HexDigits.ascii(UInt32(truncatingIfNeeded: bits >> (96 - 32 * index))) }
-      let (second, third) = (word(1), word(2))
-      bytes.store(word(0), at: 0)
-      bytes.store(UInt32(truncatingIfNeeded: second), at: 9)
-      bytes.store(UInt32(truncatingIfNeeded: second >> 32), at: 14)
-      bytes.store(UInt32(truncatingIfNeeded: third), at: 19)
-      bytes.store(UInt32(truncatingIfNeeded: third >> 32), at: 24)
-      bytes.store(word(3), at: 28)
-      for place in [8, 13, 18, 23] { text[place] = UInt8(ascii: "-") }
+      writeText(to: UnsafeMutableRawBufferPointer(text))
       return body(UnsafeBufferPointer(text))
     }
+  }
+
+  /// Calls the body with `{"id":"…"}`.
+  package func withObject<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+    let (start, end) = (#"{"id":""# as StaticString, #""}"# as StaticString)
+    let idEnd = start.utf8CodeUnitCount + Self.textLength
+    return withUnsafeTemporaryAllocation(byteCount: idEnd + end.utf8CodeUnitCount, alignment: 1) { object in
+      for place in 0..<start.utf8CodeUnitCount { object[place] = start.utf8Start[place] }
+      writeText(to: UnsafeMutableRawBufferPointer(rebasing: object[start.utf8CodeUnitCount..<idEnd]))
+      for place in 0..<end.utf8CodeUnitCount { object[idEnd + place] = end.utf8Start[place] }
+      return body(UnsafeRawBufferPointer(object))
+    }
+  }
+
+  /// xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx: the digits of four words, with hyphens in between.
+  private func writeText(to text: UnsafeMutableRawBufferPointer) {
+    func word(_ index: Int) -> UInt64 { HexDigits.ascii(UInt32(truncatingIfNeeded: bits >> (96 - 32 * index))) }
+    let (second, third) = (word(1), word(2))
+    text.store(word(0), at: 0)
+    text.store(UInt32(truncatingIfNeeded: second), at: 9)
+    text.store(UInt32(truncatingIfNeeded: second >> 32), at: 14)
+    text.store(UInt32(truncatingIfNeeded: third), at: 19)
+    text.store(UInt32(truncatingIfNeeded: third >> 32), at: 24)
+    text.store(word(3), at: 28)
+    let hyphen = UInt8(ascii: "-")
+    (text[8], text[13], text[18], text[23]) = (hyphen, hyphen, hyphen, hyphen)
   }
 }
 

@@ -14,12 +14,12 @@ import Testing
   ) throws -> ReadAnswer {
     let reply = dialect.accepted(Accepted(id: id, media: media, events: events))
     #expect(reply.template.status == dialect.acceptedStatus, "it is counted as another")
-    return try ReadAnswer(reply.template, body: reply.body)
+    return try ReadAnswer(reply)
   }
 
   private func active(_ dialect: Dialect, account: String) throws -> ReadAnswer {
     let reply = dialect.active(account)
-    return try ReadAnswer(reply.template, body: reply.body)
+    return try ReadAnswer(reply)
   }
 
   @Test func `generic clients get the envelope's id`() throws {

@@ -56,7 +56,7 @@ import Testing
   @Test func `the dialects have different names, and each has its counters`() {
     #expect(Dialects.all.map(\.name) == ["otlp", "appsignal", "honeycomb", "sentry", "generic"])
     let counters = AnswerCounters(Dialects.all)
-    for dialect in Dialects.all { counters.countAccepted(dialect: dialect.name) }
+    for dialect in Dialects.all { counters.countAccepted(dialect) }
     #expect(counters.byStatus["200"] == 4 && counters.byStatus["202"] == 1 && counters.byReason == ["accepted": 5])
   }
 }

@@ -5,6 +5,8 @@ import Foundation
 import HTTPFraming
 import NIOCore
 
+@testable import IngestNode
+
 struct ReadAnswer {
   struct Unreadable: Error, CustomStringConvertible {
     let description: String
@@ -69,13 +71,14 @@ struct ReadAnswer {
 
 extension ReadAnswer {
   /// What a client would read of an answer.
-  init(_ response: Response, body: [UInt8]? = nil) throws {
+  init(_ reply: Reply) throws {
     var buffer = ByteBuffer()
-    buffer.writeWithOutputRawSpan(minimumWritableBytes: response.capacity(body: body?.count)) {
-      if let body { response.write(.last, body: body.span.bytes, to: &$0) } else { response.write(.last, to: &$0) }
-    }
+    reply.write(.last, to: &buffer)
     let answers = try ReadAnswer.all(in: Array(buffer.readableBytesView))
     guard answers.count == 1 else { throw Unreadable(description: "\(answers.count) answers") }
     self = answers[0]
   }
+
+  /// What a client would read of an answer that is laid out.
+  init(_ response: Response) throws { try self.init(Reply(template: response)) }
 }

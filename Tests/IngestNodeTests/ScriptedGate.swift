@@ -22,7 +22,7 @@ final class ScriptedGate: PushGating {
     case ponders(Verdict)
   }
 
-  typealias Outcome = Result<EnvelopeID, PushFailing>
+  typealias Outcome = PushOutcome
 
   /// What becomes of what is pushed.
   enum Handover: Sendable {
