@@ -143,6 +143,35 @@ import Testing
     }
   }
 
+  @Test func `questions that go over together get their own answers each, those that are in hand when it ends too`()
+    async throws
+  {
+    try await withNode { store, node in
+      try await store.put(["good"])
+      try await node.complete(at: 102)
+      let loop = MultiThreadedEventLoopGroup.singleton.next()
+      let desk = node.driver.desk(for: loop)
+      func ask(_ secrets: [String]) async throws -> [Verdict] {
+        let keys = secrets.map { KeyID(secret: $0.utf8) }
+        return try await loop.flatSubmit {
+          EventLoopFuture.whenAllSucceed(keys.map { desk.verdict(of: $0) }, on: loop)
+        }.get()
+      }
+      for turn in 0..<20 {
+        let secrets = (0..<50).map { $0 % 7 == 0 ? "good" : "bad \(turn) \($0)" }
+        for (secret, verdict) in zip(secrets, try await ask(secrets)) {
+          switch verdict {
+          case .admit(let account): #expect(secret == "good" && account == "acme")
+          case .refuse(let reason, _): #expect(secret != "good" && reason == .unknownKey)
+          case .undecided(let why): Issue.record("\(secret) is undecided: \(why)")
+          }
+        }
+      }
+      node.driver.stop()
+      #expect(try await ask(["bad", "worse"]).allSatisfy { if case .undecided = $0 { true } else { false } })
+    }
+  }
+
   @Test func `killed connections are made again, and what changed meanwhile is read`() async throws {
     try await withNode { store, node in
       for round in 1...3 {

@@ -1,0 +1,49 @@
+// What was laid out for one refusal serves another only where all that it says is the same.
+
+import KeyReplica
+import Testing
+
+@testable import IngestNode
+
+@Suite struct RefusalMemoTests {
+  private func proof(epoch: String = "e1", version: UInt64 = 7, at nanoseconds: Int64 = 5) -> Proof {
+    Proof(epoch: epoch, version: version, asOf: Instant(nanoseconds: nanoseconds))
+  }
+
+  @Test func `only the same refusal to the same kind of client isn't laid out anew`() {
+    let memo = RefusalMemo()
+    var laidOut = 0
+    func refuse(_ why: PushFailing, _ dialect: Dialect = Dialects.generic, _ media: MediaType = .json) -> String {
+      memo.refusal(why, in: dialect, media) {
+        laidOut += 1
+        return LaidOutRefusal(label: "\(laidOut)", response: Dialects.preflight)
+      }.label
+    }
+    #expect(refuse(.refused(.unknownKey, proof())) == "1")
+    #expect(refuse(.refused(.unknownKey, proof())) == "1")
+    let others: [(PushFailing, Dialect, MediaType)] = [
+      (.refused(.revokedKey, proof()), Dialects.generic, .json),
+      (.refused(.unknownKey, proof(epoch: "e2")), Dialects.generic, .json),
+      (.refused(.unknownKey, proof(version: 8)), Dialects.generic, .json),
+      (.refused(.unknownKey, proof(at: 6)), Dialects.generic, .json),
+      (.refused(.unknownKey, proof()), Dialects.sentry, .json),
+      (.refused(.unknownKey, proof()), Dialects.generic, .protobuf),
+    ]
+    for (number, (why, dialect, media)) in others.enumerated() {
+      #expect(refuse(why, dialect, media) == "\(number + 2)")
+      #expect(refuse(why, dialect, media) == "\(number + 2)")
+    }
+  }
+
+  @Test func `what isn't proven is laid out each time`() {
+    let memo = RefusalMemo()
+    var laidOut = 0
+    for _ in 0..<3 {
+      _ = memo.refusal(.unavailable(.queueAway), in: Dialects.generic, .json) {
+        laidOut += 1
+        return LaidOutRefusal(label: "", response: Dialects.preflight)
+      }
+    }
+    #expect(laidOut == 3)
+  }
+}
