@@ -32,7 +32,7 @@ static const long long patience = 10000000000;
 
 struct connection {
   int socket;
-  /* Which push is under way on it. */
+  /* Which push is under way on it; -1 for none. */
   long push;
   size_t received;
   char answer[answer_bytes];
@@ -113,6 +113,7 @@ int main(int count, char **words) {
   if (!request || !due || !took || !late || !all || !free_ones || poll < 0) fail("no memory");
   for (int i = 0; i < connections; i++) {
     all[i].socket = connected(port);
+    all[i].push = -1;
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
     if (epoll_ctl(poll, EPOLL_CTL_ADD, all[i].socket, &event) < 0) fail("epoll_ctl: %s", strerror(errno));
     free_ones[free_count++] = i;
@@ -151,12 +152,16 @@ int main(int count, char **words) {
       ssize_t bytes = recv(c->socket, c->answer + c->received, answer_bytes - 1 - c->received, MSG_DONTWAIT);
       if (bytes < 0 && errno == EAGAIN) continue;
       if (bytes <= 0) fail("a connection ended: %s", bytes < 0 ? strerror(errno) : "closed by the server");
+      /* Webdis gives what was meant for clients that were cut off to those that come after them. */
+      if (c->push < 0) continue;
       c->received += bytes;
       if (!is_whole(c)) {
         if (c->received == answer_bytes - 1) fail("an answer is longer than %d bytes", answer_bytes - 1);
         continue;
       }
       took[done++] = now() - due[c->push];
+      c->push = -1;
+      c->received = 0;
       free_ones[free_count++] = i;
     }
   }
