@@ -71,6 +71,10 @@ final class ReplicatedRedis: Sendable {
     try await eventually(within: .seconds(20), "the replica follows") {
       try await Self.command(replica, "INFO", "replication").string().contains("master_link_status:up")
     }
+    // The primary counts it only once it has heard it, up to a second later, and a node that requires one ends where none is counted.
+    try await eventually(within: .seconds(20), "the primary counts the replica") {
+      try await Self.command(primary, "INFO", "replication").string().contains("state=online")
+    }
   }
 
   @discardableResult
