@@ -7,6 +7,8 @@
 
 #include <immintrin.h>
 
+#include "last_blocks.h"
+
 /* Four rounds. `now` is the part of e for these, `next` the one for the next four; m0 to m3 are the sixteen words of the schedule, the four
  * of these rounds first, and leave with the words that are sixteen further on prepared. */
 #define ROUNDS(function, now, next, m0, m1, m2, m3) \
@@ -71,14 +73,8 @@ __attribute__((target("sha,ssse3,sse4.1"))) void sha1_begin(
   __m128i abcd = _mm_set_epi32(0x67452301, (int)0xefcdab89, (int)0x98badcfe, 0x10325476);
   __m128i e = _mm_set_epi32((int)0xc3d2e1f0, 0, 0, 0);
   compress(&abcd, &e, bytes, count / 64);
-  /* What is left, a one bit, zeros, and the number of bits in the last eight bytes. */
-  uint8_t end[128] = {0};
-  const size_t rest = count % 64, size = rest < 56 ? 64 : 128;
-  if (rest > 0) memcpy(end, (const uint8_t *)bytes + count - rest, rest);
-  end[rest] = 0x80;
-  const uint64_t bits = __builtin_bswap64((uint64_t)count * 8);
-  memcpy(end + size - 8, &bits, 8);
-  compress(&abcd, &e, end, size / 64);
+  uint8_t end[128];
+  compress(&abcd, &e, end, last_blocks(end, bytes, count));
   *high = (uint64_t)_mm_extract_epi64(abcd, 1);
   *low = (uint64_t)_mm_extract_epi64(abcd, 0);
 }

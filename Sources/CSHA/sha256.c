@@ -8,6 +8,8 @@
 #include <cpuid.h>
 #include <immintrin.h>
 
+#include "last_blocks.h"
+
 int sha_is_built_in(void) {
   unsigned a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSSE3) || !(c & bit_SSE4_1)) return 0;
@@ -67,16 +69,10 @@ __attribute__((target("sha,ssse3,sse4.1"))) struct sha256_hash sha256(const void
   __m128i abef = _mm_set_epi32(0x6a09e667, (int)0xbb67ae85, 0x510e527f, (int)0x9b05688c);
   __m128i cdgh = _mm_set_epi32(0x3c6ef372, (int)0xa54ff53a, 0x1f83d9ab, 0x5be0cd19);
   compress(&abef, &cdgh, bytes, count / 64);
-  /* What is left, a one bit, zeros, and the number of bits in the last eight bytes. */
-  uint8_t end[128] = {0};
-  const size_t rest = count % 64, size = rest < 56 ? 64 : 128;
-  if (rest > 0) memcpy(end, (const uint8_t *)bytes + count - rest, rest);
-  end[rest] = 0x80;
-  const uint64_t bits = __builtin_bswap64((uint64_t)count * 8);
-  memcpy(end + size - 8, &bits, 8);
-  compress(&abef, &cdgh, end, size / 64);
+  uint8_t end[128];
+  compress(&abef, &cdgh, end, last_blocks(end, bytes, count));
   /* It may have been a secret. */
-  explicit_bzero(end, rest);
+  explicit_bzero(end, count % 64);
   return (struct sha256_hash){{
     (uint64_t)_mm_extract_epi64(abef, 1), (uint64_t)_mm_extract_epi64(cdgh, 1), (uint64_t)_mm_extract_epi64(abef, 0),
     (uint64_t)_mm_extract_epi64(cdgh, 0)}};
