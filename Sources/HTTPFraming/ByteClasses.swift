@@ -4,20 +4,22 @@
 // offset must be a trap and never somebody else's memory. Values, the longest part of a header, are looked through
 // eight bytes at a time; names and targets byte by byte, since they are short. No table of 256 entries: two words of
 // bits tell tokens apart without a load.
+//
+// Who looks into a head that was read here looks at the same bytes in the same way, and for each request: what that needs is inlinable.
 
 extension UInt8 {
-  static let tab: UInt8 = 0x09
+  @inlinable package static var tab: UInt8 { 0x09 }
   static let lineFeed: UInt8 = 0x0A
   static let carriageReturn: UInt8 = 0x0D
-  static let space: UInt8 = 0x20
+  @inlinable package static var space: UInt8 { 0x20 }
   static let comma: UInt8 = 0x2C
   static let colon: UInt8 = 0x3A
 
-  @inline(__always) var isBlank: Bool { self == .space || self == .tab }
+  @inlinable package var isBlank: Bool { self == .space || self == .tab }
   @inline(__always) var isDigit: Bool { self &- 0x30 < 10 }
 
   /// The value of a hexadecimal digit; nil for anything else.
-  @inline(__always) var hexadecimal: UInt8? {
+  @inlinable package var hexadecimal: UInt8? {
     let decimal = self &- 0x30
     if decimal < 10 { return decimal }
     let letter = (self | 0x20) &- 0x61
@@ -35,11 +37,25 @@ extension UInt8 {
   @inline(__always) var isText: Bool { self == .tab || (self >= .space && self != 0x7F) }
 
   /// The same letter in lower case; other bytes as they are.
-  @inline(__always) var lowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
+  @inlinable package var lowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
+}
+
+extension UInt64 {
+  /// Its eight bytes with letters in lower case; other bytes as they are.
+  @inlinable @inline(__always) package var lowercasedBytes: UInt64 {
+    // What is added carries into a byte's highest bit where it is at least "A", or greater than "Z"; never into the next byte.
+    let sevenBits = self & 0x7F7F_7F7F_7F7F_7F7F
+    let fromA = sevenBits &+ 0x3F3F_3F3F_3F3F_3F3F
+    let beyondZ = sevenBits &+ 0x2525_2525_2525_2525
+    let letters = (fromA ^ beyondZ) & ~self & 0x8080_8080_8080_8080
+    return self | letters >> 2
+  }
 }
 
 extension RawSpan {
-  @inline(__always) func byte(_ offset: Int) -> UInt8 { unsafeLoad(fromByteOffset: offset, as: UInt8.self) }
+  @inlinable @inline(__always) package func byte(_ offset: Int) -> UInt8 {
+    unsafeLoad(fromByteOffset: offset, as: UInt8.self)
+  }
 
   /// The first byte from `start` on that is a control character (tabs too) or DEL; `end` if there is none.
   @inline(__always) func firstControl(from start: Int, to end: Int) -> Int {
@@ -70,7 +86,7 @@ extension RawSpan {
   }
 
   /// Without blanks at both ends.
-  @inline(__always) func trimmed(_ range: Range<Int>) -> Range<Int> {
+  @inlinable package func trimmed(_ range: Range<Int>) -> Range<Int> {
     var start = range.lowerBound
     var end = range.upperBound
     while start < end, byte(start).isBlank { start &+= 1 }
@@ -79,18 +95,34 @@ extension RawSpan {
   }
 
   /// Whether these bytes are that word, which is in lower case, in any case.
-  @inline(__always) func matches(_ word: StaticString, at range: Range<Int>) -> Bool {
-    guard range.count == word.utf8CodeUnitCount else { return false }
-    let expected = word.utf8Start
-    for index in 0..<range.count where byte(range.lowerBound &+ index).lowercased != expected[index] { return false }
-    return true
+  @inlinable package func matches(_ word: StaticString, at range: Range<Int>) -> Bool {
+    isSame(as: word, at: range, inAnyCase: true)
   }
 
   /// Whether these bytes are exactly that word.
-  @inline(__always) func equals(_ word: StaticString, at range: Range<Int>) -> Bool {
+  @inlinable package func equals(_ word: StaticString, at range: Range<Int>) -> Bool {
+    isSame(as: word, at: range, inAnyCase: false)
+  }
+
+  /// Eight bytes at a time: header fields are looked for by their names often enough that it shows.
+  @inlinable @inline(__always)
+  package func isSame(as word: StaticString, at range: Range<Int>, inAnyCase: Bool) -> Bool {
     guard range.count == word.utf8CodeUnitCount else { return false }
-    let expected = word.utf8Start
-    for index in 0..<range.count where byte(range.lowerBound &+ index) != expected[index] { return false }
+    let expected = UnsafeRawPointer(word.utf8Start)
+    var at = 0
+    while at &+ 8 <= range.count {
+      let eight = unsafeLoadUnaligned(fromByteOffset: range.lowerBound &+ at, as: UInt64.self)
+      let wanted = expected.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+      guard (inAnyCase ? eight.lowercasedBytes : eight) == wanted else { return false }
+      at &+= 8
+    }
+    while at < range.count {
+      let byte = byte(range.lowerBound &+ at)
+      guard (inAnyCase ? byte.lowercased : byte) == expected.load(fromByteOffset: at, as: UInt8.self) else {
+        return false
+      }
+      at &+= 1
+    }
     return true
   }
 

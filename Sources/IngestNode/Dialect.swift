@@ -72,11 +72,16 @@ struct Route: Sendable {
 /// A path in which `*` stands for one segment that isn't empty, and `**` at the end for any rest that isn't.
 struct PathPattern: Sendable, ExpressibleByStringLiteral {
   private let pattern: StaticString
+  private let isLiteral: Bool
 
-  init(stringLiteral pattern: StaticString) { self.pattern = pattern }
+  init(stringLiteral pattern: StaticString) {
+    self.pattern = pattern
+    isLiteral = pattern.withUTF8Buffer { !$0.contains(UInt8(ascii: "*")) }
+  }
 
   /// Compared as it was sent, without decoding: `%2f` is no slash.
   func matches(_ path: Range<Int>, in bytes: RawSpan) -> Bool {
+    if isLiteral { return bytes.equals(pattern, at: path) }
     let (pattern, count) = (pattern.utf8Start, pattern.utf8CodeUnitCount)
     var at = path.lowerBound
     var place = 0
@@ -84,10 +89,10 @@ struct PathPattern: Sendable, ExpressibleByStringLiteral {
       if pattern[place] == UInt8(ascii: "*") {
         if place + 1 < count, pattern[place + 1] == UInt8(ascii: "*") { return at < path.upperBound }
         let start = at
-        while at < path.upperBound, bytes[at] != UInt8(ascii: "/") { at += 1 }
+        while at < path.upperBound, bytes.byte(at) != UInt8(ascii: "/") { at += 1 }
         guard at > start else { return false }
       } else {
-        guard at < path.upperBound, bytes[at] == pattern[place] else { return false }
+        guard at < path.upperBound, bytes.byte(at) == pattern[place] else { return false }
         at += 1
       }
       place += 1
@@ -174,15 +179,9 @@ enum MediaType: Sendable, Equatable {
       self = .other
       return
     }
-    let end = label.first { bytes[$0] == UInt8(ascii: ";") || bytes[$0] == UInt8(ascii: " ") } ?? label.upperBound
-    let length = end - label.lowerBound
-    func isLabel(_ word: StaticString) -> Bool {
-      guard length == word.utf8CodeUnitCount else { return false }
-      for place in 0..<length where Self.lowercased(bytes[label.lowerBound + place]) != word.utf8Start[place] {
-        return false
-      }
-      return true
-    }
+    let end =
+      label.first { bytes.byte($0) == UInt8(ascii: ";") || bytes.byte($0) == UInt8(ascii: " ") } ?? label.upperBound
+    func isLabel(_ word: StaticString) -> Bool { bytes.matches(word, at: label.lowerBound..<end) }
     if isLabel("application/json") {
       self = .json
     } else if isLabel("application/x-protobuf") || isLabel("application/protobuf") {
@@ -193,12 +192,6 @@ enum MediaType: Sendable, Equatable {
       self = .other
     }
   }
-
-  private static func lowercased(_ byte: UInt8) -> UInt8 { byte &- 0x41 < 26 ? byte | 0x20 : byte }
-}
-
-extension RawSpan {
-  subscript(offset: Int) -> UInt8 { unsafeLoad(fromByteOffset: offset, as: UInt8.self) }
 }
 
 extension String {

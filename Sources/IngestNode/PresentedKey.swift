@@ -77,16 +77,18 @@ enum PresentedKey: Sendable, Equatable {
   static func findDSN(in body: RawSpan) -> PresentedKey {
     // The line is JSON, but of a library's making: a user is what stands between `://` and `@` in the value of "dsn".
     let reach = min(body.byteCount, lineLimit)
-    let end = (0..<reach).first { body[$0] == UInt8(ascii: "\n") } ?? reach
+    let end = (0..<reach).first { body.byte($0) == UInt8(ascii: "\n") } ?? reach
     guard let name = position(of: #""dsn""#, in: 0..<end, body),
       // PHP's JSON has `\/` for a slash.
       let scheme = [position(of: "://", in: name..<end, body), position(of: #":\/\/"#, in: name..<end, body)]
         .compactMap({ $0 }).min()
     else { return .missing }
     let user = scheme..<end
-    guard let at = user.first(where: { !isUserPart(body[$0]) }), body[at] == UInt8(ascii: "@") else { return .missing }
+    guard let at = user.first(where: { !isUserPart(body.byte($0)) }), body.byte(at) == UInt8(ascii: "@") else {
+      return .missing
+    }
     // KEY or KEY:SECRET, as it was before 2018.
-    let colon = (scheme..<at).first { body[$0] == UInt8(ascii: ":") } ?? at
+    let colon = (scheme..<at).first { body.byte($0) == UInt8(ascii: ":") } ?? at
     return presented(scheme..<colon, body)
   }
 
@@ -99,16 +101,16 @@ enum PresentedKey: Sendable, Equatable {
     let count = text.utf8CodeUnitCount
     guard range.count >= count else { return nil }
     return (range.lowerBound...range.upperBound - count).first { start in
-      (0..<count).allSatisfy { bytes[start + $0] == text.utf8Start[$0] }
+      bytes.equals(text, at: start..<start + count)
     }.map { $0 + count }
   }
 
   /// The part behind an authentication scheme; nil if it is another one.
   private static func afterScheme(_ scheme: StaticString, _ value: Range<Int>, _ bytes: RawSpan) -> Range<Int>? {
     let count = scheme.utf8CodeUnitCount
-    guard value.count > count + 1, bytes[value.lowerBound + count] == UInt8(ascii: " ") else { return nil }
-    for place in 0..<count where bytes[value.lowerBound + place] | 0x20 != scheme.utf8Start[place] { return nil }
-    return trimmed(value.lowerBound + count + 1..<value.upperBound, bytes)
+    guard value.count > count + 1, bytes.byte(value.lowerBound + count) == UInt8(ascii: " ") else { return nil }
+    guard bytes.matches(scheme, at: value.lowerBound..<value.lowerBound + count) else { return nil }
+    return bytes.trimmed(value.lowerBound + count + 1..<value.upperBound)
   }
 
   /// The value of `name=` in a list that commas separate.
@@ -126,10 +128,10 @@ enum PresentedKey: Sendable, Equatable {
     let count = name.utf8CodeUnitCount
     var start = range.lowerBound
     while start < range.upperBound {
-      let end = (start..<range.upperBound).first { bytes[$0] == separator } ?? range.upperBound
-      let part = trimmed(start..<end, bytes)
-      if part.count > count, bytes[part.lowerBound + count] == UInt8(ascii: "="),
-        (0..<count).allSatisfy({ bytes[part.lowerBound + $0] == name.utf8Start[$0] })
+      let end = (start..<range.upperBound).first { bytes.byte($0) == separator } ?? range.upperBound
+      let part = bytes.trimmed(start..<end)
+      if part.count > count, bytes.byte(part.lowerBound + count) == UInt8(ascii: "="),
+        bytes.equals(name, at: part.lowerBound..<part.lowerBound + count)
       {
         return part.lowerBound + count + 1..<part.upperBound
       }
@@ -138,44 +140,32 @@ enum PresentedKey: Sendable, Equatable {
     return nil
   }
 
-  private static func trimmed(_ range: Range<Int>, _ bytes: RawSpan) -> Range<Int> {
-    func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
-    var (start, end) = (range.lowerBound, range.upperBound)
-    while start < end, isBlank(bytes[start]) { start += 1 }
-    while end > start, isBlank(bytes[end - 1]) { end -= 1 }
-    return start..<end
-  }
-
   private static func presented(_ range: Range<Int>, _ bytes: RawSpan) -> PresentedKey {
     guard !range.isEmpty else { return .missing }
     guard range.count <= limit else { return .tooLong }
     return .key(bytes.extracting(range).withUnsafeBytes { KeyID(secret: $0) })
   }
 
-  private static func digit(_ byte: UInt8) -> UInt8? {
-    Character(UnicodeScalar(byte)).hexDigitValue.map(UInt8.init)
-  }
-
   /// What isn't valid percent-encoding stays as it is: it is somebody's key, and it is looked up, not interpreted.
   private static func decoded(_ range: Range<Int>, _ bytes: RawSpan) -> PresentedKey {
-    guard range.contains(where: { bytes[$0] == UInt8(ascii: "%") }) else {
-      return presented(trimmed(range, bytes), bytes)
+    guard range.contains(where: { bytes.byte($0) == UInt8(ascii: "%") }) else {
+      return presented(bytes.trimmed(range), bytes)
     }
     guard range.count <= 3 * limit else { return .tooLong }
     var decoded: [UInt8] = []
     var at = range.lowerBound
     while at < range.upperBound {
-      if bytes[at] == UInt8(ascii: "%"), at + 2 < range.upperBound, let high = digit(bytes[at + 1]),
-        let low = digit(bytes[at + 2])
+      if bytes.byte(at) == UInt8(ascii: "%"), at + 2 < range.upperBound, let high = bytes.byte(at + 1).hexadecimal,
+        let low = bytes.byte(at + 2).hexadecimal
       {
         decoded.append(high << 4 | low)
         at += 3
       } else {
-        decoded.append(bytes[at])
+        decoded.append(bytes.byte(at))
         at += 1
       }
     }
     let whole = decoded.span.bytes
-    return presented(trimmed(0..<decoded.count, whole), whole)
+    return presented(whole.trimmed(0..<decoded.count), whole)
   }
 }
