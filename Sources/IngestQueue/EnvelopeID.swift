@@ -74,27 +74,30 @@ public struct EnvelopeID: Sendable, Hashable {
   }
 
   /// Calls the body with the 36 characters.
-  package func withText<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
+  package func withText(_ body: (UnsafeBufferPointer<UInt8>) -> Void) {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.textLength) { text in
       writeText(to: UnsafeMutableRawBufferPointer(text))
-      return body(UnsafeBufferPointer(text))
+      body(UnsafeBufferPointer(text))
     }
   }
 
-  /// Calls the body with `{"id":"…"}`.
-  package func withObject<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+  /// Calls the body with `{"id":"…"}`. It returns nothing, so that nobody has to compile this once more for what it returns: other
+  /// modules would call a generic one unspecialised, for each answer.
+  package func withObject(_ body: (UnsafeRawBufferPointer) -> Void) {
     let (start, end) = (#"{"id":""# as StaticString, #""}"# as StaticString)
-    let idEnd = start.utf8CodeUnitCount + Self.textLength
-    return withUnsafeTemporaryAllocation(byteCount: idEnd + end.utf8CodeUnitCount, alignment: 1) { object in
-      for place in 0..<start.utf8CodeUnitCount { object[place] = start.utf8Start[place] }
-      writeText(to: UnsafeMutableRawBufferPointer(rebasing: object[start.utf8CodeUnitCount..<idEnd]))
-      for place in 0..<end.utf8CodeUnitCount { object[idEnd + place] = end.utf8Start[place] }
-      return body(UnsafeRawBufferPointer(object))
+    withUnsafeTemporaryAllocation(
+      byteCount: start.utf8CodeUnitCount + Self.textLength + end.utf8CodeUnitCount, alignment: 1
+    ) { room in
+      var object = RoomWriter(room)
+      object.write(start)
+      object.write(self)
+      object.write(end)
+      body(UnsafeRawBufferPointer(room))
     }
   }
 
   /// xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx: the digits of four words, with hyphens in between.
-  private func writeText(to text: UnsafeMutableRawBufferPointer) {
+  fileprivate func writeText(to text: UnsafeMutableRawBufferPointer) {
     func word(_ index: Int) -> UInt64 { HexDigits.ascii(UInt32(truncatingIfNeeded: bits >> (96 - 32 * index))) }
     let (second, third) = (word(1), word(2))
     text.store(word(0), at: 0)
@@ -109,13 +112,24 @@ public struct EnvelopeID: Sendable, Hashable {
 }
 
 extension EnvelopeID: CustomStringConvertible {
-  public var description: String { withText { String(decoding: $0, as: UTF8.self) } }
+  public var description: String {
+    var text = ""
+    withText { text = String(decoding: $0, as: UTF8.self) }
+    return text
+  }
 }
 
 extension ByteBuffer {
   /// Writes the id's 36 characters.
   mutating func writeText(of id: EnvelopeID) {
     id.withText { _ = writeBytes($0) }
+  }
+}
+
+extension RoomWriter {
+  /// The 36 characters.
+  mutating func write(_ id: EnvelopeID) {
+    id.writeText(to: UnsafeMutableRawBufferPointer(start: claim(EnvelopeID.textLength), count: EnvelopeID.textLength))
   }
 }
 

@@ -74,7 +74,7 @@ extension ByteBuffer {
       writeWithUnsafeMutableBytes(minimumWritableBytes: most) { room in
         var line = RoomWriter(room)
         line.write(#"{"id":""#)
-        id.withText { line.write(UnsafeRawBufferPointer($0)) }
+        line.write(id)
         line.write(#"","account":"#)
         line.write(text: UnsafeRawBufferPointer(account))
         line.write(#","key":""#)

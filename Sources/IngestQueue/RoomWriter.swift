@@ -41,7 +41,8 @@ struct RoomWriter {
     DecimalDigits.with(number) { write($0) }
   }
 
-  private mutating func claim(_ bytes: Int) -> UnsafeMutableRawPointer {
+  /// The next so many bytes of the room, for who fills them.
+  mutating func claim(_ bytes: Int) -> UnsafeMutableRawPointer {
     guard let start = room.baseAddress, bytes <= room.count - count else {
       preconditionFailure("\(bytes) bytes were to be written where \(room.count - count) have room")
     }
