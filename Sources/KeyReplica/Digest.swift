@@ -53,10 +53,8 @@ public struct Digest: Sendable, Hashable {
 
   /// Nil unless there are exactly 32 hexadecimal digits.
   public init?(hex: some StringProtocol) {
-    // A number may have a sign, a digest mayn't.
-    guard hex.utf8.count == 32, hex.allSatisfy({ $0.isASCII && $0.isHexDigit }),
-      let high = UInt64(hex.prefix(16), radix: 16), let low = UInt64(hex.suffix(16), radix: 16)
-    else { return nil }
+    let digits = hex.utf8
+    guard let high = UInt64(hex: digits.prefix(16)), let low = UInt64(hex: digits.dropFirst(16)) else { return nil }
     self.init(high: high, low: low)
   }
 

@@ -40,19 +40,15 @@ public struct KeyID: Sendable, Hashable {
 
   /// Nil unless there are exactly 64 hexadecimal digits.
   public init?(hex: some StringProtocol) {
-    guard hex.utf8.count == 2 * Self.byteCount else { return nil }
-    var bytes: [UInt8] = []
-    var high: UInt8?
-    for digit in hex.utf8 {
-      guard let value = Character(UnicodeScalar(digit)).hexDigitValue.map(UInt8.init) else { return nil }
-      if let first = high {
-        bytes.append(first << 4 | value)
-        high = nil
-      } else {
-        high = value
-      }
+    var words: [UInt64] = []
+    var digits = hex.utf8[...]
+    while !digits.isEmpty {
+      guard words.count < 4, let word = UInt64(hex: digits.prefix(16)) else { return nil }
+      words.append(word)
+      digits = digits.dropFirst(16)
     }
-    self.init(bytes: bytes)
+    guard words.count == 4 else { return nil }
+    self.init(words: (words[0], words[1], words[2], words[3]))
   }
 
   private init(words: (UInt64, UInt64, UInt64, UInt64)) { self.words = words }
@@ -101,6 +97,22 @@ extension KeyID: CustomStringConvertible {
 }
 
 extension UInt64 {
+  /// Nil unless these are exactly 16 hexadecimal digits.
+  init?(hex digits: some Collection<UInt8>) {
+    guard digits.count == 16 else { return nil }
+    self = 0
+    for digit in digits {
+      let value: UInt8
+      switch digit {
+      case UInt8(ascii: "0")...UInt8(ascii: "9"): value = digit - UInt8(ascii: "0")
+      case UInt8(ascii: "a")...UInt8(ascii: "f"): value = digit - UInt8(ascii: "a") + 10
+      case UInt8(ascii: "A")...UInt8(ascii: "F"): value = digit - UInt8(ascii: "A") + 10
+      default: return nil
+      }
+      self = self << 4 | UInt64(value)
+    }
+  }
+
   /// Sixteen hexadecimal digits.
   var hex: String {
     let digits = String(self, radix: 16)
