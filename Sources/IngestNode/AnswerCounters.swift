@@ -14,13 +14,15 @@ final class AnswerCounters: Sendable {
 
   /// The answer that is given most, without a lock.
   private final class Accepted: Sendable {
+    let dialect: Dialect
     let status: Int
     let counter: Counter
     let count = Atomic<UInt64>(0)
 
-    init(dialect: String, status: Int) {
-      self.status = status
-      counter = AnswerCounters.counter(Key(dialect: dialect, status: status, reason: "accepted"))
+    init(_ dialect: Dialect) {
+      self.dialect = dialect
+      status = dialect.acceptedStatus
+      counter = AnswerCounters.counter(Key(dialect: dialect.name, status: status, reason: "accepted"))
     }
   }
 
@@ -29,14 +31,12 @@ final class AnswerCounters: Sendable {
     var counts: [Key: UInt64] = [:]
   }
 
-  private let accepted: [ObjectIdentifier: Accepted]
+  /// As they are asked for: of a few a look at each is quicker than a hash.
+  private let accepted: [Accepted]
   private let state = Mutex(State())
 
   init(_ dialects: [Dialect]) {
-    accepted = Dictionary(
-      uniqueKeysWithValues: dialects.map {
-        (ObjectIdentifier($0), Accepted(dialect: $0.name, status: $0.acceptedStatus))
-      })
+    accepted = dialects.map(Accepted.init)
   }
 
   private static func counter(_ key: Key) -> Counter {
@@ -47,7 +47,7 @@ final class AnswerCounters: Sendable {
 
   /// A payload was taken.
   func countAccepted(_ dialect: Dialect) {
-    guard let accepted = accepted[ObjectIdentifier(dialect)] else {
+    guard let accepted = accepted.first(where: { $0.dialect === dialect }) else {
       preconditionFailure("there is no dialect \(dialect.name)")
     }
     accepted.count.add(1, ordering: .relaxed)
@@ -66,12 +66,12 @@ final class AnswerCounters: Sendable {
     counter.increment()
   }
 
-  private var allAccepted: UInt64 { accepted.values.reduce(0) { $0 + $1.count.load(ordering: .relaxed) } }
+  private var allAccepted: UInt64 { accepted.reduce(0) { $0 + $1.count.load(ordering: .relaxed) } }
 
   /// Answers since the start, by status; those that tell how a node fares are there with 0 as well.
   var byStatus: [String: UInt64] {
     var counts: [String: UInt64] = ["401": 0, "403": 0, "503": 0]
-    for each in accepted.values { counts["\(each.status)", default: 0] += each.count.load(ordering: .relaxed) }
+    for each in accepted { counts["\(each.status)", default: 0] += each.count.load(ordering: .relaxed) }
     for (key, count) in state.withLock(\.counts) { counts["\(key.status)", default: 0] += count }
     return counts
   }

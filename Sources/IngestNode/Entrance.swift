@@ -68,7 +68,8 @@ struct Entrance: Sendable {
       preconditionFailure("a connection came on an event loop that has no gate")  // One is made for each loop.
     }
     try pipeline.addHandler(
-      PushConnection(gate: desk.gate, shared: shared, budget: desk.budget.value, client: client))
+      PushConnection(
+        gate: desk.gate, shared: shared, budget: desk.budget.value, client: client, isEncrypted: identity != nil))
   }
 
   private func refuseHeader(of channel: any Channel, _ reason: String, closing: Bool) {

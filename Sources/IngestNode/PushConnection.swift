@@ -31,18 +31,17 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private var exchange: Exchange?
   /// While it is in the channel's pipeline.
   private var context: ChannelHandlerContext?
-  /// Whether the client reads what is written for it, as NIO said last.
-  private var isWritable = true
+  private let isEncrypted: Bool
+  /// To put answers there past NIO; nil where they are encrypted on their way, and when the connection is over.
+  private var socket: KernelSocket?
+  /// Writes that NIO isn't done with: what follows must go the same way.
+  private var pendingWrites = 0
   /// Of the budget, for answers that aren't on their way to the kernel yet.
   private var unsentBytes = 0
 
-  private var isDriving = false
-  /// The machine isn't asked before the verdict has come.
-  private var awaitsVerdict = false
   /// A read that NIO wanted to make and that is put off.
   private var heldRead = false
   private var inputHasEnded = false
-  private var isClosed = false
 
   private var watchedPhase: ConnectionPhase?
   private var deadline = NIODeadline.distantFuture
@@ -51,11 +50,13 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   /// - Parameters:
   ///   - budget: Of the connection's event loop.
   ///   - client: Whose connection it is; nil where that isn't known.
-  init(gate: any PushGating, shared: PushFront, budget: ByteBudget, client: IPAddress?) {
+  ///   - isEncrypted: Whether a handler before this one speaks TLS.
+  init(gate: any PushGating, shared: PushFront, budget: ByteBudget, client: IPAddress?, isEncrypted: Bool) {
     self.gate = gate
     self.shared = shared
     self.budget = budget
     self.client = client
+    self.isEncrypted = isEncrypted
     wire = Wire(limits: shared.limits)
   }
 
@@ -63,11 +64,15 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
-    isWritable = context.channel.isWritable
+    wire.isWritable = context.channel.isWritable
+    if !isEncrypted { socket = KernelSocket(of: context.pipeline) }
     if context.channel.isActive { watch(wire.machine.phase, context) }
   }
 
-  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+  func handlerRemoved(context: ChannelHandlerContext) {
+    self.context = nil
+    socket = nil
+  }
 
   func channelActive(context: ChannelHandlerContext) {
     watch(wire.machine.phase, context)
@@ -81,12 +86,12 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
 
   /// More is read only while what came has found its way, so that a client can send ahead no more than one read brings.
   func read(context: ChannelHandlerContext) {
-    if wire.input.readableBytes > shared.sentAhead || !isWritable { heldRead = true } else { context.read() }
+    if wire.wantsMore(than: shared.sentAhead) { context.read() } else { heldRead = true }
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    isWritable = context.channel.isWritable
-    if isWritable { drive(context) }
+    wire.isWritable = context.channel.isWritable
+    if wire.isWritable { drive(context) }
     context.fireChannelWritabilityChanged()
   }
 
@@ -121,7 +126,8 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   }
 
   private func ended() {
-    isClosed = true
+    wire.isClosed = true
+    socket = nil
     timer?.task.cancel()
     timer = nil
     if let exchange { budget.give(back: exchange.bytes + exchange.answerBytes) }
@@ -134,19 +140,19 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
 
   private func drive(_ context: ChannelHandlerContext) {
     // An answer that comes at once is written in the midst of the loop, which goes on by itself.
-    guard !isDriving, !isClosed else { return }
-    isDriving = true
-    loop: while !awaitsVerdict, !isClosed {
-      switch wire.next(isRead: isWritable, gathering: shared.writtenAtOnce) {
+    guard wire.beginDriving() else { return }
+    loop: while true {
+      switch wire.next(gathering: shared.writtenAtOnce) {
       case .flush: flush(context)
       case .rest: break loop
       case .step(let step): if carryOut(step, context) { break loop }
       }
     }
-    isDriving = false
+    wire.endDriving()
+    // From here on it may be driven again, from within NIO's writing: when that says that the client reads again.
     flush(context)
     let phase = wire.settle()
-    if heldRead, wire.input.readableBytes <= shared.sentAhead, isWritable {
+    if heldRead, wire.wantsMore(than: shared.sentAhead) {
       heldRead = false
       context.read()
     }
@@ -182,18 +188,21 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   }
 
   private func flush(_ context: ChannelHandlerContext) {
-    let bytes = wire.output
-    guard bytes.readableBytes > 0 else { return }
+    guard wire.output.readableBytes > 0 else { return }
+    let budgeted = unsentBytes
+    unsentBytes = 0
+    if let socket, pendingWrites == 0, wire.write(to: socket) { return budget.give(back: budgeted) }
     var written: EventLoopPromise<Void>?
-    if unsentBytes > 0 {
-      let (budget, bytes) = (budget, unsentBytes)
-      unsentBytes = 0
+    if socket != nil || budgeted > 0 {
+      pendingWrites += 1
       written = context.eventLoop.makePromise(of: Void.self)
       // It fails where the connection is gone, and then they are as well.
-      written?.futureResult.assumeIsolated().whenComplete { _ in budget.give(back: bytes) }
+      written?.futureResult.assumeIsolated().whenComplete { _ in
+        self.pendingWrites -= 1
+        self.budget.give(back: budgeted)
+      }
     }
-    context.writeAndFlush(wrapOutboundOut(consume bytes), promise: written)
-    wire.wasHandedOn()
+    context.writeAndFlush(wrapOutboundOut(wire.takeOutput()), promise: written)
   }
 
   /// Acts when all that was written is in the kernel: closing throws away what isn't, and that may be answers.
@@ -203,7 +212,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     // Behind all that was written before, and so done when that is.
     context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: promise)
     // Where it fails the connection is gone already.
-    promise.futureResult.assumeIsolated().whenComplete { _ in if !self.isClosed { act() } }
+    promise.futureResult.assumeIsolated().whenComplete { _ in if !self.wire.isClosed { act() } }
   }
 
   // MARK: A request
@@ -245,10 +254,10 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
       return
     }
     if let account = gate.admits(key) { return admitted(account, context) }
-    awaitsVerdict = true
+    wire.awaitsVerdict = true
     gate.verdict(of: key, from: sender()).assumeIsolated().whenSuccess { verdict in
-      self.awaitsVerdict = false
-      guard !self.isClosed, self.exchange?.number == exchange.number else { return }
+      self.wire.awaitsVerdict = false
+      guard !self.wire.isClosed, self.exchange?.number == exchange.number else { return }
       switch verdict {
       case .admit(let account): self.admitted(account, context)
       case .refuse(let reason, let proof): self.fail(.refused(reason, proof))
@@ -324,7 +333,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   }
 
   func handedOver(_ number: RequestNumber, _ outcome: PushOutcome) {
-    guard !isClosed, let context, let exchange, exchange.number == number else { return }
+    guard !wire.isClosed, let context, let exchange, exchange.number == number else { return }
     switch outcome {
     case .success(let id): answer(.accepted(Accepted(id: id, media: exchange.media, events: exchange.events)))
     case .failure(let why): fail(why)
@@ -410,7 +419,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   /// Sets the deadline of the phase, when it is another one. The timer is moved only where it would ring too late: a connection that is
   /// busy doesn't touch it.
   private func watch(_ phase: ConnectionPhase, _ context: ChannelHandlerContext) {
-    guard !isClosed, phase != watchedPhase else { return }
+    guard !wire.isClosed, phase != watchedPhase else { return }
     watchedPhase = phase
     let isRefused = phase == .body && exchange?.failure != nil
     guard let allowed = isRefused ? shared.deadlines.discard : shared.deadlines[phase] else {
@@ -430,10 +439,10 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
 
   private func timerRang(_ context: ChannelHandlerContext) {
     timer = nil
-    guard !isClosed, deadline != .distantFuture else { return }
+    guard !wire.isClosed, deadline != .distantFuture else { return }
     guard deadline <= context.eventLoop.now else { return setTimer(context) }
     // The verdict has a deadline of its own.
-    guard !awaitsVerdict else {
+    guard !wire.awaitsVerdict else {
       watchedPhase = nil
       return watch(wire.machine.phase, context)
     }

@@ -1,4 +1,4 @@
-// What a connection's machine works on: the machine, what came and wasn't consumed, and what is to be written. One value, so that a step is one
+// What a connection's machine works on: the machine, what came and wasn't consumed, what is to be written, and whether it goes on at all. One value, so that a step is one
 // access to the connection's handler: Swift checks each access to an object's property as long as it lasts, and a push that looked at
 // three of them at every step spent a fifth of its instructions on these checks.
 
@@ -10,6 +10,14 @@ struct Wire: ~Copyable {
   /// What came and wasn't consumed.
   private(set) var input = ByteBuffer()
   private(set) var output = ByteBuffer()
+
+  /// Whether the client reads what is written for it, as NIO said last: who doesn't gets no further answers.
+  var isWritable = true
+  /// The machine isn't asked before the verdict has come.
+  var awaitsVerdict = false
+  /// Nothing comes and goes any more.
+  var isClosed = false
+  private var isDriven = false
 
   init(limits: RequestLimits) { machine = RequestConnection(limits: limits) }
 
@@ -32,6 +40,12 @@ struct Wire: ~Copyable {
     return part
   }
 
+  /// Whether more may come than what isn't consumed yet.
+  /// - Parameter sentAhead: How many bytes of that there may be at most.
+  func wantsMore(than sentAhead: Int) -> Bool { input.readableBytes <= sentAhead && isWritable }
+
+  // MARK: The machine
+
   enum Turn {
     case step(Step)
     /// Write what there is, and come again.
@@ -40,22 +54,30 @@ struct Wire: ~Copyable {
     case rest
   }
 
+  /// - Returns: Whether the machine is to be asked now; not where somebody does so already, or there is nobody to do it for.
+  mutating func beginDriving() -> Bool {
+    guard !isDriven, !isClosed else { return false }
+    isDriven = true
+    return true
+  }
+
   /// What is to be done next.
-  /// - Parameters:
-  ///   - isRead: Whether the client reads what is written: who doesn't gets no further answers.
-  ///   - gathered: How many bytes of answers are gathered at most.
-  mutating func next(isRead: Bool, gathering gathered: Int) -> Turn {
+  /// - Parameter gathered: How many bytes of answers are gathered at most.
+  mutating func next(gathering gathered: Int) -> Turn {
+    guard !awaitsVerdict, !isClosed else { return .rest }
     let phase = machine.phase
     switch phase {
     case .closed: return .rest
     case .idle:
       if output.readableBytes >= gathered { return .flush }
-      if !isRead { return .rest }
+      if !isWritable { return .rest }
     default: break
     }
     let input = input
     return .step(machine.next(input.readableBytesSpan))
   }
+
+  mutating func endDriving() { isDriven = false }
 
   /// Lets go of input that is consumed or isn't wanted any more.
   /// - Returns: The phase that the connection is in.
@@ -71,9 +93,20 @@ struct Wire: ~Copyable {
 
   mutating func write(_ reply: Reply, _ framing: ResponseFraming) { reply.write(framing, to: &output) }
 
-  /// All that was written here is on its way. Mostly it is in the kernel by now, and the memory is there for the next answer; a large one's
-  /// isn't kept.
-  mutating func wasHandedOn() {
+  /// Puts what is to be written into the kernel, as far as that has room for it.
+  /// - Returns: Whether that was all.
+  mutating func write(to socket: KernelSocket) -> Bool {
+    let count = output.withUnsafeReadableBytes { socket.write($0) }
+    output.moveReaderIndex(forwardBy: count)
+    guard output.readableBytes == 0 else { return false }
+    // The memory is there for the next answer; a large one's isn't kept.
     if output.capacity <= 1 << 10 { output.clear() } else { output = ByteBuffer() }
+    return true
+  }
+
+  /// What is to be written, for whoever writes it.
+  mutating func takeOutput() -> ByteBuffer {
+    defer { output = ByteBuffer() }
+    return output
   }
 }

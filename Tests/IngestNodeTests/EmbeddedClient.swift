@@ -47,7 +47,7 @@ final class EmbeddedClient {
       shared: PushFront(
         limits: limits, deadlines: deadlines, dialects: dialects, counters: counters, stopping: stopping,
         trusted: .none),
-      budget: self.budget, client: nil)
+      budget: self.budget, client: nil, isEncrypted: false)
     handler = connection
     channel = EmbeddedChannel(handlers: [socket, connection], loop: loop)
     do { try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait() } catch {
