@@ -19,13 +19,8 @@ enum BodiesBenchmark: Benchmark {
       of: PushContender.Kind.allCases, setting, rounds: rounds)
     var report = Report(name: name, rounds: rounds)
     report.versions = try await Peers.versions(ofPackages: PushBenchmark.packages)
-    for load in sizes.indices {
-      report.tables.append(
-        series.table(
-          load, unit: "64 connections",
-          [.perSecond, .megabytesPerSecond, .server, .redis, .p99, .serverPeak, .redisPeak]))
-      report.tables.append(series.ratioTable(load, [.perSecond, .both, .p99, .serverPeak]))
-    }
+    report.tables = series.tables(
+      unit: "64 connections", [.perSecond, .megabytesPerSecond, .server, .redis, .p99, .serverPeak, .redisPeak])
     report.tables[report.tables.count - 1].notes = [
       "the payloads are taken out of Redis ten times a second, for all of them alike",
       "peak: what is in memory, of all processes of the server, what they share counted in each",

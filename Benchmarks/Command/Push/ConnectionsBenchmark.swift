@@ -17,12 +17,8 @@ enum ConnectionsBenchmark: Benchmark {
       of: PushContender.Kind.allCases, setting, rounds: rounds)
     var report = Report(name: name, rounds: rounds)
     report.versions = try await Peers.versions(ofPackages: PushBenchmark.packages)
-    for load in connections.indices {
-      report.tables.append(
-        series.table(
-          load, unit: "pushes of 1 KiB", [.perSecond, .server, .redis, .p99, .serverPeak, .redisPeak]))
-      report.tables.append(series.ratioTable(load, [.perSecond, .both, .p99, .serverPeak]))
-    }
+    report.tables = series.tables(
+      unit: "pushes of 1 KiB", [.perSecond, .server, .redis, .p99, .serverPeak, .redisPeak])
     report.tables[report.tables.count - 1].notes = [
       "nginx has 64 connections to Redis for each of its processes: with one for each client's it answers a quarter less, and p99 is better",
       "the payloads are taken out of Redis ten times a second, for all of them alike",

@@ -38,6 +38,13 @@ struct PushSeries {
     values(.sluice, load, column).ratios(to: values(kind, load, column))
   }
 
+  /// For each load what was measured, and how Sluice's figures stand to the others'.
+  func tables(unit: String, _ columns: [PushRound.Column]) -> [Report.Table] {
+    loads.indices.flatMap { load in
+      [table(load, unit: unit, columns), ratioTable(load, [.perSecond, .both, .p99, .serverPeak])]
+    }
+  }
+
   func table(_ load: Int, unit: String, _ columns: [PushRound.Column]) -> Report.Table {
     var table = Report.Table(loads[load].title, unit: unit)
     for kind in kinds {
