@@ -41,7 +41,10 @@ struct PushListener: Service {
       }, shared: shared, connections: connections, identity: identity, expectsProxyHeader: expectsProxyHeader,
       logger: logger)
     let channel = try await ServerBootstrap(group: group)
-      .serverChannelOption(.backlog, value: 1024)
+      // As many as Linux allows by itself. After a restart all clients come at once, and who finds no room here tries again after a second.
+      .serverChannelOption(.backlog, value: 4096)
+      // In one turn of the loop, some milliseconds' worth; with NIO's 4 a loop that answers thousands is behind with accepting.
+      .serverChannelOption(.maxMessagesPerRead, value: 64)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .serverChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
