@@ -2,7 +2,7 @@
 //
 // Bytes are read through RawSpan, whose bounds are checked in release builds too: at the edge to the internet a wrong
 // offset must be a trap and never somebody else's memory. Values, the longest part of a header, are looked through
-// eight bytes at a time; names and targets byte by byte, since they are short. No table of 256 entries: two words of
+// eight bytes at a time, and so is each name compared; where a name or a target ends is looked for byte by byte, since they are short. No table of 256 entries: two words of
 // bits tell tokens apart without a load.
 //
 // Who looks into a head that was read here looks at the same bytes in the same way, and for each request: what that needs is inlinable.

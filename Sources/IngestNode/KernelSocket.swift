@@ -1,9 +1,10 @@
-// A connection's socket, for its answers. NIO's way there, through the pipeline and a queue of pending writes, costs half as much as all that is
-// ours of a push, and an answer is some hundred bytes that the kernel nearly always has room for. So they are put there past NIO;
-// what the kernel has no room for goes NIO's way, which waits until there is some.
+// A connection's socket, for its answers. NIO's way there, through the pipeline and a queue of pending writes, costs a third as much as all that
+// is ours of a push, and an answer is some hundred bytes that the kernel nearly always has room for. So they are put there past
+// NIO; what the kernel has no room for goes NIO's way, which waits until there is some.
 //
-// The descriptor is NIO's. After NIO has closed it the same number may be another client's, so it must be let go of with the channel: NIO
-// closes a socket and calls `channelInactive` in one go, and nothing that writes runs in between.
+// The descriptor is NIO's. After NIO has closed it the same number may be another client's, so it must be let go of with the channel. NIO
+// closes a socket, fails the promises of what is pending, and calls `channelInactive`, without a turn of the event loop in between:
+// whoever holds this lets go of it at whichever comes first.
 
 internal import Foundation
 internal import NIOCore

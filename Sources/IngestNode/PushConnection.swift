@@ -33,7 +33,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private var context: ChannelHandlerContext?
   private let isEncrypted: Bool
   /// To put answers there past NIO; nil where they are encrypted on their way, and when the connection is over.
-  private var socket: KernelSocket?
+  private(set) var socket: KernelSocket?
   /// Writes that NIO isn't done with: what follows must go the same way.
   private var pendingWrites = 0
   /// Of the budget, for answers that aren't on their way to the kernel yet.
@@ -196,8 +196,9 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     if socket != nil || budgeted > 0 {
       pendingWrites += 1
       written = context.eventLoop.makePromise(of: Void.self)
-      // It fails where the connection is gone, and then they are as well.
-      written?.futureResult.assumeIsolated().whenComplete { _ in
+      written?.futureResult.assumeIsolated().whenComplete { result in
+        // It fails where the connection is gone, and then they are as well. NIO may have closed the socket by now, before it says so.
+        if case .failure = result { self.socket = nil }
         self.pendingWrites -= 1
         self.budget.give(back: budgeted)
       }

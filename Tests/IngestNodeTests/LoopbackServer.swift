@@ -82,9 +82,28 @@ final class LoopbackServer: Sendable {
     get async throws { try await listener.eventLoop.submit { self.budget.value.used }.get() }
   }
 
+  /// What serves a connection.
+  func handler(ofConnection index: Int) async throws -> ServedConnection {
+    let channel = connections[index]
+    return try await channel.eventLoop.submit {
+      let handler = try channel.pipeline.syncOperations.handler(type: PushConnection.self)
+      return ServedConnection(handler: NIOLoopBound(handler, eventLoop: channel.eventLoop))
+    }.get()
+  }
+
   func connect(readsAtOnce: Bool = true) async throws -> LoopbackClient {
     guard let address = listener.localAddress else { throw ChannelError.unknownLocalAddress }
     return try await LoopbackClient(address, readsAtOnce: readsAtOnce, on: listener.eventLoop)
+  }
+}
+
+/// A connection's handler, to be looked into.
+struct ServedConnection: Sendable {
+  fileprivate let handler: NIOLoopBound<PushConnection>
+
+  /// Whether it would write to its socket itself.
+  var holdsSocket: Bool {
+    get async throws { try await handler.eventLoop.submit { handler.value.socket != nil }.get() }
   }
 }
 
