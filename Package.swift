@@ -95,13 +95,14 @@ let package = Package(
     .target(
       name: "PrometheusText", dependencies: [coreMetrics], swiftSettings: strict),
     .target(name: "HTTPFraming", swiftSettings: strict),
+    .target(name: "InputBuffer", dependencies: [nioCore], swiftSettings: strict),
     .target(name: "ClientAddress", swiftSettings: strict),
     .target(name: "BodyCoding", dependencies: ["CZlib", "CZstd", "CBrotli"], swiftSettings: strict),
     .target(
       name: "IngestNode",
       dependencies: [
-        "BodyCoding", "ClientAddress", "HTTPFraming", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
-        "IngestSpool", "Fleet", "PrometheusText",
+        "BodyCoding", "ClientAddress", "HTTPFraming", "InputBuffer", "RedisClient", "KeyReplica", "KeyStore",
+        "IngestQueue", "IngestSpool", "Fleet", "PrometheusText",
         logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, serviceLifecycle,
         unixSignals,
         .product(name: "Hummingbird", package: "hummingbird"),
@@ -231,11 +232,12 @@ let package = Package(
       swiftSettings: strict),
     // What requests are checked with by the unit tests, by libFuzzer (`Scripts/fuzz request`) and by the benchmark.
     .target(
-      name: "FramingOracle", dependencies: ["HTTPFraming", nioCore, nioEmbedded, nioHTTP1],
+      name: "FramingOracle", dependencies: ["HTTPFraming", "InputBuffer", nioCore, nioEmbedded, nioHTTP1],
       path: "Tests/FramingOracle", swiftSettings: strict),
     .executableTarget(
       name: "framing-benchmark", dependencies: ["HTTPFraming", nioCore, nioEmbedded, nioHTTP1],
       path: "Tests/FramingBenchmark", swiftSettings: strict),
+    .testTarget(name: "InputBufferTests", dependencies: ["InputBuffer", nioCore], swiftSettings: strict),
     .testTarget(
       name: "HTTPFramingTests", dependencies: ["HTTPFraming", "FramingOracle", "RedisFixture"],
       exclude: ["read_corpus.py", "read_responses.py"], swiftSettings: strict),

@@ -219,8 +219,8 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   // MARK: A request
 
   private func begin(_ number: RequestNumber, _ body: BodyKind) {
-    let input = wire.input
-    let bytes = input.readableBytesSpan
+    let unread = wire.unread
+    let bytes = unread.readableBytesSpan
     switch shared.routes.destination(of: wire.machine.head, in: bytes) {
     case .route(let dialect, let purpose):
       exchange = Exchange(number, dialect, purpose, body, wire.machine.head, bytes)
@@ -245,7 +245,8 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private func sender() -> IPAddress? {
     guard let client, !shared.trusted.blocks.isEmpty else { return client }
     let (trusted, head) = (shared.trusted, wire.machine.head)
-    return wire.input.withUnsafeReadableBytes { trusted.sender(of: head, $0.bytes, from: client) }
+    let unread = wire.unread
+    return trusted.sender(of: head, unread.readableBytesSpan, from: client)
   }
 
   private func askForKey(from sender: @autoclosure () -> IPAddress?, _ context: ChannelHandlerContext) {
@@ -405,11 +406,11 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     if let exchange { budget.give(back: exchange.bytes) }
     // Too large by what its head announces: the head is whole, and still there.
     if exchange == nil, refusal == .bodyTooLarge,
-      case .route(let meant, _) = shared.routes.destination(of: wire.machine.head, in: wire.input.readableBytesSpan)
+      case .route(let meant, _) = shared.routes.destination(of: wire.machine.head, in: wire.unread.readableBytesSpan)
     {
       dialect = meant
       media = MediaType(
-        wire.machine.head.first("content-type", in: wire.input.readableBytesSpan), in: wire.input.readableBytesSpan)
+        wire.machine.head.first("content-type", in: wire.unread.readableBytesSpan), in: wire.unread.readableBytesSpan)
     }
     exchange = nil
     wire.write(Reply(template: shared.refusal(why, in: dialect, media)), framing)

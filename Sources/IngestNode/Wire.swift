@@ -3,12 +3,12 @@
 // three of them at every step spent a fifth of its instructions on these checks.
 
 internal import HTTPFraming
+internal import InputBuffer
 internal import NIOCore
 
 struct Wire: ~Copyable {
   var machine: RequestConnection
-  /// What came and wasn't consumed.
-  private(set) var input = ByteBuffer()
+  private var input = InputBuffer()
   private(set) var output = ByteBuffer()
 
   /// Whether the client reads what is written for it, as NIO said last: who doesn't gets no further answers.
@@ -23,26 +23,21 @@ struct Wire: ~Copyable {
 
   // MARK: In
 
-  mutating func append(_ bytes: ByteBuffer) {
-    if input.readableBytes == 0 {
-      input = bytes
-    } else {
-      input.writeImmutableBuffer(bytes)
-    }
-  }
+  /// What came and wasn't consumed.
+  var unread: ByteBuffer { input.bytes }
 
-  mutating func skip(_ length: Int) { input.moveReaderIndex(forwardBy: length) }
+  /// How many bytes of memory are held for it.
+  var inputCapacity: Int { input.capacity }
 
-  mutating func take(_ length: Int) -> ByteBuffer {
-    guard let part = input.readSlice(length: length) else {
-      preconditionFailure("the machine took more than there is")
-    }
-    return part
-  }
+  mutating func append(_ bytes: ByteBuffer) { input.append(bytes) }
+
+  mutating func skip(_ length: Int) { input.consume(length) }
+
+  mutating func take(_ length: Int) -> ByteBuffer { input.take(length) }
 
   /// Whether more may come than what isn't consumed yet.
   /// - Parameter sentAhead: How many bytes of that there may be at most.
-  func wantsMore(than sentAhead: Int) -> Bool { input.readableBytes <= sentAhead && isWritable }
+  func wantsMore(than sentAhead: Int) -> Bool { input.count <= sentAhead && isWritable }
 
   // MARK: The machine
 
@@ -73,8 +68,8 @@ struct Wire: ~Copyable {
       if !isWritable { return .rest }
     default: break
     }
-    let input = input
-    return .step(machine.next(input.readableBytesSpan))
+    let unread = input.bytes
+    return .step(machine.next(unread.readableBytesSpan))
   }
 
   mutating func endDriving() { isDriven = false }
@@ -83,7 +78,7 @@ struct Wire: ~Copyable {
   /// - Returns: The phase that the connection is in.
   mutating func settle() -> ConnectionPhase {
     let phase = machine.phase
-    if input.readableBytes == 0 || phase == .closed { input = ByteBuffer() }
+    if phase == .closed { input.clear() } else { input.releaseSpareMemory() }
     return phase
   }
 

@@ -3,6 +3,8 @@
 // are joined, so that two transcripts of one stream are equal however it was cut.
 
 public import HTTPFraming
+internal import InputBuffer
+internal import NIOCore
 
 /// A request as text and bytes.
 public struct ReadRequest: Equatable, Sendable {
@@ -60,6 +62,10 @@ public struct Transcript: Equatable, Sendable {
     early: (Int) -> Bool = { _ in false }
   ) {
     var connection = RequestConnection(limits: limits)
+    // As the node keeps what has come: its memory must follow what is unread, and not what has ever come.
+    var input = InputBuffer()
+    var mostUnread = 0
+    var largestPiece = 0
     var arrived = 0
     var consumed = 0
     var turn = 0
@@ -73,14 +79,15 @@ public struct Transcript: Equatable, Sendable {
         misdeed = "it makes no progress"
         break
       }
-      let bytes = stream.span.bytes.extracting(consumed..<arrived)
-      let step = connection.next(bytes)
-      guard step.length <= bytes.byteCount else {
+      let unread = input.bytes
+      let step = connection.next(unread.readableBytesSpan)
+      guard step.length <= unread.readableBytes else {
         misdeed = "it consumes more than it was given"
         break
       }
       let range = consumed..<consumed + step.length
       consumed = range.upperBound
+      input.consume(step.length)
       switch step.action {
       case .skip:
         if step.length == 0 { misdeed = "it skips nothing" }
@@ -90,8 +97,15 @@ public struct Transcript: Equatable, Sendable {
       case .read:
         if step.length != 0 { misdeed = "it consumes while it waits" }
         if arrived < stream.count {
-          arrived += min(sizes[turn % sizes.count], stream.count - arrived)
+          let piece = ByteBuffer(bytes: stream[arrived..<arrived + min(sizes[turn % sizes.count], stream.count - arrived)])
+          arrived += piece.readableBytes
           turn += 1
+          input.append(piece)
+          mostUnread = max(mostUnread, input.count)
+          largestPiece = max(largestPiece, piece.storageCapacity)
+          if input.capacity > max(2 * mostUnread, largestPiece) {
+            misdeed = "\(input.capacity) bytes of memory are held for at most \(mostUnread) unread ones"
+          }
         } else if ends, !hasEnded {
           connection.inputEnded()
           hasEnded = true
