@@ -33,6 +33,21 @@ public struct IPAddress: Sendable, Hashable {
 
   public var family: Family { bits >> 32 == Self.mapped >> 32 ? .ipv4 : .ipv6 }
 
+  /// The network that limits per client count by: an IPv4 address itself, and the first address of an IPv6 address's /64.
+  ///
+  /// A /64 is the smallest IPv6 network that a provider assigns, and its holder can use each of its 2^64 addresses. A limit per
+  /// address would be no limit for that holder.
+  ///
+  /// Addresses in 64:ff9b::/96 (RFC 6052) stand for one IPv4 address each and are counted apart: a translator (RFC 7755) shows
+  /// all IPv4 clients in that one network.
+  public var network: IPAddress {
+    if family == .ipv4 || bits >> 32 == Self.translated >> 32 { return self }
+    return IPAddress(ipv6: (bits >> 64) << 64)
+  }
+
+  /// 64:ff9b::.
+  private static let translated: UInt128 = 0x0064_FF9B << 96
+
   /// ::ffff:0.0.0.0.
   private static let mapped: UInt128 = 0xFFFF << 32
 }

@@ -131,6 +131,20 @@ import Testing
   }
 
   /// Something that is an address in every other case.
+  @Test(
+    arguments: [
+      ("2001:db8:1:2::", "2001:db8:1:2:ffff:ffff:ffff:ffff", true), ("2001:db8:1:2::", "2001:db8:1:3::", false),
+      ("192.0.2.1", "192.0.2.2", false), ("::ffff:192.0.2.1", "192.0.2.1", true), ("::1", "::2", true),
+      ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", false), ("64:ff9b:0:0:1::1", "64:ff9b:0:0:1::2", true),
+    ])
+  func `limits count an IPv6 client by its /64, and an IPv4 client by its address`(
+    one: String, other: String, areOne: Bool
+  ) throws {
+    let networks = (try IPAddress(one).network, try IPAddress(other).network)
+    #expect((networks.0 == networks.1) == areOne)
+    #expect(networks.0.network == networks.0)
+  }
+
   static func text(using generator: inout SeededGenerator) -> String {
     var text = SystemAddress(UInt128.random(in: 0...UInt128.max, using: &generator)).text
     switch Int.random(in: 0..<4, using: &generator) {
