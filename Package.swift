@@ -103,7 +103,7 @@ let package = Package(
       dependencies: [
         "BodyCoding", "ClientAddress", "HTTPFraming", "InputBuffer", "RedisClient", "KeyReplica", "KeyStore",
         "IngestQueue", "IngestSpool", "Fleet", "PrometheusText",
-        logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, serviceLifecycle,
+        deque, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, serviceLifecycle,
         unixSignals,
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "SwiftASN1", package: "swift-asn1"),

@@ -3,26 +3,141 @@
 //
 // Bytes are taken as they come. Taken as they are announced they would need no second look, but then whoever has one good key could keep
 // everybody else out for the body's deadline with a few heads.
+//
+// One bound for all isn't enough: a single client could use all of it. So there are three rules.
+//
+// 1. Bytes whose key isn't known yet have a small budget of their own. Anybody can send them.
+// 2. An account, and a client's network, may each hold no more than a share.
+// 3. A share is counted for what is held for long: bodies that come in several reads, and answers that wait for a slow client. A body that
+//    comes in one read is gone a moment later, and counting its account would cost each push two look-ups in a table. It is counted too
+//    once half of the budget is used, so one account can hold at most that half and its share.
+
+internal import ClientAddress
+
+/// Bytes held for one request, or for its answer. Given back to the budget that they were taken from.
+struct HeldBytes {
+  /// Of the client, for its share; nil where it isn't known, or is a proxy's.
+  let network: IPAddress?
+  /// Of the key; nil while that isn't known.
+  fileprivate(set) var account: String?
+  fileprivate(set) var count = 0
+  /// How many of them count against the shares of the account and the network.
+  fileprivate var shared = 0
+
+  init(network: IPAddress? = nil, account: String? = nil) {
+    self.network = network
+    self.account = account
+  }
+}
 
 /// Bytes in hand. Lives on one event loop.
 final class ByteBudget {
-  let limit: Int
-  private(set) var used = 0
+  /// How many bytes there may be, in all and for each.
+  struct Limits: Sendable, Equatable {
+    var total: Int
+    /// For one account.
+    var account: Int
+    /// For one client's network.
+    var network: Int
+    /// Whose key isn't known yet, beside the total.
+    var keyless: Int
+    /// The same from one network.
+    var keylessNetwork: Int
 
-  init(limit: Int) { self.limit = limit }
+    /// - Parameters:
+    ///   - total: At least two bodies.
+    ///   - body: The largest body that is taken: it must find room in each share.
+    init(total: Int, body: Int) {
+      self.total = max(total, 2 * body)
+      account = max(body, self.total / 4)
+      network = max(body, self.total / 2)
+      // A key in a body is in its first line or first 16 KiB: one read brings them.
+      keyless = max(1 << 20, self.total / 16)
+      keylessNetwork = keyless / 8
+    }
 
-  /// Whether so many more would find room now.
-  func hasRoom(for bytes: Int) -> Bool { bytes <= limit - used }
-
-  /// Takes so many, unless they would be too many.
-  func take(_ bytes: Int) -> Bool {
-    guard hasRoom(for: bytes) else { return false }
-    used += bytes
-    return true
+    /// No shares: for tests of other things.
+    init(_ total: Int) {
+      self.total = total
+      (account, network, keyless, keylessNetwork) = (total, total, total, total)
+    }
   }
 
-  func give(back bytes: Int) {
-    used -= bytes
-    precondition(used >= 0, "more bytes were given back than were taken")
+  /// What there is no room in.
+  enum Shortage: Error, Equatable {
+    case total, account, network, keyless
+  }
+
+  let limits: Limits
+  private(set) var used = 0
+  /// Of bodies whose key isn't known yet.
+  private(set) var keylessUsed = 0
+  private var accounts: [String: Int] = [:]
+  private var networks: [IPAddress: Int] = [:]
+  private var keylessNetworks: [IPAddress: Int] = [:]
+
+  init(_ limits: Limits) { self.limits = limits }
+
+  /// What would keep so many more bytes from being taken now; nil where nothing would.
+  func shortage(of bytes: Int, for held: HeldBytes) -> Shortage? {
+    guard let account = held.account else {
+      if let network = held.network, bytes > limits.keylessNetwork - keylessNetworks[network, default: 0] {
+        return .keyless
+      }
+      return bytes > limits.keyless - keylessUsed ? .keyless : nil
+    }
+    if bytes > limits.total - used { return .total }
+    if bytes > limits.account - accounts[account, default: 0] { return .account }
+    if let network = held.network, bytes > limits.network - networks[network, default: 0] { return .network }
+    return nil
+  }
+
+  /// Takes so many, unless they would be too many.
+  /// - Parameter isBrief: Whether they are given back in a moment: a whole body in one read.
+  func take(_ bytes: Int, for held: inout HeldBytes, isBrief: Bool = false) throws(Shortage) {
+    if isBrief, held.account != nil, bytes <= limits.total / 2 - used {
+      used += bytes
+      held.count += bytes
+      return
+    }
+    if let shortage = shortage(of: bytes, for: held) { throw shortage }
+    held.count += bytes
+    held.shared += bytes
+    if held.account == nil { keylessUsed += bytes } else { used += bytes }
+    count(bytes, for: held)
+  }
+
+  /// The key is known now: what was taken without one counts against its account from here on.
+  func assign(_ held: inout HeldBytes, to account: String) throws(Shortage) {
+    var assigned = HeldBytes(network: held.network, account: account)
+    if held.count > 0 {
+      try take(held.count, for: &assigned)
+      giveBack(&held)
+    }
+    held = assigned
+  }
+
+  func giveBack(_ held: inout HeldBytes) {
+    guard held.count > 0 else { return }
+    if held.account == nil { keylessUsed -= held.count } else { used -= held.count }
+    precondition(used >= 0 && keylessUsed >= 0, "more bytes were given back than were taken")
+    count(-held.shared, for: held)
+    held.count = 0
+    held.shared = 0
+  }
+
+  private func count(_ bytes: Int, for held: HeldBytes) {
+    guard bytes != 0 else { return }
+    if let account = held.account { accounts.count(bytes, for: account) }
+    guard let network = held.network else { return }
+    if held.account == nil { keylessNetworks.count(bytes, for: network) } else { networks.count(bytes, for: network) }
+  }
+}
+
+extension Dictionary where Value == Int {
+  /// Who holds nothing any more isn't kept: there may be any number of them over time.
+  fileprivate mutating func count(_ more: Int, for key: Key) {
+    let count = self[key, default: 0] + more
+    self[key] = count == 0 ? nil : count
   }
 }

@@ -16,6 +16,8 @@ final class Dialect: Sendable {
   let routes: [Route]
   /// Where a key may be; the first place that has one counts.
   let keys: [KeyPlace]
+  /// Whether one of these places is in the body.
+  let hasKeyInBody: Bool
   /// The status that says "taken" to these clients.
   let acceptedStatus: Int
   /// What says that the payload was taken, with that status.
@@ -36,6 +38,7 @@ final class Dialect: Sendable {
     self.name = name
     self.routes = routes
     self.keys = keys
+    hasKeyInBody = keys.contains { if case .envelopeDSN = $0 { true } else { false } }
     self.acceptedStatus = acceptedStatus
     self.accepted = accepted
     self.answerBytesPerEvent = answerBytesPerEvent

@@ -2,6 +2,7 @@
 // for it. An object, not a value in an optional: it is looked at a dozen times for a push, and each look at a value of so many
 // parts would retain them all.
 
+internal import ClientAddress
 internal import Foundation
 internal import HTTPFraming
 internal import IngestQueue
@@ -19,22 +20,28 @@ final class Exchange {
   var key: KeyID?
   /// Why there is no key in the head, where there is none.
   let withoutKey: PushFailing
-  /// Of the key, once it is admitted.
-  var account: String?
   /// Of the budget, for the body.
-  var bytes = 0
+  var held: HeldBytes
   /// Of the budget, for the answer, until the kernel has it.
-  var answerBytes = 0
+  var answerHeld: HeldBytes?
   /// Of the body; 0 where that isn't known.
   let announced: Int
   let isChunked: Bool
   var isWhole = false
+  /// While its events are counted on another thread.
+  var isBeingCounted = false
   /// In the body, once they are counted.
   var events: Int?
   /// From when it is handed over until it is known what became of it.
   var handover: Handover?
   /// Why it isn't taken, where that is said when the body has come, and how much of that was thrown away since.
   var failure: (why: PushFailing, thrownAway: Int)?
+
+  /// Of the key, once it is admitted.
+  var account: String? { held.account }
+
+  /// Whether the body has to come before it is known whether there is a key.
+  var keyIsInBody: Bool { key == nil && dialect.hasKeyInBody }
 
   /// A question's body is thrown away.
   var keepsBody: Bool { purpose == .push || purpose == .batch }
@@ -44,12 +51,15 @@ final class Exchange {
     let contentEncoding: String?
   }
 
-  /// - Parameter bytes: Beginning with the head.
+  /// - Parameters:
+  ///   - bytes: Beginning with the head.
+  ///   - network: Whose share the body counts against; nil for nobody's.
   init(
     _ number: RequestNumber, _ dialect: Dialect, _ purpose: Route.Purpose, _ body: BodyKind, _ head: RequestHead,
-    _ bytes: RawSpan
+    _ bytes: RawSpan, from network: IPAddress?
   ) {
     self.number = number
+    held = HeldBytes(network: network)
     self.dialect = dialect
     self.purpose = purpose
     isChunked = body == .chunked
@@ -70,5 +80,18 @@ final class Exchange {
     let presented = PresentedKey.find(dialect.keys, in: head, bytes)
     if case .key(let id) = presented { key = id }
     withoutKey = presented == .tooLong ? .keyTooLong(limit: PresentedKey.limit) : .missingKey
+  }
+
+  /// Adds a part of the body.
+  /// - Parameter isWhole: Whether it is all of it.
+  func append(_ part: ByteBuffer, isWhole: Bool) {
+    if request.body.readableBytes > 0 {
+      request.body.writeImmutableBuffer(part)
+    } else if isWhole || part.storageCapacity <= 4 * part.readableBytes {
+      request.body = part
+    } else {
+      // The rest may take its time, and a few bytes mustn't hold the memory of the whole read that brought them.
+      request.body = ByteBufferAllocator().buffer(buffer: part)
+    }
   }
 }

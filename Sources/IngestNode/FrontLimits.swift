@@ -10,7 +10,7 @@ public struct FrontLimits: Sendable {
   /// Bytes of all header lines of a request together.
   public var headerBytes = 16 << 10
   /// Bytes of bodies that the node holds at once, from their first byte to their answer. What is beyond is answered 503. No event loop's share
-  /// of it is smaller than one body.
+  /// of it is smaller than two bodies.
   public var bytesInHand = 256 << 20
   public var connections = 10_000
   /// Behind a balancer all come from one address, unless it tells theirs.

@@ -88,6 +88,8 @@ public struct IngestNode: Sendable {
     let pushLoops = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
     // Of its own, so that a resync doesn't hold up pushes.
     let mirrorLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let counting = NIOThreadPool(numberOfThreads: max(1, configuration.threads / 2))
+    counting.start()
     let source = "\(configuration.redis), namespace \(configuration.namespace)"
     let stateFile = try configuration.stateFolder.map { try StateFile(folder: $0) }
     let replica = ReplicaDriver(
@@ -121,9 +123,9 @@ public struct IngestNode: Sendable {
       host: configuration.listenHost, port: configuration.listenPort, group: pushLoops, gates: links.map(\.gate),
       shared: PushFront(
         limits: front.requestLimits, deadlines: front.deadlines, dialects: Dialects.all, counters: counters,
-        stopping: stopping, trusted: configuration.trustedProxies),
+        stopping: stopping, trusted: configuration.trustedProxies, batches: BatchCounter(threads: counting)),
       connections: ConnectionLimiter(limit: front.connections, limitByAddress: front.connectionsPerAddress),
-      bytesPerLoop: max(front.bodyBytes, front.bytesInHand / configuration.threads),
+      bytesPerLoop: .init(total: front.bytesInHand / configuration.threads, body: front.bodyBytes),
       identity: identity, expectsProxyHeader: configuration.expectsProxyHeader, logger: logger,
       grace: TimeAmount(front.grace), stopDeadline: TimeAmount(front.stopDeadline),
       listening: { status.listens(at: $0) })
@@ -164,6 +166,7 @@ public struct IngestNode: Sendable {
     try await group.run()
     for client in links.flatMap(\.clients) + (watched + drained).map(\.client) { try await client.shutDown().get() }
     try await reporting.shutDown().get()
+    try await counting.shutdownGracefully()
     try await pushLoops.shutdownGracefully()
     try await mirrorLoop.shutdownGracefully()
     logger.notice("ended")

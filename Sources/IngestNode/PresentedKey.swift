@@ -22,7 +22,7 @@ enum KeyPlace: Sendable {
   /// A header of Sentry's: `Sentry sentry_version=7, sentry_key=KEY`.
   case sentryAuth(FieldName)
   /// The body's first line, which is a JSON object whose `dsn` is a URL with the key as its user: what Sentry's clients send through
-  /// proxies that drop headers. It is looked at when the body has come, and not if that is compressed.
+  /// proxies that drop headers. It is looked at as soon as the line has come, and not found where the body is compressed.
   case envelopeDSN
 }
 
@@ -71,6 +71,13 @@ enum PresentedKey: Sendable, Equatable {
       return presented(key, bytes)
     case .envelopeDSN: return .missing
     }
+  }
+
+  /// Whether as much of a body has come as `findDSN` looks at.
+  /// - Parameter searched: How many bytes are known not to end the line.
+  static func hasFirstLine(_ body: RawSpan, searched: Int) -> Bool {
+    if body.byteCount >= lineLimit { return true }
+    return (searched..<body.byteCount).contains { body.byte($0) == UInt8(ascii: "\n") }
   }
 
   /// The key in the first line of a body.

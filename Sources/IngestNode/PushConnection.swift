@@ -27,6 +27,10 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private let budget: ByteBudget
   /// Whose connection it is, as far as that is known; requests may be others', if it is a trusted proxy.
   private let client: IPAddress?
+  /// Whether that is a proxy that says for whom it passes on requests.
+  private let isProxy: Bool
+  /// Whose share of the budget requests count against; nil where it isn't known, or is another one for each request.
+  private let network: IPAddress?
   private var wire: Wire
   private var exchange: Exchange?
   /// While it is in the channel's pipeline.
@@ -37,7 +41,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   /// Writes that NIO isn't done with: what follows must go the same way.
   private var pendingWrites = 0
   /// Of the budget, for answers that aren't on their way to the kernel yet.
-  private var unsentBytes = 0
+  private var unsent: [HeldBytes] = []
 
   /// A read that NIO wanted to make and that is put off.
   private var heldRead = false
@@ -57,8 +61,13 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     self.budget = budget
     self.client = client
     self.isEncrypted = isEncrypted
+    isProxy = client.map { shared.trusted.contains($0) } ?? false
+    network = isProxy ? nil : client?.network
     wire = Wire(limits: shared.limits)
   }
+
+  /// How many bytes of memory are held for what came and wasn't consumed.
+  var inputCapacity: Int { wire.inputCapacity }
 
   // MARK: What happens
 
@@ -130,10 +139,11 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     socket = nil
     timer?.task.cancel()
     timer = nil
-    if let exchange { budget.give(back: exchange.bytes + exchange.answerBytes) }
+    // What is being counted elsewhere holds its memory until that is over.
+    if let exchange, !exchange.isBeingCounted { giveBack(&exchange.held) }
+    if let held = exchange?.answerHeld { unsent.append(held) }
     exchange = nil
-    budget.give(back: unsentBytes)
-    unsentBytes = 0
+    giveBack(&unsent)
   }
 
   // MARK: The machine
@@ -189,21 +199,29 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
 
   private func flush(_ context: ChannelHandlerContext) {
     guard wire.output.readableBytes > 0 else { return }
-    let budgeted = unsentBytes
-    unsentBytes = 0
-    if let socket, pendingWrites == 0, wire.write(to: socket) { return budget.give(back: budgeted) }
+    var held = unsent
+    unsent = []
+    if let socket, pendingWrites == 0, wire.write(to: socket) { return giveBack(&held) }
     var written: EventLoopPromise<Void>?
-    if socket != nil || budgeted > 0 {
+    if socket != nil || !held.isEmpty {
       pendingWrites += 1
       written = context.eventLoop.makePromise(of: Void.self)
-      written?.futureResult.assumeIsolated().whenComplete { result in
+      written?.futureResult.assumeIsolated().whenComplete { [held] result in
+        var held = held
         // It fails where the connection is gone, and then they are as well. NIO may have closed the socket by now, before it says so.
         if case .failure = result { self.socket = nil }
         self.pendingWrites -= 1
-        self.budget.give(back: budgeted)
+        self.giveBack(&held)
       }
     }
     context.writeAndFlush(wrapOutboundOut(wire.takeOutput()), promise: written)
+  }
+
+  private func giveBack(_ held: inout HeldBytes) { budget.giveBack(&held) }
+
+  private func giveBack(_ held: inout [HeldBytes]) {
+    for index in held.indices { budget.giveBack(&held[index]) }
+    held = []
   }
 
   /// Acts when all that was written is in the kernel: closing throws away what isn't, and that may be answers.
@@ -221,24 +239,26 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private func begin(_ number: RequestNumber, _ body: BodyKind) {
     let unread = wire.unread
     let bytes = unread.readableBytesSpan
+    let network = network ?? (isProxy ? sender().flatMap { $0 == client ? nil : $0.network } : nil)
     switch shared.routes.destination(of: wire.machine.head, in: bytes) {
     case .route(let dialect, let purpose):
-      exchange = Exchange(number, dialect, purpose, body, wire.machine.head, bytes)
+      exchange = Exchange(number, dialect, purpose, body, wire.machine.head, bytes, from: network)
     case .otherMethods(let dialect, let allow):
-      exchange = Exchange(number, dialect, .push, body, wire.machine.head, bytes)
+      exchange = Exchange(number, dialect, .push, body, wire.machine.head, bytes, from: network)
       fail(.methodNotAllowed(allow: allow))
     case .none:
-      exchange = Exchange(number, shared.fallback, .push, body, wire.machine.head, bytes)
+      exchange = Exchange(number, shared.fallback, .push, body, wire.machine.head, bytes, from: network)
       fail(.notFound)
     }
   }
 
-  /// The body is wanted. One that is longer than there is room for now is told so at once, which saves everybody its way; but nothing is
-  /// taken for it before it comes. Not before the key is admitted, as far as that can be: until then nothing is kept, and anybody could fill
-  /// the node with keys of his own making.
+  /// The body of an admitted key is wanted. One that is longer than there is room for now is told so at once, which saves everybody its way;
+  /// but nothing is taken for it before it comes.
   private func welcomeBody() {
-    guard let exchange, exchange.keepsBody, !budget.hasRoom(for: exchange.announced - exchange.bytes) else { return }
-    fail(.unavailable(.nodeFull))
+    guard let exchange, exchange.keepsBody,
+      let shortage = budget.shortage(of: exchange.announced - exchange.held.count, for: exchange.held)
+    else { return }
+    fail(.unavailable(.init(shortage)))
   }
 
   /// Whom the request comes from, for the log, where it is to be asked about its key. Its head must still be there.
@@ -252,7 +272,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private func askForKey(from sender: @autoclosure () -> IPAddress?, _ context: ChannelHandlerContext) {
     guard let exchange, exchange.purpose != .preflight, exchange.failure == nil else { return }
     guard let key = exchange.key else {
-      if exchange.dialect.keys.contains(where: \.isInBody) { welcomeBody() } else { fail(exchange.withoutKey) }
+      if !exchange.keyIsInBody { fail(exchange.withoutKey) }
       return
     }
     if let account = gate.admits(key) { return admitted(account, context) }
@@ -270,8 +290,11 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   }
 
   private func admitted(_ account: String, _ context: ChannelHandlerContext) {
-    exchange?.account = account
-    if exchange?.isWhole == true { finish(context) } else { welcomeBody() }
+    guard let exchange else { return }
+    do throws(ByteBudget.Shortage) { try budget.assign(&exchange.held, to: account) } catch {
+      return fail(.unavailable(.init(error)))
+    }
+    if exchange.isWhole { finish(context) } else { welcomeBody() }
   }
 
   private func take(_ length: Int, _ context: ChannelHandlerContext) {
@@ -284,12 +307,15 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
       return
     }
     guard exchange.keepsBody else { return }
-    guard budget.take(length) else { return fail(.unavailable(.nodeFull)) }
-    exchange.bytes += length
-    if exchange.request.body.readableBytes == 0 {
-      exchange.request.body = part
-    } else {
-      exchange.request.body.writeImmutableBuffer(part)
+    let isWhole = length == exchange.announced
+    do throws(ByteBudget.Shortage) { try budget.take(length, for: &exchange.held, isBrief: isWhole) } catch {
+      return fail(.unavailable(.init(error)))
+    }
+    let before = exchange.request.body.readableBytes
+    exchange.append(part, isWhole: isWhole)
+    // The key is looked for as soon as it can be there, so that little is held for those who have none.
+    if exchange.keyIsInBody, PresentedKey.hasFirstLine(exchange.request.body.readableBytesSpan, searched: before) {
+      findKeyInBody(context)
     }
   }
 
@@ -304,23 +330,49 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     }
     switch exchange.purpose {
     case .push: gate.push(exchange, for: self)
-    case .batch:
-      do throws(PushFailing) {
-        let events = try PushFront.countEvents(
-          in: exchange.request.body.readableBytesSpan, exchange.media, contentType: exchange.labels?.contentType,
-          contentEncoding: exchange.labels?.contentEncoding)
-        // Of a few bytes that unfold to many events the answer is a thousand times as long.
-        let answerBytes = events * exchange.dialect.answerBytesPerEvent
-        guard budget.take(answerBytes) else { throw .unavailable(.nodeFull) }
-        exchange.answerBytes = answerBytes
-        exchange.events = events
-        gate.push(exchange, for: self)
-      } catch {
-        fail(error)
-      }
+    case .batch: count(exchange, of: account, context)
     case .probe: answer(.active(account: account))
     case .preflight: break
     }
+  }
+
+  /// Counts the events of a batch, each of which is answered, and hands it over.
+  private func count(_ exchange: Exchange, of account: String, _ context: ChannelHandlerContext) {
+    do throws(PushFailing) {
+      let batch = try Batch(
+        exchange.request.body, exchange.media, contentType: exchange.labels?.contentType,
+        contentEncoding: exchange.labels?.contentEncoding)
+      if let events = try batch.countBriefly() { return try push(exchange, holding: events) }
+      exchange.isBeingCounted = true
+      shared.batches.count(batch, of: account, on: context.eventLoop).assumeIsolated().whenComplete { result in
+        exchange.isBeingCounted = false
+        guard !self.wire.isClosed, self.exchange === exchange else { return self.giveBack(&exchange.held) }
+        do throws(PushFailing) {
+          switch result {
+          case .success(let events): try self.push(exchange, holding: events)
+          case .failure(let error): throw error as? PushFailing ?? .unavailable(.nodeFull)
+          }
+        } catch {
+          self.fail(error)
+        }
+        self.drive(context)
+      }
+    } catch {
+      fail(error)
+    }
+  }
+
+  private func push(_ exchange: Exchange, holding events: Int) throws(PushFailing) {
+    // Of a few bytes that unfold to many events the answer is a thousand times as long.
+    var held = HeldBytes(network: exchange.held.network, account: exchange.account)
+    do throws(ByteBudget.Shortage) {
+      try budget.take(events * exchange.dialect.answerBytesPerEvent, for: &held)
+    } catch {
+      throw .unavailable(.init(error))
+    }
+    exchange.answerHeld = held
+    exchange.events = events
+    gate.push(exchange, for: self)
   }
 
   private func findKeyInBody(_ context: ChannelHandlerContext) {
@@ -356,8 +408,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private func fail(_ why: PushFailing) {
     guard let exchange, exchange.isChunked, !exchange.isWhole, !wire.machine.awaitsInvitation else { return say(why) }
     exchange.request.body = ByteBuffer()
-    budget.give(back: exchange.bytes)
-    exchange.bytes = 0
+    giveBack(&exchange.held)
     exchange.failure = (why, 0)
     // What still comes is thrown away, and has just the time for that.
     watchedPhase = nil
@@ -388,8 +439,8 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private func answered() -> (Exchange, ResponseFraming)? {
     guard let exchange else { return nil }
     self.exchange = nil
-    budget.give(back: exchange.bytes)
-    unsentBytes += exchange.answerBytes
+    giveBack(&exchange.held)
+    if let held = exchange.answerHeld { unsent.append(held) }
     // While the node ends each connection ends with its next answer.
     if shared.stopping.isSet { wire.machine.stop() }
     guard let framing = wire.machine.answer(exchange.number) else { return nil }
@@ -403,7 +454,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     var why = refusal == .bodyTooLarge ? .tooLarge(limit: shared.limits.bodyBytes) : PushFailing.unreadable(refusal)
     // What else is wrong with it is known: who sends chunks slowly and without end would never hear that.
     if refusal == .tooSlow, let failure = exchange?.failure { why = failure.why }
-    if let exchange { budget.give(back: exchange.bytes) }
+    if let exchange { giveBack(&exchange.held) }
     // Too large by what its head announces: the head is whole, and still there.
     if exchange == nil, refusal == .bodyTooLarge,
       case .route(let meant, _) = shared.routes.destination(of: wire.machine.head, in: wire.unread.readableBytesSpan)
@@ -454,10 +505,6 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     _ = carryOut(step, context)
     drive(context)
   }
-}
-
-extension KeyPlace {
-  fileprivate var isInBody: Bool { if case .envelopeDSN = self { true } else { false } }
 }
 
 extension TrustedProxies {

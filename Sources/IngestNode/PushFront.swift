@@ -1,6 +1,5 @@
 // What all connections of the push listener share: the bounds, the dialects, the counters.
 
-internal import BodyCoding
 internal import ClientAddress
 internal import Foundation
 internal import HTTPFraming
@@ -42,17 +41,21 @@ struct PushFront: Sendable {
   let stopping: StopFlag
   /// Proxies whose word on whom a request comes from is believed.
   let trusted: TrustedProxies
-  /// How many bytes of what a client sends ahead of its answer are read.
-  let sentAhead = 64 << 10
+  /// Where batches are counted that take long.
+  let batches: BatchCounter
+  /// How many unread bytes a connection may have before it stops reading: the longest head must find room, and more is of no use.
+  let sentAhead: Int
   private let refusals = RefusalMemo()
   /// How many bytes of answers are gathered at most, but for one answer, before they are written.
   let writtenAtOnce = 64 << 10
 
   init(
     limits: RequestLimits, deadlines: PhaseDeadlines, dialects: [Dialect], counters: AnswerCounters, stopping: StopFlag,
-    trusted: TrustedProxies
+    trusted: TrustedProxies, batches: BatchCounter
   ) {
     self.limits = limits
+    self.batches = batches
+    sentAhead = limits.requestLineBytes + limits.headerBytes
     self.deadlines = deadlines
     routes = RouteTable(dialects)
     fallback = Dialects.generic
@@ -79,35 +82,5 @@ struct PushFront: Sendable {
 
   func response(_ facts: AnswerFacts, in dialect: Dialect, _ media: MediaType) -> Response {
     dialect.failed(facts, media).response(status: facts.status, adding: AnswerTable.fields(facts))
-  }
-
-  /// What may come out of a batch whose events are counted. The connection's event loop does it, so this is the longest that the loop's other
-  /// connections wait for it: some ten milliseconds.
-  private static let countedBounds = DecodedBounds(bytes: 16 << 20, ratio: 200)
-
-  /// How many events a body holds.
-  /// - Parameters:
-  ///   - contentType: As the request has it.
-  ///   - contentEncoding: As the request has it.
-  static func countEvents(
-    in body: RawSpan, _ media: MediaType, contentType: String?, contentEncoding: String?
-  ) throws(PushFailing) -> Int {
-    let format: EventCount.Format
-    switch media {
-    case .json: format = .json
-    case .msgpack: format = .msgpack
-    case .protobuf, .other:
-      throw .uncountable(
-        "expected application/json or application/msgpack, but \(contentType ?? "nothing") came")
-    }
-    // Brotli has no first bytes of its own.
-    let compression =
-      CompressionFormat(firstBytesOf: body) ?? (contentEncoding?.lowercased() == "br" ? .brotli : nil)
-    do throws(EventCount.Failure) {
-      return try EventCount.count(in: body, format: format, compression: compression, within: countedBounds)
-    } catch {
-      if case .undecodable(.tooLarge(let limit)) = error { throw .tooLarge(limit: limit) }
-      throw .uncountable("\(error)")
-    }
   }
 }

@@ -16,7 +16,7 @@ struct PushListener: Service {
   let shared: PushFront
   let connections: ConnectionLimiter
   /// Bytes of bodies that each event loop may hold.
-  let bytesPerLoop: Int
+  let bytesPerLoop: ByteBudget.Limits
   /// nil where clients don't speak TLS, at least not with the node.
   let identity: TLSIdentity?
   /// Whether each connection begins with a header of the PROXY protocol.
@@ -37,7 +37,7 @@ struct PushListener: Service {
       desks: gates.map { gate in
         Desk(
           gate: gate,
-          budget: .makeBoxSendingValue(ByteBudget(limit: bytesPerLoop), eventLoop: gate.eventLoop))
+          budget: .makeBoxSendingValue(ByteBudget(bytesPerLoop), eventLoop: gate.eventLoop))
       }, shared: shared, connections: connections, identity: identity, expectsProxyHeader: expectsProxyHeader,
       logger: logger)
     let channel = try await ServerBootstrap(group: group)

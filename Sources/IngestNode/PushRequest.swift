@@ -43,6 +43,12 @@ enum PushFailing: Error, Sendable {
   enum Unavailable: String, Sendable, CaseIterable {
     /// The node has as much in hand as it may.
     case nodeFull = "node_full"
+    /// So has the account, its share of that.
+    case accountFull = "account_full"
+    /// So has the client's address, its share of that.
+    case addressFull = "address_full"
+    /// The node has as many bytes in hand as it may of requests whose key hasn't come yet.
+    case keylessFull = "keyless_full"
     /// So has the way to the queue.
     case queueFull = "queue_full"
     case queueAway = "queue_away"
@@ -68,4 +74,16 @@ public enum TooFastStatus: Int, Sendable, CaseIterable {
   case serviceUnavailable = 503
   /// What the word says; but some old agents end themselves on it, and some exporters drop their data.
   case tooManyRequests = 429
+}
+
+extension PushFailing.Unavailable {
+  init(_ shortage: ByteBudget.Shortage) {
+    self =
+      switch shortage {
+      case .total: .nodeFull
+      case .account: .accountFull
+      case .network: .addressFull
+      case .keyless: .keylessFull
+      }
+  }
 }

@@ -14,7 +14,7 @@ import Testing
   private static let front = PushFront(
     limits: RequestLimits(), deadlines: PhaseDeadlines(), dialects: Dialects.all,
     counters: AnswerCounters(Dialects.all),
-    stopping: StopFlag(), trusted: .none)
+    stopping: StopFlag(), trusted: .none, batches: BatchCounter { $0() })
 
   /// What a failure must be answered with.
   private static func status(_ failure: PushFailing) -> Int {

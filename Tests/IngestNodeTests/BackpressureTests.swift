@@ -10,7 +10,8 @@ import Testing
 
 @Suite struct BackpressureTests {
   private static let readSize = 8 << 10
-  private static let sentAhead = 64 << 10
+  /// The longest head.
+  private static let sentAhead = 24 << 10
 
   @Test func `of what is sent ahead of an answer little is read`() throws {
     let requests = 2_000
@@ -31,6 +32,33 @@ import Testing
       #expect(most <= Self.sentAhead + Self.readSize + request.utf8.count)
       #expect(try client.statuses().count == requests)
       #expect(client.unreadBytes == 0 && client.gate.pushes.count == requests)
+    }
+  }
+
+  @Test func `memory follows what is unread, and not what ever came`() throws {
+    let client = EmbeddedClient(limits: RequestLimits(requests: .max), readSize: Self.readSize)
+    // Heads of 8 KiB less one byte, so that reads of 8 KiB end one request and begin the next.
+    let start = "GET /nowhere HTTP/1.1\r\nHost: h\r\nX: "
+    let head = start + String(repeating: "x", count: Self.readSize - 1 - start.utf8.count - 4) + "\r\n\r\n"
+    let requests = 2_000
+    for _ in 0..<requests {
+      client.send(head)
+      guard client.inputCapacity <= 4 * Self.readSize else {
+        Issue.record("\(client.inputCapacity) bytes are held")
+        return
+      }
+    }
+    #expect(try client.statuses().count == requests)
+  }
+
+  @Test func `the memory of a large read isn't held for its last byte`() {
+    let client = EmbeddedClient(readSize: 64 << 10)
+    client.send(String(repeating: .request("GET /nowhere HTTP/1.1", []), count: 1_500) + "G")
+    #expect(client.inputCapacity > 0 && client.inputCapacity <= 64)
+    for first in [String.head(length: 100_000), .chunkedHead() + "2000\r\n"] {
+      let client = EmbeddedClient(readSize: 64 << 10)
+      client.send(first + "x")
+      #expect(client.gate.pushes.isEmpty && client.inputCapacity == 0 && client.budget.used == 1)
     }
   }
 

@@ -1,6 +1,7 @@
 // The bytes of bodies that an event loop holds, and of answers that grow with what was asked: what is beyond them is
 // answered 503, and each way in which a request can end gives its own back.
 
+import ClientAddress
 import HTTPFraming
 import KeyReplica
 import NIOCore
@@ -9,15 +10,143 @@ import Testing
 @testable import IngestNode
 
 @Suite struct ByteBudgetTests {
-  @Test func `it takes up to its limit and no byte more`() {
-    let budget = ByteBudget(limit: 10)
-    #expect(budget.take(10) && budget.used == 10)
-    #expect(!budget.take(1) && budget.take(0) && budget.used == 10)
-    #expect(budget.hasRoom(for: 0) && !budget.hasRoom(for: 1))
-    budget.give(back: 4)
-    #expect(!budget.take(5) && budget.take(4) && budget.used == 10)
-    budget.give(back: 10)
-    #expect(!budget.take(.max) && budget.used == 0)
+  @Test func `it takes up to its limit and no byte more`() throws {
+    let budget = ByteBudget(.init(10))
+    var held = HeldBytes(account: "acme")
+    try budget.take(10, for: &held)
+    #expect(budget.used == 10 && budget.shortage(of: 0, for: held) == nil)
+    #expect(throws: ByteBudget.Shortage.total) { try budget.take(1, for: &held) }
+    #expect(throws: ByteBudget.Shortage.total) { try budget.take(.max, for: &held) }
+    budget.giveBack(&held)
+    #expect(budget.used == 0 && held.count == 0)
+    budget.giveBack(&held)
+    #expect(budget.used == 0, "it was given back already")
+  }
+
+  /// As the node has them, with small numbers.
+  private static var limits: ByteBudget.Limits {
+    var limits = ByteBudget.Limits(1_000)
+    (limits.account, limits.network, limits.keyless, limits.keylessNetwork) = (250, 500, 64, 8)
+    return limits
+  }
+
+  private static func network(_ last: Int) -> IPAddress {
+    guard let address = IPAddress(text: Array("192.0.2.\(last)".utf8).span.bytes) else {
+      preconditionFailure("an address")
+    }
+    return address
+  }
+
+  @Test func `an account and a network hold no more than their shares`() throws {
+    let budget = ByteBudget(Self.limits)
+    var held = (0..<4).map { HeldBytes(network: Self.network($0 / 3), account: "account-\($0)") }
+    for index in 0..<2 { try budget.take(250, for: &held[index]) }
+    #expect(throws: ByteBudget.Shortage.account) { try budget.take(1, for: &held[0]) }
+    #expect(throws: ByteBudget.Shortage.network) { try budget.take(1, for: &held[2]) }
+    // Others are not affected.
+    try budget.take(250, for: &held[3])
+    budget.giveBack(&held[0])
+    try budget.take(250, for: &held[2])
+    #expect(budget.used == 750)
+    for index in held.indices { budget.giveBack(&held[index]) }
+    #expect(budget.used == 0)
+  }
+
+  @Test func `whole bodies of one read count against shares once half of the budget is used`() throws {
+    let budget = ByteBudget(Self.limits)
+    var held = (0..<200).map { _ in HeldBytes(network: Self.network(1), account: "acme") }
+    var taken = 0
+    for index in held.indices where (try? budget.take(10, for: &held[index], isBrief: true)) != nil { taken += 1 }
+    #expect(taken == (500 + 250) / 10, "half of it for everybody, and its share")
+    var other = HeldBytes(network: Self.network(2), account: "other")
+    try budget.take(250, for: &other)
+    for index in held.indices { budget.giveBack(&held[index]) }
+    budget.giveBack(&other)
+    #expect(budget.used == 0)
+  }
+
+  @Test func `bytes without a key have a budget of their own, with a share for each network`() throws {
+    let budget = ByteBudget(Self.limits)
+    var held = (0..<9).map { HeldBytes(network: Self.network($0)) }
+    for index in 0..<8 { try budget.take(8, for: &held[index]) }
+    #expect(throws: ByteBudget.Shortage.keyless) { try budget.take(1, for: &held[0]) }
+    #expect(throws: ByteBudget.Shortage.keyless, "all networks together") { try budget.take(1, for: &held[8]) }
+    #expect(budget.used == 0 && budget.keylessUsed == 64)
+    // Once its key is known it counts elsewhere.
+    try budget.assign(&held[0], to: "acme")
+    #expect(budget.used == 8 && budget.keylessUsed == 56 && held[0].account == "acme")
+    try budget.take(8, for: &held[8])
+    for index in held.indices { budget.giveBack(&held[index]) }
+    #expect(budget.used == 0 && budget.keylessUsed == 0)
+  }
+
+  @Test func `what is held without a key stays so where its account has no room`() throws {
+    let budget = ByteBudget(Self.limits)
+    var (full, held) = (HeldBytes(account: "acme"), HeldBytes(network: Self.network(1)))
+    try budget.take(250, for: &full)
+    try budget.take(8, for: &held)
+    #expect(throws: ByteBudget.Shortage.account) { try budget.assign(&held, to: "acme") }
+    #expect(budget.keylessUsed == 8 && budget.used == 250)
+    budget.giveBack(&held)
+    budget.giveBack(&full)
+    #expect(budget.keylessUsed == 0 && budget.used == 0)
+  }
+
+  @Test(arguments: [1 << 20, 16 << 20, 256 << 20, 1 << 40]) func `each share has room for the largest body`(
+    total: Int
+  ) {
+    let limits = ByteBudget.Limits(total: total, body: 16 << 20)
+    for share in [limits.account, limits.network] { #expect(share >= 16 << 20 && share <= limits.total / 2) }
+    #expect(limits.keyless <= max(1 << 20, limits.total / 16) && limits.keylessNetwork >= 64 << 10)
+  }
+
+  @Test func `clients without a key can't keep others out, wherever they send from`() throws {
+    let budget = ByteBudget(.init(total: 64 << 20, body: 16 << 20))
+    let strangers = (0..<111).map { index in
+      EmbeddedClient(sharing: budget, address: Self.network(index % 3), readSize: 16 << 10)
+    }
+    for stranger in strangers {
+      stranger.send(.head(to: "/api/1/envelope/", key: nil, length: 1 << 20) + .filler(15 << 10))
+    }
+    #expect(budget.used == 0 && budget.keylessUsed > 0 && budget.keylessUsed <= budget.limits.keyless)
+    #expect(try strangers.flatMap { try $0.answers() }.allSatisfy { $0.status == 503 })
+    let client = EmbeddedClient(limits: RequestLimits(bodyBytes: 16 << 20), sharing: budget, address: Self.network(1))
+    client.send(.post(body: .filler(16 << 20)))
+    #expect(try client.statuses() == [202])
+    for stranger in strangers { stranger.reset() }
+    #expect(budget.used == 0 && budget.keylessUsed == 0)
+  }
+
+  @Test func `one good key can't keep others out`() throws {
+    let limits = RequestLimits(bodyBytes: 1 << 20)
+    let budget = ByteBudget(.init(total: 8 << 20, body: 1 << 20))
+    let greedy = (0..<20).map { _ in EmbeddedClient(limits: limits, sharing: budget, address: Self.network(1)) }
+    for client in greedy { client.send(.head(length: 1 << 20) + .filler((1 << 20) - 1)) }
+    #expect(budget.used == 2 * ((1 << 20) - 1), "a quarter")
+    let told = try greedy.flatMap { try $0.answers() }
+    #expect(told.count == 18)
+    for answer in told { #expect(try answer.status == 503 && answer.json()["reason"] as? String == "account_full") }
+    let other = EmbeddedClient(limits: limits, sharing: budget, address: Self.network(2))
+    other.gate.script("other", .admits(account: "other"))
+    other.send(.post(key: "other", body: .filler(1 << 20)))
+    #expect(try other.statuses() == [202])
+    for client in greedy { client.reset() }
+    #expect(budget.used == 0)
+  }
+
+  @Test func `requests that a trusted proxy passes on count against its clients' shares`() throws {
+    let budget = ByteBudget(Self.limits)
+    let proxy = EmbeddedClient(sharing: budget, address: Self.network(9), trusted: try TrustedProxies("192.0.2.9"))
+    proxy.send(
+      .head(to: "/api/1/envelope/", key: nil, "X-Forwarded-For: 192.0.2.1", length: 100) + .filler(8))
+    #expect(budget.keylessUsed == 8)
+    var sameClient = HeldBytes(network: Self.network(1))
+    #expect(throws: ByteBudget.Shortage.keyless) { try budget.take(1, for: &sameClient) }
+    var another = HeldBytes(network: Self.network(9))
+    try budget.take(8, for: &another)
+    budget.giveBack(&another)
+    proxy.reset()
+    #expect(budget.keylessUsed == 0)
   }
 
   @Test func `a body that there is no room for is answered 503, and the connection goes on`() throws {
@@ -43,10 +172,11 @@ import Testing
 
   @Test func `what others hold there is no room for`() throws {
     let client = EmbeddedClient(budget: 10)
-    #expect(client.budget.take(4))
+    var others = HeldBytes(account: "other")
+    try client.budget.take(4, for: &others)
     client.send(.post())
     #expect(try client.statuses() == [503])
-    client.budget.give(back: 4)
+    client.budget.giveBack(&others)
     client.send(.post())
     #expect(try client.statuses() == [503, 202])
   }
@@ -66,7 +196,9 @@ import Testing
     let client = EmbeddedClient(budget: 100)
     client.send(.head(length: 100) + .filler(30))
     // Somebody else's body has come meanwhile.
-    #expect(client.budget.take(70) && client.stream.isEmpty)
+    var others = HeldBytes(account: "other")
+    try client.budget.take(70, for: &others)
+    #expect(client.stream.isEmpty)
     client.send(.filler(part))
     let answer = try client.answer()
     #expect(answer.status == 503 && answer["retry-after"] != nil && !answer.closes)
@@ -76,20 +208,21 @@ import Testing
     client.send(.filler(70 - part) + .post(body: .filler(30)))
     #expect(try client.statuses() == [503, 202])
     #expect(client.gate.payloads == [.filler(30)])
-    client.budget.give(back: 70)
+    client.budget.giveBack(&others)
   }
 
   @Test func `where much is still to come then, the connection ends`() throws {
     let client = EmbeddedClient(limits: RequestLimits(drainBytes: 20), budget: 100)
     client.send(.head(length: 100) + .filler(30))
-    #expect(client.budget.take(60))
+    var others = HeldBytes(account: "other")
+    try client.budget.take(60, for: &others)
     client.send(.filler(49))
     let answer = try client.answer()
     #expect(answer.status == 503 && answer.closes && client.outputIsClosed)
     client.send(.filler(21) + .post())
     #expect(try client.statuses() == [503])
     #expect(client.gate.pushes.isEmpty)
-    client.budget.give(back: 60)
+    client.budget.giveBack(&others)
   }
 
   /// Of 9 bytes, with an answer of 15 for each of 4 events.
@@ -148,12 +281,13 @@ import Testing
     #expect(try unknown.statuses() == [401], "it isn't told to come again")
   }
 
-  @Test func `a body that may have the key in it holds its bytes`() throws {
+  @Test func `a body that may have the key in it holds its bytes apart`() throws {
     let client = EmbeddedClient(budget: 10)
     client.send(.head(to: "/api/1/store/", key: nil, length: 9) + "abc")
-    #expect(client.budget.used == 3)
-    client.send(.filler(6) + .post(to: "/api/1/store/", key: nil, body: .filler(11)))
-    #expect(try client.statuses() == [400, 503])
+    #expect(client.budget.used == 0 && client.budget.keylessUsed == 3)
+    client.send(.filler(6))
+    #expect(try client.statuses() == [400])
+    #expect(client.budget.keylessUsed == 0)
   }
 
   @Test func `what nobody keeps isn't counted`() throws {
@@ -207,8 +341,8 @@ import Testing
     let client = EmbeddedClient(limits: end.limits)
     client.gate.script("good", .admits(account: "acme"), end.handover)
     client.send(end.sent)
-    #expect(client.budget.used == end.held)
+    #expect(client.budget.used + client.budget.keylessUsed == end.held)
     end.end(client)
-    #expect(client.budget.used == 0)
+    #expect(client.budget.used == 0 && client.budget.keylessUsed == 0)
   }
 }

@@ -26,28 +26,36 @@ final class EmbeddedClient {
   private var sent: [UInt8] = []
   private var readBytes = 0
   private let readSize: Int
+  private let ownsBudget: Bool
   private let location: SourceLocation
 
   /// - Parameters:
-  ///   - budget: In bytes.
+  ///   - budget: In bytes. Of requests whose key hasn't come yet there may be more, unless `limits` say otherwise.
+  ///   - shared: Held together with others instead; whoever has made it sees to it that all is given back.
+  ///   - address: The client's.
   ///   - readSize: How many bytes one reading brings at most.
   init(
     limits: RequestLimits = RequestLimits(), deadlines: PhaseDeadlines = PhaseDeadlines(),
-    dialects: [Dialect] = Dialects.all, budget: Int = 1 << 20, readSize: Int = 64 << 10,
+    dialects: [Dialect] = Dialects.all, budget: Int = 1 << 20, sharing shared: ByteBudget? = nil,
+    address: IPAddress? = nil, trusted: TrustedProxies = .none,
+    batches: BatchCounter = BatchCounter { $0() }, readSize: Int = 64 << 10,
     location: SourceLocation = #_sourceLocation
   ) {
     self.readSize = readSize
     self.location = location
     gate = ScriptedGate(on: loop)
     gate.script("good", .admits(account: "acme"))
-    self.budget = ByteBudget(limit: budget)
+    var budgetLimits = ByteBudget.Limits(budget)
+    (budgetLimits.keyless, budgetLimits.keylessNetwork) = (1 << 20, 1 << 20)
+    self.budget = shared ?? ByteBudget(budgetLimits)
+    ownsBudget = shared == nil
     counters = AnswerCounters(dialects)
     let connection = PushConnection(
       gate: gate,
       shared: PushFront(
         limits: limits, deadlines: deadlines, dialects: dialects, counters: counters, stopping: stopping,
-        trusted: .none),
-      budget: self.budget, client: nil, isEncrypted: false)
+        trusted: trusted, batches: batches),
+      budget: self.budget, client: address, isEncrypted: false)
     handler = connection
     channel = EmbeddedChannel(handlers: [socket, connection], loop: loop)
     do { try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait() } catch {
@@ -60,8 +68,8 @@ final class EmbeddedClient {
     if channel.isActive { channel.close(promise: nil) }
     loop.run()
     while gate.say() {}
-    if budget.used != 0 {
-      Issue.record("\(budget.used) bytes are never given back", sourceLocation: location)
+    if ownsBudget, budget.used != 0 || budget.keylessUsed != 0 {
+      Issue.record("\(budget.used) and \(budget.keylessUsed) bytes are never given back", sourceLocation: location)
     }
     if handler != nil { Issue.record("somebody keeps the connection's handler", sourceLocation: location) }
     // The event loop traps if a timer is left on it.
@@ -150,6 +158,8 @@ final class EmbeddedClient {
   var mostWaitingBytes: Int { socket.mostWaiting }
   /// All that came back.
   var stream: [UInt8] { socket.delivered }
+  /// How many bytes of memory the node holds for what it has read and not consumed.
+  var inputCapacity: Int { handler?.inputCapacity ?? 0 }
   /// When the connection's timer rings.
   var timer: NIODeadline? { handler?.timer?.at }
 

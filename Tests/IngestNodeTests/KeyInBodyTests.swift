@@ -1,5 +1,6 @@
 // Sentry's clients may have the key in the body: then the body comes first, and the verdict after it.
 
+import HTTPFraming
 import KeyReplica
 import Testing
 
@@ -10,15 +11,40 @@ import Testing
     #"{"event_id":"1","dsn":"https://\#(key)@sentry.example/1"}"# + "\n{}\n"
   }
 
-  @Test func `a key in the body is looked at when the body has come`() throws {
-    let client = EmbeddedClient()
-    let body = Self.envelope("good")
-    client.send(.head(to: "/api/1/envelope/", key: nil, length: body.utf8.count))
-    client.send(String(body.dropLast()))
-    #expect(client.stream.isEmpty && client.gate.pushes.isEmpty)
-    client.send("\n")
-    #expect(client.gate.payloads == [body] && client.gate.asked.isEmpty)
-    #expect(try client.statuses() == [200])
+  @Test func `a key in the body is looked at when its line has come`() throws {
+    for key in ["good", "other"] {
+      let client = EmbeddedClient()
+      client.gate.script("other", .ponders(.admit(account: "b")))
+      let body = Self.envelope(key)
+      let line = body.prefix { $0 != "\n" }
+      client.send(.head(to: "/api/1/envelope/", key: nil, length: body.utf8.count))
+      client.send(String(line))
+      #expect(client.gate.asked.isEmpty && client.budget.keylessUsed == line.utf8.count)
+      client.send("\n")
+      if key == "other" { client.gateSays() }
+      #expect(client.budget.keylessUsed == 0 && client.budget.used == line.utf8.count + 1)
+      #expect(client.stream.isEmpty && client.gate.pushes.isEmpty)
+      client.send("{}\n")
+      #expect(client.gate.payloads == [body])
+      #expect(try client.statuses() == [200])
+    }
+  }
+
+  @Test func `a key that isn't active is refused before the rest of the body comes`() throws {
+    let client = EmbeddedClient(limits: RequestLimits(bodyBytes: 16 << 20))
+    client.send(.head(to: "/api/1/envelope/", key: nil, length: 16 << 20) + Self.envelope("bad"))
+    #expect(try client.statuses() == [401])
+    #expect(client.budget.keylessUsed == 0)
+  }
+
+  @Test(arguments: [15 << 10, 16 << 10]) func `where no line ends it is looked for in the first 16 KiB`(
+    length: Int
+  ) throws {
+    let client = EmbeddedClient(limits: RequestLimits(bodyBytes: 1 << 20), readSize: 1_000)
+    client.send(.head(to: "/api/1/envelope/", key: nil, length: 1 << 20) + .filler(length))
+    #expect(client.budget.keylessUsed == (length < 16 << 10 ? length : 0))
+    #expect(try client.statuses() == (length < 16 << 10 ? [] : [400]))
+    client.reset()
   }
 
   @Test func `its verdict may come at once or later, and the payload is handed over once`() throws {

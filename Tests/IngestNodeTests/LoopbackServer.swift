@@ -32,10 +32,10 @@ final class LoopbackServer: Sendable {
   ) async throws {
     let shared = PushFront(
       limits: RequestLimits(), deadlines: deadlines, dialects: Dialects.all, counters: AnswerCounters(Dialects.all),
-      stopping: StopFlag(), trusted: .none)
+      stopping: StopFlag(), trusted: .none, batches: BatchCounter { $0() })
     let gate = ScriptedGate(on: loop)
     gate.script("good", .admits(account: "acme"))
-    let budget = NIOLoopBoundBox.makeBoxSendingValue(ByteBudget(limit: 1 << 20), eventLoop: loop)
+    let budget = NIOLoopBoundBox.makeBoxSendingValue(ByteBudget(.init(1 << 20)), eventLoop: loop)
     let entrance = Entrance(
       desks: [Desk(gate: gate, budget: budget)], shared: shared, connections: limiter, identity: nil,
       expectsProxyHeader: false, logger: Logger(label: "tests"))

@@ -17,7 +17,7 @@ import Testing
   ]) func `a failure is a Status with google's code for it`(failure: PushFailing, code: Int) throws {
     let front = PushFront(
       limits: RequestLimits(), deadlines: PhaseDeadlines(), dialects: Dialects.all, counters: AnswerCounters([]),
-      stopping: StopFlag(), trusted: .none)
+      stopping: StopFlag(), trusted: .none, batches: BatchCounter { $0() })
     let facts = front.facts(failure)
     let words = [facts.error, facts.reason, facts.detail].compactMap { $0 }.joined(separator: ": ")
     let protobuf = try ReadAnswer(front.response(facts, in: Dialects.otlp, .protobuf))

@@ -114,16 +114,21 @@ struct PlannedRequest {
         ? Expected(status: 405, mark: "method_not_allowed", isEarly: true)
         : Expected(status: 404, mark: "not_found", isEarly: true)
     } else if place == .none {
-      outcome = Expected(status: 400, mark: "missing_key", isEarly: !request.target.hasPrefix("/api/"))
+      outcome = Expected(status: 400, mark: "missing_key", isEarly: true)
     } else if isKnown {
       outcome = final
     } else {
-      outcome = Expected(status: verdict.status, mark: verdict.mark, isEarly: place != .dsn)
+      outcome = Expected(status: verdict.status, mark: verdict.mark, isEarly: true)
     }
-    // A body is charged when its key is admitted, or when it may have the key in it.
-    let isCharged = keepsBody && bytes > budget && (place == .dsn || !outcome.isEarly)
+    // A body is charged when its key is admitted.
+    let isCharged = keepsBody && bytes > budget && !outcome.isEarly
     let isTooLarge = bytes > limits.bodyBytes
-    isInvited = request.waits && !outcome.isEarly && (isChunked || !isTooLarge && !isCharged)
+    // Where the key may be in the body, that has to begin to come.
+    let isKeyInBody = place == .dsn || place == .none && request.target.hasPrefix("/api/")
+    isInvited =
+      request.waits
+      && (isKeyInBody
+        ? isChunked || !isTooLarge : !outcome.isEarly && (isChunked || !isTooLarge && !isCharged))
     if isTooLarge {
       expected =
         isChunked ? [tooLarge, isCharged ? nodeFull : tooLarge, outcome.isEarly ? outcome : tooLarge] : [tooLarge]

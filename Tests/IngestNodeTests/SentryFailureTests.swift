@@ -11,7 +11,7 @@ import Testing
   private func answer(_ failure: PushFailing) throws -> ReadAnswer {
     let front = PushFront(
       limits: RequestLimits(), deadlines: PhaseDeadlines(), dialects: Dialects.all, counters: AnswerCounters([]),
-      stopping: StopFlag(), trusted: .none)
+      stopping: StopFlag(), trusted: .none, batches: BatchCounter { $0() })
     return try ReadAnswer(front.response(front.facts(failure), in: Dialects.sentry, .other))
   }
 
