@@ -252,7 +252,8 @@ let package = Package(
     .testTarget(
       name: "IngestNodeTests",
       dependencies: [
-        "FramingOracle", "HTTPFraming", "IngestNode", "IngestQueue", "KeyReplica", "PrometheusText", "RedisFixture",
+        "BodyCoding", "ClientAddress", "CompressionFixture", "FramingOracle", "HTTPFraming", "IngestNode",
+        "IngestQueue", "KeyReplica", "PrometheusText", "RedisFixture",
         logging,
         nioCore, nioEmbedded, nioPosix, nioSSL, serviceLifecycle,
       ],

@@ -23,9 +23,9 @@ struct Batch: Sendable {
   /// What may come out of a batch.
   private static let bounds = DecodedBounds(bytes: 16 << 20, ratio: 200)
   /// What may come out of one that is counted on an event loop, where nothing that takes longer than some milliseconds may be done.
-  private static let briefBounds = DecodedBounds(bytes: 256 << 10, ratio: 200)
+  static let briefBounds = DecodedBounds(bytes: 256 << 10, ratio: 200)
   /// Of a compressed body and of one that isn't, the most bytes that are looked at on an event loop.
-  private static let briefCompressed = 16 << 10
+  static let briefCompressed = 16 << 10
   private static let briefPlain = 256 << 10
 
   /// - Parameters:

@@ -97,7 +97,8 @@ public struct Transcript: Equatable, Sendable {
       case .read:
         if step.length != 0 { misdeed = "it consumes while it waits" }
         if arrived < stream.count {
-          let piece = ByteBuffer(bytes: stream[arrived..<arrived + min(sizes[turn % sizes.count], stream.count - arrived)])
+          let piece = ByteBuffer(
+            bytes: stream[arrived..<arrived + min(sizes[turn % sizes.count], stream.count - arrived)])
           arrived += piece.readableBytes
           turn += 1
           input.append(piece)

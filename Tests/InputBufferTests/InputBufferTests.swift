@@ -62,7 +62,8 @@ import Testing
     #expect(held.readableBytes == 1_000)
   }
 
-  @Test(arguments: [1, 100, 5_000]) func `one read's memory isn't held for the few bytes that are left of it`(left: Int) {
+  @Test(arguments: [1, 100, 5_000]) func `one read's memory isn't held for the few bytes that are left of it`(left: Int)
+  {
     var input = InputBuffer()
     input.append(piece(64 << 10))
     input.consume((64 << 10) - left)

@@ -1,0 +1,142 @@
+// What clients can make a node hold: little for each connection, whatever they send on it, and no more than their share in all.
+
+import Foundation
+import NIOCore
+import NIOPosix
+import NIOSSL
+import RedisFixture
+import Testing
+
+struct StrangerMemoryTests {
+  /// In bytes, as the kernel counts it.
+  private func memory(of process: ServiceProcess) throws -> Int {
+    let status = try String(contentsOfFile: "/proc/\(process.pid)/status", encoding: .utf8)
+    guard let kilobytes = status.firstMatch(of: /VmRSS:\s+(\d+) kB/).flatMap({ Int($0.1) }) else {
+      throw NeverHappened(description: "no VmRSS in \(status)")
+    }
+    return kilobytes << 10
+  }
+
+  /// Sends as much as it is told to, as fast as it is read, and throws away what comes back.
+  private final class Sender: Sendable {
+    private final class Drain: ChannelInboundHandler {
+      typealias InboundIn = ByteBuffer
+      func channelRead(context: ChannelHandlerContext, data: NIOAny) {}
+    }
+
+    private let channel: any Channel
+
+    init(to node: Node, tls: NIOSSLContext?) async throws {
+      let parts = node.push.split(separator: ":")
+      channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        .channelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture {
+            if let tls {
+              try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls, serverHostname: nil))
+            }
+            try channel.pipeline.syncOperations.addHandler(Drain())
+          }
+        }
+        .connect(host: String(parts[0]), port: Int(parts[1]) ?? 0).get()
+    }
+
+    func send(_ bytes: ByteBuffer) async throws { try await channel.writeAndFlush(bytes) }
+    func close() async throws { try await channel.close() }
+  }
+
+  /// Requests without a key whose length shares no factor with that of a read, so that nearly each read ends one and begins the next.
+  private static let heads: ByteBuffer = {
+    let start = "GET /nothing HTTP/1.1\r\nHost: h\r\nX: "
+    let head = start + String(repeating: "x", count: 16_001 - start.utf8.count - 4) + "\r\n\r\n"
+    return ByteBuffer(string: String(repeating: head, count: 64))
+  }()
+
+  @Test(arguments: [false, true]) func `memory doesn't follow what is sent on a connection`(isEncrypted: Bool)
+    async throws
+  {
+    let deployment = try await Deployment()
+    try await deployment.publish(keys: 10)
+    var (arguments, tls): ([String], NIOSSLContext?) = ([], nil)
+    let authority = try await CertificateAuthority()
+    if isEncrypted {
+      let place = authority.place
+      try authority.install(try await authority.issue("server"), in: place)
+      arguments = ["--tls-certificate", place.certificate, "--tls-key", place.key]
+      tls = try authority.client(showing: nil)
+    }
+    let node = try await deployment.startNode("node-1", arguments)
+    try await node.becomesReady()
+
+    let sender = try await Sender(to: node, tls: tls)
+    func send(_ bytes: Int) async throws -> Int {
+      var (sent, most) = (0, 0)
+      while sent < bytes {
+        try await sender.send(Self.heads)
+        sent += Self.heads.readableBytes
+        most = max(most, try memory(of: node.process))
+      }
+      return most
+    }
+    // Once everything that is made once is there.
+    let usual = try await send(16 << 20)
+    let most = try await send(512 << 20)
+    #expect(most < usual + (24 << 20), "\(most) bytes of memory for half a gigabyte, \(usual) before")
+    try await sender.close()
+    #expect(try await node.isReady())
+  }
+
+  @Test func `clients without a key can't fill the node`() async throws {
+    let deployment = try await Deployment()
+    try await deployment.publish(keys: 10)
+    let node = try await deployment.startNode("node-1", ["--threads", "1"])
+    try await node.becomesReady()
+    var strangers: [WireConnection] = []
+    for index in 0..<111 {
+      let stranger = try await WireConnection.connected(to: node.push, from: "127.0.0.\(2 + index % 3)")
+      // One byte short, and the first line doesn't end where the key would be looked for.
+      let length = index < 100 ? 15 << 20 : 15 << 10
+      stranger.send("POST /api/1/envelope/ HTTP/1.1\r\nHost: h\r\nContent-Length: \(length)\r\n\r\n")
+      stranger.send([UInt8](repeating: 0x61, count: min(length - 1, 1 << 20)))
+      strangers.append(stranger)
+    }
+    // Those with much are told that there is no key before they have sent it; those with little wait for their last byte.
+    for stranger in strangers.prefix(100) { #expect([400, 503].contains(try await stranger.answer().status)) }
+    for _ in 0..<20 {
+      let answer = try await node.push([UInt8](repeating: 0x20, count: 8 << 20), key: Deployment.key(1))
+      #expect(answer.status == 202, "\(answer.body)")
+    }
+    for stranger in strangers { stranger.close() }
+  }
+
+  @Test func `one good key can't fill the node`() async throws {
+    let deployment = try await Deployment()
+    try await deployment.publish(keys: 10)
+    let node = try await deployment.startNode("node-1", ["--threads", "1"])
+    try await node.becomesReady()
+    var greedy: [WireConnection] = []
+    let part = [UInt8](repeating: 0x20, count: (15 << 20) - 1)
+    for index in 0..<24 {
+      let client = try await WireConnection.connected(to: node.push, from: "127.0.0.\(2 + index % 3)")
+      client.send(
+        "POST /v1/x HTTP/1.1\r\nHost: h\r\nX-API-Key: \(Deployment.key(2))\r\nContent-Length: \(part.count + 1)\r\n\r\n"
+      )
+      client.send(part)
+      greedy.append(client)
+    }
+    // A quarter of 256 MiB is four of them, and the others are told.
+    var told: [String] = []
+    for client in greedy {
+      do {
+        let answer = try await client.answer(within: told.count < 20 ? .seconds(1) : .zero)
+        #expect(answer.status == 503)
+        told.append(answer.member("reason") ?? "")
+      } catch is WireConnection.Missing {
+        // It waits for its last byte.
+      }
+    }
+    #expect(told == Array(repeating: "account_full", count: 20))
+    let other = try await node.push([UInt8](repeating: 0x20, count: 15 << 20), key: Deployment.key(1))
+    #expect(other.status == 202, "\(other.body)")
+    for client in greedy { client.close() }
+  }
+}
