@@ -61,6 +61,8 @@ enum AnswerTable {
         status: 503, error: "unavailable", reason: why.rawValue, retryAfter: retryAfter())
     case .overLimit(let seconds):
       return AnswerFacts(status: 503, error: "unavailable", reason: "queue_over_limit", retryAfter: seconds)
+    case .accountOverLimit(let seconds):
+      return AnswerFacts(status: 503, error: "unavailable", reason: "account_over_limit", retryAfter: seconds)
     case .tooFast(let status):
       return AnswerFacts(
         status: status.rawValue, error: "too_fast", detail: "the account sends more than it may",

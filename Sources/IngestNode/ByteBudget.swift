@@ -10,7 +10,8 @@
 // 2. An account, and a client's network, may each hold no more than a share.
 // 3. A share is counted for what is held for long: bodies that come in several reads, and answers that wait for a slow client. A body that
 //    comes in one read is gone a moment later, and counting its account would cost each push two look-ups in a table. It is counted too
-//    once half of the budget is used, so one account can hold at most that half and its share.
+//    once a sixteenth of the budget is used, so one account can hold at most that and its share: less than what the way to the queue has room
+//    for.
 
 internal import ClientAddress
 
@@ -39,6 +40,8 @@ final class ByteBudget {
     var account: Int
     /// For one client's network.
     var network: Int
+    /// Up to this whole bodies of one read count in all only.
+    var uncounted: Int
     /// Whose key isn't known yet, beside the total.
     var keyless: Int
     /// The same from one network.
@@ -49,8 +52,9 @@ final class ByteBudget {
     ///   - body: The largest body that is taken: it must find room in each share.
     init(total: Int, body: Int) {
       self.total = max(total, 2 * body)
-      account = max(body, self.total / 4)
-      network = max(body, self.total / 2)
+      account = max(body, self.total / 8)
+      network = max(body, self.total / 4)
+      uncounted = self.total / 16
       // A key in a body is in its first line or first 16 KiB: one read brings them.
       keyless = max(1 << 20, self.total / 16)
       keylessNetwork = keyless / 8
@@ -59,7 +63,7 @@ final class ByteBudget {
     /// No shares: for tests of other things.
     init(_ total: Int) {
       self.total = total
-      (account, network, keyless, keylessNetwork) = (total, total, total, total)
+      (account, network, uncounted, keyless, keylessNetwork) = (total, total, total, total, total)
     }
   }
 
@@ -95,7 +99,7 @@ final class ByteBudget {
   /// Takes so many, unless they would be too many.
   /// - Parameter isBrief: Whether they are given back in a moment: a whole body in one read.
   func take(_ bytes: Int, for held: inout HeldBytes, isBrief: Bool = false) throws(Shortage) {
-    if isBrief, held.account != nil, bytes <= limits.total / 2 - used {
+    if isBrief, held.account != nil, bytes <= limits.uncounted - used {
       used += bytes
       held.count += bytes
       return

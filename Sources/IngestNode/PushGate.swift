@@ -134,6 +134,7 @@ final class PushGate: PushGating {
     switch failure {
     case .full: .unavailable(.queueFull)
     case .overLimit(let seconds): .overLimit(retryAfter: seconds)
+    case .accountOverLimit(let seconds): .accountOverLimit(retryAfter: seconds)
     case .durabilityLost: .unavailable(.durabilityLost)
     case .away: .unavailable(.queueAway)
     case .unknownOutcome, .unconfirmed: .unavailable(.outcomeUnknown)

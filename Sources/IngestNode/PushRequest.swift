@@ -24,6 +24,8 @@ enum PushFailing: Error, Sendable {
   case unavailable(Unavailable)
   /// The queue is over its limit, for about so many seconds.
   case overLimit(retryAfter: Int)
+  /// The queue has little room left, which is kept for accounts that send less than this one.
+  case accountOverLimit(retryAfter: Int)
   /// The account sends more than it may.
   case tooFast(TooFastStatus)
   /// There is no key in any of the places where one may be.

@@ -19,6 +19,9 @@ public enum PushFailure: Error, Sendable, Equatable, CustomStringConvertible {
   /// The queue has been over its high-water mark, and isn't under the low one yet. Nothing was sent.
   /// - Parameter retryAfter: When it should be, in seconds; spread out, so that clients don't come back as one.
   case overLimit(retryAfter: Int)
+  /// What is left of the queue's room is kept for accounts that send less. Nothing was sent.
+  /// - Parameter retryAfter: As above.
+  case accountOverLimit(retryAfter: Int)
   /// Redis doesn't promise what is required of an acknowledgement, or isn't known to; why, in words. Nothing was sent.
   case durabilityLost(String)
   /// Redis is away, or didn't take earlier batches before this one was due. Nothing was sent.
@@ -39,6 +42,8 @@ public enum PushFailure: Error, Sendable, Equatable, CustomStringConvertible {
     case .full(.entries(let limit)): "the producer is full: \(limit) entries wait for Redis"
     case .full(.bytes(let limit)): "the producer is full: \(limit) bytes are on their way to Redis"
     case .overLimit(let seconds): "not pushed: the queue is over its limit, for about \(seconds) s"
+    case .accountOverLimit(let seconds):
+      "not pushed: the queue has little room left, and the account sends much of what is in it, for about \(seconds) s"
     case .durabilityLost(let why): "not pushed: \(why)"
     case .away(let error): "not pushed: \(error)"
     case .unknownOutcome(let error): "pushed without an answer: \(error)"

@@ -17,7 +17,8 @@ final class Pushing {
   /// The lane that gets the next batch, if it can take one.
   private var turn = 0
   private var batches: PushBatches<any PushWaiter>
-  private var senders = RecentSenders()
+  private var senders = RecentSenders.ofPayloads
+  private var byteSenders = RecentSenders.ofBytes
   private var counters = ProducerCounters()
   private var willFlush = false
   private var draining: EventLoopPromise<Void>?
@@ -51,7 +52,8 @@ final class Pushing {
     do throws(PushFailure) {
       guard draining == nil else { throw .shuttingDown }
       if !lanes[turn].takes, let obstacle = moveTurn() { throw obstacle }
-      try batches.add(line: line, payload: payload, list: list(of: account), waiter: waiter, now: .now())
+      let list = try list(of: account, bytes: payload.readableBytes)
+      try batches.add(line: line, payload: payload, list: list, waiter: waiter, now: .now())
     } catch {
       counters.failures += 1
       return error
@@ -73,10 +75,15 @@ final class Pushing {
     return promise.futureResult
   }
 
-  private func list(of account: String) -> Int {
-    guard lanes[turn].isWatched else { return 0 }
+  /// - Throws: Where the shard's last room is kept for others than this account.
+  private func list(of account: String, bytes: Int) throws(PushFailure) -> Int {
+    let lane = lanes[turn]
+    guard lane.isWatched else { return 0 }
     let hash = AccountHand.hash(of: account)
-    return lanes[turn].list(of: hash, sendsMuch: senders.note(hash))
+    let sendsMuch = senders.note(hash)
+    let sendsManyBytes = byteSenders.note(hash, bytes)
+    if sendsMuch || sendsManyBytes, lane.isInReserve { throw .accountOverLimit(retryAfter: lane.retryAfter) }
+    return lane.list(of: hash, sendsMuch: sendsMuch)
   }
 
   /// Gives the turn to the next lane that takes anything, or says why none does.

@@ -55,6 +55,8 @@ final class ShardLane {
   /// What may still come until the high-water mark, as far as is known.
   private var room = (entries: plenty, bytes: plenty)
   private var isOver = false
+  /// So much of the room is for accounts that don't send much.
+  private var reserve = (entries: Int64(0), bytes: Int64(0))
   /// What the mark counted when this loop reached it last.
   private var reached = 0
   /// For when it is over the mark.
@@ -82,6 +84,7 @@ final class ShardLane {
       self.lengths = lengths
       self.admission = admission
       room = admission.room ?? (plenty, plenty)
+      reserve = admission.reserve ?? (0, 0)
       // A reading that was under way when the mark was reached doesn't know of it.
       isOver = admission.shutFor != nil || reached > word.reached
     case .unchanged: break
@@ -91,6 +94,7 @@ final class ShardLane {
       lengths = [Int64](repeating: 0, count: QueueLayout.lists)
       admission = nil
       room = (Int64(limits.entries), plenty)
+      reserve = (Int64(limits.entries) / 10, 0)
       isOver = false
     }
   }
@@ -125,13 +129,20 @@ final class ShardLane {
   /// Whether something can be pushed to it, now or when something in flight is answered.
   var takes: Bool { !isOver && durabilityLack == nil && isConnected }
 
+  /// Whether what is left is for accounts that don't send much.
+  var isInReserve: Bool { room.entries <= reserve.entries || room.bytes <= reserve.bytes }
+
+  /// When there should be room for all again, in seconds.
+  var retryAfter: Int {
+    var generator = SystemRandomNumberGenerator()
+    return admission?.retryAfter(using: &generator) ?? 1
+  }
+
   /// Why not; nil where it can.
   var obstacle: PushFailure? {
     if case .failure(let error) = client.current { return .away(error) }
     if let durabilityLack { return .durabilityLost(durabilityLack) }
-    guard isOver else { return nil }
-    var generator = SystemRandomNumberGenerator()
-    return .overLimit(retryAfter: admission?.retryAfter(using: &generator) ?? 1)
+    return isOver ? .overLimit(retryAfter: retryAfter) : nil
   }
 
   var isConnected: Bool { client.hasConnection }

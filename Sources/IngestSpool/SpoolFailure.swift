@@ -52,7 +52,7 @@ extension PushFailure {
     switch self {
     case .away, .unknownOutcome: true
     case .refused(let error): error.isPassing && error.code != "OOM"
-    case .full, .overLimit, .durabilityLost, .unconfirmed, .tooLarge, .shuttingDown: false
+    case .full, .overLimit, .accountOverLimit, .durabilityLost, .unconfirmed, .tooLarge, .shuttingDown: false
     }
   }
 }

@@ -6,13 +6,13 @@ struct RecentSendersTests {
   private func hash(_ account: String) -> UInt64 { AccountHand.hash(of: account) }
 
   @Test func `of few pushes nothing is concluded`() {
-    var senders = RecentSenders()
+    var senders = RecentSenders.ofPayloads
     let noted = (0..<256).map { _ in senders.note(hash("acme")) }
     #expect(noted == Array(repeating: false, count: 255) + [true])
   }
 
   @Test func `a flood is told from a hundred others, and nearly all of them from it`() {
-    var senders = RecentSenders()
+    var senders = RecentSenders.ofPayloads
     var mistaken: Set<String> = []
     for turn in 0..<20_000 {
       let isFlood = turn % 4 != 0
@@ -25,16 +25,26 @@ struct RecentSendersTests {
   }
 
   @Test func `where all send alike nobody sends much`() {
-    var senders = RecentSenders()
+    var senders = RecentSenders.ofPayloads
     let noted = (0..<20_000).map { senders.note(hash("account-\($0 % 100)")) }
     #expect(!noted.contains(true))
   }
 
   @Test func `a flood that has ended is forgotten`() {
-    var senders = RecentSenders()
+    var senders = RecentSenders.ofPayloads
     for _ in 0..<100_000 { _ = senders.note(hash("flood")) }
     for turn in 0..<20_000 { _ = senders.note(hash("account-\(turn % 100)")) }
     let isMuch = senders.note(hash("flood"))
     #expect(!isMuch)
+  }
+
+  @Test func `a few large payloads are much, beside many small ones`() {
+    var senders = RecentSenders.ofBytes
+    var isMuch: [String: Bool] = [:]
+    for turn in 0..<2_000 {
+      isMuch["small"] = senders.note(hash("small"), 1_000)
+      if turn % 100 == 0 { isMuch["large"] = senders.note(hash("large"), 16 << 20) }
+    }
+    #expect(isMuch == ["small": false, "large": true])
   }
 }

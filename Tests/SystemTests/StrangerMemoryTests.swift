@@ -123,18 +123,18 @@ struct StrangerMemoryTests {
       client.send(part)
       greedy.append(client)
     }
-    // A quarter of 256 MiB is four of them, and the others are told.
+    // An eighth of 256 MiB is two of them, and the others are told.
     var told: [String] = []
     for client in greedy {
       do {
-        let answer = try await client.answer(within: told.count < 20 ? .seconds(1) : .zero)
+        let answer = try await client.answer(within: told.count < 22 ? .seconds(1) : .zero)
         #expect(answer.status == 503)
         told.append(answer.member("reason") ?? "")
       } catch is WireConnection.Missing {
         // It waits for its last byte.
       }
     }
-    #expect(told == Array(repeating: "account_full", count: 20))
+    #expect(told == Array(repeating: "account_full", count: 22))
     let other = try await node.push([UInt8](repeating: 0x20, count: 15 << 20), key: Deployment.key(1))
     #expect(other.status == 202, "\(other.body)")
     for client in greedy { client.close() }

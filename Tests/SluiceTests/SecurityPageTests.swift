@@ -1,0 +1,29 @@
+// SECURITY.md says of each thing that somebody can't do which test shows it. A test that was renamed or removed must not go on being named.
+
+import Foundation
+import Testing
+
+@Suite struct SecurityPageTests {
+  private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent()
+
+  /// The tests that SECURITY.md names: in the last column of its tables, in backticks.
+  private static func namedTests() throws -> [String] {
+    let page = try String(contentsOf: root.appendingPathComponent("SECURITY.md"), encoding: .utf8)
+    return page.split(separator: "\n").filter { $0.hasPrefix("| ") && !$0.hasPrefix("| ---") }
+      .compactMap { $0.split(separator: "|").last }
+      .flatMap { $0.matches(of: /`([^`]+)`/).map { String($0.1) } }
+  }
+
+  @Test func `each test that SECURITY names exists`() throws {
+    let named = try Self.namedTests()
+    #expect(named.count > 20, "its tables weren't found")
+    let tests = Self.root.appendingPathComponent("Tests")
+    let files = try #require(FileManager.default.enumerator(at: tests, includingPropertiesForKeys: nil))
+    var all = ""
+    for case let file as URL in files where file.pathExtension == "swift" {
+      all += try String(contentsOf: file, encoding: .utf8)
+    }
+    for name in named { #expect(all.contains("func `\(name)`"), "there is no test called '\(name)'") }
+  }
+}
