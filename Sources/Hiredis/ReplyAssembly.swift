@@ -28,6 +28,9 @@ struct ReplyAssembly {
 
   init(limits: ReplyLimits) { self.limits = limits }
 
+  /// Of the reply so far.
+  var size: (elements: Int, bytes: Int) { (elements, bytes) }
+
   mutating func take() -> RedisReply? {
     defer {
       finished = nil

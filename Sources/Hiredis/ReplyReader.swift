@@ -6,6 +6,10 @@
 // feed. Hence the limits here. Beyond a limit, as after any error, the reader is finished: what follows in the stream
 // can't be told apart any more, so the conversation must be closed. Where the stream is cut makes no difference to any of this.
 //
+// Memory stays within one reply's limit and one feed, whatever was read before: hiredis moves what is unread to the front of its buffer after each
+// reply, once it has read a kilobyte. But the memory of its largest reply it gives back only when a feed finds nothing unread, and where
+// replies are pipelined nearly every feed ends in the midst of one. So that is done here.
+//
 // Known and accepted: hiredis 0.14 doesn't check the CRLF that closes a bulk string, and it speaks RESP2 only, nested
 // at most eight deep (a ninth level is a protocol error of its own).
 
@@ -65,8 +69,8 @@ public struct ReplyReader: ~Copyable {
     self.reader = reader
     // `assembly` lives exactly as long as `reader`, both end in deinit.
     reader.pointee.privdata = UnsafeMutableRawPointer(assembly)
-    // The largest free buffer that is kept between replies, so that a snapshot doesn't allocate one per bucket.
-    reader.pointee.maxbuf = 256 << 10
+    // So that a snapshot doesn't allocate one for each bucket.
+    reader.pointee.maxbuf = Self.keptCapacity
   }
 
   deinit {
@@ -74,6 +78,15 @@ public struct ReplyReader: ~Copyable {
     assembly.deinitialize(count: 1)
     assembly.deallocate()
   }
+
+  /// A buffer of so many bytes is kept between replies, however little of it is used.
+  static let keptCapacity = 1 << 20
+
+  /// How many bytes of memory the buffer takes for what was fed.
+  public var capacity: Int { sdsalloc(reader.pointee.buf) }
+
+  /// Of the reply that came last: the elements of all its arrays, and the bytes of all its strings.
+  public private(set) var lastSize = (elements: 0, bytes: 0)
 
   /// Bytes that were fed and belong to a reply that isn't complete.
   public var waitingBytes: Int { reader.pointee.len - reader.pointee.pos }
@@ -106,7 +119,17 @@ public struct ReplyReader: ~Copyable {
       if let why = whyNotToWait { throw fail(why) }
       return nil
     }
+    shrink()
+    lastSize = assembly.pointee.size
     return assembly.pointee.take()
+  }
+
+  /// Gives back what a large reply has left behind. hiredis at most doubles its buffer, so one that is filled stays as it is.
+  private func shrink() {
+    guard capacity > Self.keptCapacity, capacity > 4 * reader.pointee.len,
+      let smaller = sdsRemoveFreeSpace(reader.pointee.buf)
+    else { return }
+    reader.pointee.buf = smaller
   }
 
   /// Why there is no use in waiting for the rest of what has begun, or nil where there is.

@@ -1,5 +1,10 @@
-// The client that services hold: takes payloads from any thread, and has one task (`run()`) in which everything is sent. What to send
-// and when is the `Outbox`'s; this file carries it out, tells everybody what came of it, and decides nothing.
+// The client that services hold: takes payloads from any thread, and sends them from one task. What to send and when is the `Outbox`'s;
+// this file carries it out, tells everybody what came of it, and decides nothing.
+//
+// The sending task belongs to the client. `run()` and `drain()` begin it, whichever is called first, and wait for it. So the order of the
+// two doesn't matter: `Task { try await client.run() }` followed by `drain()` is a race, and in both outcomes what was submitted is sent.
+// Rejected: sending within `run()`. A drain that came first then either gave everything back unsent, or waited for a `run()` that might
+// never come.
 //
 // One lock around the outbox and whoever waits, not an actor: `submit` must be callable from code that can't wait (a log
 // handler, a span processor) and say at once whether the payload was taken.
@@ -14,7 +19,7 @@ internal import Synchronization
 /// ```swift
 /// let client = try IngestClient(
 ///   IngestClient.Configuration(endpoint: "https://push.example.com/v1/events", key: PushKey(secret)), logger: logger)
-/// // In a ServiceGroup, or: Task { try await client.run() }
+/// // In a ServiceGroup, or: Task { try await client.run() }, and drain() at the end.
 /// let delivery = try await client.push(IngestClient.Payload(body, contentType: "application/json"))
 /// ```
 ///
@@ -30,19 +35,38 @@ internal import Synchronization
 /// `sluice_client_rejections_total` (by `reason`); shows `sluice_client_buffered_payloads`, `sluice_client_buffered_bytes`
 /// and `sluice_client_state` (0 engaged, 1 paused, 2 disengaged).
 public final class IngestClient: Service {
+  /// How far the client is. It only moves forward, and no order of calls leads anywhere else.
+  ///
+  /// | phase | begins with | payloads are |
+  /// |---|---|---|
+  /// | `idle` | `init` | taken, and kept |
+  /// | `sending` | the first call of ``run()`` or ``drain()`` | taken until the first ``drain()``, graceful shutdown or cancelled ``run()``; sent |
+  /// | `ended` | the drain's end | not taken; all that were have an outcome |
+  ///
+  /// A client that is released while it is idle gives its payloads back. While it is sending its own task holds it.
   private enum Phase {
-    case notRun, running, ended
+    case idle
+    case sending(Sending)
+    case ended(Sending)
+  }
+
+  private struct Sending: Sendable {
+    /// Sends, and ends the client.
+    let task: Task<Void, Never>
+    /// Ends when the connections have been closed after that.
+    let closing: Task<Void, any Error>
   }
 
   private struct Core {
     var outbox: Outbox
-    var phase = Phase.notRun
+    var phase = Phase.idle
+    /// Whether ``run()`` was called.
+    var wasRun = false
     var pushes: [UInt64: PendingPush] = [:]
     var observers: [UInt64: AsyncStream<State>.Continuation] = [:]
     var nextObserver: UInt64 = 0
     var report = DrainReport(delivered: 0, undelivered: [])
-    var awaitingReport: [CheckedContinuation<DrainReport, Never>] = []
-    /// Nil while it isn't known: the driver is at work.
+    /// Nil while it isn't known: the sending task is at work.
     var nextWake: Duration?
   }
 
@@ -53,7 +77,7 @@ public final class IngestClient: Service {
   private let time: Timekeeper
   private let onUndelivered: (@Sendable (Undelivered) -> Void)?
   private let core: Mutex<Core>
-  /// Something came in that the driver should look at.
+  /// Something came in that the sending task should look at.
   private let news: (stream: AsyncStream<Void>, continuation: AsyncStream<Void>.Continuation)
 
   /// - Parameters:
@@ -61,8 +85,8 @@ public final class IngestClient: Service {
   ///   - logger: Told of changes of state, and of payloads that aren't delivered. Never of the key.
   ///   - metrics: Where counters and gauges go; by default the process's.
   ///   - clock: What all waits and deadlines are measured by.
-  ///   - onUndelivered: Called with each payload that was taken and won't be delivered, in the task that runs the client, so it
-  ///     should be quick. It comes besides the outcome that a caller may be waiting for.
+  ///   - onUndelivered: Called with each payload that was taken and won't be delivered, in the task that sends, so it should be
+  ///     quick. It comes besides the outcome that a caller may be waiting for.
   /// - Throws: Where the endpoint isn't a URL or a number is out of its bounds.
   public init(
     _ configuration: Configuration, logger: Logger, metrics: any MetricsFactory = MetricsSystem.factory,
@@ -80,9 +104,15 @@ public final class IngestClient: Service {
     self.metrics.became(.engaged)
   }
 
+  deinit {
+    // Sent or given back: there is no third way for a payload.
+    guard case .idle = core.withLock(\.phase) else { return }
+    end("released before run() or drain() was called")
+  }
+
   // MARK: Pushing
 
-  /// Takes a payload into the buffer. Returns at once; it is sent while ``run()`` runs.
+  /// Takes a payload into the buffer. Returns at once; it is sent from the first ``run()`` or ``drain()`` on.
   /// - Returns: Where the outcome can be waited for, if anybody wants to.
   /// - Throws: The reason why it wasn't taken. The caller still has it, and decides.
   @discardableResult
@@ -130,7 +160,7 @@ public final class IngestClient: Service {
     AsyncStream(bufferingPolicy: .bufferingNewest(16)) { continuation in
       let ended = core.withLock { core in
         continuation.yield(core.outbox.state)
-        guard core.phase != .ended else { return true }
+        if case .ended = core.phase { return true }
         let observer = core.nextObserver
         core.nextObserver += 1
         core.observers[observer] = continuation
@@ -151,54 +181,71 @@ public final class IngestClient: Service {
 
   // MARK: Running
 
-  /// Sends until the task is cancelled or, in a `ServiceGroup`, until graceful shutdown, which drains it first. Once only.
+  /// Sends until the client has been drained: by ``drain()``, by graceful shutdown where it runs in a `ServiceGroup`, or by cancelling
+  /// this task, which gives everything back at once. Returns at once where the client has been drained already.
+  /// - Throws: On the second call.
   public func run() async throws {
-    try core.withLock { core in
-      switch core.phase {
-      case .notRun: core.phase = .running
-      case .running, .ended: throw AlreadyRun()
+    let sending = try core.withLock { core in
+      guard !core.wasRun else { throw AlreadyRun() }
+      core.wasRun = true
+      return startSending(&core)
+    }
+    try await withTaskCancellationHandler {
+      try await withGracefulShutdownHandler {
+        try await sending.closing.value
+      } onGracefulShutdown: {
+        self.beginDraining(within: self.configuration.drainDeadline)
       }
+    } onCancel: {
+      beginDraining(within: .zero)
     }
-    let exchange = HTTPExchange(configuration, time: time)
-    await withGracefulShutdownHandler {
-      await drive(exchange)
-    } onGracefulShutdown: {
-      self.beginDraining()
-    }
-    end()
-    try await exchange.shutdown()
   }
 
   /// Takes no more payloads, delivers what it can within ``Configuration/drainDeadline``, and ends the client.
   ///
-  /// Graceful shutdown does this by itself; calling it then or later returns the same report.
+  /// It sends by itself where ``run()`` hasn't been called. Graceful shutdown does this too; calling it then, later or twice returns the
+  /// same report, and doesn't move the deadline. Cancelling the task that waits doesn't shorten it.
   /// - Returns: What was and what wasn't delivered, when the client has ended.
   @discardableResult
   public func drain() async -> DrainReport {
-    beginDraining()
-    let neverRan = core.withLock { core in
-      guard core.phase == .notRun else { return false }
-      core.phase = .ended
-      return true
-    }
-    if neverRan { end() }
-    return await withCheckedContinuation { continuation in
-      let report: DrainReport? = core.withLock { core in
-        if core.phase == .ended { return core.report }
-        core.awaitingReport.append(continuation)
-        return nil
-      }
-      if let report { continuation.resume(returning: report) }
-    }
+    beginDraining(within: configuration.drainDeadline)
+    await core.withLock { startSending(&$0) }.task.value
+    return core.withLock { $0.report }
   }
 
-  private func beginDraining() {
-    let deadline = time.now() + configuration.drainDeadline
+  /// From any thread; the first to come wins, but for one that leaves less time.
+  private func beginDraining(within limit: Duration) {
+    let deadline = time.now() + limit
     core.withLock { core in
       core.outbox.drain(until: deadline)
       core.nextWake = nil
     }
     news.continuation.yield()
+  }
+
+  /// The sending task, which is made here if there is none yet.
+  private func startSending(_ core: inout Core) -> Sending {
+    switch core.phase {
+    case .sending(let sending), .ended(let sending): return sending
+    case .idle: break
+    }
+    let exchange = HTTPExchange(configuration, time: time)
+    let task = Task {
+      await drive(exchange)
+      end("drained, or run() was cancelled")
+    }
+    let closing = Task { [logger] in
+      await task.value
+      do {
+        try await exchange.shutdown()
+      } catch {
+        logger.warning("closing the client's connections failed", metadata: ["reason": "\(error)"])
+        throw error
+      }
+    }
+    let sending = Sending(task: task, closing: closing)
+    core.phase = .sending(sending)
+    return sending
   }
 
   private func drive(_ exchange: HTTPExchange) async {
@@ -217,7 +264,7 @@ public final class IngestClient: Service {
         case .cancelInFlight: group.cancelAll()
         case .wait(let moment):
           if let moment { alarm.set(moment) }
-          // Nil when the task is cancelled. The requests are then too, and end before the group does.
+          // Never nil: nobody finishes the stream, and nobody else holds this task, so none cancels it.
           if await news.next() == nil { return }
         case .ended: return
         }
@@ -246,26 +293,24 @@ public final class IngestClient: Service {
     news.continuation.yield()
   }
 
-  private func end() {
+  /// - Parameter why: For the log.
+  private func end(_ why: String) {
     withOutbox { $0.outbox.stop() }
-    let (observers, awaiting, report) = core.withLock { core in
-      core.phase = .ended
-      defer {
-        core.observers.removeAll()
-        core.awaitingReport.removeAll()
-      }
-      return (core.observers.values.map { $0 }, core.awaitingReport, core.report)
+    let (observers, report) = core.withLock { core in
+      if case .sending(let sending) = core.phase { core.phase = .ended(sending) }
+      defer { core.observers.removeAll() }
+      return (core.observers.values.map { $0 }, core.report)
     }
+    let metadata: Logger.Metadata = [
+      "reason": "\(why)", "delivered": "\(report.delivered)", "undelivered": "\(report.undelivered.count)",
+    ]
     if report.undelivered.isEmpty {
-      logger.info("drained", metadata: ["delivered": "\(report.delivered)"])
+      logger.info("the client has ended", metadata: metadata)
     } else {
-      logger.warning(
-        "ended before everything was delivered",
-        metadata: ["delivered": "\(report.delivered)", "undelivered": "\(report.undelivered.count)"])
+      logger.warning("the client has ended, and not everything is delivered", metadata: metadata)
     }
     // Not under the lock: finishing calls back into it.
     for observer in observers { observer.finish() }
-    for continuation in awaiting { continuation.resume(returning: report) }
   }
 
   // MARK: Telling

@@ -149,6 +149,7 @@ struct Outbox {
     guard entries.count < configuration.buffer.payloads, size <= configuration.buffer.bytes - bytes else {
       throw .bufferFull
     }
+    compact()
     let number = nextNumber
     nextNumber += 1
     bytes += size
@@ -158,9 +159,23 @@ struct Outbox {
     return number
   }
 
-  /// Takes no more, and delivers what it can until the moment.
+  /// Takes no more, and delivers what it can until the moment. A later moment than the one that was set changes nothing.
   mutating func drain(until deadline: Moment) {
-    if isOpen { phase = .draining(until: deadline) }
+    switch phase {
+    case .open: phase = .draining(until: deadline)
+    case .draining(let earlier): phase = .draining(until: min(earlier, deadline))
+    case .stopping, .ended: break
+    }
+  }
+
+  /// Forgets the numbers of payloads that are gone, once they are more than half of a queue. One payload that stays long would otherwise
+  /// keep the numbers of all that came and went behind it.
+  private mutating func compact() {
+    let entries = entries
+    let most = 2 * entries.count + 1_000
+    if ageing.count > most { ageing.removeAll { entries[$0] == nil } }
+    if ready.count > most { ready.removeAll { entries[$0] == nil } }
+    if delayed.count > most { delayed = Heap(delayed.unordered.filter { entries[$0.number] != nil }) }
   }
 
   /// Takes no more and sends no more; what isn't in flight ends here, what is ends with its answer.
@@ -187,7 +202,7 @@ struct Outbox {
     case .open, .draining: break
     }
     sortOut(now)
-    if let number = sendable(now) { return .send(send(number)) }
+    if let number = sendable(now), let entry = entries[number] { return .send(send(number, entry.payload)) }
     let wake = nextSendable()
     guard case .draining(let deadline) = phase else { return .wait(until: earlier(wake, nextExpiry(now))) }
     // Nothing can be sent before the deadline, and nothing is awaited: so it is over.
@@ -229,7 +244,7 @@ struct Outbox {
     while let first = ready.first, entries[first] == nil { ready.removeFirst() }
   }
 
-  /// The payload to send at this moment, taken out of its queue.
+  /// The payload to send at this moment, taken out of its queue. It is there: dead numbers at the queues' ends have been taken off.
   private mutating func sendable(_ now: Moment) -> UInt64? {
     guard mayTry, now >= (doubt?.nextAsk ?? gate) else { return nil }
     if let asker = doubt?.asker { return asker }
@@ -262,17 +277,16 @@ struct Outbox {
   /// The client's age without its doubts.
   private func lifetimeClock(_ now: Moment) -> Duration { (doubt?.since ?? now) - doubted }
 
-  private mutating func send(_ number: UInt64) -> Sending {
+  private mutating func send(_ number: UInt64, _ payload: IngestClient.Payload) -> Sending {
     inFlight[number] = nextSend
     nextSend += 1
     doubt?.asker = number
     entries[number]?.attempts += 1
-    guard let payload = entries[number]?.payload else {
-      // Numbers without an entry are taken out of the queues before.
-      preconditionFailure("payload \(number) was to be sent and isn't there")
-    }
     return Sending(number: number, payload: payload)
   }
+
+  /// How many numbers of payloads are kept, dead ones included.
+  var queuedNumbers: Int { ageing.count + ready.count + delayed.count }
 
   // MARK: Answers come
 

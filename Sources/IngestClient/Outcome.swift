@@ -107,7 +107,7 @@ extension IngestClient {
       case .tooLarge(let limit): "the payload is larger than the buffer's \(limit) bytes"
       case .malformed(let flaw): "\(flaw)"
       case .disengaged(let answer): "the client is disengaged: \(answer)"
-      case .ending: "the client is ending"
+      case .ending: "the client is draining or has ended: it takes no more payloads"
       }
     }
 

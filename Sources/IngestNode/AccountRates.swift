@@ -21,7 +21,8 @@ final class AccountRates: Sendable {
   private let perSecond: Double
   /// What may come at once after a pause.
   private let burst: Double
-  private let status: TooFastStatus
+  /// What an account hears beyond its rate; nil for what the dialect's clients bear.
+  let status: TooFastStatus?
   /// Accounts that are remembered in any case.
   private let remembered: Int
   private let state: Mutex<Accounts>
@@ -29,7 +30,7 @@ final class AccountRates: Sendable {
   /// - Parameters:
   ///   - perSecond: Pushes a second; twice as many may come at once.
   ///   - remembered: Where there are more accounts, those that have a whole burst to their credit again are forgotten now and then.
-  init(perSecond: Int, status: TooFastStatus, remembered: Int = 100_000) {
+  init(perSecond: Int, status: TooFastStatus? = nil, remembered: Int = 100_000) {
     self.perSecond = Double(perSecond)
     burst = Double(perSecond) * 2
     self.status = status
@@ -40,10 +41,9 @@ final class AccountRates: Sendable {
   /// How many are remembered now.
   var accounts: Int { state.withLock(\.buckets.count) }
 
-  /// Counts one push of an account.
-  /// - Returns: nil, or what it hears because that is too much.
-  func excess(of account: String, now: Instant) -> TooFastStatus? {
-    let isWithin = state.withLock { state in
+  /// Counts one push of an account, unless it is too much.
+  func isExceeded(by account: String, now: Instant) -> Bool {
+    state.withLock { state in
       let bucket = state.buckets[account]
       if bucket == nil, state.buckets.count >= state.many {
         state.buckets = state.buckets.filter { self.tokens(of: $0.value, now: now) < burst }
@@ -51,12 +51,11 @@ final class AccountRates: Sendable {
         state.many = max(remembered, 2 * state.buckets.count)
       }
       let tokens = bucket.map { self.tokens(of: $0, now: now) } ?? burst
-      guard tokens >= 1 else { return false }
+      guard tokens >= 1 else { return true }
       // Threads may come in another order than they read the clock in.
       state.buckets[account] = Bucket(tokens: tokens - 1, at: max(now, bucket?.at ?? now))
-      return true
+      return false
     }
-    return isWithin ? nil : status
   }
 
   private func tokens(of bucket: Bucket, now: Instant) -> Double {

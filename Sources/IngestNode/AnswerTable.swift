@@ -1,5 +1,5 @@
 // Every status that the push listener can answer, and why. Nothing else in Sluice decides on a status; what a dialect decides on is which of
-// 200 and 202 says "taken", and in which words the rest is said.
+// 200 and 202 says "taken", which status ends a request that must not be repeated (`UnrepeatedStatuses`), and in which words the rest is said.
 //
 // | status | when | why this one |
 // |---|---|---|
@@ -11,10 +11,11 @@
 // | 408 | the request came too slowly | what came of it can't be used |
 // | 413 | larger than the limit | sending it again won't help |
 // | 414, 417, 431, 501, 505 | HTTP that this server doesn't read, see `Refusal` | the same |
-// | 429 | more than an account may, where an operator has chosen this status for it | what the client's makers expect |
+// | 429, 500, 504 | the client may send it again, and nobody else may, see `mayBeAskedElsewhere` | what this dialect's clients bear |
 // | 503 | everything else | the one answer that is safe with every client: it keeps the payload or loses that one, and goes on |
 //
-// 500 makes some exporters drop their data, and 402, 406 and 429 end some old agents: none of them is ever used by itself.
+// 402 and 406 end some old agents, and are never used. 429 ends them too, and 500 makes OTLP's exporters drop their data: so each dialect has
+// its own status where 503 is wrong.
 
 internal import Foundation
 internal import HTTPFraming
@@ -42,11 +43,48 @@ struct AnswerFacts: Sendable {
   var label: String { reason ?? error }
 }
 
+/// What a dialect's clients are told where 503 would be wrong: statuses that balancers don't take for "ask another node", that these clients
+/// send the payload again on as far as they do at all, and that end none of them.
+struct UnrepeatedStatuses: Sendable {
+  /// An account sends more than it may.
+  var tooFast: TooFastStatus
+  /// The payload was handed over, and what became of it isn't known.
+  var outcomeUnknown: Int
+}
+
 enum AnswerTable {
+  /// Whether another node may be asked after this answer, by a balancer, without the client's knowing. Balancers decide by the status alone
+  /// (`retry-on 503`, `http_503`, and by default in a mesh), so this is what 503 means: nothing was done with the payload that a second
+  /// node could do a second time, and nothing was refused that a second node would give.
+  ///
+  /// | answer | another node may be asked | because |
+  /// |---|---|---|
+  /// | undecided | yes | this node's mirror, or its way to the store, may be all that is wrong |
+  /// | `node_full`, `account_full`, `address_full`, `keyless_full`, `queue_full`, `too_many_connections`, `shutting_down` | yes | it is this node that is full or ends |
+  /// | `queue_away`, `queue_refused`, `durability_lost`, `spool_full`, `spool_failed` | yes | this node's way to Redis, its reading or its disk may be all that is wrong |
+  /// | `queue_over_limit` | yes, in vain | all nodes read the same queue. Only balancers know that nobody had another answer: the recommended one stops asking then |
+  /// | `outcome_unknown` with an Idempotency-Key | yes | a second time it is the same payload |
+  /// | `outcome_unknown` without | no | the payload may be in the queue; asked again, another node would put it there once more |
+  /// | `account_over_limit` | no | all nodes read the same queue, and see the same account fill it |
+  /// | `too_fast` | no | each node counts for itself, so another would take what this one has refused, and the load grows |
+  ///
+  /// - Returns: Nil for an answer that is final for the client too.
+  static func mayBeAskedElsewhere(_ failure: PushFailing) -> Bool? {
+    switch failure {
+    case .undecided, .unavailable, .overLimit: true
+    case .outcomeUnknown(let isRepeatable): isRepeatable
+    case .tooFast, .accountOverLimit: false
+    case .refused, .missingKey, .keyTooLong, .uncountable, .notFound, .methodNotAllowed, .tooLarge, .unreadable: nil
+    }
+  }
+
   /// - Parameters:
+  ///   - unrepeated: The statuses of the client's dialect for what mustn't be asked elsewhere.
   ///   - wallTime: Turns the machine's monotonic moments into dates.
   ///   - retryAfter: Where to draw the wait from that clients are asked for; spread out, so that they don't come back as one.
-  static func facts(_ failure: PushFailing, wallTime: (Instant) -> Date, retryAfter: () -> Int) -> AnswerFacts {
+  static func facts(
+    _ failure: PushFailing, unrepeated: UnrepeatedStatuses, wallTime: (Instant) -> Date, retryAfter: () -> Int
+  ) -> AnswerFacts {
     switch failure {
     case .refused(let reason, let proof):
       let asOf = wallTime(proof.asOf).formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
@@ -62,10 +100,17 @@ enum AnswerTable {
     case .overLimit(let seconds):
       return AnswerFacts(status: 503, error: "unavailable", reason: "queue_over_limit", retryAfter: seconds)
     case .accountOverLimit(let seconds):
-      return AnswerFacts(status: 503, error: "unavailable", reason: "account_over_limit", retryAfter: seconds)
-    case .tooFast(let status):
       return AnswerFacts(
-        status: status.rawValue, error: "too_fast", detail: "the account sends more than it may",
+        status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "account_over_limit",
+        detail: "the queue is nearly full, and the account sends much of what is in it", retryAfter: seconds)
+    case .outcomeUnknown(let isRepeatable):
+      return AnswerFacts(
+        status: isRepeatable ? 503 : unrepeated.outcomeUnknown, error: "unavailable", reason: "outcome_unknown",
+        retryAfter: retryAfter())
+    case .tooFast(let chosen):
+      return AnswerFacts(
+        status: (chosen ?? unrepeated.tooFast).rawValue, error: "too_fast",
+        detail: "the account sends more than it may",
         retryAfter: retryAfter())
     case .missingKey:
       return AnswerFacts(status: 400, error: "missing_key", detail: "the request has no key where one may be")

@@ -2,7 +2,8 @@
 // `Dialects` lists them all; the connection's handler knows none of them.
 //
 // What a dialect can't choose is what an answer means. Statuses other than the one for "accepted" are `AnswerTable`'s, for all
-// dialects alike: no dialect can make a refusal of what couldn't be decided.
+// dialects alike: no dialect can make a refusal of what couldn't be decided. Where that table says that a balancer mustn't ask another node, the
+// dialect has the status that its clients bear.
 
 internal import HTTPFraming
 internal import IngestQueue
@@ -26,13 +27,15 @@ final class Dialect: Sendable {
   let answerBytesPerEvent: Int
   /// What says that the key is active, to a client that only asked for that.
   let active: @Sendable (_ account: String) -> Reply
+  /// What says that the client may send it again and nobody else may.
+  let unrepeated: UnrepeatedStatuses
   /// In which words anything else is said.
   let failed: @Sendable (AnswerFacts, MediaType) -> Words
 
   init(
     name: String, routes: [Route], keys: [KeyPlace], acceptedStatus: Int,
     accepted: @escaping @Sendable (Accepted) -> Reply, answerBytesPerEvent: Int = 0,
-    active: @escaping @Sendable (_ account: String) -> Reply = { _ in Reply.empty },
+    active: @escaping @Sendable (_ account: String) -> Reply = { _ in Reply.empty }, unrepeated: UnrepeatedStatuses,
     failed: @escaping @Sendable (AnswerFacts, MediaType) -> Words
   ) {
     self.name = name
@@ -43,6 +46,7 @@ final class Dialect: Sendable {
     self.accepted = accepted
     self.answerBytesPerEvent = answerBytesPerEvent
     self.active = active
+    self.unrepeated = unrepeated
     self.failed = failed
   }
 }

@@ -19,6 +19,9 @@ enum Dialects {
     name: "generic", routes: [.push("/v1/**")], keys: anywhere,
     acceptedStatus: 202,
     accepted: { Reply(template: taken, body: .id($0.id)) },
+    // As the words say. Clients that retry at all do so after both; 429 is nobody's "ask another node", and 504 is the recommended balancers'
+    // neither.
+    unrepeated: UnrepeatedStatuses(tooFast: .tooManyRequests, outcomeUnknown: 504),
     failed: { facts, _ in Words("application/json", genericBody(facts)) })
 
   private static let taken = Words("application/json", "{}").response(status: 202)
@@ -42,8 +45,10 @@ enum Dialects {
     name: "otlp", routes: [.push("/v1/traces"), .push("/v1/metrics"), .push("/v1/logs")], keys: anywhere,
     acceptedStatus: 200,
     accepted: { accepted in Reply(template: accepted.media == .json ? otlpTakenJSON : otlpTaken) },
+    // Retryable are 429, 502, 503 and 504, but Python's exporter drops its data on 429. Of the other two, 502 is what balancers repeat more often.
+    unrepeated: UnrepeatedStatuses(tooFast: .gatewayTimeout, outcomeUnknown: 504),
     failed: { facts, media in
-      let code = rpcCode(facts.status)
+      let code = rpcCode(facts)
       let message = [facts.error, facts.reason, facts.detail].compactMap { $0 }.joined(separator: ": ")
       return media == .json
         ? Words("application/json", #"{"code":\#(code),"message":\#(json(message))}"#)
@@ -55,14 +60,15 @@ enum Dialects {
   private static let otlpTakenJSON = Words("application/json", "{}").response(status: 200)
 
   /// As google.rpc.Code numbers them.
-  private static func rpcCode(_ status: Int) -> UInt8 {
-    switch status {
+  private static func rpcCode(_ facts: AnswerFacts) -> UInt8 {
+    // Its status is what exporters do the right thing on; what it means stands here.
+    if facts.error == "too_fast" { return 8 }  // RESOURCE_EXHAUSTED
+    return switch facts.status {
     case 401: 16  // UNAUTHENTICATED
     case 403: 7  // PERMISSION_DENIED
     case 404, 405, 501, 505: 12  // UNIMPLEMENTED
     case 408: 4  // DEADLINE_EXCEEDED
-    case 429: 8  // RESOURCE_EXHAUSTED
-    case 503: 14  // UNAVAILABLE
+    case 503, 504: 14  // UNAVAILABLE
     default: 3  // INVALID_ARGUMENT
     }
   }
@@ -86,6 +92,8 @@ enum Dialects {
     routes: [.push("/1/log_entries"), .push("/1/markers"), .probe(.post, "/1/auth")], keys: [.query("api_key")],
     acceptedStatus: 200,
     accepted: { _ in Reply.empty },
+    // 429 ends the agents. They do on 500 what they do on 503: 0.11 keeps the payload and sends it again.
+    unrepeated: UnrepeatedStatuses(tooFast: .internalServerError, outcomeUnknown: 500),
     failed: { facts, _ in Words("application/json", genericBody(facts)) })
 
   // MARK: Honeycomb
@@ -109,6 +117,8 @@ enum Dialects {
       let body = #"{"api_key_access":{"events":true},"team":{"name":\#(json(account)),"slug":\#(json(account))}}"#
       return Reply(template: Reply.empty.template, body: .bytes(Array(body.utf8)))
     },
+    // libhoney sends again, once, after 429 and 503, and drops its events on everything else.
+    unrepeated: UnrepeatedStatuses(tooFast: .tooManyRequests, outcomeUnknown: 429),
     failed: { facts, _ in Words("application/json", genericBody(facts)) })
 
   private static let eventTaken = Array(#"{"status":202},"#.utf8)
@@ -126,6 +136,8 @@ enum Dialects {
     keys: [.sentryAuth("x-sentry-auth"), .sentryAuth("authorization"), .query("sentry_key"), .envelopeDSN],
     acceptedStatus: 200,
     accepted: { _ in Reply(template: sentryTaken) },
+    // SDKs back off on 429. They drop an event on either, and on all other errors.
+    unrepeated: UnrepeatedStatuses(tooFast: .tooManyRequests, outcomeUnknown: 504),
     failed: { facts, _ in
       var fields = browsers
       // For all categories of the whole organisation. Clients heed it with any status, and more of them than heed Retry-After.

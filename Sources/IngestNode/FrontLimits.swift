@@ -26,8 +26,8 @@ public struct FrontLimits: Sendable {
   public var bodyDeadline = Duration.seconds(60)
   /// Pushes of one account that are taken each second; nil for no bound.
   public var accountRate: Int?
-  /// What an account hears beyond that.
-  public var tooFastStatus = TooFastStatus.serviceUnavailable
+  /// What an account hears beyond that; nil for what its dialect's clients bear.
+  public var tooFastStatus: TooFastStatus?
   /// How long the node goes on taking connections after it was told to end, each answer being the last on its connection, while it says that
   /// it isn't ready. Longer than a balancer that looks each second takes to notice; what a balancer sends to a node that is gone, or on an idle
   /// connection that is just being closed, it has to send again, and not every balancer may. 0 where there is none.

@@ -64,16 +64,17 @@ struct PushFront: Sendable {
     self.trusted = trusted
   }
 
-  func facts(_ failure: PushFailing) -> AnswerFacts {
+  func facts(_ failure: PushFailing, in dialect: Dialect) -> AnswerFacts {
     AnswerTable.facts(
-      failure, wallTime: { Date(timeIntervalSinceNow: -(Instant.now - $0).fractionalSeconds) },
+      failure, unrepeated: dialect.unrepeated,
+      wallTime: { Date(timeIntervalSinceNow: -(Instant.now - $0).fractionalSeconds) },
       retryAfter: { Int.random(in: 1...5) })
   }
 
   /// Counts an answer that isn't "taken", and lays it out.
   func refusal(_ why: PushFailing, in dialect: Dialect, _ media: MediaType) -> Response {
     let refusal = refusals.refusal(why, in: dialect, media) {
-      let facts = facts(why)
+      let facts = facts(why, in: dialect)
       return LaidOutRefusal(label: facts.label, response: response(facts, in: dialect, media))
     }
     counters.count(dialect: dialect.name, status: refusal.response.status, reason: refusal.label)

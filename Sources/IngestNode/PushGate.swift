@@ -83,8 +83,8 @@ final class PushGate: PushGating {
     guard let key = exchange.key, let account = exchange.account else {
       preconditionFailure("a payload whose key isn't admitted")  // Nobody hands one over.
     }
-    if let rates, let status = rates.excess(of: account, now: .recent) {
-      return sender.handedOver(exchange.number, .failure(.tooFast(status)))
+    if let rates, rates.isExceeded(by: account, now: .recent) {
+      return sender.handedOver(exchange.number, .failure(.tooFast(rates.status)))
     }
     let now = Int64(Date().timeIntervalSince1970 * 1000)
     let id =
@@ -115,7 +115,7 @@ final class PushGate: PushGating {
     _ failure: PushFailure, _ request: PushRequest, _ handover: Handover, _ number: RequestNumber
   ) {
     guard let spool, failure.isForSpool else {
-      return handover.sender.handedOver(number, .failure(Self.failing(failure)))
+      return handover.sender.handedOver(number, .failure(Self.failing(failure, of: request)))
     }
     var element = ByteBuffer()
     write(request, handover.id, handover.account, handover.key, at: handover.receivedAt, to: &element)
@@ -125,19 +125,19 @@ final class PushGate: PushGating {
       case .success: handover.sender.handedOver(number, .success(handover.id))
       case .failure(let error):
         handover.sender.handedOver(
-          number, .failure(Self.failing(error as? SpoolFailure ?? .late, after: failure)))
+          number, .failure(Self.failing(error as? SpoolFailure ?? .late, after: failure, of: request)))
       }
     }
   }
 
-  private static func failing(_ failure: PushFailure) -> PushFailing {
+  private static func failing(_ failure: PushFailure, of request: PushRequest) -> PushFailing {
     switch failure {
     case .full: .unavailable(.queueFull)
     case .overLimit(let seconds): .overLimit(retryAfter: seconds)
     case .accountOverLimit(let seconds): .accountOverLimit(retryAfter: seconds)
     case .durabilityLost: .unavailable(.durabilityLost)
     case .away: .unavailable(.queueAway)
-    case .unknownOutcome, .unconfirmed: .unavailable(.outcomeUnknown)
+    case .unknownOutcome, .unconfirmed: .outcomeUnknown(isRepeatable: request.idempotencyKey != nil)
     case .refused: .unavailable(.queueRefused)
     case .tooLarge(_, let limit): .tooLarge(limit: limit)
     case .shuttingDown: .unavailable(.shuttingDown)
@@ -145,13 +145,16 @@ final class PushGate: PushGating {
   }
 
   /// Redis is away, and the spool hasn't taken it either.
-  private static func failing(_ spoolFailure: SpoolFailure, after failure: PushFailure) -> PushFailing {
+  private static func failing(
+    _ spoolFailure: SpoolFailure, after failure: PushFailure, of request: PushRequest
+  ) -> PushFailing {
+    let unknown = PushFailing.outcomeUnknown(isRepeatable: request.idempotencyKey != nil)
     // It may be in the queue already, whatever the spool says.
-    if case .unknownOutcome = failure { return .unavailable(.outcomeUnknown) }
+    if case .unknownOutcome = failure { return unknown }
     return switch spoolFailure {
     case .full, .tooOld, .busy, .noRoom: .unavailable(.spoolFull)
     case .damaged, .failed: .unavailable(.spoolFailed)
-    case .late: .unavailable(.outcomeUnknown)
+    case .late: unknown
     case .closed: .unavailable(.shuttingDown)
     }
   }

@@ -26,8 +26,12 @@ enum PushFailing: Error, Sendable {
   case overLimit(retryAfter: Int)
   /// The queue has little room left, which is kept for accounts that send less than this one.
   case accountOverLimit(retryAfter: Int)
+  /// The payload was handed over, and no answer came: it may be in the queue.
+  /// - isRepeatable: Whether it has an Idempotency-Key, so that it can't become a second row.
+  case outcomeUnknown(isRepeatable: Bool)
   /// The account sends more than it may.
-  case tooFast(TooFastStatus)
+  /// - status: What the operator has chosen; nil for what the dialect's clients bear.
+  case tooFast(TooFastStatus?)
   /// There is no key in any of the places where one may be.
   case missingKey
   /// What stands there is longer than a key can be, in bytes. It can't be in any store, so there is nothing to be proven.
@@ -54,8 +58,6 @@ enum PushFailing: Error, Sendable {
     /// So has the way to the queue.
     case queueFull = "queue_full"
     case queueAway = "queue_away"
-    /// It was sent to Redis and no answer came. A retry with an Idempotency-Key can't become a second row.
-    case outcomeUnknown = "outcome_unknown"
     /// Redis doesn't promise what this node needs to acknowledge a payload.
     case durabilityLost = "durability_lost"
     /// Redis said no: it is full, read-only or still loading.
@@ -70,12 +72,19 @@ enum PushFailing: Error, Sendable {
   }
 }
 
-/// What an account hears that sends more than it may.
+/// What an account hears that sends more than it may. In every case with Retry-After.
 public enum TooFastStatus: Int, Sendable, CaseIterable {
-  /// Safe with every client.
-  case serviceUnavailable = 503
-  /// What the word says; but some old agents end themselves on it, and some exporters drop their data.
+  /// What the word says, and no balancer repeats it. But old AppSignal agents end themselves on it, and OTLP's exporter for Python drops its
+  /// data.
   case tooManyRequests = 429
+  /// AppSignal's agents treat it as they do 503, and balancers don't repeat it by themselves. But OTLP's exporters drop their data, and so
+  /// does libhoney.
+  case internalServerError = 500
+  /// Safe with every client. But a balancer that asks another node after a 503 makes of one push too many several, and of the
+  /// limit the sum of all nodes' limits.
+  case serviceUnavailable = 503
+  /// All of OTLP's exporters send again after it. But libhoney drops its data.
+  case gatewayTimeout = 504
 }
 
 extension PushFailing.Unavailable {

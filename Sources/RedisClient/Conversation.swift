@@ -18,6 +18,8 @@ struct Conversation<Waiter>: ~Copyable {
     let expected: Int
     let bytes: Int
     var replies: [RedisReply] = []
+    /// Of the replies so far.
+    var size = (elements: 0, bytes: 0)
     let waiter: Waiter
   }
 
@@ -33,11 +35,14 @@ struct Conversation<Waiter>: ~Copyable {
   private var waiting: Deque<Exchange> = []
   private var over: RedisError?
   private var waitingBytes = 0
+  /// Of one reply, and of all replies to one exchange together: they are kept until the last has come.
+  private let limits: ReplyLimits
   private let waitingLimit: Int
   private let waitingBytesLimit: Int
 
   init(limits: ReplyLimits, waitingLimit: Int, waitingBytesLimit: Int) {
     reader = ReplyReader(limits: limits)
+    self.limits = limits
     self.waitingLimit = waitingLimit
     self.waitingBytesLimit = waitingBytesLimit
   }
@@ -83,6 +88,14 @@ struct Conversation<Waiter>: ~Copyable {
           return actions
         }
         waiting[0].replies.append(reply)
+        waiting[0].size.elements += reader.lastSize.elements
+        waiting[0].size.bytes += reader.lastSize.bytes
+        guard waiting[0].size.elements <= limits.elements, waiting[0].size.bytes <= limits.bytes else {
+          let why =
+            "the replies to \(waiting[0].command) have more than \(limits.elements) elements or \(limits.bytes) bytes together"
+          actions.append(fail(.unreadable(.overLimit(why))))
+          return actions
+        }
         if waiting[0].replies.count == waiting[0].expected {
           let exchange = waiting.removeFirst()
           waitingBytes -= exchange.bytes

@@ -60,8 +60,9 @@ struct LimitArguments: ParsableArguments {
 
   private static let accountRateStatus = Setting<TooFastStatus>(
     "account-rate-status",
-    "What an account hears beyond --account-rate: 503, which is safe with every client, or 429, on which some old agents end themselves.",
-    shown: "status", default: "\(standard.tooFastStatus.rawValue)")
+    "What an account hears beyond --account-rate, whatever its client: 429 (ends old AppSignal agents), 500, 503 (which balancers repeat at other nodes) or 504.",
+    shown: "status",
+    as: "what each dialect's clients bear and no balancer repeats: 500 for AppSignal, 504 for OTLP, else 429")
   @Option(help: Self.accountRateStatus.help) var accountRateStatus: String?
 
   private static let grace = Setting<Duration>(
@@ -87,7 +88,7 @@ struct LimitArguments: ParsableArguments {
     limits.headDeadline = try settings.value(Self.headDeadline, given: headDeadline)
     limits.bodyDeadline = try settings.value(Self.bodyDeadline, given: bodyDeadline)
     limits.accountRate = try settings.optional(Self.accountRate, given: accountRate)
-    limits.tooFastStatus = try settings.value(Self.accountRateStatus, given: accountRateStatus)
+    limits.tooFastStatus = try settings.optional(Self.accountRateStatus, given: accountRateStatus)
     limits.grace = try settings.value(Self.grace, given: grace)
     limits.stopDeadline = try settings.value(Self.stopDeadline, given: stopDeadline)
     return limits
@@ -95,7 +96,7 @@ struct LimitArguments: ParsableArguments {
 }
 
 extension TooFastStatus: SettingValue {
-  public static var expectation: String { allCases.map { "\($0.rawValue)" }.joined(separator: " or ") }
+  public static var expectation: String { allCases.map { "\($0.rawValue)" }.joined(separator: ", ") }
 
   public init(setting text: String) throws(InvalidSetting) {
     guard let status = Int(text).flatMap(Self.init(rawValue:)) else {

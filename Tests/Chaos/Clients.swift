@@ -173,7 +173,7 @@ final class Clients: Sendable {
       case 202: tally.acknowledged += 1
       case 401: tally.unknown += 1
       case 403: tally.blocked += 1
-      case 503: tally.unavailable += 1
+      case 503, 504: tally.unavailable += 1
       // The objection has said so.
       default: break
       }

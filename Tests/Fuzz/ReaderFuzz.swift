@@ -1,7 +1,8 @@
 // What libFuzzer calls with each input of its own: see Scripts/fuzz. Compiled together with Sources/Hiredis as one module.
 //
 // An input is eight sizes of pieces, then a stream. The stream is read at once and in pieces of these sizes. Both must end
-// the same way: with the same replies, and failed or not; and no reply may pass the limits.
+// the same way: with the same replies, and failed or not; and no reply may pass the limits. Then the stream is read many times over from
+// one conversation, and the reader's buffer must stay as large as what was unread and one piece need.
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzReader(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
@@ -15,6 +16,8 @@ public func fuzzReader(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let inPieces = read(stream, inPiecesOf: sizes, limits: limits)
   precondition(atOnce.replies == inPieces.replies, "the replies depend on where the stream is cut")
   precondition(atOnce.failed == inPieces.failed, "whether it fails depends on where the stream is cut")
+  // In larger pieces: most inputs have some of a byte.
+  if !atOnce.failed { checkCapacity(stream, inPiecesOf: sizes.map { $0 + 128 }, limits: limits) }
   for reply in atOnce.replies {
     let size = size(of: reply, level: 0)
     precondition(size.elements <= limits.elements, "more elements than allowed")
@@ -47,6 +50,30 @@ private func read(
     } catch {
       return (replies, true)
     }
+  }
+}
+
+/// hiredis leaves up to 1,023 bytes that it has read in front, and doubles the buffer when it has no room.
+private func checkCapacity(_ stream: [UInt8], inPiecesOf sizes: [Int], limits: ReplyLimits) {
+  var reader = ReplyReader(limits: limits)
+  var rest = ArraySlice(Array(repeatElement(stream, count: max(2, (8 << 10) / stream.count)).joined()))
+  var turn = 0
+  var longestUnread = 0
+  let longestPiece = sizes.max() ?? 1
+  do throws(ReplyError) {
+    while !rest.isEmpty {
+      let piece = rest.prefix(sizes[turn % sizes.count])
+      rest = rest.dropFirst(piece.count)
+      turn += 1
+      try reader.feed(Array(piece))
+      while try reader.next() != nil {}
+      longestUnread = max(longestUnread, reader.waitingBytes)
+      precondition(
+        reader.capacity <= 2 * (1_023 + longestUnread + longestPiece),
+        "a buffer of \(reader.capacity) bytes for \(longestUnread) that were unread")
+    }
+  } catch {
+    // One stream's end and the next one's beginning needn't fit together.
   }
 }
 

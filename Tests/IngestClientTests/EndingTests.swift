@@ -73,14 +73,6 @@ struct EndingTests {
     #expect(running.undelivered.all.count == 20)
   }
 
-  @Test func `a client that never ran gives back what it has`() async throws {
-    let running = try RunningClient("http://127.0.0.1:1/v1/events")
-    let push = try running.client.submit(payload())
-    let report = await running.client.drain()
-    #expect(report.undelivered.map(\.payload.idempotencyKey) == [push.idempotencyKey])
-    await #expect(throws: (any Error).self) { try await running.client.run() }
-  }
-
   @Test func `a client runs once`() async throws {
     let server = try await PushServer.start { _, _ in .answer(202) }
     let running = try RunningClient(server.endpoint)

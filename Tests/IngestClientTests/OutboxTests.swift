@@ -31,6 +31,19 @@ struct OutboxTests {
     try world.submit(bytes: 100)
   }
 
+  @Test func `one payload that stays keeps nothing of all those that come and go behind it`() throws {
+    var world = try OutboxWorld { $0.payloadLifetime = .seconds(30 * 86_400) }
+    let stays = try world.submit()
+    var most = 0
+    for _ in 0..<2_000 {
+      try world.submit(count: 20)
+      try world.run(for: .seconds(1)) { sending, _ in .status(sending.number == stays ? 503 : 202) }
+      most = max(most, world.outbox.queuedNumbers)
+    }
+    #expect(world.delivered.count > 10_000 && world.delivered[stays] == nil)
+    #expect(most < 3_200 + 4 * world.outbox.count, "\(most) numbers for \(world.outbox.count) payloads")
+  }
+
   @Test func `a payload with a header that can't be sent isn't taken`() throws {
     var outbox = Outbox(try OutboxWorld.configuration(), random: SeededGenerator(seed: 1))
     for payload in [

@@ -11,11 +11,11 @@ import Testing
   private func second(_ number: Double) -> Instant { Instant(nanoseconds: Int64(number * 1e9)) }
 
   private func taken(_ rates: AccountRates, _ account: String = "a", at time: Double, of pushes: Int = 1000) -> Int {
-    (0..<pushes).count { _ in rates.excess(of: account, now: second(time)) == nil }
+    (0..<pushes).count { _ in !rates.isExceeded(by: account, now: second(time)) }
   }
 
   @Test func `after a pause twice as many may come at once, and then so many a second`() {
-    let rates = AccountRates(perSecond: 10, status: .serviceUnavailable)
+    let rates = AccountRates(perSecond: 10)
     #expect(taken(rates, at: 100) == 20)
     #expect(taken(rates, at: 100) == 0)
     #expect(taken(rates, at: 100.09) == 0)
@@ -26,42 +26,37 @@ import Testing
   }
 
   @Test func `a steady sender within its rate is never refused`() {
-    let rates = AccountRates(perSecond: 10, status: .serviceUnavailable)
-    for push in 0..<10_000 { #expect(rates.excess(of: "a", now: second(Double(push) / 10)) == nil) }
+    let rates = AccountRates(perSecond: 10)
+    for push in 0..<10_000 { #expect(!rates.isExceeded(by: "a", now: second(Double(push) / 10))) }
   }
 
   @Test func `accounts don't take from each other`() {
-    let rates = AccountRates(perSecond: 1, status: .serviceUnavailable)
+    let rates = AccountRates(perSecond: 1)
     #expect(taken(rates, "a", at: 1) == 2)
     #expect(taken(rates, "b", at: 1) == 2)
     #expect(taken(rates, "a", at: 1) == 0)
   }
 
-  @Test(arguments: TooFastStatus.allCases) func `the status is the operator's`(status: TooFastStatus) {
-    let rates = AccountRates(perSecond: 1, status: status)
-    #expect((0..<3).map { _ in rates.excess(of: "a", now: second(0)) } == [nil, nil, status])
-  }
-
   @Test func `threads that read the clock in another order than they ask bring nobody more`() {
-    let rates = AccountRates(perSecond: 10, status: .serviceUnavailable)
+    let rates = AccountRates(perSecond: 10)
     #expect(taken(rates, at: 5) == 20)
     #expect(taken(rates, at: 4) == 0)
     #expect(taken(rates, at: 5) == 0)
-    let others = AccountRates(perSecond: 10, status: .serviceUnavailable)
+    let others = AccountRates(perSecond: 10)
     #expect(taken(others, at: 5, of: 10) == 10)
     #expect(taken(others, at: 4, of: 1) == 1)
     #expect(taken(others, at: 5) == 9)
   }
 
   @Test func `many threads together get as much as one`() {
-    let rates = AccountRates(perSecond: 500, status: .serviceUnavailable)
+    let rates = AccountRates(perSecond: 500)
     let all = Atomic(0)
     DispatchQueue.concurrentPerform(iterations: 4) { _ in all.add(taken(rates, at: 1), ordering: .relaxed) }
     #expect(all.load(ordering: .relaxed) == 1000)
   }
 
   @Test func `those that have all to their credit again are forgotten when there are many`() {
-    let rates = AccountRates(perSecond: 10, status: .serviceUnavailable, remembered: 100)
+    let rates = AccountRates(perSecond: 10, remembered: 100)
     for number in 0..<99 { #expect(taken(rates, "early \(number)", at: 0, of: 1) == 1) }
     #expect(taken(rates, "busy", at: 0) == 20)
     #expect(rates.accounts == 100)
@@ -74,7 +69,7 @@ import Testing
   }
 
   @Test func `while all owe they aren't looked through for each newcomer`() {
-    let rates = AccountRates(perSecond: 10, status: .serviceUnavailable, remembered: 100)
+    let rates = AccountRates(perSecond: 10, remembered: 100)
     for number in 0..<150 { _ = taken(rates, "\(number)", at: 0, of: 1) }
     #expect(rates.accounts == 150)
     for number in 150..<200 { _ = taken(rates, "\(number)", at: 9, of: 1) }

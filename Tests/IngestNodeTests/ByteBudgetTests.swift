@@ -315,7 +315,7 @@ import Testing
       testDescription: "queue full", sent: whole, held: 10, handover: .later(.failure(.unavailable(.queueFull)))
     ) { $0.gateSays() },
     End(
-      testDescription: "too fast", sent: whole, held: 10, handover: .later(.failure(.tooFast(.serviceUnavailable)))
+      testDescription: "too fast", sent: whole, held: 10, handover: .later(.failure(.tooFast(nil)))
     ) { $0.gateSays() },
     End(
       testDescription: "too large for the queue", sent: whole, held: 10, handover: .later(.failure(.tooLarge(limit: 1)))

@@ -12,7 +12,7 @@ import Testing
     let front = PushFront(
       limits: RequestLimits(), deadlines: PhaseDeadlines(), dialects: Dialects.all, counters: AnswerCounters([]),
       stopping: StopFlag(), trusted: .none, batches: BatchCounter { $0() })
-    return try ReadAnswer(front.response(front.facts(failure), in: Dialects.sentry, .other))
+    return try ReadAnswer(front.response(front.facts(failure, in: Dialects.sentry), in: Dialects.sentry, .other))
   }
 
   @Test func `a wait is told as Sentry tells it too, and to browsers`() throws {

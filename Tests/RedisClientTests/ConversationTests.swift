@@ -92,6 +92,22 @@ import Testing
     }
   }
 
+  @Test func `replies to one group that are over the limits together end it, those to single commands don't`() throws {
+    var single = conversation(limits: ReplyLimits(elements: 4, bytes: 10))
+    for name in ["a", "b", "c"] { try send(name, on: &single) }
+    #expect(receive("$6\r\nlength\r\n*3\r\n:1\r\n:2\r\n:3\r\n$6\r\nlength\r\n", on: &single).count == 3)
+    #expect(single.ended == nil)
+    for text in ["$6\r\nlength\r\n$5\r\nshort\r\n", "*3\r\n:1\r\n:2\r\n:3\r\n*2\r\n:1\r\n:2\r\n"] {
+      var group = conversation(limits: ReplyLimits(elements: 4, bytes: 10))
+      try send("group", expecting: 3, on: &group)
+      try send("after", on: &group)
+      guard case .end(.unreadable(.overLimit), ["group", "after"]) = receive(text, on: &group).first else {
+        Issue.record("\(text) was taken")
+        return
+      }
+    }
+  }
+
   @Test func `a reply over the limits ends it`() throws {
     var conversation = conversation(limits: ReplyLimits(elements: 2, bytes: 10))
     try send("a", on: &conversation)

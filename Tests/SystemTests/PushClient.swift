@@ -65,15 +65,17 @@ struct PushClient: Sendable {
   /// - Parameters:
   ///   - story: Statuses that each lane is to be answered with, in this order; others of them may come in between. The client ends when all
   ///     lanes are so far, and fails when any other status comes.
+  ///   - also: Statuses that may come in between as well.
   ///   - lanes: Those that send; nil for all.
   static func start(
-    _ agent: Agent, at node: Node, key: String, story: [Int], lanes: [String]? = nil
+    _ agent: Agent, at node: Node, key: String, story: [Int], also: [Int] = [], lanes: [String]? = nil
   ) async throws -> PushClient {
-    let words = [
+    var words = [
       scripts.appending(path: "\(agent).py").path, "--node", node.push, "--key", key,
       "--story", story.map(String.init).joined(separator: ","),
       "--lanes", (lanes ?? agent.lanes).joined(separator: ","),
     ]
+    if !also.isEmpty { words += ["--also", also.map(String.init).joined(separator: ",")] }
     return PushClient(process: try await python(words))
   }
 
