@@ -250,6 +250,34 @@ struct QueueWatchTests {
     }
   }
 
+  @Test(arguments: [(entries: 1_000, bytes: 1 << 30, size: 1), (entries: 1_000_000, bytes: 32 << 20, size: 1 << 20)])
+  func `who fills the queue is told so at nine tenths, and others are taken`(
+    entries: Int, bytes: Int, size: Int
+  ) async throws {
+    try await with(limits: QueueLimits(entries: entries, bytes: bytes)) { queue async throws in
+      var other = EnvelopeHeader.plain
+      other.account = "other"
+      var (taken, refusal) = (0, PushFailure?.none)
+      while refusal == nil, taken < 2_000 {
+        refusal = try await queue.push(taken, size)
+        if refusal == nil { taken += 1 }
+      }
+      guard case .accountOverLimit(let seconds) = refusal else {
+        Issue.record("\(taken) were taken, then: \(String(describing: refusal))")
+        return
+      }
+      #expect((1...60).contains(seconds))
+      // One more or two, where the last reply hadn't come when it was decided.
+      let full = size == 1 ? entries : bytes / size
+      #expect((full * 8 / 10...full * 95 / 100).contains(taken), "\(taken) of \(full)")
+      for _ in 0..<20 { try await queue.producer.submit(other, payload: ByteBuffer(string: "x")).get() }
+      // Once there is room again it is taken again.
+      let lists = queue.layout(0).pending
+      _ = try await queue.clients[0].execute(RedisCommand("DEL", arguments: lists)).integer()
+      try await queue.eventuallyPushes("it takes payloads again") { $0 == nil }
+    }
+  }
+
   @Test func `before Redis is full pushes are refused, and what else fills it counts as well`() async throws {
     let options = RedisServerOptions { $0.maxMemory = 30 << 20 }
     try await with([options]) { queue async throws in
