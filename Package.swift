@@ -24,6 +24,7 @@ let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioExtras = Target.Dependency.product(name: "NIOExtras", package: "swift-nio-extras")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let serviceLifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -103,9 +104,10 @@ let package = Package(
       dependencies: [
         "BodyCoding", "ClientAddress", "HTTPFraming", "InputBuffer", "RedisClient", "KeyReplica", "KeyStore",
         "IngestQueue", "IngestSpool", "Fleet", "PrometheusText",
-        deque, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, serviceLifecycle,
+        deque, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, nioTLS, serviceLifecycle,
         unixSignals,
         .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdCore", package: "hummingbird"),
         .product(name: "SwiftASN1", package: "swift-asn1"),
         .product(name: "X509", package: "swift-certificates"),
       ],
@@ -252,10 +254,10 @@ let package = Package(
     .testTarget(
       name: "IngestNodeTests",
       dependencies: [
-        "BodyCoding", "ClientAddress", "CompressionFixture", "FramingOracle", "HTTPFraming", "IngestNode",
+        "BodyCoding", "ClientAddress", "CompressionFixture", "Fleet", "FramingOracle", "HTTPFraming", "IngestNode",
         "IngestQueue", "KeyReplica", "PrometheusText", "RedisFixture",
         logging,
-        nioCore, nioEmbedded, nioPosix, nioSSL, serviceLifecycle,
+        nioCore, nioEmbedded, nioPosix, nioSSL, nioTLS, serviceLifecycle,
       ],
       exclude: ["read_answers.py"], swiftSettings: strict),
     .testTarget(
@@ -279,7 +281,7 @@ let package = Package(
     .testTarget(
       name: "SystemTests",
       dependencies: [
-        "IngestClient", "IngestQueue", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient",
+        "Fleet", "IngestClient", "IngestQueue", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient",
         "ingest-node",
         "ingest-worker",
         "sync-status",

@@ -124,6 +124,30 @@ public struct NodeReport: MemberReport {
     }
   }
 
+  /// Clients' connections to the push listener.
+  public struct Connections: Codable, Sendable, Equatable {
+    /// Those that are open now.
+    public var open: Int
+    /// Maximum: `--max-connections`, or less where the descriptor limit leaves no room for so many.
+    public var limit: Int
+    /// Connections closed to make place for others, since the start.
+    public var evicted: Int
+    /// How many descriptors the process may open.
+    public var descriptorLimit: Int
+
+    public init(open: Int, limit: Int, evicted: Int, descriptorLimit: Int) {
+      self.open = open
+      self.limit = limit
+      self.evicted = evicted
+      self.descriptorLimit = descriptorLimit
+    }
+
+    private enum CodingKeys: String, CodingKey {
+      case open, limit, evicted
+      case descriptorLimit = "descriptor_limit"
+    }
+  }
+
   /// What waits on the node's own disk while Redis is away.
   public struct Spool: Codable, Sendable, Equatable {
     public enum State: String, Codable, Sendable, CaseIterable {
@@ -202,6 +226,8 @@ public struct NodeReport: MemberReport {
   public var answers: [String: UInt64]
   public var barrier: Barrier
   public var queue: Queue
+  /// nil where that isn't known.
+  public var connections: Connections?
   /// nil where the node has none.
   public var spool: Spool?
   public var startedAt: Double
@@ -216,7 +242,7 @@ public struct NodeReport: MemberReport {
   public init(
     name: String, build: String, instance: String, state: State, ready: Bool, reasons: [String],
     mirror: ReplicaStatus, answers: [String: UInt64], proven: UInt64, timedOut: UInt64, queue: Queue,
-    spool: Spool? = nil, startedAt: Double, reportedAt: Double, listen: String
+    connections: Connections? = nil, spool: Spool? = nil, startedAt: Double, reportedAt: Double, listen: String
   ) {
     self.name = name
     self.build = build
@@ -239,6 +265,7 @@ public struct NodeReport: MemberReport {
     self.answers = answers
     barrier = Barrier(reads: mirror.barrierReads, waiting: mirror.barrierWaiting, proven: proven, timedOut: timedOut)
     self.queue = queue
+    self.connections = connections
     self.spool = spool
     self.startedAt = startedAt
     self.reportedAt = reportedAt
@@ -252,7 +279,7 @@ public struct NodeReport: MemberReport {
     case freshnessSeconds = "freshness_seconds"
     case refusalsBlocked = "refusals_blocked"
     case heldBack = "held_back"
-    case violations, answers, barrier, queue, spool
+    case violations, answers, barrier, queue, connections, spool
     case startedAt = "started_at"
     case reportedAt = "reported_at"
     case listen
@@ -281,6 +308,7 @@ public struct NodeReport: MemberReport {
     try container.encode(answers, forKey: .answers)
     try container.encode(barrier, forKey: .barrier)
     try container.encode(queue, forKey: .queue)
+    try container.encode(connections, forKey: .connections)
     try container.encode(spool, forKey: .spool)
     try container.encode(startedAt, forKey: .startedAt)
     try container.encode(reportedAt, forKey: .reportedAt)

@@ -1,41 +1,147 @@
-// The listener for operators, balancers and Prometheus, on a port of its own. It only reads; there is nothing here that changes
-// anything, and nothing that shows a key.
+// The listener for operators, balancers and Prometheus, on a port of its own. It only reads; there is nothing here that
+// changes anything, and nothing that shows a key.
+//
+// Hummingbird routes requests and speaks HTTP; listening is ours, as it is for pushes. Hummingbird's own server keeps
+// connections without a bound in number or time, waits without end for a client that it answered 400, and ends when a
+// connection can't be accepted.
 
+internal import ClientAddress
 internal import Fleet
 internal import Foundation
 internal import Hummingbird
+internal import HummingbirdCore
 internal import Logging
 internal import NIOCore
+internal import NIOExtras
+internal import NIOPosix
 internal import PrometheusText
+internal import ServiceLifecycle
 
-struct AdminListener {
+struct AdminListener: Service {
   let host: String
   let port: Int
-  let status: NodeStatus
-  let metrics: PrometheusRegistry
+  let group: MultiThreadedEventLoopGroup
+  /// How many descriptors it may have open. One connection more takes the place of the oldest of the client that has
+  /// most.
+  let part: DescriptorPlan.Listener
+  var deadlines = AdminDeadlines()
   let logger: Logger
+  /// Told the address as soon as there is one.
+  var listening: @Sendable (String) -> Void = { _ in }
+  let routes: AdminRoutes
 
-  func application() -> some ApplicationProtocol {
+  /// Answers until the node ends.
+  /// - Throws: What kept it from listening, or ended it.
+  func run() async throws {
+    var warnings = logger
+    warnings.logLevel = .warning
+    let quiet = warnings
+    let http = HTTP1Channel(
+      responder: routes.responder(logger: quiet),
+      configuration: HTTP1Channel.Configuration(
+        httpDecoderConfiguration: .init(
+          maxHeaderFieldSize: 8 << 10, maxHeaderListSize: 16 << 10, maxHeaderFieldCount: 100)
+      ))
+    let quiescing = ServerQuiescingHelper(group: group)
+    let connections = ConnectionLimiter(limit: part.connections, courtesies: 0)
+    let (part, deadlines, logger) = (part, deadlines, logger)
+    let log = ConnectionLog("admin", logger: logger)
+    let channel = try await ServerBootstrap(group: group)
+      .serverChannelOption(.backlog, value: 4096)
+      .serverChannelOption(.maxMessagesPerRead, value: UInt(part.batch))
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .serverChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(AcceptGate("admin", part, logger: logger))
+          try channel.pipeline.syncOperations.addHandler(quiescing.makeServerChannelHandler(channel: channel))
+        }
+      }
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .childChannelOption(.allowRemoteHalfClosure, value: true)
+      .childChannelInitializer { channel in
+        let peer = channel.remoteAddress?.ipAddress
+        let address = peer.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
+        let place = connections.enter(from: address) {
+          log.note(.evicted, peer: peer)
+          channel.eventLoop.execute { channel.reset() }
+        }
+        guard let place else {
+          log.note(.tooMany, peer: peer)
+          channel.reset()
+          return channel.eventLoop.makeSucceededVoidFuture()
+        }
+        channel.closeFuture.assumeIsolated().whenComplete { _ in place.giveBack() }
+        do {
+          try channel.pipeline.syncOperations.addHandler(AdminDeadlineHandler(deadlines) { place.expose() })
+        } catch {
+          return channel.eventLoop.makeFailedFuture(error)
+        }
+        return http.setup(channel: channel, logger: quiet).map { connection in
+          // Ends with the connection.
+          Task { await http.handle(value: connection, logger: quiet) }
+        }
+      }
+      .bind(host: host, port: port).get()
+    let address = ListeningAddress(channel).description
+    logger.notice("listening for operators", metadata: ["address": "\(address)"])
+    listening(address)
+
+    let ended = channel.eventLoop.makePromise(of: Void.self)
+    let stopping = StopFlag()
+    channel.closeFuture.whenComplete { _ in
+      // Closing is the first step of a graceful stop, and a failure of the node at any other time.
+      if !stopping.isSet { ended.fail(AdminListenerClosed()) }
+    }
+    try await withTaskCancellationOrGracefulShutdownHandler {
+      try await ended.futureResult.get()
+    } onCancelOrGracefulShutdown: {
+      stopping.set()
+      // Requests in hand are answered; each connection has its deadlines.
+      quiescing.initiateShutdown(promise: ended)
+    }
+  }
+}
+
+private struct AdminListenerClosed: Error, CustomStringConvertible {
+  var description: String { "the listening socket for operators closed by itself" }
+}
+
+/// What operators may ask.
+struct AdminRoutes: Sendable {
+  let report: @Sendable () async throws -> NodeReport
+  let metrics: PrometheusRegistry
+
+  fileprivate func responder(logger: Logger) -> HTTPChannelHandler.Responder {
+    let responder = router().buildResponder()
+    return { request, writer, channel in
+      let context = BasicRequestContext(source: ApplicationRequestContextSource(channel: channel, logger: logger))
+      var response: Response
+      do {
+        response = try await responder.respond(to: request, context: context)
+      } catch {
+        logger.warning("an operator's request failed", metadata: ["path": "\(request.uri.path)", "reason": "\(error)"])
+        response = Response(status: .internalServerError)
+      }
+      response.headers[.date] = Self.date()
+      try await writer.write(response: response.head, body: response.body)
+    }
+  }
+
+  private func router() -> Router<BasicRequestContext> {
     let router = Router()
     // Alive means that this answers; whether the node is of use is readiness.
     router.get("/livez") { _, _ in Self.text("alive\n") }
     router.get("/readyz") { _, _ in
-      let report = try await status.report()
+      let report = try await report()
       return try Self.json(report, status: report.ready ? .ok : .serviceUnavailable)
     }
-    router.get("/status") { _, _ in try Self.json(try await status.report(), status: .ok) }
+    router.get("/status") { _, _ in try Self.json(try await report(), status: .ok) }
     router.get("/metrics") { _, _ in
       // Brings the gauges up to date.
-      _ = try await status.report()
+      _ = try await report()
       return Self.text(metrics.render(), type: PrometheusRegistry.contentType)
     }
-    var quiet = logger
-    quiet.logLevel = .warning
-    return Application(
-      router: router, configuration: ApplicationConfiguration(address: .hostname(host, port: port), serverName: nil),
-      onServerRunning: { channel in
-        logger.notice("listening for operators", metadata: ["address": "\(ListeningAddress(channel))"])
-      }, logger: quiet)
+    return router
   }
 
   private static func text(_ body: String, type: String = "text/plain; charset=utf-8") -> Response {
@@ -49,6 +155,20 @@ struct AdminListener {
     var headers: HTTPFields = [.contentType: "application/json"]
     if status != .ok { headers[.retryAfter] = "1" }
     return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+  }
+
+  /// As RFC 9110 §5.6.7 has it. Not by a formatter: names of days and months are English whatever the locale.
+  private static func date() -> String {
+    var seconds = time(nil)
+    var parts = tm()
+    gmtime_r(&seconds, &parts)
+    let days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    func two(_ number: Int32) -> String { (number < 10 ? "0" : "") + "\(number)" }
+    return """
+      \(days[Int(parts.tm_wday)]), \(two(parts.tm_mday)) \(months[Int(parts.tm_mon)]) \(parts.tm_year + 1_900) \
+      \(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)) GMT
+      """
   }
 }
 

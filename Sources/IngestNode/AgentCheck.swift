@@ -6,6 +6,7 @@
 // What a client sends (`agent-send`) is read and thrown away, never looked at: closing a socket with unread bytes in it resets the
 // connection, and the line might be lost. No answer is a harmless answer: HAProxy then leaves the server as it is.
 
+import ClientAddress
 import Logging
 import NIOCore
 import NIOExtras
@@ -19,8 +20,8 @@ struct AgentCheck: Service {
   /// 0 lets the system choose.
   let port: Int
   let group: MultiThreadedEventLoopGroup
-  /// How many may be asking at once; more are closed without an answer.
-  var connectionLimit = 64
+  /// How many descriptors it may have open. More than so many connections at once are closed without an answer.
+  var part = DescriptorPlan.Listener(connections: 64, courtesies: 0, batch: 4)
   /// How long one may take altogether, from being accepted to being closed. HAProxy's own patience is `agent-inter`, 2 s by
   /// default.
   var deadline = TimeAmount.seconds(2)
@@ -34,14 +35,17 @@ struct AgentCheck: Service {
   /// - Throws: What kept it from listening, or ended it.
   func run() async throws {
     let quiescing = ServerQuiescingHelper(group: group)
-    let connections = ConnectionLimiter(limit: connectionLimit)
-    let (deadline, state, logger) = (deadline, state, logger)
+    let connections = ConnectionLimiter(limit: part.connections, courtesies: 0)
+    let (deadline, state, logger, part) = (deadline, state, logger, part)
+    let log = ConnectionLog("agent_check", logger: logger)
     let said = LastLine(logger: logger)
     let channel = try await ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 128)
+      .serverChannelOption(.maxMessagesPerRead, value: UInt(part.batch))
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .serverChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(AcceptGate("agent_check", part, logger: logger))
           try channel.pipeline.syncOperations.addHandler(quiescing.makeServerChannelHandler(channel: channel))
         }
       }
@@ -50,11 +54,23 @@ struct AgentCheck: Service {
       .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          guard let place = connections.enter() else { throw TooManyChecks() }
+          let peer = channel.remoteAddress?.ipAddress
+          let address = peer.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
+          let place = connections.enter(from: address) {
+            log.note(.evicted, peer: peer)
+            channel.eventLoop.execute { channel.reset() }
+          }
+          guard let place else {
+            log.note(.tooMany, peer: peer)
+            return channel.close(promise: nil)
+          }
+          // As long as it is asking: a question that nobody waits for any more is work all the same.
+          place.protect()
           // Begun here, so that there is one place that knows both when the connection and when the question has ended.
           let answer = channel.eventLoop.makePromise(of: AgentState.self)
           let question = Task { answer.succeed(await state()) }
           channel.closeFuture.whenComplete { _ in question.cancel() }
+          answer.futureResult.assumeIsolated().whenComplete { _ in place.expose() }
           channel.closeFuture.and(answer.futureResult).assumeIsolated().whenComplete { _ in place.giveBack() }
           try channel.pipeline.syncOperations.addHandler(
             AgentCheckHandler(answer: answer.futureResult, deadline: deadline, said: said))
@@ -163,8 +179,6 @@ private final class AgentCheckHandler: ChannelInboundHandler {
     context.fireChannelInactive()
   }
 }
-
-private struct TooManyChecks: Error {}
 
 private struct AgentCheckClosed: Error, CustomStringConvertible {
   var description: String { "the listening socket for agent checks closed by itself" }

@@ -1,120 +1,237 @@
-// How many connections there may be, in all and from one address. One too many is told so: a connection that is closed without a word looks like
-// a fault of the network, and nobody would look for it here.
+// How many connections there may be, in all and from one client, and which of them ends when there is no place for one
+// more.
+//
+// A limit alone lets whoever comes first keep everybody else out: a few thousand connections that say nothing cost
+// their owner next to nothing. So a connection is expendable until it has proven itself (a push connection by a key
+// that was admitted), and when places run out the oldest expendable connection of the client that has the most of them
+// is closed for the one that comes. A flood then takes its places from itself, and a client with few connections keeps
+// them long enough to say what it has to say. nginx does the same with idle connections.
+//
+// A client is a network, see `IPAddress.network`: whoever has an IPv6 /64 has all of its addresses.
 
 internal import ClientAddress
-internal import HTTPFraming
-internal import NIOCore
+internal import DequeModule
 internal import Synchronization
 
 /// Counts connections, from any thread.
 final class ConnectionLimiter: Sendable {
-  private struct Counts {
-    var all = 0
-    var byAddress: [IPAddress: Int] = [:]
-  }
-
-  private let limit: Int
+  let limit: Int
   private let limitByAddress: Int
-  private let counts = Mutex(Counts())
+  private let courtesies: Int
+  private let state = Mutex(State())
 
-  init(limit: Int, limitByAddress: Int = .max) {
+  /// - Parameters:
+  ///   - limit: Connections in all.
+  ///   - limitByAddress: Connections of one client.
+  ///   - courtesies: Connections over the limit that may be told so at once.
+  init(limit: Int, limitByAddress: Int = .max, courtesies: Int = 16) {
     self.limit = limit
     self.limitByAddress = limitByAddress
+    self.courtesies = courtesies
   }
 
-  var current: Int { counts.withLock(\.all) }
+  var current: Int { state.withLock { $0.count } }
+
+  /// How many connections were closed to make place for others.
+  var evictions: Int { state.withLock { $0.evictions } }
 
   /// A connection has come.
+  /// - Parameters:
+  ///   - address: The client's; nil where it isn't known yet.
+  ///   - isExempt: Whether the limit for one client doesn't hold for it, since many stand behind it.
+  ///   - reset: Closes the connection; called from any thread when its place is taken away.
   /// - Returns: nil where it is one too many.
-  func enter() -> ConnectionPlace? {
-    let hasRoom = counts.withLock { counts in
-      guard counts.all < limit else { return false }
-      counts.all += 1
-      return true
+  func enter(
+    from address: IPAddress? = nil, isExempt: Bool = false, reset: @escaping @Sendable () -> Void
+  ) -> ConnectionPlace? {
+    let client = address?.network
+    let (id, evicted) = state.withLock { state -> (UInt64?, State.Reset?) in
+      var evicted: State.Reset?
+      if let client, !isExempt, state.count(of: client) >= limitByAddress {
+        evicted = state.evictOldest(of: client)
+        guard evicted != nil else { return (nil, nil) }
+      } else if state.count >= limit {
+        evicted = state.evictFromHeaviest()
+        guard evicted != nil else { return (nil, nil) }
+      }
+      return (state.insert(from: client, reset: reset), evicted)
     }
-    return hasRoom ? ConnectionPlace(self) : nil
+    evicted?()
+    return id.map { ConnectionPlace($0, of: self) }
   }
 
-  fileprivate func enter(from address: IPAddress) -> Bool {
-    counts.withLock { counts in
-      guard counts.byAddress[address, default: 0] < limitByAddress else { return false }
-      counts.byAddress[address, default: 0] += 1
+  /// A connection over the limit is to be told so. To be ended by ``endCourtesy()``.
+  /// - Returns: Whether that is possible; otherwise too many are being told already.
+  func beginCourtesy() -> Bool {
+    state.withLock { state in
+      guard state.courtesies < courtesies else { return false }
+      state.courtesies += 1
       return true
     }
   }
 
-  fileprivate func leave(from address: IPAddress?) {
-    counts.withLock { counts in
-      counts.all -= 1
-      guard let address, let count = counts.byAddress[address] else { return }
-      counts.byAddress[address] = count > 1 ? count - 1 : nil
+  func endCourtesy() { state.withLock { $0.courtesies -= 1 } }
+
+  fileprivate func claim(_ id: UInt64, _ client: IPAddress, isExempt: Bool) -> Bool {
+    let (isClaimed, evicted) = state.withLock { state -> (Bool, State.Reset?) in
+      // Its place was taken away meanwhile, and it is being closed.
+      guard let reset = state.remove(id) else { return (false, nil) }
+      var evicted: State.Reset?
+      if !isExempt, state.count(of: client) >= limitByAddress {
+        evicted = state.evictOldest(of: client)
+        guard evicted != nil else { return (false, nil) }
+      }
+      state.insert(id, from: client, reset: reset)
+      return (true, evicted)
     }
+    evicted?()
+    return isClaimed
   }
+
+  fileprivate func leave(_ id: UInt64) { state.withLock { _ = $0.remove(id) } }
+  fileprivate func protect(_ id: UInt64) { state.withLock { $0.protect(id) } }
+  fileprivate func expose(_ id: UInt64) { state.withLock { $0.expose(id) } }
 }
 
 /// One connection's place among all of them. Given back once, however often that is said.
 final class ConnectionPlace {
+  private let id: UInt64
   private let limiter: ConnectionLimiter
-  private var address: IPAddress?
-  private var isGivenBack = false
+  private var isProtected = false
 
-  fileprivate init(_ limiter: ConnectionLimiter) { self.limiter = limiter }
+  fileprivate init(_ id: UInt64, of limiter: ConnectionLimiter) {
+    self.id = id
+    self.limiter = limiter
+  }
 
-  /// The connection is from this address. Where there are too many from it already, the place is given back at once: a flood from one
-  /// address that is turned away takes no room from others.
+  /// The connection is from this address. Where there are too many from it already, the place is given back at once: a
+  /// flood from one address that is turned away takes no room from others.
+  /// - Parameter isExempt: As in ``ConnectionLimiter/enter(from:isExempt:reset:)``.
   /// - Returns: Whether there may be one more.
-  func claim(_ address: IPAddress) -> Bool {
-    guard limiter.enter(from: address) else {
-      giveBack()
-      return false
-    }
-    self.address = address
-    return true
+  func claim(_ address: IPAddress, isExempt: Bool = false) -> Bool {
+    limiter.claim(id, address.network, isExempt: isExempt)
   }
 
-  func giveBack() {
-    guard !isGivenBack else { return }
-    isGivenBack = true
-    limiter.leave(from: address)
+  /// The connection has proven itself: it is closed for no other.
+  func protect() {
+    // Once for a connection and not once for a request: this takes a lock.
+    guard !isProtected else { return }
+    isProtected = true
+    limiter.protect(id)
   }
+
+  /// The connection may be closed for another again, after all that may be now.
+  func expose() {
+    isProtected = false
+    limiter.expose(id)
+  }
+
+  func giveBack() { limiter.leave(id) }
 }
 
-/// Says 503 to a connection that is one too many, and ends it.
-final class TurnAwayHandler: ChannelInboundHandler {
-  typealias InboundIn = ByteBuffer
-  typealias OutboundOut = ByteBuffer
+/// What is known of all connections, under the limiter's lock.
+private struct State: ~Copyable {
+  typealias Reset = @Sendable () -> Void
 
-  private let shared: PushFront
-  /// For TLS to begin, and for the client to send what it wants to send: closing a socket with unread bytes resets it, and the client might
-  /// not see the answer.
-  private static let patience = TimeAmount.seconds(1)
-
-  init(shared: PushFront) { self.shared = shared }
-
-  func handlerAdded(context: ChannelHandlerContext) {
-    if context.channel.isActive { say(context) }
+  private struct Connection {
+    var client: IPAddress?
+    /// When it was exposed last, as a number in a row; nil while it is protected.
+    var ticket: UInt64?
+    let reset: Reset
   }
 
-  func channelActive(context: ChannelHandlerContext) {
-    say(context)
-    context.fireChannelActive()
+  private struct Client {
+    var connections = 0
+    /// How many of them are exposed.
+    var exposed = 0
+    /// Those, the oldest first, among others that aren't exposed any more or were exposed again later: their ticket is
+    /// another one.
+    var order: Deque<(id: UInt64, ticket: UInt64)> = []
   }
 
-  private func say(_ context: ChannelHandlerContext) {
-    let response = shared.refusal(.unavailable(.tooManyConnections), in: shared.fallback, .other)
-    var buffer = context.channel.allocator.buffer(capacity: response.capacity())
-    buffer.writeWithOutputRawSpan(minimumWritableBytes: response.capacity()) { response.write(.last, to: &$0) }
-    context.writeAndFlush(wrapOutboundOut(buffer)).assumeIsolated().whenComplete { _ in
-      context.close(mode: .output, promise: nil)
+  var courtesies = 0
+  private(set) var evictions = 0
+  private var connections: [UInt64: Connection] = [:]
+  private var clients: [IPAddress?: Client] = [:]
+  /// Clients by how many exposed connections they have; none with zero.
+  private var ranks: [Int: Set<IPAddress?>] = [:]
+  private var highestRank = 0
+  private var lastNumber: UInt64 = 0
+
+  private mutating func number() -> UInt64 {
+    lastNumber += 1
+    return lastNumber
+  }
+
+  var count: Int { connections.count }
+
+  func count(of client: IPAddress) -> Int { clients[client]?.connections ?? 0 }
+
+  mutating func insert(from client: IPAddress?, reset: @escaping Reset) -> UInt64 {
+    let id = number()
+    insert(id, from: client, reset: reset)
+    return id
+  }
+
+  mutating func insert(_ id: UInt64, from client: IPAddress?, reset: @escaping Reset) {
+    connections[id] = Connection(client: client, ticket: nil, reset: reset)
+    clients[client, default: Client()].connections += 1
+    expose(id)
+  }
+
+  /// - Returns: What closes it; nil where it isn't here any more.
+  mutating func remove(_ id: UInt64) -> Reset? {
+    protect(id)
+    guard let connection = connections.removeValue(forKey: id) else { return nil }
+    let client = connection.client
+    clients[client]?.connections -= 1
+    if clients[client]?.connections == 0 { clients[client] = nil }
+    return connection.reset
+  }
+
+  mutating func protect(_ id: UInt64) {
+    guard let connection = connections[id], connection.ticket != nil else { return }
+    connections[id]?.ticket = nil
+    rank(connection.client, by: -1)
+    compact(connection.client)
+  }
+
+  mutating func expose(_ id: UInt64) {
+    guard let connection = connections[id] else { return }
+    let ticket = number()
+    connections[id]?.ticket = ticket
+    clients[connection.client]?.order.append((id, ticket))
+    if connection.ticket == nil { rank(connection.client, by: 1) } else { compact(connection.client) }
+  }
+
+  mutating func evictFromHeaviest() -> Reset? {
+    guard highestRank > 0, let client = ranks[highestRank]?.first else { return nil }
+    return evictOldest(of: client)
+  }
+
+  mutating func evictOldest(of client: IPAddress?) -> Reset? {
+    while let (id, ticket) = clients[client]?.order.popFirst() {
+      guard connections[id]?.ticket == ticket else { continue }
+      evictions += 1
+      return remove(id)
     }
-    context.eventLoop.assumeIsolated().scheduleTask(in: Self.patience) { context.close(promise: nil) }
+    return nil
   }
 
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {}
-
-  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if case ChannelEvent.inputClosed = event { context.close(promise: nil) }
+  private mutating func rank(_ client: IPAddress?, by change: Int) {
+    guard let old = clients[client]?.exposed else { return }
+    let new = old + change
+    clients[client]?.exposed = new
+    ranks[old]?.remove(client)
+    if ranks[old]?.isEmpty == true { ranks[old] = nil }
+    if new > 0 { ranks[new, default: []].insert(client) }
+    // By one at most, either way: where the highest rank has become empty, the client is in the one below.
+    if new > highestRank { highestRank = new } else if ranks[highestRank] == nil { highestRank -= 1 }
   }
 
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+  /// Throws away what is left of connections that are gone, when that is more than half.
+  private mutating func compact(_ client: IPAddress?) {
+    guard let found = clients[client], found.order.count > 2 * found.exposed + 8 else { return }
+    clients[client]?.order.removeAll { connections[$0.id]?.ticket != $0.ticket }
+  }
 }

@@ -1,5 +1,5 @@
-// What every connection to the push listener goes through before its first request: it is counted, a balancer's word on whose it is is heard, TLS
-// begins, and then it is served, or turned away.
+// What every connection to the push listener goes through before its first request: it gets a place, a balancer's PROXY
+// header is read, TLS begins, and then it is served, or turned away.
 
 internal import ClientAddress
 internal import KeyReplica
@@ -24,65 +24,112 @@ struct Entrance: Sendable {
   let identity: TLSIdentity?
   let expectsProxyHeader: Bool
   let logger: Logger
+  private let handshakes: HandshakeRate
+  private let log: ConnectionLog
   private let lines = LineLimiter()
   private let refusedHeaders = Counter(label: "sluice_proxy_headers_refused_total")
 
   init(
     desks: [Desk], shared: PushFront, connections: ConnectionLimiter, identity: TLSIdentity?,
-    expectsProxyHeader: Bool,
-    logger: Logger
+    expectsProxyHeader: Bool, handshakes: HandshakeRate = HandshakeRate(), logger: Logger
   ) {
     self.desks = desks
     self.shared = shared
     self.connections = connections
     self.identity = identity
     self.expectsProxyHeader = expectsProxyHeader
+    self.handshakes = handshakes
     self.logger = logger
+    log = ConnectionLog("push", logger: logger)
   }
 
   /// On the channel's event loop, before anything is read from it.
   func receive(_ channel: any Channel) throws {
-    let place = connections.enter()
-    channel.closeFuture.assumeIsolated().whenComplete { _ in place?.giveBack() }
-    // nil for a Unix socket.
+    // nil for a Unix socket, and for a client that is gone already.
     let peer = channel.remoteAddress?.ipAddress.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
-    guard expectsProxyHeader, let place else { return try serve(channel, at: place, client: peer) }
-    guard let peer, shared.trusted.contains(peer) else {
-      return refuseHeader(of: channel, "it comes from an address that isn't a trusted proxy's", closing: true)
+    guard expectsProxyHeader else {
+      guard let place = place(for: channel, from: peer) else { return try turnAway(channel) }
+      return try serve(channel, at: place, client: peer)
     }
+    guard let peer, shared.trusted.contains(peer) else {
+      refuseHeader(of: channel, "it comes from an address that isn't a trusted proxy's")
+      return channel.reset()
+    }
+    // The client's address is known when the header has come.
+    guard let place = place(for: channel, from: nil) else { return try turnAway(channel) }
     let loopBound = NIOLoopBound(channel, eventLoop: channel.eventLoop)
     try channel.pipeline.syncOperations.addHandler(
       ProxyHeaderHandler(
-        deadline: shared.deadlines.head, refused: { self.refuseHeader(of: loopBound.value, $0, closing: false) },
-        began: { source in try self.serve(loopBound.value, at: place, client: source ?? peer) }))
+        deadline: shared.deadlines.head, refused: { self.refuseHeader(of: loopBound.value, $0) },
+        began: { source in
+          let (channel, client) = (loopBound.value, source ?? peer)
+          if place.claim(client, isExempt: self.shared.trusted.contains(client)) {
+            try self.serve(channel, at: place, client: client)
+          } else {
+            try self.turnAway(channel)
+          }
+        }))
   }
 
-  /// - Parameter place: nil for a connection that is one too many.
-  private func serve(_ channel: any Channel, at place: ConnectionPlace?, client: IPAddress?) throws {
-    let pipeline = channel.pipeline.syncOperations
-    if let identity { try pipeline.addHandler(NIOSSLServerHandler(context: identity.context)) }
-    guard let place, client.map({ place.claim($0) }) ?? true else {
-      return try pipeline.addHandler(TurnAwayHandler(shared: shared))
+  /// - Parameter client: nil where it isn't known, or not yet.
+  /// - Returns: nil for a connection that is one too many.
+  private func place(for channel: any Channel, from client: IPAddress?) -> ConnectionPlace? {
+    let log = log
+    let place = connections.enter(from: client, isExempt: client.map(shared.trusted.contains) ?? true) {
+      channel.eventLoop.execute {
+        guard channel.isActive else { return channel.close(promise: nil) }
+        log.note(.evicted, peer: channel.remoteAddress?.ipAddress)
+        channel.reset()
+      }
+    }
+    if let place { channel.closeFuture.assumeIsolated().whenComplete { _ in place.giveBack() } }
+    return place
+  }
+
+  private func serve(_ channel: any Channel, at place: ConnectionPlace, client: IPAddress?) throws {
+    if let client, identity != nil, !shared.trusted.contains(client), !handshakes.admit(client, at: .recent) {
+      log.note(.tooManyHandshakes, peer: "\(client)")
+      return channel.reset()
     }
     guard let desk = desks.first(where: { $0.budget.eventLoop === channel.eventLoop }) else {
       preconditionFailure("a connection came on an event loop that has no gate")  // One is made for each loop.
     }
-    try pipeline.addHandler(
+    try addTLS(to: channel)
+    try channel.pipeline.syncOperations.addHandler(
       PushConnection(
-        gate: desk.gate, shared: shared, budget: desk.budget.value, client: client, isEncrypted: identity != nil))
+        gate: desk.gate, shared: shared, budget: desk.budget.value, client: client, isEncrypted: identity != nil,
+        place: place))
   }
 
-  private func refuseHeader(of channel: any Channel, _ reason: String, closing: Bool) {
+  private func addTLS(to channel: any Channel) throws {
+    guard let identity else { return }
+    let log = log
+    let peer = channel.remoteAddress?.ipAddress
+    try channel.pipeline.syncOperations.addHandlers([
+      NIOSSLServerHandler(context: identity.context),
+      HandshakeDeadline(deadline: shared.deadlines.head) { log.note(.handshakeTooSlow, peer: peer) },
+    ])
+  }
+
+  /// The connection is one too many.
+  private func turnAway(_ channel: any Channel) throws {
+    log.note(.tooMany, peer: channel.remoteAddress?.ipAddress)
+    guard connections.beginCourtesy() else { return channel.reset() }
+    let connections = connections
+    channel.closeFuture.whenComplete { _ in connections.endCourtesy() }
+    try addTLS(to: channel)
+    try channel.pipeline.syncOperations.addHandler(TurnAwayHandler(shared: shared))
+  }
+
+  private func refuseHeader(of channel: any Channel, _ reason: String) {
     refusedHeaders.increment()
     let (isAdmitted, unwritten) = lines.admit(at: .recent)
-    if isAdmitted {
-      logger.warning(
-        "a connection is closed: it must begin as the PROXY protocol says",
-        metadata: [
-          "reason": "\(reason)", "peer": "\(channel.remoteAddress?.ipAddress ?? "unknown")",
-          "unwritten": "\(unwritten)",
-        ])
-    }
-    if closing { channel.close(promise: nil) }
+    guard isAdmitted else { return }
+    logger.warning(
+      "a connection is closed: it must begin as the PROXY protocol says",
+      metadata: [
+        "reason": "\(reason)", "peer": "\(channel.remoteAddress?.ipAddress ?? "unknown")",
+        "unwritten": "\(unwritten)",
+      ])
   }
 }

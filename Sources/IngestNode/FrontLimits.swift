@@ -12,9 +12,11 @@ public struct FrontLimits: Sendable {
   /// Bytes of bodies that the node holds at once, from their first byte to their answer. What is beyond is answered 503. No event loop's share
   /// of it is smaller than two bodies.
   public var bytesInHand = 256 << 20
+  /// Fewer where the limit on descriptors leaves no room for so many.
   public var connections = 10_000
-  /// Behind a balancer all come from one address, unless it tells theirs.
-  public var connectionsPerAddress = 10_000
+  /// Connections of one client: an IPv4 address, or an IPv6 /64. nil for a quarter of all, so that one client can't have all of them. It doesn't
+  /// hold for trusted proxies, behind which there are many.
+  public var connectionsPerAddress: Int?
   /// After so many requests a connection ends, and the client's next one may lead to another node.
   public var requestsPerConnection = 1_000_000
   /// How long a connection may be without a request. Longer than balancers leave theirs idle (60 s in nginx): who reuses a connection

@@ -88,6 +88,9 @@ public struct IngestNode: Sendable {
     let pushLoops = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
     // Of its own, so that a resync doesn't hold up pushes.
     let mirrorLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    // Of its own, so that operators and balancers are answered whatever the others have to do.
+    let adminLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let plan = try descriptorPlan()
     let counting = NIOThreadPool(numberOfThreads: max(1, configuration.threads / 2))
     counting.start()
     let source = "\(configuration.redis), namespace \(configuration.namespace)"
@@ -115,22 +118,28 @@ public struct IngestNode: Sendable {
     let counters = AnswerCounters(Dialects.all)
     let identity = try configuration.tls.map { try TLSIdentity($0) }
     let stopping = StopFlag()
+    let connections = ConnectionLimiter(
+      limit: plan.pushes.connections,
+      limitByAddress: front.connectionsPerAddress ?? max(1, plan.pushes.connections / 4),
+      courtesies: plan.pushes.courtesies)
     let status = NodeStatus(
       name: configuration.name, build: configuration.build,
       listen: "\(configuration.listenHost):\(configuration.listenPort)", replica: replica, queues: links,
-      watch: watch, spool: spool, counters: counters, stopping: stopping)
+      watch: watch, spool: spool, counters: counters, connections: connections, descriptorLimit: plan.limit,
+      stopping: stopping)
     let pushes = PushListener(
       host: configuration.listenHost, port: configuration.listenPort, group: pushLoops, gates: links.map(\.gate),
       shared: PushFront(
         limits: front.requestLimits, deadlines: front.deadlines, dialects: Dialects.all, counters: counters,
         stopping: stopping, trusted: configuration.trustedProxies, batches: BatchCounter(threads: counting)),
-      connections: ConnectionLimiter(limit: front.connections, limitByAddress: front.connectionsPerAddress),
+      connections: connections, part: plan.pushes,
       bytesPerLoop: .init(total: front.bytesInHand / configuration.threads, body: front.bodyBytes),
       identity: identity, expectsProxyHeader: configuration.expectsProxyHeader, logger: logger,
       grace: TimeAmount(front.grace), stopDeadline: TimeAmount(front.stopDeadline),
       listening: { status.listens(at: $0) })
     let admin = AdminListener(
-      host: configuration.adminHost, port: configuration.adminPort, status: status, metrics: metrics, logger: logger)
+      host: configuration.adminHost, port: configuration.adminPort, group: adminLoop, part: plan.admin, logger: logger,
+      routes: AdminRoutes(report: { try await status.report() }, metrics: metrics))
     let reporting = RedisClient(
       endpoint: configuration.redis, options: RedisOptions(name: "\(configuration.name)-report"), on: mirrorLoop.next(),
       logger: logger)
@@ -143,10 +152,10 @@ public struct IngestNode: Sendable {
       services.append(StateKeeper(file: stateFile, source: source, replica: replica, logger: logger))
     }
     if let identity { services.append(CertificateKeeper(identity, logger: logger)) }
-    services += [heartbeat, admin.application()]
-    if let (host, port) = configuration.agentCheck {
+    services += [heartbeat, admin]
+    if let (host, port) = configuration.agentCheck, let part = plan.agentCheck {
       services.append(
-        AgentCheck(host: host, port: port, group: mirrorLoop, logger: logger, listening: { _ in }) {
+        AgentCheck(host: host, port: port, group: adminLoop, part: part, logger: logger, listening: { _ in }) {
           await status.agentState()
         })
     }
@@ -169,7 +178,32 @@ public struct IngestNode: Sendable {
     try await counting.shutdownGracefully()
     try await pushLoops.shutdownGracefully()
     try await mirrorLoop.shutdownGracefully()
+    try await adminLoop.shutdownGracefully()
     logger.notice("ended")
+  }
+
+  /// Shares out the descriptors that the process may open, when its event loops have theirs.
+  /// - Throws: Where they are too few.
+  private func descriptorPlan() throws(TooFewDescriptors) -> DescriptorPlan {
+    let (threads, shards) = (configuration.threads, configuration.queue.count)
+    let wanted = configuration.front.connections
+    let plan = try DescriptorPlan(
+      limit: DescriptorPlan.currentLimit, wanted: wanted,
+      needs: DescriptorPlan.Needs(
+        // Standard streams; three for each event loop; some that were handed down to the process.
+        open: DescriptorPlan.openDescriptors(assumed: 3 + 3 * (threads + 2) + 8),
+        // To each shard for the pushes of each loop, for the watch, and for the spool; for the mirror and its feed, and for reports.
+        redisConnections: (threads + 1 + (configuration.spoolFolder == nil ? 0 : 1)) * shards + 3,
+        hasAgentCheck: configuration.agentCheck != nil, hasSpool: configuration.spoolFolder != nil))
+    if plan.pushes.connections < wanted {
+      logger.warning(
+        "fewer connections than --max-connections: the descriptor limit leaves no room for more",
+        metadata: [
+          "connections": "\(plan.pushes.connections)", "max-connections": "\(wanted)",
+          "descriptor-limit": "\(plan.limit)", "kept-back": "\(plan.keptBack)",
+        ])
+    }
+    return plan
   }
 
   /// All shards of the queue, each with a connection of its own.

@@ -3,28 +3,33 @@
 internal import KeyReplica
 internal import Synchronization
 
-/// Lets the first few lines of each second through, and counts the others.
+/// Lets the first few lines of each window through, and counts the others.
 final class LineLimiter: Sendable {
   private struct Window {
-    var second: Int64 = .min
+    var number: Int64 = .min
     var count = 0
   }
 
-  private static let linesPerSecond = 5
-
+  private let lines: Int
+  private let seconds: Int64
   private let window = Mutex(Window())
 
-  /// - Returns: Whether a line may be written now, and how many weren't in the second before.
+  init(lines: Int = 5, perSeconds seconds: Int64 = 1) {
+    self.lines = lines
+    self.seconds = seconds
+  }
+
+  /// - Returns: Whether a line may be written now, and how many weren't in the window before.
   func admit(at moment: Instant) -> (isAdmitted: Bool, unwritten: Int) {
-    let second = moment.nanoseconds / 1_000_000_000
+    let number = moment.nanoseconds / 1_000_000_000 / seconds
     return window.withLock { window in
       var unwritten = 0
-      if window.second != second {
-        unwritten = max(0, window.count - Self.linesPerSecond)
-        window = Window(second: second)
+      if window.number != number {
+        unwritten = max(0, window.count - lines)
+        window = Window(number: number)
       }
       window.count += 1
-      return (window.count <= Self.linesPerSecond, unwritten)
+      return (window.count <= lines, unwritten)
     }
   }
 }

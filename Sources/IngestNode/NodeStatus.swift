@@ -23,6 +23,8 @@ final class NodeStatus: Sendable {
   private let watch: QueueWatch
   private let spool: Spool?
   private let counters: AnswerCounters
+  private let connections: ConnectionLimiter
+  private let descriptorLimit: Int
   private let stopping: StopFlag
   private let configuredListen: String
   private let listening = Mutex<String?>(nil)
@@ -33,8 +35,10 @@ final class NodeStatus: Sendable {
   init(
     name: String, build: String, listen: String, replica: ReplicaDriver, queues: [QueueLink], watch: QueueWatch,
     spool: Spool?,
-    counters: AnswerCounters, stopping: StopFlag
+    counters: AnswerCounters, connections: ConnectionLimiter, descriptorLimit: Int, stopping: StopFlag
   ) {
+    self.connections = connections
+    self.descriptorLimit = descriptorLimit
     configuredListen = listen
     self.name = name
     self.build = build
@@ -63,7 +67,11 @@ final class NodeStatus: Sendable {
       ready: reasons.isEmpty, reasons: reasons, mirror: mirror, answers: counters.byStatus,
       proven: RefusalReason.allCases.reduce(0) { $0 + (answers[$1.rawValue] ?? 0) },
       timedOut: answers[Undecided.barrierTimedOut.code] ?? 0,
-      queue: .init(queue, shards), spool: spool.map { NodeReport.Spool($0.figures, limitBytes: $0.limits.bytes) },
+      queue: .init(queue, shards),
+      connections: .init(
+        open: connections.current, limit: connections.limit, evicted: connections.evictions,
+        descriptorLimit: descriptorLimit),
+      spool: spool.map { NodeReport.Spool($0.figures, limitBytes: $0.limits.bytes) },
       startedAt: startedAt.timeIntervalSince1970, reportedAt: Date().timeIntervalSince1970,
       listen: listen ?? configuredListen)
     gauges.set(report)
@@ -175,6 +183,8 @@ private struct NodeGauges: Sendable {
   private let queueBatches = Gauge(label: "sluice_queue_batches")
   private let queuePushed = Gauge(label: "sluice_queue_pushed_entries")
   private let queueMoved = Gauge(label: "sluice_queue_moved_batches")
+  private let connections = Gauge(label: "sluice_connections")
+  private let connectionLimit = Gauge(label: "sluice_connections_limit")
   private let spoolEntries = Gauge(label: "sluice_spool_entries")
   private let spoolBytes = Gauge(label: "sluice_spool_bytes")
   private let spoolOldest = Gauge(label: "sluice_spool_oldest_seconds")
@@ -199,6 +209,10 @@ private struct NodeGauges: Sendable {
     queueBatches.record(report.queue.batches)
     queuePushed.record(report.queue.pushed)
     queueMoved.record(report.queue.movedBatches)
+    if let open = report.connections {
+      connections.record(open.open)
+      connectionLimit.record(open.limit)
+    }
     guard let spool = report.spool else { return }
     spoolEntries.record(spool.entries)
     spoolBytes.record(spool.bytes)

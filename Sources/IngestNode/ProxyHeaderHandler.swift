@@ -12,7 +12,9 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
   private let deadline: TimeAmount
   private let refused: (_ reason: String) -> Void
   private let began: (_ source: IPAddress?) throws -> Void
+  /// What has come. Less than the longest header has, and one reading, since each reading is looked at.
   private var input = ByteBuffer()
+  private var isRefused = false
   private var timer: Scheduled<Void>?
 
   /// - Parameters:
@@ -35,7 +37,11 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
     context.fireChannelActive()
   }
 
+  /// How many bytes its buffer has room for.
+  var keptBytes: Int { input.capacity }
+
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    guard !isRefused else { return }
     var bytes = unwrapInboundIn(data)
     input.writeBuffer(&bytes)
     switch ProxyHeader.parse(input.readableBytesSpan) {
@@ -62,6 +68,9 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
   private func refuse(_ reason: String, _ context: ChannelHandlerContext) {
+    isRefused = true
+    input = ByteBuffer()
+    timer?.cancel()
     refused(reason)
     context.close(promise: nil)
   }

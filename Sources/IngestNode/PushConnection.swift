@@ -31,6 +31,8 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private let isProxy: Bool
   /// Whose share of the budget requests count against; nil where it isn't known, or is another one for each request.
   private let network: IPAddress?
+  /// nil where connections aren't bounded.
+  private let place: ConnectionPlace?
   private var wire: Wire
   private var exchange: Exchange?
   /// While it is in the channel's pipeline.
@@ -55,11 +57,16 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   ///   - budget: Of the connection's event loop.
   ///   - client: Whose connection it is; nil where that isn't known.
   ///   - isEncrypted: Whether a handler before this one speaks TLS.
-  init(gate: any PushGating, shared: PushFront, budget: ByteBudget, client: IPAddress?, isEncrypted: Bool) {
+  ///   - place: Protected once a key was admitted.
+  init(
+    gate: any PushGating, shared: PushFront, budget: ByteBudget, client: IPAddress?, isEncrypted: Bool,
+    place: ConnectionPlace? = nil
+  ) {
     self.gate = gate
     self.shared = shared
     self.budget = budget
     self.client = client
+    self.place = place
     self.isEncrypted = isEncrypted
     isProxy = client.map { shared.trusted.contains($0) } ?? false
     network = isProxy ? nil : client?.network
@@ -290,6 +297,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   }
 
   private func admitted(_ account: String, _ context: ChannelHandlerContext) {
+    place?.protect()
     guard let exchange else { return }
     do throws(ByteBudget.Shortage) { try budget.assign(&exchange.held, to: account) } catch {
       return fail(.unavailable(.init(error)))

@@ -15,6 +15,8 @@ struct PushListener: Service {
   let gates: [PushGate]
   let shared: PushFront
   let connections: ConnectionLimiter
+  /// How many descriptors it may have open.
+  let part: DescriptorPlan.Listener
   /// Bytes of bodies that each event loop may hold.
   let bytesPerLoop: ByteBudget.Limits
   /// nil where clients don't speak TLS, at least not with the node.
@@ -31,7 +33,7 @@ struct PushListener: Service {
 
   func run() async throws {
     let quiescing = ServerQuiescingHelper(group: group)
-    let (connections, shared, logger, stopping) = (connections, shared, logger, shared.stopping)
+    let (connections, shared, logger, stopping, part) = (connections, shared, logger, shared.stopping, part)
     let (grace, stopDeadline) = (grace, stopDeadline)
     let entrance = Entrance(
       desks: gates.map { gate in
@@ -43,11 +45,12 @@ struct PushListener: Service {
     let channel = try await ServerBootstrap(group: group)
       // As many as Linux allows by itself. After a restart all clients come at once, and who finds no room here tries again after a second.
       .serverChannelOption(.backlog, value: 4096)
-      // In one turn of the loop, some milliseconds' worth; with NIO's 4 a loop that answers thousands is behind with accepting.
-      .serverChannelOption(.maxMessagesPerRead, value: 64)
+      // In one turn of the loop up to 64, some milliseconds' worth; with NIO's 4 a loop that answers thousands is behind with accepting.
+      .serverChannelOption(.maxMessagesPerRead, value: UInt(part.batch))
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .serverChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(AcceptGate("push", part, logger: logger))
           try channel.pipeline.syncOperations.addHandler(quiescing.makeServerChannelHandler(channel: channel))
         }
       }

@@ -274,6 +274,12 @@ extension RedisEndpoint {
     guard usesTLS, case .tcp(let host, _) = address else { return nil }
     var configuration = TLSConfiguration.makeClientConfiguration()
     configuration.minimumTLSVersion = .tlsv12
+    // As the push listener has them: ECDHE and AEAD. Redis offers them with each OpenSSL that has TLS 1.2.
+    configuration.cipherSuiteValues = [
+      .TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, .TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+      .TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, .TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+      .TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, .TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ]
     if let file = certificateAuthority { configuration.trustRoots = .file(file) }
     // A conversation that is over is closed at once. Waiting for a silent peer's farewell would only delay the next one.
     configuration.shutdownTimeout = .milliseconds(100)

@@ -21,7 +21,7 @@ struct EdgeArguments: ParsableArguments {
 
   private static let trustProxies = Setting<TrustedProxies>(
     "trust-proxies",
-    "Addresses (10.0.0.0/8, ::1) of proxies that are believed on whom a request comes from: by X-Forwarded-For, and by the PROXY protocol.",
+    "Addresses (10.0.0.0/8, ::1) of proxies trusted to set the client address, by X-Forwarded-For and by the PROXY protocol. --max-connections-per-address doesn't hold for them.",
     shown: "list", as: "none")
   @Option(help: Self.trustProxies.help) var trustProxies: String?
 

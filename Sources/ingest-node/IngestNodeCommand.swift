@@ -93,6 +93,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
         "the operators' listener isn't on loopback: keep it away from the open network",
         metadata: ["address": "\(admin)"])
     }
+    DescriptorLimit.raise(logger: logger)
     logger.notice(
       "starting",
       metadata: ["name": "\(configuration.name)", "build": "\(configuration.build)", "redis": "\(configuration.redis)"])

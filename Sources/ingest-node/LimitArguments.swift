@@ -23,14 +23,15 @@ struct LimitArguments: ParsableArguments {
   @Option(help: Self.maxInHand.help) var maxInHand: String?
 
   private static let maxConnections = Setting<Int>(
-    "max-connections", "The most connections at once; one more is answered 503.", shown: "count",
-    default: "\(standard.connections)", in: 1...1_000_000)
+    "max-connections",
+    "Maximum push connections. Lowered to what the descriptor limit (ulimit -n) leaves. At the maximum a new connection replaces the oldest that hasn't shown an active key; if all have, it is answered 503 or closed.",
+    shown: "count", default: "\(standard.connections)", in: 1...1_000_000)
   @Option(help: Self.maxConnections.help) var maxConnections: String?
 
   private static let maxConnectionsPerAddress = Setting<Int>(
     "max-connections-per-address",
-    "The most connections at once from one address. Behind a balancer all come from the balancer's.", shown: "count",
-    default: "\(standard.connectionsPerAddress)", in: 1...1_000_000)
+    "Maximum push connections of one client: an IPv4 address or an IPv6 /64. Doesn't hold for --trust-proxies; a balancer that isn't among them counts as one client.",
+    shown: "count", as: "a quarter of the maximum", in: 1...1_000_000)
   @Option(help: Self.maxConnectionsPerAddress.help) var maxConnectionsPerAddress: String?
 
   private static let maxRequests = Setting<Int>(
@@ -82,7 +83,8 @@ struct LimitArguments: ParsableArguments {
     limits.headerBytes = try settings.value(Self.maxHeader, given: maxHeader)
     limits.bytesInHand = try settings.value(Self.maxInHand, given: maxInHand)
     limits.connections = try settings.value(Self.maxConnections, given: maxConnections)
-    limits.connectionsPerAddress = try settings.value(Self.maxConnectionsPerAddress, given: maxConnectionsPerAddress)
+    limits.connectionsPerAddress = try settings.optional(
+      Self.maxConnectionsPerAddress, given: maxConnectionsPerAddress)
     limits.requestsPerConnection = try settings.value(Self.maxRequests, given: maxRequests)
     limits.idle = try settings.value(Self.idle, given: idle)
     limits.headDeadline = try settings.value(Self.headDeadline, given: headDeadline)

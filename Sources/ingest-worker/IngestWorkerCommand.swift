@@ -115,6 +115,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
     let address = try sinkAddress(settings)
     let options = try workerOptions(settings)
     let logger = try log.start(settings, label: "ingest-worker")
+    DescriptorLimit.raise(logger: logger)
 
     let shards = try queue.shards(settings, redis: endpoint, namespace: namespace)
     let replica = try replica(settings, endpoint, namespace, name: "\(options.name)", logger)

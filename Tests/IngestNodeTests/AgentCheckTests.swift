@@ -87,6 +87,18 @@ struct AgentCheckTests {
     }
   }
 
+  @Test func `clients that were answered and stay make place for others`() async throws {
+    try await RunningAgent(connectionLimit: 2, deadline: .seconds(60)) { .drain }.running { agent in
+      let silent = try await Caller.connect(agent.port, stayingOpen: true)
+      try await eventually("it has its line") { silent.text == "up drain\n" }
+      for _ in 1...4 {
+        let other = try await Caller.connect(agent.port, stayingOpen: true)
+        try await eventually("another has its line") { other.text == "up drain\n" }
+      }
+      try await eventually("the first is closed") { silent.isRefused }
+    }
+  }
+
   @Test func `what comes after the answer is no reason for a reset, which might overtake it`() async throws {
     try await RunningAgent { .drain }.running { agent in
       let caller = try await Caller.connect(agent.port, stayingOpen: true)
@@ -193,7 +205,8 @@ private struct RunningAgent: Sendable {
   ) {
     let address = address
     let check = AgentCheck(
-      host: "127.0.0.1", port: port, group: loop, connectionLimit: connectionLimit, deadline: deadline,
+      host: "127.0.0.1", port: port, group: loop,
+      part: .init(connections: connectionLimit, courtesies: 0, batch: 4), deadline: deadline,
       logger: log.logger, listening: { address.set($0) }, state: state)
     group = ServiceGroup(
       configuration: .init(services: [.init(service: check)], gracefulShutdownSignals: [], logger: log.logger))

@@ -28,7 +28,8 @@ final class LoopbackServer: Sendable {
   }
 
   private init(
-    limiter: ConnectionLimiter, deadlines: PhaseDeadlines, on loop: any EventLoop
+    limiter: ConnectionLimiter, deadlines: PhaseDeadlines, identity: TLSIdentity?, handshakes: HandshakeRate,
+    on loop: any EventLoop
   ) async throws {
     let shared = PushFront(
       limits: RequestLimits(), deadlines: deadlines, dialects: Dialects.all, counters: AnswerCounters(Dialects.all),
@@ -37,8 +38,8 @@ final class LoopbackServer: Sendable {
     gate.script("good", .admits(account: "acme"))
     let budget = NIOLoopBoundBox.makeBoxSendingValue(ByteBudget(.init(1 << 20)), eventLoop: loop)
     let entrance = Entrance(
-      desks: [Desk(gate: gate, budget: budget)], shared: shared, connections: limiter, identity: nil,
-      expectsProxyHeader: false, logger: Logger(label: "tests"))
+      desks: [Desk(gate: gate, budget: budget)], shared: shared, connections: limiter, identity: identity,
+      expectsProxyHeader: false, handshakes: handshakes, logger: Logger(label: "tests"))
     let served = Served()
     listener = try await ServerBootstrap(group: loop)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -61,12 +62,13 @@ final class LoopbackServer: Sendable {
   /// Runs a test's body with a listener and ends both.
   static func with(
     limiter: ConnectionLimiter = ConnectionLimiter(limit: 100, limitByAddress: 100),
-    deadlines: PhaseDeadlines = PhaseDeadlines(),
+    deadlines: PhaseDeadlines = PhaseDeadlines(), identity: TLSIdentity? = nil,
+    handshakes: HandshakeRate = HandshakeRate(),
     _ body: (LoopbackServer) async throws -> Void
   ) async throws {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let server = try await LoopbackServer(
-      limiter: limiter, deadlines: deadlines, on: group.next())
+      limiter: limiter, deadlines: deadlines, identity: identity, handshakes: handshakes, on: group.next())
     let outcome: Result<Void, any Error>
     do { outcome = .success(try await body(server)) } catch { outcome = .failure(error) }
     for channel in server.connections { channel.close(promise: nil) }
@@ -74,6 +76,17 @@ final class LoopbackServer: Sendable {
     try await server.listener.close()
     try await group.shutdownGracefully()
     try outcome.get()
+  }
+
+  /// Connects, and waits to be closed without a word. That may be before the client knows that it is connected.
+  func connectionIsReset() async throws -> Bool {
+    do {
+      let client = try await connect()
+      try await eventually("it is closed") { client.isReset }
+      return client.stream.isEmpty
+    } catch let error as IOError where error.errnoCode == ECONNRESET {
+      return true
+    }
   }
 
   /// All that were ever served, in their order.

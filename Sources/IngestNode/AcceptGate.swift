@@ -1,0 +1,102 @@
+// What stands before a listening socket's accepting: it bounds how many accepted connections are open at once, and
+// pauses when accepting fails.
+//
+// Without the bound connections over the limit are open uncounted until an event loop that is busy has closed them.
+// Without the pause the socket stays readable while accept fails with EMFILE, and NIO tries again at once, for ever and
+// on a whole processor. The error stops here: behind this handler it would end whoever reads connections from the
+// listener.
+
+internal import Foundation
+internal import KeyReplica
+internal import KeyStore
+internal import Logging
+internal import Metrics
+internal import NIOCore
+
+final class AcceptGate: ChannelDuplexHandler {
+  typealias InboundIn = any Channel
+  typealias InboundOut = any Channel
+  typealias OutboundIn = Never
+
+  private let name: String
+  private let capacity: Int
+  private let batch: Int
+  private let logger: Logger
+  private let failures: Counter
+  private let lines = LineLimiter(lines: 1, perSeconds: 10)
+  /// Accepted and not closed yet.
+  private(set) var open = 0
+  private var isReadHeld = false
+  private var pause: TimeAmount
+  private var retry: Scheduled<Void>?
+
+  /// Pauses double, from the first to the longest.
+  private static let firstPause = TimeAmount.milliseconds(50)
+  private static let longestPause = TimeAmount.seconds(1)
+
+  /// - Parameters:
+  ///   - name: The listener's, for the log and the metrics.
+  ///   - part: How many connections may be open, and how many are accepted at once: the channel must be set to the same.
+  init(_ name: String, _ part: DescriptorPlan.Listener, logger: Logger) {
+    self.name = name
+    capacity = part.descriptors
+    batch = part.batch
+    self.logger = logger
+    failures = Counter(label: "sluice_accept_failures_total", dimensions: [("listener", name)])
+    pause = Self.firstPause
+  }
+
+  func read(context: ChannelHandlerContext) {
+    if retry == nil, open + batch <= capacity {
+      isReadHeld = false
+      context.read()
+    } else {
+      isReadHeld = true
+    }
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    open += 1
+    pause = Self.firstPause
+    unwrapInboundIn(data).closeFuture.hop(to: context.eventLoop).assumeIsolated().whenComplete { _ in
+      self.open -= 1
+      if self.isReadHeld { self.read(context: context) }
+    }
+    context.fireChannelRead(data)
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    failures.increment()
+    let (isAdmitted, unwritten) = lines.admit(at: .recent)
+    if isAdmitted {
+      logger.error(
+        "a connection could not be accepted",
+        metadata: ["listener": "\(name)", "reason": "\(error)", "unwritten": "\(unwritten)"])
+    }
+    // A client that went away before it was accepted is no reason to pause.
+    if let error = error as? IOError, error.errnoCode == ECONNABORTED { return }
+    guard retry == nil else { return }
+    // Holding back the next read isn't enough: NIO takes the one that failed for unanswered, and goes on with it.
+    setAutoRead(false, context)
+    isReadHeld = true
+    retry = context.eventLoop.assumeIsolated().scheduleTask(in: pause) {
+      self.retry = nil
+      self.setAutoRead(true, context)
+      if self.isReadHeld { self.read(context: context) }
+    }
+    pause = min(pause * 2, Self.longestPause)
+  }
+
+  private func setAutoRead(_ value: Bool, _ context: ChannelHandlerContext) {
+    do {
+      try context.channel.syncOptions?.setOption(.autoRead, value: value)
+    } catch {
+      // The listener is closed, and nothing is read from it any more.
+    }
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    retry?.cancel()
+    context.fireChannelInactive()
+  }
+}

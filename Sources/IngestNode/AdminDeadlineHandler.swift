@@ -1,0 +1,80 @@
+// The deadlines of a connection to the admin listener. It stands before HTTP and looks at nothing but when bytes come
+// and when they have gone: whatever a client does, it can't hold the connection for longer than it takes to be
+// answered, and then for as long as it may be idle. A deadline for each state of HTTP would have to know them all, and
+// it was a state that nobody thought of that kept connections for ever.
+
+internal import NIOCore
+
+struct AdminDeadlines: Sendable {
+  /// From a request's first byte until its answer is in the kernel; also from a connection's beginning until its first
+  /// request.
+  var request = TimeAmount.seconds(10)
+  /// From an answer to the next request. Prometheus asks every 15 to 60 s.
+  var idle = TimeAmount.seconds(75)
+  /// For the client to end its side when ours has ended.
+  var goodbye = TimeAmount.seconds(2)
+}
+
+final class AdminDeadlineHandler: ChannelDuplexHandler {
+  typealias InboundIn = NIOAny
+  typealias OutboundIn = NIOAny
+
+  private enum Phase {
+    case idle
+    case request
+    case goodbye
+  }
+
+  private let deadlines: AdminDeadlines
+  private let answered: () -> Void
+  private var phase = Phase.request
+  private var timer: Scheduled<Void>?
+
+  /// - Parameter answered: Told when an answer, or a part of it, is in the kernel.
+  init(_ deadlines: AdminDeadlines, answered: @escaping () -> Void) {
+    self.deadlines = deadlines
+    self.answered = answered
+  }
+
+  func channelActive(context: ChannelHandlerContext) {
+    enter(.request, context)
+    context.fireChannelActive()
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    if phase == .idle { enter(.request, context) }
+    context.fireChannelRead(data)
+  }
+
+  func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    let promise = promise ?? context.eventLoop.makePromise(of: Void.self)
+    promise.futureResult.assumeIsolated().whenSuccess {
+      guard self.phase != .goodbye, context.channel.isActive else { return }
+      self.answered()
+      self.enter(.idle, context)
+    }
+    context.write(data, promise: promise)
+  }
+
+  func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+    if mode == .output { enter(.goodbye, context) }
+    context.close(mode: mode, promise: promise)
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    timer?.cancel()
+    context.fireChannelInactive()
+  }
+
+  private func enter(_ new: Phase, _ context: ChannelHandlerContext) {
+    phase = new
+    timer?.cancel()
+    let deadline =
+      switch new {
+      case .idle: deadlines.idle
+      case .request: deadlines.request
+      case .goodbye: deadlines.goodbye
+      }
+    timer = context.eventLoop.assumeIsolated().scheduleTask(in: deadline) { context.channel.reset() }
+  }
+}

@@ -1,0 +1,53 @@
+// What the log and the metrics say about connections that a listener didn't serve. A flood must be seen without filling
+// the disk: all are counted, and one line in ten seconds says how many there were.
+
+internal import KeyReplica
+internal import KeyStore
+internal import Logging
+internal import Metrics
+
+/// Counts and logs connections that one listener closes by itself.
+struct ConnectionLog: Sendable {
+  enum Reason: String, CaseIterable, Sendable {
+    /// No place, and none that could be taken from another connection; or too many from that client.
+    case tooMany = "too_many"
+    case tooManyHandshakes = "too_many_handshakes"
+    case handshakeTooSlow = "handshake_too_slow"
+    /// Closed to make place for another.
+    case evicted
+  }
+
+  private let listener: String
+  private let logger: Logger
+  private let counters: [Reason: Counter]
+  private let lines = LineLimiter(lines: 1, perSeconds: 10)
+
+  init(_ listener: String, logger: Logger) {
+    self.listener = listener
+    self.logger = logger
+    counters = Dictionary(
+      uniqueKeysWithValues: Reason.allCases.map { reason in
+        let dimensions = [("listener", listener), ("reason", reason.rawValue)]
+        return (reason, Counter(label: "sluice_connections_closed_total", dimensions: dimensions))
+      })
+  }
+
+  /// - Parameter peer: The client's address, if it is known.
+  func note(_ reason: Reason, peer: String?) {
+    counters[reason]?.increment()
+    let (isAdmitted, unwritten) = lines.admit(at: .recent)
+    guard isAdmitted else { return }
+    logger.warning(
+      "a connection was closed: \(words(reason))",
+      metadata: ["listener": "\(listener)", "peer": "\(peer ?? "unknown")", "unwritten": "\(unwritten)"])
+  }
+
+  private func words(_ reason: Reason) -> String {
+    switch reason {
+    case .tooMany: "there are too many, in all or from this client"
+    case .tooManyHandshakes: "this client begins too many TLS handshakes a second"
+    case .handshakeTooSlow: "its TLS handshake didn't end in time"
+    case .evicted: "another connection needs its place"
+    }
+  }
+}

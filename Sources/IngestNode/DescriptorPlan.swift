@@ -1,0 +1,117 @@
+// How the process's descriptors are shared out. Connections get what is left when everything else has its part: a node
+// that gives all of them to connections can't reach Redis again, can't answer `/livez`, and is ended by libdispatch,
+// which traps when it can't open a file in /proc. The parts are reckoned once, at start, from the limit that holds
+// then.
+//
+// Rejected: to count descriptors while running and close connections near the limit. It is a race with every other part
+// of the process that opens something, and it is lost just when the node is busy.
+
+internal import Foundation
+
+/// How many descriptors each part of the node may have.
+struct DescriptorPlan: Equatable, Sendable {
+  /// One listener's part.
+  struct Listener: Equatable, Sendable {
+    /// Connections that are served at once.
+    var connections: Int
+    /// Connections over that limit that are told so at once; others over it are closed at once.
+    var courtesies: Int
+    /// Connections that are accepted in one turn of the event loop.
+    var batch: Int
+
+    /// All descriptors that it may have open. Connections over the limit are open too, until their event loop has
+    /// closed them.
+    var descriptors: Int { connections + courtesies + 2 * batch }
+  }
+
+  /// What the node needs besides its connections.
+  struct Needs: Equatable, Sendable {
+    /// Descriptors that are open already: standard streams, event loops, files.
+    var open: Int
+    /// Conversations with Redis. Each may have two sockets for a moment, the one that ends and the one that begins; or
+    /// one that asks a Sentinel.
+    var redisConnections: Int
+    var hasAgentCheck: Bool
+    var hasSpool: Bool
+  }
+
+  /// The process's soft limit.
+  let limit: Int
+  /// Descriptors for all but push connections.
+  let keptBack: Int
+  let pushes: Listener
+  let admin: Listener
+  let agentCheck: Listener?
+
+  /// Fewer push connections than this are no service.
+  static let fewestConnections = 16
+
+  /// - Parameters:
+  ///   - limit: The process's soft limit.
+  ///   - wanted: Push connections that the operator allows.
+  /// - Throws: Where the limit leaves fewer than ``fewestConnections``, or than `wanted` if that is less.
+  init(limit: Int, wanted: Int, needs: Needs) throws(TooFewDescriptors) {
+    func part(_ share: Int, _ range: ClosedRange<Int>) -> Int {
+      min(max(limit / share, range.lowerBound), range.upperBound)
+    }
+    let admin = Listener(connections: part(16, 8...64), courtesies: 0, batch: part(64, 2...8))
+    let agentCheck =
+      needs.hasAgentCheck ? Listener(connections: part(32, 4...64), courtesies: 0, batch: part(64, 2...8)) : nil
+    var pushes = Listener(connections: 0, courtesies: part(64, 2...16), batch: part(32, 4...64))
+    keptBack =
+      needs.open + 2 * needs.redisConnections + admin.descriptors + (agentCheck?.descriptors ?? 0) + pushes.descriptors
+      + (needs.hasSpool ? Self.spool : 0) + Self.files + part(64, 4...64)
+    let fewest = min(wanted, Self.fewestConnections)
+    guard limit >= keptBack + fewest else { throw TooFewDescriptors(limit: limit, keptBack: keptBack, fewest: fewest) }
+    pushes.connections = min(wanted, limit - keptBack)
+    self.limit = limit
+    self.pushes = pushes
+    self.admin = admin
+    self.agentCheck = agentCheck
+  }
+
+  /// The spool's database, its log, its index, its lock, and a temporary file.
+  private static let spool = 6
+  /// Three listening sockets, the state file and its folder, certificates while they are read again, names that are
+  /// looked up, and what libdispatch reads of its threads in /proc.
+  private static let files = 20
+
+  /// The process's soft limit now.
+  static var currentLimit: Int {
+    var limit = rlimit()
+    #if canImport(Glibc)
+      let status = getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    #else
+      let status = getrlimit(RLIMIT_NOFILE, &limit)
+    #endif
+    // It fails for a wrong argument alone.
+    precondition(status == 0, "getrlimit: \(String(cString: strerror(errno)))")
+    return Int(clamping: limit.rlim_cur)
+  }
+
+  /// How many descriptors the process has open.
+  /// - Parameter assumed: The answer where the system doesn't tell.
+  static func openDescriptors(assumed: Int) -> Int {
+    do {
+      return try FileManager.default.contentsOfDirectory(atPath: "/dev/fd").count
+    } catch {
+      // A container without /proc. There is room for an error in what is kept back.
+      return assumed
+    }
+  }
+}
+
+/// The process may open too few descriptors for a node.
+struct TooFewDescriptors: Error, Equatable, CustomStringConvertible {
+  let limit: Int
+  let keptBack: Int
+  let fewest: Int
+
+  var description: String {
+    """
+    expected a limit of at least \(keptBack + fewest) open descriptors (ulimit -n; LimitNOFILE in systemd), got \(limit): \
+    \(keptBack) are kept for Redis, the admin listener and files, and \(fewest) are the fewest for connections. \
+    Fewer --threads and fewer shards of the queue need fewer
+    """
+  }
+}

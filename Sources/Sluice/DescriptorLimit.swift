@@ -1,0 +1,35 @@
+// How many descriptors the process may have open. systemd, ssh and containerd give a soft limit of 1,024 and a far
+// higher hard one: the low value is for programs that call select(), which fails beyond it. Ours don't, and may raise
+// it by themselves. A service that leaves this to its operator works in every test and fails under the first load.
+
+internal import Foundation
+public import Logging
+
+/// The limit on open descriptors (`RLIMIT_NOFILE`).
+public enum DescriptorLimit {
+  /// Raises the soft limit to the hard one, and says so in the log. To be called once, before anything is opened.
+  public static func raise(logger: Logger) {
+    var limit = rlimit()
+    guard getrlimit(resource, &limit) == 0 else {
+      let reason = String(cString: strerror(errno))
+      return logger.warning("the descriptor limit can't be read", metadata: ["reason": "\(reason)"])
+    }
+    guard limit.rlim_cur < limit.rlim_max else { return }
+    var raised = limit
+    raised.rlim_cur = limit.rlim_max
+    guard setrlimit(resource, &raised) == 0 else {
+      let reason = String(cString: strerror(errno))
+      return logger.warning(
+        "the descriptor limit can't be raised",
+        metadata: ["soft": "\(limit.rlim_cur)", "hard": "\(limit.rlim_max)", "reason": "\(reason)"])
+    }
+    logger.notice(
+      "descriptor limit raised to the hard limit", metadata: ["from": "\(limit.rlim_cur)", "to": "\(limit.rlim_max)"])
+  }
+
+  #if canImport(Glibc)
+    private static let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+  #else
+    private static let resource = RLIMIT_NOFILE
+  #endif
+}
