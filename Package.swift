@@ -75,8 +75,10 @@ let package = Package(
     // The data's way, in its order.
     .target(name: "CSHA"),
     .target(name: "KeyReplica", dependencies: ["CSHA", crypto], swiftSettings: strict),
+    // All files and folders that the executables make.
+    .target(name: "PrivateFiles", swiftSettings: strict),
     .target(
-      name: "KeyStore", dependencies: ["RedisClient", "KeyReplica", crypto, logging, nioCore],
+      name: "KeyStore", dependencies: ["PrivateFiles", "RedisClient", "KeyReplica", crypto, logging, nioCore],
       swiftSettings: strict),
     .target(
       name: "IngestQueue", dependencies: ["Hiredis", "RedisClient", crypto, deque, logging, nioCore],
@@ -85,7 +87,8 @@ let package = Package(
     .target(
       name: "IngestSpool",
       dependencies: [
-        "Hiredis", "IngestQueue", logging, nioCore, nioPosix, .product(name: "GRDB", package: "GRDB.swift"),
+        "Hiredis", "IngestQueue", "PrivateFiles", logging, nioCore, nioPosix,
+        .product(name: "GRDB", package: "GRDB.swift"),
       ], swiftSettings: strict),
     .target(
       name: "Fleet",
@@ -116,7 +119,7 @@ let package = Package(
       name: "IngestWorker",
       dependencies: [
         "BodyCoding", "CPostgres", "CZstd", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet",
-        logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
+        "PrivateFiles", logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "GRDBSQLite", package: "GRDB.swift"),
@@ -212,6 +215,13 @@ let package = Package(
       name: "IngestQueueTests",
       dependencies: [
         "Hiredis", "RedisClient", "IngestQueue", "QueueFixture", "RedisFixture", logging, nioCore, nioPosix,
+      ],
+      swiftSettings: strict),
+    .testTarget(
+      name: "PrivateFilesTests",
+      dependencies: [
+        "IngestQueue", "IngestSpool", "IngestWorker", "KeyReplica", "KeyStore", "PrivateFiles", "QueueFixture",
+        "RedisFixture", logging,
       ],
       swiftSettings: strict),
     .testTarget(

@@ -32,6 +32,8 @@ public enum Fate: Sendable, Equatable {
   case putBack
   /// It failed in a way that may pass. It comes back after the delay, or is a dead letter if it failed too often.
   case retry(reason: String, delay: Duration)
+  /// It comes back after the delay, and nothing is held against it.
+  case postpone(delay: Duration)
   /// It can't be stored, however often one tries: a dead letter.
   case dead(reason: String)
 }

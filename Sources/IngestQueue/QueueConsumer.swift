@@ -96,7 +96,8 @@ public final class QueueConsumer: Sendable {
   ///     time, with no others. Only one of a worker's lanes may, so that when it dies over one, no more suspects than
   ///     these are counted another death. Where it may, they come before all else, so a caller must not say so again and
   ///     again while others wait.
-  public func claim(slot: Int, takesSuspects: Bool) async throws(QueueFailure) -> Claim {
+  ///   - limit: Envelopes in this claim, where that is less than the consumer's limit.
+  public func claim(slot: Int, takesSuspects: Bool, limit: Int = .max) async throws(QueueFailure) -> Claim {
     precondition((0..<QueueLayout.slots).contains(slot), "a worker has no slot \(slot)")
     let number = lastNumber.add(1, ordering: .relaxed).newValue
     let reply = try await run(
@@ -105,7 +106,7 @@ public final class QueueConsumer: Sendable {
         layout.claim(worker: worker, slot: slot), layout.workers, layout.failures, layout.later, layout.dead,
       ] + layout.pending,
       arguments: [
-        "\(worker)", instance, number, limits.lease.milliseconds, limits.envelopes, limits.bytes,
+        "\(worker)", instance, number, limits.lease.milliseconds, min(limits.envelopes, limit), limits.bytes,
         limits.largestEnvelope, takesSuspects ? limits.suspects : 0, limits.deaths,
         hasBegun.load(ordering: .relaxed) ? 0 : 1,
       ])
@@ -186,6 +187,7 @@ public final class QueueConsumer: Sendable {
       case .putBack: named += [place, "back", "", 0] as [any RedisArgument]
       case .retry(let reason, let delay):
         named += [place, "retry", reason, delay.milliseconds] as [any RedisArgument]
+      case .postpone(let delay): named += [place, "postpone", "", delay.milliseconds] as [any RedisArgument]
       case .dead(let reason): named += [place, "dead", reason, 0] as [any RedisArgument]
       }
     }

@@ -155,9 +155,18 @@ enum QueueScripts {
       return { 'claimed', h.batch, at + lease, envelopes, known }
     end
 
-    -- What is due again.
+    -- What is due again. While others wait, at most half of list 0's share, so that envelopes that fail again and again hold up nobody in it;
+    -- where that is less than one, one in every second claim.
+    local waiting = 0
+    for i = 0, lists - 1 do
+      if i == 0 or lengths[i] > 0 then waiting = waiting + 1 end
+    end
+    local most_due, most_due_bytes = most, most_bytes
+    if waiting > 1 or lengths[0] > 0 then
+      most_due, most_due_bytes = math.max(math.floor(most / (2 * waiting)), batch % 2), most_bytes / (2 * waiting)
+    end
     local returned, bytes = 0, 0
-    while returned < most and bytes < most_bytes do
+    while returned < most_due and bytes < most_due_bytes do
       local due = redis.call('ZRANGE', later, '-inf', at, 'BYSCORE', 'LIMIT', 0, 1)[1]
       if not due then break end
       redis.call('ZREM', later, due)
@@ -268,6 +277,9 @@ enum QueueScripts {
           redis.call('HDEL', failures, id)
         elseif fate == 'back' then
           redis.call('RPUSH', pending, envelope)
+          done = done - 1
+        elseif fate == 'postpone' then
+          redis.call('ZADD', later, at + delay, envelope)
           done = done - 1
         else
           local f = failures_of(failures, id) or { attempts = 0, deaths = 0, first_at = at }

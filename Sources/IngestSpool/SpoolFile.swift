@@ -12,6 +12,7 @@
 internal import Foundation
 internal import GRDB
 internal import NIOCore
+internal import PrivateFiles
 
 /// A payload in the file.
 struct SpooledPayload: Sendable {
@@ -50,14 +51,17 @@ final class SpoolFile: Sendable {
   /// Opens the file in this folder, or makes both. All of it is looked at: what is damaged is said now.
   init(folder: String) throws(UnusableSpool) {
     path = "\(folder)/spool.sqlite"
-    do {
-      try FileManager.default.createDirectory(
-        atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    do throws(UnusablePath) {
+      try PrivateFolder.make(folder, makesParents: true)
     } catch {
       throw UnusableSpool("could not make the folder \(folder): \(error)")
     }
     lock = try SpoolLock(folder: folder)
-    try Self.create(path)
+    do throws(UnusablePath) {
+      try PrivateFile.prepareDatabase(path)
+    } catch {
+      throw UnusableSpool("could not open the spool: \(error)")
+    }
     do {
       database = try DatabaseQueue(path: path, configuration: Self.configuration)
       try database.writeWithoutTransaction { try Self.check($0) }
@@ -80,29 +84,13 @@ final class SpoolFile: Sendable {
     } catch {
       throw UnusableSpool("could not open the spool \(path): \(Self.words(error))")
     }
-    try Self.sync(folder)
+    do throws(UnusablePath) { try PrivateFolder.sync(folder) } catch { throw UnusableSpool("\(error)") }
   }
 
   private static func damaged(_ path: String, _ words: String) -> UnusableSpool {
     UnusableSpool(
       "the spool \(path) is damaged: \(words). It may hold payloads that were acknowledged, so it is left as it is: keep a copy of the folder, "
         + "get out what can be read (sqlite3 FILE .recover), and start again when the file is repaired or moved away")
-  }
-
-  /// For this user alone: payloads are their senders' secrets.
-  private static func create(_ path: String) throws(UnusableSpool) {
-    let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-    guard descriptor >= 0 else { throw UnusableSpool("could not open \(path): \(SpoolLock.systemWords)") }
-    close(descriptor)
-  }
-
-  /// A new file is on disk only once its folder is.
-  private static func sync(_ folder: String) throws(UnusableSpool) {
-    let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
-    defer { if descriptor >= 0 { close(descriptor) } }
-    guard descriptor >= 0, fsync(descriptor) == 0 else {
-      throw UnusableSpool("could not sync the folder \(folder): \(SpoolLock.systemWords)")
-    }
   }
 
   private static var configuration: Configuration {

@@ -2,6 +2,7 @@
 // go of the lock when the process ends, however it ends, so nothing is left behind by a kill.
 
 internal import Foundation
+internal import PrivateFiles
 internal import Synchronization
 
 /// The lock on a spool's folder. Held with this object, unless it is let go of before.
@@ -10,8 +11,12 @@ final class SpoolLock: Sendable {
 
   init(folder: String) throws(UnusableSpool) {
     let path = "\(folder)/lock"
-    let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-    guard descriptor >= 0 else { throw UnusableSpool("could not open \(path): \(Self.systemWords)") }
+    let descriptor: Int32
+    do throws(UnusablePath) {
+      descriptor = try PrivateFile.open(path, O_RDWR | O_CREAT)
+    } catch {
+      throw UnusableSpool("could not lock the folder: \(error)")
+    }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       let words = errno == EWOULDBLOCK ? "process \(Self.owner(descriptor)) uses this spool" : Self.systemWords
       close(descriptor)
@@ -33,7 +38,7 @@ final class SpoolLock: Sendable {
     }
   }
 
-  static var systemWords: String { String(cString: strerror(errno)) }
+  private static var systemWords: String { String(cString: strerror(errno)) }
 
   private static func owner(_ descriptor: Int32) -> String {
     var bytes = [UInt8](repeating: 0, count: 32)

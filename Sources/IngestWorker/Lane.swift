@@ -6,6 +6,11 @@
 //
 // A failure of the whole sink is not the envelopes' fault: the lane keeps its batch, tries again with a growing pause, and no attempt
 // is counted. Only what fails alone is counted, and ends as a dead letter in time.
+//
+// But a batch may be all that the sink dislikes. So while a batch fails, or takes long, the lane also tries a few other envelopes, in its second
+// slot. Where the sink takes some of these, it is there, and says of the batch which of its payloads are at fault. Those of the others that
+// fail are postponed, so that the next ones are tried next time. Rejected: to give the batch back instead of keeping it. While a sink is away
+// that would move the whole queue, batch by batch, behind a delay.
 
 internal import Fleet
 internal import IngestQueue
@@ -75,10 +80,7 @@ struct Lane: Sendable {
       case .batch(let batch):
         pace.reset()
         hadSuspects = takesSuspects && batch.entries.allSatisfy { $0.failures > 0 }
-        surroundings.held.hold(batch)
-        progress.claimed(batch.entries.count, lane: id)
-        await process(batch)
-        surroundings.held.release(batch)
+        await process(batch, spareSlot: slots[1])
       case .empty where hadSuspects: hadSuspects = false
       case .empty:
         progress.foundNothing(lane: id)
@@ -115,29 +117,50 @@ struct Lane: Sendable {
 
   // MARK: One batch
 
-  private func process(_ batch: ClaimedBatch) async {
-    // Claimed while the worker was told to end: it isn't started.
-    guard !isEnding else { return await putBack(batch) }
-    var fates = Array(repeating: Fate.putBack, count: batch.entries.count)
+  /// A batch on its way through the sink.
+  private struct Work {
+    let batch: ClaimedBatch
+    var fates: [Fate]
+    /// The entries that the sink is given.
     var places: [Int] = []
     var deliveries: [Delivery] = []
-    let proofs = await proofs(for: batch)
     var discarded = 0
+  }
+
+  private func process(_ batch: ClaimedBatch, spareSlot: Int) async {
+    let work = await begin(batch)
+    defer { surroundings.held.release(batch) }
+    // Claimed while the worker was told to end: it isn't started.
+    guard !isEnding, let outcomes = await store(work, spareSlot: spareSlot) else { return await putBack(batch) }
+    await settle(work, outcomes)
+    await pauseAfter(outcomes)
+  }
+
+  private func begin(_ batch: ClaimedBatch) async -> Work {
+    surroundings.held.hold(batch)
+    progress.claimed(batch.entries.count, lane: id)
+    var work = Work(batch: batch, fates: Array(repeating: .putBack, count: batch.entries.count))
+    let proofs = await proofs(for: batch)
     for (place, entry) in batch.entries.enumerated() {
       switch delivery(entry) {
       case .success(let delivery) where proofs[delivery.header.key] != nil:
-        discarded += 1
-        fates[place] = .done
+        work.discarded += 1
+        work.fates[place] = .done
       case .success(let delivery):
-        places.append(place)
-        deliveries.append(delivery)
-      case .failure(let reason): fates[place] = .dead(reason: reason.text)
+        work.places.append(place)
+        work.deliveries.append(delivery)
+      case .failure(let reason): work.fates[place] = .dead(reason: reason.text)
       }
     }
-    guard let outcomes = await store(deliveries, of: batch) else { return await putBack(batch) }
+    return work
+  }
+
+  private func settle(_ work: Work, _ outcomes: [SinkOutcome]) async {
+    var fates = work.fates
     var stored = 0
     var duplicates = 0
-    for (place, outcome) in zip(places, outcomes) {
+    for (place, outcome) in zip(work.places, outcomes) {
+      let failures = work.batch.entries[place].failures
       switch outcome {
       case .stored:
         stored += 1
@@ -146,12 +169,27 @@ struct Lane: Sendable {
         duplicates += 1
         fates[place] = .done
       case .failed(let reason, retryable: true):
-        fates[place] = .retry(reason: reason, delay: retryDelay(after: batch.entries[place].failures))
+        fates[place] = .retry(reason: reason, delay: retryDelay(after: failures))
       case .failed(let reason, retryable: false): fates[place] = .dead(reason: reason)
+      case .postponed(let why):
+        let pause = why.failures == 0 ? .zero : retryDelay(after: max(failures, why.failures - 1))
+        let delay = max(pause, min(why.after, Self.longestRetryAfter))
+        fates[place] = why.isCounted ? .retry(reason: why.reason, delay: delay) : .postpone(delay: delay)
+        if why.failures > 0 { progress.wentWrong(why.reason, shard: surroundings.shard) }
+      case .untried: fates[place] = .putBack
       }
     }
     await settle(
-      batch, fates, stored: UInt64(stored), duplicates: UInt64(duplicates), discarded: UInt64(discarded))
+      work.batch, fates, stored: UInt64(stored), duplicates: UInt64(duplicates), discarded: UInt64(work.discarded))
+  }
+
+  /// A sink that left payloads untried has more to do than it can.
+  private func pauseAfter(_ outcomes: [SinkOutcome]) async {
+    let asked = outcomes.compactMap { outcome -> Duration? in
+      if case .untried(let retryAfter) = outcome { retryAfter ?? .zero } else { nil }
+    }.max()
+    guard let asked else { return }
+    await pause(max(min(asked, Self.longestRetryAfter), .milliseconds(250)))
   }
 
   /// The proofs that keys of the batch are revoked, where their payloads are to be discarded.
@@ -191,17 +229,20 @@ struct Lane: Sendable {
     surroundings.retry.delay(afterFailures: failures + 1)
   }
 
+  // MARK: Storing
+
+  private static let longestRetryAfter = Duration.seconds(300)
+  /// Envelopes that are tried beside a batch that fails: some, because the next ones may be disliked as well, and few, because the sink may be away.
+  private static let probed = 20
+
   /// The sink's outcomes; nil where the worker is to end, or the lease is over, before the sink took the batch.
-  private func store(_ deliveries: [Delivery], of batch: ClaimedBatch) async -> [SinkOutcome]? {
-    guard !deliveries.isEmpty else { return [] }
+  private func store(_ work: Work, spareSlot: Int) async -> [SinkOutcome]? {
+    guard !work.deliveries.isEmpty else { return [] }
     var failures = 0
     while true {
       do throws(SinkFailure) {
-        let outcomes = try await surroundings.sink.store(deliveries)
+        let outcomes = try await storePatiently(work.deliveries, spareSlot: spareSlot)
         if progress.isFine(lane: id) { logger.notice("storing again") }
-        guard outcomes.count == deliveries.count else {
-          throw SinkFailure("the sink gave \(outcomes.count) outcomes for \(deliveries.count) deliveries")
-        }
         return outcomes
       } catch {
         failures += 1
@@ -209,13 +250,96 @@ struct Lane: Sendable {
         if progress.isInTrouble(lane: id, "\(error)") {
           logger.error("storing failed; trying until it works", metadata: ["reason": "\(error)"])
         }
-        let least = min(error.retryAfter ?? .zero, .seconds(300))
-        await pause(max(Backoff().delay(afterFailures: failures), least))
+        let least = min(error.retryAfter ?? .zero, Self.longestRetryAfter)
+        let isWorking = await probe(spareSlot)
+        if !isWorking { await pause(max(Backoff().delay(afterFailures: failures), least)) }
         if isEnding { return nil }
         // Redis was away for longer than the lease: others have, or will have, these envelopes.
-        if surroundings.held.current(batch).leaseEnds < .now { return nil }
+        if surroundings.held.current(work.batch).leaseEnds < .now { return nil }
       }
     }
+  }
+
+  private enum Waited: Sendable {
+    case ended(Result<[SinkOutcome], SinkFailure>)
+    case long
+  }
+
+  /// Stores a batch, and others beside it where it takes long.
+  private func storePatiently(
+    _ deliveries: [Delivery], spareSlot: Int
+  ) async throws(SinkFailure) -> [SinkOutcome] {
+    guard let patience = surroundings.sink.patience else { return try await storeOnce(deliveries) }
+    let result = await withTaskGroup(of: Waited.self) { group in
+      group.addTask {
+        do throws(SinkFailure) {
+          return .ended(.success(try await storeOnce(deliveries)))
+        } catch {
+          return .ended(.failure(error))
+        }
+      }
+      func wait() {
+        group.addTask {
+          // Where it is cancelled, the batch has ended or is about to.
+          do { try await Task.sleep(for: patience) } catch {}
+          return .long
+        }
+      }
+      wait()
+      var result: Result<[SinkOutcome], SinkFailure>?
+      while let waited = await group.next() {
+        switch waited {
+        case .ended(let ended):
+          result = ended
+          group.cancelAll()
+        case .long where result == nil && !isEnding:
+          _ = await probe(spareSlot)
+          wait()
+        case .long: break
+        }
+      }
+      return result ?? .failure(SinkFailure("it was cancelled"))
+    }
+    return try result.get()
+  }
+
+  private func storeOnce(_ deliveries: [Delivery]) async throws(SinkFailure) -> [SinkOutcome] {
+    let outcomes = try await surroundings.sink.store(deliveries)
+    guard outcomes.count == deliveries.count else {
+      throw SinkFailure("the sink gave \(outcomes.count) outcomes for \(deliveries.count) deliveries")
+    }
+    return outcomes
+  }
+
+  /// Tries a few other envelopes, while a batch of this lane's waits.
+  /// - Returns: Whether the sink took any of them.
+  private func probe(_ slot: Int) async -> Bool {
+    guard !isEnding else { return false }
+    let claim: Claim
+    do throws(QueueFailure) {
+      claim = try await consumer.claim(slot: slot, takesSuspects: number == 0, limit: Self.probed)
+    } catch {
+      progress.wentWrong("other envelopes could not be claimed: \(error)", shard: surroundings.shard)
+      return false
+    }
+    // Anything but a batch is dealt with by the next claim of the lane itself.
+    guard case .batch(let batch) = claim else { return false }
+    let work = await begin(batch)
+    defer { surroundings.held.release(batch) }
+    var outcomes: [SinkOutcome]
+    do throws(SinkFailure) {
+      guard !isEnding else { throw SinkFailure("the worker is to end") }
+      outcomes = work.deliveries.isEmpty ? [] : try await storeOnce(work.deliveries)
+    } catch {
+      if isEnding {
+        await putBack(batch)
+        return false
+      }
+      let why = Postponement(reason: "\(error)", isCounted: false, failures: 1, after: error.retryAfter ?? .zero)
+      outcomes = work.deliveries.map { _ in .postponed(why) }
+    }
+    await settle(work, outcomes)
+    return outcomes.contains { $0 == .stored || $0 == .duplicate }
   }
 
   private func putBack(_ batch: ClaimedBatch) async {
@@ -232,7 +356,12 @@ struct Lane: Sendable {
       }
       switch settlement {
       case .settled(let dead):
-        let putBack = fates.count { $0 == .putBack }
+        let putBack = fates.count { fate in
+          switch fate {
+          case .putBack, .postpone: true
+          case .done, .retry, .dead: false
+          }
+        }
         let retried = fates.count { if case .retry = $0 { true } else { false } }
         let buried = fates.count { if case .dead = $0 { true } else { false } }
         logDeaths(batch, fates, dead)
@@ -261,7 +390,7 @@ struct Lane: Sendable {
     let first = fates.lazy.compactMap { fate -> String? in
       switch fate {
       case .dead(let reason), .retry(let reason, _): reason
-      case .done, .putBack: nil
+      case .done, .putBack, .postpone: nil
       }
     }.first
     logger.warning(

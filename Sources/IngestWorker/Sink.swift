@@ -20,8 +20,31 @@ public enum SinkOutcome: Sendable, Equatable {
   case stored
   /// An envelope with this id was there already; nothing was changed.
   case duplicate
-  /// This one can't be stored; the others of its batch are not concerned.
+  /// This one can't be stored; the others of its batch are not concerned. It is counted: after some tries it is a dead letter, and at once
+  /// where it isn't retryable.
   case failed(reason: String, retryable: Bool)
+  /// This one wasn't stored now, and comes again later. The others of its batch are not concerned.
+  case postponed(Postponement)
+  /// This one wasn't tried. It goes back to the front of the queue, and the sink asks to be left alone for so long.
+  case untried(retryAfter: Duration?)
+}
+
+/// Why and for how long a payload comes later.
+public struct Postponement: Sendable, Equatable {
+  public let reason: String
+  /// Whether this is a failed attempt of the payload's. False where nobody can tell if the payload or the sink is at fault.
+  public let isCounted: Bool
+  /// How often it failed so far, as far as the sink knows: the more often, the longer the pause. 0 where it hasn't failed.
+  public let failures: Int
+  /// The pause is at least this long.
+  public let after: Duration
+
+  public init(reason: String, isCounted: Bool, failures: Int, after: Duration = .zero) {
+    self.reason = reason
+    self.isCounted = isCounted
+    self.failures = failures
+    self.after = after
+  }
 }
 
 /// Nothing of a batch may be taken for stored: the sink is away, locked or full. The same batch may succeed later.
@@ -29,10 +52,26 @@ public struct SinkFailure: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
   /// How long the sink asks to be left alone; nil where it doesn't say.
   public let retryAfter: Duration?
+  let cause: Cause
+
+  /// What may have caused it.
+  enum Cause: Sendable {
+    /// The sink, for all that is known.
+    case sink
+    /// Perhaps one payload of the batch, so that the others should be tried without it.
+    case perhapsPayload
+    /// There is no room, perhaps only for one payload of the batch. That is never the payload's fault.
+    case noRoom
+  }
 
   public init(_ description: String, retryAfter: Duration? = nil) {
+    self.init(description, retryAfter: retryAfter, cause: .sink)
+  }
+
+  init(_ description: String, retryAfter: Duration? = nil, cause: Cause) {
     self.description = description
     self.retryAfter = retryAfter
+    self.cause = cause
   }
 }
 
@@ -51,4 +90,11 @@ public protocol Sink: Sendable {
 
   /// What it is called in reports: no secrets.
   var name: String { get }
+
+  /// After so long without outcomes it is worth storing other payloads beside a batch; nil where they would only wait behind it.
+  var patience: Duration? { get }
+}
+
+extension Sink {
+  public var patience: Duration? { nil }
 }

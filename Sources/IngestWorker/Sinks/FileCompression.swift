@@ -42,7 +42,7 @@ final class FileCompression: Sendable {
   private func write(_ name: String) throws(SinkFailure) {
     let source = try FileDescriptor(folder.plain(name), O_RDONLY)
     let part = folder.compressed(name) + ".part"
-    let target = try FileDescriptor(part, O_WRONLY | O_CREAT | O_TRUNC)
+    let target = try FileDescriptor(replacing: part)
     guard let stream = ZSTD_createCCtx() else { throw SinkFailure("zstd has no memory") }
     defer { ZSTD_freeCCtx(stream) }
     _ = ZSTD_CCtx_setParameter(stream, ZSTD_c_checksumFlag, 1)

@@ -1,6 +1,7 @@
 // A file that is open, in the few calls that durability is made of. Each that fails says so by the system's own words.
 
 internal import Foundation
+internal import PrivateFiles
 
 /// An open file. Closed with the object.
 final class FileDescriptor {
@@ -8,16 +9,31 @@ final class FileDescriptor {
   let path: String
 
   /// - Parameter flags: As open(2) takes them.
-  init(_ path: String, _ flags: Int32) throws(SinkFailure) {
-    number = Foundation.open(path, flags | O_CLOEXEC, 0o644)
-    self.path = path
-    guard number >= 0 else { throw Self.failure("open", path) }
+  convenience init(_ path: String, _ flags: Int32) throws(SinkFailure) {
+    self.init(try Self.refusing { () throws(UnusablePath) in try PrivateFile.open(path, flags) }, path)
   }
 
-  deinit { if number >= 0 { Foundation.close(number) } }
+  /// Makes a file anew.
+  convenience init(replacing path: String) throws(SinkFailure) {
+    self.init(try Self.refusing { () throws(UnusablePath) in try PrivateFile.replace(path) }, path)
+  }
+
+  private init(_ number: Int32, _ path: String) {
+    self.number = number
+    self.path = path
+  }
+
+  deinit { Foundation.close(number) }
+
+  /// Says what is wrong with a path as a sink says it.
+  static func refusing<Value>(_ body: () throws(UnusablePath) -> Value) throws(SinkFailure) -> Value {
+    do throws(UnusablePath) { return try body() } catch { throw SinkFailure("\(error)") }
+  }
 
   static func failure(_ call: String, _ path: String) -> SinkFailure {
-    SinkFailure("\(call) of \(path) failed: \(String(cString: strerror(errno)))")
+    let isFull = [ENOSPC, EDQUOT, EFBIG].contains(errno)
+    return SinkFailure(
+      "\(call) of \(path) failed: \(String(cString: strerror(errno)))", cause: isFull ? .noRoom : .sink)
   }
 
   /// Writes all of it. A result, because the closures that lend bytes can't all throw what we say.
@@ -57,7 +73,7 @@ final class FileDescriptor {
   var isInPlace: Bool {
     var mine = stat()
     var there = stat()
-    return fstat(number, &mine) == 0 && stat(path, &there) == 0 && mine.st_ino == there.st_ino
+    return fstat(number, &mine) == 0 && lstat(path, &there) == 0 && mine.st_ino == there.st_ino
       && mine.st_dev == there.st_dev
   }
 
@@ -68,7 +84,8 @@ final class FileDescriptor {
   }
 
   static func syncFolder(of path: String) throws(SinkFailure) {
-    try FileDescriptor(String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]), O_RDONLY | O_DIRECTORY).sync()
+    let folder = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
+    try refusing { () throws(UnusablePath) in try PrivateFolder.sync(folder) }
   }
 
   static func remove(_ path: String) throws(SinkFailure) {

@@ -7,6 +7,7 @@ internal import Foundation
 internal import IngestQueue
 internal import Logging
 internal import NIOCore
+internal import PrivateFiles
 
 struct FileStore: BlockingStore {
   private let address: FileSinkAddress
@@ -26,9 +27,7 @@ struct FileStore: BlockingStore {
     self.address = address
     self.logger = logger
     folder = PayloadFolder(path: address.folder)
-    guard mkdir(address.folder, 0o755) == 0 || errno == EEXIST else {
-      throw FileDescriptor.failure("mkdir", address.folder)
-    }
+    try FileDescriptor.refusing { () throws(UnusablePath) in try PrivateFolder.make(address.folder) }
     lock = try FolderLock(folder: address.folder)
     compression = FileCompression(folder, logger: logger)
     try compression.takeUp()
@@ -128,7 +127,7 @@ struct FileStore: BlockingStore {
   }
 
   private func writeIDs(_ ids: Set<UInt128>, to path: String) throws(SinkFailure) {
-    let file = try FileDescriptor(path, O_WRONLY | O_CREAT | O_TRUNC)
+    let file = try FileDescriptor(replacing: path)
     var bytes = ByteBuffer()
     for id in ids { bytes.writeInteger(id) }
     try bytes.withUnsafeReadableBytes { file.write($0) }.get()

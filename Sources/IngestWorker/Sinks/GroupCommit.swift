@@ -4,6 +4,10 @@
 //
 // One queue of the system's, because what stores here blocks: threads of the concurrency pool mustn't. Rejected: a lock around a
 // database, which stores one lane after the other and pays an fsync for each.
+//
+// One payload may make all of it fail, again and again: a trigger that rolls back, a row that the server never comes back from, a line that is
+// larger than the room on the disk. So a batch is halved until that payload is alone where the store says that one payload may be the cause, or
+// where others were stored since the batch failed last (`FaultFinding`). And a batch that failed isn't stored together with others' again.
 
 internal import Dispatch
 internal import IngestQueue
@@ -46,6 +50,9 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
     let deliveries: [Delivery]
     let ticket: Patience.Ticket
     let done: CheckedContinuation<Result<[SinkOutcome], SinkFailure>, Never>
+
+    /// By which a batch is known again.
+    var first: EnvelopeID { deliveries[0].header.id }
   }
 
   /// The most that is stored at once; a single batch may be larger.
@@ -54,6 +61,22 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
 
   private let store: Mutex<Store>
   private let waiting = Mutex<[Job]>([])
+  private let faults = Mutex(Faults())
+
+  private struct Faults {
+    var finding = FaultFinding()
+    /// Batches that failed, by their first payload: how many payloads had been stored at that time.
+    var batches: [EnvelopeID: Int] = [:]
+
+    /// Notes that a batch failed.
+    /// - Returns: Whether others were stored at the same time, or since it failed last.
+    mutating func noteFailed(_ job: Job, _ acceptedBefore: Int) -> Bool {
+      let before = batches[job.first] ?? acceptedBefore
+      if batches.count > 10_000 { batches = [:] }
+      batches[job.first] = finding.accepted
+      return finding.accepted > before
+    }
+  }
   private let queue: DispatchQueue
   private let isClosed = Atomic<Bool>(false)
 
@@ -112,30 +135,123 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
   private func takeTurn() {
     let jobs = take()
     guard !jobs.isEmpty else { return }
-    let deliveries = jobs.count == 1 ? jobs[0].deliveries : jobs.flatMap(\.deliveries)
     let patience = Patience(tickets: jobs.map(\.ticket))
-    var result: Result<[SinkOutcome], SinkFailure> = store.withLock { store in
-      do throws(SinkFailure) { return .success(try store.store(deliveries, patience)) } catch { return .failure(error) }
-    }
-    if case .success(let outcomes) = result, outcomes.count != deliveries.count {
-      result = .failure(SinkFailure("there are \(outcomes.count) outcomes for \(deliveries.count) deliveries"))
-    }
-    var place = 0
-    for job in jobs {
-      let end = place + job.deliveries.count
-      job.done.resume(returning: result.map { Array($0[place..<end]) })
-      place = end
+    let acceptedBefore = faults.withLock { $0.finding.accepted }
+    let whole = attempt(jobs.count == 1 ? jobs[0].deliveries : jobs.flatMap(\.deliveries), patience)
+    switch whole {
+    case .success(let outcomes):
+      var place = 0
+      for job in jobs {
+        let end = place + job.deliveries.count
+        noteStored(job.deliveries, outcomes[place..<end])
+        job.done.resume(returning: .success(Array(outcomes[place..<end])))
+        place = end
+      }
+    case .failure(let failure):
+      for job in jobs { job.done.resume(returning: isolate(job, failure, acceptedBefore)) }
     }
   }
+
+  private func attempt(_ deliveries: [Delivery], _ patience: Patience) -> Result<[SinkOutcome], SinkFailure> {
+    store.withLock { store in
+      do throws(SinkFailure) {
+        let outcomes = try store.store(deliveries, patience)
+        guard outcomes.count == deliveries.count else {
+          throw SinkFailure("there are \(outcomes.count) outcomes for \(deliveries.count) deliveries")
+        }
+        return .success(outcomes)
+      } catch {
+        return .failure(error)
+      }
+    }
+  }
+
+  private func noteStored(_ deliveries: [Delivery], _ outcomes: ArraySlice<SinkOutcome>) {
+    faults.withLock { faults in
+      for (delivery, outcome) in zip(deliveries, outcomes) {
+        switch outcome {
+        case .stored, .duplicate: faults.finding.noteAccepted(delivery.header.id)
+        case .failed, .postponed, .untried: faults.finding.forget(delivery.header.id)
+        }
+        faults.batches[delivery.header.id] = nil
+      }
+    }
+  }
+
+  // MARK: One payload of many
+
+  /// A batch in which somebody is at fault.
+  private struct Search {
+    let deliveries: [Delivery]
+    let patience: Patience
+    var outcomes: [SinkOutcome?]
+    /// What failed alone.
+    var alone: [Int: SinkFailure] = [:]
+    var failuresInARow = 0
+    var hasStored = false
+
+    /// After so many single failures it is the store.
+    var isHopeless: Bool { failuresInARow >= 4 && !hasStored || patience.isOver }
+  }
+
+  /// Stores what can be stored of a batch that failed.
+  private func isolate(
+    _ job: Job, _ failure: SinkFailure, _ acceptedBefore: Int
+  ) -> Result<[SinkOutcome], SinkFailure> {
+    let storesOthers = faults.withLock { $0.noteFailed(job, acceptedBefore) }
+    guard storesOthers || failure.cause != .sink && job.deliveries.count > 1 else { return .failure(failure) }
+    guard job.deliveries.count > 1 else { return .success([verdict(job.first, failure, acceptedBefore)]) }
+    var search = Search(
+      deliveries: job.deliveries, patience: Patience(tickets: [job.ticket]),
+      outcomes: Array(repeating: nil, count: job.deliveries.count))
+    halve(job.deliveries.indices, &search)
+    guard search.hasStored || storesOthers else { return .failure(search.alone.first?.value ?? failure) }
+    return .success(
+      search.outcomes.enumerated().map { place, outcome in
+        if let outcome { return outcome }
+        guard let failure = search.alone[place] else { return .untried(retryAfter: nil) }
+        return verdict(job.deliveries[place].header.id, failure, acceptedBefore)
+      })
+  }
+
+  private func verdict(_ id: EnvelopeID, _ failure: SinkFailure, _ acceptedBefore: Int) -> SinkOutcome {
+    switch faults.withLock({ $0.finding.noteFailed(id, since: acceptedBefore) }) {
+    case .payload where failure.cause != .noRoom: .failed(reason: "\(failure)", retryable: true)
+    case .payload: .postponed(Postponement(reason: "\(failure)", isCounted: false, failures: 1))
+    case .unsteady(let failures), .unknown(let failures):
+      .postponed(Postponement(reason: "\(failure)", isCounted: false, failures: failures))
+    }
+  }
+
+  private func halve(_ range: Range<Int>, _ search: inout Search) {
+    let half = range.lowerBound + range.count / 2
+    for part in [range.lowerBound..<half, half..<range.upperBound] where !part.isEmpty && !search.isHopeless {
+      let deliveries = Array(search.deliveries[part])
+      switch attempt(deliveries, search.patience) {
+      case .success(let outcomes):
+        noteStored(deliveries, outcomes[...])
+        for (place, outcome) in zip(part, outcomes) { search.outcomes[place] = outcome }
+        search.failuresInARow = 0
+        search.hasStored = true
+      case .failure(let failure) where part.count == 1:
+        search.alone[part.lowerBound] = failure
+        search.failuresInARow += 1
+      case .failure: halve(part, &search)
+      }
+    }
+  }
+
+  // MARK: Waiting
 
   private func take() -> [Job] {
     waiting.withLock { jobs in
       var deliveries = 0
       var bytes = 0
-      let end = jobs.firstIndex { job in
-        deliveries += job.deliveries.count
-        bytes += job.deliveries.reduce(0) { $0 + $1.body.bytes.count }
-        return deliveries > Self.mostDeliveries || bytes > Self.mostBytes
+      let suspects = faults.withLock { faults in jobs.map { faults.batches[$0.first] != nil } }
+      let end = jobs.indices.first { place in
+        deliveries += jobs[place].deliveries.count
+        bytes += jobs[place].deliveries.reduce(0) { $0 + $1.body.bytes.count }
+        return deliveries > Self.mostDeliveries || bytes > Self.mostBytes || suspects[place]
       }
       let taken = max(end ?? jobs.count, min(jobs.count, 1))
       defer { jobs.removeFirst(taken) }

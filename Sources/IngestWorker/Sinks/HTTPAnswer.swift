@@ -1,39 +1,37 @@
-// What a receiver's answer means for what was sent. The one table of statuses.
+// What a receiver's answer means for the payload that was sent. The one table of statuses.
 //
-//   status                        | means                                      | so
-//   2xx                           | it has it                                  | stored
-//   408, 425, 429, 502, 503, 504  | not now                                    | nothing is counted; tried again, no sooner than Retry-After says
-//   no answer                     | not now                                    | the same
-//   3xx, 401, 403, 404, 405, 407, | the address or its password is wrong, and  | the same: a mistake of the operator's mustn't make dead
-//   410                           | so for everything                          | letters of payloads that are fine
-//   other 4xx                     | it won't have this                         | a dead letter, with the status and the beginning of the answer
-//   other 5xx                     | it failed on this, or on everything        | see `HTTPSink`
+//   status                              | means                              | so
+//   2xx                                 | it has it                          | stored
+//   4xx but those below                 | it won't have this                 | a dead letter, with the status and the beginning of the answer
+//   3xx, 401, 403, 404, 405, 407, 408,  | nothing by itself: the receiver is | `FaultFinding` decides: counted against the payload only where the
+//   410, 425, 429, all 5xx, no answer,  | away, or busy, or has another      | receiver accepts others at the same time; else nothing is counted.
+//   a reset, an answer out of bounds    | password, or dislikes this payload | No sooner than Retry-After says
 
 internal import NIOHTTP1
 
 /// What a receiver says of a request.
 enum HTTPAnswer: Sendable {
   case accepted
-  /// Nothing can be accepted now, whatever it is.
-  case notNow(reason: String, retryAfter: Duration?)
   /// It won't accept this.
   case refused(reason: String)
-  /// It failed, and may have failed because of this.
-  case failed(reason: String)
+  /// It didn't accept this, and whether that is because of this isn't known.
+  case unclear(reason: String, retryAfter: Duration?)
 
   /// - Parameters:
   ///   - beginning: Of the answer's body.
   ///   - retryAfter: As the header says.
   init(status: UInt, beginning: String, retryAfter: Duration?) {
-    let words = beginning.isEmpty ? "" : ": \(beginning)"
-    let reason = "the receiver answered \(status)\(words)"
+    let text = beginning.isEmpty ? "" : ": \(beginning)"
+    let reason = "the receiver answered \(status)\(text)"
     switch status {
     case 200..<300: self = .accepted
-    case 408, 425, 429, 502, 503, 504: self = .notNow(reason: reason, retryAfter: retryAfter)
     case 300..<400, 401, 403, 404, 405, 407, 410:
-      self = .notNow(reason: "\(reason) (look at the sink's address and password)", retryAfter: retryAfter)
+      self = .unclear(
+        reason: "\(reason) (where it answers so to everything: look at the sink's address and password)",
+        retryAfter: retryAfter)
+    case 408, 425, 429: self = .unclear(reason: reason, retryAfter: retryAfter)
     case 400..<500: self = .refused(reason: reason)
-    default: self = .failed(reason: reason)
+    default: self = .unclear(reason: reason, retryAfter: retryAfter)
     }
   }
 }

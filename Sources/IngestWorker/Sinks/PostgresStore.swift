@@ -1,6 +1,8 @@
 // Batches into a table, with one statement for each batch, which is its own transaction. Where the server finds fault with a row, it
 // refuses them all and doesn't say which: then the batch is halved until the row is alone. One bad row of a thousand costs twenty
 // statements; that is cheaper than a savepoint around each row of every batch, and rows are rarely bad.
+//
+// Where an error may be a row's or the server's (a trigger may raise any), `GroupCommit` halves, and judges by what else is stored.
 
 internal import IngestQueue
 
@@ -43,7 +45,8 @@ struct PostgresStore: BlockingStore {
     } catch {
       // Whatever it was: what comes next has a connection without a past. After a failover that leads to the new primary.
       connection = nil
-      throw SinkFailure("a batch of \(deliveries.count) was not stored: \(error.words)")
+      throw SinkFailure(
+        "a batch of \(deliveries.count) was not stored: \(error.words)", cause: Self.cause(of: error))
     }
   }
 
@@ -144,6 +147,16 @@ struct PostgresStore: BlockingStore {
   /// says. Anything else is the server's, the table's or the account's.
   private static func concernsRows(_ state: String) -> Bool {
     state.hasPrefix("22") || state.hasPrefix("23") || state == "54000" || state == "P0001"
+  }
+
+  /// An error in answer to the insertion may be about some row, for all that is known, unless it is one of the server's own: about
+  /// connections (08), transactions (25, 40), rights (28), databases (3D), resources (53), locks (55), an operator or a time-out (57) or the
+  /// system (58).
+  private static func cause(of failure: PostgresFailure) -> SinkFailure.Cause {
+    guard case .refused(let state, _) = failure else { return .sink }
+    if state == "53100" { return .noRoom }
+    let isServers = ["08", "25", "28", "3D", "40", "53", "55", "57", "58"].contains { state.hasPrefix($0) }
+    return isServers ? .sink : .perhapsPayload
   }
 
   private static func bytes(of id: EnvelopeID) -> [UInt8] { withUnsafeBytes(of: id.bits.bigEndian) { Array($0) } }

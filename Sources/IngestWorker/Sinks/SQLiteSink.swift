@@ -8,6 +8,7 @@
 internal import Foundation
 internal import GRDB
 internal import IngestQueue
+internal import PrivateFiles
 internal import Synchronization
 
 /// Stores payloads in the table `payloads` of a SQLite file.
@@ -35,6 +36,10 @@ public final class SQLiteSink: Sink {
     configuration.label = "sink"
     // Counts where the file is made, and only before it is switched to WAL. Rows of a kilobyte fill large pages better.
     configuration.prepareDatabase { try $0.execute(sql: "PRAGMA page_size = 16384") }
+    try FileDescriptor.refusing { () throws(UnusablePath) in
+      try PrivateFolder.check(of: path)
+      try PrivateFile.prepareDatabase(path)
+    }
     do {
       database = try Self.open(path, configuration)
       try database.writeWithoutTransaction { try Self.setUp($0) }

@@ -30,7 +30,7 @@ struct SQLiteStore: BlockingStore {
           let outcome = try row.insert(delivery, now: now)
           // A trigger of somebody's can roll back everything; then what follows would be stored row by row, or not at all.
           guard sqlite3_get_autocommit(connection) == 0 else {
-            throw SinkFailure("something has ended the transaction: \(outcome)")
+            throw SinkFailure("something has ended the transaction: \(outcome)", cause: .perhapsPayload)
           }
           return outcome
         }
@@ -129,7 +129,11 @@ private struct SQLiteRow {
     let words = Self.words(extended, sqlite3_errmsg(connection).map { String(cString: $0) })
     switch code & 0xFF {
     // About this row and no other; SQLite has undone the statement, and the transaction goes on.
-    case SQLITE_TOOBIG, SQLITE_CONSTRAINT: return .success(.failed(reason: words, retryable: false))
+    case SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH: return .success(.failed(reason: words, retryable: false))
+    case SQLITE_FULL: return .failure(SinkFailure("a row was not stored: \(words)", cause: .noRoom))
+    // What a trigger or a function of somebody's fails with; also a table that isn't as it should be.
+    case SQLITE_ERROR, SQLITE_ABORT, SQLITE_NOMEM, SQLITE_AUTH, SQLITE_RANGE:
+      return .failure(SinkFailure("a row was not stored: \(words)", cause: .perhapsPayload))
     default: return .failure(SinkFailure("a row was not stored: \(words)"))
     }
   }

@@ -8,6 +8,7 @@
 
 public import Foundation
 import KeyReplica
+import PrivateFiles
 
 /// A key list on disk, checked and split.
 public final class KeyListSpool {
@@ -26,8 +27,7 @@ public final class KeyListSpool {
 
   private init() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("key-publisher-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(
-      at: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+    try PrivateFolder.makeNew(folder.path)
     defer {
       do {
         try FileManager.default.removeItem(at: folder)
@@ -37,12 +37,8 @@ public final class KeyListSpool {
     }
     pending = Array(repeating: [], count: Self.partitionCount)
     for index in 0..<Self.partitionCount {
-      let path = folder.appendingPathComponent("\(index)")
-      guard FileManager.default.createFile(atPath: path.path, contents: nil, attributes: [.posixPermissions: 0o600])
-      else {
-        throw KeyListProblem(line: 0, reason: "can't create a temporary file in \(folder.path)")
-      }
-      files.append(try FileHandle(forUpdating: path))
+      let descriptor = try PrivateFile.replace(folder.appendingPathComponent("\(index)").path)
+      files.append(FileHandle(fileDescriptor: descriptor, closeOnDealloc: false))
     }
   }
 

@@ -95,18 +95,36 @@ struct HTTPSinkTests {
     }
   }
 
-  @Test func `what was accepted of a batch that failed isn't sent again`() async throws {
+  @Test func `one payload that the receiver doesn't take holds up no others, and what was accepted isn't sent again`()
+    async throws
+  {
     let receiver = try await PayloadReceiver.start { request, _ in
-      request.body == Array("3".utf8) ? .init(status: 503) : nil
+      request.body == Array("3".utf8) ? .init(status: 503, headers: ["retry-after": "7"]) : nil
     }
     let sink = try sink(receiver, "?concurrency=1")
     let batch = (1...5).map { delivery($0) }
-    await #expect(throws: SinkFailure.self) { try await sink.store(batch) }
-    // After a 503 the rest isn't tried.
-    #expect(receiver.requests.map(\.body) == ["1", "2", "3"].map { Array($0.utf8) })
+    let outcomes = try await sink.store(batch)
+    #expect(outcomes.map { $0 == .stored } == [true, true, false, true, true])
+    let postponement = Postponement(
+      reason: "the receiver answered 503", isCounted: true, failures: 1, after: .seconds(7))
+    #expect(outcomes[2] == .postponed(postponement))
+    #expect(receiver.requests.map(\.body) == ["1", "2", "3", "4", "5"].map { Array($0.utf8) })
+    try await sink.close()
+  }
+
+  @Test func `a receiver that takes nothing any more is soon left alone, and what it took before isn't sent again`()
+    async throws
+  {
+    let receiver = try await PayloadReceiver.start { _, number in number < 2 ? nil : .init(status: 503) }
+    let sink = try sink(receiver, "?concurrency=1")
+    let batch = (1...50).map { delivery($0) }
+    let outcomes = try await sink.store(batch)
+    #expect(outcomes.count { $0 == .stored } == 2)
+    #expect(receiver.requests.count == 10)
+    #expect(outcomes.count { $0 == .untried(retryAfter: nil) } == 40)
+    await #expect(throws: SinkFailure.self) { try await sink.store(Array(batch[2...])) }
     receiver.answer { _, _ in nil }
-    #expect(try await sink.store(batch) == Array(repeating: .stored, count: 5))
-    #expect(receiver.requests.map(\.body) == ["1", "2", "3", "3", "4", "5"].map { Array($0.utf8) })
+    #expect(try await sink.store(Array(batch[2...])) == Array(repeating: .stored, count: 48))
     try await sink.close()
   }
 

@@ -24,6 +24,12 @@ final class PayloadReceiver: Sendable {
     var body = ""
     /// Head and nothing more, for ever.
     var isUnending = false
+    /// The connection is reset instead of an answer.
+    var isReset = false
+    /// No answer ever comes.
+    var isSilent = false
+    /// Sent again and again, without end, instead of an answer of HTTP's.
+    var flood: (beginning: String, unit: String)?
   }
 
   /// Decides on a request before it is stored; nil to store it. Its number is from 0.
@@ -130,7 +136,9 @@ final class PayloadReceiver: Sendable {
       case .body(let part): body += part.readableBytesView
       case .end:
         let request = ReceivedRequest(uri: head?.uri ?? "", headers: head?.headers ?? [:], body: body)
-        guard var reply = reply(request) else { return }
+        guard var reply = reply(request), !reply.isSilent else { return }
+        if reply.isReset { return Self.reset(context.channel) }
+        if let flood = reply.flood { return Self.flood(context.channel, flood.beginning, flood.unit) }
         reply.headers.add(name: "content-length", value: "\(reply.body.utf8.count + (reply.isUnending ? 1 : 0))")
         let head = HTTPResponseHead(
           version: .http1_1, status: HTTPResponseStatus(statusCode: reply.status), headers: reply.headers)
@@ -141,5 +149,20 @@ final class PayloadReceiver: Sendable {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+    private static func reset(_ channel: any Channel) {
+      guard let socket = channel as? any SocketOptionProvider else { return channel.close(promise: nil) }
+      socket.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in channel.close(promise: nil) }
+    }
+
+    /// Writes past the HTTP handlers until the other side has gone.
+    private static func flood(_ channel: any Channel, _ beginning: String, _ unit: String) {
+      guard let context = try? channel.pipeline.syncOperations.context(handlerType: HTTPResponseEncoder.self) else {
+        return channel.close(promise: nil)
+      }
+      let part = ByteBuffer(string: String(repeating: unit, count: max(1, 65_536 / unit.utf8.count)))
+      func next() { context.writeAndFlush(NIOAny(part)).assumeIsolated().whenSuccess { next() } }
+      context.writeAndFlush(NIOAny(ByteBuffer(string: beginning))).assumeIsolated().whenSuccess { next() }
+    }
   }
 }

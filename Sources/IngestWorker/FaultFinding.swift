@@ -1,0 +1,77 @@
+// Decides whether a payload or the sink is at fault when a payload wasn't stored. A receiver that answers 403 or 502, times out or resets the
+// connection may be away, or may dislike this one payload. The first must never make dead letters, however long it lasts. The second must not
+// hold up other payloads, and must end as a dead letter.
+//
+// One failure proves nothing. Two rules decide:
+// 1. A failure counts only where the sink has accepted another payload at the same time, or since this payload failed last.
+// 2. It doesn't count while the sink is unsteady. A sink that fails at random (an overloaded receiver, a rate limit, one broken server of two)
+//    accepts on a later try what it has failed on; a payload that is at fault is never accepted. So accepted payloads that had failed before
+//    are weighed against those that were accepted at the first try. Up to a fifth of random failures pass as steady, and then five failures
+//    in a row have a chance of 3 in 10,000.
+//
+// Rejected: to decide by the status (a firewall says 403, and so does a receiver with another password); to decide by the share of failures (an
+// account may send nothing but bad payloads); to repeat a failed payload at once between two good ones (twice the load on a receiver that is
+// slow, and the good ones are sent twice).
+//
+// It reads no clock and does no I/O. What it remembers is bounded: beyond that it forgets, and a failure or two more isn't counted.
+
+internal import IngestQueue
+
+struct FaultFinding {
+  enum Finding: Equatable {
+    /// The payload is at fault: the failure counts.
+    case payload
+    /// The sink accepts others, but fails at random: nothing counts.
+    case unsteady(failures: Int)
+    /// The sink hasn't accepted anything since: nobody can tell.
+    case unknown(failures: Int)
+  }
+
+  private struct Suspect {
+    /// How many payloads the sink had accepted when this one failed last.
+    var accepted: Int
+    var failures: Int
+  }
+
+  /// How many payloads the sink has accepted.
+  private(set) var accepted = 0
+  private var suspects: [EnvelopeID: Suspect] = [:]
+  /// Lately accepted at the first try.
+  private var firsts = 0
+  /// Lately accepted after a failure.
+  private var recoveries = 0
+
+  private static let maxSuspects = 100_000
+  /// Accepted payloads that are weighed.
+  private static let window = 400
+
+  /// Whether the payload failed alone before, and hasn't been accepted since.
+  func isSuspect(_ id: EnvelopeID) -> Bool { suspects[id] != nil }
+
+  mutating func noteAccepted(_ id: EnvelopeID) {
+    accepted += 1
+    if suspects.removeValue(forKey: id) == nil { firsts += 1 } else { recoveries += 1 }
+    if firsts + recoveries > Self.window {
+      firsts /= 2
+      recoveries /= 2
+    }
+  }
+
+  /// Notes a failure that concerns this payload alone.
+  /// - Parameter begin: ``accepted`` when the payload was sent.
+  /// - Returns: What it means; with how often the payload failed in this process, this time included.
+  mutating func noteFailed(_ id: EnvelopeID, since begin: Int) -> Finding {
+    let before = suspects[id]
+    if before == nil, suspects.count >= Self.maxSuspects { suspects = [:] }
+    let failures = (before?.failures ?? 0) + 1
+    suspects[id] = Suspect(accepted: accepted, failures: failures)
+    guard accepted > before?.accepted ?? begin else { return .unknown(failures: failures) }
+    return isSteady ? .payload : .unsteady(failures: failures)
+  }
+
+  /// The payload won't come again.
+  mutating func forget(_ id: EnvelopeID) { suspects[id] = nil }
+
+  /// Two recoveries are no pattern yet.
+  private var isSteady: Bool { recoveries * 4 <= firsts + 8 }
+}

@@ -1,0 +1,155 @@
+// One request and its answer, within a deadline and a bound on its bytes. Everything that the HTTP sink knows of HTTP is here, but for what a
+// status means (`HTTPAnswer`).
+
+internal import AsyncHTTPClient
+internal import Foundation
+internal import IngestQueue
+internal import NIOCore
+internal import NIOHTTP1
+
+struct HTTPExchange: Sendable {
+  private let address: HTTPSinkAddress
+  private let client: HTTPClient
+
+  /// Of an answer's body: shown in reasons, and read so that the connection can be used again.
+  private static let shownBytes = 200
+  private static let readBytes = 64 << 10
+  /// Of an answer, its head included. A longer one isn't read to its end.
+  private static let answerBytes = 1 << 20
+
+  /// - Parameter connections: The most at one time.
+  init(_ address: HTTPSinkAddress, connections: Int) {
+    self.address = address
+    var configuration = HTTPClient.Configuration()
+    // A redirect would carry payloads and password to somebody else.
+    configuration.redirectConfiguration = .disallow
+    // Its own retries would hide that the receiver is away.
+    configuration.connectionPool.retryConnectionEstablishment = false
+    configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = connections
+    configuration.timeout = .init(connect: TimeAmount(address.timeout), read: TimeAmount(address.timeout))
+    // So that one connection has one answer at a time, which can be bounded.
+    configuration.httpVersion = .http1Only
+    configuration.http1_1ConnectionDebugInitializer = { channel in
+      channel.eventLoop.makeCompletedFuture {
+        try channel.pipeline.syncOperations.addHandler(ResponseBound(limit: Self.answerBytes), position: .first)
+      }
+    }
+    client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+  }
+
+  func shutdown() async throws { try await client.shutdown() }
+
+  // MARK: Requests
+
+  /// A payload as it is.
+  func request(_ delivery: Delivery) -> HTTPClientRequest {
+    let header = delivery.header
+    var request = request()
+    request.headers.add(name: "idempotency-key", value: "\(header.id)")
+    // Never the Content-Encoding that came: the body is decoded, or never was what its label said.
+    let fields = [
+      ("content-type", header.contentType), ("traceparent", header.traceparent), ("sluice-account", header.account),
+      ("sluice-key", String(header.key.prefix(16))), ("sluice-received-at", "\(header.receivedAt)"),
+      ("sluice-path", header.path), ("sluice-node", header.node), ("sluice-content-encoding", header.contentEncoding),
+    ]
+    for (name, value) in fields {
+      if let value { request.headers.add(name: name, value: Self.fieldValue(value)) }
+    }
+    request.body = .bytes(ByteBuffer(bytes: delivery.body.bytes))
+    return request
+  }
+
+  /// A line for each payload.
+  func request(lines deliveries: [Delivery]) -> HTTPClientRequest {
+    var lines = ByteBuffer()
+    for delivery in deliveries { PayloadLine(delivery).write(to: &lines) }
+    var request = request()
+    request.headers.add(name: "content-type", value: "application/x-ndjson")
+    request.body = .bytes(lines)
+    return request
+  }
+
+  private func request() -> HTTPClientRequest {
+    var request = HTTPClientRequest(url: address.url)
+    request.method = .POST
+    request.headers.add(name: "user-agent", value: "sluice")
+    if let authorization = address.authorization { request.headers.add(name: "authorization", value: authorization) }
+    return request
+  }
+
+  /// What can't stand in a header as it is, percent-encoded: an envelope may have been pushed by hand.
+  private static func fieldValue(_ text: String) -> String {
+    guard !text.utf8.allSatisfy({ 0x20...0x7E ~= $0 }) else { return text }
+    return text.utf8.map { byte in
+      0x20...0x7E ~= byte
+        ? String(UnicodeScalar(byte)) : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+    }.joined()
+  }
+
+  // MARK: Answers
+
+  /// Nil when it was cancelled.
+  func send(_ request: HTTPClientRequest) async -> HTTPAnswer? {
+    // A deadline of our own around all of it: the client's ends with the answer's head.
+    let timeout = address.timeout
+    return await withTaskGroup(of: HTTPAnswer?.self) { group in
+      group.addTask { await self.exchange(request) }
+      group.addTask {
+        do { try await Task.sleep(for: timeout) } catch { return nil }
+        return .unclear(reason: "the receiver didn't answer within \(timeout)", retryAfter: nil)
+      }
+      // Whichever is first ends both; but what was accepted in the last moment counts.
+      var answers: [HTTPAnswer] = []
+      for await answer in group {
+        group.cancelAll()
+        if let answer { answers.append(answer) }
+      }
+      return answers.first { if case .unclear = $0 { false } else { true } } ?? (Task.isCancelled ? nil : answers.first)
+    }
+  }
+
+  private func exchange(_ request: HTTPClientRequest) async -> HTTPAnswer? {
+    do {
+      let response = try await client.execute(request, deadline: .now() + TimeAmount(address.timeout))
+      return HTTPAnswer(
+        status: response.status.code, beginning: await beginning(of: response),
+        retryAfter: Self.retryAfter(response.headers["retry-after"].first))
+    } catch is CancellationError {
+      return nil
+    } catch let error as HTTPClientError {
+      // The short form has no values in it, and a header's value may be a password.
+      return .unclear(reason: "the receiver can't be reached: \(error.shortDescription)", retryAfter: nil)
+    } catch {
+      return .unclear(reason: "the receiver can't be reached: \(error)", retryAfter: nil)
+    }
+  }
+
+  /// The status has decided already: a body that breaks off must not turn "accepted" into a failure.
+  private func beginning(of response: HTTPClientResponse) async -> String {
+    var beginning = ByteBuffer()
+    var read = 0
+    do {
+      for try await part in response.body {
+        read += part.readableBytes
+        var part = part
+        let wanted = min(Self.shownBytes - beginning.readableBytes, part.readableBytes)
+        if var slice = part.readSlice(length: wanted) { beginning.writeBuffer(&slice) }
+        if read > Self.readBytes { break }
+      }
+    } catch {
+      // What came is shown; the connection is gone, which the next request will find out.
+    }
+    return String(buffer: beginning).split(whereSeparator: \.isNewline).joined(separator: " ")
+  }
+
+  /// A number of seconds, or a date.
+  private static func retryAfter(_ text: String?) -> Duration? {
+    guard let text else { return nil }
+    if let seconds = Int64(text) { return seconds >= 0 ? .seconds(min(seconds, 86_400)) : nil }
+    let format = DateFormatter()
+    format.locale = Locale(identifier: "en_US_POSIX")
+    format.timeZone = TimeZone(secondsFromGMT: 0)
+    format.dateFormat = "EEE, dd MMM yyyy HH:mm:ss 'GMT'"
+    return format.date(from: text).map { .seconds(min(max(0, Int64($0.timeIntervalSinceNow.rounded(.up))), 86_400)) }
+  }
+}

@@ -1,0 +1,187 @@
+// What the HTTP sink remembers from one batch to the next, for all lanes: who is at fault (`FaultFinding`), what was accepted and not yet
+// reported, and requests that go on though their batch has ended.
+//
+// Such a request is late: the receiver has answered others meanwhile, and its batch must not wait for it. Its payload is postponed. When that
+// comes again, the answer is here, and it isn't sent a second time. Late requests are bounded in number and bytes; beyond that the oldest is cut
+// off, which is a failure like any other.
+
+internal import IngestQueue
+internal import Synchronization
+
+final class HTTPMemory: Sendable {
+  /// A request on its way.
+  struct Flight: Sendable {
+    let number: UInt64
+    /// Of the batch's deliveries.
+    let places: [Int]
+    let ids: [EnvelopeID]
+    let bytes: Int
+    let begun: ContinuousClock.Instant
+    /// How many payloads the receiver had accepted at that time.
+    let acceptedBefore: Int
+  }
+
+  struct Answered: Sendable {
+    let number: UInt64
+    /// Nil when it was cancelled.
+    let answer: HTTPAnswer?
+  }
+
+  /// A payload's request that outlived its batch.
+  enum Late: Sendable {
+    case underWay(until: ContinuousClock.Instant)
+    case answered(HTTPAnswer, acceptedBefore: Int)
+  }
+
+  private struct State {
+    var faults = FaultFinding()
+    /// Accepted, and not yet reported as stored.
+    var accepted: Set<EnvelopeID> = []
+    var lastAccepted: ContinuousClock.Instant?
+    /// How long the receiver takes to accept a payload.
+    var typical: Duration?
+    var lastNumber: UInt64 = 0
+    /// Who is told of a flight's answer. A flight that isn't here is late.
+    var attended: [UInt64: AsyncStream<Answered>.Continuation] = [:]
+    var tasks: [UInt64: Task<Void, Never>] = [:]
+    var late: [EnvelopeID: Late] = [:]
+    /// Late flights that are under way, the oldest first.
+    var lateFlights: [Flight] = []
+  }
+
+  private let state = Mutex(State())
+  private let timeout: Duration
+
+  /// What is remembered is forgotten beyond this: then a payload may be sent twice, or one failure more isn't counted.
+  private static let maxRemembered = 100_000
+  /// Late requests at one time.
+  static let maxLate = 256
+  private static let maxLateBytes = 64 << 20
+  /// No request is late before this.
+  private static let leastPatience = Duration.milliseconds(250)
+
+  init(timeout: Duration) { self.timeout = timeout }
+
+  // MARK: Flights
+
+  /// Sends something, and tells the stream of the answer.
+  func start(
+    _ places: [Int], of deliveries: [Delivery], telling stream: AsyncStream<Answered>.Continuation,
+    _ send: @escaping @Sendable () async -> HTTPAnswer?
+  ) -> Flight {
+    let ids = places.map { deliveries[$0].header.id }
+    let bytes = places.reduce(0) { $0 + deliveries[$1].body.bytes.count }
+    return state.withLock { state in
+      state.lastNumber += 1
+      let flight = Flight(
+        number: state.lastNumber, places: places, ids: ids, bytes: bytes, begun: .now,
+        acceptedBefore: state.faults.accepted)
+      state.attended[flight.number] = stream
+      state.tasks[flight.number] = Task { self.end(flight, await send()) }
+      return flight
+    }
+  }
+
+  private func end(_ flight: Flight, _ answer: HTTPAnswer?) {
+    let now = ContinuousClock.now
+    state.withLock { state in
+      state.tasks[flight.number] = nil
+      if case .accepted? = answer {
+        if state.accepted.count > Self.maxRemembered { state.accepted = [] }
+        for id in flight.ids {
+          state.faults.noteAccepted(id)
+          state.accepted.insert(id)
+        }
+        state.lastAccepted = now
+        let taken = now - flight.begun
+        state.typical = state.typical.map { ($0 * 7 + taken) / 8 } ?? taken
+      }
+      if let stream = state.attended.removeValue(forKey: flight.number) {
+        stream.yield(Answered(number: flight.number, answer: answer))
+        return
+      }
+      state.lateFlights.removeAll { $0.number == flight.number }
+      for id in flight.ids {
+        state.late[id] = nil
+        if case .accepted? = answer { continue }
+        let unanswered = HTTPAnswer.unclear(
+          reason: "the receiver didn't answer within \(now - flight.begun), while it answered others", retryAfter: nil)
+        if state.late.count > Self.maxRemembered { state.late = [:] }
+        state.late[id] = .answered(answer ?? unanswered, acceptedBefore: flight.acceptedBefore)
+      }
+    }
+  }
+
+  /// Whether the receiver has accepted another payload since this was sent, and answers others much faster.
+  func isLate(_ flight: Flight) -> Bool {
+    guard flight.ids.count == 1 else { return false }
+    return state.withLock { state in
+      guard let last = state.lastAccepted, last > flight.begun, let typical = state.typical else { return false }
+      return .now - flight.begun >= max(Self.leastPatience, typical * 8)
+    }
+  }
+
+  /// Lets a flight go on by itself.
+  /// - Returns: False where it has been answered: the stream was told.
+  func letGo(_ flight: Flight) -> Bool {
+    let (isLate, cut) = state.withLock { state in
+      guard state.attended.removeValue(forKey: flight.number) != nil else { return (false, [Task<Void, Never>]()) }
+      for id in flight.ids { state.late[id] = .underWay(until: flight.begun + timeout) }
+      state.lateFlights.append(flight)
+      var bytes = state.lateFlights.reduce(0) { $0 + $1.bytes }
+      var cut: [Task<Void, Never>] = []
+      var kept = state.lateFlights[...]
+      while kept.count > 1, kept.count > Self.maxLate || bytes > Self.maxLateBytes, let oldest = kept.popFirst() {
+        bytes -= oldest.bytes
+        if let task = state.tasks[oldest.number] { cut.append(task) }
+      }
+      return (true, cut)
+    }
+    for task in cut { task.cancel() }
+    return isLate
+  }
+
+  /// Cancels flights and waits until they have ended.
+  func cancel(_ flights: some Sequence<Flight>) async {
+    let tasks = state.withLock { state in flights.compactMap { state.tasks[$0.number] } }
+    for task in tasks { task.cancel() }
+    for task in tasks { await task.value }
+  }
+
+  func cancelAll() async { await cancel(state.withLock { $0.lateFlights }) }
+
+  // MARK: Payloads
+
+  /// What is known of a payload that comes again.
+  enum Known: Sendable {
+    case accepted
+    case late(Late)
+    case suspect
+    case nothing
+  }
+
+  func known(_ id: EnvelopeID) -> Known {
+    state.withLock { state in
+      if state.accepted.contains(id) { return .accepted }
+      if let late = state.late[id] {
+        if case .answered = late { state.late[id] = nil }
+        return .late(late)
+      }
+      return state.faults.isSuspect(id) ? .suspect : .nothing
+    }
+  }
+
+  func noteFailed(_ id: EnvelopeID, acceptedBefore: Int) -> FaultFinding.Finding {
+    state.withLock { $0.faults.noteFailed(id, since: acceptedBefore) }
+  }
+
+  /// They are reported as stored or refused, and won't come again.
+  func forget(_ ids: some Sequence<EnvelopeID>) {
+    state.withLock { state in
+      for id in ids {
+        state.accepted.remove(id)
+        state.faults.forget(id)
+      }
+    }
+  }
+}
