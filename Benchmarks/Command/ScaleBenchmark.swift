@@ -140,7 +140,9 @@ private final class ScaleRounds {
         (first..<changed).map { number in
           // Another account with each turn through the keys, so that each edit is a change.
           let account = SampleKeys.account((number + number / keys + 1) % SampleKeys.accounts)
-          return KeyEdit(key: KeyID(secret: SampleKeys.secret(number % keys)), kind: .put(account: account, .active))
+          return KeyEdit(
+            key: KeyID(secret: SampleKeys.secret(number % keys)), kind: .put(account: account, .active), allowing: .move
+          )
         })
       guard outcome.changed == batch else { throw CannotMeasure("a change changed nothing: \(outcome)") }
       version = outcome.version

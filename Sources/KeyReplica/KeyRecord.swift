@@ -1,10 +1,14 @@
 // What the store knows of a key, as one line of text, so that an operator with redis-cli can read it:
 //
-//     1 a 1763683200 acme
+//     1 a 1763683200/10003 acme
+//     1 s 1763683200/10004/17 acme
 //
-// schema, state, since when (seconds since 1970), account. The account comes last and may hold spaces. A record that isn't exactly this is
-// undecodable, which is an error to be reported and never "no such key": in 2020 a push API took a record that
-// it couldn't read for an absent one, and answered 401 for ninety minutes.
+// schema, state, since when (seconds since 1970), the store's version of the record's last change, the source's
+// revision if the source gave one, account. The two numbers let a change that comes late be told from one that is new:
+// the script compares them in the same step in which it writes. A record without them is read too. The account comes
+// last and may hold spaces. A record that isn't exactly this is undecodable, which is an error to be reported and never
+// "no such key": in 2020 a push API took a record that it couldn't read for an absent one, and answered 401 for ninety
+// minutes.
 
 /// What may be done with a key.
 public enum KeyState: UInt8, Sendable, CaseIterable {
@@ -46,15 +50,24 @@ public struct KeyRecord: Sendable, Hashable {
   public var state: KeyState
   /// Since when the key has been in this state under this account: seconds since 1970.
   public var since: Int64
+  /// The store's version of the record's last change; nil if the record doesn't say.
+  public var version: UInt64?
+  /// The source's own number for what it said last of this key; nil if it gave none.
+  public var revision: UInt64?
   /// 1 to 255 bytes of UTF-8 without control characters.
   public var account: String
 
   /// The schema of the line above. A store of another schema isn't read at all.
   public static let schema = 1
 
-  public init(state: KeyState, since: Int64, account: String) {
+  /// The largest revision: Redis's Lua counts in doubles, and beyond this they have gaps.
+  public static let revisionLimit: UInt64 = (1 << 53) - 1
+
+  public init(state: KeyState, since: Int64, version: UInt64? = nil, revision: UInt64? = nil, account: String) {
     self.state = state
     self.since = since
+    self.version = version
+    self.revision = revision
     self.account = account
   }
 
@@ -80,7 +93,9 @@ public struct KeyRecord: Sendable, Hashable {
     do throws(UndecodableRecord) {
       let parts = try Parts(of: line)
       let account = String(decoding: parts.account, as: UTF8.self)
-      return .success(KeyRecord(state: parts.state, since: parts.since, account: account))
+      return .success(
+        KeyRecord(
+          state: parts.state, since: parts.since, version: parts.version, revision: parts.revision, account: account))
     } catch {
       return .failure(error)
     }
@@ -91,6 +106,8 @@ public struct KeyRecord: Sendable, Hashable {
   struct Parts {
     let state: KeyState
     let since: Int64
+    let version: UInt64?
+    let revision: UInt64?
     /// UTF-8 that can be an account's name.
     let account: UnsafeRawBufferPointer
 
@@ -117,15 +134,36 @@ public struct KeyRecord: Sendable, Hashable {
       case (1, UInt8(ascii: "r")): state = .revoked
       default: throw UndecodableRecord("expected the state a, s or r, but \"\(shown(letter))\" came")
       }
-      guard let seconds = Self.number(since) else {
-        throw UndecodableRecord("expected a number of seconds, but \"\(shown(since))\" came")
+      let secondsEnd = Self.slash(in: since, from: 0)
+      guard let seconds = Self.number(UnsafeRawBufferPointer(rebasing: since[..<secondsEnd])) else {
+        throw UndecodableRecord("expected a number of seconds, got \"\(shown(since))\"")
       }
       self.since = seconds
+      if secondsEnd == since.count {
+        (version, revision) = (nil, nil)
+      } else {
+        let versionEnd = Self.slash(in: since, from: secondsEnd + 1)
+        func counter(_ digits: Range<Int>) throws(UndecodableRecord) -> UInt64 {
+          guard let number = Self.number(UnsafeRawBufferPointer(rebasing: since[digits])), number >= 0 else {
+            throw UndecodableRecord("expected seconds/version or seconds/version/revision, got \"\(shown(since))\"")
+          }
+          return UInt64(number)
+        }
+        version = try counter(secondsEnd + 1..<versionEnd)
+        revision = versionEnd == since.count ? nil : try counter(versionEnd + 1..<since.count)
+      }
       account = UnsafeRawBufferPointer(rebasing: line[begin...])
       if let objection = KeyRecord.objection(toAccountInUTF8: account) { throw UndecodableRecord(objection) }
       if account.contains(where: { $0 >= 0x80 }), String(validating: account, as: UTF8.self) == nil {
         throw UndecodableRecord("expected an account in UTF-8, but \(account.count) bytes of something else came")
       }
+    }
+
+    /// Where the next slash is, or the end.
+    private static func slash(in word: UnsafeRawBufferPointer, from start: Int) -> Int {
+      var end = start
+      while end < word.count, word[end] != UInt8(ascii: "/") { end += 1 }
+      return end
     }
 
     /// Nil unless it is just as a number is written: no sign but a minus, no zeros before it.
@@ -146,7 +184,14 @@ public struct KeyRecord: Sendable, Hashable {
     }
   }
 
-  public var encoded: [UInt8] { Array("\(Self.schema) \(state.letter) \(since) \(account)".utf8) }
+  public var encoded: [UInt8] {
+    var numbers = "\(since)"
+    if let version {
+      numbers += "/\(version)"
+      if let revision { numbers += "/\(revision)" }
+    }
+    return Array("\(Self.schema) \(state.letter) \(numbers) \(account)".utf8)
+  }
 }
 
 /// A record that is there but can't be read.

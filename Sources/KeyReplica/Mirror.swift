@@ -297,8 +297,8 @@ struct Mirror {
     switch change.effect {
     case .seal:
       sealed = true
-    // They are the guard's business; here they only count as versions.
-    case .announce, .confirm: break
+    // It is the guard's business; here it only counts as a version.
+    case .confirm: break
     case .undecodable(let why):
       totalAgreed = false
       return .disagreement("change \(change.version): \(why)")
@@ -381,6 +381,9 @@ struct Mirror {
       returns.append(KeyPrefix(entry.id0, entry.id1))
     }
   }
+
+  /// Whether all that was taken away up to this version has been told.
+  var isSettled: Bool { former.isEmpty && isComplete && sealed }
 
   /// Once the mirror is complete, what reading buckets has taken away is gone from the store as a whole; unless that isn't sealed, for
   /// then it is still to come.

@@ -4,10 +4,11 @@
 // nobody is refused. So it needn't be taken at one moment either; each bucket is whole, and that is enough. What it must not be is damaged
 // or somebody else's, hence the checksum over everything and the name of its source.
 //
-// Format, little-endian: magic (8), length of the source (2) and source, when the store was last heard (8, seconds since 1970 as a double), how
-// many removals the store had announced by then (8), number of accounts (4) and each as length (1) and name, number of buckets (4), and each as
-// when the store last had it (8), number of entries (4) and entries of 37 bytes: id (16), digest (16), account (4), state (1), in the order
-// in which a bucket keeps them. Then the SHA-256 of all that.
+// Format, little-endian: magic (8), length of the source (2) and source, when the store was last heard (8, seconds
+// since 1970 as a double), how many removals had been agreed to by then (8), number of accounts (4) and each as length
+// (1) and name, number of buckets (4), and each as when the store last had it (8), number of entries (4) and entries of
+// 37 bytes: id (16), digest (16), account (4), state (1), in the order in which a bucket keeps them. Then the SHA-256
+// of all that.
 
 internal import Crypto
 
@@ -47,7 +48,7 @@ public struct MirrorImage: Sendable {
   public var source: String
   /// When the last read that was answered had been sent, in seconds since 1970.
   public var heardAt: Double
-  /// How many removals the store had announced by then: what it announces after that isn't known to its next reader.
+  /// How many removals had been agreed to by then: those that were agreed to later aren't in it yet.
   public var announced: UInt64
   /// Buckets that the store had changed since, with when it had last had what is here, in seconds since 1970.
   public var held: [Int: Double]

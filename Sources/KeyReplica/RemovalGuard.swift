@@ -1,10 +1,17 @@
-// Stands between the store and a mistake. A job that empties the key store by accident makes changes that are as sound as any: digests
-// fit, versions follow each other, and every refusal could be proven. What gives it away is its size, and that nobody announced it.
+// Stands between the store and a mistake. A job that empties the key store by accident makes changes that are as sound
+// as any: digests fit, versions follow each other, and every refusal could be proven. What gives it away is its size,
+// and that nobody agreed to it.
 //
-// So removals (an active key becomes suspended, revoked, or vanishes) are counted. A few are business as usual. More than a share of the active
-// keys within a while, beyond what the publisher announced, are quarantined, those of that while included: the keys stay admitted, the node
-// says so, and an operator confirms the removals, or undoes them at the store. Rejected: to stop following the store, which would keep new
-// keys out as well.
+// So removals (an active key becomes suspended, revoked, or vanishes) are counted. A few are business as usual. More
+// than a share of the active keys within a while, that no publisher's guard has agreed to, are quarantined, those of
+// that while included: the keys stay admitted, the node says so, and an operator confirms the removals, or undoes them
+// at the store. Rejected: to stop following the store, which would keep new keys out as well.
+//
+// A removal that was agreed to says so in its own change, and the store counts such changes. The count is needed only
+// where a node reads buckets instead of changes: what it was behind by is what it may lose without a word, and nothing
+// of it is left once the mirror is complete. Rejected: a publisher that announces how many removals are about to come.
+// What it then doesn't remove, because it dies or because somebody else was faster, would let as many others pass,
+// whoever causes them.
 
 /// The part of a key's id that the table keeps.
 struct KeyPrefix: Sendable, Hashable {
@@ -50,9 +57,9 @@ struct RemovalGuard {
   /// nothing here may go through all of them for one key.
   private var recent: [KeyPrefix: (at: Instant, account: String)] = [:]
   private var order = RemovalOrder()
-  /// Removals that were announced and haven't come yet.
+  /// Removals that were agreed to and that haven't been noticed yet.
   private var allowance: UInt64 = 0
-  /// All that the store has ever announced, as last heard; nil before anything was heard.
+  /// All that were ever agreed to in this history, as last heard; nil before anything was heard.
   private(set) var announced: UInt64?
   private var confirmed: UInt64 = 0
 
@@ -64,20 +71,22 @@ struct RemovalGuard {
   }
 
   /// Takes over what the store says of itself.
-  mutating func heard(announced total: UInt64, confirmed version: UInt64) {
-    if let known = announced {
-      // Less than was known: another history, all of whose announcements are news.
-      allowance += total >= known ? total - known : total
-    }
+  /// - Parameter isOtherHistory: What was agreed to in another history was about other keys.
+  mutating func heard(announced total: UInt64, confirmed version: UInt64, isOtherHistory: Bool) {
+    // Less than was known: the history went back, and what was agreed to since isn't known.
+    if let known = announced, total > known, !isOtherHistory { allowance += total - known }
     announced = total
     if version > confirmed { confirm(upTo: version) }
   }
 
-  /// The publisher says that it is about to remove so many.
-  mutating func announce(_ removals: UInt64) {
-    allowance += removals
-    announced = (announced ?? 0) + removals
+  /// A change says that its removal was agreed to. Noted before the removal is.
+  mutating func agreed() {
+    allowance += 1
+    announced = (announced ?? 0) + 1
   }
+
+  /// The mirror is complete, and all that was taken away up to here has been noted: what was agreed to has come.
+  mutating func settled() { allowance = 0 }
 
   /// An operator says that all removals up to this version are meant.
   mutating func confirm(upTo version: UInt64) {

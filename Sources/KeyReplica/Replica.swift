@@ -82,7 +82,7 @@ public struct Replica {
   ///   - table: Where the mirror is kept; read by others, written by this alone.
   ///   - heardAt: Where the table was restored from an image: when the store had last been heard before it was taken.
   ///   - held: Buckets of it that the store had changed by then, with when it had last had them as they are.
-  ///   - announced: And how many removals had been announced by then.
+  ///   - announced: And how many removals had been agreed to by then.
   ///   - seed: For the jitter of retries.
   public init(
     table: KeyTable, limits: Limits = Limits(), restoredFrom heardAt: Instant? = nil, held: [Int: Instant] = [:],
@@ -282,9 +282,12 @@ public struct Replica {
         return
       }
       lastReadFailure = nil
+      // After a restart nobody knows which history the mirror was of.
+      let isOtherHistory = mirror.epoch.map { $0 != manifest.position.epoch } ?? false
       if mirror.epoch != manifest.position.epoch { removalGuard.forgetConfirmation() }
       let wasGuarded = !removalGuard.quarantined.isEmpty
-      removalGuard.heard(announced: manifest.position.announced, confirmed: manifest.position.confirmed)
+      removalGuard.heard(
+        announced: manifest.position.announced, confirmed: manifest.position.confirmed, isOtherHistory: isOtherHistory)
       if wasGuarded, removalGuard.quarantined.isEmpty { commands.append(.note(.guardReleased)) }
       if isFirstComparison, let why = mirror.departure(of: manifest) { commands.append(.note(.resync(why))) }
       isFirstComparison = false
@@ -390,6 +393,7 @@ public struct Replica {
       feed.read()
       for change in changes {
         let application = mirror.apply(change)
+        if change.isAgreed, application == .applied { removalGuard.agreed() }
         noteMovements(now: now, &commands)
         switch application {
         case .applied:

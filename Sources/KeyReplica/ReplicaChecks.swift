@@ -59,7 +59,6 @@ extension Replica {
 
   mutating func hear(_ change: Change, _ commands: inout [Command]) {
     switch change.effect {
-    case .announce(let removals): removalGuard.announce(removals)
     case .confirm:
       if !removalGuard.quarantined.isEmpty { commands.append(.note(.guardReleased)) }
       removalGuard.confirm(upTo: change.version)
@@ -79,6 +78,7 @@ extension Replica {
       }
       if removal.vanished { rereading.noteVanished(removal.key, from: removal.bucket) }
     }
+    if mirror.isSettled { removalGuard.settled() }
     let gone = removals.count(where: \.vanished)
     guard gone > 0, let bucket = removals.first(where: \.vanished)?.bucket else { return }
     violations += UInt64(gone)

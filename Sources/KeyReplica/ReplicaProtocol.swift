@@ -15,8 +15,8 @@ extension Replica {
     public var auditInterval: Duration = .seconds(300)
     /// How often one bucket is read again, to see whether somebody edited it: all of them in bucketCount times this.
     public var rereadInterval: Duration = .milliseconds(500)
-    /// Removals that nobody announced are quarantined when there are more of them than this share of the active keys, and more than
-    /// the minimum, within the window.
+    /// Removals that nobody agreed to are quarantined when there are more of them than this share of the active keys,
+    /// and more than the minimum, within the window.
     public var removalShare = 0.1
     public var removalMinimum = 100
     public var removalWindow: Duration = .seconds(600)

@@ -9,7 +9,8 @@ public struct ReplicaStatus: Sendable, Hashable {
     case loading
     /// The whole store at one version, every bucket and the total verified.
     case complete
-    /// Complete, but more keys would be removed than was announced: those stay admitted until an operator has confirmed.
+    /// Complete, but more keys would be removed than was agreed to: those stay admitted until an operator has
+    /// confirmed.
     case guarded
     /// What the store says doesn't fit together or not with the mirror, or the store has vanished. What was mirrored goes on serving.
     case diverged

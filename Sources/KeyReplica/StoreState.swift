@@ -13,7 +13,8 @@ public struct StorePosition: Sendable, Hashable {
   public var digest: Digest
   /// The publisher's word that the store was populated.
   public var sealed: Bool
-  /// How many removals publishers have ever announced in this history.
+  /// How many removals of this history were agreed to: keys that lists took out of service after their publisher's
+  /// guard had let the list pass.
   public var announced: UInt64
   /// The version up to which an operator has confirmed all removals.
   public var confirmed: UInt64
@@ -105,8 +106,6 @@ public struct Change: Sendable, Hashable {
     case purge(KeyID, bucket: Int, after: BucketSummary)
     /// The store was sealed.
     case seal
-    /// A publisher is about to remove so many keys.
-    case announce(removals: UInt64)
     /// An operator confirmed all removals up to here.
     case confirm
     /// An entry that this build can't read; why, in words.
@@ -119,11 +118,15 @@ public struct Change: Sendable, Hashable {
   /// The digest of the whole store after this change.
   public var total: Digest
   public var effect: Effect
+  /// Whether this takes an active key out of service, and a publisher's guard has let that pass. Said by the change
+  /// itself, so that it can't cover any other removal.
+  public var isAgreed: Bool
 
-  public init(epoch: String, version: UInt64, total: Digest, effect: Effect) {
+  public init(epoch: String, version: UInt64, total: Digest, effect: Effect, isAgreed: Bool = false) {
     self.epoch = epoch
     self.version = version
     self.total = total
     self.effect = effect
+    self.isAgreed = isAgreed
   }
 }

@@ -13,20 +13,47 @@ import NIOCore
 #endif
 
 /// A change that somebody wants made.
+///
+/// By itself it undoes nothing: it leaves a revoked key revoked, leaves a key with its account, and, where it is a put,
+/// ends no active key. What it may do beyond that it has to say.
 public struct KeyEdit: Sendable, Hashable {
   public enum Kind: Sendable, Hashable {
-    /// Write the record, whether the key is known or not.
-    case put(account: String, KeyState)
+    /// Write the record, whether the key is known or not. Without a state a known key keeps the one that it has, and a
+    /// new one is active.
+    case put(account: String, KeyState?)
     /// Change the state of a known key; its account stays.
     case setState(KeyState)
   }
 
+  /// What an edit may do.
+  public struct Permissions: OptionSet, Sendable, Hashable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// Take an active key out of service, as somebody has agreed to: nodes don't count it as a removal that may be a
+    /// mistake.
+    public static let end = Permissions(rawValue: 1)
+    /// Move a known key to another account.
+    public static let move = Permissions(rawValue: 2)
+    /// Change a revoked key.
+    public static let reactivate = Permissions(rawValue: 4)
+
+    fileprivate var letters: String {
+      (contains(.end) ? "e" : "") + (contains(.move) ? "m" : "") + (contains(.reactivate) ? "r" : "")
+    }
+  }
+
   public var key: KeyID
   public var kind: Kind
+  public var allowing: Permissions
+  /// The source's number for what it says here. The edit isn't carried out if the record has a larger one.
+  public var revision: UInt64?
 
-  public init(key: KeyID, kind: Kind) {
+  public init(key: KeyID, kind: Kind, allowing: Permissions = [], revision: UInt64? = nil) {
     self.key = key
     self.kind = kind
+    self.allowing = allowing
+    self.revision = revision
   }
 }
 
@@ -35,16 +62,69 @@ public struct InvalidEdit: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 }
 
+/// What became of one edit.
+public struct EditResult: Sendable, Hashable {
+  /// The letters are the script's.
+  public enum Kind: Unicode.Scalar, Sendable, CaseIterable {
+    case changed = "c"
+    /// The record already said just that.
+    case unchanged = "u"
+    /// The key's state was to change, and the store doesn't know the key.
+    case missing = "m"
+    /// The key is revoked, and stays so.
+    case staysRevoked = "r"
+    /// The key belongs to another account, and stays there.
+    case otherAccount = "a"
+    /// The key was changed since the version that the edit rests on.
+    case newerVersion = "v"
+    /// The record has a larger revision.
+    case olderRevision = "o"
+    /// A put would have ended an active key, and nobody agreed to that.
+    case unagreed = "e"
+  }
+
+  public var kind: Kind
+  /// The key's state now; nil if it has no record, or none that can be read.
+  public var state: KeyState?
+
+  public init(kind: Kind, state: KeyState?) {
+    self.kind = kind
+    self.state = state
+  }
+}
+
 /// What became of edits.
 public struct EditOutcome: Sendable, Hashable {
   /// The store's history and the version it was at after them; empty and 0 where there is no store.
   public var epoch: String
   public var version: UInt64
-  public var changed = 0
-  /// The record already said just that.
-  public var unchanged = 0
-  /// Keys whose state was to change and that the store doesn't know.
-  public var missing = 0
+  /// Of each edit, in their order; empty where several outcomes were added up.
+  public private(set) var results: [EditResult]
+  private var counts: [EditResult.Kind: Int]
+  /// Puts without a state that found the key suspended, and left it so.
+  public internal(set) var leftSuspended = 0
+
+  init(epoch: String, version: UInt64, results: [EditResult]) {
+    self.epoch = epoch
+    self.version = version
+    self.results = results
+    counts = results.reduce(into: [:]) { $0[$1.kind, default: 0] += 1 }
+  }
+
+  public subscript(kind: EditResult.Kind) -> Int { counts[kind] ?? 0 }
+
+  public var changed: Int { self[.changed] }
+  public var unchanged: Int { self[.unchanged] }
+  public var missing: Int { self[.missing] }
+
+  /// Both together; epoch and version are the later one's.
+  static func + (left: EditOutcome, right: EditOutcome) -> EditOutcome {
+    var sum = right
+    sum.results = []
+    sum.counts.merge(left.counts, uniquingKeysWith: +)
+    sum.leftSuspended += left.leftSuspended
+    return sum
+  }
 }
 
 /// Writes to the key store. Every call answers only when its change is in the store. What adds something begins the store where
@@ -65,19 +145,21 @@ public struct KeyStoreWriter: Sendable {
   public static let batchLimit = 256
 
   /// Carries out up to ``batchLimit`` edits in one atomic step.
+  /// - Parameter version: What the edits rest on: a key that was changed after it is left alone.
   /// - Throws: ``RedisClient/RedisError``: whether they were carried out is unknown then, and doing so again is harmless;
   ///   ``Hiredis/RedisServerError`` or ``InvalidEdit``: none was.
-  public func apply(_ edits: [KeyEdit]) async throws -> EditOutcome {
-    try await submit(edits).get()
+  public func apply(_ edits: [KeyEdit], basedOn version: UInt64? = nil) async throws -> EditOutcome {
+    try await submit(edits, basedOn: version).get()
   }
 
   /// The same, for callers that keep several batches on their way. They are carried out in order once one has been: one that has to be sent
   /// again, because Redis has no script or no store yet, comes behind those that were on their way.
-  func submit(_ edits: [KeyEdit]) -> EventLoopFuture<EditOutcome> {
+  func submit(_ edits: [KeyEdit], basedOn version: UInt64? = nil) -> EventLoopFuture<EditOutcome> {
     // Ending keys that nobody has needn't begin a store.
     let adds = edits.contains { if case .put = $0.kind { true } else { false } }
-    let nothing = EditOutcome(epoch: "", version: 0, missing: edits.count)
-    return withStore(beginning: adds, otherwise: nothing) { submitOnce(edits) }
+    let nothing = EditOutcome(
+      epoch: "", version: 0, results: edits.map { _ in EditResult(kind: .missing, state: nil) })
+    return withStore(beginning: adds, otherwise: nothing) { submitOnce(edits, basedOn: version) }
   }
 
   /// Does something that needs a store. Where there is none one is begun, and it is done once more.
@@ -107,14 +189,16 @@ public struct KeyStoreWriter: Sendable {
     }
   }
 
-  private func submitOnce(_ edits: [KeyEdit]) -> EventLoopFuture<EditOutcome> {
+  private func submitOnce(_ edits: [KeyEdit], basedOn version: UInt64?) -> EventLoopFuture<EditOutcome> {
     precondition(
       edits.count <= Self.batchLimit, "\(edits.count) edits in a batch, at most \(Self.batchLimit) are allowed")
     var keys = [layout.meta, layout.changes]
     var positions: [Int: Int] = [:]
     var arguments: [any RedisArgument] = [
       StoreLayout.schema, StoreLayout.bucketCount, Int64(Date().timeIntervalSince1970), changesKept,
+      version.map { "\($0)" } ?? "",
     ]
+    arguments.reserveCapacity(arguments.count + 7 * edits.count)
     // What ends keys must work on a Redis that is full; what adds them mustn't.
     var onlyEnds = true
     for edit in edits {
@@ -131,13 +215,30 @@ public struct KeyStoreWriter: Sendable {
           return connection.eventLoop.makeFailedFuture(InvalidEdit(description: "key \(edit.key): \(objection)"))
         }
         onlyEnds = false
-        arguments += ["p", position, bucket, edit.key.bytes, String(state.letter), account] as [any RedisArgument]
+        arguments +=
+          [
+            "p" + edit.allowing.letters, position, bucket, edit.key.bytes, state.map { String($0.letter) } ?? "",
+            account,
+          ] as [any RedisArgument]
       case .setState(let state):
         if state == .active { onlyEnds = false }
-        arguments += ["s", position, bucket, edit.key.bytes, String(state.letter), ""] as [any RedisArgument]
+        arguments +=
+          ["s" + edit.allowing.letters, position, bucket, edit.key.bytes, String(state.letter), ""]
+          as [any RedisArgument]
       }
+      if let revision = edit.revision, revision > KeyRecord.revisionLimit {
+        return connection.eventLoop.makeFailedFuture(
+          InvalidEdit(description: "key \(edit.key): the revision \(revision) is over \(KeyRecord.revisionLimit)"))
+      }
+      arguments.append(edit.revision.map { "\($0)" } ?? "")
     }
-    return outcome(of: onlyEnds ? StoreScripts.end : StoreScripts.change, keys, arguments, edits.count)
+    return outcome(of: onlyEnds ? StoreScripts.end : StoreScripts.change, keys, arguments, edits.count).map { outcome in
+      var outcome = outcome
+      outcome.leftSuspended = zip(edits, outcome.results).count { edit, result in
+        if case .put(_, nil) = edit.kind { result.state == .suspended } else { false }
+      }
+      return outcome
+    }
   }
 
   /// Removes the records of up to ``batchLimit`` keys, where they have been revoked since before a moment, in one atomic step. The
@@ -169,20 +270,18 @@ public struct KeyStoreWriter: Sendable {
       guard items.count == 3, let version = UInt64(try items[1].string()) else {
         throw UnreadableStore("expected epoch, version and outcomes, but \(reply.shape) came")
       }
-      var outcome = EditOutcome(epoch: try items[0].string(), version: version)
       let letters = try items[2].bytes()
-      guard letters.count == count else {
-        throw UnreadableStore("expected \(count) outcomes, but \(letters.count) came")
+      guard letters.count == 2 * count else {
+        throw UnreadableStore("expected \(count) outcomes of two letters, but \(letters.count) bytes came")
       }
-      for letter in letters {
-        switch letter {
-        case UInt8(ascii: "c"): outcome.changed += 1
-        case UInt8(ascii: "u"): outcome.unchanged += 1
-        case UInt8(ascii: "m"): outcome.missing += 1
-        default: throw UnreadableStore("an outcome is neither c, u nor m")
+      let results = try stride(from: 0, to: letters.count, by: 2).map { index in
+        let (kind, state) = (Unicode.Scalar(letters[index]), Unicode.Scalar(letters[index + 1]))
+        guard let kind = EditResult.Kind(rawValue: kind) else {
+          throw UnreadableStore("an outcome has the letter \"\(kind)\", which means nothing")
         }
+        return EditResult(kind: kind, state: KeyState(letter: String(state)))
       }
-      return outcome
+      return EditOutcome(epoch: try items[0].string(), version: version, results: results)
     }
   }
 
@@ -203,21 +302,14 @@ public struct KeyStoreWriter: Sendable {
     return (version, keys, try items[3].integer() == 1)
   }
 
-  /// Tells all replicas that so many active keys are about to be removed, so that they aren't taken for a mistake.
-  /// - Returns: The version.
-  public func announce(removals: Int) async throws -> UInt64 { try await say("announce", removals) }
-
   /// Tells all replicas that all removals up to now are meant: what they hold back is let go.
   /// - Returns: The version.
-  public func confirmRemovals() async throws -> UInt64 { try await say("confirm", 0) }
-
-  private func say(_ what: String, _ removals: Int) async throws -> UInt64 {
+  public func confirmRemovals() async throws -> UInt64 {
     let reply = try await connection.execute(
-      StoreScripts.removals, keys: [layout.meta, layout.changes],
-      arguments: [StoreLayout.schema, StoreLayout.bucketCount, what, changesKept, removals])
-    let items = try reply.array()
-    guard items.count == 2, let version = UInt64(try items[1].string()) else {
-      throw UnreadableStore("expected epoch and version, but \(reply.shape) came")
+      StoreScripts.confirm, keys: [layout.meta, layout.changes],
+      arguments: [StoreLayout.schema, StoreLayout.bucketCount, changesKept])
+    guard let version = UInt64(try reply.string()) else {
+      throw UnreadableStore("expected a version, but \(reply.shape) came")
     }
     return version
   }

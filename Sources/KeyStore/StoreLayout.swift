@@ -1,8 +1,9 @@
 // Every Redis key of the key store, and what stands in it. Nothing else in Sluice writes such a name.
 //
 //   sluice:{keys}:meta          hash    schema, buckets, epoch, version, count, digest, sealed,
-//                                       announced (removals, ever), confirmed (up to which version),
-//                                       replicas (how many could take this Redis's place), rebuild (see StoreRebuild)
+//                                       announced (removals that were agreed to, ever),
+//                                       confirmed (up to which version), replicas (how many could take
+//                                       this Redis's place), rebuild (see StoreRebuild)
 //   sluice:{keys}:bucket:0 …    hash    key id (32 bytes) → record; `summary` → "count digest version"
 //   sluice:{keys}:changes       stream  one entry per change, its id is <version>-0
 //   sluice:{keys}:rebuild       hash    while the store is being rebuilt: bucket's number → what its summary is going to be

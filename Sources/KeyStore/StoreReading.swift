@@ -126,7 +126,7 @@ extension StoreLayout {
     let effect: Change.Effect =
       switch text("op") {
       case "seal" where total != nil: .seal
-      case "put" where total != nil:
+      case "put" where total != nil, "end" where total != nil:
         if let key = fields["id"].flatMap({ KeyID(bytes: $0) }), let record = fields["record"],
           let bucket = text("bucket").flatMap({ Int($0) }), let count = text("count").flatMap({ Int($0) }),
           let digest = text("digest").flatMap({ Digest(hex: $0) })
@@ -145,13 +145,11 @@ extension StoreLayout {
           .undecodable("a purge lacks its id, bucket, count or digest")
         }
       case "confirm" where total != nil: .confirm
-      case "announce" where total != nil:
-        text("removals").flatMap { UInt64($0) }.map { .announce(removals: $0) }
-          ?? .undecodable("an announcement lacks its number of removals")
       case let op:
         .undecodable("expected a change that this build knows, with a total, but \(op ?? "no operation") came")
       }
-    return Change(epoch: epoch, version: version, total: total ?? .empty, effect: effect)
+    return Change(
+      epoch: epoch, version: version, total: total ?? .empty, effect: effect, isAgreed: text("op") == "end")
   }
 }
 

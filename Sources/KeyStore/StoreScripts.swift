@@ -26,10 +26,9 @@ enum StoreScripts {
   /// Reads and checks meta.
   private static let reading =
     digests + """
-      local function fold(d, id, record)
+      local function fold(id, record, bucket, total)
         local h = parse(redis.sha1hex(id .. record))
-        for i = 1, 4 do d[i] = bit.bxor(d[i], h[i]) end
-        return d
+        for i = 1, 4 do bucket[i], total[i] = bit.bxor(bucket[i], h[i]), bit.bxor(total[i], h[i]) end
       end
 
       local schema, buckets = ARGV[1], ARGV[2]
@@ -62,7 +61,7 @@ enum StoreScripts {
         if tonumber(v) > version then
           return nil, key .. ' was changed at version ' .. v .. ', but meta is at version ' .. number(version)
         end
-        return {count = tonumber(c), digest = parse(d)}
+        return {count = tonumber(c), digest = parse(d), changedAt = tonumber(v)}
       end
       local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
       if #last > 0 and tonumber(string.match(last[1][1], '^%d+')) > version then
@@ -113,7 +112,7 @@ enum StoreScripts {
       if not summary then return redis.error_reply('STOREBROKEN ' .. problem) end
       summaries[i] = summary
     end
-    local outcomes = {}
+    local outcomes, agreed = {}, 0
     local function finish()
       for i = 3, #KEYS do
         local summary = summaries[i]
@@ -123,50 +122,92 @@ enum StoreScripts {
         end
       end
       writeMeta()
+      if agreed > 0 then redis.call('HINCRBY', KEYS[1], 'announced', agreed) end
       return {epoch, number(version), table.concat(outcomes)}
     end
 
     """
 
-  /// Writes many changes.
+  /// Writes many changes, as far as each of them may be made.
+  ///
+  /// Whether a change may be made is decided here and nowhere else, in the step that makes it: a change that is sent
+  /// twice, or late, or by two publishers at once meets the record as it is then.
   ///
   /// KEYS: meta, changes, and the buckets that are touched. ARGV: schema, number of buckets, now in seconds, changes to
-  /// keep, then six for each change: `p` (put) or `s` (change only the state), the position of its bucket among KEYS, the
-  /// bucket's number, the id, the state's letter, the account (empty for `s`).
-  /// Answers epoch, version, and one letter per change: `c`hanged, `u`nchanged, or `m`issing (for `s`).
+  /// keep, the version that the changes rest on (empty: none), then seven for each change: the operation, the position
+  /// of its bucket among KEYS, the bucket's number, the id, the state's letter (empty: as it is, and active for a new
+  /// key), the account (empty for `s`), the source's revision (empty: none). An operation is `p` (put) or `s` (change
+  /// only the state), and then what it may do: `e` (this removal is agreed to), `m` (move the key to another account),
+  /// `r` (change a revoked key).
+  ///
+  /// Answers epoch, version, and two letters per change: what became of it (see ``EditResult/Kind``), and the key's
+  /// state now, `-` if it has none.
   private static let changing =
     reading + touching + """
-      local now, keep = ARGV[3], ARGV[4]
-      for a = 5, #ARGV, 6 do
-        local at, id, state, account = tonumber(ARGV[a + 1]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
-        local key, summary = KEYS[at], summaries[at]
+      local now, keep, basis = ARGV[3], ARGV[4], tonumber(ARGV[5])
+      local find, match, byte = string.find, string.match, string.byte
+      local readable = '^' .. schema .. ' ([asr]) (%d+)/?(%d*)/?(%d*) (.+)$'
+      for a = 6, #ARGV, 7 do
+        local op, at, id, state, account, revision =
+          ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5], ARGV[a + 6]
+        local isPut, key, summary = byte(op) == 112, KEYS[at], summaries[at]
         local old = redis.call('HGET', key, id)
-        local oldState, oldAccount
-        if old then oldState, oldAccount = string.match(old, '^%d+ (%a) %d+ (.+)$') end
-        if ARGV[a] == 's' then account = oldAccount end
+        -- Of a record that can't be read nothing is known: it is written over, as if there were none.
+        local oldState, since, changedAt, oldRevision, oldAccount
+        if old then oldState, since, changedAt, oldRevision, oldAccount = match(old, readable) end
+        if state == '' then state = oldState or 'a' end
+        if not isPut then account = oldAccount end
+        local same = oldState == state and oldAccount == account
+        local isNewer = revision ~= '' and (not oldState or oldRevision == '' or tonumber(revision) > tonumber(oldRevision))
+        local outcome
         if not account then
-          outcomes[#outcomes + 1] = 'm'
-        elseif oldState == state and oldAccount == account then
-          outcomes[#outcomes + 1] = 'u'
-        else
-          local record = schema .. ' ' .. state .. ' ' .. now .. ' ' .. account
+          outcome = 'm'
+        elseif same and not isNewer then
+          outcome = 'u'
+        elseif oldState then
+          if revision ~= '' and not isNewer and tonumber(revision) < tonumber(oldRevision) then
+            outcome = 'o'
+          elseif basis and (tonumber(changedAt) or summary.changedAt) > basis then
+            outcome = 'v'
+          elseif oldState == 'r' and not same and not find(op, 'r', 2, true) then
+            outcome = 'r'
+          elseif oldAccount ~= account and not find(op, 'm', 2, true) then
+            outcome = 'a'
+          elseif isPut and oldState == 'a' and state ~= 'a' and not find(op, 'e', 2, true) then
+            outcome = 'e'
+          end
+        end
+        if not outcome then
+          outcome = 'c'
+          version = version + 1
+          local numbers = number(version)
+          local entry = numbers .. '-0'
+          if isNewer then
+            numbers = numbers .. '/' .. revision
+          elseif oldState and oldRevision ~= '' then
+            numbers = numbers .. '/' .. oldRevision
+          end
+          local record = schema .. ' ' .. state .. ' ' .. (same and since or now) .. '/' .. numbers .. ' ' .. account
           if old then
-            fold(summary.digest, id, old)
-            fold(total, id, old)
+            fold(id, old, summary.digest, total)
           else
             summary.count = summary.count + 1
             count = count + 1
           end
-          fold(summary.digest, id, record)
-          fold(total, id, record)
-          version = version + 1
+          fold(id, record, summary.digest, total)
           summary.version = version
+          local effect = 'put'
+          if oldState == 'a' and state ~= 'a' and find(op, 'e', 2, true) then
+            effect = 'end'
+            agreed = agreed + 1
+          end
           -- First, because it alone can be refused: where somebody gave the stream a later id by hand.
-          redis.call('XADD', KEYS[2], 'MAXLEN', '~', keep, number(version) .. '-0', 'epoch', epoch, 'op', 'put', 'id', id, 'record', record,
+          redis.call('XADD', KEYS[2], 'MAXLEN', '~', keep, entry, 'epoch', epoch, 'op', effect, 'id', id, 'record', record,
             'bucket', ARGV[a + 2], 'count', number(summary.count), 'digest', hex(summary.digest), 'total', hex(total))
           redis.call('HSET', key, id, record)
-          outcomes[#outcomes + 1] = 'c'
+          oldState = state
         end
+        outcomes[#outcomes + 1] = outcome .. (oldState or '-')
       end
       return finish()
       """
@@ -179,10 +220,10 @@ enum StoreScripts {
 
   /// Removes the records of keys that have been revoked since before a moment.
   ///
-  /// KEYS: meta, changes, and the buckets that are touched. ARGV: schema, number of buckets, the moment in seconds, changes to
-  /// keep, then three for each key: the position of its bucket among KEYS, the bucket's number, the id. Answers epoch, version, and
-  /// one letter per key: `c` for one that was removed, `u` for one that isn't revoked or wasn't before then, `m` for one without a
-  /// record. Works on a full Redis.
+  /// KEYS: meta, changes, and the buckets that are touched. ARGV: schema, number of buckets, the moment in seconds,
+  /// changes to keep, then three for each key: the position of its bucket among KEYS, the bucket's number, the id.
+  /// Answers as the changes do: `c` for one that was removed, `u` for one that isn't revoked or wasn't before then, `m`
+  /// for one without a record. Works on a full Redis.
   static let purge = RedisScript(
     name: "purge",
     source: "#!lua flags=allow-oom\n" + reading + touching + """
@@ -190,22 +231,21 @@ enum StoreScripts {
       for a = 5, #ARGV, 3 do
         local key, summary, id = KEYS[tonumber(ARGV[a])], summaries[tonumber(ARGV[a])], ARGV[a + 2]
         local old = redis.call('HGET', key, id)
-        local since = old and tonumber(string.match(old, '^%d+ r (%d+) .+$'))
+        local state, since = string.match(old or '', '^' .. schema .. ' ([asr]) (%d+)/?%d*/?%d* .+$')
         if not old then
-          outcomes[#outcomes + 1] = 'm'
-        elseif not since or since >= before then
-          outcomes[#outcomes + 1] = 'u'
+          outcomes[#outcomes + 1] = 'm-'
+        elseif state ~= 'r' or tonumber(since) >= before then
+          outcomes[#outcomes + 1] = 'u' .. (state or '-')
         else
           summary.count = summary.count - 1
           count = count - 1
-          fold(summary.digest, id, old)
-          fold(total, id, old)
+          fold(id, old, summary.digest, total)
           version = version + 1
           summary.version = version
           redis.call('XADD', KEYS[2], 'MAXLEN', '~', keep, number(version) .. '-0', 'epoch', epoch, 'op', 'purge', 'id', id,
             'bucket', ARGV[a + 1], 'count', number(summary.count), 'digest', hex(summary.digest), 'total', hex(total))
           redis.call('HDEL', key, id)
-          outcomes[#outcomes + 1] = 'c'
+          outcomes[#outcomes + 1] = 'c-'
         end
       end
       return finish()
@@ -244,22 +284,18 @@ enum StoreScripts {
       return {epoch, number(version), number(count), 0}
       """)
 
-  /// Says something about removals, to all replicas: that so many are about to come, or that all up to here are meant.
+  /// Says to all replicas that all removals up to here are meant.
   ///
-  /// KEYS: meta, changes. ARGV: schema, number of buckets, `announce` or `confirm`, changes to keep, how many removals. Answers epoch and version. Works on a full Redis, as what it goes with does.
-  static let removals = RedisScript(
-    name: "removals",
+  /// KEYS: meta, changes. ARGV: schema, number of buckets, changes to keep. Answers the version. Works on a full Redis,
+  /// as removing does.
+  static let confirm = RedisScript(
+    name: "confirm",
     source: "#!lua flags=allow-oom\n" + reading + """
       version = version + 1
-      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], number(version) .. '-0', 'epoch', epoch, 'op', ARGV[3],
-        'removals', ARGV[5], 'total', hex(total))
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], number(version) .. '-0', 'epoch', epoch, 'op', 'confirm', 'total', hex(total))
       writeMeta()
-      if ARGV[3] == 'announce' then
-        redis.call('HINCRBY', KEYS[1], 'announced', ARGV[5])
-      else
-        redis.call('HSET', KEYS[1], 'confirmed', number(version))
-      end
-      return {epoch, number(version)}
+      redis.call('HSET', KEYS[1], 'confirmed', number(version))
+      return number(version)
       """)
 
   /// Closes the store to nodes and publishers, so that it can be rebuilt; does so, too, where another rebuilding was begun, which

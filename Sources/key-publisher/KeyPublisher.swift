@@ -1,6 +1,5 @@
 // key-publisher: the hand that writes the key store. Each verb answers only when its change is in the store, so that a script may
-// rely on the exit status: 0 it is done, 1 it isn't (and standard error says why), 64 the command line makes no sense, 75 it is done
-// in the primary, but not all declared replicas are known to have it, so that a failover could lose it: run the verb again.
+// rely on the exit status; standard error says why it isn't 0.
 
 import ArgumentParser
 import Foundation
@@ -20,16 +19,28 @@ struct KeyPublisher: AsyncParsableCommand {
     discussion: """
       A key is stored as its SHA-256 only. Lists are CSV with a header line, or one JSON object a line, with the columns \
       key (a secret) or key_id (its SHA-256 in hexadecimal digits), account, and optionally state (active, suspended, \
-      revoked).
+      revoked) and revision (a number that grows with each change of the key in your database).
 
-      Exit status: 0 it is done; 1 it isn't; 64 the command line makes no sense; 75 it is done in the primary, but not all \
-      declared replicas are known to have it: a failover could lose it, run the verb again to confirm it.
+      A change that comes late undoes nothing: revoked is final, a key stays with its account, and a list without a state \
+      leaves the state that the store has, unless an option says otherwise.
+
+      Exit status: 0 it is done; 1 it isn't; 3 the list would take away more keys than --max-revoked allows, and nothing was \
+      changed; 4 the key was left as it is, because it is revoked, belongs to another account, or was changed since; 64 the \
+      command line makes no sense; 75 it is done in the primary, but not all declared replicas are known to have it: a \
+      failover could lose it, run the verb again to confirm it.
       """,
     version: BuildDescription.current,
     subcommands: [
       Import.self, Sync.self, Put.self, Suspend.self, Revoke.self, Seal.self, Confirm.self, Replicas.self, Verify.self,
       Reseal.self, PurgeRevoked.self,
     ])
+}
+
+extension ExitCode {
+  /// A list would take away more than is allowed; nothing was changed.
+  static let tooManyKeys = ExitCode(3)
+  /// What the store has stands against the change; the key was left as it is.
+  static let keyLeftAlone = ExitCode(4)
 }
 
 /// What every verb needs: the options, and a conversation with Redis for as long as it works.
@@ -130,118 +141,6 @@ func complain(_ text: String) {
   FileHandle.standardError.write(Data("key-publisher: \(text)\n".utf8))
 }
 
-struct Import: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    abstract: "Adds and changes the keys of a list; what isn't listed stays as it is.")
-
-  @OptionGroup var store: StoreWriting
-  @Argument(help: "The list's file, or - for standard input.") var file: String
-
-  private static let seal = Setting.flag("seal", "Seal the store when the whole list is in it.")
-  @Flag(help: Self.seal.help) var seal = false
-
-  func run() async throws {
-    let seal = try Settings().flag(Self.seal, given: seal)
-    try await store.run { connection, layout in
-      let list = try readList(file)
-      var progress = Progress("importing", total: list.entryCount)
-      let outcome = try await Publication(connection: connection, layout: layout)
-        .importAll(of: list) { progress.update($0) }
-      progress.finish()
-      print(summary(of: outcome, entries: list.entryCount))
-      if seal { try await sealStore(connection, layout, mayBeEmpty: false) }
-    }
-  }
-}
-
-struct Sync: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    abstract: "Makes the store equal to a list: keys that aren't on it are revoked.")
-
-  @OptionGroup var store: StoreWriting
-  @Argument(help: "The list's file, or - for standard input.") var file: String
-
-  private static let maxRevoked = Setting<Double>(
-    "max-revoked", "Refuse to revoke more than this share of the keys.", shown: "percent", default: "5", in: 0...100)
-  @Option(help: Self.maxRevoked.help) var maxRevoked: String?
-
-  private static let seal = Setting.flag("seal", "Seal the store when it is equal to the list.")
-  @Flag(help: Self.seal.help) var seal = false
-
-  func run() async throws {
-    let maxRevoked = try Settings().value(Self.maxRevoked, given: maxRevoked)
-    let seal = try Settings().flag(Self.seal, given: seal)
-    try await store.run { connection, layout in
-      let list = try readList(file)
-      let publication = Publication(connection: connection, layout: layout)
-      let plan = try await publication.plan(for: list)
-      if Double(plan.toRevoke) > Double(plan.present) * maxRevoked / 100 {
-        complain(
-          "the list would revoke \(plan.toRevoke) of \(plan.present) keys, more than \(maxRevoked)%. Nothing was changed. "
-            + "If that is what you want, say --max-revoked with a larger percentage.")
-        throw ExitCode(1)
-      }
-      var progress = Progress("syncing", total: list.entryCount)
-      let outcome = try await publication.sync(with: list, by: plan) { progress.update($0) }
-      progress.finish()
-      print(summary(of: outcome, entries: list.entryCount) + ", \(plan.toRevoke) revoked")
-      if seal { try await sealStore(connection, layout, mayBeEmpty: false) }
-    }
-  }
-}
-
-struct Put: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Adds a key, or makes it active again.")
-
-  @OptionGroup var store: StoreWriting
-  @OptionGroup var key: KeyArguments
-
-  private static let account = Setting<String>(
-    "account", "The account that the key belongs to.", shown: "account", isRequired: true)
-  @Option(help: Self.account.help) var account: String?
-
-  func run() async throws {
-    let account = try Settings().value(Self.account, given: account)
-    if let objection = KeyRecord.objection(toAccount: account) { throw ValidationError("--account: \(objection)") }
-    let id = try key.resolve()
-    try await store.run { connection, layout in
-      let outcome = try await KeyStoreWriter(connection: connection, layout: layout)
-        .apply([KeyEdit(key: id, kind: .put(account: account, .active))])
-      print("key \(id) of \(account) is active\(outcome.changed == 0 ? " already" : ""); version \(outcome.version)")
-    }
-  }
-}
-
-struct Suspend: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Suspends a key; put makes it active again.")
-
-  @OptionGroup var store: StoreWriting
-  @OptionGroup var key: KeyArguments
-
-  func run() async throws { try await setState(.suspended, of: try key.resolve(), store) }
-}
-
-struct Revoke: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Revokes a key.")
-
-  @OptionGroup var store: StoreWriting
-  @OptionGroup var key: KeyArguments
-
-  func run() async throws { try await setState(.revoked, of: try key.resolve(), store) }
-}
-
-private func setState(_ state: KeyState, of id: KeyID, _ store: StoreWriting) async throws {
-  try await store.run { connection, layout in
-    let outcome = try await KeyStoreWriter(connection: connection, layout: layout)
-      .apply([KeyEdit(key: id, kind: .setState(state))])
-    guard outcome.missing == 0 else {
-      complain("the store doesn't know key \(id); nothing was changed")
-      throw ExitCode(1)
-    }
-    print("key \(id) is \(state.word)\(outcome.changed == 0 ? " already" : ""); version \(outcome.version)")
-  }
-}
-
 struct Seal: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Says that the store is populated, so that keys it doesn't hold may be refused.")
@@ -261,7 +160,7 @@ struct Seal: AsyncParsableCommand {
 }
 
 /// Sealing is a promise about every record, so every record is read first.
-private func sealStore(_ connection: RedisConnection, _ layout: StoreLayout, mayBeEmpty: Bool) async throws {
+func sealStore(_ connection: RedisConnection, _ layout: StoreLayout, mayBeEmpty: Bool) async throws {
   if case .found = try await connection.storePosition(layout) {
     let verification = try await connection.verifyStore(layout)
     guard verification.problems.isEmpty else {
@@ -352,34 +251,4 @@ private func report(_ verification: StoreVerification) {
     sealed   \(position.sealed ? "yes" : "no")
     result   \(verification.problems.isEmpty ? "every bucket is what it says it is" : "\(verification.problemCount) problems")
     """)
-}
-
-private func readList(_ path: String) throws -> KeyListSpool {
-  let file: FileHandle
-  if path == "-" {
-    file = .standardInput
-  } else {
-    guard let opened = FileHandle(forReadingAtPath: path) else {
-      complain("can't open \(path): \(String(cString: strerror(errno)))")
-      throw ExitCode(1)
-    }
-    file = opened
-  }
-  var progress = Progress("reading", total: nil)
-  do {
-    let list = try KeyListSpool.reading(file) { entries, _ in progress.update(entries) }
-    progress.finish()
-    return list
-  } catch let bad as KeyListSpool.BadList {
-    progress.finish()
-    for problem in bad.problems { complain("\(path): \(problem)") }
-    if bad.gaveUp { complain("… and perhaps more") }
-    complain("nothing was changed in the store")
-    throw ExitCode(1)
-  }
-}
-
-private func summary(of outcome: EditOutcome?, entries: Int) -> String {
-  guard let outcome else { return "the list is empty; nothing was changed" }
-  return "\(entries) entries: \(outcome.changed) changed, \(outcome.unchanged) as they were; version \(outcome.version)"
 }

@@ -46,7 +46,7 @@ struct KeyChanges {
   }
 
   private func put(_ key: APIKey, _ done: inout Done, _ chance: inout Chance) async throws {
-    guard try await change(key, ["put", "--account", key.account, "--key", key.secret]) else { return }
+    guard try await change(key, ["put", "--reactivate", "--account", key.account, "--key", key.secret]) else { return }
     keys.set(key, .active)
     done.put.append(key)
     for node in 0..<deployment.nodes.count {

@@ -8,12 +8,18 @@ import Testing
     #expect(String(decoding: record.encoded, as: UTF8.self) == "1 s 1763683200 Été & fils, 2nd")
     #expect(try KeyRecord(decoding: record.encoded) == record)
     #expect(try KeyRecord(decoding: Array("1 a -5 acme".utf8)).since == -5)
+    let numbered = KeyRecord(state: .active, since: 5, version: 17, revision: 0, account: "1/2 3")
+    #expect(String(decoding: numbered.encoded, as: UTF8.self) == "1 a 5/17/0 1/2 3")
+    #expect(try KeyRecord(decoding: numbered.encoded) == numbered)
+    let versioned = KeyRecord(state: .active, since: 5, version: 17, account: "acme")
+    #expect(try KeyRecord(decoding: Array("1 a 5/17 acme".utf8)) == versioned)
   }
 
   @Test(arguments: [
     "", "1", "1 a 5", "1 a 5 ", "2 a 5 acme", "01 a 5 acme", "1 x 5 acme", "1 A 5 acme", "1 a +5 acme", "1 a 05 acme",
     "1 a five acme", "1  a 5 acme", " 1 a 5 acme", "1 a 99999999999999999999 acme", "1 a 5 ac\nme", "1 a 5 ac\u{7f}me",
-    "1 aa 5 acme", "active",
+    "1 aa 5 acme", "active", "1 a 5/ acme", "1 a 5/1/ acme", "1 a 5/1/2/3 acme", "1 a /1 acme",
+    "1 a 5/-1 acme", "1 a 5/01 acme", "1 a 5//1 acme", "1 a 5/x acme", "1 a 5/99999999999999999999 acme",
   ])
   func `anything else is undecodable, which is an error`(line: String) {
     #expect(throws: UndecodableRecord.self) { try KeyRecord(decoding: Array(line.utf8)) }

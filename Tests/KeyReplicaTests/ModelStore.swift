@@ -48,8 +48,10 @@ struct ModelStore {
     if sealed { seal(at: now) }
   }
 
-  mutating func put(_ id: KeyID, _ record: KeyRecord, at now: Instant) {
+  /// - Parameter isAgreed: Whether it ends an active key, and somebody agreed to that.
+  mutating func put(_ id: KeyID, _ record: KeyRecord, isAgreed: Bool = false, at now: Instant) {
     guard let old = current else { return }
+    if isAgreed { announced += 1 }
     var keys = old.keys
     keys[id] = record
     change(to: keys, sealed: old.sealed, at: now)
@@ -58,7 +60,7 @@ struct ModelStore {
     stream.append(
       Change(
         epoch: old.epoch, version: old.version + 1, total: Self.digest(keys),
-        effect: .put(id, record: record.encoded, bucket: bucket, after: summary(of: bucket))))
+        effect: .put(id, record: record.encoded, bucket: bucket, after: summary(of: bucket)), isAgreed: isAgreed))
   }
 
   mutating func seal(at now: Instant) {
@@ -73,17 +75,6 @@ struct ModelStore {
     change(to: old.keys, sealed: old.sealed, at: now)
     confirmed = old.version + 1
     stream.append(Change(epoch: old.epoch, version: old.version + 1, total: Self.digest(old.keys), effect: .confirm))
-  }
-
-  /// A publisher announces removals.
-  mutating func announce(_ removals: UInt64, at now: Instant) {
-    guard let old = current else { return }
-    change(to: old.keys, sealed: old.sealed, at: now)
-    announced += removals
-    stream.append(
-      Change(
-        epoch: old.epoch, version: old.version + 1, total: Self.digest(old.keys), effect: .announce(removals: removals))
-    )
   }
 
   /// FLUSHALL.

@@ -32,8 +32,8 @@ struct ReplicaBench {
     store.begin(with: Dictionary(uniqueKeysWithValues: records), sealed: sealed, at: now)
   }
 
-  mutating func put(_ key: Int, _ state: KeyState = .active) {
-    store.put(keys[key], KeyRecord(state: state, since: 2, account: "acme"), at: now)
+  mutating func put(_ key: Int, _ state: KeyState = .active, isAgreed: Bool = false) {
+    store.put(keys[key], KeyRecord(state: state, since: 2, account: "acme"), isAgreed: isAgreed, at: now)
   }
 
   mutating func give(_ event: Replica.Event) {

@@ -324,9 +324,9 @@ import Testing
 
   @Test func `a store that went back behind its seal refuses nobody, although its digests fit`() throws {
     var bench = try Bench.synced()
-    // The seal's version is used again, by an announcement; then a key changes. No digest tells the two histories apart.
+    // The seal's version is used again, by a confirmation; then a key changes. No digest tells the two histories apart.
     bench.store.rewind(by: 1, at: bench.now)
-    bench.store.announce(1, at: bench.now)
+    bench.store.confirm(at: bench.now)
     bench.put(0, .suspended)
     bench.ask(1, 7)
     try bench.answer(Bench.isPosition)
@@ -706,17 +706,61 @@ import Testing
     #expect(refusal(bench.answers[33])?.reason == .suspendedKey)
   }
 
-  @Test func `announced removals are nobody's mistake, and no more than was announced`() throws {
+  @Test func `removals that were agreed to are nobody's mistake, and let no others pass`() throws {
     var bench = try guarded()
-    bench.store.announce(3, at: bench.now)
-    for key in 0..<5 { bench.put(key, .revoked) }
+    for key in 0..<3 { bench.put(key, .revoked, isAgreed: true) }
     try bench.answer(Bench.isFeed)
     #expect(bench.status.completeness == .complete)
-    bench.put(5, .revoked)
+    for key in 3..<6 { bench.put(key, .revoked) }
     try bench.answer(Bench.isFeed)
-    #expect(bench.status.completeness == .guarded)
+    #expect(bench.status.completeness == .guarded && bench.status.quarantined == 3)
     #expect(try !admitted(&bench, 1, 0))
     #expect(try admitted(&bench, 2, 5))
+  }
+
+  @Test func `an agreement about a key that isn't active here lets no other removal pass`() throws {
+    var bench = try guarded()
+    bench.put(0, .revoked)
+    try bench.answer(Bench.isFeed)
+    // The store says so of keys that this mirror knows to be over: nothing is left of it.
+    for _ in 0..<5 { bench.put(0, .suspended, isAgreed: true) }
+    for key in 1..<4 { bench.put(key, .revoked) }
+    try bench.answer(Bench.isFeed)
+    #expect(bench.status.completeness == .guarded && bench.status.quarantined == 4)
+  }
+
+  @Test(arguments: [0, 2, 4])
+  func `a node that was away may lose what was agreed to meanwhile, and later no more`(agreed: Int) throws {
+    var bench = try guarded()
+    bench.give(.disconnected(1, reason: "away"))
+    bench.unanswered = []
+    for key in 0..<4 { bench.put(key, .revoked, isAgreed: key < agreed) }
+    bench.pass(.seconds(2))
+    try bench.settle()
+    // Two may go unagreed.
+    #expect(bench.status.completeness == (agreed == 0 ? .guarded : .complete))
+    guard agreed == 4 else { return }
+    for key in 4..<6 { bench.put(key, .revoked) }
+    bench.put(7)
+    bench.put(7, .revoked)
+    try bench.answer(Bench.isFeed)
+    #expect(bench.status.completeness == .guarded && bench.status.quarantined == 3)
+  }
+
+  @Test func `what was agreed to in another history lets nothing pass`() throws {
+    var bench = try guarded()
+    bench.give(.disconnected(1, reason: "away"))
+    bench.unanswered = []
+    bench.populate()
+    for _ in 0..<100 {
+      bench.put(7)
+      bench.put(7, .revoked, isAgreed: true)
+    }
+    for key in 0..<4 { bench.put(key, .revoked) }
+    bench.pass(.seconds(2))
+    try bench.settle()
+    #expect(bench.status.completeness == .guarded)
+    #expect(try admitted(&bench, 1, 0))
   }
 
   @Test func `a key that is put again leaves the quarantine`() throws {

@@ -21,8 +21,8 @@ import Testing
       return "epoch \(epochs)"
     }
 
-    func apply(_ edits: [StoreEdit]) throws -> StoreOutcome {
-      try store.publish(edits, now: 7, newEpoch: epoch())
+    func apply(_ edits: [StoreEdit], basedOn basis: UInt64?) throws -> StoreOutcome {
+      try store.publish(edits, basedOn: basis, now: 7, newEpoch: epoch())
     }
 
     func applyAtOnce(_ edits: [StoreEdit]) throws -> [StoreOutcome] {
@@ -44,7 +44,6 @@ import Testing
     func manifest() -> StoreAnswer<Manifest> { store.manifest() }
     func bucket(_ index: Int) -> RawBucket { store.bucket(index) }
     func changes(after version: UInt64, atMost limit: Int) -> [Change] { store.changes(after: version, atMost: limit) }
-    func announce(removals: UInt64) throws { try store.announce(removals: removals) }
     func confirmRemovals() throws { try store.confirmRemovals() }
     func declare(replicas: Int) throws { try store.declare(replicas: replicas) }
     func rebuild() throws { try store.rebuild(newEpoch: epoch()) }

@@ -21,12 +21,24 @@ import Testing
 
   @Test func `CSV names its columns in any order, and the state may be left out`() throws {
     let id = KeyID(secret: "s3cret".utf8)
-    let expected = KeyListEntry(key: id, state: .active, account: "acme", line: 2)
+    let expected = KeyListEntry(key: id, state: nil, account: "acme", line: 2)
     #expect(try parse(["key,account", "s3cret,acme"]) == [expected])
     #expect(try parse(["account,key_id", "acme,\(id.hex)"]) == [expected])
     #expect(try parse(["state,account,key", ",acme,s3cret"]) == [expected])
     #expect(try parse(["state,account,key", "suspended,acme,s3cret"]).map(\.state) == [.suspended])
     #expect(try parse(["key,account,state", "s3cret,acme,revoked"]).map(\.state) == [.revoked])
+    #expect(try parse(["key,account,state", "s3cret,acme,active"]).map(\.state) == [.active])
+  }
+
+  @Test func `a revision is a number, or nothing`() throws {
+    let limit = KeyRecord.revisionLimit
+    let entries = try parse(["revision,key,account", "0,a,acme", "\(limit),b,acme", ",c,acme", "0017,d,acme"])
+    #expect(entries.map(\.revision) == [0, limit, nil, 17])
+    let objects = try parse([
+      #"{"key":"a","account":"acme","revision":17}"#, #"{"key":"b","account":"acme","revision":"17"}"#,
+      #"{"key":"c","account":"acme","revision":null}"#,
+    ])
+    #expect(objects.map(\.revision) == [17, 17, nil])
   }
 
   @Test func `JSON lines are told by the first line`() throws {
@@ -35,7 +47,7 @@ import Testing
       #"{"account": "b", "key_id": "\#(KeyID(secret: "x".utf8).hex)", "state": "suspended", "key": null}"#,
     ])
     #expect(entries.map(\.account) == ["Été \"& Co\"", "b"])
-    #expect(entries.map(\.state) == [.active, .suspended])
+    #expect(entries.map(\.state) == [nil, .suspended])
     #expect(entries.map(\.key) == [KeyID(secret: "s3cret".utf8), KeyID(secret: "x".utf8)])
     #expect(entries.map(\.line) == [1, 3])
   }
@@ -65,6 +77,9 @@ import Testing
     ["{\"key\":\"s3cret\",\"key_id\":\"x\",\"account\":\"acme\"}"], ["{\"key\":5,\"account\":\"s3cret\"}"],
     ["{\"key\":\"s3cret\",\"account\":\"acme\",\"stat\":\"revoked\"}"], ["{\"key\":\"s3cret\",\"account\":\"acme\""],
     ["{\"key\":\"k\",\"account\":\"acme\",\"state\":\"s3cret\"}"], ["{}", "key,account"], ["[\"s3cret\"]"],
+    ["key,account,revision", "k,acme,-1"], ["key,account,revision", "k,acme,9007199254740992"],
+    ["key,account,revision", "k,acme,s3cret"], ["key,account,revision", "k,acme,1.5"],
+    ["{\"key\":\"k\",\"account\":\"acme\",\"revision\":1.5}"], ["{\"key\":\"k\",\"account\":7}"],
   ])
   func `what isn't understood is named by line and reason, and no secret is repeated`(lines: [String]) throws {
     let problem = try #require(self.problem(lines))
@@ -80,5 +95,11 @@ import Testing
   @Test func `a secret has a bound`() throws {
     #expect(KeyListParser.objection(toSecret: String(repeating: "k", count: KeyListParser.secretLimit)) == nil)
     #expect(KeyListParser.objection(toSecret: String(repeating: "k", count: KeyListParser.secretLimit + 1)) != nil)
+  }
+
+  @Test func `a line with a million columns is told by the first that is too many`() throws {
+    let commas = String(repeating: ",", count: 1_000_000)
+    #expect(problem([commas])?.line == 1)
+    #expect(problem(["key,account", commas])?.reason == "expected 2 columns as in the header, got more")
   }
 }

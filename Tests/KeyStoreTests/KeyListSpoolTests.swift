@@ -28,12 +28,15 @@ import Testing
   @Test func `every entry comes back, in the partition of its store buckets`() throws {
     var random = SeededGenerator.announced()
     var listed: [KeyListEntry] = []
-    var text = "key,account,state\n"
+    var text = "key,account,state,revision\n"
     for line in 2...5000 {
-      let state = KeyState.allCases.randomElement(using: &random)!
+      let state = (KeyState.allCases + [nil]).randomElement(using: &random)!
+      let revision = Bool.random(using: &random) ? nil : UInt64.random(in: 0...KeyRecord.revisionLimit, using: &random)
       let account = String(repeating: "é", count: Int.random(in: 1...127, using: &random))
-      listed.append(KeyListEntry(key: KeyID(secret: "k\(line)".utf8), state: state, account: account, line: line))
-      text += "k\(line),\(account),\(state.word)\n"
+      listed.append(
+        KeyListEntry(
+          key: KeyID(secret: "k\(line)".utf8), state: state, account: account, revision: revision, line: line))
+      text += "k\(line),\(account),\(state?.word ?? ""),\(revision.map { "\($0)" } ?? "")\n"
     }
     let spool = try Self.spool(text)
     #expect(spool.entryCount == listed.count)
@@ -77,6 +80,22 @@ import Testing
   @Test func `a line that is too long ends the reading, and says so`() throws {
     let bad = try #require(badList("key,account\nbad\nk," + String(repeating: "x", count: 70_000) + "\nbad\n"))
     #expect(bad.problems.map(\.line) == [2, 3] && bad.gaveUp)
+  }
+
+  @Test func `a list that names one key for ever is given up`() throws {
+    let folder = try TemporaryFolder()
+    let text = "key,account\n" + String(repeating: "k,acme\n", count: 5_000)
+    try Data(text.utf8).write(to: folder.url("list"))
+    let file = try #require(FileHandle(forReadingAtPath: folder.path("list")))
+    do {
+      _ = try KeyListSpool.reading(file, partitionLimit: 100)
+      Issue.record("it was taken")
+    } catch let bad as KeyListSpool.BadList {
+      #expect(bad.problems.map(\.line) == [102] && bad.gaveUp)
+      #expect(bad.description.contains("more than 100 entries"))
+    }
+    try file.seek(toOffset: 0)
+    #expect(try entries(KeyListSpool.reading(file, partitionLimit: 5_000)).count == 1)
   }
 
   @Test func `its files have no names, so nothing is left behind however it ends`() throws {

@@ -84,17 +84,35 @@ import Testing
       try await store.put((0..<100).map { "key\($0)" })
       let list = "key,account\n" + (0..<90).map { "key\($0),acme\n" }.joined()
       var run = try await publish(store, ["sync", "-"], input: list)
-      #expect(run.status == .exited(1) && run.errors.contains("10 of 100 keys"), "\(run)")
+      #expect(run.status == .exited(3) && run.errors.contains("10 of 100 active keys"), "\(run)")
+      #expect(run.errors.contains("10 would be revoked: they aren't on the list. Some of their accounts: \"acme\""))
+      #expect(run.errors.contains("say --max-revoked 10."))
       #expect(try await state(of: "key95", in: store) == .active)
       run = try await publish(store, ["sync", "-"], input: list, environment: ["SLUICE_MAX_REVOKED": "10"])
       #expect(run.status == .exited(0) && run.output.contains("10 revoked"), "\(run)")
       #expect(try await state(of: "key95", in: store) == .revoked)
       // An empty list would revoke everybody.
       run = try await publish(store, ["sync", "-"], input: "key,account\n")
-      #expect(run.status == .exited(1), "\(run)")
+      #expect(run.status == .exited(3), "\(run)")
       #expect(try await state(of: "key1", in: store) == .active)
       run = try await publish(store, ["sync", "-", "--max-revoked", "101"], input: "")
       #expect(run.status == .exited(64), "\(run)")
+    }
+  }
+
+  @Test(arguments: ["import", "sync"], [",acme,revoked", ",acme,suspended", ",globex,active", ",globex,"])
+  func `a list that ends keys or moves them needs a word for it`(verb: String, rest: String) async throws {
+    try await StoreBench.with { store in
+      try await store.put((0..<100).map { "key\($0)" })
+      let before = try await store.run("HGETALL", store.layout.meta)
+      let list = "key,account,state\nkey0,acme,\n" + (1..<100).map { "key\($0)\(rest)\n" }.joined()
+      var run = try await publish(store, [verb, "-"], input: list)
+      #expect(run.status == .exited(3) && run.errors.contains("99 of 100 active keys"), "\(run)")
+      #expect(run.errors.contains("say --max-revoked 99."))
+      #expect(try await store.run("HGETALL", store.layout.meta) == before)
+      run = try await publish(store, [verb, "-", "--max-revoked", "99"], input: list)
+      #expect(run.status == .exited(0) && run.output.contains("99 changed"), "\(run)")
+      #expect(try await store.discrepancies() == [])
     }
   }
 
@@ -115,9 +133,94 @@ import Testing
       run = try await publish(store, ["revoke", "--key", "s3cret-of-nobody"])
       #expect(run.status == .exited(1) && run.errors.contains("doesn't know"))
       #expect(!(run.output + run.errors).contains("s3cret"))
-      run = try await publish(store, ["put"], environment: ["SLUICE_KEY": "s3cret", "SLUICE_ACCOUNT": "acme"])
+      run = try await publish(
+        store, ["put", "--reactivate"], environment: ["SLUICE_KEY": "s3cret", "SLUICE_ACCOUNT": "acme"])
       #expect(run.status == .exited(0))
       #expect(try await state(of: "s3cret", in: store) == .active)
+    }
+  }
+
+  @Test func `a change that comes late, or again, undoes nothing`() async throws {
+    try await StoreBench.with { store in
+      let key = ["--key", "k"]
+      let put = ["put", "--account", "acme"] + key
+      func run(_ arguments: [String], is status: Int32, says text: String, then state: KeyState) async throws {
+        // The environment can't overrule anybody.
+        let run = try await publish(
+          store, arguments, environment: ["SLUICE_REACTIVATE": "1", "SLUICE_CHANGE_ACCOUNT": "1"])
+        #expect(run.status == .exited(status), "\(arguments): \(run)")
+        #expect((run.output + run.errors).contains(text), "\(arguments): \(run)")
+        let now = try await self.state(of: "k", in: store)
+        #expect(now == state, "\(arguments)")
+      }
+      try await run(put, is: 0, says: "is active; version 1", then: .active)
+      try await run(put, is: 0, says: "is active already; version 1", then: .active)
+      try await run(["put", "--account", "globex"] + key, is: 4, says: "another account", then: .active)
+      try await run(["suspend"] + key, is: 0, says: "version 2", then: .suspended)
+      try await run(put, is: 4, says: "--reactivate", then: .suspended)
+      try await run(["revoke"] + key, is: 0, says: "version 3", then: .revoked)
+      try await run(put, is: 4, says: "--reactivate", then: .revoked)
+      try await run(["suspend"] + key, is: 4, says: "is revoked, and stays so", then: .revoked)
+      try await run(["revoke"] + key, is: 0, says: "already", then: .revoked)
+      try await run(put + ["--reactivate", "--if-version", "2"], is: 4, says: "after version 2", then: .revoked)
+      try await run(put + ["--reactivate", "--if-version", "3"], is: 0, says: "version 4", then: .active)
+      // The same once more, when somebody has revoked the key since.
+      try await run(["revoke"] + key, is: 0, says: "version 5", then: .revoked)
+      try await run(put + ["--reactivate", "--if-version", "3"], is: 4, says: "after version 3", then: .revoked)
+      try await run(
+        ["put", "--account", "globex", "--reactivate"] + key, is: 4, says: "--change-account", then: .revoked)
+      try await run(
+        ["put", "--account", "globex", "--reactivate", "--change-account"] + key, is: 0, says: "of globex",
+        then: .active)
+      try await run(["suspend"] + key, is: 0, says: "is suspended", then: .suspended)
+      try await run(
+        ["put", "--account", "acme", "--change-account"] + key, is: 0, says: "of acme is suspended;", then: .suspended)
+    }
+  }
+
+  @Test func `a change with a lower revision is skipped, whichever verb it comes by`() async throws {
+    try await StoreBench.with { store in
+      let key = ["--key", "k"]
+      let header = "key,account,state,revision\n"
+      var run = try await publish(store, ["put", "--account", "acme", "--revision", "10"] + key)
+      #expect(run.status == .exited(0), "\(run)")
+      run = try await publish(store, ["revoke", "--revision", "12"] + key)
+      #expect(run.status == .exited(0), "\(run)")
+      run = try await publish(store, ["put", "--account", "acme", "--revision", "11", "--reactivate"] + key)
+      #expect(run.status == .exited(4) && run.errors.contains("larger revision"), "\(run)")
+      run = try await publish(store, ["sync", "-", "--reactivate"], input: header + "k,acme,active,11\n")
+      #expect(run.status == .exited(0) && run.output.contains("1 keys have a larger revision"), "\(run)")
+      #expect(try await state(of: "k", in: store) == .revoked)
+      run = try await publish(store, ["sync", "-", "--reactivate"], input: header + "k,acme,active,13\n")
+      #expect(run.status == .exited(0), "\(run)")
+      #expect(try await state(of: "k", in: store) == .active)
+    }
+  }
+
+  @Test func `a list without states leaves what an operator decided, and says so`() async throws {
+    try await StoreBench.with { store in
+      try await store.put(["a", "s", "r"])
+      _ = try await store.writer.apply([.set("s", .suspended), .set("r", .revoked)])
+      let lists = ["key,account\na,acme\ns,acme\nr,acme\nnew,acme\n", "key,account,state\na,acme,\ns,acme,\nr,acme,\n"]
+      for list in lists {
+        for verb in ["import", "sync"] {
+          let run = try await publish(store, [verb, "-", "--max-revoked", "100"], input: list)
+          #expect(run.status == .exited(0), "\(run)")
+          #expect(run.output.contains("1 keys are suspended in the store and stay so"), "\(run)")
+          #expect(try await state(of: "s", in: store) == .suspended)
+          #expect(try await state(of: "r", in: store) == .revoked)
+        }
+      }
+      let run = try await publish(store, ["import", "-"], input: "key,account,state\nr,acme,active\ns,acme,active\n")
+      #expect(run.status == .exited(0) && run.output.contains("1 keys are revoked in the store and stay so"), "\(run)")
+      #expect(try await state(of: "s", in: store) == .active)
+      #expect(try await state(of: "r", in: store) == .revoked)
+      // The way back from a mistake: the right list, and a word for it.
+      _ = try await store.writer.apply([.set("a", .revoked), .set("s", .suspended)])
+      let right = "key,account\na,acme\ns,acme\nr,acme\n"
+      let healed = try await publish(store, ["import", "-", "--reactivate"], input: right)
+      #expect(healed.status == .exited(0) && healed.output.contains("3 changed"), "\(healed)")
+      for key in ["a", "s", "r"] { #expect(try await state(of: key, in: store) == .active) }
     }
   }
 

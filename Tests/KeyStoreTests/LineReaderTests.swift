@@ -29,4 +29,53 @@ import Testing
     #expect(throws: LineReader.TooLong.self) { try lines("12345\n123456\n", chunk: chunk, limit: 5) }
     #expect(throws: LineReader.TooLong.self) { try lines("12345\n123456", chunk: chunk, limit: 5) }
   }
+
+  /// Whatever is piped in is written in pieces by another thread, and never held as a whole.
+  private func peakCapacity(of piece: [UInt8], times: Int) throws -> (lines: Int, capacity: Int, failure: (any Error)?)
+  {
+    let pipe = Pipe()
+    let writing = pipe.fileHandleForWriting
+    let writer = Thread {
+      do {
+        for _ in 0..<times { try writing.write(contentsOf: piece) }
+        try writing.close()
+      } catch {
+        // The reader gave up.
+      }
+    }
+    signal(SIGPIPE, SIG_IGN)
+    writer.start()
+    var reader = LineReader(pipe.fileHandleForReading)
+    var (lines, capacity) = (0, 0)
+    do {
+      while try reader.next() != nil {
+        lines += 1
+        if lines.isMultiple(of: 1000) { capacity = max(capacity, reader.capacity) }
+      }
+    } catch {
+      try pipe.fileHandleForReading.close()
+      return (lines, max(capacity, reader.capacity), error)
+    }
+    return (lines, max(capacity, reader.capacity), nil)
+  }
+
+  @Test func `a gigabyte of lines takes the memory of a read and a line`() throws {
+    let line = [UInt8](repeating: UInt8(ascii: "x"), count: 4095) + [UInt8(ascii: "\n")]
+    let piece = Array(repeatElement(line, count: 64).joined())
+    let read = try peakCapacity(of: piece, times: 4096)
+    #expect(read.failure == nil && read.lines == 64 * 4096)
+    #expect(read.capacity < 4 << 20)
+  }
+
+  @Test func `millions of empty lines take no more`() throws {
+    let read = try peakCapacity(of: [UInt8](repeating: UInt8(ascii: "\n"), count: 1 << 16), times: 64)
+    #expect(read.failure == nil && read.lines == 4 << 20)
+    #expect(read.capacity < 4 << 20)
+  }
+
+  @Test func `a line without an end is given up within a read`() throws {
+    let read = try peakCapacity(of: [UInt8](repeating: UInt8(ascii: "\""), count: 1 << 16), times: 1 << 20)
+    #expect(read.failure is LineReader.TooLong && read.lines == 0)
+    #expect(read.capacity < 4 << 20)
+  }
 }

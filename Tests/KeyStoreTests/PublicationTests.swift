@@ -1,3 +1,4 @@
+import Hiredis
 import KeyReplica
 import RedisFixture
 import Testing
@@ -15,67 +16,177 @@ import Testing
     try KeyListSpoolTests.spool("key,account\n" + secrets.map { "\($0),\(account)\n" }.joined())
   }
 
+  private func publication(
+    _ store: StoreBench, sync: Bool = true, reactivates: Bool = false, version: UInt64? = nil
+  ) -> Publication {
+    Publication(
+      connection: store.connection, layout: store.layout,
+      terms: .init(revokesUnlisted: sync, reactivates: reactivates, version: version))
+  }
+
+  /// Plans and carries out a list, whatever it takes away.
+  private func carryOut(_ list: KeyListSpool, by publication: Publication) async throws -> Publication.Outcome {
+    try await publication.carryOut(list, agreed: publication.plan(for: list))
+  }
+
+  private func counts(_ consequences: ListConsequences) -> [Int] {
+    [consequences.active] + ListConsequences.Kind.allCases.map { consequences[$0] }
+  }
+
   @Test func `an import adds and changes what is listed and leaves the rest`() async throws {
     try await StoreBench.with { store in
       try await store.put(["old 1", "old 2"])
-      let publication = Publication(connection: store.connection, layout: store.layout)
-      let secrets = (0..<3000).map { "key\($0)" }
+      let publication = publication(store, sync: false)
+      let listed = try list((0..<3000).map { "key\($0)" })
       var progress = 0
-      let outcome = try #require(try await publication.importAll(of: list(secrets)) { progress = $0 })
+      let outcome = try #require(
+        try await publication.carryOut(listed, agreed: publication.plan(for: listed)) { progress = $0 }.edits)
       #expect((outcome.changed, outcome.unchanged, progress) == (3000, 0, 3000))
       #expect(try await states(store) == [.active: 3002])
-      let again = try #require(try await publication.importAll(of: list(secrets)) { _ in })
+      let again = try #require(try await carryOut(listed, by: publication).edits)
       #expect((again.changed, again.unchanged, again.version) == (0, 3000, outcome.version))
-      let empty = try await publication.importAll(of: list([])) { _ in }
+      let empty = try await carryOut(list([]), by: publication).edits
       #expect(empty == nil)
     }
   }
 
   @Test func `until the first batch is in the store no other is on its way, which could overtake it`() async throws {
     try await StoreBench.with { store in
-      let publication = Publication(connection: store.connection, layout: store.layout)
       // All in one partition, and more than one batch: Redis has neither the store nor the scripts.
       let secrets = (0...).lazy.map { "key\($0)" }.filter {
         KeyID(secret: $0.utf8).bucket(of: KeyListSpool.partitionCount) == 0
       }.prefix(4 * KeyStoreWriter.batchLimit)
-      let outcome = try #require(try await publication.importAll(of: list(secrets)) { _ in })
+      let outcome = try #require(try await carryOut(list(secrets), by: publication(store, sync: false)).edits)
       #expect(outcome.changed == 4 * KeyStoreWriter.batchLimit)
       // Once for each script, and once for the store: whoever else had been sent would have met them too, and been sent again.
       #expect(try await store.errors() == ["NOSCRIPT": 2, "STORENONE": 1])
     }
   }
 
-  @Test func `a sync revokes exactly what isn't listed, and brings back what is`() async throws {
+  @Test func `a sync revokes exactly what isn't listed, and leaves states that the list doesn't say`() async throws {
     try await StoreBench.with { store in
-      let publication = Publication(connection: store.connection, layout: store.layout)
       try await store.put((0..<1000).map { "key\($0)" })
-      _ = try await store.writer.apply([.set("key0", .revoked), .set("key1", .suspended), .set("key999", .revoked)])
+      _ = try await store.writer.apply([
+        .set("key0", .revoked), .set("key1", .suspended), .set("key998", .suspended), .set("key999", .revoked),
+      ])
       let listed = try list((0..<900).map { "key\($0)" } + ["new"])
-      let plan = try await publication.plan(for: listed)
-      // 998 aren't revoked; of the hundred that aren't listed one is revoked already.
-      #expect(plan == Publication.Plan(present: 998, toRevoke: 99))
-      let outcome = try #require(try await publication.sync(with: listed, by: plan) { _ in })
-      // Back: key0 and key1. New: one. Gone: 99.
-      #expect(outcome.changed == 102)
-      #expect(try await states(store) == [.active: 901, .revoked: 100])
+      let outcome = try await carryOut(listed, by: publication(store))
+      // 996 are active; of the hundred that aren't listed two aren't.
+      #expect(counts(outcome.consequences) == [996, 0, 0, 98, 0])
+      // New: one. Gone: 98 and a suspended one.
+      #expect(outcome.edits?.changed == 100)
+      #expect(outcome.edits?.leftSuspended == 1)
+      #expect(try await states(store) == [.active: 899, .suspended: 1, .revoked: 101])
       #expect(try await store.discrepancies() == [])
-      let again = try await publication.plan(for: listed)
-      #expect(again == Publication.Plan(present: 901, toRevoke: 0))
+      // What was agreed to is what nodes needn't count, and no more.
+      #expect(try await store.run("HGET", store.layout.meta, "announced").string() == "98")
+      #expect(counts(try await publication(store).plan(for: listed)) == [899, 0, 0, 0, 0])
+      // Bringing back is a word of its own, for a list that says so as well.
+      let explicit = try KeyListSpoolTests.spool("key,account,state\nkey0,acme,active\nkey1,acme,active\n")
+      let left = try await carryOut(explicit, by: publication(store, sync: false))
+      #expect((left.edits?[.staysRevoked], left.edits?.changed) == (1, 1))
+      let back = try await carryOut(listed, by: publication(store, reactivates: true))
+      #expect((back.edits?.changed, back.consequences.count) == (1, 0))
+      #expect(try await states(store) == [.active: 901, .revoked: 100])
     }
   }
 
-  @Test func `a sync revokes no more than was planned, whoever else writes`() async throws {
+  @Test func `each way to lose access or the account is counted, once for each key`() async throws {
     try await StoreBench.with { store in
-      let publication = Publication(connection: store.connection, layout: store.layout)
+      try await store.put((0..<10).map { "key\($0)" })
+      try await store.put(["other"], account: "globex")
+      _ = try await store.writer.apply([.set("key8", .suspended), .set("key9", .revoked)])
+      let listed = try KeyListSpoolTests.spool(
+        """
+        key,account,state
+        key0,acme,active
+        key1,acme,revoked
+        key1,acme,revoked
+        key2,acme,suspended
+        key3,umbrella,active
+        key4,umbrella,revoked
+        key8,umbrella,
+        key9,umbrella,
+        new,acme,revoked
+        """)
+      var plan = try await publication(store, sync: false).plan(for: listed)
+      // Two revoked, one suspended, two moved: one of them is suspended. The revoked one stays as it is.
+      #expect(counts(plan) == [9, 2, 1, 0, 2])
+      plan = try await publication(store).plan(for: listed)
+      // Besides, not listed: 5, 6, 7 and the other one.
+      #expect(counts(plan) == [9, 2, 1, 4, 2])
+      #expect(plan.count == 9 && !plan.isWithin(percent: 99.9) && plan.isWithin(percent: 100))
+      #expect(Set(plan.examples(of: .unlisted)) == ["acme", "globex"])
+      let outcome = try await publication(store).carryOut(listed, agreed: plan)
+      #expect(counts(outcome.consequences) == counts(plan))
+      #expect(try await states(store) == [.active: 2, .suspended: 2, .revoked: 8])
+      // Agreed to: the seven that were active. What moved is still admitted.
+      #expect(try await store.run("HGET", store.layout.meta, "announced").string() == "7")
+      #expect(try await store.discrepancies() == [])
+    }
+  }
+
+  @Test func `of keys that aren't active, or where there are none, nothing is lost`() async throws {
+    try await StoreBench.with { store in
+      let revoked = try KeyListSpoolTests.spool("key,account,state\na,acme,revoked\nb,acme,suspended\n")
+      #expect(counts(try await publication(store).plan(for: revoked)) == [0, 0, 0, 0, 0])
+      _ = try await carryOut(revoked, by: publication(store))
+      #expect(counts(try await publication(store).plan(for: revoked)) == [0, 0, 0, 0, 0])
+      #expect(try await store.run("HGET", store.layout.meta, "announced") == .null)
+      // A share of nothing: only by a word for everything.
+      let moved = try await publication(store, sync: false).plan(for: list(["b"], account: "other"))
+      #expect(moved[.moved] == 1 && moved.neededPercent == 100 && !moved.isWithin(percent: 99))
+    }
+  }
+
+  @Test(arguments: [(1, 1000, 0.1), (51, 1000, 5.1), (1, 3, 33.4), (999, 1000, 99.9), (3, 3, 100)])
+  func `the share that is named is the smallest that would do`(lost: Int, of active: Int, percent: Double) {
+    var plan = ListConsequences()
+    for number in 0..<active {
+      plan.note(KeyRecord(state: .active, since: 0, account: "acme"), number < lost ? .unlisted : nil)
+    }
+    #expect(plan.neededPercent == percent)
+    #expect(plan.isWithin(percent: percent) && !plan.isWithin(percent: percent - 0.1))
+  }
+
+  @Test func `a sync takes away no more than was planned, whoever else writes`() async throws {
+    try await StoreBench.with { store in
+      let publication = publication(store)
       try await store.put((0..<100).map { "key\($0)" })
       let listed = try list((0..<99).map { "key\($0)" })
       let plan = try await publication.plan(for: listed)
-      #expect(plan.toRevoke == 1)
+      #expect(plan.count == 1)
       try await store.put((0..<200).map { "meanwhile\($0)" })
-      await #expect(throws: Publication.MoreToRevoke.self) {
-        _ = try await publication.sync(with: listed, by: plan) { _ in }
+      await #expect(throws: Publication.MoreThanAgreed.self) {
+        _ = try await publication.carryOut(listed, agreed: plan)
       }
       #expect(try await states(store)[.revoked] ?? 0 <= 1)
+    }
+  }
+
+  @Test func `what was changed since the version that a list rests on stays`() async throws {
+    try await StoreBench.with { store in
+      try await store.put((0..<100).map { "key\($0)" })
+      // The list is made here. Then a customer signs up, one is suspended and one is moved.
+      let listed = try list((0..<99).map { "key\($0)" })
+      _ = try await store.writer.apply([.put("new"), .set("key1", .suspended), .put("key2", "other")])
+      let outcome = try await carryOut(listed, by: publication(store, version: 100))
+      #expect(counts(outcome.consequences) == [100, 0, 0, 1, 0])
+      #expect((outcome.edits?.changed, outcome.edits?[.newerVersion]) == (1, 2))
+      #expect(try await states(store) == [.active: 99, .suspended: 1, .revoked: 1])
+    }
+  }
+
+  @Test func `a list's revisions let older rows pass by newer records`() async throws {
+    try await StoreBench.with { store in
+      let header = "key,account,state,revision\n"
+      let new = try KeyListSpoolTests.spool(header + "a,acme,active,7\nb,acme,suspended,7\nc,acme,active,\n")
+      _ = try await carryOut(new, by: publication(store))
+      let old = try KeyListSpoolTests.spool(header + "a,acme,revoked,6\nb,acme,active,6\nc,acme,active,1\n")
+      let outcome = try await carryOut(old, by: publication(store))
+      #expect(counts(outcome.consequences) == [2, 0, 0, 0, 0])
+      #expect((outcome.edits?[.olderRevision], outcome.edits?.changed) == (2, 1))
+      #expect(try await states(store) == [.active: 2, .suspended: 1])
     }
   }
 
@@ -83,8 +194,18 @@ import Testing
     try await StoreBench.with { store in
       try await store.put(["key1"])
       try await store.run("HSET", store.layout.bucket(5), "note", "x")
-      let publication = Publication(connection: store.connection, layout: store.layout)
-      await #expect(throws: UnreadableStore.self) { _ = try await publication.plan(for: list(["key1"])) }
+      await #expect(throws: UnreadableStore.self) { _ = try await publication(store).plan(for: list(["key1"])) }
+    }
+  }
+
+  @Test func `an import mends a record that can't be read, and a sync doesn't touch such a store`() async throws {
+    try await StoreBench.with { store in
+      try await store.put(["key1", "key2"])
+      try await store.run("HSET", store.bucket(of: "key1"), KeyID(secret: "key1".utf8).bytes, "active")
+      await #expect(throws: UndecodableRecord.self) { _ = try await publication(store).plan(for: list(["key1"])) }
+      let outcome = try await carryOut(list(["key1"]), by: publication(store, sync: false))
+      #expect(outcome.edits?.changed == 1)
+      #expect(try await store.connection.verifyStore(store.layout).keysByState == [.active: 2])
     }
   }
 }

@@ -172,7 +172,8 @@ import Testing
       try Data("key,account\nother,acme\n".utf8).write(to: folder.url("list.csv"))
       let list = folder.path("list.csv")
       let verbs = [
-        ["revoke", "--key", "s3cret"], ["suspend", "--key", "s3cret"], ["put", "--key", "s3cret", "--account", "acme"],
+        ["suspend", "--key", "s3cret"], ["revoke", "--key", "s3cret"],
+        ["put", "--key", "s3cret", "--account", "acme", "--reactivate"],
         ["import", list], ["sync", list, "--max-revoked", "100"], ["seal"], ["confirm"], ["replicas", "2"],
       ]
       for verb in verbs {

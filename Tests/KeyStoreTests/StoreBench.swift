@@ -121,11 +121,15 @@ struct StoreBench {
 }
 
 extension KeyEdit {
-  static func put(_ secret: String, _ account: String = "acme", _ state: KeyState = .active) -> KeyEdit {
-    KeyEdit(key: KeyID(secret: secret.utf8), kind: .put(account: account, state))
+  /// May do everything, unless told otherwise.
+  static func put(
+    _ secret: String, _ account: String = "acme", _ state: KeyState? = .active,
+    allowing: Permissions = [.end, .move, .reactivate]
+  ) -> KeyEdit {
+    KeyEdit(key: KeyID(secret: secret.utf8), kind: .put(account: account, state), allowing: allowing)
   }
 
-  static func set(_ secret: String, _ state: KeyState) -> KeyEdit {
-    KeyEdit(key: KeyID(secret: secret.utf8), kind: .setState(state))
+  static func set(_ secret: String, _ state: KeyState, allowing: Permissions = .reactivate) -> KeyEdit {
+    KeyEdit(key: KeyID(secret: secret.utf8), kind: .setState(state), allowing: allowing)
   }
 }

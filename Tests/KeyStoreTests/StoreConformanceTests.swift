@@ -31,7 +31,9 @@ import Testing
       }
     }
 
-    func apply(_ edits: [StoreEdit]) async throws -> StoreOutcome { try await apply(edits, by: bench.writer) }
+    func apply(_ edits: [StoreEdit], basedOn basis: UInt64?) async throws -> StoreOutcome {
+      try await apply(edits, basedOn: basis, by: bench.writer)
+    }
 
     func applyAtOnce(_ edits: [StoreEdit]) async throws -> [StoreOutcome] {
       try await withThrowingTaskGroup(of: StoreOutcome.self) { group in
@@ -39,7 +41,8 @@ import Testing
           let connection = try await RedisConnection.connected(to: bench.redis.endpoint, on: StoreBench.loop)
           group.addTask {
             defer { connection.close() }
-            return try await apply([edit], by: KeyStoreWriter(connection: connection, layout: bench.layout))
+            let writer = KeyStoreWriter(connection: connection, layout: bench.layout)
+            return try await apply([edit], basedOn: nil, by: writer)
           }
         }
         return try await group.reduce(into: []) { $0.append($1) }
@@ -48,24 +51,34 @@ import Testing
 
     func purge(_ keys: [KeyID], revokedBefore moment: Int64) async throws -> StoreOutcome {
       let outcome = try await refusing { try await bench.writer.purge(keys, revokedBefore: moment).get() }
-      return StoreOutcome(
-        epoch: outcome.epoch, version: outcome.version, changed: outcome.changed, unchanged: outcome.unchanged,
-        missing: outcome.missing)
+      return Self.words(outcome)
     }
 
-    private func apply(_ edits: [StoreEdit], by writer: KeyStoreWriter) async throws -> StoreOutcome {
+    private func apply(
+      _ edits: [StoreEdit], basedOn basis: UInt64?, by writer: KeyStoreWriter
+    ) async throws -> StoreOutcome {
       let outcome = try await refusing {
         try await writer.apply(
           edits.map { edit in
-            switch edit.kind {
-            case .put(let account, let state): KeyEdit(key: edit.key, kind: .put(account: account, state))
-            case .setState(let state): KeyEdit(key: edit.key, kind: .setState(state))
-            }
-          })
+            let kind: KeyEdit.Kind =
+              switch edit.kind {
+              case .put(let account, let state): .put(account: account, state)
+              case .setState(let state): .setState(state)
+              }
+            var allowing: KeyEdit.Permissions = []
+            if edit.allowing.contains(.end) { allowing.insert(.end) }
+            if edit.allowing.contains(.move) { allowing.insert(.move) }
+            if edit.allowing.contains(.reactivate) { allowing.insert(.reactivate) }
+            return KeyEdit(key: edit.key, kind: kind, allowing: allowing, revision: edit.revision)
+          }, basedOn: basis)
       }
-      return StoreOutcome(
-        epoch: outcome.epoch, version: outcome.version, changed: outcome.changed, unchanged: outcome.unchanged,
-        missing: outcome.missing)
+      return Self.words(outcome)
+    }
+
+    private static func words(_ outcome: EditOutcome) -> StoreOutcome {
+      StoreOutcome(
+        epoch: outcome.epoch, version: outcome.version,
+        results: outcome.results.map { "\($0.kind.rawValue)\($0.state.map { String($0.letter) } ?? "-")" })
     }
 
     func seal(mayBeEmpty: Bool) async throws -> SealOutcome {
@@ -85,10 +98,6 @@ import Testing
     func changes(after version: UInt64, atMost limit: Int) async throws -> [Change] {
       let command = bench.layout.changesCommand(after: version, waitingMilliseconds: 1, atMost: limit)
       return try await bench.layout.changes(from: bench.connection.execute(command))
-    }
-
-    func announce(removals: UInt64) async throws {
-      try await refusing { _ = try await bench.writer.announce(removals: Int(removals)) }
     }
 
     func confirmRemovals() async throws { try await refusing { _ = try await bench.writer.confirmRemovals() } }

@@ -123,7 +123,7 @@ struct IngestClientTests {
       }
       #expect(client.bufferedPayloads == 500)
       try await deployment.run(
-        "key-publisher", ["put", "--account", "account-1", "--key", Deployment.key(1)])
+        "key-publisher", ["put", "--reactivate", "--account", "account-1", "--key", Deployment.key(1)])
       try await eventually("the client is engaged again, and all are delivered") {
         client.state == .engaged && client.bufferedPayloads == 0
       }

@@ -60,7 +60,8 @@ struct PropagationTests {
         }
       }
     }
-    try await deployment.run("key-publisher", ["put", "--account", "again", "--key", Deployment.key(6)])
+    try await deployment.run(
+      "key-publisher", ["put", "--reactivate", "--account", "account-6", "--key", Deployment.key(6)])
     for node in nodes { #expect(try await node.push(key: Deployment.key(6)).status == 202) }
   }
 

@@ -7,8 +7,11 @@ public import KeyReplica
 /// One line of a key list.
 public struct KeyListEntry: Sendable, Hashable {
   public var key: KeyID
-  public var state: KeyState
+  /// Nil where the list says nothing of it: then a known key keeps the state that it has.
+  public var state: KeyState?
   public var account: String
+  /// The source's number for what it says of this key.
+  public var revision: UInt64?
   /// From 1.
   public var line: Int
 }
@@ -25,14 +28,14 @@ public struct KeyListProblem: Error, Sendable, Hashable, CustomStringConvertible
 /// Reads CSV with a header line, or one JSON object a line; which of them is told by the first line.
 ///
 /// Columns, or members: `key` (a secret, hashed at once) or `key_id` (64 hexadecimal digits), `account`, and optionally `state`
-/// (`active`, `suspended` or `revoked`).
+/// (`active`, `suspended` or `revoked`) and `revision` (a number that grows with each change of the key at its source).
 public struct KeyListParser: Sendable {
   private enum Format {
-    case csv(key: Int?, id: Int?, account: Int, state: Int?, columns: Int)
+    case csv(key: Int?, id: Int?, account: Int, state: Int?, revision: Int?, columns: Int)
     case jsonLines
   }
 
-  private static let columns = ["key", "key_id", "account", "state"]
+  private static let columns = ["key", "key_id", "account", "state", "revision"]
 
   private var format: Format?
   private var line = 0
@@ -63,52 +66,77 @@ public struct KeyListParser: Sendable {
     }
     switch format {
     case .jsonLines: return try entry(fromJSON: text)
-    case .csv(let key, let id, let account, let state, let columns):
-      let fields = try split(text)
+    case .csv(let key, let id, let account, let state, let revision, let columns):
+      let fields = try split(text, atMost: columns)
       guard fields.count == columns else {
-        throw problem("expected \(columns) columns as in the header, but \(fields.count) came")
+        let got = fields.count > columns ? "more" : "\(fields.count)"
+        throw problem("expected \(columns) columns as in the header, got \(got)")
       }
       return try entry(
         key: key.map { fields[$0] }, id: id.map { fields[$0] }, account: fields[account],
-        state: state.map { fields[$0] })
+        state: state.map { fields[$0] }, revision: revision.map { fields[$0] })
     }
   }
 
   private func problem(_ reason: String) -> KeyListProblem { KeyListProblem(line: line, reason: reason) }
 
   private func header(_ text: String) throws(KeyListProblem) -> Format {
-    let names = try split(text)
+    let names = try split(text, atMost: Self.columns.count)
     // The header's own words may be a secret, where somebody forgot it: they aren't repeated.
     guard names.allSatisfy({ Self.columns.contains($0) }), Set(names).count == names.count else {
-      throw problem("expected a header line naming the columns key or key_id, account and optionally state")
+      throw problem(
+        "expected a header line naming the columns key or key_id, account and optionally state and revision")
     }
     let key = names.firstIndex(of: "key")
     let id = names.firstIndex(of: "key_id")
     guard (key == nil) != (id == nil) else { throw problem("expected either a column key or a column key_id") }
     guard let account = names.firstIndex(of: "account") else { throw problem("expected a column account") }
-    return .csv(key: key, id: id, account: account, state: names.firstIndex(of: "state"), columns: names.count)
+    return .csv(
+      key: key, id: id, account: account, state: names.firstIndex(of: "state"),
+      revision: names.firstIndex(of: "revision"), columns: names.count)
   }
 
   private func entry(fromJSON text: String) throws(KeyListProblem) -> KeyListEntry {
-    let members: [String: String?]
+    let members: [String: Member]
     do {
-      members = try decoder.decode([String: String?].self, from: Data(text.utf8))
+      members = try decoder.decode([String: Member].self, from: Data(text.utf8))
     } catch {
       // The decoder's words quote what it met.
-      throw problem("expected a JSON object with the strings key or key_id, account and optionally state")
+      throw problem("expected a JSON object with key or key_id, account and optionally state and revision")
     }
     // A misspelt state would make a suspended key active.
     guard members.keys.allSatisfy({ Self.columns.contains($0) }) else {
-      throw problem("expected no other members than key or key_id, account and state")
+      throw problem("expected no other members than key or key_id, account, state and revision")
     }
-    func member(_ name: String) -> String? { members[name] ?? nil }
+    guard members.allSatisfy({ !$0.value.isNumber || $0.key == "revision" }) else {
+      throw problem("expected strings for key, key_id, account and state")
+    }
+    func member(_ name: String) -> String? { members[name]?.text }
     guard (member("key") == nil) != (member("key_id") == nil) else { throw problem("expected either key or key_id") }
     guard let account = member("account") else { throw problem("expected an account") }
-    return try entry(key: member("key"), id: member("key_id"), account: account, state: member("state"))
+    return try entry(
+      key: member("key"), id: member("key_id"), account: account, state: member("state"), revision: member("revision"))
+  }
+
+  /// A string, a number, or null.
+  private struct Member: Decodable {
+    var text: String?
+    var isNumber = false
+
+    init(from decoder: any Decoder) throws {
+      let container = try decoder.singleValueContainer()
+      if container.decodeNil() { return }
+      do {
+        text = try container.decode(String.self)
+      } catch {
+        text = "\(try container.decode(UInt64.self))"
+        isNumber = true
+      }
+    }
   }
 
   private func entry(
-    key: String?, id: String?, account: String, state: String?
+    key: String?, id: String?, account: String, state: String?, revision: String?
   ) throws(KeyListProblem) -> KeyListEntry {
     let keyID: KeyID
     if let key {
@@ -121,7 +149,7 @@ public struct KeyListParser: Sendable {
       keyID = parsed
     }
     if let objection = KeyRecord.objection(toAccount: account) { throw problem(objection) }
-    var parsedState = KeyState.active
+    var parsedState: KeyState?
     if let state, !state.isEmpty {
       guard let known = KeyState(word: state) else {
         // Not repeated: where columns were mixed up it is a secret.
@@ -129,7 +157,17 @@ public struct KeyListParser: Sendable {
       }
       parsedState = known
     }
-    return KeyListEntry(key: keyID, state: parsedState, account: account, line: line)
+    var parsedRevision: UInt64?
+    if let revision, !revision.isEmpty {
+      guard revision.utf8.allSatisfy({ (48...57).contains($0) }), let number = UInt64(revision),
+        number <= KeyRecord.revisionLimit
+      else {
+        throw problem(
+          "expected a revision from 0 to \(KeyRecord.revisionLimit), but \(revision.utf8.count) other bytes came")
+      }
+      parsedRevision = number
+    }
+    return KeyListEntry(key: keyID, state: parsedState, account: account, revision: parsedRevision, line: line)
   }
 
   /// Why a text can't be a key, or nil if it can: it must be able to stand in a header.
@@ -145,8 +183,8 @@ public struct KeyListParser: Sendable {
   }
 
   /// Splits a line of CSV; a field may be in double quotes, and a double quote in it is doubled. On bytes, because to a
-  /// Character a quote and the accent after it are one.
-  private func split(_ text: String) throws(KeyListProblem) -> [String] {
+  /// Character a quote and the accent after it are one. One field more than are wanted is told from any number of them.
+  private func split(_ text: String, atMost limit: Int) throws(KeyListProblem) -> [String] {
     let (quote, comma) = (UInt8(ascii: "\""), UInt8(ascii: ","))
     var fields: [String] = []
     var rest = Array(text.utf8)[...]
@@ -174,7 +212,7 @@ public struct KeyListParser: Sendable {
         if field.contains(quote) { throw problem("expected a field with a double quote to be in double quotes") }
       }
       fields.append(String(decoding: field, as: UTF8.self))
-      if rest.isEmpty { return fields }
+      if rest.isEmpty || fields.count > limit { return fields }
       rest.removeFirst()
     }
   }

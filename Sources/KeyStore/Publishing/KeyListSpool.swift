@@ -1,10 +1,12 @@
 // A key list, read and checked as a whole before anything of it is written to the store.
 //
-// Why a spool: a bad line near the end must not leave the first half applied; a pipe can be read only once; and a list of ten million
-// keys must not have to fit into memory. So the list is parsed once into temporary files, split by the first bits of the
-// key ids, 16 store buckets to a file. Each file is then small enough to be looked at as a whole: for keys that are listed twice, and
-// by `sync` for the difference to the store. Only hashed ids reach the disk, never a secret, and the files have no names any more
-// once they are open, so that nothing is left behind however the process ends.
+// Why a spool: a bad line near the end must not leave the first half applied; a pipe can be read only once; and a list
+// of ten million keys must not have to fit into memory. So the list is parsed once into temporary files, split by the
+// first bits of the key ids, 16 store buckets to a file. Each file is then small enough to be looked at as a whole: for
+// keys that are listed twice, and for the difference to the store. Ids are hashes, so files grow alike; a list that
+// names the same ids again and again fills one of them only, so each has a bound. Only hashed ids reach the disk, never
+// a secret, and the files have no names any more once they are open, so that nothing is left behind however the process
+// ends.
 
 public import Foundation
 import KeyReplica
@@ -17,13 +19,16 @@ public final class KeyListSpool {
   static let bucketsPerPartition = StoreLayout.bucketCount / partitionCount
 
   public private(set) var entryCount = 0
-  /// How many of the entries aren't active.
-  public private(set) var inactiveCount = 0
   private var files: [FileHandle] = []
+  private var counts = Array(repeating: 0, count: partitionCount)
   private var pending: [[UInt8]]
 
   /// The most problems that are collected before reading is given up.
   public static let problemLimit = 20
+
+  /// The most entries of one file, which is held in memory as a whole: a list of 67 million different keys, or a
+  /// million times one.
+  public static let partitionLimit = 1 << 20
 
   private init() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("key-publisher-\(UUID().uuidString)")
@@ -61,24 +66,33 @@ public final class KeyListSpool {
   /// - Parameter progress: Called now and then with entries and bytes read so far.
   /// - Throws: ``BadList`` with the lines that can't be taken.
   public static func reading(
-    _ file: FileHandle, progress: (_ entries: Int, _ bytes: Int) -> Void = { _, _ in }
+    _ file: FileHandle, partitionLimit: Int = partitionLimit,
+    progress: (_ entries: Int, _ bytes: Int) -> Void = { _, _ in }
   ) throws -> KeyListSpool {
     let spool = try KeyListSpool()
     var lines = LineReader(file)
     var parser = KeyListParser()
     var problems: [KeyListProblem] = []
     var number = 0
-    var tooLong = false
+    var gaveUp = false
     do {
       while problems.count < problemLimit, let line = try lines.next() {
         number += 1
         do throws(KeyListProblem) {
-          guard let entry = try parser.parse(line) else { continue }
-          spool.append(entry)
+          if let entry = try parser.parse(line) { spool.append(entry, limit: partitionLimit, &gaveUp) }
         } catch {
           problems.append(error)
           // Without a header nothing after it can be understood.
           if !parser.knowsFormat { throw BadList(problems: problems, gaveUp: false) }
+        }
+        if gaveUp {
+          problems.append(
+            KeyListProblem(
+              line: number,
+              reason:
+                "the list is too long: more than \(partitionLimit) entries in one of \(partitionCount) parts of the key "
+                + "ids. Does it list keys again and again?"))
+          break
         }
         if number.isMultiple(of: 4096) {
           try spool.flush(atLeast: 64 << 10)
@@ -87,11 +101,11 @@ public final class KeyListSpool {
       }
     } catch let error as LineReader.TooLong {
       problems.append(KeyListProblem(line: number + 1, reason: "\(error)"))
-      tooLong = true
+      gaveUp = true
     }
     try spool.flush(atLeast: 1)
     if problems.isEmpty { problems = try spool.listedTwice() }
-    guard problems.isEmpty else { throw BadList(problems: problems, gaveUp: tooLong || problems.count >= problemLimit) }
+    guard problems.isEmpty else { throw BadList(problems: problems, gaveUp: gaveUp || problems.count >= problemLimit) }
     progress(spool.entryCount, lines.bytesRead)
     return spool
   }
@@ -112,11 +126,11 @@ public final class KeyListSpool {
           first[entry.key] = entry
           continue
         }
-        if former.account != entry.account || former.state != entry.state {
+        if former.account != entry.account || former.state != entry.state || former.revision != entry.revision {
           problems.append(
             KeyListProblem(
               line: entry.line,
-              reason: "the key was listed on line \(former.line) already, with another account or state"))
+              reason: "the key was listed on line \(former.line) already, with another account, state or revision"))
           if problems.count >= Self.problemLimit { return problems }
         }
       }
@@ -124,42 +138,64 @@ public final class KeyListSpool {
     return problems
   }
 
-  // An entry on disk: id (32), state (1), line (8), length of the account (1), account.
+  // An entry on disk: id (32), state (1, 255 for none), revision (8, all ones for none), line (8), length of the
+  // account (1), account.
+  private static let fixedSize = KeyID.byteCount + 18
 
-  private func append(_ entry: KeyListEntry) {
+  private func append(_ entry: KeyListEntry, limit: Int, _ isTooMany: inout Bool) {
     let partition = entry.key.bucket(of: Self.partitionCount)
+    counts[partition] += 1
+    guard counts[partition] <= limit else {
+      isTooMany = true
+      return
+    }
     pending[partition] += entry.key.bytes
-    pending[partition].append(entry.state.rawValue)
+    pending[partition].append(entry.state?.rawValue ?? .max)
+    withUnsafeBytes(of: (entry.revision ?? .max).littleEndian) { pending[partition] += $0 }
     withUnsafeBytes(of: UInt64(entry.line).littleEndian) { pending[partition] += $0 }
     pending[partition].append(UInt8(entry.account.utf8.count))
     pending[partition] += entry.account.utf8
     entryCount += 1
-    if entry.state != .active { inactiveCount += 1 }
   }
 
   private func flush(atLeast threshold: Int) throws {
     for index in pending.indices where pending[index].count >= threshold {
-      try files[index].write(contentsOf: pending[index])
+      do {
+        try files[index].write(contentsOf: pending[index])
+      } catch {
+        throw KeyListProblem(
+          line: 0,
+          reason: "can't write a temporary copy of the list in \(FileManager.default.temporaryDirectory.path): "
+            + error.localizedDescription)
+      }
       pending[index].removeAll(keepingCapacity: true)
     }
   }
 
   private func allEntries(ofPartition index: Int) throws -> [KeyListEntry] {
     try files[index].seek(toOffset: 0)
-    let bytes = [UInt8](try files[index].readToEnd() ?? Data())
-    var entries: [KeyListEntry] = []
-    var at = 0
-    while at < bytes.count {
-      let fixed = KeyID.byteCount + 10
-      guard at + fixed <= bytes.count, case let end = at + fixed + Int(bytes[at + fixed - 1]), end <= bytes.count,
-        let key = KeyID(bytes: bytes[at..<at + KeyID.byteCount]), let state = KeyState(rawValue: bytes[at + 32])
-      else { throw KeyListProblem(line: 0, reason: "the temporary copy of the list was damaged") }
-      let line = bytes[(at + 33)..<(at + 41)].reversed().reduce(0) { $0 << 8 | Int($1) }
-      entries.append(
-        KeyListEntry(
-          key: key, state: state, account: String(decoding: bytes[(at + fixed)..<end], as: UTF8.self), line: line))
-      at = end
+    let data = try files[index].readToEnd() ?? Data()
+    return try data.withUnsafeBytes { bytes in
+      var entries: [KeyListEntry] = []
+      entries.reserveCapacity(counts[index])
+      var at = 0
+      while at < bytes.count {
+        let account = at + Self.fixedSize
+        guard account <= bytes.count, case let end = account + Int(bytes[account - 1]), end <= bytes.count,
+          let key = KeyID(bytes: bytes[at..<at + KeyID.byteCount]),
+          case let state = bytes[at + KeyID.byteCount], state == .max || KeyState(rawValue: state) != nil
+        else { throw KeyListProblem(line: 0, reason: "the temporary copy of the list was damaged") }
+        func number(_ offset: Int) -> UInt64 {
+          UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: at + KeyID.byteCount + offset, as: UInt64.self))
+        }
+        let revision = number(1)
+        entries.append(
+          KeyListEntry(
+            key: key, state: KeyState(rawValue: state), account: String(decoding: bytes[account..<end], as: UTF8.self),
+            revision: revision == .max ? nil : revision, line: Int(number(9))))
+        at = end
+      }
+      return entries
     }
-    return entries
   }
 }

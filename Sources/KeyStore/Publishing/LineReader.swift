@@ -1,3 +1,9 @@
+// The lines of a key list, whatever is piped into it: one endless line, gigabytes of empty ones, a file without an end.
+//
+// Memory is bounded by one line and one read: what has been consumed is given back before each read, and a line is
+// given up as soon as it is longer than the limit. Rejected: FileHandle's own line sequence, which holds a line of any
+// length.
+
 public import Foundation
 
 /// The lines of a file or pipe, of bounded length, in bounded memory.
@@ -10,11 +16,14 @@ public struct LineReader {
   private var ended = false
   /// Bytes read from the file so far.
   public private(set) var bytesRead = 0
+  /// Bytes that the buffer takes up, used or not; for tests.
+  var capacity: Int { buffer.capacity }
 
   public init(_ file: FileHandle, chunkSize: Int = 1 << 20, lineLimit: Int = 64 << 10) {
     self.file = file
     self.chunkSize = chunkSize
     self.lineLimit = lineLimit
+    buffer.reserveCapacity(chunkSize + lineLimit + 1)
   }
 
   /// A line was longer than the limit.
@@ -27,7 +36,7 @@ public struct LineReader {
   public mutating func next() throws -> ArraySlice<UInt8>? {
     var searched = position
     while true {
-      if let end = buffer[searched...].firstIndex(of: UInt8(ascii: "\n")) {
+      if let end = lineFeed(from: searched) {
         defer { position = end + 1 }
         guard end - position <= lineLimit else { throw TooLong(limit: lineLimit) }
         return buffer[position..<end]
@@ -38,6 +47,8 @@ public struct LineReader {
         defer { position = buffer.count }
         return buffer[position...]
       }
+      // The last line was handed out as a slice of this buffer: where somebody still holds it, this copies at most the
+      // rest of a line.
       buffer.removeSubrange(..<position)
       position = 0
       searched = buffer.count
@@ -48,6 +59,13 @@ public struct LineReader {
       }
       bytesRead += chunk.count
       buffer += chunk
+    }
+  }
+
+  private func lineFeed(from start: Int) -> Int? {
+    buffer.withUnsafeBytes { bytes in
+      guard start < bytes.count, let base = bytes.baseAddress else { return nil }
+      return memchr(base + start, Int32(UInt8(ascii: "\n")), bytes.count - start).map { UnsafeRawPointer($0) - base }
     }
   }
 }

@@ -1,117 +1,120 @@
-// Whole lists into the store: `import` adds and changes what is listed, `sync` makes the store equal to the list.
+// Whole lists into the store: `import` adds and changes what is listed, `sync` makes the store equal to the list. Both
+// are planned first, so that somebody can agree to what they take away, and then take away no more than that.
 
 import KeyReplica
-public import RedisClient
 import NIOCore
+public import RedisClient
 
 /// Carries a key list into the store, one partition after the other.
 public struct Publication {
-  /// What `sync` would do, found before anything is written.
-  public struct Plan: Sendable, Hashable {
-    /// Keys that aren't revoked in the store now.
-    public var present = 0
-    /// Of these, the ones that aren't on the list and would be revoked.
-    public var toRevoke = 0
-  }
-
   private let connection: RedisConnection
   private let layout: StoreLayout
   private let writer: KeyStoreWriter
+  private let terms: ListConsequences.Terms
 
   /// Batches that are on their way at once: enough that Redis never waits for us.
   private static let batchesInFlight = 4
 
-  public init(connection: RedisConnection, layout: StoreLayout) {
+  public init(connection: RedisConnection, layout: StoreLayout, terms: ListConsequences.Terms) {
     self.connection = connection
     self.layout = layout
+    self.terms = terms
     writer = KeyStoreWriter(connection: connection, layout: layout)
   }
 
-  /// Adds and changes all that is listed; what isn't listed stays as it is.
-  /// - Parameter progress: Called with the number of entries that are in the store.
-  /// - Throws: With some of the list applied; doing it again is harmless and finishes it.
-  public func importAll(of list: KeyListSpool, progress: (Int) -> Void) async throws -> EditOutcome? {
-    try await announce(list.inactiveCount)
-    var total: EditOutcome?
-    var done = 0
+  /// What ``carryOut(_:agreed:progress:)`` would take away. Changes nothing.
+  public func plan(for list: KeyListSpool) async throws -> ListConsequences {
+    var consequences = ListConsequences()
     for partition in 0..<KeyListSpool.partitionCount {
-      let edits = try list.entries(ofPartition: partition).map {
-        KeyEdit(key: $0.key, kind: .put(account: $0.account, $0.state))
-      }
-      try await apply(edits, to: &total) {
-        done += $0; progress(done)
+      let entries = Self.byKey(try list.entries(ofPartition: partition))
+      for (key, record) in try await storedRecords(ofPartition: partition) {
+        consequences.note(record, ListConsequences.kind(of: record, listed: entries[key], terms))
       }
     }
-    return total
+    return consequences
   }
 
-  /// What ``sync(with:by:progress:)`` would revoke.
-  public func plan(for list: KeyListSpool) async throws -> Plan {
-    var plan = Plan()
-    for partition in 0..<KeyListSpool.partitionCount {
-      let listed = Set(try list.entries(ofPartition: partition).map(\.key))
-      let present = try await storedKeys(ofPartition: partition)
-      plan.present += present.count
-      plan.toRevoke += present.count { !listed.contains($0) }
-    }
-    return plan
-  }
-
-  /// The store holds more keys that aren't on the list than there were when it was planned: somebody else is writing.
-  public struct MoreToRevoke: Error, Sendable, CustomStringConvertible {
-    public let planned: Int
+  /// The list would take away more than was agreed to: somebody else has changed the store.
+  public struct MoreThanAgreed: Error, Sendable, CustomStringConvertible {
+    public let agreed: Int
     public var description: String {
-      "the store has changed since: now more than \(planned) keys would be revoked. Some of the list was applied; run sync again"
+      "the store has changed since it was looked at: now more than \(agreed) keys would be taken out of service or moved. "
+        + "Some of the list was applied; run it again"
     }
   }
 
-  /// Adds and changes all that is listed, and revokes what isn't.
-  /// - Parameter plan: What was agreed to: no more keys than that are revoked.
+  /// What was done with a list.
+  public struct Outcome: Sendable {
+    /// Nil if there was nothing to do.
+    public var edits: EditOutcome?
+    /// What the list took away.
+    public var consequences = ListConsequences()
+  }
+
+  /// Adds and changes all that is listed, and revokes what isn't if the terms say so.
+  /// - Parameters:
+  ///   - agreed: What was planned and agreed to: no more keys than that are taken out of service or moved.
+  ///   - progress: Called with the number of entries that are in the store.
   /// - Throws: With some of the list applied; doing it again is harmless and finishes it.
-  public func sync(
-    with list: KeyListSpool, by plan: Plan, progress: (Int) -> Void
-  ) async throws -> EditOutcome? {
-    try await announce(plan.toRevoke + list.inactiveCount)
-    var total: EditOutcome?
+  public func carryOut(
+    _ list: KeyListSpool, agreed: ListConsequences, progress: (Int) -> Void = { _ in }
+  ) async throws -> Outcome {
+    var outcome = Outcome()
     var done = 0
-    var revoked = 0
     for partition in 0..<KeyListSpool.partitionCount {
-      let entries = try list.entries(ofPartition: partition)
-      let listed = Set(entries.map(\.key))
-      let stale = try await storedKeys(ofPartition: partition).filter { !listed.contains($0) }
-      revoked += stale.count
-      guard revoked <= plan.toRevoke else { throw MoreToRevoke(planned: plan.toRevoke) }
-      let edits =
-        entries.map { KeyEdit(key: $0.key, kind: .put(account: $0.account, $0.state)) }
-        + stale.map { KeyEdit(key: $0, kind: .setState(.revoked)) }
-      try await apply(edits, to: &total) {
-        done += $0; progress(min(done, list.entryCount))
+      let listed = try list.entries(ofPartition: partition)
+      let entries = Self.byKey(listed)
+      // Found anew: which keys are meant is said to the script for each of them.
+      var ending: Set<KeyID> = []
+      var unlisted: [KeyEdit] = []
+      for (key, record) in try await storedRecords(ofPartition: partition) {
+        let kind = ListConsequences.kind(of: record, listed: entries[key], terms)
+        outcome.consequences.note(record, kind)
+        if kind != nil { ending.insert(key) }
+        if terms.revokesUnlisted, record.state != .revoked, entries[key] == nil {
+          unlisted.append(KeyEdit(key: key, kind: .setState(.revoked), allowing: .end))
+        }
+      }
+      guard outcome.consequences.count <= agreed.count else { throw MoreThanAgreed(agreed: agreed.count) }
+      let edits = listed.map { entry in
+        var allowing: KeyEdit.Permissions = ending.contains(entry.key) ? [.end, .move] : []
+        if terms.reactivates { allowing.insert(.reactivate) }
+        let state = entry.state ?? (terms.reactivates ? .active : nil)
+        return KeyEdit(
+          key: entry.key, kind: .put(account: entry.account, state), allowing: allowing, revision: entry.revision)
+      }
+      try await apply(edits + unlisted, to: &outcome.edits) {
+        done += $0
+        progress(min(done, list.entryCount))
       }
     }
-    return total
+    return outcome
   }
 
-  /// What a list removes was looked at by somebody: it isn't to be taken for a mistake. Where there is no store yet there is nobody to tell.
-  private func announce(_ removals: Int) async throws {
-    guard removals > 0, case .found = try await connection.storePosition(layout) else { return }
-    _ = try await writer.announce(removals: removals)
+  private static func byKey(_ entries: [KeyListEntry]) -> [KeyID: KeyListEntry] {
+    Dictionary(entries.map { ($0.key, $0) }) { first, _ in first }
   }
 
-  /// The keys of a partition that the store holds and that aren't revoked.
-  private func storedKeys(ofPartition partition: Int) async throws -> [KeyID] {
+  /// The records of a partition that can be read. One that can't is of no use to anybody; the list may write over it.
+  private func storedRecords(ofPartition partition: Int) async throws -> [(KeyID, KeyRecord)] {
     let first = partition * KeyListSpool.bucketsPerPartition
     let indices = first..<(first + KeyListSpool.bucketsPerPartition)
     let replies = try await connection.execute(indices.map(layout.bucketCommand), within: .seconds(30))
-    var keys: [KeyID] = []
+    var records: [(KeyID, KeyRecord)] = []
     for (index, reply) in zip(indices, replies) {
       for (name, value) in try layout.rawBucket(from: reply).fields {
         guard let key = KeyID(bytes: name) else {
           throw UnreadableStore("bucket \(index) has a field that isn't a key id")
         }
-        if try KeyRecord(decoding: value).state != .revoked { keys.append(key) }
+        do {
+          records.append((key, try KeyRecord(decoding: value)))
+        } catch {
+          // A list that is to be the whole truth can't leave it, and only an import can mend it.
+          if terms.revokesUnlisted { throw error }
+        }
       }
     }
-    return keys
+    return records
   }
 
   private func apply(
@@ -125,23 +128,12 @@ public struct Publication {
       while inFlight.count < (total == nil ? 1 : Self.batchesInFlight), !rest.isEmpty {
         let batch = Array(rest.prefix(KeyStoreWriter.batchLimit))
         rest = rest.dropFirst(batch.count)
-        inFlight.append((batch.count, writer.submit(batch)))
+        inFlight.append((batch.count, writer.submit(batch, basedOn: terms.version)))
       }
       let (count, future) = inFlight.removeFirst()
       let outcome = try await future.get()
       total = total.map { $0 + outcome } ?? outcome
       progress(count)
     }
-  }
-}
-
-extension EditOutcome {
-  /// Both together; epoch and version are the later one's.
-  static func + (left: EditOutcome, right: EditOutcome) -> EditOutcome {
-    var sum = right
-    sum.changed += left.changed
-    sum.unchanged += left.unchanged
-    sum.missing += left.missing
-    return sum
   }
 }

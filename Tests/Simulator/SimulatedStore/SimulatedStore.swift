@@ -30,8 +30,16 @@ public struct SimulatedStore: Sendable {
     let key: KeyID?
     let record: [UInt8]
     let digest: Digest
-    /// Letter, moment and account, where it looks enough like a record for the script; the nodes are stricter.
-    let parts: (state: UInt8, since: Int64, account: String)?
+    /// What stands in it, where it looks enough like a record for the script; the nodes are stricter.
+    let parts: Parts?
+
+    struct Parts: Sendable {
+      var state: KeyState
+      var since: Int64
+      var version: UInt64?
+      var revision: UInt64?
+      var account: String
+    }
 
     init(name: [UInt8], key: KeyID?, record: [UInt8]) {
       self.name = name
@@ -41,17 +49,20 @@ public struct SimulatedStore: Sendable {
       parts = Self.parts(of: record)
     }
 
-    /// As the script's `^%d+ (%a) %d+ (.+)$` would have it.
-    private static func parts(of record: [UInt8]) -> (UInt8, Int64, String)? {
+    /// As the script's `^1 ([asr]) (%d+)/?(%d*)/?(%d*) (.+)$` would have it.
+    private static func parts(of record: [UInt8]) -> Parts? {
       let words = record.split(separator: UInt8(ascii: " "), maxSplits: 3, omittingEmptySubsequences: false)
-      func isNumber(_ word: ArraySlice<UInt8>) -> Bool { !word.isEmpty && word.allSatisfy { (48...57).contains($0) } }
-      guard words.count == 4, isNumber(words[0]), words[1].count == 1, isNumber(words[2]), !words[3].isEmpty else {
-        return nil
-      }
-      return (
-        words[1].first!, Int64(String(decoding: words[2], as: UTF8.self)) ?? .max,
-        String(decoding: words[3], as: UTF8.self)
-      )
+      func text(_ word: ArraySlice<UInt8>) -> String { String(decoding: word, as: UTF8.self) }
+      guard words.count == 4, text(words[0]) == "\(KeyRecord.schema)", let state = KeyState(letter: text(words[1])),
+        !words[3].isEmpty
+      else { return nil }
+      let numbers = words[2].split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map(text)
+      guard (1...3).contains(numbers.count), !numbers[0].isEmpty,
+        numbers.allSatisfy({ $0.utf8.allSatisfy { (48...57).contains($0) } })
+      else { return nil }
+      return Parts(
+        state: state, since: Int64(numbers[0]) ?? .max, version: numbers.count > 1 ? UInt64(numbers[1]) : nil,
+        revision: numbers.count > 2 ? UInt64(numbers[2]) : nil, account: text(words[3]))
     }
   }
 
@@ -115,45 +126,72 @@ public struct SimulatedStore: Sendable {
     if isLeft { throw StoreRefusal(.broken, "meta is gone, buckets are there") }
   }
 
-  /// Carries out edits in one atomic step, or none of them.
-  /// - Parameter now: The publisher's clock, in seconds since 1970.
-  public mutating func apply(_ edits: [StoreEdit], now: Int64) throws(StoreRefusal) -> StoreOutcome {
+  /// Carries out edits in one atomic step, each as far as it may be made, or none of them.
+  /// - Parameters:
+  ///   - now: The publisher's clock, in seconds since 1970.
+  ///   - basis: The version that they rest on.
+  public mutating func apply(
+    _ edits: [StoreEdit], basedOn basis: UInt64? = nil, now: Int64
+  ) throws(StoreRefusal) -> StoreOutcome {
     var meta = try readMeta()
     var summaries: [Int: (summary: BucketSummary, touched: Bool)] = [:]
+    var changedAt: [Int: UInt64] = [:]
     for edit in edits {
       let index = edit.key.bucket(of: bucketCount)
       if summaries[index] == nil { summaries[index] = (try describe(index, in: meta), false) }
+      changedAt[index] = changedAt[index] ?? summaries[index]!.summary.version
     }
     var outcome = StoreOutcome(epoch: meta.epoch, version: meta.version)
     for edit in edits {
       let index = edit.key.bucket(of: bucketCount)
       let position = buckets[index].position(of: edit.key)
-      let old = position.map { buckets[index].fields[$0] }
-      let account: String
-      let state: KeyState
-      switch edit.kind {
-      case .put(let named, let wanted): (account, state) = (named, wanted)
-      case .setState(let wanted):
-        guard let kept = old?.parts?.account else {
-          outcome.missing += 1
-          continue
-        }
-        (account, state) = (kept, wanted)
-      }
-      if let parts = old?.parts, parts.state == state.letter.asciiValue, parts.account == account {
-        outcome.unchanged += 1
+      let old = position.flatMap { buckets[index].fields[$0].parts }
+      let (decision, wanted) = decide(edit, old, basis, bucketChangedAt: changedAt[index]!)
+      guard decision == "c", let wanted else {
+        outcome.results.append("\(decision)\(old.map { String($0.state.letter) } ?? "-")")
         continue
       }
-      let record = KeyRecord(state: state, since: now, account: account).encoded
-      write(record, of: edit.key, over: position, &meta, &summaries[index]!.summary)
+      let same = old?.state == wanted.state && old?.account == wanted.account
+      let record = KeyRecord(
+        state: wanted.state, since: same ? old!.since : now, version: meta.version + 1,
+        revision: [edit.revision, old?.revision].compactMap { $0 }.max(), account: wanted.account
+      ).encoded
+      let isAgreed = old?.state == .active && wanted.state != .active && edit.allowing.contains(.end)
+      write(record, of: edit.key, over: position, isAgreed: isAgreed, &meta, &summaries[index]!.summary)
       summaries[index]!.touched = true
-      outcome.changed += 1
+      if isAgreed { meta.announced += 1 }
+      outcome.results.append("c\(wanted.state.letter)")
     }
     for (index, entry) in summaries where entry.touched { buckets[index].summary = Summary(entry.summary) }
     self.meta = meta
     outcome.version = meta.version
     stream.removeFirst(max(0, stream.count - changesKept))
     return outcome
+  }
+
+  /// Whether an edit may be made, as a letter, and what the record is to say then.
+  private func decide(
+    _ edit: StoreEdit, _ old: Field.Parts?, _ basis: UInt64?, bucketChangedAt: UInt64
+  ) -> (Character, (state: KeyState, account: String)?) {
+    let wanted: (state: KeyState, account: String)
+    var isPut = true
+    switch edit.kind {
+    case .put(let account, let state): wanted = (state ?? old?.state ?? .active, account)
+    case .setState(let state):
+      guard let old else { return ("m", nil) }
+      isPut = false
+      wanted = (state, old.account)
+    }
+    guard let old else { return ("c", wanted) }
+    let same = old.state == wanted.state && old.account == wanted.account
+    let isNewer = edit.revision.map { revision in old.revision.map { revision > $0 } ?? true } ?? false
+    if same, !isNewer { return ("u", nil) }
+    if let revision = edit.revision, let known = old.revision, revision < known { return ("o", nil) }
+    if let basis, old.version ?? bucketChangedAt > basis { return ("v", nil) }
+    if old.state == .revoked, !same, !edit.allowing.contains(.reactivate) { return ("r", nil) }
+    if old.account != wanted.account, !edit.allowing.contains(.move) { return ("a", nil) }
+    if isPut, old.state == .active, wanted.state != .active, !edit.allowing.contains(.end) { return ("e", nil) }
+    return ("c", wanted)
   }
 
   /// Removes the records of keys that have been revoked since before a moment, in one atomic step.
@@ -168,12 +206,12 @@ public struct SimulatedStore: Sendable {
     for key in keys {
       let index = key.bucket(of: bucketCount)
       guard let position = buckets[index].position(of: key) else {
-        outcome.missing += 1
+        outcome.results.append("m-")
         continue
       }
       let old = buckets[index].fields[position]
-      guard let parts = old.parts, parts.state == KeyState.revoked.letter.asciiValue, parts.since < moment else {
-        outcome.unchanged += 1
+      guard let parts = old.parts, parts.state == .revoked, parts.since < moment else {
+        outcome.results.append("u\(old.parts.map { String($0.state.letter) } ?? "-")")
         continue
       }
       buckets[index].fields.remove(at: position)
@@ -188,7 +226,7 @@ public struct SimulatedStore: Sendable {
         Change(
           epoch: meta.epoch, version: meta.version, total: meta.digest,
           effect: .purge(key, bucket: index, after: summaries[index]!)))
-      outcome.changed += 1
+      outcome.results.append("c-")
     }
     self.meta = meta
     outcome.version = meta.version
@@ -197,16 +235,17 @@ public struct SimulatedStore: Sendable {
   }
 
   /// What a publisher does: carries out edits, and begins the store first where there is none and something is put.
-  public mutating func publish(_ edits: [StoreEdit], now: Int64, newEpoch: String) throws(StoreRefusal) -> StoreOutcome
-  {
+  public mutating func publish(
+    _ edits: [StoreEdit], basedOn basis: UInt64? = nil, now: Int64, newEpoch: String
+  ) throws(StoreRefusal) -> StoreOutcome {
     do throws(StoreRefusal) {
-      return try apply(edits, now: now)
+      return try apply(edits, basedOn: basis, now: now)
     } catch {
       guard error.code == .absent else { throw error }
       let adds = edits.contains { if case .put = $0.kind { true } else { false } }
-      guard adds else { return StoreOutcome(epoch: "", version: 0, missing: edits.count) }
+      guard adds else { return StoreOutcome(epoch: "", version: 0, results: edits.map { _ in "m-" }) }
       try create(epoch: newEpoch)
-      return try apply(edits, now: now)
+      return try apply(edits, basedOn: basis, now: now)
     }
   }
 
@@ -216,13 +255,14 @@ public struct SimulatedStore: Sendable {
     var meta = try readMeta()
     let index = key.bucket(of: bucketCount)
     var summary = try describe(index, in: meta)
-    write(record, of: key, over: buckets[index].position(of: key), &meta, &summary)
+    write(record, of: key, over: buckets[index].position(of: key), isAgreed: false, &meta, &summary)
     buckets[index].summary = Summary(summary)
     self.meta = meta
   }
 
   private mutating func write(
-    _ record: [UInt8], of key: KeyID, over position: Int?, _ meta: inout Meta, _ summary: inout BucketSummary
+    _ record: [UInt8], of key: KeyID, over position: Int?, isAgreed: Bool, _ meta: inout Meta,
+    _ summary: inout BucketSummary
   ) {
     let index = key.bucket(of: bucketCount)
     let field = Field(name: position.map { buckets[index].fields[$0].name } ?? key.bytes, key: key, record: record)
@@ -243,7 +283,7 @@ public struct SimulatedStore: Sendable {
     append(
       Change(
         epoch: meta.epoch, version: meta.version, total: meta.digest,
-        effect: .put(key, record: record, bucket: index, after: summary)))
+        effect: .put(key, record: record, bucket: index, after: summary), isAgreed: isAgreed))
   }
 
   /// Marks the store as populated, if all that it says of itself fits together.
@@ -269,16 +309,6 @@ public struct SimulatedStore: Sendable {
     append(Change(epoch: meta.epoch, version: meta.version, total: meta.digest, effect: .seal))
     self.meta = meta
     return SealOutcome(version: meta.version, keys: count, already: false)
-  }
-
-  /// Says that so many keys are about to be removed.
-  public mutating func announce(removals: UInt64) throws(StoreRefusal) {
-    var meta = try readMeta()
-    meta.version += 1
-    meta.announced += removals
-    append(
-      Change(epoch: meta.epoch, version: meta.version, total: meta.digest, effect: .announce(removals: removals)))
-    self.meta = meta
   }
 
   /// Says that all removals up to here are meant.

@@ -10,7 +10,7 @@ public import KeyReplica
 public protocol ConformingStore {
   var bucketCount: Int { get }
   /// Begins the store where there is none and something is put.
-  func apply(_ edits: [StoreEdit]) async throws -> StoreOutcome
+  func apply(_ edits: [StoreEdit], basedOn basis: UInt64?) async throws -> StoreOutcome
   /// The same by so many publishers at once, one edit each.
   func applyAtOnce(_ edits: [StoreEdit]) async throws -> [StoreOutcome]
   /// Removes the records of keys that have been revoked since before a moment.
@@ -20,8 +20,7 @@ public protocol ConformingStore {
   func manifest() async throws -> StoreAnswer<Manifest>
   func bucket(_ index: Int) async throws -> RawBucket
   func changes(after version: UInt64, atMost limit: Int) async throws -> [Change]
-  /// Says that so many removals are to come, or that all up to here are meant.
-  func announce(removals: UInt64) async throws
+  /// Says that all removals up to here are meant.
   func confirmRemovals() async throws
   /// Says how many replicas could take the server's place.
   func declare(replicas: Int) async throws
@@ -56,42 +55,57 @@ public struct StoreScenario: Sendable, CustomStringConvertible {
   }
 }
 
-private func expect(_ holds: Bool, _ what: @autoclosure () -> String) throws {
+func expect(_ holds: Bool, _ what: @autoclosure () -> String) throws {
   if !holds { throw Nonconformance(description: what()) }
 }
 
-private func expectEqual<Value: Equatable>(_ came: Value, _ expected: Value, _ what: String) throws {
+func expectEqual<Value: Equatable>(_ came: Value, _ expected: Value, _ what: String) throws {
   try expect(came == expected, "\(what): expected \(expected), but \(came) came")
 }
 
-private func put(_ secret: String, _ account: String = "acme", _ state: KeyState = .active) -> StoreEdit {
-  StoreEdit(key: key(secret), kind: .put(account: account, state))
+func put(
+  _ secret: String, _ account: String = "acme", _ state: KeyState? = .active,
+  allowing: StoreEdit.Permissions = .everything, revision: UInt64? = nil
+) -> StoreEdit {
+  StoreEdit(key: key(secret), kind: .put(account: account, state), allowing: allowing, revision: revision)
 }
 
-private func set(_ secret: String, _ state: KeyState) -> StoreEdit {
-  StoreEdit(key: key(secret), kind: .setState(state))
+func set(
+  _ secret: String, _ state: KeyState, allowing: StoreEdit.Permissions = [], revision: UInt64? = nil
+) -> StoreEdit {
+  StoreEdit(key: key(secret), kind: .setState(state), allowing: allowing, revision: revision)
 }
 
-private func key(_ secret: String) -> KeyID { KeyID(secret: secret.utf8) }
+func key(_ secret: String) -> KeyID { KeyID(secret: secret.utf8) }
 
 extension ConformingStore {
-  fileprivate func found() async throws -> StorePosition {
+  func apply(_ edits: [StoreEdit]) async throws -> StoreOutcome { try await apply(edits, basedOn: nil) }
+
+  func record(of secret: String) async throws -> KeyRecord {
+    let raw = try await bucket(bucket(of: secret))
+    guard let field = raw.fields.first(where: { $0.id == key(secret).bytes }) else {
+      throw Nonconformance(description: "\(secret) has no record")
+    }
+    return try KeyRecord(decoding: field.record)
+  }
+
+  func found() async throws -> StorePosition {
     guard case .found(let position) = try await position() else {
       throw Nonconformance(description: "expected a store, but there is none")
     }
     return position
   }
 
-  fileprivate func foundManifest() async throws -> Manifest {
+  func foundManifest() async throws -> Manifest {
     guard case .found(let manifest) = try await manifest() else {
       throw Nonconformance(description: "expected a manifest, but there is none")
     }
     return manifest
   }
 
-  fileprivate func bucket(of secret: String) -> Int { key(secret).bucket(of: bucketCount) }
+  func bucket(of secret: String) -> Int { key(secret).bucket(of: bucketCount) }
 
-  fileprivate func refusal(_ body: () async throws -> Void) async throws -> StoreRefusal.Code? {
+  func refusal(_ body: () async throws -> Void) async throws -> StoreRefusal.Code? {
     do {
       try await body()
       return nil
@@ -101,7 +115,7 @@ extension ConformingStore {
   }
 
   /// Counts all records, and compares what the store says of itself with that.
-  fileprivate func expectSound(version: UInt64, records expected: [String: (KeyState, String)]) async throws {
+  func expectSound(version: UInt64, records expected: [String: (KeyState, String)]) async throws {
     let manifest = try await foundManifest()
     try expectEqual(try await found(), manifest.position, "the position read alone")
     var (count, total, latest) = (0, Digest.empty, UInt64(0))
@@ -137,7 +151,9 @@ extension ConformingStore {
 }
 
 public enum StoreConformance {
-  public static let scenarios: [StoreScenario] = [
+  public static let scenarios = basics + lateChanges
+
+  private static let basics: [StoreScenario] = [
     StoreScenario("where nothing was written there is no store") { store in
       try expectEqual(try await store.position(), .noStore, "the position")
       try expectEqual(try await store.manifest(), .noStore, "the manifest")
@@ -179,7 +195,7 @@ public enum StoreConformance {
         let code = try await store.refusal { _ = try await store.seal(mayBeEmpty: mayBeEmpty) }
         try expectEqual(code, .broken, "sealing")
       }
-      try expectEqual(try await store.refusal { try await store.announce(removals: 1) }, .broken, "announcing")
+      try expectEqual(try await store.refusal { try await store.confirmRemovals() }, .broken, "confirming")
       try expectEqual(try await store.position(), .noStore, "the position after all that")
       try expectEqual(try await store.bucket(store.bucket(of: "a")), before, "the bucket")
     },
@@ -251,17 +267,14 @@ public enum StoreConformance {
       _ = try await store.apply([put("more")])
       try expectEqual(try await store.changes(after: 0, atMost: 10).map(\.version), [11], "the changes")
     },
-    StoreScenario("announcements and confirmations of removals are changes, and add up") { store in
-      try expectEqual(try await store.refusal { try await store.announce(removals: 1) }, .absent, "without a store")
+    StoreScenario("a confirmation of removals is a change") { store in
+      try expectEqual(try await store.refusal { try await store.confirmRemovals() }, .absent, "without a store")
       _ = try await store.apply([put("a")])
-      try await store.announce(removals: 5)
-      try await store.announce(removals: 2)
       try await store.confirmRemovals()
       let position = try await store.found()
-      try expectEqual([position.version, position.announced, position.confirmed], [4, 7, 4], "the numbers")
-      let effects = try await store.changes(after: 1, atMost: 10).map(\.effect)
-      try expectEqual(effects, [.announce(removals: 5), .announce(removals: 2), .confirm], "the changes")
-      try await store.expectSound(version: 4, records: ["a": (.active, "acme")])
+      try expectEqual([position.version, position.announced, position.confirmed], [2, 0, 2], "the numbers")
+      try expectEqual(try await store.changes(after: 1, atMost: 10).map(\.effect), [.confirm], "the changes")
+      try await store.expectSound(version: 2, records: ["a": (.active, "acme")])
     },
     StoreScenario("what was revoked before a moment is purged, and nothing else") { store in
       try expectEqual(
@@ -337,7 +350,7 @@ public enum StoreConformance {
       try expectEqual(try await store.found().digest, before, "the digest")
       // The account stays what the hand made it.
       try expectEqual(try await store.apply([set("a", .revoked)]).unchanged, 1, "unchanged")
-      try expectEqual(try await store.apply([set("a", .active)]).changed, 1, "changed")
+      try expectEqual(try await store.apply([set("a", .active, allowing: .reactivate)]).changed, 1, "changed")
       let raw = try await store.bucket(store.bucket(of: "a"))
       try expectEqual(try KeyRecord(decoding: raw.fields[0].record).account, "somebody else", "the account")
       let own = Digest(of: key("a"), record: raw.fields[0].record)
@@ -382,13 +395,14 @@ public enum StoreConformance {
       for (name, left, damage) in kinds {
         try await store.flush()
         let epoch = try await store.apply([put("a"), put(other)]).epoch
-        try await store.announce(removals: 5)
+        _ = try await store.apply([set("a", .suspended, allowing: .end)])
+        _ = try await store.apply([put("a")])
         try await damage()
         try await store.rebuild()
         let position = try await store.found()
         try expect(position.sealed && position.epoch != epoch, "after \(name) it isn't sealed, or the former history")
         try expectEqual(position.announced, 0, "the announced removals after \(name)")
-        let version: UInt64 = name == "a summary of the future" ? 100 : 4
+        let version: UInt64 = name == "a summary of the future" ? 100 : 5
         let records: [(String, (KeyState, String))] = left.map {
           ($0, (name == "a record edited" && $0 == "a" ? .revoked : .active, "acme"))
         }

@@ -6,18 +6,37 @@ public import KeyReplica
 /// A change that a publisher wants made.
 public struct StoreEdit: Sendable, Hashable {
   public enum Kind: Sendable, Hashable {
-    /// Write the record, whether the key is known or not.
-    case put(account: String, KeyState)
+    /// Write the record, whether the key is known or not. Without a state a known key keeps its own, and a new one is
+    /// active.
+    case put(account: String, KeyState?)
     /// Change the state of a known key; its account stays.
     case setState(KeyState)
   }
 
+  /// What an edit may do.
+  public struct Permissions: OptionSet, Sendable, Hashable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// Take an active key out of service, as was agreed.
+    public static let end = Permissions(rawValue: 1)
+    /// Move a known key to another account.
+    public static let move = Permissions(rawValue: 2)
+    /// Change a revoked key.
+    public static let reactivate = Permissions(rawValue: 4)
+    public static let everything: Permissions = [.end, .move, .reactivate]
+  }
+
   public var key: KeyID
   public var kind: Kind
+  public var allowing: Permissions
+  public var revision: UInt64?
 
-  public init(key: KeyID, kind: Kind) {
+  public init(key: KeyID, kind: Kind, allowing: Permissions = .everything, revision: UInt64? = nil) {
     self.key = key
     self.kind = kind
+    self.allowing = allowing
+    self.revision = revision
   }
 }
 
@@ -26,17 +45,20 @@ public struct StoreOutcome: Sendable, Hashable {
   /// The store's history and the version it is at after them; epoch and 0 of a store that isn't there yet mean nothing.
   public var epoch: String
   public var version: UInt64
-  public var changed = 0
-  public var unchanged = 0
-  public var missing = 0
+  /// Two letters for each edit, as the script answers them: what became of it, and the key's state now.
+  public var results: [String]
 
-  public init(epoch: String, version: UInt64, changed: Int = 0, unchanged: Int = 0, missing: Int = 0) {
+  public init(epoch: String, version: UInt64, results: [String] = []) {
     self.epoch = epoch
     self.version = version
-    self.changed = changed
-    self.unchanged = unchanged
-    self.missing = missing
+    self.results = results
   }
+
+  public var changed: Int { count("c") }
+  public var unchanged: Int { count("u") }
+  public var missing: Int { count("m") }
+
+  private func count(_ letter: String) -> Int { results.count { $0.hasPrefix(letter) } }
 }
 
 /// What became of sealing.

@@ -51,7 +51,6 @@ extension Simulation {
       "\(change.version) \(SimulatedKeys.name(key)) \(String(decoding: record, as: UTF8.self))"
     case .purge(let key, _, _): "\(change.version) \(SimulatedKeys.name(key)) purged"
     case .seal: "\(change.version) seal"
-    case .announce(let removals): "\(change.version) \(removals) removals announced"
     case .confirm: "\(change.version) removals confirmed"
     case .undecodable(let why): "\(change.version) undecodable: \(why)"
     }

@@ -67,11 +67,17 @@ extension Simulation {
 
   private func someEdit() -> StoreEdit {
     let key = random.pick(SimulatedKeys.all)
-    if random.chance(400) { return StoreEdit(key: key, kind: .setState(random.pick(KeyState.allCases))) }
+    // Mostly without a word against it, or nothing would ever change; and with revisions that come out of order.
+    let allowing =
+      random.chance(700) ? StoreEdit.Permissions.everything : StoreEdit.Permissions(rawValue: UInt8(random.below(8)))
+    let revision = random.chance(200) ? UInt64(random.below(100)) : nil
+    if random.chance(400) {
+      return StoreEdit(
+        key: key, kind: .setState(random.pick(KeyState.allCases)), allowing: allowing, revision: revision)
+    }
+    let state = random.chance(700) ? KeyState.active : random.chance(300) ? nil : random.pick(KeyState.allCases)
     return StoreEdit(
-      key: key,
-      kind: .put(
-        account: Holding.accounts[random.below(4)], random.chance(700) ? .active : random.pick(KeyState.allCases)))
+      key: key, kind: .put(account: Holding.accounts[random.below(4)], state), allowing: allowing, revision: revision)
   }
 
   func publish(_ number: Int) { publish(calls[number]) }
@@ -86,9 +92,7 @@ extension Simulation {
       }
     }
     if server.isFull, !onlyEnds { return }
-    if random.chance(100) {
-      change { store throws(StoreRefusal) in try store.announce(removals: UInt64(edits.count)) }
-    }
+    let basis = random.chance(100) ? UInt64(random.below(400)) : nil
     // Between its beginning and its first change a store can be seen, and another publisher may come first.
     if !onlyEnds, server.dataset.store.meta == nil, random.chance(500) {
       beginStore()
@@ -97,7 +101,7 @@ extension Simulation {
       return
     }
     change { store throws(StoreRefusal) in
-      let outcome = try store.publish(edits, now: self.seconds, newEpoch: self.newEpoch())
+      let outcome = try store.publish(edits, basedOn: basis, now: self.seconds, newEpoch: self.newEpoch())
       self.note { "a publisher changes \(outcome.changed) keys; the store is at version \(outcome.version)" }
     }
   }
@@ -126,7 +130,7 @@ extension Simulation {
         server.dataset.holdings[SimulatedKeys.numbers[key]!] = Holding(record: record)
       case .purge(let key, _, _): server.dataset.holdings[SimulatedKeys.numbers[key]!] = .none
       case .seal: sealed = true
-      case .announce, .confirm, .undecodable: break
+      case .confirm, .undecodable: break
       }
       truth.becomes(
         epoch: meta.epoch, version: change.version, sealed: sealed, holdings: server.dataset.holdings,
@@ -150,7 +154,7 @@ extension Simulation {
       case .put(let key, let record, _, _):
         truth.had(SimulatedKeys.numbers[key]!, as: Holding(record: record), at: now)
       case .purge(let key, _, _): truth.had(SimulatedKeys.numbers[key]!, as: .none, at: now)
-      case .seal, .announce, .confirm, .undecodable: break
+      case .seal, .confirm, .undecodable: break
       }
     }
     wakeFeeds(at: address)

@@ -1,0 +1,81 @@
+// What a list would do to keys that customers use, found before anything is written. It is what the publisher's guard
+// goes by.
+//
+// Counted is every key that is active in the store and would stop being admitted, whichever way (listed as revoked or
+// suspended, or, by `sync`, not listed), and every key that would belong to another account: payloads filed under the
+// wrong customer are a leak. Whether a change may be made is the script's decision (see StoreScripts); here it is
+// foreseen by the same rules. Where the two differ, because the store has changed in between, the script leaves the key
+// alone.
+
+import KeyReplica
+
+/// The keys that a list would take out of service, or give to another account.
+public struct ListConsequences: Sendable, Hashable {
+  public enum Kind: Int, Sendable, CaseIterable {
+    case listedRevoked, listedSuspended, unlisted, moved
+  }
+
+  /// How a list is carried out.
+  public struct Terms: Sendable, Hashable {
+    /// Whether keys that aren't listed are revoked.
+    public var revokesUnlisted: Bool
+    /// Whether revoked keys become what the list says, and keys whose state it doesn't say become active.
+    public var reactivates: Bool
+    /// What the list rests on: keys that the store changed after this version are left alone.
+    public var version: UInt64?
+
+    public init(revokesUnlisted: Bool, reactivates: Bool = false, version: UInt64? = nil) {
+      self.revokesUnlisted = revokesUnlisted
+      self.reactivates = reactivates
+      self.version = version
+    }
+  }
+
+  /// Keys that are active in the store.
+  public var active = 0
+  private var counts = Array(repeating: 0, count: Kind.allCases.count)
+  private var accounts: [[String]] = Array(repeating: [], count: Kind.allCases.count)
+
+  public init() {}
+
+  /// How many keys of a kind; each key is counted once.
+  public subscript(kind: Kind) -> Int { counts[kind.rawValue] }
+  /// All keys that the guard counts.
+  public var count: Int { counts.reduce(0, +) }
+  /// Some of the accounts that they have now.
+  public func examples(of kind: Kind) -> [String] { accounts[kind.rawValue] }
+  public static let exampleLimit = 5
+
+  /// Whether so many may be affected: at most this share of the active keys. 100% allows everything, keys that aren't
+  /// active included.
+  public func isWithin(percent: Double) -> Bool { percent >= 100 || Double(count) <= Double(active) * percent / 100 }
+
+  /// The smallest share, in tenths of a percent, that would allow it.
+  public var neededPercent: Double {
+    guard active > 0 else { return 100 }
+    return min(100, (1000 * Double(count) / Double(active)).rounded(.up) / 10)
+  }
+
+  mutating func note(_ record: KeyRecord, _ kind: Kind?) {
+    if record.state == .active { active += 1 }
+    guard let kind else { return }
+    counts[kind.rawValue] += 1
+    if accounts[kind.rawValue].count < Self.exampleLimit, !accounts[kind.rawValue].contains(record.account) {
+      accounts[kind.rawValue].append(record.account)
+    }
+  }
+
+  /// What a list does to a key that the store has; nil where it takes nothing away.
+  /// - Parameter entry: What the list says of it; nil if it isn't listed.
+  static func kind(of record: KeyRecord, listed entry: KeyListEntry?, _ terms: Terms) -> Kind? {
+    if let limit = terms.version, let version = record.version, version > limit { return nil }
+    guard let entry else { return terms.revokesUnlisted && record.state == .active ? .unlisted : nil }
+    if let ours = record.revision, let listed = entry.revision, listed < ours { return nil }
+    if record.state == .revoked, !terms.reactivates { return nil }
+    switch entry.state {
+    case .revoked where record.state == .active: return .listedRevoked
+    case .suspended where record.state == .active: return .listedSuspended
+    default: return entry.account == record.account ? nil : .moved
+    }
+  }
+}
