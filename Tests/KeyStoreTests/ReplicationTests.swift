@@ -34,7 +34,7 @@ import Testing
   }
 
   private static func attached(_ store: StoreBench) async throws -> Int {
-    try ServerRole(await store.run("ROLE")).attached
+    try ServerRole(await store.run("ROLE")).replicas
   }
 
   private static func command(_ server: RedisServer, _ command: RedisCommand) async throws {
