@@ -36,6 +36,6 @@ public struct Fence: Sendable, Hashable {
     guard confirmations < Self.needed(of: replicas) else { return nil }
     if let failure { return "the other servers can't be asked who the primary is: \(failure)" }
     return "\(1 + confirmations) of \(replicas + 1) servers say that this is the primary, "
-      + "\(1 + Self.needed(of: replicas)) must"
+      + "\(1 + Self.needed(of: replicas)) must. Bring the replicas back; \(ReplicaSigns.remedy)"
   }
 }

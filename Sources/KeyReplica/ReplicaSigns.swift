@@ -42,6 +42,9 @@ public struct ReplicaSigns: Sendable, Hashable {
     }
   }
 
+  /// What to do where a replica won't come back.
+  public static let remedy = "where one can't be promoted any more, key-publisher replicas with the number that is left"
+
   /// What suggests that it isn't alone.
   private var sign: String? {
     if hasFollowed {

@@ -40,7 +40,7 @@ public struct Acknowledgement: Sendable, Hashable {
       return "\(attached) replicas follow the primary and \(declared) are declared, so one that doesn't count may have "
         + "acknowledged; say key-publisher replicas \(attached)"
     }
-    return acknowledged < declared ? "\(acknowledged) of \(declared) replicas have it" : nil
+    return acknowledged < declared ? "\(acknowledged) of \(declared) replicas have it (\(ReplicaSigns.remedy))" : nil
   }
 }
 
