@@ -52,7 +52,8 @@ public struct ReplicaSigns: Sendable, Hashable {
     }
     if following > 0 { return "\(Self.replicas(following, "follows", "follow")) this Redis, and no number is declared" }
     if recorded > 0 {
-      return "\(Self.replicas(recorded, "has", "have")) followed this Redis and none does now, so one may have been promoted"
+      return
+        "\(Self.replicas(recorded, "has", "have")) followed this Redis and none does now, so one may have been promoted"
     }
     return isWatched ? "Sentinels watch this Redis to promote another, and no replica follows it" : nil
   }

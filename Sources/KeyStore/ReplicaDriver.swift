@@ -309,7 +309,9 @@ private final class Core {
     let control = RedisConnection.connect(to: endpoint, options: options, on: eventLoop)
     let feed = RedisConnection.connect(to: endpoint, options: feedOptions, on: eventLoop)
     let servers = [control, feed].map { link in
-      link.flatMap { $0.send([RedisCommand("ROLE"), RedisCommand("INFO", "server", "stats")], within: Self.shortDeadline) }
+      link.flatMap {
+        $0.send([RedisCommand("ROLE"), RedisCommand("INFO", "server", "stats")], within: Self.shortDeadline)
+      }
     }
     servers[0].and(servers[1]).assumeIsolated().whenComplete { result in
       do {

@@ -144,7 +144,10 @@ import Testing
     #expect(bench.status.objection == nil)
   }
 
-  @Test func `a replica that was seen is remembered after it has left, until the store says so, whatever is cut in between`() throws {
+  @Test
+  func `a replica that was seen is remembered after it has left, until the store says so, whatever is cut in between`()
+    throws
+  {
     var bench = try bench(replicas: nil, confirming: 0, signs: .none)
     bench.signs.following = 2
     bench.pass(.seconds(1))

@@ -196,11 +196,12 @@ public final class RedisServer: Sendable {
     let (port, tlsPort) = state.withLock { ($0.port, $0.tlsPort) }
     var lines = [
       "bind 127.0.0.1", "port \(port)", "unixsocket \(folder.path("redis.sock"))", "dir \(folder.path)",
-      "daemonize no", "databases 16", "save \"\"", "enable-debug-command yes",
+      "daemonize no", "databases 16", "save \"\"",
       "appendonly \(options.appendOnly == .off ? "no" : "yes")",
       "appendfsync \(options.appendOnly == .off ? "everysec" : options.appendOnly.rawValue)",
       "maxmemory \(options.maxMemory)", "maxmemory-policy \(options.evictionPolicy)",
     ]
+    if options.build != .redis6 { lines.append("enable-debug-command yes") }
     if let password = options.password { lines.append("requirepass \(Self.quoted(password))") }
     lines += options.users.map { "user \($0)" }
     if options.tls {
