@@ -50,6 +50,8 @@
     case readsAll
     /// Whatever the other servers say of the one that answered.
     case noFence
+    /// A replica that doesn't follow any more was never there.
+    case forgottenReplicas
     /// Tries again without a pause.
     case noPause
 

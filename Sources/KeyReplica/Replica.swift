@@ -70,6 +70,8 @@ public struct Replica {
   /// wasn't.
   var replicas: Int?
   var unfenced: String?
+  /// The most replicas that were seen to follow, as long as the store isn't known to say so.
+  var unrecordedReplicas = 0
   var saidComplete = false
   /// Whether the mirror has been a whole store that was sealed, here or before a restart.
   var wasWhole: Bool
@@ -142,7 +144,9 @@ public struct Replica {
     case .bucket(let session, let index, let result):
       if session == self.session { bucketCame(index, result, now: now, &commands) }
     case .position(let session, let read, let fence, let result):
-      if session == self.session, read == barrier.read?.number { positionCame(fence, result, now: now, &commands) }
+      guard session == self.session else { break }
+      let known = remembering(fence, &commands)
+      if read == barrier.read?.number { positionCame(known, result, now: now, &commands) }
     case .changes(let session, let result):
       if session == self.session { changesCame(result, now: now, &commands) }
     case .asked(let question): asked(question, now: now, &commands)
@@ -284,7 +288,10 @@ public struct Replica {
       lastReadFailure = nil
       // After a restart nobody knows which history the mirror was of.
       let isOtherHistory = mirror.epoch.map { $0 != manifest.position.epoch } ?? false
-      if mirror.epoch != manifest.position.epoch { removalGuard.forgetConfirmation() }
+      if mirror.epoch != manifest.position.epoch {
+        removalGuard.forgetConfirmation()
+        unrecordedReplicas = 0
+      }
       let wasGuarded = !removalGuard.quarantined.isEmpty
       removalGuard.heard(
         announced: manifest.position.announced, confirmed: manifest.position.confirmed, isOtherHistory: isOtherHistory)
@@ -497,6 +504,22 @@ public struct Replica {
       }
     }
     if barrier.wantsRead, case .following = phase { readPosition(now: now, &commands) }
+  }
+
+  /// The fence with what was seen before. It is to be in the store before a replica that was seen can have been promoted and forgotten.
+  mutating func remembering(_ fence: Fence, _ commands: inout [Command]) -> Fence {
+    #if SLUICE_MUTANTS
+      if Mutant.active == .forgottenReplicas { return fence }
+    #endif
+    var fence = fence
+    unrecordedReplicas = max(unrecordedReplicas, fence.signs.toRecord)
+    if unrecordedReplicas > fence.signs.recorded {
+      fence.signs.recorded = unrecordedReplicas
+      commands.append(.recordReplicas(session, unrecordedReplicas))
+    } else {
+      unrecordedReplicas = 0
+    }
+    return fence
   }
 
   mutating func noteFence(_ objection: String?, _ commands: inout [Command]) {

@@ -64,6 +64,8 @@ extension Replica {
     case readBucket(Session, Int)
     /// Fenced by so many replicas, of a Redis alone by none: a small write, which they must have confirmed, and then the read.
     case readPosition(Session, read: UInt64, fencedBy: Int)
+    /// Writes into the store that at least so many replicas were seen to follow. It has no answer: the next position says what became of it.
+    case recordReplicas(Session, Int)
     /// Waits at the store for changes, a bounded time.
     case readChanges(Session, after: UInt64)
     case answer(Question, Verdict)

@@ -132,10 +132,21 @@ private final class Core {
   private let logger: Logger
   private let admitUntil: AdmissionDeadline
 
+  /// One session's two conversations, and what is known of their server.
+  private struct Links {
+    let session: Replica.Session
+    let control: RedisConnection
+    let feed: RedisConnection
+    let hasFollowed: Bool
+    /// How many programs that copy the data set acknowledged what they have, when it was looked at last.
+    var copies = 0
+  }
+
   private var replica: Replica
   private var events: [Replica.Event] = []
   private var handling = false
-  private var links: (session: Replica.Session, control: RedisConnection, feed: RedisConnection)?
+  private var links: Links?
+  private var recordFailure: String?
   private var alarm: (at: Instant, task: Scheduled<Void>)?
   private var nextQuestion: UInt64 = 0
   private var asked: [UInt64: (Verdict) -> Void] = [:]
@@ -223,15 +234,23 @@ private final class Core {
         .bucket(session, index, Self.understood(reply, layout.rawBucket(from:)))
       }
     case .readPosition(let session, let read, let fencedBy):
+      let (copies, hasFollowed) = (links?.copies ?? 0, links?.hasFollowed ?? false)
       ask(session) { [endpoint] control, layout in
-        control.send(layout.fencedPositionCommands(confirmedBy: fencedBy), within: Self.shortDeadline)
-          .flatMapThrowing { replies in
-            let role = try Self.expectPrimary(replies[replies.count - 1], at: endpoint)
-            return (layout.fence(from: replies, role: role), replies[replies.count - 2])
-          }
-      } then: { [layout] fence, reply in
-        .position(session, read: read, fence, Self.understood(reply, layout.position(from:)))
+        let commands = layout.fencedPositionCommands(confirmedBy: fencedBy, besides: copies)
+        return control.send(commands, within: Self.shortDeadline).flatMapThrowing { replies in
+          let role = try Self.expectPrimary(replies[replies.count - 1], at: endpoint)
+          return (replies, role)
+        }
+      } then: { [layout, endpoint] replies, role in
+        self.links?.copies = role.acknowledgingCopies
+        let fence = layout.fence(from: replies, role: role, hasFollowed: hasFollowed, isWatched: endpoint.isWatched)
+        let position = Self.understood(replies[replies.count - 2]) { reply in
+          _ = try StoreLayout.followers(from: replies[replies.count - 3])
+          return try layout.position(from: reply)
+        }
+        return .position(session, read: read, fence, position)
       }
+    case .recordReplicas(let session, let count): record(count, session)
     case .readChanges(let session, let version):
       let wait = Int(Self.feedWait.nanoseconds / 1_000_000)
       ask(session, feed: true) { feed, layout in
@@ -257,14 +276,30 @@ private final class Core {
   private func ask<Reply: Sendable>(
     _ session: Replica.Session, feed: Bool = false,
     _ send: (RedisConnection, StoreLayout) -> EventLoopFuture<Reply>,
-    then event: @escaping (Reply) -> Replica.Event
+    then event: @escaping (Reply) -> Replica.Event?
   ) {
     guard let links, links.session == session else { return }
     send(feed ? links.feed : links.control, layout).assumeIsolated().whenComplete { result in
       switch result {
-      case .success(let reply): self.take(event(reply))
+      case .success(let reply): if let event = event(reply) { self.take(event) }
       case .failure(let error): self.ended(session, because: "\(error)")
       }
+    }
+  }
+
+  private func record(_ count: Int, _ session: Replica.Session) {
+    ask(session) { control, layout in
+      control.send(layout.recordCommand(followers: count), within: Self.shortDeadline)
+    } then: { reply in
+      var failure: String?
+      if case .error(let error) = reply { failure = "\(error)" }
+      // It is tried again with each position, and said once.
+      if let failure, failure != self.recordFailure {
+        self.logger.warning(
+          "can't record that replicas follow", metadata: ["replicas": "\(count)", "reason": "\(failure)"])
+      }
+      self.recordFailure = failure
+      return nil
     }
   }
 
@@ -274,7 +309,9 @@ private final class Core {
     let control = RedisConnection.connect(to: endpoint, options: options, on: eventLoop)
     let feed = RedisConnection.connect(to: endpoint, options: feedOptions, on: eventLoop)
     let servers = [control, feed].map { link in
-      link.flatMap { $0.send([RedisCommand("ROLE"), RedisCommand("INFO", "server")], within: Self.shortDeadline) }
+      link.flatMap {
+        $0.send([RedisCommand("ROLE"), RedisCommand("INFO", "server", "stats")], within: Self.shortDeadline)
+      }
     }
     servers[0].and(servers[1]).assumeIsolated().whenComplete { result in
       do {
@@ -285,7 +322,7 @@ private final class Core {
           throw UnreadableStore("expected one server at \(self.endpoint), but two connections led to two")
         }
         // Both futures are complete, or `servers` had failed.
-        self.established(session, control: control, feed: feed)
+        self.established(session, control: control, feed: feed, hasFollowed: try ours[1].hasFollowed())
       } catch {
         control.whenSuccess { $0.close() }
         feed.whenSuccess { $0.close() }
@@ -310,10 +347,11 @@ private final class Core {
   }
 
   private func established(
-    _ session: Replica.Session, control: EventLoopFuture<RedisConnection>, feed: EventLoopFuture<RedisConnection>
+    _ session: Replica.Session, control: EventLoopFuture<RedisConnection>, feed: EventLoopFuture<RedisConnection>,
+    hasFollowed: Bool
   ) {
     control.and(feed).assumeIsolated().whenSuccess { control, feed in
-      self.links = (session, control, feed)
+      self.links = Links(session: session, control: control, feed: feed, hasFollowed: hasFollowed)
       for link in [control, feed] {
         link.closed.assumeIsolated().whenComplete { _ in
           self.ended(session, because: "the connection to Redis closed")

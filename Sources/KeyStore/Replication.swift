@@ -7,7 +7,8 @@
 // are a majority too, and confirm what is lost when both of them learn of the new one.
 //
 // WAIT by itself tells only who had read what this conversation wrote last; without a fresh write these may be old acknowledgements, from
-// before a replica began to follow somebody else. So each confirmation begins with a small write of its own.
+// before a replica began to follow somebody else. So each confirmation begins with a small write of its own. And it counts programs that
+// copy the data set, so those that have acknowledged are counted by ROLE, which says at which port each listens.
 
 import Hiredis
 import KeyReplica
@@ -18,9 +19,9 @@ public import RedisClient
 public struct Acknowledgement: Sendable, Hashable {
   /// What the server called itself afterwards: `master`, or else it is no primary any more.
   public var role: String
-  /// How many replicas have the write.
+  /// How many replicas that could be promoted have the write.
   public var acknowledged: Int
-  /// How many followed the server afterwards.
+  /// How many of them followed the server afterwards.
   public var attached: Int
 
   public init(role: String, acknowledged: Int, attached: Int) {
@@ -39,39 +40,47 @@ public struct Acknowledgement: Sendable, Hashable {
       return "\(attached) replicas follow the primary and \(declared) are declared, so one that doesn't count may have "
         + "acknowledged; say key-publisher replicas \(attached)"
     }
-    return acknowledged < declared ? "\(acknowledged) of \(declared) replicas have it" : nil
+    return acknowledged < declared ? "\(acknowledged) of \(declared) replicas have it (\(ReplicaSigns.remedy))" : nil
   }
 }
 
 /// What is known of a change after it was made.
 public struct Confirmation: Sendable, Hashable {
-  /// How many replicas could take the primary's place, as declared; 0 where it is alone.
+  /// How many replicas could take the primary's place, as declared; 0 where it is alone, and where that can't be told.
   public var declared: Int
   /// Nobody had declared them: this call did, for as many as follow the server.
   public var declaredNow = false
   /// Nil where there is nobody to wait for.
   public var acknowledgement: Acknowledgement?
+  /// Why it can't be told how many replicas could take the primary's place, and what to do; nil where it is declared, or where there
+  /// is no sign of any.
+  public var doubt: String?
 
   /// Why the change isn't confirmed; nil if it is.
-  public var objection: String? { acknowledgement?.objection(declared: declared) }
+  public var objection: String? { doubt ?? acknowledgement?.objection(declared: declared) }
 }
 
 /// Confirms changes.
 ///
 /// **A change is confirmed when the primary and all declared replicas have it.** How many there are is written in the store
-/// (``KeyReplica/StorePosition/replicas``), by `key-publisher replicas N`, or by the first confirmation that finds some. A majority isn't
-/// enough: after a failover the old primary and a third server that still follows it could confirm a change that is then lost.
+/// (``KeyReplica/StorePosition/replicas``), by `key-publisher replicas N`, or by the first confirmation that finds some. Where nobody has
+/// declared any and there are signs of others that don't follow now (``KeyReplica/ReplicaSigns``), nothing is confirmed until somebody does. A
+/// majority isn't enough: after a failover the old primary and a third server that still follows it could confirm a change that is then lost.
 ///
 /// It is declared, and not counted each time, because a replica that has lost its primary doesn't follow it, and is the very one that may be
 /// promoted.
 public struct Replication: Sendable {
   private let connection: RedisConnection
   private let layout: StoreLayout
+  private let isWatched: Bool
 
-  /// - Parameter connection: The one that the change was made with.
-  public init(connection: RedisConnection, layout: StoreLayout) {
+  /// - Parameters:
+  ///   - connection: The one that the change was made with.
+  ///   - isWatched: Whether Sentinels led to it, which are there to promote another.
+  public init(connection: RedisConnection, layout: StoreLayout, isWatched: Bool = false) {
     self.connection = connection
     self.layout = layout
+    self.isWatched = isWatched
   }
 
   /// The most replicas that can be declared.
@@ -81,7 +90,9 @@ public struct Replication: Sendable {
   /// - Parameter limit: How long is waited for the replicas.
   /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``UnreadableStore``: it isn't confirmed then.
   public func confirm(within limit: TimeAmount) async throws -> Confirmation {
-    let replies = try await connection.execute([layout.positionCommand, RedisCommand("ROLE")])
+    let replies = try await connection.execute([
+      layout.positionCommand, RedisCommand("ROLE"), layout.followersCommand, RedisCommand("INFO", "stats"),
+    ])
     let position: StorePosition
     switch try layout.position(from: replies[0]) {
     case .found(let found): position = found
@@ -89,22 +100,31 @@ public struct Replication: Sendable {
     case .noStore: return Confirmation(declared: 0)
     case .incompatible(let why): throw UnreadableStore(why)
     }
+    let before = try ServerRole(replies[1])
+    let signs = ReplicaSigns(
+      following: before.replicas, recorded: try StoreLayout.followers(from: replies[2]),
+      hasFollowed: try replies[3].hasFollowed(), isWatched: isWatched)
+    if signs.toRecord > signs.recorded {
+      _ = try await connection.execute(layout.recordCommand(followers: signs.toRecord)).orThrow()
+    }
     var confirmation = Confirmation(declared: position.replicas ?? 0)
     if position.replicas == nil {
-      let attached = try ServerRole(replies[1]).attached
-      if attached == 0 { return confirmation }
-      try await declare(replicas: attached)
-      confirmation.declared = attached
+      guard signs.following > 0, signs.following == signs.toRecord, !signs.hasFollowed else {
+        confirmation.doubt = signs.objection
+        return confirmation
+      }
+      try await declare(replicas: signs.following)
+      confirmation.declared = signs.following
       confirmation.declaredNow = true
     }
     guard confirmation.declared > 0 else { return confirmation }
-    let commands = layout.fenceCommands(acknowledgedBy: confirmation.declared, within: limit) + [RedisCommand("ROLE")]
-    let answers = try await connection.send(commands, within: limit + .seconds(2)).get()
-    // Without the write the rest means nothing.
-    _ = try answers[0].orThrow()
-    let role = try ServerRole(answers[2])
+    let fence = layout.fenceCommands(
+      acknowledgedBy: confirmation.declared, besides: before.acknowledgingCopies, within: limit)
+    let answers = try await connection.send(fence + [RedisCommand("ROLE")], within: limit + .seconds(2)).get()
+    let role = try ServerRole(answers[3])
     confirmation.acknowledgement = Acknowledgement(
-      role: role.name, acknowledged: Int(try answers[1].integer()), attached: role.attached)
+      role: role.name, acknowledged: try StoreLayout.confirmations(from: answers[..<3], then: role),
+      attached: role.replicas)
     return confirmation
   }
 

@@ -12,58 +12,68 @@ extension StoreLayout {
 
   private static let fenceValue = "1"
 
-  /// A write, and the wait for so many replicas to have it; to be sent as they are, in one go and in one conversation.
-  func fenceCommands(acknowledgedBy replicas: Int, within limit: TimeAmount) -> [RedisCommand] {
+  /// A look at who follows, a write, and the wait for so many replicas to have it; to be sent as they are, in one go and in one
+  /// conversation.
+  ///
+  /// What WAIT counts isn't taken: it counts programs that copy the data set as well. A replica that has acknowledged more than the first ROLE
+  /// says was written by then has followed this server after that.
+  /// - Parameter copies: How many of these acknowledge, so that they aren't taken for the replicas that are waited for.
+  func fenceCommands(acknowledgedBy replicas: Int, besides copies: Int, within limit: TimeAmount) -> [RedisCommand] {
     // Not by its digest: where Redis doesn't know it nothing would be written, and WAIT would count what was acknowledged earlier.
     let write = StoreScripts.fence.commandWithSource(keys: [fence], arguments: [Self.fenceValue])
     // Zero milliseconds would be for ever.
-    return [write, RedisCommand("WAIT", replicas, max(1, limit.nanoseconds / 1_000_000))]
+    let wait = RedisCommand("WAIT", replicas + copies, max(1, limit.nanoseconds / 1_000_000))
+    return [RedisCommand("ROLE"), write, wait]
+  }
+
+  /// How many replicas have confirmed the write.
+  /// - Parameters:
+  ///   - replies: Those to ``fenceCommands(acknowledgedBy:besides:within:)``.
+  ///   - role: What ROLE said after them.
+  /// - Throws: What stood in the way of the write or of the wait.
+  static func confirmations(from replies: ArraySlice<RedisReply>, then role: ServerRole) throws -> Int {
+    let (first, write, wait) = (replies.startIndex, replies.startIndex + 1, replies.startIndex + 2)
+    _ = try replies[write].orThrow()
+    _ = try replies[wait].integer()
+    return role.acknowledged(since: try ServerRole(replies[first]))
   }
 
   /// The read of the position, borne out by so many replicas; where there are none, only the read.
-  func fencedPositionCommands(confirmedBy replicas: Int) -> [RedisCommand] {
-    (replicas > 0 ? fenceCommands(acknowledgedBy: replicas, within: Self.fenceWait) : [])
-      + [positionCommand, RedisCommand("ROLE")]
+  func fencedPositionCommands(confirmedBy replicas: Int, besides copies: Int) -> [RedisCommand] {
+    (replicas > 0 ? fenceCommands(acknowledgedBy: replicas, besides: copies, within: Self.fenceWait) : [])
+      + [followersCommand, positionCommand, RedisCommand("ROLE")]
+  }
+
+  /// How many replicas were ever seen to follow.
+  var followersCommand: RedisCommand { RedisCommand("GET", followers) }
+
+  /// - Parameter reply: To ``followersCommand``.
+  static func followers(from reply: RedisReply) throws -> Int {
+    guard let text = try reply.stringOrNull() else { return 0 }
+    guard let number = Int(text), number >= 0 else {
+      throw UnreadableStore("expected the number of replicas that have followed, got \"\(text.prefix(32))\"")
+    }
+    return number
+  }
+
+  func recordCommand(followers count: Int) -> RedisCommand {
+    StoreScripts.recordFollowers.commandWithSource(keys: [followers], arguments: [count])
   }
 
   /// - Parameters:
-  ///   - replies: Those to ``fencedPositionCommands(confirmedBy:)``.
+  ///   - replies: Those to ``fencedPositionCommands(confirmedBy:besides:)``.
   ///   - role: What the last of them says.
-  func fence(from replies: [RedisReply], role: ServerRole) -> Fence {
-    var fence = Fence(confirmations: 0, hasReplicas: role.hasReplicas)
-    guard replies.count == 4 else { return fence }
-    do {
-      _ = try replies[0].orThrow()
-      fence.confirmations = Int(try replies[1].integer())
-    } catch {
+  ///   - hasFollowed: Whether the server has followed another.
+  func fence(from replies: [RedisReply], role: ServerRole, hasFollowed: Bool, isWatched: Bool) -> Fence {
+    var signs = ReplicaSigns(
+      following: role.replicas, recorded: 0, hasFollowed: hasFollowed, isWatched: isWatched)
+    // Where that can't be read, neither can the position be used: see the driver.
+    if let recorded = try? Self.followers(from: replies[replies.count - 3]) { signs.recorded = recorded }
+    var fence = Fence(confirmations: 0, signs: signs)
+    guard replies.count == 6 else { return fence }
+    do { fence.confirmations = try Self.confirmations(from: replies[..<3], then: role) } catch {
       fence.failure = "\(error)"
     }
     return fence
-  }
-}
-
-/// What a server says of itself.
-struct ServerRole {
-  /// `master`, `slave` or `sentinel`.
-  let name: String
-  /// How many replicas follow it now.
-  let attached: Int
-  /// Whether one follows it, or ever did: a server that never had one counts no offset.
-  let hasReplicas: Bool
-
-  /// - Parameter reply: To ROLE.
-  init(_ reply: RedisReply) throws {
-    let items = try reply.array()
-    guard let name = try items.first?.string() else { throw UnreadableStore("expected a role, but nothing came") }
-    self.name = name
-    guard name == "master" else {
-      (attached, hasReplicas) = (0, false)
-      return
-    }
-    guard items.count == 3 else {
-      throw UnreadableStore("expected a primary's offset and replicas, but \(items.count) items came")
-    }
-    attached = try items[2].array().count
-    hasReplicas = try attached > 0 || items[1].integer() > 0
   }
 }

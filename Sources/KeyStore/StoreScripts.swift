@@ -410,6 +410,16 @@ enum StoreScripts {
   static let fence = RedisScript(
     name: "fence", source: "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], ARGV[1])")
 
+  /// Writes down that so many replicas were seen to follow, unless it were more before. KEYS: followers. ARGV: how many. Works on a full Redis.
+  static let recordFollowers = RedisScript(
+    name: "recordFollowers",
+    source: """
+      #!lua flags=allow-oom
+      local before = redis.call('GET', KEYS[1])
+      if not before or (tonumber(before) or 0) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
+      return 1
+      """)
+
   /// Reads all that the store says of itself in one step.
   ///
   /// KEYS: meta, all buckets. Answers the fields of meta, then for each bucket its summary and its length.

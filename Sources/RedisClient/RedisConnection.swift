@@ -112,7 +112,10 @@ public final class RedisConnection: Sendable {
     guard let error = error as? RedisError else {
       return RedisError(.connectFailed("\(endpoint): \(inWords(error))"), outcome: .notSent)
     }
-    if case .greetingRefused = error.reason { return error }
+    switch error.reason {
+    case .greetingRefused, .serverTooOld: return error
+    default: break
+    }
     return RedisError(.connectFailed("\(endpoint): \(error.with(outcome: .notSent))"), outcome: .notSent)
   }
 
@@ -177,8 +180,9 @@ public final class RedisConnection: Sendable {
     }
     if endpoint.database != 0 { greeting.append(RedisCommand("SELECT", endpoint.database)) }
     greeting.append(RedisCommand("CLIENT", "SETNAME", options.name))
-    return send(greeting, deadline: deadline).flatMapThrowing { replies in
-      for reply in replies {
+    // With the greeting, since an older server would only say that a script can't be compiled.
+    return send(greeting + [RedisCommand("INFO", "server")], deadline: deadline).flatMapThrowing { replies in
+      for reply in replies.dropLast() {
         switch reply {
         case .status("OK"): continue
         case .error(let error): throw RedisError(.greetingRefused(error), outcome: .notSent)
@@ -186,7 +190,25 @@ public final class RedisConnection: Sendable {
           throw RedisError(.closed("expected OK to the greeting, but \(reply.shape) came"), outcome: .notSent)
         }
       }
+      if let version = Self.version(in: replies[replies.count - 1]), version.major < Self.oldestVersion {
+        throw RedisError(
+          .serverTooOld("Redis \(version.text) at \(endpoint): Sluice needs \(Self.oldestVersion).0 or later"),
+          outcome: .notSent)
+      }
     }
+  }
+
+  /// Scripts with flags, which all commands rely on, are as old.
+  private static let oldestVersion = 7
+
+  /// - Parameter info: The reply to INFO. Nil where the server doesn't tell: a user may not be allowed to ask, or it may be busy.
+  private static func version(in info: RedisReply) -> (major: Int, text: Substring)? {
+    guard case .bulk(let bytes) = info else { return nil }
+    let name = "redis_version:"
+    let line = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline).first { $0.hasPrefix(name) }
+    guard let text = line?.dropFirst(name.count), let major = text.split(separator: ".").first.flatMap({ Int($0) })
+    else { return nil }
+    return (major, text)
   }
 
   // MARK: Sending

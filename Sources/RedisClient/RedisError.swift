@@ -16,6 +16,8 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
     case connectFailed(String)
     /// The server refused the greeting: AUTH, SELECT or CLIENT SETNAME.
     case greetingRefused(RedisServerError)
+    /// The server is older than Sluice can work with; which it is, in words.
+    case serverTooOld(String)
     /// The peer closed the connection, or the network did.
     case closed(String)
     /// No answer within the command's deadline.
@@ -47,6 +49,7 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
       switch reason {
       case .connectFailed(let text): "could not connect to Redis: \(text)"
       case .greetingRefused(let error): "Redis refused the greeting: \(error.message)"
+      case .serverTooOld(let text): text
       case .closed(let text): "the connection to Redis closed: \(text)"
       case .deadlineExceeded(let command): "Redis didn't answer \(command) in time"
       case .unreadable(let error): "Redis sent what can't be read: \(error)"

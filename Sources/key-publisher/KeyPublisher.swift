@@ -85,14 +85,16 @@ struct StoreWriting: ParsableArguments {
     let wait = try Settings().value(Self.confirmWait, given: confirmWait)
     try await store.run { connection, layout in
       try await body(connection, layout)
-      try await confirm(connection, layout, within: TimeAmount(wait))
+      let isWatched = try store.redis.endpoint(Settings()).isWatched
+      try await confirm(
+        Replication(connection: connection, layout: layout, isWatched: isWatched), within: TimeAmount(wait))
     }
   }
 
-  private func confirm(_ connection: RedisConnection, _ layout: StoreLayout, within limit: TimeAmount) async throws {
+  private func confirm(_ replication: Replication, within limit: TimeAmount) async throws {
     var objection: String?
     do {
-      let confirmation = try await Replication(connection: connection, layout: layout).confirm(within: limit)
+      let confirmation = try await replication.confirm(within: limit)
       if confirmation.declaredNow {
         print(
           "\(confirmation.declared) replicas follow this Redis and are declared now: changes are confirmed when all have them; "

@@ -10,14 +10,26 @@ import Testing
   }
 
   /// Synced with a store that has replicas, of which so many confirm.
-  private func bench(replicas: Int?, confirming: Int, hasReplicas: Bool = true) throws -> ReplicaBench {
+  private func bench(
+    replicas: Int?, confirming: Int, signs: ReplicaSigns = FenceTests.signs(following: 1)
+  ) throws -> ReplicaBench {
     var bench = ReplicaBench()
     bench.store.replicas = replicas
-    bench.hasReplicas = hasReplicas
+    bench.signs = signs
     bench.confirming = confirming
     bench.give(.timePassed)
     try bench.settle()
     return bench
+  }
+
+  private static func signs(
+    following: Int = 0, recorded: Int = 0, hasFollowed: Bool = false, isWatched: Bool = false
+  ) -> ReplicaSigns {
+    ReplicaSigns(following: following, recorded: recorded, hasFollowed: hasFollowed, isWatched: isWatched)
+  }
+
+  private func recorded(_ commands: [Replica.Command]) -> [Int] {
+    commands.compactMap { if case .recordReplicas(_, let count) = $0 { count } else { nil } }
   }
 
   private func fencedBy(_ command: Replica.Command) -> Int? {
@@ -100,6 +112,69 @@ import Testing
     #expect(refusal(bench.answers[2])?.reason == .unknownKey)
   }
 
+  @Test func `a Redis that shows no sign of others is taken to be alone`() throws {
+    var bench = try bench(replicas: nil, confirming: 0, signs: .none)
+    bench.ask(1, 7)
+    try bench.settle()
+    #expect(refusal(bench.answers[1])?.reason == .unknownKey)
+    bench.pass(.seconds(1))
+    #expect(recorded(bench.unanswered) == [])
+  }
+
+  @Test(arguments: [
+    (signs(following: 2, recorded: 2), "2 replicas follow"), (signs(recorded: 1), "1 replica has followed"),
+    (signs(following: 1, hasFollowed: true), "was a replica"), (signs(isWatched: true), "Sentinels watch"),
+  ])
+  func `each sign of others is in the way of refusing, and what to do is said`(
+    signs: ReplicaSigns, text: String
+  ) throws {
+    var bench = try bench(replicas: nil, confirming: 1, signs: signs)
+    bench.ask(1, 7)
+    try bench.settle()
+    #expect(undecided(bench.answers[1]) == "unfenced")
+    guard case .unfenced(let why) = bench.status.objection else {
+      Issue.record("expected an objection to refusing")
+      return
+    }
+    #expect(why.contains(text) && why.contains("key-publisher replicas N"), "\(why)")
+    // An operator's number is the last word.
+    bench.store.replicas = 0
+    bench.pass(.seconds(1))
+    try bench.settle()
+    #expect(bench.status.objection == nil)
+  }
+
+  @Test
+  func `a replica that was seen is remembered after it has left, until the store says so, whatever is cut in between`()
+    throws
+  {
+    var bench = try bench(replicas: nil, confirming: 0, signs: .none)
+    bench.signs.following = 2
+    bench.pass(.seconds(1))
+    try bench.answer(ReplicaBench.isPosition)
+    #expect(recorded(bench.unanswered) == [2])
+    // It leaves, and so does the connection before that was written.
+    bench.signs.following = 0
+    bench.unanswered = []
+    bench.give(.disconnected(1, reason: "cut"))
+    bench.pass(.seconds(1))
+    try bench.settle()
+    bench.ask(1, 7)
+    try bench.answer(ReplicaBench.isPosition)
+    #expect(undecided(bench.answers[1]) == "unfenced")
+    #expect(recorded(bench.unanswered) == [2])
+    bench.signs.recorded = 2
+    bench.unanswered.removeAll { !ReplicaBench.isFeed($0) }
+    bench.pass(.seconds(1))
+    try bench.answer(ReplicaBench.isPosition)
+    #expect(recorded(bench.unanswered) == [])
+    // Another history is another matter.
+    bench.signs.recorded = 0
+    bench.pass(.seconds(1))
+    try bench.settle()
+    #expect(bench.status.objection == nil)
+  }
+
   @Test func `another server is asked anew`() throws {
     var bench = try bench(replicas: 1, confirming: 0)
     bench.ask(1, 7)
@@ -115,7 +190,7 @@ import Testing
   }
 
   @Test func `what stood in the way of the write is said`() {
-    let fence = Fence(confirmations: 0, hasReplicas: true, failure: "NOREPLICAS not enough good replicas")
+    let fence = Fence(confirmations: 0, signs: Self.signs(following: 1), failure: "NOREPLICAS not enough good replicas")
     #expect(fence.objection(declared: 1)?.contains("NOREPLICAS") == true)
     #expect(fence.objection(declared: 0) == nil)
     #expect(Fence.single.objection(declared: nil) == nil)

@@ -10,9 +10,9 @@ struct ReplicaBench {
   var table = KeyTable(bucketCount: 2)
   var replica: Replica
   var now = Instant(nanoseconds: 0)
-  /// How many replicas confirm what is written before a read, and whether there ever were any.
+  /// How many replicas confirm what is written before a read, and what there is of others.
   var confirming = 0
-  var hasReplicas = false
+  var signs = ReplicaSigns.none
   var unanswered: [Replica.Command] = []
   var answers: [UInt64: Verdict] = [:]
   var notes: [Replica.Note] = []
@@ -63,10 +63,10 @@ struct ReplicaBench {
     case .readBucket(let session, let bucket): .bucket(session, bucket, .success(store.bucket(bucket)))
     case .readPosition(let session, let read, let fencedBy):
       .position(
-        session, read: read, Fence(confirmations: min(fencedBy, confirming), hasReplicas: hasReplicas),
+        session, read: read, Fence(confirmations: min(fencedBy, confirming), signs: signs),
         .success(store.position()))
     case .readChanges(let session, let version): .changes(session, .success(store.changes(after: version)))
-    case .disconnect, .answer, .note: .timePassed
+    case .disconnect, .recordReplicas, .answer, .note: .timePassed
     }
   }
 

@@ -34,7 +34,7 @@ import Testing
   }
 
   private static func attached(_ store: StoreBench) async throws -> Int {
-    try ServerRole(await store.run("ROLE")).attached
+    try ServerRole(await store.run("ROLE")).replicas
   }
 
   private static func command(_ server: RedisServer, _ command: RedisCommand) async throws {
@@ -71,6 +71,73 @@ import Testing
       // With room for no more keys it is still found out.
       try await store.run("CONFIG", "SET", "maxmemory", "1mb")
       #expect(try await replication.confirm(within: .seconds(5)).objection == nil)
+    }
+  }
+
+  @Test func `a program that copies the data set isn't taken for a replica, whatever it acknowledges`() async throws {
+    try await Self.withReplicas(1) { store, replicas in
+      try await store.put(["a"])
+      let replication = Replication(connection: store.connection, layout: store.layout)
+      let copy = try await Self.acknowledgingCopy(of: store)
+      var confirmation = try await replication.confirm(within: .seconds(5))
+      #expect(confirmation.declaredNow && confirmation.declared == 1 && confirmation.objection == nil)
+      #expect(confirmation.acknowledgement == Acknowledgement(role: "master", acknowledged: 1, attached: 1))
+      // WAIT counts it as well as the replica, whose word alone is worth something.
+      try await replicas[0].pause()
+      confirmation = try await replication.confirm(within: .milliseconds(300))
+      #expect(confirmation.acknowledgement?.acknowledged == 0)
+      #expect(confirmation.objection?.contains("0 of 1 replicas") ?? false)
+      // And a node that asks who the primary is doesn't take it for an answer either.
+      let commands = store.layout.fencedPositionCommands(confirmedBy: 1, besides: 1)
+      let replies = try await store.connection.execute(commands)
+      #expect(replies[2] == .integer(1), "the program isn't counted by WAIT, so this test shows nothing")
+      let role = try ServerRole(replies[5])
+      let fence = store.layout.fence(from: replies, role: role, hasFollowed: false, isWatched: false)
+      #expect(
+        fence
+          == Fence(
+            confirmations: 0, signs: ReplicaSigns(following: 1, recorded: 1, hasFollowed: false, isWatched: false)))
+      try replicas[0].resume()
+      try await eventually("the replica confirms again") {
+        try await replication.confirm(within: .seconds(5)).objection == nil
+      }
+      copy.end()
+    }
+  }
+
+  /// One that is online, listens at no port, and says that it has all that there will ever be.
+  private static func acknowledgingCopy(of store: StoreBench) async throws -> DataSetCopy {
+    let copy = try DataSetCopy(of: store.redis, "PSYNC ? -1")
+    try await eventually("the copy is online") {
+      copy.readOn()
+      return try await store.run("INFO", "replication").string().contains("port=0,state=online")
+    }
+    try copy.say("REPLCONF ACK 1000000000")
+    try await eventually("it has acknowledged") { try ServerRole(await store.run("ROLE")).acknowledgingCopies == 1 }
+    return copy
+  }
+
+  @Test func `what replicas have left behind asks for a number, and so do Sentinels`() async throws {
+    try await StoreBench.with { store in
+      try await store.put(["a"])
+      let replication = Replication(connection: store.connection, layout: store.layout)
+      let watched = Replication(connection: store.connection, layout: store.layout, isWatched: true)
+      #expect(try await replication.confirm(within: .seconds(1)).objection == nil)
+      #expect(try await watched.confirm(within: .seconds(1)).objection?.contains("Sentinels watch") ?? false)
+      try await store.run("SET", store.layout.followers, 2)
+      #expect(
+        try await replication.confirm(within: .seconds(1)).objection?.contains("2 replicas have followed") ?? false)
+      // Fewer than there were are no reason to declare them: where is the other one?
+      let replica = try await Self.follow(store)
+      #expect(
+        try await replication.confirm(within: .seconds(1)).objection?.contains("key-publisher replicas N") ?? false)
+      try await replication.declare(replicas: 1)
+      for replication in [replication, watched] {
+        #expect(try await replication.confirm(within: .seconds(5)).objection == nil)
+      }
+      try await store.run("SET", store.layout.followers, "many")
+      await #expect(throws: UnreadableStore.self) { _ = try await replication.confirm(within: .seconds(1)) }
+      try await replica.kill9()
     }
   }
 

@@ -15,7 +15,7 @@ public struct RedisServerOptions: Sendable {
   }
 
   /// What survives a kill.
-  public var appendOnly = AppendOnly.off
+  public var appendOnly = RedisBuild.appendsByDefault ? AppendOnly.everysec : .off
   /// The default user's password (`requirepass`).
   public var password: String?
   /// Further users, each as an ACL line without the word `user`: `alice on >secret ~* &* +@all`.
@@ -23,10 +23,15 @@ public struct RedisServerOptions: Sendable {
   /// The memory limit in bytes; 0 is none.
   public var maxMemory = 0
   public var evictionPolicy = "noeviction"
-  /// Whether there is a TLS port too.
+  /// Whether there is a TLS port too: then it is Debian's server.
   public var tls = false
+  /// Which program it is.
+  public var build = RedisBuild.underTest
   /// Whom the server's certificate is for.
   public var certificateNames = "DNS:localhost,IP:127.0.0.1"
+  /// The program to start.
+  func program() throws -> String { try (tls ? RedisBuild.redis7 : build).program() }
+
   /// Anything else, as words on the command line: `["--save", "60 1"]`.
   public var arguments: [String] = []
 
@@ -169,7 +174,8 @@ public final class RedisServer: Sendable {
   /// False where a port was taken.
   private func launch() async throws -> Bool {
     try configuration.write(toFile: folder.path("redis.conf"), atomically: true, encoding: .utf8)
-    let process = try await ChildProcess.start("redis-server", [folder.path("redis.conf")] + options.arguments)
+    let process = try await ChildProcess.start(
+      try options.program(), [folder.path("redis.conf")] + options.arguments)
     let socket = folder.path("redis.sock")
     try await eventually("redis-server answers a PING") {
       if process.status != nil { return true }
@@ -190,11 +196,12 @@ public final class RedisServer: Sendable {
     let (port, tlsPort) = state.withLock { ($0.port, $0.tlsPort) }
     var lines = [
       "bind 127.0.0.1", "port \(port)", "unixsocket \(folder.path("redis.sock"))", "dir \(folder.path)",
-      "daemonize no", "databases 16", "save \"\"", "enable-debug-command yes",
+      "daemonize no", "databases 16", "save \"\"",
       "appendonly \(options.appendOnly == .off ? "no" : "yes")",
       "appendfsync \(options.appendOnly == .off ? "everysec" : options.appendOnly.rawValue)",
       "maxmemory \(options.maxMemory)", "maxmemory-policy \(options.evictionPolicy)",
     ]
+    if options.build != .redis6 { lines.append("enable-debug-command yes") }
     if let password = options.password { lines.append("requirepass \(Self.quoted(password))") }
     lines += options.users.map { "user \($0)" }
     if options.tls {

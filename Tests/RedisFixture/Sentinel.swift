@@ -45,7 +45,7 @@ public final class Sentinel: Sendable {
         "sentinel down-after-milliseconds \(name) \(downAfter)", "sentinel failover-timeout \(name) 3000",
       ]
       try ((all + lines(port)).joined(separator: "\n") + "\n").write(toFile: file, atomically: true, encoding: .utf8)
-      let process = try await ChildProcess.start("redis-server", [file, "--sentinel"])
+      let process = try await ChildProcess.start(primary.options.program(), [file, "--sentinel"])
       try await eventually("a sentinel watches") {
         process.status != nil || process.standardOutput.text.contains("+monitor")
       }

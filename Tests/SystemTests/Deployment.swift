@@ -18,9 +18,9 @@ final class Deployment: Sendable {
   private let settings: [String: String]
 
   /// - Parameter password: Of Redis's default user.
-  convenience init(appendOnly: RedisServerOptions.AppendOnly = .off, password: String? = nil) async throws {
+  convenience init(appendOnly: RedisServerOptions.AppendOnly? = nil, password: String? = nil) async throws {
     let options = RedisServerOptions {
-      $0.appendOnly = appendOnly
+      if let appendOnly { $0.appendOnly = appendOnly }
       $0.password = password
     }
     try self.init(redis: try await RedisServer.start(options))

@@ -101,10 +101,13 @@ extension StoreFault {
 
   // MARK: Histories that went back
 
+  /// With an append-only file nothing would be lost.
+  private static let rdbAlone = RedisServerOptions { $0.appendOnly = .off }
+
   private static let rewoundStores =
     [
       StoreFault(
-        name: "an old RDB was restored, only a revocation is lost", status: ["store_away"],
+        name: "an old RDB was restored, only a revocation is lost", options: rdbAlone, status: ["store_away"],
         log: ["the store went back"],
         strangers: .provable,
         prepare: { try await $0.store.run("SAVE") },
@@ -128,7 +131,7 @@ extension StoreFault {
       StoreFault(
         name: count == 0
           ? "an old RDB was restored" : "an old RDB was restored, \(count) of 4 versions were used again",
-        status: ["store_away"], log: ["the store went back"], strangers: .provable,
+        options: rdbAlone, status: ["store_away"], log: ["the store went back"], strangers: .provable,
         prepare: { try await $0.store.run("SAVE") },
         approach: { try await $0.changeWhatWillBeLost() },
         strike: { bench in
@@ -407,6 +410,7 @@ extension StoreFault {
     StoreFault(
       name: "LOADING",
       options: RedisServerOptions {
+        $0.appendOnly = .off
         $0.arguments = ["--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024"]
       },
       status: ["LOADING"], passes: true,

@@ -28,6 +28,8 @@ final class SimulatedNode {
     let server: Int
     var control = Conversation()
     var feed = Conversation()
+    /// The node has been told in it that a replica follows.
+    var sawReplica = false
 
     subscript(feed isFeed: Bool) -> Conversation {
       get { isFeed ? feed : control }

@@ -29,18 +29,28 @@ final class SimulatedServer {
   /// Its replicas, which could take its place, and how many the publisher declared; nil if it never did.
   let replicas: Int
   var declared: Int?
+  /// How many a node has written down.
+  var recorded: Int
+  /// Whether it was a replica before.
+  let hasFollowed: Bool
   /// They don't follow it: they are down, or busy with another.
   var replicasAreAway = false
   /// How many servers bear it out.
   var confirming: Int { isDeposed || replicasAreAway ? 0 : replicas }
+  var signs: ReplicaSigns {
+    ReplicaSigns(following: confirming, recorded: recorded, hasFollowed: hasFollowed, isWatched: false)
+  }
 
   /// At its memory limit: takes no keys, still ends them.
   var isFull = false
 
-  init(_ dataset: Dataset, replicas: Int, declared: Int?) {
+  /// Whoever declares replicas has seen them, and has written that down as well.
+  init(_ dataset: Dataset, replicas: Int, declared: Int?, recorded: Int? = nil, hasFollowed: Bool = false) {
     self.dataset = dataset
     self.replicas = replicas
     self.declared = declared
+    self.recorded = recorded ?? declared ?? 0
+    self.hasFollowed = hasFollowed
   }
 
   /// What it says of the store, which a publisher told how many replicas there are.

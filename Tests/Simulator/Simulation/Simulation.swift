@@ -89,7 +89,12 @@ public final class Simulation {
     askWeight = random.within(20...60)
     editWeight = random.within(10...60)
     let replicas = random.below(2)
-    servers = [SimulatedServer(emptyDataset(), replicas: replicas, declared: replicas)]
+    // Nobody may have declared them yet. Then the next command of the publisher does.
+    let isDeclared = mix[.undeclaredReplicas] == 0 || random.chance(500)
+    servers = [SimulatedServer(emptyDataset(), replicas: replicas, declared: isDeclared ? replicas : nil)]
+    if !isDeclared {
+      agenda.add(.calmDown(server: 0, .undeclaredReplicas), at: now + .milliseconds(random.within(10...3000)))
+    }
     var limits = Replica.Limits()
     limits.barrierWait = .milliseconds(random.within(500...1500))
     limits.admitAge = .milliseconds(random.within(1000...4000))

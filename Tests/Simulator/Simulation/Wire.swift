@@ -129,6 +129,11 @@ extension Simulation {
 
   func give(_ node: SimulatedNode, _ event: Replica.Event) {
     guard node.process != nil else { return }
+    if case .position(let session, _, let fence, .success) = event, fence.signs.following > 0,
+      node.link?.session == session
+    {
+      node.link!.sawReplica = true
+    }
     willGive(node, event)
     let commands = node.process!.handle(event, now: now)
     note { "node \(node.index): \(words(event)) → \(commands.map { words($0) }.joined(separator: "; "))" }
@@ -158,9 +163,21 @@ extension Simulation {
     case .readPosition(let session, _, _): send(node, command, session, feed: false, within: Self.shortDeadline)
     case .readChanges(let session, _):
       send(node, command, session, feed: true, within: Self.feedWait + Self.shortDeadline)
+    case .recordReplicas(let session, let count): record(node, session, count)
     case .answer(let question, let verdict): answered(node, question, verdict)
     case .note(let words): noted(node, words)
     }
+  }
+
+  /// A write without an answer: it arrives or not, and the next position tells.
+  private func record(_ node: SimulatedNode, _ session: Replica.Session, _ count: Int) {
+    sent(node)
+    guard let link = node.link, link.session == session, !link.control.isLost, !occurs(.lostMessage) else { return }
+    let server = servers[link.server]
+    if server.isDown || server.isDemoted || server.failing > 0 || server.stalledUntil.map({ $0 > now }) ?? false {
+      return
+    }
+    server.recorded = max(server.recorded, count)
   }
 
   func ask(_ node: SimulatedNode, _ key: KeyID) {
@@ -310,7 +327,7 @@ extension Simulation {
     case .readManifest(_, let read): reply = .manifest(session, read: read, result(server.manifest()))
     case .readBucket(_, let bucket): reply = .bucket(session, bucket, result(store.bucket(bucket)))
     case .readPosition(_, let read, let fencedBy):
-      let fence = Fence(confirmations: min(fencedBy, server.confirming), hasReplicas: server.replicas > 0)
+      let fence = Fence(confirmations: min(fencedBy, server.confirming), signs: server.signs)
       reply = .position(
         session, read: read, fence, result(server.position()))
     case .readChanges(_, let version):
@@ -325,7 +342,7 @@ extension Simulation {
         }
       }
       reply = .changes(session, result(changes))
-    case .connect, .disconnect, .answer, .note: return
+    case .connect, .disconnect, .recordReplicas, .answer, .note: return
     }
     node.link![feed: feed].exchanges[index].reply = reply
     later(.deliver(node: node.index, session, feed: feed), node, feed: feed)

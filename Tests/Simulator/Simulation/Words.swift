@@ -31,6 +31,7 @@ extension Simulation {
     case .readManifest(_, let read): "read manifest \(read)"
     case .readBucket(_, let index): "read bucket \(index)"
     case .readPosition(_, let read, let fencedBy): "read position \(read) fenced by \(fencedBy)"
+    case .recordReplicas(_, let count): "record \(count) replicas"
     case .readChanges(_, let version): "read changes after \(version)"
     case .answer(let question, .admit(let account)): "answer \(question.number): admit for \(account)"
     case .answer(let question, .refuse(let reason, let proof)):

@@ -400,14 +400,17 @@ extension Simulation {
     let old = address
     let dataset = random.chance(800) ? server.earlier.randomElement(using: &random) ?? server.dataset : server.dataset
     let deposed = servers[old]
-    servers.append(SimulatedServer(dataset, replicas: deposed.replicas, declared: deposed.declared))
+    servers.append(
+      SimulatedServer(
+        dataset, replicas: deposed.replicas, declared: deposed.declared, recorded: deposed.recorded, hasFollowed: true))
     address = servers.count - 1
     // Its one replica is the old primary, which comes back and follows it later.
     server.replicasAreAway = true
     let lasting = Duration.milliseconds(random.within(100...Self.longestDeposition))
     agenda.add(.calmDown(server: address, .lostReplicas), at: now + lasting)
-    // A store without replicas has nobody to depose it.
-    if deposing, deposed.replicas > 0 {
+    // A store without replicas has nobody to depose it. And one whose replica nobody has seen is out of our reach: then the publisher doesn't
+    // confirm what is put at the promoted one, which this publisher isn't told.
+    if deposing, deposed.replicas > 0, deposed.declared != nil || isReplicaSeen(at: old) {
       deposed.isDeposed = true
       agenda.add(.calmDown(server: old, .deposedPrimary), at: now + lasting)
     } else {
@@ -415,6 +418,11 @@ extension Simulation {
       dropAll(on: old, silently: random.chance(400), "connection reset")
     }
     noteTruth()
+  }
+
+  /// Whether every node that is connected to a server knows that it has a replica.
+  private func isReplicaSeen(at server: Int) -> Bool {
+    servers[server].recorded > 0 || nodes.allSatisfy { $0.link.map { $0.server != server || $0.sawReplica } ?? true }
   }
 
   /// An old file is loaded. Redis keeps its connections when it takes over a data set from another, and loses them when it starts anew.
