@@ -6,9 +6,10 @@
 // feed. Hence the limits here. Beyond a limit, as after any error, the reader is finished: what follows in the stream
 // can't be told apart any more, so the conversation must be closed. Where the stream is cut makes no difference to any of this.
 //
-// Memory stays within one reply's limit and one feed, whatever was read before: hiredis moves what is unread to the front of its buffer after each
-// reply, once it has read a kilobyte. But the memory of its largest reply it gives back only when a feed finds nothing unread, and where
-// replies are pipelined nearly every feed ends in the midst of one. So that is done here.
+// Memory stays within one reply's limit and one feed, whatever was read before: hiredis moves what is unread to the
+// front of its buffer after each reply, once it has read a kilobyte. But the memory of its largest reply it gives
+// back only when a feed finds nothing unread, and where replies are pipelined nearly every feed ends in the midst of
+// one. So that is done here.
 //
 // Known and accepted: hiredis 0.14 doesn't check the CRLF that closes a bulk string, and it speaks RESP2 only, nested
 // at most eight deep (a ninth level is a protocol error of its own).
@@ -124,7 +125,8 @@ public struct ReplyReader: ~Copyable {
     return assembly.pointee.take()
   }
 
-  /// Gives back what a large reply has left behind. hiredis at most doubles its buffer, so one that is filled stays as it is.
+  /// Gives back what a large reply has left behind. hiredis at most doubles its buffer, so one that is filled stays
+  /// as it is.
   private func shrink() {
     guard capacity > Self.keptCapacity, capacity > 4 * reader.pointee.len,
       let smaller = sdsRemoveFreeSpace(reader.pointee.buf)

@@ -1,10 +1,10 @@
-// The client that services hold: takes payloads from any thread, and sends them from one task. What to send and when is the `Outbox`'s;
-// this file carries it out, tells everybody what came of it, and decides nothing.
+// The client that services hold: takes payloads from any thread, and sends them from one task. What to send and when
+// is the `Outbox`'s; this file carries it out, tells everybody what came of it, and decides nothing.
 //
-// The sending task belongs to the client. `run()` and `drain()` begin it, whichever is called first, and wait for it. So the order of the
-// two doesn't matter: `Task { try await client.run() }` followed by `drain()` is a race, and in both outcomes what was submitted is sent.
-// Rejected: sending within `run()`. A drain that came first then either gave everything back unsent, or waited for a `run()` that might
-// never come.
+// The sending task belongs to the client. `run()` and `drain()` begin it, whichever is called first, and wait for it.
+// So the order of the two doesn't matter: `Task { try await client.run() }` followed by `drain()` is a race, and in
+// both outcomes what was submitted is sent. Rejected: sending within `run()`. A drain that came first then either
+// gave everything back unsent, or waited for a `run()` that might never come.
 //
 // One lock around the outbox and whoever waits, not an actor: `submit` must be callable from code that can't wait (a log
 // handler, a span processor) and say at once whether the payload was taken.
@@ -40,7 +40,7 @@ public final class IngestClient: Service {
   /// | phase | begins with | payloads are |
   /// |---|---|---|
   /// | `idle` | `init` | taken, and kept |
-  /// | `sending` | the first call of ``run()`` or ``drain()`` | taken until the first ``drain()``, graceful shutdown or cancelled ``run()``; sent |
+  /// | `sending` | the first call of ``run()`` or ``drain()`` | taken until a drain begins, and sent |
   /// | `ended` | the drain's end | not taken; all that were have an outcome |
   ///
   /// A client that is released while it is idle gives its payloads back. While it is sending its own task holds it.
@@ -85,8 +85,8 @@ public final class IngestClient: Service {
   ///   - logger: Told of changes of state, and of payloads that aren't delivered. Never of the key.
   ///   - metrics: Where counters and gauges go; by default the process's.
   ///   - clock: What all waits and deadlines are measured by.
-  ///   - onUndelivered: Called with each payload that was taken and won't be delivered, in the task that sends, so it should be
-  ///     quick. It comes besides the outcome that a caller may be waiting for.
+  ///   - onUndelivered: Called with each payload that was taken and won't be delivered, in the task that sends, so it
+  ///     should be quick. It comes besides the outcome that a caller may be waiting for.
   /// - Throws: Where the endpoint isn't a URL or a number is out of its bounds.
   public init(
     _ configuration: Configuration, logger: Logger, metrics: any MetricsFactory = MetricsSystem.factory,
@@ -181,8 +181,9 @@ public final class IngestClient: Service {
 
   // MARK: Running
 
-  /// Sends until the client has been drained: by ``drain()``, by graceful shutdown where it runs in a `ServiceGroup`, or by cancelling
-  /// this task, which gives everything back at once. Returns at once where the client has been drained already.
+  /// Sends until the client has been drained: by ``drain()``, by graceful shutdown where it runs in a `ServiceGroup`,
+  /// or by cancelling this task, which gives everything back at once. Returns at once where the client has been
+  /// drained already.
   /// - Throws: On the second call.
   public func run() async throws {
     let sending = try core.withLock { core in
@@ -203,8 +204,9 @@ public final class IngestClient: Service {
 
   /// Takes no more payloads, delivers what it can within ``Configuration/drainDeadline``, and ends the client.
   ///
-  /// It sends by itself where ``run()`` hasn't been called. Graceful shutdown does this too; calling it then, later or twice returns the
-  /// same report, and doesn't move the deadline. Cancelling the task that waits doesn't shorten it.
+  /// It sends by itself where ``run()`` hasn't been called. Graceful shutdown does this too; calling it then, later
+  /// or twice returns the same report, and doesn't move the deadline. Cancelling the task that waits doesn't shorten
+  /// it.
   /// - Returns: What was and what wasn't delivered, when the client has ended.
   @discardableResult
   public func drain() async -> DrainReport {

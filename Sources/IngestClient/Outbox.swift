@@ -159,7 +159,8 @@ struct Outbox {
     return number
   }
 
-  /// Takes no more, and delivers what it can until the moment. A later moment than the one that was set changes nothing.
+  /// Takes no more, and delivers what it can until the moment. A later moment than the one that was set changes
+  /// nothing.
   mutating func drain(until deadline: Moment) {
     switch phase {
     case .open: phase = .draining(until: deadline)
@@ -168,8 +169,8 @@ struct Outbox {
     }
   }
 
-  /// Forgets the numbers of payloads that are gone, once they are more than half of a queue. One payload that stays long would otherwise
-  /// keep the numbers of all that came and went behind it.
+  /// Forgets the numbers of payloads that are gone, once they are more than half of a queue. One payload that stays
+  /// long would otherwise keep the numbers of all that came and went behind it.
   private mutating func compact() {
     let entries = entries
     let most = 2 * entries.count + 1_000
@@ -244,7 +245,8 @@ struct Outbox {
     while let first = ready.first, entries[first] == nil { ready.removeFirst() }
   }
 
-  /// The payload to send at this moment, taken out of its queue. It is there: dead numbers at the queues' ends have been taken off.
+  /// The payload to send at this moment, taken out of its queue. It is there: dead numbers at the queues' ends have
+  /// been taken off.
   private mutating func sendable(_ now: Moment) -> UInt64? {
     guard mayTry, now >= (doubt?.nextAsk ?? gate) else { return nil }
     if let asker = doubt?.asker { return asker }

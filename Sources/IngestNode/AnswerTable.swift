@@ -1,5 +1,6 @@
-// Every status that the push listener can answer, and why. Nothing else in Sluice decides on a status; what a dialect decides on is which of
-// 200 and 202 says "taken", which status ends a request that must not be repeated (`UnrepeatedStatuses`), and in which words the rest is said.
+// Every status that the push listener can answer, and why. Nothing else in Sluice decides on a status; what a dialect
+// decides on is which of 200 and 202 says "taken", which status ends a request that must not be repeated
+// (`UnrepeatedStatuses`), and in which words the rest is said.
 //
 // | status | when | why this one |
 // |---|---|---|
@@ -14,8 +15,8 @@
 // | 429, 500, 504 | the client may send it again, and nobody else may, see `mayBeAskedElsewhere` | what this dialect's clients bear |
 // | 503 | everything else | the one answer that is safe with every client: it keeps the payload or loses that one, and goes on |
 //
-// 402 and 406 end some old agents, and are never used. 429 ends them too, and 500 makes OTLP's exporters drop their data: so each dialect has
-// its own status where 503 is wrong.
+// 402 and 406 end some old agents, and are never used. 429 ends them too, and 500 makes OTLP's exporters drop their
+// data: so each dialect has its own status where 503 is wrong.
 
 internal import Foundation
 internal import HTTPFraming
@@ -43,8 +44,8 @@ struct AnswerFacts: Sendable {
   var label: String { reason ?? error }
 }
 
-/// What a dialect's clients are told where 503 would be wrong: statuses that balancers don't take for "ask another node", that these clients
-/// send the payload again on as far as they do at all, and that end none of them.
+/// What a dialect's clients are told where 503 would be wrong: statuses that balancers don't take for "ask another
+/// node", that these clients send the payload again on as far as they do at all, and that end none of them.
 struct UnrepeatedStatuses: Sendable {
   /// An account sends more than it may.
   var tooFast: TooFastStatus
@@ -53,20 +54,23 @@ struct UnrepeatedStatuses: Sendable {
 }
 
 enum AnswerTable {
-  /// Whether another node may be asked after this answer, by a balancer, without the client's knowing. Balancers decide by the status alone
-  /// (`retry-on 503`, `http_503`, and by default in a mesh), so this is what 503 means: nothing was done with the payload that a second
-  /// node could do a second time, and nothing was refused that a second node would give.
+  /// Whether another node may be asked after this answer, by a balancer, without the client's knowing. Balancers
+  /// decide by the status alone (`retry-on 503`, `http_503`, and by default in a mesh), so this is what 503 means:
+  /// nothing was done with the payload that a second node could do a second time, and nothing was refused that a
+  /// second node would give.
   ///
   /// | answer | another node may be asked | because |
   /// |---|---|---|
   /// | undecided | yes | this node's mirror, or its way to the store, may be all that is wrong |
-  /// | `node_full`, `account_full`, `address_full`, `keyless_full`, `queue_full`, `too_many_connections`, `shutting_down` | yes | it is this node that is full or ends |
-  /// | `queue_away`, `queue_refused`, `durability_lost`, `spool_full`, `spool_failed` | yes | this node's way to Redis, its reading or its disk may be all that is wrong |
-  /// | `queue_over_limit` | yes, in vain | all nodes read the same queue. Only balancers know that nobody had another answer: the recommended one stops asking then |
+  /// | `node_full`, `account_full`, `address_full`, `keyless_full`, `queue_full` | yes | this node's memory is full |
+  /// | `too_many_connections`, `shutting_down` | yes | it is this node that has too many, or ends |
+  /// | `queue_away`, `queue_refused`, `durability_lost` | yes | it may be this node's way to Redis, or its reading |
+  /// | `spool_full`, `spool_failed` | yes | besides, it is this node's disk |
+  /// | `queue_over_limit` | yes, in vain | all nodes read the same queue, and only a balancer can notice that |
   /// | `outcome_unknown` with an Idempotency-Key | yes | a second time it is the same payload |
-  /// | `outcome_unknown` without | no | the payload may be in the queue; asked again, another node would put it there once more |
+  /// | `outcome_unknown` without | no | another node would put the payload into the queue once more |
   /// | `account_over_limit` | no | all nodes read the same queue, and see the same account fill it |
-  /// | `too_fast` | no | each node counts for itself, so another would take what this one has refused, and the load grows |
+  /// | `too_fast` | no | another node would take it, and the limit be the sum of all nodes' |
   ///
   /// - Returns: Nil for an answer that is final for the client too.
   static func mayBeAskedElsewhere(_ failure: PushFailing) -> Bool? {

@@ -1,9 +1,9 @@
 // How one kind of client talks: its paths, where its key is, and in which words it wants its answers. A dialect is a value, and
 // `Dialects` lists them all; the connection's handler knows none of them.
 //
-// What a dialect can't choose is what an answer means. Statuses other than the one for "accepted" are `AnswerTable`'s, for all
-// dialects alike: no dialect can make a refusal of what couldn't be decided. Where that table says that a balancer mustn't ask another node, the
-// dialect has the status that its clients bear.
+// What a dialect can't choose is what an answer means. Statuses other than the one for "accepted" are
+// `AnswerTable`'s, for all dialects alike: no dialect can make a refusal of what couldn't be decided. Where that
+// table says that a balancer mustn't ask another node, the dialect has the status that its clients bear.
 
 internal import HTTPFraming
 internal import IngestQueue

@@ -19,8 +19,8 @@ enum Dialects {
     name: "generic", routes: [.push("/v1/**")], keys: anywhere,
     acceptedStatus: 202,
     accepted: { Reply(template: taken, body: .id($0.id)) },
-    // As the words say. Clients that retry at all do so after both; 429 is nobody's "ask another node", and 504 is the recommended balancers'
-    // neither.
+    // As the words say. Clients that retry at all do so after both; 429 is nobody's "ask another node", and 504 is
+    // the recommended balancers' neither.
     unrepeated: UnrepeatedStatuses(tooFast: .tooManyRequests, outcomeUnknown: 504),
     failed: { facts, _ in Words("application/json", genericBody(facts)) })
 
@@ -45,7 +45,8 @@ enum Dialects {
     name: "otlp", routes: [.push("/v1/traces"), .push("/v1/metrics"), .push("/v1/logs")], keys: anywhere,
     acceptedStatus: 200,
     accepted: { accepted in Reply(template: accepted.media == .json ? otlpTakenJSON : otlpTaken) },
-    // Retryable are 429, 502, 503 and 504, but Python's exporter drops its data on 429. Of the other two, 502 is what balancers repeat more often.
+    // Retryable are 429, 502, 503 and 504, but Python's exporter drops its data on 429. Of the other two, 502 is what
+    // balancers repeat more often.
     unrepeated: UnrepeatedStatuses(tooFast: .gatewayTimeout, outcomeUnknown: 504),
     failed: { facts, media in
       let code = rpcCode(facts)

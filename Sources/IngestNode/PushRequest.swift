@@ -74,14 +74,14 @@ enum PushFailing: Error, Sendable {
 
 /// What an account hears that sends more than it may. In every case with Retry-After.
 public enum TooFastStatus: Int, Sendable, CaseIterable {
-  /// What the word says, and no balancer repeats it. But old AppSignal agents end themselves on it, and OTLP's exporter for Python drops its
-  /// data.
+  /// What the word says, and no balancer repeats it. But old AppSignal agents end themselves on it, and OTLP's
+  /// exporter for Python drops its data.
   case tooManyRequests = 429
-  /// AppSignal's agents treat it as they do 503, and balancers don't repeat it by themselves. But OTLP's exporters drop their data, and so
-  /// does libhoney.
+  /// AppSignal's agents treat it as they do 503, and balancers don't repeat it by themselves. But OTLP's exporters
+  /// drop their data, and so does libhoney.
   case internalServerError = 500
-  /// Safe with every client. But a balancer that asks another node after a 503 makes of one push too many several, and of the
-  /// limit the sum of all nodes' limits.
+  /// Safe with every client. But a balancer that asks another node after a 503 makes of one push too many several,
+  /// and of the limit the sum of all nodes' limits.
   case serviceUnavailable = 503
   /// All of OTLP's exporters send again after it. But libhoney drops its data.
   case gatewayTimeout = 504

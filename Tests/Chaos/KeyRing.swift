@@ -59,7 +59,8 @@ final class KeyRing: Sendable {
   ///   - before: How the key stood when the request was sent. It must allow the answer, or the key must have changed since.
   ///   - staleness: How far the node may be behind the publisher.
   func objection(to status: Int, for key: APIKey, before: Standing, staleness: Duration) -> String? {
-    // Prove nothing about the key, and are allowed always. 504 is for a payload without Idempotency-Key that may be in the queue.
+    // Prove nothing about the key, and are allowed always. 504 is for a payload without Idempotency-Key that may be
+    // in the queue.
     if [503, 504].contains(status) { return nil }
     let after = standing(of: key)
     guard before == after else {

@@ -1,8 +1,9 @@
 // What libFuzzer calls with each input of its own: see Scripts/fuzz. Compiled together with Sources/Hiredis as one module.
 //
-// An input is eight sizes of pieces, then a stream. The stream is read at once and in pieces of these sizes. Both must end
-// the same way: with the same replies, and failed or not; and no reply may pass the limits. Then the stream is read many times over from
-// one conversation, and the reader's buffer must stay as large as what was unread and one piece need.
+// An input is eight sizes of pieces, then a stream. The stream is read at once and in pieces of these sizes. Both
+// must end the same way: with the same replies, and failed or not; and no reply may pass the limits. Then the stream
+// is read many times over from one conversation, and the reader's buffer must stay as large as what was unread and
+// one piece need.
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzReader(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {

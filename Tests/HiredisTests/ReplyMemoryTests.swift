@@ -1,5 +1,5 @@
-// How much memory a reader takes while gigabytes go through it, where each feed ends in the midst of a reply: as pipelined replies come from
-// a socket. Reading everything that there is empties no buffer then.
+// How much memory a reader takes while gigabytes go through it, where each feed ends in the midst of a reply: as
+// pipelined replies come from a socket. Reading everything that there is empties no buffer then.
 
 import Hiredis
 import Testing

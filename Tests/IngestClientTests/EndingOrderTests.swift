@@ -1,6 +1,6 @@
-// run(), drain(), cancelling and graceful shutdown in every order that a program can come to, mostly by a race that it doesn't know of. Two
-// things must hold in all of them: what was submitted is delivered or given back, and nothing crashes, throws or waits for ever that
-// the caller has no part in.
+// run(), drain(), cancelling and graceful shutdown in every order that a program can come to, mostly by a race that
+// it doesn't know of. Two things must hold in all of them: what was submitted is delivered or given back, and nothing
+// crashes, throws or waits for ever that the caller has no part in.
 
 import Logging
 import RedisFixture

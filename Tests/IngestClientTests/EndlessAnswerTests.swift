@@ -1,4 +1,5 @@
-// A server that never stops answering: whatever part of an answer has no end, the client holds a bounded part of it and goes on.
+// A server that never stops answering: whatever part of an answer has no end, the client holds a bounded part of it
+// and goes on.
 
 import Foundation
 import NIOCore

@@ -51,8 +51,8 @@ import Testing
         let answer = try ReadAnswer(Self.front.response(facts, in: dialect, media))
         #expect(answer.status == Self.status(failure, in: dialect), "\(failure)")
         #expect(![402, 406].contains(answer.status))
-        // Unless an operator has chosen otherwise, AppSignal's agents never hear what ends them, and OTLP's exporters nothing on which some of
-        // them drop their data.
+        // Unless an operator has chosen otherwise, AppSignal's agents never hear what ends them, and OTLP's exporters
+        // nothing on which some of them drop their data.
         if case .tooFast(_?) = failure {
         } else {
           #expect(name != "appsignal" || answer.status != 429, "\(failure)")

@@ -135,8 +135,8 @@ struct BalancerPoolTests {
       try await becomes("UP", weight: 100, nodes[0], proxy)
     }
     print(tally.requests, tally.valid, tally.unknown)
-    // What was under way to Redis when the connection was cut may have arrived, and HAProxy must not repeat it: at most one for each
-    // connection, which its client is told.
+    // What was under way to Redis when the connection was cut may have arrived, and HAProxy must not repeat it: at
+    // most one for each connection, which its client is told.
     let failures = tally.failures.filter { !($0.contains(": 504 ") && $0.contains("outcome_unknown")) }
     #expect(failures.isEmpty && tally.failures.count <= 8, "\(tally.failures.prefix(5))")
   }

@@ -1,5 +1,5 @@
-// What real balancers repeat at other nodes, counted at the nodes. A balancer knows nothing but the status: 503 asks for another node, and what
-// must reach one node only has another one.
+// What real balancers repeat at other nodes, counted at the nodes. A balancer knows nothing but the status: 503 asks
+// for another node, and what must reach one node only has another one.
 
 import RedisFixture
 import Testing

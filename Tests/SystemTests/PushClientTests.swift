@@ -1,8 +1,8 @@
 // Real push clients against the real node, worker and Redis: what they send is stored as they meant it, and whatever happens to the key
 // store, none of them ever hears an answer that ends it or makes it drop its data for good.
 //
-// Where a payload was handed over and no answer came, balancers mustn't repeat it, and 503 would have them do so: each client hears another status
-// then, on which it does what it does on 503.
+// Where a payload was handed over and no answer came, balancers mustn't repeat it, and 503 would have them do so:
+// each client hears another status then, on which it does what it does on 503.
 //
 // How the clients take a 503 differs. OpenTelemetry's exporters wait as Retry-After says and send the same again; so does libhoney, once;
 // Sentry's SDK drops that payload and is silent for as long as it is asked to; AppSignal's agent keeps it for its next turn.
