@@ -199,7 +199,7 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
     _ job: Job, _ failure: SinkFailure, _ acceptedBefore: Int
   ) -> Result<[SinkOutcome], SinkFailure> {
     let storesOthers = faults.withLock { $0.noteFailed(job, acceptedBefore) }
-    guard storesOthers || failure.cause != .sink && job.deliveries.count > 1 else { return .failure(failure) }
+    guard storesOthers || failure.cause == .perhapsPayload && job.deliveries.count > 1 else { return .failure(failure) }
     guard job.deliveries.count > 1 else { return .success([verdict(job.first, failure, acceptedBefore)]) }
     var search = Search(
       deliveries: job.deliveries, patience: Patience(tickets: [job.ticket]),

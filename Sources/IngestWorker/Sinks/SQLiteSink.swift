@@ -36,9 +36,11 @@ public final class SQLiteSink: Sink {
     configuration.label = "sink"
     // Counts where the file is made, and only before it is switched to WAL. Rows of a kilobyte fill large pages better.
     configuration.prepareDatabase { try $0.execute(sql: "PRAGMA page_size = 16384") }
-    try FileDescriptor.refusing { () throws(UnusablePath) in
+    do throws(UnusablePath) {
       try PrivateFolder.check(of: path)
       try PrivateFile.prepareDatabase(path)
+    } catch {
+      throw SinkFailure("can't open \(path): \(error)")
     }
     do {
       database = try Self.open(path, configuration)
