@@ -30,7 +30,7 @@ struct FaultFindingTests {
     var given = (others: 0, bad: 0)
     var next = 0
     var turns = 0
-    while next < count || !waiting.isEmpty, turns < count * 10 {
+    while next < count || !waiting.isEmpty, turns < 2_000 {
       turns += 1
       // Half of a batch comes back, half is new. After the last of the given ones there are more that are fine.
       let returning = waiting.prefix(25)
@@ -68,7 +68,7 @@ struct FaultFindingTests {
   @Test(arguments: [0.3, 0.5, 0.9, 0.99])
   func `a sink that fails at random makes next to no dead letters`(chance: Double) {
     var generator = SeededGenerator.announced()
-    let found = run(2_000, bad: { _ in false }, failing: chance, attempts: 5, &generator)
-    #expect(found.others <= 10, "of 2,000")
+    let found = run(400, bad: { _ in false }, failing: chance, attempts: 5, &generator)
+    #expect(found.others <= 4, "of 400")
   }
 }
