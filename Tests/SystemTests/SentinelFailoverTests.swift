@@ -84,7 +84,8 @@ import Testing
 
     let answered = pushes.answered
     let statuses = Dictionary(grouping: answered, by: \.status).mapValues(\.count)
-    #expect(Set(statuses.keys).isSubset(of: [202, 503]), "\(statuses): an active key was refused")
+    // 504 where a push was sent to the primary that died, and nobody knows whether it took it.
+    #expect(Set(statuses.keys).isSubset(of: [202, 503, 504]), "\(statuses): an active key was refused")
     let after = Set(answered.filter { $0.status == 202 && $0.sentAt > moved }.map(\.number))
     let promised = before.union(after)
     try await eventually(within: .seconds(60), "what was promised is stored") {
