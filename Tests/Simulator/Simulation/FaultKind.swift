@@ -30,7 +30,7 @@ struct FaultMix {
   private static let weights: [(FaultKind, Int)] = [
     (.cutConnection, 6), (.halfOpen, 4), (.crash, 5), (.shutdown, 3), (.wallClockJump, 3), (.slowStore, 3),
     (.stalledStore, 3), (.downStore, 4), (.errorReplies, 4), (.demotedStore, 3), (.fullStore, 2),
-    (.trimmedStream, 6), (.failover, 5), (.deposedPrimary, 5), (.lostReplicas, 3), (.undeclaredReplicas, 1),
+    (.trimmedStream, 6), (.failover, 5), (.deposedPrimary, 5), (.lostReplicas, 3), (.undeclaredReplicas, 3),
     (.flush, 2), (.restoredSnapshot, 4),
     (.sameImportAgain, 4), (.otherStore, 3),
     (.handEdit, 7), (.recomputedEdit, 4), (.undecodableRecord, 2), (.otherSchema, 2),

@@ -44,12 +44,11 @@ final class SimulatedServer {
   /// At its memory limit: takes no keys, still ends them.
   var isFull = false
 
-  /// Whoever declares replicas has seen them, and has written that down as well.
-  init(_ dataset: Dataset, replicas: Int, declared: Int?, recorded: Int? = nil, hasFollowed: Bool = false) {
+  init(_ dataset: Dataset, replicas: Int, declared: Int?, recorded: Int = 0, hasFollowed: Bool = false) {
     self.dataset = dataset
     self.replicas = replicas
     self.declared = declared
-    self.recorded = recorded ?? declared ?? 0
+    self.recorded = recorded
     self.hasFollowed = hasFollowed
   }
 

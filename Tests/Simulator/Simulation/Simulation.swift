@@ -90,10 +90,10 @@ public final class Simulation {
     editWeight = random.within(10...60)
     let replicas = random.below(2)
     // Nobody may have declared them yet. Then the next command of the publisher does.
-    let isDeclared = mix[.undeclaredReplicas] == 0 || random.chance(500)
+    let isDeclared = mix[.undeclaredReplicas] == 0 || random.chance(200)
     servers = [SimulatedServer(emptyDataset(), replicas: replicas, declared: isDeclared ? replicas : nil)]
     if !isDeclared {
-      agenda.add(.calmDown(server: 0, .undeclaredReplicas), at: now + .milliseconds(random.within(10...3000)))
+      agenda.add(.calmDown(server: 0, .undeclaredReplicas), at: now + .milliseconds(random.within(10...6000)))
     }
     var limits = Replica.Limits()
     limits.barrierWait = .milliseconds(random.within(500...1500))

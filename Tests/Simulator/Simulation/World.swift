@@ -384,7 +384,14 @@ extension Simulation {
     case .demotedStore: server.isDemoted = server.isDeposed
     case .fullStore: server.isFull = false
     case .lostReplicas: server.replicasAreAway = false
-    case .undeclaredReplicas: server.declared = server.replicas
+    case .undeclaredReplicas:
+      // Or the replica is promoted before anybody has declared it.
+      if server === self.server, faulty, mix[.deposedPrimary] > 0, random.chance(600) {
+        failOver(deposing: true)
+        agenda.add(.calmDown(server: address, kind), at: now + .milliseconds(random.within(100...3000)))
+      } else {
+        server.declared = server.replicas
+      }
     case .deposedPrimary: server.isDemoted = server.isDemoted || server.isDeposed
     default:
       guard server.dataset.store.meta?.schema != KeyRecord.schema else { return }
