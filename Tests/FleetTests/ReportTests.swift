@@ -10,7 +10,8 @@ struct ReportTests {
       String(decoding: try Sample.node().json(), as: UTF8.self) == """
         {"accounts":10,"answers":{"200":1,"202":12345,"401":5,"403":2,"503":3},\
         "barrier":{"proven":7,"reads":7,"timed_out":0,"waiting":0},"build":"v1",\
-        "completeness":{"state":"complete","total":1024,"verified":1024},"epoch":"e1","freshness_seconds":0.25,\
+        "completeness":{"state":"complete","total":1024,"verified":1024},"connections":null,"epoch":"e1",\
+        "freshness_seconds":0.25,\
         "held_back":0,"instance":"00000000000000aa","keys":1000000,"listen":"127.0.0.1:8080","name":"node-1",\
         "queue":{"batches":3,"durability":"fsync before each answer","in_flight_bytes":0,"moved_batches":0,"pushed":12346,\
         "shards":[{"admits":true,"bytes":34000,"drain_per_second":812.5,"durability":"fsync before each answer",\
@@ -32,6 +33,14 @@ struct ReportTests {
     // One of a build that had none.
     let text = String(decoding: try Sample.node().json(), as: UTF8.self).replacing("\"spool\":null,", with: "")
     #expect(try NodeReport(json: Array(text.utf8)) == Sample.node())
+  }
+
+  @Test func `a node's connections are in its report where they are known`() throws {
+    let node = Sample.node { $0.connections = .init(open: 3, limit: 749, evicted: 2, descriptorLimit: 1_024) }
+    #expect(
+      String(decoding: try node.json(), as: UTF8.self).contains(
+        #""connections":{"descriptor_limit":1024,"evicted":2,"limit":749,"open":3},"#))
+    #expect(try NodeReport(json: node.json()) == node)
   }
 
   @Test func `a worker's report is the JSON that is promised`() throws {

@@ -112,7 +112,8 @@ struct IncidentTests {
       }
       return try await group.reduce(into: [:]) { $0.merge($1, uniquingKeysWith: +) }
     }
-    #expect(Set(answers.keys).isSubset(of: [202, 503]), "\(answers)")
+    // 504: a connection was cut while a payload was on it, and nobody knows whether Redis has it.
+    #expect(Set(answers.keys).isSubset(of: [202, 503, 504]), "\(answers)")
     #expect(answers[202, default: 0] > 1_000, "\(answers): there was too little traffic to prove anything")
     try await eventually("the last key has come") { try await node.push(key: "sk_more_29").status == 202 }
   }
