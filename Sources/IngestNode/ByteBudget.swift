@@ -113,11 +113,13 @@ final class ByteBudget {
 
   /// The key is known now: what was taken without one counts against its account from here on.
   func assign(_ held: inout HeldBytes, to account: String) throws(Shortage) {
-    var assigned = HeldBytes(network: held.network, account: account)
-    if held.count > 0 {
-      try take(held.count, for: &assigned)
-      giveBack(&held)
+    guard held.count > 0 else {
+      held.account = account
+      return
     }
+    var assigned = HeldBytes(network: held.network, account: account)
+    try take(held.count, for: &assigned)
+    giveBack(&held)
     held = assigned
   }
 

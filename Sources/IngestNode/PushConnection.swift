@@ -206,9 +206,12 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
 
   private func flush(_ context: ChannelHandlerContext) {
     guard wire.output.readableBytes > 0 else { return }
-    var held = unsent
+    if let socket, pendingWrites == 0, wire.write(to: socket) {
+      if !unsent.isEmpty { giveBack(&unsent) }
+      return
+    }
+    let held = unsent
     unsent = []
-    if let socket, pendingWrites == 0, wire.write(to: socket) { return giveBack(&held) }
     var written: EventLoopPromise<Void>?
     if socket != nil || !held.isEmpty {
       pendingWrites += 1
@@ -319,10 +322,11 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     do throws(ByteBudget.Shortage) { try budget.take(length, for: &exchange.held, isBrief: isWhole) } catch {
       return fail(.unavailable(.init(error)))
     }
-    let before = exchange.request.body.readableBytes
     exchange.append(part, isWhole: isWhole)
     // The key is looked for as soon as it can be there, so that little is held for those who have none.
-    if exchange.keyIsInBody, PresentedKey.hasFirstLine(exchange.request.body.readableBytesSpan, searched: before) {
+    guard exchange.keyIsInBody else { return }
+    let body = exchange.request.body
+    if PresentedKey.hasFirstLine(body.readableBytesSpan, searched: body.readableBytes - length) {
       findKeyInBody(context)
     }
   }
@@ -448,7 +452,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     guard let exchange else { return nil }
     self.exchange = nil
     giveBack(&exchange.held)
-    if let held = exchange.answerHeld { unsent.append(held) }
+    if exchange.events != nil, let held = exchange.answerHeld { unsent.append(held) }
     // While the node ends each connection ends with its next answer.
     if shared.stopping.isSet { wire.machine.stop() }
     guard let framing = wire.machine.answer(exchange.number) else { return nil }

@@ -17,8 +17,7 @@ final class Pushing {
   /// The lane that gets the next batch, if it can take one.
   private var turn = 0
   private var batches: PushBatches<any PushWaiter>
-  private var senders = RecentSenders.ofPayloads
-  private var byteSenders = RecentSenders.ofBytes
+  private var senders = RecentSenders()
   private var counters = ProducerCounters()
   private var willFlush = false
   private var draining: EventLoopPromise<Void>?
@@ -80,10 +79,9 @@ final class Pushing {
     let lane = lanes[turn]
     guard lane.isWatched else { return 0 }
     let hash = AccountHand.hash(of: account)
-    let sendsMuch = senders.note(hash)
-    let sendsManyBytes = byteSenders.note(hash, bytes)
-    if sendsMuch || sendsManyBytes, lane.isInReserve { throw .accountOverLimit(retryAfter: lane.retryAfter) }
-    return lane.list(of: hash, sendsMuch: sendsMuch)
+    let (manyPayloads, manyBytes) = senders.note(hash, bytes: bytes)
+    if manyPayloads || manyBytes, lane.isInReserve { throw .accountOverLimit(retryAfter: lane.retryAfter) }
+    return lane.list(of: hash, sendsMuch: manyPayloads)
   }
 
   /// Gives the turn to the next lane that takes anything, or says why none does.

@@ -7,39 +7,47 @@
 
 /// Counts by account, roughly, and forgets.
 struct RecentSenders {
+  /// How much there is of each.
+  private struct Amounts {
+    var payloads = 0
+    var bytes = 0
+  }
+
   private static let counters = 256
   /// An account with at least one part in so many sends much.
   private static let share = 8
-
-  /// Half of what was counted is forgotten once it is as much as this.
-  private let span: Int
+  /// Half of what was counted is forgotten once either is as much as this.
+  private static let span = Amounts(payloads: 2_048, bytes: 64 << 20)
   /// Of less than this nothing is concluded.
-  private let evidence: Int
-  private var counts = [Int](repeating: 0, count: counters)
-  private var total = 0
+  private static let evidence = Amounts(payloads: 256, bytes: 8 << 20)
 
-  init(span: Int, evidence: Int) {
-    self.span = span
-    self.evidence = evidence
-  }
+  private var counts = [Amounts](repeating: Amounts(), count: counters)
+  private var total = Amounts()
 
-  static let ofPayloads = RecentSenders(span: 2_048, evidence: 256)
-  static let ofBytes = RecentSenders(span: 64 << 20, evidence: 8 << 20)
-
-  /// Notes something, and says whether its account sends much.
-  /// - Parameters:
-  ///   - hash: Of the account, all of its bits mixed.
-  ///   - amount: How much it is.
-  mutating func note(_ hash: UInt64, _ amount: Int = 1) -> Bool {
+  /// Notes a payload, and says whether its account sends much.
+  /// - Parameter hash: Of the account, all of its bits mixed.
+  mutating func note(_ hash: UInt64, bytes: Int) -> (manyPayloads: Bool, manyBytes: Bool) {
     // Other bits than those that choose the account's lists.
     let counter = Int(hash >> 16) & (Self.counters - 1)
-    counts[counter] += amount
-    total += amount
-    let isMuch = total >= evidence && counts[counter] * Self.share >= total
-    if total >= span {
-      for counter in counts.indices { counts[counter] /= 2 }
-      total = counts.reduce(0, +)
+    var own = counts[counter]
+    own.payloads += 1
+    own.bytes += bytes
+    counts[counter] = own
+    total.payloads += 1
+    total.bytes += bytes
+    let manyPayloads = total.payloads >= Self.evidence.payloads && own.payloads * Self.share >= total.payloads
+    let manyBytes = total.bytes >= Self.evidence.bytes && own.bytes * Self.share >= total.bytes
+    if total.payloads >= Self.span.payloads || total.bytes >= Self.span.bytes { forget() }
+    return (manyPayloads, manyBytes)
+  }
+
+  private mutating func forget() {
+    total = Amounts()
+    for counter in counts.indices {
+      counts[counter].payloads /= 2
+      counts[counter].bytes /= 2
+      total.payloads += counts[counter].payloads
+      total.bytes += counts[counter].bytes
     }
-    return isMuch
   }
 }

@@ -14,57 +14,64 @@
 
 public import NIOCore
 
+// What each read goes through is inlined into other modules; what happens seldom isn't.
+
+public import NIOCore
+
 /// Unread input of one connection. Memory is bounded by what is unread, not by what was ever received.
 public struct InputBuffer: Sendable {
-  /// The unread bytes.
-  public private(set) var bytes = ByteBuffer()
+  @usableFromInline var unread = ByteBuffer()
 
-  public init() {}
+  @inlinable public init() {}
+
+  /// The unread bytes.
+  @inlinable public var bytes: ByteBuffer { unread }
 
   /// How many bytes are unread.
-  public var count: Int { bytes.readableBytes }
+  @inlinable public var count: Int { unread.readableBytes }
 
   /// How many bytes of memory this buffer holds.
-  public var capacity: Int { bytes.storageCapacity }
+  public var capacity: Int { unread.storageCapacity }
 
   /// Adds bytes behind the unread ones. Takes over the memory of `more` if nothing is unread.
-  public mutating func append(_ more: ByteBuffer) {
-    if bytes.readableBytes == 0 {
-      bytes = more
-    } else if bytes.writableBytes >= more.readableBytes {
-      bytes.writeImmutableBuffer(more)
+  @inlinable public mutating func append(_ more: ByteBuffer) {
+    if unread.readableBytes == 0 { unread = more } else { join(more) }
+  }
+
+  @usableFromInline mutating func join(_ more: ByteBuffer) {
+    if unread.writableBytes >= more.readableBytes {
+      unread.writeImmutableBuffer(more)
     } else {
-      var joined = ByteBufferAllocator().buffer(capacity: bytes.readableBytes + more.readableBytes)
-      joined.writeImmutableBuffer(bytes)
+      var joined = ByteBufferAllocator().buffer(capacity: unread.readableBytes + more.readableBytes)
+      joined.writeImmutableBuffer(unread)
       joined.writeImmutableBuffer(more)
-      bytes = joined
+      unread = joined
     }
   }
 
   /// Marks the first bytes as consumed.
-  public mutating func consume(_ count: Int) { bytes.moveReaderIndex(forwardBy: count) }
+  @inlinable public mutating func consume(_ count: Int) { unread.moveReaderIndex(forwardBy: count) }
 
   /// Consumes the first bytes and returns them. They share this buffer's memory, so nothing is copied.
-  public mutating func take(_ count: Int) -> ByteBuffer {
-    guard let part = bytes.readSlice(length: count) else {
-      preconditionFailure("\(count) bytes were consumed, and only \(bytes.readableBytes) are unread")
+  @inlinable public mutating func take(_ count: Int) -> ByteBuffer {
+    guard let part = unread.readSlice(length: count) else {
+      preconditionFailure("more bytes were consumed than are unread")
     }
     return part
   }
 
   /// Lets go of memory that the unread bytes don't need: of all of it where nothing is unread. A peer that sends much,
   /// and then stops after the first byte of a request, would otherwise hold a whole read's memory with that one byte.
-  public mutating func releaseSpareMemory() {
-    if bytes.readableBytes == 0 {
-      bytes = ByteBuffer()
-    } else if bytes.storageCapacity > max(Self.smallest, 4 * bytes.readableBytes) {
-      bytes = ByteBufferAllocator().buffer(buffer: bytes)
-    }
+  @inlinable public mutating func releaseSpareMemory() {
+    if unread.readableBytes == 0 { unread = ByteBuffer() } else { shrink() }
   }
 
-  /// Below this many bytes memory isn't worth a copy.
-  private static let smallest = 4 << 10
+  @usableFromInline mutating func shrink() {
+    // Below this many bytes memory isn't worth a copy.
+    guard unread.storageCapacity > max(4 << 10, 4 * unread.readableBytes) else { return }
+    unread = ByteBufferAllocator().buffer(buffer: unread)
+  }
 
   /// Lets go of the unread bytes and of the memory.
-  public mutating func clear() { bytes = ByteBuffer() }
+  public mutating func clear() { unread = ByteBuffer() }
 }

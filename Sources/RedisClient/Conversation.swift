@@ -88,13 +88,16 @@ struct Conversation<Waiter>: ~Copyable {
           return actions
         }
         waiting[0].replies.append(reply)
-        waiting[0].size.elements += reader.lastSize.elements
-        waiting[0].size.bytes += reader.lastSize.bytes
-        guard waiting[0].size.elements <= limits.elements, waiting[0].size.bytes <= limits.bytes else {
-          let why =
-            "the replies to \(waiting[0].command) have more than \(limits.elements) elements or \(limits.bytes) bytes together"
-          actions.append(fail(.unreadable(.overLimit(why))))
-          return actions
+        // The reader sees to one reply by itself.
+        if waiting[0].expected > 1 {
+          waiting[0].size.elements += reader.lastSize.elements
+          waiting[0].size.bytes += reader.lastSize.bytes
+          guard waiting[0].size.elements <= limits.elements, waiting[0].size.bytes <= limits.bytes else {
+            let why =
+              "the replies to \(waiting[0].command) have more than \(limits.elements) elements or \(limits.bytes) bytes together"
+            actions.append(fail(.unreadable(.overLimit(why))))
+            return actions
+          }
         }
         if waiting[0].replies.count == waiting[0].expected {
           let exchange = waiting.removeFirst()

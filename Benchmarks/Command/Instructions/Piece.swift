@@ -108,7 +108,7 @@ struct Piece: Sendable {
       case .readBucket(let session, let index):
         commands += replica.handle(.bucket(session, index, .success(store.bucket(index))), now: now)
       case .readChanges(let session, _): return session
-      case .disconnect, .readPosition, .answer, .note: break
+      case .disconnect, .readPosition, .recordReplicas, .answer, .note: break
       }
     }
     return 0
