@@ -58,6 +58,14 @@ final class AccountRates: Sendable {
     }
   }
 
+  /// Takes back the count of a push that wasn't taken after all. An account that tries again during an outage isn't too fast.
+  func giveBack(to account: String) {
+    state.withLock { state in
+      guard let bucket = state.buckets[account] else { return }
+      state.buckets[account] = Bucket(tokens: min(burst, bucket.tokens + 1), at: bucket.at)
+    }
+  }
+
   private func tokens(of bucket: Bucket, now: Instant) -> Double {
     min(burst, bucket.tokens + max(0, (now - bucket.at).fractionalSeconds) * perSecond)
   }

@@ -115,6 +115,7 @@ final class PushGate: PushGating {
     _ failure: PushFailure, _ request: PushRequest, _ handover: Handover, _ number: RequestNumber
   ) {
     guard let spool, failure.isForSpool else {
+      rates?.giveBack(to: handover.account)
       return handover.sender.handedOver(number, .failure(Self.failing(failure, of: request)))
     }
     var element = ByteBuffer()
@@ -124,6 +125,7 @@ final class PushGate: PushGating {
       switch result {
       case .success: handover.sender.handedOver(number, .success(handover.id))
       case .failure(let error):
+        self.rates?.giveBack(to: handover.account)
         handover.sender.handedOver(
           number, .failure(Self.failing(error as? SpoolFailure ?? .late, after: failure, of: request)))
       }

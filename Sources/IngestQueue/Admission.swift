@@ -112,13 +112,14 @@ public struct Admission: Sendable, Equatable {
     return (left(levels[0]), levels.dropFirst().map(left).min() ?? 0)
   }
 
-  /// How much of that is kept for accounts that don't send much: a tenth of what the queue may have. nil before the first reading.
+  /// How much of that is kept for accounts that don't send much: a fifth of what the queue may have. nil before the first reading.
   ///
-  /// An account that fills the queue faster than workers empty it is told so at nine tenths, and everybody else goes on.
+  /// An account that fills the queue faster than workers empty it is told so at four fifths, and everybody else goes on. That is below where
+  /// a gate that has shut opens again, unless an operator has set the low-water mark lower.
   public var reserve: (entries: Int64, bytes: Int64)? {
     guard let reading, let room else { return nil }
     // Of Redis's memory the queue may have what others leave.
-    return (max(0, reading.entries + room.entries) / 10, max(0, reading.bytes + room.bytes) / 10)
+    return (max(0, reading.entries + room.entries) / 5, max(0, reading.bytes + room.bytes) / 5)
   }
 
   /// The longest wait that is asked for, in seconds.

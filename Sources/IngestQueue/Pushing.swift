@@ -80,7 +80,9 @@ final class Pushing {
     guard lane.isWatched else { return 0 }
     let hash = AccountHand.hash(of: account)
     let (manyPayloads, manyBytes) = senders.note(hash, bytes: bytes)
-    if manyPayloads || manyBytes, lane.isInReserve { throw .accountOverLimit(retryAfter: lane.retryAfter) }
+    if manyPayloads || manyBytes, lane.isInReserve(after: batches.bytes + bytes) {
+      throw .accountOverLimit(retryAfter: lane.retryAfter)
+    }
     return lane.list(of: hash, sendsMuch: manyPayloads)
   }
 

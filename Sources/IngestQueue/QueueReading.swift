@@ -72,5 +72,7 @@ extension QueueReading {
     // What Redis keeps for its replicas and its file doesn't count where it compares the two itself.
     self.memory = used - (fields["mem_not_counted_for_evict"].flatMap { Int64($0) } ?? 0)
     memoryLimit = limit
+    // MEMORY USAGE takes a sample from the list's head for the whole: a few large payloads there would count for all of it.
+    bytes = min(bytes, used)
   }
 }

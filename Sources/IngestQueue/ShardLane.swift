@@ -94,7 +94,7 @@ final class ShardLane {
       lengths = [Int64](repeating: 0, count: QueueLayout.lists)
       admission = nil
       room = (Int64(limits.entries), plenty)
-      reserve = (Int64(limits.entries) / 10, 0)
+      reserve = (Int64(limits.entries) / 5, 0)
       isOver = false
     }
   }
@@ -130,7 +130,10 @@ final class ShardLane {
   var takes: Bool { !isOver && durabilityLack == nil && isConnected }
 
   /// Whether what is left is for accounts that don't send much.
-  var isInReserve: Bool { room.entries <= reserve.entries || room.bytes <= reserve.bytes }
+  /// - Parameter bytes: Of what is on its way already, and of what is to come.
+  func isInReserve(after bytes: Int) -> Bool {
+    room.entries <= reserve.entries || room.bytes - Int64(bytes) <= reserve.bytes
+  }
 
   /// When there should be room for all again, in seconds.
   var retryAfter: Int {

@@ -189,7 +189,9 @@ struct Lane: Sendable {
       if case .untried(let retryAfter) = outcome { retryAfter ?? .zero } else { nil }
     }.max()
     guard let asked else { return }
-    await pause(max(min(asked, Self.longestRetryAfter), .milliseconds(250)))
+    // Where the sink took others it works, and what it asks for is for the payloads that it didn't take.
+    let hasStored = outcomes.contains { if case .stored = $0 { true } else { false } }
+    await pause(hasStored ? .milliseconds(250) : max(min(asked, Self.longestPause), .milliseconds(250)))
   }
 
   /// The proofs that keys of the batch are revoked, where their payloads are to be discarded.
@@ -232,6 +234,8 @@ struct Lane: Sendable {
   // MARK: Storing
 
   private static let longestRetryAfter = Duration.seconds(300)
+  /// The longest that a lane pauses for it. A receiver may mean one account's payloads, which are all that this lane has; others must be tried.
+  private static let longestPause = Duration.seconds(10)
   /// Envelopes that are tried beside a batch that fails: some, because the next ones may be disliked as well, and few, because the sink may be away.
   private static let probed = 20
 
@@ -250,7 +254,7 @@ struct Lane: Sendable {
         if progress.isInTrouble(lane: id, "\(error)") {
           logger.error("storing failed; trying until it works", metadata: ["reason": "\(error)"])
         }
-        let least = min(error.retryAfter ?? .zero, Self.longestRetryAfter)
+        let least = min(error.retryAfter ?? .zero, Self.longestPause)
         let isWorking = await probe(spareSlot)
         if !isWorking { await pause(max(Backoff().delay(afterFailures: failures), least)) }
         if isEnding { return nil }

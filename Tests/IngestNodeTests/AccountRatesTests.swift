@@ -77,4 +77,17 @@ import Testing
     _ = taken(rates, "200", at: 9, of: 1)
     #expect(rates.accounts == 51)
   }
+
+  @Test func `a push that wasn't taken after all doesn't count`() {
+    let rates = AccountRates(perSecond: 1)
+    let now = Instant(nanoseconds: 0)
+    for _ in 0..<100 {
+      #expect(!rates.isExceeded(by: "acme", now: now))
+      rates.giveBack(to: "acme")
+    }
+    #expect(!rates.isExceeded(by: "acme", now: now) && !rates.isExceeded(by: "acme", now: now))
+    #expect(rates.isExceeded(by: "acme", now: now), "those that were taken do")
+    rates.giveBack(to: "nobody")
+    #expect(rates.accounts == 1)
+  }
 }
