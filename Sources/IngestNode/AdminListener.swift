@@ -57,6 +57,7 @@ struct AdminListener: Service {
         }
       }
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .childChannelOption(.maxMessagesPerRead, value: 1)
       .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelInitializer { channel in
         let peer = channel.remoteAddress?.ipAddress

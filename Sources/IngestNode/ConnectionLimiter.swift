@@ -144,9 +144,19 @@ private struct State: ~Copyable {
     var connections = 0
     /// How many of them are exposed.
     var exposed = 0
+    /// Since when it has so many, as a number in a row.
+    var since: UInt64 = 0
     /// Those, the oldest first, among others that aren't exposed any more or were exposed again later: their ticket is
     /// another one.
     var order: Deque<(id: UInt64, ticket: UInt64)> = []
+  }
+
+  /// Clients that have equally many exposed connections. Those that have had them for longest come first: in any other order, a hash's for example,
+  /// some clients would lose their connections again and again and others never.
+  private struct Rank {
+    var count = 0
+    /// Those, among others that have more or fewer by now or again.
+    var order: Deque<(client: IPAddress?, since: UInt64)> = []
   }
 
   var courtesies = 0
@@ -154,7 +164,7 @@ private struct State: ~Copyable {
   private var connections: [UInt64: Connection] = [:]
   private var clients: [IPAddress?: Client] = [:]
   /// Clients by how many exposed connections they have; none with zero.
-  private var ranks: [Int: Set<IPAddress?>] = [:]
+  private var ranks: [Int: Rank] = [:]
   private var highestRank = 0
   private var lastNumber: UInt64 = 0
 
@@ -205,8 +215,14 @@ private struct State: ~Copyable {
   }
 
   mutating func evictFromHeaviest() -> Reset? {
-    guard highestRank > 0, let client = ranks[highestRank]?.first else { return nil }
-    return evictOldest(of: client)
+    while let (client, since) = ranks[highestRank]?.order.popFirst() {
+      if isCurrent(client, since, at: highestRank) { return evictOldest(of: client) }
+    }
+    return nil
+  }
+
+  private func isCurrent(_ client: IPAddress?, _ since: UInt64, at rank: Int) -> Bool {
+    clients[client].map { $0.exposed == rank && $0.since == since } ?? false
   }
 
   mutating func evictOldest(of client: IPAddress?) -> Reset? {
@@ -221,12 +237,27 @@ private struct State: ~Copyable {
   private mutating func rank(_ client: IPAddress?, by change: Int) {
     guard let old = clients[client]?.exposed else { return }
     let new = old + change
+    let since = number()
     clients[client]?.exposed = new
-    ranks[old]?.remove(client)
-    if ranks[old]?.isEmpty == true { ranks[old] = nil }
-    if new > 0 { ranks[new, default: []].insert(client) }
+    clients[client]?.since = since
+    if old > 0 {
+      ranks[old]?.count -= 1
+      if ranks[old]?.count == 0 { ranks[old] = nil }
+    }
+    if new > 0 {
+      ranks[new, default: Rank()].count += 1
+      ranks[new]?.order.append((client, since))
+      compact(rank: new)
+    }
     // By one at most, either way: where the highest rank has become empty, the client is in the one below.
     if new > highestRank { highestRank = new } else if ranks[highestRank] == nil { highestRank -= 1 }
+  }
+
+  /// Throws away what is left of clients that are in other ranks, when that is more than half.
+  private mutating func compact(rank: Int) {
+    guard let found = ranks[rank], found.order.count > 2 * found.count + 8 else { return }
+    let current = found.order.filter { isCurrent($0.client, $0.since, at: rank) }
+    ranks[rank]?.order = current
   }
 
   /// Throws away what is left of connections that are gone, when that is more than half.

@@ -13,6 +13,7 @@ internal import NIOSSL
 struct Desk: Sendable {
   let gate: any PushGating
   let budget: NIOLoopBoundBox<ByteBudget>
+  let turns: NIOLoopBoundBox<ConnectionTurns>
 }
 
 /// Sets up connections.
@@ -97,7 +98,8 @@ struct Entrance: Sendable {
     try addTLS(to: channel)
     try channel.pipeline.syncOperations.addHandler(
       PushConnection(
-        gate: desk.gate, shared: shared, budget: desk.budget.value, client: client, isEncrypted: identity != nil,
+        gate: desk.gate, shared: shared, budget: desk.budget.value, turns: desk.turns.value, client: client,
+        isEncrypted: identity != nil,
         place: place))
   }
 

@@ -25,6 +25,9 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private let gate: any PushGating
   private let shared: PushFront
   private let budget: ByteBudget
+  private let turns: ConnectionTurns
+  /// It has had its turn, and goes on in the next one.
+  private var awaitsTurn = false
   /// Whose connection it is, as far as that is known; requests may be others', if it is a trusted proxy.
   private let client: IPAddress?
   /// Whether that is a proxy that says for whom it passes on requests.
@@ -55,16 +58,19 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
 
   /// - Parameters:
   ///   - budget: Of the connection's event loop.
+  ///   - turns: The same.
   ///   - client: Whose connection it is; nil where that isn't known.
   ///   - isEncrypted: Whether a handler before this one speaks TLS.
   ///   - place: Protected once a key was admitted.
   init(
-    gate: any PushGating, shared: PushFront, budget: ByteBudget, client: IPAddress?, isEncrypted: Bool,
+    gate: any PushGating, shared: PushFront, budget: ByteBudget, turns: ConnectionTurns, client: IPAddress?,
+    isEncrypted: Bool,
     place: ConnectionPlace? = nil
   ) {
     self.gate = gate
     self.shared = shared
     self.budget = budget
+    self.turns = turns
     self.client = client
     self.place = place
     self.isEncrypted = isEncrypted
@@ -102,7 +108,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
 
   /// More is read only while what came has found its way, so that a client can send ahead no more than one read brings.
   func read(context: ChannelHandlerContext) {
-    if wire.wantsMore(than: shared.sentAhead) { context.read() } else { heldRead = true }
+    if !awaitsTurn, wire.wantsMore(than: shared.sentAhead) { context.read() } else { heldRead = true }
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -157,23 +163,42 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
 
   private func drive(_ context: ChannelHandlerContext) {
     // An answer that comes at once is written in the midst of the loop, which goes on by itself.
-    guard wire.beginDriving() else { return }
+    guard !awaitsTurn, wire.beginDriving() else { return flushUnlessDriven(context) }
+    var steps = 0
     loop: while true {
       switch wire.next(gathering: shared.writtenAtOnce) {
       case .flush: flush(context)
       case .rest: break loop
-      case .step(let step): if carryOut(step, context) { break loop }
+      case .step(let step):
+        if carryOut(step, context) { break loop }
+        steps += 1
+        if steps == ConnectionTurns.steps {
+          awaitsTurn = true
+          turns.add(self)
+          break loop
+        }
       }
     }
     wire.endDriving()
     // From here on it may be driven again, from within NIO's writing: when that says that the client reads again.
     flush(context)
     let phase = wire.settle()
-    if heldRead, wire.wantsMore(than: shared.sentAhead) {
+    if heldRead, !awaitsTurn, wire.wantsMore(than: shared.sentAhead) {
       heldRead = false
       context.read()
     }
     watch(phase, context)
+  }
+
+  /// Its turn has come again.
+  func goOn() {
+    awaitsTurn = false
+    if let context { drive(context) }
+  }
+
+  /// What was answered goes out at once, also where the connection only goes on in its next turn.
+  private func flushUnlessDriven(_ context: ChannelHandlerContext) {
+    if awaitsTurn, !wire.isClosed { flush(context) }
   }
 
   /// - Returns: Whether the machine waits for something.

@@ -39,7 +39,8 @@ struct PushListener: Service {
       desks: gates.map { gate in
         Desk(
           gate: gate,
-          budget: .makeBoxSendingValue(ByteBudget(bytesPerLoop), eventLoop: gate.eventLoop))
+          budget: .makeBoxSendingValue(ByteBudget(bytesPerLoop), eventLoop: gate.eventLoop),
+          turns: .makeBoxSendingValue(ConnectionTurns(on: gate.eventLoop), eventLoop: gate.eventLoop))
       }, shared: shared, connections: connections, identity: identity, expectsProxyHeader: expectsProxyHeader,
       logger: logger)
     let channel = try await ServerBootstrap(group: group)

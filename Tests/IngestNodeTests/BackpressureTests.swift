@@ -51,10 +51,43 @@ import Testing
     #expect(try client.statuses().count == requests)
   }
 
+  @Test(arguments: [
+    (part: String.request("GET /nowhere HTTP/1.1", []), status: 404, count: 1_000),
+    (part: String.request("POST /v1/x HTTP/1.1", ["Content-Length: 0"]), status: 400, count: 1_000),
+  ])
+  func `of many small requests few are answered before the event loop does something else`(
+    part: String, status: Int, count: Int
+  ) throws {
+    let client = EmbeddedClient(limits: RequestLimits(requests: .max))
+    client.sendInOneRead(String(repeating: part, count: count))
+    #expect(try (1...ConnectionTurns.steps).contains(client.statuses().count))
+    // In the end all are.
+    client.pass(.zero)
+    #expect(try client.statuses() == Array(repeating: status, count: count))
+    #expect(client.isOpen && client.inputCapacity == 0)
+  }
+
+  @Test func `of many small chunks few are taken before the event loop does something else`() throws {
+    let client = EmbeddedClient()
+    client.sendInOneRead(.chunkedHead() + String(repeating: .chunk("x"), count: 1_000) + .chunk() + .post())
+    #expect((1...ConnectionTurns.steps).contains(client.budget.used) && client.gate.pushes.isEmpty)
+    client.pass(.zero)
+    #expect(try client.statuses() == [202, 202])
+    #expect(client.gate.payloads.first == String(repeating: "x", count: 1_000))
+  }
+
+  @Test func `a client that goes away before its next turn is let go of`() {
+    let client = EmbeddedClient()
+    client.sendInOneRead(String(repeating: .request("GET /nowhere HTTP/1.1", []), count: 1_000))
+    client.reset()
+    client.pass(.milliseconds(1))
+    #expect(!client.isOpen)
+  }
+
   @Test func `the memory of a large read isn't held for its last byte`() {
     let client = EmbeddedClient(readSize: 64 << 10)
     client.send(String(repeating: .request("GET /nowhere HTTP/1.1", []), count: 1_500) + "G")
-    #expect(client.inputCapacity > 0 && client.inputCapacity <= 64)
+    #expect(client.inputCapacity > 0 && client.inputCapacity <= 4 << 10)
     for first in [String.head(length: 100_000), .chunkedHead() + "2000\r\n"] {
       let client = EmbeddedClient(readSize: 64 << 10)
       client.send(first + "x")

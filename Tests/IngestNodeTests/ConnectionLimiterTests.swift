@@ -68,6 +68,18 @@ import Testing
     #expect(good != nil && connections.limiter.evictions == 15)
   }
 
+  @Test func `of clients with equally many connections the one that has had them for longest loses one`() {
+    let connections = Connections(limit: 100)
+    let places = (1...500).map { connections.enter($0, from: address($0)) }
+    #expect(connections.closed == Array(1...400) && connections.limiter.current == 100)
+    // Who comes, goes and comes again is as new as the others that come then.
+    places[400]?.giveBack()
+    let again = connections.enter(501, from: address(401))
+    let more = (502...600).map { connections.enter($0, from: address($0)) }
+    #expect(connections.closed == Array(1...400) + Array(402...500))
+    _ = (again, more)
+  }
+
   @Test func `an IPv6 client is its /64, whatever addresses it uses`() throws {
     let connections = Connections(limit: 100, limitByAddress: 2)
     let network: UInt128 = 0x2001_0db8_0000_0001 << 64

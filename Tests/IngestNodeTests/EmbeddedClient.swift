@@ -27,6 +27,7 @@ final class EmbeddedClient {
   private var readBytes = 0
   private let readSize: Int
   private let ownsBudget: Bool
+  private let turns: ConnectionTurns
   private let location: SourceLocation
 
   /// - Parameters:
@@ -50,12 +51,13 @@ final class EmbeddedClient {
     self.budget = shared ?? ByteBudget(budgetLimits)
     ownsBudget = shared == nil
     counters = AnswerCounters(dialects)
+    turns = ConnectionTurns(on: loop)
     let connection = PushConnection(
       gate: gate,
       shared: PushFront(
         limits: limits, deadlines: deadlines, dialects: dialects, counters: counters, stopping: stopping,
         trusted: trusted, batches: batches),
-      budget: self.budget, client: address, isEncrypted: false)
+      budget: self.budget, turns: turns, client: address, isEncrypted: false)
     handler = connection
     channel = EmbeddedChannel(handlers: [socket, connection], loop: loop)
     do { try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait() } catch {
@@ -67,6 +69,7 @@ final class EmbeddedClient {
   deinit {
     if channel.isActive { channel.close(promise: nil) }
     loop.run()
+    while !turns.isEmpty { loop.advanceTime(by: .milliseconds(1)) }
     while gate.say() {}
     if ownsBudget, budget.used != 0 || budget.keylessUsed != 0 {
       Issue.record("\(budget.used) and \(budget.keylessUsed) bytes are never given back", sourceLocation: location)
@@ -84,13 +87,19 @@ final class EmbeddedClient {
     pump()
   }
 
+  /// Sends what one reading brings, and lets no time pass.
+  func sendInOneRead(_ text: String) {
+    sent += text.utf8
+    deliver()
+  }
+
   /// Sends nothing more. NIO reads all that is there when it sees that, whether it was asked to or not.
   func halfClose() {
     while channel.isActive, unreadBytes > 0 { deliver() }
     guard channel.isActive, !socket.inputIsClosed else { return }
     socket.inputIsClosed = true
     channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
-    loop.run()
+    pump()
   }
 
   /// Goes away.
@@ -126,7 +135,12 @@ final class EmbeddedClient {
 
   private func pump() {
     defer { loop.run() }
-    while channel.isActive, !socket.inputIsClosed, socket.wantsRead, unreadBytes > 0 { deliver() }
+    while true {
+      while channel.isActive, !socket.inputIsClosed, socket.wantsRead, unreadBytes > 0 { deliver() }
+      // What has had its turn goes on a millisecond later.
+      if turns.isEmpty { break }
+      loop.advanceTime(by: .milliseconds(1))
+    }
   }
 
   private func deliver() {

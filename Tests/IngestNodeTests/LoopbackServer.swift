@@ -37,8 +37,9 @@ final class LoopbackServer: Sendable {
     let gate = ScriptedGate(on: loop)
     gate.script("good", .admits(account: "acme"))
     let budget = NIOLoopBoundBox.makeBoxSendingValue(ByteBudget(.init(1 << 20)), eventLoop: loop)
+    let turns = NIOLoopBoundBox.makeBoxSendingValue(ConnectionTurns(on: loop), eventLoop: loop)
     let entrance = Entrance(
-      desks: [Desk(gate: gate, budget: budget)], shared: shared, connections: limiter, identity: identity,
+      desks: [Desk(gate: gate, budget: budget, turns: turns)], shared: shared, connections: limiter, identity: identity,
       expectsProxyHeader: false, handshakes: handshakes, logger: Logger(label: "tests"))
     let served = Served()
     listener = try await ServerBootstrap(group: loop)
