@@ -59,7 +59,7 @@ struct Put: AsyncParsableCommand {
     if reactivate { edit.allowing.insert(.reactivate) }
     if changeAccount { edit.allowing.insert(.move) }
     try await carryOut(edit, store, basedOn: try basis.basis.version()) { result in
-      guard result.kind == .changed || result.state == .active else {
+      guard result.state == .active || changeAccount && result.kind == .changed else {
         return
           "key \(id) is \(result.state?.word ?? "unreadable"), and a put leaves it so; say --reactivate to make it active"
       }
@@ -132,7 +132,8 @@ private func carryOut(
     case .unagreed: left = "key \(edit.key) is \(state)"
     }
     if let left {
-      complain("\(left). Nothing was changed")
+      // A put with a larger revision leaves that in the record, whatever the key's state is.
+      complain("\(left). \(result.kind == .changed ? "Only its revision was changed" : "Nothing was changed")")
       throw ExitCode.keyLeftAlone
     }
     print(done(state, result.kind == .unchanged ? " already" : "") + "; version \(outcome.version)")

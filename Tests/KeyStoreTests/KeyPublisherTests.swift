@@ -188,6 +188,9 @@ import Testing
       #expect(run.status == .exited(0), "\(run)")
       run = try await publish(store, ["put", "--account", "acme", "--revision", "11", "--reactivate"] + key)
       #expect(run.status == .exited(4) && run.errors.contains("larger revision"), "\(run)")
+      // A larger one is kept, but nobody may take that for an active key.
+      run = try await publish(store, ["put", "--account", "acme", "--revision", "12"] + key)
+      #expect(run.status == .exited(4) && run.errors.contains("is revoked"), "\(run)")
       run = try await publish(store, ["sync", "-", "--reactivate"], input: header + "k,acme,active,11\n")
       #expect(run.status == .exited(0) && run.output.contains("1 keys have a larger revision"), "\(run)")
       #expect(try await state(of: "k", in: store) == .revoked)
