@@ -27,9 +27,28 @@ public enum DescriptorLimit {
       "descriptor limit raised to the hard limit", metadata: ["from": "\(limit.rlim_cur)", "to": "\(limit.rlim_max)"])
   }
 
+  /// Sees to it that so many descriptors can be open at all. Libraries below end the process where they can't have one for themselves, so a
+  /// limit that is too small has to be found before.
+  public static func require(_ needed: Int) throws(TooFewDescriptors) {
+    var limit = rlimit()
+    // Where it can't be read `raise` has said so.
+    guard getrlimit(resource, &limit) == 0, limit.rlim_cur < UInt64(needed) else { return }
+    throw TooFewDescriptors(needed: needed, limit: Int(limit.rlim_cur))
+  }
+
   #if canImport(Glibc)
     private static let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
   #else
     private static let resource = RLIMIT_NOFILE
   #endif
+}
+
+/// The limit on open descriptors is too small to begin with.
+public struct TooFewDescriptors: Error, CustomStringConvertible {
+  let needed: Int
+  let limit: Int
+
+  public var description: String {
+    "expected a limit of at least \(needed) open descriptors (ulimit -n; LimitNOFILE in systemd), got \(limit)"
+  }
 }

@@ -116,6 +116,8 @@ struct IngestWorkerCommand: AsyncParsableCommand {
     let options = try workerOptions(settings)
     let logger = try log.start(settings, label: "ingest-worker")
     DescriptorLimit.raise(logger: logger)
+    // Event loops, connections to Redis, the sink's files or its requests at once, and some to spare.
+    try DescriptorLimit.require(160)
 
     let shards = try queue.shards(settings, redis: endpoint, namespace: namespace)
     let replica = try replica(settings, endpoint, namespace, name: "\(options.name)", logger)

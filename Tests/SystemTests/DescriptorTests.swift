@@ -95,4 +95,15 @@ struct DescriptorTests {
     other.signal(SIGTERM)
     #expect(try await other.waitForExit() == .exited(0))
   }
+
+  @Test func `with too few descriptors a worker doesn't start, and says how many it needs`() async throws {
+    let deployment = try await Deployment()
+    let program = ServiceProcess.folder.appendingPathComponent("ingest-worker").path
+    let worker = try await ServiceProcess.start(
+      "/usr/bin/prlimit", ["--nofile=20:20", program, "--name", "worker-1", "--sink", "sqlite:\(deployment.database)"],
+      environment: ["SLUICE_REDIS": "\(deployment.redis.tcpEndpoint)"])
+    #expect(try await worker.waitForExit() == .exited(1))
+    try await worker.waitForOutputs()
+    #expect(worker.standardError.text.contains(/expected a limit of at least \d+ open descriptors .*, got 20/))
+  }
 }
