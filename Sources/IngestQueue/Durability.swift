@@ -118,9 +118,10 @@ extension Durability {
     }
     // `slave0:ip=127.0.0.1,port=6380,state=online,offset=1234,lag=0`
     return (0..<min(connected, 1_000)).count { number in
-      guard let parts = fields["slave\(number)"]?.split(separator: ","), parts.contains("state=online") else {
-        return false
-      }
+      // At port 0 it's a program that copies the data set, and keeps nothing that could be promoted.
+      guard let parts = fields["slave\(number)"]?.split(separator: ","), parts.contains("state=online"),
+        !parts.contains("port=0")
+      else { return false }
       let lag = parts.first { $0.hasPrefix("lag=") }.flatMap { Int($0.dropFirst(4)) }
       return lag.map { (0...silence).contains($0) } ?? false
     }

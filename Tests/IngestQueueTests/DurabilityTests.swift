@@ -46,12 +46,13 @@ struct DurabilityTests {
   @Test func `replicas count that are online and were heard lately`() {
     let replication = """
       role:master\r
-      connected_slaves:5\r
+      connected_slaves:6\r
       slave0:ip=127.0.0.1,port=1,state=online,offset=10,lag=0\r
       slave1:ip=127.0.0.1,port=2,state=online,offset=10,lag=5\r
       slave2:ip=127.0.0.1,port=3,state=online,offset=10,lag=6\r
       slave3:ip=127.0.0.1,port=4,state=wait_bgsave,offset=0,lag=0\r
       slave4:ip=127.0.0.1,port=5,state=online,offset=0,lag=-1\r
+      slave5:ip=127.0.0.1,port=0,state=online,offset=0,lag=0\r
 
       """
     let found = durability(settings("yes", "always"), replication: replication)
