@@ -121,7 +121,7 @@ final class PushGate: PushGating {
     var element = ByteBuffer()
     write(request, handover.id, handover.account, handover.key, at: handover.receivedAt, to: &element)
     element.writeImmutableBuffer(request.body)
-    spool.append(element, on: eventLoop).assumeIsolated().whenComplete { result in
+    spool.append(element, of: handover.account, on: eventLoop).assumeIsolated().whenComplete { result in
       switch result {
       case .success: handover.sender.handedOver(number, .success(handover.id))
       case .failure(let error):
@@ -155,6 +155,7 @@ final class PushGate: PushGating {
     if case .unknownOutcome = failure { return unknown }
     return switch spoolFailure {
     case .full, .tooOld, .busy, .noRoom: .unavailable(.spoolFull)
+    case .accountFull: .unavailable(.accountFull)
     case .damaged, .failed: .unavailable(.spoolFailed)
     case .late: unknown
     case .closed: .unavailable(.shuttingDown)

@@ -25,6 +25,8 @@ public final class Spool: Sendable {
     var waitingBytes = 0
     var isCommitting = false
     var contents: SpoolContents
+    /// Bytes by account that were taken since the spool was empty last, in this process.
+    var accounts: [String: Int] = [:]
     /// What the last payload was told that wasn't taken; nil once one is taken again, or some were drained.
     var objection: SpoolFailure?
     var isClosed = false
@@ -72,12 +74,16 @@ public final class Spool: Sendable {
   /// Takes a payload. The future succeeds once it is on disk, and fails with ``SpoolFailure`` and nothing else, within the limits' deadline.
   /// - Parameters:
   ///   - element: An element of the queue: the line, and the payload behind it.
+  ///   - account: The payload's.
   ///   - eventLoop: The future's.
-  public func append(_ element: ByteBuffer, on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
+  public func append(_ element: ByteBuffer, of account: String, on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
     let answer = SpoolAnswer(within: limits.deadline, on: eventLoop)
     let time = now()
     let (objection, begins) = state.withLock { state -> (SpoolFailure?, Bool) in
-      if let objection = self.objection(to: element.readableBytes, at: time, state) { return (objection, false) }
+      if let objection = self.objection(to: element.readableBytes, of: account, at: time, state) {
+        return (objection, false)
+      }
+      state.accounts[account, default: 0] += element.readableBytes
       state.waiting.append(Waiting(element: element, answer: answer))
       state.waitingBytes += element.readableBytes
       defer { state.isCommitting = true }
@@ -92,10 +98,14 @@ public final class Spool: Sendable {
     return answer.future
   }
 
-  private func objection(to bytes: Int, at time: Int64, _ state: State) -> SpoolFailure? {
+  private func objection(to bytes: Int, of account: String, at time: Int64, _ state: State) -> SpoolFailure? {
     if state.isClosed { return .closed }
     if case .damaged? = state.objection { return state.objection }
-    guard state.contents.bytes + state.waitingBytes + bytes <= limits.bytes else { return .full(bytes: limits.bytes) }
+    let all = state.contents.bytes + state.waitingBytes + bytes
+    guard all <= limits.bytes else { return .full(bytes: limits.bytes) }
+    // As in the queue: the last fifth is for accounts that have less than an eighth in it.
+    let own = state.accounts[account, default: 0]
+    if all > limits.bytes / 5 * 4, own > 0, own + bytes > limits.bytes / 8 { return .accountFull }
     if let oldestAt = state.contents.oldestAt, .milliseconds(time - oldestAt) > limits.age {
       return .tooOld(limit: limits.age)
     }
@@ -159,7 +169,7 @@ public final class Spool: Sendable {
   private func note(_ objection: SpoolFailure) {
     switch objection {
     // A moment's, or the end's.
-    case .busy, .late, .closed: return
+    case .busy, .late, .closed, .accountFull: return
     case .full, .tooOld, .noRoom, .damaged, .failed: break
     }
     let isNews = state.withLock { state in
@@ -198,6 +208,7 @@ public final class Spool: Sendable {
   private func hasRemoved(_ payloads: [SpooledPayload], oldestAt: Int64?) {
     state.withLock { state in
       state.contents.entries -= payloads.count
+      if state.contents.entries == 0 { state.accounts = [:] }
       state.contents.bytes -= payloads.reduce(0) { $0 + $1.element.count }
       state.contents.oldestAt = oldestAt
       state.drained += UInt64(payloads.count)

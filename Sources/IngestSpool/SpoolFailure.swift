@@ -7,6 +7,8 @@ public import IngestQueue
 public enum SpoolFailure: Error, Sendable, Equatable, CustomStringConvertible {
   /// With it there would be more bytes in the spool than it may hold.
   case full(bytes: Int)
+  /// What is left of the room is kept for accounts that have less in the spool than this one.
+  case accountFull
   /// The oldest payload waits for longer than it may: somebody should know before there are more.
   case tooOld(limit: Duration)
   /// So many payloads wait for the disk already that it can't be keeping up.
@@ -24,6 +26,7 @@ public enum SpoolFailure: Error, Sendable, Equatable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .full(let bytes): "the spool is full: it may hold \(bytes) bytes"
+    case .accountFull: "the spool is nearly full, and the account has much in it"
     case .tooOld(let limit): "the oldest payload has been in the spool for more than \(limit.components.seconds) s"
     case .busy: "too many payloads wait for the spool's disk"
     case .noRoom(let words): "the spool's disk is full: \(words)"

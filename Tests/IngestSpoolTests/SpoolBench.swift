@@ -133,11 +133,12 @@ extension ContinuousClock.Instant {
 
 extension Spool {
   func append(
-    _ header: EnvelopeHeader, payload: ByteBuffer, on eventLoop: any EventLoop
+    _ header: EnvelopeHeader, payload: ByteBuffer, of account: String? = nil, on eventLoop: any EventLoop
   ) -> EventLoopFuture<Void> {
     var element = ByteBuffer()
     header.write(to: &element)
     element.writeImmutableBuffer(payload)
-    return append(element, on: eventLoop)
+    // Each of an account of its own, so that the spool's own limits are met.
+    return append(element, of: account ?? "\(header.id)", on: eventLoop)
   }
 }

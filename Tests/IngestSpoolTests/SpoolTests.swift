@@ -68,6 +68,35 @@ struct SpoolTests {
     _ = try await next.close()
   }
 
+  @Test func `the last fifth is for accounts that have little in it`() async throws {
+    let bench = try SpoolBench()
+    let size = Sample.size(1)
+    let spool = try bench.open { $0.bytes = 100 * size }
+    func take(_ number: Int, of account: String) async throws -> SpoolFailure? {
+      do {
+        try await spool.append(Sample.header(number), payload: Sample.payload(number), of: account, on: Sample.loop)
+          .get()
+        return nil
+      } catch let failure as SpoolFailure {
+        return failure
+      }
+    }
+    var taken = 0
+    while try await take(1, of: "greedy") == nil, taken < 200 { taken += 1 }
+    #expect(taken == 80)
+    #expect(try await take(1, of: "greedy") == .accountFull)
+    #expect(spool.figures.objection == nil, "the spool itself isn't in trouble")
+    for _ in 0..<12 { #expect(try await take(2, of: "other") == nil) }
+    // Once it was empty everybody begins anew.
+    while true {
+      let payloads = try await spool.oldest(entries: 100, except: [])
+      if payloads.isEmpty { break }
+      try await spool.remove(payloads)
+    }
+    #expect(try await take(1, of: "greedy") == nil)
+    _ = try await spool.close()
+  }
+
   @Test func `beyond its age it takes nothing and drops nothing`() async throws {
     let bench = try SpoolBench()
     let spool = try bench.open { $0.age = .seconds(100) }
