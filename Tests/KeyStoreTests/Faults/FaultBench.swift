@@ -255,7 +255,7 @@ final class FaultBench {
       case .provable: nil
       }
     if let strictSince, !fault.isHarmless, !fault.passes {
-      let early = record.refusals.filter { $0.asOf > strictSince && $0.asOf < mending }
+      let early = record.refusals.filter { $0.proof.asOf > strictSince && $0.heardAt < mending }
       #expect(early.isEmpty, "strangers were refused by a store that isn't well")
     }
     if fault.isHarmless {

@@ -33,7 +33,8 @@ final class KeyAsker: Sendable {
     /// The first of them.
     var wrong: [String] = []
     var strangers: [Phase: Int] = [:]
-    var refusals: [Proof] = []
+    /// Each with when it was heard: a read that was sent before a fault was mended may have been answered after it.
+    var refusals: [(proof: Proof, heardAt: Instant)] = []
     var signs: [Sign] = []
     var log: [(at: Instant, text: String)] = []
     fileprivate var active: [String] = []
@@ -127,7 +128,7 @@ final class KeyAsker: Sendable {
           switch verdict {
           case .admit: record.wrong.append("a stranger was admitted")
           case .undecided: break
-          case .refuse(_, let proof): record.refusals.append(proof)
+          case .refuse(_, let proof): record.refusals.append((proof, .now))
           }
         }
       }
