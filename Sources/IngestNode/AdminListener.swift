@@ -87,24 +87,9 @@ struct AdminListener: Service {
     logger.notice("listening for operators", metadata: ["address": "\(address)"])
     listening(address)
 
-    let ended = channel.eventLoop.makePromise(of: Void.self)
-    let stopping = StopFlag()
-    channel.closeFuture.whenComplete { _ in
-      // Closing is the first step of a graceful stop, and a failure of the node at any other time.
-      if !stopping.isSet { ended.fail(AdminListenerClosed()) }
-    }
-    try await withTaskCancellationOrGracefulShutdownHandler {
-      try await ended.futureResult.get()
-    } onCancelOrGracefulShutdown: {
-      stopping.set()
-      // Requests in hand are answered; each connection has its deadlines.
-      quiescing.initiateShutdown(promise: ended)
-    }
+    // Requests in hand are answered; each connection has its deadlines.
+    try await ListenerLifetime.wait(for: channel, endedBy: quiescing, purpose: "operators")
   }
-}
-
-private struct AdminListenerClosed: Error, CustomStringConvertible {
-  var description: String { "the listening socket for operators closed by itself" }
 }
 
 /// What operators may ask.

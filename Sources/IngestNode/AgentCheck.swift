@@ -81,19 +81,8 @@ struct AgentCheck: Service {
     logger.notice("listening for agent checks", metadata: ["address": "\(address)"])
     listening(address)
 
-    let ended = channel.eventLoop.makePromise(of: Void.self)
-    let stopping = StopFlag()
-    channel.closeFuture.whenComplete { _ in
-      // Closing is the first step of a graceful stop, and a failure of the node at any other time.
-      if !stopping.isSet { ended.fail(AgentCheckClosed()) }
-    }
-    try await withTaskCancellationOrGracefulShutdownHandler {
-      try await ended.futureResult.get()
-    } onCancelOrGracefulShutdown: {
-      stopping.set()
-      // Those who are asking still get their answer; each has its deadline.
-      quiescing.initiateShutdown(promise: ended)
-    }
+    // Those who are asking still get their answer; each has its deadline.
+    try await ListenerLifetime.wait(for: channel, endedBy: quiescing, purpose: "agent checks")
   }
 
   /// Writes to the log when the answer changes; there are too many to write each.
@@ -178,8 +167,4 @@ private final class AgentCheckHandler: ChannelInboundHandler {
     late?.cancel()
     context.fireChannelInactive()
   }
-}
-
-private struct AgentCheckClosed: Error, CustomStringConvertible {
-  var description: String { "the listening socket for agent checks closed by itself" }
 }

@@ -59,12 +59,6 @@ final class ByteBudget {
       keyless = max(1 << 20, self.total / 16)
       keylessNetwork = keyless / 8
     }
-
-    /// No shares: for tests of other things.
-    init(_ total: Int) {
-      self.total = total
-      (account, network, uncounted, keyless, keylessNetwork) = (total, total, total, total, total)
-    }
   }
 
   /// What there is no room in.

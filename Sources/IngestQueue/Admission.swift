@@ -119,8 +119,12 @@ public struct Admission: Sendable, Equatable {
   public var reserve: (entries: Int64, bytes: Int64)? {
     guard let reading, let room else { return nil }
     // Of Redis's memory the queue may have what others leave.
-    return (max(0, reading.entries + room.entries) / 5, max(0, reading.bytes + room.bytes) / 5)
+    return (
+      Self.reserve(of: max(0, reading.entries + room.entries)), Self.reserve(of: max(0, reading.bytes + room.bytes))
+    )
   }
+
+  static func reserve(of whole: Int64) -> Int64 { whole / 5 }
 
   /// The longest wait that is asked for, in seconds.
   public static let longestWait = 60.0

@@ -94,7 +94,7 @@ final class ShardLane {
       lengths = [Int64](repeating: 0, count: QueueLayout.lists)
       admission = nil
       room = (Int64(limits.entries), plenty)
-      reserve = (Int64(limits.entries) / 5, 0)
+      reserve = (Admission.reserve(of: Int64(limits.entries)), 0)
       isOver = false
     }
   }

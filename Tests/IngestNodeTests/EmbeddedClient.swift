@@ -202,3 +202,11 @@ final class EmbeddedClient {
     return answer
   }
 }
+
+extension ByteBudget.Limits {
+  /// So many bytes without shares, for tests of other things.
+  init(_ total: Int) {
+    self.init(total: total, body: 0)
+    (account, network, uncounted, keyless, keylessNetwork) = (total, total, total, total, total)
+  }
+}

@@ -1,0 +1,37 @@
+// How the listeners live and end that balancers and operators ask. The push listener has an end of its own: it goes on
+// for a grace, and its connections have a deadline.
+
+internal import NIOCore
+internal import NIOExtras
+internal import ServiceLifecycle
+
+enum ListenerLifetime {
+  /// Waits until the node ends, and then until the listener's connections have ended.
+  /// - Parameters:
+  ///   - channel: The listening socket.
+  ///   - quiescing: Ends the connections, each after what it has in hand.
+  ///   - purpose: What is listened for, for the error.
+  /// - Throws: ``ListenerClosedByItself``.
+  static func wait(
+    for channel: any Channel, endedBy quiescing: ServerQuiescingHelper, purpose: String
+  ) async throws {
+    let ended = channel.eventLoop.makePromise(of: Void.self)
+    let stopping = StopFlag()
+    channel.closeFuture.whenComplete { _ in
+      // Closing is the first step of a graceful stop, and a failure of the node at any other time.
+      if !stopping.isSet { ended.fail(ListenerClosedByItself(purpose: purpose)) }
+    }
+    try await withTaskCancellationOrGracefulShutdownHandler {
+      try await ended.futureResult.get()
+    } onCancelOrGracefulShutdown: {
+      stopping.set()
+      quiescing.initiateShutdown(promise: ended)
+    }
+  }
+}
+
+/// The listening socket was closed, and not by the node.
+struct ListenerClosedByItself: Error, CustomStringConvertible {
+  let purpose: String
+  var description: String { "the listening socket for \(purpose) closed by itself" }
+}
