@@ -46,7 +46,7 @@ package struct DecodedBounds: Sendable, Equatable {
   static let always = 1 << 20
 
   /// The most bytes that may come out of a body.
-  func bytes(from encoded: Int) -> Int { min(bytes, byRatio(encoded)) }
+  package func bytes(from encoded: Int) -> Int { min(bytes, byRatio(encoded)) }
 
   /// Why what came out of a body is too much.
   func excess(from encoded: Int) -> Decompression.Failure {

@@ -14,6 +14,9 @@ public struct ClaimedBatch: Sendable {
   public internal(set) var leaseEnds: ContinuousClock.Instant
   /// In the order in which they are to be stored. Never empty.
   public let entries: [ClaimedEntry]
+  /// So many of them, about, were in accounts' own lists and not in list 0. (Those count that became dead letters on the way; and none where the claim
+  /// is handed out again.)
+  public let ownEntries: Int
 }
 
 /// One element of a claim.
@@ -30,6 +33,9 @@ public enum Fate: Sendable, Equatable {
   case done
   /// It goes back to where it was, next to be taken, and nothing is held against it: the worker is ending, say.
   case putBack
+  /// It wasn't tried, because its account has more waiting than its share: it goes to one of the lists that its account has, so that what others have
+  /// sent comes first. Nothing is held against it.
+  case setAside
   /// It failed in a way that may pass. It comes back after the delay, or is a dead letter if it failed too often.
   case retry(reason: String, delay: Duration)
   /// It comes back after the delay, and nothing is held against it.

@@ -97,7 +97,10 @@ public final class QueueConsumer: Sendable {
   ///     these are counted another death. Where it may, they come before all else, so a caller must not say so again and
   ///     again while others wait.
   ///   - limit: Envelopes in this claim, where that is less than the consumer's limit.
-  public func claim(slot: Int, takesSuspects: Bool, limit: Int = .max) async throws(QueueFailure) -> Claim {
+  ///   - ownLimit: Of these, the most from accounts' own lists.
+  public func claim(
+    slot: Int, takesSuspects: Bool, limit: Int = .max, ownLimit: Int = .max
+  ) async throws(QueueFailure) -> Claim {
     precondition((0..<QueueLayout.slots).contains(slot), "a worker has no slot \(slot)")
     let number = lastNumber.add(1, ordering: .relaxed).newValue
     let reply = try await run(
@@ -108,7 +111,7 @@ public final class QueueConsumer: Sendable {
       arguments: [
         "\(worker)", instance, number, limits.lease.milliseconds, min(limits.envelopes, limit), limits.bytes,
         limits.largestEnvelope, takesSuspects ? limits.suspects : 0, limits.deaths,
-        hasBegun.load(ordering: .relaxed) ? 0 : 1,
+        hasBegun.load(ordering: .relaxed) ? 0 : 1, min(limits.envelopes, limit, ownLimit),
       ])
     let answered = ContinuousClock.now
     let claim = try read(reply) { items in
@@ -130,7 +133,8 @@ public final class QueueConsumer: Sendable {
         }
         return .batch(
           ClaimedBatch(
-            slot: slot, number: try items.item(1).integer(), leaseEnds: answered + limits.lease, entries: entries))
+            slot: slot, number: try items.item(1).integer(), leaseEnds: answered + limits.lease, entries: entries,
+            ownEntries: Int(try items.item(5).integer())))
       case let other:
         throw UnexpectedReply(expected: "the outcome of a claim", came: other ?? "an empty array")
       }
@@ -185,6 +189,7 @@ public final class QueueConsumer: Sendable {
         guard batch.entries[place].failures > 0 else { continue }
         named += [place, "clear", "", 0] as [any RedisArgument]
       case .putBack: named += [place, "back", "", 0] as [any RedisArgument]
+      case .setAside: named += [place, "back", "", ownList(of: batch.entries[place], place)] as [any RedisArgument]
       case .retry(let reason, let delay):
         named += [place, "retry", reason, delay.milliseconds] as [any RedisArgument]
       case .postpone(let delay): named += [place, "postpone", "", delay.milliseconds] as [any RedisArgument]
@@ -214,15 +219,22 @@ public final class QueueConsumer: Sendable {
     }
   }
 
+  /// One of the two lists that the entry's account has. Both are used: a node takes an account whose lists are both in use for one that has to keep to
+  /// them.
+  private func ownList(of entry: ClaimedEntry, _ place: Int) -> Int {
+    guard case .success(let envelope) = entry.content else { return 0 }
+    let hand = AccountHand(account: envelope.header.account)
+    return place.isMultiple(of: 2) ? hand.first : hand.second
+  }
+
   private func settleOnce(
     _ batch: ClaimedBatch, _ named: [any RedisArgument], isRepeated: Bool
   ) async throws(QueueFailure) -> Settlement {
     let reply = try await run(
       QueueScripts.settle,
       keys: [
-        layout.claim(worker: worker, slot: batch.slot), layout.pending(0), layout.later, layout.dead, layout.failures,
-        layout.stats,
-      ],
+        layout.claim(worker: worker, slot: batch.slot), layout.later, layout.dead, layout.failures, layout.stats,
+      ] + layout.pending,
       arguments: [instance, batch.number, "\(worker)", limits.attempts] as [any RedisArgument] + named)
     return try read(reply) { items in
       switch try items.first?.string() {

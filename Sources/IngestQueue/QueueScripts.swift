@@ -110,7 +110,8 @@ enum QueueScripts {
   ///
   /// KEYS claim, workers, failures, later, dead, then the pending lists with list 0 first.
   /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where none may
-  /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over.
+  /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over, most envelopes from
+  /// accounts' own lists.
   static let claim = script(
     "claim",
     #"""
@@ -118,6 +119,7 @@ enum QueueScripts {
     local worker, instance, batch, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
     local most, most_bytes, largest = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
     local suspects, most_deaths, begins = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
+    local most_own = tonumber(ARGV[11])
     local at = now()
     local lists, first_list = #KEYS - 5, KEYS[6]
     local lengths = {}
@@ -152,7 +154,7 @@ enum QueueScripts {
         local f = failing(envelopes[i])
         known[i] = f and f.attempts + f.deaths or 0
       end
-      return { 'claimed', h.batch, at + lease, envelopes, known }
+      return { 'claimed', h.batch, at + lease, envelopes, known, 0 }
     end
 
     -- What is due again. While others wait, at most half of list 0's share, so that envelopes that fail again and again hold up nobody in it;
@@ -195,6 +197,8 @@ enum QueueScripts {
     local envelopes, known = {}, {}
     -- So many were taken, those included that became dead letters on the way, so that this ends.
     local moved, full = 0, false
+    -- Of these, from accounts' own lists.
+    local own = 0
     bytes = 0
 
     -- Takes a list's share. Says whether the list may have more for this claim.
@@ -235,7 +239,10 @@ enum QueueScripts {
       for _, list in ipairs(open) do
         if moved >= most or bytes >= most_bytes then full = true end
         if full then break end
-        if turn(list, math.min(share, most - moved), byte_share) then still[#still + 1] = list end
+        local share, before = math.min(share, most - moved), moved
+        if list ~= first_list then share = math.min(share, most_own - own) end
+        if share > 0 and turn(list, share, byte_share) then still[#still + 1] = list end
+        if list ~= first_list then own = own + moved - before end
       end
       open = still
     end
@@ -246,24 +253,24 @@ enum QueueScripts {
     end
     redis.call('LPUSH', claim, header_line(worker, instance, batch, at + lease, at, #envelopes))
     register()
-    return { 'claimed', batch, at + lease, envelopes, known }
+    return { 'claimed', batch, at + lease, envelopes, known, own }
     """#)
 
   /// Ends a claim: what isn't named is acknowledged and gone.
   ///
-  /// KEYS claim, list 0 of the pending lists, later, dead, failures, stats.
+  /// KEYS claim, later, dead, failures, stats, then the pending lists with list 0 first.
   /// ARGV instance, batch, worker, attempts after which an envelope is dead; then for each that is named, the last one
-  /// first: its place in the batch from 0, its fate, a reason, a delay in ms.
+  /// first: its place in the batch from 0, its fate, a reason, a delay in ms (where it goes back, the number of the list instead).
   static let settle = script(
     "settle",
     #"""
-    local claim, pending, later, dead, failures, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+    local claim, later, dead, failures, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
     local instance, batch, worker, most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
     local first = redis.call('LINDEX', claim, 0)
     if not first then return { 'gone' } end
     local h = header(first)
     if not h or h.instance ~= instance or h.batch ~= batch then return { 'lost', h and h.instance or '' } end
-    redis.call('LLEN', pending)
+    for i = 6, #KEYS do redis.call('LLEN', KEYS[i]) end
     redis.call('XLEN', dead)
     redis.call('ZCARD', later)
     redis.call('HLEN', failures)
@@ -276,7 +283,7 @@ enum QueueScripts {
         if fate == 'clear' then
           redis.call('HDEL', failures, id)
         elseif fate == 'back' then
-          redis.call('RPUSH', pending, envelope)
+          redis.call('RPUSH', KEYS[6 + delay], envelope)
           done = done - 1
         elseif fate == 'postpone' then
           redis.call('ZADD', later, at + delay, envelope)

@@ -48,6 +48,14 @@ public struct BodyDecoding: Sendable {
   ///   - ratio: The most bytes that may come out for each byte that was sent; a MiB may come out of any body.
   public init(limit: Int = 64 << 20, ratio: Int = 200) { bounds = DecodedBounds(bytes: limit, ratio: ratio) }
 
+  /// The most bytes that decoding may add to what is in memory: 0 for a body that stays as it is.
+  func mostBytes(of envelope: Envelope) -> Int {
+    let mayBeDecoded =
+      CompressionFormat(firstBytesOf: envelope.payload.span.bytes) != nil
+      || Self.outermost(envelope.header.contentEncoding) == CompressionFormat.brotli.rawValue
+    return mayBeDecoded ? bounds.bytes(from: envelope.payload.count) : 0
+  }
+
   public func decode(_ envelope: Envelope) throws(UndecodableBody) -> DecodedBody {
     let body = envelope.payload
     let asItIs = DecodedBody(bytes: body, undone: nil)

@@ -30,6 +30,7 @@ struct LaneSurroundings: Sendable {
   /// Nil where payloads are stored whatever has become of their keys.
   let revoked: RevokedKeys?
   let held: HeldBatches
+  let room: WorkerRoom
   let progress: WorkerProgress
   let logger: Logger
 }
@@ -59,6 +60,7 @@ struct Lane: Sendable {
   func run() async throws(WorkerNameTaken) {
     var slots = [number, number + Self.most]
     var pace = PollPace()
+    var size = ClaimSize(most: consumer.limits.envelopes)
     var failures = 0
     var holders: [Int: SlotHolder] = [:]
     // Suspects come first where they may be taken, so after some the others have their turn.
@@ -67,7 +69,7 @@ struct Lane: Sendable {
       let claim: Claim
       let takesSuspects = number == 0 && !hadSuspects
       do throws(QueueFailure) {
-        claim = try await consumer.claim(slot: slots[0], takesSuspects: takesSuspects)
+        claim = try await consumer.claim(slot: slots[0], takesSuspects: takesSuspects, ownLimit: size.own)
       } catch {
         failures += 1
         if progress.isInTrouble(lane: id, "\(error)") { log(error, "claiming") }
@@ -80,7 +82,8 @@ struct Lane: Sendable {
       case .batch(let batch):
         pace.reset()
         hadSuspects = takesSuspects && batch.entries.allSatisfy { $0.failures > 0 }
-        await process(batch, spareSlot: slots[1])
+        let work = await process(batch, spareSlot: slots[1])
+        size.note(own: batch.ownEntries, of: batch.entries.count, setAside: work.setAside)
       case .empty where hadSuspects: hadSuspects = false
       case .empty:
         progress.foundNothing(lane: id)
@@ -117,81 +120,46 @@ struct Lane: Sendable {
 
   // MARK: One batch
 
-  /// A batch on its way through the sink.
-  private struct Work {
-    let batch: ClaimedBatch
-    var fates: [Fate]
-    /// The entries that the sink is given.
-    var places: [Int] = []
-    var deliveries: [Delivery] = []
-    var discarded = 0
-  }
-
-  private func process(_ batch: ClaimedBatch, spareSlot: Int) async {
-    let work = await begin(batch)
+  private func process(_ batch: ClaimedBatch, spareSlot: Int) async -> BatchWork {
+    var work = BatchWork(batch)
+    let proofs = await begin(batch)
     defer { surroundings.held.release(batch) }
     // Claimed while the worker was told to end: it isn't started.
-    guard !isEnding, let outcomes = await store(work, spareSlot: spareSlot) else { return await putBack(batch) }
-    await settle(work, outcomes)
-    await pauseAfter(outcomes)
-  }
-
-  private func begin(_ batch: ClaimedBatch) async -> Work {
-    surroundings.held.hold(batch)
-    progress.claimed(batch.entries.count, lane: id)
-    var work = Work(batch: batch, fates: Array(repeating: .putBack, count: batch.entries.count))
-    let proofs = await proofs(for: batch)
-    for (place, entry) in batch.entries.enumerated() {
-      switch delivery(entry) {
-      case .success(let delivery) where proofs[delivery.header.key] != nil:
-        work.discarded += 1
-        work.fates[place] = .done
-      case .success(let delivery):
-        work.places.append(place)
-        work.deliveries.append(delivery)
-      case .failure(let reason): work.fates[place] = .dead(reason: reason.text)
-      }
+    while !isEnding, work.asksToWait == nil, let piece = await nextPiece(&work, proofs, surroundings.room.batches) {
+      let probing = Probing(slot: spareSlot, accounts: work.accounts)
+      let outcomes = await store(piece.deliveries, of: batch, probing)
+      surroundings.room.batches.giveBack(piece.room)
+      guard let outcomes else { break }
+      note(outcomes, of: piece, in: &work)
     }
+    await settle(work)
+    await pauseAfter(work)
     return work
   }
 
-  private func settle(_ work: Work, _ outcomes: [SinkOutcome]) async {
-    var fates = work.fates
-    var stored = 0
-    var duplicates = 0
-    for (place, outcome) in zip(work.places, outcomes) {
-      let failures = work.batch.entries[place].failures
-      switch outcome {
-      case .stored:
-        stored += 1
-        fates[place] = .done
-      case .duplicate:
-        duplicates += 1
-        fates[place] = .done
-      case .failed(let reason, retryable: true):
-        fates[place] = .retry(reason: reason, delay: retryDelay(after: failures))
-      case .failed(let reason, retryable: false): fates[place] = .dead(reason: reason)
-      case .postponed(let why):
-        let pause = why.failures == 0 ? .zero : retryDelay(after: max(failures, why.failures - 1))
-        let delay = max(pause, min(why.after, Self.longestRetryAfter))
-        fates[place] = why.isCounted ? .retry(reason: why.reason, delay: delay) : .postpone(delay: delay)
-        if why.failures > 0 { progress.wentWrong(why.reason, shard: surroundings.shard) }
-      case .untried: fates[place] = .putBack
-      }
-    }
-    await settle(
-      work.batch, fates, stored: UInt64(stored), duplicates: UInt64(duplicates), discarded: UInt64(work.discarded))
+  /// - Returns: The proofs that keys of the batch are revoked, where their payloads are to be discarded.
+  private func begin(_ batch: ClaimedBatch) async -> [String: Proof] {
+    surroundings.held.hold(batch)
+    progress.claimed(batch.entries.count, lane: id)
+    return await proofs(for: batch)
+  }
+
+  private func nextPiece(
+    _ work: inout BatchWork, _ proofs: [String: Proof], _ room: DecodingRoom
+  ) async -> BatchWork.Piece? {
+    await work.nextPiece(surroundings.decoding, discarding: proofs, in: room)
+  }
+
+  private func note(_ outcomes: [SinkOutcome], of piece: BatchWork.Piece, in work: inout BatchWork) {
+    let trouble = work.note(outcomes, of: piece) { surroundings.retry.delay(afterFailures: $0 + 1) }
+    if let trouble { progress.wentWrong(trouble, shard: surroundings.shard) }
   }
 
   /// A sink that left payloads untried has more to do than it can.
-  private func pauseAfter(_ outcomes: [SinkOutcome]) async {
-    let asked = outcomes.compactMap { outcome -> Duration? in
-      if case .untried(let retryAfter) = outcome { retryAfter ?? .zero } else { nil }
-    }.max()
-    guard let asked else { return }
+  private func pauseAfter(_ work: BatchWork) async {
+    guard let asked = work.asksToWait else { return }
     // Where the sink took others it works, and what it asks for is for the payloads that it didn't take.
-    let hasStored = outcomes.contains { if case .stored = $0 { true } else { false } }
-    await pause(hasStored ? .milliseconds(250) : max(min(asked, Self.longestPause), .milliseconds(250)))
+    await pause(work.stored > 0 ? .milliseconds(250) : max(min(asked, Self.longestPause), .milliseconds(250)))
   }
 
   /// The proofs that keys of the batch are revoked, where their payloads are to be discarded.
@@ -212,40 +180,40 @@ struct Lane: Sendable {
     return proofs
   }
 
-  private struct Reason: Error { let text: String }
-
-  private func delivery(_ entry: ClaimedEntry) -> Result<Delivery, Reason> {
-    let envelope: Envelope
-    switch entry.content {
-    case .success(let content): envelope = content
-    case .failure(let error): return .failure(Reason(text: "\(error)"))
-    }
-    do throws(UndecodableBody) {
-      return .success(Delivery(header: envelope.header, body: try surroundings.decoding.decode(envelope)))
-    } catch {
-      return .failure(Reason(text: "\(error)"))
-    }
-  }
-
-  private func retryDelay(after failures: Int) -> Duration {
-    surroundings.retry.delay(afterFailures: failures + 1)
-  }
-
   // MARK: Storing
 
-  private static let longestRetryAfter = Duration.seconds(300)
   /// The longest that a lane pauses for it. A receiver may mean one account's payloads, which are all that this lane has; others must be tried.
   private static let longestPause = Duration.seconds(10)
   /// Envelopes that are tried beside a batch that fails: some, because the next ones may be disliked as well, and few, because the sink may be away.
   private static let probed = 20
+  /// A batch of fewer accounts may have failed because of these accounts.
+  private static let fewAccounts = 4
 
-  /// The sink's outcomes; nil where the worker is to end, or the lease is over, before the sink took the batch.
-  private func store(_ work: Work, spareSlot: Int) async -> [SinkOutcome]? {
-    guard !work.deliveries.isEmpty else { return [] }
+  /// How a lane tries others beside a batch.
+  private struct Probing {
+    let slot: Int
+    /// Whose payloads are in the batch.
+    let accounts: Set<String>
+    /// Whether others' payloads are looked for behind many of the batch's accounts.
+    var isWide: Bool
+
+    init(slot: Int, accounts: Set<String>) {
+      self.slot = slot
+      self.accounts = accounts
+      isWide = accounts.count < Lane.fewAccounts
+    }
+  }
+
+  /// - Parameter batch: Which the deliveries are of.
+  /// - Returns: The sink's outcomes; nil where the worker is to end, or the lease is over, before the sink took them.
+  private func store(
+    _ deliveries: [Delivery], of batch: ClaimedBatch, _ probing: Probing
+  ) async -> [SinkOutcome]? {
+    var probing = probing
     var failures = 0
     while true {
       do throws(SinkFailure) {
-        let outcomes = try await storePatiently(work.deliveries, spareSlot: spareSlot)
+        let outcomes = try await storePatiently(deliveries, &probing)
         if progress.isFine(lane: id) { logger.notice("storing again") }
         return outcomes
       } catch {
@@ -255,11 +223,11 @@ struct Lane: Sendable {
           logger.error("storing failed; trying until it works", metadata: ["reason": "\(error)"])
         }
         let least = min(error.retryAfter ?? .zero, Self.longestPause)
-        let isWorking = await probe(spareSlot)
+        let isWorking = await probe(&probing)
         if !isWorking { await pause(max(Backoff().delay(afterFailures: failures), least)) }
         if isEnding { return nil }
         // Redis was away for longer than the lease: others have, or will have, these envelopes.
-        if surroundings.held.current(work.batch).leaseEnds < .now { return nil }
+        if surroundings.held.current(batch).leaseEnds < .now { return nil }
       }
     }
   }
@@ -271,9 +239,11 @@ struct Lane: Sendable {
 
   /// Stores a batch, and others beside it where it takes long.
   private func storePatiently(
-    _ deliveries: [Delivery], spareSlot: Int
+    _ deliveries: [Delivery], _ probing: inout Probing
   ) async throws(SinkFailure) -> [SinkOutcome] {
     guard let patience = surroundings.sink.patience else { return try await storeOnce(deliveries) }
+    var ownProbing = probing
+    defer { probing = ownProbing }
     let result = await withTaskGroup(of: Waited.self) { group in
       group.addTask {
         do throws(SinkFailure) {
@@ -297,7 +267,7 @@ struct Lane: Sendable {
           result = ended
           group.cancelAll()
         case .long where result == nil && !isEnding:
-          _ = await probe(spareSlot)
+          _ = await probe(&ownProbing)
           wait()
         case .long: break
         }
@@ -317,42 +287,43 @@ struct Lane: Sendable {
 
   /// Tries a few other envelopes, while a batch of this lane's waits.
   /// - Returns: Whether the sink took any of them.
-  private func probe(_ slot: Int) async -> Bool {
+  private func probe(_ probing: inout Probing) async -> Bool {
     guard !isEnding else { return false }
     let claim: Claim
     do throws(QueueFailure) {
-      claim = try await consumer.claim(slot: slot, takesSuspects: number == 0, limit: Self.probed)
+      claim = try await consumer.claim(
+        slot: probing.slot, takesSuspects: number == 0, limit: probing.isWide ? .max : Self.probed,
+        ownLimit: Self.probed)
     } catch {
       progress.wentWrong("other envelopes could not be claimed: \(error)", shard: surroundings.shard)
       return false
     }
     // Anything but a batch is dealt with by the next claim of the lane itself.
     guard case .batch(let batch) = claim else { return false }
-    let work = await begin(batch)
+    var work = BatchWork(batch, choosing: Self.probed, besides: probing.accounts)
+    let proofs = await begin(batch)
     defer { surroundings.held.release(batch) }
-    var outcomes: [SinkOutcome]
-    do throws(SinkFailure) {
-      guard !isEnding else { throw SinkFailure("the worker is to end") }
-      outcomes = work.deliveries.isEmpty ? [] : try await storeOnce(work.deliveries)
-    } catch {
-      if isEnding {
-        await putBack(batch)
-        return false
+    var hasFailed = false
+    // Room of its own: what batches hold while the sink doesn't take them is no reason not to try others.
+    while !isEnding, !hasFailed, let piece = await nextPiece(&work, proofs, surroundings.room.probes) {
+      defer { surroundings.room.probes.giveBack(piece.room) }
+      do throws(SinkFailure) {
+        note(try await storeOnce(piece.deliveries), of: piece, in: &work)
+      } catch {
+        guard !isEnding else { break }
+        hasFailed = true
+        // Others' payloads failed too: it isn't because of the batch's accounts.
+        if !work.chosenAccounts.isSubset(of: probing.accounts) { probing.isWide = false }
+        let why = Postponement(reason: "\(error)", isCounted: false, failures: 1, after: error.retryAfter ?? .zero)
+        note(piece.deliveries.map { _ in .postponed(why) }, of: piece, in: &work)
       }
-      let why = Postponement(reason: "\(error)", isCounted: false, failures: 1, after: error.retryAfter ?? .zero)
-      outcomes = work.deliveries.map { _ in .postponed(why) }
     }
-    await settle(work, outcomes)
-    return outcomes.contains { $0 == .stored || $0 == .duplicate }
+    await settle(work)
+    return work.stored + work.duplicates > 0
   }
 
-  private func putBack(_ batch: ClaimedBatch) async {
-    await settle(batch, Array(repeating: .putBack, count: batch.entries.count), stored: 0, duplicates: 0)
-  }
-
-  private func settle(
-    _ batch: ClaimedBatch, _ fates: [Fate], stored: UInt64, duplicates: UInt64, discarded: UInt64 = 0
-  ) async {
+  private func settle(_ work: BatchWork) async {
+    let (batch, fates) = (work.batch, work.fates)
     let count = batch.entries.count
     do throws(QueueFailure) {
       let settlement = try await consumer.settle(surroundings.held.current(batch), fates) { error in
@@ -362,7 +333,7 @@ struct Lane: Sendable {
       case .settled(let dead):
         let putBack = fates.count { fate in
           switch fate {
-          case .putBack, .postpone: true
+          case .putBack, .setAside, .postpone: true
           case .done, .retry, .dead: false
           }
         }
@@ -370,10 +341,10 @@ struct Lane: Sendable {
         let buried = fates.count { if case .dead = $0 { true } else { false } }
         logDeaths(batch, fates, dead)
         progress.settled(count, putBack: putBack) {
-          $0.stored += stored
-          $0.duplicates += duplicates
+          $0.stored += UInt64(work.stored)
+          $0.duplicates += UInt64(work.duplicates)
           $0.dead += UInt64(dead)
-          $0.discarded += discarded
+          $0.discarded += UInt64(work.discarded)
           // Of those that were to be tried again, some have failed for the last time.
           $0.retried += UInt64(max(retried - (dead - buried), 0))
         }
@@ -394,7 +365,7 @@ struct Lane: Sendable {
     let first = fates.lazy.compactMap { fate -> String? in
       switch fate {
       case .dead(let reason), .retry(let reason, _): reason
-      case .done, .putBack, .postpone: nil
+      case .done, .putBack, .setAside, .postpone: nil
       }
     }.first
     logger.warning(

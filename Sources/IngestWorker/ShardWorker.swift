@@ -20,6 +20,7 @@ final class ShardWorker: Sendable {
   private let consumer: QueueConsumer
   private let held = HeldBatches()
   private let lanes: Int
+  private let room: WorkerRoom
   private let options: WorkerOptions
   private let sink: any Sink
   private let revoked: RevokedKeys?
@@ -30,13 +31,14 @@ final class ShardWorker: Sendable {
   ///   - instance: The worker's, the same in all shards.
   ///   - lanes: How many of the worker's lanes this shard has.
   init(
-    _ shard: QueueShard, instance: String, lanes: Int, options: WorkerOptions, sink: any Sink, revoked: RevokedKeys?,
-    progress: WorkerProgress, logger: Logger
+    _ shard: QueueShard, instance: String, lanes: Int, room: WorkerRoom, options: WorkerOptions, sink: any Sink,
+    revoked: RevokedKeys?, progress: WorkerProgress, logger: Logger
   ) {
     precondition((1...Lane.most).contains(lanes), "a worker can't have \(lanes) lanes in a shard")
     number = shard.layout.shard
     layout = shard.layout
     self.lanes = lanes
+    self.room = room
     self.options = options
     self.sink = sink
     self.revoked = revoked
@@ -79,7 +81,7 @@ final class ShardWorker: Sendable {
   private func runLanes() async -> WorkerNameTaken? {
     let surroundings = LaneSurroundings(
       shard: number, consumer: consumer, sink: sink, decoding: options.decoding, retry: options.retry, revoked: revoked,
-      held: held, progress: progress, logger: logger)
+      held: held, room: room, progress: progress, logger: logger)
     return await withTaskGroup(of: WorkerNameTaken?.self) { group in
       for number in 0..<lanes {
         group.addTask {

@@ -27,6 +27,8 @@ public enum SinkOutcome: Sendable, Equatable {
   case postponed(Postponement)
   /// This one wasn't tried. It goes back to the front of the queue, and the sink asks to be left alone for so long.
   case untried(retryAfter: Duration?)
+  /// This one wasn't tried, because its account had its share of the sink's time. It comes again after what others have sent.
+  case setAside
 }
 
 /// Why and for how long a payload comes later.

@@ -20,6 +20,8 @@ public struct WorkerOptions: Sendable {
   public var lanes: Int
   public var consumer: ConsumerLimits
   public var decoding: BodyDecoding
+  /// The most bytes of decoded payloads in memory at one time, over all lanes. A payload that alone is larger is decoded alone.
+  public var decodedTotal: Int
   /// The pause before an envelope that failed alone is tried again.
   public var retry: Backoff
   /// From being told to end until what isn't stored is put back.
@@ -29,7 +31,8 @@ public struct WorkerOptions: Sendable {
 
   public init(
     name: WorkerName, build: String = "unknown", lanes: Int = 2, consumer: ConsumerLimits = ConsumerLimits(),
-    decoding: BodyDecoding = BodyDecoding(), retry: Backoff = Backoff(first: .seconds(1), most: .seconds(300)),
+    decoding: BodyDecoding = BodyDecoding(), decodedTotal: Int = 192 << 20,
+    retry: Backoff = Backoff(first: .seconds(1), most: .seconds(300)),
     drainDeadline: Duration = .seconds(10)
   ) {
     self.name = name
@@ -37,6 +40,7 @@ public struct WorkerOptions: Sendable {
     self.lanes = lanes
     self.consumer = consumer
     self.decoding = decoding
+    self.decodedTotal = decodedTotal
     self.retry = retry
     self.drainDeadline = drainDeadline
   }
@@ -79,11 +83,12 @@ public final class Worker: Service {
     self.progress = progress
     self.revoked = revoked
     self.logger = logger
+    let room = WorkerRoom(bytes: options.decodedTotal)
     self.shards = shards.enumerated().map { place, shard in
       let share = options.lanes / shards.count + (place < options.lanes % shards.count ? 1 : 0)
       return ShardWorker(
-        shard, instance: progress.instance, lanes: max(share, 1), options: options, sink: sink, revoked: revoked,
-        progress: progress, logger: logger)
+        shard, instance: progress.instance, lanes: max(share, 1), room: room, options: options, sink: sink,
+        revoked: revoked, progress: progress, logger: logger)
     }
   }
 

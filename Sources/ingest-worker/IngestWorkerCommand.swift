@@ -97,6 +97,12 @@ struct IngestWorkerCommand: AsyncParsableCommand {
     shown: "bytes", default: "67108864", in: 1_024...1_073_741_824)
   @Option(help: Self.decodedBytes.help) var decodedBytes: String?
 
+  private static let decodedTotal = Setting<Int>(
+    "decoded-total",
+    "The most bytes of decoded payloads in memory at one time, in all lanes together, 1048576 to 68719476736. Sinks may hold a copy for a while: allow for three times this.",
+    shown: "bytes", default: "201326592", in: 1_048_576...68_719_476_736)
+  @Option(help: Self.decodedTotal.help) var decodedTotal: String?
+
   private static let maxRatio = Setting<Int>(
     "max-ratio",
     "The most bytes that may come out of a compressed payload for each byte that was sent, 1 to 1000000; a MiB may come out of any.",
@@ -188,6 +194,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
       decoding: BodyDecoding(
         limit: try settings.value(Self.decodedBytes, given: decodedBytes),
         ratio: try settings.value(Self.maxRatio, given: maxRatio)),
+      decodedTotal: try settings.value(Self.decodedTotal, given: decodedTotal),
       drainDeadline: try settings.value(Self.drain, given: drain))
   }
 }

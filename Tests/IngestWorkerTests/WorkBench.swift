@@ -100,8 +100,8 @@ struct WorkBench {
     try await running.value
   }
 
-  func untilEmpty() async throws {
-    try await eventually("the queue is empty") {
+  func untilEmpty(within limit: Duration = .seconds(10)) async throws {
+    try await eventually(within: limit, "the queue is empty") {
       let state = try await state()
       return state.pending + state.later + state.claimed == 0
     }

@@ -64,6 +64,31 @@ struct WorkerProcessTests {
     }
   }
 
+  @Test func `payloads that are large only once they are decoded cost a bounded part of memory`() async throws {
+    try await WorkBench.with { bench in
+      let body = try Compression.gzip([UInt8](repeating: 0, count: 1 << 20), times: 60)
+      let process = try await ServiceProcess.start(
+        "ingest-worker",
+        ["--redis", "\(bench.server.endpoint)", "--name", "w1", "--sink", "none:", "--max-ratio", "100000", "--lanes", "4"])
+      try await bench.push([0])
+      try await bench.untilEmpty()
+      let before = try Self.mostMemory(of: process)
+      let headers = (1...40).map { number in
+        var header = EnvelopeHeader.numbered(number)
+        header.contentEncoding = "gzip"
+        return header
+      }
+      try await bench.push(headers, payload: ByteBuffer(bytes: body))
+      try await bench.untilEmpty(within: .seconds(120))
+      // 2.4 GiB in all. The room is for 192 MiB, and an array that grows is there twice for a moment.
+      let more = try Self.mostMemory(of: process) - before
+      #expect(more < 480 << 20, "\(more >> 20) MiB")
+      #expect(try await bench.state().dead == 0)
+      process.terminate()
+      #expect(try await process.waitForExit() == .exited(0))
+    }
+  }
+
   @Test func `a gigabyte of zeros in each format becomes a dead letter, and takes little memory`() async throws {
     try await WorkBench.with { bench in
       let process = try await start(

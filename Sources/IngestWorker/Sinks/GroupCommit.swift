@@ -171,7 +171,7 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
       for (delivery, outcome) in zip(deliveries, outcomes) {
         switch outcome {
         case .stored, .duplicate: faults.finding.noteAccepted(delivery.header.id)
-        case .failed, .postponed, .untried: faults.finding.forget(delivery.header.id)
+        case .failed, .postponed, .untried, .setAside: faults.finding.forget(delivery.header.id)
         }
         faults.batches[delivery.header.id] = nil
       }

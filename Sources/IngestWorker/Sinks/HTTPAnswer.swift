@@ -14,6 +14,8 @@ enum HTTPAnswer: Sendable {
   case accepted
   /// It won't accept this.
   case refused(reason: String)
+  /// It was never sent, for a reason of this machine's own. That says nothing of the receiver or the payload.
+  case unsent(reason: String)
   /// It didn't accept this, and whether that is because of this isn't known.
   case unclear(reason: String, retryAfter: Duration?)
 
@@ -32,6 +34,14 @@ enum HTTPAnswer: Sendable {
     case 408, 425, 429: self = .unclear(reason: reason, retryAfter: retryAfter)
     case 400..<500: self = .refused(reason: reason)
     default: self = .unclear(reason: reason, retryAfter: retryAfter)
+    }
+  }
+
+  /// Whether it says what becomes of the payload.
+  var isPlain: Bool {
+    switch self {
+    case .accepted, .refused: true
+    case .unclear, .unsent: false
     }
   }
 }

@@ -2,6 +2,8 @@
 //
 // - At most `concurrency` requests count as waiting for the receiver. A late one (`HTTPMemory`) doesn't count any more, so that payloads that
 //   the receiver never answers take no room from others.
+// - Accounts have turns (`HTTPTurns`), and while others wait one has at most a quarter of the room. What an account has left is set aside when it
+//   would take long, so that the batch ends and others' payloads are claimed, and when nothing but failures came of it for a while.
 // - Payloads that failed before (suspects) are sent beside the others and take at most half of the room. In a body of many lines they are alone.
 // - A body of many lines that isn't accepted is sent again in pieces, each with about the root of its lines, until the lines that are at fault are
 //   alone. Rejected: halves. Where each try takes the whole time-out, nine of them in a row are too many.
@@ -16,6 +18,23 @@ struct HTTPBatch {
     /// Its request goes on, until then at most.
     case underWay(until: ContinuousClock.Instant)
     case untried
+    /// As untried, because of what its account's other payloads took or came to.
+    case setAside
+  }
+
+  /// What is known of an account in this batch.
+  private struct Account {
+    /// Requests under way that count as waiting for the receiver.
+    var busy = 0
+    var sent = 0
+    var failuresInARow = 0
+  }
+
+  /// A request under way, and whose it is.
+  private struct Sent {
+    let flight: HTTPMemory.Flight
+    let account: String
+    let isSuspect: Bool
   }
 
   private let deliveries: [Delivery]
@@ -23,13 +42,13 @@ struct HTTPBatch {
   private let exchange: HTTPExchange
   private let memory: HTTPMemory
 
-  /// Requests that are to be sent, as places in the batch, the last one first.
-  private var waiting: [[Int]]
-  private var suspects: [Int]
-  private var flights: [UInt64: HTTPMemory.Flight] = [:]
-  /// Numbers of the suspects' flights.
-  private var suspectFlights: Set<UInt64> = []
+  private var waiting = HTTPTurns()
+  private var suspects = HTTPTurns()
+  private var flights: [UInt64: Sent] = [:]
+  private var accounts: [String: Account] = [:]
   private var failuresInARow = 0
+  private var hasAccepted = false
+  private let begun = ContinuousClock.now
   private(set) var results: [Int: Result] = [:]
 
   /// How often late requests are looked for.
@@ -38,6 +57,10 @@ struct HTTPBatch {
   private static let maxLineBytes = 8 << 20
   /// Late requests that the batch still waits for while it has others.
   private static let maxLate = 64
+  /// The batch's time for what one account has: after so long its rest is set aside where that would take so long again.
+  private static let accountTime = Duration.milliseconds(500)
+  /// Whose the bodies with lines of several accounts are.
+  private static let several = ""
 
   /// - Parameters:
   ///   - places: What is to be sent.
@@ -50,14 +73,29 @@ struct HTTPBatch {
     self.address = address
     self.exchange = exchange
     self.memory = memory
-    self.suspects = places.filter { suspects.contains($0) }.reversed()
-    let others = places.filter { !suspects.contains($0) }
     for place in places { results[place] = .untried }
-    waiting =
-      switch address.form {
-      case .single: others.reversed().map { [$0] }
-      case .ndjson: Self.bodies(others, of: deliveries).reversed()
-      }
+    add(places.filter { suspects.contains($0) }.map { [$0] }, to: \.suspects)
+    let others = places.filter { !suspects.contains($0) }
+    switch address.form {
+    case .single: add(others.map { [$0] }, to: \.waiting)
+    case .ndjson: add(Self.bodies(others, of: deliveries), to: \.waiting)
+    }
+  }
+
+  private mutating func add(_ requests: [HTTPTurns.Request], to turns: WritableKeyPath<HTTPBatch, HTTPTurns>) {
+    var byAccount: [String: [HTTPTurns.Request]] = [:]
+    var order: [String] = []
+    for request in requests {
+      let account = account(of: request)
+      if byAccount[account] == nil { order.append(account) }
+      byAccount[account, default: []].append(request)
+    }
+    for account in order { self[keyPath: turns].add(byAccount[account] ?? [], of: account) }
+  }
+
+  private func account(of request: HTTPTurns.Request) -> String {
+    let accounts = Set(request.map { deliveries[$0].header.account })
+    return accounts.count == 1 ? accounts.first ?? Self.several : Self.several
   }
 
   private static func bodies(_ places: [Int], of deliveries: [Delivery]) -> [[Int]] {
@@ -92,16 +130,18 @@ struct HTTPBatch {
       for await answered in answers {
         note(answered)
         letGoOfMany()
+        setAside()
         start(stream)
         // What is left is late, and nothing more can be sent.
-        if flights.values.allSatisfy({ memory.isLate($0) }) { break }
+        if flights.values.allSatisfy({ memory.isLate($0.flight) }) { break }
       }
     }
-    let left = flights.values.filter { memory.letGo($0) }
+    let left = flights.values.map(\.flight).filter { memory.letGo($0) }
     for flight in left { noteUnderWay(flight) }
     stream.finish()
     // What was answered just before.
     for await answered in answers { note(answered) }
+    setAside()
     if Task.isCancelled { await memory.cancel(left) }
   }
 
@@ -111,21 +151,50 @@ struct HTTPBatch {
   }
 
   private mutating func letGoOfMany() {
-    let late = flights.values.filter { memory.isLate($0) }.sorted { $0.number < $1.number }
+    let late = flights.values.map(\.flight).filter { memory.isLate($0) }.sorted { $0.number < $1.number }
     for flight in late.dropLast(Self.maxLate) where memory.letGo(flight) { noteUnderWay(flight) }
   }
 
+  /// Whether so many of an account's payloads failed in a row that no more of them were tried.
+  func hasGivenUp(_ account: String) -> Bool { accounts[account]?.failuresInARow ?? 0 >= mostFailuresInARow }
+
+  /// After so many failures in a row nothing more is tried.
+  private var mostFailuresInARow: Int { max(2 * address.concurrency, 8) }
+
+  /// Sets aside what accounts have left that would hold up others.
+  private mutating func setAside() {
+    let elapsed = ContinuousClock.now - begun
+    for account in Set(waiting.accounts + suspects.accounts) where account != Self.several {
+      let known = accounts[account] ?? Account()
+      let left = waiting.count(of: account) + suspects.count(of: account)
+      let wouldTakeLong =
+        elapsed > Self.accountTime && known.sent > 0 && elapsed * left / known.sent > Self.accountTime
+      // Where nothing was accepted, the receiver is away for all that is known, and then the batch is kept.
+      let hasFailed = hasGivenUp(account) && hasAccepted
+      guard wouldTakeLong || hasFailed else { continue }
+      for request in waiting.remove(account) + suspects.remove(account) {
+        for place in request { results[place] = .setAside }
+      }
+    }
+  }
+
   private mutating func start(_ stream: AsyncStream<HTTPMemory.Answered>.Continuation) {
-    guard failuresInARow < max(2 * address.concurrency, 8), !Task.isCancelled else { return }
+    guard failuresInARow < mostFailuresInARow, !Task.isCancelled else { return }
+    for account in accounts.keys { accounts[account]?.busy = 0 }
     var busy = 0
     var busySuspects = 0
-    for flight in flights.values where !memory.isLate(flight) {
+    for sent in flights.values where !memory.isLate(sent.flight) {
       busy += 1
-      if suspectFlights.contains(flight.number) { busySuspects += 1 }
+      accounts[sent.account, default: Account()].busy += 1
+      if sent.isSuspect { busySuspects += 1 }
     }
+    let share = max(address.concurrency / 4, 1)
     while busy < address.concurrency {
       let takesSuspect = !suspects.isEmpty && (waiting.isEmpty || busySuspects < max(address.concurrency / 2, 1))
-      guard let places = takesSuspect ? suspects.popLast().map({ [$0] }) : waiting.popLast() else { return }
+      let accounts = accounts
+      func isBelowShare(_ account: String) -> Bool { accounts[account]?.busy ?? 0 < share }
+      let next = takesSuspect ? suspects.next(isBelowShare) : waiting.next(isBelowShare)
+      guard let (places, account) = next else { return }
       let (exchange, form, part) = (exchange, address.form, places.map { deliveries[$0] })
       let flight = memory.start(places, of: deliveries, telling: stream) {
         switch form {
@@ -133,28 +202,38 @@ struct HTTPBatch {
         case .ndjson: await exchange.send(exchange.request(lines: part))
         }
       }
-      flights[flight.number] = flight
+      flights[flight.number] = Sent(flight: flight, account: account, isSuspect: takesSuspect)
       busy += 1
-      if takesSuspect {
-        suspectFlights.insert(flight.number)
-        busySuspects += 1
-      }
+      if takesSuspect { busySuspects += 1 }
+      self.accounts[account, default: Account()].busy += 1
+      self.accounts[account, default: Account()].sent += places.count
     }
   }
 
   private mutating func note(_ answered: HTTPMemory.Answered) {
-    guard let flight = flights.removeValue(forKey: answered.number), let answer = answered.answer else { return }
-    if case .unclear = answer { failuresInARow += 1 } else { failuresInARow = 0 }
+    guard let sent = flights.removeValue(forKey: answered.number), let answer = answered.answer else { return }
+    let flight = sent.flight
+    switch answer {
+    case .unclear, .unsent:
+      failuresInARow += 1
+      accounts[sent.account, default: Account()].failuresInARow += 1
+    case .accepted:
+      hasAccepted = true
+      fallthrough
+    case .refused:
+      failuresInARow = 0
+      accounts[sent.account, default: Account()].failuresInARow = 0
+    }
     switch answer {
     case .refused, .unclear:
       guard flight.places.count > 1 else { break }
       let size = Int(Double(flight.places.count).squareRoot())
-      let pieces = stride(from: 0, to: flight.places.count, by: size).map { begin in
-        Array(flight.places[begin..<min(begin + size, flight.places.count)])
-      }
-      waiting += pieces.reversed()
+      add(
+        stride(from: 0, to: flight.places.count, by: size).map { begin in
+          Array(flight.places[begin..<min(begin + size, flight.places.count)])
+        }, to: \.waiting)
       return
-    case .accepted: break
+    case .accepted, .unsent: break
     }
     for place in flight.places { results[place] = .answered(answer, acceptedBefore: flight.acceptedBefore) }
   }

@@ -6,6 +6,7 @@ internal import Foundation
 internal import IngestQueue
 internal import NIOCore
 internal import NIOHTTP1
+internal import NIOPosix
 
 struct HTTPExchange: Sendable {
   private let address: HTTPSinkAddress
@@ -104,7 +105,7 @@ struct HTTPExchange: Sendable {
         group.cancelAll()
         if let answer { answers.append(answer) }
       }
-      return answers.first { if case .unclear = $0 { false } else { true } } ?? (Task.isCancelled ? nil : answers.first)
+      return answers.first { $0.isPlain } ?? (Task.isCancelled ? nil : answers.first)
     }
   }
 
@@ -116,11 +117,40 @@ struct HTTPExchange: Sendable {
         retryAfter: Self.retryAfter(response.headers["retry-after"].first))
     } catch is CancellationError {
       return nil
-    } catch let error as HTTPClientError {
-      // The short form has no values in it, and a header's value may be a password.
-      return .unclear(reason: "the receiver can't be reached: \(error.shortDescription)", retryAfter: nil)
+    } catch let error where Self.isBeforeSending(error) {
+      return .unsent(reason: "the receiver can't be reached: \(Self.words(for: error))")
     } catch {
-      return .unclear(reason: "the receiver can't be reached: \(error)", retryAfter: nil)
+      return .unclear(reason: "the receiver didn't answer: \(Self.words(for: error))", retryAfter: nil)
+    }
+  }
+
+  private static func words(for error: any Error) -> String {
+    switch error {
+    case let error as IOError: String(cString: strerror(error.errnoCode))
+    case let error as NIOConnectionError:
+      if let failure = error.connectionErrors.first {
+        words(for: failure.error)
+      } else if let failure = error.dnsAError ?? error.dnsAAAAError {
+        "no address was found for \(error.host) (\(failure))"
+      } else {
+        "\(error)"
+      }
+    // The short form has no values in it, and a header's value may be a password.
+    case let error as HTTPClientError: error.shortDescription
+    default: "\(error)"
+    }
+  }
+
+  /// Whether there was no connection yet, so that nothing of the payload can have been the reason.
+  private static func isBeforeSending(_ error: any Error) -> Bool {
+    switch error {
+    case is NIOConnectionError: true
+    case let error as HTTPClientError: error == .connectTimeout || error == .tlsHandshakeTimeout
+    case let error as IOError:
+      [
+        ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ENETDOWN, EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM,
+      ].contains(error.errnoCode)
+    default: false
     }
   }
 

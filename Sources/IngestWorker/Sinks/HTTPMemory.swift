@@ -47,6 +47,8 @@ final class HTTPMemory: Sendable {
     var late: [EnvelopeID: Late] = [:]
     /// Late flights that are under way, the oldest first.
     var lateFlights: [Flight] = []
+    /// Cancelled with their batch, or at the end: that is no failure.
+    var cancelled: Set<UInt64> = []
   }
 
   private let state = Mutex(State())
@@ -101,9 +103,11 @@ final class HTTPMemory: Sendable {
         return
       }
       state.lateFlights.removeAll { $0.number == flight.number }
+      let isCancelled = state.cancelled.remove(flight.number) != nil && answer == nil
       for id in flight.ids {
         state.late[id] = nil
         if case .accepted? = answer { continue }
+        if isCancelled { continue }
         let unanswered = HTTPAnswer.unclear(
           reason: "the receiver didn't answer within \(now - flight.begun), while it answered others", retryAfter: nil)
         if state.late.count > Self.maxRemembered { state.late = [:] }
@@ -143,7 +147,11 @@ final class HTTPMemory: Sendable {
 
   /// Cancels flights and waits until they have ended.
   func cancel(_ flights: some Sequence<Flight>) async {
-    let tasks = state.withLock { state in flights.compactMap { state.tasks[$0.number] } }
+    let tasks = state.withLock { state in
+      let tasks = flights.compactMap { flight in state.tasks[flight.number].map { (flight.number, $0) } }
+      state.cancelled.formUnion(tasks.map(\.0))
+      return tasks.map(\.1)
+    }
     for task in tasks { task.cancel() }
     for task in tasks { await task.value }
   }

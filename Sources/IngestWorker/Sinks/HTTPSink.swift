@@ -32,6 +32,7 @@ public final class HTTPSink: Sink {
   public func store(_ deliveries: [Delivery]) async throws(SinkFailure) -> [SinkOutcome] {
     guard !deliveries.isEmpty else { return [] }
     var results: [Int: HTTPBatch.Result] = [:]
+    var givenUp: Set<Int> = []
     var places: [Int] = []
     var suspects: Set<Int> = []
     var sent: Set<EnvelopeID> = []
@@ -52,11 +53,12 @@ public final class HTTPSink: Sink {
       var batch = HTTPBatch(places, suspects: suspects, of: deliveries, address, exchange, memory)
       await batch.run()
       results.merge(batch.results) { $1 }
+      givenUp = Set(places.filter { batch.hasGivenUp(deliveries[$0].header.account) })
       if Task.isCancelled, batch.results.values.contains(where: { if case .answered = $0 { false } else { true } }) {
         throw SinkFailure("it was cancelled")
       }
     }
-    return try outcomes(of: deliveries, results)
+    return try outcomes(of: deliveries, results, givenUp)
   }
 
   public func close() async throws(SinkFailure) {
@@ -71,7 +73,7 @@ public final class HTTPSink: Sink {
   // MARK: What it means
 
   private func outcomes(
-    of deliveries: [Delivery], _ results: [Int: HTTPBatch.Result]
+    of deliveries: [Delivery], _ results: [Int: HTTPBatch.Result], _ givenUp: Set<Int>
   ) throws(SinkFailure) -> [SinkOutcome] {
     var outcomes = [SinkOutcome](repeating: .stored, count: deliveries.count)
     var ended: [EnvelopeID] = []
@@ -108,6 +110,9 @@ public final class HTTPSink: Sink {
         }
         let asked = [failure?.retryAfter, retryAfter].compactMap { $0 }.max()
         failure = SinkFailure(failure?.description ?? reason, retryAfter: asked)
+      case .answered(.unsent(let reason), _):
+        outcomes[place] = .postponed(Postponement(reason: reason, isCounted: false, failures: 1))
+        failure = SinkFailure(failure?.description ?? reason, retryAfter: failure?.retryAfter)
       case .underWay(let until):
         isWorking = true
         outcomes[place] = .postponed(
@@ -115,11 +120,15 @@ public final class HTTPSink: Sink {
             reason: "the receiver hasn't answered yet", isCounted: false, failures: 0,
             after: max(until - .now, .zero) + .milliseconds(100)))
       case .untried: untried.append(place)
+      case .setAside: outcomes[place] = .setAside
       }
     }
     if let failure, !isWorking { throw failure }
     memory.forget(ended)
-    for place in untried { outcomes[place] = .untried(retryAfter: failure?.retryAfter) }
+    // The receiver works: what an account's payloads came to says nothing of others'.
+    for place in untried {
+      outcomes[place] = givenUp.contains(place) ? .setAside : .untried(retryAfter: failure?.retryAfter)
+    }
     repeatForTwins(deliveries, results, &outcomes)
     return outcomes
   }

@@ -121,7 +121,7 @@ struct HTTPSinkTests {
     let outcomes = try await sink.store(batch)
     #expect(outcomes.count { $0 == .stored } == 2)
     #expect(receiver.requests.count == 10)
-    #expect(outcomes.count { $0 == .untried(retryAfter: nil) } == 40)
+    #expect(outcomes.count { $0 == .setAside } == 40)
     await #expect(throws: SinkFailure.self) { try await sink.store(Array(batch[2...])) }
     receiver.answer { _, _ in nil }
     #expect(try await sink.store(Array(batch[2...])) == Array(repeating: .stored, count: 48))

@@ -42,6 +42,7 @@ final class PayloadReceiver: Sendable {
     var port = 0
     var isHeld = false
     var script: Script = { _, _ in nil }
+    var delay: @Sendable (ReceivedRequest) -> TimeAmount? = { _ in nil }
   }
 
   private let state = Mutex(State())
@@ -64,6 +65,9 @@ final class PayloadReceiver: Sendable {
 
   func answer(by script: @escaping Script) { state.withLock { $0.script = script } }
 
+  /// Has some requests wait so long for their answer.
+  func delay(_ delay: @escaping @Sendable (ReceivedRequest) -> TimeAmount?) { state.withLock { $0.delay = delay } }
+
   /// Takes requests and answers none.
   func hold() { state.withLock { $0.isHeld = true } }
   func release() { state.withLock { $0.isHeld = false } }
@@ -83,7 +87,10 @@ final class PayloadReceiver: Sendable {
         channel.eventLoop.makeCompletedFuture {
           self?.state.withLock { $0.channels.append(channel) }
           try channel.pipeline.syncOperations.configureHTTPServerPipeline()
-          try channel.pipeline.syncOperations.addHandler(Handler { request in self?.reply(to: request) })
+          try channel.pipeline.syncOperations.addHandler(Handler { request in
+              guard let self, let reply = self.reply(to: request) else { return nil }
+              return (reply, self.state.withLock { $0.delay }(request))
+            })
         }
       }
       .bind(host: "127.0.0.1", port: port).get()
@@ -122,11 +129,11 @@ final class PayloadReceiver: Sendable {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
 
-    private let reply: (ReceivedRequest) -> Reply?
+    private let reply: (ReceivedRequest) -> (Reply, TimeAmount?)?
     private var head: HTTPRequestHead?
     private var body: [UInt8] = []
 
-    init(_ reply: @escaping (ReceivedRequest) -> Reply?) { self.reply = reply }
+    init(_ reply: @escaping (ReceivedRequest) -> (Reply, TimeAmount?)?) { self.reply = reply }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
       switch unwrapInboundIn(data) {
@@ -136,16 +143,22 @@ final class PayloadReceiver: Sendable {
       case .body(let part): body += part.readableBytesView
       case .end:
         let request = ReceivedRequest(uri: head?.uri ?? "", headers: head?.headers ?? [:], body: body)
-        guard var reply = reply(request), !reply.isSilent else { return }
+        guard let (reply, delay) = reply(request), !reply.isSilent else { return }
         if reply.isReset { return Self.reset(context.channel) }
         if let flood = reply.flood { return Self.flood(context.channel, flood.beginning, flood.unit) }
-        reply.headers.add(name: "content-length", value: "\(reply.body.utf8.count + (reply.isUnending ? 1 : 0))")
-        let head = HTTPResponseHead(
-          version: .http1_1, status: HTTPResponseStatus(statusCode: reply.status), headers: reply.headers)
-        context.write(wrapOutboundOut(.head(head)), promise: nil)
-        context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: reply.body)))), promise: nil)
-        if !reply.isUnending { context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil) }
+        guard let delay else { return answer(reply, context) }
+        context.eventLoop.assumeIsolated().scheduleTask(in: delay) { self.answer(reply, context) }
       }
+    }
+
+    private func answer(_ reply: Reply, _ context: ChannelHandlerContext) {
+      var headers = reply.headers
+      headers.add(name: "content-length", value: "\(reply.body.utf8.count + (reply.isUnending ? 1 : 0))")
+      let head = HTTPResponseHead(
+        version: .http1_1, status: HTTPResponseStatus(statusCode: reply.status), headers: headers)
+      context.write(wrapOutboundOut(.head(head)), promise: nil)
+      context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: reply.body)))), promise: nil)
+      if !reply.isUnending { context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil) }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

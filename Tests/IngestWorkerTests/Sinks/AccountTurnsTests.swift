@@ -1,0 +1,162 @@
+// One account's payloads, which the receiver is slow with or dislikes, and those of others behind them: the others must not wait until that account's are
+// through.
+
+import Fleet
+import Foundation
+import IngestQueue
+import NIOCore
+import NIOHTTP1
+import QueueFixture
+import RedisFixture
+import Synchronization
+import Testing
+
+@testable import IngestWorker
+
+struct AccountTurnsTests {
+  private func headers(_ numbers: Range<Int>, account: String) -> [EnvelopeHeader] {
+    numbers.map { number in
+      var header = EnvelopeHeader.numbered(number)
+      header.account = account
+      return header
+    }
+  }
+
+  private static func isSlowAccounts(_ request: ReceivedRequest) -> Bool {
+    request.headers.first(name: "sluice-account") == "slow"
+  }
+
+  @Test func `an account whose payloads the receiver is slow with holds up nobody else's`() async throws {
+    try await WorkBench.with { bench in
+      let receiver = try await PayloadReceiver.start()
+      receiver.delay { Self.isSlowAccounts($0) ? .milliseconds(900) : nil }
+      // More than both lanes claim at once, and then those of 50 others.
+      try await bench.push(headers(0..<1_200, account: "slow"), payload: ByteBuffer(string: "slow"))
+      for other in 0..<50 {
+        try await bench.push(headers((2_000 + other)..<(2_001 + other), account: "other-\(other)"), payload: ByteBuffer(string: "quick"))
+      }
+      let sink = try SinkAddress("http://127.0.0.1:\(receiver.port)/in").open(logger: .silent)
+      try await bench.running(try bench.worker(sink: sink)) {
+        try await eventually(within: .seconds(60), "the others' are stored") {
+          receiver.stored.count { $0.account != "slow" } == 50
+        }
+        // In turn with the slow ones they would come after 1,200 of these; 16 of these are sent at a time.
+        let slow = receiver.requests.count { Self.isSlowAccounts($0) }
+        #expect(slow < 200, "\(slow) of the slow account's were sent before")
+        receiver.delay { _ in nil }
+        try await eventually(within: .seconds(60), "all are stored") { receiver.stored.count == 1_250 }
+        try await bench.untilEmpty()
+      }
+      #expect(receiver.requests.count == 1_250, "none was sent twice")
+      #expect(try await bench.state().dead == 0)
+    }
+  }
+
+  @Test func `an account with nothing but disliked payloads holds up nobody else's, whatever Retry-After says`()
+    async throws
+  {
+    try await WorkBench.with { bench in
+      let receiver = try await PayloadReceiver.start { request, _ in
+        Self.isSlowAccounts(request) ? .init(status: 503, headers: ["retry-after": "300"]) : nil
+      }
+      try await bench.push(headers(0..<1_200, account: "slow"), payload: ByteBuffer(string: "never"))
+      try await bench.push(headers(2_000..<2_050, account: "other"), payload: ByteBuffer(string: "quick"))
+      let sink = try SinkAddress("http://127.0.0.1:\(receiver.port)/in").open(logger: .silent)
+      try await bench.running(try bench.worker(sink: sink)) {
+        try await eventually(within: .seconds(60), "the others' are stored") { receiver.stored.count == 50 }
+        let tried = receiver.requests.count { Self.isSlowAccounts($0) }
+        #expect(tried < 1_000, "\(tried) of that account's were tried before")
+      }
+      #expect(try await bench.state().dead == 0)
+    }
+  }
+
+  @Test func `what one account has left is set aside when others have been sent and it would take long`() async throws {
+    let receiver = try await PayloadReceiver.start()
+    receiver.delay { Self.isSlowAccounts($0) ? .milliseconds(400) : nil }
+    let sink = try SinkAddress("http://127.0.0.1:\(receiver.port)/in?concurrency=4").open(logger: .silent)
+    let all = headers(0..<100, account: "slow") + headers(100..<200, account: "quick")
+    let outcomes = try await sink.store(
+      all.map { Delivery(header: $0, body: DecodedBody(bytes: [1], undone: nil)) })
+    #expect(outcomes[100...].allSatisfy { $0 == .stored }, "all of the quick account's")
+    let slow = outcomes[..<100]
+    #expect(slow.contains(.stored), "the slow account has its turn too")
+    #expect(slow.count { $0 == .stored || $0 == .setAside } == 100)
+    #expect(slow.count { $0 == .setAside } > 50)
+    #expect(receiver.requests.count == slow.count { $0 == .stored } + 100)
+    try await sink.close()
+  }
+
+  @Test func `set aside, payloads wait in their account's lists in their order, and an attempt isn't counted`() async throws {
+    try await WorkBench.with { bench in
+      try await bench.push(headers(0..<20, account: "slow"), payload: ByteBuffer(string: "x"))
+      let consumer = QueueConsumer(client: bench.client, worker: try #require(WorkerName("w")))
+      guard case .batch(let batch) = try await consumer.claim(slot: 0, takesSuspects: false) else {
+        Issue.record("nothing was claimed")
+        return
+      }
+      let fates = (0..<20).map { $0 < 10 ? Fate.setAside : $0 < 15 ? .putBack : .done }
+      #expect(try await consumer.settle(batch, fates) == .settled(dead: 0))
+      let lists = try await bench.state().lists
+      #expect(lists[0] == 5)
+      #expect(lists[1...].reduce(0, +) == 10)
+      #expect(lists[1...].count { $0 == 5 } == 2, "half in each of its two lists: \(lists)")
+      #expect(try await bench.state().failing == 0)
+      #expect(try await bench.pending() == Array(10..<15))
+      guard case .batch(let few) = try await consumer.claim(slot: 0, takesSuspects: false, ownLimit: 4) else {
+        Issue.record("nothing was claimed with a limit for accounts' own lists")
+        return
+      }
+      #expect(few.entries.count == 9, "all of list 0, and four of the others")
+      #expect(few.ownEntries == 4)
+      #expect(try await consumer.settle(few, few.entries.map { $0.isBelow(10) ? .setAside : .putBack }) == .settled(dead: 0))
+      guard case .batch(let again) = try await consumer.claim(slot: 0, takesSuspects: false) else {
+        Issue.record("nothing was claimed again")
+        return
+      }
+      let numbers = try again.entries.map { try $0.content.get().header.number }
+      #expect(Set(numbers) == Set(0..<15))
+      #expect(numbers.filter { 10..<15 ~= $0 } == Array(10..<15))
+    }
+  }
+
+  @Test func `each account has its turn, and one that has its share waits while others have none`() {
+    var turns = HTTPTurns()
+    turns.add([[0], [1], [2]], of: "a")
+    turns.add([[3]], of: "b")
+    turns.add([[4], [5]], of: "c")
+    turns.add([[6]], of: "a")
+    var order: [Int] = []
+    while let (request, _) = turns.next({ _ in true }) { order += request }
+    #expect(order == [0, 3, 4, 1, 5, 2, 6])
+    turns.add([[0], [1]], of: "a")
+    turns.add([[2], [3]], of: "b")
+    #expect(turns.next { $0 != "a" }?.request == [2])
+    #expect(turns.next { $0 != "a" }?.request == [3])
+    #expect(turns.next { $0 != "a" }?.request == [0], "nobody else is left")
+    #expect(turns.remove("a") == [[1]])
+    #expect(turns.isEmpty)
+  }
+
+  @Test func `a claim is as large as what the sink got through`() {
+    var size = ClaimSize(most: 500)
+    #expect(size.own == 500)
+    size.note(own: 500, of: 500, setAside: 420)
+    #expect(size.own == 100)
+    size.note(own: 100, of: 100, setAside: 100)
+    #expect(size.own == 16)
+    size.note(own: 10, of: 400, setAside: 0)
+    #expect(size.own == 16, "fewer than might have been claimed say nothing")
+    for _ in 0..<10 { size.note(own: size.own, of: size.own, setAside: 0) }
+    #expect(size.own == 500)
+    var single = ClaimSize(most: 1)
+    single.note(own: 1, of: 1, setAside: 1)
+    #expect(single.own == 1)
+  }
+}
+
+extension ClaimedEntry {
+  fileprivate func isBelow(_ number: Int) -> Bool {
+    if case .success(let envelope) = content { envelope.header.number < number } else { false }
+  }
+}
