@@ -103,6 +103,8 @@ public struct EditOutcome: Sendable, Hashable {
   private var counts: [EditResult.Kind: Int]
   /// Puts without a state that found the key suspended, and left it so.
   public internal(set) var leftSuspended = 0
+  /// Puts without a state that found the key revoked, and changed nothing.
+  public internal(set) var leftRevoked = 0
 
   init(epoch: String, version: UInt64, results: [EditResult]) {
     self.epoch = epoch
@@ -123,6 +125,7 @@ public struct EditOutcome: Sendable, Hashable {
     sum.results = []
     sum.counts.merge(left.counts, uniquingKeysWith: +)
     sum.leftSuspended += left.leftSuspended
+    sum.leftRevoked += left.leftRevoked
     return sum
   }
 }
@@ -234,8 +237,10 @@ public struct KeyStoreWriter: Sendable {
     }
     return outcome(of: onlyEnds ? StoreScripts.end : StoreScripts.change, keys, arguments, edits.count).map { outcome in
       var outcome = outcome
-      outcome.leftSuspended = zip(edits, outcome.results).count { edit, result in
-        if case .put(_, nil) = edit.kind { result.state == .suspended } else { false }
+      for (edit, result) in zip(edits, outcome.results) {
+        guard case .put(_, nil) = edit.kind else { continue }
+        if result.state == .suspended { outcome.leftSuspended += 1 }
+        if result.state == .revoked, result.kind == .unchanged { outcome.leftRevoked += 1 }
       }
       return outcome
     }

@@ -61,13 +61,14 @@ struct ListArguments: ParsableArguments {
       return
     }
     let consequences = outcome.consequences
-    let revoked = consequences[.listedRevoked] + consequences[.unlisted]
+    let revoked =
+      consequences[.listedRevoked] + consequences[.unlisted] + consequences[.suspendedUnlisted]
     print(
       "\(entries) entries: \(edits.changed) changed, \(edits.unchanged) as they were; \(revoked) revoked, "
         + "\(consequences[.listedSuspended]) suspended, \(consequences[.moved]) moved to another account; version \(edits.version)"
     )
     let left: [(Int, String)] = [
-      (edits[.staysRevoked], "keys are revoked in the store and stay so; --reactivate makes them what the list says"),
+      (edits[.staysRevoked] + edits.leftRevoked, "keys are revoked in the store and stay so; --reactivate makes them what the list says"),
       (edits.leftSuspended, "keys are suspended in the store and stay so: the list says nothing of their state"),
       (edits[.newerVersion], "keys were changed since the version of --if-version and were left alone"),
       (edits[.olderRevision], "keys have a larger revision in the store and were left alone"),
@@ -115,6 +116,7 @@ private func refusal(of plan: ListConsequences, maxRevoked: Double) -> String {
       case .listedRevoked: "would be revoked: the list says so"
       case .listedSuspended: "would be suspended: the list says so"
       case .unlisted: "would be revoked: they aren't on the list"
+      case .suspendedUnlisted: "are suspended and would be revoked for good: they aren't on the list"
       case .moved: "would move to another account"
       }
     let examples = plan.examples(of: kind).map { "\"\($0)\"" }.joined(separator: ", ")

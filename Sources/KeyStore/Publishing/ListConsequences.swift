@@ -2,8 +2,8 @@
 // goes by.
 //
 // Counted is every key that is active in the store and would stop being admitted, whichever way (listed as revoked or
-// suspended, or, by `sync`, not listed), and every key that would belong to another account: payloads filed under the
-// wrong customer are a leak. Whether a change may be made is the script's decision (see StoreScripts); here it is
+// suspended, or, by `sync`, not listed); every suspended key that `sync` would revoke, since its customer could never come
+// back; and every key that would belong to another account: payloads filed under the wrong customer are a leak. Whether a change may be made is the script's decision (see StoreScripts); here it is
 // foreseen by the same rules. Where the two differ, because the store has changed in between, the script leaves the key
 // alone.
 
@@ -12,7 +12,7 @@ import KeyReplica
 /// The keys that a list would take out of service, or give to another account.
 public struct ListConsequences: Sendable, Hashable {
   public enum Kind: Int, Sendable, CaseIterable {
-    case listedRevoked, listedSuspended, unlisted, moved
+    case listedRevoked, listedSuspended, unlisted, suspendedUnlisted, moved
   }
 
   /// How a list is carried out.
@@ -69,7 +69,13 @@ public struct ListConsequences: Sendable, Hashable {
   /// - Parameter entry: What the list says of it; nil if it isn't listed.
   static func kind(of record: KeyRecord, listed entry: KeyListEntry?, _ terms: Terms) -> Kind? {
     if let limit = terms.version, let version = record.version, version > limit { return nil }
-    guard let entry else { return terms.revokesUnlisted && record.state == .active ? .unlisted : nil }
+    guard let entry else {
+      switch record.state {
+      case .active where terms.revokesUnlisted: return .unlisted
+      case .suspended where terms.revokesUnlisted: return .suspendedUnlisted
+      case .active, .suspended, .revoked: return nil
+      }
+    }
     if let ours = record.revision, let listed = entry.revision, listed < ours { return nil }
     if record.state == .revoked, !terms.reactivates { return nil }
     switch entry.state {
