@@ -304,6 +304,8 @@ private final class Core {
   }
 
   private func connect(_ session: Replica.Session) {
+    var options = options
+    options.needsPrimary = true
     var feedOptions = options
     feedOptions.name += "-feed"
     let control = RedisConnection.connect(to: endpoint, options: options, on: eventLoop)

@@ -50,6 +50,9 @@ struct Conversation<Waiter>: ~Copyable {
   /// Why the conversation ended, or nil while it goes on.
   var ended: RedisError? { over }
 
+  /// Whether nothing waits for an answer.
+  var isIdle: Bool { waiting.isEmpty }
+
   /// The moment at which the first of the waiting exchanges is late, or nil while nothing waits. Commands with different
   /// deadlines may wait side by side, so it needn't be the oldest one's.
   var nextDeadline: NIODeadline? { waiting.lazy.map(\.deadline).min() }

@@ -35,6 +35,10 @@ public final class RedisConnection: Sendable {
 
   /// Why the conversation ended, or nil while it goes on. Only on the event loop.
   var ended: RedisError? { handler.value.ended }
+  /// Whether the peer closed it while nobody waited for an answer. Only on the event loop.
+  var wasClosedIdle: Bool { handler.value.wasClosedIdle }
+  /// How often something was sent on it. Only on the event loop.
+  var sends: Int { handler.value.sends }
 
   // MARK: Connecting
 
@@ -44,8 +48,9 @@ public final class RedisConnection: Sendable {
   /// ``RedisError/Reason/greetingRefused(_:)`` where the server said no, ``RedisError/Reason/connectFailed(_:)`` for everything
   /// else, and its outcome always "not sent".
   ///
-  /// With Sentinel the server has called itself primary, and the conversation ends as soon as it says that it isn't any more
-  /// (READONLY), or within seconds when the sentinels name another one.
+  /// Where the options say that a primary is needed, or Sentinels name one, the conversation ends as soon as the server answers that it isn't the primary any more, or that it
+  /// is loading its data (READONLY, MASTERDOWN, UNBLOCKED, LOADING): whoever goes on has to ask the address again, which may lead elsewhere by now. With Sentinel it also ends within
+  /// seconds when the sentinels name another one.
   /// - Parameter key: With a cluster the node is meant that has this key's slot. Redirections are answers here: following them is
   ///   ``RedisClient``'s part.
   public static func connect(
@@ -54,7 +59,8 @@ public final class RedisConnection: Sendable {
   ) -> EventLoopFuture<RedisConnection> {
     let question: ServerSearch.Question
     switch (endpoint.address, key) {
-    case (.tcp, _), (.unix, _): return connect(toServer: endpoint, options: options, on: eventLoop)
+    case (.tcp, _), (.unix, _):
+      return connect(toServer: endpoint, options: options, needsPrimary: options.needsPrimary, on: eventLoop)
     case (.sentinels(let group), _): question = .primary(group)
     case (.cluster(let seeds), let key?): question = .owner(of: ClusterSlot(of: key), seeds: seeds)
     case (.cluster, nil):
@@ -67,13 +73,19 @@ public final class RedisConnection: Sendable {
     }
   }
 
-  /// - Parameter endpoint: One server's.
+  /// - Parameters:
+  ///   - endpoint: One server's.
+  ///   - needsPrimary: Whether it must call itself a primary.
   static func connect(
-    toServer endpoint: RedisEndpoint, options: RedisOptions, on eventLoop: any EventLoop
+    toServer endpoint: RedisEndpoint, options: RedisOptions, needsPrimary: Bool = false, on eventLoop: any EventLoop
   ) -> EventLoopFuture<RedisConnection> {
     let deadline = NIODeadline.now() + options.connectDeadline
+    var options = options
+    options.needsPrimary = needsPrimary
     if eventLoop.inEventLoop { return connect(to: endpoint, options: options, deadline: deadline, on: eventLoop) }
-    return eventLoop.flatSubmit { connect(to: endpoint, options: options, deadline: deadline, on: eventLoop) }
+    return eventLoop.flatSubmit { [options] in
+      connect(to: endpoint, options: options, deadline: deadline, on: eventLoop)
+    }
   }
 
   private static func connect(
@@ -180,9 +192,13 @@ public final class RedisConnection: Sendable {
     }
     if endpoint.database != 0 { greeting.append(RedisCommand("SELECT", endpoint.database)) }
     greeting.append(RedisCommand("CLIENT", "SETNAME", options.name))
-    // With the greeting, since an older server would only say that a script can't be compiled.
-    return send(greeting + [RedisCommand("INFO", "server")], deadline: deadline).flatMapThrowing { replies in
-      for reply in replies.dropLast() {
+    // With the greeting, since an older server would only say that a script can't be compiled, and a replica or a server that loads would take the
+    // connection and then refuse what it is for, again and again.
+    var questions = [RedisCommand("INFO", "server")]
+    if options.needsPrimary { questions += [RedisCommand("INFO", "replication"), RedisCommand("PING")] }
+    let count = greeting.count
+    return send(greeting + questions, deadline: deadline).flatMapThrowing { replies in
+      for reply in replies.prefix(count) {
         switch reply {
         case .status("OK"): continue
         case .error(let error): throw RedisError(.greetingRefused(error), outcome: .notSent)
@@ -190,9 +206,18 @@ public final class RedisConnection: Sendable {
           throw RedisError(.closed("expected OK to the greeting, but \(reply.shape) came"), outcome: .notSent)
         }
       }
-      if let version = Self.version(in: replies[replies.count - 1]), version.major < Self.oldestVersion {
+      let answers = Array(replies.dropFirst(count))
+      if let version = Self.version(in: answers[0]), version.major < Self.oldestVersion {
         throw RedisError(
           .serverTooOld("Redis \(version.text) at \(endpoint): Sluice needs \(Self.oldestVersion).0 or later"),
+          outcome: .notSent)
+      }
+      guard options.needsPrimary else { return }
+      if let why = answers[2].endOfService { throw RedisError(.closed(why), outcome: .notSent) }
+      if Self.value(of: "role", in: answers[1]) == "slave" {
+        let primary = [Self.value(of: "master_host", in: answers[1]), Self.value(of: "master_port", in: answers[1])]
+        throw RedisError(
+          .closed("expected a primary, but it is a replica of \(primary.compactMap { $0 }.joined(separator: ":"))"),
           outcome: .notSent)
       }
     }
@@ -203,12 +228,16 @@ public final class RedisConnection: Sendable {
 
   /// - Parameter info: The reply to INFO. Nil where the server doesn't tell: a user may not be allowed to ask, or it may be busy.
   private static func version(in info: RedisReply) -> (major: Int, text: Substring)? {
-    guard case .bulk(let bytes) = info else { return nil }
-    let name = "redis_version:"
-    let line = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline).first { $0.hasPrefix(name) }
-    guard let text = line?.dropFirst(name.count), let major = text.split(separator: ".").first.flatMap({ Int($0) })
+    guard let text = value(of: "redis_version", in: info), let major = text.split(separator: ".").first.flatMap({ Int($0) })
     else { return nil }
     return (major, text)
+  }
+
+  /// Nil as above, and where INFO doesn't have the field.
+  private static func value(of field: String, in info: RedisReply) -> Substring? {
+    guard case .bulk(let bytes) = info else { return nil }
+    let line = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline).first { $0.hasPrefix(field + ":") }
+    return line?.dropFirst(field.count + 1)
   }
 
   // MARK: Sending
@@ -273,7 +302,7 @@ public final class RedisConnection: Sendable {
   func follow(
     _ group: SentinelGroup, of endpoint: RedisEndpoint, options: RedisOptions, heard: NamedPrimary, from place: Int
   ) {
-    handler.value.endsWhenReadOnly = true
+    handler.value.needsPrimary = true
     PrimaryWatch(self, group: group, endpoint: endpoint, options: options, heard: heard, from: place).start()
   }
 }
@@ -324,12 +353,19 @@ final class ConversationHandler: ChannelInboundHandler {
   private var conversation: Conversation<EventLoopPromise<[RedisReply]>>
   private let eventLoop: any EventLoop
   private var context: ChannelHandlerContext?
-  /// Whether somebody has to be asked for the primary again when this one says that it is none.
-  var endsWhenReadOnly = false
+  /// Whether the address has to be asked again when this server says that it is no primary.
+  var needsPrimary: Bool
+  /// Why nothing more is sent: the conversation ends when all that waits has been answered.
+  private var leaving: RedisError.Reason?
+  /// How often something was sent.
+  private(set) var sends = 0
+  /// Whether it ended because the peer closed it while nobody waited for an answer.
+  private(set) var wasClosedIdle = false
   private var alarm: (at: NIODeadline, task: Scheduled<Void>)?
 
   init(eventLoop: any EventLoop, options: RedisOptions) {
     self.eventLoop = eventLoop
+    needsPrimary = options.needsPrimary
     conversation = Conversation(
       limits: options.replyLimits, waitingLimit: options.waitingLimit, waitingBytesLimit: options.waitingBytesLimit)
   }
@@ -347,6 +383,8 @@ final class ConversationHandler: ChannelInboundHandler {
     _ buffer: ByteBuffer, named name: String, expecting expected: Int, deadline: NIODeadline,
     promise: EventLoopPromise<[RedisReply]>
   ) {
+    if let leaving { return promise.fail(RedisError(leaving, outcome: .notSent)) }
+    sends &+= 1
     do throws(RedisError) {
       try conversation.willSend(
         name, expecting: expected, bytes: buffer.readableBytes, now: .now(), deadline: deadline, waiter: promise)
@@ -366,6 +404,7 @@ final class ConversationHandler: ChannelInboundHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) {
+    if conversation.ended == nil, conversation.isIdle { wasClosedIdle = true }
     end(.closed("the peer closed it"))
     context.fireChannelInactive()
   }
@@ -382,9 +421,11 @@ final class ConversationHandler: ChannelInboundHandler {
     switch action {
     case .answer(let promise, let replies):
       promise.succeed(replies)
-      if endsWhenReadOnly, replies.contains(where: \.isReadOnly) {
-        end(.closed("the server isn't the primary any more: READONLY"))
+      for reply in replies where needsPrimary {
+        // What was sent before is still answered, and mostly in the same way; without an answer its outcome would be unknown.
+        if let why = reply.endOfService { leaving = leaving ?? .closed(why) }
       }
+      if let leaving, conversation.isIdle { end(leaving) }
     case .end(let error, let promises):
       alarm?.task.cancel()
       alarm = nil
@@ -411,8 +452,14 @@ final class ConversationHandler: ChannelInboundHandler {
 }
 
 extension RedisReply {
-  /// Whether a write was refused because the server is a replica.
-  fileprivate var isReadOnly: Bool {
-    if case .error(let error) = self { error.code == "READONLY" } else { false }
+  /// Why nothing more can be expected of the server in this conversation: it is no primary, or it has no data yet. Nil where it goes on.
+  fileprivate var endOfService: String? {
+    guard case .error(let error) = self else { return nil }
+    return switch error.code {
+    case "READONLY", "UNBLOCKED": "the server isn't the primary any more: \(error.code)"
+    case "MASTERDOWN": "the server is a replica that has lost its primary: MASTERDOWN"
+    case "LOADING": "the server is loading its data: LOADING"
+    default: nil
+    }
   }
 }

@@ -13,19 +13,22 @@ public struct RedisOptions: Sendable {
   public var waitingBytesLimit: Int
   /// What a reply may be.
   public var replyLimits: ReplyLimits
+  /// Whether the server that an address of one server leads to must call itself a primary. Behind such an address a failover may have put another one.
+  public var needsPrimary: Bool
   /// What `CLIENT LIST` shows for this connection: letters, digits, `-`, `_`, `.` and `:`.
   public var name: String
 
   public init(
     connectDeadline: TimeAmount = .seconds(2), commandDeadline: TimeAmount = .seconds(5),
     waitingLimit: Int = 10_000, waitingBytesLimit: Int = 256 << 20, replyLimits: ReplyLimits = ReplyLimits(),
-    name: String = "sluice"
+    needsPrimary: Bool = false, name: String = "sluice"
   ) {
     self.connectDeadline = connectDeadline
     self.commandDeadline = commandDeadline
     self.waitingLimit = waitingLimit
     self.waitingBytesLimit = waitingBytesLimit
     self.replyLimits = replyLimits
+    self.needsPrimary = needsPrimary
     self.name = name
   }
 }

@@ -1,6 +1,7 @@
 // What a client is doing about its connection. With a cluster that connection moves from node to node, and a second one may be open
 // beside it: to the node that a slot is moving to.
 
+import Hiredis
 import Logging
 import NIOCore
 
@@ -46,6 +47,8 @@ final class Supervision {
   ) {
     self.endpoint = endpoint
     self.key = key
+    var options = options
+    options.needsPrimary = true
     self.options = options
     self.backoff = backoff
     self.eventLoop = eventLoop
@@ -86,7 +89,9 @@ final class Supervision {
   private func closed(_ connection: RedisConnection) {
     open[ObjectIdentifier(connection)] = nil
     if case .connected(let current, _) = state, current === connection {
-      lost(because: connection.ended ?? RedisError(.closed("its channel was taken down"), outcome: .notSent))
+      lost(
+        because: connection.ended ?? RedisError(.closed("its channel was taken down"), outcome: .notSent),
+        whileIdle: connection.wasClosedIdle)
     }
     endIfNothingIsOpen()
   }
@@ -106,12 +111,15 @@ final class Supervision {
     }
     saidAway = false
     state = .connected(connection, since: .now())
+    lookAfter(connection)
     let waiting = waiters
     waiters = [:]
     for promise in waiting.values { promise.succeed(connection) }
   }
 
-  private func lost(because error: any Error) {
+  /// - Parameter isIdle: The peer closed the connection while nobody waited for an answer, as servers do with connections that are quiet for long. That is no
+  ///   outage unless there is no new connection at once.
+  private func lost(because error: any Error, whileIdle isIdle: Bool = false) {
     switch state {
     case .shutDown: return
     // A server that takes connections only to drop them must not be asked again and again at the first, shortest wait.
@@ -120,15 +128,34 @@ final class Supervision {
     }
     failures += 1
     last = (error as? RedisError)?.with(outcome: .notSent)
-    let delay = backoff.delay(afterFailures: failures, using: &generator)
+    let isQuiet = isIdle && failures == 1
+    let delay = isQuiet ? .zero : backoff.delay(afterFailures: failures, using: &generator)
     // Once per outage, not once per attempt: a log that repeats itself hides what else happened.
-    if !saidAway {
+    if !saidAway, !isQuiet {
       saidAway = true
       logger.warning(
         "Redis is away; trying until it is back", metadata: ["redis": "\(endpoint)", "reason": "\(error)"])
     }
     state = .waiting(eventLoop.assumeIsolated().scheduleTask(in: delay) { self.connect() })
   }
+
+  /// Asks a quiet connection now and then whether it is still there. A router that has forgotten it, or a proxy that has closed its other side, says nothing: whatever was sent
+  /// next would be lost, and nobody could say whether it had been carried out.
+  private func lookAfter(_ connection: RedisConnection) {
+    let sends = connection.sends
+    eventLoop.assumeIsolated().scheduleTask(in: Self.quietTime) {
+      guard case .connected(let current, _) = self.state, current === connection, connection.ended == nil else { return }
+      guard connection.sends == sends else { return self.lookAfter(connection) }
+      // An answer of any kind will do. Without one the connection ends, and a new one is made.
+      connection.send(RedisCommand("PING"), within: Self.pingDeadline).assumeIsolated().whenComplete { _ in
+        self.lookAfter(connection)
+      }
+    }
+  }
+
+  /// Well below what routers and balancers keep quiet connections for, and what Redis's `timeout` may be.
+  private static let quietTime = TimeAmount.seconds(2)
+  private static let pingDeadline = TimeAmount.seconds(2)
 
   func use<Value: Sendable>(
     _ body: (RedisConnection) -> EventLoopFuture<Value>

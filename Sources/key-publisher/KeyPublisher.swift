@@ -54,6 +54,7 @@ struct StoreAccess: ParsableArguments {
     do {
       var options = RedisOptions()
       options.name = "key-publisher"
+      options.needsPrimary = true
       // A person or a cron job waits for this, not a client: patience is better than an error.
       options.connectDeadline = .seconds(10)
       let connection = try await RedisConnection.connected(
