@@ -46,4 +46,40 @@ struct HoldingConnectionsTests {
     let metrics = try await node.get("/metrics").body
     #expect(metrics.contains("sluice_connections_closed_total{listener=\"push\",reason=\"evicted_idle\"} 50\n"))
   }
+
+  @Test func `operators are answered while others send thousands of requests ahead`() async throws {
+    let deployment = try await Deployment()
+    try await deployment.publish(keys: 10)
+    let node = try await deployment.startNode("node-1")
+    try await node.becomesReady()
+    let usual = try node.process.peakBytes()
+    let ahead = String(repeating: "GET /n HTTP/1.1\r\nHost:a\r\n\r\n", count: 2_500)
+    var silent: [WireConnection] = []
+    for _ in 0..<58 {
+      let client = try await WireConnection.connected(to: node.admin, from: "127.0.0.2", reads: false)
+      client.send(ahead)
+      silent.append(client)
+    }
+    var reading: [WireConnection] = []
+    for _ in 0..<5 {
+      let client = try await WireConnection.connected(to: node.admin, from: "127.0.0.2")
+      client.send(ahead)
+      reading.append(client)
+    }
+    var slowest = Duration.zero
+    for _ in 0..<20 {
+      let begun = ContinuousClock.now
+      let client = try await WireConnection.connected(to: node.admin)
+      client.send("GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+      #expect(try await client.answer(within: .seconds(30)).status == 200)
+      slowest = max(slowest, ContinuousClock.now - begun)
+    }
+    #expect(slowest < .seconds(10), "\(slowest)")
+    for client in reading {
+      for _ in 0..<50 { #expect(try await client.answer().status == 404) }
+    }
+    let most = try node.process.peakBytes()
+    #expect(most - usual < 24 << 20, "\(most) bytes, \(usual) before")
+    for client in silent + reading { client.close() }
+  }
 }
