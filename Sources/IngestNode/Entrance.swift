@@ -99,7 +99,9 @@ struct Entrance: Sendable {
   }
 
   private func serve(_ channel: any Channel, at place: ConnectionPlace, client: IPAddress?) throws {
-    if let client, identity != nil, !shared.trusted.contains(client), !handshakes.admit(client, at: .recent) {
+    if let client, let identity, !shared.trusted.contains(client),
+      !handshakes.admit(client, costing: identity.certificate.keyKind.handshake, at: .recent)
+    {
       log.note(.tooManyHandshakes, peer: "\(client)")
       return channel.reset()
     }
