@@ -107,7 +107,7 @@ let package = Package(
       dependencies: [
         "BodyCoding", "ClientAddress", "HTTPFraming", "InputBuffer", "RedisClient", "KeyReplica", "KeyStore",
         "IngestQueue", "IngestSpool", "Fleet", "PrometheusText",
-        deque, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, nioTLS, serviceLifecycle,
+        deque, heap, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, nioTLS, serviceLifecycle,
         unixSignals,
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),

@@ -30,6 +30,12 @@ struct AdminListener: Service {
   var listening: @Sendable (String) -> Void = { _ in }
   let routes: AdminRoutes
 
+  /// Bytes that are read from a connection at once. That bounds the requests that it sends ahead: all of a read are
+  /// parsed at once, and the next read waits for their answers. Parsed they take many times the memory, and NIO looks at
+  /// no socket until all of them are answered, since answers come as tasks of the event loop. So a read is less than a
+  /// usual request: a scrape of Prometheus takes three.
+  private static let read = 128
+
   /// Answers until the node ends.
   /// - Throws: What kept it from listening, or ended it.
   func run() async throws {
@@ -58,6 +64,7 @@ struct AdminListener: Service {
       }
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelOption(.maxMessagesPerRead, value: 1)
+      .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Self.read))
       .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelInitializer { channel in
         let peer = channel.remoteAddress?.ipAddress

@@ -7,10 +7,15 @@
 // is closed for the one that comes. A flood then takes its places from itself, and a client with few connections keeps
 // them long enough to say what it has to say. nginx does the same with idle connections.
 //
+// With one good key somebody could still hold all places. So an account or a network that has more than its share of
+// proven connections loses the one that has been idle longest, where it has more beyond its share than any client has
+// unproven ones. Within its share a connection that has proven itself is closed for nobody.
+//
 // A client is a network, see `IPAddress.network`: whoever has an IPv6 /64 has all of its addresses.
 
 internal import ClientAddress
 internal import DequeModule
+internal import NIOCore
 internal import Synchronization
 
 /// Counts connections, from any thread.
@@ -18,7 +23,7 @@ final class ConnectionLimiter: Sendable {
   let limit: Int
   private let limitByAddress: Int
   private let courtesies: Int
-  private let state = Mutex(State())
+  private let state: Mutex<State>
 
   /// - Parameters:
   ///   - limit: Connections in all.
@@ -28,6 +33,8 @@ final class ConnectionLimiter: Sendable {
     self.limit = limit
     self.limitByAddress = limitByAddress
     self.courtesies = courtesies
+    // An eighth, as of the memory for bodies.
+    state = Mutex(State(share: max(1, limit / 8)))
   }
 
   var current: Int { state.withLock { $0.count } }
@@ -42,22 +49,24 @@ final class ConnectionLimiter: Sendable {
   ///   - reset: Closes the connection; called from any thread when its place is taken away.
   /// - Returns: nil where it is one too many.
   func enter(
-    from address: IPAddress? = nil, isExempt: Bool = false, reset: @escaping @Sendable () -> Void
+    from address: IPAddress? = nil, isExempt: Bool = false, at now: NIODeadline = .now(),
+    reset: @escaping @Sendable () -> Void
   ) -> ConnectionPlace? {
     let client = address?.network
+    let use = ConnectionUse()
     let (id, evicted) = state.withLock { state -> (UInt64?, State.Reset?) in
       var evicted: State.Reset?
       if let client, !isExempt, state.count(of: client) >= limitByAddress {
-        evicted = state.evictOldest(of: client)
+        evicted = state.evict(of: client, at: now)
         guard evicted != nil else { return (nil, nil) }
       } else if state.count >= limit {
-        evicted = state.evictFromHeaviest()
+        evicted = state.evict(at: now)
         guard evicted != nil else { return (nil, nil) }
       }
-      return (state.insert(from: client, reset: reset), evicted)
+      return (state.insert(from: client, isExempt: isExempt, use, reset: reset), evicted)
     }
     evicted?()
-    return id.map { ConnectionPlace($0, of: self) }
+    return id.map { ConnectionPlace($0, use, of: self) }
   }
 
   /// A connection over the limit is to be told so. To be ended by ``endCourtesy()``.
@@ -72,16 +81,16 @@ final class ConnectionLimiter: Sendable {
 
   func endCourtesy() { state.withLock { $0.courtesies -= 1 } }
 
-  fileprivate func claim(_ id: UInt64, _ client: IPAddress, isExempt: Bool) -> Bool {
+  fileprivate func claim(_ id: UInt64, _ client: IPAddress, isExempt: Bool, at now: NIODeadline) -> Bool {
     let (isClaimed, evicted) = state.withLock { state -> (Bool, State.Reset?) in
       // Its place was taken away meanwhile, and it is being closed.
-      guard let reset = state.remove(id) else { return (false, nil) }
+      guard let connection = state.remove(id) else { return (false, nil) }
       var evicted: State.Reset?
       if !isExempt, state.count(of: client) >= limitByAddress {
-        evicted = state.evictOldest(of: client)
+        evicted = state.evict(of: client, at: now)
         guard evicted != nil else { return (false, nil) }
       }
-      state.insert(id, from: client, reset: reset)
+      state.insert(id, from: client, isExempt: isExempt, connection.use, reset: connection.reset)
       return (true, evicted)
     }
     evicted?()
@@ -91,16 +100,22 @@ final class ConnectionLimiter: Sendable {
   fileprivate func leave(_ id: UInt64) { state.withLock { _ = $0.remove(id) } }
   fileprivate func protect(_ id: UInt64) { state.withLock { $0.protect(id) } }
   fileprivate func expose(_ id: UInt64) { state.withLock { $0.expose(id) } }
+
+  fileprivate func prove(_ id: UInt64, by account: String, at now: NIODeadline) {
+    state.withLock { $0.prove(id, by: account, at: now) }
+  }
 }
 
 /// One connection's place among all of them. Given back once, however often that is said.
 final class ConnectionPlace {
   private let id: UInt64
   private let limiter: ConnectionLimiter
-  private var isProtected = false
+  private let use: ConnectionUse
+  private(set) var isProtected = false
 
-  fileprivate init(_ id: UInt64, of limiter: ConnectionLimiter) {
+  fileprivate init(_ id: UInt64, _ use: ConnectionUse, of limiter: ConnectionLimiter) {
     self.id = id
+    self.use = use
     self.limiter = limiter
   }
 
@@ -108,16 +123,32 @@ final class ConnectionPlace {
   /// flood from one address that is turned away takes no room from others.
   /// - Parameter isExempt: As in ``ConnectionLimiter/enter(from:isExempt:reset:)``.
   /// - Returns: Whether there may be one more.
-  func claim(_ address: IPAddress, isExempt: Bool = false) -> Bool {
-    limiter.claim(id, address.network, isExempt: isExempt)
+  func claim(_ address: IPAddress, isExempt: Bool = false, at now: NIODeadline = .now()) -> Bool {
+    limiter.claim(id, address.network, isExempt: isExempt, at: now)
   }
 
-  /// The connection has proven itself: it is closed for no other.
+  /// The connection is closed for no other.
   func protect() {
-    // Once for a connection and not once for a request: this takes a lock.
     guard !isProtected else { return }
     isProtected = true
     limiter.protect(id)
+  }
+
+  /// The connection has proven itself, and counts as this account's from now on: it may be closed for others only where
+  /// the account or the client has more than its share. It is in use until ``mayEndFrom`` says otherwise.
+  func prove(by account: String, at now: @autoclosure () -> NIODeadline) {
+    // Once for a connection and not once for a request: this takes a lock.
+    guard !isProtected else { return }
+    isProtected = true
+    use.mayEndFrom = .distantFuture
+    limiter.prove(id, by: account, at: now())
+  }
+
+  /// From when on the connection, once it has proven itself, may be closed for another; `.distantFuture` while the node
+  /// has a request of it in hand.
+  var mayEndFrom: NIODeadline {
+    get { use.mayEndFrom }
+    set { use.mayEndFrom = newValue }
   }
 
   /// The connection may be closed for another again, after all that may be now.
@@ -133,11 +164,21 @@ final class ConnectionPlace {
 private struct State: ~Copyable {
   typealias Reset = @Sendable () -> Void
 
-  private struct Connection {
-    var client: IPAddress?
+  struct Connection {
+    let client: IPAddress?
+    /// Whether many stand behind its client, so that it counts as nobody's.
+    let isExempt: Bool
+    let use: ConnectionUse
     /// When it was exposed last, as a number in a row; nil while it is protected.
-    var ticket: UInt64?
+    fileprivate(set) var ticket: UInt64?
+    /// By which it has proven itself.
+    fileprivate(set) var account: String?
     let reset: Reset
+
+    fileprivate var holders: [ProvenConnections.Holder] {
+      guard let account, !isExempt else { return [] }
+      return [.account(account)] + (client.map { [.network($0)] } ?? [])
+    }
   }
 
   private struct Client {
@@ -167,6 +208,9 @@ private struct State: ~Copyable {
   private var ranks: [Int: Rank] = [:]
   private var highestRank = 0
   private var lastNumber: UInt64 = 0
+  private var proven: ProvenConnections
+
+  init(share: Int) { proven = ProvenConnections(share: share) }
 
   private mutating func number() -> UInt64 {
     lastNumber += 1
@@ -177,26 +221,38 @@ private struct State: ~Copyable {
 
   func count(of client: IPAddress) -> Int { clients[client]?.connections ?? 0 }
 
-  mutating func insert(from client: IPAddress?, reset: @escaping Reset) -> UInt64 {
+  mutating func insert(
+    from client: IPAddress?, isExempt: Bool, _ use: ConnectionUse, reset: @escaping Reset
+  ) -> UInt64 {
     let id = number()
-    insert(id, from: client, reset: reset)
+    insert(id, from: client, isExempt: isExempt, use, reset: reset)
     return id
   }
 
-  mutating func insert(_ id: UInt64, from client: IPAddress?, reset: @escaping Reset) {
-    connections[id] = Connection(client: client, ticket: nil, reset: reset)
+  mutating func insert(
+    _ id: UInt64, from client: IPAddress?, isExempt: Bool, _ use: ConnectionUse, reset: @escaping Reset
+  ) {
+    connections[id] = Connection(client: client, isExempt: isExempt, use: use, reset: reset)
     clients[client, default: Client()].connections += 1
     expose(id)
   }
 
-  /// - Returns: What closes it; nil where it isn't here any more.
-  mutating func remove(_ id: UInt64) -> Reset? {
+  /// - Returns: nil where it isn't here any more.
+  mutating func remove(_ id: UInt64) -> Connection? {
     protect(id)
     guard let connection = connections.removeValue(forKey: id) else { return nil }
+    for holder in connection.holders { proven.remove(id, of: holder) }
     let client = connection.client
     clients[client]?.connections -= 1
     if clients[client]?.connections == 0 { clients[client] = nil }
-    return connection.reset
+    return connection
+  }
+
+  mutating func prove(_ id: UInt64, by account: String, at now: NIODeadline) {
+    protect(id)
+    connections[id]?.account = account
+    guard let connection = connections[id] else { return }
+    for holder in connection.holders { proven.insert(id, connection.use, of: holder, at: now) }
   }
 
   mutating func protect(_ id: UInt64) {
@@ -214,7 +270,24 @@ private struct State: ~Copyable {
     if connection.ticket == nil { rank(connection.client, by: 1) } else { compact(connection.client) }
   }
 
-  mutating func evictFromHeaviest() -> Reset? {
+  /// Makes place in all.
+  mutating func evict(at now: NIODeadline) -> Reset? {
+    // Who has most loses one: beyond its share where that is proven connections, or of unproven ones.
+    proven.oldestOfLarge(excess: highestRank, at: now).flatMap { evict($0) } ?? evictFromHeaviest()
+  }
+
+  /// Makes place for one more of a client that has as many as it may have.
+  mutating func evict(of client: IPAddress, at now: NIODeadline) -> Reset? {
+    evictOldest(of: client) ?? proven.oldest(of: .network(client), at: now).flatMap { evict($0) }
+  }
+
+  private mutating func evict(_ id: UInt64) -> Reset? {
+    guard let connection = remove(id) else { return nil }
+    evictions += 1
+    return connection.reset
+  }
+
+  private mutating func evictFromHeaviest() -> Reset? {
     while let (client, since) = ranks[highestRank]?.order.popFirst() {
       if isCurrent(client, since, at: highestRank) { return evictOldest(of: client) }
     }
@@ -225,11 +298,10 @@ private struct State: ~Copyable {
     clients[client].map { $0.exposed == rank && $0.since == since } ?? false
   }
 
-  mutating func evictOldest(of client: IPAddress?) -> Reset? {
+  private mutating func evictOldest(of client: IPAddress?) -> Reset? {
     while let (id, ticket) = clients[client]?.order.popFirst() {
       guard connections[id]?.ticket == ticket else { continue }
-      evictions += 1
-      return remove(id)
+      return evict(id)
     }
     return nil
   }

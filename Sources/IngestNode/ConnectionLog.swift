@@ -13,8 +13,10 @@ struct ConnectionLog: Sendable {
     case tooMany = "too_many"
     case tooManyHandshakes = "too_many_handshakes"
     case handshakeTooSlow = "handshake_too_slow"
-    /// Closed to make place for another.
+    /// It hadn't shown an active key, and was closed to make place for another.
     case evicted
+    /// It had shown one, and was closed to make place: its account or client had more than its share.
+    case evictedIdle = "evicted_idle"
   }
 
   private let listener: String
@@ -48,6 +50,7 @@ struct ConnectionLog: Sendable {
     case .tooManyHandshakes: "this client begins too many TLS handshakes a second"
     case .handshakeTooSlow: "its TLS handshake didn't end in time"
     case .evicted: "another connection needs its place"
+    case .evictedIdle: "another connection needs its place, and its account or client has more than its share"
     }
   }
 }

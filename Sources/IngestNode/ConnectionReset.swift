@@ -16,6 +16,13 @@ extension Channel {
       // Where this fails the connection is closed already.
       socket.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenFailure { _ in }
     }
+    closeAtOnce()
+  }
+
+  /// Closes the connection without waiting for the client. What the kernel has taken still reaches it. To be called on
+  /// its event loop.
+  func closeAtOnce() {
+    eventLoop.preconditionInEventLoop()
     do {
       // From behind TLS's handler, which would say goodbye and wait.
       try pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self).close(promise: nil)

@@ -64,7 +64,8 @@ struct Entrance: Sendable {
         deadline: shared.deadlines.head, refused: { self.refuseHeader(of: loopBound.value, $0) },
         began: { source in
           let (channel, client) = (loopBound.value, source ?? peer)
-          if place.claim(client, isExempt: self.shared.trusted.contains(client)) {
+          let isExempt = self.shared.trusted.contains(client)
+          if place.claim(client, isExempt: isExempt, at: channel.eventLoop.now) {
             try self.serve(channel, at: place, client: client)
           } else {
             try self.turnAway(channel)
@@ -76,11 +77,21 @@ struct Entrance: Sendable {
   /// - Returns: nil for a connection that is one too many.
   private func place(for channel: any Channel, from client: IPAddress?) -> ConnectionPlace? {
     let log = log
-    let place = connections.enter(from: client, isExempt: client.map(shared.trusted.contains) ?? true) {
+    let place = connections.enter(
+      from: client, isExempt: client.map(shared.trusted.contains) ?? true, at: channel.eventLoop.now
+    ) {
       channel.eventLoop.execute {
         guard channel.isActive else { return channel.close(promise: nil) }
-        log.note(.evicted, peer: channel.remoteAddress?.ipAddress)
-        channel.reset()
+        let connection: PushConnection
+        do {
+          connection = try channel.pipeline.syncOperations.handler(type: PushConnection.self)
+        } catch {
+          // It isn't served yet.
+          log.note(.evicted, peer: channel.remoteAddress?.ipAddress)
+          return channel.reset()
+        }
+        log.note(connection.isProven ? .evictedIdle : .evicted, peer: channel.remoteAddress?.ipAddress)
+        connection.giveWay()
       }
     }
     if let place { channel.closeFuture.assumeIsolated().whenComplete { _ in place.giveBack() } }
@@ -88,7 +99,9 @@ struct Entrance: Sendable {
   }
 
   private func serve(_ channel: any Channel, at place: ConnectionPlace, client: IPAddress?) throws {
-    if let client, identity != nil, !shared.trusted.contains(client), !handshakes.admit(client, at: .recent) {
+    if let client, let identity, !shared.trusted.contains(client),
+      !handshakes.admit(client, costing: identity.certificate.keyKind.handshake, at: .recent)
+    {
       log.note(.tooManyHandshakes, peer: "\(client)")
       return channel.reset()
     }

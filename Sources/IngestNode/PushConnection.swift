@@ -52,6 +52,8 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private var heldRead = false
   private var inputHasEnded = false
 
+  /// Bytes of a body since it was last noted that the client sends.
+  private var unnoted = 0
   private var watchedPhase: ConnectionPhase?
   private var deadline = NIODeadline.distantFuture
   private(set) var timer: (at: NIODeadline, task: Scheduled<Void>)?
@@ -61,7 +63,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   ///   - turns: The same.
   ///   - client: Whose connection it is; nil where that isn't known.
   ///   - isEncrypted: Whether a handler before this one speaks TLS.
-  ///   - place: Protected once a key was admitted.
+  ///   - place: Proven once a key was admitted.
   init(
     gate: any PushGating, shared: PushFront, budget: ByteBudget, turns: ConnectionTurns, client: IPAddress?,
     isEncrypted: Bool,
@@ -147,6 +149,25 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     context.close(promise: nil)
   }
 
+  /// Whether it has shown an active key.
+  var isProven: Bool { place?.isProtected ?? false }
+
+  /// Its place has been given to another connection. What the node has in hand is still answered.
+  func giveWay() {
+    guard let context, !wire.isClosed else { return }
+    guard isProven, let place else { return context.channel.reset() }
+    if place.mayEndFrom > context.eventLoop.now {
+      // It was idle when it was chosen, and has begun a request since.
+      wire.machine.stop()
+      drive(context)
+    } else if wire.machine.phase == .idle, wire.isWritable, pendingWrites == 0 {
+      // The last answer may still be on its way to the client, and a reset would overtake it.
+      context.channel.closeAtOnce()
+    } else {
+      context.channel.reset()
+    }
+  }
+
   private func ended() {
     wire.isClosed = true
     socket = nil
@@ -182,12 +203,12 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     wire.endDriving()
     // From here on it may be driven again, from within NIO's writing: when that says that the client reads again.
     flush(context)
-    let phase = wire.settle()
+    let (phase, isIdle) = wire.settle()
     if heldRead, !awaitsTurn, wire.wantsMore(than: shared.sentAhead) {
       heldRead = false
       context.read()
     }
-    watch(phase, context)
+    watch(phase, isIdle: isIdle, context)
   }
 
   /// Its turn has come again.
@@ -325,7 +346,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   }
 
   private func admitted(_ account: String, _ context: ChannelHandlerContext) {
-    place?.protect()
+    place?.prove(by: account, at: context.eventLoop.now)
     guard let exchange else { return }
     do throws(ByteBudget.Shortage) { try budget.assign(&exchange.held, to: account) } catch {
       return fail(.unavailable(.init(error)))
@@ -344,6 +365,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     }
     guard exchange.keepsBody else { return }
     let isWhole = length == exchange.announced
+    if !isWhole { noteProgress(length, context) }
     do throws(ByteBudget.Shortage) { try budget.take(length, for: &exchange.held, isBrief: isWhole) } catch {
       return fail(.unavailable(.init(error)))
     }
@@ -508,16 +530,32 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
 
   /// Sets the deadline of the phase, when it is another one. The timer is moved only where it would ring too late: a connection that is
   /// busy doesn't touch it.
-  private func watch(_ phase: ConnectionPhase, _ context: ChannelHandlerContext) {
+  /// - Parameter isIdle: Whether it waits for a request, and its client has read its answers.
+  private func watch(_ phase: ConnectionPhase, isIdle: Bool = false, _ context: ChannelHandlerContext) {
     guard !wire.isClosed, phase != watchedPhase else { return }
     watchedPhase = phase
     let isRefused = phase == .body && exchange?.failure != nil
     guard let allowed = isRefused ? shared.deadlines.discard : shared.deadlines[phase] else {
       deadline = .distantFuture
+      place?.mayEndFrom = .distantFuture
       return
     }
-    deadline = context.eventLoop.now + allowed
+    let now = context.eventLoop.now
+    deadline = now + allowed
+    place?.mayEndFrom = isIdle ? now : now + Self.patience
     if timer.map({ deadline < $0.at }) ?? true { setTimer(context) }
+  }
+
+  /// A client that has to send something, and hasn't sent much for so long, may be closed for another.
+  private static let patience = TimeAmount.seconds(5)
+  /// How much that is, in bytes: with less a client could look busy for next to nothing.
+  private static let progress = 16 << 10
+
+  private func noteProgress(_ length: Int, _ context: ChannelHandlerContext) {
+    unnoted += length
+    guard unnoted >= Self.progress else { return }
+    unnoted = 0
+    place?.mayEndFrom = context.eventLoop.now + Self.patience
   }
 
   private func setTimer(_ context: ChannelHandlerContext) {

@@ -22,6 +22,8 @@ struct ServerCertificate: Sendable {
   let serial: String
   let notBefore: Date
   let notAfter: Date
+  /// What it costs to serve it, see ``ServerKeyKind/handshake``.
+  let keyKind: ServerKeyKind
   /// How many authorities of client certificates there are; nil where clients aren't asked for one.
   let clientAuthorities: Int?
 
@@ -52,6 +54,7 @@ struct ServerCertificate: Sendable {
 
     let own = chain[0]
     (subject, names) = Self.describe(own)
+    keyKind = ServerKeyKind(own)
     serial = own.serialNumber.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
     notBefore = Date(timeIntervalSince1970: TimeInterval(own.notValidBefore))
     notAfter = Date(timeIntervalSince1970: TimeInterval(own.notValidAfter))

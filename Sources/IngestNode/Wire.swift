@@ -75,11 +75,11 @@ struct Wire: ~Copyable {
   mutating func endDriving() { isDriven = false }
 
   /// Lets go of input that is consumed or isn't wanted any more.
-  /// - Returns: The phase that the connection is in.
-  mutating func settle() -> ConnectionPhase {
+  /// - Returns: The phase that the connection is in, and whether it is idle in every respect: the client reads its answers.
+  mutating func settle() -> (phase: ConnectionPhase, isIdle: Bool) {
     let phase = machine.phase
     if phase == .closed { input.clear() } else { input.releaseSpareMemory() }
-    return phase
+    return (phase, phase == .idle && isWritable)
   }
 
   // MARK: Out

@@ -24,7 +24,7 @@ struct LimitArguments: ParsableArguments {
 
   private static let maxConnections = Setting<Int>(
     "max-connections",
-    "Maximum push connections. Lowered to what the descriptor limit (ulimit -n) leaves. At the maximum a new connection replaces the oldest that hasn't shown an active key; if all have, it is answered 503 or closed.",
+    "Maximum push connections. Lowered to what the descriptor limit (ulimit -n) leaves. At the maximum a new connection replaces the oldest that hasn't shown an active key, or the longest idle of an account or client with more than an eighth; if there is none, it is answered 503 or closed.",
     shown: "count", default: "\(standard.connections)", in: 1...1_000_000)
   @Option(help: Self.maxConnections.help) var maxConnections: String?
 

@@ -55,17 +55,18 @@ final class CertificateFolder: Sendable {
 
   /// Issues a certificate for localhost, valid from a day ago for 90 days unless told otherwise.
   /// - Parameters:
+  ///   - key: What openssl makes the key of.
   ///   - issuer: Another authority than the folder's own.
   ///   - extensions: As openssl writes them.
   func issue(
     _ name: String, subject: String? = nil, from: Date = Date(timeIntervalSinceNow: -86_400),
-    to: Date = Date(timeIntervalSinceNow: 90 * 86_400), by issuer: Issued? = nil,
+    to: Date = Date(timeIntervalSinceNow: 90 * 86_400), key: [String] = newKey, by issuer: Issued? = nil,
     extensions: [String] = ["subjectAltName=DNS:localhost,IP:127.0.0.1"]
   ) async throws -> Issued {
     let issued = Issued(certificate: path("\(name).pem"), key: path("\(name).key"))
     let request = path("\(name).csr")
     try await Self.openssl(
-      ["req", "-new", "-subj", subject ?? "/CN=\(name)", "-keyout", issued.key, "-out", request] + Self.newKey
+      ["req", "-new", "-subj", subject ?? "/CN=\(name)", "-keyout", issued.key, "-out", request] + key
         + extensions.flatMap { ["-addext", $0] })
     try await Self.openssl([
       "ca", "-batch", "-notext", "-config", path("ca.conf"), "-cert", issuer?.certificate ?? authority, "-keyfile",
@@ -86,7 +87,8 @@ final class CertificateFolder: Sendable {
     return process.standardOutput.text
   }
 
-  private static let newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+  /// ECDSA on P-256.
+  static let newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
 
   /// As openssl's `ca` takes it.
   private static func time(_ date: Date) -> String { date.formatted(.iso8601).filter { !"-:T".contains($0) } }

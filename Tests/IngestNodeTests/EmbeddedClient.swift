@@ -38,7 +38,7 @@ final class EmbeddedClient {
   init(
     limits: RequestLimits = RequestLimits(), deadlines: PhaseDeadlines = PhaseDeadlines(),
     dialects: [Dialect] = Dialects.all, budget: Int = 1 << 20, sharing shared: ByteBudget? = nil,
-    address: IPAddress? = nil, trusted: TrustedProxies = .none,
+    address: IPAddress? = nil, trusted: TrustedProxies = .none, place: ConnectionPlace? = nil,
     batches: BatchCounter = BatchCounter { $0() }, readSize: Int = 64 << 10,
     location: SourceLocation = #_sourceLocation
   ) {
@@ -57,7 +57,7 @@ final class EmbeddedClient {
       shared: PushFront(
         limits: limits, deadlines: deadlines, dialects: dialects, counters: counters, stopping: stopping,
         trusted: trusted, batches: batches),
-      budget: self.budget, turns: turns, client: address, isEncrypted: false)
+      budget: self.budget, turns: turns, client: address, isEncrypted: false, place: place)
     handler = connection
     channel = EmbeddedChannel(handlers: [socket, connection], loop: loop)
     do { try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait() } catch {

@@ -3,6 +3,7 @@
 import ClientAddress
 import Foundation
 import KeyReplica
+import Logging
 import NIOCore
 import NIOEmbedded
 import NIOTLS
@@ -76,20 +77,83 @@ import Testing
 
   @Test func `a client that begins too many handshakes a second is closed before its hello is read`() async throws {
     let identity = try await identity(in: try await CertificateFolder.make())
-    try await LoopbackServer.with(identity: identity, handshakes: HandshakeRate(perSecond: 0)) { server in
+    try await LoopbackServer.with(identity: identity, handshakes: HandshakeRate(perSecond: .zero)) { server in
       #expect(try await server.connectionIsReset())
       try await eventually("its place is free") { server.limiter.current == 0 }
     }
   }
 
-  @Test func `each client begins so many handshakes a second`() throws {
-    let rate = HandshakeRate(perSecond: 3)
+  @Test func `each client takes so much time with handshakes a second`() throws {
+    let rate = HandshakeRate(perSecond: .milliseconds(10))
     let (one, other) = (try IPAddress("2001:db8::1"), try IPAddress("192.0.2.1"))
-    func moment(_ seconds: Double) -> Instant { Instant(nanoseconds: Int64(seconds * 1e9)) }
-    for _ in 1...3 { #expect(rate.admit(one, at: moment(5.1))) }
-    #expect(!rate.admit(try IPAddress("2001:db8::2"), at: moment(5.9)), "of the same /64")
-    #expect(rate.admit(other, at: moment(5.9)))
-    #expect(rate.admit(one, at: moment(6)))
+    func admits(_ address: IPAddress, _ milliseconds: Int, at seconds: Double) -> Bool {
+      rate.admit(address, costing: .milliseconds(milliseconds), at: Instant(nanoseconds: Int64(seconds * 1e9)))
+    }
+    for _ in 1...3 { #expect(admits(one, 3, at: 5.1)) }
+    let neighbour = try IPAddress("2001:db8::2")
+    #expect(!admits(neighbour, 2, at: 5.9), "of the same /64")
+    // What is turned away isn't counted.
+    #expect(admits(neighbour, 1, at: 5.9) && !admits(neighbour, 1, at: 5.9))
+    #expect(admits(other, 10, at: 5.9) && !admits(other, 11, at: 7))
+    #expect(admits(one, 3, at: 6))
+  }
+
+  @Test(arguments: [
+    (ServerKeyKind.p256, 1_315, nil), (.ed25519, 1_315, nil), (.p384, 238, nil), (.rsa(2_048), 294, nil),
+    (.rsa(3_072), 116, 11), (.rsa(4_096), 60, 22), (.rsa(8_192), 6, 211), (.other, 60, nil),
+  ])
+  func `a client begins as many handshakes a second as a quarter of an event loop does with the key`(
+    kind: ServerKeyKind, count: Int, times: Int?
+  ) throws {
+    let (rate, client) = (HandshakeRate(), try IPAddress("192.0.2.1"))
+    let admitted = (0..<2_000).count { _ in
+      rate.admit(client, costing: kind.handshake, at: Instant(nanoseconds: 5))
+    }
+    #expect(admitted == count && kind.timesP256 == times)
+  }
+
+  @Test func `the key of a certificate is known, and a reload changes what its handshakes count`() async throws {
+    let folder = try await CertificateFolder.make()
+    var issued: [ServerKeyKind: CertificateFolder.Issued] = [:]
+    for (name, kind, key) in [
+      ("p256", ServerKeyKind.p256, CertificateFolder.newKey),
+      ("p384", .p384, ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1", "-nodes"]),
+      ("p521", .p521, ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp521r1", "-nodes"]),
+      ("ed25519", .ed25519, ["-newkey", "ed25519", "-nodes"]),
+      ("rsa2048", .rsa(2_048), ["-newkey", "rsa:2048", "-nodes"]),
+      ("rsa4096", .rsa(4_096), ["-newkey", "rsa:4096", "-nodes"]),
+    ] {
+      let files = try await folder.issue(name, key: key)
+      #expect(try ServerCertificate(TLSFiles(files)).keyKind == kind, "\(name)")
+      issued[kind] = files
+    }
+    let (rsa, ecdsa) = (try #require(issued[.rsa(4_096)]), try #require(issued[.p256]))
+    let identity = try TLSIdentity(TLSFiles(try rsa.installed(in: folder)))
+    // Enough for some handshakes with the one key, and for none with the other.
+    let rate = HandshakeRate(perSecond: .milliseconds(1))
+    try await LoopbackServer.with(identity: identity, handshakes: rate) { server in
+      #expect(try await server.connectionIsReset())
+      _ = try ecdsa.installed(in: folder)
+      try identity.reload()
+      let client = try await server.connect()
+      try await eventually("it is served") { server.limiter.current == 1 }
+      // No hello, but an alert says that it was read.
+      client.send("no TLS at all")
+      try await eventually("it is told what is wrong") { client.stream.first == 21 }
+    }
+  }
+
+  @Test func `that the key is a slow one is said once it is loaded`() async throws {
+    let folder = try await CertificateFolder.make()
+    for (key, isSaid) in [(["-newkey", "rsa:3072", "-nodes"], true), (CertificateFolder.newKey, false)] {
+      let log = RecordedLog()
+      let identity = try TLSIdentity(TLSFiles(try await folder.issue("server", key: key).installed(in: folder)))
+      CertificateKeeper(identity, logger: log.logger).reload(because: "a test")
+      let said = log.lines(.warning).contains {
+        $0.message == "TLS handshakes with an ECDSA P-256 key are 11 times cheaper than with this one"
+      }
+      #expect(said == isSaid, "\(log.lines)")
+    }
   }
 
   @Test func `a handshake that ends in time has no deadline any more`() throws {

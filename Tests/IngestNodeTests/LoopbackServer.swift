@@ -115,6 +115,9 @@ final class LoopbackServer: Sendable {
 struct ServedConnection: Sendable {
   fileprivate let handler: NIOLoopBound<PushConnection>
 
+  /// Gives its place away, as the limiter does.
+  func giveWay() async throws { try await handler.eventLoop.submit { handler.value.giveWay() }.get() }
+
   /// Whether it would write to its socket itself.
   var holdsSocket: Bool {
     get async throws { try await handler.eventLoop.submit { handler.value.socket != nil }.get() }

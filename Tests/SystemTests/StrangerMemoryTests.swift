@@ -8,15 +8,6 @@ import RedisFixture
 import Testing
 
 struct StrangerMemoryTests {
-  /// In bytes, as the kernel counts it.
-  private func memory(of process: ServiceProcess) throws -> Int {
-    let status = try String(contentsOfFile: "/proc/\(process.pid)/status", encoding: .utf8)
-    guard let kilobytes = status.firstMatch(of: /VmRSS:\s+(\d+) kB/).flatMap({ Int($0.1) }) else {
-      throw NeverHappened(description: "no VmRSS in \(status)")
-    }
-    return kilobytes << 10
-  }
-
   /// Sends as much as it is told to, as fast as it is read, and throws away what comes back.
   private final class Sender: Sendable {
     private final class Drain: ChannelInboundHandler {
@@ -73,7 +64,7 @@ struct StrangerMemoryTests {
       while sent < bytes {
         try await sender.send(Self.heads)
         sent += Self.heads.readableBytes
-        most = max(most, try memory(of: node.process))
+        most = max(most, try node.process.residentBytes())
       }
       return most
     }
@@ -138,5 +129,22 @@ struct StrangerMemoryTests {
     let other = try await node.push([UInt8](repeating: 0x20, count: 15 << 20), key: Deployment.key(1))
     #expect(other.status == 202, "\(other.body)")
     for client in greedy { client.close() }
+  }
+}
+
+extension ServiceProcess {
+  /// Its memory in bytes, as the kernel counts it.
+  func residentBytes() throws -> Int { try memory("VmRSS") }
+
+  /// The most that it ever had.
+  func peakBytes() throws -> Int { try memory("VmHWM") }
+
+  private func memory(_ name: String) throws -> Int {
+    let status = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
+    let line = status.split(separator: "\n").first { $0.hasPrefix("\(name):") }
+    guard let kilobytes = line?.firstMatch(of: /(\d+) kB/).flatMap({ Int($0.1) }) else {
+      throw NeverHappened(description: "no \(name) in \(status)")
+    }
+    return kilobytes << 10
   }
 }

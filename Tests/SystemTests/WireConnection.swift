@@ -40,12 +40,14 @@ final class WireConnection: Sendable {
   /// - Parameters:
   ///   - address: `host:port`, or a Unix socket's path.
   ///   - source: The address to connect from, with any port.
+  ///   - reads: Whether it reads what comes.
   static func connected(
-    to address: String, from source: String? = nil, tls: NIOSSLContext? = nil
+    to address: String, from source: String? = nil, tls: NIOSSLContext? = nil, reads: Bool = true
   ) async throws -> WireConnection {
     let made = Mutex<NIOLoopBound<Ear>?>(nil)
     var bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .connectTimeout(.seconds(5))
+      .channelOption(.autoRead, value: reads)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           if let tls {
@@ -57,6 +59,8 @@ final class WireConnection: Sendable {
           try channel.pipeline.syncOperations.addHandler(ear)
         }
       }
+    // The system's own is megabytes, and takes long to be filled.
+    if !reads { bootstrap = bootstrap.channelOption(.socketOption(.so_rcvbuf), value: 4 << 10) }
     if let source { bootstrap = bootstrap.bind(to: try SocketAddress(ipAddress: source, port: 0)) }
     let channel: any Channel
     if address.hasPrefix("/") {
