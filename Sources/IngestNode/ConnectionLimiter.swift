@@ -9,7 +9,10 @@
 //
 // With one good key somebody could still hold all places. So an account or a network that has more than its share of
 // proven connections loses the one that has been idle longest, where it has more beyond its share than any client has
-// unproven ones. Within its share a connection that has proven itself is closed for nobody.
+// unproven ones. Within its share a connection that has proven itself is closed for nobody. Connections that are never
+// idle (bodies that drip) are no way to all places either: where nothing else makes place, an account that has more than
+// half of them loses one, at most ten a second. More would cost a node that has a single customer, and too many clients of
+// that one, more requests than it helps.
 //
 // A client is a network, see `IPAddress.network`: whoever has an IPv6 /64 has all of its addresses.
 
@@ -34,7 +37,7 @@ final class ConnectionLimiter: Sendable {
     self.limitByAddress = limitByAddress
     self.courtesies = courtesies
     // An eighth, as of the memory for bodies.
-    state = Mutex(State(share: max(1, limit / 8)))
+    state = Mutex(State(share: max(1, limit / 8), half: max(1, limit / 2)))
   }
 
   var current: Int { state.withLock { $0.count } }
@@ -210,7 +213,15 @@ private struct State: ~Copyable {
   private var lastNumber: UInt64 = 0
   private var proven: ProvenConnections
 
-  init(share: Int) { proven = ProvenConnections(share: share) }
+  private let half: Int
+  /// When a connection in use may be closed for another again.
+  private var nextInUse = NIODeadline.uptimeNanoseconds(0)
+  private static let pauseInUse = TimeAmount.milliseconds(100)
+
+  init(share: Int, half: Int) {
+    proven = ProvenConnections(share: share)
+    self.half = half
+  }
 
   private mutating func number() -> UInt64 {
     lastNumber += 1
@@ -274,6 +285,13 @@ private struct State: ~Copyable {
   mutating func evict(at now: NIODeadline) -> Reset? {
     // Who has most loses one: beyond its share where that is proven connections, or of unproven ones.
     proven.oldestOfLarge(excess: highestRank, at: now).flatMap { evict($0) } ?? evictFromHeaviest()
+      ?? evictInUse(at: now)
+  }
+
+  private mutating func evictInUse(at now: NIODeadline) -> Reset? {
+    guard now >= nextInUse, let id = proven.anyOfAccount(above: half) else { return nil }
+    nextInUse = now + Self.pauseInUse
+    return evict(id)
   }
 
   /// Makes place for one more of a client that has as many as it may have.

@@ -84,6 +84,14 @@ struct ProvenConnections: ~Copyable {
     return nil
   }
 
+  /// One of an account's that has more than so many, whether it is in use or not.
+  func anyOfAccount(above most: Int) -> UInt64? {
+    for holder in large where count(of: holder) > most {
+      if case .account = holder { return holders[holder]?.connections.keys.first }
+    }
+    return nil
+  }
+
   /// The connection of a holder that has waited for its client longest; nil where all are in use.
   mutating func oldest(of holder: Holder, at now: NIODeadline) -> UInt64? {
     holders[holder]?.oldest(at: now, looks: Self.looks, pause: Self.pause)

@@ -45,6 +45,22 @@ import Testing
     }
   }
 
+  @Test func `connections that are never idle are no way to more than half of all places`() throws {
+    let connections = Connections(limit: 16)
+    for number in 0..<16 {
+      let place = try #require(connections.enter(number, from: number, at: Double(number)))
+      // In use, for ever.
+      place.prove(by: "a", at: Self.moment(Double(number)))
+    }
+    func enter(_ number: Int, at seconds: Double) -> Bool {
+      connections.enter(number, from: number, by: "b\(number)", at: seconds) != nil
+    }
+    #expect(enter(16, at: 20) && !enter(17, at: 20.05), "not more than ten a second")
+    for number in 18..<25 { #expect(enter(number, at: Double(number) + 10)) }
+    #expect(connections.closed.count == 8 && connections.closed.allSatisfy { $0 < 16 })
+    #expect(!enter(25, at: 60), "the account has half")
+  }
+
   @Test func `an account that holds all places loses those that were idle longest, down to its share`() throws {
     // A share is an eighth: two.
     let connections = Connections(limit: 16)
@@ -91,20 +107,20 @@ import Testing
   }
 
   @Test func `a connection in use is closed for nobody, and the next holder loses one`() {
-    let connections = Connections(limit: 16)
+    let connections = Connections(limit: 20)
     let busy = (0..<10).map { connections.enter($0, from: $0, by: "a", at: 0) }
     for place in busy { place?.mayEndFrom = .distantFuture }
-    let idle = (10..<16).map { connections.enter($0, from: $0, by: "b", at: 1) }
-    let others = (16..<20).map { connections.enter($0, from: $0, by: "c\($0)", at: 2) }
-    #expect((idle + others).allSatisfy { $0 != nil } && connections.closed == [10, 11, 12, 13])
-    #expect(connections.enter(20, from: 20, at: 2) == nil, "b has its share, and all of a are in use")
+    let idle = (10..<20).map { connections.enter($0, from: $0, by: "b", at: 1) }
+    let others = (20..<28).map { connections.enter($0, from: $0, by: "c\($0)", at: 2) }
+    #expect((idle + others).allSatisfy { $0 != nil } && connections.closed == Array(10..<18))
+    #expect(connections.enter(28, from: 28, at: 2) == nil, "b has its share, and all of a are in use")
     busy[7]?.mayEndFrom = Self.moment(2.5)
-    #expect(connections.enter(21, from: 21, at: 10) != nil && connections.closed.last == 7)
+    #expect(connections.enter(29, from: 29, at: 10) != nil && connections.closed.last == 7)
   }
 
   @Test func `one that may be closed later than now isn't closed now`() {
     let connections = Connections(limit: 8)
-    let held = (0..<8).map { connections.enter($0, from: $0, by: "a", at: 0) }
+    let held = (0..<8).map { connections.enter($0, from: $0, by: $0 < 4 ? "a" : "b", at: 0) }
     for place in held { place?.mayEndFrom = Self.moment(5) }
     #expect(connections.enter(8, from: 9, at: 4) == nil)
     #expect(connections.enter(9, from: 9, at: 6) != nil && connections.closed == [0])
