@@ -14,6 +14,8 @@ final class Pushing {
   private let eventLoop: any EventLoop
   private let limits: ProducerLimits
   private let lanes: [ShardLane]
+  /// Whether the payloads were acknowledged before. Then they are owed, whatever came of others of their account.
+  private let areAcknowledged: Bool
   /// The lane that gets the next batch, if it can take one.
   private var turn = 0
   private var batches: PushBatches<any PushWaiter>
@@ -22,7 +24,8 @@ final class Pushing {
   private var willFlush = false
   private var draining: EventLoopPromise<Void>?
 
-  init(eventLoop: any EventLoop, lanes: [ShardLane], limits: ProducerLimits) {
+  init(eventLoop: any EventLoop, lanes: [ShardLane], limits: ProducerLimits, areAcknowledged: Bool) {
+    self.areAcknowledged = areAcknowledged
     self.eventLoop = eventLoop
     self.lanes = lanes
     self.limits = limits
@@ -74,11 +77,15 @@ final class Pushing {
     return promise.futureResult
   }
 
-  /// - Throws: Where the shard's last room is kept for others than this account.
+  /// - Throws: Where the shard's last room is kept for others than this account, or the account has too many dead letters there.
   private func list(of account: String, bytes: Int) throws(PushFailure) -> Int {
     let lane = lanes[turn]
     guard lane.isWatched else { return 0 }
     let hash = AccountHand.hash(of: account)
+    if lane.hasTooManyDeadLetters(hash), !areAcknowledged {
+      var generator = SystemRandomNumberGenerator()
+      throw .tooManyDeadLetters(retryAfter: Admission.retryAfterHelp(using: &generator))
+    }
     let (manyPayloads, manyBytes) = senders.note(hash, bytes: bytes)
     if manyPayloads || manyBytes, lane.isInReserve(after: batches.bytes + bytes) {
       throw .accountOverLimit(retryAfter: lane.retryAfter)

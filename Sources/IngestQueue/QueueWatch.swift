@@ -241,6 +241,7 @@ private final class Watching {
         logger.notice("the queue is under its low-water mark again", metadata: metadata)
       }
     }
+    sayDeadLetters(shard, metadata)
     let lack = shard.durability.flatMap { requirement.shortfall(of: $0) }
     if shard.hasMetRequirement, (lack == nil) == shard.saidLack {
       shard.saidLack = lack != nil
@@ -251,6 +252,27 @@ private final class Watching {
       } else {
         logger.notice("Redis promises what is required again", metadata: metadata)
       }
+    }
+  }
+}
+
+extension Watching {
+  /// Says whose dead letters are too many now, and whose no longer are, once for each account and for as long as it is so.
+  private func sayDeadLetters(_ shard: WatchedShard, _ metadata: Logger.Metadata) {
+    let quota = shard.admission.deadLetters
+    guard quota.told != shard.saidDeadLetters else { return }
+    defer { shard.saidDeadLetters = quota.told }
+    for (account, bytes) in quota.told where shard.saidDeadLetters[account] == nil {
+      logger.error(
+        "an account has too many dead letters, and its pushes are refused: see sync-status dead --account, and requeue or discard them",
+        metadata: metadata.merging([
+          "account": "\(account)", "dead_letter_bytes": "\(bytes)", "limit": "\(quota.limit)",
+        ]) { $1 })
+    }
+    for account in shard.saidDeadLetters.keys where quota.told[account] == nil {
+      logger.notice(
+        "an account has fewer dead letters: its pushes are taken again",
+        metadata: metadata.merging(["account": "\(account)"]) { $1 })
     }
   }
 }
@@ -273,6 +295,8 @@ private final class WatchedShard {
   var isStopped = false
   var saidBlind = false
   var saidShut = false
+  /// Of which accounts the log has said that they have too many.
+  var saidDeadLetters: [String: Int64] = [:]
   var saidLack = false
 
   init(client: RedisClient, layout: QueueLayout, limits: QueueLimits) {

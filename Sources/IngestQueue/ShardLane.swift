@@ -57,6 +57,9 @@ final class ShardLane {
   private var isOver = false
   /// So much of the room is for accounts that don't send much.
   private var reserve = (entries: Int64(0), bytes: Int64(0))
+  /// Whether somebody's dead letters are too many, and the hashes of all whose are. Apart, for the hot path.
+  private var hasTold = false
+  private var told: Set<UInt64> = []
   /// What the mark counted when this loop reached it last.
   private var reached = 0
   /// For when it is over the mark.
@@ -85,6 +88,8 @@ final class ShardLane {
       self.admission = admission
       room = admission.room ?? (plenty, plenty)
       reserve = admission.reserve ?? (0, 0)
+      told = admission.deadLetters.hashes
+      hasTold = !told.isEmpty
       // A reading that was under way when the mark was reached doesn't know of it.
       isOver = admission.shutFor != nil || reached > word.reached
     case .unchanged: break
@@ -96,6 +101,7 @@ final class ShardLane {
       room = (Int64(limits.entries), plenty)
       reserve = (Admission.reserve(of: Int64(limits.entries)), 0)
       isOver = false
+      // Dead letters don't go away by themselves: whoever had too many has them still.
     }
   }
 
@@ -134,6 +140,9 @@ final class ShardLane {
   func isInReserve(after bytes: Int) -> Bool {
     room.entries <= reserve.entries || room.bytes - Int64(bytes) <= reserve.bytes
   }
+
+  /// Whether the account with this hash has too many dead letters here.
+  func hasTooManyDeadLetters(_ account: UInt64) -> Bool { hasTold && told.contains(account) }
 
   /// When there should be room for all again, in seconds.
   var retryAfter: Int {

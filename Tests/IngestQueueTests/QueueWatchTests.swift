@@ -92,6 +92,10 @@ struct QueueWatchTests {
     if case .overLimit = failure { true } else { false }
   }
 
+  private func isTold(_ failure: PushFailure?) -> Bool {
+    if case .tooManyDeadLetters = failure { true } else { false }
+  }
+
   private func isLost(_ failure: PushFailure?) -> Bool {
     if case .durabilityLost = failure { true } else { false }
   }
@@ -279,6 +283,66 @@ struct QueueWatchTests {
       let lists = queue.layout(0).pending
       _ = try await queue.clients[0].execute(RedisCommand("DEL", arguments: lists)).integer()
       try await queue.eventuallyPushes("it takes payloads again") { $0 == nil }
+    }
+  }
+
+  @Test func `who has too many dead letters is told so, others are taken, and both once they are dealt with`() async throws {
+    try await with(limits: QueueLimits(bytes: 16 << 20)) { queue async throws in
+      let client = queue.clients[0]
+      let worker = QueueConsumer(client: client, worker: try #require(WorkerName("worker")), limits: ConsumerLimits())
+      // Each payload that is taken becomes a dead letter.
+      func push(_ number: Int, account: String) async throws -> PushFailure? {
+        let failure = try await queue.push(number, 100_000, account: account)
+        guard failure == nil else { return failure }
+        guard case .batch(let batch) = try await worker.claim(slot: 0, takesSuspects: true) else {
+          throw Unexpected(description: "a payload was taken and isn't there")
+        }
+        _ = try await worker.settle(batch, batch.entries.map { _ in .dead(reason: "no") })
+        return nil
+      }
+      var number = 0
+      var refusal: PushFailure?
+      try await eventually("it is told") {
+        number += 1
+        refusal = try await push(number, account: "disliked")
+        return refusal != nil
+      }
+      guard case .tooManyDeadLetters(let seconds) = refusal else {
+        Issue.record("\(String(describing: refusal))")
+        return
+      }
+      #expect((48...60).contains(seconds), "\(seconds)")
+      let quota = try #require(try await queue.watch.standings().get().first).admission.deadLetters
+      #expect(Array(quota.told.keys) == ["disliked"] && quota.room == 16 << 20)
+      #expect((quota.limit...(16 << 20)).contains(try #require(quota.told["disliked"])))
+      // Somebody else may have a dead letter as well.
+      #expect(try await push(number + 1, account: "other") == nil)
+      #expect(isTold(try await push(number + 2, account: "disliked")))
+
+      let letters = DeadLetters(client: client)
+      var tally = DeadLetterTally()
+      try await letters.discard(DeadLetterFilter(account: "disliked"), tally: &tally)
+      try await eventually("it is taken again") { try await queue.push(0, 10, account: "disliked") == nil }
+    }
+  }
+
+  @Test func `what was acknowledged before is taken also from who has too many dead letters`() async throws {
+    try await with(limits: QueueLimits(bytes: 16 << 10)) { queue async throws in
+      let account = EnvelopeHeader.plain.account
+      _ = try await queue.clients[0].execute(
+        [
+          RedisCommand("XADD", queue.layout(0).dead, "*", "by", "hand"),
+          RedisCommand("ZADD", queue.layout(0).deadBytes, 16 << 10, "of:\(account)", 16 << 10, "all"),
+        ])
+      try await queue.eventuallyPushes("it is told") { isTold($0) }
+      let owed = QueueProducer(
+        shards: [QueueProducer.Shard(client: queue.clients[0], layout: queue.layout(0))], watch: queue.watch,
+        areAcknowledged: true)
+      // Its lanes learn of the account as the others did; they are told after those, so a reading later they know.
+      #expect(try await readings(queue, 2).count == 2)
+      try await owed.submit(.plain, payload: ByteBuffer(string: "owed")).get()
+      #expect(isTold(try await queue.push()))
+      try await owed.drain().get()
     }
   }
 
