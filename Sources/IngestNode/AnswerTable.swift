@@ -83,6 +83,17 @@ enum AnswerTable {
     }
   }
 
+  /// What it means for the payload, for whoever watches the node. The status doesn't tell: each dialect has its own.
+  static func outcome(_ failure: PushFailing) -> AnswerOutcome {
+    switch failure {
+    case .refused: .refused
+    case .undecided: .undecided
+    case .unavailable, .overLimit, .outcomeUnknown: .unavailable
+    case .tooFast, .accountOverLimit, .tooManyDeadLetters: .limited
+    case .missingKey, .keyTooLong, .uncountable, .notFound, .methodNotAllowed, .tooLarge, .unreadable: .invalid
+    }
+  }
+
   /// - Parameters:
   ///   - unrepeated: The statuses of the client's dialect for what mustn't be asked elsewhere.
   ///   - wallTime: Turns the machine's monotonic moments into dates.

@@ -38,7 +38,8 @@ import Testing
   @Test func `all of them are there`() {
     #expect(EveryFailure.undecided.count == 13 && Set(EveryFailure.undecided.map(\.code)).count == 13)
     #expect(
-      EveryFailure.all.count == 3 + 13 + PushFailing.Unavailable.allCases.count + 1 + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1 + 1 + 1
+      EveryFailure.all.count == 3 + 13 + PushFailing.Unavailable.allCases.count + 1 + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1 + 1
+        + 1
         + Refusal.allCases.count)
   }
 
