@@ -1,14 +1,16 @@
 // How many bytes of dead letters each account has in a shard.
 //
-// A dead letter is never dropped by itself: it was acknowledged. So what can be bounded is what is accepted from an account
-// that has many, and for that nodes have to know who has how many. The scripts that put something into the stream of dead letters or
-// take something out of it keep the sum in a sorted set, in the same step.
+// A dead letter is never dropped by itself: it was acknowledged. So what can be bounded is what is accepted from an
+// account that has many, and for that nodes have to know who has how many. The scripts that put something into the
+// stream of dead letters or take something out of it keep the sum in a sorted set, in the same step.
 //
-// The set has a member for each account, named `of:` and its name, and one for all together, `all`. What has no account, since it is no
-// envelope, counts for the account without a name. A letter counts with all its fields, so that many small ones count as well.
+// The set has a member for each account, named `of:` and its name, and one for all together, `all`. What has no
+// account, since it is no envelope, counts for the account without a name. A letter counts with all its fields, so that
+// many small ones count as well.
 //
-// Where the set could come to differ from the stream: somebody deletes the stream by hand. Then whoever reads the set takes it for empty, and
-// the next dead letter begins it anew. Single entries that are taken out by hand go on being counted until the stream is empty.
+// Where the set could come to differ from the stream: somebody deletes the stream by hand. Then whoever reads the set
+// takes it for empty, and the next dead letter begins it anew. Single entries that are taken out by hand go on being
+// counted until the stream is empty.
 //
 // Rejected: to add the entries up when asked, which would read every payload.
 
@@ -69,7 +71,7 @@ public struct DeadLetterBytes: Sendable, Equatable {
     return try QueueFailure.catching { try DeadLetterBytes(members: reply.array()) }
   }
 
-  /// For scripts: members and scores of `most` accounts and of all together, from the keys of the stream and of the set.
+  /// A function for scripts: members and scores of `most` accounts and of all together.
   static let reading = #"""
     local function read_dead_bytes(dead, dead_bytes, most)
       -- Where the stream was deleted by hand, what is said of it is no longer so.

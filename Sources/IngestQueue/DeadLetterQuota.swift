@@ -1,14 +1,15 @@
 // Which accounts have so many dead letters that nothing more is taken from them: no I/O and no clock.
 //
-// An account may have dead letters up to a sixteenth of the room that all dead letters leave (as shared buffers of switches are divided, by
-// "dynamic thresholds"). So the bound gets narrower as dead letters get more. However many accounts have them, and with no second
-// bound for all together, there is room left: of one account at its bound a sixteenth of the room is gone, of sixteen a half.
-// An account without dead letters is never told.
+// An account may have dead letters up to a sixteenth of the room that all dead letters leave (as shared buffers of
+// switches are divided, by "dynamic thresholds"). So the bound gets narrower as dead letters get more. However many
+// accounts have them, and with no second bound for all together, there is room left: of one account at its bound a
+// sixteenth of the room is gone, of sixteen a half. An account without dead letters is never told.
 //
-// Whoever is told is so until it has less than three quarters of its bound, because the room moves a little with each reading.
+// Whoever is told is so until it has less than three quarters of its bound, because the room moves a little with each
+// reading.
 //
-// Rejected: a fixed share for each and one for all. When the latter is reached it is everybody with a dead letter who would be told, or
-// nobody who can be.
+// Rejected: a fixed share for each and one for all. When the latter is reached it is everybody with a dead letter who
+// would be told, or nobody who can be.
 
 /// Bounds what accounts with dead letters may push.
 public struct DeadLetterQuota: Sendable, Equatable {
@@ -30,7 +31,8 @@ public struct DeadLetterQuota: Sendable, Equatable {
     limit = max(left, 0) / Self.share
     let before = told
     told = [:]
-    for account in letters.accounts {
+    // Nobody pushes as the account without a name.
+    for account in letters.accounts where !account.name.isEmpty {
       let bound = before[account.name] == nil ? limit : limit / 4 * 3
       if account.bytes > bound { told[account.name] = account.bytes }
     }

@@ -86,8 +86,9 @@ enum DeadLetterScripts {
 
   /// Puts letters back into the queue as if they had never failed.
   ///
-  /// KEYS dead, failures, stats, bytes of dead letters, then all lists of envelopes that nobody works on, list 0 first. ARGV
-  /// bytes after which no further one is moved, how long list 0 may be to be given one; then for each letter its entry and the two lists of its account.
+  /// KEYS dead, failures, stats, bytes of dead letters, then all lists of envelopes that nobody works on, list 0 first.
+  /// ARGV bytes after which no further one is moved, how long list 0 may be to be given one; then for each letter its
+  /// entry and the two lists of its account.
   /// Answers for each that was looked at: 1 moved, 0 gone, -1 it isn't readable and stays.
   static let requeue = script(
     "requeue dead letters", flags: "allow-oom",
@@ -131,8 +132,8 @@ enum DeadLetterScripts {
 
   /// Removes letters, readable or not.
   ///
-  /// KEYS dead, stats, bytes of dead letters. ARGV bytes after which no further one is removed, then entries. Answers for each
-  /// that was looked at: 1 removed, 0 gone.
+  /// KEYS dead, stats, bytes of dead letters. ARGV bytes after which no further one is removed, then entries. Answers for
+  /// each that was looked at: 1 removed, 0 gone.
   static let discard = script(
     "discard dead letters", flags: "allow-oom",
     #"""

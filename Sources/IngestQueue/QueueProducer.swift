@@ -36,7 +36,8 @@ public final class QueueProducer: Sendable {
   ///   - watch: What knows how full the shards are, and what an acknowledgement has to mean. It must be of the same shards in the same
   ///     order. Without one nothing is refused for either, and all
   ///     payloads go to list 0.
-  ///   - areAcknowledged: Whether the payloads were acknowledged before, and so are taken from accounts with too many dead letters too.
+  ///   - areAcknowledged: Whether the payloads were acknowledged before. Then they are taken whatever dead letters their
+  ///     accounts have.
   public init(
     shards: [Shard], limits: ProducerLimits = ProducerLimits(), watch: QueueWatch? = nil, areAcknowledged: Bool = false
   ) {

@@ -257,16 +257,17 @@ private final class Watching {
 }
 
 extension Watching {
-  /// Says whose dead letters are too many now, and whose no longer are, once for each account and for as long as it is so.
+  /// Says whose dead letters are too many now, and whose no longer are, once for each account and episode.
   private func sayDeadLetters(_ shard: WatchedShard, _ metadata: Logger.Metadata) {
     let quota = shard.admission.deadLetters
     guard quota.told != shard.saidDeadLetters else { return }
     defer { shard.saidDeadLetters = quota.told }
     for (account, bytes) in quota.told where shard.saidDeadLetters[account] == nil {
       logger.error(
-        "an account has too many dead letters, and its pushes are refused: see sync-status dead --account, and requeue or discard them",
+        "an account has too many dead letters: its pushes are refused until some are requeued or discarded",
         metadata: metadata.merging([
           "account": "\(account)", "dead_letter_bytes": "\(bytes)", "limit": "\(quota.limit)",
+          "see": "sync-status dead --account \(account)",
         ]) { $1 })
     }
     for account in shard.saidDeadLetters.keys where quota.told[account] == nil {

@@ -94,6 +94,7 @@ final class ShardLane {
       isOver = admission.shutFor != nil || reached > word.reached
     case .unchanged: break
     case .unknown:
+      // Whoever had too many dead letters has them still: they don't go away by themselves.
       // From here on by what replies say; until the first of them nothing is known to be full. So while it can't be read, and
       // is full, each loop tries one batch after each word.
       lengths = [Int64](repeating: 0, count: QueueLayout.lists)
@@ -101,7 +102,6 @@ final class ShardLane {
       room = (Int64(limits.entries), plenty)
       reserve = (Admission.reserve(of: Int64(limits.entries)), 0)
       isOver = false
-      // Dead letters don't go away by themselves: whoever had too many has them still.
     }
   }
 

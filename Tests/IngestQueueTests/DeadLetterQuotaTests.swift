@@ -10,11 +10,11 @@ struct DeadLetterQuotaTests {
       accounts: bytes.sorted { $0.value > $1.value }.map { DeadLetterBytes.Account(name: $0.key, bytes: $0.value) })
   }
 
-  @Test func `an account is told beyond a sixteenth of what dead letters leave, and until it has three quarters of that`()
-  {
+  @Test func `an account is told beyond a sixteenth of what is left, and until it has three quarters of that`() {
     var quota = DeadLetterQuota()
     for (bytes, isTold) in [
-      (0, false), (100, false), (101, true), (100, true), (76, true), (75, false), (100, false), (101, true), (0, false),
+      (0, false), (100, false), (101, true), (100, true), (76, true), (75, false), (100, false), (101, true),
+      (0, false),
     ] as [(Int64, Bool)] {
       quota.read(letters(["a": bytes, "b": 3]), left: 1_600)
       #expect(quota.told == (isTold ? ["a": bytes] : [:]), "at \(bytes)")
@@ -71,7 +71,7 @@ struct DeadLetterQuotaTests {
     #expect(unlimited.deadLetters.room == 10_000 && unlimited.deadLetters.limit == 8_000 / 16)
   }
 
-  @Test func `who filled four fifths with what became dead letters leaves the rest to others, their reserve included`() {
+  @Test func `who filled four fifths with dead letters leaves the rest to others, their reserve included`() {
     let gate = gate(bytes: 0, memory: 6_800, limit: 10_000, dead: 6_400)
     #expect(gate.shutFor == nil && gate.deadLetters.told == ["a": 6_400])
     // A fifth of what is left, and not of what there was.

@@ -83,7 +83,7 @@ struct QueueUnderTest {
     try await WholeDeadLetter.all(from: DeadLetters(client: client))
   }
 
-  /// Bytes of dead letters by account, added up from the letters themselves; the account without a name is that of what has none.
+  /// Bytes of dead letters by account, added up from the letters themselves. What has no account has an empty name.
   func recountedDeadBytes() async throws -> [String: Int64] {
     try await send("XRANGE", layout.dead, "-", "+").array().reduce(into: [:]) { sums, entry in
       let fields = try (try entry.array())[1].array().map { try $0.bytes() }

@@ -286,7 +286,9 @@ struct QueueWatchTests {
     }
   }
 
-  @Test func `who has too many dead letters is told so, others are taken, and both once they are dealt with`() async throws {
+  @Test func `who has too many dead letters is told so, others are taken, and both once they are dealt with`()
+    async throws
+  {
     try await with(limits: QueueLimits(bytes: 16 << 20)) { queue async throws in
       let client = queue.clients[0]
       let worker = QueueConsumer(client: client, worker: try #require(WorkerName("worker")), limits: ConsumerLimits())
