@@ -115,6 +115,13 @@ public struct Admission: Sendable, Equatable {
     return (left(levels[0]), levels.dropFirst().map(left).min() ?? 0)
   }
 
+  /// Bytes that Redis may still take before its own limit, but for a twentieth that is left to the key store; nil where it
+  /// has no limit, or nothing was read yet.
+  var memoryLeft: Int64? {
+    guard let reading, reading.memoryLimit > 0 else { return nil }
+    return max(0, reading.memoryLimit / 100 * 95 - reading.memory)
+  }
+
   /// Bytes that payloads may have beside the dead letters that there are.
   private func roomBesideDeadLetters(_ reading: QueueReading) -> Int64 {
     let limited = Int64(limits.bytes) - reading.deadBytes.all

@@ -55,13 +55,34 @@ final class Pushing {
       guard draining == nil else { throw .shuttingDown }
       if !lanes[turn].takes, let obstacle = moveTurn() { throw obstacle }
       let list = try list(of: account, bytes: payload.readableBytes)
-      try batches.add(line: line, payload: payload, list: list, waiter: waiter, now: .now())
+      if payload.readableBytes <= limits.bytesPerBatch {
+        try batches.add(line: line, payload: payload, list: list, waiter: waiter, now: .now())
+      } else {
+        try addHuge(line: line, payload: payload, list: list, waiter: waiter)
+      }
     } catch {
       counters.failures += 1
       return error
     }
     flushAtTheTurnsEnd()
     return nil
+  }
+
+  /// Takes a payload that travels alone, if Redis's memory has room for it.
+  private func addHuge(
+    line: ByteBuffer, payload: ByteBuffer, list: Int, waiter: any PushWaiter
+  ) throws(PushFailure) {
+    // The next reading, or the end of another one's way, is soon.
+    guard let huge = lanes[turn].begin(huge: line.readableBytes + payload.readableBytes) else {
+      throw .overLimit(retryAfter: Int.random(in: 1...5))
+    }
+    do {
+      try batches.add(line: line, payload: payload, list: list, waiter: waiter, now: .now())
+    } catch {
+      huge.end()
+      throw error
+    }
+    batches.keepAccount(huge)
   }
 
   /// Takes a payload, and succeeds or fails as it does.
@@ -214,6 +235,7 @@ final class Pushing {
     _ batch: PushBatch<any PushWaiter>, _ replies: [RedisReply], _ lane: ShardLane
   ) {
     batches.finished(batch)
+    batch.huge?.end()
     var unconfirmed: PushFailure?
     if let required = lane.destination.confirmingReplicas {
       unconfirmed = shortfall(replies.last, lane, required: required)
@@ -250,6 +272,7 @@ final class Pushing {
   }
 
   private func fail(_ batch: PushBatch<any PushWaiter>, _ failure: PushFailure) {
+    batch.huge?.end()
     for part in batch.parts { fail(part, failure) }
   }
 

@@ -139,14 +139,14 @@ private final class Watching {
     shard.client.connection(within: timing.pause).assumeIsolated().whenComplete { result in
       switch result {
       case .success: self.ask(place)
-      case .failure(let error): self.finishReading(place, reached: shard.mark.reached, problem: "\(error)")
+      case .failure(let error): self.finishReading(place, before: shard.mark.counts, problem: "\(error)")
       }
     }
   }
 
   private func ask(_ place: Int) {
     let shard = shards[place]
-    let reached = shard.mark.reached
+    let before = shard.mark.counts
     // In one turn of the loop, so in one write or two.
     let level = shard.client.run(
       QueueReading.script, keys: QueueReading.keys(shard.layout), within: timing.deadline)
@@ -159,17 +159,19 @@ private final class Watching {
       var problem: String?
       do {
         let (level, rest) = try result.get()
-        shard.take(try QueueReading(script: level, memory: rest[0]), .now(), reached: reached)
+        shard.take(try QueueReading(script: level, memory: rest[0]), .now(), reached: before.reached)
       } catch {
         problem = "\(error)"
       }
-      self.finishReading(place, reached: reached, problem: problem)
+      self.finishReading(place, before: before, problem: problem)
     }
   }
 
   /// Tells what is known now.
-  /// - Parameter problem: Why the shard couldn't be read, if it couldn't.
-  private func finishReading(_ place: Int, reached: Int, problem: String?) {
+  /// - Parameters:
+  ///   - before: What the mark had counted before the shard was read.
+  ///   - problem: Why the shard couldn't be read, if it couldn't.
+  private func finishReading(_ place: Int, before: HighMark.Counts, problem: String?) {
     let shard = shards[place]
     // Nobody may be there to hear it.
     guard !shard.isStopped else { return }
@@ -182,7 +184,8 @@ private final class Watching {
       } else {
         isStale(shard.readAt, now) ? .unknown : .unchanged
       }
-    let word = ShardWord(level: level, reached: reached, durabilityLack: durabilityLack(shard, now), mark: shard.mark)
+    let word = ShardWord(
+      level: level, counted: before, durabilityLack: durabilityLack(shard, now), mark: shard.mark)
     for listener in listeners { listener(place, word) }
     eventLoop.assumeIsolated().scheduleTask(in: timing.pause) { self.read(place) }
   }

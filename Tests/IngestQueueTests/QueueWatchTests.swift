@@ -375,6 +375,51 @@ struct QueueWatchTests {
     return try #require(info["used_memory"].flatMap { Int($0) })
   }
 
+  @Test func `huge payloads on all event loops at once leave a small Redis room for everybody else's`() async throws {
+    let options = RedisServerOptions { $0.maxMemory = 64 << 20 }
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 4)
+    try await with([options]) { queue async throws in
+      let clients = (0..<4).map { _ in
+        RedisClient(endpoint: queue.servers[0].endpoint, on: group.next(), logger: .silent)
+      }
+      let producers = clients.map {
+        QueueProducer(
+          shards: [QueueProducer.Shard(client: $0, layout: queue.layout(0))],
+          limits: ProducerLimits(deadline: .seconds(60)), watch: queue.watch)
+      }
+      for producer in producers {
+        try await eventually("it has a connection") {
+          try await producer.submit(.plain, payload: ByteBuffer(string: "small")).map { true }.recover { _ in false }
+            .get()
+        }
+      }
+      #expect(try await readings(queue, 2).count == 2)
+      let payload = ByteBuffer(repeating: 7, count: 16 << 20)
+      let futures = (0..<8).map { number in
+        var header = EnvelopeHeader.numbered(number)
+        header.account = "account-\(number)"
+        return producers[number % 4].submit(header, payload: payload)
+      }
+      for number in 0..<50 {
+        #expect(try await queue.push(number) == nil)
+        try await queue.clients[0].execute(RedisCommand("SET", "a-key", "a record")).ok()
+      }
+      var taken = 0
+      for future in futures {
+        do {
+          try await future.get()
+          taken += 1
+        } catch PushFailure.overLimit, PushFailure.accountOverLimit {
+          continue
+        }
+      }
+      #expect((1...3).contains(taken), "\(taken)")
+      for producer in producers { try await producer.drain().get() }
+      for client in clients { try await client.shutDown().get() }
+    }
+    try await group.shutdownGracefully()
+  }
+
   @Test func `at Redis's real limit its own no is heard, nothing wedges, and what drains lets in again`() async throws {
     let options = RedisServerOptions { $0.maxMemory = 20 << 20 }
     // No gate in front of it.
