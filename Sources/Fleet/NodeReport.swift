@@ -148,6 +148,55 @@ public struct NodeReport: MemberReport {
     }
   }
 
+  /// How pushes fared, whatever statuses their dialects have for it.
+  public struct Outcomes: Codable, Sendable, Equatable {
+    /// Redis has the payload, or the spool.
+    public var taken: UInt64
+    /// Its key was proven not to be active.
+    public var refused: UInt64
+    /// Its account sends more than it may, or has too many dead letters.
+    public var limited: UInt64
+    /// Anything else that the client can't help: the queue is away or full, the key can't be judged.
+    public var notTaken: UInt64
+    /// The client's mistake.
+    public var invalid: UInt64
+
+    public init(
+      taken: UInt64 = 0, refused: UInt64 = 0, limited: UInt64 = 0, notTaken: UInt64 = 0, invalid: UInt64 = 0
+    ) {
+      self.taken = taken
+      self.refused = refused
+      self.limited = limited
+      self.notTaken = notTaken
+      self.invalid = invalid
+    }
+
+    private enum CodingKeys: String, CodingKey {
+      case taken, refused, limited, invalid
+      case notTaken = "not_taken"
+    }
+  }
+
+  /// How pushes fared in the last minute.
+  public struct LastMinute: Codable, Sendable, Equatable {
+    public var taken: UInt64
+    /// Without those whose keys couldn't be judged, where others' were proven not to be active: keys can be judged then.
+    public var notTaken: UInt64
+    /// Why the latter weren't, the most frequent reasons.
+    public var reasons: [String: UInt64]
+
+    public init(taken: UInt64 = 0, notTaken: UInt64 = 0, reasons: [String: UInt64] = [:]) {
+      self.taken = taken
+      self.notTaken = notTaken
+      self.reasons = reasons
+    }
+
+    private enum CodingKeys: String, CodingKey {
+      case taken, reasons
+      case notTaken = "not_taken"
+    }
+  }
+
   /// What waits on the node's own disk while Redis is away.
   public struct Spool: Codable, Sendable, Equatable {
     public enum State: String, Codable, Sendable, CaseIterable {
@@ -224,6 +273,9 @@ public struct NodeReport: MemberReport {
   public var violations: UInt64
   /// How many answers went out, by HTTP status: `"202": 17`.
   public var answers: [String: UInt64]
+  /// Since the start.
+  public var outcomes: Outcomes
+  public var lastMinute: LastMinute
   public var barrier: Barrier
   public var queue: Queue
   /// nil where that isn't known.
@@ -241,7 +293,8 @@ public struct NodeReport: MemberReport {
   ///   - timedOut: Requests that no proof came for in time.
   public init(
     name: String, build: String, instance: String, state: State, ready: Bool, reasons: [String],
-    mirror: ReplicaStatus, answers: [String: UInt64], proven: UInt64, timedOut: UInt64, queue: Queue,
+    mirror: ReplicaStatus, answers: [String: UInt64], outcomes: Outcomes, lastMinute: LastMinute = LastMinute(),
+    proven: UInt64, timedOut: UInt64, queue: Queue,
     connections: Connections? = nil, spool: Spool? = nil, startedAt: Double, reportedAt: Double, listen: String
   ) {
     self.name = name
@@ -263,6 +316,8 @@ public struct NodeReport: MemberReport {
     heldBack = mirror.quarantined
     violations = mirror.violations
     self.answers = answers
+    self.outcomes = outcomes
+    self.lastMinute = lastMinute
     barrier = Barrier(reads: mirror.barrierReads, waiting: mirror.barrierWaiting, proven: proven, timedOut: timedOut)
     self.queue = queue
     self.connections = connections
@@ -279,7 +334,8 @@ public struct NodeReport: MemberReport {
     case freshnessSeconds = "freshness_seconds"
     case refusalsBlocked = "refusals_blocked"
     case heldBack = "held_back"
-    case violations, answers, barrier, queue, connections, spool
+    case violations, answers, outcomes, barrier, queue, connections, spool
+    case lastMinute = "last_minute"
     case startedAt = "started_at"
     case reportedAt = "reported_at"
     case listen
@@ -306,6 +362,8 @@ public struct NodeReport: MemberReport {
     try container.encode(heldBack, forKey: .heldBack)
     try container.encode(violations, forKey: .violations)
     try container.encode(answers, forKey: .answers)
+    try container.encode(outcomes, forKey: .outcomes)
+    try container.encode(lastMinute, forKey: .lastMinute)
     try container.encode(barrier, forKey: .barrier)
     try container.encode(queue, forKey: .queue)
     try container.encode(connections, forKey: .connections)

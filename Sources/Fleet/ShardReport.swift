@@ -28,11 +28,18 @@ extension NodeReport {
     public var durability: String?
     /// How that falls short of what the node requires, in words; nil where it doesn't.
     public var durabilityLack: String?
+    /// Bytes of dead letters.
+    public var deadBytes: Int64?
+    /// Bytes that payloads and dead letters may have there together.
+    public var roomBytes: Int64?
+    /// Accounts whose pushes are refused because they have too many dead letters there.
+    public var refusedAccounts: Int?
 
     public init(
       shard: Int, redis: String, admits: Bool, overLimit: String? = nil, entries: Int64? = nil, bytes: Int64? = nil,
       memory: Int64? = nil, memoryLimit: Int64? = nil, drainPerSecond: Double? = nil, readSeconds: Double? = nil,
-      durability: String? = nil, durabilityLack: String? = nil
+      durability: String? = nil, durabilityLack: String? = nil, deadBytes: Int64? = nil, roomBytes: Int64? = nil,
+      refusedAccounts: Int? = nil
     ) {
       self.shard = shard
       self.redis = redis
@@ -46,6 +53,9 @@ extension NodeReport {
       self.readSeconds = readSeconds
       self.durability = durability
       self.durabilityLack = durabilityLack
+      self.deadBytes = deadBytes
+      self.roomBytes = roomBytes
+      self.refusedAccounts = refusedAccounts
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -55,6 +65,9 @@ extension NodeReport {
       case drainPerSecond = "drain_per_second"
       case readSeconds = "read_seconds"
       case durabilityLack = "durability_lack"
+      case deadBytes = "dead_bytes"
+      case roomBytes = "room_bytes"
+      case refusedAccounts = "refused_accounts"
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -71,6 +84,9 @@ extension NodeReport {
       try container.encode(readSeconds, forKey: .readSeconds)
       try container.encode(durability, forKey: .durability)
       try container.encode(durabilityLack, forKey: .durabilityLack)
+      try container.encode(deadBytes, forKey: .deadBytes)
+      try container.encode(roomBytes, forKey: .roomBytes)
+      try container.encode(refusedAccounts, forKey: .refusedAccounts)
     }
   }
 }

@@ -4,12 +4,30 @@
 internal import Metrics
 internal import Synchronization
 
+/// What an answer means for the payload.
+enum AnswerOutcome: Sendable {
+  case taken
+  /// The key was proven not to be active.
+  case refused
+  /// The account has reached a bound of its own.
+  case limited
+  /// Nothing can be proven about the key.
+  case undecided
+  /// The key is good, and the payload can't be handed over, or what became of it isn't known.
+  case unavailable
+  /// The client's mistake.
+  case invalid
+  /// There was no payload in the question.
+  case noPayload
+}
+
 /// Counts answers by dialect, status and reason, from any thread.
 final class AnswerCounters: Sendable {
   private struct Key: Hashable {
     let dialect: String
     let status: Int
     let reason: String
+    let outcome: AnswerOutcome
   }
 
   /// The answer that is given most, without a lock.
@@ -22,7 +40,7 @@ final class AnswerCounters: Sendable {
     init(_ dialect: Dialect) {
       self.dialect = dialect
       status = dialect.acceptedStatus
-      counter = AnswerCounters.counter(Key(dialect: dialect.name, status: status, reason: "accepted"))
+      counter = AnswerCounters.counter(Key(dialect: dialect.name, status: status, reason: "accepted", outcome: .taken))
     }
   }
 
@@ -54,9 +72,9 @@ final class AnswerCounters: Sendable {
     accepted.counter.increment()
   }
 
-  func count(dialect: String, status: Int, reason: String) {
+  func count(dialect: String, status: Int, reason: String, _ outcome: AnswerOutcome) {
     let counter = state.withLock { state in
-      let key = Key(dialect: dialect, status: status, reason: reason)
+      let key = Key(dialect: dialect, status: status, reason: reason, outcome: outcome)
       state.counts[key, default: 0] += 1
       if let known = state.counters[key] { return known }
       let counter = Self.counter(key)
@@ -74,6 +92,21 @@ final class AnswerCounters: Sendable {
     for each in accepted { counts["\(each.status)", default: 0] += each.count.load(ordering: .relaxed) }
     for (key, count) in state.withLock(\.counts) { counts["\(key.status)", default: 0] += count }
     return counts
+  }
+
+  /// Answers since the start, by what they mean.
+  var byOutcome: AnswerOutcomes {
+    state.withLock(\.counts).reduce(into: AnswerOutcomes(taken: allAccepted)) { outcomes, count in
+      switch count.key.outcome {
+      case .taken: outcomes.taken += count.value
+      case .refused: outcomes.refused += count.value
+      case .limited: outcomes.limited += count.value
+      case .undecided: outcomes.undecided[count.key.reason, default: 0] += count.value
+      case .unavailable: outcomes.unavailable[count.key.reason, default: 0] += count.value
+      case .invalid: outcomes.invalid += count.value
+      case .noPayload: break
+      }
+    }
   }
 
   /// Answers since the start, by reason; reasons that never came aren't there.

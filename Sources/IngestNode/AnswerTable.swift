@@ -70,6 +70,7 @@ enum AnswerTable {
   /// | `outcome_unknown` with an Idempotency-Key | yes | a second time it is the same payload |
   /// | `outcome_unknown` without | no | another node would put the payload into the queue once more |
   /// | `account_over_limit` | no | all nodes read the same queue, and see the same account fill it |
+  /// | `too_many_dead_letters` | no | the same |
   /// | `too_fast` | no | another node would take it, and the limit be the sum of all nodes' |
   ///
   /// - Returns: Nil for an answer that is final for the client too.
@@ -77,8 +78,19 @@ enum AnswerTable {
     switch failure {
     case .undecided, .unavailable, .overLimit: true
     case .outcomeUnknown(let isRepeatable): isRepeatable
-    case .tooFast, .accountOverLimit: false
+    case .tooFast, .accountOverLimit, .tooManyDeadLetters: false
     case .refused, .missingKey, .keyTooLong, .uncountable, .notFound, .methodNotAllowed, .tooLarge, .unreadable: nil
+    }
+  }
+
+  /// What it means for the payload, for whoever watches the node. The status doesn't tell: each dialect has its own.
+  static func outcome(_ failure: PushFailing) -> AnswerOutcome {
+    switch failure {
+    case .refused: .refused
+    case .undecided: .undecided
+    case .unavailable, .overLimit, .outcomeUnknown: .unavailable
+    case .tooFast, .accountOverLimit, .tooManyDeadLetters: .limited
+    case .missingKey, .keyTooLong, .uncountable, .notFound, .methodNotAllowed, .tooLarge, .unreadable: .invalid
     }
   }
 
@@ -107,6 +119,11 @@ enum AnswerTable {
       return AnswerFacts(
         status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "account_over_limit",
         detail: "the queue is nearly full, and the account sends much of what is in it", retryAfter: seconds)
+    case .tooManyDeadLetters(let seconds):
+      return AnswerFacts(
+        status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "too_many_dead_letters",
+        detail: "too many payloads of the account couldn't be stored, and wait for an operator to look at them",
+        retryAfter: seconds)
     case .outcomeUnknown(let isRepeatable):
       return AnswerFacts(
         status: isRepeatable ? 503 : unrepeated.outcomeUnknown, error: "unavailable", reason: "outcome_unknown",

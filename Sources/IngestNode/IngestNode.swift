@@ -164,7 +164,8 @@ public struct IngestNode: Sendable {
     if let spool {
       services.append(
         SpoolKeeper(
-          spool: spool, producer: QueueProducer(shards: drained, watch: watch), stopping: stopping,
+          spool: spool, producer: QueueProducer(shards: drained, watch: watch, areAcknowledged: true),
+          stopping: stopping,
           stopTime: front.grace + front.stopDeadline, logger: logger))
     }
     services.append(pushes)

@@ -29,6 +29,7 @@ final class NodeStatus: Sendable {
   private let configuredListen: String
   private let listening = Mutex<String?>(nil)
   private let hasBeenReady = Atomic<Bool>(false)
+  private let recent = Mutex(RecentAnswers(since: .now()))
   private let gauges = NodeGauges()
   private let shardGauges = ShardGauges()
 
@@ -61,10 +62,16 @@ final class NodeStatus: Sendable {
     let listen = listening.withLock { $0 }
     let reasons = reasons(standing(mirror, queue))
     let answers = counters.byReason
+    // One after the other, so that counts don't overtake each other.
+    let (outcomes, lastMinute) = recent.withLock { recent in
+      let outcomes = counters.byOutcome
+      return (outcomes, recent.note(outcomes, at: .now()))
+    }
     let report = NodeReport(
       name: name, build: build, instance: instance,
       state: stopping.isSet ? .draining : reasons.isEmpty ? .ready : listen == nil ? .starting : .notReady,
       ready: reasons.isEmpty, reasons: reasons, mirror: mirror, answers: counters.byStatus,
+      outcomes: .init(outcomes), lastMinute: .init(lastMinute),
       proven: RefusalReason.allCases.reduce(0) { $0 + (answers[$1.rawValue] ?? 0) },
       timedOut: answers[Undecided.barrierTimedOut.code] ?? 0,
       queue: .init(queue, shards),
@@ -161,6 +168,30 @@ extension NodeReport.Spool {
     self.init(
       state: figures.objection == nil ? .open : .closed, entries: figures.entries, bytes: figures.bytes,
       limitBytes: limitBytes, oldestSeconds: figures.oldestSeconds, reason: figures.objection.map { "\($0)" })
+  }
+}
+
+extension NodeReport.Outcomes {
+  fileprivate init(_ outcomes: AnswerOutcomes) {
+    self.init(
+      taken: outcomes.taken, refused: outcomes.refused, limited: outcomes.limited,
+      notTaken: outcomes.undecided.values.reduce(0, +) + outcomes.unavailable.values.reduce(0, +),
+      invalid: outcomes.invalid)
+  }
+}
+
+extension NodeReport.LastMinute {
+  /// More reasons tell nobody anything, and a report has a limit.
+  private static let mostReasons = 5
+
+  fileprivate init(_ outcomes: AnswerOutcomes) {
+    var notTaken = outcomes.unavailable
+    // Where a refusal could be proven keys can be judged.
+    if outcomes.refused == 0 { notTaken.merge(outcomes.undecided) { $0 + $1 } }
+    let reasons = notTaken.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(Self.mostReasons)
+    self.init(
+      taken: outcomes.taken, notTaken: notTaken.values.reduce(0, +),
+      reasons: Dictionary(uniqueKeysWithValues: reasons.map { ($0.key, $0.value) }))
   }
 }
 

@@ -486,10 +486,10 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
       shared.counters.countAccepted(exchange.dialect)
       wire.write(exchange.dialect.accepted(accepted), framing)
     case .active(let account):
-      shared.counters.count(dialect: name, status: 200, reason: "active")
+      shared.counters.count(dialect: name, status: 200, reason: "active", .noPayload)
       wire.write(exchange.dialect.active(account), framing)
     case .preflight:
-      shared.counters.count(dialect: name, status: 200, reason: "preflight")
+      shared.counters.count(dialect: name, status: 200, reason: "preflight", .noPayload)
       wire.write(Reply(template: Dialects.preflight), framing)
     }
   }

@@ -77,7 +77,8 @@ struct PushFront: Sendable {
       let facts = facts(why, in: dialect)
       return LaidOutRefusal(label: facts.label, response: response(facts, in: dialect, media))
     }
-    counters.count(dialect: dialect.name, status: refusal.response.status, reason: refusal.label)
+    counters.count(
+      dialect: dialect.name, status: refusal.response.status, reason: refusal.label, AnswerTable.outcome(why))
     return refusal.response
   }
 

@@ -137,6 +137,7 @@ final class PushGate: PushGating {
     case .full: .unavailable(.queueFull)
     case .overLimit(let seconds): .overLimit(retryAfter: seconds)
     case .accountOverLimit(let seconds): .accountOverLimit(retryAfter: seconds)
+    case .tooManyDeadLetters(let seconds): .tooManyDeadLetters(retryAfter: seconds)
     case .durabilityLost: .unavailable(.durabilityLost)
     case .away: .unavailable(.queueAway)
     case .unknownOutcome, .unconfirmed: .outcomeUnknown(isRepeatable: request.idempotencyKey != nil)

@@ -26,6 +26,8 @@ enum PushFailing: Error, Sendable {
   case overLimit(retryAfter: Int)
   /// The queue has little room left, which is kept for accounts that send less than this one.
   case accountOverLimit(retryAfter: Int)
+  /// Too many payloads of the account couldn't be stored, and wait for somebody to look at them.
+  case tooManyDeadLetters(retryAfter: Int)
   /// The payload was handed over, and no answer came: it may be in the queue.
   /// - isRepeatable: Whether it has an Idempotency-Key, so that it can't become a second row.
   case outcomeUnknown(isRepeatable: Bool)

@@ -70,7 +70,9 @@ extension NodeReport.Shard {
       overLimit: standing.admission.shutFor?.rawValue, entries: reading?.entries, bytes: reading?.bytes,
       memory: reading?.memory, memoryLimit: reading?.memoryLimit, drainPerSecond: standing.admission.drainPerSecond,
       readSeconds: standing.age.map { Double($0.nanoseconds) / 1e9 }, durability: standing.durability?.description,
-      durabilityLack: standing.durabilityLack)
+      durabilityLack: standing.durabilityLack, deadBytes: reading?.deadBytes.all,
+      roomBytes: reading.map { _ in standing.admission.deadLetters.room },
+      refusedAccounts: reading.map { _ in standing.admission.deadLetters.told.count })
   }
 }
 
@@ -83,6 +85,8 @@ final class ShardGauges: Sendable {
     let memory: Gauge
     let drain: Gauge
     let age: Gauge
+    let deadBytes: Gauge
+    let refusedAccounts: Gauge
 
     init(_ shard: Int) {
       func gauge(_ name: String) -> Gauge {
@@ -94,6 +98,8 @@ final class ShardGauges: Sendable {
       memory = gauge("memory_bytes")
       drain = gauge("drained_per_second")
       age = gauge("read_age_seconds")
+      deadBytes = gauge("dead_letter_bytes")
+      refusedAccounts = gauge("refused_accounts")
     }
   }
 
@@ -112,6 +118,8 @@ final class ShardGauges: Sendable {
       if let memory = shard.memory { gauges.memory.record(Double(memory)) }
       if let rate = shard.drainPerSecond { gauges.drain.record(rate) }
       if let seconds = shard.readSeconds { gauges.age.record(seconds) }
+      if let bytes = shard.deadBytes { gauges.deadBytes.record(Double(bytes)) }
+      if let accounts = shard.refusedAccounts { gauges.refusedAccounts.record(accounts) }
     }
   }
 }

@@ -42,12 +42,14 @@ public struct Admission: Sendable, Equatable {
   public private(set) var drainPerSecond: Double?
   private var reading: QueueReading?
   private var lastDone: (count: Int64, at: NIODeadline)?
+  /// Whose dead letters are too many.
+  public private(set) var deadLetters = DeadLetterQuota()
 
   public init(limits: QueueLimits) { self.limits = limits }
 
   public static func == (one: Admission, other: Admission) -> Bool {
     one.limits == other.limits && one.shutFor == other.shutFor && one.drainPerSecond == other.drainPerSecond
-      && one.reading == other.reading
+      && one.reading == other.reading && one.deadLetters == other.deadLetters
   }
 
   /// Takes what was read.
@@ -56,6 +58,7 @@ public struct Admission: Sendable, Equatable {
     self.reading = reading
     measureDrain(reading.done, at: time)
     let levels = levels(reading)
+    deadLetters.read(reading.deadBytes, left: roomBesideDeadLetters(reading))
     if let over = levels.first(where: { $0.level >= $0.high }) {
       shutFor = over.measure
     } else if levels.allSatisfy({ $0.level < $0.low }) || reading.entries == 0 {
@@ -112,13 +115,29 @@ public struct Admission: Sendable, Equatable {
     return (left(levels[0]), levels.dropFirst().map(left).min() ?? 0)
   }
 
+  /// Bytes that Redis may still take before its own limit, but for a twentieth that is left to the key store; nil where it
+  /// has no limit, or nothing was read yet.
+  var memoryLeft: Int64? {
+    guard let reading, reading.memoryLimit > 0 else { return nil }
+    return max(0, reading.memoryLimit / 100 * 95 - reading.memory)
+  }
+
+  /// Bytes that payloads may have beside the dead letters that there are.
+  private func roomBesideDeadLetters(_ reading: QueueReading) -> Int64 {
+    let limited = Int64(limits.bytes) - reading.deadBytes.all
+    guard reading.memoryLimit > 0 else { return limited }
+    // Dead letters are in Redis's memory already.
+    let free = Int64(Double(reading.memoryLimit) * Double(limits.memoryPercent) / 100) - reading.memory
+    return min(limited, reading.bytes + free)
+  }
+
   /// How much of that is kept for accounts that don't send much: a fifth of what the queue may have. nil before the first reading.
   ///
   /// An account that fills the queue faster than workers empty it is told so at four fifths, and everybody else goes on. That is below where
   /// a gate that has shut opens again, unless an operator has set the low-water mark lower.
   public var reserve: (entries: Int64, bytes: Int64)? {
     guard let reading, let room else { return nil }
-    // Of Redis's memory the queue may have what others leave.
+    // Of Redis's memory the queue may have what all else leaves, and dead letters are part of that.
     return (
       Self.reserve(of: max(0, reading.entries + room.entries)), Self.reserve(of: max(0, reading.bytes + room.bytes))
     )
@@ -136,6 +155,11 @@ public struct Admission: Sendable, Equatable {
   public func retryAfter(using generator: inout some RandomNumberGenerator) -> Int {
     let base = min(max(secondsToDrain, 1), Self.longestWait / Self.spread)
     return Int(Double.random(in: base...(base * Self.spread), using: &generator).rounded())
+  }
+
+  /// When somebody should try again whom only an operator can help, in seconds: the longest wait, spread.
+  static func retryAfterHelp(using generator: inout some RandomNumberGenerator) -> Int {
+    Int(Double.random(in: longestWait / spread...longestWait, using: &generator).rounded())
   }
 
   private var secondsToDrain: Double {

@@ -39,7 +39,7 @@ enum DeadLetterScripts {
     """#
 
   private static func script(_ name: String, flags: String, _ body: String) -> RedisScript {
-    RedisScript(name: name, source: "#!lua flags=\(flags)\n" + prelude + body)
+    RedisScript(name: name, source: "#!lua flags=\(flags)\n" + DeadLetterBytes.function + prelude + body)
   }
 
   /// Reads the next letters without their envelopes.
@@ -86,20 +86,22 @@ enum DeadLetterScripts {
 
   /// Puts letters back into the queue as if they had never failed.
   ///
-  /// KEYS dead, failures, stats, then all lists of envelopes that nobody works on, list 0 first. ARGV bytes after which no
-  /// further one is moved, how long list 0 may be to be given one; then for each letter its entry and the two lists of its account.
+  /// KEYS dead, failures, stats, bytes of dead letters, then all lists of envelopes that nobody works on, list 0 first.
+  /// ARGV bytes after which no further one is moved, how long list 0 may be to be given one; then for each letter its
+  /// entry and the two lists of its account.
   /// Answers for each that was looked at: 1 moved, 0 gone, -1 it isn't readable and stays.
   static let requeue = script(
     "requeue dead letters", flags: "allow-oom",
     #"""
-    local dead, failures, stats = KEYS[1], KEYS[2], KEYS[3]
+    local dead, failures, stats, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
     -- A key of a wrong type ends the script here, before anything is written.
     redis.call('XLEN', dead)
     redis.call('HLEN', failures)
     redis.call('HLEN', stats)
-    for i = 4, #KEYS do redis.call('LLEN', KEYS[i]) end
+    redis.call('ZCARD', dead_bytes)
+    for i = 5, #KEYS do redis.call('LLEN', KEYS[i]) end
     local outcomes, moved, bytes = {}, 0, 0
-    local function length(list) return redis.call('LLEN', KEYS[4 + list]) end
+    local function length(list) return redis.call('LLEN', KEYS[5 + list]) end
     for i = 3, #ARGV, 3 do
       if bytes >= tonumber(ARGV[1]) then break end
       local entry = redis.call('XRANGE', dead, ARGV[i], ARGV[i])[1]
@@ -111,9 +113,10 @@ enum DeadLetterScripts {
         else
           local list, other = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
           if length(0) < tonumber(ARGV[2]) then list = 0 elseif length(other) < length(list) then list = other end
-          redis.call('LPUSH', KEYS[4 + list], f.envelope)
+          redis.call('LPUSH', KEYS[5 + list], f.envelope)
           redis.call('HDEL', failures, f.id)
           redis.call('XDEL', dead, entry[1])
+          add_dead_bytes(dead_bytes, f.account, -size)
           outcome, moved = 1, moved + 1
         end
         bytes = bytes + size
@@ -122,28 +125,39 @@ enum DeadLetterScripts {
     end
     if moved > 0 then
       redis.call('HINCRBY', stats, 'requeued', moved)
-      if redis.call('XLEN', dead) == 0 then redis.call('UNLINK', dead) end
+      if redis.call('XLEN', dead) == 0 then redis.call('UNLINK', dead, dead_bytes) end
     end
     return outcomes
     """#)
 
   /// Removes letters, readable or not.
   ///
-  /// KEYS dead, stats. ARGV entries. Answers for each: 1 removed, 0 gone.
+  /// KEYS dead, stats, bytes of dead letters. ARGV bytes after which no further one is removed, then entries. Answers for
+  /// each that was looked at: 1 removed, 0 gone.
   static let discard = script(
     "discard dead letters", flags: "allow-oom",
     #"""
-    local dead, stats = KEYS[1], KEYS[2]
+    local dead, stats, dead_bytes = KEYS[1], KEYS[2], KEYS[3]
     redis.call('XLEN', dead)
     redis.call('HLEN', stats)
-    local outcomes, removed = {}, 0
-    for i, entry in ipairs(ARGV) do
-      outcomes[i] = redis.call('XDEL', dead, entry)
-      removed = removed + outcomes[i]
+    redis.call('ZCARD', dead_bytes)
+    local outcomes, removed, bytes = {}, 0, 0
+    for i = 2, #ARGV do
+      if bytes >= tonumber(ARGV[1]) then break end
+      local entry = redis.call('XRANGE', dead, ARGV[i], ARGV[i])[1]
+      local outcome = 0
+      if entry then
+        local f, size = fields_of(entry)
+        redis.call('XDEL', dead, entry[1])
+        -- What was put there by hand was never counted.
+        if not flaw_in(f) then add_dead_bytes(dead_bytes, f.account, -size) end
+        outcome, removed, bytes = 1, removed + 1, bytes + size
+      end
+      outcomes[#outcomes + 1] = outcome
     end
     if removed > 0 then
       redis.call('HINCRBY', stats, 'discarded', removed)
-      if redis.call('XLEN', dead) == 0 then redis.call('UNLINK', dead) end
+      if redis.call('XLEN', dead) == 0 then redis.call('UNLINK', dead, dead_bytes) end
     end
     return outcomes
     """#)

@@ -87,8 +87,8 @@ public struct DeadLetters: Sendable {
         arguments += ["\(found.entry)", hand?.first ?? 0, hand?.second ?? 0] as [any RedisArgument]
       }
       return try await outcomes(
-        of: DeadLetterScripts.requeue, keys: [layout.dead, layout.failures, layout.stats] + layout.pending,
-        arguments: arguments)
+        of: DeadLetterScripts.requeue,
+        keys: [layout.dead, layout.failures, layout.stats, layout.deadBytes] + layout.pending, arguments: arguments)
     }
   }
 
@@ -98,7 +98,8 @@ public struct DeadLetters: Sendable {
   ) async throws(QueueFailure) {
     try await sweep(filter, limit: limit, &tally) { letters throws(QueueFailure) in
       try await outcomes(
-        of: DeadLetterScripts.discard, keys: [layout.dead, layout.stats], arguments: letters.map { "\($0.entry)" })
+        of: DeadLetterScripts.discard, keys: [layout.dead, layout.stats, layout.deadBytes],
+        arguments: [Self.stepBytes] as [any RedisArgument] + letters.map { "\($0.entry)" })
     }
   }
 

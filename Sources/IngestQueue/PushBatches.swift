@@ -76,6 +76,8 @@ struct PushBatch<Waiter> {
   let deadline: NIODeadline
   /// Whether it is one entry over the bytes of a batch.
   let isHuge: Bool
+  /// What that entry takes, where somebody keeps account of it.
+  fileprivate(set) var huge: HugePayload?
   fileprivate(set) var entries = 0
   fileprivate(set) var bytes = 0
   /// How often it was handed out and came back because it couldn't be sent.
@@ -180,6 +182,9 @@ struct PushBatches<Waiter>: ~Copyable {
     if gathering == nil { gathering = PushBatch(deadline: now + limits.deadline, isHuge: false) }
     gathering?.add(line, payload, list: list, waiter: waiter)
   }
+
+  /// Keeps what the huge entry that was added last takes.
+  mutating func keepAccount(_ payload: HugePayload) { huge[huge.endIndex - 1].huge = payload }
 
   enum Next {
     /// Send these commands, and say ``finished(_:)`` when their outcome is known, or ``putBack(_:)`` where they weren't sent.

@@ -22,6 +22,9 @@ public enum PushFailure: Error, Sendable, Equatable, CustomStringConvertible {
   /// What is left of the queue's room is kept for accounts that send less. Nothing was sent.
   /// - Parameter retryAfter: As above.
   case accountOverLimit(retryAfter: Int)
+  /// The account has as many dead letters as it may. Nothing was sent.
+  /// - Parameter retryAfter: When to try again, in seconds. It won't help before somebody has dealt with them.
+  case tooManyDeadLetters(retryAfter: Int)
   /// Redis doesn't promise what is required of an acknowledgement, or isn't known to; why, in words. Nothing was sent.
   case durabilityLost(String)
   /// Redis is away, or didn't take earlier batches before this one was due. Nothing was sent.
@@ -44,6 +47,7 @@ public enum PushFailure: Error, Sendable, Equatable, CustomStringConvertible {
     case .overLimit(let seconds): "not pushed: the queue is over its limit, for about \(seconds) s"
     case .accountOverLimit(let seconds):
       "not pushed: the queue has little room left, and the account sends much of what is in it, for about \(seconds) s"
+    case .tooManyDeadLetters: "not pushed: the account has too many dead letters"
     case .durabilityLost(let why): "not pushed: \(why)"
     case .away(let error): "not pushed: \(error)"
     case .unknownOutcome(let error): "pushed without an answer: \(error)"

@@ -14,6 +14,8 @@ final class Pushing {
   private let eventLoop: any EventLoop
   private let limits: ProducerLimits
   private let lanes: [ShardLane]
+  /// Whether the payloads were acknowledged before. Then they are owed, whatever came of others of their account.
+  private let areAcknowledged: Bool
   /// The lane that gets the next batch, if it can take one.
   private var turn = 0
   private var batches: PushBatches<any PushWaiter>
@@ -22,7 +24,8 @@ final class Pushing {
   private var willFlush = false
   private var draining: EventLoopPromise<Void>?
 
-  init(eventLoop: any EventLoop, lanes: [ShardLane], limits: ProducerLimits) {
+  init(eventLoop: any EventLoop, lanes: [ShardLane], limits: ProducerLimits, areAcknowledged: Bool) {
+    self.areAcknowledged = areAcknowledged
     self.eventLoop = eventLoop
     self.lanes = lanes
     self.limits = limits
@@ -52,13 +55,34 @@ final class Pushing {
       guard draining == nil else { throw .shuttingDown }
       if !lanes[turn].takes, let obstacle = moveTurn() { throw obstacle }
       let list = try list(of: account, bytes: payload.readableBytes)
-      try batches.add(line: line, payload: payload, list: list, waiter: waiter, now: .now())
+      if payload.readableBytes <= limits.bytesPerBatch {
+        try batches.add(line: line, payload: payload, list: list, waiter: waiter, now: .now())
+      } else {
+        try addHuge(line: line, payload: payload, list: list, waiter: waiter)
+      }
     } catch {
       counters.failures += 1
       return error
     }
     flushAtTheTurnsEnd()
     return nil
+  }
+
+  /// Takes a payload that travels alone, if Redis's memory has room for it.
+  private func addHuge(
+    line: ByteBuffer, payload: ByteBuffer, list: Int, waiter: any PushWaiter
+  ) throws(PushFailure) {
+    // The next reading, or the end of another one's way, is soon.
+    guard let huge = lanes[turn].begin(huge: line.readableBytes + payload.readableBytes) else {
+      throw .overLimit(retryAfter: Int.random(in: 1...5))
+    }
+    do {
+      try batches.add(line: line, payload: payload, list: list, waiter: waiter, now: .now())
+    } catch {
+      huge.end()
+      throw error
+    }
+    batches.keepAccount(huge)
   }
 
   /// Takes a payload, and succeeds or fails as it does.
@@ -74,11 +98,16 @@ final class Pushing {
     return promise.futureResult
   }
 
-  /// - Throws: Where the shard's last room is kept for others than this account.
+  /// - Throws: Where the shard's last room is kept for others than this account, or the account has too many dead letters
+  ///   there.
   private func list(of account: String, bytes: Int) throws(PushFailure) -> Int {
     let lane = lanes[turn]
     guard lane.isWatched else { return 0 }
     let hash = AccountHand.hash(of: account)
+    if lane.hasTooManyDeadLetters(hash), !areAcknowledged {
+      var generator = SystemRandomNumberGenerator()
+      throw .tooManyDeadLetters(retryAfter: Admission.retryAfterHelp(using: &generator))
+    }
     let (manyPayloads, manyBytes) = senders.note(hash, bytes: bytes)
     if manyPayloads || manyBytes, lane.isInReserve(after: batches.bytes + bytes) {
       throw .accountOverLimit(retryAfter: lane.retryAfter)
@@ -206,6 +235,7 @@ final class Pushing {
     _ batch: PushBatch<any PushWaiter>, _ replies: [RedisReply], _ lane: ShardLane
   ) {
     batches.finished(batch)
+    batch.huge?.end()
     var unconfirmed: PushFailure?
     if let required = lane.destination.confirmingReplicas {
       unconfirmed = shortfall(replies.last, lane, required: required)
@@ -242,6 +272,7 @@ final class Pushing {
   }
 
   private func fail(_ batch: PushBatch<any PushWaiter>, _ failure: PushFailure) {
+    batch.huge?.end()
     for part in batch.parts { fail(part, failure) }
   }
 

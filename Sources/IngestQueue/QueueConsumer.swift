@@ -107,6 +107,7 @@ public final class QueueConsumer: Sendable {
       QueueScripts.claim,
       keys: [
         layout.claim(worker: worker, slot: slot), layout.workers, layout.failures, layout.later, layout.dead,
+        layout.deadBytes,
       ] + layout.pending,
       arguments: [
         "\(worker)", instance, number, limits.lease.milliseconds, min(limits.envelopes, limit), limits.bytes,
@@ -234,6 +235,7 @@ public final class QueueConsumer: Sendable {
       QueueScripts.settle,
       keys: [
         layout.claim(worker: worker, slot: batch.slot), layout.later, layout.dead, layout.failures, layout.stats,
+        layout.deadBytes,
       ] + layout.pending,
       arguments: [instance, batch.number, "\(worker)", limits.attempts] as [any RedisArgument] + named)
     return try read(reply) { items in
@@ -256,7 +258,8 @@ public final class QueueConsumer: Sendable {
   /// Puts back what is in claims whose lease has ended, of all workers.
   public func reap() async throws(QueueFailure) -> Reaping {
     let reply = try await run(
-      QueueScripts.reap, keys: [layout.workers, layout.pending(0), layout.dead, layout.failures],
+      QueueScripts.reap,
+      keys: [layout.workers, layout.pending(0), layout.dead, layout.failures, layout.deadBytes],
       arguments: [
         layout.claimPrefix, limits.reapedAtOnce, limits.deaths, QueueLayout.slots, limits.forgetAfter.milliseconds,
       ])

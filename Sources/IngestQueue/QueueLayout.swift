@@ -43,6 +43,9 @@ public struct QueueLayout: Sendable, Hashable {
   /// gone through in small steps, and one from the middle taken out at once.
   public var dead: String { key("dead") }
 
+  /// Sorted set of how many bytes of dead letters each account has, and all have together; see ``DeadLetterBytes``.
+  public var deadBytes: String { key("dead-bytes") }
+
   /// Hash from envelope id to what went wrong with it so far, as JSON: `{"attempts":1,"deaths":0,"first_at":…}`. Has only
   /// envelopes that failed and aren't through.
   public var failures: String { key("failures") }

@@ -36,7 +36,11 @@ public final class QueueProducer: Sendable {
   ///   - watch: What knows how full the shards are, and what an acknowledgement has to mean. It must be of the same shards in the same
   ///     order. Without one nothing is refused for either, and all
   ///     payloads go to list 0.
-  public init(shards: [Shard], limits: ProducerLimits = ProducerLimits(), watch: QueueWatch? = nil) {
+  ///   - areAcknowledged: Whether the payloads were acknowledged before. Then they are taken whatever dead letters their
+  ///     accounts have.
+  public init(
+    shards: [Shard], limits: ProducerLimits = ProducerLimits(), watch: QueueWatch? = nil, areAcknowledged: Bool = false
+  ) {
     precondition(!shards.isEmpty, "a queue has at least one shard")
     eventLoop = shards[0].client.eventLoop
     precondition(
@@ -46,7 +50,8 @@ public final class QueueProducer: Sendable {
         $0, requirement: watch?.requirement ?? .none, limits: watch?.limits ?? QueueLimits())
     }
     state = NIOLoopBoundBox.makeBoxSendingValue(
-      Pushing(eventLoop: eventLoop, lanes: lanes, limits: limits), eventLoop: eventLoop)
+      Pushing(eventLoop: eventLoop, lanes: lanes, limits: limits, areAcknowledged: areAcknowledged),
+      eventLoop: eventLoop)
     watch?.tell { [eventLoop, state] shard, word in
       eventLoop.execute { state.value.learn(word, of: shard) }
     }

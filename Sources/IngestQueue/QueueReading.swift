@@ -17,9 +17,11 @@ public struct QueueReading: Sendable, Equatable {
   public var memoryLimit: Int64
   /// Envelopes that were stored and have left the queue, ever since there is this queue.
   public var done: Int64
+  public var deadBytes: DeadLetterBytes
 
   public init(
-    lengths: [Int64], later: Int64 = 0, bytes: Int64 = 0, memory: Int64 = 0, memoryLimit: Int64 = 0, done: Int64 = 0
+    lengths: [Int64], later: Int64 = 0, bytes: Int64 = 0, memory: Int64 = 0, memoryLimit: Int64 = 0, done: Int64 = 0,
+    deadBytes: DeadLetterBytes = DeadLetterBytes()
   ) {
     self.lengths = lengths
     self.later = later
@@ -27,6 +29,7 @@ public struct QueueReading: Sendable, Equatable {
     self.memory = memory
     self.memoryLimit = memoryLimit
     self.done = done
+    self.deadBytes = deadBytes
   }
 
   /// Envelopes that wait for a worker, now or later. Not those in the hands of workers, whose number has a bound of its own, and not dead
@@ -35,21 +38,25 @@ public struct QueueReading: Sendable, Equatable {
 }
 
 extension QueueReading {
-  static func keys(_ layout: QueueLayout) -> [String] { layout.pending + [layout.later, layout.stats] }
+  static func keys(_ layout: QueueLayout) -> [String] {
+    layout.pending + [layout.later, layout.stats, layout.dead, layout.deadBytes]
+  }
 
-  /// KEYS the pending lists, later, stats.
+  /// KEYS the pending lists, later, stats, dead, bytes of dead letters.
   static let script = RedisScript(
     name: "level",
-    source: #"""
-      #!lua flags=no-writes
+    source: "#!lua flags=no-writes\n" + DeadLetterBytes.reading
+      + #"""
+      local later_key, stats, dead, dead_bytes = KEYS[#KEYS - 3], KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS]
       local lengths, bytes = {}, 0
-      for i = 1, #KEYS - 2 do
+      for i = 1, #KEYS - 4 do
         lengths[i] = redis.call('LLEN', KEYS[i])
         if lengths[i] > 0 then bytes = bytes + redis.call('MEMORY', 'USAGE', KEYS[i], 'SAMPLES', 20) end
       end
-      local later = redis.call('ZCARD', KEYS[#KEYS - 1])
-      if later > 0 then bytes = bytes + redis.call('MEMORY', 'USAGE', KEYS[#KEYS - 1], 'SAMPLES', 20) end
-      return { lengths, later, bytes, tonumber(redis.call('HGET', KEYS[#KEYS], 'done')) or 0 }
+      local later = redis.call('ZCARD', later_key)
+      if later > 0 then bytes = bytes + redis.call('MEMORY', 'USAGE', later_key, 'SAMPLES', 20) end
+      local accounts = read_dead_bytes(dead, dead_bytes, \#(DeadLetterBytes.mostAccounts))
+      return { lengths, later, bytes, tonumber(redis.call('HGET', stats, 'done')) or 0, accounts }
       """#)
 
   static let memoryQuestion = RedisCommand("INFO", "memory")
@@ -57,7 +64,7 @@ extension QueueReading {
   /// - Throws: ``Hiredis/RedisServerError`` for an error reply, ``Hiredis/UnexpectedReply`` where something else came than was asked for.
   init(script reply: RedisReply, memory: RedisReply) throws {
     let items = try reply.array()
-    guard items.count == 4 else { throw UnexpectedReply(expected: "an array of 4", came: reply.shape) }
+    guard items.count == 5 else { throw UnexpectedReply(expected: "an array of 5", came: reply.shape) }
     lengths = try items[0].array().map { try $0.integer() }
     guard lengths.count == QueueLayout.lists else {
       throw UnexpectedReply(expected: "\(QueueLayout.lists) lengths", came: "\(lengths.count)")
@@ -65,6 +72,7 @@ extension QueueReading {
     later = try items[1].integer()
     bytes = try items[2].integer()
     done = try items[3].integer()
+    deadBytes = try DeadLetterBytes(members: items[4].array())
     if case .error(let error) = memory { throw error }
     guard let fields = InfoFields(memory), let used = fields["used_memory"].flatMap({ Int64($0) }),
       let limit = fields["maxmemory"].flatMap({ Int64($0) })

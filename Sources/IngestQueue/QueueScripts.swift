@@ -70,7 +70,7 @@ enum QueueScripts {
         '{"attempts":%.0f,"deaths":%.0f,"first_at":%.0f}', f.attempts, f.deaths, f.first_at))
     end
 
-    local function bury(dead, failures, envelope, reason, worker, f, at)
+    local function bury(dead, dead_bytes, failures, envelope, reason, worker, f, at)
       local id = id_of(envelope)
       local entry = {
         'id', id, 'reason', reason, 'attempts', string.format('%.0f', f.attempts),
@@ -84,14 +84,19 @@ enum QueueScripts {
       end
       entry[#entry + 1] = 'envelope'
       entry[#entry + 1] = envelope
+      -- Somebody may have deleted the stream by hand.
+      if redis.call('XLEN', dead) == 0 then redis.call('UNLINK', dead_bytes) end
       redis.call('XADD', dead, '*', unpack(entry))
+      local bytes = 0
+      for _, part in ipairs(entry) do bytes = bytes + #part end
+      add_dead_bytes(dead_bytes, known and known.account, bytes)
       redis.call('HDEL', failures, id)
     end
 
     """#
 
   private static func script(_ name: String, flags: String = "allow-oom", _ body: String) -> RedisScript {
-    RedisScript(name: name, source: "#!lua flags=\(flags)\n" + prelude + body)
+    RedisScript(name: name, source: "#!lua flags=\(flags)\n" + DeadLetterBytes.function + prelude + body)
   }
 
   /// How old a registration may get before its worker writes it anew, in milliseconds: an idle worker mustn't cost a
@@ -108,23 +113,24 @@ enum QueueScripts {
   /// LMOVE one by one, though a script could move many in one command: only so is the size known before the next one is
   /// touched, and the append-only file gets a move and not a second copy of the payload.
   ///
-  /// KEYS claim, workers, failures, later, dead, then the pending lists with list 0 first.
+  /// KEYS claim, workers, failures, later, dead, bytes of dead letters, then the pending lists with list 0 first.
   /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where none may
   /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over, most envelopes from
   /// accounts' own lists.
   static let claim = script(
     "claim",
     #"""
-    local claim, workers, failures, later, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+    local claim, workers, failures, later, dead, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
     local worker, instance, batch, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
     local most, most_bytes, largest = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
     local suspects, most_deaths, begins = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
     local most_own = tonumber(ARGV[11])
     local at = now()
-    local lists, first_list = #KEYS - 5, KEYS[6]
+    local lists, first_list = #KEYS - 6, KEYS[7]
     local lengths = {}
-    for i = 0, lists - 1 do lengths[i] = redis.call('LLEN', KEYS[6 + i]) end
+    for i = 0, lists - 1 do lengths[i] = redis.call('LLEN', KEYS[7 + i]) end
     redis.call('XLEN', dead)
+    redis.call('ZCARD', dead_bytes)
     local any = redis.call('HLEN', failures) > 0
 
     local seen = redis.call('HGET', workers, worker)
@@ -181,7 +187,7 @@ enum QueueScripts {
     local open = {}
     for i = 0, lists - 1 do
       local list = (batch + i) % lists
-      if lengths[list] > 0 then open[#open + 1] = KEYS[6 + list] end
+      if lengths[list] > 0 then open[#open + 1] = KEYS[7 + list] end
     end
     -- Whether this is a claim of suspects; then there is nothing else in it. They are in list 0, unless an id came twice.
     local suspicious = false
@@ -214,7 +220,7 @@ enum QueueScripts {
         if #envelope > largest then
           redis.call('RPOP', claim)
           local reason = string.format('%d bytes, more than a worker takes (%.0f)', #envelope, largest)
-          bury(dead, failures, envelope, reason, worker, { attempts = 0, deaths = 0, first_at = at }, at)
+          bury(dead, dead_bytes, failures, envelope, reason, worker, { attempts = 0, deaths = 0, first_at = at }, at)
           taken, moved = taken + 1, moved + 1
         elseif apart or #envelopes > 0 and bytes + #envelope > most_bytes then
           redis.call('LMOVE', claim, list, 'RIGHT', 'RIGHT')
@@ -258,20 +264,21 @@ enum QueueScripts {
 
   /// Ends a claim: what isn't named is acknowledged and gone.
   ///
-  /// KEYS claim, later, dead, failures, stats, then the pending lists with list 0 first.
+  /// KEYS claim, later, dead, failures, stats, bytes of dead letters, then the pending lists with list 0 first.
   /// ARGV instance, batch, worker, attempts after which an envelope is dead; then for each that is named, the last one
   /// first: its place in the batch from 0, its fate, a reason, a delay in ms (where it goes back, the number of the list instead).
   static let settle = script(
     "settle",
     #"""
-    local claim, later, dead, failures, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+    local claim, later, dead, failures, stats, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
     local instance, batch, worker, most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
     local first = redis.call('LINDEX', claim, 0)
     if not first then return { 'gone' } end
     local h = header(first)
     if not h or h.instance ~= instance or h.batch ~= batch then return { 'lost', h and h.instance or '' } end
-    for i = 6, #KEYS do redis.call('LLEN', KEYS[i]) end
+    for i = 7, #KEYS do redis.call('LLEN', KEYS[i]) end
     redis.call('XLEN', dead)
+    redis.call('ZCARD', dead_bytes)
     redis.call('ZCARD', later)
     redis.call('HLEN', failures)
     local at, buried, done = now(), 0, redis.call('LLEN', claim) - 1
@@ -283,7 +290,7 @@ enum QueueScripts {
         if fate == 'clear' then
           redis.call('HDEL', failures, id)
         elseif fate == 'back' then
-          redis.call('RPUSH', KEYS[6 + delay], envelope)
+          redis.call('RPUSH', KEYS[7 + delay], envelope)
           done = done - 1
         elseif fate == 'postpone' then
           redis.call('ZADD', later, at + delay, envelope)
@@ -292,7 +299,7 @@ enum QueueScripts {
           local f = failures_of(failures, id) or { attempts = 0, deaths = 0, first_at = at }
           f.attempts = f.attempts + 1
           if fate == 'dead' or f.attempts >= most then
-            bury(dead, failures, envelope, reason, worker, f, at)
+            bury(dead, dead_bytes, failures, envelope, reason, worker, f, at)
             buried = buried + 1
           else
             note(failures, id, f)
@@ -328,17 +335,18 @@ enum QueueScripts {
 
   /// Puts back what is in claims whose lease has ended.
   ///
-  /// KEYS workers, pending, dead, failures.
+  /// KEYS workers, pending, dead, failures, bytes of dead letters.
   /// ARGV beginning of a claim's key, most envelopes, deaths after which an envelope is dead, slots of a worker, age in ms at which a
   /// worker without claims is forgotten.
   static let reap = script(
     "reap",
     #"""
-    local workers, pending, dead, failures = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+    local workers, pending, dead, failures, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
     local prefix, most, most_deaths = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
     local slots, age = tonumber(ARGV[4]), tonumber(ARGV[5])
     redis.call('LLEN', pending)
     redis.call('XLEN', dead)
+    redis.call('ZCARD', dead_bytes)
     redis.call('HLEN', failures)
     local at, back, buried, lists, more, forgotten, strange = now(), 0, 0, 0, 0, 0, {}
     local entries = redis.call('HGETALL', workers)
@@ -371,7 +379,7 @@ enum QueueScripts {
               end
               if f and f.deaths >= most_deaths then
                 redis.call('RPOP', claim)
-                bury(dead, failures, envelope, 'worker died ' .. f.deaths .. ' times', h.worker, f, at)
+                bury(dead, dead_bytes, failures, envelope, 'worker died ' .. f.deaths .. ' times', h.worker, f, at)
                 buried = buried + 1
               else
                 if f then note(failures, id_of(envelope), f) end

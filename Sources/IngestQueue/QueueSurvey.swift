@@ -25,9 +25,12 @@ public struct QueueSurvey: Sendable, Equatable {
   public var discarded: Int64
   /// Why the newest dead letters are there, at most ``reasonsOf`` of them.
   public var reasons: ReasonCounts
+  public var deadBytes: DeadLetterBytes
 
   /// Of how many dead letters the reasons are counted.
   public static let reasonsOf = 10_000
+  /// Of how many accounts the bytes of dead letters are read.
+  public static let accountsNamed = 10
 
   /// When the oldest of all that are next in their lists was received.
   public var oldestReceivedAt: Int64? { lists.compactMap(\.oldestReceivedAt).min() }
@@ -43,6 +46,9 @@ public struct QueueSurvey: Sendable, Equatable {
     async let reasons = outcome { () throws(QueueFailure) in
       try await DeadLetters(client: client, layout: layout).reasons(ofNewest: reasonsOf)
     }
+    async let bytes = outcome { () throws(QueueFailure) in
+      try await DeadLetterBytes.read(from: client, layout: layout, accounts: accountsNamed, within: limit)
+    }
     let reply: RedisReply
     do {
       reply = try await client.execute(
@@ -51,8 +57,8 @@ public struct QueueSurvey: Sendable, Equatable {
     } catch {
       throw QueueFailure(error)
     }
-    let (found, counted) = (try await state.get(), try await reasons.get())
-    return try QueueFailure.catching { try QueueSurvey(found, counted, reply.array()) }
+    let (found, counted, weighed) = (try await state.get(), try await reasons.get(), try await bytes.get())
+    return try QueueFailure.catching { try QueueSurvey(found, counted, weighed, reply.array()) }
   }
 
   private static func outcome<Value>(
@@ -61,7 +67,9 @@ public struct QueueSurvey: Sendable, Equatable {
     do throws(QueueFailure) { return .success(try await body()) } catch { return .failure(error) }
   }
 
-  private init(_ state: QueueState, _ reasons: ReasonCounts, _ items: [RedisReply]) throws {
+  private init(
+    _ state: QueueState, _ reasons: ReasonCounts, _ deadBytes: DeadLetterBytes, _ items: [RedisReply]
+  ) throws {
     func number(_ place: Int) throws -> Int64? {
       guard let text = try items.item(place).stringOrNull() else { return nil }
       // A score is a number that may be written with a point.
@@ -72,6 +80,7 @@ public struct QueueSurvey: Sendable, Equatable {
     }
     self.state = state
     self.reasons = reasons
+    self.deadBytes = deadBytes
     nextDueAt = try number(0)
     requeued = try number(1) ?? 0
     discarded = try number(2) ?? 0

@@ -139,14 +139,14 @@ private final class Watching {
     shard.client.connection(within: timing.pause).assumeIsolated().whenComplete { result in
       switch result {
       case .success: self.ask(place)
-      case .failure(let error): self.finishReading(place, reached: shard.mark.reached, problem: "\(error)")
+      case .failure(let error): self.finishReading(place, before: shard.mark.counts, problem: "\(error)")
       }
     }
   }
 
   private func ask(_ place: Int) {
     let shard = shards[place]
-    let reached = shard.mark.reached
+    let before = shard.mark.counts
     // In one turn of the loop, so in one write or two.
     let level = shard.client.run(
       QueueReading.script, keys: QueueReading.keys(shard.layout), within: timing.deadline)
@@ -159,17 +159,19 @@ private final class Watching {
       var problem: String?
       do {
         let (level, rest) = try result.get()
-        shard.take(try QueueReading(script: level, memory: rest[0]), .now(), reached: reached)
+        shard.take(try QueueReading(script: level, memory: rest[0]), .now(), reached: before.reached)
       } catch {
         problem = "\(error)"
       }
-      self.finishReading(place, reached: reached, problem: problem)
+      self.finishReading(place, before: before, problem: problem)
     }
   }
 
   /// Tells what is known now.
-  /// - Parameter problem: Why the shard couldn't be read, if it couldn't.
-  private func finishReading(_ place: Int, reached: Int, problem: String?) {
+  /// - Parameters:
+  ///   - before: What the mark had counted before the shard was read.
+  ///   - problem: Why the shard couldn't be read, if it couldn't.
+  private func finishReading(_ place: Int, before: HighMark.Counts, problem: String?) {
     let shard = shards[place]
     // Nobody may be there to hear it.
     guard !shard.isStopped else { return }
@@ -182,7 +184,8 @@ private final class Watching {
       } else {
         isStale(shard.readAt, now) ? .unknown : .unchanged
       }
-    let word = ShardWord(level: level, reached: reached, durabilityLack: durabilityLack(shard, now), mark: shard.mark)
+    let word = ShardWord(
+      level: level, counted: before, durabilityLack: durabilityLack(shard, now), mark: shard.mark)
     for listener in listeners { listener(place, word) }
     eventLoop.assumeIsolated().scheduleTask(in: timing.pause) { self.read(place) }
   }
@@ -241,6 +244,7 @@ private final class Watching {
         logger.notice("the queue is under its low-water mark again", metadata: metadata)
       }
     }
+    sayDeadLetters(shard, metadata)
     let lack = shard.durability.flatMap { requirement.shortfall(of: $0) }
     if shard.hasMetRequirement, (lack == nil) == shard.saidLack {
       shard.saidLack = lack != nil
@@ -251,6 +255,28 @@ private final class Watching {
       } else {
         logger.notice("Redis promises what is required again", metadata: metadata)
       }
+    }
+  }
+}
+
+extension Watching {
+  /// Says whose dead letters are too many now, and whose no longer are, once for each account and episode.
+  private func sayDeadLetters(_ shard: WatchedShard, _ metadata: Logger.Metadata) {
+    let quota = shard.admission.deadLetters
+    guard quota.told != shard.saidDeadLetters else { return }
+    defer { shard.saidDeadLetters = quota.told }
+    for (account, bytes) in quota.told where shard.saidDeadLetters[account] == nil {
+      logger.error(
+        "an account has too many dead letters: its pushes are refused until some are requeued or discarded",
+        metadata: metadata.merging([
+          "account": "\(account)", "dead_letter_bytes": "\(bytes)", "limit": "\(quota.limit)",
+          "see": "sync-status dead --account \(account)",
+        ]) { $1 })
+    }
+    for account in shard.saidDeadLetters.keys where quota.told[account] == nil {
+      logger.notice(
+        "an account has fewer dead letters: its pushes are taken again",
+        metadata: metadata.merging(["account": "\(account)"]) { $1 })
     }
   }
 }
@@ -273,6 +299,8 @@ private final class WatchedShard {
   var isStopped = false
   var saidBlind = false
   var saidShut = false
+  /// Of which accounts the log has said that they have too many.
+  var saidDeadLetters: [String: Int64] = [:]
   var saidLack = false
 
   init(client: RedisClient, layout: QueueLayout, limits: QueueLimits) {

@@ -20,20 +20,50 @@ struct ShardWord: Sendable {
   }
 
   var level: Level
-  /// What the mark had counted when it was asked for: what reached it since isn't in there.
-  var reached: Int
+  /// What the mark had counted when it was asked for: what came since isn't in there.
+  var counted: HighMark.Counts
   /// How Redis falls short of what is required of it, or isn't known to meet it, in words; nil where it does.
   var durabilityLack: String?
   /// Where the loop says that the high-water mark was reached between two words.
   let mark: HighMark
 }
 
-/// Counts how often an event loop saw a shard reach its high-water mark.
+/// What event loops tell each other and the watch of a shard: how often one saw it reach its high-water mark, and what
+/// huge payloads take of Redis's memory, in bytes. All of it only grows.
 final class HighMark: Sendable {
-  private let count = Atomic(0)
+  struct Counts {
+    var reached: Int
+    /// Of huge payloads whose outcome is known, so that a reading from here on has them.
+    var hugeDone: Int
+  }
 
-  var reached: Int { count.load(ordering: .relaxed) }
+  private let count = Atomic(0)
+  private let hugeBegun = Atomic(0)
+  private let hugeDone = Atomic(0)
+
+  var counts: Counts {
+    Counts(reached: count.load(ordering: .relaxed), hugeDone: hugeDone.load(ordering: .acquiring))
+  }
+
   func reach() -> Int { count.add(1, ordering: .relaxed).newValue }
+
+  /// Counts a payload as begun, unless there are more than so many bytes then.
+  func beginHuge(_ bytes: Int, upTo most: Int) -> Bool {
+    // Two loops at once may both find too many: another try is soon.
+    if hugeBegun.add(bytes, ordering: .relaxed).newValue <= most { return true }
+    hugeBegun.subtract(bytes, ordering: .relaxed)
+    return false
+  }
+
+  func endHuge(_ bytes: Int) { hugeDone.add(bytes, ordering: .releasing) }
+}
+
+/// A huge payload that has begun on its way. To be ended once, whatever becomes of it.
+struct HugePayload {
+  fileprivate let mark: HighMark?
+  fileprivate let memory: Int
+
+  func end() { mark?.endHuge(memory) }
 }
 
 /// More than will ever come.
@@ -55,8 +85,15 @@ final class ShardLane {
   /// What may still come until the high-water mark, as far as is known.
   private var room = (entries: plenty, bytes: plenty)
   private var isOver = false
+  /// What was left of Redis's memory at the last reading, beyond the high-water mark as well, and what the mark had
+  /// counted of huge payloads that were in it.
+  private var memoryLeft = plenty
+  private var hugeRead = 0
   /// So much of the room is for accounts that don't send much.
   private var reserve = (entries: Int64(0), bytes: Int64(0))
+  /// Whether somebody's dead letters are too many, and the hashes of all whose are. Apart, for the hot path.
+  private var hasTold = false
+  private var told: Set<UInt64> = []
   /// What the mark counted when this loop reached it last.
   private var reached = 0
   /// For when it is over the mark.
@@ -85,15 +122,21 @@ final class ShardLane {
       self.admission = admission
       room = admission.room ?? (plenty, plenty)
       reserve = admission.reserve ?? (0, 0)
+      memoryLeft = admission.memoryLeft ?? plenty
+      hugeRead = word.counted.hugeDone
+      told = admission.deadLetters.hashes
+      hasTold = !told.isEmpty
       // A reading that was under way when the mark was reached doesn't know of it.
-      isOver = admission.shutFor != nil || reached > word.reached
+      isOver = admission.shutFor != nil || reached > word.counted.reached
     case .unchanged: break
     case .unknown:
+      // Whoever had too many dead letters has them still: they don't go away by themselves.
       // From here on by what replies say; until the first of them nothing is known to be full. So while it can't be read, and
       // is full, each loop tries one batch after each word.
       lengths = [Int64](repeating: 0, count: QueueLayout.lists)
       admission = nil
       room = (Int64(limits.entries), plenty)
+      memoryLeft = plenty
       reserve = (Admission.reserve(of: Int64(limits.entries)), 0)
       isOver = false
     }
@@ -134,6 +177,19 @@ final class ShardLane {
   func isInReserve(after bytes: Int) -> Bool {
     room.entries <= reserve.entries || room.bytes - Int64(bytes) <= reserve.bytes
   }
+
+  /// Begins a huge payload, if it finds room in Redis beside those of all loops that may not be in what was read.
+  /// - Returns: Where to say what it takes when its outcome is known; nil where there is no room for it.
+  func begin(huge bytes: Int) -> HugePayload? {
+    guard let mark else { return HugePayload(mark: nil, memory: 0) }
+    // Twice for a moment, as it came and in its list; and the allocator rounds up by up to a quarter.
+    let memory = bytes / 2 * 5
+    let most = memoryLeft < plenty ? hugeRead + Int(memoryLeft) : .max
+    return mark.beginHuge(memory, upTo: most) ? HugePayload(mark: mark, memory: memory) : nil
+  }
+
+  /// Whether the account with this hash has too many dead letters here.
+  func hasTooManyDeadLetters(_ account: UInt64) -> Bool { hasTold && told.contains(account) }
 
   /// When there should be room for all again, in seconds.
   var retryAfter: Int {

@@ -55,7 +55,9 @@ extension PushFailure {
     switch self {
     case .away, .unknownOutcome: true
     case .refused(let error): error.isPassing && error.code != "OOM"
-    case .full, .overLimit, .accountOverLimit, .durabilityLost, .unconfirmed, .tooLarge, .shuttingDown: false
+    case .full, .overLimit, .accountOverLimit, .tooManyDeadLetters, .durabilityLost, .unconfirmed, .tooLarge,
+      .shuttingDown:
+      false
     }
   }
 }

@@ -28,7 +28,7 @@ struct Show: AsyncParsableCommand {
         if case .unknown(let reason) = look { complain("cannot tell: \(reason)") }
         try write(try look.text(fleet, json: json, colours: Terminal.output.colours))
         switch look {
-        case .known(_, let verdict) where verdict.isInSync: break
+        case .known(_, let verdict) where verdict.isWell: break
         case .known: throw Outcome.notInSync
         case .unknown: throw Outcome.cannotTell
         }

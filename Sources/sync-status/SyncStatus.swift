@@ -14,8 +14,8 @@ struct SyncStatus: AsyncParsableCommand {
     commandName: "sync-status",
     abstract: "Says whether every ingest node mirrors all keys, and what is wrong if not.",
     discussion: """
-      Exit status: 0 all nodes are in sync, 1 some are not, 2 it can't be told (Redis is away or what is in it can't be \
-      read), 64 the command line makes no sense.
+      Exit status: 0 all nodes are in sync and take payloads, 1 some are not or don't, or accounts have too many dead \
+      letters, 2 it can't be told (Redis is away or what is in it can't be read), 64 the command line makes no sense.
 
       A node is in sync when it reported within the last 5 seconds a complete and verified mirror of the sealed store, \
       and had followed every change of the store as of at most 5 seconds before its report.

@@ -1,4 +1,5 @@
 import Fleet
+import IngestQueue
 import KeyReplica
 import Testing
 
@@ -13,6 +14,7 @@ struct FleetVerdictTests {
   }
 
   private func wrong(_ verdict: FleetVerdict) -> [String] { texts(verdict, .outOfSync) }
+  private func untaken(_ verdict: FleetVerdict) -> [String] { texts(verdict, .wrong) }
   private func notes(_ verdict: FleetVerdict) -> [String] { texts(verdict, .note) }
 
   @Test func `a fleet that is as it should be is in sync and nothing is said of it`() {
@@ -297,30 +299,34 @@ struct FleetVerdictTests {
       verdict.problems.map(\.text) == [
         "node-2 has been silent for 9 s", "node-1 can't reach the queue: it answers 503", "3 payloads are dead letters",
       ])
-    #expect(verdict.problems.map(\.severity) == [.outOfSync, .note, .note])
+    #expect(verdict.problems.map(\.severity) == [.outOfSync, .wrong, .note])
   }
 
   @Test func `what is on a node's own disk is told`() {
-    func notes(_ change: (inout NodeReport) -> Void) -> [String] {
+    func texts(_ change: (inout NodeReport) -> Void, isWell: Bool = true) -> [String] {
       let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(Sample.node("node-1", change))]))
-      #expect(verdict.isInSync)
+      #expect(verdict.isInSync && verdict.isWell == isWell)
       return verdict.problems.map(\.text)
     }
     let spooled = "node-1 has 3 payloads in its spool, on its own disk (2.0 KiB of 1.0 GiB, the oldest for 1 min)"
-    #expect(notes { $0.spool = Sample.spool } == [spooled])
+    #expect(texts { $0.spool = Sample.spool } == [spooled])
     #expect(
-      notes {
+      texts {
         $0.spool = Sample.spool
         $0.queue.state = .away
       } == ["node-1 can't reach the queue: payloads go to its spool", spooled])
-    #expect(
-      notes {
+    let closed = texts(
+      {
         $0.spool = .init(
           state: .closed, entries: 0, bytes: 0, limitBytes: 1, oldestSeconds: nil, reason: "the spool's disk is full")
         $0.queue.state = .away
-      } == ["node-1 can't reach the queue: it answers 503", "node-1's spool takes nothing: the spool's disk is full"])
+      }, isWell: false)
     #expect(
-      notes { $0.spool = .init(state: .open, entries: 0, bytes: 0, limitBytes: 1, oldestSeconds: nil, reason: nil) }
+      closed == [
+        "node-1 can't reach the queue: it answers 503", "node-1's spool takes nothing: the spool's disk is full",
+      ])
+    #expect(
+      texts { $0.spool = .init(state: .open, entries: 0, bytes: 0, limitBytes: 1, oldestSeconds: nil, reason: nil) }
         .isEmpty)
   }
 
@@ -335,12 +341,76 @@ struct FleetVerdictTests {
         })
     }
     let verdict = FleetVerdict(Sample.facts(nodes: nodes))
-    #expect(verdict.isInSync)
+    #expect(verdict.isInSync && !verdict.isWell)
     #expect(
-      notes(verdict) == [
+      untaken(verdict) == [
         "shard 0 of the queue is over its limit of bytes: nothing is pushed to it until it has drained",
         "nothing is pushed to shard 1 of the queue: always is required, and appendonly is no",
       ])
+  }
+
+  @Test func `a shard that isn't pushed to is a note as long as each node has another`() {
+    let verdict = verdict {
+      $0.queue.shards = [Sample.shard, Sample.shard]
+      $0.queue.shards[0].overLimit = "bytes"
+    }
+    #expect(verdict.isWell)
+    #expect(
+      notes(verdict) == [
+        "shard 0 of the queue is over its limit of bytes: nothing is pushed to it until it has drained"
+      ])
+  }
+
+  @Test func `a node that has taken nothing for a minute is wrong, whatever the reason and the status`() {
+    let bad = verdict {
+      $0.lastMinute = .init(taken: 0, notTaken: 121, reasons: ["durability_lost": 120, "unsealed": 1])
+    }
+    #expect(bad.isInSync && !bad.isWell)
+    #expect(
+      untaken(bad) == ["node-1 has taken none of 121 pushes in the last minute: durability_lost 120 and unsealed 1"])
+    #expect(verdict { $0.lastMinute = .init(taken: 1, notTaken: 121) }.isWell)
+    // Nobody pushed, or only who sends too fast.
+    #expect(verdict { $0.lastMinute = .init() }.isWell)
+  }
+
+  @Test func `accounts with too many dead letters come first of what is wrong, with what to do`() {
+    func verdict(_ refused: Int, dead: Int64 = 3 << 20, known: [DeadLetterBytes.Account]) -> FleetVerdict {
+      let node = Sample.node {
+        $0.queue.shards[0].refusedAccounts = refused
+        $0.queue.shards[0].deadBytes = dead
+        $0.queue.shards[0].roomBytes = 16 << 20
+        $0.lastMinute = .init(taken: 0, notTaken: 1, reasons: ["queue_away": 1])
+      }
+      return FleetVerdict(
+        Sample.facts(nodes: [Sample.member(node), Sample.member(Sample.node("node-2"), age: 0.1)]) {
+          $0.onlyShard = .known(
+            QueueFigures(
+              pending: 0, later: 0, claimed: 0, dead: 3, deadBytes: DeadLetterBytes(all: dead, accounts: known)))
+        })
+    }
+    func account(_ name: String, _ bytes: Int64) -> DeadLetterBytes.Account { .init(name: name, bytes: bytes) }
+    let untakenByNode = "node-1 has taken none of 1 push in the last minute: queue_away 1"
+    let acme =
+      "pushes of acme are refused: it has 2.0 MiB of dead letters in shard 0. See sync-status dead --account acme, then "
+      + "requeue or discard them"
+    // The account without a name is rubbish in the queue, and pushes nothing.
+    let one = verdict(1, known: [account("", 3 << 20), account("acme", 2 << 20), account("other", 1)])
+    #expect(one.isInSync && !one.isWell)
+    #expect(untaken(one) == [acme, untakenByNode])
+    #expect(notes(one) == ["3 payloads are dead letters"])
+    let names = ["acme", "b", "c", "d"].map { account($0, 2 << 20) }
+    let many = untaken(verdict(5, dead: 8 << 20, known: names))
+    #expect(many.first == acme && many.count == 6)
+    #expect(
+      many[3...] == [
+        "pushes of another 2 accounts are refused: they have too many dead letters in shard 0. See sync-status dead",
+        "dead letters take 8.0 MiB of the 16.0 MiB that shard 0 has for payloads: see sync-status dead, then requeue or "
+          + "discard them", untakenByNode,
+      ])
+    #expect(
+      untaken(verdict(1, known: [])).first
+        == "pushes of 1 account are refused: it has too many dead letters in shard 0. See sync-status dead")
+    #expect(untaken(verdict(0, dead: 4 << 20, known: names)) == [untakenByNode])
   }
 
   @Test func `a node in sync that isn't ready says why`() {

@@ -104,7 +104,8 @@ struct QueueVerdictTests {
       let run = try await run(server, ["--json"])
       #expect(run.status == .exited(1))
       for text in [
-        "\"verdict\" : \"not_well\"", "\"done\" : 12345", "\"dead\" : 3", "\"count\" : 2", "\"next_due_at\" : null",
+        "\"verdict\" : \"not_well\"", "\"done\" : 12345", "\"dead\" : 3", "\"dead_bytes\" : ",
+        "\"count\" : 2", "\"next_due_at\" : null",
         "\"per_second\" : 812.4", "\"exit_code\" : 1", "\"error\" : null",
       ] {
         #expect(run.output.contains(text), "\(text)")

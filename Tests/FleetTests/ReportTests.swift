@@ -12,11 +12,13 @@ struct ReportTests {
         "barrier":{"proven":7,"reads":7,"timed_out":0,"waiting":0},"build":"v1",\
         "completeness":{"state":"complete","total":1024,"verified":1024},"connections":null,"epoch":"e1",\
         "freshness_seconds":0.25,\
-        "held_back":0,"instance":"00000000000000aa","keys":1000000,"listen":"127.0.0.1:8080","name":"node-1",\
+        "held_back":0,"instance":"00000000000000aa","keys":1000000,\
+        "last_minute":{"not_taken":1,"reasons":{"queue_away":1},"taken":60},"listen":"127.0.0.1:8080","name":"node-1",\
+        "outcomes":{"invalid":1,"limited":2,"not_taken":3,"refused":7,"taken":12346},\
         "queue":{"batches":3,"durability":"fsync before each answer","in_flight_bytes":0,"moved_batches":0,"pushed":12346,\
-        "shards":[{"admits":true,"bytes":34000,"drain_per_second":812.5,"durability":"fsync before each answer",\
+        "shards":[{"admits":true,"bytes":34000,"dead_bytes":1000,"drain_per_second":812.5,"durability":"fsync before each answer",\
         "durability_lack":null,"entries":17,"memory":1048576,"memory_limit":0,"over_limit":null,"read_seconds":0.5,\
-        "redis":"redis://127.0.0.1:6379","shard":0}],"state":"connected","waiting":0},\
+        "redis":"redis://127.0.0.1:6379","refused_accounts":0,"room_bytes":1048576,"shard":0}],"state":"connected","waiting":0},\
         "ready":true,"reasons":[],"refusals_blocked":null,"reported_at":1699999999.5,"sealed":true,"spool":null,\
         "started_at":1699991959.5,"state":"ready",\
         "store_version":1000100,"version":1000100,"violations":0}
@@ -109,7 +111,7 @@ struct ReportTests {
     func report(_ mirror: ReplicaStatus) -> NodeReport {
       NodeReport(
         name: "n", build: "b", instance: "i", state: .ready, ready: true, reasons: [], mirror: mirror, answers: [:],
-        proven: 7, timedOut: 3, queue: Sample.node().queue, startedAt: 1, reportedAt: 2, listen: "l")
+        outcomes: .init(), proven: 7, timedOut: 3, queue: Sample.node().queue, startedAt: 1, reportedAt: 2, listen: "l")
     }
     var status = ReplicaStatus(
       completeness: .guarded, verifiedBuckets: 7, totalBuckets: 8, sealed: true, keys: 3, accounts: 2, epoch: "e9",

@@ -15,7 +15,9 @@ enum Sample {
   static func node(_ name: String = "node-1", _ change: (inout NodeReport) -> Void = { _ in }) -> NodeReport {
     var report = NodeReport(
       name: name, build: "v1", instance: "00000000000000aa", state: .ready, ready: true, reasons: [],
-      mirror: mirror, answers: ["200": 1, "202": 12_345, "401": 5, "403": 2, "503": 3], proven: 7, timedOut: 0,
+      mirror: mirror, answers: ["200": 1, "202": 12_345, "401": 5, "403": 2, "503": 3],
+      outcomes: .init(taken: 12_346, refused: 7, limited: 2, notTaken: 3, invalid: 1),
+      lastMinute: .init(taken: 60, notTaken: 1, reasons: ["queue_away": 1]), proven: 7, timedOut: 0,
       queue: .init(
         state: .connected, waiting: 0, inFlightBytes: 0, durability: "fsync before each answer", batches: 3,
         pushed: 12_346, shards: [shard]),
@@ -29,7 +31,8 @@ enum Sample {
 
   static let shard = NodeReport.Shard(
     shard: 0, redis: "redis://127.0.0.1:6379", admits: true, entries: 17, bytes: 34_000, memory: 1 << 20,
-    memoryLimit: 0, drainPerSecond: 812.5, readSeconds: 0.5, durability: "fsync before each answer")
+    memoryLimit: 0, drainPerSecond: 812.5, readSeconds: 0.5, durability: "fsync before each answer",
+    deadBytes: 1_000, roomBytes: 1 << 20, refusedAccounts: 0)
 
   static func worker(_ name: String = "worker-1", _ change: (inout WorkerReport) -> Void = { _ in }) -> WorkerReport {
     var report = WorkerReport(

@@ -20,8 +20,8 @@ struct StatusDocumentTests {
         "nodes_expected":2,"nodes_in_sync":1,\
         "problems":[{"member":"node-2","severity":"out_of_sync","text":"node-2 has been silent for 14 s"},\
         {"member":"x","severity":"note","text":"the member x can't be understood: it is neither a node nor a worker"}],\
-        "queue":{"claimed":64,"dead":0,"later":2,"oldest_seconds":1.5,"pending":17,"shards_away":0},\
-        "queue_shards":[{"claimed":64,"dead":0,"error":null,"later":2,"oldest_seconds":1.5,"pending":17,\
+        "queue":{"claimed":64,"dead":0,"dead_bytes":0,"later":2,"oldest_seconds":1.5,"pending":17,"shards_away":0},\
+        "queue_shards":[{"claimed":64,"dead":0,"dead_bytes":0,"error":null,"later":2,"oldest_seconds":1.5,"pending":17,\
         "redis":"redis://h:6379","shard":0}],"read_at":1700000000,\
         "redis":{"append_only_file":true,"eviction_policy":"noeviction","limit_bytes":4294967296,"role":"master",\
         "saving_fails":false,"server":null,"used_bytes":1073741824,"version":"7.0.15"},\
@@ -44,6 +44,14 @@ struct StatusDocumentTests {
     #expect(object["verdict"] as? String == "in_sync")
     #expect(object["exit_code"] as? Int == 0)
     #expect((object["problems"] as? [Any])?.isEmpty == true)
+  }
+
+  @Test func `a fleet in sync in which something else is wrong has exit code 1, and says that it is in sync`() throws {
+    let facts = Sample.facts(nodes: [Sample.member(Sample.node { $0.queue.state = .away })])
+    let object = try object(StatusDocument(facts, FleetVerdict(facts)), pretty: true)
+    #expect(object["verdict"] as? String == "in_sync_not_well")
+    #expect(object["exit_code"] as? Int == 1)
+    #expect((object["problems"] as? [[String: Any]])?.map { $0["severity"] as? String } == ["wrong"])
   }
 
   @Test func `what isn't known is null`() throws {

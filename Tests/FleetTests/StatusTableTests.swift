@@ -19,8 +19,8 @@ struct StatusTableTests {
           Redis 7.0.15, 1.0 GiB of 4.0 GiB used, noeviction, append-only file on
 
         NODES
-          NAME    STATE  IN SYNC  MIRROR         KEYS    VERSION  STORE READ  ACCEPTED  REFUSED  503  QUEUE       REPORTED          UP  BUILD
-          node-1  ready  yes      complete  1,000,000  1,000,100   0.7 s ago    12,346        7    3  connected  0.5 s ago  2 h 14 min  v1
+          NAME    STATE  IN SYNC  MIRROR         KEYS    VERSION  STORE READ  ACCEPTED  REFUSED  NOT TAKEN  QUEUE       REPORTED          UP  BUILD
+          node-1  ready  yes      complete  1,000,000  1,000,100   0.7 s ago    12,346        7          5  connected  0.5 s ago  2 h 14 min  v1
           acknowledged means: fsync before each answer
 
         WORKERS
@@ -41,7 +41,7 @@ struct StatusTableTests {
       $0.keys = 499_000
       $0.version = 1_000_090
       $0.freshnessSeconds = nil
-      $0.answers = [:]
+      $0.outcomes = .init()
       $0.queue.state = .away
       $0.startedAt = $0.reportedAt - 3
     }
@@ -63,7 +63,7 @@ struct StatusTableTests {
         NOT IN SYNC: 0 of 2 nodes in sync
           wrong: node-1 has verified 512 of 1,024 buckets
           wrong: node-2 has been silent for 14 s
-          note:  node-1 can't reach the queue: it answers 503
+          wrong: node-1 can't reach the queue: it answers 503
           note:  1 payload is a dead letter
           note:  Redis evicts keys (maxmemory-policy allkeys-lru): set noeviction
 
@@ -73,10 +73,10 @@ struct StatusTableTests {
           Redis 7.0.15, 1.9 MiB used, no limit, allkeys-lru, append-only file off
 
         NODES
-          NAME     STATE      IN SYNC  MIRROR                  KEYS    VERSION  STORE READ  ACCEPTED  REFUSED  503  QUEUE       REPORTED          UP  BUILD
-          node-1   not ready  no       loading 512/1,024    499,000  1,000,090       never         0        0    0  away       0.5 s ago         3 s  v1
-          node-2   silent     no       complete           1,000,000  1,000,100    14 s ago    12,346        7    3  connected   14 s ago  2 h 14 min  v1
-          node-10  stopped    -        complete           1,000,000  1,000,100   1 min ago    12,346        7    3  connected  1 min ago  2 h 14 min  v1
+          NAME     STATE      IN SYNC  MIRROR                  KEYS    VERSION  STORE READ  ACCEPTED  REFUSED  NOT TAKEN  QUEUE       REPORTED          UP  BUILD
+          node-1   not ready  no       loading 512/1,024    499,000  1,000,090       never         0        0          0  away       0.5 s ago         3 s  v1
+          node-2   silent     no       complete           1,000,000  1,000,100    14 s ago    12,346        7          5  connected   14 s ago  2 h 14 min  v1
+          node-10  stopped    -        complete           1,000,000  1,000,100   1 min ago    12,346        7          5  connected  1 min ago  2 h 14 min  v1
           and 1 more that ended in good order within the last day
           acknowledged means: fsync before each answer
 

@@ -24,7 +24,7 @@ import Testing
     case .undecided, .unavailable, .overLimit, .outcomeUnknown(isRepeatable: true): 503
     case .outcomeUnknown(isRepeatable: false):
       ["generic": 504, "otlp": 504, "appsignal": 500, "honeycomb": 429, "sentry": 504][dialect.name, default: 0]
-    case .tooFast(nil), .accountOverLimit:
+    case .tooFast(nil), .accountOverLimit, .tooManyDeadLetters:
       ["generic": 429, "otlp": 504, "appsignal": 500, "honeycomb": 429, "sentry": 429][dialect.name, default: 0]
     case .tooFast(let chosen?): chosen.rawValue
     case .missingKey, .keyTooLong, .uncountable: 400
@@ -38,7 +38,8 @@ import Testing
   @Test func `all of them are there`() {
     #expect(EveryFailure.undecided.count == 13 && Set(EveryFailure.undecided.map(\.code)).count == 13)
     #expect(
-      EveryFailure.all.count == 3 + 13 + PushFailing.Unavailable.allCases.count + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1 + 1 + 1
+      EveryFailure.all.count == 3 + 13 + PushFailing.Unavailable.allCases.count + 1 + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1 + 1
+        + 1
         + Refusal.allCases.count)
   }
 
@@ -63,7 +64,8 @@ import Testing
         // The queue says itself when it has drained.
         let waits =
           switch failure {
-          case .overLimit(let seconds), .accountOverLimit(let seconds): seconds...seconds
+          case .overLimit(let seconds), .accountOverLimit(let seconds), .tooManyDeadLetters(let seconds):
+            seconds...seconds
           default: 1...5
           }
         let isLater = AnswerTable.mayBeAskedElsewhere(failure) != nil

@@ -44,7 +44,8 @@ enum EveryFailure {
     case .refused: undecided.map { .undecided($0) }
     case .undecided: PushFailing.Unavailable.allCases.map { .unavailable($0) }
     case .unavailable: [.overLimit(retryAfter: 17)]
-    case .accountOverLimit: [.outcomeUnknown(isRepeatable: true), .outcomeUnknown(isRepeatable: false)]
+    case .accountOverLimit: [.tooManyDeadLetters(retryAfter: 17)]
+    case .tooManyDeadLetters: [.outcomeUnknown(isRepeatable: true), .outcomeUnknown(isRepeatable: false)]
     case .overLimit: [.accountOverLimit(retryAfter: 17)]
     case .outcomeUnknown: [.tooFast(nil)] + TooFastStatus.allCases.map { .tooFast($0) }
     case .tooFast: [.missingKey]

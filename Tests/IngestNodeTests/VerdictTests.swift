@@ -172,5 +172,8 @@ import Testing
       client.counters.byReason == [
         "accepted": 2, "active": 1, "unknown_key": 1, "unsealed": 1, "malformed_request_line": 1,
       ])
+    #expect(
+      client.counters.byOutcome
+        == AnswerOutcomes(taken: 2, refused: 1, undecided: ["unsealed": 1], invalid: 1))
   }
 }

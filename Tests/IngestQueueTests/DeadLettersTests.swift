@@ -153,17 +153,12 @@ struct DeadLettersTests {
     try await QueueUnderTest.with { queue in
       let payload = ByteBuffer(repeating: UInt8(ascii: "x"), count: 1 << 20)
       try await queue.bury(0..<24, payload: payload) { _ in "too hard" }
-      func steps() async throws -> Int {
-        let stats = try await queue.send("INFO", "commandstats").string()
-        let line = try #require(stats.split(whereSeparator: \.isNewline).first { $0.hasPrefix("cmdstat_evalsha:") })
-        return try #require(Int(line.dropFirst("cmdstat_evalsha:calls=".count).prefix { $0 != "," }))
-      }
-      let before = try await steps()
+      let before = try await queue.scripts()
       var tally = DeadLetterTally()
       try await queue.letters.requeue(DeadLetterFilter(), tally: &tally)
       #expect(tally.done.total == 24)
       // 24 MiB, at most 4 MiB and one letter looked at in one step and as much moved in another.
-      #expect(try await steps() - before >= 2 * 24 / 5)
+      #expect(try await queue.scripts() - before >= 2 * 24 / 5)
       #expect(try await queue.waiting().count == 24)
     }
   }
@@ -257,6 +252,78 @@ struct DeadLettersTests {
     }
   }
 
+  @Test func `how many bytes each account has is kept with every step, and gone with the last`() async throws {
+    try await QueueUnderTest.with { queue in
+      func isKept() async throws -> [String: Int64] {
+        let kept = try await queue.keptDeadBytes()
+        #expect(try await queue.recountedDeadBytes() == kept)
+        return kept
+      }
+      let small = ByteBuffer(string: "small")
+      let large = ByteBuffer(repeating: UInt8(ascii: "x"), count: 200_000)
+      try await queue.bury(0..<30, of: "small", payload: small, reason: { "no \($0)" })
+      try await queue.bury(30..<40, of: "large", payload: large, reason: { "no \($0)" })
+      // No envelope, and one that is larger than a worker takes, by the claim itself.
+      _ = try await queue.send("LPUSH", queue.layout.pending(0), "rubbish")
+      let worker = try queue.worker()
+      _ = try await worker.settle(try await worker.batch(), [.dead(reason: "no envelope")])
+      try await queue.push([50], payload: large)
+      let sparing = try queue.worker("sparing") { $0.largestEnvelope = 100_000 }
+      #expect(try await sparing.claimsNothing())
+      let before = try await isKept()
+      #expect(Set(before.keys) == ["small", "large", "acme", ""])
+      #expect(try #require(before["large"]) > 2_000_000)
+
+      var tally = DeadLetterTally()
+      try await queue.letters.requeue(DeadLetterFilter(account: "large"), limit: 4, tally: &tally)
+      let between = try await isKept()
+      #expect(try #require(between["large"]) < 1_300_000 && between["small"] == before["small"])
+      try await queue.letters.discard(DeadLetterFilter(account: "large"), tally: &tally)
+      try await queue.letters.discard(DeadLetterFilter(account: "small"), limit: 10, tally: &tally)
+      #expect(tally.done.total == 4 + 6 + 10)
+      #expect(try await isKept()["large"] == nil)
+      try await queue.letters.discard(DeadLetterFilter(), tally: &tally)
+      #expect(try await isKept() == [:])
+      #expect(try await queue.keys().isDisjoint(with: [queue.layout.dead, queue.layout.deadBytes]))
+    }
+  }
+
+  @Test func `a stream that was deleted by hand has no bytes, and the next letter begins anew`() async throws {
+    try await QueueUnderTest.with { queue in
+      try await queue.bury(0..<10, of: "gone", reason: { _ in "no" })
+      _ = try await queue.send("DEL", queue.layout.dead)
+      #expect(try await queue.keptDeadBytes() == [:])
+      try await queue.bury(10..<11, of: "new", reason: { _ in "no" })
+      let kept = try await queue.keptDeadBytes()
+      #expect(Array(kept.keys) == ["new"])
+      #expect(try await queue.recountedDeadBytes() == kept)
+    }
+  }
+
+  @Test func `what was put there by hand takes nothing off anybody's bytes when it is thrown away`() async throws {
+    try await QueueUnderTest.with { queue in
+      try await queue.bury(0..<1, reason: { _ in "no" })
+      let before = try await queue.keptDeadBytes()
+      _ = try await queue.send("XADD", queue.layout.dead, "*", "account", "acme", "by", "hand")
+      var tally = DeadLetterTally()
+      let found = try await queue.found()
+      try await queue.letters.discard(DeadLetterFilter(ids: [try #require(found.first).id]), tally: &tally)
+      #expect(tally.done.total == 1)
+      #expect(try await queue.keptDeadBytes() == before)
+    }
+  }
+
+  @Test func `large ones are thrown away in steps as well`() async throws {
+    try await QueueUnderTest.with { queue in
+      try await queue.bury(0..<24, payload: ByteBuffer(repeating: UInt8(ascii: "x"), count: 1 << 20)) { _ in "no" }
+      let before = try await queue.scripts()
+      var tally = DeadLetterTally()
+      try await queue.letters.discard(DeadLetterFilter(), tally: &tally)
+      #expect(tally.done.total == 24)
+      #expect(try await queue.scripts() - before >= 2 * 24 / 5)
+    }
+  }
+
   @Test func `a shard's survey says what is in each list, what comes due and what has left`() async throws {
     try await QueueUnderTest.with { queue in
       try await queue.bury(0..<4) { "reason \($0 % 2)" }
@@ -282,16 +349,24 @@ struct DeadLettersTests {
 extension QueueUnderTest {
   fileprivate var letters: DeadLetters { DeadLetters(client: client, layout: layout) }
 
+  /// How many scripts have run.
+  fileprivate func scripts() async throws -> Int {
+    let stats = try await send("INFO", "commandstats").string()
+    let line = try #require(stats.split(whereSeparator: \.isNewline).first { $0.hasPrefix("cmdstat_evalsha:") })
+    return try #require(Int(line.dropFirst("cmdstat_evalsha:calls=".count).prefix { $0 != "," }))
+  }
+
   /// Pushes envelopes and lets a worker give them up.
   /// - Parameter inOnes: Whether each is claimed by itself, so that they die in their order.
   fileprivate func bury(
-    _ numbers: some Sequence<Int>, by name: String = "burier", inOnes: Bool = false,
+    _ numbers: some Sequence<Int>, of account: String = EnvelopeHeader.plain.account, by name: String = "burier",
+    inOnes: Bool = false,
     payload: ByteBuffer = ByteBuffer(string: "payload"), reason: (Int) -> String
   ) async throws {
     let numbers = Array(numbers)
     // In portions that a loaded machine takes within the producer's deadline.
     for start in stride(from: 0, to: numbers.count, by: 500) {
-      try await push(numbers[start..<min(start + 500, numbers.count)], payload: payload)
+      try await push(numbers[start..<min(start + 500, numbers.count)], of: account, payload: payload)
     }
     let worker = try worker(name) { $0.envelopes = inOnes ? 1 : 100 }
     var left = numbers.count

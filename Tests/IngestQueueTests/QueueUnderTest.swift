@@ -39,11 +39,18 @@ struct QueueUnderTest {
   }
 
   /// Pushes envelopes with these numbers, in their order.
-  func push(_ numbers: some Sequence<Int>, payload: ByteBuffer = ByteBuffer(string: "payload")) async throws {
-    let numbers = Array(numbers)
+  func push(
+    _ numbers: some Sequence<Int>, of account: String = EnvelopeHeader.plain.account,
+    payload: ByteBuffer = ByteBuffer(string: "payload")
+  ) async throws {
+    let headers = numbers.map { number in
+      var header = EnvelopeHeader.numbered(number)
+      header.account = account
+      return header
+    }
     try await producer.eventLoop.flatSubmit {
       EventLoopFuture.andAllSucceed(
-        numbers.map { producer.submit(.numbered($0), payload: payload) }, on: producer.eventLoop)
+        headers.map { producer.submit($0, payload: payload) }, on: producer.eventLoop)
     }.get()
   }
 
@@ -74,6 +81,26 @@ struct QueueUnderTest {
 
   func deadLetters() async throws -> [WholeDeadLetter] {
     try await WholeDeadLetter.all(from: DeadLetters(client: client))
+  }
+
+  /// Bytes of dead letters by account, added up from the letters themselves. What has no account has an empty name.
+  func recountedDeadBytes() async throws -> [String: Int64] {
+    try await send("XRANGE", layout.dead, "-", "+").array().reduce(into: [:]) { sums, entry in
+      let fields = try (try entry.array())[1].array().map { try $0.bytes() }
+      let names = stride(from: 0, to: fields.count, by: 2).map { String(decoding: fields[$0], as: UTF8.self) }
+      let account = names.firstIndex(of: "account").map { String(decoding: fields[2 * $0 + 1], as: UTF8.self) }
+      sums[account ?? "", default: 0] += Int64(fields.reduce(0) { $0 + $1.count })
+    }
+  }
+
+  /// The same as it is kept, and that the sum of all fits.
+  func keptDeadBytes() async throws -> [String: Int64] {
+    let kept = try await DeadLetterBytes.read(from: client)
+    let sums = Dictionary(uniqueKeysWithValues: kept.accounts.map { ($0.name, $0.bytes) })
+    guard kept.all == sums.values.reduce(0, +), kept.accounts.map(\.bytes) == sums.values.sorted(by: >) else {
+      throw Unexpected(description: "bytes of dead letters that don't fit together: \(kept)")
+    }
+    return sums
   }
 
   /// Names of all keys: a queue that is through leaves none but the list of its workers.

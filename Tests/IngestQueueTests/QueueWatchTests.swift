@@ -92,6 +92,10 @@ struct QueueWatchTests {
     if case .overLimit = failure { true } else { false }
   }
 
+  private func isTold(_ failure: PushFailure?) -> Bool {
+    if case .tooManyDeadLetters = failure { true } else { false }
+  }
+
   private func isLost(_ failure: PushFailure?) -> Bool {
     if case .durabilityLost = failure { true } else { false }
   }
@@ -282,6 +286,68 @@ struct QueueWatchTests {
     }
   }
 
+  @Test func `who has too many dead letters is told so, others are taken, and both once they are dealt with`()
+    async throws
+  {
+    try await with(limits: QueueLimits(bytes: 16 << 20)) { queue async throws in
+      let client = queue.clients[0]
+      let worker = QueueConsumer(client: client, worker: try #require(WorkerName("worker")), limits: ConsumerLimits())
+      // Each payload that is taken becomes a dead letter.
+      func push(_ number: Int, account: String) async throws -> PushFailure? {
+        let failure = try await queue.push(number, 100_000, account: account)
+        guard failure == nil else { return failure }
+        guard case .batch(let batch) = try await worker.claim(slot: 0, takesSuspects: true) else {
+          throw Unexpected(description: "a payload was taken and isn't there")
+        }
+        _ = try await worker.settle(batch, batch.entries.map { _ in .dead(reason: "no") })
+        return nil
+      }
+      var number = 0
+      var refusal: PushFailure?
+      try await eventually("it is told") {
+        number += 1
+        refusal = try await push(number, account: "disliked")
+        return refusal != nil
+      }
+      guard case .tooManyDeadLetters(let seconds) = refusal else {
+        Issue.record("\(String(describing: refusal))")
+        return
+      }
+      #expect((48...60).contains(seconds), "\(seconds)")
+      let quota = try #require(try await queue.watch.standings().get().first).admission.deadLetters
+      #expect(Array(quota.told.keys) == ["disliked"] && quota.room == 16 << 20)
+      #expect((quota.limit...(16 << 20)).contains(try #require(quota.told["disliked"])))
+      // Somebody else may have a dead letter as well.
+      #expect(try await push(number + 1, account: "other") == nil)
+      #expect(isTold(try await push(number + 2, account: "disliked")))
+
+      let letters = DeadLetters(client: client)
+      var tally = DeadLetterTally()
+      try await letters.discard(DeadLetterFilter(account: "disliked"), tally: &tally)
+      try await eventually("it is taken again") { try await queue.push(0, 10, account: "disliked") == nil }
+    }
+  }
+
+  @Test func `what was acknowledged before is taken also from who has too many dead letters`() async throws {
+    try await with(limits: QueueLimits(bytes: 16 << 10)) { queue async throws in
+      let account = EnvelopeHeader.plain.account
+      _ = try await queue.clients[0].execute(
+        [
+          RedisCommand("XADD", queue.layout(0).dead, "*", "by", "hand"),
+          RedisCommand("ZADD", queue.layout(0).deadBytes, 16 << 10, "of:\(account)", 16 << 10, "all"),
+        ])
+      try await queue.eventuallyPushes("it is told") { isTold($0) }
+      let owed = QueueProducer(
+        shards: [QueueProducer.Shard(client: queue.clients[0], layout: queue.layout(0))], watch: queue.watch,
+        areAcknowledged: true)
+      // Its lanes learn of the account as the others did; they are told after those, so a reading later they know.
+      #expect(try await readings(queue, 2).count == 2)
+      try await owed.submit(.plain, payload: ByteBuffer(string: "owed")).get()
+      #expect(isTold(try await queue.push()))
+      try await owed.drain().get()
+    }
+  }
+
   @Test func `before Redis is full pushes are refused, and what else fills it counts as well`() async throws {
     let options = RedisServerOptions { $0.maxMemory = 30 << 20 }
     try await with([options]) { queue async throws in
@@ -307,6 +373,51 @@ struct QueueWatchTests {
   private func usedMemory(_ queue: Watched) async throws -> Int {
     let info = try #require(InfoFields(try await queue.clients[0].execute(RedisCommand("INFO", "memory"))))
     return try #require(info["used_memory"].flatMap { Int($0) })
+  }
+
+  @Test func `huge payloads on all event loops at once leave a small Redis room for everybody else's`() async throws {
+    let options = RedisServerOptions { $0.maxMemory = 64 << 20 }
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 4)
+    try await with([options]) { queue async throws in
+      let clients = (0..<4).map { _ in
+        RedisClient(endpoint: queue.servers[0].endpoint, on: group.next(), logger: .silent)
+      }
+      let producers = clients.map {
+        QueueProducer(
+          shards: [QueueProducer.Shard(client: $0, layout: queue.layout(0))],
+          limits: ProducerLimits(deadline: .seconds(60)), watch: queue.watch)
+      }
+      for producer in producers {
+        try await eventually("it has a connection") {
+          try await producer.submit(.plain, payload: ByteBuffer(string: "small")).map { true }.recover { _ in false }
+            .get()
+        }
+      }
+      #expect(try await readings(queue, 2).count == 2)
+      let payload = ByteBuffer(repeating: 7, count: 16 << 20)
+      let futures = (0..<8).map { number in
+        var header = EnvelopeHeader.numbered(number)
+        header.account = "account-\(number)"
+        return producers[number % 4].submit(header, payload: payload)
+      }
+      for number in 0..<50 {
+        #expect(try await queue.push(number) == nil)
+        try await queue.clients[0].execute(RedisCommand("SET", "a-key", "a record")).ok()
+      }
+      var taken = 0
+      for future in futures {
+        do {
+          try await future.get()
+          taken += 1
+        } catch PushFailure.overLimit, PushFailure.accountOverLimit {
+          continue
+        }
+      }
+      #expect((1...3).contains(taken), "\(taken)")
+      for producer in producers { try await producer.drain().get() }
+      for client in clients { try await client.shutDown().get() }
+    }
+    try await group.shutdownGracefully()
   }
 
   @Test func `at Redis's real limit its own no is heard, nothing wedges, and what drains lets in again`() async throws {

@@ -112,6 +112,11 @@ struct AcknowledgementTests {
     try await eventually("its status says why") {
       try await node.get("/status").body.contains("always is required, and appendfsync is everysec")
     }
+    try await eventually("sync-status says that nothing is taken") {
+      let run = try await deployment.run("sync-status", [], expecting: nil)
+      return run.status == .exited(1)
+        && run.outputs.contains("  wrong: nothing is pushed to shard 0 of the queue: always is required")
+    }
     try await deployment.redis("CONFIG", "SET", "appendfsync", "always")
     try await eventually("it is taken again") { try await node.push(key: Deployment.key(1)).status == 202 }
   }

@@ -96,26 +96,33 @@ public struct QueueFigures: Sendable, Equatable {
   public var claimed: Int64
   /// Dead letters.
   public var dead: Int64
+  /// Bytes of those, and which accounts have most.
+  public var deadBytes: DeadLetterBytes
   /// How many seconds ago the payload that is next was received; nil where none waits or it can't be told.
   public var oldestSeconds: Double?
 
-  public init(pending: Int64, later: Int64, claimed: Int64, dead: Int64, oldestSeconds: Double? = nil) {
+  public init(
+    pending: Int64, later: Int64, claimed: Int64, dead: Int64, deadBytes: DeadLetterBytes = DeadLetterBytes(),
+    oldestSeconds: Double? = nil
+  ) {
     self.pending = pending
     self.later = later
     self.claimed = claimed
     self.dead = dead
+    self.deadBytes = deadBytes
     self.oldestSeconds = oldestSeconds
   }
 }
 
 extension QueueFigures {
-  /// What was read of several shards, together; nil where nothing was.
+  /// What was read of several shards, together, but for who has dead letters; nil where nothing was.
   init?(_ shards: [ShardFacts]) {
     let known = shards.compactMap(\.queue.value)
     guard !known.isEmpty else { return nil }
     self.init(
       pending: known.reduce(0) { $0 + $1.pending }, later: known.reduce(0) { $0 + $1.later },
       claimed: known.reduce(0) { $0 + $1.claimed }, dead: known.reduce(0) { $0 + $1.dead },
+      deadBytes: DeadLetterBytes(all: known.reduce(0) { $0 + $1.deadBytes.all }),
       oldestSeconds: known.compactMap(\.oldestSeconds).max())
   }
 }
@@ -226,10 +233,13 @@ public struct IncompatibleStore: Error, Sendable, Equatable, CustomStringConvert
 
 extension QueueFigures {
   static func read(from client: RedisClient, layout: QueueLayout, within limit: Duration) async throws -> QueueFigures {
+    async let bytes = DeadLetterBytes.read(
+      from: client, layout: layout, accounts: QueueSurvey.accountsNamed, within: limit)
     let state = try await QueueState.read(from: client, layout: layout, within: limit)
     // By a node's clock and by Redis's, which may be apart.
     let oldest = state.oldestReceivedAt.map { max(Double(state.readAt - $0) / 1_000, 0) }
     return QueueFigures(
-      pending: state.pending, later: state.later, claimed: state.claimed, dead: state.dead, oldestSeconds: oldest)
+      pending: state.pending, later: state.later, claimed: state.claimed, dead: state.dead, deadBytes: try await bytes,
+      oldestSeconds: oldest)
   }
 }

@@ -10,9 +10,11 @@
 //     *it* had last read it. Together with the two bounds above: it was level with the store as of 10 s ago or later;
 //   - it isn't at a version, or doesn't have a number of keys, that the store can't account for.
 //
-// Only nodes and the store decide whether the fleet is in sync. Workers, the queue and Redis's settings are told of, as notes: a
-// dead letter is somebody's work, but no reason to keep a machine out of a load balancer.
+// Only nodes and the store decide whether the fleet is in sync. What keeps payloads out is wrong as well, and is no
+// reason to keep a machine out of a load balancer: a queue that nothing is pushed to, a node that has taken none of a
+// minute's pushes, accounts with too many dead letters. All else about workers, the queue and Redis's settings is told of, as notes.
 
+import IngestQueue
 import KeyReplica
 
 /// Something that somebody should know, in words.
@@ -20,6 +22,8 @@ public struct FleetProblem: Sendable, Equatable {
   public enum Severity: String, Sendable, Codable {
     /// The fleet isn't in sync because of it.
     case outOfSync = "out_of_sync"
+    /// Payloads aren't taken because of it, or won't be soon.
+    case wrong
     /// The fleet may be in sync all the same.
     case note
   }
@@ -69,6 +73,9 @@ public struct FleetVerdict: Sendable, Equatable {
 
   public var isInSync: Bool { !problems.contains { $0.severity == .outOfSync } }
 
+  /// Whether there is nothing but notes.
+  public var isWell: Bool { problems.allSatisfy { $0.severity == .note } }
+
   public init(_ facts: FleetFacts) {
     let storeProblems = Self.storeProblems(facts.store)
     nodes = facts.fleet.nodes.map { node in
@@ -97,7 +104,10 @@ public struct FleetVerdict: Sendable, Equatable {
           member.kind == .node ? .outOfSync : .note, member: member.name,
           "\(what) can't be understood: \(member.reason)"))
     }
-    problems += Self.notes(facts, running)
+    let rest =
+      DeadLetterVerdict.wrong(facts.fleet.nodes, facts.deadBytes).map { FleetProblem(.wrong, $0) }
+      + Self.untaken(facts) + Self.notes(facts, running)
+    problems += rest.filter { $0.severity == .wrong } + rest.filter { $0.severity != .wrong }
   }
 
   // MARK: The store
@@ -190,9 +200,10 @@ public struct FleetVerdict: Sendable, Equatable {
       if report.state == .draining { note("\(report.name) is draining", member: report.name) }
       if report.queue.state == .away {
         let spools = report.spool?.state == .open
-        note(
-          "\(report.name) can't reach the queue: \(spools ? "payloads go to its spool" : "it answers 503")",
-          member: report.name)
+        notes.append(
+          FleetProblem(
+            spools ? .note : .wrong, member: report.name,
+            "\(report.name) can't reach the queue: \(spools ? "payloads go to its spool" : "it answers 503")"))
       }
       if let spool = report.spool { notes += spoolNotes(spool, of: report.name) }
     }
@@ -229,10 +240,30 @@ public struct FleetVerdict: Sendable, Equatable {
     return notes
   }
 
-  /// What keeps nodes from pushing to a shard that they can read: each once, whoever says it.
+  /// Nodes that have taken nothing for a minute, of what others than their clients could have helped.
+  private static func untaken(_ facts: FleetFacts) -> [FleetProblem] {
+    facts.fleet.nodes.filter { !$0.stopped && $0.age <= silentAfter }.compactMap { node in
+      let minute = node.report.lastMinute
+      guard minute.taken == 0, minute.notTaken > 0 else { return nil }
+      let reasons = minute.reasons.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+        .map { "\($0.key) \(Wording.count($0.value))" }
+      return FleetProblem(
+        .wrong, member: node.report.name,
+        "\(node.report.name) has taken none of \(Wording.number(minute.notTaken, "push", "pushes")) "
+          + "in the last minute: " + Wording.list(reasons, atMost: 3))
+    }
+  }
+
+  /// What keeps nodes from pushing to a shard that they can read: each once, whoever says it. It is wrong where a node has
+  /// no other shard, and so takes nothing.
   private static func shardNotes(_ facts: FleetFacts) -> [FleetProblem] {
     var notes: [FleetProblem] = []
-    for node in facts.fleet.nodes where !node.stopped && node.age <= silentAfter {
+    let live = facts.fleet.nodes.filter { !$0.stopped && $0.age <= silentAfter }
+    func isShut(_ shard: NodeReport.Shard) -> Bool { shard.overLimit != nil || shard.durabilityLack != nil }
+    let takesNothing = live.contains { node in
+      !node.report.queue.shards.isEmpty && node.report.queue.shards.allSatisfy(isShut)
+    }
+    for node in live {
       for shard in node.report.queue.shards {
         let name = "shard \(shard.shard) of the queue"
         let texts = [
@@ -240,7 +271,7 @@ public struct FleetVerdict: Sendable, Equatable {
           shard.durabilityLack.map { "nothing is pushed to \(name): \($0)" },
         ]
         for text in texts.compactMap({ $0 }) where !notes.contains(where: { $0.text == text }) {
-          notes.append(FleetProblem(.note, text))
+          notes.append(FleetProblem(takesNothing ? .wrong : .note, text))
         }
       }
     }
@@ -341,6 +372,13 @@ public struct FleetVerdict: Sendable, Equatable {
       }
       return notes
     }
+  }
+}
+
+extension FleetFacts {
+  /// Of the shards that could be read, by their numbers.
+  fileprivate var deadBytes: [Int: DeadLetterBytes] {
+    shards.reduce(into: [:]) { $0[$1.shard] = $1.queue.value?.deadBytes }
   }
 }
 

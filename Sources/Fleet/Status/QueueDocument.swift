@@ -38,6 +38,7 @@ public struct QueueDocument: Sendable, Encodable {
     case reportedSecondsAgo = "reported_seconds_ago"
     case seenAt = "seen_at"
     case reasonsUncounted = "reasons_uncounted"
+    case deadBytes = "dead_bytes"
   }
 
   private typealias Container = KeyedEncodingContainer<Key>
@@ -82,6 +83,7 @@ public struct QueueDocument: Sendable, Encodable {
     try container.encode(survey.nextDueAt.map(seconds), forKey: .nextDueAt)
     try container.encode(state.failing, forKey: .failing)
     try container.encode(state.dead, forKey: .dead)
+    try container.encode(survey.deadBytes.all, forKey: .deadBytes)
     try container.encode(survey.state.done, forKey: .done)
     try container.encode(survey.requeued, forKey: .requeued)
     try container.encode(survey.discarded, forKey: .discarded)

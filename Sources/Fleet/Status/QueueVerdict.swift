@@ -26,7 +26,10 @@ public struct QueueVerdict: Sendable, Equatable {
       guard case .unreadable(let why) = reading.survey else { return nil }
       return "shard \(reading.shard) in \(reading.place) can't be read: \(why)"
     }
-    wrong = []
+    // First, since it is what keeps payloads out.
+    wrong = DeadLetterVerdict.wrong(
+      facts.fleet.value?.nodes ?? [],
+      facts.surveys.reduce(into: [:]) { $0[$1.shard] = $1.survey.deadBytes })
     var works = true
     switch facts.fleet {
     case .unreadable(let why): unknown.append("the workers' reports can't be read: \(why)")

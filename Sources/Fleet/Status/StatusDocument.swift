@@ -2,6 +2,7 @@
 // what isn't known is null. The reports are in it as the members wrote them.
 
 import Foundation
+import IngestQueue
 import KeyReplica
 
 /// What `sync-status --json` prints.
@@ -49,8 +50,9 @@ public struct StatusDocument: Sendable, Encodable {
       try top.encode(error, forKey: "error")
       return
     }
-    try top.encode(verdict.isInSync ? "in_sync" : "not_in_sync", forKey: "verdict")
-    try top.encode(verdict.isInSync ? 0 : 1, forKey: "exit_code")
+    try top.encode(
+      !verdict.isInSync ? "not_in_sync" : verdict.isWell ? "in_sync" : "in_sync_not_well", forKey: "verdict")
+    try top.encode(verdict.isWell ? 0 : 1, forKey: "exit_code")
     try top.encodeNil(forKey: "error")
     try top.encode(facts.fleet.readAt, forKey: "read_at")
     try top.encode(verdict.nodesInSync, forKey: "nodes_in_sync")
@@ -135,6 +137,7 @@ public struct StatusDocument: Sendable, Encodable {
     try container.encode(queue.later, forKey: "later")
     try container.encode(queue.claimed, forKey: "claimed")
     try container.encode(queue.dead, forKey: "dead")
+    try container.encode(queue.deadBytes.all, forKey: "dead_bytes")
     try container.encode(queue.oldestSeconds, forKey: "oldest_seconds")
   }
 

@@ -26,7 +26,7 @@ public struct StatusTable: Sendable {
   public func render() -> String {
     var lines = [headline]
     for problem in verdict.problems {
-      let wrong = problem.severity == .outOfSync
+      let wrong = problem.severity != .note
       lines.append(
         coloured(wrong ? "  wrong: " : "  note:  ", wrong ? .bad : .doubtful) + Wording.printable(problem.text))
     }
@@ -39,7 +39,8 @@ public struct StatusTable: Sendable {
 
   private var headline: String {
     let share = "\(Wording.count(verdict.nodesInSync)) of \(Wording.number(verdict.nodesExpected, "node")) in sync"
-    return verdict.isInSync ? coloured("IN SYNC", .good) + ": \(share)" : coloured("NOT IN SYNC", .bad) + ": \(share)"
+    if !verdict.isInSync { return coloured("NOT IN SYNC", .bad) + ": \(share)" }
+    return (verdict.isWell ? coloured("IN SYNC", .good) : coloured("IN SYNC, BUT NOT ALL IS WELL", .bad)) + ": \(share)"
   }
 
   private func coloured(_ text: String, _ colour: Colour) -> String { colours ? colour.around(text) : text }
@@ -79,7 +80,7 @@ public struct StatusTable: Sendable {
     guard !facts.fleet.nodes.isEmpty else { return ["  none"] }
     var table = TextTable([
       ("NAME", .left), ("STATE", .left), ("IN SYNC", .left), ("MIRROR", .left), ("KEYS", .right), ("VERSION", .right),
-      ("STORE READ", .right), ("ACCEPTED", .right), ("REFUSED", .right), ("503", .right), ("QUEUE", .left),
+      ("STORE READ", .right), ("ACCEPTED", .right), ("REFUSED", .right), ("NOT TAKEN", .right), ("QUEUE", .left),
       ("REPORTED", .right), ("UP", .right), ("BUILD", .left),
     ])
     var hidden = 0
@@ -95,9 +96,9 @@ public struct StatusTable: Sendable {
         .init(report.name), state(node, report.state.rawValue, good: report.ready), sync, mirror(report.completeness),
         .init(Wording.count(report.keys)), .init(Wording.count(report.version)),
         .init(report.freshnessSeconds.map { Wording.ago(seconds: $0 + node.age.fractionalSeconds) } ?? "never"),
-        .init(Wording.count(answers(report) { $0.hasPrefix("2") })),
-        .init(Wording.count(answers(report) { $0 == "401" || $0 == "403" })),
-        .init(Wording.count(answers(report) { $0 == "503" })),
+        .init(Wording.count(report.outcomes.taken)), .init(Wording.count(report.outcomes.refused)),
+        // Numbers from elsewhere: wrapping is wrong, and trapping is worse.
+        .init(Wording.count(report.outcomes.notTaken &+ report.outcomes.limited)),
         .init(report.queue.state.rawValue, report.queue.state == .away ? .doubtful : nil),
         reported(node), .init(up(node)), .init(report.build),
       ])
@@ -190,11 +191,6 @@ public struct StatusTable: Sendable {
   /// Both times are by the member's own clock, so their difference needs no other.
   private func up<Report>(_ member: Member<Report>) -> String {
     Wording.time(seconds: member.report.reportedAt - member.report.startedAt)
-  }
-
-  private func answers(_ report: NodeReport, _ isMeant: (String) -> Bool) -> UInt64 {
-    // The sum of numbers from elsewhere: wrapping is wrong, and trapping is worse.
-    report.answers.reduce(0) { isMeant($1.key) ? $0 &+ $1.value : $0 }
   }
 
   private func stopped(_ hidden: Int) -> [String] {

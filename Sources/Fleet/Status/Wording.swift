@@ -20,6 +20,11 @@ public enum Wording {
     "\(count(number)) \(noun)\(number == 1 ? "" : "s")"
   }
 
+  /// For nouns that don't end in a plain s: `1 push`, `2 pushes`.
+  static func number(_ number: some BinaryInteger, _ one: String, _ several: String) -> String {
+    "\(count(number)) \(number == 1 ? one : several)"
+  }
+
   /// `0.4 s`, `14 s`, `3 min`, `5 h 12 min`, `3 d 4 h`.
   public static func time(seconds: Double) -> String {
     guard seconds.isFinite, seconds < 1e11 else { return "an unknown time" }

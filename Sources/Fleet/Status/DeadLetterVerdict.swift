@@ -1,0 +1,53 @@
+// What is wrong with dead letters, for both verdicts. What an account may have follows from limits that only nodes
+// know, so how many accounts are refused, and how much room there is, are taken from their reports; which accounts that
+// are, from Redis.
+
+import IngestQueue
+import KeyReplica
+
+enum DeadLetterVerdict {
+  /// Of the room for payloads dead letters may have one part in so many before it is worth somebody's work.
+  static let share: Int64 = 4
+  /// Accounts that have a line of their own in a shard.
+  private static let named = 3
+
+  /// - Parameter bytes: By the shards' numbers.
+  static func wrong(_ nodes: [Member<NodeReport>], _ bytes: [Int: DeadLetterBytes]) -> [String] {
+    var reports: [Int: NodeReport.Shard] = [:]
+    for node in nodes where !node.stopped && node.age <= FleetVerdict.silentAfter {
+      for shard in node.report.queue.shards {
+        // They all read the same; whoever read it earlier knows of fewer.
+        if (reports[shard.shard]?.refusedAccounts ?? -1) < (shard.refusedAccounts ?? 0) { reports[shard.shard] = shard }
+      }
+    }
+    return reports.sorted { $0.key < $1.key }.flatMap { number, shard in
+      refused(shard, bytes[number]?.accounts.filter { !$0.name.isEmpty } ?? []) + total(shard)
+    }
+  }
+
+  private static func refused(_ shard: NodeReport.Shard, _ accounts: [DeadLetterBytes.Account]) -> [String] {
+    guard let count = shard.refusedAccounts, count > 0 else { return [] }
+    let known = accounts.prefix(min(count, named))
+    var lines = known.map { account in
+      "pushes of \(account.name) are refused: it has \(amount(account.bytes)) of dead letters in shard \(shard.shard). See "
+        + "sync-status dead --account \(account.name), then requeue or discard them"
+    }
+    let rest = count - known.count
+    if rest > 0 {
+      lines.append(
+        "pushes of \(known.isEmpty ? "" : "another ")\(Wording.number(rest, "account")) are refused: "
+          + "\(rest == 1 ? "it has" : "they have") too many dead letters in shard \(shard.shard). See sync-status dead")
+    }
+    return lines
+  }
+
+  private static func total(_ shard: NodeReport.Shard) -> [String] {
+    guard let dead = shard.deadBytes, let room = shard.roomBytes, dead > room / share else { return [] }
+    return [
+      "dead letters take \(amount(dead)) of the \(amount(room)) that shard \(shard.shard) has for payloads: see "
+        + "sync-status dead, then requeue or discard them"
+    ]
+  }
+
+  private static func amount(_ bytes: Int64) -> String { Wording.bytes(UInt64(max(bytes, 0))) }
+}

@@ -1,0 +1,74 @@
+import Foundation
+import NIOHTTP1
+import RedisFixture
+import Testing
+
+/// An account whose payloads can't be stored: it is told so before its dead letters fill Redis, and nobody else notices.
+struct DeadLetterLimitTests {
+  /// Looks like gzip, and isn't.
+  private func undecodable(_ bytes: Int, using generator: inout SeededGenerator) -> [UInt8] {
+    [0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0, 0, 3] + (0..<bytes).map { _ in UInt8.random(in: 0...255, using: &generator) }
+  }
+
+  private func number(_ name: String, in status: String) throws -> Int {
+    let pattern = try Regex("\"\(name)\" : ([0-9]+)", as: (Substring, Substring).self)
+    return try #require(try pattern.firstMatch(in: status).flatMap { Int($0.1) }, "\(name) in \(status)")
+  }
+
+  @Test func `who sends only what can't be stored is told so, and others are taken all the while`()
+    async throws
+  {
+    var generator = SeededGenerator.announced()
+    let deployment = try await Deployment()
+    try await deployment.publish(keys: 10, accounts: 10)
+    try await deployment.redis("CONFIG", "SET", "maxmemory", "64mb")
+    let node = try await deployment.startNode("node-1")
+    try await node.becomesReady()
+    let worker = try await deployment.startWorker("worker-1")
+    let body = undecodable(100 << 10, using: &generator)
+
+    var told: Node.Answer?
+    var taken = 0
+    // Much more than there is room for.
+    for turn in 0..<2_000 where told == nil {
+      let answer = try await node.push(body, key: Deployment.key(0), headers: ["content-encoding": "gzip"])
+      if answer.status == 202 { taken += 1 }
+      // Before that it may have filled the queue faster than the worker empties it.
+      if answer.member("reason") == "too_many_dead_letters" { told = answer }
+      #expect(try await node.push(key: Deployment.key(1 + turn % 9)).status == 202)
+    }
+    let answer = try #require(told, "\(taken) were taken, and it was never told")
+    #expect(answer.status == 429)
+    let wait = try #require(answer.headers.first(name: "retry-after").flatMap { Int($0) })
+    #expect((48...60).contains(wait))
+    for turn in 0..<50 { #expect(try await node.push(key: Deployment.key(1 + turn % 9)).status == 202) }
+    #expect(try await node.push(body, key: Deployment.key(0)).status == 429)
+
+    let status = try await node.get("/status").body
+    #expect(try number("refused_accounts", in: status) == 1)
+    #expect(try number("limited", in: status) >= 2)
+    #expect(try number("dead_bytes", in: status) > number("room_bytes", in: status) / 20)
+    #expect(try await node.get("/metrics").body.contains("sluice_queue_shard_refused_accounts{shard=\"0\"} 1"))
+    #expect(node.process.outputs.split(separator: "\n").count { $0.contains("has too many dead letters") } == 1)
+    var page = ""
+    try await eventually("the node has reported it") {
+      page = try await deployment.run("sync-status", [], expecting: nil).outputs
+      return page.contains("pushes of account-0 are refused")
+    }
+    #expect(
+      page.contains(
+        "IN SYNC, BUT NOT ALL IS WELL: 1 of 1 node in sync\n  wrong: pushes of account-0 are refused: it has "))
+    #expect(page.contains("See sync-status dead --account account-0, then requeue or discard them"))
+    try await deployment.run("sync-status", [], expecting: .exited(1))
+
+    try await deployment.run("sync-status", ["dead", "discard", "--account", "account-0", "--yes"])
+    try await eventually("it is taken again") { try await node.push(key: Deployment.key(0)).status == 202 }
+    try await eventually("all is well") {
+      let run = try await deployment.run("sync-status", [], expecting: nil)
+      return run.outputs.contains("\nIN SYNC: 1 of 1 node in sync") || run.outputs.hasPrefix("IN SYNC: 1 of 1")
+    }
+    try await deployment.run("sync-status", [])
+    worker.terminate()
+    #expect(try await worker.waitForExit() == .exited(0))
+  }
+}
