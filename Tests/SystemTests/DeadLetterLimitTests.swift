@@ -15,7 +15,41 @@ struct DeadLetterLimitTests {
     return try #require(try pattern.firstMatch(in: status).flatMap { Int($0.1) }, "\(name) in \(status)")
   }
 
-  @Test func `who sends only what can't be stored is told so, and others are taken all the while`()
+  /// How an account's payloads come to be dead letters.
+  enum Flaw: CaseIterable {
+    /// They say that they are gzip, and aren't.
+    case undecodable
+    /// The receiver that they are forwarded to doesn't want such large ones.
+    case unwanted
+  }
+
+  /// Takes what isn't large.
+  private func startReceiver() async throws -> (process: ServiceProcess, url: String) {
+    let process = try await ServiceProcess.start(
+      "/usr/bin/env",
+      [
+        "python3", "-c",
+        """
+        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+        class Receiver(BaseHTTPRequestHandler):
+          protocol_version = 'HTTP/1.1'
+          def do_POST(self):
+            size = len(self.rfile.read(int(self.headers['content-length'])))
+            self.send_response(400 if size > 400_000 else 200)
+            self.send_header('content-length', '0')
+            self.end_headers()
+          def log_message(self, *words): pass
+        server = ThreadingHTTPServer(('127.0.0.1', 0), Receiver)
+        print('port', server.server_port, flush=True)
+        server.serve_forever()
+        """,
+      ])
+    let line = try await process.waitForLine(containing: "port ")
+    return (process, "http://127.0.0.1:\(line.split(separator: " ").last ?? "")/")
+  }
+
+  @Test(arguments: Flaw.allCases)
+  func `who sends only what can't be stored is told so, and others are taken all the while`(flaw: Flaw)
     async throws
   {
     var generator = SeededGenerator.announced()
@@ -24,14 +58,16 @@ struct DeadLetterLimitTests {
     try await deployment.redis("CONFIG", "SET", "maxmemory", "64mb")
     let node = try await deployment.startNode("node-1")
     try await node.becomesReady()
-    let worker = try await deployment.startWorker("worker-1")
-    let body = undecodable(100 << 10, using: &generator)
+    let receiver = flaw == .unwanted ? try await startReceiver() : nil
+    let worker = try await deployment.startWorker("worker-1", receiver.map { ["--sink", $0.url] } ?? [])
+    let body = flaw == .undecodable ? undecodable(100 << 10, using: &generator) : [UInt8](repeating: 7, count: 500_000)
+    let headers: HTTPHeaders = flaw == .undecodable ? ["content-encoding": "gzip"] : [:]
 
     var told: Node.Answer?
     var taken = 0
     // Much more than there is room for.
     for turn in 0..<2_000 where told == nil {
-      let answer = try await node.push(body, key: Deployment.key(0), headers: ["content-encoding": "gzip"])
+      let answer = try await node.push(body, key: Deployment.key(0), headers: headers)
       if answer.status == 202 { taken += 1 }
       // Before that it may have filled the queue faster than the worker empties it.
       if answer.member("reason") == "too_many_dead_letters" { told = answer }
@@ -70,5 +106,6 @@ struct DeadLetterLimitTests {
     try await deployment.run("sync-status", [])
     worker.terminate()
     #expect(try await worker.waitForExit() == .exited(0))
+    receiver?.process.kill9()
   }
 }
