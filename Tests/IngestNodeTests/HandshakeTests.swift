@@ -39,6 +39,29 @@ import Testing
       ])
   }
 
+  @Test func `a client can't choose a group that costs this side much more than others`() async throws {
+    let folder = try await CertificateFolder.make()
+    let server = try await TLSServer.start(try await identity(in: folder))
+    let outcomes = try await python(Self.groups, ["\(server.port)"], printing: [String: String].self)
+    #expect(
+      outcomes == [
+        "tls1_3 X25519": "taken", "tls1_3 P-256": "taken", "tls1_3 P-384": "refused", "tls1_3 P-521": "refused",
+        // There the certificate's curve has to be among the client's, too.
+        "tls1_2 X25519": "refused", "tls1_2 P-256": "taken", "tls1_2 P-384": "refused", "tls1_2 P-521": "refused",
+      ])
+  }
+
+  private static let groups = """
+    import json, subprocess, sys
+    outcomes = {}
+    for version in 'tls1_3', 'tls1_2':
+        for group in 'X25519', 'P-256', 'P-384', 'P-521':
+            run = subprocess.run(['openssl', 's_client', '-' + version, '-groups', group, '-connect', '127.0.0.1:' + sys.argv[1]],
+                                 input=b'', capture_output=True, timeout=30)
+            outcomes[version + ' ' + group] = 'taken' if b'Cipher is (NONE)' not in run.stdout else 'refused'
+    print(json.dumps(outcomes))
+    """
+
   private static let script = """
     import json, socket, ssl, sys
     outcomes = {}
