@@ -14,9 +14,6 @@ public struct ClaimedBatch: Sendable {
   public internal(set) var leaseEnds: ContinuousClock.Instant
   /// In the order in which they are to be stored. Never empty.
   public let entries: [ClaimedEntry]
-  /// So many of them, about, were in accounts' own lists and not in list 0. (Those count that became dead letters on the way; and none where the claim
-  /// is handed out again.)
-  public let ownEntries: Int
 }
 
 /// One element of a claim.
@@ -25,6 +22,8 @@ public struct ClaimedEntry: Sendable {
   public let content: Result<Envelope, InvalidEnvelope>
   /// How often it was tried before, the workers that died over it included.
   public let failures: Int
+  /// In which list it was; 0 also where the claim is handed out again.
+  public let list: Int
 }
 
 /// What becomes of an entry when its claim ends.

@@ -97,9 +97,9 @@ public final class QueueConsumer: Sendable {
   ///     these are counted another death. Where it may, they come before all else, so a caller must not say so again and
   ///     again while others wait.
   ///   - limit: Envelopes in this claim, where that is less than the consumer's limit.
-  ///   - ownLimit: Of these, the most from accounts' own lists.
+  ///   - ownLimit: Of these, the most from each list that is accounts' own, by its number; nil for no limit.
   public func claim(
-    slot: Int, takesSuspects: Bool, limit: Int = .max, ownLimit: Int = .max
+    slot: Int, takesSuspects: Bool, limit: Int = .max, ownLimit: (_ list: Int) -> Int? = { _ in nil }
   ) async throws(QueueFailure) -> Claim {
     precondition((0..<QueueLayout.slots).contains(slot), "a worker has no slot \(slot)")
     let number = lastNumber.add(1, ordering: .relaxed).newValue
@@ -112,8 +112,8 @@ public final class QueueConsumer: Sendable {
       arguments: [
         "\(worker)", instance, number, limits.lease.milliseconds, min(limits.envelopes, limit), limits.bytes,
         limits.largestEnvelope, takesSuspects ? limits.suspects : 0, limits.deaths,
-        hasBegun.load(ordering: .relaxed) ? 0 : 1, min(limits.envelopes, limit, ownLimit),
-      ])
+        hasBegun.load(ordering: .relaxed) ? 0 : 1,
+      ] + (1..<QueueLayout.lists).map { min(ownLimit($0) ?? limits.envelopes, limits.envelopes) })
     let answered = ContinuousClock.now
     let claim = try read(reply) { items in
       switch try items.first?.string() {
@@ -127,15 +127,16 @@ public final class QueueConsumer: Sendable {
       case "claimed":
         // Empty where nothing in the whole shard has failed.
         let failures = try items.item(4).array()
+        let lists = try items.item(5).array()
         let entries = try items.item(3).array().enumerated().map { place, item in
           ClaimedEntry(
             content: Self.content(try item.bytes()),
-            failures: failures.isEmpty ? 0 : Int(try failures.item(place).integer()))
+            failures: failures.isEmpty ? 0 : Int(try failures.item(place).integer()),
+            list: lists.isEmpty ? 0 : Int(try lists.item(place).integer()))
         }
         return .batch(
           ClaimedBatch(
-            slot: slot, number: try items.item(1).integer(), leaseEnds: answered + limits.lease, entries: entries,
-            ownEntries: Int(try items.item(5).integer())))
+            slot: slot, number: try items.item(1).integer(), leaseEnds: answered + limits.lease, entries: entries))
       case let other:
         throw UnexpectedReply(expected: "the outcome of a claim", came: other ?? "an empty array")
       }

@@ -115,8 +115,9 @@ enum QueueScripts {
   ///
   /// KEYS claim, workers, failures, later, dead, bytes of dead letters, then the pending lists with list 0 first.
   /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where none may
-  /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over, most envelopes from
-  /// accounts' own lists.
+  /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over; then for each list but list 0
+  /// the most envelopes from it.
+  /// Answers `claimed` with the batch, the end of the lease, the envelopes, how often each was tried, and from which list each came.
   static let claim = script(
     "claim",
     #"""
@@ -124,7 +125,6 @@ enum QueueScripts {
     local worker, instance, batch, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
     local most, most_bytes, largest = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
     local suspects, most_deaths, begins = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
-    local most_own = tonumber(ARGV[11])
     local at = now()
     local lists, first_list = #KEYS - 6, KEYS[7]
     local lengths = {}
@@ -160,7 +160,7 @@ enum QueueScripts {
         local f = failing(envelopes[i])
         known[i] = f and f.attempts + f.deaths or 0
       end
-      return { 'claimed', h.batch, at + lease, envelopes, known, 0 }
+      return { 'claimed', h.batch, at + lease, envelopes, known, {} }
     end
 
     -- What is due again. While others wait, at most half of list 0's share, so that envelopes that fail again and again hold up nobody in it;
@@ -203,9 +203,10 @@ enum QueueScripts {
     local envelopes, known = {}, {}
     -- So many were taken, those included that became dead letters on the way, so that this ends.
     local moved, full = 0, false
-    -- Of these, from accounts' own lists.
-    local own = 0
     bytes = 0
+    -- By the lists' keys: their numbers, and how many more may be taken; of each envelope, the number.
+    local numbers, left, from = { [first_list] = 0 }, { [first_list] = most }, {}
+    for i = 1, lists - 1 do numbers[KEYS[7 + i]], left[KEYS[7 + i]] = i, tonumber(ARGV[10 + i]) end
 
     -- Takes a list's share. Says whether the list may have more for this claim.
     local function turn(list, share, byte_share)
@@ -231,6 +232,7 @@ enum QueueScripts {
         else
           envelopes[#envelopes + 1] = envelope
           if any then known[#envelopes] = f and f.attempts + f.deaths or 0 end
+          from[#envelopes] = numbers[list]
           taken, moved = taken + 1, moved + 1
           taken_bytes, bytes = taken_bytes + #envelope, bytes + #envelope
         end
@@ -245,10 +247,9 @@ enum QueueScripts {
       for _, list in ipairs(open) do
         if moved >= most or bytes >= most_bytes then full = true end
         if full then break end
-        local share, before = math.min(share, most - moved), moved
-        if list ~= first_list then share = math.min(share, most_own - own) end
+        local share, before = math.min(share, most - moved, left[list]), moved
         if share > 0 and turn(list, share, byte_share) then still[#still + 1] = list end
-        if list ~= first_list then own = own + moved - before end
+        left[list] = left[list] - (moved - before)
       end
       open = still
     end
@@ -259,7 +260,7 @@ enum QueueScripts {
     end
     redis.call('LPUSH', claim, header_line(worker, instance, batch, at + lease, at, #envelopes))
     register()
-    return { 'claimed', batch, at + lease, envelopes, known, own }
+    return { 'claimed', batch, at + lease, envelopes, known, from }
     """#)
 
   /// Ends a claim: what isn't named is acknowledged and gone.

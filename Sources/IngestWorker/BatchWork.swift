@@ -1,5 +1,8 @@
 // A claimed batch on its way through the sink: what has become of each of its entries, and which come next. A batch goes to the sink in pieces
 // (mostly one), since what it has in memory once it is decoded is bounded. What no piece has reached when the worker ends goes back.
+//
+// What isn't compressed comes first, and then accounts have turns: decoding costs far more than its bytes in the queue show. What an account has left once a
+// good deal of its payloads has been decoded is set aside in that account's own lists, so that no account can keep a lane for long.
 
 internal import Fleet
 internal import IngestQueue
@@ -20,31 +23,56 @@ struct BatchWork {
   private(set) var stored = 0
   private(set) var duplicates = 0
   private(set) var discarded = 0
-  private(set) var setAside = 0
   /// The sink has left some untried: how long it asks to be left alone.
   private(set) var asksToWait: Duration?
+  /// The entries that the sink is given, in that order, and how many of them it was given.
+  private var order: [Int]
   private var next = 0
-  /// The only entries that the sink is given; nil where it is given all.
-  private var chosen: Set<Int>?
+  /// Bytes that were decoded so far, of each account; in vain as well.
+  private var decoded: [String: Int] = [:]
+  private let mostDecoded: Int
 
   /// Of decoded payloads in one piece, in bytes: enough for one transaction, and lanes share the room.
   static let pieceBytes = 16 << 20
+  /// Of an account in a batch, where the batch has others' too, or not.
+  private static let mostDecoded = (beside: 16 << 20, alone: 64 << 20)
   static let longestRetryAfter = Duration.seconds(300)
 
-  init(_ batch: ClaimedBatch) {
+  init(_ batch: ClaimedBatch, decoding: BodyDecoding) {
     self.batch = batch
     fates = Array(repeating: .putBack, count: batch.entries.count)
+    order = []
+    mostDecoded = Set(batch.entries.lazy.compactMap(\.account)).count > 1 ? Self.mostDecoded.beside : Self.mostDecoded.alone
+    order = byTurns(decoding)
+  }
+
+  private func byTurns(_ decoding: BodyDecoding) -> [Int] {
+    var plain: [Int] = []
+    // By turn: the first compressed one of each account, the second one, and so on.
+    var turns: [[Int]] = []
+    var met: [String: Int] = [:]
+    for (place, entry) in batch.entries.enumerated() {
+      guard case .success(let envelope) = entry.content, decoding.mostBytes(of: envelope) > 0 else {
+        plain.append(place)
+        continue
+      }
+      let turn = met[envelope.header.account, default: 0]
+      met[envelope.header.account] = turn + 1
+      if turn == turns.count { turns.append([]) }
+      turns[turn].append(place)
+    }
+    return turns.isEmpty ? plain : plain + turns.joined()
   }
 
   /// Gives the sink only some of the entries, of as many accounts as possible. Of the others those of some accounts are set aside.
   /// - Parameter accounts: Whose entries come last.
-  init(_ batch: ClaimedBatch, choosing most: Int, besides accounts: Set<String>) {
-    self.init(batch)
+  init(_ batch: ClaimedBatch, decoding: BodyDecoding, choosing most: Int, besides accounts: Set<String>) {
+    self.init(batch, decoding: decoding)
     // Each account's first one, then other accounts' further ones, then those of the accounts that come last.
     var ranks: [[Int]] = [[], [], []]
     var met: Set<String> = []
-    for (place, entry) in batch.entries.enumerated() {
-      guard let account = entry.account else {
+    for place in order {
+      guard let account = batch.entries[place].account else {
         ranks[0].append(place)
         continue
       }
@@ -55,16 +83,15 @@ struct BatchWork {
         ranks[met.insert(account).inserted ? 0 : 1].append(place)
       }
     }
-    chosen = Set(ranks.joined().prefix(most))
-    for place in chosen ?? [] { fates[place] = .putBack }
-    setAside = fates.count { $0 == .setAside }
+    order = Array(ranks.joined().prefix(most))
+    for place in order { fates[place] = .putBack }
   }
 
   /// Whose entries are in the batch.
   var accounts: Set<String> { Set(batch.entries.compactMap(\.account)) }
 
   /// Whose entries the sink is given.
-  var chosenAccounts: Set<String> { Set((chosen ?? []).compactMap { batch.entries[$0].account }) }
+  var givenAccounts: Set<String> { Set(order.compactMap { batch.entries[$0].account }) }
 
   /// Decodes what comes next, as much as there is room for.
   /// - Parameters:
@@ -75,12 +102,8 @@ struct BatchWork {
     _ decoding: BodyDecoding, discarding proofs: [String: Proof], in room: DecodingRoom
   ) async -> Piece? {
     var piece = Piece()
-    while next < batch.entries.count, piece.room < Self.pieceBytes {
-      let place = next
-      if let chosen, !chosen.contains(place) {
-        next += 1
-        continue
-      }
+    while next < order.count, piece.room < Self.pieceBytes {
+      let place = order[next]
       let envelope: Envelope
       switch batch.entries[place].content {
       case .success(let content): envelope = content
@@ -96,7 +119,13 @@ struct BatchWork {
         continue
       }
       let charge = room.charge(decoding.mostBytes(of: envelope))
+      let account = envelope.header.account
       if charge > 0 {
+        guard decoded[account, default: 0] < mostDecoded else {
+          fates[place] = .setAside
+          next += 1
+          continue
+        }
         let hasRoom = piece.room == 0 ? await room.takes(charge) : room.takesNow(charge)
         guard hasRoom else { break }
       }
@@ -106,10 +135,13 @@ struct BatchWork {
         let kept = body.undone == nil ? 0 : min(body.bytes.count, charge)
         room.giveBack(charge - kept)
         piece.room += kept
+        // Where it is stored as it is, decoding was tried in vain.
+        decoded[account, default: 0] += body.undone == nil ? charge : kept
         piece.places.append(place)
         piece.deliveries.append(Delivery(header: envelope.header, body: body))
       } catch {
         room.giveBack(charge)
+        decoded[account, default: 0] += charge
         fates[place] = .dead(reason: "\(error)")
       }
     }
@@ -143,9 +175,7 @@ struct BatchWork {
       case .untried(let retryAfter):
         fates[place] = .putBack
         asksToWait = max(asksToWait ?? .zero, retryAfter ?? .zero)
-      case .setAside:
-        setAside += 1
-        fates[place] = .setAside
+      case .setAside: fates[place] = .setAside
       }
     }
     return trouble

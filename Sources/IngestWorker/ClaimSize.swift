@@ -1,29 +1,35 @@
-// How many envelopes a lane claims from accounts' own lists. A sink that is slow sets aside what it doesn't get to (`SinkOutcome.setAside`), and each of
+// How many envelopes a lane claims from each list that is accounts' own. What a lane doesn't get to of an account it sets aside (`Fate.setAside`), and each of
 // these is moved in Redis, and written into its append-only file. From list 0 to its account's own that happens once and is worth it: others come
-// forward. From one's own list and back it would be for nothing, again and again. So that part is about as large as what the sink got through lately.
+// forward. From one's own list and back it would be for nothing, again and again. So from such a list a lane claims about as much as it got through lately.
+
+internal import IngestQueue
 
 struct ClaimSize {
   private let most: Int
-  /// From accounts' own lists.
-  private(set) var own: Int
+  private var limits: [Int: Int] = [:]
 
-  /// Fewer would leave turns to nobody: each list has a share.
-  private static let least = 16
+  private static let least = 4
 
-  init(most: Int) {
-    self.most = most
-    own = most
+  init(most: Int) { self.most = most }
+
+  /// Nil where there is no limit but that of a claim.
+  func limit(of list: Int) -> Int? { limits[list] }
+
+  /// Notes what became of a claim.
+  mutating func note(_ entries: [ClaimedEntry], _ fates: [Fate]) {
+    var counts: [Int: (claimed: Int, setAside: Int)] = [:]
+    for (entry, fate) in zip(entries, fates) where entry.list > 0 {
+      counts[entry.list, default: (0, 0)].claimed += 1
+      if fate == .setAside { counts[entry.list, default: (0, 0)].setAside += 1 }
+    }
+    for (list, count) in counts { note(list, claimed: count.claimed, setAside: count.setAside) }
   }
 
-  /// - Parameters:
-  ///   - own: How many came from accounts' own lists.
-  ///   - claimed: How many came in all.
-  mutating func note(own count: Int, of claimed: Int, setAside: Int) {
+  mutating func note(_ list: Int, claimed: Int, setAside: Int) {
     if setAside > 0 {
-      // Some of the own ones, and not all, where list 0 had others: this may be too few, and grows again.
-      self.own = min(max((claimed - setAside) * 5 / 4, Self.least), most)
-    } else if count >= own {
-      self.own = min(own * 2, most)
+      limits[list] = min(max((claimed - setAside) * 5 / 4, Self.least), most)
+    } else if let limit = limits[list], claimed >= limit {
+      limits[list] = limit * 2 < most ? limit * 2 : nil
     }
   }
 }

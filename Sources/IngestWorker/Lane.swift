@@ -69,7 +69,7 @@ struct Lane: Sendable {
       let claim: Claim
       let takesSuspects = number == 0 && !hadSuspects
       do throws(QueueFailure) {
-        claim = try await consumer.claim(slot: slots[0], takesSuspects: takesSuspects, ownLimit: size.own)
+        claim = try await consumer.claim(slot: slots[0], takesSuspects: takesSuspects, ownLimit: size.limit)
       } catch {
         failures += 1
         if progress.isInTrouble(lane: id, "\(error)") { log(error, "claiming") }
@@ -83,7 +83,7 @@ struct Lane: Sendable {
         pace.reset()
         hadSuspects = takesSuspects && batch.entries.allSatisfy { $0.failures > 0 }
         let work = await process(batch, spareSlot: slots[1])
-        size.note(own: batch.ownEntries, of: batch.entries.count, setAside: work.setAside)
+        size.note(batch.entries, work.fates)
       case .empty where hadSuspects: hadSuspects = false
       case .empty:
         progress.foundNothing(lane: id)
@@ -121,7 +121,7 @@ struct Lane: Sendable {
   // MARK: One batch
 
   private func process(_ batch: ClaimedBatch, spareSlot: Int) async -> BatchWork {
-    var work = BatchWork(batch)
+    var work = BatchWork(batch, decoding: surroundings.decoding)
     let proofs = await begin(batch)
     defer { surroundings.held.release(batch) }
     // Claimed while the worker was told to end: it isn't started.
@@ -293,14 +293,14 @@ struct Lane: Sendable {
     do throws(QueueFailure) {
       claim = try await consumer.claim(
         slot: probing.slot, takesSuspects: number == 0, limit: probing.isWide ? .max : Self.probed,
-        ownLimit: Self.probed)
+        ownLimit: { _ in Self.probed })
     } catch {
       progress.wentWrong("other envelopes could not be claimed: \(error)", shard: surroundings.shard)
       return false
     }
     // Anything but a batch is dealt with by the next claim of the lane itself.
     guard case .batch(let batch) = claim else { return false }
-    var work = BatchWork(batch, choosing: Self.probed, besides: probing.accounts)
+    var work = BatchWork(batch, decoding: surroundings.decoding, choosing: Self.probed, besides: probing.accounts)
     let proofs = await begin(batch)
     defer { surroundings.held.release(batch) }
     var hasFailed = false
@@ -313,7 +313,7 @@ struct Lane: Sendable {
         guard !isEnding else { break }
         hasFailed = true
         // Others' payloads failed too: it isn't because of the batch's accounts.
-        if !work.chosenAccounts.isSubset(of: probing.accounts) { probing.isWide = false }
+        if !work.givenAccounts.isSubset(of: probing.accounts) { probing.isWide = false }
         let why = Postponement(reason: "\(error)", isCounted: false, failures: 1, after: error.retryAfter ?? .zero)
         note(piece.deliveries.map { _ in .postponed(why) }, of: piece, in: &work)
       }

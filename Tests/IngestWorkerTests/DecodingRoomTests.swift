@@ -1,4 +1,5 @@
 import CompressionFixture
+import Fleet
 import IngestQueue
 import NIOCore
 import QueueFixture
@@ -80,6 +81,42 @@ struct DecodingRoomTests {
       let most = inHand.withLock { $0.most }
       #expect(most <= 6 << 20, "two thirds of the room, and not 200 payloads of a megabyte")
       #expect(most > 1 << 20, "more than one payload at a time")
+    }
+  }
+
+  @Test(arguments: [true, false])
+  func `payloads that are large only once they are decoded hold up nobody else's`(canBeDecoded: Bool) async throws {
+    try await WorkBench.with { bench in
+      func push(_ numbers: Range<Int>, _ account: String, _ body: [UInt8], gzip: Bool) async throws {
+        let headers = numbers.map { number in
+          var header = EnvelopeHeader.numbered(number)
+          header.account = account
+          header.contentEncoding = gzip ? "gzip" : nil
+          return header
+        }
+        try await bench.push(headers, payload: ByteBuffer(bytes: body))
+      }
+      // 2 GiB once they are decoded, and all in front; each twice as much as is allowed, or within it.
+      let bomb = try Compression.gzip([UInt8](repeating: 0, count: 1 << 20), times: 16)
+      try await push(0..<128, "large", bomb, gzip: true)
+      for other in 0..<20 {
+        try await push((1_000 + other)..<(1_001 + other), "other-\(other)", [1], gzip: false)
+        try await push((2_000 + other)..<(2_003 + other), "other-\(other)", Compression.gzip([1, 2, 3]), gzip: true)
+      }
+      let sink = ScriptedSink()
+      let worker = try bench.worker(sink: sink) {
+        $0.decoding = BodyDecoding(limit: canBeDecoded ? 16 << 20 : 8 << 20, ratio: 1_000_000)
+      }
+      let others = Set(1_000..<1_020).union(2_000..<2_022)
+      try await bench.running(worker) {
+        try await eventually(within: .seconds(60), "the others' are stored") { others.isSubset(of: sink.stored) }
+        let report = worker.report
+        let large = sink.stored.count { $0 < 1_000 } + Int(report.dead)
+        #expect(large < 20, "\(large) large ones were decoded before")
+        try await bench.untilEmpty(within: .seconds(120))
+      }
+      #expect(try await bench.state().dead == (canBeDecoded ? 0 : 128))
+      #expect(sink.stored.count { $0 < 1_000 } == (canBeDecoded ? 128 : 0))
     }
   }
 

@@ -103,12 +103,12 @@ struct AccountTurnsTests {
       #expect(lists[1...].count { $0 == 5 } == 2, "half in each of its two lists: \(lists)")
       #expect(try await bench.state().failing == 0)
       #expect(try await bench.pending() == Array(10..<15))
-      guard case .batch(let few) = try await consumer.claim(slot: 0, takesSuspects: false, ownLimit: 4) else {
+      guard case .batch(let few) = try await consumer.claim(slot: 0, takesSuspects: false, ownLimit: { _ in 2 }) else {
         Issue.record("nothing was claimed with a limit for accounts' own lists")
         return
       }
       #expect(few.entries.count == 9, "all of list 0, and four of the others")
-      #expect(few.ownEntries == 4)
+      #expect(few.entries.count { $0.list > 0 } == 4)
       #expect(try await consumer.settle(few, few.entries.map { $0.isBelow(10) ? .setAside : .putBack }) == .settled(dead: 0))
       guard case .batch(let again) = try await consumer.claim(slot: 0, takesSuspects: false) else {
         Issue.record("nothing was claimed again")
@@ -140,18 +140,19 @@ struct AccountTurnsTests {
 
   @Test func `a claim is as large as what the sink got through`() {
     var size = ClaimSize(most: 500)
-    #expect(size.own == 500)
-    size.note(own: 500, of: 500, setAside: 420)
-    #expect(size.own == 100)
-    size.note(own: 100, of: 100, setAside: 100)
-    #expect(size.own == 16)
-    size.note(own: 10, of: 400, setAside: 0)
-    #expect(size.own == 16, "fewer than might have been claimed say nothing")
-    for _ in 0..<10 { size.note(own: size.own, of: size.own, setAside: 0) }
-    #expect(size.own == 500)
+    #expect(size.limit(of: 3) == nil)
+    size.note(3, claimed: 500, setAside: 420)
+    #expect(size.limit(of: 3) == 100)
+    #expect(size.limit(of: 4) == nil, "each list has its own")
+    size.note(3, claimed: 100, setAside: 100)
+    #expect(size.limit(of: 3) == 4)
+    size.note(3, claimed: 3, setAside: 0)
+    #expect(size.limit(of: 3) == 4, "fewer than might have been claimed say nothing")
+    for _ in 0..<10 { size.note(3, claimed: size.limit(of: 3) ?? 500, setAside: 0) }
+    #expect(size.limit(of: 3) == nil)
     var single = ClaimSize(most: 1)
-    single.note(own: 1, of: 1, setAside: 1)
-    #expect(single.own == 1)
+    single.note(3, claimed: 1, setAside: 1)
+    #expect(single.limit(of: 3) == 1)
   }
 }
 
