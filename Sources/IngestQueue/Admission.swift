@@ -80,10 +80,10 @@ public struct Admission: Sendable, Equatable {
       level(.entries, reading.entries, high: Double(limits.entries)),
       level(.bytes, reading.bytes, high: Double(limits.bytes)),
     ]
-    if reading.memoryLimit > 0 {
+    if let memory = reading.memory, reading.memoryLimit > 0 {
       levels.append(
         level(
-          .memory, reading.memory, high: Double(reading.memoryLimit) * Double(limits.memoryPercent) / 100))
+          .memory, memory, high: Double(reading.memoryLimit) * Double(limits.memoryPercent) / 100))
     }
     return levels
   }
