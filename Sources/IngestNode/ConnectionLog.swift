@@ -13,6 +13,7 @@ struct ConnectionLog: Sendable {
     case tooMany = "too_many"
     case tooManyHandshakes = "too_many_handshakes"
     case handshakeTooSlow = "handshake_too_slow"
+    case handshakeTooLarge = "handshake_too_large"
     /// It hadn't shown an active key, and was closed to make place for another.
     case evicted
     /// It had shown one, and was closed to make place: its account or client had more than its share.
@@ -49,6 +50,7 @@ struct ConnectionLog: Sendable {
     case .tooMany: "there are too many, in all or from this client"
     case .tooManyHandshakes: "this client begins too many TLS handshakes a second"
     case .handshakeTooSlow: "its TLS handshake didn't end in time"
+    case .handshakeTooLarge: "its TLS handshake has more bytes than any client needs"
     case .evicted: "another connection needs its place"
     case .evictedIdle: "another connection needs its place, and its account or client has more than its share"
     }

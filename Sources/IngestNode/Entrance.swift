@@ -108,7 +108,7 @@ struct Entrance: Sendable {
     guard let desk = desks.first(where: { $0.budget.eventLoop === channel.eventLoop }) else {
       preconditionFailure("a connection came on an event loop that has no gate")  // One is made for each loop.
     }
-    try addTLS(to: channel)
+    try addTLS(to: channel, chargedTo: client.flatMap { shared.trusted.contains($0) ? nil : $0 })
     try channel.pipeline.syncOperations.addHandler(
       PushConnection(
         gate: desk.gate, shared: shared, budget: desk.budget.value, turns: desk.turns.value, client: client,
@@ -116,13 +116,23 @@ struct Entrance: Sendable {
         place: place))
   }
 
-  private func addTLS(to channel: any Channel) throws {
+  private func addTLS(to channel: any Channel, chargedTo client: IPAddress? = nil) throws {
     guard let identity else { return }
-    let log = log
+    let (log, handshakes) = (log, handshakes)
     let peer = channel.remoteAddress?.ipAddress
+    let certificate = identity.certificate
+    let cost = HandshakeCost(
+      most: certificate.clientAuthorities == nil ? HandshakeCost.usualBytes : HandshakeCost.bytesWithCertificate
+    ) {
+      log.note(.handshakeTooLarge, peer: peer)
+    } ended: { taken in
+      let more = taken - certificate.keyKind.handshake
+      if let client, more > .zero { handshakes.charge(client, more, at: .recent) }
+    }
     try channel.pipeline.syncOperations.addHandlers([
+      cost,
       NIOSSLServerHandler(context: identity.context),
-      HandshakeDeadline(deadline: shared.deadlines.head) { log.note(.handshakeTooSlow, peer: peer) },
+      HandshakeDeadline(deadline: shared.deadlines.head, behind: cost) { log.note(.handshakeTooSlow, peer: peer) },
     ])
   }
 

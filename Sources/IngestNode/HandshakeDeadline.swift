@@ -11,13 +11,16 @@ final class HandshakeDeadline: ChannelInboundHandler, RemovableChannelHandler {
 
   private let deadline: TimeAmount
   private let missed: () -> Void
+  private let cost: HandshakeCost?
   private var timer: Scheduled<Void>?
 
   /// - Parameters:
   ///   - deadline: From now, or from when the connection begins.
+  ///   - cost: Is told when the handshake is over: in front of TLS nothing is heard of it.
   ///   - missed: Told that the connection is closed for it.
-  init(deadline: TimeAmount, missed: @escaping () -> Void) {
+  init(deadline: TimeAmount, behind cost: HandshakeCost? = nil, missed: @escaping () -> Void) {
     self.deadline = deadline
+    self.cost = cost
     self.missed = missed
   }
 
@@ -45,6 +48,7 @@ final class HandshakeDeadline: ChannelInboundHandler, RemovableChannelHandler {
       timer?.cancel()
       context.fireUserInboundEventTriggered(event)
       context.pipeline.syncOperations.removeHandler(self, promise: nil)
+      cost?.isOver = true
     } else {
       context.fireUserInboundEventTriggered(event)
     }

@@ -24,11 +24,27 @@ final class HandshakeRate: Sendable {
   func admit(_ address: IPAddress, costing cost: Duration, at moment: Instant) -> Bool {
     let second = moment.nanoseconds / 1_000_000_000
     return window.withLock { window in
-      if window.second != second { window = Window(second: second) }
+      roll(&window, to: second)
       let taken = window.taken[address.network, default: .zero] + cost
       guard taken <= perSecond else { return false }
       window.taken[address.network] = taken
       return true
     }
+  }
+
+  /// Adds what a handshake has taken beyond what was said when it began. What is more than a second's share is taken from the next ones.
+  func charge(_ address: IPAddress, _ more: Duration, at moment: Instant) {
+    window.withLock { window in
+      roll(&window, to: moment.nanoseconds / 1_000_000_000)
+      window.taken[address.network, default: .zero] += more
+    }
+  }
+
+  private func roll(_ window: inout Window, to second: Int64) {
+    guard window.second != second else { return }
+    let passed = window.second == .min ? 0 : max(0, second - window.second)
+    let paid = perSecond * Int(min(passed, 1_000))
+    let debts = passed == 0 ? [:] : window.taken.compactMapValues { $0 > paid ? $0 - paid : nil }
+    window = Window(second: second, taken: debts)
   }
 }

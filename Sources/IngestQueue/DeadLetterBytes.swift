@@ -92,7 +92,7 @@ public struct DeadLetterBytes: Sendable, Equatable {
     for index in stride(from: 0, to: items.count, by: 2) {
       let member = String(decoding: try items.item(index).bytes(), as: UTF8.self)
       let score = try items.item(index + 1).string()
-      guard let bytes = Double(score), bytes.magnitude < 1e18 else {
+      guard let bytes = Double(score), bytes >= 0, bytes <= Double(Int64.mostCounted) else {
         throw UnexpectedReply(expected: "a number of bytes", came: "\"\(score.prefix(100))\"")
       }
       if member == "all" {

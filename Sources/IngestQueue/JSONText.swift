@@ -29,6 +29,21 @@ enum JSONText {
     return isPlain
   }
 
+  /// How many bytes a text becomes, with its quotes.
+  static func size(_ text: UnsafeRawBufferPointer) -> Int {
+    var size = text.count + 2
+    for byte in text where mustBeEscaped(byte) { size += isShort(byte) ? 1 : 5 }
+    return size
+  }
+
+  /// Whether its escape has two characters, and not six.
+  private static func isShort(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "\n"), UInt8(ascii: "\r"), UInt8(ascii: "\t"): true
+    default: false
+    }
+  }
+
   /// Appends a text with its quotes. What isn't UTF-8 is replaced by U+FFFD.
   static func append(_ text: UnsafeRawBufferPointer, to json: inout [UInt8]) {
     guard isPlain(text) else { return append(String(decoding: text, as: UTF8.self), to: &json) }
@@ -101,9 +116,16 @@ extension ByteBuffer {
       writeStaticString("\"")
     } else {
       var json: [UInt8] = []
+      json.reserveCapacity(text.withUTF8 { JSONText.size(UnsafeRawBufferPointer($0)) })
       JSONText.append(text, to: &json)
       writeBytes(json)
     }
+  }
+
+  /// How many bytes ``writeJSON(_:)`` appends.
+  package static func jsonSize(_ text: String) -> Int {
+    var text = text
+    return text.withUTF8 { JSONText.size(UnsafeRawBufferPointer($0)) }
   }
 
   /// Appends a number in decimal digits.

@@ -242,7 +242,7 @@ final class Pushing {
     }
     for (part, reply) in zip(batch.parts, replies) {
       switch reply {
-      case .integer(let length):
+      case .integer(let length) where (1...Int64.mostCounted).contains(length):
         lane.heard(length, of: part.list, after: part.bytes)
         if let unconfirmed {
           fail(part, unconfirmed)

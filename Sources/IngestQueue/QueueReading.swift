@@ -67,26 +67,48 @@ extension QueueReading {
   init(script reply: RedisReply, info: RedisReply) throws {
     let items = try reply.array()
     guard items.count == 5 else { throw UnexpectedReply(expected: "an array of 5", came: reply.shape) }
-    lengths = try items[0].array().map { try $0.integer() }
+    lengths = try items[0].array().map { try $0.count() }
     guard lengths.count == QueueLayout.lists else {
       throw UnexpectedReply(expected: "\(QueueLayout.lists) lengths", came: "\(lengths.count)")
     }
-    later = try items[1].integer()
-    bytes = try items[2].integer()
-    done = try items[3].integer()
+    later = try items[1].count()
+    bytes = try items[2].count()
+    done = try items[3].count()
     deadBytes = try DeadLetterBytes(members: items[4].array())
     if case .error(let error) = info {
       guard error.isDenial else { throw error }
       (memory, memoryLimit) = (nil, 0)
       return
     }
-    guard let fields = InfoFields(info), let used = fields["used_memory"].flatMap({ Int64($0) }),
-      let limit = fields["maxmemory"].flatMap({ Int64($0) })
+    guard let fields = InfoFields(info), let used = fields["used_memory"].flatMap({ Int64(countIn: $0) }),
+      let limit = fields["maxmemory"].flatMap({ Int64(countIn: $0) })
     else { throw UnexpectedReply(expected: "used_memory and maxmemory in INFO", came: info.shape) }
     // What Redis keeps for its replicas and its file doesn't count where it compares the two itself.
-    self.memory = used - (fields["mem_not_counted_for_evict"].flatMap { Int64($0) } ?? 0)
+    self.memory = used - (fields["mem_not_counted_for_evict"].flatMap { Int64(countIn: $0) } ?? 0)
     memoryLimit = limit
     // MEMORY USAGE takes a sample from the list's head for the whole: a few large payloads there would count for all of it.
     bytes = min(bytes, used)
+  }
+}
+
+extension RedisReply {
+  /// A number of entries or bytes. Beyond what can be, it isn't one: whoever reckons with it could come to the end of its integers, and that ends the process.
+  func count() throws -> Int64 {
+    let number = try integer()
+    guard (0...Int64.mostCounted).contains(number) else {
+      throw UnexpectedReply(expected: "a count", came: "the number \(number)")
+    }
+    return number
+  }
+}
+
+extension Int64 {
+  /// More than any Redis has of anything, and far from the end of the integers.
+  static let mostCounted: Int64 = 1 << 50
+
+  /// As ``Hiredis/RedisReply/count()``, from text; nil where it isn't one.
+  init?(countIn text: some StringProtocol) {
+    guard let number = Int64(text), (0...Self.mostCounted).contains(number) else { return nil }
+    self = number
   }
 }

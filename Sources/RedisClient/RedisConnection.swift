@@ -163,9 +163,12 @@ public final class RedisConnection: Sendable {
     do {
       tls = try endpoint.tls()
     } catch {
-      let roots = endpoint.certificateAuthority ?? "the system's certificate authorities"
+      let files = [
+        endpoint.certificateAuthority ?? "the system's certificate authorities", endpoint.clientCertificate?.chain,
+        endpoint.clientCertificate?.privateKey,
+      ].compactMap { $0 }.joined(separator: ", ")
       return eventLoop.makeFailedFuture(
-        RedisError(.closed("can't set up TLS with \(roots): \(error)"), outcome: .notSent))
+        RedisError(.closed("can't set up TLS with \(files): \(error)"), outcome: .notSent))
     }
     // Not looked up in the pipeline afterwards: a peer that closes at once has emptied it by then, and it is the handler that
     // knows why.
@@ -196,11 +199,14 @@ public final class RedisConnection: Sendable {
     _ endpoint: RedisEndpoint, options: RedisOptions, deadline: NIODeadline
   ) -> EventLoopFuture<[DeniedCommand]> {
     var greeting: [RedisCommand] = []
-    if let password = endpoint.password {
-      greeting.append(
-        endpoint.user.isEmpty
-          ? RedisCommand("AUTH", password.revealed)
-          : RedisCommand("AUTH", endpoint.user, password.revealed))
+    do {
+      let (user, password) = try endpoint.credentials()
+      if let password {
+        greeting.append(
+          user.isEmpty ? RedisCommand("AUTH", password.revealed) : RedisCommand("AUTH", user, password.revealed))
+      }
+    } catch {
+      return eventLoop.makeFailedFuture(RedisError(.closed("\(error)"), outcome: .notSent))
     }
     if endpoint.database != 0 { greeting.append(RedisCommand("SELECT", endpoint.database)) }
     let named = greeting.count
@@ -366,12 +372,16 @@ extension RedisEndpoint {
       .TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, .TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
     ]
     if let file = certificateAuthority { configuration.trustRoots = .file(file) }
+    if let files = clientCertificate {
+      configuration.certificateChain = try NIOSSLCertificate.fromPEMFile(files.chain).map { .certificate($0) }
+      configuration.privateKey = .privateKey(try NIOSSLPrivateKey(file: files.privateKey, format: .pem))
+    }
     // A conversation that is over is closed at once. Waiting for a silent peer's farewell would only delay the next one.
     configuration.shutdownTimeout = .milliseconds(100)
     // An address isn't a name: it isn't sent, and it is looked for among the certificate's addresses. That it can't be
     // parsed as one is the answer here, not a failure.
     let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
-    return (try NIOSSLContext(configuration: configuration), isAddress ? nil : host)
+    return (try NIOSSLContext(configuration: configuration), serverName ?? (isAddress ? nil : host))
   }
 }
 

@@ -1,5 +1,7 @@
 // Where a Redis is, and as whom to speak to it. What it looks like as a URL is in RedisURL.
 
+internal import Foundation
+
 /// The address of a Redis: of one server, of the primary that Sentinels name, or of a cluster.
 public struct RedisEndpoint: Sendable, Equatable {
   public enum Address: Sendable, Equatable {
@@ -18,6 +20,14 @@ public struct RedisEndpoint: Sendable, Equatable {
   /// With TLS: a PEM file of the authorities to trust instead of the system's. In the address rather than in an environment
   /// variable, because whom to trust is part of where the store is, and two stores may have two authorities.
   public var certificateAuthority: String?
+  /// With TLS: PEM files of the certificate chain and the private key that this side shows, where the server asks for one. Read at each connection, as is the
+  /// file of authorities.
+  public var clientCertificate: ClientCertificate?
+  /// With TLS: the name that the server's certificate must have, where that isn't the host's.
+  public var serverName: String?
+  /// Read at each connection, instead of ``user`` and ``password``: a line with the password, or one with the user and one with the password. So they can be
+  /// changed without a restart.
+  public var credentialsFile: String?
   /// Empty for Redis's default user.
   public var user: String
   /// Nil where the server asks for none.
@@ -26,12 +36,16 @@ public struct RedisEndpoint: Sendable, Equatable {
   public var database: Int
 
   public init(
-    address: Address, usesTLS: Bool = false, certificateAuthority: String? = nil, user: String = "",
-    password: Secret? = nil, database: Int = 0
+    address: Address, usesTLS: Bool = false, certificateAuthority: String? = nil,
+    clientCertificate: ClientCertificate? = nil, serverName: String? = nil, credentialsFile: String? = nil,
+    user: String = "", password: Secret? = nil, database: Int = 0
   ) {
     self.address = address
     self.usesTLS = usesTLS
     self.certificateAuthority = certificateAuthority
+    self.clientCertificate = clientCertificate
+    self.serverName = serverName
+    self.credentialsFile = credentialsFile
     self.user = user
     self.password = password
     self.database = database
@@ -48,8 +62,48 @@ public struct RedisEndpoint: Sendable, Equatable {
   func sentinel(_ host: RedisHost, of group: SentinelGroup) -> RedisEndpoint {
     RedisEndpoint(
       address: .tcp(host: host.name, port: host.port), usesTLS: usesTLS, certificateAuthority: certificateAuthority,
+      clientCertificate: clientCertificate, serverName: serverName, credentialsFile: group.credentialsFile,
       user: group.user, password: group.password)
   }
+
+  /// As whom to speak to the server: from the file where there is one, read now.
+  /// - Throws: ``UnreadableCredentials``.
+  func credentials() throws(UnreadableCredentials) -> (user: String, password: Secret?) {
+    guard let credentialsFile else { return (user, password) }
+    let text: String
+    do {
+      text = try String(contentsOf: URL(fileURLWithPath: credentialsFile), encoding: .utf8)
+    } catch {
+      throw UnreadableCredentials("can't read \(credentialsFile): \(error.localizedDescription)")
+    }
+    // Also those of another system.
+    var lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+    if lines.last == "" { lines.removeLast() }
+    guard (1...2).contains(lines.count), let password = lines.last, !password.isEmpty else {
+      throw UnreadableCredentials(
+        "expected a line with the password in \(credentialsFile), or one with the user and one with the password, but it has "
+          + (lines.isEmpty ? "none" : lines.count > 2 ? "\(lines.count) lines" : "an empty password"))
+    }
+    return (lines.count == 2 ? String(lines[0]) : "", Secret(String(password)))
+  }
+}
+
+/// PEM files of what one side of TLS shows of itself.
+public struct ClientCertificate: Sendable, Equatable {
+  public var chain: String
+  public var privateKey: String
+
+  public init(chain: String, privateKey: String) {
+    self.chain = chain
+    self.privateKey = privateKey
+  }
+}
+
+/// The file that should say as whom to speak to Redis doesn't; the description has nothing of its contents.
+struct UnreadableCredentials: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) { self.description = description }
 }
 
 extension RedisEndpoint: CustomStringConvertible {

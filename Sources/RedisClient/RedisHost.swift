@@ -24,12 +24,17 @@ public struct SentinelGroup: Sendable, Equatable {
   public var user: String
   /// Nil where the sentinels ask for none.
   public var password: Secret?
+  /// As ``RedisEndpoint/credentialsFile``, for the sentinels.
+  public var credentialsFile: String?
 
-  public init(hosts: [RedisHost], primary: String, user: String = "", password: Secret? = nil) {
+  public init(
+    hosts: [RedisHost], primary: String, user: String = "", password: Secret? = nil, credentialsFile: String? = nil
+  ) {
     precondition(!hosts.isEmpty, "somebody has to be asked for the primary")
     self.hosts = hosts
     self.primary = primary
     self.user = user
     self.password = password
+    self.credentialsFile = credentialsFile
   }
 }

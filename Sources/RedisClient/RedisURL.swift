@@ -11,8 +11,10 @@ extension RedisEndpoint {
   ///   server that these sentinels call the primary of that name. The user and password before the hosts are the server's.
   /// - `redis+cluster://[user:password@]host[:port][,host[:port]…]`: any nodes of a cluster, which are asked for the others.
   ///
-  /// Those that begin with `rediss` instead of `redis` speak TLS, to sentinels and servers alike, and take `cafile=/path` after the
-  /// question mark: ``certificateAuthority``. Characters that mean something in a URL are percent-encoded in users, passwords, paths
+  /// After the question mark all take `credentials=/path`: ``credentialsFile`` (and with Sentinel `sentinel-credentials=/path`).
+  ///
+  /// Those that begin with `rediss` instead of `redis` speak TLS, to sentinels and servers alike, and take `cafile=/path`,
+  /// `certfile=/path` with `keyfile=/path`, and `servername=name` after the question mark: ``certificateAuthority``, ``clientCertificate``, ``serverName``. Characters that mean something in a URL are percent-encoded in users, passwords, paths
   /// and the primary's name. The port is 6379 unless one is given, a sentinel's 26379, the database 0.
   /// - Throws: ``InvalidEndpoint``, which names the part that isn't understood, never the password.
   public init(_ url: String) throws(InvalidEndpoint) {
@@ -54,13 +56,31 @@ extension RedisEndpoint {
     /// Takes a value out; nil where it wasn't given.
     mutating func value(_ name: Substring) -> Substring? { values.removeValue(forKey: name) }
 
-    /// The file after `cafile=`.
-    mutating func certificateAuthority(usesTLS: Bool) throws(InvalidEndpoint) -> String? {
-      guard let value = value("cafile") else { return nil }
-      guard usesTLS else { throw InvalidEndpoint("expected cafile= only in an address that begins with rediss") }
-      let path = try decoded(value, part: "cafile")
-      guard path.hasPrefix("/") else { throw InvalidEndpoint("expected an absolute path after cafile=") }
+    /// The file after a name.
+    mutating func file(_ name: Substring) throws(InvalidEndpoint) -> String? {
+      guard let value = value(name) else { return nil }
+      let path = try decoded(value, part: String(name))
+      guard path.hasPrefix("/") else { throw InvalidEndpoint("expected an absolute path after \(name)=") }
       return path
+    }
+
+    /// What only addresses with TLS have.
+    mutating func tls(_ usesTLS: Bool) throws(InvalidEndpoint) -> TLSParts {
+      let given = ["cafile", "certfile", "keyfile", "servername"].first { values[$0] != nil }
+      if let given, !usesTLS {
+        throw InvalidEndpoint("expected \(given)= only in an address that begins with rediss")
+      }
+      var parts = TLSParts(authority: try file("cafile"))
+      switch (try file("certfile"), try file("keyfile")) {
+      case (let chain?, let key?): parts.certificate = ClientCertificate(chain: chain, privateKey: key)
+      case (nil, nil): break
+      default: throw InvalidEndpoint("expected certfile= and keyfile= together")
+      }
+      if let name = value("servername") {
+        parts.serverName = try decoded(name, part: "servername")
+        guard parts.serverName?.isEmpty == false else { throw InvalidEndpoint("expected a name after servername=") }
+      }
+      return parts
     }
 
     /// To be called when all that is known has been taken.
@@ -68,6 +88,12 @@ extension RedisEndpoint {
     func expectNoMore(_ known: String) throws(InvalidEndpoint) {
       guard values.isEmpty else { throw InvalidEndpoint("expected \(known) after the question mark") }
     }
+  }
+
+  private struct TLSParts {
+    var authority: String?
+    var certificate: ClientCertificate?
+    var serverName: String?
   }
 
   // MARK: Schemes
@@ -85,8 +111,11 @@ extension RedisEndpoint {
       throw InvalidEndpoint("expected a path to a socket of at most 107 bytes, but it has \(path.utf8.count)")
     }
     let database = try parts.value("db").map { value throws(InvalidEndpoint) in try Self.database(value) } ?? 0
-    try parts.expectNoMore("db=N")
-    return RedisEndpoint(address: .unix(path: path), user: user, password: password, database: database)
+    let credentialsFile = try parts.file("credentials")
+    try expectOne(password, credentialsFile)
+    try parts.expectNoMore("db=N or credentials=/path")
+    return RedisEndpoint(
+      address: .unix(path: path), credentialsFile: credentialsFile, user: user, password: password, database: database)
   }
 
   private static func network(_ parts: Parts, usesTLS: Bool) throws(InvalidEndpoint) -> RedisEndpoint {
@@ -96,7 +125,7 @@ extension RedisEndpoint {
       throw InvalidEndpoint("expected one host, but several came; Sentinels are redis+sentinel://")
     }
     let host = try host(authority.hosts[0], standardPort: 6379)
-    try parts.expectNoMore("nothing but cafile=/path")
+    try parts.expectNoMore(others)
     return authority.endpoint(
       .tcp(host: host.name, port: host.port), database: authority.path.isEmpty ? 0 : try database(authority.path))
   }
@@ -117,10 +146,12 @@ extension RedisEndpoint {
     guard user == nil || password != nil else {
       throw InvalidEndpoint("expected sentinel-password= with sentinel-user=")
     }
-    try parts.expectNoMore("nothing but sentinel-user=, sentinel-password= and cafile=/path")
+    let sentinelCredentials = try parts.file("sentinel-credentials")
+    try expectOne(password, sentinelCredentials)
+    try parts.expectNoMore("sentinel-user=, sentinel-password=, sentinel-credentials= or \(others)")
     let group = SentinelGroup(
       hosts: try hosts(authority.hosts, standardPort: 26379), primary: try decoded(name, part: "primary's name"),
-      user: user ?? "", password: password)
+      user: user ?? "", password: password, credentialsFile: sentinelCredentials)
     return authority.endpoint(
       .sentinels(group), database: path.count == 2 && !path[1].isEmpty ? try database(path[1]) : 0)
   }
@@ -131,7 +162,7 @@ extension RedisEndpoint {
     guard authority.path.isEmpty || authority.path == "0" else {
       throw InvalidEndpoint("expected nothing after the hosts: a cluster has one database")
     }
-    try parts.expectNoMore("nothing but cafile=/path")
+    try parts.expectNoMore(others)
     return authority.endpoint(.cluster(seeds: try hosts(authority.hosts, standardPort: 6379)), database: 0)
   }
 
@@ -142,7 +173,8 @@ extension RedisEndpoint {
     private var user = ""
     private var password: Secret?
     private let usesTLS: Bool
-    private let certificateAuthority: String?
+    private let tls: TLSParts
+    private let credentialsFile: String?
     /// As they were written, between the commas.
     let hosts: [Substring]
     /// After the first slash.
@@ -159,14 +191,22 @@ extension RedisEndpoint {
       hosts = authority.split(separator: ",", omittingEmptySubsequences: false)
       path = parts.before[slash...].dropFirst()
       self.usesTLS = usesTLS
-      certificateAuthority = try parts.certificateAuthority(usesTLS: usesTLS)
+      tls = try parts.tls(usesTLS)
+      credentialsFile = try parts.file("credentials")
+      try expectOne(password, credentialsFile)
     }
 
     func endpoint(_ address: Address, database: Int) -> RedisEndpoint {
       RedisEndpoint(
-        address: address, usesTLS: usesTLS, certificateAuthority: certificateAuthority, user: user, password: password,
-        database: database)
+        address: address, usesTLS: usesTLS, certificateAuthority: tls.authority, clientCertificate: tls.certificate,
+        serverName: tls.serverName, credentialsFile: credentialsFile, user: user, password: password, database: database)
     }
+  }
+
+  private static let others = "credentials=, or with rediss cafile=, certfile=, keyfile= and servername="
+
+  private static func expectOne(_ password: Secret?, _ file: String?) throws(InvalidEndpoint) {
+    guard password == nil || file == nil else { throw InvalidEndpoint("expected a password or credentials=, not both") }
   }
 
   /// - Parameter text: What comes before the @, without it.
@@ -176,6 +216,8 @@ extension RedisEndpoint {
     guard parts.count == 2 else {
       throw InvalidEndpoint("expected user:password@ or :password@, but there is no colon before the @")
     }
+    // Mostly a variable that wasn't set.
+    guard !parts[1].isEmpty else { throw InvalidEndpoint("expected a password after the colon, but it is empty; without one write redis://host") }
     return (try decoded(parts[0], part: "user"), Secret(try decoded(parts[1], part: "password")))
   }
 

@@ -106,6 +106,33 @@ import Testing
     }
   }
 
+  @Test func `a hello that is larger than any client needs is closed before TLS looks at it`() async throws {
+    let identity = try await identity(in: try await CertificateFolder.make())
+    try await LoopbackServer.with(identity: identity) { server in
+      let client = try await server.connect()
+      // Records of a handshake, and in them a hello of 16 KB.
+      let body = String(repeating: "\u{0}", count: 8_000)
+      client.send("\u{16}\u{3}\u{1}\u{1F}\u{44}\u{1}\u{0}\u{3F}\u{FC}" + body)
+      try await eventually("it is closed") { client.isReset }
+      try await eventually("its place is free") { server.limiter.current == 0 }
+    }
+  }
+
+  @Test func `what handshakes take is charged to the client, and more than a second's share to the next seconds`() throws {
+    let rate = HandshakeRate(perSecond: .milliseconds(10))
+    let (one, other) = (try IPAddress("192.0.2.1"), try IPAddress("192.0.2.2"))
+    func admits(_ address: IPAddress, at seconds: Double) -> Bool {
+      rate.admit(address, costing: .milliseconds(1), at: Instant(nanoseconds: Int64(seconds * 1e9)))
+    }
+    #expect(admits(one, at: 1))
+    rate.charge(one, .milliseconds(24), at: Instant(nanoseconds: 1_100_000_000))
+    #expect(!admits(one, at: 1.2) && admits(other, at: 1.2))
+    #expect(!admits(one, at: 2.5), "15 of 25 are left, and 10 are for this second")
+    #expect(admits(one, at: 3.5), "5 are left")
+    for _ in 0..<10 { #expect(admits(one, at: 5)) }
+    #expect(!admits(one, at: 5.5))
+  }
+
   @Test func `each client takes so much time with handshakes a second`() throws {
     let rate = HandshakeRate(perSecond: .milliseconds(10))
     let (one, other) = (try IPAddress("2001:db8::1"), try IPAddress("192.0.2.1"))

@@ -61,7 +61,7 @@ import Testing
     async throws
   {
     // Answers the greeting, and from then on nothing: as a router that has forgotten the connection.
-    let greeting = "+OK\r\n-ERR unknown command 'INFO'\r\n-ERR unknown command 'INFO'\r\n+PONG\r\n"
+    let greeting = "+OK\r\n$21\r\nredis_version:8.0.0\r\n\r\n$13\r\nrole:master\r\n\r\n+PONG\r\n"
     let server = try await HostileServer.start(greeting: greeting) { _, _ in }
     let client = RedisClient(
       endpoint: server.endpoint, on: MultiThreadedEventLoopGroup.singleton.next(),

@@ -11,7 +11,20 @@ import Testing
     ("redis://[fe80::1]:65535/0", RedisEndpoint(address: .tcp(host: "fe80::1", port: 65535))),
     ("redis://:pw@h", RedisEndpoint(address: .tcp(host: "h", port: 6379), password: Secret("pw"))),
     ("redis://al:pw@h", RedisEndpoint(address: .tcp(host: "h", port: 6379), user: "al", password: Secret("pw"))),
-    ("redis://al:@h", RedisEndpoint(address: .tcp(host: "h", port: 6379), user: "al", password: Secret(""))),
+    ("redis://h?credentials=/run/s", RedisEndpoint(address: .tcp(host: "h", port: 6379), credentialsFile: "/run/s")),
+    (
+      "rediss://h?certfile=/c&keyfile=/k&servername=redis.example",
+      RedisEndpoint(
+        address: .tcp(host: "h", port: 6379), usesTLS: true,
+        clientCertificate: ClientCertificate(chain: "/c", privateKey: "/k"), serverName: "redis.example")
+    ),
+    (
+      "redis+sentinel://h/gate?credentials=/a&sentinel-credentials=/b",
+      RedisEndpoint(
+        address: .sentinels(
+          SentinelGroup(hosts: [RedisHost("h", port: 26379)], primary: "gate", credentialsFile: "/b")),
+        credentialsFile: "/a")
+    ),
     (
       "redis://a%3Al:p%40%2F%3f%23%25ß:x@h",
       RedisEndpoint(address: .tcp(host: "h", port: 6379), user: "a:l", password: Secret("p@/?#%ß:x"))
@@ -76,6 +89,9 @@ import Testing
   @Test(arguments: [
     // Each holds "hunter2" where it could be a password.
     "", "hunter2", "redis:hunter2", "http://:hunter2@h", "hunter2://h",
+    "redis://:@h", "redis://al:@h", "redis://:hunter2@h?credentials=/a", "redis://h?credentials=a", "rediss://h?certfile=/a",
+    "rediss://h?keyfile=/a", "rediss://h?servername=", "redis://h?servername=a", "redis://h?certfile=/a&keyfile=/b",
+    "redis+sentinel://h/gate?sentinel-password=hunter2&sentinel-credentials=/a",
     "redis://", "redis://:hunter2@", "redis:///hunter2", "redis://hunter2@h", "redis://us er:hunter2@ h",
     "redis://u:hunter2", "redis://h:hunter2/", "redis://h:", "redis://h:0", "redis://h:65536", "redis://h:+80",
     "redis://h:99999999999999999999", "redis://h:-1", "redis://h:6379:hunter2",

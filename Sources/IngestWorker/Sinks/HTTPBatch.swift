@@ -102,8 +102,7 @@ struct HTTPBatch {
     var bodies: [[Int]] = []
     var bytes = 0
     for place in places {
-      // As base64, with the columns' names.
-      let size = deliveries[place].body.bytes.count * 4 / 3 + 1_024
+      let size = PayloadLine.most(deliveries[place].body.bytes.count)
       if bodies.isEmpty || bytes + size > maxLineBytes {
         bodies.append([])
         bytes = 0
@@ -196,7 +195,7 @@ struct HTTPBatch {
       let next = takesSuspect ? suspects.next(isBelowShare) : waiting.next(isBelowShare)
       guard let (places, account) = next else { return }
       let (exchange, form, part) = (exchange, address.form, places.map { deliveries[$0] })
-      let flight = memory.start(places, of: deliveries, telling: stream) {
+      let flight = memory.start(places, of: deliveries, by: account, telling: stream) {
         switch form {
         case .single: await exchange.send(exchange.request(part[0]))
         case .ndjson: await exchange.send(exchange.request(lines: part))

@@ -15,6 +15,8 @@ final class HTTPMemory: Sendable {
     /// Of the batch's deliveries.
     let places: [Int]
     let ids: [EnvelopeID]
+    /// Whose they are; empty where they are of several.
+    let account: String
     let bytes: Int
     let begun: ContinuousClock.Instant
     /// How many payloads the receiver had accepted at that time.
@@ -39,7 +41,7 @@ final class HTTPMemory: Sendable {
     var accepted: Set<EnvelopeID> = []
     var lastAccepted: ContinuousClock.Instant?
     /// How long the receiver takes to accept a payload.
-    var typical: Duration?
+    var pace = HTTPPace()
     var lastNumber: UInt64 = 0
     /// Who is told of a flight's answer. A flight that isn't here is late.
     var attended: [UInt64: AsyncStream<Answered>.Continuation] = [:]
@@ -68,7 +70,7 @@ final class HTTPMemory: Sendable {
 
   /// Sends something, and tells the stream of the answer.
   func start(
-    _ places: [Int], of deliveries: [Delivery], telling stream: AsyncStream<Answered>.Continuation,
+    _ places: [Int], of deliveries: [Delivery], by account: String, telling stream: AsyncStream<Answered>.Continuation,
     _ send: @escaping @Sendable () async -> HTTPAnswer?
   ) -> Flight {
     let ids = places.map { deliveries[$0].header.id }
@@ -76,7 +78,7 @@ final class HTTPMemory: Sendable {
     return state.withLock { state in
       state.lastNumber += 1
       let flight = Flight(
-        number: state.lastNumber, places: places, ids: ids, bytes: bytes, begun: .now,
+        number: state.lastNumber, places: places, ids: ids, account: account, bytes: bytes, begun: .now,
         acceptedBefore: state.faults.accepted)
       state.attended[flight.number] = stream
       state.tasks[flight.number] = Task { self.end(flight, await send()) }
@@ -96,7 +98,7 @@ final class HTTPMemory: Sendable {
         }
         state.lastAccepted = now
         let taken = now - flight.begun
-        state.typical = state.typical.map { ($0 * 7 + taken) / 8 } ?? taken
+        state.pace.note(flight.account, taken, at: now)
       }
       if let stream = state.attended.removeValue(forKey: flight.number) {
         stream.yield(Answered(number: flight.number, answer: answer))
@@ -120,7 +122,7 @@ final class HTTPMemory: Sendable {
   func isLate(_ flight: Flight) -> Bool {
     guard flight.ids.count == 1 else { return false }
     return state.withLock { state in
-      guard let last = state.lastAccepted, last > flight.begun, let typical = state.typical else { return false }
+      guard let last = state.lastAccepted, last > flight.begun, let typical = state.pace.typical else { return false }
       return .now - flight.begun >= max(Self.leastPatience, typical * 8)
     }
   }

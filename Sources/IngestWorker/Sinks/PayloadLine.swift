@@ -3,7 +3,7 @@
 //     {"id":"0197a2c4-…","account":"acme","key_id":"9f86d081…","received_at":1790000000000,…,"body":"…"}⏎
 //
 // The names are those of the columns elsewhere. A body that is UTF-8 is there as text, byte for byte once JSON's escapes are undone;
-// any other as `body_base64`. What wasn't sent is left out. The id comes first and has one length, so that it is read without a parser.
+// any other as `body_base64`, and so is one that is mostly control characters, which JSON writes with six characters each. What wasn't sent is left out. The id comes first and has one length, so that it is read without a parser.
 
 internal import Foundation
 internal import IngestQueue
@@ -44,7 +44,9 @@ struct PayloadLine {
     buffer.writeStaticString(#","node":"#)
     buffer.writeJSON(header.node)
     write(#","traceparent":"#, header.traceparent, to: &buffer)
-    if let text = String(validating: delivery.body.bytes, as: UTF8.self) {
+    if let text = String(validating: delivery.body.bytes, as: UTF8.self),
+      ByteBuffer.jsonSize(text) <= Self.most(delivery.body.bytes.count)
+    {
       buffer.writeStaticString(#","body":"#)
       buffer.writeJSON(text)
     } else {
@@ -54,6 +56,9 @@ struct PayloadLine {
     }
     buffer.writeStaticString("}\n")
   }
+
+  /// Bytes that a body of so many takes in a line: text of nothing but quotes is twice as long.
+  static func most(_ count: Int) -> Int { 2 * count + 1_024 }
 
   private func write(_ opening: StaticString, _ text: String?, to buffer: inout ByteBuffer) {
     guard let text else { return }

@@ -1,0 +1,28 @@
+// How long a receiver takes to accept a payload, by account: it may be slow with one account's payloads and quick with all others. Where it is, that account is
+// late by the others' measure, and not they early by its.
+
+struct HTTPPace {
+  private struct Account {
+    var typical: Duration
+    var at: ContinuousClock.Instant
+  }
+
+  private var accounts: [String: Account] = [:]
+  /// Of the account with which the receiver is quickest.
+  private(set) var typical: Duration?
+
+  /// Beyond so many accounts all is measured anew.
+  private static let most = 256
+  /// After so long without a payload an account says nothing any more.
+  private static let memory = Duration.seconds(60)
+
+  mutating func note(_ account: String, _ taken: Duration, at now: ContinuousClock.Instant) {
+    if accounts.count >= Self.most, accounts[account] == nil {
+      accounts = accounts.filter { now - $0.value.at < Self.memory }
+      if accounts.count >= Self.most { accounts = [:] }
+    }
+    let typical = accounts[account].map { ($0.typical * 7 + taken) / 8 } ?? taken
+    accounts[account] = Account(typical: typical, at: now)
+    self.typical = accounts.values.lazy.filter { now - $0.at < Self.memory }.map(\.typical).min()
+  }
+}
