@@ -17,7 +17,7 @@ internal import KeyStore
 internal import NIOCore
 internal import NIOSSL
 
-final class PushConnection: ChannelDuplexHandler, PushSender {
+final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   typealias InboundIn = ByteBuffer
   typealias OutboundIn = Never
   typealias OutboundOut = ByteBuffer
@@ -182,18 +182,20 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
 
   // MARK: The machine
 
-  private func drive(_ context: ChannelHandlerContext) {
+  private func drive(_ context: ChannelHandlerContext) { drive(context, for: turns.stepsNow) }
+
+  private func drive(_ context: ChannelHandlerContext, for steps: Int) {
     // An answer that comes at once is written in the midst of the loop, which goes on by itself.
     guard !awaitsTurn, wire.beginDriving() else { return flushUnlessDriven(context) }
-    var steps = 0
+    var left = steps
     loop: while true {
       switch wire.next(gathering: shared.writtenAtOnce) {
       case .flush: flush(context)
       case .rest: break loop
       case .step(let step):
         if carryOut(step, context) { break loop }
-        steps += 1
-        if steps == ConnectionTurns.steps {
+        left -= 1
+        if left == 0 {
           awaitsTurn = true
           turns.add(self)
           break loop
@@ -211,10 +213,9 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     watch(phase, isIdle: isIdle, context)
   }
 
-  /// Its turn has come again.
   func goOn() {
     awaitsTurn = false
-    if let context { drive(context) }
+    if let context { drive(context, for: ConnectionTurns.steps) }
   }
 
   /// What was answered goes out at once, also where the connection only goes on in its next turn.
