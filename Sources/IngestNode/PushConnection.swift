@@ -400,8 +400,9 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   private func count(_ exchange: Exchange, of account: String, _ context: ChannelHandlerContext) {
     do throws(PushFailing) {
       let batch = try Batch(
-        exchange.request.body, exchange.media, contentType: exchange.labels?.contentType,
-        contentEncoding: exchange.labels?.contentEncoding)
+        exchange.request.body, exchange.media,
+        contentType: (exchange.labels?.contentType).map { String(decoding: $0, as: UTF8.self) },
+        contentEncoding: (exchange.labels?.contentEncoding).map { String(decoding: $0, as: UTF8.self) })
       if let events = try batch.countBriefly() { return try push(exchange, holding: events) }
       exchange.isBeingCounted = true
       shared.batches.count(batch, of: account, on: context.eventLoop).assumeIsolated().whenComplete { result in
@@ -521,7 +522,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
     {
       dialect = meant
       media = MediaType(
-        wire.machine.head.first("content-type", in: wire.unread.readableBytesSpan), in: wire.unread.readableBytesSpan)
+        wire.machine.head.label("content-type", in: wire.unread.readableBytesSpan), in: wire.unread.readableBytesSpan)
     }
     exchange = nil
     wire.write(Reply(template: shared.refusal(why, in: dialect, media)), framing)
