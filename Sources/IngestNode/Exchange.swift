@@ -83,6 +83,15 @@ final class Exchange {
     withoutKey = presented == .tooLong ? .keyTooLong(limit: PresentedKey.limit) : .missingKey
   }
 
+  /// Whether as much of the body has come as a key is looked for in.
+  /// - Parameter newest: How many bytes at its end weren't there before.
+  func hasFirstLine(newest: Int) -> Bool {
+    let body = request.body
+    // Of a body without a line end, all of it.
+    return body.readableBytes == announced
+      || PresentedKey.hasFirstLine(body.readableBytesSpan, searched: body.readableBytes - newest)
+  }
+
   /// Adds a part of the body.
   /// - Parameter isWhole: Whether it is all of it.
   func append(_ part: ByteBuffer, isWhole: Bool) {

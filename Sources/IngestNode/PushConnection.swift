@@ -367,16 +367,19 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
     guard exchange.keepsBody else { return }
     let isWhole = length == exchange.announced
     if !isWhole { noteProgress(length, context) }
+    exchange.append(part, isWhole: isWhole)
+    // The key is looked for as soon as it can be there, so that little is held for those who have none. And before the bytes are taken: those of
+    // an active key need no room among bytes without a key, which strangers can fill.
+    var asks = false
+    if exchange.keyIsInBody, exchange.hasFirstLine(newest: length) {
+      guard let key = findKeyInBody() else { return }
+      if let account = gate.admits(key) { admitted(account, context) } else { asks = true }
+      guard self.exchange === exchange, exchange.failure == nil else { return }
+    }
     do throws(ByteBudget.Shortage) { try budget.take(length, for: &exchange.held, isBrief: isWhole) } catch {
       return fail(.unavailable(.init(error)))
     }
-    exchange.append(part, isWhole: isWhole)
-    // The key is looked for as soon as it can be there, so that little is held for those who have none.
-    guard exchange.keyIsInBody else { return }
-    let body = exchange.request.body
-    if PresentedKey.hasFirstLine(body.readableBytesSpan, searched: body.readableBytes - length) {
-      findKeyInBody(context)
-    }
+    if asks { askForKey(from: client, context) }
   }
 
   /// The request is whole.
@@ -385,7 +388,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
     if let (why, _) = exchange.failure { return say(why) }
     guard exchange.purpose != .preflight else { return answer(.preflight) }
     guard let account = exchange.account else {
-      if exchange.key == nil { findKeyInBody(context) }
+      if exchange.key == nil, findKeyInBody() != nil { askForKey(from: client, context) }
       return
     }
     switch exchange.purpose {
@@ -436,15 +439,19 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
     gate.push(exchange, for: self)
   }
 
-  private func findKeyInBody(_ context: ChannelHandlerContext) {
-    guard let exchange else { return }
+  /// - Returns: nil where there is none, which the client is told.
+  private func findKeyInBody() -> KeyID? {
+    guard let exchange else { return nil }
     switch PresentedKey.findDSN(in: exchange.request.body.readableBytesSpan) {
     case .key(let key):
       exchange.key = key
-      askForKey(from: client, context)
+      // From here on it has the body's deadline.
+      watchedPhase = nil
+      return key
     case .tooLong: fail(.keyTooLong(limit: PresentedKey.limit))
     case .missing: fail(exchange.withoutKey)
     }
+    return nil
   }
 
   func handedOver(_ number: RequestNumber, _ outcome: PushOutcome) {
@@ -536,8 +543,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   private func watch(_ phase: ConnectionPhase, isIdle: Bool = false, _ context: ChannelHandlerContext) {
     guard !wire.isClosed, phase != watchedPhase else { return }
     watchedPhase = phase
-    let isRefused = phase == .body && exchange?.failure != nil
-    guard let allowed = isRefused ? shared.deadlines.discard : shared.deadlines[phase] else {
+    guard let allowed = time(for: phase) else {
       deadline = .distantFuture
       place?.mayEndFrom = .distantFuture
       return
@@ -546,6 +552,14 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
     deadline = now + allowed
     place?.mayEndFrom = isIdle ? now : now + Self.patience
     if timer.map({ deadline < $0.at }) ?? true { setTimer(context) }
+  }
+
+  private func time(for phase: ConnectionPhase) -> TimeAmount? {
+    let deadlines = shared.deadlines
+    guard phase == .body, let exchange else { return deadlines[phase] }
+    if exchange.failure != nil { return deadlines.discard }
+    // Anybody can send such a body, and it holds bytes that other clients without a key in the head need.
+    return exchange.keyIsInBody && exchange.keepsBody ? min(deadlines.head, deadlines.body) : deadlines.body
   }
 
   /// A client that has to send something, and hasn't sent much for so long, may be closed for another.
