@@ -3,12 +3,13 @@
 // clients, and from Redis's answers, which then counted as late. So a connection does a bounded number of steps in a turn, and the rest
 // later: a few connections at a time, with the event loop's other work in between.
 //
-// What a connection does when a read comes isn't in any batch: a push mustn't wait behind those that want more. But thousands of connections
-// may have such a read before the event loop looks at its sockets again. So while some wait, a read gets as many steps as one request needs, and
-// what comes behind that waits as well.
+// What a connection does when a read comes isn't in any batch: a push mustn't wait behind those that want more. But
+// thousands of connections may have such a read before the event loop looks at its sockets again. So while some wait, a
+// read gets as many steps as one push needs, and what comes behind that waits as well.
 //
-// The pause counts from the end of a batch. Counted from the moment at which the first connection of a batch asks for more, it was over before
-// a batch of costly requests was, so the next batch followed at once, and the event loop looked at no socket for seconds.
+// The pause counts from the end of a batch. It used to count from the moment at which the first connection of a batch
+// asked for more. It was over before a batch of costly requests was, so the next batch followed at once, and the event
+// loop looked at no socket for seconds.
 //
 // Rejected: `EventLoop.execute`. NIO runs all tasks, those that tasks add included, before it looks at sockets again.
 

@@ -14,8 +14,8 @@ final class Exchange {
   let dialect: Dialect
   let purpose: Route.Purpose
   let media: MediaType
-  /// As they came, for those who look into the body; nil for everybody else. Bytes: to make texts of them takes long where they
-  /// aren't UTF-8, and that is for those who have shown a key.
+  /// As they came, for those who look into the body; nil for everybody else. Bytes, since it takes long to make texts of
+  /// them where they aren't UTF-8: that is for those who have shown a key.
   let labels: Labels?
   var request: PushRequest
   var key: KeyID?
@@ -110,8 +110,8 @@ extension RequestHead {
   /// The longest Content-Type, Content-Encoding or traceparent that is kept, in bytes: ten times what any client sends.
   static let longestLabel = 1 << 10
 
-  /// The value of a header that is kept with the payload, or nil where there is none, or one that is longer than any that means something. It is
-  /// kept before it is known whether the key is active, so what it costs must be little.
+  /// The value of a header that is kept with the payload; nil where there is none, or one that is longer than any that
+  /// means something. It is kept before it is known whether the key is active, so it must cost little.
   func label(_ name: FieldName, in bytes: RawSpan) -> Range<Int>? {
     guard let value = first(name, in: bytes), value.count <= Self.longestLabel else { return nil }
     return value

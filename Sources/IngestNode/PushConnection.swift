@@ -368,8 +368,8 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
     let isWhole = length == exchange.announced
     if !isWhole { noteProgress(length, context) }
     exchange.append(part, isWhole: isWhole)
-    // The key is looked for as soon as it can be there, so that little is held for those who have none. And before the bytes are taken: those of
-    // an active key need no room among bytes without a key, which strangers can fill.
+    // The key is looked for as soon as it can be there, so that little is held for those who have none. And before the
+    // bytes are taken: those of an active key need no room among bytes without a key, which strangers can fill.
     var asks = false
     if exchange.keyIsInBody, exchange.hasFirstLine(newest: length) {
       guard let key = findKeyInBody() else { return }
@@ -558,7 +558,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
     let deadlines = shared.deadlines
     guard phase == .body, let exchange else { return deadlines[phase] }
     if exchange.failure != nil { return deadlines.discard }
-    // Anybody can send such a body, and it holds bytes that other clients without a key in the head need.
+    // Anybody can send a body without a key, and it holds room that others with the key in the body need.
     return exchange.keyIsInBody && exchange.keepsBody ? min(deadlines.head, deadlines.body) : deadlines.body
   }
 

@@ -84,8 +84,9 @@ import Testing
     client.pass(.zero)
     #expect(try client.statuses().count == 1_000)
     // A push doesn't wait behind them, also where it comes with all that one may have.
+    let envelope = #"{"dsn":"https://good@sentry.example/1"}"# + "\n{}"
     for request in [
-      String.post(), .post(to: "/api/1/envelope/", key: nil, body: #"{"dsn":"https://good@sentry.example/1"}"# + "\n{}"),
+      String.post(), .post(to: "/api/1/envelope/", key: nil, body: envelope),
       .chunkedHead() + .chunk("abc") + .chunk(),
     ] {
       let client = EmbeddedClient()

@@ -1,4 +1,4 @@
-// Connections take turns, a batch of them at a time, and between two batches the event loop has time for everything else.
+// Connections take turns, a batch of them at a time. Between two batches the event loop has time for everything else.
 
 import NIOCore
 import NIOEmbedded
@@ -42,7 +42,7 @@ import Testing
     withExtendedLifetime(workers) {}
   }
 
-  /// By the real clock, since what counts is how a costly step, the end of a batch, and the pause behind it follow each other.
+  /// By the real clock: what counts is how a costly step, the end of a batch and the pause behind it follow each other.
   @Test func `however long a step takes, none follows it without a pause`() async throws {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let loop = group.next()

@@ -87,8 +87,8 @@ import Testing
 
   @Test func `a body whose key hasn't come has as long for it as a head, and then as long as any body`() throws {
     let line = #"{"dsn":"https://good@sentry.example/1"}"#
-    let heads = [String.head(to: "/api/1/envelope/", key: nil, length: 100), .chunkedHead(to: "/api/1/envelope/", key: nil)]
-    for head in heads {
+    let path = "/api/1/envelope/"
+    for head in [String.head(to: path, key: nil, length: 100), .chunkedHead(to: path, key: nil)] {
       func send(_ text: String, to client: EmbeddedClient) {
         client.send(head.contains("chunked") ? .chunk(text) : text)
       }

@@ -54,19 +54,23 @@ import Testing
     return EmbeddedClient(sharing: ByteBudget(limits))
   }
 
-  @Test(arguments: [envelope("good"), envelope("good") + .filler(40_000), String(envelope("good").prefix { $0 != "\n" })])
-  func `an active key that comes in one read needs no room among bytes without a key`(body: String) throws {
-    for head in [String.head(to: "/api/1/envelope/", key: nil, length: body.utf8.count) + body,
-      body.contains("\n") ? .chunkedHead(to: "/api/1/envelope/", key: nil) + .chunk(body) + .chunk() : ""]
-    where !head.isEmpty {
+  @Test(arguments: [
+    envelope("good"), envelope("good") + .filler(40_000), String(envelope("good").prefix { $0 != "\n" }),
+  ]) func `an active key that comes in one read needs no room among bytes without a key`(body: String) throws {
+    var requests = [String.post(to: "/api/1/envelope/", key: nil, body: body)]
+    // Of a body in chunks it isn't known that it ends without a line end.
+    if body.contains("\n") {
+      requests.append(.chunkedHead(to: "/api/1/envelope/", key: nil) + .chunk(body) + .chunk())
+    }
+    for request in requests {
       let client = Self.withoutRoom()
-      client.send(head)
+      client.send(request)
       #expect(try client.statuses() == [200])
       #expect(client.gate.payloads == [body] && client.budget.used == 0)
     }
   }
 
-  @Test func `a body whose first line ends in a later read, or whose key has to be asked for, needs that room`() throws {
+  @Test func `a first line that ends in a later read, or a key that is asked about, needs that room`() throws {
     let body = Self.envelope("good")
     let late = Self.withoutRoom()
     late.send(.head(to: "/api/1/envelope/", key: nil, length: body.utf8.count) + body.prefix(10))

@@ -1,4 +1,4 @@
-// What a head says of its body is kept with the payload, and before it is known whether the key is active: it is bounded.
+// What a head says of its body is kept with the payload, before it is known whether the key is active. It is bounded.
 
 import HTTPFraming
 import IngestQueue
