@@ -209,10 +209,11 @@ public struct IngestNode: Sendable {
 
   /// All shards of the queue, each with a connection of its own.
   private func shards(named purpose: String, on loop: any EventLoop) -> [QueueProducer.Shard] {
-    configuration.queue.map { shard in
+    var options = RedisOptions(name: "\(configuration.name)-\(purpose)")
+    options.saysDenied = purpose == "watch"
+    return configuration.queue.map { shard in
       QueueProducer.Shard(
-        client: shard.client(
-          options: RedisOptions(name: "\(configuration.name)-\(purpose)"), on: loop, logger: logger),
+        client: shard.client(options: options, on: loop, logger: logger),
         layout: shard.layout)
     }
   }

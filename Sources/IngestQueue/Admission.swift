@@ -83,10 +83,10 @@ public struct Admission: Sendable, Equatable {
       level(.entries, reading.entries, high: Double(limits.entries)),
       level(.bytes, reading.bytes, high: Double(limits.bytes)),
     ]
-    if reading.memoryLimit > 0 {
+    if let memory = reading.memory, reading.memoryLimit > 0 {
       levels.append(
         level(
-          .memory, reading.memory, high: Double(reading.memoryLimit) * Double(limits.memoryPercent) / 100))
+          .memory, memory, high: Double(reading.memoryLimit) * Double(limits.memoryPercent) / 100))
     }
     return levels
   }
@@ -116,18 +116,18 @@ public struct Admission: Sendable, Equatable {
   }
 
   /// Bytes that Redis may still take before its own limit, but for a twentieth that is left to the key store; nil where it
-  /// has no limit, or nothing was read yet.
+  /// has no limit or doesn't say, or nothing was read yet.
   var memoryLeft: Int64? {
-    guard let reading, reading.memoryLimit > 0 else { return nil }
-    return max(0, reading.memoryLimit / 100 * 95 - reading.memory)
+    guard let reading, let memory = reading.memory, reading.memoryLimit > 0 else { return nil }
+    return max(0, reading.memoryLimit / 100 * 95 - memory)
   }
 
   /// Bytes that payloads may have beside the dead letters that there are.
   private func roomBesideDeadLetters(_ reading: QueueReading) -> Int64 {
     let limited = Int64(limits.bytes) - reading.deadBytes.all
-    guard reading.memoryLimit > 0 else { return limited }
+    guard let memory = reading.memory, reading.memoryLimit > 0 else { return limited }
     // Dead letters are in Redis's memory already.
-    let free = Int64(Double(reading.memoryLimit) * Double(limits.memoryPercent) / 100) - reading.memory
+    let free = Int64(Double(reading.memoryLimit) * Double(limits.memoryPercent) / 100) - memory
     return min(limited, reading.bytes + free)
   }
 

@@ -3,8 +3,12 @@
 //
 // What isn't known is said to be unknown, and doesn't meet any demand: where CONFIG is forbidden, INFO still tells whether there is
 // an append-only file, and nothing tells how often it is synced.
+//
+// A Redis that evicts any key keeps nothing, whatever its disk does. The policies that evict only keys with an expiry
+// leave Sluice's alone, which have none.
 
 internal import Hiredis
+internal import RedisClient
 
 /// What Redis does for a write before it answers, and after.
 public struct Durability: Sendable, Equatable, CustomStringConvertible {
@@ -35,11 +39,23 @@ public struct Durability: Sendable, Equatable, CustomStringConvertible {
   public var disk: Disk
   /// Replicas that are connected and have been heard within the last seconds; nil where it can't be told.
   public var replicas: Int?
+  /// The `maxmemory-policy`; nil where it can't be told.
+  public var evictionPolicy: String?
 
-  public init(disk: Disk, replicas: Int?) {
+  /// Why WAIT can't be used, in Redis's words; nil where it can.
+  var waitDenial: String?
+
+  public init(disk: Disk, replicas: Int?, evictionPolicy: String? = "noeviction") {
     self.disk = disk
     self.replicas = replicas
+    self.evictionPolicy = evictionPolicy
   }
+
+  /// Whether a Redis with this `maxmemory-policy` drops keys that have no expiry when its memory is full.
+  public static func evictsAnyKey(_ policy: String) -> Bool { policy.hasPrefix("allkeys-") }
+
+  /// The policy that lets Redis drop payloads; nil where it has none, or that can't be told.
+  fileprivate var harmfulPolicy: String? { evictionPolicy.flatMap { Self.evictsAnyKey($0) ? $0 : nil } }
 
   /// In words, as the status shows it.
   public var description: String {
@@ -53,17 +69,20 @@ public struct Durability: Sendable, Equatable, CustomStringConvertible {
       case .unknown(false?, _): "in memory only"
       case .unknown(nil, _): "unknown"
       }
-    return switch replicas {
-    case nil: "\(disk), replicas unknown"
-    case 0?: disk
-    case 1?: "\(disk), 1 replica"
-    case let count?: "\(disk), \(count) replicas"
-    }
+    let safety =
+      switch replicas {
+      case nil: "\(disk), replicas unknown"
+      case 0?: disk
+      case 1?: "\(disk), 1 replica"
+      case let count?: "\(disk), \(count) replicas"
+      }
+    return harmfulPolicy.map { "lost when Redis is full, since it evicts keys (\($0)); \(safety)" } ?? safety
   }
 
   /// Whether less can be relied on than with the other.
   public func isWorse(than other: Durability) -> Bool {
-    (disk.rank, replicas ?? -1) < (other.disk.rank, other.replicas ?? -1)
+    (harmfulPolicy == nil ? 1 : 0, disk.rank, replicas ?? -1)
+      < (other.harmfulPolicy == nil ? 1 : 0, other.disk.rank, other.replicas ?? -1)
   }
 }
 
@@ -72,9 +91,10 @@ public struct Durability: Sendable, Equatable, CustomStringConvertible {
 extension Durability {
   /// What is asked, in one write.
   static let questions = [
-    RedisCommand("CONFIG", "GET", "appendonly", "appendfsync", "no-appendfsync-on-rewrite"),
-    RedisCommand("INFO", "persistence"),
-    RedisCommand("INFO", "replication"),
+    RedisCommand("CONFIG", "GET", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy"),
+    RedisCommand("INFO", "persistence", "replication", "memory"),
+    // For nobody, to see whether it may be used: without it a payload would be in the queue before that shows.
+    RedisCommand("WAIT", 0, 0),
   ]
 
   /// How long ago a replica may have been heard to count, in seconds; a sound one is heard each second. Redis itself keeps one that
@@ -84,18 +104,24 @@ extension Durability {
   /// - Parameter answers: To ``questions``, in their order.
   init(answers: [RedisReply]) {
     precondition(answers.count == Self.questions.count)
-    disk = Self.disk(settings: answers[0], persistence: answers[1])
-    replicas = Self.replicas(answers[2])
+    let settings = Result { try Self.settings(answers[0]) }
+    let info = InfoFields(answers[1])
+    disk = Self.disk(settings, info)
+    replicas = info.flatMap(Self.replicas)
+    evictionPolicy = (try? settings.get())?["maxmemory-policy"] ?? info?["maxmemory_policy"].map(String.init)
+    if case .error(let error) = answers[2] { waitDenial = error.message }
   }
 
-  private static func disk(settings: RedisReply, persistence: RedisReply) -> Disk {
-    let appends = InfoFields(persistence)?["aof_enabled"].map { $0 == "1" }
+  private static func settings(_ reply: RedisReply) throws -> [String: String] {
+    let words = try reply.array().map { try $0.string() }
+    return Dictionary(
+      stride(from: 0, to: words.count - 1, by: 2).map { (words[$0], words[$0 + 1]) }, uniquingKeysWith: { $1 })
+  }
+
+  private static func disk(_ settings: Result<[String: String], any Error>, _ info: InfoFields?) -> Disk {
+    let appends = info?["aof_enabled"].map { $0 == "1" }
     let values: [String: String]
-    do {
-      let words = try settings.array().map { try $0.string() }
-      values = Dictionary(
-        stride(from: 0, to: words.count - 1, by: 2).map { (words[$0], words[$0 + 1]) }, uniquingKeysWith: { $1 })
-    } catch {
+    do { values = try settings.get() } catch {
       return .unknown(appendsToFile: appends, why: "CONFIG GET: \(error)")
     }
     switch (values["appendonly"], values["appendfsync"]) {
@@ -112,36 +138,13 @@ extension Durability {
     }
   }
 
-  private static func replicas(_ replication: RedisReply) -> Int? {
-    guard let fields = InfoFields(replication), let connected = fields["connected_slaves"].flatMap({ Int($0) }) else {
-      return nil
-    }
-    // `slave0:ip=127.0.0.1,port=6380,state=online,offset=1234,lag=0`
-    return (0..<min(connected, 1_000)).count { number in
+  private static func replicas(_ info: InfoFields) -> Int? {
+    info.replicas?.count { replica in
       // At port 0 it's a program that copies the data set, and keeps nothing that could be promoted.
-      guard let parts = fields["slave\(number)"]?.split(separator: ","), parts.contains("state=online"),
-        !parts.contains("port=0")
-      else { return false }
-      let lag = parts.first { $0.hasPrefix("lag=") }.flatMap { Int($0.dropFirst(4)) }
-      return lag.map { (0...silence).contains($0) } ?? false
+      guard replica["state"] == "online", replica["port"] != "0" else { return false }
+      return replica["lag"].flatMap { Int($0) }.map { (0...silence).contains($0) } ?? false
     }
   }
-}
-
-/// The fields of a part of INFO.
-struct InfoFields {
-  private var fields: [Substring: Substring] = [:]
-
-  /// Nil where the reply is no text.
-  init?(_ reply: RedisReply) {
-    guard case .bulk(let bytes) = reply else { return nil }
-    for line in String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline) {
-      let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-      if parts.count == 2 { fields[parts[0]] = parts[1] }
-    }
-  }
-
-  subscript(name: String) -> Substring? { fields[name[...]] }
 }
 
 // MARK: Demanding
@@ -165,6 +168,10 @@ public enum DurabilityRequirement: Sendable, Equatable, CustomStringConvertible 
 
   /// What is found instead and what to change, in words; nil where the requirement is met.
   public func shortfall(of found: Durability) -> String? {
+    if self != .none, let policy = found.harmfulPolicy {
+      return "\(self) is required, and maxmemory-policy is \(policy), by which Redis drops payloads when its memory "
+        + "is full: set maxmemory-policy noeviction, or require nothing"
+    }
     switch self {
     case .none: return nil
     case .everySecond, .always:
@@ -180,6 +187,9 @@ public enum DurabilityRequirement: Sendable, Equatable, CustomStringConvertible 
       return "\(self) is required, and \(instead): set appendonly yes, appendfsync \(self) and "
         + "no-appendfsync-on-rewrite no, and let this user read them with CONFIG GET, or require less"
     case .replicas(let count):
+      if let denial = found.waitDenial {
+        return "\(self) is required, and WAIT can't be used (\(denial)): let Redis's user run it, or require less"
+      }
       guard let replicas = found.replicas else {
         return "\(self) is required, and how many replicas there are can't be told: let this user read INFO"
       }

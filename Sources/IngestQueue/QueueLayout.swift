@@ -35,6 +35,12 @@ public struct QueueLayout: Sendable, Hashable {
   /// List 0 and those that accounts share. A constant and not an option: a worker with fewer would leave some lists alone.
   public static let lists = 1 + 16
 
+  /// The numbers of the two lists that an account has beside list 0, and shares with some others.
+  public static func ownLists(of account: String) -> [Int] {
+    let hand = AccountHand(account: account)
+    return [hand.first, hand.second]
+  }
+
   /// Sorted set of envelopes that failed and are tried again later; the score is when, in milliseconds since 1970.
   public var later: String { key("later") }
 

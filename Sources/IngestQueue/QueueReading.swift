@@ -11,16 +11,17 @@ public struct QueueReading: Sendable, Equatable {
   public var later: Int64
   /// Bytes of both, as Redis's allocator counts them, estimated from a few elements of each list.
   public var bytes: Int64
-  /// Of all that counts against the limit, in Redis as a whole.
-  public var memory: Int64
-  /// `maxmemory`; 0 where there is none.
+  /// Of all that counts against the limit, in Redis as a whole; nil where INFO can't be used, so that only what Redis
+  /// refuses shows that it is full.
+  public var memory: Int64?
+  /// `maxmemory`; 0 where there is none or it can't be told.
   public var memoryLimit: Int64
   /// Envelopes that were stored and have left the queue, ever since there is this queue.
   public var done: Int64
   public var deadBytes: DeadLetterBytes
 
   public init(
-    lengths: [Int64], later: Int64 = 0, bytes: Int64 = 0, memory: Int64 = 0, memoryLimit: Int64 = 0, done: Int64 = 0,
+    lengths: [Int64], later: Int64 = 0, bytes: Int64 = 0, memory: Int64? = 0, memoryLimit: Int64 = 0, done: Int64 = 0,
     deadBytes: DeadLetterBytes = DeadLetterBytes()
   ) {
     self.lengths = lengths
@@ -59,10 +60,11 @@ extension QueueReading {
       return { lengths, later, bytes, tonumber(redis.call('HGET', stats, 'done')) or 0, accounts }
       """#)
 
-  static let memoryQuestion = RedisCommand("INFO", "memory")
-
+  /// - Parameters:
+  ///   - reply: To ``script``.
+  ///   - info: To INFO with the section `memory`.
   /// - Throws: ``Hiredis/RedisServerError`` for an error reply, ``Hiredis/UnexpectedReply`` where something else came than was asked for.
-  init(script reply: RedisReply, memory: RedisReply) throws {
+  init(script reply: RedisReply, info: RedisReply) throws {
     let items = try reply.array()
     guard items.count == 5 else { throw UnexpectedReply(expected: "an array of 5", came: reply.shape) }
     lengths = try items[0].array().map { try $0.integer() }
@@ -73,10 +75,14 @@ extension QueueReading {
     bytes = try items[2].integer()
     done = try items[3].integer()
     deadBytes = try DeadLetterBytes(members: items[4].array())
-    if case .error(let error) = memory { throw error }
-    guard let fields = InfoFields(memory), let used = fields["used_memory"].flatMap({ Int64($0) }),
+    if case .error(let error) = info {
+      guard error.isDenial else { throw error }
+      (memory, memoryLimit) = (nil, 0)
+      return
+    }
+    guard let fields = InfoFields(info), let used = fields["used_memory"].flatMap({ Int64($0) }),
       let limit = fields["maxmemory"].flatMap({ Int64($0) })
-    else { throw UnexpectedReply(expected: "used_memory and maxmemory in INFO", came: memory.shape) }
+    else { throw UnexpectedReply(expected: "used_memory and maxmemory in INFO", came: info.shape) }
     // What Redis keeps for its replicas and its file doesn't count where it compares the two itself.
     self.memory = used - (fields["mem_not_counted_for_evict"].flatMap { Int64($0) } ?? 0)
     memoryLimit = limit

@@ -150,16 +150,16 @@ private final class Watching {
     // In one turn of the loop, so in one write or two.
     let level = shard.client.run(
       QueueReading.script, keys: QueueReading.keys(shard.layout), within: timing.deadline)
-    let rest = shard.client.send([QueueReading.memoryQuestion] + Durability.questions, within: timing.deadline)
+    let rest = shard.client.send(Durability.questions, within: timing.deadline)
     // By itself: in a cluster no script is answered while the slot moves, and what Redis promises is as well known as ever.
     rest.assumeIsolated().whenSuccess { rest in
-      self.take(Durability(answers: Array(rest.dropFirst())), of: shard, .now())
+      self.take(Durability(answers: rest), of: shard, .now())
     }
     level.and(rest).assumeIsolated().whenComplete { result in
       var problem: String?
       do {
         let (level, rest) = try result.get()
-        shard.take(try QueueReading(script: level, memory: rest[0]), .now(), reached: before.reached)
+        shard.take(try QueueReading(script: level, info: rest[1]), .now(), reached: before.reached)
       } catch {
         problem = "\(error)"
       }
@@ -238,7 +238,7 @@ private final class Watching {
           "the queue is over its limit: pushes hear 503 until it is under the low-water mark",
           metadata: metadata.merging([
             "limit": "\(shutFor.rawValue)", "entries": "\(reading.entries)", "bytes": "\(reading.bytes)",
-            "redis_memory": "\(reading.memory)",
+            "redis_memory": "\(reading.memory.map { "\($0)" } ?? "unknown")",
           ]) { $1 })
       } else {
         logger.notice("the queue is under its low-water mark again", metadata: metadata)

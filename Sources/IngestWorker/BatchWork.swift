@@ -42,7 +42,7 @@ struct BatchWork {
     self.batch = batch
     fates = Array(repeating: .putBack, count: batch.entries.count)
     order = []
-    mostDecoded = Set(batch.entries.lazy.compactMap(\.account)).count > 1 ? Self.mostDecoded.beside : Self.mostDecoded.alone
+    mostDecoded = batch.accounts.count > 1 ? Self.mostDecoded.beside : Self.mostDecoded.alone
     order = byTurns(decoding)
   }
 
@@ -64,12 +64,13 @@ struct BatchWork {
     return turns.isEmpty ? plain : plain + turns.joined()
   }
 
-  /// Gives the sink only some of the entries, of as many accounts as possible. Of the others those of some accounts are set aside.
-  /// - Parameter accounts: Whose entries come last.
+  /// Gives the sink only some of the entries, of as many accounts as possible.
+  /// - Parameter accounts: Whose entries are set aside, unless there are no others.
   init(_ batch: ClaimedBatch, decoding: BodyDecoding, choosing most: Int, besides accounts: Set<String>) {
     self.init(batch, decoding: decoding)
-    // Each account's first one, then other accounts' further ones, then those of the accounts that come last.
-    var ranks: [[Int]] = [[], [], []]
+    // Each account's first one, and their further ones.
+    var ranks: [[Int]] = [[], []]
+    var last: [Int] = []
     var met: Set<String> = []
     for place in order {
       guard let account = batch.entries[place].account else {
@@ -77,18 +78,16 @@ struct BatchWork {
         continue
       }
       if accounts.contains(account) {
-        ranks[2].append(place)
+        last.append(place)
         fates[place] = .setAside
       } else {
         ranks[met.insert(account).inserted ? 0 : 1].append(place)
       }
     }
-    order = Array(ranks.joined().prefix(most))
+    let others = Array(ranks.joined())
+    order = Array((others.isEmpty ? last : others).prefix(most))
     for place in order { fates[place] = .putBack }
   }
-
-  /// Whose entries are in the batch.
-  var accounts: Set<String> { Set(batch.entries.compactMap(\.account)) }
 
   /// Whose entries the sink is given.
   var givenAccounts: Set<String> { Set(order.compactMap { batch.entries[$0].account }) }
@@ -186,5 +185,22 @@ extension ClaimedEntry {
   /// Nil where it isn't an envelope.
   fileprivate var account: String? {
     if case .success(let envelope) = content { envelope.header.account } else { nil }
+  }
+}
+
+extension ClaimedBatch {
+  /// Whose entries are in the batch.
+  var accounts: Set<String> { Set(entries.lazy.compactMap(\.account)) }
+
+  /// Whether all entries are envelopes of these accounts.
+  func isOf(_ accounts: Set<String>) -> Bool {
+    entries.allSatisfy { entry in entry.account.map { accounts.contains($0) } ?? false }
+  }
+
+  /// Of all payloads, as they were sent.
+  var bytes: Int {
+    entries.reduce(0) { sum, entry in
+      if case .success(let envelope) = entry.content { sum + envelope.payload.count } else { sum }
+    }
   }
 }

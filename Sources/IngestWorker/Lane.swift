@@ -126,7 +126,7 @@ struct Lane: Sendable {
     defer { surroundings.held.release(batch) }
     // Claimed while the worker was told to end: it isn't started.
     while !isEnding, work.asksToWait == nil, let piece = await nextPiece(&work, proofs, surroundings.room.batches) {
-      let probing = Probing(slot: spareSlot, accounts: work.accounts)
+      let probing = Probing(slot: spareSlot, accounts: batch.accounts)
       let outcomes = await store(piece.deliveries, of: batch, probing)
       surroundings.room.batches.giveBack(piece.room)
       guard let outcomes else { break }
@@ -184,24 +184,43 @@ struct Lane: Sendable {
 
   /// The longest that a lane pauses for it. A receiver may mean one account's payloads, which are all that this lane has; others must be tried.
   private static let longestPause = Duration.seconds(10)
-  /// Envelopes that are tried beside a batch that fails: some, because the next ones may be disliked as well, and few, because the sink may be away.
-  private static let probed = 20
-  /// A batch of fewer accounts may have failed because of these accounts.
+  /// A batch of fewer accounts may have failed, or take long, because of these accounts.
   private static let fewAccounts = 4
+  /// Claims of one look for others. Large payloads come one in a claim.
+  private static let mostClaims = 64
+  /// Payloads of the batch's own accounts aren't tried beside it where they have more bytes: they may take as long.
+  private static let smallBytes = 1 << 20
 
   /// How a lane tries others beside a batch.
   private struct Probing {
     let slot: Int
     /// Whose payloads are in the batch.
     let accounts: Set<String>
-    /// Whether others' payloads are looked for behind many of the batch's accounts.
+    /// These accounts' own lists.
+    let ownLists: Set<Int>
+    /// Whether others' payloads are looked for behind those of the batch's accounts.
     var isWide: Bool
+    /// Envelopes that are tried: at first some, because the next ones may be disliked as well, and few, because the sink may be away.
+    var most = Probing.first
+
+    private static let first = 20
 
     init(slot: Int, accounts: Set<String>) {
       self.slot = slot
       self.accounts = accounts
       isWide = accounts.count < Lane.fewAccounts
+      ownLists = isWide ? Set(accounts.flatMap { QueueLayout.ownLists(of: $0) }) : []
     }
+
+    mutating func note(_ work: BatchWork, hasFailed: Bool) {
+      most = hasFailed || work.stored + work.duplicates == 0 ? Self.first : most * 4
+      // Others' payloads failed too: it isn't because of the batch's accounts.
+      if hasFailed, !work.givenAccounts.isSubset(of: accounts) { isWide = false }
+    }
+  }
+
+  private enum OwnOnes {
+    case any, small
   }
 
   /// - Parameter batch: Which the deliveries are of.
@@ -223,7 +242,7 @@ struct Lane: Sendable {
           logger.error("storing failed; trying until it works", metadata: ["reason": "\(error)"])
         }
         let least = min(error.retryAfter ?? .zero, Self.longestPause)
-        let isWorking = await probe(&probing)
+        let isWorking = await probe(&probing, own: .any)
         if !isWorking { await pause(max(Backoff().delay(afterFailures: failures), least)) }
         if isEnding { return nil }
         // Redis was away for longer than the lease: others have, or will have, these envelopes.
@@ -252,14 +271,14 @@ struct Lane: Sendable {
           return .ended(.failure(error))
         }
       }
-      func wait() {
+      func wait(_ duration: Duration) {
         group.addTask {
           // Where it is cancelled, the batch has ended or is about to.
-          do { try await Task.sleep(for: patience) } catch {}
+          do { try await Task.sleep(for: duration) } catch {}
           return .long
         }
       }
-      wait()
+      wait(patience)
       var result: Result<[SinkOutcome], SinkFailure>?
       while let waited = await group.next() {
         switch waited {
@@ -267,8 +286,8 @@ struct Lane: Sendable {
           result = ended
           group.cancelAll()
         case .long where result == nil && !isEnding:
-          _ = await probe(&ownProbing)
-          wait()
+          // Where the sink took some, the next ones needn't wait.
+          wait(await probe(&ownProbing, own: .small) ? .zero : patience)
         case .long: break
         }
       }
@@ -285,22 +304,58 @@ struct Lane: Sendable {
     return outcomes
   }
 
-  /// Tries a few other envelopes, while a batch of this lane's waits.
+  /// Tries a few other envelopes, while a batch of this lane's waits: others' where there are any, or else some of the batch's own accounts.
   /// - Returns: Whether the sink took any of them.
-  private func probe(_ probing: inout Probing) async -> Bool {
-    guard !isEnding else { return false }
-    let claim: Claim
-    do throws(QueueFailure) {
-      claim = try await consumer.claim(
-        slot: probing.slot, takesSuspects: number == 0, limit: probing.isWide ? .max : Self.probed,
-        ownLimit: { _ in Self.probed })
-    } catch {
-      progress.wentWrong("other envelopes could not be claimed: \(error)", shard: surroundings.shard)
+  private func probe(_ probing: inout Probing, own: OwnOnes) async -> Bool {
+    if probing.isWide, let others = await claimOthers(probing) { return await tryOut(others, &probing) }
+    guard let batch = await claimBeside(probing.slot, takesSuspects: number == 0, limit: probing.most, { _ in nil }) else {
       return false
     }
-    // Anything but a batch is dealt with by the next claim of the lane itself.
-    guard case .batch(let batch) = claim else { return false }
-    var work = BatchWork(batch, decoding: surroundings.decoding, choosing: Self.probed, besides: probing.accounts)
+    if own == .small, batch.bytes > Self.smallBytes, batch.isOf(probing.accounts) {
+      await setAside(batch)
+      return false
+    }
+    return await tryOut(batch, &probing)
+  }
+
+  /// Claims until there are payloads of other accounts than the batch's. What is in front of them is set aside.
+  private func claimOthers(_ probing: Probing) async -> ClaimedBatch? {
+    for _ in 0..<Self.mostClaims {
+      let claimed = await claimBeside(probing.slot, takesSuspects: false, limit: .max) { list in
+        probing.ownLists.contains(list) ? 0 : probing.most
+      }
+      guard let batch = claimed else { return nil }
+      guard batch.isOf(probing.accounts) else { return batch }
+      await setAside(batch)
+    }
+    return nil
+  }
+
+  /// Anything but a batch is dealt with by the next claim of the lane itself.
+  private func claimBeside(
+    _ slot: Int, takesSuspects: Bool, limit: Int, _ ownLimit: (Int) -> Int?
+  ) async -> ClaimedBatch? {
+    guard !isEnding else { return nil }
+    do throws(QueueFailure) {
+      let claim = try await consumer.claim(slot: slot, takesSuspects: takesSuspects, limit: limit, ownLimit: ownLimit)
+      if case .batch(let batch) = claim { return batch }
+    } catch {
+      progress.wentWrong("other envelopes could not be claimed: \(error)", shard: surroundings.shard)
+    }
+    return nil
+  }
+
+  private func setAside(_ batch: ClaimedBatch) async {
+    surroundings.held.hold(batch)
+    defer { surroundings.held.release(batch) }
+    progress.claimed(batch.entries.count, lane: id)
+    await settle(BatchWork(batch, decoding: surroundings.decoding, choosing: 0, besides: batch.accounts))
+  }
+
+  private func tryOut(_ batch: ClaimedBatch, _ probing: inout Probing) async -> Bool {
+    var work = BatchWork(
+      batch, decoding: surroundings.decoding, choosing: probing.most,
+      besides: probing.isWide ? probing.accounts : [])
     let proofs = await begin(batch)
     defer { surroundings.held.release(batch) }
     var hasFailed = false
@@ -312,12 +367,11 @@ struct Lane: Sendable {
       } catch {
         guard !isEnding else { break }
         hasFailed = true
-        // Others' payloads failed too: it isn't because of the batch's accounts.
-        if !work.givenAccounts.isSubset(of: probing.accounts) { probing.isWide = false }
         let why = Postponement(reason: "\(error)", isCounted: false, failures: 1, after: error.retryAfter ?? .zero)
         note(piece.deliveries.map { _ in .postponed(why) }, of: piece, in: &work)
       }
     }
+    probing.note(work, hasFailed: hasFailed)
     await settle(work)
     return work.stored + work.duplicates > 0
   }

@@ -47,6 +47,7 @@ final class ShardWorker: Sendable {
     logger[metadataKey: "shard"] = "\(shard.layout.shard)"
     self.logger = logger
     var redis = RedisOptions(name: "ingest-worker")
+    redis.saysDenied = true
     // One envelope of the largest size, or a batch, with room for the rest of the answer.
     redis.replyLimits.bytes = max(options.consumer.largestEnvelope, options.consumer.bytes) + (1 << 20)
     client = shard.client(options: redis, on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)

@@ -137,7 +137,7 @@ private final class Core {
     let session: Replica.Session
     let control: RedisConnection
     let feed: RedisConnection
-    let hasFollowed: Bool
+    let server: ServerAccount
     /// How many programs that copy the data set acknowledged what they have, when it was looked at last.
     var copies = 0
   }
@@ -147,6 +147,7 @@ private final class Core {
   private var handling = false
   private var links: Links?
   private var recordFailure: String?
+  private var saidShortcoming: String?
   private var alarm: (at: Instant, task: Scheduled<Void>)?
   private var nextQuestion: UInt64 = 0
   private var asked: [UInt64: (Verdict) -> Void] = [:]
@@ -217,11 +218,12 @@ private final class Core {
     case .connect(let session): connect(session)
     case .disconnect(let session): disconnect(session)
     case .readManifest(let session, let read):
+      guard let source = links?.server.source else { return }
       ask(session) { [endpoint] control, layout in
         let manifest = control.run(StoreScripts.manifest, keys: layout.manifestKeys, within: Self.longDeadline)
-        return control.send(RedisCommand("ROLE"), within: Self.longDeadline).and(manifest).flatMapThrowing {
+        return control.send(source.question(layout), within: Self.longDeadline).and(manifest).flatMapThrowing {
           role, manifest in
-          try Self.expectPrimary(role, at: endpoint)
+          try Self.expectPrimary(try source.role(from: role), at: endpoint)
           return manifest
         }
       } then: { [layout] reply in
@@ -234,16 +236,18 @@ private final class Core {
         .bucket(session, index, Self.understood(reply, layout.rawBucket(from:)))
       }
     case .readPosition(let session, let read, let fencedBy):
-      let (copies, hasFollowed) = (links?.copies ?? 0, links?.hasFollowed ?? false)
+      guard let links else { return }
+      let (copies, server) = (links.copies, links.server)
       ask(session) { [endpoint] control, layout in
-        let commands = layout.fencedPositionCommands(confirmedBy: fencedBy, besides: copies)
+        let commands = layout.fencedPositionCommands(confirmedBy: fencedBy, besides: copies, server.source)
         return control.send(commands, within: Self.shortDeadline).flatMapThrowing { replies in
-          let role = try Self.expectPrimary(replies[replies.count - 1], at: endpoint)
+          let role = try server.source.role(from: replies[replies.count - 1])
+          try Self.expectPrimary(role, at: endpoint)
           return (replies, role)
         }
       } then: { [layout, endpoint] replies, role in
         self.links?.copies = role.acknowledgingCopies
-        let fence = layout.fence(from: replies, role: role, hasFollowed: hasFollowed, isWatched: endpoint.isWatched)
+        let fence = layout.fence(from: replies, role: role, server: server, isWatched: endpoint.isWatched)
         let position = Self.understood(replies[replies.count - 2]) { reply in
           _ = try StoreLayout.followers(from: replies[replies.count - 3])
           return try layout.position(from: reply)
@@ -310,21 +314,29 @@ private final class Core {
     feedOptions.name += "-feed"
     let control = RedisConnection.connect(to: endpoint, options: options, on: eventLoop)
     let feed = RedisConnection.connect(to: endpoint, options: feedOptions, on: eventLoop)
-    let servers = [control, feed].map { link in
-      link.flatMap {
-        $0.send([RedisCommand("ROLE"), RedisCommand("INFO", "server", "stats")], within: Self.shortDeadline)
+    let servers = [control, feed].map { [layout] link in
+      link.flatMap { ServerAccount.read(from: $0, layout, within: Self.shortDeadline) }
+    }
+    let server = servers[0].and(servers[1]).flatMapThrowing { [endpoint] ours, feeds in
+      try Self.expectPrimary(ours.role, at: endpoint)
+      try Self.expectPrimary(feeds.role, at: endpoint)
+      return (ours, feeds)
+    }.flatMap { [layout, endpoint, eventLoop] ours, feeds in
+      let same =
+        ours.runID == nil && feeds.runID == nil
+        ? control.and(feed).flatMap { layout.meet(writing: $0, reading: $1, within: Self.shortDeadline) }
+        : eventLoop.makeSucceededFuture(ours.runID == feeds.runID)
+      return same.flatMapThrowing { same in
+        guard same else {
+          throw UnreadableStore("expected one server at \(endpoint), but two connections led to two")
+        }
+        return ours
       }
     }
-    servers[0].and(servers[1]).assumeIsolated().whenComplete { result in
+    server.assumeIsolated().whenComplete { result in
       do {
-        let (ours, feeds) = try result.get()
-        try Self.expectPrimary(ours[0], at: self.endpoint)
-        try Self.expectPrimary(feeds[0], at: self.endpoint)
-        guard try Self.runID(from: ours[1]) == Self.runID(from: feeds[1]) else {
-          throw UnreadableStore("expected one server at \(self.endpoint), but two connections led to two")
-        }
-        // Both futures are complete, or `servers` had failed.
-        self.established(session, control: control, feed: feed, hasFollowed: try ours[1].hasFollowed())
+        // Both futures are complete, or `server` had failed.
+        self.established(session, control: control, feed: feed, try result.get())
       } catch {
         control.whenSuccess { $0.close() }
         feed.whenSuccess { $0.close() }
@@ -333,27 +345,20 @@ private final class Core {
     }
   }
 
-  /// What tells a server process from every other.
-  private static func runID(from info: RedisReply) throws -> Substring? {
-    try info.string().split(whereSeparator: \.isNewline).first { $0.hasPrefix("run_id:") }
-  }
-
   /// A primary that was made a replica may keep its connections, and what it says proves nothing any more.
-  @discardableResult
-  private static func expectPrimary(_ reply: RedisReply, at endpoint: RedisEndpoint) throws -> ServerRole {
-    let role = try ServerRole(reply)
+  private static func expectPrimary(_ role: ServerRole, at endpoint: RedisEndpoint) throws {
     guard role.name == "master" else {
       throw UnreadableStore("expected a primary at \(endpoint), but it calls itself \(role.name)")
     }
-    return role
   }
 
   private func established(
     _ session: Replica.Session, control: EventLoopFuture<RedisConnection>, feed: EventLoopFuture<RedisConnection>,
-    hasFollowed: Bool
+    _ server: ServerAccount
   ) {
+    say(server)
     control.and(feed).assumeIsolated().whenSuccess { control, feed in
-      self.links = Links(session: session, control: control, feed: feed, hasFollowed: hasFollowed)
+      self.links = Links(session: session, control: control, feed: feed, server: server)
       for link in [control, feed] {
         link.closed.assumeIsolated().whenComplete { _ in
           self.ended(session, because: "the connection to Redis closed")
@@ -361,6 +366,16 @@ private final class Core {
       }
       self.take(.connected(session))
     }
+  }
+
+  /// Says what the server doesn't let itself be asked, once.
+  private func say(_ server: ServerAccount) {
+    if let shortcoming = server.shortcoming, shortcoming != saidShortcoming {
+      logger.warning(
+        "the key store's Redis can't be asked everything",
+        metadata: ["redis": "\(endpoint)", "missing": "\(shortcoming)"])
+    }
+    saidShortcoming = server.shortcoming
   }
 
   private func ended(_ session: Replica.Session, because reason: String) {

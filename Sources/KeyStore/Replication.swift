@@ -91,7 +91,7 @@ public struct Replication: Sendable {
   /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``UnreadableStore``: it isn't confirmed then.
   public func confirm(within limit: TimeAmount) async throws -> Confirmation {
     let replies = try await connection.execute([
-      layout.positionCommand, RedisCommand("ROLE"), layout.followersCommand, RedisCommand("INFO", "stats"),
+      layout.positionCommand, layout.followersCommand,
     ])
     let position: StorePosition
     switch try layout.position(from: replies[0]) {
@@ -100,31 +100,33 @@ public struct Replication: Sendable {
     case .noStore: return Confirmation(declared: 0)
     case .incompatible(let why): throw UnreadableStore(why)
     }
-    let before = try ServerRole(replies[1])
+    let server = try await ServerAccount.read(from: connection, layout, within: limit + .seconds(2)).get()
     let signs = ReplicaSigns(
-      following: before.replicas, recorded: try StoreLayout.followers(from: replies[2]),
-      hasFollowed: try replies[3].hasFollowed(), isWatched: isWatched)
+      following: server.role.replicas, recorded: try StoreLayout.followers(from: replies[1]),
+      hasFollowed: server.hasFollowed, isWatched: isWatched)
     if signs.toRecord > signs.recorded {
       _ = try await connection.execute(layout.recordCommand(followers: signs.toRecord)).orThrow()
     }
     var confirmation = Confirmation(declared: position.replicas ?? 0)
     if position.replicas == nil {
-      guard signs.following > 0, signs.following == signs.toRecord, !signs.hasFollowed else {
+      guard let following = signs.following, following > 0, following == signs.toRecord, signs.hasFollowed == false
+      else {
         confirmation.doubt = signs.objection
         return confirmation
       }
-      try await declare(replicas: signs.following)
-      confirmation.declared = signs.following
+      try await declare(replicas: following)
+      confirmation.declared = following
       confirmation.declaredNow = true
     }
     guard confirmation.declared > 0 else { return confirmation }
+    let source = server.source
     let fence = layout.fenceCommands(
-      acknowledgedBy: confirmation.declared, besides: before.acknowledgingCopies, within: limit)
-    let answers = try await connection.send(fence + [RedisCommand("ROLE")], within: limit + .seconds(2)).get()
-    let role = try ServerRole(answers[3])
+      acknowledgedBy: confirmation.declared, besides: server.role.acknowledgingCopies, within: limit, source)
+    let answers = try await connection.send(fence + [source.question(layout)], within: limit + .seconds(2)).get()
+    let role = try source.role(from: answers[3])
     confirmation.acknowledgement = Acknowledgement(
-      role: role.name, acknowledged: try StoreLayout.confirmations(from: answers[..<3], then: role),
-      attached: role.replicas)
+      role: role.name, acknowledged: try StoreLayout.confirmations(from: answers[..<3], then: role, source),
+      attached: role.replicas ?? 0)
     return confirmation
   }
 

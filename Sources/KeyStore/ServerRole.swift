@@ -1,4 +1,4 @@
-// What a server says of itself and of who follows it, read from ROLE and INFO; and the signs of others that come of it.
+// What a server says of itself and of who follows it.
 
 import Hiredis
 import KeyReplica
@@ -6,7 +6,7 @@ public import RedisClient
 
 /// What a server says of itself.
 struct ServerRole: Sendable {
-  /// Of those that follow a primary and are online: ROLE leaves out who is still being sent the data set.
+  /// Of those that follow a primary and are online: a server leaves out who is still being sent the data set.
   struct Follower: Sendable {
     /// 0 where it listens at none: a program that copies the data set, of which no server can be made.
     let port: Int64
@@ -14,53 +14,118 @@ struct ServerRole: Sendable {
     let acknowledged: Int64
   }
 
-  /// `master`, `slave` or `sentinel`.
+  /// `master`, or else it is no primary.
   let name: String
   /// A primary's own place in what it sends to replicas. It says nothing of whether there are any: see ReplicaSigns.
   let offset: Int64
-  private let followers: [Follower]
+  /// Nil where it doesn't say.
+  private let followers: [Follower]?
+
+  private init(name: String, offset: Int64 = 0, followers: [Follower]?) {
+    self.name = name
+    self.offset = offset
+    self.followers = followers
+  }
 
   /// - Parameter reply: To ROLE.
   init(_ reply: RedisReply) throws {
     let items = try reply.array()
     guard let name = try items.first?.string() else { throw UnreadableStore("expected a role, got nothing") }
-    self.name = name
     guard name == "master" else {
-      (offset, followers) = (0, [])
+      self.init(name: name, followers: [])
       return
     }
     guard items.count == 3 else {
       throw UnreadableStore("expected a primary's offset and replicas, got \(items.count) items")
     }
-    offset = try items[1].integer()
-    followers = try items[2].array().map { reply in
+    let followers = try items[2].array().map { reply in
       let items = try reply.array()
       guard items.count == 3, let port = Int64(try items[1].string()), let place = Int64(try items[2].string()) else {
         throw UnreadableStore("expected a replica's address, port and offset, got \(reply.shape)")
       }
       return Follower(port: port, acknowledged: place)
     }
+    self.init(name: name, offset: try items[1].integer(), followers: followers)
   }
 
-  /// How many replicas that could be promoted follow it now.
-  var replicas: Int { followers.count { $0.port > 0 } }
+  /// - Parameter reply: To INFO with the section `replication`, which has all that ROLE says.
+  init(info reply: RedisReply) throws {
+    if case .error(let error) = reply { throw error }
+    guard let fields = InfoFields(reply), let name = fields["role"] else {
+      throw UnreadableStore("expected a role in INFO, got \(reply.shape)")
+    }
+    guard name == "master" else {
+      self.init(name: String(name), followers: [])
+      return
+    }
+    guard let offset = fields["master_repl_offset"].flatMap({ Int64($0) }), let replicas = fields.replicas else {
+      throw UnreadableStore("expected a primary's offset and replicas in INFO, got less")
+    }
+    let followers = try replicas.filter { $0["state"] == "online" }.map { replica in
+      guard let port = replica["port"].flatMap({ Int64($0) }), let place = replica["offset"].flatMap({ Int64($0) })
+      else { throw UnreadableStore("expected a replica's port and offset in INFO, got less") }
+      return Follower(port: port, acknowledged: place)
+    }
+    self.init(name: "master", offset: offset, followers: followers)
+  }
 
-  /// How many programs acknowledge what they copy, so that WAIT counts them.
-  var acknowledgingCopies: Int { followers.count { $0.port == 0 && $0.acknowledged > 0 } }
+  /// - Parameter hello: Which doesn't tell who follows.
+  init(hello: ServerHello) throws {
+    guard let role = hello.role else { throw UnreadableStore("expected a role in HELLO, got none") }
+    self.init(name: role, followers: nil)
+  }
+
+  /// - Parameter reply: To a write, which replicas refuse.
+  init(write reply: RedisReply) throws {
+    if case .error(let error) = reply {
+      guard error.code == "READONLY" else { throw error }
+      self.init(name: "a replica, by refusing a write", followers: nil)
+    } else {
+      self.init(name: "master", followers: nil)
+    }
+  }
+
+  /// How many replicas that could be promoted follow it now; nil where it doesn't say.
+  var replicas: Int? { followers?.count { $0.port > 0 } }
+
+  /// How many programs acknowledge what they copy, so that WAIT counts them; 0 where it doesn't say.
+  var acknowledgingCopies: Int { followers?.count { $0.port == 0 && $0.acknowledged > 0 } ?? 0 }
 
   /// How many replicas that could be promoted have acknowledged something that was written after an earlier look.
-  func acknowledged(since earlier: ServerRole) -> Int {
-    followers.count { $0.port > 0 && $0.acknowledged > earlier.offset }
+  func acknowledged(since earlier: ServerRole) throws -> Int {
+    guard let followers else {
+      throw UnreadableStore(
+        "neither ROLE nor INFO can be used here, and WAIT doesn't tell replicas from copies: let Redis's user run ROLE")
+    }
+    return followers.count { $0.port > 0 && $0.acknowledged > earlier.offset }
   }
 }
 
-extension RedisReply {
-  /// Of a reply to INFO that has the section `stats`: whether the server has followed another since it was started, whose data it has
-  /// received then.
-  func hasFollowed() throws -> Bool {
-    let name = "total_net_repl_input_bytes:"
-    let line = try string().split(whereSeparator: \.isNewline).first { $0.hasPrefix(name) }
-    return line.map { $0.dropFirst(name.count) != "0" } ?? false
+/// How a server is asked for its role: the best way that it lets this user have. Services and careful ACLs forbid
+/// some.
+enum RoleSource: Sendable {
+  case role, info
+  /// Says the role, and not who follows.
+  case hello
+  /// Shows by a write that it is no replica.
+  case write
+
+  func question(_ layout: StoreLayout) -> RedisCommand {
+    switch self {
+    case .role: RedisCommand("ROLE")
+    case .info: RedisCommand("INFO", "replication")
+    case .hello: ServerHello.question
+    case .write: layout.fenceWrite
+    }
+  }
+
+  func role(from reply: RedisReply) throws -> ServerRole {
+    switch self {
+    case .role: try ServerRole(reply)
+    case .info: try ServerRole(info: reply)
+    case .hello: try ServerRole(hello: try ServerHello(reply))
+    case .write: try ServerRole(write: reply)
+    }
   }
 }
 

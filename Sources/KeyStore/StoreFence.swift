@@ -17,31 +17,46 @@ extension StoreLayout {
   ///
   /// What WAIT counts isn't taken: it counts programs that copy the data set as well. A replica that has acknowledged more than the first ROLE
   /// says was written by then has followed this server after that.
-  /// - Parameter copies: How many of these acknowledge, so that they aren't taken for the replicas that are waited for.
-  func fenceCommands(acknowledgedBy replicas: Int, besides copies: Int, within limit: TimeAmount) -> [RedisCommand] {
+  /// - Parameters:
+  ///   - copies: How many of these acknowledge, so that they aren't taken for the replicas that are waited for.
+  ///   - source: How the server says who follows.
+  func fenceCommands(
+    acknowledgedBy replicas: Int, besides copies: Int, within limit: TimeAmount, _ source: RoleSource
+  ) -> [RedisCommand] {
     // Not by its digest: where Redis doesn't know it nothing would be written, and WAIT would count what was acknowledged earlier.
-    let write = StoreScripts.fence.commandWithSource(keys: [fence], arguments: [Self.fenceValue])
+    let write = fenceWrite
     // Zero milliseconds would be for ever.
     let wait = RedisCommand("WAIT", replicas + copies, max(1, limit.nanoseconds / 1_000_000))
-    return [RedisCommand("ROLE"), write, wait]
+    return [source.question(self), write, wait]
+  }
+
+  var fenceWrite: RedisCommand {
+    StoreScripts.fence.commandWithSource(keys: [fence], arguments: [Self.fenceValue])
   }
 
   /// How many replicas have confirmed the write.
   /// - Parameters:
-  ///   - replies: Those to ``fenceCommands(acknowledgedBy:besides:within:)``.
-  ///   - role: What ROLE said after them.
+  ///   - replies: Those to ``fenceCommands(acknowledgedBy:besides:within:_:)``.
+  ///   - role: What the server said of itself after them.
   /// - Throws: What stood in the way of the write or of the wait.
-  static func confirmations(from replies: ArraySlice<RedisReply>, then role: ServerRole) throws -> Int {
+  static func confirmations(
+    from replies: ArraySlice<RedisReply>, then role: ServerRole, _ source: RoleSource
+  ) throws -> Int {
     let (first, write, wait) = (replies.startIndex, replies.startIndex + 1, replies.startIndex + 2)
     _ = try replies[write].orThrow()
+    if case .error(let error) = replies[wait], error.isDenial {
+      throw UnreadableStore("WAIT can't be used here (\(error.message)): let Redis's user run it")
+    }
     _ = try replies[wait].integer()
-    return role.acknowledged(since: try ServerRole(replies[first]))
+    return try role.acknowledged(since: try source.role(from: replies[first]))
   }
 
   /// The read of the position, borne out by so many replicas; where there are none, only the read.
-  func fencedPositionCommands(confirmedBy replicas: Int, besides copies: Int) -> [RedisCommand] {
-    (replicas > 0 ? fenceCommands(acknowledgedBy: replicas, besides: copies, within: Self.fenceWait) : [])
-      + [followersCommand, positionCommand, RedisCommand("ROLE")]
+  func fencedPositionCommands(
+    confirmedBy replicas: Int, besides copies: Int, _ source: RoleSource
+  ) -> [RedisCommand] {
+    (replicas > 0 ? fenceCommands(acknowledgedBy: replicas, besides: copies, within: Self.fenceWait, source) : [])
+      + [followersCommand, positionCommand, source.question(self)]
   }
 
   /// How many replicas were ever seen to follow.
@@ -61,17 +76,17 @@ extension StoreLayout {
   }
 
   /// - Parameters:
-  ///   - replies: Those to ``fencedPositionCommands(confirmedBy:besides:)``.
+  ///   - replies: Those to ``fencedPositionCommands(confirmedBy:besides:_:)``.
   ///   - role: What the last of them says.
-  ///   - hasFollowed: Whether the server has followed another.
-  func fence(from replies: [RedisReply], role: ServerRole, hasFollowed: Bool, isWatched: Bool) -> Fence {
+  ///   - server: What was learned of the server beforehand.
+  func fence(from replies: [RedisReply], role: ServerRole, server: ServerAccount, isWatched: Bool) -> Fence {
     var signs = ReplicaSigns(
-      following: role.replicas, recorded: 0, hasFollowed: hasFollowed, isWatched: isWatched)
+      following: role.replicas, recorded: 0, hasFollowed: server.hasFollowed, isWatched: isWatched)
     // Where that can't be read, neither can the position be used: see the driver.
     if let recorded = try? Self.followers(from: replies[replies.count - 3]) { signs.recorded = recorded }
     var fence = Fence(confirmations: 0, signs: signs)
     guard replies.count == 6 else { return fence }
-    do { fence.confirmations = try Self.confirmations(from: replies[..<3], then: role) } catch {
+    do { fence.confirmations = try Self.confirmations(from: replies[..<3], then: role, server.source) } catch {
       fence.failure = "\(error)"
     }
     return fence

@@ -8,6 +8,8 @@
 //   sluice:{keys}:changes       stream  one entry per change, its id is <version>-0
 //   sluice:{keys}:rebuild       hash    while the store is being rebuilt: bucket's number → what its summary is going to be
 //   sluice:{keys}:fence         string  written to see which replicas follow; its value means nothing
+//   sluice:{keys}:fence:…   string  where INFO can't be used: shows that two connections lead to one server;
+//                                       ends by itself after 10 s
 //   sluice:{keys}:followers     string  the most replicas that were ever seen to follow this Redis and could be promoted
 //
 // Meta and the summaries of all buckets are written in one step when the store begins, so one that is missing was lost. The stream
@@ -44,6 +46,8 @@ public struct StoreLayout: Sendable, Hashable {
   public var meta: String { namespace.key("keys", "meta") }
   /// Written before a read that replicas must bear out; what stands in it means nothing.
   var fence: String { namespace.key("keys", "fence") }
+  /// What one connection writes for another to find.
+  func meeting(_ number: UInt64) -> String { namespace.key("keys", "fence:\(number)") }
   /// A key of its own, so that a node needs no right to write to meta.
   public var followers: String { namespace.key("keys", "followers") }
   public var changes: String { namespace.key("keys", "changes") }

@@ -410,6 +410,12 @@ enum StoreScripts {
   static let fence = RedisScript(
     name: "fence", source: "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], ARGV[1])")
 
+  /// Writes something for another connection to find.
+  ///
+  /// KEYS: a meeting. ARGV: for how many milliseconds. Works on a full Redis.
+  static let meeting = RedisScript(
+    name: "meeting", source: "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])")
+
   /// Writes down that so many replicas were seen to follow, unless it were more before. KEYS: followers. ARGV: how many. Works on a full Redis.
   static let recordFollowers = RedisScript(
     name: "recordFollowers",

@@ -17,20 +17,30 @@ public final class RedisConnection: Sendable {
   public let closed: EventLoopFuture<Void>
   /// The one server that this leads to, whatever the address was.
   public let server: RedisEndpoint
+  /// What the greeting would have used, and the server doesn't let this user have.
+  public let denied: [DeniedCommand]
 
   private let channel: any Channel
   private let handler: NIOLoopBound<ConversationHandler>
   let commandDeadline: TimeAmount
 
   private init(
-    channel: any Channel, server: RedisEndpoint, handler: NIOLoopBound<ConversationHandler>, commandDeadline: TimeAmount
+    channel: any Channel, server: RedisEndpoint, handler: NIOLoopBound<ConversationHandler>,
+    commandDeadline: TimeAmount, denied: [DeniedCommand] = []
   ) {
+    self.denied = denied
     self.channel = channel
     self.server = server
     self.handler = handler
     self.commandDeadline = commandDeadline
     eventLoop = channel.eventLoop
     closed = channel.closeFuture
+  }
+
+  private convenience init(_ greeted: RedisConnection, denied: [DeniedCommand]) {
+    self.init(
+      channel: greeted.channel, server: greeted.server, handler: greeted.handler,
+      commandDeadline: greeted.commandDeadline, denied: denied)
   }
 
   /// Why the conversation ended, or nil while it goes on. Only on the event loop.
@@ -108,7 +118,9 @@ public final class RedisConnection: Sendable {
     opened.assumeIsolated().flatMap { connection in
       isOpen = true
       // The greeting's own deadline is far later, so that it is always the one above that speaks.
-      return connection.greet(endpoint, options: options, deadline: deadline + .minutes(1)).map { connection }
+      return connection.greet(endpoint, options: options, deadline: deadline + .minutes(1)).map { denied in
+        denied.isEmpty ? connection : RedisConnection(connection, denied: denied)
+      }
     }.whenComplete { result in
       late.cancel()
       switch result {
@@ -182,7 +194,7 @@ public final class RedisConnection: Sendable {
 
   private func greet(
     _ endpoint: RedisEndpoint, options: RedisOptions, deadline: NIODeadline
-  ) -> EventLoopFuture<Void> {
+  ) -> EventLoopFuture<[DeniedCommand]> {
     var greeting: [RedisCommand] = []
     if let password = endpoint.password {
       greeting.append(
@@ -191,6 +203,7 @@ public final class RedisConnection: Sendable {
           : RedisCommand("AUTH", endpoint.user, password.revealed))
     }
     if endpoint.database != 0 { greeting.append(RedisCommand("SELECT", endpoint.database)) }
+    let named = greeting.count
     greeting.append(RedisCommand("CLIENT", "SETNAME", options.name))
     // With the greeting, since an older server would only say that a script can't be compiled, and a replica or a server that loads would take the
     // connection and then refuse what it is for, again and again.
@@ -198,47 +211,68 @@ public final class RedisConnection: Sendable {
     if options.needsPrimary { questions += [RedisCommand("INFO", "replication"), RedisCommand("PING")] }
     let count = greeting.count
     return send(greeting + questions, deadline: deadline).flatMapThrowing { replies in
-      for reply in replies.prefix(count) {
-        switch reply {
-        case .status("OK"): continue
-        case .error(let error): throw RedisError(.greetingRefused(error), outcome: .notSent)
-        default:
-          throw RedisError(.closed("expected OK to the greeting, but \(reply.shape) came"), outcome: .notSent)
+      let (denied, version) = try Self.denied(by: Array(replies.prefix(count + 1)), named: named)
+      if options.needsPrimary { try Self.expectPrimary(InfoFields(replies[count + 1]), ping: replies[count + 2]) }
+      return (denied, version)
+    }.flatMap { denied, version in
+      guard denied.contains(where: { $0.name == "INFO" }) else {
+        return self.eventLoop.makeCompletedFuture {
+          try Self.expect(version: version, endpoint)
+          return denied
         }
       }
-      let answers = Array(replies.dropFirst(count))
-      if let version = Self.version(in: answers[0]), version.major < Self.oldestVersion {
-        throw RedisError(
-          .serverTooOld("Redis \(version.text) at \(endpoint): Sluice needs \(Self.oldestVersion).0 or later"),
-          outcome: .notSent)
-      }
-      guard options.needsPrimary else { return }
-      if let why = answers[2].endOfService { throw RedisError(.closed(why), outcome: .notSent) }
-      if Self.value(of: "role", in: answers[1]) == "slave" {
-        let primary = [Self.value(of: "master_host", in: answers[1]), Self.value(of: "master_port", in: answers[1])]
-        throw RedisError(
-          .closed("expected a primary, but it is a replica of \(primary.compactMap { $0 }.joined(separator: ":"))"),
-          outcome: .notSent)
+      return self.send(ServerHello.question, deadline: deadline).flatMapThrowing { reply in
+        let hello = try? ServerHello(reply)
+        try Self.expect(version: hello?.version, endpoint)
+        if options.needsPrimary, hello?.role == "replica" {
+          throw RedisError(.closed("expected a primary, but it is a replica"), outcome: .notSent)
+        }
+        return denied
       }
     }
   }
 
+  /// - Parameter replication: Nil where the server doesn't tell.
+  private static func expectPrimary(_ replication: InfoFields?, ping: RedisReply) throws {
+    if let why = ping.endOfService { throw RedisError(.closed(why), outcome: .notSent) }
+    guard let replication, replication["role"] == "slave" else { return }
+    let primary = [replication["master_host"], replication["master_port"]].compactMap { $0 }.joined(separator: ":")
+    throw RedisError(.closed("expected a primary, but it is a replica of \(primary)"), outcome: .notSent)
+  }
+
+  /// - Parameters:
+  ///   - replies: To the greeting, INFO's last.
+  ///   - named: The place of CLIENT SETNAME.
+  /// - Returns: What is denied, and the version where INFO says it.
+  private static func denied(by replies: [RedisReply], named: Int) throws -> ([DeniedCommand], version: String?) {
+    var denied: [DeniedCommand] = []
+    for (index, reply) in replies.dropLast().enumerated() {
+      switch reply {
+      case .status("OK"): continue
+      // A name is a convenience.
+      case .error(let error) where index == named && error.isDenial:
+        denied.append(DeniedCommand("CLIENT SETNAME", error, consequence: "CLIENT LIST shows no name"))
+      case .error(let error): throw RedisError(.greetingRefused(error), outcome: .notSent)
+      default: throw RedisError(.closed("expected OK to the greeting, but \(reply.shape) came"), outcome: .notSent)
+      }
+    }
+    let info = replies[replies.count - 1]
+    if case .error(let error) = info, error.isDenial {
+      denied.append(DeniedCommand("INFO", error, consequence: "how full Redis is, and its replicas, aren't known"))
+    }
+    return (denied, InfoFields(info)?["redis_version"].map(String.init))
+  }
+
+  /// - Parameter version: Nil where the server doesn't tell, or is busy.
+  private static func expect(version: String?, _ endpoint: RedisEndpoint) throws {
+    guard let version, let major = version.split(separator: ".").first.flatMap({ Int($0) }), major < oldestVersion
+    else { return }
+    throw RedisError(
+      .serverTooOld("Redis \(version) at \(endpoint): Sluice needs \(oldestVersion).0 or later"), outcome: .notSent)
+  }
+
   /// Scripts with flags, which all commands rely on, are as old.
   private static let oldestVersion = 7
-
-  /// - Parameter info: The reply to INFO. Nil where the server doesn't tell: a user may not be allowed to ask, or it may be busy.
-  private static func version(in info: RedisReply) -> (major: Int, text: Substring)? {
-    guard let text = value(of: "redis_version", in: info), let major = text.split(separator: ".").first.flatMap({ Int($0) })
-    else { return nil }
-    return (major, text)
-  }
-
-  /// Nil as above, and where INFO doesn't have the field.
-  private static func value(of field: String, in info: RedisReply) -> Substring? {
-    guard case .bulk(let bytes) = info else { return nil }
-    let line = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline).first { $0.hasPrefix(field + ":") }
-    return line?.dropFirst(field.count + 1)
-  }
 
   // MARK: Sending
 

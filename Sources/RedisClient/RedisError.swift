@@ -14,7 +14,7 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
   public enum Reason: Sendable, Equatable {
     /// No connection could be made, for whatever reason but the next; why, in words.
     case connectFailed(String)
-    /// The server refused the greeting: AUTH, SELECT or CLIENT SETNAME.
+    /// The server refused the greeting: AUTH or SELECT, or CLIENT SETNAME because of who asks.
     case greetingRefused(RedisServerError)
     /// The server is older than Sluice can work with; which it is, in words.
     case serverTooOld(String)

@@ -17,6 +17,8 @@ public struct RedisOptions: Sendable {
   public var needsPrimary: Bool
   /// What `CLIENT LIST` shows for this connection: letters, digits, `-`, `_`, `.` and `:`.
   public var name: String
+  /// Whether a client's log says what Redis denies it. One of a process's clients of the same server is enough.
+  public var saysDenied = false
 
   public init(
     connectDeadline: TimeAmount = .seconds(2), commandDeadline: TimeAmount = .seconds(5),

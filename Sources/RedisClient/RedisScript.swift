@@ -12,11 +12,15 @@ public struct RedisScript: Sendable {
   /// The same for a client of one slot, which adds a key: the script doesn't see that one.
   private let slotSource: String
   private let slotDigest: String
+  /// Whether its flags say that it writes nothing. Run as such it needs no right to write to its keys. For EVAL Redis
+  /// asks for that right, since it can't look into a script.
+  private let writesNothing: Bool
 
   public init(name: String, source: String) {
     self.name = name
     self.source = source
     digest = Self.digest(of: source)
+    writesNothing = source.prefix { $0 != "\n" }.contains("no-writes")
     // Behind the line of flags, where there is one, and on the line that follows, so that messages name the same lines.
     let begin = source.hasPrefix("#!") ? source.firstIndex(of: "\n").map(source.index(after:)) : source.startIndex
     slotSource = source[..<(begin ?? source.endIndex)] + "KEYS[#KEYS] = nil; " + source[(begin ?? source.endIndex)...]
@@ -32,28 +36,29 @@ public struct RedisScript: Sendable {
 
   /// The command that runs it where the server has it in its cache.
   public func command(keys: [String], arguments: [any RedisArgument]) -> RedisCommand {
-    Self.command("EVALSHA", digest, keys, arguments)
+    command("EVALSHA", digest, keys, arguments)
   }
 
   /// The command that runs it and puts it into the server's cache.
   public func commandWithSource(keys: [String], arguments: [any RedisArgument]) -> RedisCommand {
-    Self.command("EVAL", source, keys, arguments)
+    command("EVAL", source, keys, arguments)
   }
 
   /// As ``command(keys:arguments:)``, with a key more that the script doesn't see.
   func command(keys: [String], slotKey: String, arguments: [any RedisArgument]) -> RedisCommand {
-    Self.command("EVALSHA", slotDigest, keys + [slotKey], arguments)
+    command("EVALSHA", slotDigest, keys + [slotKey], arguments)
   }
 
   /// As ``commandWithSource(keys:arguments:)``, with a key more that the script doesn't see.
   func commandWithSource(keys: [String], slotKey: String, arguments: [any RedisArgument]) -> RedisCommand {
-    Self.command("EVAL", slotSource, keys + [slotKey], arguments)
+    command("EVAL", slotSource, keys + [slotKey], arguments)
   }
 
-  private static func command(
+  private func command(
     _ name: String, _ script: String, _ keys: [String], _ arguments: [any RedisArgument]
   ) -> RedisCommand {
-    RedisCommand(name, arguments: [script, keys.count] + (keys as [any RedisArgument]) + arguments)
+    RedisCommand(
+      writesNothing ? name + "_RO" : name, arguments: [script, keys.count] + (keys as [any RedisArgument]) + arguments)
   }
 }
 

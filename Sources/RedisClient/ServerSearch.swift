@@ -84,8 +84,7 @@ final class ServerSearch {
       accordingTo: place, of: endpoint, options: options, within: limit, on: eventLoop)
     return named.assumeIsolated().flatMap { answer in
       self.connect(to: answer.host).assumeIsolated().flatMap { connection in
-        connection.send(RedisCommand("ROLE"), deadline: self.deadline).assumeIsolated().flatMapThrowing { reply in
-          let role = try reply.array().first?.string() ?? "nothing"
+        connection.roleName(deadline: self.deadline).assumeIsolated().flatMapThrowing { role in
           guard role == "master" else {
             self.refuted.insert(answer.host)
             throw NotFound("\(answer.host) is named as the primary by \(group.hosts[place]) and calls itself \(role)")

@@ -25,6 +25,7 @@ final class Supervision {
   /// In a row; a connection that was soon lost again is one too.
   private var failures = 0
   private var saidAway = false
+  private var saidDenied: [DeniedCommand] = []
   private var last: RedisError?
   /// From the first ``shutDown()`` on; completes when nothing is open any more.
   private var ended: EventLoopPromise<Void>?
@@ -110,6 +111,14 @@ final class Supervision {
         "connected to Redis again", metadata: ["redis": "\(endpoint)", "server": "\(connection.server)"])
     }
     saidAway = false
+    if options.saysDenied, connection.denied != saidDenied {
+      saidDenied = connection.denied
+      logger.warning(
+        "Redis denies what Sluice uses",
+        metadata: [
+          "redis": "\(endpoint)", "denied": "\(saidDenied.map { "\($0)" }.joined(separator: "; "))",
+        ])
+    }
     state = .connected(connection, since: .now())
     lookAfter(connection)
     let waiting = waiters

@@ -82,7 +82,8 @@ struct FleetFactsTests {
           let notes = FleetVerdict(facts).problems.map(\.text)
           #expect(
             notes.contains(
-              "the queue's Redis \(other.endpoint) evicts keys (maxmemory-policy allkeys-lru): set noeviction"))
+              "the queue's Redis \(other.endpoint) evicts keys (maxmemory-policy allkeys-lru): payloads and API keys "
+                + "are lost when its memory is full; set noeviction"))
           #expect(notes.contains { $0.hasPrefix("shard 2 of the queue, in \(away), can't be read: not connected") })
         }
       }

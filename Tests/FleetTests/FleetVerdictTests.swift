@@ -511,15 +511,27 @@ struct FleetVerdictTests {
     #expect(notes(self.verdict { $0.reportedAt = Sample.now - 5.4 }) == [])
   }
 
+  @Test func `a Redis that may drop any key is wrong, and one that drops only keys with an expiry isn't`() {
+    func verdict(_ policy: String) -> FleetVerdict {
+      var redis = Sample.redis
+      redis.evictionPolicy = policy
+      return FleetVerdict(Sample.facts { $0.redis = .known(redis) })
+    }
+    for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random", "allkeys-lrm"] {
+      #expect(!verdict(policy).isInSync)
+      #expect(verdict(policy).problems.first?.text.contains("maxmemory-policy \(policy)") ?? false)
+    }
+    for policy in ["noeviction", "volatile-lru", "volatile-ttl"] { #expect(verdict(policy).isInSync) }
+  }
+
   @Test func `a Redis that would lose what it was given is told of`() {
     func notes(_ change: (inout RedisFacts) -> Void) -> [String] {
       var redis = Sample.redis
       change(&redis)
       return self.notes(FleetVerdict(Sample.facts { $0.redis = .known(redis) }))
     }
-    #expect(
-      notes { $0.evictionPolicy = "allkeys-lru" }
-        == ["Redis evicts keys (maxmemory-policy allkeys-lru): set noeviction"])
+    #expect(notes { $0.evictionPolicy = "volatile-lru" }.first?.contains("have an expiry") ?? false)
+    #expect(notes { $0.evictionPolicy = "allkeys-lru" } == [])
     #expect(notes { $0.usedBytes = $0.limitBytes / 100 * 97 } == ["Redis is 96% full: 3.9 GiB of 4.0 GiB"])
     #expect(notes { $0.usedBytes = $0.limitBytes / 100 * 89 } == [])
     #expect(notes { $0.limitBytes = 0 } == [])

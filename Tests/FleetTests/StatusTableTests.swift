@@ -61,11 +61,11 @@ struct StatusTableTests {
     #expect(
       page(facts) == """
         NOT IN SYNC: 0 of 2 nodes in sync
+          wrong: Redis evicts keys (maxmemory-policy allkeys-lru): payloads and API keys are lost when its memory is full; set noeviction
           wrong: node-1 has verified 512 of 1,024 buckets
           wrong: node-2 has been silent for 14 s
           wrong: node-1 can't reach the queue: it answers 503
           note:  1 payload is a dead letter
-          note:  Redis evicts keys (maxmemory-policy allkeys-lru): set noeviction
 
         STORE
           1,000,000 keys at version 1,000,100, sealed, epoch e1

@@ -6,15 +6,19 @@ import Testing
 @testable import IngestQueue
 
 struct DurabilityTests {
-  private func settings(_ file: String, _ sync: String, onRewrite: String = "no") -> RedisReply {
-    .array(
-      ["appendonly", file, "appendfsync", sync, "no-appendfsync-on-rewrite", onRewrite].map { .bulk(Array($0.utf8)) })
+  private func settings(
+    _ file: String, _ sync: String, onRewrite: String = "no", policy: String? = "noeviction"
+  ) -> RedisReply {
+    let words =
+      ["appendonly", file, "appendfsync", sync, "no-appendfsync-on-rewrite", onRewrite]
+      + (policy.map { ["maxmemory-policy", $0] } ?? [])
+    return .array(words.map { .bulk(Array($0.utf8)) })
   }
 
   private func durability(
     _ settings: RedisReply, persistence: String = "aof_enabled:1\r\n", replication: String = "connected_slaves:0\r\n"
   ) -> Durability {
-    Durability(answers: [settings, .bulk(Array(persistence.utf8)), .bulk(Array(replication.utf8))])
+    Durability(answers: [settings, .bulk(Array((persistence + replication).utf8)), .integer(0)])
   }
 
   @Test func `what Redis does for a write is read from its settings`() {
@@ -75,6 +79,29 @@ struct DurabilityTests {
       DurabilityRequirement.always.shortfall(of: durability(settings("no", "everysec")))
         == "always is required, and appendonly is no: set appendonly yes, appendfsync always and no-appendfsync-on-rewrite no, and let this user read them with CONFIG GET, or require less"
     )
+  }
+
+  @Test func `a Redis that evicts any key keeps nothing, whatever its disk does`() {
+    func found(_ policy: String?, byInfo: String = "") -> Durability {
+      let settings = settings("yes", "always", policy: policy)
+      return durability(settings, persistence: "aof_enabled:1\r\n\(byInfo)")
+    }
+    let demanding: [DurabilityRequirement] = [.everySecond, .always, .replicas(1)]
+    for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
+      for found in [found(policy), found(nil, byInfo: "maxmemory_policy:\(policy)\r\n")] {
+        #expect(found.description.hasPrefix("lost when Redis is full, since it evicts keys (\(policy)); "))
+        #expect(found.isWorse(than: Durability(disk: .memory, replicas: 0)))
+        for requirement in demanding {
+          #expect(requirement.shortfall(of: found)?.contains("set maxmemory-policy noeviction") ?? false)
+        }
+        #expect(DurabilityRequirement.none.shortfall(of: found) == nil)
+      }
+    }
+    // Only keys with an expiry: payloads have none.
+    for policy in ["noeviction", "volatile-lru", "volatile-ttl"] {
+      #expect(found(policy).description == "fsync before each answer")
+      #expect(DurabilityRequirement.always.shortfall(of: found(policy)) == nil)
+    }
   }
 
   @Test(arguments: [RedisServerOptions.AppendOnly.off, .everysec, .always])

@@ -23,7 +23,7 @@ import Testing
   }
 
   private static func signs(
-    following: Int = 0, recorded: Int = 0, hasFollowed: Bool = false, isWatched: Bool = false
+    following: Int? = 0, recorded: Int = 0, hasFollowed: Bool? = false, isWatched: Bool = false
   ) -> ReplicaSigns {
     ReplicaSigns(following: following, recorded: recorded, hasFollowed: hasFollowed, isWatched: isWatched)
   }
@@ -124,6 +124,8 @@ import Testing
   @Test(arguments: [
     (signs(following: 2, recorded: 2), "2 replicas follow"), (signs(recorded: 1), "1 replica has followed"),
     (signs(following: 1, hasFollowed: true), "was a replica"), (signs(isWatched: true), "Sentinels watch"),
+    (signs(hasFollowed: nil), "INFO can't be used"), (signs(following: nil, hasFollowed: nil), "neither ROLE nor INFO"),
+    (signs(following: nil), "neither ROLE nor INFO"), (signs(following: 1, hasFollowed: nil), "1 replica follows"),
   ])
   func `each sign of others is in the way of refusing, and what to do is said`(
     signs: ReplicaSigns, text: String

@@ -34,7 +34,7 @@ import Testing
   }
 
   private static func attached(_ store: StoreBench) async throws -> Int {
-    try ServerRole(await store.run("ROLE")).replicas
+    try ServerRole(await store.run("ROLE")).replicas ?? 0
   }
 
   private static func command(_ server: RedisServer, _ command: RedisCommand) async throws {
@@ -88,11 +88,12 @@ import Testing
       #expect(confirmation.acknowledgement?.acknowledged == 0)
       #expect(confirmation.objection?.contains("0 of 1 replicas") ?? false)
       // And a node that asks who the primary is doesn't take it for an answer either.
-      let commands = store.layout.fencedPositionCommands(confirmedBy: 1, besides: 1)
+      let server = try await ServerAccount.read(from: store.connection, store.layout, within: .seconds(5)).get()
+      let commands = store.layout.fencedPositionCommands(confirmedBy: 1, besides: 1, server.source)
       let replies = try await store.connection.execute(commands)
       #expect(replies[2] == .integer(1), "the program isn't counted by WAIT, so this test shows nothing")
       let role = try ServerRole(replies[5])
-      let fence = store.layout.fence(from: replies, role: role, hasFollowed: false, isWatched: false)
+      let fence = store.layout.fence(from: replies, role: role, server: server, isWatched: false)
       #expect(
         fence
           == Fence(

@@ -165,4 +165,49 @@ import Testing
       expectConnectFailed(reason, because: "but TLS or Redis gave no answer within 1.0 s")
     }
   }
+
+  @Test(arguments: RedisBuild.supported)
+  func `without CLIENT or INFO it connects, and knows what is denied`(build: RedisBuild) async throws {
+    let options = RedisServerOptions {
+      $0.build = build
+      $0.arguments = ["--rename-command", "INFO", ""]
+      $0.users = ["alice on >pass ~* &* +@all -client|setname", "bob on nopass ~* &* +@all"]
+      $0.password = "secret"
+    }
+    try await withRedis(options) { redis in
+      func denied(_ user: String, _ password: String?) async throws -> [String] {
+        var endpoint = redis.endpoint
+        (endpoint.user, endpoint.password) = (user, password.map { Secret($0) })
+        let connection = try await RedisConnection.connected(
+          to: endpoint, on: MultiThreadedEventLoopGroup.singleton.any())
+        defer { connection.close() }
+        _ = try await connection.execute(RedisCommand("PING")).orThrow()
+        return connection.denied.map(\.name)
+      }
+      #expect(try await denied("alice", "pass") == ["CLIENT SETNAME", "INFO"])
+      #expect(try await denied("bob", "any") == ["INFO"])
+      // Who doesn't say who it is is refused, and not let in without a name.
+      var endpoint = redis.endpoint
+      endpoint.password = nil
+      guard case .greetingRefused(let error) = try await failure(to: endpoint) else {
+        Issue.record("expected a refusal")
+        return
+      }
+      #expect(error.code == "NOAUTH")
+    }
+  }
+
+  @Test func `a server that is too old is known by HELLO, too`() async throws {
+    let options = RedisServerOptions {
+      $0.build = .redis6
+      $0.arguments = ["--rename-command", "INFO", ""]
+    }
+    try await withRedis(options) { redis in
+      guard case .serverTooOld(let text) = try await failure(to: redis.endpoint) else {
+        Issue.record("expected it to be too old")
+        return
+      }
+      #expect(text.contains("Redis 6.2"))
+    }
+  }
 }

@@ -33,7 +33,7 @@ final class HostileServer: Sendable {
   /// - Parameters:
   ///   - greeting: What the first bytes of a client are answered with; nil hands them to the behaviour too.
   ///   - behaviour: For all bytes after the greeting.
-  static func start(greeting: String? = "+OK\r\n-ERR unknown command 'INFO'\r\n", _ behaviour: @escaping Behaviour)
+  static func start(greeting: String? = "+OK\r\n$0\r\n\r\n", _ behaviour: @escaping Behaviour)
     async throws -> HostileServer
   {
     let folder = try TemporaryFolder()

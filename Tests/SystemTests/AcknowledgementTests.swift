@@ -39,7 +39,10 @@ struct AcknowledgementTests {
     // Both are there: the outcome that nobody knew was that it had been pushed.
     try await eventually("Redis has read what it was sent") { try await length(deployment.redis) == 2 }
     let worker = try await deployment.startWorker("worker-1")
-    try await eventually("both have been worked on") { try await length(deployment.redis) == 0 }
+    // And not only in a worker's hands: one that is told to end puts back what it hasn't stored.
+    try await eventually("both have been worked on") {
+      try await deployment.redis.run("HGET", QueueLayout().stats, "done").stringOrNull() == "2"
+    }
     worker.terminate()
     #expect(try await worker.waitForExit() == .exited(0))
     #expect(try deployment.stored().count == 1)
@@ -118,6 +121,56 @@ struct AcknowledgementTests {
         && run.outputs.contains("  wrong: nothing is pushed to shard 0 of the queue: always is required")
     }
     try await deployment.redis("CONFIG", "SET", "appendfsync", "always")
+    try await eventually("it is taken again") { try await node.push(key: Deployment.key(1)).status == 202 }
+  }
+
+  @Test(arguments: RedisBuild.supported, ["everysec", "always"])
+  func `a Redis that evicts any key keeps no promise, with CONFIG or without`(
+    build: RedisBuild, requirement: String
+  ) async throws {
+    let redis = try await RedisServer.start(
+      RedisServerOptions {
+        $0.build = build
+        $0.appendOnly = .always
+        $0.users = ["looker on >pass ~* &* +@all -config"]
+      })
+    let deployment = try Deployment(redis: redis)
+    try await deployment.publish(keys: 10)
+    let node = try await deployment.startNode("node-1", ["--require-durability", requirement])
+    let other = try await deployment.startNode("node-2")
+    for node in [node, other] {
+      try await node.becomesReady()
+      #expect(try await node.push(key: Deployment.key(1)).status == 202)
+    }
+    // Only keys with an expiry: Sluice's have none.
+    try await redis.run("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
+    try await eventually("sync-status notes it") {
+      try await deployment.run("sync-status", [], expecting: nil).standardOutput.text.contains(
+        "note:  Redis evicts keys that have")
+    }
+    #expect(try await node.push(key: Deployment.key(1)).status == 202)
+
+    try await redis.run("CONFIG", "SET", "maxmemory-policy", "allkeys-random")
+    try await eventually("it isn't taken any more") {
+      try await node.push(key: Deployment.key(1)).member("reason") == "durability_lost"
+    }
+    // Who requires nothing goes on.
+    #expect(try await other.push(key: Deployment.key(1)).status == 202)
+    try await node.process.waitForLine(containing: "\(requirement) is required, and maxmemory-policy is allkeys-random")
+    let looker = try Deployment(redis: redis, settings: ["SLUICE_REDIS": "redis://looker:pass@127.0.0.1:\(redis.port)"])
+    for deployment in [deployment, looker] {
+      try await eventually("sync-status says what is wrong") {
+        let page = try await deployment.run("sync-status", [], expecting: nil).standardOutput
+        return page.lines.contains { $0.contains("wrong: Redis evicts keys (maxmemory-policy allkeys-random)") }
+          && page.text.contains("lost when Redis is full")
+      }
+    }
+    let late = try await deployment.run(
+      "ingest-node",
+      ["--name", "node-3", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--require-durability", requirement],
+      expecting: .exited(1))
+    #expect(late.outputs.contains("set maxmemory-policy noeviction"))
+    try await redis.run("CONFIG", "SET", "maxmemory-policy", "noeviction")
     try await eventually("it is taken again") { try await node.push(key: Deployment.key(1)).status == 202 }
   }
 

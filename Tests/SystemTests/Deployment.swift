@@ -129,11 +129,11 @@ final class Deployment: Sendable {
   }
 
   /// Imports so many keys of so many accounts and seals the store.
-  func publish(keys count: Int, accounts: Int = 100) async throws {
+  func publish(keys count: Int, accounts: Int = 100, expecting status: ExitStatus? = .exited(0)) async throws {
     let list = folder.path("keys-\(count).csv")
     let lines = ["key,account"] + (0..<count).map { "\(Self.key($0)),account-\($0 % accounts)" }
     try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: URL(fileURLWithPath: list))
-    try await run("key-publisher", ["import", list, "--seal"])
+    try await run("key-publisher", ["import", list, "--seal"], expecting: status)
   }
 
   static func key(_ number: Int) -> String { "sk_test_\(number)" }

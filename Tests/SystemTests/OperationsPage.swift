@@ -6,9 +6,13 @@ import RedisFixture
 enum OperationsPage {
   /// A file of this repository.
   static func file(_ path: String) throws -> String {
+    try String(contentsOfFile: self.path(path), encoding: .utf8)
+  }
+
+  /// Where a file of this repository is.
+  static func path(_ path: String) -> String {
     let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-    let root = folder.deletingLastPathComponent().deletingLastPathComponent()
-    return try String(contentsOf: root.appendingPathComponent(path), encoding: .utf8)
+    return folder.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent(path).path
   }
 
   /// The page's one example in a language.

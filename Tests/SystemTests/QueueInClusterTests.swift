@@ -1,4 +1,7 @@
 import Foundation
+import Hiredis
+import NIOPosix
+import RedisClient
 import RedisFixture
 import Testing
 
@@ -8,10 +11,23 @@ import Testing
     let cluster = try await RedisCluster.start(appendOnly: .always)
     let deployment = try await Deployment()
     try await deployment.publish(keys: 100)
-    let queue = ["--queue", "\(cluster.endpoint)"]
-    let node = try await deployment.startNode("node-1", queue)
+    // As the users that Deploy/redis/users.acl has for them: what follows a slot needs more than what pushes.
+    func queue(as user: String) -> [String] {
+      ["--queue", "\(cluster.endpoint)".replacing("://", with: "://\(user):\(user)@")]
+    }
+    for line in try OperationsPage.file("Deploy/redis/users.acl").split(separator: "\n") {
+      let words = line.split(separator: " ").map(String.init)
+      for node in cluster.nodes where words[1].hasPrefix("sluice-") {
+        let connection = try await RedisConnection.connected(
+          to: node.endpoint, on: MultiThreadedEventLoopGroup.singleton.any())
+        defer { connection.close() }
+        let rule = ["SETUSER", words[1]] + words.dropFirst(2) + [">\(words[1])"]
+        _ = try await connection.execute(RedisCommand("ACL", arguments: rule)).orThrow()
+      }
+    }
+    let node = try await deployment.startNode("node-1", queue(as: "sluice-node"))
     try await node.becomesReady()
-    let worker = try await deployment.startWorker("worker-1", ["--lease", "2"] + queue)
+    let worker = try await deployment.startWorker("worker-1", ["--lease", "2"] + queue(as: "sluice-worker"))
     let pushes = NumberedPushes(to: node)
     let slot = try await cluster.slot(of: "sluice:{queue-0}:slot")
     func more(than count: Int) async throws {

@@ -10,9 +10,10 @@
 //     *it* had last read it. Together with the two bounds above: it was level with the store as of 10 s ago or later;
 //   - it isn't at a version, or doesn't have a number of keys, that the store can't account for.
 //
-// Only nodes and the store decide whether the fleet is in sync. What keeps payloads out is wrong as well, and is no
-// reason to keep a machine out of a load balancer: a queue that nothing is pushed to, a node that has taken none of a
-// minute's pushes, accounts with too many dead letters. All else about workers, the queue and Redis's settings is told of, as notes.
+// Nodes and the store decide whether the fleet is in sync, and a Redis that may drop any key: what is in sync there
+// needn't be a moment later. What keeps payloads out is wrong as well, and is no reason to keep a machine out of a load
+// balancer: a queue that nothing is pushed to, a node that has taken none of a minute's pushes, accounts with too many
+// dead letters. All else about workers, the queue and Redis's settings is told of, as notes.
 
 import IngestQueue
 import KeyReplica
@@ -86,7 +87,7 @@ public struct FleetVerdict: Sendable, Equatable {
     nodesExpected = running.count + unreadable
     nodesInSync = storeProblems.isEmpty ? running.count { $0.lacks.isEmpty } : 0
 
-    problems = storeProblems
+    problems = storeProblems + Self.evictionProblems(facts)
     if nodesExpected == 0 {
       let words =
         nodes.isEmpty
@@ -229,15 +230,33 @@ public struct FleetVerdict: Sendable, Equatable {
     notes += shardNotes(facts)
     notes += queueNotes(facts)
     notes += skewNotes(facts)
-    notes += redisNotes(facts.redis)
+    for (name, redis) in servers(facts) { notes += redisNotes(redis, of: name) }
+    return notes
+  }
+
+  /// What Redis is called, and what is known of it: that of the keys, and the queue's where they are others.
+  private static func servers(_ facts: FleetFacts) -> [(name: String, redis: Fact<RedisFacts>)] {
+    var servers = [("Redis", facts.redis)]
     // Several shards may be in one.
     var known: Set<String> = []
     for shard in facts.shards {
       if let redis = shard.redis, known.insert(shard.place).inserted {
-        notes += redisNotes(redis, of: "the queue's Redis \(shard.place)")
+        servers.append(("the queue's Redis \(shard.place)", redis))
       }
     }
-    return notes
+    return servers
+  }
+
+  /// Redis that drops keys of any kind when its memory is full. Where there is no limit to it yet, somebody may set
+  /// one.
+  private static func evictionProblems(_ facts: FleetFacts) -> [FleetProblem] {
+    servers(facts).compactMap { name, redis in
+      guard let policy = redis.value?.evictionPolicy, Durability.evictsAnyKey(policy) else { return nil }
+      return FleetProblem(
+        .outOfSync,
+        "\(name) evicts keys (maxmemory-policy \(policy)): payloads and API keys are lost when its memory is full; "
+          + "set noeviction")
+    }
   }
 
   /// Nodes that have taken nothing for a minute, of what others than their clients could have helped.
@@ -348,15 +367,17 @@ public struct FleetVerdict: Sendable, Equatable {
     return notes
   }
 
-  /// - Parameter name: Which one, where it isn't that of the keys.
-  private static func redisNotes(_ redis: Fact<RedisFacts>, of name: String = "Redis") -> [FleetProblem] {
+  private static func redisNotes(_ redis: Fact<RedisFacts>, of name: String) -> [FleetProblem] {
     switch redis {
     case .unreadable(let why): return [FleetProblem(.note, "\(name)'s settings can't be read: \(why)")]
     case .known(let redis):
       var notes: [FleetProblem] = []
-      if redis.evictionPolicy != "noeviction" {
+      if redis.evictionPolicy != "noeviction", !Durability.evictsAnyKey(redis.evictionPolicy) {
         notes.append(
-          FleetProblem(.note, "\(name) evicts keys (maxmemory-policy \(redis.evictionPolicy)): set noeviction"))
+          FleetProblem(
+            .note,
+            "\(name) evicts keys that have an expiry (maxmemory-policy \(redis.evictionPolicy)): Sluice's have "
+              + "none, but set noeviction where nobody else needs this"))
       }
       if redis.limitBytes > 0, Double(redis.usedBytes) >= 0.9 * Double(redis.limitBytes) {
         let share = Int(Double(redis.usedBytes) / Double(redis.limitBytes) * 100)

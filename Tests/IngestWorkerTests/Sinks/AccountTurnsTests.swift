@@ -71,6 +71,28 @@ struct AccountTurnsTests {
     }
   }
 
+  @Test func `large payloads that the receiver never answers hold up nobody else's`() async throws {
+    try await WorkBench.with { bench in
+      let receiver = try await PayloadReceiver.start { request, _ in
+        Self.isSlowAccounts(request) ? .init(isSilent: true) : nil
+      }
+      // Each is a claim of its own.
+      try await bench.push(headers(0..<6, account: "slow"), payload: ByteBuffer(repeating: 1, count: 2 << 20))
+      try await bench.push(headers(2_000..<2_200, account: "other"), payload: ByteBuffer(string: "quick"))
+      let sink = try SinkAddress("http://127.0.0.1:\(receiver.port)/in?timeout=10").open(logger: .silent)
+      let worker = try bench.worker(sink: sink) {
+        $0.consumer.bytes = 1 << 20
+        $0.drainDeadline = .zero
+      }
+      try await bench.running(worker) {
+        try await eventually(within: .seconds(60), "the others' are stored") { receiver.stored.count == 200 }
+        let large = receiver.requests.count { Self.isSlowAccounts($0) }
+        #expect(large <= 4, "the others' came beside the first batches, and not after \(large) time-outs")
+      }
+      #expect(try await bench.state().dead == 0)
+    }
+  }
+
   @Test func `what one account has left is set aside when others have been sent and it would take long`() async throws {
     let receiver = try await PayloadReceiver.start()
     receiver.delay { Self.isSlowAccounts($0) ? .milliseconds(400) : nil }

@@ -129,7 +129,7 @@ extension Simulation {
 
   func give(_ node: SimulatedNode, _ event: Replica.Event) {
     guard node.process != nil else { return }
-    if case .position(let session, _, let fence, .success) = event, fence.signs.following > 0,
+    if case .position(let session, _, let fence, .success) = event, (fence.signs.following ?? 0) > 0,
       node.link?.session == session
     {
       node.link!.sawReplica = true

@@ -1,0 +1,81 @@
+// What is learned of a server when a conversation with it begins: its role, which process it is, whether it was a
+// replica, and by which command it can be asked for its role from then on.
+//
+// A command that is denied is no failure. ROLE and INFO replication say the same, HELLO says the role alone, and
+// where even that is renamed a write shows that the server is no replica. What no command tells stays unknown, and
+// ReplicaSigns says what an operator can declare instead.
+
+import Hiredis
+import NIOCore
+import RedisClient
+
+/// What a server says of itself at the beginning.
+struct ServerAccount: Sendable {
+  let source: RoleSource
+  let role: ServerRole
+  /// What tells a server process from every other; nil where INFO can't be used.
+  let runID: String?
+  /// Whether it has followed another since it was started, whose data it has received then; nil where INFO can't be
+  /// used.
+  let hasFollowed: Bool?
+  /// What is denied and what follows from it; nil where nothing is.
+  let shortcoming: String?
+
+  private static let questions = [
+    RedisCommand("ROLE"), RedisCommand("INFO", "server", "stats", "replication"), ServerHello.question,
+  ]
+
+  static func read(
+    from connection: RedisConnection, _ layout: StoreLayout, within limit: TimeAmount
+  ) -> EventLoopFuture<ServerAccount> {
+    connection.send(questions, within: limit).flatMap { replies in
+      let denials = replies.map { reply in if case .error(let error) = reply { error.isDenial } else { false } }
+      let source: RoleSource? = !denials[0] ? .role : !denials[1] ? .info : !denials[2] ? .hello : nil
+      let write =
+        source == nil
+        ? connection.send(layout.fenceWrite, within: limit).map(Optional.some)
+        : connection.eventLoop.makeSucceededFuture(nil)
+      return write.flatMapThrowing { write in
+        let source = source ?? .write
+        let reply = write ?? replies[source == .role ? 0 : source == .info ? 1 : 2]
+        return try ServerAccount(
+          source, role: source.role(from: reply), info: denials[1] ? nil : replies[1], lacksRole: denials[0])
+      }
+    }
+  }
+
+  private init(_ source: RoleSource, role: ServerRole, info: RedisReply?, lacksRole: Bool) throws {
+    self.source = source
+    self.role = role
+    if case .error(let error)? = info { throw error }
+    let fields = info.flatMap { InfoFields($0) }
+    runID = fields?["run_id"].map(String.init)
+    hasFollowed = fields.map { fields in fields["total_net_repl_input_bytes"].map { $0 != "0" } ?? false }
+    let remedy = "until key-publisher replicas N says how many servers could take this Redis's place"
+    shortcoming =
+      switch (lacksRole, info == nil) {
+      case (false, false): nil
+      case (true, false): "ROLE, in whose place INFO is asked"
+      case (false, true):
+        "INFO, so it can't be told whether this Redis was a replica: unknown keys hear 503 \(remedy)"
+      case (true, true):
+        "ROLE and INFO, so it can't be told whether replicas follow: unknown keys hear 503 \(remedy)"
+      }
+  }
+}
+
+extension StoreLayout {
+  /// Whether two conversations are with one server, where it doesn't say which process it is: what one of them writes
+  /// the other one finds.
+  ///
+  /// Both have called themselves primaries before, so nothing is found by replication.
+  func meet(
+    writing: RedisConnection, reading: RedisConnection, within limit: TimeAmount
+  ) -> EventLoopFuture<Bool> {
+    let key = meeting(.random(in: .min ... .max))
+    let write = StoreScripts.meeting.commandWithSource(keys: [key], arguments: [10_000])
+    return writing.send(write, within: limit).flatMapThrowing { _ = try $0.orThrow() }
+      .flatMap { reading.send(RedisCommand("EXISTS", key), within: limit) }
+      .flatMapThrowing { try $0.integer() == 1 }
+  }
+}
