@@ -200,10 +200,3 @@ enum MediaType: Sendable, Equatable {
     }
   }
 }
-
-extension String {
-  /// What isn't UTF-8 is replaced: header values may be anything.
-  init(decoding bytes: RawSpan, in range: Range<Int>) {
-    self = bytes.extracting(range).withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
-  }
-}

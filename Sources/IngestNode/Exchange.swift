@@ -14,7 +14,8 @@ final class Exchange {
   let dialect: Dialect
   let purpose: Route.Purpose
   let media: MediaType
-  /// As they came, for those who look into the body; nil for everybody else.
+  /// As they came, for those who look into the body; nil for everybody else. Bytes, since it takes long to make texts of
+  /// them where they aren't UTF-8: that is for those who have shown a key.
   let labels: Labels?
   var request: PushRequest
   var key: KeyID?
@@ -47,8 +48,8 @@ final class Exchange {
   var keepsBody: Bool { purpose == .push || purpose == .batch }
 
   struct Labels {
-    let contentType: String?
-    let contentEncoding: String?
+    let contentType: [UInt8]?
+    let contentEncoding: [UInt8]?
   }
 
   /// - Parameters:
@@ -64,22 +65,31 @@ final class Exchange {
     self.purpose = purpose
     isChunked = body == .chunked
     announced = if case .length(let length) = body { length } else { 0 }
-    let contentType = head.first("content-type", in: bytes)
-    let contentEncoding = head.first("content-encoding", in: bytes)
+    let contentType = head.label("content-type", in: bytes)
+    let contentEncoding = head.label("content-encoding", in: bytes)
     media = MediaType(contentType, in: bytes)
     labels =
       purpose == .batch
       ? Labels(
-        contentType: contentType.map { String(decoding: bytes, in: $0) },
-        contentEncoding: contentEncoding.map { String(decoding: bytes, in: $0) }) : nil
+        contentType: contentType.map { bytes.extracting($0).withUnsafeBytes(Array.init) },
+        contentEncoding: contentEncoding.map { bytes.extracting($0).withUnsafeBytes(Array.init) }) : nil
     request = PushRequest(
       members: RequestMembers(
         of: bytes, path: head.path, contentType: contentType, contentEncoding: contentEncoding,
-        traceparent: head.first("traceparent", in: bytes)),
+        traceparent: head.label("traceparent", in: bytes)),
       idempotencyKey: head.first("idempotency-key", in: bytes).map { bytes.extracting($0).withUnsafeBytes(Array.init) })
     let presented = PresentedKey.find(dialect.keys, in: head, bytes)
     if case .key(let id) = presented { key = id }
     withoutKey = presented == .tooLong ? .keyTooLong(limit: PresentedKey.limit) : .missingKey
+  }
+
+  /// Whether as much of the body has come as a key is looked for in.
+  /// - Parameter newest: How many bytes at its end weren't there before.
+  func hasFirstLine(newest: Int) -> Bool {
+    let body = request.body
+    // Of a body without a line end, all of it.
+    return body.readableBytes == announced
+      || PresentedKey.hasFirstLine(body.readableBytesSpan, searched: body.readableBytes - newest)
   }
 
   /// Adds a part of the body.
@@ -93,5 +103,17 @@ final class Exchange {
       // The rest may take its time, and a few bytes mustn't hold the memory of the whole read that brought them.
       request.body = ByteBufferAllocator().buffer(buffer: part)
     }
+  }
+}
+
+extension RequestHead {
+  /// The longest Content-Type, Content-Encoding or traceparent that is kept, in bytes: ten times what any client sends.
+  static let longestLabel = 1 << 10
+
+  /// The value of a header that is kept with the payload; nil where there is none, or one that is longer than any that
+  /// means something. It is kept before it is known whether the key is active, so it must cost little.
+  func label(_ name: FieldName, in bytes: RawSpan) -> Range<Int>? {
+    guard let value = first(name, in: bytes), value.count <= Self.longestLabel else { return nil }
+    return value
   }
 }

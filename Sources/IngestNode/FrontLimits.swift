@@ -22,7 +22,7 @@ public struct FrontLimits: Sendable {
   /// How long a connection may be without a request. Longer than balancers leave theirs idle (60 s in nginx): who reuses a connection
   /// while it is being closed has its request lost.
   public var idle = Duration.seconds(75)
-  /// How long a request's head may take to come.
+  /// How long a request's head may take to come, and a key that is in its body.
   public var headDeadline = Duration.seconds(10)
   /// How long a request's body may take to come.
   public var bodyDeadline = Duration.seconds(60)

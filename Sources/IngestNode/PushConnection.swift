@@ -17,7 +17,7 @@ internal import KeyStore
 internal import NIOCore
 internal import NIOSSL
 
-final class PushConnection: ChannelDuplexHandler, PushSender {
+final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   typealias InboundIn = ByteBuffer
   typealias OutboundIn = Never
   typealias OutboundOut = ByteBuffer
@@ -182,18 +182,20 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
 
   // MARK: The machine
 
-  private func drive(_ context: ChannelHandlerContext) {
+  private func drive(_ context: ChannelHandlerContext) { drive(context, for: turns.stepsNow) }
+
+  private func drive(_ context: ChannelHandlerContext, for steps: Int) {
     // An answer that comes at once is written in the midst of the loop, which goes on by itself.
     guard !awaitsTurn, wire.beginDriving() else { return flushUnlessDriven(context) }
-    var steps = 0
+    var left = steps
     loop: while true {
       switch wire.next(gathering: shared.writtenAtOnce) {
       case .flush: flush(context)
       case .rest: break loop
       case .step(let step):
         if carryOut(step, context) { break loop }
-        steps += 1
-        if steps == ConnectionTurns.steps {
+        left -= 1
+        if left == 0 {
           awaitsTurn = true
           turns.add(self)
           break loop
@@ -211,10 +213,9 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     watch(phase, isIdle: isIdle, context)
   }
 
-  /// Its turn has come again.
   func goOn() {
     awaitsTurn = false
-    if let context { drive(context) }
+    if let context { drive(context, for: ConnectionTurns.steps) }
   }
 
   /// What was answered goes out at once, also where the connection only goes on in its next turn.
@@ -366,16 +367,19 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     guard exchange.keepsBody else { return }
     let isWhole = length == exchange.announced
     if !isWhole { noteProgress(length, context) }
+    exchange.append(part, isWhole: isWhole)
+    // The key is looked for as soon as it can be there, so that little is held for those who have none. And before the
+    // bytes are taken: those of an active key need no room among bytes without a key, which strangers can fill.
+    var asks = false
+    if exchange.keyIsInBody, exchange.hasFirstLine(newest: length) {
+      guard let key = findKeyInBody() else { return }
+      if let account = gate.admits(key) { admitted(account, context) } else { asks = true }
+      guard self.exchange === exchange, exchange.failure == nil else { return }
+    }
     do throws(ByteBudget.Shortage) { try budget.take(length, for: &exchange.held, isBrief: isWhole) } catch {
       return fail(.unavailable(.init(error)))
     }
-    exchange.append(part, isWhole: isWhole)
-    // The key is looked for as soon as it can be there, so that little is held for those who have none.
-    guard exchange.keyIsInBody else { return }
-    let body = exchange.request.body
-    if PresentedKey.hasFirstLine(body.readableBytesSpan, searched: body.readableBytes - length) {
-      findKeyInBody(context)
-    }
+    if asks { askForKey(from: client, context) }
   }
 
   /// The request is whole.
@@ -384,7 +388,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     if let (why, _) = exchange.failure { return say(why) }
     guard exchange.purpose != .preflight else { return answer(.preflight) }
     guard let account = exchange.account else {
-      if exchange.key == nil { findKeyInBody(context) }
+      if exchange.key == nil, findKeyInBody() != nil { askForKey(from: client, context) }
       return
     }
     switch exchange.purpose {
@@ -399,8 +403,9 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private func count(_ exchange: Exchange, of account: String, _ context: ChannelHandlerContext) {
     do throws(PushFailing) {
       let batch = try Batch(
-        exchange.request.body, exchange.media, contentType: exchange.labels?.contentType,
-        contentEncoding: exchange.labels?.contentEncoding)
+        exchange.request.body, exchange.media,
+        contentType: (exchange.labels?.contentType).map { String(decoding: $0, as: UTF8.self) },
+        contentEncoding: (exchange.labels?.contentEncoding).map { String(decoding: $0, as: UTF8.self) })
       if let events = try batch.countBriefly() { return try push(exchange, holding: events) }
       exchange.isBeingCounted = true
       shared.batches.count(batch, of: account, on: context.eventLoop).assumeIsolated().whenComplete { result in
@@ -434,15 +439,19 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     gate.push(exchange, for: self)
   }
 
-  private func findKeyInBody(_ context: ChannelHandlerContext) {
-    guard let exchange else { return }
+  /// - Returns: nil where there is none, which the client is told.
+  private func findKeyInBody() -> KeyID? {
+    guard let exchange else { return nil }
     switch PresentedKey.findDSN(in: exchange.request.body.readableBytesSpan) {
     case .key(let key):
       exchange.key = key
-      askForKey(from: client, context)
+      // From here on it has the body's deadline.
+      watchedPhase = nil
+      return key
     case .tooLong: fail(.keyTooLong(limit: PresentedKey.limit))
     case .missing: fail(exchange.withoutKey)
     }
+    return nil
   }
 
   func handedOver(_ number: RequestNumber, _ outcome: PushOutcome) {
@@ -520,7 +529,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     {
       dialect = meant
       media = MediaType(
-        wire.machine.head.first("content-type", in: wire.unread.readableBytesSpan), in: wire.unread.readableBytesSpan)
+        wire.machine.head.label("content-type", in: wire.unread.readableBytesSpan), in: wire.unread.readableBytesSpan)
     }
     exchange = nil
     wire.write(Reply(template: shared.refusal(why, in: dialect, media)), framing)
@@ -534,8 +543,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
   private func watch(_ phase: ConnectionPhase, isIdle: Bool = false, _ context: ChannelHandlerContext) {
     guard !wire.isClosed, phase != watchedPhase else { return }
     watchedPhase = phase
-    let isRefused = phase == .body && exchange?.failure != nil
-    guard let allowed = isRefused ? shared.deadlines.discard : shared.deadlines[phase] else {
+    guard let allowed = time(for: phase) else {
       deadline = .distantFuture
       place?.mayEndFrom = .distantFuture
       return
@@ -544,6 +552,14 @@ final class PushConnection: ChannelDuplexHandler, PushSender {
     deadline = now + allowed
     place?.mayEndFrom = isIdle ? now : now + Self.patience
     if timer.map({ deadline < $0.at }) ?? true { setTimer(context) }
+  }
+
+  private func time(for phase: ConnectionPhase) -> TimeAmount? {
+    let deadlines = shared.deadlines
+    guard phase == .body, let exchange else { return deadlines[phase] }
+    if exchange.failure != nil { return deadlines.discard }
+    // Anybody can send a body without a key, and it holds room that others with the key in the body need.
+    return exchange.keyIsInBody && exchange.keepsBody ? min(deadlines.head, deadlines.body) : deadlines.body
   }
 
   /// A client that has to send something, and hasn't sent much for so long, may be closed for another.

@@ -11,9 +11,9 @@ internal import NIOCore
 struct PhaseDeadlines: Sendable {
   /// Between requests.
   var idle = TimeAmount.seconds(75)
-  /// From a head's first byte to its last.
+  /// From a head's first byte to its last. And from there to a key in the body.
   var head = TimeAmount.seconds(10)
-  /// From the head's last byte to the body's.
+  /// From the head's last byte, or a key in the body, to the body's last.
   var body = TimeAmount.seconds(60)
   /// For throwing away what is left of a request that is answered or will be refused, and what still comes while the connection closes.
   var discard = TimeAmount.seconds(5)

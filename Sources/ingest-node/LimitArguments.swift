@@ -45,7 +45,8 @@ struct LimitArguments: ParsableArguments {
   @Option(help: Self.idle.help) var idle: String?
 
   private static let headDeadline = Setting<Duration>(
-    "head-deadline", "How long the head of a request may take to come; then it is answered 408.", shown: "time",
+    "head-deadline",
+    "How long the head of a request, or a key in its body, may take to come; then it is answered 408.", shown: "time",
     default: standard.headDeadline.setting, in: .milliseconds(100) ... .seconds(600))
   @Option(help: Self.headDeadline.help) var headDeadline: String?
 

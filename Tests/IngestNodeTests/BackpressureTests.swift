@@ -76,6 +76,26 @@ import Testing
     #expect(client.gate.payloads.first == String(repeating: "x", count: 1_000))
   }
 
+  @Test func `while others wait for their turn a read brings no more than a push`() throws {
+    let client = EmbeddedClient(limits: RequestLimits(requests: .max))
+    client.crowd()
+    client.sendInOneRead(String(repeating: .request("GET /nowhere HTTP/1.1", []), count: 1_000))
+    #expect(try (1...ConnectionTurns.stepsOfRead).contains(client.statuses().count))
+    client.pass(.zero)
+    #expect(try client.statuses().count == 1_000)
+    // A push doesn't wait behind them, also where it comes with all that one may have.
+    let envelope = #"{"dsn":"https://good@sentry.example/1"}"# + "\n{}"
+    for request in [
+      String.post(), .post(to: "/api/1/envelope/", key: nil, body: envelope),
+      .chunkedHead() + .chunk("abc") + .chunk(),
+    ] {
+      let client = EmbeddedClient()
+      client.crowd()
+      client.sendInOneRead(request)
+      #expect(try client.statuses().count == 1 && client.gate.pushes.count == 1)
+    }
+  }
+
   @Test func `a client that goes away before its next turn is let go of`() {
     let client = EmbeddedClient()
     client.sendInOneRead(String(repeating: .request("GET /nowhere HTTP/1.1", []), count: 1_000))

@@ -85,6 +85,35 @@ import Testing
     }
   }
 
+  @Test func `a body whose key hasn't come has as long for it as a head, and then as long as any body`() throws {
+    let line = #"{"dsn":"https://good@sentry.example/1"}"#
+    let path = "/api/1/envelope/"
+    for head in [String.head(to: path, key: nil, length: 100), .chunkedHead(to: path, key: nil)] {
+      func send(_ text: String, to client: EmbeddedClient) {
+        client.send(head.contains("chunked") ? .chunk(text) : text)
+      }
+      let client = EmbeddedClient()
+      client.send(head)
+      for byte in line.prefix(9) {
+        client.pass(.seconds(1))
+        send(String(byte), to: client)
+      }
+      #expect(client.budget.keylessUsed == 9)
+      try expectEnd(of: client, after: .seconds(1), statuses: [408], isOpen: true)
+      #expect(client.budget.keylessUsed == 0)
+      // With its key it is a body like others.
+      let known = EmbeddedClient()
+      known.send(head)
+      send(String(line.prefix(9)), to: known)
+      known.pass(.seconds(9))
+      send(line.dropFirst(9) + "\n", to: known)
+      known.pass(.seconds(50))
+      send("{}", to: known)
+      #expect(known.budget.used == line.utf8.count + 3)
+      try expectEnd(of: known, after: .seconds(10), statuses: [408], isOpen: true)
+    }
+  }
+
   @Test func `each body has its own time, however close they come`() throws {
     let client = EmbeddedClient()
     client.send(.head(length: 6) + "abc")

@@ -47,6 +47,62 @@ import Testing
     client.reset()
   }
 
+  /// With no room for bytes without a key, as strangers leave it.
+  private static func withoutRoom() -> EmbeddedClient {
+    var limits = ByteBudget.Limits(1 << 20)
+    limits.keyless = 0
+    return EmbeddedClient(sharing: ByteBudget(limits))
+  }
+
+  @Test(arguments: [
+    envelope("good"), envelope("good") + .filler(40_000), String(envelope("good").prefix { $0 != "\n" }),
+  ]) func `an active key that comes in one read needs no room among bytes without a key`(body: String) throws {
+    var requests = [String.post(to: "/api/1/envelope/", key: nil, body: body)]
+    // Of a body in chunks it isn't known that it ends without a line end.
+    if body.contains("\n") {
+      requests.append(.chunkedHead(to: "/api/1/envelope/", key: nil) + .chunk(body) + .chunk())
+    }
+    for request in requests {
+      let client = Self.withoutRoom()
+      client.send(request)
+      #expect(try client.statuses() == [200])
+      #expect(client.gate.payloads == [body] && client.budget.used == 0)
+    }
+  }
+
+  @Test func `a first line that ends in a later read, or a key that is asked about, needs that room`() throws {
+    let body = Self.envelope("good")
+    let late = Self.withoutRoom()
+    late.send(.head(to: "/api/1/envelope/", key: nil, length: body.utf8.count) + body.prefix(10))
+    let answer = try late.answer()
+    #expect(try answer.status == 503 && answer.json()["detail"] as? String == "unavailable: keyless_full")
+    let unknown = Self.withoutRoom()
+    unknown.gate.script("other", .ponders(.admit(account: "b")))
+    unknown.send(.post(to: "/api/1/envelope/", key: nil, body: Self.envelope("other")))
+    #expect(try unknown.statuses() == [503])
+    #expect(unknown.gate.asked.isEmpty, "nobody is asked about what can't be held until the answer comes")
+    // Where there is no key the client hears that, and not that it may come again.
+    let without = Self.withoutRoom()
+    without.send(.post(to: "/api/1/envelope/", key: nil, body: "{}\n"))
+    #expect(try without.statuses() == [400])
+  }
+
+  @Test func `an account that has no room left is told so before its body is held`() throws {
+    var limits = ByteBudget.Limits(1 << 20)
+    (limits.keyless, limits.account, limits.uncounted) = (0, 100, 0)
+    let budget = ByteBudget(limits)
+    var others = HeldBytes(account: "acme")
+    try budget.take(90, for: &others)
+    let client = EmbeddedClient(sharing: budget)
+    client.send(.post(to: "/api/1/envelope/", key: nil, body: Self.envelope("good")))
+    #expect(try client.answer().json()["detail"] as? String == "unavailable: account_full")
+    client.send(.chunkedHead(to: "/api/1/envelope/", key: nil) + .chunk(Self.envelope("good")) + .chunk())
+    #expect(try client.statuses() == [503, 503] && budget.used == 90)
+    budget.giveBack(&others)
+    client.send(.post(to: "/api/1/envelope/", key: nil, body: Self.envelope("good")))
+    #expect(try client.statuses() == [503, 503, 200])
+  }
+
   @Test func `its verdict may come at once or later, and the payload is handed over once`() throws {
     for opinion in [ScriptedGate.Opinion.says(.admit(account: "b")), .ponders(.admit(account: "b"))] {
       for handover in [ScriptedGate.Handover.now(.success(ScriptedGate.id)), .later(.success(ScriptedGate.id))] {

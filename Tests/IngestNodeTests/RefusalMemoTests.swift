@@ -35,15 +35,35 @@ import Testing
     }
   }
 
-  @Test func `what isn't proven is laid out each time`() {
+  @Test func `what anybody can ask for without a key is laid out once, and each kind by itself`() {
+    let memo = RefusalMemo()
+    var laidOut: [String] = []
+    func refuse(_ why: PushFailing, _ dialect: Dialect = Dialects.generic) -> String {
+      memo.refusal(why, in: dialect, .other) {
+        laidOut.append("\(dialect.name) \(why)")
+        return LaidOutRefusal(label: laidOut[laidOut.count - 1], response: Dialects.preflight)
+      }.label
+    }
+    for _ in 0..<3 {
+      #expect(refuse(.notFound) == "generic notFound")
+      #expect(refuse(.missingKey) == "generic missingKey")
+      #expect(refuse(.refused(.unknownKey, proof())).hasPrefix("generic refused"))
+    }
+    #expect(laidOut.count == 3)
+    #expect(refuse(.missingKey, Dialects.sentry) == "sentry missingKey")
+  }
+
+  @Test func `what may say something else each time is laid out each time`() {
     let memo = RefusalMemo()
     var laidOut = 0
-    for _ in 0..<3 {
-      _ = memo.refusal(.unavailable(.queueAway), in: Dialects.generic, .json) {
-        laidOut += 1
-        return LaidOutRefusal(label: "", response: Dialects.preflight)
+    for why in [PushFailing.unavailable(.queueAway), .methodNotAllowed(allow: "POST"), .tooFast(nil)] {
+      for _ in 0..<3 {
+        _ = memo.refusal(why, in: Dialects.generic, .json) {
+          laidOut += 1
+          return LaidOutRefusal(label: "", response: Dialects.preflight)
+        }
       }
     }
-    #expect(laidOut == 3)
+    #expect(laidOut == 9)
   }
 }

@@ -1,6 +1,7 @@
 // A text that stands for itself is written as it is, and that is found out eight bytes at a time: held against one at a time.
 
 import Foundation
+import RedisFixture
 import Testing
 
 @testable import IngestQueue
@@ -30,6 +31,26 @@ import Testing
           Issue.record("\(first) beside \(second)")
         }
       }
+    }
+  }
+
+  @Test func `what isn't UTF-8 is replaced as the standard library does it`() throws {
+    var generator = SeededGenerator.announced()
+    // Bytes that begin, continue and break scalars at each of their limits.
+    let edges: [UInt8] = [
+      0x00, 0x22, 0x41, 0x5C, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED,
+      0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF,
+    ]
+    for round in 0..<20_000 {
+      let length = Int.random(in: 0...9, using: &generator)
+      let text = (0..<length).map { _ in
+        round.isMultiple(of: 2)
+          ? edges.randomElement(using: &generator) ?? 0 : UInt8.random(in: 0...UInt8.max, using: &generator)
+      }
+      var json: [UInt8] = []
+      text.withUnsafeBytes { JSONText.append($0, to: &json) }
+      let read = try JSONDecoder().decode(String.self, from: Data(json))
+      if Array(read.utf8) != Array(String(decoding: text, as: UTF8.self).utf8) { Issue.record("\(text)") }
     }
   }
 
