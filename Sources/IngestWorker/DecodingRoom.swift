@@ -76,7 +76,9 @@ final class DecodingRoom: Sendable {
       }
     } onCancel: {
       let waiter = state.withLock { state -> Waiter? in
-        if let place = state.waiters.firstIndex(where: { $0.number == number }) { return state.waiters.remove(at: place) }
+        if let place = state.waiters.firstIndex(where: { $0.number == number }) {
+          return state.waiters.remove(at: place)
+        }
         state.cancelled.insert(number)
         return nil
       }

@@ -308,7 +308,8 @@ struct Lane: Sendable {
   /// - Returns: Whether the sink took any of them.
   private func probe(_ probing: inout Probing, own: OwnOnes) async -> Bool {
     if probing.isWide, let others = await claimOthers(probing) { return await tryOut(others, &probing) }
-    guard let batch = await claimBeside(probing.slot, takesSuspects: number == 0, limit: probing.most, { _ in nil }) else {
+    guard let batch = await claimBeside(probing.slot, takesSuspects: number == 0, limit: probing.most, { _ in nil })
+    else {
       return false
     }
     if own == .small, batch.bytes > Self.smallBytes, batch.isOf(probing.accounts) {

@@ -199,7 +199,8 @@ extension RedisEndpoint {
     func endpoint(_ address: Address, database: Int) -> RedisEndpoint {
       RedisEndpoint(
         address: address, usesTLS: usesTLS, certificateAuthority: tls.authority, clientCertificate: tls.certificate,
-        serverName: tls.serverName, credentialsFile: credentialsFile, user: user, password: password, database: database)
+        serverName: tls.serverName, credentialsFile: credentialsFile, user: user, password: password, database: database
+      )
     }
   }
 
@@ -217,7 +218,9 @@ extension RedisEndpoint {
       throw InvalidEndpoint("expected user:password@ or :password@, but there is no colon before the @")
     }
     // Mostly a variable that wasn't set.
-    guard !parts[1].isEmpty else { throw InvalidEndpoint("expected a password after the colon, but it is empty; without one write redis://host") }
+    guard !parts[1].isEmpty else {
+      throw InvalidEndpoint("expected a password after the colon, but it is empty; without one write redis://host")
+    }
     return (try decoded(parts[0], part: "user"), Secret(try decoded(parts[1], part: "password")))
   }
 

@@ -153,7 +153,9 @@ final class Supervision {
   private func lookAfter(_ connection: RedisConnection) {
     let sends = connection.sends
     eventLoop.assumeIsolated().scheduleTask(in: Self.quietTime) {
-      guard case .connected(let current, _) = self.state, current === connection, connection.ended == nil else { return }
+      guard case .connected(let current, _) = self.state, current === connection, connection.ended == nil else {
+        return
+      }
       guard connection.sends == sends else { return self.lookAfter(connection) }
       // An answer of any kind will do. Without one the connection ends, and a new one is made.
       connection.send(RedisCommand("PING"), within: Self.pingDeadline).assumeIsolated().whenComplete { _ in

@@ -68,7 +68,10 @@ struct ListArguments: ParsableArguments {
         + "\(consequences[.listedSuspended]) suspended, \(consequences[.moved]) moved to another account; version \(edits.version)"
     )
     let left: [(Int, String)] = [
-      (edits[.staysRevoked] + edits.leftRevoked, "keys are revoked in the store and stay so; --reactivate makes them what the list says"),
+      (
+        edits[.staysRevoked] + edits.leftRevoked,
+        "keys are revoked in the store and stay so; --reactivate makes them what the list says"
+      ),
       (edits.leftSuspended, "keys are suspended in the store and stay so: the list says nothing of their state"),
       (edits[.newerVersion], "keys were changed since the version of --if-version and were left alone"),
       (edits[.olderRevision], "keys have a larger revision in the store and were left alone"),

@@ -118,7 +118,9 @@ import Testing
     }
   }
 
-  @Test func `what handshakes take is charged to the client, and more than a second's share to the next seconds`() throws {
+  @Test func `what handshakes take is charged to the client, and more than a second's share to the next seconds`()
+    throws
+  {
     let rate = HandshakeRate(perSecond: .milliseconds(10))
     let (one, other) = (try IPAddress("192.0.2.1"), try IPAddress("192.0.2.2"))
     func admits(_ address: IPAddress, at seconds: Double) -> Bool {

@@ -25,7 +25,8 @@ import Testing
   @Test(arguments: [Int64.max, .min, -1, 1 << 51])
   func `a count that can't be is refused`(number: Int64) {
     for reply in [
-      script(length: number), script(later: number), script(bytes: number), script(done: number), script(dead: "\(number)"),
+      script(length: number), script(later: number), script(bytes: number), script(done: number),
+      script(dead: "\(number)"),
     ] {
       #expect(throws: UnexpectedReply.self) { try QueueReading(script: reply, info: Self.info) }
     }

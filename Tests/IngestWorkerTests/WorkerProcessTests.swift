@@ -69,7 +69,10 @@ struct WorkerProcessTests {
       let body = try Compression.gzip([UInt8](repeating: 0, count: 1 << 20), times: 60)
       let process = try await ServiceProcess.start(
         "ingest-worker",
-        ["--redis", "\(bench.server.endpoint)", "--name", "w1", "--sink", "none:", "--max-ratio", "100000", "--lanes", "4"])
+        [
+          "--redis", "\(bench.server.endpoint)", "--name", "w1", "--sink", "none:", "--max-ratio", "100000", "--lanes",
+          "4",
+        ])
       try await bench.push([0])
       try await bench.untilEmpty()
       let before = try Self.mostMemory(of: process)

@@ -39,7 +39,8 @@ import Testing
       ] {
         try write(text)
         let error = await #expect(throws: RedisError.self) { try await ping(endpoint) }
-        #expect(error.map { "\($0)".contains(why) && !"\($0)".contains("hunter2") } == true, "\(String(describing: error))")
+        #expect(
+          error.map { "\($0)".contains(why) && !"\($0)".contains("hunter2") } == true, "\(String(describing: error))")
       }
       try FileManager.default.removeItem(atPath: file)
       let missing = await #expect(throws: RedisError.self) { try await ping(endpoint) }

@@ -89,7 +89,8 @@ import Testing
   @Test(arguments: [
     // Each holds "hunter2" where it could be a password.
     "", "hunter2", "redis:hunter2", "http://:hunter2@h", "hunter2://h",
-    "redis://:@h", "redis://al:@h", "redis://:hunter2@h?credentials=/a", "redis://h?credentials=a", "rediss://h?certfile=/a",
+    "redis://:@h", "redis://al:@h", "redis://:hunter2@h?credentials=/a", "redis://h?credentials=a",
+    "rediss://h?certfile=/a",
     "rediss://h?keyfile=/a", "rediss://h?servername=", "redis://h?servername=a", "redis://h?certfile=/a&keyfile=/b",
     "redis+sentinel://h/gate?sentinel-password=hunter2&sentinel-credentials=/a",
     "redis://", "redis://:hunter2@", "redis:///hunter2", "redis://hunter2@h", "redis://us er:hunter2@ h",

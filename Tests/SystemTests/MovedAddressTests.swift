@@ -9,7 +9,9 @@ import RedisFixture
 import Testing
 
 @Suite(.timeLimit(.minutes(3))) struct MovedAddressTests {
-  @Test func `a planned failover behind an address that stays is followed by everybody, and nothing is lost`() async throws {
+  @Test func `a planned failover behind an address that stays is followed by everybody, and nothing is lost`()
+    async throws
+  {
     let options = RedisServerOptions {
       $0.appendOnly = .always
       $0.arguments = ["--repl-diskless-sync-delay", "0"]
@@ -38,7 +40,9 @@ import Testing
       try await eventually(within: .seconds(30), "a push that was sent after it is acknowledged") {
         pushes.acknowledged.contains { $0.sentAt > promoted }
       }
-      print("FAILOVER | behind an address that stays: acknowledged again \(ContinuousClock.now - promoted) after the promotion")
+      print(
+        "FAILOVER | behind an address that stays: acknowledged again \(ContinuousClock.now - promoted) after the promotion"
+      )
       try await eventually(within: .seconds(30), "a put is confirmed") {
         let put = try await deployment.run(
           "key-publisher", ["put", "--key", "sk_new", "--account", "account-new"], expecting: nil)
@@ -55,7 +59,9 @@ import Testing
     // FAILOVER waits until the replica has everything.
     let promised = Set(pushes.acknowledged.map(\.number))
     try await eventually(within: .seconds(60), "all that was acknowledged is stored") {
-      let numbers = try deployment.stored().filter { $0.body != Data("{}".utf8) }.map { try NumberedPushes.number(in: $0.body) }
+      let numbers = try deployment.stored().filter { $0.body != Data("{}".utf8) }.map {
+        try NumberedPushes.number(in: $0.body)
+      }
       #expect(Set(numbers).count == numbers.count, "a payload is stored twice")
       return Set(numbers).isSuperset(of: promised)
     }

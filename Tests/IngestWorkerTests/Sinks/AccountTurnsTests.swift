@@ -33,7 +33,8 @@ struct AccountTurnsTests {
       // More than both lanes claim at once, and then those of 50 others.
       try await bench.push(headers(0..<1_200, account: "slow"), payload: ByteBuffer(string: "slow"))
       for other in 0..<50 {
-        try await bench.push(headers((2_000 + other)..<(2_001 + other), account: "other-\(other)"), payload: ByteBuffer(string: "quick"))
+        try await bench.push(
+          headers((2_000 + other)..<(2_001 + other), account: "other-\(other)"), payload: ByteBuffer(string: "quick"))
       }
       let sink = try SinkAddress("http://127.0.0.1:\(receiver.port)/in").open(logger: .silent)
       try await bench.running(try bench.worker(sink: sink)) {
@@ -117,7 +118,9 @@ struct AccountTurnsTests {
     try await sink.close()
   }
 
-  @Test func `set aside, payloads wait in their account's lists in their order, and an attempt isn't counted`() async throws {
+  @Test func `set aside, payloads wait in their account's lists in their order, and an attempt isn't counted`()
+    async throws
+  {
     try await WorkBench.with { bench in
       try await bench.push(headers(0..<20, account: "slow"), payload: ByteBuffer(string: "x"))
       let consumer = QueueConsumer(client: bench.client, worker: try #require(WorkerName("w")))
@@ -139,7 +142,8 @@ struct AccountTurnsTests {
       }
       #expect(few.entries.count == 9, "all of list 0, and four of the others")
       #expect(few.entries.count { $0.list > 0 } == 4)
-      #expect(try await consumer.settle(few, few.entries.map { $0.isBelow(10) ? .setAside : .putBack }) == .settled(dead: 0))
+      #expect(
+        try await consumer.settle(few, few.entries.map { $0.isBelow(10) ? .setAside : .putBack }) == .settled(dead: 0))
       guard case .batch(let again) = try await consumer.claim(slot: 0, takesSuspects: false) else {
         Issue.record("nothing was claimed again")
         return

@@ -87,7 +87,8 @@ final class PayloadReceiver: Sendable {
         channel.eventLoop.makeCompletedFuture {
           self?.state.withLock { $0.channels.append(channel) }
           try channel.pipeline.syncOperations.configureHTTPServerPipeline()
-          try channel.pipeline.syncOperations.addHandler(Handler { request in
+          try channel.pipeline.syncOperations.addHandler(
+            Handler { request in
               guard let self, let reply = self.reply(to: request) else { return nil }
               return (reply, self.state.withLock { $0.delay }(request))
             })
