@@ -5,7 +5,7 @@ public import RedisClient
 public struct RedisArguments: ParsableArguments {
   private static let redis = Setting<RedisEndpoint>(
     "redis",
-    "The Redis of the keys and of the fleet: redis://[user:password@]host:port[/db], unix:///path, or the primary that Sentinels name: redis+sentinel://[user:password@]host:port[,host:port…]/name[/db][?sentinel-user=…&sentinel-password=…]. rediss… speaks TLS, to sentinels too.",
+    "The Redis of the keys and of the fleet: redis://[user:password@]host:port[/db], unix:///path, or the primary that Sentinels name: redis+sentinel://[user:password@]host:port[,host:port…]/name[/db][?sentinel-user=…&sentinel-password=…]. rediss… speaks TLS, to sentinels too. ?credentials=/path names a file with the password, or with a line for the user and one for the password.",
     shown: "url", default: "redis://127.0.0.1:6379")
   @Option(help: Self.redis.help) public var redis: String?
 
