@@ -82,21 +82,52 @@ enum PresentedKey: Sendable, Equatable {
 
   /// The key in the first line of a body.
   static func findDSN(in body: RawSpan) -> PresentedKey {
-    // The line is JSON, but of a library's making: a user is what stands between `://` and `@` in the value of "dsn".
     let reach = min(body.byteCount, lineLimit)
     let end = (0..<reach).first { body.byte($0) == UInt8(ascii: "\n") } ?? reach
-    guard let name = position(of: #""dsn""#, in: 0..<end, body),
-      // PHP's JSON has `\/` for a slash.
-      let scheme = [position(of: "://", in: name..<end, body), position(of: #":\/\/"#, in: name..<end, body)]
+    // A user is what stands between `://` and `@`. PHP's JSON has `\/` for a slash.
+    guard let value = valueOfDSN(in: 0..<end, body),
+      let scheme = [position(of: "://", in: value, body), position(of: #":\/\/"#, in: value, body)]
         .compactMap({ $0 }).min()
     else { return .missing }
-    let user = scheme..<end
+    let user = scheme..<value.upperBound
     guard let at = user.first(where: { !isUserPart(body.byte($0)) }), body.byte(at) == UInt8(ascii: "@") else {
       return .missing
     }
     // KEY or KEY:SECRET, as it was before 2018.
     let colon = (scheme..<at).first { body.byte($0) == UInt8(ascii: ":") } ?? at
     return presented(scheme..<colon, body)
+  }
+
+  /// What is between the quotes of the line's member "dsn": not of another member's value that is the word, and not of a member further in, for both may have
+  /// somebody else's address behind them, and a refusal would be of a key that nobody meant.
+  private static func valueOfDSN(in line: Range<Int>, _ body: RawSpan) -> Range<Int>? {
+    func afterBlanks(_ place: Int) -> Int? { (place..<line.upperBound).first { body.byte($0) > 0x20 } }
+    /// Where the string that begins behind this place ends: its closing quote.
+    func closing(_ begin: Int) -> Int? {
+      var place = begin
+      while place < line.upperBound, body.byte(place) != UInt8(ascii: "\"") {
+        place += body.byte(place) == UInt8(ascii: "\\") ? 2 : 1
+      }
+      return place < line.upperBound ? place : nil
+    }
+    var depth = 0
+    var place = line.lowerBound
+    while place < line.upperBound {
+      switch body.byte(place) {
+      case UInt8(ascii: "{"), UInt8(ascii: "["): depth += 1
+      case UInt8(ascii: "}"), UInt8(ascii: "]"): depth -= 1
+      case UInt8(ascii: "\""):
+        guard let quote = closing(place + 1) else { return nil }
+        let isName = depth == 1 && quote - place == 4 && body.equals("dsn", at: place + 1..<quote)
+        place = quote
+        guard isName, let colon = afterBlanks(quote + 1), body.byte(colon) == UInt8(ascii: ":") else { break }
+        guard let opening = afterBlanks(colon + 1), body.byte(opening) == UInt8(ascii: "\"") else { return nil }
+        return closing(opening + 1).map { opening + 1..<$0 }
+      default: break
+      }
+      place += 1
+    }
+    return nil
   }
 
   private static func isUserPart(_ byte: UInt8) -> Bool {

@@ -241,7 +241,12 @@ public final class QueueConsumer: Sendable {
       arguments: [instance, batch.number, "\(worker)", limits.attempts] as [any RedisArgument] + named)
     return try read(reply) { items in
       switch try items.first?.string() {
-      case "settled": return .settled(dead: Int(try items.item(1).integer()))
+      case "settled":
+        let dead = try items.item(1).integer()
+        guard (0...Int64(batch.entries.count)).contains(dead) else {
+          throw UnexpectedReply(expected: "how many of the batch are dead letters", came: "the number \(dead)")
+        }
+        return .settled(dead: Int(dead))
       case "lost":
         let instance = try items.item(1).string()
         return .lost(to: instance.isEmpty ? nil : instance)

@@ -31,11 +31,15 @@ struct BatchWork {
   /// Bytes that were decoded so far, of each account; in vain as well.
   private var decoded: [String: Int] = [:]
   private let mostDecoded: Int
+  /// Given to the sink, which didn't take them.
+  private var deferred: [Int] = []
 
   /// Of decoded payloads in one piece, in bytes: enough for one transaction, and lanes share the room.
   static let pieceBytes = 16 << 20
   /// Of an account in a batch, where the batch has others' too, or not.
   private static let mostDecoded = (beside: 16 << 20, alone: 64 << 20)
+  /// What may come out of a body that isn't large. A MiB may come out of any.
+  private static let largeBytes = 1 << 20
   static let longestRetryAfter = Duration.seconds(300)
 
   init(_ batch: ClaimedBatch, decoding: BodyDecoding) {
@@ -48,12 +52,17 @@ struct BatchWork {
 
   private func byTurns(_ decoding: BodyDecoding) -> [Int] {
     var plain: [Int] = []
-    // By turn: the first compressed one of each account, the second one, and so on.
+    // By turn: the first compressed one of each account, the second one, and so on. Those that may be large come last.
     var turns: [[Int]] = []
+    var large: [Int] = []
     var met: [String: Int] = [:]
     for (place, entry) in batch.entries.enumerated() {
       guard case .success(let envelope) = entry.content, decoding.mostBytes(of: envelope) > 0 else {
         plain.append(place)
+        continue
+      }
+      guard decoding.mostBytes(of: envelope) <= Self.largeBytes else {
+        large.append(place)
         continue
       }
       let turn = met[envelope.header.account, default: 0]
@@ -61,7 +70,7 @@ struct BatchWork {
       if turn == turns.count { turns.append([]) }
       turns[turn].append(place)
     }
-    return turns.isEmpty ? plain : plain + turns.joined()
+    return plain + turns.joined() + large
   }
 
   /// Gives the sink only some of the entries, of as many accounts as possible.
@@ -145,6 +154,33 @@ struct BatchWork {
       }
     }
     return piece.places.isEmpty ? nil : piece
+  }
+
+  /// Whether nothing has been given to the sink that isn't settled, and nothing is left to be given.
+  var isLastPiece: Bool { next == order.count && deferred.isEmpty }
+
+  /// The sink didn't take a piece, and others are to be given first.
+  mutating func putOff(_ piece: Piece) {
+    deferred += piece.places
+    for delivery in piece.deliveries {
+      let account = delivery.header.account
+      decoded[account, default: 0] -= delivery.body.undone == nil ? 0 : delivery.body.bytes.count
+    }
+  }
+
+  /// To be called when all pieces have been given. Where the sink took any, what it didn't take comes later. Where it took none, all is given again.
+  /// - Parameter reason: Why it didn't take them.
+  /// - Returns: Whether there is something to be given again.
+  mutating func takeUpDeferred(_ retryDelay: (_ failures: Int) -> Duration) -> Bool {
+    guard !deferred.isEmpty else { return false }
+    defer { deferred = [] }
+    guard stored + duplicates == 0 else {
+      for place in deferred { fates[place] = .postpone(delay: retryDelay(batch.entries[place].failures)) }
+      return false
+    }
+    order = deferred
+    next = 0
+    return true
   }
 
   /// Notes what became of a piece.

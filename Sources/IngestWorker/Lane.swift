@@ -124,14 +124,24 @@ struct Lane: Sendable {
     var work = BatchWork(batch, decoding: surroundings.decoding)
     let proofs = await begin(batch)
     defer { surroundings.held.release(batch) }
-    // Claimed while the worker was told to end: it isn't started.
-    while !isEnding, work.asksToWait == nil, let piece = await nextPiece(&work, proofs, surroundings.room.batches) {
-      let probing = Probing(slot: spareSlot, accounts: batch.accounts)
-      let outcomes = await store(piece.deliveries, of: batch, probing)
-      surroundings.room.batches.giveBack(piece.room)
-      guard let outcomes else { break }
-      note(outcomes, of: piece, in: &work)
-    }
+    // A piece that the sink doesn't take holds up no other piece of the batch, of which each is given once before any is given again.
+    var isAgain = false
+    repeat {
+      // Claimed while the worker was told to end: it isn't started.
+      while !isEnding, work.asksToWait == nil, let piece = await nextPiece(&work, proofs, surroundings.room.batches) {
+        let probing = Probing(slot: spareSlot, accounts: batch.accounts)
+        let stored = await store(piece.deliveries, of: batch, probing, tries: isAgain || work.isLastPiece ? .max : 1)
+        surroundings.room.batches.giveBack(piece.room)
+        switch stored {
+        case .outcomes(let outcomes): note(outcomes, of: piece, in: &work)
+        case .notTaken: work.putOff(piece)
+        case .givenUp:
+          await settle(work)
+          return work
+        }
+      }
+      isAgain = true
+    } while !isEnding && work.takeUpDeferred { surroundings.retry.delay(afterFailures: $0 + 1) }
     await settle(work)
     await pauseAfter(work)
     return work
@@ -223,30 +233,43 @@ struct Lane: Sendable {
     case any, small
   }
 
-  /// - Parameter batch: Which the deliveries are of.
-  /// - Returns: The sink's outcomes; nil where the worker is to end, or the lease is over, before the sink took them.
+  private enum Stored {
+    case outcomes([SinkOutcome])
+    /// It was tried as often as it should be.
+    case notTaken
+    /// The worker is to end, or the lease is over.
+    case givenUp
+  }
+
+  /// - Parameters:
+  ///   - batch: Which the deliveries are of.
+  ///   - tries: How often the sink is given them.
   private func store(
-    _ deliveries: [Delivery], of batch: ClaimedBatch, _ probing: Probing
-  ) async -> [SinkOutcome]? {
+    _ deliveries: [Delivery], of batch: ClaimedBatch, _ probing: Probing, tries: Int
+  ) async -> Stored {
     var probing = probing
     var failures = 0
     while true {
       do throws(SinkFailure) {
         let outcomes = try await storePatiently(deliveries, &probing)
         if progress.isFine(lane: id) { logger.notice("storing again") }
-        return outcomes
+        return .outcomes(outcomes)
       } catch {
         failures += 1
-        if isEnding { return nil }
+        if isEnding { return .givenUp }
+        guard failures < tries else {
+          progress.wentWrong("\(error)", shard: surroundings.shard)
+          return .notTaken
+        }
         if progress.isInTrouble(lane: id, "\(error)") {
           logger.error("storing failed; trying until it works", metadata: ["reason": "\(error)"])
         }
         let least = min(error.retryAfter ?? .zero, Self.longestPause)
         let isWorking = await probe(&probing, own: .any)
         if !isWorking { await pause(max(Backoff().delay(afterFailures: failures), least)) }
-        if isEnding { return nil }
+        if isEnding { return .givenUp }
         // Redis was away for longer than the lease: others have, or will have, these envelopes.
-        if surroundings.held.current(batch).leaseEnds < .now { return nil }
+        if surroundings.held.current(batch).leaseEnds < .now { return .givenUp }
       }
     }
   }

@@ -22,6 +22,11 @@ import Testing
     #"{"dsn":"https://K@sentry.example/1"}"#, #"{"event_id":"x","dsn":"https://K@h:9000/p/1"}"#,
     #"{ "dsn" : "http://K@h/1" , "sdk":{} }"#, #"{"dsn":"https://K:secret@h/1"}"#,
     #"{"dsn":"http:\/\/K@h\/1"}"#, #"{"sent_at":"x@y://z","dsn":"https://K@h/1"}"#,
+    // Others' addresses in other members.
+    #"{"trace":{"environment":"dsn","transaction":"GET https://user@host/"},"dsn":"https://K@h/1"}"#,
+    #"{"environment":"dsn","x":["dsn","https://user@host/"],"dsn":"https://K@h/1"}"#,
+    #"{"sdk":{"dsn":"https://user@host/1"},"dsn":"https://K@h/1"}"#,
+    #"{"transaction":"\"dsn\":\"https://user@host/\\","dsn":"https://K@h/1"}"#,
   ]) func `it is the user of the DSN in the first line`(line: String) {
     #expect(found(line + "\n{}\n") == id("K"))
     #expect(found(line) == id("K"), "there may be nothing else")
