@@ -138,6 +138,7 @@ public final class RedisConnection: Sendable {
     }
     switch error.reason {
     case .greetingRefused, .serverTooOld: return error
+    case .connectFailed(let why): return RedisError(.connectFailed("\(endpoint): \(why)"), outcome: .notSent)
     default: break
     }
     return RedisError(.connectFailed("\(endpoint): \(error.with(outcome: .notSent))"), outcome: .notSent)
@@ -231,7 +232,7 @@ public final class RedisConnection: Sendable {
         let hello = try? ServerHello(reply)
         try Self.expect(version: hello?.version, endpoint)
         if options.needsPrimary, hello?.role == "replica" {
-          throw RedisError(.closed("expected a primary, but it is a replica"), outcome: .notSent)
+          throw RedisError(.connectFailed("expected a primary, but it calls itself replica"), outcome: .notSent)
         }
         return denied
       }
@@ -240,10 +241,11 @@ public final class RedisConnection: Sendable {
 
   /// - Parameter replication: Nil where the server doesn't tell.
   private static func expectPrimary(_ replication: InfoFields?, ping: RedisReply) throws {
-    if let why = ping.endOfService { throw RedisError(.closed(why), outcome: .notSent) }
+    if let why = ping.endOfService { throw RedisError(.connectFailed(why), outcome: .notSent) }
     guard let replication, replication["role"] == "slave" else { return }
     let primary = [replication["master_host"], replication["master_port"]].compactMap { $0 }.joined(separator: ":")
-    throw RedisError(.closed("expected a primary, but it is a replica of \(primary)"), outcome: .notSent)
+    throw RedisError(
+      .connectFailed("expected a primary, but it calls itself slave, of \(primary)"), outcome: .notSent)
   }
 
   /// - Parameters:
