@@ -31,6 +31,8 @@ struct BatchWork {
   /// Bytes that were decoded so far, of each account; in vain as well.
   private var decoded: [String: Int] = [:]
   private let mostDecoded: Int
+  /// What may come out of each entry's body; 0 where it stays as it is.
+  private let mostBytes: [Int]
   /// Given to the sink, which didn't take them.
   private var deferred: [Int] = []
 
@@ -45,30 +47,30 @@ struct BatchWork {
   init(_ batch: ClaimedBatch, decoding: BodyDecoding) {
     self.batch = batch
     fates = Array(repeating: .putBack, count: batch.entries.count)
-    order = []
+    mostBytes = batch.entries.map { entry in
+      if case .success(let envelope) = entry.content { decoding.mostBytes(of: envelope) } else { 0 }
+    }
     mostDecoded = batch.accounts.count > 1 ? Self.mostDecoded.beside : Self.mostDecoded.alone
-    order = byTurns(decoding)
+    order = Self.byTurns(batch.entries, mostBytes)
   }
 
-  private func byTurns(_ decoding: BodyDecoding) -> [Int] {
+  private static func byTurns(_ entries: [ClaimedEntry], _ mostBytes: [Int]) -> [Int] {
     var plain: [Int] = []
     // By turn: the first compressed one of each account, the second one, and so on. Those that may be large come last.
     var turns: [[Int]] = []
     var large: [Int] = []
     var met: [String: Int] = [:]
-    for (place, entry) in batch.entries.enumerated() {
-      guard case .success(let envelope) = entry.content, decoding.mostBytes(of: envelope) > 0 else {
-        plain.append(place)
-        continue
+    for (place, entry) in entries.enumerated() {
+      switch mostBytes[place] {
+      case 0: plain.append(place)
+      case ...largeBytes:
+        let account = entry.account ?? ""
+        let turn = met[account, default: 0]
+        met[account] = turn + 1
+        if turn == turns.count { turns.append([]) }
+        turns[turn].append(place)
+      default: large.append(place)
       }
-      guard decoding.mostBytes(of: envelope) <= Self.largeBytes else {
-        large.append(place)
-        continue
-      }
-      let turn = met[envelope.header.account, default: 0]
-      met[envelope.header.account] = turn + 1
-      if turn == turns.count { turns.append([]) }
-      turns[turn].append(place)
     }
     return plain + turns.joined() + large
   }
@@ -126,7 +128,7 @@ struct BatchWork {
         next += 1
         continue
       }
-      let charge = room.charge(decoding.mostBytes(of: envelope))
+      let charge = room.charge(mostBytes[place])
       let account = envelope.header.account
       if charge > 0 {
         guard decoded[account, default: 0] < mostDecoded else {
@@ -160,16 +162,10 @@ struct BatchWork {
   var isLastPiece: Bool { next == order.count && deferred.isEmpty }
 
   /// The sink didn't take a piece, and others are to be given first.
-  mutating func putOff(_ piece: Piece) {
-    deferred += piece.places
-    for delivery in piece.deliveries {
-      let account = delivery.header.account
-      decoded[account, default: 0] -= delivery.body.undone == nil ? 0 : delivery.body.bytes.count
-    }
-  }
+  mutating func putOff(_ piece: Piece) { deferred += piece.places }
 
   /// To be called when all pieces have been given. Where the sink took any, what it didn't take comes later. Where it took none, all is given again.
-  /// - Parameter reason: Why it didn't take them.
+  /// - Parameter retryDelay: For an entry that has failed so often before.
   /// - Returns: Whether there is something to be given again.
   mutating func takeUpDeferred(_ retryDelay: (_ failures: Int) -> Duration) -> Bool {
     guard !deferred.isEmpty else { return false }
@@ -180,6 +176,7 @@ struct BatchWork {
     }
     order = deferred
     next = 0
+    decoded = [:]
     return true
   }
 

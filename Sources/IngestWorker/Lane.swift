@@ -126,7 +126,7 @@ struct Lane: Sendable {
     defer { surroundings.held.release(batch) }
     // A piece that the sink doesn't take holds up no other piece of the batch, of which each is given once before any is given again.
     var isAgain = false
-    repeat {
+    giving: repeat {
       // Claimed while the worker was told to end: it isn't started.
       while !isEnding, work.asksToWait == nil, let piece = await nextPiece(&work, proofs, surroundings.room.batches) {
         let probing = Probing(slot: spareSlot, accounts: batch.accounts)
@@ -135,9 +135,7 @@ struct Lane: Sendable {
         switch stored {
         case .outcomes(let outcomes): note(outcomes, of: piece, in: &work)
         case .notTaken: work.putOff(piece)
-        case .givenUp:
-          await settle(work)
-          return work
+        case .givenUp: break giving
         }
       }
       isAgain = true

@@ -229,6 +229,7 @@ public final class RedisConnection: Sendable {
         }
       }
       return self.send(ServerHello.question, deadline: deadline).flatMapThrowing { reply in
+        // An answer that isn't understood says as little as none: what isn't known isn't expected.
         let hello = try? ServerHello(reply)
         try Self.expect(version: hello?.version, endpoint)
         if options.needsPrimary, hello?.role == "replica" {

@@ -24,8 +24,6 @@ struct HTTPBatch {
 
   /// What is known of an account in this batch.
   private struct Account {
-    /// Requests under way that count as waiting for the receiver.
-    var busy = 0
     var sent = 0
     var failuresInARow = 0
   }
@@ -163,6 +161,9 @@ struct HTTPBatch {
   /// Sets aside what accounts have left that would hold up others.
   private mutating func setAside() {
     let elapsed = ContinuousClock.now - begun
+    // Mostly there is nothing to be done, and this is asked with each answer.
+    guard elapsed > Self.accountTime || accounts.values.contains(where: { $0.failuresInARow >= mostFailuresInARow })
+    else { return }
     for account in Set(waiting.accounts + suspects.accounts) where account != Self.several {
       let known = accounts[account] ?? Account()
       let left = waiting.count(of: account) + suspects.count(of: account)
@@ -179,19 +180,19 @@ struct HTTPBatch {
 
   private mutating func start(_ stream: AsyncStream<HTTPMemory.Answered>.Continuation) {
     guard failuresInARow < mostFailuresInARow, !Task.isCancelled else { return }
-    for account in accounts.keys { accounts[account]?.busy = 0 }
+    // Requests under way that count as waiting for the receiver; of each account; and of suspects.
     var busy = 0
+    var busyOf: [String: Int] = [:]
     var busySuspects = 0
     for sent in flights.values where !memory.isLate(sent.flight) {
       busy += 1
-      accounts[sent.account, default: Account()].busy += 1
+      busyOf[sent.account, default: 0] += 1
       if sent.isSuspect { busySuspects += 1 }
     }
     let share = max(address.concurrency / 4, 1)
     while busy < address.concurrency {
       let takesSuspect = !suspects.isEmpty && (waiting.isEmpty || busySuspects < max(address.concurrency / 2, 1))
-      let accounts = accounts
-      func isBelowShare(_ account: String) -> Bool { accounts[account]?.busy ?? 0 < share }
+      func isBelowShare(_ account: String) -> Bool { busyOf[account, default: 0] < share }
       let next = takesSuspect ? suspects.next(isBelowShare) : waiting.next(isBelowShare)
       guard let (places, account) = next else { return }
       let (exchange, form, part) = (exchange, address.form, places.map { deliveries[$0] })
@@ -204,8 +205,8 @@ struct HTTPBatch {
       flights[flight.number] = Sent(flight: flight, account: account, isSuspect: takesSuspect)
       busy += 1
       if takesSuspect { busySuspects += 1 }
-      self.accounts[account, default: Account()].busy += 1
-      self.accounts[account, default: Account()].sent += places.count
+      busyOf[account, default: 0] += 1
+      accounts[account, default: Account()].sent += places.count
     }
   }
 
