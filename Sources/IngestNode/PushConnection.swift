@@ -41,6 +41,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   /// While it is in the channel's pipeline.
   private var context: ChannelHandlerContext?
   private let isEncrypted: Bool
+  private var sizes = BufferSizes.ofStranger
   /// To put answers there past NIO; nil where they are encrypted on their way, and when the connection is over.
   private(set) var socket: KernelSocket?
   /// Writes that NIO isn't done with: what follows must go the same way.
@@ -189,7 +190,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
     guard !awaitsTurn, wire.beginDriving() else { return flushUnlessDriven(context) }
     var left = steps
     loop: while true {
-      switch wire.next(gathering: shared.writtenAtOnce) {
+      switch wire.next(gathering: sizes.gathered) {
       case .flush: flush(context)
       case .rest: break loop
       case .step(let step):
@@ -347,12 +348,26 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   }
 
   private func admitted(_ account: String, _ context: ChannelHandlerContext) {
-    place?.prove(by: account, at: context.eventLoop.now)
+    if let place, !place.isProtected {
+      place.prove(by: account, at: context.eventLoop.now)
+      widen(context)
+    }
     guard let exchange else { return }
     do throws(ByteBudget.Shortage) { try budget.assign(&exchange.held, to: account) } catch {
       return fail(.unavailable(.init(error)))
     }
     if exchange.isWhole { finish(context) } else { welcomeBody() }
+  }
+
+  /// It has shown a key, and may hold what makes large payloads and many requests ahead cheap.
+  private func widen(_ context: ChannelHandlerContext) {
+    sizes = .proven
+    do {
+      try context.channel.syncOptions?.setOption(.recvAllocator, value: sizes.reads)
+      try context.channel.syncOptions?.setOption(.writeBufferWaterMark, value: sizes.unsent)
+    } catch {
+      // All that NIO throws here is that the channel is closed. What would be read and written isn't any more.
+    }
   }
 
   private func take(_ length: Int, _ context: ChannelHandlerContext) {

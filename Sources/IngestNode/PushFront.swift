@@ -46,8 +46,6 @@ struct PushFront: Sendable {
   /// How many unread bytes a connection may have before it stops reading: the longest head must find room, and more is of no use.
   let sentAhead: Int
   private let refusals = RefusalMemo()
-  /// How many bytes of answers are gathered at most, but for one answer, before they are written.
-  let writtenAtOnce = 64 << 10
 
   init(
     limits: RequestLimits, deadlines: PhaseDeadlines, dialects: [Dialect], counters: AnswerCounters, stopping: StopFlag,

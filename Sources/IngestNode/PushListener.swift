@@ -58,6 +58,8 @@ struct PushListener: Service {
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       // A connection can stop reading only between reads, so NIO's four in a row would be four times as much that it holds.
       .childChannelOption(.maxMessagesPerRead, value: 1)
+      .childChannelOption(.recvAllocator, value: BufferSizes.ofStranger.reads)
+      .childChannelOption(.writeBufferWaterMark, value: BufferSizes.ofStranger.unsent)
       // A client that has said all may still want its answers.
       .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelInitializer { channel in

@@ -1,8 +1,8 @@
 // Who waits for a proof, and on what.
 //
 // A refusal rests on a read of the store's position that was sent after its request arrived. All that wait share one read: what
-// arrives while one is on its way waits for the next. So however many unknown keys come, Redis sees one read per
-// round trip. When the read is answered with version V, its questions wait for the mirror to be at V, which it mostly is. They are
+// arrives while one is on its way waits for the next. So however many unknown keys come, Redis sees one read at a
+// time, and after each a pause. When the read is answered with version V, its questions wait for the mirror to be at V, which it mostly is. They are
 // answered at exactly V, with the digest that was read: a mirror that is past V may have followed a history that the store has
 // lost in the meantime, since changes come by another conversation than positions. Whoever finds it past V reads again.
 
@@ -55,6 +55,16 @@ struct Barrier {
   /// Reads that were sent since the start.
   private(set) var readsSent: UInt64 = 0
 
+  /// Since when the next read may be sent.
+  private var earliestRead: Instant
+  private let interval: Duration
+
+  /// - Parameter interval: How long after one read the next is sent at the earliest.
+  init(interval: Duration, now: Instant) {
+    self.interval = interval
+    earliestRead = now
+  }
+
   mutating func add(_ question: Question, deadline: Instant) {
     count += 1
     #if SLUICE_MUTANTS
@@ -67,7 +77,10 @@ struct Barrier {
   }
 
   /// Whether a read should be sent for somebody now.
-  var wantsRead: Bool { read == nil && isWaitedFor }
+  func wantsRead(at now: Instant) -> Bool { nextRead.map { $0 <= now } ?? false }
+
+  /// When a read should be sent for somebody; nil where nobody waits for one, or one is on its way.
+  var nextRead: Instant? { read == nil && isWaitedFor ? earliestRead : nil }
 
   /// Whether somebody would rest on a read that is sent now.
   var isWaitedFor: Bool { !forNextRead.isEmpty }
@@ -75,6 +88,7 @@ struct Barrier {
   /// Notes that a read is sent now: everybody who has arrived so far rests on it.
   mutating func sent(at now: Instant, applied: UInt64, fencedBy: Int = 0) {
     readsSent += 1
+    earliestRead = now + interval
     read = Read(number: readsSent, sentAt: now, appliedThen: applied, fencedBy: fencedBy, waiting: forNextRead)
     forNextRead = []
   }

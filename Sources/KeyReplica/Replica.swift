@@ -42,7 +42,7 @@ public struct Replica {
   let limits: Limits
   var generator: Jitter
   var mirror: Mirror
-  var barrier = Barrier()
+  var barrier: Barrier
   var phase: Phase
   var session: Session = 0
   var trouble: Trouble?
@@ -93,6 +93,7 @@ public struct Replica {
     precondition(limits.bucketsInFlight > 0, "with no bucket in flight nothing would ever be read")
     self.limits = limits
     generator = Jitter(state: seed)
+    barrier = Barrier(interval: limits.barrierInterval, now: now)
     mirror = Mirror(table: table)
     answeredAt = heardAt
     wasWhole = heardAt != nil
@@ -119,7 +120,10 @@ public struct Replica {
     switch phase {
     case .disconnected(let retryAt): moments.append(retryAt)
     case .following:
-      moments += [barrier.read == nil ? positionDue : nil, mayAudit ? auditDue : nil, mayReread ? rereading.due : nil]
+      moments += [
+        barrier.read == nil ? positionDue : nil, barrier.nextRead, mayAudit ? auditDue : nil,
+        mayReread ? rereading.due : nil,
+      ]
     case .connecting, .comparing, .reading, .shutDown: break
     }
     return moments.compactMap { $0 }.min()
@@ -503,7 +507,7 @@ public struct Replica {
         answerReached(&commands)
       }
     }
-    if barrier.wantsRead, case .following = phase { readPosition(now: now, &commands) }
+    if barrier.wantsRead(at: now), case .following = phase { readPosition(now: now, &commands) }
   }
 
   /// The fence with what was seen before. It is to be in the store before a replica that was seen can have been promoted and forgotten.
@@ -606,7 +610,7 @@ public struct Replica {
     case .disconnected(let retryAt) where retryAt <= now:
       connect(&commands)
     case .following:
-      if barrier.read == nil, positionDue <= now { readPosition(now: now, &commands) }
+      if barrier.read == nil, positionDue <= now || barrier.wantsRead(at: now) { readPosition(now: now, &commands) }
       if mayReread, rereading.due <= now { rereadOne(now: now, &commands) }
       if mayAudit, auditDue <= now {
         auditing = true

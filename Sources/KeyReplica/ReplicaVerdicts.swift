@@ -67,7 +67,7 @@ extension Replica {
       return
     }
     barrier.add(question, deadline: now + limits.barrierWait)
-    if barrier.wantsRead { readPosition(now: now, &commands) }
+    if barrier.wantsRead(at: now) { readPosition(now: now, &commands) }
   }
 
   /// Admits a key that is active in the mirror, unless the mirror is too old; nil if the key isn't active in it.

@@ -13,23 +13,23 @@ import Testing
   private let start = Instant(nanoseconds: 0)
 
   @Test func `all that waits shares one read, and what comes after it was sent waits for the next`() throws {
-    var barrier = Barrier()
-    #expect(!barrier.wantsRead)
+    var barrier = Barrier(interval: .zero, now: start)
+    #expect(!barrier.wantsRead(at: start))
     for number in 1...3 as ClosedRange<UInt64> { barrier.add(question(number), deadline: start + .seconds(1)) }
-    #expect(barrier.wantsRead)
+    #expect(barrier.wantsRead(at: start))
     barrier.sent(at: start, applied: 5)
-    #expect(!barrier.wantsRead)
+    #expect(!barrier.wantsRead(at: start))
     barrier.add(question(4), deadline: start + .seconds(1))
-    #expect(!barrier.wantsRead)
+    #expect(!barrier.wantsRead(at: start))
     barrier.answered(position(5))
-    #expect(barrier.wantsRead)
+    #expect(barrier.wantsRead(at: start))
     #expect(barrier.reached(5).map(\.question.number) == [1, 2, 3])
     #expect(barrier.count == 1)
     #expect(barrier.readsSent == 1)
   }
 
   @Test func `an answered read's questions wait for its version`() {
-    var barrier = Barrier()
+    var barrier = Barrier(interval: .zero, now: start)
     barrier.add(question(1), deadline: start + .seconds(1))
     barrier.sent(at: start, applied: 5)
     barrier.answered(position(9))
@@ -42,19 +42,19 @@ import Testing
   }
 
   @Test func `the questions of a read that was overtaken go first with the next one`() {
-    var barrier = Barrier()
+    var barrier = Barrier(interval: .zero, now: start)
     barrier.add(question(1), deadline: start + .seconds(1))
     barrier.sent(at: start, applied: 5)
     barrier.add(question(2), deadline: start + .seconds(2))
     barrier.readAgain()
-    #expect(barrier.wantsRead && barrier.count == 2 && barrier.nextDeadline == start + .seconds(1))
+    #expect(barrier.wantsRead(at: start) && barrier.count == 2 && barrier.nextDeadline == start + .seconds(1))
     barrier.sent(at: start + .milliseconds(1), applied: 6)
     barrier.answered(position(6))
     #expect(barrier.reached(6).map(\.question.number) == [1, 2])
   }
 
   @Test func `wherever a question waits, its deadline is known and it is given back once`() {
-    var barrier = Barrier()
+    var barrier = Barrier(interval: .zero, now: start)
     for number in 1...3 as ClosedRange<UInt64> {
       barrier.add(question(number), deadline: start + .seconds(Int(number)))
       if number < 3 { barrier.sent(at: start, applied: 0) }
@@ -72,7 +72,7 @@ import Testing
   }
 
   @Test func `a failed read gives back its own questions, giving up gives back all`() {
-    var barrier = Barrier()
+    var barrier = Barrier(interval: .zero, now: start)
     barrier.add(question(1), deadline: start)
     barrier.sent(at: start, applied: 0)
     barrier.answered(position(7))
@@ -82,6 +82,6 @@ import Testing
     #expect(barrier.failed().map(\.number) == [2])
     #expect(barrier.count == 2)
     #expect(Set(barrier.giveUp().map(\.number)) == [1, 3])
-    #expect(barrier.count == 0 && barrier.read == nil && !barrier.wantsRead)
+    #expect(barrier.count == 0 && barrier.read == nil && !barrier.wantsRead(at: start))
   }
 }

@@ -22,6 +22,7 @@ struct ReplicaBench {
     var limits = Replica.Limits()
     // Out of the way, except where it is what is looked at.
     limits.rereadInterval = .seconds(1_000_000)
+    limits.barrierInterval = .zero
     change(&limits)
     replica = Replica(table: table, limits: limits, seed: 1, now: now)
     if populated { populate() }

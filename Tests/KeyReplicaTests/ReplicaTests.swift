@@ -187,6 +187,24 @@ import Testing
     #expect(bench.status.objection == nil && bench.table.find(bench.keys[7]) != nil)
   }
 
+  @Test func `reads for proofs have a pause between them, whoever asks`() throws {
+    var bench = try Bench.synced { $0.barrierInterval = .milliseconds(2) }
+    bench.pass(.milliseconds(2))
+    bench.ask(1, 7)
+    let first = bench.now
+    bench.now = bench.now + .microseconds(300)
+    try bench.answer(Bench.isPosition)
+    #expect(refusal(bench.answers[1])?.proof.asOf == first)
+    bench.ask(2, 7)
+    #expect(bench.unanswered.allSatisfy { !Bench.isPosition($0) })
+    #expect(bench.replica.nextWake == first + .milliseconds(2))
+    bench.pass(.microseconds(1_699))
+    #expect(bench.unanswered.allSatisfy { !Bench.isPosition($0) })
+    bench.pass(.microseconds(1))
+    try bench.answer(Bench.isPosition)
+    #expect(refusal(bench.answers[2])?.proof.asOf == first + .milliseconds(2))
+  }
+
   @Test func `only so many may wait`() throws {
     var bench = try Bench.synced { $0.barrierQueue = 2 }
     for number in 1...3 as ClosedRange<UInt64> { bench.ask(number, 7) }

@@ -76,6 +76,61 @@ struct StrangerMemoryTests {
     #expect(try await node.isReady())
   }
 
+  /// Anybody may ask what CORS allows, without a key, and each question is a tenth of its answer.
+  @Test(arguments: [false, true]) func `connections without a key that read no answer hold little each`(
+    isEncrypted: Bool
+  ) async throws {
+    let deployment = try await Deployment()
+    try await deployment.publish(keys: 10)
+    var (arguments, tls): ([String], NIOSSLContext?) = (["--max-connections-per-address", "1000"], nil)
+    let authority = try await CertificateAuthority()
+    if isEncrypted {
+      let place = authority.place
+      try authority.install(try await authority.issue("server"), in: place)
+      arguments += ["--tls-certificate", place.certificate, "--tls-key", place.key]
+      tls = try authority.client(showing: nil)
+    }
+    let node = try await deployment.startNode("node-1", arguments)
+    try await node.becomesReady()
+    let question =
+      "OPTIONS /api/1/envelope/ HTTP/1.1\r\nHost: h\r\nOrigin: http://a\r\nAccess-Control-Request-Method: POST\r\n\r\n"
+    let ahead = Array(String(repeating: question, count: 2_000).utf8)
+    func connect(_ count: Int) async throws -> [WireConnection] {
+      var clients: [WireConnection] = []
+      for index in 0..<count {
+        let client = try await WireConnection.connected(
+          to: node.push, from: "127.0.0.\(2 + index % 100)", tls: tls, reads: false)
+        // TLS begins by reading.
+        try await client.reads(true)
+        client.send(question)
+        #expect(try await client.answer().status == 200)
+        try await client.reads(false)
+        client.send(ahead)
+        clients.append(client)
+      }
+      return clients
+    }
+    /// Waits until it has answered all that it will.
+    func standsStill() async throws {
+      var (last, unchanged) = ("", 0)
+      try await eventually(within: .seconds(60), "no more questions are answered") {
+        let metrics = try await node.get("/metrics").body
+        let count = try #require(metrics.firstMatch(of: /sluice_push_answers_total\{[^}]*reason="preflight"[^}]*} \d+/)).0
+        unchanged = count == last ? unchanged + 1 : 0
+        last = String(count)
+        return unchanged == 10
+      }
+    }
+    let first = try await connect(20)
+    try await standsStill()
+    let usual = try node.process.residentBytes()
+    let clients = try await connect(300)
+    try await standsStill()
+    let each = (try node.process.residentBytes() - usual) / clients.count
+    #expect(each < (isEncrypted ? 112 : 32) << 10, "\(each) bytes each")
+    for client in first + clients { client.close() }
+  }
+
   @Test func `clients without a key can't fill the node`() async throws {
     let deployment = try await Deployment()
     try await deployment.publish(keys: 10)

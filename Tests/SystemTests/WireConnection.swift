@@ -81,6 +81,9 @@ final class WireConnection: Sendable {
 
   func send(_ text: String) { send(text.utf8) }
 
+  /// From now on it reads what comes, or doesn't.
+  func reads(_ whether: Bool) async throws { try await channel.setOption(.autoRead, value: whether).get() }
+
   /// Says that nothing more will be sent, when what was sent is under way.
   func finish() { channel.close(mode: .output, promise: nil) }
 

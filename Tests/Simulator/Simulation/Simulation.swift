@@ -102,6 +102,7 @@ public final class Simulation {
     limits.auditInterval = .milliseconds(random.within(300...3000))
     limits.bucketsInFlight = random.within(1...4)
     limits.barrierQueue = random.pick([4, 8, 1000])
+    limits.barrierInterval = .milliseconds(random.pick([0, 2, 100]))
     limits.rereadInterval = .milliseconds(random.within(100...1000))
     if !mix.isCalm, random.chance(150) {
       limits.removalMinimum = random.within(1...4)
