@@ -115,7 +115,8 @@ struct StrangerMemoryTests {
       var (last, unchanged) = ("", 0)
       try await eventually(within: .seconds(60), "no more questions are answered") {
         let metrics = try await node.get("/metrics").body
-        let count = try #require(metrics.firstMatch(of: /sluice_push_answers_total\{[^}]*reason="preflight"[^}]*} \d+/)).0
+        let count = try #require(metrics.firstMatch(of: /sluice_push_answers_total\{[^}]*reason="preflight"[^}]*} \d+/))
+          .0
         unchanged = count == last ? unchanged + 1 : 0
         last = String(count)
         return unchanged == 10

@@ -62,7 +62,7 @@ enum RefuseBenchmark: Benchmark {
     report.tables[report.tables.count - 1].notes = [
       "wrk puts each request together in Lua here, an accepted one too, which makes it slower than where it sends one over and over",
       "all refusals are 401, none is 503: counted by the node itself, or by how nginx is configured",
-      "barrier reads: of the store's position for a proof, one under way at a time for a node, so at most one a trip to Redis, however many wait; HMGET: all that its Redis was sent, counted by Redis",
+      "barrier reads: of the store's position for a proof, one under way at a time for a node, and at most one in a millisecond, however many wait; HMGET: all that its Redis was sent, counted by Redis",
     ]
     return report
   }
