@@ -206,12 +206,12 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
     wire.endDriving()
     // From here on it may be driven again, from within NIO's writing: when that says that the client reads again.
     flush(context)
-    let (phase, isIdle) = wire.settle()
-    if heldRead, !awaitsTurn, wire.wantsMore(than: shared.sentAhead) {
+    let rest = wire.settle(sentAhead: shared.sentAhead)
+    if heldRead, !awaitsTurn, rest.wantsMore {
       heldRead = false
       context.read()
     }
-    watch(phase, isIdle: isIdle, context)
+    if rest.phase != watchedPhase { watch(rest.phase, isIdle: rest.isIdle, context) }
   }
 
   func goOn() {
@@ -253,10 +253,12 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   }
 
   private func flush(_ context: ChannelHandlerContext) {
-    guard wire.output.readableBytes > 0 else { return }
-    if let socket, pendingWrites == 0, wire.write(to: socket) {
+    switch wire.flush(to: pendingWrites == 0 ? socket : nil) {
+    case .nothingAsBefore: return
+    case .nothing:
       if !unsent.isEmpty { giveBack(&unsent) }
       return
+    case .some: break
     }
     let held = unsent
     unsent = []

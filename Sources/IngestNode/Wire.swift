@@ -74,12 +74,19 @@ struct Wire: ~Copyable {
 
   mutating func endDriving() { isDriven = false }
 
+  /// Where a connection is when nothing can be done for it now.
+  struct Rest {
+    let phase: ConnectionPhase
+    /// In every respect: the client reads its answers.
+    let isIdle: Bool
+    let wantsMore: Bool
+  }
+
   /// Lets go of input that is consumed or isn't wanted any more.
-  /// - Returns: The phase that the connection is in, and whether it is idle in every respect: the client reads its answers.
-  mutating func settle() -> (phase: ConnectionPhase, isIdle: Bool) {
+  mutating func settle(sentAhead: Int) -> Rest {
     let phase = machine.phase
     if phase == .closed { input.clear() } else { input.releaseSpareMemory() }
-    return (phase, phase == .idle && isWritable)
+    return Rest(phase: phase, isIdle: phase == .idle && isWritable, wantsMore: wantsMore(than: sentAhead))
   }
 
   // MARK: Out
@@ -88,15 +95,24 @@ struct Wire: ~Copyable {
 
   mutating func write(_ reply: Reply, _ framing: ResponseFraming) { reply.write(framing, to: &output) }
 
+  /// What there is to be written after the kernel was given what it has room for.
+  enum Left {
+    case nothing, some
+    /// There wasn't anything before.
+    case nothingAsBefore
+  }
+
   /// Puts what is to be written into the kernel, as far as that has room for it.
-  /// - Returns: Whether that was all.
-  mutating func write(to socket: KernelSocket) -> Bool {
+  /// - Parameter socket: nil where it must go another way.
+  mutating func flush(to socket: KernelSocket?) -> Left {
+    guard output.readableBytes > 0 else { return .nothingAsBefore }
+    guard let socket else { return .some }
     let count = output.withUnsafeReadableBytes { socket.write($0) }
     output.moveReaderIndex(forwardBy: count)
-    guard output.readableBytes == 0 else { return false }
+    guard output.readableBytes == 0 else { return .some }
     // The memory is there for the next answer; a large one's isn't kept.
     if output.capacity <= 1 << 10 { output.clear() } else { output = ByteBuffer() }
-    return true
+    return .nothing
   }
 
   /// What is to be written, for whoever writes it.

@@ -53,17 +53,20 @@ struct PushPart<Waiter> {
 
   /// The whole command, for this key.
   fileprivate mutating func encode(key: String) -> ByteBuffer {
-    var beginning = ByteBuffer()
-    beginning.writeStaticString("*")
-    beginning.writeDecimal(Int64(waiters.count + 2))
-    beginning.writeStaticString("\r\n$5\r\nLPUSH\r\n")
-    beginning.writeArgumentLength(key.utf8.count)
-    beginning.writeString(key)
-    beginning.writeLineEnd()
-    precondition(beginning.readableBytes <= room, "a key of \(key.utf8.count) bytes is longer than any of the queue's")
-    let start = room - beginning.readableBytes
-    command.setBuffer(beginning, at: start)
-    command.moveReaderIndex(to: start)
+    withUnsafeTemporaryAllocation(byteCount: room, alignment: 1) { bytes in
+      var beginning = RoomWriter(bytes)
+      beginning.write("*")
+      beginning.write(decimal: Int64(waiters.count + 2))
+      beginning.write("\r\n$5\r\nLPUSH\r\n$")
+      beginning.write(decimal: Int64(key.utf8.count))
+      beginning.write("\r\n")
+      var key = key
+      key.withUTF8 { beginning.write(UnsafeRawBufferPointer($0)) }
+      beginning.write("\r\n")
+      let start = room - beginning.count
+      command.setBytes(UnsafeRawBufferPointer(rebasing: bytes[..<beginning.count]), at: start)
+      command.moveReaderIndex(to: start)
+    }
     return command
   }
 }

@@ -15,17 +15,29 @@ struct ChaosCommand: AsyncParsableCommand {
   @Option(help: "The first round's number.") var from = 1
   @Option(name: .customLong("seconds-per-round"), help: "How long faults go on in a round.") var secondsPerRound = 2.5
   @Option(help: "Seconds within which everything must converge after the faults.") var converge = 30
+  @Option(help: "Plays all rounds on this server: redis-7.0, redis-8 or valkey-9; drawn for each round by default.")
+  var server: String?
   @Flag(help: "Shows what happened when in each round.") var timeline = false
 
   func validate() throws {
     guard rounds >= 1 else { throw ValidationError("--rounds needs a number from 1 up, but \(rounds) came") }
     guard from >= 1 else { throw ValidationError("--from needs a number from 1 up, but \(from) came") }
+    _ = try servers()
     guard (0.5...600).contains(secondsPerRound) else {
       throw ValidationError("--seconds-per-round needs 0.5 to 600, but \(secondsPerRound) came")
     }
     guard (1...600).contains(converge) else {
       throw ValidationError("--converge needs 1 to 600, but \(converge) came")
     }
+  }
+
+  private func servers() throws -> [RedisBuild] {
+    guard let server else { return RedisBuild.supported }
+    guard let build = RedisBuild(rawValue: server), RedisBuild.supported.contains(build) else {
+      let names = RedisBuild.supported.map(\.rawValue).joined(separator: ", ")
+      throw ValidationError("--server needs one of \(names), but \(server) came")
+    }
+    return [build]
   }
 
   func run() async throws {
@@ -37,13 +49,14 @@ struct ChaosCommand: AsyncParsableCommand {
     let interrupts = Interrupts(folder: folder)
     say("chaos: seed \(seed), rounds \(from) to \(from + rounds - 1), in \(folder.path)")
     let run = Run(
-      seed: seed, folder: folder, span: .seconds(secondsPerRound), bound: .seconds(converge), showsTimelines: timeline)
+      seed: seed, folder: folder, span: .seconds(secondsPerRound), bound: .seconds(converge), showsTimelines: timeline,
+      servers: try servers())
     do {
       try await run.run(from..<from + rounds)
     } catch let failure as Run.Failure {
       let options =
         (secondsPerRound == 2.5 ? "" : " --seconds-per-round \(secondsPerRound)")
-        + (converge == 30 ? "" : " --converge \(converge)")
+        + (converge == 30 ? "" : " --converge \(converge)") + (server.map { " --server \($0)" } ?? "")
       say(failure.text)
       say("\nFAILED in round \(failure.round) with seed \(seed): \(failure.reason)")
       say("repeat with: Scripts/chaos --seed \(seed) --from \(failure.round) --rounds 1\(options)")

@@ -94,7 +94,7 @@ final class Deployment: Sendable {
     ["SLUICE_REDIS": "redis://127.0.0.1:\(port)", "SLUICE_QUEUE_SHARDS": "2"]
   }
 
-  static func start(_ shape: Shape, in folder: URL) async throws -> Deployment {
+  static func start(_ shape: Shape, on build: RedisBuild, in folder: URL) async throws -> Deployment {
     let loop = MultiThreadedEventLoopGroup.singleton.any()
     let server: Server
     let address: Int
@@ -103,6 +103,7 @@ final class Deployment: Sendable {
     case .single:
       let redis = try await RedisServer.start(
         RedisServerOptions {
+          $0.build = build
           $0.appendOnly = .always
           $0.maxMemory = maxMemory
         })
@@ -112,7 +113,7 @@ final class Deployment: Sendable {
       server = .single(redis)
       address = redis.port
     case .replicated:
-      let redis = try await ReplicatedRedis.start(on: loop)
+      let redis = try await ReplicatedRedis.start(build, on: loop)
       server = .replicated(redis)
       address = redis.address.port
     }

@@ -74,6 +74,12 @@ struct Plan: Sendable {
     return round % 8 == chance.number(in: 0...7)
   }
 
+  /// On which server a round is played.
+  static func server(seed: UInt64, round: Int, from servers: [RedisBuild]) -> RedisBuild {
+    var chance = Chance(seed: seed, round: round, stream: 4)
+    return servers[chance.number(in: 0...servers.count - 1)]
+  }
+
   private static func draw(_ means: Means, _ chance: inout Chance) -> Fault {
     let node = Role.node(chance.number(in: 0...means.nodes - 1))
     let worker = Role.worker(chance.number(in: 0...means.workers - 1))

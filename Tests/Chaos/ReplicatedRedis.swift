@@ -26,12 +26,13 @@ final class ReplicatedRedis: Sendable {
   var primary: RedisServer { servers[place.withLock { $0 }] }
   private var replica: RedisServer { servers[1 - place.withLock { $0 }] }
 
-  static func start(on loop: any EventLoop) async throws -> ReplicatedRedis {
+  static func start(_ build: RedisBuild, on loop: any EventLoop) async throws -> ReplicatedRedis {
     var servers: [RedisServer] = []
     for _ in 1...2 {
       servers.append(
         try await RedisServer.start(
           RedisServerOptions {
+            $0.build = build
             $0.appendOnly = .always
             // Otherwise it waits 5 s for further replicas that might want the same.
             $0.arguments = ["--repl-diskless-sync-delay", "0"]

@@ -1,4 +1,4 @@
-// All rounds of a run on one deployment, and their sum.
+// All rounds of a run, on one deployment for each server program, and their sum.
 
 import Foundation
 import RedisFixture
@@ -10,6 +10,8 @@ struct Run {
   let span: Duration
   let bound: Duration
   let showsTimelines: Bool
+  /// Which the server of each round is drawn from.
+  let servers: [RedisBuild]
 
   /// A round that failed, with what is to be known of it.
   struct Failure: Error {
@@ -22,24 +24,32 @@ struct Run {
   func run(_ rounds: Range<Int>) async throws {
     let failover = try await Deployment.knows("ingest-node", "--require-durability")
     let nonce = String(UInt64.random(in: 0...UInt64.max), radix: 36)
-    let stage = try await Stage(.single, in: folder)
+    // Started when it is first drawn. They live on beside each other: what a round leaves is what the next one on that server finds.
+    var stages: [RedisBuild: Stage] = [:]
     var total = Total()
     for number in rounds {
+      let server = Plan.server(seed: seed, round: number, from: servers)
       if failover && Plan.failsOver(seed: seed, round: number) {
         // On processes of its own: afterwards nothing is where it was.
         let folder = folder.appending(path: "failover-\(number)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
         let plan = Plan(failoverOf: seed, round: number)
-        let own = try await Stage(.replicated, in: folder)
-        total.add(try await play(number, plan, on: own, nonce))
+        let own = try await Stage(.replicated, on: server, in: folder)
+        total.add(try await play(number, plan, on: own, nonce), on: server)
         try await end(own, after: number)
         try FileManager.default.removeItem(at: folder)
       } else {
+        let stage: Stage
+        if let started = stages[server] {
+          stage = started
+        } else {
+          stage = try await Stage(.single, on: server, in: folder.appending(path: server.rawValue))
+          stages[server] = stage
+        }
         let plan = Plan(seed: seed, round: number, span: span, means: stage.deployment.means)
-        total.add(try await play(number, plan, on: stage, nonce))
+        total.add(try await play(number, plan, on: stage, nonce), on: server)
       }
     }
-    try await end(stage, after: rounds.upperBound - 1)
+    for stage in stages.values { try await end(stage, after: rounds.upperBound - 1) }
     say(total.description)
   }
 
@@ -50,7 +60,7 @@ struct Run {
       sink: stage.sink, timeline: Timeline(), nonce: nonce, bound: bound)
     do {
       let result = try await round.run(span: span)
-      say(result.line(number: number))
+      say(result.line(number: number, on: stage.server))
       if showsTimelines { say(round.timeline.text) }
       return result
     } catch {
@@ -76,13 +86,16 @@ struct Run {
 
 /// Processes with keys, and the ledger of what is done to them.
 private struct Stage {
+  let server: RedisBuild
   let deployment: Deployment
   let keys = KeyRing()
   let ledger: Ledger
   let sink: SinkReader
 
-  init(_ shape: Deployment.Shape, in folder: URL) async throws {
-    deployment = try await Deployment.start(shape, in: folder)
+  init(_ shape: Deployment.Shape, on server: RedisBuild, in folder: URL) async throws {
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
+    self.server = server
+    deployment = try await Deployment.start(shape, on: server, in: folder)
     ledger = try Ledger(in: folder)
     sink = SinkReader(path: deployment.database)
     try await publish()
@@ -111,12 +124,13 @@ private struct Stage {
 
 extension RoundResult {
   /// For the terminal.
-  fileprivate func line(number: Int) -> String {
+  fileprivate func line(number: Int, on server: RedisBuild) -> String {
     func padded(_ value: Int, _ width: Int) -> String {
       let text = String(value)
       return String(repeating: " ", count: max(width - text.count, 0)) + text
     }
-    return "round \(padded(number, 3))  \(took.seconds)  ack \(padded(tally.acknowledged, 4))  refused "
+    let name = server.rawValue.padding(toLength: 9, withPad: " ", startingAt: 0)
+    return "round \(padded(number, 3))  \(name)  \(took.seconds)  ack \(padded(tally.acknowledged, 4))  refused "
       + "\(padded(tally.refused, 3))  503 \(padded(tally.unavailable, 4))  unanswered \(padded(tally.unanswered, 3))  reaped "
       + "\(padded(reaped, 3))  converged \(convergence.seconds)  | "
       + faults.map(\.description).joined(separator: ", ")
@@ -132,10 +146,14 @@ private struct Total: CustomStringConvertible {
   private var keyChanges = 0
   private var slowest = Duration.zero
   private var kinds: [String: Int] = [:]
+  private var servers: [RedisBuild: (rounds: Int, acknowledged: Int, slowest: Duration)] = [:]
   private let began = ContinuousClock.now
 
-  mutating func add(_ result: RoundResult) {
+  mutating func add(_ result: RoundResult, on server: RedisBuild) {
     rounds += 1
+    var its = servers[server] ?? (0, 0, .zero)
+    its = (its.rounds + 1, its.acknowledged + result.tally.acknowledged, max(its.slowest, result.convergence))
+    servers[server] = its
     tally = tally + result.tally
     reaped += result.reaped
     if result.reaped > 0 { roundsWithReaping += 1 }
@@ -146,6 +164,9 @@ private struct Total: CustomStringConvertible {
 
   var description: String {
     let faults = kinds.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "\($0.value) × \($0.key)" }
+    let byServer = servers.sorted { $0.key.rawValue < $1.key.rawValue }.map {
+      "\($0.value.rounds) × \($0.key) (\($0.value.acknowledged) acknowledged, converged within \($0.value.slowest.seconds))"
+    }
     return """
 
       \(rounds) rounds in \((ContinuousClock.now - began).seconds): all held.
@@ -155,6 +176,7 @@ private struct Total: CustomStringConvertible {
         \(reaped) payloads went through a claim of a dead worker, in \(roundsWithReaping) rounds
         \(keyChanges) keys were put or revoked meanwhile
         the slowest round converged in \(slowest.seconds) after the faults
+        servers: \(byServer.joined(separator: ", "))
         faults: \(faults.joined(separator: ", "))
       """
   }

@@ -16,7 +16,11 @@ final class SpoolDisk: Sendable {
   }
 
   /// Detaches what was mounted in a run's folder, so that it can be removed; nothing where nothing was.
-  static func unmount(in folder: URL) { _ = umount2(folder.appending(path: "spool").path, Int32(MNT_DETACH)) }
+  static func unmount(in folder: URL) {
+    for server in RedisBuild.supported {
+      _ = umount2(folder.appending(path: "\(server)/spool").path, Int32(MNT_DETACH))
+    }
+  }
 
   /// Nil where nodes of this build have no spool.
   static func mount(in folder: URL) async throws -> SpoolDisk? {
