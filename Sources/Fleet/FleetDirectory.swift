@@ -1,5 +1,5 @@
 // Who is in the fleet, and what was heard of each of them last. Members that fell silent stay listed for a day: one that
-// vanished from the list by itself would be missed by nobody. Only where the register is full do they make room earlier.
+// vanished from the list by itself would be missed by nobody. A full register removes them earlier, to make room.
 
 import Foundation
 import Hiredis
@@ -92,9 +92,9 @@ public struct FleetReading: Sendable, Equatable {
     self.limit = limit
   }
 
-  /// What the nodes' clocks say when a Redis, this or another one, says a time. Payloads have the time of the node that
-  /// received them; where Redis's clock is wrong, their age must not follow from it. Of the nodes the one counts that is
-  /// nearest to Redis; where that is near enough, or none is live, the answer is Redis's time.
+  /// The time by the nodes' clocks, given the time by a Redis, this or another one. A payload's time is by the clock of the
+  /// node that received it, so its age has to be too: Redis's clock may be wrong. Uses the live node whose clock is
+  /// nearest to Redis's. Answers Redis's time where the two are close, or no node is live.
   func nodesTime(whenRedisSays time: Double) -> Double {
     let ahead = nodes.filter(\.isLive).map { $0.seenAt - $0.report.reportedAt }.min { abs($0) < abs($1) }
     guard let ahead else { return time }

@@ -9,8 +9,8 @@
 //   only be the work of another hand, and what is in it is treated as envelopes.
 // - Whoever changes a claim shows instance and batch of its header. The reaper overwrites them before it takes anything out,
 //   so that a worker whose lease ended finds out, and can't settle half a batch.
-// - Time is Redis's own TIME, so the clocks of the workers' machines play no part in leases. It may make steps, forward and back,
-//   and be another server's after a failover; see `clock` below.
+// - Time is Redis's own TIME, so the clocks of the workers' machines play no part in leases. It may make steps, forward and
+//   back, also because after a failover it is another server's; see `clock` below.
 // - `allow-oom`, because what empties the queue must work when Redis is full. None of them makes the data much larger: they move it.
 // - What is read comes before what is written wherever a wrong type of key could end the script in its middle.
 //
@@ -42,11 +42,11 @@ enum QueueScripts {
       if good and type(value) == 'table' then return value end
     end
 
-    -- What is known of TIME, kept from call to call: when it was read last, how far the clock of `later` is behind it, and
-    -- when it last made a step. Live workers read it every few seconds (a third of a lease, 10 s at most), so a longer
-    -- time between two readings, or a negative one, is a step, or nobody was there. Either way what passed isn't known.
-    -- So the clock of `later` stands still for it, and no lease is taken to have ended until whoever lives has had the time
-    -- to extend it. Answers the time on the clock of `later`, and that of the last step.
+    -- Finds steps of TIME. Live workers read it at least every half lease, or 10 s. When the time between two readings is
+    -- much longer, or negative, TIME made a step, or no worker was there. How much time really passed isn't known then. So
+    -- the clock of `later` stands still for it, and no lease has ended until live workers had the time to extend theirs.
+    -- What is known is kept in a field: when TIME was last read, how far the clock of `later` is behind it, and when the
+    -- last step was found. Answers the time on the clock of `later`, and when the last step was found.
     local function clock(stats, later, at, lease)
       -- A spoilt key of statistics is in nobody's way.
       local known = redis.pcall('HGET', stats, 'clock')
@@ -65,10 +65,10 @@ enum QueueScripts {
       return at - behind, stepped_at
     end
 
-    -- For so long after a step no lease has ended.
+    -- For so long after a step no lease has ended. Live workers extend theirs every third of a lease, or 10 s.
     local function grace(lease) return math.min(lease / 2, 15000) end
 
-    -- The length of the lease is there too, because TIME may go back: then it would last for longer.
+    -- The lease's length is in it too: when TIME goes back, a lease that would last for longer is cut to its length.
     local function header_line(worker, instance, batch, lease_until, claimed_at, count, lease)
       return string.format(
         '{"worker":"%s","instance":"%s","batch":%.0f,"lease_until":%.0f,"claimed_at":%.0f,"count":%.0f,"lease":%.0f}',
@@ -143,7 +143,8 @@ enum QueueScripts {
   /// LMOVE one by one, though a script could move many in one command: only so is the size known before the next one is
   /// touched, and the append-only file gets a move and not a second copy of the payload.
   ///
-  /// KEYS claim, workers, failures, later, dead, bytes of dead letters, then the pending lists with list 0 first, and last stats.
+  /// KEYS claim, workers, failures, later, dead, bytes of dead letters, then the pending lists with list 0 first, and last
+  /// stats.
   /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where none may
   /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over; then for each list but list 0
   /// the most envelopes from it.
@@ -186,7 +187,8 @@ enum QueueScripts {
         return { 'held', h and h.instance or '', h and h.lease_until or 0 }
       end
       -- Ours, and not in our hands: the answer to an earlier claim was lost. It is handed out again.
-      redis.call('LSET', claim, 0, header_line(worker, instance, h.batch, at + lease, math.min(h.claimed_at, at), h.count, lease))
+      redis.call('LSET', claim, 0,
+        header_line(worker, instance, h.batch, at + lease, math.min(h.claimed_at, at), h.count, lease))
       register()
       local envelopes, known = redis.call('LRANGE', claim, 1, -1), {}
       for i = 1, any and #envelopes or 0 do
@@ -288,7 +290,8 @@ enum QueueScripts {
     end
 
     if #envelopes == 0 then
-      if not begins and (not owner or math.abs(at - (tonumber(owner.seen_at) or 0)) > \#(registrationAge)) then register() end
+      local age = owner and math.abs(at - (tonumber(owner.seen_at) or 0))
+      if not begins and (not age or age > \#(registrationAge)) then register() end
       return { 'empty' }
     end
     redis.call('LPUSH', claim, header_line(worker, instance, batch, at + lease, at, #envelopes, lease))
@@ -449,7 +452,8 @@ enum QueueScripts {
       local seen_at = owner and tonumber(owner.seen_at) or 0
       if seen_at > at then
         -- Seen before TIME went back: counted from now.
-        redis.call('HSET', workers, worker, string.format('{"instance":"%s","seen_at":%.0f}', tostring(owner.instance), at))
+        redis.call('HSET', workers, worker,
+          string.format('{"instance":"%s","seen_at":%.0f}', tostring(owner.instance), at))
       elseif claims == 0 and at - math.max(seen_at, stepped_at) > age then
         redis.call('HDEL', workers, worker)
         forgotten = forgotten + 1

@@ -107,8 +107,7 @@ final class ShardWorker: Sendable {
 
   // MARK: Leases
 
-  /// Between two looks at what leases there are. Redis's clock is taken to have made a step where nobody has read it for
-  /// longer; see the scripts.
+  /// The longest time between two looks at the leases. The scripts take a much longer one for a step of Redis's clock.
   private static let longestPause = Duration.seconds(10)
 
   private func extendLeases() async -> Ended {

@@ -1,12 +1,13 @@
 // A clock that a test can move, of one server and of nothing else. A small library is loaded into the server before all
 // others and adds an offset to what the kernel says the time is. The offset is in a file that both have in memory.
 //
-// Timers go by the monotonic clock, which isn't touched, as it wouldn't be when somebody sets the machine's clock. That is
-// why it isn't libfaketime, which moves that one too.
+// Timers go by the monotonic clock, which isn't touched: setting a machine's clock doesn't touch it either. libfaketime
+// was rejected because it moves that one too.
 
 import Foundation
 
-/// The wall clock of a server that was started with it; see ``RedisServerOptions/clock`` and ``RedisServer/setClock(ahead:)``.
+/// The wall clock of a server that was started with it; see ``RedisServerOptions/clock`` and
+/// ``RedisServer/setClock(ahead:)``.
 public final class ServerClock: Sendable {
   private let folder: TemporaryFolder
   private var file: String { folder.path("offset") }

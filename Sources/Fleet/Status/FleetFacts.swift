@@ -100,7 +100,7 @@ public struct QueueFigures: Sendable, Equatable {
   public var deadBytes: DeadLetterBytes
   /// How many seconds ago the payload that is next was received; nil where none waits or it can't be told.
   public var oldestSeconds: Double?
-  /// What that follows from: when it was received, by a node's clock, and when that was read, by Redis's; in Unix seconds.
+  /// What that follows from, in Unix seconds: when it was received by a node's clock, and when it was read by Redis's.
   var oldest: Oldest?
 
   struct Oldest: Sendable, Equatable {

@@ -186,8 +186,7 @@ public struct FleetVerdict: Sendable, Equatable {
 
   // MARK: The register
 
-  /// A register without room for a further member, and the workers that found it so. (Nodes that did keep the fleet from
-  /// being in sync.)
+  /// A full register, and the workers that it turned away. (A node that it turned away keeps the fleet from being in sync.)
   private static func registerProblems(_ fleet: FleetReading) -> [FleetProblem] {
     let workers = fleet.turnedAway.filter { $0.kind == .worker }
     guard fleet.turnedAway.isEmpty else {

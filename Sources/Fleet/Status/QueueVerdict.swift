@@ -80,7 +80,8 @@ public struct QueueVerdict: Sendable, Equatable {
     let now = survey.state.readAt
     if let oldest = survey.oldestReceivedAt, nodesTime - oldest > slowAfter.inMilliseconds {
       wrong.append(
-        "a payload that waits in shard \(shard) was received \(Wording.ago(seconds: Double(nodesTime - oldest) / 1_000)): workers "
+        "a payload that waits in shard \(shard) was received "
+          + "\(Wording.ago(seconds: Double(nodesTime - oldest) / 1_000)): workers "
           + "are too slow or away, or it was put back")
     }
     let abandoned = survey.state.claims.filter { now - $0.leaseUntil > reapedAfter.inMilliseconds }
