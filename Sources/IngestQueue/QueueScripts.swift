@@ -384,7 +384,8 @@ enum QueueScripts {
   static let reap = script(
     "reap",
     #"""
-    local stats, later = table.remove(KEYS), table.remove(KEYS)
+    local stats = table.remove(KEYS)
+    local later = table.remove(KEYS)
     local workers, pending, dead, failures, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
     local prefix, most, most_deaths = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
     local slots, age = tonumber(ARGV[4]), tonumber(ARGV[5])
