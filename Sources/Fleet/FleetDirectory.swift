@@ -1,8 +1,9 @@
 // Who is in the fleet, and what was heard of each of them last. Members that fell silent stay listed for a day: one that
-// vanished from the list by itself would be missed by nobody.
+// vanished from the list by itself would be missed by nobody. A full register removes them earlier, to make room.
 
 import Foundation
 import Hiredis
+import KeyReplica
 import NIOCore
 public import RedisClient
 
@@ -11,19 +12,44 @@ public struct Member<Report: MemberReport>: Sendable, Equatable {
   public var report: Report
   /// When it was written, in Unix seconds by Redis's clock.
   public var seenAt: Double
-  /// How long ago that was when the directory was read, by Redis's clock.
+  /// How long ago that was when the directory was read, by Redis's clock; zero where it ``isUndated``.
   public var age: Duration
+  /// Whether Redis's clock has gone back since, so that nobody knows how long ago it was. The next report of any member
+  /// ends this, so it lasts for a second, or nobody reports.
+  public var isUndated: Bool
   /// Whether it said that this was its last report.
   public var stopped: Bool
   /// How long ago two processes were last seen to report under this name; nil if they never were.
   public var clashAge: Duration?
 
-  public init(report: Report, seenAt: Double, age: Duration, stopped: Bool, clashAge: Duration?) {
+  public init(
+    report: Report, seenAt: Double, age: Duration, isUndated: Bool = false, stopped: Bool, clashAge: Duration?
+  ) {
     self.report = report
     self.seenAt = seenAt
     self.age = age
+    self.isUndated = isUndated
     self.stopped = stopped
     self.clashAge = clashAge
+  }
+}
+
+extension Member {
+  /// Whether nothing was heard of it for longer than a live member is silent.
+  public var isSilent: Bool { isUndated || age > FleetVerdict.silentAfter }
+
+  /// Whether it runs, as far as one can tell.
+  public var isLive: Bool { !stopped && !isSilent }
+}
+
+/// A member's kind and name.
+public struct MemberID: Sendable, Hashable {
+  public var kind: MemberKind
+  public var name: String
+
+  public init(_ kind: MemberKind, _ name: String) {
+    self.kind = kind
+    self.name = name
   }
 }
 
@@ -49,14 +75,39 @@ public struct FleetReading: Sendable, Equatable {
   public var nodes: [Member<NodeReport>]
   public var workers: [Member<WorkerReport>]
   public var unreadable: [UnreadableMember]
+  /// Live members that found the register full: nothing else is known of them. At most some hundred.
+  public var turnedAway: [MemberID]
+  /// How many members there may be.
+  public var limit: Int
 
   public init(
-    readAt: Double, nodes: [Member<NodeReport>], workers: [Member<WorkerReport>], unreadable: [UnreadableMember]
+    readAt: Double, nodes: [Member<NodeReport>], workers: [Member<WorkerReport>], unreadable: [UnreadableMember],
+    turnedAway: [MemberID] = [], limit: Int = FleetDirectory.limit
   ) {
     self.readAt = readAt
     self.nodes = nodes
     self.workers = workers
     self.unreadable = unreadable
+    self.turnedAway = turnedAway
+    self.limit = limit
+  }
+
+  /// The time by the nodes' clocks, given the time by a Redis, this or another one. A payload's time is by the clock of the
+  /// node that received it, so its age has to be too: Redis's clock may be wrong. Uses the live node whose clock is
+  /// nearest to Redis's. Answers Redis's time where the two are close, or no node is live.
+  func nodesTime(whenRedisSays time: Double) -> Double {
+    let ahead = nodes.filter(\.isLive).map { $0.seenAt - $0.report.reportedAt }.min { abs($0) < abs($1) }
+    guard let ahead else { return time }
+    let nodesTime = readAt - ahead
+    return abs(time - nodesTime) <= FleetVerdict.clockTolerance.fractionalSeconds ? time : nodesTime
+  }
+
+  /// Whether there is no room for a further member.
+  public var isFull: Bool {
+    func fills<Report>(_ member: Member<Report>) -> Bool {
+      !member.stopped && member.age < FleetDirectory.roomAfter
+    }
+    return nodes.count(where: fills) + workers.count(where: fills) + unreadable.count >= limit
   }
 }
 
@@ -73,20 +124,30 @@ public struct FleetDirectory: Sendable {
   private let layout: FleetLayout
   private let kept: Duration
   private let limit: Int
+  private let roomAfter: Duration
 
   /// The most bytes that a report may have.
   public static let reportLimit = 32_768
+  /// How many members there may be.
+  public static let limit = 1_000
+  /// How long a member must have been silent for its place to be given to a new one, where the register is full.
+  public static let roomAfter = Duration.seconds(300)
+  /// How long ago a member may have tried last to be taken for one that still tries, as it does each second.
+  private static let triesAgainWithin = 10.0
 
   /// - Parameters:
   ///   - kept: How long members that fell silent stay listed.
-  ///   - limit: How many members there may be; the next one's report is refused with FLEETFULL.
+  ///   - limit: How many members there may be. Where all of them live, the next one's report is refused with FLEETFULL.
+  ///   - roomAfter: How long a member must have been silent for its place to be given to a new one.
   public init(
-    client: RedisClient, layout: FleetLayout = FleetLayout(), kept: Duration = .seconds(86_400), limit: Int = 1_000
+    client: RedisClient, layout: FleetLayout = FleetLayout(), kept: Duration = .seconds(86_400),
+    limit: Int = FleetDirectory.limit, roomAfter: Duration = FleetDirectory.roomAfter
   ) {
     self.client = client
     self.layout = layout
     self.kept = kept
     self.limit = limit
+    self.roomAfter = roomAfter
   }
 
   /// Writes a member's report over its last one.
@@ -101,7 +162,7 @@ public struct FleetDirectory: Sendable {
       FleetScripts.report, keys: layout.all,
       arguments: [
         FleetLayout.field(type(of: report).kind, report.name), json, report.instance, stopped ? "1" : "0",
-        Int(kept / .milliseconds(1)), self.limit,
+        Int(kept / .milliseconds(1)), self.limit, Int(roomAfter / .milliseconds(1)),
       ], within: TimeAmount(limit))
     try reply.ok()
   }
@@ -111,10 +172,19 @@ public struct FleetDirectory: Sendable {
   ///   understood is part of the reading instead.
   public func read(within limit: Duration = .seconds(5)) async throws -> FleetReading {
     let reply = try await client.execute(FleetScripts.read, keys: layout.all, within: TimeAmount(limit)).array()
-    guard reply.count == 4, let seconds = Double(try reply[0].string()), let micros = Double(try reply[1].string())
+    guard reply.count == 5, let seconds = Double(try reply[0].string()), let micros = Double(try reply[1].string())
     else { throw UnexpectedReply(expected: "a time, reports and marks", came: "an array of \(reply.count)") }
-    return FleetReading(
-      readAt: seconds + micros / 1e6, reports: try Self.fields(reply[2]), marks: try Self.fields(reply[3]))
+    let readAt = seconds + micros / 1e6
+    var reading = FleetReading(readAt: readAt, reports: try Self.fields(reply[2]), marks: try Self.fields(reply[3]))
+    reading.limit = self.limit
+    reading.turnedAway = try Self.fields(reply[4]).compactMap { field, score in
+      guard let (kind, name) = FleetLayout.member(of: field),
+        let tried = Double(String(decoding: score, as: UTF8.self)),
+        abs(readAt - tried / 1_000) < Self.triesAgainWithin
+      else { return nil }
+      return MemberID(kind, name)
+    }.sorted { ($0.kind.rawValue, $0.name) < ($1.kind.rawValue, $1.name) }
+    return reading
   }
 
   /// Removes a member that won't come back. One that lives will be back with its next report.
@@ -186,7 +256,8 @@ extension FleetReading {
     guard decoded.instance == note.instance else { throw Mismatch(reason: "report and note are of two instances") }
     let seenAt = note.seen / 1_000
     return Member(
-      report: decoded, seenAt: seenAt, age: .seconds(max(readAt - seenAt, 0)), stopped: note.stopped,
+      report: decoded, seenAt: seenAt, age: .seconds(max(readAt - seenAt, 0)), isUndated: seenAt > readAt + 1,
+      stopped: note.stopped,
       clashAge: note.clash == 0 ? nil : .seconds(max(readAt - note.clash / 1_000, 0)))
   }
 

@@ -1,6 +1,7 @@
 // A member's voice: a report every second, and one last when it ends in good order. It decides nothing and delays
 // nothing; when Redis is away the member works on, and that it is silent is what the readers see.
 
+internal import Hiredis
 public import Logging
 public import ServiceLifecycle
 
@@ -10,18 +11,22 @@ public import ServiceLifecycle
 public struct Heartbeat<Report: MemberReport>: Service {
   private let directory: FleetDirectory
   private let interval: Duration
+  private let registration: Registration
   private let logger: Logger
   private let report: @Sendable () async throws -> Report
 
   /// - Parameters:
   ///   - interval: From one report to the next. Readers call a member silent after ``FleetVerdict/silentAfter``.
+  ///   - registration: Is told what becomes of each report.
   ///   - report: The member as it is now.
   public init(
-    _ directory: FleetDirectory, every interval: Duration = .seconds(1), logger: Logger,
+    _ directory: FleetDirectory, every interval: Duration = .seconds(1), registration: Registration = Registration(),
+    logger: Logger,
     report: @escaping @Sendable () async throws -> Report
   ) {
     self.directory = directory
     self.interval = interval
+    self.registration = registration
     self.logger = logger
     self.report = report
   }
@@ -39,20 +44,33 @@ public struct Heartbeat<Report: MemberReport>: Service {
   private func beat() async {
     let clock = ContinuousClock()
     var next = clock.now
-    var failing = false
     while !Task.isCancelled {
       do {
         try await directory.write(try await report())
-        if failing { logger.notice("reporting to the fleet again") }
-        failing = false
+        if registration.note(.registered).problem != nil { logger.notice("reporting to the fleet again") }
       } catch {
-        // Once per outage: a log that repeats itself every second hides what else happened.
-        if !failing { logger.warning("could not report to the fleet", metadata: ["reason": "\(error)"]) }
-        failing = true
+        note(error)
       }
       // Missed beats aren't made up for.
       next = max(next + interval, clock.now)
       do { try await clock.sleep(until: next) } catch { return }
     }
+  }
+
+  /// Logs once per outage: a log that repeats itself every second hides what else happened.
+  private func note(_ error: any Error) {
+    guard let error = error as? RedisServerError, error.code == FleetScripts.full else {
+      if registration.note(.failed("\(error)")).problem == nil {
+        logger.warning("could not report to the fleet", metadata: ["reason": "\(error)"])
+      }
+      return
+    }
+    let before = registration.note(.failed("the fleet's register is full: \(error.message)"))
+    guard before.problem == nil else { return }
+    logger.error(
+      """
+      the fleet's register is full of live members: this process works, but sync-status doesn't show it and \
+      sync-status wait fails on it. Run fewer and larger nodes and workers; it tries again each second
+      """, metadata: ["reason": "\(error)"])
   }
 }

@@ -282,6 +282,8 @@ public struct NodeReport: MemberReport {
   public var connections: Connections?
   /// nil where the node has none.
   public var spool: Spool?
+  /// Why the fleet's register didn't take the last report, in words; nil where it did, or there was none yet.
+  public var registrationError: String?
   public var startedAt: Double
   public var reportedAt: Double
   /// The push listener's address.
@@ -295,7 +297,8 @@ public struct NodeReport: MemberReport {
     name: String, build: String, instance: String, state: State, ready: Bool, reasons: [String],
     mirror: ReplicaStatus, answers: [String: UInt64], outcomes: Outcomes, lastMinute: LastMinute = LastMinute(),
     proven: UInt64, timedOut: UInt64, queue: Queue,
-    connections: Connections? = nil, spool: Spool? = nil, startedAt: Double, reportedAt: Double, listen: String
+    connections: Connections? = nil, spool: Spool? = nil, registrationError: String? = nil, startedAt: Double,
+    reportedAt: Double, listen: String
   ) {
     self.name = name
     self.build = build
@@ -322,6 +325,7 @@ public struct NodeReport: MemberReport {
     self.queue = queue
     self.connections = connections
     self.spool = spool
+    self.registrationError = registrationError
     self.startedAt = startedAt
     self.reportedAt = reportedAt
     self.listen = listen
@@ -336,6 +340,7 @@ public struct NodeReport: MemberReport {
     case heldBack = "held_back"
     case violations, answers, outcomes, barrier, queue, connections, spool
     case lastMinute = "last_minute"
+    case registrationError = "registration_error"
     case startedAt = "started_at"
     case reportedAt = "reported_at"
     case listen
@@ -368,6 +373,7 @@ public struct NodeReport: MemberReport {
     try container.encode(queue, forKey: .queue)
     try container.encode(connections, forKey: .connections)
     try container.encode(spool, forKey: .spool)
+    try container.encode(registrationError, forKey: .registrationError)
     try container.encode(startedAt, forKey: .startedAt)
     try container.encode(reportedAt, forKey: .reportedAt)
     try container.encode(listen, forKey: .listen)

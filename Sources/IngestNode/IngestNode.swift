@@ -118,6 +118,7 @@ public struct IngestNode: Sendable {
     let counters = AnswerCounters(Dialects.all)
     let identity = try configuration.tls.map { try TLSIdentity($0) }
     let stopping = StopFlag()
+    let registration = Registration()
     let connections = ConnectionLimiter(
       limit: plan.pushes.connections,
       limitByAddress: front.connectionsPerAddress ?? max(1, plan.pushes.connections / 4),
@@ -126,7 +127,7 @@ public struct IngestNode: Sendable {
       name: configuration.name, build: configuration.build,
       listen: "\(configuration.listenHost):\(configuration.listenPort)", replica: replica, queues: links,
       watch: watch, spool: spool, counters: counters, connections: connections, descriptorLimit: plan.limit,
-      stopping: stopping)
+      stopping: stopping, registration: registration)
     let pushes = PushListener(
       host: configuration.listenHost, port: configuration.listenPort, group: pushLoops, gates: links.map(\.gate),
       shared: PushFront(
@@ -144,7 +145,8 @@ public struct IngestNode: Sendable {
       endpoint: configuration.redis, options: RedisOptions(name: "\(configuration.name)-report"), on: mirrorLoop.next(),
       logger: logger)
     let heartbeat = Heartbeat(
-      FleetDirectory(client: reporting, layout: FleetLayout(namespace: configuration.namespace)), logger: logger
+      FleetDirectory(client: reporting, layout: FleetLayout(namespace: configuration.namespace)),
+      registration: registration, logger: logger
     ) { try await status.report() }
 
     var services: [any Service] = [MirrorService(replica: replica), QueueWatchService(watch: watch)]

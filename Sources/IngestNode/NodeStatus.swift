@@ -26,6 +26,7 @@ final class NodeStatus: Sendable {
   private let connections: ConnectionLimiter
   private let descriptorLimit: Int
   private let stopping: StopFlag
+  private let registration: Registration
   private let configuredListen: String
   private let listening = Mutex<String?>(nil)
   private let hasBeenReady = Atomic<Bool>(false)
@@ -36,7 +37,8 @@ final class NodeStatus: Sendable {
   init(
     name: String, build: String, listen: String, replica: ReplicaDriver, queues: [QueueLink], watch: QueueWatch,
     spool: Spool?,
-    counters: AnswerCounters, connections: ConnectionLimiter, descriptorLimit: Int, stopping: StopFlag
+    counters: AnswerCounters, connections: ConnectionLimiter, descriptorLimit: Int, stopping: StopFlag,
+    registration: Registration
   ) {
     self.connections = connections
     self.descriptorLimit = descriptorLimit
@@ -49,6 +51,7 @@ final class NodeStatus: Sendable {
     self.spool = spool
     self.counters = counters
     self.stopping = stopping
+    self.registration = registration
   }
 
   /// Where pushes are taken, once they are.
@@ -79,9 +82,10 @@ final class NodeStatus: Sendable {
         open: connections.current, limit: connections.limit, evicted: connections.evictions,
         descriptorLimit: descriptorLimit),
       spool: spool.map { NodeReport.Spool($0.figures, limitBytes: $0.limits.bytes) },
+      registrationError: registration.state.problem,
       startedAt: startedAt.timeIntervalSince1970, reportedAt: Date().timeIntervalSince1970,
       listen: listen ?? configuredListen)
-    gauges.set(report)
+    gauges.set(report, registration.state)
     shardGauges.set(report.queue)
     return report
   }
@@ -216,12 +220,14 @@ private struct NodeGauges: Sendable {
   private let queueMoved = Gauge(label: "sluice_queue_moved_batches")
   private let connections = Gauge(label: "sluice_connections")
   private let connectionLimit = Gauge(label: "sluice_connections_limit")
+  private let registered = Gauge(label: "sluice_node_registered")
   private let spoolEntries = Gauge(label: "sluice_spool_entries")
   private let spoolBytes = Gauge(label: "sluice_spool_bytes")
   private let spoolOldest = Gauge(label: "sluice_spool_oldest_seconds")
   private let spoolOpen = Gauge(label: "sluice_spool_open")
 
-  func set(_ report: NodeReport) {
+  func set(_ report: NodeReport, _ registration: Registration.State) {
+    if registration != .pending { registered.record(registration == .registered ? 1 : 0) }
     ready.record(report.ready ? 1 : 0)
     keys.record(report.keys)
     verified.record(report.completeness.verified)

@@ -108,7 +108,7 @@ public final class QueueConsumer: Sendable {
       keys: [
         layout.claim(worker: worker, slot: slot), layout.workers, layout.failures, layout.later, layout.dead,
         layout.deadBytes,
-      ] + layout.pending,
+      ] + layout.pending + [layout.stats],
       arguments: [
         "\(worker)", instance, number, limits.lease.milliseconds, min(limits.envelopes, limit), limits.bytes,
         limits.largestEnvelope, takesSuspects ? limits.suspects : 0, limits.deaths,
@@ -265,9 +265,11 @@ public final class QueueConsumer: Sendable {
   public func reap() async throws(QueueFailure) -> Reaping {
     let reply = try await run(
       QueueScripts.reap,
-      keys: [layout.workers, layout.pending(0), layout.dead, layout.failures, layout.deadBytes],
+      keys: [layout.workers, layout.pending(0), layout.dead, layout.failures, layout.deadBytes]
+        + [layout.later, layout.stats],
       arguments: [
         layout.claimPrefix, limits.reapedAtOnce, limits.deaths, QueueLayout.slots, limits.forgetAfter.milliseconds,
+        limits.lease.milliseconds,
       ])
     return try read(reply) { items in
       var reaping = Reaping()

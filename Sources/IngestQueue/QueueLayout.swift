@@ -41,7 +41,8 @@ public struct QueueLayout: Sendable, Hashable {
     return [hand.first, hand.second]
   }
 
-  /// Sorted set of envelopes that failed and are tried again later; the score is when, in milliseconds since 1970.
+  /// Sorted set of envelopes that failed and are tried again later. The score is when, in milliseconds since 1970, by
+  /// Redis's clock without its steps; see ``stats``.
   public var later: String { key("later") }
 
   /// Stream of dead letters, the newest last: why in fields of their own, and the whole envelope in the last one. Never
@@ -60,6 +61,8 @@ public struct QueueLayout: Sendable, Hashable {
   public var workers: String { key("workers") }
 
   /// Hash of what has left the shard, counted since it began: `done`, and of the dead letters `requeued` and `discarded`.
+  /// Its field `clock` has three times of Redis's clock in milliseconds: when it was last read, how far the clock of
+  /// ``later`` is behind it, and when it last made a step.
   public var stats: String { key("stats") }
 
   /// A name under which nothing is ever stored. It stands for the slot of a Redis Cluster that all keys of the shard are in; see

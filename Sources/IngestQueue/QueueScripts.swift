@@ -9,7 +9,8 @@
 //   only be the work of another hand, and what is in it is treated as envelopes.
 // - Whoever changes a claim shows instance and batch of its header. The reaper overwrites them before it takes anything out,
 //   so that a worker whose lease ended finds out, and can't settle half a batch.
-// - Time is Redis's own TIME, so the clocks of the workers' machines play no part in leases.
+// - Time is Redis's own TIME, so the clocks of the workers' machines play no part in leases. It may make steps, forward and
+//   back, also because after a failover it is another server's; see `clock` below.
 // - `allow-oom`, because what empties the queue must work when Redis is full. None of them makes the data much larger: they move it.
 // - What is read comes before what is written wherever a wrong type of key could end the script in its middle.
 //
@@ -41,10 +42,37 @@ enum QueueScripts {
       if good and type(value) == 'table' then return value end
     end
 
-    local function header_line(worker, instance, batch, lease_until, claimed_at, count)
+    -- Finds steps of TIME. Live workers read it at least every half lease, or 10 s. When the time between two readings is
+    -- much longer, or negative, TIME made a step, or no worker was there. How much time really passed isn't known then. So
+    -- the clock of `later` stands still for it, and no lease has ended until live workers had the time to extend theirs.
+    -- What is known is kept in a field: when TIME was last read, how far the clock of `later` is behind it, and when the
+    -- last step was found. Answers the time on the clock of `later`, and when the last step was found.
+    local function clock(stats, later, at, lease)
+      -- A spoilt key of statistics is in nobody's way.
+      local known = redis.pcall('HGET', stats, 'clock')
+      if type(known) ~= 'string' then known = '' end
+      local read, behind, stepped_at = string.match(known, '^(%d+) (-?%d+) (%d+)$')
+      read, behind, stepped_at = tonumber(read) or at, tonumber(behind) or 0, tonumber(stepped_at) or 0
+      local before, passed, most = behind, at - read, math.max(math.min(lease * 2 / 3, 15000), 5000)
+      local has_stepped = passed < 0 or passed > most
+      if has_stepped then behind, stepped_at = behind + passed, at end
+      -- Nothing goes by it.
+      if redis.call('ZCARD', later) == 0 then behind = 0 end
+      -- Not at each call, since each write may be an fsync.
+      if known == '' or has_stepped or passed > most / 3 or behind ~= before then
+        redis.pcall('HSET', stats, 'clock', string.format('%.0f %.0f %.0f', at, behind, stepped_at))
+      end
+      return at - behind, stepped_at
+    end
+
+    -- For so long after a step no lease has ended. Live workers extend theirs every third of a lease, or 10 s.
+    local function grace(lease) return math.min(lease / 2, 15000) end
+
+    -- The lease's length is in it too: when TIME goes back, a lease that would last for longer is cut to its length.
+    local function header_line(worker, instance, batch, lease_until, claimed_at, count, lease)
       return string.format(
-        '{"worker":"%s","instance":"%s","batch":%.0f,"lease_until":%.0f,"claimed_at":%.0f,"count":%.0f}',
-        worker, instance, batch, lease_until, claimed_at, count)
+        '{"worker":"%s","instance":"%s","batch":%.0f,"lease_until":%.0f,"claimed_at":%.0f,"count":%.0f,"lease":%.0f}',
+        worker, instance, batch, lease_until, claimed_at, count, lease)
     end
 
     local function header(line)
@@ -52,6 +80,8 @@ enum QueueScripts {
       local h = object(line)
       if h and type(h.worker) == 'string' and type(h.instance) == 'string' and type(h.batch) == 'number'
         and type(h.lease_until) == 'number' and type(h.claimed_at) == 'number' and type(h.count) == 'number' then
+        -- Of an older build: the longest lease that a worker can have.
+        h.lease = tonumber(h.lease) or 3600000
         return h
       end
     end
@@ -113,7 +143,8 @@ enum QueueScripts {
   /// LMOVE one by one, though a script could move many in one command: only so is the size known before the next one is
   /// touched, and the append-only file gets a move and not a second copy of the payload.
   ///
-  /// KEYS claim, workers, failures, later, dead, bytes of dead letters, then the pending lists with list 0 first.
+  /// KEYS claim, workers, failures, later, dead, bytes of dead letters, then the pending lists with list 0 first, and last
+  /// stats.
   /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where none may
   /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over; then for each list but list 0
   /// the most envelopes from it.
@@ -121,6 +152,7 @@ enum QueueScripts {
   static let claim = script(
     "claim",
     #"""
+    local stats = table.remove(KEYS)
     local claim, workers, failures, later, dead, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
     local worker, instance, batch, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
     local most, most_bytes, largest = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -143,6 +175,8 @@ enum QueueScripts {
     end
 
     if begins then register() end
+    local later_at = at
+    if begins or redis.call('ZCARD', later) > 0 then later_at = clock(stats, later, at, lease) end
 
     local function failing(envelope) return any and failures_of(failures, id_of(envelope)) or nil end
 
@@ -153,7 +187,8 @@ enum QueueScripts {
         return { 'held', h and h.instance or '', h and h.lease_until or 0 }
       end
       -- Ours, and not in our hands: the answer to an earlier claim was lost. It is handed out again.
-      redis.call('LSET', claim, 0, header_line(worker, instance, h.batch, at + lease, h.claimed_at, h.count))
+      redis.call('LSET', claim, 0,
+        header_line(worker, instance, h.batch, at + lease, math.min(h.claimed_at, at), h.count, lease))
       register()
       local envelopes, known = redis.call('LRANGE', claim, 1, -1), {}
       for i = 1, any and #envelopes or 0 do
@@ -175,7 +210,7 @@ enum QueueScripts {
     end
     local returned, bytes = 0, 0
     while returned < most_due and bytes < most_due_bytes do
-      local due = redis.call('ZRANGE', later, '-inf', at, 'BYSCORE', 'LIMIT', 0, 1)[1]
+      local due = redis.call('ZRANGE', later, '-inf', string.format('%.0f', later_at), 'BYSCORE', 'LIMIT', 0, 1)[1]
       if not due then break end
       redis.call('ZREM', later, due)
       redis.call('RPUSH', first_list, due)
@@ -255,10 +290,11 @@ enum QueueScripts {
     end
 
     if #envelopes == 0 then
-      if not begins and (not owner or at - (tonumber(owner.seen_at) or 0) > \#(registrationAge)) then register() end
+      local age = owner and math.abs(at - (tonumber(owner.seen_at) or 0))
+      if not begins and (not age or age > \#(registrationAge)) then register() end
       return { 'empty' }
     end
-    redis.call('LPUSH', claim, header_line(worker, instance, batch, at + lease, at, #envelopes))
+    redis.call('LPUSH', claim, header_line(worker, instance, batch, at + lease, at, #envelopes, lease))
     register()
     return { 'claimed', batch, at + lease, envelopes, known, from }
     """#)
@@ -283,6 +319,11 @@ enum QueueScripts {
     redis.call('ZCARD', later)
     redis.call('HLEN', failures)
     local at, buried, done = now(), 0, redis.call('LLEN', claim) - 1
+    local later_at
+    local function due(delay)
+      later_at = later_at or clock(stats, later, at, h.lease)
+      return string.format('%.0f', later_at + delay)
+    end
     for i = 5, #ARGV, 4 do
       local fate, reason, delay = ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
       local envelope = redis.call('LINDEX', claim, tonumber(ARGV[i]) + 1)
@@ -294,7 +335,7 @@ enum QueueScripts {
           redis.call('RPUSH', KEYS[7 + delay], envelope)
           done = done - 1
         elseif fate == 'postpone' then
-          redis.call('ZADD', later, at + delay, envelope)
+          redis.call('ZADD', later, due(delay), envelope)
           done = done - 1
         else
           local f = failures_of(failures, id) or { attempts = 0, deaths = 0, first_at = at }
@@ -304,7 +345,7 @@ enum QueueScripts {
             buried = buried + 1
           else
             note(failures, id, f)
-            redis.call('ZADD', later, at + delay, envelope)
+            redis.call('ZADD', later, due(delay), envelope)
           end
           done = done - 1
         end
@@ -328,20 +369,23 @@ enum QueueScripts {
     if not h or h.instance ~= ARGV[1] or h.batch ~= tonumber(ARGV[2]) then
       return { 'lost', h and h.instance or '' }
     end
-    local lease_until = now() + tonumber(ARGV[3])
+    local at, lease = now(), tonumber(ARGV[3])
+    local lease_until = at + lease
     redis.call('LSET', KEYS[1], 0,
-      header_line(h.worker, h.instance, h.batch, lease_until, h.claimed_at, h.count))
+      header_line(h.worker, h.instance, h.batch, lease_until, math.min(h.claimed_at, at), h.count, lease))
     return { 'extended', lease_until }
     """#)
 
   /// Puts back what is in claims whose lease has ended.
   ///
-  /// KEYS workers, pending, dead, failures, bytes of dead letters.
+  /// KEYS workers, pending, dead, failures, bytes of dead letters, and last later and stats.
   /// ARGV beginning of a claim's key, most envelopes, deaths after which an envelope is dead, slots of a worker, age in ms at which a
-  /// worker without claims is forgotten.
+  /// worker without claims is forgotten, this worker's lease in ms.
   static let reap = script(
     "reap",
     #"""
+    local stats = table.remove(KEYS)
+    local later = table.remove(KEYS)
     local workers, pending, dead, failures, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
     local prefix, most, most_deaths = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
     local slots, age = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -349,7 +393,9 @@ enum QueueScripts {
     redis.call('XLEN', dead)
     redis.call('ZCARD', dead_bytes)
     redis.call('HLEN', failures)
+    redis.call('ZCARD', later)
     local at, back, buried, lists, more, forgotten, strange = now(), 0, 0, 0, 0, 0, {}
+    local _, stepped_at = clock(stats, later, at, tonumber(ARGV[6]))
     local entries = redis.call('HGETALL', workers)
     for i = 1, #entries, 2 do
       local worker, claims = entries[i], 0
@@ -361,12 +407,16 @@ enum QueueScripts {
           claims = claims + 1
         elseif first then
           local h = header(first)
-          if h and h.lease_until > at then
+          if h and h.instance ~= '' and (h.lease_until > at or at - stepped_at < grace(h.lease)) then
+            if h.lease_until - at > h.lease then
+              redis.call('LSET', claim, 0, header_line(
+                h.worker, h.instance, h.batch, at + h.lease, math.min(h.claimed_at, at), h.count, h.lease))
+            end
             claims = claims + 1
           else
             if h then
               -- From here on it is nobody's.
-              redis.call('LSET', claim, 0, header_line(h.worker, '', h.batch, 0, h.claimed_at, h.count))
+              redis.call('LSET', claim, 0, header_line(h.worker, '', h.batch, 0, h.claimed_at, h.count, h.lease))
             else
               strange[#strange + 1] = claim .. ': no header'
             end
@@ -400,7 +450,12 @@ enum QueueScripts {
         end
       end
       local owner = object(entries[i + 1])
-      if claims == 0 and at - (owner and tonumber(owner.seen_at) or 0) > age then
+      local seen_at = owner and tonumber(owner.seen_at) or 0
+      if seen_at > at then
+        -- Seen before TIME went back: counted from now.
+        redis.call('HSET', workers, worker,
+          string.format('{"instance":"%s","seen_at":%.0f}', tostring(owner.instance), at))
+      elseif claims == 0 and at - math.max(seen_at, stepped_at) > age then
         redis.call('HDEL', workers, worker)
         forgotten = forgotten + 1
       end
@@ -430,14 +485,15 @@ enum QueueScripts {
   static let state = script(
     "state", flags: "no-writes",
     #"""
+    local at = now()
     local later, dead, failures, workers, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
     local lengths, received_at = {}, -1
     for i = 6, #KEYS do
       lengths[#lengths + 1] = redis.call('LLEN', KEYS[i])
       local oldest = redis.call('LINDEX', KEYS[i], -1)
       local known = oldest and object(string.match(string.sub(oldest, 1, 65536), '^[^\n]*'))
-      local at = known and tonumber(known.received_at)
-      if at and (received_at < 0 or at < received_at) then received_at = at end
+      local came = known and tonumber(known.received_at)
+      if came and (received_at < 0 or came < received_at) then received_at = came end
     end
     local claims = {}
     local entries = redis.call('HGETALL', workers)
@@ -452,12 +508,13 @@ enum QueueScripts {
           local h = header(first)
           claims[#claims + 1] = {
             entries[i], slot, redis.call('LLEN', claim) - (h and 1 or 0), h and h.instance or '',
-            h and h.lease_until or 0, h and h.claimed_at or 0 }
+            -- As the reaper will see it.
+            h and math.min(h.lease_until, at + h.lease) or 0, h and math.min(h.claimed_at, at) or 0 }
         end
       end
     end
     return {
-      now(), lengths, redis.call('ZCARD', later), redis.call('XLEN', dead), redis.call('HLEN', failures), received_at,
+      at, lengths, redis.call('ZCARD', later), redis.call('XLEN', dead), redis.call('HLEN', failures), received_at,
       names, claims, tonumber(redis.call('HGET', stats, 'done')) or 0 }
     """#)
 }

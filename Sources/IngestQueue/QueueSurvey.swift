@@ -81,7 +81,10 @@ public struct QueueSurvey: Sendable, Equatable {
     self.state = state
     self.reasons = reasons
     self.deadBytes = deadBytes
-    nextDueAt = try number(0)
+    // By the clock of what is tried again, which may be behind Redis's.
+    let clock = try items.item(4).stringOrNull()?.split(separator: " ") ?? []
+    let behind = clock.count == 3 ? Int64(clock[1]).flatMap { abs($0) < 1 << 50 ? $0 : nil } ?? 0 : 0
+    nextDueAt = try number(0).map { $0 + behind }
     requeued = try number(1) ?? 0
     discarded = try number(2) ?? 0
     let oldest = try items.item(3).array()
@@ -102,9 +105,9 @@ public struct QueueSurvey: Sendable, Equatable {
         return good and type(header) == 'table' and tonumber(header.received_at) or -1
       end
 
-      local stats = redis.call('HMGET', KEYS[2], 'requeued', 'discarded')
+      local stats = redis.call('HMGET', KEYS[2], 'requeued', 'discarded', 'clock')
       local oldest = {}
       for i = 3, #KEYS do oldest[#oldest + 1] = received_at(redis.call('LINDEX', KEYS[i], -1)) end
-      return { redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or false, stats[1], stats[2], oldest }
+      return { redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or false, stats[1], stats[2], oldest, stats[3] }
       """#)
 }

@@ -107,8 +107,11 @@ final class ShardWorker: Sendable {
 
   // MARK: Leases
 
+  /// The longest time between two looks at the leases. The scripts take a much longer one for a step of Redis's clock.
+  private static let longestPause = Duration.seconds(10)
+
   private func extendLeases() async -> Ended {
-    while await slept(options.consumer.lease / 3) {
+    while await slept(min(options.consumer.lease / 3, Self.longestPause)) {
       for batch in held.all {
         var batch = batch
         do throws(QueueFailure) {
@@ -124,7 +127,7 @@ final class ShardWorker: Sendable {
 
   private func reap() async -> Ended {
     var wasAway = false
-    while await slept(options.consumer.lease / 2) {
+    while await slept(min(options.consumer.lease / 2, Self.longestPause)) {
       do throws(QueueFailure) {
         if wasAway {
           // After an outage every lease may have ended, of workers that live and are about to extend theirs. So the

@@ -52,6 +52,8 @@
     case noFence
     /// A replica that doesn't follow any more was never there.
     case forgottenReplicas
+    /// A server that doesn't say who follows it is taken for one that nobody follows.
+    case hiddenReplicas
     /// Tries again without a pause.
     case noPause
 

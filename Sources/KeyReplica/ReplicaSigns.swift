@@ -62,6 +62,9 @@ public struct ReplicaSigns: Sendable, Hashable {
         "\(Self.replicas(recorded, "has", "have")) followed this Redis and none does now, so one may have been promoted"
     }
     if isWatched { return "Sentinels watch this Redis to promote another, and no replica follows it" }
+    #if SLUICE_MUTANTS
+      if Mutant.active == .hiddenReplicas { return nil }
+    #endif
     if following == nil {
       return "neither ROLE nor INFO can be used here, so it can't be told whether replicas follow this Redis"
     }

@@ -148,6 +148,133 @@ struct FleetDirectoryTests {
     }
   }
 
+  private func fleet(_ directory: FleetDirectory) async throws -> Set<String> {
+    let reading = try await directory.read()
+    return Set(reading.nodes.map(\.report.name) + reading.workers.map(\.report.name))
+  }
+
+  @Test func `after a day of rolling pods a new node finds its place, and those that live keep theirs`() async throws {
+    try await withClient { _, client in
+      let directory = FleetDirectory(client: client)
+      try await directory.write(Sample.node("node-live"))
+      for number in 1..<FleetDirectory.limit {
+        try await directory.write(Sample.worker("pod-\(number)"), stopped: true)
+      }
+      try await directory.write(Sample.node("node-live"))
+      for number in 1...20 {
+        try await directory.write(Sample.node("new-\(number)"))
+        let members = try await fleet(directory)
+        #expect(members.count == FleetDirectory.limit)
+        // Those go first that ended first.
+        for name in ["node-live", "new-1", "new-\(number)", "pod-100", "pod-999"] {
+          #expect(members.contains(name) == true, "\(name)")
+        }
+      }
+      #expect(try await !fleet(directory).contains("pod-1"))
+      let reading = try await directory.read()
+      #expect(!reading.isFull && reading.turnedAway == [] && reading.unreadable == [])
+    }
+  }
+
+  @Test func `where nobody has ended the one that was silent for longest makes room, if that is long`() async throws {
+    try await withClient { _, client in
+      let short = FleetDirectory(client: client, limit: 3, roomAfter: .milliseconds(300))
+      for name in ["a", "b", "c"] { try await short.write(Sample.node(name)) }
+      try await eventually("a is silent for long, b and c aren't") {
+        for name in ["b", "c"] { try await short.write(Sample.node(name)) }
+        do {
+          try await short.write(Sample.node("d"))
+          return true
+        } catch let error as RedisServerError where error.code == "FLEETFULL" {
+          return false
+        }
+      }
+      #expect(try await fleet(short) == ["b", "c", "d"])
+      // One that ended goes first, however lately that was.
+      try await short.write(Sample.node("d"), stopped: true)
+      try await short.write(Sample.node("e"))
+      #expect(try await fleet(short) == ["b", "c", "e"])
+    }
+  }
+
+  @Test func `nobody counts as silent for a time in which nobody was heard`() async throws {
+    let clock = try await ServerClock()
+    try await withClient(RedisServerOptions { $0.clock = clock }) { server, client in
+      let directory = FleetDirectory(client: client, limit: 3)
+      for name in ["a", "b", "c"] { try await directory.write(Sample.node(name)) }
+      // An hour in which Redis was away, or its clock made a step.
+      try await server.setClock(ahead: .seconds(3_600))
+      #expect(try await directory.read().nodes.allSatisfy(\.isSilent))
+      for _ in 1...2 {
+        let error = await #expect(throws: RedisServerError.self) { try await directory.write(Sample.node("d")) }
+        #expect(error?.code == "FLEETFULL")
+      }
+      // From here on they are heard again, but for a.
+      for seconds in stride(from: 0, through: 304, by: 4) {
+        try await server.setClock(ahead: .seconds(3_600 + seconds))
+        for name in ["b", "c"] { try await directory.write(Sample.node(name)) }
+      }
+      #expect(try await fleet(directory) == ["a", "b", "c"])
+      try await directory.write(Sample.node("d"))
+      #expect(try await fleet(directory) == ["b", "c", "d"])
+    }
+  }
+
+  @Test func `members that a full register turns away are listed for as long as they try`() async throws {
+    let clock = try await ServerClock()
+    try await withClient(RedisServerOptions { $0.clock = clock }) { server, client in
+      let directory = FleetDirectory(client: client, limit: 1)
+      try await directory.write(Sample.node("a"))
+      for _ in 1...2 {
+        for number in 1...150 {
+          await #expect(throws: RedisServerError.self) { try await directory.write(Sample.worker("w-\(number)")) }
+        }
+      }
+      await #expect(throws: RedisServerError.self) { try await directory.write(Sample.node("b")) }
+      var reading = try await directory.read()
+      #expect(reading.isFull)
+      #expect(reading.turnedAway.first == MemberID(.node, "b"))
+      #expect((100...101).contains(reading.turnedAway.count), "their number has a bound")
+      // One that ends isn't missed, and is no member.
+      try await directory.write(Sample.node("b"), stopped: true)
+      reading = try await directory.read()
+      #expect(!reading.turnedAway.contains(MemberID(.node, "b")))
+      #expect(reading.nodes.map(\.report.name) == ["a"])
+      try await server.setClock(ahead: .seconds(11))
+      #expect(try await directory.read().turnedAway == [])
+      // Room again: whoever tries is in, and isn't missed.
+      await #expect(throws: RedisServerError.self) { try await directory.write(Sample.worker("w-150")) }
+      try await directory.write(Sample.node("a"), stopped: true)
+      try await directory.write(Sample.worker("w-150"))
+      #expect(try await directory.read().turnedAway == [])
+      #expect(try await fleet(directory) == ["w-150"])
+    }
+  }
+
+  @Test func `a member that is gone doesn't look live after Redis's clock went back, not even when it is there again`()
+    async throws
+  {
+    let clock = try await ServerClock()
+    try await withClient(RedisServerOptions { $0.clock = clock }) { server, client in
+      let directory = FleetDirectory(client: client)
+      for name in ["gone", "live"] { try await directory.write(Sample.node(name)) }
+      // Two under one name: that is over as well.
+      try await write(["x", "y", "x"], to: directory)
+      try await server.setClock(ahead: .seconds(-3_600))
+      #expect(try await directory.read().nodes.allSatisfy { $0.isUndated && $0.isSilent && $0.age == .zero })
+      try await directory.write(Sample.node("live"))
+      let back = try await directory.read().nodes
+      #expect(back.allSatisfy { !$0.isUndated && $0.age < .seconds(5) && $0.clashAge == nil })
+      // The time at which it was heard comes again.
+      for ahead in [-3_590.0, -10, 0, 5] {
+        try await server.setClock(ahead: .seconds(ahead))
+        try await directory.write(Sample.node("live"))
+        let silent = try await directory.read().nodes.filter(\.isSilent).map(\.report.name)
+        #expect(silent == ["gone", "node-1"], "at \(ahead)")
+      }
+    }
+  }
+
   @Test func `the number of members is bounded, and those who are in may go on`() async throws {
     try await withClient { _, client in
       let directory = FleetDirectory(client: client, limit: 2)

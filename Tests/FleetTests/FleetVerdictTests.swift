@@ -64,7 +64,53 @@ struct FleetVerdictTests {
     #expect(notes(verdict) == ["the store is sealed with no keys in it: every key is refused"])
   }
 
+  // MARK: The register
+
+  @Test func `a node that found the register full keeps the fleet from being in sync, a worker is wrong`() {
+    var facts = Sample.facts()
+    facts.fleet.turnedAway = [MemberID(.worker, "worker-9")]
+    var verdict = FleetVerdict(facts)
+    #expect(verdict.isInSync && !verdict.isWell)
+    #expect(
+      untaken(verdict) == [
+        "the worker worker-9 runs and isn't in the fleet's register, which is full: it holds 1,000 live members. "
+          + "Run fewer and larger nodes and workers"
+      ])
+    facts.fleet.turnedAway = [MemberID(.node, "node-9")]
+    verdict = FleetVerdict(facts)
+    #expect(!verdict.isInSync)
+    #expect(verdict.nodesExpected == 2)
+    #expect(verdict.nodesInSync == 1)
+    #expect(wrong(verdict).count == 1)
+    #expect(wrong(verdict).first?.hasPrefix("the node node-9 runs and isn't in the fleet's register") == true)
+  }
+
+  @Test func `a register is full when nobody in it can make room`() {
+    func verdict(_ other: Member<WorkerReport>) -> FleetVerdict {
+      var facts = Sample.facts(workers: [other])
+      facts.fleet.limit = 2
+      return FleetVerdict(facts)
+    }
+    let full = verdict(Sample.member(Sample.worker()))
+    #expect(full.isInSync && !full.isWell)
+    #expect(
+      untaken(full).first?.hasPrefix("the fleet's register is full, and no further node or worker is seen") == true)
+    #expect(untaken(verdict(Sample.member(Sample.worker(), age: 200))).count == 1, "it may live")
+    #expect(untaken(verdict(Sample.member(Sample.worker(), age: 301))) == [])
+    #expect(untaken(verdict(Sample.member(Sample.worker(), stopped: true))) == [])
+  }
+
   // MARK: The nodes
+
+  @Test func `a member that hasn't reported since Redis's clock went back isn't taken for a live one`() {
+    var node = Sample.member(Sample.node(), age: 0)
+    node.isUndated = true
+    var worker = Sample.member(Sample.worker(), age: 0)
+    worker.isUndated = true
+    let verdict = FleetVerdict(Sample.facts(nodes: [node], workers: [worker]))
+    #expect(wrong(verdict) == ["node-1 hasn't reported since Redis's clock went back"])
+    #expect(notes(verdict).contains("worker-1 hasn't reported since Redis's clock went back"))
+  }
 
   @Test func `no nodes at all are not in sync`() {
     #expect(wrong(FleetVerdict(Sample.facts(nodes: []))) == ["no node has reported"])

@@ -18,6 +18,28 @@ struct HeartbeatTests {
     }
   }
 
+  private final class CapturedLog: LogHandler, Sendable {
+    let texts = Mutex<[String]>([])
+    var logger: Logger { Logger(label: "test") { _ in self } }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+      get { nil }
+      set {}
+    }
+    var metadata: Logger.Metadata {
+      get { [:] }
+      set {}
+    }
+    var logLevel: Logger.Level {
+      get { .trace }
+      set {}
+    }
+
+    func log(event: LogEvent) {
+      texts.withLock { $0.append("\(event.level): \(event.message.description.prefix(28))") }
+    }
+  }
+
   @Test func `a member reports again and again, and at a graceful shutdown one last time`() async throws {
     try await withClient { _, client in
       let directory = FleetDirectory(client: client)
@@ -34,6 +56,32 @@ struct HeartbeatTests {
       }
       let last = try #require(try await directory.read().nodes.first)
       #expect(last.stopped)
+    }
+  }
+
+  @Test func `one that isn't registered says so once and knows it, and says when it is`() async throws {
+    try await withClient { _, client in
+      let directory = FleetDirectory(client: client, limit: 1)
+      try await directory.write(Sample.worker())
+      let (registration, lines) = (Registration(), CapturedLog())
+      #expect(registration.state == .pending)
+      let task = Task {
+        await Heartbeat(directory, every: .milliseconds(10), registration: registration, logger: lines.logger) {
+          Sample.node()
+        }.run()
+      }
+      try await eventually("it knows that the register is full") {
+        registration.state.problem?.hasPrefix("the fleet's register is full") == true
+      }
+      try await eventually("it has tried again") {
+        try await directory.read().turnedAway == [MemberID(.node, "node-1")]
+      }
+      try await directory.write(Sample.worker(), stopped: true)
+      try await eventually("it is registered") { registration.state == .registered }
+      task.cancel()
+      await task.value
+      #expect(
+        lines.texts.withLock { $0 } == ["error: the fleet's register is full", "notice: reporting to the fleet again"])
     }
   }
 

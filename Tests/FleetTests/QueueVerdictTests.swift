@@ -6,6 +6,27 @@ import Testing
 
 /// What is said of the queue, on real surveys of a real Redis; and the command as an operator runs it.
 struct QueueVerdictTests {
+  @Test func `the age of a payload follows from the nodes' clocks where Redis's is wrong`() {
+    func time(_ clocks: [Double], _ change: (inout FleetReading) -> Void = { _ in }) -> Double {
+      var reading = Sample.facts(
+        nodes: clocks.enumerated().map { number, wrong in
+          Sample.member(Sample.node("node-\(number)") { $0.reportedAt = Sample.now - 0.5 + wrong }, age: 0.5)
+        }
+      ).fleet
+      change(&reading)
+      return reading.nodesTime(whenRedisSays: Sample.now) - Sample.now
+    }
+    #expect(time([]) == 0)
+    #expect(time([0, 0.5]) == 0)
+    #expect(time([4]) == 0, "near enough")
+    // Redis is an hour ahead of all, or behind.
+    #expect(abs(time([-3_600, -3_601]) + 3_600) < 1)
+    #expect(abs(time([3_600, 3_601]) - 3_600) < 1)
+    // One node's clock is wrong.
+    #expect(time([-3_600, 0.2]) == 0)
+    #expect(time([-3_600]) { $0.nodes[0].stopped = true } == 0)
+  }
+
   /// A worker that reports and looks for work.
   private func serve(_ shards: [DeadLetterShard], reportTo client: RedisClient) async throws {
     let worker = QueueConsumer(client: client, layout: shards[0].layout, worker: try #require(WorkerName("worker-1")))

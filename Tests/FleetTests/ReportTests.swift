@@ -19,7 +19,8 @@ struct ReportTests {
         "shards":[{"admits":true,"bytes":34000,"dead_bytes":1000,"drain_per_second":812.5,"durability":"fsync before each answer",\
         "durability_lack":null,"entries":17,"memory":1048576,"memory_limit":0,"over_limit":null,"read_seconds":0.5,\
         "redis":"redis://127.0.0.1:6379","refused_accounts":0,"room_bytes":1048576,"shard":0}],"state":"connected","waiting":0},\
-        "ready":true,"reasons":[],"refusals_blocked":null,"reported_at":1699999999.5,"sealed":true,"spool":null,\
+        "ready":true,"reasons":[],"refusals_blocked":null,"registration_error":null,\
+        "reported_at":1699999999.5,"sealed":true,"spool":null,\
         "started_at":1699991959.5,"state":"ready",\
         "store_version":1000100,"version":1000100,"violations":0}
         """)

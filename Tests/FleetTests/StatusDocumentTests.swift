@@ -25,6 +25,7 @@ struct StatusDocumentTests {
         "redis":"redis://h:6379","shard":0}],"read_at":1700000000,\
         "redis":{"append_only_file":true,"eviction_policy":"noeviction","limit_bytes":4294967296,"role":"master",\
         "saving_fails":false,"server":null,"used_bytes":1073741824,"version":"7.0.15"},\
+        "register":{"full":false,"limit":1000,"turned_away":[]},\
         "store":{"digest":"00000000000000000000000000000000","epoch":"e1","keys":1000000,"sealed":true,"version":1000100},\
         "unreadable":[{"kind":null,"name":"x","reason":"it is neither a node nor a worker"}],\
         "verdict":"not_in_sync","workers":[\

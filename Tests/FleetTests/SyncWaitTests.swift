@@ -65,6 +65,10 @@ struct SyncWaitTests {
     var unreadable = facts([bad], store: 10)
     unreadable.fleet.unreadable = [UnreadableMember(kind: .node, name: "node-2", reason: "the report isn't JSON")]
     #expect(look(&wait, unreadable) == ["the report of node-2 can't be understood: the report isn't JSON"])
+    var full = facts([bad], store: 10)
+    full.fleet.turnedAway = [MemberID(.node, "node-2")]
+    #expect(look(&wait, full).count == 1)
+    #expect(look(&wait, full).first?.hasPrefix("the node node-2 runs and isn't in the fleet's register") == true)
   }
 
   @Test func `so many nodes are enough, whatever the others do`() {

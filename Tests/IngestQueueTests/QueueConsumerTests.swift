@@ -156,7 +156,10 @@ struct QueueConsumerTests {
       #expect(letter.reason == "try 2")
       #expect(letter.attempts == 3)
       #expect(letter.firstAt < letter.diedAt)
-      #expect(try await queue.keys() == [queue.layout.workers, queue.layout.dead, queue.layout.deadBytes])
+      #expect(
+        try await queue.keys() == [
+          queue.layout.workers, queue.layout.dead, queue.layout.deadBytes, queue.layout.stats,
+        ])
     }
   }
 

@@ -96,6 +96,46 @@ struct WorkerTests {
     }
   }
 
+  @Test(arguments: [-1, 1]) func `a step of Redis's clock takes no batch from a worker that lives`(hours: Int)
+    async throws
+  {
+    let clock = try await ServerClock()
+    try await WorkBench.with(RedisServerOptions { $0.clock = clock }) { bench in
+      try await bench.push(0..<50)
+      let isFull = Atomic<Bool>(true)
+      let sink = ScriptedSink { _, deliveries throws(SinkFailure) in
+        if isFull.load(ordering: .relaxed) { throw SinkFailure("the disk is full") }
+        return deliveries.map { _ in .stored }
+      }
+      let worker = try bench.worker(sink: sink) {
+        $0.consumer.lease = .seconds(4)
+        $0.lanes = 1
+      }
+      let rival = try bench.worker("rival", sink: ScriptedSink()) {
+        $0.consumer.lease = .seconds(4)
+        $0.lanes = 1
+      }
+      try await bench.running(worker) {
+        try await eventually("the worker is in trouble") { worker.report.state == .trouble }
+        try await bench.running(rival) {
+          try await eventually("the rival is there") { try await bench.state().workers.count == 2 }
+          try await bench.server.setClock(ahead: .seconds(3_600 * hours))
+          let stepped = try await bench.state().readAt
+          // Both look for ended leases at every half of one.
+          try await eventually("the reapers have looked more than once") {
+            try await bench.state().readAt > stepped + 5_000
+          }
+          isFull.store(false, ordering: .relaxed)
+          try await eventually("it is stored") { sink.stored.count == 50 }
+        }
+        try await bench.untilEmpty()
+      }
+      #expect(sink.stored == Array(0..<50))
+      #expect(rival.report.stored == 0)
+      #expect(try await bench.state().failing == 0, "nobody has died")
+    }
+  }
+
   @Test func `what fails alone is tried again later and is a dead letter after the last attempt`() async throws {
     try await WorkBench.with { bench in
       try await bench.push(0..<10)

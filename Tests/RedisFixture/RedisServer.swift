@@ -27,6 +27,8 @@ public struct RedisServerOptions: Sendable {
   public var tls = false
   /// Which program it is.
   public var build = RedisBuild.underTest
+  /// A clock of its own, that the test can move.
+  public var clock: ServerClock?
   /// Whom the server's certificate is for.
   public var certificateNames = "DNS:localhost,IP:127.0.0.1"
   /// The program to start.
@@ -128,6 +130,21 @@ public final class RedisServer: Sendable {
 
   // MARK: What can happen to it
 
+  /// Sets its clock to what it truly is, and so much more, and waits until it goes by that. Only with
+  /// ``RedisServerOptions/clock``.
+  public func setClock(ahead offset: Duration) async throws {
+    guard let clock = options.clock else { preconditionFailure("this server has no clock of its own") }
+    try clock.set(ahead: offset)
+    let connection = try await RedisConnection.connected(to: endpoint, on: MultiThreadedEventLoopGroup.singleton.any())
+    defer { connection.close() }
+    // Some servers look at the clock once for several commands.
+    try await eventually("the server has the new time") {
+      let time = try await connection.execute(RedisCommand("TIME")).orThrow().array()
+      guard let seconds = Double(try time[0].string()), let micros = Double(try time[1].string()) else { return false }
+      return abs(seconds + micros / 1e6 - Date.now.timeIntervalSince1970 - offset / .seconds(1)) < 0.1
+    }
+  }
+
   /// Ends it as a power cut would, and waits until it is gone.
   public func kill9() async throws { try await end(with: SIGKILL) }
 
@@ -175,7 +192,8 @@ public final class RedisServer: Sendable {
   private func launch() async throws -> Bool {
     try configuration.write(toFile: folder.path("redis.conf"), atomically: true, encoding: .utf8)
     let process = try await ChildProcess.start(
-      try options.program(), [folder.path("redis.conf")] + options.arguments)
+      try options.program(), [folder.path("redis.conf")] + options.arguments,
+      environment: ProcessInfo.processInfo.environment.merging(options.clock?.environment ?? [:]) { $1 })
     let socket = folder.path("redis.sock")
     try await eventually("redis-server answers a PING") {
       if process.status != nil { return true }

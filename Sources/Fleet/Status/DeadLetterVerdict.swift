@@ -14,7 +14,7 @@ enum DeadLetterVerdict {
   /// - Parameter bytes: By the shards' numbers.
   static func wrong(_ nodes: [Member<NodeReport>], _ bytes: [Int: DeadLetterBytes]) -> [String] {
     var reports: [Int: NodeReport.Shard] = [:]
-    for node in nodes where !node.stopped && node.age <= FleetVerdict.silentAfter {
+    for node in nodes where node.isLive {
       for shard in node.report.queue.shards {
         // They all read the same; whoever read it earlier knows of fewer.
         if (reports[shard.shard]?.refusedAccounts ?? -1) < (shard.refusedAccounts ?? 0) { reports[shard.shard] = shard }

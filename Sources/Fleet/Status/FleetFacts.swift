@@ -100,6 +100,13 @@ public struct QueueFigures: Sendable, Equatable {
   public var deadBytes: DeadLetterBytes
   /// How many seconds ago the payload that is next was received; nil where none waits or it can't be told.
   public var oldestSeconds: Double?
+  /// What that follows from, in Unix seconds: when it was received by a node's clock, and when it was read by Redis's.
+  var oldest: Oldest?
+
+  struct Oldest: Sendable, Equatable {
+    var receivedAt: Double
+    var readAt: Double
+  }
 
   public init(
     pending: Int64, later: Int64, claimed: Int64, dead: Int64, deadBytes: DeadLetterBytes = DeadLetterBytes(),
@@ -190,7 +197,15 @@ public struct FleetFacts: Sendable, Equatable {
       .read(within: limit)
     let after = try position(try await connection.storePosition(layout))
     let redis = await fact { try await RedisFacts.read(from: client, within: limit) }
-    return FleetFacts(store: before, storeAfter: after, fleet: fleet, shards: await queue, redis: redis)
+    let shards = await queue.map { shard in
+      var shard = shard
+      if case .known(var figures) = shard.queue {
+        figures.oldestSeconds = figures.oldest.map { max(fleet.nodesTime(whenRedisSays: $0.readAt) - $0.receivedAt, 0) }
+        shard.queue = .known(figures)
+      }
+      return shard
+    }
+    return FleetFacts(store: before, storeAfter: after, fleet: fleet, shards: shards, redis: redis)
   }
 
   private static func read(
@@ -236,10 +251,11 @@ extension QueueFigures {
     async let bytes = DeadLetterBytes.read(
       from: client, layout: layout, accounts: QueueSurvey.accountsNamed, within: limit)
     let state = try await QueueState.read(from: client, layout: layout, within: limit)
-    // By a node's clock and by Redis's, which may be apart.
-    let oldest = state.oldestReceivedAt.map { max(Double(state.readAt - $0) / 1_000, 0) }
-    return QueueFigures(
-      pending: state.pending, later: state.later, claimed: state.claimed, dead: state.dead, deadBytes: try await bytes,
-      oldestSeconds: oldest)
+    var figures = QueueFigures(
+      pending: state.pending, later: state.later, claimed: state.claimed, dead: state.dead, deadBytes: try await bytes)
+    figures.oldest = state.oldestReceivedAt.map {
+      Oldest(receivedAt: Double($0) / 1_000, readAt: Double(state.readAt) / 1_000)
+    }
+    return figures
   }
 }

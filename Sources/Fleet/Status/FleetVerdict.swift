@@ -82,9 +82,10 @@ public struct FleetVerdict: Sendable, Equatable {
     nodes = facts.fleet.nodes.map { node in
       NodeJudgement(name: node.report.name, stopped: node.stopped, lacks: node.stopped ? [] : Self.lacks(node, facts))
     }
-    let unreadable = facts.fleet.unreadable.count { $0.kind == .node }
+    let unseen =
+      facts.fleet.unreadable.count { $0.kind == .node } + facts.fleet.turnedAway.count { $0.kind == .node }
     let running = nodes.filter { !$0.stopped }
-    nodesExpected = running.count + unreadable
+    nodesExpected = running.count + unseen
     nodesInSync = storeProblems.isEmpty ? running.count { $0.lacks.isEmpty } : 0
 
     problems = storeProblems + Self.evictionProblems(facts)
@@ -105,8 +106,12 @@ public struct FleetVerdict: Sendable, Equatable {
           member.kind == .node ? .outOfSync : .note, member: member.name,
           "\(what) can't be understood: \(member.reason)"))
     }
+    problems += facts.fleet.turnedAway.filter { $0.kind == .node }.map {
+      FleetProblem(.outOfSync, member: $0.name, facts.fleet.notRegistered($0))
+    }
     let rest =
-      DeadLetterVerdict.wrong(facts.fleet.nodes, facts.deadBytes).map { FleetProblem(.wrong, $0) }
+      Self.registerProblems(facts.fleet)
+      + DeadLetterVerdict.wrong(facts.fleet.nodes, facts.deadBytes).map { FleetProblem(.wrong, $0) }
       + Self.untaken(facts) + Self.notes(facts, running)
     problems += rest.filter { $0.severity == .wrong } + rest.filter { $0.severity != .wrong }
   }
@@ -133,7 +138,8 @@ public struct FleetVerdict: Sendable, Equatable {
   private static func lacks(_ node: Member<NodeReport>, _ facts: FleetFacts) -> [NodeLack] {
     let report = node.report
     // What a silent node said last is no news of it.
-    if node.age > silentAfter { return [.silent(seconds: node.age.wholeSeconds)] }
+    if node.isUndated { return [.undated] }
+    if node.isSilent { return [.silent(seconds: node.age.wholeSeconds)] }
     var lacks: [NodeLack] = []
     if let clash = node.clashAge, clash <= silentAfter { lacks.append(.sharesItsName) }
 
@@ -178,6 +184,20 @@ public struct FleetVerdict: Sendable, Equatable {
     return lacks
   }
 
+  // MARK: The register
+
+  /// A full register, and the workers that it turned away. (A node that it turned away keeps the fleet from being in sync.)
+  private static func registerProblems(_ fleet: FleetReading) -> [FleetProblem] {
+    let workers = fleet.turnedAway.filter { $0.kind == .worker }
+    guard fleet.turnedAway.isEmpty else {
+      return workers.map { FleetProblem(.wrong, member: $0.name, fleet.notRegistered($0)) }
+    }
+    guard fleet.isFull else { return [] }
+    return [
+      FleetProblem(.wrong, "the fleet's register is full, and no further node or worker is seen: \(fleet.advice)")
+    ]
+  }
+
   // MARK: Notes
 
   private static func notes(_ facts: FleetFacts, _ running: [NodeJudgement]) -> [FleetProblem] {
@@ -186,7 +206,7 @@ public struct FleetVerdict: Sendable, Equatable {
 
     let isJudged = facts.store?.sealed == true
     let inSync = Set(running.filter(\.lacks.isEmpty).map(\.name))
-    for node in facts.fleet.nodes where !node.stopped && node.age <= silentAfter {
+    for node in facts.fleet.nodes where node.isLive {
       let report = node.report
       // Of a node that isn't in sync the reason has been given already.
       if inSync.contains(report.name), isJudged, !report.ready, report.state != .draining {
@@ -214,8 +234,8 @@ public struct FleetVerdict: Sendable, Equatable {
 
     for worker in facts.fleet.workers where !worker.stopped {
       let report = worker.report
-      if worker.age > silentAfter {
-        note("\(report.name) has been silent for \(Wording.time(worker.age))", member: report.name)
+      if worker.isSilent {
+        note("\(report.name) \(worker.silence)", member: report.name)
         continue
       }
       if let clash = worker.clashAge, clash <= silentAfter {
@@ -261,7 +281,7 @@ public struct FleetVerdict: Sendable, Equatable {
 
   /// Nodes that have taken nothing for a minute, of what others than their clients could have helped.
   private static func untaken(_ facts: FleetFacts) -> [FleetProblem] {
-    facts.fleet.nodes.filter { !$0.stopped && $0.age <= silentAfter }.compactMap { node in
+    facts.fleet.nodes.filter { $0.isLive }.compactMap { node in
       let minute = node.report.lastMinute
       guard minute.taken == 0, minute.notTaken > 0 else { return nil }
       let reasons = minute.reasons.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
@@ -277,7 +297,7 @@ public struct FleetVerdict: Sendable, Equatable {
   /// no other shard, and so takes nothing.
   private static func shardNotes(_ facts: FleetFacts) -> [FleetProblem] {
     var notes: [FleetProblem] = []
-    let live = facts.fleet.nodes.filter { !$0.stopped && $0.age <= silentAfter }
+    let live = facts.fleet.nodes.filter { $0.isLive }
     func isShut(_ shard: NodeReport.Shard) -> Bool { shard.overLimit != nil || shard.durabilityLack != nil }
     let takesNothing = live.contains { node in
       !node.report.queue.shards.isEmpty && node.report.queue.shards.allSatisfy(isShut)
@@ -322,7 +342,7 @@ public struct FleetVerdict: Sendable, Equatable {
       notes.append(FleetProblem(.note, "\(what) can't be read: \(why)"))
     }
     guard let queue = facts.queue else { return notes }
-    let works = facts.fleet.workers.contains { !$0.stopped && $0.age <= silentAfter }
+    let works = facts.fleet.workers.contains { $0.isLive }
     if !works, queue.pending > 0 {
       notes.append(
         FleetProblem(
@@ -344,7 +364,7 @@ public struct FleetVerdict: Sendable, Equatable {
     var notes: [FleetProblem] = []
     var namesByBuild: [String: [String]] = [:]
     func look<Report>(_ members: [Member<Report>]) {
-      for member in members where !member.stopped && member.age <= silentAfter {
+      for member in members where member.isLive {
         namesByBuild[member.report.build, default: []].append(member.report.name)
         let skew = member.report.reportedAt - member.seenAt
         if abs(skew) > clockTolerance.fractionalSeconds {
@@ -393,6 +413,17 @@ public struct FleetVerdict: Sendable, Equatable {
       }
       return notes
     }
+  }
+}
+
+extension FleetReading {
+  /// Of a member that was turned away.
+  func notRegistered(_ member: MemberID) -> String {
+    "the \(member.kind.rawValue) \(member.name) runs and isn't in the fleet's register, which is full: \(advice)"
+  }
+
+  fileprivate var advice: String {
+    "it holds \(Wording.number(limit, "live member")). Run fewer and larger nodes and workers"
   }
 }
 

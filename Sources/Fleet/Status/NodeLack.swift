@@ -1,10 +1,14 @@
 // What can keep a node from being in sync. A closed list, so that a new way to be wrong has to be given its words here, and so
 // that `wait` can tell a change worth a line from a number that ticks.
 
+import KeyReplica
+
 /// One thing that a node lacks to be in sync with the store.
 public enum NodeLack: Sendable, Hashable {
   /// Its last report is older than ``FleetVerdict/silentAfter``.
   case silent(seconds: Int)
+  /// It hasn't reported since Redis's clock went back.
+  case undated
   /// Two live processes report under its name.
   case sharesItsName
   case empty
@@ -35,6 +39,7 @@ public enum NodeLack: Sendable, Hashable {
   public var words: String {
     switch self {
     case .silent(let seconds): "has been silent for \(Wording.time(seconds: Double(seconds)))"
+    case .undated: "hasn't reported since Redis's clock went back"
     case .sharesItsName: "shares its name with another live process: give each node a name of its own"
     case .empty: "has read nothing of the store yet"
     case .loading(let verified, let total):
@@ -69,4 +74,14 @@ public enum NodeLack: Sendable, Hashable {
     default: old != self
     }
   }
+}
+
+extension Member {
+  /// Of one that is silent: `has been silent for 14 s`.
+  var silence: String {
+    isUndated ? NodeLack.undated.words : "has been silent for \(Wording.time(age))"
+  }
+
+  /// When it reported: `0.4 s ago`.
+  var reported: String { isUndated ? "not known" : Wording.ago(seconds: age.fractionalSeconds) }
 }

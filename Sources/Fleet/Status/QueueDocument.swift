@@ -70,7 +70,7 @@ public struct QueueDocument: Sendable, Encodable {
       try container.encode(worker.report.state, forKey: .state)
       try container.encode(worker.report.perSecond, forKey: .perSecond)
       try container.encode(worker.report.inHand, forKey: .inHand)
-      try container.encode(worker.age.fractionalSeconds, forKey: .reportedSecondsAgo)
+      try container.encode(worker.isUndated ? nil : worker.age.fractionalSeconds, forKey: .reportedSecondsAgo)
     }
   }
 

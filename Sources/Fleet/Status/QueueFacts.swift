@@ -35,6 +35,12 @@ public struct QueueFacts: Sendable, Equatable {
     shards.compactMap { reading in reading.survey.value.map { (reading.shard, $0) } }
   }
 
+  /// When a shard was read, in milliseconds since 1970 by the nodes' clocks, which payloads have their times from.
+  func nodesTime(of survey: QueueSurvey) -> Int64 {
+    guard let fleet = fleet.value else { return survey.state.readAt }
+    return Int64(fleet.nodesTime(whenRedisSays: Double(survey.state.readAt) / 1_000) * 1_000)
+  }
+
   /// Reads all of it. The shards are read side by side, so that a Redis that is away costs its deadline once.
   /// - Parameters:
   ///   - shards: Each with a connection to its Redis.

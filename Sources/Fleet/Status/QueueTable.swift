@@ -65,7 +65,8 @@ public struct QueueTable: Sendable {
       let now = survey.state.readAt
       let due = survey.nextDueAt.map { $0 <= now ? "now" : "in \(Wording.time(seconds: Double($0 - now) / 1_000))" }
       table.add([
-        .init("\(reading.shard)"), .init(Wording.count(survey.state.pending)), age(survey.oldestReceivedAt, at: now),
+        .init("\(reading.shard)"), .init(Wording.count(survey.state.pending)),
+        age(survey.oldestReceivedAt, at: facts.nodesTime(of: survey)),
         .init(Wording.count(survey.state.claimed)), .init(Wording.count(survey.state.later)), .init(due ?? "-"),
         .init(Wording.count(survey.state.dead), survey.state.dead > 0 ? .doubtful : nil),
         .init(Wording.count(survey.state.done)), .init(Wording.count(survey.requeued)),
@@ -80,7 +81,7 @@ public struct QueueTable: Sendable {
       survey.lists.filter { $0.envelopes > 0 }.map { list in
         [
           TextTable.Cell("\(shard)"), .init("\(list.number)"), .init(Wording.count(list.envelopes)),
-          age(list.oldestReceivedAt, at: survey.state.readAt),
+          age(list.oldestReceivedAt, at: facts.nodesTime(of: survey)),
         ]
       }
     }
@@ -109,7 +110,6 @@ public struct QueueTable: Sendable {
   private var workers: [String] {
     guard let fleet = facts.fleet.value else { return ["  not known"] }
     let rows = fleet.workers.filter { !$0.stopped }.map { worker in
-      let isSilent = worker.age > FleetVerdict.silentAfter
       let seen = facts.surveys.compactMap { _, survey in
         survey.state.workers.first { $0.name == worker.report.name }.map {
           Double(survey.state.readAt - $0.seenAt) / 1_000
@@ -117,12 +117,12 @@ public struct QueueTable: Sendable {
       }
       return [
         TextTable.Cell(worker.report.name),
-        isSilent
+        worker.isSilent
           ? .init("silent", .bad)
           : .init(worker.report.state.rawValue, worker.report.state == .trouble ? .doubtful : .good),
         .init(Wording.rate(worker.report.perSecond)), .init(Wording.count(worker.report.inHand)),
         .init("\(seen.count) of \(facts.shards.count)"), .init(seen.min().map { Wording.ago(seconds: $0) } ?? "never"),
-        .init(Wording.ago(seconds: worker.age.fractionalSeconds)),
+        .init(worker.reported),
       ]
     }
     return lines(

@@ -34,13 +34,13 @@ public struct QueueVerdict: Sendable, Equatable {
     switch facts.fleet {
     case .unreadable(let why): unknown.append("the workers' reports can't be read: \(why)")
     case .known(let fleet):
-      works = fleet.workers.contains { !$0.stopped && $0.age <= FleetVerdict.silentAfter }
+      works = fleet.workers.contains { $0.isLive }
       wrong += Self.workers(fleet, facts, works)
     }
     for (shard, survey) in facts.surveys {
       // Where no worker is running at all, that has been said.
       if works { wrong += Self.unserved(shard, survey) }
-      wrong += Self.shard(shard, survey)
+      wrong += Self.shard(shard, survey, nodesTime: facts.nodesTime(of: survey))
     }
     let dead = facts.surveys.reduce(0) { $0 + $1.survey.state.dead }
     if dead > 0 { wrong.append("\(Wording.number(dead, "dead letter")): see sync-status dead") }
@@ -53,8 +53,8 @@ public struct QueueVerdict: Sendable, Equatable {
       wrong.append("no worker is running, and \(Wording.number(waiting, "payload")) to be stored")
     }
     for worker in fleet.workers where !worker.stopped {
-      if worker.age > FleetVerdict.silentAfter {
-        wrong.append("\(worker.report.name) has been silent for \(Wording.time(worker.age))")
+      if worker.isSilent {
+        wrong.append("\(worker.report.name) \(worker.silence)")
       } else if worker.report.state == .trouble {
         wrong.append("\(worker.report.name) is in trouble: \(worker.report.lastError ?? "it doesn't say why")")
       }
@@ -64,7 +64,8 @@ public struct QueueVerdict: Sendable, Equatable {
 
   private static func unserved(_ shard: Int, _ survey: QueueSurvey) -> [String] {
     guard survey.state.pending > 0 else { return [] }
-    let seenAt = survey.state.workers.map(\.seenAt).max()
+    // One that was seen before Redis's clock went back, and not since, isn't there.
+    let seenAt = survey.state.workers.map(\.seenAt).filter { $0 <= survey.state.readAt + 1_000 }.max()
     let age = seenAt.map { survey.state.readAt - $0 }
     if let age, age <= unservedAfter.inMilliseconds { return [] }
     return [
@@ -74,12 +75,13 @@ public struct QueueVerdict: Sendable, Equatable {
     ]
   }
 
-  private static func shard(_ shard: Int, _ survey: QueueSurvey) -> [String] {
+  private static func shard(_ shard: Int, _ survey: QueueSurvey, nodesTime: Int64) -> [String] {
     var wrong: [String] = []
     let now = survey.state.readAt
-    if let oldest = survey.oldestReceivedAt, now - oldest > slowAfter.inMilliseconds {
+    if let oldest = survey.oldestReceivedAt, nodesTime - oldest > slowAfter.inMilliseconds {
       wrong.append(
-        "a payload that waits in shard \(shard) was received \(Wording.ago(seconds: Double(now - oldest) / 1_000)): workers "
+        "a payload that waits in shard \(shard) was received "
+          + "\(Wording.ago(seconds: Double(nodesTime - oldest) / 1_000)): workers "
           + "are too slow or away, or it was put back")
     }
     let abandoned = survey.state.claims.filter { now - $0.leaseUntil > reapedAfter.inMilliseconds }

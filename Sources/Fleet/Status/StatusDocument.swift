@@ -98,6 +98,16 @@ public struct StatusDocument: Sendable, Encodable {
       try container.encode(member.reason, forKey: "reason")
     }
 
+    var register = top.nestedContainer(keyedBy: Key.self, forKey: "register")
+    try register.encode(facts.fleet.limit, forKey: "limit")
+    try register.encode(facts.fleet.isFull, forKey: "full")
+    var turnedAway = register.nestedUnkeyedContainer(forKey: "turned_away")
+    for member in facts.fleet.turnedAway {
+      var container = turnedAway.nestedContainer(keyedBy: Key.self)
+      try container.encode(member.kind, forKey: "kind")
+      try container.encode(member.name, forKey: "name")
+    }
+
     if let queue = facts.queue {
       var container = top.nestedContainer(keyedBy: Key.self, forKey: "queue")
       try Self.encode(queue, to: &container)
@@ -142,11 +152,10 @@ public struct StatusDocument: Sendable, Encodable {
   }
 
   private static func encode<Report>(_ member: Member<Report>, to container: inout KeyedEncodingContainer<Key>) throws {
-    try container.encode(member.age.fractionalSeconds, forKey: "age_seconds")
+    try container.encode(member.isUndated ? nil : member.age.fractionalSeconds, forKey: "age_seconds")
     try container.encode(member.seenAt, forKey: "seen_at")
     try container.encode(member.stopped, forKey: "stopped")
-    try container.encode(
-      !member.stopped && member.age <= FleetVerdict.silentAfter, forKey: "live")
+    try container.encode(member.isLive, forKey: "live")
     try container.encode(member.report, forKey: "report")
   }
 }

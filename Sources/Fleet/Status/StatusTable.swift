@@ -109,7 +109,7 @@ public struct StatusTable: Sendable {
   /// What a "taken" is worth, with the worst of each node's shards, where nodes that run know it.
   private var acknowledgement: [String] {
     var nodesByMeaning: [String: Int] = [:]
-    for node in facts.fleet.nodes where !node.stopped && node.age <= FleetVerdict.silentAfter {
+    for node in facts.fleet.nodes where node.isLive {
       nodesByMeaning[node.report.queue.durability ?? "not known yet", default: 0] += 1
     }
     guard !nodesByMeaning.isEmpty else { return [] }
@@ -173,7 +173,7 @@ public struct StatusTable: Sendable {
 
   private func state<Report>(_ member: Member<Report>, _ state: String, good: Bool) -> TextTable.Cell {
     if member.stopped { return .init("stopped", .faint) }
-    if member.age > FleetVerdict.silentAfter { return .init("silent", .bad) }
+    if member.isSilent { return .init("silent", .bad) }
     return .init(state.replacing("_", with: " "), good ? .good : .doubtful)
   }
 
@@ -184,8 +184,8 @@ public struct StatusTable: Sendable {
   }
 
   private func reported<Report>(_ member: Member<Report>) -> TextTable.Cell {
-    let isSilent = !member.stopped && member.age > FleetVerdict.silentAfter
-    return .init(Wording.ago(seconds: member.age.fractionalSeconds), isSilent ? .bad : nil)
+    let isSilent = !member.stopped && member.isSilent
+    return .init(member.reported, isSilent ? .bad : nil)
   }
 
   /// Both times are by the member's own clock, so their difference needs no other.

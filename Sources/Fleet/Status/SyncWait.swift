@@ -51,13 +51,15 @@ public struct SyncWait: Sendable {
     switch nodes {
     case .all:
       for node in looks where !node.stopped { missing += node.missing }
-      missing += Self.unreadable(facts)
+      missing += Self.unseen(facts)
     case .named(let name):
       if storeIsSound { missing = [] }  // That no node at all has reported is said in better words here.
       if let node = looks.first(where: { $0.name == name }) {
         missing += node.stopped ? [Self.other("\(name) has ended in good order")] : node.missing
       } else if let node = facts.fleet.unreadable.first(where: { $0.kind == .node && $0.name == name }) {
         missing.append(Self.other("the report of \(name) can't be understood: \(node.reason)"))
+      } else if facts.fleet.turnedAway.contains(MemberID(.node, name)) {
+        missing.append(Self.other(facts.fleet.notRegistered(MemberID(.node, name))))
       } else {
         missing.append(Self.other("no node called \(name) has reported"))
       }
@@ -67,7 +69,7 @@ public struct SyncWait: Sendable {
       if done < count || !storeIsSound {
         missing.append(Self.other("\(done) of \(Wording.number(count, "node")) in sync"))
         for node in looks where !node.stopped { missing += node.missing }
-        missing += Self.unreadable(facts)
+        missing += Self.unseen(facts)
       }
     }
     return missing
@@ -105,9 +107,10 @@ public struct SyncWait: Sendable {
     return judgement.lacks.map { lack(judgement.name, $0) }
   }
 
-  private static func unreadable(_ facts: FleetFacts) -> [Missing] {
+  /// Nodes of which nothing is known but their names.
+  private static func unseen(_ facts: FleetFacts) -> [Missing] {
     facts.fleet.unreadable.filter { $0.kind == .node }.map {
       other("the report of \($0.name) can't be understood: \($0.reason)")
-    }
+    } + facts.fleet.turnedAway.filter { $0.kind == .node }.map { other(facts.fleet.notRegistered($0)) }
   }
 }

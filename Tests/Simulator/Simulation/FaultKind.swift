@@ -13,6 +13,8 @@ public enum FaultKind: String, CaseIterable, Sendable {
   case trimmedStream, failover, deposedPrimary, lostReplicas, undeclaredReplicas
   case flush, restoredSnapshot, sameImportAgain, otherStore
   case handEdit, recomputedEdit, undecodableRecord, otherSchema, unsealedStore
+  // Commands that the nodes' user may not use.
+  case deniedCommands
   // At the publisher.
   case duplicateCall
 }

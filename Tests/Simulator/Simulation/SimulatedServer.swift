@@ -3,6 +3,11 @@
 import KeyReplica
 import SimulatedStore
 
+/// A command that a node asks with, and that a server may deny it.
+enum DeniedCommand: CaseIterable {
+  case role, info, wait
+}
+
 final class SimulatedServer {
   /// A store with what it truly holds.
   struct Dataset {
@@ -33,12 +38,27 @@ final class SimulatedServer {
   var recorded: Int
   /// Whether it was a replica before.
   let hasFollowed: Bool
+  /// Commands that nodes may not use here.
+  var denied: Set<DeniedCommand> = []
   /// They don't follow it: they are down, or busy with another.
   var replicasAreAway = false
   /// How many servers bear it out.
   var confirming: Int { isDeposed || replicasAreAway ? 0 : replicas }
-  var signs: ReplicaSigns {
-    ReplicaSigns(following: confirming, recorded: recorded, hasFollowed: hasFollowed, isWatched: false)
+  /// Whether it can't be told who follows it.
+  var hidesReplicas: Bool { denied.isSuperset(of: [.role, .info]) }
+  private var signs: ReplicaSigns {
+    ReplicaSigns(
+      following: hidesReplicas ? nil : confirming, recorded: recorded,
+      hasFollowed: denied.contains(.info) ? nil : hasFollowed, isWatched: false)
+  }
+
+  /// What the others say of it.
+  /// - Parameter count: How many of them are to bear it out.
+  func fence(by count: Int) -> Fence {
+    guard count > 0, hidesReplicas || denied.contains(.wait) else {
+      return Fence(confirmations: min(count, confirming), signs: signs)
+    }
+    return Fence(confirmations: 0, signs: signs, failure: "a command is denied")
   }
 
   /// At its memory limit: takes no keys, still ends them.
@@ -79,6 +99,7 @@ final class SimulatedServer {
     isDemoted = isDeposed
     isFull = false
     replicasAreAway = false
+    denied = []
     declared = replicas
   }
 }

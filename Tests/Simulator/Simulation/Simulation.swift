@@ -92,6 +92,7 @@ public final class Simulation {
     // Nobody may have declared them yet. Then the next command of the publisher does.
     let isDeclared = mix[.undeclaredReplicas] == 0 || random.chance(200)
     servers = [SimulatedServer(emptyDataset(), replicas: replicas, declared: isDeclared ? replicas : nil)]
+    denyCommands(at: servers[0])
     if !isDeclared {
       agenda.add(.calmDown(server: 0, .undeclaredReplicas), at: now + .milliseconds(random.within(10...6000)))
     }

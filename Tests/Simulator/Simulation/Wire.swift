@@ -327,9 +327,7 @@ extension Simulation {
     case .readManifest(_, let read): reply = .manifest(session, read: read, result(server.manifest()))
     case .readBucket(_, let bucket): reply = .bucket(session, bucket, result(store.bucket(bucket)))
     case .readPosition(_, let read, let fencedBy):
-      let fence = Fence(confirmations: min(fencedBy, server.confirming), signs: server.signs)
-      reply = .position(
-        session, read: read, fence, result(server.position()))
+      reply = .position(session, read: read, server.fence(by: fencedBy), result(server.position()))
     case .readChanges(_, let version):
       let changes = store.changes(after: version, atMost: Self.feedBatch)
       if changes.isEmpty, failure == nil {

@@ -351,8 +351,7 @@ extension Simulation {
       noteTruth()
       agenda.add(.calmDown(server: address, kind), at: now + .milliseconds(random.within(10...600)))
     case .lostMessage, .refusedConnection, .duplicateEvent, .lateReply, .tornStateFile, .foreignStateFile,
-      .unsealedStore,
-      .duplicateCall:
+      .unsealedStore, .deniedCommands, .duplicateCall:
       break
     }
   }
@@ -411,6 +410,7 @@ extension Simulation {
       SimulatedServer(
         dataset, replicas: deposed.replicas, declared: deposed.declared, recorded: deposed.recorded, hasFollowed: true))
     address = servers.count - 1
+    server.denied = deposed.denied
     // Its one replica is the old primary, which comes back and follows it later.
     server.replicasAreAway = true
     let lasting = Duration.milliseconds(random.within(100...Self.longestDeposition))
@@ -427,9 +427,17 @@ extension Simulation {
     noteTruth()
   }
 
-  /// Whether every node that is connected to a server knows that it has a replica.
+  /// In runs that have this, half of the servers deny nodes some of the commands that they ask with.
+  func denyCommands(at server: SimulatedServer) {
+    guard mix[.deniedCommands] > 0, random.chance(500) else { return }
+    count(.deniedCommands)
+    server.denied = Set(DeniedCommand.allCases.filter { _ in random.chance(600) })
+  }
+
+  /// Whether every node that is connected to a server knows that it has a replica, or that this can't be told.
   private func isReplicaSeen(at server: Int) -> Bool {
-    servers[server].recorded > 0 || nodes.allSatisfy { $0.link.map { $0.server != server || $0.sawReplica } ?? true }
+    servers[server].recorded > 0 || servers[server].hidesReplicas
+      || nodes.allSatisfy { $0.link.map { $0.server != server || $0.sawReplica } ?? true }
   }
 
   /// An old file is loaded. Redis keeps its connections when it takes over a data set from another, and loses them when it starts anew.
@@ -452,6 +460,7 @@ extension Simulation {
     } else {
       servers.append(SimulatedServer(emptyDataset(), replicas: server.replicas, declared: server.replicas))
       address = servers.count - 1
+      denyCommands(at: server)
       truth.vanishes(at: now)
       populate(sealed: !occurs(.unsealedStore))
     }
