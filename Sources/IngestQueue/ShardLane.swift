@@ -175,8 +175,9 @@ final class ShardLane {
   /// Whether what is left is for accounts that don't send much.
   /// - Parameters:
   ///   - bytes: Of what is on its way already, and of what is to come.
-  ///   - isOld: Whether the payload was acknowledged long ago and waits on a disk. Then half of the queue is kept for what is new, instead of
-  ///     a fifth: otherwise a large spool would fill the queue, and new payloads of accounts that send much would be refused.
+  ///   - isOld: Whether the payload was acknowledged before and waits on a disk. Then half of the queue is kept for
+  ///     what is new, instead of a fifth: otherwise a large spool would fill the queue, and new payloads of accounts
+  ///     that send much would be refused.
   func isInReserve(after bytes: Int, ofOldPayloads isOld: Bool) -> Bool {
     var kept = reserve
     if isOld {

@@ -1,9 +1,9 @@
-// Where payloads go while Redis is away: onto this node's disk, before they are acknowledged. Group commit, as to the queue: what comes while the
-// disk is busy goes into the next transaction, and one fsync answers all of it. One thread does everything that touches the file, so
-// that no event loop ever waits for a disk.
+// Where payloads go while Redis is away: onto this node's disk, before they are acknowledged. Group commit, as to the
+// queue: what comes while the disk is busy goes into the next transaction, and one fsync answers all of it. One thread
+// does everything that touches the file, so that no event loop ever waits for a disk.
 //
-// What is taken is never dropped. Every bound, be it bytes, age, the disk or the thread's patience, is felt by the next payload, which isn't
-// taken and whose client hears 503.
+// What is taken is never dropped. Every bound, be it bytes, age, the disk or the thread's patience, is felt by the next
+// payload, which isn't taken and whose client hears 503.
 
 internal import Foundation
 internal import IngestQueue
@@ -87,7 +87,8 @@ public final class Spool: Sendable {
 
   // MARK: In
 
-  /// Takes a payload. The future succeeds once it is on disk, and fails with ``SpoolFailure`` and nothing else, within the limits' deadline.
+  /// Takes a payload. The future succeeds once it is on disk, and fails with ``SpoolFailure`` and nothing else, within
+  /// the limits' deadline.
   /// - Parameters:
   ///   - element: An element of the queue: the line, and the payload behind it.
   ///   - account: The payload's.
@@ -242,7 +243,8 @@ public final class Spool: Sendable {
     }
   }
 
-  /// Keeps a payload that the queue can't take, and hands it out no more. Where the disk doesn't note that, it holds until the process ends.
+  /// Keeps a payload that the queue can't take, and hands it out no more. Where the disk doesn't note that, it holds
+  /// until the process ends.
   func setAside(_ payload: SpooledPayload, _ reason: String) async {
     let time = now()
     do {
@@ -305,7 +307,8 @@ public final class Spool: Sendable {
 
   /// Takes nothing more, and lets go of the folder once all that was taken is on disk.
   /// - Returns: How many payloads are left in it, for the next process.
-  /// - Throws: ``SpoolFailure``; where it is ``SpoolFailure/late``, the folder is let go of when the disk answers, or with the process.
+  /// - Throws: ``SpoolFailure``; where it is ``SpoolFailure/late``, the folder is let go of when the disk answers, or
+  ///   with the process.
   public func close() async throws -> Int {
     state.withLock { $0.isClosed = true }
     let answer = SpoolAnswer(within: limits.closeDeadline, on: MultiThreadedEventLoopGroup.singleton.any())
@@ -318,7 +321,8 @@ public final class Spool: Sendable {
       } catch {
         answer.give(error)
       }
-      // From here, so that it comes last also where nobody waits for it any more. It fails only where it was done before.
+      // From here, so that it comes last also where nobody waits for it any more. It fails only where it was done
+      // before.
       self.thread.shutdownGracefully { _ in }
     }
     try await answer.future.get()

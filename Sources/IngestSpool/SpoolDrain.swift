@@ -1,15 +1,18 @@
-// The way back: from the spool to the queue, by turns of accounts and in order within an account. A payload leaves the disk only when Redis has
-// it. Between the two the process may die, and then the payload is pushed again: it has one id, and the sink stores it once.
+// The way back: from the spool to the queue, by turns of accounts and in order within an account. A payload leaves the
+// disk only when Redis has it. Between the two the process may die, and then the payload is pushed again: it has one
+// id, and the sink stores it once.
 //
-// The drain leaves Redis to live pushes for at least half of the time: after each batch it waits for as long as Redis took to answer it. So it is
-// fast where Redis is idle, and slows down with Redis. Besides, an operator limits its rate.
+// The drain leaves Redis to live pushes for at least half of the time: after each batch it waits for as long as Redis
+// took to answer it. So it is fast where Redis is idle, and slows down with Redis. Besides, an operator limits its
+// rate.
 //
-// After a failure one payload at a time is tried: an outage costs little, and so does a Redis that takes payloads and doesn't say so, where each
-// try is one more of the same in the queue. Such tries become rarer. Once Redis answers, the batches grow.
+// After a failure one payload at a time is tried: an outage costs little, and so does a Redis that takes payloads and
+// doesn't say so, where each try is one more of the same in the queue. Such tries become rarer. Once Redis answers, the
+// batches grow.
 //
-// A payload that is too large for this Redis would fail for good, and every other one with it whose command shares its connection. So large
-// payloads are pushed alone, and one that Redis doesn't take is set aside in the spool. Smaller ones fit into any Redis: see
-// `PushFailure.alwaysTakenBytes`.
+// A payload that is too large for this Redis would fail for good, and every other one with it whose command shares its
+// connection. So large payloads are pushed alone, and one that Redis doesn't take is set aside in the spool. Smaller
+// ones fit into any Redis: see `PushFailure.alwaysTakenBytes`.
 
 internal import Foundation
 public import IngestQueue
@@ -47,7 +50,8 @@ public actor SpoolDrain {
 
   private static let pause = Duration.milliseconds(250)
   private static let rest = Duration.seconds(1)
-  /// After so many closed connections a payload counts as too large for Redis. Each time Redis had answered the greeting just before.
+  /// After so many closed connections a payload counts as too large for Redis. Each time Redis had answered the
+  /// greeting just before.
   private static let closingsOfTooLarge = 3
   private static let longestPause = Duration.seconds(4)
 
@@ -75,7 +79,8 @@ public actor SpoolDrain {
   public func finish(by deadline: ContinuousClock.Instant) async {
     while ContinuousClock.now < deadline {
       guard case .moved(let until) = await step() else { return }
-      // Not to be cancelled: whoever ends the node waits for it. It can't throw, since nobody has the task to cancel it.
+      // Not to be cancelled: whoever ends the node waits for it. It can't throw, since nobody has the task to cancel
+      // it.
       await Task { try? await Task.sleep(until: min(deadline, until)) }.value
     }
   }

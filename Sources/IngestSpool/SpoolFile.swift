@@ -1,11 +1,13 @@
-// The spool on disk: one SQLite file with a row for each payload, as it goes to the queue. SQLite, because what is needed is what it does: many
-// payloads under one fsync, rows that vanish from the front, room that is used again, and a file that is whole after any crash. Rejected: a log
-// of our own, whose segments, checksums and recovery would have to be proven anew.
+// The spool on disk: one SQLite file with a row for each payload, as it goes to the queue. SQLite, because what is
+// needed is what it does: many payloads under one fsync, rows that vanish from the front, room that is used again, and
+// a file that is whole after any crash. Rejected: a log of our own, whose segments, checksums and recovery would have
+// to be proven anew.
 //
-// A rollback journal and not WAL, though it costs some more fsyncs: what is in a WAL has to be copied into the file before its room can be used
-// again, so a spool that has filled its own disk couldn't even be drained. Here rows are taken out in place. That needs a few pages of journal: it
-// is kept from transaction to transaction (PERSIST), and has been that long from the start, see `reserve`. synchronous=FULL, because anything
-// less may lose the last transactions in a power cut, and they were acknowledged.
+// A rollback journal and not WAL, though it costs some more fsyncs: what is in a WAL has to be copied into the file
+// before its room can be used again, so a spool that has filled its own disk couldn't even be drained. Here rows are
+// taken out in place. That needs a few pages of journal: it is kept from transaction to transaction (PERSIST), and has
+// been that long from the start, see `reserve`. synchronous=FULL, because anything less may lose the last transactions
+// in a power cut, and they were acknowledged.
 //
 // It is used by one thread at a time, `Spool`'s.
 
@@ -88,8 +90,9 @@ final class SpoolFile: Sendable {
         return true
       }
       try database.write { try $0.execute(sql: Self.setAsideSchema) }
-      // Makes the journal as long as taking out one payload needs, while there is room for that: at the first time, and after an interrupted
-      // transaction, which costs it. Then a little less, so that it fits where it is that long. What doesn't change isn't written.
+      // Makes the journal as long as taking out one payload needs, while there is room for that: at the first time, and
+      // after an interrupted transaction, which costs it. Then a little less, so that it fits where it is that long.
+      // What doesn't change isn't written.
       try database.write {
         try $0.execute(
           sql: "UPDATE reserve SET filler = randomblob(4000) WHERE page <= ?", arguments: [isNew ? 64 : 56])

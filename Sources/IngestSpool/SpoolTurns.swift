@@ -1,13 +1,14 @@
-// Which payload of the spool is pushed next: pure, no file and no clock. Accounts take turns, so that a few payloads of one account don't wait
-// behind tens of thousands of another's. Within an account the oldest payload goes first.
+// Which payload of the spool is pushed next: pure, no file and no clock. Accounts take turns, so that a few payloads of
+// one account don't wait behind tens of thousands of another's. Within an account the oldest payload goes first.
 //
-// Turns are by cost and not by count (deficit round robin): each account in the ring may spend a quantum of bytes per round, and what it can't
-// afford yet it saves up for. Otherwise an account with large payloads would take most of the time.
+// Turns are by cost and not by count (deficit round robin): each account in the ring may spend a quantum of bytes per
+// round, and what it can't afford yet it saves up for. Otherwise an account with large payloads would take most of the
+// time.
 //
-// An account is known by a hash of its name, and a payload by 16 bytes: the lists of all accounts are threaded through one array. So a million
-// payloads take 16 MiB, and each account that has some takes less than 100 bytes more. Two accounts with the same hash share a turn, which
-// harms neither.
-// Rejected: a column and an index in the file, whose pages would have to be journaled for each payload that is taken out of a full disk.
+// An account is known by a hash of its name, and a payload by 16 bytes: the lists of all accounts are threaded through
+// one array. So a million payloads take 16 MiB, and each account that has some takes less than 100 bytes more. Two
+// accounts with the same hash share a turn, which harms neither. Rejected: a column and an index in the file, whose
+// pages would have to be journaled for each payload that is taken out of a full disk.
 
 internal import DequeModule
 

@@ -1,5 +1,6 @@
-// What somebody does with the payloads that a node has set aside. A spool has one process at a time, so the node is stopped meanwhile: the lock
-// sees to that. Rejected: verbs that ask the running node, which would have to let whoever reaches its operators' listener delete payloads.
+// What somebody does with the payloads that a node has set aside. A spool has one process at a time, so the node is
+// stopped meanwhile: the lock sees to that. Rejected: verbs that ask the running node, which would have to let whoever
+// reaches its operators' listener delete payloads.
 
 internal import Foundation
 public import IngestQueue
@@ -44,7 +45,8 @@ public final class StoppedSpool: Sendable {
   /// The oldest first, at most so many.
   public func setAside(limit: Int) throws(SpoolFailure) -> [SetAsidePayload] { try file.setAside(limit: limit) }
 
-  /// The payload as it would have gone to the queue, with the line before it; nil where none of that number is set aside.
+  /// The payload as it would have gone to the queue, with the line before it; nil where none of that number is set
+  /// aside.
   public func element(_ number: Int64) throws(SpoolFailure) -> [UInt8]? {
     try file.setAsideElement(number).map { [UInt8]($0) }
   }

@@ -1,4 +1,5 @@
-// What a node has set aside in its spool: listed, shown, pushed again, thrown away. On the node's machine, while it doesn't run.
+// What a node has set aside in its spool: listed, shown, pushed again, thrown away. On the node's machine, while it
+// doesn't run.
 
 import ArgumentParser
 import Fleet
@@ -159,10 +160,8 @@ struct SpoolDiscard: ParsableCommand {
       let text = Wording.number(payloads.count, "payload")
       guard yes else {
         try write("would throw away \(text)\n")
-        if !payloads.isEmpty {
-          complain("nothing was changed; to throw them away say --yes")
-          throw Outcome.notInSync
-        }
+        if !payloads.isEmpty { complain("nothing was changed; to throw them away say --yes") }
+        if !payloads.isEmpty || !areAll { throw Outcome.notInSync }
         return
       }
       try spool.discard(payloads.map(\.number))

@@ -1,4 +1,5 @@
-// How fast a spool with one account's flood is drained into a real Redis that syncs each write, and when others' payloads are there.
+// How fast a spool with one account's flood is drained into a real Redis that syncs each write, and when others'
+// payloads are there.
 
 import IngestQueue
 import Logging

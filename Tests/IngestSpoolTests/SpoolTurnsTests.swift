@@ -58,7 +58,8 @@ struct SpoolTurnsTests {
     #expect(turns.count == 0 && !turns.isAnyResting)
   }
 
-  /// Against plain lists: each payload is dealt once, in the order of its account, whatever is put back and rests meanwhile.
+  /// Against plain lists: each payload is dealt once, in the order of its account, whatever is put back and rests
+  /// meanwhile.
   @Test func `whatever is put back, each is dealt once and in its account's order`() {
     let seed = UInt64.random(in: .min ... .max)
     var random = SeededGenerator(seed: seed)

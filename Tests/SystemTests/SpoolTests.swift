@@ -222,7 +222,9 @@ struct SpoolTests {
       return run.standardOutput.text.contains(/wrong: +node-1 has set aside 1 payload in its spool/)
     }
 
-    func verb(_ arguments: String..., expecting status: RedisFixture.ExitStatus? = .exited(0)) async throws -> ServiceProcess {
+    func verb(
+      _ arguments: String..., expecting status: RedisFixture.ExitStatus? = .exited(0)
+    ) async throws -> ServiceProcess {
       try await deployment.run("sync-status", ["spool"] + arguments, expecting: status)
     }
     let locked = try await verb("list", folder, expecting: .exited(2))
