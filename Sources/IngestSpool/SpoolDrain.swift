@@ -10,9 +10,9 @@
 // doesn't say so, where each try is one more of the same in the queue. Such tries become rarer. Once Redis answers, the
 // batches grow.
 //
-// A payload that is too large for this Redis would fail for good, and every other one with it whose command shares its
-// connection. So large payloads are pushed alone, and one that Redis doesn't take is set aside in the spool. Smaller
-// ones fit into any Redis: see `PushFailure.alwaysTakenBytes`.
+// A payload that is too large for this Redis fails each time, and so does what is pushed together with it. So large
+// payloads are pushed alone, and one that Redis doesn't take is set aside in the spool. Smaller ones fit into any Redis:
+// see `PushFailure.alwaysTakenBytes`.
 
 internal import Foundation
 public import IngestQueue
@@ -27,7 +27,7 @@ public actor SpoolDrain {
   private enum Step {
     /// The spool is empty.
     case nothing
-    /// Not to go on before then, for the sake of live pushes and of the rate.
+    /// The next step begins no earlier, because of live pushes and of the rate.
     case moved(until: ContinuousClock.Instant)
     /// - Parameter wasSent: Whether a payload was sent that may be in the queue nevertheless.
     case failed(wasSent: Bool)
@@ -153,21 +153,29 @@ public actor SpoolDrain {
   private func push(_ payloads: [(SpooledPayload, Envelope)]) async -> Outcome {
     var outcome = Outcome()
     // All at once: what goes to the queue at one time goes in one command, in this order.
-    let pushes = payloads.map { ($0, push($1.header, ByteBuffer(bytes: $1.payload))) }
-    for (payload, future) in pushes {
-      do {
-        try await future.get()
+    let pushes = payloads.map { push($1.header, ByteBuffer(bytes: $1.payload)) }
+    guard let eventLoop = pushes.first?.eventLoop else { return outcome }
+    let results: [Result<Void, any Error>]
+    do {
+      results = try await EventLoopFuture.whenAllComplete(pushes, on: eventLoop).get()
+    } catch {
+      // Only where the event loop has ended: nothing is known of any of them.
+      results = payloads.map { _ in .failure(error) }
+    }
+    for ((payload, _), result) in zip(payloads, results) {
+      switch result {
+      case .success:
         closings[payload.number] = nil
         outcome.moved.append(payload)
-      } catch {
-        sort(payload, error as? PushFailure, into: &outcome)
+      case .failure(let error):
+        classify(payload, error as? PushFailure, into: &outcome)
       }
     }
     return outcome
   }
 
   /// - Parameter failure: nil where the event loop has ended.
-  private func sort(_ payload: SpooledPayload, _ failure: PushFailure?, into outcome: inout Outcome) {
+  private func classify(_ payload: SpooledPayload, _ failure: PushFailure?, into outcome: inout Outcome) {
     switch failure {
     case .accountOverLimit:
       return outcome.refused.append(payload)
