@@ -87,7 +87,7 @@ let package = Package(
     .target(
       name: "IngestSpool",
       dependencies: [
-        "Hiredis", "IngestQueue", "PrivateFiles", logging, nioCore, nioPosix,
+        "Hiredis", "IngestQueue", "PrivateFiles", deque, logging, nioCore, nioPosix,
         .product(name: "GRDB", package: "GRDB.swift"),
       ], swiftSettings: strict),
     .target(
@@ -159,8 +159,9 @@ let package = Package(
       ], swiftSettings: strict),
     .executableTarget(
       name: "sync-status",
-      dependencies: ["Sluice", "Fleet", "IngestQueue", "RedisClient", argumentParser, logging, nioCore, nioPosix],
-      swiftSettings: strict),
+      dependencies: [
+        "Sluice", "Fleet", "IngestQueue", "IngestSpool", "RedisClient", argumentParser, logging, nioCore, nioPosix,
+      ], swiftSettings: strict),
     .executableTarget(
       name: "key-publisher",
       dependencies: ["Sluice", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix],

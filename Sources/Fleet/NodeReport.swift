@@ -215,9 +215,14 @@ public struct NodeReport: MemberReport {
     public var oldestSeconds: Double?
     /// Why payloads are turned away, in words; nil while they aren't.
     public var reason: String?
+    /// Payloads that the queue can't take, and that wait for somebody; nil of a build that doesn't set any aside.
+    public var setAside: Int?
+    /// Their bytes, which count against the limit too.
+    public var setAsideBytes: Int?
 
     public init(
-      state: State, entries: Int, bytes: Int, limitBytes: Int, oldestSeconds: Double?, reason: String?
+      state: State, entries: Int, bytes: Int, limitBytes: Int, oldestSeconds: Double?, reason: String?,
+      setAside: Int? = 0, setAsideBytes: Int? = 0
     ) {
       self.state = state
       self.entries = entries
@@ -225,10 +230,14 @@ public struct NodeReport: MemberReport {
       self.limitBytes = limitBytes
       self.oldestSeconds = oldestSeconds
       self.reason = reason
+      self.setAside = setAside
+      self.setAsideBytes = setAsideBytes
     }
 
     private enum CodingKeys: String, CodingKey {
       case state, entries, bytes, reason
+      case setAside = "set_aside"
+      case setAsideBytes = "set_aside_bytes"
       case limitBytes = "limit_bytes"
       case oldestSeconds = "oldest_seconds"
     }
@@ -241,6 +250,8 @@ public struct NodeReport: MemberReport {
       try container.encode(limitBytes, forKey: .limitBytes)
       try container.encode(oldestSeconds, forKey: .oldestSeconds)
       try container.encode(reason, forKey: .reason)
+      try container.encode(setAside, forKey: .setAside)
+      try container.encode(setAsideBytes, forKey: .setAsideBytes)
     }
   }
 

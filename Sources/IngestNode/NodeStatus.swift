@@ -171,7 +171,8 @@ extension NodeReport.Spool {
   fileprivate init(_ figures: SpoolFigures, limitBytes: Int) {
     self.init(
       state: figures.objection == nil ? .open : .closed, entries: figures.entries, bytes: figures.bytes,
-      limitBytes: limitBytes, oldestSeconds: figures.oldestSeconds, reason: figures.objection.map { "\($0)" })
+      limitBytes: limitBytes, oldestSeconds: figures.oldestSeconds, reason: figures.objection.map { "\($0)" },
+      setAside: figures.setAside, setAsideBytes: figures.setAsideBytes)
   }
 }
 
@@ -225,6 +226,7 @@ private struct NodeGauges: Sendable {
   private let spoolBytes = Gauge(label: "sluice_spool_bytes")
   private let spoolOldest = Gauge(label: "sluice_spool_oldest_seconds")
   private let spoolOpen = Gauge(label: "sluice_spool_open")
+  private let spoolSetAside = Gauge(label: "sluice_spool_set_aside")
 
   func set(_ report: NodeReport, _ registration: Registration.State) {
     if registration != .pending { registered.record(registration == .registered ? 1 : 0) }
@@ -255,5 +257,6 @@ private struct NodeGauges: Sendable {
     spoolBytes.record(spool.bytes)
     spoolOldest.record(spool.oldestSeconds ?? 0)
     spoolOpen.record(spool.state == .open ? 1 : 0)
+    spoolSetAside.record(spool.setAside ?? 0)
   }
 }

@@ -25,8 +25,13 @@ struct SpoolKeeper: Service {
     if left > 0 {
       logger.warning(
         "payloads are left in the spool, for the next start of this node", metadata: ["payloads": "\(left)"])
-    } else {
+    } else if spool.figures.setAside == 0 {
       logger.notice("the spool is empty")
+    }
+    if spool.figures.setAside > 0 {
+      logger.error(
+        "payloads that the queue can't take are set aside in the spool: see sync-status spool",
+        metadata: ["payloads": "\(spool.figures.setAside)"])
     }
   }
 }

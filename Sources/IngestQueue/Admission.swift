@@ -145,6 +145,9 @@ public struct Admission: Sendable, Equatable {
 
   static func reserve(of whole: Int64) -> Int64 { whole / 5 }
 
+  /// Half of the whole whose reserve this is.
+  static func half(fromReserve reserve: Int64) -> Int64 { reserve / 2 * 5 }
+
   /// The longest wait that is asked for, in seconds.
   public static let longestWait = 60.0
   private static let spread = 1.25

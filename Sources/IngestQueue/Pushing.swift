@@ -98,7 +98,7 @@ final class Pushing {
     return promise.futureResult
   }
 
-  /// - Throws: Where the shard's last room is kept for others than this account, or the account has too many dead letters
+  /// - Throws: Where the shard's last room is kept for others than this account, or for what is new, or the account has too many dead letters
   ///   there.
   private func list(of account: String, bytes: Int) throws(PushFailure) -> Int {
     let lane = lanes[turn]
@@ -109,7 +109,7 @@ final class Pushing {
       throw .tooManyDeadLetters(retryAfter: Admission.retryAfterHelp(using: &generator))
     }
     let (manyPayloads, manyBytes) = senders.note(hash, bytes: bytes)
-    if manyPayloads || manyBytes, lane.isInReserve(after: batches.bytes + bytes) {
+    if manyPayloads || manyBytes, lane.isInReserve(after: batches.bytes + bytes, ofOldPayloads: areAcknowledged) {
       throw .accountOverLimit(retryAfter: lane.retryAfter)
     }
     return lane.list(of: hash, sendsMuch: manyPayloads)

@@ -37,7 +37,7 @@ public final class QueueProducer: Sendable {
   ///     order. Without one nothing is refused for either, and all
   ///     payloads go to list 0.
   ///   - areAcknowledged: Whether the payloads were acknowledged before. Then they are taken whatever dead letters their
-  ///     accounts have.
+  ///     accounts have, and those of accounts that have many of them only up to half of a queue.
   public init(
     shards: [Shard], limits: ProducerLimits = ProducerLimits(), watch: QueueWatch? = nil, areAcknowledged: Bool = false
   ) {

@@ -173,9 +173,18 @@ final class ShardLane {
   var takes: Bool { !isOver && durabilityLack == nil && isConnected }
 
   /// Whether what is left is for accounts that don't send much.
-  /// - Parameter bytes: Of what is on its way already, and of what is to come.
-  func isInReserve(after bytes: Int) -> Bool {
-    room.entries <= reserve.entries || room.bytes - Int64(bytes) <= reserve.bytes
+  /// - Parameters:
+  ///   - bytes: Of what is on its way already, and of what is to come.
+  ///   - isOld: Whether the payload was acknowledged before and waits on a disk. Then half of the queue is kept for
+  ///     what is new, instead of a fifth: otherwise a large spool would fill the queue, and new payloads of accounts
+  ///     that send much would be refused.
+  func isInReserve(after bytes: Int, ofOldPayloads isOld: Bool) -> Bool {
+    var kept = reserve
+    if isOld {
+      kept.entries = Admission.half(fromReserve: kept.entries)
+      kept.bytes = Admission.half(fromReserve: kept.bytes)
+    }
+    return room.entries <= kept.entries || room.bytes - Int64(bytes) <= kept.bytes
   }
 
   /// Begins a huge payload, if it finds room in Redis beside those of all loops that may not be in what was read.

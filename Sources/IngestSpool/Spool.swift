@@ -1,9 +1,9 @@
-// Where payloads go while Redis is away: onto this node's disk, before they are acknowledged. Group commit, as to the queue: what comes while the
-// disk is busy goes into the next transaction, and one fsync answers all of it. One thread does everything that touches the file, so
-// that no event loop ever waits for a disk.
+// Where payloads go while Redis is away: onto this node's disk, before they are acknowledged. Group commit, as to the
+// queue: what comes while the disk is busy goes into the next transaction, and one fsync answers all of it. One thread
+// does everything that touches the file, so that no event loop ever waits for a disk.
 //
-// What is taken is never dropped. Every bound, be it bytes, age, the disk or the thread's patience, is felt by the next payload, which isn't
-// taken and whose client hears 503.
+// What is taken is never dropped. Every bound, be it bytes, age, the disk or the thread's patience, is felt by the next
+// payload, which isn't taken and whose client hears 503.
 
 internal import Foundation
 internal import IngestQueue
@@ -34,12 +34,23 @@ public final class Spool: Sendable {
     var drained: UInt64 = 0
   }
 
+  /// What has been read of the file for the drain.
+  private struct Reading {
+    var turns = SpoolTurns(largestTogether: PushFailure.alwaysTakenBytes)
+    /// All rows up to this one are in the turns, or were.
+    var last: Int64 = 0
+  }
+
+  /// What is read of the file at one time, so that what is to be written doesn't wait for long.
+  private static let readAtOnce = (entries: 10_000, bytes: 64 << 20)
+
   public let limits: SpoolLimits
   private let file: SpoolFile
   private let thread: NIOThreadPool
   private let now: @Sendable () -> Int64
   private let logger: Logger
   private let state: Mutex<State>
+  private let reading = Mutex(Reading())
 
   /// Opens the spool, which blocks while all of it is looked at.
   /// - Parameters:
@@ -64,6 +75,11 @@ public final class Spool: Sendable {
         "payloads of an earlier process are in the spool",
         metadata: ["payloads": "\(contents.entries)", "bytes": "\(contents.bytes)"])
     }
+    if contents.setAside > 0 {
+      logger.error(
+        "payloads in the spool are set aside because the queue can't take them: see sync-status spool",
+        metadata: ["payloads": "\(contents.setAside)", "bytes": "\(contents.setAsideBytes)"])
+    }
   }
 
   /// Milliseconds since 1970.
@@ -71,7 +87,8 @@ public final class Spool: Sendable {
 
   // MARK: In
 
-  /// Takes a payload. The future succeeds once it is on disk, and fails with ``SpoolFailure`` and nothing else, within the limits' deadline.
+  /// Takes a payload. The future succeeds once it is on disk, and fails with ``SpoolFailure`` and nothing else, within
+  /// the limits' deadline.
   /// - Parameters:
   ///   - element: An element of the queue: the line, and the payload behind it.
   ///   - account: The payload's.
@@ -101,7 +118,7 @@ public final class Spool: Sendable {
   private func objection(to bytes: Int, of account: String, at time: Int64, _ state: State) -> SpoolFailure? {
     if state.isClosed { return .closed }
     if case .damaged? = state.objection { return state.objection }
-    let all = state.contents.bytes + state.waitingBytes + bytes
+    let all = state.contents.bytes + state.contents.setAsideBytes + state.waitingBytes + bytes
     guard all <= limits.bytes else { return .full(bytes: limits.bytes) }
     // As in the queue: the last fifth is for accounts that have less than an eighth in it.
     let own = state.accounts[account, default: 0]
@@ -181,24 +198,82 @@ public final class Spool: Sendable {
 
   // MARK: Out
 
-  /// The oldest payloads that can be drained at once.
-  func oldest(entries: Int, except: Set<Int64>) async throws -> [SpooledPayload] {
-    let (file, bytes) = (file, limits.bytesPerCommit)
-    do {
-      return try await thread.runIfActive { try file.oldest(entries: entries, bytes: bytes, except: except) }
-    } catch {
-      if let failure = error as? SpoolFailure { note(failure) }
-      throw error
+  /// The payloads whose turn it is. They are nobody else's until they are removed, or put back.
+  /// - Returns: None where none is left, or where all that is left rests.
+  func next(entries: Int) async throws -> [SpooledPayload] {
+    try await onThread { spool in
+      try spool.reading.withLock { reading in
+        try spool.readOn(&reading)
+        let items = reading.turns.deal(entries: entries, bytes: spool.limits.bytesPerCommit)
+        do {
+          return try spool.file.payloads(items)
+        } catch {
+          reading.turns.putBack(items)
+          throw error
+        }
+      }
     }
   }
 
+  private func readOn(_ reading: inout Reading) throws {
+    let room = limits.entriesInTurns - reading.turns.count
+    guard room > 0 else { return }
+    let items = try file.items(
+      after: reading.last, entries: min(room, Self.readAtOnce.entries), bytes: Self.readAtOnce.bytes)
+    for item in items { reading.turns.append(item) }
+    if let last = items.last { reading.last = last.number }
+  }
+
+  /// Gives payloads back that weren't pushed: they are the next ones of their accounts.
+  /// - Parameters:
+  ///   - payloads: In the order in which they were handed out.
+  ///   - rests: Whether nothing of their accounts is handed out before ``wake()``.
+  func putBack(_ payloads: [SpooledPayload], rests: Bool = false) {
+    reading.withLock { $0.turns.putBack(payloads.map(\.item), rests: rests) }
+  }
+
+  /// Hands out payloads of all accounts again.
+  func wake() { reading.withLock { $0.turns.wake() } }
+
   /// Takes out what the queue has.
   func remove(_ payloads: [SpooledPayload]) async throws {
+    // What is known is changed on the thread too, so that it follows the file step by step.
+    try await onThread { spool in
+      spool.hasRemoved(payloads, oldestAt: try spool.file.remove(payloads.map(\.number)))
+    }
+  }
+
+  /// Keeps a payload that the queue can't take, and hands it out no more. Where the disk doesn't note that, it holds
+  /// until the process ends.
+  func setAside(_ payload: SpooledPayload, _ reason: String) async {
+    let time = now()
     do {
-      // What is known is changed on the thread too, so that it follows the file step by step.
-      try await thread.runIfActive {
-        self.hasRemoved(payloads, oldestAt: try self.file.remove(payloads.map(\.number)))
+      try await onThread { spool in
+        let oldestAt = try spool.file.setAside(payload.number, reason, at: time)
+        spool.hasSetAside(payload) { $0.contents.oldestAt = oldestAt }
       }
+    } catch {
+      hasSetAside(payload) { _ in }
+    }
+  }
+
+  private func hasSetAside(_ payload: SpooledPayload, _ change: (inout State) -> Void) {
+    state.withLock { state in
+      state.contents.entries -= 1
+      state.contents.bytes -= payload.element.count
+      state.contents.setAside += 1
+      state.contents.setAsideBytes += payload.element.count
+      if state.contents.entries == 0 {
+        state.accounts = [:]
+        state.contents.oldestAt = nil
+      }
+      change(&state)
+    }
+  }
+
+  private func onThread<Value: Sendable>(_ body: @escaping @Sendable (Spool) throws -> Value) async throws -> Value {
+    do {
+      return try await thread.runIfActive { try body(self) }
     } catch {
       if let failure = error as? SpoolFailure { note(failure) }
       throw error
@@ -225,13 +300,15 @@ public final class Spool: Sendable {
       let age = state.contents.oldestAt.map { max(0, Double(time - $0) / 1_000) }
       return SpoolFigures(
         entries: state.contents.entries, bytes: state.contents.bytes, oldestSeconds: age, objection: state.objection,
+        setAside: state.contents.setAside, setAsideBytes: state.contents.setAsideBytes,
         taken: state.taken, drained: state.drained)
     }
   }
 
   /// Takes nothing more, and lets go of the folder once all that was taken is on disk.
   /// - Returns: How many payloads are left in it, for the next process.
-  /// - Throws: ``SpoolFailure``; where it is ``SpoolFailure/late``, the folder is let go of when the disk answers, or with the process.
+  /// - Throws: ``SpoolFailure``; where it is ``SpoolFailure/late``, the folder is let go of when the disk answers, or
+  ///   with the process.
   public func close() async throws -> Int {
     state.withLock { $0.isClosed = true }
     let answer = SpoolAnswer(within: limits.closeDeadline, on: MultiThreadedEventLoopGroup.singleton.any())
@@ -244,7 +321,8 @@ public final class Spool: Sendable {
       } catch {
         answer.give(error)
       }
-      // From here, so that it comes last also where nobody waits for it any more. It fails only where it was done before.
+      // From here, so that it comes last also where nobody waits for it any more. It fails only where it was done
+      // before.
       self.thread.shutdownGracefully { _ in }
     }
     try await answer.future.get()

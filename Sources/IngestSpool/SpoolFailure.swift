@@ -41,8 +41,13 @@ public enum SpoolFailure: Error, Sendable, Equatable, CustomStringConvertible {
 /// The spool can't be used at all: the node doesn't start.
 public struct UnusableSpool: Error, Sendable, CustomStringConvertible {
   public let description: String
+  /// Whether another process uses it.
+  public let isInUse: Bool
 
-  init(_ description: String) { self.description = description }
+  init(_ description: String, isInUse: Bool = false) {
+    self.description = description
+    self.isInUse = isInUse
+  }
 }
 
 extension PushFailure {

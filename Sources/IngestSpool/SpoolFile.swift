@@ -1,33 +1,41 @@
-// The spool on disk: one SQLite file with a row for each payload, as it goes to the queue. SQLite, because what is needed is what it does: many
-// payloads under one fsync, rows that vanish from the front, room that is used again, and a file that is whole after any crash. Rejected: a log
-// of our own, whose segments, checksums and recovery would have to be proven anew.
+// The spool on disk: one SQLite file with a row for each payload, as it goes to the queue. SQLite, because what is
+// needed is what it does: many payloads under one fsync, rows that vanish from the front, room that is used again, and
+// a file that is whole after any crash. Rejected: a log of our own, whose segments, checksums and recovery would have
+// to be proven anew.
 //
-// A rollback journal and not WAL, though it costs some more fsyncs: what is in a WAL has to be copied into the file before its room can be used
-// again, so a spool that has filled its own disk couldn't even be drained. Here rows are taken out in place. That needs a few pages of journal: it
-// is kept from transaction to transaction (PERSIST), and has been that long from the start, see `reserve`. synchronous=FULL, because anything
-// less may lose the last transactions in a power cut, and they were acknowledged.
+// A rollback journal and not WAL, though it costs some more fsyncs: what is in a WAL has to be copied into the file
+// before its room can be used again, so a spool that has filled its own disk couldn't even be drained. Here rows are
+// taken out in place. That needs a few pages of journal: it is kept from transaction to transaction (PERSIST), and has
+// been that long from the start, see `reserve`. synchronous=FULL, because anything less may lose the last transactions
+// in a power cut, and they were acknowledged.
 //
 // It is used by one thread at a time, `Spool`'s.
 
 internal import Foundation
 internal import GRDB
+internal import IngestQueue
 internal import NIOCore
 internal import PrivateFiles
 
 /// A payload in the file.
 struct SpooledPayload: Sendable {
   /// Of its row: in the order in which payloads came, and never used again.
-  let number: Int64
+  var number: Int64 { item.number }
+  let item: SpoolTurns.Item
   /// The element of the queue: the line of JSON, and the payload.
   let element: [UInt8]
 }
 
 /// How much is in the file.
 struct SpoolContents: Sendable, Equatable {
+  /// Payloads that wait to be pushed.
   var entries = 0
   var bytes = 0
-  /// When the oldest was put there, in milliseconds since 1970.
+  /// When the oldest of them was put there, in milliseconds since 1970.
   var oldestAt: Int64?
+  /// Payloads that are set aside.
+  var setAside = 0
+  var setAsideBytes = 0
 }
 
 final class SpoolFile: Sendable {
@@ -47,6 +55,16 @@ final class SpoolFile: Sendable {
     WITH RECURSIVE pages(page) AS (SELECT 1 UNION ALL SELECT page + 1 FROM pages WHERE page < 64)
       INSERT INTO reserve SELECT page, zeroblob(4000) FROM pages
     """
+
+  /// A table of its own, so that setting a large payload aside needs a few bytes and not a copy.
+  private static let setAsideSchema = """
+    CREATE TABLE IF NOT EXISTS set_aside (
+      number INTEGER PRIMARY KEY,
+      set_aside_at INTEGER NOT NULL,
+      reason TEXT NOT NULL
+    ) STRICT
+    """
+  private static let isWaiting = "number NOT IN (SELECT number FROM set_aside)"
 
   /// Opens the file in this folder, or makes both. All of it is looked at: what is damaged is said now.
   init(folder: String) throws(UnusableSpool) {
@@ -71,8 +89,10 @@ final class SpoolFile: Sendable {
         try db.execute(sql: "PRAGMA user_version = \(Self.version)")
         return true
       }
-      // Makes the journal as long as taking out one payload needs, while there is room for that: at the first time, and after an interrupted
-      // transaction, which costs it. Then a little less, so that it fits where it is that long. What doesn't change isn't written.
+      try database.write { try $0.execute(sql: Self.setAsideSchema) }
+      // Makes the journal as long as taking out one payload needs, while there is room for that: at the first time, and
+      // after an interrupted transaction, which costs it. Then a little less, so that it fits where it is that long.
+      // What doesn't change isn't written.
       try database.write {
         try $0.execute(
           sql: "UPDATE reserve SET filler = randomblob(4000) WHERE page <= ?", arguments: [isNew ? 64 : 56])
@@ -130,8 +150,13 @@ final class SpoolFile: Sendable {
   func contents() throws(SpoolFailure) -> SpoolContents {
     try attempt {
       try database.read { db in
-        let row = try Row.fetchOne(db, sql: "SELECT count(*), sum(length(envelope)) FROM payloads")
-        return SpoolContents(entries: row?[0] ?? 0, bytes: row?[1] ?? 0, oldestAt: try Self.oldestAt(db))
+        let waiting = try Row.fetchOne(
+          db, sql: "SELECT count(*), sum(length(envelope)) FROM payloads WHERE \(Self.isWaiting)")
+        let aside = try Row.fetchOne(
+          db, sql: "SELECT count(*), sum(length(envelope)) FROM payloads JOIN set_aside USING (number)")
+        return SpoolContents(
+          entries: waiting?[0] ?? 0, bytes: waiting?[1] ?? 0, oldestAt: try Self.oldestAt(db),
+          setAside: aside?[0] ?? 0, setAsideBytes: aside?[1] ?? 0)
       }
     }
   }
@@ -148,23 +173,51 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// The oldest payloads, in their order: at most so many, and at most so many bytes, but for one by itself.
-  /// - Parameter except: Rows to pass over.
-  func oldest(entries: Int, bytes: Int, except: Set<Int64>) throws(SpoolFailure) -> [SpooledPayload] {
+  /// What is known of payloads without reading all of them, in the order in which they came.
+  /// - Parameters:
+  ///   - number: Only those that came after this one.
+  ///   - entries: At most so many.
+  ///   - bytes: No more once they have so many bytes.
+  func items(after number: Int64, entries: Int, bytes: Int) throws(SpoolFailure) -> [SpoolTurns.Item] {
     try attempt {
       try database.read { db in
-        var found: [SpooledPayload] = []
+        var found: [SpoolTurns.Item] = []
         var size = 0
-        let rows = try Row.fetchCursor(db, sql: "SELECT number, envelope FROM payloads ORDER BY number")
-        while found.count < entries, let row = try rows.next() {
-          let number: Int64 = row[0]
-          if except.contains(number) { continue }
-          let envelope: Data = row[1]
-          if !found.isEmpty, size + envelope.count > bytes { break }
-          size += envelope.count
-          found.append(SpooledPayload(number: number, element: [UInt8](envelope)))
+        let rows = try Row.fetchCursor(
+          db,
+          sql: """
+            SELECT number, length(envelope), substr(envelope, 1, \(EnvelopeHeader.longestLine)) FROM payloads
+            WHERE number > ? AND \(Self.isWaiting) ORDER BY number LIMIT ?
+            """, arguments: [number, entries])
+        while let row = try rows.next() {
+          let length: Int = row[1]
+          found.append(SpoolTurns.Item(number: row[0], bytes: length, account: Self.account(ofEnvelopeFrom: row[2])))
+          size += length
+          if size > bytes { break }
         }
         return found
+      }
+    }
+  }
+
+  /// A hash of the account's name. What isn't an envelope is nobody's, and is told from one when it is to be pushed.
+  private static func account(ofEnvelopeFrom beginning: Data) -> Int {
+    do throws(InvalidEnvelope) {
+      return try Envelope([UInt8](beginning)).header.account.hashValue
+    } catch {
+      return 0
+    }
+  }
+
+  /// The payloads of these items, in their order.
+  func payloads(_ items: [SpoolTurns.Item]) throws(SpoolFailure) -> [SpooledPayload] {
+    try attempt {
+      try database.read { db in
+        let statement = try db.cachedStatement(sql: "SELECT envelope FROM payloads WHERE number = ?")
+        return try items.compactMap { item in
+          guard let envelope = try Data.fetchOne(statement, arguments: [item.number]) else { return nil }
+          return SpooledPayload(item: item, element: [UInt8](envelope))
+        }
       }
     }
   }
@@ -192,6 +245,67 @@ final class SpoolFile: Sendable {
     }
   }
 
+  // MARK: What is set aside
+
+  /// Notes that a payload isn't to be pushed.
+  /// - Returns: When the oldest of the others was put there.
+  func setAside(_ number: Int64, _ reason: String, at time: Int64) throws(SpoolFailure) -> Int64? {
+    try attempt {
+      try database.write { db in
+        try db.execute(
+          sql: "INSERT OR REPLACE INTO set_aside (number, set_aside_at, reason) VALUES (?, ?, ?)",
+          arguments: [number, time, reason])
+        return try Self.oldestAt(db)
+      }
+    }
+  }
+
+  /// Payloads that are set aside, the oldest first, at most so many.
+  func setAside(limit: Int) throws(SpoolFailure) -> [SetAsidePayload] {
+    try attempt {
+      try database.read { db in
+        let rows = try Row.fetchAll(
+          db,
+          sql: """
+            SELECT number, set_aside_at, spooled_at, length(envelope), reason,
+              substr(envelope, 1, \(EnvelopeHeader.longestLine))
+            FROM payloads JOIN set_aside USING (number) ORDER BY number LIMIT ?
+            """, arguments: [limit])
+        return rows.map { row in
+          SetAsidePayload(
+            number: row[0], setAsideAt: row[1], spooledAt: row[2], bytes: row[3], reason: row[4], beginning: row[5])
+        }
+      }
+    }
+  }
+
+  /// The element of a payload that is set aside; nil where there is none of that number.
+  func setAsideElement(_ number: Int64) throws(SpoolFailure) -> Data? {
+    try attempt {
+      try database.read { db in
+        try Data.fetchOne(
+          db, sql: "SELECT envelope FROM payloads JOIN set_aside USING (number) WHERE number = ?", arguments: [number])
+      }
+    }
+  }
+
+  /// Ends that payloads are set aside. All or none.
+  /// - Parameter discarding: Whether they are deleted; otherwise they wait to be pushed again.
+  func takeBack(_ numbers: [Int64], discarding: Bool) throws(SpoolFailure) {
+    try attempt {
+      try database.write { db in
+        for number in numbers {
+          // First, since only what is set aside may be deleted.
+          if discarding {
+            try db.execute(
+              sql: "DELETE FROM payloads WHERE number = ? AND NOT (\(Self.isWaiting))", arguments: [number])
+          }
+          try db.execute(sql: "DELETE FROM set_aside WHERE number = ?", arguments: [number])
+        }
+      }
+    }
+  }
+
   /// Nothing may be done with it after that.
   func end() throws(SpoolFailure) {
     defer { lock.release() }
@@ -199,7 +313,7 @@ final class SpoolFile: Sendable {
   }
 
   private static func oldestAt(_ db: Database) throws -> Int64? {
-    try Int64.fetchOne(db, sql: "SELECT spooled_at FROM payloads ORDER BY number LIMIT 1")
+    try Int64.fetchOne(db, sql: "SELECT spooled_at FROM payloads WHERE \(isWaiting) ORDER BY number LIMIT 1")
   }
 
   private func attempt<Value>(_ body: () throws -> Value) throws(SpoolFailure) -> Value {

@@ -4,13 +4,15 @@ public import NIOCore
 
 /// What the spool takes, and how it gives it back.
 public struct SpoolLimits: Sendable, Equatable {
-  /// Bytes of payloads, with the line before each, that may be in it. The file is a little larger, and doesn't become smaller again: what was
-  /// drained leaves room in it.
+  /// Bytes of payloads, with the line before each, that may be in it. The file is a little larger, and doesn't become
+  /// smaller again: what was drained leaves room in it.
   public var bytes = 1 << 30
-  /// How old the oldest payload may be for another to be taken. It isn't dropped: a spool that nobody has drained for so long is somebody's work.
+  /// How old the oldest payload may be for another to be taken. It isn't dropped: a spool that nobody has drained for
+  /// so long is somebody's work.
   public var age = Duration.seconds(86_400)
-  /// Payloads that are drained each second, so that the queue and its workers have room for what is new.
-  public var drainedPerSecond = 1_000
+  /// Maximum payloads drained per second. The drain is slower where Redis is: it leaves Redis at least half of the time
+  /// to others.
+  public var drainedPerSecond = 20_000
   /// Payloads that may wait for the disk.
   public var waitingEntries = 10_000
   /// Their bytes; one by itself may be larger.
@@ -23,6 +25,11 @@ public struct SpoolLimits: Sendable, Equatable {
   public var entriesPerCommit = 512
   /// Their bytes, and those of what is drained at once; one payload by itself may be larger.
   public var bytesPerCommit = 4 << 20
+  /// Payloads that are drained at once.
+  public var entriesPerDrain = 1_024
+  /// Payloads whose accounts are known in memory, the oldest first: among these, accounts take turns. 16 bytes each.
+  /// With the default bytes it is every payload, however small they are.
+  public var entriesInTurns = 4 << 20
 
   public init() {}
 }

@@ -18,9 +18,11 @@ final class SpoolLock: Sendable {
       throw UnusableSpool("could not lock the folder: \(error)")
     }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-      let words = errno == EWOULDBLOCK ? "process \(Self.owner(descriptor)) uses this spool" : Self.systemWords
+      let isInUse = errno == EWOULDBLOCK
+      let words = isInUse ? "process \(Self.owner(descriptor)) uses this spool" : Self.systemWords
       close(descriptor)
-      throw UnusableSpool("could not lock \(path): \(words); each node needs a folder of its own")
+      throw UnusableSpool(
+        "could not lock \(path): \(words); each node needs a folder of its own", isInUse: isInUse)
     }
     self.descriptor = Mutex(descriptor)
     // For whoever is turned away. Whether it could be written makes no difference to the lock.

@@ -25,7 +25,7 @@ struct SpoolArguments: ParsableArguments {
   @Option(help: Self.spoolAge.help) var spoolAge: String?
 
   private static let spoolRate = Setting<Int>(
-    "spool-rate", "Payloads of the spool that are pushed each second when Redis is back.", shown: "count",
+    "spool-rate", "Maximum payloads of the spool that are pushed each second when Redis is back.", shown: "count",
     default: "\(standard.drainedPerSecond)", in: 1...1_000_000)
   @Option(help: Self.spoolRate.help) var spoolRate: String?
 

@@ -21,7 +21,7 @@ struct SyncStatus: AsyncParsableCommand {
       and had followed every change of the store as of at most 5 seconds before its report.
       """,
     version: BuildDescription.current,
-    subcommands: [Show.self, Wait.self, Forget.self, Queue.self, Dead.self],
+    subcommands: [Show.self, Wait.self, Forget.self, Queue.self, Dead.self, SpoolVerbs.self],
     defaultSubcommand: Show.self)
 }
 

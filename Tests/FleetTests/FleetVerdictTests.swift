@@ -374,6 +374,17 @@ struct FleetVerdictTests {
     #expect(
       texts { $0.spool = .init(state: .open, entries: 0, bytes: 0, limitBytes: 1, oldestSeconds: nil, reason: nil) }
         .isEmpty)
+    let setAside = texts(
+      {
+        $0.spool = .init(
+          state: .open, entries: 0, bytes: 0, limitBytes: 1, oldestSeconds: nil, reason: nil, setAside: 1,
+          setAsideBytes: 2 << 20)
+      }, isWell: false)
+    #expect(
+      setAside == [
+        "node-1 has set aside 1 payload in its spool that Redis doesn't take (2.0 MiB): "
+          + "stop the node and see `sync-status spool list FOLDER` on its machine"
+      ])
   }
 
   @Test func `a shard that isn't pushed to is named once, whoever says it`() {

@@ -30,7 +30,8 @@ struct ReportTests {
     let node = Sample.node { $0.spool = Sample.spool }
     #expect(
       String(decoding: try node.json(), as: UTF8.self).contains(
-        #""spool":{"bytes":2048,"entries":3,"limit_bytes":1073741824,"oldest_seconds":90,"reason":null,"state":"open"},"#
+        #""spool":{"bytes":2048,"entries":3,"limit_bytes":1073741824,"oldest_seconds":90,"reason":null,"#
+          + #""set_aside":0,"set_aside_bytes":0,"state":"open"},"#
       ))
     #expect(try NodeReport(json: node.json()) == node)
     // One of a build that had none.

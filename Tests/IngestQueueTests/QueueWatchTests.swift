@@ -52,7 +52,7 @@ struct QueueWatchTests {
   private func with(
     _ options: [RedisServerOptions] = [RedisServerOptions()], limits: QueueLimits = QueueLimits(),
     producer producerLimits: ProducerLimits = ProducerLimits(), requirement: DurabilityRequirement = .none,
-    _ body: (Watched) async throws -> Void
+    areAcknowledged: Bool = false, _ body: (Watched) async throws -> Void
   ) async throws {
     var servers: [RedisServer] = []
     for option in options { servers.append(try await RedisServer.start(option)) }
@@ -75,7 +75,8 @@ struct QueueWatchTests {
       shards: shards(watching), limits: limits, requirement: requirement,
       timing: QueueWatch.Timing(pause: .milliseconds(20), deadline: .milliseconds(300), staleAfter: .milliseconds(600)),
       logger: .silent)
-    let producer = QueueProducer(shards: shards(pushing), limits: producerLimits, watch: watch)
+    let producer = QueueProducer(
+      shards: shards(pushing), limits: producerLimits, watch: watch, areAcknowledged: areAcknowledged)
     let ended = watch.start()
     // Before that nothing is limited: the first pushes would be counted or not, as it happens.
     try await eventually("all shards have been read") {
@@ -283,6 +284,24 @@ struct QueueWatchTests {
       let lists = queue.layout(0).pending
       _ = try await queue.clients[0].execute(RedisCommand("DEL", arguments: lists)).integer()
       try await queue.eventuallyPushes("it takes payloads again") { $0 == nil }
+    }
+  }
+
+  @Test func `what a spool gives back fills no more than half of the queue, and others' is taken then as well`()
+    async throws
+  {
+    try await with(limits: QueueLimits(entries: 1_000), areAcknowledged: true) { queue async throws in
+      var (taken, refusal) = (0, PushFailure?.none)
+      while refusal == nil, taken < 1_000 {
+        refusal = try await queue.push(taken)
+        if refusal == nil { taken += 1 }
+      }
+      guard case .accountOverLimit = refusal else {
+        Issue.record("\(taken) were taken, then: \(String(describing: refusal))")
+        return
+      }
+      #expect((450...550).contains(taken), "\(taken)")
+      for number in 0..<20 { #expect(try await queue.push(taken + number, account: "other") == nil) }
     }
   }
 

@@ -54,7 +54,7 @@ import Testing
   }
 
   private func takesAll(_ spool: Spool, _ numbers: [Int]) async throws {
-    #expect(try await spool.payloads().map(\.header) == numbers.map(Sample.header))
+    #expect(try await spool.payloads().map(\.header) == numbers.map { Sample.header($0) })
     #expect(spool.figures.entries == numbers.count)
   }
 

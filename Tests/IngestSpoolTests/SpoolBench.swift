@@ -39,9 +39,9 @@ final class SpoolBench: Sendable {
 enum Sample {
   static let loop = MultiThreadedEventLoopGroup.singleton.any()
 
-  static func header(_ number: Int) -> EnvelopeHeader {
+  static func header(_ number: Int, of account: String = "acme") -> EnvelopeHeader {
     EnvelopeHeader(
-      id: EnvelopeID(keyID: [], idempotencyKey: "\(number)".utf8), account: "acme", key: "0123456789abcdef",
+      id: EnvelopeID(keyID: [], idempotencyKey: "\(number)".utf8), account: account, key: "0123456789abcdef",
       receivedAt: 1_700_000_000_000 + Int64(number), contentType: "application/json", path: "/v1/events", node: "node-1"
     )
   }
@@ -83,14 +83,14 @@ extension Spool {
 
   /// The payloads in it, in their order.
   func payloads() async throws -> [Envelope] {
-    var found: [Envelope] = []
-    var seen: Set<Int64> = []
+    var found: [SpooledPayload] = []
     while true {
-      let next = try await oldest(entries: 100, except: seen)
-      if next.isEmpty { return found }
-      seen.formUnion(next.map(\.number))
-      found += try next.map { try Envelope($0.element) }
+      let next = try await next(entries: 100)
+      if next.isEmpty { break }
+      found += next
     }
+    putBack(found)
+    return try found.sorted { $0.number < $1.number }.map { try Envelope($0.element) }
   }
 }
 
@@ -100,6 +100,7 @@ final class ScriptedQueue: Sendable {
     var pushed: [Envelope] = []
     var failure: PushFailure?
     var failures: [EnvelopeID: PushFailure] = [:]
+    var tries: [EnvelopeID: Int] = [:]
   }
 
   private let state = Mutex(State())
@@ -109,10 +110,13 @@ final class ScriptedQueue: Sendable {
 
   /// From now on every push meets this; nil for none.
   func fails(_ failure: PushFailure?) { state.withLock { $0.failure = failure } }
-  func fails(_ failure: PushFailure, for id: EnvelopeID) { state.withLock { $0.failures[id] = failure } }
+  func fails(_ failure: PushFailure?, for id: EnvelopeID) { state.withLock { $0.failures[id] = failure } }
+
+  func tries(of id: EnvelopeID) -> Int { state.withLock { $0.tries[id, default: 0] } }
 
   func push(_ header: EnvelopeHeader, _ payload: ByteBuffer) -> EventLoopFuture<Void> {
     let failure = state.withLock { state in
+      state.tries[header.id, default: 0] += 1
       let failure = state.failures[header.id] ?? state.failure
       if failure == nil {
         state.pushed.append(Envelope(header: header, payload: Array(payload.readableBytesView)[...]))

@@ -21,7 +21,7 @@ struct SpoolDrainTests {
     try await spool.append(0..<300) { $0 }
     let queue = ScriptedQueue()
     await queue.drain(spool).finish(by: .farAway)
-    #expect(queue.pushed.map(\.header) == (0..<300).map(Sample.header))
+    #expect(queue.pushed.map(\.header) == (0..<300).map { Sample.header($0) })
     #expect(
       queue.pushed.map { Array($0.payload) }
         == (0..<300).map { Array(Sample.payload($0, bytes: $0).readableBytesView) })
@@ -79,19 +79,118 @@ struct SpoolDrainTests {
     _ = try await spool.close()
   }
 
-  @Test func `what the queue can never take stays, and is in nobody's way`() async throws {
+  @Test func `what the queue can never take is set aside, for good, and is in nobody's way`() async throws {
     let bench = try SpoolBench()
     let spool = try bench.open { $0.drainedPerSecond = 100_000 }
     try await spool.append(0..<10)
+    let bytes = spool.figures.bytes
     let queue = ScriptedQueue()
     queue.fails(.tooLarge(bytes: 2, limit: 1), for: Sample.header(0).id)
     queue.fails(.tooLarge(bytes: 2, limit: 1), for: Sample.header(4).id)
-    let drain = queue.drain(spool)
-    await drain.finish(by: .farAway)
+    await queue.drain(spool).finish(by: .farAway)
     #expect(queue.ids == ids([1, 2, 3, 5, 6, 7, 8, 9]))
-    #expect(try await spool.payloads().map(\.header) == [0, 4].map(Sample.header))
-    await drain.finish(by: .farAway)
-    #expect(try await spool.close() == 2)
+    #expect(spool.figures.entries == 0 && spool.figures.bytes == 0 && spool.figures.oldestSeconds == nil)
+    #expect(spool.figures.setAside == 2 && spool.figures.setAsideBytes * 5 == bytes)
+    #expect(try await spool.close() == 0)
+
+    // The next process doesn't try them, and takes others.
+    let next = try bench.open { $0.drainedPerSecond = 100_000 }
+    #expect(next.figures.setAside == 2 && next.figures.entries == 0)
+    try await next.append(10)
+    let other = ScriptedQueue()
+    await other.drain(next).finish(by: .farAway)
+    #expect(other.ids == ids([10]) && next.figures.setAside == 2)
+    #expect(try await next.close() == 0)
+  }
+
+  @Test func `what is set aside is there to see, to be pushed again, and to be thrown away`() async throws {
+    let bench = try SpoolBench()
+    let spool = try bench.open { $0.drainedPerSecond = 100_000 }
+    try await spool.append(0..<4)
+    let queue = ScriptedQueue()
+    for number in 0..<3 { queue.fails(.tooLarge(bytes: 2, limit: 1), for: Sample.header(number).id) }
+    await queue.drain(spool).finish(by: .farAway)
+    #expect(throws: UnusableSpool.self) { try StoppedSpool(folder: bench.path) }
+    _ = try await spool.close()
+
+    let stopped = try StoppedSpool(folder: bench.path)
+    let found = try stopped.setAside(limit: 10)
+    #expect(found.map(\.header) == (0..<3).map { Sample.header($0) })
+    #expect(found.allSatisfy { $0.reason.contains("the queue takes 1") })
+    #expect(try stopped.setAside(limit: 1).count == 1)
+    let element = try #require(try stopped.element(found[1].number))
+    #expect(Array(try Envelope(element).payload) == Array(Sample.payload(1).readableBytesView))
+    try stopped.requeue([found[0].number])
+    try stopped.discard([found[0].number, found[1].number])
+    #expect(try stopped.setAside(limit: 10).map(\.number) == [found[2].number])
+    #expect(try stopped.element(found[1].number) == nil)
+    try stopped.close()
+
+    let next = try bench.open { $0.drainedPerSecond = 100_000 }
+    #expect(next.figures.entries == 1 && next.figures.setAside == 1, "what waits again isn't discarded")
+    let other = ScriptedQueue()
+    await other.drain(next).finish(by: .farAway)
+    #expect(other.ids == ids([0]))
+    _ = try await next.close()
+  }
+
+  @Test func `one on which Redis closes the connection is set aside, and holds up nobody`() async throws {
+    let bench = try SpoolBench()
+    let spool = try bench.open { $0.drainedPerSecond = 100_000 }
+    let large = PushFailure.alwaysTakenBytes
+    try await spool.append(0..<6) { $0 == 1 ? large : 0 }
+    let queue = ScriptedQueue()
+    let closed = PushFailure.unknownOutcome(RedisError(.closed("the peer closed it"), outcome: .unknown))
+    queue.fails(closed, for: Sample.header(1).id)
+    let drain = queue.drain(spool)
+    let running = Task { await drain.run() }
+    try await eventually("it is set aside, and the others are pushed") {
+      spool.figures.setAside == 1 && spool.figures.entries == 0
+    }
+    #expect(queue.ids == ids([0, 2, 3, 4, 5]))
+    // A small one is never what is wrong.
+    queue.fails(closed, for: Sample.header(6).id)
+    try await spool.append(6)
+    try await eventually("it was tried several times") { queue.tries(of: Sample.header(6).id) > 3 }
+    #expect(spool.figures.setAside == 1 && spool.figures.entries == 1)
+    running.cancel()
+    await running.value
+    _ = try await spool.close()
+  }
+
+  @Test func `where an account is refused for now, others' payloads go on`() async throws {
+    let bench = try SpoolBench()
+    let spool = try bench.open { $0.drainedPerSecond = 100_000 }
+    let queue = ScriptedQueue()
+    for number in 0..<40 {
+      let account = number < 20 ? "greedy" : "other"
+      if number < 20 { queue.fails(.accountOverLimit(retryAfter: 1), for: Sample.header(number).id) }
+      try await spool.append(
+        Sample.header(number, of: account), payload: Sample.payload(number), on: Sample.loop
+      ).get()
+    }
+    let drain = queue.drain(spool)
+    let running = Task { await drain.run() }
+    try await eventually("the others' are pushed") { spool.figures.entries == 20 }
+    #expect(queue.ids == ids(20..<40))
+    for number in 0..<20 { queue.fails(nil, for: Sample.header(number).id) }
+    try await eventually("the account's are pushed") { spool.figures.entries == 0 }
+    #expect(queue.ids == ids(20..<40) + ids(0..<20))
+    running.cancel()
+    await running.value
+    _ = try await spool.close()
+  }
+
+  @Test func `too large for Redis is what it says, and what is large enough for that`() {
+    let said = PushFailure.refused(RedisServerError(message: "ERR Protocol error: invalid bulk length"))
+    let closed = PushFailure.unknownOutcome(RedisError(.closed("the peer closed it"), outcome: .unknown))
+    let late = PushFailure.unknownOutcome(RedisError(.deadlineExceeded(command: "LPUSH"), outcome: .unknown))
+    let large = PushFailure.alwaysTakenBytes + 1
+    #expect(said.isTooLargeForServer(bytes: large) && !said.isTooLargeForServer(bytes: large - 1))
+    #expect(closed.mayBeTooLargeForServer(bytes: large) && !closed.mayBeTooLargeForServer(bytes: large - 1))
+    #expect(!closed.isTooLargeForServer(bytes: large) && !late.mayBeTooLargeForServer(bytes: large))
+    let other = PushFailure.refused(RedisServerError(message: "WRONGTYPE Operation against a key"))
+    #expect(!other.isTooLargeForServer(bytes: large))
   }
 
   @Test func `it keeps to its rate`() async throws {
@@ -136,7 +235,7 @@ struct SpoolDrainTests {
       let elements = try await client.execute(
         RedisCommand("LRANGE", QueueLayout().pending(0), "0", "-1")
       ).array().map { try Envelope($0.bytes()) }
-      #expect(elements.reversed().map(\.header) == (0..<100).map(Sample.header))
+      #expect(elements.reversed().map(\.header) == (0..<100).map { Sample.header($0) })
       try await producer.drain().get()
       try await client.shutDown().get()
       #expect(try await spool.close() == 0)

@@ -22,7 +22,7 @@ struct SpoolTests {
     #expect(second.figures.entries == 20)
     #expect(second.figures.bytes == (0..<20).reduce(0) { $0 + Sample.size($1, bytes: $1 * 1_000) })
     let payloads = try await second.payloads()
-    #expect(payloads.map(\.header) == (0..<20).map(Sample.header))
+    #expect(payloads.map(\.header) == (0..<20).map { Sample.header($0) })
     #expect(
       payloads.map { Array($0.payload) }
         == (0..<20).map { Array(Sample.payload($0, bytes: $0 * 1_000).readableBytesView) })
@@ -57,10 +57,10 @@ struct SpoolTests {
     for number in 1...3 { try await spool.append(number) }
     #expect(await spool.refusal(4) == .full(bytes: 3 * size))
     #expect(spool.figures.objection == .full(bytes: 3 * size) && spool.figures.entries == 3)
-    try await spool.remove(try await spool.oldest(entries: 1, except: []))
+    try await spool.remove(try await spool.next(entries: 1))
     #expect(spool.figures.objection == nil && spool.figures.bytes == 2 * size)
     try await spool.append(4)
-    #expect(try await spool.payloads().map(\.header) == [2, 3, 4].map(Sample.header))
+    #expect(try await spool.payloads().map(\.header) == [2, 3, 4].map { Sample.header($0) })
     #expect(try await spool.close() == 3)
     // The next process counts what is there.
     let next = try bench.open { $0.bytes = 3 * size }
@@ -89,7 +89,7 @@ struct SpoolTests {
     for _ in 0..<12 { #expect(try await take(2, of: "other") == nil) }
     // Once it was empty everybody begins anew.
     while true {
-      let payloads = try await spool.oldest(entries: 100, except: [])
+      let payloads = try await spool.next(entries: 100)
       if payloads.isEmpty { break }
       try await spool.remove(payloads)
     }
@@ -114,7 +114,7 @@ struct SpoolTests {
     #expect(await next.refusal(4) == .tooOld(limit: .seconds(100)), "it doesn't become young by a restart")
     #expect(try await next.payloads().count == 3)
     // Without the oldest the next one is.
-    try await next.remove(try await next.oldest(entries: 1, except: []))
+    try await next.remove(try await next.next(entries: 1))
     try await next.append(4)
     #expect(next.figures.oldestSeconds == 41)
     _ = try await next.close()

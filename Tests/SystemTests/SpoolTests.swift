@@ -12,6 +12,7 @@ struct SpoolTests {
       let state: String
       let entries: Int
       let bytes: Int
+      let set_aside: Int
     }
     let spool: Spool
   }
@@ -182,5 +183,70 @@ struct SpoolTests {
     try Data(repeating: 0x61, count: 10_000).write(to: deployment.folder.url("spool/spool.sqlite"))
     let third = try await deployment.run("ingest-node", arguments, expecting: .exited(1))
     #expect(third.outputs.contains("is damaged"))
+  }
+
+  @Test(arguments: ["proto-max-bulk-len", "client-query-buffer-limit"])
+  func `one payload that Redis doesn't take is set aside, and those around it are stored`(limit: String) async throws {
+    let server = try await RedisServer.start(
+      RedisServerOptions {
+        $0.appendOnly = .always
+        $0.arguments = ["--\(limit)", "1mb"]
+      })
+    let deployment = try Deployment(redis: server)
+    try await deployment.publish(keys: 10)
+    let folder = deployment.folder.path("spool")
+    var node = try await deployment.startNode("node-1", folders(deployment))
+    try await node.becomesReady()
+    try await server.stop()
+    // In lines, since what a test reads of a program's output is read in lines.
+    let members = (0..<2_100).map { "\"\($0)\": \"\(String(repeating: "x", count: 1_000))\"" }
+    let large = Array("{\n\(members.joined(separator: ",\n"))\n}".utf8)
+    var small: Set<String> = []
+    for number in 0..<7 {
+      let payload = number == 1 ? large : Array("{\"number\":\(number)}".utf8)
+      #expect(try await node.push(payload, key: Deployment.key(1)).status == 202)
+      if number != 1 { small.insert(String(decoding: payload, as: UTF8.self)) }
+    }
+    try await server.restart()
+    let worker = try await deployment.startWorker("worker-1")
+    try await expectStored(small, in: deployment)
+    try await eventually(within: .seconds(30), "the large one is set aside") {
+      let figures = try await spool(of: node)
+      return figures.entries == 0 && figures.set_aside == 1
+    }
+    try await eventually("a metric says so") {
+      try await node.get("/metrics").body.contains(/sluice_spool_set_aside\S* 1\b/)
+    }
+    try await eventually("sync-status says so") {
+      let run = try await deployment.run("sync-status", [], expecting: nil)
+      return run.standardOutput.text.contains(/wrong: +node-1 has set aside 1 payload in its spool/)
+    }
+
+    func verb(
+      _ arguments: String..., expecting status: RedisFixture.ExitStatus? = .exited(0)
+    ) async throws -> ServiceProcess {
+      try await deployment.run("sync-status", ["spool"] + arguments, expecting: status)
+    }
+    let locked = try await verb("list", folder, expecting: .exited(2))
+    #expect(locked.standardError.text.contains("stop the node that uses it"))
+    node.process.terminate()
+    #expect(try await node.process.waitForExit() == .exited(0))
+    let listed = try await verb("list", folder).standardOutput.text
+    let number = try #require(listed.split(separator: " ").first.map(String.init))
+    #expect(try await verb("show", folder, number).standardOutput.text.contains("; --payload writes them"))
+    #expect(try await verb("show", folder, number, "--payload").standardOutput.text.utf8.elementsEqual(large))
+    _ = try await verb("discard", folder, "999", expecting: .exited(1))
+    _ = try await verb("discard", folder, number, expecting: .exited(1))
+    // Redis takes it now.
+    try await deployment.redis("CONFIG", "SET", limit, "100mb")
+    _ = try await verb("requeue", folder, number)
+    node = try await deployment.startNode("node-1", folders(deployment), at: node.addresses)
+    try await expectStored(small.union([String(decoding: large, as: UTF8.self)]), in: deployment)
+    #expect(try await spool(of: node).set_aside == 0)
+    node.process.terminate()
+    #expect(try await node.process.waitForExit() == .exited(0))
+    worker.terminate()
+    #expect(try await worker.waitForExit() == .exited(0))
+    _ = try await verb("list", deployment.folder.path("nowhere"), expecting: .exited(2))
   }
 }

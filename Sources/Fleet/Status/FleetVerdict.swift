@@ -327,6 +327,14 @@ public struct FleetVerdict: Sendable, Equatable {
           .note, member: name,
           "\(name) has \(Wording.number(spool.entries, "payload")) in its spool, on its own disk (\(room)\(age))"))
     }
+    if let count = spool.setAside, count > 0 {
+      let bytes = Wording.bytes(UInt64(spool.setAsideBytes ?? 0))
+      notes.append(
+        FleetProblem(
+          .wrong, member: name,
+          "\(name) has set aside \(Wording.number(count, "payload")) in its spool that Redis doesn't take (\(bytes)): "
+            + "stop the node and see `sync-status spool list FOLDER` on its machine"))
+    }
     if spool.state == .closed {
       notes.append(
         FleetProblem(.note, member: name, "\(name)'s spool takes nothing: \(spool.reason ?? "it doesn't say why")"))
