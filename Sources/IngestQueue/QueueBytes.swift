@@ -7,7 +7,7 @@
 //
 // A count can come to differ from its list: a node ends before it has told what it pushed, a push has an unknown outcome,
 // somebody deletes a list by hand, or Redis fails over. It is put right, and does little harm until then:
-// - An empty list has no bytes, whatever its count says. A claim that leaves a list empty sets the count to 0.
+// - An empty list has no bytes, whatever its count says. A claim that finds or leaves a list empty removes its count.
 // - A count that is too high shuts the gate early, so the list drains until it is empty.
 // - A claim that finds a count too low, fewer bytes than entries, measures the list.
 // - `kept` is set by the first claim that finds it missing, once it has measured all lists. Without it the counts are
@@ -44,28 +44,33 @@ enum QueueBytes {
         if bytes ~= 0 then redis.pcall('HINCRBY', key, field, bytes) end
       end
 
-      -- Adds to the counts and puts them right. `lists` has for each field its key, its length and what to add.
+      -- Adds to the counts and puts them right. `lists` has, by field, the lists that aren't empty: their keys, their lengths
+      -- and what to add.
       local function keep_bytes(key, lists)
         local counts, mistyped = read_bytes(key)
         if mistyped then redis.call('UNLINK', key) end
-        local changes, all_known = {}, true
+        local changes, ended, all_known = {}, {}, true
         for field, list in pairs(lists) do
           local before = counts[field] or 0
-          local count = list.length == 0 and 0 or before + list.added
-          if list.length > 0 and (not counts.kept or count < list.length) then
+          local count = before + list.added
+          if not counts.kept or count < list.length then
             local size = redis.pcall('MEMORY', 'USAGE', list.key, 'SAMPLES', 1000)
             if type(size) ~= 'number' then all_known, size = false, math.max(count, 0) end
             count = size
           end
-          if count ~= before or counts[field] == false then
+          if count ~= before then
             changes[#changes + 1] = field
             changes[#changes + 1] = string.format('%.0f', count)
           end
+        end
+        for field in pairs(counts) do
+          if field ~= 'kept' and not lists[field] then ended[#ended + 1] = field end
         end
         if not counts.kept and all_known then
           changes[#changes + 1] = 'kept'
           changes[#changes + 1] = '1'
         end
+        if #ended > 0 then redis.pcall('HDEL', key, unpack(ended, 1, math.min(#ended, 100))) end
         if #changes > 0 then redis.pcall('HSET', key, unpack(changes)) end
       end
 

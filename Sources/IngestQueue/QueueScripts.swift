@@ -185,20 +185,6 @@ enum QueueScripts {
     end
     lengths[0] = lengths[0] + returned
 
-    -- By the lists' keys: how many envelopes are in them, and how many bytes more than at the beginning.
-    local length_of, added = {}, {}
-    for i = 0, lists - 1 do length_of[KEYS[8 + i]], added[KEYS[8 + i]] = lengths[i], 0 end
-    added[first_list] = bytes
-    local returned_bytes = bytes
-    local function count_bytes()
-      local all = { later = { key = later, length = redis.call('ZCARD', later), added = -returned_bytes } }
-      for i = 0, lists - 1 do
-        local list = KEYS[8 + i]
-        all[tostring(i)] = { key = list, length = length_of[list], added = added[list] }
-      end
-      keep_bytes(bytes_key, all)
-    end
-
     -- Lists that have something, in the order of their turns.
     local open = {}
     for i = 0, lists - 1 do
@@ -219,13 +205,24 @@ enum QueueScripts {
     local envelopes, known = {}, {}
     -- So many were taken, those included that became dead letters on the way, so that this ends.
     local moved, full = 0, false
-    bytes = 0
     -- By the lists' keys: their numbers, and how many more may be taken; of each envelope, the number.
     local numbers, left, from = { [first_list] = 0 }, { [first_list] = most }, {}
     for i = 1, lists - 1 do numbers[KEYS[8 + i]], left[KEYS[8 + i]] = i, tonumber(ARGV[10 + i]) end
 
+    -- By the lists' numbers: how many bytes more than at the beginning.
+    local added = { [0] = bytes }
+    local returned_bytes = bytes
     local function has_left(list, envelope)
-      length_of[list], added[list] = length_of[list] - 1, added[list] - #envelope
+      local number = numbers[list]
+      lengths[number], added[number] = lengths[number] - 1, (added[number] or 0) - #envelope
+    end
+    local function count_bytes()
+      local filled, later_length = {}, redis.call('ZCARD', later)
+      for i = 0, lists - 1 do
+        if lengths[i] > 0 then filled[tostring(i)] = { key = KEYS[8 + i], length = lengths[i], added = added[i] or 0 } end
+      end
+      if later_length > 0 then filled.later = { key = later, length = later_length, added = -returned_bytes } end
+      keep_bytes(bytes_key, filled)
     end
 
     -- Takes a list's share. Says whether the list may have more for this claim.
@@ -262,6 +259,7 @@ enum QueueScripts {
       return true
     end
 
+    bytes = 0
     while #open > 0 and not full do
       local share = math.max(math.floor((most - moved) / #open), 1)
       local byte_share = (most_bytes - bytes) / #open

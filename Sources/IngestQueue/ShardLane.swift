@@ -28,8 +28,8 @@ struct ShardWord: Sendable {
   let mark: HighMark
 }
 
-/// What event loops tell each other and the watch of a shard: how often one saw it reach its high-water mark, and what
-/// huge payloads take of Redis's memory, in bytes. All of it only grows.
+/// What event loops tell each other and the watch of a shard: how often one saw it reach its high-water mark, what huge
+/// payloads take of Redis's memory, in bytes, which both only grow; and whether Redis counts what they pushed.
 final class HighMark: Sendable {
   struct Counts {
     var reached: Int
