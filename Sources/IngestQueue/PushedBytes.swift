@@ -38,6 +38,12 @@ final class PushedBytes {
   func add(_ bytes: Int, to list: Int) {
     untold[list] += Int64(bytes)
     sum += Int64(bytes)
+    tellSoon()
+  }
+
+  /// Tells it now if it is much, and else after a time. What comes while Redis is being told goes with the next.
+  private func tellSoon() {
+    guard telling == nil, sum > 0 else { return }
     if sum >= Self.most, !hasFailed {
       tell()
     } else if !hasTimer {
@@ -45,10 +51,10 @@ final class PushedBytes {
     }
   }
 
-  /// Tells what there is. The future completes when Redis has answered or can't be asked; it never fails.
+  /// Tells all that there is. The future completes when Redis has answered or can't be asked; it never fails.
   @discardableResult
   func tell() -> EventLoopFuture<Void> {
-    if let telling { return telling }
+    if let telling { return telling.assumeIsolated().flatMap { self.tell() }.nonisolated() }
     guard sum > 0 else { return client.eventLoop.makeSucceededVoidFuture() }
     let told = untold.enumerated().filter { $0.element > 0 }
     for (list, _) in told { untold[list] = 0 }
@@ -73,7 +79,7 @@ final class PushedBytes {
         self.sum += bytes
       }
       if case .success = result { self.mark?.setCountingProblem(problem) }
-      if self.sum > 0, !self.hasTimer { self.startTimer() }
+      self.tellSoon()
       answered.succeed()
     }
     return answered.futureResult

@@ -138,7 +138,7 @@ struct QueueBytesTests {
       case .countsDeleted: _ = try await queue.send("DEL", field)
       case .olderQueue:
         _ = try await queue.send("DEL", field)
-        try await queue.pushCounted(500..<510)
+        try await queue.pushCounted(500..<510, payload: ByteBuffer(repeating: 7, count: 5_000))
       case .anotherType: try await queue.send("SET", field, "x").ok()
       case .tooLow: _ = try await queue.send("HSET", field, 0, 100, "later", 10)
       case .tooHigh: _ = try await queue.send("HSET", field, 0, 1 << 40, "later", 1 << 40)
