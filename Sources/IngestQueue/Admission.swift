@@ -13,7 +13,7 @@ public import NIOCore
 public struct QueueLimits: Sendable, Equatable {
   /// Envelopes that wait, in one shard.
   public var entries: Int
-  /// Bytes of those, in one shard, as Redis's allocator counts them.
+  /// Bytes of those, in one shard, as ``QueueReading/bytes`` counts them.
   public var bytes: Int
   /// Of Redis's `maxmemory`, in percent; without effect where Redis has no such limit.
   public var memoryPercent: Int

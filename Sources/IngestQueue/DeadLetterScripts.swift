@@ -39,7 +39,8 @@ enum DeadLetterScripts {
     """#
 
   private static func script(_ name: String, flags: String, _ body: String) -> RedisScript {
-    RedisScript(name: name, source: "#!lua flags=\(flags)\n" + DeadLetterBytes.function + prelude + body)
+    RedisScript(
+      name: name, source: "#!lua flags=\(flags)\n" + DeadLetterBytes.function + QueueBytes.functions + prelude + body)
   }
 
   /// Reads the next letters without their envelopes.
@@ -86,22 +87,22 @@ enum DeadLetterScripts {
 
   /// Puts letters back into the queue as if they had never failed.
   ///
-  /// KEYS dead, failures, stats, bytes of dead letters, then all lists of envelopes that nobody works on, list 0 first.
+  /// KEYS dead, failures, stats, bytes of dead letters, bytes, then all lists of envelopes that nobody works on, list 0 first.
   /// ARGV bytes after which no further one is moved, how long list 0 may be to be given one; then for each letter its
   /// entry and the two lists of its account.
   /// Answers for each that was looked at: 1 moved, 0 gone, -1 it isn't readable and stays.
   static let requeue = script(
     "requeue dead letters", flags: "allow-oom",
     #"""
-    local dead, failures, stats, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+    local dead, failures, stats, dead_bytes, bytes_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
     -- A key of a wrong type ends the script here, before anything is written.
     redis.call('XLEN', dead)
     redis.call('HLEN', failures)
     redis.call('HLEN', stats)
     redis.call('ZCARD', dead_bytes)
-    for i = 5, #KEYS do redis.call('LLEN', KEYS[i]) end
+    for i = 6, #KEYS do redis.call('LLEN', KEYS[i]) end
     local outcomes, moved, bytes = {}, 0, 0
-    local function length(list) return redis.call('LLEN', KEYS[5 + list]) end
+    local function length(list) return redis.call('LLEN', KEYS[6 + list]) end
     for i = 3, #ARGV, 3 do
       if bytes >= tonumber(ARGV[1]) then break end
       local entry = redis.call('XRANGE', dead, ARGV[i], ARGV[i])[1]
@@ -113,7 +114,8 @@ enum DeadLetterScripts {
         else
           local list, other = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
           if length(0) < tonumber(ARGV[2]) then list = 0 elseif length(other) < length(list) then list = other end
-          redis.call('LPUSH', KEYS[5 + list], f.envelope)
+          redis.call('LPUSH', KEYS[6 + list], f.envelope)
+          add_bytes(bytes_key, list, #f.envelope)
           redis.call('HDEL', failures, f.id)
           redis.call('XDEL', dead, entry[1])
           add_dead_bytes(dead_bytes, f.account, -size)

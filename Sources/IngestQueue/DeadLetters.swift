@@ -88,7 +88,8 @@ public struct DeadLetters: Sendable {
       }
       return try await outcomes(
         of: DeadLetterScripts.requeue,
-        keys: [layout.dead, layout.failures, layout.stats, layout.deadBytes] + layout.pending, arguments: arguments)
+        keys: [layout.dead, layout.failures, layout.stats, layout.deadBytes, layout.bytes] + layout.pending,
+        arguments: arguments)
     }
   }
 

@@ -151,7 +151,9 @@ final class Pushing {
   }
 
   private func completeDrainIfEmpty() {
-    if batches.isEmpty { draining?.succeed() }
+    guard batches.isEmpty, let draining else { return }
+    // Of a shard that is away this completes at once.
+    EventLoopFuture.andAllSucceed(lanes.map { $0.tellPushedBytes() }, on: eventLoop).cascade(to: draining)
   }
 
   // MARK: Sending
@@ -208,16 +210,17 @@ final class Pushing {
       lane.hasAnswered(huge: batch.isHuge)
       switch result {
       case .success(let replies): self.complete(batch, replies, lane)
-      case .failure(let error): self.notAnswered(batch, error)
+      case .failure(let error): self.notAnswered(batch, error, lane)
       }
       self.flushAtTheTurnsEnd()
     }
   }
 
-  private func notAnswered(_ batch: PushBatch<any PushWaiter>, _ error: any Error) {
+  private func notAnswered(_ batch: PushBatch<any PushWaiter>, _ error: any Error, _ lane: ShardLane) {
     let error = error as? RedisError ?? RedisError(.closed("\(error)"), outcome: .unknown)
     guard error.outcome == .notSent else {
       batches.finished(batch)
+      for part in batch.parts { lane.mayHaveTaken(part.bytes, list: part.list) }
       return fail(batch, .unknownOutcome(error))
     }
     if batch.returns + 1 < lanes.count {

@@ -107,7 +107,7 @@ public final class QueueConsumer: Sendable {
       QueueScripts.claim,
       keys: [
         layout.claim(worker: worker, slot: slot), layout.workers, layout.failures, layout.later, layout.dead,
-        layout.deadBytes,
+        layout.deadBytes, layout.bytes,
       ] + layout.pending + [layout.stats],
       arguments: [
         "\(worker)", instance, number, limits.lease.milliseconds, min(limits.envelopes, limit), limits.bytes,
@@ -236,7 +236,7 @@ public final class QueueConsumer: Sendable {
       QueueScripts.settle,
       keys: [
         layout.claim(worker: worker, slot: batch.slot), layout.later, layout.dead, layout.failures, layout.stats,
-        layout.deadBytes,
+        layout.deadBytes, layout.bytes,
       ] + layout.pending,
       arguments: [instance, batch.number, "\(worker)", limits.attempts] as [any RedisArgument] + named)
     return try read(reply) { items in
@@ -265,8 +265,10 @@ public final class QueueConsumer: Sendable {
   public func reap() async throws(QueueFailure) -> Reaping {
     let reply = try await run(
       QueueScripts.reap,
-      keys: [layout.workers, layout.pending(0), layout.dead, layout.failures, layout.deadBytes]
-        + [layout.later, layout.stats],
+      keys: [
+        layout.workers, layout.pending(0), layout.dead, layout.failures, layout.deadBytes, layout.bytes, layout.later,
+        layout.stats,
+      ],
       arguments: [
         layout.claimPrefix, limits.reapedAtOnce, limits.deaths, QueueLayout.slots, limits.forgetAfter.milliseconds,
         limits.lease.milliseconds,

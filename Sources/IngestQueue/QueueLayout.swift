@@ -53,6 +53,9 @@ public struct QueueLayout: Sendable, Hashable {
   /// Sorted set of how many bytes of dead letters each account has, and all have together; see ``DeadLetterBytes``.
   public var deadBytes: String { key("dead-bytes") }
 
+  /// Hash of how many bytes of envelopes are in each pending list, by its number, and in `later`; see `QueueBytes`.
+  public var bytes: String { key("bytes") }
+
   /// Hash from envelope id to what went wrong with it so far, as JSON: `{"attempts":1,"deaths":0,"first_at":…}`. Has only
   /// envelopes that failed and aren't through.
   public var failures: String { key("failures") }

@@ -47,7 +47,7 @@ public final class QueueProducer: Sendable {
       shards.allSatisfy { $0.client.eventLoop === shards[0].client.eventLoop }, "a producer has one event loop")
     let lanes = shards.map {
       ShardLane(
-        $0, requirement: watch?.requirement ?? .none, limits: watch?.limits ?? QueueLimits())
+        $0, requirement: watch?.requirement ?? .none, limits: watch?.limits ?? QueueLimits(), deadline: limits.deadline)
     }
     state = NIOLoopBoundBox.makeBoxSendingValue(
       Pushing(eventLoop: eventLoop, lanes: lanes, limits: limits, areAcknowledged: areAcknowledged),
@@ -86,7 +86,8 @@ public final class QueueProducer: Sendable {
     state.value.submit(line: line, account: account, payload: payload, waiter: waiter)
   }
 
-  /// Takes nothing more, and completes when everything that was submitted has been answered: within the limits' deadline.
+  /// Takes nothing more, and completes when everything that was submitted has been answered, and its bytes are counted:
+  /// within twice the limits' deadline.
   public func drain() -> EventLoopFuture<Void> {
     if eventLoop.inEventLoop { return state.value.drain() }
     return eventLoop.flatSubmit { [state] in state.value.drain() }

@@ -9,7 +9,7 @@ public struct QueueReading: Sendable, Equatable {
   public var lengths: [Int64]
   /// Envelopes that are tried again later.
   public var later: Int64
-  /// Bytes of both, as Redis's allocator counts them, estimated from a few elements of each list.
+  /// Bytes of both: of the envelopes as they were pushed, and 16 for each.
   public var bytes: Int64
   /// Of all that counts against the limit, in Redis as a whole; nil where INFO can't be used, so that only what Redis
   /// refuses shows that it is full.
@@ -40,22 +40,32 @@ public struct QueueReading: Sendable, Equatable {
 
 extension QueueReading {
   static func keys(_ layout: QueueLayout) -> [String] {
-    layout.pending + [layout.later, layout.stats, layout.dead, layout.deadBytes]
+    layout.pending + [layout.later, layout.stats, layout.dead, layout.deadBytes, layout.bytes]
   }
 
-  /// KEYS the pending lists, later, stats, dead, bytes of dead letters.
+  /// KEYS the pending lists, later, stats, dead, bytes of dead letters, bytes.
+  /// ARGV 1 where bytes that were pushed may be missing from the counts; then Redis's estimate counts where it is larger.
   static let script = RedisScript(
     name: "level",
-    source: "#!lua flags=no-writes\n" + DeadLetterBytes.reading
+    source: "#!lua flags=no-writes\n" + DeadLetterBytes.reading + QueueBytes.reading
       + #"""
-      local later_key, stats, dead, dead_bytes = KEYS[#KEYS - 3], KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS]
+      local later_key, stats, dead, dead_bytes = KEYS[#KEYS - 4], KEYS[#KEYS - 3], KEYS[#KEYS - 2], KEYS[#KEYS - 1]
+      local counts = read_bytes(KEYS[#KEYS])
+      local estimates = not counts.kept or ARGV[1] == '1'
       local lengths, bytes = {}, 0
-      for i = 1, #KEYS - 4 do
+      local function add(key, field, length)
+        if length == 0 then return end
+        local count = math.max(counts[field] or 0, 0)
+        if estimates then count = math.max(count, redis.call('MEMORY', 'USAGE', key, 'SAMPLES', 20)) end
+        bytes = bytes + count + length * \#(QueueBytes.perEntry)
+      end
+      for i = 1, #KEYS - 5 do
         lengths[i] = redis.call('LLEN', KEYS[i])
-        if lengths[i] > 0 then bytes = bytes + redis.call('MEMORY', 'USAGE', KEYS[i], 'SAMPLES', 20) end
+        add(KEYS[i], tostring(i - 1), lengths[i])
       end
       local later = redis.call('ZCARD', later_key)
-      if later > 0 then bytes = bytes + redis.call('MEMORY', 'USAGE', later_key, 'SAMPLES', 20) end
+      add(later_key, 'later', later)
+      bytes = math.min(bytes, \#(Int64.mostCounted))
       local accounts = read_dead_bytes(dead, dead_bytes, \#(DeadLetterBytes.mostAccounts))
       return { lengths, later, bytes, tonumber(redis.call('HGET', stats, 'done')) or 0, accounts }
       """#)
@@ -86,7 +96,7 @@ extension QueueReading {
     // What Redis keeps for its replicas and its file doesn't count where it compares the two itself.
     self.memory = used - (fields["mem_not_counted_for_evict"].flatMap { Int64(countIn: $0) } ?? 0)
     memoryLimit = limit
-    // MEMORY USAGE takes a sample from the list's head for the whole: a few large payloads there would count for all of it.
+    // More can't be: a count is wrong, or what was estimated in its place.
     bytes = min(bytes, used)
   }
 }

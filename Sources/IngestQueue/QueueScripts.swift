@@ -126,7 +126,8 @@ enum QueueScripts {
     """#
 
   private static func script(_ name: String, flags: String = "allow-oom", _ body: String) -> RedisScript {
-    RedisScript(name: name, source: "#!lua flags=\(flags)\n" + DeadLetterBytes.function + prelude + body)
+    RedisScript(
+      name: name, source: "#!lua flags=\(flags)\n" + DeadLetterBytes.function + QueueBytes.functions + prelude + body)
   }
 
   /// How old a registration may get before its worker writes it anew, in milliseconds: an idle worker mustn't cost a
@@ -143,8 +144,8 @@ enum QueueScripts {
   /// LMOVE one by one, though a script could move many in one command: only so is the size known before the next one is
   /// touched, and the append-only file gets a move and not a second copy of the payload.
   ///
-  /// KEYS claim, workers, failures, later, dead, bytes of dead letters, then the pending lists with list 0 first, and last
-  /// stats.
+  /// KEYS claim, workers, failures, later, dead, bytes of dead letters, bytes, then the pending lists with list 0 first, and
+  /// last stats.
   /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where none may
   /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over; then for each list but list 0
   /// the most envelopes from it.
@@ -154,13 +155,14 @@ enum QueueScripts {
     #"""
     local stats = table.remove(KEYS)
     local claim, workers, failures, later, dead, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+    local bytes_key = KEYS[7]
     local worker, instance, batch, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
     local most, most_bytes, largest = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
     local suspects, most_deaths, begins = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
     local at = now()
-    local lists, first_list = #KEYS - 6, KEYS[7]
+    local lists, first_list = #KEYS - 7, KEYS[8]
     local lengths = {}
-    for i = 0, lists - 1 do lengths[i] = redis.call('LLEN', KEYS[7 + i]) end
+    for i = 0, lists - 1 do lengths[i] = redis.call('LLEN', KEYS[8 + i]) end
     redis.call('XLEN', dead)
     redis.call('ZCARD', dead_bytes)
     local any = redis.call('HLEN', failures) > 0
@@ -222,7 +224,7 @@ enum QueueScripts {
     local open = {}
     for i = 0, lists - 1 do
       local list = (batch + i) % lists
-      if lengths[list] > 0 then open[#open + 1] = KEYS[7 + list] end
+      if lengths[list] > 0 then open[#open + 1] = KEYS[8 + list] end
     end
     -- Whether this is a claim of suspects; then there is nothing else in it. They are in list 0, unless an id came twice.
     local suspicious = false
@@ -238,10 +240,25 @@ enum QueueScripts {
     local envelopes, known = {}, {}
     -- So many were taken, those included that became dead letters on the way, so that this ends.
     local moved, full = 0, false
-    bytes = 0
     -- By the lists' keys: their numbers, and how many more may be taken; of each envelope, the number.
     local numbers, left, from = { [first_list] = 0 }, { [first_list] = most }, {}
-    for i = 1, lists - 1 do numbers[KEYS[7 + i]], left[KEYS[7 + i]] = i, tonumber(ARGV[10 + i]) end
+    for i = 1, lists - 1 do numbers[KEYS[8 + i]], left[KEYS[8 + i]] = i, tonumber(ARGV[10 + i]) end
+
+    -- By the lists' numbers: how many bytes more than at the beginning.
+    local added = { [0] = bytes }
+    local returned_bytes = bytes
+    local function has_left(list, envelope)
+      local number = numbers[list]
+      lengths[number], added[number] = lengths[number] - 1, (added[number] or 0) - #envelope
+    end
+    local function count_bytes()
+      local filled, later_length = {}, redis.call('ZCARD', later)
+      for i = 0, lists - 1 do
+        if lengths[i] > 0 then filled[tostring(i)] = { key = KEYS[8 + i], length = lengths[i], added = added[i] or 0 } end
+      end
+      if later_length > 0 then filled.later = { key = later, length = later_length, added = -returned_bytes } end
+      keep_bytes(bytes_key, filled)
+    end
 
     -- Takes a list's share. Says whether the list may have more for this claim.
     local function turn(list, share, byte_share)
@@ -257,6 +274,7 @@ enum QueueScripts {
           redis.call('RPOP', claim)
           local reason = string.format('%d bytes, more than a worker takes (%.0f)', #envelope, largest)
           bury(dead, dead_bytes, failures, envelope, reason, worker, { attempts = 0, deaths = 0, first_at = at }, at)
+          has_left(list, envelope)
           taken, moved = taken + 1, moved + 1
         elseif apart or #envelopes > 0 and bytes + #envelope > most_bytes then
           redis.call('LMOVE', claim, list, 'RIGHT', 'RIGHT')
@@ -268,6 +286,7 @@ enum QueueScripts {
           envelopes[#envelopes + 1] = envelope
           if any then known[#envelopes] = f and f.attempts + f.deaths or 0 end
           from[#envelopes] = numbers[list]
+          has_left(list, envelope)
           taken, moved = taken + 1, moved + 1
           taken_bytes, bytes = taken_bytes + #envelope, bytes + #envelope
         end
@@ -275,6 +294,7 @@ enum QueueScripts {
       return true
     end
 
+    bytes = 0
     while #open > 0 and not full do
       local share = math.max(math.floor((most - moved) / #open), 1)
       local byte_share = (most_bytes - bytes) / #open
@@ -289,6 +309,7 @@ enum QueueScripts {
       open = still
     end
 
+    count_bytes()
     if #envelopes == 0 then
       local age = owner and math.abs(at - (tonumber(owner.seen_at) or 0))
       if not begins and (not age or age > \#(registrationAge)) then register() end
@@ -301,28 +322,32 @@ enum QueueScripts {
 
   /// Ends a claim: what isn't named is acknowledged and gone.
   ///
-  /// KEYS claim, later, dead, failures, stats, bytes of dead letters, then the pending lists with list 0 first.
+  /// KEYS claim, later, dead, failures, stats, bytes of dead letters, bytes, then the pending lists with list 0 first.
   /// ARGV instance, batch, worker, attempts after which an envelope is dead; then for each that is named, the last one
   /// first: its place in the batch from 0, its fate, a reason, a delay in ms (where it goes back, the number of the list instead).
   static let settle = script(
     "settle",
     #"""
     local claim, later, dead, failures, stats, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+    local bytes_key, added = KEYS[7], {}
     local instance, batch, worker, most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
     local first = redis.call('LINDEX', claim, 0)
     if not first then return { 'gone' } end
     local h = header(first)
     if not h or h.instance ~= instance or h.batch ~= batch then return { 'lost', h and h.instance or '' } end
-    for i = 7, #KEYS do redis.call('LLEN', KEYS[i]) end
+    for i = 8, #KEYS do redis.call('LLEN', KEYS[i]) end
     redis.call('XLEN', dead)
     redis.call('ZCARD', dead_bytes)
     redis.call('ZCARD', later)
     redis.call('HLEN', failures)
     local at, buried, done = now(), 0, redis.call('LLEN', claim) - 1
     local later_at
-    local function due(delay)
+    local function postpone(envelope, delay)
       later_at = later_at or clock(stats, later, at, h.lease)
-      return string.format('%.0f', later_at + delay)
+      -- One that is there already stays one.
+      if redis.call('ZADD', later, string.format('%.0f', later_at + delay), envelope) == 1 then
+        added.later = (added.later or 0) + #envelope
+      end
     end
     for i = 5, #ARGV, 4 do
       local fate, reason, delay = ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
@@ -332,10 +357,11 @@ enum QueueScripts {
         if fate == 'clear' then
           redis.call('HDEL', failures, id)
         elseif fate == 'back' then
-          redis.call('RPUSH', KEYS[7 + delay], envelope)
+          redis.call('RPUSH', KEYS[8 + delay], envelope)
+          added[delay] = (added[delay] or 0) + #envelope
           done = done - 1
         elseif fate == 'postpone' then
-          redis.call('ZADD', later, due(delay), envelope)
+          postpone(envelope, delay)
           done = done - 1
         else
           local f = failures_of(failures, id) or { attempts = 0, deaths = 0, first_at = at }
@@ -345,7 +371,7 @@ enum QueueScripts {
             buried = buried + 1
           else
             note(failures, id, f)
-            redis.call('ZADD', later, due(delay), envelope)
+            postpone(envelope, delay)
           end
           done = done - 1
         end
@@ -354,6 +380,7 @@ enum QueueScripts {
     redis.call('UNLINK', claim)
     -- Last, and whatever comes of it: counting must not be in the way of what is counted.
     if done > 0 then redis.pcall('HINCRBY', stats, 'done', done) end
+    for field, bytes in pairs(added) do add_bytes(bytes_key, field, bytes) end
     return { 'settled', buried }
     """#)
 
@@ -378,7 +405,7 @@ enum QueueScripts {
 
   /// Puts back what is in claims whose lease has ended.
   ///
-  /// KEYS workers, pending, dead, failures, bytes of dead letters, and last later and stats.
+  /// KEYS workers, pending, dead, failures, bytes of dead letters, bytes, and last later and stats.
   /// ARGV beginning of a claim's key, most envelopes, deaths after which an envelope is dead, slots of a worker, age in ms at which a
   /// worker without claims is forgotten, this worker's lease in ms.
   static let reap = script(
@@ -387,6 +414,7 @@ enum QueueScripts {
     local stats = table.remove(KEYS)
     local later = table.remove(KEYS)
     local workers, pending, dead, failures, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+    local returned_bytes = 0
     local prefix, most, most_deaths = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
     local slots, age = tonumber(ARGV[4]), tonumber(ARGV[5])
     redis.call('LLEN', pending)
@@ -435,6 +463,7 @@ enum QueueScripts {
               else
                 if f then note(failures, id_of(envelope), f) end
                 redis.call('LMOVE', claim, pending, 'RIGHT', 'RIGHT')
+                returned_bytes = returned_bytes + #envelope
                 back = back + 1
               end
               left = left - 1
@@ -460,6 +489,7 @@ enum QueueScripts {
         forgotten = forgotten + 1
       end
     end
+    add_bytes(KEYS[6], 0, returned_bytes)
     return { back, buried, lists, more, forgotten, strange }
     """#)
 

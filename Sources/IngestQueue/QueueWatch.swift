@@ -149,7 +149,8 @@ private final class Watching {
     let before = shard.mark.counts
     // In one turn of the loop, so in one write or two.
     let level = shard.client.run(
-      QueueReading.script, keys: QueueReading.keys(shard.layout), within: timing.deadline)
+      QueueReading.script, keys: QueueReading.keys(shard.layout),
+      arguments: [shard.mark.countingProblem == nil ? 0 : 1], within: timing.deadline)
     let rest = shard.client.send(Durability.questions, within: timing.deadline)
     // By itself: in a cluster no script is answered while the slot moves, and what Redis promises is as well known as ever.
     rest.assumeIsolated().whenSuccess { rest in
@@ -244,6 +245,17 @@ private final class Watching {
         logger.notice("the queue is under its low-water mark again", metadata: metadata)
       }
     }
+    let countingProblem = shard.mark.countingProblem
+    if (countingProblem == nil) == shard.saidUncounted {
+      shard.saidUncounted = countingProblem != nil
+      if let countingProblem {
+        logger.error(
+          "Redis refuses to count the queue's bytes: --max-queue-bytes is held against Redis's estimate",
+          metadata: metadata.merging(["reason": "\(countingProblem)", "key": "\(shard.layout.bytes)"]) { $1 })
+      } else {
+        logger.notice("Redis counts the queue's bytes again", metadata: metadata)
+      }
+    }
     sayDeadLetters(shard, metadata)
     let lack = shard.durability.flatMap { requirement.shortfall(of: $0) }
     if shard.hasMetRequirement, (lack == nil) == shard.saidLack {
@@ -299,6 +311,7 @@ private final class WatchedShard {
   var isStopped = false
   var saidBlind = false
   var saidShut = false
+  var saidUncounted = false
   /// Of which accounts the log has said that they have too many.
   var saidDeadLetters: [String: Int64] = [:]
   var saidLack = false

@@ -28,8 +28,8 @@ struct ShardWord: Sendable {
   let mark: HighMark
 }
 
-/// What event loops tell each other and the watch of a shard: how often one saw it reach its high-water mark, and what
-/// huge payloads take of Redis's memory, in bytes. All of it only grows.
+/// What event loops tell each other and the watch of a shard: how often one saw it reach its high-water mark, what huge
+/// payloads take of Redis's memory, in bytes, which both only grow; and whether Redis counts what they pushed.
 final class HighMark: Sendable {
   struct Counts {
     var reached: Int
@@ -40,6 +40,7 @@ final class HighMark: Sendable {
   private let count = Atomic(0)
   private let hugeBegun = Atomic(0)
   private let hugeDone = Atomic(0)
+  private let countingRefusal = Mutex<String?>(nil)
 
   var counts: Counts {
     Counts(reached: count.load(ordering: .relaxed), hugeDone: hugeDone.load(ordering: .acquiring))
@@ -54,6 +55,11 @@ final class HighMark: Sendable {
     hugeBegun.subtract(bytes, ordering: .relaxed)
     return false
   }
+
+  /// Why Redis refuses to count what was pushed, if it did last.
+  var countingProblem: String? { countingRefusal.withLock { $0 } }
+
+  func setCountingProblem(_ problem: String?) { countingRefusal.withLock { $0 = problem } }
 
   func endHuge(_ bytes: Int) { hugeDone.add(bytes, ordering: .releasing) }
 }
@@ -75,6 +81,7 @@ final class ShardLane {
   let destination: PushDestination
   private let requirement: DurabilityRequirement
   private let limits: QueueLimits
+  private let pushed: PushedBytes
   /// Of the pending lists, as last heard, from the watch or in a reply.
   private var lengths = [Int64](repeating: 0, count: QueueLayout.lists)
   private var batchesInFlight = 0
@@ -103,11 +110,15 @@ final class ShardLane {
   private var known: RedisConnection?
   private var asked: RedisConnection?
 
-  init(_ shard: QueueProducer.Shard, requirement: DurabilityRequirement, limits: QueueLimits) {
+  /// - Parameter deadline: For one answer of Redis.
+  init(
+    _ shard: QueueProducer.Shard, requirement: DurabilityRequirement, limits: QueueLimits, deadline: TimeAmount
+  ) {
     client = shard.client
     destination = PushDestination(keys: shard.layout.pending, confirmingReplicas: requirement.confirmingReplicas)
     self.requirement = requirement
     self.limits = limits
+    pushed = PushedBytes(client: shard.client, layout: shard.layout, deadline: deadline)
     if requirement != .none { durabilityLack = "what Redis promises hasn't been read yet" }
   }
 
@@ -115,6 +126,7 @@ final class ShardLane {
 
   func learn(_ word: ShardWord) {
     mark = word.mark
+    pushed.mark = word.mark
     durabilityLack = word.durabilityLack
     switch word.level {
     case .read(let lengths, let admission):
@@ -147,11 +159,18 @@ final class ShardLane {
     room.entries -= length - lengths[list]
     room.bytes -= Int64(bytes)
     lengths[list] = length
+    pushed.add(bytes, to: list)
     if let mark, !isOver, room.entries <= 0 || room.bytes <= 0 {
       isOver = true
       reached = mark.reach()
     }
   }
+
+  /// So many bytes were sent to a list, and it isn't known whether Redis has them.
+  func mayHaveTaken(_ bytes: Int, list: Int) { pushed.add(bytes, to: list) }
+
+  /// Tells Redis how many bytes were pushed. The future never fails.
+  func tellPushedBytes() -> EventLoopFuture<Void> { pushed.tell() }
 
   /// Too few replicas have confirmed a batch: others would only wait as well, until the next word.
   func wasUnconfirmed(_ replicas: Int64) {

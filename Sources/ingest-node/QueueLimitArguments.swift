@@ -14,7 +14,8 @@ struct QueueLimitArguments: ParsableArguments {
   @Option(help: Self.maxQueueEntries.help) var maxQueueEntries: String?
 
   private static let maxQueueBytes = Setting<Int>(
-    "max-queue-bytes", "The most bytes that payloads in a shard of the queue may take in Redis, as it estimates them.",
+    "max-queue-bytes",
+    "The most bytes of payloads that wait in a shard of the queue, each with its line of some 200 bytes. Redis takes up to a quarter more.",
     shown: "bytes", default: "\(standard.bytes)", in: 1...(1 << 44))
   @Option(help: Self.maxQueueBytes.help) var maxQueueBytes: String?
 

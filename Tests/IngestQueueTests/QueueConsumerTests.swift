@@ -29,11 +29,11 @@ struct QueueConsumerTests {
       #expect(try await one.acknowledge(first) == .settled(dead: 0))
       #expect(try await two.acknowledge(second) == .settled(dead: 0))
       #expect(try await one.acknowledge(third) == .settled(dead: 0))
-      #expect(try await queue.keys() == [queue.layout.workers, queue.layout.stats])
+      #expect(try await queue.keys() == [queue.layout.workers, queue.layout.stats, queue.layout.bytes])
       #expect(try await queue.state().done == 250)
       try await one.leave()
       try await two.leave()
-      #expect(try await queue.keys() == [queue.layout.stats])
+      #expect(try await queue.keys() == [queue.layout.stats, queue.layout.bytes])
     }
   }
 
@@ -158,7 +158,7 @@ struct QueueConsumerTests {
       #expect(letter.firstAt < letter.diedAt)
       #expect(
         try await queue.keys() == [
-          queue.layout.workers, queue.layout.dead, queue.layout.deadBytes, queue.layout.stats,
+          queue.layout.workers, queue.layout.dead, queue.layout.deadBytes, queue.layout.bytes, queue.layout.stats,
         ])
     }
   }
@@ -191,7 +191,7 @@ struct QueueConsumerTests {
       try await queue.push(0..<3)
       let worker = try queue.worker()
       #expect(try await worker.acknowledge(worker.batch()) == .settled(dead: 0))
-      #expect(try await queue.keys() == [queue.layout.workers, queue.layout.stats])
+      #expect(try await queue.keys() == [queue.layout.workers, queue.layout.stats, queue.layout.bytes])
     }
   }
 
@@ -243,7 +243,7 @@ struct QueueConsumerTests {
       }
       try await queue.server.restart()
       #expect(try await settlement == .settled(dead: 0))
-      #expect(try await queue.keys() == [queue.layout.workers, queue.layout.stats])
+      #expect(try await queue.keys() == [queue.layout.workers, queue.layout.stats, queue.layout.bytes])
     }
   }
 

@@ -259,6 +259,89 @@ struct QueueWatchTests {
     }
   }
 
+  /// A worker that takes nothing: with its first look the bytes are counted.
+  private func beginCounting(_ queue: Watched) async throws {
+    let worker = QueueConsumer(client: queue.clients[0], worker: try #require(WorkerName("worker")))
+    guard case .empty = try await worker.claim(slot: 0, takesSuspects: false) else {
+      throw Unexpected(description: "the queue isn't empty at the beginning")
+    }
+  }
+
+  private func bytesThatWait(_ queue: Watched) async throws -> Int64 {
+    let lists = try await queue.clients[0].execute(
+      queue.layout(0).pending.map { RedisCommand("LRANGE", $0, 0, -1) }, within: .seconds(60))
+    return try lists.reduce(0) { sum, list in try list.array().reduce(sum) { try $0 + Int64($1.bytes().count) + 16 } }
+  }
+
+  @Test func `large payloads behind small ones count in full`() async throws {
+    let limit = 32 << 20
+    try await with(limits: QueueLimits(bytes: limit)) { queue async throws in
+      try await beginCounting(queue)
+      var (number, refusal) = (0, PushFailure?.none)
+      // Of many accounts, since one alone would be stopped before.
+      func push(_ size: Int) async throws {
+        number += 1
+        refusal = try await queue.push(number, size, account: "account-\(number % 50)")
+      }
+      for _ in 0..<150 { try await push(100_000) }
+      #expect(refusal == nil)
+      // Enough that all of Redis's samples are of these.
+      for _ in 0..<2_000 { try await push(1_000) }
+      #expect(refusal == nil)
+      let counted = try await readings(queue, 2)[1].reading?.bytes ?? 0
+      let waiting = try await bytesThatWait(queue)
+      #expect(abs(counted - waiting) < waiting / 10, "\(counted) of \(waiting)")
+      while refusal == nil, number < 6_000 {
+        try await push(100_000)
+        for _ in 0..<5 where refusal == nil { try await push(1_000) }
+      }
+      #expect(isOverLimit(refusal), "\(String(describing: refusal))")
+      let full = try await bytesThatWait(queue)
+      #expect((Int64(limit) * 9 / 10...Int64(limit) * 11 / 10).contains(full), "\(full) of \(limit)")
+    }
+  }
+
+  @Test func `a large payload before thousands of small ones shuts nobody out`() async throws {
+    try await with(limits: QueueLimits(bytes: 64 << 20)) { queue async throws in
+      try await beginCounting(queue)
+      // Else what Redis has in all would bound it.
+      try await queue.clients[0].execute(RedisCommand("SET", "other", String(repeating: "x", count: 150 << 20))).ok()
+      for number in 0..<5_000 { #expect(try await queue.push(number, 1_000, account: "account-\(number % 50)") == nil) }
+      for number in 0..<2 {
+        #expect(try await queue.push(number, 4 << 20, account: "large") == nil)
+        for number in 0..<10 { #expect(try await queue.push(number, 1_000, account: "account-\(number)") == nil) }
+      }
+      let standing = try await readings(queue, 2)[1]
+      let waiting = try await bytesThatWait(queue)
+      let counted = standing.reading?.bytes ?? 0
+      #expect(abs(counted - waiting) < waiting / 10, "\(counted) of \(waiting)")
+      #expect(standing.admission.shutFor == nil)
+      #expect(try await queue.push(0, account: "large") == nil)
+    }
+  }
+
+  @Test func `where Redis refuses to count bytes its estimate holds the limit`() async throws {
+    let options = RedisServerOptions { $0.users = ["default on nopass ~* &* +@all"] }
+    try await with([options], limits: QueueLimits(bytes: 4 << 20)) { queue async throws in
+      try await beginCounting(queue)
+      try await queue.clients[0].execute(RedisCommand("ACL", "SETUSER", "default", "-hincrby")).ok()
+      var number = 0
+      try await eventually("it is full") {
+        number += 1
+        return isOverLimit(try await queue.push(number, 100_000, account: "account-\(number % 30)"))
+      }
+      // Each loop knows its own bytes until the next reading: it is the reading that has to say so.
+      try await eventually("the watch sees it") {
+        try await queue.watch.standings().get()[0].admission.shutFor == .bytes
+      }
+      try await queue.clients[0].execute(RedisCommand("ACL", "SETUSER", "default", "+hincrby")).ok()
+      try await eventually("what was pushed is counted") {
+        let counted = try await queue.clients[0].execute(RedisCommand("HGET", queue.layout(0).bytes, 0)).string()
+        return try await Int64(counted) == self.bytesThatWait(queue) - 16 * queue.length(0)
+      }
+    }
+  }
+
   @Test(arguments: [(entries: 1_000, bytes: 1 << 30, size: 1), (entries: 1_000_000, bytes: 32 << 20, size: 1 << 20)])
   func `who fills the queue is told so at four fifths, and others are taken`(
     entries: Int, bytes: Int, size: Int
