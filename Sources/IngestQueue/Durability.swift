@@ -91,7 +91,10 @@ public struct Durability: Sendable, Equatable, CustomStringConvertible {
 extension Durability {
   /// What is asked, in one write.
   static let questions = [
-    RedisCommand("CONFIG", "GET", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy"),
+    RedisCommand(
+      "CONFIG",
+      arguments: ["GET", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy"]
+        + ServerPayloadLimit.settings),
     RedisCommand("INFO", "persistence", "replication", "memory"),
     // For nobody, to see whether it may be used: without it a payload would be in the queue before that shows.
     RedisCommand("WAIT", 0, 0),
@@ -112,7 +115,7 @@ extension Durability {
     if case .error(let error) = answers[2] { waitDenial = error.message }
   }
 
-  private static func settings(_ reply: RedisReply) throws -> [String: String] {
+  static func settings(_ reply: RedisReply) throws -> [String: String] {
     let words = try reply.array().map { try $0.string() }
     return Dictionary(
       stride(from: 0, to: words.count - 1, by: 2).map { (words[$0], words[$0 + 1]) }, uniquingKeysWith: { $1 })

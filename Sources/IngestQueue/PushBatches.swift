@@ -83,6 +83,8 @@ struct PushBatch<Waiter> {
   fileprivate(set) var huge: HugePayload?
   fileprivate(set) var entries = 0
   fileprivate(set) var bytes = 0
+  /// Bytes of its largest entry.
+  fileprivate(set) var largest = 0
   /// How often it was handed out and came back because it couldn't be sent.
   fileprivate(set) var returns = 0
 
@@ -100,6 +102,7 @@ struct PushBatch<Waiter> {
     parts[part].add(line, payload, size: size, waiter: waiter)
     entries += 1
     bytes += size
+    largest = max(largest, size)
   }
 
   /// All commands, for one write.

@@ -54,6 +54,10 @@ final class Pushing {
     do throws(PushFailure) {
       guard draining == nil else { throw .shuttingDown }
       if !lanes[turn].takes, let obstacle = moveTurn() { throw obstacle }
+      let size = line.readableBytes + payload.readableBytes
+      if size > PushFailure.alwaysTakenBytes, let limit = lanes[turn].payloadLimit.exceeded(by: size, now: .now()) {
+        throw .tooLarge(bytes: payload.readableBytes, limit: limit - line.readableBytes)
+      }
       let list = try list(of: account, bytes: payload.readableBytes)
       if payload.readableBytes <= limits.bytesPerBatch {
         try batches.add(line: line, payload: payload, list: list, waiter: waiter, now: .now())
@@ -203,10 +207,14 @@ final class Pushing {
     lane.sends(huge: batch.isHuge)
     counters.batches += 1
     counters.commands += batch.parts.count
-    lane.client.send(
-      encoded: commands, named: "LPUSH", expecting: lane.destination.replies(to: batch), deadline: batch.deadline,
-      on: connection, isBoundToServer: lane.isBoundToServer
-    ).assumeIsolated().whenComplete { result in
+    let replies = lane.destination.replies(to: batch)
+    let answer =
+      batch.isHuge && lane.sendsHugeApart
+      ? Self.sendApart(commands, expecting: replies, deadline: batch.deadline, lane.client.another())
+      : lane.client.send(
+        encoded: commands, named: "LPUSH", expecting: replies, deadline: batch.deadline, on: connection,
+        isBoundToServer: lane.isBoundToServer)
+    answer.assumeIsolated().whenComplete { result in
       lane.hasAnswered(huge: batch.isHuge)
       switch result {
       case .success(let replies): self.complete(batch, replies, lane)
@@ -216,12 +224,24 @@ final class Pushing {
     }
   }
 
+  private static func sendApart(
+    _ commands: ByteBuffer, expecting replies: Int, deadline: NIODeadline, _ client: RedisClient
+  ) -> EventLoopFuture<[RedisReply]> {
+    client.connection(within: deadline - .now()).flatMap { _ in
+      client.send(encoded: commands, named: "LPUSH", expecting: replies, deadline: deadline)
+    }.always { _ in client.shutDown() }
+  }
+
   private func notAnswered(_ batch: PushBatch<any PushWaiter>, _ error: any Error, _ lane: ShardLane) {
     let error = error as? RedisError ?? RedisError(.closed("\(error)"), outcome: .unknown)
     guard error.outcome == .notSent else {
       batches.finished(batch)
       for part in batch.parts { lane.mayHaveTaken(part.bytes, list: part.list) }
-      return fail(batch, .unknownOutcome(error))
+      let failure = PushFailure.unknownOutcome(error)
+      if failure.mayBeTooLargeForServer(bytes: batch.largest) {
+        lane.payloadLimit.closed(with: batch.largest, now: .now())
+      }
+      return fail(batch, failure)
     }
     if batch.returns + 1 < lanes.count {
       counters.movedBatches += 1
@@ -243,6 +263,9 @@ final class Pushing {
     if let required = lane.destination.confirmingReplicas {
       unconfirmed = shortfall(replies.last, lane, required: required)
     }
+    if batch.largest > PushFailure.alwaysTakenBytes, replies.first?.isNumber ?? false {
+      lane.payloadLimit.took(batch.largest)
+    }
     for (part, reply) in zip(batch.parts, replies) {
       switch reply {
       case .integer(let length) where (1...Int64.mostCounted).contains(length):
@@ -254,7 +277,14 @@ final class Pushing {
         counters.entries += part.waiters.count
         for waiter in part.waiters { waiter.pushed(nil) }
       case .error(let error):
-        fail(part, .refused(error))
+        let failure = PushFailure.refused(error)
+        guard failure.isTooLargeForServer(bytes: batch.largest) else {
+          fail(part, failure)
+          continue
+        }
+        lane.payloadLimit.refused(batch.largest, now: .now())
+        // What was in one command with it isn't too large itself.
+        fail(part, batch.entries == 1 ? .tooLarge(bytes: batch.largest, limit: batch.largest - 1) : failure)
       default:
         fail(part, Self.strange(reply, "the list's length from LPUSH"))
       }
@@ -283,6 +313,10 @@ final class Pushing {
     counters.failures += part.waiters.count
     for waiter in part.waiters { waiter.pushed(failure) }
   }
+}
+
+extension RedisReply {
+  fileprivate var isNumber: Bool { if case .integer = self { true } else { false } }
 }
 
 /// Where nobody has an object of his own.

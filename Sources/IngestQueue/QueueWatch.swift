@@ -155,6 +155,7 @@ private final class Watching {
     // By itself: in a cluster no script is answered while the slot moves, and what Redis promises is as well known as ever.
     rest.assumeIsolated().whenSuccess { rest in
       self.take(Durability(answers: rest), of: shard, .now())
+      self.take(payloadLimit: ServerPayloadLimit.read(answers: rest), of: shard)
     }
     level.and(rest).assumeIsolated().whenComplete { result in
       var problem: String?
@@ -186,9 +187,24 @@ private final class Watching {
         isStale(shard.readAt, now) ? .unknown : .unchanged
       }
     let word = ShardWord(
-      level: level, counted: before, durabilityLack: durabilityLack(shard, now), mark: shard.mark)
+      level: level, counted: before, payloadLimit: shard.payloadLimit, durabilityLack: durabilityLack(shard, now), mark: shard.mark)
     for listener in listeners { listener(place, word) }
     eventLoop.assumeIsolated().scheduleTask(in: timing.pause) { self.read(place) }
+  }
+
+  private func take(payloadLimit limit: Int?, of shard: WatchedShard) {
+    defer { shard.payloadLimit = limit }
+    guard limit != shard.payloadLimit else { return }
+    let metadata: Logger.Metadata = ["shard": "\(shard.layout.shard)", "redis": "\(shard.client.endpoint)"]
+    if let limit, limit < ServerPayloadLimit.worthSaying {
+      logger.warning(
+        "this Redis takes no large payloads: larger ones are answered 413",
+        metadata: metadata.merging([
+          "most_bytes": "\(limit)", "see": "\(ServerPayloadLimit.settings.joined(separator: ", "))",
+        ]) { $1 })
+    } else if let before = shard.payloadLimit, before < ServerPayloadLimit.worthSaying {
+      logger.notice("this Redis takes large payloads again", metadata: metadata)
+    }
   }
 
   private func take(_ durability: Durability, of shard: WatchedShard, _ now: NIODeadline) {
@@ -305,6 +321,7 @@ private final class WatchedShard {
   var readAt: NIODeadline?
   var durability: Durability?
   var durabilityReadAt: NIODeadline?
+  var payloadLimit: Int?
   var hasMetRequirement = false
   /// Why it couldn't be read last, in words.
   var problem: String?

@@ -22,6 +22,8 @@ struct ShardWord: Sendable {
   var level: Level
   /// What the mark had counted when it was asked for: what came since isn't in there.
   var counted: HighMark.Counts
+  /// The largest payload that Redis takes, in bytes with the line before it; nil where that can't be told.
+  var payloadLimit: Int?
   /// How Redis falls short of what is required of it, or isn't known to meet it, in words; nil where it does.
   var durabilityLack: String?
   /// Where the loop says that the high-water mark was reached between two words.
@@ -103,6 +105,8 @@ final class ShardLane {
   private var told: Set<UInt64> = []
   /// What the mark counted when this loop reached it last.
   private var reached = 0
+  /// How large a payload may be.
+  var payloadLimit = ServerPayloadLimit()
   /// For when it is over the mark.
   private var admission: Admission?
   private var durabilityLack: String?
@@ -128,6 +132,7 @@ final class ShardLane {
     mark = word.mark
     pushed.mark = word.mark
     durabilityLack = word.durabilityLack
+    payloadLimit.told = word.payloadLimit
     switch word.level {
     case .read(let lengths, let admission):
       self.lengths = lengths
@@ -266,6 +271,10 @@ final class ShardLane {
       changed()
     }
   }
+
+  /// Whether a huge payload goes on a connection of its own, since it may be too large for Redis and end the connection
+  /// with all that others have on it.
+  var sendsHugeApart: Bool { isWatched && payloadLimit.told == nil && !isBoundToServer }
 
   var takesHuge: Bool { !isHugeInFlight }
 

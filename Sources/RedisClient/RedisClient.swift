@@ -16,7 +16,10 @@ public final class RedisClient: Sendable {
   public let endpoint: RedisEndpoint
   public let eventLoop: any EventLoop
 
-  private let commandDeadline: TimeAmount
+  private let options: RedisOptions
+  private let backoff: Backoff
+  private let key: String?
+  private var commandDeadline: TimeAmount { options.commandDeadline }
   private let state: NIOLoopBoundBox<Supervision>
   /// With a cluster: the key that stands for the slot.
   private let slotKey: String?
@@ -31,13 +34,23 @@ public final class RedisClient: Sendable {
   ) {
     self.endpoint = endpoint
     self.eventLoop = eventLoop
-    commandDeadline = options.commandDeadline
+    self.options = options
+    self.backoff = backoff
+    self.key = key
     slotKey = if case .cluster = endpoint.address { key } else { nil }
     state = NIOLoopBoundBox.makeBoxSendingValue(
       Supervision(
         endpoint: endpoint, options: options, backoff: backoff, key: key, eventLoop: eventLoop, logger: logger),
       eventLoop: eventLoop)
     eventLoop.execute { [state] in state.value.connect() }
+  }
+
+  /// A client of the same Redis with a connection of its own, for what may end the connection. It says nothing in the
+  /// log: this one does. Whoever asks for it shuts it down.
+  public func another() -> RedisClient {
+    RedisClient(
+      endpoint: endpoint, options: options, backoff: backoff, routedBy: key, on: eventLoop,
+      logger: Logger(label: "redis") { _ in SwiftLogNoOpLogHandler() })
   }
 
   /// Sends one command; fails at once with ``RedisError/Reason/notConnected(last:)`` while there is no connection.
