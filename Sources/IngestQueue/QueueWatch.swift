@@ -187,7 +187,8 @@ private final class Watching {
         isStale(shard.readAt, now) ? .unknown : .unchanged
       }
     let word = ShardWord(
-      level: level, counted: before, payloadLimit: shard.payloadLimit, durabilityLack: durabilityLack(shard, now), mark: shard.mark)
+      level: level, counted: before, payloadLimit: shard.payloadLimit, durabilityLack: durabilityLack(shard, now),
+      mark: shard.mark)
     for listener in listeners { listener(place, word) }
     eventLoop.assumeIsolated().scheduleTask(in: timing.pause) { self.read(place) }
   }

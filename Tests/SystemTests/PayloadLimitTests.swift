@@ -54,7 +54,9 @@ struct PayloadLimitTests {
 
   /// Where CONFIG is forbidden. Each try closes the connection that it is made on.
   @Test(arguments: limits(["proto-max-bulk-len 1mb", "client-query-buffer-limit 1mb"]))
-  func `where the limit can't be read it is learned from a few payloads, and others hear nothing of it`(limit: Limit) async throws {
+  func `where the limit can't be read it is learned from a few payloads, and others hear nothing of it`(limit: Limit)
+    async throws
+  {
     try await withNode(limit, ["--rename-command", "CONFIG", ""]) { node, load in
       var large: [Int] = []
       let tally = try await load.running(connections: 8) {
