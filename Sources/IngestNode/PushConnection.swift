@@ -28,6 +28,8 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   private let turns: ConnectionTurns
   /// It has had its turn, and goes on in the next one.
   private var awaitsTurn = false
+  private(set) lazy var turnOwner = isProxy ? ownTurns : network.map { TurnOwner.network($0) } ?? ownTurns
+  private var ownTurns: TurnOwner { .connection(ObjectIdentifier(self)) }
   /// Whose connection it is, as far as that is known; requests may be others', if it is a trusted proxy.
   private let client: IPAddress?
   /// Whether that is a proxy that says for whom it passes on requests.
@@ -183,14 +185,16 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
 
   // MARK: The machine
 
-  private func drive(_ context: ChannelHandlerContext) { drive(context, for: turns.stepsNow) }
+  private func drive(_ context: ChannelHandlerContext) { drive(context, for: turns.stepsNow(isProven: isProven)) }
 
   private func drive(_ context: ChannelHandlerContext, for steps: Int) {
     // An answer that comes at once is written in the midst of the loop, which goes on by itself.
-    guard !awaitsTurn, wire.beginDriving() else { return flushUnlessDriven(context) }
+    guard !awaitsTurn, var turn = wire.beginDriving(gathering: sizes.gathered) else {
+      return flushUnlessDriven(context)
+    }
     var left = steps
     loop: while true {
-      switch wire.next(gathering: sizes.gathered) {
+      switch turn {
       case .flush: flush(context)
       case .rest: break loop
       case .step(let step):
@@ -202,11 +206,14 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
           break loop
         }
       }
+      turn = wire.next(gathering: sizes.gathered)
     }
-    wire.endDriving()
+    var rest = wire.endDriving(sentAhead: shared.sentAhead)
     // From here on it may be driven again, from within NIO's writing: when that says that the client reads again.
-    flush(context)
-    let rest = wire.settle(sentAhead: shared.sentAhead)
+    if rest.hasOutput {
+      flush(context)
+      rest = wire.settle(sentAhead: shared.sentAhead)
+    }
     if heldRead, !awaitsTurn, rest.wantsMore {
       heldRead = false
       context.read()
@@ -352,6 +359,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   private func admitted(_ account: String, _ context: ChannelHandlerContext) {
     if let place, !place.isProtected {
       place.prove(by: account, at: context.eventLoop.now)
+      if !isProxy { turnOwner = .account(account) }
       widen(context)
     }
     guard let exchange else { return }
@@ -472,7 +480,8 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   }
 
   func handedOver(_ number: RequestNumber, _ outcome: PushOutcome) {
-    guard !wire.isClosed, let context, let exchange, exchange.number == number else { return }
+    // A connection that is over has none.
+    guard let context, let exchange, exchange.number == number else { return }
     switch outcome {
     case .success(let id): answer(.accepted(Accepted(id: id, media: exchange.media, events: exchange.events)))
     case .failure(let why): fail(why)

@@ -49,11 +49,12 @@ struct Wire: ~Copyable {
     case rest
   }
 
-  /// - Returns: Whether the machine is to be asked now; not where somebody does so already, or there is nobody to do it for.
-  mutating func beginDriving() -> Bool {
-    guard !isDriven, !isClosed else { return false }
+  /// What is to be done first.
+  /// - Returns: nil where the machine isn't to be asked now: somebody does so already, or there is nobody to do it for.
+  mutating func beginDriving(gathering gathered: Int) -> Turn? {
+    guard !isDriven, !isClosed else { return nil }
     isDriven = true
-    return true
+    return next(gathering: gathered)
   }
 
   /// What is to be done next.
@@ -72,7 +73,10 @@ struct Wire: ~Copyable {
     return .step(machine.next(unread.readableBytesSpan))
   }
 
-  mutating func endDriving() { isDriven = false }
+  mutating func endDriving(sentAhead: Int) -> Rest {
+    isDriven = false
+    return settle(sentAhead: sentAhead)
+  }
 
   /// Where a connection is when nothing can be done for it now.
   struct Rest {
@@ -80,13 +84,17 @@ struct Wire: ~Copyable {
     /// In every respect: the client reads its answers.
     let isIdle: Bool
     let wantsMore: Bool
+    /// Something is to be written, and where the connection is afterwards is another question.
+    let hasOutput: Bool
   }
 
   /// Lets go of input that is consumed or isn't wanted any more.
   mutating func settle(sentAhead: Int) -> Rest {
     let phase = machine.phase
     if phase == .closed { input.clear() } else { input.releaseSpareMemory() }
-    return Rest(phase: phase, isIdle: phase == .idle && isWritable, wantsMore: wantsMore(than: sentAhead))
+    return Rest(
+      phase: phase, isIdle: phase == .idle && isWritable, wantsMore: wantsMore(than: sentAhead),
+      hasOutput: output.readableBytes > 0)
   }
 
   // MARK: Out

@@ -28,10 +28,11 @@ struct PushPart<Waiter> {
   /// The room, then the elements.
   private var command: ByteBuffer
 
-  fileprivate init(list: Int, firstSize size: Int) {
+  /// - Parameter usual: Bytes of elements that there may be.
+  fileprivate init(list: Int, firstSize size: Int, usual: Int) {
     self.list = list
-    // For some entries of this size, so that a command rarely has to be moved while it grows.
-    command = ByteBufferAllocator().buffer(capacity: room + max(size + 64, min(16 * size, 64 << 10)))
+    // So that a command rarely has to be moved while it grows.
+    command = ByteBufferAllocator().buffer(capacity: room + max(size + 64, usual, min(16 * size, 64 << 10)))
     command.writeRepeatingByte(0, count: room)
   }
 
@@ -87,6 +88,8 @@ struct PushBatch<Waiter> {
   fileprivate(set) var largest = 0
   /// How often it was handed out and came back because it couldn't be sent.
   fileprivate(set) var returns = 0
+  /// How many bytes batches have had lately.
+  fileprivate let usual: Int
 
   fileprivate mutating func add(_ line: ByteBuffer, _ payload: ByteBuffer, list: Int, waiter: Waiter) {
     let size = line.readableBytes + payload.readableBytes
@@ -97,7 +100,8 @@ struct PushBatch<Waiter> {
       part = known
     } else {
       part = parts.endIndex
-      parts.append(PushPart(list: list, firstSize: size))
+      // What goes to several lists is copied together anyway.
+      parts.append(PushPart(list: list, firstSize: size, usual: part == 0 ? usual : 0))
     }
     parts[part].add(line, payload, size: size, waiter: waiter)
     entries += 1
@@ -154,6 +158,8 @@ struct PushBatches<Waiter>: ~Copyable {
   /// Waiting and in flight.
   private(set) var bytes = 0
   private(set) var inFlight = 0
+  /// How many bytes of commands batches have had lately.
+  private var usual = 0
 
   init(limits: ProducerLimits) { self.limits = limits }
 
@@ -176,7 +182,7 @@ struct PushBatches<Waiter>: ~Copyable {
     waitingEntries += 1
     bytes += size
     if size > limits.bytesPerBatch {
-      var batch = PushBatch<Waiter>(deadline: now + limits.deadline, isHuge: true)
+      var batch = PushBatch<Waiter>(deadline: now + limits.deadline, isHuge: true, usual: 0)
       batch.add(line, payload, list: list, waiter: waiter)
       huge.append(batch)
       return
@@ -185,7 +191,7 @@ struct PushBatches<Waiter>: ~Copyable {
       full.append(batch)
       gathering = nil
     }
-    if gathering == nil { gathering = PushBatch(deadline: now + limits.deadline, isHuge: false) }
+    if gathering == nil { gathering = PushBatch(deadline: now + limits.deadline, isHuge: false, usual: usual) }
     gathering?.add(line, payload, list: list, waiter: waiter)
   }
 
@@ -223,6 +229,9 @@ struct PushBatches<Waiter>: ~Copyable {
     }
     guard let batch = full.popFirst() ?? gathering.take() else { return nil }
     hugeIsNext = true
+    // With the digits and line ends of each element. It follows what is more at once, and what is less by and by.
+    let taken = batch.bytes + 32 * batch.entries
+    usual = taken > usual ? taken : usual - (usual - taken) / 8
     return batch
   }
 

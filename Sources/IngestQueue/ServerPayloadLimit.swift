@@ -79,7 +79,6 @@ extension ServerPayloadLimit {
   /// - Returns: nil where CONFIG can't be used.
   static func read(answers: [RedisReply]) -> Int? {
     guard let settings = try? Durability.settings(answers[0]) else { return nil }
-    let maxMemory = InfoFields(answers[1])?["maxmemory"].flatMap { Int($0) } ?? 0
     var limits: [Int] = []
     if let bulk = settings["proto-max-bulk-len"].flatMap({ Int($0) }), bulk > 0 { limits.append(bulk) }
     // The command's beginning, and what came of the next one, are in the same buffer.
@@ -88,7 +87,10 @@ extension ServerPayloadLimit {
     }
     // A payload is there twice for a moment: as it came, and as the command's element.
     if let clients = settings["maxmemory-clients"] {
-      let bytes = clients.hasSuffix("%") ? (Int(clients.dropLast()) ?? 0) * (maxMemory / 100) : Int(clients) ?? 0
+      let bytes =
+        clients.hasSuffix("%")
+        ? (Int(clients.dropLast()) ?? 0) * ((InfoFields(answers[1])?["maxmemory"].flatMap { Int($0) } ?? 0) / 100)
+        : Int(clients) ?? 0
       if bytes > 0 { limits.append(bytes / 3) }
     }
     if let output = outputLimit(settings["client-output-buffer-limit"]) { limits.append(output) }

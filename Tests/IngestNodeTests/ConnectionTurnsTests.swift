@@ -1,5 +1,6 @@
 // Connections take turns, a batch of them at a time. Between two batches the event loop has time for everything else.
 
+import ClientAddress
 import NIOCore
 import NIOEmbedded
 import NIOPosix
@@ -12,8 +13,16 @@ import Testing
     private let turns: ConnectionTurns
     private var left: Int
     private let work: () -> Void
+    private let owner: TurnOwner?
+    let isProven: Bool
+    var turnOwner: TurnOwner { owner ?? .connection(ObjectIdentifier(self)) }
 
-    init(in turns: ConnectionTurns, turns left: Int, _ work: @escaping () -> Void) {
+    init(
+      in turns: ConnectionTurns, turns left: Int, of owner: TurnOwner? = nil, isProven: Bool = false,
+      _ work: @escaping () -> Void
+    ) {
+      self.owner = owner
+      self.isProven = isProven
       self.turns = turns
       self.left = left
       self.work = work
@@ -40,6 +49,40 @@ import Testing
     }
     #expect(order == Array(0..<40) + Array(0..<40) && turns.isEmpty)
     withExtendedLifetime(workers) {}
+  }
+
+  @Test func `owners have turns, whatever number of connections each has, and every second is one who has shown a key`()
+  {
+    let loop = EmbeddedEventLoop()
+    let turns = ConnectionTurns(on: loop)
+    var order: [String] = []
+    func address(_ last: Int) -> TurnOwner {
+      guard let address = IPAddress(text: Array("192.0.2.\(last)".utf8).span.bytes) else { fatalError("an address") }
+      return .network(address)
+    }
+    var workers: [Worker] = []
+    for _ in 0..<1_000 { workers.append(Worker(in: turns, turns: 9, of: address(1)) { order.append("crowd") }) }
+    workers.append(Worker(in: turns, turns: 4, of: address(2)) { order.append("stranger") })
+    for _ in 0..<100 {
+      workers.append(Worker(in: turns, turns: 9, of: .account("a"), isProven: true) { order.append("a") })
+    }
+    workers.append(Worker(in: turns, turns: 4, of: .account("b"), isProven: true) { order.append("b") })
+    #expect(turns.stepsNow(isProven: true) == ConnectionTurns.stepsOfRead)
+    loop.advanceTime(by: .milliseconds(1))
+    let round = ["a", "crowd", "b", "stranger"]
+    #expect(order == round + round + round + round)
+    withExtendedLifetime(workers) {}
+  }
+
+  @Test func `strangers that wait leave those who have shown a key all their steps`() {
+    let loop = EmbeddedEventLoop()
+    let turns = ConnectionTurns(on: loop)
+    let stranger = Worker(in: turns, turns: 2) {}
+    #expect(turns.stepsNow(isProven: true) == ConnectionTurns.steps)
+    #expect(turns.stepsNow(isProven: false) == ConnectionTurns.stepsOfRead)
+    let proven = Worker(in: turns, turns: 2, of: .account("a"), isProven: true) {}
+    #expect(turns.stepsNow(isProven: true) == ConnectionTurns.stepsOfRead)
+    withExtendedLifetime([stranger, proven]) {}
   }
 
   /// By the real clock: what counts is how a costly step, the end of a batch and the pause behind it follow each other.

@@ -97,6 +97,8 @@ final class EmbeddedClient {
   func crowd() { turns.add(Bystander()) }
 
   private final class Bystander: TurnTaking {
+    var turnOwner: TurnOwner { .connection(ObjectIdentifier(self)) }
+    let isProven = true
     func goOn() {}
   }
 

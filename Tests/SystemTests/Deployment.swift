@@ -54,8 +54,10 @@ final class Deployment: Sendable {
   /// - Parameters:
   ///   - addresses: Where it listens; nil for any free ports.
   ///   - asNobody: Where the tests run as root, the node is started as the user nobody.
+  ///   - hosts: A file that the node has in place of `/etc/hosts`.
   func startNode(
-    _ name: String, _ arguments: [String] = [], at addresses: Node.Addresses? = nil, asNobody: Bool = false
+    _ name: String, _ arguments: [String] = [], at addresses: Node.Addresses? = nil, asNobody: Bool = false,
+    hosts: String? = nil
   ) async throws -> Node {
     let addresses = addresses ?? .free
     let arguments =
@@ -64,8 +66,14 @@ final class Deployment: Sendable {
         "\(addresses.agent)", "--grace", "0s",
       ] + arguments
     let process: ServiceProcess
-    if asNobody, getuid() == 0 {
-      let program = ServiceProcess.folder.appendingPathComponent("ingest-node").path
+    let program = ServiceProcess.folder.appendingPathComponent("ingest-node").path
+    if let hosts {
+      process = try await ServiceProcess.start(
+        "/usr/bin/unshare",
+        (getuid() == 0 ? [] : ["--map-root-user"]) + [
+          "--mount", "/bin/bash", "-c", #"mount --bind "$0" /etc/hosts && exec "$@""#, hosts, program,
+        ] + arguments, environment: environment)
+    } else if asNobody, getuid() == 0 {
       process = try await ServiceProcess.start(
         "/usr/bin/setpriv",
         ["--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=KILL", program] + arguments,

@@ -3,6 +3,7 @@
 
 import Foundation
 import Hiredis
+import IngestQueue
 import NIOCore
 import RedisClient
 import RedisFixture
@@ -78,5 +79,71 @@ import Testing
       try await server.kill9()
       server.folder.remove()
     }
+  }
+
+  /// As in Kubernetes, where what is made anew has its name again and another address.
+  @Test func `a server that dies is found where its name leads then, and nothing is lost`() async throws {
+    func start(_ arguments: [String]) async throws -> RedisServer {
+      try await RedisServer.start(
+        RedisServerOptions {
+          $0.appendOnly = .always
+          $0.arguments = ["--repl-diskless-sync-delay", "0"] + arguments
+        })
+    }
+    let primary = try await start(["--bind", "127.0.0.1", "127.0.0.11"])
+    // A name leads to an address, and the port is the same.
+    let replica = try await start(["--bind", "127.0.0.12", "--port", "\(primary.port)"])
+    try await replica.run("REPLICAOF", "127.0.0.1", primary.port)
+    try await eventually(within: .seconds(20), "the replica follows") {
+      try await primary.run("ROLE").array()[2].array().count == 1
+    }
+    let deployment = try Deployment(redis: primary)
+    try await deployment.publish(keys: 100)
+    try await deployment.run("key-publisher", ["replicas", "1"])
+    let hosts = deployment.folder.url("hosts")
+    func lead(to address: String) throws {
+      // In place: what is mounted is this file.
+      try Data("127.0.0.1 localhost\n\(address) redis.test\n".utf8).write(to: hosts)
+    }
+    try lead(to: "127.0.0.11")
+    let node = try await deployment.startNode(
+      "node-1", ["--redis", "redis://redis.test:\(primary.port)", "--require-durability", "replicas:1"],
+      hosts: hosts.path)
+    try await node.becomesReady()
+    let pushes = NumberedPushes(to: node)
+    try await pushes.running(lanes: 4) {
+      try await pushes.goOn(for: 300)
+      try await primary.kill9()
+      try await replica.run("REPLICAOF", "NO", "ONE")
+      // The new primary has a replica again, as what is required says.
+      let another = try await start([])
+      try await another.run("REPLICAOF", "127.0.0.12", primary.port)
+      try await eventually(within: .seconds(20), "another replica follows") {
+        try await replica.run("ROLE").array()[2].array().count == 1
+      }
+      let moved = ContinuousClock.now
+      try lead(to: "127.0.0.12")
+      try await eventually(within: .seconds(30), "a push that was sent after it is acknowledged") {
+        pushes.acknowledged.contains { $0.sentAt > moved }
+      }
+      print("FAILOVER | under a name: acknowledged again \(ContinuousClock.now - moved) after the name has moved")
+      try await eventually(within: .seconds(30), "a key that nobody has is refused, with a proof") {
+        try await node.push(key: "sk_nobody").status == 401
+      }
+      try await pushes.goOn(for: 300)
+    }
+    let statuses = Set(pushes.answered.map(\.status))
+    #expect(statuses.isSubset(of: [202, 503, 504]), "\(statuses): an active key was refused")
+    var numbers: Set<Int> = []
+    for list in QueueLayout().pending {
+      for element in try await replica.run("LRANGE", list, 0, -1).array() {
+        let body = Data(try Envelope(element.bytes()).payload)
+        if body != Data("{}".utf8) { numbers.insert(try NumberedPushes.number(in: body)) }
+      }
+    }
+    let lost = Set(pushes.acknowledged.map(\.number)).subtracting(numbers)
+    #expect(lost.isEmpty, "\(lost) were acknowledged and are not in the queue")
+    node.process.terminate()
+    _ = try await node.process.waitForExit()
   }
 }
