@@ -202,12 +202,13 @@ struct Lane: Sendable {
   /// How a lane tries others beside a batch.
   private struct Probing {
     let slot: Int
-    /// Whose payloads are in the batch.
-    let accounts: Set<String>
+    /// Whose payloads of the batch are waited for.
+    private(set) var accounts: Set<String>
     /// These accounts' own lists.
-    let ownLists: Set<Int>
-    /// Whether others' payloads are looked for behind those of the batch's accounts.
-    var isWide: Bool
+    private(set) var ownLists: Set<Int> = []
+    /// Whether others' payloads are looked for behind those of these accounts.
+    private(set) var isWide = false
+    private var othersFailed = false
     /// Envelopes that are tried: at first some, because the next ones may be disliked as well, and few, because the sink may be away.
     var most = Probing.first
 
@@ -216,14 +217,28 @@ struct Lane: Sendable {
     init(slot: Int, accounts: Set<String>) {
       self.slot = slot
       self.accounts = accounts
-      isWide = accounts.count < Lane.fewAccounts
+      widen()
+    }
+
+    private mutating func widen() {
+      isWide = accounts.count < Lane.fewAccounts && !othersFailed
       ownLists = isWide ? Set(accounts.flatMap { QueueLayout.ownLists(of: $0) }) : []
+    }
+
+    /// The others of the batch have their outcomes. It is these accounts' payloads that take long.
+    mutating func narrow(to accounts: Set<String>) {
+      guard !accounts.isEmpty, accounts != self.accounts else { return }
+      self.accounts = accounts
+      widen()
     }
 
     mutating func note(_ work: BatchWork, hasFailed: Bool) {
       most = hasFailed || work.stored + work.duplicates == 0 ? Self.first : most * 4
       // Others' payloads failed too: it isn't because of the batch's accounts.
-      if hasFailed, !work.givenAccounts.isSubset(of: accounts) { isWide = false }
+      if hasFailed, !work.givenAccounts.isSubset(of: accounts) {
+        othersFailed = true
+        widen()
+      }
     }
   }
 
@@ -283,11 +298,12 @@ struct Lane: Sendable {
   ) async throws(SinkFailure) -> [SinkOutcome] {
     guard let patience = surroundings.sink.patience else { return try await storeOnce(deliveries) }
     var ownProbing = probing
+    let progress = SinkProgress()
     defer { probing = ownProbing }
     let result = await withTaskGroup(of: Waited.self) { group in
       group.addTask {
         do throws(SinkFailure) {
-          return .ended(.success(try await storeOnce(deliveries)))
+          return .ended(.success(try await storeOnce(deliveries, saying: progress)))
         } catch {
           return .ended(.failure(error))
         }
@@ -307,6 +323,7 @@ struct Lane: Sendable {
           result = ended
           group.cancelAll()
         case .long where result == nil && !isEnding:
+          ownProbing.narrow(to: progress.accounts)
           // Where the sink took some, the next ones needn't wait.
           wait(await probe(&ownProbing, own: .small) ? .zero : patience)
         case .long: break
@@ -317,8 +334,10 @@ struct Lane: Sendable {
     return try result.get()
   }
 
-  private func storeOnce(_ deliveries: [Delivery]) async throws(SinkFailure) -> [SinkOutcome] {
-    let outcomes = try await surroundings.sink.store(deliveries)
+  private func storeOnce(
+    _ deliveries: [Delivery], saying progress: SinkProgress = SinkProgress()
+  ) async throws(SinkFailure) -> [SinkOutcome] {
+    let outcomes = try await surroundings.sink.store(deliveries, saying: progress)
     guard outcomes.count == deliveries.count else {
       throw SinkFailure("the sink gave \(outcomes.count) outcomes for \(deliveries.count) deliveries")
     }

@@ -2,6 +2,7 @@
 // "at least once" into "once".
 
 public import IngestQueue
+internal import Synchronization
 
 /// A payload on its way into a sink.
 public struct Delivery: Sendable {
@@ -87,6 +88,9 @@ public protocol Sink: Sendable {
   /// - Throws: Where nothing may be taken for stored. (All of it may be, for all that is known.)
   func store(_ deliveries: [Delivery]) async throws(SinkFailure) -> [SinkOutcome]
 
+  /// As ``store(_:)``, and says meanwhile whose payloads it still waits for, as far as it knows.
+  func store(_ deliveries: [Delivery], saying progress: SinkProgress) async throws(SinkFailure) -> [SinkOutcome]
+
   /// Ends it, after the last batch.
   func close() async throws(SinkFailure)
 
@@ -99,4 +103,21 @@ public protocol Sink: Sendable {
 
 extension Sink {
   public var patience: Duration? { nil }
+
+  public func store(
+    _ deliveries: [Delivery], saying progress: SinkProgress
+  ) async throws(SinkFailure) -> [SinkOutcome] { try await store(deliveries) }
+}
+
+/// Whose payloads of a batch a sink still waits for.
+public final class SinkProgress: Sendable {
+  private let state = Mutex<Set<String>>([])
+
+  public init() {}
+
+  /// Accounts; empty where that isn't known.
+  public var accounts: Set<String> {
+    get { state.withLock { $0 } }
+    set { state.withLock { $0 = newValue } }
+  }
 }

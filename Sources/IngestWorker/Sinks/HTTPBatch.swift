@@ -112,7 +112,8 @@ struct HTTPBatch {
   }
 
   /// Sends what is to be sent.
-  mutating func run() async {
+  /// - Parameter progress: Told now and then whose payloads the receiver hasn't answered.
+  mutating func run(saying progress: SinkProgress) async {
     let (answers, stream) = AsyncStream<HTTPMemory.Answered>.makeStream()
     // Wakes the loop, so that it looks for late requests.
     let clock = Task {
@@ -126,6 +127,10 @@ struct HTTPBatch {
     if !flights.isEmpty {
       for await answered in answers {
         note(answered)
+        if answered.answer == nil {
+          let unanswered = flights.values.lazy.flatMap(\.flight.places)
+          progress.accounts = Set(unanswered.map { [deliveries] in deliveries[$0].header.account })
+        }
         letGoOfMany()
         setAside()
         start(stream)

@@ -30,6 +30,12 @@ public final class HTTPSink: Sink {
   }
 
   public func store(_ deliveries: [Delivery]) async throws(SinkFailure) -> [SinkOutcome] {
+    try await store(deliveries, saying: SinkProgress())
+  }
+
+  public func store(
+    _ deliveries: [Delivery], saying progress: SinkProgress
+  ) async throws(SinkFailure) -> [SinkOutcome] {
     guard !deliveries.isEmpty else { return [] }
     var results: [Int: HTTPBatch.Result] = [:]
     var givenUp: Set<Int> = []
@@ -51,7 +57,7 @@ public final class HTTPSink: Sink {
     }
     if !places.isEmpty {
       var batch = HTTPBatch(places, suspects: suspects, of: deliveries, address, exchange, memory)
-      await batch.run()
+      await batch.run(saying: progress)
       results.merge(batch.results) { $1 }
       givenUp = Set(places.filter { batch.hasGivenUp(deliveries[$0].header.account) })
       if Task.isCancelled, batch.results.values.contains(where: { if case .answered = $0 { false } else { true } }) {

@@ -94,6 +94,36 @@ struct AccountTurnsTests {
     }
   }
 
+  /// Batches have payloads of many accounts. Those of all but one are answered at once, and then each lane waits for that one's.
+  @Test func `what comes while all lanes wait for one account's payloads waits for none of them`() async throws {
+    try await WorkBench.with { bench in
+      let receiver = try await PayloadReceiver.start { request, _ in
+        Self.isSlowAccounts(request) ? .init(isSilent: true) : nil
+      }
+      func pushOthers(_ round: Int) async throws {
+        for other in 0..<20 {
+          let number = 10_000 + 20 * round + other
+          try await bench.push(
+            headers(number..<number + 1, account: "other-\(other)"), payload: ByteBuffer(string: "quick"))
+        }
+      }
+      try await bench.push(headers(0..<5_000, account: "slow"), payload: ByteBuffer(string: "slow"))
+      try await pushOthers(0)
+      // Longer than the test waits for anything.
+      let sink = try SinkAddress("http://127.0.0.1:\(receiver.port)/in?timeout=120").open(logger: .silent)
+      let worker = try bench.worker(sink: sink) { $0.drainDeadline = .zero }
+      try await bench.running(worker) {
+        for round in 0..<8 {
+          try await eventually(within: .seconds(30), "the others' of round \(round) are stored") {
+            receiver.stored.count == 20 * (round + 1)
+          }
+          try await pushOthers(round + 1)
+        }
+      }
+      #expect(try await bench.state().dead == 0)
+    }
+  }
+
   @Test func `what one account has left is set aside when others have been sent and it would take long`() async throws {
     let receiver = try await PayloadReceiver.start()
     receiver.delay { Self.isSlowAccounts($0) ? .milliseconds(400) : nil }
