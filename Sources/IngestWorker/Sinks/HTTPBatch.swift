@@ -5,8 +5,9 @@
 // - Accounts have turns (`HTTPTurns`), and while others wait one has at most a quarter of the room. What an account has left is set aside when it
 //   would take long, so that the batch ends and others' payloads are claimed, and when nothing but failures came of it for a while.
 // - Payloads that failed before (suspects) are sent beside the others and take at most half of the room. In a body of many lines they are alone.
-// - A body of many lines that isn't accepted is sent again in pieces, each with about the root of its lines, until the lines that are at fault are
-//   alone. Rejected: halves. Where each try takes the whole time-out, nine of them in a row are too many.
+// - A body of many lines that isn't accepted is sent again in pieces: by accounts, and one account's by about the root of its lines, until the
+//   lines that are at fault are alone. Rejected: halves. Where each try takes the whole time-out, nine of them in a row are too many.
+// - While an account's lines fail or aren't answered, and others' are accepted, they are in bodies of their own for a minute.
 // - After so many failures in a row that the receiver is likely away, the rest isn't tried.
 
 internal import IngestQueue
@@ -76,7 +77,13 @@ struct HTTPBatch {
     let others = places.filter { !suspects.contains($0) }
     switch address.form {
     case .single: add(others.map { [$0] }, to: \.waiting)
-    case .ndjson: add(Self.bodies(others, of: deliveries), to: \.waiting)
+    case .ndjson:
+      let apart = memory.accountsApart
+      let byItself = Dictionary(grouping: others) { place in
+        let account = deliveries[place].header.account
+        return apart.contains(account) ? account : Self.several
+      }
+      for places in byItself.values { add(Self.bodies(places, of: deliveries), to: \.waiting) }
     }
   }
 
@@ -138,6 +145,7 @@ struct HTTPBatch {
         if flights.values.allSatisfy({ memory.isLate($0.flight) }) { break }
       }
     }
+    keepApart()
     let left = flights.values.map(\.flight).filter { memory.letGo($0) }
     for flight in left { noteUnderWay(flight) }
     stream.finish()
@@ -145,6 +153,15 @@ struct HTTPBatch {
     for await answered in answers { note(answered) }
     setAside()
     if Task.isCancelled { await memory.cancel(left) }
+  }
+
+  /// Where others' lines are accepted, an account's that aren't must hold up no others in their bodies.
+  private func keepApart() {
+    guard address.form == .ndjson, hasAccepted else { return }
+    let failed = accounts.filter { $0.value.failuresInARow > 0 }.keys
+    for account in Set(failed).union(flights.values.map(\.account)) where account != Self.several {
+      memory.keepApart(account)
+    }
   }
 
   private mutating func noteUnderWay(_ flight: HTTPMemory.Flight) {
@@ -232,14 +249,21 @@ struct HTTPBatch {
     switch answer {
     case .refused, .unclear:
       guard flight.places.count > 1 else { break }
-      let size = Int(Double(flight.places.count).squareRoot())
-      add(
-        stride(from: 0, to: flight.places.count, by: size).map { begin in
-          Array(flight.places[begin..<min(begin + size, flight.places.count)])
-        }, to: \.waiting)
+      add(pieces(of: flight.places), to: \.waiting)
       return
     case .accepted, .unsent: break
     }
     for place in flight.places { results[place] = .answered(answer, acceptedBefore: flight.acceptedBefore) }
+  }
+
+  /// A body's lines that are sent again, in bodies of fewer: by accounts, as long as these aren't too many.
+  private func pieces(of places: [Int]) -> [[Int]] {
+    let size = Int(Double(places.count).squareRoot())
+    let byAccount = Dictionary(grouping: places) { deliveries[$0].header.account }
+    if byAccount.count > 1, byAccount.count <= 2 * size { return Array(byAccount.values) }
+    let together = byAccount.values.flatMap { $0 }
+    return stride(from: 0, to: together.count, by: size).map { begin in
+      Array(together[begin..<min(begin + size, together.count)])
+    }
   }
 }

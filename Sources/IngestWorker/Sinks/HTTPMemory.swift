@@ -51,6 +51,8 @@ final class HTTPMemory: Sendable {
     var lateFlights: [Flight] = []
     /// Cancelled with their batch, or at the end: that is no failure.
     var cancelled: Set<UInt64> = []
+    /// Accounts whose lines are sent in bodies of their own, and until when.
+    var apart: [String: ContinuousClock.Instant] = [:]
   }
 
   private let state = Mutex(State())
@@ -65,6 +67,29 @@ final class HTTPMemory: Sendable {
   private static let leastPatience = Duration.milliseconds(250)
 
   init(timeout: Duration) { self.timeout = timeout }
+
+  // MARK: Accounts
+
+  /// For how long an account's lines stay apart.
+  private static let apartFor = Duration.seconds(60)
+  /// More than have trouble of their own at one time.
+  private static let mostApart = 1_000
+
+  /// Accounts whose lines shouldn't be in one body with others': the receiver was slow with them, or failed.
+  var accountsApart: Set<String> {
+    state.withLock { state in
+      let now = ContinuousClock.now
+      state.apart = state.apart.filter { $0.value > now }
+      return Set(state.apart.keys)
+    }
+  }
+
+  func keepApart(_ account: String) {
+    state.withLock { state in
+      guard state.apart.count < Self.mostApart || state.apart[account] != nil else { return }
+      state.apart[account] = .now + Self.apartFor
+    }
+  }
 
   // MARK: Flights
 

@@ -124,6 +124,40 @@ struct AccountTurnsTests {
     }
   }
 
+  @Test func `lines that the receiver doesn't answer are kept apart from others' lines`() async throws {
+    try await WorkBench.with { bench in
+      @Sendable func hangs(_ request: ReceivedRequest) -> Bool {
+        String(decoding: request.body, as: UTF8.self).contains("hang")
+      }
+      func hasOthers(_ request: ReceivedRequest) -> Bool {
+        String(decoding: request.body, as: UTF8.self).contains("quick")
+      }
+      let receiver = try await PayloadReceiver.start { request, _ in hangs(request) ? .init(isSilent: true) : nil }
+      func pushAll(_ round: Int) async throws {
+        let first = 10_000 * (round + 1)
+        try await bench.push(headers(first..<first + 60, account: "slow"), payload: ByteBuffer(string: "hang"))
+        for other in 100..<120 {
+          try await bench.push(
+            headers(first + other..<first + other + 1, account: "other-\(other)"),
+            payload: ByteBuffer(string: "quick"))
+        }
+      }
+      let sink = try SinkAddress("http://127.0.0.1:\(receiver.port)/in?batch=ndjson&timeout=1").open(logger: .silent)
+      let worker = try bench.worker(sink: sink) { $0.drainDeadline = .zero }
+      try await bench.running(worker) {
+        for round in 0..<6 {
+          try await pushAll(round)
+          try await eventually(within: .seconds(60), "the others' of round \(round) are accepted") {
+            let accepted = receiver.requests.filter { !hangs($0) }.map { String(decoding: $0.body, as: UTF8.self) }
+            return accepted.reduce(0) { $0 + $1.components(separatedBy: "quick").count - 1 } >= 20 * (round + 1)
+          }
+        }
+      }
+      let mixed = receiver.requests.count { hangs($0) && hasOthers($0) }
+      #expect(mixed <= 4, "\(mixed) bodies had lines of both: only before it was known which aren't answered")
+    }
+  }
+
   @Test func `what one account has left is set aside when others have been sent and it would take long`() async throws {
     let receiver = try await PayloadReceiver.start()
     receiver.delay { Self.isSlowAccounts($0) ? .milliseconds(400) : nil }
