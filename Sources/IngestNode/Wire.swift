@@ -61,7 +61,7 @@ struct Wire: ~Copyable {
   /// - Parameter gathered: How many bytes of answers are gathered at most.
   mutating func next(gathering gathered: Int) -> Turn {
     guard !awaitsVerdict, !isClosed else { return .rest }
-    let phase = machine.phase
+    let phase = machine.phaseInPlace()
     switch phase {
     case .closed: return .rest
     case .idle:
@@ -90,7 +90,7 @@ struct Wire: ~Copyable {
 
   /// Lets go of input that is consumed or isn't wanted any more.
   mutating func settle(sentAhead: Int) -> Rest {
-    let phase = machine.phase
+    let phase = machine.phaseInPlace()
     if phase == .closed { input.clear() } else { input.releaseSpareMemory() }
     return Rest(
       phase: phase, isIdle: phase == .idle && isWritable, wantsMore: wantsMore(than: sentAhead),
