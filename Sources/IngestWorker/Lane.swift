@@ -194,6 +194,8 @@ struct Lane: Sendable {
   private static let longestPause = Duration.seconds(10)
   /// A batch of fewer accounts may have failed, or take long, because of these accounts.
   private static let fewAccounts = 4
+  /// Others than so many accounts are looked for where it is known that the batch waits for these alone.
+  private static let mostNarrowed = 32
   /// Claims of one look for others. Large payloads come one in a claim.
   private static let mostClaims = 64
   /// Payloads of the batch's own accounts aren't tried beside it where they have more bytes: they may take as long.
@@ -209,6 +211,8 @@ struct Lane: Sendable {
     /// Whether others' payloads are looked for behind those of these accounts.
     private(set) var isWide = false
     private var othersFailed = false
+    /// Whether it is known whose payloads are waited for.
+    private var isNarrow = false
     /// Envelopes that are tried: at first some, because the next ones may be disliked as well, and few, because the sink may be away.
     var most = Probing.first
 
@@ -221,16 +225,22 @@ struct Lane: Sendable {
     }
 
     private mutating func widen() {
-      isWide = accounts.count < Lane.fewAccounts && !othersFailed
-      ownLists = isWide ? Set(accounts.flatMap { QueueLayout.ownLists(of: $0) }) : []
+      let areFew = accounts.count < Lane.fewAccounts
+      isWide = !othersFailed && (areFew || isNarrow && accounts.count <= Lane.mostNarrowed)
+      // Of more accounts these may be all lists.
+      ownLists = isWide && areFew ? Set(accounts.flatMap { QueueLayout.ownLists(of: $0) }) : []
     }
 
     /// The others of the batch have their outcomes. It is these accounts' payloads that take long.
     mutating func narrow(to accounts: Set<String>) {
-      guard !accounts.isEmpty, accounts != self.accounts else { return }
+      guard !accounts.isEmpty else { return }
+      isNarrow = true
       self.accounts = accounts
       widen()
     }
+
+    /// Whether trying others may take as long as the batch does, since those whose payloads are waited for would be among them.
+    var wouldWait: Bool { isNarrow && !isWide }
 
     mutating func note(_ work: BatchWork, hasFailed: Bool) {
       most = hasFailed || work.stored + work.duplicates == 0 ? Self.first : most * 4
@@ -325,7 +335,8 @@ struct Lane: Sendable {
         case .long where result == nil && !isEnding:
           ownProbing.narrow(to: progress.accounts)
           // Where the sink took some, the next ones needn't wait.
-          wait(await probe(&ownProbing, own: .small) ? .zero : patience)
+          let isWorking = ownProbing.wouldWait ? false : await probe(&ownProbing, own: .small)
+          wait(isWorking ? .zero : patience)
         case .long: break
         }
       }
@@ -361,11 +372,17 @@ struct Lane: Sendable {
 
   /// Claims until there are payloads of other accounts than the batch's. What is in front of them is set aside.
   private func claimOthers(_ probing: Probing) async -> ClaimedBatch? {
-    for _ in 0..<Self.mostClaims {
+    for number in 1...Self.mostClaims {
+      // Lists aren't one account's alone: others' payloads may be in them, behind those of the batch's accounts.
+      let takesFromAll = number.isMultiple(of: 4)
       let claimed = await claimBeside(probing.slot, takesSuspects: false, limit: .max) { list in
-        probing.ownLists.contains(list) ? 0 : probing.most
+        if !probing.ownLists.contains(list) { return probing.most }
+        return takesFromAll ? nil : 0
       }
-      guard let batch = claimed else { return nil }
+      guard let batch = claimed else {
+        if takesFromAll { return nil }
+        continue
+      }
       guard batch.isOf(probing.accounts) else { return batch }
       await setAside(batch)
     }

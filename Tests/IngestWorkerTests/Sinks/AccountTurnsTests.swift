@@ -129,7 +129,7 @@ struct AccountTurnsTests {
       @Sendable func hangs(_ request: ReceivedRequest) -> Bool {
         String(decoding: request.body, as: UTF8.self).contains("hang")
       }
-      func hasOthers(_ request: ReceivedRequest) -> Bool {
+      @Sendable func hasOthers(_ request: ReceivedRequest) -> Bool {
         String(decoding: request.body, as: UTF8.self).contains("quick")
       }
       let receiver = try await PayloadReceiver.start { request, _ in hangs(request) ? .init(isSilent: true) : nil }
@@ -144,8 +144,11 @@ struct AccountTurnsTests {
       }
       let sink = try SinkAddress("http://127.0.0.1:\(receiver.port)/in?batch=ndjson&timeout=1").open(logger: .silent)
       let worker = try bench.worker(sink: sink) { $0.drainDeadline = .zero }
+      @Sendable func mixed() -> Int { receiver.requests.count { hangs($0) && hasOthers($0) } }
+      var mixedAtFirst = 0
       try await bench.running(worker) {
         for round in 0..<6 {
+          if round == 2 { mixedAtFirst = mixed() }
           try await pushAll(round)
           try await eventually(within: .seconds(60), "the others' of round \(round) are accepted") {
             let accepted = receiver.requests.filter { !hangs($0) }.map { String(decoding: $0.body, as: UTF8.self) }
@@ -153,8 +156,8 @@ struct AccountTurnsTests {
           }
         }
       }
-      let mixed = receiver.requests.count { hangs($0) && hasOthers($0) }
-      #expect(mixed <= 4, "\(mixed) bodies had lines of both: only before it was known which aren't answered")
+      // Each lane may have begun one before it was known which lines aren't answered.
+      #expect(mixed() <= mixedAtFirst + 2, "\(mixedAtFirst) bodies with lines of both at first, \(mixed()) at last")
     }
   }
 
