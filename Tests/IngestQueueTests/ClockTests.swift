@@ -161,6 +161,10 @@ struct ClockTests {
           if try batch.numbers.contains(0) { due = clock.passed - start }
           _ = try await other.acknowledge(batch)
         }
+        // What was put back last may not have been claimed, and would be taken for the next round's.
+        while case .batch(let batch) = try await other.claim(slot: 0, takesSuspects: true) {
+          _ = try await other.acknowledge(batch)
+        }
         let (ended, retriedAt) = (try #require(putBack), try #require(due))
         let slack = Duration.seconds(6)
         #expect(ended >= lease - .seconds(1) || steps > 0)

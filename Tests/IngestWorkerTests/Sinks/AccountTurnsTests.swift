@@ -80,15 +80,14 @@ struct AccountTurnsTests {
       // Each is a claim of its own.
       try await bench.push(headers(0..<6, account: "slow"), payload: ByteBuffer(repeating: 1, count: 2 << 20))
       try await bench.push(headers(2_000..<2_200, account: "other"), payload: ByteBuffer(string: "quick"))
-      let sink = try SinkAddress("http://127.0.0.1:\(receiver.port)/in?timeout=10").open(logger: .silent)
+      // Longer than the test waits for anything: the others' come beside them, and not after time-outs.
+      let sink = try SinkAddress("http://127.0.0.1:\(receiver.port)/in?timeout=120").open(logger: .silent)
       let worker = try bench.worker(sink: sink) {
         $0.consumer.bytes = 1 << 20
         $0.drainDeadline = .zero
       }
       try await bench.running(worker) {
         try await eventually(within: .seconds(60), "the others' are stored") { receiver.stored.count == 200 }
-        let large = receiver.requests.count { Self.isSlowAccounts($0) }
-        #expect(large <= 4, "the others' came beside the first batches, and not after \(large) time-outs")
       }
       #expect(try await bench.state().dead == 0)
     }
