@@ -9,7 +9,6 @@
 // Rejected: counting piece by piece as the body comes. It is as much work, still on the loop, and a decoder's state for each connection.
 
 internal import BodyCoding
-internal import DequeModule
 internal import NIOCore
 internal import NIOPosix
 internal import Synchronization
@@ -86,30 +85,7 @@ final class BatchCounter: Sendable {
   static let accountLimit = 64
   static let limit = 1_024
 
-  private struct Waiting {
-    /// Accounts with batches that wait, in the order of their turns.
-    var turns: Deque<String> = []
-    var jobs: [String: Deque<@Sendable () -> Void>] = [:]
-    var count = 0
-
-    mutating func append(_ job: @escaping @Sendable () -> Void, of account: String) throws(PushFailing) {
-      guard count < BatchCounter.limit else { throw .unavailable(.nodeFull) }
-      let waiting = jobs[account]?.count ?? 0
-      guard waiting < BatchCounter.accountLimit else { throw .unavailable(.accountFull) }
-      if waiting == 0 { turns.append(account) }
-      jobs[account, default: []].append(job)
-      count += 1
-    }
-
-    mutating func next() -> (@Sendable () -> Void)? {
-      guard let account = turns.popFirst(), let job = jobs[account]?.popFirst() else { return nil }
-      count -= 1
-      if jobs[account]?.isEmpty ?? true { jobs[account] = nil } else { turns.append(account) }
-      return job
-    }
-  }
-
-  private let waiting = Mutex(Waiting())
+  private let waiting = Mutex(TurnQueue<String, @Sendable () -> Void>())
   private let run: @Sendable (@escaping @Sendable () -> Void) -> Void
 
   /// - Parameter run: Runs what it is given, soon and elsewhere.
@@ -131,13 +107,17 @@ final class BatchCounter: Sendable {
       do throws(PushFailing) { promise.succeed(try batch.count()) } catch { promise.fail(error) }
     }
     do throws(PushFailing) {
-      try waiting.withLock { waiting throws(PushFailing) in try waiting.append(job, of: account) }
+      try waiting.withLock { waiting throws(PushFailing) in
+        guard waiting.count < Self.limit else { throw .unavailable(.nodeFull) }
+        guard waiting.count(of: account) < Self.accountLimit else { throw .unavailable(.accountFull) }
+        waiting.append(job, of: account)
+      }
     } catch {
       promise.fail(error)
       return promise.futureResult
     }
     // Not necessarily this one: whose turn it is.
-    run { self.waiting.withLock { $0.next() }?() }
+    run { self.waiting.withLock { $0.popFirst() }?() }
     return promise.futureResult
   }
 }

@@ -139,12 +139,15 @@ final class ConnectionPlace {
 
   /// The connection has proven itself, and counts as this account's from now on: it may be closed for others only where
   /// the account or the client has more than its share. It is in use until ``mayEndFrom`` says otherwise.
-  func prove(by account: String, at now: @autoclosure () -> NIODeadline) {
+  /// - Returns: Whether it does so for the first time.
+  @discardableResult
+  func prove(by account: String, at now: @autoclosure () -> NIODeadline) -> Bool {
     // Once for a connection and not once for a request: this takes a lock.
-    guard !isProtected else { return }
+    guard !isProtected else { return false }
     isProtected = true
     use.mayEndFrom = .distantFuture
     limiter.prove(id, by: account, at: now())
+    return true
   }
 
   /// From when on the connection, once it has proven itself, may be closed for another; `.distantFuture` while the node

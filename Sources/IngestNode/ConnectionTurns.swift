@@ -7,9 +7,9 @@
 // thousands of connections may have such a read before the event loop looks at its sockets again. So while some wait, a
 // read gets as many steps as one push needs, and what comes behind that waits as well.
 //
-// Turns go by owners and not by connections: anybody can open thousands. And every second turn is one of those who have shown an
-// active key, however many strangers wait, and from however many networks. With one queue for all, strangers that kept
-// requests without a key ahead on 2,400 connections held up a push in many chunks for 16 seconds.
+// Turns go by owners and not by connections: anybody can open thousands. And every second turn is one of those who have
+// shown an active key, however many strangers wait, and from however many networks. With one queue for all, strangers
+// that kept requests without a key ahead on 2,400 connections held up a push in many chunks for 16 seconds.
 //
 // The pause counts from the end of a batch. It used to count from the moment at which the first connection of a batch
 // asked for more. It was over before a batch of costly requests was, so the next batch followed at once, and the event
@@ -18,7 +18,6 @@
 // Rejected: `EventLoop.execute`. NIO runs all tasks, those that tasks add included, before it looks at sockets again.
 
 internal import ClientAddress
-internal import DequeModule
 internal import NIOCore
 
 /// Whose connections take turns as one.
@@ -55,8 +54,8 @@ final class ConnectionTurns {
   private static let pause = TimeAmount.milliseconds(1)
 
   private let eventLoop: any EventLoop
-  private var proven = Waiting()
-  private var strangers = Waiting()
+  private var proven = TurnQueue<TurnOwner, any TurnTaking>()
+  private var strangers = TurnQueue<TurnOwner, any TurnTaking>()
   private var strangersAreNext = false
   private var isScheduled = false
 
@@ -71,7 +70,11 @@ final class ConnectionTurns {
   }
 
   func add(_ connection: any TurnTaking) {
-    if connection.isProven { proven.append(connection) } else { strangers.append(connection) }
+    if connection.isProven {
+      proven.append(connection, of: connection.turnOwner)
+    } else {
+      strangers.append(connection, of: connection.turnOwner)
+    }
     schedule()
   }
 
@@ -99,31 +102,5 @@ final class ConnectionTurns {
       next()?.goOn()
       if eventLoop.now >= end { return }
     }
-  }
-}
-
-/// Connections that wait, by turns of their owners.
-private struct Waiting {
-  private var connections: [TurnOwner: Deque<any TurnTaking>] = [:]
-  /// Those who have some, in the order of their turns.
-  private var owners: Deque<TurnOwner> = []
-  private(set) var count = 0
-
-  mutating func append(_ connection: any TurnTaking) {
-    let owner = connection.turnOwner
-    if connections[owner] == nil { owners.append(owner) }
-    connections[owner, default: []].append(connection)
-    count += 1
-  }
-
-  mutating func popFirst() -> (any TurnTaking)? {
-    guard let owner = owners.popFirst(), let connection = connections[owner]?.popFirst() else { return nil }
-    count -= 1
-    if connections[owner]?.isEmpty ?? true {
-      connections[owner] = nil
-    } else {
-      owners.append(owner)
-    }
-    return connection
   }
 }

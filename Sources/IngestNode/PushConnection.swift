@@ -357,8 +357,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   }
 
   private func admitted(_ account: String, _ context: ChannelHandlerContext) {
-    if let place, !place.isProtected {
-      place.prove(by: account, at: context.eventLoop.now)
+    if let place, place.prove(by: account, at: context.eventLoop.now) {
       if !isProxy { turnOwner = .account(account) }
       widen(context)
     }
