@@ -169,7 +169,7 @@ let package = Package(
 
     // Tests. The fixture starts real servers; it is no product, so it lives with the tests.
     .target(
-      name: "RedisFixture", dependencies: ["Hiredis", "RedisClient", nioCore, nioPosix],
+      name: "RedisFixture", dependencies: ["Hiredis", "RedisClient", logging, nioCore, nioPosix],
       path: "Tests/RedisFixture", swiftSettings: strict),
     // What tests of the queue and of its workers have in common.
     .target(

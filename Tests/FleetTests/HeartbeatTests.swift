@@ -1,5 +1,4 @@
 import Fleet
-import Logging
 import RedisFixture
 import ServiceLifecycle
 import Synchronization
@@ -15,28 +14,6 @@ struct HeartbeatTests {
         count += 1
         return Sample.node { [count] in $0.keys = count }
       }
-    }
-  }
-
-  private final class CapturedLog: LogHandler, Sendable {
-    let texts = Mutex<[String]>([])
-    var logger: Logger { Logger(label: "test") { _ in self } }
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-      get { nil }
-      set {}
-    }
-    var metadata: Logger.Metadata {
-      get { [:] }
-      set {}
-    }
-    var logLevel: Logger.Level {
-      get { .trace }
-      set {}
-    }
-
-    func log(event: LogEvent) {
-      texts.withLock { $0.append("\(event.level): \(event.message.description.prefix(28))") }
     }
   }
 
@@ -63,10 +40,10 @@ struct HeartbeatTests {
     try await withClient { _, client in
       let directory = FleetDirectory(client: client, limit: 1)
       try await directory.write(Sample.worker())
-      let (registration, lines) = (Registration(), CapturedLog())
+      let (registration, log) = (Registration(), RecordedLog())
       #expect(registration.state == .pending)
       let task = Task {
-        await Heartbeat(directory, every: .milliseconds(10), registration: registration, logger: lines.logger) {
+        await Heartbeat(directory, every: .milliseconds(10), registration: registration, logger: log.logger) {
           Sample.node()
         }.run()
       }
@@ -81,7 +58,8 @@ struct HeartbeatTests {
       task.cancel()
       await task.value
       #expect(
-        lines.texts.withLock { $0 } == ["error: the fleet's register is full", "notice: reporting to the fleet again"])
+        log.lines.map { "\($0.level): \($0.message.prefix(28))" }
+          == ["error: the fleet's register is full", "notice: reporting to the fleet again"])
     }
   }
 

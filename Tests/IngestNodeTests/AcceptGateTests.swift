@@ -4,6 +4,7 @@ import Foundation
 import Logging
 import NIOCore
 import NIOEmbedded
+import RedisFixture
 import Testing
 
 @testable import IngestNode

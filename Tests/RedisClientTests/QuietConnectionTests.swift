@@ -5,39 +5,17 @@ import Logging
 import NIOCore
 import NIOPosix
 import RedisFixture
-import Synchronization
 import Testing
 
 @testable import RedisClient
 
 @Suite struct QuietConnectionTests {
-  /// Counts what is logged.
-  private final class Log: LogHandler, Sendable {
-    private let lines = Mutex<[String]>([])
-    var all: [String] { lines.withLock { $0 } }
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-      get { nil }
-      set {}
-    }
-    var metadata: Logger.Metadata {
-      get { [:] }
-      set {}
-    }
-    var logLevel: Logger.Level {
-      get { .trace }
-      set {}
-    }
-
-    func log(event: LogEvent) { lines.withLock { $0.append("\(event.message) \(event.metadata ?? [:])") } }
-  }
-
   @Test func `a server that closes what is idle is no outage`() async throws {
     try await withRedis { server in
-      let log = Log()
+      let log = RecordedLog()
       let client = RedisClient(
         endpoint: server.endpoint, backoff: Backoff(first: .nanoseconds(1), most: .nanoseconds(1)),
-        on: MultiThreadedEventLoopGroup.singleton.next(), logger: Logger(label: "test") { _ in log })
+        on: MultiThreadedEventLoopGroup.singleton.next(), logger: log.logger)
       defer { client.shutDown() }
       var met: Set<ObjectIdentifier> = []
       // Each lives for longer than the longest wait between tries, so that it isn't one of a server that only drops connections.
@@ -48,12 +26,12 @@ import Testing
         try await connection.closed.get()
       }
       _ = try await client.connection(within: .seconds(5)).get()
-      #expect(log.all.isEmpty, "\(log.all)")
+      #expect(log.lines.isEmpty, "\(log.lines)")
       // And one that is away is said.
       try await server.kill9()
-      try await eventually("it is said") { log.all.count == 1 }
+      try await eventually("it is said") { log.lines.count == 1 }
       try await server.restart()
-      try await eventually("that it is back is said too") { log.all.count == 2 }
+      try await eventually("that it is back is said too") { log.lines.count == 2 }
     }
   }
 

@@ -4,43 +4,16 @@ import NIOCore
 import NIOPosix
 import RedisClient
 import RedisFixture
-import Synchronization
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct RedisClientTests {
-  /// What was logged, as level and whole text.
-  private final class Journal: Sendable {
-    let lines = Mutex<[(level: Logger.Level, text: String)]>([])
-
-    var logger: Logger { Logger(label: "test") { _ in Handler(journal: self) } }
-
-    func texts(_ level: Logger.Level) -> [String] {
-      lines.withLock { lines in lines.filter { $0.level == level }.map(\.text) }
-    }
-
-    struct Handler: LogHandler {
-      let journal: Journal
-      var metadata: Logger.Metadata = [:]
-      var logLevel = Logger.Level.trace
-
-      subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { metadata[key] }
-        set { metadata[key] = newValue }
-      }
-
-      func log(event: LogEvent) {
-        journal.lines.withLock { $0.append((event.level, "\(event.message) \(event.metadata ?? [:])")) }
-      }
-    }
-  }
-
   private func client(
     of endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(),
-    backoff: Backoff = Backoff(first: .milliseconds(10), most: .milliseconds(100)), journal: Journal = Journal()
+    backoff: Backoff = Backoff(first: .milliseconds(10), most: .milliseconds(100)), log: RecordedLog = RecordedLog()
   ) -> RedisClient {
     RedisClient(
       endpoint: endpoint, options: options, backoff: backoff, on: MultiThreadedEventLoopGroup.singleton.next(),
-      logger: journal.logger)
+      logger: log.logger)
   }
 
   @Test(arguments: Transport.allCases)
@@ -139,10 +112,10 @@ import Testing
 
   @Test func `one warning an outage, one notice when it is over, and no password in either`() async throws {
     try await withRedis(RedisServerOptions { $0.password = "hunter2" }) { server in
-      let journal = Journal()
-      let client = client(of: server.endpoint, journal: journal)
+      let log = RecordedLog()
+      let client = client(of: server.endpoint, log: log)
       _ = try await client.execute(RedisCommand("PING"))
-      #expect(journal.lines.withLock { $0.isEmpty })
+      #expect(log.lines.isEmpty)
       try await server.kill9()
       try await eventually("several attempts have failed") {
         guard case .notConnected(let last) = try await client.send(RedisCommand("PING")).redisError().reason else {
@@ -152,10 +125,10 @@ import Testing
       }
       try await server.restart()
       _ = try await client.connection(within: .seconds(20)).get()
-      #expect(journal.texts(.warning).count == 1)
-      #expect(journal.texts(.notice).count == 1)
-      #expect(journal.lines.withLock { $0.count } == 2)
-      #expect(journal.lines.withLock { $0.allSatisfy { !$0.text.contains("hunter2") && $0.text.contains("***") } })
+      #expect(log.lines(.warning).count == 1)
+      #expect(log.lines(.notice).count == 1)
+      #expect(log.lines.count == 2)
+      #expect(log.lines.allSatisfy { !"\($0)".contains("hunter2") && "\($0)".contains("***") })
       try await client.shutDown().get()
     }
   }

@@ -1,25 +1,27 @@
-import Logging
+public import Logging
 import Synchronization
 
 /// What was logged, line by line: level, message and metadata.
-final class RecordedLog: Sendable {
-  struct Line: Sendable, CustomStringConvertible {
-    let level: Logger.Level
-    let message: String
-    let metadata: Logger.Metadata
+public final class RecordedLog: Sendable {
+  public struct Line: Sendable, CustomStringConvertible {
+    public let level: Logger.Level
+    public let message: String
+    public let metadata: Logger.Metadata
 
-    var description: String {
+    public var description: String {
       "\(level) \(message) \(metadata.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " "))"
     }
   }
 
   private let recorded = Mutex<[Line]>([])
 
-  var lines: [Line] { recorded.withLock { $0 } }
+  public init() {}
 
-  func lines(_ level: Logger.Level) -> [Line] { lines.filter { $0.level == level } }
+  public var lines: [Line] { recorded.withLock { $0 } }
 
-  var logger: Logger { Logger(label: "test") { _ in Handler(log: self) } }
+  public func lines(_ level: Logger.Level) -> [Line] { lines.filter { $0.level == level } }
+
+  public var logger: Logger { Logger(label: "test") { _ in Handler(log: self) } }
 
   private struct Handler: LogHandler {
     let log: RecordedLog
