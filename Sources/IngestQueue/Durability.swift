@@ -92,9 +92,9 @@ extension Durability {
   /// What is asked, in one write.
   static let questions = [
     RedisCommand(
-      "CONFIG", "GET", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy",
-      ServerPayloadLimit.settings[0], ServerPayloadLimit.settings[1], ServerPayloadLimit.settings[2],
-      ServerPayloadLimit.settings[3]),
+      "CONFIG",
+      arguments: ["GET", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy"]
+        + ServerPayloadLimit.settings),
     RedisCommand("INFO", "persistence", "replication", "memory"),
     // For nobody, to see whether it may be used: without it a payload would be in the queue before that shows.
     RedisCommand("WAIT", 0, 0),

@@ -9,9 +9,9 @@
 //
 // They are read with CONFIG, and a payload that is too large is refused before it is sent. Where CONFIG is forbidden,
 // they are met: a failure is certain where the answer came; a connection that closed may as well mean that Redis ended,
-// and only the next time tells. Every other payload on that connection has an unknown outcome then, so what was learned
-// is kept for a while. The first two can't be set to less than 1 MiB. Thus no smaller payload is ever suspected, and a
-// batch of them always fits.
+// and only another one soon tells. What was learned so is kept for a while, since each try costs a connection. Where
+// the limits are known, a connection that closed says nothing of them. The first two can't be set to less than 1 MiB.
+// Thus no smaller payload is ever suspected, and a batch of them always fits.
 
 internal import Hiredis
 internal import NIOCore
@@ -23,8 +23,11 @@ struct ServerPayloadLimit {
   var told: Int?
   /// Learned from what Redis didn't take.
   private var learned: (limit: Int, until: NIODeadline)?
-  /// The smallest payload with which the connection closed, and how often it did with one as large or larger.
-  private var closings: (bytes: Int, count: Int) = (.max, 0)
+  /// The smallest payload with which the connection closed, how often it did with one as large or larger, and when
+  /// last.
+  private var closings = noClosings
+
+  private static let noClosings = (bytes: Int.max, count: 0, last: NIODeadline.distantPast)
 
   /// After so many closed connections a payload counts as too large.
   private static let closingsOfTooLarge = 2
@@ -47,19 +50,22 @@ struct ServerPayloadLimit {
   /// Redis has taken one of this size.
   mutating func took(_ size: Int) {
     guard size > PushFailure.alwaysTakenBytes else { return }
-    if size >= closings.bytes { closings = (.max, 0) }
+    if size >= closings.bytes { closings = Self.noClosings }
     if let limit = learned?.limit, size > limit { learned = nil }
   }
 
   /// Redis has said that it doesn't take one of this size.
   mutating func refused(_ size: Int, now: NIODeadline) {
-    closings = (.max, 0)
+    closings = Self.noClosings
     learned = (min(size - 1, learned?.limit ?? .max), now + Self.memory)
   }
 
   /// The connection closed on which one of this size was.
   mutating func closed(with size: Int, now: NIODeadline) {
-    closings = (min(closings.bytes, size), closings.count + 1)
+    guard told == nil else { return }
+    // Redis may be restarted at any time, and large payloads may be rare.
+    if closings.last + Self.memory < now { closings = Self.noClosings }
+    closings = (min(closings.bytes, size), closings.count + 1, now)
     if closings.count >= Self.closingsOfTooLarge { refused(closings.bytes, now: now) }
   }
 }
@@ -78,6 +84,7 @@ extension ServerPayloadLimit {
   /// - Parameter answers: To ``Durability/questions``.
   /// - Returns: nil where CONFIG can't be used.
   static func read(answers: [RedisReply]) -> Int? {
+    // Why not is in what ``Durability`` makes of the same answer.
     guard let settings = try? Durability.settings(answers[0]) else { return nil }
     var limits: [Int] = []
     if let bulk = settings["proto-max-bulk-len"].flatMap({ Int($0) }), bulk > 0 { limits.append(bulk) }

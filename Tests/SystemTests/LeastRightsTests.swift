@@ -170,7 +170,7 @@ import Testing
       let text = try OperationsPage.file("Sources/\(path)")
       let commands =
         text.matches(of: /redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?/).map { ($0.1, $0.2) }
-        + text.matches(of: /RedisCommand\(\s*"([A-Z]+)"(?:, "([A-Z]+)")?/).map { ($0.1, $0.2) }
+        + text.matches(of: /RedisCommand\(\s*"([A-Z]+)"(?:,\s*(?:arguments: \[)?"([A-Z]+)")?/).map { ($0.1, $0.2) }
       for (name, rest) in commands {
         let name = name.lowercased()
         used.insert(containers.contains(name) ? "\(name)|\((rest ?? "").lowercased())" : name)
