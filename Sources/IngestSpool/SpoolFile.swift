@@ -261,7 +261,8 @@ final class SpoolFile: Sendable {
   }
 
   /// Payloads that are set aside, the oldest first, at most so many.
-  func setAside(limit: Int) throws(SpoolFailure) -> [SetAsidePayload] {
+  /// - Parameter number: Only this one.
+  func setAside(limit: Int, number: Int64? = nil) throws(SpoolFailure) -> [SetAsidePayload] {
     try attempt {
       try database.read { db in
         let rows = try Row.fetchAll(
@@ -269,8 +270,8 @@ final class SpoolFile: Sendable {
           sql: """
             SELECT number, set_aside_at, spooled_at, length(envelope), reason,
               substr(envelope, 1, \(EnvelopeHeader.longestLine))
-            FROM payloads JOIN set_aside USING (number) ORDER BY number LIMIT ?
-            """, arguments: [limit])
+            FROM payloads JOIN set_aside USING (number) WHERE ?1 IS NULL OR number = ?1 ORDER BY number LIMIT ?2
+            """, arguments: [number, limit])
         return rows.map { row in
           SetAsidePayload(
             number: row[0], setAsideAt: row[1], spooledAt: row[2], bytes: row[3], reason: row[4], beginning: row[5])
@@ -295,7 +296,7 @@ final class SpoolFile: Sendable {
     try attempt {
       try database.write { db in
         for number in numbers {
-          // First, since only what is set aside may be deleted.
+          // Before its row in set_aside is deleted: by that row it is known that it may be.
           if discarding {
             try db.execute(
               sql: "DELETE FROM payloads WHERE number = ? AND NOT (\(Self.isWaiting))", arguments: [number])

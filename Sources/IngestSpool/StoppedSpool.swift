@@ -45,6 +45,11 @@ public final class StoppedSpool: Sendable {
   /// The oldest first, at most so many.
   public func setAside(limit: Int) throws(SpoolFailure) -> [SetAsidePayload] { try file.setAside(limit: limit) }
 
+  /// The one of that number; nil where none is set aside.
+  public func setAside(_ number: Int64) throws(SpoolFailure) -> SetAsidePayload? {
+    try file.setAside(limit: 1, number: number).first
+  }
+
   /// The payload as it would have gone to the queue, with the line before it; nil where none of that number is set
   /// aside.
   public func element(_ number: Int64) throws(SpoolFailure) -> [UInt8]? {

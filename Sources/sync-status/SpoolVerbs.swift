@@ -103,9 +103,7 @@ struct SpoolShow: ParsableCommand {
   func run() throws {
     let payload = try Settings().flag(Self.payload, given: payload)
     try folder.run { spool in
-      guard let element = try spool.element(number),
-        let found = try spool.setAside(limit: .max).first(where: { $0.number == number })
-      else {
+      guard let found = try spool.setAside(number), let element = try spool.element(number) else {
         complain("no payload \(number) is set aside")
         throw Outcome.notInSync
       }
