@@ -92,8 +92,8 @@ public struct FleetReading: Sendable, Equatable {
     self.limit = limit
   }
 
-  /// The time by the nodes' clocks, given the time by a Redis, this or another one. A payload's time is by the clock of the
-  /// node that received it, so its age has to be too: Redis's clock may be wrong. Uses the live node whose clock is
+  /// The time by the nodes' clocks, given the time by a Redis, this or another one. A payload's time is by the clock of
+  /// the node that received it, so its age has to be too: Redis's clock may be wrong. Uses the live node whose clock is
   /// nearest to Redis's. Answers Redis's time where the two are close, or no node is live.
   func nodesTime(whenRedisSays time: Double) -> Double {
     let ahead = nodes.filter(\.isLive).map { $0.seenAt - $0.report.reportedAt }.min { abs($0) < abs($1) }

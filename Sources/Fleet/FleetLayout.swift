@@ -4,10 +4,10 @@
 //   sluice:{fleet}:marks    hash        the same fields → what Redis noted of the writing: when (by Redis's clock), by which instance,
 //                                       whether it was its last word, and when two instances last were seen under this name
 //   sluice:{fleet}:seen     sorted set  the same fields, by the time of their last report in milliseconds
-//   sluice:{fleet}:register hash        `since` → when the last gap between reports ended, or Redis's clock last made a step,
-//                                       in milliseconds
-//   sluice:{fleet}:turned-away          sorted set of the fields of members that found the register full, by the time of their
-//                                       last try in milliseconds
+//   sluice:{fleet}:register hash        `since` → when the last gap between reports ended, or Redis's clock last made
+//                                       a step, in milliseconds
+//   sluice:{fleet}:turned-away          sorted set of the fields of members that found the register full, by the time
+//                                       of their last try in milliseconds
 //
 // Ages are judged by Redis's clock alone: the members' clocks may be wrong, and there is one Redis.
 

@@ -12,12 +12,12 @@ enum FleetScripts {
   /// Two live processes under one name would take turns in the same field, each looking healthy. They are told apart from a restart by
   /// this: a process that ended never writes again, so when one that wrote before writes once more after another, both live.
   ///
-  /// Where the register is full, a new member takes the place of the one that ended first. If none has ended, it takes that
-  /// of the one that has been silent longest, if that is long. Silence counts only while others reported: in a time
-  /// without any report Redis was away, or its clock made a step, and the silent ones may live.
+  /// Where the register is full, a new member takes the place of the one that ended first. If none has ended, it takes
+  /// that of the one that has been silent longest, if that is long. Silence counts only while others reported: in a
+  /// time without any report Redis was away, or its clock made a step, and the silent ones may live.
   ///
-  /// When Redis's clock goes back, earlier reports have times in the future. The next report sets these to now. Otherwise
-  /// a member that is gone would look live once the clock gets there again.
+  /// When Redis's clock goes back, earlier reports have times in the future. The next report sets these to now.
+  /// Otherwise a member that is gone would look live once the clock gets there again.
   ///
   /// KEYS: members, marks, seen, register, turned away. ARGV: field, report, instance, 1 if it is the last, how long
   /// members are kept in ms, how many there may be, after how long a silent one makes room in ms. Answers OK.
@@ -112,8 +112,8 @@ enum FleetScripts {
       return redis.status_reply('OK')
       """)
 
-  /// Reads all reports and marks as they were at one moment. KEYS: as above. Answers seconds and microseconds of Redis's
-  /// clock, the reports, the marks, and who was turned away when.
+  /// Reads all reports and marks as they were at one moment. KEYS: as above. Answers seconds and microseconds of
+  /// Redis's clock, the reports, the marks, and who was turned away when.
   static let read = RedisScript(
     name: "read the fleet",
     source: """

@@ -152,8 +152,8 @@ public struct RequestConnection: ~Copyable, Sendable {
     }
   }
 
-  /// As ``phase``, for the hot path. It changes nothing; but who may change the connection is given it in place, and anybody
-  /// else a copy.
+  /// As ``phase``, for the hot path. It changes nothing; but who may change the connection is given it in place, and
+  /// anybody else a copy.
   package mutating func phaseInPlace() -> ConnectionPhase { phase }
 
   /// Whether the client waits for ``Response/goOn`` before it sends the body: the next step invites it.

@@ -1,5 +1,5 @@
-// How much of a connection's bytes the node holds between the kernel and itself. Anybody can open thousands of connections, send
-// requests ahead on each, and read no answer. So a connection has little until it has shown a key.
+// How much of a connection's bytes the node holds between the kernel and itself. Anybody can open thousands of
+// connections, send requests ahead on each, and read no answer. So a connection has little until it has shown a key.
 
 internal import NIOCore
 
@@ -7,7 +7,8 @@ internal import NIOCore
 struct BufferSizes {
   /// How much is read at once; it begins small, and grows while reads fill it.
   let reads: AdaptiveRecvByteBufferAllocator
-  /// Beyond how much of answers that the kernel has no room for the connection isn't served any more, and within how much again.
+  /// Beyond how much of answers that the kernel has no room for the connection isn't served any more, and within how
+  /// much again.
   let unsent: ChannelOptions.Types.WriteBufferWaterMark
   /// How many bytes of answers are gathered at most, but for one answer, before they are written.
   let gathered: Int

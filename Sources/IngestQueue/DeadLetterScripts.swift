@@ -87,7 +87,8 @@ enum DeadLetterScripts {
 
   /// Puts letters back into the queue as if they had never failed.
   ///
-  /// KEYS dead, failures, stats, bytes of dead letters, bytes, then all lists of envelopes that nobody works on, list 0 first.
+  /// KEYS dead, failures, stats, bytes of dead letters, bytes, then all lists of envelopes that nobody works on, list 0
+  /// first.
   /// ARGV bytes after which no further one is moved, how long list 0 may be to be given one; then for each letter its
   /// entry and the two lists of its account.
   /// Answers for each that was looked at: 1 moved, 0 gone, -1 it isn't readable and stays.

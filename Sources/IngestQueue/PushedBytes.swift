@@ -1,8 +1,8 @@
 // Tells Redis how many bytes one event loop has pushed to a shard; see QueueBytes.swift for what becomes of it.
 //
-// Bytes are told after they were pushed, many batches together, so a push costs an addition. What Redis doesn't take is told
-// again later. After an unknown outcome bytes count as pushed: a count that is too high is put right sooner than one that
-// is too low.
+// Bytes are told after they were pushed, many batches together, so a push costs an addition. What Redis doesn't take is
+// told again later. After an unknown outcome bytes count as pushed: a count that is too high is put right sooner than
+// one that is too low.
 
 internal import Hiredis
 internal import NIOCore

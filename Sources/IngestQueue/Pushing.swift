@@ -102,8 +102,8 @@ final class Pushing {
     return promise.futureResult
   }
 
-  /// - Throws: Where the shard's last room is kept for others than this account, or for what is new, or the account has too many dead letters
-  ///   there.
+  /// - Throws: Where the shard's last room is kept for others than this account, or for what is new, or the account has
+  ///   too many dead letters there.
   private func list(of account: String, bytes: Int) throws(PushFailure) -> Int {
     let lane = lanes[turn]
     guard lane.isWatched else { return 0 }

@@ -44,7 +44,8 @@ extension QueueReading {
   }
 
   /// KEYS the pending lists, later, stats, dead, bytes of dead letters, bytes.
-  /// ARGV 1 where bytes that were pushed may be missing from the counts; then Redis's estimate counts where it is larger.
+  /// ARGV 1 where bytes that were pushed may be missing from the counts; then Redis's estimate counts where it is
+  /// larger.
   static let script = RedisScript(
     name: "level",
     source: "#!lua flags=no-writes\n" + DeadLetterBytes.reading + QueueBytes.reading

@@ -9,8 +9,8 @@
 //   only be the work of another hand, and what is in it is treated as envelopes.
 // - Whoever changes a claim shows instance and batch of its header. The reaper overwrites them before it takes anything out,
 //   so that a worker whose lease ended finds out, and can't settle half a batch.
-// - Time is Redis's own TIME, so the clocks of the workers' machines play no part in leases. It may make steps, forward and
-//   back, also because after a failover it is another server's; see `clock` below.
+// - Time is Redis's own TIME, so the clocks of the workers' machines play no part in leases. It may make steps, forward
+//   and back, also because after a failover it is another server's; see `clock` below.
 // - `allow-oom`, because what empties the queue must work when Redis is full. None of them makes the data much larger: they move it.
 // - What is read comes before what is written wherever a wrong type of key could end the script in its middle.
 //
@@ -144,8 +144,8 @@ enum QueueScripts {
   /// LMOVE one by one, though a script could move many in one command: only so is the size known before the next one is
   /// touched, and the append-only file gets a move and not a second copy of the payload.
   ///
-  /// KEYS claim, workers, failures, later, dead, bytes of dead letters, bytes, then the pending lists with list 0 first, and
-  /// last stats.
+  /// KEYS claim, workers, failures, later, dead, bytes of dead letters, bytes, then the pending lists with list 0
+  /// first, and last stats.
   /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where none may
   /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over; then for each list but list 0
   /// the most envelopes from it.

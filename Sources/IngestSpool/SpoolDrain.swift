@@ -11,8 +11,8 @@
 // batches grow.
 //
 // A payload that is too large for this Redis fails each time, and so does what is pushed together with it. So large
-// payloads are pushed alone, and one that Redis doesn't take is set aside in the spool. Smaller ones fit into any Redis:
-// see `PushFailure.alwaysTakenBytes`.
+// payloads are pushed alone, and one that Redis doesn't take is set aside in the spool. Smaller ones fit into any
+// Redis: see `PushFailure.alwaysTakenBytes`.
 
 internal import Foundation
 public import IngestQueue

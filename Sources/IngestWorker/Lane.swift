@@ -239,7 +239,8 @@ struct Lane: Sendable {
       widen()
     }
 
-    /// Whether trying others may take as long as the batch does, since those whose payloads are waited for would be among them.
+    /// Whether trying others may take as long as the batch does, since those whose payloads are waited for would be
+    /// among them.
     var wouldWait: Bool { isNarrow && !isWide }
 
     mutating func note(_ work: BatchWork, hasFailed: Bool) {

@@ -1,10 +1,11 @@
 // Who waits for a proof, and on what.
 //
-// A refusal rests on a read of the store's position that was sent after its request arrived. All that wait share one read: what
-// arrives while one is on its way waits for the next. So however many unknown keys come, Redis sees one read at a
-// time, and after each a pause. When the read is answered with version V, its questions wait for the mirror to be at V, which it mostly is. They are
-// answered at exactly V, with the digest that was read: a mirror that is past V may have followed a history that the store has
-// lost in the meantime, since changes come by another conversation than positions. Whoever finds it past V reads again.
+// A refusal rests on a read of the store's position that was sent after its request arrived. All that wait share one
+// read: what arrives while one is on its way waits for the next. So however many unknown keys come, Redis sees one read
+// at a time, and after each a pause. When the read is answered with version V, its questions wait for the mirror to be
+// at V, which it mostly is. They are answered at exactly V, with the digest that was read: a mirror that is past V may
+// have followed a history that the store has lost in the meantime, since changes come by another conversation than
+// positions. Whoever finds it past V reads again.
 
 /// A request that waits for a verdict.
 public struct Question: Sendable, Hashable {

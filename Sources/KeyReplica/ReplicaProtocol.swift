@@ -7,8 +7,9 @@ extension Replica {
     public var barrierWait: Duration = .seconds(2)
     /// How many requests may wait for a proof at once.
     public var barrierQueue = 50_000
-    /// How long after one read for a proof the next is sent at the earliest. Anybody can knock with unknown keys without a pause; without this
-    /// bound a node would then read without a pause too, and a few nodes would have all of the store's time.
+    /// How long after one read for a proof the next is sent at the earliest. Anybody can knock with unknown keys
+    /// without a pause; without this bound a node would then read without a pause too, and a few nodes would have all
+    /// of the store's time.
     public var barrierInterval: Duration = .milliseconds(1)
     /// How old the mirror may be to admit anybody: how long a revoked key may go on if the store is away.
     public var admitAge: Duration = .seconds(3600)

@@ -24,7 +24,8 @@ struct Run {
   func run(_ rounds: Range<Int>) async throws {
     let failover = try await Deployment.knows("ingest-node", "--require-durability")
     let nonce = String(UInt64.random(in: 0...UInt64.max), radix: 36)
-    // Started when it is first drawn. They live on beside each other: what a round leaves is what the next one on that server finds.
+    // Started when it is first drawn. They live on beside each other: what a round leaves is what the next one on that
+    // server finds.
     var stages: [RedisBuild: Stage] = [:]
     var total = Total()
     for number in rounds {

@@ -160,7 +160,7 @@ struct QueueBytesTests {
       }
       if mishap == .listDeleted { #expect(try await queue.reading().lengths[0] == 0) }
 
-      // A claim finds what is missing.
+      // A claim finds that counts are missing, and measures the lists.
       if case .batch(let batch) = try await worker.claim(slot: 0, takesSuspects: false) {
         _ = try await worker.acknowledge(batch)
       }

@@ -148,7 +148,7 @@ struct SpoolDrainTests {
       spool.figures.setAside == 1 && spool.figures.entries == 0
     }
     #expect(queue.ids == ids([0, 2, 3, 4, 5]))
-    // A small one is never what is wrong.
+    // A small payload is never suspected of being too large.
     queue.fails(closed, for: Sample.header(6).id)
     try await spool.append(6)
     try await eventually("it was tried several times") { queue.tries(of: Sample.header(6).id) > 3 }

@@ -198,7 +198,7 @@ struct SpoolTests {
     var node = try await deployment.startNode("node-1", folders(deployment))
     try await node.becomesReady()
     try await server.stop()
-    // In lines, since what a test reads of a program's output is read in lines.
+    // With line ends, because tests read the output of programs line by line.
     let members = (0..<2_100).map { "\"\($0)\": \"\(String(repeating: "x", count: 1_000))\"" }
     let large = Array("{\n\(members.joined(separator: ",\n"))\n}".utf8)
     var small: Set<String> = []

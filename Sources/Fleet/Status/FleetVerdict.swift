@@ -186,7 +186,8 @@ public struct FleetVerdict: Sendable, Equatable {
 
   // MARK: The register
 
-  /// A full register, and the workers that it turned away. (A node that it turned away keeps the fleet from being in sync.)
+  /// A full register, and the workers that it turned away. (A node that it turned away keeps the fleet from being in
+  /// sync.)
   private static func registerProblems(_ fleet: FleetReading) -> [FleetProblem] {
     let workers = fleet.turnedAway.filter { $0.kind == .worker }
     guard fleet.turnedAway.isEmpty else {

@@ -5,9 +5,11 @@
 // - Accounts have turns (`HTTPTurns`), and while others wait one has at most a quarter of the room. What an account has left is set aside when it
 //   would take long, so that the batch ends and others' payloads are claimed, and when nothing but failures came of it for a while.
 // - Payloads that failed before (suspects) are sent beside the others and take at most half of the room. In a body of many lines they are alone.
-// - A body of many lines that isn't accepted is sent again in pieces: by accounts, and one account's by about the root of its lines, until the
-//   lines that are at fault are alone. Rejected: halves. Where each try takes the whole time-out, nine of them in a row are too many.
-// - While an account's lines fail or aren't answered, and others' are accepted, they are in bodies of their own for a minute.
+// - A body of many lines that isn't accepted is sent again in pieces: by accounts, and one account's by about the root
+//   of its lines, until the lines that are at fault are alone. Rejected: halves. Where each try takes the whole
+//   time-out, nine of them in a row are too many.
+// - While an account's lines fail or aren't answered, and others' are accepted, they are in bodies of their own for a
+//   minute.
 // - After so many failures in a row that the receiver is likely away, the rest isn't tried.
 
 internal import IngestQueue

@@ -93,7 +93,8 @@ struct AccountTurnsTests {
     }
   }
 
-  /// Batches have payloads of many accounts. Those of all but one are answered at once, and then each lane waits for that one's.
+  /// Batches have payloads of many accounts. Those of all but one are answered at once, and then each lane waits for
+  /// that one's.
   @Test func `what comes while all lanes wait for one account's payloads waits for none of them`() async throws {
     try await WorkBench.with { bench in
       let receiver = try await PayloadReceiver.start { request, _ in
