@@ -160,7 +160,8 @@ let package = Package(
     .executableTarget(
       name: "sync-status",
       dependencies: [
-        "Sluice", "Fleet", "IngestQueue", "IngestSpool", "RedisClient", argumentParser, logging, nioCore, nioPosix,
+        "Sluice", "Fleet", "IngestQueue", "IngestSpool", "KeyStore", "RedisClient", argumentParser, logging, nioCore,
+        nioPosix,
       ], swiftSettings: strict),
     .executableTarget(
       name: "key-publisher",

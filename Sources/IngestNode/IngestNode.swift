@@ -141,11 +141,12 @@ public struct IngestNode: Sendable {
     let admin = AdminListener(
       host: configuration.adminHost, port: configuration.adminPort, group: adminLoop, part: plan.admin, logger: logger,
       routes: AdminRoutes(report: { try await status.report() }, metrics: metrics))
+    let fleet = FleetLayout(namespace: configuration.namespace)
     let reporting = RedisClient(
-      endpoint: configuration.redis, options: RedisOptions(name: "\(configuration.name)-report"), on: mirrorLoop.next(),
-      logger: logger)
+      endpoint: configuration.redis, options: RedisOptions(name: "\(configuration.name)-report"), routedBy: fleet.slot,
+      on: mirrorLoop.next(), logger: logger)
     let heartbeat = Heartbeat(
-      FleetDirectory(client: reporting, layout: FleetLayout(namespace: configuration.namespace)),
+      FleetDirectory(client: reporting, layout: fleet),
       registration: registration, logger: logger
     ) { try await status.report() }
 

@@ -94,7 +94,7 @@ public struct WorkerName: Sendable, Hashable, CustomStringConvertible {
   /// Nil for any other text.
   public init?(_ name: String) {
     // The namespace's rule, for the same reason.
-    guard Namespace(name) != nil else { return nil }
+    guard Namespace.isPlain(name) else { return nil }
     description = name
   }
 }

@@ -12,9 +12,6 @@ public struct QueueShard: Sendable {
     self.layout = layout
   }
 
-  /// Whether it is in a Redis Cluster, where another shard at the same address may be at another node.
-  public var isInCluster: Bool { if case .cluster = endpoint.address { true } else { false } }
-
   /// A client for this shard and for no other: in a cluster each of them may be at another node, and move by itself.
   /// - Parameters:
   ///   - options: As for any client.

@@ -23,7 +23,7 @@ public struct ReplicaSigns: Sendable, Hashable {
   /// Whether this server has itself followed another since it was started: it was promoted, and the other one may not
   /// know. Nil where it can't be told.
   public var hasFollowed: Bool?
-  /// Whether Sentinels lead to it, which are there to promote another.
+  /// Whether Sentinels or a cluster lead to it, which are there to promote another.
   public var isWatched: Bool
 
   public init(following: Int?, recorded: Int, hasFollowed: Bool?, isWatched: Bool) {
@@ -61,7 +61,7 @@ public struct ReplicaSigns: Sendable, Hashable {
       return
         "\(Self.replicas(recorded, "has", "have")) followed this Redis and none does now, so one may have been promoted"
     }
-    if isWatched { return "Sentinels watch this Redis to promote another, and no replica follows it" }
+    if isWatched { return "Sentinels or a cluster would promote a replica of this Redis, and none follows it" }
     #if SLUICE_MUTANTS
       if Mutant.active == .hiddenReplicas { return nil }
     #endif

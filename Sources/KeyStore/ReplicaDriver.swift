@@ -312,8 +312,8 @@ private final class Core {
     options.needsPrimary = true
     var feedOptions = options
     feedOptions.name += "-feed"
-    let control = RedisConnection.connect(to: endpoint, options: options, on: eventLoop)
-    let feed = RedisConnection.connect(to: endpoint, options: feedOptions, on: eventLoop)
+    let control = RedisConnection.connect(to: endpoint, options: options, routedBy: layout.slot, on: eventLoop)
+    let feed = RedisConnection.connect(to: endpoint, options: feedOptions, routedBy: layout.slot, on: eventLoop)
     let servers = [control, feed].map { [layout] link in
       link.flatMap { ServerAccount.read(from: $0, layout, within: Self.shortDeadline) }
     }

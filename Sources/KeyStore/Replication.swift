@@ -76,7 +76,7 @@ public struct Replication: Sendable {
 
   /// - Parameters:
   ///   - connection: The one that the change was made with.
-  ///   - isWatched: Whether Sentinels led to it, which are there to promote another.
+  ///   - isWatched: Whether Sentinels or a cluster led to it, which are there to promote another.
   public init(connection: RedisConnection, layout: StoreLayout, isWatched: Bool = false) {
     self.connection = connection
     self.layout = layout

@@ -130,6 +130,11 @@ enum RoleSource: Sendable {
 }
 
 extension RedisEndpoint {
-  /// Whether Sentinels lead to the server, which are there to promote another.
-  public var isWatched: Bool { if case .sentinels = address { true } else { false } }
+  /// Whether Sentinels or a cluster lead to the server, which are there to promote another.
+  public var isWatched: Bool {
+    switch address {
+    case .sentinels, .cluster: true
+    case .tcp, .unix: false
+    }
+  }
 }

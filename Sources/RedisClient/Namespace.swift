@@ -3,16 +3,29 @@
 
 /// The first part of every Redis key, so that several Sluices can share one Redis.
 public struct Namespace: Sendable, Hashable, CustomStringConvertible {
-  /// 1 to 64 letters, digits, `-`, `_` or `.`.
+  /// 1 to 64 letters, digits, `-`, `_` or `.`; these may be in braces.
   public let name: String
+  /// Whether the name itself is the hash tag of all keys, for services that have one slot for all of them, or don't let
+  /// scripts and transactions of one client use several.
+  public let isHashTag: Bool
 
-  public static let standard = Namespace(unchecked: "sluice")
+  public static let standard = Namespace(name: "sluice", isHashTag: false)
 
-  private init(unchecked name: String) { self.name = name }
+  private init(name: String, isHashTag: Bool) {
+    self.name = name
+    self.isHashTag = isHashTag
+  }
 
-  /// Nil unless the name has 1 to 64 letters, digits, `-`, `_` or `.`; braces and colons would move keys to other slots or
-  /// into other namespaces.
+  /// Nil unless the name has 1 to 64 letters, digits, `-`, `_` or `.`, or these in one pair of braces: other braces and colons would move
+  /// keys to other slots or into other namespaces.
   public init?(_ name: String) {
+    let isHashTag = name.hasPrefix("{") && name.hasSuffix("}")
+    guard Self.isPlain(isHashTag ? name.dropFirst().dropLast() : name[...]) else { return nil }
+    self.init(name: name, isHashTag: isHashTag)
+  }
+
+  /// Whether it is 1 to 64 letters, digits, `-`, `_` or `.`.
+  public static func isPlain(_ name: some StringProtocol) -> Bool {
     let allowed = name.utf8.allSatisfy { byte in
       switch UInt8(byte) {
       case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
@@ -21,12 +34,13 @@ public struct Namespace: Sendable, Hashable, CustomStringConvertible {
       default: false
       }
     }
-    guard allowed, (1...64).contains(name.utf8.count) else { return nil }
-    self.name = name
+    return allowed && (1...64).contains(name.utf8.count)
   }
 
   /// A key under a hash tag: all keys of one tag are in one slot of a Redis Cluster, so that one script may touch them.
-  public func key(_ tag: String, _ rest: String) -> String { "\(name):{\(tag)}:\(rest)" }
+  public func key(_ tag: String, _ rest: String) -> String {
+    isHashTag ? "\(name):\(tag):\(rest)" : "\(name):{\(tag)}:\(rest)"
+  }
 
   public var description: String { name }
 }

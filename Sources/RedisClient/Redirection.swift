@@ -14,8 +14,10 @@ enum Redirection: Sendable, Hashable {
   case moved(to: RedisHost)
   /// The slot is moving to this node, and so may be the key: ask there, for this once.
   case ask(RedisHost)
-  /// The slot is moving and some of the keys are here and some are there, or nobody serves it for now.
+  /// The slot is moving and some of the keys are here and some are there.
   case later
+  /// Nobody serves it for now, as far as this node knows: it may be cut off from the others, of which one has the slot.
+  case down
 
   /// Nil for any other reply.
   /// - Parameter node: Who replied. It needn't say the name that it was reached by.
@@ -31,8 +33,17 @@ enum Redirection: Sendable, Hashable {
       let name = words[2][..<colon]
       let host = RedisHost(["", "?"].contains(name) ? node.name : String(name), port: port)
       self = error.code == "MOVED" ? .moved(to: host) : .ask(host)
-    case "TRYAGAIN", "CLUSTERDOWN": self = .later
+    case "TRYAGAIN": self = .later
+    case "CLUSTERDOWN": self = .down
     default: return nil
+    }
+  }
+
+  /// Whether another node is named.
+  var isElsewhere: Bool {
+    switch self {
+    case .moved, .ask: true
+    case .later, .down: false
     }
   }
 }

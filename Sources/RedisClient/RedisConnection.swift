@@ -61,18 +61,31 @@ public final class RedisConnection: Sendable {
   /// Where the options say that a primary is needed, or Sentinels name one, the conversation ends as soon as the server answers that it isn't the primary any more, or that it
   /// is loading its data (READONLY, MASTERDOWN, UNBLOCKED, LOADING): whoever goes on has to ask the address again, which may lead elsewhere by now. With Sentinel it also ends within
   /// seconds when the sentinels name another one.
-  /// - Parameter key: With a cluster the node is meant that has this key's slot. Redirections are answers here: following them is
-  ///   ``RedisClient``'s part.
+  /// - Parameter key: With a cluster the node is meant that has this key's slot. The conversation ends as soon as that node answers that it hasn't, or that the
+  ///   slot is moving, or that the cluster is down (MOVED, ASK, TRYAGAIN, CLUSTERDOWN); to follow the slot is ``RedisClient``'s part. Nothing is ever stored under
+  ///   this key.
   public static func connect(
     to endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), routedBy key: String? = nil,
     on eventLoop: any EventLoop
+  ) -> EventLoopFuture<RedisConnection> {
+    let found = find(endpoint, options: options, routedBy: key, on: eventLoop)
+    guard case .cluster = endpoint.address else { return found }
+    return found.map { connection in
+      connection.handler.value.needsSlot = true
+      return connection
+    }
+  }
+
+  /// The same, where redirections are answers.
+  static func find(
+    _ endpoint: RedisEndpoint, options: RedisOptions, routedBy key: String?, on eventLoop: any EventLoop
   ) -> EventLoopFuture<RedisConnection> {
     let question: ServerSearch.Question
     switch (endpoint.address, key) {
     case (.tcp, _), (.unix, _):
       return connect(toServer: endpoint, options: options, needsPrimary: options.needsPrimary, on: eventLoop)
     case (.sentinels(let group), _): question = .primary(group)
-    case (.cluster(let seeds), let key?): question = .owner(of: ClusterSlot(of: key), seeds: seeds)
+    case (.cluster(let seeds), let key?): question = .owner(of: key, seeds: seeds)
     case (.cluster, nil):
       return eventLoop.makeFailedFuture(
         RedisError(.connectFailed("\(endpoint): a cluster has no server for everything"), outcome: .notSent))
@@ -402,6 +415,8 @@ final class ConversationHandler: ChannelInboundHandler {
   private var context: ChannelHandlerContext?
   /// Whether the address has to be asked again when this server says that it is no primary.
   var needsPrimary: Bool
+  /// Whether it has to be asked again when this server says that it doesn't serve the slot.
+  var needsSlot = false
   /// Why nothing more is sent: the conversation ends when all that waits has been answered.
   private var leaving: RedisError.Reason?
   /// How often something was sent.
@@ -467,10 +482,13 @@ final class ConversationHandler: ChannelInboundHandler {
   private func carryOut(_ action: Conversation<EventLoopPromise<[RedisReply]>>.Action) {
     switch action {
     case .answer(let promise, let replies):
+      // As it was asked: whoever hears the answer may say that from now on it matters.
+      let (needsPrimary, needsSlot) = (needsPrimary, needsSlot)
       promise.succeed(replies)
-      for reply in replies where needsPrimary {
+      for reply in replies where needsPrimary || needsSlot {
         // What was sent before is still answered, and mostly in the same way; without an answer its outcome would be unknown.
-        if let why = reply.endOfService { leaving = leaving ?? .closed(why) }
+        let why = (needsPrimary ? reply.endOfService : nil) ?? (needsSlot ? reply.endOfSlot : nil)
+        if let why { leaving = leaving ?? .closed(why) }
       }
       if let leaving, conversation.isIdle { end(leaving) }
     case .end(let error, let promises):
@@ -506,6 +524,17 @@ extension RedisReply {
     case "READONLY", "UNBLOCKED": "the server isn't the primary any more: \(error.code)"
     case "MASTERDOWN": "the server is a replica that has lost its primary: MASTERDOWN"
     case "LOADING": "the server is loading its data: LOADING"
+    default: nil
+    }
+  }
+
+  /// Why this conversation has no slot to speak of any more. Nil where it goes on.
+  fileprivate var endOfSlot: String? {
+    guard case .error(let error) = self else { return nil }
+    return switch error.code {
+    case "MOVED": "the keys' slot is at another node of the cluster now: \(error.message)"
+    case "ASK", "TRYAGAIN": "the keys' slot is moving to another node of the cluster: \(error.message)"
+    case "CLUSTERDOWN": "the cluster is down, as far as this node knows: \(error.message)"
     default: nil
     }
   }

@@ -34,6 +34,8 @@ public struct RedisEndpoint: Sendable, Equatable {
   public var password: Secret?
   /// The database's number, from 0.
   public var database: Int
+  /// With Sentinels and clusters: where the servers that these name are reached.
+  public var addressMap = AddressMap.none
 
   public init(
     address: Address, usesTLS: Bool = false, certificateAuthority: String? = nil,
@@ -51,12 +53,20 @@ public struct RedisEndpoint: Sendable, Equatable {
     self.database = database
   }
 
+  /// Whether it leads to a cluster, where what has two slots may be at two nodes.
+  public var isCluster: Bool { if case .cluster = address { true } else { false } }
+
   /// One server of those that this address may lead to, spoken to as all of them are.
-  func server(_ host: RedisHost) -> RedisEndpoint {
+  /// - Parameter host: As it is reached from here.
+  func server(at host: RedisHost) -> RedisEndpoint {
     var server = self
     server.address = .tcp(host: host.name, port: host.port)
     return server
   }
+
+  /// The same.
+  /// - Parameter host: As sentinels and cluster nodes name it.
+  func server(announcedAs host: RedisHost) -> RedisEndpoint { server(at: addressMap[host]) }
 
   /// One of the sentinels.
   func sentinel(_ host: RedisHost, of group: SentinelGroup) -> RedisEndpoint {

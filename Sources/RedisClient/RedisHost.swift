@@ -14,6 +14,46 @@ public struct RedisHost: Sendable, Hashable, CustomStringConvertible {
   public var description: String { name.contains(":") ? "[\(name)]:\(port)" : "\(name):\(port)" }
 }
 
+extension RedisHost {
+  /// A host and a port aren't what they should be; what was expected, in words.
+  struct Misspelled: Error {
+    let expectation: String
+  }
+
+  /// Takes `name`, `name:port`, `[IPv6]` or `[IPv6]:port` apart.
+  static func parts(of text: Substring) throws(Misspelled) -> (name: String, port: Int?) {
+    let host: Substring
+    let port: Substring
+    if text.hasPrefix("[") {
+      guard let end = text.firstIndex(of: "]") else {
+        throw Misspelled(expectation: "expected ] after the IPv6 address")
+      }
+      host = text[..<end].dropFirst()
+      port = text[end...].dropFirst()
+      guard host.contains(":"), host.allSatisfy({ $0.isASCII && ($0.isHexDigit || $0 == ":" || $0 == ".") }) else {
+        throw Misspelled(expectation: "expected an IPv6 address between [ and ]")
+      }
+    } else {
+      host = text.prefix { $0 != ":" }
+      port = text.dropFirst(host.count)
+      guard !host.isEmpty, host.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-._".contains($0)) }) else {
+        throw Misspelled(
+          expectation: "expected a host of letters, digits, hyphens and dots, or an IPv6 address in brackets")
+      }
+    }
+    if port.isEmpty { return (String(host), nil) }
+    guard port.hasPrefix(":"), let number = number(port.dropFirst()), (1...65535).contains(number) else {
+      throw Misspelled(expectation: "expected a port from 1 to 65535 after the host's colon")
+    }
+    return (String(host), number)
+  }
+
+  /// Digits alone: Swift's own parsing takes a sign too.
+  static func number(_ text: Substring) -> Int? {
+    text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ? Int(text) : nil
+  }
+}
+
 /// The Sentinels that watch over one primary and its replicas.
 public struct SentinelGroup: Sendable, Equatable {
   /// Never empty.

@@ -83,9 +83,10 @@ extension RedisConnection {
 extension RedisConnection {
   /// - Throws: ``RedisError`` when the conversation is over, and nothing else. Error replies are values.
   public static func connected(
-    to endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), on eventLoop: any EventLoop
+    to endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), routedBy key: String? = nil,
+    on eventLoop: any EventLoop
   ) async throws -> RedisConnection {
-    try await connect(to: endpoint, options: options, on: eventLoop).get()
+    try await connect(to: endpoint, options: options, routedBy: key, on: eventLoop).get()
   }
 
   /// - Throws: ``RedisError`` when the conversation is over, and nothing else. Error replies are values.

@@ -235,41 +235,16 @@ extension RedisEndpoint {
   }
 
   private static func host(_ text: Substring, standardPort: Int) throws(InvalidEndpoint) -> RedisHost {
-    let host: Substring
-    let port: Substring
-    if text.hasPrefix("[") {
-      guard let end = text.firstIndex(of: "]") else {
-        throw InvalidEndpoint("expected ] after the IPv6 address")
-      }
-      host = text[..<end].dropFirst()
-      port = text[end...].dropFirst()
-      guard host.contains(":"), host.allSatisfy({ $0.isASCII && ($0.isHexDigit || $0 == ":" || $0 == ".") }) else {
-        throw InvalidEndpoint("expected an IPv6 address between [ and ]")
-      }
-    } else {
-      host = text.prefix { $0 != ":" }
-      port = text.dropFirst(host.count)
-      guard !host.isEmpty, host.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-._".contains($0)) }) else {
-        throw InvalidEndpoint("expected a host of letters, digits, hyphens and dots, or an IPv6 address in brackets")
-      }
-    }
-    if port.isEmpty { return RedisHost(String(host), port: standardPort) }
-    guard port.hasPrefix(":"), let number = number(port.dropFirst()), (1...65535).contains(number) else {
-      throw InvalidEndpoint("expected a port from 1 to 65535 after the host's colon")
-    }
-    return RedisHost(String(host), port: number)
+    let parts: (name: String, port: Int?)
+    do { parts = try RedisHost.parts(of: text) } catch { throw InvalidEndpoint(error.expectation) }
+    return RedisHost(parts.name, port: parts.port ?? standardPort)
   }
 
   private static func database(_ text: Substring) throws(InvalidEndpoint) -> Int {
-    guard let number = number(text), number <= 16383 else {
+    guard let number = RedisHost.number(text), number <= 16383 else {
       throw InvalidEndpoint("expected a database's number, from 0 to 16383")
     }
     return number
-  }
-
-  /// Digits alone: Swift's own parsing takes a sign too.
-  private static func number(_ text: Substring) -> Int? {
-    text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ? Int(text) : nil
   }
 
   /// Undoes percent-encoding.

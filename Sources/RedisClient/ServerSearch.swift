@@ -14,8 +14,8 @@ final class ServerSearch {
   enum Question {
     /// The primary that these sentinels name.
     case primary(SentinelGroup)
-    /// The node that has a slot.
-    case owner(of: ClusterSlot, seeds: [RedisHost])
+    /// The node that has the slot of a key.
+    case owner(of: String, seeds: [RedisHost])
   }
 
   private let endpoint: RedisEndpoint
@@ -63,7 +63,7 @@ final class ServerSearch {
     let found =
       switch question {
       case .primary(let group): primary(group, asking: place, within: share)
-      case .owner(let slot, _): owner(of: slot, asking: asked[place], within: share)
+      case .owner(let key, _): owner(of: key, asking: asked[place], within: share)
       }
     return found.assumeIsolated().flatMapError { error in
       // With wrong words it isn't asked everywhere: that would look like an attack, and the answer is known.
@@ -83,7 +83,9 @@ final class ServerSearch {
     let named = group.primary(
       accordingTo: place, of: endpoint, options: options, within: limit, on: eventLoop)
     return named.assumeIsolated().flatMap { answer in
-      self.connect(to: answer.host).assumeIsolated().flatMap { connection in
+      self.connect(
+        to: answer.host, whom: "the sentinel \(group.hosts[place]) names as the primary"
+      ).assumeIsolated().flatMap { connection in
         connection.roleName(deadline: self.deadline).assumeIsolated().flatMapThrowing { role in
           guard role == "master" else {
             self.refuted.insert(answer.host)
@@ -102,26 +104,26 @@ final class ServerSearch {
   // MARK: Cluster
 
   private func owner(
-    of slot: ClusterSlot, asking seed: RedisHost, within limit: TimeAmount
+    of key: String, asking seed: RedisHost, within limit: TimeAmount
   ) -> EventLoopFuture<RedisConnection> {
+    let slot = ClusterSlot(of: key)
     var options = options
     options.connectDeadline = limit
-    let connected = RedisConnection.connect(toServer: endpoint.server(seed), options: options, on: eventLoop)
+    let connected = RedisConnection.connect(toServer: endpoint.server(at: seed), options: options, on: eventLoop)
     return connected.assumeIsolated().flatMap { connection in
       let deadline = min(self.deadline, .now() + limit)
       return connection.send(RedisCommand("CLUSTER", "SLOTS"), deadline: deadline).assumeIsolated()
-        .flatMap { reply in
-          do {
-            guard let host = try ClusterSlots(reply).owner(of: slot, accordingTo: seed) else {
-              throw NotFound("\(seed) knows no node that has \(slot)")
-            }
-            if host == seed { return self.eventLoop.makeSucceededFuture(connection) }
-            connection.close()
-            return self.connect(to: host)
-          } catch {
-            connection.close()
-            return self.eventLoop.makeFailedFuture(error)
+        .flatMapThrowing { reply in
+          // A service that hides its nodes, or doesn't let this user ask for them: the seed itself has the slot, or says who has.
+          if case .error(let error) = reply, error.isDenial, !error.saysNoCluster { return nil }
+          guard let host = try ClusterSlots(reply).owner(of: slot, accordingTo: seed) else {
+            throw NotFound("\(seed) knows no node that has \(slot)")
           }
+          return host
+        }.flatMap { host in
+          self.go(to: host, for: key, whom: "\(seed) names as the node that has \(slot)", from: connection)
+        }.flatMap { connection in
+          self.examine(connection, for: key, mayBeSentOn: true)
         }.flatMapErrorThrowing { error in
           connection.close()
           throw error
@@ -129,15 +131,67 @@ final class ServerSearch {
     }.nonisolated()
   }
 
+  /// - Parameters:
+  ///   - host: As it is announced; nil for where the connection leads.
+  ///   - connection: Is closed unless it leads there.
+  private func go(
+    to host: RedisHost?, for key: String, whom: String, from connection: RedisConnection
+  ) -> EventLoopFuture<RedisConnection> {
+    guard let host, endpoint.server(announcedAs: host).address != connection.server.address else {
+      return eventLoop.makeSucceededFuture(connection)
+    }
+    connection.close()
+    return connect(to: host, whom: whom)
+  }
+
+  /// Whether this node serves the slot, by its own word: who has it may have changed since somebody said so, and a node that is cut off from its
+  /// cluster still says that it is itself.
+  /// - Parameter mayBeSentOn: Whether to go where the node says that the slot is. Not twice: two that name each other are asked again later.
+  private func examine(
+    _ connection: RedisConnection, for key: String, mayBeSentOn: Bool
+  ) -> EventLoopFuture<RedisConnection> {
+    // A read that all users of Sluice are allowed, of a key that never is there.
+    connection.send(RedisCommand("HGET", key, "owner"), deadline: deadline).assumeIsolated().flatMap { reply in
+      guard case .error(let error) = reply, !error.isDenial else {
+        return self.eventLoop.makeSucceededFuture(connection)
+      }
+      switch Redirection(reply, from: connection.node) {
+      // It moves, and as long as it does the node that it leaves has it.
+      case .ask, .later: return self.eventLoop.makeSucceededFuture(connection)
+      case .moved(let host) where mayBeSentOn:
+        let whom = "\(connection.node) names as the node that has \(ClusterSlot(of: key))"
+        return self.go(to: host, for: key, whom: whom, from: connection).assumeIsolated().flatMap {
+          self.examine($0, for: key, mayBeSentOn: false)
+        }.nonisolated()
+      case .moved, .down, nil:
+        connection.close()
+        self.refuted.insert(connection.node)
+        return self.eventLoop.makeFailedFuture(NotFound("\(connection.node) says \(error.message)"))
+      }
+    }.nonisolated()
+  }
+
   // MARK: Servers
 
-  private func connect(to host: RedisHost) -> EventLoopFuture<RedisConnection> {
-    guard !refuted.contains(host) else { return eventLoop.makeFailedFuture(NotFound("\(host) is named again")) }
+  /// - Parameters:
+  ///   - host: As it is announced.
+  ///   - whom: Who announced it as what, to follow "which".
+  private func connect(to host: RedisHost, whom: String) -> EventLoopFuture<RedisConnection> {
+    let server = endpoint.server(announcedAs: host)
+    let reached = endpoint.addressMap[host]
+    guard !refuted.contains(reached) else { return eventLoop.makeFailedFuture(NotFound("\(host) is named again")) }
     var options = options
     options.connectDeadline = max(deadline - .now(), .nanoseconds(1))
-    let connected = RedisConnection.connect(toServer: endpoint.server(host), options: options, on: eventLoop)
-    connected.assumeIsolated().whenFailure { _ in self.refuted.insert(host) }
-    return connected
+    let connected = RedisConnection.connect(toServer: server, options: options, on: eventLoop)
+    return connected.assumeIsolated().flatMapErrorThrowing { error in
+      self.refuted.insert(reached)
+      guard let error = error as? RedisError, case .connectFailed(let why) = error.reason else { throw error }
+      let remedy =
+        reached == host
+        ? "If this machine has to reach it at another address, say --redis-address-map \(host)=HOST:PORT"
+        : "By --redis-address-map it is reached at \(reached)"
+      throw NotFound("can't reach \(host), which \(whom): \(why). \(remedy)")
+    }.nonisolated()
   }
 }
 
@@ -146,6 +200,11 @@ private struct NotFound: Error, CustomStringConvertible {
   let description: String
 
   init(_ description: String) { self.description = description }
+}
+
+extension RedisServerError {
+  /// Whether it is a server by itself. Several of those, taken for a cluster, would be several stores.
+  fileprivate var saysNoCluster: Bool { message.contains("cluster support disabled") }
 }
 
 /// Who has which slots, as one node of the cluster sees it.

@@ -1,8 +1,9 @@
 // Sends what belongs to one slot of a cluster to whichever node has that slot now, and follows it when it moves.
 //
 // What is redirected was not carried out, so it is sent again where it belongs: at once after MOVED and ASK, after a growing pause after
-// TRYAGAIN and CLUSTERDOWN, and no longer than until its deadline; then it has failed as not sent. Everything else is passed on as it
-// comes, so a reply that isn't an error costs a look at its kind.
+// TRYAGAIN and CLUSTERDOWN, and no longer than until its deadline; then it has failed as not sent. A node that says CLUSTERDOWN may be cut off
+// from the others, so they are asked who has the slot. Everything else is passed on as it comes, so a reply that isn't an error costs a
+// look at its kind.
 
 import Hiredis
 import NIOCore
@@ -64,7 +65,8 @@ extension Supervision {
     }
     group.rounds += 1
     // Two nodes that each say that it is the other one are asked as patiently as one that says "later".
-    let isAtOnce = group.rounds <= 2 && next != .later
+    let isAtOnce = group.rounds <= 2 && next.isElsewhere
+    if next == .down { searchAnew(insteadOf: connection) }
     let doublings = min(group.rounds - 1, Self.mostDoublings)
     let pause: TimeAmount = isAtOnce ? .zero : .nanoseconds(Self.firstPause.nanoseconds << Int64(doublings))
     guard NIODeadline.now() + pause < group.deadline else {
@@ -79,7 +81,7 @@ extension Supervision {
   }
 
   private func follow(_ next: Redirection, _ group: Redirected, refusedBy connection: RedisConnection) {
-    if group.isBoundToServer, next != .later {
+    if group.isBoundToServer, next.isElsewhere {
       // The connection goes there nevertheless; whoever is particular about servers can look at it then.
       if case .moved(let host) = next { _ = moved(to: host, accordingTo: connection) }
       end(group, .redirected(group.commands.refusal))
@@ -91,8 +93,9 @@ extension Supervision {
       case .moved(let host): moved(to: host, accordingTo: connection)
       case .ask(let host): other(host)
       // On the same server, where it matters which one it is.
-      case .later where group.isBoundToServer: eventLoop.makeSucceededFuture(connection)
-      case .later: use { eventLoop.makeSucceededFuture($0) }
+      case .later where group.isBoundToServer, .down where group.isBoundToServer:
+        eventLoop.makeSucceededFuture(connection)
+      case .later, .down: use { eventLoop.makeSucceededFuture($0) }
       }
     // Connecting has a deadline of its own, which may be later.
     let late = eventLoop.assumeIsolated().scheduleTask(deadline: group.deadline) {
@@ -165,8 +168,8 @@ extension RedisReply {
 }
 
 extension RedisConnection {
-  /// The server as nodes of a cluster name each other.
-  fileprivate var node: RedisHost {
+  /// The server, by the address at which it was reached.
+  var node: RedisHost {
     switch server.address {
     case .tcp(let host, let port): RedisHost(host, port: port)
     // A cluster's nodes are reached by TCP.

@@ -34,6 +34,8 @@ final class Supervision {
   private var open: [ObjectIdentifier: RedisConnection] = [:]
   /// The attempt to go where the slot has gone.
   private var moving: EventLoopFuture<RedisConnection>?
+  /// When the cluster may next be asked anew where the slot is; nil while it is being asked.
+  private var nextSearch: NIODeadline? = .uptimeNanoseconds(0)
   /// The way to the node that the slot is moving to.
   private var beside: (host: RedisHost, connection: EventLoopFuture<RedisConnection>)?
   /// Groups of commands that are being sent again; see SlotRouting.
@@ -59,7 +61,7 @@ final class Supervision {
   func connect() {
     if case .shutDown = state { return }
     state = .connecting
-    dial(RedisConnection.connect(to: endpoint, options: options, routedBy: key, on: eventLoop)).assumeIsolated()
+    dial(RedisConnection.find(endpoint, options: options, routedBy: key, on: eventLoop)).assumeIsolated()
       .whenComplete { result in
         switch result {
         case .success(let connection): self.connected(connection)
@@ -260,11 +262,42 @@ final class Supervision {
     return attempt
   }
 
+  /// Asks the cluster anew where the slot is, since the node that this leads to says that the cluster is down. It may be cut off from the others, which
+  /// have put another in its place.
+  ///
+  /// Until that is known, others go on to use the connection: the cluster may be down indeed, and come back.
+  func searchAnew(insteadOf connection: RedisConnection) {
+    guard case .connected(let current, _) = state, current === connection, let due = nextSearch, due <= .now() else {
+      return
+    }
+    nextSearch = nil
+    dial(RedisConnection.find(endpoint, options: options, routedBy: key, on: eventLoop)).assumeIsolated()
+      .whenComplete { result in
+        self.nextSearch = .now() + Self.searchPause
+        // A failure is no news: the node that is used doesn't serve the slot either.
+        guard case .success(let new) = result else { return }
+        guard case .connected(let current, _) = self.state, current === connection, self.moving == nil else {
+          new.retire()
+          return
+        }
+        if new.server != connection.server {
+          self.logger.info(
+            "the slot is at another node", metadata: ["redis": "\(self.endpoint)", "server": "\(new.server)"])
+        }
+        self.connected(new)
+        connection.retire()
+      }
+  }
+
+  /// So that a cluster that is down isn't asked by everybody all the time.
+  private static let searchPause = TimeAmount.milliseconds(200)
+
   /// A connection beside the one that is used, to another node.
   func other(_ host: RedisHost) -> EventLoopFuture<RedisConnection> {
     if let beside, beside.host == host { return beside.connection }
     beside?.connection.whenSuccess { $0.retire() }
-    let attempt = dial(RedisConnection.connect(toServer: endpoint.server(host), options: options, on: eventLoop))
+    let server = endpoint.server(announcedAs: host)
+    let attempt = dial(RedisConnection.connect(toServer: server, options: options, on: eventLoop))
     beside = (host, attempt)
     attempt.flatMap(\.closed).assumeIsolated().whenComplete { _ in
       if self.beside?.connection === attempt { self.beside = nil }

@@ -6,7 +6,7 @@ public import RedisClient
 public struct QueueArguments: ParsableArguments {
   private static let queue = Setting<RedisEndpointList>(
     "queue",
-    "The queue's Redis, where it isn't that of --redis: an address as there, a cluster's, redis+cluster://[user:password@]host:port[,host:port…], or several with spaces between them, over which the queue is spread.",
+    "The queue's Redis, where it isn't that of --redis: an address as there, or several with spaces between them, over which the queue is spread.",
     shown: "urls", as: "that of --redis")
   @Option(help: Self.queue.help) public var queue: String?
 
@@ -21,13 +21,17 @@ public struct QueueArguments: ParsableArguments {
   /// All shards, in an order that is the same wherever the options are the same. Never empty.
   /// - Parameters:
   ///   - settings: Where options come from.
-  ///   - redis: Where the queue is unless somebody says otherwise.
+  ///   - redis: Where the queue is unless somebody says otherwise. Its address map is used for all.
   ///   - namespace: The first part of every Redis key.
   /// - Throws: As ``Settings/value(_:given:)``.
   public func shards(
     _ settings: Settings, redis: RedisEndpoint, namespace: Namespace
   ) throws(ValidationError) -> [QueueShard] {
-    let endpoints = try settings.optional(Self.queue, given: queue)?.endpoints ?? [redis]
+    let endpoints = (try settings.optional(Self.queue, given: queue)?.endpoints ?? [redis]).map { endpoint in
+      var endpoint = endpoint
+      endpoint.addressMap = redis.addressMap
+      return endpoint
+    }
     let each = try settings.value(Self.queueShards, given: queueShards)
     // Numbered through, so that two of them on one Redis never share a key.
     return endpoints.enumerated().flatMap { place, endpoint in

@@ -5,23 +5,28 @@ public import RedisClient
 public struct RedisArguments: ParsableArguments {
   private static let redis = Setting<RedisEndpoint>(
     "redis",
-    "The Redis of the keys and of the fleet: redis://[user:password@]host:port[/db], unix:///path, or the primary that Sentinels name: redis+sentinel://[user:password@]host:port[,host:port…]/name[/db][?sentinel-user=…&sentinel-password=…]. rediss… speaks TLS, to sentinels too. ?credentials=/path names a file with the password, or with a line for the user and one for the password.",
+    "The Redis of the keys and of the fleet: redis://[user:password@]host:port[/db], unix:///path, the primary that Sentinels name: redis+sentinel://[user:password@]host:port[,host:port…]/name[/db][?sentinel-user=…&sentinel-password=…], or a cluster: redis+cluster://[user:password@]host:port[,host:port…]. rediss… speaks TLS, to sentinels too. ?credentials=/path names a file with the password, or with a line for the user and one for the password.",
     shown: "url", default: "redis://127.0.0.1:6379")
   @Option(help: Self.redis.help) public var redis: String?
 
+  private static let addressMap = Setting<AddressMap>(
+    "redis-address-map",
+    "Where servers are reached that Sentinels or a cluster announce under addresses of their own, behind NAT or in a container network: announced=reachable, several with commas between them, each side host:port, or both sides without a port. For --queue as well.",
+    shown: "pairs", as: "all are reached as announced")
+  @Option(help: Self.addressMap.help) public var redisAddressMap: String?
+
   private static let namespace = Setting<Namespace>(
-    "namespace", "The first part of every Redis key.", shown: "name", default: Namespace.standard.name)
+    "namespace",
+    "The first part of every Redis key. In braces, as {name}, it is the only hash tag, so that all keys are in one slot of a cluster.",
+    shown: "name", default: Namespace.standard.name)
   @Option(help: Self.namespace.help) public var namespace: String?
 
   public init() {}
 
   /// - Throws: As ``Settings/value(_:given:)``.
   public func endpoint(_ settings: Settings) throws(ValidationError) -> RedisEndpoint {
-    let endpoint = try settings.value(Self.redis, given: redis)
-    if case .cluster = endpoint.address {
-      throw ValidationError(
-        "--redis: expected one Redis or Sentinels, but a cluster came; only the queue can be in one: --queue")
-    }
+    var endpoint = try settings.value(Self.redis, given: redis)
+    endpoint.addressMap = try settings.optional(Self.addressMap, given: redisAddressMap) ?? .none
     return endpoint
   }
 

@@ -107,11 +107,25 @@ extension RedisEndpoint: SettingValue {
 }
 
 extension Namespace: SettingValue {
-  public static var expectation: String { "1 to 64 letters, digits, \"-\", \"_\" or \".\"" }
+  public static var expectation: String {
+    "1 to 64 letters, digits, \"-\", \"_\" or \".\", or these in braces"
+  }
 
   public init(setting text: String) throws(InvalidSetting) {
     guard let namespace = Namespace(text) else { throw InvalidSetting(expected: Self.expectation, came: text) }
     self = namespace
+  }
+}
+
+extension AddressMap: SettingValue {
+  public static var expectation: String { "announced=reachable, several with commas between them" }
+
+  public init(setting text: String) throws(InvalidSetting) {
+    do throws(InvalidAddressMap) {
+      try self.init(text)
+    } catch {
+      throw InvalidSetting(error.description)
+    }
   }
 }
 

@@ -134,12 +134,13 @@ struct IngestWorkerCommand: AsyncParsableCommand {
       shards: shards, options: options, sink: sink, revoked: replica.map { RevokedKeys($0) }, logger: logger)
 
     // A conversation of its own: a report must not wait behind a claim of many megabytes, nor a claim be given up because a report was late.
+    let fleet = FleetLayout(namespace: namespace)
     let reporting = RedisClient(
-      endpoint: endpoint, options: RedisOptions(name: "ingest-worker-report"),
+      endpoint: endpoint, options: RedisOptions(name: "ingest-worker-report"), routedBy: fleet.slot,
       on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
     defer { reporting.shutDown() }
     let heartbeat = Heartbeat(
-      FleetDirectory(client: reporting, layout: FleetLayout(namespace: namespace)), logger: logger
+      FleetDirectory(client: reporting, layout: fleet), logger: logger
     ) { worker.report }
 
     var group = ServiceGroupConfiguration(

@@ -58,7 +58,7 @@ struct StoreAccess: ParsableArguments {
       // A person or a cron job waits for this, not a client: patience is better than an error.
       options.connectDeadline = .seconds(10)
       let connection = try await RedisConnection.connected(
-        to: endpoint, options: options, on: MultiThreadedEventLoopGroup.singleton.any())
+        to: endpoint, options: options, routedBy: layout.slot, on: MultiThreadedEventLoopGroup.singleton.any())
       defer { connection.close() }
       try await body(connection, layout)
     } catch let error as ExitCode {

@@ -1,28 +1,38 @@
+import Fleet
 import IngestQueue
+import KeyStore
 import Logging
 import NIOCore
 import NIOPosix
 import RedisClient
 
-/// Connections to the Redis of the keys and of the fleet, and to all shards of the queue: one for each Redis however many shards it has, and in
-/// a cluster one for each shard.
+/// Connections to the keys, to the fleet's reports, and to all shards of the queue: one for each Redis however much of that it has, and in
+/// a cluster one for each.
 struct Connections {
-  /// To the Redis of the keys and of the fleet.
-  let home: RedisClient
+  let keys: RedisClient
+  let reports: RedisClient
   let shards: [(client: RedisClient, layout: QueueLayout)]
   private let all: [RedisClient]
 
-  init(to endpoint: RedisEndpoint, and shards: [QueueShard]) {
+  init(to endpoint: RedisEndpoint, namespace: Namespace, and shards: [QueueShard]) {
     var options = RedisOptions()
     options.name = "sync-status"
     options.commandDeadline = .seconds(2)
     // Whatever goes wrong is said by the verbs themselves, in one sentence.
     let logger = Logger(label: "sync-status", factory: { _ in SwiftLogNoOpLogHandler() })
     let loop = MultiThreadedEventLoopGroup.singleton.any()
-    home = RedisClient(endpoint: endpoint, options: options, on: loop, logger: logger)
-    var all = [home]
+    let keys = RedisClient(
+      endpoint: endpoint, options: options, routedBy: StoreLayout(namespace: namespace).slot, on: loop, logger: logger)
+    let reports =
+      endpoint.isCluster
+      ? RedisClient(
+        endpoint: endpoint, options: options, routedBy: FleetLayout(namespace: namespace).slot, on: loop,
+        logger: logger)
+      : keys
+    (self.keys, self.reports) = (keys, reports)
+    var all = endpoint.isCluster ? [keys, reports] : [keys]
     self.shards = shards.map { shard in
-      if !shard.isInCluster, let client = all.first(where: { $0.endpoint == shard.endpoint }) {
+      if !shard.endpoint.isCluster, let client = all.first(where: { $0.endpoint == shard.endpoint }) {
         return (client, shard.layout)
       }
       let client = shard.client(options: options, on: loop, logger: logger)

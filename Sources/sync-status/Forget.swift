@@ -18,9 +18,8 @@ struct Forget: AsyncParsableCommand {
     }
     // Not parsed as a name: what has to be removed may be the work of another hand.
     try await access.run { fleet in
-      let directory = FleetDirectory(client: fleet.client, layout: FleetLayout(namespace: fleet.namespace))
       do {
-        guard try await directory.forget(kind, name, within: .seconds(2)) else {
+        guard try await fleet.directory.forget(kind, name, within: .seconds(2)) else {
           complain("there is no \(kind.rawValue) called \(name)")
           throw Outcome.notInSync
         }

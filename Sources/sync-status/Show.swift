@@ -75,7 +75,8 @@ enum Look {
 
   static func at(_ fleet: FleetAccess.Fleet) async -> Look {
     do {
-      let facts = try await FleetFacts.read(from: fleet.client, shards: fleet.shards, namespace: fleet.namespace)
+      let facts = try await FleetFacts.read(
+        from: fleet.keys, reports: fleet.reports, shards: fleet.shards, namespace: fleet.namespace)
       return .known(facts, FleetVerdict(facts))
     } catch {
       return .unknown("\(error)")

@@ -42,19 +42,22 @@ struct FleetAccess: ParsableArguments {
     let endpoint = try redis.endpoint(settings)
     let namespace = try redis.namespace(settings)
     let connections = Connections(
-      to: endpoint, and: try queue.shards(settings, redis: endpoint, namespace: namespace))
+      to: endpoint, namespace: namespace, and: try queue.shards(settings, redis: endpoint, namespace: namespace))
     defer { connections.shutDown() }
-    try await body(Fleet(client: connections.home, shards: connections.shards, namespace: namespace))
+    try await body(
+      Fleet(
+        keys: connections.keys, reports: connections.reports, shards: connections.shards, namespace: namespace))
   }
 
   struct Fleet {
-    /// Of the keys and the fleet.
-    let client: RedisClient
+    let keys: RedisClient
+    /// Of what the fleet's members say of themselves.
+    let reports: RedisClient
     let shards: [(client: RedisClient, layout: QueueLayout)]
     let namespace: Namespace
 
-    var place: String { "\(client.endpoint), namespace \(namespace)" }
-    var directory: FleetDirectory { FleetDirectory(client: client, layout: FleetLayout(namespace: namespace)) }
+    var place: String { "\(keys.endpoint), namespace \(namespace)" }
+    var directory: FleetDirectory { FleetDirectory(client: reports, layout: FleetLayout(namespace: namespace)) }
   }
 }
 

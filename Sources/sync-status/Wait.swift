@@ -40,7 +40,7 @@ struct Wait: AsyncParsableCommand {
         do {
           // The queue is no matter here, and a Redis of it that is away would only cost time.
           let facts = try await FleetFacts.read(
-            from: fleet.client, shards: [], namespace: fleet.namespace, within: limit)
+            from: fleet.keys, reports: fleet.reports, shards: [], namespace: fleet.namespace, within: limit)
           if trouble != nil { complain("Redis can be read again") }
           trouble = nil
           let now = wait.look(at: facts)

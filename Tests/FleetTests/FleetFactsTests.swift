@@ -11,7 +11,8 @@ import Testing
 struct FleetFactsTests {
   @Test func `a Redis with nothing in it has no store and no members`() async throws {
     try await withClient { _, client in
-      let facts = try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
+      let facts = try await FleetFacts.read(
+        from: client, reports: client, shards: [(client, QueueLayout())], namespace: .standard)
       #expect(facts.store == nil)
       #expect(facts.storeAfter == nil)
       #expect(facts.fleet.nodes.isEmpty)
@@ -22,7 +23,8 @@ struct FleetFactsTests {
   @Test func `the store's position is what its writer made it`() async throws {
     try await withClient { _, client in
       let outcome = try await publish(["a", "b", "c"], to: client)
-      let facts = try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
+      let facts = try await FleetFacts.read(
+        from: client, reports: client, shards: [(client, QueueLayout())], namespace: .standard)
       let store = try #require(facts.store)
       #expect(store.epoch == outcome.epoch)
       #expect(store.count == 3)
@@ -47,7 +49,9 @@ struct FleetFactsTests {
         "{\"worker\":\"worker-1\",\"instance\":\"i\",\"batch\":1,\"lease_until\":2,\"claimed_at\":1,\"count\":2}"
       try await send("RPUSH", layout.claim(worker: worker, slot: 3), header, "v", "w")
       let queue = try #require(
-        try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard).queue)
+        try await FleetFacts.read(
+          from: client, reports: client, shards: [(client, QueueLayout())], namespace: .standard
+        ).queue)
       #expect(queue.pending == 3)
       #expect(queue.later == 2)
       #expect(queue.dead == 1)
@@ -69,7 +73,7 @@ struct FleetFactsTests {
             }
           }
           let facts = try await FleetFacts.read(
-            from: home,
+            from: home, reports: home,
             shards: [
               (home, QueueLayout(shard: 0)), (there, QueueLayout(shard: 1)), (nowhere, QueueLayout(shard: 2)),
             ], namespace: .standard, within: .seconds(1))
@@ -98,7 +102,9 @@ struct FleetFactsTests {
     }
     try await withClient(options) { _, client in
       let redis = try #require(
-        try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard).redis.value)
+        try await FleetFacts.read(
+          from: client, reports: client, shards: [(client, QueueLayout())], namespace: .standard
+        ).redis.value)
       #expect(redis.role == "master")
       #expect(redis.limitBytes == 100 << 20)
       #expect(redis.usedBytes > 0 && redis.usedBytes < 100 << 20)
@@ -113,7 +119,8 @@ struct FleetFactsTests {
     try await withClient { _, client in
       _ = try await client.execute(RedisCommand("HSET", StoreLayout().meta, "schema", "99", "buckets", "7")).integer()
       let error = await #expect(throws: IncompatibleStore.self) {
-        try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
+        try await FleetFacts.read(
+          from: client, reports: client, shards: [(client, QueueLayout())], namespace: .standard)
       }
       #expect(error?.description.contains("schema 99") == true)
     }
@@ -124,7 +131,8 @@ struct FleetFactsTests {
       _ = try await publish(["a"], to: client)
       _ = try await client.execute(RedisCommand("HSET", StoreLayout().meta, "version", "many")).integer()
       await #expect(throws: UnreadableStore.self) {
-        try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
+        try await FleetFacts.read(
+          from: client, reports: client, shards: [(client, QueueLayout())], namespace: .standard)
       }
     }
   }
@@ -136,7 +144,8 @@ struct FleetFactsTests {
       endpoint.user = "viewer"
       endpoint.password = Secret("secret")
       try await withClient(to: endpoint) { client in
-        let facts = try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
+        let facts = try await FleetFacts.read(
+          from: client, reports: client, shards: [(client, QueueLayout())], namespace: .standard)
         for part in ["\(facts.redis)", "\(facts.onlyShard)"] {
           #expect(part.hasPrefix("unreadable(\"Redis answered: "), "\(part)")
         }
@@ -149,13 +158,15 @@ struct FleetFactsTests {
       var options = RedisOptions()
       options.commandDeadline = .milliseconds(200)
       try await withClient(to: server.endpoint, options) { client in
-        _ = try await FleetFacts.read(from: client, shards: [(client, QueueLayout())], namespace: .standard)
+        _ = try await FleetFacts.read(
+          from: client, reports: client, shards: [(client, QueueLayout())], namespace: .standard)
         try await server.pause()
         let clock = ContinuousClock()
         let began = clock.now
         await #expect(throws: RedisError.self) {
           try await FleetFacts.read(
-            from: client, shards: [(client, QueueLayout())], namespace: .standard, within: .milliseconds(200))
+            from: client, reports: client, shards: [(client, QueueLayout())], namespace: .standard,
+            within: .milliseconds(200))
         }
         #expect(clock.now - began < .seconds(4))
         try server.resume()

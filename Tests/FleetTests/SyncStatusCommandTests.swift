@@ -21,7 +21,8 @@ struct SyncStatusCommandTests {
     async throws
     -> NodeReport
   {
-    let store = try #require(try await FleetFacts.read(from: client, shards: [], namespace: .standard).store)
+    let store = try #require(
+      try await FleetFacts.read(from: client, reports: client, shards: [], namespace: .standard).store)
     return Sample.node(name) {
       $0.epoch = store.epoch
       $0.version = store.version

@@ -134,6 +134,104 @@ import Testing
     try await cluster.end()
   }
 
+  @Test func `a primary that is cut off is left for the one that took its place`() async throws {
+    let cluster = try await RedisCluster.start(RedisClusterOptions { ($0.replicas, $0.canBeCut) = (1, true) })
+    let slot = try await cluster.slot(of: Self.slotKey)
+    let former = try await cluster.owner(of: slot)
+    let client = client(of: cluster)
+    let bound = try await RedisConnection.connected(
+      to: cluster.endpoint, routedBy: Self.slotKey, on: MultiThreadedEventLoopGroup.singleton.any())
+    #expect(try await client.execute(RedisCommand("SET", "{queue-0}", 1)) == .status("OK"))
+    cluster.cutOff(former)
+    let successor = try await cluster.promoted(for: slot, besides: former)
+    // Its replica heard of the write, and the client hears of the replica, though the old connection still answers.
+    #expect(try await client.execute(RedisCommand("GET", "{queue-0}"), within: .seconds(10)) == .bulk(Array("1".utf8)))
+    try await eventually(within: .seconds(20), "the client is at the new primary") {
+      _ = try await client.send(RedisCommand("GET", "{queue-0}"), within: .seconds(5)).get()
+      return try await client.connection(within: .seconds(5)).get().server.address
+        == .tcp(host: "127.0.0.1", port: cluster.nodes[successor].port)
+    }
+    // A conversation of its own isn't led elsewhere: it ends.
+    let reply = try await bound.execute(RedisCommand("GET", "{queue-0}"))
+    guard case .error(let error) = reply else {
+      Issue.record("\(reply)")
+      return
+    }
+    #expect(error.code == "CLUSTERDOWN")
+    try await bound.closed.get()
+    let late = try await bound.send(RedisCommand("PING")).redisError()
+    #expect("\(late)".contains("the cluster is down, as far as this node knows"), "\(late)")
+    // Whichever node is asked first, the one that is cut off among them.
+    for _ in 0..<8 {
+      var endpoint = cluster.endpoint
+      endpoint.address = .cluster(
+        seeds: [former, successor].map { RedisHost("127.0.0.1", port: cluster.nodes[$0].port) })
+      let connection = try await RedisConnection.connected(
+        to: endpoint, routedBy: Self.slotKey, on: MultiThreadedEventLoopGroup.singleton.any())
+      #expect(connection.server.address == .tcp(host: "127.0.0.1", port: cluster.nodes[successor].port))
+      connection.close()
+    }
+    try await client.shutDown().get()
+    try await cluster.end()
+  }
+
+  @Test func `a conversation ends when its slot moves, and when it has moved`() async throws {
+    let cluster = try await RedisCluster.start()
+    let slot = try await cluster.slot(of: Self.slotKey)
+    let home = try await cluster.owner(of: slot)
+    let other = (home + 1) % 3
+    func connected() async throws -> RedisConnection {
+      try await RedisConnection.connected(
+        to: cluster.endpoint, routedBy: Self.slotKey, on: MultiThreadedEventLoopGroup.singleton.any())
+    }
+    func expectEnd(of connection: RedisConnection, because text: String) async throws {
+      _ = try await connection.execute(RedisCommand("GET", "{queue-0}b"))
+      try await connection.closed.get()
+      let late = try await connection.send(RedisCommand("PING")).redisError()
+      #expect("\(late)".contains(text), "\(late)")
+    }
+    let first = try await connected()
+    #expect(try await first.execute(RedisCommand("SET", "{queue-0}b", 1)) == .status("OK"))
+    try await cluster.beginMove(of: slot, from: home, to: other)
+    #expect(try await first.execute(RedisCommand("GET", "{queue-0}b")) == .bulk(Array("1".utf8)))
+    try await cluster.moveKeys(of: slot, from: home, to: other)
+    // Who comes now is led to where the slot still is.
+    let second = try await connected()
+    try await expectEnd(of: first, because: "the keys' slot is moving to another node of the cluster: ASK")
+    try await cluster.endMove(of: slot, from: home, to: other)
+    try await expectEnd(of: second, because: "the keys' slot is at another node of the cluster now: MOVED")
+    try await cluster.end()
+  }
+
+  /// Several servers that know nothing of each other, taken for a cluster, would be several stores.
+  @Test func `a server by itself is no cluster`() async throws {
+    try await withRedis { server in
+      let error = try await #require(throws: RedisError.self) {
+        try await RedisConnection.connected(
+          to: RedisEndpoint(address: .cluster(seeds: [RedisHost("127.0.0.1", port: server.port)])),
+          routedBy: Self.slotKey, on: MultiThreadedEventLoopGroup.singleton.any())
+      }
+      #expect("\(error)".contains("cluster support disabled"), "\(error)")
+    }
+  }
+
+  /// As with services that hide their nodes behind one address: without CLUSTER SLOTS, and at last without redirections.
+  @Test func `where nobody may ask for the slots, the nodes themselves say who has one`() async throws {
+    let cluster = try await RedisCluster.start()
+    let slot = try await cluster.slot(of: Self.slotKey)
+    let home = try await cluster.owner(of: slot)
+    for node in cluster.nodes { try await node.run("ACL", "SETUSER", "default", "-cluster") }
+    for seed in cluster.nodes {
+      let connection = try await RedisConnection.connected(
+        to: RedisEndpoint(address: .cluster(seeds: [RedisHost("127.0.0.1", port: seed.port)])),
+        routedBy: Self.slotKey, on: MultiThreadedEventLoopGroup.singleton.any())
+      #expect(connection.server.address == .tcp(host: "127.0.0.1", port: cluster.nodes[home].port))
+      connection.close()
+    }
+    for node in cluster.nodes { try await node.run("ACL", "SETUSER", "default", "+cluster") }
+    try await cluster.end()
+  }
+
   @Test func `what is redirected counts against the limit of what may wait`() async throws {
     let cluster = try await RedisCluster.start()
     let client = client(of: cluster) { $0.waitingLimit = 2 }

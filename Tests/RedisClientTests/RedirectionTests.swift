@@ -18,7 +18,7 @@ struct RedirectionTests {
     ("MOVED 3999 :6381", .moved(to: RedisHost("10.0.0.1", port: 6381))),
     ("MOVED 3999 ?:6381", .moved(to: RedisHost("10.0.0.1", port: 6381))),
     ("TRYAGAIN Multiple keys request during rehashing of slot", .later),
-    ("CLUSTERDOWN The cluster is down", .later),
+    ("CLUSTERDOWN The cluster is down", .down),
     ("MOVED 3999", nil), ("MOVED 3999 10.0.0.2", nil), ("MOVED 3999 10.0.0.2:0", nil), ("MOVED 3999 10.0.0.2:x", nil),
     ("OOM command not allowed", nil), ("CROSSSLOT Keys in request don't hash to the same slot", nil),
   ])

@@ -29,6 +29,8 @@ public struct RedisServerOptions: Sendable {
   public var build = RedisBuild.underTest
   /// A clock of its own, that the test can move.
   public var clock: ServerClock?
+  /// The server whose certificate authority this one's certificate is from; nil for one of its own.
+  public var authority: RedisServer?
   /// Whom the server's certificate is for.
   public var certificateNames = "DNS:localhost,IP:127.0.0.1"
   /// The program to start.
@@ -97,7 +99,7 @@ public final class RedisServer: Sendable {
   /// By TLS, as the default user. Only with ``RedisServerOptions/tls``.
   public var tlsEndpoint: RedisEndpoint {
     precondition(options.tls, "this server was started without TLS")
-    var endpoint = endpoint(.tcp(host: "127.0.0.1", port: state.withLock { $0.tlsPort }))
+    var endpoint = endpoint(.tcp(host: "127.0.0.1", port: tlsPort))
     endpoint.usesTLS = true
     endpoint.certificateAuthority = folder.path("ca.crt")
     return endpoint
@@ -121,6 +123,9 @@ public final class RedisServer: Sendable {
 
   /// The TCP port.
   public var port: Int { state.withLock { $0.port } }
+
+  /// The port for TLS; nothing listens there without ``RedisServerOptions/tls``.
+  public var tlsPort: Int { state.withLock { $0.tlsPort } }
 
   /// The running server's process, or nil when it was stopped.
   public var pid: pid_t? { state.withLock { $0.process?.pid } }
@@ -242,11 +247,17 @@ public final class RedisServer: Sendable {
   /// A certificate authority for this server alone, and the server's certificate by it.
   private func makeCertificates() async throws {
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    try await ChildProcess.run(
-      "openssl",
-      ["req", "-x509"] + key + [
-        "-subj", "/CN=Sluice test authority", "-keyout", folder.path("ca.key"), "-out", folder.path("ca.crt"),
-      ])
+    if let authority = options.authority {
+      for file in ["ca.key", "ca.crt"] {
+        try FileManager.default.copyItem(atPath: authority.folder.path(file), toPath: folder.path(file))
+      }
+    } else {
+      try await ChildProcess.run(
+        "openssl",
+        ["req", "-x509"] + key + [
+          "-subj", "/CN=Sluice test authority", "-keyout", folder.path("ca.key"), "-out", folder.path("ca.crt"),
+        ])
+    }
     try await ChildProcess.run(
       "openssl",
       ["req", "-x509"] + key + [

@@ -15,13 +15,23 @@ struct RedisArgumentsTests {
     return try arguments.shards(Self.nowhere, redis: RedisEndpoint("redis://keys"), namespace: .standard)
   }
 
-  @Test func `keys may be where Sentinels say, and not in a cluster`() throws {
+  @Test func `keys may be where Sentinels say, and in a cluster, with a map for both and for the queue`() throws {
     var arguments = try RedisArguments.parse([])
     arguments.redis = "redis+sentinel://s1,s2/gate"
     #expect(try arguments.endpoint(Self.nowhere) == RedisEndpoint("redis+sentinel://s1,s2/gate"))
     arguments.redis = "redis+cluster://h1,h2"
+    #expect(try arguments.endpoint(Self.nowhere) == RedisEndpoint("redis+cluster://h1,h2"))
+    arguments.redisAddressMap = "10.0.0.1:1=h1:2"
+    let map = try AddressMap("10.0.0.1:1=h1:2")
+    let endpoint = try arguments.endpoint(Self.nowhere)
+    #expect(endpoint.addressMap == map)
+    var queue = try QueueArguments.parse([])
+    queue.queue = "redis+cluster://c redis://r"
+    let shards = try queue.shards(Self.nowhere, redis: endpoint, namespace: .standard)
+    #expect(shards.map(\.endpoint.addressMap) == [map, map])
+    arguments.redisAddressMap = "10.0.0.1"
     let error = #expect(throws: ValidationError.self) { try arguments.endpoint(Self.nowhere) }
-    #expect(error?.message.contains("--queue") == true)
+    #expect(error?.message.contains("--redis-address-map on the command line: expected announced=reachable") == true)
   }
 
   @Test func `the queue is in the Redis of the keys, or wherever it is said to be, in the order that is given`() throws
@@ -34,7 +44,7 @@ struct RedisArgumentsTests {
         "redis://q2:6379", "redis://q2:6379", "redis+sentinel://s:26379/q", "redis+sentinel://s:26379/q",
         "redis+cluster://c1:6379,c2:6379", "redis+cluster://c1:6379,c2:6379",
       ])
-    #expect(spread.map(\.isInCluster) == [false, false, false, false, true, true])
+    #expect(spread.map(\.endpoint.isCluster) == [false, false, false, false, true, true])
     #expect(Set(spread.map(\.layout.slot)).count == 6)
   }
 }

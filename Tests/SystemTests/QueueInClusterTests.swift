@@ -1,6 +1,5 @@
 import Foundation
 import Hiredis
-import NIOPosix
 import RedisClient
 import RedisFixture
 import Testing
@@ -15,16 +14,7 @@ import Testing
     func queue(as user: String) -> [String] {
       ["--queue", "\(cluster.endpoint)".replacing("://", with: "://\(user):\(user)@")]
     }
-    for line in try OperationsPage.file("Deploy/redis/users.acl").split(separator: "\n") {
-      let words = line.split(separator: " ").map(String.init)
-      for node in cluster.nodes where words[1].hasPrefix("sluice-") {
-        let connection = try await RedisConnection.connected(
-          to: node.endpoint, on: MultiThreadedEventLoopGroup.singleton.any())
-        defer { connection.close() }
-        let rule = ["SETUSER", words[1]] + words.dropFirst(2) + [">\(words[1])"]
-        _ = try await connection.execute(RedisCommand("ACL", arguments: rule)).orThrow()
-      }
-    }
+    try await cluster.giveUsers()
     let node = try await deployment.startNode("node-1", queue(as: "sluice-node"))
     try await node.becomesReady()
     let worker = try await deployment.startWorker("worker-1", ["--lease", "2"] + queue(as: "sluice-worker"))

@@ -179,24 +179,25 @@ public struct FleetFacts: Sendable, Equatable {
 
   /// Reads all of it.
   /// - Parameters:
-  ///   - client: Of the Redis of the keys and the fleet.
+  ///   - keys: Of the Redis of the keys.
+  ///   - reports: Of the Redis of the fleet, which is the same one but in a cluster, where it has a slot of its own.
   ///   - shards: The queue's, each with its client, which may be the same one; none where the queue is no matter.
   ///   - limit: For the connection and each of the steps but the reads of the store's position, which have the
   ///     client's own deadline for commands.
   /// - Throws: Where the question whether the fleet is in sync can't be answered: ``RedisClient/RedisError``,
   ///   ``Hiredis/RedisServerError``, ``IncompatibleStore``, or an error that says what in the store isn't as it should be.
   public static func read(
-    from client: RedisClient, shards: [(client: RedisClient, layout: QueueLayout)], namespace: Namespace,
-    within limit: Duration = .seconds(2)
+    from keys: RedisClient, reports: RedisClient, shards: [(client: RedisClient, layout: QueueLayout)],
+    namespace: Namespace, within limit: Duration = .seconds(2)
   ) async throws -> FleetFacts {
     let layout = StoreLayout(namespace: namespace)
-    let connection = try await client.connection(within: TimeAmount(limit)).get()
-    async let queue = read(shards, home: client, within: limit)
+    let connection = try await keys.connection(within: TimeAmount(limit)).get()
+    async let queue = read(shards, home: keys, within: limit)
     let before = try position(try await connection.storePosition(layout))
-    let fleet = try await FleetDirectory(client: client, layout: FleetLayout(namespace: namespace))
+    let fleet = try await FleetDirectory(client: reports, layout: FleetLayout(namespace: namespace))
       .read(within: limit)
     let after = try position(try await connection.storePosition(layout))
-    let redis = await fact { try await RedisFacts.read(from: client, within: limit) }
+    let redis = await fact { try await RedisFacts.read(from: keys, within: limit) }
     let shards = await queue.map { shard in
       var shard = shard
       if case .known(var figures) = shard.queue {

@@ -1,0 +1,57 @@
+// Sentinels and the nodes of a cluster name servers by the addresses that these have among themselves. Behind NAT, or from outside of a container
+// network, those lead nowhere or to somebody else; where they lead to in truth only an operator knows.
+
+/// Where servers are reached that announce themselves under addresses which can't be reached from here.
+public struct AddressMap: Sendable, Equatable {
+  /// Single ports, which come before whole hosts.
+  private var servers: [RedisHost: RedisHost] = [:]
+  /// Hosts whose ports are the same here and there.
+  private var hosts: [String: String] = [:]
+
+  /// Everything is reached as it is announced.
+  public static let none = AddressMap()
+
+  private init() {}
+
+  /// - Parameter text: Pairs with commas between them: `10.0.0.5:6379=203.0.113.7:7001`, or `10.0.0.5=203.0.113.7` for all ports of a host.
+  /// - Throws: ``InvalidAddressMap``.
+  public init(_ text: String) throws(InvalidAddressMap) {
+    for pair in text.split(separator: ",", omittingEmptySubsequences: false) {
+      let sides = pair.split(separator: "=", omittingEmptySubsequences: false)
+      guard sides.count == 2 else {
+        throw InvalidAddressMap("expected announced=reachable, but \"\(pair.prefix(100))\" came")
+      }
+      let announced = try Self.side(sides[0])
+      let reachable = try Self.side(sides[1])
+      let isNew: Bool
+      switch (announced.port, reachable.port) {
+      case (let from?, let to?):
+        isNew =
+          servers.updateValue(RedisHost(reachable.name, port: to), forKey: RedisHost(announced.name, port: from)) == nil
+      case (nil, nil): isNew = hosts.updateValue(reachable.name, forKey: announced.name) == nil
+      default:
+        throw InvalidAddressMap(
+          "expected a port on both sides of =, or on neither, but \"\(pair.prefix(100))\" came")
+      }
+      guard isNew else {
+        throw InvalidAddressMap("expected each announced address once, but \(sides[0].prefix(100)) came twice")
+      }
+    }
+  }
+
+  private static func side(_ text: Substring) throws(InvalidAddressMap) -> (name: String, port: Int?) {
+    do { return try RedisHost.parts(of: text) } catch { throw InvalidAddressMap(error.expectation) }
+  }
+
+  /// Where a server is reached that goes by this address among its own.
+  subscript(announced: RedisHost) -> RedisHost {
+    servers[announced] ?? hosts[announced.name].map { RedisHost($0, port: announced.port) } ?? announced
+  }
+}
+
+/// A text isn't an ``AddressMap``.
+public struct InvalidAddressMap: Error, Sendable, Equatable, CustomStringConvertible {
+  public let description: String
+
+  init(_ description: String) { self.description = description }
+}
