@@ -261,7 +261,8 @@ let package = Package(
       dependencies: ["BodyCoding", "CZlib", "CZstd", "CBrotli", "CompressionFixture", "RedisFixture"],
       swiftSettings: strict),
     .testTarget(
-      name: "SluiceTests", dependencies: ["Sluice", "IngestQueue", "RedisClient", argumentParser, logging],
+      name: "SluiceTests",
+      dependencies: ["Sluice", "IngestQueue", "RedisClient", "RedisFixture", argumentParser, logging],
       swiftSettings: strict),
     .testTarget(
       name: "IngestNodeTests",

@@ -10,6 +10,8 @@ internal import Fleet
 internal import Foundation
 internal import Hummingbird
 internal import HummingbirdCore
+internal import KeyReplica
+internal import KeyStore
 internal import Logging
 internal import NIOCore
 internal import NIOExtras
@@ -36,6 +38,9 @@ struct AdminListener: Service {
   /// usual request: a scrape of Prometheus takes three.
   private static let read = 128
 
+  /// Of the time that a client may take in each second. A quarter of a second is shared by 250 connections.
+  private static let connectionCost = Duration.milliseconds(1)
+
   /// Answers until the node ends.
   /// - Throws: What kept it from listening, or ended it.
   func run() async throws {
@@ -50,6 +55,7 @@ struct AdminListener: Service {
       ))
     let quiescing = ServerQuiescingHelper(group: group)
     let connections = ConnectionLimiter(limit: part.connections, courtesies: 0)
+    let rate = HandshakeRate()
     let (part, deadlines, logger) = (part, deadlines, logger)
     let log = ConnectionLog("admin", logger: logger)
     let channel = try await ServerBootstrap(group: group)
@@ -69,6 +75,12 @@ struct AdminListener: Service {
       .childChannelInitializer { channel in
         let peer = channel.remoteAddress?.ipAddress
         let address = peer.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
+        // To begin a connection costs more than to answer what it asks: one client's mustn't take the time that others' need.
+        if let address, !rate.admit(address, costing: Self.connectionCost, at: .recent) {
+          log.note(.tooMany, peer: peer)
+          channel.reset()
+          return channel.eventLoop.makeSucceededVoidFuture()
+        }
         let place = connections.enter(from: address) {
           log.note(.evicted, peer: peer)
           channel.eventLoop.execute { channel.reset() }

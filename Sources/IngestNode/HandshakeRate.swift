@@ -1,6 +1,7 @@
-// How much of an event loop's time one client may take with TLS handshakes. Each costs ten to two hundred times what
-// a push costs, by the certificate's key, before anything is known of the client. A client that would take more than a
-// quarter of one event loop has its connection closed before its hello is read.
+// How much of an event loop's time one client may take with connections that begin: with TLS handshakes, and at the admin
+// listener. A handshake costs ten to two hundred times what a push costs, by the certificate's key, before anything is
+// known of the client. A client that would take more than a quarter of one event loop has its connection closed before
+// its first bytes are read.
 
 internal import ClientAddress
 internal import KeyReplica

@@ -9,6 +9,9 @@
 // fill list 0 up again and again. And who doesn't send much goes to list 0 whenever it is short, so that even those whose lists are
 // a flood's aren't behind it for long.
 //
+// Large payloads are in their accounts' own lists whatever list 0 has. A thousand of them are a short list and take minutes, and
+// then everybody's small ones are among them.
+//
 // Rejected: one list for each account, since nobody can look at as many lists as there are accounts; and a list by the hash alone,
 // which puts one account in sixteen right behind the flood.
 
@@ -20,6 +23,8 @@ struct AccountHand: Equatable {
 
   /// So many entries in list 0, as last heard, are still short.
   static let shortList: Int64 = 1_000
+  /// A payload of more bytes than this never goes to list 0.
+  static let largePayload = 64 << 10
 
   init(account: String) { self.init(hash: Self.hash(of: account)) }
 
@@ -36,13 +41,14 @@ struct AccountHand: Equatable {
   /// - Parameters:
   ///   - hash: The account's.
   ///   - sendsMuch: Whether it has been sending much lately: ``RecentSenders``.
+  ///   - isLarge: Whether the payload has more than ``largePayload`` bytes.
   ///   - lengths: Of all lists, as last heard.
-  static func list(of hash: UInt64, sendsMuch: Bool, lengths: [Int64]) -> Int {
+  static func list(of hash: UInt64, sendsMuch: Bool, isLarge: Bool, lengths: [Int64]) -> Int {
     let isShort = lengths[0] < shortList
-    if isShort, !sendsMuch { return 0 }
+    if isShort, !sendsMuch, !isLarge { return 0 }
     let hand = AccountHand(hash: hash)
     let shorter = lengths[hand.first] <= lengths[hand.second] ? hand.first : hand.second
-    return isShort && lengths[shorter] == 0 ? 0 : shorter
+    return isShort && lengths[shorter] == 0 && !isLarge ? 0 : shorter
   }
 
   static func hash(of account: String) -> UInt64 {

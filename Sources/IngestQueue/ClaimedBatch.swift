@@ -24,6 +24,11 @@ public struct ClaimedEntry: Sendable {
   public let failures: Int
   /// In which list it was; 0 also where the claim is handed out again.
   public let list: Int
+
+  /// Whether it belongs in one of its account's own lists.
+  var isLarge: Bool {
+    if case .success(let envelope) = content { envelope.payload.count > AccountHand.largePayload } else { false }
+  }
 }
 
 /// What becomes of an entry when its claim ends.

@@ -116,7 +116,7 @@ final class Pushing {
     if manyPayloads || manyBytes, lane.isInReserve(after: batches.bytes + bytes, ofOldPayloads: areAcknowledged) {
       throw .accountOverLimit(retryAfter: lane.retryAfter)
     }
-    return lane.list(of: hash, sendsMuch: manyPayloads)
+    return lane.list(of: hash, sendsMuch: manyPayloads, bytes: bytes)
   }
 
   /// Gives the turn to the next lane that takes anything, or says why none does.

@@ -190,7 +190,9 @@ public final class QueueConsumer: Sendable {
       case .done:
         guard batch.entries[place].failures > 0 else { continue }
         named += [place, "clear", "", 0] as [any RedisArgument]
-      case .putBack: named += [place, "back", "", 0] as [any RedisArgument]
+      case .putBack:
+        let list = batch.entries[place].isLarge ? ownList(of: batch.entries[place], place) : 0
+        named += [place, "back", "", list] as [any RedisArgument]
       case .setAside: named += [place, "back", "", ownList(of: batch.entries[place], place)] as [any RedisArgument]
       case .retry(let reason, let delay):
         named += [place, "retry", reason, delay.milliseconds] as [any RedisArgument]

@@ -350,14 +350,16 @@ enum QueueScripts {
       end
     end
     for i = 5, #ARGV, 4 do
-      local fate, reason, delay = ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
-      local envelope = redis.call('LINDEX', claim, tonumber(ARGV[i]) + 1)
+      local place, fate, reason, delay = tonumber(ARGV[i]) + 1, ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
+      local envelope = redis.call('LINDEX', claim, place)
       if envelope then
         local id = id_of(envelope)
         if fate == 'clear' then
           redis.call('HDEL', failures, id)
         elseif fate == 'back' then
-          redis.call('RPUSH', KEYS[8 + delay], envelope)
+          -- Moved, so that the append-only file doesn't get the payload once more. What came after it is dealt with.
+          redis.call('LTRIM', claim, 0, place)
+          redis.call('LMOVE', claim, KEYS[8 + delay], 'RIGHT', 'RIGHT')
           added[delay] = (added[delay] or 0) + #envelope
           done = done - 1
         elseif fate == 'postpone' then

@@ -187,8 +187,9 @@ final class ShardLane {
   var isWatched: Bool { mark != nil }
 
   /// The list for the next payload of the account with this hash, where it is watched.
-  func list(of account: UInt64, sendsMuch: Bool) -> Int {
-    AccountHand.list(of: account, sendsMuch: sendsMuch, lengths: lengths)
+  func list(of account: UInt64, sendsMuch: Bool, bytes: Int) -> Int {
+    AccountHand.list(
+      of: account, sendsMuch: sendsMuch, isLarge: bytes > AccountHand.largePayload, lengths: lengths)
   }
 
   // MARK: Whether it takes anything

@@ -244,7 +244,8 @@ struct Lane: Sendable {
     var wouldWait: Bool { isNarrow && !isWide }
 
     mutating func note(_ work: BatchWork, hasFailed: Bool) {
-      most = hasFailed || work.stored + work.duplicates == 0 ? Self.first : most * 4
+      // No claim has more than this.
+      most = hasFailed || work.stored + work.duplicates == 0 ? Self.first : min(most * 4, 1 << 20)
       // Others' payloads failed too: it isn't because of the batch's accounts.
       if hasFailed, !work.givenAccounts.isSubset(of: accounts) {
         othersFailed = true

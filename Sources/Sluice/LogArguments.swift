@@ -21,7 +21,7 @@ public struct LogArguments: ParsableArguments {
   public func start(_ settings: Settings, label: String) throws(ValidationError) -> Logger {
     let level = try settings.value(Self.logLevel, given: logLevel)
     LoggingSystem.bootstrap { label in
-      var handler = StreamLogHandler.standardError(label: label)
+      var handler = StreamLogHandler(label: label, stream: LogWriter.standardError)
       handler.logLevel = level
       return handler
     }

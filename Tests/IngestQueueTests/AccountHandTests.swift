@@ -19,8 +19,8 @@ struct AccountHandTests {
     }
   }
 
-  private func list(_ account: String, sendsMuch: Bool, _ lengths: [Int64]) -> Int {
-    AccountHand.list(of: AccountHand.hash(of: account), sendsMuch: sendsMuch, lengths: lengths)
+  private func list(_ account: String, sendsMuch: Bool, isLarge: Bool = false, _ lengths: [Int64]) -> Int {
+    AccountHand.list(of: AccountHand.hash(of: account), sendsMuch: sendsMuch, isLarge: isLarge, lengths: lengths)
   }
 
   @Test(arguments: [true, false])
@@ -31,6 +31,13 @@ struct AccountHandTests {
       let list = list(account, sendsMuch: sendsMuch, lengths { $0[0] = AccountHand.shortList })
       #expect(list == hand.first || list == hand.second)
     }
+  }
+
+  @Test(arguments: [true, false])
+  func `a large payload is in one of its account's own lists, though all lists are empty`(sendsMuch: Bool) {
+    let hand = AccountHand(account: "acme")
+    #expect(list("acme", sendsMuch: sendsMuch, isLarge: true, lengths()) == hand.first)
+    #expect(list("acme", sendsMuch: sendsMuch, isLarge: true, lengths { $0[hand.first] = 1 }) == hand.second)
   }
 
   @Test func `a flood keeps to its lists while both hold something, and leaves list 0 to the others`() {

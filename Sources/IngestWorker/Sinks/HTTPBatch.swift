@@ -8,8 +8,9 @@
 // - A body of many lines that isn't accepted is sent again in pieces: by accounts, and one account's by about the root
 //   of its lines, until the lines that are at fault are alone. Rejected: halves. Where each try takes the whole
 //   time-out, nine of them in a row are too many.
-// - While an account's lines fail or aren't answered, and others' are accepted, they are in bodies of their own for a
-//   minute.
+// - While an account's lines fail or aren't answered, and others' are accepted, they are in bodies of their own for some
+//   minutes. Where a body of several accounts was slow, all of these are, until those that aren't the reason have
+//   shown it. Large lines are alone.
 // - After so many failures in a row that the receiver is likely away, the rest isn't tried.
 
 internal import IngestQueue
@@ -56,6 +57,8 @@ struct HTTPBatch {
   private static let glance = Duration.milliseconds(50)
   /// Of lines in one request; a larger one goes alone.
   private static let maxLineBytes = 8 << 20
+  /// A line with a larger body than this goes alone.
+  private static let largeLine = 256 << 10
   /// Late requests that the batch still waits for while it has others.
   private static let maxLate = 64
   /// The batch's time for what one account has: after so long its rest is set aside where that would take so long again.
@@ -81,7 +84,9 @@ struct HTTPBatch {
     case .single: add(others.map { [$0] }, to: \.waiting)
     case .ndjson:
       let apart = memory.accountsApart
-      let byItself = Dictionary(grouping: others) { place in
+      let isLarge = { (place: Int) in deliveries[place].body.bytes.count > Self.largeLine }
+      add(others.filter(isLarge).map { [$0] }, to: \.waiting)
+      let byItself = Dictionary(grouping: others.filter { !isLarge($0) }) { place in
         let account = deliveries[place].header.account
         return apart.contains(account) ? account : Self.several
       }
@@ -162,7 +167,7 @@ struct HTTPBatch {
     guard address.form == .ndjson, hasAccepted else { return }
     let failed = accounts.filter { $0.value.failuresInARow > 0 }.keys
     for account in Set(failed).union(flights.values.map(\.account)) where account != Self.several {
-      memory.keepApart(account)
+      memory.keepApart(account, isProven: true)
     }
   }
 
@@ -248,6 +253,7 @@ struct HTTPBatch {
       failuresInARow = 0
       accounts[sent.account, default: Account()].failuresInARow = 0
     }
+    if address.form == .ndjson { judge(flight, answer) }
     switch answer {
     case .refused, .unclear:
       guard flight.places.count > 1 else { break }
@@ -256,6 +262,16 @@ struct HTTPBatch {
     case .accepted, .unsent: break
     }
     for place in flight.places { results[place] = .answered(answer, acceptedBefore: flight.acceptedBefore) }
+  }
+
+  /// Whose lines may make others' wait in a body with them.
+  private func judge(_ flight: HTTPMemory.Flight, _ answer: HTTPAnswer) {
+    if memory.isSlow(flight) {
+      let accounts = Set(flight.places.map { deliveries[$0].header.account })
+      for account in accounts { memory.keepApart(account, isProven: accounts.count == 1) }
+    } else if case .accepted = answer, flight.account != Self.several {
+      memory.clear(flight.account)
+    }
   }
 
   /// A body's lines that are sent again, in bodies of fewer: by accounts, as long as these aren't too many.

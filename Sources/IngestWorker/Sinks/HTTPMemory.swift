@@ -35,6 +35,12 @@ final class HTTPMemory: Sendable {
     case answered(HTTPAnswer, acceptedBefore: Int)
   }
 
+  private struct Apart {
+    var until: ContinuousClock.Instant
+    /// Whether the trouble was with a body of this account's lines alone.
+    var isProven: Bool
+  }
+
   private struct State {
     var faults = FaultFinding()
     /// Accepted, and not yet reported as stored.
@@ -51,8 +57,13 @@ final class HTTPMemory: Sendable {
     var lateFlights: [Flight] = []
     /// Cancelled with their batch, or at the end: that is no failure.
     var cancelled: Set<UInt64> = []
-    /// Accounts whose lines are sent in bodies of their own, and until when.
-    var apart: [String: ContinuousClock.Instant] = [:]
+    /// Accounts whose lines are sent in bodies of their own.
+    var apart: [String: Apart] = [:]
+
+    /// Whether it is much longer than the receiver takes to accept others.
+    func isLong(_ duration: Duration) -> Bool {
+      pace.typical.map { duration >= max(HTTPMemory.leastPatience, $0 * 8) } ?? false
+    }
   }
 
   private let state = Mutex(State())
@@ -70,8 +81,11 @@ final class HTTPMemory: Sendable {
 
   // MARK: Accounts
 
-  /// For how long an account's lines stay apart.
-  private static let apartFor = Duration.seconds(60)
+  /// For how long an account's lines stay apart whose own body was slow or failed. Each time that they are tried
+  /// together with others' again costs these the receiver's slowness once.
+  private static let apartFor = Duration.seconds(600)
+  /// For how long all accounts of a body do that was slow, unless bodies of their own are quick.
+  private static let suspectedFor = Duration.seconds(60)
   /// More than have trouble of their own at one time.
   private static let mostApart = 1_000
 
@@ -79,16 +93,31 @@ final class HTTPMemory: Sendable {
   var accountsApart: Set<String> {
     state.withLock { state in
       let now = ContinuousClock.now
-      state.apart = state.apart.filter { $0.value > now }
+      state.apart = state.apart.filter { $0.value.until > now }
       return Set(state.apart.keys)
     }
   }
 
-  func keepApart(_ account: String) {
+  /// - Parameter isProven: Whether the trouble was with a body of this account's lines alone.
+  func keepApart(_ account: String, isProven: Bool) {
     state.withLock { state in
-      guard state.apart.count < Self.mostApart || state.apart[account] != nil else { return }
-      state.apart[account] = .now + Self.apartFor
+      let known = state.apart[account]
+      guard state.apart.count < Self.mostApart || known != nil, isProven || known?.isProven != true else { return }
+      state.apart[account] = Apart(
+        until: .now + (isProven ? Self.apartFor : Self.suspectedFor), isProven: isProven)
     }
+  }
+
+  /// A body of this account's lines alone was accepted as quickly as others are.
+  func clear(_ account: String) {
+    state.withLock { state in
+      if state.apart[account]?.isProven == false { state.apart[account] = nil }
+    }
+  }
+
+  /// Whether the answer to this, which came just now, took much longer than others do.
+  func isSlow(_ flight: Flight) -> Bool {
+    state.withLock { $0.isLong(.now - flight.begun) }
   }
 
   // MARK: Flights
@@ -147,8 +176,8 @@ final class HTTPMemory: Sendable {
   func isLate(_ flight: Flight) -> Bool {
     guard flight.ids.count == 1 else { return false }
     return state.withLock { state in
-      guard let last = state.lastAccepted, last > flight.begun, let typical = state.pace.typical else { return false }
-      return .now - flight.begun >= max(Self.leastPatience, typical * 8)
+      guard let last = state.lastAccepted, last > flight.begun else { return false }
+      return state.isLong(.now - flight.begun)
     }
   }
 

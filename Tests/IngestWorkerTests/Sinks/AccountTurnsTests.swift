@@ -161,6 +161,61 @@ struct AccountTurnsTests {
     }
   }
 
+  /// Each look for others widens the next one, and while one account's lines are waited for there are many.
+  @Test func `others' lines are stored one after the other for as long as one account's are waited for`() async throws {
+    try await WorkBench.with { bench in
+      @Sendable func isSlow(_ request: ReceivedRequest) -> Bool {
+        String(decoding: request.body, as: UTF8.self).contains("slow")
+      }
+      let receiver = try await PayloadReceiver.start()
+      receiver.delay { isSlow($0) ? .seconds(60) : nil }
+      let sink = try SinkAddress("http://127.0.0.1:\(receiver.port)/in?batch=ndjson&timeout=100").open(logger: .silent)
+      let worker = try bench.worker(sink: sink) { $0.drainDeadline = .zero }
+      try await bench.push(headers(0..<1_200, account: "slow"), payload: ByteBuffer(string: "slow"))
+      try await bench.running(worker) {
+        for round in 0..<80 {
+          try await bench.push(
+            headers(10_000 + round..<10_001 + round, account: "other-\(round)"), payload: ByteBuffer(string: "quick"))
+          try await eventually(within: .seconds(60), "that of round \(round) is accepted") {
+            let quick = receiver.requests.filter { !isSlow($0) }.map { String(decoding: $0.body, as: UTF8.self) }
+            return quick.reduce(0) { $0 + $1.components(separatedBy: "quick").count - 1 } >= round + 1
+          }
+        }
+        receiver.delay { _ in nil }
+      }
+    }
+  }
+
+  @Test func `lines that are answered late are kept apart from others' lines, and those of others aren't for long`()
+    async throws
+  {
+    let receiver = try await PayloadReceiver.start()
+    @Sendable func isSlow(_ request: ReceivedRequest) -> Bool {
+      String(decoding: request.body, as: UTF8.self).contains("slow")
+    }
+    receiver.delay { isSlow($0) ? .milliseconds(800) : nil }
+    let sink = try SinkAddress("http://127.0.0.1:\(receiver.port)/in?batch=ndjson").open(logger: .silent)
+    func store(_ numbers: Range<Int>, _ accounts: [String]) async throws {
+      let deliveries = accounts.enumerated().flatMap { place, account in
+        headers(numbers.lowerBound + place..<numbers.lowerBound + place + 1, account: account).map {
+          Delivery(
+            header: $0, body: DecodedBody(bytes: Array((account == "slow" ? "slow" : "quick").utf8)[...], undone: nil))
+        }
+      }
+      _ = try await sink.store(deliveries)
+    }
+    let all = ["slow"] + (0..<10).map { "other-\($0)" }
+    // So that it is known how quick the receiver is.
+    try await store(0..<1, ["first"])
+    try await store(100..<200, all)
+    #expect(receiver.requests.count == 2, "all lines in one body")
+    try await store(200..<300, all)
+    #expect(receiver.requests.count == 2 + 11, "each account's in its own")
+    try await store(300..<400, all)
+    #expect(receiver.requests.count == 2 + 11 + 2, "those of the slow account in one, and all others' together")
+    try await sink.close()
+  }
+
   @Test func `what one account has left is set aside when others have been sent and it would take long`() async throws {
     let receiver = try await PayloadReceiver.start()
     receiver.delay { Self.isSlowAccounts($0) ? .milliseconds(400) : nil }
