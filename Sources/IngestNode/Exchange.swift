@@ -77,7 +77,10 @@ final class Exchange {
       members: RequestMembers(
         of: bytes, path: head.path, contentType: contentType, contentEncoding: contentEncoding,
         traceparent: head.label("traceparent", in: bytes)),
-      idempotencyKey: head.first("idempotency-key", in: bytes).map { bytes.extracting($0).withUnsafeBytes(Array.init) })
+      // An empty one is what a variable leaves that wasn't set: it tells no payload from another.
+      idempotencyKey: head.first("idempotency-key", in: bytes).flatMap { range in
+        range.isEmpty ? nil : bytes.extracting(range).withUnsafeBytes(Array.init)
+      })
     let presented = PresentedKey.find(dialect.keys, in: head, bytes)
     if case .key(let id) = presented { key = id }
     withoutKey = presented == .tooLong ? .keyTooLong(limit: PresentedKey.limit) : .missingKey
