@@ -65,6 +65,7 @@ public final class QueueConsumer: Sendable {
   /// whoever calls wants to know that Redis is away.
   private static let connectionWait = TimeAmount.milliseconds(250)
   private let lastNumber = Atomic<Int64>(0)
+  private let handOut: HandOutSize
   /// Whether Redis has answered a claim, so that the name is ours until another one comes.
   private let hasBegun = Atomic<Bool>(false)
 
@@ -78,6 +79,7 @@ public final class QueueConsumer: Sendable {
     self.worker = worker
     self.instance = instance
     self.limits = limits
+    handOut = HandOutSize(most: limits.bytes)
   }
 
   /// A name for one life of a worker, which may have a consumer for each shard.
@@ -103,16 +105,17 @@ public final class QueueConsumer: Sendable {
   ) async throws(QueueFailure) -> Claim {
     precondition((0..<QueueLayout.slots).contains(slot), "a worker has no slot \(slot)")
     let number = lastNumber.add(1, ordering: .relaxed).newValue
-    let reply = try await run(
-      QueueScripts.claim,
+    let size = handOut.size(for: slot)
+    let reply = try await runClaim(
+      slot, size,
       keys: [
         layout.claim(worker: worker, slot: slot), layout.workers, layout.failures, layout.later, layout.dead,
         layout.deadBytes, layout.bytes,
       ] + layout.pending + [layout.stats],
       arguments: [
-        "\(worker)", instance, number, limits.lease.milliseconds, min(limits.envelopes, limit), limits.bytes,
+        "\(worker)", instance, number, limits.lease.milliseconds, min(limits.envelopes, limit), size.bytes,
         limits.largestEnvelope, takesSuspects ? limits.suspects : 0, limits.deaths,
-        hasBegun.load(ordering: .relaxed) ? 0 : 1,
+        hasBegun.load(ordering: .relaxed) ? 0 : 1, size.givesUp ? 1 : 0,
       ] + (1..<QueueLayout.lists).map { min(ownLimit($0) ?? limits.envelopes, limits.envelopes) })
     let answered = ContinuousClock.now
     let claim = try read(reply) { items in
@@ -143,6 +146,23 @@ public final class QueueConsumer: Sendable {
     }
     hasBegun.store(true, ordering: .relaxed)
     return claim
+  }
+
+  private func runClaim(
+    _ slot: Int, _ size: HandOutSize.Size, keys: [String], arguments: [any RedisArgument]
+  ) async throws(QueueFailure) -> RedisReply {
+    let apart = size.isApart ? client.another() : nil
+    defer { apart?.shutDown() }
+    do throws(QueueFailure) {
+      let reply = try await run(QueueScripts.claim, keys: keys, arguments: arguments, on: apart)
+      handOut.noteAnswer(to: slot)
+      return reply
+    } catch {
+      if case .away(let error) = error, case .closed = error.reason, error.outcome == .unknown {
+        handOut.noteClosing(of: slot)
+      }
+      throw error
+    }
   }
 
   private static func content(_ bytes: [UInt8]) -> Result<Envelope, InvalidEnvelope> {
@@ -298,10 +318,11 @@ public final class QueueConsumer: Sendable {
   // MARK: Asking
 
   private func run(
-    _ script: RedisScript, keys: [String], arguments: [any RedisArgument]
+    _ script: RedisScript, keys: [String], arguments: [any RedisArgument], on other: RedisClient? = nil
   ) async throws(QueueFailure) -> RedisReply {
+    let client = other ?? client
     do {
-      _ = try await client.connection(within: Self.connectionWait).get()
+      _ = try await client.connection(within: other == nil ? Self.connectionWait : .seconds(2)).get()
       return try await client.run(
         script, keys: keys, arguments: arguments, within: .nanoseconds(limits.deadline.milliseconds * 1_000_000)
       ).get()

@@ -147,8 +147,8 @@ enum QueueScripts {
   /// KEYS claim, workers, failures, later, dead, bytes of dead letters, bytes, then the pending lists with list 0
   /// first, and last stats.
   /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where none may
-  /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over; then for each list but list 0
-  /// the most envelopes from it.
+  /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over, 1 where a single
+  /// envelope that the slot holds is given up; then for each list but list 0 the most envelopes from it.
   /// Answers `claimed` with the batch, the end of the lease, the envelopes, how often each was tried, and from which list each came.
   static let claim = script(
     "claim",
@@ -189,10 +189,32 @@ enum QueueScripts {
         return { 'held', h and h.instance or '', h and h.lease_until or 0 }
       end
       -- Ours, and not in our hands: the answer to an earlier claim was lost. It is handed out again.
-      redis.call('LSET', claim, 0,
-        header_line(worker, instance, h.batch, at + lease, math.min(h.claimed_at, at), h.count, lease))
+      -- Only as much of it as is taken now: less than before where Redis closed the connection over the answer.
       register()
       local envelopes, known = redis.call('LRANGE', claim, 1, -1), {}
+      local fitting, size, back = 0, 0, 0
+      for i = 1, #envelopes do
+        size = size + #envelopes[i]
+        if i > 1 and size > most_bytes then break end
+        fitting = i
+      end
+      for i = #envelopes, fitting + 1, -1 do
+        back = back + #envelopes[i]
+        redis.call('LMOVE', claim, first_list, 'RIGHT', 'RIGHT')
+        envelopes[i] = nil
+      end
+      if back > 0 then add_bytes(bytes_key, 0, back) end
+      if ARGV[11] == '1' and #envelopes == 1 then
+        redis.call('UNLINK', claim)
+        local f = failures_of(failures, id_of(envelopes[1])) or { attempts = 0, deaths = 0, first_at = at }
+        local reason = string.format(
+          '%d bytes, over which Redis closed the connection each time it handed them out: see client-output-buffer-limit',
+          #envelopes[1])
+        bury(dead, dead_bytes, failures, envelopes[1], reason, worker, f, at)
+        return { 'empty' }
+      end
+      redis.call('LSET', claim, 0,
+        header_line(worker, instance, h.batch, at + lease, math.min(h.claimed_at, at), #envelopes, lease))
       for i = 1, any and #envelopes or 0 do
         local f = failing(envelopes[i])
         known[i] = f and f.attempts + f.deaths or 0
@@ -242,7 +264,7 @@ enum QueueScripts {
     local moved, full = 0, false
     -- By the lists' keys: their numbers, and how many more may be taken; of each envelope, the number.
     local numbers, left, from = { [first_list] = 0 }, { [first_list] = most }, {}
-    for i = 1, lists - 1 do numbers[KEYS[8 + i]], left[KEYS[8 + i]] = i, tonumber(ARGV[10 + i]) end
+    for i = 1, lists - 1 do numbers[KEYS[8 + i]], left[KEYS[8 + i]] = i, tonumber(ARGV[11 + i]) end
 
     -- By the lists' numbers: how many bytes more than at the beginning.
     local added = { [0] = bytes }

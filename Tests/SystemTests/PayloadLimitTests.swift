@@ -1,5 +1,6 @@
 // A payload that is larger than its Redis takes: its sender hears 413, and others hear nothing of it.
 
+import Hiredis
 import RedisFixture
 import Testing
 
@@ -18,7 +19,7 @@ struct PayloadLimitTests {
   private static let large = [UInt8](repeating: 0x20, count: 3 << 20)
 
   private func withNode(
-    _ limit: Limit, _ arguments: [String] = [], _ body: (Node, SteadyLoad) async throws -> Void
+    _ limit: Limit, _ arguments: [String] = [], _ body: (Node, SteadyLoad, Deployment) async throws -> Void
   ) async throws {
     let redis = try await RedisServer.start(
       RedisServerOptions {
@@ -29,7 +30,7 @@ struct PayloadLimitTests {
     try await deployment.publish(keys: 100)
     let node = try await deployment.startNode("node-1", ["--threads", "1"])
     try await node.becomesReady()
-    try await body(node, SteadyLoad { try await WireConnection.connected(to: node.push) })
+    try await body(node, SteadyLoad { try await WireConnection.connected(to: node.push) }, deployment)
   }
 
   @Test(
@@ -40,7 +41,7 @@ struct PayloadLimitTests {
   func `a payload that Redis wouldn't take is 413 before it is sent, and others hear nothing of it`(limit: Limit)
     async throws
   {
-    try await withNode(limit) { node, load in
+    try await withNode(limit) { node, load, _ in
       let tally = try await load.running(connections: 8) {
         for _ in 0..<20 {
           let answer = try await node.push(Self.large, key: Deployment.key(1))
@@ -57,7 +58,7 @@ struct PayloadLimitTests {
   func `where the limit can't be read it is learned from a few payloads, and others hear nothing of it`(limit: Limit)
     async throws
   {
-    try await withNode(limit, ["--rename-command", "CONFIG", ""]) { node, load in
+    try await withNode(limit, ["--rename-command", "CONFIG", ""]) { node, load, _ in
       var large: [Int] = []
       let tally = try await load.running(connections: 8) {
         while large.suffix(10) != Array(repeating: 413, count: 10)[...], large.count < 100 {
@@ -70,4 +71,43 @@ struct PayloadLimitTests {
       #expect(tally.failures.isEmpty && Set(tally.valid.keys) == [202], "\(tally.valid) \(tally.failures)")
     }
   }
+
+  // MARK: What workers are handed
+
+  /// Redis closes the connection of a worker that is handed more, and says nothing.
+  @Test(arguments: RedisBuild.supported)
+  func `a worker that may be handed little takes little at a time`(build: RedisBuild) async throws {
+    try await withNode(Limit(build: build, setting: "client-output-buffer-limit normal 1mb 0 0")) { node, _, deployment in
+      for number in 0..<150 {
+        let answer = try await node.push([UInt8](repeating: 0x20, count: 60_000), key: Deployment.key(number % 100))
+        #expect(answer.status == 202)
+      }
+      let worker = try await deployment.startWorker("worker-1", ["--lease", "5"])
+      try await eventually(within: .seconds(60), "all are stored") { try deployment.stored().count == 150 }
+      #expect(try await deployment.deadLetters() == 0)
+      worker.terminate()
+      #expect(try await worker.waitForExit() == .exited(0), "\(worker.outputs)")
+    }
+  }
+
+  @Test(arguments: RedisBuild.supported)
+  func `a payload that Redis can't hand out is a dead letter, and others are stored`(build: RedisBuild) async throws {
+    try await withNode(Limit(build: build, setting: "client-output-buffer-limit normal 0 0 0")) { node, _, deployment in
+      #expect(try await node.push(Self.large, key: Deployment.key(1)).status == 202)
+      for number in 0..<20 { #expect(try await node.push(key: Deployment.key(number)).status == 202) }
+      try await deployment.redis("CONFIG", "SET", "client-output-buffer-limit", "normal 1mb 0 0")
+      let worker = try await deployment.startWorker("worker-1", ["--lease", "5"])
+      try await eventually(within: .seconds(60), "the others are stored") { try deployment.stored().count == 20 }
+      try await eventually(within: .seconds(90), "the large one is a dead letter") {
+        try await deployment.deadLetters() == 1
+      }
+      #expect(try deployment.stored().count == 20)
+      worker.terminate()
+      #expect(try await worker.waitForExit() == .exited(0), "\(worker.outputs)")
+    }
+  }
+}
+
+extension Deployment {
+  fileprivate func deadLetters() async throws -> Int64 { try await redis.run("XLEN", "sluice:{queue-0}:dead").integer() }
 }
