@@ -258,6 +258,20 @@ struct Lane: Sendable {
     case any, small
   }
 
+  /// Whether this lane tries nothing of the accounts that its batch waits for, besides the batch. To try these takes as long
+  /// as the batch does, and as long as all lanes are at it others' payloads that come wait for them.
+  private var looksForOthers: Bool { number.isMultiple(of: 2) }
+
+  /// Waits before a batch is tried again. What others send meanwhile is tried at once.
+  private func pauseLooking(for duration: Duration, _ probing: inout Probing) async {
+    let end = ContinuousClock.now + duration
+    while !isEnding, case let left = end - .now, left > .zero {
+      await pause(min(left, surroundings.sink.patience ?? left))
+      guard looksForOthers, probing.isWide, let others = await claimOthers(probing) else { continue }
+      if await tryOut(others, &probing) { return }
+    }
+  }
+
   private enum Stored {
     case outcomes([SinkOutcome])
     /// It was tried as often as it should be.
@@ -291,7 +305,7 @@ struct Lane: Sendable {
         }
         let least = min(error.retryAfter ?? .zero, Self.longestPause)
         let isWorking = await probe(&probing, own: .any)
-        if !isWorking { await pause(max(Backoff().delay(afterFailures: failures), least)) }
+        if !isWorking { await pauseLooking(for: max(Backoff().delay(afterFailures: failures), least), &probing) }
         if isEnding { return .givenUp }
         // Redis was away for longer than the lease: others have, or will have, these envelopes.
         if surroundings.held.current(batch).leaseEnds < .now { return .givenUp }
@@ -360,7 +374,10 @@ struct Lane: Sendable {
   /// Tries a few other envelopes, while a batch of this lane's waits: others' where there are any, or else some of the batch's own accounts.
   /// - Returns: Whether the sink took any of them.
   private func probe(_ probing: inout Probing, own: OwnOnes) async -> Bool {
-    if probing.isWide, let others = await claimOthers(probing) { return await tryOut(others, &probing) }
+    if probing.isWide {
+      if let others = await claimOthers(probing) { return await tryOut(others, &probing) }
+      if looksForOthers { return false }
+    }
     guard let batch = await claimBeside(probing.slot, takesSuspects: number == 0, limit: probing.most, { _ in nil })
     else {
       return false
