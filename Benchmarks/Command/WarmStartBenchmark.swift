@@ -44,7 +44,9 @@ enum WarmStartBenchmark: Benchmark {
     let node = try await NodeProcess.start(redis, arguments)
     try await node.stop()
     let log = node.process.standardError.text
-    guard restored == log.contains("restored the mirror"), restored != log.contains("reading what differs") else {
+    guard restored == log.contains("mirror restored from the state file"),
+      restored != log.contains("reading changed buckets")
+    else {
       throw CannotMeasure("the node didn't start as it should\n\(node.process.outputs)")
     }
     return Double(node.readyAfter) / 1e6

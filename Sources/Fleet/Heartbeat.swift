@@ -37,7 +37,7 @@ public struct Heartbeat<Report: MemberReport>: Service {
     do {
       try await directory.write(try await report(), stopped: true)
     } catch {
-      logger.warning("the fleet could not be told of the end", metadata: ["reason": "\(error)"])
+      logger.warning("writing the final heartbeat to Redis failed", metadata: ["reason": "\(error)"])
     }
   }
 
@@ -47,7 +47,7 @@ public struct Heartbeat<Report: MemberReport>: Service {
     while !Task.isCancelled {
       do {
         try await directory.write(try await report())
-        if registration.note(.registered).problem != nil { logger.notice("reporting to the fleet again") }
+        if registration.note(.registered).problem != nil { logger.notice("heartbeat written again") }
       } catch {
         note(error)
       }
@@ -61,7 +61,7 @@ public struct Heartbeat<Report: MemberReport>: Service {
   private func note(_ error: any Error) {
     guard let error = error as? RedisServerError, error.code == FleetScripts.full else {
       if registration.note(.failed("\(error)")).problem == nil {
-        logger.warning("could not report to the fleet", metadata: ["reason": "\(error)"])
+        logger.warning("writing the heartbeat to Redis failed", metadata: ["reason": "\(error)"])
       }
       return
     }

@@ -286,7 +286,7 @@ public final class IngestClient: Service {
 
   private func answered(_ number: UInt64, _ result: AttemptResult) {
     metrics.attempt(result)
-    if case .failed(let failure, _) = result { logger.debug("an attempt failed", metadata: ["reason": "\(failure)"]) }
+    if case .failed(let failure, _) = result { logger.debug("push attempt failed", metadata: ["reason": "\(failure)"]) }
     let now = time.now()
     withOutbox { core in
       core.outbox.answered(number, result, at: now)
@@ -307,9 +307,9 @@ public final class IngestClient: Service {
       "reason": "\(why)", "delivered": "\(report.delivered)", "undelivered": "\(report.undelivered.count)",
     ]
     if report.undelivered.isEmpty {
-      logger.info("the client has ended", metadata: metadata)
+      logger.info("client stopped", metadata: metadata)
     } else {
-      logger.warning("the client has ended, and not everything is delivered", metadata: metadata)
+      logger.warning("client stopped with undelivered payloads", metadata: metadata)
     }
     // Not under the lock: finishing calls back into it.
     for observer in observers { observer.finish() }
@@ -355,15 +355,15 @@ public final class IngestClient: Service {
 
   private func log(_ event: Outbox.Event) {
     switch event {
-    case .became(.engaged): logger.notice("a payload was accepted: the client is engaged again")
+    case .became(.engaged): logger.notice("payload accepted; client engaged again")
     case .became(.paused(let answer)):
-      logger.warning("the key was refused: paused, and asking again", metadata: ["answer": "\(answer)"])
+      logger.warning("key refused; client paused, probing", metadata: ["answer": "\(answer)"])
     case .became(.disengaged(let answer)):
       logger.error(
-        "the key was refused for the whole patience: disengaged, and asking rarely",
+        "key refused for the whole patience period; client disengaged, probing rarely",
         metadata: ["answer": "\(answer)", "patience": "\(configuration.refusals.patience)"])
     case .faltered(let failure):
-      logger.warning("payloads can't be delivered now; retrying", metadata: ["reason": "\(failure)"])
+      logger.warning("delivery failing; retrying", metadata: ["reason": "\(failure)"])
     case .delivered, .undelivered: break
     }
   }

@@ -30,8 +30,8 @@ final class UndeliveredLog: Sendable {
       return (unwritten, window.count <= Self.linesPerSecond)
     }
     if unwritten > 0 {
-      logger.warning("more payloads weren't delivered, not written one by one", metadata: ["count": "\(unwritten)"])
+      logger.warning("more payloads not delivered; log lines suppressed", metadata: ["count": "\(unwritten)"])
     }
-    if write { logger.warning("a payload won't be delivered", metadata: ["reason": "\(undelivered)"]) }
+    if write { logger.warning("payload not delivered", metadata: ["reason": "\(undelivered)"]) }
   }
 }

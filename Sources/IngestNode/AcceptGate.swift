@@ -70,7 +70,7 @@ final class AcceptGate: ChannelDuplexHandler {
     let (isAdmitted, unwritten) = lines.admit(at: .recent)
     if isAdmitted {
       logger.error(
-        "a connection could not be accepted",
+        "accepting a connection failed",
         metadata: ["listener": "\(name)", "reason": "\(error)", "unwritten": "\(unwritten)"])
     }
     // A client that went away before it was accepted is no reason to pause.

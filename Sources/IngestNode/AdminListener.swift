@@ -124,7 +124,7 @@ struct AdminRoutes: Sendable {
       do {
         response = try await responder.respond(to: request, context: context)
       } catch {
-        logger.warning("an operator's request failed", metadata: ["path": "\(request.uri.path)", "reason": "\(error)"])
+        logger.warning("admin request failed", metadata: ["path": "\(request.uri.path)", "reason": "\(error)"])
         response = Response(status: .internalServerError)
       }
       response.headers[.date] = Self.date()

@@ -98,7 +98,7 @@ struct AgentCheck: Service {
         return line
       }
       if old != new {
-        logger.notice("balancers that ask are told otherwise", metadata: ["answer": "\(new.dropLast())"])
+        logger.notice("agent-check answer changed", metadata: ["answer": "\(new.dropLast())"])
       }
     }
   }

@@ -13,6 +13,12 @@ struct BufferSizes {
   /// How many bytes of answers are gathered at most, but for one answer, before they are written.
   let gathered: Int
 
+  /// Of answers in the kernel, for each connection; Linux takes twice as much memory for it. By itself it gives a
+  /// connection up to 4 MiB, and with some hundred of those that read slowly what it has for all of TCP is used up:
+  /// then it delays every connection of the machine, Redis's too, by seconds. Enough for a batch's answer within a few
+  /// round trips.
+  static let kernelUnsent: CInt = 32 << 10
+
   /// Of a connection that hasn't shown a key. A head of the usual size comes in one read.
   static let ofStranger = BufferSizes(
     reads: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 2 << 10, maximum: 4 << 10),

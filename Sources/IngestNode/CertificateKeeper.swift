@@ -70,7 +70,7 @@ final class CertificateKeeper: Service {
       } catch {
         let old = identity.certificate
         logger.error(
-          "the certificate could not be reloaded; the old one goes on being used",
+          "reloading the certificate failed; keeping the previous one",
           metadata: [
             "because": "\(reason)", "reason": "\(error)", "old_serial": "\(old.serial)",
             "old_not_after": "\(old.notAfter.formatted(.iso8601))",
@@ -91,7 +91,7 @@ final class CertificateKeeper: Service {
       "not_after": "\(certificate.notAfter.formatted(.iso8601))", "key": "\(certificate.keyKind)",
     ]
     if let count = certificate.clientAuthorities { metadata["client_authorities"] = "\(count)" }
-    logger.notice("the certificate is loaded", metadata: metadata)
+    logger.notice("certificate loaded", metadata: metadata)
     if let times = certificate.keyKind.timesP256 {
       logger.warning(
         "TLS handshakes with an ECDSA P-256 key are \(times) times cheaper than with this one",

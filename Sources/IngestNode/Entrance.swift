@@ -151,7 +151,7 @@ struct Entrance: Sendable {
     let (isAdmitted, unwritten) = lines.admit(at: .recent)
     guard isAdmitted else { return }
     logger.warning(
-      "a connection is closed: it must begin as the PROXY protocol says",
+      "connection closed: expected a PROXY protocol header",
       metadata: [
         "reason": "\(reason)", "peer": "\(channel.remoteAddress?.ipAddress ?? "unknown")",
         "unwritten": "\(unwritten)",

@@ -31,7 +31,7 @@ public struct IngestNode: Sendable {
     public var listenPort: Int
     public var adminHost: String
     public var adminPort: Int
-    /// Event loops that take pushes.
+    /// Number of event loops for pushes.
     public var threads: Int
     public var front = FrontLimits()
     /// The certificate that the push listener shows; nil where balancers end TLS.
@@ -201,7 +201,7 @@ public struct IngestNode: Sendable {
         hasAgentCheck: configuration.agentCheck != nil, hasSpool: configuration.spoolFolder != nil))
     if plan.pushes.connections < wanted {
       logger.warning(
-        "fewer connections than --max-connections: the descriptor limit leaves no room for more",
+        "--max-connections lowered: the descriptor limit (ulimit -n) is too small",
         metadata: [
           "connections": "\(plan.pushes.connections)", "max-connections": "\(wanted)",
           "descriptor-limit": "\(plan.limit)", "kept-back": "\(plan.keptBack)",

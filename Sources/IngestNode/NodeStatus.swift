@@ -142,7 +142,7 @@ final class NodeStatus: Sendable {
     if !isListening { standing.outages.append("the push listener isn't up yet") }
     if let obstacle = queue.obstacle {
       let spools = !queue.connected && spool.map { $0.figures.objection == nil } ?? false
-      standing.lacks.append("\(obstacle): \(spools ? "payloads go to the spool" : "nothing can be accepted")")
+      standing.lacks.append("\(obstacle): \(spools ? "spooling payloads to disk" : "nothing can be accepted")")
     }
     switch mirror.completeness {
     // One that is guarded serves as well as any; it is the fleet's status that calls for somebody.

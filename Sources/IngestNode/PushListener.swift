@@ -49,6 +49,8 @@ struct PushListener: Service {
       // In one turn of the loop up to 64, some milliseconds' worth; with NIO's 4 a loop that answers thousands is behind with accepting.
       .serverChannelOption(.maxMessagesPerRead, value: UInt(part.batch))
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      // Connections inherit it.
+      .serverChannelOption(.socketOption(.so_sndbuf), value: BufferSizes.kernelUnsent)
       .serverChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           try channel.pipeline.syncOperations.addHandler(AcceptGate("push", part, logger: logger))
@@ -67,7 +69,7 @@ struct PushListener: Service {
           try entrance.receive(channel)
         }.flatMapErrorThrowing { error in
           // NIO closes the connection and says nothing, so a client would see a reset and nobody would know why.
-          logger.error("a connection could not be served", metadata: ["reason": "\(error)"])
+          logger.error("setting up a connection failed", metadata: ["reason": "\(error)"])
           throw error
         }
       }
@@ -84,12 +86,12 @@ struct PushListener: Service {
     let end: @Sendable (TimeAmount) -> Void = { grace in
       stopping.set()
       channel.eventLoop.scheduleTask(in: grace) {
-        logger.notice("no longer accepting; answering what is in flight")
+        logger.notice("no longer accepting connections; finishing requests in flight")
         quiescing.initiateShutdown(promise: ended)
       }
       channel.eventLoop.scheduleTask(in: grace + stopDeadline) {
         if connections.current > 0 {
-          logger.warning("some connections didn't end in time", metadata: ["connections": "\(connections.current)"])
+          logger.warning("connections closed at the stop deadline", metadata: ["connections": "\(connections.current)"])
         }
         ended.succeed()
       }
@@ -98,16 +100,16 @@ struct PushListener: Service {
       try await withGracefulShutdownHandler {
         try await ended.futureResult.get()
       } onGracefulShutdown: {
-        logger.notice("ending: not ready any more, connections end with their next answer")
+        logger.notice("shutting down: /readyz answers 503, connections close after their next response")
         end(grace)
       }
     } onCancel: {
       // Another part of the node has failed, and balancers may not be able to ask any more: nobody would notice however long it waited.
-      logger.error("ending because another part of the node has failed")
+      logger.error("shutting down: another service of this process failed")
       end(.zero)
     }
     for gate in gates { try await gate.drain() }
-    logger.notice("every payload that was taken has been answered")
+    logger.notice("every accepted payload has been answered")
   }
 }
 

@@ -13,7 +13,7 @@ final class RefusalLog: Sendable {
   /// - Parameter client: The client's address; nil where it isn't known.
   func note(_ key: KeyID, _ reason: RefusalReason, _ proof: Proof, from client: String?) {
     let (isAdmitted, unwritten) = lines.admit(at: proof.asOf)
-    if unwritten > 0 { logger.info("more refusals, not written one by one", metadata: ["count": "\(unwritten)"]) }
+    if unwritten > 0 { logger.info("more refusals; log lines suppressed", metadata: ["count": "\(unwritten)"]) }
     guard isAdmitted else { return }
     logger.info(
       "refused",

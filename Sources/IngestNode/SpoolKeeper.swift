@@ -24,13 +24,13 @@ struct SpoolKeeper: Service {
     let left = try await spool.close()
     if left > 0 {
       logger.warning(
-        "payloads are left in the spool, for the next start of this node", metadata: ["payloads": "\(left)"])
+        "payloads remain in the spool for the next start of this node", metadata: ["payloads": "\(left)"])
     } else if spool.figures.setAside == 0 {
-      logger.notice("the spool is empty")
+      logger.notice("spool empty")
     }
     if spool.figures.setAside > 0 {
       logger.error(
-        "payloads that the queue can't take are set aside in the spool: see sync-status spool",
+        "spooled payloads set aside: Redis rejects them; see sync-status spool",
         metadata: ["payloads": "\(spool.figures.setAside)"])
     }
   }

@@ -35,7 +35,7 @@ struct StateKeeper: Service {
       // Encoding and syncing some tens of megabytes would hold up a thread that requests are answered on.
       try await NIOThreadPool.singleton.runIfActive { try file.save(image) }
     } catch {
-      logger.error("the mirror could not be saved", metadata: ["reason": "\(error)"])
+      logger.error("saving the state file failed", metadata: ["reason": "\(error)"])
     }
   }
 
@@ -43,11 +43,12 @@ struct StateKeeper: Service {
   static func restore(_ file: StateFile, source: String, logger: Logger) -> MirrorImage? {
     do {
       guard let image = try file.load(source: source) else {
-        logger.notice("no state file: a cold start")
+        logger.notice("no state file; cold start")
         return nil
       }
       let age = Int(Date().timeIntervalSince1970 - image.heardAt)
-      logger.notice("restored the mirror", metadata: ["keys": "\(image.table.count)", "age_seconds": "\(age)"])
+      logger.notice(
+        "mirror restored from the state file", metadata: ["keys": "\(image.table.count)", "age_seconds": "\(age)"])
       return image
     } catch {
       logger.error("a cold start", metadata: ["reason": "\(error)"])

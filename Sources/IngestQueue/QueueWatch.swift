@@ -199,12 +199,12 @@ private final class Watching {
     let metadata: Logger.Metadata = ["shard": "\(shard.layout.shard)", "redis": "\(shard.client.endpoint)"]
     if let limit, limit < ServerPayloadLimit.worthSaying {
       logger.warning(
-        "this Redis takes no large payloads: larger ones are answered 413",
+        "Redis rejects large payloads; larger ones are answered 413",
         metadata: metadata.merging([
           "most_bytes": "\(limit)", "see": "\(ServerPayloadLimit.settings.joined(separator: ", "))",
         ]) { $1 })
     } else if let before = shard.payloadLimit, before < ServerPayloadLimit.worthSaying {
-      logger.notice("this Redis takes large payloads again", metadata: metadata)
+      logger.notice("Redis accepts large payloads again", metadata: metadata)
     }
   }
 
@@ -216,7 +216,7 @@ private final class Watching {
       "shard": "\(shard.layout.shard)", "redis": "\(shard.client.endpoint)", "durability": "\(durability)",
     ]
     switch before {
-    case nil: logger.notice("what an acknowledgement means", metadata: metadata)
+    case nil: logger.notice("queue durability", metadata: metadata)
     case let before? where before != durability:
       logger.log(
         level: durability.isWorse(than: before) ? .warning : .notice,
@@ -242,10 +242,10 @@ private final class Watching {
       shard.saidBlind = isBlind
       if isBlind {
         logger.warning(
-          "how full the queue is isn't known any more: its limits hold only as far as its replies tell",
+          "queue size unknown; limits are approximate",
           metadata: metadata.merging(["reason": "\(shard.problem ?? "")"]) { $1 })
       } else {
-        logger.notice("how full the queue is can be read again", metadata: metadata)
+        logger.notice("queue size known again", metadata: metadata)
       }
     }
     let shutFor = shard.admission.shutFor
@@ -253,13 +253,13 @@ private final class Watching {
       shard.saidShut = shutFor != nil
       if let shutFor, let reading = shard.reading {
         logger.warning(
-          "the queue is over its limit: pushes hear 503 until it is under the low-water mark",
+          "queue over its limit: every push is answered 503 until it is below --queue-low-water",
           metadata: metadata.merging([
             "limit": "\(shutFor.rawValue)", "entries": "\(reading.entries)", "bytes": "\(reading.bytes)",
             "redis_memory": "\(reading.memory.map { "\($0)" } ?? "unknown")",
           ]) { $1 })
       } else {
-        logger.notice("the queue is under its low-water mark again", metadata: metadata)
+        logger.notice("queue below --queue-low-water; accepting pushes again", metadata: metadata)
       }
     }
     let countingProblem = shard.mark.countingProblem
@@ -267,10 +267,10 @@ private final class Watching {
       shard.saidUncounted = countingProblem != nil
       if let countingProblem {
         logger.error(
-          "Redis refuses to count the queue's bytes: --max-queue-bytes is held against Redis's estimate",
+          "queue size in bytes is estimated: Redis denies the commands that count it",
           metadata: metadata.merging(["reason": "\(countingProblem)", "key": "\(shard.layout.bytes)"]) { $1 })
       } else {
-        logger.notice("Redis counts the queue's bytes again", metadata: metadata)
+        logger.notice("queue size in bytes is exact again", metadata: metadata)
       }
     }
     sayDeadLetters(shard, metadata)
@@ -279,10 +279,10 @@ private final class Watching {
       shard.saidLack = lack != nil
       if let lack {
         logger.error(
-          "Redis promises less than is required: pushes hear 503",
+          "Redis is less durable than --require-durability: every push is answered 503",
           metadata: metadata.merging(["reason": "\(lack)"]) { $1 })
       } else {
-        logger.notice("Redis promises what is required again", metadata: metadata)
+        logger.notice("Redis is as durable as --require-durability again", metadata: metadata)
       }
     }
   }
@@ -296,7 +296,7 @@ extension Watching {
     defer { shard.saidDeadLetters = quota.told }
     for (account, bytes) in quota.told where shard.saidDeadLetters[account] == nil {
       logger.error(
-        "an account has too many dead letters: its pushes are refused until some are requeued or discarded",
+        "account over its dead-letter limit; its pushes are rejected until dead letters are requeued or discarded",
         metadata: metadata.merging([
           "account": "\(account)", "dead_letter_bytes": "\(bytes)", "limit": "\(quota.limit)",
           "see": "sync-status dead --account \(account)",
@@ -304,7 +304,7 @@ extension Watching {
     }
     for account in shard.saidDeadLetters.keys where quota.told[account] == nil {
       logger.notice(
-        "an account has fewer dead letters: its pushes are taken again",
+        "account below its dead-letter limit; its pushes are accepted again",
         metadata: metadata.merging(["account": "\(account)"]) { $1 })
     }
   }

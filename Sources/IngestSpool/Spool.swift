@@ -72,12 +72,12 @@ public final class Spool: Sendable {
     thread.start()
     if contents.entries > 0 {
       logger.notice(
-        "payloads of an earlier process are in the spool",
+        "spool has payloads from an earlier run",
         metadata: ["payloads": "\(contents.entries)", "bytes": "\(contents.bytes)"])
     }
     if contents.setAside > 0 {
       logger.error(
-        "payloads in the spool are set aside because the queue can't take them: see sync-status spool",
+        "spooled payloads set aside: Redis rejects them; see sync-status spool",
         metadata: ["payloads": "\(contents.setAside)", "bytes": "\(contents.setAsideBytes)"])
     }
   }
@@ -164,7 +164,7 @@ public final class Spool: Sendable {
       return (begins, state.isCommitting)
     }
     if let failure { note(failure) }
-    if begins { logger.warning("payloads go to the spool", metadata: ["file": "\(file.path)"]) }
+    if begins { logger.warning("spooling payloads to disk", metadata: ["file": "\(file.path)"]) }
     for waiting in batch { waiting.answer.give(failure) }
     return goesOn
   }
@@ -193,7 +193,7 @@ public final class Spool: Sendable {
       defer { state.objection = objection }
       return state.objection != objection
     }
-    if isNews { logger.error("the spool is in trouble", metadata: ["reason": "\(objection)"]) }
+    if isNews { logger.error("spool failing", metadata: ["reason": "\(objection)"]) }
   }
 
   // MARK: Out

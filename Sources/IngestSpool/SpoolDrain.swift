@@ -129,7 +129,7 @@ public actor SpoolDrain {
       return .failed(wasSent: outcome.wasSent)
     }
     if movedInARow > 0, spool.figures.entries == 0 {
-      logger.notice("the spool is drained", metadata: ["payloads": "\(movedInARow)"])
+      logger.notice("spool drained", metadata: ["payloads": "\(movedInARow)"])
       movedInARow = 0
     }
     if hasWoken, outcome.moved.isEmpty, !outcome.refused.isEmpty { return .failed(wasSent: false) }
@@ -230,7 +230,7 @@ public actor SpoolDrain {
     closings[payload.number] = nil
     await spool.setAside(payload, reason)
     logger.error(
-      "a payload in the spool can't be pushed: it is set aside there until somebody deals with it (sync-status spool)",
+      "spooled payload set aside: Redis rejects it; see sync-status spool",
       metadata: ["number": "\(payload.number)", "reason": "\(reason)"])
   }
 

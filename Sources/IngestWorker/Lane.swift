@@ -179,7 +179,7 @@ struct Lane: Sendable {
     let proofs = await revoked.proofs(for: Set(keys))
     for (key, proof) in proofs {
       logger.notice(
-        "discarding payloads: their key has been revoked",
+        "discarding payloads of a revoked key",
         metadata: [
           "payloads": "\(keys.count { $0 == key })", "key": "\(key.prefix(16))", "epoch": "\(proof.epoch)",
           "version": "\(proof.version)",
@@ -291,7 +291,7 @@ struct Lane: Sendable {
     while true {
       do throws(SinkFailure) {
         let outcomes = try await storePatiently(deliveries, &probing)
-        if progress.isFine(lane: id) { logger.notice("storing again") }
+        if progress.isFine(lane: id) { logger.notice("sink recovered") }
         return .outcomes(outcomes)
       } catch {
         failures += 1
@@ -301,7 +301,7 @@ struct Lane: Sendable {
           return .notTaken
         }
         if progress.isInTrouble(lane: id, "\(error)") {
-          logger.error("storing failed; trying until it works", metadata: ["reason": "\(error)"])
+          logger.error("sink failing; retrying", metadata: ["reason": "\(error)"])
         }
         let least = min(error.retryAfter ?? .zero, Self.longestPause)
         let isWorking = await probe(&probing, own: .any)
@@ -500,7 +500,7 @@ struct Lane: Sendable {
       }
     }.first
     logger.warning(
-      "envelopes became dead letters", metadata: ["count": "\(dead)", "first_reason": "\(first ?? "unknown")"])
+      "payloads became dead letters", metadata: ["count": "\(dead)", "first_reason": "\(first ?? "unknown")"])
   }
 }
 

@@ -153,13 +153,13 @@ final class ShardWorker: Sendable {
   private func log(_ reaping: Reaping) {
     if reaping.putBack + reaping.dead > 0 {
       logger.warning(
-        "put back what workers had claimed and not settled within their lease",
+        "requeued payloads of workers whose lease expired",
         metadata: [
           "claims": "\(reaping.claims)", "envelopes": "\(reaping.putBack)", "dead_letters": "\(reaping.dead)",
         ])
     }
     for key in reaping.strange {
-      logger.error("a claim is not as it should be; something else writes to this Redis", metadata: ["key": "\(key)"])
+      logger.error("malformed claim: another program writes to the queue's Redis keys", metadata: ["key": "\(key)"])
     }
   }
 
@@ -168,7 +168,7 @@ final class ShardWorker: Sendable {
       try await consumer.leave()
     } catch {
       // Whoever reaps forgets this worker in time.
-      logger.info("could not take this worker off the list", metadata: ["reason": "\(error)"])
+      logger.info("removing this worker from the queue's worker list failed", metadata: ["reason": "\(error)"])
     }
   }
 

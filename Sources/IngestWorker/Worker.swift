@@ -142,7 +142,7 @@ public final class Worker: Service {
   private func drainDeadline() async -> Ended {
     do {
       try await gracefulShutdown()
-      logger.notice("told to end: claiming nothing more", metadata: ["in_hand": "\(report.inHand)"])
+      logger.notice("shutting down: no new claims", metadata: ["in_hand": "\(report.inHand)"])
       progress.goQuiet()
       try await Task.sleep(for: options.drainDeadline)
       return .drainDeadline

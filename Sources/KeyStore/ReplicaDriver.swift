@@ -300,7 +300,7 @@ private final class Core {
       // It is tried again with each position, and said once.
       if let failure, failure != self.recordFailure {
         self.logger.warning(
-          "can't record that replicas follow", metadata: ["replicas": "\(count)", "reason": "\(failure)"])
+          "recording the number of replicas failed", metadata: ["replicas": "\(count)", "reason": "\(failure)"])
       }
       self.recordFailure = failure
       return nil
@@ -372,7 +372,7 @@ private final class Core {
   private func say(_ server: ServerAccount) {
     if let shortcoming = server.shortcoming, shortcoming != saidShortcoming {
       logger.warning(
-        "the key store's Redis can't be asked everything",
+        "the key store's Redis denies some commands",
         metadata: ["redis": "\(endpoint)", "missing": "\(shortcoming)"])
     }
     saidShortcoming = server.shortcoming
@@ -395,33 +395,33 @@ private final class Core {
     switch note {
     case .connected: logger.info("connected to the key store", metadata: ["redis": "\(endpoint)"])
     case .storeAway(let reason):
-      logger.warning("the key store is away", metadata: ["redis": "\(endpoint)", "reason": "\(reason)"])
+      logger.warning("key store unreachable", metadata: ["redis": "\(endpoint)", "reason": "\(reason)"])
     case .reading(let buckets, let reason):
-      logger.info("reading what differs", metadata: ["buckets": "\(buckets)", "reason": "\(reason)"])
+      logger.info("reading changed buckets", metadata: ["buckets": "\(buckets)", "reason": "\(reason)"])
     case .bucketRefused(let reason):
-      logger.error("a bucket isn't what it says it is; the old one goes on serving", metadata: ["reason": "\(reason)"])
+      logger.error("bucket digest mismatch; keeping the previous copy", metadata: ["reason": "\(reason)"])
     case .complete(let keys, let version, let epoch, let sealed):
       logger.notice(
-        "the mirror is complete",
+        "mirror complete",
         metadata: ["keys": "\(keys)", "version": "\(version)", "epoch": "\(epoch)", "sealed": "\(sealed)"])
     case .resync(let reason):
-      logger.warning("the mirror has to be compared with the store", metadata: ["reason": "\(reason)"])
+      logger.warning("mirror resync started", metadata: ["reason": "\(reason)"])
     case .guarded(let keys):
       logger.critical(
-        "too many keys would be removed without an announcement: they stay admitted until key-publisher confirm",
+        "mass removal held back: these keys stay admitted until key-publisher confirm",
         metadata: ["keys": "\(keys)"])
     case .unfenced(let reason):
-      logger.error("nobody can be refused: the primary isn't borne out", metadata: ["reason": "\(reason)"])
-    case .fenced: logger.notice("enough servers say who the primary is; refusals can be proven again")
-    case .guardReleased: logger.notice("an operator has confirmed the removals")
+      logger.error("refusals suspended: primary not confirmed by a majority", metadata: ["reason": "\(reason)"])
+    case .fenced: logger.notice("refusals resumed: primary confirmed by a majority")
+    case .guardReleased: logger.notice("removals confirmed by key-publisher confirm")
     case .vanished(let keys, let bucket):
       logger.critical(
-        "keys that were active have vanished without a change that ended them",
+        "active keys disappeared from the store without being revoked",
         metadata: ["keys": "\(keys)", "first_bucket": "\(bucket)"])
     case .trouble(let reason):
-      logger.error("nobody can be refused for now", metadata: ["reason": "\(reason)"])
+      logger.error("refusals suspended", metadata: ["reason": "\(reason)"])
     case .readFailed(let reason):
-      logger.warning("a read of the key store failed", metadata: ["reason": "\(reason)"])
+      logger.warning("reading the key store failed", metadata: ["reason": "\(reason)"])
     }
   }
 }

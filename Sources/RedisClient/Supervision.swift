@@ -110,13 +110,13 @@ final class Supervision {
     }
     if saidAway {
       logger.notice(
-        "connected to Redis again", metadata: ["redis": "\(endpoint)", "server": "\(connection.server)"])
+        "reconnected to Redis", metadata: ["redis": "\(endpoint)", "server": "\(connection.server)"])
     }
     saidAway = false
     if options.saysDenied, connection.denied != saidDenied {
       saidDenied = connection.denied
       logger.warning(
-        "Redis denies what Sluice uses",
+        "Redis denies commands that Sluice uses",
         metadata: [
           "redis": "\(endpoint)", "denied": "\(saidDenied.map { "\($0)" }.joined(separator: "; "))",
         ])
@@ -145,7 +145,7 @@ final class Supervision {
     if !saidAway, !isQuiet {
       saidAway = true
       logger.warning(
-        "Redis is away; trying until it is back", metadata: ["redis": "\(endpoint)", "reason": "\(error)"])
+        "Redis is unreachable; retrying", metadata: ["redis": "\(endpoint)", "reason": "\(error)"])
     }
     state = .waiting(eventLoop.assumeIsolated().scheduleTask(in: delay) { self.connect() })
   }
@@ -252,7 +252,7 @@ final class Supervision {
       }
       switch result {
       case .success(let new):
-        self.logger.info("the slot has moved", metadata: ["redis": "\(self.endpoint)", "server": "\(new.server)"])
+        self.logger.info("cluster slot moved", metadata: ["redis": "\(self.endpoint)", "server": "\(new.server)"])
         self.connected(new)
       // Whoever said so may be wrong by now: everybody is asked again.
       case .failure(let error): self.lost(because: error)
@@ -282,7 +282,7 @@ final class Supervision {
         }
         if new.server != connection.server {
           self.logger.info(
-            "the slot is at another node", metadata: ["redis": "\(self.endpoint)", "server": "\(new.server)"])
+            "cluster slot served by another node", metadata: ["redis": "\(self.endpoint)", "server": "\(new.server)"])
         }
         self.connected(new)
         connection.retire()

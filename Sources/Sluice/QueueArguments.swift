@@ -6,13 +6,13 @@ public import RedisClient
 public struct QueueArguments: ParsableArguments {
   private static let queue = Setting<RedisEndpointList>(
     "queue",
-    "The queue's Redis, where it isn't that of --redis: an address as there, or several with spaces between them, over which the queue is spread.",
+    "The queue's Redis, if it isn't --redis: an address as there, or several separated by spaces to spread the queue over them.",
     shown: "urls", as: "that of --redis")
   @Option(help: Self.queue.help) public var queue: String?
 
   private static let queueShards = Setting<Int>(
     "queue-shards",
-    "Shards of the queue on each Redis, 1 to 64. The same for all nodes and workers. In a cluster each shard is in one slot, so at one node.",
+    "Shards of the queue on each Redis, 1 to 64. Must be the same for all nodes and workers. In a cluster each shard is in one slot.",
     shown: "number", default: "1", in: 1...64)
   @Option(help: Self.queueShards.help) public var queueShards: String?
 

@@ -11,13 +11,13 @@ public struct RedisArguments: ParsableArguments {
 
   private static let addressMap = Setting<AddressMap>(
     "redis-address-map",
-    "Where servers are reached that Sentinels or a cluster announce under addresses of their own, behind NAT or in a container network: announced=reachable, several with commas between them, each side host:port, or both sides without a port. For --queue as well.",
+    "Translates addresses that Sentinels or cluster nodes announce, for servers behind NAT or in a container network: announced=reachable,…, where both sides are host:port, or both are hosts. Also applies to --queue.",
     shown: "pairs", as: "all are reached as announced")
   @Option(help: Self.addressMap.help) public var redisAddressMap: String?
 
   private static let namespace = Setting<Namespace>(
     "namespace",
-    "The first part of every Redis key. In braces, as {name}, it is the only hash tag, so that all keys are in one slot of a cluster.",
+    "Prefix of every Redis key. In braces, as {name}, it is the hash tag of all keys, so that they share one cluster slot.",
     shown: "name", default: Namespace.standard.name)
   @Option(help: Self.namespace.help) public var namespace: String?
 

@@ -7,15 +7,15 @@ public import Sluice
 struct EdgeArguments: ParsableArguments {
   private static let tlsCertificate = Setting<String>(
     "tls-certificate",
-    "The push listener's certificate and those of its authorities, in PEM. Read again on SIGHUP and when the files change.",
+    "PEM file with the push listener's certificate and its intermediates. Reloaded on SIGHUP and when the file changes.",
     shown: "file", as: "none, balancers end TLS")
   @Option(help: Self.tlsCertificate.help) var tlsCertificate: String?
 
-  private static let tlsKey = Setting<String>("tls-key", "The certificate's private key, in PEM.", shown: "file")
+  private static let tlsKey = Setting<String>("tls-key", "PEM file with the certificate's private key.", shown: "file")
   @Option(help: Self.tlsKey.help) var tlsKey: String?
 
   private static let tlsClientAuthorities = Setting<String>(
-    "tls-client-authorities", "Authorities, in PEM, one of which must vouch for each client's own certificate.",
+    "tls-client-authorities", "PEM file with the authorities that client certificates must be signed by.",
     shown: "file", as: "clients need none")
   @Option(help: Self.tlsClientAuthorities.help) var tlsClientAuthorities: String?
 
@@ -27,13 +27,13 @@ struct EdgeArguments: ParsableArguments {
 
   private static let proxyProtocol = Setting.flag(
     "proxy-protocol",
-    "Each connection begins with a header of the PROXY protocol, version 1 or 2, and comes from one of --trust-proxies; others are closed."
+    "Expect a PROXY protocol header (version 1 or 2) on every connection. Requires --trust-proxies; other connections are closed."
   )
   @Flag(help: Self.proxyProtocol.help) var proxyProtocol = false
 
   private static let agentCheck = Setting<ListenAddress>(
     "agent-check",
-    "Where HAProxy's agent-check is answered with a weight: 100% when ready, 5% while the node can only admit, drain while it ends.",
+    "Address for HAProxy's agent-check. Answers 100% when ready, 5% while only known keys can be admitted, drain during shutdown.",
     shown: "host:port", as: "nowhere")
   @Option(help: Self.agentCheck.help) var agentCheck: String?
 

@@ -12,7 +12,7 @@ import Sluice
 struct IngestNodeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ingest-node",
-    abstract: "Takes pushes whose key is active, and hands them to the queue.",
+    abstract: "Accepts pushes that have an active API key and puts them on the Redis queue.",
     discussion: """
       A push is answered 202 once Redis has it, or the spool while Redis is away. 401 and 403 are answered only with a \
       proof; whatever can't be proven or handed over is answered 503 with Retry-After.
@@ -24,11 +24,13 @@ struct IngestNodeCommand: AsyncParsableCommand {
   @OptionGroup var log: LogArguments
 
   private static let listen = Setting<ListenAddress>(
-    "listen", "Where pushes are taken; port 0 lets the system choose.", shown: "host:port", default: "127.0.0.1:8080")
+    "listen", "Address of the push listener; with port 0 the system chooses a port.", shown: "host:port",
+    default: "127.0.0.1:8080")
   @Option(help: Self.listen.help) var listen: String?
 
   private static let admin = Setting<ListenAddress>(
-    "admin", "Where /livez, /readyz, /status and /metrics are; not for the open network.", shown: "host:port",
+    "admin", "Address of the admin listener: /livez, /readyz, /status and /metrics. Don't expose it to the internet.",
+    shown: "host:port",
     default: "127.0.0.1:8081")
   @Option(help: Self.admin.help) var admin: String?
 
@@ -37,12 +39,13 @@ struct IngestNodeCommand: AsyncParsableCommand {
   @Option(help: Self.name.help) var name: String?
 
   private static let stateDir = Setting<String>(
-    "state-dir", "Folder in which the mirror is kept, so that the next start admits known keys at once.",
+    "state-dir",
+    "Directory for the state file, a copy of the mirror with which the next start admits known keys at once.",
     shown: "folder", as: "none, each start is a cold one")
   @Option(help: Self.stateDir.help) var stateDir: String?
 
   private static let threads = Setting<Int>(
-    "threads", "Event loops that take pushes.", shown: "count",
+    "threads", "Number of event loops for pushes.", shown: "count",
     default: String(max(1, ProcessInfo.processInfo.activeProcessorCount - 1)), as: "one fewer than processors",
     in: 1...256)
   @Option(help: Self.threads.help) var threads: String?
@@ -54,12 +57,12 @@ struct IngestNodeCommand: AsyncParsableCommand {
 
   private static let admitAge = Setting<Duration>(
     "admit-age",
-    "How old the mirror may be to admit anybody: for so long a revoked key may go on while the store is away.",
+    "Maximum mirror age for admission. Bounds how long a revoked key works while the key store is unreachable.",
     shown: "time", default: "1h", in: .seconds(1) ... .seconds(30 * 86_400))
   @Option(help: Self.admitAge.help) var admitAge: String?
 
   private static let barrierWait = Setting<Duration>(
-    "barrier-wait", "How long a request may wait for the proof that its key isn't active.", shown: "time",
+    "barrier-wait", "Timeout for proving that a key isn't active. Then the request is answered 503.", shown: "time",
     default: "2s", in: .milliseconds(10) ... .seconds(30))
   @Option(help: Self.barrierWait.help) var barrierWait: String?
 
@@ -90,7 +93,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
     MetricsSystem.bootstrap(metrics)
     if !admin.isLoopback {
       logger.warning(
-        "the operators' listener isn't on loopback: keep it away from the open network",
+        "admin listener isn't on loopback: don't expose it to the internet",
         metadata: ["address": "\(admin)"])
     }
     DescriptorLimit.raise(logger: logger)

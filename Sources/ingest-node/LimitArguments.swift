@@ -7,18 +7,18 @@ struct LimitArguments: ParsableArguments {
   private static let standard = FrontLimits()
 
   private static let maxBody = Setting<Int>(
-    "max-body", "The largest body taken, as it comes, in bytes; more is answered 413.", shown: "bytes",
+    "max-body", "Maximum request body, before decompression. A larger one is answered 413.", shown: "bytes",
     default: "\(standard.bodyBytes)", in: 1...(1 << 30))
   @Option(help: Self.maxBody.help) var maxBody: String?
 
   private static let maxHeader = Setting<Int>(
-    "max-header", "The most bytes of all header lines of a request together; more is answered 431.", shown: "bytes",
+    "max-header", "Maximum size of all header lines of a request together. More is answered 431.", shown: "bytes",
     default: "\(standard.headerBytes)", in: 1_024...49_152)
   @Option(help: Self.maxHeader.help) var maxHeader: String?
 
   private static let maxInHand = Setting<Int>(
     "max-in-hand",
-    "The most bytes of bodies that the node holds at once, from their first byte to their answer; more is answered 503.",
+    "Maximum request-body bytes buffered by this node. Beyond it requests are answered 503.",
     shown: "bytes", default: "\(standard.bytesInHand)", in: 1...(1 << 40))
   @Option(help: Self.maxInHand.help) var maxInHand: String?
 
@@ -35,46 +35,46 @@ struct LimitArguments: ParsableArguments {
   @Option(help: Self.maxConnectionsPerAddress.help) var maxConnectionsPerAddress: String?
 
   private static let maxRequests = Setting<Int>(
-    "max-requests", "After so many requests a connection ends.", shown: "count",
+    "max-requests", "Maximum requests per connection; it is closed after that many.", shown: "count",
     default: "\(standard.requestsPerConnection)", in: 1...1_000_000_000)
   @Option(help: Self.maxRequests.help) var maxRequests: String?
 
   private static let idle = Setting<Duration>(
-    "idle", "How long a connection may be without a request. Longer than the balancer before it leaves it idle.",
+    "idle", "Idle timeout of a connection. Make it longer than the load balancer's.",
     shown: "time", default: standard.idle.setting, in: .seconds(1) ... .seconds(86_400))
   @Option(help: Self.idle.help) var idle: String?
 
   private static let headDeadline = Setting<Duration>(
     "head-deadline",
-    "How long the head of a request, or a key in its body, may take to come; then it is answered 408.", shown: "time",
+    "Timeout for receiving a request's head, or the key in its body. Then it is answered 408.", shown: "time",
     default: standard.headDeadline.setting, in: .milliseconds(100) ... .seconds(600))
   @Option(help: Self.headDeadline.help) var headDeadline: String?
 
   private static let bodyDeadline = Setting<Duration>(
-    "body-deadline", "How long the body of a request may take to come; then it is answered 408.", shown: "time",
+    "body-deadline", "Timeout for receiving a request's body. Then it is answered 408.", shown: "time",
     default: standard.bodyDeadline.setting, in: .milliseconds(100) ... .seconds(3_600))
   @Option(help: Self.bodyDeadline.help) var bodyDeadline: String?
 
   private static let accountRate = Setting<Int>(
-    "account-rate", "Pushes of one account that this node takes each second; twice as many may come at once.",
+    "account-rate", "Maximum pushes per second of one account on this node; the burst is twice that.",
     shown: "count", as: "no bound", in: 1...10_000_000)
   @Option(help: Self.accountRate.help) var accountRate: String?
 
   private static let accountRateStatus = Setting<TooFastStatus>(
     "account-rate-status",
-    "What an account hears beyond --account-rate, whatever its client: 429 (ends old AppSignal agents), 500, 503 (which balancers repeat at other nodes) or 504.",
+    "Status for pushes beyond --account-rate: 429 (ends old AppSignal agents), 500, 503 (load balancers retry it on other nodes) or 504.",
     shown: "status",
     as: "what each dialect's clients bear and no balancer repeats: 500 for AppSignal, 504 for OTLP, else 429")
   @Option(help: Self.accountRateStatus.help) var accountRateStatus: String?
 
   private static let grace = Setting<Duration>(
     "grace",
-    "How long after SIGTERM the node goes on taking connections while it says that it isn't ready, for balancers to notice. 0s without any.",
+    "Time after SIGTERM in which /readyz is already 503 and connections are still accepted, so that load balancers notice. 0s without a load balancer.",
     shown: "time", default: standard.grace.setting, in: .zero ... .seconds(600))
   @Option(help: Self.grace.help) var grace: String?
 
   private static let stopDeadline = Setting<Duration>(
-    "stop-deadline", "How long what is in flight may take to end after that.", shown: "time",
+    "stop-deadline", "Time for requests in flight to finish after --grace.", shown: "time",
     default: standard.stopDeadline.setting, in: .zero ... .seconds(600))
   @Option(help: Self.stopDeadline.help) var stopDeadline: String?
 

@@ -9,23 +9,23 @@ struct QueueLimitArguments: ParsableArguments {
 
   private static let maxQueueEntries = Setting<Int>(
     "max-queue-entries",
-    "The most payloads that wait in a shard of the queue. From there on pushes are answered 503, until --queue-low-water is reached.",
+    "Maximum payloads waiting in a shard of the queue. Beyond it pushes are answered 503, until --queue-low-water is reached.",
     shown: "count", default: "\(standard.entries)", in: 1...1_000_000_000)
   @Option(help: Self.maxQueueEntries.help) var maxQueueEntries: String?
 
   private static let maxQueueBytes = Setting<Int>(
     "max-queue-bytes",
-    "The most bytes of payloads that wait in a shard of the queue, each with its line of some 200 bytes. Redis takes up to a quarter more.",
+    "Maximum bytes of payloads waiting in a shard of the queue, including some 200 bytes of metadata each. Redis uses up to a quarter more memory.",
     shown: "bytes", default: "\(standard.bytes)", in: 1...(1 << 44))
   @Option(help: Self.maxQueueBytes.help) var maxQueueBytes: String?
 
   private static let maxQueueMemory = Setting<Int>(
-    "max-queue-memory", "How much of Redis's maxmemory, where it has one, may be in use by whatever is in there.",
+    "max-queue-memory", "Maximum share of Redis's maxmemory that may be in use, by any data.",
     shown: "percent", default: "\(standard.memoryPercent)", in: 1...100)
   @Option(help: Self.maxQueueMemory.help) var maxQueueMemory: String?
 
   private static let queueLowWater = Setting<Int>(
-    "queue-low-water", "Where pushes are taken again, as a part of each of these limits.", shown: "percent",
+    "queue-low-water", "Share of these limits below which pushes are accepted again.", shown: "percent",
     default: "\(standard.lowWaterPercent)", in: 1...99)
   @Option(help: Self.queueLowWater.help) var queueLowWater: String?
 

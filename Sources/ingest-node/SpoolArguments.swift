@@ -9,23 +9,23 @@ struct SpoolArguments: ParsableArguments {
 
   private static let spool = Setting<String>(
     "spool",
-    "Folder of this node alone for payloads that come while Redis is away: on disk before they are acknowledged, and pushed when it is back.",
+    "Directory for payloads that arrive while Redis is unreachable, used by this node only. They are on disk before they are acknowledged, and pushed when Redis is back.",
     shown: "folder", as: "none, they are answered 503")
   @Option(help: Self.spool.help) var spool: String?
 
   private static let spoolBytes = Setting<Int>(
-    "spool-bytes", "The most bytes of payloads in the spool; more is answered 503.", shown: "bytes",
+    "spool-bytes", "Maximum bytes of payloads in the spool. Beyond it pushes are answered 503.", shown: "bytes",
     default: "\(standard.bytes)", in: 1...(1 << 50))
   @Option(help: Self.spoolBytes.help) var spoolBytes: String?
 
   private static let spoolAge = Setting<Duration>(
     "spool-age",
-    "How old the oldest payload in the spool may be for more to be taken; then they are answered 503. None is ever dropped.",
+    "Maximum age of the oldest payload in the spool. Beyond it pushes are answered 503; nothing is dropped.",
     shown: "time", default: "24h", in: .seconds(1) ... .seconds(365 * 86_400))
   @Option(help: Self.spoolAge.help) var spoolAge: String?
 
   private static let spoolRate = Setting<Int>(
-    "spool-rate", "Maximum payloads of the spool that are pushed each second when Redis is back.", shown: "count",
+    "spool-rate", "Maximum payloads pushed from the spool per second when Redis is back.", shown: "count",
     default: "\(standard.drainedPerSecond)", in: 1...1_000_000)
   @Option(help: Self.spoolRate.help) var spoolRate: String?
 

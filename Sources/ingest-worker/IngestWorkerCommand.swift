@@ -50,23 +50,23 @@ struct IngestWorkerCommand: AsyncParsableCommand {
 
   private static let sink = Setting<SinkSetting>(
     "sink",
-    "Where payloads are stored: sqlite:PATH, postgres://…, http://…, https://… or files:FOLDER, see above; or none: to measure without, which throws them away.",
+    "Where payloads are stored: sqlite:PATH, postgres://…, http://…, https://… or files:FOLDER, see above. none: discards them, for benchmarks.",
     shown: "sink", isRequired: true)
   @Option(help: Self.sink.help) var sink: String?
 
   private static let whenRevoked = Setting<WhenRevoked>(
     "when-revoked",
-    "What becomes of payloads whose key was revoked after they had been accepted: store, or discard where the key store proves it.",
+    "What to do with payloads whose key was revoked after they were accepted: store them, or discard them if the key store proves it.",
     shown: "store|discard", default: "store")
   @Option(help: Self.whenRevoked.help) var whenRevoked: String?
 
   private static let batch = Setting<Int>(
-    "batch", "The most payloads that are claimed and stored at once, 1 to 1000.", shown: "number", default: "500",
+    "batch", "Maximum payloads claimed and stored at once, 1 to 1000.", shown: "number", default: "500",
     in: 1...1_000)
   @Option(help: Self.batch.help) var batch: String?
 
   private static let batchBytes = Setting<Int>(
-    "batch-bytes", "The most bytes that are claimed at once, 1024 to 67108864; a larger payload is claimed alone.",
+    "batch-bytes", "Maximum bytes claimed at once, 1024 to 67108864. A larger payload is claimed alone.",
     shown: "bytes", default: "8388608", in: 1_024...67_108_864)
   @Option(help: Self.batchBytes.help) var batchBytes: String?
 
@@ -78,7 +78,8 @@ struct IngestWorkerCommand: AsyncParsableCommand {
   @Option(help: Self.lanes.help) var lanes: String?
 
   private static let lease = Setting<Duration>(
-    "lease", "How long after this worker's death others may take over what it had claimed, 1s to 1h.", shown: "time",
+    "lease", "Lease of a claimed batch, 1s to 1h: if this worker dies, others take over its batches after this time.",
+    shown: "time",
     default: "30s", in: .seconds(1) ... .seconds(3_600))
   @Option(help: Self.lease.help) var lease: String?
 
@@ -88,29 +89,32 @@ struct IngestWorkerCommand: AsyncParsableCommand {
   @Option(help: Self.attempts.help) var attempts: String?
 
   private static let deaths = Setting<Int>(
-    "deaths", "Workers that may die over a payload before it becomes a dead letter, 1 to 100.", shown: "number",
+    "deaths", "Worker deaths while processing a payload after which it becomes a dead letter, 1 to 100.",
+    shown: "number",
     default: "3", in: 1...100)
   @Option(help: Self.deaths.help) var deaths: String?
 
   private static let decodedBytes = Setting<Int>(
-    "decoded-bytes", "The most bytes that a compressed payload may have once it is decoded, 1024 to 1073741824.",
+    "decoded-bytes", "Maximum decompressed size of a payload, 1024 to 1073741824 bytes.",
     shown: "bytes", default: "67108864", in: 1_024...1_073_741_824)
   @Option(help: Self.decodedBytes.help) var decodedBytes: String?
 
   private static let decodedTotal = Setting<Int>(
     "decoded-total",
-    "The most bytes of decoded payloads in memory at one time, in all lanes together, 1048576 to 68719476736. Sinks may hold a copy for a while: allow for three times this.",
+    "Maximum bytes of decompressed payloads in memory, in all lanes together, 1048576 to 68719476736. Sinks may hold copies for a while: allow for three times this.",
     shown: "bytes", default: "201326592", in: 1_048_576...68_719_476_736)
   @Option(help: Self.decodedTotal.help) var decodedTotal: String?
 
   private static let maxRatio = Setting<Int>(
     "max-ratio",
-    "The most bytes that may come out of a compressed payload for each byte that was sent, 1 to 1000000; a MiB may come out of any.",
+    "Maximum compression ratio of a payload, 1 to 1000000. Up to 1 MiB is always allowed.",
     shown: "number", default: "200", in: 1...1_000_000)
   @Option(help: Self.maxRatio.help) var maxRatio: String?
 
   private static let drain = Setting<Duration>(
-    "drain", "How long the sink may go on after SIGTERM before what isn't stored is put back, 0s to 1h.", shown: "time",
+    "drain",
+    "Time after SIGTERM in which the sink may finish, 0s to 1h. Then what isn't stored goes back to the queue.",
+    shown: "time",
     default: "10s", in: .zero ... .seconds(3_600))
   @Option(help: Self.drain.help) var drain: String?
 

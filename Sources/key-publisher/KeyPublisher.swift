@@ -78,7 +78,7 @@ struct StoreWriting: ParsableArguments {
 
   private static let confirmWait = Setting<Duration>(
     "confirm-wait",
-    "How long to wait for the declared replicas to have the change. If they haven't by then the exit status is 75.",
+    "How long to wait for the declared replicas to confirm the change. Then the exit status is 75.",
     shown: "time", default: "5s", in: .milliseconds(100) ... .seconds(600))
   @Option(help: Self.confirmWait.help) var confirmWait: String?
 
@@ -146,7 +146,7 @@ func complain(_ text: String) {
 
 struct Seal: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Says that the store is populated, so that keys it doesn't hold may be refused.")
+    abstract: "Declares the store complete, so that nodes may refuse keys that aren't in it.")
 
   @OptionGroup var store: StoreWriting
 
@@ -184,7 +184,7 @@ func sealStore(_ connection: RedisConnection, _ layout: StoreLayout, mayBeEmpty:
 
 struct Confirm: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Says that all removals up to now are meant: nodes that hold some back let them go.")
+    abstract: "Confirms all removals so far, so that nodes that held back a mass removal apply it.")
 
   @OptionGroup var store: StoreWriting
 
@@ -198,7 +198,7 @@ struct Confirm: AsyncParsableCommand {
 
 struct Replicas: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Says how many replicas of this Redis could take its place.",
+    abstract: "Declares how many replicas of this Redis could be promoted.",
     discussion: """
       From then on a change is done when all of them have it, and a node refuses a key only while all of them follow the \
       primary. A majority wouldn't do: a failover may promote one that isn't in it. Replicas that are never promoted are to \

@@ -33,7 +33,7 @@ struct RevisionArguments: ParsableArguments {
 
 struct Put: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Adds a key, which is active then.",
+    abstract: "Adds an active key.",
     discussion: """
       A key that is in the store already stays in its state and with its account: a put that is repeated or comes late \
       undoes no suspend and no revoke. --reactivate and --change-account say that it is meant to.
@@ -83,7 +83,7 @@ struct Suspend: AsyncParsableCommand {
 
 struct Revoke: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Revokes a key, for good: only put --reactivate brings it back.")
+    abstract: "Revokes a key permanently; only put --reactivate makes it active again.")
 
   @OptionGroup var store: StoreWriting
   @OptionGroup var key: KeyArguments

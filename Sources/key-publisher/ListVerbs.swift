@@ -87,7 +87,7 @@ struct ListArguments: ParsableArguments {
 
 struct Import: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Adds and changes the keys of a list; what isn't listed stays as it is.")
+    abstract: "Adds and updates the keys of a list; other keys are left alone.")
 
   @OptionGroup var list: ListArguments
 
@@ -96,7 +96,7 @@ struct Import: AsyncParsableCommand {
 
 struct Sync: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Makes the store equal to a list: keys that aren't on it are revoked.",
+    abstract: "Makes the store equal to a list; keys that aren't on it are revoked.",
     discussion: """
       A key that was put after the list was made isn't on it: say --if-version with the store's version from before, and what \
       was changed since stays.

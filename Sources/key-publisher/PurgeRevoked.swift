@@ -6,7 +6,7 @@ import Sluice
 struct PurgeRevoked: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "purge",
-    abstract: "Removes the records of keys that were revoked long ago.",
+    abstract: "Deletes records of keys that were revoked long ago.",
     discussion: """
       Such a key is refused as unknown (401) from then on, and no longer as revoked (403). Active and suspended keys are never \
       removed. A node that was away since before a key was revoked takes it for one that vanished: let what is purged be \

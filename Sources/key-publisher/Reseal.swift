@@ -5,7 +5,7 @@ import Sluice
 
 struct Reseal: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Takes a damaged store as it is: counts and seals it anew.",
+    abstract: "Accepts a damaged store as it is: recounts and seals it.",
     discussion: """
       For a store that was edited by hand, or has lost a bucket, a summary or its description, and for which there is no list \
       to import. Everything that the store says of its records is worked out anew from the records that are there, as a new \

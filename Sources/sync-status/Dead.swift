@@ -6,7 +6,7 @@ import Sluice
 /// What couldn't be stored: looked at, put back, thrown away.
 struct Dead: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Lists, shows, puts back or throws away dead letters.",
+    abstract: "Lists, shows, requeues or discards dead letters.",
     discussion: """
       A payload is a dead letter when it can't be stored, failed too often, or workers died over it. It stays until somebody \
       decides. All verbs look at all shards; where one is away they say so, do the others, and end with status 2.

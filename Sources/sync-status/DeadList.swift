@@ -5,7 +5,7 @@ import Sluice
 
 struct DeadList: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "list", abstract: "Lists dead letters, the newest first. This is what happens when no verb is given.")
+    commandName: "list", abstract: "Lists dead letters, the newest first. The default subcommand.")
 
   @OptionGroup var access: FleetAccess
   @OptionGroup var filter: DeadLetterFilterOptions

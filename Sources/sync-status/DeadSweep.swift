@@ -7,7 +7,7 @@ import Sluice
 
 struct DeadRequeue: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "requeue", abstract: "Puts dead letters back into the queue, as if they had never failed.",
+    commandName: "requeue", abstract: "Requeues dead letters, with no failures counted.",
     discussion: """
       They go behind what waits, the oldest first. What fails again is a dead letter again. Exit status: 0 done, 1 something \
       that was named isn't there or can't be read, 2 not all shards could be dealt with; it may be run again.

@@ -5,8 +5,9 @@ import Sluice
 /// Takes a member off the list that won't come back: until then it is silent, and the fleet not in sync.
 struct Forget: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Takes a member that won't come back off the list.",
-    discussion: "Silent members stay listed for a day. One that still lives is back with its next report.")
+    abstract: "Removes a node or worker that won't come back from the list.",
+    discussion: "Silent nodes and workers stay listed for a day. One that still runs reappears with its next heartbeat."
+  )
 
   @OptionGroup var access: FleetAccess
   @Argument(help: ArgumentHelp("node or worker", valueName: "kind")) var kind: String

@@ -13,7 +13,7 @@ struct Queue: AsyncParsableCommand {
 
   @OptionGroup var access: FleetAccess
 
-  private static let json = Setting.flag("json", "One JSON document instead of a page.")
+  private static let json = Setting.flag("json", "Print JSON instead of a page.")
   @Flag(help: Self.json.help) var json = false
 
   func run() async throws {

@@ -6,14 +6,14 @@ import Sluice
 /// Shows the fleet once, or again and again.
 struct Show: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Shows the fleet. This is what happens when no verb is given.")
+    abstract: "Shows the fleet. The default subcommand.")
 
   @OptionGroup var access: FleetAccess
 
-  private static let json = Setting.flag("json", "One JSON document instead of a page.")
+  private static let json = Setting.flag("json", "Print JSON instead of a page.")
   @Flag(help: Self.json.help) var json = false
 
-  private static let watch = Setting.flag("watch", "Show it anew every second, until Ctrl-C.")
+  private static let watch = Setting.flag("watch", "Refresh every second, until Ctrl-C.")
   @Flag(help: Self.watch.help) var watch = false
 
   func run() async throws {

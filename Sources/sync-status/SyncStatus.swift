@@ -12,7 +12,7 @@ import Sluice
 struct SyncStatus: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "sync-status",
-    abstract: "Says whether every ingest node mirrors all keys, and what is wrong if not.",
+    abstract: "Shows whether every ingest node mirrors all keys, and what is wrong if not.",
     discussion: """
       Exit status: 0 all nodes are in sync and take payloads, 1 some are not or don't, or accounts have too many dead \
       letters, 2 it can't be told (Redis is away or what is in it can't be read), 64 the command line makes no sense.

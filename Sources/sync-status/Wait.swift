@@ -5,7 +5,7 @@ import Sluice
 /// Waits until nodes are in sync, for scripts that put machines into a load balancer.
 struct Wait: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Waits until nodes are in sync with the store as it is now, or later.",
+    abstract: "Waits until nodes are in sync with the current version of the key store.",
     discussion: """
       Reads the store's version once at the start, and returns 0 as soon as all nodes (or the one that is named, or so \
       many) are in sync and have followed every change up to that version. Returns 1 when they don't in time, with what \

@@ -111,7 +111,8 @@ final class Member: Sendable {
 
   private static func reaped(_ process: ServiceProcess) -> Int {
     process.standardError.lines.reduce(0) { sum, line in
-      guard line.contains("put back what workers had claimed"), let count = line.firstMatch(of: /envelopes=(\d+)/)?.1
+      guard line.contains("requeued payloads of workers whose lease expired"),
+        let count = line.firstMatch(of: /envelopes=(\d+)/)?.1
       else { return sum }
       return sum + (Int(count) ?? 0)
     }

@@ -86,7 +86,7 @@ struct EndingOrderTests {
     let running = try RunningClient("http://127.0.0.1:1/v1/events") { $0.drainDeadline = .seconds(10) }
     let pushes = try (0..<5).map { try running.client.submit(payload("\($0)")) }
     let draining = Task { await running.client.drain() }
-    try await eventually("it was tried") { running.log.text.contains("an attempt failed") }
+    try await eventually("it was tried") { running.log.text.contains("push attempt failed") }
     running.clock.advance(by: .seconds(10))
     let report = await draining.value
     #expect(report.delivered == 0)

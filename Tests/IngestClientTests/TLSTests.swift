@@ -41,7 +41,7 @@ struct TLSTests {
     let wary = try RunningClient(endpoint) { $0.http.dnsOverride = ["localhost": "127.0.0.1"] }
     try await wary.running {
       try wary.client.submit(IngestClient.Payload(Array("{}".utf8)))
-      try await wary.passTime(until: "it was tried") { wary.log.text.contains("an attempt failed") }
+      try await wary.passTime(until: "it was tried") { wary.log.text.contains("push attempt failed") }
     }
     #expect(server.pushes.count == 1)
   }

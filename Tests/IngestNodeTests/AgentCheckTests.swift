@@ -52,7 +52,7 @@ struct AgentCheckTests {
         let told = try await Caller.ask(agent.port)
         #expect(told == "up ready \(next)%\n")
       }
-      let told = agent.log.lines.filter { $0.message == "balancers that ask are told otherwise" }
+      let told = agent.log.lines.filter { $0.message == "agent-check answer changed" }
       #expect(told.map { $0.metadata["answer"] } == ["up ready 100%", "up ready 40%"])
     }
   }

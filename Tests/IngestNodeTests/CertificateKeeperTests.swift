@@ -34,7 +34,7 @@ import Testing
       }
     }
 
-    var loaded: [RecordedLog.Line] { log.lines.filter { $0.message == "the certificate is loaded" } }
+    var loaded: [RecordedLog.Line] { log.lines.filter { $0.message == "certificate loaded" } }
     var failures: [RecordedLog.Line] { log.lines(.error) }
   }
 
@@ -100,7 +100,7 @@ import Testing
       for _ in 1...3 { kept.keeper.look() }
       #expect(kept.failures.count == 1)
       let line = try #require(kept.failures.first)
-      #expect(line.message == "the certificate could not be reloaded; the old one goes on being used")
+      #expect(line.message == "reloading the certificate failed; keeping the previous one")
       #expect(line.metadata["old_serial"] == "\(old)")
       #expect(line.metadata["reason"]?.description.contains(place.key) == true, "\(line)")
       #expect(kept.identity.certificate.serial == old)

@@ -56,7 +56,7 @@ import Testing
         logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
       driver.start()
       defer { driver.stop() }
-      try await eventually("the mirror is complete") { try await driver.status().get().objection == nil }
+      try await eventually("mirror complete") { try await driver.status().get().objection == nil }
       let key = KeyID(secret: "key 1".utf8)
       guard case .refuse(.revokedKey, _) = try await driver.verdict(of: key).get() else {
         Issue.record("a revoked key wasn't refused as such")

@@ -15,7 +15,7 @@ import Testing
         logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
       driver.start()
       defer { driver.stop() }
-      try await eventually("the mirror is complete") {
+      try await eventually("mirror complete") {
         try await driver.status().get().objection == nil
       }
       guard case .refuse(.unknownKey, let proof) = try await driver.verdict(of: KeyID(secret: "a".utf8)).get() else {

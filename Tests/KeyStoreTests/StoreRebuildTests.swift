@@ -152,7 +152,7 @@ import Testing
       driver.start()
       defer { driver.stop() }
       let (known, stranger) = (KeyID(secret: "key 1".utf8), KeyID(secret: "nobody's".utf8))
-      try await eventually("the mirror is complete") { try await driver.status().get().objection == nil }
+      try await eventually("mirror complete") { try await driver.status().get().objection == nil }
       try await store.run("HDEL", store.layout.meta, "digest")
       struct Killed: Error {}
       let survey = try await rebuild(store).survey()

@@ -85,7 +85,8 @@ struct DeadLetterLimitTests {
     #expect(try number("limited", in: status) >= 2)
     #expect(try number("dead_bytes", in: status) > number("room_bytes", in: status) / 20)
     #expect(try await node.get("/metrics").body.contains("sluice_queue_shard_refused_accounts{shard=\"0\"} 1"))
-    #expect(node.process.outputs.split(separator: "\n").count { $0.contains("has too many dead letters") } == 1)
+    #expect(
+      node.process.outputs.split(separator: "\n").count { $0.contains("account over its dead-letter limit") } == 1)
     var page = ""
     try await eventually("the node has reported it") {
       page = try await deployment.run("sync-status", [], expecting: nil).outputs

@@ -23,7 +23,7 @@ import Testing
         Case(build: build, renamed: ["CLIENT"], said: "CLIENT SETNAME: CLIENT LIST shows no name"),
         Case(build: build, renamed: ["ROLE"], said: "ROLE, in whose place INFO is asked"),
         Case(build: build, renamed: ["CONFIG"], said: "how often synced unknown"),
-        Case(build: build, renamed: ["WAIT"], said: "the mirror is complete"),
+        Case(build: build, renamed: ["WAIT"], said: "mirror complete"),
         Case(
           build: build, renamed: ["INFO"], said: "INFO, so it can't be told whether this Redis was a replica",
           unproven: "INFO can't be used here"),

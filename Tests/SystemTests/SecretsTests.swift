@@ -144,11 +144,11 @@ struct SecretsTests {
     // The key's file is replaced by one that doesn't fit, and by one that is cut off.
     try authority.install(CertificateAuthority.Issued(certificate: server.certificate, key: client.key), in: place)
     tls.process.signal(SIGHUP)
-    try await tls.process.waitForLine(containing: "could not be reloaded")
+    try await tls.process.waitForLine(containing: "reloading the certificate failed")
     try Data(contentsOf: URL(fileURLWithPath: client.key)).dropLast(60).write(to: URL(fileURLWithPath: place.key))
     tls.process.signal(SIGHUP)
     try await eventually("it says so again") {
-      tls.process.standardError.lines.filter { $0.contains("could not be reloaded") }.count >= 2
+      tls.process.standardError.lines.filter { $0.contains("reloading the certificate failed") }.count >= 2
     }
     // Redis goes away and comes back, and is full for a while.
     for node in ["node-1", "node-2", "worker-1"] { try await deployment.cutConnections(of: node) }
@@ -194,7 +194,8 @@ struct SecretsTests {
     // It was a busy run: what had to be said was said.
     let all = words.map(\.text).joined(separator: "\n")
     for said in [
-      "unknown_key", "revoked_key", "suspended_key", "WRONGPASS", "the PROXY protocol", "could not be reloaded",
+      "unknown_key", "revoked_key", "suspended_key", "WRONGPASS", "PROXY protocol header",
+      "reloading the certificate failed",
       "\"queue_", " debug ", "\"node-2\"", "sluice_push_answers_total", "not a Redis address",
     ] {
       let isSaid = all.contains(said)

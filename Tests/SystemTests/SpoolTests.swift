@@ -64,13 +64,13 @@ struct SpoolTests {
     #expect(tally.acknowledged.count > 800)
 
     node = try await deployment.startNode("node-1", folders(deployment), at: node.addresses)
-    try await node.process.waitForLine(containing: "payloads of an earlier process are in the spool")
+    try await node.process.waitForLine(containing: "spool has payloads from an earlier run")
     #expect(try await node.push(key: Deployment.key(1)).status == 202, "with Redis away it goes on at once")
     #expect(try deployment.stored().count < tally.acknowledged.count)
     try await deployment.redis.restart()
     try await expectStored(tally.acknowledged, in: deployment)
-    try await eventually("the spool is empty") { try await spool(of: node).entries == 0 }
-    try await node.process.waitForLine(containing: "the spool is drained")
+    try await eventually("spool empty") { try await spool(of: node).entries == 0 }
+    try await node.process.waitForLine(containing: "spool drained")
     #expect(try await node.push(key: Deployment.key(1)).status == 202)
     node.process.terminate()
     #expect(try await node.process.waitForExit() == .exited(0))
@@ -127,7 +127,7 @@ struct SpoolTests {
     try await eventually("some are drained") { try await spool(of: node).entries < 20 }
     node.process.terminate()
     #expect(try await node.process.waitForExit() == .exited(0))
-    try await node.process.waitForLine(containing: "the spool is empty")
+    try await node.process.waitForLine(containing: "spool empty")
     let worker = try await deployment.startWorker("worker-1")
     try await expectStored(acknowledged, in: deployment)
     #expect(try deployment.stored().count == 20)

@@ -51,7 +51,7 @@ struct StoreFaultTests {
         strike: { try await run("HSET", layout.meta, "schema", 2) },
         mend: { try await run("HSET", layout.meta, "schema", 1) }),
       Fault(
-        name: "an old backup, whose versions are used again", line: "the mirror has to be compared with the store",
+        name: "an old backup, whose versions are used again", line: "mirror resync started",
         strike: {
           try await run("SAVE")
           try await put(["sk_lost_1", "sk_lost_2"])

@@ -59,7 +59,7 @@ private struct NodeUnderCallgrind {
       ],
       environment: ["SLUICE_REDIS": "\(store.redis.tcpEndpoint)"], counts: false)
     // Lines of its log, since to ask it would have it do more or less work.
-    for line in ["the mirror is complete", "what an acknowledgement means"] {
+    for line in ["mirror complete", "queue durability"] {
       try await node.process.waitForLine(containing: line, within: .seconds(120))
     }
     let line = try await node.process.waitForLine(containing: "listening for pushes", within: .seconds(120))

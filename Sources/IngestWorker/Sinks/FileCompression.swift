@@ -31,7 +31,7 @@ final class FileCompression: Sendable {
         try FileDescriptor.remove(folder.plain(name))
       } catch {
         // It stays as it is, and is compressed after the next start.
-        logger.error("a finished file could not be compressed", metadata: ["reason": "\(error)"])
+        logger.error("compressing a finished file failed", metadata: ["reason": "\(error)"])
       }
     }
   }

@@ -70,7 +70,7 @@ struct FileStore: BlockingStore {
     guard file != nil, length > 0, ContinuousClock.now - begun >= address.age else { return }
     do throws(SinkFailure) { try finish() } catch {
       // The next batch meets the same, and says so to its lane.
-      logger.error("a file could not be finished", metadata: ["reason": "\(error)"])
+      logger.error("finishing a file failed", metadata: ["reason": "\(error)"])
     }
   }
 

@@ -5,7 +5,7 @@ import KeyReplica
 import NIOCore
 public import RedisClient
 
-/// Removes the records of keys that were revoked long ago.
+/// Deletes records of keys that were revoked long ago.
 public struct Purge: Sendable {
   private let connection: RedisConnection
   private let layout: StoreLayout

@@ -90,7 +90,7 @@ import Testing
       #expect(record.wrong.isEmpty, "active keys were refused, \(record.wrongCount) times")
       #expect(record.undecided.isEmpty, "keys that were active all the time weren't admitted")
       let kept = !during.log.contains {
-        $0.at > paused && $0.at < resumed + .milliseconds(200) && $0.text.contains("store is away")
+        $0.at > paused && $0.at < resumed + .milliseconds(200) && $0.text.contains("key store unreachable")
       }
       print(
         "FAILOVER | \(replicas) replicas | promoted after \(paused.milliseconds(until: resumed)) ms | deposed window "

@@ -174,7 +174,7 @@ final class FaultBench {
     try await bench.populate()
     try await fault.prepare(bench)
     bench.begin(fault.limits)
-    try await eventually("the mirror is complete") { try await bench.isWell() }
+    try await eventually("mirror complete") { try await bench.isWell() }
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { [asker = bench.asker!] in try await asker.run() }
       try await bench.play(fault, quietly: quietly)
