@@ -17,7 +17,7 @@ struct BufferSizes {
   /// connection up to 4 MiB, and with some hundred of those that read slowly what it has for all of TCP is used up:
   /// then it delays every connection of the machine, Redis's too, by seconds. Enough for a batch's answer within a few
   /// round trips.
-  static let kernelUnsent: CInt = 32 << 10
+  static let kernelUnsent = 32 << 10
 
   /// Of a connection that hasn't shown a key. A head of the usual size comes in one read.
   static let ofStranger = BufferSizes(

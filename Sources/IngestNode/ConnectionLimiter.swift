@@ -42,6 +42,9 @@ final class ConnectionLimiter: Sendable {
 
   var current: Int { state.withLock { $0.count } }
 
+  /// Whether more than half of the places are taken.
+  var isCrowded: Bool { current > limit / 2 }
+
   /// How many connections were closed to make place for others.
   var evictions: Int { state.withLock { $0.evictions } }
 
@@ -49,10 +52,13 @@ final class ConnectionLimiter: Sendable {
   /// - Parameters:
   ///   - address: The client's; nil where it isn't known yet.
   ///   - isExempt: Whether the limit for one client doesn't hold for it, since many stand behind it.
+  ///   - isUnclaimed: Whether a proxy has yet to say whose it is: ``ConnectionPlace/claim(_:isExempt:at:)``. Until then it is closed
+  ///     for no other. Counted as one client's, those that come at one moment would be more than any client has, and lose
+  ///     their places before they had said anything.
   ///   - reset: Closes the connection; called from any thread when its place is taken away.
   /// - Returns: nil where it is one too many.
   func enter(
-    from address: IPAddress? = nil, isExempt: Bool = false, at now: NIODeadline = .now(),
+    from address: IPAddress? = nil, isExempt: Bool = false, isUnclaimed: Bool = false, at now: NIODeadline = .now(),
     reset: @escaping @Sendable () -> Void
   ) -> ConnectionPlace? {
     let client = address?.network
@@ -66,7 +72,7 @@ final class ConnectionLimiter: Sendable {
         evicted = state.evict(at: now)
         guard evicted != nil else { return (nil, nil) }
       }
-      return (state.insert(from: client, isExempt: isExempt, use, reset: reset), evicted)
+      return (state.insert(from: client, isExempt: isExempt, isUnclaimed: isUnclaimed, use, reset: reset), evicted)
     }
     evicted?()
     return id.map { ConnectionPlace($0, use, of: self) }
@@ -236,19 +242,20 @@ private struct State: ~Copyable {
   func count(of client: IPAddress) -> Int { clients[client]?.connections ?? 0 }
 
   mutating func insert(
-    from client: IPAddress?, isExempt: Bool, _ use: ConnectionUse, reset: @escaping Reset
+    from client: IPAddress?, isExempt: Bool, isUnclaimed: Bool, _ use: ConnectionUse, reset: @escaping Reset
   ) -> UInt64 {
     let id = number()
-    insert(id, from: client, isExempt: isExempt, use, reset: reset)
+    insert(id, from: client, isExempt: isExempt, isUnclaimed: isUnclaimed, use, reset: reset)
     return id
   }
 
   mutating func insert(
-    _ id: UInt64, from client: IPAddress?, isExempt: Bool, _ use: ConnectionUse, reset: @escaping Reset
+    _ id: UInt64, from client: IPAddress?, isExempt: Bool, isUnclaimed: Bool = false, _ use: ConnectionUse,
+    reset: @escaping Reset
   ) {
     connections[id] = Connection(client: client, isExempt: isExempt, use: use, reset: reset)
     clients[client, default: Client()].connections += 1
-    expose(id)
+    if !isUnclaimed { expose(id) }
   }
 
   /// - Returns: nil where it isn't here any more.

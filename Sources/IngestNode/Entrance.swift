@@ -26,6 +26,11 @@ struct Entrance: Sendable {
   let expectsProxyHeader: Bool
   let logger: Logger
   private let handshakes: HandshakeRate
+  /// While places are short: how many connections a client may begin. Whatever comes in the kernel's queue is taken in the
+  /// order in which it came, so what one client fills it with has to be dealt with quickly.
+  private let arrivals = HandshakeRate()
+  /// Of a quarter of a second in each, so 1,250 connections a second.
+  private static let arrivalCost = Duration.microseconds(200)
   private let log: ConnectionLog
   private let lines = LineLimiter()
   private let refusedHeaders = Counter(label: "sluice_proxy_headers_refused_total")
@@ -49,6 +54,12 @@ struct Entrance: Sendable {
     // nil for a Unix socket, and for a client that is gone already.
     let peer = channel.remoteAddress?.ipAddress.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
     guard expectsProxyHeader else {
+      if let peer, connections.isCrowded, !shared.trusted.contains(peer),
+        !arrivals.admit(peer, costing: Self.arrivalCost, at: .recent)
+      {
+        log.note(.tooMany, peer: channel.remoteAddress?.ipAddress)
+        return channel.reset()
+      }
       guard let place = place(for: channel, from: peer) else { return try turnAway(channel) }
       return try serve(channel, at: place, client: peer)
     }
@@ -57,7 +68,7 @@ struct Entrance: Sendable {
       return channel.reset()
     }
     // The client's address is known when the header has come.
-    guard let place = place(for: channel, from: nil) else { return try turnAway(channel) }
+    guard let place = place(for: channel, from: nil, isUnclaimed: true) else { return try turnAway(channel) }
     let loopBound = NIOLoopBound(channel, eventLoop: channel.eventLoop)
     try channel.pipeline.syncOperations.addHandler(
       ProxyHeaderHandler(
@@ -73,12 +84,17 @@ struct Entrance: Sendable {
         }))
   }
 
-  /// - Parameter client: nil where it isn't known, or not yet.
+  /// - Parameters:
+  ///   - client: nil where it isn't known, or not yet.
+  ///   - isUnclaimed: Whether it will be known.
   /// - Returns: nil for a connection that is one too many.
-  private func place(for channel: any Channel, from client: IPAddress?) -> ConnectionPlace? {
+  private func place(
+    for channel: any Channel, from client: IPAddress?, isUnclaimed: Bool = false
+  ) -> ConnectionPlace? {
     let log = log
     let place = connections.enter(
-      from: client, isExempt: client.map(shared.trusted.contains) ?? true, at: channel.eventLoop.now
+      from: client, isExempt: client.map(shared.trusted.contains) ?? true, isUnclaimed: isUnclaimed,
+      at: channel.eventLoop.now
     ) {
       channel.eventLoop.execute {
         guard channel.isActive else { return channel.close(promise: nil) }

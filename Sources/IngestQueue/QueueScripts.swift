@@ -236,7 +236,8 @@ enum QueueScripts {
     while returned < most_due and bytes < most_due_bytes do
       local due = redis.call('ZRANGE', later, '-inf', string.format('%.0f', later_at), 'BYSCORE', 'LIMIT', 0, 1)[1]
       if not due then break end
-      redis.call('ZREM', later, due)
+      -- By its place, since the append-only file would get all of it once more with ZREM.
+      redis.call('ZPOPMIN', later)
       redis.call('RPUSH', first_list, due)
       returned, bytes = returned + 1, bytes + #due
     end

@@ -220,7 +220,7 @@ private final class Watching {
     case let before? where before != durability:
       logger.log(
         level: durability.isWorse(than: before) ? .warning : .notice,
-        "what an acknowledgement means has changed, from \(before)", metadata: metadata)
+        "queue durability changed, from \(before)", metadata: metadata)
     default: break
     }
     guard let lack = requirement.shortfall(of: durability) else {

@@ -59,7 +59,7 @@ struct HeartbeatTests {
       await task.value
       #expect(
         log.lines.map { "\($0.level): \($0.message.prefix(28))" }
-          == ["error: the fleet's register is full", "notice: reporting to the fleet again"])
+          == ["error: the fleet's register is full", "notice: heartbeat written again"])
     }
   }
 

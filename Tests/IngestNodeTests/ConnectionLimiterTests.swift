@@ -23,8 +23,12 @@ import Testing
     /// Those that were closed for others, in that order.
     var closed: [Int] { closedOnes.withLock { $0 } }
 
-    func enter(_ number: Int, from address: IPAddress? = nil, isExempt: Bool = false) -> ConnectionPlace? {
-      limiter.enter(from: address, isExempt: isExempt) { self.closedOnes.withLock { $0.append(number) } }
+    func enter(
+      _ number: Int, from address: IPAddress? = nil, isExempt: Bool = false, isUnclaimed: Bool = false
+    ) -> ConnectionPlace? {
+      limiter.enter(from: address, isExempt: isExempt, isUnclaimed: isUnclaimed) {
+        self.closedOnes.withLock { $0.append(number) }
+      }
     }
   }
 
@@ -108,6 +112,24 @@ import Testing
     #expect(connections.limiter.current == 3)
     places[0].giveBack()
     #expect(places[3].claim(address(1)) && connections.limiter.current == 2 && connections.closed.isEmpty)
+  }
+
+  @Test func `while a proxy has yet to say whose they are, connections are closed for no other, however many come`()
+    throws
+  {
+    let connections = Connections(limit: 6)
+    // Two clients, each with two, and then more whose headers haven't come than either has.
+    for number in 1...4 { #expect(connections.enter(number, from: address(number % 2)) != nil) }
+    let unclaimed = try (5...8).map { try #require(connections.enter($0, isExempt: true, isUnclaimed: true)) }
+    #expect(connections.closed == [1, 2])
+    // Once it is known whose it is, it counts as that client's.
+    for place in unclaimed[..<3] { #expect(place.claim(address(9))) }
+    #expect(connections.enter(9, from: address(10)) != nil)
+    #expect(connections.closed == [1, 2, 5])
+    // Those that are left take all places, and then a further one is one too many.
+    let others = Connections(limit: 2)
+    for number in 1...2 { #expect(others.enter(number, isExempt: true, isUnclaimed: true) != nil) }
+    #expect(others.enter(3, from: address(1)) == nil && others.closed.isEmpty)
   }
 
   @Test func `one that shows itself again is closed after those that didn't`() throws {

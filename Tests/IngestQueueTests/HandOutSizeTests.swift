@@ -30,7 +30,8 @@ import Testing
     #expect(size.size(for: 0) == .init(bytes: 8 << 20, isApart: false, givesUp: false))
   }
 
-  @Test func `a single envelope is given up only after many closings in a row, and however many come there is no trap`() {
+  @Test func `a single envelope is given up only after many closings in a row, and however many come there is no trap`()
+  {
     let size = HandOutSize(most: 8 << 20)
     for number in 0..<1_000 {
       #expect(size.size(for: 3).givesUp == (number >= 14))

@@ -77,7 +77,8 @@ struct PayloadLimitTests {
   /// Redis closes the connection of a worker that is handed more, and says nothing.
   @Test(arguments: RedisBuild.supported)
   func `a worker that may be handed little takes little at a time`(build: RedisBuild) async throws {
-    try await withNode(Limit(build: build, setting: "client-output-buffer-limit normal 1mb 0 0")) { node, _, deployment in
+    let limit = Limit(build: build, setting: "client-output-buffer-limit normal 1mb 0 0")
+    try await withNode(limit) { node, _, deployment in
       for number in 0..<150 {
         let answer = try await node.push([UInt8](repeating: 0x20, count: 60_000), key: Deployment.key(number % 100))
         #expect(answer.status == 202)
@@ -109,5 +110,7 @@ struct PayloadLimitTests {
 }
 
 extension Deployment {
-  fileprivate func deadLetters() async throws -> Int64 { try await redis.run("XLEN", "sluice:{queue-0}:dead").integer() }
+  fileprivate func deadLetters() async throws -> Int64 {
+    try await redis.run("XLEN", "sluice:{queue-0}:dead").integer()
+  }
 }
