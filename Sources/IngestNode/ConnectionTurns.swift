@@ -5,9 +5,7 @@
 //
 // What a connection does when a read comes isn't in any batch: a push mustn't wait behind those that want more. But
 // thousands of connections may have such a read before the event loop looks at its sockets again. So while some wait, a
-// read gets as many steps as one push needs, and what comes behind that waits as well. Not on the connections of one that has
-// several waiting already: with thousands of these, each of which is read from or can be written to again and again, others
-// would wait for a push on each of them, and a push may be a batch that takes a hundred times as long as any other.
+// read gets as many steps as one push needs, and what comes behind that waits as well.
 //
 // Turns go by owners and not by connections: anybody can open thousands. And every second turn is one of those who have
 // shown an active key, however many strangers wait, and from however many networks. With one queue for all, strangers
@@ -48,8 +46,6 @@ final class ConnectionTurns {
   static let steps = 64
   /// The same for what a read brings while others wait for a turn: one push.
   static let stepsOfRead = 8
-  /// With so many connections of one owner waiting, its others do one step, and wait as well.
-  static let manyOfOwner = 4
   /// Connections that go on, one after the other, before the event loop does something else.
   private static let connections = 16
   /// For how long they do, but for the one that is at it then: steps differ in cost by a hundred times.
@@ -68,13 +64,9 @@ final class ConnectionTurns {
   var isEmpty: Bool { proven.count == 0 && strangers.count == 0 }
 
   /// How many steps a connection may do that hasn't waited for a turn.
-  /// - Parameters:
-  ///   - isProven: Whether an active key was shown on it. Strangers that wait are no reason to make it wait.
-  ///   - owner: Whose it is.
-  func stepsNow(isProven: @autoclosure () -> Bool, owner: @autoclosure () -> TurnOwner) -> Int {
-    if isEmpty || proven.count == 0 && isProven() { return Self.steps }
-    let owner = owner()
-    return proven.count(of: owner) + strangers.count(of: owner) >= Self.manyOfOwner ? 1 : Self.stepsOfRead
+  /// - Parameter isProven: Whether an active key was shown on it. Strangers that wait are no reason to make it wait.
+  func stepsNow(isProven: @autoclosure () -> Bool) -> Int {
+    isEmpty || proven.count == 0 && isProven() ? Self.steps : Self.stepsOfRead
   }
 
   func add(_ connection: any TurnTaking) {

@@ -67,7 +67,7 @@ import Testing
       workers.append(Worker(in: turns, turns: 9, of: .account("a"), isProven: true) { order.append("a") })
     }
     workers.append(Worker(in: turns, turns: 4, of: .account("b"), isProven: true) { order.append("b") })
-    #expect(turns.stepsNow(isProven: true, owner: .account("another")) == ConnectionTurns.stepsOfRead)
+    #expect(turns.stepsNow(isProven: true) == ConnectionTurns.stepsOfRead)
     loop.advanceTime(by: .milliseconds(1))
     let round = ["a", "crowd", "b", "stranger"]
     #expect(order == round + round + round + round)
@@ -78,27 +78,11 @@ import Testing
     let loop = EmbeddedEventLoop()
     let turns = ConnectionTurns(on: loop)
     let stranger = Worker(in: turns, turns: 2) {}
-    #expect(turns.stepsNow(isProven: true, owner: .account("another")) == ConnectionTurns.steps)
-    #expect(turns.stepsNow(isProven: false, owner: .account("another")) == ConnectionTurns.stepsOfRead)
+    #expect(turns.stepsNow(isProven: true) == ConnectionTurns.steps)
+    #expect(turns.stepsNow(isProven: false) == ConnectionTurns.stepsOfRead)
     let proven = Worker(in: turns, turns: 2, of: .account("a"), isProven: true) {}
-    #expect(turns.stepsNow(isProven: true, owner: .account("another")) == ConnectionTurns.stepsOfRead)
+    #expect(turns.stepsNow(isProven: true) == ConnectionTurns.stepsOfRead)
     withExtendedLifetime([stranger, proven]) {}
-  }
-
-  @Test func `of an owner with several connections that wait, what comes on others waits as well`() {
-    let loop = EmbeddedEventLoop()
-    let turns = ConnectionTurns(on: loop)
-    var workers: [Worker] = []
-    for waiting in 0..<10 {
-      for isProven in [true, false] where waiting > 0 {
-        #expect(
-          turns.stepsNow(isProven: isProven, owner: .account("a"))
-            == (waiting < ConnectionTurns.manyOfOwner ? ConnectionTurns.stepsOfRead : 1))
-        #expect(turns.stepsNow(isProven: isProven, owner: .account("b")) == ConnectionTurns.stepsOfRead)
-      }
-      workers.append(Worker(in: turns, turns: 2, of: .account("a"), isProven: true) {})
-    }
-    withExtendedLifetime(workers) {}
   }
 
   /// By the real clock: what counts is how a costly step, the end of a batch and the pause behind it follow each other.
