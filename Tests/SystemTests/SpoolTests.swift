@@ -119,7 +119,7 @@ struct SpoolTests {
     node.process.terminate()
     #expect(try await node.process.waitForExit() == .exited(0))
     try await node.process.waitForOutputs()
-    #expect(node.process.outputs.contains(/payloads=20 .*payloads are left in the spool/))
+    #expect(node.process.outputs.contains(/payloads=20 .*payloads remain in the spool/))
 
     try await deployment.redis.restart()
     node = try await deployment.startNode("node-1", folders(deployment) + ["--spool-rate", "20"])
