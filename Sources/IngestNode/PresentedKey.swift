@@ -84,18 +84,56 @@ enum PresentedKey: Sendable, Equatable {
   static func findDSN(in body: RawSpan) -> PresentedKey {
     let reach = min(body.byteCount, lineLimit)
     let end = (0..<reach).first { body.byte($0) == UInt8(ascii: "\n") } ?? reach
-    // A user is what stands between `://` and `@`. PHP's JSON has `\/` for a slash.
-    guard let value = valueOfDSN(in: 0..<end, body),
-      let scheme = [position(of: "://", in: value, body), position(of: #":\/\/"#, in: value, body)]
-        .compactMap({ $0 }).min()
-    else { return .missing }
+    guard let value = valueOfDSN(in: 0..<end, body) else { return .missing }
+    guard value.contains(where: { body.byte($0) == UInt8(ascii: "\\") }) else { return userKey(in: value, body) }
+    // PHP's JSON has `\/` for a slash, and .NET's `\u002B` for a plus. As it stands it would be another key, which nobody has.
+    guard let plain = unescaped(value, body) else { return .missing }
+    return userKey(in: 0..<plain.count, plain.span.bytes)
+  }
+
+  /// What JSON's escapes in a string stand for; nil where one isn't JSON's, or is for what no URL has.
+  private static func unescaped(_ range: Range<Int>, _ bytes: RawSpan) -> [UInt8]? {
+    var text: [UInt8] = []
+    var place = range.lowerBound
+    while place < range.upperBound {
+      let byte = bytes.byte(place)
+      place += 1
+      guard byte == UInt8(ascii: "\\") else {
+        text.append(byte)
+        continue
+      }
+      guard place < range.upperBound else { return nil }
+      let kind = bytes.byte(place)
+      place += 1
+      switch kind {
+      case UInt8(ascii: "/"), UInt8(ascii: "\\"), UInt8(ascii: "\""): text.append(kind)
+      case UInt8(ascii: "u"):
+        guard place + 4 <= range.upperBound else { return nil }
+        var code: UInt32 = 0
+        for digit in place..<place + 4 {
+          guard let value = bytes.byte(digit).hexadecimal else { return nil }
+          code = code << 4 | UInt32(value)
+        }
+        place += 4
+        // Half of a surrogate pair is none.
+        guard let scalar = Unicode.Scalar(code) else { return nil }
+        text += String(Character(scalar)).utf8
+      default: return nil
+      }
+    }
+    return text
+  }
+
+  /// The user of a URL: what stands between `://` and `@`.
+  private static func userKey(in value: Range<Int>, _ body: RawSpan) -> PresentedKey {
+    guard let scheme = position(of: "://", in: value, body) else { return .missing }
     let user = scheme..<value.upperBound
     guard let at = user.first(where: { !isUserPart(body.byte($0)) }), body.byte(at) == UInt8(ascii: "@") else {
       return .missing
     }
     // KEY or KEY:SECRET, as it was before 2018.
     let colon = (scheme..<at).first { body.byte($0) == UInt8(ascii: ":") } ?? at
-    return presented(scheme..<colon, body)
+    return decoded(scheme..<colon, body)
   }
 
   /// What is between the quotes of the line's member "dsn": not of another member's value that is the word, and not of a member further in, for both may have

@@ -18,6 +18,27 @@ import Testing
 
   private func id(_ secret: String) -> KeyID { KeyID(secret: secret.utf8) }
 
+  /// Taken as it stands each would be another key, and its refusal would be of one that nobody sent.
+  @Test(arguments: [
+    (#"{"dsn":"https://ab\u002Bcd@h/1"}"#, "ab+cd"), (#"{"dsn":"https:\/\/ab\u002bcd:x@h\/1"}"#, "ab+cd"),
+    (#"{"dsn":"https://\u00e9\u20AC@h/1"}"#, "é€"), (#"{"dsn":"https://ab%40cd@h/1"}"#, "ab@cd"),
+    (#"{"dsn":"https://ab\u0025\u0034\u0030cd@h/1"}"#, "ab@cd"), (#"{"dsn":"https://100%@h/1"}"#, "100%"),
+  ])
+  func `a key with escapes is what they stand for`(body: String, key: String) {
+    #expect(found(body) == id(key))
+  }
+
+  @Test(arguments: [
+    #"{"dsn":"https://ab\u00@h/1"}"#, #"{"dsn":"https://ab\u00zz@h/1"}"#, #"{"dsn":"https://ab\ud800@h/1"}"#,
+    #"{"dsn":"https://ab\x41@h/1"}"#, #"{"dsn":"https://ab\n@h/1"}"#,
+  ])
+  func `what isn't JSON's, or stands in no URL, is no key`(body: String) {
+    guard case .missing = presented(body) else {
+      Issue.record("\(presented(body))")
+      return
+    }
+  }
+
   @Test(arguments: [
     #"{"dsn":"https://K@sentry.example/1"}"#, #"{"event_id":"x","dsn":"https://K@h:9000/p/1"}"#,
     #"{ "dsn" : "http://K@h/1" , "sdk":{} }"#, #"{"dsn":"https://K:secret@h/1"}"#,
