@@ -254,7 +254,7 @@ struct QueueWatchTests {
       try await eventually("the watch sees it as well") {
         try await queue.watch.standings().get()[0].admission.shutFor == .bytes
       }
-      _ = try await queue.clients[0].execute(RedisCommand("DEL", queue.layout(0).pending(0))).integer()
+      _ = try await queue.clients[0].execute(RedisCommand("DEL", arguments: queue.layout(0).pending)).integer()
       try await queue.eventuallyPushes("it takes payloads again") { $0 == nil }
     }
   }
@@ -328,7 +328,8 @@ struct QueueWatchTests {
       var number = 0
       try await eventually("it is full") {
         number += 1
-        return isOverLimit(try await queue.push(number, 100_000, account: "account-\(number % 30)"))
+        // Small enough for list 0.
+        return isOverLimit(try await queue.push(number, 60_000, account: "account-\(number % 30)"))
       }
       // Each loop knows its own bytes until the next reading: it is the reading that has to say so.
       try await eventually("the watch sees it") {
@@ -530,7 +531,7 @@ struct QueueWatchTests {
       var refusal: PushFailure?
       while refusal == nil, taken < 1_000 {
         // Of many accounts, since one alone would be stopped before.
-        refusal = try await queue.push(taken, 100_000, account: "account-\(taken % 30)")
+        refusal = try await queue.push(taken, 60_000, account: "account-\(taken % 30)")
         if refusal == nil { taken += 1 }
       }
       guard case .refused(let error) = refusal else {
