@@ -8,6 +8,7 @@
 // The key is hashed where it stands, in the bytes that came: no copy of a secret is made.
 
 internal import HTTPFraming
+internal import IngestQueue
 internal import KeyReplica
 internal import KeyStore
 
@@ -86,42 +87,12 @@ enum PresentedKey: Sendable, Equatable {
     let end = (0..<reach).first { body.byte($0) == UInt8(ascii: "\n") } ?? reach
     guard let value = valueOfDSN(in: 0..<end, body) else { return .missing }
     guard value.contains(where: { body.byte($0) == UInt8(ascii: "\\") }) else { return userKey(in: value, body) }
-    // PHP's JSON has `\/` for a slash, and .NET's `\u002B` for a plus. As it stands it would be another key, which nobody has.
-    guard let plain = unescaped(value, body) else { return .missing }
-    return userKey(in: 0..<plain.count, plain.span.bytes)
-  }
-
-  /// What JSON's escapes in a string stand for; nil where one isn't JSON's, or is for what no URL has.
-  private static func unescaped(_ range: Range<Int>, _ bytes: RawSpan) -> [UInt8]? {
-    var text: [UInt8] = []
-    var place = range.lowerBound
-    while place < range.upperBound {
-      let byte = bytes.byte(place)
-      place += 1
-      guard byte == UInt8(ascii: "\\") else {
-        text.append(byte)
-        continue
-      }
-      guard place < range.upperBound else { return nil }
-      let kind = bytes.byte(place)
-      place += 1
-      switch kind {
-      case UInt8(ascii: "/"), UInt8(ascii: "\\"), UInt8(ascii: "\""): text.append(kind)
-      case UInt8(ascii: "u"):
-        guard place + 4 <= range.upperBound else { return nil }
-        var code: UInt32 = 0
-        for digit in place..<place + 4 {
-          guard let value = bytes.byte(digit).hexadecimal else { return nil }
-          code = code << 4 | UInt32(value)
-        }
-        place += 4
-        // Half of a surrogate pair is none.
-        guard let scalar = Unicode.Scalar(code) else { return nil }
-        text += String(Character(scalar)).utf8
-      default: return nil
-      }
-    }
-    return text
+    // PHP's JSON has `\/` for a slash, and .NET's `\u002B` for a plus. The escapes themselves would be another key,
+    // which nobody has.
+    let quoted = value.lowerBound - 1..<value.upperBound + 1
+    guard let text = String(json: body.extracting(quoted).withUnsafeBytes(Array.init)) else { return .missing }
+    let plain = Array(text.utf8)
+    return userKey(in: plain.indices, plain.span.bytes)
   }
 
   /// The user of a URL: what stands between `://` and `@`.

@@ -37,6 +37,16 @@ public struct InvalidEnvelope: Error, Sendable, Equatable, CustomStringConvertib
   init(_ why: String) { description = "not an envelope: \(why)" }
 }
 
+extension String {
+  /// What a string of JSON stands for.
+  /// - Parameter json: With its quotes. Nil where it isn't one; why not is no matter to whoever asks.
+  package init?(json: [UInt8]) {
+    var parser = EnvelopeLineParser(json, end: json.count)
+    guard let text = try? parser.string() else { return nil }
+    self = text
+  }
+}
+
 /// Reads the line before the payload.
 private struct EnvelopeLineParser {
   private let bytes: [UInt8]
@@ -143,7 +153,7 @@ private struct EnvelopeLineParser {
     return number
   }
 
-  private mutating func string() throws(InvalidEnvelope) -> String {
+  fileprivate mutating func string() throws(InvalidEnvelope) -> String {
     try expect(UInt8(ascii: "\""), "before a text")
     let start = place
     var unescaped: [UInt8]?
