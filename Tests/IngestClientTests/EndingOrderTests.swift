@@ -141,7 +141,7 @@ struct EndingOrderTests {
   @Test func `a client that is released unused gives its payloads back, and nobody waits for them in vain`()
     async throws
   {
-    let log = CapturedLog()
+    let log = RecordedLog()
     let told = RunningClient.Told()
     var configuration = IngestClient.Configuration(
       endpoint: "http://127.0.0.1:1/v1/events", key: try PushKey("sk_test"))

@@ -39,7 +39,7 @@ struct OperationsExampleTests {
   @Test func `the example in the documentation works`() async throws {
     let server = try await PushServer.start { _, _ in .answer(202) }
     let left = try await example(
-      endpoint: server.endpoint, key: "sk_test", body: Array("{}".utf8), logger: CapturedLog().logger)
+      endpoint: server.endpoint, key: "sk_test", body: Array("{}".utf8), logger: RecordedLog().logger)
     #expect(left.isEmpty)
     #expect(server.pushes.count == 2)
   }

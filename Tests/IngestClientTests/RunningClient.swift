@@ -12,7 +12,7 @@ import Synchronization
 struct RunningClient: Sendable {
   let client: IngestClient
   let clock: VirtualClock
-  let log: CapturedLog
+  let log: RecordedLog
   let undelivered: Told
 
   /// What `onUndelivered` was called with.
@@ -31,7 +31,7 @@ struct RunningClient: Sendable {
     var configuration = IngestClient.Configuration(endpoint: endpoint, key: try PushKey(Self.key))
     try change(&configuration)
     let clock = VirtualClock()
-    let log = CapturedLog()
+    let log = RecordedLog()
     let undelivered = Told()
     self.clock = clock
     self.log = log
@@ -58,35 +58,6 @@ struct RunningClient: Sendable {
       let due = client.due
       if due.inFlight == 0, let wake = due.nextWake { clock.advance(to: wake) }
       return false
-    }
-  }
-}
-
-/// Everything that is logged, at any level.
-final class CapturedLog: Sendable {
-  private let lines = Mutex<[String]>([])
-
-  var text: String { lines.withLock { $0.joined(separator: "\n") } }
-
-  var logger: Logger {
-    var logger = Logger(label: "test") { [self] _ in Handler(log: self) }
-    logger.logLevel = .trace
-    return logger
-  }
-
-  private struct Handler: LogHandler {
-    let log: CapturedLog
-    var logLevel = Logger.Level.trace
-    var metadata: Logger.Metadata = [:]
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-      get { metadata[key] }
-      set { metadata[key] = newValue }
-    }
-
-    func log(event: LogEvent) {
-      let line = "\(event.level) \(event.message) \(event.metadata ?? [:])"
-      log.lines.withLock { $0.append(line) }
     }
   }
 }

@@ -19,6 +19,9 @@ public final class RecordedLog: Sendable {
 
   public var lines: [Line] { recorded.withLock { $0 } }
 
+  /// All of them.
+  public var text: String { lines.map { "\($0)" }.joined(separator: "\n") }
+
   public func lines(_ level: Logger.Level) -> [Line] { lines.filter { $0.level == level } }
 
   public var logger: Logger { Logger(label: "test") { _ in Handler(log: self) } }
