@@ -55,7 +55,7 @@ struct AdminListener: Service {
       ))
     let quiescing = ServerQuiescingHelper(group: group)
     let connections = ConnectionLimiter(limit: part.connections, courtesies: 0)
-    let rate = HandshakeRate()
+    let rate = ConnectionRate()
     let (part, deadlines, logger) = (part, deadlines, logger)
     let log = ConnectionLog("admin", logger: logger)
     let channel = try await ServerBootstrap(group: group)
@@ -75,7 +75,8 @@ struct AdminListener: Service {
       .childChannelInitializer { channel in
         let peer = channel.remoteAddress?.ipAddress
         let address = peer.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
-        // To begin a connection costs more than to answer what it asks: one client's mustn't take the time that others' need.
+        // To begin a connection costs more than to answer what it asks: one client's mustn't take the time that others'
+        // need.
         if let address, !rate.admit(address, costing: Self.connectionCost, at: .recent) {
           log.note(.tooMany, peer: peer)
           channel.reset()

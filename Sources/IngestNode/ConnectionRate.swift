@@ -1,14 +1,14 @@
-// How much of an event loop's time one client may take with connections that begin: with TLS handshakes, and at the admin
-// listener. A handshake costs ten to two hundred times what a push costs, by the certificate's key, before anything is
-// known of the client. A client that would take more than a quarter of one event loop has its connection closed before
-// its first bytes are read.
+// How much of an event loop's time one client may take with connections that begin: with TLS handshakes, and at the
+// admin listener. A handshake costs ten to two hundred times what a push costs, by the certificate's key, before
+// anything is known of the client. A client that would take more than a quarter of one event loop has its connection
+// closed before its first bytes are read.
 
 internal import ClientAddress
 internal import KeyReplica
 internal import Synchronization
 
 /// Adds up handshakes by client, from any thread.
-final class HandshakeRate: Sendable {
+final class ConnectionRate: Sendable {
   private struct Window {
     var second: Int64 = .min
     var taken: [IPAddress: Duration] = [:]

@@ -25,10 +25,10 @@ struct Entrance: Sendable {
   let identity: TLSIdentity?
   let expectsProxyHeader: Bool
   let logger: Logger
-  private let handshakes: HandshakeRate
-  /// While places are short: how many connections a client may begin. Whatever comes in the kernel's queue is taken in the
-  /// order in which it came, so what one client fills it with has to be dealt with quickly.
-  private let arrivals = HandshakeRate()
+  private let handshakes: ConnectionRate
+  /// While places are short: how many connections a client may begin. Whatever comes in the kernel's queue is taken in
+  /// the order in which it came, so what one client fills it with has to be dealt with quickly.
+  private let arrivals = ConnectionRate()
   /// Of a quarter of a second in each, so 1,250 connections a second.
   private static let arrivalCost = Duration.microseconds(200)
   private let log: ConnectionLog
@@ -37,7 +37,7 @@ struct Entrance: Sendable {
 
   init(
     desks: [Desk], shared: PushFront, connections: ConnectionLimiter, identity: TLSIdentity?,
-    expectsProxyHeader: Bool, handshakes: HandshakeRate = HandshakeRate(), logger: Logger
+    expectsProxyHeader: Bool, handshakes: ConnectionRate = ConnectionRate(), logger: Logger
   ) {
     self.desks = desks
     self.shared = shared

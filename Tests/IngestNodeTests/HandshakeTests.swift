@@ -100,7 +100,7 @@ import Testing
 
   @Test func `a client that begins too many handshakes a second is closed before its hello is read`() async throws {
     let identity = try await identity(in: try await CertificateFolder.make())
-    try await LoopbackServer.with(identity: identity, handshakes: HandshakeRate(perSecond: .zero)) { server in
+    try await LoopbackServer.with(identity: identity, handshakes: ConnectionRate(perSecond: .zero)) { server in
       #expect(try await server.connectionIsReset())
       try await eventually("its place is free") { server.limiter.current == 0 }
     }
@@ -121,7 +121,7 @@ import Testing
   @Test func `what handshakes take is charged to the client, and more than a second's share to the next seconds`()
     throws
   {
-    let rate = HandshakeRate(perSecond: .milliseconds(10))
+    let rate = ConnectionRate(perSecond: .milliseconds(10))
     let (one, other) = (try IPAddress("192.0.2.1"), try IPAddress("192.0.2.2"))
     func admits(_ address: IPAddress, at seconds: Double) -> Bool {
       rate.admit(address, costing: .milliseconds(1), at: Instant(nanoseconds: Int64(seconds * 1e9)))
@@ -136,7 +136,7 @@ import Testing
   }
 
   @Test func `each client takes so much time with handshakes a second`() throws {
-    let rate = HandshakeRate(perSecond: .milliseconds(10))
+    let rate = ConnectionRate(perSecond: .milliseconds(10))
     let (one, other) = (try IPAddress("2001:db8::1"), try IPAddress("192.0.2.1"))
     func admits(_ address: IPAddress, _ milliseconds: Int, at seconds: Double) -> Bool {
       rate.admit(address, costing: .milliseconds(milliseconds), at: Instant(nanoseconds: Int64(seconds * 1e9)))
@@ -157,7 +157,7 @@ import Testing
   func `a client begins as many handshakes a second as a quarter of an event loop does with the key`(
     kind: ServerKeyKind, count: Int, times: Int?
   ) throws {
-    let (rate, client) = (HandshakeRate(), try IPAddress("192.0.2.1"))
+    let (rate, client) = (ConnectionRate(), try IPAddress("192.0.2.1"))
     let admitted = (0..<2_000).count { _ in
       rate.admit(client, costing: kind.handshake, at: Instant(nanoseconds: 5))
     }
@@ -182,7 +182,7 @@ import Testing
     let (rsa, ecdsa) = (try #require(issued[.rsa(4_096)]), try #require(issued[.p256]))
     let identity = try TLSIdentity(TLSFiles(try rsa.installed(in: folder)))
     // Enough for some handshakes with the one key, and for none with the other.
-    let rate = HandshakeRate(perSecond: .milliseconds(1))
+    let rate = ConnectionRate(perSecond: .milliseconds(1))
     try await LoopbackServer.with(identity: identity, handshakes: rate) { server in
       #expect(try await server.connectionIsReset())
       _ = try ecdsa.installed(in: folder)

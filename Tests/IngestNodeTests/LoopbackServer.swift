@@ -28,7 +28,7 @@ final class LoopbackServer: Sendable {
   }
 
   private init(
-    limiter: ConnectionLimiter, deadlines: PhaseDeadlines, identity: TLSIdentity?, handshakes: HandshakeRate,
+    limiter: ConnectionLimiter, deadlines: PhaseDeadlines, identity: TLSIdentity?, handshakes: ConnectionRate,
     on loop: any EventLoop
   ) async throws {
     let shared = PushFront(
@@ -64,7 +64,7 @@ final class LoopbackServer: Sendable {
   static func with(
     limiter: ConnectionLimiter = ConnectionLimiter(limit: 100, limitByAddress: 100),
     deadlines: PhaseDeadlines = PhaseDeadlines(), identity: TLSIdentity? = nil,
-    handshakes: HandshakeRate = HandshakeRate(),
+    handshakes: ConnectionRate = ConnectionRate(),
     _ body: (LoopbackServer) async throws -> Void
   ) async throws {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
