@@ -19,7 +19,8 @@ public struct FleetLayout: Sendable, Hashable {
 
   public init(namespace: Namespace = .standard) { self.namespace = namespace }
 
-  /// A name under which nothing is ever stored. It stands for the slot of a Redis Cluster that all keys of the fleet are in.
+  /// A name under which nothing is ever stored. It stands for the slot of a Redis Cluster that all keys of the fleet
+  /// are in.
   public var slot: String { namespace.key("fleet", "slot") }
   public var members: String { namespace.key("fleet", "members") }
   public var marks: String { namespace.key("fleet", "marks") }

@@ -52,9 +52,9 @@ final class ConnectionLimiter: Sendable {
   /// - Parameters:
   ///   - address: The client's; nil where it isn't known yet.
   ///   - isExempt: Whether the limit for one client doesn't hold for it, since many stand behind it.
-  ///   - isUnclaimed: Whether a proxy has yet to say whose it is: ``ConnectionPlace/claim(_:isExempt:at:)``. Until then it is closed
-  ///     for no other. Counted as one client's, those that come at one moment would be more than any client has, and lose
-  ///     their places before they had said anything.
+  ///   - isUnclaimed: Whether a proxy has yet to say whose it is: ``ConnectionPlace/claim(_:isExempt:at:)``. Until then
+  ///     it is closed for no other. Counted as one client's, those that come at one moment would be more than any
+  ///     client has, and lose their places before they had said anything.
   ///   - reset: Closes the connection; called from any thread when its place is taken away.
   /// - Returns: nil where it is one too many.
   func enter(

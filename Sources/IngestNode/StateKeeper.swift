@@ -51,7 +51,7 @@ struct StateKeeper: Service {
         "mirror restored from the state file", metadata: ["keys": "\(image.table.count)", "age_seconds": "\(age)"])
       return image
     } catch {
-      logger.error("a cold start", metadata: ["reason": "\(error)"])
+      logger.error("state file unusable; cold start", metadata: ["reason": "\(error)"])
       return nil
     }
   }

@@ -1,7 +1,7 @@
 internal import DequeModule
 
-/// What waits, by turns of whoever owns it. However much one owner has waiting, the first of each comes before the second
-/// of any.
+/// What waits, by turns of whoever owns it. However much one owner has waiting, the first of each comes before the
+/// second of any.
 struct TurnQueue<Owner: Hashable, Element> {
   private var waiting: [Owner: Deque<Element>] = [:]
   /// Owners that have something, in the order of their turns.

@@ -9,8 +9,8 @@
 // fill list 0 up again and again. And who doesn't send much goes to list 0 whenever it is short, so that even those whose lists are
 // a flood's aren't behind it for long.
 //
-// Large payloads are in their accounts' own lists whatever list 0 has. A thousand of them are a short list and take minutes, and
-// then everybody's small ones are among them.
+// Large payloads are in their accounts' own lists whatever list 0 has. A thousand of them are a short list and take
+// minutes, and then everybody's small ones are among them.
 //
 // Rejected: one list for each account, since nobody can look at as many lists as there are accounts; and a list by the hash alone,
 // which puts one account in sixteen right behind the flood.

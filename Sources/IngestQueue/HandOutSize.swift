@@ -1,11 +1,12 @@
-// How many bytes a worker claims at once. A Redis with a `client-output-buffer-limit` for normal clients closes the connection over a longer answer,
-// and says nothing; the claim then is the worker's all the same, and would be handed out again, with the same end. So after each such
-// closing a quarter is asked for, and the rest of the claim goes back. From the second on the claim is made on a connection of its own, so that what
-// happens to it concerns no other claim. A single envelope that closed that connection again and again is one that Redis can't hand
-// out: it becomes a dead letter.
+// How many bytes a worker claims at once. A Redis with a `client-output-buffer-limit` for normal clients closes the
+// connection over a longer answer, and says nothing; the claim then is the worker's all the same, and would be handed
+// out again, with the same end. So after each such closing a quarter is asked for, and the rest of the claim goes back.
+// From the second on the claim is made on a connection of its own, so that what happens to it concerns no other claim.
+// A single envelope that closed that connection again and again is one that Redis can't hand out: it becomes a dead
+// letter.
 //
-// Other closings (Redis was ended, a network failed) are taken for the same, and cost a minute of smaller claims. They make no dead letter: that
-// takes ten in a row in which the server took the connection and the claim.
+// Other closings (Redis was ended, a network failed) are taken for the same, and cost a minute of smaller claims. They
+// make no dead letter: that takes fourteen in a row in which the server took the connection and the claim.
 
 internal import Synchronization
 

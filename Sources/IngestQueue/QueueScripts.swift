@@ -146,10 +146,12 @@ enum QueueScripts {
   ///
   /// KEYS claim, workers, failures, later, dead, bytes of dead letters, bytes, then the pending lists with list 0
   /// first, and last stats.
-  /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where none may
-  /// be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over, 1 where a single
-  /// envelope that the slot holds is given up; then for each list but list 0 the most envelopes from it.
-  /// Answers `claimed` with the batch, the end of the lease, the envelopes, how often each was tried, and from which list each came.
+  /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where
+  /// none may be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over,
+  /// 1 where a single envelope that the slot holds is given up; then for each list but list 0 the most envelopes from
+  /// it.
+  /// Answers `claimed` with the batch, the end of the lease, the envelopes, how often each was tried, and from which
+  /// list each came.
   static let claim = script(
     "claim",
     #"""

@@ -258,8 +258,8 @@ struct Lane: Sendable {
     case any, small
   }
 
-  /// Whether this lane tries nothing of the accounts that its batch waits for, besides the batch. To try these takes as long
-  /// as the batch does, and as long as all lanes are at it others' payloads that come wait for them.
+  /// Whether this lane tries nothing of the accounts that its batch waits for, besides the batch. To try these takes as
+  /// long as the batch does, and as long as all lanes are at it others' payloads that come wait for them.
   private var looksForOthers: Bool { number.isMultiple(of: 2) }
 
   /// Waits before a batch is tried again. What others send meanwhile is tried at once.

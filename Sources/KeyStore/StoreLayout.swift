@@ -43,7 +43,8 @@ public struct StoreLayout: Sendable, Hashable {
     "schema", "buckets", "epoch", "version", "count", "digest", "sealed", "announced", "confirmed", "replicas",
   ]
 
-  /// A name under which nothing is ever stored. It stands for the slot of a Redis Cluster that all keys of the store are in.
+  /// A name under which nothing is ever stored. It stands for the slot of a Redis Cluster that all keys of the store
+  /// are in.
   public var slot: String { namespace.key("keys", "slot") }
   public var meta: String { namespace.key("keys", "meta") }
   /// Written before a read that replicas must bear out; what stands in it means nothing.

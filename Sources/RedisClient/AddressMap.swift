@@ -1,5 +1,6 @@
-// Sentinels and the nodes of a cluster name servers by the addresses that these have among themselves. Behind NAT, or from outside of a container
-// network, those lead nowhere or to somebody else; where they lead to in truth only an operator knows.
+// Sentinels and the nodes of a cluster name servers by the addresses that these have among themselves. Behind NAT, or
+// from outside of a container network, those lead nowhere or to somebody else; where they lead to in truth only an
+// operator knows.
 
 /// Where servers are reached that announce themselves under addresses which can't be reached from here.
 public struct AddressMap: Sendable, Equatable {
@@ -13,7 +14,8 @@ public struct AddressMap: Sendable, Equatable {
 
   private init() {}
 
-  /// - Parameter text: Pairs with commas between them: `10.0.0.5:6379=203.0.113.7:7001`, or `10.0.0.5=203.0.113.7` for all ports of a host.
+  /// - Parameter text: Pairs with commas between them: `10.0.0.5:6379=203.0.113.7:7001`, or `10.0.0.5=203.0.113.7` for
+  ///   all ports of a host.
   /// - Throws: ``InvalidAddressMap``.
   public init(_ text: String) throws(InvalidAddressMap) {
     for pair in text.split(separator: ",", omittingEmptySubsequences: false) {

@@ -16,8 +16,8 @@ public struct Namespace: Sendable, Hashable, CustomStringConvertible {
     self.isHashTag = isHashTag
   }
 
-  /// Nil unless the name has 1 to 64 letters, digits, `-`, `_` or `.`, or these in one pair of braces: other braces and colons would move
-  /// keys to other slots or into other namespaces.
+  /// Nil unless the name has 1 to 64 letters, digits, `-`, `_` or `.`, or these in one pair of braces: other braces and
+  /// colons would move keys to other slots or into other namespaces.
   public init?(_ name: String) {
     let isHashTag = name.hasPrefix("{") && name.hasSuffix("}")
     guard Self.isPlain(isHashTag ? name.dropFirst().dropLast() : name[...]) else { return nil }

@@ -61,9 +61,9 @@ public final class RedisConnection: Sendable {
   /// Where the options say that a primary is needed, or Sentinels name one, the conversation ends as soon as the server answers that it isn't the primary any more, or that it
   /// is loading its data (READONLY, MASTERDOWN, UNBLOCKED, LOADING): whoever goes on has to ask the address again, which may lead elsewhere by now. With Sentinel it also ends within
   /// seconds when the sentinels name another one.
-  /// - Parameter key: With a cluster the node is meant that has this key's slot. The conversation ends as soon as that node answers that it hasn't, or that the
-  ///   slot is moving, or that the cluster is down (MOVED, ASK, TRYAGAIN, CLUSTERDOWN); to follow the slot is ``RedisClient``'s part. Nothing is ever stored under
-  ///   this key.
+  /// - Parameter key: With a cluster the node is meant that has this key's slot. The conversation ends as soon as that
+  ///   node answers that it hasn't, or that the slot is moving, or that the cluster is down (MOVED, ASK, TRYAGAIN,
+  ///   CLUSTERDOWN); to follow the slot is ``RedisClient``'s part. Nothing is ever stored under this key.
   public static func connect(
     to endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), routedBy key: String? = nil,
     on eventLoop: any EventLoop

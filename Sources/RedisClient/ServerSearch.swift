@@ -114,14 +114,15 @@ final class ServerSearch {
       let deadline = min(self.deadline, .now() + limit)
       return connection.send(RedisCommand("CLUSTER", "SLOTS"), deadline: deadline).assumeIsolated()
         .flatMapThrowing { reply in
-          // A service that hides its nodes, or doesn't let this user ask for them: the seed itself has the slot, or says who has.
+          // A service that hides its nodes, or doesn't let this user ask for them: the seed itself has the slot, or
+          // says who has.
           if case .error(let error) = reply, error.isDenial, !error.saysNoCluster { return nil }
           guard let host = try ClusterSlots(reply).owner(of: slot, accordingTo: seed) else {
             throw NotFound("\(seed) knows no node that has \(slot)")
           }
           return host
         }.flatMap { host in
-          self.go(to: host, for: key, whom: "\(seed) names as the node that has \(slot)", from: connection)
+          self.go(to: host, whom: "\(seed) names as the node that has \(slot)", from: connection)
         }.flatMap { connection in
           self.examine(connection, for: key, mayBeSentOn: true)
         }.flatMapErrorThrowing { error in
@@ -135,7 +136,7 @@ final class ServerSearch {
   ///   - host: As it is announced; nil for where the connection leads.
   ///   - connection: Is closed unless it leads there.
   private func go(
-    to host: RedisHost?, for key: String, whom: String, from connection: RedisConnection
+    to host: RedisHost?, whom: String, from connection: RedisConnection
   ) -> EventLoopFuture<RedisConnection> {
     guard let host, endpoint.server(announcedAs: host).address != connection.server.address else {
       return eventLoop.makeSucceededFuture(connection)
@@ -144,9 +145,10 @@ final class ServerSearch {
     return connect(to: host, whom: whom)
   }
 
-  /// Whether this node serves the slot, by its own word: who has it may have changed since somebody said so, and a node that is cut off from its
-  /// cluster still says that it is itself.
-  /// - Parameter mayBeSentOn: Whether to go where the node says that the slot is. Not twice: two that name each other are asked again later.
+  /// Whether this node serves the slot, by its own word: who has it may have changed since somebody said so, and a node
+  /// that is cut off from its cluster still says that it is itself.
+  /// - Parameter mayBeSentOn: Whether to go where the node says that the slot is. Not twice: two that name each other
+  ///   are asked again later.
   private func examine(
     _ connection: RedisConnection, for key: String, mayBeSentOn: Bool
   ) -> EventLoopFuture<RedisConnection> {
@@ -160,7 +162,7 @@ final class ServerSearch {
       case .ask, .later: return self.eventLoop.makeSucceededFuture(connection)
       case .moved(let host) where mayBeSentOn:
         let whom = "\(connection.node) names as the node that has \(ClusterSlot(of: key))"
-        return self.go(to: host, for: key, whom: whom, from: connection).assumeIsolated().flatMap {
+        return self.go(to: host, whom: whom, from: connection).assumeIsolated().flatMap {
           self.examine($0, for: key, mayBeSentOn: false)
         }.nonisolated()
       case .moved, .down, nil:

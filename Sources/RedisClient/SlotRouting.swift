@@ -1,9 +1,9 @@
 // Sends what belongs to one slot of a cluster to whichever node has that slot now, and follows it when it moves.
 //
-// What is redirected was not carried out, so it is sent again where it belongs: at once after MOVED and ASK, after a growing pause after
-// TRYAGAIN and CLUSTERDOWN, and no longer than until its deadline; then it has failed as not sent. A node that says CLUSTERDOWN may be cut off
-// from the others, so they are asked who has the slot. Everything else is passed on as it comes, so a reply that isn't an error costs a
-// look at its kind.
+// What is redirected was not carried out, so it is sent again where it belongs: at once after MOVED and ASK, after a
+// growing pause after TRYAGAIN and CLUSTERDOWN, and no longer than until its deadline; then it has failed as not sent.
+// A node that says CLUSTERDOWN may be cut off from the others, so they are asked who has the slot. Everything else is
+// passed on as it comes, so a reply that isn't an error costs a look at its kind.
 
 import Hiredis
 import NIOCore

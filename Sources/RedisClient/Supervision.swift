@@ -262,8 +262,8 @@ final class Supervision {
     return attempt
   }
 
-  /// Asks the cluster anew where the slot is, since the node that this leads to says that the cluster is down. It may be cut off from the others, which
-  /// have put another in its place.
+  /// Asks the cluster anew where the slot is, since the node that this leads to says that the cluster is down. It may
+  /// be cut off from the others, which have put another in its place.
   ///
   /// Until that is known, others go on to use the connection: the cluster may be down indeed, and come back.
   func searchAnew(insteadOf connection: RedisConnection) {

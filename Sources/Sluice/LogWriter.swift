@@ -1,6 +1,7 @@
-// Log lines on their way to standard error. Whoever logs must not wait for whoever reads the log: a pipe that isn't read is full after
-// 64 KiB, and an event loop that writes to it stands still, with every request on it. So lines are handed to a thread of their own. What
-// doesn't fit beside the lines that wait there is dropped, counted, and said in the log as soon as it is read again.
+// Log lines on their way to standard error. Whoever logs must not wait for whoever reads the log: a pipe that isn't
+// read is full after 64 KiB, and an event loop that writes to it stands still, with every request on it. So lines are
+// handed to a thread of their own. What doesn't fit beside the lines that wait there is dropped, counted, and said in
+// the log as soon as it is read again.
 
 internal import Dispatch
 internal import Foundation

@@ -6,8 +6,8 @@ import NIOCore
 import NIOPosix
 import RedisClient
 
-/// Connections to the keys, to the fleet's reports, and to all shards of the queue: one for each Redis however much of that it has, and in
-/// a cluster one for each.
+/// Connections to the keys, to the fleet's reports, and to all shards of the queue: one for each Redis however much of
+/// that it has, and in a cluster one for each.
 struct Connections {
   let keys: RedisClient
   let reports: RedisClient

@@ -25,7 +25,8 @@ import Testing
     #expect("\(error)".contains(expectation), "\(error)")
   }
 
-  /// The sentinel knows the primary by an address that leads to another server: one that would be somebody else's, behind NAT.
+  /// The sentinel knows the primary by an address that leads to another server: one that would be somebody else's,
+  /// behind NAT.
   @Test func `the primary that a sentinel names is reached where the map says`() async throws {
     try await withRedis { announced in
       try await withRedis { reachable in

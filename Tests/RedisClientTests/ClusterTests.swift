@@ -215,7 +215,8 @@ import Testing
     }
   }
 
-  /// As with services that hide their nodes behind one address: without CLUSTER SLOTS, and at last without redirections.
+  /// As with services that hide their nodes behind one address: without CLUSTER SLOTS, and at last without
+  /// redirections.
   @Test func `where nobody may ask for the slots, the nodes themselves say who has one`() async throws {
     let cluster = try await RedisCluster.start()
     let slot = try await cluster.slot(of: Self.slotKey)

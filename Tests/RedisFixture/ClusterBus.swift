@@ -1,11 +1,12 @@
-// The way by which a node of a cluster hears of the others. It leads through a relay for each node, so that a test can cut one off from
-// all others while clients still reach it: that is what a partition looks like from the clients' side.
+// The way by which a node of a cluster hears of the others. It leads through a relay for each node, so that a test can
+// cut one off from all others while clients still reach it: that is what a partition looks like from the clients' side.
 
 import NIOCore
 import NIOPosix
 import Synchronization
 
-/// A node's bus port, behind a relay that can be shut to some. Nodes are told apart by the addresses that they come from.
+/// A node's bus port, behind a relay that can be shut to some. Nodes are told apart by the addresses that they come
+/// from.
 final class ClusterBus: Sendable {
   fileprivate struct State {
     var shut: Set<String> = []

@@ -8,8 +8,8 @@
 // - A body of many lines that isn't accepted is sent again in pieces: by accounts, and one account's by about the root
 //   of its lines, until the lines that are at fault are alone. Rejected: halves. Where each try takes the whole
 //   time-out, nine of them in a row are too many.
-// - While an account's lines fail or aren't answered, and others' are accepted, they are in bodies of their own for some
-//   minutes. Where a body of several accounts was slow, all of these are, until those that aren't the reason have
+// - While an account's lines fail or aren't answered, and others' are accepted, they are in bodies of their own for
+//   some minutes. Where a body of several accounts was slow, all of these are, until those that aren't the reason have
 //   shown it. Large lines are alone.
 // - After so many failures in a row that the receiver is likely away, the rest isn't tried.
 
