@@ -27,12 +27,8 @@ final class AcceptGate: ChannelDuplexHandler {
   /// Accepted and not closed yet.
   private(set) var open = 0
   private var isReadHeld = false
-  private var pause: TimeAmount
+  private var pauses = AcceptPause()
   private var retry: Scheduled<Void>?
-
-  /// Pauses double, from the first to the longest.
-  private static let firstPause = TimeAmount.milliseconds(50)
-  private static let longestPause = TimeAmount.seconds(1)
 
   /// - Parameters:
   ///   - name: The listener's, for the log and the metrics.
@@ -43,7 +39,6 @@ final class AcceptGate: ChannelDuplexHandler {
     batch = part.batch
     self.logger = logger
     failures = Counter(label: "sluice_accept_failures_total", dimensions: [("listener", name)])
-    pause = Self.firstPause
   }
 
   func read(context: ChannelHandlerContext) {
@@ -57,7 +52,7 @@ final class AcceptGate: ChannelDuplexHandler {
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     open += 1
-    pause = Self.firstPause
+    pauses.reset()
     unwrapInboundIn(data).closeFuture.hop(to: context.eventLoop).assumeIsolated().whenComplete { _ in
       self.open -= 1
       if self.isReadHeld { self.read(context: context) }
@@ -73,9 +68,9 @@ final class AcceptGate: ChannelDuplexHandler {
         "accepting a connection failed",
         metadata: ["listener": "\(name)", "reason": "\(error)", "unwritten": "\(unwritten)"])
     }
-    // A client that went away before it was accepted is no reason to pause.
-    if let error = error as? IOError, error.errnoCode == ECONNABORTED { return }
     guard retry == nil else { return }
+    let pause = pauses.after((error as? IOError)?.errnoCode ?? EIO)
+    guard pause > .zero else { return }
     // Holding back the next read isn't enough: NIO takes the one that failed for unanswered, and goes on with it.
     setAutoRead(false, context)
     isReadHeld = true
@@ -84,7 +79,6 @@ final class AcceptGate: ChannelDuplexHandler {
       self.setAutoRead(true, context)
       if self.isReadHeld { self.read(context: context) }
     }
-    pause = min(pause * 2, Self.longestPause)
   }
 
   private func setAutoRead(_ value: Bool, _ context: ChannelHandlerContext) {

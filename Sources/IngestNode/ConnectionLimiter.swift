@@ -42,8 +42,13 @@ final class ConnectionLimiter: Sendable {
 
   var current: Int { state.withLock { $0.count } }
 
-  /// Whether more than half of the places are taken.
-  var isCrowded: Bool { current > limit / 2 }
+  /// Whether more than half of the places are taken: of all, or of those that a client may have.
+  /// - Parameter address: The client's; nil where it isn't known, or the limit for one client doesn't hold for it.
+  func isCrowded(for address: IPAddress?) -> Bool {
+    state.withLock { state in
+      state.count > limit / 2 || (address.map { state.count(of: $0.network) > limitByAddress / 2 } ?? false)
+    }
+  }
 
   /// How many connections were closed to make place for others.
   var evictions: Int { state.withLock { $0.evictions } }

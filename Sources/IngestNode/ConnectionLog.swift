@@ -11,6 +11,8 @@ struct ConnectionLog: Sendable {
   enum Reason: String, CaseIterable, Sendable {
     /// No place, and none that could be taken from another connection; or too many from that client.
     case tooMany = "too_many"
+    /// The event loops were behind with connections that begin.
+    case tooManyArrivals = "too_many_arrivals"
     case tooManyHandshakes = "too_many_handshakes"
     case handshakeTooSlow = "handshake_too_slow"
     case handshakeTooLarge = "handshake_too_large"
@@ -48,6 +50,7 @@ struct ConnectionLog: Sendable {
   private func words(_ reason: Reason) -> String {
     switch reason {
     case .tooMany: "there are too many, in all or from this client"
+    case .tooManyArrivals: "this client opens too many connections a second, and others wait"
     case .tooManyHandshakes: "this client begins too many TLS handshakes a second"
     case .handshakeTooSlow: "its TLS handshake didn't end in time"
     case .handshakeTooLarge: "its TLS handshake has more bytes than any client needs"

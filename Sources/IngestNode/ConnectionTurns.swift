@@ -15,6 +15,11 @@
 // asked for more. It was over before a batch of costly requests was, so the next batch followed at once, and the event
 // loop looked at no socket for seconds.
 //
+// A pass is what the event loop does between two looks at its sockets: up to 4,096 sockets and then all tasks. Even with
+// one push for each, a pass over an attacker's thousands took a second, and everybody else waited for it, new connections
+// included. So once a pass has lasted for 10 ms each owner has a few goes left in it, and its other connections wait for
+// turns. What they have done before that is bounded by the 10 ms, and most passes are shorter.
+//
 // Rejected: `EventLoop.execute`. NIO runs all tasks, those that tasks add included, before it looks at sockets again.
 
 internal import ClientAddress
@@ -47,11 +52,17 @@ final class ConnectionTurns {
   /// The same for what a read brings while others wait for a turn: one push.
   static let stepsOfRead = 8
   /// Connections that go on, one after the other, before the event loop does something else.
-  private static let connections = 16
+  private static let connections = 64
   /// For how long they do, but for the one that is at it then: steps differ in cost by a hundred times.
   private static let batch = TimeAmount.milliseconds(1)
   /// Until the next ones go on: long enough for the event loop to look at its sockets in between.
-  private static let pause = TimeAmount.milliseconds(1)
+  private static let pause = TimeAmount.microseconds(250)
+  /// A pass that lasts for longer is long.
+  private static let longPass = TimeAmount.milliseconds(10)
+  /// How often an owner's connections may go on in the rest of a long pass without having waited.
+  private static let goesInLongPass = 4
+  /// The clock is read once for so many connections that go on.
+  private static let goesBetweenReadings = 32
 
   private let eventLoop: any EventLoop
   private var proven = TurnQueue<TurnOwner, any TurnTaking>()
@@ -59,9 +70,40 @@ final class ConnectionTurns {
   private var strangersAreNext = false
   private var isScheduled = false
 
+  private var goes = 0
+  /// When the pass began, or was first looked at; nil where none is being timed.
+  private var passBegan: NIODeadline?
+  private var isLongPass = false
+  /// How often each owner's connections have gone on in a long pass since it is one.
+  private var goesSpent: [TurnOwner: Int] = [:]
+
   init(on eventLoop: any EventLoop) { self.eventLoop = eventLoop }
 
   var isEmpty: Bool { proven.count == 0 && strangers.count == 0 }
+
+  /// Whether a connection may go on that hasn't waited for a turn. To be asked once for each thing that happens to it.
+  func mayGoOnNow(_ connection: any TurnTaking) -> Bool {
+    goes += 1
+    if goes.isMultiple(of: Self.goesBetweenReadings) { timePass() }
+    guard isLongPass else { return true }
+    let spent = goesSpent[connection.turnOwner, default: 0]
+    goesSpent[connection.turnOwner] = spent + 1
+    return spent < Self.goesInLongPass
+  }
+
+  private func timePass() {
+    if let passBegan {
+      if eventLoop.now - passBegan > Self.longPass { isLongPass = true }
+      return
+    }
+    passBegan = eventLoop.now
+    // Runs when all sockets of this pass have had their events.
+    eventLoop.assumeIsolated().execute {
+      self.passBegan = nil
+      self.isLongPass = false
+      self.goesSpent.removeAll(keepingCapacity: true)
+    }
+  }
 
   /// How many steps a connection may do that hasn't waited for a turn.
   /// - Parameter isProven: Whether an active key was shown on it. Strangers that wait are no reason to make it wait.

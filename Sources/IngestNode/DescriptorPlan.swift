@@ -57,7 +57,7 @@ struct DescriptorPlan: Equatable, Sendable {
     let admin = Listener(connections: part(16, 8...64), courtesies: 0, batch: part(64, 2...8))
     let agentCheck =
       needs.hasAgentCheck ? Listener(connections: part(32, 4...64), courtesies: 0, batch: part(64, 2...8)) : nil
-    var pushes = Listener(connections: 0, courtesies: part(64, 2...16), batch: part(32, 4...64))
+    var pushes = Listener(connections: 0, courtesies: part(64, 2...16), batch: part(32, 4...512))
     keptBack =
       needs.open + 2 * needs.redisConnections + admin.descriptors + (agentCheck?.descriptors ?? 0) + pushes.descriptors
       + (needs.hasSpool ? Self.spool : 0) + Self.files + part(64, 4...64)

@@ -26,11 +26,7 @@ struct Entrance: Sendable {
   let expectsProxyHeader: Bool
   let logger: Logger
   private let handshakes: ConnectionRate
-  /// While places are short: how many connections a client may begin. Whatever comes in the kernel's queue is taken in
-  /// the order in which it came, so what one client fills it with has to be dealt with quickly.
-  private let arrivals = ConnectionRate()
-  /// Of a quarter of a second in each, so 1,250 connections a second.
-  private static let arrivalCost = Duration.microseconds(200)
+  private let arrivals: ArrivalLimiter
   private let log: ConnectionLog
   private let lines = LineLimiter()
   private let refusedHeaders = Counter(label: "sluice_proxy_headers_refused_total")
@@ -46,20 +42,25 @@ struct Entrance: Sendable {
     self.expectsProxyHeader = expectsProxyHeader
     self.handshakes = handshakes
     self.logger = logger
+    arrivals = ArrivalLimiter(eventLoops: desks.count, handshake: identity?.certificate.keyKind.handshake)
     log = ConnectionLog("push", logger: logger)
+  }
+
+  /// Whether a connection that has come may begin. On the thread that accepts; if so, ``receive(_:)`` follows on the
+  /// connection's own.
+  func admits(_ peer: IPAddress?) -> Bool {
+    let client = peer.flatMap { shared.trusted.contains($0) ? nil : $0 }
+    if arrivals.admits(client, isCrowded: connections.isCrowded(for: client), at: .recent) { return true }
+    log.note(.tooManyArrivals, peer: peer.map { "\($0)" })
+    return false
   }
 
   /// On the channel's event loop, before anything is read from it.
   func receive(_ channel: any Channel) throws {
+    arrivals.began()
     // nil for a Unix socket, and for a client that is gone already.
     let peer = channel.remoteAddress?.ipAddress.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
     guard expectsProxyHeader else {
-      if let peer, connections.isCrowded, !shared.trusted.contains(peer),
-        !arrivals.admit(peer, costing: Self.arrivalCost, at: .recent)
-      {
-        log.note(.tooMany, peer: channel.remoteAddress?.ipAddress)
-        return channel.reset()
-      }
       guard let place = place(for: channel, from: peer) else { return try turnAway(channel) }
       return try serve(channel, at: place, client: peer)
     }

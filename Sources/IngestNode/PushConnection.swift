@@ -185,7 +185,13 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
 
   // MARK: The machine
 
-  private func drive(_ context: ChannelHandlerContext) { drive(context, for: turns.stepsNow(isProven: isProven)) }
+  private func drive(_ context: ChannelHandlerContext) {
+    if !awaitsTurn, wire.mayBeDriven, !turns.mayGoOnNow(self) {
+      awaitsTurn = true
+      turns.add(self)
+    }
+    drive(context, for: turns.stepsNow(isProven: isProven))
+  }
 
   private func drive(_ context: ChannelHandlerContext, for steps: Int) {
     // An answer that comes at once is written in the midst of the loop, which goes on by itself.

@@ -2,7 +2,6 @@
 
 internal import Logging
 internal import NIOCore
-internal import NIOExtras
 internal import NIOPosix
 internal import ServiceLifecycle
 internal import Synchronization
@@ -32,9 +31,8 @@ struct PushListener: Service {
   let listening: @Sendable (String) -> Void
 
   func run() async throws {
-    let quiescing = ServerQuiescingHelper(group: group)
-    let (connections, shared, logger, stopping, part) = (connections, shared, logger, shared.stopping, part)
-    let (grace, stopDeadline) = (grace, stopDeadline)
+    let (connections, shared, logger, stopping) = (connections, shared, logger, shared.stopping)
+    let (grace, stopDeadline, group) = (grace, stopDeadline, group)
     let entrance = Entrance(
       desks: gates.map { gate in
         Desk(
@@ -43,53 +41,60 @@ struct PushListener: Service {
           turns: .makeBoxSendingValue(ConnectionTurns(on: gate.eventLoop), eventLoop: gate.eventLoop))
       }, shared: shared, connections: connections, identity: identity, expectsProxyHeader: expectsProxyHeader,
       logger: logger)
-    let channel = try await ServerBootstrap(group: group)
-      // As many as Linux allows by itself. After a restart all clients come at once, and who finds no room here tries again after a second.
-      .serverChannelOption(.backlog, value: 4096)
-      // In one turn of the loop up to 64, some milliseconds' worth; with NIO's 4 a loop that answers thousands is behind with accepting.
-      .serverChannelOption(.maxMessagesPerRead, value: UInt(part.batch))
-      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-      // Connections inherit it.
-      .serverChannelOption(.socketOption(.so_sndbuf), value: BufferSizes.kernelUnsent)
-      .serverChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.addHandler(AcceptGate("push", part, logger: logger))
-          try channel.pipeline.syncOperations.addHandler(quiescing.makeServerChannelHandler(channel: channel))
-        }
-      }
-      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-      // A connection can stop reading only between reads, so NIO's four in a row would be four times as much that it holds.
-      .childChannelOption(.maxMessagesPerRead, value: 1)
-      .childChannelOption(.recvAllocator, value: BufferSizes.ofStranger.reads)
-      .childChannelOption(.writeBufferWaterMark, value: BufferSizes.ofStranger.unsent)
-      // A client that has said all may still want its answers.
-      .childChannelOption(.allowRemoteHalfClosure, value: true)
-      .childChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          try entrance.receive(channel)
-        }.flatMapErrorThrowing { error in
-          // NIO closes the connection and says nothing, so a client would see a reset and nobody would know why.
-          logger.error("setting up a connection failed", metadata: ["reason": "\(error)"])
-          throw error
-        }
-      }
-      .bind(host: host, port: port).get()
-    let address = ListeningAddress(channel).description
-    listening(address)
-    logger.notice("listening for pushes", metadata: ["address": "\(address)"])
+    let acceptor = try Acceptor("push", at: host, port: port, part, logger: logger)
+    let open = OpenConnections()
+    let ended = group.next().makePromise(of: Void.self)
+    acceptor.start(
+      Acceptor.Handlers(
+        admits: entrance.admits,
+        receiver: {
+          let bootstrap = ClientBootstrap(group: group)
+            // A connection can stop reading only between reads, so NIO's four in a row would be four times as much that it holds.
+            .channelOption(.maxMessagesPerRead, value: 1)
+            .channelOption(.recvAllocator, value: BufferSizes.ofStranger.reads)
+            .channelOption(.writeBufferWaterMark, value: BufferSizes.ofStranger.unsent)
+            // A client that has said all may still want its answers.
+            .channelOption(.allowRemoteHalfClosure, value: true)
+            .channelInitializer { channel in
+              channel.eventLoop.makeCompletedFuture {
+                do {
+                  try entrance.receive(channel)
+                } catch {
+                  // NIO closes the connection and says nothing, so a client would see a reset and nobody would know why.
+                  logger.error("setting up a connection failed", metadata: ["reason": "\(error)"])
+                  throw error
+                }
+              }
+            }
+          return { socket in
+            open.expect()
+            bootstrap.withConnectedSocket(socket).whenComplete { result in
+              switch result {
+              case .success(let channel):
+                open.add(channel)
+                channel.closeFuture.whenComplete { _ in acceptor.connectionEnded() }
+              case .failure:
+                // It was turned away, or its client went away at once. NIO has closed it.
+                acceptor.connectionEnded()
+                open.cameToNothing()
+              }
+            }
+          }
+        },
+        ended: { error in
+          // Closing is the first step of a graceful stop, and a failure of the node at any other time.
+          if let error { ended.fail(error) } else { open.end(ended) }
+        }))
+    listening(acceptor.address)
+    logger.notice("listening for pushes", metadata: ["address": "\(acceptor.address)"])
 
-    let ended = channel.eventLoop.makePromise(of: Void.self)
-    channel.closeFuture.whenComplete { _ in
-      // Closing is the first step of a graceful stop, and a failure of the node at any other time.
-      if !stopping.isSet { ended.fail(ListenerClosed()) }
-    }
     let end: @Sendable (TimeAmount) -> Void = { grace in
       stopping.set()
-      channel.eventLoop.scheduleTask(in: grace) {
+      ended.futureResult.eventLoop.scheduleTask(in: grace) {
         logger.notice("no longer accepting connections; finishing requests in flight")
-        quiescing.initiateShutdown(promise: ended)
+        acceptor.stop()
       }
-      channel.eventLoop.scheduleTask(in: grace + stopDeadline) {
+      ended.futureResult.eventLoop.scheduleTask(in: grace + stopDeadline) {
         if connections.current > 0 {
           logger.warning("connections closed at the stop deadline", metadata: ["connections": "\(connections.current)"])
         }
@@ -111,10 +116,6 @@ struct PushListener: Service {
     for gate in gates { try await gate.drain() }
     logger.notice("every accepted payload has been answered")
   }
-}
-
-private struct ListenerClosed: Error, CustomStringConvertible {
-  var description: String { "the listening socket closed by itself" }
 }
 
 /// Whether the node is ending, for all threads.

@@ -49,10 +49,13 @@ struct Wire: ~Copyable {
     case rest
   }
 
+  /// Whether the machine may be asked: nobody does so already, and there is somebody to do it for.
+  var mayBeDriven: Bool { !isDriven && !isClosed }
+
   /// What is to be done first.
   /// - Returns: nil where the machine isn't to be asked now: somebody does so already, or there is nobody to do it for.
   mutating func beginDriving(gathering gathered: Int) -> Turn? {
-    guard !isDriven, !isClosed else { return nil }
+    guard mayBeDriven else { return nil }
     isDriven = true
     return next(gathering: gathered)
   }

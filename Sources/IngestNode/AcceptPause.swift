@@ -1,0 +1,25 @@
+// How long accepting pauses after it has failed. The socket stays readable while accept fails with EMFILE, and to try again
+// at once, for ever, would take a whole processor.
+
+internal import Foundation
+internal import NIOCore
+
+struct AcceptPause {
+  private static let first = TimeAmount.milliseconds(50)
+  private static let longest = TimeAmount.seconds(1)
+
+  /// Pauses double, from the first to the longest.
+  private var next = first
+
+  /// Accepting worked: the next pause is the shortest again.
+  mutating func reset() { next = Self.first }
+
+  /// - Parameter code: With which accept failed.
+  /// - Returns: For how long it isn't to be tried again.
+  mutating func after(_ code: CInt) -> TimeAmount {
+    // A client that went away before it was accepted is no reason to pause.
+    if code == ECONNABORTED { return .zero }
+    defer { next = min(next * 2, Self.longest) }
+    return next
+  }
+}

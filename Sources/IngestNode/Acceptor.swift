@@ -1,0 +1,289 @@
+// The thread that accepts clients' connections, and resets those that may not begin.
+//
+// The kernel hands connections out in the order in which they came. So whoever accepts has to be quick, or everybody's
+// new connections wait behind those of one client that opens thousands. On an event loop accepting is never quick: it
+// comes between two passes over thousands of sockets. And there a connection that is only to be reset costs as much as
+// one that is served: NIO makes a channel of it and several tasks, and an event loop that has tasks all the time looks at
+// no socket at all. Here it is three system calls, a tenth of what it costs the client.
+//
+// It is also the place where connections are bounded by descriptors: while as many are open as may be, none is accepted.
+//
+// Rejected: NIO's server channel on an event loop of its own. It accepts quickly, and hands over what is to be reset.
+
+internal import ClientAddress
+internal import Foundation
+internal import KeyReplica
+internal import KeyStore
+internal import Logging
+internal import Metrics
+internal import NIOCore
+internal import Synchronization
+
+/// One listening socket and its thread.
+final class Acceptor: Sendable {
+  /// What becomes of connections.
+  struct Handlers: Sendable {
+    /// Whether a connection from this address may begin; nil where it isn't an IP address. It is reset otherwise.
+    var admits: @Sendable (IPAddress?) -> Bool
+    /// Makes, on the thread, what takes one over with its socket. ``Acceptor/connectionEnded()`` is to be called when that
+    /// is closed.
+    var receiver: @Sendable () -> (CInt) -> Void
+    /// Called once, when the listening socket is closed: with nil where ``Acceptor/stop()`` was called.
+    var ended: @Sendable (SocketError?) -> Void
+  }
+
+  /// Where it listens, as one would write it.
+  let address: String
+  private let name: String
+  private let socket: CInt
+  private let wakeUp: WakeUp
+  private let capacity: Int
+  private let batch: Int
+  private let logger: Logger
+  private let failures: Counter
+  private let lines = LineLimiter(lines: 1, perSeconds: 10)
+  /// Accepted and not closed yet.
+  private let open = Atomic(0)
+  private let waitsForRoom = Atomic(false)
+  private let isStopping = Atomic(false)
+
+  /// As many as Linux allows by itself. After a restart all clients come at once, and who finds no room here tries again
+  /// after a second.
+  private static let backlog: CInt = 4096
+
+  /// Listens.
+  /// - Parameters:
+  ///   - name: The listener's, for the log and the metrics.
+  ///   - part: How many connections may be open, and how many are accepted before room is looked for again.
+  /// - Throws: What kept it from listening.
+  init(_ name: String, at host: String, port: Int, _ part: DescriptorPlan.Listener, logger: Logger) throws {
+    self.name = name
+    self.logger = logger
+    capacity = part.descriptors
+    batch = part.batch
+    failures = Counter(label: "sluice_accept_failures_total", dimensions: [("listener", name)])
+    wakeUp = try WakeUp()
+    socket = try Self.listen(at: SocketAddress.makeAddressResolvingHost(host, port: port))
+    address = Self.address(of: socket)
+  }
+
+  /// Begins to accept. To be called once.
+  func start(_ handlers: Handlers) {
+    let thread = Thread { self.run(handlers) }
+    thread.name = "accept-\(name)"
+    thread.start()
+  }
+
+  /// Closes the listening socket. Connections go on.
+  func stop() {
+    isStopping.store(true, ordering: .relaxed)
+    wakeUp.signal()
+  }
+
+  /// A connection that was taken over is closed.
+  func connectionEnded() {
+    open.subtract(1, ordering: .sequentiallyConsistent)
+    if waitsForRoom.exchange(false, ordering: .sequentiallyConsistent) { wakeUp.signal() }
+  }
+
+  // MARK: On its thread
+
+  private func run(_ handlers: Handlers) {
+    let receive = handlers.receiver()
+    var pauses = AcceptPause()
+    var pause = TimeAmount.zero
+    while !isStopping.load(ordering: .relaxed) {
+      let hasRoom = hasRoom
+      wait(
+        forConnections: hasRoom && pause == .zero, atMost: pause == .zero ? -1 : CInt(pause.nanoseconds / 1_000_000))
+      guard hasRoom else { continue }
+      do throws(SocketError) {
+        try acceptBatch(handlers.admits, receive)
+        pauses.reset()
+        pause = .zero
+      } catch {
+        failures.increment()
+        logFailure(error)
+        if error.isLasting { return end(handlers, error) }
+        pause = pauses.after(error.code)
+      }
+    }
+    end(handlers, nil)
+  }
+
+  private func end(_ handlers: Handlers, _ error: SocketError?) {
+    close(socket)
+    handlers.ended(error)
+  }
+
+  private var hasRoom: Bool {
+    if isBelowCapacity { return true }
+    waitsForRoom.store(true, ordering: .sequentiallyConsistent)
+    // One that ended before that was stored has woken nobody.
+    return isBelowCapacity
+  }
+
+  private var isBelowCapacity: Bool { open.load(ordering: .sequentiallyConsistent) + batch <= capacity }
+
+  private func wait(forConnections: Bool, atMost milliseconds: CInt) {
+    var sources = [
+      pollfd(fd: wakeUp.reading, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: socket, events: forConnections ? Int16(POLLIN) : 0, revents: 0),
+    ]
+    // Where it is interrupted it is called again.
+    poll(&sources, 2, milliseconds)
+    if sources[0].revents != 0 { wakeUp.clear() }
+  }
+
+  private func acceptBatch(_ admits: (IPAddress?) -> Bool, _ receive: (CInt) -> Void) throws(SocketError) {
+    for _ in 0..<batch {
+      guard let (connection, peer) = try accept() else { return }
+      if admits(peer) {
+        open.add(1, ordering: .sequentiallyConsistent)
+        receive(connection)
+      } else {
+        // With a reset, so that nothing of it lingers in the kernel.
+        var now = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(connection, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
+        close(connection)
+      }
+    }
+  }
+
+  /// - Returns: nil where none waits.
+  private func accept() throws(SocketError) -> (CInt, IPAddress?)? {
+    while true {
+      var storage = sockaddr_storage()
+      var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+      let (connection, code) = withUnsafeMutableBytes(of: &storage) { bytes in
+        let address = bytes.assumingMemoryBound(to: sockaddr.self).baseAddress
+        let connection = Foundation.accept(socket, address, &length)
+        return (connection, errno)
+      }
+      if connection >= 0 { return (connection, IPAddress(storage)) }
+      if code == EINTR { continue }
+      if code == EAGAIN || code == EWOULDBLOCK { return nil }
+      throw SocketError("accept", code)
+    }
+  }
+
+  private func logFailure(_ error: SocketError) {
+    let (isAdmitted, unwritten) = lines.admit(at: .recent)
+    guard isAdmitted else { return }
+    logger.error(
+      "accepting a connection failed",
+      metadata: ["listener": "\(name)", "reason": "\(error)", "unwritten": "\(unwritten)"])
+  }
+
+  // MARK: The socket
+
+  private static func listen(at address: SocketAddress) throws -> CInt {
+    let stream: CInt
+    #if canImport(Glibc)
+      stream = CInt(SOCK_STREAM.rawValue)
+    #else
+      stream = SOCK_STREAM
+    #endif
+    let socket = Foundation.socket(CInt(address.protocol.rawValue), stream, 0)
+    guard socket >= 0 else { throw SocketError("socket", errno) }
+    do {
+      try setNonBlocking(socket)
+      // Connections inherit all but the first.
+      try set(SOL_SOCKET, SO_REUSEADDR, 1, of: socket)
+      try set(CInt(IPPROTO_TCP), TCP_NODELAY, 1, of: socket)
+      try set(SOL_SOCKET, SO_SNDBUF, CInt(BufferSizes.kernelUnsent), of: socket)
+      let bound = address.withSockAddr { Foundation.bind(socket, $0, socklen_t($1)) }
+      guard bound == 0 else { throw SocketError("bind to \(address)", errno) }
+      guard Foundation.listen(socket, backlog) == 0 else { throw SocketError("listen at \(address)", errno) }
+      return socket
+    } catch {
+      close(socket)
+      throw error
+    }
+  }
+
+  private static func set(_ level: CInt, _ option: CInt, _ value: CInt, of socket: CInt) throws(SocketError) {
+    var value = value
+    guard setsockopt(socket, level, option, &value, socklen_t(MemoryLayout<CInt>.size)) == 0 else {
+      throw SocketError("setsockopt \(option)", errno)
+    }
+  }
+
+  fileprivate static func setNonBlocking(_ descriptor: CInt) throws(SocketError) {
+    let flags = fcntl(descriptor, F_GETFL)
+    guard flags >= 0, fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0,
+      fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0
+    else { throw SocketError("fcntl", errno) }
+  }
+
+  private static func address(of socket: CInt) -> String {
+    var storage = sockaddr_storage()
+    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    let status = withUnsafeMutableBytes(of: &storage) { bytes in
+      getsockname(socket, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, &length)
+    }
+    guard status == 0, let address = IPAddress(storage) else { return "an unknown address" }
+    let port = withUnsafeBytes(of: storage) { $0.loadUnaligned(fromByteOffset: 2, as: UInt16.self).bigEndian }
+    return CInt(storage.ss_family) == AF_INET6 ? "[\(address)]:\(port)" : "\(address):\(port)"
+  }
+}
+
+extension IPAddress {
+  /// nil where it is of another family.
+  fileprivate init?(_ storage: sockaddr_storage) {
+    let address = withUnsafeBytes(of: storage) { bytes -> IPAddress? in
+      switch CInt(storage.ss_family) {
+      case AF_INET: IPAddress(ipv4: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self).bigEndian)
+      case AF_INET6: IPAddress(ipv6: bytes.loadUnaligned(fromByteOffset: 8, as: UInt128.self).bigEndian)
+      default: nil
+      }
+    }
+    guard let address else { return nil }
+    self = address
+  }
+}
+
+/// A system call on a socket failed.
+struct SocketError: Error, CustomStringConvertible {
+  let call: String
+  let code: CInt
+
+  init(_ call: String, _ code: CInt) {
+    self.call = call
+    self.code = code
+  }
+
+  /// Whether it will fail again however often it is tried.
+  var isLasting: Bool { [EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP, EFAULT].contains(code) }
+
+  var description: String { "\(call): \(String(cString: strerror(code))) (errno \(code))" }
+}
+
+/// Ends a thread's waiting from another one.
+private final class WakeUp: Sendable {
+  let reading: CInt
+  private let writing: CInt
+
+  init() throws(SocketError) {
+    var ends: [CInt] = [-1, -1]
+    guard pipe(&ends) == 0 else { throw SocketError("pipe", errno) }
+    (reading, writing) = (ends[0], ends[1])
+    for end in ends { try Acceptor.setNonBlocking(end) }
+  }
+
+  deinit {
+    close(reading)
+    close(writing)
+  }
+
+  func signal() {
+    // Where the pipe is full a signal is there already.
+    var byte: UInt8 = 0
+    _ = write(writing, &byte, 1)
+  }
+
+  func clear() {
+    var bytes = [UInt8](repeating: 0, count: 64)
+    while read(reading, &bytes, bytes.count) == bytes.count {}
+  }
+}
