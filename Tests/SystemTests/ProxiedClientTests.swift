@@ -88,10 +88,11 @@ struct ProxiedClientTests {
       do {
         let connection = try await WireConnection.connected(to: node.push, from: source)
         connection.send(header + Self.push(Deployment.key(1)))
-        #expect(try await connection.everything() == "", "from \(source)")
-      } catch let error as NIOConnectionError {
-        // Closed so early that it was never made.
-        #expect("\(error)".contains("reset"), "from \(source)")
+        let answer = try await connection.everything()
+        #expect(answer == "", "from \(source)")
+      } catch {
+        // Before the client knew that it was connected, or when it had sent something.
+        #expect("\(error)".lowercased().contains("reset"), "from \(source)")
       }
     }
     try await node.process.waitForLine(containing: "it comes from an address that isn't a trusted proxy's")
