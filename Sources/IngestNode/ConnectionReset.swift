@@ -11,12 +11,17 @@ extension Channel {
   /// Closes the connection with a reset: its descriptor is free at once, and nothing of it lingers in the kernel. To be
   /// called on its event loop.
   func reset() {
+    resetWhenClosed()
+    closeAtOnce()
+  }
+
+  /// Lets closing the connection, by whomever, be a reset. To be called on its event loop.
+  func resetWhenClosed() {
     eventLoop.preconditionInEventLoop()
     if let socket = self as? any SocketOptionProvider {
       // Where this fails the connection is closed already.
       socket.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenFailure { _ in }
     }
-    closeAtOnce()
   }
 
   /// Closes the connection without waiting for the client. What the kernel has taken still reaches it. To be called on

@@ -56,6 +56,8 @@ struct Entrance: Sendable {
   }
 
   /// On the channel's event loop, before anything is read from it.
+  /// - Throws: ``TurnedAway`` for a connection that isn't served: whoever made the channel closes it. Here it can't be
+  ///   closed, since NIO registers it next.
   func receive(_ channel: any Channel) throws {
     arrivals.began()
     // nil for a Unix socket, and for a client that is gone already.
@@ -66,7 +68,7 @@ struct Entrance: Sendable {
     }
     guard let peer, shared.trusted.contains(peer) else {
       refuseHeader(of: channel, "it comes from an address that isn't a trusted proxy's")
-      return channel.reset()
+      return try reset(channel)
     }
     // The client's address is known when the header has come.
     guard let place = place(for: channel, from: nil, isUnclaimed: true) else { return try turnAway(channel) }
@@ -120,7 +122,7 @@ struct Entrance: Sendable {
       !handshakes.admit(client, costing: identity.certificate.keyKind.handshake, at: .recent)
     {
       log.note(.tooManyHandshakes, peer: "\(client)")
-      return channel.reset()
+      return try reset(channel)
     }
     guard let desk = desks.first(where: { $0.budget.eventLoop === channel.eventLoop }) else {
       preconditionFailure("a connection came on an event loop that has no gate")  // One is made for each loop.
@@ -156,11 +158,18 @@ struct Entrance: Sendable {
   /// The connection is one too many.
   private func turnAway(_ channel: any Channel) throws {
     log.note(.tooMany, peer: channel.remoteAddress?.ipAddress)
-    guard connections.beginCourtesy() else { return channel.reset() }
+    guard connections.beginCourtesy() else { return try reset(channel) }
     let connections = connections
     channel.closeFuture.whenComplete { _ in connections.endCourtesy() }
     try addTLS(to: channel)
     try channel.pipeline.syncOperations.addHandler(TurnAwayHandler(shared: shared))
+  }
+
+  /// Ends a connection that isn't served, before or after it was set up.
+  private func reset(_ channel: any Channel) throws {
+    guard !channel.isActive else { return channel.reset() }
+    channel.resetWhenClosed()
+    throw TurnedAway()
   }
 
   private func refuseHeader(of channel: any Channel, _ reason: String) {
@@ -175,3 +184,6 @@ struct Entrance: Sendable {
       ])
   }
 }
+
+/// A connection isn't served; the log and the metrics say why.
+struct TurnedAway: Error {}
