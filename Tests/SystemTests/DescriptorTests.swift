@@ -58,7 +58,8 @@ struct DescriptorTests {
       "/usr/bin/strace",
       [
         "-D", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=accept,accept4", "-e",
-        "inject=accept,accept4:error=\(error):when=1..6", program, "--name", "node-1", "--listen", "127.0.0.1:0", "--admin",
+        "inject=accept,accept4:error=\(error):when=1..6", program, "--name", "node-1", "--listen", "127.0.0.1:0",
+        "--admin",
         "127.0.0.1:0", "--threads", "1", "--grace", "0s",
       ], environment: ["SLUICE_REDIS": "\(deployment.redis.tcpEndpoint)"])
     func address(_ purpose: String) async throws -> String {
