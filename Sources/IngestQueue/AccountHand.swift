@@ -28,7 +28,7 @@ struct AccountHand: Equatable {
 
   init(account: String) { self.init(hash: Self.hash(of: account)) }
 
-  private init(hash: UInt64) {
+  init(hash: UInt64) {
     let others = UInt64(QueueLayout.lists - 1)
     let first = hash % others
     // One of the others that isn't the first, each as likely.
@@ -43,12 +43,18 @@ struct AccountHand: Equatable {
   ///   - sendsMuch: Whether it has been sending much lately: ``RecentSenders``.
   ///   - isLarge: Whether the payload has more than ``largePayload`` bytes.
   ///   - lengths: Of all lists, as last heard.
-  static func list(of hash: UInt64, sendsMuch: Bool, isLarge: Bool, lengths: [Int64]) -> Int {
+  ///   - draw: A random bit for an account that sends many bytes; nil for others. Where its two lists are about as long, it decides. With
+  ///     the shorter list an account could choose by turns which payloads go where, put its large ones into one list, and seem to
+  ///     hold few bytes: ``ListAmounts``.
+  static func list(of hash: UInt64, sendsMuch: Bool, isLarge: Bool, lengths: [Int64], draw: Bool? = nil) -> Int {
     let isShort = lengths[0] < shortList
     if isShort, !sendsMuch, !isLarge { return 0 }
     let hand = AccountHand(hash: hash)
-    let shorter = lengths[hand.first] <= lengths[hand.second] ? hand.first : hand.second
-    return isShort && lengths[shorter] == 0 && !isLarge ? 0 : shorter
+    let (first, second) = (lengths[hand.first], lengths[hand.second])
+    let shorter = first <= second ? hand.first : hand.second
+    if isShort, min(first, second) == 0, !isLarge { return 0 }
+    if let draw, max(first, second) <= 2 * min(first, second) { return draw ? hand.first : hand.second }
+    return shorter
   }
 
   static func hash(of account: String) -> UInt64 {

@@ -90,6 +90,8 @@ struct QueueBytesTests {
       #expect(most > 100_000 && buried > 0, "hardly anything happened: this run says nothing")
       let reading = try await queue.reading()
       #expect(reading.bytes == (try await queue.recountedBytes()).values.reduce(0, +) + 16 * reading.entries)
+      let recounted = try await queue.recountedBytes()
+      #expect(reading.listBytes == reading.lengths.enumerated().map { recounted["\($0)", default: 0] + 16 * $1 })
     }
   }
 
