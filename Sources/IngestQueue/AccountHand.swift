@@ -17,7 +17,7 @@
 
 /// The two lists that an account has once list 0 is long.
 struct AccountHand: Equatable {
-  /// From 1 to ``QueueLayout/lists`` - 1, and never the same.
+  /// From 1 to ``QueueLayout/ownLists``, and never the same.
   let first: Int
   let second: Int
 
@@ -29,7 +29,7 @@ struct AccountHand: Equatable {
   init(account: String) { self.init(hash: Self.hash(of: account)) }
 
   init(hash: UInt64) {
-    let others = UInt64(QueueLayout.lists - 1)
+    let others = UInt64(QueueLayout.ownLists)
     let first = hash % others
     // One of the others that isn't the first, each as likely.
     let step = 1 + (hash >> 32) % (others - 1)

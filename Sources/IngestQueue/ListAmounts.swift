@@ -4,8 +4,8 @@
 // Of the two lists the smaller one decides. Another account's flood may share one of them with this account. Both are shared with a given
 // other account by one account in 120. A flood fills both of its lists, because its payloads are spread over them.
 //
-// List 0 and what is tried again later can be anybody's. Where most of the queue is there, nothing is known about its holders, and every
-// account may hold much.
+// List 0, the suspects and what is tried again later can be anybody's. Where most of the queue is there, nothing is known about its
+// holders, and every account may hold much.
 
 /// What waits in a shard, list by list: in entries or in bytes.
 struct ListAmounts: Equatable {
@@ -22,6 +22,7 @@ struct ListAmounts: Equatable {
   /// Whether the account with these lists may hold much. True also where nothing is known.
   func mayHoldMuch(_ hand: AccountHand) -> Bool {
     let all = all
-    return min(lists[hand.first], lists[hand.second]) * Self.share >= all || (lists[0] + later) * 2 >= all
+    let anybodys = lists[0] + lists[QueueLayout.suspects] + later
+    return min(lists[hand.first], lists[hand.second]) * Self.share >= all || anybodys * 2 >= all
   }
 }
