@@ -43,9 +43,9 @@ struct AccountHand: Equatable {
   ///   - sendsMuch: Whether it has been sending much lately: ``RecentSenders``.
   ///   - isLarge: Whether the payload has more than ``largePayload`` bytes.
   ///   - lengths: Of all lists, as last heard.
-  ///   - draw: A random bit for an account that sends many bytes; nil for others. Where its two lists are about as long, it decides. With
-  ///     the shorter list an account could choose by turns which payloads go where, put its large ones into one list, and seem to
-  ///     hold few bytes: ``ListAmounts``.
+  ///   - draw: A random bit for an account that sends many bytes; nil for others. Where its two lists are about as
+  ///     long, it decides. With the shorter list an account could choose by turns which payloads go where, put its
+  ///     large ones into one list, and seem to hold few bytes: ``ListAmounts``.
   static func list(of hash: UInt64, sendsMuch: Bool, isLarge: Bool, lengths: [Int64], draw: Bool? = nil) -> Int {
     let isShort = lengths[0] < shortList
     if isShort, !sendsMuch, !isLarge { return 0 }

@@ -1,11 +1,12 @@
-// Who holds much of a shard's queue, as far as its lists tell: pure. Nobody counts what each account has in the queue, but an account has
-// two lists, and they hold at least what it has there.
+// Who holds much of a shard's queue, as far as its lists tell: pure. Nobody counts what each account has in the queue,
+// but an account has two lists, and they hold at least what it has there.
 //
-// Of the two lists the smaller one decides. Another account's flood may share one of them with this account. Both are shared with a given
-// other account by one account in 120. A flood fills both of its lists, because its payloads are spread over them.
+// Of the two lists the smaller one decides. Another account's flood may share one of them with this account. Both are
+// shared with a given other account by one account in 120. A flood fills both of its lists, because its payloads are
+// spread over them.
 //
-// List 0, the suspects and what is tried again later can be anybody's. Where most of the queue is there, nothing is known about its
-// holders, and every account may hold much.
+// List 0, the suspects and what is tried again later can be anybody's. Where most of the queue is there, nothing is
+// known about its holders, and every account may hold much.
 
 /// What waits in a shard, list by list: in entries or in bytes.
 struct ListAmounts: Equatable {

@@ -18,8 +18,9 @@
 // that are claimed in that time are taken off before they were added, so a count may be too high or too low by that
 // much.
 //
-// Beside the counts, `next:` and a list's number is the size of that list's next envelope, where a claim found that it is large and
-// put it back. What takes it from there removes it; where it isn't true any more it costs a claim or a few, see QueueScripts.swift.
+// Beside the counts, `next:` and a list's number is the size of that list's next envelope, where a claim found that it
+// is large and put it back. What takes it from there removes it; where it isn't true any more it costs a claim or a
+// few, see QueueScripts.swift.
 //
 // Rejected: INCRBY in the write of each LPUSH, which is as many commands again where batches are small; MEMORY USAGE
 // with SAMPLES 0, which takes Redis some 50 ms for a million entries; and one count for a shard, since a busy queue is
@@ -50,8 +51,8 @@ enum QueueBytes {
         if bytes ~= 0 then redis.pcall('HINCRBY', key, field, bytes) end
       end
 
-      -- Adds to the counts and puts them right. `lists` has, by field, the lists that aren't empty: their keys, their lengths,
-      -- what to add, and the size of the next envelope where it is known.
+      -- Adds to the counts and puts them right. `lists` has, by field, the lists that aren't empty: their keys, their
+      -- lengths, what to add, and the size of the next envelope where it is known.
       local function keep_bytes(key, lists)
         local counts, mistyped = read_bytes(key)
         if mistyped then redis.call('UNLINK', key) end

@@ -22,8 +22,8 @@ public struct QueueLayout: Sendable, Hashable {
 
   /// One of the lists of envelopes that nobody works on. Pushed on the left, taken from the right.
   ///
-  /// List 0 takes everybody's as long as it is short. Beyond that each account has two of the next ``ownLists``, so that one
-  /// account's flood is in the way of few. The last list is ``suspects``.
+  /// List 0 takes everybody's as long as it is short. Beyond that each account has two of the next ``ownLists``, so
+  /// that one account's flood is in the way of few. The last list is ``suspects``.
   public func pending(_ list: Int) -> String {
     precondition((0..<Self.lists).contains(list), "there is no list \(list)")
     return key("pending:\(list)")
@@ -32,11 +32,12 @@ public struct QueueLayout: Sendable, Hashable {
   /// All lists of envelopes that nobody works on, list 0 first.
   public var pending: [String] { (0..<Self.lists).map { pending($0) } }
 
-  /// Lists that accounts share, each account two of them. A constant and not an option: a worker with fewer would leave some lists alone.
+  /// Lists that accounts share, each account two of them. A constant and not an option: a worker with fewer would leave
+  /// some lists alone.
   public static let ownLists = 16
 
-  /// The number of the list of suspects: envelopes that were in the hands of a worker that died. Nobody pushes to it. In a list of
-  /// others' they would be in front of these, and wait for the one lane that may take them.
+  /// The number of the list of suspects: envelopes that were in the hands of a worker that died. Nobody pushes to it.
+  /// In a list of others' they would be in front of these, and wait for the one lane that may take them.
   public static let suspects = 1 + ownLists
 
   /// All of these.

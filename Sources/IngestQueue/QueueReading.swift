@@ -23,7 +23,8 @@ public struct QueueReading: Sendable, Equatable {
   public var deadBytes: DeadLetterBytes
 
   public init(
-    lengths: [Int64], later: Int64 = 0, bytes: Int64 = 0, listBytes: [Int64]? = nil, memory: Int64? = 0, memoryLimit: Int64 = 0, done: Int64 = 0,
+    lengths: [Int64], later: Int64 = 0, bytes: Int64 = 0, listBytes: [Int64]? = nil, memory: Int64? = 0,
+    memoryLimit: Int64 = 0, done: Int64 = 0,
     deadBytes: DeadLetterBytes = DeadLetterBytes()
   ) {
     self.lengths = lengths

@@ -3,7 +3,8 @@
 // Invariants, for whoever changes one:
 // - An envelope is at every moment in exactly one of: one pending list, `later`, `dead`, one claim. A script takes it out of one and
 //   puts it into another in the same run; acknowledging is the only way out.
-// - What comes back (failed and due again, put back) goes to the end of list 0 from which is taken; suspects to the list of suspects.
+// - What comes back (failed and due again, put back) goes to the end of list 0 from which is taken; suspects to the
+//   list of suspects.
 // - The list of a claim is the truth about it. There is no index of leases that could disagree with it: the header, its first
 //   element, says whose it is and until when. It is written after the envelopes are there; a list without a valid header can
 //   only be the work of another hand, and what is in it is treated as envelopes.
@@ -14,15 +15,16 @@
 // - `allow-oom`, because what empties the queue must work when Redis is full. None of them makes the data much larger: they move it.
 // - What is read comes before what is written wherever a wrong type of key could end the script in its middle.
 //
-// An envelope that was in the hands of a worker that died is a suspect: it may be what killed it. Suspects are claimed by one lane of a
-// worker only and with nothing else: in a small group at first, because most were only near it, and alone once one more death would make
-// a dead letter, so that one poisonous envelope can't take its neighbours along. They wait in a list of their own. A claim that meets one
-// elsewhere moves it there. At the end of list 0, where they used to wait, everybody's small payloads waited behind them, and for as long
-// as a receiver didn't answer to them.
+// An envelope that was in the hands of a worker that died is a suspect: it may be what killed it. Suspects are claimed
+// by one lane of a worker only and with nothing else: in a small group at first, because most were only near it, and
+// alone once one more death would make a dead letter, so that one poisonous envelope can't take its neighbours along.
+// They wait in a list of their own. A claim that meets one elsewhere moves it there. At the end of list 0, where they
+// used to wait, everybody's small payloads waited behind them, and for as long as a receiver didn't answer to them.
 //
-// Redis answers nobody while a script runs, and to move a payload of 16 MiB or read it takes tens of milliseconds. So a list whose next
-// envelope is too large for what is left of a claim isn't touched. Its size is known where an earlier claim had to put it back, or
-// guessed from the list's average. A wrong guess costs no more than a claim or a few: a list that begins always gives one.
+// Redis answers nobody while a script runs, and to move a payload of 16 MiB or read it takes tens of milliseconds. So a
+// list whose next envelope is too large for what is left of a claim isn't touched. Its size is known where an earlier
+// claim had to put it back, or guessed from the list's average. A wrong guess costs no more than a claim or a few: a
+// list that begins always gives one.
 
 internal import RedisClient
 
@@ -248,8 +250,8 @@ enum QueueScripts {
       most_due, most_due_bytes = math.max(math.floor(most / (2 * waiting)), batch % 2), most_bytes / (2 * waiting)
     end
     local returned, bytes = 0, 0
-    -- By the lists' numbers: the bytes that are counted, how many more there are than at the beginning, and the next envelope's size
-    -- where it is known.
+    -- By the lists' numbers: the bytes that are counted, how many more there are than at the beginning, and the next
+    -- envelope's size where it is known.
     local counts, added, next_sizes = read_bytes(bytes_key), {}, {}
     for i = 0, lists - 1 do next_sizes[i] = counts['next:' .. i] or nil end
     while returned < most_due and bytes < most_due_bytes do
@@ -265,7 +267,8 @@ enum QueueScripts {
       next_sizes[list] = nil
     end
 
-    -- Lists that have something, in the order of their turns. Where suspects may be taken and there are any, theirs alone.
+    -- Lists that have something, in the order of their turns. Where suspects may be taken and there are any, theirs
+    -- alone.
     local open, suspicious = {}, suspects > 0 and lengths[lists - 1] > 0
     for i = 0, lists - 2 do
       local list = (batch + i) % (lists - 1)

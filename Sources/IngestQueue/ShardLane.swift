@@ -101,7 +101,7 @@ final class ShardLane {
   /// counted of huge payloads that were in it.
   private var memoryLeft = plenty
   private var hugeRead = 0
-  /// So much of the room is for accounts that don't send much.
+  /// So much of the room is for accounts that don't send much or don't hold much.
   private var reserve = (entries: Int64(0), bytes: Int64(0))
   /// Whether somebody's dead letters are too many, and the hashes of all whose are. Apart, for the hot path.
   private var hasTold = false
@@ -206,8 +206,9 @@ final class ShardLane {
 
   /// Whether what is left is for accounts that hold less than this one, which sends much.
   ///
-  /// What an account sends says nothing by itself: where there are seven customers, each sends an eighth. An account that fills the
-  /// queue holds much of it. In the reserve of entries its entries count, in the reserve of bytes its bytes.
+  /// What an account sends says nothing by itself: where there are seven customers, each sends an eighth. An account
+  /// that fills the queue holds much of it. In the reserve of entries its entries count, in the reserve of bytes its
+  /// bytes.
   /// - Parameters:
   ///   - account: The account's hash.
   ///   - bytes: Of what is on its way already, and of what is to come.

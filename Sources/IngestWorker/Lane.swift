@@ -1,17 +1,18 @@
 // One lane of a worker: claim, decode, store, settle, again. A worker has several, so that while one waits for the disk another
 // talks to Redis. That is why a lane doesn't claim its next batch ahead: another lane has it already.
 //
-// A lane has its part of the worker's slots, at least two, and uses one at a time, or two while it tries others beside a batch. After a
-// restart some may still hold what the worker's earlier life had claimed. The others let the lane work at once, and look for others beside
-// its first batch, instead of waiting for these leases to end.
+// A lane has its part of the worker's slots, at least two, and uses one at a time, or two while it tries others beside
+// a batch. After a restart some may still hold what the worker's earlier life had claimed. The others let the lane work
+// at once, and look for others beside its first batch, instead of waiting for these leases to end.
 //
 // A failure of the whole sink is not the envelopes' fault: the lane keeps its batch, tries again with a growing pause, and no attempt
 // is counted. Only what fails alone is counted, and ends as a dead letter in time.
 //
-// But a batch may be all that the sink dislikes. So while a batch fails, or takes long, the lane also tries a few other envelopes, in another
-// slot. Where the sink takes some of these, it is there, and says of the batch which of its payloads are at fault. Those of the others that
-// fail are postponed, so that the next ones are tried next time. Rejected: to give the batch back instead of keeping it. While a sink is away
-// that would move the whole queue, batch by batch, behind a delay.
+// But a batch may be all that the sink dislikes. So while a batch fails, or takes long, the lane also tries a few other
+// envelopes, in another slot. Where the sink takes some of these, it is there, and says of the batch which of its
+// payloads are at fault. Those of the others that fail are postponed, so that the next ones are tried next time.
+// Rejected: to give the batch back instead of keeping it. While a sink is away that would move the whole queue, batch
+// by batch, behind a delay.
 
 internal import Fleet
 internal import IngestQueue

@@ -13,7 +13,9 @@ struct LargeEnvelopeTests {
     try await QueueUnderTest.with { queue in
       try await beginCounting(queue)
       for list in [3, 9] { try await queue.fillCounted(list, 100 * list..<100 * list + 5, size: large) }
-      for list in [0, 5, 12, 16] { try await queue.fillCounted(list, 10_000 * (list + 1)..<10_000 * (list + 1) + 500, size: 50) }
+      for list in [0, 5, 12, 16] {
+        try await queue.fillCounted(list, 10_000 * (list + 1)..<10_000 * (list + 1) + 500, size: 50)
+      }
       let worker = try queue.worker {
         $0.bytes = 1 << 20
         $0.envelopes = 100

@@ -76,7 +76,9 @@ struct QueueUnderTest {
 
   /// Which envelopes wait in a list, the next one first.
   func pending(_ list: Int = 0) async throws -> [Int] {
-    try await send("LRANGE", layout.pending(list), 0, -1).array().reversed().map { try Envelope($0.bytes()).header.number }
+    try await send("LRANGE", layout.pending(list), 0, -1).array().reversed().map {
+      try Envelope($0.bytes()).header.number
+    }
   }
 
   func deadLetters() async throws -> [WholeDeadLetter] {

@@ -373,7 +373,8 @@ struct QueueWatchTests {
 
   /// Five customers are few: each sends an eighth of all, and isn't who fills the queue. No worker takes anything.
   @Test(arguments: [
-    (entries: 20_000, bytes: 1 << 30, flood: 1, size: 1), (entries: 1_000_000, bytes: 64 << 20, flood: 1 << 20, size: 8_000),
+    (entries: 20_000, bytes: 1 << 30, flood: 1, size: 1),
+    (entries: 1_000_000, bytes: 64 << 20, flood: 1 << 20, size: 8_000),
   ])
   func `who fills the queue is told so, and a few customers of equal rates are taken until it is full`(
     entries: Int, bytes: Int, flood: Int, size: Int

@@ -24,7 +24,8 @@ struct ReaperTests {
       #expect(try await slow.extendLease(of: &batch) == false)
       #expect(try await slow.acknowledge(batch) == .lost(to: nil))
       #expect(
-        try await queue.pending(QueueLayout.suspects) == Array(0..<10), "who has lost a claim must not take anything away")
+        try await queue.pending(QueueLayout.suspects) == Array(0..<10),
+        "who has lost a claim must not take anything away")
       #expect(try await queue.pending() == Array(10..<20))
     }
   }

@@ -291,7 +291,9 @@ struct WorkerTests {
       let earlier = QueueConsumer(
         client: bench.client, worker: try #require(WorkerName("worker-1")),
         limits: ConsumerLimits(envelopes: 1, lease: .seconds(600)))
-      for slot in [0, 1, QueueLayout.slots / 2, QueueLayout.slots / 2 + 1] { _ = try await earlier.claim(slot: slot, takesSuspects: false) }
+      for slot in [0, 1, QueueLayout.slots / 2, QueueLayout.slots / 2 + 1] {
+        _ = try await earlier.claim(slot: slot, takesSuspects: false)
+      }
       try await bench.push(10..<20)
       let sink = ScriptedSink()
       try await bench.running(bench.worker(sink: sink)) {
