@@ -118,7 +118,7 @@ enum AnswerTable {
     case .accountOverLimit(let seconds):
       return AnswerFacts(
         status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "account_over_limit",
-        detail: "the queue is nearly full, and the account sends much of what is in it", retryAfter: seconds)
+        detail: "the queue is nearly full, and this account sends and holds much of it", retryAfter: seconds)
     case .tooManyDeadLetters(let seconds):
       return AnswerFacts(
         status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "too_many_dead_letters",

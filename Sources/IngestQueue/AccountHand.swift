@@ -17,7 +17,7 @@
 
 /// The two lists that an account has once list 0 is long.
 struct AccountHand: Equatable {
-  /// From 1 to ``QueueLayout/lists`` - 1, and never the same.
+  /// From 1 to ``QueueLayout/ownLists``, and never the same.
   let first: Int
   let second: Int
 
@@ -28,8 +28,8 @@ struct AccountHand: Equatable {
 
   init(account: String) { self.init(hash: Self.hash(of: account)) }
 
-  private init(hash: UInt64) {
-    let others = UInt64(QueueLayout.lists - 1)
+  init(hash: UInt64) {
+    let others = UInt64(QueueLayout.ownLists)
     let first = hash % others
     // One of the others that isn't the first, each as likely.
     let step = 1 + (hash >> 32) % (others - 1)
@@ -43,12 +43,18 @@ struct AccountHand: Equatable {
   ///   - sendsMuch: Whether it has been sending much lately: ``RecentSenders``.
   ///   - isLarge: Whether the payload has more than ``largePayload`` bytes.
   ///   - lengths: Of all lists, as last heard.
-  static func list(of hash: UInt64, sendsMuch: Bool, isLarge: Bool, lengths: [Int64]) -> Int {
+  ///   - draw: A random bit for an account that sends many bytes; nil for others. Where its two lists are about as
+  ///     long, it decides. With the shorter list an account could choose by turns which payloads go where, put its
+  ///     large ones into one list, and seem to hold few bytes: ``ListAmounts``.
+  static func list(of hash: UInt64, sendsMuch: Bool, isLarge: Bool, lengths: [Int64], draw: Bool? = nil) -> Int {
     let isShort = lengths[0] < shortList
     if isShort, !sendsMuch, !isLarge { return 0 }
     let hand = AccountHand(hash: hash)
-    let shorter = lengths[hand.first] <= lengths[hand.second] ? hand.first : hand.second
-    return isShort && lengths[shorter] == 0 && !isLarge ? 0 : shorter
+    let (first, second) = (lengths[hand.first], lengths[hand.second])
+    let shorter = first <= second ? hand.first : hand.second
+    if isShort, min(first, second) == 0, !isLarge { return 0 }
+    if let draw, max(first, second) <= 2 * min(first, second) { return draw ? hand.first : hand.second }
+    return shorter
   }
 
   static func hash(of account: String) -> UInt64 {

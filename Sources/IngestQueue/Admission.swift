@@ -131,7 +131,8 @@ public struct Admission: Sendable, Equatable {
     return min(limited, reading.bytes + free)
   }
 
-  /// How much of that is kept for accounts that don't send much: a fifth of what the queue may have. nil before the first reading.
+  /// How much of that is kept for accounts that don't send much or don't hold much: a fifth of what the queue may have.
+  /// nil before the first reading.
   ///
   /// An account that fills the queue faster than workers empty it is told so at four fifths, and everybody else goes on. That is below where
   /// a gate that has shut opens again, unless an operator has set the low-water mark lower.

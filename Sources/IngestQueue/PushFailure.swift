@@ -46,7 +46,7 @@ public enum PushFailure: Error, Sendable, Equatable, CustomStringConvertible {
     case .full(.bytes(let limit)): "the producer is full: \(limit) bytes are on their way to Redis"
     case .overLimit(let seconds): "not pushed: the queue is over its limit, for about \(seconds) s"
     case .accountOverLimit(let seconds):
-      "not pushed: the queue has little room left, and the account sends much of what is in it, for about \(seconds) s"
+      "not pushed: the queue is nearly full, and this account sends and holds much of it, for about \(seconds) s"
     case .tooManyDeadLetters: "not pushed: the account has too many dead letters"
     case .durabilityLost(let why): "not pushed: \(why)"
     case .away(let error): "not pushed: \(error)"

@@ -113,10 +113,12 @@ final class Pushing {
       throw .tooManyDeadLetters(retryAfter: Admission.retryAfterHelp(using: &generator))
     }
     let (manyPayloads, manyBytes) = senders.note(hash, bytes: bytes)
-    if manyPayloads || manyBytes, lane.isInReserve(after: batches.bytes + bytes, ofOldPayloads: areAcknowledged) {
+    if manyPayloads || manyBytes,
+      lane.isReserved(against: hash, after: batches.bytes + bytes, ofOldPayloads: areAcknowledged)
+    {
       throw .accountOverLimit(retryAfter: lane.retryAfter)
     }
-    return lane.list(of: hash, sendsMuch: manyPayloads, bytes: bytes)
+    return lane.list(of: hash, sendsMuch: manyPayloads, sendsManyBytes: manyBytes, bytes: bytes)
   }
 
   /// Gives the turn to the next lane that takes anything, or says why none does.

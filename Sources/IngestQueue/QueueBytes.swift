@@ -18,6 +18,10 @@
 // that are claimed in that time are taken off before they were added, so a count may be too high or too low by that
 // much.
 //
+// Beside the counts, `next:` and a list's number is the size of that list's next envelope, where a claim found that it
+// is large and put it back. What takes it from there removes it; where it isn't true any more it costs a claim or a
+// few, see QueueScripts.swift.
+//
 // Rejected: INCRBY in the write of each LPUSH, which is as many commands again where batches are small; MEMORY USAGE
 // with SAMPLES 0, which takes Redis some 50 ms for a million entries; and one count for a shard, since a busy queue is
 // seldom empty as a whole, but each of its lists often is.
@@ -47,8 +51,8 @@ enum QueueBytes {
         if bytes ~= 0 then redis.pcall('HINCRBY', key, field, bytes) end
       end
 
-      -- Adds to the counts and puts them right. `lists` has, by field, the lists that aren't empty: their keys, their lengths
-      -- and what to add.
+      -- Adds to the counts and puts them right. `lists` has, by field, the lists that aren't empty: their keys, their
+      -- lengths, what to add, and the size of the next envelope where it is known.
       local function keep_bytes(key, lists)
         local counts, mistyped = read_bytes(key)
         if mistyped then redis.call('UNLINK', key) end
@@ -64,6 +68,14 @@ enum QueueBytes {
           if count ~= before then
             changes[#changes + 1] = field
             changes[#changes + 1] = string.format('%.0f', count)
+          end
+          if list.next_size then
+            local name = 'next:' .. field
+            if counts[name] ~= list.next_size then
+              changes[#changes + 1] = name
+              changes[#changes + 1] = string.format('%.0f', list.next_size)
+            end
+            counts[name] = nil
           end
         end
         for field in pairs(counts) do

@@ -116,7 +116,7 @@ public final class QueueConsumer: Sendable {
         "\(worker)", instance, number, limits.lease.milliseconds, min(limits.envelopes, limit), size.bytes,
         limits.largestEnvelope, takesSuspects ? limits.suspects : 0, limits.deaths,
         hasBegun.load(ordering: .relaxed) ? 0 : 1, size.givesUp ? 1 : 0,
-      ] + (1..<QueueLayout.lists).map { min(ownLimit($0) ?? limits.envelopes, limits.envelopes) })
+      ] + (1...QueueLayout.ownLists).map { min(ownLimit($0) ?? limits.envelopes, limits.envelopes) })
     let answered = ContinuousClock.now
     let claim = try read(reply) { items in
       switch try items.first?.string() {
@@ -289,11 +289,11 @@ public final class QueueConsumer: Sendable {
       QueueScripts.reap,
       keys: [
         layout.workers, layout.pending(0), layout.dead, layout.failures, layout.deadBytes, layout.bytes, layout.later,
-        layout.stats,
+        layout.stats, layout.pending(QueueLayout.suspects),
       ],
       arguments: [
         layout.claimPrefix, limits.reapedAtOnce, limits.deaths, QueueLayout.slots, limits.forgetAfter.milliseconds,
-        limits.lease.milliseconds,
+        limits.lease.milliseconds, QueueLayout.suspects,
       ])
     return try read(reply) { items in
       var reaping = Reaping()

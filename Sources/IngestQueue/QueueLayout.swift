@@ -22,8 +22,8 @@ public struct QueueLayout: Sendable, Hashable {
 
   /// One of the lists of envelopes that nobody works on. Pushed on the left, taken from the right.
   ///
-  /// List 0 takes everybody's as long as it is short. Beyond that each account has two of the other lists, so that one
-  /// account's flood is in the way of few.
+  /// List 0 takes everybody's as long as it is short. Beyond that each account has two of the next ``ownLists``, so
+  /// that one account's flood is in the way of few. The last list is ``suspects``.
   public func pending(_ list: Int) -> String {
     precondition((0..<Self.lists).contains(list), "there is no list \(list)")
     return key("pending:\(list)")
@@ -32,8 +32,16 @@ public struct QueueLayout: Sendable, Hashable {
   /// All lists of envelopes that nobody works on, list 0 first.
   public var pending: [String] { (0..<Self.lists).map { pending($0) } }
 
-  /// List 0 and those that accounts share. A constant and not an option: a worker with fewer would leave some lists alone.
-  public static let lists = 1 + 16
+  /// Lists that accounts share, each account two of them. A constant and not an option: a worker with fewer would leave
+  /// some lists alone.
+  public static let ownLists = 16
+
+  /// The number of the list of suspects: envelopes that were in the hands of a worker that died. Nobody pushes to it.
+  /// In a list of others' they would be in front of these, and wait for the one lane that may take them.
+  public static let suspects = 1 + ownLists
+
+  /// All of these.
+  public static let lists = 1 + ownLists + 1
 
   /// The numbers of the two lists that an account has beside list 0, and shares with some others.
   public static func ownLists(of account: String) -> [Int] {

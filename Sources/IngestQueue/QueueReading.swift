@@ -11,6 +11,8 @@ public struct QueueReading: Sendable, Equatable {
   public var later: Int64
   /// Bytes of both: of the envelopes as they were pushed, and 16 for each.
   public var bytes: Int64
+  /// Of these, the bytes in each pending list, in their order.
+  public var listBytes: [Int64]
   /// Of all that counts against the limit, in Redis as a whole; nil where INFO can't be used, so that only what Redis
   /// refuses shows that it is full.
   public var memory: Int64?
@@ -21,12 +23,14 @@ public struct QueueReading: Sendable, Equatable {
   public var deadBytes: DeadLetterBytes
 
   public init(
-    lengths: [Int64], later: Int64 = 0, bytes: Int64 = 0, memory: Int64? = 0, memoryLimit: Int64 = 0, done: Int64 = 0,
+    lengths: [Int64], later: Int64 = 0, bytes: Int64 = 0, listBytes: [Int64]? = nil, memory: Int64? = 0,
+    memoryLimit: Int64 = 0, done: Int64 = 0,
     deadBytes: DeadLetterBytes = DeadLetterBytes()
   ) {
     self.lengths = lengths
     self.later = later
     self.bytes = bytes
+    self.listBytes = listBytes ?? lengths.map { _ in 0 }
     self.memory = memory
     self.memoryLimit = memoryLimit
     self.done = done
@@ -36,6 +40,12 @@ public struct QueueReading: Sendable, Equatable {
   /// Envelopes that wait for a worker, now or later. Not those in the hands of workers, whose number has a bound of its own, and not dead
   /// letters, which no worker takes away: a gate that counted them would never open again by itself.
   public var entries: Int64 { lengths.reduce(later, +) }
+
+  var entriesByList: ListAmounts { ListAmounts(lists: lengths, later: later) }
+
+  var bytesByList: ListAmounts {
+    ListAmounts(lists: listBytes, later: max(0, bytes - listBytes.reduce(0, +)))
+  }
 }
 
 extension QueueReading {
@@ -53,22 +63,24 @@ extension QueueReading {
       local later_key, stats, dead, dead_bytes = KEYS[#KEYS - 4], KEYS[#KEYS - 3], KEYS[#KEYS - 2], KEYS[#KEYS - 1]
       local counts = read_bytes(KEYS[#KEYS])
       local estimates = not counts.kept or ARGV[1] == '1'
-      local lengths, bytes = {}, 0
+      local lengths, bytes, list_bytes = {}, 0, {}
       local function add(key, field, length)
-        if length == 0 then return end
+        if length == 0 then return 0 end
         local count = math.max(counts[field] or 0, 0)
         if estimates then count = math.max(count, redis.call('MEMORY', 'USAGE', key, 'SAMPLES', 20)) end
-        bytes = bytes + count + length * \#(QueueBytes.perEntry)
+        count = count + length * \#(QueueBytes.perEntry)
+        bytes = bytes + count
+        return math.min(count, \#(Int64.mostCounted))
       end
       for i = 1, #KEYS - 5 do
         lengths[i] = redis.call('LLEN', KEYS[i])
-        add(KEYS[i], tostring(i - 1), lengths[i])
+        list_bytes[i] = add(KEYS[i], tostring(i - 1), lengths[i])
       end
       local later = redis.call('ZCARD', later_key)
       add(later_key, 'later', later)
       bytes = math.min(bytes, \#(Int64.mostCounted))
       local accounts = read_dead_bytes(dead, dead_bytes, \#(DeadLetterBytes.mostAccounts))
-      return { lengths, later, bytes, tonumber(redis.call('HGET', stats, 'done')) or 0, accounts }
+      return { lengths, later, bytes, tonumber(redis.call('HGET', stats, 'done')) or 0, accounts, list_bytes }
       """#)
 
   /// - Parameters:
@@ -77,7 +89,7 @@ extension QueueReading {
   /// - Throws: ``Hiredis/RedisServerError`` for an error reply, ``Hiredis/UnexpectedReply`` where something else came than was asked for.
   init(script reply: RedisReply, info: RedisReply) throws {
     let items = try reply.array()
-    guard items.count == 5 else { throw UnexpectedReply(expected: "an array of 5", came: reply.shape) }
+    guard items.count == 6 else { throw UnexpectedReply(expected: "an array of 6", came: reply.shape) }
     lengths = try items[0].array().map { try $0.count() }
     guard lengths.count == QueueLayout.lists else {
       throw UnexpectedReply(expected: "\(QueueLayout.lists) lengths", came: "\(lengths.count)")
@@ -86,6 +98,10 @@ extension QueueReading {
     bytes = try items[2].count()
     done = try items[3].count()
     deadBytes = try DeadLetterBytes(members: items[4].array())
+    listBytes = try items[5].array().map { try $0.count() }
+    guard listBytes.count == lengths.count else {
+      throw UnexpectedReply(expected: "bytes of \(lengths.count) lists", came: "\(listBytes.count)")
+    }
     if case .error(let error) = info {
       guard error.isDenial else { throw error }
       (memory, memoryLimit) = (nil, 0)

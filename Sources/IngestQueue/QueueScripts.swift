@@ -3,7 +3,8 @@
 // Invariants, for whoever changes one:
 // - An envelope is at every moment in exactly one of: one pending list, `later`, `dead`, one claim. A script takes it out of one and
 //   puts it into another in the same run; acknowledging is the only way out.
-// - What comes back (failed and due again, put back, reaped) goes to the end of list 0 from which is taken.
+// - What comes back (failed and due again, put back) goes to the end of list 0 from which is taken; suspects to the
+//   list of suspects.
 // - The list of a claim is the truth about it. There is no index of leases that could disagree with it: the header, its first
 //   element, says whose it is and until when. It is written after the envelopes are there; a list without a valid header can
 //   only be the work of another hand, and what is in it is treated as envelopes.
@@ -14,10 +15,16 @@
 // - `allow-oom`, because what empties the queue must work when Redis is full. None of them makes the data much larger: they move it.
 // - What is read comes before what is written wherever a wrong type of key could end the script in its middle.
 //
-// An envelope that was in the hands of a worker that died is a suspect: it may be what killed it. Suspects are claimed by one lane of a
-// worker only and with nothing else: in a small group at first, because most were only near it, and alone once one more death would make
-// a dead letter, so that one poisonous envelope can't take its neighbours along. They wait at the end of list 0; the other
-// lists go on beside them.
+// An envelope that was in the hands of a worker that died is a suspect: it may be what killed it. Suspects are claimed
+// by one lane of a worker only and with nothing else: in a small group at first, because most were only near it, and
+// alone once one more death would make a dead letter, so that one poisonous envelope can't take its neighbours along.
+// They wait in a list of their own. A claim that meets one elsewhere moves it there. At the end of list 0, where they
+// used to wait, everybody's small payloads waited behind them, and for as long as a receiver didn't answer to them.
+//
+// Redis answers nobody while a script runs, and to move a payload of 16 MiB or read it takes tens of milliseconds. So a
+// list whose next envelope is too large for what is left of a claim isn't touched. Its size is known where an earlier
+// claim had to put it back, or guessed from the list's average. A wrong guess costs no more than a claim or a few: a
+// list that begins always gives one.
 
 internal import RedisClient
 
@@ -134,28 +141,36 @@ enum QueueScripts {
   /// write, so with `appendfsync always` an fsync, for every look.
   private static let registrationAge = 5_000
 
+  /// An envelope of more bytes than this is large.
+  private static let largeBytes = 1 << 20
+  /// Bytes of large envelopes that one run of a script moves, unless it is one envelope.
+  private static let mostLargeBytes = 8 << 20
+
   /// Moves envelopes from the pending lists into a worker's slot.
   ///
   /// The lists have their turns, and the one that begins moves on with the number of the claim. In a turn a list gives
   /// its share of what there is still room for, in count and in bytes; what it doesn't fill is shared anew among the others. So
   /// of k lists that aren't empty each gets at least a k-th of a claim, rounded down, as far as it has so much; and whatever the
   /// sizes, the one that begins gives at least one envelope, which each list does once in as many claims as there are lists.
+  /// Large envelopes, of more than 1 MiB, have 8 MiB of a claim in all, or there is one.
   ///
   /// LMOVE one by one, though a script could move many in one command: only so is the size known before the next one is
   /// touched, and the append-only file gets a move and not a second copy of the payload.
   ///
   /// KEYS claim, workers, failures, later, dead, bytes of dead letters, bytes, then the pending lists with list 0
-  /// first, and last stats.
+  /// first and the suspects last, and last stats.
   /// ARGV worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where
   /// none may be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over,
-  /// 1 where a single envelope that the slot holds is given up; then for each list but list 0 the most envelopes from
-  /// it.
+  /// 1 where a single envelope that the slot holds is given up; then for each list that is accounts' own the most
+  /// envelopes from it.
   /// Answers `claimed` with the batch, the end of the lease, the envelopes, how often each was tried, and from which
   /// list each came.
   static let claim = script(
     "claim",
     #"""
     local stats = table.remove(KEYS)
+    -- As any other list to all that counts; not to the turns.
+    local suspects_list = KEYS[#KEYS]
     local claim, workers, failures, later, dead, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
     local bytes_key = KEYS[7]
     local worker, instance, batch, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -235,77 +250,113 @@ enum QueueScripts {
       most_due, most_due_bytes = math.max(math.floor(most / (2 * waiting)), batch % 2), most_bytes / (2 * waiting)
     end
     local returned, bytes = 0, 0
+    -- By the lists' numbers: the bytes that are counted, how many more there are than at the beginning, and the next
+    -- envelope's size where it is known.
+    local counts, added, next_sizes = read_bytes(bytes_key), {}, {}
+    for i = 0, lists - 1 do next_sizes[i] = counts['next:' .. i] or nil end
     while returned < most_due and bytes < most_due_bytes do
       local due = redis.call('ZRANGE', later, '-inf', string.format('%.0f', later_at), 'BYSCORE', 'LIMIT', 0, 1)[1]
       if not due then break end
       -- By its place, since the append-only file would get all of it once more with ZREM.
       redis.call('ZPOPMIN', later)
-      redis.call('RPUSH', first_list, due)
+      local f = failing(due)
+      local list = f and f.deaths > 0 and lists - 1 or 0
+      redis.call('RPUSH', KEYS[8 + list], due)
       returned, bytes = returned + 1, bytes + #due
+      lengths[list], added[list] = lengths[list] + 1, (added[list] or 0) + #due
+      next_sizes[list] = nil
     end
-    lengths[0] = lengths[0] + returned
 
-    -- Lists that have something, in the order of their turns.
-    local open = {}
-    for i = 0, lists - 1 do
-      local list = (batch + i) % lists
-      if lengths[list] > 0 then open[#open + 1] = KEYS[8 + list] end
-    end
-    -- Whether this is a claim of suspects; then there is nothing else in it. They are in list 0, unless an id came twice.
-    local suspicious = false
-    for _, list in ipairs(suspects > 0 and any and { first_list, open[1] } or {}) do
-      local next = not suspicious and redis.call('LINDEX', list, -1)
-      local f = next and failing(next)
-      if f and f.deaths > 0 then
-        open, suspicious = { list }, true
-        most = math.min(most, f.deaths + 1 < most_deaths and suspects or 1)
-      end
+    -- Lists that have something, in the order of their turns. Where suspects may be taken and there are any, theirs
+    -- alone.
+    local open, suspicious = {}, suspects > 0 and lengths[lists - 1] > 0
+    for i = 0, lists - 2 do
+      local list = (batch + i) % (lists - 1)
+      if lengths[list] > 0 and not suspicious then open[#open + 1] = KEYS[8 + list] end
     end
 
     local envelopes, known = {}, {}
-    -- So many were taken, those included that became dead letters on the way, so that this ends.
+    -- So many were taken, those included that went elsewhere on the way, so that this ends.
     local moved, full = 0, false
     -- By the lists' keys: their numbers, and how many more may be taken; of each envelope, the number.
     local numbers, left, from = { [first_list] = 0 }, { [first_list] = most }, {}
-    for i = 1, lists - 1 do numbers[KEYS[8 + i]], left[KEYS[8 + i]] = i, tonumber(ARGV[11 + i]) end
+    for i = 1, lists - 1 do numbers[KEYS[8 + i]], left[KEYS[8 + i]] = i, tonumber(ARGV[11 + i]) or most end
 
-    -- By the lists' numbers: how many bytes more than at the beginning.
-    local added = { [0] = bytes }
     local returned_bytes = bytes
     local function has_left(list, envelope)
       local number = numbers[list]
       lengths[number], added[number] = lengths[number] - 1, (added[number] or 0) - #envelope
+      next_sizes[number] = nil
     end
     local function count_bytes()
       local filled, later_length = {}, redis.call('ZCARD', later)
       for i = 0, lists - 1 do
-        if lengths[i] > 0 then filled[tostring(i)] = { key = KEYS[8 + i], length = lengths[i], added = added[i] or 0 } end
+        if lengths[i] > 0 then
+          filled[tostring(i)] = {
+            key = KEYS[8 + i], length = lengths[i], added = added[i] or 0, next_size = next_sizes[i] }
+        end
       end
       if later_length > 0 then filled.later = { key = later, length = later_length, added = -returned_bytes } end
       keep_bytes(bytes_key, filled)
     end
 
+    -- Of large ones that were taken.
+    local large_bytes = 0
+    local function fits(size)
+      return #envelopes == 0 or bytes + size <= most_bytes
+        and (size <= \#(largeBytes) or large_bytes == 0 or large_bytes + size <= \#(mostLargeBytes))
+    end
+
+    -- The size of a list's next envelope, as far as it is known or can be guessed; 0 where it may be small.
+    local function next_size(number)
+      if next_sizes[number] then return next_sizes[number] end
+      local average = ((counts[tostring(number)] or 0) + (added[number] or 0)) / lengths[number]
+      return average > \#(AccountHand.largePayload) and average or 0
+    end
+
+    local function was_put_back(number, size)
+      if size > \#(AccountHand.largePayload) then next_sizes[number] = size end
+      -- One in vain is enough: Redis answers nobody meanwhile.
+      if size > \#(largeBytes) then full = true end
+    end
+
     -- Takes a list's share. Says whether the list may have more for this claim.
     local function turn(list, share, byte_share)
-      local taken, taken_bytes = 0, 0
-      while taken < share and taken_bytes < byte_share do
+      local taken, taken_bytes, number, was_small = 0, 0, numbers[list], false
+      while taken < share and taken_bytes < byte_share and lengths[number] > 0 do
+        local size = was_small and next_sizes[number] == nil and 0 or next_size(number)
+        if not fits(size) then return false end
+        if taken > 0 and taken_bytes + size > byte_share then return true end
         local envelope = redis.call('LMOVE', list, claim, 'RIGHT', 'RIGHT')
         if not envelope then return false end
         local f = failing(envelope)
         local deaths = f and f.deaths or 0
-        -- One that waits for its turn among suspects; alone where the next death would be the last.
-        local apart = suspicious ~= (deaths > 0) or #envelopes > 0 and deaths > 0 and deaths + 1 >= most_deaths
+        -- Alone where the next death would be the last.
+        local alone = deaths > 0 and deaths + 1 >= most_deaths
         if #envelope > largest then
           redis.call('RPOP', claim)
           local reason = string.format('%d bytes, more than a worker takes (%.0f)', #envelope, largest)
           bury(dead, dead_bytes, failures, envelope, reason, worker, { attempts = 0, deaths = 0, first_at = at }, at)
           has_left(list, envelope)
           taken, moved = taken + 1, moved + 1
-        elseif apart or #envelopes > 0 and bytes + #envelope > most_bytes then
+        elseif deaths > 0 and not suspicious then
+          -- A suspect. Behind those that were met before.
+          redis.call('LMOVE', claim, suspects_list, 'RIGHT', 'LEFT')
+          has_left(list, envelope)
+          lengths[lists - 1], added[lists - 1] = lengths[lists - 1] + 1, (added[lists - 1] or 0) + #envelope
+          taken, moved = taken + 1, moved + 1
+          if #envelope > \#(largeBytes) then
+            -- Redis has answered nobody for long enough.
+            full = true
+            return false
+          end
+        elseif alone and #envelopes > 0 or not fits(#envelope) then
           redis.call('LMOVE', claim, list, 'RIGHT', 'RIGHT')
+          was_put_back(number, #envelope)
           return false
         elseif taken > 0 and taken_bytes + #envelope > byte_share then
           redis.call('LMOVE', claim, list, 'RIGHT', 'RIGHT')
+          was_put_back(number, #envelope)
           return true
         else
           envelopes[#envelopes + 1] = envelope
@@ -314,12 +365,19 @@ enum QueueScripts {
           has_left(list, envelope)
           taken, moved = taken + 1, moved + 1
           taken_bytes, bytes = taken_bytes + #envelope, bytes + #envelope
+          was_small = #envelope <= \#(AccountHand.largePayload)
+          if #envelope > \#(largeBytes) then large_bytes = large_bytes + #envelope end
+          if alone then
+            full = true
+            return false
+          end
         end
       end
-      return true
+      return lengths[number] > 0
     end
 
     bytes = 0
+    if suspicious then open, most = { suspects_list }, math.min(most, suspects) end
     while #open > 0 and not full do
       local share = math.max(math.floor((most - moved) / #open), 1)
       local byte_share = (most_bytes - bytes) / #open
@@ -376,17 +434,21 @@ enum QueueScripts {
     end
     for i = 5, #ARGV, 4 do
       local place, fate, reason, delay = tonumber(ARGV[i]) + 1, ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
-      local envelope = redis.call('LINDEX', claim, place)
-      if envelope then
-        local id = id_of(envelope)
-        if fate == 'clear' then
-          redis.call('HDEL', failures, id)
-        elseif fate == 'back' then
+      if fate == 'back' then
+        if redis.call('LLEN', claim) > place then
           -- Moved, so that the append-only file doesn't get the payload once more. What came after it is dealt with.
           redis.call('LTRIM', claim, 0, place)
-          redis.call('LMOVE', claim, KEYS[8 + delay], 'RIGHT', 'RIGHT')
+          local envelope = redis.call('LMOVE', claim, KEYS[8 + delay], 'RIGHT', 'RIGHT')
           added[delay] = (added[delay] or 0) + #envelope
           done = done - 1
+        end
+      else
+        local envelope = redis.call('LINDEX', claim, place)
+        local id = envelope and id_of(envelope)
+        if not envelope then
+          -- Somebody has deleted it by hand.
+        elseif fate == 'clear' then
+          redis.call('HDEL', failures, id)
         elseif fate == 'postpone' then
           postpone(envelope, delay)
           done = done - 1
@@ -407,7 +469,11 @@ enum QueueScripts {
     redis.call('UNLINK', claim)
     -- Last, and whatever comes of it: counting must not be in the way of what is counted.
     if done > 0 then redis.pcall('HINCRBY', stats, 'done', done) end
-    for field, bytes in pairs(added) do add_bytes(bytes_key, field, bytes) end
+    for field, bytes in pairs(added) do
+      add_bytes(bytes_key, field, bytes)
+      -- Another envelope is the next one now.
+      if field ~= 'later' then redis.pcall('HDEL', bytes_key, 'next:' .. field) end
+    end
     return { 'settled', buried }
     """#)
 
@@ -432,19 +498,22 @@ enum QueueScripts {
 
   /// Puts back what is in claims whose lease has ended.
   ///
-  /// KEYS workers, pending, dead, failures, bytes of dead letters, bytes, and last later and stats.
+  /// KEYS workers, pending, dead, failures, bytes of dead letters, bytes, later, stats, the list of suspects.
   /// ARGV beginning of a claim's key, most envelopes, deaths after which an envelope is dead, slots of a worker, age in ms at which a
-  /// worker without claims is forgotten, this worker's lease in ms.
+  /// worker without claims is forgotten, this worker's lease in ms, the number of the list of suspects.
   static let reap = script(
     "reap",
     #"""
+    local suspects_list = table.remove(KEYS)
     local stats = table.remove(KEYS)
     local later = table.remove(KEYS)
     local workers, pending, dead, failures, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-    local returned_bytes = 0
+    -- To list 0, and to the suspects; and of all that was moved.
+    local returned_bytes, suspect_bytes, moved_bytes = 0, 0, 0
     local prefix, most, most_deaths = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
     local slots, age = tonumber(ARGV[4]), tonumber(ARGV[5])
     redis.call('LLEN', pending)
+    redis.call('LLEN', suspects_list)
     redis.call('XLEN', dead)
     redis.call('ZCARD', dead_bytes)
     redis.call('HLEN', failures)
@@ -476,24 +545,27 @@ enum QueueScripts {
               strange[#strange + 1] = claim .. ': no header'
             end
             local left = redis.call('LLEN', claim) - (h and 1 or 0)
-            while left > 0 and back + buried < most do
-              local envelope = redis.call('LINDEX', claim, -1)
+            while left > 0 and back + buried < most and moved_bytes < \#(mostLargeBytes) do
+              local envelope = redis.call('LMOVE', claim, h and suspects_list or pending, 'RIGHT', 'RIGHT')
               local f
               if h then
                 f = failures_of(failures, id_of(envelope)) or { attempts = 0, deaths = 0, first_at = at }
                 f.deaths = f.deaths + 1
               end
               if f and f.deaths >= most_deaths then
-                redis.call('RPOP', claim)
+                redis.call('RPOP', suspects_list)
                 bury(dead, dead_bytes, failures, envelope, 'worker died ' .. f.deaths .. ' times', h.worker, f, at)
                 buried = buried + 1
               else
-                if f then note(failures, id_of(envelope), f) end
-                redis.call('LMOVE', claim, pending, 'RIGHT', 'RIGHT')
-                returned_bytes = returned_bytes + #envelope
+                if f then
+                  note(failures, id_of(envelope), f)
+                  suspect_bytes = suspect_bytes + #envelope
+                else
+                  returned_bytes = returned_bytes + #envelope
+                end
                 back = back + 1
               end
-              left = left - 1
+              left, moved_bytes = left - 1, moved_bytes + #envelope
             end
             if left == 0 then
               redis.call('UNLINK', claim)
@@ -517,6 +589,8 @@ enum QueueScripts {
       end
     end
     add_bytes(KEYS[6], 0, returned_bytes)
+    add_bytes(KEYS[6], ARGV[7], suspect_bytes)
+    if back > 0 then redis.pcall('HDEL', KEYS[6], 'next:0', 'next:' .. ARGV[7]) end
     return { back, buried, lists, more, forgotten, strange }
     """#)
 

@@ -182,7 +182,7 @@ private final class Watching {
     say(shard, now)
     let level: ShardWord.Level =
       if problem == nil, let reading = shard.reading {
-        .read(lengths: reading.lengths, shard.admission)
+        .read(entries: reading.entriesByList, bytes: reading.bytesByList, shard.admission)
       } else {
         isStale(shard.readAt, now) ? .unknown : .unchanged
       }

@@ -12,7 +12,7 @@ internal import Synchronization
 /// What the watch tells event loops of a shard, about once a second.
 struct ShardWord: Sendable {
   enum Level: Sendable {
-    case read(lengths: [Int64], Admission)
+    case read(entries: ListAmounts, bytes: ListAmounts, Admission)
     /// It couldn't be read this time: what was known still counts.
     case unchanged
     /// It hasn't been read for long, and what the loop hears itself has to do.
@@ -84,8 +84,11 @@ final class ShardLane {
   private let requirement: DurabilityRequirement
   private let limits: QueueLimits
   private let pushed: PushedBytes
-  /// Of the pending lists, as last heard, from the watch or in a reply.
-  private var lengths = [Int64](repeating: 0, count: QueueLayout.lists)
+  /// Entries that wait, as last heard, from the watch or in a reply.
+  private var entries = ListAmounts()
+  /// Bytes that wait: as the watch read them, and what this loop has pushed since. All 0 where they aren't known.
+  private var bytes = ListAmounts()
+  private var draws = DrawnBits()
   private var batchesInFlight = 0
   private var isHugeInFlight = false
 
@@ -98,7 +101,7 @@ final class ShardLane {
   /// counted of huge payloads that were in it.
   private var memoryLeft = plenty
   private var hugeRead = 0
-  /// So much of the room is for accounts that don't send much.
+  /// So much of the room is for accounts that don't send much or don't hold much.
   private var reserve = (entries: Int64(0), bytes: Int64(0))
   /// Whether somebody's dead letters are too many, and the hashes of all whose are. Apart, for the hot path.
   private var hasTold = false
@@ -134,8 +137,9 @@ final class ShardLane {
     durabilityLack = word.durabilityLack
     payloadLimit.told = word.payloadLimit
     switch word.level {
-    case .read(let lengths, let admission):
-      self.lengths = lengths
+    case .read(let entries, let bytes, let admission):
+      self.entries = entries
+      self.bytes = bytes
       self.admission = admission
       room = admission.room ?? (plenty, plenty)
       reserve = admission.reserve ?? (0, 0)
@@ -150,7 +154,8 @@ final class ShardLane {
       // Whoever had too many dead letters has them still: they don't go away by themselves.
       // From here on by what replies say; until the first of them nothing is known to be full. So while it can't be read, and
       // is full, each loop tries one batch after each word.
-      lengths = [Int64](repeating: 0, count: QueueLayout.lists)
+      entries = ListAmounts()
+      bytes = ListAmounts()
       admission = nil
       room = (Int64(limits.entries), plenty)
       memoryLeft = plenty
@@ -161,9 +166,10 @@ final class ShardLane {
 
   /// A reply said how long a list is.
   func heard(_ length: Int64, of list: Int, after bytes: Int) {
-    room.entries -= length - lengths[list]
+    room.entries -= length - entries.lists[list]
     room.bytes -= Int64(bytes)
-    lengths[list] = length
+    entries.lists[list] = length
+    self.bytes.lists[list] += Int64(bytes)
     pushed.add(bytes, to: list)
     if let mark, !isOver, room.entries <= 0 || room.bytes <= 0 {
       isOver = true
@@ -187,9 +193,10 @@ final class ShardLane {
   var isWatched: Bool { mark != nil }
 
   /// The list for the next payload of the account with this hash, where it is watched.
-  func list(of account: UInt64, sendsMuch: Bool, bytes: Int) -> Int {
+  func list(of account: UInt64, sendsMuch: Bool, sendsManyBytes: Bool, bytes: Int) -> Int {
     AccountHand.list(
-      of: account, sendsMuch: sendsMuch, isLarge: bytes > AccountHand.largePayload, lengths: lengths)
+      of: account, sendsMuch: sendsMuch, isLarge: bytes > AccountHand.largePayload, lengths: entries.lists,
+      draw: sendsManyBytes ? draws.next() : nil)
   }
 
   // MARK: Whether it takes anything
@@ -197,19 +204,28 @@ final class ShardLane {
   /// Whether something can be pushed to it, now or when something in flight is answered.
   var takes: Bool { !isOver && durabilityLack == nil && isConnected }
 
-  /// Whether what is left is for accounts that don't send much.
+  /// Whether what is left is for accounts that hold less than this one, which sends much.
+  ///
+  /// What an account sends says nothing by itself: where there are seven customers, each sends an eighth. An account
+  /// that fills the queue holds much of it. In the reserve of entries its entries count, in the reserve of bytes its
+  /// bytes.
   /// - Parameters:
+  ///   - account: The account's hash.
   ///   - bytes: Of what is on its way already, and of what is to come.
   ///   - isOld: Whether the payload was acknowledged before and waits on a disk. Then half of the queue is kept for
   ///     what is new, instead of a fifth: otherwise a large spool would fill the queue, and new payloads of accounts
   ///     that send much would be refused.
-  func isInReserve(after bytes: Int, ofOldPayloads isOld: Bool) -> Bool {
+  func isReserved(against account: UInt64, after bytes: Int, ofOldPayloads isOld: Bool) -> Bool {
     var kept = reserve
     if isOld {
       kept.entries = Admission.half(fromReserve: kept.entries)
       kept.bytes = Admission.half(fromReserve: kept.bytes)
     }
-    return room.entries <= kept.entries || room.bytes - Int64(bytes) <= kept.bytes
+    let (isNearEntries, isNearBytes) = (room.entries <= kept.entries, room.bytes - Int64(bytes) <= kept.bytes)
+    guard isNearEntries || isNearBytes else { return false }
+    let hand = AccountHand(hash: account)
+    return isNearEntries && entries.mayHoldMuch(hand)
+      || isNearBytes && (self.bytes.all > 0 ? self.bytes : entries).mayHoldMuch(hand)
   }
 
   /// Begins a huge payload, if it finds room in Redis beside those of all loops that may not be in what was read.

@@ -1,16 +1,18 @@
 // One lane of a worker: claim, decode, store, settle, again. A worker has several, so that while one waits for the disk another
 // talks to Redis. That is why a lane doesn't claim its next batch ahead: another lane has it already.
 //
-// A lane has two slots of its own and uses one at a time: after a restart the slot may still hold what the worker's earlier
-// life had claimed, and then the other one lets it work at once instead of waiting for that lease to end.
+// A lane has its part of the worker's slots, at least two, and uses one at a time, or two while it tries others beside
+// a batch. After a restart some may still hold what the worker's earlier life had claimed. The others let the lane work
+// at once, and look for others beside its first batch, instead of waiting for these leases to end.
 //
 // A failure of the whole sink is not the envelopes' fault: the lane keeps its batch, tries again with a growing pause, and no attempt
 // is counted. Only what fails alone is counted, and ends as a dead letter in time.
 //
-// But a batch may be all that the sink dislikes. So while a batch fails, or takes long, the lane also tries a few other envelopes, in its second
-// slot. Where the sink takes some of these, it is there, and says of the batch which of its payloads are at fault. Those of the others that
-// fail are postponed, so that the next ones are tried next time. Rejected: to give the batch back instead of keeping it. While a sink is away
-// that would move the whole queue, batch by batch, behind a delay.
+// But a batch may be all that the sink dislikes. So while a batch fails, or takes long, the lane also tries a few other
+// envelopes, in another slot. Where the sink takes some of these, it is there, and says of the batch which of its
+// payloads are at fault. Those of the others that fail are postponed, so that the next ones are tried next time.
+// Rejected: to give the batch back instead of keeping it. While a sink is away that would move the whole queue, batch
+// by batch, behind a delay.
 
 internal import Fleet
 internal import IngestQueue
@@ -23,6 +25,8 @@ internal import ServiceLifecycle
 /// What the lanes of a worker share in one shard.
 struct LaneSurroundings: Sendable {
   let shard: Int
+  /// How many lanes the worker has in this shard.
+  let lanes: Int
   let consumer: QueueConsumer
   let sink: any Sink
   let decoding: BodyDecoding
@@ -40,7 +44,7 @@ struct Lane: Sendable {
   let number: Int
   let surroundings: LaneSurroundings
 
-  /// Lanes of a worker in one shard: each has two slots.
+  /// Lanes of a worker in one shard: each has at least two slots.
   static let most = QueueLayout.slots / 2
 
   /// A lane of a worker, as its progress counts.
@@ -58,7 +62,8 @@ struct Lane: Sendable {
   /// Works until the worker is to end.
   /// - Throws: ``WorkerNameTaken``, when it can't go on.
   func run() async throws(WorkerNameTaken) {
-    var slots = [number, number + Self.most]
+    var slots = Array(stride(from: number, to: QueueLayout.slots, by: surroundings.lanes))
+    var heldInARow = 0
     var pace = PollPace()
     var size = ClaimSize(most: consumer.limits.envelopes)
     var failures = 0
@@ -78,11 +83,12 @@ struct Lane: Sendable {
       }
       failures = 0
       _ = progress.isFine(lane: id)
+      if case .held = claim { heldInARow += 1 } else { heldInARow = 0 }
       switch claim {
       case .batch(let batch):
         pace.reset()
         hadSuspects = takesSuspects && batch.entries.allSatisfy { $0.failures > 0 }
-        let work = await process(batch, spareSlot: slots[1])
+        let work = await process(batch, spareSlots: Array(slots.dropFirst()))
         size.note(batch.entries, work.fates)
       case .empty where hadSuspects: hadSuspects = false
       case .empty:
@@ -93,8 +99,8 @@ struct Lane: Sendable {
           logger.warning("\(holder)", metadata: ["lease_until": "\(holder.leaseUntil)"])
           progress.wentWrong("\(holder)", shard: surroundings.shard)
         }
-        slots.swapAt(0, 1)
-        await pause(pace.afterEmpty())
+        slots.append(slots.removeFirst())
+        if heldInARow.isMultiple(of: slots.count) { await pause(pace.afterEmpty()) }
       case .supplanted(let instance):
         throw WorkerNameTaken(worker: consumer.worker, by: instance)
       }
@@ -120,7 +126,7 @@ struct Lane: Sendable {
 
   // MARK: One batch
 
-  private func process(_ batch: ClaimedBatch, spareSlot: Int) async -> BatchWork {
+  private func process(_ batch: ClaimedBatch, spareSlots: [Int]) async -> BatchWork {
     var work = BatchWork(batch, decoding: surroundings.decoding)
     let proofs = await begin(batch)
     defer { surroundings.held.release(batch) }
@@ -129,7 +135,7 @@ struct Lane: Sendable {
     giving: repeat {
       // Claimed while the worker was told to end: it isn't started.
       while !isEnding, work.asksToWait == nil, let piece = await nextPiece(&work, proofs, surroundings.room.batches) {
-        let probing = Probing(slot: spareSlot, accounts: batch.accounts)
+        let probing = Probing(slots: spareSlots, accounts: batch.accounts)
         let stored = await store(piece.deliveries, of: batch, probing, tries: isAgain || work.isLastPiece ? .max : 1)
         surroundings.room.batches.giveBack(piece.room)
         switch stored {
@@ -198,12 +204,15 @@ struct Lane: Sendable {
   private static let mostNarrowed = 32
   /// Claims of one look for others. Large payloads come one in a claim.
   private static let mostClaims = 64
+  /// Bytes of large claims that one look for others sets aside.
+  private static let mostLargeBytes = 16 << 20
   /// Payloads of the batch's own accounts aren't tried beside it where they have more bytes: they may take as long.
   private static let smallBytes = 1 << 20
 
   /// How a lane tries others beside a batch.
   private struct Probing {
-    let slot: Int
+    /// Any of them that is free.
+    let slots: [Int]
     /// Whose payloads of the batch are waited for.
     private(set) var accounts: Set<String>
     /// These accounts' own lists.
@@ -218,8 +227,8 @@ struct Lane: Sendable {
 
     private static let first = 20
 
-    init(slot: Int, accounts: Set<String>) {
-      self.slot = slot
+    init(slots: [Int], accounts: Set<String>) {
+      self.slots = slots
       self.accounts = accounts
       widen()
     }
@@ -378,7 +387,7 @@ struct Lane: Sendable {
       if let others = await claimOthers(probing) { return await tryOut(others, &probing) }
       if looksForOthers { return false }
     }
-    guard let batch = await claimBeside(probing.slot, takesSuspects: number == 0, limit: probing.most, { _ in nil })
+    guard let batch = await claimBeside(probing.slots, takesSuspects: number == 0, limit: probing.most, { _ in nil })
     else {
       return false
     }
@@ -391,10 +400,11 @@ struct Lane: Sendable {
 
   /// Claims until there are payloads of other accounts than the batch's. What is in front of them is set aside.
   private func claimOthers(_ probing: Probing) async -> ClaimedBatch? {
+    var largeBytes = 0
     for number in 1...Self.mostClaims {
       // Lists aren't one account's alone: others' payloads may be in them, behind those of the batch's accounts.
       let takesFromAll = number.isMultiple(of: 4)
-      let claimed = await claimBeside(probing.slot, takesSuspects: false, limit: .max) { list in
+      let claimed = await claimBeside(probing.slots, takesSuspects: false, limit: .max) { list in
         if !probing.ownLists.contains(list) { return probing.most }
         return takesFromAll ? nil : 0
       }
@@ -404,18 +414,25 @@ struct Lane: Sendable {
       }
       guard batch.isOf(probing.accounts) else { return batch }
       await setAside(batch)
+      // Redis answers nobody while it moves these.
+      if batch.bytes > Self.smallBytes { largeBytes += batch.bytes }
+      if largeBytes > Self.mostLargeBytes { return nil }
     }
     return nil
   }
 
   /// Anything but a batch is dealt with by the next claim of the lane itself.
   private func claimBeside(
-    _ slot: Int, takesSuspects: Bool, limit: Int, _ ownLimit: (Int) -> Int?
+    _ slots: [Int], takesSuspects: Bool, limit: Int, _ ownLimit: (Int) -> Int?
   ) async -> ClaimedBatch? {
-    guard !isEnding else { return nil }
     do throws(QueueFailure) {
-      let claim = try await consumer.claim(slot: slot, takesSuspects: takesSuspects, limit: limit, ownLimit: ownLimit)
-      if case .batch(let batch) = claim { return batch }
+      for slot in slots where !isEnding {
+        switch try await consumer.claim(slot: slot, takesSuspects: takesSuspects, limit: limit, ownLimit: ownLimit) {
+        case .batch(let batch): return batch
+        case .held: continue
+        case .empty, .supplanted: return nil
+        }
+      }
     } catch {
       progress.wentWrong("other envelopes could not be claimed: \(error)", shard: surroundings.shard)
     }

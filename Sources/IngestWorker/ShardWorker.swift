@@ -81,7 +81,8 @@ final class ShardWorker: Sendable {
 
   private func runLanes() async -> WorkerNameTaken? {
     let surroundings = LaneSurroundings(
-      shard: number, consumer: consumer, sink: sink, decoding: options.decoding, retry: options.retry, revoked: revoked,
+      shard: number, lanes: lanes, consumer: consumer, sink: sink, decoding: options.decoding, retry: options.retry,
+      revoked: revoked,
       held: held, room: room, progress: progress, logger: logger)
     return await withTaskGroup(of: WorkerNameTaken?.self) { group in
       for number in 0..<lanes {

@@ -74,8 +74,8 @@ struct AccountHandTests {
       firsts[hand.first] += 1
       pairs[[hand.first, hand.second], default: 0] += 1
     }
-    #expect(firsts[0] == 0)
-    #expect(firsts.dropFirst().allSatisfy { abs($0 - accounts / 16) < accounts / 16 / 20 }, "\(firsts)")
+    #expect(firsts[0] == 0 && firsts[QueueLayout.suspects] == 0)
+    #expect(firsts[1...QueueLayout.ownLists].allSatisfy { abs($0 - accounts / 16) < accounts / 16 / 20 }, "\(firsts)")
     #expect(pairs.count == 120)
     #expect(pairs.values.allSatisfy { abs($0 - accounts / 120) < accounts / 120 / 5 }, "\(pairs.values.sorted())")
   }

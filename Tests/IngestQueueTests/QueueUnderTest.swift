@@ -74,9 +74,11 @@ struct QueueUnderTest {
     try await client.execute(RedisCommand(name, arguments: arguments)).orThrow()
   }
 
-  /// Which envelopes wait, the next one first.
-  func pending() async throws -> [Int] {
-    try await send("LRANGE", layout.pending(0), 0, -1).array().reversed().map { try Envelope($0.bytes()).header.number }
+  /// Which envelopes wait in a list, the next one first.
+  func pending(_ list: Int = 0) async throws -> [Int] {
+    try await send("LRANGE", layout.pending(list), 0, -1).array().reversed().map {
+      try Envelope($0.bytes()).header.number
+    }
   }
 
   func deadLetters() async throws -> [WholeDeadLetter] {

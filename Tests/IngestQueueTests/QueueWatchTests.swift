@@ -371,6 +371,71 @@ struct QueueWatchTests {
     }
   }
 
+  /// Five customers are few: each sends an eighth of all, and isn't who fills the queue. No worker takes anything.
+  @Test(arguments: [
+    (entries: 20_000, bytes: 1 << 30, flood: 1, size: 1),
+    (entries: 1_000_000, bytes: 64 << 20, flood: 1 << 20, size: 8_000),
+  ])
+  func `who fills the queue is told so, and a few customers of equal rates are taken until it is full`(
+    entries: Int, bytes: Int, flood: Int, size: Int
+  ) async throws {
+    try await with(limits: QueueLimits(entries: entries, bytes: bytes)) { queue async throws in
+      let hand = AccountHand(account: "flood")
+      let customers = (0..<1_000).map { "customer-\($0)" }.filter {
+        let other = AccountHand(account: $0)
+        return Set([other.first, other.second]) != Set([hand.first, hand.second])
+      }.prefix(5)
+      let (loop, producer) = (queue.producer.eventLoop, queue.producer)
+      /// One payload of each, all in one turn of the event loop.
+      func push(_ accounts: [String], _ size: Int) async throws -> [PushFailure?] {
+        let payload = ByteBuffer(repeating: 7, count: size)
+        return try await loop.flatSubmit {
+          EventLoopFuture.whenAllComplete(
+            accounts.map { account in
+              var header = EnvelopeHeader.plain
+              header.account = account
+              return producer.submit(header, payload: payload)
+            }, on: loop)
+        }.get().map { result in
+          switch result {
+          case .success: nil
+          case .failure(let failure as PushFailure): failure
+          case .failure(let error): throw error
+          }
+        }
+      }
+      func isAccounts(_ failure: PushFailure?) -> Bool {
+        if case .accountOverLimit = failure { true } else { false }
+      }
+      var told = false
+      while !told {
+        let failures = try await push(Array(repeating: "flood", count: flood > 1 ? 1 : 500), flood)
+        told = failures.contains(where: isAccounts)
+        let others = failures.filter { $0 != nil && !isAccounts($0) }
+        guard others.isEmpty else {
+          Issue.record("it was refused otherwise: \(others)")
+          return
+        }
+      }
+      // The flood goes on for a while, is told so each time, and ends.
+      var taken = 0
+      var refusal: PushFailure?
+      while refusal == nil, taken < entries {
+        if taken < 1_000 {
+          let failures = try await push(["flood"], flood)
+          #expect(failures.allSatisfy(isAccounts), "\(failures)")
+        }
+        let failures = try await push(Array(customers), size)
+        taken += failures.count { $0 == nil }
+        refusal = failures.compactMap(\.self).first
+      }
+      #expect(isOverLimit(refusal), "after \(taken) of customers: \(String(describing: refusal))")
+      // What was kept for them, a fifth, and some of it was on its way.
+      let whole = min(entries, bytes / max(size, 50))
+      #expect(taken > whole / 8, "\(taken) of \(whole)")
+    }
+  }
+
   @Test func `what a spool gives back fills no more than half of the queue, and others' is taken then as well`()
     async throws
   {

@@ -10,11 +10,14 @@ import Testing
   private static let info = RedisReply.bulk(Array("used_memory:1000\r\nmaxmemory:2000\r\n".utf8))
 
   private func script(
-    length: Int64 = 1, later: Int64 = 0, bytes: Int64 = 10, done: Int64 = 5, dead: String? = nil
+    length: Int64 = 1, later: Int64 = 0, bytes: Int64 = 10, listBytes: Int64 = 10, done: Int64 = 5, dead: String? = nil
   ) -> RedisReply {
     let lengths = (0..<QueueLayout.lists).map { RedisReply.integer($0 == 3 ? length : 0) }
     let members = dead.map { [RedisReply.bulk(Array("all".utf8)), .bulk(Array($0.utf8))] } ?? []
-    return .array([.array(lengths), .integer(later), .integer(bytes), .integer(done), .array(members)])
+    let sizes = (0..<QueueLayout.lists).map { RedisReply.integer($0 == 3 ? listBytes : 0) }
+    return .array([
+      .array(lengths), .integer(later), .integer(bytes), .integer(done), .array(members), .array(sizes),
+    ])
   }
 
   @Test func `what can be is read`() throws {
@@ -26,7 +29,7 @@ import Testing
   func `a count that can't be is refused`(number: Int64) {
     for reply in [
       script(length: number), script(later: number), script(bytes: number), script(done: number),
-      script(dead: "\(number)"),
+      script(dead: "\(number)"), script(listBytes: number),
     ] {
       #expect(throws: UnexpectedReply.self) { try QueueReading(script: reply, info: Self.info) }
     }
@@ -41,7 +44,9 @@ import Testing
     let most = Int64.mostCounted
     let lengths = [RedisReply](repeating: .integer(most), count: QueueLayout.lists)
     let reading = try QueueReading(
-      script: .array([.array(lengths), .integer(most), .integer(most), .integer(most), .array([])]), info: Self.info)
+      script: .array([
+        .array(lengths), .integer(most), .integer(most), .integer(most), .array([]), .array(lengths),
+      ]), info: Self.info)
     #expect(reading.entries == most * Int64(QueueLayout.lists + 1))
     var admission = Admission(limits: QueueLimits())
     admission.read(reading, at: .uptimeNanoseconds(1))

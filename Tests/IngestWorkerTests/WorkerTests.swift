@@ -285,6 +285,54 @@ struct WorkerTests {
     }
   }
 
+  @Test func `a worker whose earlier life held both slots of each lane works at once`() async throws {
+    try await WorkBench.with { bench in
+      try await bench.push(0..<4)
+      let earlier = QueueConsumer(
+        client: bench.client, worker: try #require(WorkerName("worker-1")),
+        limits: ConsumerLimits(envelopes: 1, lease: .seconds(600)))
+      for slot in [0, 1, QueueLayout.slots / 2, QueueLayout.slots / 2 + 1] {
+        _ = try await earlier.claim(slot: slot, takesSuspects: false)
+      }
+      try await bench.push(10..<20)
+      let sink = ScriptedSink()
+      try await bench.running(bench.worker(sink: sink)) {
+        try await eventually("what waits is stored") { Set(sink.stored) == Set(10..<20) }
+      }
+    }
+  }
+
+  @Test func `suspects that the sink never answers hold up nobody else's payloads`() async throws {
+    try await WorkBench.with { bench in
+      try await bench.push(0..<4, payload: ByteBuffer(repeating: 7, count: 20_000))
+      // Each is larger than a batch, so it is claimed alone. The worker dies over all of them.
+      let dead = QueueConsumer(
+        client: bench.client, worker: try #require(WorkerName("dead")),
+        limits: ConsumerLimits(bytes: 10_000, lease: .milliseconds(10)))
+      for slot in 0..<4 { _ = try await dead.claim(slot: slot, takesSuspects: false) }
+      try await eventually("they are put back") {
+        _ = try await dead.reap()
+        return try await bench.state().claimed == 0
+      }
+      let (unanswered, answer) = AsyncStream<Void>.makeStream()
+      let sink = ScriptedSink { _, deliveries throws(SinkFailure) in
+        if deliveries.contains(where: { $0.header.number < 4 }) {
+          for await _ in unanswered {}
+          throw SinkFailure("no answer")
+        }
+        return deliveries.map { _ in .stored }
+      }
+      let worker = try bench.worker(sink: sink) { $0.consumer.bytes = 10_000 }
+      try await bench.running(worker) {
+        try await eventually("a suspect is in hand") { try await bench.state().claimed > 0 }
+        try await bench.push(10..<20)
+        try await eventually("others' are stored") { Set(sink.stored) == Set(10..<20) }
+        #expect(try await bench.state().pending == 3)
+        answer.finish()
+      }
+    }
+  }
+
   @Test func `when Redis is full all the while, it is drained to the last envelope, failures included`() async throws {
     try await WorkBench.with { bench in
       let count = 600
