@@ -72,6 +72,9 @@ let package = Package(
       dependencies: ["Hiredis", crypto, deque, logging, nioCore, nioPosix, nioSSL],
       swiftSettings: strict),
 
+    // Each Lua script in a file of its own, in a folder `Scripts` of the target that runs it.
+    .plugin(name: "EmbedScripts", capability: .buildTool(), exclude: ["embed.awk"]),
+
     // The data's way, in its order.
     .target(name: "CSHA"),
     .target(name: "KeyReplica", dependencies: ["CSHA", crypto], swiftSettings: strict),
@@ -79,10 +82,10 @@ let package = Package(
     .target(name: "PrivateFiles", swiftSettings: strict),
     .target(
       name: "KeyStore", dependencies: ["PrivateFiles", "RedisClient", "KeyReplica", crypto, logging, nioCore],
-      swiftSettings: strict),
+      swiftSettings: strict, plugins: ["EmbedScripts"]),
     .target(
       name: "IngestQueue", dependencies: ["Hiredis", "RedisClient", crypto, deque, logging, nioCore],
-      swiftSettings: strict),
+      swiftSettings: strict, plugins: ["EmbedScripts"]),
     // Apart from the queue, so that workers don't link a database for it.
     .target(
       name: "IngestSpool",
@@ -95,7 +98,7 @@ let package = Package(
       dependencies: [
         "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", logging, nioCore, serviceLifecycle,
       ],
-      swiftSettings: strict),
+      swiftSettings: strict, plugins: ["EmbedScripts"]),
     .target(
       name: "PrometheusText", dependencies: [coreMetrics], swiftSettings: strict),
     .target(name: "HTTPFraming", swiftSettings: strict),

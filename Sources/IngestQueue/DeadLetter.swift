@@ -89,30 +89,6 @@ extension FoundLetter {
     case .failure(let letter): letter.description
     }
   }
-
-  /// Reads what the script made of an entry.
-  init(_ reply: RedisReply) throws {
-    let items = try reply.array()
-    let entry = try DeadLetter.Entry(try items.item(0).string())
-    let id = try items.item(1).string()
-    let bytes = Int(try items.item(2).integer())
-    if let flaw = try items.item(3).stringOrNull() {
-      self = .failure(UnreadableLetter(entry: entry, id: id, bytes: bytes, flaw: flaw))
-      return
-    }
-    // The script has seen that these are numbers that fit. The texts may have been cut in the middle of a character.
-    func number(_ place: Int) throws -> Int64 {
-      let text = try items.item(place).string()
-      guard let number = Int64(text) else { throw UnexpectedReply(expected: "a number", came: "\"\(text)\"") }
-      return number
-    }
-    self = .success(
-      DeadLetter(
-        entry: entry, id: id, reason: String(decoding: try items.item(4).bytes(), as: UTF8.self),
-        attempts: Int(try number(5)), deaths: Int(try number(6)), firstAt: try number(7), diedAt: try number(8),
-        worker: String(decoding: try items.item(9).bytes(), as: UTF8.self),
-        account: try items.item(10).bytesOrNull().map { String(decoding: $0, as: UTF8.self) }, bytes: bytes))
-  }
 }
 
 /// Which dead letters are meant. What isn't given doesn't matter; nothing given means all.

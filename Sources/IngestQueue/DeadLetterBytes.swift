@@ -2,7 +2,7 @@
 //
 // A dead letter is never dropped by itself: it was acknowledged. So what can be bounded is what is accepted from an
 // account that has many, and for that nodes have to know who has how many. The scripts that put something into the
-// stream of dead letters or take something out of it keep the sum in a sorted set, in the same step.
+// stream of dead letters or take something out of it keep the sum in a sorted set, in the same step (add_dead_bytes.lua).
 //
 // The set has a member for each account, named `of:` and its name, and one for all together, `all`. What has no
 // account, since it is no envelope, counts for the account without a name. A letter counts with all its fields, so that
@@ -43,48 +43,21 @@ public struct DeadLetterBytes: Sendable, Equatable {
     self.accounts = accounts
   }
 
-  /// A function for scripts. Adds to the bytes of an account, which may be nil; takes away where `bytes` is negative.
-  static let function = #"""
-    local function add_dead_bytes(key, account, bytes)
-      if type(account) ~= 'string' then account = '' end
-      for _, member in ipairs({ 'all', 'of:' .. account }) do
-        if tonumber(redis.call('ZINCRBY', key, bytes, member)) <= 0 then redis.call('ZREM', key, member) end
-      end
-    end
-
-    """#
-
   /// Reads those that have most. Writes nothing.
   /// - Parameter most: Accounts.
   public static func read(
     from client: RedisClient, layout: QueueLayout = QueueLayout(), accounts most: Int = mostAccounts,
     within limit: Duration = .seconds(5)
   ) async throws(QueueFailure) -> DeadLetterBytes {
+    let script = DeadLetterBytesScript(layout: layout, accounts: most)
     let reply: RedisReply
     do {
-      reply = try await client.execute(
-        script, keys: [layout.dead, layout.deadBytes], arguments: [most],
-        within: .nanoseconds(limit.milliseconds * 1_000_000))
+      reply = try await client.execute(script, within: .nanoseconds(limit.milliseconds * 1_000_000))
     } catch {
       throw QueueFailure(error)
     }
-    return try QueueFailure.catching { try DeadLetterBytes(members: reply.array()) }
+    return try QueueFailure.catching { try script.read(reply) }
   }
-
-  /// A function for scripts: members and scores of `most` accounts and of all together.
-  static let reading = #"""
-    local function read_dead_bytes(dead, dead_bytes, most)
-      -- Where the stream was deleted by hand, what is said of it is no longer so.
-      if redis.call('XLEN', dead) == 0 then return {} end
-      return redis.call('ZRANGE', dead_bytes, 0, most, 'REV', 'WITHSCORES')
-    end
-
-    """#
-
-  /// KEYS dead, bytes of dead letters. ARGV most accounts.
-  private static let script = RedisScript(
-    name: "dead letters' bytes",
-    source: "#!lua flags=no-writes\n" + reading + "return read_dead_bytes(KEYS[1], KEYS[2], tonumber(ARGV[1]))\n")
 
   /// Reads members and their scores by turns.
   init(members items: [RedisReply]) throws {

@@ -39,12 +39,10 @@ public struct DeadLetters: Sendable {
   func page(
     _ order: Order, from: String, to: String, most: Int = pageLetters
   ) async throws(QueueFailure) -> (letters: [FoundLetter], isLast: Bool) {
-    let reply = try await run(
-      DeadLetterScripts.page, keys: [layout.dead], arguments: [order.rawValue, from, to, most, Self.stepBytes])
-    return try QueueFailure.catching {
-      let items = try reply.array()
-      return (try items.item(1).array().map { try FoundLetter($0) }, try items.item(0).integer() == 1)
-    }
+    let script = DeadLetterPageScript(
+      layout: layout, order: order, from: from, to: to, letters: most, bytes: Self.stepBytes)
+    let page = try await run(script)
+    return (page.letters, page.isLast)
   }
 
   /// A part of what was in the queue, byte for byte: the envelope's line, a newline, the payload.
@@ -55,9 +53,7 @@ public struct DeadLetters: Sendable {
   public func part(
     of entry: DeadLetter.Entry, from offset: Int, most: Int = 4 << 20
   ) async throws(QueueFailure) -> [UInt8]? {
-    let reply = try await run(
-      DeadLetterScripts.part, keys: [layout.dead], arguments: ["\(entry)", offset, most])
-    return try QueueFailure.catching { try reply.bytesOrNull() }
+    try await run(DeadLetterPartScript(layout: layout, entry: entry, offset: offset, bytes: most))
   }
 
   /// Why they are there, of the newest ones.
@@ -80,16 +76,12 @@ public struct DeadLetters: Sendable {
     _ filter: DeadLetterFilter, limit: Int = .max, tally: inout DeadLetterTally
   ) async throws(QueueFailure) {
     try await sweep(filter, limit: limit, &tally) { letters throws(QueueFailure) in
-      var arguments: [any RedisArgument] = [Self.stepBytes, AccountHand.shortList]
-      for found in letters {
+      let named = letters.map { found in
         var hand: AccountHand?
         if case .success(let letter) = found { hand = letter.account.map { AccountHand(account: $0) } }
-        arguments += ["\(found.entry)", hand?.first ?? 0, hand?.second ?? 0] as [any RedisArgument]
+        return RequeueScript.Letter(entry: found.entry, first: hand?.first ?? 0, second: hand?.second ?? 0)
       }
-      return try await outcomes(
-        of: DeadLetterScripts.requeue,
-        keys: [layout.dead, layout.failures, layout.stats, layout.deadBytes, layout.bytes] + layout.pending,
-        arguments: arguments)
+      return try await run(RequeueScript(layout: layout, bytes: Self.stepBytes, letters: named))
     }
   }
 
@@ -98,9 +90,7 @@ public struct DeadLetters: Sendable {
     _ filter: DeadLetterFilter, limit: Int = .max, tally: inout DeadLetterTally
   ) async throws(QueueFailure) {
     try await sweep(filter, limit: limit, &tally) { letters throws(QueueFailure) in
-      try await outcomes(
-        of: DeadLetterScripts.discard, keys: [layout.dead, layout.stats, layout.deadBytes],
-        arguments: [Self.stepBytes] as [any RedisArgument] + letters.map { "\($0.entry)" })
+      try await run(DiscardScript(layout: layout, bytes: Self.stepBytes, entries: letters.map(\.entry)))
     }
   }
 
@@ -136,29 +126,14 @@ public struct DeadLetters: Sendable {
     }
   }
 
-  private func outcomes(
-    of script: RedisScript, keys: [String], arguments: [any RedisArgument]
-  ) async throws(QueueFailure) -> [DeadLetterTally.Outcome] {
-    let reply = try await run(script, keys: keys, arguments: arguments)
-    return try QueueFailure.catching {
-      try reply.array().map { item in
-        switch try item.integer() {
-        case 1: .done
-        case 0: .gone
-        default: .unreadable
-        }
-      }
-    }
-  }
-
-  private func run(
-    _ script: RedisScript, keys: [String], arguments: [any RedisArgument]
-  ) async throws(QueueFailure) -> RedisReply {
+  private func run<Script: ScriptCall>(_ script: Script) async throws(QueueFailure) -> Script.Reply {
+    let reply: RedisReply
     do {
-      return try await client.execute(script, keys: keys, arguments: arguments, within: deadline)
+      reply = try await client.execute(script, within: deadline)
     } catch {
       throw QueueFailure(error)
     }
+    return try QueueFailure.catching { try script.read(reply) }
   }
 }
 

@@ -4,7 +4,7 @@
 // ones got round a limit that goes by the estimate, and one large payload among small ones shut the gate for everybody.
 // So the bytes are counted: a hash has a field for each pending list, named by its number, and one named `later`.
 // Producers add what they pushed (PushedBytes.swift); the scripts that move envelopes change the counts in the same
-// step.
+// step (add_bytes.lua, keep_bytes.lua).
 //
 // A count can come to differ from its list: a node ends before it has told what it pushed, a push has an unknown
 // outcome, somebody deletes a list by hand, or Redis fails over. It is put right, and does little harm until then:
@@ -30,64 +30,4 @@ enum QueueBytes {
   /// What Redis takes for each entry beside its bytes, about: lengths, links, and what is left free in the blocks of a
   /// list.
   static let perEntry = 16
-
-  /// A function for scripts that only read: the counts as they are stored, by field; false where it is no number. Of a
-  /// key of another type, none, and Redis's error.
-  static let reading = #"""
-    local function read_bytes(key)
-      local items, counts = redis.pcall('HGETALL', key), {}
-      for i = 1, #items, 2 do
-        counts[items[i]] = string.match(items[i + 1], '^%-?%d+$') and tonumber(items[i + 1]) or false
-      end
-      return counts, items.err
-    end
-
-    """#
-
-  /// Functions for scripts that move envelopes. Whatever comes of counting, it isn't in the way of what is counted.
-  static let functions =
-    reading + #"""
-      local function add_bytes(key, field, bytes)
-        if bytes ~= 0 then redis.pcall('HINCRBY', key, field, bytes) end
-      end
-
-      -- Adds to the counts and puts them right. `lists` has, by field, the lists that aren't empty: their keys, their
-      -- lengths, what to add, and the size of the next envelope where it is known.
-      local function keep_bytes(key, lists)
-        local counts, mistyped = read_bytes(key)
-        if mistyped then redis.call('UNLINK', key) end
-        local changes, ended, all_known = {}, {}, true
-        for field, list in pairs(lists) do
-          local before = counts[field] or 0
-          local count = before + list.added
-          if not counts.kept or count < list.length then
-            local size = redis.pcall('MEMORY', 'USAGE', list.key, 'SAMPLES', 1000)
-            if type(size) ~= 'number' then all_known, size = false, math.max(count, 0) end
-            count = size
-          end
-          if count ~= before then
-            changes[#changes + 1] = field
-            changes[#changes + 1] = string.format('%.0f', count)
-          end
-          if list.next_size then
-            local name = 'next:' .. field
-            if counts[name] ~= list.next_size then
-              changes[#changes + 1] = name
-              changes[#changes + 1] = string.format('%.0f', list.next_size)
-            end
-            counts[name] = nil
-          end
-        end
-        for field in pairs(counts) do
-          if field ~= 'kept' and not lists[field] then ended[#ended + 1] = field end
-        end
-        if not counts.kept and all_known then
-          changes[#changes + 1] = 'kept'
-          changes[#changes + 1] = '1'
-        end
-        if #ended > 0 then redis.pcall('HDEL', key, unpack(ended, 1, math.min(#ended, 100))) end
-        if #changes > 0 then redis.pcall('HSET', key, unpack(changes)) end
-      end
-
-      """#
 }

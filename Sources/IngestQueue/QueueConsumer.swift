@@ -1,5 +1,5 @@
-// The worker's side of the queue: claim, extend, settle, reap. What is atomic is in the scripts; here are their arguments, their
-// answers, and the one thing that must be repeated: settling, which goes on until Redis has answered or the lease is over.
+// The worker's side of the queue: claim, extend, settle, reap. What is atomic is in the scripts; here is when they run,
+// and the one thing that must be repeated: settling, which goes on until Redis has answered or the lease is over.
 //
 // Claiming may be repeated as well, and needs no care: a claim whose answer was lost is still in its slot, under this instance,
 // and the next claim into that slot hands it out again.
@@ -106,60 +106,44 @@ public final class QueueConsumer: Sendable {
     precondition((0..<QueueLayout.slots).contains(slot), "a worker has no slot \(slot)")
     let number = lastNumber.add(1, ordering: .relaxed).newValue
     let size = handOut.size(for: slot)
-    let reply = try await runClaim(
-      slot, size,
-      keys: [
-        layout.claim(worker: worker, slot: slot), layout.workers, layout.failures, layout.later, layout.dead,
-        layout.deadBytes, layout.bytes,
-      ] + layout.pending + [layout.stats],
-      arguments: [
-        "\(worker)", instance, number, limits.lease.milliseconds, min(limits.envelopes, limit), size.bytes,
-        limits.largestEnvelope, takesSuspects ? limits.suspects : 0, limits.deaths,
-        hasBegun.load(ordering: .relaxed) ? 0 : 1, size.givesUp ? 1 : 0,
-      ] + (1...QueueLayout.ownLists).map { min(ownLimit($0) ?? limits.envelopes, limits.envelopes) })
+    let script = ClaimScript(
+      layout: layout, worker: worker, slot: slot, instance: instance, number: number, lease: limits.lease,
+      envelopes: min(limits.envelopes, limit), bytes: size.bytes, largestEnvelope: limits.largestEnvelope,
+      suspects: takesSuspects ? limits.suspects : 0, deaths: limits.deaths,
+      begins: !hasBegun.load(ordering: .relaxed), givesUp: size.givesUp,
+      ownLimits: (1...QueueLayout.ownLists).map { min(ownLimit($0) ?? limits.envelopes, limits.envelopes) })
+    let reply = try await run(script, handingOut: size)
     let answered = ContinuousClock.now
-    let claim = try read(reply) { items in
-      switch try items.first?.string() {
-      case "empty": return Claim.empty
-      case "supplanted": return .supplanted(by: try items.item(1).string())
-      case "held":
-        return .held(
-          SlotHolder(
-            worker: worker, slot: slot, instance: try items.item(1).string(),
-            leaseUntil: try items.item(2).integer()))
-      case "claimed":
-        // Empty where nothing in the whole shard has failed.
-        let failures = try items.item(4).array()
-        let lists = try items.item(5).array()
-        let entries = try items.item(3).array().enumerated().map { place, item in
-          ClaimedEntry(
-            content: Self.content(try item.bytes()),
-            failures: failures.isEmpty ? 0 : Int(try failures.item(place).integer()),
-            list: lists.isEmpty ? 0 : Int(try lists.item(place).integer()))
-        }
-        return .batch(
+    let claim =
+      switch try read(script, reply) {
+      case .claimed(let number, let entries):
+        Claim.batch(
           ClaimedBatch(
-            slot: slot, number: try items.item(1).integer(), leaseEnds: answered + limits.lease, entries: entries))
-      case let other:
-        throw UnexpectedReply(expected: "the outcome of a claim", came: other ?? "an empty array")
+            slot: slot, number: number, leaseEnds: answered + limits.lease,
+            entries: entries.map {
+              ClaimedEntry(content: Self.content($0.bytes), failures: $0.failures, list: $0.list)
+            }))
+      case .held(let instance, let leaseUntil):
+        Claim.held(SlotHolder(worker: worker, slot: slot, instance: instance, leaseUntil: leaseUntil))
+      case .supplanted(let instance): Claim.supplanted(by: instance)
+      case .empty: Claim.empty
       }
-    }
     hasBegun.store(true, ordering: .relaxed)
     return claim
   }
 
-  private func runClaim(
-    _ slot: Int, _ size: HandOutSize.Size, keys: [String], arguments: [any RedisArgument]
+  private func run(
+    _ script: ClaimScript, handingOut size: HandOutSize.Size
   ) async throws(QueueFailure) -> RedisReply {
     let apart = size.isApart ? client.another() : nil
     defer { apart?.shutDown() }
     do throws(QueueFailure) {
-      let reply = try await run(QueueScripts.claim, keys: keys, arguments: arguments, on: apart)
-      handOut.noteAnswer(to: slot)
+      let reply = try await run(script, on: apart)
+      handOut.noteAnswer(to: script.slot)
       return reply
     } catch {
       if case .away(let error) = error, case .closed = error.reason, error.outcome == .unknown {
-        handOut.noteClosing(of: slot)
+        handOut.noteClosing(of: script.slot)
       }
       throw error
     }
@@ -172,11 +156,11 @@ public final class QueueConsumer: Sendable {
   /// Gives the batch a lease that is counted from now.
   /// - Returns: False where others have it by now; nothing can be settled then.
   public func extendLease(of batch: inout ClaimedBatch) async throws(QueueFailure) -> Bool {
-    let reply = try await run(
-      QueueScripts.extend, keys: [layout.claim(worker: worker, slot: batch.slot)],
-      arguments: [instance, batch.number, limits.lease.milliseconds])
+    let script = ExtendScript(
+      layout: layout, worker: worker, slot: batch.slot, instance: instance, number: batch.number, lease: limits.lease)
+    let reply = try await run(script)
     let answered = ContinuousClock.now
-    let extended = try read(reply) { items in try items.item(0).string() == "extended" }
+    let extended = try read(script, reply)
     if extended { batch.leaseEnds = answered + limits.lease }
     return extended
   }
@@ -203,29 +187,18 @@ public final class QueueConsumer: Sendable {
     _ batch: ClaimedBatch, _ fates: [Fate], onRetry: (QueueFailure) -> Void = { _ in }
   ) async throws(QueueFailure) -> Settlement {
     precondition(fates.count == batch.entries.count, "\(fates.count) fates for \(batch.entries.count) entries")
-    var named: [any RedisArgument] = []
-    // The last one first: each goes to the end from which is taken, so the first must get there last.
-    for (place, fate) in fates.enumerated().reversed() {
-      switch fate {
-      case .done:
-        guard batch.entries[place].failures > 0 else { continue }
-        named += [place, "clear", "", 0] as [any RedisArgument]
-      case .putBack:
-        let list = batch.entries[place].isLarge ? ownList(of: batch.entries[place], place) : 0
-        named += [place, "back", "", list] as [any RedisArgument]
-      case .setAside: named += [place, "back", "", ownList(of: batch.entries[place], place)] as [any RedisArgument]
-      case .retry(let reason, let delay):
-        named += [place, "retry", reason, delay.milliseconds] as [any RedisArgument]
-      case .postpone(let delay): named += [place, "postpone", "", delay.milliseconds] as [any RedisArgument]
-      case .dead(let reason): named += [place, "dead", reason, 0] as [any RedisArgument]
-      }
-    }
+    let script = SettleScript(
+      layout: layout, worker: worker, slot: batch.slot, instance: instance, number: batch.number,
+      attempts: limits.attempts, count: batch.entries.count,
+      exceptions: fates.enumerated().compactMap { index, fate in
+        change(of: batch.entries[index], index, fate).map { SettleScript.Exception(index: index, change: $0) }
+      })
     let backoff = Backoff()
     var generator = SystemRandomNumberGenerator()
     var failures = 0
     while true {
       do throws(QueueFailure) {
-        return try await settleOnce(batch, named, isRepeated: failures > 0)
+        return try await settleOnce(script, isRepeated: failures > 0)
       } catch {
         failures += 1
         let pause = backoff.delay(afterFailures: failures, using: &generator)
@@ -251,33 +224,26 @@ public final class QueueConsumer: Sendable {
     return place.isMultiple(of: 2) ? hand.first : hand.second
   }
 
-  private func settleOnce(
-    _ batch: ClaimedBatch, _ named: [any RedisArgument], isRepeated: Bool
-  ) async throws(QueueFailure) -> Settlement {
-    let reply = try await run(
-      QueueScripts.settle,
-      keys: [
-        layout.claim(worker: worker, slot: batch.slot), layout.later, layout.dead, layout.failures, layout.stats,
-        layout.deadBytes, layout.bytes,
-      ] + layout.pending,
-      arguments: [instance, batch.number, "\(worker)", limits.attempts] as [any RedisArgument] + named)
-    return try read(reply) { items in
-      switch try items.first?.string() {
-      case "settled":
-        let dead = try items.item(1).integer()
-        guard (0...Int64(batch.entries.count)).contains(dead) else {
-          throw UnexpectedReply(expected: "how many of the batch are dead letters", came: "the number \(dead)")
-        }
-        return .settled(dead: Int(dead))
-      case "lost":
-        let instance = try items.item(1).string()
-        return .lost(to: instance.isEmpty ? nil : instance)
-      // Where an earlier try went unanswered, the likely reason is that it did what it should. (Or the reaper has been
-      // here; then the envelopes come again, which changes nothing for what is to be done next.)
-      case "gone": return isRepeated ? .settled(dead: 0) : .lost(to: nil)
-      case let other:
-        throw UnexpectedReply(expected: "the outcome of settling a claim", came: other ?? "an empty array")
-      }
+  /// What settling says of an entry; nil where it is simply gone.
+  private func change(of entry: ClaimedEntry, _ index: Int, _ fate: Fate) -> SettleScript.Change? {
+    switch fate {
+    case .done: entry.failures > 0 ? .clear : nil
+    case .putBack: .putBack(list: entry.isLarge ? ownList(of: entry, index) : 0)
+    case .setAside: .putBack(list: ownList(of: entry, index))
+    case .retry(let reason, let delay): .retry(reason: reason, delay: delay)
+    case .postpone(let delay): .postpone(delay: delay)
+    case .dead(let reason): .dead(reason: reason)
+    }
+  }
+
+  private func settleOnce(_ script: SettleScript, isRepeated: Bool) async throws(QueueFailure) -> Settlement {
+    let reply = try await run(script)
+    return switch try read(script, reply) {
+    case .settled(let dead): .settled(dead: dead)
+    case .lost(let instance): .lost(to: instance)
+    // Where an earlier try went unanswered, the likely reason is that it did what it should. (Or the reaper has been
+    // here; then the envelopes come again, which changes nothing for what is to be done next.)
+    case .gone: isRepeated ? .settled(dead: 0) : .lost(to: nil)
     }
   }
 
@@ -285,56 +251,36 @@ public final class QueueConsumer: Sendable {
 
   /// Puts back what is in claims whose lease has ended, of all workers.
   public func reap() async throws(QueueFailure) -> Reaping {
-    let reply = try await run(
-      QueueScripts.reap,
-      keys: [
-        layout.workers, layout.pending(0), layout.dead, layout.failures, layout.deadBytes, layout.bytes, layout.later,
-        layout.stats, layout.pending(QueueLayout.suspects),
-      ],
-      arguments: [
-        layout.claimPrefix, limits.reapedAtOnce, limits.deaths, QueueLayout.slots, limits.forgetAfter.milliseconds,
-        limits.lease.milliseconds, QueueLayout.suspects,
-      ])
-    return try read(reply) { items in
-      var reaping = Reaping()
-      reaping.putBack = Int(try items.item(0).integer())
-      reaping.dead = Int(try items.item(1).integer())
-      reaping.claims = Int(try items.item(2).integer())
-      reaping.isUnfinished = try items.item(3).integer() == 1
-      reaping.forgotten = Int(try items.item(4).integer())
-      reaping.strange = try items.item(5).array().map { try $0.string() }
-      return reaping
-    }
+    let script = ReapScript(
+      layout: layout, envelopes: limits.reapedAtOnce, deaths: limits.deaths, forgetAfter: limits.forgetAfter,
+      lease: limits.lease)
+    return try read(script, try await run(script))
   }
 
   /// Takes the worker off the list, unless it still has claims: the last thing that a worker does.
   public func leave() async throws(QueueFailure) {
-    let reply = try await run(
-      QueueScripts.leave, keys: [layout.workers],
-      arguments: [layout.claimPrefix, "\(worker)", instance, QueueLayout.slots])
-    _ = try QueueFailure.catching { try reply.integer() }
+    let script = LeaveScript(layout: layout, worker: worker, instance: instance)
+    _ = try read(script, try await run(script))
   }
 
   // MARK: Asking
 
   private func run(
-    _ script: RedisScript, keys: [String], arguments: [any RedisArgument], on other: RedisClient? = nil
+    _ script: some ScriptCall, on other: RedisClient? = nil
   ) async throws(QueueFailure) -> RedisReply {
     let client = other ?? client
     do {
       _ = try await client.connection(within: other == nil ? Self.connectionWait : .seconds(2)).get()
-      return try await client.run(
-        script, keys: keys, arguments: arguments, within: .nanoseconds(limits.deadline.milliseconds * 1_000_000)
-      ).get()
+      return try await client.run(script, within: .nanoseconds(limits.deadline.milliseconds * 1_000_000)).get()
     } catch {
       throw QueueFailure(error)
     }
   }
 
-  private func read<Value>(
-    _ reply: RedisReply, _ body: ([RedisReply]) throws -> Value
-  ) throws(QueueFailure) -> Value {
-    try QueueFailure.catching { try body(reply.array()) }
+  private func read<Script: ScriptCall>(
+    _ script: Script, _ reply: RedisReply
+  ) throws(QueueFailure) -> Script.Reply {
+    try QueueFailure.catching { try script.read(reply) }
   }
 }
 

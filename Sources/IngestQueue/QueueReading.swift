@@ -49,59 +49,15 @@ public struct QueueReading: Sendable, Equatable {
 }
 
 extension QueueReading {
-  static func keys(_ layout: QueueLayout) -> [String] {
-    layout.pending + [layout.later, layout.stats, layout.dead, layout.deadBytes, layout.bytes]
-  }
-
-  /// KEYS the pending lists, later, stats, dead, bytes of dead letters, bytes.
-  /// ARGV 1 where bytes that were pushed may be missing from the counts; then Redis's estimate counts where it is
-  /// larger.
-  static let script = RedisScript(
-    name: "level",
-    source: "#!lua flags=no-writes\n" + DeadLetterBytes.reading + QueueBytes.reading
-      + #"""
-      local later_key, stats, dead, dead_bytes = KEYS[#KEYS - 4], KEYS[#KEYS - 3], KEYS[#KEYS - 2], KEYS[#KEYS - 1]
-      local counts = read_bytes(KEYS[#KEYS])
-      local estimates = not counts.kept or ARGV[1] == '1'
-      local lengths, bytes, list_bytes = {}, 0, {}
-      local function add(key, field, length)
-        if length == 0 then return 0 end
-        local count = math.max(counts[field] or 0, 0)
-        if estimates then count = math.max(count, redis.call('MEMORY', 'USAGE', key, 'SAMPLES', 20)) end
-        count = count + length * \#(QueueBytes.perEntry)
-        bytes = bytes + count
-        return math.min(count, \#(Int64.mostCounted))
-      end
-      for i = 1, #KEYS - 5 do
-        lengths[i] = redis.call('LLEN', KEYS[i])
-        list_bytes[i] = add(KEYS[i], tostring(i - 1), lengths[i])
-      end
-      local later = redis.call('ZCARD', later_key)
-      add(later_key, 'later', later)
-      bytes = math.min(bytes, \#(Int64.mostCounted))
-      local accounts = read_dead_bytes(dead, dead_bytes, \#(DeadLetterBytes.mostAccounts))
-      return { lengths, later, bytes, tonumber(redis.call('HGET', stats, 'done')) or 0, accounts, list_bytes }
-      """#)
-
-  /// - Parameters:
-  ///   - reply: To ``script``.
-  ///   - info: To INFO with the section `memory`.
+  /// - Parameter info: To INFO with the section `memory`.
   /// - Throws: ``Hiredis/RedisServerError`` for an error reply, ``Hiredis/UnexpectedReply`` where something else came than was asked for.
-  init(script reply: RedisReply, info: RedisReply) throws {
-    let items = try reply.array()
-    guard items.count == 6 else { throw UnexpectedReply(expected: "an array of 6", came: reply.shape) }
-    lengths = try items[0].array().map { try $0.count() }
-    guard lengths.count == QueueLayout.lists else {
-      throw UnexpectedReply(expected: "\(QueueLayout.lists) lengths", came: "\(lengths.count)")
-    }
-    later = try items[1].count()
-    bytes = try items[2].count()
-    done = try items[3].count()
-    deadBytes = try DeadLetterBytes(members: items[4].array())
-    listBytes = try items[5].array().map { try $0.count() }
-    guard listBytes.count == lengths.count else {
-      throw UnexpectedReply(expected: "bytes of \(lengths.count) lists", came: "\(listBytes.count)")
-    }
+  init(level: LevelScript.Reply, info: RedisReply) throws {
+    lengths = level.lengths
+    later = level.later
+    bytes = level.bytes
+    listBytes = level.listBytes
+    done = level.done
+    deadBytes = level.deadBytes
     if case .error(let error) = info {
       guard error.isDenial else { throw error }
       (memory, memoryLimit) = (nil, 0)

@@ -53,38 +53,13 @@ public struct QueueState: Sendable, Equatable {
   public static func read(
     from client: RedisClient, layout: QueueLayout = QueueLayout(), within limit: Duration = .seconds(5)
   ) async throws(QueueFailure) -> QueueState {
+    let script = StateScript(layout: layout)
     let reply: RedisReply
     do {
-      reply = try await client.execute(
-        QueueScripts.state,
-        keys: [layout.later, layout.dead, layout.failures, layout.workers, layout.stats] + layout.pending,
-        arguments: [layout.claimPrefix, QueueLayout.slots], within: .nanoseconds(limit.milliseconds * 1_000_000))
+      reply = try await client.execute(script, within: .nanoseconds(limit.milliseconds * 1_000_000))
     } catch {
       throw QueueFailure(error)
     }
-    return try QueueFailure.catching { try QueueState(reply.array()) }
-  }
-
-  private init(_ items: [RedisReply]) throws {
-    readAt = try items.item(0).integer()
-    lists = try items.item(1).array().map { try $0.integer() }
-    later = try items.item(2).integer()
-    dead = try items.item(3).integer()
-    failing = try items.item(4).integer()
-    let receivedAt = try items.item(5).integer()
-    oldestReceivedAt = receivedAt < 0 ? nil : receivedAt
-    workers = try items.item(6).array().map { item in
-      let fields = try item.array()
-      return Worker(
-        name: try fields.item(0).string(), instance: try fields.item(1).string(), seenAt: try fields.item(2).integer())
-    }
-    claims = try items.item(7).array().map { item in
-      let fields = try item.array()
-      return Claim(
-        worker: try fields.item(0).string(), slot: Int(try fields.item(1).integer()),
-        envelopes: try fields.item(2).integer(), instance: try fields.item(3).string(),
-        leaseUntil: try fields.item(4).integer(), claimedAt: try fields.item(5).integer())
-    }
-    done = try items.item(8).integer()
+    return try QueueFailure.catching { try script.read(reply) }
   }
 }

@@ -49,16 +49,15 @@ public struct QueueSurvey: Sendable, Equatable {
     async let bytes = outcome { () throws(QueueFailure) in
       try await DeadLetterBytes.read(from: client, layout: layout, accounts: accountsNamed, within: limit)
     }
+    let script = SurveyScript(layout: layout)
     let reply: RedisReply
     do {
-      reply = try await client.execute(
-        script, keys: [layout.later, layout.stats] + layout.pending,
-        within: .nanoseconds(limit.milliseconds * 1_000_000))
+      reply = try await client.execute(script, within: .nanoseconds(limit.milliseconds * 1_000_000))
     } catch {
       throw QueueFailure(error)
     }
     let (found, counted, weighed) = (try await state.get(), try await reasons.get(), try await bytes.get())
-    return try QueueFailure.catching { try QueueSurvey(found, counted, weighed, reply.array()) }
+    return try QueueFailure.catching { try QueueSurvey(found, counted, weighed, script.read(reply)) }
   }
 
   private static func outcome<Value>(
@@ -68,46 +67,20 @@ public struct QueueSurvey: Sendable, Equatable {
   }
 
   private init(
-    _ state: QueueState, _ reasons: ReasonCounts, _ deadBytes: DeadLetterBytes, _ items: [RedisReply]
+    _ state: QueueState, _ reasons: ReasonCounts, _ deadBytes: DeadLetterBytes, _ survey: SurveyScript.Reply
   ) throws {
-    func number(_ place: Int) throws -> Int64? {
-      guard let text = try items.item(place).stringOrNull() else { return nil }
-      // A score is a number that may be written with a point.
-      guard let number = Double(text), abs(number) < 1e18 else {
-        throw UnexpectedReply(expected: "a number", came: "\"\(text.prefix(100))\"")
-      }
-      return Int64(number)
+    guard survey.receivedAt.count >= state.lists.count else {
+      throw UnexpectedReply(
+        expected: "at least \(state.lists.count) items", came: "an array of \(survey.receivedAt.count)")
     }
     self.state = state
     self.reasons = reasons
     self.deadBytes = deadBytes
-    // By the clock of what is tried again, which may be behind Redis's.
-    let clock = try items.item(4).stringOrNull()?.split(separator: " ") ?? []
-    let behind = clock.count == 3 ? Int64(clock[1]).flatMap { abs($0) < 1 << 50 ? $0 : nil } ?? 0 : 0
-    nextDueAt = try number(0).map { $0 + behind }
-    requeued = try number(1) ?? 0
-    discarded = try number(2) ?? 0
-    let oldest = try items.item(3).array()
-    lists = try state.lists.enumerated().map { place, envelopes in
-      let receivedAt = try oldest.item(place).integer()
-      return List(number: place, envelopes: envelopes, oldestReceivedAt: receivedAt < 0 ? nil : receivedAt)
+    nextDueAt = survey.nextDueAt
+    requeued = survey.requeued
+    discarded = survey.discarded
+    lists = zip(state.lists, survey.receivedAt).enumerated().map { number, list in
+      List(number: number, envelopes: list.0, oldestReceivedAt: list.1)
     }
   }
-
-  /// KEYS later, stats, then the lists of envelopes that nobody works on.
-  private static let script = RedisScript(
-    name: "survey",
-    source: #"""
-      #!lua flags=no-writes
-      local function received_at(envelope)
-        local line = envelope and string.match(string.sub(envelope, 1, 65536), '^[^\n]*')
-        local good, header = pcall(cjson.decode, line or '')
-        return good and type(header) == 'table' and tonumber(header.received_at) or -1
-      end
-
-      local stats = redis.call('HMGET', KEYS[2], 'requeued', 'discarded', 'clock')
-      local oldest = {}
-      for i = 3, #KEYS do oldest[#oldest + 1] = received_at(redis.call('LINDEX', KEYS[i], -1)) end
-      return { redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or false, stats[1], stats[2], oldest, stats[3] }
-      """#)
 }

@@ -148,9 +148,8 @@ private final class Watching {
     let shard = shards[place]
     let before = shard.mark.counts
     // In one turn of the loop, so in one write or two.
-    let level = shard.client.run(
-      QueueReading.script, keys: QueueReading.keys(shard.layout),
-      arguments: [shard.mark.countingProblem == nil ? 0 : 1], within: timing.deadline)
+    let script = LevelScript(layout: shard.layout, mayMissBytes: shard.mark.countingProblem != nil)
+    let level = shard.client.run(script, within: timing.deadline)
     let rest = shard.client.send(Durability.questions, within: timing.deadline)
     // By itself: in a cluster no script is answered while the slot moves, and what Redis promises is as well known as ever.
     rest.assumeIsolated().whenSuccess { rest in
@@ -161,7 +160,7 @@ private final class Watching {
       var problem: String?
       do {
         let (level, rest) = try result.get()
-        shard.take(try QueueReading(script: level, info: rest[1]), .now(), reached: before.reached)
+        shard.take(try QueueReading(level: script.read(level), info: rest[1]), .now(), reached: before.reached)
       } catch {
         problem = "\(error)"
       }

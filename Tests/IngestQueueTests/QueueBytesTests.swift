@@ -291,7 +291,8 @@ extension QueueUnderTest {
   }
 
   func reading() async throws -> QueueReading {
-    let script = try await client.run(QueueReading.script, keys: QueueReading.keys(layout), arguments: [0]).get()
-    return try await QueueReading(script: script, info: send("INFO", "memory"))
+    let script = LevelScript(layout: layout, mayMissBytes: false)
+    let level = try script.read(try await client.run(script).get())
+    return try await QueueReading(level: level, info: send("INFO", "memory"))
   }
 }

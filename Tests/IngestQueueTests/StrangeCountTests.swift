@@ -20,8 +20,12 @@ import Testing
     ])
   }
 
+  private func read(_ script: RedisReply, info: RedisReply = info) throws -> QueueReading {
+    try QueueReading(level: LevelScript(layout: QueueLayout(), mayMissBytes: false).read(script), info: info)
+  }
+
   @Test func `what can be is read`() throws {
-    let reading = try QueueReading(script: script(dead: "7"), info: Self.info)
+    let reading = try read(script(dead: "7"))
     #expect((reading.entries, reading.bytes, reading.done, reading.deadBytes.all) == (1, 10, 5, 7))
   }
 
@@ -31,22 +35,22 @@ import Testing
       script(length: number), script(later: number), script(bytes: number), script(done: number),
       script(dead: "\(number)"), script(listBytes: number),
     ] {
-      #expect(throws: UnexpectedReply.self) { try QueueReading(script: reply, info: Self.info) }
+      #expect(throws: UnexpectedReply.self) { try read(reply) }
     }
     for field in ["used_memory", "maxmemory"] {
       let other = field == "maxmemory" ? "used_memory" : "maxmemory"
       let info = RedisReply.bulk(Array("\(other):1\r\n\(field):\(number)\r\n".utf8))
-      #expect(throws: UnexpectedReply.self) { try QueueReading(script: script(), info: info) }
+      #expect(throws: UnexpectedReply.self) { try read(script(), info: info) }
     }
   }
 
   @Test func `the largest counts that are read can be reckoned with`() throws {
     let most = Int64.mostCounted
     let lengths = [RedisReply](repeating: .integer(most), count: QueueLayout.lists)
-    let reading = try QueueReading(
-      script: .array([
+    let reading = try read(
+      .array([
         .array(lengths), .integer(most), .integer(most), .integer(most), .array([]), .array(lengths),
-      ]), info: Self.info)
+      ]))
     #expect(reading.entries == most * Int64(QueueLayout.lists + 1))
     var admission = Admission(limits: QueueLimits())
     admission.read(reading, at: .uptimeNanoseconds(1))

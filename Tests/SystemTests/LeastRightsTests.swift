@@ -166,7 +166,7 @@ import Testing
     let containers: Set = ["client", "cluster", "config", "memory", "xinfo"]
     let sources = OperationsPage.path("Sources")
     let files = try #require(FileManager.default.enumerator(atPath: sources))
-    for case let path as String in files where path.hasSuffix(".swift") {
+    for case let path as String in files where path.hasSuffix(".swift") || path.hasSuffix(".lua") {
       let text = try OperationsPage.file("Sources/\(path)")
       let commands =
         text.matches(of: /redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?/).map { ($0.1, $0.2) }

@@ -1,0 +1,47 @@
+internal import Hiredis
+internal import RedisClient
+
+/// Reads how full a shard is: level.lua.
+struct LevelScript: ScriptCall {
+  static let script = RedisScript(name: "level", source: LuaScripts.level)
+
+  let layout: QueueLayout
+  /// Whether bytes that were pushed may be missing from the counts. Then Redis's estimate counts where it is larger.
+  let mayMissBytes: Bool
+
+  struct Reply {
+    /// Of the pending lists, in their order.
+    let lengths: [Int64]
+    let later: Int64
+    /// Of both.
+    let bytes: Int64
+    let done: Int64
+    let deadBytes: DeadLetterBytes
+    /// Of the pending lists, in their order.
+    let listBytes: [Int64]
+  }
+
+  var keys: [String] {
+    layout.pending + [layout.later, layout.stats, layout.dead, layout.deadBytes, layout.bytes]
+  }
+
+  var arguments: [any RedisArgument] {
+    [mayMissBytes ? 1 : 0, QueueBytes.perEntry, Int64.mostCounted, DeadLetterBytes.mostAccounts]
+  }
+
+  func read(_ reply: RedisReply) throws -> Reply {
+    let items = try reply.array()
+    guard items.count == 6 else { throw UnexpectedReply(expected: "an array of 6", came: reply.shape) }
+    let lengths = try items[0].array().map { try $0.count() }
+    guard lengths.count == QueueLayout.lists else {
+      throw UnexpectedReply(expected: "\(QueueLayout.lists) lengths", came: "\(lengths.count)")
+    }
+    let listBytes = try items[5].array().map { try $0.count() }
+    guard listBytes.count == lengths.count else {
+      throw UnexpectedReply(expected: "bytes of \(lengths.count) lists", came: "\(listBytes.count)")
+    }
+    return Reply(
+      lengths: lengths, later: try items[1].count(), bytes: try items[2].count(), done: try items[3].count(),
+      deadBytes: try DeadLetterBytes(members: items[4].array()), listBytes: listBytes)
+  }
+}

@@ -1,0 +1,45 @@
+internal import Hiredis
+internal import RedisClient
+
+/// Puts dead letters back into the queue as if they had never failed: requeue.lua.
+struct RequeueScript: ScriptCall {
+  static let script = RedisScript(name: "requeue dead letters", source: LuaScripts.requeue)
+
+  let layout: QueueLayout
+  /// After so many no further one is moved.
+  let bytes: Int
+  let letters: [Letter]
+
+  struct Letter {
+    let entry: DeadLetter.Entry
+    /// The two lists of its account.
+    let first: Int
+    let second: Int
+  }
+
+  var keys: [String] {
+    [layout.dead, layout.failures, layout.stats, layout.deadBytes, layout.bytes] + layout.pending
+  }
+
+  var arguments: [any RedisArgument] {
+    [bytes, AccountHand.shortList] as [any RedisArgument]
+      + letters.flatMap { ["\($0.entry)", $0.first, $0.second] as [any RedisArgument] }
+  }
+
+  /// - Returns: What became of each that was looked at.
+  func read(_ reply: RedisReply) throws -> [DeadLetterTally.Outcome] {
+    try reply.array().map { try DeadLetterTally.Outcome($0) }
+  }
+}
+
+extension DeadLetterTally.Outcome {
+  /// As requeue.lua and discard.lua answer it.
+  init(_ reply: RedisReply) throws {
+    self =
+      switch try reply.integer() {
+      case 1: .done
+      case 0: .gone
+      default: .unreadable
+      }
+  }
+}

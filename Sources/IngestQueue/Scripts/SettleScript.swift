@@ -1,0 +1,91 @@
+internal import Hiredis
+internal import RedisClient
+
+/// Ends a claim; what isn't named is acknowledged and gone: settle.lua.
+struct SettleScript: ScriptCall {
+  static let script = RedisScript(name: "settle", source: LuaScripts.settle)
+
+  let layout: QueueLayout
+  let worker: WorkerName
+  let slot: Int
+  let instance: String
+  /// The claim's number.
+  let number: Int64
+  /// Failed attempts after which an envelope is a dead letter.
+  let attempts: Int
+  /// How many entries the batch has.
+  let count: Int
+  /// In the order of the batch.
+  let exceptions: [Exception]
+
+  /// An entry of the batch that isn't simply gone.
+  struct Exception {
+    let index: Int
+    let change: Change
+  }
+
+  enum Change {
+    /// It is gone, and so is what was recorded of its failures.
+    case clear
+    case putBack(list: Int)
+    case retry(reason: String, delay: Duration)
+    case postpone(delay: Duration)
+    case dead(reason: String)
+
+    /// What it is called in the script.
+    enum Name: String, CaseIterable {
+      case clear, back, retry, postpone, dead
+    }
+  }
+
+  enum Reply {
+    case settled(dead: Int)
+    /// Others have the claim; nil where it isn't known who.
+    case lost(to: String?)
+    case gone
+  }
+
+  var keys: [String] {
+    [
+      layout.claim(worker: worker, slot: slot), layout.later, layout.dead, layout.failures, layout.stats,
+      layout.deadBytes, layout.bytes,
+    ] + layout.pending
+  }
+
+  var arguments: [any RedisArgument] {
+    var arguments: [any RedisArgument] = [instance, number, "\(worker)", attempts]
+    arguments.reserveCapacity(arguments.count + 4 * exceptions.count)
+    func append(_ index: Int, _ name: Change.Name, reason: String = "", number: Int64 = 0) {
+      arguments += [index, name.rawValue, reason, number] as [any RedisArgument]
+    }
+    // The last one first: each goes to the end from which is taken, so the first must get there last.
+    for exception in exceptions.reversed() {
+      switch exception.change {
+      case .clear: append(exception.index, .clear)
+      case .putBack(let list): append(exception.index, .back, number: Int64(list))
+      case .retry(let reason, let delay):
+        append(exception.index, .retry, reason: reason, number: delay.milliseconds)
+      case .postpone(let delay): append(exception.index, .postpone, number: delay.milliseconds)
+      case .dead(let reason): append(exception.index, .dead, reason: reason)
+      }
+    }
+    return arguments
+  }
+
+  func read(_ reply: RedisReply) throws -> Reply {
+    let (items, expected) = (try reply.array(), "the outcome of settling a claim")
+    switch try ClaimAnswer(of: items, expected: expected) {
+    case .settled:
+      let dead = try items.item(1).integer()
+      guard (0...Int64(count)).contains(dead) else {
+        throw UnexpectedReply(expected: "how many of the batch are dead letters", came: "the number \(dead)")
+      }
+      return .settled(dead: Int(dead))
+    case .lost:
+      let instance = try items.item(1).string()
+      return .lost(to: instance.isEmpty ? nil : instance)
+    case .gone: return .gone
+    case let other: throw other.unexpected(expected)
+    }
+  }
+}

@@ -1,0 +1,27 @@
+-- include id_of.lua
+-- include object.lua
+-- include add_dead_bytes.lua
+
+-- Makes an envelope a dead letter. Whoever calls it takes the envelope out of its list.
+local function bury(dead, dead_bytes, failures, envelope, reason, worker, f, at)
+  local id = id_of(envelope)
+  local entry = {
+    'id', id, 'reason', reason, 'attempts', string.format('%.0f', f.attempts),
+    'deaths', string.format('%.0f', f.deaths), 'first_at', string.format('%.0f', f.first_at),
+    'died_at', string.format('%.0f', at), 'worker', worker }
+  local line_end = string.find(string.sub(envelope, 1, 65536), '\n', 1, true)
+  local known = line_end and object(string.sub(envelope, 1, line_end - 1))
+  if known and type(known.account) == 'string' then
+    entry[#entry + 1] = 'account'
+    entry[#entry + 1] = known.account
+  end
+  entry[#entry + 1] = 'envelope'
+  entry[#entry + 1] = envelope
+  -- Somebody may have deleted the stream by hand.
+  if redis.call('XLEN', dead) == 0 then redis.call('UNLINK', dead_bytes) end
+  redis.call('XADD', dead, '*', unpack(entry))
+  local bytes = 0
+  for _, part in ipairs(entry) do bytes = bytes + #part end
+  add_dead_bytes(dead_bytes, known and known.account, bytes)
+  redis.call('HDEL', failures, id)
+end

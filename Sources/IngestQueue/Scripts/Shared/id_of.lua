@@ -1,0 +1,7 @@
+-- An element that is no envelope is known by its hash.
+local function id_of(envelope)
+  if string.sub(envelope, 1, 7) == '{"id":"' and string.sub(envelope, 44, 44) == '"' then
+    return string.sub(envelope, 8, 43)
+  end
+  return redis.sha1hex(envelope)
+end

@@ -1,0 +1,9 @@
+-- The counts of bytes as they are stored, by field; false where it is no number. Of a key of another type, none, and
+-- Redis's error.
+local function read_bytes(key)
+  local items, counts = redis.pcall('HGETALL', key), {}
+  for i = 1, #items, 2 do
+    counts[items[i]] = string.match(items[i + 1], '^%-?%d+$') and tonumber(items[i + 1]) or false
+  end
+  return counts, items.err
+end

@@ -1,0 +1,276 @@
+#!lua flags=allow-oom
+-- Moves envelopes from the pending lists into a worker's slot.
+--
+-- The lists have their turns, and the one that begins moves on with the number of the claim. In a turn a list gives its
+-- share of what there is still room for, in count and in bytes; what it doesn't fill is shared anew among the others.
+-- So of k lists that aren't empty each gets at least a k-th of a claim, rounded down, as far as it has so much; and
+-- whatever the sizes, the one that begins gives at least one envelope, which each list does once in as many claims as
+-- there are lists. Large envelopes, of more than 1 MiB, have 8 MiB of a claim in all, or there is one.
+--
+-- LMOVE one by one, though a script could move many in one command: only so is the size known before the next one is
+-- touched, and the append-only file gets a move and not a second copy of the payload.
+--
+-- KEYS  claim, workers, failures, later, dead, bytes of dead letters, bytes, then the pending lists with list 0 first
+--       and the suspects last, and last stats.
+-- ARGV  worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where none
+--       may be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over, 1
+--       where a single envelope that the slot holds is given up, bytes above which a payload goes to one of its
+--       account's own lists; then for each list that is accounts' own the most envelopes from it.
+-- Reply claimed with the batch, the end of the lease, the envelopes, how often each was tried (empty where nothing in
+--       the shard has failed), and from which list each came (empty where the claim is handed out again) | held with
+--       the instance and the end of its lease: the slot has another instance's claim | supplanted with the instance
+--       that has this worker's name | empty.
+
+-- include now.lua
+-- include object.lua
+-- include clock.lua
+-- include header_line.lua
+-- include header.lua
+-- include failures_of.lua
+-- include id_of.lua
+-- include bury.lua
+-- include add_bytes.lua
+-- include read_bytes.lua
+-- include keep_bytes.lua
+-- include most_large_bytes.lua
+
+-- The age in milliseconds at which a worker writes its registration anew: an idle worker mustn't cost a write for every
+-- look, which with `appendfsync always` is an fsync.
+local registration_age = 5000
+-- An envelope of more bytes than this is large.
+local large_envelope = 1024 * 1024
+
+local stats = table.remove(KEYS)
+-- As any other list to all that counts; not to the turns.
+local suspects_list = KEYS[#KEYS]
+local claim, workers, failures, later, dead, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local bytes_key = KEYS[7]
+local worker, instance, batch, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local most, most_bytes, largest = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local suspects, most_deaths, begins = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
+local gives_up, large_payload, own_limits = ARGV[11] == '1', tonumber(ARGV[12]), 12
+local at = now()
+local lists, first_list = #KEYS - 7, KEYS[8]
+local lengths = {}
+for i = 0, lists - 1 do lengths[i] = redis.call('LLEN', KEYS[8 + i]) end
+redis.call('XLEN', dead)
+redis.call('ZCARD', dead_bytes)
+local any = redis.call('HLEN', failures) > 0
+
+local seen = redis.call('HGET', workers, worker)
+local owner = seen and object(seen)
+if owner and owner.instance ~= instance and not begins then
+  return { 'supplanted', tostring(owner.instance) }
+end
+local function register()
+  redis.call('HSET', workers, worker, string.format('{"instance":"%s","seen_at":%.0f}', instance, at))
+end
+
+if begins then register() end
+local later_at = at
+if begins or redis.call('ZCARD', later) > 0 then later_at = clock(stats, later, at, lease) end
+
+local function failing(envelope) return any and failures_of(failures, id_of(envelope)) or nil end
+
+local first = redis.call('LINDEX', claim, 0)
+if first then
+  local h = header(first)
+  if not h or h.instance ~= instance then
+    return { 'held', h and h.instance or '', h and h.lease_until or 0 }
+  end
+  -- Ours, and not in our hands: the answer to an earlier claim was lost. It is handed out again.
+  -- Only as much of it as is taken now: less than before where Redis closed the connection over the answer.
+  register()
+  local envelopes, known = redis.call('LRANGE', claim, 1, -1), {}
+  local fitting, size, back = 0, 0, 0
+  for i = 1, #envelopes do
+    size = size + #envelopes[i]
+    if i > 1 and size > most_bytes then break end
+    fitting = i
+  end
+  for i = #envelopes, fitting + 1, -1 do
+    back = back + #envelopes[i]
+    redis.call('LMOVE', claim, first_list, 'RIGHT', 'RIGHT')
+    envelopes[i] = nil
+  end
+  if back > 0 then add_bytes(bytes_key, 0, back) end
+  if gives_up and #envelopes == 1 then
+    redis.call('UNLINK', claim)
+    local f = failures_of(failures, id_of(envelopes[1])) or { attempts = 0, deaths = 0, first_at = at }
+    local reason = string.format(
+      '%d bytes, over which Redis closed the connection each time it handed them out: see client-output-buffer-limit',
+      #envelopes[1])
+    bury(dead, dead_bytes, failures, envelopes[1], reason, worker, f, at)
+    return { 'empty' }
+  end
+  redis.call('LSET', claim, 0,
+    header_line(worker, instance, h.batch, at + lease, math.min(h.claimed_at, at), #envelopes, lease))
+  for i = 1, any and #envelopes or 0 do
+    local f = failing(envelopes[i])
+    known[i] = f and f.attempts + f.deaths or 0
+  end
+  return { 'claimed', h.batch, at + lease, envelopes, known, {} }
+end
+
+-- What is due again. While others wait, at most half of list 0's share, so that envelopes that fail again and again
+-- hold up nobody in it; where that is less than one, one in every second claim.
+local waiting = 0
+for i = 0, lists - 1 do
+  if i == 0 or lengths[i] > 0 then waiting = waiting + 1 end
+end
+local most_due, most_due_bytes = most, most_bytes
+if waiting > 1 or lengths[0] > 0 then
+  most_due, most_due_bytes = math.max(math.floor(most / (2 * waiting)), batch % 2), most_bytes / (2 * waiting)
+end
+local returned, bytes = 0, 0
+-- By the lists' numbers: the bytes that are counted, how many more there are than at the beginning, and the next
+-- envelope's size where it is known.
+local counts, added, next_sizes = read_bytes(bytes_key), {}, {}
+for i = 0, lists - 1 do next_sizes[i] = counts['next:' .. i] or nil end
+while returned < most_due and bytes < most_due_bytes do
+  local due = redis.call('ZRANGE', later, '-inf', string.format('%.0f', later_at), 'BYSCORE', 'LIMIT', 0, 1)[1]
+  if not due then break end
+  -- By its place, since the append-only file would get all of it once more with ZREM.
+  redis.call('ZPOPMIN', later)
+  local f = failing(due)
+  local list = f and f.deaths > 0 and lists - 1 or 0
+  redis.call('RPUSH', KEYS[8 + list], due)
+  returned, bytes = returned + 1, bytes + #due
+  lengths[list], added[list] = lengths[list] + 1, (added[list] or 0) + #due
+  next_sizes[list] = nil
+end
+
+-- Lists that have something, in the order of their turns. Where suspects may be taken and there are any, theirs
+-- alone.
+local open, suspicious = {}, suspects > 0 and lengths[lists - 1] > 0
+for i = 0, lists - 2 do
+  local list = (batch + i) % (lists - 1)
+  if lengths[list] > 0 and not suspicious then open[#open + 1] = KEYS[8 + list] end
+end
+
+local envelopes, known = {}, {}
+-- So many were taken, those included that went elsewhere on the way, so that this ends.
+local moved, full = 0, false
+-- By the lists' keys: their numbers, and how many more may be taken; of each envelope, the number.
+local numbers, left, from = { [first_list] = 0 }, { [first_list] = most }, {}
+for i = 1, lists - 1 do numbers[KEYS[8 + i]], left[KEYS[8 + i]] = i, tonumber(ARGV[own_limits + i]) or most end
+
+local returned_bytes = bytes
+local function has_left(list, envelope)
+  local number = numbers[list]
+  lengths[number], added[number] = lengths[number] - 1, (added[number] or 0) - #envelope
+  next_sizes[number] = nil
+end
+local function count_bytes()
+  local filled, later_length = {}, redis.call('ZCARD', later)
+  for i = 0, lists - 1 do
+    if lengths[i] > 0 then
+      filled[tostring(i)] = {
+        key = KEYS[8 + i], length = lengths[i], added = added[i] or 0, next_size = next_sizes[i] }
+    end
+  end
+  if later_length > 0 then filled.later = { key = later, length = later_length, added = -returned_bytes } end
+  keep_bytes(bytes_key, filled)
+end
+
+-- Of large ones that were taken.
+local large_bytes = 0
+local function fits(size)
+  return #envelopes == 0 or bytes + size <= most_bytes
+    and (size <= large_envelope or large_bytes == 0 or large_bytes + size <= most_large_bytes)
+end
+
+-- The size of a list's next envelope, as far as it is known or can be guessed; 0 where it may be small.
+local function next_size(number)
+  if next_sizes[number] then return next_sizes[number] end
+  local average = ((counts[tostring(number)] or 0) + (added[number] or 0)) / lengths[number]
+  return average > large_payload and average or 0
+end
+
+local function was_put_back(number, size)
+  if size > large_payload then next_sizes[number] = size end
+  -- One in vain is enough: Redis answers nobody meanwhile.
+  if size > large_envelope then full = true end
+end
+
+-- Takes a list's share. Says whether the list may have more for this claim.
+local function turn(list, share, byte_share)
+  local taken, taken_bytes, number, was_small = 0, 0, numbers[list], false
+  while taken < share and taken_bytes < byte_share and lengths[number] > 0 do
+    local size = was_small and next_sizes[number] == nil and 0 or next_size(number)
+    if not fits(size) then return false end
+    if taken > 0 and taken_bytes + size > byte_share then return true end
+    local envelope = redis.call('LMOVE', list, claim, 'RIGHT', 'RIGHT')
+    if not envelope then return false end
+    local f = failing(envelope)
+    local deaths = f and f.deaths or 0
+    -- Alone where the next death would be the last.
+    local alone = deaths > 0 and deaths + 1 >= most_deaths
+    if #envelope > largest then
+      redis.call('RPOP', claim)
+      local reason = string.format('%d bytes, more than a worker takes (%.0f)', #envelope, largest)
+      bury(dead, dead_bytes, failures, envelope, reason, worker, { attempts = 0, deaths = 0, first_at = at }, at)
+      has_left(list, envelope)
+      taken, moved = taken + 1, moved + 1
+    elseif deaths > 0 and not suspicious then
+      -- A suspect. Behind those that were met before.
+      redis.call('LMOVE', claim, suspects_list, 'RIGHT', 'LEFT')
+      has_left(list, envelope)
+      lengths[lists - 1], added[lists - 1] = lengths[lists - 1] + 1, (added[lists - 1] or 0) + #envelope
+      taken, moved = taken + 1, moved + 1
+      if #envelope > large_envelope then
+        -- Redis has answered nobody for long enough.
+        full = true
+        return false
+      end
+    elseif alone and #envelopes > 0 or not fits(#envelope) then
+      redis.call('LMOVE', claim, list, 'RIGHT', 'RIGHT')
+      was_put_back(number, #envelope)
+      return false
+    elseif taken > 0 and taken_bytes + #envelope > byte_share then
+      redis.call('LMOVE', claim, list, 'RIGHT', 'RIGHT')
+      was_put_back(number, #envelope)
+      return true
+    else
+      envelopes[#envelopes + 1] = envelope
+      if any then known[#envelopes] = f and f.attempts + f.deaths or 0 end
+      from[#envelopes] = numbers[list]
+      has_left(list, envelope)
+      taken, moved = taken + 1, moved + 1
+      taken_bytes, bytes = taken_bytes + #envelope, bytes + #envelope
+      was_small = #envelope <= large_payload
+      if #envelope > large_envelope then large_bytes = large_bytes + #envelope end
+      if alone then
+        full = true
+        return false
+      end
+    end
+  end
+  return lengths[number] > 0
+end
+
+bytes = 0
+if suspicious then open, most = { suspects_list }, math.min(most, suspects) end
+while #open > 0 and not full do
+  local share = math.max(math.floor((most - moved) / #open), 1)
+  local byte_share = (most_bytes - bytes) / #open
+  local still = {}
+  for _, list in ipairs(open) do
+    if moved >= most or bytes >= most_bytes then full = true end
+    if full then break end
+    local share, before = math.min(share, most - moved, left[list]), moved
+    if share > 0 and turn(list, share, byte_share) then still[#still + 1] = list end
+    left[list] = left[list] - (moved - before)
+  end
+  open = still
+end
+
+count_bytes()
+if #envelopes == 0 then
+  local age = owner and math.abs(at - (tonumber(owner.seen_at) or 0))
+  if not begins and (not age or age > registration_age) then register() end
+  return { 'empty' }
+end
+redis.call('LPUSH', claim, header_line(worker, instance, batch, at + lease, at, #envelopes, lease))
+register()
+return { 'claimed', batch, at + lease, envelopes, known, from }

@@ -1,0 +1,10 @@
+#!lua flags=no-writes
+-- Reads which accounts have most bytes of dead letters.
+--
+-- KEYS  dead, bytes of dead letters.
+-- ARGV  most accounts.
+-- Reply members and their scores by turns, the largest first.
+
+-- include read_dead_bytes.lua
+
+return read_dead_bytes(KEYS[1], KEYS[2], tonumber(ARGV[1]))

@@ -1,0 +1,16 @@
+#!lua flags=allow-oom
+-- Takes a worker off the list of workers, unless it has claims or its name belongs to another by now.
+--
+-- KEYS  workers.
+-- ARGV  beginning of a claim's key, worker, instance, slots of a worker.
+-- Reply 1 where it was taken off, otherwise 0.
+
+-- include object.lua
+
+local seen = redis.call('HGET', KEYS[1], ARGV[2])
+local owner = seen and object(seen)
+if not owner or owner.instance ~= ARGV[3] then return 0 end
+for slot = 0, tonumber(ARGV[4]) - 1 do
+  if redis.call('EXISTS', ARGV[1] .. ARGV[2] .. ':' .. slot) == 1 then return 0 end
+end
+return redis.call('HDEL', KEYS[1], ARGV[2])

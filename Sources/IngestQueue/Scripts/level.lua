@@ -1,0 +1,34 @@
+#!lua flags=no-writes
+-- Reads how full a shard is.
+--
+-- KEYS  the pending lists with list 0 first, later, stats, dead, bytes of dead letters, bytes.
+-- ARGV  1 where bytes that were pushed may be missing from the counts (then Redis's estimate counts where it is
+--       larger), bytes that each entry counts beside its own, the largest number to answer, most accounts.
+-- Reply the lengths of the pending lists, the length of later, the bytes of all of them, done, accounts with their
+--       bytes of dead letters by turns, the bytes of each pending list.
+
+-- include read_dead_bytes.lua
+-- include read_bytes.lua
+
+local later_key, stats, dead, dead_bytes = KEYS[#KEYS - 4], KEYS[#KEYS - 3], KEYS[#KEYS - 2], KEYS[#KEYS - 1]
+local counts = read_bytes(KEYS[#KEYS])
+local estimates = not counts.kept or ARGV[1] == '1'
+local per_entry, most_counted, most_accounts = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local lengths, bytes, list_bytes = {}, 0, {}
+local function add(key, field, length)
+  if length == 0 then return 0 end
+  local count = math.max(counts[field] or 0, 0)
+  if estimates then count = math.max(count, redis.call('MEMORY', 'USAGE', key, 'SAMPLES', 20)) end
+  count = count + length * per_entry
+  bytes = bytes + count
+  return math.min(count, most_counted)
+end
+for i = 1, #KEYS - 5 do
+  lengths[i] = redis.call('LLEN', KEYS[i])
+  list_bytes[i] = add(KEYS[i], tostring(i - 1), lengths[i])
+end
+local later = redis.call('ZCARD', later_key)
+add(later_key, 'later', later)
+bytes = math.min(bytes, most_counted)
+local accounts = read_dead_bytes(dead, dead_bytes, most_accounts)
+return { lengths, later, bytes, tonumber(redis.call('HGET', stats, 'done')) or 0, accounts, list_bytes }

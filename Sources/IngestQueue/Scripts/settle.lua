@@ -1,0 +1,82 @@
+#!lua flags=allow-oom
+-- Ends a claim: what isn't named is acknowledged and gone.
+--
+-- KEYS  claim, later, dead, failures, stats, bytes of dead letters, bytes, then the pending lists with list 0 first.
+-- ARGV  instance, batch, worker, attempts after which an envelope is dead; then for each that is named, the last one
+--       first: its index in the batch from 0, its fate, a reason, a delay in ms (where it goes back, the number of the
+--       list instead).
+-- Reply settled with how many became dead letters | lost with the instance whose claim it is | gone.
+
+-- include now.lua
+-- include id_of.lua
+-- include clock.lua
+-- include header.lua
+-- include failures_of.lua
+-- include note.lua
+-- include bury.lua
+-- include add_bytes.lua
+
+local claim, later, dead, failures, stats, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local bytes_key, added = KEYS[7], {}
+local instance, batch, worker, most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local first = redis.call('LINDEX', claim, 0)
+if not first then return { 'gone' } end
+local h = header(first)
+if not h or h.instance ~= instance or h.batch ~= batch then return { 'lost', h and h.instance or '' } end
+for i = 8, #KEYS do redis.call('LLEN', KEYS[i]) end
+redis.call('XLEN', dead)
+redis.call('ZCARD', dead_bytes)
+redis.call('ZCARD', later)
+redis.call('HLEN', failures)
+local at, buried, done = now(), 0, redis.call('LLEN', claim) - 1
+local later_at
+local function postpone(envelope, delay)
+  later_at = later_at or clock(stats, later, at, h.lease)
+  -- One that is there already stays one.
+  if redis.call('ZADD', later, string.format('%.0f', later_at + delay), envelope) == 1 then
+    added.later = (added.later or 0) + #envelope
+  end
+end
+for i = 5, #ARGV, 4 do
+  local place, fate, reason, delay = tonumber(ARGV[i]) + 1, ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
+  if fate == 'back' then
+    if redis.call('LLEN', claim) > place then
+      -- Moved, so that the append-only file doesn't get the payload once more. What came after it is dealt with.
+      redis.call('LTRIM', claim, 0, place)
+      local envelope = redis.call('LMOVE', claim, KEYS[8 + delay], 'RIGHT', 'RIGHT')
+      added[delay] = (added[delay] or 0) + #envelope
+      done = done - 1
+    end
+  else
+    local envelope = redis.call('LINDEX', claim, place)
+    local id = envelope and id_of(envelope)
+    if not envelope then
+      -- Somebody has deleted it by hand.
+    elseif fate == 'clear' then
+      redis.call('HDEL', failures, id)
+    elseif fate == 'postpone' then
+      postpone(envelope, delay)
+      done = done - 1
+    else
+      local f = failures_of(failures, id) or { attempts = 0, deaths = 0, first_at = at }
+      f.attempts = f.attempts + 1
+      if fate == 'dead' or f.attempts >= most then
+        bury(dead, dead_bytes, failures, envelope, reason, worker, f, at)
+        buried = buried + 1
+      else
+        note(failures, id, f)
+        postpone(envelope, delay)
+      end
+      done = done - 1
+    end
+  end
+end
+redis.call('UNLINK', claim)
+-- Last, and whatever comes of it: counting must not be in the way of what is counted.
+if done > 0 then redis.pcall('HINCRBY', stats, 'done', done) end
+for field, bytes in pairs(added) do
+  add_bytes(bytes_key, field, bytes)
+  -- Another envelope is the next one now.
+  if field ~= 'later' then redis.pcall('HDEL', bytes_key, 'next:' .. field) end
+end
+return { 'settled', buried }

@@ -1,0 +1,38 @@
+// The queue's scripts as texts. What they do is tested where it is used.
+
+import Hiredis
+import RedisClient
+import RedisFixture
+import Testing
+
+@testable import IngestQueue
+
+@Suite(.timeLimit(.minutes(1))) struct QueueScriptTests {
+  private let lua: LuaFiles
+
+  init() throws { lua = try LuaFiles(of: "IngestQueue") }
+
+  @Test func `Redis takes every script`() async throws {
+    #expect(QueueScripts.all.count == lua.scripts.count)
+    try await withRedis { redis in
+      for script in QueueScripts.all {
+        let digest = try await redis.run("SCRIPT", "LOAD", script.source).string()
+        #expect(digest == script.digest, "\(script.name)")
+      }
+    }
+  }
+
+  @Test func `every file includes what it uses, and uses what it includes`() { #expect(lua.flaws() == []) }
+
+  @Test func `scripts and callers use the same words`() throws {
+    func file(_ name: String) throws -> LuaFile { try #require(lua.files[name]) }
+    let words = try Set(["claim.lua", "settle.lua", "extend.lua"].flatMap { try file($0).answers })
+    #expect(words == Set(ClaimAnswer.allCases.map(\.rawValue)))
+    // What is none of the others is tried again.
+    let fates = Set(SettleScript.Change.Name.allCases.map(\.rawValue)).subtracting(["retry"])
+    let known = try file("settle.lua").strings
+    #expect(fates.isSubset(of: known))
+    let orders = try file("dead_letter_page.lua").strings
+    #expect(orders.contains(DeadLetters.Order.newest.rawValue))
+  }
+}
