@@ -37,10 +37,6 @@ public struct KeyEdit: Sendable, Hashable {
     public static let move = Permissions(rawValue: 2)
     /// Change a revoked key.
     public static let reactivate = Permissions(rawValue: 4)
-
-    fileprivate var letters: String {
-      (contains(.end) ? "e" : "") + (contains(.move) ? "m" : "") + (contains(.reactivate) ? "r" : "")
-    }
   }
 
   public var key: KeyID
@@ -173,16 +169,13 @@ public struct KeyStoreWriter: Sendable {
     beginning: Bool, otherwise absent: Answer?, _ body: @escaping @Sendable () -> EventLoopFuture<Answer>
   ) -> EventLoopFuture<Answer> {
     body().flatMapError { [connection, layout] error in
-      guard let refusal = error as? RedisServerError, refusal.code == "STORENONE" else {
+      guard let refusal = error as? RedisServerError, refusal.storeCode == .absent else {
         return connection.eventLoop.makeFailedFuture(error)
       }
-      return connection.run(
-        StoreScripts.create, keys: [layout.meta, layout.changes] + layout.allBuckets,
-        arguments: [StoreLayout.schema, StoreLayout.bucketCount, StoreEpoch.random(), beginning ? 1 : 0],
-        within: .seconds(30)
-      ).flatMap { reply in
+      let script = CreateScript(layout: layout, epoch: StoreEpoch.random(), begins: beginning)
+      return connection.run(script, within: .seconds(30)).flatMap { reply in
         do {
-          if try reply.integer() == 1 { return body() }
+          if try script.read(reply) { return body() }
           guard let absent else { throw refusal }
           return connection.eventLoop.makeSucceededFuture(absent)
         } catch {
@@ -195,48 +188,20 @@ public struct KeyStoreWriter: Sendable {
   private func submitOnce(_ edits: [KeyEdit], basedOn version: UInt64?) -> EventLoopFuture<EditOutcome> {
     precondition(
       edits.count <= Self.batchLimit, "\(edits.count) edits in a batch, at most \(Self.batchLimit) are allowed")
-    var keys = [layout.meta, layout.changes]
-    var positions: [Int: Int] = [:]
-    var arguments: [any RedisArgument] = [
-      StoreLayout.schema, StoreLayout.bucketCount, Int64(Date().timeIntervalSince1970), changesKept,
-      version.map { "\($0)" } ?? "",
-    ]
-    arguments.reserveCapacity(arguments.count + 7 * edits.count)
-    // What ends keys must work on a Redis that is full; what adds them mustn't.
-    var onlyEnds = true
     for edit in edits {
-      let bucket = edit.key.bucket(of: StoreLayout.bucketCount)
-      let position = positions[bucket] ?? keys.count + 1
-      if positions[bucket] == nil {
-        positions[bucket] = position
-        keys.append(layout.bucket(bucket))
-      }
-      switch edit.kind {
-      case .put(let account, let state):
-        // One record that can't be read back would keep every node from refusing anybody.
-        if let objection = KeyRecord.objection(toAccount: account) {
-          return connection.eventLoop.makeFailedFuture(InvalidEdit(description: "key \(edit.key): \(objection)"))
-        }
-        onlyEnds = false
-        arguments +=
-          [
-            "p" + edit.allowing.letters, position, bucket, edit.key.bytes, state.map { String($0.letter) } ?? "",
-            account,
-          ] as [any RedisArgument]
-      case .setState(let state):
-        if state == .active { onlyEnds = false }
-        arguments +=
-          ["s" + edit.allowing.letters, position, bucket, edit.key.bytes, String(state.letter), ""]
-          as [any RedisArgument]
+      // One record that can't be read back would keep every node from refusing anybody.
+      if case .put(let account, _) = edit.kind, let objection = KeyRecord.objection(toAccount: account) {
+        return connection.eventLoop.makeFailedFuture(InvalidEdit(description: "key \(edit.key): \(objection)"))
       }
       if let revision = edit.revision, revision > KeyRecord.revisionLimit {
         return connection.eventLoop.makeFailedFuture(
           InvalidEdit(description: "key \(edit.key): the revision \(revision) is over \(KeyRecord.revisionLimit)"))
       }
-      arguments.append(edit.revision.map { "\($0)" } ?? "")
     }
-    return outcome(of: onlyEnds ? StoreScripts.end : StoreScripts.change, keys, arguments, edits.count).map { outcome in
-      var outcome = outcome
+    let script = ChangeScript(
+      edits, basedOn: version, layout: layout, now: Int64(Date().timeIntervalSince1970), changesKept: changesKept)
+    return connection.run(script, within: .seconds(30)).flatMapThrowing { reply in
+      var outcome = try script.read(reply)
       for (edit, result) in zip(edits, outcome.results) {
         guard case .put(_, nil) = edit.kind else { continue }
         if result.state == .suspended { outcome.leftSuspended += 1 }
@@ -252,71 +217,26 @@ public struct KeyStoreWriter: Sendable {
   /// - Throws: As ``apply(_:)``.
   func purge(_ keys: [KeyID], revokedBefore moment: Int64) -> EventLoopFuture<EditOutcome> {
     precondition(keys.count <= Self.batchLimit, "\(keys.count) keys in a batch, at most \(Self.batchLimit) are allowed")
-    var names = [layout.meta, layout.changes]
-    var positions: [Int: Int] = [:]
-    var arguments: [any RedisArgument] = [StoreLayout.schema, StoreLayout.bucketCount, moment, changesKept]
-    for key in keys {
-      let bucket = key.bucket(of: StoreLayout.bucketCount)
-      let position = positions[bucket] ?? names.count + 1
-      if positions[bucket] == nil {
-        positions[bucket] = position
-        names.append(layout.bucket(bucket))
-      }
-      arguments += [position, bucket, key.bytes] as [any RedisArgument]
-    }
-    return outcome(of: StoreScripts.purge, names, arguments, keys.count)
-  }
-
-  private func outcome(
-    of script: RedisScript, _ keys: [String], _ arguments: [any RedisArgument], _ count: Int
-  ) -> EventLoopFuture<EditOutcome> {
-    connection.run(script, keys: keys, arguments: arguments, within: .seconds(30)).flatMapThrowing { reply in
-      let items = try reply.array()
-      guard items.count == 3, let version = UInt64(try items[1].string()) else {
-        throw UnreadableStore("expected epoch, version and outcomes, but \(reply.shape) came")
-      }
-      let letters = try items[2].bytes()
-      guard letters.count == 2 * count else {
-        throw UnreadableStore("expected \(count) outcomes of two letters, but \(letters.count) bytes came")
-      }
-      let results = try stride(from: 0, to: letters.count, by: 2).map { index in
-        let (kind, state) = (Unicode.Scalar(letters[index]), Unicode.Scalar(letters[index + 1]))
-        guard let kind = EditResult.Kind(rawValue: kind) else {
-          throw UnreadableStore("an outcome has the letter \"\(kind)\", which means nothing")
-        }
-        return EditResult(kind: kind, state: KeyState(letter: String(state)))
-      }
-      return EditOutcome(epoch: try items[0].string(), version: version, results: results)
-    }
+    let script = PurgeScript(keys, revokedBefore: moment, layout: layout, changesKept: changesKept)
+    return connection.run(script, within: .seconds(30)).flatMapThrowing { try script.read($0) }
   }
 
   /// Marks the store as populated, after which keys that it doesn't hold may be refused.
   /// - Parameter mayBeEmpty: Without it an empty store isn't sealed, since every key would be refused.
   /// - Returns: The version and the number of records, and whether it was sealed already.
   public func seal(mayBeEmpty: Bool = false) async throws -> (version: UInt64, keys: Int, already: Bool) {
-    let items = try await withStore(beginning: mayBeEmpty, otherwise: nil) { [connection, layout, changesKept] in
-      connection.run(
-        StoreScripts.seal, keys: [layout.meta, layout.changes] + layout.allBuckets,
-        arguments: [StoreLayout.schema, StoreLayout.bucketCount, mayBeEmpty ? 1 : 0, changesKept],
-        within: .seconds(30)
-      ).flatMapThrowing { try $0.array() }
+    let script = SealScript(layout: layout, mayBeEmpty: mayBeEmpty, changesKept: changesKept)
+    let sealed = try await withStore(beginning: mayBeEmpty, otherwise: nil) { [connection] in
+      connection.run(script, within: .seconds(30)).flatMapThrowing { try script.read($0) }
     }.get()
-    guard items.count == 4, let version = UInt64(try items[1].string()), let keys = Int(try items[2].string()) else {
-      throw UnreadableStore("expected epoch, version, count and a flag, but \(items.count) items came")
-    }
-    return (version, keys, try items[3].integer() == 1)
+    return (sealed.version, sealed.keys, sealed.already)
   }
 
   /// Tells all replicas that all removals up to now are meant: what they hold back is let go.
   /// - Returns: The version.
   public func confirmRemovals() async throws -> UInt64 {
-    let reply = try await connection.execute(
-      StoreScripts.confirm, keys: [layout.meta, layout.changes],
-      arguments: [StoreLayout.schema, StoreLayout.bucketCount, changesKept])
-    guard let version = UInt64(try reply.string()) else {
-      throw UnreadableStore("expected a version, but \(reply.shape) came")
-    }
-    return version
+    let script = ConfirmScript(layout: layout, changesKept: changesKept)
+    return try script.read(await connection.execute(script))
   }
 }
 

@@ -220,14 +220,14 @@ private final class Core {
     case .readManifest(let session, let read):
       guard let source = links?.server.source else { return }
       ask(session) { [endpoint] control, layout in
-        let manifest = control.run(StoreScripts.manifest, keys: layout.manifestKeys, within: Self.longDeadline)
+        let manifest = control.run(ManifestScript(layout: layout), within: Self.longDeadline)
         return control.send(source.question(layout), within: Self.longDeadline).and(manifest).flatMapThrowing {
           role, manifest in
           try Self.expectPrimary(try source.role(from: role), at: endpoint)
           return manifest
         }
       } then: { [layout] reply in
-        .manifest(session, read: read, Self.understood(reply, layout.manifest(from:)))
+        .manifest(session, read: read, Self.understood(reply, ManifestScript(layout: layout).read))
       }
     case .readBucket(let session, let index):
       ask(session) { control, layout in

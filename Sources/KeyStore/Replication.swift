@@ -137,9 +137,7 @@ public struct Replication: Sendable {
     guard (0...Self.replicaLimit).contains(replicas) else {
       throw InvalidEdit(description: "expected 0 to \(Self.replicaLimit) replicas, but \(replicas) came")
     }
-    _ = try await connection.execute(
-      StoreScripts.replicas, keys: [layout.meta, layout.changes],
-      arguments: [StoreLayout.schema, StoreLayout.bucketCount, replicas]
-    ).orThrow()
+    let script = ReplicasScript(layout: layout, replicas: replicas)
+    try script.read(await connection.execute(script))
   }
 }

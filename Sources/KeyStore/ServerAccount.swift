@@ -73,7 +73,7 @@ extension StoreLayout {
     writing: RedisConnection, reading: RedisConnection, within limit: TimeAmount
   ) -> EventLoopFuture<Bool> {
     let key = meeting(.random(in: .min ... .max))
-    let write = StoreScripts.meeting.commandWithSource(keys: [key], arguments: [10_000])
+    let write = MeetingScript(key: key, milliseconds: 10_000).commandWithSource
     return writing.send(write, within: limit).flatMapThrowing { _ = try $0.orThrow() }
       .flatMap { reading.send(RedisCommand("EXISTS", key), within: limit) }
       .flatMapThrowing { try $0.integer() == 1 }

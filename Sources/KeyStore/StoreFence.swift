@@ -10,8 +10,6 @@ extension StoreLayout {
   /// How long replicas have to bear out a primary: they do within a round trip, or they aren't there.
   static let fenceWait = TimeAmount.milliseconds(500)
 
-  private static let fenceValue = "1"
-
   /// A look at who follows, a write, and the wait for so many replicas to have it; to be sent as they are, in one go and in one
   /// conversation.
   ///
@@ -30,9 +28,7 @@ extension StoreLayout {
     return [source.question(self), write, wait]
   }
 
-  var fenceWrite: RedisCommand {
-    StoreScripts.fence.commandWithSource(keys: [fence], arguments: [Self.fenceValue])
-  }
+  var fenceWrite: RedisCommand { FenceScript(layout: self).commandWithSource }
 
   /// How many replicas have confirmed the write.
   /// - Parameters:
@@ -72,7 +68,7 @@ extension StoreLayout {
   }
 
   func recordCommand(followers count: Int) -> RedisCommand {
-    StoreScripts.recordFollowers.commandWithSource(keys: [followers], arguments: [count])
+    RecordFollowersScript(layout: self, followers: count).commandWithSource
   }
 
   /// - Parameters:

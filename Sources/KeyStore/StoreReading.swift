@@ -18,38 +18,7 @@ extension StoreLayout {
     try Self.position(fromFields: reply.array()[...])
   }
 
-  var manifestKeys: [String] { [meta] + allBuckets }
-
-  func manifest(from reply: RedisReply) throws -> StoreAnswer<Manifest> {
-    let items = try reply.array()
-    let fields = Self.metaFields.count
-    guard items.count == fields + 2 * Self.bucketCount else {
-      throw UnreadableStore("expected a manifest of \(fields + 2 * Self.bucketCount) items, but \(items.count) came")
-    }
-    let position: StorePosition
-    switch try Self.position(fromFields: items[..<fields]) {
-    case .found(let found): position = found
-    case .noStore: return .noStore
-    case .incompatible(let why): return .incompatible(why)
-    }
-    var buckets: [BucketSummary?] = []
-    var lengths: [Int] = []
-    buckets.reserveCapacity(Self.bucketCount)
-    lengths.reserveCapacity(Self.bucketCount)
-    for index in stride(from: fields, to: items.count, by: 2) {
-      let length = Int(try items[index + 1].integer())
-      if let bytes = try items[index].bytesOrNull() {
-        buckets.append(BucketSummary(decoding: bytes))
-        lengths.append(length - 1)
-      } else {
-        buckets.append(nil)
-        lengths.append(length)
-      }
-    }
-    return .found(Manifest(position: position, buckets: buckets, lengths: lengths))
-  }
-
-  private static func position(fromFields fields: ArraySlice<RedisReply>) throws -> StoreAnswer<StorePosition> {
+  static func position(fromFields fields: ArraySlice<RedisReply>) throws -> StoreAnswer<StorePosition> {
     let texts = try fields.map { try $0.stringOrNull() }
     guard texts.count == metaFields.count else {
       throw UnreadableStore("expected \(metaFields.count) fields of meta, but \(texts.count) came")
@@ -163,6 +132,7 @@ extension RedisConnection {
   /// Reads all that the store says of itself.
   /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``UnreadableStore``; never an answer that isn't one.
   public func storeManifest(_ layout: StoreLayout) async throws -> StoreAnswer<Manifest> {
-    try layout.manifest(from: await execute(StoreScripts.manifest, keys: layout.manifestKeys))
+    let script = ManifestScript(layout: layout)
+    return try script.read(await execute(script))
   }
 }

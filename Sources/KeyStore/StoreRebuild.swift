@@ -220,31 +220,23 @@ public struct StoreRebuild: Sendable {
   ) async throws -> (version: UInt64, keys: Int) {
     if let why = survey.otherKind { throw NotRebuilt(description: why) }
     let epoch = StoreEpoch.random()
-    _ = try await connection.execute(
-      StoreScripts.beginRebuild, keys: [layout.meta, layout.changes, layout.rebuild],
-      arguments: [StoreLayout.schema, StoreLayout.bucketCount, epoch, Int64(survey.latestVersion)]
-    ).orThrow()
+    let begin = BeginRebuildScript(layout: layout, epoch: epoch, latestVersion: survey.latestVersion)
+    try begin.read(await connection.execute(begin))
     for first in stride(from: 0, to: StoreLayout.bucketCount, by: Self.step) {
       let written = try await remains(from: first).map { index, bucket in
         guard droppingUnreadable || bucket.unreadable.isEmpty else {
           throw NotRebuilt(description: "\(bucket.unreadable[0]), which wasn't there before; look again")
         }
-        return connection.run(
-          StoreScripts.rebuildBucket, keys: [layout.meta, layout.rebuild, layout.bucket(index)],
-          arguments: [epoch, index, bucket.summary.count, bucket.summary.digest.hex] + bucket.foreign
-            as [any RedisArgument],
-          within: .seconds(30))
+        let script = RebuildBucketScript(
+          layout: layout, epoch: epoch, index: index, count: bucket.summary.count, digest: bucket.summary.digest,
+          foreign: bucket.foreign)
+        return connection.run(script, within: .seconds(30)).flatMapThrowing { try script.read($0) }
       }
-      for reply in written { _ = try await reply.get().orThrow() }
+      for bucket in written { try await bucket.get() }
       try progress(min(first + Self.step, StoreLayout.bucketCount))
     }
-    let items = try await connection.execute(
-      StoreScripts.finishRebuild, keys: [layout.meta, layout.changes, layout.rebuild] + layout.allBuckets,
-      arguments: [StoreLayout.schema, StoreLayout.bucketCount, epoch], within: .seconds(30)
-    ).array()
-    guard items.count == 2, let version = UInt64(try items[0].string()), let keys = Int(try items[1].string()) else {
-      throw UnreadableStore("expected version and count, but \(items.count) items came")
-    }
-    return (version, keys)
+    let finish = FinishRebuildScript(layout: layout, epoch: epoch)
+    let rebuilt = try finish.read(await connection.execute(finish, within: .seconds(30)))
+    return (rebuilt.version, rebuilt.keys)
   }
 }

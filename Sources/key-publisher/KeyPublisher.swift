@@ -175,7 +175,7 @@ func sealStore(_ connection: RedisConnection, _ layout: StoreLayout, mayBeEmpty:
   do {
     let sealed = try await KeyStoreWriter(connection: connection, layout: layout).seal(mayBeEmpty: mayBeEmpty)
     print("the store is sealed\(sealed.already ? " already" : "") with \(sealed.keys) keys; version \(sealed.version)")
-  } catch let error as RedisServerError where ["STOREEMPTY", "STORENONE"].contains(error.code) {
+  } catch let error as RedisServerError where [.empty, .absent].contains(error.storeCode) {
     complain(
       "there are no keys in the store, and sealed like this it would refuse everybody; say --allow-empty to do so")
     throw ExitCode(1)

@@ -66,7 +66,7 @@ import Testing
 
   @Test func `sealing is one change, done once, and not of an empty store unless told so`() async throws {
     try await StoreBench.with { store in
-      #expect(try await code { _ = try await store.writer.seal() } == "STORENONE")
+      #expect(try await code { _ = try await store.writer.seal() } == StoreErrorCode.absent.rawValue)
       #expect(try await store.run("DBSIZE").integer() == 0)
       try await store.put(["a", "b"])
       let sealed = try await store.writer.seal()
@@ -116,8 +116,8 @@ import Testing
       for (field, value) in [("schema", "2"), ("buckets", "512")] {
         let was = try await store.run("HGET", store.layout.meta, field).string()
         try await store.run("HSET", store.layout.meta, field, value)
-        #expect(try await code { _ = try await store.writer.apply([.put("b")]) } == "STOREKIND")
-        #expect(try await code { _ = try await store.writer.seal() } == "STOREKIND")
+        #expect(try await code { _ = try await store.writer.apply([.put("b")]) } == StoreErrorCode.otherKind.rawValue)
+        #expect(try await code { _ = try await store.writer.seal() } == StoreErrorCode.otherKind.rawValue)
         try await store.run("HSET", store.layout.meta, field, was)
       }
       #expect(try await store.discrepancies() == [])
@@ -148,8 +148,9 @@ import Testing
       // Another key of the same bucket comes first, so that a check that comes too late would leave it behind.
       let neighbour = try #require((0...).lazy.map { "n\($0)" }.first { store.bucket(of: $0) == store.bucket(of: "a") })
       #expect(
-        try await code { _ = try await store.writer.apply([.put(neighbour), .put("a", "other")]) } == "STOREBROKEN")
-      #expect(try await code { _ = try await store.writer.seal() } == "STOREBROKEN")
+        try await code { _ = try await store.writer.apply([.put(neighbour), .put("a", "other")]) }
+          == StoreErrorCode.broken.rawValue)
+      #expect(try await code { _ = try await store.writer.seal() } == StoreErrorCode.broken.rawValue)
       #expect(try await everything() == before)
     }
   }
@@ -166,7 +167,7 @@ import Testing
       try await store.run("DEL", store.layout.meta, store.layout.changes)
       try await store.run("HDEL", store.bucket(of: "a"), KeyID(secret: "a".utf8).bytes)
       for edit in [KeyEdit.put("a"), .set("a", .revoked)] {
-        #expect(try await code { _ = try await store.writer.apply([edit]) } == "STOREBROKEN")
+        #expect(try await code { _ = try await store.writer.apply([edit]) } == StoreErrorCode.broken.rawValue)
       }
       #expect(try await store.run("EXISTS", store.layout.meta).integer() == 0)
     }
@@ -209,9 +210,9 @@ import Testing
     try await StoreBench.with { store in
       try await store.put(["a", "b"])
       try await store.run("HDEL", store.bucket(of: "a"), KeyID(secret: "a".utf8).bytes)
-      #expect(try await code { _ = try await store.writer.seal() } == "STOREBROKEN")
+      #expect(try await code { _ = try await store.writer.seal() } == StoreErrorCode.broken.rawValue)
       try await store.run("DEL", store.bucket(of: "a"))
-      #expect(try await code { _ = try await store.writer.seal() } == "STOREBROKEN")
+      #expect(try await code { _ = try await store.writer.seal() } == StoreErrorCode.broken.rawValue)
       #expect(try await store.run("HGET", store.layout.meta, "sealed") == .null)
     }
   }

@@ -100,19 +100,14 @@ import Testing
       try await store.run("DEL", store.bucket(of: "a"))
       let survey = try await rebuild(store).survey()
       // The first has closed the store and got no further when the second comes.
-      let keys = [store.layout.meta, store.layout.changes, store.layout.rebuild]
-      let kind: [any RedisArgument] = [StoreLayout.schema, StoreLayout.bucketCount]
-      _ = try await store.connection.execute(
-        StoreScripts.beginRebuild, keys: keys, arguments: kind + ["first", 0] as [any RedisArgument]
-      ).orThrow()
+      let layout = store.layout
+      let begin = BeginRebuildScript(layout: layout, epoch: "first", latestVersion: 0)
+      try begin.read(await store.connection.execute(begin))
       func firstGoesOn() async throws -> [RedisReply] {
         try await [
           store.connection.execute(
-            StoreScripts.rebuildBucket, keys: [store.layout.meta, store.layout.rebuild, store.layout.bucket(0)],
-            arguments: ["first", 0, 0, Digest.empty.hex]),
-          store.connection.execute(
-            StoreScripts.finishRebuild, keys: keys + store.layout.allBuckets,
-            arguments: kind + ["first"] as [any RedisArgument]),
+            RebuildBucketScript(layout: layout, epoch: "first", index: 0, count: 0, digest: .empty, foreign: [])),
+          store.connection.execute(FinishRebuildScript(layout: layout, epoch: "first")),
         ]
       }
       struct Killed: Error {}

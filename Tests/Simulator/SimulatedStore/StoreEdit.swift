@@ -76,7 +76,7 @@ public struct SealOutcome: Sendable, Hashable {
 
 /// The store said no, and nothing was written. The code is the first word of the real store's error reply.
 public struct StoreRefusal: Error, Sendable, Hashable, CustomStringConvertible {
-  public enum Code: String, Sendable {
+  public enum Code: String, Sendable, CaseIterable {
     case absent = "STORENONE"
     case broken = "STOREBROKEN"
     case otherKind = "STOREKIND"

@@ -1,0 +1,84 @@
+import Hiredis
+import KeyReplica
+import RedisClient
+
+/// Writes many changes, as far as each of them may be made: change.lua, and end.lua on a full Redis as well.
+struct ChangeScript: ScriptCall {
+  static let script = RedisScript(name: "change", source: LuaScripts.change)
+  static let end = RedisScript(name: "end", source: LuaScripts.end)
+
+  let script: RedisScript
+  let keys: [String]
+  let arguments: [any RedisArgument]
+  private let count: Int
+
+  /// - Parameters:
+  ///   - version: What the edits rest on: a key that was changed after it is left alone.
+  ///   - now: Seconds since 1970.
+  ///   - changesKept: How many changes the stream keeps.
+  init(_ edits: [KeyEdit], basedOn version: UInt64?, layout: StoreLayout, now: Int64, changesKept: Int) {
+    var buckets = TouchedBuckets(layout)
+    var arguments: [any RedisArgument] = [
+      StoreLayout.schema, StoreLayout.bucketCount, now, changesKept, version.map { "\($0)" } ?? "",
+    ]
+    arguments.reserveCapacity(arguments.count + 7 * edits.count)
+    // What ends keys must work on a Redis that is full; what adds them mustn't.
+    var onlyEnds = true
+    for edit in edits {
+      let bucket = edit.key.bucket(of: StoreLayout.bucketCount)
+      let (operation, letter, account): (Operation, String, String)
+      switch edit.kind {
+      case .put(let owner, let state):
+        (operation, letter, account) = (.put, state.map { String($0.letter) } ?? "", owner)
+        onlyEnds = false
+      case .setState(let state):
+        (operation, letter, account) = (.setState, String(state.letter), "")
+        if state == .active { onlyEnds = false }
+      }
+      arguments +=
+        [
+          operation.rawValue + edit.allowing.letters, buckets.position(of: bucket), bucket, edit.key.bytes, letter,
+          account, edit.revision.map { "\($0)" } ?? "",
+        ] as [any RedisArgument]
+    }
+    script = onlyEnds ? Self.end : Self.script
+    keys = buckets.keys
+    self.arguments = arguments
+    count = edits.count
+  }
+
+  private enum Operation: String {
+    case put = "p"
+    case setState = "s"
+  }
+
+  func read(_ reply: RedisReply) throws -> EditOutcome { try EditOutcome(reply, of: count) }
+}
+
+extension KeyEdit.Permissions {
+  fileprivate var letters: String {
+    (contains(.end) ? "e" : "") + (contains(.move) ? "m" : "") + (contains(.reactivate) ? "r" : "")
+  }
+}
+
+extension EditOutcome {
+  /// Reads what change.lua, end.lua and purge.lua answer to so many edits.
+  init(_ reply: RedisReply, of count: Int) throws {
+    let items = try reply.array()
+    guard items.count == 3, let version = UInt64(try items[1].string()) else {
+      throw UnreadableStore("expected epoch, version and outcomes, but \(reply.shape) came")
+    }
+    let letters = try items[2].bytes()
+    guard letters.count == 2 * count else {
+      throw UnreadableStore("expected \(count) outcomes of two letters, but \(letters.count) bytes came")
+    }
+    let results = try stride(from: 0, to: letters.count, by: 2).map { index in
+      let (kind, state) = (Unicode.Scalar(letters[index]), Unicode.Scalar(letters[index + 1]))
+      guard let kind = EditResult.Kind(rawValue: kind) else {
+        throw UnreadableStore("an outcome has the letter \"\(kind)\", which means nothing")
+      }
+      return EditResult(kind: kind, state: KeyState(letter: String(state)))
+    }
+    self.init(epoch: try items[0].string(), version: version, results: results)
+  }
+}

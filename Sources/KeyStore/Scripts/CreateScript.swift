@@ -1,0 +1,18 @@
+import Hiredis
+import RedisClient
+
+/// Begins a store, unless there is one: create.lua.
+struct CreateScript: ScriptCall {
+  static let script = RedisScript(name: "create", source: LuaScripts.create)
+
+  let layout: StoreLayout
+  let epoch: String
+  /// False to see only whether it could be begun.
+  let begins: Bool
+
+  var keys: [String] { [layout.meta, layout.changes] + layout.allBuckets }
+  var arguments: [any RedisArgument] { [StoreLayout.schema, StoreLayout.bucketCount, epoch, begins ? 1 : 0] }
+
+  /// - Returns: Whether there is a store now.
+  func read(_ reply: RedisReply) throws -> Bool { try reply.integer() == 1 }
+}

@@ -1,0 +1,24 @@
+import Hiredis
+import KeyReplica
+import RedisClient
+
+/// Records what a bucket's summary is going to be: rebuild_bucket.lua.
+struct RebuildBucketScript: ScriptCall {
+  static let script = RedisScript(name: "rebuildBucket", source: LuaScripts.rebuildBucket)
+
+  let layout: StoreLayout
+  /// The coming one.
+  let epoch: String
+  /// The bucket's number.
+  let index: Int
+  /// Of its records.
+  let count: Int
+  let digest: Digest
+  /// Names of fields that are to go.
+  let foreign: [[UInt8]]
+
+  var keys: [String] { [layout.meta, layout.rebuild, layout.bucket(index)] }
+  var arguments: [any RedisArgument] { [epoch, index, count, digest.hex] + foreign as [any RedisArgument] }
+
+  func read(_ reply: RedisReply) throws { _ = try reply.orThrow() }
+}

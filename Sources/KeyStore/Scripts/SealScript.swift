@@ -1,0 +1,33 @@
+import Hiredis
+import RedisClient
+
+/// Marks the store as populated, if all that it says of itself fits together: seal.lua.
+struct SealScript: ScriptCall {
+  static let script = RedisScript(name: "seal", source: LuaScripts.seal)
+
+  let layout: StoreLayout
+  let mayBeEmpty: Bool
+  /// How many changes the stream keeps.
+  let changesKept: Int
+
+  struct Reply {
+    let version: UInt64
+    let keys: Int
+    /// Whether it was sealed already.
+    let already: Bool
+  }
+
+  var keys: [String] { [layout.meta, layout.changes] + layout.allBuckets }
+
+  var arguments: [any RedisArgument] {
+    [StoreLayout.schema, StoreLayout.bucketCount, mayBeEmpty ? 1 : 0, changesKept]
+  }
+
+  func read(_ reply: RedisReply) throws -> Reply {
+    let items = try reply.array()
+    guard items.count == 4, let version = UInt64(try items[1].string()), let keys = Int(try items[2].string()) else {
+      throw UnreadableStore("expected epoch, version, count and a flag, but \(items.count) items came")
+    }
+    return Reply(version: version, keys: keys, already: try items[3].integer() == 1)
+  }
+}

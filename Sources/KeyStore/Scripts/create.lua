@@ -1,0 +1,27 @@
+#!lua
+-- Begins a store: nothing is in it, and it says so of each bucket. Does nothing where there is one.
+--
+-- Parts of a store without its meta are what a hand or half a deletion left. What they were part of isn't known, and to
+-- write over them would make keys that are still there unknown, so that is refused.
+--
+-- KEYS  meta, changes, all buckets.
+-- ARGV  schema, number of buckets, the epoch, `1` to begin it or `0` to see only whether it could.
+-- Reply 1 if there is a store now, 0 if there is none.
+
+if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  return redis.error_reply('STOREBROKEN meta is gone, the change stream is there')
+end
+local zeros = string.rep('0', 32)
+for i = 3, #KEYS do
+  local length = redis.call('HLEN', KEYS[i])
+  local summary = length == 1 and redis.call('HGET', KEYS[i], 'summary')
+  if length > 0 and not (summary and string.match(summary, '^0 ' .. zeros .. ' %d+$')) then
+    return redis.error_reply('STOREBROKEN meta is gone, ' .. KEYS[i] .. ' is there')
+  end
+end
+if ARGV[4] ~= '1' then return 0 end
+for i = 3, #KEYS do redis.call('HSET', KEYS[i], 'summary', '0 ' .. zeros .. ' 0') end
+redis.call('HSET', KEYS[1], 'schema', ARGV[1], 'buckets', ARGV[2], 'epoch', ARGV[3], 'version', '0', 'count', '0',
+  'digest', zeros)
+return 1

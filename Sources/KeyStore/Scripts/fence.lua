@@ -1,0 +1,8 @@
+#!lua flags=allow-oom
+-- A write that says nothing, for replicas to acknowledge. Works on a full Redis.
+--
+-- KEYS  fence.
+-- ARGV  a value.
+-- Reply OK.
+
+return redis.call('SET', KEYS[1], ARGV[1])

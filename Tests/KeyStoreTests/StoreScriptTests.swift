@@ -1,0 +1,37 @@
+// The key store's scripts as texts. What they do is tested where it is used.
+
+import Hiredis
+import RedisClient
+import RedisFixture
+import SimulatedStore
+import Testing
+
+@testable import KeyStore
+
+@Suite(.timeLimit(.minutes(1))) struct StoreScriptTests {
+  private let lua: LuaFiles
+
+  init() throws { lua = try LuaFiles(of: "KeyStore") }
+
+  @Test func `Redis takes every script`() async throws {
+    #expect(StoreScripts.all.count == lua.scripts.count)
+    try await withRedis { redis in
+      for script in StoreScripts.all {
+        let digest = try await redis.run("SCRIPT", "LOAD", script.source).string()
+        #expect(digest == script.digest, "\(script.name)")
+      }
+    }
+  }
+
+  @Test func `every file includes what it uses, and uses what it includes`() { #expect(lua.flaws() == []) }
+
+  @Test func `the codes of errors are known, and the simulated store's are the same`() {
+    #expect(lua.errorCodes == Set(StoreErrorCode.allCases.map(\.rawValue)))
+    #expect(lua.errorCodes == Set(StoreRefusal.Code.allCases.map(\.rawValue)))
+  }
+
+  @Test func `the manifest has the fields that are read`() throws {
+    let fields = try #require(lua.files["manifest.lua"]).strings
+    #expect(fields == Set(StoreLayout.metaFields + [StoreLayout.summaryField, "HMGET", "HGET", "HLEN"]))
+  }
+}
