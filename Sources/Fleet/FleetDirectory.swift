@@ -137,7 +137,8 @@ public struct FleetDirectory: Sendable {
 
   /// - Parameters:
   ///   - kept: How long members that fell silent stay listed.
-  ///   - limit: How many members there may be. Where all of them live, the next one's report is refused with FLEETFULL.
+  ///   - limit: How many members there may be. Where all of them live, the next one's report is refused with
+  ///     ``FleetErrorCode/full``.
   ///   - roomAfter: How long a member must have been silent for its place to be given to a new one.
   public init(
     client: RedisClient, layout: FleetLayout = FleetLayout(), kept: Duration = .seconds(86_400),
@@ -158,26 +159,22 @@ public struct FleetDirectory: Sendable {
   ) async throws {
     let json = try report.json()
     guard json.count <= Self.reportLimit else { throw ReportTooLarge(bytes: json.count, limit: Self.reportLimit) }
-    let reply = try await client.execute(
-      FleetScripts.report, keys: layout.all,
-      arguments: [
-        FleetLayout.field(type(of: report).kind, report.name), json, report.instance, stopped ? "1" : "0",
-        Int(kept / .milliseconds(1)), self.limit, Int(roomAfter / .milliseconds(1)),
-      ], within: TimeAmount(limit))
-    try reply.ok()
+    let script = ReportScript(
+      layout: layout, kind: type(of: report).kind, name: report.name, report: json, instance: report.instance,
+      isLast: stopped, kept: kept, limit: self.limit, roomAfter: roomAfter)
+    try script.read(await client.execute(script, within: TimeAmount(limit)))
   }
 
   /// Reads all members, the silent and the stopped ones included.
   /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``Hiredis/UnexpectedReply``. A report that can't be
   ///   understood is part of the reading instead.
   public func read(within limit: Duration = .seconds(5)) async throws -> FleetReading {
-    let reply = try await client.execute(FleetScripts.read, keys: layout.all, within: TimeAmount(limit)).array()
-    guard reply.count == 5, let seconds = Double(try reply[0].string()), let micros = Double(try reply[1].string())
-    else { throw UnexpectedReply(expected: "a time, reports and marks", came: "an array of \(reply.count)") }
-    let readAt = seconds + micros / 1e6
-    var reading = FleetReading(readAt: readAt, reports: try Self.fields(reply[2]), marks: try Self.fields(reply[3]))
+    let script = ReadScript(layout: layout)
+    let found = try script.read(await client.execute(script, within: TimeAmount(limit)))
+    let readAt = found.readAt
+    var reading = FleetReading(readAt: readAt, reports: found.reports, marks: found.marks)
     reading.limit = self.limit
-    reading.turnedAway = try Self.fields(reply[4]).compactMap { field, score in
+    reading.turnedAway = found.turnedAway.compactMap { field, score in
       guard let (kind, name) = FleetLayout.member(of: field),
         let tried = Double(String(decoding: score, as: UTF8.self)),
         abs(readAt - tried / 1_000) < Self.triesAgainWithin
@@ -190,22 +187,8 @@ public struct FleetDirectory: Sendable {
   /// Removes a member that won't come back. One that lives will be back with its next report.
   /// - Returns: Whether there was one.
   public func forget(_ kind: MemberKind, _ name: String, within limit: Duration = .seconds(5)) async throws -> Bool {
-    try await client.execute(
-      FleetScripts.forget, keys: layout.all, arguments: [FleetLayout.field(kind, name)], within: TimeAmount(limit)
-    ).integer() > 0
-  }
-
-  private static func fields(_ reply: RedisReply) throws -> [String: [UInt8]] {
-    let items = try reply.array()
-    guard items.count.isMultiple(of: 2) else {
-      throw UnexpectedReply(expected: "fields and values", came: "an array of \(items.count)")
-    }
-    var fields: [String: [UInt8]] = [:]
-    for index in stride(from: 0, to: items.count, by: 2) {
-      // A name that isn't UTF-8 is nobody's of ours, and is listed as such.
-      fields[String(decoding: try items[index].bytes(), as: UTF8.self)] = try items[index + 1].bytes()
-    }
-    return fields
+    let script = ForgetScript(layout: layout, kind: kind, name: name)
+    return try script.read(await client.execute(script, within: TimeAmount(limit)))
   }
 }
 

@@ -59,7 +59,7 @@ public struct Heartbeat<Report: MemberReport>: Service {
 
   /// Logs once per outage: a log that repeats itself every second hides what else happened.
   private func note(_ error: any Error) {
-    guard let error = error as? RedisServerError, error.code == FleetScripts.full else {
+    guard let error = error as? RedisServerError, error.fleetCode == .full else {
       if registration.note(.failed("\(error)")).problem == nil {
         logger.warning("writing the heartbeat to Redis failed", metadata: ["reason": "\(error)"])
       }

@@ -185,7 +185,7 @@ struct FleetDirectoryTests {
         do {
           try await short.write(Sample.node("d"))
           return true
-        } catch let error as RedisServerError where error.code == "FLEETFULL" {
+        } catch let error as RedisServerError where error.fleetCode == .full {
           return false
         }
       }
@@ -207,7 +207,7 @@ struct FleetDirectoryTests {
       #expect(try await directory.read().nodes.allSatisfy(\.isSilent))
       for _ in 1...2 {
         let error = await #expect(throws: RedisServerError.self) { try await directory.write(Sample.node("d")) }
-        #expect(error?.code == "FLEETFULL")
+        #expect(error?.fleetCode == .full)
       }
       // From here on they are heard again, but for a.
       for seconds in stride(from: 0, through: 304, by: 4) {
@@ -281,7 +281,7 @@ struct FleetDirectoryTests {
       try await directory.write(Sample.node("node-1"))
       try await directory.write(Sample.node("node-2"))
       let error = await #expect(throws: RedisServerError.self) { try await directory.write(Sample.node("node-3")) }
-      #expect(error?.code == "FLEETFULL")
+      #expect(error?.fleetCode == .full)
       try await directory.write(Sample.node("node-1") { $0.keys = 5 })
       #expect(try await directory.read().nodes.map(\.report.keys) == [5, 1_000_000])
     }

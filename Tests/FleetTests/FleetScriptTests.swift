@@ -1,0 +1,30 @@
+// The fleet's scripts as texts. What they do is tested where it is used.
+
+import Hiredis
+import RedisClient
+import RedisFixture
+import Testing
+
+@testable import Fleet
+
+@Suite(.timeLimit(.minutes(1))) struct FleetScriptTests {
+  private let lua: LuaFiles
+
+  init() throws { lua = try LuaFiles(of: "Fleet") }
+
+  @Test func `Redis takes every script`() async throws {
+    #expect(FleetScripts.all.count == lua.scripts.count)
+    try await withRedis { redis in
+      for script in FleetScripts.all {
+        let digest = try await redis.run("SCRIPT", "LOAD", script.source).string()
+        #expect(digest == script.digest, "\(script.name)")
+      }
+    }
+  }
+
+  @Test func `every file includes what it uses, and uses what it includes`() { #expect(lua.flaws() == []) }
+
+  @Test func `the codes of errors are known`() {
+    #expect(lua.errorCodes == Set(FleetErrorCode.allCases.map(\.rawValue)))
+  }
+}
