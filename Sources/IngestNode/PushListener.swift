@@ -11,8 +11,8 @@ struct PushListener: Service {
   let port: Int
   let group: MultiThreadedEventLoopGroup
   /// One for each event loop of the group.
-  let gates: [PushGate]
-  let shared: PushFront
+  let gates: [PushHandler]
+  let shared: ListenerContext
   let connections: ConnectionLimiter
   /// How many descriptors it may have open.
   let part: DescriptorPlan.Listener
@@ -33,9 +33,9 @@ struct PushListener: Service {
   func run() async throws {
     let (connections, shared, logger, stopping) = (connections, shared, logger, shared.stopping)
     let (grace, stopDeadline, group) = (grace, stopDeadline, group)
-    let entrance = Entrance(
+    let entrance = ConnectionSetup(
       desks: gates.map { gate in
-        Desk(
+        EventLoopResources(
           gate: gate,
           budget: .makeBoxSendingValue(ByteBudget(bytesPerLoop), eventLoop: gate.eventLoop),
           turns: .makeBoxSendingValue(ConnectionTurns(on: gate.eventLoop), eventLoop: gate.eventLoop))

@@ -80,10 +80,10 @@ public struct DeadLetters: Sendable {
     _ filter: DeadLetterFilter, limit: Int = .max, tally: inout DeadLetterTally
   ) async throws(QueueFailure) {
     try await sweep(filter, limit: limit, &tally) { letters throws(QueueFailure) in
-      var arguments: [any RedisArgument] = [Self.stepBytes, AccountHand.shortList]
+      var arguments: [any RedisArgument] = [Self.stepBytes, AccountShuffleShard.shortList]
       for found in letters {
-        var hand: AccountHand?
-        if case .success(let letter) = found { hand = letter.account.map { AccountHand(account: $0) } }
+        var hand: AccountShuffleShard?
+        if case .success(let letter) = found { hand = letter.account.map { AccountShuffleShard(account: $0) } }
         arguments += ["\(found.entry)", hand?.first ?? 0, hand?.second ?? 0] as [any RedisArgument]
       }
       return try await outcomes(

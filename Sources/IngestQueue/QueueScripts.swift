@@ -143,6 +143,8 @@ enum QueueScripts {
 
   /// An envelope of more bytes than this is large.
   private static let largeBytes = 1 << 20
+  /// How much of the large envelopes that failed is tried again in a millisecond: 2 MiB in a second.
+  private static let retriedBytesPerMillisecond = (2 << 20) / 1_000
   /// Bytes of large envelopes that one run of a script moves, unless it is one envelope.
   private static let mostLargeBytes = 8 << 20
 
@@ -311,11 +313,11 @@ enum QueueScripts {
     local function next_size(number)
       if next_sizes[number] then return next_sizes[number] end
       local average = ((counts[tostring(number)] or 0) + (added[number] or 0)) / lengths[number]
-      return average > \#(AccountHand.largePayload) and average or 0
+      return average > \#(AccountShuffleShard.largePayload) and average or 0
     end
 
     local function was_put_back(number, size)
-      if size > \#(AccountHand.largePayload) then next_sizes[number] = size end
+      if size > \#(AccountShuffleShard.largePayload) then next_sizes[number] = size end
       -- One in vain is enough: Redis answers nobody meanwhile.
       if size > \#(largeBytes) then full = true end
     end
@@ -365,7 +367,7 @@ enum QueueScripts {
           has_left(list, envelope)
           taken, moved = taken + 1, moved + 1
           taken_bytes, bytes = taken_bytes + #envelope, bytes + #envelope
-          was_small = #envelope <= \#(AccountHand.largePayload)
+          was_small = #envelope <= \#(AccountShuffleShard.largePayload)
           if #envelope > \#(largeBytes) then large_bytes = large_bytes + #envelope end
           if alone then
             full = true
@@ -427,6 +429,12 @@ enum QueueScripts {
     local later_at
     local function postpone(envelope, delay)
       later_at = later_at or clock(stats, later, at, h.lease)
+      -- Each retry of a large one is written to the append-only file twice, here and when it is due. All of them
+      -- together come back at a rate that leaves Redis time for others.
+      if #envelope > \#(largeBytes) then
+        local waiting = (tonumber(redis.pcall('HGET', bytes_key, 'later')) or 0) + (added.later or 0)
+        delay = math.max(delay, (waiting + #envelope) / \#(retriedBytesPerMillisecond))
+      end
       -- One that is there already stays one.
       if redis.call('ZADD', later, string.format('%.0f', later_at + delay), envelope) == 1 then
         added.later = (added.later or 0) + #envelope

@@ -273,11 +273,11 @@ public struct KeyStoreWriter: Sendable {
     connection.run(script, keys: keys, arguments: arguments, within: .seconds(30)).flatMapThrowing { reply in
       let items = try reply.array()
       guard items.count == 3, let version = UInt64(try items[1].string()) else {
-        throw UnreadableStore("expected epoch, version and outcomes, but \(reply.shape) came")
+        throw UnreadableStore("expected epoch, version and outcomes, got \(reply.shape)")
       }
       let letters = try items[2].bytes()
       guard letters.count == 2 * count else {
-        throw UnreadableStore("expected \(count) outcomes of two letters, but \(letters.count) bytes came")
+        throw UnreadableStore("expected \(count) outcomes of two letters, got \(letters.count) bytes")
       }
       let results = try stride(from: 0, to: letters.count, by: 2).map { index in
         let (kind, state) = (Unicode.Scalar(letters[index]), Unicode.Scalar(letters[index + 1]))
@@ -302,7 +302,7 @@ public struct KeyStoreWriter: Sendable {
       ).flatMapThrowing { try $0.array() }
     }.get()
     guard items.count == 4, let version = UInt64(try items[1].string()), let keys = Int(try items[2].string()) else {
-      throw UnreadableStore("expected epoch, version, count and a flag, but \(items.count) items came")
+      throw UnreadableStore("expected epoch, version, count and a flag, got \(items.count) items")
     }
     return (version, keys, try items[3].integer() == 1)
   }
@@ -314,7 +314,7 @@ public struct KeyStoreWriter: Sendable {
       StoreScripts.confirm, keys: [layout.meta, layout.changes],
       arguments: [StoreLayout.schema, StoreLayout.bucketCount, changesKept])
     guard let version = UInt64(try reply.string()) else {
-      throw UnreadableStore("expected a version, but \(reply.shape) came")
+      throw UnreadableStore("expected a version, got \(reply.shape)")
     }
     return version
   }

@@ -243,7 +243,7 @@ public struct StoreRebuild: Sendable {
       arguments: [StoreLayout.schema, StoreLayout.bucketCount, epoch], within: .seconds(30)
     ).array()
     guard items.count == 2, let version = UInt64(try items[0].string()), let keys = Int(try items[1].string()) else {
-      throw UnreadableStore("expected version and count, but \(items.count) items came")
+      throw UnreadableStore("expected version and count, got \(items.count) items")
     }
     return (version, keys)
   }
