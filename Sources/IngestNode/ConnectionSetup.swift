@@ -48,9 +48,12 @@ struct ConnectionSetup: Sendable {
 
   /// Whether a connection that has come may begin. On the thread that accepts; if so, ``receive(_:)`` follows on the
   /// connection's own.
-  func admits(_ peer: IPAddress?) -> Bool {
+  /// - Parameter waiting: Connections that were accepted before and aren't set up yet.
+  func admits(_ peer: IPAddress?, waiting: Int) -> Bool {
     let client = peer.flatMap { shared.trusted.contains($0) ? nil : $0 }
-    if arrivals.admits(client, isCrowded: connections.isCrowded(for: client), at: .recent) { return true }
+    if arrivals.admits(client, waiting: waiting, isCrowded: connections.isCrowded(for: client), at: .recent) {
+      return true
+    }
     log.note(.tooManyArrivals, peer: peer.map { "\($0)" })
     return false
   }
@@ -59,7 +62,6 @@ struct ConnectionSetup: Sendable {
   /// - Throws: ``TurnedAway`` for a connection that isn't served: whoever made the channel closes it. Here it can't be
   ///   closed, since NIO registers it next.
   func receive(_ channel: any Channel) throws {
-    arrivals.began()
     // nil for a Unix socket, and for a client that is gone already.
     let peer = channel.remoteAddress?.ipAddress.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
     guard expectsProxyHeader else {

@@ -45,6 +45,8 @@ struct ListenerContext: Sendable {
   let batches: BatchCounter
   /// How many unread bytes a connection may have before it stops reading: the longest head must find room, and more is of no use.
   let sentAhead: Int
+  /// How many it may have when its client has ended and NIO reads the rest: a read that was under way has room.
+  let unreadAtEnd = 96 << 10
   private let refusals = LastRefusalCache()
 
   init(

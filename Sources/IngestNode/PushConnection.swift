@@ -107,7 +107,13 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    wire.append(unwrapInboundIn(data))
+    let bytes = unwrapInboundIn(data)
+    // When a client has ended NIO reads all that the kernel has of it, wanted or not. Of thousands of connections that
+    // end at once, with requests sent ahead on each, that was gigabytes. Nobody has acknowledged any of it.
+    if !wire.wantsMore(than: shared.sentAhead), wire.unread.readableBytes + bytes.readableBytes > shared.unreadAtEnd {
+      return context.channel.reset()
+    }
+    wire.append(bytes)
     drive(context)
   }
 

@@ -430,6 +430,12 @@ final class ConversationHandler: ChannelInboundHandler {
   /// Whether it ended because the peer closed it while nobody waited for an answer.
   private(set) var wasClosedIdle = false
   private var alarm: (at: NIODeadline, task: Scheduled<Void>)?
+  /// The alarm has rung so late that the answer may be there unread, and waits for one more look at the socket.
+  private var looksOnceMore = false
+  /// An alarm that rings later than this shows that the event loop was busy with something else.
+  private static let lateness = TimeAmount.milliseconds(50)
+  /// Time for that look.
+  private static let look = TimeAmount.milliseconds(5)
 
   init(eventLoop: any EventLoop, options: RedisOptions) {
     self.eventLoop = eventLoop
@@ -516,7 +522,15 @@ final class ConversationHandler: ChannelInboundHandler {
   }
 
   private func alarmRang() {
+    let due = alarm?.at ?? .now()
     alarm = nil
+    // Events of sockets that came while the event loop was busy are behind its timers: without a look at them an answer
+    // that came in time would count as late, and the connection be closed with all that others have on it.
+    if !looksOnceMore, NIODeadline.now() - due > Self.lateness {
+      looksOnceMore = true
+      return setAlarm(noLaterThan: .now() + Self.look)
+    }
+    looksOnceMore = false
     if let action = conversation.timePassed(to: .now()) { carryOut(action) }
     if let next = conversation.nextDeadline { setAlarm(noLaterThan: next) }
   }

@@ -50,7 +50,6 @@ final class LoopbackServer: Sendable {
       .childChannelOption(.socketOption(.so_rcvbuf), value: LoopbackServer.kernelBuffer)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          _ = entrance.admits(nil)
           try entrance.receive(channel)
           served.channels.withLock { $0.append(channel) }
         }
