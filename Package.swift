@@ -109,7 +109,7 @@ let package = Package(
       name: "IngestNode",
       dependencies: [
         "BodyCoding", "ClientAddress", "HTTPFraming", "InputBuffer", "RedisClient", "KeyReplica", "KeyStore",
-        "IngestQueue", "IngestSpool", "Fleet", "PrometheusText",
+        "IngestQueue", "IngestSpool", "Fleet", "Hiredis", "PrometheusText",
         deque, heap, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, nioTLS, serviceLifecycle,
         unixSignals,
         .product(name: "Hummingbird", package: "hummingbird"),
@@ -140,7 +140,7 @@ let package = Package(
 
     // What the four commands share, and the documentation catalogue.
     .target(
-      name: "Sluice",
+      name: "CommandSupport",
       dependencies: [
         "IngestQueue", "RedisClient", argumentParser, logging,
         .product(name: "Configuration", package: "swift-configuration"),
@@ -150,25 +150,29 @@ let package = Package(
     .executableTarget(
       name: "ingest-node",
       dependencies: [
-        "ClientAddress", "Sluice", "IngestNode", "IngestQueue", "IngestSpool", "KeyReplica", "PrometheusText",
+        "ClientAddress", "CommandSupport", "IngestNode", "IngestQueue", "IngestSpool", "KeyReplica", "PrometheusText",
         "RedisClient", argumentParser, logging, metrics,
       ],
       swiftSettings: strict),
     .executableTarget(
       name: "ingest-worker",
       dependencies: [
-        "Sluice", "Fleet", "IngestQueue", "IngestWorker", "KeyStore", "RedisClient", argumentParser, logging, nioPosix,
+        "CommandSupport", "Fleet", "IngestQueue", "IngestWorker", "KeyStore", "RedisClient", argumentParser, logging,
+        nioPosix,
         serviceLifecycle, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ], swiftSettings: strict),
     .executableTarget(
       name: "sync-status",
       dependencies: [
-        "Sluice", "Fleet", "IngestQueue", "IngestSpool", "KeyStore", "RedisClient", argumentParser, logging, nioCore,
+        "CommandSupport", "Fleet", "IngestQueue", "IngestSpool", "KeyStore", "RedisClient", argumentParser, logging,
+        nioCore,
         nioPosix,
       ], swiftSettings: strict),
     .executableTarget(
       name: "key-publisher",
-      dependencies: ["Sluice", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix],
+      dependencies: [
+        "CommandSupport", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix,
+      ],
       swiftSettings: strict),
 
     // Tests. The fixture starts real servers; it is no product, so it lives with the tests.
@@ -264,8 +268,8 @@ let package = Package(
       dependencies: ["BodyCoding", "CZlib", "CZstd", "CBrotli", "CompressionFixture", "RedisFixture"],
       swiftSettings: strict),
     .testTarget(
-      name: "SluiceTests",
-      dependencies: ["Sluice", "IngestQueue", "RedisClient", "RedisFixture", argumentParser, logging],
+      name: "CommandSupportTests",
+      dependencies: ["CommandSupport", "IngestQueue", "RedisClient", "RedisFixture", argumentParser, logging],
       swiftSettings: strict),
     .testTarget(
       name: "IngestNodeTests",

@@ -37,7 +37,7 @@ struct BenchCommand: AsyncParsableCommand {
 
   func validate() throws {
     if let rounds, !(1...1000).contains(rounds) {
-      throw ValidationError("--rounds needs 1 to 1000, but \(rounds) came")
+      throw ValidationError("--rounds needs 1 to 1000, got \(rounds)")
     }
     let known = Self.all.map { $0.name }
     for name in names where name != "all" && !known.contains(name) {

@@ -96,7 +96,7 @@ extension EventCount.Failure: CustomStringConvertible {
     switch self {
     case .undecodable(let failure): "the body can't be decoded: \(failure)"
     case .unexpected(let byte, let offset, let expected):
-      "expected \(expected.rawValue) at byte \(offset), and \(byte.map(Self.name) ?? "the end") came"
+      "expected \(expected.rawValue) at byte \(offset), got \(byte.map(Self.name) ?? "the end")"
     case .tooDeep(let limit, let offset): "at byte \(offset) the nesting is deeper than \(limit) levels"
     case .tooMany(let limit): "there are more than \(limit) events"
     case .tooShort(let announced, let bytes):

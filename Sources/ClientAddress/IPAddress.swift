@@ -27,7 +27,7 @@ public struct IPAddress: Sendable, Hashable {
     switch bytes.byteCount {
     case 4: self.init(ipv4: bytes.number(at: 0))
     case 16: self.init(ipv6: bytes.number(at: 0))
-    default: throw InvalidAddress("expected the 4 or 16 bytes of an address, but \(bytes.byteCount) came")
+    default: throw InvalidAddress("expected the 4 or 16 bytes of an address, got \(bytes.byteCount)")
     }
   }
 

@@ -8,7 +8,7 @@ public struct InvalidAddress: Error, Sendable, Equatable, CustomStringConvertibl
   /// - Parameters:
   ///   - expected: To follow the word "expected".
   ///   - came: Cut after 100 characters.
-  init(expected: String, came: String) { description = "expected \(expected), but \(Self.shown(came)) came" }
+  init(expected: String, came: String) { description = "expected \(expected), got \(Self.shown(came))" }
 
   static func shown(_ text: String) -> String { text.count > 100 ? "\"\(text.prefix(100))…\"" : "\"\(text)\"" }
 }

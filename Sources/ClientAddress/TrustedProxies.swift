@@ -23,7 +23,7 @@ public struct TrustedProxies: Sendable, Hashable {
     let span = bytes.span.bytes
     let elements = bytes.split(separator: .comma, omittingEmptySubsequences: false).map { span.trimmed($0.indices) }
     guard elements.count <= Self.maximumCount else {
-      throw InvalidAddress("expected at most \(Self.maximumCount) blocks, but \(elements.count) came")
+      throw InvalidAddress("expected at most \(Self.maximumCount) blocks, got \(elements.count)")
     }
     var blocks: [AddressBlock] = []
     for element in elements { blocks.append(try AddressBlock(span, element)) }

@@ -11,7 +11,7 @@ struct ChunkedBody {
     case data(Int)
     /// The body ends after so many bytes.
     case end(Int)
-    case refused(Refusal)
+    case refused(ProtocolError)
   }
 
   fileprivate enum Place {
@@ -88,7 +88,7 @@ struct ChunkedBody {
   }
 
   /// One byte of framing.
-  private mutating func step(_ byte: UInt8) -> Refusal? {
+  private mutating func step(_ byte: UInt8) -> ProtocolError? {
     switch place {
     case .dataCarriageReturn:
       guard byte == .carriageReturn else { return .missingChunkEnd }
@@ -123,7 +123,7 @@ struct ChunkedBody {
   }
 
   /// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`, where BWS are blanks.
-  private mutating func stepInExtension(_ byte: UInt8) -> Refusal? {
+  private mutating func stepInExtension(_ byte: UInt8) -> ProtocolError? {
     switch (place, byte) {
     case (.extensionStart, _) where byte.isBlank, (.valueStart, _) where byte.isBlank: break
     case (.extensionStart, _) where byte.isToken: place = .extensionName

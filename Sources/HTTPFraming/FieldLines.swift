@@ -9,7 +9,7 @@ struct FieldLines {
     /// The empty line came; the section ends before this offset.
     case end(Int)
     case incomplete
-    case refused(Refusal)
+    case refused(ProtocolError)
   }
 
   private enum Place {
@@ -25,7 +25,7 @@ struct FieldLines {
   private var cursor: Int
   private let start: Int
   private let boundary: Int
-  private let tooLarge: Refusal
+  private let tooLarge: ProtocolError
   private var lineStart: Int
   private var nameEnd = 0
   private var valueStart = 0
@@ -34,7 +34,7 @@ struct FieldLines {
   ///   - start: Where the section begins in the bytes that will be given.
   ///   - limit: How many bytes it may have without the empty line at its end.
   ///   - tooLarge: What it is refused with beyond that.
-  init(from start: Int, limit: Int, tooLarge: Refusal) {
+  init(from start: Int, limit: Int, tooLarge: ProtocolError) {
     self.start = start
     cursor = start
     lineStart = start

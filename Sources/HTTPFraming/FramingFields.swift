@@ -41,7 +41,7 @@ struct FramingFields {
   init() {}
 
   /// Takes in one of the fields.
-  mutating func add(_ field: FramingField, _ value: Range<Int>, in bytes: RawSpan) -> Refusal? {
+  mutating func add(_ field: FramingField, _ value: Range<Int>, in bytes: RawSpan) -> ProtocolError? {
     switch field {
     case .host:
       guard !hasHost else { return .severalHosts }
@@ -81,7 +81,7 @@ struct FramingFields {
   }
 
   /// What is wrong with all of them together.
-  func fault(in version: RequestHead.Version) -> Refusal? {
+  func fault(in version: RequestHead.Version) -> ProtocolError? {
     if hasEncoding {
       if version == .http10 { return .encodingInHTTP10 }
       if length != nil { return .lengthAndEncoding }

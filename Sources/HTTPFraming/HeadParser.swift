@@ -11,7 +11,7 @@ struct HeadParser {
     case skip(Int)
     /// The head is there and has so many bytes.
     case complete(Int)
-    case refused(Refusal)
+    case refused(ProtocolError)
   }
 
   private enum Place {
@@ -134,7 +134,7 @@ struct HeadParser {
 
   /// What is wrong with one byte of `HTTP/1.1` or `HTTP/1.0` and the line end behind it, when those before it are
   /// right.
-  private static func fault(inVersionAt cursor: Int, from start: Int, _ bytes: RawSpan) -> Refusal? {
+  private static func fault(inVersionAt cursor: Int, from start: Int, _ bytes: RawSpan) -> ProtocolError? {
     let byte = bytes.byte(cursor)
     let pattern: StaticString = "HTTP/d.d\r\n"
     let expected = pattern.utf8Start[cursor - start]
@@ -170,7 +170,7 @@ extension RequestHead.Method {
 
 extension RequestHead {
   /// Finds path and query, and refuses a target whose form doesn't fit its method (RFC 9112 §3.2).
-  fileprivate mutating func splitTarget(in bytes: RawSpan) -> Refusal? {
+  fileprivate mutating func splitTarget(in bytes: RawSpan) -> ProtocolError? {
     let end = target.upperBound
     let queryStart = query?.lowerBound
     if let queryStart { query = queryStart..<end }

@@ -68,7 +68,7 @@ public struct Step: Sendable, Equatable {
     case wait
     /// Write this as the answer to the current request, whether its head was handed out or not. The application's own
     /// answer will be turned away. Go on.
-    case refuse(Refusal, ResponseFraming)
+    case refuse(ProtocolError, ResponseFraming)
     /// When all is written, end the sending side and go on.
     case closeOutput
     /// Close the connection now.
@@ -301,7 +301,7 @@ public struct RequestConnection: ~Copyable, Sendable {
   /// More bytes are needed, and may never come.
   private mutating func starved() -> Step { ended ? close() : Step(.read) }
 
-  private mutating func refuse(_ refusal: Refusal) -> Step {
+  private mutating func refuse(_ refusal: ProtocolError) -> Step {
     let framing = framing(.close)
     beginClosing()
     return Step(.refuse(refusal, framing))

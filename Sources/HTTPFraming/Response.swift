@@ -109,7 +109,7 @@ public struct Response: Sendable {
   }
 
   /// What a refused request is answered with where an application has no words of its own: the reason as plain text.
-  public init(_ refusal: Refusal) {
+  public init(_ refusal: ProtocolError) {
     var fields = ResponseFields()
     do throws(InvalidResponseField) {
       try fields.append("content-type", "text/plain")

@@ -60,10 +60,12 @@ public struct RedisServerError: Error, Sendable, Equatable, CustomStringConverti
   /// The script isn't in the server's cache; nothing was run.
   public var isNoScript: Bool { code == "NOSCRIPT" }
   /// The server is up but can't serve now (loading its data set, at its memory limit, not the primary, cut off from
-  /// its replicas, busy with a script): the same command may succeed later.
+  /// its replicas or its cluster, busy with a script): the same command may succeed later.
   public var isPassing: Bool {
     switch code {
-    case "LOADING", "OOM", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MISCONF": true
+    case "LOADING", "OOM", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", "MISCONF", "MOVED", "ASK", "TRYAGAIN",
+      "CLUSTERDOWN":
+      true
     default: false
     }
   }
@@ -81,7 +83,7 @@ public struct UnexpectedReply: Error, Sendable, Equatable, CustomStringConvertib
     self.came = came
   }
 
-  public var description: String { "expected \(expected) from Redis, but \(came) came" }
+  public var description: String { "expected \(expected) from Redis, got \(came)" }
 }
 
 extension RedisReply {

@@ -11,7 +11,7 @@
 // | 404, 405 | not a path or method of ours | a mistake in the client's settings |
 // | 408 | the request came too slowly | what came of it can't be used |
 // | 413 | larger than the limit | sending it again won't help |
-// | 414, 417, 431, 501, 505 | HTTP that this server doesn't read, see `Refusal` | the same |
+// | 414, 417, 431, 501, 505 | HTTP that this server doesn't read, see `ProtocolError` | the same |
 // | 429, 500, 504 | the client may send it again, and nobody else may, see `mayBeAskedElsewhere` | what this dialect's clients bear |
 // | 503 | everything else | the one answer that is safe with every client: it keeps the payload or loses that one, and goes on |
 //
@@ -70,26 +70,27 @@ enum AnswerTable {
   /// | `outcome_unknown` with an Idempotency-Key | yes | a second time it is the same payload |
   /// | `outcome_unknown` without | no | another node would put the payload into the queue once more |
   /// | `account_over_limit` | no | all nodes read the same queue, and see the same account fill it |
+  /// | `large_payloads_too_fast` | no | all nodes push to the same Redis |
   /// | `too_many_dead_letters` | no | the same |
   /// | `too_fast` | no | another node would take it, and the limit be the sum of all nodes' |
   ///
   /// - Returns: Nil for an answer that is final for the client too.
-  static func mayBeAskedElsewhere(_ failure: PushFailing) -> Bool? {
+  static func mayBeAskedElsewhere(_ failure: PushRejection) -> Bool? {
     switch failure {
     case .undecided, .unavailable, .overLimit: true
     case .outcomeUnknown(let isRepeatable): isRepeatable
-    case .tooFast, .accountOverLimit, .tooManyDeadLetters: false
+    case .tooFast, .accountOverLimit, .accountSlowsRedis, .tooManyDeadLetters: false
     case .refused, .missingKey, .keyTooLong, .uncountable, .notFound, .methodNotAllowed, .tooLarge, .unreadable: nil
     }
   }
 
   /// What it means for the payload, for whoever watches the node. The status doesn't tell: each dialect has its own.
-  static func outcome(_ failure: PushFailing) -> AnswerOutcome {
+  static func outcome(_ failure: PushRejection) -> AnswerOutcome {
     switch failure {
     case .refused: .refused
     case .undecided: .undecided
     case .unavailable, .overLimit, .outcomeUnknown: .unavailable
-    case .tooFast, .accountOverLimit, .tooManyDeadLetters: .limited
+    case .tooFast, .accountOverLimit, .accountSlowsRedis, .tooManyDeadLetters: .limited
     case .missingKey, .keyTooLong, .uncountable, .notFound, .methodNotAllowed, .tooLarge, .unreadable: .invalid
     }
   }
@@ -99,7 +100,7 @@ enum AnswerTable {
   ///   - wallTime: Turns the machine's monotonic moments into dates.
   ///   - retryAfter: Where to draw the wait from that clients are asked for; spread out, so that they don't come back as one.
   static func facts(
-    _ failure: PushFailing, unrepeated: UnrepeatedStatuses, wallTime: (Instant) -> Date, retryAfter: () -> Int
+    _ failure: PushRejection, unrepeated: UnrepeatedStatuses, wallTime: (Instant) -> Date, retryAfter: () -> Int
   ) -> AnswerFacts {
     switch failure {
     case .refused(let reason, let proof):
@@ -119,6 +120,10 @@ enum AnswerTable {
       return AnswerFacts(
         status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "account_over_limit",
         detail: "the queue is nearly full, and this account sends and holds much of it", retryAfter: seconds)
+    case .accountSlowsRedis(let seconds):
+      return AnswerFacts(
+        status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "large_payloads_too_fast",
+        detail: "this account's large payloads take more of Redis's time than one account may", retryAfter: seconds)
     case .tooManyDeadLetters(let seconds):
       return AnswerFacts(
         status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "too_many_dead_letters",

@@ -18,8 +18,9 @@ internal import Synchronization
 final class ArrivalLimiter: Sendable {
   private struct Window {
     var second: Int64 = .min
-    /// In all, and by client.
+    /// In all, and those of them that began while the event loops were behind.
     var begun = 0
+    var begunBehind = 0
     var begunBy: [IPAddress: Int] = [:]
   }
 
@@ -27,14 +28,14 @@ final class ArrivalLimiter: Sendable {
   static let backlog = 128
   /// Of what is left of a second's connections, a client may have one part in so many.
   private static let share = 8
-  /// A client may begin so many in each second, whatever others do.
-  static let fewest = 4
   /// An event loop's time for a connection that begins, without TLS.
   private static let cost = Duration.microseconds(200)
 
   /// Connections a second.
   private let perSecond: Int
-  private let waiting = Atomic(0)
+  /// A client may begin so many in each second, whatever others do.
+  let fewest: Int
+  private let usesTLS: Bool
   private let window = Mutex(Window())
 
   /// - Parameters:
@@ -42,33 +43,36 @@ final class ArrivalLimiter: Sendable {
   ///   - handshake: What a TLS handshake takes; nil without TLS.
   init(eventLoops: Int, handshake: Duration?) {
     perSecond = Int(Duration.milliseconds(400) * eventLoops / (Self.cost + (handshake ?? .zero)))
+    fewest = min(max(perSecond / 100, 2), 10)
+    usesTLS = handshake != nil
   }
 
   /// A connection has come.
   /// - Parameters:
   ///   - client: nil where it isn't known, or where many stand behind it: it is admitted then.
+  ///   - waiting: Connections that came before and wait for their event loop.
   ///   - isCrowded: Whether places are short, in all or for this client, which is as good a reason to count as a backlog:
   ///     soon each that begins ends another one.
-  /// - Returns: Whether it may begin. Then ``began()`` is to be called.
-  func admits(_ client: IPAddress?, isCrowded: Bool, at moment: Instant) -> Bool {
-    let isBehind = isCrowded || waiting.load(ordering: .relaxed) >= Self.backlog
+  /// - Returns: Whether it may begin.
+  func admits(_ client: IPAddress?, waiting: Int, isCrowded: Bool, at moment: Instant) -> Bool {
     let second = moment.nanoseconds / 1_000_000_000
-    let isAdmitted = window.withLock { window in
+    return window.withLock { window in
       if window.second != second { window = Window(second: second) }
+      // A handshake takes its time later, when its first bytes are there: by then it is too late to refuse it.
+      let isBehind = isCrowded || waiting >= Self.backlog || usesTLS && window.begun >= perSecond / 2
       guard let client = client?.network else {
         window.begun += 1
         return true
       }
       let begun = window.begunBy[client, default: 0]
-      guard !isBehind || begun < max(Self.fewest, (perSecond - window.begun) / Self.share) else { return false }
+      if isBehind {
+        // Those that began before there was a reason to count are held against the client alone, and not against others.
+        guard begun < max(fewest, (perSecond - window.begunBehind) / Self.share) else { return false }
+        window.begunBehind += 1
+      }
       window.begun += 1
       window.begunBy[client] = begun + 1
       return true
     }
-    if isAdmitted { waiting.add(1, ordering: .relaxed) }
-    return isAdmitted
   }
-
-  /// A connection that was admitted has its event loop's attention.
-  func began() { waiting.subtract(1, ordering: .relaxed) }
 }

@@ -32,7 +32,7 @@ struct Batch: Sendable {
   ///   - contentEncoding: As the request has it.
   init(
     _ body: ByteBuffer, _ media: MediaType, contentType: String?, contentEncoding: String?
-  ) throws(PushFailing) {
+  ) throws(PushRejection) {
     switch media {
     case .json: format = .json
     case .msgpack: format = .msgpack
@@ -48,7 +48,7 @@ struct Batch: Sendable {
   }
 
   /// How many events there are, if that is known in a moment; nil where it may take longer.
-  func countBriefly() throws(PushFailing) -> Int? {
+  func countBriefly() throws(PushRejection) -> Int? {
     guard compression != nil else {
       // Of msgpack only the first bytes are looked at.
       return format == .msgpack || body.readableBytes <= Self.briefPlain ? try count() : nil
@@ -64,7 +64,7 @@ struct Batch: Sendable {
   }
 
   /// How many events there are.
-  func count() throws(PushFailing) -> Int {
+  func count() throws(PushRejection) -> Int {
     do throws(EventCount.Failure) { return try count(within: Self.bounds) } catch { throw Self.failing(error) }
   }
 
@@ -72,7 +72,7 @@ struct Batch: Sendable {
     try EventCount.count(in: body.readableBytesSpan, format: format, compression: compression, within: bounds)
   }
 
-  private static func failing(_ error: EventCount.Failure) -> PushFailing {
+  private static func failing(_ error: EventCount.Failure) -> PushRejection {
     if case .undecodable(.tooLarge(let limit)) = error { return .tooLarge(limit: limit) }
     return .uncountable("\(error)")
   }
@@ -100,14 +100,14 @@ final class BatchCounter: Sendable {
     }
   }
 
-  /// How many events a batch has. The future fails with a `PushFailing`.
+  /// How many events a batch has. The future fails with a `PushRejection`.
   func count(_ batch: Batch, of account: String, on eventLoop: any EventLoop) -> EventLoopFuture<Int> {
     let promise = eventLoop.makePromise(of: Int.self)
     let job: @Sendable () -> Void = {
-      do throws(PushFailing) { promise.succeed(try batch.count()) } catch { promise.fail(error) }
+      do throws(PushRejection) { promise.succeed(try batch.count()) } catch { promise.fail(error) }
     }
-    do throws(PushFailing) {
-      try waiting.withLock { waiting throws(PushFailing) in
+    do throws(PushRejection) {
+      try waiting.withLock { waiting throws(PushRejection) in
         guard waiting.count < Self.limit else { throw .unavailable(.nodeFull) }
         guard waiting.count(of: account) < Self.accountLimit else { throw .unavailable(.accountFull) }
         waiting.append(job, of: account)

@@ -30,13 +30,13 @@ final class Dialect: Sendable {
   /// What says that the client may send it again and nobody else may.
   let unrepeated: UnrepeatedStatuses
   /// In which words anything else is said.
-  let failed: @Sendable (AnswerFacts, MediaType) -> Words
+  let failed: @Sendable (AnswerFacts, MediaType) -> AnswerBody
 
   init(
     name: String, routes: [Route], keys: [KeyPlace], acceptedStatus: Int,
     accepted: @escaping @Sendable (Accepted) -> Reply, answerBytesPerEvent: Int = 0,
     active: @escaping @Sendable (_ account: String) -> Reply = { _ in Reply.empty }, unrepeated: UnrepeatedStatuses,
-    failed: @escaping @Sendable (AnswerFacts, MediaType) -> Words
+    failed: @escaping @Sendable (AnswerFacts, MediaType) -> AnswerBody
   ) {
     self.name = name
     self.routes = routes
@@ -129,7 +129,7 @@ struct Reply: Sendable {
   let template: Response
   var body = Body.asLaidOut
 
-  static let empty = Reply(template: Words("application/json", "{}").response(status: 200))
+  static let empty = Reply(template: AnswerBody("application/json", "{}").response(status: 200))
 
   /// Appends it to a connection's output.
   func write(_ framing: ResponseFraming, to output: inout ByteBuffer) {
@@ -149,7 +149,7 @@ struct Reply: Sendable {
 }
 
 /// The words of an answer, whatever its status.
-struct Words: Sendable {
+struct AnswerBody: Sendable {
   var mediaType: String
   var body: [UInt8]
   var fields: [(name: String, value: String)]

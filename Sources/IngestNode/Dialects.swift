@@ -22,9 +22,9 @@ enum Dialects {
     // As the words say. Clients that retry at all do so after both; 429 is nobody's "ask another node", and 504 is
     // the recommended balancers' neither.
     unrepeated: UnrepeatedStatuses(tooFast: .tooManyRequests, outcomeUnknown: 504),
-    failed: { facts, _ in Words("application/json", genericBody(facts)) })
+    failed: { facts, _ in AnswerBody("application/json", genericBody(facts)) })
 
-  private static let taken = Words("application/json", "{}").response(status: 202)
+  private static let taken = AnswerBody("application/json", "{}").response(status: 202)
 
   private static func genericBody(_ facts: AnswerFacts) -> String {
     var members = [#""error":"\#(facts.error)""#]
@@ -52,13 +52,13 @@ enum Dialects {
       let code = rpcCode(facts)
       let message = [facts.error, facts.reason, facts.detail].compactMap { $0 }.joined(separator: ": ")
       return media == .json
-        ? Words("application/json", #"{"code":\#(code),"message":\#(json(message))}"#)
-        : Words("application/x-protobuf", rpcStatus(code: code, message: message))
+        ? AnswerBody("application/json", #"{"code":\#(code),"message":\#(json(message))}"#)
+        : AnswerBody("application/x-protobuf", rpcStatus(code: code, message: message))
     })
 
   /// An empty `ExportTraceServiceResponse`, or its siblings: everything was taken.
-  private static let otlpTaken = Words("application/x-protobuf", []).response(status: 200)
-  private static let otlpTakenJSON = Words("application/json", "{}").response(status: 200)
+  private static let otlpTaken = AnswerBody("application/x-protobuf", []).response(status: 200)
+  private static let otlpTakenJSON = AnswerBody("application/json", "{}").response(status: 200)
 
   /// As google.rpc.Code numbers them.
   private static func rpcCode(_ facts: AnswerFacts) -> UInt8 {
@@ -95,7 +95,7 @@ enum Dialects {
     accepted: { _ in Reply.empty },
     // 429 ends the agents. They do on 500 what they do on 503: 0.11 keeps the payload and sends it again.
     unrepeated: UnrepeatedStatuses(tooFast: .internalServerError, outcomeUnknown: 500),
-    failed: { facts, _ in Words("application/json", genericBody(facts)) })
+    failed: { facts, _ in AnswerBody("application/json", genericBody(facts)) })
 
   // MARK: Honeycomb
 
@@ -120,10 +120,10 @@ enum Dialects {
     },
     // libhoney sends again, once, after 429 and 503, and drops its events on everything else.
     unrepeated: UnrepeatedStatuses(tooFast: .tooManyRequests, outcomeUnknown: 429),
-    failed: { facts, _ in Words("application/json", genericBody(facts)) })
+    failed: { facts, _ in AnswerBody("application/json", genericBody(facts)) })
 
   private static let eventTaken = Array(#"{"status":202},"#.utf8)
-  private static let honeycombTaken = Words("application/json", "[]").response(status: 200)
+  private static let honeycombTaken = AnswerBody("application/json", "[]").response(status: 200)
 
   // MARK: Sentry
 
@@ -144,11 +144,11 @@ enum Dialects {
       // For all categories of the whole organisation. Clients heed it with any status, and more of them than heed Retry-After.
       if let seconds = facts.retryAfter { fields.append(("x-sentry-rate-limits", "\(seconds)::organization")) }
       let words = [facts.error, facts.reason, facts.detail].compactMap { $0 }.joined(separator: ": ")
-      return Words(
+      return AnswerBody(
         "application/json", #"{"detail":\#(json(words))}"#, fields: fields + [("x-sentry-error", line(words))])
     })
 
-  private static let sentryTaken = Words("application/json", "{}", fields: browsers).response(status: 200)
+  private static let sentryTaken = AnswerBody("application/json", "{}", fields: browsers).response(status: 200)
 
   /// Pages of any site send to it, and their browsers tell them nothing of the answer without this.
   private static let browsers = [
@@ -157,7 +157,7 @@ enum Dialects {
   ]
 
   /// What a browser wants to hear before it sends a header of its own.
-  static let preflight = Words(
+  static let preflight = AnswerBody(
     "text/plain", [],
     fields: browsers + [
       ("access-control-allow-methods", "POST"),

@@ -20,7 +20,7 @@ final class Exchange {
   var request: PushRequest
   var key: KeyID?
   /// Why there is no key in the head, where there is none.
-  let withoutKey: PushFailing
+  let withoutKey: PushRejection
   /// Of the budget, for the body.
   var held: HeldBytes
   /// Of the budget, for the answer, until the kernel has it.
@@ -34,9 +34,9 @@ final class Exchange {
   /// In the body, once they are counted.
   var events: Int?
   /// From when it is handed over until it is known what became of it.
-  var handover: Handover?
+  var handover: PendingEnqueue?
   /// Why it isn't taken, where that is said when the body has come, and how much of that was thrown away since.
-  var failure: (why: PushFailing, thrownAway: Int)?
+  var failure: (why: PushRejection, thrownAway: Int)?
 
   /// Of the key, once it is admitted.
   var account: String? { held.account }

@@ -33,7 +33,7 @@ public struct IngestNode: Sendable {
     public var adminPort: Int
     /// Number of event loops for pushes.
     public var threads: Int
-    public var front = FrontLimits()
+    public var front = ListenerLimits()
     /// The certificate that the push listener shows; nil where balancers end TLS.
     public var tls: TLSFiles?
     /// Where HAProxy's agent-check is answered; nil for nowhere.
@@ -111,7 +111,7 @@ public struct IngestNode: Sendable {
     let links = pushLoops.makeIterator().map { loop in
       let shards = shards(named: "push", on: loop)
       let producer = QueueProducer(shards: shards, watch: watch)
-      let gate = PushGate(
+      let gate = PushHandler(
         replica: replica, producer: producer, spool: spool, node: configuration.name, rates: rates, logger: logger)
       return QueueLink(clients: shards.map(\.client), gate: gate)
     }
@@ -130,7 +130,7 @@ public struct IngestNode: Sendable {
       stopping: stopping, registration: registration)
     let pushes = PushListener(
       host: configuration.listenHost, port: configuration.listenPort, group: pushLoops, gates: links.map(\.gate),
-      shared: PushFront(
+      shared: ListenerContext(
         limits: front.requestLimits, deadlines: front.deadlines, dialects: Dialects.all, counters: counters,
         stopping: stopping, trusted: configuration.trustedProxies, batches: BatchCounter(threads: counting)),
       connections: connections, part: plan.pushes,

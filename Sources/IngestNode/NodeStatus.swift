@@ -128,14 +128,14 @@ final class NodeStatus: Sendable {
     var isOnlyQueueShut: Bool
   }
 
-  private func figures() async throws -> (ReplicaStatus, QueueFigures) {
+  private func figures() async throws -> (ReplicaStatus, ProducerFigures) {
     let mirror = try await replica.status().get()
-    var queue = QueueFigures()
+    var queue = ProducerFigures()
     for link in queues { queue.add(try await link.figures()) }
     return (mirror, queue)
   }
 
-  private func standing(_ mirror: ReplicaStatus, _ queue: QueueFigures) -> Standing {
+  private func standing(_ mirror: ReplicaStatus, _ queue: ProducerFigures) -> Standing {
     let isStoreAway = if case .storeAway = mirror.objection { true } else { false }
     var standing = Standing(mirrorAdmits: mirror.admits, isOnlyQueueShut: queue.obstacle != nil && !isStoreAway)
     if stopping.isSet { standing.outages.append("the node is ending") }
@@ -147,7 +147,7 @@ final class NodeStatus: Sendable {
     switch mirror.completeness {
     // One that is guarded serves as well as any; it is the fleet's status that calls for somebody.
     case .complete, .guarded:
-      if !mirror.sealed { standing.lacks.append("the key store isn't sealed: nobody can be refused") }
+      if !mirror.sealed { standing.lacks.append("the key store isn't sealed, so no key can be refused") }
     case .empty, .restored, .loading, .diverged, .incompatible:
       standing.lacks.append(mirror.objection?.inWords ?? "the mirror is \(mirror.completeness.rawValue)")
     }

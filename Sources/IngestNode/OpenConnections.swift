@@ -18,6 +18,9 @@ final class OpenConnections: Sendable {
 
   private let state = Mutex(State())
 
+  /// How many were accepted and aren't set up yet.
+  var coming: Int { state.withLock { $0.coming } }
+
   /// One was accepted. ``add(_:)`` or ``cameToNothing()`` follows.
   func expect() { state.withLock { $0.coming += 1 } }
 

@@ -17,13 +17,13 @@ internal import KeyStore
 internal import NIOCore
 internal import NIOSSL
 
-final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
+final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   typealias InboundIn = ByteBuffer
   typealias OutboundIn = Never
   typealias OutboundOut = ByteBuffer
 
-  private let gate: any PushGating
-  private let shared: PushFront
+  private let gate: any PushHandling
+  private let shared: ListenerContext
   private let budget: ByteBudget
   private let turns: ConnectionTurns
   /// It has had its turn, and goes on in the next one.
@@ -38,14 +38,14 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   private let network: IPAddress?
   /// nil where connections aren't bounded.
   private let place: ConnectionPlace?
-  private var wire: Wire
+  private var wire: ConnectionBuffers
   private var exchange: Exchange?
   /// While it is in the channel's pipeline.
   private var context: ChannelHandlerContext?
   private let isEncrypted: Bool
   private var sizes = BufferSizes.ofStranger
   /// To put answers there past NIO; nil where they are encrypted on their way, and when the connection is over.
-  private(set) var socket: KernelSocket?
+  private(set) var socket: DirectSocketWriter?
   /// Writes that NIO isn't done with: what follows must go the same way.
   private var pendingWrites = 0
   /// Of the budget, for answers that aren't on their way to the kernel yet.
@@ -68,7 +68,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   ///   - isEncrypted: Whether a handler before this one speaks TLS.
   ///   - place: Proven once a key was admitted.
   init(
-    gate: any PushGating, shared: PushFront, budget: ByteBudget, turns: ConnectionTurns, client: IPAddress?,
+    gate: any PushHandling, shared: ListenerContext, budget: ByteBudget, turns: ConnectionTurns, client: IPAddress?,
     isEncrypted: Bool,
     place: ConnectionPlace? = nil
   ) {
@@ -81,7 +81,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
     self.isEncrypted = isEncrypted
     isProxy = client.map { shared.trusted.contains($0) } ?? false
     network = isProxy ? nil : client?.network
-    wire = Wire(limits: shared.limits)
+    wire = ConnectionBuffers(limits: shared.limits)
   }
 
   /// How many bytes of memory are held for what came and wasn't consumed.
@@ -92,7 +92,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
     wire.isWritable = context.channel.isWritable
-    if !isEncrypted { socket = KernelSocket(of: context.pipeline) }
+    if !isEncrypted { socket = DirectSocketWriter(of: context.pipeline) }
     if context.channel.isActive { watch(wire.machine.phase, context) }
   }
 
@@ -107,7 +107,13 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    wire.append(unwrapInboundIn(data))
+    let bytes = unwrapInboundIn(data)
+    // When a client has ended NIO reads all that the kernel has of it, wanted or not. Of thousands of connections that
+    // end at once, with requests sent ahead on each, that was gigabytes. Nobody has acknowledged any of it.
+    if !wire.wantsMore(than: shared.sentAhead), wire.unread.readableBytes + bytes.readableBytes > shared.unreadAtEnd {
+      return context.channel.reset()
+    }
+    wire.append(bytes)
     drive(context)
   }
 
@@ -431,7 +437,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
 
   /// Counts the events of a batch, each of which is answered, and hands it over.
   private func count(_ exchange: Exchange, of account: String, _ context: ChannelHandlerContext) {
-    do throws(PushFailing) {
+    do throws(PushRejection) {
       let batch = try Batch(
         exchange.request.body, exchange.media,
         contentType: (exchange.labels?.contentType).map { String(decoding: $0, as: UTF8.self) },
@@ -441,10 +447,10 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
       shared.batches.count(batch, of: account, on: context.eventLoop).assumeIsolated().whenComplete { result in
         exchange.isBeingCounted = false
         guard !self.wire.isClosed, self.exchange === exchange else { return self.giveBack(&exchange.held) }
-        do throws(PushFailing) {
+        do throws(PushRejection) {
           switch result {
           case .success(let events): try self.push(exchange, holding: events)
-          case .failure(let error): throw error as? PushFailing ?? .unavailable(.nodeFull)
+          case .failure(let error): throw error as? PushRejection ?? .unavailable(.nodeFull)
           }
         } catch {
           self.fail(error)
@@ -456,7 +462,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
     }
   }
 
-  private func push(_ exchange: Exchange, holding events: Int) throws(PushFailing) {
+  private func push(_ exchange: Exchange, holding events: Int) throws(PushRejection) {
     // Of a few bytes that unfold to many events the answer is a thousand times as long.
     var held = HeldBytes(network: exchange.held.network, account: exchange.account)
     do throws(ByteBudget.Shortage) {
@@ -504,7 +510,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
 
   /// Says why the request isn't taken: now, or when its body has come, if it can't be told how long that is. An answer before
   /// the end of such a body would have to end the connection, and many clients send nothing but chunks.
-  private func fail(_ why: PushFailing) {
+  private func fail(_ why: PushRejection) {
     guard let exchange, exchange.isChunked, !exchange.isWhole, !wire.machine.awaitsInvitation else { return say(why) }
     exchange.request.body = ByteBuffer()
     giveBack(&exchange.held)
@@ -513,7 +519,7 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
     watchedPhase = nil
   }
 
-  private func say(_ why: PushFailing) {
+  private func say(_ why: PushRejection) {
     guard let (exchange, framing) = answered() else { return }
     wire.write(Reply(template: shared.refusal(why, in: exchange.dialect, exchange.media)), framing)
   }
@@ -547,10 +553,10 @@ final class PushConnection: ChannelDuplexHandler, PushSender, TurnTaking {
   }
 
   /// The machine answers by itself, whether or not there is an exchange.
-  private func refuse(_ refusal: Refusal, _ framing: ResponseFraming) {
+  private func refuse(_ refusal: ProtocolError, _ framing: ResponseFraming) {
     var dialect = exchange?.dialect ?? shared.fallback
     var media = exchange?.media ?? .other
-    var why = refusal == .bodyTooLarge ? .tooLarge(limit: shared.limits.bodyBytes) : PushFailing.unreadable(refusal)
+    var why = refusal == .bodyTooLarge ? .tooLarge(limit: shared.limits.bodyBytes) : PushRejection.unreadable(refusal)
     // What else is wrong with it is known: who sends chunks slowly and without end would never hear that.
     if refusal == .tooSlow, let failure = exchange?.failure { why = failure.why }
     if let exchange { giveBack(&exchange.held) }

@@ -11,8 +11,8 @@ struct PushListener: Service {
   let port: Int
   let group: MultiThreadedEventLoopGroup
   /// One for each event loop of the group.
-  let gates: [PushGate]
-  let shared: PushFront
+  let gates: [PushHandler]
+  let shared: ListenerContext
   let connections: ConnectionLimiter
   /// How many descriptors it may have open.
   let part: DescriptorPlan.Listener
@@ -33,9 +33,9 @@ struct PushListener: Service {
   func run() async throws {
     let (connections, shared, logger, stopping) = (connections, shared, logger, shared.stopping)
     let (grace, stopDeadline, group) = (grace, stopDeadline, group)
-    let entrance = Entrance(
+    let entrance = ConnectionSetup(
       desks: gates.map { gate in
-        Desk(
+        EventLoopResources(
           gate: gate,
           budget: .makeBoxSendingValue(ByteBudget(bytesPerLoop), eventLoop: gate.eventLoop),
           turns: .makeBoxSendingValue(ConnectionTurns(on: gate.eventLoop), eventLoop: gate.eventLoop))
@@ -46,7 +46,7 @@ struct PushListener: Service {
     let ended = group.next().makePromise(of: Void.self)
     acceptor.start(
       Acceptor.Handlers(
-        admits: entrance.admits,
+        admits: { entrance.admits($0, waiting: open.coming) },
         receiver: {
           let bootstrap = ClientBootstrap(group: group)
             // A connection can stop reading only between reads, so NIO's four in a row would be four times as much that it holds.
@@ -59,6 +59,9 @@ struct PushListener: Service {
               channel.eventLoop.makeCompletedFuture {
                 do {
                   try entrance.receive(channel)
+                } catch let error as TurnedAway {
+                  // Said and counted by whoever turned it away.
+                  throw error
                 } catch {
                   // NIO closes the connection and says nothing, so a client would see a reset and nobody would know why.
                   logger.error("setting up a connection failed", metadata: ["reason": "\(error)"])

@@ -15,7 +15,7 @@ struct PushRequest: Sendable {
 }
 
 /// Why a payload isn't taken.
-enum PushFailing: Error, Sendable {
+enum PushRejection: Error, Sendable {
   /// The key is proven not to be active.
   case refused(RefusalReason, Proof)
   /// Nothing can be proven about the key now.
@@ -26,6 +26,8 @@ enum PushFailing: Error, Sendable {
   case overLimit(retryAfter: Int)
   /// The queue has little room left, which is kept for accounts that send less than this one.
   case accountOverLimit(retryAfter: Int)
+  /// The account's large payloads take too much of Redis's time.
+  case accountSlowsRedis(retryAfter: Int)
   /// Too many payloads of the account couldn't be stored, and wait for somebody to look at them.
   case tooManyDeadLetters(retryAfter: Int)
   /// The payload was handed over, and no answer came: it may be in the queue.
@@ -45,7 +47,7 @@ enum PushFailing: Error, Sendable {
   /// The payload is larger than this node takes, in bytes.
   case tooLarge(limit: Int)
   /// It isn't HTTP as this server reads it.
-  case unreadable(Refusal)
+  case unreadable(ProtocolError)
 
   /// Why a payload can't be handed over.
   enum Unavailable: String, Sendable, CaseIterable {
@@ -89,7 +91,7 @@ public enum TooFastStatus: Int, Sendable, CaseIterable {
   case gatewayTimeout = 504
 }
 
-extension PushFailing.Unavailable {
+extension PushRejection.Unavailable {
   init(_ shortage: ByteBudget.Shortage) {
     self =
       switch shortage {

@@ -11,24 +11,24 @@ internal import Synchronization
 struct QueueLink: Sendable {
   /// One for each shard.
   let clients: [RedisClient]
-  let gate: PushGate
+  let gate: PushHandler
 
-  func figures() async throws -> QueueFigures {
+  func figures() async throws -> ProducerFigures {
     let (counters, obstacle) = try await gate.producerState().get()
-    return QueueFigures(
-      connected: counters.connectedShards > 0, obstacle: obstacle.map(QueueFigures.words), counters: counters)
+    return ProducerFigures(
+      connected: counters.connectedShards > 0, obstacle: obstacle.map(ProducerFigures.words), counters: counters)
   }
 }
 
 /// The ways of all event loops together.
-struct QueueFigures: Sendable {
+struct ProducerFigures: Sendable {
   /// Whether every event loop has a connection to at least one shard.
   var connected = true
   /// Why one of them can't hand over anything, to any shard, in words; nil where all can.
   var obstacle: String?
   var counters = ProducerCounters()
 
-  mutating func add(_ other: QueueFigures) {
+  mutating func add(_ other: ProducerFigures) {
     connected = connected && other.connected
     obstacle = obstacle ?? other.obstacle
     counters.batches += other.counters.batches
@@ -39,7 +39,7 @@ struct QueueFigures: Sendable {
   }
 
   /// Without what changes at each look, such as the seconds until it may be over.
-  static func words(_ obstacle: PushFailure) -> String {
+  static func words(_ obstacle: EnqueueError) -> String {
     switch obstacle {
     case .overLimit: "the queue is over its limit"
     case .durabilityLost(let why): why
@@ -49,7 +49,7 @@ struct QueueFigures: Sendable {
 }
 
 extension NodeReport.Queue {
-  init(_ figures: QueueFigures, _ standings: [ShardStanding]) {
+  init(_ figures: ProducerFigures, _ standings: [ShardStanding]) {
     let durabilities = standings.map(\.durability)
     // Of a shard that hasn't been heard nothing is known, and no shard can make up for that.
     let worst = durabilities.contains { $0 == nil } ? nil : durabilities.compactMap { $0 }.min { $0.isWorse(than: $1) }

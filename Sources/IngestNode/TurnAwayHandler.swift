@@ -9,12 +9,12 @@ final class TurnAwayHandler: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
-  private let shared: PushFront
+  private let shared: ListenerContext
   /// For TLS to begin, and for the client to send what it wants to send: closing a socket with unread bytes resets it,
   /// and the client might not see the answer.
   private static let patience = TimeAmount.seconds(1)
 
-  init(shared: PushFront) { self.shared = shared }
+  init(shared: ListenerContext) { self.shared = shared }
 
   func handlerAdded(context: ChannelHandlerContext) {
     if context.channel.isActive { say(context) }

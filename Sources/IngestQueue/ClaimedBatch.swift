@@ -27,12 +27,16 @@ public struct ClaimedEntry: Sendable {
 
   /// Whether it belongs in one of its account's own lists.
   var isLarge: Bool {
-    if case .success(let envelope) = content { envelope.payload.count > AccountHand.largePayload } else { false }
+    if case .success(let envelope) = content {
+      envelope.payload.count > AccountShuffleShard.largePayload
+    } else {
+      false
+    }
   }
 }
 
 /// What becomes of an entry when its claim ends.
-public enum Fate: Sendable, Equatable {
+public enum Disposition: Sendable, Equatable {
   /// It is stored: gone from the queue.
   case done
   /// It goes back to where it was, next to be taken, and nothing is held against it: the worker is ending, say.

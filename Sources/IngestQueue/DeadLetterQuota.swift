@@ -15,7 +15,7 @@
 public struct DeadLetterQuota: Sendable, Equatable {
   /// The accounts that are told, and how many bytes of dead letters each has.
   public private(set) var told: [String: Int64] = [:]
-  /// Their hashes, as ``AccountHand`` makes them.
+  /// Their hashes, as ``AccountShuffleShard`` makes them.
   private(set) var hashes: Set<UInt64> = []
   /// Bytes of dead letters that an account may have now.
   public private(set) var limit: Int64 = 0
@@ -36,6 +36,6 @@ public struct DeadLetterQuota: Sendable, Equatable {
       let bound = before[account.name] == nil ? limit : limit / 4 * 3
       if account.bytes > bound { told[account.name] = account.bytes }
     }
-    if told.keys != before.keys { hashes = Set(told.keys.map { AccountHand.hash(of: $0) }) }
+    if told.keys != before.keys { hashes = Set(told.keys.map { AccountShuffleShard.hash(of: $0) }) }
   }
 }

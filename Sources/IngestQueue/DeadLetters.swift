@@ -77,8 +77,8 @@ public struct DeadLetters: Sendable {
   ) async throws(QueueFailure) {
     try await sweep(filter, limit: limit, &tally) { letters throws(QueueFailure) in
       let named = letters.map { found in
-        var hand: AccountHand?
-        if case .success(let letter) = found { hand = letter.account.map { AccountHand(account: $0) } }
+        var hand: AccountShuffleShard?
+        if case .success(let letter) = found { hand = letter.account.map { AccountShuffleShard(account: $0) } }
         return RequeueScript.Letter(entry: found.entry, first: hand?.first ?? 0, second: hand?.second ?? 0)
       }
       return try await run(RequeueScript(layout: layout, bytes: Self.stepBytes, letters: named))

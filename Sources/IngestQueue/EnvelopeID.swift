@@ -88,7 +88,7 @@ public struct EnvelopeID: Sendable, Hashable {
     withUnsafeTemporaryAllocation(
       byteCount: start.utf8CodeUnitCount + Self.textLength + end.utf8CodeUnitCount, alignment: 1
     ) { room in
-      var object = RoomWriter(room)
+      var object = RawBufferWriter(room)
       object.write(start)
       object.write(self)
       object.write(end)
@@ -126,7 +126,7 @@ extension ByteBuffer {
   }
 }
 
-extension RoomWriter {
+extension RawBufferWriter {
   /// The 36 characters.
   mutating func write(_ id: EnvelopeID) {
     id.writeText(to: UnsafeMutableRawBufferPointer(start: claim(EnvelopeID.textLength), count: EnvelopeID.textLength))

@@ -72,7 +72,7 @@ extension ByteBuffer {
       // All that is fixed is less than 256 bytes.
       let most = 256 + JSONText.longest(account.count) + request.json.count + node.json.count
       writeWithUnsafeMutableBytes(minimumWritableBytes: most) { room in
-        var line = RoomWriter(room)
+        var line = RawBufferWriter(room)
         line.write(#"{"id":""#)
         line.write(id)
         line.write(#"","account":"#)

@@ -21,7 +21,7 @@ struct ListAmounts: Equatable {
   var all: Int64 { lists.reduce(later, +) }
 
   /// Whether the account with these lists may hold much. True also where nothing is known.
-  func mayHoldMuch(_ hand: AccountHand) -> Bool {
+  func mayHoldMuch(_ hand: AccountShuffleShard) -> Bool {
     let all = all
     let anybodys = lists[0] + lists[QueueLayout.suspects] + later
     return min(lists[hand.first], lists[hand.second]) * Self.share >= all || anybodys * 2 >= all

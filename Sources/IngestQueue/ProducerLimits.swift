@@ -1,6 +1,6 @@
 public import NIOCore
 
-/// The producer's bounds. Every one of them is felt as a `PushFailure`, never as a wait without end.
+/// The producer's bounds. Every one of them is felt as a `EnqueueError`, never as a wait without end.
 public struct ProducerLimits: Sendable, Equatable {
   /// Entries that one batch may carry.
   public var entriesPerBatch: Int

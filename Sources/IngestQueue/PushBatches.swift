@@ -39,7 +39,7 @@ struct PushPart<Waiter> {
   fileprivate mutating func add(_ line: ByteBuffer, _ payload: ByteBuffer, size: Int, waiter: Waiter) {
     // `$`, the digits and two line ends beside it.
     command.writeWithUnsafeMutableBytes(minimumWritableBytes: size + 32) { room in
-      var element = RoomWriter(room)
+      var element = RawBufferWriter(room)
       element.write("$")
       element.write(decimal: Int64(size))
       element.write("\r\n")
@@ -55,7 +55,7 @@ struct PushPart<Waiter> {
   /// The whole command, for this key.
   fileprivate mutating func encode(key: String) -> ByteBuffer {
     withUnsafeTemporaryAllocation(byteCount: room, alignment: 1) { bytes in
-      var beginning = RoomWriter(bytes)
+      var beginning = RawBufferWriter(bytes)
       beginning.write("*")
       beginning.write(decimal: Int64(waiters.count + 2))
       beginning.write("\r\n$5\r\nLPUSH\r\n$")
@@ -82,6 +82,8 @@ struct PushBatch<Waiter> {
   let isHuge: Bool
   /// What that entry takes, where somebody keeps account of it.
   fileprivate(set) var huge: HugePayload?
+  /// The hash of that entry's account.
+  fileprivate(set) var hugeAccount: UInt64?
   fileprivate(set) var entries = 0
   fileprivate(set) var bytes = 0
   /// Bytes of its largest entry.
@@ -170,7 +172,7 @@ struct PushBatches<Waiter>: ~Copyable {
   /// - Throws: where it can't be taken; nothing was noted then.
   mutating func add(
     line: ByteBuffer, payload: ByteBuffer, list: Int, waiter: Waiter, now: NIODeadline
-  ) throws(PushFailure) {
+  ) throws(EnqueueError) {
     guard line.readableBytes <= EnvelopeHeader.longestLine else {
       throw .tooLarge(bytes: line.readableBytes, limit: EnvelopeHeader.longestLine)
     }
@@ -196,7 +198,11 @@ struct PushBatches<Waiter>: ~Copyable {
   }
 
   /// Keeps what the huge entry that was added last takes.
-  mutating func keepAccount(_ payload: HugePayload) { huge[huge.endIndex - 1].huge = payload }
+  /// - Parameter account: The hash of its account.
+  mutating func keepAccount(_ payload: HugePayload, of account: UInt64) {
+    huge[huge.endIndex - 1].huge = payload
+    huge[huge.endIndex - 1].hugeAccount = account
+  }
 
   enum Next {
     /// Send these commands, and say ``finished(_:)`` when their outcome is known, or ``putBack(_:)`` where they weren't sent.

@@ -184,7 +184,7 @@ public final class QueueConsumer: Sendable {
   ///   - onRetry: Is told why it has to be repeated.
   /// - Throws: What happened last, once the lease is over. The envelopes will come again.
   public func settle(
-    _ batch: ClaimedBatch, _ fates: [Fate], onRetry: (QueueFailure) -> Void = { _ in }
+    _ batch: ClaimedBatch, _ fates: [Disposition], onRetry: (QueueFailure) -> Void = { _ in }
   ) async throws(QueueFailure) -> Settlement {
     precondition(fates.count == batch.entries.count, "\(fates.count) fates for \(batch.entries.count) entries")
     let script = SettleScript(
@@ -220,12 +220,12 @@ public final class QueueConsumer: Sendable {
   /// them.
   private func ownList(of entry: ClaimedEntry, _ place: Int) -> Int {
     guard case .success(let envelope) = entry.content else { return 0 }
-    let hand = AccountHand(account: envelope.header.account)
+    let hand = AccountShuffleShard(account: envelope.header.account)
     return place.isMultiple(of: 2) ? hand.first : hand.second
   }
 
   /// What settling says of an entry; nil where it is simply gone.
-  private func change(of entry: ClaimedEntry, _ index: Int, _ fate: Fate) -> SettleScript.Change? {
+  private func change(of entry: ClaimedEntry, _ index: Int, _ fate: Disposition) -> SettleScript.Change? {
     switch fate {
     case .done: entry.failures > 0 ? .clear : nil
     case .putBack: .putBack(list: entry.isLarge ? ownList(of: entry, index) : 0)

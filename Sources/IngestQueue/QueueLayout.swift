@@ -45,7 +45,7 @@ public struct QueueLayout: Sendable, Hashable {
 
   /// The numbers of the two lists that an account has beside list 0, and shares with some others.
   public static func ownLists(of account: String) -> [Int] {
-    let hand = AccountHand(account: account)
+    let hand = AccountShuffleShard(account: account)
     return [hand.first, hand.second]
   }
 

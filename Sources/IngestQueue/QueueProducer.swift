@@ -29,7 +29,7 @@ public final class QueueProducer: Sendable {
   }
 
   public let eventLoop: any EventLoop
-  private let state: NIOLoopBoundBox<Pushing>
+  private let state: NIOLoopBoundBox<ProducerCore>
 
   /// - Parameters:
   ///   - shards: At least one; all clients on one event loop.
@@ -50,7 +50,7 @@ public final class QueueProducer: Sendable {
         $0, requirement: watch?.requirement ?? .none, limits: watch?.limits ?? QueueLimits(), deadline: limits.deadline)
     }
     state = NIOLoopBoundBox.makeBoxSendingValue(
-      Pushing(eventLoop: eventLoop, lanes: lanes, limits: limits, areAcknowledged: areAcknowledged),
+      ProducerCore(eventLoop: eventLoop, lanes: lanes, limits: limits, areAcknowledged: areAcknowledged),
       eventLoop: eventLoop)
     watch?.tell { [eventLoop, state] shard, word in
       eventLoop.execute { state.value.learn(word, of: shard) }
@@ -65,7 +65,7 @@ public final class QueueProducer: Sendable {
     self.init(shards: [Shard(client: client, layout: layout)], limits: limits)
   }
 
-  /// Pushes one payload. The future succeeds once Redis has it, and fails with ``PushFailure`` and nothing else, within the limits'
+  /// Pushes one payload. The future succeeds once Redis has it, and fails with ``EnqueueError`` and nothing else, within the limits'
   /// deadline. From the producer's own event loop it costs no hop.
   public func submit(_ header: EnvelopeHeader, payload: ByteBuffer) -> EventLoopFuture<Void> {
     if eventLoop.inEventLoop { return state.value.submit(header, payload: payload) }
@@ -81,8 +81,8 @@ public final class QueueProducer: Sendable {
   ///   - waiter: Told once, later and within the limits' deadline, unless it isn't taken.
   /// - Returns: Why it isn't taken; nil where it is.
   public func submit(
-    line: ByteBuffer, account: String, payload: ByteBuffer, waiter: any PushWaiter
-  ) -> PushFailure? {
+    line: ByteBuffer, account: String, payload: ByteBuffer, waiter: any EnqueueCompletion
+  ) -> EnqueueError? {
     state.value.submit(line: line, account: account, payload: payload, waiter: waiter)
   }
 
@@ -97,13 +97,13 @@ public final class QueueProducer: Sendable {
   public var counters: ProducerCounters { state.value.currentCounters }
 
   /// Why nothing can be pushed now; nil where something can. Only on the producer's event loop.
-  public var obstacle: PushFailure? { state.value.obstacle }
+  public var obstacle: EnqueueError? { state.value.obstacle }
 }
 
 /// Who waits for what becomes of a payload.
-public protocol PushWaiter: AnyObject {
+public protocol EnqueueCompletion: AnyObject {
   /// Redis has it, or why that isn't known or not so. Called once, on the producer's event loop.
-  func pushed(_ failure: PushFailure?)
+  func pushed(_ failure: EnqueueError?)
 }
 
 /// What a producer has done, and what it has in hand.

@@ -34,7 +34,7 @@ public final class QueueWatch: Sendable {
   public let limits: QueueLimits
   public let requirement: DurabilityRequirement
   private let eventLoop: any EventLoop
-  private let state: NIOLoopBoundBox<Watching>
+  private let state: NIOLoopBoundBox<WatchCore>
 
   /// - Parameter shards: With clients of their own, all on one event loop. Whoever made them shuts them down, after ``stop()``.
   public init(
@@ -46,7 +46,7 @@ public final class QueueWatch: Sendable {
     self.requirement = requirement
     eventLoop = shards[0].client.eventLoop
     state = NIOLoopBoundBox.makeBoxSendingValue(
-      Watching(
+      WatchCore(
         shards: shards.map { ($0.client, $0.layout) }, limits: limits, requirement: requirement, timing: timing,
         eventLoop: eventLoop, logger: logger), eventLoop: eventLoop)
   }
@@ -67,14 +67,14 @@ public final class QueueWatch: Sendable {
   }
 
   /// Has words told to somebody from now on, on the watch's own event loop.
-  func tell(_ listener: @escaping @Sendable (Int, ShardWord) -> Void) {
+  func tell(_ listener: @escaping @Sendable (Int, ShardUpdate) -> Void) {
     eventLoop.execute { [state] in state.value.listeners.append(listener) }
   }
 }
 
 /// What the watch is doing. Lives on its event loop.
-private final class Watching {
-  var listeners: [@Sendable (Int, ShardWord) -> Void] = []
+private final class WatchCore {
+  var listeners: [@Sendable (Int, ShardUpdate) -> Void] = []
 
   private let shards: [WatchedShard]
   private let requirement: DurabilityRequirement
@@ -179,13 +179,13 @@ private final class Watching {
     let now = NIODeadline.now()
     shard.problem = problem
     say(shard, now)
-    let level: ShardWord.Level =
+    let level: ShardUpdate.Level =
       if problem == nil, let reading = shard.reading {
         .read(entries: reading.entriesByList, bytes: reading.bytesByList, shard.admission)
       } else {
         isStale(shard.readAt, now) ? .unknown : .unchanged
       }
-    let word = ShardWord(
+    let word = ShardUpdate(
       level: level, counted: before, payloadLimit: shard.payloadLimit, durabilityLack: durabilityLack(shard, now),
       mark: shard.mark)
     for listener in listeners { listener(place, word) }
@@ -287,7 +287,7 @@ private final class Watching {
   }
 }
 
-extension Watching {
+extension WatchCore {
   /// Says whose dead letters are too many now, and whose no longer are, once for each account and episode.
   private func sayDeadLetters(_ shard: WatchedShard, _ metadata: Logger.Metadata) {
     let quota = shard.admission.deadLetters

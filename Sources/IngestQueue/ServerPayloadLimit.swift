@@ -20,7 +20,10 @@ internal import RedisClient
 /// What is known of how large a payload one Redis takes, in bytes, with the line before it.
 struct ServerPayloadLimit {
   /// Read from Redis; nil where that can't be told.
-  var told: Int?
+  var told: Int? {
+    // Somebody has changed the settings: what was learned under the old ones says nothing any more.
+    didSet { if told != oldValue { (learned, closings) = (nil, Self.noClosings) } }
+  }
   /// Learned from what Redis didn't take.
   private var learned: (limit: Int, until: NIODeadline)?
   /// The smallest payload with which the connection closed, how often it did with one as large or larger, and when
@@ -37,7 +40,7 @@ struct ServerPayloadLimit {
   /// The largest payload that may be sent; nil where nothing is known.
   /// - Parameter size: The payload's, with the line before it.
   mutating func exceeded(by size: Int, now: @autoclosure () -> NIODeadline) -> Int? {
-    guard size > PushFailure.alwaysTakenBytes else { return nil }
+    guard size > EnqueueError.alwaysTakenBytes else { return nil }
     if let told, size > told { return told }
     guard let (limit, until) = learned else { return nil }
     if until < now() {
@@ -49,7 +52,7 @@ struct ServerPayloadLimit {
 
   /// Redis has taken one of this size.
   mutating func took(_ size: Int) {
-    guard size > PushFailure.alwaysTakenBytes else { return }
+    guard size > EnqueueError.alwaysTakenBytes else { return }
     if size >= closings.bytes { closings = Self.noClosings }
     if let limit = learned?.limit, size > limit { learned = nil }
   }
@@ -101,7 +104,7 @@ extension ServerPayloadLimit {
       if bytes > 0 { limits.append(bytes / 3) }
     }
     if let output = outputLimit(settings["client-output-buffer-limit"]) { limits.append(output) }
-    return limits.min().map { max($0, PushFailure.alwaysTakenBytes) }
+    return limits.min().map { max($0, EnqueueError.alwaysTakenBytes) }
   }
 
   /// How large a payload may be that is handed to a worker.
@@ -113,7 +116,7 @@ extension ServerPayloadLimit {
   }
 }
 
-extension PushFailure {
+extension EnqueueError {
   /// A payload of so many bytes, with the line before it, is within the limits of any Redis: half of the least that
   /// they can be set to, because a part of the command counts as well.
   public static let alwaysTakenBytes = 512 << 10

@@ -10,7 +10,7 @@ internal import RedisClient
 internal import Synchronization
 
 /// What the watch tells event loops of a shard, about once a second.
-struct ShardWord: Sendable {
+struct ShardUpdate: Sendable {
   enum Level: Sendable {
     case read(entries: ListAmounts, bytes: ListAmounts, Admission)
     /// It couldn't be read this time: what was known still counts.
@@ -131,7 +131,7 @@ final class ShardLane {
 
   // MARK: What is known of it
 
-  func learn(_ word: ShardWord) {
+  func learn(_ word: ShardUpdate) {
     mark = word.mark
     pushed.mark = word.mark
     durabilityLack = word.durabilityLack
@@ -194,8 +194,8 @@ final class ShardLane {
 
   /// The list for the next payload of the account with this hash, where it is watched.
   func list(of account: UInt64, sendsMuch: Bool, sendsManyBytes: Bool, bytes: Int) -> Int {
-    AccountHand.list(
-      of: account, sendsMuch: sendsMuch, isLarge: bytes > AccountHand.largePayload, lengths: entries.lists,
+    AccountShuffleShard.list(
+      of: account, sendsMuch: sendsMuch, isLarge: bytes > AccountShuffleShard.largePayload, lengths: entries.lists,
       draw: sendsManyBytes ? draws.next() : nil)
   }
 
@@ -223,7 +223,7 @@ final class ShardLane {
     }
     let (isNearEntries, isNearBytes) = (room.entries <= kept.entries, room.bytes - Int64(bytes) <= kept.bytes)
     guard isNearEntries || isNearBytes else { return false }
-    let hand = AccountHand(hash: account)
+    let hand = AccountShuffleShard(hash: account)
     return isNearEntries && entries.mayHoldMuch(hand)
       || isNearBytes && (self.bytes.all > 0 ? self.bytes : entries).mayHoldMuch(hand)
   }
@@ -248,7 +248,7 @@ final class ShardLane {
   }
 
   /// Why not; nil where it can.
-  var obstacle: PushFailure? {
+  var obstacle: EnqueueError? {
     if case .failure(let error) = client.current { return .away(error) }
     if let durabilityLack { return .durabilityLost(durabilityLack) }
     return isOver ? .overLimit(retryAfter: retryAfter) : nil

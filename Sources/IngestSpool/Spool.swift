@@ -36,7 +36,7 @@ public final class Spool: Sendable {
 
   /// What has been read of the file for the drain.
   private struct Reading {
-    var turns = SpoolTurns(largestTogether: PushFailure.alwaysTakenBytes)
+    var turns = SpoolTurns(largestTogether: EnqueueError.alwaysTakenBytes)
     /// All rows up to this one are in the turns, or were.
     var last: Int64 = 0
   }

@@ -12,7 +12,7 @@
 //
 // A payload that is too large for this Redis fails each time, and so does what is pushed together with it. So large
 // payloads are pushed alone, and one that Redis doesn't take is set aside in the spool. Smaller ones fit into any
-// Redis: see `PushFailure.alwaysTakenBytes`.
+// Redis: see `EnqueueError.alwaysTakenBytes`.
 
 internal import Foundation
 public import IngestQueue
@@ -168,14 +168,14 @@ public actor SpoolDrain {
         closings[payload.number] = nil
         outcome.moved.append(payload)
       case .failure(let error):
-        classify(payload, error as? PushFailure, into: &outcome)
+        classify(payload, error as? EnqueueError, into: &outcome)
       }
     }
     return outcome
   }
 
   /// - Parameter failure: nil where the event loop has ended.
-  private func classify(_ payload: SpooledPayload, _ failure: PushFailure?, into outcome: inout Outcome) {
+  private func classify(_ payload: SpooledPayload, _ failure: EnqueueError?, into outcome: inout Outcome) {
     switch failure {
     case .accountOverLimit:
       return outcome.refused.append(payload)

@@ -50,7 +50,7 @@ public struct UnusableSpool: Error, Sendable, CustomStringConvertible {
   }
 }
 
-extension PushFailure {
+extension EnqueueError {
   /// Whether a payload that met this is for the spool: Redis can't be reached, or can't be written to whatever is written.
   ///
   /// Of an unknown outcome the payload may be in the queue as well; it has one id, and the sink stores it once. Not for the spool is what is
@@ -60,8 +60,8 @@ extension PushFailure {
     switch self {
     case .away, .unknownOutcome: true
     case .refused(let error): error.isPassing && error.code != "OOM"
-    case .full, .overLimit, .accountOverLimit, .tooManyDeadLetters, .durabilityLost, .unconfirmed, .tooLarge,
-      .shuttingDown:
+    case .full, .overLimit, .accountOverLimit, .accountSlowsRedis, .tooManyDeadLetters, .durabilityLost, .unconfirmed,
+      .tooLarge, .shuttingDown:
       false
     }
   }

@@ -19,7 +19,7 @@ struct BatchWork {
   }
 
   let batch: ClaimedBatch
-  private(set) var fates: [Fate]
+  private(set) var fates: [Disposition]
   private(set) var stored = 0
   private(set) var duplicates = 0
   private(set) var discarded = 0

@@ -1,4 +1,4 @@
-// How many envelopes a lane claims from each list that is accounts' own. What a lane doesn't get to of an account it sets aside (`Fate.setAside`), and each of
+// How many envelopes a lane claims from each list that is accounts' own. What a lane doesn't get to of an account it sets aside (`Disposition.setAside`), and each of
 // these is moved in Redis, and written into its append-only file. From list 0 to its account's own that happens once and is worth it: others come
 // forward. From one's own list and back it would be for nothing, again and again. So from such a list a lane claims about as much as it got through lately.
 
@@ -16,7 +16,7 @@ struct ClaimSize {
   func limit(of list: Int) -> Int? { limits[list] }
 
   /// Notes what became of a claim.
-  mutating func note(_ entries: [ClaimedEntry], _ fates: [Fate]) {
+  mutating func note(_ entries: [ClaimedEntry], _ fates: [Disposition]) {
     var counts: [Int: (claimed: Int, setAside: Int)] = [:]
     for (entry, fate) in zip(entries, fates) where entry.list > 0 {
       counts[entry.list, default: (0, 0)].claimed += 1

@@ -34,7 +34,7 @@ final class ShardWorker: Sendable {
     _ shard: QueueShard, instance: String, lanes: Int, room: WorkerRoom, options: WorkerOptions, sink: any Sink,
     revoked: RevokedKeys?, progress: WorkerProgress, logger: Logger
   ) {
-    precondition((1...Lane.most).contains(lanes), "a worker can't have \(lanes) lanes in a shard")
+    precondition((1...ClaimLoop.most).contains(lanes), "a worker can't have \(lanes) lanes in a shard")
     number = shard.layout.shard
     layout = shard.layout
     self.lanes = lanes
@@ -88,7 +88,7 @@ final class ShardWorker: Sendable {
       for number in 0..<lanes {
         group.addTask {
           do throws(WorkerNameTaken) {
-            try await Lane(number: number, surroundings: surroundings).run()
+            try await ClaimLoop(number: number, surroundings: surroundings).run()
             return nil
           } catch {
             return error

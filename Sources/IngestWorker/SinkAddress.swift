@@ -28,7 +28,7 @@ public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
     default:
       // Behind the colon there may be a password.
       let came = parts.count == 2 ? parts[0] + ":…" : parts[0]
-      throw InvalidSinkAddress("expected \(Self.expectation), but \"\(came.prefix(100))\" came")
+      throw InvalidSinkAddress("expected \(Self.expectation), got \"\(came.prefix(100))\"")
     }
   }
 

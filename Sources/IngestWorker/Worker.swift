@@ -27,7 +27,7 @@ public struct WorkerOptions: Sendable {
   /// From being told to end until what isn't stored is put back.
   public var drainDeadline: Duration
 
-  public static let mostLanes = Lane.most
+  public static let mostLanes = ClaimLoop.most
 
   public init(
     name: WorkerName, build: String = "unknown", lanes: Int = 2, consumer: ConsumerLimits = ConsumerLimits(),

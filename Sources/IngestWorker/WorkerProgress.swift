@@ -11,8 +11,8 @@ final class WorkerProgress: Sendable {
     /// Envelopes that were put back without an attempt being counted.
     var putBack: UInt64 = 0
     /// Lanes that something keeps from working, and what.
-    var troubled: [Lane.ID: String] = [:]
-    var busy: Set<Lane.ID> = []
+    var troubled: [ClaimLoop.ID: String] = [:]
+    var busy: Set<ClaimLoop.ID> = []
     var isQuiet = false
     /// For the rate: the moment and the number processed at that moment, some seconds ago.
     var marks: [(at: ContinuousClock.Instant, processed: UInt64)] = []
@@ -58,14 +58,14 @@ final class WorkerProgress: Sendable {
 
   var putBack: UInt64 { inside.withLock { $0.putBack } }
 
-  func claimed(_ count: Int, lane: Lane.ID) {
+  func claimed(_ count: Int, lane: ClaimLoop.ID) {
     inside.withLock {
       $0.report.inHand += count
       $0.busy.insert(lane)
     }
   }
 
-  func foundNothing(lane: Lane.ID) { inside.withLock { _ = $0.busy.remove(lane) } }
+  func foundNothing(lane: ClaimLoop.ID) { inside.withLock { _ = $0.busy.remove(lane) } }
 
   /// A batch has left this worker's hands.
   func settled(_ count: Int, putBack: Int, _ change: (inout WorkerReport) -> Void) {
@@ -93,7 +93,7 @@ final class WorkerProgress: Sendable {
 
   /// The lane can't work, because of this.
   /// - Returns: Whether that is news.
-  func isInTrouble(lane: Lane.ID, _ reason: String) -> Bool {
+  func isInTrouble(lane: ClaimLoop.ID, _ reason: String) -> Bool {
     inside.withLock {
       $0.report.lastError = Self.words(reason, shard: lane.shard)
       return $0.troubled.updateValue(reason, forKey: lane) == nil
@@ -102,7 +102,7 @@ final class WorkerProgress: Sendable {
 
   /// The lane can work.
   /// - Returns: Whether that is news.
-  func isFine(lane: Lane.ID) -> Bool { inside.withLock { $0.troubled.removeValue(forKey: lane) != nil } }
+  func isFine(lane: ClaimLoop.ID) -> Bool { inside.withLock { $0.troubled.removeValue(forKey: lane) != nil } }
 
   func goQuiet() { inside.withLock { $0.isQuiet = true } }
 

@@ -123,16 +123,16 @@ public struct KeyRecord: Sendable, Hashable {
       func shown(_ word: UnsafeRawBufferPointer) -> String { String(decoding: word.prefix(32), as: UTF8.self) }
       guard let schema = word(), let letter = word(), let since = word() else {
         let parts = line.count { $0 == UInt8(ascii: " ") } + 1
-        throw UndecodableRecord("expected \"schema state since account\", but \(parts) parts came")
+        throw UndecodableRecord("expected \"schema state since account\", got \(parts) parts")
       }
       guard Self.number(schema) == Int64(KeyRecord.schema) else {
-        throw UndecodableRecord("expected schema \(KeyRecord.schema), but \"\(shown(schema))\" came")
+        throw UndecodableRecord("expected schema \(KeyRecord.schema), got \"\(shown(schema))\"")
       }
       switch (letter.count, letter.first) {
       case (1, UInt8(ascii: "a")): state = .active
       case (1, UInt8(ascii: "s")): state = .suspended
       case (1, UInt8(ascii: "r")): state = .revoked
-      default: throw UndecodableRecord("expected the state a, s or r, but \"\(shown(letter))\" came")
+      default: throw UndecodableRecord("expected the state a, s or r, got \"\(shown(letter))\"")
       }
       let secondsEnd = Self.slash(in: since, from: 0)
       guard let seconds = Self.number(UnsafeRawBufferPointer(rebasing: since[..<secondsEnd])) else {
@@ -155,7 +155,7 @@ public struct KeyRecord: Sendable, Hashable {
       account = UnsafeRawBufferPointer(rebasing: line[begin...])
       if let objection = KeyRecord.objection(toAccountInUTF8: account) { throw UndecodableRecord(objection) }
       if account.contains(where: { $0 >= 0x80 }), String(validating: account, as: UTF8.self) == nil {
-        throw UndecodableRecord("expected an account in UTF-8, but \(account.count) bytes of something else came")
+        throw UndecodableRecord("expected an account in UTF-8, got \(account.count) bytes of something else")
       }
     }
 

@@ -50,7 +50,7 @@ public final class KeyTable: Sendable {
   }
 
   /// Goes on serving a bucket that the store has changed since, for so long; nil when it is the store's again.
-  func hold(bucket index: Int, until deadline: Instant?) {
+  func setAdmitDeadline(ofBucket index: Int, to deadline: Instant?) {
     buckets[index].admitUntil.store(deadline?.nanoseconds ?? .max, ordering: .relaxed)
   }
 

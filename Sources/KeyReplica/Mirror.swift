@@ -76,7 +76,7 @@ struct Mirror {
   }
 
   /// Why this can't be what became of the mirrored history; nil if it can, or if there was none. For the log: it is taken over all the same.
-  func departure(of manifest: Manifest) -> String? {
+  func historyMismatch(of manifest: Manifest) -> String? {
     guard let epoch else { return nil }
     let position = manifest.position
     if position.epoch != epoch { return "the store has another history: epoch \(position.epoch) instead of \(epoch)" }
@@ -125,10 +125,10 @@ struct Mirror {
         let deadline = Mutant.active == .forgottenAge ? nil : deadline
       #endif
       if isAsWritten {
-        table.hold(bucket: index, until: nil)
+        table.setAdmitDeadline(ofBucket: index, to: nil)
       } else if table.heldUntil(bucket: index) == nil {
         // One that was held already hasn't become any younger.
-        table.hold(bucket: index, until: deadline)
+        table.setAdmitDeadline(ofBucket: index, to: deadline)
       }
       if !same { differing.append(index) }
     }
@@ -259,7 +259,7 @@ struct Mirror {
     }
     let until = table.heldUntil(bucket: index) ?? deadline
     let replacedTable = table.install(fresh, asBucket: index)
-    table.hold(bucket: index, until: nil)
+    table.setAdmitDeadline(ofBucket: index, to: nil)
     replaced(old, by: (fresh.count, fresh.digest))
     activeCount += fresh.activeCount - replacedTable.activeCount
     noteReturns(from: replacedTable, to: fresh)

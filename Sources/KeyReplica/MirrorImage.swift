@@ -125,7 +125,7 @@ public struct MirrorImage: Sendable {
   /// - Throws: ``UnusableImage``, which says what was expected and what came.
   public init(decoding bytes: [UInt8], source: String, bucketCount: Int) throws(UnusableImage) {
     guard bytes.count >= Self.magic.count + SHA256.byteCount, bytes.starts(with: Self.magic) else {
-      throw UnusableImage("expected a state file of this version, but \(bytes.count) bytes of something else came")
+      throw UnusableImage("expected a state file of this version, got \(bytes.count) bytes of something else")
     }
     let content = bytes.dropLast(SHA256.byteCount)
     let digest = content.withUnsafeBytes { SHA256.hash(data: $0) }
@@ -143,7 +143,7 @@ public struct MirrorImage: Sendable {
       accounts.append(table.accountNumber(of: try reader.text(length: Int(reader.integer(UInt8.self)))))
     }
     let buckets = try reader.integer(UInt32.self)
-    guard buckets == bucketCount else { throw UnusableImage("expected \(bucketCount) buckets, but \(buckets) came") }
+    guard buckets == bucketCount else { throw UnusableImage("expected \(bucketCount) buckets, got \(buckets)") }
     var held: [Int: Double] = [:]
     for index in 0..<bucketCount {
       let bucketHeardAt = try reader.time()

@@ -44,7 +44,7 @@ public struct Replica {
   var mirror: Mirror
   var barrier: Barrier
   var phase: Phase
-  var session: Session = 0
+  var session: ConnectionID = 0
   var trouble: Trouble?
   var failures = 0
   var awayReason = "not connected yet"
@@ -76,7 +76,7 @@ public struct Replica {
   /// Whether the mirror has been a whole store that was sealed, here or before a restart.
   var wasWhole: Bool
   var removalGuard: RemovalGuard
-  var rereading: Rereading
+  var rereading: ScrubSchedule
   /// Keys that vanished without a change that ended them.
   var violations: UInt64 = 0
 
@@ -97,11 +97,11 @@ public struct Replica {
     mirror = Mirror(table: table)
     answeredAt = heardAt
     wasWhole = heardAt != nil
-    for (bucket, since) in held { table.hold(bucket: bucket, until: since + limits.admitAge) }
+    for (bucket, since) in held { table.setAdmitDeadline(ofBucket: bucket, to: since + limits.admitAge) }
     phase = .disconnected(retryAt: now)
     positionDue = now
     auditDue = now
-    rereading = Rereading(every: limits.rereadInterval, now: now)
+    rereading = ScrubSchedule(every: limits.rereadInterval, now: now)
     removalGuard = RemovalGuard(
       share: limits.removalShare, minimum: limits.removalMinimum, window: limits.removalWindow, announced: announced)
     manifestSentAt = now
@@ -188,7 +188,7 @@ public struct Replica {
     commands.append(.connect(session))
   }
 
-  mutating func connected(_ session: Session, now: Instant, _ commands: inout [Command]) {
+  mutating func connected(_ session: ConnectionID, now: Instant, _ commands: inout [Command]) {
     switch phase {
     case .connecting where session == self.session: break
     // Said twice: what goes on in it goes on.
@@ -300,7 +300,7 @@ public struct Replica {
       removalGuard.heard(
         announced: manifest.position.announced, confirmed: manifest.position.confirmed, isOtherHistory: isOtherHistory)
       if wasGuarded, removalGuard.quarantined.isEmpty { commands.append(.note(.guardReleased)) }
-      if isFirstComparison, let why = mirror.departure(of: manifest) { commands.append(.note(.resync(why))) }
+      if isFirstComparison, let why = mirror.historyMismatch(of: manifest) { commands.append(.note(.resync(why))) }
       isFirstComparison = false
       // What is held of buckets that differ is as old as it was, until they have been read.
       let differing = mirror.compare(with: manifest, holdingUntil: admitUntil)
@@ -415,7 +415,7 @@ public struct Replica {
             return
           }
         case .hole(let expected, let came):
-          let why = "expected version \(expected), but \(came) came: versions are missing from the change stream"
+          let why = "expected version \(expected), got \(came): versions are missing from the change stream"
           resync(because: why, now: now, &commands)
           return
         case .disagreement(let why):

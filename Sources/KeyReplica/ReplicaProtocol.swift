@@ -40,19 +40,19 @@ extension Replica {
   }
 
   /// Numbers the conversations, so that what belongs to a former one is told apart.
-  public typealias Session = UInt64
+  public typealias ConnectionID = UInt64
 
   public enum Event: Sendable {
-    case connected(Session)
+    case connected(ConnectionID)
     /// The conversation ended, or couldn't be begun; why, in words.
-    case disconnected(Session, reason: String)
+    case disconnected(ConnectionID, reason: String)
     /// With the number that its command had.
-    case manifest(Session, read: UInt64, Result<StoreAnswer<Manifest>, ReadFailure>)
-    case bucket(Session, Int, Result<RawBucket, ReadFailure>)
+    case manifest(ConnectionID, read: UInt64, Result<StoreAnswer<Manifest>, ReadFailure>)
+    case bucket(ConnectionID, Int, Result<RawBucket, ReadFailure>)
     /// With the number that its command had.
-    case position(Session, read: UInt64, Fence, Result<StoreAnswer<StorePosition>, ReadFailure>)
+    case position(ConnectionID, read: UInt64, Fence, Result<StoreAnswer<StorePosition>, ReadFailure>)
     /// The changes after the version that was asked for; none if none came within the read's time.
-    case changes(Session, Result<[Change], ReadFailure>)
+    case changes(ConnectionID, Result<[Change], ReadFailure>)
     /// A request wants a verdict for a key that the mirror doesn't hold as active.
     case asked(Question)
     /// The moment that ``nextWake`` named has come, or any other.
@@ -62,16 +62,16 @@ extension Replica {
   }
 
   public enum Command: Sendable {
-    case connect(Session)
-    case disconnect(Session)
-    case readManifest(Session, read: UInt64)
-    case readBucket(Session, Int)
+    case connect(ConnectionID)
+    case disconnect(ConnectionID)
+    case readManifest(ConnectionID, read: UInt64)
+    case readBucket(ConnectionID, Int)
     /// Fenced by so many replicas, of a Redis alone by none: a small write, which they must have confirmed, and then the read.
-    case readPosition(Session, read: UInt64, fencedBy: Int)
+    case readPosition(ConnectionID, read: UInt64, fencedBy: Int)
     /// Writes into the store that at least so many replicas were seen to follow. It has no answer: the next position says what became of it.
-    case recordReplicas(Session, Int)
+    case recordReplicas(ConnectionID, Int)
     /// Waits at the store for changes, a bounded time.
-    case readChanges(Session, after: UInt64)
+    case readChanges(ConnectionID, after: UInt64)
     case answer(Question, Verdict)
     /// Something an operator would want to know, for the log.
     case note(Note)

@@ -88,12 +88,12 @@ extension Undecided {
     switch self {
     case .storeAway(let why): "the key store is away: \(why)"
     case .noStore: "there is no key store in this Redis"
-    case .unsealed: "the key store isn't sealed: nobody can be refused"
+    case .unsealed: "the key store isn't sealed, so no key can be refused"
     case .loading(let verified, let total): "\(verified) of \(total) buckets are verified"
     case .diverged(let why): "mirror and key store don't agree: \(why)"
     case .incompatible(let why): why
     case .barrierTimedOut: "the key store doesn't answer in time"
-    case .unfenced(let why): "nobody can be refused: \(why)"
+    case .unfenced(let why): "refusals are suspended: \(why)"
     case .barrierFailed(let why): "the key store answers with an error: \(why)"
     case .tooManyWaiting(let limit): "\(limit) requests wait for a proof"
     case .vanished: "the key's record has vanished without a change that ended it"

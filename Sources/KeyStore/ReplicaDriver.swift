@@ -76,8 +76,8 @@ public final class ReplicaDriver: Sendable {
   }
 
   /// The same for an event loop that asks often.
-  public func desk(for eventLoop: any EventLoop) -> VerdictDesk {
-    VerdictDesk(for: eventLoop, askingOn: self.eventLoop) { [core] keys, answer in
+  public func desk(for eventLoop: any EventLoop) -> VerdictBatcher {
+    VerdictBatcher(for: eventLoop, askingOn: self.eventLoop) { [core] keys, answer in
       for (place, key) in keys.enumerated() { core.value.ask(key) { answer(place, $0) } }
     }
   }
@@ -134,7 +134,7 @@ private final class Core {
 
   /// One session's two conversations, and what is known of their server.
   private struct Links {
-    let session: Replica.Session
+    let session: Replica.ConnectionID
     let control: RedisConnection
     let feed: RedisConnection
     let server: ServerAccount
@@ -278,7 +278,7 @@ private final class Core {
   }
 
   private func ask<Reply: Sendable>(
-    _ session: Replica.Session, feed: Bool = false,
+    _ session: Replica.ConnectionID, feed: Bool = false,
     _ send: (RedisConnection, StoreLayout) -> EventLoopFuture<Reply>,
     then event: @escaping (Reply) -> Replica.Event?
   ) {
@@ -291,7 +291,7 @@ private final class Core {
     }
   }
 
-  private func record(_ count: Int, _ session: Replica.Session) {
+  private func record(_ count: Int, _ session: Replica.ConnectionID) {
     ask(session) { control, layout in
       control.send(layout.recordCommand(followers: count), within: Self.shortDeadline)
     } then: { reply in
@@ -307,7 +307,7 @@ private final class Core {
     }
   }
 
-  private func connect(_ session: Replica.Session) {
+  private func connect(_ session: Replica.ConnectionID) {
     var options = options
     options.needsPrimary = true
     var feedOptions = options
@@ -353,7 +353,7 @@ private final class Core {
   }
 
   private func established(
-    _ session: Replica.Session, control: EventLoopFuture<RedisConnection>, feed: EventLoopFuture<RedisConnection>,
+    _ session: Replica.ConnectionID, control: EventLoopFuture<RedisConnection>, feed: EventLoopFuture<RedisConnection>,
     _ server: ServerAccount
   ) {
     say(server)
@@ -378,13 +378,13 @@ private final class Core {
     saidShortcoming = server.shortcoming
   }
 
-  private func ended(_ session: Replica.Session, because reason: String) {
+  private func ended(_ session: Replica.ConnectionID, because reason: String) {
     guard links?.session == session else { return }
     disconnect(session)
     take(.disconnected(session, reason: reason))
   }
 
-  private func disconnect(_ session: Replica.Session) {
+  private func disconnect(_ session: Replica.ConnectionID) {
     guard let links, links.session == session else { return }
     self.links = nil
     links.control.close()

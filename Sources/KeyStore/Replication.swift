@@ -135,7 +135,7 @@ public struct Replication: Sendable {
   /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError``, or ``InvalidEdit`` for another number.
   public func declare(replicas: Int) async throws {
     guard (0...Self.replicaLimit).contains(replicas) else {
-      throw InvalidEdit(description: "expected 0 to \(Self.replicaLimit) replicas, but \(replicas) came")
+      throw InvalidEdit(description: "expected 0 to \(Self.replicaLimit) replicas, got \(replicas)")
     }
     let script = ReplicasScript(layout: layout, replicas: replicas)
     try script.read(await connection.execute(script))

@@ -21,7 +21,7 @@ extension StoreLayout {
   static func position(fromFields fields: ArraySlice<RedisReply>) throws -> StoreAnswer<StorePosition> {
     let texts = try fields.map { try $0.stringOrNull() }
     guard texts.count == metaFields.count else {
-      throw UnreadableStore("expected \(metaFields.count) fields of meta, but \(texts.count) came")
+      throw UnreadableStore("expected \(metaFields.count) fields of meta, got \(texts.count)")
     }
     if texts.allSatisfy({ $0 == nil }) { return .noStore }
     if texts[0] == rebuilding { return .incompatible("the store is being rebuilt: key-publisher reseal") }
@@ -42,7 +42,7 @@ extension StoreLayout {
     }
     let replicas = try texts[9].map { text in
       guard let number = Int(text), (0...Replication.replicaLimit).contains(number) else {
-        throw UnreadableStore("expected 0 to \(Replication.replicaLimit) replicas, but \"\(text.prefix(32))\" came")
+        throw UnreadableStore("expected 0 to \(Replication.replicaLimit) replicas, got \"\(text.prefix(32))\"")
       }
       return number
     }
@@ -59,7 +59,7 @@ extension StoreLayout {
     let strings =
       if case .strings(let strings) = reply { strings } else { RedisStrings(try reply.array().map { try $0.bytes() }) }
     guard strings.count.isMultiple(of: 2) else {
-      throw UnreadableStore("expected fields and values, but \(strings.count) items came")
+      throw UnreadableStore("expected fields and values, got \(strings.count) items")
     }
     return RawBucket(bytes: strings.bytes, ends: strings.ends, summaryField: Self.summaryField.utf8)
   }
@@ -72,16 +72,16 @@ extension StoreLayout {
   func changes(from reply: RedisReply) throws -> [Change] {
     guard let streams = try reply.arrayOrNull() else { return [] }
     guard streams.count == 1, case let stream = try streams[0].array(), stream.count == 2 else {
-      throw UnreadableStore("expected one stream, but \(streams.count) came")
+      throw UnreadableStore("expected one stream, got \(streams.count)")
     }
     return try stream[1].array().map { try Self.change(from: $0.array()) }
   }
 
   private static func change(from entry: [RedisReply]) throws -> Change {
-    guard entry.count == 2 else { throw UnreadableStore("expected an id and fields, but \(entry.count) items came") }
+    guard entry.count == 2 else { throw UnreadableStore("expected an id and fields, got \(entry.count) items") }
     let id = try entry[0].string()
     guard id.hasSuffix("-0"), let version = UInt64(id.dropLast(2)) else {
-      throw UnreadableStore("expected a stream id <version>-0, but \(id) came")
+      throw UnreadableStore("expected a stream id <version>-0, got \(id)")
     }
     var fields: [String: [UInt8]] = [:]
     let items = try entry[1].array()
@@ -115,7 +115,7 @@ extension StoreLayout {
         }
       case "confirm" where total != nil: .confirm
       case let op:
-        .undecodable("expected a change that this build knows, with a total, but \(op ?? "no operation") came")
+        .undecodable("expected a change that this build knows, with a total, got \(op ?? "no operation")")
       }
     return Change(
       epoch: epoch, version: version, total: total ?? .empty, effect: effect, isAgreed: text("op") == "end")

@@ -21,7 +21,7 @@ public struct AddressMap: Sendable, Equatable {
     for pair in text.split(separator: ",", omittingEmptySubsequences: false) {
       let sides = pair.split(separator: "=", omittingEmptySubsequences: false)
       guard sides.count == 2 else {
-        throw InvalidAddressMap("expected announced=reachable, but \"\(pair.prefix(100))\" came")
+        throw InvalidAddressMap("expected announced=reachable, got \"\(pair.prefix(100))\"")
       }
       let announced = try Self.side(sides[0])
       let reachable = try Self.side(sides[1])
@@ -33,7 +33,7 @@ public struct AddressMap: Sendable, Equatable {
       case (nil, nil): isNew = hosts.updateValue(reachable.name, forKey: announced.name) == nil
       default:
         throw InvalidAddressMap(
-          "expected a port on both sides of =, or on neither, but \"\(pair.prefix(100))\" came")
+          "expected a port on both sides of =, or on neither, got \"\(pair.prefix(100))\"")
       }
       guard isNew else {
         throw InvalidAddressMap("expected each announced address once, but \(sides[0].prefix(100)) came twice")

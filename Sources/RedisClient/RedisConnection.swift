@@ -59,7 +59,7 @@ public final class RedisConnection: Sendable {
   /// else, and its outcome always "not sent".
   ///
   /// Where the options say that a primary is needed, or Sentinels name one, the conversation ends as soon as the server answers that it isn't the primary any more, or that it
-  /// is loading its data (READONLY, MASTERDOWN, UNBLOCKED, LOADING): whoever goes on has to ask the address again, which may lead elsewhere by now. With Sentinel it also ends within
+  /// is loading its data (READONLY, MASTERDOWN, UNBLOCKED, LOADING; of a cluster's node MOVED, ASK, TRYAGAIN, CLUSTERDOWN): whoever goes on has to ask the address again, which may lead elsewhere by now. With Sentinel it also ends within
   /// seconds when the sentinels name another one.
   /// - Parameter key: With a cluster the node is meant that has this key's slot. The conversation ends as soon as that
   ///   node answers that it hasn't, or that the slot is moving, or that the cluster is down (MOVED, ASK, TRYAGAIN,
@@ -70,10 +70,7 @@ public final class RedisConnection: Sendable {
   ) -> EventLoopFuture<RedisConnection> {
     let found = find(endpoint, options: options, routedBy: key, on: eventLoop)
     guard case .cluster = endpoint.address else { return found }
-    return found.map { connection in
-      connection.handler.value.needsSlot = true
-      return connection
-    }
+    return found.map { $0.endsWithoutSlot() }
   }
 
   /// The same, where redirections are answers.
@@ -83,7 +80,10 @@ public final class RedisConnection: Sendable {
     let question: ServerSearch.Question
     switch (endpoint.address, key) {
     case (.tcp, _), (.unix, _):
-      return connect(toServer: endpoint, options: options, needsPrimary: options.needsPrimary, on: eventLoop)
+      let found = connect(toServer: endpoint, options: options, needsPrimary: options.needsPrimary, on: eventLoop)
+      // An address that stays may lead to a cluster of one shard. After a failover its old primary answers MOVED, or
+      // CLUSTERDOWN, where another server would answer READONLY.
+      return options.needsPrimary ? found.map { $0.endsWithoutSlot() } : found
     case (.sentinels(let group), _): question = .primary(group)
     case (.cluster(let seeds), let key?): question = .owner(of: key, seeds: seeds)
     case (.cluster, nil):
@@ -94,6 +94,12 @@ public final class RedisConnection: Sendable {
     return eventLoop.flatSubmit {
       ServerSearch(question, endpoint: endpoint, options: options, deadline: deadline, eventLoop: eventLoop).run()
     }
+  }
+
+  /// From now on the conversation ends where the server says that another one has the keys' slot, or nobody.
+  private func endsWithoutSlot() -> RedisConnection {
+    handler.value.needsSlot = true
+    return self
   }
 
   /// - Parameters:
@@ -275,7 +281,7 @@ public final class RedisConnection: Sendable {
       case .error(let error) where index == named && error.isDenial:
         denied.append(DeniedCommand("CLIENT SETNAME", error, consequence: "CLIENT LIST shows no name"))
       case .error(let error): throw RedisError(.greetingRefused(error), outcome: .notSent)
-      default: throw RedisError(.closed("expected OK to the greeting, but \(reply.shape) came"), outcome: .notSent)
+      default: throw RedisError(.closed("expected OK to the greeting, got \(reply.shape)"), outcome: .notSent)
       }
     }
     let info = replies[replies.count - 1]
@@ -424,6 +430,12 @@ final class ConversationHandler: ChannelInboundHandler {
   /// Whether it ended because the peer closed it while nobody waited for an answer.
   private(set) var wasClosedIdle = false
   private var alarm: (at: NIODeadline, task: Scheduled<Void>)?
+  /// The alarm has rung so late that the answer may be there unread, and waits for one more look at the socket.
+  private var looksOnceMore = false
+  /// An alarm that rings later than this shows that the event loop was busy with something else.
+  private static let lateness = TimeAmount.milliseconds(50)
+  /// Time for that look.
+  private static let look = TimeAmount.milliseconds(5)
 
   init(eventLoop: any EventLoop, options: RedisOptions) {
     self.eventLoop = eventLoop
@@ -510,7 +522,15 @@ final class ConversationHandler: ChannelInboundHandler {
   }
 
   private func alarmRang() {
+    let due = alarm?.at ?? .now()
     alarm = nil
+    // Events of sockets that came while the event loop was busy are behind its timers: without a look at them an answer
+    // that came in time would count as late, and the connection be closed with all that others have on it.
+    if !looksOnceMore, NIODeadline.now() - due > Self.lateness {
+      looksOnceMore = true
+      return setAlarm(noLaterThan: .now() + Self.look)
+    }
+    looksOnceMore = false
     if let action = conversation.timePassed(to: .now()) { carryOut(action) }
     if let next = conversation.nextDeadline { setAlarm(noLaterThan: next) }
   }

@@ -122,7 +122,7 @@ extension RedisEndpoint {
     var parts = parts
     let authority = try Authority(&parts, usesTLS: usesTLS)
     guard authority.hosts.count == 1 else {
-      throw InvalidEndpoint("expected one host, but several came; Sentinels are redis+sentinel://")
+      throw InvalidEndpoint("expected one host, got several; Sentinels are redis+sentinel://")
     }
     let host = try host(authority.hosts[0], standardPort: 6379)
     try parts.expectNoMore(others)
@@ -145,6 +145,11 @@ extension RedisEndpoint {
     }
     guard user == nil || password != nil else {
       throw InvalidEndpoint("expected sentinel-password= with sentinel-user=")
+    }
+    // A variable that is empty where the address is put together.
+    if user?.isEmpty ?? false || password?.revealed.isEmpty ?? false {
+      throw InvalidEndpoint(
+        "expected a value for sentinel-user= and sentinel-password=, got nothing; leave out what isn't needed")
     }
     let sentinelCredentials = try parts.file("sentinel-credentials")
     try expectOne(password, sentinelCredentials)

@@ -1,7 +1,7 @@
 import ArgumentParser
 public import ClientAddress
 import IngestNode
-public import Sluice
+public import CommandSupport
 
 /// How the node meets balancers and clients: TLS, the PROXY protocol, HAProxy's agent-check.
 struct EdgeArguments: ParsableArguments {

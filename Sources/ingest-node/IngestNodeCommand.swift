@@ -6,7 +6,7 @@ import Logging
 import Metrics
 import PrometheusText
 import RedisClient
-import Sluice
+import CommandSupport
 
 @main
 struct IngestNodeCommand: AsyncParsableCommand {

@@ -1,10 +1,10 @@
 import ArgumentParser
 public import IngestNode
-public import Sluice
+public import CommandSupport
 
 /// What the node takes from its clients, and for how long.
 struct LimitArguments: ParsableArguments {
-  private static let standard = FrontLimits()
+  private static let standard = ListenerLimits()
 
   private static let maxBody = Setting<Int>(
     "max-body", "Maximum request body, before decompression. A larger one is answered 413.", shown: "bytes",
@@ -78,8 +78,8 @@ struct LimitArguments: ParsableArguments {
     default: standard.stopDeadline.setting, in: .zero ... .seconds(600))
   @Option(help: Self.stopDeadline.help) var stopDeadline: String?
 
-  func front(_ settings: Settings) throws -> FrontLimits {
-    var limits = FrontLimits()
+  func front(_ settings: Settings) throws -> ListenerLimits {
+    var limits = ListenerLimits()
     limits.bodyBytes = try settings.value(Self.maxBody, given: maxBody)
     limits.headerBytes = try settings.value(Self.maxHeader, given: maxHeader)
     limits.bytesInHand = try settings.value(Self.maxInHand, given: maxInHand)

@@ -1,7 +1,7 @@
 import ArgumentParser
 import IngestNode
 public import IngestQueue
-public import Sluice
+public import CommandSupport
 
 /// How full the queue may become, and what an acknowledgement must mean.
 struct QueueLimitArguments: ParsableArguments {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import IngestNode
 import IngestSpool
-import Sluice
+import CommandSupport
 
 /// Where payloads go while Redis is away.
 struct SpoolArguments: ParsableArguments {

@@ -11,7 +11,7 @@ import Logging
 import NIOPosix
 import RedisClient
 import ServiceLifecycle
-import Sluice
+import CommandSupport
 import UnixSignals
 
 @main
@@ -185,7 +185,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
   private func workerOptions(_ settings: Settings) throws(ValidationError) -> WorkerOptions {
     let member = try settings.value(Self.name, given: name)
     guard let name = WorkerName(member.text) else {
-      throw ValidationError("--name: expected \(MemberName.expectation), but \"\(member)\" came")
+      throw ValidationError("--name: expected \(MemberName.expectation), got \"\(member)\"")
     }
     var limits = ConsumerLimits()
     limits.envelopes = try settings.value(Self.batch, given: batch)

@@ -9,7 +9,7 @@ import KeyStore
 import NIOCore
 import NIOPosix
 import RedisClient
-import Sluice
+import CommandSupport
 
 @main
 struct KeyPublisher: AsyncParsableCommand {
@@ -132,7 +132,7 @@ struct KeyArguments: ParsableArguments {
       return KeyID(secret: secret.utf8)
     case (nil, let id?):
       guard let parsed = KeyID(hex: id) else {
-        throw ValidationError("--key-id: expected 64 hexadecimal digits, but \(id.utf8.count) characters came")
+        throw ValidationError("--key-id: expected 64 hexadecimal digits, got \(id.utf8.count) characters")
       }
       return parsed
     default: throw ValidationError("expected either --key or --key-id (or SLUICE_KEY or SLUICE_KEY_ID)")
@@ -200,9 +200,9 @@ struct Replicas: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Declares how many replicas of this Redis could be promoted.",
     discussion: """
-      From then on a change is done when all of them have it, and a node refuses a key only while all of them follow the \
-      primary. A majority wouldn't do: a failover may promote one that isn't in it. Replicas that are never promoted are to \
-      be counted too, since an acknowledgement doesn't say whose it is. 0 takes it back.
+      From then on a change is done when all of them have it, since a failover may promote any of them, and a node refuses \
+      a key only while a majority of them follows the primary. Count replicas that are never promoted as well: Redis \
+      doesn't say which replica has acknowledged a change. 0 takes it back.
       """)
 
   @OptionGroup var store: StoreWriting
@@ -210,7 +210,7 @@ struct Replicas: AsyncParsableCommand {
 
   func validate() throws {
     guard (0...Replication.replicaLimit).contains(number) else {
-      throw ValidationError("expected 0 to \(Replication.replicaLimit) replicas, but \(number) came")
+      throw ValidationError("expected 0 to \(Replication.replicaLimit) replicas, got \(number)")
     }
   }
 

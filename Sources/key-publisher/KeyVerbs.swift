@@ -5,7 +5,7 @@
 import ArgumentParser
 import KeyReplica
 import KeyStore
-import Sluice
+import CommandSupport
 
 /// What a change rests on.
 struct BasisArguments: ParsableArguments {

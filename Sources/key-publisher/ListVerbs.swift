@@ -7,7 +7,7 @@ import Foundation
 import KeyReplica
 import KeyStore
 import RedisClient
-import Sluice
+import CommandSupport
 
 /// What both verbs take.
 struct ListArguments: ParsableArguments {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 import KeyStore
-import Sluice
+import CommandSupport
 
 struct PurgeRevoked: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -60,7 +60,7 @@ struct PurgeRevoked: AsyncParsableCommand {
     ) {
     case (let text?, nil):
       guard let parsed = Self.parse(text) else {
-        throw ValidationError("--before: expected 2025-01-31 or 2025-01-31T12:00:00Z, but \"\(text)\" came")
+        throw ValidationError("--before: expected 2025-01-31 or 2025-01-31T12:00:00Z, got \"\(text)\"")
       }
       moment = parsed
     case (nil, let days?): moment = Date() - Double(days) * 86_400

@@ -1,7 +1,7 @@
 import ArgumentParser
 import KeyReplica
 import KeyStore
-import Sluice
+import CommandSupport
 
 struct Reseal: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 import IngestQueue
-import Sluice
+import CommandSupport
 
 /// What couldn't be stored: looked at, put back, thrown away.
 struct Dead: AsyncParsableCommand {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Fleet
 import IngestQueue
-import Sluice
+import CommandSupport
 
 struct DeadList: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

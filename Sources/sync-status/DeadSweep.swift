@@ -3,7 +3,7 @@
 import ArgumentParser
 import Fleet
 import IngestQueue
-import Sluice
+import CommandSupport
 
 struct DeadRequeue: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

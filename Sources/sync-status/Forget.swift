@@ -1,6 +1,6 @@
 import ArgumentParser
 import Fleet
-import Sluice
+import CommandSupport
 
 /// Takes a member off the list that won't come back: until then it is silent, and the fleet not in sync.
 struct Forget: AsyncParsableCommand {
@@ -15,7 +15,7 @@ struct Forget: AsyncParsableCommand {
 
   func run() async throws {
     guard let kind = MemberKind(rawValue: kind) else {
-      throw ValidationError("expected node or worker, but \"\(Wording.printable(kind))\" came")
+      throw ValidationError("expected node or worker, got \"\(Wording.printable(kind))\"")
     }
     // Not parsed as a name: what has to be removed may be the work of another hand.
     try await access.run { fleet in

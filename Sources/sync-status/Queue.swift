@@ -1,6 +1,6 @@
 import ArgumentParser
 import Fleet
-import Sluice
+import CommandSupport
 
 /// Shows what is where in the queue.
 struct Queue: AsyncParsableCommand {

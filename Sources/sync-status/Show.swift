@@ -1,7 +1,7 @@
 import ArgumentParser
 import Fleet
 import Foundation
-import Sluice
+import CommandSupport
 
 /// Shows the fleet once, or again and again.
 struct Show: AsyncParsableCommand {

@@ -5,7 +5,7 @@ import ArgumentParser
 import Fleet
 import IngestQueue
 import IngestSpool
-import Sluice
+import CommandSupport
 
 struct SpoolVerbs: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -6,7 +6,7 @@ import Fleet
 import Foundation
 import IngestQueue
 import RedisClient
-import Sluice
+import CommandSupport
 
 @main
 struct SyncStatus: AsyncParsableCommand {

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Fleet
-import Sluice
+import CommandSupport
 
 /// Waits until nodes are in sync, for scripts that put machines into a load balancer.
 struct Wait: AsyncParsableCommand {

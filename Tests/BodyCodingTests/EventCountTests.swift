@@ -52,13 +52,13 @@ struct EventCountTests {
   func `a batch of the wrong format is refused, and the error says what came`(compression: CompressionFormat?) throws {
     let (json, messagePack) = (Array("[1,2]".utf8), Self.messagePack(2))
     let bodies: [(plain: [UInt8], format: EventCount.Format, words: String)] = [
-      (json, .msgpack, "expected a msgpack array at byte 0, and '[' came"),
-      (messagePack, .json, "expected an array at byte 0, and the byte 0x92 came"),
-      ([], .json, "expected an array at byte 0, and the end came"),
-      ([], .msgpack, "expected a msgpack array at byte 0, and the end came"),
-      ([0xDC, 0], .msgpack, "expected the rest of a msgpack array's length at byte 2, and the end came"),
-      (Array("[1 ,\n2\t3]".utf8), .json, "expected ',' or ']' at byte 7, and '3' came"),
-      (Array("[1,\u{07}]".utf8), .json, "expected a value at byte 3, and the byte 0x07 came"),
+      (json, .msgpack, "expected a msgpack array at byte 0, got '['"),
+      (messagePack, .json, "expected an array at byte 0, got the byte 0x92"),
+      ([], .json, "expected an array at byte 0, got the end"),
+      ([], .msgpack, "expected a msgpack array at byte 0, got the end"),
+      ([0xDC, 0], .msgpack, "expected the rest of a msgpack array's length at byte 2, got the end"),
+      (Array("[1 ,\n2\t3]".utf8), .json, "expected ',' or ']' at byte 7, got '3'"),
+      (Array("[1,\u{07}]".utf8), .json, "expected a value at byte 3, got the byte 0x07"),
       (Array("[1,2,3]".utf8), .json, "there are more than 2 events"),
       (Self.messagePack(3), .msgpack, "there are more than 2 events"),
       (Array(repeating: 0x5B, count: 70), .json, "at byte 64 the nesting is deeper than 64 levels"),

@@ -20,14 +20,14 @@ struct ChaosCommand: AsyncParsableCommand {
   @Flag(help: "Shows what happened when in each round.") var timeline = false
 
   func validate() throws {
-    guard rounds >= 1 else { throw ValidationError("--rounds needs a number from 1 up, but \(rounds) came") }
-    guard from >= 1 else { throw ValidationError("--from needs a number from 1 up, but \(from) came") }
+    guard rounds >= 1 else { throw ValidationError("--rounds needs a number from 1 up, got \(rounds)") }
+    guard from >= 1 else { throw ValidationError("--from needs a number from 1 up, got \(from)") }
     _ = try servers()
     guard (0.5...600).contains(secondsPerRound) else {
-      throw ValidationError("--seconds-per-round needs 0.5 to 600, but \(secondsPerRound) came")
+      throw ValidationError("--seconds-per-round needs 0.5 to 600, got \(secondsPerRound)")
     }
     guard (1...600).contains(converge) else {
-      throw ValidationError("--converge needs 1 to 600, but \(converge) came")
+      throw ValidationError("--converge needs 1 to 600, got \(converge)")
     }
   }
 
@@ -35,7 +35,7 @@ struct ChaosCommand: AsyncParsableCommand {
     guard let server else { return RedisBuild.supported }
     guard let build = RedisBuild(rawValue: server), RedisBuild.supported.contains(build) else {
       let names = RedisBuild.supported.map(\.rawValue).joined(separator: ", ")
-      throw ValidationError("--server needs one of \(names), but \(server) came")
+      throw ValidationError("--server needs one of \(names), got \(server)")
     }
     return [build]
   }

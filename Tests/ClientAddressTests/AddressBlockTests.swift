@@ -58,14 +58,14 @@ import Testing
   func `a length is a decimal number within the family's`(text: String) {
     let width = text.contains(":") ? 128 : 32
     let error = #expect(throws: InvalidAddress.self) { try AddressBlock(text) }
-    #expect(error?.description == "expected a length from 0 to \(width) behind the slash, but \"\(text)\" came")
+    #expect(error?.description == "expected a length from 0 to \(width) behind the slash, got \"\(text)\"")
   }
 
   @Test(arguments: ["", "/", "/8", "10/8", "10.0.0/8", "example.com", "10.0.0.0-10.0.0.9", " 10.0.0.0/8", "[::]/0"])
   func `a block begins with an address`(text: String) {
     let error = #expect(throws: InvalidAddress.self) { try AddressBlock(text) }
     #expect(
-      error?.description == "expected an IPv4 or IPv6 address or a block such as 10.0.0.0/8, but \"\(text)\" came")
+      error?.description == "expected an IPv4 or IPv6 address or a block such as 10.0.0.0/8, got \"\(text)\"")
   }
 
   @Test func `a block has the addresses that begin as it does`() {

@@ -54,7 +54,7 @@ import Testing
     ])
   func `anything else is no address`(text: String) {
     let error = #expect(throws: InvalidAddress.self) { try IPAddress(text) }
-    #expect(error?.description == "expected an IPv4 or IPv6 address, but \"\(text)\" came")
+    #expect(error?.description == "expected an IPv4 or IPv6 address, got \"\(text)\"")
     #expect(IPAddress(text: Array(text.utf8).span.bytes) == nil)
   }
 

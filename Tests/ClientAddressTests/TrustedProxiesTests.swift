@@ -34,6 +34,6 @@ import Testing
     let most = Array(repeating: "::1", count: TrustedProxies.maximumCount)
     #expect(try TrustedProxies(most.joined(separator: ",")).blocks.count == TrustedProxies.maximumCount)
     let error = #expect(throws: InvalidAddress.self) { try TrustedProxies((most + ["::1"]).joined(separator: ",")) }
-    #expect(error?.description == "expected at most 512 blocks, but 513 came")
+    #expect(error?.description == "expected at most 512 blocks, got 513")
   }
 }

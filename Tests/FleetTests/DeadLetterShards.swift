@@ -30,7 +30,7 @@ struct DeadLetterShard {
     while left > 0 {
       guard case .batch(let batch) = try await worker.claim(slot: 0, takesSuspects: true) else { continue }
       let fates = try batch.entries.map { entry in
-        Fate.dead(reason: reason(Int(try entry.content.get().header.receivedAt - Self.beginning)))
+        Disposition.dead(reason: reason(Int(try entry.content.get().header.receivedAt - Self.beginning)))
       }
       _ = try await worker.settle(batch, fates)
       left -= batch.entries.count

@@ -16,7 +16,7 @@ struct FleetFactsTests {
       #expect(facts.store == nil)
       #expect(facts.storeAfter == nil)
       #expect(facts.fleet.nodes.isEmpty)
-      #expect(facts.queue == QueueFigures(pending: 0, later: 0, claimed: 0, dead: 0))
+      #expect(facts.queue == QueueTotals(pending: 0, later: 0, claimed: 0, dead: 0))
     }
   }
 

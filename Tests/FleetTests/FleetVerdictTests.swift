@@ -118,7 +118,7 @@ struct FleetVerdictTests {
 
   @Test func `nodes that all ended are not in sync`() {
     let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(Sample.node(), age: 60, stopped: true)]))
-    #expect(wrong(verdict) == ["no node is running: 1 node ended in good order"])
+    #expect(wrong(verdict) == ["no node is running: 1 node ended"])
     #expect(verdict.nodesExpected == 0)
   }
 
@@ -340,7 +340,7 @@ struct FleetVerdictTests {
     let verdict = FleetVerdict(
       Sample.facts(nodes: [
         Sample.member(Sample.node { $0.queue.state = .away }), Sample.member(Sample.node("node-2"), age: 9),
-      ]) { $0.onlyShard = .known(QueueFigures(pending: 0, later: 0, claimed: 0, dead: 3)) })
+      ]) { $0.onlyShard = .known(QueueTotals(pending: 0, later: 0, claimed: 0, dead: 3)) })
     #expect(
       verdict.problems.map(\.text) == [
         "node-2 has been silent for 9 s", "node-1 can't reach the queue: it answers 503", "3 payloads are dead letters",
@@ -441,7 +441,7 @@ struct FleetVerdictTests {
       return FleetVerdict(
         Sample.facts(nodes: [Sample.member(node), Sample.member(Sample.node("node-2"), age: 0.1)]) {
           $0.onlyShard = .known(
-            QueueFigures(
+            QueueTotals(
               pending: 0, later: 0, claimed: 0, dead: 3, deadBytes: DeadLetterBytes(all: dead, accounts: known)))
         })
     }
@@ -518,17 +518,17 @@ struct FleetVerdictTests {
         notes(FleetVerdict(Sample.facts(workers: workers)))
           == ["no worker is running, and 17 payloads wait in the queue"])
     }
-    let one = QueueFigures(pending: 1, later: 0, claimed: 0, dead: 0)
+    let one = QueueTotals(pending: 1, later: 0, claimed: 0, dead: 0)
     #expect(
       notes(FleetVerdict(Sample.facts(workers: []) { $0.onlyShard = .known(one) }))
         == ["no worker is running, and 1 payload waits in the queue"])
-    let empty = QueueFigures(pending: 0, later: 0, claimed: 0, dead: 0)
+    let empty = QueueTotals(pending: 0, later: 0, claimed: 0, dead: 0)
     #expect(notes(FleetVerdict(Sample.facts(workers: []) { $0.onlyShard = .known(empty) })) == [])
   }
 
   @Test(arguments: [(1, "1 payload is a dead letter"), (1_200, "1,200 payloads are dead letters")])
   func `dead letters are told of`(count: Int64, words: String) {
-    let figures = QueueFigures(pending: 0, later: 0, claimed: 0, dead: count)
+    let figures = QueueTotals(pending: 0, later: 0, claimed: 0, dead: count)
     #expect(notes(FleetVerdict(Sample.facts { $0.onlyShard = .known(figures) })) == [words])
   }
 

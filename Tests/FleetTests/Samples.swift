@@ -61,11 +61,11 @@ enum Sample {
   static let shards = [
     ShardFacts(
       shard: 0, place: "redis://h1:6379",
-      queue: .known(QueueFigures(pending: 40, later: 1, claimed: 4, dead: 0, oldestSeconds: 9)), redis: .known(redis)),
+      queue: .known(QueueTotals(pending: 40, later: 1, claimed: 4, dead: 0, oldestSeconds: 9)), redis: .known(redis)),
     ShardFacts(shard: 1, place: "redis://h2:6379", queue: .unreadable("not connected to Redis")),
     ShardFacts(
       shard: 2, place: "redis://h3:6379",
-      queue: .known(QueueFigures(pending: 700, later: 0, claimed: 1, dead: 2, oldestSeconds: 3)), redis: .known(redis)),
+      queue: .known(QueueTotals(pending: 700, later: 0, claimed: 1, dead: 2, oldestSeconds: 3)), redis: .known(redis)),
   ]
 
   static func facts(
@@ -76,7 +76,7 @@ enum Sample {
       store: store, storeAfter: store,
       fleet: FleetReading(readAt: now, nodes: nodes, workers: workers, unreadable: unreadable),
       shards: [], redis: .known(redis))
-    facts.onlyShard = .known(QueueFigures(pending: 17, later: 2, claimed: 64, dead: 0, oldestSeconds: 1.5))
+    facts.onlyShard = .known(QueueTotals(pending: 17, later: 2, claimed: 64, dead: 0, oldestSeconds: 1.5))
     change(&facts)
     return facts
   }
@@ -84,7 +84,7 @@ enum Sample {
 
 extension FleetFacts {
   /// The figures of a queue that has one shard, in the Redis of the keys.
-  var onlyShard: Fact<QueueFigures> {
+  var onlyShard: Fact<QueueTotals> {
     get { shards[0].queue }
     set { shards = [ShardFacts(shard: 0, place: "redis://h:6379", queue: newValue)] }
   }

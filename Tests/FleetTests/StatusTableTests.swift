@@ -52,7 +52,7 @@ struct StatusTableTests {
         Sample.member(Sample.node("node-11"), age: 7_200, stopped: true),
       ], workers: []
     ) {
-      $0.onlyShard = .known(QueueFigures(pending: 0, later: 0, claimed: 0, dead: 1))
+      $0.onlyShard = .known(QueueTotals(pending: 0, later: 0, claimed: 0, dead: 1))
       $0.redis = .known(
         RedisFacts(
           version: "7.0.15", role: "master", usedBytes: 2_000_000, limitBytes: 0, evictionPolicy: "allkeys-lru",
@@ -77,7 +77,7 @@ struct StatusTableTests {
           node-1   not ready  no       loading 512/1,024    499,000  1,000,090       never         0        0          0  away       0.5 s ago         3 s  v1
           node-2   silent     no       complete           1,000,000  1,000,100    14 s ago    12,346        7          5  connected   14 s ago  2 h 14 min  v1
           node-10  stopped    -        complete           1,000,000  1,000,100   1 min ago    12,346        7          5  connected  1 min ago  2 h 14 min  v1
-          and 1 more that ended in good order within the last day
+          and 1 more that ended within the last day
           acknowledged means: fsync before each answer
 
         WORKERS

@@ -156,7 +156,7 @@ struct SyncStatusCommandTests {
       (["wait", "--timeout", "soon"], "--timeout on the command line: expected a length of time"),
       (["wait", "--timeout", "1s", "--node", "a", "--count", "1"], "expected either --node or --count"),
       (["wait", "--timeout", "1s", "--count", "0"], "--count on the command line: expected a whole number from 1"),
-      (["forget", "printer", "x"], "expected node or worker, but \"printer\" came"),
+      (["forget", "printer", "x"], "expected node or worker, got \"printer\""),
     ] {
       let run = try await run(arguments)
       #expect(run.status == .exited(64), "\(arguments)")

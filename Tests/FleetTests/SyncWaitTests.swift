@@ -60,7 +60,7 @@ struct SyncWaitTests {
     #expect(look(&wait, facts([], store: 10)) == ["no node called node-2 has reported"])
     #expect(
       look(&wait, facts([bad, Sample.member(Sample.node("node-2"), age: 1, stopped: true)], store: 10))
-        == ["node-2 has ended in good order"])
+        == ["node-2 has ended"])
     #expect(look(&wait, facts([bad, node("node-2", at: 10)], store: 10)) == [])
     var unreadable = facts([bad], store: 10)
     unreadable.fleet.unreadable = [UnreadableMember(kind: .node, name: "node-2", reason: "the report isn't JSON")]

@@ -114,7 +114,9 @@ public struct GeneratedRequest: Sendable {
   }
 
   /// The same request with something in it that must be refused, and with what.
-  public func broken(using generator: inout some RandomNumberGenerator) -> (bytes: [UInt8], refusals: Set<Refusal>) {
+  public func broken(using generator: inout some RandomNumberGenerator) -> (
+    bytes: [UInt8], refusals: Set<ProtocolError>
+  ) {
     var broken = self
     broken.leadingLine = false
     // So that only the one thing is wrong with it.

@@ -6,7 +6,7 @@ public enum StreamCheck {
   public enum Outcome: Sendable, Equatable {
     /// All requests in it are whole, or wait for more bytes.
     case taken
-    case refused(Refusal)
+    case refused(ProtocolError)
     case known(KnownDifference)
     /// Something that must not be.
     case fault(String)

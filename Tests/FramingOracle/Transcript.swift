@@ -33,7 +33,7 @@ public struct Transcript: Equatable, Sendable {
     case body(count: Int)
     case end
     case answered(ResponseFraming)
-    case refused(Refusal, ResponseFraming)
+    case refused(ProtocolError, ResponseFraming)
     case outputClosed
     case closed
   }
@@ -44,7 +44,7 @@ public struct Transcript: Equatable, Sendable {
   /// What the machine did that it must never do.
   public private(set) var misdeed: String?
 
-  public var refusal: Refusal? {
+  public var refusal: ProtocolError? {
     for case .refused(let refusal, _) in events { return refusal }
     return nil
   }

@@ -46,8 +46,8 @@ import Testing
       ("0\r\n\rX", .bareCarriageReturn),
       ("0\r\n\n", .bareLineFeed), ("ffffffffffffffff\r\n", .bodyTooLarge), ("8000000000000000\r\n", .bodyTooLarge),
       ("7fffffffffffffff\r\n", .bodyTooLarge),
-    ] as [(String, Refusal)])
-  func `chunks are framed exactly`(framed: String, expected: Refusal) {
+    ] as [(String, ProtocolError)])
+  func `chunks are framed exactly`(framed: String, expected: ProtocolError) {
     #expect(refusal(of: Self.head + framed) == expected)
   }
 

@@ -45,7 +45,7 @@ struct CorpusTests {
   private enum Outcome: Equatable, CustomStringConvertible {
     /// So many requests are whole, and nothing is refused.
     case taken(Int)
-    case refused(Refusal)
+    case refused(ProtocolError)
 
     var description: String {
       switch self {

@@ -16,7 +16,7 @@ struct EchoServer {
   private(set) var written: [UInt8] = []
   /// The ids of those that it answered, and whether their end had come.
   private(set) var answered: [(id: String, whole: Bool)] = []
-  private(set) var refusal: Refusal?
+  private(set) var refusal: ProtocolError?
   /// What the machine did that it must never do.
   private(set) var misdeed: String?
   private(set) var isClosed = false

@@ -23,8 +23,8 @@ import Testing
       ("a: b\r\n\tc", .foldedField),
       ("a:\r\n b", .foldedField), ("a: 01234567\u{1}", .invalidFieldValue),
       ("a: 0123456789abcde\u{7f}", .invalidFieldValue),
-    ] as [(String, Refusal)])
-  func `a header line is exactly one`(line: String, expected: Refusal) {
+    ] as [(String, ProtocolError)])
+  func `a header line is exactly one`(line: String, expected: ProtocolError) {
     #expect(
       refusal(of: .request("GET / HTTP/1.1", "Host: h", line)) == (line.hasPrefix("\n") ? .bareLineFeed : expected))
   }
@@ -69,8 +69,8 @@ import Testing
     #expect(refusal(of: header(42), limits: limits) == .headerTooLarge)
     #expect(refusal(of: .request("GET / HTTP/1.1", "Host: h", "a: b", "c: d"), limits: limits) == nil)
     #expect(refusal(of: .request("GET / HTTP/1.1", "Host: h", "a: b", "c: d", "e:"), limits: limits) == .tooManyFields)
-    #expect(Refusal.headerTooLarge.status == 431)
-    #expect(Refusal.tooManyFields.status == 431)
+    #expect(ProtocolError.headerTooLarge.status == 431)
+    #expect(ProtocolError.tooManyFields.status == 431)
   }
 
   @Test func `fields are found by name in any case, the first of several`() {

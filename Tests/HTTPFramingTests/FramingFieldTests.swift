@@ -37,7 +37,7 @@ import Testing
     let limits = RequestLimits(bodyBytes: 10)
     #expect(
       refusal(of: .request("POST / HTTP/1.1", "Host: h", "Content-Length: \(length)"), limits: limits) == .bodyTooLarge)
-    #expect(Refusal.bodyTooLarge.status == 413)
+    #expect(ProtocolError.bodyTooLarge.status == 413)
   }
 
   @Test func `a body may be as large as the limit`() {
@@ -76,12 +76,12 @@ import Testing
       (["\tchunked"], .malformedTransferEncoding), ([" \tchunked"], .malformedTransferEncoding),
       (["chunked x"], .malformedTransferEncoding), (["\"chunked\""], .malformedTransferEncoding),
       (["chunke"], .malformedTransferEncoding), (["gzip;a=\", chunked\""], .malformedTransferEncoding),
-    ] as [([String], Refusal)])
-  func `any other transfer coding is refused`(values: [String], expected: Refusal) {
+    ] as [([String], ProtocolError)])
+  func `any other transfer coding is refused`(values: [String], expected: ProtocolError) {
     let fields = values.map { "Transfer-Encoding: \($0)\r\n" }.joined()
     #expect(refusal(of: "POST / HTTP/1.1\r\nHost: h\r\n\(fields)\r\n0\r\n\r\n") == expected)
-    #expect(Refusal.unknownTransferCoding.status == 501)
-    #expect(Refusal.malformedTransferEncoding.status == 400)
+    #expect(ProtocolError.unknownTransferCoding.status == 501)
+    #expect(ProtocolError.malformedTransferEncoding.status == 400)
   }
 
   @Test func `a length and a coding together are refused in either order`() {
@@ -183,6 +183,6 @@ import Testing
   @Test(arguments: ["200-ok", "100-continue, x", "", "100-continue;a", "100-continue, 100-continue"])
   func `other expectations can't be met`(value: String) {
     #expect(refusal(of: .request("POST / HTTP/1.1", "Host: h", "Expect: \(value)")) == .unknownExpectation)
-    #expect(Refusal.unknownExpectation.status == 417)
+    #expect(ProtocolError.unknownExpectation.status == 417)
   }
 }

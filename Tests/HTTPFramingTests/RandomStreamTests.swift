@@ -15,7 +15,7 @@ import Testing
   @Test func `streams are read as NIO reads them, however they are cut`() {
     var generator = SeededGenerator.announced()
     var taken = 0
-    var refusals: [Refusal: Int] = [:]
+    var refusals: [ProtocolError: Int] = [:]
     var known: [KnownDifference: Int] = [:]
     for _ in 0..<6_000 {
       var stream: [UInt8] = []
@@ -62,7 +62,7 @@ import Testing
 
   @Test func `each way to break a request is refused by its name`() {
     var generator = SeededGenerator.announced()
-    var seen: Set<Refusal> = []
+    var seen: Set<ProtocolError> = []
     for _ in 0..<3_000 {
       let (bytes, refusals) = GeneratedRequest(id: "1", using: &generator).broken(using: &generator)
       let transcript = Transcript(of: bytes)

@@ -35,7 +35,7 @@ func reading(
 /// What a stream is refused with, having closed the connection after the answer.
 func refusal(
   of stream: String, limits: RequestLimits = RequestLimits(), sourceLocation: SourceLocation = #_sourceLocation
-) -> Refusal? {
+) -> ProtocolError? {
   let transcript = reading(stream, limits: limits, ends: true, sourceLocation: sourceLocation)
   guard let refusal = transcript.refusal else { return nil }
   let index = transcript.events.firstIndex { if case .refused = $0 { true } else { false } }!

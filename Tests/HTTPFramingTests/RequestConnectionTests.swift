@@ -303,7 +303,7 @@ private let chunkedHead = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chun
       return
     }
     #expect(framing.persistence == .close)
-    #expect(Refusal.tooSlow.status == 408)
+    #expect(ProtocolError.tooSlow.status == 408)
     #expect(slow.next() == .closeOutput)
 
     var inBody = Conversation()
@@ -370,7 +370,7 @@ private let chunkedHead = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chun
   }
 
   @Test func `every refusal has a status of an error and words of one line`() {
-    for refusal in Refusal.allCases {
+    for refusal in ProtocolError.allCases {
       #expect((400..<600).contains(refusal.status), "\(refusal)")
       #expect(!refusal.reason.isEmpty && !refusal.reason.contains("\n"), "\(refusal)")
       // 500 and 429 are never said: clients of the trade lose data or die on them.

@@ -56,8 +56,8 @@ import Testing
       ("CONNECT / HTTP/1.1", .connectMethod), ("GET / HTTP/1.1\rX", .bareCarriageReturn),
       ("GET / HTTP/1.1\nX", .bareLineFeed),
       ("GET\n/ HTTP/1.1", .bareLineFeed), ("GET /\nHTTP/1.1", .bareLineFeed),
-    ] as [(String, Refusal)])
-  func `a request line is exactly one`(line: String, expected: Refusal) {
+    ] as [(String, ProtocolError)])
+  func `a request line is exactly one`(line: String, expected: ProtocolError) {
     #expect(refusal(of: .request(line, "Host: h")) == expected)
   }
 
@@ -71,7 +71,7 @@ import Testing
 
   @Test func `a client that speaks only HTTP 2 is told so`() {
     #expect(refusal(of: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == .http2Preface)
-    #expect(Refusal.http2Preface.status == 505)
+    #expect(ProtocolError.http2Preface.status == 505)
     #expect(refusal(of: .request("PRI * HTTP/1.1", "Host: h")) != nil)
   }
 
@@ -89,6 +89,6 @@ import Testing
     // It needn't end for that.
     #expect(reading(String(repeating: "A", count: 39), limits: limits).refusal == nil)
     #expect(reading(String(repeating: "A", count: 40), limits: limits).refusal == .requestLineTooLong)
-    #expect(Refusal.requestLineTooLong.status == 414)
+    #expect(ProtocolError.requestLineTooLong.status == 414)
   }
 }

@@ -12,7 +12,7 @@ import Testing
   private struct Exchange {
     var requests: [GeneratedRequest]
     /// The last request, if it is broken.
-    var refusals: Set<Refusal>?
+    var refusals: Set<ProtocolError>?
     var server: EchoServer
   }
 
@@ -48,7 +48,7 @@ import Testing
           GeneratedRequest(id: "\(index)-\(Int.random(in: 0...999_999, using: &generator))", using: &generator))
         stream += requests[index].bytes
       }
-      var refusals: Set<Refusal>?
+      var refusals: Set<ProtocolError>?
       if Int.random(in: 0..<3, using: &generator) == 0 {
         let request = GeneratedRequest(id: "broken", using: &generator)
         let broken = request.broken(using: &generator)

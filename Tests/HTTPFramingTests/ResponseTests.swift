@@ -74,8 +74,8 @@ import Testing
     #expect(throws: InvalidResponseField.framing(name)) { try fields.append(name, "1") }
   }
 
-  @Test(arguments: Refusal.allCases)
-  func `each refusal has a response ready`(refusal: Refusal) throws {
+  @Test(arguments: ProtocolError.allCases)
+  func `each refusal has a response ready`(refusal: ProtocolError) throws {
     let response = Response(refusal)
     let text = try text(response, to: Self.get)
     #expect(text.hasPrefix("HTTP/1.1 \(refusal.status) "))

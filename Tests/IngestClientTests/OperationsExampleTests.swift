@@ -49,7 +49,7 @@ struct OperationsExampleTests {
     let source = try String(contentsOf: here, encoding: .utf8)
     let root = here.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
     let page = try String(
-      contentsOf: root.appendingPathComponent("Sources/Sluice/Sluice.docc/Operations.md"), encoding: .utf8)
+      contentsOf: root.appendingPathComponent("Sources/CommandSupport/Sluice.docc/Operations.md"), encoding: .utf8)
     let compiled = source.split(separator: "\n", omittingEmptySubsequences: false)
       .drop { $0 != "    // The example begins." }.dropFirst()
       .prefix { $0 != "    // The example ends." }

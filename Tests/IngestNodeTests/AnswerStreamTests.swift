@@ -17,7 +17,7 @@ import Testing
   private struct Conversation {
     var requests: [PlannedRequest]
     /// The method of the last request and what it may be refused with, if it is broken.
-    var broken: (method: String, refusals: Set<Refusal>)?
+    var broken: (method: String, refusals: Set<ProtocolError>)?
     var limits: RequestLimits
     var wasStopping = false
     var stream: [UInt8] = []

@@ -11,20 +11,20 @@ import Testing
 @testable import IngestNode
 
 @Suite struct AnswerTableTests {
-  private static let front = PushFront(
+  private static let front = ListenerContext(
     limits: RequestLimits(), deadlines: PhaseDeadlines(), dialects: Dialects.all,
     counters: AnswerCounters(Dialects.all),
     stopping: StopFlag(), trusted: .none, batches: BatchCounter { $0() })
 
   /// What a failure must be answered with.
-  private static func status(_ failure: PushFailing, in dialect: Dialect) -> Int {
+  private static func status(_ failure: PushRejection, in dialect: Dialect) -> Int {
     switch failure {
     case .refused(.unknownKey, _): 401
     case .refused(.suspendedKey, _), .refused(.revokedKey, _): 403
     case .undecided, .unavailable, .overLimit, .outcomeUnknown(isRepeatable: true): 503
     case .outcomeUnknown(isRepeatable: false):
       ["generic": 504, "otlp": 504, "appsignal": 500, "honeycomb": 429, "sentry": 504][dialect.name, default: 0]
-    case .tooFast(nil), .accountOverLimit, .tooManyDeadLetters:
+    case .tooFast(nil), .accountOverLimit, .accountSlowsRedis, .tooManyDeadLetters:
       ["generic": 429, "otlp": 504, "appsignal": 500, "honeycomb": 429, "sentry": 429][dialect.name, default: 0]
     case .tooFast(let chosen?): chosen.rawValue
     case .missingKey, .keyTooLong, .uncountable: 400
@@ -38,9 +38,10 @@ import Testing
   @Test func `all of them are there`() {
     #expect(EveryFailure.undecided.count == 13 && Set(EveryFailure.undecided.map(\.code)).count == 13)
     #expect(
-      EveryFailure.all.count == 3 + 13 + PushFailing.Unavailable.allCases.count + 1 + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1 + 1
+      EveryFailure.all.count == 3 + 13 + PushRejection.Unavailable.allCases.count + 1 + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1
         + 1
-        + Refusal.allCases.count)
+        + 1 + 1
+        + ProtocolError.allCases.count)
   }
 
   @Test(arguments: Dialects.all.map(\.name)) func `every failure has its status, whoever hears it`(name: String) throws
@@ -64,7 +65,8 @@ import Testing
         // The queue says itself when it has drained.
         let waits =
           switch failure {
-          case .overLimit(let seconds), .accountOverLimit(let seconds), .tooManyDeadLetters(let seconds):
+          case .overLimit(let seconds), .accountOverLimit(let seconds), .accountSlowsRedis(let seconds),
+            .tooManyDeadLetters(let seconds):
             seconds...seconds
           default: 1...5
           }
@@ -104,7 +106,7 @@ import Testing
   @Test(arguments: [Dialects.generic, Dialects.appSignal, Dialects.honeycomb].map(\.name))
   func `in plain JSON a failure has its name, its reason and what proves it`(name: String) throws {
     let dialect = try #require(Dialects.all.first { $0.name == name })
-    func body(_ failure: PushFailing) throws -> [String: Any] {
+    func body(_ failure: PushRejection) throws -> [String: Any] {
       try ReadAnswer(Self.front.response(Self.front.facts(failure, in: dialect), in: dialect, .json)).json()
     }
     let refused = try body(
@@ -121,7 +123,7 @@ import Testing
     let unreadable = try body(.unreadable(.bareLineFeed))
     #expect(
       unreadable["reason"] as? String == "bare_line_feed"
-        && unreadable["detail"] as? String == Refusal.bareLineFeed.reason)
+        && unreadable["detail"] as? String == ProtocolError.bareLineFeed.reason)
   }
 
   @Test func `what the store says of itself is for the operators, and not for whoever sends`() throws {

@@ -35,6 +35,20 @@ import Testing
     }
   }
 
+  @Test(arguments: [500, 50_000])
+  func `when a client ends little of what it sent ahead is kept, however much there is`(requests: Int) throws {
+    let client = EmbeddedClient(limits: RequestLimits(requests: .max), readSize: Self.readSize)
+    client.gate.script("good", .admits(account: "acme"), .later(.success(ScriptedGate.id)))
+    client.send(String(repeating: .post(), count: requests))
+    // NIO reads all that there is now.
+    client.halfClose()
+    #expect(client.inputCapacity <= 2 * 96 << 10)
+    let isShort = requests * String.post().utf8.count < 90 << 10
+    #expect(client.isOpen == isShort, "one that sent more than may be kept is reset")
+    while client.gate.unsaid > 0 { client.gateSays() }
+    if isShort { #expect(try client.statuses().count == requests) }
+  }
+
   @Test func `memory follows what is unread, and not what ever came`() throws {
     let client = EmbeddedClient(limits: RequestLimits(requests: .max), readSize: Self.readSize)
     // Heads of 8 KiB less one byte, so that reads of 8 KiB end one request and begin the next.

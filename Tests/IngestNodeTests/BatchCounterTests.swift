@@ -13,7 +13,8 @@ import Testing
 @testable import IngestNode
 
 @Suite struct BatchCounterTests {
-  private func batch(_ body: [UInt8], _ media: MediaType = .json, encoding: String? = nil) throws(PushFailing) -> Batch
+  private func batch(_ body: [UInt8], _ media: MediaType = .json, encoding: String? = nil) throws(PushRejection)
+    -> Batch
   {
     try Batch(ByteBuffer(bytes: body), media, contentType: "x", contentEncoding: encoding)
   }

@@ -304,7 +304,7 @@ import Testing
     var sent = String.head(length: 10) + "abc"
     var held = 3
     var limits = RequestLimits()
-    var handover = ScriptedGate.Handover.later(.success(ScriptedGate.id))
+    var handover = ScriptedGate.PendingEnqueue.later(.success(ScriptedGate.id))
     let end: @Sendable (EmbeddedClient) -> Void
   }
 

@@ -54,7 +54,7 @@ final class EmbeddedClient {
     turns = ConnectionTurns(on: loop)
     let connection = PushConnection(
       gate: gate,
-      shared: PushFront(
+      shared: ListenerContext(
         limits: limits, deadlines: deadlines, dialects: dialects, counters: counters, stopping: stopping,
         trusted: trusted, batches: batches),
       budget: self.budget, turns: turns, client: address, isEncrypted: false, place: place)

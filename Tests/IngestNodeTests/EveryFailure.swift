@@ -37,14 +37,15 @@ enum EveryFailure {
     })
 
   /// All of the kind that comes after this one's.
-  private static func failures(after kind: PushFailing?) -> [PushFailing] {
+  private static func failures(after kind: PushRejection?) -> [PushRejection] {
     switch kind {
     case nil:
       RefusalReason.allCases.map { .refused($0, Proof(epoch: nasty, version: .max, asOf: Instant(nanoseconds: 0))) }
     case .refused: undecided.map { .undecided($0) }
-    case .undecided: PushFailing.Unavailable.allCases.map { .unavailable($0) }
+    case .undecided: PushRejection.Unavailable.allCases.map { .unavailable($0) }
     case .unavailable: [.overLimit(retryAfter: 17)]
-    case .accountOverLimit: [.tooManyDeadLetters(retryAfter: 17)]
+    case .accountOverLimit: [.accountSlowsRedis(retryAfter: 17)]
+    case .accountSlowsRedis: [.tooManyDeadLetters(retryAfter: 17)]
     case .tooManyDeadLetters: [.outcomeUnknown(isRepeatable: true), .outcomeUnknown(isRepeatable: false)]
     case .overLimit: [.accountOverLimit(retryAfter: 17)]
     case .outcomeUnknown: [.tooFast(nil)] + TooFastStatus.allCases.map { .tooFast($0) }
@@ -54,7 +55,7 @@ enum EveryFailure {
     case .uncountable: [.notFound]
     case .notFound: [.methodNotAllowed(allow: "GET, POST")]
     case .methodNotAllowed: [.tooLarge(limit: 12_345)]
-    case .tooLarge: Refusal.allCases.map { .unreadable($0) }
+    case .tooLarge: ProtocolError.allCases.map { .unreadable($0) }
     case .unreadable: []
     }
   }

@@ -105,7 +105,7 @@ import Testing
 
   @Test func `its verdict may come at once or later, and the payload is handed over once`() throws {
     for opinion in [ScriptedGate.Opinion.says(.admit(account: "b")), .ponders(.admit(account: "b"))] {
-      for handover in [ScriptedGate.Handover.now(.success(ScriptedGate.id)), .later(.success(ScriptedGate.id))] {
+      for handover in [ScriptedGate.PendingEnqueue.now(.success(ScriptedGate.id)), .later(.success(ScriptedGate.id))] {
         let client = EmbeddedClient()
         client.gate.script("other", opinion, handover)
         client.send(.post(to: "/api/1/envelope/", key: nil, body: Self.envelope("other")))

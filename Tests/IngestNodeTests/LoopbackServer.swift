@@ -31,15 +31,16 @@ final class LoopbackServer: Sendable {
     limiter: ConnectionLimiter, deadlines: PhaseDeadlines, identity: TLSIdentity?, handshakes: ConnectionRate,
     on loop: any EventLoop
   ) async throws {
-    let shared = PushFront(
+    let shared = ListenerContext(
       limits: RequestLimits(), deadlines: deadlines, dialects: Dialects.all, counters: AnswerCounters(Dialects.all),
       stopping: StopFlag(), trusted: .none, batches: BatchCounter { $0() })
     let gate = ScriptedGate(on: loop)
     gate.script("good", .admits(account: "acme"))
     let budget = NIOLoopBoundBox.makeBoxSendingValue(ByteBudget(.init(1 << 20)), eventLoop: loop)
     let turns = NIOLoopBoundBox.makeBoxSendingValue(ConnectionTurns(on: loop), eventLoop: loop)
-    let entrance = Entrance(
-      desks: [Desk(gate: gate, budget: budget, turns: turns)], shared: shared, connections: limiter, identity: identity,
+    let entrance = ConnectionSetup(
+      desks: [EventLoopResources(gate: gate, budget: budget, turns: turns)], shared: shared, connections: limiter,
+      identity: identity,
       expectsProxyHeader: false, handshakes: handshakes, logger: Logger(label: "tests"))
     let served = Served()
     listener = try await ServerBootstrap(group: loop)
@@ -49,7 +50,6 @@ final class LoopbackServer: Sendable {
       .childChannelOption(.socketOption(.so_rcvbuf), value: LoopbackServer.kernelBuffer)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          _ = entrance.admits(nil)
           try entrance.receive(channel)
           served.channels.withLock { $0.append(channel) }
         }

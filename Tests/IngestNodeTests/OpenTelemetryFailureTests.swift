@@ -9,14 +9,14 @@ import Testing
 
 @Suite struct OpenTelemetryFailureTests {
   @Test(arguments: [
-    (PushFailing.refused(.unknownKey, ScriptedGate.proof), 16), (.refused(.revokedKey, ScriptedGate.proof), 7),
+    (PushRejection.refused(.unknownKey, ScriptedGate.proof), 16), (.refused(.revokedKey, ScriptedGate.proof), 7),
     (.undecided(.unsealed), 14), (.unavailable(.queueFull), 14), (.tooFast(nil), 8),
     (.tooFast(.serviceUnavailable), 8), (.outcomeUnknown(isRepeatable: false), 14), (.missingKey, 3),
     (.tooLarge(limit: 1), 3), (.notFound, 12),
     (.methodNotAllowed(allow: "POST"), 12), (.unreadable(.tooSlow), 4), (.unreadable(.connectMethod), 12),
     (.unreadable(.headerTooLarge), 3),
-  ]) func `a failure is a Status with google's code for it`(failure: PushFailing, code: Int) throws {
-    let front = PushFront(
+  ]) func `a failure is a Status with google's code for it`(failure: PushRejection, code: Int) throws {
+    let front = ListenerContext(
       limits: RequestLimits(), deadlines: PhaseDeadlines(), dialects: Dialects.all, counters: AnswerCounters([]),
       stopping: StopFlag(), trusted: .none, batches: BatchCounter { $0() })
     let facts = front.facts(failure, in: Dialects.otlp)

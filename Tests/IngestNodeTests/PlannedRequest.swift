@@ -30,7 +30,7 @@ struct PlannedRequest {
   private(set) var isInvited = false
   private(set) var key: String
   private(set) var opinion = ScriptedGate.Opinion.admits(account: "")
-  private(set) var handover = ScriptedGate.Handover.now(.success(ScriptedGate.id))
+  private(set) var handover = ScriptedGate.PendingEnqueue.now(.success(ScriptedGate.id))
 
   private enum Place: CaseIterable {
     case bearer, apiKey, query, honeycomb, sentryAuth, sentryAuthorization, sentryQuery, dsn, none
@@ -171,7 +171,7 @@ struct PlannedRequest {
     let expected: Expected
     switch Int.random(in: 0..<8, using: &generator) {
     case 0:
-      let why = PushFailing.Unavailable.allCases.randomElement(using: &generator)!
+      let why = PushRejection.Unavailable.allCases.randomElement(using: &generator)!
       outcome = .failure(.unavailable(why))
       expected = Expected(status: 503, mark: why.rawValue, isPushed: true)
     case 1:

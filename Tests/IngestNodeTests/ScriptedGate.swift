@@ -11,7 +11,7 @@ import Synchronization
 @testable import IngestNode
 
 /// A gate that answers as it is told.
-final class ScriptedGate: PushGating {
+final class ScriptedGate: PushHandling {
   /// What is known of a key.
   enum Opinion: Sendable {
     /// It is admitted without asking anybody.
@@ -25,7 +25,7 @@ final class ScriptedGate: PushGating {
   typealias Outcome = PushOutcome
 
   /// What becomes of what is pushed.
-  enum Handover: Sendable {
+  enum PendingEnqueue: Sendable {
     case now(Outcome)
     /// It comes when the test says so, or never.
     case later(Outcome)
@@ -40,7 +40,7 @@ final class ScriptedGate: PushGating {
 
   private struct State {
     var opinions: [KeyID: Opinion] = [:]
-    var handovers: [KeyID: Handover] = [:]
+    var handovers: [KeyID: PendingEnqueue] = [:]
     var asked: [KeyID] = []
     var pushes: [Push] = []
     var unsaid: [@Sendable () -> Void] = []
@@ -57,7 +57,7 @@ final class ScriptedGate: PushGating {
   static let unknown = Verdict.refuse(.unknownKey, proof)
 
   /// Writes down what is known of a key. Of a key that nothing is written about it is proven that nobody knows it.
-  func script(_ key: String, _ opinion: Opinion, _ handover: Handover = .now(.success(ScriptedGate.id))) {
+  func script(_ key: String, _ opinion: Opinion, _ handover: PendingEnqueue = .now(.success(ScriptedGate.id))) {
     state.withLock { state in
       state.opinions[KeyID(secret: key.utf8)] = opinion
       state.handovers[KeyID(secret: key.utf8)] = handover
@@ -82,7 +82,7 @@ final class ScriptedGate: PushGating {
     return next != nil
   }
 
-  // MARK: PushGating
+  // MARK: PushHandling
 
   func admits(_ key: KeyID) -> String? {
     guard case .admits(let account) = state.withLock({ $0.opinions[key] }) else { return nil }
@@ -104,7 +104,7 @@ final class ScriptedGate: PushGating {
     return promise.futureResult
   }
 
-  func push(_ exchange: Exchange, for sender: any PushSender) {
+  func push(_ exchange: Exchange, for sender: any PushResponder) {
     guard let key = exchange.key, let account = exchange.account else {
       preconditionFailure("a payload was handed over whose key isn't admitted")
     }

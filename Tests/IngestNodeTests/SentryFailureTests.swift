@@ -8,8 +8,8 @@ import Testing
 @testable import IngestNode
 
 @Suite struct SentryFailureTests {
-  private func answer(_ failure: PushFailing) throws -> ReadAnswer {
-    let front = PushFront(
+  private func answer(_ failure: PushRejection) throws -> ReadAnswer {
+    let front = ListenerContext(
       limits: RequestLimits(), deadlines: PhaseDeadlines(), dialects: Dialects.all, counters: AnswerCounters([]),
       stopping: StopFlag(), trusted: .none, batches: BatchCounter { $0() })
     return try ReadAnswer(front.response(front.facts(failure, in: Dialects.sentry), in: Dialects.sentry, .other))

@@ -112,9 +112,10 @@ import Testing
     #expect(client.gate.pushes.isEmpty)
   }
 
-  @Test(arguments: PushFailing.Unavailable.allCases)
-  func `a payload that can't be handed over is answered 503`(why: PushFailing.Unavailable) throws {
-    for handover in [ScriptedGate.Handover.now(.failure(.unavailable(why))), .later(.failure(.unavailable(why)))] {
+  @Test(arguments: PushRejection.Unavailable.allCases)
+  func `a payload that can't be handed over is answered 503`(why: PushRejection.Unavailable) throws {
+    for handover in [ScriptedGate.PendingEnqueue.now(.failure(.unavailable(why))), .later(.failure(.unavailable(why)))]
+    {
       let client = EmbeddedClient()
       client.gate.script("good", .admits(account: "acme"), handover)
       client.send(.post())
@@ -131,7 +132,7 @@ import Testing
 
   @Test func `the gate may find that an account sends too fast, or that a payload is too large`() throws {
     for (failing, status) in [
-      (PushFailing.tooFast(nil), 429), (.tooFast(.serviceUnavailable), 503), (.tooLarge(limit: 3), 413),
+      (PushRejection.tooFast(nil), 429), (.tooFast(.serviceUnavailable), 503), (.tooLarge(limit: 3), 413),
     ] {
       let client = EmbeddedClient()
       client.gate.script("good", .admits(account: "acme"), .later(.failure(failing)))

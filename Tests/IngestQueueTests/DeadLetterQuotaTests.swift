@@ -18,7 +18,7 @@ struct DeadLetterQuotaTests {
     ] as [(Int64, Bool)] {
       quota.read(letters(["a": bytes, "b": 3]), left: 1_600)
       #expect(quota.told == (isTold ? ["a": bytes] : [:]), "at \(bytes)")
-      #expect(quota.hashes == (isTold ? [AccountHand.hash(of: "a")] : []))
+      #expect(quota.hashes == (isTold ? [AccountShuffleShard.hash(of: "a")] : []))
     }
   }
 

@@ -109,6 +109,34 @@ struct LargeEnvelopeTests {
     }
   }
 
+  @Test func `large envelopes that fail come back at a rate that leaves Redis time for others`() async throws {
+    try await QueueUnderTest.with { queue in
+      try await beginCounting(queue)
+      try await queue.fillCounted(3, 0..<4, size: large)
+      try await queue.fillCounted(9, 100..<104, size: 50)
+      let worker = try queue.worker { $0.bytes = 64 << 20 }
+      var failed = 0
+      while case .batch(let batch) = try await worker.claim(slot: 0, takesSuspects: true) {
+        failed += batch.entries.count
+        let fates = batch.entries.map { _ in Disposition.retry(reason: "a test", delay: .milliseconds(600)) }
+        #expect(try await worker.settle(batch, fates) == .settled(dead: 0))
+      }
+      #expect(failed == 8)
+      let now = Double(try await queue.send("TIME").array().first?.string() ?? "")
+      let begin = try #require(now) * 1_000
+      let scores = try await queue.send("ZRANGE", queue.layout.later, 0, -1, "WITHSCORES").array()
+      var due: (small: [Double], large: [Double]) = ([], [])
+      for place in stride(from: 0, to: scores.count, by: 2) {
+        let score = try #require(Double(try scores[place + 1].string()))
+        if try scores[place].bytes().count > large { due.large.append(score) } else { due.small.append(score) }
+      }
+      #expect(due.small.count == 4 && due.large.count == 4)
+      #expect(due.small.allSatisfy { $0 < begin + 2_000 }, "small ones come back when they should")
+      // 2 MiB each, at 2 MiB a second.
+      for (former, next) in zip(due.large, due.large.dropFirst()) { #expect((900...1_200).contains(next - former)) }
+    }
+  }
+
   /// A claim of nothing: from then on bytes are counted.
   private func beginCounting(_ queue: QueueUnderTest) async throws {
     #expect(try await queue.worker("first").claimsNothing())

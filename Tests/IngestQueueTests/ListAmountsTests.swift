@@ -5,7 +5,7 @@ import Testing
 @testable import IngestQueue
 
 struct ListAmountsTests {
-  private let hand = AccountHand(account: "acme")
+  private let hand = AccountShuffleShard(account: "acme")
 
   private func amounts(later: Int64 = 0, _ change: (inout [Int64]) -> Void) -> ListAmounts {
     var amounts = ListAmounts(later: later)
@@ -39,12 +39,12 @@ struct ListAmountsTests {
   @Test func `an account can't choose that its large payloads are all in one list`() {
     var generator = SeededGenerator.announced()
     var (entries, bytes) = (ListAmounts(), ListAmounts())
-    entries.lists[0] = AccountHand.shortList
+    entries.lists[0] = AccountShuffleShard.shortList
     for number in 0..<2_000 {
       // One by one, as its lists would take turns by their lengths.
       let size: Int64 = number.isMultiple(of: 2) ? 60_000 : 1
-      let list = AccountHand.list(
-        of: AccountHand.hash(of: "acme"), sendsMuch: true, isLarge: false, lengths: entries.lists,
+      let list = AccountShuffleShard.list(
+        of: AccountShuffleShard.hash(of: "acme"), sendsMuch: true, isLarge: false, lengths: entries.lists,
         draw: .random(using: &generator))
       entries.lists[list] += 1
       bytes.lists[list] += size

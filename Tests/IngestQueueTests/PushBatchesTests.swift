@@ -185,19 +185,19 @@ struct PushBatchesTests {
       $0.bytes = 2_000
       $0.waitingEntries = 2
     }
-    #expect(throws: PushFailure.self) {
+    #expect(throws: EnqueueError.self) {
       try batches.add(.plain, payload: ByteBuffer(repeating: 0, count: 2_000), list: 0, waiter: 0, now: start)
     }
     try batches.add(.plain, payload: ByteBuffer(repeating: 0, count: 1_000), list: 0, waiter: 0, now: start)
-    #expect(throws: PushFailure.full(.bytes(2_000))) {
+    #expect(throws: EnqueueError.full(.bytes(2_000))) {
       try batches.add(.plain, payload: ByteBuffer(repeating: 0, count: 1_000), list: 0, waiter: 0, now: start)
     }
     try batches.add(.plain, payload: ByteBuffer(), list: 0, waiter: 1, now: start)
-    #expect(throws: PushFailure.full(.entries(2))) {
+    #expect(throws: EnqueueError.full(.entries(2))) {
       try batches.add(.plain, payload: ByteBuffer(), list: 0, waiter: 2, now: start)
     }
     let (batch, _) = try send(&batches)
-    #expect(throws: PushFailure.full(.bytes(2_000)), "bytes in flight count too") {
+    #expect(throws: EnqueueError.full(.bytes(2_000)), "bytes in flight count too") {
       try batches.add(.plain, payload: ByteBuffer(repeating: 0, count: 1_000), list: 0, waiter: 0, now: start)
     }
     batches.finished(batch)
@@ -208,7 +208,9 @@ struct PushBatchesTests {
     var batches = batches()
     var header = EnvelopeHeader.plain
     header.path = String(repeating: "x", count: EnvelopeHeader.longestLine)
-    #expect(throws: PushFailure.self) { try batches.add(header, payload: ByteBuffer(), list: 0, waiter: 0, now: start) }
+    #expect(throws: EnqueueError.self) {
+      try batches.add(header, payload: ByteBuffer(), list: 0, waiter: 0, now: start)
+    }
     let empty = batches.isEmpty
     #expect(empty)
   }

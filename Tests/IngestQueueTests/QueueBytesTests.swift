@@ -53,7 +53,7 @@ struct QueueBytesTests {
         case 6...8:
           guard let index = held.indices.randomElement(using: &generator) else { continue }
           let (consumer, batch) = held.remove(at: index)
-          let fates: [Fate] = batch.entries.map { _ in
+          let fates: [Disposition] = batch.entries.map { _ in
             switch Int.random(in: 0..<10, using: &generator) {
             case 0: .putBack
             case 1: .setAside
@@ -99,7 +99,7 @@ struct QueueBytesTests {
     try await QueueUnderTest.with { queue in
       try await queue.pushCounted(0..<10)
       _ = try await queue.send("CONFIG", "SET", "maxmemory", 1)
-      await #expect(throws: PushFailure.self) { try await queue.pushCounted(10..<20) }
+      await #expect(throws: EnqueueError.self) { try await queue.pushCounted(10..<20) }
       _ = try await queue.send("CONFIG", "SET", "maxmemory", 0)
       try await queue.send("SET", queue.layout.pending(3), "no list").ok()
       #expect(try await queue.countedBytes() == ["0": queue.bytes(of: queue.layout.pending(0))])
@@ -196,7 +196,7 @@ struct QueueBytesTests {
       _ = try await client.connection(within: .seconds(5)).get()
       let producer = QueueProducer(client: client, limits: ProducerLimits(deadline: .milliseconds(200)))
       try await queue.server.pause()
-      await #expect(throws: PushFailure.self) {
+      await #expect(throws: EnqueueError.self) {
         try await producer.submit(.numbered(10), payload: ByteBuffer(repeating: 7, count: 100_000)).get()
       }
       try queue.server.resume()

@@ -266,7 +266,7 @@ struct QueueConsumerTests {
         do {
           try await queue.push(pushed..<(pushed + 20), payload: ByteBuffer(repeating: 7, count: 10_000))
           pushed += 20
-        } catch PushFailure.refused(let error) {
+        } catch EnqueueError.refused(let error) {
           refusal = error
         }
       }
@@ -279,7 +279,7 @@ struct QueueConsumerTests {
         guard case .batch(var batch) = try await worker.claim(slot: 0, takesSuspects: true) else { continue }
         turn += 1
         #expect(try await worker.extendLease(of: &batch))
-        var fates = Array(repeating: Fate.done, count: batch.entries.count)
+        var fates = Array(repeating: Disposition.done, count: batch.entries.count)
         // All that a worker may say must work when Redis is full.
         if turn < 4 { fates[0] = [.putBack, .retry(reason: "r", delay: .zero), .dead(reason: "d")][turn - 1] }
         _ = try await worker.settle(batch, fates)

@@ -70,7 +70,7 @@ struct QueueInvariantTests {
         continue
       default: break
       }
-      let fates: [Fate] = batch.entries.map { _ in
+      let fates: [Disposition] = batch.entries.map { _ in
         switch Int.random(in: 0..<30, using: &generator) {
         case 0: .dead(reason: "by chance")
         case 1...3: .retry(reason: "by chance", delay: .milliseconds(Int.random(in: 0...20, using: &generator)))

@@ -36,7 +36,7 @@ struct QueueProducerTests {
   /// How each submission ended, all of them made in one turn of the producer's event loop.
   private func outcomes(
     _ producer: QueueProducer, _ range: Range<Int>, payload: ByteBuffer = ByteBuffer(string: "x")
-  ) async throws -> [PushFailure?] {
+  ) async throws -> [EnqueueError?] {
     let eventLoop = producer.eventLoop
     return try await eventLoop.flatSubmit {
       EventLoopFuture.whenAllComplete(
@@ -44,7 +44,7 @@ struct QueueProducerTests {
     }.get().map { result in
       switch result {
       case .success: nil
-      case .failure(let error): try #require(error as? PushFailure)
+      case .failure(let error): try #require(error as? EnqueueError)
       }
     }
   }
@@ -151,7 +151,7 @@ struct QueueProducerTests {
       func expectRefusal(_ code: String) async throws {
         for outcome in try await outcomes(producer, 0..<10) {
           guard case .refused(let error) = outcome else {
-            Issue.record("expected \(code), but \(String(describing: outcome)) came")
+            Issue.record("expected \(code), got \(String(describing: outcome))")
             return
           }
           #expect(error.code == code)
@@ -176,7 +176,7 @@ struct QueueProducerTests {
         switch outcome {
         case .refused(let error): #expect(error.code == "READONLY")
         case .away(let error): #expect(error.outcome == .notSent)
-        default: Issue.record("expected READONLY, but \(String(describing: outcome)) came")
+        default: Issue.record("expected READONLY, got \(String(describing: outcome))")
         }
       }
       #expect(refused.contains { if case .refused = $0 { true } else { false } })
@@ -250,7 +250,7 @@ struct QueueProducerTests {
       }.get()
       try await drained.get()
       #expect(try await submitted.get().allSatisfy { (try? $0.get()) != nil })
-      await #expect(throws: PushFailure.shuttingDown) { try await later.get() }
+      await #expect(throws: EnqueueError.shuttingDown) { try await later.get() }
       #expect(try await queue(client).count == 100)
       try await producer.drain().get()
     }
@@ -268,7 +268,7 @@ struct QueueProducerTests {
                 let number = task * 100_000 + number
                 try await producer.submit(.numbered(number), payload: ByteBuffer(string: "payload")).get()
                 acknowledged.append(number)
-              } catch is PushFailure {
+              } catch is EnqueueError {
                 break
               }
             }

@@ -115,7 +115,7 @@ extension QueueConsumer {
   /// A claim that must bring a batch.
   func batch(slot: Int = 0, takesSuspects: Bool = true) async throws -> ClaimedBatch {
     let claim = try await claim(slot: slot, takesSuspects: takesSuspects)
-    guard case .batch(let batch) = claim else { throw Unexpected(description: "expected a batch, but \(claim) came") }
+    guard case .batch(let batch) = claim else { throw Unexpected(description: "expected a batch, got \(claim)") }
     return batch
   }
 

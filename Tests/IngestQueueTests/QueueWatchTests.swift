@@ -23,19 +23,19 @@ struct QueueWatchTests {
     func layout(_ shard: Int) -> QueueLayout { QueueLayout(shard: shard) }
 
     /// How one payload fares; nil if it was taken.
-    func push(_ number: Int = 0, _ size: Int = 1, account: String? = nil) async throws -> PushFailure? {
+    func push(_ number: Int = 0, _ size: Int = 1, account: String? = nil) async throws -> EnqueueError? {
       var header = EnvelopeHeader.numbered(number)
       if let account { header.account = account }
       do {
         try await producer.submit(header, payload: ByteBuffer(repeating: 7, count: size)).get()
         return nil
-      } catch let failure as PushFailure {
+      } catch let failure as EnqueueError {
         return failure
       }
     }
 
     /// Until it says what is expected.
-    func eventuallyPushes(_ what: String, _ isExpected: (PushFailure?) -> Bool) async throws {
+    func eventuallyPushes(_ what: String, _ isExpected: (EnqueueError?) -> Bool) async throws {
       try await eventually(within: .seconds(20), what) { isExpected(try await push()) }
     }
 
@@ -89,15 +89,15 @@ struct QueueWatchTests {
     for server in servers where server.pid != nil { try await server.kill9() }
   }
 
-  private func isOverLimit(_ failure: PushFailure?) -> Bool {
+  private func isOverLimit(_ failure: EnqueueError?) -> Bool {
     if case .overLimit = failure { true } else { false }
   }
 
-  private func isTold(_ failure: PushFailure?) -> Bool {
+  private func isTold(_ failure: EnqueueError?) -> Bool {
     if case .tooManyDeadLetters = failure { true } else { false }
   }
 
-  private func isLost(_ failure: PushFailure?) -> Bool {
+  private func isLost(_ failure: EnqueueError?) -> Bool {
     if case .durabilityLost = failure { true } else { false }
   }
 
@@ -115,7 +115,7 @@ struct QueueWatchTests {
       _ = try await client.execute(
         RedisCommand("LPUSH", arguments: [layout.pending(0)] + (0..<1_000).map { _ in "old" })
       ).integer()
-      let hand = AccountHand(account: EnvelopeHeader.plain.account)
+      let hand = AccountShuffleShard(account: EnvelopeHeader.plain.account)
       try await eventually("the producer knows") {
         _ = try await queue.push()
         let lengths = try await lengths()
@@ -145,10 +145,10 @@ struct QueueWatchTests {
       _ = try await client.execute(
         RedisCommand("LPUSH", arguments: [layout.pending(0)] + (0..<1_000).map { _ in "old" })
       ).integer()
-      let broken = AccountHand(account: "broken")
+      let broken = AccountShuffleShard(account: "broken")
       let sound = try #require(
         (0..<1_000).map { "account-\($0)" }.first {
-          let hand = AccountHand(account: $0)
+          let hand = AccountShuffleShard(account: $0)
           return Set([hand.first, hand.second]).isDisjoint(with: [broken.first, broken.second])
         })
       for list in [broken.first, broken.second] {
@@ -174,7 +174,7 @@ struct QueueWatchTests {
       for (number, outcome) in last.enumerated() {
         switch outcome {
         case .success: #expect(number % 2 == 1)
-        case .failure(PushFailure.refused(let error)): #expect(number % 2 == 0 && error.code == "WRONGTYPE")
+        case .failure(EnqueueError.refused(let error)): #expect(number % 2 == 0 && error.code == "WRONGTYPE")
         case .failure(let error): Issue.record("\(error)")
         }
       }
@@ -237,7 +237,7 @@ struct QueueWatchTests {
       #expect((100...120).contains(taken), "\(taken)")
       #expect(try await queue.length(0) == Int64(taken))
       for outcome in outcomes.suffix(100) {
-        guard case .failure(PushFailure.overLimit) = outcome else {
+        guard case .failure(EnqueueError.overLimit) = outcome else {
           Issue.record("\(outcome)")
           return
         }
@@ -277,7 +277,7 @@ struct QueueWatchTests {
     let limit = 32 << 20
     try await with(limits: QueueLimits(bytes: limit)) { queue async throws in
       try await beginCounting(queue)
-      var (number, refusal) = (0, PushFailure?.none)
+      var (number, refusal) = (0, EnqueueError?.none)
       // Of many accounts, since one alone would be stopped before.
       func push(_ size: Int) async throws {
         number += 1
@@ -350,7 +350,7 @@ struct QueueWatchTests {
     try await with(limits: QueueLimits(entries: entries, bytes: bytes)) { queue async throws in
       var other = EnvelopeHeader.plain
       other.account = "other"
-      var (taken, refusal) = (0, PushFailure?.none)
+      var (taken, refusal) = (0, EnqueueError?.none)
       while refusal == nil, taken < 2_000 {
         refusal = try await queue.push(taken, size)
         if refusal == nil { taken += 1 }
@@ -380,14 +380,14 @@ struct QueueWatchTests {
     entries: Int, bytes: Int, flood: Int, size: Int
   ) async throws {
     try await with(limits: QueueLimits(entries: entries, bytes: bytes)) { queue async throws in
-      let hand = AccountHand(account: "flood")
+      let hand = AccountShuffleShard(account: "flood")
       let customers = (0..<1_000).map { "customer-\($0)" }.filter {
-        let other = AccountHand(account: $0)
+        let other = AccountShuffleShard(account: $0)
         return Set([other.first, other.second]) != Set([hand.first, hand.second])
       }.prefix(5)
       let (loop, producer) = (queue.producer.eventLoop, queue.producer)
       /// One payload of each, all in one turn of the event loop.
-      func push(_ accounts: [String], _ size: Int) async throws -> [PushFailure?] {
+      func push(_ accounts: [String], _ size: Int) async throws -> [EnqueueError?] {
         let payload = ByteBuffer(repeating: 7, count: size)
         return try await loop.flatSubmit {
           EventLoopFuture.whenAllComplete(
@@ -399,12 +399,12 @@ struct QueueWatchTests {
         }.get().map { result in
           switch result {
           case .success: nil
-          case .failure(let failure as PushFailure): failure
+          case .failure(let failure as EnqueueError): failure
           case .failure(let error): throw error
           }
         }
       }
-      func isAccounts(_ failure: PushFailure?) -> Bool {
+      func isAccounts(_ failure: EnqueueError?) -> Bool {
         if case .accountOverLimit = failure { true } else { false }
       }
       var told = false
@@ -419,7 +419,7 @@ struct QueueWatchTests {
       }
       // The flood goes on for a while, is told so each time, and ends.
       var taken = 0
-      var refusal: PushFailure?
+      var refusal: EnqueueError?
       while refusal == nil, taken < entries {
         if taken < 1_000 {
           let failures = try await push(["flood"], flood)
@@ -440,7 +440,7 @@ struct QueueWatchTests {
     async throws
   {
     try await with(limits: QueueLimits(entries: 1_000), areAcknowledged: true) { queue async throws in
-      var (taken, refusal) = (0, PushFailure?.none)
+      var (taken, refusal) = (0, EnqueueError?.none)
       while refusal == nil, taken < 1_000 {
         refusal = try await queue.push(taken)
         if refusal == nil { taken += 1 }
@@ -461,7 +461,7 @@ struct QueueWatchTests {
       let client = queue.clients[0]
       let worker = QueueConsumer(client: client, worker: try #require(WorkerName("worker")), limits: ConsumerLimits())
       // Each payload that is taken becomes a dead letter.
-      func push(_ number: Int, account: String) async throws -> PushFailure? {
+      func push(_ number: Int, account: String) async throws -> EnqueueError? {
         let failure = try await queue.push(number, 100_000, account: account)
         guard failure == nil else { return failure }
         guard case .batch(let batch) = try await worker.claim(slot: 0, takesSuspects: true) else {
@@ -471,7 +471,7 @@ struct QueueWatchTests {
         return nil
       }
       var number = 0
-      var refusal: PushFailure?
+      var refusal: EnqueueError?
       try await eventually("it is told") {
         number += 1
         refusal = try await push(number, account: "disliked")
@@ -577,7 +577,7 @@ struct QueueWatchTests {
         do {
           try await future.get()
           taken += 1
-        } catch PushFailure.overLimit, PushFailure.accountOverLimit {
+        } catch EnqueueError.overLimit, EnqueueError.accountOverLimit {
           continue
         }
       }
@@ -593,7 +593,7 @@ struct QueueWatchTests {
     // No gate in front of it.
     try await with([options], limits: QueueLimits(memoryPercent: 100)) { queue async throws in
       var taken = 0
-      var refusal: PushFailure?
+      var refusal: EnqueueError?
       while refusal == nil, taken < 1_000 {
         // Of many accounts, since one alone would be stopped before.
         refusal = try await queue.push(taken, 60_000, account: "account-\(taken % 30)")
@@ -775,7 +775,7 @@ struct QueueWatchTests {
       #expect(taken >= 980, "\(taken)")
       for outcome in outcomes {
         if case .failure(let error) = outcome {
-          guard case .unknownOutcome? = error as? PushFailure else {
+          guard case .unknownOutcome? = error as? EnqueueError else {
             Issue.record("\(error)")
             return
           }

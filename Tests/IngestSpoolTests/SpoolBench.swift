@@ -98,8 +98,8 @@ extension Spool {
 final class ScriptedQueue: Sendable {
   private struct State {
     var pushed: [Envelope] = []
-    var failure: PushFailure?
-    var failures: [EnvelopeID: PushFailure] = [:]
+    var failure: EnqueueError?
+    var failures: [EnvelopeID: EnqueueError] = [:]
     var tries: [EnvelopeID: Int] = [:]
   }
 
@@ -109,8 +109,8 @@ final class ScriptedQueue: Sendable {
   var ids: [EnvelopeID] { pushed.map(\.header.id) }
 
   /// From now on every push meets this; nil for none.
-  func fails(_ failure: PushFailure?) { state.withLock { $0.failure = failure } }
-  func fails(_ failure: PushFailure?, for id: EnvelopeID) { state.withLock { $0.failures[id] = failure } }
+  func fails(_ failure: EnqueueError?) { state.withLock { $0.failure = failure } }
+  func fails(_ failure: EnqueueError?, for id: EnvelopeID) { state.withLock { $0.failures[id] = failure } }
 
   func tries(of id: EnvelopeID) -> Int { state.withLock { $0.tries[id, default: 0] } }
 

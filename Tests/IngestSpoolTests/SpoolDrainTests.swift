@@ -11,7 +11,7 @@ import Testing
 @testable import IngestSpool
 
 struct SpoolDrainTests {
-  private static let away = PushFailure.away(RedisError(.notConnected(last: nil), outcome: .notSent))
+  private static let away = EnqueueError.away(RedisError(.notConnected(last: nil), outcome: .notSent))
 
   private func ids(_ numbers: some Sequence<Int>) -> [EnvelopeID] { numbers.map { Sample.header($0).id } }
 
@@ -137,10 +137,10 @@ struct SpoolDrainTests {
   @Test func `one on which Redis closes the connection is set aside, and holds up nobody`() async throws {
     let bench = try SpoolBench()
     let spool = try bench.open { $0.drainedPerSecond = 100_000 }
-    let large = PushFailure.alwaysTakenBytes
+    let large = EnqueueError.alwaysTakenBytes
     try await spool.append(0..<6) { $0 == 1 ? large : 0 }
     let queue = ScriptedQueue()
-    let closed = PushFailure.unknownOutcome(RedisError(.closed("the peer closed it"), outcome: .unknown))
+    let closed = EnqueueError.unknownOutcome(RedisError(.closed("the peer closed it"), outcome: .unknown))
     queue.fails(closed, for: Sample.header(1).id)
     let drain = queue.drain(spool)
     let running = Task { await drain.run() }
@@ -182,14 +182,14 @@ struct SpoolDrainTests {
   }
 
   @Test func `too large for Redis is what it says, and what is large enough for that`() {
-    let said = PushFailure.refused(RedisServerError(message: "ERR Protocol error: invalid bulk length"))
-    let closed = PushFailure.unknownOutcome(RedisError(.closed("the peer closed it"), outcome: .unknown))
-    let late = PushFailure.unknownOutcome(RedisError(.deadlineExceeded(command: "LPUSH"), outcome: .unknown))
-    let large = PushFailure.alwaysTakenBytes + 1
+    let said = EnqueueError.refused(RedisServerError(message: "ERR Protocol error: invalid bulk length"))
+    let closed = EnqueueError.unknownOutcome(RedisError(.closed("the peer closed it"), outcome: .unknown))
+    let late = EnqueueError.unknownOutcome(RedisError(.deadlineExceeded(command: "LPUSH"), outcome: .unknown))
+    let large = EnqueueError.alwaysTakenBytes + 1
     #expect(said.isTooLargeForServer(bytes: large) && !said.isTooLargeForServer(bytes: large - 1))
     #expect(closed.mayBeTooLargeForServer(bytes: large) && !closed.mayBeTooLargeForServer(bytes: large - 1))
     #expect(!closed.isTooLargeForServer(bytes: large) && !late.mayBeTooLargeForServer(bytes: large))
-    let other = PushFailure.refused(RedisServerError(message: "WRONGTYPE Operation against a key"))
+    let other = EnqueueError.refused(RedisServerError(message: "WRONGTYPE Operation against a key"))
     #expect(!other.isTooLargeForServer(bytes: large))
   }
 

@@ -209,7 +209,7 @@ struct SpoolTests {
 
   @Test func `for the spool is what Redis can't take, and not what is too much`() {
     let lost = RedisError(.closed("test"), outcome: .unknown)
-    let sent: [PushFailure] = [
+    let sent: [EnqueueError] = [
       .away(lost), .unknownOutcome(lost),
       .refused(RedisServerError(message: "LOADING Redis is loading the dataset in memory")),
       .refused(RedisServerError(message: "READONLY You can't write against a read only replica.")),
@@ -218,7 +218,7 @@ struct SpoolTests {
       .refused(RedisServerError(message: "MISCONF Errors writing to the AOF file: No space left on device")),
     ]
     for failure in sent { #expect(failure.isForSpool, "\(failure)") }
-    let kept: [PushFailure] = [
+    let kept: [EnqueueError] = [
       .full(.entries(1)), .full(.bytes(1)), .overLimit(retryAfter: 1), .durabilityLost("appendonly is no"),
       .unconfirmed(replicas: 0, required: 1), .tooLarge(bytes: 2, limit: 1), .shuttingDown,
       .refused(RedisServerError(message: "OOM command not allowed when used memory > 'maxmemory'.")),

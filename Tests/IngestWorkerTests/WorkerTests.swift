@@ -339,9 +339,9 @@ struct WorkerTests {
       try await bench.push(0..<count, payload: ByteBuffer(repeating: 7, count: 4_000))
       // From now on Redis has more than it may, whatever is taken out of it.
       _ = try await bench.client.execute(RedisCommand("CONFIG", "SET", "maxmemory", "100kb")).orThrow()
-      let refusal = await #expect(throws: PushFailure.self) { try await bench.push([count]) }
+      let refusal = await #expect(throws: EnqueueError.self) { try await bench.push([count]) }
       guard case .refused(let error) = refusal, error.code == "OOM" else {
-        Issue.record("expected OOM, but \(String(describing: refusal)) came")
+        Issue.record("expected OOM, got \(String(describing: refusal))")
         return
       }
       let sink = ScriptedSink { call, deliveries in

@@ -62,7 +62,7 @@ import Testing
 
   @Test func `the greeting is answered with something else`() async throws {
     let server = try await HostileServer.start(greeting: ":1\r\n-ERR unknown command 'INFO'\r\n") { _, _ in }
-    expectConnectFailed(try await failure(to: server.endpoint), because: "the integer 1 came")
+    expectConnectFailed(try await failure(to: server.endpoint), because: "got the integer 1")
   }
 
   @Test func `the server is held`() async throws {

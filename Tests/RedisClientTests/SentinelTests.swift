@@ -115,6 +115,27 @@ import Testing
     }
   }
 
+  @Test func `behind an address that stays a cluster's node that hasn't the slot ends the conversation`() async throws {
+    let options = RedisServerOptions { $0.arguments = ["--cluster-enabled", "yes"] }
+    let server = try await RedisServer.start(options)
+    // It has no slots, and nor has anybody else: CLUSTERDOWN. A node that is a replica by now would say MOVED.
+    let connection = try await RedisConnection.connected(
+      to: server.tcpEndpoint, options: RedisOptions(needsPrimary: true),
+      on: MultiThreadedEventLoopGroup.singleton.any())
+    let reply = try await connection.execute(RedisCommand("SET", "key", 1))
+    guard case .error(let error) = reply, error.code == "CLUSTERDOWN" else {
+      Issue.record("\(reply)")
+      return
+    }
+    // It ends, or the test's time does.
+    try await connection.closed.get()
+    // Of somebody who doesn't need a primary it is an answer like any other.
+    let plain = try await connected(to: server.tcpEndpoint)
+    for _ in 0..<2 { #expect(try await plain.execute(RedisCommand("SET", "key", 1)) == reply) }
+    plain.close()
+    try await server.kill9()
+  }
+
   @Test func `READONLY ends the conversation`() async throws {
     try await withRedis { primary in
       try await withRedis { other in

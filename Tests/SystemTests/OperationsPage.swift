@@ -18,7 +18,7 @@ enum OperationsPage {
   /// The page's one example in a language.
   /// - Parameter change: What takes a line's place; nil leaves it out.
   static func example(_ language: String, _ change: (String) -> String? = { $0 }) throws -> String {
-    let page = try file("Sources/Sluice/Sluice.docc/Operations.md")
+    let page = try file("Sources/CommandSupport/Sluice.docc/Operations.md")
     let begun = page.components(separatedBy: "\n```\(language)\n").dropFirst()
     guard begun.count == 1, let example = begun.first?.components(separatedBy: "\n```\n").first else {
       throw NeverHappened(description: "Operations has \(begun.count) examples of \(language) instead of one")

@@ -87,7 +87,7 @@ public struct RedisFacts: Sendable, Equatable {
 }
 
 /// How much is where in the queue.
-public struct QueueFigures: Sendable, Equatable {
+public struct QueueTotals: Sendable, Equatable {
   /// Payloads that nobody works on.
   public var pending: Int64
   /// Payloads that failed and wait to be tried again.
@@ -121,7 +121,7 @@ public struct QueueFigures: Sendable, Equatable {
   }
 }
 
-extension QueueFigures {
+extension QueueTotals {
   /// What was read of several shards, together, but for who has dead letters; nil where nothing was.
   init?(_ shards: [ShardFacts]) {
     let known = shards.compactMap(\.queue.value)
@@ -140,11 +140,11 @@ public struct ShardFacts: Sendable, Equatable {
   public var shard: Int
   /// The server that was asked, or the address where none was found; without a password.
   public var place: String
-  public var queue: Fact<QueueFigures>
+  public var queue: Fact<QueueTotals>
   /// Nil where it is the Redis of the keys.
   public var redis: Fact<RedisFacts>?
 
-  public init(shard: Int, place: String, queue: Fact<QueueFigures>, redis: Fact<RedisFacts>? = nil) {
+  public init(shard: Int, place: String, queue: Fact<QueueTotals>, redis: Fact<RedisFacts>? = nil) {
     self.shard = shard
     self.place = place
     self.queue = queue
@@ -175,7 +175,7 @@ public struct FleetFacts: Sendable, Equatable {
   }
 
   /// All shards that could be read, together; nil where none could.
-  public var queue: QueueFigures? { QueueFigures(shards) }
+  public var queue: QueueTotals? { QueueTotals(shards) }
 
   /// Reads all of it.
   /// - Parameters:
@@ -215,7 +215,7 @@ public struct FleetFacts: Sendable, Equatable {
     await withTaskGroup(of: ShardFacts.self) { group in
       for (client, layout) in shards {
         group.addTask {
-          let queue = await fact { try await QueueFigures.read(from: client, layout: layout, within: limit) }
+          let queue = await fact { try await QueueTotals.read(from: client, layout: layout, within: limit) }
           var facts = ShardFacts(shard: layout.shard, place: "\(client.endpoint)", queue: queue)
           // Whoever could be read is there to say where.
           guard case .known = queue, client !== home else { return facts }
@@ -247,12 +247,12 @@ public struct IncompatibleStore: Error, Sendable, Equatable, CustomStringConvert
   public let description: String
 }
 
-extension QueueFigures {
-  static func read(from client: RedisClient, layout: QueueLayout, within limit: Duration) async throws -> QueueFigures {
+extension QueueTotals {
+  static func read(from client: RedisClient, layout: QueueLayout, within limit: Duration) async throws -> QueueTotals {
     async let bytes = DeadLetterBytes.read(
       from: client, layout: layout, accounts: QueueSurvey.accountsNamed, within: limit)
     let state = try await QueueState.read(from: client, layout: layout, within: limit)
-    var figures = QueueFigures(
+    var figures = QueueTotals(
       pending: state.pending, later: state.later, claimed: state.claimed, dead: state.dead, deadBytes: try await bytes)
     figures.oldest = state.oldestReceivedAt.map {
       Oldest(receivedAt: Double($0) / 1_000, readAt: Double(state.readAt) / 1_000)

@@ -47,9 +47,9 @@ public struct NodeJudgement: Sendable, Equatable {
   /// Whether it ended in good order: it is no part of the fleet then, and neither in sync nor not.
   public var stopped: Bool
   /// Without what is wrong with the store itself, which keeps every node from being in sync.
-  public var lacks: [NodeLack]
+  public var lacks: [SyncBlocker]
 
-  public init(name: String, stopped: Bool, lacks: [NodeLack]) {
+  public init(name: String, stopped: Bool, lacks: [SyncBlocker]) {
     self.name = name
     self.stopped = stopped
     self.lacks = lacks
@@ -93,7 +93,7 @@ public struct FleetVerdict: Sendable, Equatable {
       let words =
         nodes.isEmpty
         ? "no node has reported"
-        : "no node is running: \(Wording.number(nodes.count, "node")) ended in good order"
+        : "no node is running: \(Wording.number(nodes.count, "node")) ended"
       problems.append(FleetProblem(.outOfSync, words))
     }
     for node in nodes {
@@ -135,12 +135,12 @@ public struct FleetVerdict: Sendable, Equatable {
 
   // MARK: The nodes
 
-  private static func lacks(_ node: Member<NodeReport>, _ facts: FleetFacts) -> [NodeLack] {
+  private static func lacks(_ node: Member<NodeReport>, _ facts: FleetFacts) -> [SyncBlocker] {
     let report = node.report
     // What a silent node said last is no news of it.
     if node.isUndated { return [.undated] }
     if node.isSilent { return [.silent(seconds: node.age.wholeSeconds)] }
-    var lacks: [NodeLack] = []
+    var lacks: [SyncBlocker] = []
     if let clash = node.clashAge, clash <= silentAfter { lacks.append(.sharesItsName) }
 
     let verified = report.completeness.verified

@@ -142,7 +142,7 @@ public struct StatusDocument: Sendable, Encodable {
     }
   }
 
-  private static func encode(_ queue: QueueFigures, to container: inout KeyedEncodingContainer<Key>) throws {
+  private static func encode(_ queue: QueueTotals, to container: inout KeyedEncodingContainer<Key>) throws {
     try container.encode(queue.pending, forKey: "pending")
     try container.encode(queue.later, forKey: "later")
     try container.encode(queue.claimed, forKey: "claimed")

@@ -39,7 +39,11 @@ public struct StatusTable: Sendable {
 
   private var headline: String {
     let share = "\(Wording.count(verdict.nodesInSync)) of \(Wording.number(verdict.nodesExpected, "node")) in sync"
-    if !verdict.isInSync { return coloured("NOT IN SYNC", .bad) + ": \(share)" }
+    if !verdict.isInSync {
+      let concernsAll = verdict.nodesInSync > 0 && verdict.nodesInSync >= verdict.nodesExpected
+      return coloured("NOT IN SYNC", .bad) + ": "
+        + (concernsAll ? "a problem below concerns all nodes (\(share))" : share)
+    }
     return (verdict.isWell ? coloured("IN SYNC", .good) : coloured("IN SYNC, BUT NOT ALL IS WELL", .bad)) + ": \(share)"
   }
 
@@ -162,7 +166,7 @@ public struct StatusTable: Sendable {
     return lines
   }
 
-  private static func words(_ queue: QueueFigures) -> String {
+  private static func words(_ queue: QueueTotals) -> String {
     "\(Wording.count(queue.pending)) waiting"
       + (queue.oldestSeconds.map { " (the oldest for \(Wording.time(seconds: $0)))" } ?? "")
       + ", \(Wording.count(queue.claimed)) in the hands of workers, \(Wording.count(queue.later)) to be tried again, "
@@ -194,6 +198,6 @@ public struct StatusTable: Sendable {
   }
 
   private func stopped(_ hidden: Int) -> [String] {
-    hidden == 0 ? [] : ["  and \(Wording.count(hidden)) more that ended in good order within the last day"]
+    hidden == 0 ? [] : ["  and \(Wording.count(hidden)) more that ended within the last day"]
   }
 }

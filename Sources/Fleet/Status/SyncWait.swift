@@ -22,7 +22,7 @@ public struct SyncWait: Sendable {
     fileprivate var key: Key
 
     fileprivate enum Key: Sendable, Equatable {
-      case lack(String, NodeLack)
+      case lack(String, SyncBlocker)
       case other(String)
     }
   }
@@ -55,7 +55,7 @@ public struct SyncWait: Sendable {
     case .named(let name):
       if storeIsSound { missing = [] }  // That no node at all has reported is said in better words here.
       if let node = looks.first(where: { $0.name == name }) {
-        missing += node.stopped ? [Self.other("\(name) has ended in good order")] : node.missing
+        missing += node.stopped ? [Self.other("\(name) has ended")] : node.missing
       } else if let node = facts.fleet.unreadable.first(where: { $0.kind == .node && $0.name == name }) {
         missing.append(Self.other("the report of \(name) can't be understood: \(node.reason)"))
       } else if facts.fleet.turnedAway.contains(MemberID(.node, name)) {
@@ -96,7 +96,7 @@ public struct SyncWait: Sendable {
 
   private static func other(_ text: String) -> Missing { Missing(text: text, key: .other(text)) }
 
-  private static func lack(_ name: String, _ lack: NodeLack) -> Missing {
+  private static func lack(_ name: String, _ lack: SyncBlocker) -> Missing {
     Missing(text: "\(name) \(lack.words)", key: .lack(name, lack))
   }
 

@@ -54,7 +54,7 @@ struct ClaimScript: ScriptCall {
   var arguments: [any RedisArgument] {
     [
       "\(worker)", instance, number, lease.milliseconds, envelopes, bytes, largestEnvelope, suspects, deaths,
-      begins ? 1 : 0, givesUp ? 1 : 0, AccountHand.largePayload,
+      begins ? 1 : 0, givesUp ? 1 : 0, AccountShuffleShard.largePayload,
     ] + ownLimits
   }
 

@@ -22,7 +22,7 @@ struct RequeueScript: ScriptCall {
   }
 
   var arguments: [any RedisArgument] {
-    [bytes, AccountHand.shortList] as [any RedisArgument]
+    [bytes, AccountShuffleShard.shortList] as [any RedisArgument]
       + letters.flatMap { ["\($0.entry)", $0.first, $0.second] as [any RedisArgument] }
   }
 

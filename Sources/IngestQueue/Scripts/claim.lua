@@ -32,13 +32,12 @@
 -- include add_bytes.lua
 -- include read_bytes.lua
 -- include keep_bytes.lua
+-- include large_envelope.lua
 -- include most_large_bytes.lua
 
 -- The age in milliseconds at which a worker writes its registration anew: an idle worker mustn't cost a write for every
 -- look, which with `appendfsync always` is an fsync.
 local registration_age = 5000
--- An envelope of more bytes than this is large.
-local large_envelope = 1024 * 1024
 
 local stats = table.remove(KEYS)
 -- As any other list to all that counts; not to the turns.

@@ -15,6 +15,10 @@
 -- include note.lua
 -- include bury.lua
 -- include add_bytes.lua
+-- include large_envelope.lua
+
+-- How much of the large envelopes that failed is tried again in a millisecond: 2 MiB in a second.
+local retried_bytes_per_millisecond = math.floor(2 * 1024 * 1024 / 1000)
 
 local claim, later, dead, failures, stats, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local bytes_key, added = KEYS[7], {}
@@ -32,6 +36,12 @@ local at, buried, done = now(), 0, redis.call('LLEN', claim) - 1
 local later_at
 local function postpone(envelope, delay)
   later_at = later_at or clock(stats, later, at, h.lease)
+  -- Each retry of a large one is written to the append-only file twice, here and when it is due. All of them together
+  -- come back at a rate that leaves Redis time for others.
+  if #envelope > large_envelope then
+    local waiting = (tonumber(redis.pcall('HGET', bytes_key, 'later')) or 0) + (added.later or 0)
+    delay = math.max(delay, (waiting + #envelope) / retried_bytes_per_millisecond)
+  end
   -- One that is there already stays one.
   if redis.call('ZADD', later, string.format('%.0f', later_at + delay), envelope) == 1 then
     added.later = (added.later or 0) + #envelope

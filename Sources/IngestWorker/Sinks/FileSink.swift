@@ -19,7 +19,7 @@ public final class FileSink: Sink {
     name = "\(address)"
     commits = GroupCommit(name: "sink", try FileStore(address, logger: logger))
     // So that the last lines of a busy hour don't wait for the next busy hour.
-    commits.tend(each: .seconds(1))
+    commits.performMaintenance(each: .seconds(1))
   }
 
   public func store(_ deliveries: [Delivery]) async throws(SinkFailure) -> [SinkOutcome] {

@@ -21,7 +21,7 @@ public struct FileSinkAddress: Sendable, Equatable, CustomStringConvertible {
       switch (pair[0], pair.count == 2 ? Int(pair[1]) : nil) {
       case ("size", .some(let number)) where 1...1_024 ~= number: size = number
       case ("age", .some(let number)) where 1...86_400 ~= number: age = number
-      default: throw InvalidSinkAddress("expected \(Self.expectation), but \"\(option.prefix(100))\" came")
+      default: throw InvalidSinkAddress("expected \(Self.expectation), got \"\(option.prefix(100))\"")
       }
     }
     self.init(folder: String(folder), size: size << 20, age: .seconds(age))

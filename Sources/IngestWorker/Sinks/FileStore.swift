@@ -35,7 +35,7 @@ struct FileStore: BlockingStore {
     try open()
   }
 
-  mutating func store(_ deliveries: [Delivery], _ patience: Patience) throws(SinkFailure) -> [SinkOutcome] {
+  mutating func store(_ deliveries: [Delivery], _ patience: CancellationCheck) throws(SinkFailure) -> [SinkOutcome] {
     if file?.isInPlace != true || lock?.isInPlace != true { try takeUpAgain() }
     guard let file else { throw SinkFailure("\(folder.open) isn't open") }
     var lines = ByteBuffer()
@@ -66,7 +66,7 @@ struct FileStore: BlockingStore {
   }
 
   /// Finishes the open file, if it is old enough.
-  mutating func tend() {
+  mutating func performMaintenance() {
     guard file != nil, length > 0, ContinuousClock.now - begun >= address.age else { return }
     do throws(SinkFailure) { try finish() } catch {
       // The next batch meets the same, and says so to its lane.

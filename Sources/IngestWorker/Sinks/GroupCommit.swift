@@ -16,19 +16,19 @@ internal import Synchronization
 /// What blocks while it stores: a file, or a conversation. Used by one thread at a time.
 protocol BlockingStore: SendableMetatype {
   /// As ``Sink/store(_:)``. Where it waits, it looks whether anybody still waits for it.
-  mutating func store(_ deliveries: [Delivery], _ patience: Patience) throws(SinkFailure) -> [SinkOutcome]
+  mutating func store(_ deliveries: [Delivery], _ patience: CancellationCheck) throws(SinkFailure) -> [SinkOutcome]
   /// Does what has come due without a batch.
-  mutating func tend()
+  mutating func performMaintenance()
   /// As ``Sink/close()``. Nothing is stored afterwards.
   mutating func close() throws(SinkFailure)
 }
 
 extension BlockingStore {
-  mutating func tend() {}
+  mutating func performMaintenance() {}
 }
 
 /// Whether anybody still waits for what is being stored.
-struct Patience: Sendable {
+struct CancellationCheck: Sendable {
   fileprivate let tickets: [Ticket]
 
   /// Nobody does: the tasks are cancelled.
@@ -41,14 +41,14 @@ struct Patience: Sendable {
   }
 
   /// For what nobody waits for by name: it never ends.
-  static var endless: Patience { Patience(tickets: [Ticket()]) }
+  static var endless: CancellationCheck { CancellationCheck(tickets: [Ticket()]) }
 }
 
 /// Stores batches of several lanes with one store, together where they come together.
 final class GroupCommit<Store: BlockingStore>: Sendable {
   private struct Job: Sendable {
     let deliveries: [Delivery]
-    let ticket: Patience.Ticket
+    let ticket: CancellationCheck.Ticket
     let done: CheckedContinuation<Result<[SinkOutcome], SinkFailure>, Never>
 
     /// By which a batch is known again.
@@ -87,18 +87,18 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
   }
 
   /// Has the store tended now and then, in between, until it is closed.
-  func tend(each interval: Duration) {
+  func performMaintenance(each interval: Duration) {
     queue.asyncAfter(deadline: .now() + interval / .seconds(1)) { [weak self] in
       guard let self, !isClosed.load(ordering: .relaxed) else { return }
-      store.withLock { $0.tend() }
-      tend(each: interval)
+      store.withLock { $0.performMaintenance() }
+      performMaintenance(each: interval)
     }
   }
 
   /// As ``Sink/store(_:)``.
   func store(_ deliveries: [Delivery]) async throws(SinkFailure) -> [SinkOutcome] {
     guard !deliveries.isEmpty else { return [] }
-    let ticket = Patience.Ticket()
+    let ticket = CancellationCheck.Ticket()
     let result = await withTaskCancellationHandler {
       await withCheckedContinuation { done in
         waiting.withLock { $0.append(Job(deliveries: deliveries, ticket: ticket, done: done)) }
@@ -135,7 +135,7 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
   private func takeTurn() {
     let jobs = take()
     guard !jobs.isEmpty else { return }
-    let patience = Patience(tickets: jobs.map(\.ticket))
+    let patience = CancellationCheck(tickets: jobs.map(\.ticket))
     let acceptedBefore = faults.withLock { $0.finding.accepted }
     let whole = attempt(jobs.count == 1 ? jobs[0].deliveries : jobs.flatMap(\.deliveries), patience)
     switch whole {
@@ -152,7 +152,7 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
     }
   }
 
-  private func attempt(_ deliveries: [Delivery], _ patience: Patience) -> Result<[SinkOutcome], SinkFailure> {
+  private func attempt(_ deliveries: [Delivery], _ patience: CancellationCheck) -> Result<[SinkOutcome], SinkFailure> {
     store.withLock { store in
       do throws(SinkFailure) {
         let outcomes = try store.store(deliveries, patience)
@@ -183,7 +183,7 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
   /// A batch in which somebody is at fault.
   private struct Search {
     let deliveries: [Delivery]
-    let patience: Patience
+    let patience: CancellationCheck
     var outcomes: [SinkOutcome?]
     /// What failed alone.
     var alone: [Int: SinkFailure] = [:]
@@ -202,7 +202,7 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
     guard storesOthers || failure.cause == .perhapsPayload && job.deliveries.count > 1 else { return .failure(failure) }
     guard job.deliveries.count > 1 else { return .success([verdict(job.first, failure, acceptedBefore)]) }
     var search = Search(
-      deliveries: job.deliveries, patience: Patience(tickets: [job.ticket]),
+      deliveries: job.deliveries, patience: CancellationCheck(tickets: [job.ticket]),
       outcomes: Array(repeating: nil, count: job.deliveries.count))
     halve(job.deliveries.indices, &search)
     guard search.hasStored || storesOthers else { return .failure(search.alone.first?.value ?? failure) }

@@ -72,6 +72,6 @@ public struct HTTPSinkAddress: Sendable, Equatable, CustomStringConvertible {
   }
 
   private static func wrong(_ item: URLQueryItem, _ expected: String) -> InvalidSinkAddress {
-    InvalidSinkAddress("expected \(item.name)= to be \(expected), but \"\((item.value ?? "").prefix(100))\" came")
+    InvalidSinkAddress("expected \(item.name)= to be \(expected), got \"\((item.value ?? "").prefix(100))\"")
   }
 }

@@ -58,7 +58,7 @@ public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
     }
     guard (1...2).contains(parts.count), fits else {
       throw InvalidSinkAddress(
-        "expected table=NAME or table=SCHEMA.NAME, of letters, digits and _, but \"\(table.prefix(100))\" came")
+        "expected table=NAME or table=SCHEMA.NAME, of letters, digits and _, got \"\(table.prefix(100))\"")
     }
     return parts.map { "\"\($0)\"" }.joined(separator: ".")
   }

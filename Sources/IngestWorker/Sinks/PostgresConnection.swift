@@ -39,7 +39,7 @@ final class PostgresConnection {
   ///   - connectDeadline: For all of it, but looking up the host's name.
   ///   - deadline: For each statement.
   init(
-    _ options: [PostgresAddress.Option], connectDeadline: Duration, deadline: Duration, _ patience: Patience
+    _ options: [PostgresAddress.Option], connectDeadline: Duration, deadline: Duration, _ patience: CancellationCheck
   ) throws(PostgresFailure) {
     var keywords = options.map { strdup($0.keyword) } + [nil]
     var values = options.map { strdup($0.value) } + [nil]
@@ -81,7 +81,7 @@ final class PostgresConnection {
   /// Runs a statement.
   /// - Returns: The rows, their values in PostgreSQL's binary form.
   func run(
-    _ statement: String, _ patience: Patience, with values: PostgresValues = PostgresValues()
+    _ statement: String, _ patience: CancellationCheck, with values: PostgresValues = PostgresValues()
   ) throws(PostgresFailure) -> [[[UInt8]?]] {
     try converse(patience) {
       values.withPointers { count, pointers, lengths, formats in
@@ -91,14 +91,14 @@ final class PostgresConnection {
   }
 
   /// Gives a statement a name, for ``run(prepared:_:with:)``.
-  func prepare(_ name: String, _ statement: String, _ patience: Patience) throws(PostgresFailure) {
+  func prepare(_ name: String, _ statement: String, _ patience: CancellationCheck) throws(PostgresFailure) {
     _ = try converse(patience) { PQsendPrepare(connection, name, statement, 0, nil) }
   }
 
   /// Runs a statement that was prepared.
   /// - Returns: As ``run(_:_:with:)``.
   func run(
-    prepared name: String, _ patience: Patience, with values: PostgresValues
+    prepared name: String, _ patience: CancellationCheck, with values: PostgresValues
   ) throws(PostgresFailure) -> [[[UInt8]?]] {
     try converse(patience) {
       values.withPointers { count, pointers, lengths, formats in
@@ -109,7 +109,7 @@ final class PostgresConnection {
 
   // MARK: Asking and hearing
 
-  private func converse(_ patience: Patience, _ send: () -> Int32) throws(PostgresFailure) -> [[[UInt8]?]] {
+  private func converse(_ patience: CancellationCheck, _ send: () -> Int32) throws(PostgresFailure) -> [[[UInt8]?]] {
     guard send() == 1 else { throw .broken(lastWords) }
     let end = ContinuousClock.now + deadline
     var unsent = PQflush(connection)
@@ -141,7 +141,8 @@ final class PostgresConnection {
   }
 
   /// Waits for the socket; where that takes too long, has the server stop.
-  private func answer(_ events: Int32, until end: ContinuousClock.Instant, _ patience: Patience) throws(PostgresFailure)
+  private func answer(_ events: Int32, until end: ContinuousClock.Instant, _ patience: CancellationCheck)
+    throws(PostgresFailure)
   {
     if try wait(for: events, until: end, patience) { return }
     let why = patience.isOver ? "it was cancelled" : "PostgreSQL didn't answer within \(deadline)"
@@ -172,7 +173,7 @@ final class PostgresConnection {
 
   /// False at the end of the time, and where nobody waits any more.
   private func wait(
-    for events: Int32, until end: ContinuousClock.Instant, _ patience: Patience
+    for events: Int32, until end: ContinuousClock.Instant, _ patience: CancellationCheck
   ) throws(PostgresFailure) -> Bool {
     let socket = PQsocket(connection)
     guard socket >= 0 else { throw .broken(lastWords) }

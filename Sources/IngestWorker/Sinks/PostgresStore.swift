@@ -24,7 +24,7 @@ struct PostgresStore: BlockingStore {
     self.deadline = deadline
   }
 
-  mutating func store(_ deliveries: [Delivery], _ patience: Patience) throws(SinkFailure) -> [SinkOutcome] {
+  mutating func store(_ deliveries: [Delivery], _ patience: CancellationCheck) throws(SinkFailure) -> [SinkOutcome] {
     do throws(PostgresFailure) {
       let connection = try connected(patience)
       var outcomes: [SinkOutcome] = deliveries.map { delivery in
@@ -54,7 +54,7 @@ struct PostgresStore: BlockingStore {
 
   // MARK: Connecting
 
-  private mutating func connected(_ patience: Patience) throws(PostgresFailure) -> PostgresConnection {
+  private mutating func connected(_ patience: CancellationCheck) throws(PostgresFailure) -> PostgresConnection {
     if let connection, connection.isOpen { return connection }
     connection = nil
     var options = address.options.filter { $0.keyword != "client_encoding" }
@@ -73,7 +73,7 @@ struct PostgresStore: BlockingStore {
 
   /// A sink that only believes to be safe is worse than none.
   private static func expectDurability(
-    _ connection: PostgresConnection, deadline: Duration, _ patience: Patience
+    _ connection: PostgresConnection, deadline: Duration, _ patience: CancellationCheck
   ) throws(PostgresFailure) {
     var values = PostgresValues()
     // The server's own deadline comes a little before ours: then the statement is surely over.
@@ -118,7 +118,8 @@ struct PostgresStore: BlockingStore {
 
   /// Stores the rows at these places, and notes what became of each.
   private static func insert(
-    _ places: ArraySlice<Int>, of deliveries: [Delivery], _ connection: PostgresConnection, _ patience: Patience,
+    _ places: ArraySlice<Int>, of deliveries: [Delivery], _ connection: PostgresConnection,
+    _ patience: CancellationCheck,
     _ outcomes: inout [SinkOutcome]
   ) throws(PostgresFailure) {
     let rows: [[[UInt8]?]]

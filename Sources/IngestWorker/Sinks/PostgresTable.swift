@@ -43,7 +43,7 @@ struct PostgresTable {
   }
 
   /// Makes the table, or brings it to this build's version, unless that was done.
-  func migrate(_ connection: PostgresConnection, _ patience: Patience) throws(PostgresFailure) {
+  func migrate(_ connection: PostgresConnection, _ patience: CancellationCheck) throws(PostgresFailure) {
     guard try version(connection, patience) < migrations.count else { return }
     _ = try connection.run("BEGIN", patience)
     // Several workers begin at one moment. Where this fails, the connection is closed, and so the transaction rolled back.
@@ -57,7 +57,7 @@ struct PostgresTable {
   }
 
   /// 0 where there is no table.
-  private func version(_ connection: PostgresConnection, _ patience: Patience) throws(PostgresFailure) -> Int {
+  private func version(_ connection: PostgresConnection, _ patience: CancellationCheck) throws(PostgresFailure) -> Int {
     var values = PostgresValues()
     values.add(name)
     let rows = try connection.run(

@@ -130,10 +130,10 @@ public final class SQLiteSink: Sink {
 
 /// For whom SQLite waits, when it waits for a lock.
 final class SQLiteWaiter: Sendable {
-  private let patience = Mutex<Patience?>(nil)
+  private let patience = Mutex<CancellationCheck?>(nil)
 
   /// Nobody waits any more: then no lock is worth waiting for.
   var isGone: Bool { patience.withLock { $0?.isOver ?? false } }
 
-  func wait(_ patience: Patience?) { self.patience.withLock { $0 = patience } }
+  func wait(_ patience: CancellationCheck?) { self.patience.withLock { $0 = patience } }
 }

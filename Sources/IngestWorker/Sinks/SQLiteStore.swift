@@ -17,7 +17,7 @@ struct SQLiteStore: BlockingStore {
     ON CONFLICT (id) DO NOTHING
     """
 
-  mutating func store(_ deliveries: [Delivery], _ patience: Patience) throws(SinkFailure) -> [SinkOutcome] {
+  mutating func store(_ deliveries: [Delivery], _ patience: CancellationCheck) throws(SinkFailure) -> [SinkOutcome] {
     waiter.wait(patience)
     defer { waiter.wait(nil) }
     let now = Int64(Date().timeIntervalSince1970 * 1_000)

@@ -144,7 +144,7 @@ public struct KeyListParser: Sendable {
       keyID = KeyID(secret: key.utf8)
     } else {
       guard let parsed = KeyID(hex: id ?? "") else {
-        throw problem("expected a key_id of 64 hexadecimal digits, but \((id ?? "").utf8.count) bytes came")
+        throw problem("expected a key_id of 64 hexadecimal digits, got \((id ?? "").utf8.count) bytes")
       }
       keyID = parsed
     }
@@ -153,7 +153,7 @@ public struct KeyListParser: Sendable {
     if let state, !state.isEmpty {
       guard let known = KeyState(word: state) else {
         // Not repeated: where columns were mixed up it is a secret.
-        throw problem("expected the state active, suspended or revoked, but \(state.utf8.count) other bytes came")
+        throw problem("expected the state active, suspended or revoked, got \(state.utf8.count) other bytes")
       }
       parsedState = known
     }
@@ -163,7 +163,7 @@ public struct KeyListParser: Sendable {
         number <= KeyRecord.revisionLimit
       else {
         throw problem(
-          "expected a revision from 0 to \(KeyRecord.revisionLimit), but \(revision.utf8.count) other bytes came")
+          "expected a revision from 0 to \(KeyRecord.revisionLimit), got \(revision.utf8.count) other bytes")
       }
       parsedRevision = number
     }

@@ -66,11 +66,11 @@ extension EditOutcome {
   init(_ reply: RedisReply, of count: Int) throws {
     let items = try reply.array()
     guard items.count == 3, let version = UInt64(try items[1].string()) else {
-      throw UnreadableStore("expected epoch, version and outcomes, but \(reply.shape) came")
+      throw UnreadableStore("expected epoch, version and outcomes, got \(reply.shape)")
     }
     let letters = try items[2].bytes()
     guard letters.count == 2 * count else {
-      throw UnreadableStore("expected \(count) outcomes of two letters, but \(letters.count) bytes came")
+      throw UnreadableStore("expected \(count) outcomes of two letters, got \(letters.count) bytes")
     }
     let results = try stride(from: 0, to: letters.count, by: 2).map { index in
       let (kind, state) = (Unicode.Scalar(letters[index]), Unicode.Scalar(letters[index + 1]))

@@ -15,7 +15,7 @@ struct ConfirmScript: ScriptCall {
   /// - Returns: The version.
   func read(_ reply: RedisReply) throws -> UInt64 {
     guard let version = UInt64(try reply.string()) else {
-      throw UnreadableStore("expected a version, but \(reply.shape) came")
+      throw UnreadableStore("expected a version, got \(reply.shape)")
     }
     return version
   }

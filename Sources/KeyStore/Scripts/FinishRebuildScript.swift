@@ -20,7 +20,7 @@ struct FinishRebuildScript: ScriptCall {
   func read(_ reply: RedisReply) throws -> Reply {
     let items = try reply.array()
     guard items.count == 2, let version = UInt64(try items[0].string()), let keys = Int(try items[1].string()) else {
-      throw UnreadableStore("expected version and count, but \(items.count) items came")
+      throw UnreadableStore("expected version and count, got \(items.count) items")
     }
     return Reply(version: version, keys: keys)
   }

@@ -15,7 +15,7 @@ struct ManifestScript: ScriptCall {
     let fields = StoreLayout.metaFields.count
     let expected = fields + 2 * StoreLayout.bucketCount
     guard items.count == expected else {
-      throw UnreadableStore("expected a manifest of \(expected) items, but \(items.count) came")
+      throw UnreadableStore("expected a manifest of \(expected) items, got \(items.count)")
     }
     let position: StorePosition
     switch try StoreLayout.position(fromFields: items[..<fields]) {

@@ -26,7 +26,7 @@ struct SealScript: ScriptCall {
   func read(_ reply: RedisReply) throws -> Reply {
     let items = try reply.array()
     guard items.count == 4, let version = UInt64(try items[1].string()), let keys = Int(try items[2].string()) else {
-      throw UnreadableStore("expected epoch, version, count and a flag, but \(items.count) items came")
+      throw UnreadableStore("expected epoch, version, count and a flag, got \(items.count) items")
     }
     return Reply(version: version, keys: keys, already: try items[3].integer() == 1)
   }

@@ -250,7 +250,7 @@ struct AccountTurnsTests {
         Issue.record("nothing was claimed")
         return
       }
-      let fates = (0..<20).map { $0 < 10 ? Fate.setAside : $0 < 15 ? .putBack : .done }
+      let fates = (0..<20).map { $0 < 10 ? Disposition.setAside : $0 < 15 ? .putBack : .done }
       #expect(try await consumer.settle(batch, fates) == .settled(dead: 0))
       let lists = try await bench.state().lists
       #expect(lists[0] == 5)

@@ -22,14 +22,14 @@ while let option = arguments.popFirst() {
   case "--seeds":
     let ends = value.split(separator: ".", omittingEmptySubsequences: true).map { UInt64($0) }
     guard let first = ends.first ?? nil, let last = ends.last ?? nil, ends.count <= 2, first <= last else {
-      usage("--seeds needs FROM..TO, but \(value) came")
+      usage("--seeds needs FROM..TO, got \(value)")
     }
     seeds = first...last
   case "--steps":
-    guard let number = Int(value), number > 0 else { usage("--steps needs a number from 1 up, but \(value) came") }
+    guard let number = Int(value), number > 0 else { usage("--steps needs a number from 1 up, got \(value)") }
     steps = number
   case "--log":
-    guard let number = Int(value), number > 0 else { usage("--log needs a number of lines, but \(value) came") }
+    guard let number = Int(value), number > 0 else { usage("--log needs a number of lines, got \(value)") }
     logLines = number
   #if SLUICE_MUTANTS
     case "--list" where value == "mutants":

@@ -60,7 +60,7 @@ func expect(_ holds: Bool, _ what: @autoclosure () -> String) throws {
 }
 
 func expectEqual<Value: Equatable>(_ came: Value, _ expected: Value, _ what: String) throws {
-  try expect(came == expected, "\(what): expected \(expected), but \(came) came")
+  try expect(came == expected, "\(what): expected \(expected), got \(came)")
 }
 
 func put(
@@ -218,7 +218,7 @@ public enum StoreConformance {
       var records: [KeyID: Digest] = [:]
       for change in all {
         guard case .put(let id, let record, let bucket, let after) = change.effect else {
-          throw Nonconformance(description: "expected puts, but \(change) came")
+          throw Nonconformance(description: "expected puts, got \(change)")
         }
         records[id] = Digest(of: id, record: record)
         let own = records.filter { $0.key.bucket(of: store.bucketCount) == bucket }
@@ -301,7 +301,7 @@ public enum StoreConformance {
       try await store.expectSound(version: 6, records: left)
       let changes = try await store.changes(after: 5, atMost: 10)
       guard changes.count == 1, case .purge(key("a"), let bucket, let after) = changes[0].effect else {
-        throw Nonconformance(description: "expected one purge, but \(changes) came")
+        throw Nonconformance(description: "expected one purge, got \(changes)")
       }
       let manifest = try await store.foundManifest()
       try expectEqual(bucket, store.bucket(of: "a"), "the bucket")

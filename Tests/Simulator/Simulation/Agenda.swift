@@ -8,11 +8,11 @@ import KeyReplica
 enum Happening {
   case wake(node: Int)
   case world
-  case connected(node: Int, Replica.Session)
-  case connectTimedOut(node: Int, Replica.Session)
-  case execute(node: Int, Replica.Session, feed: Bool)
-  case deliver(node: Int, Replica.Session, feed: Bool)
-  case deadline(node: Int, Replica.Session, feed: Bool)
+  case connected(node: Int, Replica.ConnectionID)
+  case connectTimedOut(node: Int, Replica.ConnectionID)
+  case execute(node: Int, Replica.ConnectionID, feed: Bool)
+  case deliver(node: Int, Replica.ConnectionID, feed: Bool)
+  case deadline(node: Int, Replica.ConnectionID, feed: Bool)
   /// An event that comes when nobody expects it any more; its number in `Simulation.strays`.
   case stray(node: Int, incarnation: Int, number: Int)
   case restart(node: Int)

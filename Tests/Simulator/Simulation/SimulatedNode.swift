@@ -24,7 +24,7 @@ final class SimulatedNode {
   }
 
   struct Link {
-    let session: Replica.Session
+    let session: Replica.ConnectionID
     let server: Int
     var control = Conversation()
     var feed = Conversation()
@@ -76,7 +76,7 @@ final class SimulatedNode {
   var bornAt: Instant
   var link: Link?
   /// The conversation that is being opened.
-  var connecting: Replica.Session?
+  var connecting: Replica.ConnectionID?
   var wakeAt: Instant?
   var pending: [Pending] = []
 

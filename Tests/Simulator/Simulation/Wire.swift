@@ -170,7 +170,7 @@ extension Simulation {
   }
 
   /// A write without an answer: it arrives or not, and the next position tells.
-  private func record(_ node: SimulatedNode, _ session: Replica.Session, _ count: Int) {
+  private func record(_ node: SimulatedNode, _ session: Replica.ConnectionID, _ count: Int) {
     sent(node)
     guard let link = node.link, link.session == session, !link.control.isLost, !occurs(.lostMessage) else { return }
     let server = servers[link.server]
@@ -191,7 +191,7 @@ extension Simulation {
 
   // MARK: Conversations
 
-  func connected(_ node: SimulatedNode, _ session: Replica.Session) {
+  func connected(_ node: SimulatedNode, _ session: Replica.ConnectionID) {
     guard node.process != nil, node.connecting == session else { return }
     let server = servers[address]
     if server.stalledUntil.map({ $0 > now }) ?? false { return }
@@ -209,13 +209,14 @@ extension Simulation {
     }
   }
 
-  func connectFailed(_ node: SimulatedNode, _ session: Replica.Session, _ reason: String) {
+  func connectFailed(_ node: SimulatedNode, _ session: Replica.ConnectionID, _ reason: String) {
     node.connecting = nil
     give(node, .disconnected(session, reason: reason))
   }
 
   private func send(
-    _ node: SimulatedNode, _ command: Replica.Command, _ session: Replica.Session, feed: Bool, within limit: Duration
+    _ node: SimulatedNode, _ command: Replica.Command, _ session: Replica.ConnectionID, feed: Bool,
+    within limit: Duration
   ) {
     sent(node)
     guard node.link?.session == session else {
@@ -238,7 +239,7 @@ extension Simulation {
     agenda.add(what, at: moment)
   }
 
-  func deadline(_ node: SimulatedNode, _ session: Replica.Session, feed: Bool) {
+  func deadline(_ node: SimulatedNode, _ session: Replica.ConnectionID, feed: Bool) {
     guard node.link?.session == session else { return }
     guard let first = node.link![feed: feed].exchanges.map(\.deadline).min() else {
       node.link![feed: feed].deadlineIsSet = false
@@ -273,7 +274,7 @@ extension Simulation {
     }
   }
 
-  func deliver(_ node: SimulatedNode, _ session: Replica.Session, feed: Bool) {
+  func deliver(_ node: SimulatedNode, _ session: Replica.ConnectionID, feed: Bool) {
     guard node.link?.session == session, !node.link![feed: feed].isLost,
       let reply = node.link![feed: feed].exchanges.first?.reply
     else { return }
@@ -300,7 +301,7 @@ extension Simulation {
 
   // MARK: At the server
 
-  func execute(_ node: SimulatedNode, _ session: Replica.Session, feed: Bool) {
+  func execute(_ node: SimulatedNode, _ session: Replica.ConnectionID, feed: Bool) {
     guard let link = node.link, link.session == session, !link[feed: feed].isLost,
       let index = link[feed: feed].exchanges.firstIndex(where: { $0.reply == nil })
     else { return }

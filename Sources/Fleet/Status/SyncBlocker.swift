@@ -1,0 +1,87 @@
+// What can keep a node from being in sync. A closed list, so that a new way to be wrong has to be given its words here, and so
+// that `wait` can tell a change worth a line from a number that ticks.
+
+import KeyReplica
+
+/// One thing that a node lacks to be in sync with the store.
+public enum SyncBlocker: Sendable, Hashable {
+  /// Its last report is older than ``FleetVerdict/silentAfter``.
+  case silent(seconds: Int)
+  /// It hasn't reported since Redis's clock went back.
+  case undated
+  /// Two live processes report under its name.
+  case sharesItsName
+  case empty
+  case loading(verified: Int, total: Int)
+  /// All buckets are verified, and it follows the store to one version.
+  case catchingUp
+  case restored(verified: Int, total: Int)
+  case guarded
+  case diverged(verified: Int, total: Int)
+  case incompatible
+  /// It mirrors another history of the store.
+  case otherEpoch(String, store: String)
+  /// The store is sealed, and the node hasn't read that.
+  case missesTheSeal
+  /// It mirrors the whole store, and something else is in the way of proving a refusal; in words.
+  case cannotRefuse(String)
+  /// It has no answered read of the store.
+  case neverHeard
+  /// Its last answered read of the store was this old when it reported.
+  case stale(seconds: Int)
+  case behind(version: UInt64, store: UInt64)
+  /// It has followed changes that the store doesn't have (any more).
+  case ahead(version: UInt64, store: UInt64)
+  /// At the same version it has another number of keys.
+  case otherCount(keys: Int, store: Int)
+
+  /// To follow the node's name: `has been silent for 14 s`.
+  public var words: String {
+    switch self {
+    case .silent(let seconds): "has been silent for \(Wording.time(seconds: Double(seconds)))"
+    case .undated: "hasn't reported since Redis's clock went back"
+    case .sharesItsName: "shares its name with another live process: give each node a name of its own"
+    case .empty: "has read nothing of the store yet"
+    case .loading(let verified, let total):
+      "has verified \(Wording.count(verified)) of \(Wording.count(total)) buckets"
+    case .catchingUp: "has verified every bucket and is catching up with the latest changes"
+    case .restored(let verified, let total):
+      "serves what it had saved on disk, of which \(Wording.count(verified)) of \(Wording.count(total)) buckets are verified"
+    case .guarded: "holds back removals of keys until an operator confirms them"
+    case .diverged(let verified, let total):
+      "disagrees with the store (\(Wording.count(verified)) of \(Wording.count(total)) buckets verified) and refuses nobody"
+    case .incompatible: "can't read this kind of store: its build doesn't fit the publisher's"
+    case .otherEpoch(let epoch, let store):
+      "mirrors another history of the store (epoch \(epoch), the store has \(store))"
+    case .missesTheSeal: "hasn't read yet that the store is sealed"
+    case .cannotRefuse(let why): "answers 503 to unknown keys: \(Wording.printable(why))"
+    case .neverHeard: "has never heard from the store"
+    case .stale(let seconds):
+      "had not heard from the store for \(Wording.time(seconds: Double(seconds))) when it reported"
+    case .behind(let version, let store):
+      "is \(Wording.number(store - version, "change")) behind: at version \(Wording.count(version)) of \(Wording.count(store))"
+    case .ahead(let version, let store):
+      "is ahead of the store: at version \(Wording.count(version)), and the store, at \(Wording.count(store)), has lost changes"
+    case .otherCount(let keys, let store):
+      "has \(Wording.number(keys, "key")) at the store's own version, and the store has \(Wording.count(store))"
+    }
+  }
+
+  /// Whether another value of the same lack is news. Seconds tick by themselves.
+  func isNews(after old: SyncBlocker) -> Bool {
+    switch (old, self) {
+    case (.silent, .silent), (.stale, .stale): false
+    default: old != self
+    }
+  }
+}
+
+extension Member {
+  /// Of one that is silent: `has been silent for 14 s`.
+  var silence: String {
+    isUndated ? SyncBlocker.undated.words : "has been silent for \(Wording.time(age))"
+  }
+
+  /// When it reported: `0.4 s ago`.
+  var reported: String { isUndated ? "not known" : Wording.ago(seconds: age.fractionalSeconds) }
+}

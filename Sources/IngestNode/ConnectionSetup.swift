@@ -1,0 +1,191 @@
+// What every connection to the push listener goes through before its first request: it gets a place, a balancer's PROXY
+// header is read, TLS begins, and then it is served, or turned away.
+
+internal import ClientAddress
+internal import KeyReplica
+internal import KeyStore
+internal import Logging
+internal import Metrics
+internal import NIOCore
+internal import NIOSSL
+
+/// What the connections of one event loop have in common.
+struct EventLoopResources: Sendable {
+  let gate: any PushHandling
+  let budget: NIOLoopBoundBox<ByteBudget>
+  let turns: NIOLoopBoundBox<ConnectionTurns>
+}
+
+/// Sets up connections.
+struct ConnectionSetup: Sendable {
+  /// One for each event loop.
+  let desks: [EventLoopResources]
+  let shared: ListenerContext
+  let connections: ConnectionLimiter
+  let identity: TLSIdentity?
+  let expectsProxyHeader: Bool
+  let logger: Logger
+  private let handshakes: ConnectionRate
+  private let arrivals: ArrivalLimiter
+  private let log: ConnectionLog
+  private let lines = LineLimiter()
+  private let refusedHeaders = Counter(label: "sluice_proxy_headers_refused_total")
+
+  init(
+    desks: [EventLoopResources], shared: ListenerContext, connections: ConnectionLimiter, identity: TLSIdentity?,
+    expectsProxyHeader: Bool, handshakes: ConnectionRate = ConnectionRate(), logger: Logger
+  ) {
+    self.desks = desks
+    self.shared = shared
+    self.connections = connections
+    self.identity = identity
+    self.expectsProxyHeader = expectsProxyHeader
+    self.handshakes = handshakes
+    self.logger = logger
+    arrivals = ArrivalLimiter(eventLoops: desks.count, handshake: identity?.certificate.keyKind.handshake)
+    log = ConnectionLog("push", logger: logger)
+  }
+
+  /// Whether a connection that has come may begin. On the thread that accepts; if so, ``receive(_:)`` follows on the
+  /// connection's own.
+  /// - Parameter waiting: Connections that were accepted before and aren't set up yet.
+  func admits(_ peer: IPAddress?, waiting: Int) -> Bool {
+    let client = peer.flatMap { shared.trusted.contains($0) ? nil : $0 }
+    if arrivals.admits(client, waiting: waiting, isCrowded: connections.isCrowded(for: client), at: .recent) {
+      return true
+    }
+    log.note(.tooManyArrivals, peer: peer.map { "\($0)" })
+    return false
+  }
+
+  /// On the channel's event loop, before anything is read from it.
+  /// - Throws: ``TurnedAway`` for a connection that isn't served: whoever made the channel closes it. Here it can't be
+  ///   closed, since NIO registers it next.
+  func receive(_ channel: any Channel) throws {
+    // nil for a Unix socket, and for a client that is gone already.
+    let peer = channel.remoteAddress?.ipAddress.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
+    guard expectsProxyHeader else {
+      guard let place = place(for: channel, from: peer) else { return try turnAway(channel) }
+      return try serve(channel, at: place, client: peer)
+    }
+    guard let peer, shared.trusted.contains(peer) else {
+      refuseHeader(of: channel, "it comes from an address that isn't a trusted proxy's")
+      return try reset(channel)
+    }
+    // The client's address is known when the header has come.
+    guard let place = place(for: channel, from: nil, isUnclaimed: true) else { return try turnAway(channel) }
+    let loopBound = NIOLoopBound(channel, eventLoop: channel.eventLoop)
+    try channel.pipeline.syncOperations.addHandler(
+      ProxyHeaderHandler(
+        deadline: shared.deadlines.head, refused: { self.refuseHeader(of: loopBound.value, $0) },
+        began: { source in
+          let (channel, client) = (loopBound.value, source ?? peer)
+          let isExempt = self.shared.trusted.contains(client)
+          if place.claim(client, isExempt: isExempt, at: channel.eventLoop.now) {
+            try self.serve(channel, at: place, client: client)
+          } else {
+            try self.turnAway(channel)
+          }
+        }))
+  }
+
+  /// - Parameters:
+  ///   - client: nil where it isn't known, or not yet.
+  ///   - isUnclaimed: Whether it will be known.
+  /// - Returns: nil for a connection that is one too many.
+  private func place(
+    for channel: any Channel, from client: IPAddress?, isUnclaimed: Bool = false
+  ) -> ConnectionPlace? {
+    let log = log
+    let place = connections.enter(
+      from: client, isExempt: client.map(shared.trusted.contains) ?? true, isUnclaimed: isUnclaimed,
+      at: channel.eventLoop.now
+    ) {
+      channel.eventLoop.execute {
+        guard channel.isActive else { return channel.close(promise: nil) }
+        let connection: PushConnection
+        do {
+          connection = try channel.pipeline.syncOperations.handler(type: PushConnection.self)
+        } catch {
+          // It isn't served yet.
+          log.note(.evicted, peer: channel.remoteAddress?.ipAddress)
+          return channel.reset()
+        }
+        log.note(connection.isProven ? .evictedIdle : .evicted, peer: channel.remoteAddress?.ipAddress)
+        connection.giveWay()
+      }
+    }
+    if let place { channel.closeFuture.assumeIsolated().whenComplete { _ in place.giveBack() } }
+    return place
+  }
+
+  private func serve(_ channel: any Channel, at place: ConnectionPlace, client: IPAddress?) throws {
+    if let client, let identity, !shared.trusted.contains(client),
+      !handshakes.admit(client, costing: identity.certificate.keyKind.handshake, at: .recent)
+    {
+      log.note(.tooManyHandshakes, peer: "\(client)")
+      return try reset(channel)
+    }
+    guard let desk = desks.first(where: { $0.budget.eventLoop === channel.eventLoop }) else {
+      preconditionFailure("a connection came on an event loop that has no gate")  // One is made for each loop.
+    }
+    try addTLS(to: channel, chargedTo: client.flatMap { shared.trusted.contains($0) ? nil : $0 })
+    try channel.pipeline.syncOperations.addHandler(
+      PushConnection(
+        gate: desk.gate, shared: shared, budget: desk.budget.value, turns: desk.turns.value, client: client,
+        isEncrypted: identity != nil,
+        place: place))
+  }
+
+  private func addTLS(to channel: any Channel, chargedTo client: IPAddress? = nil) throws {
+    guard let identity else { return }
+    let (log, handshakes) = (log, handshakes)
+    let peer = channel.remoteAddress?.ipAddress
+    let certificate = identity.certificate
+    let cost = HandshakeCost(
+      most: certificate.clientAuthorities == nil ? HandshakeCost.usualBytes : HandshakeCost.bytesWithCertificate
+    ) {
+      log.note(.handshakeTooLarge, peer: peer)
+    } ended: { taken in
+      let more = taken - certificate.keyKind.handshake
+      if let client, more > .zero { handshakes.charge(client, more, at: .recent) }
+    }
+    try channel.pipeline.syncOperations.addHandlers([
+      cost,
+      NIOSSLServerHandler(context: identity.context),
+      HandshakeDeadline(deadline: shared.deadlines.head, behind: cost) { log.note(.handshakeTooSlow, peer: peer) },
+    ])
+  }
+
+  /// The connection is one too many.
+  private func turnAway(_ channel: any Channel) throws {
+    log.note(.tooMany, peer: channel.remoteAddress?.ipAddress)
+    guard connections.beginCourtesy() else { return try reset(channel) }
+    let connections = connections
+    channel.closeFuture.whenComplete { _ in connections.endCourtesy() }
+    try addTLS(to: channel)
+    try channel.pipeline.syncOperations.addHandler(TurnAwayHandler(shared: shared))
+  }
+
+  /// Ends a connection that isn't served, before or after it was set up.
+  private func reset(_ channel: any Channel) throws {
+    guard !channel.isActive else { return channel.reset() }
+    channel.resetWhenClosed()
+    throw TurnedAway()
+  }
+
+  private func refuseHeader(of channel: any Channel, _ reason: String) {
+    refusedHeaders.increment()
+    let (isAdmitted, unwritten) = lines.admit(at: .recent)
+    guard isAdmitted else { return }
+    logger.warning(
+      "connection closed: expected a PROXY protocol header",
+      metadata: [
+        "reason": "\(reason)", "peer": "\(channel.remoteAddress?.ipAddress ?? "unknown")",
+        "unwritten": "\(unwritten)",
+      ])
+  }
+}
+
+/// A connection isn't served; the log and the metrics say why.
+struct TurnedAway: Error {}

@@ -1,0 +1,82 @@
+// The refusals that were laid out last. One reading of the store proves the refusals of all that waited for it, so in a
+// crowd of unknown keys dozens are the same to the letter. So are all answers to requests without a key, or to unknown
+// paths, and anybody can send any number of those. Laying one out costs as much as reading its request, or more.
+
+internal import HTTPFraming
+internal import KeyReplica
+internal import Synchronization
+
+/// A refusal, ready but for its framing.
+struct LaidOutRefusal: Sendable {
+  /// For counters.
+  let label: String
+  let response: Response
+}
+
+/// Remembers the last refusal of each kind, for all threads.
+final class LastRefusalCache: Sendable {
+  /// What there is to be said, where nothing in it changes from one answer to the next.
+  private enum Rendered: Equatable {
+    case refused(RefusalReason, Proof)
+    case missingKey, notFound
+
+    /// nil for what is laid out each time: mostly it says how long to wait, and not everybody should wait as long.
+    init?(_ why: PushRejection) {
+      switch why {
+      case .refused(let reason, let proof): self = .refused(reason, proof)
+      case .missingKey: self = .missingKey
+      case .notFound: self = .notFound
+      default: return nil
+      }
+    }
+  }
+
+  private struct Memo {
+    let words: Rendered
+    let dialect: Dialect
+    let media: MediaType
+    let refusal: LaidOutRefusal
+  }
+
+  private struct Last {
+    var refused: Memo?
+    var missingKey: Memo?
+    var notFound: Memo?
+
+    subscript(words: Rendered) -> Memo? {
+      get {
+        switch words {
+        case .refused: refused
+        case .missingKey: missingKey
+        case .notFound: notFound
+        }
+      }
+      set {
+        switch words {
+        case .refused: refused = newValue
+        case .missingKey: missingKey = newValue
+        case .notFound: notFound = newValue
+        }
+      }
+    }
+  }
+
+  private let last = Mutex(Last())
+
+  /// The refusal for a reason, laid out anew unless it is the last of its kind again.
+  func refusal(
+    _ why: PushRejection, in dialect: Dialect, _ media: MediaType, layOut: () -> LaidOutRefusal
+  ) -> LaidOutRefusal {
+    guard let words = Rendered(why) else { return layOut() }
+    let known = last.withLock { last -> LaidOutRefusal? in
+      guard let memo = last[words], memo.words == words, memo.dialect === dialect, memo.media == media else {
+        return nil
+      }
+      return memo.refusal
+    }
+    if let known { return known }
+    let refusal = layOut()
+    last.withLock { $0[words] = Memo(words: words, dialect: dialect, media: media, refusal: refusal) }
+    return refusal
+  }
+}

@@ -1,0 +1,211 @@
+// The way of one push through the node: key → verdict → queue. One gate per event loop, with its own producer on the same loop, so a push that
+// is admitted never changes threads.
+
+internal import ClientAddress
+internal import Foundation
+internal import HTTPFraming
+internal import Hiredis
+internal import IngestQueue
+internal import IngestSpool
+internal import KeyReplica
+internal import KeyStore
+internal import Logging
+internal import NIOCore
+
+/// What a connection asks about its requests. Only on the event loop of the connection.
+protocol PushHandling: Sendable {
+  /// The account of a key that is admitted at once; nil if somebody has to be asked.
+  func admits(_ key: KeyID) -> String?
+  /// The verdict for a key, within a bounded time. The future doesn't fail.
+  /// - Parameter sender: For the log; nil where it isn't known.
+  func verdict(of key: KeyID, from sender: IPAddress?) -> EventLoopFuture<Verdict>
+  /// Hands over the payload of an exchange whose key is admitted, and tells the sender once what became of it, now or within a bounded
+  /// time.
+  func push(_ exchange: Exchange, for sender: any PushResponder)
+}
+
+/// What became of a payload. Not a `Result`: what a generic value of such a size is made of is looked up each time that one is let go.
+enum PushOutcome: Sendable {
+  case success(EnvelopeID)
+  case failure(PushRejection)
+}
+
+/// Who has handed over payloads. Only on the event loop of the gate.
+protocol PushResponder: AnyObject {
+  /// What became of one.
+  func handedOver(_ number: RequestNumber, _ outcome: PushOutcome)
+}
+
+/// Decides on pushes and hands over what is admitted.
+final class PushHandler: PushHandling {
+  private let replica: ReplicaDriver
+  private let desk: VerdictBatcher
+  private let producer: QueueProducer
+  private let spool: Spool?
+  private let node: NodeMember
+  private let refusals: RefusalLog
+  private let logger: Logger
+  /// Of Redis's refusals: each push that it refuses would be a line.
+  private let lines = LineLimiter(lines: 1, perSeconds: 10)
+  private let rates: AccountRates?
+  private let random: NIOLoopBoundBox<RandomPool>
+  /// Where lines are written, one after the other.
+  private let line: NIOLoopBoundBox<ByteBuffer>
+
+  /// - Parameters:
+  ///   - producer: On the event loop that the gate is used on.
+  ///   - spool: Where payloads go while the queue is away; nil for nowhere.
+  ///   - rates: What accounts may send; nil for as much as they like.
+  init(
+    replica: ReplicaDriver, producer: QueueProducer, spool: Spool?, node: String, rates: AccountRates?, logger: Logger
+  ) {
+    self.replica = replica
+    desk = replica.desk(for: producer.eventLoop)
+    self.producer = producer
+    self.spool = spool
+    self.node = NodeMember(node)
+    self.rates = rates
+    random = .makeBoxSendingValue(RandomPool(), eventLoop: producer.eventLoop)
+    line = .makeBoxSendingValue(ByteBuffer(), eventLoop: producer.eventLoop)
+    refusals = RefusalLog(logger: logger)
+    self.logger = logger
+  }
+
+  var eventLoop: any EventLoop { producer.eventLoop }
+
+  func admits(_ key: KeyID) -> String? { replica.admits(key) }
+
+  func verdict(of key: KeyID, from sender: IPAddress?) -> EventLoopFuture<Verdict> {
+    desk.verdict(of: key).map { [refusals] verdict in
+      if case .refuse(let reason, let proof) = verdict {
+        refusals.note(key, reason, proof, from: sender.map { "\($0)" })
+      }
+      return verdict
+    }
+  }
+
+  func push(_ exchange: Exchange, for sender: any PushResponder) {
+    guard let key = exchange.key, let account = exchange.account else {
+      preconditionFailure("a payload whose key isn't admitted")  // Nobody hands one over.
+    }
+    if let rates, rates.isExceeded(by: account, now: .recent) {
+      return sender.handedOver(exchange.number, .failure(.tooFast(rates.status)))
+    }
+    let now = Int64(Date().timeIntervalSince1970 * 1000)
+    let id =
+      if let idempotencyKey = exchange.request.idempotencyKey {
+        EnvelopeID(keyID: key.bytes, idempotencyKey: idempotencyKey)
+      } else {
+        EnvelopeID(time: now, using: &random.value)
+      }
+    exchange.handover = PendingEnqueue(id: id, account: account, key: key, receivedAt: now, gate: self, sender: sender)
+    let failure = line.withValue { line in
+      line.clear()
+      write(exchange.request, id, account, key, at: now, to: &line)
+      return producer.submit(line: line, account: account, payload: exchange.request.body, waiter: exchange)
+    }
+    if let failure { exchange.pushed(failure) }
+  }
+
+  private func write(
+    _ request: PushRequest, _ id: EnvelopeID, _ account: String, _ key: KeyID, at time: Int64,
+    to buffer: inout ByteBuffer
+  ) {
+    buffer.writeEnvelopeLine(
+      id: id, account: account, key: key.words, receivedAt: time, request: request.members, node: node)
+  }
+
+  /// Deals with a payload that the producer hasn't pushed.
+  fileprivate func notPushed(
+    _ failure: EnqueueError, _ request: PushRequest, _ handover: PendingEnqueue, _ number: RequestNumber
+  ) {
+    if case .refused(let error) = failure { logRefusal(error) }
+    guard let spool, failure.isForSpool else {
+      rates?.giveBack(to: handover.account)
+      return handover.sender.handedOver(number, .failure(Self.failing(failure, of: request)))
+    }
+    var element = ByteBuffer()
+    write(request, handover.id, handover.account, handover.key, at: handover.receivedAt, to: &element)
+    element.writeImmutableBuffer(request.body)
+    spool.append(element, of: handover.account, on: eventLoop).assumeIsolated().whenComplete { result in
+      switch result {
+      case .success: handover.sender.handedOver(number, .success(handover.id))
+      case .failure(let error):
+        self.rates?.giveBack(to: handover.account)
+        handover.sender.handedOver(
+          number, .failure(Self.failing(error as? SpoolFailure ?? .late, after: failure, of: request)))
+      }
+    }
+  }
+
+  private func logRefusal(_ error: RedisServerError) {
+    let (isAdmitted, unwritten) = lines.admit(at: .recent)
+    guard isAdmitted else { return }
+    logger.warning("Redis refused a push", metadata: ["reason": "\(error.message)", "unwritten": "\(unwritten)"])
+  }
+
+  private static func failing(_ failure: EnqueueError, of request: PushRequest) -> PushRejection {
+    switch failure {
+    case .full: .unavailable(.queueFull)
+    case .overLimit(let seconds): .overLimit(retryAfter: seconds)
+    case .accountOverLimit(let seconds): .accountOverLimit(retryAfter: seconds)
+    case .accountSlowsRedis(let seconds): .accountSlowsRedis(retryAfter: seconds)
+    case .tooManyDeadLetters(let seconds): .tooManyDeadLetters(retryAfter: seconds)
+    case .durabilityLost: .unavailable(.durabilityLost)
+    case .away: .unavailable(.queueAway)
+    case .unknownOutcome, .unconfirmed: .outcomeUnknown(isRepeatable: request.idempotencyKey != nil)
+    case .refused: .unavailable(.queueRefused)
+    case .tooLarge(_, let limit): .tooLarge(limit: limit)
+    case .shuttingDown: .unavailable(.shuttingDown)
+    }
+  }
+
+  /// Redis is away, and the spool hasn't taken it either.
+  private static func failing(
+    _ spoolFailure: SpoolFailure, after failure: EnqueueError, of request: PushRequest
+  ) -> PushRejection {
+    let unknown = PushRejection.outcomeUnknown(isRepeatable: request.idempotencyKey != nil)
+    // It may be in the queue already, whatever the spool says.
+    if case .unknownOutcome = failure { return unknown }
+    return switch spoolFailure {
+    case .full, .tooOld, .busy, .noRoom: .unavailable(.spoolFull)
+    case .accountFull: .unavailable(.accountFull)
+    case .damaged, .failed: .unavailable(.spoolFailed)
+    case .late: unknown
+    case .closed: .unavailable(.shuttingDown)
+    }
+  }
+
+  /// Takes nothing more, and returns when everything that was taken has been answered, a bounded time.
+  func drain() async throws {
+    try await producer.drain().get()
+  }
+
+  /// What the producer has in hand and has done, and why it takes nothing, if it doesn't. Fails only when the event loop has ended.
+  func producerState() -> EventLoopFuture<(counters: ProducerCounters, obstacle: EnqueueError?)> {
+    eventLoop.submit { [producer] in (producer.counters, producer.obstacle) }
+  }
+}
+
+/// What is known of an exchange's payload while the producer, or after it the spool, has it in hand.
+struct PendingEnqueue {
+  let id: EnvelopeID
+  let account: String
+  let key: KeyID
+  /// Milliseconds since 1970.
+  let receivedAt: Int64
+  let gate: PushHandler
+  let sender: any PushResponder
+}
+
+extension Exchange: EnqueueCompletion {
+  func pushed(_ failure: EnqueueError?) {
+    // Taken out: the sender holds on to the exchange, and mustn't be held by it for longer than it waits.
+    guard let handover = handover.take() else { preconditionFailure("it is told once, what became of a payload") }
+    if let failure {
+      handover.gate.notPushed(failure, request, handover, number)
+    } else {
+      handover.sender.handedOver(number, .success(handover.id))
+    }
+  }
+}

@@ -1,0 +1,530 @@
+// One lane of a worker: claim, decode, store, settle, again. A worker has several, so that while one waits for the disk another
+// talks to Redis. That is why a lane doesn't claim its next batch ahead: another lane has it already.
+//
+// A lane has its part of the worker's slots, at least two, and uses one at a time, or two while it tries others beside
+// a batch. After a restart some may still hold what the worker's earlier life had claimed. The others let the lane work
+// at once, and look for others beside its first batch, instead of waiting for these leases to end.
+//
+// A failure of the whole sink is not the envelopes' fault: the lane keeps its batch, tries again with a growing pause, and no attempt
+// is counted. Only what fails alone is counted, and ends as a dead letter in time.
+//
+// But a batch may be all that the sink dislikes. So while a batch fails, or takes long, the lane also tries a few other
+// envelopes, in another slot. Where the sink takes some of these, it is there, and says of the batch which of its
+// payloads are at fault. Those of the others that fail are postponed, so that the next ones are tried next time.
+// Rejected: to give the batch back instead of keeping it. While a sink is away that would move the whole queue, batch
+// by batch, behind a delay.
+
+internal import Fleet
+internal import IngestQueue
+internal import KeyReplica
+internal import Logging
+internal import NIOCore
+internal import RedisClient
+internal import ServiceLifecycle
+
+/// What the lanes of a worker share in one shard.
+struct LaneSurroundings: Sendable {
+  let shard: Int
+  /// How many lanes the worker has in this shard.
+  let lanes: Int
+  let consumer: QueueConsumer
+  let sink: any Sink
+  let decoding: BodyDecoding
+  let retry: Backoff
+  /// Nil where payloads are stored whatever has become of their keys.
+  let revoked: RevokedKeys?
+  let held: HeldBatches
+  let room: WorkerRoom
+  let progress: WorkerProgress
+  let logger: Logger
+}
+
+struct ClaimLoop: Sendable {
+  /// From 0 in each shard.
+  let number: Int
+  let surroundings: LaneSurroundings
+
+  /// Lanes of a worker in one shard: each has at least two slots.
+  static let most = QueueLayout.slots / 2
+
+  /// A lane of a worker, as its progress counts.
+  struct ID: Hashable, Sendable {
+    let shard: Int
+    let number: Int
+  }
+
+  private var id: ID { ID(shard: surroundings.shard, number: number) }
+
+  private var consumer: QueueConsumer { surroundings.consumer }
+  private var progress: WorkerProgress { surroundings.progress }
+  private var logger: Logger { surroundings.logger }
+
+  /// Works until the worker is to end.
+  /// - Throws: ``WorkerNameTaken``, when it can't go on.
+  func run() async throws(WorkerNameTaken) {
+    var slots = Array(stride(from: number, to: QueueLayout.slots, by: surroundings.lanes))
+    var heldInARow = 0
+    var pace = PollPace()
+    var size = ClaimSize(most: consumer.limits.envelopes)
+    var failures = 0
+    var holders: [Int: SlotHolder] = [:]
+    // Suspects come first where they may be taken, so after some the others have their turn.
+    var hadSuspects = false
+    while !isEnding {
+      let claim: Claim
+      let takesSuspects = number == 0 && !hadSuspects
+      do throws(QueueFailure) {
+        claim = try await consumer.claim(slot: slots[0], takesSuspects: takesSuspects, ownLimit: size.limit)
+      } catch {
+        failures += 1
+        if progress.isInTrouble(lane: id, "\(error)") { log(error, "claiming") }
+        await pause(Backoff().delay(afterFailures: failures))
+        continue
+      }
+      failures = 0
+      _ = progress.isFine(lane: id)
+      if case .held = claim { heldInARow += 1 } else { heldInARow = 0 }
+      switch claim {
+      case .batch(let batch):
+        pace.reset()
+        hadSuspects = takesSuspects && batch.entries.allSatisfy { $0.failures > 0 }
+        let work = await process(batch, spareSlots: Array(slots.dropFirst()))
+        size.note(batch.entries, work.fates)
+      case .empty where hadSuspects: hadSuspects = false
+      case .empty:
+        progress.foundNothing(lane: id)
+        await pause(pace.afterEmpty())
+      case .held(let holder):
+        if holders.updateValue(holder, forKey: holder.slot) != holder {
+          logger.warning("\(holder)", metadata: ["lease_until": "\(holder.leaseUntil)"])
+          progress.wentWrong("\(holder)", shard: surroundings.shard)
+        }
+        slots.append(slots.removeFirst())
+        if heldInARow.isMultiple(of: slots.count) { await pause(pace.afterEmpty()) }
+      case .supplanted(let instance):
+        throw WorkerNameTaken(worker: consumer.worker, by: instance)
+      }
+    }
+  }
+
+  /// The client itself logs, once, that Redis is away and that it is back.
+  private func log(_ error: QueueFailure, _ what: String) {
+    if case .away = error { return }
+    logger.error("\(what) failed; trying until it works", metadata: ["reason": "\(error)"])
+  }
+
+  private var isEnding: Bool { Task.isCancelled || Task.isShuttingDownGracefully }
+
+  /// Waits, or less if the worker is to end.
+  private func pause(_ duration: Duration) async {
+    do {
+      try await cancelWhenGracefulShutdown { try await Task.sleep(for: duration) }
+    } catch {
+      // Cancelled: the caller looks whether it is to end.
+    }
+  }
+
+  // MARK: One batch
+
+  private func process(_ batch: ClaimedBatch, spareSlots: [Int]) async -> BatchWork {
+    var work = BatchWork(batch, decoding: surroundings.decoding)
+    let proofs = await begin(batch)
+    defer { surroundings.held.release(batch) }
+    // A piece that the sink doesn't take holds up no other piece of the batch, of which each is given once before any is given again.
+    var isAgain = false
+    giving: repeat {
+      // Claimed while the worker was told to end: it isn't started.
+      while !isEnding, work.asksToWait == nil, let piece = await nextPiece(&work, proofs, surroundings.room.batches) {
+        let probing = Probing(slots: spareSlots, accounts: batch.accounts)
+        let stored = await store(piece.deliveries, of: batch, probing, tries: isAgain || work.isLastPiece ? .max : 1)
+        surroundings.room.batches.giveBack(piece.room)
+        switch stored {
+        case .outcomes(let outcomes): note(outcomes, of: piece, in: &work)
+        case .notTaken: work.putOff(piece)
+        case .givenUp: break giving
+        }
+      }
+      isAgain = true
+    } while !isEnding && work.takeUpDeferred { surroundings.retry.delay(afterFailures: $0 + 1) }
+    await settle(work)
+    await pauseAfter(work)
+    return work
+  }
+
+  /// - Returns: The proofs that keys of the batch are revoked, where their payloads are to be discarded.
+  private func begin(_ batch: ClaimedBatch) async -> [String: Proof] {
+    surroundings.held.hold(batch)
+    progress.claimed(batch.entries.count, lane: id)
+    return await proofs(for: batch)
+  }
+
+  private func nextPiece(
+    _ work: inout BatchWork, _ proofs: [String: Proof], _ room: DecodingRoom
+  ) async -> BatchWork.Piece? {
+    await work.nextPiece(surroundings.decoding, discarding: proofs, in: room)
+  }
+
+  private func note(_ outcomes: [SinkOutcome], of piece: BatchWork.Piece, in work: inout BatchWork) {
+    let trouble = work.note(outcomes, of: piece) { surroundings.retry.delay(afterFailures: $0 + 1) }
+    if let trouble { progress.wentWrong(trouble, shard: surroundings.shard) }
+  }
+
+  /// A sink that left payloads untried has more to do than it can.
+  private func pauseAfter(_ work: BatchWork) async {
+    guard let asked = work.asksToWait else { return }
+    // Where the sink took others it works, and what it asks for is for the payloads that it didn't take.
+    await pause(work.stored > 0 ? .milliseconds(250) : max(min(asked, Self.longestPause), .milliseconds(250)))
+  }
+
+  /// The proofs that keys of the batch are revoked, where their payloads are to be discarded.
+  private func proofs(for batch: ClaimedBatch) async -> [String: Proof] {
+    guard let revoked = surroundings.revoked else { return [:] }
+    let keys = batch.entries.compactMap { entry in
+      if case .success(let envelope) = entry.content { envelope.header.key } else { nil }
+    }
+    let proofs = await revoked.proofs(for: Set(keys))
+    for (key, proof) in proofs {
+      logger.notice(
+        "discarding payloads of a revoked key",
+        metadata: [
+          "payloads": "\(keys.count { $0 == key })", "key": "\(key.prefix(16))", "epoch": "\(proof.epoch)",
+          "version": "\(proof.version)",
+        ])
+    }
+    return proofs
+  }
+
+  // MARK: Storing
+
+  /// The longest that a lane pauses for it. A receiver may mean one account's payloads, which are all that this lane has; others must be tried.
+  private static let longestPause = Duration.seconds(10)
+  /// A batch of fewer accounts may have failed, or take long, because of these accounts.
+  private static let fewAccounts = 4
+  /// Others than so many accounts are looked for where it is known that the batch waits for these alone.
+  private static let mostNarrowed = 32
+  /// Claims of one look for others. Large payloads come one in a claim.
+  private static let mostClaims = 64
+  /// Bytes of large claims that one look for others sets aside.
+  private static let mostLargeBytes = 16 << 20
+  /// Payloads of the batch's own accounts aren't tried beside it where they have more bytes: they may take as long.
+  private static let smallBytes = 1 << 20
+
+  /// How a lane tries others beside a batch.
+  private struct Probing {
+    /// Any of them that is free.
+    let slots: [Int]
+    /// Whose payloads of the batch are waited for.
+    private(set) var accounts: Set<String>
+    /// These accounts' own lists.
+    private(set) var ownLists: Set<Int> = []
+    /// Whether others' payloads are looked for behind those of these accounts.
+    private(set) var isWide = false
+    private var othersFailed = false
+    /// Whether it is known whose payloads are waited for.
+    private var isNarrow = false
+    /// Envelopes that are tried: at first some, because the next ones may be disliked as well, and few, because the sink may be away.
+    var most = Probing.first
+
+    private static let first = 20
+
+    init(slots: [Int], accounts: Set<String>) {
+      self.slots = slots
+      self.accounts = accounts
+      widen()
+    }
+
+    private mutating func widen() {
+      let areFew = accounts.count < ClaimLoop.fewAccounts
+      isWide = !othersFailed && (areFew || isNarrow && accounts.count <= ClaimLoop.mostNarrowed)
+      // Of more accounts these may be all lists.
+      ownLists = isWide && areFew ? Set(accounts.flatMap { QueueLayout.ownLists(of: $0) }) : []
+    }
+
+    /// The others of the batch have their outcomes. It is these accounts' payloads that take long.
+    mutating func narrow(to accounts: Set<String>) {
+      guard !accounts.isEmpty else { return }
+      isNarrow = true
+      self.accounts = accounts
+      widen()
+    }
+
+    /// Whether trying others may take as long as the batch does, since those whose payloads are waited for would be
+    /// among them.
+    var wouldWait: Bool { isNarrow && !isWide }
+
+    mutating func note(_ work: BatchWork, hasFailed: Bool) {
+      // No claim has more than this.
+      most = hasFailed || work.stored + work.duplicates == 0 ? Self.first : min(most * 4, 1 << 20)
+      // Others' payloads failed too: it isn't because of the batch's accounts.
+      if hasFailed, !work.givenAccounts.isSubset(of: accounts) {
+        othersFailed = true
+        widen()
+      }
+    }
+  }
+
+  private enum OwnOnes {
+    case any, small
+  }
+
+  /// Whether this lane tries nothing of the accounts that its batch waits for, besides the batch. To try these takes as
+  /// long as the batch does, and as long as all lanes are at it others' payloads that come wait for them.
+  private var looksForOthers: Bool { number.isMultiple(of: 2) }
+
+  /// Waits before a batch is tried again. What others send meanwhile is tried at once.
+  private func pauseLooking(for duration: Duration, _ probing: inout Probing) async {
+    let end = ContinuousClock.now + duration
+    while !isEnding, case let left = end - .now, left > .zero {
+      await pause(min(left, surroundings.sink.patience ?? left))
+      guard looksForOthers, probing.isWide, let others = await claimOthers(probing) else { continue }
+      if await tryOut(others, &probing) { return }
+    }
+  }
+
+  private enum Stored {
+    case outcomes([SinkOutcome])
+    /// It was tried as often as it should be.
+    case notTaken
+    /// The worker is to end, or the lease is over.
+    case givenUp
+  }
+
+  /// - Parameters:
+  ///   - batch: Which the deliveries are of.
+  ///   - tries: How often the sink is given them.
+  private func store(
+    _ deliveries: [Delivery], of batch: ClaimedBatch, _ probing: Probing, tries: Int
+  ) async -> Stored {
+    var probing = probing
+    var failures = 0
+    while true {
+      do throws(SinkFailure) {
+        let outcomes = try await storePatiently(deliveries, &probing)
+        if progress.isFine(lane: id) { logger.notice("sink recovered") }
+        return .outcomes(outcomes)
+      } catch {
+        failures += 1
+        if isEnding { return .givenUp }
+        guard failures < tries else {
+          progress.wentWrong("\(error)", shard: surroundings.shard)
+          return .notTaken
+        }
+        if progress.isInTrouble(lane: id, "\(error)") {
+          logger.error("sink failing; retrying", metadata: ["reason": "\(error)"])
+        }
+        let least = min(error.retryAfter ?? .zero, Self.longestPause)
+        let isWorking = await probe(&probing, own: .any)
+        if !isWorking { await pauseLooking(for: max(Backoff().delay(afterFailures: failures), least), &probing) }
+        if isEnding { return .givenUp }
+        // Redis was away for longer than the lease: others have, or will have, these envelopes.
+        if surroundings.held.current(batch).leaseEnds < .now { return .givenUp }
+      }
+    }
+  }
+
+  private enum Waited: Sendable {
+    case ended(Result<[SinkOutcome], SinkFailure>)
+    case long
+  }
+
+  /// Stores a batch, and others beside it where it takes long.
+  private func storePatiently(
+    _ deliveries: [Delivery], _ probing: inout Probing
+  ) async throws(SinkFailure) -> [SinkOutcome] {
+    guard let patience = surroundings.sink.patience else { return try await storeOnce(deliveries) }
+    var ownProbing = probing
+    let progress = SinkProgress()
+    defer { probing = ownProbing }
+    let result = await withTaskGroup(of: Waited.self) { group in
+      group.addTask {
+        do throws(SinkFailure) {
+          return .ended(.success(try await storeOnce(deliveries, saying: progress)))
+        } catch {
+          return .ended(.failure(error))
+        }
+      }
+      func wait(_ duration: Duration) {
+        group.addTask {
+          // Where it is cancelled, the batch has ended or is about to.
+          do { try await Task.sleep(for: duration) } catch {}
+          return .long
+        }
+      }
+      wait(patience)
+      var result: Result<[SinkOutcome], SinkFailure>?
+      while let waited = await group.next() {
+        switch waited {
+        case .ended(let ended):
+          result = ended
+          group.cancelAll()
+        case .long where result == nil && !isEnding:
+          ownProbing.narrow(to: progress.accounts)
+          // Where the sink took some, the next ones needn't wait.
+          let isWorking = ownProbing.wouldWait ? false : await probe(&ownProbing, own: .small)
+          wait(isWorking ? .zero : patience)
+        case .long: break
+        }
+      }
+      return result ?? .failure(SinkFailure("it was cancelled"))
+    }
+    return try result.get()
+  }
+
+  private func storeOnce(
+    _ deliveries: [Delivery], saying progress: SinkProgress = SinkProgress()
+  ) async throws(SinkFailure) -> [SinkOutcome] {
+    let outcomes = try await surroundings.sink.store(deliveries, saying: progress)
+    guard outcomes.count == deliveries.count else {
+      throw SinkFailure("the sink gave \(outcomes.count) outcomes for \(deliveries.count) deliveries")
+    }
+    return outcomes
+  }
+
+  /// Tries a few other envelopes, while a batch of this lane's waits: others' where there are any, or else some of the batch's own accounts.
+  /// - Returns: Whether the sink took any of them.
+  private func probe(_ probing: inout Probing, own: OwnOnes) async -> Bool {
+    if probing.isWide {
+      if let others = await claimOthers(probing) { return await tryOut(others, &probing) }
+      if looksForOthers { return false }
+    }
+    guard let batch = await claimBeside(probing.slots, takesSuspects: number == 0, limit: probing.most, { _ in nil })
+    else {
+      return false
+    }
+    if own == .small, batch.bytes > Self.smallBytes, batch.isOf(probing.accounts) {
+      await setAside(batch)
+      return false
+    }
+    return await tryOut(batch, &probing)
+  }
+
+  /// Claims until there are payloads of other accounts than the batch's. What is in front of them is set aside.
+  private func claimOthers(_ probing: Probing) async -> ClaimedBatch? {
+    var largeBytes = 0
+    for number in 1...Self.mostClaims {
+      // Lists aren't one account's alone: others' payloads may be in them, behind those of the batch's accounts.
+      let takesFromAll = number.isMultiple(of: 4)
+      let claimed = await claimBeside(probing.slots, takesSuspects: false, limit: .max) { list in
+        if !probing.ownLists.contains(list) { return probing.most }
+        return takesFromAll ? nil : 0
+      }
+      guard let batch = claimed else {
+        if takesFromAll { return nil }
+        continue
+      }
+      guard batch.isOf(probing.accounts) else { return batch }
+      await setAside(batch)
+      // Redis answers nobody while it moves these.
+      if batch.bytes > Self.smallBytes { largeBytes += batch.bytes }
+      if largeBytes > Self.mostLargeBytes { return nil }
+    }
+    return nil
+  }
+
+  /// Anything but a batch is dealt with by the next claim of the lane itself.
+  private func claimBeside(
+    _ slots: [Int], takesSuspects: Bool, limit: Int, _ ownLimit: (Int) -> Int?
+  ) async -> ClaimedBatch? {
+    do throws(QueueFailure) {
+      for slot in slots where !isEnding {
+        switch try await consumer.claim(slot: slot, takesSuspects: takesSuspects, limit: limit, ownLimit: ownLimit) {
+        case .batch(let batch): return batch
+        case .held: continue
+        case .empty, .supplanted: return nil
+        }
+      }
+    } catch {
+      progress.wentWrong("other envelopes could not be claimed: \(error)", shard: surroundings.shard)
+    }
+    return nil
+  }
+
+  private func setAside(_ batch: ClaimedBatch) async {
+    surroundings.held.hold(batch)
+    defer { surroundings.held.release(batch) }
+    progress.claimed(batch.entries.count, lane: id)
+    await settle(BatchWork(batch, decoding: surroundings.decoding, choosing: 0, besides: batch.accounts))
+  }
+
+  private func tryOut(_ batch: ClaimedBatch, _ probing: inout Probing) async -> Bool {
+    var work = BatchWork(
+      batch, decoding: surroundings.decoding, choosing: probing.most,
+      besides: probing.isWide ? probing.accounts : [])
+    let proofs = await begin(batch)
+    defer { surroundings.held.release(batch) }
+    var hasFailed = false
+    // Room of its own: what batches hold while the sink doesn't take them is no reason not to try others.
+    while !isEnding, !hasFailed, let piece = await nextPiece(&work, proofs, surroundings.room.probes) {
+      defer { surroundings.room.probes.giveBack(piece.room) }
+      do throws(SinkFailure) {
+        note(try await storeOnce(piece.deliveries), of: piece, in: &work)
+      } catch {
+        guard !isEnding else { break }
+        hasFailed = true
+        let why = Postponement(reason: "\(error)", isCounted: false, failures: 1, after: error.retryAfter ?? .zero)
+        note(piece.deliveries.map { _ in .postponed(why) }, of: piece, in: &work)
+      }
+    }
+    probing.note(work, hasFailed: hasFailed)
+    await settle(work)
+    return work.stored + work.duplicates > 0
+  }
+
+  private func settle(_ work: BatchWork) async {
+    let (batch, fates) = (work.batch, work.fates)
+    let count = batch.entries.count
+    do throws(QueueFailure) {
+      let settlement = try await consumer.settle(surroundings.held.current(batch), fates) { error in
+        if progress.isInTrouble(lane: id, "\(error)") { log(error, "settling") }
+      }
+      switch settlement {
+      case .settled(let dead):
+        let putBack = fates.count { fate in
+          switch fate {
+          case .putBack, .setAside, .postpone: true
+          case .done, .retry, .dead: false
+          }
+        }
+        let retried = fates.count { if case .retry = $0 { true } else { false } }
+        let buried = fates.count { if case .dead = $0 { true } else { false } }
+        logDeaths(batch, fates, dead)
+        progress.settled(count, putBack: putBack) {
+          $0.stored += UInt64(work.stored)
+          $0.duplicates += UInt64(work.duplicates)
+          $0.dead += UInt64(dead)
+          $0.discarded += UInt64(work.discarded)
+          // Of those that were to be tried again, some have failed for the last time.
+          $0.retried += UInt64(max(retried - (dead - buried), 0))
+        }
+      case .lost(let other):
+        let reason = "the lease of \(count) envelopes had ended before they were settled: they will come again"
+        logger.warning("\(reason)", metadata: ["taken_by": "\(other ?? "the reaper")"])
+        progress.lost(count, reason, shard: surroundings.shard)
+      }
+    } catch {
+      let reason = "\(count) envelopes could not be settled within their lease and will come again: \(error)"
+      logger.warning("\(reason)")
+      progress.lost(count, reason, shard: surroundings.shard)
+    }
+  }
+
+  private func logDeaths(_ batch: ClaimedBatch, _ fates: [Disposition], _ dead: Int) {
+    guard dead > 0 else { return }
+    let first = fates.lazy.compactMap { fate -> String? in
+      switch fate {
+      case .dead(let reason), .retry(let reason, _): reason
+      case .done, .putBack, .setAside, .postpone: nil
+      }
+    }.first
+    logger.warning(
+      "payloads became dead letters", metadata: ["count": "\(dead)", "first_reason": "\(first ?? "unknown")"])
+  }
+}
+
+extension Backoff {
+  /// With jitter from the system.
+  func delay(afterFailures failures: Int) -> Duration {
+    var generator = SystemRandomNumberGenerator()
+    return .nanoseconds(delay(afterFailures: failures, using: &generator).nanoseconds)
+  }
+}
