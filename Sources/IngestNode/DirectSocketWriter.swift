@@ -24,6 +24,18 @@ struct DirectSocketWriter {
     }
   }
 
+  /// Whether the client has gone altogether, and has not only ended what it sends: it reads no answer.
+  var isReset: Bool {
+    #if canImport(Glibc)
+      var info = tcp_info()
+      var length = socklen_t(MemoryLayout<tcp_info>.size)
+      // TCP_CLOSE. After the end of what the client sends alone it is TCP_CLOSE_WAIT.
+      return getsockopt(descriptor, CInt(IPPROTO_TCP), TCP_INFO, &info, &length) == 0 && info.tcpi_state == 7
+    #else
+      return false
+    #endif
+  }
+
   /// Gives the kernel what it has room for, without waiting.
   /// - Returns: How many bytes that was; 0 also where the connection is broken, which NIO's own writing finds out and acts on.
   func write(_ bytes: UnsafeRawBufferPointer) -> Int {
