@@ -98,7 +98,8 @@ struct Piece: Sendable {
   }
 
   /// Answers what the replica asks, until it waits for changes.
-  private static func follow(_ store: SimulatedStore, with replica: inout Replica, now: Instant) -> Replica.ConnectionID {
+  private static func follow(_ store: SimulatedStore, with replica: inout Replica, now: Instant) -> Replica.ConnectionID
+  {
     var commands = replica.handle(.timePassed, now: now)[...]
     while let command = commands.popFirst() {
       switch command {
