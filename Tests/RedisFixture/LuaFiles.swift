@@ -1,7 +1,9 @@
-// The Lua scripts of a target as they are in its sources, and what must hold of each. Redis itself finds a name that isn't
-// there only when the script comes to it, which may be in a branch that is taken once a year.
+// The Lua scripts of a target as they are in its sources, and what must hold of each. Redis itself finds a name that
+// isn't there only when the script comes to it, which may be in a branch that is taken once a year.
 
 import Foundation
+import Hiredis
+public import RedisClient
 
 /// The `.lua` files of a target, by name.
 public struct LuaFiles {
@@ -22,11 +24,25 @@ public struct LuaFiles {
   /// Those that Redis runs; the others are included by them.
   public var scripts: [String] { files.filter { $0.value.isScript }.keys.sorted() }
 
+  /// Has a Redis load each script of the target, as it is embedded.
+  /// - Returns: What is wrong: a script that isn't among these, or one that Redis knows by another digest.
+  /// - Throws: Redis's error for a script that it doesn't take.
+  public func flaws(ofEmbedded embedded: [RedisScript]) async throws -> [String] {
+    var flaws = embedded.count == scripts.count ? [] : ["\(scripts.count) files and \(embedded.count) scripts"]
+    try await withRedis { redis in
+      for script in embedded {
+        let digest = try await redis.run("SCRIPT", "LOAD", script.source).string()
+        if digest != script.digest { flaws.append("\(script.name) has the digest \(digest)") }
+      }
+    }
+    return flaws
+  }
+
   /// The codes of the errors that the scripts answer.
   public var errorCodes: Set<String> { files.values.reduce(into: []) { $0.formUnion($1.errorCodes) } }
 
-  /// What is wrong: a file that nobody includes, an included function that isn't used, a name that is neither the file's
-  /// own nor of a file that it includes.
+  /// What is wrong: a file that nobody includes, an included function that isn't used, a name that is neither the
+  /// file's own nor of a file that it includes.
   public func flaws() -> [String] {
     var flaws: [String] = []
     var unused = Set(files.filter { !$0.value.isScript }.keys)

@@ -1,9 +1,9 @@
-// The consumer's half of the queue, as scripts that Redis runs: each is one atomic step. Each is in a `.lua` file of its
-// own, beside the type that knows its keys, arguments and reply; what several use is in `Shared`.
+// The consumer's half of the queue, as scripts that Redis runs: each is one atomic step. Each is in a `.lua` file of
+// its own, beside the type that knows its keys, arguments and reply; what several use is in `Shared`.
 //
 // Invariants, for whoever changes one:
-// - An envelope is at every moment in exactly one of: one pending list, `later`, `dead`, one claim. A script takes it out
-//   of one and puts it into another in the same run; acknowledging is the only way out.
+// - An envelope is at every moment in exactly one of: one pending list, `later`, `dead`, one claim. A script takes it
+//   out of one and puts it into another in the same run; acknowledging is the only way out.
 // - What comes back (failed and due again, put back) goes to the end of list 0 from which is taken; suspects to the
 //   list of suspects.
 // - The list of a claim is the truth about it. There is no index of leases that could disagree with it: the header, its

@@ -8,6 +8,7 @@
 -- include fields_of.lua
 -- include flaw_in.lua
 -- include add_dead_bytes.lua
+-- include count_taken.lua
 
 local dead, stats, dead_bytes = KEYS[1], KEYS[2], KEYS[3]
 redis.call('XLEN', dead)
@@ -27,8 +28,5 @@ for i = 2, #ARGV do
   end
   outcomes[#outcomes + 1] = outcome
 end
-if removed > 0 then
-  redis.call('HINCRBY', stats, 'discarded', removed)
-  if redis.call('XLEN', dead) == 0 then redis.call('UNLINK', dead, dead_bytes) end
-end
+count_taken(stats, 'discarded', removed, dead, dead_bytes)
 return outcomes

@@ -9,6 +9,7 @@
 -- include fields_of.lua
 -- include flaw_in.lua
 -- include add_dead_bytes.lua
+-- include count_taken.lua
 -- include add_bytes.lua
 
 local dead, failures, stats, dead_bytes, bytes_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -42,8 +43,5 @@ for i = 3, #ARGV, 3 do
   end
   outcomes[#outcomes + 1] = outcome
 end
-if moved > 0 then
-  redis.call('HINCRBY', stats, 'requeued', moved)
-  if redis.call('XLEN', dead) == 0 then redis.call('UNLINK', dead, dead_bytes) end
-end
+count_taken(stats, 'requeued', moved, dead, dead_bytes)
 return outcomes

@@ -1,0 +1,6 @@
+-- Counts letters that were taken out of the stream of dead letters, and removes an empty stream with its sum.
+local function count_taken(stats, field, count, dead, dead_bytes)
+  if count == 0 then return end
+  redis.call('HINCRBY', stats, field, count)
+  if redis.call('XLEN', dead) == 0 then redis.call('UNLINK', dead, dead_bytes) end
+end
