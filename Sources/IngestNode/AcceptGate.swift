@@ -7,10 +7,7 @@
 // listener.
 
 internal import Foundation
-internal import KeyReplica
-internal import KeyStore
 internal import Logging
-internal import Metrics
 internal import NIOCore
 
 final class AcceptGate: ChannelDuplexHandler {
@@ -18,12 +15,9 @@ final class AcceptGate: ChannelDuplexHandler {
   typealias InboundOut = any Channel
   typealias OutboundIn = Never
 
-  private let name: String
   private let capacity: Int
   private let batch: Int
-  private let logger: Logger
-  private let failures: Counter
-  private let lines = LineLimiter(lines: 1, perSeconds: 10)
+  private let failures: AcceptFailures
   /// Accepted and not closed yet.
   private(set) var open = 0
   private var isReadHeld = false
@@ -34,11 +28,9 @@ final class AcceptGate: ChannelDuplexHandler {
   ///   - name: The listener's, for the log and the metrics.
   ///   - part: How many connections may be open, and how many are accepted at once: the channel must be set to the same.
   init(_ name: String, _ part: DescriptorPlan.Listener, logger: Logger) {
-    self.name = name
     capacity = part.descriptors
     batch = part.batch
-    self.logger = logger
-    failures = Counter(label: "sluice_accept_failures_total", dimensions: [("listener", name)])
+    failures = AcceptFailures(of: name, logger: logger)
   }
 
   func read(context: ChannelHandlerContext) {
@@ -61,13 +53,7 @@ final class AcceptGate: ChannelDuplexHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    failures.increment()
-    let (isAdmitted, unwritten) = lines.admit(at: .recent)
-    if isAdmitted {
-      logger.error(
-        "accepting a connection failed",
-        metadata: ["listener": "\(name)", "reason": "\(error)", "unwritten": "\(unwritten)"])
-    }
+    failures.note(error)
     guard retry == nil else { return }
     let pause = pauses.after((error as? IOError)?.errnoCode ?? EIO)
     guard pause > .zero else { return }

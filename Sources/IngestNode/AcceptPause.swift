@@ -1,5 +1,5 @@
-// How long accepting pauses after it has failed. The socket stays readable while accept fails with EMFILE, and to try again
-// at once, for ever, would take a whole processor.
+// How long accepting pauses after it has failed. The socket stays readable while accept fails with EMFILE, and to try
+// again at once, for ever, would take a whole processor.
 
 internal import Foundation
 internal import NIOCore

@@ -3,19 +3,17 @@
 // The kernel hands connections out in the order in which they came. So whoever accepts has to be quick, or everybody's
 // new connections wait behind those of one client that opens thousands. On an event loop accepting is never quick: it
 // comes between two passes over thousands of sockets. And there a connection that is only to be reset costs as much as
-// one that is served: NIO makes a channel of it and several tasks, and an event loop that has tasks all the time looks at
-// no socket at all. Here it is three system calls, a tenth of what it costs the client.
+// one that is served: NIO makes a channel of it and several tasks, and an event loop that has tasks all the time looks
+// at no socket at all. Here it is three system calls, a tenth of what it costs the client.
 //
-// It is also the place where connections are bounded by descriptors: while as many are open as may be, none is accepted.
+// It is also the place where connections are bounded by descriptors: while as many are open as may be, none is
+// accepted.
 //
 // Rejected: NIO's server channel on an event loop of its own. It accepts quickly, and hands over what is to be reset.
 
 internal import ClientAddress
 internal import Foundation
-internal import KeyReplica
-internal import KeyStore
 internal import Logging
-internal import Metrics
 internal import NIOCore
 internal import Synchronization
 
@@ -25,8 +23,8 @@ final class Acceptor: Sendable {
   struct Handlers: Sendable {
     /// Whether a connection from this address may begin; nil where it isn't an IP address. It is reset otherwise.
     var admits: @Sendable (IPAddress?) -> Bool
-    /// Makes, on the thread, what takes one over with its socket. ``Acceptor/connectionEnded()`` is to be called when that
-    /// is closed.
+    /// Makes, on the thread, what takes one over with its socket. ``Acceptor/connectionEnded()`` is to be called when
+    /// that is closed.
     var receiver: @Sendable () -> (CInt) -> Void
     /// Called once, when the listening socket is closed: with nil where ``Acceptor/stop()`` was called.
     var ended: @Sendable (SocketError?) -> Void
@@ -39,16 +37,14 @@ final class Acceptor: Sendable {
   private let wakeUp: WakeUp
   private let capacity: Int
   private let batch: Int
-  private let logger: Logger
-  private let failures: Counter
-  private let lines = LineLimiter(lines: 1, perSeconds: 10)
+  private let failures: AcceptFailures
   /// Accepted and not closed yet.
   private let open = Atomic(0)
   private let waitsForRoom = Atomic(false)
   private let isStopping = Atomic(false)
 
-  /// As many as Linux allows by itself. After a restart all clients come at once, and who finds no room here tries again
-  /// after a second.
+  /// As many as Linux allows by itself. After a restart all clients come at once, and who finds no room here tries
+  /// again after a second.
   private static let backlog: CInt = 4096
 
   /// Listens.
@@ -58,10 +54,9 @@ final class Acceptor: Sendable {
   /// - Throws: What kept it from listening.
   init(_ name: String, at host: String, port: Int, _ part: DescriptorPlan.Listener, logger: Logger) throws {
     self.name = name
-    self.logger = logger
     capacity = part.descriptors
     batch = part.batch
-    failures = Counter(label: "sluice_accept_failures_total", dimensions: [("listener", name)])
+    failures = AcceptFailures(of: name, logger: logger)
     wakeUp = try WakeUp()
     socket = try Self.listen(at: SocketAddress.makeAddressResolvingHost(host, port: port))
     address = Self.address(of: socket)
@@ -102,8 +97,7 @@ final class Acceptor: Sendable {
         pauses.reset()
         pause = .zero
       } catch {
-        failures.increment()
-        logFailure(error)
+        failures.note(error)
         if error.isLasting { return end(handlers, error) }
         pause = pauses.after(error.code)
       }
@@ -167,14 +161,6 @@ final class Acceptor: Sendable {
     }
   }
 
-  private func logFailure(_ error: SocketError) {
-    let (isAdmitted, unwritten) = lines.admit(at: .recent)
-    guard isAdmitted else { return }
-    logger.error(
-      "accepting a connection failed",
-      metadata: ["listener": "\(name)", "reason": "\(error)", "unwritten": "\(unwritten)"])
-  }
-
   // MARK: The socket
 
   private static func listen(at address: SocketAddress) throws -> CInt {
@@ -224,7 +210,7 @@ final class Acceptor: Sendable {
     }
     guard status == 0, let address = IPAddress(storage) else { return "an unknown address" }
     let port = withUnsafeBytes(of: storage) { $0.loadUnaligned(fromByteOffset: 2, as: UInt16.self).bigEndian }
-    return CInt(storage.ss_family) == AF_INET6 ? "[\(address)]:\(port)" : "\(address):\(port)"
+    return ListeningAddress(host: "\(address)", port: Int(port)).description
   }
 }
 

@@ -177,16 +177,3 @@ struct AdminRoutes: Sendable {
       """
   }
 }
-
-/// Where a channel listens, as one would write it.
-struct ListeningAddress: CustomStringConvertible {
-  let description: String
-
-  init(_ channel: any Channel) {
-    guard let address = channel.localAddress, let host = address.ipAddress, let port = address.port else {
-      description = "an unknown address"
-      return
-    }
-    description = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
-  }
-}

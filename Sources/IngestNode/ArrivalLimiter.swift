@@ -1,14 +1,14 @@
 // How many connections a client may begin while the event loops are behind with those that came.
 //
-// To begin a connection costs an event loop a hundred microseconds and more, and the kernel hands connections out in the
-// order in which they came. So a client that opens thousands again and again makes everybody's new connections wait,
-// however few it may have at once. Those that it has begun too many of are reset by the thread that
-// accepts, which costs a twentieth, so that the kernel's queue is never long.
+// To begin a connection costs an event loop a hundred microseconds and more, and the kernel hands connections out in
+// the order in which they came. So a client that opens thousands again and again makes everybody's new connections
+// wait, however few it may have at once. Those that it has begun too many of are reset by the thread that accepts,
+// which costs a twentieth, so that the kernel's queue is never long.
 //
-// Nothing is refused while the event loops keep up and there are places: a client may then begin as many as it likes, as
-// a load test from one machine does. Only when so many wait for their event loop that they can't be one moment's, or
-// places are short, does each client have a share of what is left of this second: an eighth. Each may begin a few in any
-// case.
+// Nothing is refused while the event loops keep up and there are places: a client may then begin as many as it likes,
+// as a load test from one machine does. Only when so many wait for their event loop that they can't be one moment's, or
+// places are short, does each client have a share of what is left of this second: an eighth. Each may begin a few in
+// any case.
 
 internal import ClientAddress
 internal import KeyReplica
@@ -51,8 +51,8 @@ final class ArrivalLimiter: Sendable {
   /// - Parameters:
   ///   - client: nil where it isn't known, or where many stand behind it: it is admitted then.
   ///   - waiting: Connections that came before and wait for their event loop.
-  ///   - isCrowded: Whether places are short, in all or for this client, which is as good a reason to count as a backlog:
-  ///     soon each that begins ends another one.
+  ///   - isCrowded: Whether places are short, in all or for this client, which is as good a reason to count as a
+  ///     backlog: soon each that begins ends another one.
   /// - Returns: Whether it may begin.
   func admits(_ client: IPAddress?, waiting: Int, isCrowded: Bool, at moment: Instant) -> Bool {
     let second = moment.nanoseconds / 1_000_000_000
@@ -66,7 +66,8 @@ final class ArrivalLimiter: Sendable {
       }
       let begun = window.begunBy[client, default: 0]
       if isBehind {
-        // Those that began before there was a reason to count are held against the client alone, and not against others.
+        // Those that began before there was a reason to count are held against the client alone, and not against
+        // others.
         guard begun < max(fewest, (perSecond - window.begunBehind) / Self.share) else { return false }
         window.begunBehind += 1
       }

@@ -40,11 +40,9 @@ struct ConnectionLog: Sendable {
   /// - Parameter peer: The client's address, if it is known.
   func note(_ reason: Reason, peer: String?) {
     counters[reason]?.increment()
-    let (isAdmitted, unwritten) = lines.admit(at: .recent)
-    guard isAdmitted else { return }
-    logger.warning(
-      "a connection was closed: \(words(reason))",
-      metadata: ["listener": "\(listener)", "peer": "\(peer ?? "unknown")", "unwritten": "\(unwritten)"])
+    lines.write(
+      .warning, "a connection was closed: \(words(reason))",
+      ["listener": "\(listener)", "peer": "\(peer ?? "unknown")"], to: logger)
   }
 
   private func words(_ reason: Reason) -> String {

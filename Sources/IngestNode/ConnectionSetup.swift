@@ -19,7 +19,7 @@ struct EventLoopResources: Sendable {
 /// Sets up connections.
 struct ConnectionSetup: Sendable {
   /// One for each event loop.
-  let desks: [EventLoopResources]
+  let eventLoops: [EventLoopResources]
   let shared: ListenerContext
   let connections: ConnectionLimiter
   let identity: TLSIdentity?
@@ -32,17 +32,17 @@ struct ConnectionSetup: Sendable {
   private let refusedHeaders = Counter(label: "sluice_proxy_headers_refused_total")
 
   init(
-    desks: [EventLoopResources], shared: ListenerContext, connections: ConnectionLimiter, identity: TLSIdentity?,
+    eventLoops: [EventLoopResources], shared: ListenerContext, connections: ConnectionLimiter, identity: TLSIdentity?,
     expectsProxyHeader: Bool, handshakes: ConnectionRate = ConnectionRate(), logger: Logger
   ) {
-    self.desks = desks
+    self.eventLoops = eventLoops
     self.shared = shared
     self.connections = connections
     self.identity = identity
     self.expectsProxyHeader = expectsProxyHeader
     self.handshakes = handshakes
     self.logger = logger
-    arrivals = ArrivalLimiter(eventLoops: desks.count, handshake: identity?.certificate.keyKind.handshake)
+    arrivals = ArrivalLimiter(eventLoops: eventLoops.count, handshake: identity?.certificate.keyKind.handshake)
     log = ConnectionLog("push", logger: logger)
   }
 
@@ -126,13 +126,14 @@ struct ConnectionSetup: Sendable {
       log.note(.tooManyHandshakes, peer: "\(client)")
       return try reset(channel)
     }
-    guard let desk = desks.first(where: { $0.budget.eventLoop === channel.eventLoop }) else {
+    guard let eventLoop = eventLoops.first(where: { $0.budget.eventLoop === channel.eventLoop }) else {
       preconditionFailure("a connection came on an event loop that has no gate")  // One is made for each loop.
     }
     try addTLS(to: channel, chargedTo: client.flatMap { shared.trusted.contains($0) ? nil : $0 })
     try channel.pipeline.syncOperations.addHandler(
       PushConnection(
-        gate: desk.gate, shared: shared, budget: desk.budget.value, turns: desk.turns.value, client: client,
+        gate: eventLoop.gate, shared: shared, budget: eventLoop.budget.value, turns: eventLoop.turns.value,
+        client: client,
         isEncrypted: identity != nil,
         place: place))
   }
@@ -176,14 +177,9 @@ struct ConnectionSetup: Sendable {
 
   private func refuseHeader(of channel: any Channel, _ reason: String) {
     refusedHeaders.increment()
-    let (isAdmitted, unwritten) = lines.admit(at: .recent)
-    guard isAdmitted else { return }
-    logger.warning(
-      "connection closed: expected a PROXY protocol header",
-      metadata: [
-        "reason": "\(reason)", "peer": "\(channel.remoteAddress?.ipAddress ?? "unknown")",
-        "unwritten": "\(unwritten)",
-      ])
+    lines.write(
+      .warning, "connection closed: expected a PROXY protocol header",
+      ["reason": "\(reason)", "peer": "\(channel.remoteAddress?.ipAddress ?? "unknown")"], to: logger)
   }
 }
 

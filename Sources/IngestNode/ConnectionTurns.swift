@@ -15,10 +15,10 @@
 // asked for more. It was over before a batch of costly requests was, so the next batch followed at once, and the event
 // loop looked at no socket for seconds.
 //
-// A pass is what the event loop does between two looks at its sockets: up to 4,096 sockets and then all tasks. Even with
-// one push for each, a pass over an attacker's thousands took a second, and everybody else waited for it, new connections
-// included. So once a pass has lasted for 10 ms each owner has a few goes left in it, and its other connections wait for
-// turns. What they have done before that is bounded by the 10 ms, and most passes are shorter.
+// A pass is what the event loop does between two looks at its sockets: up to 4,096 sockets and then all tasks. Even
+// with one push for each, a pass over an attacker's thousands took a second, and everybody else waited for it, new
+// connections included. So once a pass has lasted for 10 ms each owner has a few goes left in it, and its other
+// connections wait for turns. What they have done before that is bounded by the 10 ms, and most passes are shorter.
 //
 // Rejected: `EventLoop.execute`. NIO runs all tasks, those that tasks add included, before it looks at sockets again.
 

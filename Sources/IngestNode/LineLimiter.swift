@@ -1,6 +1,8 @@
 // Never more lines in the log than somebody could read: a client with a wrong key in a loop must not fill the disk.
 
 internal import KeyReplica
+internal import KeyStore
+internal import Logging
 internal import Synchronization
 
 /// Lets the first few lines of each window through, and counts the others.
@@ -31,5 +33,17 @@ final class LineLimiter: Sendable {
       window.count += 1
       return (window.count <= lines, unwritten)
     }
+  }
+
+  /// Writes a line if one may be written now, with how many weren't in the window before as `unwritten`.
+  func write(
+    _ level: Logger.Level, _ message: @autoclosure () -> Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata,
+    to logger: Logger
+  ) {
+    let (isAdmitted, unwritten) = admit(at: .recent)
+    guard isAdmitted else { return }
+    var metadata = metadata()
+    metadata["unwritten"] = "\(unwritten)"
+    logger.log(level: level, message(), metadata: metadata)
   }
 }

@@ -109,8 +109,8 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let bytes = unwrapInboundIn(data)
     // When a client has ended NIO reads all that the kernel has of it, wanted or not. Of thousands of connections that
-    // end at once, with requests sent ahead on each, that was gigabytes, and seconds of work for nobody. Nothing of it is
-    // acknowledged.
+    // end at once, with requests sent ahead on each, that was gigabytes, and seconds of work for nobody. Nothing of it
+    // is acknowledged.
     if !wire.wantsMore(than: shared.sentAhead),
       wire.unread.readableBytes + bytes.readableBytes > shared.unreadAtEnd || socket?.isReset ?? false
     {

@@ -119,7 +119,9 @@ final class PushHandler: PushHandling {
   fileprivate func notPushed(
     _ failure: EnqueueError, _ request: PushRequest, _ handover: PendingEnqueue, _ number: RequestNumber
   ) {
-    if case .refused(let error) = failure { logRefusal(error) }
+    if case .refused(let error) = failure {
+      lines.write(.warning, "Redis refused a push", ["reason": "\(error.message)"], to: logger)
+    }
     guard let spool, failure.isForSpool else {
       rates?.giveBack(to: handover.account)
       return handover.sender.handedOver(number, .failure(Self.failing(failure, of: request)))
@@ -136,12 +138,6 @@ final class PushHandler: PushHandling {
           number, .failure(Self.failing(error as? SpoolFailure ?? .late, after: failure, of: request)))
       }
     }
-  }
-
-  private func logRefusal(_ error: RedisServerError) {
-    let (isAdmitted, unwritten) = lines.admit(at: .recent)
-    guard isAdmitted else { return }
-    logger.warning("Redis refused a push", metadata: ["reason": "\(error.message)", "unwritten": "\(unwritten)"])
   }
 
   private static func failing(_ failure: EnqueueError, of request: PushRequest) -> PushRejection {

@@ -33,8 +33,8 @@ struct PushListener: Service {
   func run() async throws {
     let (connections, shared, logger, stopping) = (connections, shared, logger, shared.stopping)
     let (grace, stopDeadline, group) = (grace, stopDeadline, group)
-    let entrance = ConnectionSetup(
-      desks: gates.map { gate in
+    let setup = ConnectionSetup(
+      eventLoops: gates.map { gate in
         EventLoopResources(
           gate: gate,
           budget: .makeBoxSendingValue(ByteBudget(bytesPerLoop), eventLoop: gate.eventLoop),
@@ -46,10 +46,11 @@ struct PushListener: Service {
     let ended = group.next().makePromise(of: Void.self)
     acceptor.start(
       Acceptor.Handlers(
-        admits: { entrance.admits($0, waiting: open.coming) },
+        admits: { setup.admits($0, waiting: open.coming) },
         receiver: {
           let bootstrap = ClientBootstrap(group: group)
-            // A connection can stop reading only between reads, so NIO's four in a row would be four times as much that it holds.
+            // A connection can stop reading only between reads, so NIO's four in a row would be four times as much that
+            // it holds.
             .channelOption(.maxMessagesPerRead, value: 1)
             .channelOption(.recvAllocator, value: BufferSizes.ofStranger.reads)
             .channelOption(.writeBufferWaterMark, value: BufferSizes.ofStranger.unsent)
@@ -58,12 +59,13 @@ struct PushListener: Service {
             .channelInitializer { channel in
               channel.eventLoop.makeCompletedFuture {
                 do {
-                  try entrance.receive(channel)
+                  try setup.receive(channel)
                 } catch let error as TurnedAway {
                   // Said and counted by whoever turned it away.
                   throw error
                 } catch {
-                  // NIO closes the connection and says nothing, so a client would see a reset and nobody would know why.
+                  // NIO closes the connection and says nothing, so a client would see a reset and nobody would know
+                  // why.
                   logger.error("setting up a connection failed", metadata: ["reason": "\(error)"])
                   throw error
                 }

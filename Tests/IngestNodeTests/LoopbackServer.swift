@@ -38,8 +38,8 @@ final class LoopbackServer: Sendable {
     gate.script("good", .admits(account: "acme"))
     let budget = NIOLoopBoundBox.makeBoxSendingValue(ByteBudget(.init(1 << 20)), eventLoop: loop)
     let turns = NIOLoopBoundBox.makeBoxSendingValue(ConnectionTurns(on: loop), eventLoop: loop)
-    let entrance = ConnectionSetup(
-      desks: [EventLoopResources(gate: gate, budget: budget, turns: turns)], shared: shared, connections: limiter,
+    let setup = ConnectionSetup(
+      eventLoops: [EventLoopResources(gate: gate, budget: budget, turns: turns)], shared: shared, connections: limiter,
       identity: identity,
       expectsProxyHeader: false, handshakes: handshakes, logger: Logger(label: "tests"))
     let served = Served()
@@ -50,7 +50,7 @@ final class LoopbackServer: Sendable {
       .childChannelOption(.socketOption(.so_rcvbuf), value: LoopbackServer.kernelBuffer)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          try entrance.receive(channel)
+          try setup.receive(channel)
           served.channels.withLock { $0.append(channel) }
         }
       }

@@ -1,0 +1,19 @@
+internal import NIOCore
+
+/// Where somebody listens, as one would write it.
+struct ListeningAddress: CustomStringConvertible {
+  let description: String
+
+  init(host: String, port: Int) { description = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
+  init(_ channel: any Channel) {
+    let address = channel.localAddress
+    guard let host = address?.ipAddress, let port = address?.port else {
+      self.init(description: "an unknown address")
+      return
+    }
+    self.init(host: host, port: port)
+  }
+
+  private init(description: String) { self.description = description }
+}
