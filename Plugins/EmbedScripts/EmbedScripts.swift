@@ -1,7 +1,7 @@
 // Makes a target's Lua scripts part of it: a source file in the build folder with a constant for each, see embed.awk.
 //
-// Rejected: the package manager's own `.embedInCode`. It embeds each file as it is, so what scripts share would have to be
-// put together when they are loaded, where a missing file is no build error any more.
+// Rejected: the package manager's own `.embedInCode`. It embeds each file as it is, so what scripts share would have to
+// be put together when they are loaded, where a missing file is no build error any more.
 
 import Foundation
 import PackagePlugin
@@ -14,8 +14,8 @@ struct EmbedScripts: BuildToolPlugin {
     let output = context.pluginWorkDirectoryURL.appending(path: "LuaScripts.swift")
     let scripts = target.sourceFiles(withSuffix: ".lua").map(\.url).sorted { $0.path() < $1.path() }
     guard !scripts.isEmpty else { return [] }
-    // All of it or nothing, so that half a file isn't taken for a whole one. Written only when it differs, so that nothing
-    // is compiled anew for nothing.
+    // All of it or nothing, so that half a file isn't taken for a whole one. Written only when it differs, so that
+    // nothing is compiled anew for nothing.
     let command = """
       out=$1; shift
       awk -f "$@" > "$out.new" || exit

@@ -6,8 +6,8 @@
 #   -- include clock.lua
 #
 # in whose place the file comes, the first time that it is named. Names have no folders: no two files have the same.
-# Lines of comments, empty lines and indentation are left out, so that they cost Redis nothing. So no string or comment in
-# these files may go on over several lines.
+# Lines of comments, empty lines and indentation are left out, so that they cost Redis nothing. So no string or comment
+# in these files may go on over several lines.
 
 FNR == 1 {
   name = FILENAME

@@ -2,7 +2,8 @@
 //
 // A dead letter is never dropped by itself: it was acknowledged. So what can be bounded is what is accepted from an
 // account that has many, and for that nodes have to know who has how many. The scripts that put something into the
-// stream of dead letters or take something out of it keep the sum in a sorted set, in the same step (add_dead_bytes.lua).
+// stream of dead letters or take something out of it keep the sum in a sorted set, in the same step
+// (add_dead_bytes.lua).
 //
 // The set has a member for each account, named `of:` and its name, and one for all together, `all`. What has no
 // account, since it is no envelope, counts for the account without a name. A letter counts with all its fields, so that

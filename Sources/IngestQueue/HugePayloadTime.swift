@@ -1,9 +1,9 @@
 // How much of Redis's time each account's huge payloads take: pure.
 //
-// While Redis writes a payload of 16 MB to its append-only file and its disk, it answers nobody. On a slow disk that is a
-// second, and one account that pushed such a payload every two seconds had everybody's pushes fail. How large a payload
-// may be for that depends on the disk, so what is bounded is the time: an eighth for each account on each event loop. On
-// a fast disk nobody meets it.
+// While Redis writes a payload of 16 MB to its append-only file and its disk, it answers nobody. On a slow disk that is
+// a second, and one account that pushed such a payload every two seconds had everybody's pushes fail. How large a
+// payload may be for that depends on the disk, so what is bounded is the time: an eighth for each account on each event
+// loop. On a fast disk nobody meets it.
 
 internal import NIOCore
 

@@ -65,8 +65,8 @@ public final class QueueProducer: Sendable {
     self.init(shards: [Shard(client: client, layout: layout)], limits: limits)
   }
 
-  /// Pushes one payload. The future succeeds once Redis has it, and fails with ``EnqueueError`` and nothing else, within the limits'
-  /// deadline. From the producer's own event loop it costs no hop.
+  /// Pushes one payload. The future succeeds once Redis has it, and fails with ``EnqueueError`` and nothing else,
+  /// within the limits' deadline. From the producer's own event loop it costs no hop.
   public func submit(_ header: EnvelopeHeader, payload: ByteBuffer) -> EventLoopFuture<Void> {
     if eventLoop.inEventLoop { return state.value.submit(header, payload: payload) }
     return eventLoop.flatSubmit { [state] in state.value.submit(header, payload: payload) }

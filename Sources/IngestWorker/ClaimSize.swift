@@ -1,6 +1,7 @@
-// How many envelopes a lane claims from each list that is accounts' own. What a lane doesn't get to of an account it sets aside (`Disposition.setAside`), and each of
-// these is moved in Redis, and written into its append-only file. From list 0 to its account's own that happens once and is worth it: others come
-// forward. From one's own list and back it would be for nothing, again and again. So from such a list a lane claims about as much as it got through lately.
+// How many envelopes a lane claims from each list that is accounts' own. What a lane doesn't get to of an account it
+// sets aside (`Disposition.setAside`), and each of these is moved in Redis, and written into its append-only file. From
+// list 0 to its account's own that happens once and is worth it: others come forward. From one's own list and back it
+// would be for nothing, again and again. So from such a list a lane claims about as much as it got through lately.
 
 internal import IngestQueue
 

@@ -58,9 +58,10 @@ public final class RedisConnection: Sendable {
   /// ``RedisError/Reason/greetingRefused(_:)`` where the server said no, ``RedisError/Reason/connectFailed(_:)`` for everything
   /// else, and its outcome always "not sent".
   ///
-  /// Where the options say that a primary is needed, or Sentinels name one, the conversation ends as soon as the server answers that it isn't the primary any more, or that it
-  /// is loading its data (READONLY, MASTERDOWN, UNBLOCKED, LOADING; of a cluster's node MOVED, ASK, TRYAGAIN, CLUSTERDOWN): whoever goes on has to ask the address again, which may lead elsewhere by now. With Sentinel it also ends within
-  /// seconds when the sentinels name another one.
+  /// Where the options say that a primary is needed, or Sentinels name one, the conversation ends as soon as the server
+  /// answers that it isn't the primary any more, or that it is loading its data (READONLY, MASTERDOWN, UNBLOCKED,
+  /// LOADING; of a cluster's node MOVED, ASK, TRYAGAIN, CLUSTERDOWN): whoever goes on has to ask the address again,
+  /// which may lead elsewhere by now. With Sentinel it also ends within seconds when the sentinels name another one.
   /// - Parameter key: With a cluster the node is meant that has this key's slot. The conversation ends as soon as that
   ///   node answers that it hasn't, or that the slot is moving, or that the cluster is down (MOVED, ASK, TRYAGAIN,
   ///   CLUSTERDOWN); to follow the slot is ``RedisClient``'s part. Nothing is ever stored under this key.

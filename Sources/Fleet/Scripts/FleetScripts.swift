@@ -1,6 +1,6 @@
-// The scripts: each is one atomic step in Redis. Each is in a `.lua` file of its own, beside the type that knows its keys,
-// arguments and reply. `allow-oom`, because a full Redis is when the reports are needed most; what they write is bounded by
-// the number of members and the size of a report.
+// The scripts: each is one atomic step in Redis. Each is in a `.lua` file of its own, beside the type that knows its
+// keys, arguments and reply. `allow-oom`, because a full Redis is when the reports are needed most; what they write is
+// bounded by the number of members and the size of a report.
 
 public import Hiredis
 internal import RedisClient

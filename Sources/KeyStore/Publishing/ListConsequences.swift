@@ -2,10 +2,10 @@
 // goes by.
 //
 // Counted is every key that is active in the store and would stop being admitted, whichever way (listed as revoked or
-// suspended, or, by `sync`, not listed); every suspended key that `sync` would revoke, since its customer could never come
-// back; and every key that would belong to another account: payloads filed under the wrong customer are a leak. Whether a change may be made is the script's decision (see write_changes.lua); here it is
-// foreseen by the same rules. Where the two differ, because the store has changed in between, the script leaves the key
-// alone.
+// suspended, or, by `sync`, not listed); every suspended key that `sync` would revoke, since its customer could never
+// come back; and every key that would belong to another account: payloads filed under the wrong customer are a leak.
+// Whether a change may be made is the script's decision (see write_changes.lua); here it is foreseen by the same rules.
+// Where the two differ, because the store has changed in between, the script leaves the key alone.
 
 import KeyReplica
 

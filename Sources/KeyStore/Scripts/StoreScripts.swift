@@ -1,12 +1,13 @@
-// The scripts: each is one atomic step in Redis, and no other code writes to the key store. Each is in a `.lua` file of its
-// own, beside the type that knows its keys, arguments and reply; what several use is in `Shared`.
+// The scripts: each is one atomic step in Redis, and no other code writes to the key store. Each is in a `.lua` file of
+// its own, beside the type that knows its keys, arguments and reply; what several use is in `Shared`.
 //
-// They check everything they rely on before the first write, because a script that fails half-way leaves its first half behind.
-// The `#!lua` line makes Redis refuse them as a whole when it is full, not at some write in the middle; `allow-oom` lifts that
-// for what must work on a full Redis: ending a key's life.
+// They check everything they rely on before the first write, because a script that fails half-way leaves its first half
+// behind. The `#!lua` line makes Redis refuse them as a whole when it is full, not at some write in the middle;
+// `allow-oom` lifts that for what must work on a full Redis: ending a key's life.
 //
-// A store begins whole, with the summary of every bucket (`create`). So what is missing was lost: the others refuse a bucket
-// without a summary, which they would otherwise have to take for one that was never written to, and its keys for never put.
+// A store begins whole, with the summary of every bucket (`create`). So what is missing was lost: the others refuse a
+// bucket without a summary, which they would otherwise have to take for one that was never written to, and its keys for
+// never put.
 
 public import Hiredis
 import RedisClient
