@@ -29,7 +29,12 @@ struct ConnectionBuffers: ~Copyable {
   /// How many bytes of memory are held for it.
   var inputCapacity: Int { input.capacity }
 
-  mutating func append(_ bytes: ByteBuffer) { input.append(bytes) }
+  /// - Parameter sentAhead: As in ``wantsMore(than:)``.
+  /// - Returns: Whether more was wanted.
+  mutating func append(_ bytes: ByteBuffer, sentAhead: Int) -> Bool {
+    defer { input.append(bytes) }
+    return wantsMore(than: sentAhead)
+  }
 
   mutating func skip(_ length: Int) { input.consume(length) }
 

@@ -61,8 +61,6 @@ final class ConnectionTurns {
   private static let longPass = TimeAmount.milliseconds(10)
   /// How often an owner's connections may go on in the rest of a long pass without having waited.
   private static let goesInLongPass = 4
-  /// The clock is read once for so many connections that go on.
-  private static let goesBetweenReadings = 32
 
   private let eventLoop: any EventLoop
   private var proven = TurnQueue<TurnOwner, any TurnTaking>()
@@ -70,10 +68,8 @@ final class ConnectionTurns {
   private var strangersAreNext = false
   private var isScheduled = false
 
-  private var goes = 0
-  /// When the pass began, or was first looked at; nil where none is being timed.
-  private var passBegan: NIODeadline?
-  private var isLongPass = false
+  /// One value, so that each push costs one access to it.
+  private var pass = Pass()
   /// How often each owner's connections have gone on in a long pass since it is one.
   private var goesSpent: [TurnOwner: Int] = [:]
 
@@ -81,26 +77,46 @@ final class ConnectionTurns {
 
   var isEmpty: Bool { proven.count == 0 && strangers.count == 0 }
 
+  private struct Pass {
+    private var goes = 0
+    /// When it began, or was first looked at; nil where none is being timed.
+    var began: NIODeadline?
+    var isLong = false
+
+    /// The clock is read once for so many connections that go on.
+    private static let goesBetweenReadings = 32
+
+    /// Counts a connection that goes on.
+    /// - Returns: Whether there is more to be asked: it is long, or it is time to look.
+    mutating func count() -> Bool {
+      goes &+= 1
+      return isLong || goes % Self.goesBetweenReadings == 0
+    }
+  }
+
   /// Whether a connection may go on that hasn't waited for a turn. To be asked once for each thing that happens to it.
-  func mayGoOnNow(_ connection: any TurnTaking) -> Bool {
-    goes += 1
-    if goes.isMultiple(of: Self.goesBetweenReadings) { timePass() }
-    guard isLongPass else { return true }
+  func mayGoOnNow(_ connection: @autoclosure () -> any TurnTaking) -> Bool {
+    pass.count() ? mayGoOnInLongPass(connection()) : true
+  }
+
+  private func mayGoOnInLongPass(_ connection: any TurnTaking) -> Bool {
+    if !pass.isLong { timePass() }
+    guard pass.isLong else { return true }
     let spent = goesSpent[connection.turnOwner, default: 0]
     goesSpent[connection.turnOwner] = spent + 1
     return spent < Self.goesInLongPass
   }
 
   private func timePass() {
-    if let passBegan {
-      if eventLoop.now - passBegan > Self.longPass { isLongPass = true }
+    if let began = pass.began {
+      if eventLoop.now - began > Self.longPass { pass.isLong = true }
       return
     }
-    passBegan = eventLoop.now
+    pass.began = eventLoop.now
     // Runs when all sockets of this pass have had their events.
     eventLoop.assumeIsolated().execute {
-      self.passBegan = nil
-      self.isLongPass = false
+      self.pass.began = nil
+      self.pass.isLong = false
       self.goesSpent.removeAll(keepingCapacity: true)
     }
   }

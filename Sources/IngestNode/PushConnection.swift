@@ -107,16 +107,13 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    let bytes = unwrapInboundIn(data)
+    let wasWanted = wire.append(unwrapInboundIn(data), sentAhead: shared.sentAhead)
     // When a client has ended NIO reads all that the kernel has of it, wanted or not. Of thousands of connections that
     // end at once, with requests sent ahead on each, that was gigabytes, and seconds of work for nobody. Nothing of it
     // is acknowledged.
-    if !wire.wantsMore(than: shared.sentAhead),
-      wire.unread.readableBytes + bytes.readableBytes > shared.unreadAtEnd || socket?.isReset ?? false
-    {
+    if !wasWanted, wire.unread.readableBytes > shared.unreadAtEnd || socket?.isReset ?? false {
       return context.channel.reset()
     }
-    wire.append(bytes)
     drive(context)
   }
 
@@ -195,7 +192,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   // MARK: The machine
 
   private func drive(_ context: ChannelHandlerContext) {
-    if !awaitsTurn, wire.mayBeDriven, !turns.mayGoOnNow(self) {
+    if !turns.mayGoOnNow(self), !awaitsTurn, wire.mayBeDriven {
       awaitsTurn = true
       turns.add(self)
     }
