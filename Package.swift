@@ -80,6 +80,8 @@ let package = Package(
     .target(name: "KeyReplica", dependencies: ["CSHA", crypto], swiftSettings: strict),
     // All files and folders that the executables make.
     .target(name: "PrivateFiles", swiftSettings: strict),
+    .systemLibrary(name: "CMalloc"),
+    .target(name: "FreedMemory", dependencies: ["CMalloc", logging, serviceLifecycle], swiftSettings: strict),
     .target(
       name: "KeyStore", dependencies: ["PrivateFiles", "RedisClient", "KeyReplica", crypto, logging, nioCore],
       swiftSettings: strict, plugins: ["EmbedScripts"]),
@@ -109,7 +111,7 @@ let package = Package(
       name: "IngestNode",
       dependencies: [
         "BodyCoding", "ClientAddress", "HTTPFraming", "InputBuffer", "RedisClient", "KeyReplica", "KeyStore",
-        "IngestQueue", "IngestSpool", "Fleet", "Hiredis", "PrometheusText",
+        "IngestQueue", "IngestSpool", "Fleet", "FreedMemory", "Hiredis", "PrometheusText",
         deque, heap, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, nioTLS, serviceLifecycle,
         unixSignals,
         .product(name: "Hummingbird", package: "hummingbird"),
@@ -157,8 +159,8 @@ let package = Package(
     .executableTarget(
       name: "ingest-worker",
       dependencies: [
-        "CommandSupport", "Fleet", "IngestQueue", "IngestWorker", "KeyStore", "RedisClient", argumentParser, logging,
-        nioPosix,
+        "CommandSupport", "Fleet", "FreedMemory", "IngestQueue", "IngestWorker", "KeyStore", "RedisClient",
+        argumentParser, logging, nioPosix,
         serviceLifecycle, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ], swiftSettings: strict),
     .executableTarget(
@@ -258,6 +260,7 @@ let package = Package(
     .executableTarget(
       name: "framing-benchmark", dependencies: ["HTTPFraming", nioCore, nioEmbedded, nioHTTP1],
       path: "Tests/FramingBenchmark", swiftSettings: strict),
+    .testTarget(name: "FreedMemoryTests", dependencies: ["FreedMemory", logging], swiftSettings: strict),
     .testTarget(name: "InputBufferTests", dependencies: ["InputBuffer", nioCore], swiftSettings: strict),
     .testTarget(
       name: "HTTPFramingTests", dependencies: ["HTTPFraming", "FramingOracle", "RedisFixture"],
@@ -316,13 +319,12 @@ let package = Package(
 // Not compiled by normal builds: Scripts/bench asks for it. In this package, so that what was compiled for the executables is used again.
 if Context.environment["SLUICE_BENCHMARKS"] != nil {
   package.targets += [
-    .systemLibrary(name: "CMalloc", path: "Benchmarks/CMalloc"),
     .executableTarget(
       name: "bench",
       dependencies: [
         "CMalloc", "HTTPFraming", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture",
         "SimulatedStore", argumentParser, logging, nioCore, nioPosix,
       ],
-      path: "Benchmarks/Command", swiftSettings: strict),
+      path: "Benchmarks/Command", swiftSettings: strict)
   ]
 }

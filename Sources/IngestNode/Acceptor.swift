@@ -21,8 +21,8 @@ internal import Synchronization
 final class Acceptor: Sendable {
   /// What becomes of connections.
   struct Handlers: Sendable {
-    /// Whether a connection from this address may begin; nil where it isn't an IP address. It is reset otherwise.
-    var admits: @Sendable (IPAddress?) -> Bool
+    /// Whether a connection may begin. It is reset otherwise.
+    var admits: @Sendable (ArrivingConnection) -> Bool
     /// Makes, on the thread, what takes one over with its socket. ``Acceptor/connectionEnded()`` is to be called when
     /// that is closed.
     var receiver: @Sendable () -> (CInt) -> Void
@@ -129,23 +129,23 @@ final class Acceptor: Sendable {
     if sources[0].revents != 0 { wakeUp.clear() }
   }
 
-  private func acceptBatch(_ admits: (IPAddress?) -> Bool, _ receive: (CInt) -> Void) throws(SocketError) {
+  private func acceptBatch(_ admits: (ArrivingConnection) -> Bool, _ receive: (CInt) -> Void) throws(SocketError) {
     for _ in 0..<batch {
-      guard let (connection, peer) = try accept() else { return }
-      if admits(peer) {
+      guard let connection = try accept() else { return }
+      if admits(connection) {
         open.add(1, ordering: .sequentiallyConsistent)
-        receive(connection)
+        receive(connection.socket)
       } else {
         // With a reset, so that nothing of it lingers in the kernel.
         var now = linger(l_onoff: 1, l_linger: 0)
-        setsockopt(connection, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
-        close(connection)
+        setsockopt(connection.socket, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
+        close(connection.socket)
       }
     }
   }
 
   /// - Returns: nil where none waits.
-  private func accept() throws(SocketError) -> (CInt, IPAddress?)? {
+  private func accept() throws(SocketError) -> ArrivingConnection? {
     while true {
       var storage = sockaddr_storage()
       var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
@@ -154,7 +154,7 @@ final class Acceptor: Sendable {
         let connection = Foundation.accept(socket, address, &length)
         return (connection, errno)
       }
-      if connection >= 0 { return (connection, IPAddress(storage)) }
+      if connection >= 0 { return ArrivingConnection(peer: IPAddress(storage), socket: connection) }
       if code == EINTR { continue }
       if code == EAGAIN || code == EWOULDBLOCK { return nil }
       throw SocketError("accept", code)

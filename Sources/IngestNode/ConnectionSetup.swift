@@ -49,13 +49,21 @@ struct ConnectionSetup: Sendable {
   /// Whether a connection that has come may begin. On the thread that accepts; if so, ``receive(_:)`` follows on the
   /// connection's own.
   /// - Parameter waiting: Connections that were accepted before and aren't set up yet.
-  func admits(_ peer: IPAddress?, waiting: Int) -> Bool {
-    let client = peer.flatMap { shared.trusted.contains($0) ? nil : $0 }
+  func admits(_ connection: ArrivingConnection, waiting: Int) -> Bool {
+    let client = client(of: connection)
     if arrivals.admits(client, waiting: waiting, isCrowded: connections.isCrowded(for: client), at: .recent) {
       return true
     }
-    log.note(.tooManyArrivals, peer: peer.map { "\($0)" })
+    log.note(.tooManyArrivals, peer: client.map { "\($0)" })
     return false
+  }
+
+  /// - Returns: nil where it isn't known, or where many clients stand behind it.
+  private func client(of connection: ArrivingConnection) -> IPAddress? {
+    let isTrusted = { (address: IPAddress) in shared.trusted.contains(address) }
+    guard let peer = connection.peer, isTrusted(peer) else { return connection.peer }
+    guard expectsProxyHeader, let client = connection.clientOfProxy() else { return nil }
+    return isTrusted(client) ? nil : client
   }
 
   /// On the channel's event loop, before anything is read from it.

@@ -3,6 +3,7 @@
 
 public import ClientAddress
 internal import Fleet
+internal import FreedMemory
 public import IngestQueue
 public import IngestSpool
 public import KeyReplica
@@ -155,7 +156,7 @@ public struct IngestNode: Sendable {
       services.append(StateKeeper(file: stateFile, source: source, replica: replica, logger: logger))
     }
     if let identity { services.append(CertificateKeeper(identity, logger: logger)) }
-    services += [heartbeat, admin]
+    services += [heartbeat, admin, FreedMemory(logger: logger)]
     if let (host, port) = configuration.agentCheck, let part = plan.agentCheck {
       services.append(
         AgentCheck(host: host, port: port, group: adminLoop, part: part, logger: logger, listening: { _ in }) {

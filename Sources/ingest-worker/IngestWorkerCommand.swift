@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import Fleet
+import FreedMemory
 import Foundation
 import IngestQueue
 import IngestWorker
@@ -148,7 +149,8 @@ struct IngestWorkerCommand: AsyncParsableCommand {
     ) { worker.report }
 
     var group = ServiceGroupConfiguration(
-      services: [heartbeat, worker], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+      services: [heartbeat, FreedMemory(logger: logger), worker], gracefulShutdownSignals: [.sigterm, .sigint],
+      logger: logger)
     // For a sink that doesn't even react to being cancelled: the process ends, and what it had claimed comes back with the end of its lease.
     group.maximumGracefulShutdownDuration = options.drainDeadline + .seconds(20)
     group.maximumCancellationDuration = .seconds(10)

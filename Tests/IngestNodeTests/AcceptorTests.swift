@@ -21,7 +21,9 @@ import Testing
     let ended: AsyncStream<String>
     var port: Int { Int(acceptor.address.split(separator: ":").last ?? "") ?? 0 }
 
-    init(_ part: DescriptorPlan.Listener, _ logger: Logger, admits: @escaping @Sendable (IPAddress?) -> Bool) throws {
+    init(_ part: DescriptorPlan.Listener, _ logger: Logger, admits: @escaping @Sendable (ArrivingConnection) -> Bool)
+      throws
+    {
       acceptor = try Acceptor("push", at: "127.0.0.1", port: 0, part, logger: logger)
       let (sockets, socket) = AsyncStream.makeStream(of: CInt.self)
       let (ended, end) = AsyncStream.makeStream(of: String.self)
@@ -63,8 +65,8 @@ import Testing
 
   @Test func `a connection that may begin is handed over, and another is reset`() async throws {
     let isOpen = Atomic(true)
-    let harness = try Harness(.init(connections: 10, courtesies: 0, batch: 2), log.logger) { peer in
-      #expect(peer.map { "\($0)" } == "127.0.0.1")
+    let harness = try Harness(.init(connections: 10, courtesies: 0, batch: 2), log.logger) { connection in
+      #expect(connection.peer.map { "\($0)" } == "127.0.0.1")
       return isOpen.load(ordering: .sequentiallyConsistent)
     }
     var sockets = harness.sockets.makeAsyncIterator()
@@ -128,6 +130,28 @@ import Testing
     for socket in [client, accepted] { close(socket) }
     second.start(Acceptor.Handlers(admits: { _ in true }, receiver: { { close($0) } }, ended: { _ in }))
     second.stop()
+  }
+
+  /// A header of version 2 for a TCP connection from 10.7.7.7.
+  private static let block: [UInt8] =
+    Array("\r\n\r\n\0\r\nQUIT\n".utf8) + [0x21, 0x11, 0, 12] + [10, 7, 7, 7, 127, 0, 0, 1, 1, 1, 2, 2]
+
+  @Test(arguments: [
+    (Array("PROXY TCP4 10.7.7.7 127.0.0.1 1 2\r\nPOST /".utf8), "10.7.7.7"), (block, "10.7.7.7"),
+    (Array("PROXY TCP4 10.7.7.7 127".utf8), nil), (Array(block.dropLast()), nil),
+    (Array("POST / HTTP/1.1\r\n".utf8), nil),
+    (Array("PROXY UNKNOWN\r\n".utf8), nil), ([], nil),
+  ])
+  func `a balancer's header is looked at and left where it is`(bytes: [UInt8], client: String?) throws {
+    var ends: [CInt] = [-1, -1]
+    try #require(socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0, &ends) == 0)
+    defer { for end in ends { close(end) } }
+    if !bytes.isEmpty { #expect(write(ends[0], bytes, bytes.count) == bytes.count) }
+    let connection = ArrivingConnection(peer: nil, socket: ends[1])
+    for _ in 0..<2 { #expect(connection.clientOfProxy().map { "\($0)" } == client) }
+    var left = [UInt8](repeating: 0, count: 100)
+    #expect(recv(ends[1], &left, left.count, CInt(MSG_DONTWAIT)) == (bytes.isEmpty ? -1 : bytes.count))
+    #expect(left.starts(with: bytes))
   }
 
   @Test(arguments: [EMFILE, ENFILE, ENOBUFS, ENOMEM])
