@@ -156,8 +156,14 @@ public struct RequestConnection: ~Copyable, Sendable {
   /// anybody else a copy.
   package mutating func phaseInPlace() -> ConnectionPhase { phase }
 
-  /// Whether the client waits for ``Response/goOn`` before it sends the body: the next step invites it.
-  public var awaitsInvitation: Bool { if case .invited = state { true } else { false } }
+  /// How long the current request's body is, by its head.
+  public var body: BodyKind { parser.framing.body }
+
+  /// Whether all of the current request has been handed out, its ``Step/Action/end`` included.
+  public var isWhole: Bool { if case .answering = state { true } else { false } }
+
+  /// Whether a body is being received whose length isn't known: an answer before its end would end the connection.
+  public var isReceivingChunks: Bool { if case .chunked = state { true } else { false } }
 
   // MARK: What happens
 

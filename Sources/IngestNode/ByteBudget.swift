@@ -15,19 +15,55 @@
 
 internal import ClientAddress
 
-/// Bytes held for one request, or for its answer. Given back to the budget that they were taken from.
-struct HeldBytes {
+/// Bytes of a budget that are reserved for one request, or for its answer. They are given back with ``release()`` or when
+/// this goes, whichever is first.
+struct ReservedBytes: ~Copyable {
+  private let budget: ByteBudget
   /// Of the client, for its share; nil where it isn't known, or is a proxy's.
   let network: IPAddress?
   /// Of the key; nil while that isn't known.
-  fileprivate(set) var account: String?
-  fileprivate(set) var count = 0
+  private(set) var account: String?
+  private(set) var count = 0
   /// How many of them count against the shares of the account and the network.
-  fileprivate var shared = 0
+  private var shared = 0
 
-  init(network: IPAddress? = nil, account: String? = nil) {
+  init(of budget: ByteBudget, network: IPAddress? = nil, account: String? = nil) {
+    self.budget = budget
     self.network = network
     self.account = account
+  }
+
+  deinit { budget.giveBack(count, shared: shared, account, network) }
+
+  /// What would keep so many more bytes from being taken now; nil where nothing would.
+  func shortage(of bytes: Int) -> ByteBudget.Shortage? { budget.shortage(of: bytes, account, network) }
+
+  /// Takes so many more, unless they would be too many.
+  /// - Parameter isBrief: Whether they are given back in a moment: a whole body in one read.
+  mutating func take(_ bytes: Int, isBrief: Bool = false) throws(ByteBudget.Shortage) {
+    if isBrief, account != nil, budget.takeUncounted(bytes) {
+      count += bytes
+      return
+    }
+    try budget.take(bytes, account, network)
+    count += bytes
+    shared += bytes
+  }
+
+  /// The key is known now: what was taken without one counts against its account from here on.
+  mutating func assign(to account: String) throws(ByteBudget.Shortage) {
+    if count > 0 {
+      try budget.take(count, account, network)
+      budget.giveBack(count, shared: shared, self.account, network)
+      shared = count
+    }
+    self.account = account
+  }
+
+  mutating func release() {
+    budget.giveBack(count, shared: shared, account, network)
+    count = 0
+    shared = 0
   }
 }
 
@@ -76,61 +112,44 @@ final class ByteBudget {
 
   init(_ limits: Limits) { self.limits = limits }
 
-  /// What would keep so many more bytes from being taken now; nil where nothing would.
-  func shortage(of bytes: Int, for held: HeldBytes) -> Shortage? {
-    guard let account = held.account else {
-      if let network = held.network, bytes > limits.keylessNetwork - keylessNetworks[network, default: 0] {
-        return .keyless
-      }
+  // MARK: For reservations
+
+  fileprivate func shortage(of bytes: Int, _ account: String?, _ network: IPAddress?) -> Shortage? {
+    guard let account else {
+      if let network, bytes > limits.keylessNetwork - keylessNetworks[network, default: 0] { return .keyless }
       return bytes > limits.keyless - keylessUsed ? .keyless : nil
     }
     if bytes > limits.total - used { return .total }
     if bytes > limits.account - accounts[account, default: 0] { return .account }
-    if let network = held.network, bytes > limits.network - networks[network, default: 0] { return .network }
+    if let network, bytes > limits.network - networks[network, default: 0] { return .network }
     return nil
   }
 
-  /// Takes so many, unless they would be too many.
-  /// - Parameter isBrief: Whether they are given back in a moment: a whole body in one read.
-  func take(_ bytes: Int, for held: inout HeldBytes, isBrief: Bool = false) throws(Shortage) {
-    if isBrief, held.account != nil, bytes <= limits.uncounted - used {
-      used += bytes
-      held.count += bytes
-      return
-    }
-    if let shortage = shortage(of: bytes, for: held) { throw shortage }
-    held.count += bytes
-    held.shared += bytes
-    if held.account == nil { keylessUsed += bytes } else { used += bytes }
-    count(bytes, for: held)
+  /// - Returns: Whether there is so much room that nobody's share need be counted.
+  fileprivate func takeUncounted(_ bytes: Int) -> Bool {
+    guard bytes <= limits.uncounted - used else { return false }
+    used += bytes
+    return true
   }
 
-  /// The key is known now: what was taken without one counts against its account from here on.
-  func assign(_ held: inout HeldBytes, to account: String) throws(Shortage) {
-    guard held.count > 0 else {
-      held.account = account
-      return
-    }
-    var assigned = HeldBytes(network: held.network, account: account)
-    try take(held.count, for: &assigned)
-    giveBack(&held)
-    held = assigned
+  fileprivate func take(_ bytes: Int, _ account: String?, _ network: IPAddress?) throws(Shortage) {
+    if let shortage = shortage(of: bytes, account, network) { throw shortage }
+    if account == nil { keylessUsed += bytes } else { used += bytes }
+    count(bytes, account, network)
   }
 
-  func giveBack(_ held: inout HeldBytes) {
-    guard held.count > 0 else { return }
-    if held.account == nil { keylessUsed -= held.count } else { used -= held.count }
+  fileprivate func giveBack(_ bytes: Int, shared: Int, _ account: String?, _ network: IPAddress?) {
+    guard bytes > 0 else { return }
+    if account == nil { keylessUsed -= bytes } else { used -= bytes }
     precondition(used >= 0 && keylessUsed >= 0, "more bytes were given back than were taken")
-    count(-held.shared, for: held)
-    held.count = 0
-    held.shared = 0
+    count(-shared, account, network)
   }
 
-  private func count(_ bytes: Int, for held: HeldBytes) {
+  private func count(_ bytes: Int, _ account: String?, _ network: IPAddress?) {
     guard bytes != 0 else { return }
-    if let account = held.account { accounts.count(bytes, for: account) }
-    guard let network = held.network else { return }
-    if held.account == nil { keylessNetworks.count(bytes, for: network) } else { networks.count(bytes, for: network) }
+    if let account { accounts.count(bytes, for: account) }
+    guard let network else { return }
+    if account == nil { keylessNetworks.count(bytes, for: network) } else { networks.count(bytes, for: network) }
   }
 }
 

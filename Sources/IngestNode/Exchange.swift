@@ -1,5 +1,5 @@
-// A request whose head has come and that isn't answered yet: what was read from the head while its bytes were there, and what is in hand
-// for it. An object, not a value in an optional: it is looked at a dozen times for a push, and each look at a value of so many
+// A request whose head has come and that isn't answered yet: what was read from the head while its bytes were there, what
+// is in hand for it, and what it waits for. An object, not a value in an optional: it is looked at a dozen times for a push, and each look at a value of so many
 // parts would retain them all.
 
 internal import ClientAddress
@@ -12,7 +12,6 @@ internal import NIOCore
 final class Exchange {
   let number: RequestNumber
   let dialect: Dialect
-  let purpose: Route.Purpose
   let media: MediaType
   /// As they came, for those who look into the body; nil for everybody else. Bytes, since it takes long to make texts of
   /// them where they aren't UTF-8: that is for those who have shown a key.
@@ -22,30 +21,21 @@ final class Exchange {
   /// Why there is no key in the head, where there is none.
   let withoutKey: PushRejection
   /// Of the budget, for the body.
-  var held: HeldBytes
+  var held: ReservedBytes
   /// Of the budget, for the answer, until the kernel has it.
-  var answerHeld: HeldBytes?
-  /// Of the body; 0 where that isn't known.
-  let announced: Int
-  let isChunked: Bool
-  var isWhole = false
-  /// While its events are counted on another thread.
-  var isBeingCounted = false
+  var answerHeld: ReservedBytes?
   /// In the body, once they are counted.
   var events: Int?
+  /// What is awaited.
+  var state: ExchangeState
   /// From when it is handed over until it is known what became of it.
   var handover: PendingEnqueue?
-  /// Why it isn't taken, where that is said when the body has come, and how much of that was thrown away since.
-  var failure: (why: PushRejection, thrownAway: Int)?
 
   /// Of the key, once it is admitted.
   var account: String? { held.account }
 
   /// Whether the body has to come before it is known whether there is a key.
   var keyIsInBody: Bool { key == nil && dialect.hasKeyInBody }
-
-  /// A question's body is thrown away.
-  var keepsBody: Bool { purpose == .push || purpose == .batch }
 
   struct Labels {
     let contentType: [UInt8]?
@@ -54,17 +44,15 @@ final class Exchange {
 
   /// - Parameters:
   ///   - bytes: Beginning with the head.
-  ///   - network: Whose share the body counts against; nil for nobody's.
+  ///   - held: Nothing yet.
   init(
-    _ number: RequestNumber, _ dialect: Dialect, _ purpose: Route.Purpose, _ body: BodyKind, _ head: RequestHead,
-    _ bytes: RawSpan, from network: IPAddress?
+    _ number: RequestNumber, _ dialect: Dialect, _ purpose: Route.Purpose, _ head: RequestHead, _ bytes: RawSpan,
+    _ held: consuming ReservedBytes
   ) {
     self.number = number
-    held = HeldBytes(network: network)
+    self.held = held
     self.dialect = dialect
-    self.purpose = purpose
-    isChunked = body == .chunked
-    announced = if case .length(let length) = body { length } else { 0 }
+    state = ExchangeState(purpose)
     let contentType = head.label("content-type", in: bytes)
     let contentEncoding = head.label("content-encoding", in: bytes)
     media = MediaType(contentType, in: bytes)
@@ -87,8 +75,10 @@ final class Exchange {
   }
 
   /// Whether as much of the body has come as a key is looked for in.
-  /// - Parameter newest: How many bytes at its end weren't there before.
-  func hasFirstLine(newest: Int) -> Bool {
+  /// - Parameters:
+  ///   - newest: How many bytes at its end weren't there before.
+  ///   - announced: How long it is; nil where that isn't known.
+  func hasFirstLine(newest: Int, announced: Int?) -> Bool {
     let body = request.body
     // Of a body without a line end, all of it.
     return body.readableBytes == announced

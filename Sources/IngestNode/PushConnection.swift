@@ -48,18 +48,14 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   private(set) var socket: DirectSocketWriter?
   /// Writes that NIO isn't done with: what follows must go the same way.
   private var pendingWrites = 0
-  /// Of the budget, for answers that aren't on their way to the kernel yet.
-  private var unsent: [HeldBytes] = []
+  /// Requests whose answers aren't in the kernel yet and hold bytes of the budget.
+  private var unsent: [Exchange] = []
 
   /// A read that NIO wanted to make and that is put off.
   private var heldRead = false
   private var inputHasEnded = false
 
-  /// Bytes of a body since it was last noted that the client sends.
-  private var unnoted = 0
-  private var watchedPhase: ConnectionPhase?
-  private var deadline = NIODeadline.distantFuture
-  private(set) var timer: (at: NIODeadline, task: Scheduled<Void>)?
+  private(set) var clock = PhaseClock()
 
   /// - Parameters:
   ///   - budget: Of the connection's event loop.
@@ -180,13 +176,10 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   private func ended() {
     wire.isClosed = true
     socket = nil
-    timer?.task.cancel()
-    timer = nil
-    // What is being counted elsewhere holds its memory until that is over.
-    if let exchange, !exchange.isBeingCounted { giveBack(&exchange.held) }
-    if let held = exchange?.answerHeld { unsent.append(held) }
+    clock.stop()
+    // With them go their bytes. What is being counted or is on its way to the queue holds its own until that is over.
     exchange = nil
-    giveBack(&unsent)
+    unsent = []
   }
 
   // MARK: The machine
@@ -230,7 +223,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
       heldRead = false
       context.read()
     }
-    if rest.phase != watchedPhase { watch(rest.phase, isIdle: rest.isIdle, context) }
+    if rest.phase != clock.phase { watch(rest.phase, isIdle: rest.isIdle, context) }
   }
 
   func goOn() {
@@ -248,17 +241,14 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     switch step.action {
     case .skip: wire.skip(step.length)
     case .read, .wait: return true
-    case .head(let number, let body):
+    case .head(let number, _):
       // Each request has its own deadlines, even if it begins in the same phase that the one before it did.
-      watchedPhase = nil
-      begin(number, body)
-      if exchange?.number == number { askForKey(from: sender(), context) }
+      clock.phase = nil
+      begin(number, context)
       wire.skip(step.length)
     case .writeContinue: wire.write(Response.goOn)
     case .body: take(step.length, context)
-    case .end:
-      exchange?.isWhole = true
-      finish(context)
+    case .end: if let exchange { carryOut(exchange.state.ended(), context) }
     case .refuse(let refusal, let framing): refuse(refusal, framing)
     // Over TLS this says goodbye there. Where the client has ended too it would close all, and what comes next does that.
     case .closeOutput: whenWritten(context) { if !self.inputHasEnded { context.close(mode: .output, promise: nil) } }
@@ -275,7 +265,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     switch wire.flush(to: pendingWrites == 0 ? socket : nil) {
     case .nothingAsBefore: return
     case .nothing:
-      if !unsent.isEmpty { giveBack(&unsent) }
+      if !unsent.isEmpty { unsent = [] }
       return
     case .some: break
     }
@@ -285,22 +275,14 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     if socket != nil || !held.isEmpty {
       pendingWrites += 1
       written = context.eventLoop.makePromise(of: Void.self)
-      written?.futureResult.assumeIsolated().whenComplete { [held] result in
-        var held = held
+      written?.futureResult.assumeIsolated().whenComplete { result in
         // It fails where the connection is gone, and then they are as well. NIO may have closed the socket by now, before it says so.
         if case .failure = result { self.socket = nil }
         self.pendingWrites -= 1
-        self.giveBack(&held)
+        withExtendedLifetime(held) {}
       }
     }
     context.writeAndFlush(wrapOutboundOut(wire.takeOutput()), promise: written)
-  }
-
-  private func giveBack(_ held: inout HeldBytes) { budget.giveBack(&held) }
-
-  private func giveBack(_ held: inout [HeldBytes]) {
-    for index in held.indices { budget.giveBack(&held[index]) }
-    held = []
   }
 
   /// Acts when all that was written is in the kernel: closing throws away what isn't, and that may be answers.
@@ -315,29 +297,24 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
 
   // MARK: A request
 
-  private func begin(_ number: RequestNumber, _ body: BodyKind) {
+  private func begin(_ number: RequestNumber, _ context: ChannelHandlerContext) {
     let unread = wire.unread
     let bytes = unread.readableBytesSpan
     let network = network ?? (isProxy ? sender().flatMap { $0 == client ? nil : $0.network } : nil)
+    func exchange(_ dialect: Dialect, _ purpose: Route.Purpose) -> Exchange {
+      Exchange(number, dialect, purpose, wire.machine.head, bytes, ReservedBytes(of: budget, network: network))
+    }
     switch shared.routes.destination(of: wire.machine.head, in: bytes) {
     case .route(let dialect, let purpose):
-      exchange = Exchange(number, dialect, purpose, body, wire.machine.head, bytes, from: network)
+      self.exchange = exchange(dialect, purpose)
+      decide(from: sender(), context)
     case .otherMethods(let dialect, let allow):
-      exchange = Exchange(number, dialect, .push, body, wire.machine.head, bytes, from: network)
-      fail(.methodNotAllowed(allow: allow))
+      self.exchange = exchange(dialect, .push)
+      reject(.methodNotAllowed(allow: allow), context)
     case .none:
-      exchange = Exchange(number, shared.fallback, .push, body, wire.machine.head, bytes, from: network)
-      fail(.notFound)
+      self.exchange = exchange(shared.fallback, .push)
+      reject(.notFound, context)
     }
-  }
-
-  /// The body of an admitted key is wanted. One that is longer than there is room for now is told so at once, which saves everybody its way;
-  /// but nothing is taken for it before it comes.
-  private func welcomeBody() {
-    guard let exchange, exchange.keepsBody,
-      let shortage = budget.shortage(of: exchange.announced - exchange.held.count, for: exchange.held)
-    else { return }
-    fail(.unavailable(.init(shortage)))
   }
 
   /// Whom the request comes from, for the log, where it is to be asked about its key. Its head must still be there.
@@ -348,21 +325,23 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     return trusted.sender(of: head, unread.readableBytesSpan, from: client)
   }
 
-  private func askForKey(from sender: @autoclosure () -> IPAddress?, _ context: ChannelHandlerContext) {
-    guard let exchange, exchange.purpose != .preflight, exchange.failure == nil else { return }
+  /// Asks whether the key is active, if it is known already.
+  private func decide(from sender: @autoclosure () -> IPAddress?, _ context: ChannelHandlerContext) {
+    guard let exchange, exchange.state.isUndecided else { return }
     guard let key = exchange.key else {
-      if !exchange.keyIsInBody { fail(exchange.withoutKey) }
+      if !exchange.keyIsInBody { reject(exchange.withoutKey, context) }
       return
     }
     if let account = gate.admits(key) { return admitted(account, context) }
     wire.awaitsVerdict = true
+    let number = exchange.number
     gate.verdict(of: key, from: sender()).assumeIsolated().whenSuccess { verdict in
       self.wire.awaitsVerdict = false
-      guard !self.wire.isClosed, self.exchange?.number == exchange.number else { return }
+      guard !self.wire.isClosed, self.exchange?.number == number else { return }
       switch verdict {
       case .admit(let account): self.admitted(account, context)
-      case .refuse(let reason, let proof): self.fail(.refused(reason, proof))
-      case .undecided(let why): self.fail(.undecided(why))
+      case .refuse(let reason, let proof): self.reject(.refused(reason, proof), context)
+      case .undecided(let why): self.reject(.undecided(why), context)
       }
       self.drive(context)
     }
@@ -374,10 +353,10 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
       widen(context)
     }
     guard let exchange else { return }
-    do throws(ByteBudget.Shortage) { try budget.assign(&exchange.held, to: account) } catch {
-      return fail(.unavailable(.init(error)))
+    do throws(ByteBudget.Shortage) { try exchange.held.assign(to: account) } catch {
+      return reject(.unavailable(.init(error)), context)
     }
-    if exchange.isWhole { finish(context) } else { welcomeBody() }
+    carryOut(exchange.state.admitted(isWhole: wire.machine.isWhole), context)
   }
 
   /// It has shown a key, and may hold what makes large payloads and many requests ahead cheap.
@@ -391,152 +370,140 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     }
   }
 
+  private func carryOut(_ action: ExchangeState.Action, _ context: ChannelHandlerContext) {
+    switch action {
+    case .none: break
+    case .welcomeBody: welcomeBody(context)
+    case .discardBody:
+      exchange?.request.body = ByteBuffer()
+      exchange?.held.release()
+      // What still comes is thrown away, and has just the time for that.
+      clock.phase = nil
+    case .findKey: if exchange?.key == nil, findKeyInBody(context) != nil { decide(from: client, context) }
+    case .countEvents: countEvents(context)
+    case .enqueue: if let exchange { gate.push(exchange, for: self) }
+    case .answer(let answer): write(answer)
+    }
+  }
+
+  private func reject(_ why: PushRejection, _ context: ChannelHandlerContext) {
+    guard let exchange else { return }
+    carryOut(exchange.state.reject(why, receivesChunks: wire.machine.isReceivingChunks), context)
+  }
+
+  /// The body of an admitted key is wanted. One that is longer than there is room for now is told so at once, which saves
+  /// everybody its way; but nothing is taken for it before it comes.
+  private func welcomeBody(_ context: ChannelHandlerContext) {
+    guard let exchange, case .length(let announced) = wire.machine.body,
+      let shortage = exchange.held.shortage(of: announced - exchange.held.count)
+    else { return }
+    reject(.unavailable(.init(shortage)), context)
+  }
+
   private func take(_ length: Int, _ context: ChannelHandlerContext) {
     let part = wire.take(length)
     guard let exchange else { return }
-    if let (why, thrownAway) = exchange.failure {
-      exchange.failure = (why, thrownAway + length)
-      // An answer that comes now ends the connection.
-      if thrownAway + length > shared.limits.drainBytes { say(why) }
-      return
+    switch exchange.state.received(length, discardingAtMost: shared.limits.drainBytes) {
+    case .keep: keep(part, of: exchange, context)
+    case .discard: break
+    // An answer that comes now ends the connection.
+    case .answer(let why): write(.rejected(why))
     }
-    guard exchange.keepsBody else { return }
-    let isWhole = length == exchange.announced
-    if !isWhole { noteProgress(length, context) }
+  }
+
+  private func keep(_ part: ByteBuffer, of exchange: Exchange, _ context: ChannelHandlerContext) {
+    let length = part.readableBytes
+    let announced: Int? = if case .length(let length) = wire.machine.body { length } else { nil }
+    let isWhole = length == announced
+    if !isWhole, clock.progressed(by: length) { place?.mayEndFrom = context.eventLoop.now + PhaseClock.patience }
     exchange.append(part, isWhole: isWhole)
     // The key is looked for as soon as it can be there, so that little is held for those who have none. And before the
     // bytes are taken: those of an active key need no room among bytes without a key, which strangers can fill.
     var asks = false
-    if exchange.keyIsInBody, exchange.hasFirstLine(newest: length) {
-      guard let key = findKeyInBody() else { return }
+    if exchange.keyIsInBody, exchange.hasFirstLine(newest: length, announced: announced) {
+      guard let key = findKeyInBody(context) else { return }
       if let account = gate.admits(key) { admitted(account, context) } else { asks = true }
-      guard self.exchange === exchange, exchange.failure == nil else { return }
+      guard self.exchange === exchange, exchange.state.rejection == nil else { return }
     }
-    do throws(ByteBudget.Shortage) { try budget.take(length, for: &exchange.held, isBrief: isWhole) } catch {
-      return fail(.unavailable(.init(error)))
+    do throws(ByteBudget.Shortage) { try exchange.held.take(length, isBrief: isWhole) } catch {
+      return reject(.unavailable(.init(error)), context)
     }
-    if asks { askForKey(from: client, context) }
-  }
-
-  /// The request is whole.
-  private func finish(_ context: ChannelHandlerContext) {
-    guard let exchange else { return }
-    if let (why, _) = exchange.failure { return say(why) }
-    guard exchange.purpose != .preflight else { return answer(.preflight) }
-    guard let account = exchange.account else {
-      if exchange.key == nil, findKeyInBody() != nil { askForKey(from: client, context) }
-      return
-    }
-    switch exchange.purpose {
-    case .push: gate.push(exchange, for: self)
-    case .batch: count(exchange, of: account, context)
-    case .probe: answer(.active(account: account))
-    case .preflight: break
-    }
-  }
-
-  /// Counts the events of a batch, each of which is answered, and hands it over.
-  private func count(_ exchange: Exchange, of account: String, _ context: ChannelHandlerContext) {
-    do throws(PushRejection) {
-      let batch = try Batch(
-        exchange.request.body, exchange.media,
-        contentType: (exchange.labels?.contentType).map { String(decoding: $0, as: UTF8.self) },
-        contentEncoding: (exchange.labels?.contentEncoding).map { String(decoding: $0, as: UTF8.self) })
-      if let events = try batch.countBriefly() { return try push(exchange, holding: events) }
-      exchange.isBeingCounted = true
-      shared.batches.count(batch, of: account, on: context.eventLoop).assumeIsolated().whenComplete { result in
-        exchange.isBeingCounted = false
-        guard !self.wire.isClosed, self.exchange === exchange else { return self.giveBack(&exchange.held) }
-        do throws(PushRejection) {
-          switch result {
-          case .success(let events): try self.push(exchange, holding: events)
-          case .failure(let error): throw error as? PushRejection ?? .unavailable(.nodeFull)
-          }
-        } catch {
-          self.fail(error)
-        }
-        self.drive(context)
-      }
-    } catch {
-      fail(error)
-    }
-  }
-
-  private func push(_ exchange: Exchange, holding events: Int) throws(PushRejection) {
-    // Of a few bytes that unfold to many events the answer is a thousand times as long.
-    var held = HeldBytes(network: exchange.held.network, account: exchange.account)
-    do throws(ByteBudget.Shortage) {
-      try budget.take(events * exchange.dialect.answerBytesPerEvent, for: &held)
-    } catch {
-      throw .unavailable(.init(error))
-    }
-    exchange.answerHeld = held
-    exchange.events = events
-    gate.push(exchange, for: self)
+    if asks { decide(from: client, context) }
   }
 
   /// - Returns: nil where there is none, which the client is told.
-  private func findKeyInBody() -> KeyID? {
+  private func findKeyInBody(_ context: ChannelHandlerContext) -> KeyID? {
     guard let exchange else { return nil }
     switch PresentedKey.findDSN(in: exchange.request.body.readableBytesSpan) {
     case .key(let key):
       exchange.key = key
       // From here on it has the body's deadline.
-      watchedPhase = nil
+      clock.phase = nil
       return key
-    case .tooLong: fail(.keyTooLong(limit: PresentedKey.limit))
-    case .missing: fail(exchange.withoutKey)
+    case .tooLong: reject(.keyTooLong(limit: PresentedKey.limit), context)
+    case .missing: reject(exchange.withoutKey, context)
     }
     return nil
+  }
+
+  /// Counts the events of a batch, each of which is answered.
+  private func countEvents(_ context: ChannelHandlerContext) {
+    guard let exchange, let account = exchange.account else { return }
+    do throws(PushRejection) {
+      let batch = try Batch(
+        exchange.request.body, exchange.media,
+        contentType: (exchange.labels?.contentType).map { String(decoding: $0, as: UTF8.self) },
+        contentEncoding: (exchange.labels?.contentEncoding).map { String(decoding: $0, as: UTF8.self) })
+      if let events = try batch.countBriefly() { return counted(events, in: exchange, context) }
+      // The exchange is held on to, and with it its bytes of the budget, until the other thread is done with its body.
+      shared.batches.count(batch, of: account, on: context.eventLoop).assumeIsolated().whenComplete { result in
+        guard !self.wire.isClosed, self.exchange === exchange else { return }
+        switch result {
+        case .success(let events): self.counted(events, in: exchange, context)
+        case .failure(let error): self.reject(error as? PushRejection ?? .unavailable(.nodeFull), context)
+        }
+        self.drive(context)
+      }
+    } catch {
+      reject(error, context)
+    }
+  }
+
+  private func counted(_ events: Int, in exchange: Exchange, _ context: ChannelHandlerContext) {
+    // Of a few bytes that unfold to many events the answer is a thousand times as long.
+    var held = ReservedBytes(of: budget, network: exchange.held.network, account: exchange.account)
+    do throws(ByteBudget.Shortage) { try held.take(events * exchange.dialect.answerBytesPerEvent) } catch {
+      return reject(.unavailable(.init(error)), context)
+    }
+    exchange.answerHeld = consume held
+    exchange.events = events
+    carryOut(exchange.state.counted(), context)
   }
 
   func handedOver(_ number: RequestNumber, _ outcome: PushOutcome) {
     // A connection that is over has none.
     guard let context, let exchange, exchange.number == number else { return }
-    switch outcome {
-    case .success(let id): answer(.accepted(Accepted(id: id, media: exchange.media, events: exchange.events)))
-    case .failure(let why): fail(why)
-    }
+    carryOut(exchange.state.enqueued(outcome), context)
     drive(context)
   }
 
   // MARK: Answers
 
-  private enum Answer {
-    case accepted(Accepted)
-    case active(account: String)
-    case preflight
-  }
-
-  /// Says why the request isn't taken: now, or when its body has come, if it can't be told how long that is. An answer before
-  /// the end of such a body would have to end the connection, and many clients send nothing but chunks.
-  private func fail(_ why: PushRejection) {
-    guard let exchange, exchange.isChunked, !exchange.isWhole, !wire.machine.awaitsInvitation else { return say(why) }
-    exchange.request.body = ByteBuffer()
-    giveBack(&exchange.held)
-    exchange.failure = (why, 0)
-    // What still comes is thrown away, and has just the time for that.
-    watchedPhase = nil
-  }
-
-  private func say(_ why: PushRejection) {
-    guard let (exchange, framing) = answered() else { return }
-    wire.write(Reply(template: shared.refusal(why, in: exchange.dialect, exchange.media)), framing)
-  }
-
-  private func answer(_ answer: Answer) {
+  private func write(_ answer: ExchangeState.Answer) {
     guard let (exchange, framing) = answered() else { return }
     let name = exchange.dialect.name
     switch answer {
-    case .accepted(let accepted):
+    case .accepted(let id):
       shared.counters.countAccepted(exchange.dialect)
-      wire.write(exchange.dialect.accepted(accepted), framing)
-    case .active(let account):
+      wire.write(exchange.dialect.accepted(Accepted(id: id, media: exchange.media, events: exchange.events)), framing)
+    case .active:
       shared.counters.count(dialect: name, status: 200, reason: "active", .noPayload)
-      wire.write(exchange.dialect.active(account), framing)
+      wire.write(exchange.dialect.active(exchange.account ?? ""), framing)
     case .preflight:
       shared.counters.count(dialect: name, status: 200, reason: "preflight", .noPayload)
       wire.write(Reply(template: Dialects.preflight), framing)
+    case .rejected(let why):
+      wire.write(Reply(template: shared.refusal(why, in: exchange.dialect, exchange.media)), framing)
     }
   }
 
@@ -544,8 +511,12 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   private func answered() -> (Exchange, ResponseFraming)? {
     guard let exchange else { return nil }
     self.exchange = nil
-    giveBack(&exchange.held)
-    if exchange.events != nil, let held = exchange.answerHeld { unsent.append(held) }
+    // Its body is the queue's, if anybody's. The next request may come before whoever else holds it lets go of it.
+    exchange.held.release()
+    if exchange.events != nil {
+      exchange.request.body = ByteBuffer()
+      unsent.append(exchange)
+    }
     // While the node ends each connection ends with its next answer.
     if shared.stopping.isSet { wire.machine.stop() }
     guard let framing = wire.machine.answer(exchange.number) else { return nil }
@@ -558,8 +529,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     var media = exchange?.media ?? .other
     var why = refusal == .bodyTooLarge ? .tooLarge(limit: shared.limits.bodyBytes) : PushRejection.unreadable(refusal)
     // What else is wrong with it is known: who sends chunks slowly and without end would never hear that.
-    if refusal == .tooSlow, let failure = exchange?.failure { why = failure.why }
-    if let exchange { giveBack(&exchange.held) }
+    if refusal == .tooSlow, let known = exchange?.state.rejection { why = known }
     // Too large by what its head announces: the head is whole, and still there.
     if exchange == nil, refusal == .bodyTooLarge,
       case .route(let meant, _) = shared.routes.destination(of: wire.machine.head, in: wire.unread.readableBytesSpan)
@@ -574,57 +544,42 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
 
   // MARK: Time
 
-  /// Sets the deadline of the phase, when it is another one. The timer is moved only where it would ring too late: a connection that is
-  /// busy doesn't touch it.
+  /// Sets the deadline of the phase, when it is another one.
   /// - Parameter isIdle: Whether it waits for a request, and its client has read its answers.
   private func watch(_ phase: ConnectionPhase, isIdle: Bool = false, _ context: ChannelHandlerContext) {
-    guard !wire.isClosed, phase != watchedPhase else { return }
-    watchedPhase = phase
+    guard !wire.isClosed, phase != clock.phase else { return }
     guard let allowed = time(for: phase) else {
-      deadline = .distantFuture
+      clock.enter(phase)
       place?.mayEndFrom = .distantFuture
       return
     }
     let now = context.eventLoop.now
-    deadline = now + allowed
-    place?.mayEndFrom = isIdle ? now : now + Self.patience
-    if timer.map({ deadline < $0.at }) ?? true { setTimer(context) }
+    place?.mayEndFrom = isIdle ? now : now + PhaseClock.patience
+    if clock.enter(phase, until: now + allowed) { setTimer(context) }
   }
 
   private func time(for phase: ConnectionPhase) -> TimeAmount? {
     let deadlines = shared.deadlines
     guard phase == .body, let exchange else { return deadlines[phase] }
-    if exchange.failure != nil { return deadlines.discard }
+    if exchange.state.rejection != nil { return deadlines.discard }
     // Anybody can send a body without a key, and it holds room that others with the key in the body need.
-    return exchange.keyIsInBody && exchange.keepsBody ? min(deadlines.head, deadlines.body) : deadlines.body
-  }
-
-  /// A client that has to send something, and hasn't sent much for so long, may be closed for another.
-  private static let patience = TimeAmount.seconds(5)
-  /// How much that is, in bytes: with less a client could look busy for next to nothing.
-  private static let progress = 16 << 10
-
-  private func noteProgress(_ length: Int, _ context: ChannelHandlerContext) {
-    unnoted += length
-    guard unnoted >= Self.progress else { return }
-    unnoted = 0
-    place?.mayEndFrom = context.eventLoop.now + Self.patience
+    return exchange.keyIsInBody && exchange.state.keepsBody ? min(deadlines.head, deadlines.body) : deadlines.body
   }
 
   private func setTimer(_ context: ChannelHandlerContext) {
-    timer?.task.cancel()
-    let deadline = deadline
-    let task = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { self.timerRang(context) }
-    timer = (deadline, task)
+    clock.setTimer(on: context.eventLoop) { self.timerRang(context) }
   }
 
   private func timerRang(_ context: ChannelHandlerContext) {
-    timer = nil
-    guard !wire.isClosed, deadline != .distantFuture else { return }
-    guard deadline <= context.eventLoop.now else { return setTimer(context) }
+    switch clock.rang(at: context.eventLoop.now) {
+    case .nothing: return
+    case .early: return setTimer(context)
+    case .passed: break
+    }
+    guard !wire.isClosed else { return }
     // The verdict has a deadline of its own.
     guard !wire.awaitsVerdict else {
-      watchedPhase = nil
+      clock.phase = nil
       return watch(wire.machine.phase, context)
     }
     let step = wire.machine.deadlinePassed()

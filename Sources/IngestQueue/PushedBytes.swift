@@ -24,6 +24,8 @@ final class PushedBytes {
   private let deadline: TimeAmount
   private var untold = [Int64](repeating: 0, count: QueueLayout.lists)
   private var sum: Int64 = 0
+  /// Told, and not answered yet.
+  private var unanswered = [Int64](repeating: 0, count: QueueLayout.lists)
   private var telling: EventLoopFuture<Void>?
   private var hasTimer = false
   /// Then only the timer tries again.
@@ -41,6 +43,10 @@ final class PushedBytes {
     tellSoon()
   }
 
+  /// What may be missing in what Redis has counted, list by list. Nothing where Redis doesn't count: then this only
+  /// grows, and workers may have taken away most of it.
+  var uncounted: [Int64] { hasFailed ? untold.map { _ in 0 } : zip(untold, unanswered).map(+) }
+
   /// Tells it now if it is much, and else after a time. What comes while Redis is being told goes with the next.
   private func tellSoon() {
     guard telling == nil, sum > 0 else { return }
@@ -57,6 +63,7 @@ final class PushedBytes {
     if let telling { return telling.assumeIsolated().flatMap { self.tell() }.nonisolated() }
     guard sum > 0 else { return client.eventLoop.makeSucceededVoidFuture() }
     let told = untold.enumerated().filter { $0.element > 0 }
+    unanswered = untold
     for (list, _) in told { untold[list] = 0 }
     sum = 0
     let commands = told.map { RedisCommand("HINCRBY", key, $0.offset, $0.element) }
@@ -64,6 +71,7 @@ final class PushedBytes {
     telling = answered.futureResult
     client.send(commands, within: deadline).assumeIsolated().whenComplete { result in
       self.telling = nil
+      self.unanswered = self.unanswered.map { _ in 0 }
       self.hasFailed = false
       var problem: String?
       for (index, (list, bytes)) in told.enumerated() {

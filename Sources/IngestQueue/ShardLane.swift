@@ -142,6 +142,11 @@ final class ShardLane {
       self.bytes = bytes
       self.admission = admission
       room = admission.room ?? (plenty, plenty)
+      // Redis counts bytes when it is told of them, which is later than they are pushed.
+      for (list, bytes) in pushed.uncounted.enumerated() {
+        self.bytes.lists[list] += bytes
+        room.bytes -= bytes
+      }
       reserve = admission.reserve ?? (0, 0)
       memoryLeft = admission.memoryLeft ?? plenty
       hugeRead = word.counted.hugeDone

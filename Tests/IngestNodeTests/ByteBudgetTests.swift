@@ -12,15 +12,25 @@ import Testing
 @Suite struct ByteBudgetTests {
   @Test func `it takes up to its limit and no byte more`() throws {
     let budget = ByteBudget(.init(10))
-    var held = HeldBytes(account: "acme")
-    try budget.take(10, for: &held)
-    #expect(budget.used == 10 && budget.shortage(of: 0, for: held) == nil)
-    #expect(throws: ByteBudget.Shortage.total) { try budget.take(1, for: &held) }
-    #expect(throws: ByteBudget.Shortage.total) { try budget.take(.max, for: &held) }
-    budget.giveBack(&held)
+    let held = Reservation(budget, account: "acme")
+    try held.take(10)
+    #expect(budget.used == 10 && held.shortage(of: 0) == nil)
+    #expect(throws: ByteBudget.Shortage.total) { try held.take(1) }
+    #expect(throws: ByteBudget.Shortage.total) { try held.take(.max) }
+    held.release()
     #expect(budget.used == 0 && held.count == 0)
-    budget.giveBack(&held)
+    held.release()
     #expect(budget.used == 0, "it was given back already")
+  }
+
+  @Test func `a reservation gives its bytes back when it goes`() throws {
+    let budget = ByteBudget(.init(10))
+    do {
+      var bytes = ReservedBytes(of: budget, account: "acme")
+      try bytes.take(7)
+      #expect(budget.used == 7)
+    }
+    #expect(budget.used == 0)
   }
 
   /// As the node has them, with small numbers.
@@ -40,56 +50,56 @@ import Testing
 
   @Test func `an account and a network hold no more than their shares`() throws {
     let budget = ByteBudget(Self.limits)
-    var held = (0..<4).map { HeldBytes(network: Self.network($0 / 3), account: "account-\($0)") }
-    for index in 0..<2 { try budget.take(250, for: &held[index]) }
-    #expect(throws: ByteBudget.Shortage.account) { try budget.take(1, for: &held[0]) }
-    #expect(throws: ByteBudget.Shortage.network) { try budget.take(1, for: &held[2]) }
+    let held = (0..<4).map { Reservation(budget, network: Self.network($0 / 3), account: "account-\($0)") }
+    for index in 0..<2 { try held[index].take(250) }
+    #expect(throws: ByteBudget.Shortage.account) { try held[0].take(1) }
+    #expect(throws: ByteBudget.Shortage.network) { try held[2].take(1) }
     // Others are not affected.
-    try budget.take(250, for: &held[3])
-    budget.giveBack(&held[0])
-    try budget.take(250, for: &held[2])
+    try held[3].take(250)
+    held[0].release()
+    try held[2].take(250)
     #expect(budget.used == 750)
-    for index in held.indices { budget.giveBack(&held[index]) }
+    for index in held.indices { held[index].release() }
     #expect(budget.used == 0)
   }
 
   @Test func `whole bodies of one read count against shares once so much of the budget is used`() throws {
     let budget = ByteBudget(Self.limits)
-    var held = (0..<200).map { _ in HeldBytes(network: Self.network(1), account: "acme") }
+    let held = (0..<200).map { _ in Reservation(budget, network: Self.network(1), account: "acme") }
     var taken = 0
-    for index in held.indices where (try? budget.take(10, for: &held[index], isBrief: true)) != nil { taken += 1 }
+    for index in held.indices where (try? held[index].take(10, isBrief: true)) != nil { taken += 1 }
     #expect(taken == (500 + 250) / 10, "what isn't counted, and its share")
-    var other = HeldBytes(network: Self.network(2), account: "other")
-    try budget.take(250, for: &other)
-    for index in held.indices { budget.giveBack(&held[index]) }
-    budget.giveBack(&other)
+    let other = Reservation(budget, network: Self.network(2), account: "other")
+    try other.take(250)
+    for index in held.indices { held[index].release() }
+    other.release()
     #expect(budget.used == 0)
   }
 
   @Test func `bytes without a key have a budget of their own, with a share for each network`() throws {
     let budget = ByteBudget(Self.limits)
-    var held = (0..<9).map { HeldBytes(network: Self.network($0)) }
-    for index in 0..<8 { try budget.take(8, for: &held[index]) }
-    #expect(throws: ByteBudget.Shortage.keyless) { try budget.take(1, for: &held[0]) }
-    #expect(throws: ByteBudget.Shortage.keyless, "all networks together") { try budget.take(1, for: &held[8]) }
+    let held = (0..<9).map { Reservation(budget, network: Self.network($0)) }
+    for index in 0..<8 { try held[index].take(8) }
+    #expect(throws: ByteBudget.Shortage.keyless) { try held[0].take(1) }
+    #expect(throws: ByteBudget.Shortage.keyless, "all networks together") { try held[8].take(1) }
     #expect(budget.used == 0 && budget.keylessUsed == 64)
     // Once its key is known it counts elsewhere.
-    try budget.assign(&held[0], to: "acme")
+    try held[0].assign(to: "acme")
     #expect(budget.used == 8 && budget.keylessUsed == 56 && held[0].account == "acme")
-    try budget.take(8, for: &held[8])
-    for index in held.indices { budget.giveBack(&held[index]) }
+    try held[8].take(8)
+    for index in held.indices { held[index].release() }
     #expect(budget.used == 0 && budget.keylessUsed == 0)
   }
 
   @Test func `what is held without a key stays so where its account has no room`() throws {
     let budget = ByteBudget(Self.limits)
-    var (full, held) = (HeldBytes(account: "acme"), HeldBytes(network: Self.network(1)))
-    try budget.take(250, for: &full)
-    try budget.take(8, for: &held)
-    #expect(throws: ByteBudget.Shortage.account) { try budget.assign(&held, to: "acme") }
+    let (full, held) = (Reservation(budget, account: "acme"), Reservation(budget, network: Self.network(1)))
+    try full.take(250)
+    try held.take(8)
+    #expect(throws: ByteBudget.Shortage.account) { try held.assign(to: "acme") }
     #expect(budget.keylessUsed == 8 && budget.used == 250)
-    budget.giveBack(&held)
-    budget.giveBack(&full)
+    held.release()
+    full.release()
     #expect(budget.keylessUsed == 0 && budget.used == 0)
   }
 
@@ -141,11 +151,11 @@ import Testing
     proxy.send(
       .head(to: "/api/1/envelope/", key: nil, "X-Forwarded-For: 192.0.2.1", length: 100) + .filler(8))
     #expect(budget.keylessUsed == 8)
-    var sameClient = HeldBytes(network: Self.network(1))
-    #expect(throws: ByteBudget.Shortage.keyless) { try budget.take(1, for: &sameClient) }
-    var another = HeldBytes(network: Self.network(9))
-    try budget.take(8, for: &another)
-    budget.giveBack(&another)
+    let sameClient = Reservation(budget, network: Self.network(1))
+    #expect(throws: ByteBudget.Shortage.keyless) { try sameClient.take(1) }
+    let another = Reservation(budget, network: Self.network(9))
+    try another.take(8)
+    another.release()
     proxy.reset()
     #expect(budget.keylessUsed == 0)
   }
@@ -173,11 +183,11 @@ import Testing
 
   @Test func `what others hold there is no room for`() throws {
     let client = EmbeddedClient(budget: 10)
-    var others = HeldBytes(account: "other")
-    try client.budget.take(4, for: &others)
+    let others = Reservation(client.budget, account: "other")
+    try others.take(4)
     client.send(.post())
     #expect(try client.statuses() == [503])
-    client.budget.giveBack(&others)
+    others.release()
     client.send(.post())
     #expect(try client.statuses() == [503, 202])
   }
@@ -197,8 +207,8 @@ import Testing
     let client = EmbeddedClient(budget: 100)
     client.send(.head(length: 100) + .filler(30))
     // Somebody else's body has come meanwhile.
-    var others = HeldBytes(account: "other")
-    try client.budget.take(70, for: &others)
+    let others = Reservation(client.budget, account: "other")
+    try others.take(70)
     #expect(client.stream.isEmpty)
     client.send(.filler(part))
     let answer = try client.answer()
@@ -209,21 +219,21 @@ import Testing
     client.send(.filler(70 - part) + .post(body: .filler(30)))
     #expect(try client.statuses() == [503, 202])
     #expect(client.gate.payloads == [.filler(30)])
-    client.budget.giveBack(&others)
+    others.release()
   }
 
   @Test func `where much is still to come then, the connection ends`() throws {
     let client = EmbeddedClient(limits: RequestLimits(drainBytes: 20), budget: 100)
     client.send(.head(length: 100) + .filler(30))
-    var others = HeldBytes(account: "other")
-    try client.budget.take(60, for: &others)
+    let others = Reservation(client.budget, account: "other")
+    try others.take(60)
     client.send(.filler(49))
     let answer = try client.answer()
     #expect(answer.status == 503 && answer.closes && client.outputIsClosed)
     client.send(.filler(21) + .post())
     #expect(try client.statuses() == [503])
     #expect(client.gate.pushes.isEmpty)
-    client.budget.giveBack(&others)
+    others.release()
   }
 
   /// Of 9 bytes, with an answer of 15 for each of 4 events.

@@ -184,7 +184,7 @@ final class EmbeddedClient {
   /// How many bytes of memory the node holds for what it has read and not consumed.
   var inputCapacity: Int { handler?.inputCapacity ?? 0 }
   /// When the connection's timer rings.
-  var timer: NIODeadline? { handler?.timer?.at }
+  var timer: NIODeadline? { handler?.clock.timer?.at }
 
   /// The answers so far.
   /// - Parameter heads: Which of the requests, from 0, are HEAD.
