@@ -31,9 +31,7 @@ enum AttemptResult: Sendable, Equatable {
     case .delivered: "delivered"
     case .undeliverable: "undeliverable"
     case .refused: "refused"
-    case .failed(.timedOut, _): "timed_out"
-    case .failed(.disconnected, _): "disconnected"
-    case .failed: "unavailable"
+    case .failed(let failure, _): failure.code == .answered ? "unavailable" : failure.code.description
     }
   }
 }

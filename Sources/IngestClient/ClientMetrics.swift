@@ -23,20 +23,14 @@ struct ClientMetrics: Sendable {
     let code =
       switch outcome {
       case .delivered: "delivered"
-      case .undelivered(let undelivered):
-        switch undelivered.reason {
-        case .undeliverable: "undeliverable"
-        case .expired: "expired"
-        case .disengaged: "disengaged"
-        case .ended: "ended"
-        }
+      case .undelivered(let undelivered): undelivered.reason.code.description
       }
     count("sluice_client_payloads_total", ("outcome", code))
   }
 
   /// `sluice_client_rejections_total`: one payload that wasn't taken, by the reason.
   func rejected(_ rejection: IngestClient.Rejection) {
-    count("sluice_client_rejections_total", ("reason", rejection.code))
+    count("sluice_client_rejections_total", ("reason", rejection.code.description))
   }
 
   /// `sluice_client_buffered_payloads`, `sluice_client_buffered_bytes`.

@@ -118,5 +118,7 @@ struct HTTPExchange: Sendable {
 }
 
 extension AttemptResult {
-  fileprivate var isDisconnection: Bool { if case .failed(.disconnected, _) = self { true } else { false } }
+  fileprivate var isDisconnection: Bool {
+    if case .failed(let failure, _) = self { failure.code == .disconnected } else { false }
+  }
 }

@@ -1,5 +1,7 @@
 // What can become of a payload, and what a caller is told of it. Each payload that was taken ends in exactly one
 // `Outcome`; each that wasn't taken has a `Rejection`. There is no third way, so nothing is dropped in silence.
+//
+// Reasons are structs with a code, and not enums: a reason that a later version adds breaks nobody's `switch`.
 
 extension IngestClient {
   /// What the server said to one request.
@@ -18,33 +20,53 @@ extension IngestClient {
   }
 
   /// Why one attempt didn't deliver.
-  public enum Failure: Sendable, Equatable, CustomStringConvertible {
-    /// With something that may change: 429, 5xx, or a status that isn't Sluice's.
-    case answered(Answer)
-    /// With 401 or 403.
-    case refused(Answer)
-    /// No answer came in time. The server may have the payload.
-    case timedOut
-    /// There was no connection, or it ended before the answer. The server may have the payload.
-    case disconnected(String)
+  public struct Failure: Sendable, Equatable, CustomStringConvertible {
+    /// The kind of failure. Later versions may have more.
+    public struct Code: Sendable, Hashable, CustomStringConvertible {
+      public let description: String
 
-    public var description: String {
-      switch self {
-      case .answered(let answer), .refused(let answer): "answered \(answer)"
-      case .timedOut: "no answer in time"
-      case .disconnected(let why): "no connection: \(why)"
-      }
+      /// The server answered with something that may change: 429, 5xx, or a status that isn't Sluice's.
+      public static let answered = Code(description: "answered")
+      /// The server answered 401 or 403.
+      public static let refused = Code(description: "refused")
+      /// No answer arrived in time. The server may have the payload.
+      public static let timedOut = Code(description: "timed_out")
+      /// There was no connection, or it ended before the answer. The server may have the payload.
+      public static let disconnected = Code(description: "disconnected")
+    }
+
+    public let code: Code
+    /// What the server said, with ``Code/answered`` and ``Code/refused``.
+    public let answer: Answer?
+    /// For a log.
+    public let description: String
+
+    static func answered(_ answer: Answer) -> Failure {
+      Failure(code: .answered, answer: answer, description: "answered \(answer)")
+    }
+
+    static func refused(_ answer: Answer) -> Failure {
+      Failure(code: .refused, answer: answer, description: "answered \(answer)")
+    }
+
+    static let timedOut = Failure(code: .timedOut, answer: nil, description: "no answer in time")
+
+    static func disconnected(_ why: String) -> Failure {
+      Failure(code: .disconnected, answer: nil, description: "no connection: \(why)")
     }
   }
 
   /// What became of a payload.
   public enum Outcome: Sendable {
+    /// The gate has it.
     case delivered(Delivery)
+    /// The gate isn't known to have it, and the client has given it back.
     case undelivered(Undelivered)
   }
 
   /// A payload that the gate has.
   public struct Delivery: Sendable {
+    /// The payload's, see ``Payload/idempotencyKey``.
     public var idempotencyKey: String
     /// A 2xx. A Sluice node's words are `{"id":"…"}`.
     public var answer: Answer
@@ -57,18 +79,44 @@ extension IngestClient {
   /// Where an attempt ended without an answer the gate may have it all the same. Pushing the same ``payload`` again is safe:
   /// its idempotency key keeps it from becoming a second row.
   public struct Undelivered: Error, CustomStringConvertible {
-    public enum Reason: Sendable, Equatable {
-      /// The gate looked at it and can't take it: 400, 413, 415 or 422. It won't help to push it again.
-      case undeliverable(Answer)
-      /// It couldn't be delivered within ``Configuration/payloadLifetime``.
-      case expired
-      /// It was in the buffer when the client disengaged, after this refusal.
-      case disengaged(Answer)
-      /// The client ended before it was delivered.
-      case ended
+    /// Why it was given back.
+    public struct Reason: Sendable, Equatable, CustomStringConvertible {
+      /// The kind of reason. Later versions may have more.
+      public struct Code: Sendable, Hashable, CustomStringConvertible {
+        public let description: String
+
+        /// The gate looked at it and can't take it: 400, 413, 415 or 422. It won't help to push it again.
+        public static let undeliverable = Code(description: "undeliverable")
+        /// It couldn't be delivered within ``Configuration/payloadLifetime``.
+        public static let expired = Code(description: "expired")
+        /// It was in the buffer when the client disengaged.
+        public static let disengaged = Code(description: "disengaged")
+        /// The client ended before it was delivered.
+        public static let ended = Code(description: "ended")
+      }
+
+      public let code: Code
+      /// What the server said, with ``Code/undeliverable`` and ``Code/disengaged``.
+      public let answer: Answer?
+      /// For a log.
+      public let description: String
+
+      static func undeliverable(_ answer: Answer) -> Reason {
+        Reason(code: .undeliverable, answer: answer, description: "the gate can't take it: \(answer)")
+      }
+
+      static let expired = Reason(code: .expired, answer: nil, description: "it is too old")
+
+      static func disengaged(_ answer: Answer) -> Reason {
+        Reason(code: .disengaged, answer: answer, description: "the client disengaged: \(answer)")
+      }
+
+      static let ended = Reason(code: .ended, answer: nil, description: "the client ended")
     }
 
+    /// The payload itself. It can be pushed again as it is.
     public var payload: Payload
+    /// Why it was given back.
     public var reason: Reason
     /// How often it was sent; may be 0.
     public var attempts: Int
@@ -76,51 +124,52 @@ extension IngestClient {
     public var lastFailure: Failure?
 
     public var description: String {
-      let why =
-        switch reason {
-        case .undeliverable(let answer): "the gate can't take it: \(answer)"
-        case .expired: "it is too old"
-        case .disengaged(let answer): "the client disengaged: \(answer)"
-        case .ended: "the client ended"
-        }
       let last = lastFailure.map { "; the last of \(attempts) attempts: \($0)" } ?? ""
-      return "payload \(payload.idempotencyKey) isn't delivered: \(why)\(last)"
+      return "payload \(payload.idempotencyKey) isn't delivered: \(reason)\(last)"
     }
   }
 
   /// Why a payload wasn't taken into the buffer. The caller still has it.
-  public enum Rejection: Error, Equatable, CustomStringConvertible {
-    /// As many payloads or bytes are waiting as may.
-    case bufferFull
-    /// Alone it is larger than the whole buffer, in bytes.
-    case tooLarge(limit: Int)
-    /// A header of it can't be sent.
-    case malformed(String)
-    /// The key has been refused for longer than the client's patience, the last time with this answer.
-    case disengaged(Answer)
-    /// The client is draining or has ended.
-    case ending
+  public struct Rejection: Error, Equatable, CustomStringConvertible {
+    /// The kind of reason. Later versions may have more.
+    public struct Code: Sendable, Hashable, CustomStringConvertible {
+      /// The short name, which is a label of the metrics too.
+      public let description: String
 
-    public var description: String {
-      switch self {
-      case .bufferFull: "the buffer is full"
-      case .tooLarge(let limit): "the payload is larger than the buffer's \(limit) bytes"
-      case .malformed(let flaw): "\(flaw)"
-      case .disengaged(let answer): "the client is disengaged: \(answer)"
-      case .ending: "the client is draining or has ended: it takes no more payloads"
-      }
+      /// As many payloads or bytes are waiting as may.
+      public static let bufferFull = Code(description: "buffer_full")
+      /// Alone it is larger than the whole buffer.
+      public static let tooLarge = Code(description: "too_large")
+      /// A header of it can't be sent.
+      public static let malformed = Code(description: "malformed")
+      /// The key has been refused for longer than the client's patience.
+      public static let disengaged = Code(description: "disengaged")
+      /// The client is draining or has ended.
+      public static let ending = Code(description: "ending")
     }
 
-    /// The reason's short name: a label of the metrics.
-    var code: String {
-      switch self {
-      case .bufferFull: "buffer_full"
-      case .tooLarge: "too_large"
-      case .malformed: "malformed"
-      case .disengaged: "disengaged"
-      case .ending: "ending"
-      }
+    public let code: Code
+    /// The last refusal, with ``Code/disengaged``.
+    public let answer: Answer?
+    /// For a log.
+    public let description: String
+
+    static let bufferFull = Rejection(code: .bufferFull, answer: nil, description: "the buffer is full")
+
+    /// - Parameter limit: The buffer's, in bytes.
+    static func tooLarge(limit: Int) -> Rejection {
+      Rejection(
+        code: .tooLarge, answer: nil, description: "the payload is larger than the buffer's \(limit) bytes")
     }
+
+    static func malformed(_ flaw: String) -> Rejection { Rejection(code: .malformed, answer: nil, description: flaw) }
+
+    static func disengaged(_ answer: Answer) -> Rejection {
+      Rejection(code: .disengaged, answer: answer, description: "the client is disengaged: \(answer)")
+    }
+
+    static let ending = Rejection(
+      code: .ending, answer: nil, description: "the client is draining or has ended: it takes no more payloads")
   }
 
   /// Whether the client believes that its key is good.

@@ -1,4 +1,4 @@
-// The example in Operations.md, compiled, run, and compared with the page word for word.
+// The example in the catalogue of IngestClient, compiled, run, and compared with the page word for word.
 
 import Foundation
 import IngestClient
@@ -8,7 +8,7 @@ import ServiceLifecycle
 import Testing
 import UnixSignals
 
-struct OperationsExampleTests {
+struct CatalogueExampleTests {
   private func example(
     endpoint: String, key: String, body: [UInt8], logger: Logger
   ) async throws -> [IngestClient.Undelivered] {
@@ -49,7 +49,7 @@ struct OperationsExampleTests {
     let source = try String(contentsOf: here, encoding: .utf8)
     let root = here.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
     let page = try String(
-      contentsOf: root.appendingPathComponent("Sources/CommandSupport/Sluice.docc/Operations.md"), encoding: .utf8)
+      contentsOf: root.appendingPathComponent("Sources/IngestClient/IngestClient.docc/IngestClient.md"), encoding: .utf8)
     let compiled = source.split(separator: "\n", omittingEmptySubsequences: false)
       .drop { $0 != "    // The example begins." }.dropFirst()
       .prefix { $0 != "    // The example ends." }
