@@ -53,27 +53,33 @@ struct Barrier {
 
   private(set) var count = 0
 
-  /// Reads that were sent since the start.
-  private(set) var readsSent: UInt64 = 0
+  /// What the next barrier goes on with.
+  private(set) var pace: Pace
 
-  /// Since when the next read may be sent.
-  private var earliestRead: Instant
-  private let interval: Duration
+  /// The numbers of reads, and the time between them: both go on when a barrier ends and another begins.
+  struct Pace {
+    /// How long after one read the next is sent at the earliest.
+    let interval: Duration
+    /// Reads that were sent since the start.
+    fileprivate(set) var readsSent: UInt64 = 0
+    /// Since when the next read may be sent.
+    fileprivate var earliestRead: Instant
 
-  /// - Parameter interval: How long after one read the next is sent at the earliest.
-  init(interval: Duration, now: Instant) {
-    self.interval = interval
-    earliestRead = now
+    init(interval: Duration, now: Instant) {
+      self.interval = interval
+      earliestRead = now
+    }
   }
+
+  init(pace: Pace) { self.pace = pace }
+
+  init(interval: Duration, now: Instant) { self.init(pace: Pace(interval: interval, now: now)) }
+
+  /// Reads that were sent since the start, by this barrier and those before it.
+  var readsSent: UInt64 { pace.readsSent }
 
   mutating func add(_ question: Question, deadline: Instant) {
     count += 1
-    #if SLUICE_MUTANTS
-      if Mutant.active == .joinedRead, read != nil {
-        read!.waiting.append(Waiting(question: question, deadline: deadline))
-        return
-      }
-    #endif
     forNextRead.append(Waiting(question: question, deadline: deadline))
   }
 
@@ -81,15 +87,15 @@ struct Barrier {
   func wantsRead(at now: Instant) -> Bool { nextRead.map { $0 <= now } ?? false }
 
   /// When a read should be sent for somebody; nil where nobody waits for one, or one is on its way.
-  var nextRead: Instant? { read == nil && isWaitedFor ? earliestRead : nil }
+  var nextRead: Instant? { read == nil && isWaitedFor ? pace.earliestRead : nil }
 
   /// Whether somebody would rest on a read that is sent now.
   var isWaitedFor: Bool { !forNextRead.isEmpty }
 
   /// Notes that a read is sent now: everybody who has arrived so far rests on it.
   mutating func sent(at now: Instant, applied: UInt64, fencedBy: Int = 0) {
-    readsSent += 1
-    earliestRead = now + interval
+    pace.readsSent += 1
+    pace.earliestRead = now + pace.interval
     read = Read(number: readsSent, sentAt: now, appliedThen: applied, fencedBy: fencedBy, waiting: forNextRead)
     forNextRead = []
   }
@@ -103,8 +109,8 @@ struct Barrier {
     }
   }
 
-  /// The read was answered and doesn't do, because the mirror is past its version already or it was fenced by too few: its questions wait
-  /// for the next one.
+  /// The read was answered and doesn't do, because the mirror is past its version already or it was fenced by too few:
+  /// its questions wait for the next one.
   mutating func readAgain() {
     forNextRead = (read?.waiting ?? []) + forNextRead
     read = nil
@@ -123,13 +129,7 @@ struct Barrier {
     guard !forVersion.isEmpty else { return [] }
     var ready: [(Question, Reached)] = []
     forVersion.removeAll { group in
-      #if SLUICE_MUTANTS
-        let reads = group.proof.position.version
-        let isReached = reads == version || Mutant.active == .answeredPastVersion && reads <= version
-        guard isReached else { return false }
-      #else
-        guard group.proof.position.version == version else { return false }
-      #endif
+      guard group.proof.position.version == version else { return false }
       ready += group.waiting.map { ($0.question, group.proof) }
       return true
     }
@@ -140,9 +140,6 @@ struct Barrier {
   /// The questions that have waited long enough.
   mutating func expired(at now: Instant) -> [Question] {
     guard let next = nextDeadline, next <= now else { return [] }
-    #if SLUICE_MUTANTS
-      if Mutant.active == .unboundedWait { return [] }
-    #endif
     var late: [Question] = []
     func sift(_ waiting: inout [Waiting]) {
       late += waiting.filter { $0.deadline <= now }.map(\.question)
@@ -169,10 +166,7 @@ struct Barrier {
 
   /// All questions have the same bound, so in each list the first is the first to be late.
   var nextDeadline: Instant? {
-    #if SLUICE_MUTANTS
-      if Mutant.active == .unboundedWait { return nil }
-    #endif
-    return [forNextRead.first, read?.waiting.first].compactMap { $0?.deadline }
+    [forNextRead.first, read?.waiting.first].compactMap { $0?.deadline }
       .appending(contentsOf: forVersion.compactMap { $0.waiting.first?.deadline }).min()
   }
 }

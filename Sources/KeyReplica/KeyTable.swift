@@ -1,8 +1,9 @@
 // What the push listener's threads read while one other thread writes: the only part of the replica that is shared.
 //
 // One lock a bucket, held for one lookup or one change, never for a resync: a bucket that was read anew is built and
-// verified aside and then swapped in. So a lookup waits for at most one change to its own bucket. A table that is copied whole
-// for each change (no locks at all) was the alternative; at a million keys and a thousand changes a second it copies too much.
+// verified aside and then swapped in. So a lookup waits for at most one change to its own bucket. A table that is
+// copied whole for each change (no locks at all) was the alternative; at a million keys and a thousand changes a second
+// it copies too much.
 
 internal import Synchronization
 
@@ -15,10 +16,12 @@ public final class KeyTable: Sendable {
   }
 
   public let bucketCount: Int
-  // So many from init to deinit, each guarded by its own lock. An array can't hold locks, and objects of their own would be retained
-  // and released for every lookup, by all threads.
+  // So many from init to deinit, each guarded by its own lock. An array can't hold locks, and objects of their own
+  // would be retained and released for every lookup, by all threads.
   private nonisolated(unsafe) let buckets: UnsafeMutablePointer<Bucket>
   private let accounts = AccountNames()
+  /// `Instant.nanoseconds` until which all other keys may be admitted; before anything was heard, none.
+  private let wholeAdmitUntil = Atomic<Int64>(.min)
 
   /// - Parameter bucketCount: A power of two, at least 2.
   public init(bucketCount: Int) {
@@ -40,18 +43,28 @@ public final class KeyTable: Sendable {
     return entry.map { ($0.state, accounts.name(of: $0.account)) }
   }
 
-  /// Until when a key may be admitted where its bucket isn't what the store has any more; nil where the bucket is as fresh as the
-  /// whole mirror.
+  /// Until when keys may be admitted, unless their bucket has a deadline of its own; nil where nothing was ever heard.
+  public var admitUntil: Instant? {
+    let nanoseconds = wholeAdmitUntil.load(ordering: .acquiring)
+    return nanoseconds == .min ? nil : Instant(nanoseconds: nanoseconds)
+  }
+
+  func setAdmitDeadline(_ deadline: Instant?) {
+    wholeAdmitUntil.store(deadline?.nanoseconds ?? .min, ordering: .releasing)
+  }
+
+  /// Until when a key may be admitted where its bucket isn't what the store has any more; nil where the bucket is as
+  /// fresh as the whole mirror.
   public func admitUntil(_ id: KeyID) -> Instant? { heldUntil(bucket: id.bucket(of: bucketCount)) }
 
   func heldUntil(bucket index: Int) -> Instant? {
-    let nanoseconds = buckets[index].admitUntil.load(ordering: .relaxed)
+    let nanoseconds = buckets[index].admitUntil.load(ordering: .acquiring)
     return nanoseconds == .max ? nil : Instant(nanoseconds: nanoseconds)
   }
 
   /// Goes on serving a bucket that the store has changed since, for so long; nil when it is the store's again.
   func setAdmitDeadline(ofBucket index: Int, to deadline: Instant?) {
-    buckets[index].admitUntil.store(deadline?.nanoseconds ?? .max, ordering: .relaxed)
+    buckets[index].admitUntil.store(deadline?.nanoseconds ?? .max, ordering: .releasing)
   }
 
   /// Count and digest of what the mirror holds of one bucket.
@@ -89,7 +102,8 @@ public final class KeyTable: Sendable {
     }
   }
 
-  /// Swaps in a whole bucket that was read and verified aside, and returns the old one, which is so freed after the lock is let go.
+  /// Swaps in a whole bucket that was read and verified aside, and returns the old one, which is so freed after the
+  /// lock is let go.
   @discardableResult
   func install(_ table: BucketTable, asBucket index: Int) -> BucketTable {
     buckets[index].table.withLock { current in

@@ -49,15 +49,7 @@ struct Mirror {
   private var removals: [Removal] = []
   private var returns: [KeyPrefix] = []
 
-  #if SLUICE_MUTANTS
-    private var wasComplete = false
-    private let isRestored: Bool
-  #endif
-
   init(table: KeyTable) {
-    #if SLUICE_MUTANTS
-      isRestored = table.count > 0
-    #endif
     self.table = table
     buckets = Array(repeating: Bucket(), count: table.bucketCount)
     // A table that was restored from an image has contents already, none of them verified.
@@ -69,10 +61,7 @@ struct Mirror {
 
   /// Whether this is the whole store at version ``applied``, proven.
   var isComplete: Bool {
-    #if SLUICE_MUTANTS
-      if Mutant.active == .latchedCompleteness, wasComplete { return true }
-    #endif
-    return epoch != nil && verifiedCount == buckets.count && applied >= floor && totalAgreed
+    epoch != nil && verifiedCount == buckets.count && applied >= floor && totalAgreed
   }
 
   /// Why this can't be what became of the mirrored history; nil if it can, or if there was none. For the log: it is taken over all the same.
@@ -105,32 +94,24 @@ struct Mirror {
     for (index, summary) in manifest.buckets.enumerated() {
       let ours = table.contents(ofBucket: index)
       // A length that isn't the count: somebody edited the bucket by hand. It is read, and won't verify.
-      var same = false
       let isAsWritten = summary.map { ours == ($0.count, $0.digest) } ?? false
       // Of one that differs nothing is known to be in it already: every change that comes is applied to it.
       buckets[index].version = 0
       if let summary, isAsWritten, summary.version <= manifest.position.version,
         manifest.lengths[index] == summary.count
       {
-        same = true
         buckets[index].version = summary.version
+        setVerified(true, bucket: index)
+      } else {
+        setVerified(false, bucket: index)
+        differing.append(index)
       }
-      setVerified(same, bucket: index)
-      #if SLUICE_MUTANTS
-        if Mutant.active == .trustedStateFile, isRestored {
-          setVerified(true, bucket: index)
-          continue
-        }
-        if Mutant.active == .readsAll { same = false }
-        let deadline = Mutant.active == .forgottenAge ? nil : deadline
-      #endif
       if isAsWritten {
         table.setAdmitDeadline(ofBucket: index, to: nil)
       } else if table.heldUntil(bucket: index) == nil {
         // One that was held already hasn't become any younger.
         table.setAdmitDeadline(ofBucket: index, to: deadline)
       }
-      if !same { differing.append(index) }
     }
     checkTotal(manifest.position.digest)
     settleRemovals()
@@ -181,9 +162,6 @@ struct Mirror {
       throw Unsound("bucket \(index) has \(raw.count) records and no readable summary")
     }
     let fresh = try table(of: raw, bucket: index)
-    #if SLUICE_MUTANTS
-      if Mutant.active == .uncheckedBucket { return (fresh, summary) }
-    #endif
     guard fresh.count == summary.count, fresh.digest == summary.digest else {
       throw Unsound(
         "bucket \(index) says it has \(summary.count) records with digest \(summary.digest), "
@@ -284,11 +262,6 @@ struct Mirror {
 
   /// Applies the next change of the stream.
   mutating func apply(_ change: Change) -> Application {
-    #if SLUICE_MUTANTS
-      defer { wasComplete = wasComplete || isComplete }
-      if Mutant.active == .ignoredEpoch { epoch = change.epoch }
-      if Mutant.active == .ignoredGap, change.version > applied { applied = change.version - 1 }
-    #endif
     guard change.epoch == epoch else {
       return .disagreement("change \(change.version) is of another history: epoch \(change.epoch)")
     }
@@ -322,9 +295,6 @@ struct Mirror {
         totalAgreed = false
         return .disagreement("change \(change.version) names bucket \(bucket) for a key of another")
       }
-      #if SLUICE_MUTANTS
-        if Mutant.active == .ignoredBucketVersion { buckets[bucket].version = 0 }
-      #endif
       // Already in the bucket as it was read.
       if change.version <= buckets[bucket].version { break }
       let record: KeyRecord
@@ -337,9 +307,6 @@ struct Mirror {
       replaced(was, by: now)
       buckets[bucket].version = change.version
       // An unverified bucket takes changes too, since each says all about its key; but they don't make it verified.
-      #if SLUICE_MUTANTS
-        if Mutant.active == .uncheckedChange || Mutant.active == .ignoredGap { break }
-      #endif
       if buckets[bucket].verified, now != (after.count, after.digest) {
         setVerified(false, bucket: bucket)
         return .disagreement("after change \(change.version) bucket \(bucket) isn't what the store says it is")
@@ -405,12 +372,6 @@ struct Mirror {
   /// Compares the total with what the store says it is at the version that the mirror is at.
   private mutating func checkTotal(_ stores: Digest) {
     totalAgreed = total == stores
-    #if SLUICE_MUTANTS
-      switch Mutant.active {
-      case .uncheckedChange, .ignoredGap, .trustedStateFile: totalAgreed = true
-      default: break
-      }
-    #endif
   }
 
   private mutating func replaced(_ old: (count: Int, digest: Digest), by new: (count: Int, digest: Digest)) {

@@ -62,9 +62,6 @@ public struct ReplicaSigns: Sendable, Hashable {
         "\(Self.replicas(recorded, "has", "have")) followed this Redis and none does now, so one may have been promoted"
     }
     if isWatched { return "Sentinels or a cluster would promote a replica of this Redis, and none follows it" }
-    #if SLUICE_MUTANTS
-      if Mutant.active == .hiddenReplicas { return nil }
-    #endif
     if following == nil {
       return "neither ROLE nor INFO can be used here, so it can't be told whether replicas follow this Redis"
     }

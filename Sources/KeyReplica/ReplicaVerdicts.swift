@@ -1,15 +1,18 @@
-// What a node may say of a key now. It is decided in two places only: `admission` and `objectionToRefusing`. A key that is active in the mirror
-// is admitted in any state, as long as what is held of it isn't too old. A refusal needs everything at once.
+// What a node may say of a key now. It is decided in two places only: `admission`, in Admission, and
+// `objectionToRefusing`. A key that is held as active is admitted in any state, as long as what is held of it isn't too
+// old. A refusal needs everything at once.
 
 extension Replica {
   public func status(at now: Instant) -> ReplicaStatus {
-    ReplicaStatus(
+    let following = following
+    return ReplicaStatus(
       completeness: completeness, verifiedBuckets: mirror.verifiedCount, totalBuckets: mirror.table.bucketCount,
       sealed: mirror.sealed, keys: mirror.count, accounts: mirror.table.accountCount, epoch: mirror.epoch,
       version: mirror.applied, storeVersion: storeVersion, age: answeredAt.map { now - $0 },
-      objection: objectionToRefusing ?? positionFailure.map { .barrierFailed($0) }, barrierReads: barrier.readsSent,
-      barrierWaiting: barrier.count, quarantined: removalGuard.quarantined.count,
-      admits: wasWhole && admitUntil.map { now < $0 } ?? false, violations: violations)
+      objection: objectionToRefusing ?? following?.positionFailure.map { .barrierFailed($0) },
+      barrierReads: (following?.barrier.pace ?? pace).readsSent, barrierWaiting: following?.barrier.count ?? 0,
+      quarantined: removalGuard.quarantined.count,
+      admits: wasWhole && HeldKey.isAdmitted(until: admitUntil, at: now), violations: violations)
   }
 
   var completeness: ReplicaStatus.Completeness {
@@ -35,116 +38,51 @@ extension Replica {
     case .diverged(let why): return .diverged(why)
     case nil: break
     }
-    guard case .following = phase, mirror.isComplete else {
-      return .loading(verified: mirror.verifiedCount, total: mirror.table.bucketCount)
-    }
-    #if SLUICE_MUTANTS
-      if Mutant.active == .ignoredSeal { return nil }
-    #endif
+    guard let following, mirror.isComplete else { return loading }
     if !mirror.sealed { return .unsealed }
-    return unfenced.map { .unfenced($0) }
+    return following.conversation.unfenced.map { .unfenced($0) }
   }
 
-  mutating func asked(_ question: Question, now: Instant, _ commands: inout [Command]) {
+  var loading: Undecided { .loading(verified: mirror.verifiedCount, total: mirror.table.bucketCount) }
+
+  mutating func asked(_ question: Question, now: Instant) {
     // Between the asker's look at the table and this one the key may have been put.
     if let admitted = admission(of: question.key, now: now) {
       commands.append(.answer(question, admitted))
       return
     }
-    if let objection = objectionToRefusing {
-      commands.append(.answer(question, .undecided(objection)))
-      return
+    if let objection = objectionToRefusing { return answer([question], objection) }
+    guard let following, following.barrier.count < limits.barrierQueue else {
+      return answer([question], .tooManyWaiting(limit: limits.barrierQueue))
     }
-    #if SLUICE_MUTANTS
-      if Mutant.active == .noBarrier {
-        let read = Barrier.Reached(position: mirroredPosition(), readSentAt: now)
-        commands.append(.answer(question, verdict(of: question.key, by: read)))
-        return
-      }
-    #endif
-    guard barrier.count < limits.barrierQueue else {
-      commands.append(.answer(question, .undecided(.tooManyWaiting(limit: limits.barrierQueue))))
-      return
-    }
-    barrier.add(question, deadline: now + limits.barrierWait)
-    if barrier.wantsRead(at: now) { readPosition(now: now, &commands) }
+    following.barrier.add(question, deadline: now + limits.barrierWait)
+    if following.barrier.wantsRead(at: now) { readPosition(now: now) }
   }
 
-  /// Admits a key that is active in the mirror, unless the mirror is too old; nil if the key isn't active in it.
-  func admission(of key: KeyID, now: Instant) -> Verdict? {
-    guard let (account, until, _) = held(key) else { return nil }
-    #if SLUICE_MUTANTS
-      if Mutant.active == .unboundedAge { return .admit(account: account) }
-    #endif
-    if let until, now < until { return .admit(account: account) }
-    return .undecided(.stale(until.map { limits.admitAge + (now - $0) } ?? limits.admitAge))
-  }
-
-  /// Why a key counts as active.
-  package enum Holding {
-    case mirrored
-    /// It isn't in a bucket any more since that was read, and the mirror isn't complete yet.
-    case formerlyMirrored
-    /// Its removal waits for an operator.
-    case quarantined
-  }
-
-  /// What is held of a key as active, and until when it is admitted on the strength of that: nil as the time where nothing was ever heard.
-  package func held(_ key: KeyID) -> (account: String, until: Instant?, as: Holding)? {
-    if let (state, name) = mirror.table.find(key), state == .active {
-      return (name, [admitUntil, mirror.table.admitUntil(key)].compactMap { $0 }.min(), .mirrored)
-    }
-    let prefix = KeyPrefix(key)
-    if let (entry, until) = mirror.former.active(prefix, of: key.bucket(of: mirror.table.bucketCount)) {
-      return (mirror.table.accountName(of: entry.account), until, .formerlyMirrored)
-    }
-    return removalGuard.quarantined[prefix].map { ($0, admitUntil, .quarantined) }
-  }
-
-  mutating func answerReached(_ commands: inout [Command]) {
-    for (question, read) in barrier.reached(mirror.applied) {
-      commands.append(.answer(question, verdict(of: question.key, by: read)))
+  mutating func answerReached(in following: Following, now: Instant) {
+    for (question, read) in following.barrier.reached(mirror.applied) {
+      commands.append(.answer(question, verdict(of: question.key, by: read, now: now)))
     }
   }
 
   /// The verdict for a key whose barrier's read has been answered and reached.
-  func verdict(of key: KeyID, by read: Barrier.Reached) -> Verdict {
-    let found = mirror.table.find(key)
-    if let found, found.state == .active { return .admit(account: found.account) }
-    if let account = removalGuard.quarantined[KeyPrefix(key)] { return .admit(account: account) }
-    if rereading.vanished[KeyPrefix(key)] != nil { return .undecided(.vanished) }
+  private func verdict(of key: KeyID, by read: Barrier.Reached, now: Instant) -> Verdict {
+    if let admitted = admission(of: key, now: now, proven: read.readSentAt) { return admitted }
+    if scrub.vanished[KeyPrefix(key)] != nil { return .undecided(.vanished) }
     if let objection = objectionToRefusing { return .undecided(objection) }
-    #if SLUICE_MUTANTS
-      let read =
-        Mutant.active == .answeredPastVersion
-        ? Barrier.Reached(position: mirroredPosition(as: read.position.version), readSentAt: read.readSentAt) : read
-    #endif
     if let why = disagreement(with: read.position) { return .undecided(.diverged(why)) }
     let proof = Proof(epoch: read.position.epoch, version: read.position.version, asOf: read.readSentAt)
-    switch found?.state {
+    switch mirror.table.find(key)?.state {
     case .suspended: return .refuse(.suspendedKey, proof)
     case .revoked: return .refuse(.revokedKey, proof)
     case .active, nil: return .refuse(.unknownKey, proof)
     }
   }
 
-  #if SLUICE_MUTANTS
-    /// As if it had been read of the store.
-    func mirroredPosition(as version: UInt64? = nil) -> StorePosition {
-      StorePosition(
-        epoch: mirror.epoch ?? "", version: version ?? mirror.applied, count: mirror.count, digest: mirror.total,
-        sealed: mirror.sealed, announced: 0, confirmed: 0, replicas: nil)
-    }
-  #endif
+  /// Whoever waits for a proof, because there can be none for a while.
+  mutating func answerAll(_ why: Undecided) { answer(following?.barrier.giveUp() ?? [], why) }
 
-  mutating func answerAll(_ why: Undecided, _ commands: inout [Command]) {
-    #if SLUICE_MUTANTS
-      if Mutant.active == .keptQuestions, why != .shuttingDown { return }
-    #endif
-    answer(barrier.giveUp(), why, &commands)
-  }
-
-  func answer(_ questions: [Question], _ why: Undecided, _ commands: inout [Command]) {
+  mutating func answer(_ questions: [Question], _ why: Undecided) {
     commands += questions.map { .answer($0, .undecided(why)) }
   }
 }

@@ -4,8 +4,6 @@
 
 /// The round of buckets that are read again although nothing says that they differ.
 struct ScrubSchedule {
-  /// The one that is being read.
-  private(set) var inFlight: Int?
   private(set) var due: Instant
   private var next = 0
   private let interval: Duration
@@ -24,25 +22,15 @@ struct ScrubSchedule {
 
   /// The bucket to read now, of so many.
   mutating func begin(of bucketCount: Int) -> Int {
-    let bucket: Int
-    if let awaited = vanished.values.min() ?? damaged.keys.min() {
-      bucket = awaited
-    } else {
-      bucket = next
-      next = (next + 1) % bucketCount
-    }
-    inFlight = bucket
-    return bucket
+    if let awaited = vanished.values.min() ?? damaged.keys.min() { return awaited }
+    defer { next = (next + 1) % bucketCount }
+    return next
   }
 
   /// The bucket came, or couldn't be read.
   mutating func ended(now: Instant) {
-    inFlight = nil
     due = now + (vanished.isEmpty ? interval : min(interval, urgentInterval))
   }
-
-  /// The read that is on its way no longer counts.
-  mutating func giveUp() { inFlight = nil }
 
   /// Begins anew with a full interval, unless somebody waits.
   mutating func postpone(from now: Instant) {

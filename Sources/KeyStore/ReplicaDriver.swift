@@ -10,15 +10,12 @@ public import KeyReplica
 public import Logging
 public import NIOCore
 public import RedisClient
-import Synchronization
 
 /// A mirror of the key store that keeps itself up to date.
 public final class ReplicaDriver: Sendable {
   private let eventLoop: any EventLoop
   private let table: KeyTable
   private let core: NIOLoopBoundBox<Core>
-  /// `Instant.nanoseconds` until which an active key is admitted; Int64.min before anything was read.
-  private let admitUntil: AdmissionDeadline
 
   /// - Parameters:
   ///   - image: What was saved before this process started: its keys are admitted at once, until it gets too old.
@@ -34,14 +31,11 @@ public final class ReplicaDriver: Sendable {
     let (now, wall) = (Instant.now, Date().timeIntervalSince1970)
     func moment(of time: Double) -> Instant { now + .seconds(-max(0, wall - time)) }
     self.table = table
-    let admitUntil = AdmissionDeadline()
-    self.admitUntil = admitUntil
     var options = RedisOptions()
     options.name = name
     core = NIOLoopBoundBox.makeBoxSendingValue(
       Core(
         endpoint: endpoint, layout: layout, options: options, eventLoop: eventLoop, logger: logger,
-        admitUntil: admitUntil,
         replica: Replica(
           table: table, limits: limits, restoredFrom: image.map { moment(of: $0.heardAt) },
           held: image?.held.mapValues(moment) ?? [:], announced: image?.announced, seed: .random(in: .min ... .max),
@@ -62,10 +56,8 @@ public final class ReplicaDriver: Sendable {
   /// The account of a key that is admitted on the strength of the mirror alone; nil if somebody has to be asked: ``verdict(of:)``.
   /// Safe and quick on any thread.
   public func admits(_ key: KeyID) -> String? {
-    guard let (state, account) = table.find(key), state == .active else { return nil }
-    let now = Instant.recent
-    guard now.nanoseconds < admitUntil.value, table.admitUntil(key).map({ now < $0 }) ?? true else { return nil }
-    return account
+    guard let held = table.held(key), held.isAdmitted(at: .recent) else { return nil }
+    return held.account
   }
 
   /// The verdict for a key, which may have to wait for the store to prove it, a bounded time. The future doesn't fail.
@@ -94,17 +86,6 @@ public final class ReplicaDriver: Sendable {
   }
 }
 
-/// Written by the driver's loop, read by the listeners' threads.
-private final class AdmissionDeadline: Sendable {
-  private let nanoseconds = Atomic<Int64>(.min)
-
-  var value: Int64 { nanoseconds.load(ordering: .relaxed) }
-
-  func set(_ instant: Instant?) {
-    nanoseconds.store(instant?.nanoseconds ?? .min, ordering: .relaxed)
-  }
-}
-
 extension Instant {
   /// The machine's monotonic clock.
   public static var now: Instant { Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds)) }
@@ -130,7 +111,6 @@ private final class Core {
   private let options: RedisOptions
   private let eventLoop: any EventLoop
   private let logger: Logger
-  private let admitUntil: AdmissionDeadline
 
   /// One session's two conversations, and what is known of their server.
   private struct Links {
@@ -161,14 +141,13 @@ private final class Core {
 
   init(
     endpoint: RedisEndpoint, layout: StoreLayout, options: RedisOptions, eventLoop: any EventLoop, logger: Logger,
-    admitUntil: AdmissionDeadline, replica: Replica
+    replica: Replica
   ) {
     self.endpoint = endpoint
     self.layout = layout
     self.options = options
     self.eventLoop = eventLoop
     self.logger = logger
-    self.admitUntil = admitUntil
     self.replica = replica
   }
 
@@ -193,7 +172,6 @@ private final class Core {
       for command in replica.handle(events.removeFirst(), now: .now) { carryOut(command) }
     }
     handling = false
-    admitUntil.set(replica.admitUntil)
     setAlarm()
   }
 

@@ -31,14 +31,6 @@ while let option = arguments.popFirst() {
   case "--log":
     guard let number = Int(value), number > 0 else { usage("--log needs a number of lines, got \(value)") }
     logLines = number
-  #if SLUICE_MUTANTS
-    case "--list" where value == "mutants":
-      print(Mutant.allCases.map(\.rawValue).joined(separator: "\n"))
-      exit(0)
-    case "--mutant":
-      guard let mutant = Mutant(rawValue: value) else { usage("there is no mutant \(value)") }
-      Mutant.active = mutant
-  #endif
   default: usage("there is no option \(option)")
   }
 }

@@ -56,7 +56,7 @@ extension Simulation {
   /// A key whose removal is held back until an operator confirms it is admitted on purpose; after a restart, too.
   func isHeldBack(_ node: SimulatedNode, _ key: KeyID) -> Bool {
     guard let holding = node.process?.held(key) else { return false }
-    if case .quarantined = holding.as { return true }
+    if case .quarantined = holding.source { return true }
     // Until it is read again, the bucket is as the state file had it.
     return node.restoredHeldBack.contains(key)
   }

@@ -64,7 +64,7 @@ final class SimulatedNode {
     func image(source: String, at now: Instant, wall: Double) -> MirrorImage? {
       replica.image(source: source, at: now, wall: wall)
     }
-    func held(_ key: KeyID) -> (account: String, until: Instant?, as: Replica.Holding)? { replica.heldInPlace(key) }
+    func held(_ key: KeyID) -> HeldKey? { replica.heldInPlace(key) }
   }
 
   let index: Int
@@ -122,6 +122,6 @@ final class SimulatedNode {
 extension Replica {
   // Mutating only in name: so they look at the machine where it lies.
   fileprivate mutating func moments() -> (nextWake: Instant?, admitUntil: Instant?) { (nextWake, admitUntil) }
-  fileprivate mutating func heldInPlace(_ key: KeyID) -> (account: String, until: Instant?, as: Holding)? { held(key) }
+  fileprivate mutating func heldInPlace(_ key: KeyID) -> HeldKey? { held(key) }
   fileprivate mutating func statusInPlace(at now: Instant) -> ReplicaStatus { status(at: now) }
 }

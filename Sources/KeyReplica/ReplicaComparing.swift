@@ -1,0 +1,154 @@
+// Comparing the mirror with the store's manifest, and reading the buckets that differ.
+
+extension Replica {
+  // MARK: Comparing
+
+  mutating func compare(
+    because reason: String, in conversation: Conversation, isFirst: Bool = false, now: Instant
+  ) {
+    enter(.comparing(Comparing(conversation: conversation, reason: reason, isFirst: isFirst, sentAt: now)))
+    readManifest()
+  }
+
+  /// Compares everything once more, in the same conversation.
+  mutating func compareAgain(because reason: String, now: Instant) {
+    switch phase {
+    case .comparing(let comparing):
+      compare(because: reason, in: comparing.conversation, isFirst: comparing.isFirst, now: now)
+    case .following(let following): compare(because: reason, in: following.conversation, now: now)
+    case .disconnected, .connecting, .reading, .shutDown: break
+    }
+  }
+
+  mutating func readManifest() {
+    manifestRead += 1
+    commands.append(.readManifest(session, read: manifestRead))
+  }
+
+  mutating func manifestCame(_ result: Result<StoreAnswer<Manifest>, ReadFailure>, now: Instant) {
+    switch phase {
+    case .comparing(let comparing):
+      if comparing.retryAt == nil { compared(comparing, result, now: now) }
+    case .following(let following):
+      if case .onItsWay = following.audit { audited(result, now: now) }
+    case .disconnected, .connecting, .reading, .shutDown: break
+    }
+  }
+
+  private mutating func compared(
+    _ comparing: Comparing, _ result: Result<StoreAnswer<Manifest>, ReadFailure>, now: Instant
+  ) {
+    let manifest: Manifest
+    switch result {
+    case .failure(let failure):
+      // Not an answer about the store at all. What was known of it stays known.
+      noteReadFailure(failure)
+      return retry(comparing, now: now)
+    case .success(.noStore):
+      setTrouble(.noStore, "there is no key store in this Redis")
+      return retry(comparing, now: now)
+    case .success(.incompatible(let why)):
+      setTrouble(.incompatible(why), why)
+      return retry(comparing, now: now)
+    case .success(.found(let found)):
+      guard found.buckets.count == mirror.table.bucketCount else {
+        let why = "the store has \(found.buckets.count) buckets, this build expects \(mirror.table.bucketCount)"
+        setTrouble(.incompatible(why), why)
+        return retry(comparing, now: now)
+      }
+      manifest = found
+    }
+    lastReadFailure = nil
+    // After a restart nobody knows which history the mirror was of.
+    let isOtherHistory = mirror.epoch.map { $0 != manifest.position.epoch } ?? false
+    if mirror.epoch != manifest.position.epoch {
+      removalGuard.forgetConfirmation()
+      unrecordedReplicas = 0
+    }
+    let wasGuarded = !removalGuard.quarantined.isEmpty
+    removalGuard.heard(
+      announced: manifest.position.announced, confirmed: manifest.position.confirmed, isOtherHistory: isOtherHistory)
+    if wasGuarded, removalGuard.quarantined.isEmpty { note(.guardReleased) }
+    if comparing.isFirst, let why = mirror.historyMismatch(of: manifest) { note(.resync(why)) }
+    // What is held of buckets that differ is as old as it was, until they have been read.
+    let differing = mirror.compare(with: manifest, holdingUntil: admitUntil)
+    answered(comparing.sentAt)
+    storeVersion = manifest.position.version
+    if !differing.isEmpty, trouble == nil {
+      note(.reading(buckets: differing.count, reason: comparing.reason))
+    }
+    enter(.reading(Reading(conversation: comparing.conversation, manifest: manifest, pending: differing[...])))
+    readMore(now: now)
+  }
+
+  /// Waits before the manifest is read again; what is mirrored goes on serving.
+  private mutating func retry(_ comparing: Comparing, now: Instant) {
+    var waiting = comparing
+    waiting.retryAt = now + nextRetry()
+    phase = .comparing(waiting)
+  }
+
+  // MARK: Reading
+
+  private mutating func readMore(now: Instant) {
+    guard case .reading(var reading) = phase else { return }
+    while reading.inFlight.count < limits.bucketsInFlight, let next = reading.pending.popFirst() {
+      commands.append(.readBucket(session, next))
+      reading.inFlight.insert(next)
+    }
+    phase = .reading(reading)
+    if reading.inFlight.isEmpty { follow(after: reading, now: now) }
+  }
+
+  mutating func bucketCame(_ index: Int, _ result: Result<RawBucket, ReadFailure>, now: Instant) {
+    switch phase {
+    case .reading(var reading):
+      // One that came twice counts once, or those still on their way would be taken for read.
+      guard reading.inFlight.remove(index) != nil else { return }
+      if let refusal = refusal(of: index, result, listedIn: reading.manifest) {
+        reading.refused.append(refusal)
+        // While it goes on the same, it was said already.
+        if reading.refused.count <= 3, trouble == nil { note(.bucketRefused(refusal)) }
+      }
+      noteMovements(now: now)
+      phase = .reading(reading)
+      readMore(now: now)
+    case .following(let following):
+      if following.rereading == index { reread(index, result, in: following, now: now) }
+    case .disconnected, .connecting, .comparing, .shutDown: break
+    }
+  }
+
+  /// Takes over a bucket that was read.
+  /// - Returns: nil, or why it can't be taken over.
+  private mutating func refusal(
+    of index: Int, _ result: Result<RawBucket, ReadFailure>, listedIn manifest: Manifest
+  ) -> String? {
+    switch result {
+    case .success(let raw): mirror.install(raw, asBucket: index, listedIn: manifest, admittedUntil: admitUntil)
+    case .failure(let failure): "bucket \(index): \(failure)"
+    }
+  }
+
+  private mutating func follow(after reading: Reading, now: Instant) {
+    let following = Following(
+      conversation: reading.conversation, barrier: Barrier(pace: pace),
+      replicas: reading.manifest.position.replicas, positionDue: now + limits.positionInterval,
+      auditDue: now + limits.auditInterval)
+    enter(.following(following))
+    scrub.postpone(from: now)
+    if let first = reading.refused.first {
+      let why = reading.refused.count == 1 ? first : "\(first), and \(reading.refused.count - 1) more"
+      setTrouble(.diverged(why), why)
+      compareLater(now: now)
+    } else if let objection = mirror.finishedReading(of: reading.manifest) {
+      setTrouble(.diverged(objection), objection)
+      compareLater(now: now)
+    } else {
+      trouble = damageTrouble
+    }
+    noteMovements(now: now)
+    readChanges(in: following, now: now)
+    noteCompleteness(in: following)
+  }
+}

@@ -1,0 +1,244 @@
+// Following the store: its changes, and the positions by which the mirror's age is known and refusals are proven. What
+// is looked at although nothing says that it is wrong is in ReplicaChecks.
+
+extension Replica {
+  // MARK: Changes
+
+  mutating func readChanges(in following: Following, now: Instant) {
+    guard following.beginReadingChanges(at: now) else { return }
+    commands.append(.readChanges(session, after: mirror.applied))
+  }
+
+  mutating func changesCame(_ result: Result<[Change], ReadFailure>, now: Instant) {
+    switch phase {
+    case .following(let following): changesCame(result, in: following, now: now)
+    // What they bring is in the manifest already, or comes once more.
+    case .comparing(var comparing):
+      comparing.conversation.isReadingChanges = false
+      phase = .comparing(comparing)
+    case .reading(var reading):
+      reading.conversation.isReadingChanges = false
+      phase = .reading(reading)
+    case .disconnected, .connecting, .shutDown: break
+    }
+  }
+
+  private mutating func changesCame(
+    _ result: Result<[Change], ReadFailure>, in following: Following, now: Instant
+  ) {
+    guard following.changesCame() else { return readChanges(in: following, now: now) }
+    switch result {
+    case .failure(let failure):
+      resync(because: "the changes can't be read: \(failure)", now: now)
+    case .success(let changes):
+      following.feed.read()
+      for change in changes {
+        if let why = objection(toApplying: change, in: following, now: now) { return resync(because: why, now: now) }
+      }
+      if let last = changes.last {
+        storeVersion = max(storeVersion ?? 0, last.version)
+      } else if let version = following.feed.missing(after: mirror.applied) {
+        let why = "the store is at version \(version), but its stream has nothing after \(mirror.applied)"
+        return resync(because: why, now: now)
+      }
+      noteCompleteness(in: following)
+      readChanges(in: following, now: now)
+    }
+  }
+
+  /// Applies a change, and answers whoever waited for its version.
+  /// - Returns: nil, or why everything must be compared.
+  private mutating func objection(toApplying change: Change, in following: Following, now: Instant) -> String? {
+    let application = mirror.apply(change)
+    if change.isAgreed, application == .applied { removalGuard.agreed() }
+    noteMovements(now: now)
+    switch application {
+    case .applied:
+      hear(change)
+      answerReached(in: following, now: now)
+      return reachedExpected(in: following)
+    case .hole(let expected, let came):
+      return "expected version \(expected), got \(came): versions are missing from the change stream"
+    case .disagreement(let why): return why
+    }
+  }
+
+  /// Takes note when the mirror has reached what a position read said.
+  /// - Returns: Why this is another history's version than the one that was read; nil if it isn't.
+  private mutating func reachedExpected(in following: Following) -> String? {
+    guard let expected = following.feed.reached(mirror.applied) else { return nil }
+    if mirror.isComplete, let why = disagreement(with: expected.position) { return why }
+    answered(expected.readSentAt)
+    return nil
+  }
+
+  // MARK: When something doesn't fit
+
+  /// Compares everything again, at once the first time, later if it keeps happening.
+  mutating func resync(because reason: String, now: Instant) {
+    note(.resync(reason))
+    answerAll(.diverged(reason))
+    if failures == 0 {
+      failures = 1
+      compareAgain(because: reason, now: now)
+    } else {
+      following?.feed.breakOff()
+      trouble = .diverged(reason)
+      compareLater(now: now)
+    }
+  }
+
+  /// Waits before everything is compared again; what is mirrored goes on serving.
+  mutating func compareLater(now: Instant) {
+    // Not put off by what goes wrong in the meantime.
+    guard let following, following.compareAt == nil else { return }
+    following.compareAt = now + nextRetry()
+  }
+
+  // MARK: Positions
+
+  mutating func readPosition(now: Instant) {
+    guard
+      let read = following?.beginReadingPosition(at: now, applied: mirror.applied, nextAfter: limits.positionInterval)
+    else { return }
+    commands.append(.readPosition(session, read: read.number, fencedBy: read.fencedBy))
+  }
+
+  mutating func positionCame(
+    _ number: UInt64, _ fence: Fence, _ result: Result<StoreAnswer<StorePosition>, ReadFailure>, now: Instant
+  ) {
+    // A comparison gives up the read that is on its way, so this is one of the mirror as it is followed now.
+    guard let following, let read = following.barrier.read, read.number == number else { return }
+    switch result {
+    case .failure(let failure):
+      noteReadFailure(failure)
+      following.positionFailure = failure.description
+      failRead(.barrierFailed("\(failure)"))
+    case .success(.noStore):
+      failRead(.noStore)
+      setTrouble(.noStore, "the key store has vanished from this Redis")
+      if following.compareAt == nil { compareAgain(because: "the store vanished", now: now) }
+    case .success(.incompatible(let why)):
+      failRead(.incompatible(why))
+      setTrouble(.incompatible(why), why)
+      if following.compareAt == nil { compareAgain(because: why, now: now) }
+    case .success(.found(let position)):
+      if let why = contradiction(with: position, read: read) {
+        failRead(.diverged(why))
+        if following.compareAt == nil { resync(because: why, now: now) }
+      } else {
+        take(position, read: read, fence, in: following, now: now)
+      }
+    }
+    // Unless it has been left because of what came.
+    if self.following?.barrier.wantsRead(at: now) == true { readPosition(now: now) }
+  }
+
+  /// Takes a position that is one of the mirrored history.
+  private mutating func take(
+    _ position: StorePosition, read: Barrier.Read, _ fence: Fence, in following: Following, now: Instant
+  ) {
+    lastReadFailure = nil
+    storeVersion = position.version
+    following.positionFailure = nil
+    following.replicas = position.replicas
+    let isOvertaken = position.version < mirror.applied
+    let isFenced = read.fencedBy >= Fence.needed(of: position.replicas)
+    if isOvertaken || read.isWaitedFor && !isFenced {
+      following.barrier.readAgain()
+      return
+    }
+    if position.version == mirror.applied {
+      // While a comparison is due, what is mirrored may be of a history that the store has left.
+      if following.compareAt == nil { answered(read.sentAt) }
+      if mirror.isComplete, trouble == nil, following.feed.wasAnswered { failures = 0 }
+    } else {
+      following.feed.expect(ChangeFeed.Expected(position: position, since: now, readSentAt: read.sentAt))
+    }
+    if isFenced { noteFence(fence.objection(declared: position.replicas)) }
+    if let unfenced = following.conversation.unfenced {
+      failRead(.unfenced(unfenced))
+    } else {
+      following.barrier.answered(position)
+      answerReached(in: following, now: now)
+    }
+  }
+
+  /// The read that was answered proves nothing: whoever rests on it is answered.
+  private mutating func failRead(_ why: Undecided) {
+    answer(following?.barrier.failed() ?? [], why)
+  }
+
+  /// The fence with what was seen before. It is to be in the store before a replica that was seen can have been
+  /// promoted and forgotten.
+  mutating func remembering(_ fence: Fence) -> Fence {
+    var fence = fence
+    unrecordedReplicas = max(unrecordedReplicas, fence.signs.toRecord)
+    if unrecordedReplicas > fence.signs.recorded {
+      fence.signs.recorded = unrecordedReplicas
+      commands.append(.recordReplicas(session, unrecordedReplicas))
+    } else {
+      unrecordedReplicas = 0
+    }
+    return fence
+  }
+
+  private mutating func noteFence(_ objection: String?) {
+    guard let following, following.conversation.unfenced != objection else { return }
+    following.conversation.unfenced = objection
+    note(objection.map { .unfenced($0) } ?? .fenced)
+  }
+
+  /// Why this position can't be one of the history that is mirrored; nil if it can.
+  private func contradiction(with position: StorePosition, read: Barrier.Read) -> String? {
+    if position.epoch != mirror.epoch {
+      return "the store has another history: epoch \(position.epoch) instead of \(mirror.epoch ?? "none")"
+    }
+    if position.version < read.appliedThen {
+      return "the store went back from version \(read.appliedThen) to \(position.version)"
+    }
+    if position.version < mirror.floor {
+      return "a bucket says it was changed at version \(mirror.floor), but the store is at \(position.version)"
+    }
+    guard position.version == mirror.applied, mirror.isComplete else { return nil }
+    return disagreement(with: position)
+  }
+
+  /// What differs between the complete mirror and what was read of the store at the mirror's version; nil if nothing
+  /// does. Digests alone don't tell: not every change is one of a record, and versions may have been used twice.
+  func disagreement(with position: StorePosition) -> String? {
+    if position.digest != mirror.total {
+      return "at version \(position.version) the store's digest is \(position.digest), the mirror's is \(mirror.total)"
+    }
+    if position.count != mirror.count {
+      return
+        "at version \(position.version) the store says it has \(position.count) records, the mirror has \(mirror.count)"
+    }
+    if position.sealed != mirror.sealed {
+      return "at version \(position.version) the store is \(position.sealed ? "sealed" : "no longer sealed")"
+    }
+    return nil
+  }
+
+  mutating func noteCompleteness(in following: Following) {
+    if mirror.isComplete, mirror.sealed { wasWhole = true }
+    guard !following.saidComplete, completeness == .complete, let epoch = mirror.epoch else { return }
+    following.saidComplete = true
+    note(.complete(keys: mirror.count, version: mirror.applied, epoch: epoch, sealed: mirror.sealed))
+  }
+
+  // MARK: Time
+
+  mutating func timePassed(in following: Following, now: Instant) {
+    answer(following.barrier.expired(at: now), .barrierTimedOut)
+    if let due = following.compareAt, due <= now { return compareAgain(because: "again", now: now) }
+    if following.barrier.read == nil, following.positionDue <= now || following.barrier.wantsRead(at: now) {
+      readPosition(now: now)
+    }
+    if following.mayReread, scrub.due <= now { rereadOne() }
+    if let due = following.auditDue, due <= now {
+      following.audit = .onItsWay
+      readManifest()
+    }
+  }
+}
