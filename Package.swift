@@ -188,6 +188,8 @@ let package = Package(
     .target(
       name: "CompressionFixture", dependencies: ["CZlib", "CZstd", "CBrotli"],
       path: "Tests/CompressionFixture", swiftSettings: strict),
+    // A validator for the JSON Schemas in the documentation catalogue.
+    .target(name: "SchemaFixture", path: "Tests/SchemaFixture", swiftSettings: strict),
     .testTarget(name: "HiredisTests", dependencies: ["Hiredis", "RedisFixture"], swiftSettings: strict),
     .testTarget(
       name: "RedisClientTests",
@@ -245,9 +247,8 @@ let package = Package(
     .testTarget(
       name: "FleetTests",
       dependencies: [
-        "Fleet", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", "sync-status",
-        logging, nioCore,
-        nioPosix, serviceLifecycle,
+        "Fleet", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", "SchemaFixture",
+        "sync-status", logging, nioCore, nioPosix, serviceLifecycle,
       ],
       swiftSettings: strict),
     .testTarget(
@@ -305,7 +306,7 @@ let package = Package(
       name: "SystemTests",
       dependencies: [
         "Fleet", "IngestClient", "IngestQueue", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient",
-        "ingest-node",
+        "SchemaFixture", "ingest-node",
         "ingest-worker",
         "sync-status",
         "key-publisher", crypto, logging, nioCore, nioHTTP1, nioPosix, nioSSL,

@@ -34,12 +34,9 @@ public enum InstanceID {
 
 extension MemberReport {
   /// JSON with sorted keys, so that equal reports are equal texts.
+  /// - Parameter pretty: Indented, for people.
   /// - Throws: `EncodingError` where a number isn't finite.
-  public func json() throws -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return Array(try encoder.encode(self))
-  }
+  public func json(pretty: Bool = false) throws -> [UInt8] { try promisedJSON(pretty: pretty) }
 
   /// - Throws: `DecodingError`. Fields that this build doesn't know are ignored.
   public init(json: [UInt8]) throws {
