@@ -1,6 +1,7 @@
 // What all reports have in common, and how they are written down. One encoding for Redis and for the nodes' own /status, so
 // that what an operator reads in one place can be compared with the other letter by letter.
 
+internal import Bytes
 internal import Foundation
 
 /// The kinds of processes that report of themselves.
@@ -26,10 +27,7 @@ public protocol MemberReport: Codable, Sendable, Equatable {
 /// The random name of one process, so that two under one name are noticed.
 public enum InstanceID {
   /// 16 hexadecimal digits.
-  public static func random() -> String {
-    let digits = String(UInt64.random(in: 0...UInt64.max), radix: 16)
-    return String(repeating: "0", count: 16 - digits.count) + digits
-  }
+  public static func random() -> String { UInt64.random(in: 0...UInt64.max).hexDigits() }
 }
 
 extension MemberReport {
