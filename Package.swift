@@ -65,11 +65,14 @@ let package = Package(
     .systemLibrary(name: "CBrotli", providers: [.apt(["libbrotli-dev"])]),
     .systemLibrary(name: "CPostgres", providers: [.apt(["libpq-dev"])]),
 
+    // Classes of bytes, digits, writing into memory: for everything that reads or writes bytes itself.
+    .target(name: "Bytes", swiftSettings: strict),
+
     // Redis: bytes ↔ replies, then one conversation.
     .target(name: "Hiredis", dependencies: ["CHiredis"], swiftSettings: strict),
     .target(
       name: "RedisClient",
-      dependencies: ["Hiredis", crypto, deque, logging, nioCore, nioPosix, nioSSL],
+      dependencies: ["Bytes", "Hiredis", crypto, deque, logging, nioCore, nioPosix, nioSSL],
       swiftSettings: strict),
 
     // Each Lua script in a file of its own, in a folder `Scripts` of the target that runs it.
@@ -77,16 +80,17 @@ let package = Package(
 
     // The data's way, in its order.
     .target(name: "CSHA"),
-    .target(name: "KeyReplica", dependencies: ["CSHA", crypto], swiftSettings: strict),
+    .target(name: "KeyReplica", dependencies: ["Bytes", "CSHA", crypto], swiftSettings: strict),
     // All files and folders that the executables make.
     .target(name: "PrivateFiles", swiftSettings: strict),
     .systemLibrary(name: "CMalloc"),
     .target(name: "FreedMemory", dependencies: ["CMalloc", logging, serviceLifecycle], swiftSettings: strict),
     .target(
-      name: "KeyStore", dependencies: ["PrivateFiles", "RedisClient", "KeyReplica", crypto, logging, nioCore],
+      name: "KeyStore",
+      dependencies: ["Bytes", "PrivateFiles", "RedisClient", "KeyReplica", crypto, logging, nioCore],
       swiftSettings: strict, plugins: ["EmbedScripts"]),
     .target(
-      name: "IngestQueue", dependencies: ["Hiredis", "RedisClient", crypto, deque, logging, nioCore],
+      name: "IngestQueue", dependencies: ["Bytes", "Hiredis", "RedisClient", crypto, deque, logging, nioCore],
       swiftSettings: strict, plugins: ["EmbedScripts"]),
     // Apart from the queue, so that workers don't link a database for it.
     .target(
@@ -98,19 +102,19 @@ let package = Package(
     .target(
       name: "Fleet",
       dependencies: [
-        "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", logging, nioCore, serviceLifecycle,
+        "Bytes", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", logging, nioCore, serviceLifecycle,
       ],
       swiftSettings: strict, plugins: ["EmbedScripts"]),
     .target(
       name: "PrometheusText", dependencies: [coreMetrics], swiftSettings: strict),
-    .target(name: "HTTPFraming", swiftSettings: strict),
+    .target(name: "HTTPFraming", dependencies: ["Bytes"], swiftSettings: strict),
     .target(name: "InputBuffer", dependencies: [nioCore], swiftSettings: strict),
-    .target(name: "ClientAddress", swiftSettings: strict),
-    .target(name: "BodyCoding", dependencies: ["CZlib", "CZstd", "CBrotli"], swiftSettings: strict),
+    .target(name: "ClientAddress", dependencies: ["Bytes"], swiftSettings: strict),
+    .target(name: "BodyCoding", dependencies: ["Bytes", "CZlib", "CZstd", "CBrotli"], swiftSettings: strict),
     .target(
       name: "IngestNode",
       dependencies: [
-        "BodyCoding", "ClientAddress", "HTTPFraming", "InputBuffer", "RedisClient", "KeyReplica", "KeyStore",
+        "BodyCoding", "Bytes", "ClientAddress", "HTTPFraming", "InputBuffer", "RedisClient", "KeyReplica", "KeyStore",
         "IngestQueue", "IngestSpool", "Fleet", "FreedMemory", "Hiredis", "PrometheusText",
         deque, heap, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, nioTLS, serviceLifecycle,
         unixSignals,
@@ -123,8 +127,8 @@ let package = Package(
     .target(
       name: "IngestWorker",
       dependencies: [
-        "BodyCoding", "CPostgres", "CZstd", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue", "Fleet",
-        "PrivateFiles", logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
+        "BodyCoding", "Bytes", "CPostgres", "CZstd", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
+        "Fleet", "PrivateFiles", logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "GRDBSQLite", package: "GRDB.swift"),
@@ -135,7 +139,7 @@ let package = Package(
     .target(
       name: "IngestClient",
       dependencies: [
-        coreMetrics, deque, heap, logging, nioCore, nioHTTP1, serviceLifecycle,
+        "Bytes", coreMetrics, deque, heap, logging, nioCore, nioHTTP1, serviceLifecycle,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ],
       swiftSettings: strict),
@@ -188,6 +192,9 @@ let package = Package(
     .target(
       name: "CompressionFixture", dependencies: ["CZlib", "CZstd", "CBrotli"],
       path: "Tests/CompressionFixture", swiftSettings: strict),
+    // A validator for the JSON Schemas in the documentation catalogue.
+    .target(name: "SchemaFixture", path: "Tests/SchemaFixture", swiftSettings: strict),
+    .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: strict),
     .testTarget(name: "HiredisTests", dependencies: ["Hiredis", "RedisFixture"], swiftSettings: strict),
     .testTarget(
       name: "RedisClientTests",
@@ -245,9 +252,8 @@ let package = Package(
     .testTarget(
       name: "FleetTests",
       dependencies: [
-        "Fleet", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", "sync-status",
-        logging, nioCore,
-        nioPosix, serviceLifecycle,
+        "Fleet", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", "SchemaFixture",
+        "sync-status", logging, nioCore, nioPosix, serviceLifecycle,
       ],
       swiftSettings: strict),
     .testTarget(
@@ -305,7 +311,7 @@ let package = Package(
       name: "SystemTests",
       dependencies: [
         "Fleet", "IngestClient", "IngestQueue", "RedisFixture", "Hiredis", "KeyReplica", "KeyStore", "RedisClient",
-        "ingest-node",
+        "SchemaFixture", "ingest-node",
         "ingest-worker",
         "sync-status",
         "key-publisher", crypto, logging, nioCore, nioHTTP1, nioPosix, nioSSL,

@@ -20,7 +20,7 @@ extension ReplicaDriver {
     let end = ContinuousClock.now + limit
     while true {
       let status = try await status().get()
-      if status.completeness == .complete, status.sealed, status.objection == nil {
+      if status.completeness.state == .complete, status.sealed, status.objection == nil {
         guard status.keys == keys else { throw CannotMeasure("the mirror has \(status.keys) keys of \(keys)") }
         return
       }

@@ -6,6 +6,8 @@
 // that beginning is decoded. What the events themselves are is for whoever reads what was stored: a count says only that the batch has so
 // many elements, each of which is something.
 
+internal import Bytes
+
 /// The number of events in a batch.
 package enum EventCount {
   /// What a batch is written in.
@@ -106,7 +108,6 @@ extension EventCount.Failure: CustomStringConvertible {
 
   private static func name(_ byte: UInt8) -> String {
     if 0x21..<0x7F ~= byte { return "'\(UnicodeScalar(byte))'" }
-    let digits = String(byte, radix: 16, uppercase: true)
-    return "the byte 0x\(digits.count < 2 ? "0" : "")\(digits)"
+    return "the byte 0x\(byte.hexDigits(uppercase: true))"
   }
 }

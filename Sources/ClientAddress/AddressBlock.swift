@@ -4,6 +4,8 @@
 // An address with bits beyond those ("10.0.0.1/8") is an error, though many programs take it for 10.0.0.0/8: who wrote it
 // meant either the one machine or the whole net, and these blocks say whom to believe.
 
+internal import Bytes
+
 /// All addresses of one family that begin with the same bits: `10.0.0.0/8`, `fd00::/8`, or one address alone, `::1`.
 public struct AddressBlock: Sendable, Hashable {
   /// The first address; all bits that the block leaves open are 0.

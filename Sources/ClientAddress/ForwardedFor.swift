@@ -8,6 +8,8 @@
 // RFC 7239's Forwarded isn't read: few proxies write it, and one that writes X-Forwarded-For passes a client's own
 // Forwarded on as it came. Who reads both lets the client choose.
 
+internal import Bytes
+
 /// Reads X-Forwarded-For.
 public enum ForwardedFor {
   /// How many addresses are read at most; no request has a way of so many proxies.

@@ -5,6 +5,8 @@
 // stands for at least one group; the last two groups may be written as an IPv4 address. inet_pton was rejected for the
 // bytes of a request: it wants them copied and ended by a zero. Tests hold this to it.
 
+internal import Bytes
+
 extension IPAddress {
   /// Reads an address.
   /// - Throws: ``InvalidAddress`` where the text is anything but an address: no blanks, port, brackets, zone or block.

@@ -5,6 +5,8 @@
 // what is done with the connection. Addresses of Unix sockets count as none, but where their extensions begin is known,
 // so a checksum behind them is checked like any other.
 
+internal import Bytes
+
 enum ProxyBlock {
   /// What it begins with; no line of text does.
   static let signature: StaticString = "\r\n\r\n\0\r\nQUIT\n"

@@ -8,6 +8,8 @@
 // Nothing is repaired. A listener either expects the header from whoever may connect to it or it doesn't: to guess, says
 // the specification (§5), would let any client say that it is another. So there is no outcome "no header".
 
+internal import Bytes
+
 /// The header of the PROXY protocol, with which a proxy says whom a connection comes from.
 public enum ProxyHeader {
   /// What the bytes so far are.

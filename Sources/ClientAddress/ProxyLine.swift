@@ -8,6 +8,8 @@
 // end with an IPv4 address, because that is how inet_ntop writes the client of a socket for both families
 // (::ffff:192.0.2.1).
 
+internal import Bytes
+
 enum ProxyLine {
   static func parse(_ bytes: RawSpan) -> ProxyHeader.Outcome {
     var reading = Reading()

@@ -3,6 +3,8 @@
 // A list that is gone through from its start: it has some blocks in most places and some hundred where a provider's own
 // edges are listed, and a comparison is one AND and one XOR. A tree by prefixes would be another structure to get wrong.
 
+internal import Bytes
+
 /// The proxies that are believed: blocks of addresses.
 public struct TrustedProxies: Sendable, Hashable {
   public let blocks: [AddressBlock]

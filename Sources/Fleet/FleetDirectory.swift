@@ -38,6 +38,9 @@ extension Member {
   /// Whether nothing was heard of it for longer than a live member is silent.
   public var isSilent: Bool { isUndated || age > FleetVerdict.silentAfter }
 
+  /// How many seconds ago its last report was written; nil where it ``isUndated``.
+  var knownAge: Double? { isUndated ? nil : age.fractionalSeconds }
+
   /// Whether it runs, as far as one can tell.
   public var isLive: Bool { !stopped && !isSilent }
 }

@@ -1,6 +1,7 @@
 // What all reports have in common, and how they are written down. One encoding for Redis and for the nodes' own /status, so
 // that what an operator reads in one place can be compared with the other letter by letter.
 
+internal import Bytes
 internal import Foundation
 
 /// The kinds of processes that report of themselves.
@@ -26,20 +27,14 @@ public protocol MemberReport: Codable, Sendable, Equatable {
 /// The random name of one process, so that two under one name are noticed.
 public enum InstanceID {
   /// 16 hexadecimal digits.
-  public static func random() -> String {
-    let digits = String(UInt64.random(in: 0...UInt64.max), radix: 16)
-    return String(repeating: "0", count: 16 - digits.count) + digits
-  }
+  public static func random() -> String { UInt64.random(in: 0...UInt64.max).hexDigits() }
 }
 
 extension MemberReport {
   /// JSON with sorted keys, so that equal reports are equal texts.
+  /// - Parameter pretty: Indented, for people.
   /// - Throws: `EncodingError` where a number isn't finite.
-  public func json() throws -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return Array(try encoder.encode(self))
-  }
+  public func json(pretty: Bool = false) throws -> [UInt8] { try promisedJSON(pretty: pretty) }
 
   /// - Throws: `DecodingError`. Fields that this build doesn't know are ignored.
   public init(json: [UInt8]) throws {

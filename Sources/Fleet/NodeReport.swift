@@ -16,33 +16,6 @@ public struct NodeReport: MemberReport {
     case draining
   }
 
-  /// How much of the store is mirrored and proven.
-  public struct Completeness: Codable, Sendable, Equatable {
-    public enum State: String, Codable, Sendable, CaseIterable {
-      case empty
-      case loading
-      /// Read from the node's own disk, not compared with the store yet.
-      case restored
-      case complete
-      /// More keys would be removed than an operator has to confirm.
-      case guarded
-      case diverged
-      case incompatible
-    }
-
-    public var state: State
-    /// Buckets whose count and digest were verified.
-    public var verified: Int
-    /// Buckets in all.
-    public var total: Int
-
-    public init(state: State, verified: Int, total: Int) {
-      self.state = state
-      self.verified = verified
-      self.total = total
-    }
-  }
-
   /// The reads of the store that refusals are proven by.
   public struct Barrier: Codable, Sendable, Equatable {
     /// Reads of the store's position.
@@ -80,7 +53,7 @@ public struct NodeReport: MemberReport {
     /// Bytes that were taken from clients and aren't acknowledged by Redis yet.
     public var inFlightBytes: Int
     /// What an acknowledgement means, in words: with the worst of the shards. Nil where that isn't known of each.
-    public var durability: String?
+    @OrNull public var durability: String?
     /// Batches sent since the start.
     public var batches: Int
     /// Payloads that Redis acknowledged since the start.
@@ -109,18 +82,6 @@ public struct NodeReport: MemberReport {
       case durability, batches, pushed
       case movedBatches = "moved_batches"
       case shards
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-      var container = encoder.container(keyedBy: CodingKeys.self)
-      try container.encode(state, forKey: .state)
-      try container.encode(waiting, forKey: .waiting)
-      try container.encode(inFlightBytes, forKey: .inFlightBytes)
-      try container.encode(durability, forKey: .durability)
-      try container.encode(batches, forKey: .batches)
-      try container.encode(pushed, forKey: .pushed)
-      try container.encode(movedBatches, forKey: .movedBatches)
-      try container.encode(shards, forKey: .shards)
     }
   }
 
@@ -212,13 +173,13 @@ public struct NodeReport: MemberReport {
     public var bytes: Int
     public var limitBytes: Int
     /// How long the oldest has been there; nil if there is none.
-    public var oldestSeconds: Double?
+    @OrNull public var oldestSeconds: Double?
     /// Why payloads are turned away, in words; nil while they aren't.
-    public var reason: String?
+    @OrNull public var reason: String?
     /// Payloads that the queue can't take, and that wait for somebody; nil of a build that doesn't set any aside.
-    public var setAside: Int?
+    @OrNull public var setAside: Int?
     /// Their bytes, which count against the limit too.
-    public var setAsideBytes: Int?
+    @OrNull public var setAsideBytes: Int?
 
     public init(
       state: State, entries: Int, bytes: Int, limitBytes: Int, oldestSeconds: Double?, reason: String?,
@@ -241,18 +202,6 @@ public struct NodeReport: MemberReport {
       case limitBytes = "limit_bytes"
       case oldestSeconds = "oldest_seconds"
     }
-
-    public func encode(to encoder: any Encoder) throws {
-      var container = encoder.container(keyedBy: CodingKeys.self)
-      try container.encode(state, forKey: .state)
-      try container.encode(entries, forKey: .entries)
-      try container.encode(bytes, forKey: .bytes)
-      try container.encode(limitBytes, forKey: .limitBytes)
-      try container.encode(oldestSeconds, forKey: .oldestSeconds)
-      try container.encode(reason, forKey: .reason)
-      try container.encode(setAside, forKey: .setAside)
-      try container.encode(setAsideBytes, forKey: .setAsideBytes)
-    }
   }
 
   public var name: String
@@ -264,20 +213,20 @@ public struct NodeReport: MemberReport {
   public var reasons: [String]
   public var completeness: Completeness
   /// The store's seal as last read; nil if it never was.
-  public var sealed: Bool?
+  @OrNull public var sealed: Bool?
   /// Records in the mirror.
   public var keys: Int
-  public var accounts: Int?
+  @OrNull public var accounts: Int?
   /// The version up to which changes have been followed.
   public var version: UInt64
   /// The store's version as last read; nil if it never was.
-  public var storeVersion: UInt64?
+  @OrNull public var storeVersion: UInt64?
   /// The mirrored history of the store; nil before there was one.
-  public var epoch: String?
+  @OrNull public var epoch: String?
   /// How old the last answered read of the store was when this was reported; nil if there never was one.
-  public var freshnessSeconds: Double?
+  @OrNull public var freshnessSeconds: Double?
   /// Why nobody can be refused now, in words; nil if refusals can be proven. It says nothing about admitting.
-  public var refusalsBlocked: String?
+  @OrNull public var refusalsBlocked: String?
   /// Keys that the store doesn't hold as active any more and that stay admitted until an operator has confirmed their removal.
   public var heldBack: Int
   /// Keys whose records vanished without a change that ended them, since the start.
@@ -290,11 +239,11 @@ public struct NodeReport: MemberReport {
   public var barrier: Barrier
   public var queue: Queue
   /// nil where that isn't known.
-  public var connections: Connections?
+  @OrNull public var connections: Connections?
   /// nil where the node has none.
-  public var spool: Spool?
+  @OrNull public var spool: Spool?
   /// Why the fleet's register didn't take the last report, in words; nil where it did, or there was none yet.
-  public var registrationError: String?
+  @OrNull public var registrationError: String?
   public var startedAt: Double
   public var reportedAt: Double
   /// The push listener's address.
@@ -317,7 +266,7 @@ public struct NodeReport: MemberReport {
     self.state = state
     self.ready = ready
     self.reasons = reasons
-    completeness = Completeness(mirror)
+    completeness = mirror.completeness
     // Before the first read there is no word of the store, which isn't the word "no".
     sealed = mirror.storeVersion == nil ? nil : mirror.sealed
     keys = mirror.keys
@@ -355,54 +304,5 @@ public struct NodeReport: MemberReport {
     case startedAt = "started_at"
     case reportedAt = "reported_at"
     case listen
-  }
-
-  /// Written out because the synthesised one leaves out what is nil, and a reader couldn't tell "not known" from "no such field".
-  public func encode(to encoder: any Encoder) throws {
-    var container = encoder.container(keyedBy: CodingKeys.self)
-    try container.encode(name, forKey: .name)
-    try container.encode(build, forKey: .build)
-    try container.encode(instance, forKey: .instance)
-    try container.encode(state, forKey: .state)
-    try container.encode(ready, forKey: .ready)
-    try container.encode(reasons, forKey: .reasons)
-    try container.encode(completeness, forKey: .completeness)
-    try container.encode(sealed, forKey: .sealed)
-    try container.encode(keys, forKey: .keys)
-    try container.encode(accounts, forKey: .accounts)
-    try container.encode(version, forKey: .version)
-    try container.encode(storeVersion, forKey: .storeVersion)
-    try container.encode(epoch, forKey: .epoch)
-    try container.encode(freshnessSeconds, forKey: .freshnessSeconds)
-    try container.encode(refusalsBlocked, forKey: .refusalsBlocked)
-    try container.encode(heldBack, forKey: .heldBack)
-    try container.encode(violations, forKey: .violations)
-    try container.encode(answers, forKey: .answers)
-    try container.encode(outcomes, forKey: .outcomes)
-    try container.encode(lastMinute, forKey: .lastMinute)
-    try container.encode(barrier, forKey: .barrier)
-    try container.encode(queue, forKey: .queue)
-    try container.encode(connections, forKey: .connections)
-    try container.encode(spool, forKey: .spool)
-    try container.encode(registrationError, forKey: .registrationError)
-    try container.encode(startedAt, forKey: .startedAt)
-    try container.encode(reportedAt, forKey: .reportedAt)
-    try container.encode(listen, forKey: .listen)
-  }
-}
-
-extension NodeReport.Completeness {
-  public init(_ status: ReplicaStatus) {
-    let state: State =
-      switch status.completeness {
-      case .empty: .empty
-      case .restored: .restored
-      case .loading: .loading
-      case .complete: .complete
-      case .guarded: .guarded
-      case .diverged: .diverged
-      case .incompatible: .incompatible
-      }
-    self.init(state: state, verified: status.verifiedBuckets, total: status.totalBuckets)
   }
 }

@@ -11,29 +11,29 @@ extension NodeReport {
     /// Whether it was read lately, isn't over its limit, and is as durable as required.
     public var admits: Bool
     /// Which limit it is over: `entries`, `bytes` or `memory`; nil where none.
-    public var overLimit: String?
+    @OrNull public var overLimit: String?
     /// Payloads that wait there; nil before it was read, as all figures.
-    public var entries: Int64?
+    @OrNull public var entries: Int64?
     /// Bytes of those, as Redis counts them.
-    public var bytes: Int64?
+    @OrNull public var bytes: Int64?
     /// Bytes of all that counts against its Redis's limit.
-    public var memory: Int64?
+    @OrNull public var memory: Int64?
     /// In bytes; 0 where there is none.
-    public var memoryLimit: Int64?
+    @OrNull public var memoryLimit: Int64?
     /// Payloads that leave it each second.
-    public var drainPerSecond: Double?
+    @OrNull public var drainPerSecond: Double?
     /// How old the figures are.
-    public var readSeconds: Double?
+    @OrNull public var readSeconds: Double?
     /// What an acknowledgement means there, in words.
-    public var durability: String?
+    @OrNull public var durability: String?
     /// How that falls short of what the node requires, in words; nil where it doesn't.
-    public var durabilityLack: String?
+    @OrNull public var durabilityLack: String?
     /// Bytes of dead letters.
-    public var deadBytes: Int64?
+    @OrNull public var deadBytes: Int64?
     /// Bytes that payloads and dead letters may have there together.
-    public var roomBytes: Int64?
+    @OrNull public var roomBytes: Int64?
     /// Accounts whose pushes are refused because they have too many dead letters there.
-    public var refusedAccounts: Int?
+    @OrNull public var refusedAccounts: Int?
 
     public init(
       shard: Int, redis: String, admits: Bool, overLimit: String? = nil, entries: Int64? = nil, bytes: Int64? = nil,
@@ -68,25 +68,6 @@ extension NodeReport {
       case deadBytes = "dead_bytes"
       case roomBytes = "room_bytes"
       case refusedAccounts = "refused_accounts"
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-      var container = encoder.container(keyedBy: CodingKeys.self)
-      try container.encode(shard, forKey: .shard)
-      try container.encode(redis, forKey: .redis)
-      try container.encode(admits, forKey: .admits)
-      try container.encode(overLimit, forKey: .overLimit)
-      try container.encode(entries, forKey: .entries)
-      try container.encode(bytes, forKey: .bytes)
-      try container.encode(memory, forKey: .memory)
-      try container.encode(memoryLimit, forKey: .memoryLimit)
-      try container.encode(drainPerSecond, forKey: .drainPerSecond)
-      try container.encode(readSeconds, forKey: .readSeconds)
-      try container.encode(durability, forKey: .durability)
-      try container.encode(durabilityLack, forKey: .durabilityLack)
-      try container.encode(deadBytes, forKey: .deadBytes)
-      try container.encode(roomBytes, forKey: .roomBytes)
-      try container.encode(refusedAccounts, forKey: .refusedAccounts)
     }
   }
 }

@@ -36,7 +36,7 @@ public struct WorkerReport: MemberReport {
   /// What keeps it from working now, in words that name the shard of the queue; empty while it works in all of them.
   public var troubles: [String]
   /// The last thing that went wrong, in words without secrets; nil if nothing has.
-  public var lastError: String?
+  @OrNull public var lastError: String?
   public var startedAt: Double
   public var reportedAt: Double
 
@@ -73,27 +73,5 @@ public struct WorkerReport: MemberReport {
     case lastError = "last_error"
     case startedAt = "started_at"
     case reportedAt = "reported_at"
-  }
-
-  /// Written out because the synthesised one leaves out what is nil.
-  public func encode(to encoder: any Encoder) throws {
-    var container = encoder.container(keyedBy: CodingKeys.self)
-    try container.encode(name, forKey: .name)
-    try container.encode(build, forKey: .build)
-    try container.encode(instance, forKey: .instance)
-    try container.encode(state, forKey: .state)
-    try container.encode(processed, forKey: .processed)
-    try container.encode(stored, forKey: .stored)
-    try container.encode(duplicates, forKey: .duplicates)
-    try container.encode(retried, forKey: .retried)
-    try container.encode(dead, forKey: .dead)
-    try container.encode(discarded, forKey: .discarded)
-    try container.encode(inHand, forKey: .inHand)
-    try container.encode(perSecond, forKey: .perSecond)
-    try container.encode(sink, forKey: .sink)
-    try container.encode(troubles, forKey: .troubles)
-    try container.encode(lastError, forKey: .lastError)
-    try container.encode(startedAt, forKey: .startedAt)
-    try container.encode(reportedAt, forKey: .reportedAt)
   }
 }

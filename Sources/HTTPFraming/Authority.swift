@@ -3,6 +3,8 @@
 // An empty host is refused although the grammar has it: an http URI never has one. So is an address of the form `v1.…`,
 // which nobody ever gave a meaning to, and a zone (`%25eth0`), which means nothing beyond the sender's own machine.
 
+internal import Bytes
+
 enum Authority {
   static func isValid(_ range: Range<Int>, in bytes: RawSpan) -> Bool {
     guard !range.isEmpty else { return false }

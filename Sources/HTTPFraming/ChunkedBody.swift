@@ -2,6 +2,8 @@
 // only trailers wait until they are whole. Extensions are read by their grammar and thrown away: nobody uses them, but
 // a line that is only searched for its end is a line that two parsers can see end in different places.
 
+internal import Bytes
+
 struct ChunkedBody {
   enum Event {
     case incomplete

@@ -3,6 +3,8 @@
 // from its start again and again. Each decision rests on the bytes up to one place and on nothing behind it: how the
 // stream was cut can't matter, neither for what is read nor for which of several faults is named.
 
+internal import Bytes
+
 struct FieldLines {
   enum Line {
     case field(name: Range<Int>, value: Range<Int>)

@@ -5,6 +5,8 @@
 // equal, since only a broken or a hostile sender repeats it, and the hop before us may have read the other one. `5, 5`
 // in one line is the same. Content-Length together with Transfer-Encoding is refused instead of letting the second win.
 
+internal import Bytes
+
 /// The fields that the machine itself acts on. A trailer may not have these names.
 enum FramingField {
   case host

@@ -4,6 +4,8 @@
 // An automaton over named places and not a search for CRLFCRLF followed by a split: a search looks at every byte twice,
 // and accepts bytes first that a later step must not forget to refuse.
 
+internal import Bytes
+
 struct HeadParser {
   enum Outcome {
     case incomplete

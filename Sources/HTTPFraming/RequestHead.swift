@@ -3,6 +3,8 @@
 // nothing. Instead of a dictionary: of ten lines a node looks up five, and comparing lengths first rules out nearly all
 // others.
 
+internal import Bytes
+
 /// The name of a header field, in lower case: `"content-type"`.
 public struct FieldName: Sendable, ExpressibleByStringLiteral {
   let word: StaticString

@@ -5,6 +5,8 @@
 // Values come from configuration, from the store and from clients' ids, so names and values are checked when they are
 // put in: a CR or LF in one would be a second response of somebody else's making.
 
+internal import Bytes
+
 /// How a response must be framed so that the connection stays in step.
 public struct ResponseFraming: Sendable, Equatable {
   public enum Persistence: Sendable, Equatable {
@@ -193,11 +195,8 @@ extension OutputRawSpan {
   }
 
   fileprivate mutating func append(decimal number: Int) {
-    var power = 1
-    while number / power >= 10 { power *= 10 }
-    while power > 0 {
-      append(UInt8(0x30 + number / power % 10))
-      power /= 10
+    DecimalDigits.with(Int64(number)) { digits in
+      for digit in digits { append(digit) }
     }
   }
 }

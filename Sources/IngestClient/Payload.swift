@@ -1,6 +1,7 @@
 // One thing to be delivered. Its idempotency key is made with it and goes along with the value, not with the attempt or
 // the call: a payload that comes back undelivered can be pushed again as it is, and still can't become a second row.
 
+internal import Bytes
 public import NIOCore
 
 extension IngestClient {
@@ -44,10 +45,7 @@ extension IngestClient {
       self.init(ByteBuffer(bytes: bytes), contentType: contentType, idempotencyKey: idempotencyKey)
     }
 
-    private static func randomKey() -> String {
-      let digits = String(UInt128.random(in: 0...UInt128.max), radix: 16)
-      return String(repeating: "0", count: 32 - digits.count) + digits
-    }
+    private static func randomKey() -> String { UInt128.random(in: 0...UInt128.max).hexDigits() }
 
     /// In bytes.
     var size: Int { body.readableBytes }

@@ -3,6 +3,7 @@
 // because SHA-1 is the one hash that Redis's Lua has. It guards against loss, edits and mix-ups, not against a forger: whoever may
 // write to the store needs no collision.
 
+internal import Bytes
 internal import CSHA
 internal import Crypto
 
@@ -54,11 +55,12 @@ public struct Digest: Sendable, Hashable {
   /// Nil unless there are exactly 32 hexadecimal digits.
   public init?(hex: some StringProtocol) {
     let digits = hex.utf8
-    guard let high = UInt64(hex: digits.prefix(16)), let low = UInt64(hex: digits.dropFirst(16)) else { return nil }
+    guard let high = UInt64(hexDigits: digits.prefix(16)), let low = UInt64(hexDigits: digits.dropFirst(16))
+    else { return nil }
     self.init(high: high, low: low)
   }
 
-  public var hex: String { high.hex + low.hex }
+  public var hex: String { high.hexDigits() + low.hexDigits() }
 
   /// Adds what isn't in the set, or takes out what is: the same thing in both directions.
   public static func ^= (left: inout Digest, right: Digest) {

@@ -1,6 +1,7 @@
 // A key is known by its SHA-256 and by nothing else: secrets are hashed where they arrive and never stored, mirrored or
 // logged. The id is kept as four words because it is compared and sorted into buckets far more often than it is printed.
 
+internal import Bytes
 internal import CSHA
 public import Crypto
 
@@ -43,7 +44,7 @@ public struct KeyID: Sendable, Hashable {
     var words: [UInt64] = []
     var digits = hex.utf8[...]
     while !digits.isEmpty {
-      guard words.count < 4, let word = UInt64(hex: digits.prefix(16)) else { return nil }
+      guard words.count < 4, let word = UInt64(hexDigits: digits.prefix(16)) else { return nil }
       words.append(word)
       digits = digits.dropFirst(16)
     }
@@ -67,10 +68,10 @@ public struct KeyID: Sendable, Hashable {
   public var bytes: [UInt8] { withUnsafeBytes { Array($0) } }
 
   /// All 64 hexadecimal digits.
-  public var hex: String { words.0.hex + words.1.hex + words.2.hex + words.3.hex }
+  public var hex: String { words.0.hexDigits() + words.1.hexDigits() + words.2.hexDigits() + words.3.hexDigits() }
 
   /// Enough of the id to find it again, too little to be a burden in every log line: 16 hexadecimal digits.
-  public var prefix: String { words.0.hex }
+  public var prefix: String { words.0.hexDigits() }
 
   /// Which of so many buckets the id belongs to, by its first bits.
   /// - Parameter count: A power of two, at least 2.
@@ -94,28 +95,4 @@ public struct KeyID: Sendable, Hashable {
 
 extension KeyID: CustomStringConvertible {
   public var description: String { prefix + "…" }
-}
-
-extension UInt64 {
-  /// Nil unless these are exactly 16 hexadecimal digits.
-  init?(hex digits: some Collection<UInt8>) {
-    guard digits.count == 16 else { return nil }
-    self = 0
-    for digit in digits {
-      let value: UInt8
-      switch digit {
-      case UInt8(ascii: "0")...UInt8(ascii: "9"): value = digit - UInt8(ascii: "0")
-      case UInt8(ascii: "a")...UInt8(ascii: "f"): value = digit - UInt8(ascii: "a") + 10
-      case UInt8(ascii: "A")...UInt8(ascii: "F"): value = digit - UInt8(ascii: "A") + 10
-      default: return nil
-      }
-      self = self << 4 | UInt64(value)
-    }
-  }
-
-  /// Sixteen hexadecimal digits.
-  var hex: String {
-    let digits = String(self, radix: 16)
-    return String(repeating: "0", count: 16 - digits.count) + digits
-  }
 }

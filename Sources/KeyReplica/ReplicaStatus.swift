@@ -1,26 +1,6 @@
 /// How complete and how fresh a mirror is: two separate things, and both as of now.
 public struct ReplicaStatus: Sendable, Hashable {
-  public enum Completeness: String, Sendable, CaseIterable {
-    /// Nothing was ever read.
-    case empty
-    /// Read from the node's own disk, and not compared with the store yet.
-    case restored
-    /// Being read, or not followed to one version yet.
-    case loading
-    /// The whole store at one version, every bucket and the total verified.
-    case complete
-    /// Complete, but more keys would be removed than was agreed to: those stay admitted until an operator has
-    /// confirmed.
-    case guarded
-    /// What the store says doesn't fit together or not with the mirror, or the store has vanished. What was mirrored goes on serving.
-    case diverged
-    /// The store is of a kind that this build doesn't understand.
-    case incompatible
-  }
-
   public var completeness: Completeness
-  public var verifiedBuckets: Int
-  public var totalBuckets: Int
   /// The publisher's word that the store was populated, as last read.
   public var sealed: Bool
   /// Records in the mirror, in whatever state.

@@ -6,7 +6,8 @@ extension Replica {
   public func status(at now: Instant) -> ReplicaStatus {
     let following = following
     return ReplicaStatus(
-      completeness: completeness, verifiedBuckets: mirror.verifiedCount, totalBuckets: mirror.table.bucketCount,
+      completeness: Completeness(
+        state: completeness, verified: mirror.verifiedCount, total: mirror.table.bucketCount),
       sealed: mirror.sealed, keys: mirror.count, accounts: mirror.table.accountCount, epoch: mirror.epoch,
       version: mirror.applied, storeVersion: storeVersion, age: answeredAt.map { now - $0 },
       objection: objectionToRefusing ?? following?.positionFailure.map { .barrierFailed($0) },
@@ -15,7 +16,7 @@ extension Replica {
       admits: wasWhole && HeldKey.isAdmitted(until: admitUntil, at: now), violations: violations)
   }
 
-  var completeness: ReplicaStatus.Completeness {
+  var completeness: Completeness.State {
     if case .incompatible = trouble { return .incompatible }
     if mirror.epoch == nil, mirror.count == 0 { return .empty }
     if trouble != nil { return .diverged }

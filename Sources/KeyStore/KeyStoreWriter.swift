@@ -1,6 +1,7 @@
 // The one writer of the key store: edits in, through the atomic script, and the store's answer out. It is what
 // `key-publisher` and the tests use; a service that wants to change keys itself uses it as well.
 
+internal import Bytes
 import Hiredis
 public import KeyReplica
 public import RedisClient
@@ -243,11 +244,5 @@ public struct KeyStoreWriter: Sendable {
 /// The names of histories.
 enum StoreEpoch {
   /// A new one: 32 hexadecimal digits that nobody had before.
-  static func random() -> String {
-    var generator = SystemRandomNumberGenerator()
-    return (0..<2).map { _ in
-      let digits = String(generator.next() as UInt64, radix: 16)
-      return String(repeating: "0", count: 16 - digits.count) + digits
-    }.joined()
-  }
+  static func random() -> String { UInt128.random(in: 0...UInt128.max).hexDigits() }
 }

@@ -1,3 +1,4 @@
+internal import Bytes
 public import Hiredis
 internal import Crypto
 public import NIOCore
@@ -28,10 +29,7 @@ public struct RedisScript: Sendable {
   }
 
   private static func digest(of source: String) -> String {
-    Insecure.SHA1.hash(data: [UInt8](source.utf8)).map { byte in
-      let digits = String(byte, radix: 16)
-      return digits.count == 1 ? "0" + digits : digits
-    }.joined()
+    Insecure.SHA1.hash(data: [UInt8](source.utf8)).map { $0.hexDigits() }.joined()
   }
 
   /// The command that runs it where the server has it in its cache.

@@ -2,6 +2,8 @@
 //
 // None of the messages shows what came in its place: in an address that isn't understood, anything may be the password.
 
+internal import Bytes
+
 extension RedisEndpoint {
   /// The address as a URL:
   ///
@@ -261,10 +263,11 @@ extension RedisEndpoint {
         bytes.append(byte)
         continue
       }
-      let digits = rest.prefix(2).compactMap { Character(Unicode.Scalar($0)).hexDigitValue }
-      guard digits.count == 2 else { throw InvalidEndpoint("expected two hexadecimal digits after % in the \(part)") }
+      guard let encoded = UInt8(hexDigits: rest.prefix(2)) else {
+        throw InvalidEndpoint("expected two hexadecimal digits after % in the \(part)")
+      }
       rest = rest.dropFirst(2)
-      bytes.append(UInt8(digits[0] << 4 | digits[1]))
+      bytes.append(encoded)
     }
     guard let text = String(validating: bytes, as: UTF8.self), !bytes.contains(0) else {
       throw InvalidEndpoint("expected UTF-8 without zero bytes in the \(part)")

@@ -90,7 +90,7 @@ enum Look {
       json
         ? try StatusDocument(facts, verdict).json(pretty: pretty)
         : StatusTable(facts, verdict, place: fleet.place, colours: colours).render()
-    case .unknown(let reason): json ? try StatusDocument(unknown: reason).json(pretty: pretty) : ""
+    case .unknown(let reason): json ? try UnknownStatusDocument(reason: reason).json(pretty: pretty) : ""
     }
   }
 }

@@ -158,14 +158,14 @@ struct FleetVerdictTests {
   }
 
   @Test(arguments: [
-    (NodeReport.Completeness.State.empty, 0, "has read nothing of the store yet"),
+    (Completeness.State.empty, 0, "has read nothing of the store yet"),
     (.loading, 512, "has verified 512 of 1,024 buckets"),
     (.loading, 1_024, "has verified every bucket and is catching up with the latest changes"),
     (.restored, 3, "serves what it had saved on disk, of which 3 of 1,024 buckets are verified"),
     (.guarded, 1_024, "holds back removals of keys until an operator confirms them"),
     (.diverged, 1_023, "disagrees with the store (1,023 of 1,024 buckets verified) and refuses nobody"),
     (.incompatible, 0, "can't read this kind of store: its build doesn't fit the publisher's"),
-  ]) func `only a complete mirror is in sync`(state: NodeReport.Completeness.State, verified: Int, words: String) {
+  ]) func `only a complete mirror is in sync`(state: Completeness.State, verified: Int, words: String) {
     // However well or badly the rest looks: the first cause is enough.
     for version in [1_000_100, 5] as [UInt64] {
       let verdict = verdict {
@@ -179,7 +179,7 @@ struct FleetVerdictTests {
   }
 
   @Test func `every state but complete is out of sync`() {
-    for state in NodeReport.Completeness.State.allCases {
+    for state in Completeness.State.allCases {
       #expect(verdict { $0.completeness.state = state }.isInSync == (state == .complete), "\(state)")
     }
   }

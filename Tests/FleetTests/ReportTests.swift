@@ -84,7 +84,7 @@ struct ReportTests {
     for state in NodeReport.State.allCases {
       #expect(try NodeReport(json: Sample.node { $0.state = state }.json()).state == state)
     }
-    for state in NodeReport.Completeness.State.allCases {
+    for state in Completeness.State.allCases {
       let node = Sample.node { $0.completeness.state = state }
       #expect(try NodeReport(json: node.json()).completeness.state == state)
     }
@@ -116,8 +116,8 @@ struct ReportTests {
         outcomes: .init(), proven: 7, timedOut: 3, queue: Sample.node().queue, startedAt: 1, reportedAt: 2, listen: "l")
     }
     var status = ReplicaStatus(
-      completeness: .guarded, verifiedBuckets: 7, totalBuckets: 8, sealed: true, keys: 3, accounts: 2, epoch: "e9",
-      version: 5, storeVersion: 6, age: .milliseconds(1_500), objection: .unfenced("nobody answers"),
+      completeness: Completeness(state: .guarded, verified: 7, total: 8), sealed: true, keys: 3, accounts: 2,
+      epoch: "e9", version: 5, storeVersion: 6, age: .milliseconds(1_500), objection: .unfenced("nobody answers"),
       barrierReads: 11, barrierWaiting: 4, quarantined: 12, violations: 13)
     var node = report(status)
     #expect(node.completeness == .init(state: .guarded, verified: 7, total: 8))
@@ -133,15 +133,6 @@ struct ReportTests {
     status.objection = nil
     node = report(status)
     #expect(node.sealed == nil && node.freshnessSeconds == nil && node.refusalsBlocked == nil)
-  }
-
-  @Test func `a replica's completeness keeps its name`() {
-    for completeness in ReplicaStatus.Completeness.allCases {
-      let status = ReplicaStatus(
-        completeness: completeness, verifiedBuckets: 0, totalBuckets: 0, sealed: false, keys: 0, accounts: 0,
-        epoch: nil, version: 0, storeVersion: nil, age: nil, objection: nil, barrierReads: 0, barrierWaiting: 0)
-      #expect(NodeReport.Completeness(status).state.rawValue == completeness.rawValue)
-    }
   }
 
   @Test func `an instance has a name of sixteen digits of its own`() {

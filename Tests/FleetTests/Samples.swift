@@ -8,9 +8,9 @@ enum Sample {
   static let now = 1_700_000_000.0
 
   static let mirror = ReplicaStatus(
-    completeness: .complete, verifiedBuckets: 1_024, totalBuckets: 1_024, sealed: true, keys: 1_000_000, accounts: 10,
-    epoch: "e1", version: 1_000_100, storeVersion: 1_000_100, age: .milliseconds(250), objection: nil, barrierReads: 7,
-    barrierWaiting: 0)
+    completeness: Completeness(state: .complete, verified: 1_024, total: 1_024), sealed: true, keys: 1_000_000,
+    accounts: 10, epoch: "e1", version: 1_000_100, storeVersion: 1_000_100, age: .milliseconds(250),
+    objection: nil, barrierReads: 7, barrierWaiting: 0)
 
   static func node(_ name: String = "node-1", _ change: (inout NodeReport) -> Void = { _ in }) -> NodeReport {
     var report = NodeReport(

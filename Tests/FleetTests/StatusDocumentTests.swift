@@ -35,8 +35,11 @@ struct StatusDocumentTests {
   }
 
   private func object(_ document: StatusDocument, pretty: Bool = false) throws -> [String: Any] {
-    let text = try document.json(pretty: pretty)
-    return try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+    try object(document.json(pretty: pretty))
+  }
+
+  private func object(_ text: String) throws -> [String: Any] {
+    try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
   }
 
   @Test func `a fleet in sync has exit code 0`() throws {
@@ -78,12 +81,13 @@ struct StatusDocumentTests {
     let shards = try #require(object["queue_shards"] as? [[String: Any]])
     #expect(shards.map { $0["shard"] as? Int } == [0, 1, 2])
     #expect(shards.map { $0["pending"] as? Int } == [40, nil, 700])
+    #expect(shards[1]["pending"] is NSNull)
     #expect(shards[1]["error"] as? String == "not connected to Redis")
     #expect(shards[1]["redis"] as? String == "redis://h2:6379")
   }
 
   @Test func `a fleet that can't be told says why, and has no verdict on anything`() throws {
-    let object = try object(StatusDocument(unknown: "not connected to Redis"))
+    let object = try object(UnknownStatusDocument(reason: "not connected to Redis").json(pretty: false))
     #expect(object["verdict"] as? String == "unknown")
     #expect(object["exit_code"] as? Int == 2)
     #expect(object["error"] as? String == "not connected to Redis")

@@ -50,7 +50,7 @@ import Testing
     bench.ask(1, 7)
     try bench.settle()
     #expect(undecided(bench.answers[1]) == "unfenced")
-    #expect(bench.status.objection?.code == "unfenced" && bench.status.completeness == .complete)
+    #expect(bench.status.objection?.code == "unfenced" && bench.status.completeness.state == .complete)
     // Nobody needs to ask the store for that again.
     bench.ask(2, 7)
     #expect(undecided(bench.answers[2]) == "unfenced")

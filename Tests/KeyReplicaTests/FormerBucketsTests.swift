@@ -25,7 +25,7 @@ private typealias Bench = ReplicaBench
     try bench.answer(Bench.isConnect)
     try bench.answer(Bench.isManifest)
     try bench.answer(Bench.isBucket)
-    try #require(bench.table.find(bench.keys[missing]) == nil && bench.status.completeness == .loading)
+    try #require(bench.table.find(bench.keys[missing]) == nil && bench.status.completeness.state == .loading)
     return (bench, missing)
   }
 
@@ -35,7 +35,7 @@ private typealias Bench = ReplicaBench
     #expect(bench.answers[1] == .admit(account: "acme"))
     #expect(bench.status.violations == 0)
     try bench.settle()
-    #expect(bench.status.completeness == .complete && bench.status.violations == 1)
+    #expect(bench.status.completeness.state == .complete && bench.status.violations == 1)
     bench.ask(2, missing)
     try bench.settle()
     #expect(undecided(bench.answers[2]) == "vanished")
@@ -131,7 +131,7 @@ private typealias Bench = ReplicaBench
       #expect(again.answers[1] == .admit(account: "acme"))
       again.give(.timePassed)
       try again.settle()
-      #expect(again.status.completeness == (isQuarantined ? .guarded : .complete))
+      #expect(again.status.completeness.state == (isQuarantined ? .guarded : .complete))
       #expect(again.status.quarantined == (isQuarantined ? 4 : 0))
     }
   }

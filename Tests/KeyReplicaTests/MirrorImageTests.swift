@@ -118,7 +118,7 @@ struct MirrorImageTests {
     let active = KeyID(secret: "key-0".utf8)
     let unknown = KeyID(secret: "nobody".utf8)
     var replica = Replica(table: table, limits: limits, restoredFrom: heard, seed: 1, now: heard + .seconds(60))
-    #expect(replica.status(at: heard + .seconds(60)).completeness == .restored)
+    #expect(replica.status(at: heard + .seconds(60)).completeness.state == .restored)
     #expect(replica.status(at: heard + .seconds(60)).age == .seconds(60))
 
     func verdict(of key: KeyID, at now: Instant) -> Verdict? {

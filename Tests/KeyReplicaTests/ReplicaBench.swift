@@ -89,7 +89,7 @@ struct ReplicaBench {
     var bench = ReplicaBench(populated: true, change)
     bench.give(.timePassed)
     try bench.settle()
-    try #require(bench.status.completeness == .complete)
+    try #require(bench.status.completeness.state == .complete)
     return bench
   }
 

@@ -17,10 +17,10 @@ import Testing
     let reply = bench.reply(to: try bench.take(Bench.isBucket))
     bench.give(reply)
     bench.give(reply)
-    #expect(bench.status.completeness == .loading)
+    #expect(bench.status.completeness.state == .loading)
     #expect(!bench.unanswered.contains(where: Bench.isFeed), "it follows with a bucket on its way")
     try bench.settle()
-    #expect(bench.status.completeness == .complete && bench.status.objection == nil)
+    #expect(bench.status.completeness.state == .complete && bench.status.objection == nil)
   }
 
   @Test func `a conversation that is said to begin twice goes on`() throws {
@@ -31,7 +31,7 @@ import Testing
     bench.give(begun)
     try bench.settle()
     bench.give(begun)
-    #expect(bench.status.completeness == .complete && bench.unanswered.contains(where: Bench.isFeed))
+    #expect(bench.status.completeness.state == .complete && bench.unanswered.contains(where: Bench.isFeed))
   }
 
   @Test func `a bucket that changed and couldn't be read gets no younger, the others do`() throws {
@@ -52,7 +52,7 @@ import Testing
     bench.pass(.seconds(2))
     try bench.settle()
     #expect(bench.table.admitUntil(bench.keys[0]) == nil)
-    #expect(bench.status.completeness == .complete)
+    #expect(bench.status.completeness.state == .complete)
   }
 
   // MARK: Before it is complete
@@ -61,7 +61,7 @@ import Testing
     var bench = Bench()
     bench.ask(1, 7)
     #expect(undecided(bench.answers[1]) == "store_away")
-    #expect(bench.status.completeness == .empty)
+    #expect(bench.status.completeness.state == .empty)
     #expect(bench.status.age == nil && bench.replica.admitUntil == nil)
     #expect(bench.replica.nextWake == bench.now)
   }
@@ -77,7 +77,7 @@ import Testing
     let read = try #require(bench.keys.firstIndex { bench.table.find($0) != nil })
     bench.ask(2, read)
     #expect(bench.answers[2] == .admit(account: "acme"))
-    #expect(bench.status.completeness == .loading && bench.status.verifiedBuckets == 1)
+    #expect(bench.status.completeness.state == .loading && bench.status.completeness.verified == 1)
   }
 
   @Test func `a Redis without a store is asked again and refuses nobody`() throws {
@@ -91,12 +91,12 @@ import Testing
       #expect(wake > bench.now && wake <= bench.now + .seconds(2))
       bench.pass(wake - bench.now)
     }
-    #expect(bench.status.completeness == .empty)
+    #expect(bench.status.completeness.state == .empty)
     bench.populate()
     try bench.settle()
     bench.pass(.seconds(2))
     try bench.settle()
-    #expect(bench.status.completeness == .complete && bench.status.objection == nil)
+    #expect(bench.status.completeness.state == .complete && bench.status.objection == nil)
     #expect(bench.notes.filter { if case .trouble = $0 { true } else { false } }.count == 1)
   }
 
@@ -325,7 +325,8 @@ import Testing
       bench.pass(.seconds(1))
     }
     try bench.settle()
-    #expect(bench.status.epoch == "epoch 2" && bench.status.completeness == .complete && bench.status.objection == nil)
+    #expect(
+      bench.status.epoch == "epoch 2" && bench.status.completeness.state == .complete && bench.status.objection == nil)
     #expect(bench.notes.filter { if case .resync = $0 { true } else { false } }.count == 1)
   }
 
@@ -372,7 +373,7 @@ import Testing
     bench.ask(1, 7)
     try bench.settle()
     #expect(undecided(bench.answers[1]) == "no_store")
-    #expect(bench.status.completeness == .diverged)
+    #expect(bench.status.completeness.state == .diverged)
     bench.ask(2, 0)
     #expect(bench.answers[2] == .admit(account: "acme"))
     // But not for ever.
@@ -390,7 +391,7 @@ import Testing
       bench.pass(.seconds(1))
       try bench.settle()
     }
-    #expect(bench.status.epoch == "epoch 2" && bench.status.completeness == .diverged)
+    #expect(bench.status.epoch == "epoch 2" && bench.status.completeness.state == .diverged)
     #expect(bench.table.admitUntil(bench.keys[0]) == age)
     bench.ask(1, 0)
     #expect(bench.answers[1] == .admit(account: "acme"))
@@ -412,12 +413,12 @@ import Testing
     #expect(undecided(bench.answers[1]) == "incompatible")
     guard case .readManifest(_, let number) = try bench.take(Bench.isManifest) else { return }
     bench.give(.manifest(session, read: number, .success(.incompatible("schema 2"))))
-    #expect(bench.status.completeness == .incompatible)
+    #expect(bench.status.completeness.state == .incompatible)
     bench.ask(2, 0)
     #expect(bench.answers[2] == .admit(account: "acme"))
     bench.pass(.seconds(2))
     try bench.settle()
-    #expect(bench.status.completeness == .complete)
+    #expect(bench.status.completeness.state == .complete)
   }
 
   // MARK: Age
@@ -560,7 +561,7 @@ import Testing
     bench.store.wrongTotal = false
     bench.pass(.seconds(2))
     try bench.settle()
-    #expect(bench.status.completeness == .complete && bench.status.objection == nil)
+    #expect(bench.status.completeness.state == .complete && bench.status.objection == nil)
   }
 
   @Test func `a bucket that says it is of the future doesn't keep it loading without a word`() throws {
@@ -572,7 +573,8 @@ import Testing
     try bench.settle()
     bench.pass(.seconds(2))
     #expect(
-      bench.status.completeness == .diverged || bench.notes.contains { if case .resync = $0 { true } else { false } })
+      bench.status.completeness.state == .diverged
+        || bench.notes.contains { if case .resync = $0 { true } else { false } })
     bench.store.damaged = [:]
     for _ in 0..<3 {
       try bench.settle()
@@ -590,10 +592,10 @@ import Testing
     bench.store.damaged[bench.keys[0].bucket(of: 2)] = damage
     bench.pass(.seconds(4))
     try bench.settle()
-    #expect(bench.status.completeness == .complete)
+    #expect(bench.status.completeness.state == .complete)
     bench.pass(.seconds(1))
     try bench.settle()
-    #expect(bench.status.completeness == .diverged)
+    #expect(bench.status.completeness.state == .diverged)
     bench.ask(1, 7)
     #expect(undecided(bench.answers[1]) == "diverged")
     bench.ask(2, 0)
@@ -601,7 +603,7 @@ import Testing
     bench.store.damaged = [:]
     bench.pass(.seconds(2))
     try bench.settle()
-    #expect(bench.status.completeness == .complete && bench.status.objection == nil)
+    #expect(bench.status.completeness.state == .complete && bench.status.objection == nil)
   }
 
   @Test func `an audit that fails isn't taken for one that found nothing`() throws {
@@ -627,7 +629,7 @@ import Testing
     try bench.answer(Bench.isFeed)
     bench.give(audit)
     try bench.settle()
-    #expect(bench.status.completeness == .complete && bench.status.objection == nil)
+    #expect(bench.status.completeness.state == .complete && bench.status.objection == nil)
     #expect(bench.notes.filter { if case .resync = $0 { true } else { false } }.count == 1)
   }
 
@@ -643,7 +645,7 @@ import Testing
       bench.pass(.milliseconds(100))
       try bench.settle()
     }
-    #expect(bench.status.completeness == .diverged)
+    #expect(bench.status.completeness.state == .diverged)
     bench.ask(1, 7)
     #expect(undecided(bench.answers[1]) == "diverged")
     bench.ask(2, 0)
@@ -658,7 +660,7 @@ import Testing
       bench.pass(.milliseconds(100))
       try bench.settle()
     }
-    #expect(bench.status.completeness == .complete && bench.status.objection == nil)
+    #expect(bench.status.completeness.state == .complete && bench.status.objection == nil)
   }
 
   @Test func `a key whose record vanished is refused only after its bucket was read once more`() throws {
@@ -703,12 +705,12 @@ import Testing
     var bench = try guarded()
     for key in 0..<2 { bench.put(key, .revoked) }
     try bench.answer(Bench.isFeed)
-    #expect(bench.status.completeness == .complete)
+    #expect(bench.status.completeness.state == .complete)
     #expect(try !admitted(&bench, 1, 0))
     bench.put(2, .revoked)
     bench.put(3, .suspended)
     try bench.answer(Bench.isFeed)
-    #expect(bench.status.completeness == .guarded)
+    #expect(bench.status.completeness.state == .guarded)
     #expect(bench.status.quarantined == 4)
     #expect(bench.notes.contains(.guarded(keys: 3)))
     // Those that went before it was noticed, too.
@@ -718,7 +720,7 @@ import Testing
     #expect(refusal(bench.answers[20])?.reason == .unknownKey)
     bench.store.confirm(at: bench.now)
     try bench.answer(Bench.isFeed)
-    #expect(bench.status.completeness == .complete && bench.status.quarantined == 0)
+    #expect(bench.status.completeness.state == .complete && bench.status.quarantined == 0)
     #expect(bench.notes.contains(.guardReleased))
     for key in 0..<4 { #expect(try !admitted(&bench, UInt64(30 + key), key)) }
     #expect(refusal(bench.answers[33])?.reason == .suspendedKey)
@@ -728,10 +730,10 @@ import Testing
     var bench = try guarded()
     for key in 0..<3 { bench.put(key, .revoked, isAgreed: true) }
     try bench.answer(Bench.isFeed)
-    #expect(bench.status.completeness == .complete)
+    #expect(bench.status.completeness.state == .complete)
     for key in 3..<6 { bench.put(key, .revoked) }
     try bench.answer(Bench.isFeed)
-    #expect(bench.status.completeness == .guarded && bench.status.quarantined == 3)
+    #expect(bench.status.completeness.state == .guarded && bench.status.quarantined == 3)
     #expect(try !admitted(&bench, 1, 0))
     #expect(try admitted(&bench, 2, 5))
   }
@@ -744,7 +746,7 @@ import Testing
     for _ in 0..<5 { bench.put(0, .suspended, isAgreed: true) }
     for key in 1..<4 { bench.put(key, .revoked) }
     try bench.answer(Bench.isFeed)
-    #expect(bench.status.completeness == .guarded && bench.status.quarantined == 4)
+    #expect(bench.status.completeness.state == .guarded && bench.status.quarantined == 4)
   }
 
   @Test(arguments: [0, 2, 4])
@@ -756,13 +758,13 @@ import Testing
     bench.pass(.seconds(2))
     try bench.settle()
     // Two may go unagreed.
-    #expect(bench.status.completeness == (agreed == 0 ? .guarded : .complete))
+    #expect(bench.status.completeness.state == (agreed == 0 ? .guarded : .complete))
     guard agreed == 4 else { return }
     for key in 4..<6 { bench.put(key, .revoked) }
     bench.put(7)
     bench.put(7, .revoked)
     try bench.answer(Bench.isFeed)
-    #expect(bench.status.completeness == .guarded && bench.status.quarantined == 3)
+    #expect(bench.status.completeness.state == .guarded && bench.status.quarantined == 3)
   }
 
   @Test func `what was agreed to in another history lets nothing pass`() throws {
@@ -777,7 +779,7 @@ import Testing
     for key in 0..<4 { bench.put(key, .revoked) }
     bench.pass(.seconds(2))
     try bench.settle()
-    #expect(bench.status.completeness == .guarded)
+    #expect(bench.status.completeness.state == .guarded)
     #expect(try admitted(&bench, 1, 0))
   }
 
@@ -788,7 +790,7 @@ import Testing
     #expect(bench.status.quarantined == 4)
     for key in 0..<4 { bench.put(key) }
     try bench.answer(Bench.isFeed)
-    #expect(bench.status.completeness == .complete && bench.status.quarantined == 0)
+    #expect(bench.status.completeness.state == .complete && bench.status.quarantined == 0)
   }
 
   @Test(arguments: [false, true])
@@ -800,7 +802,7 @@ import Testing
     if confirmed { bench.store.confirm(at: bench.now) }
     bench.pass(.seconds(2))
     try bench.settle()
-    #expect(bench.status.completeness == (confirmed ? .complete : .guarded))
+    #expect(bench.status.completeness.state == (confirmed ? .complete : .guarded))
     #expect(try admitted(&bench, 1, 0) == !confirmed)
   }
 
@@ -812,7 +814,7 @@ import Testing
       bench.pass(.seconds(301))
       try bench.settle()
     }
-    #expect(bench.status.completeness == .complete)
+    #expect(bench.status.completeness.state == .complete)
     #expect(try !admitted(&bench, 1, 5))
   }
 

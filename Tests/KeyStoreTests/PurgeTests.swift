@@ -72,7 +72,8 @@ import Testing
       #expect(proof.version == outcome.version)
       let status = try await driver.status().get()
       #expect(
-        status.completeness == .complete && status.violations == 0 && status.quarantined == 0 && status.keys == 19)
+        status.completeness.state == .complete && status.violations == 0 && status.quarantined == 0
+          && status.keys == 19)
     }
   }
 }

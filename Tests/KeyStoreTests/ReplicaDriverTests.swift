@@ -42,7 +42,7 @@ import Testing
     func complete(at version: UInt64? = nil, within limit: Duration = .seconds(15)) async throws {
       try await eventually(within: limit, "the mirror is complete at version \(version.map { "\($0)" } ?? "any")") {
         let status = try await status()
-        return status.completeness == .complete && status.objection == nil
+        return status.completeness.state == .complete && status.objection == nil
           && version ?? status.version == status.version
       }
     }
@@ -80,7 +80,7 @@ import Testing
       try await eventually("it has looked") { try await node.status().objection == .noStore }
       #expect(try await node.verdict("stranger") == .undecided(.noStore))
       try await store.put((0..<500).map { "key \($0)" })
-      try await eventually("it is mirrored") { try await node.status().completeness == .complete }
+      try await eventually("it is mirrored") { try await node.status().completeness.state == .complete }
       #expect(try await node.verdict("stranger") == .undecided(.unsealed))
       let outcome = try await store.writer.apply([.set("key 1", .suspended), .set("key 2", .revoked)])
       _ = try await store.writer.seal()
@@ -95,7 +95,7 @@ import Testing
       #expect(try await node.refusal("key 2")?.reason == .revokedKey)
       #expect(node.driver.admits(KeyID(secret: "key 1".utf8)) == nil)
       let status = try await node.status()
-      #expect(status.keys == 500 && status.verifiedBuckets == 1024 && status.accounts == 1)
+      #expect(status.keys == 500 && status.completeness.verified == 1024 && status.accounts == 1)
     }
   }
 
@@ -307,7 +307,7 @@ import Testing
       try await store.run("COPY", store.bucket(of: "key 1"), "backup")
       _ = try await store.connection.execute(RedisCommand(damage[0], arguments: words)).orThrow()
       #expect(["diverged", "loading", "store_away"].contains(try await node.objection()))
-      try await eventually("it says so") { try await node.status().completeness == .diverged }
+      try await eventually("it says so") { try await node.status().completeness.state == .diverged }
       #expect(node.driver.admits(KeyID(secret: "key 1".utf8)) == "acme")
       #expect(try await node.refusal("stranger") == nil)
       try await store.run("COPY", "backup", store.bucket(of: "key 1"), "REPLACE")

@@ -97,7 +97,7 @@ import Testing
   private func complete(_ driver: ReplicaDriver, at version: UInt64) async throws {
     try await eventually(within: .seconds(20), "the mirror is complete at version \(version)") {
       let status = try await driver.status().get()
-      return status.completeness == .complete && status.objection == nil && status.version == version
+      return status.completeness.state == .complete && status.objection == nil && status.version == version
     }
   }
 

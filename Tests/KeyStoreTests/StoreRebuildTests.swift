@@ -155,7 +155,7 @@ import Testing
         try await rebuild(store).run(after: survey, droppingUnreadable: false) { if $0 > 500 { throw Killed() } }
       }
       try await eventually("the node knows that the store is closed") {
-        try await driver.status().get().completeness == .incompatible
+        try await driver.status().get().completeness.state == .incompatible
       }
       #expect(driver.admits(known) == "acme")
       guard case .undecided = try await driver.verdict(of: stranger).get() else {

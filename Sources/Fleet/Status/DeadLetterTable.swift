@@ -35,44 +35,37 @@ public struct DeadLetterTable: Sendable {
 
 /// One dead letter as a JSON object. Names are promised, as those of all documents here.
 public struct DeadLetterDocument: Sendable, Encodable {
+  private let id: String
   private let shard: Int
-  private let found: FoundLetter
+  private let entry: String
+  private let bytes: Int
+  private let reason: String
+  private let readable: Bool
+  @OrNull private var attempts: Int?
+  @OrNull private var deaths: Int?
+  @OrNull private var firstAt: Double?
+  @OrNull private var diedAt: Double?
+  @OrNull private var worker: String?
+  @OrNull private var account: String?
 
   public init(_ found: FoundLetter, shard: Int) {
-    self.found = found
+    id = found.id
     self.shard = shard
+    entry = "\(found.entry)"
+    bytes = found.bytes
+    reason = found.reason
+    let letter = try? found.get()
+    readable = letter != nil
+    attempts = letter?.attempts
+    deaths = letter?.deaths
+    firstAt = letter.map { Double($0.firstAt) / 1_000 }
+    diedAt = letter.map { Double($0.diedAt) / 1_000 }
+    worker = letter?.worker
+    account = letter?.account
   }
 
   /// One line, ended.
-  public func json() throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
-  }
-
-  private enum Key: String, CodingKey {
-    case id, shard, entry, readable, reason, attempts, deaths, worker, account, bytes
-    case firstAt = "first_at"
-    case diedAt = "died_at"
-  }
-
-  public func encode(to encoder: any Encoder) throws {
-    var container = encoder.container(keyedBy: Key.self)
-    try container.encode(found.id, forKey: .id)
-    try container.encode(shard, forKey: .shard)
-    try container.encode("\(found.entry)", forKey: .entry)
-    try container.encode(found.bytes, forKey: .bytes)
-    try container.encode(found.reason, forKey: .reason)
-    var letter: DeadLetter?
-    if case .success(let readable) = found { letter = readable }
-    try container.encode(letter != nil, forKey: .readable)
-    try container.encode(letter?.attempts, forKey: .attempts)
-    try container.encode(letter?.deaths, forKey: .deaths)
-    try container.encode(letter.map { Double($0.firstAt) / 1_000 }, forKey: .firstAt)
-    try container.encode(letter.map { Double($0.diedAt) / 1_000 }, forKey: .diedAt)
-    try container.encode(letter?.worker, forKey: .worker)
-    try container.encode(letter?.account, forKey: .account)
-  }
+  public func json() throws -> String { try promisedText(pretty: false) }
 }
 
 extension Wording {

@@ -23,6 +23,11 @@ public enum Fact<Value: Sendable & Equatable>: Sendable, Equatable {
   public var value: Value? {
     if case .known(let value) = self { value } else { nil }
   }
+
+  /// Why it couldn't be read; nil where it could.
+  var obstacle: String? {
+    if case .unreadable(let why) = self { why } else { nil }
+  }
 }
 
 /// What Redis says of itself that matters to Sluice.

@@ -1,124 +1,137 @@
-// The queue as one JSON document, for programs. As with the fleet's, names are promised: fields may be added, none is renamed or removed, and
-// what isn't known is null.
+// The queue as one JSON document, for programs. Its names are promised, as the fleet's are.
 
-import Foundation
 import IngestQueue
 import KeyReplica
 
 /// What `sync-status queue --json` prints. Times are Unix seconds by Redis's clock, those of receipt by a node's.
 public struct QueueDocument: Sendable, Encodable {
-  private let facts: QueueFacts
-  private let verdict: QueueVerdict
+  private enum Verdict: String, Encodable {
+    case flowing
+    case notWell = "not_well"
+    case unknown
+  }
+
+  private let verdict: Verdict
+  private let exitCode: Int32
+  private let unknown: [String]
+  private let wrong: [String]
+  private let shards: [Shard]
+  @OrNull private var workers: [Worker]?
 
   public init(_ facts: QueueFacts, _ verdict: QueueVerdict) {
-    self.facts = facts
-    self.verdict = verdict
+    self.verdict = verdict.exitCode == 0 ? .flowing : verdict.exitCode == 1 ? .notWell : .unknown
+    exitCode = verdict.exitCode
+    unknown = verdict.unknown
+    wrong = verdict.wrong
+    shards = facts.shards.map(Shard.init)
+    workers = facts.fleet.value.map { fleet in fleet.workers.filter { !$0.stopped }.map(Worker.init) }
   }
 
   /// An indented text with sorted keys and a line end.
   /// - Throws: `EncodingError` where a worker's report has a number that isn't finite.
-  public func json() throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
-    return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
+  public func json() throws -> String { try promisedText(pretty: true) }
+}
+
+extension QueueDocument {
+  private struct Worker: Encodable {
+    var name: String
+    var state: WorkerReport.State
+    var perSecond: Double
+    var inHand: Int
+    @OrNull var reportedSecondsAgo: Double?
+
+    init(_ worker: Member<WorkerReport>) {
+      name = worker.report.name
+      state = worker.report.state
+      perSecond = worker.report.perSecond
+      inHand = worker.report.inHand
+      reportedSecondsAgo = worker.knownAge
+    }
   }
 
-  private enum Key: String, CodingKey {
-    case verdict, unknown, wrong, shards, workers, shard, redis, error, waiting, lists, list, later, claims, worker,
-      slot
-    case payloads, dead, done, requeued, discarded, reasons, reason, count, name, state, failing
-    case exitCode = "exit_code"
-    case readAt = "read_at"
-    case oldestReceivedAt = "oldest_received_at"
-    case nextDueAt = "next_due_at"
-    case leaseUntil = "lease_until"
-    case claimedAt = "claimed_at"
-    case perSecond = "per_second"
-    case inHand = "in_hand"
-    case reportedSecondsAgo = "reported_seconds_ago"
-    case seenAt = "seen_at"
-    case reasonsUncounted = "reasons_uncounted"
-    case deadBytes = "dead_bytes"
-  }
+  private struct Shard: Encodable {
+    struct List: Encodable {
+      var list: Int
+      var waiting: Int64
+      @OrNull var oldestReceivedAt: Double?
+    }
 
-  private typealias Container = KeyedEncodingContainer<Key>
+    struct Claim: Encodable {
+      var worker: String
+      var slot: Int
+      var payloads: Int64
+      var leaseUntil: Double
+      var claimedAt: Double
+    }
 
-  public func encode(to encoder: any Encoder) throws {
-    var top = encoder.container(keyedBy: Key.self)
-    let words = verdict.exitCode == 0 ? "flowing" : verdict.exitCode == 1 ? "not_well" : "unknown"
-    try top.encode(words, forKey: .verdict)
-    try top.encode(verdict.exitCode, forKey: .exitCode)
-    try top.encode(verdict.unknown, forKey: .unknown)
-    try top.encode(verdict.wrong, forKey: .wrong)
-    var shards = top.nestedUnkeyedContainer(forKey: .shards)
-    for reading in facts.shards {
-      var container = shards.nestedContainer(keyedBy: Key.self)
-      try container.encode(reading.shard, forKey: .shard)
-      try container.encode(reading.place, forKey: .redis)
-      switch reading.survey {
-      case .unreadable(let why): try container.encode(why, forKey: .error)
-      case .known(let survey):
-        try container.encodeNil(forKey: .error)
-        try Self.encode(survey, to: &container)
+    /// One that has looked for work in this shard.
+    struct Visitor: Encodable {
+      var name: String
+      var seenAt: Double
+    }
+
+    struct Reason: Encodable {
+      /// Null for all reasons beyond those that are named.
+      @OrNull var reason: String?
+      var count: Int
+    }
+
+    var shard: Int
+    var redis: String
+    /// Why it couldn't be read; all else is null then.
+    @OrNull var error: String?
+    @OrNull var readAt: Double?
+    @OrNull var waiting: Int64?
+    @OrNull var oldestReceivedAt: Double?
+    @OrNull var later: Int64?
+    @OrNull var nextDueAt: Double?
+    @OrNull var failing: Int64?
+    @OrNull var dead: Int64?
+    @OrNull var deadBytes: Int64?
+    @OrNull var done: Int64?
+    @OrNull var requeued: Int64?
+    @OrNull var discarded: Int64?
+    @OrNull var reasonsUncounted: Int64?
+    @OrNull var lists: [List]?
+    @OrNull var claims: [Claim]?
+    @OrNull var workers: [Visitor]?
+    @OrNull var reasons: [Reason]?
+
+    init(_ reading: ShardReading) {
+      shard = reading.shard
+      redis = reading.place
+      error = reading.survey.obstacle
+      let survey = reading.survey.value
+      let state = survey?.state
+      readAt = state.map { seconds($0.readAt) }
+      waiting = state?.pending
+      oldestReceivedAt = survey?.oldestReceivedAt.map(seconds)
+      later = state?.later
+      nextDueAt = survey?.nextDueAt.map(seconds)
+      failing = state?.failing
+      dead = state?.dead
+      deadBytes = survey?.deadBytes.all
+      done = state?.done
+      requeued = survey?.requeued
+      discarded = survey?.discarded
+      reasonsUncounted = survey.map { max($0.state.dead - Int64($0.reasons.total), 0) }
+      lists = survey?.lists.map {
+        List(list: $0.number, waiting: $0.envelopes, oldestReceivedAt: $0.oldestReceivedAt.map(seconds))
+      }
+      claims = state?.claims.map {
+        Claim(
+          worker: $0.worker, slot: $0.slot, payloads: $0.envelopes, leaseUntil: seconds($0.leaseUntil),
+          claimedAt: seconds($0.claimedAt))
+      }
+      workers = state?.workers.map { Visitor(name: $0.name, seenAt: seconds($0.seenAt)) }
+      reasons = survey.map { survey in
+        let others = survey.reasons.others
+        return survey.reasons.sorted.map { Reason(reason: $0.reason, count: $0.count) }
+          + (others > 0 ? [Reason(reason: nil, count: others)] : [])
       }
     }
-    guard let fleet = facts.fleet.value else { return try top.encodeNil(forKey: .workers) }
-    var workers = top.nestedUnkeyedContainer(forKey: .workers)
-    for worker in fleet.workers where !worker.stopped {
-      var container = workers.nestedContainer(keyedBy: Key.self)
-      try container.encode(worker.report.name, forKey: .name)
-      try container.encode(worker.report.state, forKey: .state)
-      try container.encode(worker.report.perSecond, forKey: .perSecond)
-      try container.encode(worker.report.inHand, forKey: .inHand)
-      try container.encode(worker.isUndated ? nil : worker.age.fractionalSeconds, forKey: .reportedSecondsAgo)
-    }
   }
 
-  private static func encode(_ survey: QueueSurvey, to container: inout Container) throws {
-    let state = survey.state
-    try container.encode(seconds(state.readAt), forKey: .readAt)
-    try container.encode(survey.state.pending, forKey: .waiting)
-    try container.encode(survey.oldestReceivedAt.map(seconds), forKey: .oldestReceivedAt)
-    try container.encode(state.later, forKey: .later)
-    try container.encode(survey.nextDueAt.map(seconds), forKey: .nextDueAt)
-    try container.encode(state.failing, forKey: .failing)
-    try container.encode(state.dead, forKey: .dead)
-    try container.encode(survey.deadBytes.all, forKey: .deadBytes)
-    try container.encode(survey.state.done, forKey: .done)
-    try container.encode(survey.requeued, forKey: .requeued)
-    try container.encode(survey.discarded, forKey: .discarded)
-    try container.encode(max(state.dead - Int64(survey.reasons.total), 0), forKey: .reasonsUncounted)
-    var lists = container.nestedUnkeyedContainer(forKey: .lists)
-    for list in survey.lists {
-      var item = lists.nestedContainer(keyedBy: Key.self)
-      try item.encode(list.number, forKey: .list)
-      try item.encode(list.envelopes, forKey: .waiting)
-      try item.encode(list.oldestReceivedAt.map(seconds), forKey: .oldestReceivedAt)
-    }
-    var claims = container.nestedUnkeyedContainer(forKey: .claims)
-    for claim in state.claims {
-      var item = claims.nestedContainer(keyedBy: Key.self)
-      try item.encode(claim.worker, forKey: .worker)
-      try item.encode(claim.slot, forKey: .slot)
-      try item.encode(claim.envelopes, forKey: .payloads)
-      try item.encode(seconds(claim.leaseUntil), forKey: .leaseUntil)
-      try item.encode(seconds(claim.claimedAt), forKey: .claimedAt)
-    }
-    var workers = container.nestedUnkeyedContainer(forKey: .workers)
-    for worker in state.workers {
-      var item = workers.nestedContainer(keyedBy: Key.self)
-      try item.encode(worker.name, forKey: .name)
-      try item.encode(seconds(worker.seenAt), forKey: .seenAt)
-    }
-    var reasons = container.nestedUnkeyedContainer(forKey: .reasons)
-    func add(_ reason: String?, _ count: Int) throws {
-      var item = reasons.nestedContainer(keyedBy: Key.self)
-      try item.encode(reason, forKey: .reason)
-      try item.encode(count, forKey: .count)
-    }
-    for (reason, count) in survey.reasons.sorted { try add(reason, count) }
-    if survey.reasons.others > 0 { try add(nil, survey.reasons.others) }
-  }
-
-  private static func seconds(_ milliseconds: Int64) -> Double { Double(milliseconds) / 1_000 }
 }
+
+private func seconds(_ milliseconds: Int64) -> Double { Double(milliseconds) / 1_000 }

@@ -1,161 +1,209 @@
-// The fleet as one JSON document, for programs. Its names are promised: fields may be added, none is renamed or removed, and
-// what isn't known is null. The reports are in it as the members wrote them.
+// The fleet as one JSON document, for programs. The reports are in it as the members wrote them. Its names are promised: see
+// `PromisedJSON` and the schema in the documentation catalogue.
 
-import Foundation
 import IngestQueue
 import KeyReplica
 
-/// What `sync-status --json` prints.
+/// What `sync-status --json` prints of a fleet that could be read.
 public struct StatusDocument: Sendable, Encodable {
-  private let facts: FleetFacts?
-  private let verdict: FleetVerdict?
-  private let error: String?
-
-  public init(_ facts: FleetFacts, _ verdict: FleetVerdict) {
-    self.facts = facts
-    self.verdict = verdict
-    error = nil
+  private enum Verdict: String, Encodable {
+    case inSync = "in_sync"
+    case inSyncNotWell = "in_sync_not_well"
+    case notInSync = "not_in_sync"
   }
 
-  /// Of a fleet that can't be told.
-  /// - Parameter reason: Why, in words.
-  public init(unknown reason: String) {
-    facts = nil
-    verdict = nil
-    error = reason
+  private let verdict: Verdict
+  private let exitCode: Int
+  /// Never there: see ``UnknownStatusDocument``.
+  @OrNull private var error: String?
+  private let readAt: Double
+  private let nodesInSync: Int
+  private let nodesExpected: Int
+  private let problems: [Problem]
+  @OrNull private var store: Store?
+  private let nodes: [Node]
+  private let workers: [Worker]
+  private let unreadable: [Unreadable]
+  private let register: Register
+  @OrNull private var queue: Queue?
+  private let queueShards: [Shard]
+  @OrNull private var redis: Redis?
+
+  public init(_ facts: FleetFacts, _ verdict: FleetVerdict) {
+    self.verdict = !verdict.isInSync ? .notInSync : verdict.isWell ? .inSync : .inSyncNotWell
+    exitCode = verdict.isWell ? 0 : 1
+    error = nil
+    readAt = facts.fleet.readAt
+    nodesInSync = verdict.nodesInSync
+    nodesExpected = verdict.nodesExpected
+    problems = verdict.problems.map { Problem(severity: $0.severity, member: $0.member, text: $0.text) }
+    store = facts.store.map {
+      Store(epoch: $0.epoch, version: $0.version, keys: $0.count, digest: "\($0.digest)", sealed: $0.sealed)
+    }
+    nodes = zip(facts.fleet.nodes, verdict.nodes).map { node, judgement in
+      Node(node, judgement, isSealed: facts.store?.sealed == true)
+    }
+    workers = facts.fleet.workers.map(Worker.init)
+    unreadable = facts.fleet.unreadable.map { Unreadable(kind: $0.kind, name: $0.name, reason: $0.reason) }
+    register = Register(
+      limit: facts.fleet.limit, full: facts.fleet.isFull,
+      turnedAway: facts.fleet.turnedAway.map { Register.Member(kind: $0.kind, name: $0.name) })
+    queue = facts.queue.map { Queue($0, shardsAway: facts.shards.count { $0.queue.value == nil }) }
+    queueShards = facts.shards.map(Shard.init)
+    redis = facts.redis.value.map(Redis.init)
   }
 
   /// One line of JSON, or an indented text, with sorted keys and a line end.
   /// - Throws: `EncodingError` where a member's report has a number that isn't finite.
-  public func json(pretty: Bool) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting =
-      pretty ? [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted] : [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
+  public func json(pretty: Bool) throws -> String { try promisedText(pretty: pretty) }
+}
+
+/// What `sync-status --json` prints of a fleet that can't be told: nothing that could be taken for a figure.
+public struct UnknownStatusDocument: Sendable, Encodable {
+  private let verdict = "unknown"
+  private let exitCode = 2
+  private let error: String
+
+  /// - Parameter reason: Why it can't be told.
+  public init(reason: String) { error = reason }
+
+  /// As ``StatusDocument/json(pretty:)``.
+  public func json(pretty: Bool) throws -> String { try promisedText(pretty: pretty) }
+}
+
+extension StatusDocument {
+  private struct Problem: Encodable {
+    var severity: FleetProblem.Severity
+    @OrNull var member: String?
+    var text: String
   }
 
-  private struct Key: CodingKey, ExpressibleByStringLiteral {
-    var stringValue: String
-    var intValue: Int? { nil }
-    init(stringLiteral value: String) { stringValue = value }
-    init?(stringValue: String) { self.stringValue = stringValue }
-    init?(intValue: Int) { nil }
+  private struct Store: Encodable {
+    var epoch: String
+    var version: UInt64
+    var keys: Int
+    var digest: String
+    var sealed: Bool
   }
 
-  public func encode(to encoder: any Encoder) throws {
-    var top = encoder.container(keyedBy: Key.self)
-    guard let facts, let verdict else {
-      try top.encode("unknown", forKey: "verdict")
-      try top.encode(2, forKey: "exit_code")
-      try top.encode(error, forKey: "error")
-      return
-    }
-    try top.encode(
-      !verdict.isInSync ? "not_in_sync" : verdict.isWell ? "in_sync" : "in_sync_not_well", forKey: "verdict")
-    try top.encode(verdict.isWell ? 0 : 1, forKey: "exit_code")
-    try top.encodeNil(forKey: "error")
-    try top.encode(facts.fleet.readAt, forKey: "read_at")
-    try top.encode(verdict.nodesInSync, forKey: "nodes_in_sync")
-    try top.encode(verdict.nodesExpected, forKey: "nodes_expected")
+  private struct Node: Encodable {
+    var inSync: Bool
+    var lacks: [String]
+    @OrNull var ageSeconds: Double?
+    var seenAt: Double
+    var stopped: Bool
+    var live: Bool
+    var report: NodeReport
 
-    var problems = top.nestedUnkeyedContainer(forKey: "problems")
-    for problem in verdict.problems {
-      var container = problems.nestedContainer(keyedBy: Key.self)
-      try container.encode(problem.severity, forKey: "severity")
-      try container.encode(problem.member, forKey: "member")
-      try container.encode(problem.text, forKey: "text")
-    }
-
-    if let store = facts.store {
-      var container = top.nestedContainer(keyedBy: Key.self, forKey: "store")
-      try container.encode(store.epoch, forKey: "epoch")
-      try container.encode(store.version, forKey: "version")
-      try container.encode(store.count, forKey: "keys")
-      try container.encode("\(store.digest)", forKey: "digest")
-      try container.encode(store.sealed, forKey: "sealed")
-    } else {
-      try top.encodeNil(forKey: "store")
-    }
-
-    var nodes = top.nestedUnkeyedContainer(forKey: "nodes")
-    for (node, judgement) in zip(facts.fleet.nodes, verdict.nodes) {
-      var container = nodes.nestedContainer(keyedBy: Key.self)
-      let inSync = !node.stopped && judgement.lacks.isEmpty && facts.store?.sealed == true
-      try container.encode(inSync, forKey: "in_sync")
-      try container.encode(judgement.lacks.map(\.words), forKey: "lacks")
-      try Self.encode(node, to: &container)
-    }
-    var workers = top.nestedUnkeyedContainer(forKey: "workers")
-    for worker in facts.fleet.workers {
-      var container = workers.nestedContainer(keyedBy: Key.self)
-      try Self.encode(worker, to: &container)
-    }
-    var unreadable = top.nestedUnkeyedContainer(forKey: "unreadable")
-    for member in facts.fleet.unreadable {
-      var container = unreadable.nestedContainer(keyedBy: Key.self)
-      try container.encode(member.kind, forKey: "kind")
-      try container.encode(member.name, forKey: "name")
-      try container.encode(member.reason, forKey: "reason")
-    }
-
-    var register = top.nestedContainer(keyedBy: Key.self, forKey: "register")
-    try register.encode(facts.fleet.limit, forKey: "limit")
-    try register.encode(facts.fleet.isFull, forKey: "full")
-    var turnedAway = register.nestedUnkeyedContainer(forKey: "turned_away")
-    for member in facts.fleet.turnedAway {
-      var container = turnedAway.nestedContainer(keyedBy: Key.self)
-      try container.encode(member.kind, forKey: "kind")
-      try container.encode(member.name, forKey: "name")
-    }
-
-    if let queue = facts.queue {
-      var container = top.nestedContainer(keyedBy: Key.self, forKey: "queue")
-      try Self.encode(queue, to: &container)
-      try container.encode(facts.shards.count { $0.queue.value == nil }, forKey: "shards_away")
-    } else {
-      try top.encodeNil(forKey: "queue")
-    }
-    var shards = top.nestedUnkeyedContainer(forKey: "queue_shards")
-    for shard in facts.shards {
-      var container = shards.nestedContainer(keyedBy: Key.self)
-      try container.encode(shard.shard, forKey: "shard")
-      try container.encode(shard.place, forKey: "redis")
-      switch shard.queue {
-      case .known(let queue):
-        try container.encodeNil(forKey: "error")
-        try Self.encode(queue, to: &container)
-      case .unreadable(let why): try container.encode(why, forKey: "error")
-      }
-    }
-    if let redis = facts.redis.value {
-      var container = top.nestedContainer(keyedBy: Key.self, forKey: "redis")
-      try container.encode(redis.version, forKey: "version")
-      try container.encode(redis.role, forKey: "role")
-      try container.encode(redis.usedBytes, forKey: "used_bytes")
-      try container.encode(redis.limitBytes, forKey: "limit_bytes")
-      try container.encode(redis.evictionPolicy, forKey: "eviction_policy")
-      try container.encode(redis.appendsToFile, forKey: "append_only_file")
-      try container.encode(redis.savingFails, forKey: "saving_fails")
-      try container.encode(redis.server, forKey: "server")
-    } else {
-      try top.encodeNil(forKey: "redis")
+    init(_ node: Member<NodeReport>, _ judgement: NodeJudgement, isSealed: Bool) {
+      inSync = !node.stopped && judgement.lacks.isEmpty && isSealed
+      lacks = judgement.lacks.map(\.words)
+      ageSeconds = node.knownAge
+      seenAt = node.seenAt
+      stopped = node.stopped
+      live = node.isLive
+      report = node.report
     }
   }
 
-  private static func encode(_ queue: QueueTotals, to container: inout KeyedEncodingContainer<Key>) throws {
-    try container.encode(queue.pending, forKey: "pending")
-    try container.encode(queue.later, forKey: "later")
-    try container.encode(queue.claimed, forKey: "claimed")
-    try container.encode(queue.dead, forKey: "dead")
-    try container.encode(queue.deadBytes.all, forKey: "dead_bytes")
-    try container.encode(queue.oldestSeconds, forKey: "oldest_seconds")
+  private struct Worker: Encodable {
+    @OrNull var ageSeconds: Double?
+    var seenAt: Double
+    var stopped: Bool
+    var live: Bool
+    var report: WorkerReport
+
+    init(_ worker: Member<WorkerReport>) {
+      ageSeconds = worker.knownAge
+      seenAt = worker.seenAt
+      stopped = worker.stopped
+      live = worker.isLive
+      report = worker.report
+    }
   }
 
-  private static func encode<Report>(_ member: Member<Report>, to container: inout KeyedEncodingContainer<Key>) throws {
-    try container.encode(member.isUndated ? nil : member.age.fractionalSeconds, forKey: "age_seconds")
-    try container.encode(member.seenAt, forKey: "seen_at")
-    try container.encode(member.stopped, forKey: "stopped")
-    try container.encode(member.isLive, forKey: "live")
-    try container.encode(member.report, forKey: "report")
+  private struct Unreadable: Encodable {
+    @OrNull var kind: MemberKind?
+    var name: String
+    var reason: String
+  }
+
+  private struct Register: Encodable {
+    struct Member: Encodable {
+      var kind: MemberKind
+      var name: String
+    }
+
+    var limit: Int
+    var full: Bool
+    var turnedAway: [Member]
+  }
+
+  private struct Queue: Encodable {
+    var pending: Int64
+    var later: Int64
+    var claimed: Int64
+    var dead: Int64
+    var deadBytes: Int64
+    @OrNull var oldestSeconds: Double?
+    var shardsAway: Int
+
+    init(_ queue: QueueTotals, shardsAway: Int) {
+      pending = queue.pending
+      later = queue.later
+      claimed = queue.claimed
+      dead = queue.dead
+      deadBytes = queue.deadBytes.all
+      oldestSeconds = queue.oldestSeconds
+      self.shardsAway = shardsAway
+    }
+  }
+
+  private struct Shard: Encodable {
+    var shard: Int
+    var redis: String
+    /// Why it couldn't be read; its figures are null then.
+    @OrNull var error: String?
+    @OrNull var pending: Int64?
+    @OrNull var later: Int64?
+    @OrNull var claimed: Int64?
+    @OrNull var dead: Int64?
+    @OrNull var deadBytes: Int64?
+    @OrNull var oldestSeconds: Double?
+
+    init(_ facts: ShardFacts) {
+      shard = facts.shard
+      redis = facts.place
+      error = facts.queue.obstacle
+      let queue = facts.queue.value
+      pending = queue?.pending
+      later = queue?.later
+      claimed = queue?.claimed
+      dead = queue?.dead
+      deadBytes = queue?.deadBytes.all
+      oldestSeconds = queue?.oldestSeconds
+    }
+  }
+
+  private struct Redis: Encodable {
+    var version: String
+    var role: String
+    var usedBytes: UInt64
+    var limitBytes: UInt64
+    var evictionPolicy: String
+    var appendOnlyFile: Bool
+    var savingFails: Bool
+    @OrNull var server: String?
+
+    init(_ facts: RedisFacts) {
+      version = facts.version
+      role = facts.role
+      usedBytes = facts.usedBytes
+      limitBytes = facts.limitBytes
+      evictionPolicy = facts.evictionPolicy
+      appendOnlyFile = facts.appendsToFile
+      savingFails = facts.savingFails
+      server = facts.server
+    }
   }
 }

@@ -181,7 +181,7 @@ public struct StatusTable: Sendable {
     return .init(state.replacing("_", with: " "), good ? .good : .doubtful)
   }
 
-  private func mirror(_ completeness: NodeReport.Completeness) -> TextTable.Cell {
+  private func mirror(_ completeness: Completeness) -> TextTable.Cell {
     if completeness.state == .complete { return .init("complete", .good) }
     let share = "\(Wording.count(completeness.verified))/\(Wording.count(completeness.total))"
     return .init("\(completeness.state.rawValue) \(share)", .bad)

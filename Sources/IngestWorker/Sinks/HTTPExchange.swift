@@ -2,6 +2,7 @@
 // status means (`HTTPAnswer`).
 
 internal import AsyncHTTPClient
+internal import Bytes
 internal import Foundation
 internal import IngestQueue
 internal import NIOCore
@@ -82,8 +83,7 @@ struct HTTPExchange: Sendable {
   private static func fieldValue(_ text: String) -> String {
     guard !text.utf8.allSatisfy({ 0x20...0x7E ~= $0 }) else { return text }
     return text.utf8.map { byte in
-      0x20...0x7E ~= byte
-        ? String(UnicodeScalar(byte)) : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+      0x20...0x7E ~= byte ? String(UnicodeScalar(byte)) : "%" + byte.hexDigits(uppercase: true)
     }.joined()
   }
 

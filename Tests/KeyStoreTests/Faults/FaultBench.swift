@@ -206,7 +206,7 @@ final class FaultBench {
 
   private func isWell() async throws -> Bool {
     let status = try await status()
-    return status.completeness == .complete && status.objection == nil
+    return status.completeness.state == .complete && status.objection == nil
   }
 
   private func play(_ fault: StoreFault, quietly: Bool) async throws {

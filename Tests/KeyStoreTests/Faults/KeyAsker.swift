@@ -142,9 +142,9 @@ final class KeyAsker: Sendable {
       let status = try await driver.status().get()
       let isBehind = (status.storeVersion ?? 0) > status.version
       let objection = status.objection.map { "\($0.code): \($0)" } ?? "no objection"
-      let text = "\(status.completeness.rawValue), \(objection)" + (isBehind ? ", behind the store" : "")
+      let text = "\(status.completeness.state.rawValue), \(objection)" + (isBehind ? ", behind the store" : "")
       if text != last {
-        let isWell = status.completeness == .complete && status.objection == nil && !isBehind
+        let isWell = status.completeness.state == .complete && status.objection == nil && !isBehind
         state.withLock { $0.signs.append(Sign(at: .now, isWell: isWell, text: text)) }
         last = text
       }

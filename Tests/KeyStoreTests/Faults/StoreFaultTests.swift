@@ -185,7 +185,7 @@ extension StoreFault {
         // What the wrong one had added is held back as well, until an operator says so.
         try await eventually("our keys are back") {
           let status = try await bench.status()
-          return status.keys == FaultBench.steady.count + 1 && status.verifiedBuckets == status.totalBuckets
+          return status.keys == FaultBench.steady.count + 1 && status.completeness.verified == status.completeness.total
         }
         _ = try await bench.store.writer.confirmRemovals()
       }),

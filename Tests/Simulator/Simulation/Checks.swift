@@ -44,7 +44,7 @@ extension Simulation {
       !isHeldBack(node, key)
     else { return }
     // Where changes of two histories met, one was applied before the total told; the mirror isn't complete then.
-    if rewound, status.completeness != .complete { return }
+    if rewound, status.completeness.state != .complete { return }
     if !damaged, !was(since: earlier(by: bound)) {
       fail("node \(node.index) admitted \(SimulatedKeys.name(key)), which hasn't been active for \(bound)")
     }
@@ -152,8 +152,8 @@ extension Simulation {
       fail("node \(node.index) left a question open for \(now - oldest.askedAt)")
     }
     let status = process.status(at: now)
-    if status.objection == nil, status.completeness != .complete, status.completeness != .guarded {
-      fail("node \(node.index) would refuse, but is \(status.completeness.rawValue)")
+    if status.objection == nil, status.completeness.state != .complete, status.completeness.state != .guarded {
+      fail("node \(node.index) would refuse, but is \(status.completeness.state.rawValue)")
     }
     // Only these can change what is mirrored.
     switch event {
@@ -166,12 +166,12 @@ extension Simulation {
     let replaced = if case .bucket = event { true } else { false }
     if let until = process.admitUntil, until != node.checkedAdmitUntil || replaced {
       node.checkedAdmitUntil = until
-      if !rewound || status.verifiedBuckets == status.totalBuckets { checkFreshness(node) }
+      if !rewound || status.completeness.verified == status.completeness.total { checkFreshness(node) }
     }
   }
 
   private func checkContents(_ node: SimulatedNode, _ status: ReplicaStatus) {
-    if status.completeness == .complete {
+    if status.completeness.state == .complete {
       let epoch = status.epoch ?? ""
       if !truth.matches(node.held, epoch: epoch, version: status.version) {
         for snapshot in truth.snapshots where snapshot.version == status.version && snapshot.epoch == epoch {

@@ -194,7 +194,7 @@ public final class Simulation {
     guard let link = node.link, !link.control.isLost, !link.feed.isLost else { return false }
     // So is a reply that was slow when the faults stopped.
     guard max(link.control.lastAt, link.feed.lastAt) < now + .milliseconds(100) else { return false }
-    return status.completeness == .complete && status.objection == nil && status.version == current.version
+    return status.completeness.state == .complete && status.objection == nil && status.version == current.version
       && status.epoch == current.epoch && current.sealed
   }
 

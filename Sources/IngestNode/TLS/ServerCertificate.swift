@@ -4,6 +4,7 @@
 // whose certificate it is, for the log. NIOCertificateReloading of swift-nio-extras was rejected: it reloads on a timer
 // alone, doesn't name the file that is wrong, and takes no authorities of clients.
 
+import Bytes
 import Foundation
 import NIOCore
 import NIOSSL
@@ -56,7 +57,7 @@ struct ServerCertificate: Sendable {
     let own = chain[0]
     (subject, names) = Self.describe(own)
     keyKind = ServerKeyKind(own)
-    serial = own.serialNumber.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+    serial = own.serialNumber.map { $0.hexDigits() }.joined()
     notBefore = Date(timeIntervalSince1970: TimeInterval(own.notValidBefore))
     notAfter = Date(timeIntervalSince1970: TimeInterval(own.notValidAfter))
     clientAuthorities = authorities?.count

@@ -5,6 +5,7 @@
 // `AnswerTable`'s, for all dialects alike: no dialect can make a refusal of what couldn't be decided. Where that
 // table says that a balancer mustn't ask another node, the dialect has the status that its clients bear.
 
+internal import Bytes
 internal import HTTPFraming
 internal import IngestQueue
 internal import NIOCore

@@ -5,6 +5,8 @@
 // types of the fields, JSON's grammar) and lets everything else pass: fields that a newer node added are skipped whatever
 // they hold, so that an old worker doesn't turn the payloads of a new node into dead letters.
 
+internal import Bytes
+
 /// A payload and what is known of it.
 public struct Envelope: Sendable, Equatable {
   public var header: EnvelopeHeader
@@ -208,7 +210,7 @@ private struct EnvelopeLineParser {
   private mutating func fourHexDigits() throws(InvalidEnvelope) -> UInt32 {
     var value: UInt32 = 0
     for _ in 0..<4 {
-      guard let byte = next(), let digit = Character(UnicodeScalar(byte)).hexDigitValue, byte < 0x80 else {
+      guard let digit = next()?.hexadecimal else {
         throw InvalidEnvelope("expected four hexadecimal digits after \\u, at byte \(place - 1)")
       }
       value = value << 4 | UInt32(digit)

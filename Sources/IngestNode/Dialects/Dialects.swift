@@ -1,6 +1,7 @@
 // All the dialects that are spoken, each with its routes, the places of its key, and its words. What real clients send, and what they do with
 // an answer, was read in their own sources.
 
+internal import Bytes
 internal import Foundation
 internal import HTTPFraming
 internal import IngestQueue
@@ -185,8 +186,7 @@ enum Dialects {
       case "\"": written += "\\\""
       case "\\": written += "\\\\"
       case _ where scalar.value < 0x20:
-        let digits = String(scalar.value, radix: 16)
-        written += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+        written += "\\u" + UInt16(scalar.value).hexDigits()
       default: written.unicodeScalars.append(scalar)
       }
     }

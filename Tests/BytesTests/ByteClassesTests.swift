@@ -1,8 +1,7 @@
 // Words are compared eight bytes at a time: held against one at a time, for every byte at every place.
 
+import Bytes
 import Testing
-
-@testable import HTTPFraming
 
 @Suite struct ByteClassesTests {
   /// Of every length up to two times eight and some more.

@@ -6,6 +6,7 @@
 // counter inside the millisecond; nothing relies on the order of ids made at one time, and it would be state shared
 // between event loops.
 
+internal import Bytes
 internal import Crypto
 internal import NIOCore
 
@@ -57,20 +58,11 @@ public struct EnvelopeID: Sendable, Hashable {
       case 8, 13, 18, 23:
         guard byte == UInt8(ascii: "-") else { return nil }
       default:
-        guard let digit = Self.value(ofHexDigit: byte) else { return nil }
-        bits = bits << 4 | digit
+        guard let digit = byte.hexadecimal else { return nil }
+        bits = bits << 4 | UInt128(digit)
       }
     }
     self.bits = bits
-  }
-
-  private static func value(ofHexDigit byte: UInt8) -> UInt128? {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt128(byte - UInt8(ascii: "0"))
-    case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt128(byte - UInt8(ascii: "a") + 10)
-    case UInt8(ascii: "A")...UInt8(ascii: "F"): UInt128(byte - UInt8(ascii: "A") + 10)
-    default: nil
-    }
   }
 
   /// Calls the body with the 36 characters.

@@ -4,6 +4,7 @@
 // Claiming may be repeated as well, and needs no care: a claim whose answer was lost is still in its slot, under this instance,
 // and the next claim into that slot hands it out again.
 
+internal import Bytes
 internal import Hiredis
 internal import NIOCore
 public import RedisClient
@@ -83,11 +84,7 @@ public final class QueueConsumer: Sendable {
   }
 
   /// A name for one life of a worker, which may have a consumer for each shard.
-  public static func newInstance() -> String {
-    var generator = SystemRandomNumberGenerator()
-    let random = String(generator.next(), radix: 16)
-    return String(repeating: "0", count: 16 - random.count) + random
-  }
+  public static func newInstance() -> String { UInt64.random(in: 0...UInt64.max).hexDigits() }
 
   // MARK: Claiming
 

@@ -1,22 +1,28 @@
-// Which bytes may stand where, and the two loops that look for the end of something.
+// What bytes from the network are read with, byte by byte or eight at a time: whatever reads a head, an address or a digit looks at it in
+// the same way.
 //
-// Bytes are read through RawSpan, whose bounds are checked in release builds too: at the edge to the internet a wrong
-// offset must be a trap and never somebody else's memory. Values, the longest part of a header, are looked through
-// eight bytes at a time, and so is each name compared; where a name or a target ends is looked for byte by byte, since they are short. No table of 256 entries: two words of
-// bits tell tokens apart without a load.
-//
-// Who looks into a head that was read here looks at the same bytes in the same way, and for each request: what that needs is inlinable.
+// Bytes are read through RawSpan, whose bounds are checked in release builds too: at the edge to the internet a wrong offset must be a
+// trap and never another request's memory. All of it is inlinable, since it is done for each request and often in loops: a call into
+// another module for each byte would cost more than the work.
 
 extension UInt8 {
   @inlinable package static var tab: UInt8 { 0x09 }
-  static let lineFeed: UInt8 = 0x0A
-  static let carriageReturn: UInt8 = 0x0D
+  @inlinable package static var lineFeed: UInt8 { 0x0A }
+  @inlinable package static var carriageReturn: UInt8 { 0x0D }
   @inlinable package static var space: UInt8 { 0x20 }
-  static let comma: UInt8 = 0x2C
-  static let colon: UInt8 = 0x3A
+  @inlinable package static var comma: UInt8 { 0x2C }
+  @inlinable package static var dot: UInt8 { 0x2E }
+  @inlinable package static var slash: UInt8 { 0x2F }
+  @inlinable package static var colon: UInt8 { 0x3A }
 
   @inlinable package var isBlank: Bool { self == .space || self == .tab }
-  @inline(__always) var isDigit: Bool { self &- 0x30 < 10 }
+  @inlinable @inline(__always) package var isDigit: Bool { self &- 0x30 < 10 }
+
+  /// The value of a decimal digit; nil for anything else.
+  @inlinable package var decimal: UInt8? {
+    let digit = self &- 0x30
+    return digit < 10 ? digit : nil
+  }
 
   /// The value of a hexadecimal digit; nil for anything else.
   @inlinable package var hexadecimal: UInt8? {
@@ -25,16 +31,6 @@ extension UInt8 {
     let letter = (self | 0x20) &- 0x61
     return letter < 6 ? letter &+ 10 : nil
   }
-
-  /// `tchar` of RFC 9110 §5.6.2.
-  @inline(__always) var isToken: Bool {
-    // ! # $ % & ' * + - . 0–9, then A–Z ^ _ ` a–z | ~
-    let bits: UInt64 = self < 64 ? 0x03FF_6CFA_0000_0000 : self < 128 ? 0x57FF_FFFF_C7FF_FFFE : 0
-    return bits >> UInt64(self & 63) & 1 == 1
-  }
-
-  /// May stand in a field's value or a quoted string: not a control character, unless it is a tab.
-  @inline(__always) var isText: Bool { self == .tab || (self >= .space && self != 0x7F) }
 
   /// The same letter in lower case; other bytes as they are.
   @inlinable package var lowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
@@ -55,34 +51,6 @@ extension UInt64 {
 extension RawSpan {
   @inlinable @inline(__always) package func byte(_ offset: Int) -> UInt8 {
     unsafeLoad(fromByteOffset: offset, as: UInt8.self)
-  }
-
-  /// The first byte from `start` on that is a control character (tabs too) or DEL; `end` if there is none.
-  @inline(__always) func firstControl(from start: Int, to end: Int) -> Int {
-    var at = start
-    while at &+ 8 <= end {
-      let word = UInt64(littleEndian: unsafeLoadUnaligned(fromByteOffset: at, as: UInt64.self))
-      // The lowest marked byte is right; a borrow can mark wrong ones only above it.
-      let below = (word &- 0x2020_2020_2020_2020) & ~word
-      let difference = word ^ 0x7F7F_7F7F_7F7F_7F7F
-      let delete = (difference &- 0x0101_0101_0101_0101) & ~difference
-      let marks = (below | delete) & 0x8080_8080_8080_8080
-      if marks != 0 { return at &+ marks.trailingZeroBitCount >> 3 }
-      at &+= 8
-    }
-    while at < end {
-      let byte = byte(at)
-      if byte < .space || byte == 0x7F { return at }
-      at &+= 1
-    }
-    return end
-  }
-
-  /// The first byte from `start` on that is no token character; `end` if there is none.
-  @inline(__always) func firstNonToken(from start: Int, to end: Int) -> Int {
-    var at = start
-    while at < end, byte(at).isToken { at &+= 1 }
-    return at
   }
 
   /// Without blanks at both ends.
@@ -124,15 +92,5 @@ extension RawSpan {
       at &+= 1
     }
     return true
-  }
-
-  /// Calls `body` with each element of a comma-separated list, trimmed; empty ones too.
-  @inline(__always) func forEachElement(of list: Range<Int>, _ body: (Range<Int>) -> Void) {
-    var start = list.lowerBound
-    for at in list where byte(at) == .comma {
-      body(trimmed(start..<at))
-      start = at &+ 1
-    }
-    body(trimmed(start..<list.upperBound))
   }
 }

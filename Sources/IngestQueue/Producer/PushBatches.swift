@@ -12,6 +12,7 @@
 // small batch on its connection, whatever is waiting; and nothing waits beyond its deadline. Rejected: a connection of its
 // own for huge entries, which would be one more for each loop and shard; Redis itself takes commands one at a time anyway.
 
+internal import Bytes
 internal import DequeModule
 internal import NIOCore
 

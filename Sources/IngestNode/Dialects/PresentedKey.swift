@@ -7,6 +7,7 @@
 //
 // The key is hashed where it stands, in the bytes that came: no copy of a secret is made.
 
+internal import Bytes
 internal import HTTPFraming
 internal import IngestQueue
 internal import KeyReplica

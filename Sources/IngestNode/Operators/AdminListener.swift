@@ -155,9 +155,7 @@ struct AdminRoutes: Sendable {
   }
 
   private static func json(_ report: NodeReport, status: HTTPResponse.Status) throws -> Response {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    let body = try encoder.encode(report)
+    let body = try report.json(pretty: true)
     var headers: HTTPFields = [.contentType: "application/json"]
     if status != .ok { headers[.retryAfter] = "1" }
     return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))

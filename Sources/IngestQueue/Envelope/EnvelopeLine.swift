@@ -5,6 +5,7 @@
 // What comes from the request is written when the head has come, since its bytes are gone when the body has; the rest when the payload is
 // handed over.
 
+internal import Bytes
 package import NIOCore
 
 /// What a request says of itself, as members of the line.

@@ -1,5 +1,6 @@
 // Which dialect a request is in, by its method and path.
 
+internal import Bytes
 internal import HTTPFraming
 
 /// The routes of some dialects.

@@ -144,12 +144,12 @@ final class NodeStatus: Sendable {
       let spools = !queue.connected && spool.map { $0.figures.objection == nil } ?? false
       standing.lacks.append("\(obstacle): \(spools ? "spooling payloads to disk" : "nothing can be accepted")")
     }
-    switch mirror.completeness {
+    switch mirror.completeness.state {
     // One that is guarded serves as well as any; it is the fleet's status that calls for somebody.
     case .complete, .guarded:
       if !mirror.sealed { standing.lacks.append("the key store isn't sealed, so no key can be refused") }
     case .empty, .restored, .loading, .diverged, .incompatible:
-      standing.lacks.append(mirror.objection?.inWords ?? "the mirror is \(mirror.completeness.rawValue)")
+      standing.lacks.append(mirror.objection?.inWords ?? "the mirror is \(mirror.completeness.state.rawValue)")
     }
     if let age = mirror.age, age > Self.freshness {
       standing.lacks.append("the key store was heard \(Int(age.fractionalSeconds)) s ago")
