@@ -1,4 +1,4 @@
-// The example in Operations.md, compiled, run, and compared with the page word for word.
+// The example in SendingFromSwift.md, compiled, run, and compared with the page word for word.
 
 import Foundation
 import IngestClient
@@ -48,8 +48,8 @@ struct OperationsExampleTests {
     let here = URL(fileURLWithPath: #filePath)
     let source = try String(contentsOf: here, encoding: .utf8)
     let root = here.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-    let page = try String(
-      contentsOf: root.appendingPathComponent("Sources/CommandSupport/Sluice.docc/Operations.md"), encoding: .utf8)
+    let file = "Sources/CommandSupport/Sluice.docc/Operations/SendingFromSwift.md"
+    let page = try String(contentsOf: root.appendingPathComponent(file), encoding: .utf8)
     let compiled = source.split(separator: "\n", omittingEmptySubsequences: false)
       .drop { $0 != "    // The example begins." }.dropFirst()
       .prefix { $0 != "    // The example ends." }
