@@ -1,6 +1,6 @@
-// What addresses, blocks and headers are read with, byte by byte.
+// Functions to read addresses, blocks and headers byte by byte.
 //
-// Through RawSpan, whose bounds are checked in release builds too: these bytes come from the network, and a wrong offset
+// Through RawSpan, whose bounds are checked in release builds too: these bytes are from the network, and a wrong offset
 // must be a trap and never somebody else's memory.
 
 extension UInt8 {
@@ -37,7 +37,7 @@ extension RawSpan {
     N(bigEndian: unsafeLoadUnaligned(fromByteOffset: offset, as: N.self))
   }
 
-  /// Without blanks at both ends.
+  /// The range without blanks at both ends.
   func trimmed(_ range: Range<Int>) -> Range<Int> {
     var start = range.lowerBound
     var end = range.upperBound

@@ -211,7 +211,7 @@ public struct NodeReport: MemberReport {
     public var entries: Int
     public var bytes: Int
     public var limitBytes: Int
-    /// How long the oldest has been there; nil if there is none.
+    /// The age of the oldest; nil if there is none.
     public var oldestSeconds: Double?
     /// Why payloads are turned away, in words; nil while they aren't.
     public var reason: String?

@@ -1,11 +1,11 @@
-// Which bytes may stand where, and the two loops that look for the end of something.
+// The bytes that are allowed in each part of a head, and the two loops that search for the end of a part.
 //
-// Bytes are read through RawSpan, whose bounds are checked in release builds too: at the edge to the internet a wrong
-// offset must be a trap and never somebody else's memory. Values, the longest part of a header, are looked through
-// eight bytes at a time, and so is each name compared; where a name or a target ends is looked for byte by byte, since they are short. No table of 256 entries: two words of
-// bits tell tokens apart without a load.
+// Bytes are read through RawSpan, whose bounds are checked in release builds too: facing the internet, a wrong offset
+// must be a trap and never somebody else's memory. Values, the longest part of a header, are searched eight bytes at a
+// time, and so is each name compared. The end of a name or a target is searched byte by byte, because they are short.
+// No table of 256 entries: two words of bits recognise tokens without a load.
 //
-// Who looks into a head that was read here looks at the same bytes in the same way, and for each request: what that needs is inlinable.
+// Other modules read the bytes of such a head in the same way, for each request. The functions for that are inlinable.
 
 extension UInt8 {
   @inlinable package static var tab: UInt8 { 0x09 }
@@ -33,17 +33,18 @@ extension UInt8 {
     return bits >> UInt64(self & 63) & 1 == 1
   }
 
-  /// May stand in a field's value or a quoted string: not a control character, unless it is a tab.
+  /// Whether it is allowed in a field's value or a quoted string: not a control character, unless it is a tab.
   @inline(__always) var isText: Bool { self == .tab || (self >= .space && self != 0x7F) }
 
-  /// The same letter in lower case; other bytes as they are.
+  /// The same letter in lower case; other bytes unchanged.
   @inlinable package var lowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
 }
 
 extension UInt64 {
-  /// Its eight bytes with letters in lower case; other bytes as they are.
+  /// Its eight bytes with letters in lower case; other bytes unchanged.
   @inlinable @inline(__always) package var lowercasedBytes: UInt64 {
-    // What is added carries into a byte's highest bit where it is at least "A", or greater than "Z"; never into the next byte.
+    // The additions carry into a byte's highest bit if it is at least "A", or greater than "Z"; never into the next
+    // byte.
     let sevenBits = self & 0x7F7F_7F7F_7F7F_7F7F
     let fromA = sevenBits &+ 0x3F3F_3F3F_3F3F_3F3F
     let beyondZ = sevenBits &+ 0x2525_2525_2525_2525
@@ -85,7 +86,7 @@ extension RawSpan {
     return at
   }
 
-  /// Without blanks at both ends.
+  /// The range without blanks at both ends.
   @inlinable package func trimmed(_ range: Range<Int>) -> Range<Int> {
     var start = range.lowerBound
     var end = range.upperBound
@@ -94,7 +95,7 @@ extension RawSpan {
     return start..<end
   }
 
-  /// Whether these bytes are that word, which is in lower case, in any case.
+  /// Whether these bytes are that word, in any case. The word is in lower case.
   @inlinable package func matches(_ word: StaticString, at range: Range<Int>) -> Bool {
     isSame(as: word, at: range, inAnyCase: true)
   }
@@ -126,7 +127,7 @@ extension RawSpan {
     return true
   }
 
-  /// Calls `body` with each element of a comma-separated list, trimmed; empty ones too.
+  /// Calls `body` with each element of a comma-separated list, trimmed, including empty ones.
   @inline(__always) func forEachElement(of list: Range<Int>, _ body: (Range<Int>) -> Void) {
     var start = list.lowerBound
     for at in list where byte(at) == .comma {

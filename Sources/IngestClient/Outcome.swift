@@ -1,12 +1,12 @@
-// What can become of a payload, and what a caller is told of it. Each payload that was taken ends in exactly one
-// `Outcome`; each that wasn't taken has a `Rejection`. There is no third way, so nothing is dropped in silence.
+// The possible outcomes of a payload. Each accepted payload ends in exactly one `Outcome`; each other has a
+// `Rejection`. There is no third case, so nothing is dropped silently.
 
 extension IngestClient {
-  /// What the server said to one request.
+  /// The server's answer to one request.
   public struct Answer: Sendable, Equatable, CustomStringConvertible {
     /// The HTTP status.
     public var status: Int
-    /// The body, at most its first 4 KiB. Empty where it couldn't be read: the status alone decides.
+    /// The body, at most its first 4 KiB. Empty if it couldn't be read: the status alone decides.
     public var words: String
 
     public init(status: Int, words: String) {
@@ -17,13 +17,13 @@ extension IngestClient {
     public var description: String { words.isEmpty ? "\(status)" : "\(status) \(words.prefix(200))" }
   }
 
-  /// Why one attempt didn't deliver.
+  /// Why one attempt didn't deliver the payload.
   public enum Failure: Sendable, Equatable, CustomStringConvertible {
-    /// With something that may change: 429, 5xx, or a status that isn't Sluice's.
+    /// With a status that may change: 429, 5xx, or one that isn't Sluice's.
     case answered(Answer)
     /// With 401 or 403.
     case refused(Answer)
-    /// No answer came in time. The server may have the payload.
+    /// No answer arrived in time. The server may have the payload.
     case timedOut
     /// There was no connection, or it ended before the answer. The server may have the payload.
     case disconnected(String)
@@ -37,7 +37,7 @@ extension IngestClient {
     }
   }
 
-  /// What became of a payload.
+  /// The outcome of a payload.
   public enum Outcome: Sendable {
     case delivered(Delivery)
     case undelivered(Undelivered)
@@ -46,19 +46,19 @@ extension IngestClient {
   /// A payload that the gate has.
   public struct Delivery: Sendable {
     public var idempotencyKey: String
-    /// A 2xx. A Sluice node's words are `{"id":"…"}`.
+    /// A 2xx. A Sluice node's body is `{"id":"…"}`.
     public var answer: Answer
     /// How often it was sent, at least 1.
     public var attempts: Int
   }
 
-  /// A payload that isn't known to be delivered, given back.
+  /// A payload that isn't known to be delivered, and is returned.
   ///
-  /// Where an attempt ended without an answer the gate may have it all the same. Pushing the same ``payload`` again is safe:
-  /// its idempotency key keeps it from becoming a second row.
+  /// If an attempt ended without an answer the gate may have it nevertheless. Pushing the same ``payload`` again is
+  /// safe: its idempotency key keeps it from becoming a second row.
   public struct Undelivered: Error, CustomStringConvertible {
     public enum Reason: Sendable, Equatable {
-      /// The gate looked at it and can't take it: 400, 413, 415 or 422. It won't help to push it again.
+      /// The gate examined it and can't accept it: 400, 413, 415 or 422. Pushing it again won't help.
       case undeliverable(Answer)
       /// It couldn't be delivered within ``Configuration/payloadLifetime``.
       case expired
@@ -88,13 +88,13 @@ extension IngestClient {
     }
   }
 
-  /// Why a payload wasn't taken into the buffer. The caller still has it.
+  /// Why a payload wasn't accepted into the buffer. The caller still has it.
   public enum Rejection: Error, Equatable, CustomStringConvertible {
-    /// As many payloads or bytes are waiting as may.
+    /// The buffer's maximum of payloads or bytes is reached.
     case bufferFull
-    /// Alone it is larger than the whole buffer, in bytes.
+    /// It is larger than the whole buffer, in bytes.
     case tooLarge(limit: Int)
-    /// A header of it can't be sent.
+    /// One of its headers can't be sent.
     case malformed(String)
     /// The key has been refused for longer than the client's patience, the last time with this answer.
     case disengaged(Answer)
@@ -123,14 +123,14 @@ extension IngestClient {
     }
   }
 
-  /// Whether the client believes that its key is good.
+  /// Whether the client considers its key active.
   public enum State: Sendable, Equatable, CustomStringConvertible {
     /// Payloads are sent.
     case engaged
-    /// The key was refused with this answer. Payloads are taken into the buffer and kept; one of them asks again.
+    /// The key was refused with this answer. Payloads are accepted into the buffer and kept; one of them is retried.
     case paused(Answer)
-    /// Every answer for the whole ``Configuration/Refusals/patience`` was a refusal, the last this. The buffer was given back, new
-    /// payloads aren't taken, and the one that was refused asks again, rarely.
+    /// Every answer for the whole ``Configuration/Refusals/patience`` was a refusal, this being the last. The buffer
+    /// was returned, new payloads aren't accepted, and the refused payload is retried, rarely.
     case disengaged(Answer)
 
     public var description: String {
@@ -142,11 +142,11 @@ extension IngestClient {
     }
   }
 
-  /// What a drain came to.
+  /// The result of a drain.
   public struct DrainReport: Sendable {
     /// How many were delivered since draining began.
     public var delivered: Int
-    /// Everything that was in the buffer when draining began, or came back since, and isn't known to be delivered.
+    /// All payloads that were in the buffer when draining began, or returned since, and aren't known to be delivered.
     public var undelivered: [Undelivered]
   }
 }

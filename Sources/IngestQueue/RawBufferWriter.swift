@@ -1,7 +1,7 @@
-// Several pieces written into memory that was asked for once. ByteBuffer's own methods look anew for each piece whether there is room and
-// whether the memory is shared; for a line of ten pieces that is most of the work.
+// Writes several pieces into memory that is reserved once. ByteBuffer's own methods check for each piece whether there
+// is room and whether the memory is shared; for a line of ten pieces that is most of the work.
 
-/// Writes into memory that is there, and never beyond it.
+/// Writes into reserved memory, and never beyond it.
 struct RawBufferWriter {
   private let room: UnsafeMutableRawBufferPointer
   private(set) var count = 0
@@ -41,7 +41,7 @@ struct RawBufferWriter {
     DecimalDigits.with(number) { write($0) }
   }
 
-  /// The next so many bytes of the room, for who fills them.
+  /// The next bytes of the room, to be filled by the caller.
   mutating func claim(_ bytes: Int) -> UnsafeMutableRawPointer {
     guard let start = room.baseAddress, bytes <= room.count - count else {
       preconditionFailure("\(bytes) bytes were to be written where \(room.count - count) have room")

@@ -1,27 +1,28 @@
-// The reading of the change stream: which read is on its way, whether what it brings still counts, and what it must lead to.
+// The reading of the change stream: which read is in flight, whether its reply still counts, and which version it must
+// lead to.
 
 /// One read of changes at a time, and the position that they must reach.
 struct ChangeFeed {
   /// A position that was read and that the mirror hasn't reached yet.
   struct Expected {
     let position: StorePosition
-    /// When the answer came.
+    /// When the reply arrived.
     let since: Instant
     /// When its read was sent.
     let readSentAt: Instant
   }
 
-  /// Whether a read is on its way. The next one waits for it: a conversation answers in order.
+  /// Whether a read is in flight. The next one waits for it: a connection answers in order.
   private var isReading = false
-  /// Whether what it brings still counts; not if the store was compared since.
+  /// Whether its reply still counts; not if the store was compared since.
   private var counts = false
   private var sentAt: Instant
-  /// Whether the stream could be read since the last comparison. Without it a stream that can't would be tried again and again
-  /// without a pause.
+  /// Whether the stream could be read since the last comparison. Without it, a stream that can't be read would be tried
+  /// again and again without a pause.
   private(set) var wasAnswered = false
-  /// The stream can't be followed on from here: the manifest has to be compared first.
+  /// Whether the stream can't be followed any further: the manifest has to be compared first.
   private var isBroken = false
-  /// The oldest that hasn't been reached.
+  /// The oldest position that hasn't been reached.
   private(set) var expected: Expected?
 
   init(now: Instant) { sentAt = now }
@@ -34,7 +35,7 @@ struct ChangeFeed {
     sentAt = now
   }
 
-  /// An answer came.
+  /// Called when a reply arrived.
   /// - Returns: Whether it counts.
   mutating func came() -> Bool {
     defer {
@@ -48,13 +49,13 @@ struct ChangeFeed {
 
   mutating func breakOff() { isBroken = true }
 
-  /// Another conversation: nothing is on its way in it.
+  /// Another connection: no read is in flight on it.
   mutating func reconnected() {
     isReading = false
     counts = false
   }
 
-  /// The store is compared: what was expected was of what had been mirrored until now, maybe of another history.
+  /// Called when the store is compared. Expectations were about the mirror until now, which may be of another history.
   mutating func restarted() {
     counts = false
     isBroken = false
@@ -66,14 +67,15 @@ struct ChangeFeed {
     if expected == nil { expected = position }
   }
 
-  /// What was expected of this version, which the mirror has reached now.
+  /// The expectation for this version, which the mirror has reached now.
   mutating func reached(_ version: UInt64) -> Expected? {
     guard let expected, expected.position.version == version else { return nil }
     self.expected = nil
     return expected
   }
 
-  /// The version that a read which was sent after the store had told of it should have brought, and hasn't.
+  /// The version that a read should have returned, because it was sent after the store had named that version, and
+  /// hasn't.
   func missing(after applied: UInt64) -> UInt64? {
     guard let expected, expected.since < sentAt, expected.position.version > applied else { return nil }
     return expected.position.version

@@ -1,5 +1,5 @@
-// A key is known by its SHA-256 and by nothing else: secrets are hashed where they arrive and never stored, mirrored or
-// logged. The id is kept as four words because it is compared and sorted into buckets far more often than it is printed.
+// A key is identified by its SHA-256 only: secrets are hashed where they arrive and never stored, mirrored or logged.
+// The ID is kept as four words because it is compared and sorted into buckets far more often than it is printed.
 
 internal import CSHA
 public import Crypto
@@ -9,7 +9,8 @@ public struct KeyID: Sendable, Hashable {
   /// The 32 bytes as big-endian words, so that their order is the order of the bytes.
   package let words: (UInt64, UInt64, UInt64, UInt64)
 
-  /// Hashes a secret. Inlined, since it is done for every request, and not to know what kind of sequence it is costs a fifth.
+  /// Hashes a secret. Inlined, because it is done for every request, and without specialisation for the sequence's type
+  /// it costs a fifth more.
   @inlinable public init(secret: some Sequence<UInt8>) {
     let id = secret.withContiguousStorageIfAvailable { KeyID(hashing: UnsafeRawBufferPointer($0)) }
     self = id ?? Array(secret).withUnsafeBytes { KeyID(hashing: $0) }
@@ -69,11 +70,11 @@ public struct KeyID: Sendable, Hashable {
   /// All 64 hexadecimal digits.
   public var hex: String { words.0.hex + words.1.hex + words.2.hex + words.3.hex }
 
-  /// Enough of the id to find it again, too little to be a burden in every log line: 16 hexadecimal digits.
+  /// Enough of the ID to find it again, and short enough for every log line: 16 hexadecimal digits.
   public var prefix: String { words.0.hex }
 
-  /// Which of so many buckets the id belongs to, by its first bits.
-  /// - Parameter count: A power of two, at least 2.
+  /// The bucket of the ID, by its first bits.
+  /// - Parameter count: The number of buckets: a power of two, at least 2.
   public func bucket(of count: Int) -> Int {
     KeyPrefix(self).bucket(of: count)
   }
@@ -86,7 +87,7 @@ public struct KeyID: Sendable, Hashable {
   public static func == (left: KeyID, right: KeyID) -> Bool { left.words == right.words }
 
   public func hash(into hasher: inout Hasher) {
-    // A cryptographic hash already: any part of it is as good as the whole.
+    // A cryptographic hash already: any part of it is sufficient.
     hasher.combine(words.0)
     hasher.combine(words.1)
   }

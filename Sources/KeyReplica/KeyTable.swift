@@ -1,8 +1,10 @@
-// What the push listener's threads read while one other thread writes: the only part of the replica that is shared.
+// The table that the push listener's threads read while one other thread writes: the only part of the replica that is
+// shared.
 //
-// One lock a bucket, held for one lookup or one change, never for a resync: a bucket that was read anew is built and
-// verified aside and then swapped in. So a lookup waits for at most one change to its own bucket. A table that is copied whole
-// for each change (no locks at all) was the alternative; at a million keys and a thousand changes a second it copies too much.
+// One lock per bucket, held for one lookup or one change, never for a resync: a bucket that was read again is built and
+// verified separately and then swapped in. So a lookup waits for at most one change of its own bucket. Rejected: a
+// table that is copied whole for each change (no locks at all). At a million keys and a thousand changes a second it
+// copies too much.
 
 internal import Synchronization
 
@@ -10,13 +12,13 @@ internal import Synchronization
 public final class KeyTable: Sendable {
   private struct Bucket: ~Copyable {
     let table = Mutex(BucketTable())
-    /// `Instant.nanoseconds` until which its keys may be admitted, where the store has something else by now.
+    /// `Instant.nanoseconds` until which its keys may be admitted, if the store differs by now.
     let admitUntil = Atomic<Int64>(.max)
   }
 
   public let bucketCount: Int
-  // So many from init to deinit, each guarded by its own lock. An array can't hold locks, and objects of their own would be retained
-  // and released for every lookup, by all threads.
+  // Allocated from init to deinit, each element guarded by its own lock. An array can't contain locks, and objects
+  // would be retained and released for every lookup, by all threads.
   private nonisolated(unsafe) let buckets: UnsafeMutablePointer<Bucket>
   private let accounts = AccountNames()
 
@@ -34,14 +36,14 @@ public final class KeyTable: Sendable {
     buckets.deallocate()
   }
 
-  /// What the mirror holds of a key; nil where it holds nothing, which by itself proves nothing.
+  /// The mirrored state of a key; nil if there is none, which by itself proves nothing.
   public func find(_ id: KeyID) -> (state: KeyState, account: String)? {
     let entry = buckets[id.bucket(of: bucketCount)].table.withLock { $0.find(id) }
     return entry.map { ($0.state, accounts.name(of: $0.account)) }
   }
 
-  /// Until when a key may be admitted where its bucket isn't what the store has any more; nil where the bucket is as fresh as the
-  /// whole mirror.
+  /// The time until which a key may be admitted if its bucket differs from the store; nil if the bucket is as fresh as
+  /// the whole mirror.
   public func admitUntil(_ id: KeyID) -> Instant? { heldUntil(bucket: id.bucket(of: bucketCount)) }
 
   func heldUntil(bucket index: Int) -> Instant? {
@@ -49,17 +51,17 @@ public final class KeyTable: Sendable {
     return nanoseconds == .max ? nil : Instant(nanoseconds: nanoseconds)
   }
 
-  /// Goes on serving a bucket that the store has changed since, for so long; nil when it is the store's again.
+  /// Admits from a stale bucket until `deadline`; nil when it equals the store's again.
   func setAdmitDeadline(ofBucket index: Int, to deadline: Instant?) {
     buckets[index].admitUntil.store(deadline?.nanoseconds ?? .max, ordering: .relaxed)
   }
 
-  /// Count and digest of what the mirror holds of one bucket.
+  /// Count and digest of the mirrored content of one bucket.
   package func contents(ofBucket index: Int) -> (count: Int, digest: Digest) {
     buckets[index].table.withLock { ($0.count, $0.digest) }
   }
 
-  /// Applies one record, and returns the bucket's count and digest before and after it, and the key's former entry.
+  /// Applies one record, and returns the bucket's count and digest before and after it, and the key's old entry.
   func put(
     _ id: KeyID, _ record: KeyRecord, digest: Digest
   ) -> (before: (count: Int, digest: Digest), after: (count: Int, digest: Digest), former: BucketTable.Entry?) {
@@ -72,12 +74,12 @@ public final class KeyTable: Sendable {
     }
   }
 
-  /// Applies a record of no store: for benchmarks.
+  /// Adds a record that belongs to no store: for benchmarks.
   package func put(_ id: KeyID, _ record: KeyRecord) {
     _ = put(id, record, digest: Digest(of: id, record: record.encoded))
   }
 
-  /// Takes one record out, and returns the same.
+  /// Removes one record, and returns the same.
   func remove(
     _ id: KeyID
   ) -> (before: (count: Int, digest: Digest), after: (count: Int, digest: Digest), former: BucketTable.Entry?) {
@@ -89,7 +91,8 @@ public final class KeyTable: Sendable {
     }
   }
 
-  /// Swaps in a whole bucket that was read and verified aside, and returns the old one, which is so freed after the lock is let go.
+  /// Swaps in a whole bucket that was read and verified separately. It returns the old one, so that it is freed after
+  /// the lock is released.
   @discardableResult
   func install(_ table: BucketTable, asBucket index: Int) -> BucketTable {
     buckets[index].table.withLock { current in
@@ -99,7 +102,7 @@ public final class KeyTable: Sendable {
     }
   }
 
-  /// One bucket as it is now; a copy that costs nothing until one of the two is written to.
+  /// The current content of one bucket; a copy that costs nothing until one of the two is written to.
   func bucket(_ index: Int) -> BucketTable { buckets[index].table.withLock { $0 } }
 
   func accountName(of number: AccountNames.Number) -> String { accounts.name(of: number) }

@@ -1,60 +1,61 @@
-// Deliberate defects, each of which the simulator must find: a simulator that has never found one proves nothing. They exist only in
-// builds with SLUICE_MUTANTS, which `Scripts/simulate --mutants` makes apart from all others; what is shipped has no trace of them.
+// Deliberate defects, each of which the simulator must find: a simulator that has never found one proves nothing. They
+// exist only in builds with SLUICE_MUTANTS, which `Scripts/simulate --mutants` makes apart from all others; released
+// builds don't contain them.
 
 #if SLUICE_MUTANTS
   /// A defect that can be switched on.
   public enum Mutant: String, CaseIterable, Sendable {
     /// Refuses by the mirror alone, at once.
     case noBarrier
-    /// A question joins the read that is on its way already.
+    /// A question joins the read that is in flight already.
     case joinedRead
     /// A question that waits for one version is answered at a later one.
     case answeredPastVersion
-    /// A bucket is taken over without a look at its count and digest.
+    /// A bucket is installed without checking its count and digest.
     case uncheckedBucket
     /// Neither bucket nor total are compared after a change.
     case uncheckedChange
     /// Changes are followed over missing versions.
     case ignoredGap
-    /// Any history is taken for the one that is mirrored.
+    /// Any history counts as the mirrored one.
     case ignoredEpoch
-    /// A store that went back is taken for one that is about to come up.
+    /// Ignores that a store went back, as if its newer changes were still to be read.
     case ignoredRewind
     /// A bucket is emptied before it is read again.
     case refreshInPlace
     /// Once complete, always complete.
     case latchedCompleteness
-    /// A store that was never sealed may be a reason to refuse.
+    /// A store that was never sealed can be a reason to refuse.
     case ignoredSeal
-    /// A bucket that couldn't be read is taken for an empty one.
+    /// A bucket that couldn't be read counts as an empty one.
     case failedReadIsEmpty
-    /// What was restored from the state file counts as verified.
+    /// Buckets from the state file count as verified.
     case trustedStateFile
-    /// The mirror counts as fresh of the answer, not of the read.
+    /// The mirror's age is counted from the answer, not from the sending of the read.
     case freshOfAnswer
-    /// The mirror counts as fresh whoever answered whatever.
+    /// Any answer of any server keeps the mirror fresh.
     case freshOfAnything
-    /// A bucket that differs counts as fresh as the rest.
+    /// A bucket that differs counts as being as fresh as the rest.
     case forgottenAge
     /// Admits however old the mirror is.
     case unboundedAge
-    /// Questions outlive the conversation that their read was sent in.
+    /// Questions outlive the connection on which their read was sent.
     case keptQuestions
-    /// Replies of former conversations are taken for those of the present one.
+    /// Replies of earlier connections count as those of the present one.
     case formerSession
     /// Changes that a bucket has already are applied again.
     case ignoredBucketVersion
-    /// Questions wait as long as it takes.
+    /// Questions wait without a timeout.
     case unboundedWait
     /// Reads every bucket, whether it differs or not.
     case readsAll
-    /// Whatever the other servers say of the one that answered.
+    /// Ignores the other servers' confirmations.
     case noFence
-    /// A replica that doesn't follow any more was never there.
+    /// Forgets a replica that doesn't follow any more.
     case forgottenReplicas
-    /// A server that doesn't say who follows it is taken for one that nobody follows.
+    /// Takes a server that doesn't list its replicas for one without replicas.
     case hiddenReplicas
-    /// Tries again without a pause.
+    /// Retries without a pause.
     case noPause
 
     // Written once before anything runs, by the simulator, which has one thread.

@@ -1,18 +1,19 @@
-// How a node's mirror follows the store: one state machine, and the whole of it.
+// How a node's mirror follows the store: the complete state machine.
 //
-// Events go in, commands come out, and time comes in with each event. It does no I/O and reads no clock, so that a test can
-// hold it against a simulated store under any order of events; in a node the driver in KeyStore carries out the commands.
+// Events go in, commands come out, and time is passed in with each event. It does no I/O and reads no clock, so that a
+// test can run it against a simulated store under any order of events. In a node the driver in KeyStore carries out the
+// commands.
 //
 //     disconnected ──connect──▶ connecting ──▶ comparing ──▶ reading ──▶ following
 //          ▲                        │              │  ▲          │           │
-//          └──────── the conversation ended ───────┴──┼──────────┴───────────┤
+//          └──────── the connection ended ─────────┴──┼──────────┴───────────┤
 //                                                     └── hole, disagreement, other history
 //
-// comparing: the manifest has been asked for; what differs will be known when it comes.
-// reading:   the buckets that differ are being read, some at a time; the old ones go on serving.
-// following: changes are applied as they come; positions are read now and then, and for the barrier.
+// comparing: the manifest has been requested. The differences will be known when it arrives.
+// reading:   the buckets that differ are being read, some at a time; the old ones stay in use.
+// following: changes are applied as they arrive; positions are read periodically, and for the barrier.
 //
-// What may be said of a key in the meantime is in ReplicaVerdicts.
+// ReplicaVerdicts decides on keys in each state.
 
 /// The synchronisation of one node's mirror with its store.
 public struct Replica {
@@ -32,7 +33,7 @@ public struct Replica {
     var refused: [String] = []
   }
 
-  /// What stands in the way of a complete mirror, beyond its not having been read yet.
+  /// Why the mirror isn't complete, if the reason isn't only that it hasn't been read yet.
   enum Trouble: Equatable {
     case noStore
     case incompatible(String)
@@ -49,31 +50,32 @@ public struct Replica {
   var failures = 0
   var awayReason = "not connected yet"
   var lastReadFailure: String?
-  /// Why the last read of the position was answered with an error, if it was. Each question makes its own try; this is for the status.
+  /// The error of the last read of the position, if it failed. Each question makes its own try; this is for the status.
   var positionFailure: String?
 
-  /// When the manifest is to be read again although the conversation goes on.
+  /// When the manifest is to be read again although the connection continues.
   var resyncAt: Instant?
-  /// When the last read of this history was sent that has been answered and reached; nil if there never was one.
+  /// When the last read of this history was sent that was answered, and whose version was reached; nil if there was
+  /// none.
   var answeredAt: Instant?
   var storeVersion: UInt64?
   var positionDue: Instant
   var auditDue: Instant
   var auditing = false
-  /// Whether the store wasn't heard in this conversation yet: it may have left its history while nobody followed.
+  /// Whether the store hasn't answered on this connection yet: it may have left its history while nobody followed.
   var isFirstComparison = false
-  /// The manifest read whose answer counts; a later one makes it void.
+  /// The manifest read whose reply counts; a later one replaces it.
   var manifestRead: UInt64 = 0
   var manifestSentAt: Instant
   var feed: ChangeFeed
-  /// How many replicas the store was said to have when it was read last, and why reads aren't fenced, if the last that should have been
-  /// wasn't.
+  /// The store's number of replicas at the last reading, and why reads aren't fenced, if the last one that needed the
+  /// fence wasn't.
   var replicas: Int?
   var unfenced: String?
-  /// The most replicas that were seen to follow, as long as the store isn't known to say so.
+  /// The greatest number of replicas seen, until the store is known to have it.
   var unrecordedReplicas = 0
   var saidComplete = false
-  /// Whether the mirror has been a whole store that was sealed, here or before a restart.
+  /// Whether the mirror was ever a whole sealed store, here or before a restart.
   var wasWhole: Bool
   var removalGuard: RemovalGuard
   var rereading: ScrubSchedule
@@ -81,10 +83,10 @@ public struct Replica {
   var violations: UInt64 = 0
 
   /// - Parameters:
-  ///   - table: Where the mirror is kept; read by others, written by this alone.
-  ///   - heardAt: Where the table was restored from an image: when the store had last been heard before it was taken.
-  ///   - held: Buckets of it that the store had changed by then, with when it had last had them as they are.
-  ///   - announced: And how many removals had been agreed to by then.
+  ///   - table: The mirror's table; read by others, written by this alone.
+  ///   - heardAt: If the table was restored from an image: when the store had last answered before it was made.
+  ///   - held: Buckets that the store had changed by then, with the time at which the store last had their content.
+  ///   - announced: The number of marked removals by then.
   ///   - seed: For the jitter of retries.
   public init(
     table: KeyTable, limits: Limits = Limits(), restoredFrom heardAt: Instant? = nil, held: [Int: Instant] = [:],
@@ -108,13 +110,13 @@ public struct Replica {
     feed = ChangeFeed(now: now)
   }
 
-  // MARK: What is asked of it from outside
+  // MARK: Interface for callers
 
-  /// Until when keys that are active in the mirror are admitted: a bound for the listeners' threads, which ask the table directly.
-  /// Nil as long as nothing was ever read.
+  /// The time until which keys that are active in the mirror are admitted: for the listeners' threads, which ask the
+  /// table directly. Nil as long as nothing was ever read.
   public var admitUntil: Instant? { answeredAt.map { $0 + limits.admitAge } }
 
-  /// When ``Event/timePassed`` is wanted next.
+  /// When the next ``Event/timePassed`` is needed.
   public var nextWake: Instant? {
     var moments = [barrier.nextDeadline, resyncAt]
     switch phase {
@@ -131,7 +133,7 @@ public struct Replica {
 
   // MARK: Events
 
-  /// Takes one event, and returns what must be done, in order.
+  /// Handles one event, and returns the commands to carry out, in order.
   public mutating func handle(_ event: Event, now: Instant) -> [Command] {
     var commands: [Command] = []
     #if SLUICE_MUTANTS
@@ -167,7 +169,7 @@ public struct Replica {
   #if SLUICE_MUTANTS
     var lastEvent: Instant?
 
-    /// The event as if it were of the present conversation, and of the read that is on its way.
+    /// The event as if it belonged to the present connection, and to the read in flight.
     func taken(_ event: Event) -> Event {
       switch event {
       case .manifest(_, _, let result): .manifest(session, read: manifestRead, result)
@@ -191,7 +193,7 @@ public struct Replica {
   mutating func connected(_ session: ConnectionID, now: Instant, _ commands: inout [Command]) {
     switch phase {
     case .connecting where session == self.session: break
-    // Said twice: what goes on in it goes on.
+    // A repeated event: the current phase continues.
     case .comparing where session == self.session, .reading where session == self.session,
       .following where session == self.session:
       return
@@ -201,7 +203,7 @@ public struct Replica {
     }
     commands.append(.note(.connected))
     feed.reconnected()
-    // Of another server maybe, whose others nobody has asked yet.
+    // It may be another server, whose replicas weren't read yet.
     unfenced = nil
     isFirstComparison = true
     compare(because: "connected", now: now, &commands)
@@ -212,7 +214,7 @@ public struct Replica {
     case .disconnected, .shutDown: return
     case .connecting, .comparing, .reading, .following: break
     }
-    // Once per outage: a log that repeats itself hides what else happened.
+    // Once per outage: a log that repeats itself hides other lines.
     if failures == 0 || awayReason != reason { commands.append(.note(.storeAway(reason))) }
     awayReason = reason
     resyncAt = nil
@@ -227,7 +229,7 @@ public struct Replica {
     phase = .comparing(reason: reason)
     resyncAt = nil
     auditing = false
-    // What is on its way, and what questions wait for, is of what was mirrored until now: maybe another history.
+    // Reads in flight, and the waiting questions, are about the mirror until now, which may be of another history.
     feed.restarted()
     rereading.giveUp()
     positionFailure = nil
@@ -242,7 +244,7 @@ public struct Replica {
     commands.append(.readManifest(session, read: manifestRead))
   }
 
-  /// Something doesn't fit. Compare everything again, at once the first time, later if it keeps happening.
+  /// There is a contradiction. Compares everything again, at once the first time, later if it is repeated.
   mutating func resync(because reason: String, now: Instant, _ commands: inout [Command]) {
     commands.append(.note(.resync(reason)))
     answerAll(.diverged(reason), &commands)
@@ -256,9 +258,9 @@ public struct Replica {
     }
   }
 
-  /// Waits before the manifest is read again; what is mirrored goes on serving.
+  /// Waits before the manifest is read again. The mirror stays in use.
   mutating func retryCompare(now: Instant) {
-    // Not put off by what goes wrong in the meantime.
+    // Further problems in the meantime don't delay it.
     if resyncAt == nil { resyncAt = now + nextRetry() }
   }
 
@@ -273,7 +275,7 @@ public struct Replica {
     guard case .comparing(let reason) = phase, resyncAt == nil else { return }
     switch result {
     case .failure(let failure):
-      // Not an answer about the store at all. What was known of it stays known.
+      // It isn't an answer about the store. The known state stays.
       noteReadFailure(failure, &commands)
       retryCompare(now: now)
     case .success(.noStore):
@@ -290,7 +292,7 @@ public struct Replica {
         return
       }
       lastReadFailure = nil
-      // After a restart nobody knows which history the mirror was of.
+      // After a restart the mirror's history is unknown.
       let isOtherHistory = mirror.epoch.map { $0 != manifest.position.epoch } ?? false
       if mirror.epoch != manifest.position.epoch {
         removalGuard.forgetConfirmation()
@@ -302,7 +304,7 @@ public struct Replica {
       if wasGuarded, removalGuard.quarantined.isEmpty { commands.append(.note(.guardReleased)) }
       if isFirstComparison, let why = mirror.historyMismatch(of: manifest) { commands.append(.note(.resync(why))) }
       isFirstComparison = false
-      // What is held of buckets that differ is as old as it was, until they have been read.
+      // The mirrored content of buckets that differ keeps its age, until they have been read.
       let differing = mirror.compare(with: manifest, holdingUntil: admitUntil)
       answered(manifestSentAt)
       storeVersion = manifest.position.version
@@ -337,7 +339,7 @@ public struct Replica {
       reread(index, result, now: now, &commands)
       return
     }
-    // One that came twice counts once, or those still on their way would be taken for read.
+    // A repeated reply counts once. Otherwise buckets still in flight would count as read.
     guard case .reading(var reading) = phase, reading.inFlight.remove(index) != nil else { return }
     #if SLUICE_MUTANTS
       if Mutant.active == .failedReadIsEmpty, case .failure = result {
@@ -352,7 +354,7 @@ public struct Replica {
       }
     if let refusal {
       reading.refused.append(refusal)
-      // While it goes on the same, it was said already.
+      // The same problem is reported once.
       if reading.refused.count <= 3, trouble == nil { commands.append(.note(.bucketRefused(refusal))) }
     }
     noteMovements(now: now, &commands)
@@ -435,7 +437,7 @@ public struct Replica {
     }
   }
 
-  /// Takes note when the mirror has reached what a position read said.
+  /// Called when the mirror has reached the version of a position read.
   /// - Returns: Why this is another history's version than the one that was read; nil if it isn't.
   mutating func reachedExpected() -> String? {
     guard let expected = feed.reached(mirror.applied) else { return nil }
@@ -445,7 +447,7 @@ public struct Replica {
   }
 
   mutating func readPosition(now: Instant, _ commands: inout [Command]) {
-    // Nobody rests a refusal on a read that is made only to see how things are, so it needs no write.
+    // No refusal rests on a periodic read, so it needs no write.
     let fencedBy = barrier.isWaitedFor || unfenced != nil ? Fence.needed(of: replicas) : 0
     barrier.sent(at: now, applied: mirror.applied, fencedBy: fencedBy)
     positionDue = now + limits.positionInterval
@@ -456,7 +458,7 @@ public struct Replica {
     _ fence: Fence, _ result: Result<StoreAnswer<StorePosition>, ReadFailure>, now: Instant,
     _ commands: inout [Command]
   ) {
-    // A comparison gives up the read that is on its way, so this is one of the mirror as it is followed now.
+    // A comparison abandons the read in flight, so this is one of the mirror that is followed now.
     guard case .following = phase, let read = barrier.read else { return }
     switch result {
     case .failure(let failure):
@@ -492,7 +494,7 @@ public struct Replica {
         break
       }
       if position.version == mirror.applied {
-        // While a comparison is due, what is mirrored may be of a history that the store has left.
+        // While a comparison is due, the mirror may be of a history that the store has left.
         if resyncAt == nil { answered(read.sentAt) }
         if mirror.isComplete, trouble == nil, feed.wasAnswered { failures = 0 }
       } else {
@@ -510,7 +512,8 @@ public struct Replica {
     if barrier.wantsRead(at: now), case .following = phase { readPosition(now: now, &commands) }
   }
 
-  /// The fence with what was seen before. It is to be in the store before a replica that was seen can have been promoted and forgotten.
+  /// The fence, with the replicas that were seen before. Their number must be in the store before a replica that was
+  /// seen can have been promoted and forgotten.
   mutating func remembering(_ fence: Fence, _ commands: inout [Command]) -> Fence {
     #if SLUICE_MUTANTS
       if Mutant.active == .forgottenReplicas { return fence }
@@ -535,7 +538,7 @@ public struct Replica {
     commands.append(.note(objection.map { .unfenced($0) } ?? .fenced))
   }
 
-  /// Why this position can't be one of the history that is mirrored; nil if it can.
+  /// Why this position can't belong to the mirrored history; nil if it can.
   func contradiction(with position: StorePosition, read: Barrier.Read) -> String? {
     #if SLUICE_MUTANTS
       if Mutant.active == .ignoredRewind, position.epoch == mirror.epoch, position.version < mirror.applied {
@@ -557,8 +560,8 @@ public struct Replica {
     return disagreement(with: position)
   }
 
-  /// What differs between the complete mirror and what was read of the store at the mirror's version; nil if nothing does. Digests alone don't
-  /// tell: not every change is one of a record, and versions may have been used twice.
+  /// The difference between the complete mirror and the store's position at the mirror's version; nil if there is none.
+  /// Digests alone don't show it: not every change is one of a record, and versions may have been used twice.
   func disagreement(with position: StorePosition) -> String? {
     if position.digest != mirror.total {
       return "at version \(position.version) the store's digest is \(position.digest), the mirror's is \(mirror.total)"
@@ -573,7 +576,7 @@ public struct Replica {
     return nil
   }
 
-  /// Notes that a read of the mirrored history was answered, with a version that the mirror has reached.
+  /// Records that a read of the mirrored history was answered, with a version that the mirror has reached.
   mutating func answered(_ sentAt: Instant) {
     #if SLUICE_MUTANTS
       if Mutant.active == .freshOfAnswer, let lastEvent {

@@ -1,5 +1,5 @@
-// What the replica looks at although nothing says that it is wrong: the audit of all digests and lengths, the rereading of buckets one by one,
-// and what has been taken away, whoever took it.
+// Checks without a sign of an error: the audit of all digests and lengths, the rereading of buckets one by one, and the
+// removals of keys.
 
 extension Replica {
   mutating func audited(
@@ -17,12 +17,12 @@ extension Replica {
     case .success:
       resync(because: "the audit found another store or none", now: now, &commands)
     case .failure(let failure):
-      // What can't be audited can't vouch for refusals either.
+      // Without an audit refusals can't be trusted either.
       resync(because: "the audit can't be read: \(failure)", now: now, &commands)
     }
   }
 
-  /// While a comparison is due anyway, an audit would tell nothing.
+  /// While a comparison is due anyway, an audit would be useless.
   var mayAudit: Bool { !auditing && resyncAt == nil }
 
   var mayReread: Bool { rereading.inFlight == nil && resyncAt == nil }
