@@ -1,5 +1,6 @@
-// brotli, by its own library. The format has neither first bytes nor a checksum: that a stream ends, and ends where the body does, is
-// all that can be checked. Its "large window" extension, which is no part of RFC 7932, is off unless it is asked for.
+// brotli, by its own library. The format has neither first bytes nor a checksum: it can only be checked that a stream
+// ends, and ends with the body. Its "large window" extension, which is no part of RFC 7932, is off unless a caller
+// turns it on.
 
 internal import CBrotli
 
@@ -28,7 +29,7 @@ struct BrotliStream: ~Copyable, CompressedStream {
     case BROTLI_DECODER_RESULT_NEEDS_MORE_INPUT, BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT: return .underway
     default:
       let code = BrotliDecoderGetErrorCode(decoder)
-      // The library has a code for each of its allocations, and they are next to each other.
+      // The library's error codes for its allocations are consecutive.
       let allocations =
         BROTLI_DECODER_ERROR_ALLOC_BLOCK_TYPE_TREES.rawValue...BROTLI_DECODER_ERROR_ALLOC_CONTEXT_MODES.rawValue
       if allocations.contains(code.rawValue) { Decompression.outOfMemory() }

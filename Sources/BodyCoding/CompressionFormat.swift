@@ -1,14 +1,14 @@
-// The formats that bodies come compressed in, and how each is known: by its first bytes, never by what the client calls it. Brotli has
-// none; it is known by nothing but its label, which is for the caller to read.
+// The compression formats of bodies. A format is recognised by its first bytes, never by the client's label. Only
+// Brotli has no such bytes; the caller recognises it by the label.
 
-/// A format that can be undone. The raw value is what is noted with a body that was decoded.
+/// A format that can be decompressed. The raw value is recorded with a decoded body.
 package enum CompressionFormat: String, Sendable, CaseIterable {
   case gzip
   case zlib
   case zstd
   case brotli = "br"
 
-  /// What the bytes say that they are; nil for anything else, brotli included.
+  /// The format of a body by its first bytes; nil for anything else, including Brotli.
   package init?(firstBytesOf body: RawSpan) {
     let format = body.withUnsafeBytes { Self.format(of: $0) }
     guard let format else { return nil }
@@ -29,8 +29,8 @@ package enum CompressionFormat: String, Sendable, CaseIterable {
     }
   }
 
-  /// Skippable frames may come first, but a body of nothing else holds nothing that was compressed: other formats have
-  /// such frames too, and decoded it would be empty, so that what was sent would be lost.
+  /// Skippable frames may be first, but a body of nothing else contains no compressed data. Other formats have such
+  /// frames too, and the decoded body would be empty, so that the sent bytes would be lost.
   private static func holdsZstandardFrame(_ body: UnsafeRawBufferPointer) -> Bool {
     var rest = body[...]
     while rest.count >= 8, ZstandardFrame.beginsSkippable(rest) {
@@ -41,7 +41,8 @@ package enum CompressionFormat: String, Sendable, CaseIterable {
   }
 }
 
-/// How the frames of RFC 8878 begin. Of a frame that is cut off within its first four bytes, those that are there count.
+/// The first bytes of the frames of RFC 8878. For a frame that is cut off within its first four bytes, the present ones
+/// are compared.
 enum ZstandardFrame {
   static func begins(_ bytes: some Collection<UInt8>) -> Bool {
     !bytes.isEmpty && [0x28, 0xB5, 0x2F, 0xFD].starts(with: bytes.prefix(4))

@@ -1,27 +1,27 @@
-// The one loop that undoes compression, over a body that is there as a whole: with bounds on what comes out, and with a name for
-// everything that can be wrong with what goes in. What comes out is handed on piece by piece, to whoever keeps all of it or only
-// looks at it; nothing is believed of the sizes that streams announce of themselves. What differs between the libraries, one call and what
-// it answers, is behind `CompressedStream`.
+// The loop that decompresses a complete body: with limits on its output, and with a name for every error in its input.
+// Output is passed on in pieces, to callers that keep all of it or only examine it. The sizes that streams announce
+// aren't trusted. The libraries differ only in one call and its result, which are behind `CompressedStream`.
 //
-// Memory beyond what is kept is one piece of room and the library's state, whose window each stream bounds: 32 KiB for gzip and zlib,
-// 8 MiB for zstd (what RFC 9659 grants a Content-Encoding), 16 MiB for brotli (its largest, without the "large window" extension).
+// Memory beyond the kept output is one piece of room and the library's state, whose window each stream limits: 32 KiB
+// for gzip and zlib, 8 MiB for zstd (the maximum of RFC 9659 for a Content-Encoding), 16 MiB for brotli (its maximum
+// without the "large window" extension).
 
-/// One decoder of a library on its way through one body. Made for one body, and for one task.
+/// A library's decoder of one body. Made for one body, and for one task.
 protocol CompressedStream: ~Copyable {
   /// Decodes until the input or the room is used up, or a stream (a member, a frame) ends.
   mutating func step(_ input: UnsafeBufferPointer<UInt8>, into room: UnsafeMutableBufferPointer<UInt8>) -> DecoderStep
 
-  /// After the end of a stream: whether what follows in the body is another one, or the cut off beginning of one. If so, it is what the
-  /// next step is given.
+  /// After the end of a stream: whether the rest of the body is another stream, or the beginning of one. If so, the
+  /// next step gets it.
   mutating func goesOn(with rest: UnsafeBufferPointer<UInt8>) -> Bool
 }
 
-/// What came of one step.
+/// The result of one step.
 struct DecoderStep {
   enum State {
     case underway
     case ended
-    /// The stream isn't valid, in the library's words.
+    /// The stream is invalid; the library's text.
     case corrupt(String)
   }
 
@@ -30,11 +30,11 @@ struct DecoderStep {
   var state: State
 }
 
-/// How much may come out of a body.
+/// Limits of a body's output.
 package struct DecodedBounds: Sendable, Equatable {
-  /// The most bytes.
+  /// Maximum bytes.
   package var bytes: Int
-  /// The most bytes that come out for each one that goes in.
+  /// Maximum bytes of output for each byte of input.
   package var ratio: Int
 
   package init(bytes: Int, ratio: Int) {
@@ -42,13 +42,13 @@ package struct DecodedBounds: Sendable, Equatable {
     self.ratio = ratio
   }
 
-  /// So many bytes may come out whatever the ratio is: a body of a few bytes does no harm by being well compressed.
+  /// This number of bytes is allowed at any ratio: a body of a few bytes does no harm by being well compressed.
   static let always = 1 << 20
 
-  /// The most bytes that may come out of a body.
+  /// Maximum output of a body.
   package func bytes(from encoded: Int) -> Int { min(bytes, byRatio(encoded)) }
 
-  /// Why what came out of a body is too much.
+  /// The limit that a body's output exceeds.
   func excess(from encoded: Int) -> Decompression.Failure {
     byRatio(encoded) < bytes
       ? .tooDense(ratio: ratio, encoded: encoded, allowed: byRatio(encoded)) : .tooLarge(limit: bytes)
@@ -60,32 +60,32 @@ package struct DecodedBounds: Sendable, Equatable {
   }
 }
 
-/// Undoes compression.
+/// Decompresses bodies.
 package enum Decompression {
   package enum Failure: Error, Equatable {
-    /// The stream isn't valid, in the library's words.
+    /// The stream is invalid; the library's text.
     case corrupt(String)
     /// The stream has no end.
     case truncated
-    /// After the stream's end so many bytes come that aren't another one.
+    /// After the stream's end there are this number of bytes that aren't another stream.
     case trailing(bytes: Int)
-    /// More than the limit comes out.
+    /// The output exceeds the limit.
     case tooLarge(limit: Int)
-    /// More comes out than the ratio allows.
+    /// The output exceeds the allowed ratio.
     case tooDense(ratio: Int, encoded: Int, allowed: Int)
   }
 
-  /// Whether whoever takes pieces wants another one.
+  /// Whether the receiver of pieces wants another one.
   package enum Demand {
     case more
-    /// What is left of the body isn't decoded, so what is wrong with it isn't found either.
+    /// The rest of the body isn't decoded, so errors in it aren't found either.
     case enough
   }
 
   /// - Parameters:
-  ///   - format: What the body is by its first bytes, or else brotli. What begins otherwise isn't given to a library, which may
-  ///     know formats that we don't want: zstd's takes those from before its version 1.0.
-  ///   - room: Bytes that are decoded at a time. Nothing but speed depends on it, and how a library puts what is corrupt.
+  ///   - format: The body's format by its first bytes, or else brotli. Other bodies aren't given to a library, which
+  ///     may accept formats that we don't want: zstd's accepts those from before its version 1.0.
+  ///   - room: Bytes that are decoded at a time. It affects only the speed, and a library's text for corrupt input.
   package static func decode(
     _ body: RawSpan, as format: CompressionFormat, within bounds: DecodedBounds, room: Int = 64 << 10
   ) throws(Failure) -> [UInt8] {
@@ -98,13 +98,13 @@ package enum Decompression {
     return output
   }
 
-  /// Decodes a body without keeping what comes out of it. Pieces may have been taken before it turns out that the body can't be
-  /// decoded to its end; nothing that was taken goes beyond the bounds.
+  /// Decodes a body without keeping the output. Pieces may have been passed on before an error in the body is found;
+  /// they never exceed the limits.
   /// - Parameters:
   ///   - format: As for `decode`.
-  ///   - room: The most bytes that a piece has. How many it has is up to the library, and with it how much of a body that is corrupt
-  ///     comes before the error.
-  ///   - take: Is given each piece in its turn, for the time of the call. No piece is empty.
+  ///   - room: Maximum bytes of a piece. The library decides the size of a piece, and so how much output of a corrupt
+  ///     body precedes the error.
+  ///   - take: Gets each piece in turn, valid during the call. No piece is empty.
   package static func pieces(
     of body: RawSpan, as format: CompressionFormat, within bounds: DecodedBounds, room: Int = 64 << 10,
     _ take: (RawSpan) -> Demand
@@ -132,11 +132,11 @@ package enum Decompression {
         var rest = input
         var allowed = bounds.bytes(from: input.count)
         while true {
-          // One byte more than is allowed may come out, to tell "exactly the limit" from "more".
+          // One byte beyond the limit may be written, to distinguish "exactly the limit" from "more".
           let space = UnsafeMutableBufferPointer(rebasing: room.prefix(allowed < size ? allowed + 1 : size))
           let step = stream.step(rest, into: space)
           rest = UnsafeBufferPointer(rebasing: rest.dropFirst(step.consumed))
-          // What is within the bounds is taken first, so that what is taken doesn't depend on the room.
+          // Bytes within the limits are passed on first, so that the result doesn't depend on the room.
           let piece = UnsafeRawBufferPointer(
             rebasing: UnsafeRawBufferPointer(space).prefix(min(step.produced, allowed)))
           if !piece.isEmpty, take(piece.bytes) == .enough { return }
@@ -147,7 +147,7 @@ package enum Decompression {
           case .ended:
             if rest.isEmpty { return }
             guard stream.goesOn(with: rest) else { throw .trailing(bytes: rest.count) }
-          // There was room, so what is missing is input.
+          // There was room, so input is missing.
           case .underway where step.consumed == 0 && step.produced == 0: throw .truncated
           case .underway: continue
           }
@@ -156,9 +156,9 @@ package enum Decompression {
     }
   }
 
-  /// A library got no memory. That says nothing of the body, so it mustn't become the reason of a refusal or a dead letter; and Swift's
-  /// own arrays end the process in that case too. What a node hadn't answered is pushed again, and what a worker had claimed comes back
-  /// when its lease ends.
+  /// A library got no memory. That says nothing about the body, so it mustn't become the reason of a refusal or a dead
+  /// letter; and Swift's own arrays end the process in that case too. Pushes that a node hadn't answered are pushed
+  /// again, and a worker's claims return when their leases end.
   static func outOfMemory() -> Never {
     fatalError("no memory left to decode a body in")
   }

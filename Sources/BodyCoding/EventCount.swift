@@ -1,32 +1,34 @@
-// How many events a batch holds, without keeping what is decoded. Clients of Honeycomb push arrays and want an answer with one status for
-// each of the events, so a node must know their number, and nothing else of them, before the worker ever looks at the batch.
+// The number of events in a batch, without keeping its decoded bytes. Clients of Honeycomb push arrays and expect an
+// answer with one status for each event. So a node must know their number, and nothing else, before the worker looks at
+// the batch.
 //
-// Parsing the batch would tell it too, but would hold all of it in memory, several times over, and take longer than everything else that a
-// node does for a push. So JSON is scanned as it comes out of the decoder, and of msgpack, which says the number at its beginning, only
-// that beginning is decoded. What the events themselves are is for whoever reads what was stored: a count says only that the batch has so
-// many elements, each of which is something.
+// Parsing the batch would give the number too, but would hold all of it in memory, several times over, and take longer
+// than everything else that a node does for a push. So JSON is scanned as it leaves the decoder, and of msgpack, which
+// has the number at its beginning, only that beginning is decoded. Readers of the stored payload interpret the events:
+// a count only says that the batch has this number of elements, each of which is something.
 
 internal import Bytes
 
 /// The number of events in a batch.
 package enum EventCount {
-  /// What a batch is written in.
+  /// The format of a batch.
   package enum Format: Sendable, CaseIterable {
     case json
     case msgpack
   }
 
-  /// Why there is no number. Offsets are in bytes from the beginning of what was decoded.
+  /// Why there is no number. Offsets are in bytes from the beginning of the decoded batch.
   package enum Failure: Error, Equatable {
-    /// The compression can't be undone.
+    /// The body can't be decompressed.
     case undecodable(Decompression.Failure)
-    /// Something else came than must; nil if it was the end.
+    /// Something else than expected was found; nil for the end.
     case unexpected(UInt8?, at: Int, expected: Expectation)
-    /// Arrays and objects are nested deeper than the limit, the batch itself counted.
+    /// Arrays and objects are nested deeper than the limit, including the batch itself.
     case tooDeep(limit: Int, at: Int)
     /// There are more events than the limit.
     case tooMany(limit: Int)
-    /// So many events are announced, and at most so many bytes come for them; the smallest has one.
+    /// This number of events is announced, and at most this number of bytes can follow for them; the smallest event has
+    /// one.
     case tooShort(announced: Int, bytes: Int)
   }
 
@@ -43,15 +45,15 @@ package enum EventCount {
     case messagePackLength = "the rest of a msgpack array's length"
   }
 
-  /// Counts the elements of the one array that a body is.
+  /// Counts the elements of a body that is one array.
   ///
-  /// Of JSON everything is read: the array must end, nothing may follow but white space, and what is compressed must decode to its
-  /// end. Of msgpack the array's header is read, so that what is wrong behind it, the compression included, isn't seen.
+  /// All JSON is read: the array must end, only white space may follow, and a compressed body must decode to its end.
+  /// Of msgpack only the array's header is read, so errors behind it, including those of the compression, aren't found.
   /// - Parameters:
-  ///   - compression: What the body is compressed in; nil if it isn't.
-  ///   - bounds: How much may come out of a body that is compressed.
-  ///   - limit: The most events. A batch with more is given up where that is known.
-  ///   - room: Bytes that are decoded at a time; nothing but speed depends on it, unless the body is corrupt.
+  ///   - compression: The body's compression; nil if there is none.
+  ///   - bounds: Limits of a compressed body's output.
+  ///   - limit: Maximum events. Counting ends as soon as a batch is known to have more.
+  ///   - room: Bytes that are decoded at a time. It affects only the speed, unless the body is corrupt.
   package static func count(
     in body: RawSpan, format: Format, compression: CompressionFormat?, within bounds: DecodedBounds,
     limit: Int = 10_000, room: Int = 64 << 10
@@ -84,12 +86,12 @@ package enum EventCount {
   }
 }
 
-/// Counts events in what comes piece by piece. Where the pieces are cut makes no difference.
+/// Counts events in input that arrives in pieces. It makes no difference how the input is cut.
 protocol EventCounter {
-  /// Wants no more as soon as the outcome can't change, be it a number or a failure.
+  /// Wants no more as soon as the outcome can't change, whether it is a number or a failure.
   mutating func read(_ piece: RawSpan) -> Decompression.Demand
 
-  /// The outcome, once no more is wanted or there is no more.
+  /// The outcome, once no more is wanted or there is no more input.
   func count() throws(EventCount.Failure) -> Int
 }
 

@@ -1,20 +1,21 @@
-// Counts the elements of the array that a JSON text is, in one pass over pieces of any size, with a few words of memory.
+// Counts the elements of a JSON array, in one pass over pieces of any size, with a few words of memory.
 //
-// It reads what the number depends on: which brackets are open, where strings begin and end, and, between the array's own elements,
-// every byte. Inside an element it only sees to it that outside of strings nothing stands that JSON has no use for: comments, or strings
-// in other quotation marks, could hide a bracket from it. The order of colons, commas, numbers and literals there, how they are spelt,
-// and UTF-8 are for whoever parses it. So, within its limits, it takes all that is JSON and some that isn't, but nothing in which a
-// reader that takes it sees another number of elements. A whole parser would refuse more and cost more for each byte; and what it
-// refused here, the worker would still store as it came.
+// It reads the parts that the number depends on: which brackets are open, where strings begin and end, and every byte
+// between the array's own elements. Inside an element it only rejects bytes that JSON doesn't allow outside of strings:
+// comments, or strings in other quotation marks, could hide a bracket from it. It doesn't check the order of colons,
+// commas, numbers and literals there, their spelling, or UTF-8; a parser does that later. So, within its limits, it
+// accepts all JSON and some texts that aren't, but none in which an accepting parser finds another number of elements.
+// A whole parser would reject more and cost more for each byte; and the worker would still store unchanged the bodies
+// that it rejected.
 //
-// UTF-8 without a byte order mark only, which is what RFC 8259 (8.1) wants to be sent.
+// UTF-8 without a byte order mark only, which RFC 8259 (8.1) requires.
 
 struct JSONArrayScanner: EventCounter {
-  /// The most levels of arrays and objects, the outer array included: one bit for each.
+  /// Maximum levels of arrays and objects, including the outer array: one bit for each.
   static let deepest = UInt64.bitWidth
 
   private enum State {
-    /// Nothing has come but white space.
+    /// Only white space so far.
     case beginning
     /// After the array's opening bracket.
     case first
@@ -38,13 +39,13 @@ struct JSONArrayScanner: EventCounter {
   private var elements = 0
   /// Bytes in the pieces before this one.
   private var offset = 0
-  /// A piece ended with a backslash in a string.
+  /// Whether the last piece ended with a backslash in a string.
   private var isEscaped = false
   private var depth = 0
   /// Which of the open brackets are braces: the innermost one is the lowest bit.
   private var braces: UInt64 = 0
 
-  /// - Parameter limit: The most elements.
+  /// - Parameter limit: Maximum elements.
   init(limit: Int) { self.limit = limit }
 
   mutating func read(_ piece: RawSpan) -> Decompression.Demand {
@@ -72,7 +73,7 @@ struct JSONArrayScanner: EventCounter {
     }
   }
 
-  /// What may come in this state.
+  /// The bytes that are allowed in this state.
   private var expectation: EventCount.Expectation {
     switch state {
     case .beginning: .array
@@ -85,7 +86,7 @@ struct JSONArrayScanner: EventCounter {
     }
   }
 
-  /// A byte that is the array's own, or of a number or a literal in it.
+  /// Reads a byte that is the array's own, or of a number or a literal in it.
   private mutating func step(_ byte: UInt8, at place: Int) {
     if byte.isWhiteSpace {
       if case .scalar = state { state = .following }
@@ -130,7 +131,7 @@ struct JSONArrayScanner: EventCounter {
     state = inside
   }
 
-  /// - Returns: Where to go on: after the string's end, or at the piece's.
+  /// - Returns: The offset to continue at: after the string's end, or at the piece's end.
   private mutating func skipString(_ piece: RawSpan, from start: Int) -> Int {
     var at = start
     if isEscaped {
@@ -141,7 +142,7 @@ struct JSONArrayScanner: EventCounter {
       at = piece.firstQuotationMarkOrBackslash(from: at)
       if at == piece.byteCount { return at }
       if piece.byte(at) == .quotationMark { break }
-      // Whatever is escaped, it is no end. Of \uXXXX the digits are none either.
+      // An escaped character never ends a string. The digits of \uXXXX don't either.
       if at + 1 == piece.byteCount {
         isEscaped = true
         return at + 1
@@ -152,7 +153,7 @@ struct JSONArrayScanner: EventCounter {
     return at + 1
   }
 
-  /// - Returns: Where to go on: after a string's beginning, after the element's end, or at the piece's.
+  /// - Returns: The offset to continue at: after a string's beginning, after the element's end, or at the piece's end.
   private mutating func skipNested(_ piece: RawSpan, from start: Int) -> Int {
     var at = start
     while at < piece.byteCount {
@@ -205,10 +206,10 @@ extension UInt8 {
 
   fileprivate var isWhiteSpace: Bool { self == 0x20 || self == 0x0A || self == 0x0D || self == 0x09 }
 
-  /// May stand in an array or an object, apart from brackets and strings.
+  /// Whether it is allowed in an array or an object, apart from brackets and strings.
   fileprivate var isOutsideOfStrings: Bool { isInScalar || isWhiteSpace || self == .comma || self == .colon }
 
-  /// May stand in a number or a literal, after its first byte.
+  /// Whether it is allowed in a number or a literal, after its first byte.
   fileprivate var isInScalar: Bool {
     self &- 0x30 < 10 || (self | 0x20) &- 0x61 < 26 || self == UInt8(ascii: "+") || self == .minus
       || self == UInt8(ascii: ".")
@@ -218,7 +219,7 @@ extension UInt8 {
 extension RawSpan {
   @inline(__always) func byte(_ offset: Int) -> UInt8 { unsafeLoad(fromByteOffset: offset, as: UInt8.self) }
 
-  /// From `start` on, eight bytes at a time; the count of bytes if there is none.
+  /// From `start` on, eight bytes at a time. The count of bytes if there is none.
   fileprivate func firstQuotationMarkOrBackslash(from start: Int) -> Int {
     var at = start
     while at + 8 <= byteCount {

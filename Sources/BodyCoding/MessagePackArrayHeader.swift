@@ -1,11 +1,12 @@
-// The header of a msgpack array, which says how many elements there are: fixarray has the number in the low half of its one byte, array 16
-// and array 32 in the two or four bytes that follow it, the highest first. The elements aren't walked through: that needs all of
-// msgpack's types and the whole body, and the header is what every reader of the batch goes by.
+// The header of a msgpack array, which has the number of elements: fixarray has it in the low half of its one byte,
+// array 16 and array 32 in the next two or four bytes, the highest first. The elements aren't read: that would need all
+// of msgpack's types and the whole body, and every reader of the batch uses the header.
 //
-// A header is believed only as far as there can be bytes for what it announces; five bytes could otherwise be four billion events.
+// An announced number is trusted only if there can be enough bytes for it; otherwise five bytes could be four billion
+// events.
 
 struct MessagePackArrayHeader: EventCounter {
-  /// The most bytes that a header has.
+  /// Maximum bytes of a header.
   static let longest = 5
 
   private enum State {
@@ -22,8 +23,8 @@ struct MessagePackArrayHeader: EventCounter {
   private var announced = 0
 
   /// - Parameters:
-  ///   - limit: The most elements.
-  ///   - bytes: The most bytes that the whole body can have, the header included.
+  ///   - limit: Maximum elements.
+  ///   - bytes: Maximum bytes of the whole body, including the header.
   init(limit: Int, bytes: Int) {
     self.limit = limit
     self.bytes = bytes

@@ -1,9 +1,9 @@
-// gzip and zlib, by the system's zlib. Checksums are zlib's to compare.
+// gzip and zlib, by the system's zlib, which also compares checksums.
 
 internal import CZlib
 
 struct ZlibStream: ~Copyable, CompressedStream {
-  /// On the heap: zlib checks that the stream still is where it was initialised.
+  /// On the heap: zlib checks that the stream's address hasn't changed since its initialisation.
   private let stream: UnsafeMutablePointer<z_stream>
   private let isGzip: Bool
 
@@ -25,9 +25,9 @@ struct ZlibStream: ~Copyable, CompressedStream {
   mutating func step(
     _ input: UnsafeBufferPointer<UInt8>, into room: UnsafeMutableBufferPointer<UInt8>
   ) -> DecoderStep {
-    // zlib counts in 32 bits; what is beyond is the next step's.
+    // zlib counts in 32 bits. The next step gets the rest.
     let (offered, space) = (UInt32(clamping: input.count), UInt32(clamping: room.count))
-    // Only read, whatever zlib's type says.
+    // Only read, although zlib's type is mutable.
     stream.pointee.next_in = UnsafeMutablePointer(mutating: input.baseAddress)
     stream.pointee.avail_in = offered
     stream.pointee.next_out = room.baseAddress

@@ -1,17 +1,19 @@
-// zstd, by its own library. A frame may ask for any window up to 2 GiB in a few bytes, so what it may ask for is bounded.
+// zstd, by its own library. A frame may ask for any window up to 2 GiB in a few bytes, so the window is limited.
 //
-// Frames may announce how much they hold. The library compares that with what came, except, when it decodes by pieces, where the last block
-// is empty: so whether a body is corrupt would depend on how much room there was. That was found by fuzzing; so it is compared here too.
+// Frames may announce the size of their contents. The library compares it with the real size, except if it decodes in
+// pieces and the last block is empty: then it would depend on the room whether a body is corrupt. Fuzzing found that;
+// so it is compared here too.
 
 internal import CZstd
 
 struct ZstandardStream: ~Copyable, CompressedStream {
-  /// RFC 9659: whoever sends zstd as a Content-Encoding keeps to 8 MiB. It is also what RFC 8878 wants every decoder to take.
+  /// RFC 9659: a sender of zstd as a Content-Encoding uses at most 8 MiB. It is also the size that RFC 8878 wants every
+  /// decoder to support.
   private static let largestWindowLog: Int32 = 23
 
   private let context: OpaquePointer
   private var isAtFrame = true
-  /// What the frame says that it holds, if it does.
+  /// The announced size of the frame's contents, if there is one.
   private var announced: UInt64?
   private var held: UInt64 = 0
 
@@ -40,7 +42,7 @@ struct ZstandardStream: ~Copyable, CompressedStream {
     isAtFrame = false
     held = 0
     let size = ZSTD_getFrameContentSize(frame.baseAddress, frame.count)
-    // Not announced, or not there; the latter is for the library to say.
+    // Not announced, or not there; the library reports the latter.
     announced = size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR ? nil : size
   }
 
@@ -55,7 +57,7 @@ struct ZstandardStream: ~Copyable, CompressedStream {
     return .corrupt(String(cString: ZSTD_getErrorName(status)))
   }
 
-  /// RFC 8878: frames and skippable frames, one after another; the library begins with the next one by itself.
+  /// RFC 8878: frames and skippable frames, one after another. The library continues with the next one by itself.
   mutating func goesOn(with rest: UnsafeBufferPointer<UInt8>) -> Bool {
     ZstandardFrame.begins(rest) || ZstandardFrame.beginsSkippable(rest)
   }

@@ -32,14 +32,15 @@ extension UInt8 {
     return letter < 6 ? letter &+ 10 : nil
   }
 
-  /// The same letter in lower case; other bytes as they are.
+  /// The same letter in lower case; other bytes unchanged.
   @inlinable package var lowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
 }
 
 extension UInt64 {
-  /// Its eight bytes with letters in lower case; other bytes as they are.
+  /// Its eight bytes with letters in lower case; other bytes unchanged.
   @inlinable @inline(__always) package var lowercasedBytes: UInt64 {
-    // What is added carries into a byte's highest bit where it is at least "A", or greater than "Z"; never into the next byte.
+    // The additions carry into a byte's highest bit if it is at least "A", or greater than "Z"; never into the next
+    // byte.
     let sevenBits = self & 0x7F7F_7F7F_7F7F_7F7F
     let fromA = sevenBits &+ 0x3F3F_3F3F_3F3F_3F3F
     let beyondZ = sevenBits &+ 0x2525_2525_2525_2525
@@ -53,7 +54,7 @@ extension RawSpan {
     unsafeLoad(fromByteOffset: offset, as: UInt8.self)
   }
 
-  /// Without blanks at both ends.
+  /// The range without blanks at both ends.
   @inlinable package func trimmed(_ range: Range<Int>) -> Range<Int> {
     var start = range.lowerBound
     var end = range.upperBound
@@ -62,7 +63,7 @@ extension RawSpan {
     return start..<end
   }
 
-  /// Whether these bytes are that word, which is in lower case, in any case.
+  /// Whether these bytes are that word, in any case. The word is in lower case.
   @inlinable package func matches(_ word: StaticString, at range: Range<Int>) -> Bool {
     isSame(as: word, at: range, inAnyCase: true)
   }

@@ -11,9 +11,9 @@
     digits = (digits << 16 | digits) & 0x0000_FFFF_0000_FFFF
     digits = (digits << 8 | digits) & 0x00FF_00FF_00FF_00FF
     digits = (digits << 4 | digits) & 0x0F0F_0F0F_0F0F_0F0F
-    // Those over nine are letters: with six added they reach the next half byte.
+    // Digits above nine are letters: with six added they reach the next half byte.
     let letters = (digits &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
-    // From "0", and for letters 39 further.
+    // "0" is added, and for letters 39 more.
     let ascii = digits &+ 0x3030_3030_3030_3030 &+ letters &* 39
     return ascii.byteSwapped
   }

@@ -1,5 +1,5 @@
-// Several pieces written into memory that was asked for once. ByteBuffer's own methods look anew for each piece whether there is room and
-// whether the memory is shared; for a line of ten pieces that is most of the work.
+// Writes several pieces into memory that is reserved once. ByteBuffer's own methods check for each piece whether there
+// is room and whether the memory is shared; for a line of ten pieces that is most of the work.
 
 /// Writes into memory that is there, and never beyond it. Usable from inline like the other types here: otherwise the methods of a type that
 /// only this package sees aren't inlined in other modules, whatever they say themselves.

@@ -1,4 +1,4 @@
-// hiredis is used for its reader alone: Sluice does its own I/O (see Decisions, "hiredis without its sockets").
+// hiredis is used for its reader alone: Sluice does its own I/O (see decision 1, "hiredis without its sockets").
 #include <stdlib.h>
 #include <hiredis/read.h>
 #include <hiredis/sds.h>

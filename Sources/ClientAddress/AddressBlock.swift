@@ -1,30 +1,30 @@
-// A block of addresses as RFC 4632 §3.1 and RFC 4291 §2.3 write it: an address, a slash, how many of its first bits all
-// of the block share.
+// A block of addresses as in RFC 4632 §3.1 and RFC 4291 §2.3: an address, a slash, and how many first bits all
+// addresses of the block share.
 //
-// An address with bits beyond those ("10.0.0.1/8") is an error, though many programs take it for 10.0.0.0/8: who wrote it
-// meant either the one machine or the whole net, and these blocks say whom to believe.
+// An address with bits beyond those ("10.0.0.1/8") is an error, though many programs take it for 10.0.0.0/8: its author
+// meant either the one machine or the whole network, and these blocks decide which proxies are trusted.
 
 internal import Bytes
 
 /// All addresses of one family that begin with the same bits: `10.0.0.0/8`, `fd00::/8`, or one address alone, `::1`.
 public struct AddressBlock: Sendable, Hashable {
-  /// The first address; all bits that the block leaves open are 0.
+  /// The first address; all bits after the prefix are 0.
   public let first: IPAddress
-  /// How many bits are fixed, of the 128 that an address has here.
+  /// The number of fixed bits, of the 128 that an address has here.
   private let fixed: Int
 
-  /// How many bits are fixed: 0 to 32 for IPv4, 0 to 128 for IPv6.
+  /// The number of fixed bits: 0 to 32 for IPv4, 0 to 128 for IPv6.
   public var prefixLength: Int { first.family == .ipv4 ? fixed - 96 : fixed }
 
   /// Reads `ADDRESS` or `ADDRESS/LENGTH`. An IPv4 block may be written in IPv6: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
-  /// - Throws: ``InvalidAddress`` where the text is anything else, or the address has bits set beyond the length.
+  /// - Throws: ``InvalidAddress`` if the text is anything else, or the address has bits set beyond the length.
   public init(_ text: String) throws(InvalidAddress) {
     let bytes = Array(text.utf8)
     try self.init(bytes.span.bytes, 0..<bytes.count)
   }
 
   init(_ text: RawSpan, _ range: Range<Int>) throws(InvalidAddress) {
-    /// What came, for messages.
+    /// The actual text, for messages.
     func came() -> String { String(decoding: range.map { text.byte($0) }, as: UTF8.self) }
     let slash = range.first { text.byte($0) == .slash } ?? range.upperBound
     guard let address = IPAddress(text, range.lowerBound..<slash) else {
@@ -53,7 +53,7 @@ public struct AddressBlock: Sendable, Hashable {
     }
   }
 
-  /// Whether the address is in the block. An IPv4 address is in no block of IPv6 addresses: `::/0` doesn't mean it.
+  /// Whether the address is in the block. An IPv4 address is in no block of IPv6 addresses: `::/0` doesn't contain it.
   public func contains(_ address: IPAddress) -> Bool {
     address.family == first.family && (address.bits ^ first.bits) & Self.mask(fixed) == 0
   }
@@ -62,6 +62,6 @@ public struct AddressBlock: Sendable, Hashable {
 }
 
 extension AddressBlock: CustomStringConvertible {
-  /// `10.0.0.0/8`; the address alone where there is but one.
+  /// `10.0.0.0/8`; the address alone for a block of a single address.
   public var description: String { fixed == 128 ? "\(first)" : "\(first)/\(prefixLength)" }
 }

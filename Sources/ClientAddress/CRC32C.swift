@@ -8,7 +8,7 @@ struct CRC32C {
 
   mutating func add(_ byte: UInt8) {
     state ^= UInt32(byte)
-    // The polynomial with its bits reversed: the lowest bit comes first.
+    // The polynomial with its bits reversed: the lowest bit is first.
     for _ in 0..<8 { state = state >> 1 ^ (state & 1 == 1 ? 0x82F6_3B78 : 0) }
   }
 }

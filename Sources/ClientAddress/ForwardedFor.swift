@@ -1,32 +1,33 @@
-// Whom a request comes from when proxies that speak HTTP stand before us: X-Forwarded-For.
+// The client of a request that passed HTTP proxies: X-Forwarded-For.
 //
-// Each proxy writes the address that it was connected from behind what it was sent, so the line is worth as much as its
-// writers, and is read from its end: the connection's peer vouches for the last address, and where that is a trusted
-// proxy too, it vouches for the one before. Whatever stands before the first address that isn't a trusted proxy's is what
-// that client chose to send. Taking the first address of the line, as many do, takes any client's word.
+// Each proxy appends the address that it was connected from, so the line is as trustworthy as its writers, and is read
+// from its end: the connection's peer vouches for the last address, and if that is a trusted proxy too, it vouches for
+// the one before. All text before the first address that isn't a trusted proxy's was chosen by that client. Many
+// programs use the first address of the line, which any client can choose.
 //
-// RFC 7239's Forwarded isn't read: few proxies write it, and one that writes X-Forwarded-For passes a client's own
-// Forwarded on as it came. Who reads both lets the client choose.
+// RFC 7239's Forwarded isn't read: few proxies write it, and a proxy that writes X-Forwarded-For passes a client's own
+// Forwarded on unchanged. A server that reads both lets the client choose.
 
 internal import Bytes
 
 /// Reads X-Forwarded-For.
 public enum ForwardedFor {
-  /// How many addresses are read at most; no request has a way of so many proxies.
+  /// Maximum addresses that are read; no request passes so many proxies.
   public static let maximumHops = 32
 
-  /// Whom a request comes from.
+  /// The client of a request.
   ///
-  /// The peer, unless it is a trusted proxy. Then the last address of the last line; where that is a trusted proxy too, the
-  /// one before, and so on. The walk ends at the first address that isn't a trusted proxy's, where there is none any more,
-  /// after ``maximumHops``, and before anything that isn't an address (an empty element, `unknown`, a name): then the
-  /// address that was reached last is taken, which is a proxy's. It is never one that only an untrusted sender vouches for.
+  /// The peer, unless it is a trusted proxy. Then the last address of the last line; if that is a trusted proxy too,
+  /// the one before, and so on. This ends at the first address that isn't a trusted proxy's, at the end of the
+  /// addresses, after ``maximumHops``, and before anything that isn't an address (an empty element, `unknown`, a name):
+  /// then the address that was reached last counts, which is a proxy's. It is never one that only an untrusted sender
+  /// vouches for.
   ///
   /// Addresses may have a port, which is not used: `192.0.2.1:567`, `[2001:db8::1]:567`; and blanks around them.
   /// - Parameters:
-  ///   - peer: Who holds the connection; or whom the PROXY protocol names, if it does.
-  ///   - trusted: The proxies that are believed.
-  ///   - values: Where the values of all X-Forwarded-For lines are in `bytes`, in the lines' order.
+  ///   - peer: The connection's peer, or the client in its PROXY header if there is one.
+  ///   - trusted: The trusted proxies.
+  ///   - values: The ranges of the values of all X-Forwarded-For lines in `bytes`, in the lines' order.
   ///   - bytes: The request's head.
   public static func client(
     peer: IPAddress, trusted: TrustedProxies, values: some BidirectionalCollection<Range<Int>>, in bytes: RawSpan

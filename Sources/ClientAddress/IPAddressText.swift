@@ -1,15 +1,15 @@
-// Addresses as text: read as RFC 4291 §2.2 has them, written as RFC 5952 does.
+// Addresses as text: read as in RFC 4291 §2.2, written as in RFC 5952.
 //
-// Strict, because two readers who disagree about an address are how a rule about it is got round: exactly four decimal
-// parts, none with a zero in front (octal to some); groups of one to four hexadecimal digits; one `::` at most, which
-// stands for at least one group; the last two groups may be written as an IPv4 address. inet_pton was rejected for the
-// bytes of a request: it wants them copied and ended by a zero. Tests hold this to it.
+// It is strict, because a rule about an address can be evaded if two readers disagree about the address: exactly four
+// decimal parts, none with a leading zero (octal to some); groups of one to four hexadecimal digits; one `::` at most,
+// which stands for at least one group; the last two groups may be written as an IPv4 address. Rejected: inet_pton,
+// which needs a request's bytes copied with a zero at the end. Tests compare this with it.
 
 internal import Bytes
 
 extension IPAddress {
   /// Reads an address.
-  /// - Throws: ``InvalidAddress`` where the text is anything but an address: no blanks, port, brackets, zone or block.
+  /// - Throws: ``InvalidAddress`` if the text is anything but an address: no blanks, port, brackets, zone or block.
   public init(_ text: String) throws(InvalidAddress) {
     guard let address = IPAddress(text: Array(text.utf8).span.bytes) else {
       throw InvalidAddress(expected: "an IPv4 or IPv6 address", came: text)
@@ -17,7 +17,7 @@ extension IPAddress {
     self = address
   }
 
-  /// Reads an address from its text's bytes; nil where they are anything else.
+  /// Reads an address from its text's bytes; nil if they are anything else.
   public init?(text: RawSpan) { self.init(text, 0..<text.byteCount) }
 
   init?(_ text: RawSpan, _ range: Range<Int>) {
@@ -52,7 +52,7 @@ extension IPAddress {
     var at = range.lowerBound
     var number: UInt128 = 0
     var groups = 0
-    /// How many groups stand before `::`.
+    /// The number of groups before `::`.
     var gap: Int?
     if at + 1 < end, text.byte(at) == .colon, text.byte(at + 1) == .colon {
       gap = 0
@@ -88,7 +88,7 @@ extension IPAddress {
     guard groups < 8 else { return nil }
     let behind = 16 * (groups - gap)
     let tail = number & ~(UInt128.max << behind)
-    // Where nothing stands before the gap this shifts all bits out, which `<<` does as one expects.
+    // With nothing before the gap this shifts all bits out, and `<<` returns 0 then.
     return (number >> behind) << (128 - 16 * gap) | tail
   }
 }
@@ -106,9 +106,9 @@ extension IPAddress: CustomStringConvertible {
     "\(number >> 24).\(number >> 16 & 0xFF).\(number >> 8 & 0xFF).\(number & 0xFF)"
   }
 
-  /// In lower case, without zeros in front, the longest run of zero groups (the first of several, but not one group
-  /// alone) as `::`. Never with an IPv4 address at its end: of those that RFC 5952 §5 would write so, only the ones that
-  /// are IPv4 addresses here have a prefix that says so by itself.
+  /// In lower case, without leading zeros, the longest run of zero groups (the first of several, but not one group
+  /// alone) as `::`. Never with an IPv4 address at its end: of those that RFC 5952 §5 would write so, only the ones
+  /// that are IPv4 addresses here have a prefix that shows it.
   private static func text(ofIPv6 number: UInt128) -> String {
     let groups = (0..<8).map { UInt16(truncatingIfNeeded: number >> (112 - 16 * $0)) }
     var longest = 0..<0

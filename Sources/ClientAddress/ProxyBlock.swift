@@ -1,17 +1,18 @@
-// Version 2 of the PROXY protocol (§2.2): twelve bytes of signature, four that say what follows, addresses, extensions.
+// Version 2 of the PROXY protocol (§2.2): a signature of twelve bytes, four bytes that describe the rest, addresses,
+// extensions.
 //
-// Without addresses that mean anything here (LOCAL, UNSPEC) nothing behind the first sixteen bytes is looked at: the
-// specification has receivers discard it, and doesn't say where in it extensions would begin. Nothing in it could change
-// what is done with the connection. Addresses of Unix sockets count as none, but where their extensions begin is known,
-// so a checksum behind them is checked like any other.
+// Without addresses that mean anything here (LOCAL, UNSPEC) nothing behind the first sixteen bytes is read: the
+// specification has receivers discard it, and doesn't say where in it extensions would begin. Nothing in it could
+// change how the connection is handled. Addresses of Unix sockets count as none, but it is known where their extensions
+// begin, so a checksum behind them is checked like any other.
 
 internal import Bytes
 
 enum ProxyBlock {
-  /// What it begins with; no line of text does.
+  /// The beginning of a header; no line of text begins like that.
   static let signature: StaticString = "\r\n\r\n\0\r\nQUIT\n"
 
-  /// Where the addresses begin.
+  /// The offset of the addresses.
   private static let fixedLength = 16
   /// Type and length of an extension.
   private static let extensionHeadLength = 3
@@ -19,7 +20,7 @@ enum ProxyBlock {
   private static let checksumType: UInt8 = 0x03
 
   private enum Command: UInt8 {
-    /// The proxy itself speaks: a health check, say.
+    /// The proxy's own connection, such as a health check.
     case local = 0
     case proxy = 1
   }
@@ -41,7 +42,7 @@ enum ProxyBlock {
     }
   }
 
-  /// DGRAM is taken like STREAM: a proxy for QUIC may say so, and the address is the client's either way.
+  /// DGRAM is treated like STREAM: a proxy for QUIC may send it, and the address is the client's in both cases.
   private enum Transport: UInt8 {
     case unspecified = 0
     case stream = 1
@@ -84,7 +85,7 @@ enum ProxyBlock {
     }
   }
 
-  /// What is wrong with the extensions, which the header ends with. None but the checksum is interpreted.
+  /// The error in the extensions at the end of the header. Only the checksum is interpreted.
   private static func fault(inExtensions extensions: Range<Int>, _ bytes: RawSpan) -> ProxyHeader.Refusal? {
     var checksum: Range<Int>?
     var at = extensions.lowerBound
@@ -105,7 +106,7 @@ enum ProxyBlock {
     return announced == self.checksum(of: bytes, 0..<extensions.upperBound, without: checksum) ? nil : .wrongChecksum
   }
 
-  /// The checksum of a header in which four zeros stand where it will be (§2.2.3).
+  /// The checksum of a header with four zeros in the place of the checksum (§2.2.3).
   static func checksum(of bytes: RawSpan, _ header: Range<Int>, without field: Range<Int>) -> UInt32 {
     var checksum = CRC32C()
     for at in header { checksum.add(field.contains(at) ? 0 : bytes.byte(at)) }

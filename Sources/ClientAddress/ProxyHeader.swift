@@ -1,30 +1,30 @@
-// What a proxy says about a connection's client before anything else: HAProxy's PROXY protocol, versions 1 and 2
+// The header in which a proxy names a connection's client: HAProxy's PROXY protocol, versions 1 and 2
 // (proxy-protocol.txt of 2020/03/05).
 //
-// A function of the bytes so far and no machine that remembers where it was: a header has 536 bytes at most, comes in one
-// packet nearly always, and version 2 can't be decoded before it is whole. Each decision rests on the bytes up to one
-// place and on nothing behind it, so how the stream was cut can't matter, and what follows a header isn't looked at.
+// A function of all bytes so far and no state machine: a header has 536 bytes at most, nearly always arrives in one
+// packet, and version 2 can't be decoded before it is complete. Each decision depends on the bytes up to one offset and
+// on nothing behind it, so the way in which the stream is cut can't matter, and the bytes after a header aren't read.
 //
-// Nothing is repaired. A listener either expects the header from whoever may connect to it or it doesn't: to guess, says
-// the specification (§5), would let any client say that it is another. So there is no outcome "no header".
+// Nothing is repaired. A listener either expects the header on all connections or on none: guessing, the specification
+// says (§5), would let any client claim another address. So there is no outcome "no header".
 
 internal import Bytes
 
-/// The header of the PROXY protocol, with which a proxy says whom a connection comes from.
+/// The header of the PROXY protocol, in which a proxy names the client of a connection.
 public enum ProxyHeader {
-  /// What the bytes so far are.
+  /// The result for the bytes so far.
   public enum Outcome: Sendable, Hashable {
-    /// The beginning of a header, as far as that can be told. There are fewer bytes than ``ProxyHeader/maximumLength``.
+    /// Possibly the beginning of a header. There are fewer bytes than ``ProxyHeader/maximumLength``.
     case incomplete
-    /// A header of `length` bytes; what follows is the client's. Without a `source` the connection counts as the sender's
-    /// own: a health check, or a client whose address the protocol can't tell.
+    /// A header of `length` bytes; the bytes after it are the client's. Without a `source` the connection counts as the
+    /// sender's own: a health check, or a client whose address the protocol can't express.
     case complete(length: Int, source: IPAddress?)
-    /// No header. The connection must be closed without an answer: who sent this doesn't expect one.
+    /// No header. The connection must be closed without an answer: the sender doesn't expect one.
     case refused(Refusal)
   }
 
-  /// The longest header that is read, in bytes: what fits into the smallest TCP segment that every host must take, which
-  /// is what both formats were made to fit in (§2). Of it a header in version 1 may have ``maximumLineLength``.
+  /// The longest header that is read, in bytes: the size of the smallest TCP segment that every host must accept, in
+  /// which both formats were made to fit (§2). A header in version 1 may have ``maximumLineLength`` of it.
   public static let maximumLength = 536
 
   /// The longest header in version 1, in bytes with its line end (§2.1).
@@ -32,8 +32,8 @@ public enum ProxyHeader {
 
   /// Reads a header.
   ///
-  /// Once it is complete or refused it stays so, whatever else comes; while it is incomplete, it may be asked again with
-  /// each byte.
+  /// Once it is complete or refused the result stays the same, whatever follows. While it is incomplete, this may be
+  /// called again with each byte.
   /// - Parameter bytes: All bytes of the connection so far.
   public static func parse(_ bytes: RawSpan) -> Outcome {
     guard bytes.byteCount > 0 else { return .incomplete }

@@ -1,12 +1,11 @@
 // Version 1 of the PROXY protocol (§2.1): one line of text.
 //
 // The specification has receivers wait for the line's end before they decode, lest they take "1.2.3.4" for the whole of
-// "1.2.3.45". A field is whole when the space behind it or the line's end has come, so each is decoded then, and a wrong
-// one is refused as early as the specification recommends.
+// "1.2.3.45". A field is complete when the space behind it or the line's end has arrived, so each is decoded then, and
+// a wrong one is refused as early as the specification recommends.
 //
-// In one point the measure is what HAProxy sends and not the grammar, which has IPv6 addresses in groups only: one may
-// end with an IPv4 address, because that is how inet_ntop writes the client of a socket for both families
-// (::ffff:192.0.2.1).
+// In one point this follows HAProxy and not the grammar, which has IPv6 addresses in groups only: one may end with an
+// IPv4 address, because inet_ntop writes the client of a socket for both families like that (::ffff:192.0.2.1).
 
 internal import Bytes
 
@@ -30,9 +29,9 @@ enum ProxyLine {
     case refused(ProxyHeader.Refusal)
   }
 
-  /// One way through the line.
+  /// One pass through the line.
   private struct Reading {
-    /// The place of the next byte.
+    /// The index of the next byte.
     var cursor = 0
 
     mutating func source(_ bytes: RawSpan) throws(Stop) -> IPAddress? {
@@ -79,7 +78,7 @@ enum ProxyLine {
       }
     }
 
-    /// Everything up to a field's end, and the space or CR behind it.
+    /// Reads everything up to a field's end, and the space or CR behind it.
     private mutating func field(_ bytes: RawSpan, isLast: Bool = false) throws(Stop) -> Range<Int> {
       let start = cursor
       while true {
@@ -100,7 +99,7 @@ enum ProxyLine {
       guard try next(bytes) == .lineFeed else { throw .refused(.bareCarriageReturn) }
     }
 
-    /// What stands behind UNKNOWN, which must be ignored up to the line's end.
+    /// The text behind UNKNOWN, which must be ignored up to the line's end.
     private mutating func skipUnknown(_ bytes: RawSpan) throws(Stop) {
       var byte = try next(bytes)
       guard byte == .space || byte == .carriageReturn || byte == .lineFeed else { throw .refused(.unknownProtocol) }

@@ -1,5 +1,5 @@
-// Every header that isn't taken, by name. There are many, because whoever reads one of them in a log is setting up a
-// proxy and can't see its bytes.
+// Every refused header, by name. There are many, because a person who reads one of them in a log is setting up a proxy
+// and can't see its bytes.
 
 extension ProxyHeader {
   /// Why the beginning of a connection was refused.
@@ -32,7 +32,7 @@ extension ProxyHeader {
     case severalChecksums = "several_checksums"
     case wrongChecksum = "wrong_checksum"
 
-    /// What was expected or what came, for a person; one line.
+    /// What was expected or what was found, for a person; one line.
     public var reason: String {
       switch self {
       case .missingHeader: "the connection doesn't begin with a header of the PROXY protocol"

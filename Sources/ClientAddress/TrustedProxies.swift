@@ -1,24 +1,24 @@
-// Whose word is taken about where a request comes from.
+// The proxies trusted to set the client address.
 //
-// A list that is gone through from its start: it has some blocks in most places and some hundred where a provider's own
-// edges are listed, and a comparison is one AND and one XOR. A tree by prefixes would be another structure to get wrong.
+// A list that is searched from its start: most have a few blocks, and some hundred if a provider's own edges are
+// listed, and a comparison is one AND and one XOR. Rejected: a tree of prefixes, which is more complicated.
 
 internal import Bytes
 
-/// The proxies that are believed: blocks of addresses.
+/// The trusted proxies: blocks of addresses.
 public struct TrustedProxies: Sendable, Hashable {
   public let blocks: [AddressBlock]
 
-  /// Nobody: each request comes from whoever holds its connection.
+  /// No proxy: the client of each request is its connection's peer.
   public static let none = TrustedProxies(blocks: [])
 
-  /// How many blocks a list may have.
+  /// Maximum blocks of a list.
   public static let maximumCount = 512
 
   private init(blocks: [AddressBlock]) { self.blocks = blocks }
 
-  /// Reads blocks that commas separate: `10.0.0.0/8, ::1`. Blanks may stand around each.
-  /// - Throws: ``InvalidAddress`` for the first that isn't a block, and where there is none (that is ``none``, and no
+  /// Reads blocks separated by commas: `10.0.0.0/8, ::1`. Blanks around each are allowed.
+  /// - Throws: ``InvalidAddress`` for the first that isn't a block, and if there is none (that is ``none``, and no
   ///   list) or more than ``maximumCount``.
   public init(_ text: String) throws(InvalidAddress) {
     let bytes = Array(text.utf8)
@@ -32,7 +32,7 @@ public struct TrustedProxies: Sendable, Hashable {
     self.init(blocks: blocks)
   }
 
-  /// Whether this address is a proxy's that is believed.
+  /// Whether this address belongs to a trusted proxy.
   public func contains(_ address: IPAddress) -> Bool { blocks.contains { $0.contains(address) } }
 }
 

@@ -1,5 +1,5 @@
-// How many descriptors the process may have open. systemd, ssh and containerd give a soft limit of 1,024 and a far
-// higher hard one: the low value is for programs that call select(), which fails beyond it. Ours don't, and may raise
+// How many descriptors the process may open. systemd, ssh and containerd set a soft limit of 1,024 and a far higher
+// hard one: the low value is for programs that call select(), which fails beyond it. Our programs don't, and may raise
 // it by themselves. A service that leaves this to its operator works in every test and fails under the first load.
 
 internal import Foundation
@@ -7,7 +7,7 @@ public import Logging
 
 /// The limit on open descriptors (`RLIMIT_NOFILE`).
 public enum DescriptorLimit {
-  /// Raises the soft limit to the hard one, and says so in the log. To be called once, before anything is opened.
+  /// Raises the soft limit to the hard one, and logs it. Call it once, before anything is opened.
   public static func raise(logger: Logger) {
     var limit = rlimit()
     guard getrlimit(resource, &limit) == 0 else {
@@ -27,11 +27,11 @@ public enum DescriptorLimit {
       "descriptor limit raised to the hard limit", metadata: ["from": "\(limit.rlim_cur)", "to": "\(limit.rlim_max)"])
   }
 
-  /// Sees to it that so many descriptors can be open at all. Libraries below end the process where they can't have one for themselves, so a
-  /// limit that is too small has to be found before.
+  /// Checks that this number of descriptors can be open at all. Libraries below end the process if they can't open one,
+  /// so a limit that is too low has to be found before.
   public static func require(_ needed: Int) throws(TooFewDescriptors) {
     var limit = rlimit()
-    // Where it can't be read `raise` has said so.
+    // If it can't be read, `raise` has logged that.
     guard getrlimit(resource, &limit) == 0, limit.rlim_cur < UInt64(needed) else { return }
     throw TooFewDescriptors(needed: needed, limit: Int(limit.rlim_cur))
   }

@@ -1,10 +1,10 @@
-// Where the commands' log goes: standard error, for whatever runs them (systemd, Docker) to collect. Standard output
-// belongs to what a command is asked for.
+// The commands log to standard error, which their supervisor (systemd, Docker) collects. Standard output is for a
+// command's results.
 
 public import ArgumentParser
 public import Logging
 
-/// The option that says how much is logged, and the start of logging.
+/// The option for the log level, and the start of logging.
 public struct LogArguments: ParsableArguments {
   private static let logLevel = Setting<Logger.Level>(
     "log-level", "\(Logger.Level.expectation).", shown: "level", default: "info")
@@ -12,9 +12,9 @@ public struct LogArguments: ParsableArguments {
 
   public init() {}
 
-  /// Starts logging to standard error. To be called once in a process, before anything logs.
+  /// Starts logging to standard error. Call it once in a process, before anything logs.
   /// - Parameters:
-  ///   - settings: Where the level comes from.
+  ///   - settings: The source of the log level.
   ///   - label: The command's name.
   /// - Returns: The command's logger.
   /// - Throws: As ``Settings/value(_:given:)``.

@@ -1,7 +1,7 @@
-// Log lines on their way to standard error. Whoever logs must not wait for whoever reads the log: a pipe that isn't
-// read is full after 64 KiB, and an event loop that writes to it stands still, with every request on it. So lines are
-// handed to a thread of their own. What doesn't fit beside the lines that wait there is dropped, counted, and said in
-// the log as soon as it is read again.
+// Writes log lines to standard error. Code that logs must not wait for the log's reader: a pipe that isn't read is full
+// after 64 KiB, and an event loop that writes to it stops, with every request on it. So lines are handed to a thread of
+// their own. If too many lines wait there, further ones are dropped and counted, and the log says so as soon as it is
+// read again.
 
 internal import Dispatch
 internal import Foundation
@@ -13,14 +13,14 @@ final class LogWriter: TextOutputStream, Sendable {
     var waiting: [UInt8] = []
     var dropped = 0
     var isWriting = false
-    /// Signalled when nothing waits and nothing is being written.
+    /// Signalled when no line waits and none is being written.
     var flushes: [DispatchSemaphore] = []
   }
 
-  /// Bytes of lines that may wait.
+  /// Maximum bytes of waiting lines.
   static let maxWaiting = 1 << 20
 
-  /// Lines that were written before the process ends are written to the end, if they are read within a second.
+  /// At the end of the process, earlier lines are written completely if they are read within a second.
   static let standardError: LogWriter = {
     let writer = LogWriter(to: STDERR_FILENO)
     atexit { LogWriter.standardError.flush(within: .seconds(1)) }
@@ -39,7 +39,7 @@ final class LogWriter: TextOutputStream, Sendable {
     thread.start()
   }
 
-  /// Takes a whole line. Doesn't wait.
+  /// Accepts a whole line. Doesn't wait.
   func write(_ line: String) {
     let isFirst = state.withLock { state in
       guard state.waiting.count + line.utf8.count <= Self.maxWaiting else {
@@ -53,7 +53,7 @@ final class LogWriter: TextOutputStream, Sendable {
     if isFirst { news.signal() }
   }
 
-  /// Waits until all lines are written, or for so long.
+  /// Waits until all lines are written, up to this time.
   func flush(within limit: DispatchTimeInterval) {
     let written = DispatchSemaphore(value: 0)
     let isIdle = state.withLock { state in
@@ -61,11 +61,11 @@ final class LogWriter: TextOutputStream, Sendable {
       state.flushes.append(written)
       return false
     }
-    // What isn't read by then is lost, as it would be with a full disk.
+    // Lines that aren't read by then are lost, as they would be with a full disk.
     if !isIdle { _ = written.wait(timeout: .now() + limit) }
   }
 
-  /// Waits until there are some.
+  /// Waits until there are lines.
   private func nextLines() -> [UInt8] {
     while true {
       let lines = state.withLock { state -> [UInt8]? in
@@ -96,11 +96,11 @@ final class LogWriter: TextOutputStream, Sendable {
       if count > 0 {
         rest = rest.dropFirst(count)
       } else if count < 0, errno == EAGAIN {
-        // Somebody has made it non-blocking.
+        // Another process has made it non-blocking.
         var wanted = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
         poll(&wanted, 1, -1)
       } else if count == 0 || errno != EINTR {
-        // Nobody reads any more, or the disk is full. There is nowhere to say it.
+        // Nobody reads the log any more, or the disk is full. There is nowhere to report it.
         return
       }
     }

@@ -1,5 +1,5 @@
-// What a node or a worker is called. Narrow, because the name becomes part of Redis fields, of log lines, of metric labels
-// and of tables.
+// The name of a node or a worker. Few characters are allowed, because the name is part of Redis fields, log lines,
+// metric labels and tables.
 
 internal import Foundation
 
@@ -16,7 +16,7 @@ public struct MemberName: SettingValue, Hashable, CustomStringConvertible {
     self.text = text
   }
 
-  /// This machine's host name, as far as it fits: other characters become `-`. `unnamed` where the machine has none.
+  /// This machine's host name, shortened and with `-` for other characters. `unnamed` if the machine has none.
   public static var ofThisHost: String {
     let name = String(ProcessInfo.processInfo.hostName.map { isAllowed($0) ? $0 : "-" }.prefix(64))
     return name.isEmpty ? "unnamed" : name

@@ -2,7 +2,7 @@ public import ArgumentParser
 public import IngestQueue
 public import RedisClient
 
-/// The options that say where the queue is: the same in all commands that have to do with it.
+/// The options for the queue's address: the same in all commands that use it.
 public struct QueueArguments: ParsableArguments {
   private static let queue = Setting<RedisEndpointList>(
     "queue",
@@ -20,8 +20,8 @@ public struct QueueArguments: ParsableArguments {
 
   /// All shards, in an order that is the same wherever the options are the same. Never empty.
   /// - Parameters:
-  ///   - settings: Where options come from.
-  ///   - redis: Where the queue is unless somebody says otherwise. Its address map is used for all.
+  ///   - settings: The source of options.
+  ///   - redis: The Redis of the queue unless an option says otherwise. Its address map is used for all.
   ///   - namespace: The first part of every Redis key.
   /// - Throws: As ``Settings/value(_:given:)``.
   public func shards(
@@ -33,7 +33,7 @@ public struct QueueArguments: ParsableArguments {
       return endpoint
     }
     let each = try settings.value(Self.queueShards, given: queueShards)
-    // Numbered through, so that two of them on one Redis never share a key.
+    // Numbered over all addresses, so that two shards on one Redis never share a key.
     return endpoints.enumerated().flatMap { place, endpoint in
       (place * each..<(place + 1) * each).map {
         QueueShard(endpoint: endpoint, layout: QueueLayout(namespace: namespace, shard: $0))

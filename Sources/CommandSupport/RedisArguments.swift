@@ -1,7 +1,7 @@
 public import ArgumentParser
 public import RedisClient
 
-/// The options that say which Redis and which keys in it: the same in all four commands.
+/// The options for the Redis and its keys: the same in all four commands.
 public struct RedisArguments: ParsableArguments {
   private static let redis = Setting<RedisEndpoint>(
     "redis",

@@ -1,11 +1,11 @@
-// One option, declared once: what its help says and what its value becomes when nobody gives one can't come apart.
+// One option, declared once, so that its help text and its default can't differ.
 
 public import ArgumentParser
 
-/// An option of a command: its name, what it means, its default and its bounds.
+/// An option of a command: its name, meaning, default and range.
 ///
 /// ```swift
-/// static let body = Setting<Int>("max-body", "The largest body taken, in bytes.", shown: "bytes", default: "16777216", in: 1...(1 << 30))
+/// static let body = Setting<Int>("max-body", "Maximum request body.", shown: "bytes", default: "16777216", in: 1...(1 << 30))
 /// @Option(help: body.help) var maxBody: String?
 /// …
 /// let limit = try settings.value(Self.body, given: maxBody)
@@ -14,7 +14,7 @@ public struct Setting<Value: SettingValue>: Sendable {
   /// As on the command line, without the dashes in front.
   public let name: String
   let fallback: String?
-  /// Says what is wrong with a value, to follow the word "expected"; nil where nothing is.
+  /// The required form, if a value is wrong, to follow the word "expected"; nil if the value is right.
   let objection: @Sendable (Value) -> String?
   /// For the option's declaration.
   public let help: ArgumentHelp
@@ -24,9 +24,10 @@ public struct Setting<Value: SettingValue>: Sendable {
   ///   - name: As on the command line, without the dashes in front.
   ///   - meaning: A sentence or two.
   ///   - shown: Stands for the value in the command's usage.
-  ///   - fallback: The default, as one would write it; nil for none.
-  ///   - fallbackShown: The default in words, where it isn't the same everywhere, or what it means not to give one.
-  ///   - isRequired: Whether somebody has to give it.
+  ///   - fallback: The default, as on the command line; nil for none.
+  ///   - fallbackShown: A description of the default, if it isn't the same everywhere, or of the behaviour without a
+  ///     value.
+  ///   - isRequired: Whether a value is required.
   public init(
     _ name: String, _ meaning: String, shown: String, default fallback: String? = nil, as fallbackShown: String? = nil,
     isRequired: Bool = false
@@ -34,14 +35,15 @@ public struct Setting<Value: SettingValue>: Sendable {
     self.init(name, meaning, shown: shown, fallback, fallbackShown, isRequired) { _ in nil }
   }
 
-  /// An option whose value must lie in a range.
+  /// An option whose value must be in a range.
   /// - Parameters:
   ///   - name: As on the command line, without the dashes in front.
   ///   - meaning: A sentence or two.
   ///   - shown: Stands for the value in the command's usage.
-  ///   - fallback: The default, as one would write it; nil for none.
-  ///   - fallbackShown: The default in words, where it isn't the same everywhere, or what it means not to give one.
-  ///   - range: Where a value must lie.
+  ///   - fallback: The default, as on the command line; nil for none.
+  ///   - fallbackShown: A description of the default, if it isn't the same everywhere, or of the behaviour without a
+  ///     value.
+  ///   - range: The allowed values.
   public init(
     _ name: String, _ meaning: String, shown: String, default fallback: String? = nil, as fallbackShown: String? = nil,
     in range: ClosedRange<Value>

@@ -1,15 +1,15 @@
-// How a text becomes the value of an option. One initialiser that throws, not one that returns nil: the type itself
-// knows best what it expected and whether what came may be repeated in a message.
+// Parses a text as the value of an option. The initialiser throws instead of returning nil: the type itself knows the
+// expected form and whether the actual text may be repeated in a message.
 
 public import Logging
 public import RedisClient
 
 /// A type that an option can have.
 public protocol SettingValue: Sendable {
-  /// - Throws: What was expected and what came.
+  /// - Throws: The expected form and the actual text.
   init(setting text: String) throws(InvalidSetting)
 
-  /// What a value looks like, to follow the word "expected": `a whole number`.
+  /// The form of a value, to follow the word "expected": `a whole number`.
   static var expectation: String { get }
 }
 
@@ -18,12 +18,12 @@ public protocol SettingValue: Sendable {
 public struct InvalidSetting: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 
-  /// For a type that words its own complaint.
+  /// For a type with an error text of its own.
   public init(_ description: String) { self.description = description }
 
   /// - Parameters:
-  ///   - expected: What a value looks like, to follow the word "expected".
-  ///   - came: Shown as it is, so never a secret. Cut after 100 characters.
+  ///   - expected: The form of a value, to follow the word "expected".
+  ///   - came: The actual text. It is shown, so never a secret. Cut after 100 characters.
   public init(expected: String, came: String) {
     let shown = came.count > 100 ? came.prefix(100) + "…" : came[...]
     description = "expected \(expected), got \"\(shown)\""
@@ -78,11 +78,11 @@ extension Bool: SettingValue {
 extension Duration: SettingValue {
   public static var expectation: String { "a length of time such as 250ms, 5s, 2m or 1h (a bare number is in seconds)" }
 
-  /// From zero to ten years: nobody means more, and what is added to a clock must not overflow.
+  /// From zero to ten years: nobody means more, and adding it to a clock must not overflow.
   public init(setting text: String) throws(InvalidSetting) {
     let units: [(String, Double)] = [("ms", 0.001), ("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)]
     let unit = units.first { text.hasSuffix($0.0) }
-    // Only digits and a point: `Double` would take "inf", "nan", "0x1p3" and "1e300" as well.
+    // Only digits and a point: `Double` would accept "inf", "nan", "0x1p3" and "1e300" as well.
     let digits = text.dropLast(unit?.0.count ?? 0)
     guard digits.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == ".") }), let number = Double(digits),
       number * (unit?.1 ?? 1) <= 10 * 365 * 86_400
@@ -96,7 +96,7 @@ extension RedisEndpoint: SettingValue {
     "redis://[user:password@]host:port[/db], rediss://…, unix:///path, redis+sentinel://… or redis+cluster://…"
   }
 
-  /// What came is not shown as a whole: it may hold a password.
+  /// The actual text is not shown as a whole: it may contain a password.
   public init(setting text: String) throws(InvalidSetting) {
     do throws(InvalidEndpoint) {
       try self.init(text)

@@ -1,16 +1,17 @@
-// Where a command's options come from: the command line, else the environment, else the default. One place resolves all of
-// them, so that every option of every command can be given either way and every complaint reads the same.
+// The sources of a command's options: the command line, else the environment, else the default. They are resolved here
+// only, so that every option of every command can be given either way and every error reads the same.
 //
-// Commands declare their options as optional strings and parse them here, not with ArgumentParser's own conversions: those see
-// only the command line, and their messages can't say which variable was wrong. The environment is read through
-// swift-configuration, whose encoding makes `flush-after` into `SLUICE_FLUSH_AFTER`.
+// Commands declare their options as optional strings and parse them here, not with ArgumentParser's own conversions:
+// those see only the command line, and their messages can't name the wrong variable. The environment is read through
+// swift-configuration, whose encoding turns `flush-after` into `SLUICE_FLUSH_AFTER`.
 
 public import ArgumentParser
 internal import Configuration
 internal import Foundation
 
-/// Resolves options: a value of the command line wins over the environment variable `SLUICE_<NAME>` (capitals, dashes as
-/// underscores), which wins over the default. An empty variable counts as not set, as `${NAME:-}` in a compose file makes it.
+/// Resolves options: a value on the command line wins over the environment variable `SLUICE_<NAME>` (capitals, dashes
+/// as underscores), which wins over the default. An empty variable counts as not set, because `${NAME:-}` in a compose
+/// file makes it empty.
 public struct Settings: Sendable {
   private let environment: ConfigReader
 
@@ -24,9 +25,9 @@ public struct Settings: Sendable {
   /// The option's value.
   /// - Parameters:
   ///   - setting: The option.
-  ///   - given: What the command line says, if it says anything.
-  /// - Throws: A sentence with the option, where its value came from, what was expected and what came; exit code 64. Where nobody gave one and
-  ///   there is no default, a sentence with both ways to give it.
+  ///   - given: The value on the command line, if there is one.
+  /// - Throws: A sentence with the option, the source of its value, the expected form and the actual text; exit code
+  ///   64. Without a value and a default, a sentence with both ways to give one.
   public func value<Value>(_ setting: Setting<Value>, given: String?) throws(ValidationError) -> Value {
     if let value = try optional(setting, given: given) { return value }
     let name = setting.name
@@ -44,8 +45,8 @@ public struct Settings: Sendable {
     }
   }
 
-  /// The option's value, or nil where nobody gave one.
-  /// - Throws: As ``value(_:given:)``: a value that isn't understood is never taken for none.
+  /// The option's value, or nil if there is none.
+  /// - Throws: As ``value(_:given:)``: an invalid value is never taken for none.
   public func optional<Value>(_ setting: Setting<Value>, given: String?) throws(ValidationError) -> Value? {
     guard let (text, origin) = text(of: setting.name, given: given) else { return nil }
     do throws(InvalidSetting) {
@@ -57,15 +58,15 @@ public struct Settings: Sendable {
     }
   }
 
-  /// Whether a flag is on: when the command line has it or the variable says yes.
+  /// Whether a flag is on: on the command line, or by its variable.
   /// - Throws: As ``value(_:given:)``.
   public func flag(_ setting: Setting<Bool>, given: Bool) throws(ValidationError) -> Bool {
-    // A flag of the command line can only say yes, so the environment is asked where it isn't there.
+    // A flag on the command line can only turn it on, so without it the environment is read.
     if given { return true }
     return try optional(setting, given: nil) ?? false
   }
 
-  /// The environment variable that gives an option: `log-level` → `SLUICE_LOG_LEVEL`.
+  /// The environment variable of an option: `log-level` → `SLUICE_LOG_LEVEL`.
   public static func variable(of name: String) -> String {
     "SLUICE_" + name.uppercased().replacing("-", with: "_")
   }

@@ -1,5 +1,5 @@
-// A member's voice: a report every second, and one last when it ends in good order. It decides nothing and delays
-// nothing; when Redis is away the member works on, and that it is silent is what the readers see.
+// A member's heartbeat: a report every second, and a last one when it ends in order. It decides nothing and delays
+// nothing. If Redis is unreachable the member works on, and readers see that it is silent.
 
 internal import Hiredis
 public import Logging
@@ -17,8 +17,8 @@ public struct Heartbeat<Report: MemberReport>: Service {
 
   /// - Parameters:
   ///   - interval: From one report to the next. Readers call a member silent after ``FleetVerdict/silentAfter``.
-  ///   - registration: Is told what becomes of each report.
-  ///   - report: The member as it is now.
+  ///   - registration: Gets the result of each report.
+  ///   - report: The member's current state.
   public init(
     _ directory: FleetDirectory, every interval: Duration = .seconds(1), registration: Registration = Registration(),
     logger: Logger,
@@ -51,13 +51,13 @@ public struct Heartbeat<Report: MemberReport>: Service {
       } catch {
         note(error)
       }
-      // Missed beats aren't made up for.
+      // Missed reports aren't sent later.
       next = max(next + interval, clock.now)
       do { try await clock.sleep(until: next) } catch { return }
     }
   }
 
-  /// Logs once per outage: a log that repeats itself every second hides what else happened.
+  /// Logs once per outage: a log with a line every second hides other lines.
   private func note(_ error: any Error) {
     guard let error = error as? RedisServerError, error.fleetCode == .full else {
       if registration.note(.failed("\(error)")).problem == nil {

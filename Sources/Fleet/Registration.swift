@@ -1,15 +1,15 @@
-// Whether the fleet sees a process: what its heartbeat knows and its own status page shows.
+// Whether the fleet sees a process: the heartbeat writes it and the process's status page shows it.
 
 internal import Synchronization
 
-/// What became of a process's last report to the fleet.
+/// The result of a process's last report to the fleet.
 public final class Registration: Sendable {
   public enum State: Sendable, Equatable {
     /// There was no report yet.
     case pending
-    /// The last report was taken: `sync-status` shows this process.
+    /// The last report was accepted: `sync-status` shows this process.
     case registered
-    /// The last report wasn't taken; why, in words.
+    /// The last report was rejected; the reason as text.
     case failed(String)
   }
 
@@ -19,7 +19,7 @@ public final class Registration: Sendable {
 
   public var state: State { current.withLock { $0 } }
 
-  /// - Returns: What it was before.
+  /// - Returns: The previous state.
   func note(_ state: State) -> State {
     current.withLock { current in
       defer { current = state }
@@ -29,7 +29,7 @@ public final class Registration: Sendable {
 }
 
 extension Registration.State {
-  /// Why the last report wasn't taken; nil where it was, or there was none.
+  /// Why the last report was rejected; nil if it was accepted, or there was none.
   public var problem: String? {
     if case .failed(let problem) = self { problem } else { nil }
   }

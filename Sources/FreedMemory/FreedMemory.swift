@@ -1,24 +1,23 @@
-// Gives memory back to the system that the allocator keeps after a peak.
+// Returns memory to the system that the allocator keeps after a peak.
 //
-// glibc keeps freed memory for as long as something that lies behind it is in use. After a moment with five thousand
-// busy connections a node held half a gigabyte in which nothing was, and held it for good; a container's limit counts
-// all of it.
+// glibc keeps freed memory as long as a later block in the same heap is in use. After a moment with five thousand busy
+// connections a node kept half a gigabyte of unused memory for good, and a container's limit counts all of it.
 //
-// Rejected: glibc's own threshold for trimming, which is about the end of each heap only. Another allocator: a
-// dependency for all to solve what one call does.
+// Rejected: glibc's own threshold for trimming, which applies only to the end of each heap; and another allocator, a
+// dependency of all programs for a problem that one call solves.
 
 internal import CMalloc
 internal import Foundation
 public import Logging
 public import ServiceLifecycle
 
-/// Looks now and then how much memory is resident without being in use, and gives it back to the system.
+/// Checks periodically how much resident memory is unused, and returns it to the system.
 public struct FreedMemory: Service {
   private static let interval = Duration.seconds(10)
 
   private let logger: Logger
 
-  /// - Parameter logger: Told how much was given back.
+  /// - Parameter logger: Logs how much was returned.
   public init(logger: Logger) { self.logger = logger }
 
   public func run() async throws {
@@ -31,7 +30,7 @@ public struct FreedMemory: Service {
     }
   }
 
-  /// Gives memory back where a peak is over.
+  /// Returns memory if a peak is over.
   static func look(_ peak: inout Peak, _ logger: Logger) {
     guard let before = MemoryUse.now, peak.isOver(before) else { return }
     MemoryUse.giveBack()
@@ -42,15 +41,15 @@ public struct FreedMemory: Service {
   }
 }
 
-/// Tells when it is worth while to give memory back: it is much, and it wasn't needed since the last look. To give it
-/// back takes some tens of milliseconds for each hundred megabytes, in which threads that allocate wait.
+/// Decides when returning memory is worth it: if there is much, and it wasn't needed since the last check. Returning it
+/// takes some tens of milliseconds for each hundred megabytes, and threads that allocate wait meanwhile.
 struct Peak {
-  /// With less nothing is won.
+  /// With less unused memory it isn't worth it.
   static let worthwhile = 64 << 20
 
   private var wasUnused = false
 
-  /// - Returns: Whether memory is to be given back.
+  /// - Returns: Whether memory should be returned.
   mutating func isOver(_ use: MemoryUse) -> Bool {
     let isUnused = use.unused >= max(Self.worthwhile, use.used / 2)
     defer { wasUnused = isUnused && !wasUnused }
@@ -60,21 +59,21 @@ struct Peak {
 
 /// The process's memory, in bytes.
 struct MemoryUse {
-  /// Of the process alone, and in memory.
+  /// Resident memory of this process, not shared with others.
   var resident: Int
   /// Allocated and not freed.
   var used: Int
-  /// In memory for nothing.
+  /// Resident and not in use.
   var unused: Int { resident - used }
 
   #if canImport(Glibc)
-    /// nil where the system doesn't say.
+    /// nil if the system doesn't tell.
     static var now: MemoryUse? {
       guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else { return nil }
       let pages = text.split(separator: " ").compactMap { Int($0) }
       guard pages.count > 2 else { return nil }
       let resident = (pages[1] - pages[2]) * sysconf(CInt(_SC_PAGESIZE))
-      // Counting goes through all that is free, and is left out where there can't be much.
+      // Measuring walks through all free blocks, so it is skipped if there can't be many.
       guard resident >= Peak.worthwhile else { return MemoryUse(resident: resident, used: resident) }
       let counts = mallinfo2()
       return MemoryUse(resident: resident, used: Int(counts.uordblks) + Int(counts.hblkhd))

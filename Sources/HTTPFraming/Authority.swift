@@ -1,7 +1,7 @@
 // host[:port], as in a Host header and an absolute target: RFC 3986 §3.2.2 without user information.
 //
 // An empty host is refused although the grammar has it: an http URI never has one. So is an address of the form `v1.…`,
-// which nobody ever gave a meaning to, and a zone (`%25eth0`), which means nothing beyond the sender's own machine.
+// which never got a meaning, and a zone (`%25eth0`), which means nothing beyond the sender's own machine.
 
 internal import Bytes
 
@@ -28,7 +28,7 @@ enum Authority {
       guard at > range.lowerBound else { return false }
     }
     if at == range.upperBound { return true }
-    // The port may be missing after its colon, says the grammar.
+    // By the grammar the port may be missing after its colon.
     guard bytes.byte(at) == .colon else { return false }
     var port = 0
     for digit in at + 1..<range.upperBound {
@@ -40,7 +40,7 @@ enum Authority {
     return true
   }
 
-  /// Where the brackets of an IPv6 address end. What is between them must look like one: it isn't used, only kept
+  /// The end of the brackets of an IPv6 address. The text between them must look like one: it isn't used, only kept
   /// harmless.
   private static func endOfAddress(_ range: Range<Int>, in bytes: RawSpan) -> Int? {
     var colons = 0

@@ -1,17 +1,17 @@
-// A chunked body (RFC 9112 §7.1). What frames the data is consumed as it comes, so that a peer can't make us keep it;
-// only trailers wait until they are whole. Extensions are read by their grammar and thrown away: nobody uses them, but
-// a line that is only searched for its end is a line that two parsers can see end in different places.
+// A chunked body (RFC 9112 §7.1). Framing is consumed as it arrives, so that a peer can't make us keep it; only
+// trailers wait until they are complete. Extensions are parsed by their grammar and discarded: nobody uses them, but if
+// a parser only searches a line for its end, another parser may see the end elsewhere.
 
 internal import Bytes
 
 struct ChunkedBody {
   enum Event {
     case incomplete
-    /// So many bytes are framing.
+    /// This number of bytes is framing.
     case skip(Int)
-    /// So many bytes are data.
+    /// This number of bytes is data.
     case data(Int)
-    /// The body ends after so many bytes.
+    /// The body ends after this number of bytes.
     case end(Int)
     case refused(ProtocolError)
   }
@@ -37,7 +37,7 @@ struct ChunkedBody {
 
   private var place = Place.size
   private var digits = 0
-  /// Of the current chunk: its size, then what is left of it.
+  /// Of the current chunk: its size, then the rest of it.
   private var size: UInt64 = 0
   private var extensionBytes = 0
   private var bodyBytes = 0
@@ -46,7 +46,7 @@ struct ChunkedBody {
 
   init() {}
 
-  /// Reads on from bytes that nothing was read from yet; trailers that aren't whole must be given again.
+  /// Continues with bytes that weren't read yet; incomplete trailers must be passed again.
   mutating func next(_ bytes: RawSpan, within limits: RequestLimits) -> Event {
     switch place {
     case .data:
@@ -162,7 +162,7 @@ struct ChunkedBody {
       case .field(let name, _):
         trailers += 1
         guard trailers <= limits.fieldCount else { return .refused(.trailersTooLarge) }
-        // RFC 9110 §6.5.1. Trailers are dropped, but one hop that merges them into the header is enough.
+        // RFC 9110 §6.5.1. Trailers are dropped here, but a single hop that merges them into the header is dangerous.
         guard FramingField(name, in: bytes) == nil else { return .refused(.forbiddenTrailer) }
       }
     }

@@ -1,14 +1,15 @@
 // The lines of a header or of trailers, one at a time. Nothing is consumed before the whole section is there, so a line
-// is two ranges of offsets; where the bytes ended is remembered, so that a header that drips in isn't looked through
-// from its start again and again. Each decision rests on the bytes up to one place and on nothing behind it: how the
-// stream was cut can't matter, neither for what is read nor for which of several faults is named.
+// is two ranges of offsets. The searched length is remembered, so that a header that arrives byte by byte isn't
+// searched from its start again and again. Each decision depends on the bytes up to one offset and on nothing behind
+// it: so the way in which the stream is cut can't matter, neither for the result nor for which of several errors is
+// reported.
 
 internal import Bytes
 
 struct FieldLines {
   enum Line {
     case field(name: Range<Int>, value: Range<Int>)
-    /// The empty line came; the section ends before this offset.
+    /// The empty line arrived; the section ends before this offset.
     case end(Int)
     case incomplete
     case refused(ProtocolError)
@@ -33,9 +34,9 @@ struct FieldLines {
   private var valueStart = 0
 
   /// - Parameters:
-  ///   - start: Where the section begins in the bytes that will be given.
-  ///   - limit: How many bytes it may have without the empty line at its end.
-  ///   - tooLarge: What it is refused with beyond that.
+  ///   - start: The section's offset in the bytes that will be given.
+  ///   - limit: Maximum bytes without the empty line at its end.
+  ///   - tooLarge: The error for a larger section.
   init(from start: Int, limit: Int, tooLarge: ProtocolError) {
     self.start = start
     cursor = start
@@ -44,13 +45,13 @@ struct FieldLines {
     self.tooLarge = tooLarge
   }
 
-  /// The next line. `bytes` must always begin at the same place of the stream.
+  /// The next line. `bytes` must always begin at the same offset of the stream.
   mutating func next(_ bytes: RawSpan) -> Line {
     let end = min(bytes.byteCount, boundary)
     while true {
       switch place {
       case .lineStart:
-        // The last line's end may stand beyond the boundary.
+        // The last line's end may be beyond the limit.
         guard cursor < bytes.byteCount else { return .incomplete }
         let first = bytes.byte(cursor)
         if first == .carriageReturn {
@@ -114,7 +115,7 @@ struct FieldLines {
     }
   }
 
-  /// In the midst of a line all bytes were seen, or all that there may be.
+  /// All bytes were read without the end of a line, or the limit is reached.
   private func unfinished(_ bytes: RawSpan) -> Line {
     cursor >= boundary ? .refused(tooLarge) : .incomplete
   }

@@ -1,13 +1,14 @@
-// What the header says about framing and the connection: Host, Content-Length, Transfer-Encoding, Connection, Expect.
-// Every other field is the application's business.
+// The fields of the header about framing and the connection: Host, Content-Length, Transfer-Encoding, Connection,
+// Expect. Every other field is the application's business.
 //
-// Choices that the RFCs leave open, all towards refusing: several Content-Length lines are refused even where they are
-// equal, since only a broken or a hostile sender repeats it, and the hop before us may have read the other one. `5, 5`
-// in one line is the same. Content-Length together with Transfer-Encoding is refused instead of letting the second win.
+// The RFCs leave some choices open, and all are made towards refusing: several Content-Length lines are refused even if
+// they are equal, because only a broken or a hostile sender repeats it, and the hop before us may have read the other
+// one. `5, 5` in one line is the same. Content-Length together with Transfer-Encoding is refused instead of letting the
+// second win.
 
 internal import Bytes
 
-/// The fields that the machine itself acts on. A trailer may not have these names.
+/// The fields that the state machine itself uses. A trailer may not have these names.
 enum FramingField {
   case host
   case expect
@@ -27,7 +28,7 @@ enum FramingField {
   }
 }
 
-/// What these fields of one header say together.
+/// The combined meaning of these fields in one header.
 struct FramingFields {
   private var hasHost = false
   private var length: Int?
@@ -42,7 +43,7 @@ struct FramingFields {
 
   init() {}
 
-  /// Takes in one of the fields.
+  /// Adds one of the fields.
   mutating func add(_ field: FramingField, _ value: Range<Int>, in bytes: RawSpan) -> ProtocolError? {
     switch field {
     case .host:
@@ -74,7 +75,7 @@ struct FramingFields {
       guard !Self.hasTab(around: value, in: bytes) else { return .malformedTransferEncoding }
       bytes.forEachElement(of: value) { element in
         codings += 1
-        // A parameter, an empty element or anything else that isn't the bare word is another coding.
+        // A parameter, an empty element or anything else than the bare word is another coding.
         endsInChunked = bytes.matches("chunked", at: element)
         if endsInChunked { chunkedCodings += 1 }
       }
@@ -82,12 +83,12 @@ struct FramingFields {
     }
   }
 
-  /// What is wrong with all of them together.
+  /// The error in all of them together.
   func fault(in version: RequestHead.Version) -> ProtocolError? {
     if hasEncoding {
       if version == .http10 { return .encodingInHTTP10 }
       if length != nil { return .lengthAndEncoding }
-      // RFC 9112 §6.3: without chunked at the end nobody knows where the body ends. §6.1: chunked is never applied
+      // RFC 9112 §6.3: without chunked at the end the length of the body is unknown. §6.1: chunked is never applied
       // twice.
       if !endsInChunked || chunkedCodings > 1 { return .malformedTransferEncoding }
       if codings > 1 { return .unknownTransferCoding }
@@ -107,8 +108,8 @@ struct FramingFields {
     !saysClose && (version == .http11 || saysKeepAlive)
   }
 
-  /// Whether the whitespace before or behind a value has a tab in it. That is whitespace to the RFC, an error to some
-  /// parsers and part of the value to others: where it is about framing, it is refused.
+  /// Whether the whitespace before or behind a value contains a tab. To the RFC that is whitespace, to some parsers an
+  /// error, and to others part of the value. In framing fields it is refused.
   private static func hasTab(around value: Range<Int>, in bytes: RawSpan) -> Bool {
     var end = value.upperBound
     while bytes.byte(end) == .space { end += 1 }

@@ -13,7 +13,7 @@ extension UInt8 {
     return bits >> UInt64(self & 63) & 1 == 1
   }
 
-  /// May stand in a field's value or a quoted string: not a control character, unless it is a tab.
+  /// Whether it is allowed in a field's value or a quoted string: not a control character, unless it is a tab.
   @inline(__always) var isText: Bool { self == .tab || (self >= .space && self != 0x7F) }
 }
 
@@ -46,7 +46,7 @@ extension RawSpan {
     return at
   }
 
-  /// Calls `body` with each element of a comma-separated list, trimmed; empty ones too.
+  /// Calls `body` with each element of a comma-separated list, trimmed, including empty ones.
   @inline(__always) func forEachElement(of list: Range<Int>, _ body: (Range<Int>) -> Void) {
     var start = list.lowerBound
     for at in list where byte(at) == .comma {

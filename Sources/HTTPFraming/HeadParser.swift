@@ -1,17 +1,17 @@
-// The head of a request: request line and header. It consumes nothing until all is there (but one empty line before
-// it), and goes on where it stopped when more bytes come.
+// The head of a request: request line and header. It consumes nothing until the head is complete (except one empty line
+// before it), and continues where it stopped when more bytes arrive.
 //
-// An automaton over named places and not a search for CRLFCRLF followed by a split: a search looks at every byte twice,
-// and accepts bytes first that a later step must not forget to refuse.
+// A state machine over the parts of a head and not a search for CRLFCRLF followed by a split: a search reads every byte
+// twice, and first accepts bytes that a later step must not forget to refuse.
 
 internal import Bytes
 
 struct HeadParser {
   enum Outcome {
     case incomplete
-    /// So many bytes mean nothing.
+    /// This number of bytes is ignored.
     case skip(Int)
-    /// The head is there and has so many bytes.
+    /// The head is complete and has this number of bytes.
     case complete(Int)
     case refused(ProtocolError)
   }
@@ -35,7 +35,7 @@ struct HeadParser {
   /// The version in the request line, with its line end.
   private static let versionLength = 10
 
-  /// Reads on. `bytes` must begin where they began the last time, unless some were to be skipped.
+  /// Continues. `bytes` must begin at the same offset of the stream as the last time, unless some were to be skipped.
   mutating func parse(_ bytes: RawSpan, into head: inout RequestHead, within limits: RequestLimits) -> Outcome {
     let end = min(bytes.byteCount, limits.requestLineBytes)
     while true {
@@ -44,7 +44,7 @@ struct HeadParser {
         guard bytes.byteCount > 0 else { return .incomplete }
         switch bytes.byte(0) {
         case .carriageReturn:
-          // RFC 9112 §2.2 asks servers to bear at least one empty line before a request; one is what they get.
+          // RFC 9112 §2.2 asks servers to accept at least one empty line before a request. Exactly one is accepted.
           guard !skippedLine else { return .refused(.emptyLines) }
           guard bytes.byteCount > 1 else { return .incomplete }
           guard bytes.byte(1) == .lineFeed else { return .refused(.bareCarriageReturn) }
@@ -95,7 +95,7 @@ struct HeadParser {
         while cursor < start + Self.versionLength {
           guard cursor < end else { return unfinishedLine(limits) }
           if let refusal = Self.fault(inVersionAt: cursor, from: start, bytes) {
-            // A client that knows HTTP/2 only is told so in as many words.
+            // A client that supports HTTP/2 only gets an error that says so.
             return .refused(refusal == .unsupportedVersion && head.isPreface(in: bytes) ? .http2Preface : refusal)
           }
           cursor += 1
@@ -129,13 +129,12 @@ struct HeadParser {
   /// Whether the method has been read, so that it is the current request's.
   var knowsMethod: Bool { place != .start && place != .method }
 
-  /// In the midst of the request line all bytes were seen, or all that there may be.
+  /// All bytes were read without the end of the request line, or the limit is reached.
   private func unfinishedLine(_ limits: RequestLimits) -> Outcome {
     cursor >= limits.requestLineBytes ? .refused(.requestLineTooLong) : .incomplete
   }
 
-  /// What is wrong with one byte of `HTTP/1.1` or `HTTP/1.0` and the line end behind it, when those before it are
-  /// right.
+  /// The error in one byte of `HTTP/1.1` or `HTTP/1.0` and the line end behind it, if the bytes before it are right.
   private static func fault(inVersionAt cursor: Int, from start: Int, _ bytes: RawSpan) -> ProtocolError? {
     let byte = bytes.byte(cursor)
     let pattern: StaticString = "HTTP/d.d\r\n"
@@ -185,7 +184,7 @@ extension RequestHead {
       return nil
     }
     if first == UInt8(ascii: "*"), target.count == 1 {
-      // The HTTP/2 preface goes on to its version, so that it can be answered with what it is.
+      // The HTTP/2 preface is parsed up to its version, so that its error can name HTTP/2.
       path = target
       return method == .options || bytes.equals("PRI", at: methodName) ? nil : .unfitTarget
     }
@@ -201,12 +200,12 @@ extension RequestHead {
     var pathStart = authorityStart
     while pathStart < beforeQuery, bytes.byte(pathStart) != UInt8(ascii: "/") { pathStart += 1 }
     guard Authority.isValid(authorityStart..<pathStart, in: bytes) else { return .invalidTarget }
-    // An empty path means "/" (RFC 9110 §4.2.3); the second slash of "://" stands for it.
+    // An empty path means "/" (RFC 9110 §4.2.3). The second slash of "://" is used for it.
     path = pathStart < beforeQuery ? pathStart..<beforeQuery : authorityStart - 1..<authorityStart
     return nil
   }
 
-  /// Whether this is how a client begins that takes it for granted that HTTP/2 is spoken (RFC 9113 §3.4).
+  /// Whether this is the beginning of a client that assumes HTTP/2 (RFC 9113 §3.4).
   fileprivate func isPreface(in bytes: RawSpan) -> Bool {
     method == .other && bytes.equals("PRI", at: methodName) && bytes.equals("*", at: target)
   }

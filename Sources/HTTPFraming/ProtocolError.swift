@@ -1,7 +1,7 @@
-// Every request that is not taken, by name. After each of them the connection closes: what follows a message that can't
-// be read can't be told apart any more, and guessing where the next one begins is what request smuggling lives on.
+// Every request that is refused, by name. After each of them the connection closes. If a message can't be read, the
+// next one can't be found, and guessing where it begins makes request smuggling possible.
 //
-// Where RFC 9110 and 9112 leave a choice, it is made here: repair nothing, refuse.
+// If RFC 9110 and 9112 leave a choice, the choice here is: repair nothing, refuse.
 
 /// Why a request was refused by the framing itself, before or while an application saw it.
 public enum ProtocolError: String, Sendable, CaseIterable, Equatable {
@@ -32,7 +32,7 @@ public enum ProtocolError: String, Sendable, CaseIterable, Equatable {
   case missingColon = "missing_colon"
   case invalidFieldValue = "invalid_field_value"
 
-  // What the header means.
+  // Errors in the meaning of the header.
   case missingHost = "missing_host"
   case severalHosts = "several_hosts"
   case invalidHost = "invalid_host"
@@ -53,7 +53,7 @@ public enum ProtocolError: String, Sendable, CaseIterable, Equatable {
   case trailersTooLarge = "trailers_too_large"
   case forbiddenTrailer = "forbidden_trailer"
 
-  // Time, which the holder of the connection measures.
+  // Time, which the caller measures.
   case tooSlow = "too_slow"
 
   /// The status to answer with.
@@ -71,7 +71,7 @@ public enum ProtocolError: String, Sendable, CaseIterable, Equatable {
     }
   }
 
-  /// What was expected or what came, for a person; one line.
+  /// What was expected or what was found, for a person; one line.
   public var reason: String {
     switch self {
     case .requestLineTooLong: "the request line is longer than this server reads"

@@ -14,16 +14,16 @@
 // `Connection: close`. A chunked body has no known length, and an answer that promised to go on could not be taken
 // back.
 
-/// How long a request's body is.
+/// The length of a request's body.
 public enum BodyKind: Sendable, Equatable {
   /// There is no body.
   case none
-  /// So many bytes, possibly 0.
+  /// This number of bytes, possibly 0.
   case length(Int)
   case chunked
 }
 
-/// Which of a connection's requests is meant. An answer carries it, so that one that comes too late meets no other
+/// Identifies one of a connection's requests. An answer has it, so that one that is too late doesn't answer another
 /// request.
 public struct RequestNumber: Sendable, Hashable, CustomStringConvertible {
   /// Counted from 1.
@@ -31,43 +31,43 @@ public struct RequestNumber: Sendable, Hashable, CustomStringConvertible {
   public var description: String { "\(value)" }
 }
 
-/// Where a connection stands, for deadlines and counters.
+/// The state of a connection, for deadlines and counters.
 public enum ConnectionPhase: Sendable, Equatable, CaseIterable {
   /// Between requests.
   case idle
-  /// Some of a head has come.
+  /// A part of a head has arrived.
   case head
   /// A head was handed out, and its body hasn't ended.
   case body
   /// The request is whole, and its answer is awaited: this time is the server's own.
   case answering
-  /// Answered; what is left of the body is read and thrown away.
+  /// Answered; the rest of the body is read and discarded.
   case draining
-  /// The last answer was given; what still comes is thrown away until the client closes too.
+  /// The last answer was given; further bytes are discarded until the client closes too.
   case closing
   case closed
 }
 
-/// What to do, and with how many of the bytes.
+/// The next action, and how many of the bytes it is about.
 public struct Step: Sendable, Equatable {
   public enum Action: Sendable, Equatable {
-    /// Nothing; these bytes are done with. Go on.
+    /// Nothing; these bytes are consumed. Go on.
     case skip
-    /// Wait for more bytes than were given.
+    /// Wait for more bytes than the given ones.
     case read
-    /// The bytes are a head; ``RequestConnection/head`` says what is where in them. Going on means that the body is
+    /// The bytes are a head; ``RequestConnection/head`` has the offsets of its parts. Going on means that the body is
     /// wanted.
     case head(RequestNumber, BodyKind)
     /// Write ``Response/goOn``: the client waits for it before it sends the body. Go on.
     case writeContinue
     /// The bytes are the next part of the body. Go on.
     case body
-    /// The request is whole. Go on.
+    /// The request is complete. Go on.
     case end
-    /// Write nothing and read no more than may be kept, until the request is answered.
+    /// Write nothing, and read no more than the caller wants to keep, until the request is answered.
     case wait
-    /// Write this as the answer to the current request, whether its head was handed out or not. The application's own
-    /// answer will be turned away. Go on.
+    /// Write this as the answer to the current request, whether its head was returned or not. The application's own
+    /// answer will be rejected. Go on.
     case refuse(ProtocolError, ResponseFraming)
     /// When all is written, end the sending side and go on.
     case closeOutput
@@ -76,7 +76,7 @@ public struct Step: Sendable, Equatable {
   }
 
   public let action: Action
-  /// How many of the given bytes the action is about. They are consumed: the next call begins behind them.
+  /// How many of the given bytes belong to the action. They are consumed: the next call begins behind them.
   public let length: Int
 
   init(_ action: Action, _ length: Int = 0) {
@@ -112,11 +112,11 @@ public struct Step: Sendable, Equatable {
 public struct RequestConnection: ~Copyable, Sendable {
   private enum State {
     case head
-    /// The head was handed out; the body isn't wanted before the next step, and the client waits for that.
+    /// The head was returned. The client waits for "100 Continue", and the body isn't wanted before the next step.
     case invited(BodyKind)
     case length(left: Int)
     case chunked
-    /// All of the body came, and nobody was told.
+    /// The body is complete, and the caller doesn't know yet.
     case ending
     case answering
     case draining(left: Int)
@@ -125,12 +125,12 @@ public struct RequestConnection: ~Copyable, Sendable {
   }
 
   public let limits: RequestLimits
-  /// What is where in the head that was handed out last. Valid until the step after its answer.
+  /// The offsets of the parts of the head that was returned last. Valid until the step after its answer.
   public private(set) var head = RequestHead()
   private var state = State.head
   private var parser = HeadParser()
   private var chunks = ChunkedBody()
-  /// Requests begun, the current one among them from its first byte on.
+  /// Requests begun, including the current one from its first byte on.
   private var number = 0
   /// Whether the client would use the connection again after this request.
   private var isPersistent = false
@@ -152,8 +152,8 @@ public struct RequestConnection: ~Copyable, Sendable {
     }
   }
 
-  /// As ``phase``, for the hot path. It changes nothing; but who may change the connection is given it in place, and
-  /// anybody else a copy.
+  /// As ``phase``, for the hot path. It changes nothing. As a mutating method it gets the connection in place, and not
+  /// a copy.
   package mutating func phaseInPlace() -> ConnectionPhase { phase }
 
   /// How long the current request's body is, by its head.
@@ -165,12 +165,12 @@ public struct RequestConnection: ~Copyable, Sendable {
   /// Whether a body is being received whose length isn't known: an answer before its end would end the connection.
   public var isReceivingChunks: Bool { if case .chunked = state { true } else { false } }
 
-  // MARK: What happens
+  // MARK: Events
 
-  /// Says what to do next. Call it again after every action but ``Step/Action/read``, ``Step/Action/wait`` and
+  /// Returns the next action. Call it again after every action but ``Step/Action/read``, ``Step/Action/wait`` and
   /// ``Step/Action/close``; after `read` when there are more bytes or the input ended, after `wait` when the request
   /// was answered.
-  /// - Parameter bytes: All that came and wasn't consumed.
+  /// - Parameter bytes: All unconsumed bytes.
   public mutating func next(_ bytes: RawSpan) -> Step {
     switch state {
     case .head: return nextHead(bytes)
@@ -205,7 +205,8 @@ public struct RequestConnection: ~Copyable, Sendable {
     }
   }
 
-  /// Takes note that a request is being answered, whole or not, and says how to write the response.
+  /// Records that a request is being answered, before or after the end of its body, and returns the framing of the
+  /// response.
   ///
   /// Write exactly one response for it, at once, then go on with ``next(_:)``.
   /// - Returns: nil if nothing may be written: the request was answered or refused before, or the connection has ended.
@@ -215,7 +216,8 @@ public struct RequestConnection: ~Copyable, Sendable {
     switch state {
     case .ending, .answering: rest = 0
     case .length(let left): rest = left <= limits.drainBytes ? left : nil
-    // Who waits for an invitation and gets an answer may send the body all the same, or not: that can't be told apart.
+    // A client that waits for "100 Continue" and gets an answer may send the body nevertheless, or not: that can't be
+    // distinguished.
     case .invited, .chunked: rest = nil
     case .head, .draining, .closing, .closed: return nil
     }
@@ -229,16 +231,16 @@ public struct RequestConnection: ~Copyable, Sendable {
     return framing
   }
 
-  /// The client sends nothing more. What it has sent is still read and answered.
+  /// The client sends nothing more. Bytes that it has sent are still read and answered.
   public mutating func inputEnded() { ended = true }
 
-  /// The server stops: no request begins any more, and the answer to the current one closes the connection. Go on with
-  /// ``next(_:)`` at once, since an idle connection closes then.
+  /// The server stops: no further request begins, and the answer to the current one closes the connection. Go on with
+  /// ``next(_:)`` at once, because an idle connection closes then.
   public mutating func stop() { stopping = true }
 
-  /// The deadline of the current phase has passed; says what to do, as ``next(_:)`` does.
+  /// The deadline of the current phase has passed. Returns the next action, as ``next(_:)`` does.
   ///
-  /// A request that came too slowly is answered with 408; in ``ConnectionPhase/answering`` the delay is the server's
+  /// A request that arrives too slowly is answered with 408. In ``ConnectionPhase/answering`` the delay is the server's
   /// own, and nothing happens.
   public mutating func deadlinePassed() -> Step {
     switch phase {
@@ -253,7 +255,8 @@ public struct RequestConnection: ~Copyable, Sendable {
   private mutating func nextHead(_ bytes: RawSpan) -> Step {
     if stopping, !parser.hasBegun {
       guard bytes.byteCount > 0 else { return close() }
-      // What a client sent ahead is thrown away first: to close over it would reset the connection, and earlier answers with it.
+      // Input that the client sent ahead is discarded first: closing with unread input would reset the connection, and
+      // earlier answers could be lost.
       beginClosing()
       return next(bytes)
     }
@@ -268,7 +271,7 @@ public struct RequestConnection: ~Copyable, Sendable {
       let body = parser.framing.body
       if case .length(let announced) = body, announced > limits.bodyBytes { return refuse(.bodyTooLarge) }
       isPersistent = parser.framing.isPersistent(in: head.version)
-      // RFC 9110 §10.1.1: HTTP/1.0 doesn't know of it, and nobody waits where there is nothing to send.
+      // RFC 9110 §10.1.1: HTTP/1.0 doesn't have it, and a client without a body doesn't wait.
       let isInvited = parser.framing.expectsContinue && head.version == .http11 && body != .none && body != .length(0)
       if isInvited { state = .invited(body) } else { expectBody(body) }
       return Step(.head(RequestNumber(value: number), body), length)
@@ -304,7 +307,7 @@ public struct RequestConnection: ~Copyable, Sendable {
 
   // MARK: Ends
 
-  /// More bytes are needed, and may never come.
+  /// More bytes are needed, and may never arrive.
   private mutating func starved() -> Step { ended ? close() : Step(.read) }
 
   private mutating func refuse(_ refusal: ProtocolError) -> Step {

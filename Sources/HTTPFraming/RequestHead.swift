@@ -1,7 +1,6 @@
-// The head of a request: offsets into its bytes, which stay with whoever reads them from the network. Four 16-bit
-// numbers a header line, in one array that a connection keeps, so reading a header allocates nothing and copies
-// nothing. Instead of a dictionary: of ten lines a node looks up five, and comparing lengths first rules out nearly all
-// others.
+// The head of a request: offsets into its bytes, which stay with the caller. Four 16-bit numbers a header line, in one
+// array that a connection keeps, so reading a header allocates nothing and copies nothing. Rejected: a dictionary. Of
+// ten lines a node looks up five, and comparing lengths first excludes nearly all others.
 
 internal import Bytes
 
@@ -41,13 +40,13 @@ public struct RequestHead: Sendable {
 
   public internal(set) var version = Version.http11
   public internal(set) var method = Method.other
-  /// The method as it was written.
+  /// The method, unchanged.
   public internal(set) var methodName = 0..<0
-  /// The target as it was written.
+  /// The target, unchanged.
   public internal(set) var target = 0..<0
-  /// The target's path: from its first slash up to the query; `*` where that is the target. Not decoded.
+  /// The target's path: from its first slash up to the query; `*` if that is the target. Not decoded.
   public internal(set) var path = 0..<0
-  /// What stands after the question mark; nil without one. Not decoded.
+  /// The part after the question mark; nil without one. Not decoded.
   public internal(set) var query: Range<Int>?
   var fields: [Field] = []
 

@@ -1,30 +1,30 @@
-// What one connection may cost in bytes and counts. Time isn't here: whoever holds the connection sets deadlines by its
+// The limits of one connection in bytes and counts. Time isn't here: the caller sets deadlines by the connection's
 // phase.
 
-/// The bounds that a connection's requests are read within.
+/// The limits for a connection's requests.
 public struct RequestLimits: Sendable, Equatable {
   /// Of the request line, with its line end; beyond it: 414.
   public let requestLineBytes: Int
   /// Of all header lines together, with their line ends and without the empty line after them; beyond it: 431.
   public let headerBytes: Int
-  /// Header lines; beyond it: 431. It holds for trailers too.
+  /// Maximum header lines; beyond it: 431. It applies to trailers too.
   public let fieldCount: Int
   /// Of a body without its chunk framing; beyond it: 413.
   public let bodyBytes: Int
-  /// How much of a body that nobody wants any more is read so that the connection can go on. Where more is to come, or
-  /// an unknown amount, the connection closes instead.
+  /// Maximum bytes of an unwanted body that are read so that the connection can go on. If there is more, or an unknown
+  /// amount, the connection closes instead.
   public let drainBytes: Int
-  /// How much is read and thrown away while the connection closes. Closing a socket that has unread bytes resets the
-  /// connection, and the client may lose the answer.
+  /// Maximum bytes that are read and discarded while the connection closes. Closing a socket that has unread bytes
+  /// resets the connection, and the client may lose the answer.
   public let lingerBytes: Int
   /// Of all chunk extensions of one request together.
   public let chunkExtensionBytes: Int
   /// Of all trailer lines of one request together.
   public let trailerBytes: Int
-  /// After so many requests the connection closes. It bounds how long a balancer's old choice of a node lasts.
+  /// After this number of requests the connection closes. It limits for how long a load balancer uses the same node.
   public let requests: Int
 
-  /// The largest head that can be: offsets into it are kept in 16 bits.
+  /// The largest possible head: offsets into it are kept in 16 bits.
   static let longestHead = Int(UInt16.max) - 2
 
   /// - Precondition: all are positive (bytes that may be none at all: not negative), and a head of `requestLineBytes`

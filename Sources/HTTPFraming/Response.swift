@@ -1,18 +1,18 @@
-// Responses as bytes. The machine says how one must be framed; here that is put in front of a body. What is the same
-// each time (status line, fixed fields, body) is laid out once; a request adds a few copies to it and allocates
-// nothing.
+// Responses as bytes. The state machine says how one must be framed; the framing is put in front of a body here. Parts
+// that are the same each time (status line, fixed fields, body) are formatted once; a request adds a few copies to them
+// and allocates nothing.
 //
-// Values come from configuration, from the store and from clients' ids, so names and values are checked when they are
-// put in: a CR or LF in one would be a second response of somebody else's making.
+// Values are from configuration, from the store and from clients' IDs, so names and values are checked when they are
+// added: a CR or LF in one would be a second response under somebody else's control.
 
 internal import Bytes
 
 /// How a response must be framed so that the connection stays in step.
 public struct ResponseFraming: Sendable, Equatable {
   public enum Persistence: Sendable, Equatable {
-    /// HTTP/1.1 goes on unless something is said.
+    /// HTTP/1.1 keeps the connection unless a header says otherwise.
     case open
-    /// HTTP/1.0 ends unless something is said.
+    /// HTTP/1.0 closes the connection unless a header says otherwise.
     case keepAlive
     /// The connection closes after this response, and must say so.
     case close
@@ -26,7 +26,7 @@ public struct ResponseFraming: Sendable, Equatable {
     }
   }
 
-  /// For a connection that ends with this response, whatever was asked on it.
+  /// For a connection that ends with this response, whatever the request was.
   public static let last = ResponseFraming(persistence: .close, isForHead: false)
 
   public let persistence: Persistence
@@ -34,13 +34,13 @@ public struct ResponseFraming: Sendable, Equatable {
   public let isForHead: Bool
 }
 
-/// A field that would break the response that it is put into.
+/// A field that would break the response that contains it.
 public enum InvalidResponseField: Error, Sendable, Equatable, CustomStringConvertible {
   /// Not a token.
   case name(String)
-  /// With a control character. The value isn't told: it may be a secret.
+  /// With a control character. The value isn't shown: it may be a secret.
   case value(ofField: String)
-  /// Framing is the writer's own business.
+  /// The field belongs to the framing, which only the writer sets.
   case framing(String)
 
   public var description: String {
@@ -52,7 +52,7 @@ public enum InvalidResponseField: Error, Sendable, Equatable, CustomStringConver
   }
 }
 
-/// Header lines, checked and laid out.
+/// Header lines, checked and encoded.
 public struct ResponseFields: Sendable, Equatable {
   private(set) var bytes: [UInt8] = []
 
@@ -75,7 +75,7 @@ public struct ResponseFields: Sendable, Equatable {
     bytes.append(.lineFeed)
   }
 
-  /// Takes all lines out, and keeps the memory for the next ones.
+  /// Removes all lines, and keeps the memory for the next ones.
   public mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
 
   private static func isFraming(_ name: String) -> Bool {
@@ -89,9 +89,9 @@ public struct ResponseFields: Sendable, Equatable {
   }
 }
 
-/// A response whose status, fixed fields and body are laid out.
+/// A response with formatted status, fixed fields and body.
 public struct Response: Sendable {
-  /// What ``Step/Action/writeContinue`` wants written.
+  /// The bytes for ``Step/Action/writeContinue``.
   public static let goOn: [UInt8] = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
 
   public let status: Int
@@ -101,16 +101,16 @@ public struct Response: Sendable {
   /// `content-length: `, the digits of an Int, and two line ends.
   private static let longestEnd = 16 + 20 + 4
 
-  /// - Precondition: the status is a final one that has a body, if possibly an empty one: 200 to 599, but 204 and 304.
+  /// - Precondition: the status is a final one with a body (which may be empty): 200 to 599, but not 204 and 304.
   public init(status: Int, fields: ResponseFields = ResponseFields(), body: [UInt8] = []) {
     precondition((200..<600).contains(status) && status != 204 && status != 304, "\(status) has no body")
     self.status = status
-    // HTTP/1.1 even where 1.0 was asked: it is the version of who answers (RFC 9110 §6.2).
+    // HTTP/1.1 even for a request of version 1.0: it is the server's version (RFC 9110 §6.2).
     head = Array("HTTP/1.1 \(status) \(Self.phrase(status))\r\n".utf8) + fields.bytes
     self.body = body
   }
 
-  /// What a refused request is answered with where an application has no words of its own: the reason as plain text.
+  /// The default answer to a refused request: the reason as plain text.
   public init(_ refusal: ProtocolError) {
     var fields = ResponseFields()
     do throws(InvalidResponseField) {
@@ -121,7 +121,7 @@ public struct Response: Sendable {
     self.init(status: refusal.status, fields: fields, body: Array("\(refusal.reason)\n".utf8))
   }
 
-  /// Not less than what ``write(_:fields:body:to:)`` writes.
+  /// Not less than the length of the output of ``write(_:fields:body:to:)``.
   public func capacity(fields: ResponseFields = ResponseFields(), body: Int? = nil) -> Int {
     head.count + fields.bytes.count + ResponseFraming.Persistence.keepAlive.line.utf8CodeUnitCount + Self.longestEnd
       + (body ?? self.body.count)
@@ -152,7 +152,7 @@ public struct Response: Sendable {
     write(framing, fields: fields, body: body.span.bytes, to: &output)
   }
 
-  /// The statuses of a gate; the phrase is for people, and may be empty.
+  /// The statuses of a gate. The phrase is for people, and may be empty.
   private static func phrase(_ status: Int) -> String {
     switch status {
     case 200: "OK"

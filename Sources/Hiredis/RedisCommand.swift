@@ -1,5 +1,5 @@
 // Commands as bytes. Redis takes a command as an array of length-prefixed strings, so arguments are binary-safe and
-// nothing needs quoting. A command is encoded once, when it is made: whoever sends it only copies bytes.
+// nothing needs quoting. A command is encoded once, when it is made: senders only copy bytes.
 
 /// One command with its arguments, encoded for the wire.
 public struct RedisCommand: Sendable, CustomStringConvertible {
@@ -41,7 +41,7 @@ public struct RedisCommandEncoder: Sendable {
   @usableFromInline var appended = 0
   @usableFromInline var encoded: [UInt8] = []
 
-  /// - Parameter argumentCount: How many arguments will be appended: exactly as many.
+  /// - Parameter argumentCount: The exact number of arguments that will be appended.
   public init(_ name: String, argumentCount: Int, reservingBytes capacity: Int = 0) {
     self.name = name
     self.argumentCount = argumentCount
@@ -52,7 +52,7 @@ public struct RedisCommandEncoder: Sendable {
     appendArgument(name.utf8)
   }
 
-  /// Appends one argument, byte for byte. Inlinable, so that it is specialised for what the caller has.
+  /// Appends one argument, byte for byte. Inlinable, so that it is specialised for the caller's type.
   @inlinable
   public mutating func append(_ bytes: some Collection<UInt8>) {
     appended += 1

@@ -1,30 +1,30 @@
-// What Redis can answer, as values.
+// Redis's replies, as values.
 //
-// An error reply is a value like any other: the server understood the command and said no, and the conversation goes
-// on. It is deliberately not a Swift error: mixing it with "the conversation is over" is how a failed read comes to be
-// taken for an absent key. The typed readers at the end are the only way from a reply to a plain value, and each of them
-// throws on anything but the shape it names: an error or a null never turns into an empty string, a zero or an
-// empty list.
+// An error reply is a value like any other: the server understood the command and refused it, and the connection stays
+// usable. It is deliberately not a Swift error: if it were mixed with "the connection is over", a failed read could be
+// taken for an absent key. The typed readers at the end are the only way from a reply to a plain value, and each of
+// them throws for any other type than its own: an error or a null never becomes an empty string, a zero or an empty
+// list.
 
 /// One reply of Redis, in the types of RESP2.
 public enum RedisReply: Sendable {
-  /// A short text of the server's own, such as `OK`.
+  /// A short text of the server, such as `OK`.
   case status(String)
   /// A value, byte for byte.
   case bulk([UInt8])
   case integer(Int64)
   /// At most eight levels deep, within the reader's limits on elements and bytes.
   case array([RedisReply])
-  /// An array too, of many short strings and nothing else. ``array()`` reads it as well.
+  /// An array of many short strings only. ``array()`` reads it as well.
   case strings(RedisStrings)
-  /// The server's "there is none": a missing key or field, or an empty blocking read.
+  /// The server's null: a missing key or field, or an empty blocking read.
   case null
-  /// The server said no. The command had no effect, unless its documentation says otherwise.
+  /// The server refused the command. It had no effect, unless its documentation says otherwise.
   case error(RedisServerError)
 }
 
 extension RedisReply: Equatable {
-  /// How an array is kept makes no difference.
+  /// The representation of an array makes no difference.
   public static func == (left: RedisReply, right: RedisReply) -> Bool {
     switch (left, right) {
     case (.status(let left), .status(let right)): left == right
@@ -43,7 +43,7 @@ extension RedisReply: Equatable {
 
 /// An error reply: the code that begins it, and its text.
 public struct RedisServerError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// The first word, in capitals by convention: `ERR`, `NOSCRIPT`, `OOM`, …; `ERR` too where the text begins otherwise.
+  /// The first word, in capitals by convention: `ERR`, `NOSCRIPT`, `OOM`, …; `ERR` too if the text begins otherwise.
   public let code: String
   /// The whole text as the server sent it, code included.
   public let message: String
@@ -71,11 +71,11 @@ public struct RedisServerError: Error, Sendable, Equatable, CustomStringConverti
   }
 }
 
-/// A reply had another shape than the one that its reader needs.
+/// A reply has another type than its reader needs.
 public struct UnexpectedReply: Error, Sendable, Equatable, CustomStringConvertible {
-  /// What was needed, in words: "an integer".
+  /// The expected type, as text: "an integer".
   public let expected: String
-  /// What came, in words, without the contents (which may be secret): "an array of 3".
+  /// The actual type, as text, without the contents (which may be secret): "an array of 3".
   public let came: String
 
   public init(expected: String, came: String) {
@@ -87,7 +87,7 @@ public struct UnexpectedReply: Error, Sendable, Equatable, CustomStringConvertib
 }
 
 extension RedisReply {
-  /// The reply's shape in words, without its contents.
+  /// The reply's type as text, without its contents.
   public var shape: String {
     switch self {
     case .status(let text): "the status \(text)"
@@ -105,20 +105,20 @@ extension RedisReply {
     return UnexpectedReply(expected: expected, came: shape)
   }
 
-  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape.
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other type.
   public func integer() throws -> Int64 {
     if case .integer(let number) = self { return number }
     throw mismatch("an integer")
   }
 
-  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape.
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other type.
   public func bytes() throws -> [UInt8] {
     if case .bulk(let bytes) = self { return bytes }
     throw mismatch("a string")
   }
 
-  /// The bytes, or nil where the server said that there is none.
-  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape.
+  /// The bytes, or nil if the server answered that there are none.
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other type.
   public func bytesOrNull() throws -> [UInt8]? {
     switch self {
     case .bulk(let bytes): return bytes
@@ -127,7 +127,8 @@ extension RedisReply {
     }
   }
 
-  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape or text that isn't UTF-8.
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other type or text that isn't
+  ///   UTF-8.
   public func string() throws -> String {
     guard let text = String(validating: try bytes(), as: UTF8.self) else {
       throw UnexpectedReply(expected: "UTF-8 text", came: "\(shape) that isn't UTF-8")
@@ -135,14 +136,14 @@ extension RedisReply {
     return text
   }
 
-  /// The text, or nil where the server said that there is none.
-  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape.
+  /// The text, or nil if the server answered that there is none.
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other type.
   public func stringOrNull() throws -> String? {
     if case .null = self { return nil }
     return try string()
   }
 
-  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape.
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other type.
   public func array() throws -> [RedisReply] {
     switch self {
     case .array(let items): return items
@@ -151,8 +152,8 @@ extension RedisReply {
     }
   }
 
-  /// The items, or nil where the server said that there is none.
-  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other shape.
+  /// The items, or nil if the server answered that there are none.
+  /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other type.
   public func arrayOrNull() throws -> [RedisReply]? {
     if case .null = self { return nil }
     return try array()

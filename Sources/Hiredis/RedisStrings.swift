@@ -1,11 +1,12 @@
-// Many short strings in one piece. An array of thousands of them, as a bucket of the key store is, would otherwise be thousands of
-// objects, and making, counting and freeing those cost more than everything else that is done with a million keys.
+// Many short strings in one piece. An array of thousands of them, such as a bucket of the key store, would otherwise be
+// thousands of objects, and creating, counting and freeing those cost more than everything else that is done with a
+// million keys.
 
-/// The strings of an array that holds nothing else, one behind the other.
+/// The strings of an array that contains nothing else, one behind the other.
 public struct RedisStrings: Sendable, Equatable {
-  /// All of them.
+  /// The bytes of all strings.
   public private(set) var bytes: [UInt8] = []
-  /// Where in ``bytes`` each ends; the next one begins there.
+  /// The end of each in ``bytes``; the next one begins there.
   public private(set) var ends: [Int32] = []
 
   init(reservingElements count: Int) {

@@ -1,14 +1,14 @@
-// What hiredis's object functions do: they build Swift values at once, and refuse what is beyond the limits.
+// hiredis's object functions: they build Swift values directly, and refuse replies beyond the limits.
 
 internal import CHiredis
 
-/// Where the object functions put what the reader finds. The reader walks a reply depth first and in order, so a stack of
-/// unfinished arrays is all that is needed.
+/// Collects the values that the reader finds. The reader walks a reply depth first and in order, so a stack of
+/// unfinished arrays is sufficient.
 ///
-/// A long array is taken for one of short strings until something else comes in it: see ``RedisStrings``.
+/// A long array is assumed to be one of short strings until another element is found in it: see ``RedisStrings``.
 ///
-/// A value behind a pointer that the reader owns, not an object: for each string of a reply one would be retained and released, and
-/// each access to it checked.
+/// A value behind a pointer that the reader owns, not an object: an object would be retained and released for each
+/// string of a reply, and each access to it checked.
 struct ReplyAssembly {
   private struct Unfinished {
     var items: [RedisReply]
@@ -17,13 +17,14 @@ struct ReplyAssembly {
 
   private let limits: ReplyLimits
   private var stack: [Unfinished] = []
-  /// Of the innermost array, while all that came in it are short strings, and how many of its elements are missing; 0 where it isn't such.
+  /// Of the innermost array, while it contains only short strings, and the number of its missing elements; 0 for other
+  /// arrays.
   private var strings = RedisStrings(reservingElements: 0)
   private var stringsMissing = 0
   private var finished: RedisReply?
   private var elements = 0
   private var bytes = 0
-  /// Why an object function refused; hiredis knows only "out of memory" for it.
+  /// Why an object function refused; hiredis only reports "out of memory" for it.
   private(set) var refusal: String?
 
   init(limits: ReplyLimits) { self.limits = limits }
@@ -40,13 +41,14 @@ struct ReplyAssembly {
     return finished
   }
 
-  /// From so many elements on it is worth it.
+  /// From this number of elements on it is worth it.
   private static let leastStrings = 64
-  /// Longer strings are copied once less as objects of their own.
+  /// Longer strings are copied one time less as objects of their own.
   private static let longestString = 512
 
   mutating func beginArray(_ count: Int) -> Bool {
-    // hiredis hands over a C int of what was a long long: where it doesn't check that it fits, it may come out negative.
+    // hiredis passes a C int for what was a long long. It doesn't check the range in all versions, so the value may be
+    // negative.
     guard count >= 0, count <= limits.elements - elements else {
       refusal = "an array of \(count) after \(elements) elements, the limit is \(limits.elements)"
       return false
@@ -59,7 +61,7 @@ struct ReplyAssembly {
       strings = RedisStrings(reservingElements: min(count, 4096))
       stringsMissing = count
     } else {
-      // Not reserved for all that is announced: only what arrives costs memory.
+      // Not reserved for the announced length: only received elements cost memory.
       var items: [RedisReply] = []
       items.reserveCapacity(min(count, 4096))
       stack.append(Unfinished(items: items, missing: count))
@@ -90,7 +92,7 @@ struct ReplyAssembly {
     add(.strings(all))
   }
 
-  /// Goes on with the innermost array as with any other.
+  /// Continues with the innermost array as with an array of other elements.
   private mutating func separateStrings() {
     var items = strings.replies
     items.reserveCapacity(min(items.count + stringsMissing, 4096))
@@ -112,7 +114,7 @@ struct ReplyAssembly {
     finished = reply
   }
 
-  /// hiredis wants an object for everything; ours are kept here, so any pointer that isn't null will do.
+  /// hiredis wants an object for everything. Ours are kept here, so it gets any pointer that isn't null.
   private static var done: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 1) }
 
   private static func of(_ task: UnsafePointer<redisReadTask>?) -> UnsafeMutablePointer<ReplyAssembly> {

@@ -1,27 +1,28 @@
 // Bytes in, replies out, through hiredis's reader.
 //
-// hiredis parses; what it finds is handed to our own object functions, which build Swift values at once, so no C object
-// is made only to be copied. The reader by itself has no bound: it believes `*100000000` and would allocate for it, it
-// buffers a bulk string of any announced length, and it looks through a line that doesn't end again from its start at every
-// feed. Hence the limits here. Beyond a limit, as after any error, the reader is finished: what follows in the stream
-// can't be told apart any more, so the conversation must be closed. Where the stream is cut makes no difference to any of this.
+// hiredis parses, and calls our own object functions, which build Swift values directly, so no C object is made only to
+// be copied. The reader by itself has no limits: it believes `*100000000` and would allocate for it, it buffers a bulk
+// string of any announced length, and it searches a line without an end again from its start at every feed. Hence the
+// limits here. Beyond a limit, as after any error, the reader is finished: later replies in the stream can't be
+// recognised any more, so the connection must be closed. The way in which the stream is cut makes no difference to any
+// of this.
 //
-// Memory stays within one reply's limit and one feed, whatever was read before: hiredis moves what is unread to the
-// front of its buffer after each reply, once it has read a kilobyte. But the memory of its largest reply it gives
-// back only when a feed finds nothing unread, and where replies are pipelined nearly every feed ends in the midst of
-// one. So that is done here.
+// Memory stays within one reply's limit and one feed, whatever was read before. hiredis moves unread bytes to the front
+// of its buffer after each reply, once it has read a kilobyte. But it releases the memory of its largest reply only
+// when a feed leaves nothing unread, and if replies are pipelined nearly every feed ends in the middle of one. So that
+// is done here.
 //
-// Known and accepted: hiredis 0.14 doesn't check the CRLF that closes a bulk string, and it speaks RESP2 only, nested
+// Known and accepted: hiredis 0.14 doesn't check the CRLF that closes a bulk string, and it supports RESP2 only, nested
 // at most eight deep (a ninth level is a protocol error of its own).
 
 internal import CHiredis
 
-/// What a reply may be at most. Redis itself has no such limits, so each conversation sets its own.
+/// Maximum sizes of a reply. Redis itself has no such limits, so each connection sets its own.
 public struct ReplyLimits: Sendable, Equatable {
   /// Elements in one array, and in all arrays of one reply together.
   public var elements: Int
-  /// Bytes of all strings in one reply together, and bytes that may wait for the rest of their string. At most 1 GiB, more
-  /// is taken as that: hiredis measures what it has not read yet with a C `int`.
+  /// Bytes of all strings in one reply together, and bytes that may wait for the rest of their string. At most 1 GiB,
+  /// which also replaces a higher value: hiredis counts unread bytes with a C `int`.
   public var bytes: Int
 
   public init(elements: Int = 4_000_000, bytes: Int = 256 << 20) {
@@ -30,9 +31,9 @@ public struct ReplyLimits: Sendable, Equatable {
   }
 }
 
-/// The stream isn't one that can be read on. The reader that threw this must not be used again.
+/// The stream can't be read any further. The reader that threw this must not be used again.
 public enum ReplyError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// Not RESP2; hiredis's own words.
+  /// Not RESP2; hiredis's own text.
   case malformed(String)
   /// RESP2, but more than the reader's limits allow.
   case overLimit(String)
@@ -45,7 +46,7 @@ public enum ReplyError: Error, Sendable, Equatable, CustomStringConvertible {
   }
 }
 
-/// Turns the bytes of one conversation into replies, however they are cut.
+/// Turns the bytes of one connection into replies, however they are cut.
 public struct ReplyReader: ~Copyable {
   private let reader: UnsafeMutablePointer<redisReader>
   private let assembly: UnsafeMutablePointer<ReplyAssembly>
@@ -53,10 +54,10 @@ public struct ReplyReader: ~Copyable {
   private var failure: ReplyError?
   /// More than a 64-bit number with its sign, and two line ends.
   private static let longestHeader = 32
-  /// The longest status or error text, in bytes. Redis's own are far shorter, and what scripts answer should be too.
+  /// The longest status or error text, in bytes. Redis's own are far shorter, and those of scripts should be too.
   public static let longestLine = 1 << 16
 
-  /// - Parameter limits: Beyond these a reply is refused and the stream given up.
+  /// - Parameter limits: A reply beyond these is refused, and the stream can't be read any further.
   public init(limits: ReplyLimits = ReplyLimits()) {
     var limits = limits
     limits.bytes = min(limits.bytes, 1 << 30)
@@ -64,7 +65,7 @@ public struct ReplyReader: ~Copyable {
     assembly = .allocate(capacity: 1)
     assembly.initialize(to: ReplyAssembly(limits: limits))
     guard let reader = redisReaderCreateWithFunctions(ReplyAssembly.functions) else {
-      // malloc of a few hundred bytes failed: there is nothing left to answer anybody with.
+      // malloc of a few hundred bytes failed: no answer could be written any more.
       fatalError("no memory for a reply reader")
     }
     self.reader = reader
@@ -80,16 +81,16 @@ public struct ReplyReader: ~Copyable {
     assembly.deallocate()
   }
 
-  /// A buffer of so many bytes is kept between replies, however little of it is used.
+  /// A buffer up to this number of bytes is kept between replies, however little of it is used.
   static let keptCapacity = 1 << 20
 
-  /// How many bytes of memory the buffer takes for what was fed.
+  /// The memory of the buffer in bytes.
   public var capacity: Int { sdsalloc(reader.pointee.buf) }
 
-  /// Of the reply that came last: the elements of all its arrays, and the bytes of all its strings.
+  /// Of the last reply: the elements of all its arrays, and the bytes of all its strings.
   public private(set) var lastSize = (elements: 0, bytes: 0)
 
-  /// Bytes that were fed and belong to a reply that isn't complete.
+  /// Bytes of a reply that isn't complete yet.
   public var waitingBytes: Int { reader.pointee.len - reader.pointee.pos }
 
   /// Adds bytes of the stream. Call ``next()`` until it returns nil before the next feed.
@@ -109,7 +110,7 @@ public struct ReplyReader: ~Copyable {
     try outcome.get()
   }
 
-  /// The next complete reply, or nil until more bytes have come.
+  /// The next complete reply, or nil until more bytes have arrived.
   public mutating func next() throws(ReplyError) -> RedisReply? {
     if let failure { throw failure }
     var object: UnsafeMutableRawPointer?
@@ -125,8 +126,7 @@ public struct ReplyReader: ~Copyable {
     return assembly.pointee.take()
   }
 
-  /// Gives back what a large reply has left behind. hiredis at most doubles its buffer, so one that is filled stays
-  /// as it is.
+  /// Releases the memory that a large reply has left behind. hiredis at most doubles its buffer, so a full one is kept.
   private func shrink() {
     guard capacity > Self.keptCapacity, capacity > 4 * reader.pointee.len,
       let smaller = sdsRemoveFreeSpace(reader.pointee.buf)
@@ -134,7 +134,7 @@ public struct ReplyReader: ~Copyable {
     reader.pointee.buf = smaller
   }
 
-  /// Why there is no use in waiting for the rest of what has begun, or nil where there is.
+  /// Why waiting for the rest of a reply is useless, or nil if it isn't.
   private var whyNotToWait: ReplyError? {
     let waiting = waitingBytes
     guard waiting > Self.longestHeader else { return nil }
@@ -149,7 +149,7 @@ public struct ReplyReader: ~Copyable {
     guard zip(header, header.dropFirst()).contains(where: { $0 == (UInt8(ascii: "\r"), UInt8(ascii: "\n")) }) else {
       return .malformed("a string's length doesn't end")
     }
-    // A string is buffered by hiredis until all of it is there, so its announced length alone costs nothing.
+    // hiredis buffers a string until it is complete, so its announced length alone costs nothing.
     return waiting > limits.bytes + Self.longestHeader
       ? .overLimit("\(waiting) bytes without a complete string, the limit is \(limits.bytes)") : nil
   }

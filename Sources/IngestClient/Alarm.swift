@@ -1,4 +1,4 @@
-/// Calls when a moment comes; the earliest that it was set to. For one task at a time.
+/// Calls back at a time, the earliest that was set. For one task at a time.
 struct Alarm {
   private let time: Timekeeper
   private let ring: @Sendable () -> Void
@@ -9,12 +9,12 @@ struct Alarm {
     self.ring = ring
   }
 
-  /// An alarm that is set to an earlier moment stays: ringing too early does no harm, and most settings then cost nothing.
+  /// An alarm that is set to an earlier time stays: an early call does no harm, and most settings then cost nothing.
   mutating func set(_ moment: Duration) {
     if let set, set.moment <= moment, set.moment > time.now() { return }
     cancel()
     let task = Task { [time, ring] in
-      do { try await time.sleep(moment) } catch { return }  // Cancelled, which is all that a clock throws.
+      do { try await time.sleep(moment) } catch { return }  // Cancelled: a clock throws nothing else.
       ring()
     }
     set = (moment, task)

@@ -1,18 +1,18 @@
-// Every status that a client can be answered, and what it makes of it.
+// Every status that a client can get, and how it reacts.
 //
 // | status | meaning | why |
 // |---|---|---|
 // | 2xx | delivered | the gate has it |
-// | 400, 413, 415, 422 | undeliverable | the payload was looked at; sending it again won't help |
-// | 401, 403 | refused | says something about the key, not about the payload: asked again, see `Outbox` |
-// | everything else | failed | 429 and 5xx say "later"; 3xx, 404 and the like come from a proxy or a wrong endpoint, and a mistake in a proxy heals without the payload being lost |
+// | 400, 413, 415, 422 | undeliverable | the payload was examined; sending it again won't help |
+// | 401, 403 | refused | about the key, not the payload: asked again, see `Outbox` |
+// | everything else | failed | 429 and 5xx mean "later"; 3xx, 404 and the like are from a proxy or a wrong endpoint, and a mistake in a proxy can be corrected without losing the payload |
 
-/// What came of one attempt.
+/// The result of one attempt.
 enum AttemptResult: Sendable, Equatable {
   case delivered(IngestClient.Answer)
   case undeliverable(IngestClient.Answer)
   case refused(IngestClient.Answer)
-  /// - retryAfter: What the server asked to wait, if it did, not bounded yet.
+  /// - retryAfter: The server's Retry-After, if there was one, not bounded yet.
   case failed(IngestClient.Failure, retryAfter: Duration?)
 
   init(_ answer: IngestClient.Answer, retryAfter: Duration?) {

@@ -1,12 +1,12 @@
-// The waits between attempts, drawn from numbers that are passed in.
+// The waits between attempts, from random numbers that are passed in.
 
-/// Exponential backoff with full jitter: every wait from zero to the bound is as likely as any other, which spreads a crowd of
-/// clients best. Waiting about the bound would have them all come back together.
+/// Exponential backoff with full jitter: every wait from zero to the bound is equally likely, which spreads many
+/// clients best. With waits near the bound they would all return together.
 struct Backoff {
   let first: Duration
   let longest: Duration
 
-  /// What the wait is drawn below after so many failures, at least one.
+  /// The bound of the random wait after this number of failures, at least one.
   func bound(after failures: Int) -> Duration {
     min(longest, first * (1 << min(max(failures, 1) - 1, 30)))
   }

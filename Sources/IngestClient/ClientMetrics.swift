@@ -1,4 +1,4 @@
-// What a client counts, by the process's swift-metrics backend or one that it was given.
+// A client's counters, in the process's swift-metrics backend or a given one.
 
 internal import CoreMetrics
 
@@ -15,10 +15,10 @@ struct ClientMetrics: Sendable {
     state = Gauge(label: "sluice_client_state", dimensions: [], factory: factory)
   }
 
-  /// `sluice_client_attempts_total`: one request, by what came of it.
+  /// `sluice_client_attempts_total`: one request, by its result.
   func attempt(_ result: AttemptResult) { count("sluice_client_attempts_total", ("result", result.code)) }
 
-  /// `sluice_client_payloads_total`: one payload that was taken, by what became of it.
+  /// `sluice_client_payloads_total`: one accepted payload, by its outcome.
   func ended(_ outcome: IngestClient.Outcome) {
     let code =
       switch outcome {

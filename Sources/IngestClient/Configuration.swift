@@ -1,22 +1,22 @@
-// Every number that a client can be given, with its unit, its default and its bounds. All are checked once, when the client
-// is made: a setting that would lose payloads or spin must not show only in an outage.
+// Every number in a client's configuration, with its unit, default and range. All are checked once, when the client is
+// created: a setting that loses payloads or makes a busy loop must not show only in an outage.
 
 public import AsyncHTTPClient
 private import struct Foundation.URL
 
 extension IngestClient {
-  /// How a client is set up.
+  /// The configuration of a client.
   public struct Configuration: Sendable {
-    /// Where payloads are posted: `https://push.example.com/v1/events`.
+    /// The URL for pushes: `https://push.example.com/v1/events`.
     public var endpoint: String
     /// Sent as `Authorization: Bearer`.
     public var key: PushKey
-    /// TLS, proxy and DNS. Redirects are never followed and connections not retried below the client, because it decides
-    /// on both; the limit of connections is ``concurrency``.
+    /// TLS, proxy and DNS. Redirects are never followed and connections not retried by it, because the client decides
+    /// both; the limit of connections is ``concurrency``.
     public var http = HTTPClient.Configuration()
     /// How much may wait.
     public var buffer = Buffer()
-    /// The most requests in flight at once.
+    /// Maximum requests in flight.
     public var concurrency = 8
     /// How long one request may take, from asking for a connection to the last byte of the answer.
     public var requestTimeout: Duration = .seconds(30)
@@ -48,29 +48,29 @@ extension IngestClient {
       public init() {}
     }
 
-    /// How attempts are spread out: each wait is drawn evenly from zero to a bound that doubles with each failure
-    /// (exponential backoff with full jitter), on top of what Retry-After asks for.
+    /// How attempts are spread out: each wait is random between zero and a bound that doubles with each failure
+    /// (exponential backoff with full jitter), in addition to Retry-After.
     public struct Retries: Sendable {
       /// The bound after the first failure.
       public var first: Duration = .milliseconds(200)
-      /// What the bound doesn't grow beyond.
+      /// Maximum of the bound.
       public var longest: Duration = .seconds(30)
-      /// The most that is believed of a Retry-After.
+      /// Maximum Retry-After that is obeyed.
       public var longestRetryAfter: Duration = .seconds(300)
 
       /// The defaults.
       public init() {}
     }
 
-    /// What 401 and 403 do.
+    /// How the client reacts to 401 and 403.
     public struct Refusals: Sendable {
-      /// How long every answer must have been a refusal before the client disengages.
+      /// For this time every answer must have been a refusal before the client disengages.
       public var patience: Duration = .seconds(300)
-      /// After a refusal the key is asked about again after about this long, then after twice that, and so on.
+      /// After a refusal the client tries the key again after about this time, then after twice that, and so on.
       public var firstAsk: Duration = .seconds(1)
-      /// What the interval doesn't grow beyond while the client is paused.
+      /// Maximum interval while the client is paused.
       public var longestAsk: Duration = .seconds(60)
-      /// How often a disengaged client asks, give or take a tenth.
+      /// The interval between a disengaged client's attempts, plus or minus a tenth.
       public var rareAsk: Duration = .seconds(600)
 
       /// The defaults.
@@ -81,7 +81,7 @@ extension IngestClient {
       guard let url = URL(string: endpoint), let scheme = url.scheme?.lowercased(), ["http", "https"].contains(scheme),
         let host = url.host, !host.isEmpty, url.fragment == nil
       else {
-        // What may hold a secret in the wrong place isn't shown.
+        // A text that may contain a secret in the wrong place isn't shown.
         let shown = endpoint.contains { "@?".contains($0) } ? "one with @ or ? that isn't" : "\"\(endpoint)\""
         throw InvalidConfiguration("expected an endpoint like https://host/v1/events, not \(shown)")
       }
@@ -117,7 +117,7 @@ extension IngestClient {
     }
   }
 
-  /// A setting that makes no sense.
+  /// An invalid setting.
   public struct InvalidConfiguration: Error, Equatable, CustomStringConvertible {
     public let description: String
 

@@ -1,4 +1,5 @@
-// One payload, one request, one answer or the reason why there is none; always within the deadline. Everything that is HTTP is here.
+// One payload, one request, one answer or the reason why there is none; always within the deadline. All HTTP code is
+// here.
 
 internal import AsyncHTTPClient
 private import struct Foundation.Date
@@ -12,7 +13,7 @@ struct HTTPExchange: Sendable {
   private let timeout: Duration
   private let time: Timekeeper
 
-  /// How much of an answer's body is kept.
+  /// Maximum bytes of an answer's body to keep.
   private static let longestWords = 4096
   /// An answer longer than this is not read to its end, and its connection not used again.
   private static let longestBody = 64 << 10
@@ -27,9 +28,9 @@ struct HTTPExchange: Sendable {
 
   private static func http(_ configuration: IngestClient.Configuration) -> HTTPClient.Configuration {
     var http = configuration.http
-    // A redirect would carry payload and key to somebody else.
+    // A redirect would send payload and key to another server.
     http.redirectConfiguration = .disallow
-    // Its own retries would hide from the outbox that the server is away.
+    // Its own retries would hide from the outbox that the server is down.
     http.connectionPool.retryConnectionEstablishment = false
     http.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = configuration.concurrency
     let timeout = TimeAmount(configuration.requestTimeout)
@@ -39,9 +40,9 @@ struct HTTPExchange: Sendable {
 
   func shutdown() async throws { try await client.shutdown() }
 
-  /// Sends the payload. When the task is cancelled, the request is too; what the server made of it isn't known then.
+  /// Sends the payload. When the task is cancelled, the request is too; its outcome is unknown then.
   func send(_ payload: IngestClient.Payload) async -> AttemptResult {
-    // A deadline of our own around all of it: the client's ends with the answer's head.
+    // A deadline of our own for all of it: the HTTP client's deadline ends with the answer's head.
     let deadline = time.now() + timeout
     return await withTaskGroup(of: AttemptResult?.self) { group in
       group.addTask { await attempt(payload) }
@@ -50,14 +51,14 @@ struct HTTPExchange: Sendable {
           try await time.sleep(deadline)
           return .failed(.timedOut, retryAfter: nil)
         } catch {
-          // The other one was first, or the task was cancelled, which the other one says.
+          // The other task was first, or was cancelled, which it reports itself.
           return nil
         }
       }
       var result: AttemptResult?
       for await ended in group {
         group.cancelAll()
-        // Whichever is first ends both; but an answer that arrived in the last moment counts.
+        // The first one that completes ends both. An answer that arrived in the last moment counts.
         switch (result, ended) {
         case (nil, let ended): result = ended
         case (.failed(.timedOut, _), .some(let ended)) where !ended.isDisconnection: result = ended
@@ -85,14 +86,14 @@ struct HTTPExchange: Sendable {
     } catch let error as HTTPClientError {
       let timeouts: [HTTPClientError] = [.deadlineExceeded, .readTimeout, .writeTimeout]
       if timeouts.contains(error) { return .failed(.timedOut, retryAfter: nil) }
-      // The short form has no values in it, and a header's value is the key.
+      // The short form contains no values, and one header's value is the key.
       return .failed(.disconnected(error.shortDescription), retryAfter: nil)
     } catch {
       return .failed(.disconnected("\(error)"), retryAfter: nil)
     }
   }
 
-  /// The status has decided already: a body that breaks off or never comes must not turn an acknowledgement into a failure.
+  /// The status decides: a body that breaks off or never arrives must not turn an acknowledgement into a failure.
   private func words(of response: HTTPClientResponse) async -> String {
     var words = ByteBuffer()
     var count = 0
@@ -105,7 +106,7 @@ struct HTTPExchange: Sendable {
         if count > Self.longestBody { break }
       }
     } catch {
-      // What came is kept; the connection is gone, which the next request will find out.
+      // The part that arrived is kept. The connection is gone, which the next request will notice.
     }
     return String(decoding: words.readableBytesView, as: UTF8.self)
   }

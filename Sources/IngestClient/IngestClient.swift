@@ -1,13 +1,13 @@
-// The client that services hold: takes payloads from any thread, and sends them from one task. What to send and when
-// is the `Outbox`'s; this file carries it out, tells everybody what came of it, and decides nothing.
+// The client that services use: accepts payloads from any thread, and sends them from one task. The `Outbox` decides
+// what to send and when. This file carries it out, passes the results to callers and observers, and decides nothing.
 //
-// The sending task belongs to the client. `run()` and `drain()` begin it, whichever is called first, and wait for it.
-// So the order of the two doesn't matter: `Task { try await client.run() }` followed by `drain()` is a race, and in
-// both outcomes what was submitted is sent. Rejected: sending within `run()`. A drain that came first then either
-// gave everything back unsent, or waited for a `run()` that might never come.
+// The sending task belongs to the client. The first call of `run()` or `drain()` starts it, and both wait for it. So
+// the order of the two doesn't matter: `Task { try await client.run() }` followed by `drain()` is a race, and with both
+// results submitted payloads are sent. Rejected: sending within `run()`. If the drain was first, it either returned
+// everything unsent, or waited for a `run()` that might never be called.
 //
-// One lock around the outbox and whoever waits, not an actor: `submit` must be callable from code that can't wait (a log
-// handler, a span processor) and say at once whether the payload was taken.
+// One lock around the outbox and its waiting callers, not an actor: `submit` must be callable from code that can't wait
+// (a log handler, a span processor) and return at once whether the payload was accepted.
 
 public import CoreMetrics
 public import Logging
@@ -24,26 +24,27 @@ internal import Synchronization
 /// ```
 ///
 /// - A payload has an idempotency key, the same in all attempts, so it becomes one row however often it is sent.
-/// - 429, 5xx, timeouts and lost connections are retried with exponential backoff and full jitter, and Retry-After is honoured.
-/// - 400, 413, 415 and 422 mean that the payload can't be taken: it comes back with the server's words.
-/// - 401 and 403 *pause* the client: it keeps what it has, and one payload asks again, at growing intervals. Only when every
-///   answer for minutes was a refusal does it *disengage*: it gives its buffer back, and goes on to ask, rarely. One
+/// - 429, 5xx, timeouts and lost connections are retried with exponential backoff and full jitter, and Retry-After is
+///   honoured.
+/// - 400, 413, 415 and 422 mean that the payload can't be accepted: it is returned with the server's answer.
+/// - 401 and 403 *pause* the client: it keeps its payloads, and retries one of them at growing intervals. If every
+///   answer for minutes was a refusal, it *disengages*: it returns its buffer, and continues to ask, rarely. One
 ///   accepted payload engages it again.
-/// - The buffer is bounded. What doesn't fit is refused when it is submitted; nothing is dropped in silence.
+/// - The buffer is bounded. A payload that doesn't fit is refused when it is submitted; nothing is dropped silently.
 ///
 /// Counts `sluice_client_attempts_total` (by `result`), `sluice_client_payloads_total` (by `outcome`) and
-/// `sluice_client_rejections_total` (by `reason`); shows `sluice_client_buffered_payloads`, `sluice_client_buffered_bytes`
-/// and `sluice_client_state` (0 engaged, 1 paused, 2 disengaged).
+/// `sluice_client_rejections_total` (by `reason`); shows `sluice_client_buffered_payloads`,
+/// `sluice_client_buffered_bytes` and `sluice_client_state` (0 engaged, 1 paused, 2 disengaged).
 public final class IngestClient: Service {
-  /// How far the client is. It only moves forward, and no order of calls leads anywhere else.
+  /// The client's phase. It only moves forward, whatever the order of calls.
   ///
   /// | phase | begins with | payloads are |
   /// |---|---|---|
-  /// | `idle` | `init` | taken, and kept |
-  /// | `sending` | the first call of ``run()`` or ``drain()`` | taken until a drain begins, and sent |
-  /// | `ended` | the drain's end | not taken; all that were have an outcome |
+  /// | `idle` | `init` | accepted, and kept |
+  /// | `sending` | the first call of ``run()`` or ``drain()`` | accepted until a drain begins, and sent |
+  /// | `ended` | the drain's end | not accepted; all accepted ones have an outcome |
   ///
-  /// A client that is released while it is idle gives its payloads back. While it is sending its own task holds it.
+  /// A client that is released while it is idle returns its payloads. While it is sending, its own task retains it.
   private enum Phase {
     case idle
     case sending(Sending)
@@ -66,7 +67,7 @@ public final class IngestClient: Service {
     var observers: [UInt64: AsyncStream<State>.Continuation] = [:]
     var nextObserver: UInt64 = 0
     var report = DrainReport(delivered: 0, undelivered: [])
-    /// Nil while it isn't known: the sending task is at work.
+    /// Nil while the sending task is working, because it isn't known then.
     var nextWake: Duration?
   }
 
@@ -77,17 +78,17 @@ public final class IngestClient: Service {
   private let time: Timekeeper
   private let onUndelivered: (@Sendable (Undelivered) -> Void)?
   private let core: Mutex<Core>
-  /// Something came in that the sending task should look at.
+  /// Wakes the sending task.
   private let news: (stream: AsyncStream<Void>, continuation: AsyncStream<Void>.Continuation)
 
   /// - Parameters:
-  ///   - configuration: Where to, with which key, and all limits.
-  ///   - logger: Told of changes of state, and of payloads that aren't delivered. Never of the key.
-  ///   - metrics: Where counters and gauges go; by default the process's.
-  ///   - clock: What all waits and deadlines are measured by.
-  ///   - onUndelivered: Called with each payload that was taken and won't be delivered, in the task that sends, so it
-  ///     should be quick. It comes besides the outcome that a caller may be waiting for.
-  /// - Throws: Where the endpoint isn't a URL or a number is out of its bounds.
+  ///   - configuration: Endpoint, key, and all limits.
+  ///   - logger: Logs changes of state, and payloads that aren't delivered. Never the key.
+  ///   - metrics: The backend of counters and gauges; by default the process's.
+  ///   - clock: The clock of all waits and deadlines.
+  ///   - onUndelivered: Called with each accepted payload that won't be delivered, in the task that sends, so it should
+  ///     be quick. A caller that waits for the payload gets the outcome too.
+  /// - Throws: If the endpoint isn't a URL or a number is out of range.
   public init(
     _ configuration: Configuration, logger: Logger, metrics: any MetricsFactory = MetricsSystem.factory,
     clock: some Clock<Duration> = ContinuousClock(), onUndelivered: (@Sendable (Undelivered) -> Void)? = nil
@@ -105,16 +106,16 @@ public final class IngestClient: Service {
   }
 
   deinit {
-    // Sent or given back: there is no third way for a payload.
+    // Each payload is sent or returned; there is no third case.
     guard case .idle = core.withLock(\.phase) else { return }
     end("released before run() or drain() was called")
   }
 
   // MARK: Pushing
 
-  /// Takes a payload into the buffer. Returns at once; it is sent from the first ``run()`` or ``drain()`` on.
-  /// - Returns: Where the outcome can be waited for, if anybody wants to.
-  /// - Throws: The reason why it wasn't taken. The caller still has it, and decides.
+  /// Accepts a payload into the buffer. Returns at once; it is sent from the first ``run()`` or ``drain()`` on.
+  /// - Returns: A handle that can wait for the outcome.
+  /// - Throws: The reason if it wasn't accepted. The caller still has it, and decides.
   @discardableResult
   public func submit(_ payload: Payload) throws(Rejection) -> PendingPush {
     let push = PendingPush(idempotencyKey: payload.idempotencyKey)
@@ -137,8 +138,8 @@ public final class IngestClient: Service {
     return push
   }
 
-  /// Pushes a payload and waits until the gate has it. Cancelling ends the waiting, and not the payload.
-  /// - Throws: ``Rejection`` when it wasn't taken, ``Undelivered`` when it won't be delivered, `CancellationError`.
+  /// Pushes a payload and waits until the gate has it. Cancelling ends the wait; the payload is still sent.
+  /// - Throws: ``Rejection`` if it wasn't accepted, ``Undelivered`` if it won't be delivered, `CancellationError`.
   @discardableResult
   public func push(_ payload: Payload) async throws -> Delivery {
     switch try await submit(payload).outcome() {
@@ -147,15 +148,15 @@ public final class IngestClient: Service {
     }
   }
 
-  // MARK: What it knows of itself
+  // MARK: State
 
-  /// Whether the client believes that its key is good.
+  /// Whether the client considers its key active.
   public var state: State { core.withLock { $0.outbox.state } }
 
   /// How many payloads wait or are in flight.
   public var bufferedPayloads: Int { core.withLock { $0.outbox.count } }
 
-  /// The state now, and each that comes; ends with the client. Of a reader that is slow the newest 16 are kept.
+  /// The state now, and each later one; ends with the client. A slow reader gets the newest 16.
   public func states() -> AsyncStream<State> {
     AsyncStream(bufferingPolicy: .bufferingNewest(16)) { continuation in
       let ended = core.withLock { core in
@@ -173,17 +174,16 @@ public final class IngestClient: Service {
     }
   }
 
-  /// What the tests' clock waits for: requests in flight, and the next moment that something is due; nil while the client is
-  /// at work.
+  /// For the tests' clock: the number of requests in flight, and the next time that something is due; nil while the
+  /// client is working.
   var due: (inFlight: Int, nextWake: Duration?) {
     core.withLock { ($0.outbox.inFlightCount, $0.nextWake) }
   }
 
   // MARK: Running
 
-  /// Sends until the client has been drained: by ``drain()``, by graceful shutdown where it runs in a `ServiceGroup`,
-  /// or by cancelling this task, which gives everything back at once. Returns at once where the client has been
-  /// drained already.
+  /// Sends until the client has been drained: by ``drain()``, by graceful shutdown in a `ServiceGroup`, or by
+  /// cancelling this task, which returns all payloads at once. Returns at once if the client has been drained already.
   /// - Throws: On the second call.
   public func run() async throws {
     let sending = try core.withLock { core in
@@ -202,12 +202,11 @@ public final class IngestClient: Service {
     }
   }
 
-  /// Takes no more payloads, delivers what it can within ``Configuration/drainDeadline``, and ends the client.
+  /// Accepts no more payloads, delivers as many as it can within ``Configuration/drainDeadline``, and ends the client.
   ///
-  /// It sends by itself where ``run()`` hasn't been called. Graceful shutdown does this too; calling it then, later
-  /// or twice returns the same report, and doesn't move the deadline. Cancelling the task that waits doesn't shorten
-  /// it.
-  /// - Returns: What was and what wasn't delivered, when the client has ended.
+  /// It sends by itself if ``run()`` wasn't called. Graceful shutdown does this too; calling it then, later or twice
+  /// returns the same report, and doesn't move the deadline. Cancelling the waiting task doesn't shorten it.
+  /// - Returns: The delivered and the undelivered payloads, when the client has ended.
   @discardableResult
   public func drain() async -> DrainReport {
     beginDraining(within: configuration.drainDeadline)
@@ -215,7 +214,7 @@ public final class IngestClient: Service {
     return core.withLock { $0.report }
   }
 
-  /// From any thread; the first to come wins, but for one that leaves less time.
+  /// From any thread. The first deadline counts, unless a later call has a shorter one.
   private func beginDraining(within limit: Duration) {
     let deadline = time.now() + limit
     core.withLock { core in
@@ -225,7 +224,7 @@ public final class IngestClient: Service {
     news.continuation.yield()
   }
 
-  /// The sending task, which is made here if there is none yet.
+  /// The sending task, which is created here if there is none yet.
   private func startSending(_ core: inout Core) -> Sending {
     switch core.phase {
     case .sending(let sending), .ended(let sending): return sending
@@ -266,7 +265,7 @@ public final class IngestClient: Service {
         case .cancelInFlight: group.cancelAll()
         case .wait(let moment):
           if let moment { alarm.set(moment) }
-          // Never nil: nobody finishes the stream, and nobody else holds this task, so none cancels it.
+          // Never nil: nobody finishes the stream, and nobody else has this task, so it is never cancelled.
           if await news.next() == nil { return }
         case .ended: return
         }
@@ -315,9 +314,10 @@ public final class IngestClient: Service {
     for observer in observers { observer.finish() }
   }
 
-  // MARK: Telling
+  // MARK: Notifying
 
-  /// Changes the outbox, and tells everybody what came of it: observers of the state in order, under the lock; callers after it.
+  /// Changes the outbox, and passes on the results: to observers of the state in order, under the lock; to callers
+  /// after it.
   private func withOutbox<Result>(_ change: (inout sending Core) -> sending Result) -> Result {
     let (result, ended, other) = core.withLock { core in
       let result = change(&core)

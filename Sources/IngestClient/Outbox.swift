@@ -1,21 +1,21 @@
-// What is sent when: the client's whole behaviour as a value without I/O, clock or tasks. Payloads, answers and moments go in, steps and
-// events come out; `IngestClient` carries them out, and tests run hours of it in no time.
+// Decides what is sent when: the client's whole behaviour as a value without I/O, clock or tasks. Payloads, answers and
+// times go in, steps and events come out. `IngestClient` carries them out, and tests run hours of it in no time.
 //
-// Two things hold sending back, and they are kept apart because they mean different things:
+// Two things delay sending, and they are separate because they mean different things:
 //
-// - A *failure* says "not now". The payload waits on its own backoff, and so does the whole client (the gate): until something that
-//   was sent after the failure is answered well, only one request at a time tries. Without the second, a full buffer would be
-//   thrown at a server that is down, one payload after the other. Without the first, one payload that always fails would be
-//   the one that tries, again and again.
-// - A *refusal* (401, 403) says something about the key, so about every payload. The client that shut itself down on one 401 turned
-//   minutes of a wrong answer into days of lost data, twice (2013 and 2014). Here a refusal makes a *doubt*: nothing is sent but
-//   one payload that asks again, at growing intervals; the others are kept. Only when every answer for the whole
-//   patience was a refusal does the client disengage, and even then it goes on to ask, rarely.
+// - A *failure* means "not now". The payload waits for its own backoff, and so does the whole client (the gate): until
+//   a payload that was sent after the failure succeeds, only one request at a time is tried. Without the gate, a full
+//   buffer would be sent to a server that is down, one payload after the other. Without the payload's own backoff, one
+//   payload that always fails would be the one that is tried, again and again.
+// - A *refusal* (401, 403) is about the key, so about every payload. A client that shut itself down on one 401 turned
+//   minutes of a wrong answer into days of lost data, twice (2013 and 2014). Here a refusal begins a *doubt*: only one
+//   payload is retried, at growing intervals; the others are kept. Only if every answer for the whole patience was a
+//   refusal does the client disengage, and even then it continues to ask, rarely.
 //
-// In both, only what was *sent after* the failure or refusal counts as news of it: eight requests that were in flight together and
-// fail together are one failure, and one that was accepted before the key was revoked says nothing.
+// For both, only payloads that were *sent after* the failure or refusal count: eight requests that were in flight
+// together and fail together are one failure, and a payload that was accepted before the key was revoked says nothing.
 //
-// Rejected: a timer that disengages. The last word before giving up must be a refusal just heard, not silence.
+// Rejected: a timer that disengages. The last answer before giving up must be a refusal, not silence.
 
 internal import DequeModule
 internal import HeapModule
@@ -30,12 +30,12 @@ struct Outbox {
     let payload: IngestClient.Payload
   }
 
-  /// What to do next.
+  /// The next step.
   enum Step: Equatable {
     case send(Sending)
-    /// Nothing until an answer, a new payload, or this moment, if there is one. It is later than now.
+    /// Nothing until an answer, a new payload, or this time, if there is one. It is later than now.
     case wait(until: Moment?)
-    /// The drain's deadline has passed: end all requests, and report what came of them.
+    /// The drain's deadline has passed: end all requests, and report their results.
     case cancelInFlight
     case ended
   }
@@ -44,13 +44,13 @@ struct Outbox {
     case delivered(UInt64, IngestClient.Delivery)
     case undelivered(UInt64, IngestClient.Undelivered)
     case became(IngestClient.State)
-    /// Failures began after a time of none.
+    /// Failures began after a time without any.
     case faltered(IngestClient.Failure)
   }
 
   private struct Entry {
     let payload: IngestClient.Payload
-    /// On the clock that stands still in a doubt.
+    /// On the clock that stops during a doubt.
     let born: Duration
     var attempts = 0
     var failure: IngestClient.Failure?
@@ -68,7 +68,7 @@ struct Outbox {
   private struct Doubt {
     var answer: IngestClient.Answer
     let since: Moment
-    /// The first refusal of the unbroken row that the last answer belongs to; nil if the last wasn't a refusal.
+    /// The first refusal of the current series; nil if the last answer wasn't a refusal.
     var refusedSince: Moment?
     var asks = 0
     var nextAsk: Moment
@@ -90,28 +90,28 @@ struct Outbox {
   private var random: any RandomNumberGenerator & Sendable
   private var entries: [UInt64: Entry] = [:]
   private var nextNumber: UInt64 = 0
-  /// Which send each payload in flight is.
+  /// The send number of each payload in flight.
   private var inFlight: [UInt64: UInt64] = [:]
   private var nextSend: UInt64 = 0
-  /// To be sent as soon as may be. A number whose entry has gone is skipped; so in the two below.
+  /// To be sent as soon as possible. A number without an entry is skipped; also in the next two.
   private var ready: Deque<UInt64> = []
   private var delayed: Heap<Delayed> = []
   /// By age.
   private var ageing: Deque<UInt64> = []
 
-  /// Failures one after the other, each of something sent after the one before.
+  /// Failures in a row, each of a payload that was sent after the previous failure.
   private var streak = 0
   private var gate: Moment = .zero
   /// Requests from this one on were sent after the last failure that counted.
   private var firstSendSinceFailure: UInt64 = 0
 
   private var doubt: Doubt?
-  /// In doubts that are over.
+  /// Total time of doubts that are over.
   private var doubted: Duration = .zero
   private var phase = Phase.open
   private var events: [Event] = []
 
-  /// Of the bodies that are here.
+  /// Of the buffered bodies.
   private(set) var bytes = 0
 
   init(_ configuration: IngestClient.Configuration, random: any RandomNumberGenerator & Sendable) {
@@ -128,21 +128,21 @@ struct Outbox {
     return doubt.disengaged ? .disengaged(doubt.answer) : .paused(doubt.answer)
   }
 
-  /// What has happened since this was called last, in order.
+  /// The events since the last call, in order.
   mutating func takeEvents() -> [Event] {
     defer { events.removeAll() }
     return events
   }
 
-  // MARK: Payloads come
+  // MARK: Adding payloads
 
-  /// - Returns: The payload's number, under which events will speak of it.
+  /// - Returns: The payload's number in later events.
   mutating func submit(
     _ payload: IngestClient.Payload, at now: Moment
   ) throws(IngestClient.Rejection) -> UInt64 {
     guard isOpen else { throw .ending }
     if let flaw = payload.flaw { throw .malformed(flaw) }
-    // With nothing left to ask with (the one that asked was too large, say), the next payload asks.
+    // If no payload is left to ask with (the last one was too large, for example), the next payload asks.
     if let doubt, doubt.disengaged, !entries.isEmpty { throw .disengaged(doubt.answer) }
     let size = payload.size
     guard size <= configuration.buffer.bytes else { throw .tooLarge(limit: configuration.buffer.bytes) }
@@ -159,7 +159,7 @@ struct Outbox {
     return number
   }
 
-  /// Takes no more, and delivers what it can until the moment. A later moment than the one that was set changes
+  /// Accepts no more, and delivers as many as it can until the deadline. A later deadline than the current one changes
   /// nothing.
   mutating func drain(until deadline: Moment) {
     switch phase {
@@ -169,8 +169,8 @@ struct Outbox {
     }
   }
 
-  /// Forgets the numbers of payloads that are gone, once they are more than half of a queue. One payload that stays
-  /// long would otherwise keep the numbers of all that came and went behind it.
+  /// Removes the numbers of payloads that are gone, once they are more than half of a queue. Otherwise one payload that
+  /// stays for long would keep the numbers of all later ones.
   private mutating func compact() {
     let entries = entries
     let most = 2 * entries.count + 1_000
@@ -179,7 +179,7 @@ struct Outbox {
     if delayed.count > most { delayed = Heap(delayed.unordered.filter { entries[$0.number] != nil }) }
   }
 
-  /// Takes no more and sends no more; what isn't in flight ends here, what is ends with its answer.
+  /// Accepts and sends no more. Payloads that aren't in flight end here, the others with their answers.
   mutating func stop() {
     switch phase {
     case .open, .draining: break
@@ -189,9 +189,9 @@ struct Outbox {
     for number in entries.keys.sorted() where inFlight[number] == nil { giveBack(number, .ended) }
   }
 
-  // MARK: What to do next
+  // MARK: The next step
 
-  /// To be called again after each `.send`, and whenever anything has come in.
+  /// Call it again after each `.send`, and whenever an event arrived.
   mutating func next(at now: Moment) -> Step {
     if case .draining(let deadline) = phase, now >= deadline { stop() }
     switch phase {
@@ -206,7 +206,7 @@ struct Outbox {
     if let number = sendable(now), let entry = entries[number] { return .send(send(number, entry.payload)) }
     let wake = nextSendable()
     guard case .draining(let deadline) = phase else { return .wait(until: earlier(wake, nextExpiry(now))) }
-    // Nothing can be sent before the deadline, and nothing is awaited: so it is over.
+    // Nothing can be sent before the deadline, and no answer is pending: so the drain is over.
     if inFlight.isEmpty, wake.map({ $0 >= deadline }) ?? true {
       stop()
       return end()
@@ -224,11 +224,11 @@ struct Outbox {
     return min(left, right)
   }
 
-  /// Moves what has waited long enough to the ready ones, and gives back what is too old.
+  /// Moves payloads that have waited long enough to the ready ones, and returns those that are too old.
   private mutating func sortOut(_ now: Moment) {
     while let first = delayed.min, first.until <= now || entries[first.number] == nil {
       delayed.removeMin()
-      // At the end: what always fails must not come before what was never tried.
+      // At the end: a payload that always fails must not be before one that was never tried.
       if entries[first.number] != nil { ready.append(first.number) }
     }
     if doubt == nil {
@@ -245,24 +245,24 @@ struct Outbox {
     while let first = ready.first, entries[first] == nil { ready.removeFirst() }
   }
 
-  /// The payload to send at this moment, taken out of its queue. It is there: dead numbers at the queues' ends have
-  /// been taken off.
+  /// The payload to send at this time, removed from its queue. It exists: dead numbers at the queues' ends have been
+  /// removed.
   private mutating func sendable(_ now: Moment) -> UInt64? {
     guard mayTry, now >= (doubt?.nextAsk ?? gate) else { return nil }
     if let asker = doubt?.asker { return asker }
     if let number = ready.popFirst() { return number }
-    // An ask isn't about this payload, so its own backoff doesn't matter.
+    // An attempt to ask isn't about this payload, so its own backoff doesn't matter.
     return doubt == nil ? nil : delayed.popMin()?.number
   }
 
-  /// Whether there is room for one more request, the moment aside.
+  /// Whether there is room for one more request, apart from the time.
   private var mayTry: Bool {
     guard inFlight.count < configuration.concurrency else { return false }
     if let doubt { return !inFlight.values.contains { $0 >= doubt.firstSend } }
     return streak == 0 || !inFlight.values.contains { $0 >= firstSendSinceFailure }
   }
 
-  /// When something can be sent without any answer coming before. Only after ``sendable(_:)`` had nothing.
+  /// When something can be sent without waiting for an answer. Only after ``sendable(_:)`` returned nothing.
   private func nextSendable() -> Moment? {
     guard mayTry else { return nil }
     if let doubt {
@@ -290,7 +290,7 @@ struct Outbox {
   /// How many numbers of payloads are kept, dead ones included.
   var queuedNumbers: Int { ageing.count + ready.count + delayed.count }
 
-  // MARK: Answers come
+  // MARK: Answers
 
   /// The request for this payload is over.
   mutating func answered(_ number: UInt64, _ result: AttemptResult, at now: Moment) {
@@ -306,7 +306,7 @@ struct Outbox {
     case .undeliverable(let answer):
       giveBack(number, .undeliverable(answer))
       if inDoubt {
-        // Says nothing about the key: another one asks.
+        // This outcome says nothing about the key: another payload asks.
         let nextAsk = now + askInterval()
         doubt?.asker = nil
         doubt?.nextAsk = nextAsk
@@ -351,7 +351,7 @@ struct Outbox {
     if disengages { doubt.disengaged = true }
     self.doubt = doubt
     let interval = now + askInterval()
-    // The last ask falls on the end of the patience, not up to an interval after it.
+    // The last attempt is at the end of the patience, not up to an interval after it.
     self.doubt?.nextAsk = doubt.disengaged ? interval : min(interval, patienceEnds)
     if disengages { disengage(answer) }
   }
@@ -374,7 +374,7 @@ struct Outbox {
     events.append(.became(.engaged))
   }
 
-  /// The one that asked stays the one that asks. It was no refusal, so the row of refusals is broken.
+  /// The same payload asks again. The answer was no refusal, so the series of refusals is broken.
   private mutating func failedInDoubt(_ asked: Duration?, at now: Moment) {
     doubt?.refusedSince = nil
     doubt?.asks += 1
@@ -386,12 +386,12 @@ struct Outbox {
     let refusals = configuration.refusals
     guard let doubt else { return .zero }
     if doubt.disengaged { return refusals.rareAsk * Double.random(in: 0.9...1.1, using: &random) }
-    // Not full jitter: asking must not become fast by chance.
+    // Not full jitter: the intervals must not become short by chance.
     return Backoff(first: refusals.firstAsk, longest: refusals.longestAsk).bound(after: doubt.asks + 1)
       * Double.random(in: 0.5...1, using: &random)
   }
 
-  /// Of a payload whose attempt failed.
+  /// Keeps a payload whose attempt failed.
   private mutating func keep(_ number: UInt64, _ entry: Entry, _ asked: Duration?, at now: Moment) {
     if let doubt, doubt.disengaged {
       giveBack(number, .disengaged(doubt.answer))
@@ -420,7 +420,7 @@ struct Outbox {
       .wait(after: failures, using: &random)
   }
 
-  // MARK: Payloads go
+  // MARK: Removing payloads
 
   private var isStopping: Bool { if case .stopping = phase { true } else { false } }
 

@@ -4,11 +4,11 @@
 // Reasons are structs with a code, and not enums: a reason that a later version adds breaks nobody's `switch`.
 
 extension IngestClient {
-  /// What the server said to one request.
+  /// The server's answer to one request.
   public struct Answer: Sendable, Equatable, CustomStringConvertible {
     /// The HTTP status.
     public var status: Int
-    /// The body, at most its first 4 KiB. Empty where it couldn't be read: the status alone decides.
+    /// The body, at most its first 4 KiB. Empty if it couldn't be read: the status alone decides.
     public var words: String
 
     public init(status: Int, words: String) {
@@ -56,7 +56,7 @@ extension IngestClient {
     }
   }
 
-  /// What became of a payload.
+  /// The outcome of a payload.
   public enum Outcome: Sendable {
     /// The gate has it.
     case delivered(Delivery)
@@ -68,16 +68,16 @@ extension IngestClient {
   public struct Delivery: Sendable {
     /// The payload's, see ``Payload/idempotencyKey``.
     public var idempotencyKey: String
-    /// A 2xx. A Sluice node's words are `{"id":"…"}`.
+    /// A 2xx. A Sluice node's body is `{"id":"…"}`.
     public var answer: Answer
     /// How often it was sent, at least 1.
     public var attempts: Int
   }
 
-  /// A payload that isn't known to be delivered, given back.
+  /// A payload that isn't known to be delivered, and is returned.
   ///
-  /// Where an attempt ended without an answer the gate may have it all the same. Pushing the same ``payload`` again is safe:
-  /// its idempotency key keeps it from becoming a second row.
+  /// If an attempt ended without an answer the gate may have it nevertheless. Pushing the same ``payload`` again is
+  /// safe: its idempotency key keeps it from becoming a second row.
   public struct Undelivered: Error, CustomStringConvertible {
     /// Why it was given back.
     public struct Reason: Sendable, Equatable, CustomStringConvertible {
@@ -172,14 +172,14 @@ extension IngestClient {
       code: .ending, answer: nil, description: "the client is draining or has ended: it takes no more payloads")
   }
 
-  /// Whether the client believes that its key is good.
+  /// Whether the client considers its key active.
   public enum State: Sendable, Equatable, CustomStringConvertible {
     /// Payloads are sent.
     case engaged
-    /// The key was refused with this answer. Payloads are taken into the buffer and kept; one of them asks again.
+    /// The key was refused with this answer. Payloads are accepted into the buffer and kept; one of them is retried.
     case paused(Answer)
-    /// Every answer for the whole ``Configuration/Refusals/patience`` was a refusal, the last this. The buffer was given back, new
-    /// payloads aren't taken, and the one that was refused asks again, rarely.
+    /// Every answer for the whole ``Configuration/Refusals/patience`` was a refusal, this being the last. The buffer
+    /// was returned, new payloads aren't accepted, and the refused payload is retried, rarely.
     case disengaged(Answer)
 
     public var description: String {
@@ -191,11 +191,11 @@ extension IngestClient {
     }
   }
 
-  /// What a drain came to.
+  /// The result of a drain.
   public struct DrainReport: Sendable {
     /// How many were delivered since draining began.
     public var delivered: Int
-    /// Everything that was in the buffer when draining began, or came back since, and isn't known to be delivered.
+    /// All payloads that were in the buffer when draining began, or returned since, and aren't known to be delivered.
     public var undelivered: [Undelivered]
   }
 }

@@ -1,5 +1,5 @@
-// One thing to be delivered. Its idempotency key is made with it and goes along with the value, not with the attempt or
-// the call: a payload that comes back undelivered can be pushed again as it is, and still can't become a second row.
+// A payload to be delivered. Its idempotency key is created with it and belongs to the value, not to the attempt or the
+// call: a payload that is returned undelivered can be pushed again unchanged, and still can't become a second row.
 
 internal import Bytes
 public import NIOCore
@@ -9,22 +9,22 @@ extension IngestClient {
   public struct Payload: Sendable, Equatable {
     /// Sent as it is.
     public let body: ByteBuffer
-    /// Goes into `Content-Type`.
+    /// The value of `Content-Type`.
     public let contentType: String?
-    /// Goes into `Content-Encoding`; the body is sent as it is.
+    /// The value of `Content-Encoding`; the body is sent unchanged.
     public let contentEncoding: String?
-    /// Goes into `traceparent`.
+    /// The value of `traceparent`.
     public let traceparent: String?
-    /// Goes into `Idempotency-Key`, the same in all attempts: the gate makes the payload's id of it.
+    /// The value of `Idempotency-Key`, the same in all attempts: the gate derives the payload's ID from it.
     public let idempotencyKey: String
 
     /// - Parameters:
-    ///   - body: Sent as it is.
+    ///   - body: Sent unchanged.
     ///   - contentType: Of the body.
-    ///   - contentEncoding: How the body is compressed already, if it is.
-    ///   - traceparent: A W3C trace context that the payload belongs to.
-    ///   - idempotencyKey: 1 to 255 visible ASCII characters that no other payload of this API key has. By default 128 random
-    ///     bits.
+    ///   - contentEncoding: The compression of the body, if it is compressed already.
+    ///   - traceparent: The payload's W3C trace context.
+    ///   - idempotencyKey: 1 to 255 visible ASCII characters that no other payload of this API key has. By default 128
+    ///     random bits.
     public init(
       _ body: ByteBuffer, contentType: String? = nil, contentEncoding: String? = nil, traceparent: String? = nil,
       idempotencyKey: String? = nil
@@ -50,8 +50,8 @@ extension IngestClient {
     /// In bytes.
     var size: Int { body.readableBytes }
 
-    /// What can't be sent in a header, in words; nil if all can. Looked at before the payload is taken, because no
-    /// number of attempts would help it.
+    /// Why it can't be sent in a header, as text; nil if it can. Checked before the payload is accepted, because no
+    /// number of attempts would help.
     var flaw: String? {
       guard (1...255).contains(idempotencyKey.utf8.count),
         idempotencyKey.utf8.allSatisfy({ (0x21...0x7E).contains($0) })

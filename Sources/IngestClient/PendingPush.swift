@@ -1,9 +1,9 @@
-// What a caller holds of a payload that was taken: whoever wants to know waits for the outcome, whoever doesn't throws it away.
+// A caller's handle of an accepted payload: it can wait for the outcome or discard the handle.
 
 internal import Synchronization
 
 extension IngestClient {
-  /// A payload that was taken into the buffer.
+  /// A payload that was accepted into the buffer.
   public final class PendingPush: Sendable {
     private struct Waiting {
       var outcome: Outcome?
@@ -11,14 +11,13 @@ extension IngestClient {
       var nextCaller: UInt64 = 0
     }
 
-    /// The payload's.
+    /// The payload's idempotency key.
     public let idempotencyKey: String
     private let waiting = Mutex(Waiting())
 
     init(idempotencyKey: String) { self.idempotencyKey = idempotencyKey }
 
-    /// Waits until it is known what became of the payload. Cancelling ends the waiting, and not the payload: it stays where
-    /// it is.
+    /// Waits for the outcome. Cancelling ends the wait; the payload stays in the buffer.
     /// - Throws: `CancellationError` when the task is cancelled, nothing else.
     public func outcome() async throws -> Outcome {
       let caller = waiting.withLock { waiting in

@@ -1,13 +1,13 @@
-// The API key, as a type that can't be printed: whatever logs, dumps or interpolates a configuration shows that there is
-// a key, and never which.
+// The API key, as a type that can't be printed: a log, dump or interpolation of a configuration shows that there is a
+// key, and never which.
 
 /// An API key.
 public struct PushKey: Sendable {
-  /// For the one header that it goes into.
+  /// For the only header that contains it.
   let text: String
 
-  /// - Parameter text: 1 to 512 visible ASCII characters, which is what a header can carry and a node looks at.
-  /// - Throws: ``IngestClient/InvalidConfiguration``, which says what is wrong with it and doesn't show it.
+  /// - Parameter text: 1 to 512 visible ASCII characters, the maximum that a header can carry and a node reads.
+  /// - Throws: ``IngestClient/InvalidConfiguration``, which names the error without showing the key.
   public init(_ text: some StringProtocol) throws(IngestClient.InvalidConfiguration) {
     guard (1...512).contains(text.utf8.count) else {
       throw IngestClient.InvalidConfiguration(
@@ -17,7 +17,7 @@ public struct PushKey: Sendable {
       self.text = String(text)
       return
     }
-    // The usual case is a newline at the end of a file.
+    // Most often there is a newline at the end of a file.
     let offset = text.utf8.distance(from: text.utf8.startIndex, to: place)
     throw IngestClient.InvalidConfiguration(
       "expected a key of visible ASCII characters, but character \(offset + 1) of \(text.utf8.count) isn't one")

@@ -1,16 +1,16 @@
 // Reads `Retry-After`: seconds, or a date in any of the three forms that HTTP allows (RFC 9110, 5.6.7). Foundation's date parsers need a
 // format for each form and a locale; the calendar here is seven lines.
 
-/// How long a server asks to wait.
+/// The wait that a server asks for.
 enum RetryAfter {
   /// - Parameters:
   ///   - value: The header's value.
-  ///   - date: The answer's own `Date` header: against it, a clock of ours that is wrong doesn't matter.
+  ///   - date: The answer's own `Date` header. With it, a wrong clock of ours doesn't matter.
   ///   - now: Seconds since 1970 by our clock, for an answer without a date.
-  /// - Returns: Nil for what isn't understood; zero for a date that has passed.
+  /// - Returns: Nil if it can't be parsed; zero for a date that has passed.
   static func wait(_ value: String, date: String?, now: Int64) -> Duration? {
     if !value.isEmpty, value.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) {
-      // More digits than a number can have is a long time all the same.
+      // More digits than a number can have mean a long time too.
       return .seconds(min(Int64(value) ?? .max, 1 << 32))
     }
     guard let until = seconds(ofDate: value) else { return nil }

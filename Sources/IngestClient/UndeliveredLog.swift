@@ -1,5 +1,5 @@
-// Payloads that won't be delivered, in the log, but never more lines than somebody could read: a client that disengages gives back its
-// whole buffer at once, and a service whose payloads are all malformed never stops.
+// Logs undelivered payloads, with a limit on the number of lines: a client that disengages returns its whole buffer at
+// once, and a service whose payloads are all malformed never stops.
 
 internal import Logging
 internal import Synchronization
@@ -18,7 +18,7 @@ final class UndeliveredLog: Sendable {
 
   init(_ logger: Logger) { self.logger = logger }
 
-  /// - Parameter now: Since any start.
+  /// - Parameter now: Since any fixed time.
   func note(_ undelivered: IngestClient.Undelivered, at now: Duration) {
     let (unwritten, write) = window.withLock { window in
       var unwritten = 0

@@ -1,4 +1,5 @@
-// Gives back what is in the spool for as long as the node runs, and a little longer: it ends after the listener, so that nothing comes in any more.
+// Drains the spool for as long as the node runs, and a little longer: it ends after the listener, when no more payloads
+// can arrive.
 
 internal import IngestQueue
 internal import IngestSpool
@@ -8,10 +9,10 @@ internal import ServiceLifecycle
 
 struct SpoolKeeper: Service {
   let spool: Spool
-  /// Of the drain alone.
+  /// For the drain alone.
   let producer: QueueProducer
   let stopping: StopFlag
-  /// From when the node was told to end until it should have.
+  /// The time that the node has for ending, from the signal on.
   let stopTime: Duration
   let logger: Logger
 

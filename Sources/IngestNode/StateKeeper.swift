@@ -1,5 +1,5 @@
-// Saves the mirror now and then and when the node ends, so that its next start admits the keys that this one knew, whether or not
-// the store can be reached then.
+// Saves the mirror periodically and when the node ends, so that its next start admits the known keys even if the store
+// can't be reached then.
 
 internal import Foundation
 internal import KeyReplica
@@ -11,7 +11,7 @@ internal import ServiceLifecycle
 
 struct StateKeeper: Service {
   let file: StateFile
-  /// Which store is mirrored, in words without secrets.
+  /// The mirrored store's address, without secrets.
   let source: String
   let replica: ReplicaDriver
   let logger: Logger
@@ -32,14 +32,14 @@ struct StateKeeper: Service {
   private func save() async {
     do {
       guard let image = try await replica.image(source: source).get() else { return }
-      // Encoding and syncing some tens of megabytes would hold up a thread that requests are answered on.
+      // Encoding and syncing some tens of megabytes would block a thread that answers requests.
       try await NIOThreadPool.singleton.runIfActive { try file.save(image) }
     } catch {
       logger.error("saving the state file failed", metadata: ["reason": "\(error)"])
     }
   }
 
-  /// What was saved by an earlier process of this node; nil for a cold start.
+  /// The mirror that an earlier process of this node saved; nil for a cold start.
   static func restore(_ file: StateFile, source: String, logger: Logger) -> MirrorImage? {
     do {
       guard let image = try file.load(source: source) else {

@@ -1,9 +1,9 @@
-// Where payloads go while Redis is away: onto this node's disk, before they are acknowledged. Group commit, as to the
-// queue: what comes while the disk is busy goes into the next transaction, and one fsync answers all of it. One thread
-// does everything that touches the file, so that no event loop ever waits for a disk.
+// Stores payloads on this node's disk while Redis is unreachable, before they are acknowledged. Group commit, as in the
+// queue: payloads that arrive while the disk is busy go into the next transaction, and one fsync answers all of them.
+// One thread does everything that touches the file, so that no event loop ever waits for a disk.
 //
-// What is taken is never dropped. Every bound, be it bytes, age, the disk or the thread's patience, is felt by the next
-// payload, which isn't taken and whose client hears 503.
+// Accepted payloads are never dropped. Every limit (bytes, age, the disk, the thread's deadline) affects the next
+// payload, which isn't accepted and is answered 503.
 
 internal import Foundation
 internal import IngestQueue
@@ -21,27 +21,27 @@ public final class Spool: Sendable {
 
   private struct State {
     var waiting: [Waiting] = []
-    /// Of what waits or is being written.
+    /// Of the payloads that wait or are being written.
     var waitingBytes = 0
     var isCommitting = false
     var contents: SpoolContents
-    /// Bytes by account that were taken since the spool was empty last, in this process.
+    /// Bytes by account that were accepted since the spool was last empty, in this process.
     var accounts: [String: Int] = [:]
-    /// What the last payload was told that wasn't taken; nil once one is taken again, or some were drained.
+    /// The error of the last payload that wasn't accepted; nil once one is accepted again, or some were drained.
     var objection: SpoolFailure?
     var isClosed = false
     var taken: UInt64 = 0
     var drained: UInt64 = 0
   }
 
-  /// What has been read of the file for the drain.
+  /// The part of the file that was read for the drain.
   private struct Reading {
     var turns = SpoolTurns(largestTogether: EnqueueError.alwaysTakenBytes)
     /// All rows up to this one are in the turns, or were.
     var last: Int64 = 0
   }
 
-  /// What is read of the file at one time, so that what is to be written doesn't wait for long.
+  /// Maximum to read at one time, so that writes don't wait for long.
   private static let readAtOnce = (entries: 10_000, bytes: 64 << 20)
 
   public let limits: SpoolLimits
@@ -52,11 +52,11 @@ public final class Spool: Sendable {
   private let state: Mutex<State>
   private let reading = Mutex(Reading())
 
-  /// Opens the spool, which blocks while all of it is looked at.
+  /// Opens the spool, which blocks while all of it is checked.
   /// - Parameters:
-  ///   - folder: Of this process alone; is made if it isn't there.
+  ///   - folder: For this process alone. It is created if it doesn't exist.
   ///   - now: Milliseconds since 1970.
-  /// - Throws: Where it is damaged, another process's, or can't be written.
+  /// - Throws: If it is damaged, another process uses it, or it can't be written.
   public init(
     folder: String, limits: SpoolLimits = SpoolLimits(), logger: Logger,
     now: @escaping @Sendable () -> Int64 = Spool.wallTime
@@ -85,14 +85,14 @@ public final class Spool: Sendable {
   /// Milliseconds since 1970.
   public static let wallTime: @Sendable () -> Int64 = { Int64(Date().timeIntervalSince1970 * 1_000) }
 
-  // MARK: In
+  // MARK: Storing
 
-  /// Takes a payload. The future succeeds once it is on disk, and fails with ``SpoolFailure`` and nothing else, within
-  /// the limits' deadline.
+  /// Stores a payload. The future succeeds once it is on disk, and fails only with ``SpoolFailure``, within the limits'
+  /// deadline.
   /// - Parameters:
   ///   - element: An element of the queue: the line, and the payload behind it.
-  ///   - account: The payload's.
-  ///   - eventLoop: The future's.
+  ///   - account: The payload's account.
+  ///   - eventLoop: The future's event loop.
   public func append(_ element: ByteBuffer, of account: String, on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
     let answer = SpoolAnswer(within: limits.deadline, on: eventLoop)
     let time = now()
@@ -120,7 +120,7 @@ public final class Spool: Sendable {
     if case .damaged? = state.objection { return state.objection }
     let all = state.contents.bytes + state.contents.setAsideBytes + state.waitingBytes + bytes
     guard all <= limits.bytes else { return .full(bytes: limits.bytes) }
-    // As in the queue: the last fifth is for accounts that have less than an eighth in it.
+    // As in the queue: the last fifth is for accounts with less than an eighth of the spool.
     let own = state.accounts[account, default: 0]
     if all > limits.bytes / 5 * 4, own > 0, own + bytes > limits.bytes / 8 { return .accountFull }
     if let oldestAt = state.contents.oldestAt, .milliseconds(time - oldestAt) > limits.age {
@@ -141,8 +141,8 @@ public final class Spool: Sendable {
     }
   }
 
-  /// Writes what waits, as far as it fits into one transaction. On the thread.
-  /// - Returns: Whether more waits. It gives way first to whoever wants to drain.
+  /// Writes the waiting payloads that fit into one transaction. On the thread.
+  /// - Returns: Whether more wait. A waiting drain has its turn first.
   private func commit() -> Bool {
     let batch = state.withLock { takeBatch(&$0) }
     guard !batch.isEmpty else { return false }
@@ -182,10 +182,10 @@ public final class Spool: Sendable {
     return Array(state.waiting.prefix(count))
   }
 
-  /// Remembers what is wrong, and says it once.
+  /// Keeps the error, and logs it once.
   private func note(_ objection: SpoolFailure) {
     switch objection {
-    // A moment's, or the end's.
+    // Errors of a moment, or of the end.
     case .busy, .late, .closed, .accountFull: return
     case .full, .tooOld, .noRoom, .damaged, .failed: break
     }
@@ -196,10 +196,10 @@ public final class Spool: Sendable {
     if isNews { logger.error("spool failing", metadata: ["reason": "\(objection)"]) }
   }
 
-  // MARK: Out
+  // MARK: Draining
 
-  /// The payloads whose turn it is. They are nobody else's until they are removed, or put back.
-  /// - Returns: None where none is left, or where all that is left rests.
+  /// The next payloads by turns. No other call gets them until they are removed, or put back.
+  /// - Returns: None if none is left, or if all accounts with payloads left are resting.
   func next(entries: Int) async throws -> [SpooledPayload] {
     try await onThread { spool in
       try spool.reading.withLock { reading in
@@ -224,10 +224,10 @@ public final class Spool: Sendable {
     if let last = items.last { reading.last = last.number }
   }
 
-  /// Gives payloads back that weren't pushed: they are the next ones of their accounts.
+  /// Returns payloads that weren't pushed: they are the next ones of their accounts.
   /// - Parameters:
   ///   - payloads: In the order in which they were handed out.
-  ///   - rests: Whether nothing of their accounts is handed out before ``wake()``.
+  ///   - rests: Whether no payload of their accounts is handed out before ``wake()``.
   func putBack(_ payloads: [SpooledPayload], rests: Bool = false) {
     reading.withLock { $0.turns.putBack(payloads.map(\.item), rests: rests) }
   }
@@ -235,16 +235,16 @@ public final class Spool: Sendable {
   /// Hands out payloads of all accounts again.
   func wake() { reading.withLock { $0.turns.wake() } }
 
-  /// Takes out what the queue has.
+  /// Removes the payloads that the queue has.
   func remove(_ payloads: [SpooledPayload]) async throws {
-    // What is known is changed on the thread too, so that it follows the file step by step.
+    // The state in memory is changed on the thread too, so that it follows the file step by step.
     try await onThread { spool in
       spool.hasRemoved(payloads, oldestAt: try spool.file.remove(payloads.map(\.number)))
     }
   }
 
-  /// Keeps a payload that the queue can't take, and hands it out no more. Where the disk doesn't note that, it holds
-  /// until the process ends.
+  /// Keeps a payload that the queue can't take, and hands it out no more. If the disk can't record that, it holds until
+  /// the process ends.
   func setAside(_ payload: SpooledPayload, _ reason: String) async {
     let time = now()
     do {
@@ -292,7 +292,7 @@ public final class Spool: Sendable {
     }
   }
 
-  // MARK: What there is to see
+  // MARK: Figures
 
   public var figures: SpoolFigures {
     let time = now()
@@ -305,10 +305,10 @@ public final class Spool: Sendable {
     }
   }
 
-  /// Takes nothing more, and lets go of the folder once all that was taken is on disk.
+  /// Accepts nothing more, and releases the folder once all accepted payloads are on disk.
   /// - Returns: How many payloads are left in it, for the next process.
-  /// - Throws: ``SpoolFailure``; where it is ``SpoolFailure/late``, the folder is let go of when the disk answers, or
-  ///   with the process.
+  /// - Throws: ``SpoolFailure``. With ``SpoolFailure/late``, the folder is released when the disk answers, or when the
+  ///   process ends.
   public func close() async throws -> Int {
     state.withLock { $0.isClosed = true }
     let answer = SpoolAnswer(within: limits.closeDeadline, on: MultiThreadedEventLoopGroup.singleton.any())
@@ -321,8 +321,7 @@ public final class Spool: Sendable {
       } catch {
         answer.give(error)
       }
-      // From here, so that it comes last also where nobody waits for it any more. It fails only where it was done
-      // before.
+      // Called here, so that it is last even if nobody waits for it any more. It fails only if it was called before.
       self.thread.shutdownGracefully { _ in }
     }
     try await answer.future.get()

@@ -1,9 +1,9 @@
-// The promise that a payload's sender waits for. The thread may be too slow for it, and then its word comes too late.
+// The promise that a payload's sender waits for. If the thread is too slow for it, the thread's result is ignored.
 
 internal import NIOCore
 internal import Synchronization
 
-/// What one payload's sender hears: what the thread says, or that it took too long.
+/// The answer for one payload's sender: the thread's result, or that it took too long.
 final class SpoolAnswer: Sendable {
   private let promise: EventLoopPromise<Void>
   private let isGiven = Atomic(false)
@@ -16,7 +16,7 @@ final class SpoolAnswer: Sendable {
 
   var future: EventLoopFuture<Void> { promise.futureResult }
 
-  /// The first word counts.
+  /// The first result counts.
   func give(_ failure: SpoolFailure?) {
     guard !isGiven.exchange(true, ordering: .relaxed) else { return }
     if let failure { promise.fail(failure) } else { promise.succeed() }

@@ -1,25 +1,25 @@
-// The way back: from the spool to the queue, by turns of accounts and in order within an account. A payload leaves the
-// disk only when Redis has it. Between the two the process may die, and then the payload is pushed again: it has one
-// id, and the sink stores it once.
+// Drains the spool into the queue, by turns of accounts and in order within an account. A payload leaves the disk only
+// when Redis has it. If the process dies in between, the payload is pushed again: it has one ID, and the sink stores it
+// once.
 //
 // The drain leaves Redis to live pushes for at least half of the time: after each batch it waits for as long as Redis
-// took to answer it. So it is fast where Redis is idle, and slows down with Redis. Besides, an operator limits its
+// took to answer it. So it is fast if Redis is idle, and slows down with Redis. In addition, an operator limits its
 // rate.
 //
-// After a failure one payload at a time is tried: an outage costs little, and so does a Redis that takes payloads and
-// doesn't say so, where each try is one more of the same in the queue. Such tries become rarer. Once Redis answers, the
-// batches grow.
+// After a failure one payload at a time is tried. So an outage costs little, and so does a Redis that accepts payloads
+// without replying, where each try adds the same payload to the queue once more. Such tries become rarer. Once Redis
+// answers, the batches grow.
 //
-// A payload that is too large for this Redis fails each time, and so does what is pushed together with it. So large
-// payloads are pushed alone, and one that Redis doesn't take is set aside in the spool. Smaller ones fit into any
-// Redis: see `EnqueueError.alwaysTakenBytes`.
+// A payload that is too large for this Redis fails each time, with all payloads in the same command. So large payloads
+// are pushed alone, and one that Redis doesn't accept is set aside in the spool. Smaller ones fit into any Redis: see
+// `EnqueueError.alwaysTakenBytes`.
 
 internal import Foundation
 public import IngestQueue
 public import Logging
 public import NIOCore
 
-/// Pushes what is in a spool. Its rows are one drain's business.
+/// Pushes the payloads of a spool. Only one drain uses a spool.
 public actor SpoolDrain {
   /// Hands a payload to the queue. The future succeeds once Redis has it.
   public typealias Push = @Sendable (EnvelopeHeader, ByteBuffer) -> EventLoopFuture<Void>
@@ -27,9 +27,9 @@ public actor SpoolDrain {
   private enum Step {
     /// The spool is empty.
     case nothing
-    /// The next step begins no earlier, because of live pushes and of the rate.
+    /// The earliest time of the next step, because of live pushes and of the rate.
     case moved(until: ContinuousClock.Instant)
-    /// - Parameter wasSent: Whether a payload was sent that may be in the queue nevertheless.
+    /// - Parameter wasSent: Whether a payload was sent and may be in the queue nevertheless.
     case failed(wasSent: Bool)
   }
 
@@ -38,19 +38,19 @@ public actor SpoolDrain {
   private let logger: Logger
   /// How many are tried at once.
   private var window = 1
-  /// Those that the queue has, and that couldn't be taken off the disk.
+  /// Payloads that the queue has, and that couldn't be removed from the disk.
   private var pushed: [SpooledPayload] = []
   /// How often Redis closed the connection on which a large payload was sent alone, by the payload's number.
   private var closings: [Int64: Int] = [:]
   private var movedInARow = 0
-  /// How often in a row a payload was sent whose outcome isn't known.
+  /// How often in a row a payload was sent with an unknown outcome.
   private var failures = 0
-  /// When accounts whose payloads weren't taken have their turns again; nil while there are none.
+  /// When accounts whose payloads weren't accepted get turns again; nil if there are none.
   private var restEnds: ContinuousClock.Instant?
 
   private static let pause = Duration.milliseconds(250)
   private static let rest = Duration.seconds(1)
-  /// After so many closed connections a payload counts as too large for Redis. Each time Redis had answered the
+  /// After this number of closed connections a payload counts as too large for Redis. Each time Redis had answered the
   /// greeting just before.
   private static let closingsOfTooLarge = 3
   private static let longestPause = Duration.seconds(4)
@@ -61,7 +61,7 @@ public actor SpoolDrain {
     self.push = push
   }
 
-  /// Drains until its task is cancelled; what is under way then is seen to its end.
+  /// Drains until its task is cancelled; work in progress is finished then.
   public func run() async {
     while !Task.isCancelled {
       let next: ContinuousClock.Instant =
@@ -75,12 +75,11 @@ public actor SpoolDrain {
     }
   }
 
-  /// Drains what it can until then, and gives up where the queue doesn't take it.
+  /// Drains as many as it can until the deadline, and ends if the queue doesn't accept them.
   public func finish(by deadline: ContinuousClock.Instant) async {
     while ContinuousClock.now < deadline {
       guard case .moved(let until) = await step() else { return }
-      // Not to be cancelled: whoever ends the node waits for it. It can't throw, since nobody has the task to cancel
-      // it.
+      // Not cancelled: the node's shutdown waits for it. It can't throw, because nobody has the task to cancel it.
       await Task { try? await Task.sleep(until: min(deadline, until)) }.value
     }
   }
@@ -104,7 +103,7 @@ public actor SpoolDrain {
     do {
       payloads = try await spool.next(entries: window)
       if payloads.isEmpty, restEnds != nil {
-        // Whatever is left rests.
+        // The accounts of all remaining payloads are resting.
         wake()
         hasWoken = true
         payloads = try await spool.next(entries: window)
@@ -117,7 +116,7 @@ public actor SpoolDrain {
     let begun = ContinuousClock.now
     let outcome = await push(envelopes)
     let took = ContinuousClock.now - begun
-    // One that fails alone may be what is wrong: the next try is another account's.
+    // A payload that fails alone may be the cause: the next try is another account's.
     rest(outcome.refused + (payloads.count == 1 ? outcome.failed : []))
     if payloads.count > 1 { spool.putBack(outcome.failed) }
     for (payload, reason) in outcome.unpushable { await setAside(payload, reason) }
@@ -138,28 +137,28 @@ public actor SpoolDrain {
     return .moved(until: begun + max(took * 2, byRate))
   }
 
-  /// What became of payloads that were pushed together, each in their order.
+  /// The results of payloads that were pushed together, each list in their order.
   private struct Outcome {
     var moved: [SpooledPayload] = []
-    /// Not taken because of whose they are: others' may be.
+    /// Not accepted because of their account. Others' may be.
     var refused: [SpooledPayload] = []
     var failed: [SpooledPayload] = []
-    /// Whether some of those may be in the queue nevertheless.
+    /// Whether some of them may be in the queue nevertheless.
     var wasSent = false
-    /// Those that the queue can never take, and why.
+    /// Payloads that the queue can never take, with the reason.
     var unpushable: [(SpooledPayload, String)] = []
   }
 
   private func push(_ payloads: [(SpooledPayload, Envelope)]) async -> Outcome {
     var outcome = Outcome()
-    // All at once: what goes to the queue at one time goes in one command, in this order.
+    // All at once: payloads that are enqueued at one time are sent in one command, in this order.
     let pushes = payloads.map { push($1.header, ByteBuffer(bytes: $1.payload)) }
     guard let eventLoop = pushes.first?.eventLoop else { return outcome }
     let results: [Result<Void, any Error>]
     do {
       results = try await EventLoopFuture.whenAllComplete(pushes, on: eventLoop).get()
     } catch {
-      // Only where the event loop has ended: nothing is known of any of them.
+      // Only if the event loop has ended: all outcomes are unknown.
       results = payloads.map { _ in .failure(error) }
     }
     for ((payload, _), result) in zip(payloads, results) {
@@ -174,7 +173,7 @@ public actor SpoolDrain {
     return outcome
   }
 
-  /// - Parameter failure: nil where the event loop has ended.
+  /// - Parameter failure: nil if the event loop has ended.
   private func classify(_ payload: SpooledPayload, _ failure: EnqueueError?, into outcome: inout Outcome) {
     switch failure {
     case .accountOverLimit:
@@ -213,7 +212,7 @@ public actor SpoolDrain {
     spool.wake()
   }
 
-  /// Without those that aren't what was put there.
+  /// Without damaged ones.
   private func envelopes(_ payloads: [SpooledPayload]) async -> [(SpooledPayload, Envelope)] {
     var envelopes: [(SpooledPayload, Envelope)] = []
     for payload in payloads {
@@ -234,7 +233,7 @@ public actor SpoolDrain {
       metadata: ["number": "\(payload.number)", "reason": "\(reason)"])
   }
 
-  /// - Returns: Whether none is left that the queue has.
+  /// - Returns: Whether all payloads that the queue has were removed.
   private func removePushed() async -> Bool {
     guard !pushed.isEmpty else { return true }
     do { try await spool.remove(pushed) } catch { return false }

@@ -1,25 +1,25 @@
-// Why a payload isn't in the spool, and which payloads are for it at all.
+// Why a payload isn't in the spool, and which errors of a push the spool is for.
 
 internal import Hiredis
 public import IngestQueue
 
-/// Why the spool didn't take a payload.
+/// Why the spool didn't accept a payload.
 public enum SpoolFailure: Error, Sendable, Equatable, CustomStringConvertible {
-  /// With it there would be more bytes in the spool than it may hold.
+  /// With it there would be more bytes in the spool than the maximum.
   case full(bytes: Int)
-  /// What is left of the room is kept for accounts that have less in the spool than this one.
+  /// The rest of the room is reserved for accounts with less in the spool than this one.
   case accountFull
-  /// The oldest payload waits for longer than it may: somebody should know before there are more.
+  /// The oldest payload is older than the limit: an operator should know before there are more.
   case tooOld(limit: Duration)
-  /// So many payloads wait for the disk already that it can't be keeping up.
+  /// So many payloads wait for the disk that it is too slow.
   case busy
   /// The disk is full.
   case noRoom(String)
-  /// The file isn't what was written into it. Nothing more is taken or drained before somebody has looked.
+  /// The file's content was changed. Nothing more is accepted or drained before an operator has looked.
   case damaged(String)
-  /// The disk, or SQLite, said no for another reason.
+  /// The disk or SQLite failed for another reason.
   case failed(String)
-  /// The disk didn't answer in time: the payload is in the spool or not.
+  /// The disk didn't answer in time: it is unknown whether the payload is in the spool.
   case late
   case closed
 
@@ -51,11 +51,11 @@ public struct UnusableSpool: Error, Sendable, CustomStringConvertible {
 }
 
 extension EnqueueError {
-  /// Whether a payload that met this is for the spool: Redis can't be reached, or can't be written to whatever is written.
+  /// Whether a payload with this error belongs into the spool: Redis can't be reached, or accepts no writes at all.
   ///
-  /// Of an unknown outcome the payload may be in the queue as well; it has one id, and the sink stores it once. Not for the spool is what is
-  /// backpressure, a full queue or a full Redis, and a Redis that is there and promises too little: a disk behind it would only put off the
-  /// day on which somebody has to act.
+  /// With an unknown outcome the payload may be in the queue as well; it has one ID, and the sink stores it once.
+  /// Backpressure doesn't belong into the spool (a full queue or a full Redis), nor does a Redis that is less durable
+  /// than required: a disk would only delay the day on which an operator has to act.
   public var isForSpool: Bool {
     switch self {
     case .away, .unknownOutcome: true

@@ -1,15 +1,15 @@
-// What a spool says of itself, for the node's report.
+// A spool's figures, for the node's report.
 
-/// What is in a spool, and what it has done since it was opened.
+/// The content of a spool, and its counters since it was opened.
 public struct SpoolFigures: Sendable, Equatable {
   /// Payloads that wait to be pushed.
   public var entries: Int
   public var bytes: Int
-  /// How long the oldest has been there; nil if there is none.
+  /// The age of the oldest; nil if there is none.
   public var oldestSeconds: Double?
-  /// Why the last payload wasn't taken; nil while they are.
+  /// Why the last payload wasn't accepted; nil while payloads are accepted.
   public var objection: SpoolFailure?
-  /// Payloads that the queue can't take, and that wait for somebody. Their bytes count against the limit too.
+  /// Payloads that the queue can't accept, and that wait for an operator. Their bytes count for the limit too.
   public var setAside: Int
   public var setAsideBytes: Int
   public var taken: UInt64

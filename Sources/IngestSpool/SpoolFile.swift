@@ -1,12 +1,12 @@
-// The spool on disk: one SQLite file with a row for each payload, as it goes to the queue. SQLite, because what is
-// needed is what it does: many payloads under one fsync, rows that vanish from the front, room that is used again, and
-// a file that is whole after any crash. Rejected: a log of our own, whose segments, checksums and recovery would have
-// to be proven anew.
+// The spool on disk: one SQLite file with a row for each payload, in the queue's format. SQLite has all that is needed:
+// many payloads under one fsync, rows that are removed from the front, room that is used again, and a file that is
+// whole after any crash. Rejected: a log of our own, whose segments, checksums and recovery would have to be proven
+// anew.
 //
-// A rollback journal and not WAL, though it costs some more fsyncs: what is in a WAL has to be copied into the file
-// before its room can be used again, so a spool that has filled its own disk couldn't even be drained. Here rows are
-// taken out in place. That needs a few pages of journal: it is kept from transaction to transaction (PERSIST), and has
-// been that long from the start, see `reserve`. synchronous=FULL, because anything less may lose the last transactions
+// A rollback journal and not WAL, though it costs some more fsyncs: data in a WAL has to be copied into the file before
+// its room can be used again, so a spool that has filled its own disk couldn't even be drained. Here rows are deleted
+// in place. That needs a few pages of journal: the journal is kept from transaction to transaction (PERSIST), and has
+// been that long from the start, see `reserve`. synchronous=FULL, because a lower level may lose the last transactions
 // in a power cut, and they were acknowledged.
 //
 // It is used by one thread at a time, `Spool`'s.
@@ -19,19 +19,19 @@ internal import PrivateFiles
 
 /// A payload in the file.
 struct SpooledPayload: Sendable {
-  /// Of its row: in the order in which payloads came, and never used again.
+  /// Of its row: in the order of arrival, and never used again.
   var number: Int64 { item.number }
   let item: SpoolTurns.Item
   /// The element of the queue: the line of JSON, and the payload.
   let element: [UInt8]
 }
 
-/// How much is in the file.
+/// The number and size of the file's payloads.
 struct SpoolContents: Sendable, Equatable {
   /// Payloads that wait to be pushed.
   var entries = 0
   var bytes = 0
-  /// When the oldest of them was put there, in milliseconds since 1970.
+  /// When the oldest of them was added, in milliseconds since 1970.
   var oldestAt: Int64?
   /// Payloads that are set aside.
   var setAside = 0
@@ -66,7 +66,7 @@ final class SpoolFile: Sendable {
     """
   private static let isWaiting = "number NOT IN (SELECT number FROM set_aside)"
 
-  /// Opens the file in this folder, or makes both. All of it is looked at: what is damaged is said now.
+  /// Opens the file in this folder, or creates both. All of it is checked, so that damage is reported now.
   init(folder: String) throws(UnusableSpool) {
     path = "\(folder)/spool.sqlite"
     do throws(UnusablePath) {
@@ -90,9 +90,9 @@ final class SpoolFile: Sendable {
         return true
       }
       try database.write { try $0.execute(sql: Self.setAsideSchema) }
-      // Makes the journal as long as taking out one payload needs, while there is room for that: at the first time, and
-      // after an interrupted transaction, which costs it. Then a little less, so that it fits where it is that long.
-      // What doesn't change isn't written.
+      // Makes the journal as long as the removal of one payload needs, while there is room for that: the first time,
+      // and after an interrupted transaction, which loses it. The amount is then reduced a little, so that it fits into
+      // a journal of that length. Unchanged pages aren't written.
       try database.write {
         try $0.execute(
           sql: "UPDATE reserve SET filler = randomblob(4000) WHERE page <= ?", arguments: [isNew ? 64 : 56])
@@ -120,9 +120,9 @@ final class SpoolFile: Sendable {
       try db.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
       let journal = try String.fetchOne(db, sql: "PRAGMA journal_mode = PERSIST")
       try db.execute(sql: "PRAGMA synchronous = FULL")
-      // Debian's SQLite writes zeros over what is deleted, for which it needs as much journal.
+      // Debian's SQLite overwrites deleted data with zeros, for which it needs as much journal.
       try db.execute(sql: "PRAGMA secure_delete = FAST")
-      // Read back: a spool that only believes to be safe is worse than none.
+      // Read back: a spool that only seems safe is worse than none.
       let level = try Int.fetchOne(db, sql: "PRAGMA synchronous")
       guard journal == "persist", level == 2 else {
         throw UnusableSpool(
@@ -145,7 +145,7 @@ final class SpoolFile: Sendable {
     }
   }
 
-  // MARK: What is done with it
+  // MARK: Operations
 
   func contents() throws(SpoolFailure) -> SpoolContents {
     try attempt {
@@ -161,7 +161,7 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// Puts payloads behind those that are there, all or none; on disk when it returns.
+  /// Appends payloads, all or none; they are on disk when it returns.
   func append(_ elements: [ByteBuffer], at time: Int64) throws(SpoolFailure) {
     try attempt {
       try database.write { db in
@@ -173,11 +173,11 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// What is known of payloads without reading all of them, in the order in which they came.
+  /// Facts about payloads, without reading all of their bytes, in the order of arrival.
   /// - Parameters:
-  ///   - number: Only those that came after this one.
-  ///   - entries: At most so many.
-  ///   - bytes: No more once they have so many bytes.
+  ///   - number: Only payloads after this one.
+  ///   - entries: Maximum number.
+  ///   - bytes: No more once they have this number of bytes.
   func items(after number: Int64, entries: Int, bytes: Int) throws(SpoolFailure) -> [SpoolTurns.Item] {
     try attempt {
       try database.read { db in
@@ -200,7 +200,7 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// A hash of the account's name. What isn't an envelope is nobody's, and is told from one when it is to be pushed.
+  /// A hash of the account's name. A row that isn't an envelope has no account, and is recognised when it is pushed.
   private static func account(ofEnvelopeFrom beginning: Data) -> Int {
     do throws(InvalidEnvelope) {
       return try Envelope([UInt8](beginning)).header.account.hashValue
@@ -222,13 +222,13 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// Takes payloads out.
-  /// - Returns: When the oldest of the others was put there.
+  /// Removes payloads.
+  /// - Returns: When the oldest of the others was added.
   func remove(_ numbers: [Int64]) throws(SpoolFailure) -> Int64? {
     do throws(SpoolFailure) {
       return try removeTogether(numbers)
     } catch .noRoom {
-      // One by one they need little journal, and each makes room. Taking out again what is gone does nothing.
+      // One by one they need little journal, and each makes room. Removing one that is gone does nothing.
       var oldestAt: Int64?
       for number in numbers { oldestAt = try removeTogether([number]) }
       return oldestAt
@@ -245,10 +245,10 @@ final class SpoolFile: Sendable {
     }
   }
 
-  // MARK: What is set aside
+  // MARK: Payloads that are set aside
 
-  /// Notes that a payload isn't to be pushed.
-  /// - Returns: When the oldest of the others was put there.
+  /// Records that a payload must not be pushed.
+  /// - Returns: When the oldest of the others was added.
   func setAside(_ number: Int64, _ reason: String, at time: Int64) throws(SpoolFailure) -> Int64? {
     try attempt {
       try database.write { db in
@@ -260,7 +260,7 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// Payloads that are set aside, the oldest first, at most so many.
+  /// Payloads that are set aside, the oldest first, up to the limit.
   /// - Parameter number: Only this one.
   func setAside(limit: Int, number: Int64? = nil) throws(SpoolFailure) -> [SetAsidePayload] {
     try attempt {
@@ -280,7 +280,7 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// The element of a payload that is set aside; nil where there is none of that number.
+  /// The element of a payload that is set aside; nil if there is none with that number.
   func setAsideElement(_ number: Int64) throws(SpoolFailure) -> Data? {
     try attempt {
       try database.read { db in
@@ -290,13 +290,13 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// Ends that payloads are set aside. All or none.
+  /// Takes payloads back from being set aside. All or none.
   /// - Parameter discarding: Whether they are deleted; otherwise they wait to be pushed again.
   func takeBack(_ numbers: [Int64], discarding: Bool) throws(SpoolFailure) {
     try attempt {
       try database.write { db in
         for number in numbers {
-          // Before its row in set_aside is deleted: by that row it is known that it may be.
+          // Before its row in set_aside is deleted: that row shows that it may be discarded.
           if discarding {
             try db.execute(
               sql: "DELETE FROM payloads WHERE number = ? AND NOT (\(Self.isWaiting))", arguments: [number])
@@ -307,7 +307,7 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// Nothing may be done with it after that.
+  /// It can't be used after that.
   func end() throws(SpoolFailure) {
     defer { lock.release() }
     try attempt { try database.close() }
@@ -331,7 +331,7 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// Without the statement and its arguments, which GRDB's own description may hold.
+  /// Without the statement and its arguments, which GRDB's own description may contain.
   private static func words(_ error: any Error) -> String {
     guard let error = error as? DatabaseError else { return "\(error)" }
     return "SQLite's error \(error.extendedResultCode.rawValue), \(error.message ?? "without words")"

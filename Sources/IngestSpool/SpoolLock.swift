@@ -1,11 +1,11 @@
-// One process for one folder: two that drain it would push everything twice, and neither would know what the other counts. The kernel lets
-// go of the lock when the process ends, however it ends, so nothing is left behind by a kill.
+// One process for one folder: two that drain it would push everything twice, and neither would know the other's counts.
+// The kernel releases the lock when the process ends, however it ends, so a kill leaves nothing behind.
 
 internal import Foundation
 internal import PrivateFiles
 internal import Synchronization
 
-/// The lock on a spool's folder. Held with this object, unless it is let go of before.
+/// The lock on a spool's folder. Held as long as this object, unless it is released before.
 final class SpoolLock: Sendable {
   private let descriptor: Mutex<Int32?>
 
@@ -25,7 +25,7 @@ final class SpoolLock: Sendable {
         "could not lock \(path): \(words); each node needs a folder of its own", isInUse: isInUse)
     }
     self.descriptor = Mutex(descriptor)
-    // For whoever is turned away. Whether it could be written makes no difference to the lock.
+    // For the message of a second process. The lock holds even if this can't be written.
     let pid = Array("\(getpid())\n".utf8)
     _ = ftruncate(descriptor, 0)
     _ = pwrite(descriptor, pid, pid.count, 0)

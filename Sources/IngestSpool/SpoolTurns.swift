@@ -1,14 +1,14 @@
-// Which payload of the spool is pushed next: pure, no file and no clock. Accounts take turns, so that a few payloads of
-// one account don't wait behind tens of thousands of another's. Within an account the oldest payload goes first.
+// Chooses the next payload of the spool: pure, no file and no clock. Accounts take turns, so that a few payloads of one
+// account don't wait behind tens of thousands of another's. Within an account the oldest payload is first.
 //
 // Turns are by cost and not by count (deficit round robin): each account in the ring may spend a quantum of bytes per
-// round, and what it can't afford yet it saves up for. Otherwise an account with large payloads would take most of the
-// time.
+// round, and saves up for a payload that it can't afford yet. Otherwise an account with large payloads would take most
+// of the time.
 //
 // An account is known by a hash of its name, and a payload by 16 bytes: the lists of all accounts are threaded through
 // one array. So a million payloads take 16 MiB, and each account that has some takes less than 100 bytes more. Two
 // accounts with the same hash share a turn, which harms neither. Rejected: a column and an index in the file, whose
-// pages would have to be journaled for each payload that is taken out of a full disk.
+// pages would have to be journaled for each payload that is deleted on a full disk.
 
 internal import DequeModule
 
@@ -33,16 +33,16 @@ struct SpoolTurns {
   private struct Line {
     var first: UInt32
     var last: UInt32
-    /// What it may still spend.
+    /// The bytes that it may still spend.
     var credit: Int
     /// Whether it waits for ``SpoolTurns/wake()``, and isn't in the ring.
     var isResting = false
   }
 
   private static let none = UInt32.max
-  /// What an account may spend in a round, in bytes.
+  /// The bytes that an account may spend in a round.
   private static let quantum = 16 << 10
-  /// What the smallest payload costs: below that, bytes aren't what takes the time.
+  /// The cost of the smallest payload: below that, the bytes don't decide the time.
   private static let leastCost = 1 << 10
 
   /// Payloads of more bytes than this are dealt alone: see ``SpoolDrain``.
@@ -59,7 +59,7 @@ struct SpoolTurns {
   /// Whether an account that has payloads rests.
   var isAnyResting: Bool { lines.count > ring.count }
 
-  // MARK: In
+  // MARK: Adding
 
   /// Adds a payload behind all others of its account.
   mutating func append(_ item: Item) {
@@ -76,7 +76,7 @@ struct SpoolTurns {
   /// Puts payloads back in front of all others of their accounts.
   /// - Parameters:
   ///   - items: In the order in which they were dealt.
-  ///   - rests: Whether nothing of their accounts is dealt before ``wake()``.
+  ///   - rests: Whether no payload of their accounts is dealt before ``wake()``.
   mutating func putBack(_ items: some BidirectionalCollection<Item>, rests: Bool = false) {
     for item in items.reversed() {
       let slot = take(item)
@@ -95,7 +95,7 @@ struct SpoolTurns {
     ring.removeAll { resting.contains($0) }
   }
 
-  /// Lets accounts that rest take turns again.
+  /// Gives turns to resting accounts again.
   mutating func wake() {
     guard isAnyResting else { return }
     for account in lines.keys where lines[account]?.isResting == true {
@@ -122,12 +122,12 @@ struct SpoolTurns {
     return index
   }
 
-  // MARK: Out
+  // MARK: Dealing
 
-  /// Takes the payloads whose turn it is. One that is large is dealt alone.
+  /// Takes the next payloads by turns. A large one is taken alone.
   /// - Parameters:
-  ///   - entries: At most so many.
-  ///   - bytes: At most so many bytes of them, but for one by itself.
+  ///   - entries: Maximum number.
+  ///   - bytes: Maximum bytes; a single payload may be larger.
   mutating func deal(entries: Int, bytes: Int) -> [Item] {
     var dealt: [Item] = []
     var size = 0
@@ -149,7 +149,7 @@ struct SpoolTurns {
       if isLarge { break }
     }
     if count == 0 {
-      // What was needed at the worst time isn't kept for good.
+      // Memory of the peak isn't kept for ever.
       slots = []
       free = Self.none
     }

@@ -1,20 +1,22 @@
-// A claimed batch on its way through the sink: what has become of each of its entries, and which come next. A batch goes to the sink in pieces
-// (mostly one), since what it has in memory once it is decoded is bounded. What no piece has reached when the worker ends goes back.
+// A claimed batch on its way through the sink: the result of each of its entries, and the next ones. A batch goes to
+// the sink in pieces (mostly one), because memory for decoded payloads is limited. Entries that are in no piece when
+// the worker ends return to the queue.
 //
-// What isn't compressed comes first, and then accounts have turns: decoding costs far more than its bytes in the queue show. What an account has left once a
-// good deal of its payloads has been decoded is set aside in that account's own lists, so that no account can keep a lane for long.
+// Uncompressed payloads are first. Then accounts take turns, because decoding costs far more than the bytes in the
+// queue show. Once a limit of an account's payloads has been decoded, the rest is set aside in that account's own
+// lists, so that no account can occupy a lane for long.
 
 internal import Fleet
 internal import IngestQueue
 internal import KeyReplica
 
 struct BatchWork {
-  /// What the sink is given at one time.
+  /// The part of a batch that the sink gets at one time.
   struct Piece {
-    /// Of the batch's entries.
+    /// Indices of the batch's entries.
     var places: [Int] = []
     var deliveries: [Delivery] = []
-    /// Taken of the room for decoded payloads, and to be given back.
+    /// Reserved in the room for decoded payloads, to be returned.
     var room = 0
   }
 
@@ -23,24 +25,24 @@ struct BatchWork {
   private(set) var stored = 0
   private(set) var duplicates = 0
   private(set) var discarded = 0
-  /// The sink has left some untried: how long it asks to be left alone.
+  /// The pause that the sink asks for, if it has left some untried.
   private(set) var asksToWait: Duration?
-  /// The entries that the sink is given, in that order, and how many of them it was given.
+  /// The entries for the sink, in that order, and how many of them it got.
   private var order: [Int]
   private var next = 0
-  /// Bytes that were decoded so far, of each account; in vain as well.
+  /// Bytes that were decoded so far, by account, including those decoded in vain.
   private var decoded: [String: Int] = [:]
   private let mostDecoded: Int
-  /// What may come out of each entry's body; 0 where it stays as it is.
+  /// Maximum decoded bytes of each entry's body; 0 if it isn't decoded.
   private let mostBytes: [Int]
-  /// Given to the sink, which didn't take them.
+  /// Entries that the sink got and didn't accept.
   private var deferred: [Int] = []
 
-  /// Of decoded payloads in one piece, in bytes: enough for one transaction, and lanes share the room.
+  /// Maximum decoded bytes of one piece: enough for one transaction, and lanes share the room.
   static let pieceBytes = 16 << 20
-  /// Of an account in a batch, where the batch has others' too, or not.
+  /// Maximum decoded bytes of one account in a batch: beside other accounts, and alone.
   private static let mostDecoded = (beside: 16 << 20, alone: 64 << 20)
-  /// What may come out of a body that isn't large. A MiB may come out of any.
+  /// A body up to this decoded size isn't large. Any body may have a MiB.
   private static let largeBytes = 1 << 20
   static let longestRetryAfter = Duration.seconds(300)
 
@@ -56,7 +58,7 @@ struct BatchWork {
 
   private static func byTurns(_ entries: [ClaimedEntry], _ mostBytes: [Int]) -> [Int] {
     var plain: [Int] = []
-    // By turn: the first compressed one of each account, the second one, and so on. Those that may be large come last.
+    // By turn: the first compressed one of each account, then the second ones, and so on. Possibly large ones are last.
     var turns: [[Int]] = []
     var large: [Int] = []
     var met: [String: Int] = [:]
@@ -76,10 +78,10 @@ struct BatchWork {
   }
 
   /// Gives the sink only some of the entries, of as many accounts as possible.
-  /// - Parameter accounts: Whose entries are set aside, unless there are no others.
+  /// - Parameter accounts: Accounts whose entries are set aside, unless there are no others.
   init(_ batch: ClaimedBatch, decoding: BodyDecoding, choosing most: Int, besides accounts: Set<String>) {
     self.init(batch, decoding: decoding)
-    // Each account's first one, and their further ones.
+    // Each account's first one, and its further ones.
     var ranks: [[Int]] = [[], []]
     var last: [Int] = []
     var met: Set<String> = []
@@ -100,14 +102,14 @@ struct BatchWork {
     for place in order { fates[place] = .putBack }
   }
 
-  /// Whose entries the sink is given.
+  /// The accounts whose entries the sink gets.
   var givenAccounts: Set<String> { Set(order.compactMap { batch.entries[$0].account }) }
 
-  /// Decodes what comes next, as much as there is room for.
+  /// Decodes the next entries, as many as there is room for.
   /// - Parameters:
-  ///   - proofs: That keys are revoked whose payloads are to be discarded.
-  ///   - room: Is waited for where the first body needs some.
-  /// - Returns: Nil where nothing is left, or where the task is cancelled.
+  ///   - proofs: Proofs of revoked keys, whose payloads are to be discarded.
+  ///   - room: If the first body needs room, this waits for it.
+  /// - Returns: Nil if nothing is left, or if the task is cancelled.
   mutating func nextPiece(
     _ decoding: BodyDecoding, discarding proofs: [String: Proof], in room: DecodingRoom
   ) async -> Piece? {
@@ -145,7 +147,7 @@ struct BatchWork {
         let kept = body.undone == nil ? 0 : min(body.bytes.count, charge)
         room.giveBack(charge - kept)
         piece.room += kept
-        // Where it is stored as it is, decoding was tried in vain.
+        // If it is stored undecoded, decoding was tried in vain.
         decoded[account, default: 0] += body.undone == nil ? charge : kept
         piece.places.append(place)
         piece.deliveries.append(Delivery(header: envelope.header, body: body))
@@ -158,15 +160,16 @@ struct BatchWork {
     return piece.places.isEmpty ? nil : piece
   }
 
-  /// Whether nothing has been given to the sink that isn't settled, and nothing is left to be given.
+  /// Whether all entries that the sink got are settled, and none is left.
   var isLastPiece: Bool { next == order.count && deferred.isEmpty }
 
-  /// The sink didn't take a piece, and others are to be given first.
+  /// The sink didn't accept a piece, and gets others first.
   mutating func putOff(_ piece: Piece) { deferred += piece.places }
 
-  /// To be called when all pieces have been given. Where the sink took any, what it didn't take comes later. Where it took none, all is given again.
-  /// - Parameter retryDelay: For an entry that has failed so often before.
-  /// - Returns: Whether there is something to be given again.
+  /// Call it when the sink got all pieces. If the sink accepted any entry, rejected ones are retried later. If it
+  /// accepted none, all are given to it again.
+  /// - Parameter retryDelay: For an entry that has failed this often before.
+  /// - Returns: Whether entries are to be given to the sink again.
   mutating func takeUpDeferred(_ retryDelay: (_ failures: Int) -> Duration) -> Bool {
     guard !deferred.isEmpty else { return false }
     defer { deferred = [] }
@@ -180,9 +183,9 @@ struct BatchWork {
     return true
   }
 
-  /// Notes what became of a piece.
-  /// - Parameter retryDelay: For an entry that has failed so often before.
-  /// - Returns: Why payloads failed that come later, where they did.
+  /// Records the results of a piece.
+  /// - Parameter retryDelay: For an entry that has failed this often before.
+  /// - Returns: A reason, if payloads failed that will be retried.
   mutating func note(
     _ outcomes: [SinkOutcome], of piece: Piece, retryDelay: (_ failures: Int) -> Duration
   ) -> String? {
@@ -215,14 +218,14 @@ struct BatchWork {
 }
 
 extension ClaimedEntry {
-  /// Nil where it isn't an envelope.
+  /// Nil if it isn't an envelope.
   fileprivate var account: String? {
     if case .success(let envelope) = content { envelope.header.account } else { nil }
   }
 }
 
 extension ClaimedBatch {
-  /// Whose entries are in the batch.
+  /// The accounts of the batch's entries.
   var accounts: Set<String> { Set(entries.lazy.compactMap(\.account)) }
 
   /// Whether all entries are envelopes of these accounts.
@@ -230,7 +233,7 @@ extension ClaimedBatch {
     entries.allSatisfy { entry in entry.account.map { accounts.contains($0) } ?? false }
   }
 
-  /// Of all payloads, as they were sent.
+  /// Bytes of all payloads, as they were sent.
   var bytes: Int {
     entries.reduce(0) { sum, entry in
       if case .success(let envelope) = entry.content { sum + envelope.payload.count } else { sum }

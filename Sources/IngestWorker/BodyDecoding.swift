@@ -1,54 +1,56 @@
 // From the bytes that a client sent to the bytes that are stored.
 //
-// Labels lie: agents send zlib labelled gzip, plain text labelled gzip, and compressed bodies with an empty label. So the first
-// bytes say what a body is, and the label only decides what a failure means. What isn't understood is stored byte for
-// byte; a dead letter comes about only where the client itself says that the body is compressed, the body looks like it, and yet
-// it can't be undone: then somebody expects the contents, and storing the broken stream as if it were they would hide it.
+// Labels are often wrong: agents send zlib labelled gzip, plain text labelled gzip, and compressed bodies with an empty
+// label. So the first bytes tell the format, and the label only decides what a failure means. A body that isn't
+// understood is stored byte for byte. A dead letter results only if the client itself says that the body is compressed,
+// the body looks like it, and yet it can't be decoded: then somebody expects the contents, and storing the broken
+// stream in their place would hide the error.
 //
 //   first bytes         | Content-Encoding | decodes to its end | outcome
 //   gzip, zlib or zstd  | a format's name  | yes                | decoded
 //   gzip, zlib or zstd  | a format's name  | no, or too much    | dead letter, with the reason
-//   gzip, zlib or zstd  | anything else    | yes                | decoded, unless the Content-Type says that the payload *is* a
-//                       |                  |                    | compressed file: then as it is
-//   gzip, zlib or zstd  | anything else    | no, or too much    | as it is: a binary payload that happens to begin so
+//   gzip, zlib or zstd  | anything else    | yes                | decoded, unless the Content-Type says that the
+//   payload *is* a
+//                       |                  |                    | compressed file: then unchanged
+//   gzip, zlib or zstd  | anything else    | no, or too much    | unchanged: a binary payload that happens to begin so
 //   anything            | br               | yes, as brotli     | decoded, if it wasn't by its first bytes
-//   text (UTF-8)        | br               | no, or too much    | as it is: brotli has no first bytes, but isn't text
+//   text (UTF-8)        | br               | no, or too much    | unchanged: brotli has no first bytes, but isn't text
 //   anything else       | br               | no, or too much    | dead letter, with the reason
-//   anything else       | any              | –                  | as it is
+//   anything else       | any              | –                  | unchanged
 //
-// A format's name is one of gzip, x-gzip, deflate, zlib, zstd, br; it need not be the name of the format that the body has. "Anything
-// else" may be no label, an empty one, identity, or a name that isn't known here.
+// A format's name is one of gzip, x-gzip, deflate, zlib, zstd, br; it need not be the name of the format that the body
+// has. "Anything else" may be no label, an empty one, identity, or an unknown name.
 //
-// "To its end": the checksums that there are are right, nothing is cut off, and nothing follows but another gzip member or zstd frame.
-// "Too much": more bytes than the limit, or more for each byte that was sent than the ratio allows. Raw deflate without zlib's header has
-// no first bytes to know it by and is stored as it is; so is a body of nothing but skippable zstd frames.
+// "To its end": the checksums are right, nothing is cut off, and nothing follows but another gzip member or zstd frame.
+// "Too much": more bytes than the limit, or a higher compression ratio than allowed. Raw deflate without zlib's header
+// has no first bytes to recognise it by and is stored unchanged; so is a body of nothing but skippable zstd frames.
 
 import BodyCoding
 public import IngestQueue
 
-/// What a payload is stored as.
+/// A payload's body as it is stored.
 public struct DecodedBody: Sendable, Equatable {
-  /// What the client meant, as far as it could be told.
+  /// The body that the client meant, as far as that is known.
   public var bytes: ArraySlice<UInt8>
-  /// What was undone: `gzip`, `zlib`, `zstd` or `br`; nil where the bytes are those that were sent.
+  /// The compression that was removed: `gzip`, `zlib`, `zstd` or `br`; nil if the bytes are unchanged.
   public var undone: String?
 }
 
-/// The client says that its body is compressed, nothing about it says otherwise, and it can't be undone.
+/// The client says that its body is compressed, the bytes don't contradict that, and it can't be decompressed.
 public struct UndecodableBody: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 }
 
-/// Undoes compression by what the bytes say.
+/// Decompresses a body according to its bytes.
 public struct BodyDecoding: Sendable {
   private let bounds: DecodedBounds
 
   /// - Parameters:
-  ///   - limit: The most bytes that a body may have once it is decoded.
-  ///   - ratio: The most bytes that may come out for each byte that was sent; a MiB may come out of any body.
+  ///   - limit: Maximum decompressed bytes of a body.
+  ///   - ratio: Maximum compression ratio. Up to a MiB is always allowed.
   public init(limit: Int = 64 << 20, ratio: Int = 200) { bounds = DecodedBounds(bytes: limit, ratio: ratio) }
 
-  /// The most bytes that decoding may add to what is in memory: 0 for a body that stays as it is.
+  /// Maximum bytes that decoding adds to the memory in use: 0 for a body that isn't decoded.
   func mostBytes(of envelope: Envelope) -> Int {
     let mayBeDecoded =
       CompressionFormat(firstBytesOf: envelope.payload.span.bytes) != nil
@@ -94,7 +96,7 @@ public struct BodyDecoding: Sendable {
 
   private static let formatNames: Set<String> = ["gzip", "x-gzip", "deflate", "zlib", "zstd", "br"]
 
-  /// A list where several were applied, the last one last; that one is the outermost.
+  /// If several encodings were applied, they are a list with the last one last, which is the outermost.
   private static func outermost(_ label: String?) -> String {
     ((label ?? "").split(separator: ",").last ?? "").trimmed.lowercased()
   }

@@ -1,18 +1,19 @@
-// One lane of a worker: claim, decode, store, settle, again. A worker has several, so that while one waits for the disk another
-// talks to Redis. That is why a lane doesn't claim its next batch ahead: another lane has it already.
+// One lane of a worker: claim, decode, store, settle, again. A worker has several, so that while one waits for the disk
+// another talks to Redis. So a lane doesn't claim its next batch ahead: another lane has it already.
 //
-// A lane has its part of the worker's slots, at least two, and uses one at a time, or two while it tries others beside
-// a batch. After a restart some may still hold what the worker's earlier life had claimed. The others let the lane work
-// at once, and look for others beside its first batch, instead of waiting for these leases to end.
+// A lane has its part of the worker's slots, at least two. It uses one at a time, or two while it tries other payloads
+// beside a batch. After a restart some slots may still hold claims of the worker's earlier process. With the other
+// slots the lane can work at once, and look for other payloads beside its first batch, instead of waiting for those
+// leases to end.
 //
-// A failure of the whole sink is not the envelopes' fault: the lane keeps its batch, tries again with a growing pause, and no attempt
-// is counted. Only what fails alone is counted, and ends as a dead letter in time.
+// A failure of the whole sink is not the payloads' fault: the lane keeps its batch, retries with a growing pause, and
+// counts no attempt. Only a payload that fails alone is counted, and becomes a dead letter in time.
 //
-// But a batch may be all that the sink dislikes. So while a batch fails, or takes long, the lane also tries a few other
-// envelopes, in another slot. Where the sink takes some of these, it is there, and says of the batch which of its
-// payloads are at fault. Those of the others that fail are postponed, so that the next ones are tried next time.
-// Rejected: to give the batch back instead of keeping it. While a sink is away that would move the whole queue, batch
-// by batch, behind a delay.
+// But the sink may reject all payloads of a batch because of the payloads. So while a batch fails, or takes long, the
+// lane also tries a few other envelopes, in another slot. If the sink accepts some of these, it works, and its results
+// for the batch show which payloads are at fault. Other envelopes that fail too are postponed, so that the next ones
+// are tried next time. Rejected: returning the batch instead of keeping it. While a sink is down that would move the
+// whole queue, batch by batch, behind a delay.
 
 internal import Fleet
 internal import IngestQueue
@@ -22,7 +23,7 @@ internal import NIOCore
 internal import RedisClient
 internal import ServiceLifecycle
 
-/// What the lanes of a worker share in one shard.
+/// The state that the lanes of a worker share in one shard.
 struct LaneSurroundings: Sendable {
   let shard: Int
   /// How many lanes the worker has in this shard.
@@ -31,7 +32,7 @@ struct LaneSurroundings: Sendable {
   let sink: any Sink
   let decoding: BodyDecoding
   let retry: Backoff
-  /// Nil where payloads are stored whatever has become of their keys.
+  /// Nil if payloads are stored even if their keys were revoked.
   let revoked: RevokedKeys?
   let held: HeldBatches
   let room: WorkerRoom
@@ -68,7 +69,7 @@ struct ClaimLoop: Sendable {
     var size = ClaimSize(most: consumer.limits.envelopes)
     var failures = 0
     var holders: [Int: SlotHolder] = [:]
-    // Suspects come first where they may be taken, so after some the others have their turn.
+    // A claim that may take suspects takes them first, so after some suspects the other lists get a turn.
     var hadSuspects = false
     while !isEnding {
       let claim: Claim
@@ -107,7 +108,7 @@ struct ClaimLoop: Sendable {
     }
   }
 
-  /// The client itself logs, once, that Redis is away and that it is back.
+  /// The client itself logs, once, that Redis is unreachable and that it is back.
   private func log(_ error: QueueFailure, _ what: String) {
     if case .away = error { return }
     logger.error("\(what) failed; trying until it works", metadata: ["reason": "\(error)"])
@@ -120,7 +121,7 @@ struct ClaimLoop: Sendable {
     do {
       try await cancelWhenGracefulShutdown { try await Task.sleep(for: duration) }
     } catch {
-      // Cancelled: the caller looks whether it is to end.
+      // Cancelled: the caller checks whether the worker is to end.
     }
   }
 
@@ -130,10 +131,11 @@ struct ClaimLoop: Sendable {
     var work = BatchWork(batch, decoding: surroundings.decoding)
     let proofs = await begin(batch)
     defer { surroundings.held.release(batch) }
-    // A piece that the sink doesn't take holds up no other piece of the batch, of which each is given once before any is given again.
+    // A piece that the sink doesn't accept delays no other piece of the batch: each piece is given to the sink once
+    // before any is given again.
     var isAgain = false
     giving: repeat {
-      // Claimed while the worker was told to end: it isn't started.
+      // If it was claimed while the worker was told to end, it isn't started.
       while !isEnding, work.asksToWait == nil, let piece = await nextPiece(&work, proofs, surroundings.room.batches) {
         let probing = Probing(slots: spareSlots, accounts: batch.accounts)
         let stored = await store(piece.deliveries, of: batch, probing, tries: isAgain || work.isLastPiece ? .max : 1)
@@ -151,7 +153,7 @@ struct ClaimLoop: Sendable {
     return work
   }
 
-  /// - Returns: The proofs that keys of the batch are revoked, where their payloads are to be discarded.
+  /// - Returns: The proofs of revoked keys in the batch, if their payloads are to be discarded.
   private func begin(_ batch: ClaimedBatch) async -> [String: Proof] {
     surroundings.held.hold(batch)
     progress.claimed(batch.entries.count, lane: id)
@@ -169,14 +171,15 @@ struct ClaimLoop: Sendable {
     if let trouble { progress.wentWrong(trouble, shard: surroundings.shard) }
   }
 
-  /// A sink that left payloads untried has more to do than it can.
+  /// A sink that left payloads untried has more work than it can do.
   private func pauseAfter(_ work: BatchWork) async {
     guard let asked = work.asksToWait else { return }
-    // Where the sink took others it works, and what it asks for is for the payloads that it didn't take.
+    // If the sink accepted others it works, and the pause that it asks for applies to the payloads that it didn't
+    // accept.
     await pause(work.stored > 0 ? .milliseconds(250) : max(min(asked, Self.longestPause), .milliseconds(250)))
   }
 
-  /// The proofs that keys of the batch are revoked, where their payloads are to be discarded.
+  /// The proofs of revoked keys in the batch, if their payloads are to be discarded.
   private func proofs(for batch: ClaimedBatch) async -> [String: Proof] {
     guard let revoked = surroundings.revoked else { return [:] }
     let keys = batch.entries.compactMap { entry in
@@ -196,33 +199,37 @@ struct ClaimLoop: Sendable {
 
   // MARK: Storing
 
-  /// The longest that a lane pauses for it. A receiver may mean one account's payloads, which are all that this lane has; others must be tried.
+  /// Maximum pause that a sink can ask for. A receiver may mean one account's payloads, which may be all that this lane
+  /// has; others must be tried.
   private static let longestPause = Duration.seconds(10)
-  /// A batch of fewer accounts may have failed, or take long, because of these accounts.
+  /// A batch of this number of accounts or fewer may have failed, or take long, because of these accounts.
   private static let fewAccounts = 4
-  /// Others than so many accounts are looked for where it is known that the batch waits for these alone.
+  /// With more accounts than this, the lane doesn't look for others', even if it is known that the batch waits for
+  /// these alone.
   private static let mostNarrowed = 32
-  /// Claims of one look for others. Large payloads come one in a claim.
+  /// Maximum claims while looking for others' payloads. Large payloads are claimed one by one.
   private static let mostClaims = 64
-  /// Bytes of large claims that one look for others sets aside.
+  /// Maximum bytes of large claims that one search for others' payloads sets aside.
   private static let mostLargeBytes = 16 << 20
-  /// Payloads of the batch's own accounts aren't tried beside it where they have more bytes: they may take as long.
+  /// Payloads of the batch's own accounts aren't tried beside it if they have more bytes than this: they may take as
+  /// long.
   private static let smallBytes = 1 << 20
 
-  /// How a lane tries others beside a batch.
+  /// The state of trying others' payloads beside a batch.
   private struct Probing {
     /// Any of them that is free.
     let slots: [Int]
-    /// Whose payloads of the batch are waited for.
+    /// The accounts in the batch whose payloads the sink delays.
     private(set) var accounts: Set<String>
     /// These accounts' own lists.
     private(set) var ownLists: Set<Int> = []
-    /// Whether others' payloads are looked for behind those of these accounts.
+    /// Whether the lane looks for others' payloads behind those of these accounts.
     private(set) var isWide = false
     private var othersFailed = false
-    /// Whether it is known whose payloads are waited for.
+    /// Whether these accounts are known.
     private var isNarrow = false
-    /// Envelopes that are tried: at first some, because the next ones may be disliked as well, and few, because the sink may be away.
+    /// Number of envelopes to try: more than one, because the next ones may be rejected as well, but few, because the
+    /// sink may be down.
     var most = Probing.first
 
     private static let first = 20
@@ -236,11 +243,11 @@ struct ClaimLoop: Sendable {
     private mutating func widen() {
       let areFew = accounts.count < ClaimLoop.fewAccounts
       isWide = !othersFailed && (areFew || isNarrow && accounts.count <= ClaimLoop.mostNarrowed)
-      // Of more accounts these may be all lists.
+      // With more accounts these could be all lists.
       ownLists = isWide && areFew ? Set(accounts.flatMap { QueueLayout.ownLists(of: $0) }) : []
     }
 
-    /// The others of the batch have their outcomes. It is these accounts' payloads that take long.
+    /// The others of the batch have their results. The payloads of these accounts take long.
     mutating func narrow(to accounts: Set<String>) {
       guard !accounts.isEmpty else { return }
       isNarrow = true
@@ -248,7 +255,7 @@ struct ClaimLoop: Sendable {
       widen()
     }
 
-    /// Whether trying others may take as long as the batch does, since those whose payloads are waited for would be
+    /// Whether trying others may take as long as the batch does, because payloads of the delayed accounts would be
     /// among them.
     var wouldWait: Bool { isNarrow && !isWide }
 
@@ -267,11 +274,11 @@ struct ClaimLoop: Sendable {
     case any, small
   }
 
-  /// Whether this lane tries nothing of the accounts that its batch waits for, besides the batch. To try these takes as
-  /// long as the batch does, and as long as all lanes are at it others' payloads that come wait for them.
+  /// Whether this lane tries nothing else of the accounts that its batch waits for. Trying these takes as long as the
+  /// batch does, and while all lanes do that, others' new payloads wait for them.
   private var looksForOthers: Bool { number.isMultiple(of: 2) }
 
-  /// Waits before a batch is tried again. What others send meanwhile is tried at once.
+  /// Waits before a batch is retried. Payloads that others send meanwhile are tried at once.
   private func pauseLooking(for duration: Duration, _ probing: inout Probing) async {
     let end = ContinuousClock.now + duration
     while !isEnding, case let left = end - .now, left > .zero {
@@ -283,15 +290,15 @@ struct ClaimLoop: Sendable {
 
   private enum Stored {
     case outcomes([SinkOutcome])
-    /// It was tried as often as it should be.
+    /// It was tried the maximum number of times.
     case notTaken
     /// The worker is to end, or the lease is over.
     case givenUp
   }
 
   /// - Parameters:
-  ///   - batch: Which the deliveries are of.
-  ///   - tries: How often the sink is given them.
+  ///   - batch: The batch of the deliveries.
+  ///   - tries: Maximum number of times that the sink gets them.
   private func store(
     _ deliveries: [Delivery], of batch: ClaimedBatch, _ probing: Probing, tries: Int
   ) async -> Stored {
@@ -316,7 +323,7 @@ struct ClaimLoop: Sendable {
         let isWorking = await probe(&probing, own: .any)
         if !isWorking { await pauseLooking(for: max(Backoff().delay(afterFailures: failures), least), &probing) }
         if isEnding { return .givenUp }
-        // Redis was away for longer than the lease: others have, or will have, these envelopes.
+        // Redis was unreachable for longer than the lease: other workers have, or will have, these envelopes.
         if surroundings.held.current(batch).leaseEnds < .now { return .givenUp }
       }
     }
@@ -327,7 +334,7 @@ struct ClaimLoop: Sendable {
     case long
   }
 
-  /// Stores a batch, and others beside it where it takes long.
+  /// Stores a batch, and others' payloads beside it if it takes long.
   private func storePatiently(
     _ deliveries: [Delivery], _ probing: inout Probing
   ) async throws(SinkFailure) -> [SinkOutcome] {
@@ -345,7 +352,7 @@ struct ClaimLoop: Sendable {
       }
       func wait(_ duration: Duration) {
         group.addTask {
-          // Where it is cancelled, the batch has ended or is about to.
+          // If it is cancelled, the batch has ended or is about to.
           do { try await Task.sleep(for: duration) } catch {}
           return .long
         }
@@ -359,7 +366,7 @@ struct ClaimLoop: Sendable {
           group.cancelAll()
         case .long where result == nil && !isEnding:
           ownProbing.narrow(to: progress.accounts)
-          // Where the sink took some, the next ones needn't wait.
+          // If the sink accepted some, the next ones needn't wait.
           let isWorking = ownProbing.wouldWait ? false : await probe(&ownProbing, own: .small)
           wait(isWorking ? .zero : patience)
         case .long: break
@@ -380,8 +387,9 @@ struct ClaimLoop: Sendable {
     return outcomes
   }
 
-  /// Tries a few other envelopes, while a batch of this lane's waits: others' where there are any, or else some of the batch's own accounts.
-  /// - Returns: Whether the sink took any of them.
+  /// Tries a few other envelopes, while a batch of this lane waits: others' if there are any, or else some of the
+  /// batch's own accounts.
+  /// - Returns: Whether the sink accepted any of them.
   private func probe(_ probing: inout Probing, own: OwnOnes) async -> Bool {
     if probing.isWide {
       if let others = await claimOthers(probing) { return await tryOut(others, &probing) }
@@ -398,11 +406,11 @@ struct ClaimLoop: Sendable {
     return await tryOut(batch, &probing)
   }
 
-  /// Claims until there are payloads of other accounts than the batch's. What is in front of them is set aside.
+  /// Claims until there are payloads of other accounts than the batch's. The payloads in front of them are set aside.
   private func claimOthers(_ probing: Probing) async -> ClaimedBatch? {
     var largeBytes = 0
     for number in 1...Self.mostClaims {
-      // Lists aren't one account's alone: others' payloads may be in them, behind those of the batch's accounts.
+      // Lists are shared by accounts: others' payloads may be in them, behind those of the batch's accounts.
       let takesFromAll = number.isMultiple(of: 4)
       let claimed = await claimBeside(probing.slots, takesSuspects: false, limit: .max) { list in
         if !probing.ownLists.contains(list) { return probing.most }
@@ -421,7 +429,7 @@ struct ClaimLoop: Sendable {
     return nil
   }
 
-  /// Anything but a batch is dealt with by the next claim of the lane itself.
+  /// Any other result is handled by the lane's own next claim.
   private func claimBeside(
     _ slots: [Int], takesSuspects: Bool, limit: Int, _ ownLimit: (Int) -> Int?
   ) async -> ClaimedBatch? {
@@ -453,7 +461,7 @@ struct ClaimLoop: Sendable {
     let proofs = await begin(batch)
     defer { surroundings.held.release(batch) }
     var hasFailed = false
-    // Room of its own: what batches hold while the sink doesn't take them is no reason not to try others.
+    // With room of its own: batches that the sink doesn't accept must not prevent trying others.
     while !isEnding, !hasFailed, let piece = await nextPiece(&work, proofs, surroundings.room.probes) {
       defer { surroundings.room.probes.giveBack(piece.room) }
       do throws(SinkFailure) {
@@ -493,7 +501,7 @@ struct ClaimLoop: Sendable {
           $0.duplicates += UInt64(work.duplicates)
           $0.dead += UInt64(dead)
           $0.discarded += UInt64(work.discarded)
-          // Of those that were to be tried again, some have failed for the last time.
+          // Some of the retries have failed for the last time.
           $0.retried += UInt64(max(retried - (dead - buried), 0))
         }
       case .lost(let other):

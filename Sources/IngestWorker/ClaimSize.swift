@@ -1,7 +1,8 @@
-// How many envelopes a lane claims from each list that is accounts' own. What a lane doesn't get to of an account it
-// sets aside (`Disposition.setAside`), and each of these is moved in Redis, and written into its append-only file. From
-// list 0 to its account's own that happens once and is worth it: others come forward. From one's own list and back it
-// would be for nothing, again and again. So from such a list a lane claims about as much as it got through lately.
+// How many envelopes a lane claims from each list that is accounts' own. Payloads of an account for which a lane has no
+// time are set aside (`Disposition.setAside`), and each of these is moved in Redis, and written into its append-only
+// file. From list 0 to an account's own list that happens once and is worth it: others' payloads move up. From an own
+// list and back it would be useless, again and again. So from such a list a lane claims about as many as it stored
+// lately.
 
 internal import IngestQueue
 
@@ -13,10 +14,10 @@ struct ClaimSize {
 
   init(most: Int) { self.most = most }
 
-  /// Nil where there is no limit but that of a claim.
+  /// Nil if there is no limit but that of a claim.
   func limit(of list: Int) -> Int? { limits[list] }
 
-  /// Notes what became of a claim.
+  /// Records the results of a claim.
   mutating func note(_ entries: [ClaimedEntry], _ fates: [Disposition]) {
     var counts: [Int: (claimed: Int, setAside: Int)] = [:]
     for (entry, fate) in zip(entries, fates) where entry.list > 0 {

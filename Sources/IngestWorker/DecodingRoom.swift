@@ -1,11 +1,12 @@
-// Bounds the memory that decoded payloads take, over all lanes of a worker. A few hundred bytes of gzip may be a MiB of payload and half a MiB may be
-// 64, so what bounds a claim (bytes as they were sent) doesn't bound this.
+// Limits the memory for decoded payloads, over all lanes of a worker. A few hundred bytes of gzip may be a MiB of
+// payload and half a MiB may be 64, so the limit of a claim (bytes as they were sent) doesn't limit this.
 //
-// A lane takes room for the most that may come out of a body before it decodes it, and gives back what wasn't needed. It waits for room only while it
-// holds none: otherwise two lanes could wait for each other. A body that isn't compressed takes no room, since its bytes are the claim's own.
+// A lane reserves room for the maximum decoded size of a body before it decodes it, and returns the unneeded part. It
+// waits for room only while it holds none: otherwise two lanes could wait for each other. An uncompressed body takes no
+// room, because its bytes are the claim's own.
 //
-// Rejected: to believe what a stream says of its size (gzip's is modulo 4 GiB, and anybody writes what they like); to bound each lane by itself (a
-// worker may have dozens, mostly idle).
+// Rejected: the size that a stream announces (gzip's is modulo 4 GiB, and a client can write any number); and a limit
+// for each lane (a worker may have dozens, mostly idle).
 
 internal import Synchronization
 
@@ -35,15 +36,15 @@ final class DecodingRoom: Sendable {
     state = Mutex(State(left: bytes))
   }
 
-  /// What isn't taken.
+  /// The free room.
   var left: Int { state.withLock { $0.left } }
   /// How many wait for room.
   var waiting: Int { state.withLock { $0.waiters.count } }
 
-  /// So much is taken for a body of which so much may come: one that is larger than everything gets everything.
+  /// The room to reserve for a body of at most this size. A body larger than all of the room reserves all of it.
   func charge(_ most: Int) -> Int { min(most, total) }
 
-  /// Takes room at once, where there is some and nobody waits for it.
+  /// Reserves room at once, if there is some and nobody waits for it.
   func takesNow(_ bytes: Int) -> Bool {
     state.withLock { state in
       guard state.waiters.isEmpty, state.left >= bytes else { return false }
@@ -52,8 +53,9 @@ final class DecodingRoom: Sendable {
     }
   }
 
-  /// Takes room as soon as there is some, in the order in which it was asked for. Whoever holds some already must not ask.
-  /// - Returns: False where the task was cancelled: nothing is taken then.
+  /// Reserves room as soon as there is some, in the order of the requests. A caller that already holds some must not
+  /// ask.
+  /// - Returns: False if the task was cancelled. Nothing is reserved then.
   func takes(_ bytes: Int) async -> Bool {
     let number = state.withLock { state in
       state.lastNumber += 1
@@ -83,7 +85,7 @@ final class DecodingRoom: Sendable {
         return nil
       }
       waiter?.hasRoom.resume(returning: false)
-      // Whoever waited behind it may need less.
+      // The next one in the queue may need less.
       giveBack(0)
     }
   }
@@ -102,10 +104,10 @@ final class DecodingRoom: Sendable {
   }
 }
 
-/// What the lanes of a worker share.
+/// The room that the lanes of a worker share.
 struct WorkerRoom: Sendable {
   let batches: DecodingRoom
-  /// For what is tried beside batches that wait.
+  /// For payloads that are tried beside waiting batches.
   let probes: DecodingRoom
 
   /// - Parameter bytes: For both together. Two thirds are for batches.

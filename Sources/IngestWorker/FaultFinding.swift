@@ -1,19 +1,23 @@
-// Decides whether a payload or the sink is at fault when a payload wasn't stored. A receiver that answers 403 or 502, times out or resets the
-// connection may be away, or may dislike this one payload. The first must never make dead letters, however long it lasts. The second must not
-// hold up other payloads, and must end as a dead letter.
+// Decides whether a payload or the sink is at fault when a payload wasn't stored. A receiver that answers 403 or 502,
+// times out or resets the connection may be down, or may reject this one payload. If it is down, that must never make
+// dead letters, however long it lasts. If it rejects one payload, that must not delay other payloads, and the payload
+// must become a dead letter.
 //
 // One failure proves nothing. Two rules decide:
-// 1. A failure counts only where the sink has accepted another payload at the same time, or since this payload failed last.
-// 2. It doesn't count while the sink is unsteady. A sink that fails at random (an overloaded receiver, a rate limit, one broken server of two)
-//    accepts on a later try what it has failed on; a payload that is at fault is never accepted. So accepted payloads that had failed before
-//    are weighed against those that were accepted at the first try. Up to a fifth of random failures pass as steady, and then five failures
-//    in a row have a chance of 3 in 10,000.
+// 1. A failure counts only if the sink has accepted another payload at the same time, or since this payload failed
+//    last.
+// 2. It doesn't count while the sink is unsteady. A sink that fails at random (an overloaded receiver, a rate limit,
+//    one broken server of two) accepts on a later try payloads that failed before. A payload that is at fault is never
+//    accepted. So accepted payloads that had failed before are compared with those that were accepted at the first try.
+//    Up to a fifth of random failures count as steady, and then five failures in a row have a probability of 3 in
+//    10,000.
 //
-// Rejected: to decide by the status (a firewall says 403, and so does a receiver with another password); to decide by the share of failures (an
-// account may send nothing but bad payloads); to repeat a failed payload at once between two good ones (twice the load on a receiver that is
-// slow, and the good ones are sent twice).
+// Rejected: deciding by the status (a firewall answers 403, and so does a receiver with another password); deciding by
+// the share of failures (an account may send nothing but bad payloads); repeating a failed payload at once between two
+// good ones (twice the load on a slow receiver, and the good ones are sent twice).
 //
-// It reads no clock and does no I/O. What it remembers is bounded: beyond that it forgets, and a failure or two more isn't counted.
+// It reads no clock and does no I/O. Its memory is bounded: beyond that it forgets payloads, and a failure or two
+// aren't counted.
 
 internal import IngestQueue
 
@@ -23,7 +27,7 @@ struct FaultFinding {
     case payload
     /// The sink accepts others, but fails at random: nothing counts.
     case unsteady(failures: Int)
-    /// The sink hasn't accepted anything since: nobody can tell.
+    /// The sink hasn't accepted anything since: it is unknown which is at fault.
     case unknown(failures: Int)
   }
 
@@ -42,7 +46,7 @@ struct FaultFinding {
   private var recoveries = 0
 
   private static let maxSuspects = 100_000
-  /// Accepted payloads that are weighed.
+  /// Number of accepted payloads to compare.
   private static let window = 400
 
   /// Whether the payload failed alone before, and hasn't been accepted since.
@@ -57,9 +61,9 @@ struct FaultFinding {
     }
   }
 
-  /// Notes a failure that concerns this payload alone.
+  /// Records a failure that concerns this payload alone.
   /// - Parameter begin: ``accepted`` when the payload was sent.
-  /// - Returns: What it means; with how often the payload failed in this process, this time included.
+  /// - Returns: The conclusion, with the number of the payload's failures in this process, including this one.
   mutating func noteFailed(_ id: EnvelopeID, since begin: Int) -> Finding {
     let before = suspects[id]
     if before == nil, suspects.count >= Self.maxSuspects { suspects = [:] }
@@ -69,7 +73,7 @@ struct FaultFinding {
     return isSteady ? .payload : .unsteady(failures: failures)
   }
 
-  /// The payload won't come again.
+  /// The payload won't be delivered again.
   mutating func forget(_ id: EnvelopeID) { suspects[id] = nil }
 
   /// Two recoveries are no pattern yet.

@@ -1,7 +1,7 @@
-// For measuring: what is left of a worker's time when storing takes none. It says "stored" of what it throws away, so nothing but an
-// explicit `none:` leads here.
+// For benchmarks: a worker's own time, when storing takes none. It reports discarded payloads as stored, so only an
+// explicit `none:` selects it.
 
-/// Throws payloads away and calls them stored.
+/// Discards payloads and reports them as stored.
 public struct NoSink: Sink {
   public let name = "none:"
 

@@ -1,9 +1,9 @@
-// A worker's part in one shard of the queue: its lanes there, and beside them two small loops that extend its own leases and look
-// for those of the dead.
+// A worker's part in one shard of the queue: its lanes there, and beside them two small loops that extend its own
+// leases and look for those of dead workers.
 //
-// Each shard has all of this for itself, the conversation with Redis included, so that one that is away or slow stands in nobody's
-// way; they share the sink and the numbers. Rejected: lanes that go from shard to shard. Settling goes on until the lease is over,
-// so one shard that is away would soon have every lane waiting for it.
+// Each shard has all of this for itself, including the connection to Redis, so that an unreachable or slow one delays
+// no other; they share the sink and the counters. Rejected: lanes that go from shard to shard. Settling goes on until
+// the lease is over, so one unreachable shard would soon have every lane waiting for it.
 
 internal import Fleet
 internal import Hiredis
@@ -29,7 +29,7 @@ final class ShardWorker: Sendable {
 
   /// - Parameters:
   ///   - instance: The worker's, the same in all shards.
-  ///   - lanes: How many of the worker's lanes this shard has.
+  ///   - lanes: The number of the worker's lanes in this shard.
   init(
     _ shard: QueueShard, instance: String, lanes: Int, room: WorkerRoom, options: WorkerOptions, sink: any Sink,
     revoked: RevokedKeys?, progress: WorkerProgress, logger: Logger
@@ -48,7 +48,7 @@ final class ShardWorker: Sendable {
     self.logger = logger
     var redis = RedisOptions(name: "ingest-worker")
     redis.saysDenied = true
-    // One envelope of the largest size, or a batch, with room for the rest of the answer.
+    // One envelope of the largest size, or a batch, with room for the rest of the reply.
     redis.replyLimits.bytes = max(options.consumer.largestEnvelope, options.consumer.bytes) + (1 << 20)
     client = shard.client(options: redis, on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
     consumer = QueueConsumer(
@@ -60,8 +60,8 @@ final class ShardWorker: Sendable {
     case other
   }
 
-  /// Works until the worker is to end, then puts back what is left and takes the worker off the shard's list.
-  /// - Returns: Why it can't go on, where it isn't because it was told to end.
+  /// Works until the worker should end. Then it returns its claims and removes the worker from the shard's list.
+  /// - Returns: The reason if it can't go on for another reason than the end of the worker.
   func run() async -> WorkerNameTaken? {
     let taken = await withTaskGroup(of: Ended.self) { group in
       group.addTask { .lanes(await self.runLanes()) }
@@ -98,7 +98,7 @@ final class ShardWorker: Sendable {
       var taken: WorkerNameTaken?
       for await error in group {
         guard let error else { continue }
-        // The others put back what they have.
+        // The other lanes return what they have.
         taken = taken ?? error
         group.cancelAll()
       }
@@ -108,7 +108,7 @@ final class ShardWorker: Sendable {
 
   // MARK: Leases
 
-  /// The longest time between two looks at the leases. The scripts take a much longer one for a step of Redis's clock.
+  /// Maximum time between two checks of the leases. The scripts take a much longer one for a step of Redis's clock.
   private static let longestPause = Duration.seconds(10)
 
   private func extendLeases() async -> Ended {
@@ -116,7 +116,7 @@ final class ShardWorker: Sendable {
       for batch in held.all {
         var batch = batch
         do throws(QueueFailure) {
-          // Where it is lost, the lane will hear so when it settles.
+          // If the claim is lost, the lane notices it when it settles.
           if try await consumer.extendLease(of: &batch) { held.extended(batch) }
         } catch {
           progress.wentWrong("a lease could not be extended: \(error)", shard: number)
@@ -131,8 +131,8 @@ final class ShardWorker: Sendable {
     while await slept(min(options.consumer.lease / 2, Self.longestPause)) {
       do throws(QueueFailure) {
         if wasAway {
-          // After an outage every lease may have ended, of workers that live and are about to extend theirs. So the
-          // first look only looks.
+          // After an outage every lease may have ended, of workers that are alive and about to extend theirs. So the
+          // first check only reads.
           _ = try await QueueState.read(from: client, layout: layout)
           wasAway = false
           continue
@@ -168,7 +168,7 @@ final class ShardWorker: Sendable {
     do throws(QueueFailure) {
       try await consumer.leave()
     } catch {
-      // Whoever reaps forgets this worker in time.
+      // Another worker's reaper will remove this worker in time.
       logger.info("removing this worker from the queue's worker list failed", metadata: ["reason": "\(error)"])
     }
   }

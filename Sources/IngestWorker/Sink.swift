@@ -1,4 +1,4 @@
-// Where payloads end. The queue delivers at least once, so a sink must know an envelope again by its id; that is all that makes
+// Stores payloads finally. The queue delivers at least once, so a sink must recognise an envelope's ID; only that makes
 // "at least once" into "once".
 
 public import IngestQueue
@@ -15,29 +15,31 @@ public struct Delivery: Sendable {
   }
 }
 
-/// What became of one delivery.
+/// The result of one delivery.
 public enum SinkOutcome: Sendable, Equatable {
-  /// It is stored, so that it outlives a crash.
+  /// It is stored, and survives a crash.
   case stored
-  /// An envelope with this id was there already; nothing was changed.
+  /// An envelope with this ID was stored before; nothing was changed.
   case duplicate
-  /// This one can't be stored; the others of its batch are not concerned. It is counted: after some tries it is a dead letter, and at once
-  /// where it isn't retryable.
+  /// This one can't be stored; the others of its batch are not affected. It is counted: after some tries it is a dead
+  /// letter, and at once if it isn't retryable.
   case failed(reason: String, retryable: Bool)
-  /// This one wasn't stored now, and comes again later. The others of its batch are not concerned.
+  /// This one wasn't stored now, and is delivered again later. The others of its batch are not affected.
   case postponed(Postponement)
-  /// This one wasn't tried. It goes back to the front of the queue, and the sink asks to be left alone for so long.
+  /// This one wasn't tried. It goes back to the front of the queue, and the sink asks for a pause of this length.
   case untried(retryAfter: Duration?)
-  /// This one wasn't tried, because its account had its share of the sink's time. It comes again after what others have sent.
+  /// This one wasn't tried, because its account had its share of the sink's time. It is delivered again after others'
+  /// payloads.
   case setAside
 }
 
-/// Why and for how long a payload comes later.
+/// Why a payload is delivered again later, and after which delay.
 public struct Postponement: Sendable, Equatable {
   public let reason: String
-  /// Whether this is a failed attempt of the payload's. False where nobody can tell if the payload or the sink is at fault.
+  /// Whether this counts as a failed attempt of the payload. False if it is unknown whether the payload or the sink is
+  /// at fault.
   public let isCounted: Bool
-  /// How often it failed so far, as far as the sink knows: the more often, the longer the pause. 0 where it hasn't failed.
+  /// How often it failed so far, as far as the sink knows: the more often, the longer the pause. 0 if it hasn't failed.
   public let failures: Int
   /// The pause is at least this long.
   public let after: Duration
@@ -50,16 +52,16 @@ public struct Postponement: Sendable, Equatable {
   }
 }
 
-/// Nothing of a batch may be taken for stored: the sink is away, locked or full. The same batch may succeed later.
+/// No payload of a batch counts as stored: the sink is down, locked or full. The same batch may succeed later.
 public struct SinkFailure: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
-  /// How long the sink asks to be left alone; nil where it doesn't say.
+  /// The pause that the sink asks for; nil if it doesn't.
   public let retryAfter: Duration?
   let cause: Cause
 
-  /// What may have caused it.
+  /// The possible cause.
   enum Cause: Sendable {
-    /// The sink, for all that is known.
+    /// The sink, as far as is known.
     case sink
     /// Perhaps one payload of the batch, so that the others should be tried without it.
     case perhapsPayload
@@ -78,26 +80,27 @@ public struct SinkFailure: Error, Sendable, Equatable, CustomStringConvertible {
   }
 }
 
-/// A place where payloads are stored.
+/// A destination that stores payloads.
 ///
-/// Several batches may be stored at one time, also by several processes. Storing is idempotent by the envelope's id. When its task is
-/// cancelled, ``store(_:)`` ends soon: either with everything stored, or by throwing.
+/// Several batches may be stored at the same time, also by several processes. Storing is idempotent by the envelope's
+/// ID. When its task is cancelled, ``store(_:)`` ends soon: either with everything stored, or by throwing.
 public protocol Sink: Sendable {
-  /// Stores a batch. When this returns, what it calls stored outlives a crash of the machine.
-  /// - Returns: One outcome for each delivery, in their order.
-  /// - Throws: Where nothing may be taken for stored. (All of it may be, for all that is known.)
+  /// Stores a batch. When this returns, payloads with the result `stored` survive a crash of the machine.
+  /// - Returns: One result for each delivery, in their order.
+  /// - Throws: If no delivery is certain to be stored. (All of them may be.)
   func store(_ deliveries: [Delivery]) async throws(SinkFailure) -> [SinkOutcome]
 
-  /// As ``store(_:)``, and says meanwhile whose payloads it still waits for, as far as it knows.
+  /// As ``store(_:)``, and reports meanwhile which accounts' payloads it still waits for, as far as it knows.
   func store(_ deliveries: [Delivery], saying progress: SinkProgress) async throws(SinkFailure) -> [SinkOutcome]
 
   /// Ends it, after the last batch.
   func close() async throws(SinkFailure)
 
-  /// What it is called in reports: no secrets.
+  /// Its name in reports, without secrets.
   var name: String { get }
 
-  /// After so long without outcomes it is worth storing other payloads beside a batch; nil where they would only wait behind it.
+  /// After this time without results it is worth storing other payloads beside a batch; nil if they would only wait
+  /// behind it.
   var patience: Duration? { get }
 }
 
@@ -109,13 +112,13 @@ extension Sink {
   ) async throws(SinkFailure) -> [SinkOutcome] { try await store(deliveries) }
 }
 
-/// Whose payloads of a batch a sink still waits for.
+/// The accounts in a batch whose payloads a sink still waits for.
 public final class SinkProgress: Sendable {
   private let state = Mutex<Set<String>>([])
 
   public init() {}
 
-  /// Accounts; empty where that isn't known.
+  /// Accounts; empty if unknown.
   public var accounts: Set<String> {
     get { state.withLock { $0 } }
     set { state.withLock { $0 = newValue } }

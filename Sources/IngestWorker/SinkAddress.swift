@@ -1,22 +1,23 @@
-// One text names a sink, so that another kind of sink is another word before the colon and not another set of options.
+// One text names a sink, so that another kind of sink is another scheme before the colon and not another set of
+// options.
 
 public import Logging
 
-/// Where a worker is to store, as an operator writes it: `sqlite:PATH`, `postgres://…`, `https://…`, `files:FOLDER`.
+/// A worker's sink, as an operator writes it: `sqlite:PATH`, `postgres://…`, `https://…`, `files:FOLDER`.
 public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
-  /// A file, which is made where there is none; its folder must exist.
+  /// A file, which is created if it doesn't exist; its folder must exist.
   case sqlite(path: String)
   case postgres(PostgresAddress)
   case http(HTTPSinkAddress)
   case files(FileSinkAddress)
-  /// Nowhere: for measuring how fast a queue is worked on.
+  /// Discards payloads: for measuring how fast a queue is processed.
   case none
 
-  /// What an address looks like, to follow the word "expected".
+  /// The form of an address, to follow the word "expected".
   public static let expectation =
     "sqlite:PATH, postgres://…, http://…, https://…, files:FOLDER, or none: to throw everything away"
 
-  /// - Throws: ``InvalidSinkAddress``, without any secret that the text may hold.
+  /// - Throws: ``InvalidSinkAddress``, without any secret that the text may contain.
   public init(_ text: String) throws(InvalidSinkAddress) {
     let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
     switch parts[0] {
@@ -26,7 +27,7 @@ public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
     case "none" where text == "none:": self = .none
     case "files" where parts.count == 2: self = .files(try FileSinkAddress(String(parts[1])))
     default:
-      // Behind the colon there may be a password.
+      // A password may follow the colon.
       let came = parts.count == 2 ? parts[0] + ":…" : parts[0]
       throw InvalidSinkAddress("expected \(Self.expectation), got \"\(came.prefix(100))\"")
     }
@@ -44,7 +45,7 @@ public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
   }
 
   /// Opens it.
-  /// - Parameter logger: Is told of what a sink does by itself.
+  /// - Parameter logger: Logs actions that a sink takes by itself.
   public func open(logger: Logger) throws(SinkFailure) -> any Sink {
     switch self {
     case .sqlite(let path): try SQLiteSink(path: path)

@@ -1,7 +1,8 @@
-// The worker as a service: a part for each shard of the queue, one sink, and the end.
+// The worker as a service: a part for each shard of the queue, one sink, and the shutdown.
 //
-// It ends in two steps, as Sidekiq does: quiet (nothing new is claimed, what is in the sink's hands is finished), and after a deadline
-// what is left is put back. Whatever is cut off harder than that, kill -9 included, comes back when its lease ends.
+// It ends in two steps, as Sidekiq does: quiet (it claims nothing new and finishes the batches in the sink), and after
+// a deadline it returns the rest. After any other end, `kill -9` included, the claims return to the queue when their
+// leases end.
 
 public import Fleet
 public import IngestQueue
@@ -10,21 +11,21 @@ public import NIOCore
 public import RedisClient
 public import ServiceLifecycle
 
-/// How a worker works.
+/// A worker's options.
 public struct WorkerOptions: Sendable {
   public var name: WorkerName
-  /// For reports: which build this is.
+  /// The build, for reports.
   public var build: String
-  /// Batches that are worked on at one time, from 1 to ``WorkerOptions/mostLanes``: in all shards together, but at least one in
-  /// each.
+  /// Batches in progress at the same time, from 1 to ``WorkerOptions/mostLanes``: in all shards together, but at least
+  /// one in each.
   public var lanes: Int
   public var consumer: ConsumerLimits
   public var decoding: BodyDecoding
-  /// The most bytes of decoded payloads in memory at one time, over all lanes. A payload that alone is larger is decoded alone.
+  /// Maximum bytes of decoded payloads in memory, over all lanes. A payload that is larger by itself is decoded alone.
   public var decodedTotal: Int
   /// The pause before an envelope that failed alone is tried again.
   public var retry: Backoff
-  /// From being told to end until what isn't stored is put back.
+  /// From the signal to end until unstored payloads are returned.
   public var drainDeadline: Duration
 
   public static let mostLanes = ClaimLoop.most
@@ -46,7 +47,7 @@ public struct WorkerOptions: Sendable {
   }
 }
 
-/// Another process goes by this worker's name, so neither knows what is its own.
+/// Another process uses this worker's name, so neither knows which claims are its own.
 public struct WorkerNameTaken: Error, Sendable, Equatable, CustomStringConvertible {
   public let worker: WorkerName
   /// The other one's instance.
@@ -69,7 +70,7 @@ public final class Worker: Service {
 
   /// - Parameters:
   ///   - shards: All shards of the queue.
-  ///   - sink: Is closed when the worker ends.
+  ///   - sink: Closed when the worker ends.
   ///   - revoked: Discards payloads of keys that were revoked since; nil to store them.
   public init(
     shards: [QueueShard], options: WorkerOptions, sink: any Sink, revoked: RevokedKeys? = nil, logger: Logger
@@ -92,7 +93,7 @@ public final class Worker: Service {
     }
   }
 
-  /// What the worker has done and is doing.
+  /// The worker's counters and state.
   public var report: WorkerReport { progress.report }
 
   private enum Ended: Sendable {
@@ -101,8 +102,8 @@ public final class Worker: Service {
     case other
   }
 
-  /// Works until a graceful shutdown or the task's cancellation. To be called once.
-  /// - Throws: ``WorkerNameTaken``, ``SinkFailure`` when the sink can't be closed in good order.
+  /// Works until a graceful shutdown or the task's cancellation. Call it once.
+  /// - Throws: ``WorkerNameTaken``, ``SinkFailure`` if the sink can't be closed properly.
   public func run() async throws {
     logger.notice(
       "working",
@@ -110,7 +111,7 @@ public final class Worker: Service {
         "worker": "\(options.name)", "instance": "\(progress.instance)", "shards": "\(shards.count)",
         "sink": "\(sink.name)",
       ])
-    // Where the key store is away, payloads are stored rather than kept waiting.
+    // If the key store is unreachable, payloads are stored and don't wait.
     await revoked?.becomeComplete(within: .seconds(5))
     let taken = await withTaskGroup(of: Ended.self) { group in
       for shard in shards { group.addTask { .shard(await shard.run()) } }
@@ -123,7 +124,7 @@ public final class Worker: Service {
           working -= 1
           taken = taken ?? error
           if working == 0 || taken != nil { group.cancelAll() }
-        // The lanes put back what they have and end.
+        // The lanes return their claims and end.
         case .drainDeadline: group.cancelAll()
         case .other: break
         }
@@ -138,7 +139,7 @@ public final class Worker: Service {
       metadata: ["stored": "\(report.stored)", "put_back": "\(progress.putBack)", "dead": "\(report.dead)"])
   }
 
-  /// Ends when the worker was told to end and has had its time.
+  /// Ends when the worker was told to end and its deadline is over.
   private func drainDeadline() async -> Ended {
     do {
       try await gracefulShutdown()

@@ -1,5 +1,5 @@
-// What a worker has done and is doing, as numbers: written by its lanes, read by whoever reports. A lock and not an actor, because a
-// lane must not wait for its turn to count.
+// The counters of a worker: written by its lanes, read for reports. A lock and not an actor, because a lane must not
+// wait for its turn to count.
 
 internal import Fleet
 internal import Foundation
@@ -8,13 +8,13 @@ internal import Synchronization
 final class WorkerProgress: Sendable {
   private struct Inside {
     var report: WorkerReport
-    /// Envelopes that were put back without an attempt being counted.
+    /// Envelopes that were returned without counting an attempt.
     var putBack: UInt64 = 0
-    /// Lanes that something keeps from working, and what.
+    /// Lanes that can't work, with the reason.
     var troubled: [ClaimLoop.ID: String] = [:]
     var busy: Set<ClaimLoop.ID> = []
     var isQuiet = false
-    /// For the rate: the moment and the number processed at that moment, some seconds ago.
+    /// For the rate: times of the last seconds, and the number of processed payloads at each.
     var marks: [(at: ContinuousClock.Instant, processed: UInt64)] = []
   }
 
@@ -47,7 +47,7 @@ final class WorkerProgress: Sendable {
       if let oldest = inside.marks.first, now > oldest.at {
         report.perSecond = Double(report.processed - oldest.processed) / ((now - oldest.at) / .seconds(1))
       }
-      // At most ten marks a second, however often this is asked.
+      // At most ten marks a second, however often this is called.
       if inside.marks.last.map({ now - $0.at > .milliseconds(100) }) ?? true {
         inside.marks.append((now, report.processed))
       }
@@ -67,7 +67,7 @@ final class WorkerProgress: Sendable {
 
   func foundNothing(lane: ClaimLoop.ID) { inside.withLock { _ = $0.busy.remove(lane) } }
 
-  /// A batch has left this worker's hands.
+  /// A batch was settled.
   func settled(_ count: Int, putBack: Int, _ change: (inout WorkerReport) -> Void) {
     inside.withLock {
       $0.report.inHand -= count
@@ -77,7 +77,7 @@ final class WorkerProgress: Sendable {
     }
   }
 
-  /// A batch has been taken over by others, because this worker was too slow for its lease.
+  /// Others have taken over a batch, because this worker was too slow for its lease.
   func lost(_ count: Int, _ reason: String, shard: Int) {
     inside.withLock {
       $0.report.inHand -= count
@@ -91,8 +91,8 @@ final class WorkerProgress: Sendable {
 
   private static func words(_ reason: String, shard: Int) -> String { "shard \(shard): \(reason)" }
 
-  /// The lane can't work, because of this.
-  /// - Returns: Whether that is news.
+  /// Records that the lane can't work, with the reason.
+  /// - Returns: Whether that is new.
   func isInTrouble(lane: ClaimLoop.ID, _ reason: String) -> Bool {
     inside.withLock {
       $0.report.lastError = Self.words(reason, shard: lane.shard)
@@ -100,8 +100,8 @@ final class WorkerProgress: Sendable {
     }
   }
 
-  /// The lane can work.
-  /// - Returns: Whether that is news.
+  /// Records that the lane can work.
+  /// - Returns: Whether that is new.
   func isFine(lane: ClaimLoop.ID) -> Bool { inside.withLock { $0.troubled.removeValue(forKey: lane) != nil } }
 
   func goQuiet() { inside.withLock { $0.isQuiet = true } }

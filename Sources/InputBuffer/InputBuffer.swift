@@ -1,24 +1,23 @@
-// Bytes that a peer has sent and that nobody has consumed yet: the one buffer between a socket and a parser.
+// Bytes that a peer has sent and that weren't consumed yet: the only buffer between a socket and a parser.
 //
-// `ByteBuffer` alone isn't enough. It gives back what was consumed only when it is empty, and a peer decides whether it
-// ever is: one that ends a request and begins the next in the same packet keeps it from becoming empty, and the buffer
-// grows with every byte sent, until its 32-bit index ends and the process with it. So this type gives back what was
-// consumed whenever it would have to grow.
+// `ByteBuffer` alone isn't enough. It frees consumed bytes only when it is empty, and a peer decides whether it ever
+// is: a peer that ends one request and begins the next in the same packet keeps it from becoming empty, and the buffer
+// grows with every byte sent, until its 32-bit index overflows and ends the process. So this type frees consumed bytes
+// whenever it would have to grow.
 //
-// Guarantee: the memory held is less than twice the most bytes that were unread at once, or the memory of the largest
-// append. A caller that stops reading at a limit therefore holds a bounded amount, whatever the peer sends and however
-// it is cut.
+// Guarantee: the memory held is less than twice the maximum of unread bytes, or the memory of the largest append. So a
+// caller that stops reading at a limit holds a bounded amount, whatever the peer sends and however it is cut.
 //
-// Rejected: `discardReadBytes()` after each step. It moves the unread bytes each time, even where there is room left;
-// and where a slice of a body is still held elsewhere it copies the whole storage.
+// Rejected: `discardReadBytes()` after each step. It moves the unread bytes each time, even if there is room left; and
+// if a slice of a body is still held elsewhere it copies the whole storage.
 
 public import NIOCore
 
-// What each read goes through is inlined into other modules; what happens seldom isn't.
+// Functions that each read uses are inlined into other modules; rarely used ones aren't.
 
 public import NIOCore
 
-/// Unread input of one connection. Memory is bounded by what is unread, not by what was ever received.
+/// Unread input of one connection. Memory is bounded by the unread bytes, not by all received bytes.
 public struct InputBuffer: Sendable {
   @usableFromInline var unread = ByteBuffer()
 
@@ -27,13 +26,13 @@ public struct InputBuffer: Sendable {
   /// The unread bytes.
   @inlinable public var bytes: ByteBuffer { unread }
 
-  /// How many bytes are unread.
+  /// The number of unread bytes.
   @inlinable public var count: Int { unread.readableBytes }
 
-  /// How many bytes of memory this buffer holds.
+  /// The memory of this buffer in bytes.
   public var capacity: Int { unread.storageCapacity }
 
-  /// Adds bytes behind the unread ones. Takes over the memory of `more` if nothing is unread.
+  /// Adds bytes behind the unread ones. Uses the memory of `more` if nothing is unread.
   @inlinable public mutating func append(_ more: ByteBuffer) {
     if unread.readableBytes == 0 { unread = more } else { join(more) }
   }
@@ -60,18 +59,18 @@ public struct InputBuffer: Sendable {
     return part
   }
 
-  /// Lets go of memory that the unread bytes don't need: of all of it where nothing is unread. A peer that sends much,
-  /// and then stops after the first byte of a request, would otherwise hold a whole read's memory with that one byte.
+  /// Releases memory that the unread bytes don't need: all of it if nothing is unread. A peer that sends much, and then
+  /// stops after the first byte of a request, would otherwise keep a whole read's memory with that one byte.
   @inlinable public mutating func releaseSpareMemory() {
     if unread.readableBytes == 0 { unread = ByteBuffer() } else { shrink() }
   }
 
   @usableFromInline mutating func shrink() {
-    // Below this many bytes memory isn't worth a copy.
+    // Below this number of bytes memory isn't worth a copy.
     guard unread.storageCapacity > max(4 << 10, 4 * unread.readableBytes) else { return }
     unread = ByteBufferAllocator().buffer(buffer: unread)
   }
 
-  /// Lets go of the unread bytes and of the memory.
+  /// Removes the unread bytes and releases the memory.
   public mutating func clear() { unread = ByteBuffer() }
 }

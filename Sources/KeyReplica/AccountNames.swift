@@ -1,12 +1,13 @@
-// The names of accounts, each kept once however many keys an account has. They are never let go: there are as many as accounts were
-// seen since the process started.
+// The names of accounts, each kept once however many keys an account has. They are never released: there are as many as
+// the accounts seen since the process started.
 //
-// Every request that is admitted asks for a name, on any thread, so asking takes no lock: names never move and never change. They are
-// in chunks, each twice as long as the one before, and the list of chunks has room for all that there can be. What makes
-// this safe is how a number gets to another thread: only in a bucket, whose lock orders the name's writing before its reading.
+// Every admitted request asks for a name, on any thread, so asking takes no lock: names never move and never change.
+// They are in chunks, each twice as long as the one before, and the list of chunks has room for all possible ones. This
+// is safe because another thread gets a number only from a bucket, whose lock orders the name's writing before its
+// reading.
 //
-// The other way, from a name to its number, is gone by every record that is read: by the name's bytes, of which no string has to be made
-// for that. It is a table of numbers with a part of their names' hashes, where a dictionary would keep all names a second time.
+// Every record that is read looks up the other way, from a name to its number: by the name's bytes, without making a
+// string. The table has numbers with a part of their names' hashes; a dictionary would keep all names a second time.
 
 internal import Synchronization
 
@@ -21,7 +22,7 @@ final class AccountNames: Sendable {
   private static let limit = 1 << 30
 
   private let index = Mutex(Index())
-  // Written under the lock, each place once; read only for numbers that came through a bucket's lock after that.
+  // Written under the lock, each element once. Read only for numbers from a bucket, whose lock was taken after that.
   private nonisolated(unsafe) let chunks: UnsafeMutablePointer<UnsafeMutablePointer<String>?>
   private static let chunkCount = place(of: limit - 1).chunk + 1
 
@@ -53,8 +54,8 @@ final class AccountNames: Sendable {
     return name.withUTF8 { numbers(of: [UnsafeRawBufferPointer($0)])[0] }
   }
 
-  /// Of many names at once: a look at a place in memory that is in no cache takes as long as hashing a record, and here many of them are on
-  /// their way together.
+  /// The numbers of many names at once: reading memory that is in no cache takes as long as hashing a record, and here
+  /// many such reads overlap.
   /// - Parameter names: In UTF-8.
   func numbers(of names: [UnsafeRawBufferPointer]) -> [Number] {
     index.withLock { index in
@@ -90,7 +91,7 @@ final class AccountNames: Sendable {
 
   /// Numbers by the hashes of their names.
   private struct Index {
-    /// A number plus one, and above it the name's hash; 0 where there is none.
+    /// A number plus one, and above it the name's hash; 0 if it is empty.
     struct Slot {
       var bits: UInt64 = 0
       var isFree: Bool { bits == 0 }
@@ -101,10 +102,10 @@ final class AccountNames: Sendable {
     }
 
     private(set) var count = 0
-    /// At most half of them are taken.
+    /// At most half of them are used.
     private var slots = [Slot](repeating: Slot(), count: 2 * firstChunk)
 
-    /// Of this table's own, so that nobody can choose names that all want one place.
+    /// This table's own seed, so that nobody can choose names with the same hash.
     private let seed = (UInt64.random(in: .min ... .max), UInt64.random(in: .min ... .max) | 1)
 
     /// Eight bytes at a time, each folded in by a multiplication whose halves are joined.
@@ -129,7 +130,7 @@ final class AccountNames: Sendable {
       return UInt32(truncatingIfNeeded: hash >> 32)
     }
 
-    /// Where a name with this hash is, unless it had to make way.
+    /// The slot of a name with this hash, unless the slot was taken.
     func home(of hash: UInt32) -> Slot { slots[Int(hash) & (slots.count - 1)] }
 
     func find(_ hash: UInt32, where isIt: (Number) -> Bool) -> Number? {

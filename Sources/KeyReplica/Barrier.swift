@@ -1,15 +1,15 @@
-// Who waits for a proof, and on what.
+// The questions that wait for a proof.
 //
-// A refusal rests on a read of the store's position that was sent after its request arrived. All that wait share one
-// read: what arrives while one is on its way waits for the next. So however many unknown keys come, Redis sees one read
-// at a time, and after each a pause. When the read is answered with version V, its questions wait for the mirror to be
-// at V, which it mostly is. They are answered at exactly V, with the digest that was read: a mirror that is past V may
-// have followed a history that the store has lost in the meantime, since changes come by another conversation than
-// positions. Whoever finds it past V reads again.
+// A refusal rests on a read of the store's position that was sent after its request arrived. All waiting questions
+// share one read; those that arrive while one is in flight wait for the next. So however many unknown keys arrive,
+// Redis sees one read at a time, and a pause after each. When the read is answered with version V, its questions wait
+// for the mirror to be at V, which it mostly is. They are answered at exactly V, with the digest that was read. A
+// mirror past V may have followed a history that the store has lost in the meantime, because changes arrive on another
+// connection than positions. If the mirror is past V, the position is read again.
 
 /// A request that waits for a verdict.
 public struct Question: Sendable, Hashable {
-  /// The asker's own number for it, given back with the answer.
+  /// The caller's own number for it, returned with the answer.
   public var number: UInt64
   public var key: KeyID
 
@@ -27,16 +27,16 @@ struct Barrier {
 
   /// A read of the position that was sent.
   struct Read {
-    /// Counted from 1: a late answer to a read that was given up isn't taken for the next one's.
+    /// Counted from 1: a late answer to an abandoned read isn't taken for the next one's.
     let number: UInt64
     let sentAt: Instant
-    /// The version the mirror had then: the store can't be behind it unless its history was rewound.
+    /// The mirror's version at that time: the store can't be behind it unless its history went back.
     let appliedThen: UInt64
     /// How many replicas must have confirmed the write before it.
     let fencedBy: Int
     fileprivate var waiting: [Waiting]
 
-    /// Whether somebody rests on it.
+    /// Whether any question rests on it.
     var isWaitedFor: Bool { !waiting.isEmpty }
   }
 
@@ -45,7 +45,7 @@ struct Barrier {
   /// Answered reads whose version the mirror hasn't reached, oldest first.
   private var forVersion: [(proof: Reached, waiting: [Waiting])] = []
 
-  /// What a read said.
+  /// The result of a read.
   struct Reached {
     let position: StorePosition
     let readSentAt: Instant
@@ -83,16 +83,16 @@ struct Barrier {
     forNextRead.append(Waiting(question: question, deadline: deadline))
   }
 
-  /// Whether a read should be sent for somebody now.
+  /// Whether a read should be sent now.
   func wantsRead(at now: Instant) -> Bool { nextRead.map { $0 <= now } ?? false }
 
   /// When a read should be sent for somebody; nil where nobody waits for one, or one is on its way.
   var nextRead: Instant? { read == nil && isWaitedFor ? pace.earliestRead : nil }
 
-  /// Whether somebody would rest on a read that is sent now.
+  /// Whether any question would rest on a read that is sent now.
   var isWaitedFor: Bool { !forNextRead.isEmpty }
 
-  /// Notes that a read is sent now: everybody who has arrived so far rests on it.
+  /// Records that a read is sent now: all questions that have arrived so far rest on it.
   mutating func sent(at now: Instant, applied: UInt64, fencedBy: Int = 0) {
     pace.readsSent += 1
     pace.earliestRead = now + pace.interval
@@ -100,7 +100,7 @@ struct Barrier {
     forNextRead = []
   }
 
-  /// The read was answered and the answer makes sense: its questions now wait for the version.
+  /// The read got a valid answer: its questions now wait for the version.
   mutating func answered(_ position: StorePosition) {
     guard let answered = read else { return }
     read = nil
@@ -116,7 +116,7 @@ struct Barrier {
     read = nil
   }
 
-  /// The read was answered and proves nothing. Its questions are given back.
+  /// The read was answered and proves nothing. Its questions are returned.
   mutating func failed() -> [Question] {
     let questions = (read?.waiting ?? []).map(\.question)
     read = nil
@@ -124,7 +124,7 @@ struct Barrier {
     return questions
   }
 
-  /// The questions that wait for this version, each with what its read said.
+  /// The questions that wait for this version, each with the result of its read.
   mutating func reached(_ version: UInt64) -> [(question: Question, read: Reached)] {
     guard !forVersion.isEmpty else { return [] }
     var ready: [(Question, Reached)] = []
@@ -153,7 +153,7 @@ struct Barrier {
     return late
   }
 
-  /// Everybody, because nothing can be proven for a while.
+  /// All questions, because nothing can be proven for a while.
   mutating func giveUp() -> [Question] {
     let all =
       (forVersion.flatMap(\.waiting) + (read?.waiting ?? []) + forNextRead).map(\.question)
@@ -164,7 +164,7 @@ struct Barrier {
     return all
   }
 
-  /// All questions have the same bound, so in each list the first is the first to be late.
+  /// All questions have the same timeout, so in each list the first is the first to be late.
   var nextDeadline: Instant? {
     [forNextRead.first, read?.waiting.first].compactMap { $0?.deadline }
       .appending(contentsOf: forVersion.compactMap { $0.waiting.first?.deadline }).min()

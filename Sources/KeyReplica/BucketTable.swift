@@ -1,17 +1,18 @@
-// The mirror of one bucket: its records sorted by a part of their ids, with gaps between.
+// The mirror of one bucket: its records sorted by a part of their IDs, with gaps between.
 //
-// That part is as good as random, so where a record is can be reckoned from it: its home, or a few slots further on. What a node pays
-// for at a million keys is memory, and that a lookup's first look at a place goes to main memory; here it is one place. Nine tenths of
-// the slots are taken, at most, so a key costs 44 to 47 bytes. An index of positions beside densely packed records was tried: it takes
-// as much memory and a third more time, since it is a second place to look at. So is a Dictionary, with far more memory.
+// That part is uniformly distributed, so a record's slot can be calculated from it: its home, or a few slots further
+// on. At a million keys a node's costs are memory, and the first access of a lookup, which goes to main memory; here it
+// is a single one. At most nine tenths of the slots are used, so a key costs 44 to 47 bytes. Tried: an index of
+// positions beside densely packed records. It takes as much memory and a third more time, because it needs a second
+// access. So does a Dictionary, with far more memory.
 //
-// An entry keeps 128 bits of the id: nobody can make a second key for the same 128 bits. The records' digests, by which a
-// change takes the old record out of the bucket's digest without the record's text, are kept apart, in the same order: lookups don't
-// need them, and so have more of the rest in the processor's caches.
+// An entry keeps 128 bits of the ID: nobody can make a second key with the same 128 bits. The records' digests are kept
+// apart, in the same order. With them a change removes the old record from the bucket's digest without the record's
+// text. Lookups don't need them, and so have more of the rest in the processor's caches.
 
 /// One bucket's records.
 struct BucketTable: Sendable {
-  /// What is known of a key. 20 bytes, in steps of 24.
+  /// A key's record. 20 bytes, aligned to 24.
   struct Entry: Sendable {
     /// The first 128 bits of the key's id.
     let id0: UInt64
@@ -29,12 +30,12 @@ struct BucketTable: Sendable {
       self.accountAndState = accountAndState
     }
 
-    /// A slot that is nobody's: no state has this number.
+    /// An empty slot: no state has this number.
     fileprivate static let gap = Entry(id0: 0, id1: 0, accountAndState: 3)
     fileprivate var isGap: Bool { accountAndState == 3 }
 
     var state: KeyState {
-      // Only ever written from a KeyState, whose raw values are 0, 1 and 2.
+      // Only written from a KeyState, whose raw values are 0, 1 and 2.
       KeyState(rawValue: UInt8(accountAndState & 3))!
     }
     var account: AccountNames.Number { AccountNames.Number(accountAndState >> 2) }
@@ -42,9 +43,9 @@ struct BucketTable: Sendable {
 
   /// In the order of `id1`, none before its home, and no gap between an entry and its home.
   private var slots: [Entry] = []
-  /// Of the record in each slot.
+  /// The digest of the record in each slot.
   private var digests: [Digest] = []
-  /// How many of the slots are homes; behind them are some for entries that the last homes have no room for.
+  /// How many of the slots are homes. Behind them are some for entries that don't fit into the last homes.
   private var homes = 0
   private(set) var count = 0
   private(set) var digest = Digest.empty
@@ -53,13 +54,13 @@ struct BucketTable: Sendable {
 
   init() {}
 
-  /// An empty table with room for so many.
+  /// An empty table with room for this number of records.
   init(capacity: Int) {
     if capacity > 0 { layOut([], capacity: capacity) }
   }
 
-  /// A table of such entries.
-  /// - Parameter sorted: By `id1`, as ``records`` gives them.
+  /// A table of these entries.
+  /// - Parameter sorted: By `id1`, in the order of ``records``.
   init(sorted: some Collection<(entry: Entry, digest: Digest)>) {
     layOut(sorted, capacity: sorted.count)
     count = sorted.count
@@ -84,12 +85,12 @@ struct BucketTable: Sendable {
     return isThere ? slots[slot] : nil
   }
 
-  /// Writes a record, in place of the key's former one if there is one.
+  /// Writes a record, in place of the key's old one if there is one.
   mutating func put(_ id: KeyID, state: KeyState, account: AccountNames.Number, digest new: Digest) {
     put(Entry(id.words.0, id.words.1, state: state, account: account), digest: new)
   }
 
-  /// The same with an entry that is there already.
+  /// The same for an existing entry.
   mutating func put(_ entry: Entry, digest new: Digest) {
     let (slot, isThere) = place(of: entry.id0, entry.id1)
     if isThere {
@@ -105,7 +106,8 @@ struct BucketTable: Sendable {
     digest ^= new
   }
 
-  /// Takes a key's record out. What stands behind it and isn't at its home moves down by one, so that there is no gap before it.
+  /// Removes a key's record. Entries behind it that aren't at their homes move down by one, so that there is no gap
+  /// before them.
   mutating func remove(_ id: KeyID) { remove(id.words.0, id.words.1) }
 
   mutating func remove(_ id0: UInt64, _ id1: UInt64) {
@@ -123,7 +125,7 @@ struct BucketTable: Sendable {
     digests[slot] = .empty
   }
 
-  /// Where the key's entry is, or where it would have to be.
+  /// The slot of the key's entry, or the slot where it would have to be.
   private func place(of id0: UInt64, _ id1: UInt64) -> (slot: Int, isThere: Bool) {
     var slot = home(of: id1)
     while slot < slots.count, slots[slot].id1 <= id1, !slots[slot].isGap {
@@ -135,12 +137,12 @@ struct BucketTable: Sendable {
 
   private func home(of id1: UInt64) -> Int { Int(truncatingIfNeeded: id1.multipliedFullWidth(by: UInt64(homes)).high) }
 
-  /// Moves what stands from there to the next gap up by one.
+  /// Moves the entries from there to the next gap up by one.
   private mutating func insert(_ entry: Entry, _ digest: Digest, at slot: Int) {
     var gap = slot
     while gap < slots.count, !slots[gap].isGap { gap += 1 }
     guard gap < slots.count, count < Self.capacity(ofHomes: homes) else {
-      // By a twentieth instead of doubling: at millions of keys the slack is memory that buys nothing.
+      // By a twentieth instead of doubling: at millions of keys unused slots would waste memory.
       layOut(Array(records), capacity: count + max(8, count / 20))
       insert(entry, digest, at: place(of: entry.id0, entry.id1).slot)
       return
@@ -154,7 +156,7 @@ struct BucketTable: Sendable {
     digests[slot] = digest
   }
 
-  /// The more are taken, the further from their homes they are: here four slots on average.
+  /// With more slots in use, entries are further from their homes: here four slots on average.
   private static func capacity(ofHomes homes: Int) -> Int { homes - homes / 10 }
 
   private mutating func layOut(_ sorted: some Collection<(entry: Entry, digest: Digest)>, capacity: Int) {

@@ -6,7 +6,7 @@ struct ChangeFeed {
   /// A position that was read and that the mirror hasn't reached yet.
   struct Expected {
     let position: StorePosition
-    /// When the answer came.
+    /// When the reply arrived.
     let since: Instant
     /// When its read was sent.
     let readSentAt: Instant
@@ -22,7 +22,7 @@ struct ChangeFeed {
   private(set) var wasAnswered = false
   /// The stream can't be followed on from here: the manifest has to be compared first.
   private(set) var isBroken = false
-  /// The oldest that hasn't been reached.
+  /// The oldest position that hasn't been reached.
   private(set) var expected: Expected?
 
   mutating func sent(at now: Instant) {
@@ -30,7 +30,7 @@ struct ChangeFeed {
     sentAt = now
   }
 
-  /// An answer came.
+  /// Called when a reply arrived.
   /// - Returns: Whether it counts.
   mutating func came() -> Bool {
     defer { isOnItsWay = false }
@@ -45,14 +45,15 @@ struct ChangeFeed {
     if expected == nil { expected = position }
   }
 
-  /// What was expected of this version, which the mirror has reached now.
+  /// The expectation for this version, which the mirror has reached now.
   mutating func reached(_ version: UInt64) -> Expected? {
     guard let expected, expected.position.version == version else { return nil }
     self.expected = nil
     return expected
   }
 
-  /// The version that a read which was sent after the store had told of it should have brought, and hasn't.
+  /// The version that a read should have returned, because it was sent after the store had named that version, and
+  /// hasn't.
   func missing(after applied: UInt64) -> UInt64? {
     guard let expected, let sentAt, expected.since < sentAt, expected.position.version > applied else { return nil }
     return expected.position.version

@@ -1,7 +1,7 @@
 // The proof that two sets of records are equal. XOR of one hash per record: it doesn't depend on the order, and one
-// changed record costs two XORs, in Redis's script as here. Each hash is the first 128 bits of SHA-1 over id and record,
-// because SHA-1 is the one hash that Redis's Lua has. It guards against loss, edits and mix-ups, not against a forger: whoever may
-// write to the store needs no collision.
+// changed record costs two XORs, in Redis's script as here. Each hash is the first 128 bits of SHA-1 over ID and
+// record, because SHA-1 is the only hash in Redis's Lua. It protects against loss, edits and mix-ups, not against a
+// forger: somebody who may write to the store needs no collision.
 
 internal import Bytes
 internal import CSHA
@@ -12,7 +12,7 @@ public struct Digest: Sendable, Hashable {
   var high: UInt64
   var low: UInt64
 
-  /// The digest of nothing.
+  /// The digest of no records.
   public static let empty = Digest(high: 0, low: 0)
 
   init(high: UInt64, low: UInt64) {
@@ -30,7 +30,7 @@ public struct Digest: Sendable, Hashable {
     self.init(hash)
   }
 
-  /// The digest of one record whose id and line are one behind the other.
+  /// The digest of one record whose ID and line are adjacent in memory.
   init(ofIDAndRecord bytes: UnsafeRawBufferPointer) {
     if Self.isBuiltIn {
       self = .empty
@@ -62,7 +62,7 @@ public struct Digest: Sendable, Hashable {
 
   public var hex: String { high.hexDigits() + low.hexDigits() }
 
-  /// Adds what isn't in the set, or takes out what is: the same thing in both directions.
+  /// Adds a record's digest to the set's, or removes it: both are the same operation.
   public static func ^= (left: inout Digest, right: Digest) {
     left.high ^= right.high
     left.low ^= right.low

@@ -1,22 +1,23 @@
-// What buckets held before they were read, as long as the mirror isn't complete.
+// The old contents of buckets that were read again, as long as the mirror isn't complete.
 //
-// A bucket that was read is sound by itself. Whether it is a part of the store as a whole is told by the total, when all of them have been read
-// and the changes followed to the latest; until then it may be a store that somebody is about to fill, one that was emptied by mistake, or
-// another one at the same address. So what a bucket has lost goes on being admitted until then, as long as it would have been
-// without that read, and the removals are judged together, by a guard that so sees how many they are. A change is another matter: it says of
-// its key that it has ended, and that counts at once.
+// A bucket that was read is sound by itself. Whether it is a part of the store as a whole is known from the total, when
+// all buckets have been read and the changes followed to the latest. Until then the store may be one that somebody is
+// about to fill, one that was emptied by mistake, or another one at the same address. So keys that a bucket has lost
+// stay admitted until then, for as long as they would have been without that read, and the removals are judged
+// together, by a guard that sees how many they are. A change is different: it says that its key has ended, and takes
+// effect at once.
 //
-// The tables are kept as they were, which copies nothing. Rejected: not to install buckets before all have come, which would keep new keys out
-// as well, and leave changes without a table to be applied to.
+// The tables are kept unchanged, which copies nothing. Rejected: installing no bucket before all have been read. It
+// would keep new keys out as well, and leave changes without a table to be applied to.
 
-/// Buckets as they were before they were read anew.
+/// Buckets as they were before they were read again.
 struct FormerBuckets {
   private var buckets: [Int: (table: BucketTable, until: Instant?)] = [:]
 
   var isEmpty: Bool { buckets.isEmpty }
 
-  /// Keeps a bucket, if what replaces it lacks active keys of it.
-  /// - Parameter until: Until when what is in it may be admitted.
+  /// Keeps a bucket, if the new one lacks active keys of it.
+  /// - Parameter until: The time until which its keys may be admitted.
   mutating func keep(_ old: BucketTable, of bucket: Int, replacedBy fresh: BucketTable, until: Instant?) {
     func isLost(_ entry: BucketTable.Entry) -> Bool {
       entry.state == .active && fresh.find(entry.id0, entry.id1)?.state != .active
@@ -25,13 +26,15 @@ struct FormerBuckets {
       if old.entries.contains(where: isLost) { buckets[bucket] = (old, until) }
       return
     }
-    // Read once more before the mirror was complete: what it has lost now is added, with what is older as the measure of age.
+    // The bucket was read once more before the mirror was complete. Its losses are added to the earlier ones, with the
+    // earlier age.
     var table = kept.table
     for entry in old.entries where isLost(entry) { table.put(entry, digest: .empty) }
     buckets[bucket] = (table, [kept.until, until].compactMap { $0 }.min())
   }
 
-  /// What a bucket held of a key as active, and until when it may be admitted; nil as the time where nothing was ever heard.
+  /// The entry of a key that was active in a bucket's old content, and the time until which it may be admitted; nil as
+  /// the time if the store never answered.
   func active(_ key: KeyPrefix, of bucket: Int) -> (entry: BucketTable.Entry, until: Instant?)? {
     guard let kept = buckets[bucket], let entry = kept.table.find(key.id0, key.id1), entry.state == .active else {
       return nil
@@ -39,21 +42,21 @@ struct FormerBuckets {
     return (entry, kept.until)
   }
 
-  /// A change says that the key has ended.
-  /// - Returns: What was kept of it, if it was.
+  /// Called when a change says that the key has ended.
+  /// - Returns: The kept entry, if there was one.
   mutating func ended(_ key: KeyPrefix, of bucket: Int) -> BucketTable.Entry? {
     guard let entry = active(key, of: bucket)?.entry else { return nil }
     buckets[bucket]?.table.remove(key.id0, key.id1)
     return entry
   }
 
-  /// All that is kept, in the order of the buckets, and no longer kept from then on.
+  /// Removes and returns everything, in the order of the buckets.
   mutating func takeAll() -> [(bucket: Int, table: BucketTable)] {
     defer { buckets = [:] }
     return buckets.sorted { $0.key < $1.key }.map { ($0.key, $0.value.table) }
   }
 
-  /// The same, looked at.
+  /// The same, without removing it.
   var all: some Sequence<(bucket: Int, table: BucketTable, until: Instant?)> {
     buckets.lazy.map { ($0.key, $0.value.table, $0.value.until) }
   }

@@ -1,5 +1,5 @@
-/// A moment on a clock that never goes back, in nanoseconds since some start. Nothing in this module reads a clock: every moment is
-/// passed in, by the driver from the machine's clock and by tests from one of their own.
+/// A time on a clock that never goes back, in nanoseconds since some start. Nothing in this module reads a clock: times
+/// are passed in, by the driver from the machine's clock and by tests from one of their own.
 public struct Instant: Sendable, Hashable, Comparable {
   public var nanoseconds: Int64
 
@@ -17,7 +17,7 @@ public struct Instant: Sendable, Hashable, Comparable {
 }
 
 extension Duration {
-  /// In nanoseconds, which reach for 292 years.
+  /// In nanoseconds, which are enough for 292 years.
   public var wholeNanoseconds: Int64 {
     components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
   }

@@ -1,4 +1,4 @@
-/// SplitMix64: a generator whose whole state is its seed, for jitter.
+/// SplitMix64: a generator whose only state is its seed, for jitter.
 struct Jitter: RandomNumberGenerator {
   var state: UInt64
 

@@ -1,5 +1,5 @@
-// A key is known by its SHA-256 and by nothing else: secrets are hashed where they arrive and never stored, mirrored or
-// logged. The id is kept as four words because it is compared and sorted into buckets far more often than it is printed.
+// A key is identified by its SHA-256 only: secrets are hashed where they arrive and never stored, mirrored or logged.
+// The ID is kept as four words because it is compared and sorted into buckets far more often than it is printed.
 
 internal import Bytes
 internal import CSHA
@@ -10,7 +10,8 @@ public struct KeyID: Sendable, Hashable {
   /// The 32 bytes as big-endian words, so that their order is the order of the bytes.
   package let words: (UInt64, UInt64, UInt64, UInt64)
 
-  /// Hashes a secret. Inlined, since it is done for every request, and not to know what kind of sequence it is costs a fifth.
+  /// Hashes a secret. Inlined, because it is done for every request, and without specialisation for the sequence's type
+  /// it costs a fifth more.
   @inlinable public init(secret: some Sequence<UInt8>) {
     let id = secret.withContiguousStorageIfAvailable { KeyID(hashing: UnsafeRawBufferPointer($0)) }
     self = id ?? Array(secret).withUnsafeBytes { KeyID(hashing: $0) }
@@ -73,8 +74,8 @@ public struct KeyID: Sendable, Hashable {
   /// Enough of the id to find it again, too little to be a burden in every log line: 16 hexadecimal digits.
   public var prefix: String { words.0.hexDigits() }
 
-  /// Which of so many buckets the id belongs to, by its first bits.
-  /// - Parameter count: A power of two, at least 2.
+  /// The bucket of the ID, by its first bits.
+  /// - Parameter count: The number of buckets: a power of two, at least 2.
   public func bucket(of count: Int) -> Int {
     KeyPrefix(self).bucket(of: count)
   }
@@ -87,7 +88,7 @@ public struct KeyID: Sendable, Hashable {
   public static func == (left: KeyID, right: KeyID) -> Bool { left.words == right.words }
 
   public func hash(into hasher: inout Hasher) {
-    // A cryptographic hash already: any part of it is as good as the whole.
+    // A cryptographic hash already: any part of it is sufficient.
     hasher.combine(words.0)
     hasher.combine(words.1)
   }

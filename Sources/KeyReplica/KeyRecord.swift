@@ -1,22 +1,21 @@
-// What the store knows of a key, as one line of text, so that an operator with redis-cli can read it:
+// The record of a key, as one line of text, so that an operator with redis-cli can read it:
 //
 //     1 a 1763683200/10003 acme
 //     1 s 1763683200/10004/17 acme
 //
-// schema, state, since when (seconds since 1970), the store's version of the record's last change, the source's
-// revision if the source gave one, account. The two numbers let a change that comes late be told from one that is new:
-// the script compares them in the same step in which it writes. A record without them is read too. The account comes
-// last and may hold spaces. A record that isn't exactly this is undecodable, which is an error to be reported and never
-// "no such key": in 2020 a push API took a record that it couldn't read for an absent one, and answered 401 for ninety
-// minutes.
+// The parts are: schema; state; time of the last change (seconds since 1970), the store's version of that change, the
+// source's revision if the source gave one; account. With the two numbers the script distinguishes a late change from a
+// new one, in the same step in which it writes. A record without them is read too. The account is last and may contain
+// spaces. A record that isn't exactly this is undecodable, which is an error to be reported and never "no such key": in
+// 2020 a push API took a record that it couldn't read for an absent one, and answered 401 for ninety minutes.
 
-/// What may be done with a key.
+/// The state of a key.
 public enum KeyState: UInt8, Sendable, CaseIterable {
   case active = 0
   case suspended = 1
   case revoked = 2
 
-  /// The letter that stands for it in a record.
+  /// Its letter in a record.
   public var letter: Character {
     switch self {
     case .active: "a"
@@ -25,7 +24,7 @@ public enum KeyState: UInt8, Sendable, CaseIterable {
     }
   }
 
-  /// The word that operators and files use.
+  /// The word in commands and files.
   public var word: String {
     switch self {
     case .active: "active"
@@ -45,14 +44,14 @@ public enum KeyState: UInt8, Sendable, CaseIterable {
   }
 }
 
-/// What the store knows of one key.
+/// The record of one key.
 public struct KeyRecord: Sendable, Hashable {
   public var state: KeyState
-  /// Since when the key has been in this state under this account: seconds since 1970.
+  /// The time since which the key has been in this state under this account: seconds since 1970.
   public var since: Int64
-  /// The store's version of the record's last change; nil if the record doesn't say.
+  /// The store's version of the record's last change; nil if the record doesn't have it.
   public var version: UInt64?
-  /// The source's own number for what it said last of this key; nil if it gave none.
+  /// The source's own number of its last change of this key; nil if it gave none.
   public var revision: UInt64?
   /// 1 to 255 bytes of UTF-8 without control characters.
   public var account: String
@@ -83,7 +82,7 @@ public struct KeyRecord: Sendable, Hashable {
     return nil
   }
 
-  /// - Throws: ``UndecodableRecord``, which says what was expected.
+  /// - Throws: ``UndecodableRecord``, with the expected form.
   public init(decoding bytes: some Collection<UInt8>) throws(UndecodableRecord) {
     let record = bytes.withContiguousStorageIfAvailable { Self.decode(UnsafeRawBufferPointer($0)) }
     self = try (record ?? Array(bytes).withUnsafeBytes { Self.decode($0) }).get()
@@ -101,8 +100,8 @@ public struct KeyRecord: Sendable, Hashable {
     }
   }
 
-  /// A record's parts, the account where it stands in the line; not to be kept. A million of them are read before a node is of any use,
-  /// so no string is made that isn't kept.
+  /// A record's parts, with the account as a part of the line; not to be kept. A million of them are read before a node
+  /// is of any use, so no string is made that isn't kept.
   struct Parts {
     let state: KeyState
     let since: Int64
@@ -159,14 +158,14 @@ public struct KeyRecord: Sendable, Hashable {
       }
     }
 
-    /// Where the next slash is, or the end.
+    /// The index of the next slash, or the end.
     private static func slash(in word: UnsafeRawBufferPointer, from start: Int) -> Int {
       var end = start
       while end < word.count, word[end] != UInt8(ascii: "/") { end += 1 }
       return end
     }
 
-    /// Nil unless it is just as a number is written: no sign but a minus, no zeros before it.
+    /// Nil unless it is in its shortest form: no sign but a minus, no leading zeros.
     private static func number(_ digits: UnsafeRawBufferPointer) -> Int64? {
       let first = digits.first == UInt8(ascii: "-") ? 1 : 0
       guard first < digits.count, digits[first] != UInt8(ascii: "0") || digits.count == 1 else { return nil }

@@ -1,4 +1,5 @@
-// What the push listener's threads read while one other thread writes: the only part of the replica that is shared.
+// The table that the push listener's threads read while one other thread writes: the only part of the replica that is
+// shared.
 //
 // One lock a bucket, held for one lookup or one change, never for a resync: a bucket that was read anew is built and
 // verified aside and then swapped in. So a lookup waits for at most one change to its own bucket. A table that is
@@ -11,7 +12,7 @@ internal import Synchronization
 public final class KeyTable: Sendable {
   private struct Bucket: ~Copyable {
     let table = Mutex(BucketTable())
-    /// `Instant.nanoseconds` until which its keys may be admitted, where the store has something else by now.
+    /// `Instant.nanoseconds` until which its keys may be admitted, if the store differs by now.
     let admitUntil = Atomic<Int64>(.max)
   }
 
@@ -37,7 +38,7 @@ public final class KeyTable: Sendable {
     buckets.deallocate()
   }
 
-  /// What the mirror holds of a key; nil where it holds nothing, which by itself proves nothing.
+  /// The mirrored state of a key; nil if there is none, which by itself proves nothing.
   public func find(_ id: KeyID) -> (state: KeyState, account: String)? {
     let entry = buckets[id.bucket(of: bucketCount)].table.withLock { $0.find(id) }
     return entry.map { ($0.state, accounts.name(of: $0.account)) }
@@ -62,17 +63,17 @@ public final class KeyTable: Sendable {
     return nanoseconds == .max ? nil : Instant(nanoseconds: nanoseconds)
   }
 
-  /// Goes on serving a bucket that the store has changed since, for so long; nil when it is the store's again.
+  /// Admits from a stale bucket until `deadline`; nil when it equals the store's again.
   func setAdmitDeadline(ofBucket index: Int, to deadline: Instant?) {
     buckets[index].admitUntil.store(deadline?.nanoseconds ?? .max, ordering: .releasing)
   }
 
-  /// Count and digest of what the mirror holds of one bucket.
+  /// Count and digest of the mirrored content of one bucket.
   package func contents(ofBucket index: Int) -> (count: Int, digest: Digest) {
     buckets[index].table.withLock { ($0.count, $0.digest) }
   }
 
-  /// Applies one record, and returns the bucket's count and digest before and after it, and the key's former entry.
+  /// Applies one record, and returns the bucket's count and digest before and after it, and the key's old entry.
   func put(
     _ id: KeyID, _ record: KeyRecord, digest: Digest
   ) -> (before: (count: Int, digest: Digest), after: (count: Int, digest: Digest), former: BucketTable.Entry?) {
@@ -85,12 +86,12 @@ public final class KeyTable: Sendable {
     }
   }
 
-  /// Applies a record of no store: for benchmarks.
+  /// Adds a record that belongs to no store: for benchmarks.
   package func put(_ id: KeyID, _ record: KeyRecord) {
     _ = put(id, record, digest: Digest(of: id, record: record.encoded))
   }
 
-  /// Takes one record out, and returns the same.
+  /// Removes one record, and returns the same.
   func remove(
     _ id: KeyID
   ) -> (before: (count: Int, digest: Digest), after: (count: Int, digest: Digest), former: BucketTable.Entry?) {
@@ -113,7 +114,7 @@ public final class KeyTable: Sendable {
     }
   }
 
-  /// One bucket as it is now; a copy that costs nothing until one of the two is written to.
+  /// The current content of one bucket; a copy that costs nothing until one of the two is written to.
   func bucket(_ index: Int) -> BucketTable { buckets[index].table.withLock { $0 } }
 
   func accountName(of number: AccountNames.Number) -> String { accounts.name(of: number) }

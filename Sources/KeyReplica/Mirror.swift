@@ -1,28 +1,29 @@
-// What a node holds of the store, and how much of it is proven. It knows nothing of connections, time or requests.
+// A node's copy of the store, and which parts of it are proven. It knows nothing of connections, time or requests.
 //
-// The facts it rests on:
-// - A bucket is read in one atomic step together with its own summary, so count and digest either fit what was read or
-//   the store is damaged. A bucket that doesn't fit isn't taken over; the old one goes on serving and counts as unverified.
-// - Equal digests mean equal records, in whatever history. So after a reconnect, a gap or a failover only the
-//   buckets whose digests differ need to be read again.
-// - Buckets are read one after another while the store goes on changing: each is as of its own version. The mirror is
-//   the store at one version only once the changes have been followed to the latest of them (`floor`), and there
-//   the total digest, carried by each change, has to agree as well.
+// It rests on these facts:
+// - A bucket is read in one atomic step together with its own summary, so count and digest either fit the records that
+//   were read or the store is damaged. A bucket that doesn't fit isn't installed; the old one stays in use and counts
+//   as unverified.
+// - Equal digests mean equal records, in any history. So after a reconnect, a gap or a failover only the buckets whose
+//   digests differ need to be read again.
+// - Buckets are read one after another while the store goes on changing: each has a version of its own. The mirror
+//   equals the store at one version only once the changes have been followed to the latest of these versions (`floor`).
+//   There the total digest, which is in each change, has to agree as well.
 
-/// The mirrored table with what is proven about it.
+/// The mirrored table with its proofs.
 struct Mirror {
   private struct Bucket {
     var verified = false
-    /// The store's version as of which this bucket is known; changes up to it are in it already.
+    /// The store's version of the mirrored bucket; changes up to it are included.
     var version: UInt64 = 0
   }
 
-  /// What became of a change.
+  /// The result of applying a change.
   enum Application: Equatable {
     case applied
-    /// It isn't the one that follows: versions are missing between, or came twice.
+    /// It isn't the next one: versions are missing in between, or it was applied before.
     case hole(expected: UInt64, came: UInt64)
-    /// It was applied as far as it could be, and then mirror and store don't agree.
+    /// It was applied as far as possible, and then mirror and store don't agree.
     case disagreement(String)
   }
 
@@ -35,17 +36,18 @@ struct Mirror {
   private(set) var applied: UInt64 = 0
   /// The latest version that any bucket was read at.
   private(set) var floor: UInt64 = 0
-  /// Whether the buckets' summaries add up to what the store said of the whole when they were compared last.
+  /// Whether the buckets' summaries added up to the store's totals at the last comparison.
   private var manifestFits = false
-  /// Whether the total was seen to agree at or after the floor.
+  /// Whether the total agreed at or after the floor.
   private var totalAgreed = false
   private(set) var total = Digest.empty
   private(set) var count = 0
   private(set) var sealed = false
   private(set) var activeCount = 0
-  /// What buckets held before they were read, as long as the mirror isn't complete, and until when it may be admitted.
+  /// The old contents of buckets that were read again, as long as the mirror isn't complete, and the time until which
+  /// they may be admitted.
   private(set) var former = FormerBuckets()
-  /// What was taken away, and what came back, since somebody asked last.
+  /// Removed keys, and keys that returned, since the last call.
   private var removals: [Removal] = []
   private var returns: [KeyPrefix] = []
 
@@ -64,7 +66,8 @@ struct Mirror {
     epoch != nil && verifiedCount == buckets.count && applied >= floor && totalAgreed
   }
 
-  /// Why this can't be what became of the mirrored history; nil if it can, or if there was none. For the log: it is taken over all the same.
+  /// Why this can't be a continuation of the mirrored history; nil if it can, or if there was none. For the log: the
+  /// manifest is used nevertheless.
   func historyMismatch(of manifest: Manifest) -> String? {
     guard let epoch else { return nil }
     let position = manifest.position
@@ -81,9 +84,9 @@ struct Mirror {
     return nil
   }
 
-  /// Follows the store's description: takes over its position, and returns the buckets that differ and must be read.
-  /// - Parameter deadline: Until when a bucket that differs may go on admitting, which is as old as the mirror was until now however
-  ///   often the store answers from here on; nil if nothing was mirrored yet.
+  /// Applies the store's description: uses its position, and returns the buckets that differ and must be read.
+  /// - Parameter deadline: The time until which a bucket that differs may be admitted from. It is as old as the mirror
+  ///   was until now, however often the store answers from here on; nil if nothing was mirrored yet.
   mutating func compare(with manifest: Manifest, holdingUntil deadline: Instant?) -> [Int] {
     manifestFits = manifest.fitsTogether
     epoch = manifest.position.epoch
@@ -95,7 +98,7 @@ struct Mirror {
       let ours = table.contents(ofBucket: index)
       // A length that isn't the count: somebody edited the bucket by hand. It is read, and won't verify.
       let isAsWritten = summary.map { ours == ($0.count, $0.digest) } ?? false
-      // Of one that differs nothing is known to be in it already: every change that comes is applied to it.
+      // The mirrored version of a bucket that differs is unknown, so every change is applied to it.
       buckets[index].version = 0
       if let summary, isAsWritten, summary.version <= manifest.position.version,
         manifest.lengths[index] == summary.count
@@ -109,7 +112,7 @@ struct Mirror {
       if isAsWritten {
         table.setAdmitDeadline(ofBucket: index, to: nil)
       } else if table.heldUntil(bucket: index) == nil {
-        // One that was held already hasn't become any younger.
+        // A bucket with a deadline already hasn't become any younger.
         table.setAdmitDeadline(ofBucket: index, to: deadline)
       }
     }
@@ -118,9 +121,9 @@ struct Mirror {
     return differing
   }
 
-  /// Compares without taking anything over, for the audit: the buckets that differ although neither side can have
-  /// moved on. One that was changed after our version is on its way, and one that we have changes of after the
-  /// manifest's has moved on; the stream's own checks cover both.
+  /// Compares without changing anything, for the audit: the buckets that differ although neither side can have changed.
+  /// If a bucket was changed after our version, the change is in flight. If we have changes of it after the manifest's
+  /// version, it has changed since. The stream's own checks cover both.
   func audit(against manifest: Manifest) -> [Int] {
     manifest.buckets.indices.filter { index in
       guard let summary = manifest.buckets[index] else { return true }
@@ -136,7 +139,7 @@ struct Mirror {
     for index in indices { setVerified(false, bucket: index) }
   }
 
-  /// What was taken away, and what came back, since this was asked last.
+  /// Removed keys, and keys that returned, since the last call.
   mutating func takeMovements() -> (removals: [Removal], returns: [KeyPrefix]) {
     guard !removals.isEmpty || !returns.isEmpty else { return ([], []) }
     defer {
@@ -146,15 +149,15 @@ struct Mirror {
     return (removals, returns)
   }
 
-  /// A bucket that isn't what it should be; why, in words.
+  /// Why a bucket isn't sound, as text.
   struct Unsound: Error, Equatable {
     let why: String
     init(_ why: String) { self.why = why }
   }
 
-  /// A bucket that was read, if it is what its own summary says.
+  /// A bucket that was read, if it fits its own summary.
   private func decoded(_ raw: RawBucket, bucket index: Int) throws(Unsound) -> (table: BucketTable, BucketSummary) {
-    // A store begins with a summary in every bucket: one without was deleted, and has lost what was in it.
+    // A store begins with a summary in every bucket: one without was deleted, and its records are lost.
     guard let text = raw.summary else {
       throw Unsound("bucket \(index) has \(raw.count) records and no summary: it was deleted or edited")
     }
@@ -196,13 +199,13 @@ struct Mirror {
     }
   }
 
-  /// What a bucket that was read again, for no other reason than to look, says of the store.
+  /// The result of reading a bucket again as a check.
   enum Reread: Equatable {
-    /// It is what its summary says; whether that is also just what is mirrored.
+    /// It fits its summary. The value says whether it also equals the mirrored bucket.
     case sound(asMirrored: Bool)
-    /// It isn't what its summary says: somebody edited it.
+    /// It doesn't fit its summary: somebody edited it.
     case unsound(String)
-    /// It is sound, of the version that is mirrored, and not what is mirrored.
+    /// It is sound, has the mirrored version, and differs from the mirror.
     case differs
   }
 
@@ -216,11 +219,11 @@ struct Mirror {
     return same ? .sound(asMirrored: true) : .differs
   }
 
-  /// Takes over a bucket that was read, if it is what its own summary says.
+  /// Installs a bucket that was read, if it fits its own summary.
   /// - Parameters:
-  ///   - manifest: The one that it was found to differ from, read before it.
-  ///   - deadline: Until when what is mirrored without being known to differ may be admitted.
-  /// - Returns: nil, or why it wasn't taken over.
+  ///   - manifest: The earlier one, from which the difference is known.
+  ///   - deadline: The time until which buckets that aren't known to differ may be admitted from.
+  /// - Returns: nil, or why it wasn't installed.
   mutating func install(
     _ raw: RawBucket, asBucket index: Int, listedIn manifest: Manifest, admittedUntil deadline: Instant?
   ) -> String? {
@@ -231,7 +234,8 @@ struct Mirror {
       return "bucket \(index) went back from version \(listed.version) to \(summary.version) while it was read"
     }
     let old = table.contents(ofBucket: index)
-    // Records vanish from a store only when they are purged, or with its history. Where the totals still count them, the bucket was lost.
+    // Records vanish from a store only when they are purged, or with its history. If the totals still count them, the
+    // bucket was lost.
     if fresh.count < old.count, !manifestFits {
       return "bucket \(index) lost \(old.count - fresh.count) records that the store's totals still count"
     }
@@ -248,9 +252,9 @@ struct Mirror {
     return nil
   }
 
-  /// Says that all buckets that differed have been read and verified, so that the total can be judged. If one of them was read at a later
-  /// version than the manifest, the change that leads there will bring the total to compare with.
-  /// - Returns: nil, or what doesn't fit together.
+  /// Called when all buckets that differed have been read and verified, so that the total can be compared. If one of
+  /// them was read at a later version than the manifest, the change that leads to that version will have the total to
+  /// compare with.
   mutating func finishedReading(of manifest: Manifest) -> String? {
     guard floor == manifest.position.version else { return nil }
     checkTotal(manifest.position.digest)
@@ -270,7 +274,7 @@ struct Mirror {
     switch change.effect {
     case .seal:
       sealed = true
-    // It is the guard's business; here it only counts as a version.
+    // The removal guard processes it; here it only counts as a version.
     case .confirm: break
     case .undecodable(let why):
       totalAgreed = false
@@ -282,7 +286,7 @@ struct Mirror {
       }
       if change.version <= buckets[bucket].version { break }
       let (was, now, former) = table.remove(id)
-      // Only what was revoked is purged. If it is active here, then it vanished.
+      // Only revoked keys are purged. If it is active here, then it vanished.
       noteMovement(of: id, from: former, to: nil, bucket: bucket, version: change.version)
       replaced(was, by: now)
       buckets[bucket].version = change.version
@@ -295,7 +299,7 @@ struct Mirror {
         totalAgreed = false
         return .disagreement("change \(change.version) names bucket \(bucket) for a key of another")
       }
-      // Already in the bucket as it was read.
+      // Already in the bucket that was read.
       if change.version <= buckets[bucket].version { break }
       let record: KeyRecord
       do throws(UndecodableRecord) { record = try KeyRecord(decoding: bytes) } catch {
@@ -331,7 +335,7 @@ struct Mirror {
       return
     }
     if wasActive { activeCount -= 1 }
-    // A record that says that the key has ended says so of what a bucket held before it was read, too. What was purged says nothing of it.
+    // A record that says that the key has ended also ends it in the bucket's old content. A purged record doesn't.
     let ended = state == nil ? nil : self.former.ended(KeyPrefix(id), of: bucket)
     if let entry = wasActive ? former : ended {
       removals.append(
@@ -342,18 +346,19 @@ struct Mirror {
   }
 
   private mutating func noteReturns(from old: BucketTable, to fresh: BucketTable) {
-    // Of the ones that weren't active before; most often there was nothing before, and nobody to bring back.
+    // Only keys that weren't active before returned. Most often the bucket was empty before, and none returned.
     guard old.count > 0 else { return }
     for entry in fresh.entries where entry.state == .active && old.find(entry.id0, entry.id1)?.state != .active {
       returns.append(KeyPrefix(entry.id0, entry.id1))
     }
   }
 
-  /// Whether all that was taken away up to this version has been told.
+  /// Whether no removal waits for a decision: the mirror is complete, the store sealed, and no old bucket content is
+  /// kept.
   var isSettled: Bool { former.isEmpty && isComplete && sealed }
 
-  /// Once the mirror is complete, what reading buckets has taken away is gone from the store as a whole; unless that isn't sealed, for
-  /// then it is still to come.
+  /// Once the mirror is complete, keys that are missing from buckets are gone from the store as a whole; unless the
+  /// store isn't sealed, because then they may still be added.
   private mutating func settleRemovals() {
     guard !former.isEmpty, isComplete, sealed else { return }
     for (index, old) in former.takeAll() {
@@ -369,7 +374,7 @@ struct Mirror {
     }
   }
 
-  /// Compares the total with what the store says it is at the version that the mirror is at.
+  /// Compares the total with the store's at the mirror's version.
   private mutating func checkTotal(_ stores: Digest) {
     totalAgreed = total == stores
   }

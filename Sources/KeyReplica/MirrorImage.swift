@@ -1,26 +1,25 @@
-// A mirror as bytes, so that a node that starts again can admit the keys it knew before the store has answered.
+// A mirror as bytes, so that a node that starts again can admit known keys before the store has answered.
 //
-// An image proves nothing about the store: what it holds is compared with the manifest like everything else, by digest, and until then
-// nobody is refused. So it needn't be taken at one moment either; each bucket is whole, and that is enough. What it must not be is damaged
-// or somebody else's, hence the checksum over everything and the name of its source.
+// An image proves nothing about the store: its content is compared with the manifest like everything else, by digest,
+// and until then nobody is refused. So it needn't be of one moment either; each bucket is whole, and that is enough.
+// But it must not be damaged or another node's, hence the checksum over everything and the name of its source.
 //
-// Format, little-endian: magic (8), length of the source (2) and source, when the store was last heard (8, seconds
-// since 1970 as a double), how many removals had been agreed to by then (8), number of accounts (4) and each as length
-// (1) and name, number of buckets (4), and each as when the store last had it (8), number of entries (4) and entries of
-// 37 bytes: id (16), digest (16), account (4), state (1), in the order in which a bucket keeps them. Then the SHA-256
-// of all that.
+// Format, little-endian: magic (8), length of the source (2) and source, when the store last answered (8, seconds since
+// 1970 as a double), how many intended removals were counted by then (8), number of accounts (4) and each as length (1)
+// and name, number of buckets (4), and each as when the store last had it (8), number of entries (4) and entries of 37
+// bytes: ID (16), digest (16), account (4), state (1), in the bucket's order. Then the SHA-256 of all that.
 
 internal import Crypto
 
 extension Replica {
-  /// The mirror as it is now, to be saved; nil if it has never been a whole, sealed store: half of one would pass for the whole at the next
-  /// start.
+  /// The current mirror, to be saved; nil if it has never been a whole, sealed store: half of one would pass for the
+  /// whole at the next start.
   ///
-  /// Keys whose removal isn't settled are saved as active, with a digest that fits no store: so their buckets are read again after the next
-  /// start, and their removal is judged again.
+  /// Keys whose removal isn't settled are saved as active, with a digest that fits no store. So their buckets are read
+  /// again after the next start, and their removal is judged again.
   /// - Parameters:
-  ///   - source: What the image is to say of where it comes from.
-  ///   - wall: What a clock on the wall shows, in seconds since 1970.
+  ///   - source: The name of the source in the image.
+  ///   - wall: The current time, in seconds since 1970.
   public func image(source: String, at now: Instant, wall: Double) -> MirrorImage? {
     guard let answeredAt, wasWhole else { return nil }
     let (table, count) = (mirror.table, mirror.table.bucketCount)
@@ -44,16 +43,16 @@ extension Replica {
 
 /// A mirror, read from or written to a state file.
 public struct MirrorImage: Sendable {
-  /// Which store it mirrors: the address and namespace, in words without secrets.
+  /// The mirrored store: its address and namespace, without secrets.
   public var source: String
-  /// When the last read that was answered had been sent, in seconds since 1970.
+  /// The time of sending the last read that was answered, in seconds since 1970.
   public var heardAt: Double
-  /// How many removals had been agreed to by then: those that were agreed to later aren't in it yet.
+  /// The number of marked removals by then; later ones aren't included.
   public var announced: UInt64
-  /// Buckets that the store had changed since, with when it had last had what is here, in seconds since 1970.
+  /// Buckets that the store had changed since, with the time at which it last had this content, in seconds since 1970.
   public var held: [Int: Double]
   public var table: KeyTable
-  /// Keys by bucket that are active however the table has them.
+  /// Keys by bucket that are saved as active whatever the table has.
   private let unsettled: [Int: [BucketTable.Entry]]
 
   public init(source: String, heardAt: Double, announced: UInt64, held: [Int: Double] = [:], table: KeyTable) {
@@ -84,7 +83,8 @@ public struct MirrorImage: Sendable {
     for index in 0..<table.bucketCount {
       var bucket = table.bucket(index)
       for entry in unsettled[index] ?? [] where bucket.find(entry.id0, entry.id1)?.state != .active {
-        // No record's digest, so that the bucket can't pass for the store's; an empty one could, where the count fits by chance.
+        // No record's digest, so that the bucket can't pass for the store's. Without a digest an empty one could, if
+        // the count fits by chance.
         bucket.put(entry, digest: Digest(high: ~entry.id0, low: ~entry.id1))
       }
       body.append(integer: (held[index] ?? heardAt).bitPattern)
@@ -120,9 +120,9 @@ public struct MirrorImage: Sendable {
   }
 
   /// - Parameters:
-  ///   - source: What the image must be of.
-  ///   - bucketCount: How many buckets it must have.
-  /// - Throws: ``UnusableImage``, which says what was expected and what came.
+  ///   - source: The expected source.
+  ///   - bucketCount: The expected number of buckets.
+  /// - Throws: ``UnusableImage``, with what was expected and what was found.
   public init(decoding bytes: [UInt8], source: String, bucketCount: Int) throws(UnusableImage) {
     guard bytes.count >= Self.magic.count + SHA256.byteCount, bytes.starts(with: Self.magic) else {
       throw UnusableImage("expected a state file of this version, got \(bytes.count) bytes of something else")
@@ -193,7 +193,7 @@ private struct ImageReader {
     return Integer(littleEndian: value)
   }
 
-  /// - Returns: nil where an entry has an account or a state that there isn't, or stands where it wouldn't be found.
+  /// - Returns: nil if an entry has an invalid account or state, or is in a slot where it wouldn't be found.
   mutating func records(
     _ count: Int, accounts: [AccountNames.Number]
   ) throws(UnusableImage) -> [(entry: BucketTable.Entry, digest: Digest)]? {

@@ -1,20 +1,20 @@
-// A bucket between Redis and the mirror. All of it is in one piece, names and values by turns, as it came: a node reads a million of
-// them before it is of any use, and objects for each name and value would be most of what that costs.
+// A bucket between Redis and the mirror. All of it is in one piece, names and values by turns, as received: a node
+// reads a million of them before it is of any use, and objects for each name and value would be most of the cost.
 
-/// A bucket as it was read: names and values as they stand in Redis, undecoded, in one atomic read.
+/// A bucket as it was read: names and values as in Redis, undecoded, from one atomic read.
 public struct RawBucket: Sendable {
-  /// The reserved field's value; nil where there is none.
+  /// The reserved field's value; nil if there is none.
   public private(set) var summary: [UInt8]?
-  /// Names and values by turns, and where each ends.
+  /// Names and values by turns, and the end of each.
   private let bytes: [UInt8]
   private let ends: [Int32]
-  /// Which of the pairs is the summary's.
+  /// The index of the summary's pair.
   private let summaryPair: Int?
 
   /// A bucket in one piece.
   /// - Parameters:
-  ///   - bytes: Names and values by turns, the reserved field's too.
-  ///   - ends: Where in these bytes each of them ends: an even number.
+  ///   - bytes: Names and values by turns, including the reserved field's.
+  ///   - ends: The end of each in these bytes: an even number of ends.
   ///   - reserved: The reserved field's name.
   public init(bytes: [UInt8], ends: [Int32], summaryField reserved: some Collection<UInt8>) {
     precondition(ends.count.isMultiple(of: 2) && (ends.last ?? 0) == bytes.count, "names and values, and nothing else")
@@ -44,7 +44,7 @@ public struct RawBucket: Sendable {
     (self.bytes, self.ends, summaryPair) = (bytes, ends, nil)
   }
 
-  /// How many fields there are besides the summary.
+  /// The number of fields besides the summary.
   public var count: Int { ends.count / 2 - (summaryPair == nil ? 0 : 1) }
 
   /// The fields besides the summary, each with objects of its own.
@@ -52,7 +52,7 @@ public struct RawBucket: Sendable {
     withFields { $0.map { (Array($0.name), Array($0.value)) } }
   }
 
-  /// The fields besides the summary, where they stand.
+  /// The fields besides the summary.
   /// - Parameter body: Must not keep any of them.
   func withFields<Result, Failure: Error>(_ body: (Fields) throws(Failure) -> Result) throws(Failure) -> Result {
     try bytes.withUnsafeBufferPointer { (bytes) throws(Failure) in
@@ -60,9 +60,9 @@ public struct RawBucket: Sendable {
     }
   }
 
-  /// A field where it stands.
+  /// A field, as ranges of the bucket's bytes.
   struct Field {
-    /// The name and, right behind it, the value.
+    /// The name and the value, adjacent in memory.
     let both: UnsafeRawBufferPointer
     let nameLength: Int
 

@@ -1,19 +1,19 @@
-// Stands between the store and a mistake. A job that empties the key store by accident makes changes that are as sound
-// as any: digests fit, versions follow each other, and every refusal could be proven. What gives it away is its size,
-// and that nobody agreed to it.
+// Holds mass removals that are probably a mistake. A job that empties the key store by accident makes changes that are
+// as sound as any: digests fit, versions follow each other, and every refusal could be proven. It shows only in the
+// number of removals, and in that no publisher marked them as intended.
 //
-// So removals (an active key becomes suspended, revoked, or vanishes) are counted. A few are business as usual. More
-// than a share of the active keys within a while, that no publisher's guard has agreed to, are quarantined, those of
-// that while included: the keys stay admitted, the node says so, and an operator confirms the removals, or undoes them
-// at the store. Rejected: to stop following the store, which would keep new keys out as well.
+// So removals (an active key becomes suspended, revoked, or vanishes) are counted. A few are usual. If more than a
+// share of the active keys is removed within a window without such a mark, these removals are quarantined, including
+// all of that window: the keys stay admitted, the node reports it, and an operator confirms the removals, or undoes
+// them at the store. Rejected: to stop following the store, which would keep new keys out as well.
 //
-// A removal that was agreed to says so in its own change, and the store counts such changes. The count is needed only
-// where a node reads buckets instead of changes: what it was behind by is what it may lose without a word, and nothing
-// of it is left once the mirror is complete. Rejected: a publisher that announces how many removals are about to come.
-// What it then doesn't remove, because it dies or because somebody else was faster, would let as many others pass,
-// whoever causes them.
+// An intended removal is marked in its own change, and the store counts the marks. The count is needed only if a node
+// reads buckets instead of changes: the number of marks that the node has missed is the number of removals that it
+// accepts, and the rest of this allowance ends once the mirror is complete. Rejected: a publisher that announces how
+// many removals will follow. Removals that it then doesn't make, because it dies or because somebody else was faster,
+// would allow as many others, whatever their cause.
 
-/// The part of a key's id that the table keeps.
+/// The part of a key's ID that the table keeps.
 struct KeyPrefix: Sendable, Hashable {
   let id0: UInt64
   let id1: UInt64
@@ -34,18 +34,18 @@ struct KeyPrefix: Sendable, Hashable {
   }
 }
 
-/// An active key that a change or a bucket took away.
+/// An active key that a change or a bucket removed.
 struct Removal: Sendable, Equatable {
   let key: KeyPrefix
   let account: String
   let bucket: Int
   /// The version of the change, or of the last change of the bucket that was read.
   let version: UInt64
-  /// Whether the key has no record any more: records end as revoked, they don't vanish.
+  /// Whether the key has no record any more. That isn't a usual end: a revoked key keeps its record.
   let vanished: Bool
 }
 
-/// Keeps keys admitted that would be removed in bulk without anybody having said so.
+/// Keeps keys admitted that would be removed in bulk without being marked as intended.
 struct RemovalGuard {
   private let share: Double
   private let minimum: Int
@@ -53,13 +53,13 @@ struct RemovalGuard {
 
   /// Keys that stay admitted, with their accounts.
   private(set) var quarantined: [KeyPrefix: String] = [:]
-  /// Removals within the window that weren't announced, and in which order they came. Up to a tenth of all keys can be among them, so
+  /// Removals within the window that weren't marked, and their order. Up to a tenth of all keys can be among them, so
   /// nothing here may go through all of them for one key.
   private var recent: [KeyPrefix: (at: Instant, account: String)] = [:]
   private var order = RemovalOrder()
-  /// Removals that were agreed to and that haven't been noticed yet.
+  /// Marked removals that haven't been recorded yet.
   private var allowance: UInt64 = 0
-  /// All that were ever agreed to in this history, as last heard; nil before anything was heard.
+  /// The number of marked removals in this history at the last reading; nil before the first.
   private(set) var announced: UInt64?
   private var confirmed: UInt64 = 0
 
@@ -70,39 +70,40 @@ struct RemovalGuard {
     self.announced = announced
   }
 
-  /// Takes over what the store says of itself.
-  /// - Parameter isOtherHistory: What was agreed to in another history was about other keys.
+  /// Applies the store's description.
+  /// - Parameter isOtherHistory: Marks in another history were about other keys.
   mutating func heard(announced total: UInt64, confirmed version: UInt64, isOtherHistory: Bool) {
-    // Less than was known: the history went back, and what was agreed to since isn't known.
+    // A lower number than before: the history went back, and the marks since then are unknown.
     if let known = announced, total > known, !isOtherHistory { allowance += total - known }
     announced = total
     if version > confirmed { confirm(upTo: version) }
   }
 
-  /// A change says that its removal was agreed to. Noted before the removal is.
+  /// A change says that its removal is intended. Called before the removal is recorded.
   mutating func agreed() {
     allowance += 1
     announced = (announced ?? 0) + 1
   }
 
-  /// The mirror is complete, and all that was taken away up to here has been noted: what was agreed to has come.
+  /// The mirror is complete, and all removals up to here have been recorded: the marked ones are among them.
   mutating func settled() { allowance = 0 }
 
-  /// An operator says that all removals up to this version are meant.
+  /// An operator confirms that all removals up to this version are intended.
   mutating func confirm(upTo version: UInt64) {
     confirmed = version
     quarantined = [:]
     forgetRecent()
   }
 
-  /// Another history begins: what was confirmed in the former one says nothing about it.
+  /// Another history begins: confirmations in the old one say nothing about it.
   mutating func forgetConfirmation() { confirmed = 0 }
 
-  /// Takes note of a removal.
+  /// Records a removal.
   /// - Parameter active: How many active keys are left.
-  /// - Returns: Whether this is the one that was too many.
+  /// - Returns: Whether this one exceeds the limit.
   mutating func note(_ removal: Removal, active: Int, now: Instant) -> Bool {
-    // What a bucket lost that was never written in this history, which is at version 0, isn't confirmed by nobody's having confirmed anything.
+    // Version 0 means that a bucket was never written in this history. If nobody has confirmed anything, its losses
+    // aren't confirmed either.
     if confirmed > 0, removal.version <= confirmed { return false }
     if allowance > 0 {
       allowance -= 1
@@ -113,7 +114,7 @@ struct RemovalGuard {
       return false
     }
     while let oldest = order.first, oldest.at + window <= now {
-      // Only if it wasn't removed once more since, after it had come back.
+      // Only if it wasn't removed once more since, after it had returned.
       if recent[oldest.key]?.at == oldest.at { recent[oldest.key] = nil }
       order.removeFirst()
     }
@@ -137,7 +138,7 @@ struct RemovalGuard {
   }
 }
 
-/// Removals in the order of their times, taken off at the front.
+/// Removals in the order of their times, removed at the front.
 private struct RemovalOrder {
   private var entries: [(at: Instant, key: KeyPrefix)] = []
   private var taken = 0
@@ -148,7 +149,7 @@ private struct RemovalOrder {
 
   mutating func removeFirst() {
     taken += 1
-    // Moved up only when half of them are gone, which costs a constant for each.
+    // The array is compacted only when half of the entries are gone, which costs a constant for each.
     if taken * 2 > entries.count {
       entries.removeFirst(taken)
       taken = 0

@@ -1,4 +1,4 @@
-// How a node's mirror follows the store: one state machine, and the whole of it.
+// How a node's mirror follows the store: the complete state machine.
 //
 // Events go in, commands come out, and time comes in with each event. It does no I/O and reads no clock, so that a test
 // can hold it against a simulated store under any order of events; in a node the driver in KeyStore carries out the
@@ -6,19 +6,19 @@
 //
 //     disconnected ──connect──▶ connecting ──▶ comparing ──▶ reading ──▶ following
 //          ▲                        │              │  ▲          │           │
-//          └──────── the conversation ended ───────┴──┼──────────┴───────────┤
+//          └──────── the connection ended ─────────┴──┼──────────┴───────────┤
 //                                                     └── hole, disagreement, other history
 //
-// comparing: the manifest has been asked for; what differs will be known when it comes.
-// reading:   the buckets that differ are being read, some at a time; the old ones go on serving.
-// following: changes are applied as they come; positions are read now and then, and for the barrier.
+// comparing: the manifest has been requested. The differences will be known when it arrives.
+// reading:   the buckets that differ are being read, some at a time; the old ones stay in use.
+// following: changes are applied as they arrive; positions are read periodically, and for the barrier.
 //
 // What exists only in one of them is in ReplicaPhase, what each does in ReplicaComparing and ReplicaFollowing, and what
 // may be said of a key in the meantime in ReplicaVerdicts.
 
 /// The synchronisation of one node's mirror with its store.
 public struct Replica {
-  /// What stands in the way of a complete mirror, beyond its not having been read yet.
+  /// Why the mirror isn't complete, if the reason isn't only that it hasn't been read yet.
   enum Trouble: Equatable {
     case noStore
     case incompatible(String)
@@ -36,13 +36,13 @@ public struct Replica {
   /// When the last read of this history was sent that has been answered and reached; nil if there never was one.
   private(set) var answeredAt: Instant?
   var storeVersion: UInt64?
-  /// Whether the mirror has been a whole store that was sealed, here or before a restart.
+  /// Whether the mirror was ever a whole sealed store, here or before a restart.
   var wasWhole: Bool
   var removalGuard: RemovalGuard
   var scrub: ScrubSchedule
   /// Keys that vanished without a change that ended them.
   var violations: UInt64 = 0
-  /// The most replicas that were seen to follow, as long as the store isn't known to say so.
+  /// The greatest number of replicas seen, until the store is known to have it.
   var unrecordedReplicas = 0
   /// Why there was no conversation last.
   var awayReason = "not connected yet"
@@ -54,14 +54,14 @@ public struct Replica {
   var failures = 0
   var pace: Barrier.Pace
   var session: ConnectionID = 0
-  /// The manifest read whose answer counts; a later one makes it void.
+  /// The manifest read whose reply counts; a later one replaces it.
   var manifestRead: UInt64 = 0
 
   /// - Parameters:
-  ///   - table: Where the mirror is kept; read by others, written by this alone.
-  ///   - heardAt: Where the table was restored from an image: when the store had last been heard before it was taken.
-  ///   - held: Buckets of it that the store had changed by then, with when it had last had them as they are.
-  ///   - announced: And how many removals had been agreed to by then.
+  ///   - table: The mirror's table; read by others, written by this alone.
+  ///   - heardAt: If the table was restored from an image: when the store had last answered before it was made.
+  ///   - held: Buckets that the store had changed by then, with the time at which the store last had their content.
+  ///   - announced: The number of marked removals by then.
   ///   - seed: For the jitter of retries.
   public init(
     table: KeyTable, limits: Limits = Limits(), restoredFrom heardAt: Instant? = nil, held: [Int: Instant] = [:],
@@ -82,9 +82,9 @@ public struct Replica {
     if let heardAt { answered(heardAt) }
   }
 
-  // MARK: What is asked of it from outside
+  // MARK: Interface for callers
 
-  /// When ``Event/timePassed`` is wanted next.
+  /// When the next ``Event/timePassed`` is needed.
   public var nextWake: Instant? {
     switch phase {
     case .disconnected(let retryAt): retryAt
@@ -96,7 +96,7 @@ public struct Replica {
 
   // MARK: Events
 
-  /// Takes one event, and returns what must be done, in order.
+  /// Handles one event, and returns the commands to carry out, in order.
   public mutating func handle(_ event: Event, now: Instant) -> [Command] {
     switch event {
     case .connected(let session): connected(session, now: now)
@@ -147,7 +147,7 @@ public struct Replica {
   private mutating func connected(_ session: ConnectionID, now: Instant) {
     switch phase {
     case .connecting where session == self.session: break
-    // Said twice: what goes on in it goes on.
+    // A repeated event: the current phase continues.
     case .comparing where session == self.session, .reading where session == self.session,
       .following where session == self.session:
       return
@@ -192,7 +192,7 @@ public struct Replica {
 
   // MARK: What was learned
 
-  /// Notes that a read of the mirrored history was answered, with a version that the mirror has reached.
+  /// Records that a read of the mirrored history was answered, with a version that the mirror has reached.
   mutating func answered(_ sentAt: Instant) {
     let latest = max(answeredAt ?? sentAt, sentAt)
     answeredAt = latest

@@ -59,7 +59,7 @@ extension Replica {
       manifest = found
     }
     lastReadFailure = nil
-    // After a restart nobody knows which history the mirror was of.
+    // After a restart the mirror's history is unknown.
     let isOtherHistory = mirror.epoch.map { $0 != manifest.position.epoch } ?? false
     if mirror.epoch != manifest.position.epoch {
       removalGuard.forgetConfirmation()
@@ -70,7 +70,7 @@ extension Replica {
       announced: manifest.position.announced, confirmed: manifest.position.confirmed, isOtherHistory: isOtherHistory)
     if wasGuarded, removalGuard.quarantined.isEmpty { note(.guardReleased) }
     if comparing.isFirst, let why = mirror.historyMismatch(of: manifest) { note(.resync(why)) }
-    // What is held of buckets that differ is as old as it was, until they have been read.
+    // The mirrored content of buckets that differ keeps its age, until they have been read.
     let differing = mirror.compare(with: manifest, holdingUntil: admitUntil)
     answered(comparing.sentAt)
     storeVersion = manifest.position.version

@@ -1,29 +1,30 @@
-// Whether a Redis that nobody has declared any replicas of is alone. Only what means the same on every server counts.
+// Whether a Redis without declared replicas is alone. Only signs that mean the same on every server count.
 //
-// A server that could be promoted has followed the primary: it was online, and it listens at a port. Everybody who looks at a primary (each node
-// twice a second, and each command of the publisher) sees who follows it, and writes the greatest number into the store, where it outlives the
-// replica, this process and Redis. A server that was promoted unseen is known by itself: it has received what another one sent.
+// A server that could be promoted has followed the primary: it was online, and it listens at a port. Every reader of a
+// primary (each node twice a second, and each command of the publisher) sees its replicas, and writes the greatest
+// number into the store, where it outlives the replica, this process and Redis. A server that was promoted unseen shows
+// it by itself: it has received data of another one.
 //
-// What doesn't count: a program that copies the data set (`redis-cli --rdb`, `--replica`). While it copies it isn't online, and where it is it
-// listens at no port, so nothing can be made of it that a client or a Sentinel could be led to.
+// A program that copies the data set (`redis-cli --rdb`, `--replica`) doesn't count. While it copies it isn't online,
+// and when it is online it listens at no port, so no client or Sentinel could be led to it.
 //
-// What a server doesn't tell isn't taken for nothing: where it can't be asked, somebody has to say how many there
-// are.
+// An unknown value isn't taken for zero: if a server can't be asked, somebody has to declare the number.
 //
-// Rejected: the replication offset, which is 0 on a Redis 7.0 that never had a replica. Later servers count their append-only file by it,
-// and any copy of the data set makes it count on all of them. The counters of synchronisations and the replication backlog were rejected because
-// they don't tell a replica from a copy. A declaration in every store was rejected because most have one Redis, which can be told.
+// Rejected: the replication offset, which is 0 on a Redis 7.0 that never had a replica. Later servers count their
+// append-only file by it, and any copy of the data set makes it count on all of them. The counters of synchronisations
+// and the replication backlog, because they don't distinguish a replica from a copy. A declaration in every store,
+// because most stores have one Redis, which can tell.
 
-/// What there is of servers that could take the primary's place.
+/// The signs of servers that could become primary.
 public struct ReplicaSigns: Sendable, Hashable {
-  /// How many replicas that could be promoted follow the server now; nil where it can't be told.
+  /// How many replicas that could be promoted follow the server now; nil if unknown.
   public var following: Int?
-  /// The most that were ever seen to follow, as the store has it.
+  /// The recorded maximum of replicas seen.
   public var recorded: Int
   /// Whether this server has itself followed another since it was started: it was promoted, and the other one may not
-  /// know. Nil where it can't be told.
+  /// know. Nil if unknown.
   public var hasFollowed: Bool?
-  /// Whether Sentinels or a cluster lead to it, which are there to promote another.
+  /// Whether Sentinels or a cluster led to it, which may promote another server.
   public var isWatched: Bool
 
   public init(following: Int?, recorded: Int, hasFollowed: Bool?, isWatched: Bool) {
@@ -33,23 +34,24 @@ public struct ReplicaSigns: Sendable, Hashable {
     self.isWatched = isWatched
   }
 
-  /// Of a Redis alone.
+  /// For a single Redis.
   public static let none = ReplicaSigns(following: 0, recorded: 0, hasFollowed: false, isWatched: false)
 
-  /// What the store should say from now on: at least what it says. The server that a promoted one followed counts as one.
+  /// The number to record in the store: at least the recorded one. The server that a promoted one followed counts as
+  /// one.
   public var toRecord: Int { max(recorded, following ?? 0, hasFollowed == true ? 1 : 0) }
 
-  /// Why the server can't be taken to be alone; nil if it can.
+  /// Why the server can't be assumed to be alone; nil if it can.
   public var objection: String? {
     sign.map {
       $0 + ". Say how many servers could take this Redis's place: key-publisher replicas N, with 0 if none could"
     }
   }
 
-  /// What to do where a replica won't come back.
+  /// The remedy if a replica won't return.
   public static let remedy = "where one can't be promoted any more, key-publisher replicas with the number that is left"
 
-  /// What suggests that it isn't alone.
+  /// The sign that it isn't alone.
   private var sign: String? {
     if hasFollowed == true {
       return "this Redis was a replica and has been promoted, so the former primary may still be in use"

@@ -1,24 +1,25 @@
-// What the store says of itself. A position is (epoch, version, digest), after LiteFS: a version alone can't tell two histories apart that
-// went on from the same point, as after the promotion of a replica that lagged behind; the digest of everything can.
+// The store's description of itself. A position is (epoch, version, digest), after LiteFS: a version alone can't
+// distinguish two histories that continued from the same point, as after the promotion of a lagging replica. The digest
+// of all records can.
 
-/// Where a store is in its history.
+/// A store's position in its history.
 public struct StorePosition: Sendable, Hashable {
   /// The random name of this history.
   public var epoch: String
-  /// How many changes this history has had.
+  /// The number of changes in this history.
   public var version: UInt64
-  /// How many records there are, in whatever state.
+  /// The number of records, in all states.
   public var count: Int
   /// The digest of all records.
   public var digest: Digest
-  /// The publisher's word that the store was populated.
+  /// Whether the publisher has declared the store complete.
   public var sealed: Bool
-  /// How many removals of this history were agreed to: keys that lists took out of service after their publisher's
-  /// guard had let the list pass.
+  /// The number of marked removals in this history: keys that lists took out of service after their publisher's guard
+  /// had allowed it.
   public var announced: UInt64
   /// The version up to which an operator has confirmed all removals.
   public var confirmed: UInt64
-  /// How many replicas of this Redis could be made the primary in its place, as the publisher declared; nil if it never did.
+  /// How many replicas could become primary, as the publisher declared; nil if it never did.
   public var replicas: Int?
 
   public init(
@@ -36,14 +37,14 @@ public struct StorePosition: Sendable, Hashable {
   }
 }
 
-/// What a bucket says of itself, in a field of its own hash: `count digest version`.
+/// A bucket's summary, in a field of its own hash: `count digest version`.
 public struct BucketSummary: Sendable, Hashable {
   public var count: Int
   public var digest: Digest
   /// The version of the bucket's last change.
   public var version: UInt64
 
-  /// Of a bucket of a new store.
+  /// For a bucket of a new store.
   public static let empty = BucketSummary(count: 0, digest: .empty, version: 0)
 
   public init(count: Int, digest: Digest, version: UInt64) {
@@ -62,12 +63,12 @@ public struct BucketSummary: Sendable, Hashable {
   }
 }
 
-/// All that the store says of itself, read in one atomic step.
+/// The store's description, read in one atomic step.
 public struct Manifest: Sendable, Hashable {
   public var position: StorePosition
-  /// Nil where a bucket's summary is missing or can't be read: that bucket can't be proven, the others can.
+  /// Nil if a bucket's summary is missing or can't be read: that bucket can't be proven, the others can.
   public var buckets: [BucketSummary?]
-  /// How many records each bucket really has: more or fewer than its summary says if somebody edited it by hand.
+  /// The real number of records of each bucket. It differs from the summary's if somebody edited the bucket by hand.
   public var lengths: [Int]
 
   public init(position: StorePosition, buckets: [BucketSummary?], lengths: [Int]) {
@@ -76,7 +77,7 @@ public struct Manifest: Sendable, Hashable {
     self.lengths = lengths
   }
 
-  /// Count and digest of all buckets by their summaries; those that can't be read are left out.
+  /// Count and digest of all buckets by their summaries, without those that can't be read.
   public var sum: (count: Int, digest: Digest) {
     buckets.reduce(into: (0, Digest.empty)) { sum, bucket in
       sum.count += bucket?.count ?? 0
@@ -93,7 +94,7 @@ public enum StoreAnswer<Value: Sendable & Hashable>: Sendable, Hashable {
   case found(Value)
   /// Redis answered, and there is no store in it: never populated, flushed, or another Redis.
   case noStore
-  /// There is a store, and this build doesn't understand it; why, in words.
+  /// There is a store that this build can't read; the reason as text.
   case incompatible(String)
 }
 
@@ -108,17 +109,17 @@ public struct Change: Sendable, Hashable {
     case seal
     /// An operator confirmed all removals up to here.
     case confirm
-    /// An entry that this build can't read; why, in words.
+    /// An entry that this build can't read; the reason as text.
     case undecodable(String)
   }
 
-  /// The history that it belongs to: a store that was made anew has a change of the same version.
+  /// Its history. A store that was created again has a change with the same version.
   public var epoch: String
   public var version: UInt64
   /// The digest of the whole store after this change.
   public var total: Digest
   public var effect: Effect
-  /// Whether this takes an active key out of service, and a publisher's guard has let that pass. Said by the change
+  /// Whether this takes an active key out of service, and a publisher's guard has allowed it. The mark is in the change
   /// itself, so that it can't cover any other removal.
   public var isAgreed: Bool
 

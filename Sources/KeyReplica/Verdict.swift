@@ -1,11 +1,11 @@
-// The three things that can be said of a key. There is no fourth, and in particular no "not found": that the mirror doesn't hold a key is
-// a fact about the mirror.
+// The three verdicts on a key. There is no fourth, and in particular no "not found": that the mirror doesn't contain a
+// key is a fact about the mirror.
 
-/// What a node says of a key.
+/// A node's verdict on a key.
 public enum Verdict: Sendable, Equatable {
   /// The key was active in the mirror.
   case admit(account: String)
-  /// The key wasn't active in the store as it was after the request had arrived; here is the proof.
+  /// The key wasn't active in the store after the request had arrived, with the proof.
   case refuse(RefusalReason, Proof)
   /// Nothing can be proven now. Never a reason to refuse.
   case undecided(Undecided)
@@ -17,8 +17,8 @@ public enum RefusalReason: String, Sendable, CaseIterable {
   case revokedKey = "revoked_key"
 }
 
-/// What a refusal rests on: a read of the store's position, sent after the request had arrived. The key was looked up in
-/// a complete and verified mirror that was the store at exactly that position.
+/// The proof of a refusal: a read of the store's position, sent after the request had arrived. The key was looked up in
+/// a complete and verified mirror that equalled the store at exactly that position.
 public struct Proof: Sendable, Hashable {
   public var epoch: String
   /// The version that was read, and at which the mirror was looked up.
@@ -35,29 +35,29 @@ public struct Proof: Sendable, Hashable {
 
 /// Why nothing can be proven now.
 public enum Undecided: Sendable, Hashable {
-  /// There is no conversation with the store, or it answers with errors only; why, in words.
+  /// There is no connection to the store, or it answers with errors only; the reason as text.
   case storeAway(String)
   /// Redis answers, and there is no store in it.
   case noStore
-  /// The store was never sealed: it may be half populated.
+  /// The store was never sealed: its keys may be incomplete.
   case unsealed
   /// The mirror isn't complete yet.
   case loading(verified: Int, total: Int)
-  /// What the store says doesn't fit together, or not with the mirror; why, in words.
+  /// The store contradicts itself or the mirror; the reason as text.
   case diverged(String)
-  /// The store is of a kind that this build doesn't understand; why, in words.
+  /// The store has a schema that this build can't read; the reason as text.
   case incompatible(String)
-  /// The store didn't answer the barrier's read, or the mirror didn't reach what it said, within the bound.
+  /// The store didn't answer the barrier's read, or the mirror didn't reach its version, within the timeout.
   case barrierTimedOut
-  /// The store answered the barrier's read with an error; its words.
+  /// The store answered the barrier's read with an error; its text.
   case barrierFailed(String)
-  /// Too few of the servers that hold the store say that the one which answers is their primary; in words.
+  /// Too few of the store's servers have confirmed that the answering one is their primary; the reason as text.
   case unfenced(String)
   /// Too many requests wait for the barrier already.
   case tooManyWaiting(limit: Int)
   /// The key was active here, and its record has vanished without any change that ended it. Its bucket is being read again.
   case vanished
-  /// The mirror is older than it may be to admit anybody.
+  /// The mirror is older than the maximum age for admission.
   case stale(Duration)
   /// The node is about to end.
   case shuttingDown

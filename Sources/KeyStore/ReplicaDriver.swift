@@ -1,8 +1,9 @@
-// Runs the replica's state machine on Redis: carries out its commands, and brings it what comes of them. It decides
+// Runs the replica's state machine on Redis: carries out its commands, and passes it the resulting events. It decides
 // nothing. Everything is on one event loop, so events reach the machine one at a time and in the order of the replies.
 //
-// Two conversations make one session: the feed waits at the store for changes, which blocks whatever comes after it, and the other
-// serves all the short reads. When either ends, both do. Both must lead to the same server, which behind a proxy isn't certain.
+// Two connections make one session: the feed waits at the store for changes, which blocks every later command on it,
+// and the other serves all the short reads. When either ends, both are closed. Both must lead to the same server, which
+// behind a proxy isn't certain.
 
 import Foundation
 import Hiredis
@@ -18,16 +19,16 @@ public final class ReplicaDriver: Sendable {
   private let core: NIOLoopBoundBox<Core>
 
   /// - Parameters:
-  ///   - image: What was saved before this process started: its keys are admitted at once, until it gets too old.
-  ///   - logger: Is told of everything that an operator would want to know.
-  ///   - eventLoop: Should be one that serves no requests: a big resync keeps it busy for a while.
+  ///   - image: The saved mirror of an earlier process: its keys are admitted at once, until it gets too old.
+  ///   - logger: Logs everything that an operator needs to know.
+  ///   - eventLoop: Should be one that serves no requests: a large resync keeps it busy for a while.
   public init(
     endpoint: RedisEndpoint, layout: StoreLayout, limits: Replica.Limits = .init(), restoring image: MirrorImage? = nil,
     name: String, on eventLoop: any EventLoop, logger: Logger
   ) {
     self.eventLoop = eventLoop
     let table = image?.table ?? KeyTable(bucketCount: StoreLayout.bucketCount)
-    // An image from the future is as old as can be told: not at all.
+    // An image with a time in the future counts as just saved.
     let (now, wall) = (Instant.now, Date().timeIntervalSince1970)
     func moment(of time: Double) -> Instant { now + .seconds(-max(0, wall - time)) }
     self.table = table
@@ -48,19 +49,19 @@ public final class ReplicaDriver: Sendable {
     eventLoop.execute { [core] in core.value.take(.timePassed) }
   }
 
-  /// Ends the conversations; whoever waits gets an answer.
+  /// Ends the connections; waiting questions are answered.
   public func stop() {
     eventLoop.execute { [core] in core.value.take(.shutDown) }
   }
 
-  /// The account of a key that is admitted on the strength of the mirror alone; nil if somebody has to be asked: ``verdict(of:)``.
-  /// Safe and quick on any thread.
+  /// The account of a key that is admitted by the mirror alone; nil if ``verdict(of:)`` has to be called. Safe and
+  /// quick on any thread.
   public func admits(_ key: KeyID) -> String? {
     guard let held = table.held(key), held.isAdmitted(at: .recent) else { return nil }
     return held.account
   }
 
-  /// The verdict for a key, which may have to wait for the store to prove it, a bounded time. The future doesn't fail.
+  /// The verdict for a key, after a bounded wait for the store's proof if necessary. The future doesn't fail.
   public func verdict(of key: KeyID) -> EventLoopFuture<Verdict> {
     let promise = eventLoop.makePromise(of: Verdict.self)
     eventLoop.execute { [core] in core.value.ask(key) { promise.succeed($0) } }
@@ -74,8 +75,9 @@ public final class ReplicaDriver: Sendable {
     }
   }
 
-  /// The mirror as it is now, to be saved; nil if it has never been a whole, sealed store. The future fails only when the event loop has ended.
-  /// - Parameter source: What the image is to say of where it comes from.
+  /// The current mirror, to be saved; nil if it has never been a whole, sealed store. The future fails only when the
+  /// event loop has ended.
+  /// - Parameter source: The name of the source in the image.
   public func image(source: String) -> EventLoopFuture<MirrorImage?> {
     eventLoop.submit { [core] in core.value.image(source: source) }
   }
@@ -90,12 +92,12 @@ extension Instant {
   /// The machine's monotonic clock.
   public static var now: Instant { Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds)) }
 
-  /// The same clock as it stood a few milliseconds ago at most, for a tenth of the time: reading it exactly makes the processor
-  /// wait for all that it has begun.
+  /// The same clock, at most a few milliseconds late, for a tenth of the cost: an exact reading makes the processor
+  /// finish all earlier instructions first.
   public static var recent: Instant {
     #if os(Linux)
       var time = timespec()
-      // It can't fail: the clock is there, and so is the place for its time.
+      // It can't fail: the clock exists, and so does the memory for its time.
       clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
       return Instant(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
     #else
@@ -112,13 +114,13 @@ private final class Core {
   private let eventLoop: any EventLoop
   private let logger: Logger
 
-  /// One session's two conversations, and what is known of their server.
+  /// The two connections of a session, and the facts about their server.
   private struct Links {
     let session: Replica.ConnectionID
     let control: RedisConnection
     let feed: RedisConnection
     let server: ServerAccount
-    /// How many programs that copy the data set acknowledged what they have, when it was looked at last.
+    /// How many programs that copy the data set acknowledged it at the last reading.
     var copies = 0
   }
 
@@ -132,10 +134,10 @@ private final class Core {
   private var nextQuestion: UInt64 = 0
   private var asked: [UInt64: (Verdict) -> Void] = [:]
 
-  /// How long a read of changes waits at the store, and how many it takes at once.
+  /// The wait of a read of changes at the store, and the maximum number of changes.
   private static let feedWait = TimeAmount.seconds(1)
   private static let feedBatch = 1000
-  /// For the reads that a proof waits for. A peer that vanished without a word is noticed after this long.
+  /// For reads that a proof waits for. A peer that vanished is noticed after this time.
   private static let shortDeadline = TimeAmount.seconds(2)
   private static let longDeadline = TimeAmount.seconds(10)
 
@@ -163,7 +165,8 @@ private final class Core {
     take(.asked(Question(number: nextQuestion, key: key)))
   }
 
-  /// Gives an event to the machine. Carrying out a command can bring the next event at once; it waits its turn.
+  /// Passes an event to the machine. Carrying out a command can cause the next event at once; that one waits for its
+  /// turn.
   func take(_ event: Replica.Event) {
     events.append(event)
     guard !handling else { return }
@@ -248,7 +251,7 @@ private final class Core {
     }
   }
 
-  /// What a reply says, where it says anything of the kind that was asked for.
+  /// The value of a reply, if it has the expected form.
   private static func understood<Value>(
     _ reply: RedisReply, _ read: (RedisReply) throws -> Value
   ) -> Result<Value, Replica.ReadFailure> {
@@ -275,7 +278,7 @@ private final class Core {
     } then: { reply in
       var failure: String?
       if case .error(let error) = reply { failure = "\(error)" }
-      // It is tried again with each position, and said once.
+      // It is retried with each position, and logged once.
       if let failure, failure != self.recordFailure {
         self.logger.warning(
           "recording the number of replicas failed", metadata: ["replicas": "\(count)", "reason": "\(failure)"])
@@ -323,7 +326,7 @@ private final class Core {
     }
   }
 
-  /// A primary that was made a replica may keep its connections, and what it says proves nothing any more.
+  /// A primary that became a replica may keep its connections, and its answers prove nothing any more.
   private static func expectPrimary(_ role: ServerRole, at endpoint: RedisEndpoint) throws {
     guard role.name == "master" else {
       throw UnreadableStore("expected a primary at \(endpoint), but it calls itself \(role.name)")
@@ -346,7 +349,7 @@ private final class Core {
     }
   }
 
-  /// Says what the server doesn't let itself be asked, once.
+  /// Logs the commands that the server denies, once.
   private func say(_ server: ServerAccount) {
     if let shortcoming = server.shortcoming, shortcoming != saidShortcoming {
       logger.warning(

@@ -1,23 +1,25 @@
-// When a change is safe from a failover. One Redis alone has a change as soon as it answers. Where others could take its place,
-// what it answered may be lost with it, and then a node would refuse, with a sound proof, a key whose put the publisher was told
-// is done. So a change is confirmed only when whoever could take over has it.
+// When a change is safe from a failover. A single Redis has a change as soon as it answers. If others could become
+// primary, a confirmed change may be lost with the old primary, and then a node would refuse, with a sound proof, a key
+// whose put was reported as done. So a change is confirmed only when every server that could become primary has it.
 //
-// Rejected: a majority. A failover may promote a server that isn't in it, unless all the others are asked first, which Sentinel
-// doesn't do: it takes the most advanced of those that it reaches. And an old primary with a third server that still follows it
-// are a majority too, and confirm what is lost when both of them learn of the new one.
+// Rejected: a majority. A failover may promote a server that isn't in it, unless all the others are asked first, which
+// Sentinel doesn't do: it takes the most advanced of the servers that it reaches. And an old primary with a third
+// server that still follows it are a majority too, and confirm changes that are lost when both of them learn of the new
+// one.
 //
-// WAIT by itself tells only who had read what this conversation wrote last; without a fresh write these may be old acknowledgements, from
-// before a replica began to follow somebody else. So each confirmation begins with a small write of its own. And it counts programs that
-// copy the data set, so those that have acknowledged are counted by ROLE, which says at which port each listens.
+// WAIT by itself only tells which replicas had read this connection's last write. Without a fresh write these may be
+// old acknowledgements, from before a replica began to follow another server. So each confirmation begins with a small
+// write of its own. WAIT also counts programs that copy the data set, so the acknowledging replicas are counted by
+// ROLE, which has the port of each.
 
 import Hiredis
 import KeyReplica
 public import NIOCore
 public import RedisClient
 
-/// What came of a write that replicas were to acknowledge.
+/// The result of a write that replicas should acknowledge.
 public struct Acknowledgement: Sendable, Hashable {
-  /// What the server called itself afterwards: `master`, or else it is no primary any more.
+  /// The server's role afterwards: anything but `master` means that it is no primary any more.
   public var role: String
   /// How many replicas that could be promoted have the write.
   public var acknowledged: Int
@@ -30,12 +32,12 @@ public struct Acknowledgement: Sendable, Hashable {
     self.attached = attached
   }
 
-  /// Why this doesn't show that the server is the primary and that all that could take its place have what was written to it before; nil
-  /// if it does.
-  /// - Parameter declared: How many replicas could take its place: ``KeyReplica/StorePosition/replicas``.
+  /// Why this doesn't show that the server is the primary and that all servers that could replace it have the earlier
+  /// writes; nil if it does.
+  /// - Parameter declared: How many replicas could become primary: ``KeyReplica/StorePosition/replicas``.
   public func objection(declared: Int) -> String? {
     if role != "master" { return "the server calls itself \(role): it isn't the primary any more" }
-    // Which ones have acknowledged isn't known, only how many.
+    // It is only known how many have acknowledged, not which ones.
     if attached > declared {
       return "\(attached) replicas follow the primary and \(declared) are declared, so one that doesn't count may have "
         + "acknowledged; say key-publisher replicas \(attached)"
@@ -44,16 +46,16 @@ public struct Acknowledgement: Sendable, Hashable {
   }
 }
 
-/// What is known of a change after it was made.
+/// How far a change is confirmed.
 public struct Confirmation: Sendable, Hashable {
-  /// How many replicas could take the primary's place, as declared; 0 where it is alone, and where that can't be told.
+  /// How many replicas could become primary, as declared; 0 for a single Redis, and if that is unknown.
   public var declared: Int
-  /// Nobody had declared them: this call did, for as many as follow the server.
+  /// Nobody had declared them. This call did, with the number of the present replicas.
   public var declaredNow = false
-  /// Nil where there is nobody to wait for.
+  /// Nil if there is no replica to wait for.
   public var acknowledgement: Acknowledgement?
-  /// Why it can't be told how many replicas could take the primary's place, and what to do; nil where it is declared, or where there
-  /// is no sign of any.
+  /// Why the number of replicas that could become primary is unknown, and what to do; nil if it is declared, or if
+  /// there is no sign of any.
   public var doubt: String?
 
   /// Why the change isn't confirmed; nil if it is.
@@ -62,28 +64,29 @@ public struct Confirmation: Sendable, Hashable {
 
 /// Confirms changes.
 ///
-/// **A change is confirmed when the primary and all declared replicas have it.** How many there are is written in the store
-/// (``KeyReplica/StorePosition/replicas``), by `key-publisher replicas N`, or by the first confirmation that finds some. Where nobody has
-/// declared any and there are signs of others that don't follow now (``KeyReplica/ReplicaSigns``), nothing is confirmed until somebody does. A
-/// majority isn't enough: after a failover the old primary and a third server that still follows it could confirm a change that is then lost.
+/// **A change is confirmed when the primary and all declared replicas have it.** Their number is in the store
+/// (``KeyReplica/StorePosition/replicas``), written by `key-publisher replicas N`, or by the first confirmation that
+/// finds some. If nobody has declared any and there are signs of others that don't follow now
+/// (``KeyReplica/ReplicaSigns``), nothing is confirmed until somebody does. A majority isn't enough: after a failover
+/// the old primary and a third server that still follows it could confirm a change that is then lost.
 ///
-/// It is declared, and not counted each time, because a replica that has lost its primary doesn't follow it, and is the very one that may be
-/// promoted.
+/// It is declared, and not counted each time, because a replica that has lost its primary doesn't follow it, and may be
+/// the one that is promoted.
 public struct Replication: Sendable {
   private let connection: RedisConnection
   private let layout: StoreLayout
   private let isWatched: Bool
 
   /// - Parameters:
-  ///   - connection: The one that the change was made with.
-  ///   - isWatched: Whether Sentinels or a cluster led to it, which are there to promote another.
+  ///   - connection: The connection of the change.
+  ///   - isWatched: Whether Sentinels or a cluster led to it, which may promote another server.
   public init(connection: RedisConnection, layout: StoreLayout, isWatched: Bool = false) {
     self.connection = connection
     self.layout = layout
     self.isWatched = isWatched
   }
 
-  /// The most replicas that can be declared.
+  /// Maximum of the declared number.
   public static let replicaLimit = 32
 
   /// Whether all that was written to the store so far, by whomever, is confirmed.
@@ -96,7 +99,7 @@ public struct Replication: Sendable {
     let position: StorePosition
     switch try layout.position(from: replies[0]) {
     case .found(let found): position = found
-    // There is nothing that could be lost.
+    // There is no store, so nothing can be lost.
     case .noStore: return Confirmation(declared: 0)
     case .incompatible(let why): throw UnreadableStore(why)
     }
@@ -130,7 +133,7 @@ public struct Replication: Sendable {
     return confirmation
   }
 
-  /// Says how many replicas could take the primary's place. It isn't a change of the store: its version stays.
+  /// Declares how many replicas could become primary. It isn't a change of the store: its version stays.
   /// - Parameter replicas: 0 to ``replicaLimit``.
   /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError``, or ``InvalidEdit`` for another number.
   public func declare(replicas: Int) async throws {

@@ -1,24 +1,24 @@
-// What is learned of a server when a conversation with it begins: its role, which process it is, whether it was a
-// replica, and by which command it can be asked for its role from then on.
+// The facts about a server at the beginning of a connection: its role, its process, whether it was a replica, and the
+// command with which its role can be read from then on.
 //
-// A command that is denied is no failure. ROLE and INFO replication say the same, HELLO says the role alone, and
-// where even that is renamed a write shows that the server is no replica. What no command tells stays unknown, and
-// ReplicaSigns says what an operator can declare instead.
+// A denied command is no failure. ROLE and INFO replication tell the same, HELLO tells the role alone, and if even that
+// is renamed a write shows that the server is no replica. Facts that no command tells stay unknown, and ReplicaSigns
+// says what an operator can declare instead.
 
 import Hiredis
 import NIOCore
 import RedisClient
 
-/// What a server says of itself at the beginning.
+/// The facts about a server at the beginning.
 struct ServerAccount: Sendable {
   let source: RoleSource
   let role: ServerRole
-  /// What tells a server process from every other; nil where INFO can't be used.
+  /// Identifies the server process; nil if INFO can't be used.
   let runID: String?
-  /// Whether it has followed another since it was started, whose data it has received then; nil where INFO can't be
+  /// Whether it has followed another server since it was started, and received that one's data; nil if INFO can't be
   /// used.
   let hasFollowed: Bool?
-  /// What is denied and what follows from it; nil where nothing is.
+  /// The denied commands and the consequences; nil if there are none.
   let shortcoming: String?
 
   private static let questions = [
@@ -65,10 +65,10 @@ struct ServerAccount: Sendable {
 }
 
 extension StoreLayout {
-  /// Whether two conversations are with one server, where it doesn't say which process it is: what one of them writes
-  /// the other one finds.
+  /// Whether two connections lead to one server, if it doesn't identify its process: one of them writes something and
+  /// the other one finds it.
   ///
-  /// Both have called themselves primaries before, so nothing is found by replication.
+  /// Both have called themselves primaries before, so it isn't found through replication.
   func meet(
     writing: RedisConnection, reading: RedisConnection, within limit: TimeAmount
   ) -> EventLoopFuture<Bool> {

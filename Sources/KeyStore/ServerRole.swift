@@ -1,24 +1,24 @@
-// What a server says of itself and of who follows it.
+// A server's role and its replicas.
 
 import Hiredis
 import KeyReplica
 public import RedisClient
 
-/// What a server says of itself.
+/// A server's role and its replicas.
 struct ServerRole: Sendable {
-  /// Of those that follow a primary and are online: a server leaves out who is still being sent the data set.
+  /// A replica that follows a primary and is online. Servers don't list replicas that still receive the data set.
   struct Follower: Sendable {
-    /// 0 where it listens at none: a program that copies the data set, of which no server can be made.
+    /// 0 for a program that copies the data set: it listens at no port and can't be promoted.
     let port: Int64
-    /// The offset that it has acknowledged last; 0 if it never did.
+    /// The last offset that it acknowledged; 0 if it never did.
     let acknowledged: Int64
   }
 
-  /// `master`, or else it is no primary.
+  /// `master`; with any other name it is no primary.
   let name: String
-  /// A primary's own place in what it sends to replicas. It says nothing of whether there are any: see ReplicaSigns.
+  /// A primary's replication offset. It doesn't tell whether there are replicas: see ReplicaSigns.
   let offset: Int64
-  /// Nil where it doesn't say.
+  /// Nil if unknown.
   private let followers: [Follower]?
 
   private init(name: String, offset: Int64 = 0, followers: [Follower]?) {
@@ -27,7 +27,7 @@ struct ServerRole: Sendable {
     self.followers = followers
   }
 
-  /// - Parameter reply: To ROLE.
+  /// - Parameter reply: The reply to ROLE.
   init(_ reply: RedisReply) throws {
     let items = try reply.array()
     guard let name = try items.first?.string() else { throw UnreadableStore("expected a role, got nothing") }
@@ -48,7 +48,7 @@ struct ServerRole: Sendable {
     self.init(name: name, offset: try items[1].integer(), followers: followers)
   }
 
-  /// - Parameter reply: To INFO with the section `replication`, which has all that ROLE says.
+  /// - Parameter reply: The reply to INFO with the section `replication`, which has all that ROLE returns.
   init(info reply: RedisReply) throws {
     if case .error(let error) = reply { throw error }
     guard let fields = InfoFields(reply), let name = fields["role"] else {
@@ -69,13 +69,13 @@ struct ServerRole: Sendable {
     self.init(name: "master", offset: offset, followers: followers)
   }
 
-  /// - Parameter hello: Which doesn't tell who follows.
+  /// - Parameter hello: Doesn't list the replicas.
   init(hello: ServerHello) throws {
     guard let role = hello.role else { throw UnreadableStore("expected a role in HELLO, got none") }
     self.init(name: role, followers: nil)
   }
 
-  /// - Parameter reply: To a write, which replicas refuse.
+  /// - Parameter reply: The reply to a write, which replicas refuse.
   init(write reply: RedisReply) throws {
     if case .error(let error) = reply {
       guard error.code == "READONLY" else { throw error }
@@ -85,13 +85,13 @@ struct ServerRole: Sendable {
     }
   }
 
-  /// How many replicas that could be promoted follow it now; nil where it doesn't say.
+  /// How many replicas that could be promoted follow it now; nil if unknown.
   var replicas: Int? { followers?.count { $0.port > 0 } }
 
-  /// How many programs acknowledge what they copy, so that WAIT counts them; 0 where it doesn't say.
+  /// How many programs acknowledge their copies, so that WAIT counts them; 0 if unknown.
   var acknowledgingCopies: Int { followers?.count { $0.port == 0 && $0.acknowledged > 0 } ?? 0 }
 
-  /// How many replicas that could be promoted have acknowledged something that was written after an earlier look.
+  /// How many replicas that could be promoted have acknowledged something that was written after an earlier reading.
   func acknowledged(since earlier: ServerRole) throws -> Int {
     guard let followers else {
       throw UnreadableStore(
@@ -101,13 +101,12 @@ struct ServerRole: Sendable {
   }
 }
 
-/// How a server is asked for its role: the best way that it lets this user have. Services and careful ACLs forbid
-/// some.
+/// The command for a server's role: the best one that this user may use. Services and careful ACLs forbid some.
 enum RoleSource: Sendable {
   case role, info
-  /// Says the role, and not who follows.
+  /// Tells the role, and not the replicas.
   case hello
-  /// Shows by a write that it is no replica.
+  /// A write, which shows that it is no replica.
   case write
 
   func question(_ layout: StoreLayout) -> RedisCommand {
@@ -130,7 +129,7 @@ enum RoleSource: Sendable {
 }
 
 extension RedisEndpoint {
-  /// Whether Sentinels or a cluster lead to the server, which are there to promote another.
+  /// Whether Sentinels or a cluster led to the server, which may promote another.
   public var isWatched: Bool {
     switch address {
     case .sentinels, .cluster: true

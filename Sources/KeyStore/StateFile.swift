@@ -1,22 +1,22 @@
-// The mirror's image on disk. Written aside, synced and renamed, so that whoever reads it sees the old or the new one, whole.
+// The mirror's image on disk. Written aside, synced and renamed, so that a reader sees the old or the new one, whole.
 
 import Foundation
 public import KeyReplica
 import PrivateFiles
 
-/// Where a node keeps its mirror for its next start.
+/// The file in which a node keeps its mirror for its next start.
 public struct StateFile: Sendable {
   private let path: String
 
-  /// - Parameter folder: Is made if it isn't there.
-  /// - Throws: Where it can't be made, isn't a folder, or may be written to by everybody.
+  /// - Parameter folder: Created if it doesn't exist.
+  /// - Throws: If it can't be created, isn't a folder, or everybody may write to it.
   public init(folder: String) throws {
     try PrivateFolder.make(folder, makesParents: true)
     path = "\(folder)/mirror.sluice"
   }
 
-  /// What was saved last; nil if nothing ever was.
-  /// - Throws: ``KeyReplica/UnusableImage`` where it isn't what it should be, or what the system says where it can't be read.
+  /// The saved image; nil if there is none.
+  /// - Throws: ``KeyReplica/UnusableImage`` if it isn't valid, or the system's error if it can't be read.
   public func load(source: String) throws -> MirrorImage? {
     guard PrivateFile.exists(path) else { return nil }
     let file = FileHandle(fileDescriptor: try PrivateFile.open(path, O_RDONLY), closeOnDealloc: true)
@@ -24,8 +24,8 @@ public struct StateFile: Sendable {
     return try MirrorImage(decoding: [UInt8](data), source: source, bucketCount: StoreLayout.bucketCount)
   }
 
-  /// Replaces what was saved.
-  /// - Throws: What the system says; what was saved before is still there then.
+  /// Replaces the saved image.
+  /// - Throws: The system's error. The old image is still there then.
   public func save(_ image: MirrorImage) throws {
     let aside = path + ".new"
     let descriptor = try PrivateFile.replace(aside)
@@ -41,7 +41,7 @@ public struct StateFile: Sendable {
     }
     guard fsync(descriptor) == 0 else { throw UnusablePath(system: "fsync", aside) }
     guard rename(aside, path) == 0 else { throw UnusablePath(system: "rename", aside) }
-    // The rename itself is on disk only once the folder is.
+    // The rename itself is on disk only after an fsync of the folder.
     try PrivateFolder.sync((path as NSString).deletingLastPathComponent)
   }
 }

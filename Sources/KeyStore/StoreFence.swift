@@ -1,5 +1,5 @@
-// The write and the wait that show which servers follow the one that was asked: for a publisher whose change is to be safe, and for a node
-// that is about to refuse somebody. Why there is one is said in KeyReplica's Fence and in Replication.
+// The write and the wait that show which servers follow the primary: for a publisher whose change must be safe, and for
+// a node that is about to refuse a key. KeyReplica's Fence and Replication explain why.
 
 import Hiredis
 import KeyReplica
@@ -7,23 +7,24 @@ import NIOCore
 import RedisClient
 
 extension StoreLayout {
-  /// How long replicas have to bear out a primary: they do within a round trip, or they aren't there.
+  /// How long replicas have to confirm a primary: they do within a round trip, or they aren't there.
   static let fenceWait = TimeAmount.milliseconds(500)
 
-  /// A look at who follows, a write, and the wait for so many replicas to have it; to be sent as they are, in one go and in one
-  /// conversation.
+  /// A read of the replicas, a write, and the wait for a number of replicas to have it; to be sent unchanged, in one
+  /// write and on one connection.
   ///
-  /// What WAIT counts isn't taken: it counts programs that copy the data set as well. A replica that has acknowledged more than the first ROLE
-  /// says was written by then has followed this server after that.
+  /// WAIT's number isn't used, because it includes programs that copy the data set. If a replica has acknowledged more
+  /// than was written at the time of the first ROLE, it has followed this server after that.
   /// - Parameters:
-  ///   - copies: How many of these acknowledge, so that they aren't taken for the replicas that are waited for.
-  ///   - source: How the server says who follows.
+  ///   - copies: How many of these programs acknowledge, so that the wait is for as many more.
+  ///   - source: The command that lists the replicas.
   func fenceCommands(
     acknowledgedBy replicas: Int, besides copies: Int, within limit: TimeAmount, _ source: RoleSource
   ) -> [RedisCommand] {
-    // Not by its digest: where Redis doesn't know it nothing would be written, and WAIT would count what was acknowledged earlier.
+    // Not by its digest: if Redis doesn't know it, nothing would be written, and WAIT would count earlier
+    // acknowledgements.
     let write = fenceWrite
-    // Zero milliseconds would be for ever.
+    // Zero milliseconds would mean for ever.
     let wait = RedisCommand("WAIT", replicas + copies, max(1, limit.nanoseconds / 1_000_000))
     return [source.question(self), write, wait]
   }
@@ -32,9 +33,9 @@ extension StoreLayout {
 
   /// How many replicas have confirmed the write.
   /// - Parameters:
-  ///   - replies: Those to ``fenceCommands(acknowledgedBy:besides:within:_:)``.
-  ///   - role: What the server said of itself after them.
-  /// - Throws: What stood in the way of the write or of the wait.
+  ///   - replies: The replies to ``fenceCommands(acknowledgedBy:besides:within:_:)``.
+  ///   - role: The server's role after them.
+  /// - Throws: The error of the write or of the wait.
   static func confirmations(
     from replies: ArraySlice<RedisReply>, then role: ServerRole, _ source: RoleSource
   ) throws -> Int {
@@ -47,7 +48,7 @@ extension StoreLayout {
     return try role.acknowledged(since: try source.role(from: replies[first]))
   }
 
-  /// The read of the position, borne out by so many replicas; where there are none, only the read.
+  /// The read of the position, confirmed by this number of replicas; with 0, only the read.
   func fencedPositionCommands(
     confirmedBy replicas: Int, besides copies: Int, _ source: RoleSource
   ) -> [RedisCommand] {
@@ -55,10 +56,10 @@ extension StoreLayout {
       + [followersCommand, positionCommand, source.question(self)]
   }
 
-  /// How many replicas were ever seen to follow.
+  /// The recorded number of replicas.
   var followersCommand: RedisCommand { RedisCommand("GET", followers) }
 
-  /// - Parameter reply: To ``followersCommand``.
+  /// - Parameter reply: The reply to ``followersCommand``.
   static func followers(from reply: RedisReply) throws -> Int {
     guard let text = try reply.stringOrNull() else { return 0 }
     guard let number = Int(text), number >= 0 else {
@@ -72,13 +73,13 @@ extension StoreLayout {
   }
 
   /// - Parameters:
-  ///   - replies: Those to ``fencedPositionCommands(confirmedBy:besides:_:)``.
-  ///   - role: What the last of them says.
-  ///   - server: What was learned of the server beforehand.
+  ///   - replies: The replies to ``fencedPositionCommands(confirmedBy:besides:_:)``.
+  ///   - role: The role in the last of them.
+  ///   - server: The earlier facts about the server.
   func fence(from replies: [RedisReply], role: ServerRole, server: ServerAccount, isWatched: Bool) -> Fence {
     var signs = ReplicaSigns(
       following: role.replicas, recorded: 0, hasFollowed: server.hasFollowed, isWatched: isWatched)
-    // Where that can't be read, neither can the position be used: see the driver.
+    // If that can't be read, the position can't be used either: see the driver.
     if let recorded = try? Self.followers(from: replies[replies.count - 3]) { signs.recorded = recorded }
     var fence = Fence(confirmations: 0, signs: signs)
     guard replies.count == 6 else { return fence }

@@ -1,11 +1,11 @@
-// The reads of the key store: the commands, and what their replies mean. An answer is a value, "there is no store" or
-// "not understood"; whatever isn't one of these is thrown, so that a failed read can't be taken for an absent store or key.
+// The reads of the key store: the commands, and the meaning of their replies. An answer is a value, "there is no store"
+// or "not understood". Everything else is thrown, so that a failed read can't be taken for an absent store or key.
 
 import Hiredis
 public import KeyReplica
 public import RedisClient
 
-/// Something in the store that isn't what its layout says; it is an error, and never means "absent".
+/// Invalid content of the store. It is an error, and never means "absent".
 public struct UnreadableStore: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
   init(_ description: String) { self.description = description }
@@ -55,7 +55,7 @@ extension StoreLayout {
   func bucketCommand(_ index: Int) -> RedisCommand { RedisCommand("HGETALL", bucket(index)) }
 
   func rawBucket(from reply: RedisReply) throws -> RawBucket {
-    // In one piece already, unless it is small or has long records.
+    // hiredis has returned one piece, unless the array is small or has long records.
     let strings =
       if case .strings(let strings) = reply { strings } else { RedisStrings(try reply.array().map { try $0.bytes() }) }
     guard strings.count.isMultiple(of: 2) else {
@@ -90,7 +90,7 @@ extension StoreLayout {
     }
     func text(_ name: String) -> String? { fields[name].map { String(decoding: $0, as: UTF8.self) } }
     let total = text("total").flatMap { Digest(hex: $0) }
-    // An entry without an epoch is of no history, so of none that anybody follows.
+    // An entry without an epoch belongs to no history, so to none that anybody follows.
     let epoch = text("epoch") ?? "none"
     let effect: Change.Effect =
       switch text("op") {
@@ -123,14 +123,16 @@ extension StoreLayout {
 }
 
 extension RedisConnection {
-  /// Reads where the store is.
-  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``UnreadableStore``; never an answer that isn't one.
+  /// Reads the store's position.
+  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``UnreadableStore``. A failed read never
+  ///   returns an answer.
   public func storePosition(_ layout: StoreLayout) async throws -> StoreAnswer<StorePosition> {
     try layout.position(from: await execute(layout.positionCommand))
   }
 
-  /// Reads all that the store says of itself.
-  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``UnreadableStore``; never an answer that isn't one.
+  /// Reads the store's description.
+  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``UnreadableStore``. A failed read never
+  ///   returns an answer.
   public func storeManifest(_ layout: StoreLayout) async throws -> StoreAnswer<Manifest> {
     let script = ManifestScript(layout: layout)
     return try script.read(await execute(script))

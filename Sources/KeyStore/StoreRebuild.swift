@@ -1,37 +1,38 @@
-// The store taken as it is, whatever it says of itself: for an operator whose store was damaged by hand, and who has no list to
-// import. Everything that the store says of its records is worked out anew from the records, as another history.
+// Rebuilds a store's description from its records: for an operator whose store was damaged by hand, and who has no list
+// to import. The result is another history.
 //
-// It can't be one atomic step: at a million records that would hold up everything else in this Redis for seconds. So it is many, with
-// the store closed in between: first meta's schema becomes `rebuilding`, which no node reads (known keys stay admitted, nobody is refused)
-// and no script writes to, of whatever build; then each bucket is counted, and what its summary is going to be is noted apart;
-// last of all the summaries of all buckets and meta are written in one step. Wherever it is killed the store stays closed, with what it
-// said of itself, until somebody runs it again. That begins from the beginning: it costs seconds, and a list of what had been done already
-// would be one thing more to be wrong about.
+// It can't be one atomic step: at a million records that would block everything else in this Redis for seconds. So
+// there are many steps, and the store is closed in between. First meta's schema becomes `rebuilding`: no node reads
+// such a store (known keys stay admitted, nobody is refused) and no script of any build writes to it. Then each bucket
+// is counted, and its future summary is recorded separately. At the end the summaries of all buckets and meta are
+// written in one step. If this is killed at any point the store stays closed, with its old description, until somebody
+// runs it again. That begins from the beginning: it costs seconds, and a record of finished steps would be one more
+// thing that can be wrong.
 //
-// The summaries aren't written one by one, since a node that is in the middle of reading would take such a bucket over.
+// The summaries aren't written one by one, because a node that is just reading would install such a bucket.
 
 import Hiredis
 public import KeyReplica
 import NIOCore
 public import RedisClient
 
-/// What is in a store, whatever it says of itself.
+/// The content of a store, independent of its description.
 public struct StoreSurvey: Sendable, Hashable {
-  /// Not a trace of a store.
+  /// There is no part of a store.
   public var isAbsent = false
-  /// Why it isn't ours to rebuild; nil if it is.
+  /// Why it is of another kind and can't be rebuilt here; nil if it can.
   public var otherKind: String?
   /// The readable records.
   public var keysByState: [KeyState: Int] = [:]
-  /// How many records the store says it has; nil where it doesn't say.
+  /// The number of records by the store's description; nil if it has none.
   public var claimed: Int?
-  /// What isn't as it should be and would be set right, in words; at most ``problemLimit``.
+  /// Problems that would be corrected, as text; at most ``problemLimit``.
   public var problems: [String] = []
   public var problemCount = 0
-  /// What isn't a record of its bucket or can't be read, in words; at most ``problemLimit``.
+  /// Fields that aren't records of their bucket or can't be read, as text; at most ``problemLimit``.
   public var unreadable: [String] = []
   public var unreadableCount = 0
-  /// The latest version that anything in the store was changed at.
+  /// The latest version in anything of the store.
   public var latestVersion: UInt64 = 0
 
   public static let problemLimit = 20
@@ -57,18 +58,18 @@ public struct NotRebuilt: Error, Sendable, Hashable, CustomStringConvertible {
   public let description: String
 }
 
-/// What is in one bucket.
+/// The content of one bucket.
 private struct BucketRemains {
   var keysByState: [KeyState: Int] = [:]
   var summary = BucketSummary.empty
-  /// Whether there is such a bucket at all.
+  /// Whether the bucket exists.
   var exists = true
-  /// The names of fields that are to go, with what they are, in words.
+  /// The names of fields to delete, with a description as text.
   var foreign: [[UInt8]] = []
   var unreadable: [String] = []
-  /// Why the bucket isn't what it says of itself; nil if it is.
+  /// Why the bucket doesn't fit its summary; nil if it does.
   var problem: String?
-  /// As it says.
+  /// By its summary.
   var version: UInt64 = 0
 
   init(_ reply: RedisReply, bucket index: Int, layout: StoreLayout) throws {
@@ -96,7 +97,7 @@ private struct BucketRemains {
       }
     }
     let said = raw.summary.flatMap { BucketSummary(decoding: $0) }
-    // Beyond it Redis's Lua can't count.
+    // Redis's Lua can't count beyond it.
     version = said.map(\.version).flatMap { $0 < 1 << 53 ? $0 : nil } ?? 0
     if let said, said.count != summary.count || said.digest != summary.digest {
       problem = "bucket \(index) says it has \(said.count) records, it has \(summary.count), or other ones"
@@ -109,7 +110,7 @@ private struct BucketRemains {
   }
 }
 
-/// Takes a store as it is.
+/// Rebuilds a store from its records.
 public struct StoreRebuild: Sendable {
   private let connection: RedisConnection
   private let layout: StoreLayout
@@ -124,7 +125,7 @@ public struct StoreRebuild: Sendable {
 
   /// Reads everything, and changes nothing.
   /// - Parameter progress: Called with the number of buckets read so far.
-  /// - Throws: What isn't an answer.
+  /// - Throws: Any failed read.
   public func survey(progress: (Int) -> Void = { _ in }) async throws -> StoreSurvey {
     var survey = StoreSurvey()
     let description = try await connection.execute([
@@ -153,7 +154,7 @@ public struct StoreRebuild: Sendable {
     return survey
   }
 
-  /// What is wrong with meta and with the stream.
+  /// The problems of meta and of the stream.
   private func describe(_ fields: [String?], _ survey: inout StoreSurvey) async throws {
     survey.claimed = fields[4].flatMap { Int($0) }
     if fields[0] == StoreLayout.rebuilding {
@@ -189,7 +190,7 @@ public struct StoreRebuild: Sendable {
     }
   }
 
-  /// The last id that the stream ever had; nil where there is no stream.
+  /// The last ID that the stream ever had; nil if there is no stream.
   private func lastStreamID() async throws -> (version: UInt64, hasSequence: Bool)? {
     guard try await connection.execute(RedisCommand("EXISTS", layout.changes)).integer() == 1 else { return nil }
     let items = try await connection.execute(RedisCommand("XINFO", "STREAM", layout.changes)).array()
@@ -207,14 +208,15 @@ public struct StoreRebuild: Sendable {
     return try zip(indices, replies).map { ($0, try BucketRemains($1, bucket: $0, layout: layout)) }
   }
 
-  /// Works out anew all that the store says of itself, as a new history, and seals it.
+  /// Rebuilds the store's description, as a new history, and seals it.
   ///
-  /// Nothing is announced: nodes that would lose more active keys by it than usual go on admitting them until somebody confirms that.
+  /// No removal is marked as intended: nodes that would lose unusually many active keys keep admitting them until
+  /// somebody confirms the removals.
   /// - Parameters:
-  ///   - survey: What was found, and agreed to.
-  ///   - progress: Called with the number of buckets done so far. What it throws ends the rebuilding there.
+  ///   - survey: The survey that the operator agreed to.
+  ///   - progress: Called with the number of buckets done so far. If it throws, the rebuild ends there.
   /// - Returns: The version, and the number of records.
-  /// - Throws: ``NotRebuilt`` and what Redis says; the store stays closed then, until this is done again.
+  /// - Throws: ``NotRebuilt`` and Redis's errors. The store stays closed then, until this is run again.
   public func run(
     after survey: StoreSurvey, droppingUnreadable: Bool, progress: (Int) throws -> Void = { _ in }
   ) async throws -> (version: UInt64, keys: Int) {

@@ -2,13 +2,13 @@ public import KeyReplica
 import NIOCore
 public import RedisClient
 
-/// What a reading of the whole store found.
+/// The result of reading the whole store.
 public struct StoreVerification: Sendable, Hashable {
   public var position: StorePosition?
   public var keysByState: [KeyState: Int] = [:]
-  /// What doesn't fit, in words; at most ``problemLimit``. Empty if the store is what it says it is.
+  /// The contradictions, as text; at most ``problemLimit``. Empty if the store fits its description.
   public var problems: [String] = []
-  /// How many there were in all.
+  /// The number of all problems.
   public var problemCount = 0
 
   public static let problemLimit = 20

@@ -1,11 +1,12 @@
-// The questions of one event loop to the replica, and the answers back. What is asked in one turn of the loop goes over as one, and so do the
-// answers that are given in one turn of the replica's: who knocks with keys that nobody knows comes in crowds, and a way over to
-// another thread and back for each of them, with a wakeup each time, cost as much as all the rest of its refusal.
+// Passes the questions of one event loop to the replica, and the answers back. All questions of one turn of the loop
+// are passed together, and so are all answers of one turn of the replica's loop. Requests with unknown keys arrive in
+// crowds, and a hop to another thread and back for each of them, with a wakeup each time, cost as much as the rest of
+// its refusal.
 
 public import KeyReplica
 public import NIOCore
 
-/// Where one event loop asks for verdicts.
+/// The interface for verdicts on one event loop.
 public final class VerdictBatcher: Sendable {
   /// Asks the replica about keys, on its own event loop; `answer` is called there once for each.
   typealias Ask = @Sendable (_ keys: [KeyID], _ answer: @escaping (_ place: Int, Verdict) -> Void) -> Void
@@ -18,12 +19,12 @@ public final class VerdictBatcher: Sendable {
   private let eventLoop: any EventLoop
   private let replicaLoop: any EventLoop
   private let ask: Ask
-  /// In this turn.
+  /// The questions of this turn.
   private let asked: NIOLoopBoundBox<Asked>
 
   /// - Parameters:
-  ///   - eventLoop: The one that asks.
-  ///   - replicaLoop: The one that answers.
+  ///   - eventLoop: The loop of the questions.
+  ///   - replicaLoop: The loop of the answers.
   init(for eventLoop: any EventLoop, askingOn replicaLoop: any EventLoop, _ ask: @escaping Ask) {
     self.eventLoop = eventLoop
     self.replicaLoop = replicaLoop
@@ -31,7 +32,7 @@ public final class VerdictBatcher: Sendable {
     asked = .makeBoxSendingValue(Asked(), eventLoop: eventLoop)
   }
 
-  /// The verdict for a key, as ``ReplicaDriver/verdict(of:)`` gives it. Only on the event loop that the desk is for.
+  /// The verdict for a key, as ``ReplicaDriver/verdict(of:)`` gives it. Only on the event loop that this was made for.
   public func verdict(of key: KeyID) -> EventLoopFuture<Verdict> {
     let promise = eventLoop.makePromise(of: Verdict.self)
     asked.value.keys.append(key)
@@ -50,12 +51,12 @@ public final class VerdictBatcher: Sendable {
   }
 }
 
-/// What is answered to the questions that came over together. On the replica's event loop.
+/// The answers to questions that were passed together. On the replica's event loop.
 private final class Answers {
   private let promises: [EventLoopPromise<Verdict>]
   private let eventLoop: any EventLoop
   private let replicaLoop: any EventLoop
-  /// In this turn.
+  /// The answers of this turn.
   private var given: [(place: Int, verdict: Verdict)] = []
 
   init(to promises: [EventLoopPromise<Verdict>], on eventLoop: any EventLoop, gatheredOn replicaLoop: any EventLoop) {

@@ -1,26 +1,28 @@
-// Files and folders that only this user may read: payloads are customers' data, and a mirror says who the customers are. All that the
-// executables make on a disk goes through here, so that there is one place that decides on modes, links and owners:
+// Files and folders that only this user may read: payloads are customers' data, and a mirror names the customers. All
+// files of the executables are opened here, so that modes, links and owners are decided in one file:
 //
-// - A file is made with mode 0600 and a folder with 0700, whatever the umask is. A file of an older build that others may read is tightened.
-// - A link in a file's place isn't followed, and nothing but a regular file is used: whoever put a link, a pipe or a device there would lead
-//   payloads elsewhere or have another file overwritten.
-// - A file that belongs to another user (but for root) isn't used: that user could read it.
-// - A folder that everybody may write to isn't used, unless it has the sticky bit (as /tmp has, where others can't replace our files). A folder
-//   that its group may write to is used: volumes in Kubernetes are such, and who is in the group is the operator's decision. A link to a folder
-//   is followed, because operators put data on another disk that way.
+// - A file is created with mode 0600 and a folder with 0700, whatever the umask is. A file of an older build that
+//   others may read is tightened.
+// - A link in the place of a file isn't followed, and only a regular file is used: a link, pipe or device of somebody
+//   else's could lead payloads elsewhere or have another file overwritten.
+// - A file that belongs to another user (except root) isn't used: that user could read it.
+// - A folder that everybody may write to isn't used, unless it has the sticky bit (as /tmp has; others can't replace
+//   our files there). A folder that its group may write to is used: volumes in Kubernetes are like that, and the
+//   operator decides who is in the group. A link to a folder is followed, because operators put data on another disk
+//   that way.
 //
-// Rejected: to set the umask, which is the whole process's and says nothing about links. To refuse links in all of a path, which would refuse
-// /var/run.
+// Rejected: setting the umask, which is the whole process's and doesn't affect links; and refusing links in the whole
+// path, which would refuse /var/run.
 
 public import Foundation
 
-/// A file or folder that can't be used as it is; the description says what was found and what to do.
+/// A file or folder that can't be used in its present state; the description says what was found and what to do.
 public struct UnusablePath: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 
   public init(_ description: String) { self.description = description }
 
-  /// What the system refused, in its own words. To be made before anything else changes `errno`.
+  /// The system's error text. Create it before anything else changes `errno`.
   public init(system call: String, _ path: String) {
     self.init("\(call) of \(path) failed: \(String(cString: strerror(errno)))")
   }
@@ -29,11 +31,11 @@ public struct UnusablePath: Error, Sendable, Equatable, CustomStringConvertible 
 public enum PrivateFile {
   public static let mode: mode_t = 0o600
 
-  /// Opens a file that is this user's alone.
-  /// - Parameter flags: As open(2) takes them; a file that is made has mode 0600.
-  /// - Returns: A descriptor that programs which this process starts don't get.
+  /// Opens a file that only this user may read.
+  /// - Parameter flags: As for open(2); a new file has mode 0600.
+  /// - Returns: A descriptor that child processes don't inherit.
   public static func open(_ path: String, _ flags: Int32) throws(UnusablePath) -> Int32 {
-    // Without O_NONBLOCK a pipe that nobody reads or writes would keep us waiting. For a regular file it means nothing.
+    // Without O_NONBLOCK a pipe without a reader or writer would block. For a regular file it has no effect.
     let descriptor = Foundation.open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode)
     guard descriptor >= 0 else {
       let failure = UnusablePath(system: "open", path)
@@ -48,20 +50,20 @@ public enum PrivateFile {
     }
   }
 
-  /// Makes sure that a database's file is there and private, and so are those that SQLite has beside it.
+  /// Makes sure that a database's file exists and is private, and so are SQLite's files beside it.
   public static func prepareDatabase(_ path: String) throws(UnusablePath) {
     close(try open(path, O_RDWR | O_CREAT))
     // SQLite makes them with the mode of the database's file.
     for suffix in ["-wal", "-shm", "-journal"] where exists(path + suffix) { close(try open(path + suffix, O_RDWR)) }
   }
 
-  /// Makes a file anew. A file or link that is in its place is removed first; its target isn't touched.
+  /// Creates a new file. A file or link at this path is removed first; a link's target isn't touched.
   public static func replace(_ path: String) throws(UnusablePath) -> Int32 {
     guard unlink(path) == 0 || errno == ENOENT else { throw UnusablePath(system: "unlink", path) }
     return try open(path, O_RDWR | O_CREAT | O_EXCL)
   }
 
-  /// Whether there is anything at this path, a link that leads nowhere included.
+  /// Whether there is anything at this path, including a dangling link.
   public static func exists(_ path: String) -> Bool {
     var status = stat()
     return lstat(path, &status) == 0
@@ -109,8 +111,8 @@ public enum PrivateFile {
 public enum PrivateFolder {
   public static let mode: mode_t = 0o700
 
-  /// Makes a folder, or checks the one that is there.
-  /// - Parameter makesParents: Whether folders above it are made as well.
+  /// Creates a folder, or checks the existing one.
+  /// - Parameter makesParents: Whether missing parents are created as well.
   public static func make(_ path: String, makesParents: Bool = false) throws(UnusablePath) {
     guard !isFolder(path) else { return try check(path) }
     let parent = (path as NSString).deletingLastPathComponent
@@ -124,10 +126,10 @@ public enum PrivateFolder {
     }
   }
 
-  /// Makes a folder where nothing may be yet.
+  /// Creates a folder at a path where nothing exists yet.
   public static func makeNew(_ path: String) throws(UnusablePath) {
     guard mkdir(path, mode) == 0 else { throw UnusablePath(system: "mkdir", path) }
-    // The umask may have taken rights away from ourselves.
+    // The umask may have removed our own rights.
     guard chmod(path, mode) == 0 else { throw UnusablePath(system: "chmod", path) }
   }
 
@@ -137,7 +139,7 @@ public enum PrivateFolder {
     try check(folder.isEmpty ? "." : folder)
   }
 
-  /// A new name in a folder is on disk only once the folder is.
+  /// A new name in a folder is on disk only after an fsync of the folder.
   public static func sync(_ path: String) throws(UnusablePath) {
     let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw UnusablePath(system: "open", path) }

@@ -1,7 +1,7 @@
 internal import CoreMetrics
 internal import Synchronization
 
-/// A number that only goes up. Whole and fractional increments are kept apart, so that the usual one is a single atomic
+/// A number that only goes up. Whole and fractional increments are kept apart, so that a whole one is a single atomic
 /// addition and stays exact beyond 2^53.
 final class CounterSeries: CounterHandler, FloatingPointCounterHandler, Series {
   private let whole = Atomic<UInt64>(0)
@@ -33,7 +33,7 @@ final class CounterSeries: CounterHandler, FloatingPointCounterHandler, Series {
 }
 
 extension Atomic<Double> {
-  /// There is no atomic addition of floating point numbers: compare and exchange until nobody came between.
+  /// There is no atomic addition of floating point numbers: compare and exchange until no other thread was in between.
   func add(_ amount: Double) {
     var old = load(ordering: .relaxed)
     while true {

@@ -1,4 +1,4 @@
-// The text format's own rules: what is escaped where, and how numbers are written.
+// The text format's own rules: which characters are escaped, and how numbers are written.
 
 enum Exposition {
   /// One line: `name{label="value"} number`.
@@ -30,7 +30,7 @@ enum Exposition {
 
   private static func escaped(_ text: String, _ also: (Unicode.Scalar) -> String?) -> String {
     var result = ""
-    // By scalars: "\r\n" is one character to Swift and would slip through.
+    // By scalars: "\r\n" is one character in Swift and would be missed.
     for scalar in text.unicodeScalars {
       switch scalar {
       case "\\": result += "\\\\"
@@ -44,7 +44,7 @@ enum Exposition {
   static func number(_ value: Double) -> String {
     if value.isNaN { return "NaN" }
     if value.isInfinite { return value < 0 ? "-Inf" : "+Inf" }
-    // Whole numbers without ".0", as long as a Double holds them exactly.
+    // Whole numbers without ".0", up to the largest that a Double represents exactly.
     if value == value.rounded(), abs(value) < 9_007_199_254_740_992 { return String(Int64(value)) }
     return String(value)
   }

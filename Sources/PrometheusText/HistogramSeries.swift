@@ -1,14 +1,14 @@
 internal import CoreMetrics
 internal import Synchronization
 
-/// How often values lay under each of some bounds.
+/// The number of values up to each of some bounds.
 ///
-/// Each bucket is an atomic of its own and counts only what fell into it; the sums over the buckets that the format wants are
-/// made when it is rendered, so `_count` always equals the last bucket. `_sum` may be a value behind or ahead.
-// Unchecked because of the pointer: it never changes, and what it points to are atomics.
+/// Each bucket is an atomic of its own and counts only its own values. The format's cumulative sums are calculated when
+/// it is rendered, so `_count` always equals the last bucket. `_sum` may be a value behind or ahead.
+// Unchecked because of the pointer: it never changes, and it points to atomics.
 final class HistogramSeries: RecorderHandler, TimerHandler, Series, @unchecked Sendable {
   private let bounds: [Double]
-  /// One more than there are bounds: the last is for what is above all of them.
+  /// One more than the number of bounds: the last is for values above all of them.
   private let buckets: UnsafeMutablePointer<Atomic<UInt64>>
   private let sum = Atomic<Double>(0)
 
@@ -30,7 +30,7 @@ final class HistogramSeries: RecorderHandler, TimerHandler, Series, @unchecked S
   /// Infinities and NaN are ignored: the sum could never recover from them.
   func record(_ value: Double) {
     guard value.isFinite else { return }
-    // At most some twenty bounds: walking them is faster than halving.
+    // At most some twenty bounds: a linear search is faster than a binary one.
     var index = 0
     while index < bounds.count, value > bounds[index] { index += 1 }
     buckets[index].wrappingAdd(1, ordering: .relaxed)

@@ -1,7 +1,7 @@
-// Names as Prometheus wants them. Callers, ours and those of libraries, may write `http.server.request-duration`.
+// Names in Prometheus's form. Callers, ours and those of libraries, may write `http.server.request-duration`.
 
 enum MetricName {
-  /// `[a-zA-Z_:][a-zA-Z0-9_:]*`, with `_` for whatever isn't allowed.
+  /// `[a-zA-Z_:][a-zA-Z0-9_:]*`, with `_` for all other characters.
   static func sanitised(_ name: String) -> String { sanitised(name, colons: true) }
 
   fileprivate static func sanitised(_ name: String, colons: Bool) -> String {
@@ -21,7 +21,7 @@ struct MetricLabel: Hashable, Sendable, Comparable {
   let value: String
 
   /// - Parameters:
-  ///   - name: `[a-zA-Z_][a-zA-Z0-9_]*` already.
+  ///   - name: Must match `[a-zA-Z_][a-zA-Z0-9_]*`.
   ///   - value: Any text.
   init(_ name: String, _ value: String) {
     self.name = name
@@ -39,11 +39,11 @@ struct MetricLabel: Hashable, Sendable, Comparable {
     var labels: [MetricLabel] = []
     for (name, value) in dimensions {
       var name = MetricName.sanitised(name, colons: false)
-      // Two underscores in front are Prometheus's own; `le` and `quantile` are the format's.
+      // Names that begin with two underscores are Prometheus's own; `le` and `quantile` are the format's.
       while name.hasPrefix("__") { name.removeFirst() }
       if name == "le" || name == "quantile" { name = "exported_\(name)" }
       // By scalars: one character may be of any length. A carriage return is allowed, but a reader that splits at any
-      // line end would trip over it.
+      // line end would misread it.
       let value = String(
         String.UnicodeScalarView(value.unicodeScalars.prefix(256).map { $0 == "\r" ? " " : $0 }))
       if seen.insert(name).inserted { labels.append(MetricLabel(name, value)) }

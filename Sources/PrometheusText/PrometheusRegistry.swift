@@ -1,24 +1,24 @@
-// swift-metrics' figures in Prometheus's text format, version 0.0.4.
+// A backend of swift-metrics in Prometheus's text format, version 0.0.4.
 //
-// Written here rather than taken from a package because three things matter to us that come together nowhere: counting is one
-// atomic addition and takes no lock, so that the event loops of a node can count every answer; the number of series has a
-// limit, so that a label that was fed from outside can't eat the memory; and whatever a caller names its metrics, what comes out is
-// valid: a scrape that Prometheus can't parse loses all metrics, not the one that is wrong.
+// Written here and not taken from a package because no package has all of three properties: counting is one atomic
+// addition and takes no lock, so that the event loops of a node can count every answer; the number of series has a
+// limit, so that a label with values from outside can't use up the memory; and the output is valid whatever a caller
+// names its metrics: a scrape that Prometheus can't parse loses all metrics, not only the wrong one.
 
 public import CoreMetrics
 internal import Synchronization
 
-/// Holds every metric of the process and renders them. To be given to `MetricsSystem.bootstrap`.
+/// Holds every metric of the process and renders them. Pass it to `MetricsSystem.bootstrap`.
 ///
-/// Making a metric takes a lock; keep the `Counter`, don't make it anew for each increment. Two metrics with one name and
-/// the same labels are one series.
+/// Creating a metric takes a lock; keep the `Counter`, don't create it for each increment. Two metrics with one name
+/// and the same labels are one series.
 public final class PrometheusRegistry: MetricsFactory {
   /// The content type of ``render()``'s text.
   public static let contentType = "text/plain; version=0.0.4; charset=utf-8"
 
-  /// How a registry is set up.
+  /// The options of a registry.
   public struct Options: Sendable {
-    /// How many series (a name with one set of labels; a histogram counts once) there may be. Further ones count nothing.
+    /// Maximum series (a name with one set of labels; a histogram counts once). Further ones count nothing.
     public var seriesLimit = 2_000
     /// Upper bounds of timers' buckets, in seconds, ascending.
     public var timerBuckets: [Double] = [
@@ -55,16 +55,17 @@ public final class PrometheusRegistry: MetricsFactory {
 
   // MARK: Rendering
 
-  /// All metrics as they are now, families by name and series by labels, so that two scrapes differ only in their values.
+  /// The current values of all metrics, families by name and series by labels, so that two scrapes differ only in their
+  /// values.
   public func render() -> String {
     var text = ""
-    // A copy, so that making a metric doesn't wait for a scrape.
+    // A copy, so that creating a metric doesn't wait for a scrape.
     for (name, family) in families.withLock({ $0.byName }).sorted(by: { $0.key < $1.key }) {
       var samples = ""
       for (labels, series) in family.series.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
         series.append(to: &samples, name: name, labels: labels)
       }
-      // A family without samples isn't announced either.
+      // A family without samples has no header lines either.
       if samples.isEmpty { continue }
       if let help = help[name] { text += "# HELP \(name) \(Exposition.escapedHelp(help))\n" }
       text += "# TYPE \(name) \(family.kind.rawValue)\n"
@@ -89,8 +90,8 @@ public final class PrometheusRegistry: MetricsFactory {
     series(label, .gauge, dimensions) { GaugeSeries() } ?? NOOPMetricsHandler.instance
   }
 
-  /// An aggregating recorder becomes a histogram, whose buckets can be added up over several nodes (a summary's quantiles
-  /// can't); any other shows its last value.
+  /// An aggregating recorder becomes a histogram, whose buckets can be added up over several nodes (a summary's
+  /// quantiles can't); any other shows its last value.
   public func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
     if aggregate {
       series(label, .histogram, dimensions) { HistogramSeries(bounds: options.recorderBuckets) }
@@ -105,7 +106,7 @@ public final class PrometheusRegistry: MetricsFactory {
       ?? NOOPMetricsHandler.instance
   }
 
-  /// The series with this name and these labels, made where there is none; nil where it may not be made.
+  /// The series with this name and these labels, created if it doesn't exist; nil if it may not be created.
   private func series<Made: Series>(
     _ label: String, _ kind: MetricKind, _ dimensions: [(String, String)], _ make: () -> Made
   ) -> Made? {
@@ -171,10 +172,11 @@ private struct Families {
 
   private(set) var byName: [String: Family] = [:]
   private(set) var count = 0
-  /// Which family each sample's name belongs to: a histogram `x` owns `x_sum` as well.
+  /// The family of each sample's name: a histogram `x` also owns `x_sum`.
   private var owner: [String: String] = [:]
 
-  /// Whether a family may be of this kind: not if it is of another already, or another family has one of its samples' names.
+  /// Whether a family may be of this kind: not if it is of another already, or another family has one of its samples'
+  /// names.
   func mayHold(_ name: String, _ kind: MetricKind) -> Bool {
     if let family = byName[name] { return family.kind == kind }
     return kind.sampleNames(of: name).allSatisfy { owner[$0] == nil }
@@ -186,7 +188,7 @@ private struct Families {
     count += 1
   }
 
-  /// Removes a series. Its family stays, even when empty: a name that changed its kind would confuse whoever scrapes.
+  /// Removes a series. Its family stays, even when empty: a name that changed its kind would confuse Prometheus.
   mutating func remove(_ handler: AnyObject) {
     for (name, family) in byName {
       guard let labels = family.series.first(where: { $0.value === handler })?.key else { continue }

@@ -1,21 +1,21 @@
-// Sentinels and the nodes of a cluster name servers by the addresses that these have among themselves. Behind NAT, or
-// from outside of a container network, those lead nowhere or to somebody else; where they lead to in truth only an
-// operator knows.
+// Sentinels and the nodes of a cluster name servers by the addresses that they use among themselves. Behind NAT, or
+// from outside of a container network, such an address is unreachable or belongs to somebody else. Only an operator
+// knows the reachable one.
 
-/// Where servers are reached that announce themselves under addresses which can't be reached from here.
+/// The reachable addresses of servers that announce unreachable ones.
 public struct AddressMap: Sendable, Equatable {
-  /// Single ports, which come before whole hosts.
+  /// Single ports. They are looked up before whole hosts.
   private var servers: [RedisHost: RedisHost] = [:]
-  /// Hosts whose ports are the same here and there.
+  /// Hosts whose ports are the same on both sides.
   private var hosts: [String: String] = [:]
 
-  /// Everything is reached as it is announced.
+  /// All announced addresses are reachable.
   public static let none = AddressMap()
 
   private init() {}
 
-  /// - Parameter text: Pairs with commas between them: `10.0.0.5:6379=203.0.113.7:7001`, or `10.0.0.5=203.0.113.7` for
-  ///   all ports of a host.
+  /// - Parameter text: Pairs separated by commas: `10.0.0.5:6379=203.0.113.7:7001`, or `10.0.0.5=203.0.113.7` for all
+  ///   ports of a host.
   /// - Throws: ``InvalidAddressMap``.
   public init(_ text: String) throws(InvalidAddressMap) {
     for pair in text.split(separator: ",", omittingEmptySubsequences: false) {
@@ -45,7 +45,7 @@ public struct AddressMap: Sendable, Equatable {
     do { return try RedisHost.parts(of: text) } catch { throw InvalidAddressMap(error.expectation) }
   }
 
-  /// Where a server is reached that goes by this address among its own.
+  /// The reachable address of a server with this announced address.
   subscript(announced: RedisHost) -> RedisHost {
     servers[announced] ?? hosts[announced.name].map { RedisHost($0, port: announced.port) } ?? announced
   }

@@ -1,4 +1,4 @@
-// Which slot of a Redis Cluster a key is in: CRC-16 (XMODEM) of the part between its first pair of braces, or of all of it.
+// A key's slot of a Redis Cluster: CRC-16 (XMODEM) of the part between its first pair of braces, or of the whole key.
 
 /// One of a cluster's 16,384 slots.
 struct ClusterSlot: Sendable, Hashable, CustomStringConvertible {
@@ -6,7 +6,7 @@ struct ClusterSlot: Sendable, Hashable, CustomStringConvertible {
 
   static let count = 16_384
 
-  /// - Parameter key: The rule of the braces applies: `a:{b}:c` is where `b` is.
+  /// - Parameter key: The rule of the braces applies: `a:{b}:c` is in the slot of `b`.
   init(of key: String) {
     var hashed = Array(key.utf8)[...]
     if let open = hashed.firstIndex(of: UInt8(ascii: "{")) {
@@ -17,7 +17,7 @@ struct ClusterSlot: Sendable, Hashable, CustomStringConvertible {
     number = Int(Self.crc16(hashed)) % Self.count
   }
 
-  /// Bit by bit: it is worked out once for each client.
+  /// Bit by bit: it is calculated once for each client.
   private static func crc16(_ bytes: some Sequence<UInt8>) -> UInt16 {
     bytes.reduce(0 as UInt16) { crc, byte in
       (0..<8).reduce(crc ^ UInt16(byte) << 8) { crc, _ in

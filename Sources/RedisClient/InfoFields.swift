@@ -4,7 +4,7 @@ public import Hiredis
 public struct InfoFields: Sendable {
   private var fields: [Substring: Substring] = [:]
 
-  /// Nil where the reply is no text.
+  /// Nil if the reply is no text.
   public init?(_ reply: RedisReply) {
     guard case .bulk(let bytes) = reply else { return nil }
     for line in String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline) {
@@ -16,8 +16,8 @@ public struct InfoFields: Sendable {
   public subscript(name: String) -> Substring? { fields[name[...]] }
 
   /// The replicas of `INFO replication`, each with its fields:
-  /// `slave0:ip=127.0.0.1,port=6380,state=online,offset=1234,lag=0`. Nil where the reply doesn't have that section,
-  /// or lacks a replica that it counts.
+  /// `slave0:ip=127.0.0.1,port=6380,state=online,offset=1234,lag=0`. Nil if the reply doesn't have that section, or
+  /// lacks a replica that it counts.
   public var replicas: [[Substring: Substring]]? {
     guard let count = self["connected_slaves"].flatMap({ Int($0) }), (0...1_000).contains(count) else { return nil }
     var replicas: [[Substring: Substring]] = []

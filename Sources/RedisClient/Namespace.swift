@@ -1,5 +1,5 @@
-// The one place that knows how a Redis key of Sluice begins. What comes after the hash tag is named by the module that owns
-// it, each in a file of its own: the key store's layout, the queue's, the fleet's.
+// The only code that knows how a Redis key of Sluice begins. The part after the hash tag is named by the module that
+// owns it, each in a file of its own: the layouts of the key store, the queue and the fleet.
 
 /// The first part of every Redis key, so that several Sluices can share one Redis.
 public struct Namespace: Sendable, Hashable, CustomStringConvertible {
@@ -37,7 +37,8 @@ public struct Namespace: Sendable, Hashable, CustomStringConvertible {
     return allowed && (1...64).contains(name.utf8.count)
   }
 
-  /// A key under a hash tag: all keys of one tag are in one slot of a Redis Cluster, so that one script may touch them.
+  /// A key under a hash tag: all keys of one tag are in one slot of a Redis Cluster, so that one script may use all of
+  /// them.
   public func key(_ tag: String, _ rest: String) -> String {
     isHashTag ? "\(name):\(tag):\(rest)" : "\(name):{\(tag)}:\(rest)"
   }

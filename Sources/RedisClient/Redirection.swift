@@ -1,26 +1,26 @@
-// What a node of a cluster says instead of carrying out a command, and what then has to be sent again, where. No I/O.
+// A cluster node's answer that a command must be sent elsewhere, and the commands to send again. No I/O.
 //
-// A node refuses a command before anything of it runs, so sending it again can't repeat an effect. Of several that were sent
-// together some may have run and others not: while a slot moves, one key is still here and the next one is already there. So they are
-// taken apart again, and only those that were refused are repeated; and with them every WAIT that came after one, because what it
-// counted was without them.
+// A node refuses a command before any of it runs, so sending it again can't repeat an effect. Of several that were sent
+// together some may have run and others not: while a slot moves, one key is still here and the next one is already
+// there. So the replies are examined one by one, and only the refused commands are repeated, with every WAIT after one
+// of them, because its count didn't include them.
 
 import Hiredis
 import NIOCore
 
-/// Why a node hasn't carried out a command, where another will, or the same one later.
+/// Why a node hasn't carried out a command that another node will, or the same one later.
 enum Redirection: Sendable, Hashable {
   /// The slot belongs to this node now.
   case moved(to: RedisHost)
-  /// The slot is moving to this node, and so may be the key: ask there, for this once.
+  /// The slot, and perhaps the key, is moving to this node: send this command there.
   case ask(RedisHost)
   /// The slot is moving and some of the keys are here and some are there.
   case later
-  /// Nobody serves it for now, as far as this node knows: it may be cut off from the others, of which one has the slot.
+  /// No node serves it now, as far as this node knows: it may be cut off from the others, one of which has the slot.
   case down
 
   /// Nil for any other reply.
-  /// - Parameter node: Who replied. It needn't say the name that it was reached by.
+  /// - Parameter node: The node that replied. The reply may lack its name.
   init?(_ reply: RedisReply, from node: RedisHost) {
     guard case .error(let error) = reply else { return nil }
     switch error.code {
@@ -39,7 +39,7 @@ enum Redirection: Sendable, Hashable {
     }
   }
 
-  /// Whether another node is named.
+  /// Whether it names another node.
   var isElsewhere: Bool {
     switch self {
     case .moved, .ask: true
@@ -59,7 +59,7 @@ struct RedirectedCommands {
   /// - Parameters:
   ///   - encoded: The commands, as they were sent.
   ///   - replies: One for each.
-  ///   - redirections: What each reply says of where to go; not all nil.
+  ///   - redirections: The redirection in each reply; not all nil.
   init?(_ encoded: ByteBuffer, _ replies: [RedisReply], _ redirections: [Redirection?]) {
     guard let commands = Self.apart(encoded, count: replies.count) else { return nil }
     self.commands = commands.map(\.bytes)
@@ -68,13 +68,13 @@ struct RedirectedCommands {
     self.redirections = redirections
   }
 
-  /// What is to be done next; nil when every command has been carried out or refused for good.
+  /// The next redirection; nil when every command has been carried out or finally refused.
   var next: Redirection? { redirections.lazy.compactMap { $0 }.first }
 
   /// Whether some command has been carried out.
   var isPartlyDone: Bool { replies.indices.contains { redirections[$0] == nil && !isWait[$0] } }
 
-  /// The error that the first refused command was answered with.
+  /// The error of the first refused command.
   var refusal: String {
     guard let place = redirections.firstIndex(where: { $0 != nil }), case .error(let error) = replies[place] else {
       return "nothing was refused"
@@ -82,8 +82,8 @@ struct RedirectedCommands {
     return error.message
   }
 
-  /// What has to be sent again, all of it to one place.
-  /// - Parameter asking: With ASKING before each, whose own replies come before each reply then.
+  /// The commands to send again to one node.
+  /// - Parameter asking: Whether to send ASKING before each. Its reply is then before each reply.
   mutating func takeNext(asking: Bool) -> (buffer: ByteBuffer, count: Int) {
     let next = next
     let first = redirections.firstIndex { $0 != nil } ?? 0
@@ -97,13 +97,13 @@ struct RedirectedCommands {
     return (buffer, asking ? sent.count * 2 : sent.count)
   }
 
-  /// Takes the replies to what was sent last.
+  /// Accepts the replies to the commands that were sent last.
   mutating func answered(_ answers: [RedisReply], asked: Bool, by node: RedisHost) {
     let wasPartlyDone = isPartlyDone
     let answers = asked ? stride(from: 1, to: answers.count, by: 2).map { answers[$0] } : answers
     for (place, answer) in zip(sent, answers) {
       redirections[place] = Redirection(answer, from: node)
-      // What was done on two servers is as safe as on the one where it is less so.
+      // Of a write on two servers, the lower number of confirmations counts.
       if isWait[place], wasPartlyDone, case .integer(let before) = replies[place], case .integer(let now) = answer {
         replies[place] = .integer(min(before, now))
       } else {
@@ -112,7 +112,7 @@ struct RedirectedCommands {
     }
   }
 
-  /// Takes encoded commands apart; nil where they aren't so many arrays of strings, which nobody here sends.
+  /// Splits encoded commands; nil if they aren't this number of arrays of strings. All commands here are.
   private static func apart(_ encoded: ByteBuffer, count: Int) -> [(bytes: ByteBuffer, name: String)]? {
     var rest = encoded
     var commands: [(bytes: ByteBuffer, name: String)] = []

@@ -1,17 +1,20 @@
-// A connection that is made anew whenever it was lost. Where the address leads to several servers, it is looked up anew which is meant.
+// A connection that is made again whenever it was lost. If the address leads to several servers, the right one is
+// looked up again.
 //
-// It never repeats a command: after a failure only the caller knows whether a second time would be harmless. And it never makes
-// a caller wait for a connection: without one a command fails at once as not sent, so that a node whose Redis is away
-// can say 503 now, not after a pile of time-outs. `connection()` is for those who would rather wait.
+// It never repeats a command: after a failure only the caller knows whether a second time would be harmless. And it
+// never makes a caller wait for a connection: without one a command fails at once as not sent, so that a node whose
+// Redis is unreachable can answer 503 now, and not after a series of time-outs. `connection()` waits for one.
 //
-// With a cluster there are two exceptions, made by SlotRouting: what a node has refused because the slot is elsewhere is sent there, and
-// what it refuses because the slot is moving is sent again until the command's deadline. Neither had been carried out.
+// With a cluster there are two exceptions, in SlotRouting: a command that a node refuses because the slot is elsewhere
+// is sent there, and one that it refuses because the slot is moving is sent again until the command's deadline. Neither
+// was carried out.
 
 public import Hiredis
 public import Logging
 public import NIOCore
 
-/// A Redis that is kept connected, on one event loop. It goes on until ``shutDown()``, whether or not anybody holds this object.
+/// A Redis connection that is kept open, on one event loop. It continues until ``shutDown()``, even if nobody retains
+/// this object.
 public final class RedisClient: Sendable {
   public let endpoint: RedisEndpoint
   public let eventLoop: any EventLoop
@@ -21,13 +24,14 @@ public final class RedisClient: Sendable {
   private let key: String?
   private var commandDeadline: TimeAmount { options.commandDeadline }
   private let state: NIOLoopBoundBox<Supervision>
-  /// With a cluster: the key that stands for the slot.
+  /// With a cluster: a key in the slot.
   private let slotKey: String?
 
   /// Starts connecting at once.
-  /// - Parameter key: Which slot this is for, where the endpoint is a cluster, as the name of a key under which nothing is ever
-  ///   stored; without a cluster it is no matter. It is added to the keys of every script, which doesn't see it: one that is missing keeps a script from
-  ///   being begun while the slot moves, in the midst of which it could come upon a key that has left.
+  /// - Parameter key: If the endpoint is a cluster, it selects the slot: the name of a key under which nothing is ever
+  ///   stored. Without a cluster it is ignored. It is added to the keys of every script, which doesn't see it. Because
+  ///   the key is missing, no script can begin while the slot moves; otherwise a script could find in its middle that a
+  ///   key has left.
   public init(
     endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), backoff: Backoff = Backoff(),
     routedBy key: String? = nil, on eventLoop: any EventLoop, logger: Logger
@@ -45,8 +49,8 @@ public final class RedisClient: Sendable {
     eventLoop.execute { [state] in state.value.connect() }
   }
 
-  /// A client of the same Redis with a connection of its own, for what may end the connection. It says nothing in the
-  /// log: this one does. Whoever asks for it shuts it down.
+  /// A client of the same Redis with a connection of its own, for commands that may end the connection. It doesn't log;
+  /// this one does. The caller shuts it down.
   public func another() -> RedisClient {
     RedisClient(
       endpoint: endpoint, options: options, backoff: backoff, routedBy: key, on: eventLoop,
@@ -93,9 +97,9 @@ public final class RedisClient: Sendable {
     }
   }
 
-  /// Sends on the ``current`` connection, for those who decide by it. Only on the client's event loop.
-  /// - Parameter isBoundToServer: With a cluster: whether it may be carried out by no other server than that of this connection. If a slot
-  ///   leaves that one, it fails as not sent.
+  /// Sends on the ``current`` connection, for callers that decide by it. Only on the client's event loop.
+  /// - Parameter isBoundToServer: With a cluster: whether only the server of this connection may carry it out. If a
+  ///   slot leaves that server, the command fails as not sent.
   public func send(
     encoded buffer: ByteBuffer, named name: String, expecting expected: Int, deadline: NIODeadline,
     on connection: RedisConnection, isBoundToServer: Bool
@@ -114,25 +118,27 @@ public final class RedisClient: Sendable {
     }
   }
 
-  /// The connection, as soon as there is one. With a cluster redirections are answers on it: to send, use the client itself.
+  /// The connection, as soon as there is one. With a cluster its replies may be redirections: to send, use the client
+  /// itself.
   ///
-  /// Fails with ``RedisError`` when there is none within the limit, with the last attempt's reason.
+  /// Fails with ``RedisError`` if there is none within the limit, with the last attempt's reason.
   public func connection(within limit: TimeAmount) -> EventLoopFuture<RedisConnection> {
     eventLoop.flatSubmit { [state] in state.value.connection(within: limit) }
   }
 
-  /// The connection, if there is one now, or why there is none. Only on the client's event loop, where it costs no future.
+  /// The connection, if there is one now, or why there is none. Only on the client's event loop, where it needs no
+  /// future.
   public var current: Result<RedisConnection, RedisError> { state.value.current }
 
-  /// Whether ``current`` is a connection, for those who look often. Only on the event loop.
+  /// Whether ``current`` is a connection, for callers that check often. Only on the client's event loop.
   public var hasConnection: Bool { state.value.isConnected }
 
-  /// Whether there is a conversation now. The future fails only when the event loop has ended.
+  /// Whether there is a connection now. The future fails only when the event loop has ended.
   public func isConnected() -> EventLoopFuture<Bool> {
     eventLoop.submit { [state] in state.value.isConnected }
   }
 
-  /// Ends the conversation and makes no new one. The future completes when nothing is open any more; it never fails.
+  /// Closes the connection and makes no new one. The future completes when none is open any more; it never fails.
   @discardableResult
   public func shutDown() -> EventLoopFuture<Void> {
     eventLoop.flatSubmit { [state] in state.value.shutDown() }

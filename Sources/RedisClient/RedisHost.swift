@@ -1,4 +1,4 @@
-/// Where a server listens: how sentinels and cluster nodes name each other and their servers.
+/// A server's address, as Sentinels and cluster nodes name each other and their servers.
 public struct RedisHost: Sendable, Hashable, CustomStringConvertible {
   /// A name, an IPv4 address, or an IPv6 address without brackets.
   public let name: String
@@ -10,17 +10,17 @@ public struct RedisHost: Sendable, Hashable, CustomStringConvertible {
     self.port = port
   }
 
-  /// As it stands in a URL.
+  /// As in a URL.
   public var description: String { name.contains(":") ? "[\(name)]:\(port)" : "\(name):\(port)" }
 }
 
 extension RedisHost {
-  /// A host and a port aren't what they should be; what was expected, in words.
+  /// A malformed host or port, with the expected form as text.
   struct Misspelled: Error {
     let expectation: String
   }
 
-  /// Takes `name`, `name:port`, `[IPv6]` or `[IPv6]:port` apart.
+  /// Splits `name`, `name:port`, `[IPv6]` or `[IPv6]:port`.
   static func parts(of text: Substring) throws(Misspelled) -> (name: String, port: Int?) {
     let host: Substring
     let port: Substring
@@ -48,7 +48,7 @@ extension RedisHost {
     return (String(host), number)
   }
 
-  /// Digits alone: Swift's own parsing takes a sign too.
+  /// Digits alone: Swift's own parsing accepts a sign too.
   static func number(_ text: Substring) -> Int? {
     text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ? Int(text) : nil
   }
@@ -58,13 +58,13 @@ extension RedisHost {
 public struct SentinelGroup: Sendable, Equatable {
   /// Never empty.
   public var hosts: [RedisHost]
-  /// What they call the primary.
+  /// The Sentinels' name of the primary.
   public var primary: String
-  /// As whom the sentinels themselves are spoken to; empty for the default user.
+  /// The user at the Sentinels themselves; empty for the default user.
   public var user: String
-  /// Nil where the sentinels ask for none.
+  /// Nil if the Sentinels need none.
   public var password: Secret?
-  /// As ``RedisEndpoint/credentialsFile``, for the sentinels.
+  /// As ``RedisEndpoint/credentialsFile``, for the Sentinels.
   public var credentialsFile: String?
 
   public init(

@@ -1,23 +1,24 @@
 public import Hiredis
 public import NIOCore
 
-/// How a conversation is held: deadlines and limits. Every wait has an end and every queue a bound.
+/// The deadlines and limits of a connection. Every wait has an end and every queue a limit.
 public struct RedisOptions: Sendable {
-  /// For everything until the first command may be sent: name lookup, connect, TLS and greeting together.
+  /// For everything before the first command: name lookup, connect, TLS and greeting together.
   public var connectDeadline: TimeAmount
-  /// For a command that names no deadline of its own, from sending to the whole reply.
+  /// For a command without a deadline of its own, from sending to the whole reply.
   public var commandDeadline: TimeAmount
-  /// What may wait for answers on one connection: single commands, or groups that were sent together.
+  /// Maximum unanswered commands on one connection: single commands, or groups that were sent together.
   public var waitingLimit: Int
-  /// Bytes of what may wait for answers on one connection, as sent. One command or group by itself may be larger.
+  /// Maximum bytes of unanswered commands on one connection, as sent. A single command or group may be larger.
   public var waitingBytesLimit: Int
-  /// What a reply may be.
+  /// Limits of a reply.
   public var replyLimits: ReplyLimits
-  /// Whether the server that an address of one server leads to must call itself a primary. Behind such an address a failover may have put another one.
+  /// Whether the server at an address of one server must call itself a primary. A failover may have put another server
+  /// behind such an address.
   public var needsPrimary: Bool
-  /// What `CLIENT LIST` shows for this connection: letters, digits, `-`, `_`, `.` and `:`.
+  /// The connection's name in `CLIENT LIST`: letters, digits, `-`, `_`, `.` and `:`.
   public var name: String
-  /// Whether a client's log says what Redis denies it. One of a process's clients of the same server is enough.
+  /// Whether a client logs the commands that Redis denies. One of a process's clients of the same server is enough.
   public var saysDenied = false
 
   public init(
@@ -36,7 +37,7 @@ public struct RedisOptions: Sendable {
 }
 
 /// How long to wait before the next attempt: doubling from `first` to `most`, with jitter so that a fleet that lost its
-/// Redis at one moment doesn't come back to it at one moment.
+/// Redis at one moment doesn't reconnect all at once.
 public struct Backoff: Sendable, Equatable {
   public var first: TimeAmount
   public var most: TimeAmount
@@ -46,10 +47,10 @@ public struct Backoff: Sendable, Equatable {
     self.most = most
   }
 
-  /// The wait after so many failures in a row.
+  /// The wait after this number of failures in a row.
   /// - Parameters:
   ///   - failures: From 1.
-  ///   - generator: Where the jitter comes from: the wait lies between half of the step and all of it.
+  ///   - generator: The source of the jitter: the wait is between half of the step and all of it.
   public func delay(afterFailures failures: Int, using generator: inout some RandomNumberGenerator) -> TimeAmount {
     let most = max(0, most.nanoseconds)
     // 62 doublings of anything but 0 are beyond every Int64.

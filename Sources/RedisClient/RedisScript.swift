@@ -10,11 +10,11 @@ public struct RedisScript: Sendable {
   public let source: String
   /// The SHA-1 of the source in hexadecimal digits: Redis's name for it.
   public let digest: String
-  /// The same for a client of one slot, which adds a key: the script doesn't see that one.
+  /// The same for a client of one slot, which adds a key that the script doesn't see.
   private let slotSource: String
   private let slotDigest: String
-  /// Whether its flags say that it writes nothing. Run as such it needs no right to write to its keys. For EVAL Redis
-  /// asks for that right, since it can't look into a script.
+  /// Whether its flags say that it writes nothing. With the read-only commands it needs no right to write to its keys.
+  /// For EVAL Redis demands that right, because it can't look into a script.
   private let writesNothing: Bool
 
   public init(name: String, source: String) {
@@ -22,7 +22,8 @@ public struct RedisScript: Sendable {
     self.source = source
     digest = Self.digest(of: source)
     writesNothing = source.prefix { $0 != "\n" }.contains("no-writes")
-    // Behind the line of flags, where there is one, and on the line that follows, so that messages name the same lines.
+    // After the line of flags, if there is one, and on the following line, so that error messages have the same line
+    // numbers.
     let begin = source.hasPrefix("#!") ? source.firstIndex(of: "\n").map(source.index(after:)) : source.startIndex
     slotSource = source[..<(begin ?? source.endIndex)] + "KEYS[#KEYS] = nil; " + source[(begin ?? source.endIndex)...]
     slotDigest = Self.digest(of: slotSource)
@@ -32,7 +33,7 @@ public struct RedisScript: Sendable {
     Insecure.SHA1.hash(data: [UInt8](source.utf8)).map { $0.hexDigits() }.joined()
   }
 
-  /// The command that runs it where the server has it in its cache.
+  /// The command that runs it if the server has it in its cache.
   public func command(keys: [String], arguments: [any RedisArgument]) -> RedisCommand {
     command("EVALSHA", digest, keys, arguments)
   }
@@ -42,12 +43,12 @@ public struct RedisScript: Sendable {
     command("EVAL", source, keys, arguments)
   }
 
-  /// As ``command(keys:arguments:)``, with a key more that the script doesn't see.
+  /// As ``command(keys:arguments:)``, with an additional key that the script doesn't see.
   func command(keys: [String], slotKey: String, arguments: [any RedisArgument]) -> RedisCommand {
     command("EVALSHA", slotDigest, keys + [slotKey], arguments)
   }
 
-  /// As ``commandWithSource(keys:arguments:)``, with a key more that the script doesn't see.
+  /// As ``commandWithSource(keys:arguments:)``, with an additional key that the script doesn't see.
   func commandWithSource(keys: [String], slotKey: String, arguments: [any RedisArgument]) -> RedisCommand {
     command("EVAL", slotSource, keys + [slotKey], arguments)
   }
@@ -61,7 +62,7 @@ public struct RedisScript: Sendable {
 }
 
 extension RedisConnection {
-  /// Runs a script by its digest; where the server doesn't have it, once more with its source. NOSCRIPT is answered before
+  /// Runs a script by its digest; if the server doesn't have it, once more with its source. NOSCRIPT is answered before
   /// anything runs, so the second try can't repeat an effect. Both tries share one deadline.
   public func run(
     _ script: RedisScript, keys: [String], arguments: [any RedisArgument] = [], within limit: TimeAmount? = nil
@@ -76,10 +77,10 @@ extension RedisConnection {
   }
 }
 
-/// The same for callers in structured concurrency. What bounds a wait is its deadline; cancelling the task doesn't end it
-/// earlier, since a command that was sent can't be taken back.
+/// The same for callers in structured concurrency. The deadline bounds a wait. Cancelling the task doesn't end it
+/// earlier, because a command that was sent can't be taken back.
 extension RedisConnection {
-  /// - Throws: ``RedisError`` when the conversation is over, and nothing else. Error replies are values.
+  /// - Throws: Only ``RedisError``, when the connection is over. Error replies are values.
   public static func connected(
     to endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), routedBy key: String? = nil,
     on eventLoop: any EventLoop
@@ -87,17 +88,17 @@ extension RedisConnection {
     try await connect(to: endpoint, options: options, routedBy: key, on: eventLoop).get()
   }
 
-  /// - Throws: ``RedisError`` when the conversation is over, and nothing else. Error replies are values.
+  /// - Throws: Only ``RedisError``, when the connection is over. Error replies are values.
   public func execute(_ command: RedisCommand, within limit: TimeAmount? = nil) async throws -> RedisReply {
     try await send(command, within: limit).get()
   }
 
-  /// - Throws: ``RedisError`` when the conversation is over, and nothing else. Error replies are values.
+  /// - Throws: Only ``RedisError``, when the connection is over. Error replies are values.
   public func execute(_ commands: [RedisCommand], within limit: TimeAmount? = nil) async throws -> [RedisReply] {
     try await send(commands, within: limit).get()
   }
 
-  /// - Throws: ``RedisError`` when the conversation is over, and nothing else. Error replies are values.
+  /// - Throws: Only ``RedisError``, when the connection is over. Error replies are values.
   public func execute(
     _ script: RedisScript, keys: [String], arguments: [any RedisArgument] = [], within limit: TimeAmount? = nil
   ) async throws -> RedisReply {

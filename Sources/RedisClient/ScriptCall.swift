@@ -1,20 +1,19 @@
 public import Hiredis
 public import NIOCore
 
-/// One run of a script. A type for each script: it is the only place that knows the positions of its keys, of its
-/// arguments, and of what is in its reply.
+/// One run of a script. Each script has a type, which is the only code that knows the positions of its keys, its
+/// arguments, and the values of its reply.
 public protocol ScriptCall: Sendable {
   associatedtype Reply
 
   static var script: RedisScript { get }
-  /// The script that runs. ``script``, unless the type stands for several that differ in their flags only.
+  /// The script that runs: the static ``script``, unless the type stands for several that differ only in their flags.
   var script: RedisScript { get }
   var keys: [String] { get }
   var arguments: [any RedisArgument] { get }
 
-  /// What a reply to it means.
-  /// - Throws: ``Hiredis/RedisServerError`` for an error reply, another error where something else came than the script
-  ///   answers.
+  /// Reads the reply.
+  /// - Throws: ``Hiredis/RedisServerError`` for an error reply, another error for a reply that the script never gives.
   func read(_ reply: RedisReply) throws -> Reply
 }
 

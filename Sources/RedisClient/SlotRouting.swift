@@ -1,9 +1,9 @@
-// Sends what belongs to one slot of a cluster to whichever node has that slot now, and follows it when it moves.
+// Sends commands for one slot of a cluster to the node that has that slot now, and follows it when it moves.
 //
-// What is redirected was not carried out, so it is sent again where it belongs: at once after MOVED and ASK, after a
-// growing pause after TRYAGAIN and CLUSTERDOWN, and no longer than until its deadline; then it has failed as not sent.
-// A node that says CLUSTERDOWN may be cut off from the others, so they are asked who has the slot. Everything else is
-// passed on as it comes, so a reply that isn't an error costs a look at its kind.
+// A redirected command was not carried out, so it is sent again to the right node: at once after MOVED and ASK, after a
+// growing pause after TRYAGAIN and CLUSTERDOWN, and only until its deadline; then it has failed as not sent. A node
+// that answers CLUSTERDOWN may be cut off from the others, so they are asked which node has the slot. All other replies
+// are passed on unchanged, so a reply that isn't an error costs a check of its kind.
 
 import Hiredis
 import NIOCore
@@ -12,7 +12,7 @@ extension Supervision {
   private static let firstPause = TimeAmount.milliseconds(10)
   private static let mostDoublings = 5
 
-  /// Sends commands, and sends again what was redirected.
+  /// Sends commands, and sends redirected ones again.
   func route(
     _ encoded: ByteBuffer, named name: String, expecting count: Int, deadline: NIODeadline
   ) -> EventLoopFuture<[RedisReply]> {
@@ -64,7 +64,7 @@ extension Supervision {
       return
     }
     group.rounds += 1
-    // Two nodes that each say that it is the other one are asked as patiently as one that says "later".
+    // Two nodes that redirect to each other are asked with the same pauses as a node that answers "later".
     let isAtOnce = group.rounds <= 2 && next.isElsewhere
     if next == .down { searchAnew(insteadOf: connection) }
     let doublings = min(group.rounds - 1, Self.mostDoublings)
@@ -82,7 +82,7 @@ extension Supervision {
 
   private func follow(_ next: Redirection, _ group: Redirected, refusedBy connection: RedisConnection) {
     if group.isBoundToServer, next.isElsewhere {
-      // The connection goes there nevertheless; whoever is particular about servers can look at it then.
+      // The connection goes there nevertheless. A caller that needs a certain server can check it then.
       if case .moved(let host) = next { _ = moved(to: host, accordingTo: connection) }
       end(group, .redirected(group.commands.refusal))
       return
@@ -92,7 +92,7 @@ extension Supervision {
       switch next {
       case .moved(let host): moved(to: host, accordingTo: connection)
       case .ask(let host): other(host)
-      // On the same server, where it matters which one it is.
+      // On the same server, if it matters which one it is.
       case .later where group.isBoundToServer, .down where group.isBoundToServer:
         eventLoop.makeSucceededFuture(connection)
       case .later, .down: use { eventLoop.makeSucceededFuture($0) }
@@ -111,7 +111,7 @@ extension Supervision {
   }
 
   private func send(_ group: Redirected, on connection: RedisConnection, asking: Bool) {
-    // Whoever waits has been told that it wasn't sent.
+    // The caller gets the error that it wasn't sent.
     guard NIODeadline.now() < group.deadline else {
       end(group, .redirected(group.commands.refusal))
       return
@@ -128,7 +128,7 @@ extension Supervision {
       }
   }
 
-  /// What can't be sent any more has failed as such; where some of it was done before, the replies say which.
+  /// Commands that can't be sent any more have failed as such. If some were done before, their replies tell which.
   private func end(_ group: Redirected, _ reason: RedisError.Reason) {
     end(group, RedisError(reason, outcome: .notSent))
   }
@@ -142,7 +142,7 @@ extension Supervision {
   }
 }
 
-/// A group on its way around.
+/// A group of commands that is being redirected.
 private final class Redirected {
   var commands: RedirectedCommands
   let name: String

@@ -1,11 +1,11 @@
-// What a client is doing about its connection. With a cluster that connection moves from node to node, and a second one may be open
-// beside it: to the node that a slot is moving to.
+// The state of a client's connection. With a cluster that connection moves from node to node, and a second one may be
+// open beside it: to the node that a slot is moving to.
 
 import Hiredis
 import Logging
 import NIOCore
 
-/// What a client is doing about its connection. Lives on the client's event loop.
+/// The state of a client's connection. Used on the client's event loop only.
 final class Supervision {
   private enum State {
     case connecting
@@ -22,21 +22,21 @@ final class Supervision {
   let options: RedisOptions
 
   private var state = State.connecting
-  /// In a row; a connection that was soon lost again is one too.
+  /// Failures in a row. A connection that was soon lost again counts as one.
   private var failures = 0
   private var saidAway = false
   private var saidDenied: [DeniedCommand] = []
   private var last: RedisError?
-  /// From the first ``shutDown()`` on; completes when nothing is open any more.
+  /// Set by the first ``shutDown()``; completes when no connection is open any more.
   private var ended: EventLoopPromise<Void>?
-  /// Attempts to connect that are under way.
+  /// Connection attempts in progress.
   private var attempts = 0
   private var open: [ObjectIdentifier: RedisConnection] = [:]
-  /// The attempt to go where the slot has gone.
+  /// The connection attempt to the slot's new node.
   private var moving: EventLoopFuture<RedisConnection>?
-  /// When the cluster may next be asked anew where the slot is; nil while it is being asked.
+  /// When the cluster may next be asked where the slot is; nil while it is being asked.
   private var nextSearch: NIODeadline? = .uptimeNanoseconds(0)
-  /// The way to the node that the slot is moving to.
+  /// The node that the slot is moving to, and the connection to it.
   private var beside: (host: RedisHost, connection: EventLoopFuture<RedisConnection>)?
   /// Groups of commands that are being sent again; see SlotRouting.
   var redirected = 0
@@ -70,7 +70,7 @@ final class Supervision {
       }
   }
 
-  /// Keeps count of what is open. A connection that comes after the shutdown is closed again.
+  /// Counts open connections. A connection that completes after the shutdown is closed again.
   private func dial(_ attempt: EventLoopFuture<RedisConnection>) -> EventLoopFuture<RedisConnection> {
     attempts += 1
     let dialed = attempt.assumeIsolated().flatMapThrowing { connection in
@@ -128,12 +128,12 @@ final class Supervision {
     for promise in waiting.values { promise.succeed(connection) }
   }
 
-  /// - Parameter isIdle: The peer closed the connection while nobody waited for an answer, as servers do with connections that are quiet for long. That is no
-  ///   outage unless there is no new connection at once.
+  /// - Parameter isIdle: The peer closed the connection while no reply was pending, as servers do with connections that
+  ///   are quiet for long. That is no outage unless there is no new connection at once.
   private func lost(because error: any Error, whileIdle isIdle: Bool = false) {
     switch state {
     case .shutDown: return
-    // A server that takes connections only to drop them must not be asked again and again at the first, shortest wait.
+    // If a server accepts connections only to drop them, the wait must not start again at its first, shortest value.
     case .connected(_, let since) where NIODeadline.now() - since > backoff.most: failures = 0
     case .connected, .connecting, .waiting: break
     }
@@ -141,7 +141,7 @@ final class Supervision {
     last = (error as? RedisError)?.with(outcome: .notSent)
     let isQuiet = isIdle && failures == 1
     let delay = isQuiet ? .zero : backoff.delay(afterFailures: failures, using: &generator)
-    // Once per outage, not once per attempt: a log that repeats itself hides what else happened.
+    // Once per outage, not once per attempt: a log that repeats itself hides other lines.
     if !saidAway, !isQuiet {
       saidAway = true
       logger.warning(
@@ -150,8 +150,8 @@ final class Supervision {
     state = .waiting(eventLoop.assumeIsolated().scheduleTask(in: delay) { self.connect() })
   }
 
-  /// Asks a quiet connection now and then whether it is still there. A router that has forgotten it, or a proxy that has closed its other side, says nothing: whatever was sent
-  /// next would be lost, and nobody could say whether it had been carried out.
+  /// Checks a quiet connection from time to time. A router that has forgotten it, or a proxy that has closed its other
+  /// side, sends nothing: the next command would be lost with an unknown outcome.
   private func lookAfter(_ connection: RedisConnection) {
     let sends = connection.sends
     eventLoop.assumeIsolated().scheduleTask(in: Self.quietTime) {
@@ -159,14 +159,14 @@ final class Supervision {
         return
       }
       guard connection.sends == sends else { return self.lookAfter(connection) }
-      // An answer of any kind will do. Without one the connection ends, and a new one is made.
+      // A reply of any kind is sufficient. Without one the connection ends, and a new one is made.
       connection.send(RedisCommand("PING"), within: Self.pingDeadline).assumeIsolated().whenComplete { _ in
         self.lookAfter(connection)
       }
     }
   }
 
-  /// Well below what routers and balancers keep quiet connections for, and what Redis's `timeout` may be.
+  /// Well below the time after which routers, load balancers and Redis's `timeout` close quiet connections.
   private static let quietTime = TimeAmount.seconds(2)
   private static let pingDeadline = TimeAmount.seconds(2)
 
@@ -219,7 +219,7 @@ final class Supervision {
     self.ended = ended
     if case .waiting(let task) = state { task.cancel() }
     state = .shutDown
-    // An attempt under way finds out when it ends, which its deadline sees to.
+    // An attempt in progress notices it when it ends, which its deadline ensures.
     for connection in open.values { connection.close() }
     endIfNothingIsOpen()
     let waiting = waiters
@@ -230,11 +230,12 @@ final class Supervision {
 
   // MARK: Clusters
 
-  /// Goes where the slot has gone, and stays there.
+  /// Follows the slot to its new node.
   ///
-  /// Until it is there, others go on to use the connection that it comes from, and are redirected too: without that all of them would
-  /// fail for as long as connecting takes. What was sent on it before is still answered.
-  /// - Parameter connection: Who said so. Where others have heard it before, the slot may have been followed already.
+  /// Until the new connection is open, other commands continue to use the old one, and are redirected too: otherwise
+  /// all of them would fail for as long as connecting takes. Earlier commands on it are still answered.
+  /// - Parameter connection: The connection with the redirection. If other commands got it before, the slot may have
+  ///   been followed already.
   func moved(to host: RedisHost, accordingTo connection: RedisConnection) -> EventLoopFuture<RedisConnection> {
     guard case .connected(let current, _) = state, current === connection else {
       return use { eventLoop.makeSucceededFuture($0) }
@@ -246,7 +247,7 @@ final class Supervision {
       self.moving = nil
       self.beside = nil
       guard case .connected(let current, _) = self.state, current === connection else {
-        // Lost in the meantime, and being looked up anew.
+        // The connection was lost in the meantime, and is being looked up again.
         if case .success(let new) = result { new.retire() }
         return
       }
@@ -254,7 +255,7 @@ final class Supervision {
       case .success(let new):
         self.logger.info("cluster slot moved", metadata: ["redis": "\(self.endpoint)", "server": "\(new.server)"])
         self.connected(new)
-      // Whoever said so may be wrong by now: everybody is asked again.
+      // The redirection may be out of date by now: the cluster is asked again.
       case .failure(let error): self.lost(because: error)
       }
       connection.retire()
@@ -262,10 +263,10 @@ final class Supervision {
     return attempt
   }
 
-  /// Asks the cluster anew where the slot is, since the node that this leads to says that the cluster is down. It may
-  /// be cut off from the others, which have put another in its place.
+  /// Asks the cluster again where the slot is, because this node answers that the cluster is down. It may be cut off
+  /// from the others, which have promoted another.
   ///
-  /// Until that is known, others go on to use the connection: the cluster may be down indeed, and come back.
+  /// Until that is known, other commands continue to use the connection: the cluster may really be down, and recover.
   func searchAnew(insteadOf connection: RedisConnection) {
     guard case .connected(let current, _) = state, current === connection, let due = nextSearch, due <= .now() else {
       return
@@ -274,7 +275,7 @@ final class Supervision {
     dial(RedisConnection.find(endpoint, options: options, routedBy: key, on: eventLoop)).assumeIsolated()
       .whenComplete { result in
         self.nextSearch = .now() + Self.searchPause
-        // A failure is no news: the node that is used doesn't serve the slot either.
+        // A failure doesn't matter: the present node doesn't serve the slot either.
         guard case .success(let new) = result else { return }
         guard case .connected(let current, _) = self.state, current === connection, self.moving == nil else {
           new.retire()
@@ -289,10 +290,10 @@ final class Supervision {
       }
   }
 
-  /// So that a cluster that is down isn't asked by everybody all the time.
+  /// So that the clients of a cluster that is down don't ask it all the time.
   private static let searchPause = TimeAmount.milliseconds(200)
 
-  /// A connection beside the one that is used, to another node.
+  /// A second connection, to another node.
   func other(_ host: RedisHost) -> EventLoopFuture<RedisConnection> {
     if let beside, beside.host == host { return beside.connection }
     beside?.connection.whenSuccess { $0.retire() }

@@ -3,7 +3,7 @@ public import ClientAddress
 import IngestNode
 public import CommandSupport
 
-/// How the node meets balancers and clients: TLS, the PROXY protocol, HAProxy's agent-check.
+/// The node's options for load balancers and clients: TLS, the PROXY protocol, HAProxy's agent-check.
 struct EdgeArguments: ParsableArguments {
   private static let tlsCertificate = Setting<String>(
     "tls-certificate",

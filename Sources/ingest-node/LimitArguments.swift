@@ -2,7 +2,7 @@ import ArgumentParser
 public import IngestNode
 public import CommandSupport
 
-/// What the node takes from its clients, and for how long.
+/// The limits for clients in size, number and time.
 struct LimitArguments: ParsableArguments {
   private static let standard = ListenerLimits()
 
@@ -110,6 +110,6 @@ extension TooFastStatus: SettingValue {
 }
 
 extension Duration {
-  /// In whole seconds, as one writes it.
+  /// In whole seconds, as on the command line.
   fileprivate var setting: String { "\(components.seconds)s" }
 }

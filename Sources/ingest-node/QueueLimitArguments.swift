@@ -3,7 +3,7 @@ import IngestNode
 public import IngestQueue
 public import CommandSupport
 
-/// How full the queue may become, and what an acknowledgement must mean.
+/// How full the queue may become, and the required durability.
 struct QueueLimitArguments: ParsableArguments {
   private static let standard = QueueLimits()
 

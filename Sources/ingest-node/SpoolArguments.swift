@@ -3,7 +3,7 @@ import IngestNode
 import IngestSpool
 import CommandSupport
 
-/// Where payloads go while Redis is away.
+/// The options of the spool.
 struct SpoolArguments: ParsableArguments {
   private static let standard = SpoolLimits()
 

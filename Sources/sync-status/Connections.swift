@@ -6,8 +6,8 @@ import NIOCore
 import NIOPosix
 import RedisClient
 
-/// Connections to the keys, to the fleet's reports, and to all shards of the queue: one for each Redis however much of
-/// that it has, and in a cluster one for each.
+/// Connections to the keys, to the fleet's reports, and to all shards of the queue: one for each Redis, however many of
+/// these it has, and in a cluster one for each.
 struct Connections {
   let keys: RedisClient
   let reports: RedisClient
@@ -18,7 +18,7 @@ struct Connections {
     var options = RedisOptions()
     options.name = "sync-status"
     options.commandDeadline = .seconds(2)
-    // Whatever goes wrong is said by the verbs themselves, in one sentence.
+    // The subcommands report all errors themselves, in one sentence.
     let logger = Logger(label: "sync-status", factory: { _ in SwiftLogNoOpLogHandler() })
     let loop = MultiThreadedEventLoopGroup.singleton.any()
     let keys = RedisClient(

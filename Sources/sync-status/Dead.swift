@@ -3,7 +3,7 @@ import Foundation
 import IngestQueue
 import CommandSupport
 
-/// What couldn't be stored: looked at, put back, thrown away.
+/// Payloads that couldn't be stored: list, show, requeue, discard.
 struct Dead: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Lists, shows, requeues or discards dead letters.",
@@ -15,7 +15,7 @@ struct Dead: AsyncParsableCommand {
     defaultSubcommand: DeadList.self)
 }
 
-/// Which dead letters are meant, by what they are.
+/// Selects dead letters by their properties.
 struct DeadLetterFilterOptions: ParsableArguments {
   private static let reason = Setting<String>("reason", "Those whose reason contains this text.", shown: "text")
   @Option(help: Self.reason.help) var reason: String?
@@ -36,7 +36,7 @@ struct DeadLetterFilterOptions: ParsableArguments {
   }
 }
 
-/// Which dead letters are to be dealt with: nothing is by mistake all of them.
+/// Selects the dead letters to process. Nothing selects all of them by mistake.
 struct DeadLetterChoice: ParsableArguments {
   private static let ids = Setting<LetterIDs>(
     "id", "Those with this id, or with one of several with spaces between them. May be given more than once.",
@@ -52,9 +52,9 @@ struct DeadLetterChoice: ParsableArguments {
     "limit", "At most so many, the oldest first.", shown: "number", as: "no limit", in: 1...1_000_000_000)
   @Option(help: Self.limit.help) var limit: String?
 
-  /// Which, and at most how many.
+  /// The filter, and the limit.
   func resolve(_ settings: Settings) throws -> (filter: DeadLetterFilter, limit: Int) {
-    // What is chosen on the command line isn't narrowed or widened by what happens to be in the environment.
+    // A selection on the command line isn't narrowed or widened by the environment.
     let isGiven = !id.isEmpty || all || filter.isGiven
     let choosing = isGiven ? Settings(environment: [:]) : settings
     let ids = try choosing.optional(Self.ids, given: id.isEmpty ? nil : id.joined(separator: " "))
@@ -71,7 +71,7 @@ struct DeadLetterChoice: ParsableArguments {
   }
 }
 
-/// Ids of dead letters with spaces between them.
+/// IDs of dead letters separated by spaces.
 struct LetterIDs: SettingValue {
   let ids: Set<String>
 
@@ -86,7 +86,7 @@ struct LetterIDs: SettingValue {
 }
 
 /// Writes to standard output.
-/// - Throws: The exit status of a question that wasn't answered, where nobody reads.
+/// - Throws: The exit status for an unanswered question, if nobody reads.
 func write(_ bytes: some Sequence<UInt8>) throws {
   do {
     try FileHandle.standardOutput.write(contentsOf: Data(bytes))

@@ -54,7 +54,7 @@ private struct NewestFirst {
   }
 
   private var ways: [Way] = []
-  /// False once a shard couldn't be read to its end, which has been said.
+  /// False once a shard couldn't be read to its end, which has been reported.
   private(set) var areAll = true
 
   init(_ shards: [DeadShard]) async {

@@ -3,7 +3,7 @@ import IngestQueue
 import NIOCore
 import RedisClient
 
-/// A shard's dead letters, and what to call it.
+/// A shard's dead letters, and its name.
 struct DeadShard {
   let place: String
   let letters: DeadLetters
@@ -12,12 +12,12 @@ struct DeadShard {
 }
 
 extension FleetAccess.Fleet {
-  /// The dead letters of all shards that can be reached.
-  /// - Returns: Also whether that is all of them; of the others it has been said why not.
+  /// The dead letters of all reachable shards.
+  /// - Returns: Also whether these are all shards; errors of the others have been reported.
   func deadLetters() async -> (shards: [DeadShard], areAll: Bool) {
     var reached: [DeadShard] = []
     var areAll = true
-    // All asked before any is waited for, so that those that are away cost their deadline once.
+    // All are asked before waiting for any, so that unreachable ones cost their deadline once.
     let asked = shards.map { shard in (shard, shard.client.connection(within: .seconds(2))) }
     for ((client, layout), connection) in asked {
       let place = "shard \(layout.shard) in \(client.endpoint)"

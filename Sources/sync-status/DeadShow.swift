@@ -37,7 +37,7 @@ struct DeadShow: AsyncParsableCommand {
     }
   }
 
-  /// The newest one of that id.
+  /// The newest one with that ID.
   private func find(in shard: DeadShard) async throws(QueueFailure) -> FoundLetter? {
     var walk = shard.letters.walk(.newest)
     while let letter = try await walk.next() {
@@ -71,7 +71,7 @@ struct DeadShow: AsyncParsableCommand {
     }
   }
 
-  /// Goes part by part: the payload may be larger than what one wants in memory.
+  /// Writes part by part: the payload may be larger than the available memory.
   private func save(_ found: FoundLetter, of shard: DeadShard) async throws {
     let size = 4 << 20
     var bytes = try await part(of: found, of: shard, from: 0, most: size)
@@ -98,7 +98,7 @@ struct DeadShow: AsyncParsableCommand {
     return part
   }
 
-  /// How long the envelope's line is, its newline included.
+  /// The length of the envelope's line, including its newline.
   private static func header(_ beginning: [UInt8]) -> Result<Int, InvalidEnvelope> {
     do throws(InvalidEnvelope) {
       return .success(beginning.count - (try Envelope(beginning)).payload.count)

@@ -1,4 +1,4 @@
-// Putting dead letters back and throwing them away: the same way through all shards, and the same words afterwards.
+// Requeueing and discarding dead letters: in the same way through all shards, with the same messages afterwards.
 
 import ArgumentParser
 import Fleet
@@ -67,7 +67,7 @@ struct DeadDiscard: AsyncParsableCommand {
   }
 }
 
-/// Goes through the shards one after the other; one that fails is said, and the others are done.
+/// Goes through the shards one after the other. An error in one is reported, and the others are processed.
 private func sweep(
   _ fleet: FleetAccess.Fleet,
   _ act: (DeadLetters, inout DeadLetterTally) async throws(QueueFailure) -> Void
@@ -92,8 +92,8 @@ private func reasons(_ tally: DeadLetterTally) -> String {
   return lines.joined()
 }
 
-/// Says what wasn't done.
-/// - Throws: The exit status, unless all was.
+/// Reports the part that wasn't done.
+/// - Throws: The exit status, unless all was done.
 private func conclude(
   _ tally: DeadLetterTally, _ filter: DeadLetterFilter, _ limit: Int, areAll: Bool
 ) throws {
@@ -102,7 +102,7 @@ private func conclude(
     complain(
       "\(Wording.count(tally.unreadable)) can't be read and stay: save them with show --payload, or discard them by id")
   }
-  // Where the limit ended it, the rest wasn't looked for.
+  // If the limit ended it, the rest wasn't looked for.
   let missing = tally.done.total < limit ? (filter.ids ?? []).subtracting(tally.metIDs).sorted() : []
   for id in missing.prefix(20) { complain("there is no dead letter \(id)") }
   if missing.count > 20 { complain("nor are there \(Wording.count(missing.count - 20)) more of those that were named") }

@@ -2,7 +2,7 @@ import ArgumentParser
 import Fleet
 import CommandSupport
 
-/// Takes a member off the list that won't come back: until then it is silent, and the fleet not in sync.
+/// Removes a member that won't return from the list. Until then it is silent, and the fleet isn't in sync.
 struct Forget: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Removes a node or worker that won't come back from the list.",
@@ -17,7 +17,7 @@ struct Forget: AsyncParsableCommand {
     guard let kind = MemberKind(rawValue: kind) else {
       throw ValidationError("expected node or worker, got \"\(Wording.printable(kind))\"")
     }
-    // Not parsed as a name: what has to be removed may be the work of another hand.
+    // Not parsed as a name: the entry to remove may have been written by another program or by hand.
     try await access.run { fleet in
       do {
         guard try await fleet.directory.forget(kind, name, within: .seconds(2)) else {

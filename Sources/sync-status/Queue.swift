@@ -2,7 +2,7 @@ import ArgumentParser
 import Fleet
 import CommandSupport
 
-/// Shows what is where in the queue.
+/// Shows the content of the queue.
 struct Queue: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Shows the queue, shard by shard, and what is wrong with it.",

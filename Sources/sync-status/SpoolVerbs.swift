@@ -1,5 +1,5 @@
-// What a node has set aside in its spool: listed, shown, pushed again, thrown away. On the node's machine, while it
-// doesn't run.
+// Payloads that a node has set aside in its spool: list, show, requeue, discard. On the node's machine, while the node
+// is stopped.
 
 import ArgumentParser
 import Fleet
@@ -19,11 +19,11 @@ struct SpoolVerbs: ParsableCommand {
     subcommands: [SpoolList.self, SpoolShow.self, SpoolRequeue.self, SpoolDiscard.self])
 }
 
-/// The spool that is meant.
+/// The folder of the spool.
 struct SpoolFolder: ParsableArguments {
   @Argument(help: ArgumentHelp("The folder that the node has as --spool.", valueName: "folder")) var folder: String
 
-  /// - Throws: The exit status, where the spool can't be used; that has been said.
+  /// - Throws: The exit status, if the spool can't be used. The error has been reported.
   func run(_ body: (StoppedSpool) throws -> Void) throws {
     do {
       let spool = try StoppedSpool(folder: folder)
@@ -39,17 +39,17 @@ struct SpoolFolder: ParsableArguments {
   }
 }
 
-/// Which payloads that are set aside are meant: nothing is by mistake all of them.
+/// Selects the payloads that are set aside. Nothing selects all of them by mistake.
 struct SetAsideChoice: ParsableArguments {
   @Argument(help: ArgumentHelp("Their numbers, as listed.", valueName: "number")) var numbers: [Int64] = []
 
   private static let all = Setting.flag("all", "All of them.")
   @Flag(help: Self.all.help) var all = false
 
-  /// More are dealt with by running it again.
+  /// Further ones are processed by running it again.
   private static let limit = 100_000
 
-  /// Says which of those that are named aren't there.
+  /// Reports which of the named ones don't exist.
   func resolve(in spool: StoppedSpool) throws -> (found: [SetAsidePayload], areAll: Bool) {
     let all = try numbers.isEmpty ? Settings().flag(Self.all, given: all) : all
     guard all == numbers.isEmpty else { throw ValidationError("expected either numbers of payloads, or --all") }

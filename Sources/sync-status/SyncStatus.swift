@@ -1,5 +1,5 @@
-// sync-status: how complete and how fresh every node's mirror of the keys is. What is judged and how it reads is in the module Fleet;
-// here are the command line, the terminal and the exit status.
+// sync-status: how complete and how fresh every node's mirror of the keys is. The module Fleet decides what is wrong
+// and words it; this module has the command line, the terminal and the exit status.
 
 import ArgumentParser
 import Fleet
@@ -31,12 +31,12 @@ enum Outcome {
   static let cannotTell = ExitCode(2)
 }
 
-/// What every verb needs: which Redis, and connections to it and to the queue's.
+/// The options of every subcommand: the Redis, and connections to it and to the queue's.
 struct FleetAccess: ParsableArguments {
   @OptionGroup var redis: RedisArguments
   @OptionGroup var queue: QueueArguments
 
-  /// - Throws: What the body throws, or `ValidationError`.
+  /// - Throws: The body's error, or `ValidationError`.
   func run(_ body: (Fleet) async throws -> Void) async throws {
     let settings = Settings()
     let endpoint = try redis.endpoint(settings)
@@ -51,7 +51,7 @@ struct FleetAccess: ParsableArguments {
 
   struct Fleet {
     let keys: RedisClient
-    /// Of what the fleet's members say of themselves.
+    /// For the reports of the fleet's members.
     let reports: RedisClient
     let shards: [(client: RedisClient, layout: QueueLayout)]
     let namespace: Namespace

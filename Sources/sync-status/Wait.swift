@@ -38,7 +38,7 @@ struct Wait: AsyncParsableCommand {
       while true {
         let limit = max(min(.seconds(2), deadline - clock.now), .milliseconds(100))
         do {
-          // The queue is no matter here, and a Redis of it that is away would only cost time.
+          // The queue doesn't matter here, and an unreachable Redis of the queue would only cost time.
           let facts = try await FleetFacts.read(
             from: fleet.keys, reports: fleet.reports, shards: [], namespace: fleet.namespace, within: limit)
           if trouble != nil { complain("Redis can be read again") }
@@ -68,7 +68,7 @@ struct Wait: AsyncParsableCommand {
     }
   }
 
-  /// What is on the command line makes what is in the environment irrelevant, for both options together: --count overrules a
+  /// Options on the command line replace those in the environment, for both options together: --count overrules a
   /// machine's SLUICE_NODE.
   private func nodes(_ settings: Settings) throws -> SyncWait.Nodes {
     let settings = node == nil && count == nil ? settings : Settings(environment: [:])

@@ -1,4 +1,4 @@
-// What the documentation tells operators to write into files of theirs, as the tests use it.
+// The configuration that the documentation tells operators to use, as the tests use it.
 
 import Foundation
 import RedisFixture
@@ -15,13 +15,16 @@ enum OperationsPage {
     return folder.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent(path).path
   }
 
-  /// The page's one example in a language.
-  /// - Parameter change: What takes a line's place; nil leaves it out.
+  /// The only example in a language on the pages for operators.
+  /// - Parameter change: Returns the line to use instead of a line of the example, or nil to leave it out.
   static func example(_ language: String, _ change: (String) -> String? = { $0 }) throws -> String {
-    let page = try file("Sources/CommandSupport/Sluice.docc/Operations.md")
-    let begun = page.components(separatedBy: "\n```\(language)\n").dropFirst()
+    let folder = "Sources/CommandSupport/Sluice.docc/Operations"
+    let pages = try FileManager.default.contentsOfDirectory(atPath: path(folder)).filter { $0.hasSuffix(".md") }
+    let begun = try pages.flatMap { page in
+      try file("\(folder)/\(page)").components(separatedBy: "\n```\(language)\n").dropFirst()
+    }
     guard begun.count == 1, let example = begun.first?.components(separatedBy: "\n```\n").first else {
-      throw NeverHappened(description: "Operations has \(begun.count) examples of \(language) instead of one")
+      throw NeverHappened(description: "\(folder) has \(begun.count) examples of \(language) instead of one")
     }
     return example.components(separatedBy: "\n").compactMap(change).joined(separator: "\n")
   }

@@ -1,6 +1,6 @@
 // The scripts: each is one atomic step in Redis. Each is in a `.lua` file of its own, beside the type that knows its
-// keys, arguments and reply. `allow-oom`, because a full Redis is when the reports are needed most; what they write is
-// bounded by the number of members and the size of a report.
+// keys, arguments and reply. `allow-oom`, because reports are needed most when Redis is full. The number of members and
+// the size of a report limit how much they write.
 
 public import Hiredis
 internal import RedisClient

@@ -16,7 +16,7 @@ struct ReportScript: ScriptCall {
   let kept: Duration
   /// Maximum members.
   let limit: Int
-  /// How long a member must have been silent for its place to be given to a new one.
+  /// How long a member must have been silent to be replaced by a new one.
   let roomAfter: Duration
 
   var keys: [String] { layout.all }

@@ -1,20 +1,21 @@
 #!lua flags=allow-oom
 -- Writes one report, and removes members that have been silent for long.
 --
--- Two live processes under one name would take turns in the same field, each looking healthy. They are told apart from
--- a restart by this: a process that ended never writes again, so when one that wrote before writes once more after
--- another, both live.
+-- Two live processes with one name would write the same field by turns, and each would look healthy. This distinguishes
+-- them from a restart: a process that ended never writes again. So if a process that wrote before writes once more
+-- after another, both are alive.
 --
--- Where the register is full, a new member takes the place of the one that ended first. If none has ended, it takes
--- that of the one that has been silent longest, if that is long. Silence counts only while others reported: in a time
--- without any report Redis was away, or its clock made a step, and the silent ones may live.
+-- If the register is full, a new member replaces the one that ended first. If none has ended, it replaces the one that
+-- has been silent for longest, if that is long. Silence counts only while others reported: in a time without any report
+-- Redis was unreachable, or its clock made a step, and the silent ones may be alive.
 --
 -- When Redis's clock goes back, earlier reports have times in the future. The next report sets these to now. Otherwise
 -- a member that is gone would look live once the clock gets there again.
 --
 -- KEYS  members, marks, seen, register, turned away.
--- ARGV  field, report, instance, 1 if it is the last, how long members are kept in ms, how many there may be, after how
---       long a silent one makes room in ms.
+-- ARGV  field, report, instance, 1 if it is the last, how long members are kept in ms, maximum members, after how long
+-- a
+--       silent one may be replaced in ms.
 -- Reply OK.
 
 local time = redis.call('TIME')
@@ -55,7 +56,7 @@ for _, silent in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', oldest, 'LIMIT
   remove(silent)
 end
 
--- Who may lose its place to a new member; nil where all live.
+-- The member that a new one may replace; nil if all are alive.
 local function replaceable()
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', '+inf')) do
     if string.find(redis.call('HGET', marks, member) or '', '"stopped":true', 1, true) then return member end
@@ -67,11 +68,11 @@ end
 if redis.call('HGET', marks, field) == false then
   redis.call('ZREM', turned_away, field)
   if redis.call('HLEN', marks) >= limit then
-    -- One that ends needs no place any more.
+    -- A member that ends needs no entry any more.
     if last then return redis.status_reply('OK') end
     local member = replaceable()
     if not member then
-      -- Of those that try no more, and of too many, the oldest go.
+      -- Entries of members that try no more are removed, and the oldest if there are too many.
       local tried = redis.call('ZRANGEBYSCORE', turned_away, '-inf', '+inf', 'LIMIT', 0, 101)
       if #tried > 100 then redis.call('ZREM', turned_away, tried[1]) end
       redis.call('ZADD', turned_away, number(now), field)
@@ -91,7 +92,7 @@ if type(mark.before) == 'string' then
 end
 if type(holder) == 'string' and holder ~= instance then
   if returned then
-    -- Its last word must not hide the other, which lives.
+    -- Its last report must not hide the other process, which is alive.
     if last then return redis.status_reply('OK') end
     clash = now
   end

@@ -1,14 +1,13 @@
-// What is wrong with dead letters, for both verdicts. What an account may have follows from limits that only nodes
-// know, so how many accounts are refused, and how much room there is, are taken from their reports; which accounts that
-// are, from Redis.
+// The problems with dead letters, for both verdicts. An account's limit depends on settings that only nodes know, so
+// the number of refused accounts and the room are from their reports; the names of the accounts are from Redis.
 
 import IngestQueue
 import KeyReplica
 
 enum DeadLetterVerdict {
-  /// Of the room for payloads dead letters may have one part in so many before it is worth somebody's work.
+  /// Dead letters may use one part in this number of the room for payloads before an operator has to act.
   static let share: Int64 = 4
-  /// Accounts that have a line of their own in a shard.
+  /// Maximum accounts with a line of their own in a shard.
   private static let named = 3
 
   /// - Parameter bytes: By the shards' numbers.
@@ -16,7 +15,7 @@ enum DeadLetterVerdict {
     var reports: [Int: NodeReport.Shard] = [:]
     for node in nodes where node.isLive {
       for shard in node.report.queue.shards {
-        // They all read the same; whoever read it earlier knows of fewer.
+        // All nodes read the same data; one with an earlier reading knows of fewer.
         if (reports[shard.shard]?.refusedAccounts ?? -1) < (shard.refusedAccounts ?? 0) { reports[shard.shard] = shard }
       }
     }

@@ -1,14 +1,14 @@
-// Everything that a judgement of the queue rests on: each shard by itself, since each may be in a Redis that is away, and what
-// the workers report of themselves.
+// The facts that the verdict on the queue rests on: each shard by itself, because each may be in an unreachable Redis,
+// and the workers' reports.
 
 public import IngestQueue
 public import RedisClient
 
-/// A shard, and what is in it.
+/// A shard, and its content.
 public struct ShardReading: Sendable, Equatable {
   /// Counted from 0.
   public var shard: Int
-  /// Which Redis has it, without a password.
+  /// The address of its Redis, without a password.
   public var place: String
   public var survey: Fact<QueueSurvey>
 
@@ -22,7 +22,7 @@ public struct ShardReading: Sendable, Equatable {
 /// The queue and its workers, read within moments of each other.
 public struct QueueFacts: Sendable, Equatable {
   public var shards: [ShardReading]
-  /// The whole fleet: its workers are what matters here.
+  /// The whole fleet. Only its workers are used here.
   public var fleet: Fact<FleetReading>
 
   public init(shards: [ShardReading], fleet: Fact<FleetReading>) {
@@ -30,21 +30,21 @@ public struct QueueFacts: Sendable, Equatable {
     self.fleet = fleet
   }
 
-  /// Of the shards that could be read.
+  /// The shards that could be read.
   var surveys: [(shard: Int, survey: QueueSurvey)] {
     shards.compactMap { reading in reading.survey.value.map { (reading.shard, $0) } }
   }
 
-  /// When a shard was read, in milliseconds since 1970 by the nodes' clocks, which payloads have their times from.
+  /// When a shard was read, in milliseconds since 1970 by the nodes' clocks, which also set the times of payloads.
   func nodesTime(of survey: QueueSurvey) -> Int64 {
     guard let fleet = fleet.value else { return survey.state.readAt }
     return Int64(fleet.nodesTime(whenRedisSays: Double(survey.state.readAt) / 1_000) * 1_000)
   }
 
-  /// Reads all of it. The shards are read side by side, so that a Redis that is away costs its deadline once.
+  /// Reads all of it. The shards are read in parallel, so that an unreachable Redis costs its deadline once.
   /// - Parameters:
   ///   - shards: Each with a connection to its Redis.
-  ///   - directory: Where workers report.
+  ///   - directory: The workers' reports.
   ///   - limit: For each of the steps.
   public static func read(
     shards: [(client: RedisClient, layout: QueueLayout)], directory: FleetDirectory, within limit: Duration

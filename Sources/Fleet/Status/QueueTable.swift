@@ -1,15 +1,15 @@
-// The queue on one page, for people: what is wrong in words, then each shard, and of lists and claims those that there are.
+// The queue on one page, for people: the problems, then each shard, and its lists and claims that aren't empty.
 
 import IngestQueue
 import KeyReplica
 
-/// Renders the queue's facts and what they were judged to be.
+/// Formats the queue's facts and the verdict on them.
 public struct QueueTable: Sendable {
   private let facts: QueueFacts
   private let verdict: QueueVerdict
   private let colours: Bool
 
-  /// Rows of a table that may have very many.
+  /// Maximum rows of a table that may have very many.
   private static let mostRows = 40
 
   public init(_ facts: QueueFacts, _ verdict: QueueVerdict, colours: Bool) {

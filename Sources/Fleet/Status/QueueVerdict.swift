@@ -1,24 +1,25 @@
-// What is wrong with the queue: a pure function of the facts. In the fleet's verdict a dead letter is a note; here it counts, because
-// whoever asks for the queue wants to know whether payloads get through.
+// The problems of the queue: a pure function of the facts. In the fleet's verdict a dead letter is a note. Here it is
+// wrong, because a person who asks for the queue wants to know whether payloads get through.
 
 import IngestQueue
 import KeyReplica
 
-/// Whether payloads get through, and what is in their way, the worst first.
+/// Whether payloads get through, and the problems, the most important first.
 public struct QueueVerdict: Sendable, Equatable {
-  /// How long ago a waiting payload may have been received before it is worth a sentence.
+  /// A payload that waits longer than this is reported.
   public static let slowAfter = Duration.seconds(60)
-  /// How long nobody may have looked for work in a shard that has some. Idle workers say every 5 s that they are there.
+  /// If no worker has looked for work in a shard with payloads for this time, that is reported. Idle workers do every 5
+  /// s.
   public static let unservedAfter = Duration.seconds(15)
-  /// How long an ended lease may stay before it is worth a sentence: workers look for them every few seconds.
+  /// If a lease has ended for this time, that is reported: workers look for ended leases every few seconds.
   public static let reapedAfter = Duration.seconds(30)
 
-  /// What can't be told.
+  /// The facts that are unknown.
   public var unknown: [String]
-  /// What is wrong.
+  /// The problems.
   public var wrong: [String]
 
-  /// 0 where nothing is wrong, 1 where something is, 2 where it can't be told of all.
+  /// 0 if nothing is wrong, 1 if something is, 2 if not all could be read.
   public var exitCode: Int32 { !unknown.isEmpty ? 2 : wrong.isEmpty ? 0 : 1 }
 
   public init(_ facts: QueueFacts) {
@@ -26,7 +27,7 @@ public struct QueueVerdict: Sendable, Equatable {
       guard case .unreadable(let why) = reading.survey else { return nil }
       return "shard \(reading.shard) in \(reading.place) can't be read: \(why)"
     }
-    // First, since it is what keeps payloads out.
+    // First, because these keep payloads out.
     wrong = DeadLetterVerdict.wrong(
       facts.fleet.value?.nodes ?? [],
       facts.surveys.reduce(into: [:]) { $0[$1.shard] = $1.survey.deadBytes })
@@ -38,7 +39,7 @@ public struct QueueVerdict: Sendable, Equatable {
       wrong += Self.workers(fleet, facts, works)
     }
     for (shard, survey) in facts.surveys {
-      // Where no worker is running at all, that has been said.
+      // If no worker is running at all, that was reported already.
       if works { wrong += Self.unserved(shard, survey) }
       wrong += Self.shard(shard, survey, nodesTime: facts.nodesTime(of: survey))
     }
@@ -64,7 +65,7 @@ public struct QueueVerdict: Sendable, Equatable {
 
   private static func unserved(_ shard: Int, _ survey: QueueSurvey) -> [String] {
     guard survey.state.pending > 0 else { return [] }
-    // One that was seen before Redis's clock went back, and not since, isn't there.
+    // A worker that was seen before Redis's clock went back, and not since, doesn't count as live.
     let seenAt = survey.state.workers.map(\.seenAt).filter { $0 <= survey.state.readAt + 1_000 }.max()
     let age = seenAt.map { survey.state.readAt - $0 }
     if let age, age <= unservedAfter.inMilliseconds { return [] }

@@ -1,9 +1,9 @@
-// What can keep a node from being in sync. A closed list, so that a new way to be wrong has to be given its words here, and so
-// that `wait` can tell a change worth a line from a number that ticks.
+// The reasons that keep a node from being in sync. A closed list, so that each new reason gets its text here, and so
+// that `wait` can distinguish a change that is worth a line from a number that counts up.
 
 import KeyReplica
 
-/// One thing that a node lacks to be in sync with the store.
+/// A reason that a node isn't in sync with the store.
 public enum SyncBlocker: Sendable, Hashable {
   /// Its last report is older than ``FleetVerdict/silentAfter``.
   case silent(seconds: Int)
@@ -21,9 +21,9 @@ public enum SyncBlocker: Sendable, Hashable {
   case incompatible
   /// It mirrors another history of the store.
   case otherEpoch(String, store: String)
-  /// The store is sealed, and the node hasn't read that.
+  /// The store is sealed, and the node hasn't read that yet.
   case missesTheSeal
-  /// It mirrors the whole store, and something else is in the way of proving a refusal; in words.
+  /// It mirrors the whole store, and can't prove refusals for another reason, as text.
   case cannotRefuse(String)
   /// It has no answered read of the store.
   case neverHeard
@@ -67,7 +67,7 @@ public enum SyncBlocker: Sendable, Hashable {
     }
   }
 
-  /// Whether another value of the same lack is news. Seconds tick by themselves.
+  /// Whether another value of the same reason is worth a line. Seconds count up by themselves.
   func isNews(after old: SyncBlocker) -> Bool {
     switch (old, self) {
     case (.silent, .silent), (.stale, .stale): false
@@ -77,7 +77,7 @@ public enum SyncBlocker: Sendable, Hashable {
 }
 
 extension Member {
-  /// Of one that is silent: `has been silent for 14 s`.
+  /// For a silent one: `has been silent for 14 s`.
   var silence: String {
     isUndated ? SyncBlocker.undated.words : "has been silent for \(Wording.time(age))"
   }

@@ -1,22 +1,22 @@
-// What `sync-status wait` waits for, as a pure judgement of each look at the fleet.
+// The condition of `sync-status wait`, as a pure function of each look at the fleet.
 //
-// "In sync" alone would be satisfied by a node that is level with the store as of some seconds ago. Whoever provisions a machine has just
-// written something, perhaps, and wants it to be there: so the store's version is noted at the first look, and a node counts
-// only when it has followed everything up to that.
+// "In sync" alone would accept a node that was level with the store some seconds ago. A person who provisions a machine
+// may have just written something, and wants it to be there. So the store's version is recorded at the first look, and
+// a node counts only when it has followed everything up to that version.
 
 import KeyReplica
 
-/// A wait for nodes to be in sync with the store at or past where it stood at the first look.
+/// A wait for nodes to be in sync with the store at the version of the first look, or later.
 public struct SyncWait: Sendable {
   public enum Nodes: Sendable, Equatable {
-    /// Every node that hasn't ended in good order; at least one.
+    /// Every node that hasn't ended in order; at least one.
     case all
     case named(String)
-    /// So many, whichever.
+    /// This number of nodes, any of them.
     case atLeast(Int)
   }
 
-  /// One thing that is still missing.
+  /// A missing condition.
   public struct Missing: Sendable, Equatable {
     public var text: String
     fileprivate var key: Key
@@ -34,7 +34,7 @@ public struct SyncWait: Sendable {
   public init(for nodes: Nodes) { self.nodes = nodes }
 
   /// Looks once.
-  /// - Returns: What is missing; nothing when the wait is over.
+  /// - Returns: The missing conditions; none when the wait is over.
   public mutating func look(at facts: FleetFacts) -> [Missing] {
     let verdict = FleetVerdict(facts)
     var missing = verdict.problems.filter { $0.severity == .outOfSync && $0.member == nil }.map { Self.other($0.text) }
@@ -53,7 +53,7 @@ public struct SyncWait: Sendable {
       for node in looks where !node.stopped { missing += node.missing }
       missing += Self.unseen(facts)
     case .named(let name):
-      if storeIsSound { missing = [] }  // That no node at all has reported is said in better words here.
+      if storeIsSound { missing = [] }  // That no node at all has reported has a better text here.
       if let node = looks.first(where: { $0.name == name }) {
         missing += node.stopped ? [Self.other("\(name) has ended")] : node.missing
       } else if let node = facts.fleet.unreadable.first(where: { $0.kind == .node && $0.name == name }) {
@@ -75,8 +75,8 @@ public struct SyncWait: Sendable {
     return missing
   }
 
-  /// The lines to print for what is missing now: all of it when something of it is news, else none. Seconds that tick by are no
-  /// news.
+  /// The lines to print for the missing conditions: all of them if any is new, else none. A time that counts up isn't
+  /// new.
   public mutating func news(in missing: [Missing]) -> [String] {
     let isNews =
       if let announced, announced.count == missing.count {
@@ -107,7 +107,7 @@ public struct SyncWait: Sendable {
     return judgement.lacks.map { lack(judgement.name, $0) }
   }
 
-  /// Nodes of which nothing is known but their names.
+  /// Nodes that were never seen, with their names.
   private static func unseen(_ facts: FleetFacts) -> [Missing] {
     facts.fleet.unreadable.filter { $0.kind == .node }.map {
       other("the report of \($0.name) can't be understood: \($0.reason)")

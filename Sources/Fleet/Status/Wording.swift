@@ -1,5 +1,5 @@
-// Numbers, times and names as people read them. Plain English and no locale, so that scripts and tests see what operators
-// see.
+// Numbers, times and names as people read them. Plain English and no locale, so that scripts and tests see the same
+// text as operators.
 
 import KeyReplica
 
@@ -65,7 +65,7 @@ public enum Wording {
     return "\(count(tenths / 10)).\(tenths % 10)"
   }
 
-  /// `0.4`, `1,234`: with a tenth where it matters.
+  /// `0.4`, `1,234`: with a tenth for small numbers.
   public static func rate(_ number: Double) -> String {
     guard number.isFinite, abs(number) < 1e15 else { return "?" }
     return abs(number) < 10 && number != number.rounded() ? tenths(number) : count(Int64(number.rounded()))
@@ -80,7 +80,7 @@ public enum Wording {
     return names.dropLast().joined(separator: ", ") + " and \(last)"
   }
 
-  /// Text that came from elsewhere, so that it can't command a terminal: control characters become `?`.
+  /// Text from other sources, so that it can't control a terminal: control characters become `?`.
   public static func printable(_ text: String) -> String {
     var result = String.UnicodeScalarView()
     for scalar in text.unicodeScalars {

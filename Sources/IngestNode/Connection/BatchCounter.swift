@@ -1,35 +1,38 @@
-// Counts the events of batches. Honeycomb's clients want one status for each event of a batch, so the node must look into the body.
+// Counts the events of batches. Honeycomb's clients want one status for each event of a batch, so the node must look
+// into the body.
 //
-// How long that takes is up to whoever wrote the body: 16 MiB of compressed blocks that hold nothing take a second, and so do 80 KiB that
-// unfold to 16 MiB. On an event loop every other connection would wait for that. So a loop only counts what is certain to take a
-// moment, by the bytes that go in and by those that come out; all else goes to threads of their own.
+// The author of the body decides how long that takes: 16 MiB of compressed blocks without content take a second, and so
+// do 80 KiB that decompress to 16 MiB. On an event loop every other connection would wait for that. So an event loop
+// counts only batches that certainly take a moment, by their bytes before and after decompression. All others go to
+// separate threads.
 //
-// There accounts take turns. In the order of arrival, one account's expensive batches would hold up everybody else's.
+// There accounts take turns. In the order of arrival, one account's expensive batches would delay everybody else's.
 //
-// Rejected: counting piece by piece as the body comes. It is as much work, still on the loop, and a decoder's state for each connection.
+// Rejected: counting in pieces while the body arrives. It is as much work, still on the event loop, and needs a
+// decoder's state for each connection.
 
 internal import BodyCoding
 internal import NIOCore
 internal import NIOPosix
 internal import Synchronization
 
-/// A batch whose events are to be counted.
+/// A batch of which the events are counted.
 struct Batch: Sendable {
   let body: ByteBuffer
   private let format: EventCount.Format
   private let compression: CompressionFormat?
 
-  /// What may come out of a batch.
+  /// Limits for the decompressed batch.
   private static let bounds = DecodedBounds(bytes: 16 << 20, ratio: 200)
-  /// What may come out of one that is counted on an event loop, where nothing that takes longer than some milliseconds may be done.
+  /// Limits for a batch that is counted on an event loop, where nothing may take longer than some milliseconds.
   static let briefBounds = DecodedBounds(bytes: 256 << 10, ratio: 200)
-  /// Of a compressed body and of one that isn't, the most bytes that are looked at on an event loop.
+  /// Maximum bytes of a body that is counted on an event loop: if it is compressed, and if it isn't.
   static let briefCompressed = 16 << 10
   private static let briefPlain = 256 << 10
 
   /// - Parameters:
-  ///   - contentType: As the request has it.
-  ///   - contentEncoding: As the request has it.
+  ///   - contentType: The request's header.
+  ///   - contentEncoding: The request's header.
   init(
     _ body: ByteBuffer, _ media: MediaType, contentType: String?, contentEncoding: String?
   ) throws(PushRejection) {
@@ -47,10 +50,10 @@ struct Batch: Sendable {
       ?? (contentEncoding?.lowercased() == "br" ? .brotli : nil)
   }
 
-  /// How many events there are, if that is known in a moment; nil where it may take longer.
+  /// The number of events, if it can be counted in a moment; nil if it may take longer.
   func countBriefly() throws(PushRejection) -> Int? {
     guard compression != nil else {
-      // Of msgpack only the first bytes are looked at.
+      // For msgpack only the first bytes are read.
       return format == .msgpack || body.readableBytes <= Self.briefPlain ? try count() : nil
     }
     guard body.readableBytes <= Self.briefCompressed else { return nil }
@@ -78,23 +81,23 @@ struct Batch: Sendable {
   }
 }
 
-/// Counts on threads of its own what takes too long for an event loop.
+/// Counts batches that take too long for an event loop on separate threads.
 final class BatchCounter: Sendable {
-  /// How many batches of one account may wait, and of all. What is beyond is answered 503. Their bytes are held against the event loops'
-  /// budgets.
+  /// Maximum batches that may wait: of one account, and in all. Further ones are answered 503. Their bytes count for
+  /// the event loops' budgets.
   static let accountLimit = 64
   static let limit = 1_024
 
   private let waiting = Mutex(TurnQueue<String, @Sendable () -> Void>())
   private let run: @Sendable (@escaping @Sendable () -> Void) -> Void
 
-  /// - Parameter run: Runs what it is given, soon and elsewhere.
+  /// - Parameter run: Runs a closure, soon and on another thread.
   init(run: @escaping @Sendable (@escaping @Sendable () -> Void) -> Void) { self.run = run }
 
   convenience init(threads: NIOThreadPool) {
     self.init { work in
       threads.submit { state in
-        // Cancelled only where the node has ended, and nobody waits for an answer any more.
+        // Cancelled only if the node has ended, and nobody waits for an answer any more.
         if case .active = state { work() }
       }
     }
@@ -116,7 +119,7 @@ final class BatchCounter: Sendable {
       promise.fail(error)
       return promise.futureResult
     }
-    // Not necessarily this one: whose turn it is.
+    // Not necessarily the one that was just added: the next one by turns.
     run { self.waiting.withLock { $0.popFirst() }?() }
     return promise.futureResult
   }

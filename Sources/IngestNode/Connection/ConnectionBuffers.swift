@@ -1,6 +1,7 @@
-// What a connection's machine works on: the machine, what came and wasn't consumed, what is to be written, and whether it goes on at all. One value, so that a step is one
-// access to the connection's handler: Swift checks each access to an object's property as long as it lasts, and a push that looked at
-// three of them at every step spent a fifth of its instructions on these checks.
+// The state of a connection: its HTTP state machine, unconsumed input, unwritten output, and whether it goes on. It is
+// one value, so that a step is one access to the connection's handler. Swift checks each access to an object's property
+// as long as it lasts, and a push with three such accesses in every step spent a fifth of its instructions on these
+// checks.
 
 internal import HTTPFraming
 internal import InputBuffer
@@ -11,22 +12,22 @@ struct ConnectionBuffers: ~Copyable {
   private var input = InputBuffer()
   private(set) var output = ByteBuffer()
 
-  /// Whether the client reads what is written for it, as NIO said last: who doesn't gets no further answers.
+  /// Whether the client reads its answers, as NIO reported last. A client that doesn't gets no further answers.
   var isWritable = true
-  /// The machine isn't asked before the verdict has come.
+  /// Whether the state machine waits for a verdict. It isn't asked before.
   var awaitsVerdict = false
-  /// Nothing comes and goes any more.
+  /// Whether the connection is closed.
   var isClosed = false
   private var isDriven = false
 
   init(limits: RequestLimits) { machine = RequestConnection(limits: limits) }
 
-  // MARK: In
+  // MARK: Input
 
-  /// What came and wasn't consumed.
+  /// Input that wasn't consumed.
   var unread: ByteBuffer { input.bytes }
 
-  /// How many bytes of memory are held for it.
+  /// The capacity of its memory in bytes.
   var inputCapacity: Int { input.capacity }
 
   /// - Parameter sentAhead: As in ``wantsMore(than:)``.
@@ -40,33 +41,34 @@ struct ConnectionBuffers: ~Copyable {
 
   mutating func take(_ length: Int) -> ByteBuffer { input.take(length) }
 
-  /// Whether more may come than what isn't consumed yet.
-  /// - Parameter sentAhead: How many bytes of that there may be at most.
+  /// Whether the connection should read more.
+  /// - Parameter sentAhead: Maximum bytes of unconsumed input.
   func wantsMore(than sentAhead: Int) -> Bool { input.count <= sentAhead && isWritable }
 
   // MARK: The machine
 
   enum Turn {
     case step(Step)
-    /// Write what there is, and come again.
+    /// Write the output, and ask again.
     case flush
     /// There is nothing to be done now.
     case rest
   }
 
-  /// Whether the machine may be asked: nobody does so already, and there is somebody to do it for.
+  /// Whether the state machine may be asked: no caller does so already, and the connection is open.
   var mayBeDriven: Bool { !isDriven && !isClosed }
 
-  /// What is to be done first.
-  /// - Returns: nil where the machine isn't to be asked now: somebody does so already, or there is nobody to do it for.
+  /// The first thing to do.
+  /// - Returns: nil if the state machine mustn't be asked now: the caller is within such a loop already, or the
+  ///   connection is closed.
   mutating func beginDriving(gathering gathered: Int) -> Turn? {
     guard mayBeDriven else { return nil }
     isDriven = true
     return next(gathering: gathered)
   }
 
-  /// What is to be done next.
-  /// - Parameter gathered: How many bytes of answers are gathered at most.
+  /// The next thing to do.
+  /// - Parameter gathered: Maximum bytes of answers to gather before they are written.
   mutating func next(gathering gathered: Int) -> Turn {
     guard !awaitsVerdict, !isClosed else { return .rest }
     let phase = machine.phaseInPlace()
@@ -86,17 +88,17 @@ struct ConnectionBuffers: ~Copyable {
     return settle(sentAhead: sentAhead)
   }
 
-  /// Where a connection is when nothing can be done for it now.
+  /// The state of a connection when nothing can be done for it now.
   struct Rest {
     let phase: ConnectionPhase
-    /// In every respect: the client reads its answers.
+    /// Whether it is idle in every respect, which includes that the client reads its answers.
     let isIdle: Bool
     let wantsMore: Bool
-    /// Something is to be written, and where the connection is afterwards is another question.
+    /// Whether there is output to write. The connection's state after that is decided later.
     let hasOutput: Bool
   }
 
-  /// Lets go of input that is consumed or isn't wanted any more.
+  /// Releases input that is consumed or isn't wanted any more.
   mutating func settle(sentAhead: Int) -> Rest {
     let phase = machine.phaseInPlace()
     if phase == .closed { input.clear() } else { input.releaseSpareMemory() }
@@ -105,33 +107,33 @@ struct ConnectionBuffers: ~Copyable {
       hasOutput: output.readableBytes > 0)
   }
 
-  // MARK: Out
+  // MARK: Output
 
   mutating func write(_ bytes: [UInt8]) { output.writeBytes(bytes) }
 
   mutating func write(_ reply: Reply, _ framing: ResponseFraming) { reply.write(framing, to: &output) }
 
-  /// What there is to be written after the kernel was given what it has room for.
+  /// The output that is left after the kernel took as much as it has room for.
   enum Left {
     case nothing, some
-    /// There wasn't anything before.
+    /// There wasn't any output before.
     case nothingAsBefore
   }
 
-  /// Puts what is to be written into the kernel, as far as that has room for it.
-  /// - Parameter socket: nil where it must go another way.
+  /// Writes the output to the kernel, as far as there is room.
+  /// - Parameter socket: nil if it must be written through NIO.
   mutating func flush(to socket: DirectSocketWriter?) -> Left {
     guard output.readableBytes > 0 else { return .nothingAsBefore }
     guard let socket else { return .some }
     let count = output.withUnsafeReadableBytes { socket.write($0) }
     output.moveReaderIndex(forwardBy: count)
     guard output.readableBytes == 0 else { return .some }
-    // The memory is there for the next answer; a large one's isn't kept.
+    // The memory is reused for the next answer; a large one's isn't kept.
     if output.capacity <= 1 << 10 { output.clear() } else { output = ByteBuffer() }
     return .nothing
   }
 
-  /// What is to be written, for whoever writes it.
+  /// Returns the output to the caller, who writes it.
   mutating func takeOutput() -> ByteBuffer {
     defer { output = ByteBuffer() }
     return output

@@ -13,28 +13,28 @@ final class Exchange {
   let number: RequestNumber
   let dialect: Dialect
   let media: MediaType
-  /// As they came, for those who look into the body; nil for everybody else. Bytes, since it takes long to make texts of
-  /// them where they aren't UTF-8: that is for those who have shown a key.
+  /// The labels as bytes, for dialects that look into the body; otherwise nil. They are bytes because converting
+  /// invalid UTF-8 to text takes long. That is done only for clients with an active key.
   let labels: Labels?
   var request: PushRequest
   var key: KeyID?
-  /// Why there is no key in the head, where there is none.
+  /// If the head has no key, the reason.
   let withoutKey: PushRejection
   /// Of the budget, for the body.
   var held: ReservedBytes
   /// Of the budget, for the answer, until the kernel has it.
   var answerHeld: ReservedBytes?
-  /// In the body, once they are counted.
+  /// The number of events in the body, once they are counted.
   var events: Int?
   /// What is awaited.
   var state: ExchangeState
-  /// From when it is handed over until it is known what became of it.
+  /// The pending enqueue, from its start until its outcome is known.
   var handover: PendingEnqueue?
 
-  /// Of the key, once it is admitted.
+  /// The account of the key, once it is admitted.
   var account: String? { held.account }
 
-  /// Whether the body has to come before it is known whether there is a key.
+  /// Whether the body has to arrive before it is known whether there is a key.
   var keyIsInBody: Bool { key == nil && dialect.hasKeyInBody }
 
   struct Labels {
@@ -65,7 +65,7 @@ final class Exchange {
       members: RequestMembers(
         of: bytes, path: head.path, contentType: contentType, contentEncoding: contentEncoding,
         traceparent: head.label("traceparent", in: bytes)),
-      // An empty one is what a variable leaves that wasn't set: it tells no payload from another.
+      // An empty one is the result of a variable that wasn't set. It doesn't distinguish payloads.
       idempotencyKey: head.first("idempotency-key", in: bytes).flatMap { range in
         range.isEmpty ? nil : bytes.extracting(range).withUnsafeBytes(Array.init)
       })
@@ -80,7 +80,7 @@ final class Exchange {
   ///   - announced: How long it is; nil where that isn't known.
   func hasFirstLine(newest: Int, announced: Int?) -> Bool {
     let body = request.body
-    // Of a body without a line end, all of it.
+    // If the body has no line end, all of it.
     return body.readableBytes == announced
       || PresentedKey.hasFirstLine(body.readableBytesSpan, searched: body.readableBytes - newest)
   }
@@ -93,7 +93,7 @@ final class Exchange {
     } else if isWhole || part.storageCapacity <= 4 * part.readableBytes {
       request.body = part
     } else {
-      // The rest may take its time, and a few bytes mustn't hold the memory of the whole read that brought them.
+      // The rest may take its time, and a few bytes mustn't keep the memory of the whole read.
       request.body = ByteBufferAllocator().buffer(buffer: part)
     }
   }
@@ -103,8 +103,8 @@ extension RequestHead {
   /// The longest Content-Type, Content-Encoding or traceparent that is kept, in bytes: ten times what any client sends.
   static let longestLabel = 1 << 10
 
-  /// The value of a header that is kept with the payload; nil where there is none, or one that is longer than any that
-  /// means something. It is kept before it is known whether the key is active, so it must cost little.
+  /// The value of a header that is kept with the payload; nil if there is none, or if it is longer than any meaningful
+  /// one. It is kept before it is known whether the key is active, so it must cost little.
   func label(_ name: FieldName, in bytes: RawSpan) -> Range<Int>? {
     guard let value = first(name, in: bytes), value.count <= Self.longestLabel else { return nil }
     return value

@@ -62,7 +62,7 @@ struct ExchangeState {
   /// Whether the key is still to be asked for.
   var isUndecided: Bool { if case .undecided = state { purpose != .preflight } else { false } }
 
-  /// A question's body is thrown away.
+  /// The body of a request that only asks is discarded.
   var keepsBody: Bool { purpose == .push || purpose == .batch }
 
   /// Why it isn't taken, while that isn't said yet.

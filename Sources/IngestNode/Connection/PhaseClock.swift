@@ -8,7 +8,7 @@ internal import NIOCore
 struct PhaseClock {
   /// A client that has to send something, and hasn't sent much for so long, may be closed for another.
   static let patience = TimeAmount.seconds(5)
-  /// How much that is, in bytes: with less a client could look busy for next to nothing.
+  /// The number of bytes that counts as progress: with less a client could look busy at almost no cost.
   private static let progress = 16 << 10
 
   /// The one that is timed; nil where its deadline is to be set anew.

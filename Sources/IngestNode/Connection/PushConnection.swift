@@ -1,12 +1,12 @@
-// One client's connection: carries out what the machine of HTTPFraming says, asks the gate, and writes the answers in the words of the
-// request's dialect. Bytes in, bytes out; no HTTP pipeline of NIO's.
+// One client's connection. It carries out the actions of HTTPFraming's state machine, asks the gate for verdicts, and
+// writes the answers in the request's dialect. Bytes in, bytes out; no HTTP pipeline of NIO's.
 //
-// The key is looked at when the head has come, before the body: a client with a key that isn't active is told so before it has sent
-// megabytes, and one that waits for "100 Continue" never sends them. While the verdict is awaited the connection reads nothing that
-// it would have to keep.
+// The key is looked up when the head has arrived, before the body. So a client whose key isn't active is answered
+// before it has sent megabytes, and one that waits for "100 Continue" never sends them. While it waits for the verdict,
+// the connection reads nothing that it would have to keep.
 //
-// That each request has one answer, in order, is the machine's business. This one sees to it that nothing is kept without a bound:
-// what a client sends ahead, answers that it doesn't read, and time.
+// The state machine ensures that each request has one answer, in order. This handler limits everything that it keeps:
+// input sent ahead, answers that the client doesn't read, and time.
 
 internal import ClientAddress
 internal import Foundation
@@ -26,32 +26,32 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   private let shared: ListenerContext
   private let budget: ByteBudget
   private let turns: ConnectionTurns
-  /// It has had its turn, and goes on in the next one.
+  /// Whether it has had its turn, and continues in the next one.
   private var awaitsTurn = false
   private(set) lazy var turnOwner = isProxy ? ownTurns : network.map { TurnOwner.network($0) } ?? ownTurns
   private var ownTurns: TurnOwner { .connection(ObjectIdentifier(self)) }
-  /// Whose connection it is, as far as that is known; requests may be others', if it is a trusted proxy.
+  /// The client's address, if known. If it is a trusted proxy's, requests may be of other clients.
   private let client: IPAddress?
-  /// Whether that is a proxy that says for whom it passes on requests.
+  /// Whether the client is a proxy that names the client of each request.
   private let isProxy: Bool
-  /// Whose share of the budget requests count against; nil where it isn't known, or is another one for each request.
+  /// The network whose share of the budget requests count for; nil if it isn't known, or differs for each request.
   private let network: IPAddress?
-  /// nil where connections aren't bounded.
+  /// nil if connections aren't limited.
   private let place: ConnectionPlace?
   private var wire: ConnectionBuffers
   private var exchange: Exchange?
-  /// While it is in the channel's pipeline.
+  /// Set while it is in the channel's pipeline.
   private var context: ChannelHandlerContext?
   private let isEncrypted: Bool
   private var sizes = BufferSizes.ofStranger
-  /// To put answers there past NIO; nil where they are encrypted on their way, and when the connection is over.
+  /// Writes answers directly, bypassing NIO; nil over TLS, and when the connection is over.
   private(set) var socket: DirectSocketWriter?
-  /// Writes that NIO isn't done with: what follows must go the same way.
+  /// Writes that NIO hasn't finished. Further output must go through NIO as well.
   private var pendingWrites = 0
   /// Requests whose answers aren't in the kernel yet and hold bytes of the budget.
   private var unsent: [Exchange] = []
 
-  /// A read that NIO wanted to make and that is put off.
+  /// Whether NIO wanted to read, and the read is deferred.
   private var heldRead = false
   private var inputHasEnded = false
 
@@ -59,10 +59,10 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
 
   /// - Parameters:
   ///   - budget: Of the connection's event loop.
-  ///   - turns: The same.
-  ///   - client: Whose connection it is; nil where that isn't known.
-  ///   - isEncrypted: Whether a handler before this one speaks TLS.
-  ///   - place: Proven once a key was admitted.
+  ///   - turns: Of the connection's event loop.
+  ///   - client: The client's address; nil if it isn't known.
+  ///   - isEncrypted: Whether a handler before this one does TLS.
+  ///   - place: Its entry in the limiter, which becomes proven once a key was admitted.
   init(
     gate: any PushHandling, shared: ListenerContext, budget: ByteBudget, turns: ConnectionTurns, client: IPAddress?,
     isEncrypted: Bool,
@@ -80,10 +80,10 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     wire = ConnectionBuffers(limits: shared.limits)
   }
 
-  /// How many bytes of memory are held for what came and wasn't consumed.
+  /// The capacity of the memory for unconsumed input, in bytes.
   var inputCapacity: Int { wire.inputCapacity }
 
-  // MARK: What happens
+  // MARK: Events
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
@@ -104,16 +104,16 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let wasWanted = wire.append(unwrapInboundIn(data), sentAhead: shared.sentAhead)
-    // When a client has ended NIO reads all that the kernel has of it, wanted or not. Of thousands of connections that
-    // end at once, with requests sent ahead on each, that was gigabytes, and seconds of work for nobody. Nothing of it
-    // is acknowledged.
+    // When a client has closed its side, NIO reads everything that the kernel has, wanted or not. With thousands of
+    // connections that end at once, with requests sent ahead on each, that was gigabytes, and seconds of useless work.
+    // None of it is acknowledged.
     if !wasWanted, wire.unread.readableBytes > shared.unreadAtEnd || socket?.isReset ?? false {
       return context.channel.reset()
     }
     drive(context)
   }
 
-  /// More is read only while what came has found its way, so that a client can send ahead no more than one read brings.
+  /// Reads more only once the last input is consumed, so that a client can send ahead no more than one read.
   func read(context: ChannelHandlerContext) {
     if !awaitsTurn, wire.wantsMore(than: shared.sentAhead) { context.read() } else { heldRead = true }
   }
@@ -133,7 +133,8 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     case is ChannelShouldQuiesceEvent:
       wire.machine.stop()
       if heldRead {
-        // What a client that doesn't read has sent ahead must be seen, or the socket would be closed over it.
+        // If a client doesn't read its answers, the input that it has sent ahead must be read, or closing the socket
+        // would reset the connection.
         heldRead = false
         context.read()
       }
@@ -148,16 +149,17 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    // A client that ends its side without TLS's goodbye still wants its answers; its end comes as an event of its own.
+    // A client that closes its side without TLS's close still gets its answers. The end of its input is an event of its
+    // own.
     if case NIOSSLError.uncleanShutdown = error { return }
-    // A reset, mostly. There is nobody to answer any more.
+    // Mostly a reset. There is nobody to answer any more.
     context.close(promise: nil)
   }
 
-  /// Whether it has shown an active key.
+  /// Whether it has sent an active key.
   var isProven: Bool { place?.isProtected ?? false }
 
-  /// Its place has been given to another connection. What the node has in hand is still answered.
+  /// Called when it is closed for another connection. A request in progress is still answered.
   func giveWay() {
     guard let context, !wire.isClosed else { return }
     guard isProven, let place else { return context.channel.reset() }
@@ -193,7 +195,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   }
 
   private func drive(_ context: ChannelHandlerContext, for steps: Int) {
-    // An answer that comes at once is written in the midst of the loop, which goes on by itself.
+    // An answer during this loop is written by the loop, which goes on by itself.
     guard !awaitsTurn, var turn = wire.beginDriving(gathering: sizes.gathered) else {
       return flushUnlessDriven(context)
     }
@@ -214,7 +216,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
       turn = wire.next(gathering: sizes.gathered)
     }
     var rest = wire.endDriving(sentAhead: shared.sentAhead)
-    // From here on it may be driven again, from within NIO's writing: when that says that the client reads again.
+    // From here on it may be driven again, from within NIO's write, when NIO reports that the client reads again.
     if rest.hasOutput {
       flush(context)
       rest = wire.settle(sentAhead: shared.sentAhead)
@@ -231,12 +233,12 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     if let context { drive(context, for: ConnectionTurns.steps) }
   }
 
-  /// What was answered goes out at once, also where the connection only goes on in its next turn.
+  /// Answers are flushed at once, even if the connection continues only in its next turn.
   private func flushUnlessDriven(_ context: ChannelHandlerContext) {
     if awaitsTurn, !wire.isClosed { flush(context) }
   }
 
-  /// - Returns: Whether the machine waits for something.
+  /// - Returns: Whether the state machine waits for something.
   private func carryOut(_ step: Step, _ context: ChannelHandlerContext) -> Bool {
     switch step.action {
     case .skip: wire.skip(step.length)
@@ -250,10 +252,11 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     case .body: take(step.length, context)
     case .end: if let exchange { carryOut(exchange.state.ended(), context) }
     case .refuse(let refusal, let framing): refuse(refusal, framing)
-    // Over TLS this says goodbye there. Where the client has ended too it would close all, and what comes next does that.
+    // Over TLS this sends TLS's close. If the client has closed its side too, this would close everything, and the next
+    // action does that.
     case .closeOutput: whenWritten(context) { if !self.inputHasEnded { context.close(mode: .output, promise: nil) } }
     case .close:
-      // Not in the midst of NIO's writing, or the goodbye of TLS is lost.
+      // Not during NIO's write, or TLS's close is lost.
       let loop = context.eventLoop.assumeIsolated()
       whenWritten(context) { loop.execute { context.close(promise: nil) } }
       return true
@@ -276,7 +279,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
       pendingWrites += 1
       written = context.eventLoop.makePromise(of: Void.self)
       written?.futureResult.assumeIsolated().whenComplete { result in
-        // It fails where the connection is gone, and then they are as well. NIO may have closed the socket by now, before it says so.
+        // It fails if the connection is gone. NIO may have closed the socket before it reports that.
         if case .failure = result { self.socket = nil }
         self.pendingWrites -= 1
         withExtendedLifetime(held) {}
@@ -285,13 +288,13 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     context.writeAndFlush(wrapOutboundOut(wire.takeOutput()), promise: written)
   }
 
-  /// Acts when all that was written is in the kernel: closing throws away what isn't, and that may be answers.
+  /// Acts when all output is in the kernel: closing discards the rest, which may be answers.
   private func whenWritten(_ context: ChannelHandlerContext, _ act: @escaping () -> Void) {
     flush(context)
     let promise = context.eventLoop.makePromise(of: Void.self)
-    // Behind all that was written before, and so done when that is.
+    // Written behind all earlier output, and so done when that is.
     context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: promise)
-    // Where it fails the connection is gone already.
+    // If it fails, the connection is gone already.
     promise.futureResult.assumeIsolated().whenComplete { _ in if !self.wire.isClosed { act() } }
   }
 
@@ -317,7 +320,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     }
   }
 
-  /// Whom the request comes from, for the log, where it is to be asked about its key. Its head must still be there.
+  /// The client address for the log, if the key needs a proof. The head must still be in memory.
   private func sender() -> IPAddress? {
     guard let client, !shared.trusted.blocks.isEmpty else { return client }
     let (trusted, head) = (shared.trusted, wire.machine.head)
@@ -359,14 +362,14 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     carryOut(exchange.state.admitted(isWhole: wire.machine.isWhole), context)
   }
 
-  /// It has shown a key, and may hold what makes large payloads and many requests ahead cheap.
+  /// It has sent an active key, and gets larger buffers, which make large payloads and many requests sent ahead cheap.
   private func widen(_ context: ChannelHandlerContext) {
     sizes = .proven
     do {
       try context.channel.syncOptions?.setOption(.recvAllocator, value: sizes.reads)
       try context.channel.syncOptions?.setOption(.writeBufferWaterMark, value: sizes.unsent)
     } catch {
-      // All that NIO throws here is that the channel is closed. What would be read and written isn't any more.
+      // NIO throws here only if the channel is closed. Then nothing can be read or written any more.
     }
   }
 
@@ -417,8 +420,9 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     let isWhole = length == announced
     if !isWhole, clock.progressed(by: length) { place?.mayEndFrom = context.eventLoop.now + PhaseClock.patience }
     exchange.append(part, isWhole: isWhole)
-    // The key is looked for as soon as it can be there, so that little is held for those who have none. And before the
-    // bytes are taken: those of an active key need no room among bytes without a key, which strangers can fill.
+    // The key is looked for as soon as it can be there, so that little memory is used for clients without one. This
+    // happens before the bytes are counted: those of an active key need no room among bytes without a key, which
+    // strangers can use up.
     var asks = false
     if exchange.keyIsInBody, exchange.hasFirstLine(newest: length, announced: announced) {
       guard let key = findKeyInBody(context) else { return }
@@ -507,7 +511,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     }
   }
 
-  /// Takes the exchange as answered, unless the machine won't have it.
+  /// Marks the exchange as answered, unless the state machine rejects the answer.
   private func answered() -> (Exchange, ResponseFraming)? {
     guard let exchange else { return nil }
     self.exchange = nil
@@ -517,20 +521,20 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
       exchange.request.body = ByteBuffer()
       unsent.append(exchange)
     }
-    // While the node ends each connection ends with its next answer.
+    // While the node ends, each connection ends with its next answer.
     if shared.stopping.isSet { wire.machine.stop() }
     guard let framing = wire.machine.answer(exchange.number) else { return nil }
     return (exchange, framing)
   }
 
-  /// The machine answers by itself, whether or not there is an exchange.
+  /// The state machine answers by itself, with or without an exchange.
   private func refuse(_ refusal: ProtocolError, _ framing: ResponseFraming) {
     var dialect = exchange?.dialect ?? shared.fallback
     var media = exchange?.media ?? .other
     var why = refusal == .bodyTooLarge ? .tooLarge(limit: shared.limits.bodyBytes) : PushRejection.unreadable(refusal)
     // What else is wrong with it is known: who sends chunks slowly and without end would never hear that.
     if refusal == .tooSlow, let known = exchange?.state.rejection { why = known }
-    // Too large by what its head announces: the head is whole, and still there.
+    // The announced length is too large. The head is complete, and still in memory.
     if exchange == nil, refusal == .bodyTooLarge,
       case .route(let meant, _) = shared.routes.destination(of: wire.machine.head, in: wire.unread.readableBytesSpan)
     {
@@ -583,7 +587,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
       return watch(wire.machine.phase, context)
     }
     let step = wire.machine.deadlinePassed()
-    // For what isn't written the time is over too.
+    // The deadline applies to unwritten output too.
     if step.action == .close { return context.close(promise: nil) }
     _ = carryOut(step, context)
     drive(context)
@@ -591,7 +595,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
 }
 
 extension TrustedProxies {
-  /// Whom a request comes from that a peer has sent.
+  /// The client address of a request from a peer.
   fileprivate func sender(of head: RequestHead, _ bytes: RawSpan, from peer: IPAddress) -> IPAddress {
     ForwardedFor.client(peer: peer, trusted: self, values: head.all("x-forwarded-for", in: bytes), in: bytes)
   }

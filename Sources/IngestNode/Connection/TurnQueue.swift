@@ -1,10 +1,10 @@
 internal import DequeModule
 
-/// What waits, by turns of whoever owns it. However much one owner has waiting, the first of each comes before the
-/// second of any.
+/// A queue in which owners take turns. However many elements one owner has, the first element of each owner is before
+/// the second of any.
 struct TurnQueue<Owner: Hashable, Element> {
   private var waiting: [Owner: Deque<Element>] = [:]
-  /// Owners that have something, in the order of their turns.
+  /// Owners with elements, in the order of their turns.
   private var owners: Deque<Owner> = []
   private(set) var count = 0
 

@@ -1,78 +1,78 @@
-// Every status that the push listener can answer, and why. Nothing else in Sluice decides on a status; what a dialect
-// decides on is which of 200 and 202 says "taken", which status ends a request that must not be repeated
-// (`UnrepeatedStatuses`), and in which words the rest is said.
+// Every status that the push listener can answer, and why. Nothing else in Sluice decides on a status. A dialect
+// decides only whether 200 or 202 means "accepted", which status ends a request that must not be repeated
+// (`UnrepeatedStatuses`), and the wording.
 //
 // | status | when | why this one |
 // |---|---|---|
-// | 200, 202 | Redis has the payload, or while it is away the spool; the key is active, where only that was asked | as the client wants it |
-// | 400 | no key, or none that could be one, or no sense | sending it again won't help |
+// | 200, 202 | Redis has the payload, or the spool while Redis is unreachable; or the key is active, if only that was asked | as the client expects it |
+// | 400 | no key, no possible key, or a malformed request | sending it again won't help |
 // | 401 | the key is proven unknown | clients shut themselves down on it, so it needs its proof |
 // | 403 | the key is proven suspended or revoked | the same |
 // | 404, 405 | not a path or method of ours | a mistake in the client's settings |
-// | 408 | the request came too slowly | what came of it can't be used |
+// | 408 | the request arrived too slowly | the part that arrived can't be used |
 // | 413 | larger than the limit | sending it again won't help |
 // | 414, 417, 431, 501, 505 | HTTP that this server doesn't read, see `ProtocolError` | the same |
-// | 429, 500, 504 | the client may send it again, and nobody else may, see `mayBeAskedElsewhere` | what this dialect's clients bear |
-// | 503 | everything else | the one answer that is safe with every client: it keeps the payload or loses that one, and goes on |
+// | 429, 500, 504 | only the client may send it again, see `mayBeAskedElsewhere` | the status that this dialect's clients handle |
+// | 503 | everything else | the only answer that is safe with every client: it keeps the payload or loses this one, and goes on |
 //
 // 402 and 406 end some old agents, and are never used. 429 ends them too, and 500 makes OTLP's exporters drop their
-// data: so each dialect has its own status where 503 is wrong.
+// data. So each dialect has its own status where 503 is wrong.
 
 internal import Foundation
 internal import HTTPFraming
 internal import KeyReplica
 
-/// An answer that isn't "taken": what is said, before it is put into words.
+/// An answer other than "accepted", before a dialect words it.
 struct AnswerFacts: Sendable {
   var status: Int
-  /// What kind of answer it is.
+  /// The kind of answer.
   var error: String
-  /// Why, where the kind doesn't tell: a short name.
+  /// A short name for the reason, if the kind doesn't say it.
   var reason: String?
-  /// For a person; one line.
+  /// One line for a person.
   var detail: String?
-  /// What proves a refusal, and when that was read, as a date.
+  /// The proof of a refusal, and the date at which it was read.
   var proof: (proof: Proof, asOf: String)?
-  /// In bytes.
+  /// The limit in bytes.
   var limit: Int?
-  /// In seconds.
+  /// The wait in seconds.
   var retryAfter: Int?
-  /// Methods that there are, with 405.
+  /// The allowed methods, for 405.
   var allow: String?
 
   /// A label of the metrics.
   var label: String { reason ?? error }
 }
 
-/// What a dialect's clients are told where 503 would be wrong: statuses that balancers don't take for "ask another
-/// node", that these clients send the payload again on as far as they do at all, and that end none of them.
+/// The statuses of a dialect where 503 would be wrong. Load balancers don't ask another node after them, the dialect's
+/// clients send the payload again if they retry at all, and no client shuts down.
 struct UnrepeatedStatuses: Sendable {
-  /// An account sends more than it may.
+  /// For an account that exceeds its rate.
   var tooFast: TooFastStatus
-  /// The payload was handed over, and what became of it isn't known.
+  /// The payload was sent to Redis, and the outcome is unknown.
   var outcomeUnknown: Int
 }
 
 enum AnswerTable {
-  /// Whether another node may be asked after this answer, by a balancer, without the client's knowing. Balancers
-  /// decide by the status alone (`retry-on 503`, `http_503`, and by default in a mesh), so this is what 503 means:
-  /// nothing was done with the payload that a second node could do a second time, and nothing was refused that a
-  /// second node would give.
+  /// Whether a load balancer may ask another node after this answer, without the client's knowledge. Load balancers
+  /// decide by the status alone (`retry-on 503`, `http_503`, and by default in a mesh). So 503 means: this node did
+  /// nothing with the payload that a second node could do a second time, and refused nothing that a second node would
+  /// allow.
   ///
   /// | answer | another node may be asked | because |
   /// |---|---|---|
-  /// | undecided | yes | this node's mirror, or its way to the store, may be all that is wrong |
+  /// | undecided | yes | the problem may be this node's mirror, or its connection to the store |
   /// | `node_full`, `account_full`, `address_full`, `keyless_full`, `queue_full` | yes | this node's memory is full |
-  /// | `too_many_connections`, `shutting_down` | yes | it is this node that has too many, or ends |
-  /// | `queue_away`, `queue_refused`, `durability_lost` | yes | it may be this node's way to Redis, or its reading |
-  /// | `spool_full`, `spool_failed` | yes | besides, it is this node's disk |
-  /// | `queue_over_limit` | yes, in vain | all nodes read the same queue, and only a balancer can notice that |
+  /// | `too_many_connections`, `shutting_down` | yes | this node has too many connections, or ends |
+  /// | `queue_away`, `queue_refused`, `durability_lost` | yes | it may be this node's connection to Redis, or its reading |
+  /// | `spool_full`, `spool_failed` | yes | in addition, it is this node's disk |
+  /// | `queue_over_limit` | yes, in vain | all nodes read the same queue, and only a load balancer can notice that |
   /// | `outcome_unknown` with an Idempotency-Key | yes | a second time it is the same payload |
   /// | `outcome_unknown` without | no | another node would put the payload into the queue once more |
   /// | `account_over_limit` | no | all nodes read the same queue, and see the same account fill it |
   /// | `large_payloads_too_fast` | no | all nodes push to the same Redis |
   /// | `too_many_dead_letters` | no | the same |
-  /// | `too_fast` | no | another node would take it, and the limit be the sum of all nodes' |
+  /// | `too_fast` | no | another node would accept it, and the effective limit would be the sum of all nodes' limits |
   ///
   /// - Returns: Nil for an answer that is final for the client too.
   static func mayBeAskedElsewhere(_ failure: PushRejection) -> Bool? {
@@ -84,7 +84,8 @@ enum AnswerTable {
     }
   }
 
-  /// What it means for the payload, for whoever watches the node. The status doesn't tell: each dialect has its own.
+  /// The meaning for the payload, for reports and metrics. The status doesn't tell it, because each dialect has its
+  /// own.
   static func outcome(_ failure: PushRejection) -> AnswerOutcome {
     switch failure {
     case .refused: .refused
@@ -96,9 +97,9 @@ enum AnswerTable {
   }
 
   /// - Parameters:
-  ///   - unrepeated: The statuses of the client's dialect for what mustn't be asked elsewhere.
-  ///   - wallTime: Turns the machine's monotonic moments into dates.
-  ///   - retryAfter: Where to draw the wait from that clients are asked for; spread out, so that they don't come back as one.
+  ///   - unrepeated: The dialect's statuses for answers after which no other node may be asked.
+  ///   - wallTime: Converts the machine's monotonic times to dates.
+  ///   - retryAfter: Draws the Retry-After time at random, so that clients don't all return at the same time.
   static func facts(
     _ failure: PushRejection, unrepeated: UnrepeatedStatuses, wallTime: (Instant) -> Date, retryAfter: () -> Int
   ) -> AnswerFacts {
@@ -156,7 +157,7 @@ enum AnswerTable {
     }
   }
 
-  /// What comes with an answer in whatever words it is said.
+  /// The headers of an answer, in every dialect.
   static func fields(_ facts: AnswerFacts) -> [(name: String, value: String)] {
     var fields: [(name: String, value: String)] = []
     if let seconds = facts.retryAfter { fields.append(("retry-after", "\(seconds)")) }

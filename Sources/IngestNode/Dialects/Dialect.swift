@@ -1,36 +1,37 @@
-// How one kind of client talks: its paths, where its key is, and in which words it wants its answers. A dialect is a value, and
-// `Dialects` lists them all; the connection's handler knows none of them.
+// One kind of client: its paths, the places of its key in a request, and the wording of its answers. A dialect is a
+// value, and `Dialects` lists them all. The connection's handler knows none of them.
 //
-// What a dialect can't choose is what an answer means. Statuses other than the one for "accepted" are
-// `AnswerTable`'s, for all dialects alike: no dialect can make a refusal of what couldn't be decided. Where that
-// table says that a balancer mustn't ask another node, the dialect has the status that its clients bear.
+// A dialect can't choose the meaning of an answer. `AnswerTable` has all statuses except the one for "accepted", the
+// same for all dialects. So no dialect can turn an undecided key into a refusal. Where the table says that a load
+// balancer mustn't ask another node, the dialect names the status that its clients handle.
 
 internal import Bytes
 internal import HTTPFraming
 internal import IngestQueue
 internal import NIOCore
 
-/// A way of speaking to the push listener. An object: every request holds on to one.
+/// A dialect of the push listener. An object: every request retains one.
 final class Dialect: Sendable {
   /// For metrics and settings: one word in lower case.
   let name: String
-  /// The first that fits counts.
+  /// The first that matches counts.
   let routes: [Route]
-  /// Where a key may be; the first place that has one counts.
+  /// The places where a key may be. The first one that has a key counts.
   let keys: [KeyPlace]
   /// Whether one of these places is in the body.
   let hasKeyInBody: Bool
-  /// The status that says "taken" to these clients.
+  /// The status that these clients understand as "accepted".
   let acceptedStatus: Int
-  /// What says that the payload was taken, with that status.
+  /// The answer to an accepted payload, with that status.
   let accepted: @Sendable (Accepted) -> Reply
-  /// How many bytes of that answer there are for each event, where events are counted: it is held against the node's bound with the payload.
+  /// Bytes of that answer for each event, if events are counted: they count for the node's limit together with the
+  /// payload.
   let answerBytesPerEvent: Int
-  /// What says that the key is active, to a client that only asked for that.
+  /// The answer if the key is active, to a client that only asked for that.
   let active: @Sendable (_ account: String) -> Reply
-  /// What says that the client may send it again and nobody else may.
+  /// The statuses for answers after which only the client may send the payload again.
   let unrepeated: UnrepeatedStatuses
-  /// In which words anything else is said.
+  /// The wording of all other answers.
   let failed: @Sendable (AnswerFacts, MediaType) -> AnswerBody
 
   init(
@@ -52,16 +53,16 @@ final class Dialect: Sendable {
   }
 }
 
-/// A path that is served, and what for.
+/// A path that is served, and its purpose.
 struct Route: Sendable {
   enum Purpose: Sendable, Equatable {
     /// A payload.
     case push
-    /// A payload of several events, each of which is answered: so they are counted, which costs a look into the body.
+    /// A payload of several events, each of which gets a status: so they are counted, for which the body is read.
     case batch
-    /// The question whether the key is active; a body is read and thrown away.
+    /// The request only asks whether the key is active; a body is read and discarded.
     case probe
-    /// A browser asks whether it may send what it wants to send from another site.
+    /// A browser asks whether it may send a request from another site.
     case preflight
   }
 
@@ -87,7 +88,7 @@ struct PathPattern: Sendable, ExpressibleByStringLiteral {
     isLiteral = pattern.withUTF8Buffer { !$0.contains(UInt8(ascii: "*")) }
   }
 
-  /// Compared as it was sent, without decoding: `%2f` is no slash.
+  /// Compared as sent, without decoding: `%2f` is no slash.
   func matches(_ path: Range<Int>, in bytes: RawSpan) -> Bool {
     if isLiteral { return bytes.equals(pattern, at: path) }
     let (pattern, count) = (pattern.utf8Start, pattern.utf8CodeUnitCount)
@@ -109,21 +110,21 @@ struct PathPattern: Sendable, ExpressibleByStringLiteral {
   }
 }
 
-/// What a payload that was taken is answered with depends on this.
+/// The facts that the answer to an accepted payload depends on.
 struct Accepted: Sendable {
   let id: EnvelopeID
   let media: MediaType
-  /// How many events the payload holds, where the route has them counted.
+  /// The number of events in the payload, if the route counts them.
   let events: Int?
 }
 
-/// An answer that says yes, laid out as far as it is the same each time.
+/// The answer to an accepted request, formatted as far as it is the same each time.
 struct Reply: Sendable {
   enum Body {
-    /// The template's own.
+    /// The template's own body.
     case asLaidOut
     case bytes([UInt8])
-    /// `{"id":"…"}`, which is written where it goes and never stands in memory of its own.
+    /// `{"id":"…"}`, written into the output without a buffer of its own.
     case id(EnvelopeID)
   }
 
@@ -149,7 +150,7 @@ struct Reply: Sendable {
   }
 }
 
-/// The words of an answer, whatever its status.
+/// The body of an answer, for any status.
 struct AnswerBody: Sendable {
   var mediaType: String
   var body: [UInt8]
@@ -178,7 +179,7 @@ struct AnswerBody: Sendable {
   }
 }
 
-/// What a body is, by its label. Only what some dialect answers differently is told apart.
+/// A body's media type, as far as some dialect answers it differently.
 enum MediaType: Sendable, Equatable {
   case json, protobuf, msgpack, other
 

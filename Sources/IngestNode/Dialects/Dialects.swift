@@ -1,5 +1,5 @@
-// All the dialects that are spoken, each with its routes, the places of its key, and its words. What real clients send, and what they do with
-// an answer, was read in their own sources.
+// All dialects, each with its routes, the places of its key, and its wording. Which requests real clients send, and how
+// they handle an answer, was read in their source code.
 
 internal import Bytes
 internal import Foundation
@@ -8,10 +8,10 @@ internal import IngestQueue
 internal import KeyReplica
 
 enum Dialects {
-  /// In the order in which their routes are looked at: `generic` takes whatever the others leave.
+  /// In the order in which their routes are compared. `generic` takes the paths that no other dialect has.
   static let all: [Dialect] = [otlp, appSignal, honeycomb, sentry, generic]
 
-  /// Where a key is in requests of clients that can be told to send any header.
+  /// The places of a key in requests of clients that can send any header.
   private static let anywhere: [KeyPlace] = [.bearer, .header("x-api-key"), .query("api_key")]
 
   // MARK: generic
@@ -20,8 +20,8 @@ enum Dialects {
     name: "generic", routes: [.push("/v1/**")], keys: anywhere,
     acceptedStatus: 202,
     accepted: { Reply(template: taken, body: .id($0.id)) },
-    // As the words say. Clients that retry at all do so after both; 429 is nobody's "ask another node", and 504 is
-    // the recommended balancers' neither.
+    // The statuses with this meaning. Clients that retry at all do so after both. No load balancer asks another node
+    // after 429, and the recommended ones don't after 504.
     unrepeated: UnrepeatedStatuses(tooFast: .tooManyRequests, outcomeUnknown: 504),
     failed: { facts, _ in AnswerBody("application/json", genericBody(facts)) })
 
@@ -46,8 +46,8 @@ enum Dialects {
     name: "otlp", routes: [.push("/v1/traces"), .push("/v1/metrics"), .push("/v1/logs")], keys: anywhere,
     acceptedStatus: 200,
     accepted: { accepted in Reply(template: accepted.media == .json ? otlpTakenJSON : otlpTaken) },
-    // Retryable are 429, 502, 503 and 504, but Python's exporter drops its data on 429. Of the other two, 502 is what
-    // balancers repeat more often.
+    // Exporters retry 429, 502, 503 and 504, but Python's exporter drops its data on 429. Of the other two, load
+    // balancers repeat 502 more often.
     unrepeated: UnrepeatedStatuses(tooFast: .gatewayTimeout, outcomeUnknown: 504),
     failed: { facts, media in
       let code = rpcCode(facts)
@@ -57,13 +57,13 @@ enum Dialects {
         : AnswerBody("application/x-protobuf", rpcStatus(code: code, message: message))
     })
 
-  /// An empty `ExportTraceServiceResponse`, or its siblings: everything was taken.
+  /// An empty `ExportTraceServiceResponse`, or the same for metrics and logs: everything was accepted.
   private static let otlpTaken = AnswerBody("application/x-protobuf", []).response(status: 200)
   private static let otlpTakenJSON = AnswerBody("application/json", "{}").response(status: 200)
 
-  /// As google.rpc.Code numbers them.
+  /// Numbers of google.rpc.Code.
   private static func rpcCode(_ facts: AnswerFacts) -> UInt8 {
-    // Its status is what exporters do the right thing on; what it means stands here.
+    // The status is one after which exporters retry. The code here says what it means.
     if facts.error == "too_fast" { return 8 }  // RESOURCE_EXHAUSTED
     return switch facts.status {
     case 401: 16  // UNAUTHENTICATED
@@ -75,7 +75,7 @@ enum Dialects {
     }
   }
 
-  /// `google.rpc.Status { int32 code = 1; string message = 2; }`: two fields, for which a protobuf library would be a heavy guest.
+  /// `google.rpc.Status { int32 code = 1; string message = 2; }`: two fields, too few for a protobuf library.
   private static func rpcStatus(code: UInt8, message: String) -> [UInt8] {
     var bytes: [UInt8] = [0x08, code, 0x12]
     var length = message.utf8.count
@@ -88,13 +88,13 @@ enum Dialects {
 
   // MARK: AppSignal
 
-  /// The agents of 0.10 to 0.12 (Ruby). They take exactly 200 for success: what is answered 202 is sent again.
+  /// The agents 0.10 to 0.12 (Ruby). Only 200 is success for them: a payload that is answered 202 is sent again.
   static let appSignal = Dialect(
     name: "appsignal",
     routes: [.push("/1/log_entries"), .push("/1/markers"), .probe(.post, "/1/auth")], keys: [.query("api_key")],
     acceptedStatus: 200,
     accepted: { _ in Reply.empty },
-    // 429 ends the agents. They do on 500 what they do on 503: 0.11 keeps the payload and sends it again.
+    // 429 ends the agents. They treat 500 like 503: 0.11 keeps the payload and sends it again.
     unrepeated: UnrepeatedStatuses(tooFast: .internalServerError, outcomeUnknown: 500),
     failed: { facts, _ in AnswerBody("application/json", genericBody(facts)) })
 
@@ -110,7 +110,7 @@ enum Dialects {
       var body: [UInt8] = [UInt8(ascii: "[")]
       body.reserveCapacity(1 + max(1, events * eventTaken.count))
       for _ in 0..<events { body += eventTaken }
-      // The last comma's place.
+      // Removes the last comma.
       if events > 0 { body.removeLast() }
       return Reply(template: honeycombTaken, body: .bytes(body + [UInt8(ascii: "]")]))
     },
@@ -119,7 +119,7 @@ enum Dialects {
       let body = #"{"api_key_access":{"events":true},"team":{"name":\#(json(account)),"slug":\#(json(account))}}"#
       return Reply(template: Reply.empty.template, body: .bytes(Array(body.utf8)))
     },
-    // libhoney sends again, once, after 429 and 503, and drops its events on everything else.
+    // libhoney sends again, once, after 429 and 503, and drops its events after all others.
     unrepeated: UnrepeatedStatuses(tooFast: .tooManyRequests, outcomeUnknown: 429),
     failed: { facts, _ in AnswerBody("application/json", genericBody(facts)) })
 
@@ -138,11 +138,12 @@ enum Dialects {
     keys: [.sentryAuth("x-sentry-auth"), .sentryAuth("authorization"), .query("sentry_key"), .envelopeDSN],
     acceptedStatus: 200,
     accepted: { _ in Reply(template: sentryTaken) },
-    // SDKs back off on 429. They drop an event on either, and on all other errors.
+    // SDKs back off on 429. They drop an event on 429 and 504, and on all other errors.
     unrepeated: UnrepeatedStatuses(tooFast: .tooManyRequests, outcomeUnknown: 504),
     failed: { facts, _ in
       var fields = browsers
-      // For all categories of the whole organisation. Clients heed it with any status, and more of them than heed Retry-After.
+      // For all categories of the whole organisation. Clients obey it with any status, and more of them than obey
+      // Retry-After.
       if let seconds = facts.retryAfter { fields.append(("x-sentry-rate-limits", "\(seconds)::organization")) }
       let words = [facts.error, facts.reason, facts.detail].compactMap { $0 }.joined(separator: ": ")
       return AnswerBody(
@@ -151,13 +152,13 @@ enum Dialects {
 
   private static let sentryTaken = AnswerBody("application/json", "{}", fields: browsers).response(status: 200)
 
-  /// Pages of any site send to it, and their browsers tell them nothing of the answer without this.
+  /// Pages of any site send to it. Without this their browsers hide the answer from them.
   private static let browsers = [
     (name: "access-control-allow-origin", value: "*"),
     (name: "access-control-expose-headers", value: "x-sentry-error,x-sentry-rate-limits,retry-after"),
   ]
 
-  /// What a browser wants to hear before it sends a header of its own.
+  /// The answer that a browser needs before it sends a header of its own.
   static let preflight = AnswerBody(
     "text/plain", [],
     fields: browsers + [
@@ -167,9 +168,9 @@ enum Dialects {
     ]
   ).response(status: 200)
 
-  // MARK: Words
+  // MARK: Wording
 
-  /// A text as it may stand in a header line.
+  /// A text that is allowed in a header line.
   private static func line(_ text: String) -> String {
     var written = ""
     for scalar in text.unicodeScalars {

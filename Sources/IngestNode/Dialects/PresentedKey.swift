@@ -1,11 +1,12 @@
-// Where a push may carry its key. A request may have it in several places; the first in the dialect's order counts, so that a
-// proxy that adds a header doesn't change what a client meant by its own.
+// Finds the key of a push. A request may have keys in several places. The first place in the dialect's order counts, so
+// that a header added by a proxy doesn't replace the client's own.
 //
-// What is longer than any key is no key, so it is passed over like a place that is empty: the token that a mesh puts into
-// `Authorization` for its own ends hides no key in `X-API-Key`. Only where nothing else is there is the request told of it. Rejected: to refuse
-// it in any case because two keys are ambiguous. These aren't two keys, and a 400 costs a client its payload.
+// A value that is longer than any key is no key, and is skipped like an empty place: the token that a mesh puts into
+// `Authorization` doesn't hide a key in `X-API-Key`. The request is answered `key_too_long` only if there is nothing
+// else. Rejected: refusing it in any case because two keys are ambiguous. These aren't two keys, and a 400 costs a
+// client its payload.
 //
-// The key is hashed where it stands, in the bytes that came: no copy of a secret is made.
+// The key is hashed in the received bytes: no copy of a secret is made.
 
 internal import Bytes
 internal import HTTPFraming
@@ -23,24 +24,24 @@ enum KeyPlace: Sendable {
   case query(StaticString)
   /// A header of Sentry's: `Sentry sentry_version=7, sentry_key=KEY`.
   case sentryAuth(FieldName)
-  /// The body's first line, which is a JSON object whose `dsn` is a URL with the key as its user: what Sentry's clients send through
-  /// proxies that drop headers. It is looked at as soon as the line has come, and not found where the body is compressed.
+  /// The body's first line, a JSON object whose `dsn` is a URL with the key as its user. Sentry's clients send it
+  /// through proxies that drop headers. It is read as soon as the line has arrived, and not found in a compressed body.
   case envelopeDSN
 }
 
-/// What a request has where its key may be.
+/// The result of looking for a key in its places.
 enum PresentedKey: Sendable, Equatable {
   case key(KeyID)
-  /// Nothing but what is longer than a key can be.
+  /// There are only values that are too long to be a key.
   case tooLong
   case missing
 
   /// The longest key, in bytes: nobody can publish a longer one.
   static let limit = KeyListParser.secretLimit
-  /// How much of a body is looked at for its first line.
+  /// Maximum bytes of a body in which its first line is searched.
   private static let lineLimit = 16 << 10
 
-  /// The key in the head of a request. A place that is there and empty has none.
+  /// Finds the key in the head of a request. An empty place has none.
   static func find(_ places: [KeyPlace], in head: borrowing RequestHead, _ bytes: RawSpan) -> PresentedKey {
     var found = PresentedKey.missing
     for place in places {
@@ -75,8 +76,8 @@ enum PresentedKey: Sendable, Equatable {
     }
   }
 
-  /// Whether as much of a body has come as `findDSN` looks at.
-  /// - Parameter searched: How many bytes are known not to end the line.
+  /// Whether the part of a body that `findDSN` reads has arrived.
+  /// - Parameter searched: How many bytes are known to contain no line end.
   static func hasFirstLine(_ body: RawSpan, searched: Int) -> Bool {
     if body.byteCount >= lineLimit { return true }
     return (searched..<body.byteCount).contains { body.byte($0) == UInt8(ascii: "\n") }
@@ -88,7 +89,7 @@ enum PresentedKey: Sendable, Equatable {
     let end = (0..<reach).first { body.byte($0) == UInt8(ascii: "\n") } ?? reach
     guard let value = valueOfDSN(in: 0..<end, body) else { return .missing }
     guard value.contains(where: { body.byte($0) == UInt8(ascii: "\\") }) else { return userKey(in: value, body) }
-    // PHP's JSON has `\/` for a slash, and .NET's `\u002B` for a plus. The escapes themselves would be another key,
+    // PHP's JSON writes `\/` for a slash, and .NET's `\u002B` for a plus. With the escapes it would be another key,
     // which nobody has.
     let quoted = value.lowerBound - 1..<value.upperBound + 1
     guard let text = String(json: body.extracting(quoted).withUnsafeBytes(Array.init)) else { return .missing }
@@ -96,23 +97,24 @@ enum PresentedKey: Sendable, Equatable {
     return userKey(in: plain.indices, plain.span.bytes)
   }
 
-  /// The user of a URL: what stands between `://` and `@`.
+  /// The user of a URL: the text between `://` and `@`.
   private static func userKey(in value: Range<Int>, _ body: RawSpan) -> PresentedKey {
     guard let scheme = position(of: "://", in: value, body) else { return .missing }
     let user = scheme..<value.upperBound
     guard let at = user.first(where: { !isUserPart(body.byte($0)) }), body.byte(at) == UInt8(ascii: "@") else {
       return .missing
     }
-    // KEY or KEY:SECRET, as it was before 2018.
+    // KEY or KEY:SECRET, the form before 2018.
     let colon = (scheme..<at).first { body.byte($0) == UInt8(ascii: ":") } ?? at
     return decoded(scheme..<colon, body)
   }
 
-  /// What is between the quotes of the line's member "dsn": not of another member's value that is the word, and not of a member further in, for both may have
-  /// somebody else's address behind them, and a refusal would be of a key that nobody meant.
+  /// The text between the quotes of the line's member "dsn". Another member's value that equals the word doesn't count,
+  /// nor does a member of a nested object: either may be followed by somebody else's address, and the refusal would be
+  /// of a key that nobody sent.
   private static func valueOfDSN(in line: Range<Int>, _ body: RawSpan) -> Range<Int>? {
     func afterBlanks(_ place: Int) -> Int? { (place..<line.upperBound).first { body.byte($0) > 0x20 } }
-    /// Where the string that begins behind this place ends: its closing quote.
+    /// The index of the closing quote of the string that begins after this index.
     func closing(_ begin: Int) -> Int? {
       var place = begin
       while place < line.upperBound, body.byte(place) != UInt8(ascii: "\"") {
@@ -144,7 +146,7 @@ enum PresentedKey: Sendable, Equatable {
     byte > 0x20 && byte != UInt8(ascii: "@") && byte != UInt8(ascii: "/") && byte != UInt8(ascii: "\"")
   }
 
-  /// Behind the first occurrence of a text.
+  /// The index behind the first occurrence of a text.
   private static func position(of text: StaticString, in range: Range<Int>, _ bytes: RawSpan) -> Int? {
     let count = text.utf8CodeUnitCount
     guard range.count >= count else { return nil }
@@ -161,7 +163,7 @@ enum PresentedKey: Sendable, Equatable {
     return bytes.trimmed(value.lowerBound + count + 1..<value.upperBound)
   }
 
-  /// The value of `name=` in a list that commas separate.
+  /// The value of `name=` in a comma-separated list.
   private static func element(_ name: StaticString, of list: Range<Int>, _ bytes: RawSpan) -> Range<Int>? {
     pair(name, of: list, separator: UInt8(ascii: ","), bytes)
   }
@@ -194,7 +196,7 @@ enum PresentedKey: Sendable, Equatable {
     return .key(bytes.extracting(range).withUnsafeBytes { KeyID(secret: $0) })
   }
 
-  /// What isn't valid percent-encoding stays as it is: it is somebody's key, and it is looked up, not interpreted.
+  /// Invalid percent-encoding stays unchanged: it is part of a key, which is looked up and not interpreted.
   private static func decoded(_ range: Range<Int>, _ bytes: RawSpan) -> PresentedKey {
     guard range.contains(where: { bytes.byte($0) == UInt8(ascii: "%") }) else {
       return presented(bytes.trimmed(range), bytes)

@@ -1,4 +1,4 @@
-// Which dialect a request is in, by its method and path.
+// The dialect of a request, by its method and path.
 
 internal import Bytes
 internal import HTTPFraming
@@ -7,7 +7,7 @@ internal import HTTPFraming
 struct RouteTable: Sendable {
   enum Destination {
     case route(Dialect, Route.Purpose)
-    /// The path is there, and not with this method.
+    /// The path exists, but not with this method.
     case otherMethods(Dialect, allow: String)
     case none
   }
@@ -15,13 +15,13 @@ struct RouteTable: Sendable {
   private let routes: [(dialect: Int, route: Route)]
   private let dialects: [Dialect]
 
-  /// - Parameter dialects: The ones named first take what several could.
+  /// - Parameter dialects: If a path fits several, the first one gets it.
   init(_ dialects: [Dialect]) {
     self.dialects = dialects
     routes = dialects.enumerated().flatMap { index, dialect in dialect.routes.map { (index, $0) } }
   }
 
-  /// - Parameter bytes: What the head was read from.
+  /// - Parameter bytes: The bytes that the head was read from.
   func destination(of head: borrowing RequestHead, in bytes: RawSpan) -> Destination {
     for (dialect, route) in routes where route.method == head.method && route.path.matches(head.path, in: bytes) {
       return .route(dialects[dialect], route.purpose)

@@ -1,14 +1,14 @@
-// How many connections a client may begin while the event loops are behind with those that came.
+// Limits how many connections a client may begin while the event loops are behind with new connections.
 //
 // To begin a connection costs an event loop a hundred microseconds and more, and the kernel hands connections out in
-// the order in which they came. So a client that opens thousands again and again makes everybody's new connections
-// wait, however few it may have at once. Those that it has begun too many of are reset by the thread that accepts,
-// which costs a twentieth, so that the kernel's queue is never long.
+// the order in which they arrived. So a client that opens thousands again and again makes everybody's new connections
+// wait, however few of its own are open at once. The accepting thread resets the connections that a client has begun
+// beyond its share. That costs a twentieth, so the kernel's queue is never long.
 //
-// Nothing is refused while the event loops keep up and there are places: a client may then begin as many as it likes,
-// as a load test from one machine does. Only when so many wait for their event loop that they can't be one moment's, or
-// places are short, does each client have a share of what is left of this second: an eighth. Each may begin a few in
-// any case.
+// Nothing is refused while the event loops keep up and connections are available: a client may then begin as many as it
+// likes, as a load test from one machine does. A client has a share only if more connections wait for their event loop
+// than arrive in one moment, or if few connections are left. The share is an eighth of the connections that can still
+// begin in this second. Each client may begin a few in any case.
 
 internal import ClientAddress
 internal import KeyReplica
@@ -18,47 +18,47 @@ internal import Synchronization
 final class ArrivalLimiter: Sendable {
   private struct Window {
     var second: Int64 = .min
-    /// In all, and those of them that began while the event loops were behind.
+    /// The number of connections begun, and how many of them began while the event loops were behind.
     var begun = 0
     var begunBehind = 0
     var begunBy: [IPAddress: Int] = [:]
   }
 
-  /// So many that wait for their event loop are a backlog.
+  /// With this number of connections waiting for their event loop there is a backlog.
   static let backlog = 128
-  /// Of what is left of a second's connections, a client may have one part in so many.
+  /// A client may have one part in this number of the connections that are left in a second.
   private static let share = 8
   /// An event loop's time for a connection that begins, without TLS.
   private static let cost = Duration.microseconds(200)
 
   /// Connections a second.
   private let perSecond: Int
-  /// A client may begin so many in each second, whatever others do.
+  /// A client may always begin this many in a second.
   let fewest: Int
   private let usesTLS: Bool
   private let window = Mutex(Window())
 
   /// - Parameters:
-  ///   - eventLoops: How many there are. Connections that begin may take two fifths of their time.
-  ///   - handshake: What a TLS handshake takes; nil without TLS.
+  ///   - eventLoops: The number of event loops. New connections may take two fifths of their time.
+  ///   - handshake: The time of a TLS handshake; nil without TLS.
   init(eventLoops: Int, handshake: Duration?) {
     perSecond = Int(Duration.milliseconds(400) * eventLoops / (Self.cost + (handshake ?? .zero)))
     fewest = min(max(perSecond / 100, 2), 10)
     usesTLS = handshake != nil
   }
 
-  /// A connection has come.
+  /// Decides about a connection that was accepted.
   /// - Parameters:
-  ///   - client: nil where it isn't known, or where many stand behind it: it is admitted then.
-  ///   - waiting: Connections that came before and wait for their event loop.
-  ///   - isCrowded: Whether places are short, in all or for this client, which is as good a reason to count as a
-  ///     backlog: soon each that begins ends another one.
-  /// - Returns: Whether it may begin.
+  ///   - client: nil if it isn't known, or if it is a proxy for many clients. Such a connection is admitted.
+  ///   - waiting: Earlier connections that wait for their event loop.
+  ///   - isCrowded: Whether few connections are left, in all or for this client. That counts like a backlog, because
+  ///     each new connection will soon close another one.
+  /// - Returns: Whether the connection may begin.
   func admits(_ client: IPAddress?, waiting: Int, isCrowded: Bool, at moment: Instant) -> Bool {
     let second = moment.nanoseconds / 1_000_000_000
     return window.withLock { window in
       if window.second != second { window = Window(second: second) }
-      // A handshake takes its time later, when its first bytes are there: by then it is too late to refuse it.
+      // A handshake takes its time later, when its first bytes have arrived: then it is too late to refuse it.
       let isBehind = isCrowded || waiting >= Self.backlog || usesTLS && window.begun >= perSecond / 2
       guard let client = client?.network else {
         window.begun += 1
@@ -66,8 +66,7 @@ final class ArrivalLimiter: Sendable {
       }
       let begun = window.begunBy[client, default: 0]
       if isBehind {
-        // Those that began before there was a reason to count are held against the client alone, and not against
-        // others.
+        // Connections that began before there was a backlog count for this client, and not for the others' shares.
         guard begun < max(fewest, (perSecond - window.begunBehind) / Self.share) else { return false }
         window.begunBehind += 1
       }

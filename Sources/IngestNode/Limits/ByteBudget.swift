@@ -1,17 +1,18 @@
-// How many bytes of bodies one event loop may hold at once, from their first byte until their answer, and of those answers that grow with
-// what was asked. Each loop has its share of the node's bound, so that counting needs no other thread.
+// Limits the bytes of bodies that one event loop holds at once, from their first byte until their answer, and the bytes
+// of answers that grow with the request. Each event loop has its share of the node's limit, so that counting needs no
+// other thread.
 //
-// Bytes are taken as they come. Taken as they are announced they would need no second look, but then whoever has one good key could keep
-// everybody else out for the body's deadline with a few heads.
+// Bytes count as they arrive. Counting announced bytes would need no second check, but then a client with one active
+// key could keep everybody else out for the body's deadline with a few heads.
 //
-// One bound for all isn't enough: a single client could use all of it. So there are three rules.
+// One limit for all isn't enough, because a single client could use all of it. So there are three rules.
 //
 // 1. Bytes whose key isn't known yet have a small budget of their own. Anybody can send them.
 // 2. An account, and a client's network, may each hold no more than a share.
-// 3. A share is counted for what is held for long: bodies that come in several reads, and answers that wait for a slow client. A body that
-//    comes in one read is gone a moment later, and counting its account would cost each push two look-ups in a table. It is counted too
-//    once a sixteenth of the budget is used, so one account can hold at most that and its share: less than what the way to the queue has room
-//    for.
+// 3. A share counts bytes that are held for long: bodies that arrive in several reads, and answers that wait for a slow
+//    client. A body that arrives in one read is gone a moment later, and counting its account would cost each push two
+//    look-ups in a table. It is counted too once a sixteenth of the budget is used. So one account can hold at most
+//    that and its share: less than the room on the way to the queue.
 
 internal import ClientAddress
 
@@ -19,7 +20,7 @@ internal import ClientAddress
 /// this goes, whichever is first.
 struct ReservedBytes: ~Copyable {
   private let budget: ByteBudget
-  /// Of the client, for its share; nil where it isn't known, or is a proxy's.
+  /// The client's network, for its share; nil if it isn't known, or is a proxy's.
   let network: IPAddress?
   /// Of the key; nil while that isn't known.
   private(set) var account: String?
@@ -67,44 +68,44 @@ struct ReservedBytes: ~Copyable {
   }
 }
 
-/// Bytes in hand. Lives on one event loop.
+/// The bytes that an event loop holds. Used on that event loop only.
 final class ByteBudget {
   /// How many bytes there may be, in all and for each.
   struct Limits: Sendable, Equatable {
     var total: Int
-    /// For one account.
+    /// Maximum bytes of one account.
     var account: Int
-    /// For one client's network.
+    /// Maximum bytes of one client's network.
     var network: Int
-    /// Up to this whole bodies of one read count in all only.
+    /// Up to this sum, whole bodies of one read count only in total.
     var uncounted: Int
-    /// Whose key isn't known yet, beside the total.
+    /// Maximum bytes without a known key. They count for the total too.
     var keyless: Int
-    /// The same from one network.
+    /// Of these, the maximum of one network.
     var keylessNetwork: Int
 
     /// - Parameters:
     ///   - total: At least two bodies.
-    ///   - body: The largest body that is taken: it must find room in each share.
+    ///   - body: The largest accepted body: it must fit into each share.
     init(total: Int, body: Int) {
       self.total = max(total, 2 * body)
       account = max(body, self.total / 8)
       network = max(body, self.total / 4)
       uncounted = self.total / 16
-      // A key in a body is in its first line or first 16 KiB: one read brings them.
+      // A key in a body is in its first line or first 16 KiB: one read is enough for them.
       keyless = max(1 << 20, self.total / 16)
       keylessNetwork = keyless / 8
     }
   }
 
-  /// What there is no room in.
+  /// The limit that is reached.
   enum Shortage: Error, Equatable {
     case total, account, network, keyless
   }
 
   let limits: Limits
   private(set) var used = 0
-  /// Of bodies whose key isn't known yet.
+  /// Bytes of bodies whose key isn't known yet.
   private(set) var keylessUsed = 0
   private var accounts: [String: Int] = [:]
   private var networks: [IPAddress: Int] = [:]
@@ -154,7 +155,7 @@ final class ByteBudget {
 }
 
 extension Dictionary where Value == Int {
-  /// Who holds nothing any more isn't kept: there may be any number of them over time.
+  /// Entries with no bytes are removed: over time there may be any number of them.
   fileprivate mutating func count(_ more: Int, for key: Key) {
     let count = self[key, default: 0] + more
     self[key] = count == 0 ? nil : count

@@ -1,20 +1,20 @@
-// How many connections there may be, in all and from one client, and which of them ends when there is no place for one
-// more.
+// Limits the number of connections, in all and from one client, and chooses the connection to close when one more needs
+// room.
 //
-// A limit alone lets whoever comes first keep everybody else out: a few thousand connections that say nothing cost
-// their owner next to nothing. So a connection is expendable until it has proven itself (a push connection by a key
-// that was admitted), and when places run out the oldest expendable connection of the client that has the most of them
-// is closed for the one that comes. A flood then takes its places from itself, and a client with few connections keeps
-// them long enough to say what it has to say. nginx does the same with idle connections.
+// With a limit alone the first clients keep everybody else out: a few thousand silent connections cost their owner next
+// to nothing. So a connection is unproven until it has sent an active key. When connections run out, the oldest
+// unproven connection of the client with the most of them is closed for the new one. A flood then closes its own
+// connections, and a client with few connections keeps them for long enough to send its request. nginx does the same
+// with idle connections.
 //
-// With one good key somebody could still hold all places. So an account or a network that has more than its share of
-// proven connections loses the one that has been idle longest, where it has more beyond its share than any client has
-// unproven ones. Within its share a connection that has proven itself is closed for nobody. Connections that are never
-// idle (bodies that drip) are no way to all places either: where nothing else makes place, an account that has more than
-// half of them loses one, at most ten a second. More would cost a node that has a single customer, and too many clients of
-// that one, more requests than it helps.
+// With one active key a client could still use all connections. So an account or a network with more than its share of
+// proven connections loses the one that has been idle longest, if its excess is larger than the number of unproven
+// connections of any client. Within its share no proven connection is closed for another. Connections that are never
+// idle (bodies that arrive byte by byte) can't use up all connections either: if nothing else can be closed, an account
+// with more than half of all connections loses one, at most ten a second. With more than ten, a node that has a single
+// customer with too many clients would lose more requests than it gains.
 //
-// A client is a network, see `IPAddress.network`: whoever has an IPv6 /64 has all of its addresses.
+// A client is a network, see `IPAddress.network`: the owner of an IPv6 /64 has all of its addresses.
 
 internal import ClientAddress
 internal import DequeModule
@@ -29,39 +29,39 @@ final class ConnectionLimiter: Sendable {
   private let state: Mutex<State>
 
   /// - Parameters:
-  ///   - limit: Connections in all.
-  ///   - limitByAddress: Connections of one client.
-  ///   - courtesies: Connections over the limit that may be told so at once.
+  ///   - limit: Maximum connections in all.
+  ///   - limitByAddress: Maximum connections of one client.
+  ///   - courtesies: Maximum connections over the limit that are answered 503 at the same time.
   init(limit: Int, limitByAddress: Int = .max, courtesies: Int = 16) {
     self.limit = limit
     self.limitByAddress = limitByAddress
     self.courtesies = courtesies
-    // An eighth, as of the memory for bodies.
+    // An eighth, as for body memory.
     state = Mutex(State(share: max(1, limit / 8), half: max(1, limit / 2)))
   }
 
   var current: Int { state.withLock { $0.count } }
 
-  /// Whether more than half of the places are taken: of all, or of those that a client may have.
-  /// - Parameter address: The client's; nil where it isn't known, or the limit for one client doesn't hold for it.
+  /// Whether more than half of the connections are in use: of all, or of one client's.
+  /// - Parameter address: The client's address; nil if it isn't known, or if the limit for one client doesn't apply.
   func isCrowded(for address: IPAddress?) -> Bool {
     state.withLock { state in
       state.count > limit / 2 || (address.map { state.count(of: $0.network) > limitByAddress / 2 } ?? false)
     }
   }
 
-  /// How many connections were closed to make place for others.
+  /// The number of connections that were closed for others.
   var evictions: Int { state.withLock { $0.evictions } }
 
-  /// A connection has come.
+  /// Counts a new connection.
   /// - Parameters:
-  ///   - address: The client's; nil where it isn't known yet.
-  ///   - isExempt: Whether the limit for one client doesn't hold for it, since many stand behind it.
-  ///   - isUnclaimed: Whether a proxy has yet to say whose it is: ``ConnectionPlace/claim(_:isExempt:at:)``. Until then
-  ///     it is closed for no other. Counted as one client's, those that come at one moment would be more than any
-  ///     client has, and lose their places before they had said anything.
-  ///   - reset: Closes the connection; called from any thread when its place is taken away.
-  /// - Returns: nil where it is one too many.
+  ///   - address: The client's address; nil if it isn't known yet.
+  ///   - isExempt: Whether the limit for one client doesn't apply, because it is a proxy for many clients.
+  ///   - isUnclaimed: Whether a proxy header will name the client later: ``ConnectionPlace/claim(_:isExempt:at:)``.
+  ///     Until then the connection isn't closed for another. If these connections counted as one client's, those that
+  ///     arrive at one moment would be more than any client has, and would be closed before they had sent anything.
+  ///   - reset: Closes the connection. Called from any thread when it is closed for another.
+  /// - Returns: nil if it is one too many.
   func enter(
     from address: IPAddress? = nil, isExempt: Bool = false, isUnclaimed: Bool = false, at now: NIODeadline = .now(),
     reset: @escaping @Sendable () -> Void
@@ -83,8 +83,8 @@ final class ConnectionLimiter: Sendable {
     return id.map { ConnectionPlace($0, use, of: self) }
   }
 
-  /// A connection over the limit is to be told so. To be ended by ``endCourtesy()``.
-  /// - Returns: Whether that is possible; otherwise too many are being told already.
+  /// Reserves one of the 503 answers for connections over the limit. ``endCourtesy()`` returns it.
+  /// - Returns: Whether there was one left.
   func beginCourtesy() -> Bool {
     state.withLock { state in
       guard state.courtesies < courtesies else { return false }
@@ -97,7 +97,7 @@ final class ConnectionLimiter: Sendable {
 
   fileprivate func claim(_ id: UInt64, _ client: IPAddress, isExempt: Bool, at now: NIODeadline) -> Bool {
     let (isClaimed, evicted) = state.withLock { state -> (Bool, State.Reset?) in
-      // Its place was taken away meanwhile, and it is being closed.
+      // It was closed for another connection meanwhile, and is ending.
       guard let connection = state.remove(id) else { return (false, nil) }
       var evicted: State.Reset?
       if !isExempt, state.count(of: client) >= limitByAddress {
@@ -120,7 +120,7 @@ final class ConnectionLimiter: Sendable {
   }
 }
 
-/// One connection's place among all of them. Given back once, however often that is said.
+/// One connection in the limiter's count. It is uncounted once, however often that is called.
 final class ConnectionPlace {
   private let id: UInt64
   private let limiter: ConnectionLimiter
@@ -133,27 +133,27 @@ final class ConnectionPlace {
     self.limiter = limiter
   }
 
-  /// The connection is from this address. Where there are too many from it already, the place is given back at once: a
-  /// flood from one address that is turned away takes no room from others.
+  /// Sets the client's address. If that client has too many connections, this one is uncounted at once: a flood from
+  /// one address that is turned away takes no room from others.
   /// - Parameter isExempt: As in ``ConnectionLimiter/enter(from:isExempt:reset:)``.
-  /// - Returns: Whether there may be one more.
+  /// - Returns: Whether the client may have one more.
   func claim(_ address: IPAddress, isExempt: Bool = false, at now: NIODeadline = .now()) -> Bool {
     limiter.claim(id, address.network, isExempt: isExempt, at: now)
   }
 
-  /// The connection is closed for no other.
+  /// The connection isn't closed for another from now on.
   func protect() {
     guard !isProtected else { return }
     isProtected = true
     limiter.protect(id)
   }
 
-  /// The connection has proven itself, and counts as this account's from now on: it may be closed for others only where
-  /// the account or the client has more than its share. It is in use until ``mayEndFrom`` says otherwise.
-  /// - Returns: Whether it does so for the first time.
+  /// Marks the connection as proven, and counts it for this account: it may be closed for others only if the account or
+  /// the client has more than its share. It is in use until ``mayEndFrom`` says otherwise.
+  /// - Returns: Whether it is the first time.
   @discardableResult
   func prove(by account: String, at now: @autoclosure () -> NIODeadline) -> Bool {
-    // Once for a connection and not once for a request: this takes a lock.
+    // Once per connection and not per request, because this takes a lock.
     guard !isProtected else { return false }
     isProtected = true
     use.mayEndFrom = .distantFuture
@@ -161,14 +161,14 @@ final class ConnectionPlace {
     return true
   }
 
-  /// From when on the connection, once it has proven itself, may be closed for another; `.distantFuture` while the node
-  /// has a request of it in hand.
+  /// The time from which the connection, once it is proven, may be closed for another; `.distantFuture` while the node
+  /// handles a request of it.
   var mayEndFrom: NIODeadline {
     get { use.mayEndFrom }
     set { use.mayEndFrom = newValue }
   }
 
-  /// The connection may be closed for another again, after all that may be now.
+  /// Makes the connection available for closing again, after all that are available now.
   func expose() {
     isProtected = false
     limiter.expose(id)
@@ -177,18 +177,18 @@ final class ConnectionPlace {
   func giveBack() { limiter.leave(id) }
 }
 
-/// What is known of all connections, under the limiter's lock.
+/// The state of all connections, under the limiter's lock.
 private struct State: ~Copyable {
   typealias Reset = @Sendable () -> Void
 
   struct Connection {
     let client: IPAddress?
-    /// Whether many stand behind its client, so that it counts as nobody's.
+    /// Whether its client is a proxy for many, so that it counts for no client.
     let isExempt: Bool
     let use: ConnectionUse
-    /// When it was exposed last, as a number in a row; nil while it is protected.
+    /// A sequence number of its last exposure; nil while it is protected.
     fileprivate(set) var ticket: UInt64?
-    /// By which it has proven itself.
+    /// The account of the key by which the connection is proven.
     fileprivate(set) var account: String?
     let reset: Reset
 
@@ -202,18 +202,18 @@ private struct State: ~Copyable {
     var connections = 0
     /// How many of them are exposed.
     var exposed = 0
-    /// Since when it has so many, as a number in a row.
+    /// A sequence number of the moment since which the client has this number of connections.
     var since: UInt64 = 0
-    /// Those, the oldest first, among others that aren't exposed any more or were exposed again later: their ticket is
-    /// another one.
+    /// The exposed connections, the oldest first. Entries with another ticket than the connection's are out of date: it
+    /// isn't exposed any more, or was exposed again later.
     var order: Deque<(id: UInt64, ticket: UInt64)> = []
   }
 
-  /// Clients that have equally many exposed connections. Those that have had them for longest come first: in any other order, a hash's for example,
-  /// some clients would lose their connections again and again and others never.
+  /// Clients with the same number of exposed connections. Those that have had this number for longest are first. In any
+  /// other order, such as that of a hash, some clients would lose their connections again and again and others never.
   private struct Rank {
     var count = 0
-    /// Those, among others that have more or fewer by now or again.
+    /// The clients. Entries with another sequence number than the client's are out of date.
     var order: Deque<(client: IPAddress?, since: UInt64)> = []
   }
 
@@ -263,7 +263,7 @@ private struct State: ~Copyable {
     if !isUnclaimed { expose(id) }
   }
 
-  /// - Returns: nil where it isn't here any more.
+  /// - Returns: nil if it isn't here any more.
   mutating func remove(_ id: UInt64) -> Connection? {
     protect(id)
     guard let connection = connections.removeValue(forKey: id) else { return nil }
@@ -296,9 +296,10 @@ private struct State: ~Copyable {
     if connection.ticket == nil { rank(connection.client, by: 1) } else { compact(connection.client) }
   }
 
-  /// Makes place in all.
+  /// Closes a connection so that one more fits into the limit in all.
   mutating func evict(at now: NIODeadline) -> Reset? {
-    // Who has most loses one: beyond its share where that is proven connections, or of unproven ones.
+    // The owner of the most connections loses one: a proven connection if it has more than its share of those,
+    // otherwise an unproven one.
     proven.oldestOfLarge(excess: highestRank, at: now).flatMap { evict($0) } ?? evictFromHeaviest()
       ?? evictInUse(at: now)
   }
@@ -309,7 +310,7 @@ private struct State: ~Copyable {
     return evict(id)
   }
 
-  /// Makes place for one more of a client that has as many as it may have.
+  /// Closes a connection of a client that is at its own limit.
   mutating func evict(of client: IPAddress, at now: NIODeadline) -> Reset? {
     evictOldest(of: client) ?? proven.oldest(of: .network(client), at: now).flatMap { evict($0) }
   }
@@ -354,18 +355,18 @@ private struct State: ~Copyable {
       ranks[new]?.order.append((client, since))
       compact(rank: new)
     }
-    // By one at most, either way: where the highest rank has become empty, the client is in the one below.
+    // A rank changes by one at most. If the highest rank has become empty, the client is in the one below.
     if new > highestRank { highestRank = new } else if ranks[highestRank] == nil { highestRank -= 1 }
   }
 
-  /// Throws away what is left of clients that are in other ranks, when that is more than half.
+  /// Removes out-of-date entries of clients that are in other ranks, when these are more than half.
   private mutating func compact(rank: Int) {
     guard let found = ranks[rank], found.order.count > 2 * found.count + 8 else { return }
     let current = found.order.filter { isCurrent($0.client, $0.since, at: rank) }
     ranks[rank]?.order = current
   }
 
-  /// Throws away what is left of connections that are gone, when that is more than half.
+  /// Removes out-of-date entries of connections that are gone, when these are more than half.
   private mutating func compact(_ client: IPAddress?) {
     guard let found = clients[client], found.order.count > 2 * found.exposed + 8 else { return }
     clients[client]?.order.removeAll { connections[$0.id]?.ticket != $0.ticket }

@@ -1,6 +1,6 @@
-// How much of an event loop's time one client may take with connections that begin: with TLS handshakes, and at the
-// admin listener. A handshake costs ten to two hundred times what a push costs, by the certificate's key, before
-// anything is known of the client. A client that would take more than a quarter of one event loop has its connection
+// Limits the time of an event loop that one client may take with new connections: with TLS handshakes, and at the admin
+// listener. A handshake costs ten to two hundred times as much as a push, depending on the certificate's key, before
+// anything is known about the client. If a client would take more than a quarter of one event loop, its connection is
 // closed before its first bytes are read.
 
 internal import ClientAddress
@@ -33,7 +33,8 @@ final class ConnectionRate: Sendable {
     }
   }
 
-  /// Adds what a handshake has taken beyond what was said when it began. What is more than a second's share is taken from the next ones.
+  /// Adds the time that a handshake took beyond the expected time. If it exceeds a second's share, the rest is taken
+  /// from the next seconds.
   func charge(_ address: IPAddress, _ more: Duration, at moment: Instant) {
     window.withLock { window in
       roll(&window, to: moment.nanoseconds / 1_000_000_000)

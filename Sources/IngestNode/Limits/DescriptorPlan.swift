@@ -1,10 +1,9 @@
-// How the process's descriptors are shared out. Connections get what is left when everything else has its part: a node
-// that gives all of them to connections can't reach Redis again, can't answer `/livez`, and is ended by libdispatch,
-// which traps when it can't open a file in /proc. The parts are reckoned once, at start, from the limit that holds
-// then.
+// Divides the process's descriptors. Connections get the rest when everything else has its part. A node that gives all
+// of them to connections can't reach Redis again, can't answer `/livez`, and is ended by libdispatch, which traps when
+// it can't open a file in /proc. The parts are calculated once, at start, from the current limit.
 //
-// Rejected: to count descriptors while running and close connections near the limit. It is a race with every other part
-// of the process that opens something, and it is lost just when the node is busy.
+// Rejected: counting descriptors while running and closing connections near the limit. It is a race with every other
+// part of the process that opens something, and it is lost just when the node is busy.
 
 internal import Foundation
 
@@ -14,7 +13,7 @@ struct DescriptorPlan: Equatable, Sendable {
   struct Listener: Equatable, Sendable {
     /// Connections that are served at once.
     var connections: Int
-    /// Connections over that limit that are told so at once; others over it are closed at once.
+    /// Connections over the limit that are answered 503. Others over it are closed at once.
     var courtesies: Int
     /// Connections that are accepted in one turn of the event loop.
     var batch: Int
@@ -24,12 +23,12 @@ struct DescriptorPlan: Equatable, Sendable {
     var descriptors: Int { connections + courtesies + 2 * batch }
   }
 
-  /// What the node needs besides its connections.
+  /// The descriptors that the node needs besides its connections.
   struct Needs: Equatable, Sendable {
     /// Descriptors that are open already: standard streams, event loops, files.
     var open: Int
-    /// Conversations with Redis. Each may have two sockets for a moment, the one that ends and the one that begins; or
-    /// one that asks a Sentinel.
+    /// Connections to Redis. Each may have two sockets for a moment: the old and the new one, or one that asks a
+    /// Sentinel.
     var redisConnections: Int
     var hasAgentCheck: Bool
     var hasSpool: Bool
@@ -43,13 +42,13 @@ struct DescriptorPlan: Equatable, Sendable {
   let admin: Listener
   let agentCheck: Listener?
 
-  /// Fewer push connections than this are no service.
+  /// With fewer push connections than this the node doesn't start.
   static let fewestConnections = 16
 
   /// - Parameters:
   ///   - limit: The process's soft limit.
-  ///   - wanted: Push connections that the operator allows.
-  /// - Throws: Where the limit leaves fewer than ``fewestConnections``, or than `wanted` if that is less.
+  ///   - wanted: The operator's maximum of push connections.
+  /// - Throws: If the limit leaves fewer than ``fewestConnections``, or than `wanted` if that is less.
   init(limit: Int, wanted: Int, needs: Needs) throws(TooFewDescriptors) {
     func part(_ share: Int, _ range: ClosedRange<Int>) -> Int {
       min(max(limit / share, range.lowerBound), range.upperBound)
@@ -72,8 +71,8 @@ struct DescriptorPlan: Equatable, Sendable {
 
   /// The spool's database, its log, its index, its lock, and a temporary file.
   private static let spool = 6
-  /// Three listening sockets, the state file and its folder, certificates while they are read again, names that are
-  /// looked up, and what libdispatch reads of its threads in /proc.
+  /// Three listening sockets, the state file and its folder, certificates while they are read again, name look-ups, and
+  /// libdispatch's reads of its threads in /proc.
   private static let files = 20
 
   /// The process's soft limit now.
@@ -84,18 +83,18 @@ struct DescriptorPlan: Equatable, Sendable {
     #else
       let status = getrlimit(RLIMIT_NOFILE, &limit)
     #endif
-    // It fails for a wrong argument alone.
+    // It fails only for a wrong argument.
     precondition(status == 0, "getrlimit: \(String(cString: strerror(errno)))")
     return Int(clamping: limit.rlim_cur)
   }
 
   /// How many descriptors the process has open.
-  /// - Parameter assumed: The answer where the system doesn't tell.
+  /// - Parameter assumed: Returned if the system doesn't tell.
   static func openDescriptors(assumed: Int) -> Int {
     do {
       return try FileManager.default.contentsOfDirectory(atPath: "/dev/fd").count
     } catch {
-      // A container without /proc. There is room for an error in what is kept back.
+      // A container without /proc. The reserve is large enough for an error.
       return assumed
     }
   }

@@ -1,25 +1,26 @@
-// Connections that have shown an active key, by account and by network, and which of a holder's has waited longest for
-// its client. Such a connection is closed for a new one only where its holder has more than its share.
+// Connections that have sent an active key, by account and by network, and for each owner the connection that has been
+// idle longest. Such a connection is closed for a new one only if its owner has more than its share.
 //
-// Whether a connection is idle changes twice with each request, and taking a lock each time would cost a push more than
-// it costs to answer some. So each connection notes in a word of its own from when on it may be closed
-// (`ConnectionUse`), and the limiter reads that word only when a place is needed. A holder's connections are filed in a
-// heap by what their words said then. Words nearly always grow, so a word that still says the same is the smallest
-// of all, and one that doesn't is filed again: each such move is paid for by a request that came in between.
+// A connection becomes idle and busy with each request, and a lock for each change would cost more than answering some
+// pushes. So each connection writes the time from which it may be closed into a word of its own (`ConnectionUse`), and
+// the limiter reads that word only when it needs room. An owner's connections are in a heap, ordered by the values that
+// their words had when they were added. Words nearly always grow. So if the word at the top is unchanged, it is the
+// smallest of all. If it changed, the entry is added again: a request that arrived in between pays for each such move.
 //
-// Rejected: to ask the connections' event loops which of them are idle, since a new connection would have to wait for
-// their answers; and a list in the order of use, since it would need the lock for each request.
+// Rejected: asking the connections' event loops which of them are idle, because a new connection would have to wait for
+// their answers; and a list in the order of use, because it would need the lock for each request.
 
 internal import ClientAddress
 internal import HeapModule
 internal import NIOCore
 internal import Synchronization
 
-/// From when on one connection may be closed for another. Written by its event loop, read by whoever needs a place.
+/// The time from which one connection may be closed for another. Written by its event loop, read by a thread that needs
+/// room for a new connection.
 final class ConnectionUse: Sendable {
   private let nanoseconds = Atomic<UInt64>(.max)
 
-  /// `.distantFuture` while the node has a request of it in hand.
+  /// `.distantFuture` while the node handles a request of it.
   var mayEndFrom: NIODeadline {
     get { .uptimeNanoseconds(nanoseconds.load(ordering: .relaxed)) }
     set { nanoseconds.store(newValue.uptimeNanoseconds, ordering: .relaxed) }
@@ -41,21 +42,22 @@ struct ProvenConnections: ~Copyable {
   }
 
   fileprivate struct Held {
-    /// When each is filed, and its word.
+    /// The time under which each connection is in the heap, and its word.
     var connections: [UInt64: (from: NIODeadline, use: ConnectionUse)] = [:]
-    /// Those, among entries that are out of date: their time is another one.
+    /// The heap. Entries with another time than the connection's are out of date.
     var order = Heap<Entry>()
   }
 
-  /// Connections that a holder may have and lose none for others.
+  /// Number of connections up to which an owner loses none for others.
   let share: Int
   private var holders: [Holder: Held] = [:]
-  /// Holders with more than their share: with shares of an eighth, seven accounts and seven networks at most.
+  /// Owners with more than their share: with shares of an eighth, seven accounts and seven networks at most.
   private var large: [Holder] = []
 
-  /// A connection that is in use when it is looked at is left alone for so long.
+  /// A connection that is in use when it is examined isn't examined again for this time.
   private static let pause = TimeAmount.seconds(1)
-  /// Entries that are looked at for one place. So many are in use that waited longest only where nearly all are.
+  /// Maximum entries examined for one new connection. This number of the longest waiting ones is in use only if nearly
+  /// all are.
   private static let looks = 128
 
   init(share: Int) { self.share = share }
@@ -74,8 +76,8 @@ struct ProvenConnections: ~Copyable {
 
   func count(of holder: Holder) -> Int { holders[holder]?.connections.count ?? 0 }
 
-  /// The connection to be closed, of those who have more than their share: of the one who has most, and may lose any.
-  /// - Parameter excess: Connections beyond its share that a holder must have.
+  /// The connection to close: of the owner with the most connections among those with more than their share.
+  /// - Parameter excess: Number of connections beyond its share that an owner must have.
   mutating func oldestOfLarge(excess: Int, at now: NIODeadline) -> UInt64? {
     let candidates = large.map { (holder: $0, count: count(of: $0)) }.filter { $0.count - share >= excess }
     for (holder, _) in candidates.sorted(by: { $0.count > $1.count }) {
@@ -84,7 +86,7 @@ struct ProvenConnections: ~Copyable {
     return nil
   }
 
-  /// One of an account's that has more than so many, whether it is in use or not.
+  /// Any connection of an account with more than this number, in use or not.
   func anyOfAccount(above most: Int) -> UInt64? {
     for holder in large where count(of: holder) > most {
       if case .account = holder { return holders[holder]?.connections.keys.first }
@@ -92,7 +94,7 @@ struct ProvenConnections: ~Copyable {
     return nil
   }
 
-  /// The connection of a holder that has waited for its client longest; nil where all are in use.
+  /// The owner's connection that has been idle longest; nil if all are in use.
   mutating func oldest(of holder: Holder, at now: NIODeadline) -> UInt64? {
     holders[holder]?.oldest(at: now, looks: Self.looks, pause: Self.pause)
   }

@@ -1,4 +1,4 @@
-// What the log and the metrics say where a listener can't accept connections.
+// The log line and the metric for a listener that can't accept connections.
 
 internal import Logging
 internal import Metrics

@@ -1,9 +1,9 @@
-// What stands before a listening socket's accepting: it bounds how many accepted connections are open at once, and
+// Stands in front of a listening socket's `accept`. It limits how many accepted connections are open at once, and
 // pauses when accepting fails.
 //
-// Without the bound connections over the limit are open uncounted until an event loop that is busy has closed them.
-// Without the pause the socket stays readable while accept fails with EMFILE, and NIO tries again at once, for ever and
-// on a whole processor. The error stops here: behind this handler it would end whoever reads connections from the
+// Without the limit, connections over it would stay open and uncounted until a busy event loop has closed them. Without
+// the pause, the socket stays readable while `accept` fails with EMFILE, and NIO tries again at once, for ever, on a
+// whole processor. The error ends here. If it were passed on, it would end the task that reads connections from the
 // listener.
 
 internal import Foundation
@@ -18,7 +18,7 @@ final class AcceptGate: ChannelDuplexHandler {
   private let capacity: Int
   private let batch: Int
   private let failures: AcceptFailures
-  /// Accepted and not closed yet.
+  /// Connections that were accepted and aren't closed yet.
   private(set) var open = 0
   private var isReadHeld = false
   private var pauses = AcceptPause()
@@ -26,7 +26,8 @@ final class AcceptGate: ChannelDuplexHandler {
 
   /// - Parameters:
   ///   - name: The listener's, for the log and the metrics.
-  ///   - part: How many connections may be open, and how many are accepted at once: the channel must be set to the same.
+  ///   - part: How many connections may be open, and how many are accepted at once: the channel must have the same
+  ///     setting.
   init(_ name: String, _ part: DescriptorPlan.Listener, logger: Logger) {
     capacity = part.descriptors
     batch = part.batch
@@ -57,7 +58,7 @@ final class AcceptGate: ChannelDuplexHandler {
     guard retry == nil else { return }
     let pause = pauses.after((error as? IOError)?.errnoCode ?? EIO)
     guard pause > .zero else { return }
-    // Holding back the next read isn't enough: NIO takes the one that failed for unanswered, and goes on with it.
+    // Holding back the next read isn't enough: NIO considers the failed one unanswered, and continues it.
     setAutoRead(false, context)
     isReadHeld = true
     retry = context.eventLoop.assumeIsolated().scheduleTask(in: pause) {
@@ -71,7 +72,7 @@ final class AcceptGate: ChannelDuplexHandler {
     do {
       try context.channel.syncOptions?.setOption(.autoRead, value: value)
     } catch {
-      // The listener is closed, and nothing is read from it any more.
+      // The listener is closed, and accepts no more connections.
     }
   }
 

@@ -1,5 +1,5 @@
-// How long accepting pauses after it has failed. The socket stays readable while accept fails with EMFILE, and to try
-// again at once, for ever, would take a whole processor.
+// How long accepting pauses after a failure. The socket stays readable while accept fails with EMFILE, and trying again
+// at once, for ever, would take a whole processor.
 
 internal import Foundation
 internal import NIOCore
@@ -14,10 +14,10 @@ struct AcceptPause {
   /// Accepting worked: the next pause is the shortest again.
   mutating func reset() { next = Self.first }
 
-  /// - Parameter code: With which accept failed.
-  /// - Returns: For how long it isn't to be tried again.
+  /// - Parameter code: The error of `accept`.
+  /// - Returns: The pause before the next try.
   mutating func after(_ code: CInt) -> TimeAmount {
-    // A client that went away before it was accepted is no reason to pause.
+    // A client that disconnected before it was accepted is no reason to pause.
     if code == ECONNABORTED { return .zero }
     defer { next = min(next * 2, Self.longest) }
     return next

@@ -1,15 +1,15 @@
 // The thread that accepts clients' connections, and resets those that may not begin.
 //
-// The kernel hands connections out in the order in which they came. So whoever accepts has to be quick, or everybody's
-// new connections wait behind those of one client that opens thousands. On an event loop accepting is never quick: it
-// comes between two passes over thousands of sockets. And there a connection that is only to be reset costs as much as
-// one that is served: NIO makes a channel of it and several tasks, and an event loop that has tasks all the time looks
-// at no socket at all. Here it is three system calls, a tenth of what it costs the client.
+// The kernel hands connections out in the order in which they arrived. So accepting must be quick, or the new
+// connections of all clients wait behind those of one client that opens thousands. An event loop never accepts quickly,
+// because it accepts only between two passes over thousands of sockets. On an event loop a connection that is only
+// reset also costs as much as one that is served: NIO makes a channel and several tasks for it, and an event loop that
+// always has tasks looks at no socket. Here it takes three system calls, a tenth of what it costs the client.
 //
-// It is also the place where connections are bounded by descriptors: while as many are open as may be, none is
-// accepted.
+// This thread also limits connections by descriptors: while the maximum is open, it accepts none.
 //
-// Rejected: NIO's server channel on an event loop of its own. It accepts quickly, and hands over what is to be reset.
+// Rejected: NIO's server channel on an event loop of its own. It accepts quickly, but hands over the connections that
+// are only reset.
 
 internal import ClientAddress
 internal import Foundation
@@ -19,18 +19,18 @@ internal import Synchronization
 
 /// One listening socket and its thread.
 final class Acceptor: Sendable {
-  /// What becomes of connections.
+  /// The functions that decide about a new connection and take it over.
   struct Handlers: Sendable {
     /// Whether a connection may begin. It is reset otherwise.
     var admits: @Sendable (ArrivingConnection) -> Bool
-    /// Makes, on the thread, what takes one over with its socket. ``Acceptor/connectionEnded()`` is to be called when
-    /// that is closed.
+    /// Called on the thread. Returns the function that takes over a connection's socket. Call
+    /// ``Acceptor/connectionEnded()`` when that socket is closed.
     var receiver: @Sendable () -> (CInt) -> Void
-    /// Called once, when the listening socket is closed: with nil where ``Acceptor/stop()`` was called.
+    /// Called once, when the listening socket is closed: with nil after ``Acceptor/stop()``.
     var ended: @Sendable (SocketError?) -> Void
   }
 
-  /// Where it listens, as one would write it.
+  /// The address that it listens at, as text.
   let address: String
   private let name: String
   private let socket: CInt
@@ -38,20 +38,20 @@ final class Acceptor: Sendable {
   private let capacity: Int
   private let batch: Int
   private let failures: AcceptFailures
-  /// Accepted and not closed yet.
+  /// Connections that were accepted and aren't closed yet.
   private let open = Atomic(0)
   private let waitsForRoom = Atomic(false)
   private let isStopping = Atomic(false)
 
-  /// As many as Linux allows by itself. After a restart all clients come at once, and who finds no room here tries
-  /// again after a second.
+  /// The maximum that Linux allows by default. After a restart all clients connect at once. A client for which there is
+  /// no room tries again after a second.
   private static let backlog: CInt = 4096
 
   /// Listens.
   /// - Parameters:
-  ///   - name: The listener's, for the log and the metrics.
-  ///   - part: How many connections may be open, and how many are accepted before room is looked for again.
-  /// - Throws: What kept it from listening.
+  ///   - name: The listener's name, for the log and the metrics.
+  ///   - part: How many connections may be open, and how many it accepts before it makes room.
+  /// - Throws: The reason that it can't listen.
   init(_ name: String, at host: String, port: Int, _ part: DescriptorPlan.Listener, logger: Logger) throws {
     self.name = name
     capacity = part.descriptors
@@ -69,13 +69,13 @@ final class Acceptor: Sendable {
     thread.start()
   }
 
-  /// Closes the listening socket. Connections go on.
+  /// Closes the listening socket. Open connections continue.
   func stop() {
     isStopping.store(true, ordering: .relaxed)
     wakeUp.signal()
   }
 
-  /// A connection that was taken over is closed.
+  /// Call it when a connection that was taken over is closed.
   func connectionEnded() {
     open.subtract(1, ordering: .sequentiallyConsistent)
     if waitsForRoom.exchange(false, ordering: .sequentiallyConsistent) { wakeUp.signal() }
@@ -113,7 +113,7 @@ final class Acceptor: Sendable {
   private var hasRoom: Bool {
     if isBelowCapacity { return true }
     waitsForRoom.store(true, ordering: .sequentiallyConsistent)
-    // One that ended before that was stored has woken nobody.
+    // A connection that ended before that was stored has woken nobody.
     return isBelowCapacity
   }
 
@@ -124,7 +124,7 @@ final class Acceptor: Sendable {
       pollfd(fd: wakeUp.reading, events: Int16(POLLIN), revents: 0),
       pollfd(fd: socket, events: forConnections ? Int16(POLLIN) : 0, revents: 0),
     ]
-    // Where it is interrupted it is called again.
+    // If a signal interrupts it, it is called again.
     poll(&sources, 2, milliseconds)
     if sources[0].revents != 0 { wakeUp.clear() }
   }
@@ -136,7 +136,7 @@ final class Acceptor: Sendable {
         open.add(1, ordering: .sequentiallyConsistent)
         receive(connection.socket)
       } else {
-        // With a reset, so that nothing of it lingers in the kernel.
+        // With a reset, so that the kernel keeps nothing of it.
         var now = linger(l_onoff: 1, l_linger: 0)
         setsockopt(connection.socket, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
         close(connection.socket)
@@ -144,7 +144,7 @@ final class Acceptor: Sendable {
     }
   }
 
-  /// - Returns: nil where none waits.
+  /// - Returns: nil if none waits.
   private func accept() throws(SocketError) -> ArrivingConnection? {
     while true {
       var storage = sockaddr_storage()
@@ -174,7 +174,7 @@ final class Acceptor: Sendable {
     guard socket >= 0 else { throw SocketError("socket", errno) }
     do {
       try setNonBlocking(socket)
-      // Connections inherit all but the first.
+      // Accepted connections inherit all options but the first.
       try set(SOL_SOCKET, SO_REUSEADDR, 1, of: socket)
       try set(CInt(IPPROTO_TCP), TCP_NODELAY, 1, of: socket)
       try set(SOL_SOCKET, SO_SNDBUF, CInt(BufferSizes.kernelUnsent), of: socket)
@@ -215,7 +215,7 @@ final class Acceptor: Sendable {
 }
 
 extension IPAddress {
-  /// nil where it is of another family.
+  /// nil for another family.
   fileprivate init?(_ storage: sockaddr_storage) {
     let address = withUnsafeBytes(of: storage) { bytes -> IPAddress? in
       switch CInt(storage.ss_family) {
@@ -239,13 +239,13 @@ struct SocketError: Error, CustomStringConvertible {
     self.code = code
   }
 
-  /// Whether it will fail again however often it is tried.
+  /// Whether it will fail again however often it is repeated.
   var isLasting: Bool { [EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP, EFAULT].contains(code) }
 
   var description: String { "\(call): \(String(cString: strerror(code))) (errno \(code))" }
 }
 
-/// Ends a thread's waiting from another one.
+/// Wakes a waiting thread from another one.
 private final class WakeUp: Sendable {
   let reading: CInt
   private let writing: CInt
@@ -263,7 +263,7 @@ private final class WakeUp: Sendable {
   }
 
   func signal() {
-    // Where the pipe is full a signal is there already.
+    // If the pipe is full, it contains a signal already.
     var byte: UInt8 = 0
     _ = write(writing, &byte, 1)
   }

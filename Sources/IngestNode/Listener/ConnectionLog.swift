@@ -1,5 +1,5 @@
-// What the log and the metrics say about connections that a listener didn't serve. A flood must be seen without filling
-// the disk: all are counted, and one line in ten seconds says how many there were.
+// The log lines and metrics for connections that a listener didn't serve. A flood must be visible without filling the
+// disk: all connections are counted, and one line in ten seconds says how many there were.
 
 internal import KeyReplica
 internal import KeyStore
@@ -9,16 +9,17 @@ internal import Metrics
 /// Counts and logs connections that one listener closes by itself.
 struct ConnectionLog: Sendable {
   enum Reason: String, CaseIterable, Sendable {
-    /// No place, and none that could be taken from another connection; or too many from that client.
+    /// All connections were in use and none could be closed, or that client had too many.
     case tooMany = "too_many"
-    /// The event loops were behind with connections that begin.
+    /// The event loops were behind with new connections.
     case tooManyArrivals = "too_many_arrivals"
     case tooManyHandshakes = "too_many_handshakes"
     case handshakeTooSlow = "handshake_too_slow"
     case handshakeTooLarge = "handshake_too_large"
-    /// It hadn't shown an active key, and was closed to make place for another.
+    /// It hadn't sent an active key, and was closed for another connection.
     case evicted
-    /// It had shown one, and was closed to make place: its account or client had more than its share.
+    /// It had sent an active key, and was closed for another connection because its account or client had more than its
+    /// share.
     case evictedIdle = "evicted_idle"
   }
 

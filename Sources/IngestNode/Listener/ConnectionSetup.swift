@@ -1,5 +1,5 @@
-// What every connection to the push listener goes through before its first request: it gets a place, a balancer's PROXY
-// header is read, TLS begins, and then it is served, or turned away.
+// The steps of every connection to the push listener before its first request: it is counted, a load balancer's PROXY
+// header is read, TLS begins, and then it is served or turned away.
 
 internal import ClientAddress
 internal import KeyReplica
@@ -9,7 +9,7 @@ internal import Metrics
 internal import NIOCore
 internal import NIOSSL
 
-/// What the connections of one event loop have in common.
+/// The resources that all connections of one event loop share.
 struct EventLoopResources: Sendable {
   let gate: any PushHandling
   let budget: NIOLoopBoundBox<ByteBudget>
@@ -46,8 +46,8 @@ struct ConnectionSetup: Sendable {
     log = ConnectionLog("push", logger: logger)
   }
 
-  /// Whether a connection that has come may begin. On the thread that accepts; if so, ``receive(_:)`` follows on the
-  /// connection's own.
+  /// Whether an accepted connection may begin. Called on the accepting thread. If it may, ``receive(_:)`` follows on
+  /// the connection's event loop.
   /// - Parameter waiting: Connections that were accepted before and aren't set up yet.
   func admits(_ connection: ArrivingConnection, waiting: Int) -> Bool {
     let client = client(of: connection)
@@ -58,7 +58,7 @@ struct ConnectionSetup: Sendable {
     return false
   }
 
-  /// - Returns: nil where it isn't known, or where many clients stand behind it.
+  /// - Returns: nil if it isn't known, or is a proxy for many clients.
   private func client(of connection: ArrivingConnection) -> IPAddress? {
     let isTrusted = { (address: IPAddress) in shared.trusted.contains(address) }
     guard let peer = connection.peer, isTrusted(peer) else { return connection.peer }
@@ -66,11 +66,11 @@ struct ConnectionSetup: Sendable {
     return isTrusted(client) ? nil : client
   }
 
-  /// On the channel's event loop, before anything is read from it.
-  /// - Throws: ``TurnedAway`` for a connection that isn't served: whoever made the channel closes it. Here it can't be
-  ///   closed, since NIO registers it next.
+  /// Called on the channel's event loop, before anything is read from it.
+  /// - Throws: ``TurnedAway`` for a connection that isn't served. The caller closes the channel. It can't be closed
+  ///   here, because NIO registers it next.
   func receive(_ channel: any Channel) throws {
-    // nil for a Unix socket, and for a client that is gone already.
+    // nil for a Unix socket, and for a client that has disconnected already.
     let peer = channel.remoteAddress?.ipAddress.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
     guard expectsProxyHeader else {
       guard let place = place(for: channel, from: peer) else { return try turnAway(channel) }
@@ -80,7 +80,7 @@ struct ConnectionSetup: Sendable {
       refuseHeader(of: channel, "it comes from an address that isn't a trusted proxy's")
       return try reset(channel)
     }
-    // The client's address is known when the header has come.
+    // The client's address is known when the header has arrived.
     guard let place = place(for: channel, from: nil, isUnclaimed: true) else { return try turnAway(channel) }
     let loopBound = NIOLoopBound(channel, eventLoop: channel.eventLoop)
     try channel.pipeline.syncOperations.addHandler(
@@ -98,9 +98,9 @@ struct ConnectionSetup: Sendable {
   }
 
   /// - Parameters:
-  ///   - client: nil where it isn't known, or not yet.
+  ///   - client: nil if it isn't known, or not yet.
   ///   - isUnclaimed: Whether it will be known.
-  /// - Returns: nil for a connection that is one too many.
+  /// - Returns: nil for a connection over the limit.
   private func place(
     for channel: any Channel, from client: IPAddress?, isUnclaimed: Bool = false
   ) -> ConnectionPlace? {
@@ -166,7 +166,7 @@ struct ConnectionSetup: Sendable {
     ])
   }
 
-  /// The connection is one too many.
+  /// Turns away a connection over the limit.
   private func turnAway(_ channel: any Channel) throws {
     log.note(.tooMany, peer: channel.remoteAddress?.ipAddress)
     guard connections.beginCourtesy() else { return try reset(channel) }
@@ -191,5 +191,5 @@ struct ConnectionSetup: Sendable {
   }
 }
 
-/// A connection isn't served; the log and the metrics say why.
+/// A connection isn't served; the log and the metrics have the reason.
 struct TurnedAway: Error {}

@@ -1,4 +1,4 @@
-// What all connections of the push listener share: the bounds, the dialects, the counters.
+// The state that all connections of the push listener share: limits, dialects, counters.
 
 internal import ClientAddress
 internal import Foundation
@@ -7,18 +7,19 @@ internal import KeyReplica
 internal import KeyStore
 internal import NIOCore
 
-/// How long a connection may be in each phase.
+/// Maximum time of a connection in each phase.
 struct PhaseDeadlines: Sendable {
   /// Between requests.
   var idle = TimeAmount.seconds(75)
-  /// From a head's first byte to its last. And from there to a key in the body.
+  /// From a head's first byte to its last, and then to a key in the body.
   var head = TimeAmount.seconds(10)
-  /// From the head's last byte, or a key in the body, to the body's last.
+  /// From the last byte of the head, or from a key in the body, to the last byte of the body.
   var body = TimeAmount.seconds(60)
-  /// For throwing away what is left of a request that is answered or will be refused, and what still comes while the connection closes.
+  /// For discarding the rest of a request that is answered or will be refused, and bytes that arrive while the
+  /// connection closes.
   var discard = TimeAmount.seconds(5)
 
-  /// nil where the delay is our own, which has bounds of its own.
+  /// nil if the delay is the node's own, which has limits of its own.
   subscript(phase: ConnectionPhase) -> TimeAmount? {
     switch phase {
     case .idle: idle
@@ -30,22 +31,23 @@ struct PhaseDeadlines: Sendable {
   }
 }
 
-/// What connections share, and never change.
+/// The state that connections share, and never change.
 struct ListenerContext: Sendable {
   let limits: RequestLimits
   let deadlines: PhaseDeadlines
   let routes: RouteTable
-  /// In whose words requests are answered that are in no dialect.
+  /// The dialect whose wording is used for requests that belong to no dialect.
   let fallback: Dialect
   let counters: AnswerCounters
   let stopping: StopFlag
-  /// Proxies whose word on whom a request comes from is believed.
+  /// Proxies trusted to set the client address.
   let trusted: TrustedProxies
-  /// Where batches are counted that take long.
+  /// Counts batches that take long.
   let batches: BatchCounter
-  /// How many unread bytes a connection may have before it stops reading: the longest head must find room, and more is of no use.
+  /// Maximum unread bytes of a connection before it stops reading: the longest head must fit, and more is useless.
   let sentAhead: Int
-  /// How many it may have when its client has ended and NIO reads the rest: a read that was under way has room.
+  /// Maximum unread bytes when the client has closed its side and NIO reads the rest: there must be room for a read in
+  /// progress.
   let unreadAtEnd = 96 << 10
   private let refusals = LastRefusalCache()
 
@@ -71,7 +73,7 @@ struct ListenerContext: Sendable {
       retryAfter: { Int.random(in: 1...5) })
   }
 
-  /// Counts an answer that isn't "taken", and lays it out.
+  /// Counts an answer other than "accepted", and formats it.
   func refusal(_ why: PushRejection, in dialect: Dialect, _ media: MediaType) -> Response {
     let refusal = refusals.refusal(why, in: dialect, media) {
       let facts = facts(why, in: dialect)

@@ -1,5 +1,5 @@
-// How the listeners live and end that balancers and operators ask. The push listener has an end of its own: it goes on
-// for a grace, and its connections have a deadline.
+// The life of the listeners for load balancers and operators. The push listener ends differently: it has a grace
+// period, and its connections have a deadline.
 
 internal import NIOCore
 internal import NIOExtras
@@ -9,8 +9,8 @@ enum ListenerLifetime {
   /// Waits until the node ends, and then until the listener's connections have ended.
   /// - Parameters:
   ///   - channel: The listening socket.
-  ///   - quiescing: Ends the connections, each after what it has in hand.
-  ///   - purpose: What is listened for, for the error.
+  ///   - quiescing: Ends the connections, each after its request in progress.
+  ///   - purpose: The listener's purpose, for the error.
   /// - Throws: ``ListenerClosedByItself``.
   static func wait(
     for channel: any Channel, endedBy quiescing: ServerQuiescingHelper, purpose: String

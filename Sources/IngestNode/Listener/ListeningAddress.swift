@@ -1,6 +1,6 @@
 internal import NIOCore
 
-/// Where somebody listens, as one would write it.
+/// A listener's address, as text.
 struct ListeningAddress: CustomStringConvertible {
   let description: String
 

@@ -1,4 +1,4 @@
-// The connections of a listener, for its end: each is told to end after what it has in hand, and all are waited for.
+// The connections of a listener. When it ends, each is told to end after its request in progress, and all are awaited.
 
 internal import NIOCore
 internal import NIOExtras
@@ -18,10 +18,10 @@ final class OpenConnections: Sendable {
 
   private let state = Mutex(State())
 
-  /// How many were accepted and aren't set up yet.
+  /// Accepted connections that aren't set up yet.
   var coming: Int { state.withLock { $0.coming } }
 
-  /// One was accepted. ``add(_:)`` or ``cameToNothing()`` follows.
+  /// Call it for an accepted connection. ``add(_:)`` or ``cameToNothing()`` follows.
   func expect() { state.withLock { $0.coming += 1 } }
 
   func cameToNothing() {
@@ -32,7 +32,7 @@ final class OpenConnections: Sendable {
     ended?.succeed()
   }
 
-  /// - Parameter channel: That is set up, on its event loop.
+  /// - Parameter channel: A channel that is set up, on its event loop.
   func add(_ channel: any Channel) {
     let id = ObjectIdentifier(channel)
     let isEnding = state.withLock { state in
@@ -50,7 +50,7 @@ final class OpenConnections: Sendable {
     if isEnding { Self.end(channel) }
   }
 
-  /// Ends all. No more are accepted.
+  /// Ends all connections. No more are accepted.
   /// - Parameter promise: Succeeds when there are none.
   func end(_ promise: EventLoopPromise<Void>) {
     let (channels, ended) = state.withLock { state in

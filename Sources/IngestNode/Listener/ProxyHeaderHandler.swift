@@ -1,10 +1,11 @@
-// The PROXY protocol before everything else on a connection: a balancer's word on whose connection it passes on. What follows the header
-// is added to the pipeline once it is known, since a connection too many from that client is one to turn away.
+// Reads the header of the PROXY protocol, in which a load balancer names the client of a connection, before everything
+// else on it. The following handlers are added to the pipeline once the client is known, because a connection over that
+// client's limit is turned away.
 
 internal import ClientAddress
 internal import NIOCore
 
-/// Reads the header, and then steps aside.
+/// Reads the header, and then removes itself.
 final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer
@@ -12,15 +13,15 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
   private let deadline: TimeAmount
   private let refused: (_ reason: String) -> Void
   private let began: (_ source: IPAddress?) throws -> Void
-  /// What has come. Less than the longest header has, and one reading, since each reading is looked at.
+  /// The received bytes: less than the longest header, and one read, because each read is examined.
   private var input = ByteBuffer()
   private var isRefused = false
   private var timer: Scheduled<Void>?
 
   /// - Parameters:
-  ///   - deadline: For the header to come.
-  ///   - refused: Told why the connection is closed.
-  ///   - began: Adds what follows; with the client's address, or nil where the balancer speaks for itself.
+  ///   - deadline: For the whole header.
+  ///   - refused: Called with the reason when the connection is closed.
+  ///   - began: Adds the following handlers. Gets the client's address, or nil for the load balancer's own connection.
   init(
     deadline: TimeAmount, refused: @escaping (_ reason: String) -> Void,
     began: @escaping (_ source: IPAddress?) throws -> Void
@@ -37,7 +38,7 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
     context.fireChannelActive()
   }
 
-  /// How many bytes its buffer has room for.
+  /// The capacity of its buffer in bytes.
   var keptBytes: Int { input.capacity }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {

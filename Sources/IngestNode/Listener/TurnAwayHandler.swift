@@ -1,6 +1,6 @@
-// Says 503 to a connection that is one too many, and ends it: a connection that is closed without a word looks like a
-// fault of the network, and nobody would look for it here. It costs a descriptor for a second or two, so a few at a
-// time are told; all others are closed at once.
+// Answers 503 to a connection over the limit, and ends it. A connection that is closed without an answer looks like a
+// fault of the network, and nobody would look for the cause here. It costs a descriptor for a second or two, so only a
+// few at a time are answered; all others are closed at once.
 
 internal import HTTPFraming
 internal import NIOCore
@@ -10,7 +10,7 @@ final class TurnAwayHandler: ChannelInboundHandler {
   typealias OutboundOut = ByteBuffer
 
   private let shared: ListenerContext
-  /// For TLS to begin, and for the client to send what it wants to send: closing a socket with unread bytes resets it,
+  /// Time for the TLS handshake, and for the client to send its request. Closing a socket with unread bytes resets it,
   /// and the client might not see the answer.
   private static let patience = TimeAmount.seconds(1)
 

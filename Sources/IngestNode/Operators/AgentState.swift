@@ -1,18 +1,18 @@
-// What the node tells a balancer that asks by HAProxy's agent-check, and the line it is told in. A line sets just what it names: a
-// server that was told `down` stays down through a `drain` until some line says `up`. So each of ours says both whether the
-// server works and whether it is to be given work, and none depends on which came before it. See "agent-check" in HAProxy's
-// configuration manual.
+// The state that the node reports in HAProxy's agent-check, and its line of text. A line changes only the settings that
+// it names: a server that was told `down` stays down after a `drain` until a line says `up`. So each of our lines says
+// both whether the server works and whether it gets traffic, and no line depends on the one before it. See
+// "agent-check" in HAProxy's configuration manual.
 
-/// What a balancer is to do with this node.
+/// How a load balancer should treat this node.
 enum AgentState: Sendable, Equatable {
   /// Gives the node its share of new connections.
-  /// - Parameter weight: In percent of the weight that the balancer's own configuration gives the node, from 0 to 100. With 0 it
-  ///   gets nothing new, as with ``drain``. The configured weight should be 100 or so: a part of 1 rounds to 0.
+  /// - Parameter weight: Percentage of the weight in the load balancer's configuration, from 0 to 100. With 0 the node
+  ///   gets no new connections, as with ``drain``. The configured weight should be about 100: a part of 1 rounds to 0.
   case up(weight: Int)
-  /// Gives the node nothing new, and leaves what it has.
+  /// Gives the node no new connections, and leaves the existing ones.
   case drain
-  /// Takes the node to be broken. Only an `up` or `drain` of the node's own makes it whole again.
-  /// - Parameter reason: For the balancer's log and status page.
+  /// Marks the node as broken. Only an `up` or `drain` of the node itself ends that state.
+  /// - Parameter reason: For the load balancer's log and status page.
   case down(reason: String)
 
   /// The answer, with its end.
@@ -24,10 +24,10 @@ enum AgentState: Sendable, Equatable {
     }
   }
 
-  /// HAProxy keeps 128 bytes of what it makes of the line.
+  /// HAProxy keeps 128 bytes of its own text for the line.
   private static let reasonLimit = 96
 
-  /// One line of printable ASCII, whatever it was; the line's end would be taken for the answer's.
+  /// The reason as one line of printable ASCII. A line end in it would end the answer.
   private static func words(of reason: String) -> String {
     let printable = reason.unicodeScalars.prefix(reasonLimit).map { scalar -> Character in
       switch scalar.value {

@@ -1,23 +1,23 @@
-// How often each answer was given. Kept twice, on purpose: in the metrics, for graphs and alerts over weeks, and here for
-// the node's own report, which must not depend on what the metrics are exported to.
+// How often each answer was given. It is counted twice on purpose: in the metrics, for graphs and alerts over weeks,
+// and here for the node's own report, which must not depend on where the metrics are exported to.
 
 internal import Metrics
 internal import Synchronization
 
-/// What an answer means for the payload.
+/// The meaning of an answer for the payload.
 enum AnswerOutcome: Sendable {
   case taken
   /// The key was proven not to be active.
   case refused
-  /// The account has reached a bound of its own.
+  /// The account has reached one of its own limits.
   case limited
   /// Nothing can be proven about the key.
   case undecided
-  /// The key is good, and the payload can't be handed over, or what became of it isn't known.
+  /// The key is active, but the payload can't be accepted, or its outcome is unknown.
   case unavailable
-  /// The client's mistake.
+  /// The client made a mistake.
   case invalid
-  /// There was no payload in the question.
+  /// The request had no payload.
   case noPayload
 }
 
@@ -30,7 +30,7 @@ final class AnswerCounters: Sendable {
     let outcome: AnswerOutcome
   }
 
-  /// The answer that is given most, without a lock.
+  /// Counts the most frequent answer, without a lock.
   private final class Accepted: Sendable {
     let dialect: Dialect
     let status: Int
@@ -49,7 +49,7 @@ final class AnswerCounters: Sendable {
     var counts: [Key: UInt64] = [:]
   }
 
-  /// As they are asked for: of a few a look at each is quicker than a hash.
+  /// In the order of first use: for a few, comparing each is quicker than a hash.
   private let accepted: [Accepted]
   private let state = Mutex(State())
 
@@ -63,7 +63,7 @@ final class AnswerCounters: Sendable {
       dimensions: [("dialect", key.dialect), ("status", "\(key.status)"), ("reason", key.reason)])
   }
 
-  /// A payload was taken.
+  /// Counts an accepted payload.
   func countAccepted(_ dialect: Dialect) {
     guard let accepted = accepted.first(where: { $0.dialect === dialect }) else {
       preconditionFailure("there is no dialect \(dialect.name)")
@@ -86,7 +86,7 @@ final class AnswerCounters: Sendable {
 
   private var allAccepted: UInt64 { accepted.reduce(0) { $0 + $1.count.load(ordering: .relaxed) } }
 
-  /// Answers since the start, by status; those that tell how a node fares are there with 0 as well.
+  /// Answers since the start, by status. The most telling ones are included even with 0.
   var byStatus: [String: UInt64] {
     var counts: [String: UInt64] = ["401": 0, "403": 0, "503": 0]
     for each in accepted { counts["\(each.status)", default: 0] += each.count.load(ordering: .relaxed) }
@@ -94,7 +94,7 @@ final class AnswerCounters: Sendable {
     return counts
   }
 
-  /// Answers since the start, by what they mean.
+  /// Answers since the start, by outcome.
   var byOutcome: AnswerOutcomes {
     state.withLock(\.counts).reduce(into: AnswerOutcomes(taken: allAccepted)) { outcomes, count in
       switch count.key.outcome {
@@ -109,7 +109,7 @@ final class AnswerCounters: Sendable {
     }
   }
 
-  /// Answers since the start, by reason; reasons that never came aren't there.
+  /// Answers since the start, by reason. Reasons that never occurred are missing.
   var byReason: [String: UInt64] {
     state.withLock(\.counts).reduce(into: ["accepted": allAccepted]) { $0[$1.key.reason, default: 0] += $1.value }
   }

@@ -1,4 +1,4 @@
-// Never more lines in the log than somebody could read: a client with a wrong key in a loop must not fill the disk.
+// Limits the log to as many lines as a person can read: a client with a wrong key in a loop must not fill the disk.
 
 internal import KeyReplica
 internal import KeyStore
@@ -21,7 +21,7 @@ final class LineLimiter: Sendable {
     self.seconds = seconds
   }
 
-  /// - Returns: Whether a line may be written now, and how many weren't in the window before.
+  /// - Returns: Whether a line may be written now, and how many were suppressed in the window before.
   func admit(at moment: Instant) -> (isAdmitted: Bool, unwritten: Int) {
     let number = moment.nanoseconds / 1_000_000_000 / seconds
     return window.withLock { window in
@@ -35,7 +35,7 @@ final class LineLimiter: Sendable {
     }
   }
 
-  /// Writes a line if one may be written now, with how many weren't in the window before as `unwritten`.
+  /// Writes a line if one may be written now, with the number of suppressed lines of the window before as `unwritten`.
   func write(
     _ level: Logger.Level, _ message: @autoclosure () -> Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata,
     to logger: Logger

@@ -1,20 +1,20 @@
-// How pushes fared in the last minute, from counters that only grow: no I/O and no clock. Whoever asks brings the
-// counts of now, which are kept about once a second for a minute; the difference to the oldest of them is the answer.
-// The heartbeat asks each second, so the minute is one also where nobody else does.
+// The outcomes of pushes in the last minute, from counters that only grow: no I/O and no clock. The caller passes the
+// current counts, which are kept about once a second for a minute. The result is the difference to the oldest of them.
+// The heartbeat calls this each second, so the minute is kept even if nobody else calls it.
 
 internal import NIOCore
 
-/// Answers by what they mean for the payload.
+/// Answers by their meaning for the payload.
 struct AnswerOutcomes: Sendable, Equatable {
   var taken: UInt64 = 0
   var refused: UInt64 = 0
   var limited: UInt64 = 0
-  /// By reason, both.
+  /// By reason. The next one too.
   var undecided: [String: UInt64] = [:]
   var unavailable: [String: UInt64] = [:]
   var invalid: UInt64 = 0
 
-  /// What came after `earlier`.
+  /// The answers that were given after `earlier`.
   static func - (now: AnswerOutcomes, earlier: AnswerOutcomes) -> AnswerOutcomes {
     AnswerOutcomes(
       taken: now.taken - earlier.taken, refused: now.refused - earlier.refused, limited: now.limited - earlier.limited,
@@ -30,7 +30,7 @@ struct AnswerOutcomes: Sendable, Equatable {
   }
 }
 
-/// Tells the last minute's answers.
+/// Calculates the last minute's answers.
 struct RecentAnswers: Sendable {
   /// The oldest first; never empty.
   private var past: [(at: NIODeadline, counts: AnswerOutcomes)]
@@ -40,10 +40,10 @@ struct RecentAnswers: Sendable {
 
   init(since start: NIODeadline) { past = [(start, AnswerOutcomes())] }
 
-  /// - Parameter counts: Since the start; none of them is ever less than before.
-  /// - Returns: Those of the last minute.
+  /// - Parameter counts: Counts since the start, which never decrease.
+  /// - Returns: The counts of the last minute.
   mutating func note(_ counts: AnswerOutcomes, at now: NIODeadline) -> AnswerOutcomes {
-    // The one that stays is the last that is a minute old.
+    // The last entry that is at least a minute old stays.
     while past.count > 1, now - past[1].at >= Self.span { past.removeFirst() }
     defer { if now - past[past.count - 1].at >= Self.step { past.append((now, counts)) } }
     return counts - past[0].counts

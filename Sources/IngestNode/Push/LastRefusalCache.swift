@@ -1,26 +1,28 @@
-// The refusals that were laid out last. One reading of the store proves the refusals of all that waited for it, so in a
-// crowd of unknown keys dozens are the same to the letter. So are all answers to requests without a key, or to unknown
-// paths, and anybody can send any number of those. Laying one out costs as much as reading its request, or more.
+// The refusals that were formatted last. One reading of the store proves the refusals of all requests that waited for
+// it, so among many unknown keys dozens of answers are identical. So are all answers to requests without a key, or for
+// unknown paths, and anybody can send any number of those. Formatting one costs as much as reading its request, or
+// more.
 
 internal import HTTPFraming
 internal import KeyReplica
 internal import Synchronization
 
-/// A refusal, ready but for its framing.
+/// A refusal, complete except for its framing.
 struct LaidOutRefusal: Sendable {
-  /// For counters.
+  /// The label for counters.
   let label: String
   let response: Response
 }
 
 /// Remembers the last refusal of each kind, for all threads.
 final class LastRefusalCache: Sendable {
-  /// What there is to be said, where nothing in it changes from one answer to the next.
+  /// The facts of an answer, if nothing in them changes from one answer to the next.
   private enum Rendered: Equatable {
     case refused(RefusalReason, Proof)
     case missingKey, notFound
 
-    /// nil for what is laid out each time: mostly it says how long to wait, and not everybody should wait as long.
+    /// nil for an answer that is formatted each time: mostly because its Retry-After is random, so that not all clients
+    /// wait equally long.
     init?(_ why: PushRejection) {
       switch why {
       case .refused(let reason, let proof): self = .refused(reason, proof)
@@ -63,7 +65,7 @@ final class LastRefusalCache: Sendable {
 
   private let last = Mutex(Last())
 
-  /// The refusal for a reason, laid out anew unless it is the last of its kind again.
+  /// The refusal for a reason, formatted again unless it equals the last of its kind.
   func refusal(
     _ why: PushRejection, in dialect: Dialect, _ media: MediaType, layOut: () -> LaidOutRefusal
   ) -> LaidOutRefusal {

@@ -1,5 +1,5 @@
-// The way of one push through the node: key → verdict → queue. One gate per event loop, with its own producer on the same loop, so a push that
-// is admitted never changes threads.
+// The path of one push through the node: key → verdict → queue. One gate per event loop, with its own producer on the
+// same loop, so an admitted push never changes threads.
 
 internal import ClientAddress
 internal import Foundation
@@ -12,31 +12,32 @@ internal import KeyStore
 internal import Logging
 internal import NIOCore
 
-/// What a connection asks about its requests. Only on the event loop of the connection.
+/// The questions that a connection asks about its requests. Only on the event loop of the connection.
 protocol PushHandling: Sendable {
-  /// The account of a key that is admitted at once; nil if somebody has to be asked.
+  /// The account of a key that is admitted at once; nil if the replica has to be asked.
   func admits(_ key: KeyID) -> String?
   /// The verdict for a key, within a bounded time. The future doesn't fail.
-  /// - Parameter sender: For the log; nil where it isn't known.
+  /// - Parameter sender: For the log; nil if it isn't known.
   func verdict(of key: KeyID, from sender: IPAddress?) -> EventLoopFuture<Verdict>
-  /// Hands over the payload of an exchange whose key is admitted, and tells the sender once what became of it, now or within a bounded
-  /// time.
+  /// Enqueues the payload of an exchange whose key is admitted, and calls the sender once with the outcome, now or
+  /// within a bounded time.
   func push(_ exchange: Exchange, for sender: any PushResponder)
 }
 
-/// What became of a payload. Not a `Result`: what a generic value of such a size is made of is looked up each time that one is let go.
+/// The outcome of a payload. Not a `Result`: the layout of a generic value of such a size is looked up each time that
+/// one is released.
 enum PushOutcome: Sendable {
   case success(EnvelopeID)
   case failure(PushRejection)
 }
 
-/// Who has handed over payloads. Only on the event loop of the gate.
+/// The sender of payloads, which gets their outcomes. Only on the event loop of the gate.
 protocol PushResponder: AnyObject {
-  /// What became of one.
+  /// The outcome of one payload.
   func handedOver(_ number: RequestNumber, _ outcome: PushOutcome)
 }
 
-/// Decides on pushes and hands over what is admitted.
+/// Decides on pushes and enqueues the admitted payloads.
 final class PushHandler: PushHandling {
   private let replica: ReplicaDriver
   private let desk: VerdictBatcher
@@ -45,17 +46,17 @@ final class PushHandler: PushHandling {
   private let node: NodeMember
   private let refusals: RefusalLog
   private let logger: Logger
-  /// Of Redis's refusals: each push that it refuses would be a line.
+  /// For Redis's refusals: otherwise each push that it refuses would be a line.
   private let lines = LineLimiter(lines: 1, perSeconds: 10)
   private let rates: AccountRates?
   private let random: NIOLoopBoundBox<RandomPool>
-  /// Where lines are written, one after the other.
+  /// The buffer for lines, one after the other.
   private let line: NIOLoopBoundBox<ByteBuffer>
 
   /// - Parameters:
   ///   - producer: On the event loop that the gate is used on.
-  ///   - spool: Where payloads go while the queue is away; nil for nowhere.
-  ///   - rates: What accounts may send; nil for as much as they like.
+  ///   - spool: Takes payloads while the queue is unreachable; nil for none.
+  ///   - rates: Rate limits of accounts; nil for none.
   init(
     replica: ReplicaDriver, producer: QueueProducer, spool: Spool?, node: String, rates: AccountRates?, logger: Logger
   ) {
@@ -115,7 +116,7 @@ final class PushHandler: PushHandling {
       id: id, account: account, key: key.words, receivedAt: time, request: request.members, node: node)
   }
 
-  /// Deals with a payload that the producer hasn't pushed.
+  /// Handles a payload that the producer hasn't pushed.
   fileprivate func notPushed(
     _ failure: EnqueueError, _ request: PushRequest, _ handover: PendingEnqueue, _ number: RequestNumber
   ) {
@@ -156,12 +157,12 @@ final class PushHandler: PushHandling {
     }
   }
 
-  /// Redis is away, and the spool hasn't taken it either.
+  /// Redis is unreachable, and the spool hasn't accepted it either.
   private static func failing(
     _ spoolFailure: SpoolFailure, after failure: EnqueueError, of request: PushRequest
   ) -> PushRejection {
     let unknown = PushRejection.outcomeUnknown(isRepeatable: request.idempotencyKey != nil)
-    // It may be in the queue already, whatever the spool says.
+    // It may be in the queue already, even if the spool fails.
     if case .unknownOutcome = failure { return unknown }
     return switch spoolFailure {
     case .full, .tooOld, .busy, .noRoom: .unavailable(.spoolFull)
@@ -172,18 +173,18 @@ final class PushHandler: PushHandling {
     }
   }
 
-  /// Takes nothing more, and returns when everything that was taken has been answered, a bounded time.
+  /// Accepts nothing more, and returns when everything that was accepted has been answered, within a bounded time.
   func drain() async throws {
     try await producer.drain().get()
   }
 
-  /// What the producer has in hand and has done, and why it takes nothing, if it doesn't. Fails only when the event loop has ended.
+  /// The producer's counters, and the reason if it accepts nothing. Fails only when the event loop has ended.
   func producerState() -> EventLoopFuture<(counters: ProducerCounters, obstacle: EnqueueError?)> {
     eventLoop.submit { [producer] in (producer.counters, producer.obstacle) }
   }
 }
 
-/// What is known of an exchange's payload while the producer, or after it the spool, has it in hand.
+/// The state of an exchange's payload while the producer, or after it the spool, has it.
 struct PendingEnqueue {
   let id: EnvelopeID
   let account: String
@@ -196,7 +197,7 @@ struct PendingEnqueue {
 
 extension Exchange: EnqueueCompletion {
   func pushed(_ failure: EnqueueError?) {
-    // Taken out: the sender holds on to the exchange, and mustn't be held by it for longer than it waits.
+    // Taken out: the sender retains the exchange, and must not be retained by it for longer than it waits.
     guard let handover = handover.take() else { preconditionFailure("it is told once, what became of a payload") }
     if let failure {
       handover.gate.notPushed(failure, request, handover, number)

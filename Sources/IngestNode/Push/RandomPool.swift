@@ -1,11 +1,11 @@
-// Random bits for ids, asked for by the handful. Each envelope needs two words, and the system's generator is a system call for each:
-// as long as encoding the envelope takes. What is fetched is used once and in one place.
+// Random bits for IDs, fetched in larger portions. Each envelope needs two words, and the system's generator needs a
+// system call for each, which takes as long as encoding the envelope. Each word is used once and on one event loop.
 
 internal import Foundation
 
 /// The system's random numbers, 32 fetched at a time. For one event loop.
 struct RandomPool: RandomNumberGenerator, Sendable {
-  // As many as one call of getentropy gives, 256 bytes.
+  // The maximum of one call of getentropy: 256 bytes.
   private var words = [UInt64](repeating: 0, count: 32)
   private var left = 0
 
@@ -17,7 +17,7 @@ struct RandomPool: RandomNumberGenerator, Sendable {
 
   private mutating func fetch() {
     let result = words.withUnsafeMutableBytes { getentropy($0.baseAddress, $0.count) }
-    // It fails where the kernel has no such call, or for more bytes.
+    // It fails only if the kernel has no such call, or for more bytes.
     precondition(result == 0, "the system gives no random numbers: \(String(cString: strerror(errno)))")
     left = words.count
   }

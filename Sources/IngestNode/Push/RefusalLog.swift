@@ -1,4 +1,4 @@
-// Each refusal with its proof in the log, as long as they are few.
+// Logs each refusal with its proof, as long as they are few.
 
 internal import KeyReplica
 internal import Logging
@@ -10,7 +10,7 @@ final class RefusalLog: Sendable {
 
   init(logger: Logger) { self.logger = logger }
 
-  /// - Parameter client: The client's address; nil where it isn't known.
+  /// - Parameter client: The client's address; nil if it isn't known.
   func note(_ key: KeyID, _ reason: RefusalReason, _ proof: Proof, from client: String?) {
     let (isAdmitted, unwritten) = lines.admit(at: proof.asOf)
     if unwritten > 0 { logger.info("more refusals; log lines suppressed", metadata: ["count": "\(unwritten)"]) }

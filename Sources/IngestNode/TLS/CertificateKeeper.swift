@@ -1,7 +1,7 @@
-// Keeps the listener's certificate up to date while the node runs: reads it anew when the files change and when an operator says so
-// by SIGHUP, and tells the log and the metrics when it ends. A reload that fails costs nothing but a line in the log: the
-// old certificate goes on being used. Two tasks may find a reason to reload at once, so a lock makes it one after the other; both
-// do it on NIO's thread pool, because reading a file may block.
+// Keeps the listener's certificate up to date while the node runs. It reads the files again when they change and on
+// SIGHUP, and reports in the log and the metrics when the certificate expires. If a reload fails, the old certificate
+// stays in use and the log says so. Two tasks may reload at the same time, so a lock makes them take turns. Both do it
+// on NIO's thread pool, because reading a file may block.
 
 import Foundation
 import Logging
@@ -13,7 +13,7 @@ import UnixSignals
 
 /// The service that reloads the certificate.
 final class CertificateKeeper: Service {
-  /// A certificate may have a hundred names, and a line of the log should not.
+  /// A certificate may have a hundred names, too many for a line of the log.
   private static let namesTold = 10
 
   private let identity: TLSIdentity
@@ -22,7 +22,7 @@ final class CertificateKeeper: Service {
   private let logger: Logger
   private let reminder = Mutex(CertificateReminder())
 
-  /// - Parameter interval: Between two looks at the files.
+  /// - Parameter interval: The time between two checks of the files.
   init(
     _ identity: TLSIdentity, interval: Duration = .seconds(5), metrics: any MetricsFactory = MetricsSystem.factory,
     logger: Logger
@@ -33,8 +33,8 @@ final class CertificateKeeper: Service {
     expiry = Gauge(label: "sluice_tls_certificate_expiry_seconds", dimensions: [], factory: metrics)
   }
 
-  /// Runs until the node ends. From its first moment SIGHUP doesn't end the process; not after it either, while connections are
-  /// still being ended, since Dispatch leaves its handler in place.
+  /// Runs until the node ends. From its start SIGHUP doesn't end the process. Nor does it after this has returned,
+  /// while connections still end, because Dispatch leaves its handler installed.
   func run() async throws {
     await cancelWhenGracefulShutdown {
       let hangups = await UnixSignalsSequence(trapping: .sighup)
@@ -51,7 +51,7 @@ final class CertificateKeeper: Service {
     }
   }
 
-  /// Reloads if the files have changed, and reminds of a certificate that ends. Blocks.
+  /// Reloads if the files have changed, and warns before a certificate expires. Blocks.
   func look(at now: Date = Date()) {
     if identity.filesHaveChanged {
       reload(because: "the files have changed", at: now)
@@ -115,7 +115,7 @@ final class CertificateKeeper: Service {
     do {
       try await NIOThreadPool.singleton.runIfActive(body)
     } catch {
-      // The process's own pool never ends, so this is the node ending before it began: nothing to do any more.
+      // The process's own pool never ends, so the node ends before it began: nothing to do.
     }
   }
 }

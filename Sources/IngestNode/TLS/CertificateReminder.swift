@@ -1,18 +1,18 @@
-// When a certificate that ends is worth a line in the log. It comes in time to do something about it, and again each day, since
-// the one line among a week's others wasn't read. It reads no clock.
+// When to log a warning about a certificate that expires soon: early enough to replace it, and again each day, because
+// a single line can be missed among a week's others. It reads no clock.
 
 import Foundation
 
-/// Decides when to say that a certificate ends, has ended, or hasn't begun.
+/// Decides when to warn that a certificate expires soon, has expired, or isn't valid yet.
 struct CertificateReminder {
-  /// Fewer than these days are worth a warning. Authorities that renew by themselves do so at 30 days or at a third of the
-  /// time, so by then something is broken.
+  /// With fewer days left there is a warning. Authorities that renew by themselves do so at 30 days or at a third of
+  /// the time, so by then something is broken.
   static let days = 14
 
   private static let day = TimeInterval(86_400)
   private var reminded: Date?
 
-  /// - Returns: What to warn of, at most once a day.
+  /// - Returns: The warning, at most once a day.
   mutating func warning(about certificate: ServerCertificate, at now: Date) -> String? {
     let warning: String
     switch certificate.standing(at: now) {
@@ -25,7 +25,7 @@ struct CertificateReminder {
     case .expired: warning = "the certificate has expired: clients refuse it"
     case .notYetValid: warning = "the certificate isn't valid yet: clients refuse it"
     }
-    // A clock that was set back must not silence it for long.
+    // A clock that was set back must not suppress it for long.
     if let reminded, (0..<Self.day).contains(now.timeIntervalSince(reminded)) { return nil }
     reminded = now
     return warning

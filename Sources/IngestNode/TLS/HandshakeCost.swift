@@ -1,11 +1,12 @@
-// What a handshake really takes of an event loop. The certificate's key says what it should take, but the client has a say too: a hello of 16 KB with thousands of
-// extensions costs several times as much, and each library finds other ways. So the time is measured, and what it was above the table's is charged to the
-// client as well. And a hello may be no larger than any that real clients send.
+// Measures the time of an event loop that a handshake really takes. The certificate's key says what it should take, but
+// the client has an influence too: a hello of 16 KB with thousands of extensions costs several times as much, and each
+// library has other ways. So the time is measured, and the excess over the table's time is charged to the client as
+// well. In addition, a hello may be no larger than any that real clients send.
 
 internal import NIOCore
 internal import NIOSSL
 
-/// Stands before TLS until the handshake is over.
+/// A handler in front of TLS until the handshake is over.
 final class HandshakeCost: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer
@@ -15,18 +16,19 @@ final class HandshakeCost: ChannelInboundHandler, RemovableChannelHandler {
   private let ended: (Duration) -> Void
   private var received = 0
   private var taken = Duration.zero
-  /// Set within a read of this handler's, whose end counts too.
+  /// Set during a read of this handler, and applied at the end of that read.
   var isOver = false
 
-  /// Bytes of a handshake without a client's certificate. A browser's hello with a post-quantum key share has 1,800, and may be asked for twice.
+  /// Bytes of a handshake without a client's certificate. A browser's hello with a post-quantum key share has 1,800,
+  /// and may be requested twice.
   static let usualBytes = 6 << 10
-  /// With one, whose chain comes too.
+  /// With a client certificate, which is sent with its chain.
   static let bytesWithCertificate = 64 << 10
 
   /// - Parameters:
-  ///   - most: Bytes that the client may send before the handshake is over.
-  ///   - tooLarge: Told that the connection is closed for it.
-  ///   - ended: Told how much of the event loop the handshake has taken, once: also where it has failed.
+  ///   - most: Maximum bytes from the client before the handshake is over.
+  ///   - tooLarge: Called when the connection is closed for it.
+  ///   - ended: Called once with the time of the event loop that the handshake has taken, also if it has failed.
   init(most: Int, tooLarge: @escaping () -> Void, ended: @escaping (Duration) -> Void) {
     self.most = most
     self.tooLarge = tooLarge

@@ -1,10 +1,10 @@
-// A deadline for TLS's handshake. The handler behind TLS hears nothing before the handshake is over and would take a
-// client that sends its hello byte by byte for an idle connection.
+// A deadline for the TLS handshake. The handler behind TLS gets no event before the handshake is over, and would treat
+// a client that sends its hello byte by byte as an idle connection.
 
 internal import NIOCore
 internal import NIOTLS
 
-/// Closes a connection whose handshake takes too long; removes itself when the handshake is over.
+/// Closes a connection that takes too long for its handshake. Removes itself when the handshake is over.
 final class HandshakeDeadline: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = NIOAny
   typealias InboundOut = NIOAny
@@ -15,9 +15,9 @@ final class HandshakeDeadline: ChannelInboundHandler, RemovableChannelHandler {
   private var timer: Scheduled<Void>?
 
   /// - Parameters:
-  ///   - deadline: From now, or from when the connection begins.
-  ///   - cost: Is told when the handshake is over: in front of TLS nothing is heard of it.
-  ///   - missed: Told that the connection is closed for it.
+  ///   - deadline: Counted from now, or from the beginning of the connection.
+  ///   - cost: Is notified when the handshake is over, because handlers in front of TLS get no event for it.
+  ///   - missed: Called when the connection is closed because of the deadline.
   init(deadline: TimeAmount, behind cost: HandshakeCost? = nil, missed: @escaping () -> Void) {
     self.deadline = deadline
     self.cost = cost

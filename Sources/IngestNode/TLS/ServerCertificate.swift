@@ -1,8 +1,9 @@
-// The push listener's certificate as it was read at one time: what TLS needs of it, and what people want to know of it. Either all
-// of it is usable together or there is none: a chain and a key that don't belong together would otherwise only show when the
-// first client fails. BoringSSL is the judge of what is usable, since it is what uses it; swift-certificates only says
-// whose certificate it is, for the log. NIOCertificateReloading of swift-nio-extras was rejected: it reloads on a timer
-// alone, doesn't name the file that is wrong, and takes no authorities of clients.
+// The push listener's certificate as it was read at one time: the parts that TLS needs, and the facts for people.
+// Either all of it is usable together or there is none: otherwise a chain and a key that don't belong together would
+// show only when the first client fails. BoringSSL decides whether it is usable, because BoringSSL uses it;
+// swift-certificates only reads the certificate's names for the log. Rejected: NIOCertificateReloading of
+// swift-nio-extras. It reloads on a timer alone, doesn't name the file at fault, and takes no authorities for clients'
+// certificates.
 
 import Bytes
 import Foundation
@@ -13,25 +14,25 @@ import X509
 
 /// A certificate with its key, ready to be served.
 struct ServerCertificate: Sendable {
-  /// For each new connection. It holds the key.
+  /// For each new connection. It has the key.
   let context: NIOSSLContext
   /// As in RFC 4514, `CN=push.example.com,O=Example`. May be empty: modern certificates name their servers in ``names`` alone.
   let subject: String
-  /// What clients may call the server.
+  /// The names that clients may use for the server.
   let names: [String]
   /// In hexadecimal, two digits a byte, as OpenSSL writes it.
   let serial: String
   let notBefore: Date
   let notAfter: Date
-  /// What it costs to serve it, see ``ServerKeyKind/handshake``.
+  /// The kind of key, which decides the cost of a handshake, see ``ServerKeyKind/handshake``.
   let keyKind: ServerKeyKind
-  /// How many authorities of client certificates there are; nil where clients aren't asked for one.
+  /// The number of authorities of client certificates; nil if clients need no certificate.
   let clientAuthorities: Int?
 
   /// Reads the files, which blocks.
   ///
-  /// A certificate that isn't valid at this time is taken all the same: most clients will refuse it, but a node that doesn't
-  /// start serves none at all. See ``standing(at:)``.
+  /// A certificate that isn't valid at this time is accepted nevertheless: most clients will refuse it, but a node that
+  /// doesn't start serves no client at all. See ``standing(at:)``.
   init(_ files: TLSFiles) throws(UnusableTLSFile) {
     let chain = try Self.certificates(in: files.certificateChain, are: "the certificate chain of the push listener")
     let key = try Self.privateKey(in: files.privateKey)
@@ -45,10 +46,11 @@ struct ServerCertificate: Sendable {
     configuration.cipherSuiteValues = Self.cipherSuites
     configuration.curves = Self.curves
     configuration.applicationProtocols = ["http/1.1"]
-    // How long a connection that we close waits for the client's close_notify; by then it has got all that it will get.
+    // Maximum wait for the client's close_notify after our own: by then it has received everything that it will
+    // receive.
     configuration.shutdownTimeout = .seconds(1)
     if let authorities {
-      // Whom a client's certificate names is of no matter: the API key says who it is.
+      // The name in a client's certificate doesn't matter: the API key identifies the client.
       configuration.certificateVerification = .noHostnameVerification
       configuration.trustRoots = .certificates(authorities)
       configuration.sendCANameList = true
@@ -75,17 +77,17 @@ struct ServerCertificate: Sendable {
     }
   }
 
-  /// Of TLS 1.2; those of TLS 1.3 are all as good. Keys are agreed on by ECDHE, so that who steals the private key can't read what was recorded
-  /// before, and all of it is authenticated (AEAD): CBC with SHA-1 and RSA's key exchange have a history of attacks. Every client that speaks
-  /// TLS 1.2 and was made in the past ten years has one of these.
+  /// Cipher suites of TLS 1.2; those of TLS 1.3 are all good. Keys are exchanged by ECDHE, so that a stolen private key
+  /// can't decrypt recorded traffic, and all suites are authenticated (AEAD): CBC with SHA-1 and RSA's key exchange
+  /// have a history of attacks. Every client of the past ten years that supports TLS 1.2 has one of these.
   private static let cipherSuites: [NIOTLSCipher] = [
     .TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, .TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
     .TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, .TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
     .TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, .TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
   ]
 
-  /// The client chooses among these, and pays nothing for its choice: with P-384 a handshake would cost this side fifteen times as much. Every client has
-  /// P-256 (RFC 8446 §9.1).
+  /// The client chooses among these, so all must be cheap: with P-384 a handshake would cost this side fifteen times as
+  /// much. Every client has P-256 (RFC 8446 §9.1).
   private static let curves: [NIOTLSCurve] = [.x25519, .secp256r1]
 
   /// Whether clients accept it at a time.
@@ -106,7 +108,7 @@ struct ServerCertificate: Sendable {
   ) throws(UnusableTLSFile) -> [NIOSSLCertificate] {
     let expected = "\(what), as PEM"
     let bytes = try read(file, expecting: expected)
-    // BoringSSL doesn't say which of the two it is.
+    // BoringSSL doesn't say which of the two errors it is.
     guard String(decoding: bytes, as: UTF8.self).contains("CERTIFICATE-----") else {
       throw UnusableTLSFile(file: file, expected: expected, found: "\(bytes.count) bytes without a certificate")
     }
@@ -114,18 +116,18 @@ struct ServerCertificate: Sendable {
       let found = try NIOSSLCertificate.fromPEMBytes(bytes)
       if !found.isEmpty { return found }
     } catch {
-      // Said below: its own words are those of a stack of parsers.
+      // The error below says it. The original text is that of a stack of parsers.
     }
     throw UnusableTLSFile(
       file: file, expected: expected, found: "a certificate that can't be read, or one of which a part is missing")
   }
 
-  /// What is wrong with a key is said in words of our own, never in its bytes.
+  /// An error about a key has our own text, and never the key's bytes.
   private static func privateKey(in file: String) throws(UnusableTLSFile) -> NIOSSLPrivateKey {
     let expected = "the private key of the push listener, as PEM, not encrypted"
     let bytes = try read(file, expecting: expected)
     do {
-      // The empty passphrase keeps BoringSSL from any idea of asking for one.
+      // With an empty passphrase BoringSSL never asks for one.
       return try NIOSSLPrivateKey(bytes: bytes, format: .pem) { $0([UInt8]()) }
     } catch {
       let text = String(decoding: bytes, as: UTF8.self)
@@ -150,7 +152,7 @@ struct ServerCertificate: Sendable {
     func unusable(_ found: String) -> UnusableTLSFile {
       UnusableTLSFile(file: file, expected: expected, found: found)
     }
-    // A pipe that nobody writes to must not keep us waiting.
+    // A pipe without a writer must not block this.
     let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw unusable(String(cString: strerror(errno))) }
     defer { close(descriptor) }
@@ -168,7 +170,8 @@ struct ServerCertificate: Sendable {
     return bytes
   }
 
-  /// What the log says of it. A certificate that BoringSSL takes and swift-certificates doesn't is served all the same.
+  /// The subject for the log. A certificate that BoringSSL accepts and swift-certificates doesn't is served
+  /// nevertheless.
   private static func describe(_ certificate: NIOSSLCertificate) -> (subject: String, names: [String]) {
     do {
       let parsed = try Certificate(derEncoded: try certificate.toDERBytes())
@@ -194,11 +197,11 @@ struct ServerCertificate: Sendable {
   }
 }
 
-/// A file that TLS was to be made of, and can't be.
+/// A file for TLS that can't be used.
 struct UnusableTLSFile: Error, Equatable, CustomStringConvertible {
   let file: String
   let expected: String
-  /// Never a part of a key.
+  /// What was found. Never a part of a key.
   let found: String
 
   var description: String { "\(file): expected \(expected), found \(found)" }

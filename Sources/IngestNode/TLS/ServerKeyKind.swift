@@ -1,23 +1,23 @@
-// What one TLS handshake costs an event loop, by the key of the certificate. The signature with that key is what
-// differs: one with RSA of 4,096 bits takes a hundred times as long as one with ECDSA on P-256, which costs less than
-// the rest of the handshake.
+// The cost of one TLS handshake for an event loop, by the key of the certificate. The signature with that key makes the
+// difference: one with RSA of 4,096 bits takes a hundred times as long as one with ECDSA on P-256, which costs less
+// than the rest of the handshake.
 //
-// The times are of a table and not measured at start: BoringSSL's signing isn't to be had without a handshake, and what
-// the bound is for is a factor of twenty, and not the factor of two between processors. `openssl speed` shows a
-// machine's own; the table has about what BoringSSL takes on an Intel Xeon.
+// The times are in a table and not measured at start. BoringSSL's signing isn't available without a handshake, and the
+// limit is there for a factor of twenty, not for the factor of two between processors. `openssl speed` shows a
+// machine's own times; the table has about the times of BoringSSL on an Intel Xeon.
 
 internal import NIOSSL
 internal import SwiftASN1
 
-/// What the server signs handshakes with.
+/// The kind of key that the server signs handshakes with.
 enum ServerKeyKind: Hashable, Sendable, CustomStringConvertible {
   case p256
   case p384
   case p521
   case ed25519
-  /// So many bits.
+  /// With this number of bits.
   case rsa(Int)
-  /// One that isn't known here.
+  /// Another kind.
   case other
 
   /// - Parameter certificate: The server's own.
@@ -25,7 +25,7 @@ enum ServerKeyKind: Hashable, Sendable, CustomStringConvertible {
     do {
       self = try Self(subjectPublicKeyInfo: certificate.extractPublicKey().toSPKIBytes())
     } catch {
-      // What BoringSSL uses is served, whether or not it is understood here.
+      // A key that BoringSSL can use is served, even if its kind isn't known here.
       self = .other
     }
   }
@@ -80,25 +80,25 @@ enum ServerKeyKind: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
-  /// Of one signature.
+  /// The time of one signature.
   private var signing: Duration {
     switch self {
     case .p256, .ed25519: .microseconds(40)
     case .p384: .microseconds(900)
     case .p521: .microseconds(2_000)
-    // With twice the bits it takes some six times as long.
+    // Twice the bits take about six times as long.
     case .rsa(...2_048): .microseconds(700)
     case .rsa(...3_072): .microseconds(2_000)
     case .rsa(...4_096), .other: .microseconds(4_000)
-    // More than any public authority certifies.
+    // Larger than any public authority certifies.
     case .rsa: .microseconds(40_000)
     }
   }
 
-  /// Of one handshake, all else included.
+  /// The time of one handshake, including everything else.
   var handshake: Duration { .microseconds(150) + signing }
 
-  /// How many handshakes with ECDSA on P-256 cost as much as one with this; nil where it isn't worth a line in the log.
+  /// How many times the cost of a handshake with ECDSA on P-256; nil if it isn't worth a line in the log.
   var timesP256: Int? {
     guard case .rsa(let bits) = self, bits >= 3_072 else { return nil }
     return Int((handshake / ServerKeyKind.p256.handshake).rounded())

@@ -1,18 +1,19 @@
-// Where the push listener's certificate comes from, and whether the files there are still the ones that were read. Files are told
-// apart by what the file system says and not by their content: a private key should be in memory only while it is being loaded.
-// Links are followed, so it is noticed that Kubernetes points `..data` at another folder. Watching by inotify was rejected: a watch on a
-// path doesn't follow such a swap, says nothing on network file systems, and a look every few seconds costs nothing.
+// The files of the push listener's certificate, and whether they have changed since they were read. Files are compared
+// by the file system's metadata and not by their content: a private key should be in memory only while it is being
+// loaded. Links are followed, so a change of the folder that Kubernetes's `..data` points to is noticed. Rejected:
+// watching by inotify. A watch on a path doesn't follow such a swap and reports nothing on network file systems, and a
+// check every few seconds costs nothing.
 
 import Foundation
 
-/// The files that the push listener's TLS is made of. All are PEM.
+/// The files of the push listener's TLS. All are PEM.
 public struct TLSFiles: Sendable, Hashable {
-  /// The server's own certificate first, then each authority that signed the one before it; the root may be left out.
+  /// The server's own certificate first, then each authority that signed the one before it; the root may be omitted.
   public var certificateChain: String
   /// The private key of the first certificate, not encrypted.
   public var privateKey: String
-  /// The authorities of client certificates. With them a client must present a certificate that one of them vouches for; nil
-  /// asks clients for none.
+  /// The authorities of client certificates. With them a client must present a certificate that one of them has signed;
+  /// nil if clients need none.
   public var clientAuthorities: String?
 
   public init(certificateChain: String, privateKey: String, clientAuthorities: String? = nil) {
@@ -21,15 +22,15 @@ public struct TLSFiles: Sendable, Hashable {
     self.clientAuthorities = clientAuthorities
   }
 
-  /// Which files there are now, each in its turn.
+  /// The fingerprints of the files, in order.
   var fingerprints: [FileFingerprint] {
     ([certificateChain, privateKey] + (clientAuthorities.map { [$0] } ?? [])).map { FileFingerprint(of: $0) }
   }
 }
 
-/// What tells one file, and one state of it, from another.
+/// The metadata that identify a file and one state of it.
 enum FileFingerprint: Hashable, Sendable {
-  /// Permissions and owner are part of it, so that a file is tried again that couldn't be read before.
+  /// Permissions and owner are included, so that a file that couldn't be read is tried again after they change.
   case file(device: Int, inode: Int, size: Int, modified: Date, permissions: Int, owner: Int)
   case absent(reason: String)
 

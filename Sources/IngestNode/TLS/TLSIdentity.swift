@@ -1,6 +1,6 @@
-// Who the push listener is, from one reload to the next. Connections take the context that is current when they begin, and keep
-// it: a reload never breaks one. A context per connection through NIOSSL's own override callback was rejected, since swapping
-// one reference does the same with nothing in between.
+// The push listener's current certificate. A connection uses the context that is current when it begins, and keeps it:
+// a reload never breaks a connection. Rejected: a context per connection through NIOSSL's own override callback.
+// Swapping one reference does the same with nothing in between.
 
 import Foundation
 import NIOSSL
@@ -10,8 +10,8 @@ import Synchronization
 final class TLSIdentity: Sendable {
   private struct State {
     var certificate: ServerCertificate
-    /// Which files there were when they were last read, usable or not. Noted before reading, so that what changes meanwhile is
-    /// seen as a change.
+    /// The files' fingerprints at the last reading, usable or not. Taken before reading, so that a change during the
+    /// reading is noticed.
     var read: [FileFingerprint]
   }
 
@@ -25,16 +25,16 @@ final class TLSIdentity: Sendable {
     state = Mutex(State(certificate: try ServerCertificate(files), read: read))
   }
 
-  /// What a new connection is to be served with.
+  /// The context for new connections.
   var context: NIOSSLContext { certificate.context }
 
   var certificate: ServerCertificate { state.withLock { $0.certificate } }
 
-  /// Whether other files are there than were last read. Blocks, and is cheap.
+  /// Whether the files differ from the ones that were last read. Blocks, and is cheap.
   var filesHaveChanged: Bool { files.fingerprints != state.withLock { $0.read } }
 
-  /// Reads the files again, which blocks. New connections get what is in them.
-  /// - Throws: Where they can't be used; the certificate stays the one that it was.
+  /// Reads the files again, which blocks. New connections use the new content.
+  /// - Throws: If they can't be used; the old certificate stays in use.
   /// - Returns: The new certificate.
   @discardableResult
   func reload() throws(UnusableTLSFile) -> ServerCertificate {

@@ -1,4 +1,4 @@
-// What the consumer hands out and takes back, as values.
+// The values that the consumer returns and accepts.
 
 public import Hiredis
 public import RedisClient
@@ -7,10 +7,11 @@ public import RedisClient
 public struct ClaimedBatch: Sendable {
   /// The worker's slot that they are in.
   public let slot: Int
-  /// The claim's number, unique within one life of a worker.
+  /// The claim's number, unique within one start of a worker.
   public let number: Int64
-  /// From this moment on the lease is over for sure, by this machine's clock. It is counted from when the answer came, so it
-  /// is a little later than what Redis says; nothing may be started then, and nothing more can be settled.
+  /// The lease is over for certain from this time on, by this machine's clock. It is counted from the arrival of the
+  /// reply, so it is a little later than the end by Redis's clock. After it no work may begin, and nothing can be
+  /// settled.
   public internal(set) var leaseEnds: ContinuousClock.Instant
   /// In the order in which they are to be stored. Never empty.
   public let entries: [ClaimedEntry]
@@ -20,9 +21,9 @@ public struct ClaimedBatch: Sendable {
 public struct ClaimedEntry: Sendable {
   /// The envelope, or why the element isn't one.
   public let content: Result<Envelope, InvalidEnvelope>
-  /// How often it was tried before, the workers that died over it included.
+  /// How often it was tried before, including workers that died over it.
   public let failures: Int
-  /// In which list it was; 0 also where the claim is handed out again.
+  /// The list that it was in; 0 also if the claim is handed out again.
   public let list: Int
 
   /// Whether it belongs in one of its account's own lists.
@@ -35,50 +36,51 @@ public struct ClaimedEntry: Sendable {
   }
 }
 
-/// What becomes of an entry when its claim ends.
+/// The result for an entry when its claim ends.
 public enum Disposition: Sendable, Equatable {
-  /// It is stored: gone from the queue.
+  /// It is stored, and is removed from the queue.
   case done
-  /// It goes back to where it was, next to be taken, and nothing is held against it: the worker is ending, say.
+  /// It goes back to where it was, as the next one, and doesn't count as a failure: for example, because the worker is
+  /// ending.
   case putBack
-  /// It wasn't tried, because its account has more waiting than its share: it goes to one of the lists that its account has, so that what others have
-  /// sent comes first. Nothing is held against it.
+  /// It wasn't tried, because its account has more than its share of the batch. It goes to one of its account's own
+  /// lists, so that others' payloads are first. It doesn't count as a failure.
   case setAside
-  /// It failed in a way that may pass. It comes back after the delay, or is a dead letter if it failed too often.
+  /// It failed in a way that may pass. It returns after the delay, or becomes a dead letter if it failed too often.
   case retry(reason: String, delay: Duration)
-  /// It comes back after the delay, and nothing is held against it.
+  /// It returns after the delay. It doesn't count as a failure.
   case postpone(delay: Duration)
-  /// It can't be stored, however often one tries: a dead letter.
+  /// It can never be stored: a dead letter.
   case dead(reason: String)
 }
 
-/// How the end of a claim went.
+/// The result of ending a claim.
 public enum Settlement: Sendable, Equatable {
-  /// As it was said; so many became dead letters.
+  /// As requested. This number of entries became dead letters.
   case settled(dead: Int)
-  /// The lease had ended and others have the envelopes now (whose instance it is, where that is known): what was stored
-  /// will come again, and the sink knows it by its id.
+  /// The lease had ended and another worker has the envelopes now (its instance, if known). Stored payloads will be
+  /// delivered again, and the sink recognises their IDs.
   case lost(to: String?)
 }
 
-/// What came of a try to claim.
+/// The result of trying to claim.
 public enum Claim: Sendable {
   case batch(ClaimedBatch)
-  /// There is nothing to do.
+  /// There is nothing to claim.
   case empty
-  /// The slot has a claim of another instance that goes by the same name.
+  /// The slot has a claim of another instance with the same name.
   case held(SlotHolder)
-  /// Another instance has taken this worker's name over after this one began: this one must end.
+  /// Another instance has taken over this worker's name after this one began: this one must end.
   case supplanted(by: String)
 }
 
-/// Who has a claim in our slot.
+/// The holder of a claim in our slot.
 public struct SlotHolder: Sendable, Equatable, CustomStringConvertible {
   public let worker: WorkerName
   public let slot: Int
-  /// Empty where the reaper has the claim or the list has no header.
+  /// Empty if the reaper has the claim or the list has no header.
   public let instance: String
-  /// In milliseconds since 1970 by Redis's clock; 0 where there is no lease.
+  /// In milliseconds since 1970 by Redis's clock; 0 if there is no lease.
   public let leaseUntil: Int64
 
   public var description: String {
@@ -87,31 +89,31 @@ public struct SlotHolder: Sendable, Equatable, CustomStringConvertible {
   }
 }
 
-/// What a look for ended leases did.
+/// The result of one search for ended leases.
 public struct Reaping: Sendable, Equatable {
-  /// Envelopes that were put back.
+  /// Envelopes that were returned.
   public var putBack = 0
   /// Envelopes that became dead letters because too many workers died over them.
   public var dead = 0
   /// Claims that were ended.
   public var claims = 0
-  /// There was more to do than may be done at once: look again soon.
+  /// There was more than one call may process: call it again soon.
   public var isUnfinished = false
-  /// Workers that were taken off the list.
+  /// Workers that were removed from the list.
   public var forgotten = 0
-  /// Keys that aren't as they should be, with what is wrong; another hand than ours must have been there.
+  /// Malformed Redis keys, with the reason. They were written by another program or by hand.
   public var strange: [String] = []
 
   public init() {}
 }
 
-/// Why the queue couldn't be asked.
+/// Why Redis couldn't be asked.
 public enum QueueFailure: Error, Sendable, Equatable, CustomStringConvertible {
-  /// The conversation with Redis is over or never began.
+  /// The connection to Redis is over or never began.
   case away(RedisError)
-  /// Redis said no.
+  /// Redis answered with an error.
   case refused(RedisServerError)
-  /// Redis said something that makes no sense here.
+  /// Redis answered something unexpected.
   case unexpected(UnexpectedReply)
 
   public var description: String {

@@ -1,30 +1,30 @@
 // How many bytes a worker claims at once. A Redis with a `client-output-buffer-limit` for normal clients closes the
-// connection over a longer answer, and says nothing; the claim then is the worker's all the same, and would be handed
-// out again, with the same end. So after each such closing a quarter is asked for, and the rest of the claim goes back.
-// From the second on the claim is made on a connection of its own, so that what happens to it concerns no other claim.
-// A single envelope that closed that connection again and again is one that Redis can't hand out: it becomes a dead
-// letter.
+// connection on a longer reply, without an error. The claim is the worker's nevertheless, and would be handed out
+// again, with the same result. So after each such closing the worker asks for a quarter, and the rest of the claim
+// returns to the queue. From the second closing on, the claim is made on a connection of its own, so that a closing
+// affects no other claim. If a single envelope closes that connection again and again, Redis can't hand it out, and it
+// becomes a dead letter.
 //
-// Other closings (Redis was ended, a network failed) are taken for the same, and cost a minute of smaller claims. They
-// make no dead letter: that takes fourteen in a row in which the server took the connection and the claim.
+// Other closings (Redis was ended, a network failed) look the same, and cost a minute of smaller claims. They make no
+// dead letter: that takes fourteen in a row in which the server accepted the connection and the claim.
 
 internal import Synchronization
 
 /// The bytes of one claim, for all slots of a consumer.
 final class HandOutSize: Sendable {
   struct Size: Equatable {
-    /// Bytes of the whole claim, at least 1. One envelope over it comes alone.
+    /// Bytes of the whole claim, at least 1. A larger envelope is claimed alone.
     var bytes: Int
     /// Whether the claim is made on a connection of its own.
     var isApart: Bool
-    /// Whether a single envelope that the slot still holds is a dead letter.
+    /// Whether a single envelope that is still in the slot is a dead letter.
     var givesUp: Bool
   }
 
   private struct State {
     /// Closings in a row, by slot.
     var closings: [Int: Int] = [:]
-    /// For all slots: how often the whole was divided by four.
+    /// For all slots: how often the maximum was divided by four.
     var divisions = 0
     var changed: ContinuousClock.Instant?
   }
@@ -32,14 +32,14 @@ final class HandOutSize: Sendable {
   private let most: Int
   private let state = Mutex(State())
 
-  /// After the first one it is likely that the answer was too long.
+  /// After the first closing it is likely that the reply was too long.
   private static let closingsUntilApart = 2
-  /// By then less than the smallest envelope is asked for, and it was tried more than once.
+  /// By then the worker asks for less than the smallest envelope, and has tried it more than once.
   private static let closingsUntilGivenUp = 14
-  /// After so long without a closing four times as much is asked for.
+  /// After this time without a closing the worker asks for four times as much.
   private static let calm = Duration.seconds(60)
 
-  /// - Parameter most: Bytes of a claim while all is well.
+  /// - Parameter most: Bytes of a claim without closings.
   init(most: Int) { self.most = most }
 
   func size(for slot: Int) -> Size {
@@ -51,7 +51,7 @@ final class HandOutSize: Sendable {
     }
   }
 
-  /// The connection was closed over a claim.
+  /// Records that the connection was closed on a claim.
   func noteClosing(of slot: Int, at now: ContinuousClock.Instant = .now) {
     state.withLock { state in
       let closings = (state.closings[slot] ?? 0) + 1
@@ -61,7 +61,7 @@ final class HandOutSize: Sendable {
     }
   }
 
-  /// A claim was answered.
+  /// Records that a claim was answered.
   func noteAnswer(to slot: Int, at now: ContinuousClock.Instant = .now) {
     state.withLock { state in
       state.closings[slot] = nil

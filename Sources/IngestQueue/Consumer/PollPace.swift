@@ -1,8 +1,8 @@
-// How often an empty queue is looked at. A blocking read would be told at once, but nothing that blocks can run in a script,
-// and an envelope that left the list outside of the claiming script would be nobody's if the worker died just then. So
-// we look, fast at first because after a burst there is often another, then slower.
+// How often an empty queue is polled. A blocking read would return at once, but no blocking command can run in a
+// script, and an envelope that left the list outside of the claiming script would belong to nobody if the worker died
+// then. So the worker polls, fast at first because after a burst there is often another, then slower.
 
-/// The pause before the next look at a queue that was empty.
+/// The pause before the next poll of a queue that was empty.
 public struct PollPace: Sendable, Equatable {
   public let shortest: Duration
   public let longest: Duration
@@ -14,12 +14,12 @@ public struct PollPace: Sendable, Equatable {
     next = shortest
   }
 
-  /// The queue was empty: how long to wait before the next look.
+  /// The queue was empty. Returns the pause before the next poll.
   public mutating func afterEmpty() -> Duration {
     defer { next = min(next * 2, longest) }
     return next
   }
 
-  /// There was something.
+  /// There was work.
   public mutating func reset() { next = shortest }
 }

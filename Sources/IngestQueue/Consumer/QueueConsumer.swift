@@ -1,8 +1,8 @@
-// The worker's side of the queue: claim, extend, settle, reap. What is atomic is in the scripts; here is when they run,
-// and the one thing that must be repeated: settling, which goes on until Redis has answered or the lease is over.
+// The worker's side of the queue: claim, extend, settle, reap. The scripts contain the atomic steps. This type decides
+// when they run, and repeats settling until Redis has answered or the lease is over.
 //
-// Claiming may be repeated as well, and needs no care: a claim whose answer was lost is still in its slot, under this instance,
-// and the next claim into that slot hands it out again.
+// Claiming may be repeated without care: a claim whose reply was lost is still in its slot, under this instance, and
+// the next claim into that slot hands it out again.
 
 internal import Bytes
 internal import Hiredis
@@ -10,26 +10,26 @@ internal import NIOCore
 public import RedisClient
 internal import Synchronization
 
-/// How much a consumer takes, and how long it may keep it.
+/// How much a consumer claims, and for how long.
 public struct ConsumerLimits: Sendable, Equatable {
-  /// Envelopes in one claim.
+  /// Maximum envelopes of one claim.
   public var envelopes: Int
-  /// Bytes in one claim; an envelope over it comes alone.
+  /// Maximum bytes of one claim. A larger envelope is claimed alone.
   public var bytes: Int
-  /// The largest envelope that is taken at all; a larger one becomes a dead letter, because its answer would
-  /// break the conversation's limits again and again. Must lie below the reply limits of the client.
+  /// The largest envelope that is accepted at all. A larger one becomes a dead letter, because its reply would exceed
+  /// the connection's limits again and again. Must be lower than the reply limits of the client.
   public var largestEnvelope: Int
   /// How long a claim lasts unless it is extended.
   public var lease: Duration
-  /// After so many failed attempts an envelope is a dead letter.
+  /// After this number of failed attempts an envelope is a dead letter.
   public var attempts: Int
-  /// After so many dead workers an envelope is a dead letter.
+  /// After this number of dead workers an envelope is a dead letter.
   public var deaths: Int
-  /// Envelopes that one look of the reaper moves.
+  /// Maximum envelopes that one run of the reaper moves.
   public var reapedAtOnce: Int
-  /// How long a worker without claims stays on the list after it was seen last.
+  /// How long a worker without claims stays on the list after it was last seen.
   public var forgetAfter: Duration
-  /// For one answer of Redis.
+  /// For one reply of Redis.
   public var deadline: Duration
 
   public init(
@@ -48,29 +48,29 @@ public struct ConsumerLimits: Sendable, Equatable {
     self.deadline = deadline
   }
 
-  /// How many envelopes that were in the hands of a dead worker one claim may take: the root of what a claim takes, so that
-  /// finding the one that killed it takes about as many claims of a group as of single ones.
+  /// Maximum suspects (envelopes that a worker had when it died) in one claim: the square root of the usual number.
+  /// Finding the one that killed it then takes about as many claims of a group as of single ones.
   var suspects: Int { max(Int(Double(envelopes).squareRoot()), 1) }
 }
 
-/// One worker's hold on one shard of the queue. One for each life of a worker.
+/// One worker's access to one shard of the queue. One for each start of a worker.
 public final class QueueConsumer: Sendable {
   public let worker: WorkerName
-  /// Which life of the worker this is: random, so that a restarted worker can't be taken for its earlier life.
+  /// Identifies this start of the worker: random, so that a restarted worker can't be taken for its earlier process.
   public let instance: String
   public let limits: ConsumerLimits
 
   private let client: RedisClient
   private let layout: QueueLayout
-  /// How long a call waits for a connection where there is none: over the blink of a reconnect, and no longer, because
-  /// whoever calls wants to know that Redis is away.
+  /// How long a call waits if there is no connection: long enough for a quick reconnect, and no longer, because the
+  /// caller needs to know that Redis is unreachable.
   private static let connectionWait = TimeAmount.milliseconds(250)
   private let lastNumber = Atomic<Int64>(0)
   private let handOut: HandOutSize
-  /// Whether Redis has answered a claim, so that the name is ours until another one comes.
+  /// Whether Redis has answered a claim. From then on the name is this instance's until another instance uses it.
   private let hasBegun = Atomic<Bool>(false)
 
-  /// - Parameter client: Its reply limits must leave room for the largest envelope. Whoever made it shuts it down.
+  /// - Parameter client: Its reply limits must leave room for the largest envelope. The caller shuts it down.
   public init(
     client: RedisClient, layout: QueueLayout = QueueLayout(), worker: WorkerName,
     instance: String = QueueConsumer.newInstance(), limits: ConsumerLimits = ConsumerLimits()
@@ -88,15 +88,15 @@ public final class QueueConsumer: Sendable {
 
   // MARK: Claiming
 
-  /// Takes what is next in the queue's lists, by turns, into a slot that is free as far as the caller knows.
+  /// Claims the next envelopes of the queue's lists, by turns, into a slot that is free as far as the caller knows.
   /// - Parameters:
   ///   - slot: From 0 to ``QueueLayout/slots`` - 1.
-  ///   - takesSuspects: Whether envelopes may be taken that were in the hands of a worker that died; they come few at a
-  ///     time, with no others. Only one of a worker's lanes may, so that when it dies over one, no more suspects than
-  ///     these are counted another death. Where it may, they come before all else, so a caller must not say so again and
-  ///     again while others wait.
-  ///   - limit: Envelopes in this claim, where that is less than the consumer's limit.
-  ///   - ownLimit: Of these, the most from each list that is accounts' own, by its number; nil for no limit.
+  ///   - takesSuspects: Whether suspects may be claimed: envelopes that a worker had when it died. They are claimed few
+  ///     at a time, without others. Only one of a worker's lanes may claim them, so that if the worker dies over one,
+  ///     no more than these count another death. Suspects are claimed before all else, so a caller must not pass true
+  ///     again and again while others wait.
+  ///   - limit: Maximum envelopes of this claim, if lower than the consumer's limit.
+  ///   - ownLimit: Maximum envelopes from each list that is accounts' own, by its number; nil for no limit.
   public func claim(
     slot: Int, takesSuspects: Bool, limit: Int = .max, ownLimit: (_ list: Int) -> Int? = { _ in nil }
   ) async throws(QueueFailure) -> Claim {
@@ -150,8 +150,8 @@ public final class QueueConsumer: Sendable {
     do throws(InvalidEnvelope) { return .success(try Envelope(bytes)) } catch { return .failure(error) }
   }
 
-  /// Gives the batch a lease that is counted from now.
-  /// - Returns: False where others have it by now; nothing can be settled then.
+  /// Extends the batch's lease, counted from now.
+  /// - Returns: False if another instance has the claim by now; nothing can be settled then.
   public func extendLease(of batch: inout ClaimedBatch) async throws(QueueFailure) -> Bool {
     let script = ExtendScript(
       layout: layout, worker: worker, slot: batch.slot, instance: instance, number: batch.number, lease: limits.lease)
@@ -164,22 +164,22 @@ public final class QueueConsumer: Sendable {
 
   // MARK: Settling
 
-  /// Everything in the batch is stored: it is gone from the queue. As ``settle(_:_:)``.
+  /// Everything in the batch is stored, and is removed from the queue. As ``settle(_:_:)``.
   public func acknowledge(_ batch: ClaimedBatch) async throws(QueueFailure) -> Settlement {
     try await settle(batch, Array(repeating: .done, count: batch.entries.count))
   }
 
-  /// Nothing of the batch was stored, and that isn't the envelopes' fault. As ``settle(_:_:)``.
+  /// Nothing of the batch was stored, and that doesn't count as a failure. As ``settle(_:_:)``.
   public func putBack(_ batch: ClaimedBatch) async throws(QueueFailure) -> Settlement {
     try await settle(batch, Array(repeating: .putBack, count: batch.entries.count))
   }
 
-  /// Ends a claim, in one step for all its entries. Repeated, with a growing pause, until Redis has answered or the lease
-  /// is surely over. In a cancelled task only twice.
+  /// Ends a claim, in one step for all its entries. Repeated, with a growing pause, until Redis has answered or the
+  /// lease is certainly over. In a cancelled task only twice.
   /// - Parameters:
   ///   - fates: One for each entry, in their order.
-  ///   - onRetry: Is told why it has to be repeated.
-  /// - Throws: What happened last, once the lease is over. The envelopes will come again.
+  ///   - onRetry: Called with the reason when it has to be repeated.
+  /// - Throws: The last error, once the lease is over. The envelopes will be delivered again.
   public func settle(
     _ batch: ClaimedBatch, _ fates: [Disposition], onRetry: (QueueFailure) -> Void = { _ in }
   ) async throws(QueueFailure) -> Settlement {
@@ -200,10 +200,10 @@ public final class QueueConsumer: Sendable {
         failures += 1
         let pause = backoff.delay(afterFailures: failures, using: &generator)
         guard ContinuousClock.now + .nanoseconds(pause.nanoseconds) < batch.leaseEnds else { throw error }
-        // A cancelled task tries twice and no longer: somebody waits for its end.
+        // A cancelled task tries only twice: the shutdown waits for its end.
         guard !Task.isCancelled || failures == 1 else { throw error }
         onRetry(error)
-        // On the event loop, where no cancellation makes it shorter.
+        // On the event loop, where a cancellation doesn't shorten it.
         do {
           try await client.eventLoop.scheduleTask(in: pause) {}.futureResult.get()
         } catch {
@@ -213,15 +213,15 @@ public final class QueueConsumer: Sendable {
     }
   }
 
-  /// One of the two lists that the entry's account has. Both are used: a node takes an account whose lists are both in use for one that has to keep to
-  /// them.
+  /// One of the two lists of the entry's account. Both are used: a node keeps an account whose lists are both in use
+  /// out of list 0.
   private func ownList(of entry: ClaimedEntry, _ place: Int) -> Int {
     guard case .success(let envelope) = entry.content else { return 0 }
     let hand = AccountShuffleShard(account: envelope.header.account)
     return place.isMultiple(of: 2) ? hand.first : hand.second
   }
 
-  /// What settling says of an entry; nil where it is simply gone.
+  /// The change that the script makes to an entry; nil if it is simply removed.
   private func change(of entry: ClaimedEntry, _ index: Int, _ fate: Disposition) -> SettleScript.Change? {
     switch fate {
     case .done: entry.failures > 0 ? .clear : nil
@@ -238,15 +238,15 @@ public final class QueueConsumer: Sendable {
     return switch try read(script, reply) {
     case .settled(let dead): .settled(dead: dead)
     case .lost(let instance): .lost(to: instance)
-    // Where an earlier try went unanswered, the likely reason is that it did what it should. (Or the reaper has been
-    // here; then the envelopes come again, which changes nothing for what is to be done next.)
+    // If an earlier try got no reply, it probably succeeded. (Or the reaper has moved the claim. Then the envelopes are
+    // delivered again, which changes nothing for the caller.)
     case .gone: isRepeated ? .settled(dead: 0) : .lost(to: nil)
     }
   }
 
   // MARK: Reaping
 
-  /// Puts back what is in claims whose lease has ended, of all workers.
+  /// Returns the envelopes of all workers' claims whose lease has ended.
   public func reap() async throws(QueueFailure) -> Reaping {
     let script = ReapScript(
       layout: layout, envelopes: limits.reapedAtOnce, deaths: limits.deaths, forgetAfter: limits.forgetAfter,
@@ -254,13 +254,13 @@ public final class QueueConsumer: Sendable {
     return try read(script, try await run(script))
   }
 
-  /// Takes the worker off the list, unless it still has claims: the last thing that a worker does.
+  /// Removes the worker from the list, unless it still has claims: a worker's last action.
   public func leave() async throws(QueueFailure) {
     let script = LeaveScript(layout: layout, worker: worker, instance: instance)
     _ = try read(script, try await run(script))
   }
 
-  // MARK: Asking
+  // MARK: Running scripts
 
   private func run(
     _ script: some ScriptCall, on other: RedisClient? = nil
@@ -287,7 +287,7 @@ extension QueueFailure {
     case let error as RedisError: self = .away(error)
     case let error as RedisServerError: self = .refused(error)
     case let error as UnexpectedReply: self = .unexpected(error)
-    // Nothing else is thrown by the client or by a reply's readers; should that change, it is still no answer.
+    // The client and a reply's readers throw nothing else. If that changes, it is still no answer.
     default: self = .away(RedisError(.closed("\(error)"), outcome: .unknown))
     }
   }
@@ -298,7 +298,7 @@ extension QueueFailure {
 }
 
 extension [RedisReply] {
-  /// The item at a place, which may be missing: whoever answers may not be what we think.
+  /// The item at an index. It may be missing, because the server may not be what it should be.
   func item(_ place: Int) throws(UnexpectedReply) -> RedisReply {
     guard indices.contains(place) else {
       throw UnexpectedReply(expected: "at least \(place + 1) items", came: "an array of \(count)")

@@ -1,10 +1,10 @@
-// A dead letter as whoever looks after them sees it: everything but the envelope, which may be large and is asked for by itself.
+// A dead letter without its envelope, which may be large and is read separately.
 
 internal import Hiredis
 
-/// An envelope that was given up, and why.
+/// An envelope that was given up, with the reason.
 public struct DeadLetter: Sendable, Equatable {
-  /// Which entry of the shard's stream it is: its own for as long as it is there, and nobody's afterwards. By it letters are ordered.
+  /// Its entry in the shard's stream, which no other entry ever has. Dead letters are ordered by it.
   public var entry: Entry
   /// The envelope's id, or the SHA-1 of an element that isn't an envelope.
   public var id: String
@@ -17,9 +17,9 @@ public struct DeadLetter: Sendable, Equatable {
   /// When it failed first and when it was given up, in milliseconds since 1970 by Redis's clock.
   public var firstAt: Int64
   public var diedAt: Int64
-  /// Who gave it up; or, where workers died over it, the last of them.
+  /// The worker that gave it up or, if workers died over it, the last of them.
   public var worker: String
-  /// Nil where the element isn't an envelope.
+  /// Nil if the element isn't an envelope.
   public var account: String?
   /// Bytes of the element: the envelope's line of JSON, a newline, the payload.
   public var bytes: Int
@@ -44,20 +44,21 @@ public struct DeadLetter: Sendable, Equatable {
   }
 }
 
-/// An entry among the dead letters that isn't one: another hand must have been there. It can't be requeued.
+/// An entry in the stream that isn't a dead letter. It was written by another program or by hand, and can't be
+/// requeued.
 public struct UnreadableLetter: Error, Sendable, Equatable, CustomStringConvertible {
   public var entry: DeadLetter.Entry
   /// The SHA-1 of its element.
   public var id: String
-  /// Bytes of its element: of its field `envelope`, or of everything in it where there is none.
+  /// Bytes of its element: of its field `envelope`, or of all its fields if it has none.
   public var bytes: Int
-  /// What it lacks.
+  /// The missing or malformed part.
   public var flaw: String
 
   public var description: String { "not a dead letter: \(flaw)" }
 }
 
-/// What is found among the dead letters.
+/// An entry of the stream.
 public typealias FoundLetter = Result<DeadLetter, UnreadableLetter>
 
 extension FoundLetter {
@@ -82,7 +83,7 @@ extension FoundLetter {
     }
   }
 
-  /// The reason of a letter, the flaw of what isn't one.
+  /// The reason of a dead letter, or the flaw of an unreadable one.
   public var reason: String {
     switch self {
     case .success(let letter): letter.reason
@@ -91,11 +92,11 @@ extension FoundLetter {
   }
 }
 
-/// Which dead letters are meant. What isn't given doesn't matter; nothing given means all.
+/// Selects dead letters. A nil condition isn't checked; without conditions all are selected.
 public struct DeadLetterFilter: Sendable, Equatable {
-  /// Any of these.
+  /// With one of these IDs.
   public var ids: Set<String>?
-  /// A part of the reason.
+  /// With this text in the reason.
   public var reason: String?
   public var account: String?
   public var worker: String?
@@ -107,7 +108,7 @@ public struct DeadLetterFilter: Sendable, Equatable {
     self.worker = worker
   }
 
-  /// What isn't readable has no account and no worker, and its reason is unknown: it is meant by its id, or where all are.
+  /// An unreadable entry has no account, worker or reason. It is selected by its ID, or if all are.
   public func matches(_ found: FoundLetter) -> Bool {
     if let ids, !ids.contains(found.id) { return false }
     switch found {

@@ -1,19 +1,17 @@
 // How many bytes of dead letters each account has in a shard.
 //
-// A dead letter is never dropped by itself: it was acknowledged. So what can be bounded is what is accepted from an
-// account that has many, and for that nodes have to know who has how many. The scripts that put something into the
-// stream of dead letters or take something out of it keep the sum in a sorted set, in the same step
-// (add_dead_bytes.lua).
+// Dead letters are never dropped, because they were acknowledged. So the limit applies to new pushes of an account with
+// many dead letters, and nodes have to know how many each account has. The scripts that add dead letters to the stream
+// or remove them keep the sum in a sorted set, in the same step (add_dead_bytes.lua).
 //
-// The set has a member for each account, named `of:` and its name, and one for all together, `all`. What has no
-// account, since it is no envelope, counts for the account without a name. A letter counts with all its fields, so that
+// The set has a member for each account, named `of:` and its name, and one for the total, `all`. An entry that is no
+// envelope has no account, and counts for the account without a name. A dead letter counts with all its fields, so that
 // many small ones count as well.
 //
-// Where the set could come to differ from the stream: somebody deletes the stream by hand. Then whoever reads the set
-// takes it for empty, and the next dead letter begins it anew. Single entries that are taken out by hand go on being
-// counted until the stream is empty.
+// The set can differ from the stream if somebody deletes the stream by hand. Then readers take the set for empty, and
+// the next dead letter begins it anew. Single entries that are removed by hand still count until the stream is empty.
 //
-// Rejected: to add the entries up when asked, which would read every payload.
+// Rejected: adding the entries up when asked. That would read every payload.
 
 internal import Hiredis
 internal import NIOCore
@@ -31,12 +29,12 @@ public struct DeadLetterBytes: Sendable, Equatable {
     }
   }
 
-  /// Of all accounts.
+  /// The total of all accounts.
   public var all: Int64
-  /// Those that have most, the first one most of all. At most ``mostAccounts``.
+  /// The accounts with the most bytes, the first one with the most of all. At most ``mostAccounts``.
   public var accounts: [Account]
 
-  /// More are never read.
+  /// Maximum accounts to read.
   public static let mostAccounts = 1_000
 
   public init(all: Int64 = 0, accounts: [Account] = []) {
@@ -44,8 +42,8 @@ public struct DeadLetterBytes: Sendable, Equatable {
     self.accounts = accounts
   }
 
-  /// Reads those that have most. Writes nothing.
-  /// - Parameter most: Accounts.
+  /// Reads the accounts with the most bytes. Writes nothing.
+  /// - Parameter most: Maximum accounts.
   public static func read(
     from client: RedisClient, layout: QueueLayout = QueueLayout(), accounts most: Int = mostAccounts,
     within limit: Duration = .seconds(5)

@@ -1,31 +1,31 @@
-// Which accounts have so many dead letters that nothing more is taken from them: no I/O and no clock.
+// Decides which accounts have too many dead letters to push more: no I/O and no clock.
 //
 // An account may have dead letters up to a sixteenth of the room that all dead letters leave (as shared buffers of
-// switches are divided, by "dynamic thresholds"). So the bound gets narrower as dead letters get more. However many
-// accounts have them, and with no second bound for all together, there is room left: of one account at its bound a
-// sixteenth of the room is gone, of sixteen a half. An account without dead letters is never told.
+// switches are divided, by "dynamic thresholds"). So the limit becomes lower as dead letters become more. However many
+// accounts have them, and with no second limit for the total, there is room left: with one account at its limit a
+// sixteenth of the room is used, with sixteen a half. An account without dead letters is never refused.
 //
-// Whoever is told is so until it has less than three quarters of its bound, because the room moves a little with each
+// An account is refused until it has less than three quarters of its limit, because the room changes a little with each
 // reading.
 //
-// Rejected: a fixed share for each and one for all. When the latter is reached it is everybody with a dead letter who
-// would be told, or nobody who can be.
+// Rejected: a fixed share for each account and a limit for the total. If the total is reached, either everybody with a
+// dead letter is refused, or nobody can be.
 
-/// Bounds what accounts with dead letters may push.
+/// Limits the pushes of accounts with dead letters.
 public struct DeadLetterQuota: Sendable, Equatable {
-  /// The accounts that are told, and how many bytes of dead letters each has.
+  /// The refused accounts, and how many bytes of dead letters each has.
   public private(set) var told: [String: Int64] = [:]
-  /// Their hashes, as ``AccountShuffleShard`` makes them.
+  /// Their hashes, as in ``AccountShuffleShard``.
   private(set) var hashes: Set<UInt64> = []
-  /// Bytes of dead letters that an account may have now.
+  /// Maximum bytes of dead letters of one account now.
   public private(set) var limit: Int64 = 0
-  /// Bytes that payloads and dead letters may have together.
+  /// Bytes for payloads and dead letters together.
   public private(set) var room: Int64 = 0
 
-  /// An account may have one part in so many of what is left.
+  /// An account may have one part in this number of the room that is left.
   static let share: Int64 = 16
 
-  /// - Parameter left: Bytes that payloads may have beside the dead letters.
+  /// - Parameter left: Bytes for payloads beside the dead letters.
   mutating func read(_ letters: DeadLetterBytes, left: Int64) {
     room = letters.all + max(left, 0)
     limit = max(left, 0) / Self.share

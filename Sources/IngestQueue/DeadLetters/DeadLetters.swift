@@ -1,9 +1,9 @@
-// The dead letters of a shard: what couldn't be stored, with the reason. Nothing removes one but the people who look after them, and
-// with this: read here, put back into the queue when the reason is gone, or thrown away.
+// The dead letters of a shard: payloads that couldn't be stored, with the reason. Only operators remove one, with this:
+// they read it, requeue it when the cause is gone, or discard it.
 //
-// There may be millions, and workers add to them meanwhile. So everything goes in steps, from entry to entry, each bounded in
-// letters and in bytes, and never is more than one page in memory. After a crash between two steps, what was dealt with is,
-// and the rest is where it was.
+// There may be millions, and workers add to them meanwhile. So everything is done in steps, from entry to entry, each
+// bounded in dead letters and in bytes, and never more than one page is in memory. After a crash between two steps, the
+// finished part is done and the rest is unchanged.
 
 internal import Hiredis
 internal import NIOCore
@@ -11,7 +11,7 @@ public import RedisClient
 
 /// Reads, requeues and discards a shard's dead letters.
 public struct DeadLetters: Sendable {
-  /// Which come first.
+  /// The order of reading.
   public enum Order: String, Sendable {
     case newest, oldest
   }
@@ -20,9 +20,9 @@ public struct DeadLetters: Sendable {
   private let client: RedisClient
   private let deadline = TimeAmount.seconds(5)
 
-  /// Letters in one step.
+  /// Dead letters in one step.
   static let pageLetters = 500
-  /// Once a step has looked at so many bytes it ends: Redis does nothing else while it runs.
+  /// A step ends once it has read this number of bytes: Redis does nothing else while it runs.
   static let stepBytes = 4 << 20
 
   public init(client: RedisClient, layout: QueueLayout = QueueLayout()) {
@@ -32,10 +32,10 @@ public struct DeadLetters: Sendable {
 
   // MARK: Reading
 
-  /// Goes through all that are there. Those that are added meanwhile come too where the oldest come first.
+  /// Goes through all dead letters. Those that are added meanwhile are included if the oldest are first.
   public func walk(_ order: Order) -> DeadLetterWalk { DeadLetterWalk(self, order) }
 
-  /// The letters that come next, and where that is the end.
+  /// The next dead letters, and whether that is the end.
   func page(
     _ order: Order, from: String, to: String, most: Int = pageLetters
   ) async throws(QueueFailure) -> (letters: [FoundLetter], isLast: Bool) {
@@ -45,18 +45,18 @@ public struct DeadLetters: Sendable {
     return (page.letters, page.isLast)
   }
 
-  /// A part of what was in the queue, byte for byte: the envelope's line, a newline, the payload.
+  /// A part of the queue's element, byte for byte: the envelope's line, a newline, the payload.
   /// - Parameters:
-  ///   - offset: Where the part begins, in bytes.
-  ///   - most: Bytes; fewer come only at the end.
-  /// - Returns: Nil where the letter is gone.
+  ///   - offset: The first byte of the part.
+  ///   - most: Maximum bytes; fewer are returned only at the end.
+  /// - Returns: Nil if the dead letter is gone.
   public func part(
     of entry: DeadLetter.Entry, from offset: Int, most: Int = 4 << 20
   ) async throws(QueueFailure) -> [UInt8]? {
     try await run(DeadLetterPartScript(layout: layout, entry: entry, offset: offset, bytes: most))
   }
 
-  /// Why they are there, of the newest ones.
+  /// The reasons of the newest dead letters.
   public func reasons(ofNewest most: Int) async throws(QueueFailure) -> ReasonCounts {
     var reasons = ReasonCounts()
     var walk = walk(.newest)
@@ -64,14 +64,14 @@ public struct DeadLetters: Sendable {
     return reasons
   }
 
-  // MARK: Dealing with them
+  // MARK: Requeueing and discarding
 
-  /// Puts letters back into the queue, the oldest first, behind what waits there, as if they had never failed. Each goes to the list that a
-  /// node would choose, so that many of one account are in nobody else's way.
+  /// Requeues dead letters, the oldest first, behind the waiting payloads, as if they had never failed. Each goes to
+  /// the list that a node would choose, so that one account's many don't delay others.
   /// - Parameters:
-  ///   - filter: Which of those that are there now.
-  ///   - limit: At most so many.
-  ///   - tally: Added to after each step, so that what was done is known also where this throws.
+  ///   - filter: Selects among the present dead letters.
+  ///   - limit: Maximum number.
+  ///   - tally: Updated after each step, so that the finished part is known even if this throws.
   public func requeue(
     _ filter: DeadLetterFilter, limit: Int = .max, tally: inout DeadLetterTally
   ) async throws(QueueFailure) {
@@ -85,7 +85,7 @@ public struct DeadLetters: Sendable {
     }
   }
 
-  /// Throws letters away, what isn't readable as well. As ``requeue(_:limit:tally:)``.
+  /// Discards dead letters, unreadable ones too. As ``requeue(_:limit:tally:)``.
   public func discard(
     _ filter: DeadLetterFilter, limit: Int = .max, tally: inout DeadLetterTally
   ) async throws(QueueFailure) {
@@ -94,20 +94,21 @@ public struct DeadLetters: Sendable {
     }
   }
 
-  /// Counts letters and changes nothing: what would be done.
+  /// Counts the selected dead letters and changes nothing.
   public func count(
     _ filter: DeadLetterFilter, limit: Int = .max, tally: inout DeadLetterTally
   ) async throws(QueueFailure) {
     try await sweep(filter, limit: limit, &tally) { letters throws(QueueFailure) in letters.map { _ in .done } }
   }
 
-  /// Goes through all that are there now, the oldest first.
-  /// - Parameter act: Deals with the first of the letters, at least one, and says what came of each.
+  /// Goes through all present dead letters, the oldest first.
+  /// - Parameter act: Processes the first of the dead letters, at least one, and returns the outcome of each.
   private func sweep(
     _ filter: DeadLetterFilter, limit: Int, _ tally: inout DeadLetterTally,
     act: (ArraySlice<FoundLetter>) async throws(QueueFailure) -> [DeadLetterTally.Outcome]
   ) async throws(QueueFailure) {
-    // What comes after this one came after we began; a requeued letter that fails again is among them, and would be met for ever.
+    // Later entries were added after this began. A requeued dead letter that fails again is among them, and would be
+    // requeued for ever.
     guard let last = try await page(.newest, from: "+", to: "-", most: 1).letters.first?.entry else { return }
     var walk = DeadLetterWalk(self, .oldest, through: last)
     var left = limit
@@ -168,22 +169,22 @@ public struct DeadLetterWalk: Sendable {
   }
 }
 
-/// What was done with dead letters.
+/// The results of requeueing or discarding.
 public struct DeadLetterTally: Sendable, Equatable {
-  /// What came of one.
+  /// The result for one dead letter.
   public enum Outcome: Sendable {
     case done
-    /// Somebody else was there first.
+    /// Somebody else processed it before.
     case gone
     /// It isn't readable, and stays.
     case unreadable
   }
 
-  /// Those that were dealt with as was asked, by their reasons.
+  /// The dead letters that were processed, by reason.
   public var done = ReasonCounts()
   public var gone = 0
   public var unreadable = 0
-  /// Of the ids that were asked for, those that were met.
+  /// Of the requested IDs, those that were found.
   public var metIDs: Set<String> = []
 
   public init() {}
@@ -197,13 +198,13 @@ public struct DeadLetterTally: Sendable, Equatable {
   }
 }
 
-/// How often each reason is there.
+/// The number of dead letters by reason.
 public struct ReasonCounts: Sendable, Equatable {
-  /// Further reasons are counted together: they may have numbers in them, and then there is no end of them.
+  /// Further reasons are counted together: they may contain numbers, and then there are infinitely many.
   public static let most = 100
 
   public private(set) var counts: [String: Int] = [:]
-  /// Of all reasons beyond the first ``most``.
+  /// The sum of all reasons beyond the first ``most``.
   public private(set) var others = 0
   public private(set) var total = 0
 

@@ -1,13 +1,13 @@
-// An envelope as it comes out of the queue: the line of JSON read, the payload as it is.
+// An element of the queue: the line of JSON, parsed, and the payload, unchanged.
 //
-// The line is read by a parser of our own for flat objects: a worker reads one per payload, and a general decoder would take longer
-// than claiming, storing and acknowledging it together. It is strict about what it must understand (the id and its place, the
-// types of the fields, JSON's grammar) and lets everything else pass: fields that a newer node added are skipped whatever
-// they hold, so that an old worker doesn't turn the payloads of a new node into dead letters.
+// The line is read by a parser of our own for flat objects. A worker reads one per payload, and a general decoder would
+// take longer than claiming, storing and acknowledging the payload together. It is strict about the parts that it needs
+// (the ID and its position, the types of the fields, JSON's grammar) and skips everything else: fields that a newer
+// node added are ignored, so that an old worker doesn't turn the payloads of a new node into dead letters.
 
 internal import Bytes
 
-/// A payload and what is known of it.
+/// A payload and its header.
 public struct Envelope: Sendable, Equatable {
   public var header: EnvelopeHeader
   /// The request's body, byte for byte.
@@ -19,7 +19,7 @@ public struct Envelope: Sendable, Equatable {
   }
 
   /// Reads an element of the queue.
-  /// - Throws: ``InvalidEnvelope``, which says what was expected and what came, without the payload.
+  /// - Throws: ``InvalidEnvelope``, with the expected and the actual content, without the payload.
   public init(_ bytes: [UInt8]) throws(InvalidEnvelope) {
     guard let lineEnd = bytes.prefix(EnvelopeHeader.longestLine).firstIndex(of: UInt8(ascii: "\n")) else {
       throw InvalidEnvelope(
@@ -40,8 +40,8 @@ public struct InvalidEnvelope: Error, Sendable, Equatable, CustomStringConvertib
 }
 
 extension String {
-  /// What a string of JSON stands for.
-  /// - Parameter json: With its quotes. Nil where it isn't one; why not is no matter to whoever asks.
+  /// Decodes a string of JSON.
+  /// - Parameter json: With its quotes. Nil if it isn't a string; callers don't need the reason.
   package init?(json: [UInt8]) {
     var parser = EnvelopeLineParser(json, end: json.count)
     guard let text = try? parser.string() else { return nil }
@@ -55,7 +55,7 @@ private struct EnvelopeLineParser {
   private let end: Int
   private var place = 0
 
-  /// Arrays and objects in fields that we don't know may be nested this deep.
+  /// Maximum depth of arrays and objects in unknown fields.
   private static let deepest = 16
 
   init(_ bytes: [UInt8], end: Int) {
@@ -179,7 +179,7 @@ private struct EnvelopeLineParser {
     throw InvalidEnvelope("the text at byte \(start) has no end")
   }
 
-  /// What an escape stands for, as UTF-8. Its backslash has been read.
+  /// Decodes an escape to UTF-8. Its backslash has been read.
   private mutating func escape() throws(InvalidEnvelope) -> [UInt8] {
     let start = place - 1
     switch next() {
@@ -218,7 +218,7 @@ private struct EnvelopeLineParser {
     return value
   }
 
-  /// Passes over the value of a field that we don't know.
+  /// Skips the value of an unknown field.
   private mutating func skipValue(depth: Int) throws(InvalidEnvelope) {
     guard depth < Self.deepest else { throw InvalidEnvelope("a field is nested deeper than \(Self.deepest)") }
     skipSpace()

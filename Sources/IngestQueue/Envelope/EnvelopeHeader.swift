@@ -1,35 +1,37 @@
-// What is known of a payload, as the line of JSON that stands before it in the queue:
+// The facts about a payload, in the line of JSON that is before it in the queue:
 //
-//     {"id":"0197a2c4-…","account":"acme","key":"9f86d081884c7d65…","received_at":1790000000000,…}⏎<payload, byte for byte>
+//     {"id":"0197a2c4-…","account":"acme","key":"9f86d081884c7d65…","received_at":1790000000000,…}
+// <payload, byte for byte>
 //
-// JSON, so that a worker in any language can read it; the payload behind it raw, so that nobody pays for base64. The id comes first
-// and has one length, so that a Lua script cuts it out by position. `received_at` is a number of milliseconds: it sorts, it
-// needs no parser, and it has one spelling. What wasn't sent is left out, not null.
+// It is JSON, so that a worker in any language can read it. The payload behind it is unchanged, so that nobody pays for
+// base64. The ID is first and has a fixed length, so that a Lua script cuts it out by position. `received_at` is a
+// number of milliseconds: it sorts, needs no parser, and has one spelling. Fields that weren't sent are absent, not
+// null.
 //
-// A node writes one for every accepted request, and has a way of its own for that (EnvelopeLine). It is immutable: how often a payload
-// was tried is kept beside the queue, not in here.
+// A node writes one for every accepted request, with code of its own (EnvelopeLine). It is immutable: how often a
+// payload was tried is kept beside the queue, not in here.
 
 public import NIOCore
 
-/// What is known of a payload.
+/// The facts about a payload.
 public struct EnvelopeHeader: Sendable, Equatable {
   public var id: EnvelopeID
-  /// Whose API key it was.
+  /// The account of the API key.
   public var account: String
   /// The API key's id, all 64 hexadecimal digits of it: whether the key was revoked meanwhile can be proven only for the whole. It is the
   /// SHA-256 of a secret that can't be guessed.
   public var key: String
   /// When the request was read, in milliseconds since 1970.
   public var receivedAt: Int64
-  /// The request's Content-Type as it came; nil where it sent none.
+  /// The request's Content-Type, unchanged; nil if there was none.
   public var contentType: String?
-  /// The request's Content-Encoding as it came; nil where it sent none. Often wrong: see the worker's decoding.
+  /// The request's Content-Encoding, unchanged; nil if there was none. It is often wrong: see the worker's decoding.
   public var contentEncoding: String?
   /// The request's path without its query (which may hold the API key).
   public var path: String
   /// The name of the node that accepted it.
   public var node: String
-  /// The W3C trace context that came with the request.
+  /// The W3C trace context of the request.
   public var traceparent: String?
 
   public init(

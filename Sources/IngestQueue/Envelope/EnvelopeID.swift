@@ -1,10 +1,10 @@
-// What makes an envelope the same envelope when it comes twice. The sink stores by it, so "at least once" becomes "once" there.
+// The identity of an envelope that is delivered twice. The sink stores by it, so "at least once" becomes "once" there.
 //
-// Two kinds, both UUIDs so that any database has a type for them. Where the client says nothing: version 7, time first, so that ids
-// of about the same time are neighbours in the sink's index. Where it sends an Idempotency-Key: version 8, a hash of it and of
-// the API key's id, so that a retry has the same id on whatever node it lands and two accounts can't collide. Rejected: a
-// counter inside the millisecond; nothing relies on the order of ids made at one time, and it would be state shared
-// between event loops.
+// There are two kinds, both UUIDs so that any database has a type for them. Without an Idempotency-Key: version 7, time
+// first, so that IDs of about the same time are neighbours in the sink's index. With one: version 8, a hash of it and
+// of the API key's ID, so that a retry has the same ID at any node and two accounts can't collide. Rejected: a counter
+// within the millisecond. Nothing relies on the order of IDs made at one time, and it would be state shared by event
+// loops.
 
 internal import Bytes
 internal import Crypto
@@ -21,23 +21,23 @@ public struct EnvelopeID: Sendable, Hashable {
     self.bits = (bits & ~versionMask & ~variantMask) | (version << 76) | (0b10 << 62)
   }
 
-  /// A new id.
+  /// A new ID.
   /// - Parameters:
   ///   - time: Milliseconds since 1970.
-  ///   - generator: Where its 74 random bits come from.
+  ///   - generator: The source of its 74 random bits.
   public init(time: Int64, using generator: inout some RandomNumberGenerator) {
     let time = UInt128(UInt64(clamping: time) & 0xFFFF_FFFF_FFFF) << 80
     let random = UInt128(generator.next() & 0xFFFF) << 64 | UInt128(generator.next())
     self.init(bits: time | random, version: 7)
   }
 
-  /// The id that everything has which is sent with this Idempotency-Key by this API key.
+  /// The ID of everything that is sent with this Idempotency-Key by this API key.
   /// - Parameters:
-  ///   - keyID: The API key's id, all of it.
+  ///   - keyID: The whole ID of the API key.
   ///   - idempotencyKey: The header's value, byte for byte.
   public init(keyID: some Collection<UInt8>, idempotencyKey: some Collection<UInt8>) {
     var hash = SHA256()
-    // Each part behind its length: without it ("ab", "c") and ("a", "bc") would be one id.
+    // Each part behind its length: without it ("ab", "c") and ("a", "bc") would have the same ID.
     for part in [Array("sluice envelope".utf8), Array(keyID), Array(idempotencyKey)] {
       withUnsafeBytes(of: UInt64(part.count).bigEndian) { hash.update(bufferPointer: $0) }
       hash.update(data: part)
@@ -45,11 +45,11 @@ public struct EnvelopeID: Sendable, Hashable {
     self.init(bits: hash.finalize().prefix(16).reduce(0) { $0 << 8 | UInt128($1) }, version: 8)
   }
 
-  /// How long the text is: `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`.
+  /// The length of the text: `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`.
   public static let textLength = 36
 
-  /// Reads the 36 characters of a UUID. Nil for anything else; the version isn't looked at, so that whoever pushes by
-  /// hand may choose.
+  /// Reads the 36 characters of a UUID. Nil for anything else. The version isn't checked, so other producers may choose
+  /// it.
   public init?(_ text: some Collection<UInt8>) {
     guard text.count == Self.textLength else { return nil }
     var bits: UInt128 = 0
@@ -73,8 +73,8 @@ public struct EnvelopeID: Sendable, Hashable {
     }
   }
 
-  /// Calls the body with `{"id":"…"}`. It returns nothing, so that nobody has to compile this once more for what it returns: other
-  /// modules would call a generic one unspecialised, for each answer.
+  /// Calls the body with `{"id":"…"}`. The body returns nothing. Otherwise this would be generic in its result, and
+  /// other modules would call it unspecialised, for each answer.
   package func withObject(_ body: (UnsafeRawBufferPointer) -> Void) {
     let (start, end) = (#"{"id":""# as StaticString, #""}"# as StaticString)
     withUnsafeTemporaryAllocation(
@@ -88,7 +88,7 @@ public struct EnvelopeID: Sendable, Hashable {
     }
   }
 
-  /// xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx: the digits of four words, with hyphens in between.
+  /// Writes xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx: the digits of four words, with hyphens in between.
   fileprivate func writeText(to text: UnsafeMutableRawBufferPointer) {
     func word(_ index: Int) -> UInt64 { HexDigits.ascii(UInt32(truncatingIfNeeded: bits >> (96 - 32 * index))) }
     let (second, third) = (word(1), word(2))
@@ -126,7 +126,7 @@ extension RawBufferWriter {
 }
 
 extension UnsafeMutableRawBufferPointer {
-  /// Writes digits as ``HexDigits`` gives them.
+  /// Writes digits of ``HexDigits``.
   fileprivate func store(_ digits: some FixedWidthInteger & BitwiseCopyable, at place: Int) {
     storeBytes(of: digits.littleEndian, toByteOffset: place, as: type(of: digits))
   }

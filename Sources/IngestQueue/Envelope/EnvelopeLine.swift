@@ -1,23 +1,24 @@
-// The line before a payload, as a node writes it for each push: from bytes to bytes, in one go, with no string and no object for any of its
-// parts. What it says is `EnvelopeHeader`'s to know; what differs is the price. A header of strings costs an allocation for
-// most of them and a look at the buffer for each piece written, which together was a fifth of all that a node did for a push.
+// Writes the line before a payload, for each push: from bytes to bytes, without a string or an object for any of its
+// parts. `EnvelopeHeader` documents the content; this differs only in its cost. A header of strings costs an allocation
+// for most of them and a check of the buffer for each piece written. Together that was a fifth of a node's work for a
+// push.
 //
-// What comes from the request is written when the head has come, since its bytes are gone when the body has; the rest when the payload is
-// handed over.
+// The request's part is written when the head has arrived, because the head's bytes are gone when the body has arrived;
+// the rest when the payload is enqueued.
 
 internal import Bytes
 package import NIOCore
 
-/// What a request says of itself, as members of the line.
+/// The request's own fields, as members of the line.
 public struct RequestMembers: Sendable, Equatable {
   /// Each with a comma before it.
   let json: [UInt8]
 
   /// - Parameters:
-  ///   - bytes: What the ranges are in. Bytes that aren't UTF-8 are replaced by U+FFFD.
-  ///   - path: Of the request, without its query (which may hold the API key).
-  ///   - contentType: As it came; nil where none did, as for the rest.
-  ///   - contentEncoding: As it came.
+  ///   - bytes: The bytes that the ranges refer to. Invalid UTF-8 is replaced by U+FFFD.
+  ///   - path: The request's path, without its query (which may contain the API key).
+  ///   - contentType: Unchanged; nil if there was none. So are the others.
+  ///   - contentEncoding: Unchanged.
   ///   - traceparent: The W3C trace context.
   public init(
     of bytes: RawSpan, path: Range<Int>, contentType: Range<Int>? = nil, contentEncoding: Range<Int>? = nil,
@@ -39,7 +40,7 @@ public struct RequestMembers: Sendable, Equatable {
     bytes.extracting(value).withUnsafeBytes { JSONText.append($0, to: &json) }
   }
 
-  /// For people.
+  /// As text for people.
   public var text: String { String(decoding: json, as: UTF8.self) }
 }
 
@@ -56,21 +57,21 @@ public struct NodeMember: Sendable {
 }
 
 extension ByteBuffer {
-  /// Appends the line for a push, its newline included.
+  /// Appends the line for a push, including its newline.
   /// - Parameters:
-  ///   - id: The payload's.
-  ///   - account: Whose API key it was.
-  ///   - key: The API key's id.
+  ///   - id: The payload's ID.
+  ///   - account: The account of the API key.
+  ///   - key: The API key's ID.
   ///   - receivedAt: Milliseconds since 1970.
-  ///   - request: What the request says.
-  ///   - node: Who writes it.
+  ///   - request: The request's own fields.
+  ///   - node: The node's name.
   package mutating func writeEnvelopeLine(
     id: EnvelopeID, account: String, key: (UInt64, UInt64, UInt64, UInt64), receivedAt: Int64,
     request: RequestMembers, node: NodeMember
   ) {
     var account = account
     account.withUTF8 { account in
-      // All that is fixed is less than 256 bytes.
+      // All fixed parts are less than 256 bytes.
       let most = 256 + JSONText.longest(account.count) + request.json.count + node.json.count
       writeWithUnsafeMutableBytes(minimumWritableBytes: most) { room in
         var line = RawBufferWriter(room)

@@ -5,13 +5,13 @@ package import NIOCore
 
 /// Writes texts as JSON strings. Only quotes, backslashes and control characters need care, as long as the text is UTF-8.
 enum JSONText {
-  /// How many bytes a text of so many can become, with its quotes.
+  /// The maximum length of a text of this number of bytes, with its quotes.
   static func longest(_ count: Int) -> Int { 2 + 6 * count }
 
-  /// Whether the text stands for itself: ASCII without anything to be escaped.
+  /// Whether the text needs no escaping: printable ASCII without quotes and backslashes.
   static func isPlain(_ text: UnsafeRawBufferPointer) -> Bool {
-    // Eight bytes at a time. What is subtracted may borrow from the byte above and mark that one wrongly, but only above one that is
-    // marked rightly; which one it is doesn't matter here.
+    // Eight bytes at a time. The subtraction may borrow from the byte above and mark that one wrongly, but only above a
+    // byte that is marked rightly. Which byte it is doesn't matter here.
     var marks: UInt64 = 0
     var place = 0
     while place &+ 8 <= text.count {
@@ -29,7 +29,7 @@ enum JSONText {
     return isPlain
   }
 
-  /// How many bytes a text becomes, with its quotes.
+  /// The length of a text with its escapes and quotes.
   static func size(_ text: UnsafeRawBufferPointer) -> Int {
     var size = text.count + 2
     for byte in text where mustBeEscaped(byte) { size += isShort(byte) ? 1 : 5 }
@@ -44,7 +44,7 @@ enum JSONText {
     }
   }
 
-  /// Appends a text with its quotes. What isn't UTF-8 is replaced by U+FFFD.
+  /// Appends a text with its quotes. Invalid UTF-8 is replaced by U+FFFD.
   static func append(_ text: UnsafeRawBufferPointer, to json: inout [UInt8]) {
     json.append(UInt8(ascii: "\""))
     if isPlain(text) { json.append(contentsOf: text) } else { appendRepaired(text, to: &json) }
@@ -57,8 +57,8 @@ enum JSONText {
     text.withUTF8 { append(UnsafeRawBufferPointer($0), to: &json) }
   }
 
-  /// Replaces the same bytes as `String(decoding:as:)`, which takes many times as long for them: anybody can send a head full of
-  /// them.
+  /// Replaces the same bytes as `String(decoding:as:)`, which takes many times as long for them: anybody can send a
+  /// head full of them.
   private static func appendRepaired(_ text: UnsafeRawBufferPointer, to json: inout [UInt8]) {
     var place = 0
     while place < text.count {
@@ -80,11 +80,11 @@ enum JSONText {
     }
   }
 
-  /// How many bytes are a scalar that isn't ASCII, or are replaced together: the beginning of one that doesn't go on (Unicode's
-  /// "maximal subpart"), or a byte that begins none.
+  /// The length of a scalar that isn't ASCII, or of bytes that are replaced together: the beginning of an incomplete
+  /// scalar (Unicode's "maximal subpart"), or a byte that begins none.
   private static func sequence(at place: Int, of text: UnsafeRawBufferPointer) -> (length: Int, isScalar: Bool) {
     let length: Int
-    // Not all bytes may follow some first ones: they would be too large, surrogates, or shorter otherwise.
+    // Some first bytes allow only some second bytes: others would be too large, surrogates, or not the shortest form.
     var next: ClosedRange<UInt8> = 0x80...0xBF
     switch text[place] {
     case 0xC2...0xDF: length = 2
@@ -153,7 +153,7 @@ extension ByteBuffer {
     }
   }
 
-  /// How many bytes ``writeJSON(_:)`` appends.
+  /// The number of bytes that ``writeJSON(_:)`` appends.
   package static func jsonSize(_ text: String) -> Int {
     var text = text
     return text.withUTF8 { JSONText.size(UnsafeRawBufferPointer($0)) }

@@ -1,27 +1,27 @@
-// Which list of a shard an account's payload goes to: pure, and the same in every node.
+// Chooses the list of a shard for an account's payload: pure, and the same in every node.
 //
-// While list 0 is short, everybody's goes there: one list, one LPUSH, and workers take payloads in the order in which they came. A
-// list 0 that has grown long means that somebody sends more than is being worked off, and from then on each account keeps to its
-// hand: two of the sixteen other lists, by a hash of its name. An account that floods fills its two; of the others, about one in
-// 120 has the same hand, one in four shares one list with it and takes the other, and three in four share none (shuffle sharding).
+// While list 0 is short, all payloads go there: one list, one LPUSH, and workers take payloads in the order of their
+// arrival. If list 0 is long, somebody sends more than workers store. From then on each account uses two of the sixteen
+// other lists, by a hash of its name. An account that floods fills its two. Of the others, about one in 120 has the
+// same two, one in four shares one list with it and uses the other, and three in four share none (shuffle sharding).
 //
-// Who sends much and has something in both of its lists keeps to them, also when list 0 is short again. Otherwise a flood would
-// fill list 0 up again and again. And who doesn't send much goes to list 0 whenever it is short, so that even those whose lists are
-// a flood's aren't behind it for long.
+// An account that sends much and has something in both of its lists keeps using them even when list 0 is short again.
+// Otherwise a flood would fill list 0 again and again. An account that doesn't send much uses list 0 whenever it is
+// short. So even the accounts with a flood's two lists aren't behind it for long.
 //
-// Large payloads are in their accounts' own lists whatever list 0 has. A thousand of them are a short list and take
-// minutes, and then everybody's small ones are among them.
+// Large payloads go to their accounts' own lists, however short list 0 is. A thousand of them are a short list and take
+// minutes, and everybody's small payloads would be among them.
 //
-// Rejected: one list for each account, since nobody can look at as many lists as there are accounts; and a list by the hash alone,
-// which puts one account in sixteen right behind the flood.
+// Rejected: one list for each account, because nobody can check as many lists as there are accounts; and a list by the
+// hash alone, which puts one account in sixteen right behind the flood.
 
 /// The two lists that an account has once list 0 is long.
 struct AccountShuffleShard: Equatable {
-  /// From 1 to ``QueueLayout/ownLists``, and never the same.
+  /// From 1 to ``QueueLayout/ownLists``, and never equal.
   let first: Int
   let second: Int
 
-  /// So many entries in list 0, as last heard, are still short.
+  /// List 0 is short up to this number of entries, by the last reading.
   static let shortList: Int64 = 1_000
   /// A payload of more bytes than this never goes to list 0.
   static let largePayload = 64 << 10
@@ -31,7 +31,7 @@ struct AccountShuffleShard: Equatable {
   init(hash: UInt64) {
     let others = UInt64(QueueLayout.ownLists)
     let first = hash % others
-    // One of the others that isn't the first, each as likely.
+    // Any of the others but the first, with equal probability.
     let step = 1 + (hash >> 32) % (others - 1)
     self.first = 1 + Int(first)
     second = 1 + Int((first + step) % others)
@@ -39,13 +39,13 @@ struct AccountShuffleShard: Equatable {
 
   /// The list for an account's next payload.
   /// - Parameters:
-  ///   - hash: The account's.
-  ///   - sendsMuch: Whether it has been sending much lately: ``HeavySenders``.
+  ///   - hash: The account's hash.
+  ///   - sendsMuch: Whether the account has been sending much lately: ``HeavySenders``.
   ///   - isLarge: Whether the payload has more than ``largePayload`` bytes.
-  ///   - lengths: Of all lists, as last heard.
-  ///   - draw: A random bit for an account that sends many bytes; nil for others. Where its two lists are about as
-  ///     long, it decides. With the shorter list an account could choose by turns which payloads go where, put its
-  ///     large ones into one list, and seem to hold few bytes: ``ListAmounts``.
+  ///   - lengths: The lengths of all lists, by the last reading.
+  ///   - draw: A random bit for an account that sends many bytes; nil for others. It decides if the account's two lists
+  ///     have about the same length. If the shorter list always decided, an account could control which payloads go
+  ///     where, put its large ones into one list, and seem to hold few bytes: ``ListAmounts``.
   static func list(of hash: UInt64, sendsMuch: Bool, isLarge: Bool, lengths: [Int64], draw: Bool? = nil) -> Int {
     let isShort = lengths[0] < shortList
     if isShort, !sendsMuch, !isLarge { return 0 }
@@ -62,7 +62,7 @@ struct AccountShuffleShard: Equatable {
     return account.withUTF8 { hash($0) }
   }
 
-  /// FNV-1a with its bits mixed once more: Swift's own hash is another in each process, and nodes have to agree.
+  /// FNV-1a with its bits mixed once more: Swift's own hash differs in each process, and nodes have to agree.
   private static func hash(_ bytes: UnsafeBufferPointer<UInt8>) -> UInt64 {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }

@@ -1,31 +1,32 @@
-// Who has been sending much lately, in payloads or in bytes: pure, and rough on purpose. Each event loop looks at its own pushes; a flood
-// comes over many connections, so it is one on every loop.
+// Which accounts have been sending much lately, in payloads or in bytes: pure, and approximate on purpose. Each event
+// loop counts its own pushes. A flood uses many connections, so every event loop sees it.
 //
-// Counters by hash instead of by name: they cost some nanoseconds a push, and a constant number of bytes however many accounts
-// there are. An account that shares its counter with a flood is taken for one, which is one in 256 and harms it only where it
-// shares both of the flood's lists as well. Half of everything is forgotten again and again, so what counts is the recent past.
+// Counters are found by a hash and not by name. They cost some nanoseconds a push, and a constant number of bytes,
+// however many accounts there are. An account that shares its counter with a flood is taken for one. That is one in
+// 256, and it matters only if the account shares both of the flood's lists as well. All counters are halved again and
+// again, so that the recent past counts.
 
-/// Counts by account, roughly, and forgets.
+/// Counts by account, approximately, and forgets.
 struct HeavySenders {
-  /// How much there is of each.
+  /// Payloads and bytes.
   private struct Amounts {
     var payloads = 0
     var bytes = 0
   }
 
   private static let counters = 256
-  /// An account with at least one part in so many sends much.
+  /// An account with at least one part in this number sends much.
   private static let share = 8
-  /// Half of what was counted is forgotten once either is as much as this.
+  /// All counters are halved once either sum reaches this.
   private static let span = Amounts(payloads: 2_048, bytes: 64 << 20)
-  /// Of less than this nothing is concluded.
+  /// With sums below this, no account sends much.
   private static let evidence = Amounts(payloads: 256, bytes: 8 << 20)
 
   private var counts = [Amounts](repeating: Amounts(), count: counters)
   private var total = Amounts()
 
-  /// Notes a payload, and says whether its account sends much.
-  /// - Parameter hash: Of the account, all of its bits mixed.
+  /// Counts a payload, and returns whether its account sends much.
+  /// - Parameter hash: The account's hash, with well mixed bits.
   mutating func note(_ hash: UInt64, bytes: Int) -> (manyPayloads: Bool, manyBytes: Bool) {
     // Other bits than those that choose the account's lists.
     let counter = Int(hash >> 16) & (Self.counters - 1)

@@ -1,42 +1,44 @@
-// Why a payload wasn't pushed. The cases are those that the node must tell apart: in all of them the client hears 503 (or 413),
-// but only where the outcome isn't known may the payload be in the queue all the same.
+// Why a payload wasn't pushed. The node must distinguish these cases. In all of them the client is answered 503 (or
+// 413), but only with an unknown outcome may the payload be in the queue nevertheless.
 
 public import Hiredis
 public import RedisClient
 
 /// Why a payload wasn't acknowledged by Redis.
 public enum EnqueueError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// A bound of the producer, so that a Redis that is away or slow can't fill the node's memory. Nothing was sent.
+  /// A limit of the producer, so that an unreachable or slow Redis can't fill the node's memory. Nothing was sent.
   public enum Bound: Sendable, Equatable {
-    /// So many entries wait.
+    /// This number of entries waits.
     case entries(Int)
-    /// So many bytes wait or are in flight.
+    /// This number of bytes waits or is in flight.
     case bytes(Int)
   }
 
-  /// The producer is at one of its bounds. Nothing was sent.
+  /// The producer has reached one of its limits. Nothing was sent.
   case full(Bound)
-  /// The queue has been over its high-water mark, and isn't under the low one yet. Nothing was sent.
-  /// - Parameter retryAfter: When it should be, in seconds; spread out, so that clients don't come back as one.
+  /// The queue was over its high-water mark, and isn't below the low one yet. Nothing was sent.
+  /// - Parameter retryAfter: Expected seconds until it is; randomised, so that clients don't all return at the same
+  ///   time.
   case overLimit(retryAfter: Int)
-  /// What is left of the queue's room is kept for accounts that send less. Nothing was sent.
+  /// The rest of the queue's room is reserved for accounts that send less. Nothing was sent.
   /// - Parameter retryAfter: As above.
   case accountOverLimit(retryAfter: Int)
-  /// The account's large payloads have taken more than their share of Redis's time. Nothing was sent.
-  /// - Parameter retryAfter: When the next one may come, in seconds.
+  /// The account's large payloads have used more than their share of Redis's time. Nothing was sent.
+  /// - Parameter retryAfter: Seconds until the next one is accepted.
   case accountSlowsRedis(retryAfter: Int)
-  /// The account has as many dead letters as it may. Nothing was sent.
-  /// - Parameter retryAfter: When to try again, in seconds. It won't help before somebody has dealt with them.
+  /// The account has the maximum of dead letters. Nothing was sent.
+  /// - Parameter retryAfter: When to try again, in seconds. It won't help before an operator has requeued or discarded
+  ///   some.
   case tooManyDeadLetters(retryAfter: Int)
-  /// Redis doesn't promise what is required of an acknowledgement, or isn't known to; why, in words. Nothing was sent.
+  /// Redis is less durable than required, or its durability is unknown; the reason as text. Nothing was sent.
   case durabilityLost(String)
-  /// Redis is away, or didn't take earlier batches before this one was due. Nothing was sent.
+  /// Redis is unreachable, or didn't accept earlier batches before this one's deadline. Nothing was sent.
   case away(RedisError)
-  /// It was sent and the answer didn't come: it is in the queue or not, and nobody here can know.
+  /// It was sent and no reply arrived: it is in the queue or not, and this side can't know.
   case unknownOutcome(RedisError)
   /// Redis has it, and fewer replicas than required confirmed it in time: a failover may lose it or keep it.
   case unconfirmed(replicas: Int64, required: Int)
-  /// Redis said no (out of memory, read-only, still loading, …). Nothing was pushed.
+  /// Redis refused the write (out of memory, read-only, still loading, …). Nothing was pushed.
   case refused(RedisServerError)
   /// The envelope, or the line of JSON before it, is over its limit. Nothing was sent.
   case tooLarge(bytes: Int, limit: Int)

@@ -1,22 +1,23 @@
-// The way of one payload: `submit` looks whether the shard whose turn it is takes anything, and encodes the payload into the batch that
-// gathers. `flush`, once a turn, hands batches to shards that have room in flight, by turns. `complete` gives each list's reply to its
-// own waiters.
+// The path of one payload: `submit` checks whether the shard whose turn it is accepts anything, and encodes the payload
+// into the batch that gathers. `flush`, once a turn, hands batches to shards that have room in flight, by turns.
+// `complete` gives each list's reply to its own waiters.
 //
-// A waiter is an object that is told, not a promise: a promise, its future and the closures that wait for it are five allocations for
-// each payload, and cost more than encoding it.
+// A waiter is an object that is called, not a promise: a promise, its future and the closures that wait for it are five
+// allocations for each payload, and cost more than encoding it.
 
 internal import Hiredis
 internal import NIOCore
 internal import RedisClient
 
-/// What a producer is doing. Lives on the producer's event loop.
+/// The state of a producer. Used on the producer's event loop only.
 final class ProducerCore {
   private let eventLoop: any EventLoop
   private let limits: ProducerLimits
   private let lanes: [ShardLane]
-  /// Whether the payloads were acknowledged before. Then they are owed, whatever came of others of their account.
+  /// Whether the payloads were acknowledged before. Then they must be pushed, whatever limits their account has
+  /// reached.
   private let areAcknowledged: Bool
-  /// The lane that gets the next batch, if it can take one.
+  /// The index of the lane that gets the next batch, if it can take one.
   private var turn = 0
   private var batches: PushBatches<any EnqueueCompletion>
   private var senders = HeavySenders()
@@ -46,11 +47,11 @@ final class ProducerCore {
     flushAtTheTurnsEnd()
   }
 
-  // MARK: Taking
+  // MARK: Accepting payloads
 
-  /// Takes a payload.
-  /// - Parameter line: What stands before it, written already.
-  /// - Returns: Why it isn't taken; nil where it is, and the waiter will be told.
+  /// Accepts a payload.
+  /// - Parameter line: The line before it, already encoded.
+  /// - Returns: The reason if it isn't accepted; nil if it is. Then the waiter will be called.
   func submit(line: ByteBuffer, account: String, payload: ByteBuffer, waiter: any EnqueueCompletion) -> EnqueueError? {
     do throws(EnqueueError) {
       guard draining == nil else { throw .shuttingDown }
@@ -74,14 +75,14 @@ final class ProducerCore {
     return nil
   }
 
-  /// Takes a payload that travels alone, if Redis's memory has room for it.
+  /// Adds a payload that is sent alone, if Redis's memory has room for it.
   private func addHuge(
     line: ByteBuffer, account: UInt64, payload: ByteBuffer, list: Int, waiter: any EnqueueCompletion
   ) throws(EnqueueError) {
     if !areAcknowledged, let wait = hugePayloadTime.wait(of: account, at: .now()) {
       throw .accountSlowsRedis(retryAfter: wait)
     }
-    // The next reading, or the end of another one's way, is soon.
+    // Soon there will be another reading, or another huge payload will be done.
     guard let huge = lanes[turn].begin(huge: line.readableBytes + payload.readableBytes) else {
       throw .overLimit(retryAfter: Int.random(in: 1...5))
     }
@@ -94,7 +95,7 @@ final class ProducerCore {
     batches.keepAccount(huge, of: account)
   }
 
-  /// Takes a payload, and succeeds or fails as it does.
+  /// Accepts a payload. The future succeeds or fails with it.
   func submit(_ header: EnvelopeHeader, payload: ByteBuffer) -> EventLoopFuture<Void> {
     var line = ByteBuffer()
     header.write(to: &line)
@@ -107,8 +108,8 @@ final class ProducerCore {
     return promise.futureResult
   }
 
-  /// - Throws: Where the shard's last room is kept for others than this account, or for what is new, or the account has
-  ///   too many dead letters there.
+  /// - Throws: If the shard's last room is reserved for other accounts, or for new payloads, or the account has too
+  ///   many dead letters there.
   private func list(of account: String, bytes: Int) throws(EnqueueError) -> Int {
     let lane = lanes[turn]
     guard lane.isWatched else { return 0 }
@@ -126,7 +127,7 @@ final class ProducerCore {
     return lane.list(of: hash, sendsMuch: manyPayloads, sendsManyBytes: manyBytes, bytes: bytes)
   }
 
-  /// Gives the turn to the next lane that takes anything, or says why none does.
+  /// Gives the turn to the next lane that accepts anything, or returns why none does.
   private func moveTurn() -> EnqueueError? {
     for _ in lanes.indices {
       if lanes[turn].takes { return nil }
@@ -135,7 +136,8 @@ final class ProducerCore {
     return obstacle
   }
 
-  /// Of several lanes' reasons the one that says most about when it will be over, or calls for somebody.
+  /// Of several lanes' reasons the most useful one: it says when the problem will be over, or that an operator is
+  /// needed.
   var obstacle: EnqueueError? {
     var away: EnqueueError?
     var over: EnqueueError?
@@ -163,7 +165,7 @@ final class ProducerCore {
 
   private func completeDrainIfEmpty() {
     guard batches.isEmpty, let draining else { return }
-    // Of a shard that is away this completes at once.
+    // For an unreachable shard this completes at once.
     EventLoopFuture.andAllSucceed(lanes.map { $0.tellPushedBytes() }, on: eventLoop).cascade(to: draining)
   }
 
@@ -186,7 +188,7 @@ final class ProducerCore {
     completeDrainIfEmpty()
   }
 
-  /// Deals with one batch, if one of the lanes is free for it.
+  /// Processes one batch, if one of the lanes is free for it.
   private func handOut() -> Bool {
     for step in lanes.indices {
       let place = (turn + step) % lanes.count
@@ -264,7 +266,7 @@ final class ProducerCore {
     }
   }
 
-  // MARK: Answering
+  // MARK: Replies
 
   private func complete(
     _ batch: PushBatch<any EnqueueCompletion>, _ replies: [RedisReply], _ lane: ShardLane
@@ -295,7 +297,7 @@ final class ProducerCore {
           continue
         }
         lane.payloadLimit.refused(batch.largest, now: .now())
-        // What was in one command with it isn't too large itself.
+        // Entries that were in one command with it aren't necessarily too large themselves.
         fail(part, batch.entries == 1 ? .tooLarge(bytes: batch.largest, limit: batch.largest - 1) : failure)
       default:
         fail(part, Self.strange(reply, "the list's length from LPUSH"))
@@ -303,7 +305,7 @@ final class ProducerCore {
     }
   }
 
-  /// Why the replicas' answer isn't enough; nil if it is.
+  /// Why the replicas' confirmation isn't sufficient; nil if it is.
   private func shortfall(_ reply: RedisReply?, _ lane: ShardLane, required: Int) -> EnqueueError? {
     guard case .integer(let replicas)? = reply else { return Self.strange(reply, "a number of replicas from WAIT") }
     if replicas >= required { return nil }
@@ -331,7 +333,7 @@ extension RedisReply {
   fileprivate var isNumber: Bool { if case .integer = self { true } else { false } }
 }
 
-/// Where nobody has an object of his own.
+/// For callers without an object of their own.
 private final class PromisedPush: EnqueueCompletion {
   private let promise: EventLoopPromise<Void>
 

@@ -1,18 +1,18 @@
 public import NIOCore
 
-/// The producer's bounds. Every one of them is felt as a `EnqueueError`, never as a wait without end.
+/// The producer's limits. Beyond each of them there is an `EnqueueError`, never a wait without end.
 public struct ProducerLimits: Sendable, Equatable {
-  /// Entries that one batch may carry.
+  /// Maximum entries of one batch.
   public var entriesPerBatch: Int
-  /// Bytes that one batch may carry; an entry over it goes alone.
+  /// Maximum bytes of one batch; a larger entry is sent alone.
   public var bytesPerBatch: Int
-  /// Batches that may wait for a shard's answer at one time. With two, Redis has the next one when it has answered the first.
+  /// Maximum batches in flight to a shard. With two, Redis has the next one when it has answered the first.
   public var batchesInFlight: Int
-  /// Bytes that wait or are in flight, all batches together: also the largest entry there can be.
+  /// Maximum bytes that wait or are in flight, all batches together; also the maximum of one entry.
   public var bytes: Int
-  /// Entries that may wait to be sent.
+  /// Maximum entries that wait to be sent.
   public var waitingEntries: Int
-  /// From being submitted to Redis's answer.
+  /// From the submission to Redis's reply.
   public var deadline: TimeAmount
 
   public init(

@@ -1,35 +1,38 @@
-// What waits to be pushed, as commands that are ready but for their beginning: no I/O and no clock.
+// The payloads that wait to be pushed, as commands that are complete except for their beginning: no I/O and no clock.
 //
-// A batch is one write: an LPUSH for each list that it has entries for, nearly always just the one. An entry is encoded once, when it is
-// submitted, straight into the buffer of the LPUSH that will carry it. That begins with the name of its key, which isn't known before
-// a shard is chosen, and the number of its elements, which isn't before the batch is closed; so room is left in front, and the
-// beginning is written so that it ends where the elements begin. One buffer, one write, nothing moved. A batch for several lists
-// is put together by copying once. A batch that wasn't sent after all is given another beginning, and goes to another shard.
+// A batch is one write: an LPUSH for each list that it has entries for, nearly always just one. An entry is encoded
+// once, when it is submitted, straight into the buffer of its LPUSH. The command begins with the name of its key, which
+// isn't known before a shard is chosen, and the number of its elements, which isn't known before the batch is closed.
+// So room is left in front, and the beginning is written so that it ends where the elements begin. One buffer, one
+// write, nothing moved. A batch for several lists is put together by one copy. A batch that wasn't sent after all gets
+// another beginning, and goes to another shard.
 //
-// What holds for one slow or huge payload: the bounds are on what has arrived whole, so a client that sends slowly holds nobody. An
-// entry over the batch's bytes is huge: it goes alone, one at a time on a connection, and what is small doesn't line up
-// behind it: small batches and huge entries go by turns. So at most one huge entry, and one small batch besides, is ahead of the next
-// small batch on its connection, whatever is waiting; and nothing waits beyond its deadline. Rejected: a connection of its
-// own for huge entries, which would be one more for each loop and shard; Redis itself takes commands one at a time anyway.
+// Slow or huge payloads: the limits apply to payloads that have arrived completely, so a client that sends slowly
+// delays nobody. An entry larger than a batch's bytes is huge. It is sent alone, one at a time on a connection, and
+// small entries don't wait behind it: small batches and huge entries take turns. So at most one huge entry and one
+// small batch are ahead of the next small batch on its connection, whatever is waiting; and nothing waits beyond its
+// deadline. Rejected: a connection of its own for huge entries, which would be one more for each event loop and shard.
+// Redis itself processes one command at a time anyway.
 
 internal import Bytes
 internal import DequeModule
 internal import NIOCore
 
-/// In front of a command's elements, for its beginning: two numbers, the name, and a key, none of which is longer than some 100 bytes.
+/// In front of a command's elements, for its beginning: two numbers, the command's name, and a key, each of at most
+/// some 100 bytes.
 private let room = 256
 
-/// The entries of a batch that go to one list: one LPUSH, with an answer of its own.
+/// The entries of a batch that go to one list: one LPUSH, with a reply of its own.
 struct PushPart<Waiter> {
   let list: Int
   /// One for each entry, in their order.
   fileprivate(set) var waiters: [Waiter] = []
-  /// Of the elements, as they count against the bounds.
+  /// Of the elements, as they count for the limits.
   fileprivate(set) var bytes = 0
   /// The room, then the elements.
   private var command: ByteBuffer
 
-  /// - Parameter usual: Bytes of elements that there may be.
+  /// - Parameter usual: Expected bytes of elements.
   fileprivate init(list: Int, firstSize size: Int, usual: Int) {
     self.list = list
     // So that a command rarely has to be moved while it grows.
@@ -73,15 +76,15 @@ struct PushPart<Waiter> {
   }
 }
 
-/// Entries that travel in one write.
+/// Entries that are sent in one write.
 struct PushBatch<Waiter> {
   /// One for each list, in the order of their first entries.
   fileprivate(set) var parts: [PushPart<Waiter>] = []
-  /// The first entry's: what came later into the same batch has less time, so that no entry ever waits longer than it may.
+  /// The first entry's deadline. Later entries of the batch have less time, so no entry ever waits longer than it may.
   let deadline: NIODeadline
   /// Whether it is one entry over the bytes of a batch.
   let isHuge: Bool
-  /// What that entry takes, where somebody keeps account of it.
+  /// The memory that this entry uses, if it is counted.
   fileprivate(set) var huge: HugePayload?
   /// The hash of that entry's account.
   fileprivate(set) var hugeAccount: UInt64?
@@ -89,9 +92,9 @@ struct PushBatch<Waiter> {
   fileprivate(set) var bytes = 0
   /// Bytes of its largest entry.
   fileprivate(set) var largest = 0
-  /// How often it was handed out and came back because it couldn't be sent.
+  /// How often it was handed out and returned because it couldn't be sent.
   fileprivate(set) var returns = 0
-  /// How many bytes batches have had lately.
+  /// The usual bytes of recent batches.
   fileprivate let usual: Int
 
   fileprivate mutating func add(_ line: ByteBuffer, _ payload: ByteBuffer, list: Int, waiter: Waiter) {
@@ -103,7 +106,7 @@ struct PushBatch<Waiter> {
       part = known
     } else {
       part = parts.endIndex
-      // What goes to several lists is copied together anyway.
+      // Parts for several lists are copied into one buffer anyway.
       parts.append(PushPart(list: list, firstSize: size, usual: part == 0 ? usual : 0))
     }
     parts[part].add(line, payload, size: size, waiter: waiter)
@@ -121,8 +124,8 @@ struct PushBatch<Waiter> {
       buffer.writeImmutableBuffer(parts[part].encode(key: keys[parts[part].list]))
     }
     if let replicas = shard.confirmingReplicas {
-      // A third of the time that is left: two batches in flight wait one after the other, and a wait that outlived the deadline
-      // would end the conversation.
+      // A third of the remaining time: two batches in flight wait one after the other, and a wait beyond the deadline
+      // would end the connection.
       let milliseconds = max(1, (deadline - now).nanoseconds / 3_000_000)
       buffer.writeStaticString("*3\r\n$4\r\nWAIT\r\n")
       for number in ["\(replicas)", "\(milliseconds)"] {
@@ -135,14 +138,14 @@ struct PushBatch<Waiter> {
   }
 }
 
-/// A shard, as far as its commands depend on it.
+/// The properties of a shard that its commands depend on.
 struct PushDestination {
   /// Of the pending lists.
   let keys: [String]
-  /// Replicas that have to confirm each batch: the last command then is a WAIT for them. nil where none has to.
+  /// Replicas that have to confirm each batch: the last command then is a WAIT for them. nil for none.
   let confirmingReplicas: Int?
 
-  /// How many replies answer a batch.
+  /// The number of replies to a batch.
   func replies<Waiter>(to batch: PushBatch<Waiter>) -> Int {
     batch.parts.count + (confirmingReplicas == nil ? 0 : 1)
   }
@@ -150,9 +153,9 @@ struct PushDestination {
 
 struct PushBatches<Waiter>: ~Copyable {
   private let limits: ProducerLimits
-  /// What takes entries now.
+  /// The batch that gathers entries.
   private var gathering: PushBatch<Waiter>?
-  /// Small batches that take no more, the oldest first.
+  /// Complete small batches, the oldest first.
   private var full: Deque<PushBatch<Waiter>> = []
   private var huge: Deque<PushBatch<Waiter>> = []
   private var hugeIsNext = false
@@ -161,16 +164,16 @@ struct PushBatches<Waiter>: ~Copyable {
   /// Waiting and in flight.
   private(set) var bytes = 0
   private(set) var inFlight = 0
-  /// How many bytes of commands batches have had lately.
+  /// The usual bytes of commands of recent batches.
   private var usual = 0
 
   init(limits: ProducerLimits) { self.limits = limits }
 
   var isEmpty: Bool { waitingEntries == 0 && inFlight == 0 }
 
-  /// Takes an entry.
-  /// - Parameter line: What stands before the payload.
-  /// - Throws: where it can't be taken; nothing was noted then.
+  /// Adds an entry.
+  /// - Parameter line: The line before the payload.
+  /// - Throws: If it can't be added; nothing has changed then.
   mutating func add(
     line: ByteBuffer, payload: ByteBuffer, list: Int, waiter: Waiter, now: NIODeadline
   ) throws(EnqueueError) {
@@ -198,7 +201,7 @@ struct PushBatches<Waiter>: ~Copyable {
     gathering?.add(line, payload, list: list, waiter: waiter)
   }
 
-  /// Keeps what the huge entry that was added last takes.
+  /// Sets the counting of the huge entry that was added last.
   /// - Parameter account: The hash of its account.
   mutating func keepAccount(_ payload: HugePayload, of account: UInt64) {
     huge[huge.endIndex - 1].huge = payload
@@ -206,15 +209,16 @@ struct PushBatches<Waiter>: ~Copyable {
   }
 
   enum Next {
-    /// Send these commands, and say ``finished(_:)`` when their outcome is known, or ``putBack(_:)`` where they weren't sent.
+    /// Send these commands, and call ``finished(_:)`` when their outcome is known, or ``putBack(_:)`` if they weren't
+    /// sent.
     case send(PushBatch<Waiter>, commands: ByteBuffer)
-    /// It waited until it was due; it wasn't sent. It counts no more.
+    /// It waited until its deadline and wasn't sent. It doesn't count any more.
     case late(PushBatch<Waiter>)
   }
 
-  /// The batch that is to be dealt with now, if there is one.
+  /// The next batch to process, if there is one.
   /// - Parameters:
-  ///   - shard: Where it would go.
+  ///   - shard: Its destination.
   ///   - isHugeWelcome: Whether it may be a huge entry.
   mutating func next(for shard: PushDestination, now: NIODeadline, huge isHugeWelcome: Bool) -> Next? {
     guard var batch = take(huge: isHugeWelcome) else { return nil }
@@ -224,7 +228,7 @@ struct PushBatches<Waiter>: ~Copyable {
       return .late(batch)
     }
     inFlight += 1
-    // Here, where nothing else holds the batch: written anywhere else, its buffer might have to be copied for it.
+    // Encoded here, where nothing else refers to the batch. Elsewhere its buffer might have to be copied for it.
     let commands = batch.encode(for: shard, now: now)
     return .send(batch, commands: commands)
   }
@@ -236,13 +240,13 @@ struct PushBatches<Waiter>: ~Copyable {
     }
     guard let batch = full.popFirst() ?? gathering.take() else { return nil }
     hugeIsNext = true
-    // With the digits and line ends of each element. It follows what is more at once, and what is less by and by.
+    // With the digits and line ends of each element. A larger size applies at once, a smaller one gradually.
     let taken = batch.bytes + 32 * batch.entries
     usual = taken > usual ? taken : usual - (usual - taken) / 8
     return batch
   }
 
-  /// Takes back what was handed out and couldn't be sent: it is the next of its kind.
+  /// Takes back a batch that couldn't be sent: it is the next of its kind.
   mutating func putBack(_ batch: PushBatch<Waiter>) {
     var batch = batch
     batch.returns += 1
@@ -251,13 +255,13 @@ struct PushBatches<Waiter>: ~Copyable {
     if batch.isHuge { huge.prepend(batch) } else { full.prepend(batch) }
   }
 
-  /// Notes that the outcome of a batch is known.
+  /// Call it when the outcome of a batch is known.
   mutating func finished(_ batch: PushBatch<Waiter>) {
     inFlight -= 1
     bytes -= batch.bytes
   }
 
-  /// All that waits. It counts no more.
+  /// All waiting batches. They don't count any more.
   mutating func takeAll() -> [PushBatch<Waiter>] {
     let all = Array(full) + Array(huge) + [gathering].compactMap { $0 }
     full.removeAll()

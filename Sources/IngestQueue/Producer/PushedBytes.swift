@@ -1,26 +1,26 @@
-// Tells Redis how many bytes one event loop has pushed to a shard; see QueueBytes.swift for what becomes of it.
+// Adds the bytes that one event loop has pushed to a shard to Redis's count; see QueueBytes.swift for its use.
 //
-// Bytes are told after they were pushed, many batches together, so a push costs an addition. What Redis doesn't take is
-// told again later. After an unknown outcome bytes count as pushed: a count that is too high is put right sooner than
+// Bytes are added after they were pushed, many batches together, so a push costs an addition. If Redis refuses, they
+// are added later. After an unknown outcome bytes count as pushed: a count that is too high is corrected sooner than
 // one that is too low.
 
 internal import Hiredis
 internal import NIOCore
 internal import RedisClient
 
-/// What one event loop has pushed to a shard and not told yet. Lives on the event loop.
+/// The bytes that one event loop has pushed to a shard and not yet added. Used on that event loop only.
 final class PushedBytes {
-  /// From so many bytes on they are told at once.
+  /// From this number of bytes on they are added at once.
   static let most: Int64 = 64 << 10
-  /// Fewer are told after this time.
+  /// Fewer bytes are added after this time.
   static let delay = TimeAmount.seconds(1)
 
-  /// Where to say that Redis refuses to count.
+  /// Records that Redis refuses to count.
   var mark: HighMark?
 
   private let client: RedisClient
   private let key: String
-  /// For one answer of Redis.
+  /// For one reply of Redis.
   private let deadline: TimeAmount
   private var untold = [Int64](repeating: 0, count: QueueLayout.lists)
   private var sum: Int64 = 0
@@ -28,7 +28,7 @@ final class PushedBytes {
   private var unanswered = [Int64](repeating: 0, count: QueueLayout.lists)
   private var telling: EventLoopFuture<Void>?
   private var hasTimer = false
-  /// Then only the timer tries again.
+  /// Whether only the timer tries again.
   private var hasFailed = false
 
   init(client: RedisClient, layout: QueueLayout, deadline: TimeAmount) {
@@ -47,7 +47,7 @@ final class PushedBytes {
   /// grows, and workers may have taken away most of it.
   var uncounted: [Int64] { hasFailed ? untold.map { _ in 0 } : zip(untold, unanswered).map(+) }
 
-  /// Tells it now if it is much, and else after a time. What comes while Redis is being told goes with the next.
+  /// Adds the bytes now if they are many, otherwise after a time. Bytes pushed meanwhile are added the next time.
   private func tellSoon() {
     guard telling == nil, sum > 0 else { return }
     if sum >= Self.most, !hasFailed {
@@ -57,7 +57,7 @@ final class PushedBytes {
     }
   }
 
-  /// Tells all that there is. The future completes when Redis has answered or can't be asked; it never fails.
+  /// Adds all bytes now. The future completes when Redis has answered or can't be asked; it never fails.
   @discardableResult
   func tell() -> EventLoopFuture<Void> {
     if let telling { return telling.assumeIsolated().flatMap { self.tell() }.nonisolated() }
@@ -79,7 +79,7 @@ final class PushedBytes {
         case .success(.integer): continue
         case .success(.error(let error)): problem = "\(error)"
         case .success(let reply): problem = "expected a number from HINCRBY, got \(reply.shape)"
-        // Redis is away, and others say so.
+        // Redis is unreachable, which is reported elsewhere.
         case .failure: break
         }
         self.hasFailed = true

@@ -1,24 +1,25 @@
-// Group commit: what arrives while Redis is busy with earlier payloads goes out together in one write, and its few replies
-// answer them all. So the number of commands, and with `appendfsync always` the number of fsyncs, follows Redis's speed
-// and not the number of requests.
+// Group commit: payloads that arrive while Redis is busy with earlier ones are sent together in one write, and its few
+// replies answer them all. So the number of commands, and with `appendfsync always` the number of fsyncs, follows
+// Redis's speed and not the number of requests.
 //
-// A producer belongs to one event loop and has a connection to each shard on the same loop: no lock, no hop between threads. Sending is
-// put off to the end of the loop's turn, so that what several connections brought in one turn travels together even when
-// nothing is in flight. Rejected: a timer that collects for a while; it adds latency when there is little to do and nothing
-// when there is much.
+// A producer belongs to one event loop and has a connection to each shard on the same loop: no lock, no hop between
+// threads. Sending is deferred to the end of the loop's turn, so that payloads that several connections receive in one
+// turn are sent together even when nothing is in flight. Rejected: a timer that collects for a while. It adds latency
+// when there is little to do and gains nothing when there is much.
 //
-// Shards don't wait for each other: a batch goes to the next one that is connected, not too full and as durable as required; one that
-// surely wasn't sent goes to another. But nothing that was sent is repeated here. After an unknown outcome a second push could make
-// two of one payload; only the client knows whether it wants that, and it hears 503.
+// Shards don't wait for each other: a batch goes to the next one that is connected, not too full and as durable as
+// required. A batch that certainly wasn't sent goes to another. But nothing that was sent is repeated here. After an
+// unknown outcome a second push could make two of one payload. Only the client knows whether it wants that, and it is
+// answered 503.
 
 public import NIOCore
 public import RedisClient
 
-/// Pushes payloads onto the queue, many at a time. One for each event loop that takes requests.
+/// Pushes payloads onto the queue, many at a time. One for each event loop that accepts requests.
 public final class QueueProducer: Sendable {
-  /// One shard of the queue, and the way there.
+  /// One shard of the queue, and the client for it.
   public struct Shard: Sendable {
-    /// On the event loop that the producer is to belong to. Whoever made it shuts it down, after ``QueueProducer/drain()``.
+    /// On the producer's event loop. The caller shuts it down, after ``QueueProducer/drain()``.
     public var client: RedisClient
     public var layout: QueueLayout
 
@@ -33,11 +34,10 @@ public final class QueueProducer: Sendable {
 
   /// - Parameters:
   ///   - shards: At least one; all clients on one event loop.
-  ///   - watch: What knows how full the shards are, and what an acknowledgement has to mean. It must be of the same shards in the same
-  ///     order. Without one nothing is refused for either, and all
-  ///     payloads go to list 0.
-  ///   - areAcknowledged: Whether the payloads were acknowledged before. Then they are taken whatever dead letters their
-  ///     accounts have, and those of accounts that have many of them only up to half of a queue.
+  ///   - watch: Knows how full the shards are, and how durable. It must have the same shards in the same order. Without
+  ///     one nothing is refused for either reason, and all payloads go to list 0.
+  ///   - areAcknowledged: Whether the payloads were acknowledged before. Then they are accepted regardless of their
+  ///     accounts' dead letters, and those of accounts with many payloads only up to half of a queue.
   public init(
     shards: [Shard], limits: ProducerLimits = ProducerLimits(), watch: QueueWatch? = nil, areAcknowledged: Bool = false
   ) {
@@ -57,66 +57,66 @@ public final class QueueProducer: Sendable {
     }
   }
 
-  /// A producer of one shard that nobody watches.
-  /// - Parameter client: On the event loop that the producer is to belong to.
+  /// A producer of one shard without a watch.
+  /// - Parameter client: On the producer's event loop.
   public convenience init(
     client: RedisClient, layout: QueueLayout = QueueLayout(), limits: ProducerLimits = ProducerLimits()
   ) {
     self.init(shards: [Shard(client: client, layout: layout)], limits: limits)
   }
 
-  /// Pushes one payload. The future succeeds once Redis has it, and fails with ``EnqueueError`` and nothing else,
-  /// within the limits' deadline. From the producer's own event loop it costs no hop.
+  /// Pushes one payload. The future succeeds once Redis has it, and fails only with ``EnqueueError``, within the
+  /// limits' deadline. From the producer's own event loop it costs no hop.
   public func submit(_ header: EnvelopeHeader, payload: ByteBuffer) -> EventLoopFuture<Void> {
     if eventLoop.inEventLoop { return state.value.submit(header, payload: payload) }
     return eventLoop.flatSubmit { [state] in state.value.submit(header, payload: payload) }
   }
 
-  /// Pushes one payload whose line is written already, for the hot path: it costs no object but the waiter. Only on the producer's event
-  /// loop.
+  /// Pushes one payload whose line is already encoded, for the hot path: it costs no object but the waiter. Only on the
+  /// producer's event loop.
   /// - Parameters:
   ///   - line: As ``NIOCore/ByteBuffer/writeEnvelopeLine(id:account:key:receivedAt:request:node:)`` writes it.
   ///   - account: The account in it.
   ///   - payload: Byte for byte.
-  ///   - waiter: Told once, later and within the limits' deadline, unless it isn't taken.
-  /// - Returns: Why it isn't taken; nil where it is.
+  ///   - waiter: Called once, later and within the limits' deadline, if the payload is accepted.
+  /// - Returns: The reason if it isn't accepted; nil if it is.
   public func submit(
     line: ByteBuffer, account: String, payload: ByteBuffer, waiter: any EnqueueCompletion
   ) -> EnqueueError? {
     state.value.submit(line: line, account: account, payload: payload, waiter: waiter)
   }
 
-  /// Takes nothing more, and completes when everything that was submitted has been answered, and its bytes are counted:
-  /// within twice the limits' deadline.
+  /// Accepts nothing more, and completes when everything that was submitted has been answered, and its bytes are
+  /// counted: within twice the limits' deadline.
   public func drain() -> EventLoopFuture<Void> {
     if eventLoop.inEventLoop { return state.value.drain() }
     return eventLoop.flatSubmit { [state] in state.value.drain() }
   }
 
-  /// What was done so far. Only on the producer's event loop.
+  /// The counters so far. Only on the producer's event loop.
   public var counters: ProducerCounters { state.value.currentCounters }
 
-  /// Why nothing can be pushed now; nil where something can. Only on the producer's event loop.
+  /// Why nothing can be pushed now; nil if something can. Only on the producer's event loop.
   public var obstacle: EnqueueError? { state.value.obstacle }
 }
 
-/// Who waits for what becomes of a payload.
+/// Gets the outcome of a payload.
 public protocol EnqueueCompletion: AnyObject {
-  /// Redis has it, or why that isn't known or not so. Called once, on the producer's event loop.
+  /// Redis has it, or the error. Called once, on the producer's event loop.
   func pushed(_ failure: EnqueueError?)
 }
 
-/// What a producer has done, and what it has in hand.
+/// The counters of a producer, and its payloads in progress.
 public struct ProducerCounters: Sendable, Equatable {
-  /// Batches sent: so many writes.
+  /// Batches sent; each is one write.
   public var batches = 0
   /// Commands in them: one for each list that a batch had entries for.
   public var commands = 0
   /// Entries that Redis acknowledged.
   public var entries = 0
-  /// Entries that failed, for whatever reason.
+  /// Entries that failed, for any reason.
   public var failures = 0
-  /// Batches that couldn't be sent to one shard and were given to another.
+  /// Batches that couldn't be sent to one shard and were sent to another.
   public var movedBatches = 0
   /// Entries that wait to be sent, now.
   public var waitingEntries = 0

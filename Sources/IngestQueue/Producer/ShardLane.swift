@@ -1,41 +1,42 @@
-// One shard as one event loop sees it: its connection, what is on its way there, and what was heard of it last. All of it belongs to the
-// event loop, so that deciding on a payload reads a few fields and asks nobody.
+// The state of one shard on one event loop: its connection, the batches in flight, and the last known numbers. All of
+// it belongs to the event loop, so that deciding on a payload reads a few fields and asks nobody.
 //
-// What the loop knows comes from two sides. The watch tells it about once a second how full the shard is and what Redis promises; between
-// two words it counts on: each reply says how long its list is now, whoever made it longer, and its own bytes it knows
-// anyway. So beyond a mark come at most what is in flight, and of bytes besides what other loops push until the next word.
+// The numbers have two sources. The watch reports about once a second how full and how durable the shard is. Between
+// two reports the loop updates them itself: each reply says how long its list is now, including other nodes' payloads,
+// and the loop knows its own bytes. So a limit of entries is exceeded at most by the entries in flight, and a limit of
+// bytes also by the bytes that other loops push until the next report.
 
 internal import NIOCore
 internal import RedisClient
 internal import Synchronization
 
-/// What the watch tells event loops of a shard, about once a second.
+/// The watch's report about a shard to the event loops, about once a second.
 struct ShardUpdate: Sendable {
   enum Level: Sendable {
     case read(entries: ListAmounts, bytes: ListAmounts, Admission)
-    /// It couldn't be read this time: what was known still counts.
+    /// The reading failed: the last numbers still count.
     case unchanged
-    /// It hasn't been read for long, and what the loop hears itself has to do.
+    /// It hasn't been read for long. Only the replies to this loop's pushes count.
     case unknown
   }
 
   var level: Level
-  /// What the mark had counted when it was asked for: what came since isn't in there.
+  /// The mark's counts when the reading was requested. Later pushes aren't included.
   var counted: HighMark.Counts
-  /// The largest payload that Redis takes, in bytes with the line before it; nil where that can't be told.
+  /// The largest payload that Redis accepts, in bytes with the line before it; nil if unknown.
   var payloadLimit: Int?
-  /// How Redis falls short of what is required of it, or isn't known to meet it, in words; nil where it does.
+  /// Why Redis doesn't meet the required durability, or isn't known to, as text; nil if it does.
   var durabilityLack: String?
-  /// Where the loop says that the high-water mark was reached between two words.
+  /// Records that this loop reached the high-water mark between two reports.
   let mark: HighMark
 }
 
-/// What event loops tell each other and the watch of a shard: how often one saw it reach its high-water mark, what huge
-/// payloads take of Redis's memory, in bytes, which both only grow; and whether Redis counts what they pushed.
+/// State of a shard that event loops and the watch share: how often a loop saw it reach its high-water mark, the bytes
+/// of huge payloads in Redis's memory (both only grow), and whether Redis counts pushed bytes.
 final class HighMark: Sendable {
   struct Counts {
     var reached: Int
-    /// Of huge payloads whose outcome is known, so that a reading from here on has them.
+    /// Bytes of huge payloads with a known outcome. A reading from here on includes them.
     var hugeDone: Int
   }
 
@@ -50,15 +51,15 @@ final class HighMark: Sendable {
 
   func reach() -> Int { count.add(1, ordering: .relaxed).newValue }
 
-  /// Counts a payload as begun, unless there are more than so many bytes then.
+  /// Counts a payload as begun, unless the total would exceed the maximum.
   func beginHuge(_ bytes: Int, upTo most: Int) -> Bool {
-    // Two loops at once may both find too many: another try is soon.
+    // Two loops at the same time may both find too many: they try again soon.
     if hugeBegun.add(bytes, ordering: .relaxed).newValue <= most { return true }
     hugeBegun.subtract(bytes, ordering: .relaxed)
     return false
   }
 
-  /// Why Redis refuses to count what was pushed, if it did last.
+  /// Redis's error when it last refused to count pushed bytes.
   var countingProblem: String? { countingRefusal.withLock { $0 } }
 
   func setCountingProblem(_ problem: String?) { countingRefusal.withLock { $0 = problem } }
@@ -66,7 +67,7 @@ final class HighMark: Sendable {
   func endHuge(_ bytes: Int) { hugeDone.add(bytes, ordering: .releasing) }
 }
 
-/// A huge payload that has begun on its way. To be ended once, whatever becomes of it.
+/// A huge payload that is being sent. It must be ended once, whatever its outcome.
 struct HugePayload {
   fileprivate let mark: HighMark?
   fileprivate let memory: Int
@@ -74,46 +75,46 @@ struct HugePayload {
   func end() { mark?.endHuge(memory) }
 }
 
-/// More than will ever come.
+/// More than there will ever be.
 private let plenty = Int64.max / 2
 
-/// One shard on one event loop, and only there.
+/// One shard on one event loop. Used on that loop only.
 final class ShardLane {
   let client: RedisClient
   let destination: PushDestination
   private let requirement: DurabilityRequirement
   private let limits: QueueLimits
   private let pushed: PushedBytes
-  /// Entries that wait, as last heard, from the watch or in a reply.
+  /// Waiting entries, from the last report or reply.
   private var entries = ListAmounts()
-  /// Bytes that wait: as the watch read them, and what this loop has pushed since. All 0 where they aren't known.
+  /// Waiting bytes: by the last reading, plus this loop's pushes since. All 0 if unknown.
   private var bytes = ListAmounts()
   private var draws = DrawnBits()
   private var batchesInFlight = 0
   private var isHugeInFlight = false
 
-  /// nil where nobody watches.
+  /// nil without a watch.
   private var mark: HighMark?
-  /// What may still come until the high-water mark, as far as is known.
+  /// The room up to the high-water mark, as far as known.
   private var room = (entries: plenty, bytes: plenty)
   private var isOver = false
-  /// What was left of Redis's memory at the last reading, beyond the high-water mark as well, and what the mark had
-  /// counted of huge payloads that were in it.
+  /// Redis's free memory at the last reading, including the part beyond the high-water mark, and the mark's count of
+  /// huge payloads that were included.
   private var memoryLeft = plenty
   private var hugeRead = 0
-  /// So much of the room is for accounts that don't send much or don't hold much.
+  /// The part of the room that is reserved for accounts that don't send much or don't hold much.
   private var reserve = (entries: Int64(0), bytes: Int64(0))
-  /// Whether somebody's dead letters are too many, and the hashes of all whose are. Apart, for the hot path.
+  /// Whether any account has too many dead letters, and the hashes of those accounts. Separate, for the hot path.
   private var hasTold = false
   private var told: Set<UInt64> = []
-  /// What the mark counted when this loop reached it last.
+  /// The mark's count when this loop last reached it.
   private var reached = 0
-  /// How large a payload may be.
+  /// The largest accepted payload.
   var payloadLimit = ServerPayloadLimit()
-  /// For when it is over the mark.
+  /// For the Retry-After while it is over the mark.
   private var admission: Admission?
   private var durabilityLack: String?
-  /// The connection whose Redis is known to meet the requirement, and one that is being asked.
+  /// The connection whose Redis is known to meet the requirement, and one that is being checked.
   private var known: RedisConnection?
   private var asked: RedisConnection?
 
@@ -129,7 +130,7 @@ final class ShardLane {
     if requirement != .none { durabilityLack = "what Redis promises hasn't been read yet" }
   }
 
-  // MARK: What is known of it
+  // MARK: Known state
 
   func learn(_ word: ShardUpdate) {
     mark = word.mark
@@ -152,13 +153,13 @@ final class ShardLane {
       hugeRead = word.counted.hugeDone
       told = admission.deadLetters.hashes
       hasTold = !told.isEmpty
-      // A reading that was under way when the mark was reached doesn't know of it.
+      // A reading that was in progress when the mark was reached doesn't include it.
       isOver = admission.shutFor != nil || reached > word.counted.reached
     case .unchanged: break
     case .unknown:
-      // Whoever had too many dead letters has them still: they don't go away by themselves.
-      // From here on by what replies say; until the first of them nothing is known to be full. So while it can't be read, and
-      // is full, each loop tries one batch after each word.
+      // Accounts with too many dead letters still have them: dead letters don't go away by themselves. From here on the
+      // replies to pushes count. Until the first of them nothing is known to be full. So while the shard can't be read,
+      // and is full, each loop tries one batch after each report.
       entries = ListAmounts()
       bytes = ListAmounts()
       admission = nil
@@ -182,43 +183,43 @@ final class ShardLane {
     }
   }
 
-  /// So many bytes were sent to a list, and it isn't known whether Redis has them.
+  /// These bytes were sent to a list, and it isn't known whether Redis has them.
   func mayHaveTaken(_ bytes: Int, list: Int) { pushed.add(bytes, to: list) }
 
-  /// Tells Redis how many bytes were pushed. The future never fails.
+  /// Adds the pushed bytes to Redis's counts. The future never fails.
   func tellPushedBytes() -> EventLoopFuture<Void> { pushed.tell() }
 
-  /// Too few replicas have confirmed a batch: others would only wait as well, until the next word.
+  /// Too few replicas have confirmed a batch. Further batches would only wait too, until the next report.
   func wasUnconfirmed(_ replicas: Int64) {
     durabilityLack = "\(requirement) is required, and \(replicas) confirmed the last payloads in time"
   }
 
-  /// Whether somebody watches it. Where nobody does all payloads go to list 0: a loop that no longer pushes there wouldn't hear that it has become
-  /// short again.
+  /// Whether there is a watch. Without one all payloads go to list 0: a loop that no longer pushes there wouldn't
+  /// notice that it has become short again.
   var isWatched: Bool { mark != nil }
 
-  /// The list for the next payload of the account with this hash, where it is watched.
+  /// The list for the next payload of the account with this hash, if there is a watch.
   func list(of account: UInt64, sendsMuch: Bool, sendsManyBytes: Bool, bytes: Int) -> Int {
     AccountShuffleShard.list(
       of: account, sendsMuch: sendsMuch, isLarge: bytes > AccountShuffleShard.largePayload, lengths: entries.lists,
       draw: sendsManyBytes ? draws.next() : nil)
   }
 
-  // MARK: Whether it takes anything
+  // MARK: Whether it accepts anything
 
-  /// Whether something can be pushed to it, now or when something in flight is answered.
+  /// Whether something can be pushed to it, now or when a batch in flight is answered.
   var takes: Bool { !isOver && durabilityLack == nil && isConnected }
 
-  /// Whether what is left is for accounts that hold less than this one, which sends much.
+  /// Whether the rest of the room is reserved for accounts that hold less than this one, which sends much.
   ///
-  /// What an account sends says nothing by itself: where there are seven customers, each sends an eighth. An account
+  /// The amount that an account sends says nothing by itself: with seven customers, each sends a seventh. An account
   /// that fills the queue holds much of it. In the reserve of entries its entries count, in the reserve of bytes its
   /// bytes.
   /// - Parameters:
   ///   - account: The account's hash.
-  ///   - bytes: Of what is on its way already, and of what is to come.
-  ///   - isOld: Whether the payload was acknowledged before and waits on a disk. Then half of the queue is kept for
-  ///     what is new, instead of a fifth: otherwise a large spool would fill the queue, and new payloads of accounts
+  ///   - bytes: Of the batches in flight and of the next payload.
+  ///   - isOld: Whether the payload was acknowledged before and waits on a disk. Then half of the queue is reserved for
+  ///     new payloads, instead of a fifth: otherwise a large spool would fill the queue, and new payloads of accounts
   ///     that send much would be refused.
   func isReserved(against account: UInt64, after bytes: Int, ofOldPayloads isOld: Bool) -> Bool {
     var kept = reserve
@@ -233,11 +234,11 @@ final class ShardLane {
       || isNearBytes && (self.bytes.all > 0 ? self.bytes : entries).mayHoldMuch(hand)
   }
 
-  /// Begins a huge payload, if it finds room in Redis beside those of all loops that may not be in what was read.
-  /// - Returns: Where to say what it takes when its outcome is known; nil where there is no room for it.
+  /// Begins a huge payload, if Redis has room for it beside those of all loops that the last reading may not include.
+  /// - Returns: The object to end when the outcome is known; nil if there is no room.
   func begin(huge bytes: Int) -> HugePayload? {
     guard let mark else { return HugePayload(mark: nil, memory: 0) }
-    // Twice for a moment, as it came and in its list; and the allocator rounds up by up to a quarter.
+    // Twice for a moment: as received, and in its list. The allocator rounds up by up to a quarter.
     let memory = bytes / 2 * 5
     let most = memoryLeft < plenty ? hugeRead + Int(memoryLeft) : .max
     return mark.beginHuge(memory, upTo: most) ? HugePayload(mark: mark, memory: memory) : nil
@@ -246,13 +247,13 @@ final class ShardLane {
   /// Whether the account with this hash has too many dead letters here.
   func hasTooManyDeadLetters(_ account: UInt64) -> Bool { hasTold && told.contains(account) }
 
-  /// When there should be room for all again, in seconds.
+  /// Expected seconds until there is room for all again.
   var retryAfter: Int {
     var generator = SystemRandomNumberGenerator()
     return admission?.retryAfter(using: &generator) ?? 1
   }
 
-  /// Why not; nil where it can.
+  /// Why nothing can be pushed; nil if something can.
   var obstacle: EnqueueError? {
     if case .failure(let error) = client.current { return .away(error) }
     if let durabilityLack { return .durabilityLost(durabilityLack) }
@@ -263,20 +264,20 @@ final class ShardLane {
 
   // MARK: Sending
 
-  /// Whether a batch may be carried out by no other server than the one whose disk was asked. Replicas are asked with each batch.
+  /// Whether a batch may only be sent to the server whose durability was read. Replicas are asked with each batch.
   var isBoundToServer: Bool { requirement == .everySecond || requirement == .always }
 
-  /// The connection, if a batch may go out on it now.
+  /// The connection, if a batch may be sent on it now.
   /// - Parameters:
-  ///   - most: Batches that may be in flight.
-  ///   - limit: For a connection that has to be asked first.
-  ///   - changed: Called when it has answered, or hasn't in time.
+  ///   - most: Maximum batches in flight.
+  ///   - limit: Deadline for a connection whose durability has to be read first.
+  ///   - changed: Called when it has been read, or the deadline is over.
   func freeConnection(most: Int, asking limit: TimeAmount, changed: @escaping () -> Void) -> RedisConnection? {
     guard batchesInFlight < most, !isOver, durabilityLack == nil, case .success(let connection) = client.current else {
       return nil
     }
     if requirement == .none || connection === known { return connection }
-    // Another connection may be another server, or the same one set up in another way.
+    // Another connection may lead to another server, or to the same one with other settings.
     if connection !== asked { ask(connection, within: limit, changed) }
     return nil
   }
@@ -294,8 +295,8 @@ final class ShardLane {
     }
   }
 
-  /// Whether a huge payload goes on a connection of its own, since it may be too large for Redis and end the connection
-  /// with all that others have on it.
+  /// Whether a huge payload is sent on a connection of its own, because it may be too large for Redis. Redis would then
+  /// close the connection, with all that others have on it.
   var sendsHugeApart: Bool { isWatched && payloadLimit.told == nil && !isBoundToServer }
 
   var takesHuge: Bool { !isHugeInFlight }

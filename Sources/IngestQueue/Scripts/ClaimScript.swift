@@ -9,7 +9,7 @@ struct ClaimScript: ScriptCall {
   let worker: WorkerName
   let slot: Int
   let instance: String
-  /// The claim's number, unique within one life of a worker.
+  /// The claim's number, unique within one start of a worker.
   let number: Int64
   let lease: Duration
   /// Maximum envelopes and bytes in the claim.
@@ -17,13 +17,13 @@ struct ClaimScript: ScriptCall {
   let bytes: Int
   /// A larger envelope becomes a dead letter.
   let largestEnvelope: Int
-  /// Maximum suspects; 0 where none may be taken.
+  /// Maximum suspects; 0 for none.
   let suspects: Int
   /// Deaths after which an envelope is a dead letter.
   let deaths: Int
-  /// Whether this instance begins and takes the worker's name over.
+  /// Whether this instance begins and takes over the worker's name.
   let begins: Bool
-  /// Whether a single envelope that the slot holds is given up.
+  /// Whether a single envelope in the slot is given up.
   let givesUp: Bool
   /// Maximum envelopes from each list that is accounts' own.
   let ownLimits: [Int]
@@ -40,7 +40,7 @@ struct ClaimScript: ScriptCall {
     let bytes: [UInt8]
     /// How often it was tried before.
     let failures: Int
-    /// In which list it was; 0 also where the claim is handed out again.
+    /// The list that it was in; 0 also if the claim is handed out again.
     let list: Int
   }
 

@@ -15,6 +15,6 @@ struct DeadLetterPartScript: ScriptCall {
   var keys: [String] { [layout.dead] }
   var arguments: [any RedisArgument] { ["\(entry)", offset, bytes] }
 
-  /// - Returns: Nil where the letter is gone.
+  /// - Returns: Nil if the dead letter is gone.
   func read(_ reply: RedisReply) throws -> [UInt8]? { try reply.bytesOrNull() }
 }

@@ -16,7 +16,7 @@ struct ExtendScript: ScriptCall {
   var keys: [String] { [layout.claim(worker: worker, slot: slot)] }
   var arguments: [any RedisArgument] { [instance, number, lease.milliseconds] }
 
-  /// - Returns: False where others have it by now.
+  /// - Returns: False if another instance has the claim by now.
   func read(_ reply: RedisReply) throws -> Bool {
     let expected = "the outcome of extending a lease"
     switch try ClaimAnswer(of: reply.array(), expected: expected) {

@@ -1,7 +1,7 @@
 internal import Hiredis
 internal import RedisClient
 
-/// Takes a worker off the list of workers, unless it still has claims: leave.lua.
+/// Removes a worker from the list of workers, unless it still has claims: leave.lua.
 struct LeaveScript: ScriptCall {
   static let script = RedisScript(name: "leave", source: LuaScripts.leave)
 
@@ -12,6 +12,6 @@ struct LeaveScript: ScriptCall {
   var keys: [String] { [layout.workers] }
   var arguments: [any RedisArgument] { [layout.claimPrefix, "\(worker)", instance, QueueLayout.slots] }
 
-  /// - Returns: Whether it was taken off.
+  /// - Returns: Whether it was removed.
   func read(_ reply: RedisReply) throws -> Bool { try reply.integer() == 1 }
 }

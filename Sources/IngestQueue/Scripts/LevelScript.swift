@@ -6,14 +6,14 @@ struct LevelScript: ScriptCall {
   static let script = RedisScript(name: "level", source: LuaScripts.level)
 
   let layout: QueueLayout
-  /// Whether bytes that were pushed may be missing from the counts. Then Redis's estimate counts where it is larger.
+  /// Whether pushed bytes may be missing from the counts. Then Redis's estimate is used if it is larger.
   let mayMissBytes: Bool
 
   struct Reply {
     /// Of the pending lists, in their order.
     let lengths: [Int64]
     let later: Int64
-    /// Of both.
+    /// Of the pending lists and `later` together.
     let bytes: Int64
     let done: Int64
     let deadBytes: DeadLetterBytes

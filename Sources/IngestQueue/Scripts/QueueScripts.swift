@@ -1,37 +1,37 @@
 // The consumer's half of the queue, as scripts that Redis runs: each is one atomic step. Each is in a `.lua` file of
-// its own, beside the type that knows its keys, arguments and reply; what several use is in `Shared`.
+// its own, beside the type that knows its keys, arguments and reply. Code that several scripts use is in `Shared`.
 //
-// Invariants, for whoever changes one:
-// - An envelope is at every moment in exactly one of: one pending list, `later`, `dead`, one claim. A script takes it
-//   out of one and puts it into another in the same run; acknowledging is the only way out.
-// - What comes back (failed and due again, put back) goes to the end of list 0 from which is taken; suspects to the
-//   list of suspects.
+// Invariants, for authors of changes:
+// - At every moment an envelope is in exactly one of: one pending list, `later`, `dead`, one claim. A script moves it
+//   from one to another in the same run. Acknowledging is the only way out.
+// - Envelopes that return (retried, put back) go to the end of list 0 from which claims take; suspects go to the list
+//   of suspects.
 // - The list of a claim is the truth about it. There is no index of leases that could disagree with it: the header, its
-//   first element, says whose it is and until when. It is written after the envelopes are there; a list without a valid
-//   header can only be the work of another hand, and what is in it is treated as envelopes.
-// - Whoever changes a claim shows instance and batch of its header. The reaper overwrites them before it takes anything
-//   out, so that a worker whose lease ended finds out, and can't settle half a batch.
-// - Time is Redis's own TIME, so the clocks of the workers' machines play no part in leases. It may make steps, forward
+//   first element, has the owner and the end of the lease. It is written after the envelopes are there. A list without
+//   a valid header was written by another program or by hand, and its elements are treated as envelopes.
+// - A caller that changes a claim passes instance and batch of its header. The reaper overwrites them before it moves
+//   anything, so that a worker whose lease ended notices it, and can't settle half a batch.
+// - Time is Redis's own TIME, so the clocks of the workers' machines don't affect leases. It may make steps, forward
 //   and back, also because after a failover it is another server's; see clock.lua.
-// - `allow-oom`, because what empties the queue must work when Redis is full. None of them makes the data much larger:
-//   they move it.
-// - What is read comes before what is written wherever a wrong type of key could end the script in its middle.
+// - `allow-oom`, because scripts that empty the queue must work when Redis is full. None of them makes the data much
+//   larger: they move it.
+// - Reads are before writes wherever a key of the wrong type could end the script in its middle.
 //
-// An envelope that was in the hands of a worker that died is a suspect: it may be what killed it. Suspects are claimed
-// by one lane of a worker only and with nothing else: in a small group at first, because most were only near it, and
-// alone once one more death would make a dead letter, so that one poisonous envelope can't take its neighbours along.
-// They wait in a list of their own. A claim that meets one elsewhere moves it there. At the end of list 0, where they
-// used to wait, everybody's small payloads waited behind them, and for as long as a receiver didn't answer to them.
+// An envelope that a worker had when it died is a suspect: it may have killed the worker. Suspects are claimed by one
+// lane of a worker only and without others: in a small group at first, because most were only in the same batch, and
+// alone once one more death would make a dead letter, so that one poisonous envelope doesn't make others dead letters.
+// They wait in a list of their own. A claim that meets one elsewhere moves it there. They used to wait at the end of
+// list 0. There everybody's small payloads waited behind them, for as long as a receiver didn't answer them.
 //
-// Redis answers nobody while a script runs, and to move a payload of 16 MiB or read it takes tens of milliseconds. So a
-// list whose next envelope is too large for what is left of a claim isn't touched. Its size is known where an earlier
-// claim had to put it back, or guessed from the list's average. A wrong guess costs no more than a claim or a few: a
-// list that begins always gives one.
+// Redis answers nobody while a script runs, and moving or reading a payload of 16 MiB takes tens of milliseconds. So a
+// list whose next envelope is too large for the rest of a claim isn't touched. Its size is known if an earlier claim
+// had to put it back, or is estimated from the list's average. A wrong estimate costs no more than a claim or a few:
+// the first list of a claim always gives one envelope.
 //
-// What people do with dead letters takes a few letters in each step, since Redis does nothing else meanwhile. Where to
-// go on and what to take is decided outside, from the small fields; the envelopes, which may be large, stay in Redis. A
-// letter is named by its entry in the stream, which no other ever gets: between looking and acting somebody else may
-// have taken it, and then it is gone, never another one in its place.
+// Scripts for operators process a few dead letters in each step, because Redis does nothing else meanwhile. The caller
+// selects them by their small fields; the envelopes, which may be large, stay in Redis. A dead letter is identified by
+// its entry's ID in the stream, which no other entry ever gets. If somebody else took it between reading and acting, it
+// is gone, and never another one in its place.
 
 internal import Hiredis
 internal import RedisClient
@@ -44,14 +44,14 @@ enum QueueScripts {
   ]
 }
 
-/// The word that a reply about a claim begins with.
+/// The first word of a reply about a claim.
 enum ClaimAnswer: String, CaseIterable {
-  // Of a try to claim.
+  // Replies to claiming.
   case claimed, held, supplanted, empty
-  // Of what is done with a claim.
+  // Replies to extending and settling.
   case extended, settled, lost, gone
 
-  /// - Parameter expected: What the script answers, for the message where it is something else.
+  /// - Parameter expected: The script's possible replies, for the error message.
   init(of items: [RedisReply], expected: String) throws {
     let word = try items.first?.string()
     guard let answer = word.flatMap(ClaimAnswer.init(rawValue:)) else { throw Self.unexpected(word, expected) }

@@ -1,7 +1,7 @@
 internal import Hiredis
 internal import RedisClient
 
-/// Puts back what is in claims whose lease has ended, of all workers: reap.lua.
+/// Returns the envelopes of all workers' claims whose lease has ended: reap.lua.
 struct ReapScript: ScriptCall {
   static let script = RedisScript(name: "reap", source: LuaScripts.reap)
 
@@ -10,9 +10,9 @@ struct ReapScript: ScriptCall {
   let envelopes: Int
   /// Deaths after which an envelope is a dead letter.
   let deaths: Int
-  /// How long a worker without claims stays on the list after it was seen last.
+  /// How long a worker without claims stays on the list after it was last seen.
   let forgetAfter: Duration
-  /// This worker's.
+  /// This worker's lease.
   let lease: Duration
 
   var keys: [String] {

@@ -1,12 +1,12 @@
 internal import Hiredis
 internal import RedisClient
 
-/// Puts dead letters back into the queue as if they had never failed: requeue.lua.
+/// Requeues dead letters as if they had never failed: requeue.lua.
 struct RequeueScript: ScriptCall {
   static let script = RedisScript(name: "requeue dead letters", source: LuaScripts.requeue)
 
   let layout: QueueLayout
-  /// After so many no further one is moved.
+  /// After this number of bytes no further one is moved.
   let bytes: Int
   let letters: [Letter]
 
@@ -26,14 +26,14 @@ struct RequeueScript: ScriptCall {
       + letters.flatMap { ["\($0.entry)", $0.first, $0.second] as [any RedisArgument] }
   }
 
-  /// - Returns: What became of each that was looked at.
+  /// - Returns: The result for each dead letter that was examined.
   func read(_ reply: RedisReply) throws -> [DeadLetterTally.Outcome] {
     try reply.array().map { try DeadLetterTally.Outcome($0) }
   }
 }
 
 extension DeadLetterTally.Outcome {
-  /// As requeue.lua and discard.lua answer it.
+  /// The results of requeue.lua and discard.lua.
   init(_ reply: RedisReply) throws {
     self =
       switch try reply.integer() {

@@ -1,7 +1,7 @@
 internal import Hiredis
 internal import RedisClient
 
-/// Ends a claim; what isn't named is acknowledged and gone: settle.lua.
+/// Ends a claim; entries that aren't named are acknowledged and removed: settle.lua.
 struct SettleScript: ScriptCall {
   static let script = RedisScript(name: "settle", source: LuaScripts.settle)
 
@@ -18,21 +18,21 @@ struct SettleScript: ScriptCall {
   /// In the order of the batch.
   let exceptions: [Exception]
 
-  /// An entry of the batch that isn't simply gone.
+  /// An entry of the batch that isn't simply removed.
   struct Exception {
     let index: Int
     let change: Change
   }
 
   enum Change {
-    /// It is gone, and so is what was recorded of its failures.
+    /// It is removed, with the record of its failures.
     case clear
     case putBack(list: Int)
     case retry(reason: String, delay: Duration)
     case postpone(delay: Duration)
     case dead(reason: String)
 
-    /// What it is called in the script.
+    /// The names of the changes in the script.
     enum Name: String, CaseIterable {
       case clear, back, retry, postpone, dead
     }
@@ -40,7 +40,7 @@ struct SettleScript: ScriptCall {
 
   enum Reply {
     case settled(dead: Int)
-    /// Others have the claim; nil where it isn't known who.
+    /// Another instance has the claim; nil if it isn't known which.
     case lost(to: String?)
     case gone
   }
@@ -58,7 +58,7 @@ struct SettleScript: ScriptCall {
     func append(_ index: Int, _ name: Change.Name, reason: String = "", number: Int64 = 0) {
       arguments += [index, name.rawValue, reason, number] as [any RedisArgument]
     }
-    // The last one first: each goes to the end from which is taken, so the first must get there last.
+    // The last one first: each goes to the end from which claims take, so the first must get there last.
     for exception in exceptions.reversed() {
       switch exception.change {
       case .clear: append(exception.index, .clear)

@@ -1,7 +1,7 @@
 internal import Hiredis
 internal import RedisClient
 
-/// Reads how much is where: state.lua.
+/// Reads the content of a shard: state.lua.
 struct StateScript: ScriptCall {
   static let script = RedisScript(name: "state", source: LuaScripts.state)
 

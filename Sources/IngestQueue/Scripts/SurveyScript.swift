@@ -1,19 +1,19 @@
 internal import Hiredis
 internal import RedisClient
 
-/// Reads what an operator wants to know beside the state: survey.lua.
+/// Reads details for operators beside the state: survey.lua.
 struct SurveyScript: ScriptCall {
   static let script = RedisScript(name: "survey", source: LuaScripts.survey)
 
   let layout: QueueLayout
 
   struct Reply {
-    /// When the next envelope is tried again, by Redis's clock.
+    /// The time of the next retry, by Redis's clock.
     let nextDueAt: Int64?
     /// Dead letters.
     let requeued: Int64
     let discarded: Int64
-    /// When each pending list's next envelope was received; nil where there is none or it can't be told.
+    /// When each pending list's next envelope was received; nil if there is none or it is unknown.
     let receivedAt: [Int64?]
   }
 
@@ -23,13 +23,13 @@ struct SurveyScript: ScriptCall {
     let items = try reply.array()
     func number(_ index: Int) throws -> Int64? {
       guard let text = try items.item(index).stringOrNull() else { return nil }
-      // A score is a number that may be written with a point.
+      // A score is a number that may have a decimal point.
       guard let number = Double(text), abs(number) < 1e18 else {
         throw UnexpectedReply(expected: "a number", came: "\"\(text.prefix(100))\"")
       }
       return Int64(number)
     }
-    // By the clock of what is tried again, which may be behind Redis's.
+    // By the clock of retries, which may be behind Redis's.
     let clock = try items.item(4).stringOrNull()?.split(separator: " ") ?? []
     let behind = clock.count == 3 ? Int64(clock[1]).flatMap { abs($0) < 1 << 50 ? $0 : nil } ?? 0 : 0
     return Reply(

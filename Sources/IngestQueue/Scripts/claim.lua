@@ -1,25 +1,25 @@
 #!lua flags=allow-oom
 -- Moves envelopes from the pending lists into a worker's slot.
 --
--- The lists have their turns, and the one that begins moves on with the number of the claim. In a turn a list gives its
--- share of what there is still room for, in count and in bytes; what it doesn't fill is shared anew among the others.
--- So of k lists that aren't empty each gets at least a k-th of a claim, rounded down, as far as it has so much; and
--- whatever the sizes, the one that begins gives at least one envelope, which each list does once in as many claims as
--- there are lists. Large envelopes, of more than 1 MiB, have 8 MiB of a claim in all, or there is one.
+-- Lists take turns, and the first list changes with the number of the claim. In its turn a list gives its share of the
+-- claim's remaining room, in count and in bytes. Room that it doesn't use is shared among the other lists. So with k
+-- lists that aren't empty each gives at least a k-th of a claim, rounded down, if it has so much. Whatever the sizes,
+-- the first list gives at least one envelope, and each list is first once in as many claims as there are lists. Large
+-- envelopes, of more than 1 MiB, have 8 MiB of a claim in all, or there is one.
 --
--- LMOVE one by one, though a script could move many in one command: only so is the size known before the next one is
--- touched, and the append-only file gets a move and not a second copy of the payload.
+-- LMOVE one by one, though a script could move many in one command: only this way is the size of an envelope known
+-- before the next one is touched, and the append-only file gets a move and not a second copy of the payload.
 --
 -- KEYS  claim, workers, failures, later, dead, bytes of dead letters, bytes, then the pending lists with list 0 first
 --       and the suspects last, and last stats.
--- ARGV  worker, instance, batch, lease in ms, most envelopes, most bytes, largest envelope, most suspects (0 where none
---       may be taken), deaths after which an envelope is dead, 1 where this instance begins and takes the name over, 1
---       where a single envelope that the slot holds is given up, bytes above which a payload goes to one of its
---       account's own lists; then for each list that is accounts' own the most envelopes from it.
--- Reply claimed with the batch, the end of the lease, the envelopes, how often each was tried (empty where nothing in
---       the shard has failed), and from which list each came (empty where the claim is handed out again) | held with
---       the instance and the end of its lease: the slot has another instance's claim | supplanted with the instance
---       that has this worker's name | empty.
+-- ARGV  worker, instance, batch, lease in ms, maximum envelopes, maximum bytes, largest envelope, maximum suspects (0
+--       for none), deaths after which an envelope is dead, 1 if this instance begins and takes over the name, 1 if a
+--       single envelope that the slot holds is given up, bytes above which a payload goes to one of its account's own
+--       lists; then for each list that is accounts' own the maximum envelopes from it.
+-- Reply claimed with the batch, the end of the lease, the envelopes, how often each was tried (empty if nothing in the
+--       shard has failed), and the list of each (empty if the claim is handed out again) | held with the instance and
+--       the end of its lease: the slot has another instance's claim | supplanted with the instance that has this
+--       worker's name | empty.
 
 -- include now.lua
 -- include object.lua
@@ -35,12 +35,12 @@
 -- include large_envelope.lua
 -- include most_large_bytes.lua
 
--- The age in milliseconds at which a worker writes its registration anew: an idle worker mustn't cost a write for every
--- look, which with `appendfsync always` is an fsync.
+-- The age in milliseconds at which a worker's registration is written again: an idle worker mustn't cost a write for
+-- every poll, which with `appendfsync always` is an fsync.
 local registration_age = 5000
 
 local stats = table.remove(KEYS)
--- As any other list to all that counts; not to the turns.
+-- Counted like any other list, but without turns.
 local suspects_list = KEYS[#KEYS]
 local claim, workers, failures, later, dead, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local bytes_key = KEYS[7]
@@ -77,8 +77,8 @@ if first then
   if not h or h.instance ~= instance then
     return { 'held', h and h.instance or '', h and h.lease_until or 0 }
   end
-  -- Ours, and not in our hands: the answer to an earlier claim was lost. It is handed out again.
-  -- Only as much of it as is taken now: less than before where Redis closed the connection over the answer.
+  -- The slot has our claim, and the reply was lost. It is handed out again, but only as much as the limits allow now:
+  -- less than before if Redis closed the connection on the reply.
   register()
   local envelopes, known = redis.call('LRANGE', claim, 1, -1), {}
   local fitting, size, back = 0, 0, 0
@@ -111,8 +111,8 @@ if first then
   return { 'claimed', h.batch, at + lease, envelopes, known, {} }
 end
 
--- What is due again. While others wait, at most half of list 0's share, so that envelopes that fail again and again
--- hold up nobody in it; where that is less than one, one in every second claim.
+-- Due retries. While other envelopes wait, at most half of list 0's share, so that envelopes that fail again and again
+-- delay none of them. If half is less than one, one in every second claim.
 local waiting = 0
 for i = 0, lists - 1 do
   if i == 0 or lengths[i] > 0 then waiting = waiting + 1 end
@@ -122,14 +122,13 @@ if waiting > 1 or lengths[0] > 0 then
   most_due, most_due_bytes = math.max(math.floor(most / (2 * waiting)), batch % 2), most_bytes / (2 * waiting)
 end
 local returned, bytes = 0, 0
--- By the lists' numbers: the bytes that are counted, how many more there are than at the beginning, and the next
--- envelope's size where it is known.
+-- By the lists' numbers: the counted bytes, the change since the beginning, and the next envelope's size if known.
 local counts, added, next_sizes = read_bytes(bytes_key), {}, {}
 for i = 0, lists - 1 do next_sizes[i] = counts['next:' .. i] or nil end
 while returned < most_due and bytes < most_due_bytes do
   local due = redis.call('ZRANGE', later, '-inf', string.format('%.0f', later_at), 'BYSCORE', 'LIMIT', 0, 1)[1]
   if not due then break end
-  -- By its place, since the append-only file would get all of it once more with ZREM.
+  -- By its position: with ZREM the append-only file would get the whole envelope once more.
   redis.call('ZPOPMIN', later)
   local f = failing(due)
   local list = f and f.deaths > 0 and lists - 1 or 0
@@ -139,8 +138,7 @@ while returned < most_due and bytes < most_due_bytes do
   next_sizes[list] = nil
 end
 
--- Lists that have something, in the order of their turns. Where suspects may be taken and there are any, theirs
--- alone.
+-- Lists that aren't empty, in the order of their turns. If suspects may be claimed and there are any, only their list.
 local open, suspicious = {}, suspects > 0 and lengths[lists - 1] > 0
 for i = 0, lists - 2 do
   local list = (batch + i) % (lists - 1)
@@ -148,9 +146,9 @@ for i = 0, lists - 2 do
 end
 
 local envelopes, known = {}, {}
--- So many were taken, those included that went elsewhere on the way, so that this ends.
+-- The number of moved envelopes, including those that were moved elsewhere, so that this loop ends.
 local moved, full = 0, false
--- By the lists' keys: their numbers, and how many more may be taken; of each envelope, the number.
+-- By the lists' keys: their numbers, and how many more envelopes may be moved; for each envelope, its list's number.
 local numbers, left, from = { [first_list] = 0 }, { [first_list] = most }, {}
 for i = 1, lists - 1 do numbers[KEYS[8 + i]], left[KEYS[8 + i]] = i, tonumber(ARGV[own_limits + i]) or most end
 
@@ -172,14 +170,14 @@ local function count_bytes()
   keep_bytes(bytes_key, filled)
 end
 
--- Of large ones that were taken.
+-- Bytes of the large envelopes that were moved.
 local large_bytes = 0
 local function fits(size)
   return #envelopes == 0 or bytes + size <= most_bytes
     and (size <= large_envelope or large_bytes == 0 or large_bytes + size <= most_large_bytes)
 end
 
--- The size of a list's next envelope, as far as it is known or can be guessed; 0 where it may be small.
+-- The size of a list's next envelope, as far as it is known or can be estimated; 0 if it may be small.
 local function next_size(number)
   if next_sizes[number] then return next_sizes[number] end
   local average = ((counts[tostring(number)] or 0) + (added[number] or 0)) / lengths[number]
@@ -188,11 +186,11 @@ end
 
 local function was_put_back(number, size)
   if size > large_payload then next_sizes[number] = size end
-  -- One in vain is enough: Redis answers nobody meanwhile.
+  -- One large move in vain is the maximum: Redis answers nobody meanwhile.
   if size > large_envelope then full = true end
 end
 
--- Takes a list's share. Says whether the list may have more for this claim.
+-- Takes a list's share. Returns whether the list may give more to this claim.
 local function turn(list, share, byte_share)
   local taken, taken_bytes, number, was_small = 0, 0, numbers[list], false
   while taken < share and taken_bytes < byte_share and lengths[number] > 0 do
@@ -203,7 +201,7 @@ local function turn(list, share, byte_share)
     if not envelope then return false end
     local f = failing(envelope)
     local deaths = f and f.deaths or 0
-    -- Alone where the next death would be the last.
+    -- Alone if one more death would make it a dead letter.
     local alone = deaths > 0 and deaths + 1 >= most_deaths
     if #envelope > largest then
       redis.call('RPOP', claim)
@@ -212,7 +210,7 @@ local function turn(list, share, byte_share)
       has_left(list, envelope)
       taken, moved = taken + 1, moved + 1
     elseif deaths > 0 and not suspicious then
-      -- A suspect. Behind those that were met before.
+      -- A suspect. Behind those that were moved before.
       redis.call('LMOVE', claim, suspects_list, 'RIGHT', 'LEFT')
       has_left(list, envelope)
       lengths[lists - 1], added[lists - 1] = lengths[lists - 1] + 1, (added[lists - 1] or 0) + #envelope

@@ -1,8 +1,8 @@
 #!lua flags=no-writes
--- Reads which accounts have most bytes of dead letters.
+-- Reads the accounts with the most bytes of dead letters.
 --
 -- KEYS  dead, bytes of dead letters.
--- ARGV  most accounts.
+-- ARGV  maximum accounts.
 -- Reply members and their scores by turns, the largest first.
 
 -- include read_dead_bytes.lua

@@ -1,12 +1,13 @@
 #!lua flags=no-writes
--- Reads the next letters without their envelopes.
+-- Reads the next dead letters without their envelopes.
 --
 -- KEYS  dead.
--- ARGV  newest or oldest (which come first), where to begin and where to end (entries, or what XRANGE takes for them),
---       most letters, bytes after which no further one is looked at.
--- Reply 1 where these are the last, and for each letter its entry, id, bytes of its element and what makes it no dead
---       letter, or false; then its reason, attempts, deaths, when it failed first and when it died, worker, and account
---       or false.
+-- ARGV  newest or oldest (the order), first and last (IDs of entries, or special IDs of XRANGE), maximum dead letters,
+--       bytes after which no further one is read.
+-- Reply 1 if these are the last, and for each dead letter its entry, ID, bytes of its element and the flaw that makes
+-- it
+--       no dead letter, or false; then its reason, attempts, deaths, when it failed first and when it became a dead
+--       letter, worker, and account or false.
 
 -- include fields_of.lua
 -- include element_of.lua
@@ -16,7 +17,7 @@ local range = ARGV[1] == 'newest' and 'XREVRANGE' or 'XRANGE'
 local from, to, most, budget = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local letters, bytes = {}, 0
 while #letters < most and bytes < budget do
-  -- One at a time: only so is known how large the next one is.
+  -- One at a time: only then is the size of the next one known.
   local entry = redis.call(range, KEYS[1], from, to, 'COUNT', 1)[1]
   if not entry then return { 1, letters } end
   from = '(' .. entry[1]

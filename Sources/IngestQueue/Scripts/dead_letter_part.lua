@@ -1,9 +1,9 @@
 #!lua flags=no-writes
--- Reads a part of a letter's element.
+-- Reads a part of a dead letter's element.
 --
 -- KEYS  dead.
--- ARGV  entry, offset, most bytes.
--- Reply the bytes, or false where the letter is gone.
+-- ARGV  entry, offset, maximum bytes.
+-- Reply the bytes, or false if the dead letter is gone.
 
 -- include fields_of.lua
 -- include element_of.lua

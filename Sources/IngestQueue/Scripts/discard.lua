@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Removes letters, readable or not.
+-- Removes dead letters, readable or not.
 --
 -- KEYS  dead, stats, bytes of dead letters.
 -- ARGV  bytes after which no further one is removed, then entries.
--- Reply for each that was looked at: 1 removed, 0 gone.
+-- Reply for each that was examined: 1 removed, 0 gone.
 
 -- include fields_of.lua
 -- include flaw_in.lua
@@ -22,7 +22,7 @@ for i = 2, #ARGV do
   if entry then
     local f, size = fields_of(entry)
     redis.call('XDEL', dead, entry[1])
-    -- What was put there by hand was never counted.
+    -- Entries that were added by hand were never counted.
     if not flaw_in(f) then add_dead_bytes(dead_bytes, f.account, -size) end
     outcome, removed, bytes = 1, removed + 1, bytes + size
   end

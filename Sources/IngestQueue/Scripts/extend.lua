@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Gives a claim another lease, counted from now, also where the old one has ended but nobody has taken it.
+-- Gives a claim another lease, counted from now, even if the old one has ended but nobody has taken the claim.
 --
 -- KEYS  claim.
 -- ARGV  instance, batch, lease in ms.
--- Reply extended with the end of the lease | lost with the instance whose claim it is | gone.
+-- Reply extended with the end of the lease | lost with the instance that has the claim | gone.
 
 -- include now.lua
 -- include header_line.lua

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Takes a worker off the list of workers, unless it has claims or its name belongs to another by now.
+-- Removes a worker from the list of workers, unless it has claims or its name belongs to another instance by now.
 --
 -- KEYS  workers.
 -- ARGV  beginning of a claim's key, worker, instance, slots of a worker.
--- Reply 1 where it was taken off, otherwise 0.
+-- Reply 1 if it was removed, otherwise 0.
 
 -- include object.lua
 

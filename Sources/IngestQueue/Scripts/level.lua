@@ -2,8 +2,9 @@
 -- Reads how full a shard is.
 --
 -- KEYS  the pending lists with list 0 first, later, stats, dead, bytes of dead letters, bytes.
--- ARGV  1 where bytes that were pushed may be missing from the counts (then Redis's estimate counts where it is
---       larger), bytes that each entry counts beside its own, the largest number to answer, most accounts.
+-- ARGV  1 if pushed bytes may be missing from the counts (then Redis's estimate is used if it is larger), bytes that
+-- each
+--       entry counts beside its own, the largest number to return, maximum accounts.
 -- Reply the lengths of the pending lists, the length of later, the bytes of all of them, done, accounts with their
 --       bytes of dead letters by turns, the bytes of each pending list.
 

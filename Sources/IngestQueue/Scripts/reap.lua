@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
--- Puts back what is in claims whose lease has ended.
+-- Returns the envelopes of claims whose lease has ended.
 --
 -- KEYS  workers, list 0, dead, failures, bytes of dead letters, bytes, later, stats, the list of suspects.
--- ARGV  beginning of a claim's key, most envelopes, deaths after which an envelope is dead, slots of a worker, age in
+-- ARGV  beginning of a claim's key, maximum envelopes, deaths after which an envelope is dead, slots of a worker, age
+-- in
 --       ms at which a worker without claims is forgotten, this worker's lease in ms, the number of the list of
 --       suspects.
--- Reply envelopes put back, envelopes that became dead letters, claims ended, 1 where there is more to do, workers
---       forgotten, and what is wrong with keys that another hand must have changed.
+-- Reply returned envelopes, envelopes that became dead letters, ended claims, 1 if there is more to do, forgotten
+--       workers, and the flaws of keys that were changed by another program or by hand.
 
 -- include now.lua
 -- include id_of.lua
@@ -25,7 +26,7 @@ local suspects_list = table.remove(KEYS)
 local stats = table.remove(KEYS)
 local later = table.remove(KEYS)
 local workers, pending, dead, failures, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
--- To list 0, and to the suspects; and of all that was moved.
+-- Bytes moved to list 0, to the suspects, and in all.
 local returned_bytes, suspect_bytes, moved_bytes = 0, 0, 0
 local prefix, most, most_deaths = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local slots, age = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -56,7 +57,7 @@ for i = 1, #entries, 2 do
         claims = claims + 1
       else
         if h then
-          -- From here on it is nobody's.
+          -- From here on it has no owner.
           redis.call('LSET', claim, 0, header_line(h.worker, '', h.batch, 0, h.claimed_at, h.count, h.lease))
         else
           strange[#strange + 1] = claim .. ': no header'

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Puts letters back into the queue as if they had never failed.
+-- Requeues dead letters as if they had never failed.
 --
 -- KEYS  dead, failures, stats, bytes of dead letters, bytes, then the pending lists with list 0 first.
--- ARGV  bytes after which no further one is moved, how long list 0 may be to be given one; then for each letter its
+-- ARGV  bytes after which no further one is moved, maximum length of list 0 to get one; then for each dead letter its
 --       entry and the two lists of its account.
--- Reply for each that was looked at: 1 moved, 0 gone, -1 it isn't readable and stays.
+-- Reply for each that was examined: 1 moved, 0 gone, -1 it isn't readable and stays.
 
 -- include fields_of.lua
 -- include flaw_in.lua
@@ -13,7 +13,7 @@
 -- include add_bytes.lua
 
 local dead, failures, stats, dead_bytes, bytes_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
--- A key of a wrong type ends the script here, before anything is written.
+-- A key of the wrong type ends the script here, before anything is written.
 redis.call('XLEN', dead)
 redis.call('HLEN', failures)
 redis.call('HLEN', stats)

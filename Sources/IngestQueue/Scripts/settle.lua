@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Ends a claim: what isn't named is acknowledged and gone.
+-- Ends a claim: entries that aren't named are acknowledged and removed.
 --
 -- KEYS  claim, later, dead, failures, stats, bytes of dead letters, bytes, then the pending lists with list 0 first.
--- ARGV  instance, batch, worker, attempts after which an envelope is dead; then for each that is named, the last one
---       first: its index in the batch from 0, its fate, a reason, a delay in ms (where it goes back, the number of the
---       list instead).
--- Reply settled with how many became dead letters | lost with the instance whose claim it is | gone.
+-- ARGV  instance, batch, worker, attempts after which an envelope is dead; then for each named entry, the last one
+--       first: its index in the batch from 0, its fate, a reason, a delay in ms (for an entry that returns, the number
+--       of the list instead).
+-- Reply settled with how many became dead letters | lost with the instance that has the claim | gone.
 
 -- include now.lua
 -- include id_of.lua
@@ -17,7 +17,7 @@
 -- include add_bytes.lua
 -- include large_envelope.lua
 
--- How much of the large envelopes that failed is tried again in a millisecond: 2 MiB in a second.
+-- Bytes of failed large envelopes that are retried in a millisecond: 2 MiB in a second.
 local retried_bytes_per_millisecond = math.floor(2 * 1024 * 1024 / 1000)
 
 local claim, later, dead, failures, stats, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -36,13 +36,13 @@ local at, buried, done = now(), 0, redis.call('LLEN', claim) - 1
 local later_at
 local function postpone(envelope, delay)
   later_at = later_at or clock(stats, later, at, h.lease)
-  -- Each retry of a large one is written to the append-only file twice, here and when it is due. All of them together
-  -- come back at a rate that leaves Redis time for others.
+  -- Each retry of a large envelope is written to the append-only file twice, here and when it is due. All of them
+  -- together return at a rate that leaves Redis time for others.
   if #envelope > large_envelope then
     local waiting = (tonumber(redis.pcall('HGET', bytes_key, 'later')) or 0) + (added.later or 0)
     delay = math.max(delay, (waiting + #envelope) / retried_bytes_per_millisecond)
   end
-  -- One that is there already stays one.
+  -- An envelope that is there already isn't added again.
   if redis.call('ZADD', later, string.format('%.0f', later_at + delay), envelope) == 1 then
     added.later = (added.later or 0) + #envelope
   end
@@ -51,7 +51,8 @@ for i = 5, #ARGV, 4 do
   local place, fate, reason, delay = tonumber(ARGV[i]) + 1, ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
   if fate == 'back' then
     if redis.call('LLEN', claim) > place then
-      -- Moved, so that the append-only file doesn't get the payload once more. What came after it is dealt with.
+      -- Moved, so that the append-only file doesn't get the payload once more. The entries after it are settled
+      -- already.
       redis.call('LTRIM', claim, 0, place)
       local envelope = redis.call('LMOVE', claim, KEYS[8 + delay], 'RIGHT', 'RIGHT')
       added[delay] = (added[delay] or 0) + #envelope
@@ -82,7 +83,7 @@ for i = 5, #ARGV, 4 do
   end
 end
 redis.call('UNLINK', claim)
--- Last, and whatever comes of it: counting must not be in the way of what is counted.
+-- Last, and with errors ignored: counting must not prevent settling.
 if done > 0 then redis.pcall('HINCRBY', stats, 'done', done) end
 for field, bytes in pairs(added) do
   add_bytes(bytes_key, field, bytes)

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Reads how much is where.
+-- Reads the content of a shard.
 --
 -- KEYS  later, dead, failures, workers, stats, then the pending lists with list 0 first.
 -- ARGV  beginning of a claim's key, slots of a worker.
@@ -34,7 +34,7 @@ for i = 1, #entries, 2 do
       local h = header(first)
       claims[#claims + 1] = {
         entries[i], slot, redis.call('LLEN', claim) - (h and 1 or 0), h and h.instance or '',
-        -- As the reaper will see it.
+        -- As the reaper calculates it.
         h and math.min(h.lease_until, at + h.lease) or 0, h and math.min(h.claimed_at, at) or 0 }
     end
   end

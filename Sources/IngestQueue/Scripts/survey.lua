@@ -1,9 +1,9 @@
 #!lua flags=no-writes
--- Reads what an operator wants to know beside the state.
+-- Reads details for operators beside the state.
 --
 -- KEYS  later, stats, then the pending lists with list 0 first.
 -- Reply when the next envelope is due by the clock of later, or false; how many dead letters were requeued and
---       discarded; for each list when its next envelope was received, or -1; the clock of later, as clock.lua keeps it.
+--       discarded; for each list when its next envelope was received, or -1; the clock of later, as in clock.lua.
 
 local function received_at(envelope)
   local line = envelope and string.match(string.sub(envelope, 1, 65536), '^[^\n]*')

@@ -1,5 +1,5 @@
-// How much is where, read in one script so that the numbers belong together: an envelope on its way from one list to another is
-// counted once.
+// The content of a shard, read in one script so that the numbers are consistent: an envelope that moves from one list
+// to another is counted once.
 
 internal import Hiredis
 internal import NIOCore
@@ -7,19 +7,19 @@ public import RedisClient
 
 /// The queue as it was at one moment.
 public struct QueueState: Sendable, Equatable {
-  /// Somebody's hold on envelopes.
+  /// A worker's claim of envelopes.
   public struct Claim: Sendable, Equatable {
     public var worker: String
     public var slot: Int
     public var envelopes: Int64
-    /// Empty where the reaper has it, or where the list has no header.
+    /// Empty if the reaper has it, or if the list has no header.
     public var instance: String
     /// In milliseconds since 1970, as all times here.
     public var leaseUntil: Int64
     public var claimedAt: Int64
   }
 
-  /// A worker that has taken something or looked for something lately.
+  /// A worker that has claimed or polled lately.
   public struct Worker: Sendable, Equatable {
     public var name: String
     public var instance: String
@@ -28,25 +28,25 @@ public struct QueueState: Sendable, Equatable {
 
   /// Redis's clock when this was read.
   public var readAt: Int64
-  /// Envelopes that nobody works on, by list: list 0, then those that accounts share.
+  /// Unclaimed envelopes, by list: list 0, then those that accounts share.
   public var lists: [Int64]
-  /// Envelopes that failed and wait to be tried again.
+  /// Envelopes that failed and wait for a retry.
   public var later: Int64
   /// Dead letters.
   public var dead: Int64
-  /// Envelopes that have failed at least once and aren't through.
+  /// Envelopes that have failed at least once and aren't finished.
   public var failing: Int64
-  /// The earliest moment at which one of the lists' next envelopes was received; nil where there is none or it can't be told.
+  /// When the oldest of the lists' next envelopes was received; nil if there is none or it is unknown.
   public var oldestReceivedAt: Int64?
   public var workers: [Worker]
   public var claims: [Claim]
-  /// Envelopes that were stored and have left the queue, ever since there is this queue.
+  /// Envelopes that were stored and removed from the queue, since the shard began.
   public var done: Int64
 
-  /// Envelopes that nobody works on.
+  /// Unclaimed envelopes.
   public var pending: Int64 { lists.reduce(0, +) }
 
-  /// Envelopes in the hands of workers.
+  /// Envelopes in claims.
   public var claimed: Int64 { claims.reduce(0) { $0 + $1.envelopes } }
 
   /// Reads the state. Writes nothing.

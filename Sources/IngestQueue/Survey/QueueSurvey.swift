@@ -1,5 +1,5 @@
-// A shard as an operator wants to see it: what ``QueueState`` says, list by list, with what comes due and what has left. Apart from it,
-// because whoever needs only sums asks often, and this costs a look at each list's end.
+// The state of a shard for an operator: as ``QueueState``, but list by list, with retries that are due and the counters
+// of finished envelopes. It is separate because callers that need only sums ask often, and this reads each list's end.
 
 internal import Hiredis
 internal import NIOCore
@@ -7,39 +7,40 @@ public import RedisClient
 
 /// A shard of the queue in detail.
 public struct QueueSurvey: Sendable, Equatable {
-  /// One of the lists of envelopes that nobody works on.
+  /// One of the lists of unclaimed envelopes.
   public struct List: Sendable, Equatable {
     public var number: Int
     public var envelopes: Int64
-    /// When the next one to be taken was received, in milliseconds since 1970 by a node's clock; nil where there is none or it can't be told.
+    /// When the next envelope was received, in milliseconds since 1970 by a node's clock; nil if there is none or it is
+    /// unknown.
     public var oldestReceivedAt: Int64?
   }
 
   public var state: QueueState
   /// All of them, list 0 first.
   public var lists: [List]
-  /// When the next envelope is tried again, in milliseconds since 1970 by Redis's clock.
+  /// The time of the next retry, in milliseconds since 1970 by Redis's clock.
   public var nextDueAt: Int64?
-  /// Dead letters that were put back or thrown away, since the shard began.
+  /// Dead letters that were requeued or discarded, since the shard began.
   public var requeued: Int64
   public var discarded: Int64
-  /// Why the newest dead letters are there, at most ``reasonsOf`` of them.
+  /// The reasons of the newest dead letters, at most ``reasonsOf`` of them.
   public var reasons: ReasonCounts
   public var deadBytes: DeadLetterBytes
 
-  /// Of how many dead letters the reasons are counted.
+  /// Maximum dead letters whose reasons are counted.
   public static let reasonsOf = 10_000
-  /// Of how many accounts the bytes of dead letters are read.
+  /// Maximum accounts whose bytes of dead letters are read.
   public static let accountsNamed = 10
 
-  /// When the oldest of all that are next in their lists was received.
+  /// When the oldest of the lists' next envelopes was received.
   public var oldestReceivedAt: Int64? { lists.compactMap(\.oldestReceivedAt).min() }
 
   /// Reads the shard. Writes nothing.
   public static func read(
     from client: RedisClient, layout: QueueLayout, within limit: Duration = .seconds(5)
   ) async throws(QueueFailure) -> QueueSurvey {
-    // All on their way at once. They were never of one moment: the reasons take as many commands as there are pages of letters.
+    // All in parallel. They can't be of one moment: the reasons take one command for each page of dead letters.
     async let state = outcome { () throws(QueueFailure) in
       try await QueueState.read(from: client, layout: layout, within: limit)
     }

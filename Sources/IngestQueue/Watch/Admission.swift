@@ -1,23 +1,24 @@
-// Whether a shard takes payloads, decided from readings of how full it is: no I/O and no clock.
+// Decides whether a shard accepts payloads, from readings of how full it is: no I/O and no clock.
 //
-// A gate with two marks: over a high-water mark it shuts, and under all the low ones it opens. With one mark it would open and shut at
-// each reading, and each time let in what the clients had kept back. It shuts before Redis itself is full, because Redis at `maxmemory`
-// refuses more than pushes: the key store couldn't be written to, which is in the same Redis by default.
+// A gate with two marks: it shuts above a high-water mark, and opens below all low-water marks. With one mark it would
+// open and shut at each reading, and each time admit everything that clients had kept back. It shuts before Redis
+// itself is full, because Redis at `maxmemory` refuses more than pushes: the key store, which is in the same Redis by
+// default, couldn't be written to.
 //
-// Below each low mark isn't the only way out. Where the queue is empty there is nothing that could still drain, so whatever else
-// fills Redis's memory then, the gate is open as long as that is under the high mark.
+// The gate also opens if the queue is empty and Redis's memory is below the high mark: then nothing is left to drain,
+// and other data fills the memory.
 
 public import NIOCore
 
-/// How full a shard may become. Each mark is a level at which the gate shuts.
+/// Limits for the content of a shard. Each is a level at which the gate shuts.
 public struct QueueLimits: Sendable, Equatable {
   /// Envelopes that wait, in one shard.
   public var entries: Int
   /// Bytes of those, in one shard, as ``QueueReading/bytes`` counts them.
   public var bytes: Int
-  /// Of Redis's `maxmemory`, in percent; without effect where Redis has no such limit.
+  /// Percentage of Redis's `maxmemory`; without effect if Redis has no such limit.
   public var memoryPercent: Int
-  /// Where the gate opens again, in percent of each of these.
+  /// Percentage of each of these limits below which the gate opens again.
   public var lowWaterPercent: Int
 
   public init(entries: Int = 1_000_000, bytes: Int = 1 << 30, memoryPercent: Int = 80, lowWaterPercent: Int = 90) {
@@ -30,19 +31,19 @@ public struct QueueLimits: Sendable, Equatable {
 
 /// The gate of one shard.
 public struct Admission: Sendable, Equatable {
-  /// What a shard can be too full of.
+  /// The limits that can shut a shard.
   public enum Measure: String, Sendable, Equatable, CaseIterable {
     case entries, bytes, memory
   }
 
   private let limits: QueueLimits
-  /// What it was shut for last; nil while it is open.
+  /// The limit that shut it; nil while it is open.
   public private(set) var shutFor: Measure?
   /// Envelopes a second that leave the queue, over the last ten seconds or so; nil before there are two readings.
   public private(set) var drainPerSecond: Double?
   private var reading: QueueReading?
   private var lastDone: (count: Int64, at: NIODeadline)?
-  /// Whose dead letters are too many.
+  /// The accounts with too many dead letters.
   public private(set) var deadLetters = DeadLetterQuota()
 
   public init(limits: QueueLimits) { self.limits = limits }
@@ -52,8 +53,8 @@ public struct Admission: Sendable, Equatable {
       && one.reading == other.reading && one.deadLetters == other.deadLetters
   }
 
-  /// Takes what was read.
-  /// - Parameter reachedHigh: Whether somebody saw the high-water mark reached since the last reading.
+  /// Applies a reading.
+  /// - Parameter reachedHigh: Whether an event loop saw the high-water mark reached since the last reading.
   public mutating func read(_ reading: QueueReading, at time: NIODeadline, reachedHigh: Bool = false) {
     self.reading = reading
     measureDrain(reading.done, at: time)
@@ -91,11 +92,10 @@ public struct Admission: Sendable, Equatable {
     return levels
   }
 
-  /// How much of the difference between the last figure and a new one counts is `1 - e^(-t / 10 s)`, so that it doesn't
-  /// depend on how often there are readings.
+  /// A new figure's weight is `1 - e^(-t / 10 s)`, so that it doesn't depend on how often there are readings.
   private mutating func measureDrain(_ done: Int64, at time: NIODeadline) {
     defer { lastDone = (done, time) }
-    // A count that went back is another history of the queue.
+    // A count that decreased belongs to another history of the queue.
     guard let last = lastDone, time > last.at, done >= last.count else {
       drainPerSecond = nil
       return
@@ -107,7 +107,7 @@ public struct Admission: Sendable, Equatable {
     drainPerSecond = drainPerSecond.map { $0 + weight * (rate - $0) } ?? rate
   }
 
-  /// Entries and bytes that may come until the high-water mark; nil before the first reading.
+  /// Entries and bytes left up to the high-water mark; nil before the first reading.
   public var room: (entries: Int64, bytes: Int64)? {
     guard let reading else { return nil }
     let levels = levels(reading)
@@ -115,14 +115,14 @@ public struct Admission: Sendable, Equatable {
     return (left(levels[0]), levels.dropFirst().map(left).min() ?? 0)
   }
 
-  /// Bytes that Redis may still take before its own limit, but for a twentieth that is left to the key store; nil where it
-  /// has no limit or doesn't say, or nothing was read yet.
+  /// Bytes that Redis may still use before its own limit, without a twentieth that is left to the key store; nil if it
+  /// has no limit or doesn't tell it, or nothing was read yet.
   var memoryLeft: Int64? {
     guard let reading, let memory = reading.memory, reading.memoryLimit > 0 else { return nil }
     return max(0, reading.memoryLimit / 100 * 95 - memory)
   }
 
-  /// Bytes that payloads may have beside the dead letters that there are.
+  /// Maximum bytes of payloads beside the present dead letters.
   private func roomBesideDeadLetters(_ reading: QueueReading) -> Int64 {
     let limited = Int64(limits.bytes) - reading.deadBytes.all
     guard let memory = reading.memory, reading.memoryLimit > 0 else { return limited }
@@ -131,14 +131,14 @@ public struct Admission: Sendable, Equatable {
     return min(limited, reading.bytes + free)
   }
 
-  /// How much of that is kept for accounts that don't send much or don't hold much: a fifth of what the queue may have.
-  /// nil before the first reading.
+  /// The part of that room that is reserved for accounts that don't send much or don't hold much: a fifth of the
+  /// queue's maximum. nil before the first reading.
   ///
-  /// An account that fills the queue faster than workers empty it is told so at four fifths, and everybody else goes on. That is below where
-  /// a gate that has shut opens again, unless an operator has set the low-water mark lower.
+  /// An account that fills the queue faster than workers empty it is refused at four fifths, and all others go on. That
+  /// is below the mark at which a shut gate opens again, unless an operator has set a lower low-water mark.
   public var reserve: (entries: Int64, bytes: Int64)? {
     guard let reading, let room else { return nil }
-    // Of Redis's memory the queue may have what all else leaves, and dead letters are part of that.
+    // The queue may use the memory that other data leaves, and dead letters are part of that data.
     return (
       Self.reserve(of: max(0, reading.entries + room.entries)), Self.reserve(of: max(0, reading.bytes + room.bytes))
     )
@@ -146,36 +146,36 @@ public struct Admission: Sendable, Equatable {
 
   static func reserve(of whole: Int64) -> Int64 { whole / 5 }
 
-  /// Half of the whole whose reserve this is.
+  /// Half of the maximum that this reserve is a fifth of.
   static func half(fromReserve reserve: Int64) -> Int64 { reserve / 2 * 5 }
 
-  /// The longest wait that is asked for, in seconds.
+  /// The longest Retry-After, in seconds.
   public static let longestWait = 60.0
   private static let spread = 1.25
 
-  /// When the gate should be open again, in seconds from 1 to ``longestWait``: what has to leave, by the rate at which it leaves. The longest
-  /// where nothing leaves.
-  /// - Parameter generator: Where the spread comes from, up to a quarter more: clients that heard the same don't come back as one.
+  /// The seconds until the gate should open again, from 1 to ``longestWait``: the excess divided by the rate at which
+  /// it drains. The longest wait if nothing drains.
+  /// - Parameter generator: Adds up to a quarter at random, so that clients don't all return at the same time.
   public func retryAfter(using generator: inout some RandomNumberGenerator) -> Int {
     let base = min(max(secondsToDrain, 1), Self.longestWait / Self.spread)
     return Int(Double.random(in: base...(base * Self.spread), using: &generator).rounded())
   }
 
-  /// When somebody should try again whom only an operator can help, in seconds: the longest wait, spread.
+  /// The seconds to wait if only an operator can help: the longest wait, randomised.
   static func retryAfterHelp(using generator: inout some RandomNumberGenerator) -> Int {
     Int(Double.random(in: longestWait / spread...longestWait, using: &generator).rounded())
   }
 
   private var secondsToDrain: Double {
     guard let reading, let rate = drainPerSecond, rate > 0 else { return Self.longestWait }
-    // Each measure in entries of the size that they have now.
+    // Each limit in entries of the present average size.
     let entrySize = max(1, Double(reading.bytes) / Double(max(1, reading.entries)))
     func seconds(_ excess: Double, _ measure: Measure) -> Double {
       max(0, excess) / (measure == .entries ? 1 : entrySize) / rate
     }
     let levels = levels(reading)
     if shutFor != nil { return levels.map { seconds($0.level - $0.low, $0.measure) }.max() ?? 0 }
-    // Somebody has reached a mark since the reading: the one that was nearest, most likely.
+    // An event loop has reached a mark since the reading, most likely the nearest one.
     return levels.max { $0.level / $0.high < $1.level / $1.high }.map { seconds($0.high - $0.low, $0.measure) } ?? 0
   }
 }

@@ -1,30 +1,30 @@
-// What an acknowledgement is worth with a Redis as it is set up, and what an operator may demand of it. Read from Redis itself, so
-// that the node says what is and not what somebody once configured.
+// The durability of an acknowledgement with a Redis's settings, and the minimum that an operator may require. It is
+// read from Redis itself, so that the node reports the actual state and not somebody's configuration.
 //
-// What isn't known is said to be unknown, and doesn't meet any demand: where CONFIG is forbidden, INFO still tells whether there is
-// an append-only file, and nothing tells how often it is synced.
+// An unknown setting is reported as unknown, and meets no requirement. If CONFIG is forbidden, INFO still tells whether
+// there is an append-only file, but nothing tells how often it is synced.
 //
-// A Redis that evicts any key keeps nothing, whatever its disk does. The policies that evict only keys with an expiry
-// leave Sluice's alone, which have none.
+// A Redis that evicts any key isn't durable, whatever its disk does. The policies that evict only keys with an expiry
+// don't affect Sluice's keys, which have none.
 
 internal import Hiredis
 internal import RedisClient
 
-/// What Redis does for a write before it answers, and after.
+/// What Redis does for a write before and after it answers.
 public struct Durability: Sendable, Equatable, CustomStringConvertible {
   public enum Disk: Sendable, Equatable {
-    /// In memory, but for snapshots that may be made now and then.
+    /// In memory only, except for occasional snapshots.
     case memory
-    /// In the append-only file, which is synced when the system likes, or not while it is rewritten.
+    /// In the append-only file, without regular fsync, or without fsync while the file is rewritten.
     case unsynced
-    /// In the append-only file, which is synced each second.
+    /// In the append-only file, with an fsync each second.
     case everySecond
-    /// Synced before it is answered.
+    /// Synced before the reply.
     case always
-    /// It can't be told, for this reason; whether there is a file at all may be known.
+    /// Unknown, for this reason. Whether there is an append-only file may be known.
     case unknown(appendsToFile: Bool?, why: String)
 
-    /// From the worst on.
+    /// From the worst to the best.
     var rank: Int {
       switch self {
       case .unknown: 0
@@ -37,12 +37,12 @@ public struct Durability: Sendable, Equatable, CustomStringConvertible {
   }
 
   public var disk: Disk
-  /// Replicas that are connected and have been heard within the last seconds; nil where it can't be told.
+  /// Connected replicas that acknowledged something within the last seconds; nil if unknown.
   public var replicas: Int?
-  /// The `maxmemory-policy`; nil where it can't be told.
+  /// The `maxmemory-policy`; nil if unknown.
   public var evictionPolicy: String?
 
-  /// Why WAIT can't be used, in Redis's words; nil where it can.
+  /// Redis's error for WAIT; nil if WAIT can be used.
   var waitDenial: String?
 
   public init(disk: Disk, replicas: Int?, evictionPolicy: String? = "noeviction") {
@@ -54,10 +54,10 @@ public struct Durability: Sendable, Equatable, CustomStringConvertible {
   /// Whether a Redis with this `maxmemory-policy` drops keys that have no expiry when its memory is full.
   public static func evictsAnyKey(_ policy: String) -> Bool { policy.hasPrefix("allkeys-") }
 
-  /// The policy that lets Redis drop payloads; nil where it has none, or that can't be told.
+  /// The policy that lets Redis drop payloads; nil if it has none, or if that is unknown.
   fileprivate var harmfulPolicy: String? { evictionPolicy.flatMap { Self.evictsAnyKey($0) ? $0 : nil } }
 
-  /// In words, as the status shows it.
+  /// As text, for the status.
   public var description: String {
     let disk =
       switch disk {
@@ -79,7 +79,7 @@ public struct Durability: Sendable, Equatable, CustomStringConvertible {
     return harmfulPolicy.map { "lost when Redis is full, since it evicts keys (\($0)); \(safety)" } ?? safety
   }
 
-  /// Whether less can be relied on than with the other.
+  /// Whether this is less durable than the other.
   public func isWorse(than other: Durability) -> Bool {
     (harmfulPolicy == nil ? 1 : 0, disk.rank, replicas ?? -1)
       < (other.harmfulPolicy == nil ? 1 : 0, other.disk.rank, other.replicas ?? -1)
@@ -89,19 +89,20 @@ public struct Durability: Sendable, Equatable, CustomStringConvertible {
 // MARK: Reading
 
 extension Durability {
-  /// What is asked, in one write.
+  /// The commands, sent in one write.
   static let questions = [
     RedisCommand(
       "CONFIG",
       arguments: ["GET", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy"]
         + ServerPayloadLimit.settings),
     RedisCommand("INFO", "persistence", "replication", "memory"),
-    // For nobody, to see whether it may be used: without it a payload would be in the queue before that shows.
+    // Waits for no replica, only to see whether WAIT may be used. Otherwise the first sign would be a payload that is
+    // in the queue already.
     RedisCommand("WAIT", 0, 0),
   ]
 
-  /// How long ago a replica may have been heard to count, in seconds; a sound one is heard each second. Redis itself keeps one that
-  /// is silent for a minute.
+  /// Maximum seconds since a replica's last acknowledgement. A healthy one acknowledges each second. Redis itself lists
+  /// a silent one for a minute.
   static let silence = 5
 
   /// - Parameter answers: To ``questions``, in their order.
@@ -131,7 +132,7 @@ extension Durability {
     case ("no", _): return .memory
     case ("yes", "no"): return .unsynced
     case ("yes", "everysec"), ("yes", "always"):
-      // While the file is rewritten nothing is synced then, which may take minutes.
+      // While the file is rewritten nothing is synced, which may take minutes.
       if values["no-appendfsync-on-rewrite"] == "yes" { return .unsynced }
       return values["appendfsync"] == "always" ? .always : .everySecond
     case (let file, let sync):
@@ -143,21 +144,21 @@ extension Durability {
 
   private static func replicas(_ info: InfoFields) -> Int? {
     info.replicas?.count { replica in
-      // At port 0 it's a program that copies the data set, and keeps nothing that could be promoted.
+      // A replica at port 0 is a program that copies the data set, and can't be promoted.
       guard replica["state"] == "online", replica["port"] != "0" else { return false }
       return replica["lag"].flatMap { Int($0) }.map { (0...silence).contains($0) } ?? false
     }
   }
 }
 
-// MARK: Demanding
+// MARK: Requirements
 
 /// The least that an acknowledgement must mean.
 public enum DurabilityRequirement: Sendable, Equatable, CustomStringConvertible {
   case none
   case everySecond
   case always
-  /// So many replicas, at least 1, have confirmed each payload.
+  /// At least this number of replicas (1 or more) has confirmed each payload.
   case replicas(Int)
 
   public var description: String {
@@ -169,7 +170,7 @@ public enum DurabilityRequirement: Sendable, Equatable, CustomStringConvertible 
     }
   }
 
-  /// What is found instead and what to change, in words; nil where the requirement is met.
+  /// The actual state and the setting to change, as text; nil if the requirement is met.
   public func shortfall(of found: Durability) -> String? {
     if self != .none, let policy = found.harmfulPolicy {
       return "\(self) is required, and maxmemory-policy is \(policy), by which Redis drops payloads when its memory "
@@ -202,7 +203,7 @@ public enum DurabilityRequirement: Sendable, Equatable, CustomStringConvertible 
     }
   }
 
-  /// Replicas that have to confirm each batch; nil where none has to.
+  /// Replicas that have to confirm each batch; nil for none.
   var confirmingReplicas: Int? {
     if case .replicas(let count) = self { count } else { nil }
   }

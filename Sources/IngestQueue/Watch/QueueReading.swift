@@ -1,24 +1,25 @@
-// How full a shard and its Redis are, as the gate needs it: one read-only script and an INFO, a few dozen microseconds of Redis's time.
+// How full a shard and its Redis are, for the gate: one read-only script and an INFO, a few dozen microseconds of
+// Redis's time.
 
 internal import Hiredis
 internal import RedisClient
 
-/// What was read of a shard at one moment.
+/// The state of a shard at one moment.
 public struct QueueReading: Sendable, Equatable {
   /// Of the pending lists, in their order.
   public var lengths: [Int64]
-  /// Envelopes that are tried again later.
+  /// Envelopes that wait for a retry.
   public var later: Int64
   /// Bytes of both: of the envelopes as they were pushed, and 16 for each.
   public var bytes: Int64
   /// Of these, the bytes in each pending list, in their order.
   public var listBytes: [Int64]
-  /// Of all that counts against the limit, in Redis as a whole; nil where INFO can't be used, so that only what Redis
-  /// refuses shows that it is full.
+  /// Redis's memory that counts for the limit; nil if INFO can't be used. Then only Redis's refusals show that it is
+  /// full.
   public var memory: Int64?
-  /// `maxmemory`; 0 where there is none or it can't be told.
+  /// `maxmemory`; 0 if there is none or it is unknown.
   public var memoryLimit: Int64
-  /// Envelopes that were stored and have left the queue, ever since there is this queue.
+  /// Envelopes that were stored and removed from the queue, since the shard began.
   public var done: Int64
   public var deadBytes: DeadLetterBytes
 
@@ -37,8 +38,8 @@ public struct QueueReading: Sendable, Equatable {
     self.deadBytes = deadBytes
   }
 
-  /// Envelopes that wait for a worker, now or later. Not those in the hands of workers, whose number has a bound of its own, and not dead
-  /// letters, which no worker takes away: a gate that counted them would never open again by itself.
+  /// Envelopes that wait for a worker, now or later. Claimed ones have a limit of their own and don't count, nor do
+  /// dead letters, which no worker removes: a gate that counted them would never open again by itself.
   public var entries: Int64 { lengths.reduce(later, +) }
 
   var entriesByList: ListAmounts { ListAmounts(lists: lengths, later: later) }
@@ -49,8 +50,8 @@ public struct QueueReading: Sendable, Equatable {
 }
 
 extension QueueReading {
-  /// - Parameter info: To INFO with the section `memory`.
-  /// - Throws: ``Hiredis/RedisServerError`` for an error reply, ``Hiredis/UnexpectedReply`` where something else came than was asked for.
+  /// - Parameter info: The reply to INFO with the section `memory`.
+  /// - Throws: ``Hiredis/RedisServerError`` for an error reply, ``Hiredis/UnexpectedReply`` for an unexpected one.
   init(level: LevelScript.Reply, info: RedisReply) throws {
     lengths = level.lengths
     later = level.later
@@ -66,16 +67,17 @@ extension QueueReading {
     guard let fields = InfoFields(info), let used = fields["used_memory"].flatMap({ Int64(countIn: $0) }),
       let limit = fields["maxmemory"].flatMap({ Int64(countIn: $0) })
     else { throw UnexpectedReply(expected: "used_memory and maxmemory in INFO", came: info.shape) }
-    // What Redis keeps for its replicas and its file doesn't count where it compares the two itself.
+    // Redis's buffers for its replicas and its file don't count when Redis compares the two itself.
     self.memory = used - (fields["mem_not_counted_for_evict"].flatMap { Int64(countIn: $0) } ?? 0)
     memoryLimit = limit
-    // More can't be: a count is wrong, or what was estimated in its place.
+    // There can't be more: a count or an estimate is wrong.
     bytes = min(bytes, used)
   }
 }
 
 extension RedisReply {
-  /// A number of entries or bytes. Beyond what can be, it isn't one: whoever reckons with it could come to the end of its integers, and that ends the process.
+  /// A number of entries or bytes. An impossibly large one is an error: calculations with it could overflow, and that
+  /// ends the process.
   func count() throws -> Int64 {
     let number = try integer()
     guard (0...Int64.mostCounted).contains(number) else {
@@ -86,10 +88,10 @@ extension RedisReply {
 }
 
 extension Int64 {
-  /// More than any Redis has of anything, and far from the end of the integers.
+  /// More than any Redis has of anything, and far below the maximum of an integer.
   static let mostCounted: Int64 = 1 << 50
 
-  /// As ``Hiredis/RedisReply/count()``, from text; nil where it isn't one.
+  /// As ``Hiredis/RedisReply/count()``, from text; nil if it isn't one.
   init?(countIn text: some StringProtocol) {
     guard let number = Int64(text), (0...Self.mostCounted).contains(number) else { return nil }
     self = number

@@ -1,25 +1,25 @@
-// Watches all shards of the queue from one event loop: how full each is, how fast it drains, and what its Redis promises. What
-// comes of it is told to the producers on their own loops, so that no payload waits for it, or for a lock.
+// Watches all shards of the queue from one event loop: how full each is, how fast it drains, and how durable its Redis
+// is. It sends the results to the producers' event loops, so that no payload waits for it, or for a lock.
 //
-// About once a second each shard is read, with one write: a read-only script, and INFO and CONFIG beside it. A reading that fails
-// changes nothing by itself. But what is known gets old, and past a bound it isn't relied on: then the gate goes by what replies
-// say, and nothing is acknowledged for which durability is required. Rejected: a reading by each event loop, which would be as
-// many times the same; and asking before a push, which would be a round trip for each.
+// About once a second each shard is read, with one write: a read-only script, and INFO and CONFIG beside it. A reading
+// that fails changes nothing by itself. But the last result ages, and beyond a limit it isn't used any more: then the
+// gate uses the replies to pushes, and nothing is acknowledged if a durability is required. Rejected: a reading by each
+// event loop, which would be the same many times; and asking before a push, which would cost each push a round trip.
 
 internal import Hiredis
 public import Logging
 public import NIOCore
 internal import RedisClient
 
-/// Knows how full the shards of a queue are, and what an acknowledgement means there.
+/// Knows how full the shards of a queue are, and how durable.
 public final class QueueWatch: Sendable {
-  /// How often, and for how long something is relied on.
+  /// The intervals of readings, and the age up to which a result is used.
   public struct Timing: Sendable {
     /// From the end of a reading to the next.
     public var pause: TimeAmount
     /// For one reading.
     public var deadline: TimeAmount
-    /// From this age on what was read isn't relied on.
+    /// From this age on a result isn't used any more.
     public var staleAfter: TimeAmount
 
     public init(
@@ -36,7 +36,8 @@ public final class QueueWatch: Sendable {
   private let eventLoop: any EventLoop
   private let state: NIOLoopBoundBox<WatchCore>
 
-  /// - Parameter shards: With clients of their own, all on one event loop. Whoever made them shuts them down, after ``stop()``.
+  /// - Parameter shards: With clients of their own, all on one event loop. The caller shuts them down, after
+  ///   ``stop()``.
   public init(
     shards: [QueueProducer.Shard], limits: QueueLimits = QueueLimits(), requirement: DurabilityRequirement = .none,
     timing: Timing = Timing(), logger: Logger
@@ -51,8 +52,8 @@ public final class QueueWatch: Sendable {
         eventLoop: eventLoop, logger: logger), eventLoop: eventLoop)
   }
 
-  /// Begins to read, at once. The future succeeds after ``stop()``. It fails with ``InsufficientDurability`` where the first that is
-  /// heard of a shard's durability is less than required: nobody should begin to take payloads then.
+  /// Begins to read at once. The future succeeds after ``stop()``. It fails with ``InsufficientDurability`` if the
+  /// first known durability of a shard is below the required one: the node should not accept payloads then.
   public func start() -> EventLoopFuture<Void> {
     eventLoop.flatSubmit { [state] in state.value.start() }
   }
@@ -61,18 +62,18 @@ public final class QueueWatch: Sendable {
     eventLoop.execute { [state] in state.value.stop() }
   }
 
-  /// What is known of each shard, in their order. The future fails only when the event loop has ended.
+  /// The state of each shard, in their order. The future fails only when the event loop has ended.
   public func standings() -> EventLoopFuture<[ShardStanding]> {
     eventLoop.submit { [state] in state.value.standings() }
   }
 
-  /// Has words told to somebody from now on, on the watch's own event loop.
+  /// Adds a listener for updates, called on the watch's own event loop.
   func tell(_ listener: @escaping @Sendable (Int, ShardUpdate) -> Void) {
     eventLoop.execute { [state] in state.value.listeners.append(listener) }
   }
 }
 
-/// What the watch is doing. Lives on its event loop.
+/// The state of the watch. Used on its event loop only.
 private final class WatchCore {
   var listeners: [@Sendable (Int, ShardUpdate) -> Void] = []
 
@@ -147,11 +148,12 @@ private final class WatchCore {
   private func ask(_ place: Int) {
     let shard = shards[place]
     let before = shard.mark.counts
-    // In one turn of the loop, so in one write or two.
+    // In one turn of the event loop, so in one write or two.
     let script = LevelScript(layout: shard.layout, mayMissBytes: shard.mark.countingProblem != nil)
     let level = shard.client.run(script, within: timing.deadline)
     let rest = shard.client.send(Durability.questions, within: timing.deadline)
-    // By itself: in a cluster no script is answered while the slot moves, and what Redis promises is as well known as ever.
+    // Apart from the script: in a cluster no script is answered while the slot moves, and the durability can still be
+    // read.
     rest.assumeIsolated().whenSuccess { rest in
       self.take(Durability(answers: rest), of: shard, .now())
       self.take(payloadLimit: ServerPayloadLimit.read(answers: rest), of: shard)
@@ -168,13 +170,13 @@ private final class WatchCore {
     }
   }
 
-  /// Tells what is known now.
+  /// Sends an update.
   /// - Parameters:
-  ///   - before: What the mark had counted before the shard was read.
+  ///   - before: The mark's counts before the shard was read.
   ///   - problem: Why the shard couldn't be read, if it couldn't.
   private func finishReading(_ place: Int, before: HighMark.Counts, problem: String?) {
     let shard = shards[place]
-    // Nobody may be there to hear it.
+    // The watch may have been stopped.
     guard !shard.isStopped else { return }
     let now = NIODeadline.now()
     shard.problem = problem
@@ -226,14 +228,14 @@ private final class WatchCore {
       shard.hasMetRequirement = true
       return
     }
-    // Once it has begun the node goes on, and answers 503 until the requirement is met again.
+    // Once the node runs it continues, and answers 503 until the requirement is met again.
     if !shard.hasMetRequirement {
       ended?.fail(
         InsufficientDurability(description: "shard \(shard.layout.shard) at \(shard.client.endpoint): \(lack)"))
     }
   }
 
-  /// Logs what has changed about a shard, once for each change.
+  /// Logs changes of a shard's state, once for each change.
   private func say(_ shard: WatchedShard, _ now: NIODeadline) {
     let metadata: Logger.Metadata = ["shard": "\(shard.layout.shard)", "redis": "\(shard.client.endpoint)"]
     let isBlind = shard.readAt.map { now - $0 > timing.staleAfter } ?? false
@@ -288,7 +290,7 @@ private final class WatchCore {
 }
 
 extension WatchCore {
-  /// Says whose dead letters are too many now, and whose no longer are, once for each account and episode.
+  /// Logs which accounts have too many dead letters now, and which no longer have, once for each account and episode.
   private func sayDeadLetters(_ shard: WatchedShard, _ metadata: Logger.Metadata) {
     let quota = shard.admission.deadLetters
     guard quota.told != shard.saidDeadLetters else { return }
@@ -309,12 +311,12 @@ extension WatchCore {
   }
 }
 
-/// What the watch knows of one shard.
+/// The watch's state of one shard.
 private final class WatchedShard {
   let client: RedisClient
   let layout: QueueLayout
   let mark = HighMark()
-  /// What it had counted at the last reading.
+  /// The mark's count at the last reading.
   private var reached = 0
   var admission: Admission
   var reading: QueueReading?
@@ -323,13 +325,13 @@ private final class WatchedShard {
   var durabilityReadAt: NIODeadline?
   var payloadLimit: Int?
   var hasMetRequirement = false
-  /// Why it couldn't be read last, in words.
+  /// Why the last reading failed, as text.
   var problem: String?
   var isStopped = false
   var saidBlind = false
   var saidShut = false
   var saidUncounted = false
-  /// Of which accounts the log has said that they have too many.
+  /// The accounts for which the log has said that they have too many.
   var saidDeadLetters: [String: Int64] = [:]
   var saidLack = false
 

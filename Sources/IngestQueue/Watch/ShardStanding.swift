@@ -1,25 +1,25 @@
 public import NIOCore
 public import RedisClient
 
-/// What is known of a shard.
+/// The state of a shard.
 public struct ShardStanding: Sendable {
   /// Its number.
   public var shard: Int
   public var endpoint: RedisEndpoint
-  /// The last that could be read; nil before.
+  /// The last reading; nil before the first.
   public var reading: QueueReading?
-  /// How old that is.
+  /// The age of that reading.
   public var age: TimeAmount?
-  /// Whether that is too old to be relied on, or there was none yet.
+  /// Whether that is too old to be used, or there was none yet.
   public var isStale: Bool
   public var admission: Admission
   /// nil before it was read.
   public var durability: Durability?
-  /// How it falls short of what is required, in words; nil where it doesn't.
+  /// How it is less durable than required, as text; nil if it isn't.
   public var durabilityLack: String?
 }
 
-/// Redis promises less than is required of it.
+/// Redis is less durable than required.
 public struct InsufficientDurability: Error, Sendable, CustomStringConvertible {
   public let description: String
 }

@@ -1,5 +1,5 @@
-// Finished files become compressed ones: written aside, fsynced, renamed into place, and only then is the plain one removed. On a thread of its
-// own, one file at a time, because a batch must not wait for it.
+// Compresses finished files: the result is written aside, fsynced and renamed into place, and only then is the plain
+// file removed. On a thread of its own, one file at a time, because a batch must not wait for it.
 
 internal import CZstd
 internal import Dispatch
@@ -16,7 +16,7 @@ final class FileCompression: Sendable {
     self.logger = logger
   }
 
-  /// Does what an earlier process left to do.
+  /// Finishes the work of an earlier process.
   func takeUp() throws(SinkFailure) {
     for name in try folder.names(ending: ".jsonl.zst.part") {
       try FileDescriptor.remove(folder.compressed(name) + ".part")
@@ -30,13 +30,13 @@ final class FileCompression: Sendable {
         if !FileManager.default.fileExists(atPath: folder.compressed(name)) { try write(name) }
         try FileDescriptor.remove(folder.plain(name))
       } catch {
-        // It stays as it is, and is compressed after the next start.
+        // It stays unchanged, and is compressed after the next start.
         logger.error("compressing a finished file failed", metadata: ["reason": "\(error)"])
       }
     }
   }
 
-  /// Waits for what is being compressed.
+  /// Waits until the current compression is done.
   func finish() { queue.sync {} }
 
   private func write(_ name: String) throws(SinkFailure) {

@@ -1,4 +1,4 @@
-// A file that is open, in the few calls that durability is made of. Each that fails says so by the system's own words.
+// An open file, with the few calls that durability needs. Each error has the system's text.
 
 internal import Foundation
 internal import PrivateFiles
@@ -8,12 +8,12 @@ final class FileDescriptor {
   let number: Int32
   let path: String
 
-  /// - Parameter flags: As open(2) takes them.
+  /// - Parameter flags: As for open(2).
   convenience init(_ path: String, _ flags: Int32) throws(SinkFailure) {
     self.init(try Self.refusing { () throws(UnusablePath) in try PrivateFile.open(path, flags) }, path)
   }
 
-  /// Makes a file anew.
+  /// Creates a new file in the place of an old one.
   convenience init(replacing path: String) throws(SinkFailure) {
     self.init(try Self.refusing { () throws(UnusablePath) in try PrivateFile.replace(path) }, path)
   }
@@ -25,7 +25,7 @@ final class FileDescriptor {
 
   deinit { Foundation.close(number) }
 
-  /// Says what is wrong with a path as a sink says it.
+  /// Converts the error for a path into a sink's error.
   static func refusing<Value>(_ body: () throws(UnusablePath) -> Value) throws(SinkFailure) -> Value {
     do throws(UnusablePath) { return try body() } catch { throw SinkFailure("\(error)") }
   }
@@ -36,7 +36,7 @@ final class FileDescriptor {
       "\(call) of \(path) failed: \(String(cString: strerror(errno)))", cause: isFull ? .noRoom : .sink)
   }
 
-  /// Writes all of it. A result, because the closures that lend bytes can't all throw what we say.
+  /// Writes all of it. It returns a result, because the closures that lend bytes can't all throw our error type.
   func write(_ bytes: UnsafeRawBufferPointer) -> Result<Void, SinkFailure> {
     var rest = bytes
     while !rest.isEmpty {
@@ -48,7 +48,7 @@ final class FileDescriptor {
     return .success(())
   }
 
-  /// Up to so many bytes; none at the end.
+  /// Reads up to this number of bytes; none at the end.
   func read(into buffer: inout [UInt8]) throws(SinkFailure) -> Int {
     while true {
       let count = buffer.withUnsafeMutableBytes { Foundation.read(number, $0.baseAddress, $0.count) }
@@ -58,7 +58,7 @@ final class FileDescriptor {
     }
   }
 
-  /// When this returns, what was written outlives a crash of the machine.
+  /// When this returns, the written bytes survive a crash of the machine.
   func sync() throws(SinkFailure) {
     guard fsync(number) == 0 else { throw Self.failure("fsync", path) }
   }
@@ -77,7 +77,7 @@ final class FileDescriptor {
       && mine.st_dev == there.st_dev
   }
 
-  /// Renames, and has the folder on disk afterwards.
+  /// Renames a file, and fsyncs its folder.
   static func rename(_ old: String, to new: String) throws(SinkFailure) {
     guard Foundation.rename(old, new) == 0 else { throw failure("rename", old) }
     try syncFolder(of: new)

@@ -1,8 +1,9 @@
-// Payloads into files of lines of JSON, for whoever loads them elsewhere in bulk. A file is finished when it is large or old enough, then
-// compressed and renamed into place: what ends in `.zst` is whole and never changes again.
+// Stores payloads in files of lines of JSON, for programs that load them elsewhere in bulk. A file is finished when it
+// is large or old enough, then compressed and renamed into place: a file that ends in `.zst` is complete and never
+// changes again.
 //
-// Idempotent within a window: an id that is in the open file, or in one that was finished in the last 15 minutes, is known again (see
-// `RecentIDs`). Whoever needs more than that looks at the ids when loading.
+// Idempotent within a window: it recognises an ID in the open file, or in one that was finished in the last 15 minutes
+// (see `RecentIDs`). A program that needs more compares IDs when it loads the files.
 
 internal import Dispatch
 internal import IngestQueue
@@ -13,12 +14,12 @@ public final class FileSink: Sink {
   private let commits: GroupCommit<FileStore>
   public let name: String
 
-  /// Makes the folder where there is none; the one above it must exist.
-  /// - Parameter logger: Is told of files that could not be finished or compressed.
+  /// Creates the folder if it doesn't exist; its parent must exist.
+  /// - Parameter logger: Logs files that could not be finished or compressed.
   public init(_ address: FileSinkAddress, logger: Logger) throws(SinkFailure) {
     name = "\(address)"
     commits = GroupCommit(name: "sink", try FileStore(address, logger: logger))
-    // So that the last lines of a busy hour don't wait for the next busy hour.
+    // So that the last lines of a busy hour are finished before the next busy hour.
     commits.performMaintenance(each: .seconds(1))
   }
 

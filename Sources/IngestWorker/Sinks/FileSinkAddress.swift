@@ -1,14 +1,14 @@
-// A folder, and how large and how old a file in it gets.
+// A folder, and the maximum size and age of a file in it.
 
 /// A folder of files, as an operator writes it: `files:FOLDER?size=64&age=3600`.
 public struct FileSinkAddress: Sendable, Equatable, CustomStringConvertible {
   let folder: String
-  /// After which a file is finished.
+  /// The size at which a file is finished.
   let size: Int
-  /// After which a file is finished, if there is anything in it.
+  /// The age at which a file is finished, unless it is empty.
   let age: Duration
 
-  /// What an address looks like, to follow the word "expected".
+  /// The form of an address, to follow the word "expected".
   public static let expectation = "files:FOLDER, with ?size=1…1024 (MiB) and ?age=1…86400 (seconds) as one likes"
 
   init(_ text: String) throws(InvalidSinkAddress) {

@@ -1,7 +1,8 @@
-// Lines at the end of one open file, fsynced before anybody is told that they are stored.
+// Appends lines to one open file, and fsyncs them before anybody is told that they are stored.
 //
-// After a failed write the file is cut back to what was stored. After a failed fsync nobody knows what of it is on disk (the kernel may have
-// thrown away what it couldn't write, and says so only once), so the file is left as it is and the next lines go into another.
+// After a failed write the file is cut back to its stored part. After a failed fsync it is unknown which part is on
+// disk (the kernel may have discarded pages that it couldn't write, and reports that only once), so the file is left
+// unchanged and the next lines go into another.
 
 internal import Foundation
 internal import IngestQueue
@@ -22,7 +23,7 @@ struct FileStore: BlockingStore {
   private var begun = ContinuousClock.now
   private var recent = RecentIDs()
 
-  /// Makes the folder where there is none, and takes up what is in it.
+  /// Creates the folder if it doesn't exist, and continues with its files.
   init(_ address: FileSinkAddress, logger: Logger) throws(SinkFailure) {
     self.address = address
     self.logger = logger
@@ -50,7 +51,7 @@ struct FileStore: BlockingStore {
     do throws(SinkFailure) {
       try lines.withUnsafeReadableBytes { file.write($0) }.get()
     } catch {
-      // Where even this fails, the file is taken up again, which cuts off what isn't a whole line.
+      // If even this fails, the file is opened again, which removes an incomplete last line.
       do throws(SinkFailure) { try file.truncate(to: length) } catch { self.file = nil }
       throw error
     }
@@ -69,7 +70,7 @@ struct FileStore: BlockingStore {
   mutating func performMaintenance() {
     guard file != nil, length > 0, ContinuousClock.now - begun >= address.age else { return }
     do throws(SinkFailure) { try finish() } catch {
-      // The next batch meets the same, and says so to its lane.
+      // The next batch meets the same error, and reports it to its lane.
       logger.error("finishing a file failed", metadata: ["reason": "\(error)"])
     }
   }
@@ -82,7 +83,7 @@ struct FileStore: BlockingStore {
 
   // MARK: Files
 
-  /// The folder was moved away, and is back or not; or a file of it.
+  /// The folder, or a file in it, was moved away, and may be back.
   private mutating func takeUpAgain() throws(SinkFailure) {
     file = nil
     if lock?.isInPlace != true { lock = try FolderLock(folder: address.folder) }
@@ -90,7 +91,7 @@ struct FileStore: BlockingStore {
     try open()
   }
 
-  /// Opens the open file, or makes it. What is in it is on disk afterwards, and is whole lines.
+  /// Opens the open file, or creates it. Afterwards its content is on disk, and consists of whole lines.
   private mutating func open() throws(SinkFailure) {
     let opened = try FileDescriptor(folder.open, O_RDWR | O_CREAT)
     let (ids, end) = try PayloadFolder.readLines(opened)
@@ -107,7 +108,7 @@ struct FileStore: BlockingStore {
   private mutating func finish() throws(SinkFailure) {
     file = nil
     let name = folder.unusedName()
-    // First the ids, so that a finished file without them is one that isn't compressed either.
+    // First the IDs, so that a finished file without them is one that isn't compressed either.
     try writeIDs(recent.open, to: folder.ids(name))
     try FileDescriptor.rename(folder.open, to: folder.plain(name))
     recent.finish(name, at: .now)
@@ -116,7 +117,7 @@ struct FileStore: BlockingStore {
     compression.compress(name)
   }
 
-  /// Nobody knows how much of the open file is on disk: it keeps what it has.
+  /// It is unknown how much of the open file is on disk. Its content stays unchanged.
   private mutating func abandon() throws(SinkFailure) {
     let name = folder.unusedName()
     try FileDescriptor.rename(folder.open, to: folder.plain(name))

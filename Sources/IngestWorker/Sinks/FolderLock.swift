@@ -1,5 +1,5 @@
-// One process to a folder. The lock is the kernel's (flock), so it goes with the process that has it, however that ends; the file's text says
-// who has it, for whoever comes second.
+// Only one process may use a folder. The lock is the kernel's (flock), so it ends with its process, however that ends.
+// The file's text names the process, for the message of a second one.
 
 internal import Foundation
 

@@ -1,23 +1,24 @@
-// What lanes bring while the sink is busy is stored together: one transaction and one fsync for all of it. The queue's producer
-// does the same with pushes. So the longer a commit takes, the more goes into the next one, and nobody has to be told how slow the
-// disk is.
+// Batches of lanes that arrive while the sink is busy are stored together: one transaction and one fsync for all of
+// them. The queue's producer does the same with pushes. So the longer a commit takes, the more is in the next one,
+// without a setting for the speed of the disk.
 //
-// One queue of the system's, because what stores here blocks: threads of the concurrency pool mustn't. Rejected: a lock around a
-// database, which stores one lane after the other and pays an fsync for each.
+// It uses a dispatch queue, because storing blocks, and threads of the concurrency pool mustn't block. Rejected: a lock
+// around a database, which stores one lane after the other and pays an fsync for each.
 //
-// One payload may make all of it fail, again and again: a trigger that rolls back, a row that the server never comes back from, a line that is
-// larger than the room on the disk. So a batch is halved until that payload is alone where the store says that one payload may be the cause, or
-// where others were stored since the batch failed last (`FaultFinding`). And a batch that failed isn't stored together with others' again.
+// One payload may make the whole transaction fail, again and again: a trigger that rolls back, a row that makes the
+// server hang, a line that is larger than the room on the disk. So a batch is halved until that payload is alone, if
+// the store says that one payload may be the cause, or if others were stored since the batch failed last
+// (`FaultFinding`). And a batch that failed isn't stored together with others' again.
 
 internal import Dispatch
 internal import IngestQueue
 internal import Synchronization
 
-/// What blocks while it stores: a file, or a conversation. Used by one thread at a time.
+/// A store that blocks: a file, or a connection. Used by one thread at a time.
 protocol BlockingStore: SendableMetatype {
-  /// As ``Sink/store(_:)``. Where it waits, it looks whether anybody still waits for it.
+  /// As ``Sink/store(_:)``. While it waits, it checks whether anybody still waits for it.
   mutating func store(_ deliveries: [Delivery], _ patience: CancellationCheck) throws(SinkFailure) -> [SinkOutcome]
-  /// Does what has come due without a batch.
+  /// Does due work that needs no batch.
   mutating func performMaintenance()
   /// As ``Sink/close()``. Nothing is stored afterwards.
   mutating func close() throws(SinkFailure)
@@ -27,7 +28,7 @@ extension BlockingStore {
   mutating func performMaintenance() {}
 }
 
-/// Whether anybody still waits for what is being stored.
+/// Whether anybody still waits for the result.
 struct CancellationCheck: Sendable {
   fileprivate let tickets: [Ticket]
 
@@ -40,22 +41,22 @@ struct CancellationCheck: Sendable {
     func giveUp() { flag.store(true, ordering: .relaxed) }
   }
 
-  /// For what nobody waits for by name: it never ends.
+  /// For work that no caller waits for: it never ends.
   static var endless: CancellationCheck { CancellationCheck(tickets: [Ticket()]) }
 }
 
-/// Stores batches of several lanes with one store, together where they come together.
+/// Stores batches of several lanes with one store, together if they arrive together.
 final class GroupCommit<Store: BlockingStore>: Sendable {
   private struct Job: Sendable {
     let deliveries: [Delivery]
     let ticket: CancellationCheck.Ticket
     let done: CheckedContinuation<Result<[SinkOutcome], SinkFailure>, Never>
 
-    /// By which a batch is known again.
+    /// Identifies a batch.
     var first: EnvelopeID { deliveries[0].header.id }
   }
 
-  /// The most that is stored at once; a single batch may be larger.
+  /// Maximum deliveries stored at once; a single batch may be larger.
   private static var mostDeliveries: Int { 4_000 }
   private static var mostBytes: Int { 32 << 20 }
 
@@ -68,7 +69,7 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
     /// Batches that failed, by their first payload: how many payloads had been stored at that time.
     var batches: [EnvelopeID: Int] = [:]
 
-    /// Notes that a batch failed.
+    /// Records that a batch failed.
     /// - Returns: Whether others were stored at the same time, or since it failed last.
     mutating func noteFailed(_ job: Job, _ acceptedBefore: Int) -> Bool {
       let before = batches[job.first] ?? acceptedBefore
@@ -80,13 +81,13 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
   private let queue: DispatchQueue
   private let isClosed = Atomic<Bool>(false)
 
-  /// - Parameter name: For whoever looks at the process's threads.
+  /// - Parameter name: The thread's name, for tools that list threads.
   init(name: String, _ store: consuming sending Store) {
     self.store = Mutex(store)
     queue = DispatchQueue(label: name)
   }
 
-  /// Has the store tended now and then, in between, until it is closed.
+  /// Calls the store's maintenance periodically, in between, until it is closed.
   func performMaintenance(each interval: Duration) {
     queue.asyncAfter(deadline: .now() + interval / .seconds(1)) { [weak self] in
       guard let self, !isClosed.load(ordering: .relaxed) else { return }
@@ -102,12 +103,12 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
     let result = await withTaskCancellationHandler {
       await withCheckedContinuation { done in
         waiting.withLock { $0.append(Job(deliveries: deliveries, ticket: ticket, done: done)) }
-        // One turn for each job. The first of them may take several jobs; then the others find nothing to do.
+        // One turn for each job. The first turn may process several jobs; then the others find nothing to do.
         queue.async { self.takeTurn() }
       }
     } onCancel: {
       ticket.giveUp()
-      // Behind a slow batch of somebody else's it would have to wait for that one.
+      // Together with another lane's slow batch it would have to wait for that one.
       let job = waiting.withLock { jobs in
         jobs.firstIndex { $0.ticket === ticket }.map { jobs.remove(at: $0) }
       }
@@ -180,21 +181,21 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
 
   // MARK: One payload of many
 
-  /// A batch in which somebody is at fault.
+  /// A batch that contains a payload at fault.
   private struct Search {
     let deliveries: [Delivery]
     let patience: CancellationCheck
     var outcomes: [SinkOutcome?]
-    /// What failed alone.
+    /// The failures of payloads that failed alone.
     var alone: [Int: SinkFailure] = [:]
     var failuresInARow = 0
     var hasStored = false
 
-    /// After so many single failures it is the store.
+    /// After this number of single failures the store is at fault.
     var isHopeless: Bool { failuresInARow >= 4 && !hasStored || patience.isOver }
   }
 
-  /// Stores what can be stored of a batch that failed.
+  /// Stores the good payloads of a batch that failed.
   private func isolate(
     _ job: Job, _ failure: SinkFailure, _ acceptedBefore: Int
   ) -> Result<[SinkOutcome], SinkFailure> {

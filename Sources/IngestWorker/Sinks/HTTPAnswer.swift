@@ -1,27 +1,30 @@
-// What a receiver's answer means for the payload that was sent. The one table of statuses.
+// What a receiver's answer means for the payload. This is the only table of statuses.
 //
-//   status                              | means                              | so
-//   2xx                                 | it has it                          | stored
-//   4xx but those below                 | it won't have this                 | a dead letter, with the status and the beginning of the answer
-//   3xx, 401, 403, 404, 405, 407, 408,  | nothing by itself: the receiver is | `FaultFinding` decides: counted against the payload only where the
-//   410, 425, 429, all 5xx, no answer,  | away, or busy, or has another      | receiver accepts others at the same time; else nothing is counted.
-//   a reset, an answer out of bounds    | password, or dislikes this payload | No sooner than Retry-After says
+//   status                              | meaning                            | result
+//   2xx                                 | it has the payload                 | stored
+//   4xx but those below                 | it rejects this payload            | a dead letter, with the status and the
+//   beginning of the answer
+//   3xx, 401, 403, 404, 405, 407, 408,  | nothing by itself: the receiver is | `FaultFinding` decides: counted against
+//   the payload only if the
+//   410, 425, 429, all 5xx, no answer,  | down, or busy, or has another      | receiver accepts others at the same
+//   time; else nothing is counted.
+//   a reset, an answer over the limits  | password, or rejects this payload  | Not before Retry-After is over
 
 internal import NIOHTTP1
 
-/// What a receiver says of a request.
+/// A receiver's answer to a request.
 enum HTTPAnswer: Sendable {
   case accepted
-  /// It won't accept this.
+  /// It rejects this payload.
   case refused(reason: String)
-  /// It was never sent, for a reason of this machine's own. That says nothing of the receiver or the payload.
+  /// It was never sent, for a reason of this machine's own. That says nothing about the receiver or the payload.
   case unsent(reason: String)
-  /// It didn't accept this, and whether that is because of this isn't known.
+  /// It didn't accept this payload, and it is unknown whether the payload is the reason.
   case unclear(reason: String, retryAfter: Duration?)
 
   /// - Parameters:
   ///   - beginning: Of the answer's body.
-  ///   - retryAfter: As the header says.
+  ///   - retryAfter: The value of the header.
   init(status: UInt, beginning: String, retryAfter: Duration?) {
     let text = beginning.isEmpty ? "" : ": \(beginning)"
     let reason = "the receiver answered \(status)\(text)"
@@ -37,7 +40,7 @@ enum HTTPAnswer: Sendable {
     }
   }
 
-  /// Whether it says what becomes of the payload.
+  /// Whether it alone decides the payload's result.
   var isPlain: Bool {
     switch self {
     case .accepted, .refused: true

@@ -1,38 +1,40 @@
 // One batch on its way to the receiver: which requests are sent when, and when the batch has waited long enough.
 //
-// - At most `concurrency` requests count as waiting for the receiver. A late one (`HTTPMemory`) doesn't count any more, so that payloads that
-//   the receiver never answers take no room from others.
-// - Accounts have turns (`HTTPTurns`), and while others wait one has at most a quarter of the room. What an account has left is set aside when it
-//   would take long, so that the batch ends and others' payloads are claimed, and when nothing but failures came of it for a while.
-// - Payloads that failed before (suspects) are sent beside the others and take at most half of the room. In a body of many lines they are alone.
-// - A body of many lines that isn't accepted is sent again in pieces: by accounts, and one account's by about the root
-//   of its lines, until the lines that are at fault are alone. Rejected: halves. Where each try takes the whole
-//   time-out, nine of them in a row are too many.
-// - While an account's lines fail or aren't answered, and others' are accepted, they are in bodies of their own for
-//   some minutes. Where a body of several accounts was slow, all of these are, until those that aren't the reason have
-//   shown it. Large lines are alone.
-// - After so many failures in a row that the receiver is likely away, the rest isn't tried.
+// - At most `concurrency` requests count as waiting for the receiver. A late one (`HTTPMemory`) doesn't count any more,
+//   so that payloads that the receiver never answers take no room from others.
+// - Accounts take turns (`HTTPTurns`), and while others wait one account has at most a quarter of the room. An
+//   account's remaining payloads are set aside if they would take long, so that the batch ends and others' payloads are
+//   claimed, and if its payloads only failed for a while.
+// - Payloads that failed before (suspects) are sent beside the others and take at most half of the room. In requests
+//   with many lines they are alone.
+// - A request with many lines that isn't accepted is sent again in pieces: by accounts, and one account's by about the
+//   square root of its lines, until the lines that are at fault are alone. Rejected: halves. If each try takes the
+//   whole time-out, nine of them in a row are too many.
+// - While an account's lines fail or aren't answered, and others' are accepted, they are sent in requests of their own
+//   for some minutes. If a request of several accounts was slow, all of these are, until those that aren't the cause
+//   have shown it. Large lines are alone.
+// - After many failures in a row the receiver is probably down, and the rest isn't tried.
 
 internal import IngestQueue
 
 struct HTTPBatch {
-  /// What became of a payload.
+  /// The result of a payload.
   enum Result {
     case answered(HTTPAnswer, acceptedBefore: Int)
-    /// Its request goes on, until then at most.
+    /// Its request continues, until this time at most.
     case underWay(until: ContinuousClock.Instant)
     case untried
-    /// As untried, because of what its account's other payloads took or came to.
+    /// As untried, because of the time or the failures of its account's other payloads.
     case setAside
   }
 
-  /// What is known of an account in this batch.
+  /// The state of an account in this batch.
   private struct Account {
     var sent = 0
     var failuresInARow = 0
   }
 
-  /// A request under way, and whose it is.
+  /// A request in progress, and its account.
   private struct Sent {
     let flight: HTTPMemory.Flight
     let account: String
@@ -53,22 +55,23 @@ struct HTTPBatch {
   private let begun = ContinuousClock.now
   private(set) var results: [Int: Result] = [:]
 
-  /// How often late requests are looked for.
+  /// The interval of looking for late requests.
   private static let glance = Duration.milliseconds(50)
-  /// Of lines in one request; a larger one goes alone.
+  /// Of the lines in one request; a larger line is sent alone.
   private static let maxLineBytes = 8 << 20
-  /// A line with a larger body than this goes alone.
+  /// A line with a larger body than this is sent alone.
   private static let largeLine = 256 << 10
   /// Late requests that the batch still waits for while it has others.
   private static let maxLate = 64
-  /// The batch's time for what one account has: after so long its rest is set aside where that would take so long again.
+  /// The batch's time for one account: after it the rest of the account's payloads is set aside if it would take as
+  /// long again.
   private static let accountTime = Duration.milliseconds(500)
-  /// Whose the bodies with lines of several accounts are.
+  /// The account of requests with lines of several accounts.
   private static let several = ""
 
   /// - Parameters:
-  ///   - places: What is to be sent.
-  ///   - suspects: Of the places, those that failed before.
+  ///   - places: Indices of the payloads to send.
+  ///   - suspects: Of these, the ones that failed before.
   init(
     _ places: [Int], suspects: Set<Int>, of deliveries: [Delivery], _ address: HTTPSinkAddress,
     _ exchange: HTTPExchange, _ memory: HTTPMemory
@@ -125,8 +128,8 @@ struct HTTPBatch {
     return bodies
   }
 
-  /// Sends what is to be sent.
-  /// - Parameter progress: Told now and then whose payloads the receiver hasn't answered.
+  /// Sends the payloads.
+  /// - Parameter progress: Told from time to time which accounts' payloads the receiver hasn't answered.
   mutating func run(saying progress: SinkProgress) async {
     let (answers, stream) = AsyncStream<HTTPMemory.Answered>.makeStream()
     // Wakes the loop, so that it looks for late requests.
@@ -148,7 +151,7 @@ struct HTTPBatch {
         letGoOfMany()
         setAside()
         start(stream)
-        // What is left is late, and nothing more can be sent.
+        // Only late requests are left, and no more can be sent.
         if flights.values.allSatisfy({ memory.isLate($0.flight) }) { break }
       }
     }
@@ -156,13 +159,14 @@ struct HTTPBatch {
     let left = flights.values.map(\.flight).filter { memory.letGo($0) }
     for flight in left { noteUnderWay(flight) }
     stream.finish()
-    // What was answered just before.
+    // Answers that have arrived already.
     for await answered in answers { note(answered) }
     setAside()
     if Task.isCancelled { await memory.cancel(left) }
   }
 
-  /// Where others' lines are accepted, an account's that aren't must hold up no others in their bodies.
+  /// Separates accounts whose lines aren't accepted while others' are, so that they don't delay others' lines in the
+  /// same request.
   private func keepApart() {
     guard address.form == .ndjson, hasAccepted else { return }
     let failed = accounts.filter { $0.value.failuresInARow > 0 }.keys
@@ -184,13 +188,13 @@ struct HTTPBatch {
   /// Whether so many of an account's payloads failed in a row that no more of them were tried.
   func hasGivenUp(_ account: String) -> Bool { accounts[account]?.failuresInARow ?? 0 >= mostFailuresInARow }
 
-  /// After so many failures in a row nothing more is tried.
+  /// After this number of failures in a row nothing more is tried.
   private var mostFailuresInARow: Int { max(2 * address.concurrency, 8) }
 
-  /// Sets aside what accounts have left that would hold up others.
+  /// Sets aside accounts' remaining payloads that would delay others.
   private mutating func setAside() {
     let elapsed = ContinuousClock.now - begun
-    // Mostly there is nothing to be done, and this is asked with each answer.
+    // Mostly there is nothing to do, and this is called with each answer.
     guard elapsed > Self.accountTime || accounts.values.contains(where: { $0.failuresInARow >= mostFailuresInARow })
     else { return }
     for account in Set(waiting.accounts + suspects.accounts) where account != Self.several {
@@ -198,7 +202,7 @@ struct HTTPBatch {
       let left = waiting.count(of: account) + suspects.count(of: account)
       let wouldTakeLong =
         elapsed > Self.accountTime && known.sent > 0 && elapsed * left / known.sent > Self.accountTime
-      // Where nothing was accepted, the receiver is away for all that is known, and then the batch is kept.
+      // If nothing was accepted, the receiver may be down, and then the batch is kept.
       let hasFailed = hasGivenUp(account) && hasAccepted
       guard wouldTakeLong || hasFailed else { continue }
       for request in waiting.remove(account) + suspects.remove(account) {
@@ -209,7 +213,7 @@ struct HTTPBatch {
 
   private mutating func start(_ stream: AsyncStream<HTTPMemory.Answered>.Continuation) {
     guard failuresInARow < mostFailuresInARow, !Task.isCancelled else { return }
-    // Requests under way that count as waiting for the receiver; of each account; and of suspects.
+    // Requests in progress that count as waiting for the receiver: in all, of each account, and of suspects.
     var busy = 0
     var busyOf: [String: Int] = [:]
     var busySuspects = 0
@@ -264,7 +268,7 @@ struct HTTPBatch {
     for place in flight.places { results[place] = .answered(answer, acceptedBefore: flight.acceptedBefore) }
   }
 
-  /// Whose lines may make others' wait in a body with them.
+  /// Decides which accounts' lines may delay others' lines in the same request.
   private func judge(_ flight: HTTPMemory.Flight, _ answer: HTTPAnswer) {
     if memory.isSlow(flight) {
       let accounts = Set(flight.places.map { deliveries[$0].header.account })
@@ -274,7 +278,8 @@ struct HTTPBatch {
     }
   }
 
-  /// A body's lines that are sent again, in bodies of fewer: by accounts, as long as these aren't too many.
+  /// Splits the lines of a request that is sent again into smaller requests: by accounts, as long as these aren't too
+  /// many.
   private func pieces(of places: [Int]) -> [[Int]] {
     let size = Int(Double(places.count).squareRoot())
     let byAccount = Dictionary(grouping: places) { deliveries[$0].header.account }

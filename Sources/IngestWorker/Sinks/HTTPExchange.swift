@@ -1,5 +1,5 @@
-// One request and its answer, within a deadline and a bound on its bytes. Everything that the HTTP sink knows of HTTP is here, but for what a
-// status means (`HTTPAnswer`).
+// One request and its answer, within a deadline and a limit on its bytes. All of the HTTP sink's knowledge of HTTP is
+// here, except the meaning of a status (`HTTPAnswer`).
 
 internal import AsyncHTTPClient
 internal import Bytes
@@ -13,23 +13,23 @@ struct HTTPExchange: Sendable {
   private let address: HTTPSinkAddress
   private let client: HTTPClient
 
-  /// Of an answer's body: shown in reasons, and read so that the connection can be used again.
+  /// Bytes of an answer's body that are shown in reasons. The rest is read so that the connection can be used again.
   private static let shownBytes = 200
   private static let readBytes = 64 << 10
-  /// Of an answer, its head included. A longer one isn't read to its end.
+  /// Of an answer, including its head. A longer one isn't read to its end.
   private static let answerBytes = 1 << 20
 
-  /// - Parameter connections: The most at one time.
+  /// - Parameter connections: Maximum connections.
   init(_ address: HTTPSinkAddress, connections: Int) {
     self.address = address
     var configuration = HTTPClient.Configuration()
-    // A redirect would carry payloads and password to somebody else.
+    // A redirect would send payloads and password to another server.
     configuration.redirectConfiguration = .disallow
-    // Its own retries would hide that the receiver is away.
+    // Its own retries would hide that the receiver is down.
     configuration.connectionPool.retryConnectionEstablishment = false
     configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = connections
     configuration.timeout = .init(connect: TimeAmount(address.timeout), read: TimeAmount(address.timeout))
-    // So that one connection has one answer at a time, which can be bounded.
+    // So that one connection has one answer at a time, whose size can be limited.
     configuration.httpVersion = .http1Only
     configuration.http1_1ConnectionDebugInitializer = { channel in
       channel.eventLoop.makeCompletedFuture {
@@ -43,12 +43,12 @@ struct HTTPExchange: Sendable {
 
   // MARK: Requests
 
-  /// A payload as it is.
+  /// A payload without changes.
   func request(_ delivery: Delivery) -> HTTPClientRequest {
     let header = delivery.header
     var request = request()
     request.headers.add(name: "idempotency-key", value: "\(header.id)")
-    // Never the Content-Encoding that came: the body is decoded, or never was what its label said.
+    // Never the original Content-Encoding: the body is decoded, or never was in that encoding.
     let fields = [
       ("content-type", header.contentType), ("traceparent", header.traceparent), ("sluice-account", header.account),
       ("sluice-key", String(header.key.prefix(16))), ("sluice-received-at", "\(header.receivedAt)"),
@@ -79,7 +79,7 @@ struct HTTPExchange: Sendable {
     return request
   }
 
-  /// What can't stand in a header as it is, percent-encoded: an envelope may have been pushed by hand.
+  /// Characters that a header can't hold are percent-encoded: an envelope may have been pushed by hand.
   private static func fieldValue(_ text: String) -> String {
     guard !text.utf8.allSatisfy({ 0x20...0x7E ~= $0 }) else { return text }
     return text.utf8.map { byte in
@@ -91,7 +91,7 @@ struct HTTPExchange: Sendable {
 
   /// Nil when it was cancelled.
   func send(_ request: HTTPClientRequest) async -> HTTPAnswer? {
-    // A deadline of our own around all of it: the client's ends with the answer's head.
+    // A deadline of our own for all of it: the HTTP client's deadline ends with the answer's head.
     let timeout = address.timeout
     return await withTaskGroup(of: HTTPAnswer?.self) { group in
       group.addTask { await self.exchange(request) }
@@ -99,7 +99,7 @@ struct HTTPExchange: Sendable {
         do { try await Task.sleep(for: timeout) } catch { return nil }
         return .unclear(reason: "the receiver didn't answer within \(timeout)", retryAfter: nil)
       }
-      // Whichever is first ends both; but what was accepted in the last moment counts.
+      // The first one that completes ends both. An answer that was accepted in the last moment counts.
       var answers: [HTTPAnswer] = []
       for await answer in group {
         group.cancelAll()
@@ -135,13 +135,13 @@ struct HTTPExchange: Sendable {
       } else {
         "\(error)"
       }
-    // The short form has no values in it, and a header's value may be a password.
+    // The short form contains no values, and a header's value may be a password.
     case let error as HTTPClientError: error.shortDescription
     default: "\(error)"
     }
   }
 
-  /// Whether there was no connection yet, so that nothing of the payload can have been the reason.
+  /// Whether there was no connection yet, so that the payload can't have been the reason.
   private static func isBeforeSending(_ error: any Error) -> Bool {
     switch error {
     case is NIOConnectionError: true
@@ -154,7 +154,7 @@ struct HTTPExchange: Sendable {
     }
   }
 
-  /// The status has decided already: a body that breaks off must not turn "accepted" into a failure.
+  /// The status decides: a body that breaks off must not turn "accepted" into a failure.
   private func beginning(of response: HTTPClientResponse) async -> String {
     var beginning = ByteBuffer()
     var read = 0
@@ -167,7 +167,7 @@ struct HTTPExchange: Sendable {
         if read > Self.readBytes { break }
       }
     } catch {
-      // What came is shown; the connection is gone, which the next request will find out.
+      // The part that arrived is shown. The connection is gone, which the next request will notice.
     }
     return String(buffer: beginning).split(whereSeparator: \.isNewline).joined(separator: " ")
   }

@@ -1,21 +1,21 @@
-// What the HTTP sink remembers from one batch to the next, for all lanes: who is at fault (`FaultFinding`), what was accepted and not yet
-// reported, and requests that go on though their batch has ended.
+// The HTTP sink's memory from one batch to the next, for all lanes: which payloads are at fault (`FaultFinding`), which
+// were accepted and not yet reported, and requests that continue though their batch has ended.
 //
-// Such a request is late: the receiver has answered others meanwhile, and its batch must not wait for it. Its payload is postponed. When that
-// comes again, the answer is here, and it isn't sent a second time. Late requests are bounded in number and bytes; beyond that the oldest is cut
-// off, which is a failure like any other.
+// Such a request is late: the receiver has answered others meanwhile, and its batch must not wait for it. Its payload
+// is postponed. When the payload is delivered again, the answer is here, and the payload isn't sent a second time. Late
+// requests are limited in number and bytes; beyond that the oldest is cancelled, which is a failure like any other.
 
 internal import IngestQueue
 internal import Synchronization
 
 final class HTTPMemory: Sendable {
-  /// A request on its way.
+  /// A request in progress.
   struct Flight: Sendable {
     let number: UInt64
-    /// Of the batch's deliveries.
+    /// Indices of the batch's deliveries.
     let places: [Int]
     let ids: [EnvelopeID]
-    /// Whose they are; empty where they are of several.
+    /// The account; empty for several accounts.
     let account: String
     let bytes: Int
     let begun: ContinuousClock.Instant
@@ -29,7 +29,7 @@ final class HTTPMemory: Sendable {
     let answer: HTTPAnswer?
   }
 
-  /// A payload's request that outlived its batch.
+  /// A payload's request that continues after its batch.
   enum Late: Sendable {
     case underWay(until: ContinuousClock.Instant)
     case answered(HTTPAnswer, acceptedBefore: Int)
@@ -37,7 +37,7 @@ final class HTTPMemory: Sendable {
 
   private struct Apart {
     var until: ContinuousClock.Instant
-    /// Whether the trouble was with a body of this account's lines alone.
+    /// Whether the trouble was with a request of this account's lines alone.
     var isProven: Bool
   }
 
@@ -49,15 +49,15 @@ final class HTTPMemory: Sendable {
     /// How long the receiver takes to accept a payload.
     var pace = HTTPPace()
     var lastNumber: UInt64 = 0
-    /// Who is told of a flight's answer. A flight that isn't here is late.
+    /// The streams that get a flight's answer. A flight that isn't here is late.
     var attended: [UInt64: AsyncStream<Answered>.Continuation] = [:]
     var tasks: [UInt64: Task<Void, Never>] = [:]
     var late: [EnvelopeID: Late] = [:]
-    /// Late flights that are under way, the oldest first.
+    /// Late flights in progress, the oldest first.
     var lateFlights: [Flight] = []
     /// Cancelled with their batch, or at the end: that is no failure.
     var cancelled: Set<UInt64> = []
-    /// Accounts whose lines are sent in bodies of their own.
+    /// Accounts whose lines are sent in requests of their own.
     var apart: [String: Apart] = [:]
 
     /// Whether it is much longer than the receiver takes to accept others.
@@ -69,7 +69,7 @@ final class HTTPMemory: Sendable {
   private let state = Mutex(State())
   private let timeout: Duration
 
-  /// What is remembered is forgotten beyond this: then a payload may be sent twice, or one failure more isn't counted.
+  /// Beyond this number entries are forgotten: then a payload may be sent twice, or a failure isn't counted.
   private static let maxRemembered = 100_000
   /// Late requests at one time.
   static let maxLate = 256
@@ -81,15 +81,15 @@ final class HTTPMemory: Sendable {
 
   // MARK: Accounts
 
-  /// For how long an account's lines stay apart whose own body was slow or failed. Each time that they are tried
-  /// together with others' again costs these the receiver's slowness once.
+  /// How long an account's lines stay apart after its own request was slow or failed. Each try together with others'
+  /// lines delays those once.
   private static let apartFor = Duration.seconds(600)
-  /// For how long all accounts of a body do that was slow, unless bodies of their own are quick.
+  /// How long the lines of all accounts of a slow request stay apart, unless their own requests are quick.
   private static let suspectedFor = Duration.seconds(60)
-  /// More than have trouble of their own at one time.
+  /// Maximum entries; not more accounts are expected to have trouble at the same time.
   private static let mostApart = 1_000
 
-  /// Accounts whose lines shouldn't be in one body with others': the receiver was slow with them, or failed.
+  /// Accounts whose lines shouldn't be in one request with others': the receiver was slow with them, or failed.
   var accountsApart: Set<String> {
     state.withLock { state in
       let now = ContinuousClock.now
@@ -98,7 +98,7 @@ final class HTTPMemory: Sendable {
     }
   }
 
-  /// - Parameter isProven: Whether the trouble was with a body of this account's lines alone.
+  /// - Parameter isProven: Whether the trouble was with a request of this account's lines alone.
   func keepApart(_ account: String, isProven: Bool) {
     state.withLock { state in
       let known = state.apart[account]
@@ -108,21 +108,21 @@ final class HTTPMemory: Sendable {
     }
   }
 
-  /// A body of this account's lines alone was accepted as quickly as others are.
+  /// A request of this account's lines alone was accepted as quickly as others are.
   func clear(_ account: String) {
     state.withLock { state in
       if state.apart[account]?.isProven == false { state.apart[account] = nil }
     }
   }
 
-  /// Whether the answer to this, which came just now, took much longer than others do.
+  /// Whether the answer to this flight, which has just arrived, took much longer than others do.
   func isSlow(_ flight: Flight) -> Bool {
     state.withLock { $0.isLong(.now - flight.begun) }
   }
 
   // MARK: Flights
 
-  /// Sends something, and tells the stream of the answer.
+  /// Sends a request, and passes the answer to the stream.
   func start(
     _ places: [Int], of deliveries: [Delivery], by account: String, telling stream: AsyncStream<Answered>.Continuation,
     _ send: @escaping @Sendable () async -> HTTPAnswer?
@@ -181,8 +181,8 @@ final class HTTPMemory: Sendable {
     }
   }
 
-  /// Lets a flight go on by itself.
-  /// - Returns: False where it has been answered: the stream was told.
+  /// Lets a flight continue by itself.
+  /// - Returns: False if it has been answered: the stream got the answer.
   func letGo(_ flight: Flight) -> Bool {
     let (isLate, cut) = state.withLock { state in
       guard state.attended.removeValue(forKey: flight.number) != nil else { return (false, [Task<Void, Never>]()) }
@@ -216,7 +216,7 @@ final class HTTPMemory: Sendable {
 
   // MARK: Payloads
 
-  /// What is known of a payload that comes again.
+  /// What is remembered of a payload that is delivered again.
   enum Known: Sendable {
     case accepted
     case late(Late)
@@ -239,7 +239,7 @@ final class HTTPMemory: Sendable {
     state.withLock { $0.faults.noteFailed(id, since: acceptedBefore) }
   }
 
-  /// They are reported as stored or refused, and won't come again.
+  /// They are reported as stored or refused, and won't be delivered again.
   func forget(_ ids: some Sequence<EnvelopeID>) {
     state.withLock { state in
       for id in ids {

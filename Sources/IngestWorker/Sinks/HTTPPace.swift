@@ -1,5 +1,5 @@
-// How long a receiver takes to accept a payload, by account: it may be slow with one account's payloads and quick with all others. Where it is, that account is
-// late by the others' measure, and not they early by its.
+// How long a receiver takes to accept a payload, by account: it may be slow with one account's payloads and quick with
+// all others. Then that account is compared with the others' time, and not they with its time.
 
 struct HTTPPace {
   private struct Account {
@@ -8,12 +8,12 @@ struct HTTPPace {
   }
 
   private var accounts: [String: Account] = [:]
-  /// Of the account with which the receiver is quickest.
+  /// The time for the account with which the receiver is quickest.
   private(set) var typical: Duration?
 
-  /// Beyond so many accounts all is measured anew.
+  /// With more accounts than this all times are measured anew.
   private static let most = 256
-  /// After so long without a payload an account says nothing any more.
+  /// After this time without a payload an account doesn't count any more.
   private static let memory = Duration.seconds(60)
 
   mutating func note(_ account: String, _ taken: Duration, at now: ContinuousClock.Instant) {

@@ -1,12 +1,13 @@
-// Payloads to an HTTP server. One request for each, its body and content type as they are, because most receivers know nothing else; or one
-// request with a line of JSON for each, for those that want many at a time.
+// Sends payloads to an HTTP server. One request for each, with its body and content type unchanged, because most
+// receivers know nothing else; or one request with a line of JSON for each, for receivers of many at a time.
 //
-// A receiver that knows an Idempotency-Key again makes "at least once" into "once"; one that doesn't gets some payloads twice. What
-// was accepted of a batch that then failed is remembered, so that the next try doesn't send it again.
+// With a receiver that recognises an Idempotency-Key, "at least once" becomes "once"; another gets some payloads twice.
+// Payloads of a failed batch that were accepted are remembered, so that the next try doesn't send them again.
 //
-// No answer but a 2xx and a plain refusal says by itself whether the receiver or the payload is at fault. `FaultFinding` decides that. So one
-// payload can't hold up others, whatever the receiver answers to it: where others are accepted it is counted, and in time a dead letter. And a
-// receiver that is away, or has another password now, makes no dead letters: then nothing is accepted, and the whole batch fails.
+// Only a 2xx and a plain refusal say by themselves whether the receiver or the payload is at fault. For all other
+// answers `FaultFinding` decides. So one payload can't delay others, whatever the receiver answers to it: if others are
+// accepted it is counted, and becomes a dead letter in time. And a receiver that is down, or has another password now,
+// makes no dead letters: then nothing is accepted, and the whole batch fails.
 
 internal import IngestQueue
 
@@ -17,15 +18,16 @@ public final class HTTPSink: Sink {
   private let memory: HTTPMemory
   public let name: String
 
-  /// Other payloads are tried beside a batch that the receiver doesn't answer: they show whether it is the receiver or the batch.
+  /// Other payloads are tried beside a batch that the receiver doesn't answer: they show whether the receiver or the
+  /// batch is at fault.
   public let patience: Duration? = .seconds(1)
 
-  /// Makes no connection yet.
+  /// Doesn't connect yet.
   public init(_ address: HTTPSinkAddress) {
     self.address = address
     name = "\(address)"
     memory = HTTPMemory(timeout: address.timeout)
-    // For several lanes, each with a batch and others beside it, and for what is late.
+    // For several lanes, each with a batch and other payloads beside it, and for late requests.
     exchange = HTTPExchange(address, connections: address.concurrency * 16 + HTTPMemory.maxLate)
   }
 
@@ -76,7 +78,7 @@ public final class HTTPSink: Sink {
     }
   }
 
-  // MARK: What it means
+  // MARK: The meaning of answers
 
   private func outcomes(
     of deliveries: [Delivery], _ results: [Int: HTTPBatch.Result], _ givenUp: Set<Int>
@@ -131,7 +133,7 @@ public final class HTTPSink: Sink {
     }
     if let failure, !isWorking { throw failure }
     memory.forget(ended)
-    // The receiver works: what an account's payloads came to says nothing of others'.
+    // The receiver works: the results of one account's payloads say nothing about others'.
     for place in untried {
       outcomes[place] = givenUp.contains(place) ? .setAside : .untried(retryAfter: failure?.retryAfter)
     }
@@ -139,7 +141,7 @@ public final class HTTPSink: Sink {
     return outcomes
   }
 
-  /// An envelope that was in the batch before has the first one's outcome.
+  /// An envelope that is in the batch twice gets the first one's result.
   private func repeatForTwins(
     _ deliveries: [Delivery], _ results: [Int: HTTPBatch.Result], _ outcomes: inout [SinkOutcome]
   ) {

@@ -1,13 +1,14 @@
-// The receiver's own URL, with three parameters of ours in its query that are taken out before it is asked: `batch`, `concurrency` and
-// `timeout`. What the receiver's query says besides may be a secret, so it isn't shown.
+// The receiver's own URL, with three parameters of ours in its query that are removed before a request: `batch`,
+// `concurrency` and `timeout`. The rest of the query may be a secret, so it isn't shown.
 
 internal import Foundation
 
-/// Where payloads are forwarded, as an operator writes it: `https://user:password@host/path?batch=ndjson&concurrency=8&timeout=10`.
+/// An HTTP receiver's address, as an operator writes it:
+/// `https://user:password@host/path?batch=ndjson&concurrency=8&timeout=10`.
 public struct HTTPSinkAddress: Sendable, Equatable, CustomStringConvertible {
   /// How payloads are sent.
   enum Form: String, Sendable, CaseIterable {
-    /// One request for each, body and content type as they are.
+    /// One request for each, body and content type unchanged.
     case single
     /// One request for many, one line of JSON for each.
     case ndjson
@@ -15,16 +16,16 @@ public struct HTTPSinkAddress: Sendable, Equatable, CustomStringConvertible {
 
   /// Without user, password and our own parameters.
   let url: String
-  /// The header's value, where the address has a user.
+  /// The header's value, if the address has a user.
   let authorization: String?
   let form: Form
-  /// Requests at one time for one batch.
+  /// Maximum parallel requests for one batch.
   let concurrency: Int
   /// For one request and its answer.
   let timeout: Duration
   public let description: String
 
-  /// What an address looks like, to follow the word "expected".
+  /// The form of an address, to follow the word "expected".
   public static let expectation =
     "http://host:port/path or https://…, with ?batch=ndjson, ?concurrency=1…64 and ?timeout=1…300 (seconds) as one likes"
 

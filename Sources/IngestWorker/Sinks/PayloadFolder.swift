@@ -3,16 +3,16 @@
 //     payloads.jsonl                                  the open one
 //     payloads-20261127T201512.123Z.jsonl             finished, and about to be compressed
 //     payloads-20261127T201512.123Z.jsonl.zst         finished; it never changes again
-//     .payloads-20261127T201512.123Z.ids              its ids, 16 bytes each, as long as they are remembered
+//     .payloads-20261127T201512.123Z.ids              its IDs, 16 bytes each, as long as they are remembered
 //
-// What a crash can leave: a line that was cut off at the end of the open file (it was never acknowledged; it is cut off at the start);
-// a file that isn't compressed, or not to its end (it is compressed again); one that is there in both forms (the compressed one was renamed into
-// place after its fsync, so it is whole).
+// After a crash there may be: a line that was cut off at the end of the open file (it was never acknowledged; it is
+// removed at the start); a file that isn't compressed, or only in part (it is compressed again); a file in both forms
+// (the compressed one was renamed into place after its fsync, so it is complete).
 
 internal import Foundation
 internal import IngestQueue
 
-/// The names in a folder, and what is read from them at the start.
+/// The names in a folder, and the data that is read from them at the start.
 struct PayloadFolder {
   let path: String
 
@@ -37,7 +37,7 @@ struct PayloadFolder {
     }
   }
 
-  /// The names of the files that are finished and have this ending, in the order of time.
+  /// The names of the finished files with this ending, in the order of time.
   func names(ending: String, beginning: String = "payloads-") throws(SinkFailure) -> [String] {
     do {
       return try FileManager.default.contentsOfDirectory(atPath: path)
@@ -48,8 +48,8 @@ struct PayloadFolder {
     }
   }
 
-  /// The ids in a file of lines.
-  /// - Returns: Also where the last whole line ends.
+  /// The IDs in a file of lines.
+  /// - Returns: Also the end of the last whole line.
   static func readLines(_ file: FileDescriptor) throws(SinkFailure) -> (ids: Set<UInt128>, end: Int) {
     var ids: Set<UInt128> = []
     var end = 0
@@ -72,7 +72,7 @@ struct PayloadFolder {
     }
   }
 
-  /// When a file was written last, on a clock that isn't set.
+  /// When a file was last written, on a monotonic clock.
   static func age(of path: String) throws(SinkFailure) -> Duration {
     var there = stat()
     guard stat(path, &there) == 0 else { throw FileDescriptor.failure("stat", path) }

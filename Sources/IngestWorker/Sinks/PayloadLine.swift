@@ -1,9 +1,11 @@
-// A payload as one line of JSON, for files and for receivers that take many at a time:
+// A payload as one line of JSON, for files and for receivers of many payloads at a time:
 //
-//     {"id":"0197a2c4-…","account":"acme","key_id":"9f86d081…","received_at":1790000000000,…,"body":"…"}⏎
+//     {"id":"0197a2c4-…","account":"acme","key_id":"9f86d081…","received_at":1790000000000,…,"body":"…"}
 //
-// The names are those of the columns elsewhere. A body that is UTF-8 is there as text, byte for byte once JSON's escapes are undone;
-// any other as `body_base64`, and so is one that is mostly control characters, which JSON writes with six characters each. What wasn't sent is left out. The id comes first and has one length, so that it is read without a parser.
+// The names are those of the columns in databases. A body in UTF-8 is text, byte for byte once JSON's escapes are
+// undone. Any other is `body_base64`, and so is one that consists mostly of control characters, which JSON writes with
+// six characters each. Fields that weren't sent are absent. The ID is first and has a fixed length, so that it is read
+// without a parser.
 
 internal import Foundation
 internal import IngestQueue
@@ -14,13 +16,13 @@ struct PayloadLine {
 
   init(_ delivery: Delivery) { self.delivery = delivery }
 
-  /// What each line begins with, before the id.
+  /// The beginning of each line, before the ID.
   static let opening: StaticString = #"{"id":""#
 
-  /// Of what is read without a parser: the opening and the id.
+  /// The length of the part that is read without a parser: the beginning and the ID.
   static let headLength = opening.utf8CodeUnitCount + EnvelopeID.textLength
 
-  /// The id of a line that begins like this; nil where it isn't such a line.
+  /// The ID of a line with this beginning; nil for anything else.
   static func id(in head: [UInt8]) -> EnvelopeID? {
     head.count >= headLength ? EnvelopeID(head[opening.utf8CodeUnitCount..<headLength]) : nil
   }
@@ -57,7 +59,7 @@ struct PayloadLine {
     buffer.writeStaticString("}\n")
   }
 
-  /// Bytes that a body of so many takes in a line: text of nothing but quotes is twice as long.
+  /// Maximum bytes of a body of this length in a line: text of nothing but quotes is twice as long.
   static func most(_ count: Int) -> Int { 2 * count + 1_024 }
 
   private func write(_ opening: StaticString, _ text: String?, to buffer: inout ByteBuffer) {

@@ -1,22 +1,25 @@
-// A connection URI as libpq reads it, with one parameter of ours, `table`. It is taken apart by hand and only as far as needed: libpq
-// takes URIs that are none to others (several hosts, percent-encoded sockets), and it has the last word on what an option means.
+// A connection URI as libpq reads it, with one parameter of ours, `table`. It is parsed by hand and only as far as
+// needed: libpq accepts URIs that other parsers reject (several hosts, percent-encoded sockets), and only libpq knows
+// what its options mean.
 
 internal import CPostgres
 
-/// Where PostgreSQL is and into which table, as an operator writes it: `postgres://user:password@host:port/database?sslmode=…&table=…`.
+/// A PostgreSQL address and a table, as an operator writes it:
+/// `postgres://user:password@host:port/database?sslmode=…&table=…`.
 public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
-  /// What libpq makes of it: its keywords and their values, those that aren't given left out. The password is among them.
+  /// The result of libpq's parser: its keywords and their values, without those that aren't given. The password is
+  /// among them.
   let options: [Option]
-  /// The table, each part in quotes where there is a schema: `"ingest"."payloads"`.
+  /// The table, with a schema each part in quotes: `"ingest"."payloads"`.
   let table: String
   public let description: String
 
-  /// What an address looks like, to follow the word "expected".
+  /// The form of an address, to follow the word "expected".
   public static let expectation = "postgres://user:password@host:port/database?sslmode=…&table=…"
 
   static let schemes = ["postgres://", "postgresql://"]
 
-  /// One of libpq's.
+  /// An option of libpq.
   struct Option: Sendable, Equatable {
     let keyword: String
     let value: String
@@ -47,7 +50,7 @@ public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
     description = "postgres://\(user)\(shown)\(parts[0][authorityEnd...])?table=\(table)"
   }
 
-  /// Letters, digits and _, as nearly everybody calls tables; with a schema before a dot, if it has one.
+  /// Letters, digits and _, as in nearly all tables' names; with a schema before a dot, if it has one.
   private static func quoted(_ table: String) throws(InvalidSinkAddress) -> String {
     let parts = table.split(separator: ".", omittingEmptySubsequences: false)
     let fits = parts.allSatisfy { part in
@@ -66,7 +69,7 @@ public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
   private static func options(of text: String) throws(InvalidSinkAddress) -> [Option] {
     var words: UnsafeMutablePointer<CChar>?
     guard let parsed = PQconninfoParse(text, &words) else {
-      // libpq's words may hold what it couldn't read, and that may be a part of the password.
+      // libpq's message may contain the text that it couldn't read, and that may be a part of the password.
       PQfreemem(words)
       throw InvalidSinkAddress(
         "expected \(Self.expectation), with options that libpq knows and nothing wrongly encoded")

@@ -1,18 +1,18 @@
-// One conversation with PostgreSQL through libpq's non-blocking half: PQsend…, poll, PQconsumeInput. Its blocking half has no
-// deadlines. What blocks nevertheless is looking up a host's name.
+// One connection to PostgreSQL through libpq's non-blocking interface: PQsend…, poll, PQconsumeInput. Its blocking
+// interface has no deadlines. Only looking up a host's name still blocks.
 //
-// After a deadline or a cancelled task the server is asked to stop, on a thread of its own, since PQcancel makes a
-// connection without a deadline. A statement that went on waiting for a lock would otherwise keep its place at the server, and each
-// retry would take another.
+// After a deadline or a cancelled task the server is asked to stop, on a thread of its own, because PQcancel makes a
+// connection without a deadline. A statement that went on waiting for a lock would otherwise keep its connection at the
+// server, and each retry would take another.
 
 internal import CPostgres
 internal import Foundation
 
-/// What went wrong in a conversation.
+/// An error of a connection.
 enum PostgresFailure: Error {
-  /// The server said no; the conversation goes on.
+  /// The server answered with an error; the connection stays usable.
   case refused(state: String, message: String)
-  /// The conversation is over, and what was asked has an unknown outcome; in words.
+  /// The connection is over, and the outcome of the statement is unknown; with a reason as text.
   case broken(String)
 
   /// For a person, without values of rows.
@@ -28,15 +28,15 @@ enum PostgresFailure: Error {
 final class PostgresConnection {
   private let connection: OpaquePointer
   private let deadline: Duration
-  /// How long after its own deadline, or being cancelled, the server may take to say so.
+  /// After the statement's own deadline, or a cancellation, the server may take this time to confirm the end.
   private static let grace = Duration.seconds(1)
-  /// How often somebody looks whether anybody still waits.
+  /// The interval of checking whether a caller still waits.
   private static let glance = Duration.milliseconds(20)
 
   /// Connects.
   /// - Parameters:
   ///   - options: libpq's keywords and values.
-  ///   - connectDeadline: For all of it, but looking up the host's name.
+  ///   - connectDeadline: For all of it, except looking up the host's name.
   ///   - deadline: For each statement.
   init(
     _ options: [PostgresAddress.Option], connectDeadline: Duration, deadline: Duration, _ patience: CancellationCheck
@@ -65,15 +65,15 @@ final class PostgresConnection {
       }
       next = PQconnectPoll(connection)
     }
-    // Its own prints what the server remarks, values of rows included, on standard error.
+    // libpq's own receiver prints the server's notices, including values of rows, on standard error.
     PQsetNoticeReceiver(connection, { _, _ in }, nil)
     guard PQsetnonblocking(connection, 1) == 0 else { throw .broken(lastWords) }
   }
 
   deinit { PQfinish(connection) }
 
-  /// Whether it can be used, as far as can be told without asking the server. A server that ends says why, and then closes: the first
-  /// look reads the one, and the second meets the other.
+  /// Whether it can be used, as far as that is known without asking the server. A server that ends says why, and then
+  /// closes: the first check reads the message, and the second finds the connection closed.
   var isOpen: Bool {
     PQconsumeInput(connection) == 1 && PQconsumeInput(connection) == 1 && PQstatus(connection) == CONNECTION_OK
   }
@@ -107,7 +107,7 @@ final class PostgresConnection {
     }
   }
 
-  // MARK: Asking and hearing
+  // MARK: Statements
 
   private func converse(_ patience: CancellationCheck, _ send: () -> Int32) throws(PostgresFailure) -> [[[UInt8]?]] {
     guard send() == 1 else { throw .broken(lastWords) }
@@ -115,7 +115,7 @@ final class PostgresConnection {
     var unsent = PQflush(connection)
     while unsent == 1 {
       try answer(POLLIN | POLLOUT, until: end, patience)
-      // The server may have to be rid of an answer before it reads on.
+      // The server may be waiting to send an answer before it reads on.
       guard PQconsumeInput(connection) == 1 else { throw .broken(lastWords) }
       unsent = PQflush(connection)
     }
@@ -140,14 +140,14 @@ final class PostgresConnection {
     return rows
   }
 
-  /// Waits for the socket; where that takes too long, has the server stop.
+  /// Waits for the socket. If that takes too long, asks the server to stop.
   private func answer(_ events: Int32, until end: ContinuousClock.Instant, _ patience: CancellationCheck)
     throws(PostgresFailure)
   {
     if try wait(for: events, until: end, patience) { return }
     let why = patience.isOver ? "it was cancelled" : "PostgreSQL didn't answer within \(deadline)"
     stop()
-    // Until it has stopped, or nearly so: whoever comes next would meet its locks.
+    // Until it has stopped, or nearly so: the next statement would wait for its locks.
     let last = ContinuousClock.now + Self.grace
     while PQisBusy(connection) == 1, try wait(for: POLLIN, until: last, .endless), PQconsumeInput(connection) == 1 {}
     throw .broken(why)
@@ -159,19 +159,19 @@ final class PostgresConnection {
     Thread.detachNewThread { cancel.send() }
   }
 
-  /// What libpq says may be used on any thread.
+  /// libpq's documentation says that this may be used on any thread.
   private struct Cancel: @unchecked Sendable {
     let request: OpaquePointer
 
     func send() {
       var words = [CChar](repeating: 0, count: 256)
-      // Whether it was heard shows in the conversation itself.
+      // The connection itself shows whether the server has stopped.
       _ = PQcancel(request, &words, Int32(words.count))
       PQfreeCancel(request)
     }
   }
 
-  /// False at the end of the time, and where nobody waits any more.
+  /// False at the end of the time, and if no caller waits any more.
   private func wait(
     for events: Int32, until end: ContinuousClock.Instant, _ patience: CancellationCheck
   ) throws(PostgresFailure) -> Bool {

@@ -1,8 +1,10 @@
-// Batches into a table, with one statement for each batch, which is its own transaction. Where the server finds fault with a row, it
-// refuses them all and doesn't say which: then the batch is halved until the row is alone. One bad row of a thousand costs twenty
-// statements; that is cheaper than a savepoint around each row of every batch, and rows are rarely bad.
+// Stores batches in a table, with one statement for each batch, which is its own transaction. If the server rejects a
+// row, it rejects the whole statement and doesn't say which row. Then the batch is halved until the row is alone. One
+// bad row of a thousand costs twenty statements. That is cheaper than a savepoint around each row of every batch, and
+// rows are rarely bad.
 //
-// Where an error may be a row's or the server's (a trigger may raise any), `GroupCommit` halves, and judges by what else is stored.
+// If an error may be a row's or the server's (a trigger may raise any), `GroupCommit` halves, and decides by the other
+// rows' results.
 
 internal import IngestQueue
 
@@ -13,7 +15,7 @@ struct PostgresStore: BlockingStore {
   private var connection: PostgresConnection?
 
   private static let statement = "sluice_insertion"
-  /// Of bodies in one statement; a larger one goes alone.
+  /// Of bodies in one statement; a larger one is stored alone.
   private static let mostBytes = 16 << 20
   /// A value of PostgreSQL's has less than 1 GiB.
   private static let largestBody = 1_000_000_000
@@ -43,7 +45,8 @@ struct PostgresStore: BlockingStore {
       }
       return outcomes
     } catch {
-      // Whatever it was: what comes next has a connection without a past. After a failover that leads to the new primary.
+      // Whatever the error was, the next statement gets a new connection. After a failover that leads to the new
+      // primary.
       connection = nil
       throw SinkFailure(
         "a batch of \(deliveries.count) was not stored: \(error.words)", cause: Self.cause(of: error))
@@ -71,12 +74,12 @@ struct PostgresStore: BlockingStore {
     return new
   }
 
-  /// A sink that only believes to be safe is worse than none.
+  /// A sink that only seems safe is worse than none.
   private static func expectDurability(
     _ connection: PostgresConnection, deadline: Duration, _ patience: CancellationCheck
   ) throws(PostgresFailure) {
     var values = PostgresValues()
-    // The server's own deadline comes a little before ours: then the statement is surely over.
+    // The server's own deadline is a little before ours: then the statement is certainly over.
     values.add("\(max(Int(deadline / .milliseconds(1)) - 500, 1))")
     let rows = try connection.run(
       """
@@ -90,7 +93,7 @@ struct PostgresStore: BlockingStore {
 
   // MARK: Rows
 
-  /// What can't be stored in any table, found before the server refuses the whole batch for it.
+  /// The reason that a delivery can't be stored in any table, found before the server rejects the whole batch for it.
   private static func objection(to delivery: Delivery) -> String? {
     let header = delivery.header
     let texts = [
@@ -111,12 +114,12 @@ struct PostgresStore: BlockingStore {
   /// PostgreSQL counts from 2000.
   private static func microseconds(_ milliseconds: Int64) -> Int64? {
     let (since1970, overflowed) = milliseconds.multipliedReportingOverflow(by: 1_000)
-    // Its times begin in 4713 BC, and end later than 64 bits of microseconds since 1970.
+    // PostgreSQL's times begin in 4713 BC, and end later than 64 bits of microseconds since 1970.
     guard !overflowed, since1970 >= -210_866_803_200_000_000 else { return nil }
     return since1970 - 946_684_800_000_000
   }
 
-  /// Stores the rows at these places, and notes what became of each.
+  /// Stores the rows with these indices, and records their results.
   private static func insert(
     _ places: ArraySlice<Int>, of deliveries: [Delivery], _ connection: PostgresConnection,
     _ patience: CancellationCheck,
@@ -138,21 +141,21 @@ struct PostgresStore: BlockingStore {
     }
     var stored = Set(rows.compactMap { $0[0] })
     for place in places {
-      // Of two with one id the first is taken for the one that was stored.
+      // Of two rows with one ID the first counts as the stored one.
       let isNew = stored.remove(bytes(of: deliveries[place].header.id)) != nil
       outcomes[place] = isNew ? .stored : .duplicate
     }
   }
 
-  /// Whether an error is about the values of some row: bad data (22), a constraint (23), too large for its index, or what a trigger
-  /// says. Anything else is the server's, the table's or the account's.
+  /// Whether an error is about the values of some row: bad data (22), a constraint (23), too large for its index, or
+  /// raised by a trigger. All others are the server's, the table's or the account's.
   private static func concernsRows(_ state: String) -> Bool {
     state.hasPrefix("22") || state.hasPrefix("23") || state == "54000" || state == "P0001"
   }
 
-  /// An error in answer to the insertion may be about some row, for all that is known, unless it is one of the server's own: about
-  /// connections (08), transactions (25, 40), rights (28), databases (3D), resources (53), locks (55), an operator or a time-out (57) or the
-  /// system (58).
+  /// An error of the insertion may be about some row, unless it is one of the server's own: about connections (08),
+  /// transactions (25, 40), rights (28), databases (3D), resources (53), locks (55), an operator or a time-out (57) or
+  /// the system (58).
   private static func cause(of failure: PostgresFailure) -> SinkFailure.Cause {
     guard case .refused(let state, _) = failure else { return .sink }
     if state == "53100" { return .noRoom }

@@ -1,5 +1,6 @@
-// What stands in PostgreSQL: the table, and how it is told which build made it. The version is in the table's comment, which a dump and
-// a restore keep and which nobody has to look after; a table without one that fits the insertion is somebody's own, and is used.
+// The table in PostgreSQL, and how it shows which build made it. The version is in the table's comment, which a dump
+// and a restore keep and which needs no maintenance. A table without such a comment that fits the insertion is
+// somebody's own, and is used.
 
 /// The table of payloads in a database.
 struct PostgresTable {
@@ -30,7 +31,7 @@ struct PostgresTable {
 
   private static let comment = "payloads stored by Sluice, version "
 
-  /// One statement for any number of rows. What is there already is passed over, and isn't among the ids that come back.
+  /// One statement for any number of rows. Rows that exist already are skipped, and aren't among the returned IDs.
   var insertion: String {
     """
     INSERT INTO \(name) (id, account, key_id, received_at, content_type, content_encoding, undone, path, node, traceparent,
@@ -42,11 +43,12 @@ struct PostgresTable {
     """
   }
 
-  /// Makes the table, or brings it to this build's version, unless that was done.
+  /// Creates the table, or changes it to this build's version, unless that was done.
   func migrate(_ connection: PostgresConnection, _ patience: CancellationCheck) throws(PostgresFailure) {
     guard try version(connection, patience) < migrations.count else { return }
     _ = try connection.run("BEGIN", patience)
-    // Several workers begin at one moment. Where this fails, the connection is closed, and so the transaction rolled back.
+    // Several workers may begin at the same moment. If this fails, the connection is closed, and so the transaction is
+    // rolled back.
     var lock = PostgresValues()
     lock.add("sluice \(name)")
     _ = try connection.run("SELECT pg_advisory_xact_lock(hashtext($1::text))", patience, with: lock)
@@ -56,7 +58,7 @@ struct PostgresTable {
     _ = try connection.run("COMMIT", patience)
   }
 
-  /// 0 where there is no table.
+  /// 0 if there is no table.
   private func version(_ connection: PostgresConnection, _ patience: CancellationCheck) throws(PostgresFailure) -> Int {
     var values = PostgresValues()
     values.add(name)

@@ -22,7 +22,7 @@ struct PostgresValues {
   }
 
   /// An array of one dimension.
-  /// - Parameter write: Appends an element's bytes and answers true; or answers false for a null.
+  /// - Parameter write: Appends an element's bytes and returns true; or returns false for a null.
   mutating func addArray<Elements: Collection>(
     of type: ElementType, _ elements: Elements, _ write: (Elements.Element, inout [UInt8]) -> Bool
   ) {
@@ -44,7 +44,7 @@ struct PostgresValues {
     withUnsafeBytes(of: number.bigEndian) { bytes.append(contentsOf: $0) }
   }
 
-  /// Calls the body with what libpq takes, which is valid only in there.
+  /// Calls the body with pointers for libpq, which are valid only during the call.
   func withPointers<Result>(
     _ body: (Int32, UnsafePointer<UnsafePointer<CChar>?>?, UnsafePointer<Int32>?, UnsafePointer<Int32>?) -> Result
   ) -> Result {

@@ -1,6 +1,6 @@
-// The ids that a folder of files is known to hold: those of the open file, and of the files that were finished lately. A file can't be asked
-// for an id as a table can, so what lies further back is forgotten. An envelope comes a second time within a lease or a few
-// of them, unless Redis or the worker was away for longer than that.
+// The IDs that a folder of files is known to contain: those of the open file, and of the files that were finished
+// lately. A file can't be queried for an ID as a table can, so older IDs are forgotten. An envelope is delivered a
+// second time within a lease or a few, unless Redis or the worker was down for longer.
 
 internal import IngestQueue
 
@@ -10,7 +10,8 @@ struct RecentIDs {
   /// Of the open file.
   private(set) var open: Set<UInt128> = []
 
-  /// How long a finished file's ids are remembered, and how many ids at most: then the oldest file's are forgotten first.
+  /// How long a finished file's IDs are remembered, and the maximum number of IDs: beyond it the oldest file's are
+  /// forgotten first.
   static let window = Duration.seconds(900)
   private static let most = 4_000_000
 
@@ -18,10 +19,10 @@ struct RecentIDs {
 
   mutating func add(_ id: EnvelopeID) { open.insert(id.bits) }
 
-  /// These, and no others, are in the open file.
+  /// Exactly these are in the open file.
   mutating func replaceOpen(by ids: Set<UInt128>) { open = ids }
 
-  /// The open file has become one of this name; the next one is empty.
+  /// The open file was finished with this name; the next one is empty.
   mutating func finish(_ name: String, at now: ContinuousClock.Instant) {
     files.append((name, now, open))
     open = []
@@ -32,7 +33,7 @@ struct RecentIDs {
     files.append((name, finished, ids))
   }
 
-  /// Forgets what is too old, or too much.
+  /// Forgets IDs that are too old, or too many.
   /// - Returns: The files' names.
   mutating func forget(at now: ContinuousClock.Instant) -> [String] {
     var count = files.reduce(0) { $0 + $1.ids.count }

@@ -1,9 +1,11 @@
-// Bounds the bytes of an answer before anything parses it. NIO's parser bounds a head's fields, but not its reason phrase, the number of
-// interim answers (1xx) or a chunk's extensions, and a receiver that sends these without end would fill the worker's memory.
+// Limits the bytes of an answer before anything parses it. NIO's parser limits a head's fields, but not its reason
+// phrase, the number of interim answers (1xx) or a chunk's extensions, and a receiver that sends these without end
+// would fill the worker's memory.
 
 internal import NIOCore
 
-/// Closes a connection on which more bytes come for a request than an answer may have. HTTP/1.1 only: one request at a time.
+/// Closes a connection that receives more bytes for a request than an answer may have. HTTP/1.1 only: one request at a
+/// time.
 final class ResponseBound: ChannelDuplexHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer
@@ -16,7 +18,7 @@ final class ResponseBound: ChannelDuplexHandler {
   }
 
   private let limit: Int
-  /// Since something was sent last.
+  /// Bytes since the last write.
   private var received = 0
 
   init(limit: Int) { self.limit = limit }

@@ -1,9 +1,9 @@
-// Payloads into one table of one SQLite file. One transaction for what all lanes bring at a time, so one fsync for it; WAL, so that
-// readers don't stop it; synchronous=FULL, because in WAL mode anything less may lose the last transactions in a power cut, and what is
-// lost after the acknowledgement is lost for good.
+// Stores payloads in one table of one SQLite file. One transaction for the batches of all lanes at a time, so one fsync
+// for them; WAL, so that readers don't block it; synchronous=FULL, because in WAL mode a lower level may lose the last
+// transactions in a power cut, and payloads that are lost after the acknowledgement are lost for good.
 //
 // Several workers may share a file: each waits for the other's lock up to the busy timeout, then the batch fails as a
-// whole and is tried again.
+// whole and is retried.
 
 internal import Foundation
 internal import GRDB
@@ -17,7 +17,7 @@ public final class SQLiteSink: Sink {
   private let commits: GroupCommit<SQLiteStore>
   public let name: String
 
-  /// Opens the file, or makes it; also its table, and any change of the table since the build that made it.
+  /// Opens the file, or creates it with its table; changes a table that an older build created.
   /// - Parameters:
   ///   - path: Its folder must exist.
   ///   - busyTimeout: How long to wait for another process's lock.
@@ -26,7 +26,7 @@ public final class SQLiteSink: Sink {
     let waiter = SQLiteWaiter()
     var configuration = Configuration()
     configuration.journalMode = .wal
-    // SQLite's own time-out can't be cut short by a cancelled task.
+    // A cancelled task can't shorten SQLite's own time-out.
     let pause = Duration.milliseconds(5)
     configuration.busyMode = .callback { tries in
       guard pause * tries < busyTimeout, !waiter.isGone else { return false }
@@ -34,7 +34,8 @@ public final class SQLiteSink: Sink {
       return true
     }
     configuration.label = "sink"
-    // Counts where the file is made, and only before it is switched to WAL. Rows of a kilobyte fill large pages better.
+    // Effective only when the file is created, before it is switched to WAL. Rows of a kilobyte fill large pages
+    // better.
     configuration.prepareDatabase { try $0.execute(sql: "PRAGMA page_size = 16384") }
     do throws(UnusablePath) {
       try PrivateFolder.check(of: path)
@@ -52,13 +53,13 @@ public final class SQLiteSink: Sink {
     commits = GroupCommit(name: "sink", SQLiteStore(database: database, waiter: waiter))
   }
 
-  /// How large the log may get before a commit moves it into the file: with SQLite's own 4 MiB that comes at every few batches, and each
-  /// time costs two fsyncs more.
+  /// Maximum size of the log before a commit moves it into the file: with SQLite's own 4 MiB that happens every few
+  /// batches, and each time costs two fsyncs more.
   private static let logBytes = 64 << 20
 
   private static func setUp(_ db: Database) throws {
-    // GRDB sets NORMAL after it has switched to WAL, so this comes after; and it is read back, because a sink that only
-    // believes to be safe is worse than none.
+    // GRDB sets NORMAL after it has switched to WAL, so this is done after that. It is read back, because a sink that
+    // only seems safe is worse than none.
     try db.execute(sql: "PRAGMA synchronous = FULL")
     let level = try Int.fetchOne(db, sql: "PRAGMA synchronous")
     guard level == 2 else {
@@ -67,11 +68,12 @@ public final class SQLiteSink: Sink {
     let page = try Int.fetchOne(db, sql: "PRAGMA page_size") ?? 4_096
     _ = try Int.fetchOne(db, sql: "PRAGMA wal_autocheckpoint = \(logBytes / page)")
     _ = try Int.fetchOne(db, sql: "PRAGMA journal_size_limit = \(logBytes)")
-    // In KiB where it is negative. The index of ids is what is asked for at random.
+    // A negative number is in KiB. The index of IDs is accessed at random.
     try db.execute(sql: "PRAGMA cache_size = -16384")
   }
 
-  /// When two processes make one file at one moment, the switch to WAL fails at once for one of them whatever the busy timeout is.
+  /// If two processes create one file at the same moment, the switch to WAL fails at once for one of them whatever the
+  /// busy timeout is.
   private static func open(_ path: String, _ configuration: Configuration) throws -> DatabaseQueue {
     var attempts = 0
     while true {
@@ -88,8 +90,8 @@ public final class SQLiteSink: Sink {
     do {
       try migrator.migrate(database)
     } catch is DatabaseError {
-      // Another process may have made the table between this one's look and its own try. Then a second look finds it;
-      // anything else fails again, and is thrown.
+      // Another process may have created the table between this process's check and its own try. Then a second check
+      // finds it; any other error occurs again, and is thrown.
       try migrator.migrate(database)
     }
     if try database.read({ try migrator.hasBeenSuperseded($0) }) {
@@ -128,11 +130,11 @@ public final class SQLiteSink: Sink {
   public func close() async throws(SinkFailure) { try await commits.close() }
 }
 
-/// For whom SQLite waits, when it waits for a lock.
+/// Whether a caller still waits, checked while SQLite waits for a lock.
 final class SQLiteWaiter: Sendable {
   private let patience = Mutex<CancellationCheck?>(nil)
 
-  /// Nobody waits any more: then no lock is worth waiting for.
+  /// No caller waits any more, so no lock is worth waiting for.
   var isGone: Bool { patience.withLock { $0?.isOver ?? false } }
 
   func wait(_ patience: CancellationCheck?) { self.patience.withLock { $0 = patience } }

@@ -1,5 +1,5 @@
-// Lines of a key list as edits. A list comes from somebody's database through a pipe, so what is wrong with it must be said by line
-// number and in words, without ever repeating a secret.
+// Parses the lines of a key list. A list is piped from somebody's database, so errors must have a line number and a
+// text, without ever repeating a secret.
 
 import Foundation
 public import KeyReplica
@@ -7,28 +7,29 @@ public import KeyReplica
 /// One line of a key list.
 public struct KeyListEntry: Sendable, Hashable {
   public var key: KeyID
-  /// Nil where the list says nothing of it: then a known key keeps the state that it has.
+  /// Nil if the list has none: then a known key keeps its state.
   public var state: KeyState?
   public var account: String
-  /// The source's number for what it says of this key.
+  /// The source's revision of this key.
   public var revision: UInt64?
   /// From 1.
   public var line: Int
 }
 
-/// A line that can't be understood.
+/// An invalid line.
 public struct KeyListProblem: Error, Sendable, Hashable, CustomStringConvertible {
-  /// From 1; 0 where the list as a whole is meant.
+  /// From 1; 0 for the list as a whole.
   public var line: Int
   public var reason: String
 
   public var description: String { line == 0 ? reason : "line \(line): \(reason)" }
 }
 
-/// Reads CSV with a header line, or one JSON object a line; which of them is told by the first line.
+/// Reads CSV with a header line, or one JSON object a line. The first line decides which.
 ///
-/// Columns, or members: `key` (a secret, hashed at once) or `key_id` (64 hexadecimal digits), `account`, and optionally `state`
-/// (`active`, `suspended` or `revoked`) and `revision` (a number that grows with each change of the key at its source).
+/// Columns, or members: `key` (a secret, hashed at once) or `key_id` (64 hexadecimal digits), `account`, and optionally
+/// `state` (`active`, `suspended` or `revoked`) and `revision` (a number that grows with each change of the key at its
+/// source).
 public struct KeyListParser: Sendable {
   private enum Format {
     case csv(key: Int?, id: Int?, account: Int, state: Int?, revision: Int?, columns: Int)
@@ -39,16 +40,16 @@ public struct KeyListParser: Sendable {
 
   private var format: Format?
   private var line = 0
-  /// Whether the lines so far said what kind of list this is.
+  /// Whether the lines so far have decided the format.
   var knowsFormat: Bool { format != nil }
   private let decoder = JSONDecoder()
 
   public init() {}
 
-  /// The longest secret that is taken: no HTTP header that could carry a longer one would be.
+  /// The longest accepted secret: no HTTP header that could carry a longer one would be accepted.
   public static let secretLimit = 512
 
-  /// Takes the next line, without its end.
+  /// Parses the next line, without its end.
   /// - Returns: The entry; nil for a header or an empty line.
   public mutating func parse(_ bytes: some Collection<UInt8>) throws(KeyListProblem) -> KeyListEntry? {
     line += 1
@@ -82,7 +83,7 @@ public struct KeyListParser: Sendable {
 
   private func header(_ text: String) throws(KeyListProblem) -> Format {
     let names = try split(text, atMost: Self.columns.count)
-    // The header's own words may be a secret, where somebody forgot it: they aren't repeated.
+    // If somebody forgot the header, its text may be a secret: it isn't repeated.
     guard names.allSatisfy({ Self.columns.contains($0) }), Set(names).count == names.count else {
       throw problem(
         "expected a header line naming the columns key or key_id, account and optionally state and revision")
@@ -101,7 +102,7 @@ public struct KeyListParser: Sendable {
     do {
       members = try decoder.decode([String: Member].self, from: Data(text.utf8))
     } catch {
-      // The decoder's words quote what it met.
+      // The decoder's message quotes its input.
       throw problem("expected a JSON object with key or key_id, account and optionally state and revision")
     }
     // A misspelt state would make a suspended key active.
@@ -152,7 +153,7 @@ public struct KeyListParser: Sendable {
     var parsedState: KeyState?
     if let state, !state.isEmpty {
       guard let known = KeyState(word: state) else {
-        // Not repeated: where columns were mixed up it is a secret.
+        // Not repeated: if columns were mixed up it is a secret.
         throw problem("expected the state active, suspended or revoked, got \(state.utf8.count) other bytes")
       }
       parsedState = known
@@ -170,7 +171,7 @@ public struct KeyListParser: Sendable {
     return KeyListEntry(key: keyID, state: parsedState, account: account, revision: parsedRevision, line: line)
   }
 
-  /// Why a text can't be a key, or nil if it can: it must be able to stand in a header.
+  /// Why a text can't be a key, or nil if it can: it must be allowed in a header.
   public static func objection(toSecret secret: some StringProtocol) -> String? {
     if secret.isEmpty { return "the key is empty" }
     if secret.utf8.count > secretLimit {
@@ -182,8 +183,9 @@ public struct KeyListParser: Sendable {
     return nil
   }
 
-  /// Splits a line of CSV; a field may be in double quotes, and a double quote in it is doubled. On bytes, because to a
-  /// Character a quote and the accent after it are one. One field more than are wanted is told from any number of them.
+  /// Splits a line of CSV. A field may be in double quotes, and a double quote in it is doubled. It works on bytes,
+  /// because in a Character a quote and the accent after it are one. One field beyond the limit is returned, so that
+  /// the caller notices too many.
   private func split(_ text: String, atMost limit: Int) throws(KeyListProblem) -> [String] {
     let (quote, comma) = (UInt8(ascii: "\""), UInt8(ascii: ","))
     var fields: [String] = []

@@ -1,11 +1,11 @@
 // A key list, read and checked as a whole before anything of it is written to the store.
 //
-// Why a spool: a bad line near the end must not leave the first half applied; a pipe can be read only once; and a list
-// of ten million keys must not have to fit into memory. So the list is parsed once into temporary files, split by the
-// first bits of the key ids, 16 store buckets to a file. Each file is then small enough to be looked at as a whole: for
-// keys that are listed twice, and for the difference to the store. Ids are hashes, so files grow alike; a list that
-// names the same ids again and again fills one of them only, so each has a bound. Only hashed ids reach the disk, never
-// a secret, and the files have no names any more once they are open, so that nothing is left behind however the process
+// It needs temporary files, because a bad line near the end must not leave the first half applied, a pipe can be read
+// only once, and a list of ten million keys must not have to fit into memory. So the list is parsed once into files,
+// split by the first bits of the key IDs, 16 store buckets to a file. Each file is then small enough to be processed as
+// a whole: for keys that are listed twice, and for the difference to the store. IDs are hashes, so files grow alike. A
+// list that has the same IDs again and again fills only one of them, so each has a limit. Only hashed IDs reach the
+// disk, never a secret. The files are unlinked once they are open, so that nothing is left behind however the process
 // ends.
 
 public import Foundation
@@ -14,7 +14,7 @@ import PrivateFiles
 
 /// A key list on disk, checked and split.
 public final class KeyListSpool {
-  /// How many files: each holds the entries of so many neighbouring store buckets.
+  /// Number of files. Each has the entries of an equal number of neighbouring store buckets.
   public static let partitionCount = 64
   static let bucketsPerPartition = StoreLayout.bucketCount / partitionCount
 
@@ -23,11 +23,11 @@ public final class KeyListSpool {
   private var counts = Array(repeating: 0, count: partitionCount)
   private var pending: [[UInt8]]
 
-  /// The most problems that are collected before reading is given up.
+  /// Maximum problems that are collected before reading is abandoned.
   public static let problemLimit = 20
 
-  /// The most entries of one file, which is held in memory as a whole: a list of 67 million different keys, or a
-  /// million times one.
+  /// Maximum entries of one file, which is held in memory as a whole: a list of 67 million different keys, or a million
+  /// times the same key.
   public static let partitionLimit = 1 << 20
 
   private init() throws {
@@ -63,8 +63,8 @@ public final class KeyListSpool {
   }
 
   /// Reads and checks a whole list.
-  /// - Parameter progress: Called now and then with entries and bytes read so far.
-  /// - Throws: ``BadList`` with the lines that can't be taken.
+  /// - Parameter progress: Called from time to time with entries and bytes read so far.
+  /// - Throws: ``BadList`` with the lines that can't be accepted.
   public static func reading(
     _ file: FileHandle, partitionLimit: Int = partitionLimit,
     progress: (_ entries: Int, _ bytes: Int) -> Void = { _, _ in }
@@ -82,7 +82,7 @@ public final class KeyListSpool {
           if let entry = try parser.parse(line) { spool.append(entry, limit: partitionLimit, &gaveUp) }
         } catch {
           problems.append(error)
-          // Without a header nothing after it can be understood.
+          // Without a header none of the following lines can be understood.
           if !parser.knowsFormat { throw BadList(problems: problems, gaveUp: false) }
         }
         if gaveUp {
@@ -110,13 +110,13 @@ public final class KeyListSpool {
     return spool
   }
 
-  /// The entries of one partition; a key that is listed twice alike is there once.
+  /// The entries of one partition. Identical entries of a key are returned once.
   public func entries(ofPartition index: Int) throws -> [KeyListEntry] {
     var seen: Set<KeyID> = []
     return try allEntries(ofPartition: index).filter { seen.insert($0.key).inserted }
   }
 
-  /// Problems for keys that are listed more than once and not alike.
+  /// Problems for keys that are listed more than once with different values.
   private func listedTwice() throws -> [KeyListProblem] {
     var problems: [KeyListProblem] = []
     for index in 0..<Self.partitionCount {

@@ -1,8 +1,7 @@
-// The lines of a key list, whatever is piped into it: one endless line, gigabytes of empty ones, a file without an end.
+// The lines of a key list, for any piped input: one endless line, gigabytes of empty ones, a file without an end.
 //
-// Memory is bounded by one line and one read: what has been consumed is given back before each read, and a line is
-// given up as soon as it is longer than the limit. Rejected: FileHandle's own line sequence, which holds a line of any
-// length.
+// Memory is bounded by one line and one read: consumed bytes are released before each read, and a line is abandoned as
+// soon as it is longer than the limit. Rejected: FileHandle's own line sequence, which holds a line of any length.
 
 public import Foundation
 
@@ -16,7 +15,7 @@ public struct LineReader {
   private var ended = false
   /// Bytes read from the file so far.
   public private(set) var bytesRead = 0
-  /// Bytes that the buffer takes up, used or not; for tests.
+  /// The memory of the buffer in bytes; for tests.
   var capacity: Int { buffer.capacity }
 
   public init(_ file: FileHandle, chunkSize: Int = 1 << 20, lineLimit: Int = 64 << 10) {
@@ -47,12 +46,12 @@ public struct LineReader {
         defer { position = buffer.count }
         return buffer[position...]
       }
-      // The last line was handed out as a slice of this buffer: where somebody still holds it, this copies at most the
-      // rest of a line.
+      // The last line was returned as a slice of this buffer. If a caller still has it, this copies at most the rest of
+      // a line.
       buffer.removeSubrange(..<position)
       position = 0
       searched = buffer.count
-      // A chunk's Data is autoreleased on Darwin only; on Linux it goes with this scope.
+      // A chunk's Data is autoreleased on Darwin only; on Linux it is released at the end of this scope.
       guard let chunk = try file.read(upToCount: chunkSize), !chunk.isEmpty else {
         ended = true
         continue

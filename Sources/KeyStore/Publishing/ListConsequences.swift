@@ -1,11 +1,10 @@
-// What a list would do to keys that customers use, found before anything is written. It is what the publisher's guard
-// goes by.
+// The effect of a list on keys that customers use, found before anything is written. The publisher's guard uses it.
 //
-// Counted is every key that is active in the store and would stop being admitted, whichever way (listed as revoked or
-// suspended, or, by `sync`, not listed); every suspended key that `sync` would revoke, since its customer could never
-// come back; and every key that would belong to another account: payloads filed under the wrong customer are a leak.
-// Whether a change may be made is the script's decision (see write_changes.lua); here it is foreseen by the same rules.
-// Where the two differ, because the store has changed in between, the script leaves the key alone.
+// It counts every key that is active in the store and would stop being admitted (listed as revoked or suspended, or, by
+// `sync`, not listed); every suspended key that `sync` would revoke, because its customer could never return; and every
+// key that would belong to another account: payloads filed under the wrong customer are a leak. The script decides
+// whether a change may be made (see write_changes.lua); this predicts it by the same rules. If the two differ, because
+// the store has changed in between, the script leaves the key alone.
 
 import KeyReplica
 
@@ -15,13 +14,13 @@ public struct ListConsequences: Sendable, Hashable {
     case listedRevoked, listedSuspended, unlisted, suspendedUnlisted, moved
   }
 
-  /// How a list is carried out.
+  /// The options of applying a list.
   public struct Terms: Sendable, Hashable {
     /// Whether keys that aren't listed are revoked.
     public var revokesUnlisted: Bool
-    /// Whether revoked keys become what the list says, and keys whose state it doesn't say become active.
+    /// Whether revoked keys get the list's state, and keys without a state in the list become active.
     public var reactivates: Bool
-    /// What the list rests on: keys that the store changed after this version are left alone.
+    /// The version that the list is based on: keys that the store changed after it are left alone.
     public var version: UInt64?
 
     public init(revokesUnlisted: Bool, reactivates: Bool = false, version: UInt64? = nil) {
@@ -38,16 +37,16 @@ public struct ListConsequences: Sendable, Hashable {
 
   public init() {}
 
-  /// How many keys of a kind; each key is counted once.
+  /// The number of keys of a kind; each key is counted once.
   public subscript(kind: Kind) -> Int { counts[kind.rawValue] }
   /// All keys that the guard counts.
   public var count: Int { counts.reduce(0, +) }
-  /// Some of the accounts that they have now.
+  /// Some of their present accounts.
   public func examples(of kind: Kind) -> [String] { accounts[kind.rawValue] }
   public static let exampleLimit = 5
 
-  /// Whether so many may be affected: at most this share of the active keys. 100% allows everything, keys that aren't
-  /// active included.
+  /// Whether this number of keys may be affected: at most this share of the active keys. 100% allows everything,
+  /// including keys that aren't active.
   public func isWithin(percent: Double) -> Bool { percent >= 100 || Double(count) <= Double(active) * percent / 100 }
 
   /// The smallest share, in tenths of a percent, that would allow it.
@@ -65,8 +64,8 @@ public struct ListConsequences: Sendable, Hashable {
     }
   }
 
-  /// What a list does to a key that the store has; nil where it takes nothing away.
-  /// - Parameter entry: What the list says of it; nil if it isn't listed.
+  /// The effect of a list on a key in the store; nil if the key loses nothing.
+  /// - Parameter entry: The key's entry in the list; nil if it isn't listed.
   static func kind(of record: KeyRecord, listed entry: KeyListEntry?, _ terms: Terms) -> Kind? {
     if let limit = terms.version, let version = record.version, version > limit { return nil }
     guard let entry else {

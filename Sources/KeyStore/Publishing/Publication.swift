@@ -1,5 +1,5 @@
-// Whole lists into the store: `import` adds and changes what is listed, `sync` makes the store equal to the list. Both
-// are planned first, so that somebody can agree to what they take away, and then take away no more than that.
+// Whole lists into the store: `import` adds and changes the listed keys, `sync` makes the store equal to the list. Both
+// are planned first, so that an operator can agree to the losses, and then no more is lost than that.
 
 import KeyReplica
 import NIOCore
@@ -12,7 +12,7 @@ public struct Publication {
   private let writer: KeyStoreWriter
   private let terms: ListConsequences.Terms
 
-  /// Batches that are on their way at once: enough that Redis never waits for us.
+  /// Maximum batches in flight: enough that Redis never waits for us.
   private static let batchesInFlight = 4
 
   public init(connection: RedisConnection, layout: StoreLayout, terms: ListConsequences.Terms) {
@@ -22,7 +22,7 @@ public struct Publication {
     writer = KeyStoreWriter(connection: connection, layout: layout)
   }
 
-  /// What ``carryOut(_:agreed:progress:)`` would take away. Changes nothing.
+  /// The losses that ``carryOut(_:agreed:progress:)`` would cause. Changes nothing.
   public func plan(for list: KeyListSpool) async throws -> ListConsequences {
     var consequences = ListConsequences()
     for partition in 0..<KeyListSpool.partitionCount {
@@ -34,7 +34,7 @@ public struct Publication {
     return consequences
   }
 
-  /// The list would take away more than was agreed to: somebody else has changed the store.
+  /// The list would cause more losses than the operator agreed to: the store has changed since.
   public struct MoreThanAgreed: Error, Sendable, CustomStringConvertible {
     public let agreed: Int
     public var description: String {
@@ -43,19 +43,19 @@ public struct Publication {
     }
   }
 
-  /// What was done with a list.
+  /// The result of applying a list.
   public struct Outcome: Sendable {
     /// Nil if there was nothing to do.
     public var edits: EditOutcome?
-    /// What the list took away.
+    /// The losses that the list caused.
     public var consequences = ListConsequences()
   }
 
-  /// Adds and changes all that is listed, and revokes what isn't if the terms say so.
+  /// Adds and changes all listed keys, and revokes the others if the terms say so.
   /// - Parameters:
-  ///   - agreed: What was planned and agreed to: no more keys than that are taken out of service or moved.
+  ///   - agreed: The agreed plan: no more keys than that are taken out of service or moved.
   ///   - progress: Called with the number of entries that are in the store.
-  /// - Throws: With some of the list applied; doing it again is harmless and finishes it.
+  /// - Throws: With some of the list applied. Repeating it is harmless and finishes it.
   public func carryOut(
     _ list: KeyListSpool, agreed: ListConsequences, progress: (Int) -> Void = { _ in }
   ) async throws -> Outcome {
@@ -64,7 +64,7 @@ public struct Publication {
     for partition in 0..<KeyListSpool.partitionCount {
       let listed = try list.entries(ofPartition: partition)
       let entries = Self.byKey(listed)
-      // Found anew: which keys are meant is said to the script for each of them.
+      // Found again for this write: the script is told for each key whether it may end.
       var ending: Set<KeyID> = []
       var unlisted: [KeyEdit] = []
       for (key, record) in try await storedRecords(ofPartition: partition) {
@@ -95,7 +95,7 @@ public struct Publication {
     Dictionary(entries.map { ($0.key, $0) }) { first, _ in first }
   }
 
-  /// The records of a partition that can be read. One that can't is of no use to anybody; the list may write over it.
+  /// The readable records of a partition. An unreadable one is useless; the list may overwrite it.
   private func storedRecords(ofPartition partition: Int) async throws -> [(KeyID, KeyRecord)] {
     let first = partition * KeyListSpool.bucketsPerPartition
     let indices = first..<(first + KeyListSpool.bucketsPerPartition)
@@ -109,7 +109,7 @@ public struct Publication {
         do {
           records.append((key, try KeyRecord(decoding: value)))
         } catch {
-          // A list that is to be the whole truth can't leave it, and only an import can mend it.
+          // A list that must equal the store can't skip it. Only an import can replace it.
           if terms.revokesUnlisted { throw error }
         }
       }
@@ -123,8 +123,8 @@ public struct Publication {
     var inFlight: [(count: Int, outcome: EventLoopFuture<EditOutcome>)] = []
     var rest = edits[...]
     while !rest.isEmpty || !inFlight.isEmpty {
-      // The first by itself: it may have to begin the store, and to bring the script, and is sent again then, behind whatever else was on its
-      // way.
+      // The first batch is sent alone. It may have to create the store and to load the script, and is then sent again,
+      // behind any other batches in flight.
       while inFlight.count < (total == nil ? 1 : Self.batchesInFlight), !rest.isEmpty {
         let batch = Array(rest.prefix(KeyStoreWriter.batchLimit))
         rest = rest.dropFirst(batch.count)

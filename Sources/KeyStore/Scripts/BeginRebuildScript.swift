@@ -6,7 +6,7 @@ struct BeginRebuildScript: ScriptCall {
   static let script = RedisScript(name: "beginRebuild", source: LuaScripts.beginRebuild)
 
   let layout: StoreLayout
-  /// The coming one.
+  /// The new epoch.
   let epoch: String
   /// The latest version seen in a bucket.
   let latestVersion: UInt64

@@ -1,13 +1,13 @@
 import Hiredis
 import RedisClient
 
-/// Begins a store, unless there is one: create.lua.
+/// Creates a store, unless there is one: create.lua.
 struct CreateScript: ScriptCall {
   static let script = RedisScript(name: "create", source: LuaScripts.create)
 
   let layout: StoreLayout
   let epoch: String
-  /// False to see only whether it could be begun.
+  /// False to check only whether it could be created.
   let begins: Bool
 
   var keys: [String] { [layout.meta, layout.changes] + layout.allBuckets }

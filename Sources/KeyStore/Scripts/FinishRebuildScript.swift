@@ -6,7 +6,7 @@ struct FinishRebuildScript: ScriptCall {
   static let script = RedisScript(name: "finishRebuild", source: LuaScripts.finishRebuild)
 
   let layout: StoreLayout
-  /// The coming one.
+  /// The new epoch.
   let epoch: String
 
   struct Reply {

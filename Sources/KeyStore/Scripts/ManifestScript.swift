@@ -2,7 +2,7 @@ import Hiredis
 import KeyReplica
 import RedisClient
 
-/// Reads all that the store says of itself in one step: manifest.lua.
+/// Reads the store's description in one step: manifest.lua.
 struct ManifestScript: ScriptCall {
   static let script = RedisScript(name: "manifest", source: LuaScripts.manifest)
 

@@ -2,7 +2,7 @@ import Hiredis
 import KeyReplica
 import RedisClient
 
-/// Removes the records of keys that have been revoked since before a moment: purge.lua.
+/// Removes the records of keys that were revoked before a time: purge.lua.
 struct PurgeScript: ScriptCall {
   static let script = RedisScript(name: "purge", source: LuaScripts.purge)
 

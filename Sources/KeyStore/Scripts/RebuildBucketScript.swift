@@ -2,19 +2,19 @@ import Hiredis
 import KeyReplica
 import RedisClient
 
-/// Records what a bucket's summary is going to be: rebuild_bucket.lua.
+/// Records the future summary of a bucket: rebuild_bucket.lua.
 struct RebuildBucketScript: ScriptCall {
   static let script = RedisScript(name: "rebuildBucket", source: LuaScripts.rebuildBucket)
 
   let layout: StoreLayout
-  /// The coming one.
+  /// The new epoch.
   let epoch: String
   /// The bucket's number.
   let index: Int
   /// Of its records.
   let count: Int
   let digest: Digest
-  /// Names of fields that are to go.
+  /// Names of fields to delete.
   let foreign: [[UInt8]]
 
   var keys: [String] { [layout.meta, layout.rebuild, layout.bucket(index)] }

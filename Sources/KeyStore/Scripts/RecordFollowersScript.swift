@@ -1,7 +1,7 @@
 import Hiredis
 import RedisClient
 
-/// Records that so many replicas were seen to follow, unless it were more before: record_followers.lua.
+/// Records that this number of replicas was seen, unless a greater number is recorded: record_followers.lua.
 struct RecordFollowersScript: ScriptCall {
   static let script = RedisScript(name: "recordFollowers", source: LuaScripts.recordFollowers)
 

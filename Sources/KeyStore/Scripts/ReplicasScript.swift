@@ -1,7 +1,7 @@
 import Hiredis
 import RedisClient
 
-/// Declares how many replicas could take this Redis's place: replicas.lua.
+/// Declares how many replicas could become primary: replicas.lua.
 struct ReplicasScript: ScriptCall {
   static let script = RedisScript(name: "replicas", source: LuaScripts.replicas)
 

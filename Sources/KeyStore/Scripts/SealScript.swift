@@ -1,7 +1,7 @@
 import Hiredis
 import RedisClient
 
-/// Marks the store as populated, if all that it says of itself fits together: seal.lua.
+/// Seals the store, if its description is consistent: seal.lua.
 struct SealScript: ScriptCall {
   static let script = RedisScript(name: "seal", source: LuaScripts.seal)
 

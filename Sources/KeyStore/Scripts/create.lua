@@ -1,11 +1,11 @@
 #!lua
--- Begins a store: nothing is in it, and it says so of each bucket. Does nothing where there is one.
+-- Creates an empty store, with an empty summary in each bucket. Does nothing if there is one.
 --
--- Parts of a store without its meta are what a hand or half a deletion left. What they were part of isn't known, and to
--- write over them would make keys that are still there unknown, so that is refused.
+-- Parts of a store without its meta are the result of an edit by hand or of a partial deletion. It is unknown which
+-- store they belonged to, and overwriting them would make keys that are still there unknown, so that is refused.
 --
 -- KEYS  meta, changes, all buckets.
--- ARGV  schema, number of buckets, the epoch, `1` to begin it or `0` to see only whether it could.
+-- ARGV  schema, number of buckets, the epoch, `1` to create it or `0` to check only whether it could be.
 -- Reply 1 if there is a store now, 0 if there is none.
 
 if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end

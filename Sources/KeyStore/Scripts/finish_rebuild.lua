@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Writes the summaries of all buckets and opens the store again, as a new history that is sealed. Announcements and
--- confirmations of removals were the former one's. Its stream begins with this step.
+-- Writes the summaries of all buckets and opens the store again, as a new history that is sealed. Marks and
+-- confirmations of removals belonged to the old one. Its stream begins with this step.
 --
 -- KEYS  meta, changes, rebuild, all buckets.
--- ARGV  schema, number of buckets, the coming epoch.
+-- ARGV  schema, number of buckets, the new epoch.
 -- Reply version and count.
 
 -- include coming.lua

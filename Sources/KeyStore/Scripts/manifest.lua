@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Reads all that the store says of itself in one step.
+-- Reads the store's description in one step.
 --
 -- KEYS  meta, all buckets.
 -- Reply the fields of meta, then for each bucket its summary and its length.

@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
--- Removes the records of keys that have been revoked since before a moment. Works on a full Redis.
+-- Removes the records of keys that were revoked before a time. Works on a full Redis.
 --
--- KEYS  meta, changes, and the buckets that are touched.
--- ARGV  schema, number of buckets, the moment in seconds, changes to keep, then three for each key: the position of its
---       bucket among KEYS, the bucket's number, the id.
--- Reply as for changes: `c` for one that was removed, `u` for one that isn't revoked or wasn't before then, `m` for one
---       without a record.
+-- KEYS  meta, changes, and the affected buckets.
+-- ARGV  schema, number of buckets, the time in seconds, changes to keep, then three for each key: the index of its
+--       bucket among KEYS, the bucket's number, the ID.
+-- Reply as for changes: `c` for a removed one, `u` for one that isn't revoked or was revoked later, `m` for one without
+-- a
+--       record.
 
 -- include fold.lua
 -- include touched.lua

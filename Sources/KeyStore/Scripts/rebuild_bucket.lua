@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Records what a bucket's summary is going to be.
+-- Records the future summary of a bucket.
 --
 -- KEYS  meta, rebuild, the bucket.
--- ARGV  the coming epoch, the bucket's number, count and digest of its records, and the names of fields that are to go.
+-- ARGV  the new epoch, the bucket's number, count and digest of its records, and the names of fields to delete.
 -- Reply 1.
 
 -- include coming.lua

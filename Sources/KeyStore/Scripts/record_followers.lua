@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Records that so many replicas were seen to follow, unless it were more before. Works on a full Redis.
+-- Records that this number of replicas was seen, unless a greater number is recorded. Works on a full Redis.
 --
 -- KEYS  followers.
--- ARGV  how many.
+-- ARGV  number of replicas.
 -- Reply 1.
 
 local before = redis.call('GET', KEYS[1])

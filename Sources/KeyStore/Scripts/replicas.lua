@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Declares how many replicas could take this Redis's place. That is no change of what the store holds, so its version
--- stays. Works on a full Redis.
+-- Declares how many replicas could become primary. That is no change of the store's content, so its version stays.
+-- Works on a full Redis.
 --
 -- KEYS  meta, changes.
--- ARGV  schema, number of buckets, how many.
+-- ARGV  schema, number of buckets, number of replicas.
 -- Reply 1.
 
 -- include meta.lua

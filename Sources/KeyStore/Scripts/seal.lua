@@ -1,5 +1,5 @@
 #!lua
--- Marks the store as populated, if all that it says of itself fits together.
+-- Seals the store, if its description is consistent.
 --
 -- KEYS  meta, changes, all buckets.
 -- ARGV  schema, number of buckets, `1` if it may be empty, changes to keep.

@@ -1,4 +1,4 @@
--- Counts bytes of one list. Counting must not be in the way of what is counted, so errors are dropped.
+-- Adds to the byte count of one list. Errors are ignored: counting must not prevent the move that is counted.
 local function add_bytes(key, field, bytes)
   if bytes ~= 0 then redis.pcall('HINCRBY', key, field, bytes) end
 end

@@ -1,4 +1,4 @@
--- Adds to the dead letters' bytes of an account, which may be nil; takes away where `bytes` is negative.
+-- Adds to the dead letters' bytes of an account, which may be nil. A negative number subtracts.
 local function add_dead_bytes(key, account, bytes)
   if type(account) ~= 'string' then account = '' end
   for _, member in ipairs({ 'all', 'of:' .. account }) do

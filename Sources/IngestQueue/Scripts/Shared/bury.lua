@@ -2,7 +2,7 @@
 -- include object.lua
 -- include add_dead_bytes.lua
 
--- Makes an envelope a dead letter. Whoever calls it takes the envelope out of its list.
+-- Makes an envelope a dead letter. The caller removes the envelope from its list.
 local function bury(dead, dead_bytes, failures, envelope, reason, worker, f, at)
   local id = id_of(envelope)
   local entry = {

@@ -1,4 +1,4 @@
--- Counts letters that were taken out of the stream of dead letters, and removes an empty stream with its sum.
+-- Counts dead letters that were removed from the stream, and removes an empty stream with its sum.
 local function count_taken(stats, field, count, dead, dead_bytes)
   if count == 0 then return end
   redis.call('HINCRBY', stats, field, count)

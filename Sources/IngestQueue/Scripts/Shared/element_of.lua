@@ -1,4 +1,4 @@
--- What was in the queue; of an entry by another hand, all that it has.
+-- The element of the queue; for an entry that was written by hand, all its fields.
 local function element_of(entry, fields)
   return fields.envelope or table.concat(entry[2], '\n')
 end

@@ -1,6 +1,6 @@
 -- include object.lua
 
--- What went wrong with an envelope so far, or nil.
+-- The record of an envelope's failures, or nil.
 local function failures_of(key, id)
   local text = redis.call('HGET', key, id)
   local f = text and object(text)

@@ -1,4 +1,4 @@
--- What makes an entry no dead letter, or nil.
+-- The flaw that makes an entry no dead letter, or nil.
 local function flaw_in(fields)
   for _, name in ipairs({ 'id', 'reason', 'attempts', 'deaths', 'first_at', 'died_at', 'worker', 'envelope' }) do
     if not fields[name] then return 'the field ' .. name .. " isn't there" end

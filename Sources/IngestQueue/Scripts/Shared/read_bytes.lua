@@ -1,4 +1,4 @@
--- The counts of bytes as they are stored, by field; false where it is no number. Of a key of another type, none, and
+-- The counts of bytes as they are stored, by field; false for an invalid number. For a key of another type, none, and
 -- Redis's error.
 local function read_bytes(key)
   local items, counts = redis.pcall('HGETALL', key), {}

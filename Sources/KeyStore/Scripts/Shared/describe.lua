@@ -2,7 +2,7 @@
 -- include number.lua
 -- include meta.lua
 
--- Of a bucket: what it says of itself, or nil and what is wrong with it.
+-- A bucket's summary, or nil and the problem.
 local function describe(key)
   local summary = redis.call('HGET', key, 'summary')
   if not summary then return nil, 'no summary in ' .. key end

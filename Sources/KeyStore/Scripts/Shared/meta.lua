@@ -1,8 +1,8 @@
 -- include parse.lua
 -- include number.lua
 
--- Reads and checks what the store says of itself: epoch, version, count and digest. Where that isn't right the script
--- ends here with an error.
+-- Reads and checks the store's description: epoch, version, count and digest. If it isn't valid the script ends here
+-- with an error.
 --
 -- KEYS[1] and KEYS[2] are meta and changes, ARGV[1] and ARGV[2] the schema and the number of buckets.
 local schema, buckets = ARGV[1], ARGV[2]

@@ -4,7 +4,7 @@
 -- include describe.lua
 -- include write_meta.lua
 
--- Reads and checks the summaries of the buckets that are touched, from KEYS[3] on; `finish` writes them at the end.
+-- Reads and checks the summaries of the affected buckets, from KEYS[3] on; `finish` writes them at the end.
 local summaries = {}
 for i = 3, #KEYS do
   local summary, problem = describe(KEYS[i])

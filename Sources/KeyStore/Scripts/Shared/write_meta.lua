@@ -2,7 +2,7 @@
 -- include number.lua
 -- include meta.lua
 
--- Writes what has changed of what the store says of itself.
+-- Writes the changed parts of the store's description.
 local function writeMeta()
   redis.call('HSET', KEYS[1], 'version', number(version), 'count', number(count), 'digest', hex(total))
 end
