@@ -69,7 +69,7 @@ let package = Package(
     .target(name: "Hiredis", dependencies: ["CHiredis"], swiftSettings: strict),
     .target(
       name: "RedisClient",
-      dependencies: ["Hiredis", crypto, deque, logging, nioCore, nioPosix, nioSSL],
+      dependencies: ["Hiredis", crypto, deque, logging, nioCore, nioPosix, nioSSL, nioTLS],
       swiftSettings: strict),
 
     // Each Lua script in a file of its own, in a folder `Scripts` of the target that runs it.

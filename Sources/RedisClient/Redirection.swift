@@ -5,7 +5,7 @@
 // taken apart again, and only those that were refused are repeated; and with them every WAIT that came after one, because what it
 // counted was without them.
 
-import Hiredis
+public import Hiredis
 import NIOCore
 
 /// Why a node hasn't carried out a command, where another will, or the same one later.
@@ -46,6 +46,11 @@ enum Redirection: Sendable, Hashable {
     case .later, .down: false
     }
   }
+}
+
+extension RedisServerError {
+  /// Whether a node of a cluster has carried out nothing, because the slot of the keys is at another one or on its way.
+  public var isOfMovingSlot: Bool { ["MOVED", "ASK", "TRYAGAIN"].contains(code) }
 }
 
 /// Commands that were sent together, of which some were refused.
