@@ -38,6 +38,9 @@ extension Member {
   /// Whether nothing was heard of it for longer than a live member is silent.
   public var isSilent: Bool { isUndated || age > FleetVerdict.silentAfter }
 
+  /// Why it ended, where it wasn't told to; nil otherwise.
+  public var failure: String? { stopped ? report.fatalError : nil }
+
   /// Whether it runs, as far as one can tell.
   public var isLive: Bool { !stopped && !isSilent }
 }

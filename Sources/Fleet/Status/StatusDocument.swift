@@ -129,6 +129,7 @@ public struct StatusDocument: Sendable, Encodable {
     }
     if let redis = facts.redis.value {
       var container = top.nestedContainer(keyedBy: Key.self, forKey: "redis")
+      try container.encode(redis.program, forKey: "program")
       try container.encode(redis.version, forKey: "version")
       try container.encode(redis.role, forKey: "role")
       try container.encode(redis.usedBytes, forKey: "used_bytes")
