@@ -72,7 +72,7 @@ let package = Package(
     .target(name: "Hiredis", dependencies: ["CHiredis"], swiftSettings: strict),
     .target(
       name: "RedisClient",
-      dependencies: ["Bytes", "Hiredis", crypto, deque, logging, nioCore, nioPosix, nioSSL],
+      dependencies: ["Bytes", "Hiredis", crypto, deque, logging, nioCore, nioPosix, nioSSL, nioTLS],
       swiftSettings: strict),
 
     // Each Lua script in a file of its own, in a folder `Scripts` of the target that runs it.

@@ -41,6 +41,9 @@ extension Member {
   /// How many seconds ago its last report was written; nil where it ``isUndated``.
   var knownAge: Double? { isUndated ? nil : age.fractionalSeconds }
 
+  /// Why it ended, where it wasn't told to; nil otherwise.
+  public var failure: String? { stopped ? report.fatalError : nil }
+
   /// Whether it runs, as far as one can tell.
   public var isLive: Bool { !stopped && !isSilent }
 }

@@ -18,6 +18,8 @@ public protocol MemberReport: Codable, Sendable, Equatable {
   var build: String { get }
   /// Which process it is that goes by the name; see ``InstanceID``.
   var instance: String { get }
+  /// Why it ended, in words, where it wasn't told to; nil otherwise, and while it runs.
+  var fatalError: String? { get }
   /// Unix seconds, by the member's own clock.
   var startedAt: Double { get }
   /// Unix seconds, by the member's own clock. Nobody judges its age by this; see ``FleetDirectory``.

@@ -244,6 +244,7 @@ public struct NodeReport: MemberReport {
   @OrNull public var spool: Spool?
   /// Why the fleet's register didn't take the last report, in words; nil where it did, or there was none yet.
   @OrNull public var registrationError: String?
+  @OrNull public var fatalError: String?
   public var startedAt: Double
   public var reportedAt: Double
   /// The push listener's address.
@@ -257,8 +258,8 @@ public struct NodeReport: MemberReport {
     name: String, build: String, instance: String, state: State, ready: Bool, reasons: [String],
     mirror: ReplicaStatus, answers: [String: UInt64], outcomes: Outcomes, lastMinute: LastMinute = LastMinute(),
     proven: UInt64, timedOut: UInt64, queue: Queue,
-    connections: Connections? = nil, spool: Spool? = nil, registrationError: String? = nil, startedAt: Double,
-    reportedAt: Double, listen: String
+    connections: Connections? = nil, spool: Spool? = nil, registrationError: String? = nil,
+    fatalError: String? = nil, startedAt: Double, reportedAt: Double, listen: String
   ) {
     self.name = name
     self.build = build
@@ -286,6 +287,7 @@ public struct NodeReport: MemberReport {
     self.connections = connections
     self.spool = spool
     self.registrationError = registrationError
+    self.fatalError = fatalError
     self.startedAt = startedAt
     self.reportedAt = reportedAt
     self.listen = listen
@@ -301,6 +303,7 @@ public struct NodeReport: MemberReport {
     case violations, answers, outcomes, barrier, queue, connections, spool
     case lastMinute = "last_minute"
     case registrationError = "registration_error"
+    case fatalError = "fatal_error"
     case startedAt = "started_at"
     case reportedAt = "reported_at"
     case listen

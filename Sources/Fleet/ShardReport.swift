@@ -34,12 +34,14 @@ extension NodeReport {
     @OrNull public var roomBytes: Int64?
     /// Accounts whose pushes are refused because they have too many dead letters there.
     @OrNull public var refusedAccounts: Int?
+    /// The `maxmemory-policy` of its Redis; nil where that can't be told.
+    @OrNull public var evictionPolicy: String?
 
     public init(
       shard: Int, redis: String, admits: Bool, overLimit: String? = nil, entries: Int64? = nil, bytes: Int64? = nil,
       memory: Int64? = nil, memoryLimit: Int64? = nil, drainPerSecond: Double? = nil, readSeconds: Double? = nil,
       durability: String? = nil, durabilityLack: String? = nil, deadBytes: Int64? = nil, roomBytes: Int64? = nil,
-      refusedAccounts: Int? = nil
+      refusedAccounts: Int? = nil, evictionPolicy: String? = nil
     ) {
       self.shard = shard
       self.redis = redis
@@ -56,6 +58,7 @@ extension NodeReport {
       self.deadBytes = deadBytes
       self.roomBytes = roomBytes
       self.refusedAccounts = refusedAccounts
+      self.evictionPolicy = evictionPolicy
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -68,6 +71,7 @@ extension NodeReport {
       case deadBytes = "dead_bytes"
       case roomBytes = "room_bytes"
       case refusedAccounts = "refused_accounts"
+      case evictionPolicy = "eviction_policy"
     }
   }
 }

@@ -37,6 +37,7 @@ public struct WorkerReport: MemberReport {
   public var troubles: [String]
   /// The last thing that went wrong, in words without secrets; nil if nothing has.
   @OrNull public var lastError: String?
+  @OrNull public var fatalError: String?
   public var startedAt: Double
   public var reportedAt: Double
 
@@ -44,7 +45,7 @@ public struct WorkerReport: MemberReport {
     name: String, build: String, instance: String, state: State, processed: UInt64, stored: UInt64,
     duplicates: UInt64, retried: UInt64, dead: UInt64, discarded: UInt64 = 0, inHand: Int, perSecond: Double,
     sink: String,
-    troubles: [String] = [], lastError: String?, startedAt: Double, reportedAt: Double
+    troubles: [String] = [], lastError: String?, fatalError: String? = nil, startedAt: Double, reportedAt: Double
   ) {
     self.name = name
     self.build = build
@@ -61,6 +62,7 @@ public struct WorkerReport: MemberReport {
     self.sink = sink
     self.troubles = troubles
     self.lastError = lastError
+    self.fatalError = fatalError
     self.startedAt = startedAt
     self.reportedAt = reportedAt
   }
@@ -71,6 +73,7 @@ public struct WorkerReport: MemberReport {
     case perSecond = "per_second"
     case sink, troubles
     case lastError = "last_error"
+    case fatalError = "fatal_error"
     case startedAt = "started_at"
     case reportedAt = "reported_at"
   }

@@ -119,7 +119,7 @@ public struct IngestNode: Sendable {
     let counters = AnswerCounters(Dialects.all)
     let identity = try configuration.tls.map { try TLSIdentity($0) }
     let stopping = StopFlag()
-    let registration = Registration()
+    let (registration, fatal) = (Registration(), FatalError())
     let connections = ConnectionLimiter(
       limit: plan.pushes.connections,
       limitByAddress: front.connectionsPerAddress ?? max(1, plan.pushes.connections / 4),
@@ -128,7 +128,7 @@ public struct IngestNode: Sendable {
       name: configuration.name, build: configuration.build,
       listen: "\(configuration.listenHost):\(configuration.listenPort)", replica: replica, queues: links,
       watch: watch, spool: spool, counters: counters, connections: connections, descriptorLimit: plan.limit,
-      stopping: stopping, registration: registration)
+      stopping: stopping, registration: registration, fatal: fatal)
     let pushes = PushListener(
       host: configuration.listenHost, port: configuration.listenPort, group: pushLoops, gates: links.map(\.gate),
       shared: ListenerContext(
@@ -175,7 +175,7 @@ public struct IngestNode: Sendable {
     services.append(pushes)
     let group = ServiceGroup(
       configuration: .init(
-        services: services.map { .init(service: $0) },
+        services: fatal.noting(services).map { .init(service: $0) },
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
     try await group.run()
     for client in links.flatMap(\.clients) + (watched + drained).map(\.client) { try await client.shutDown().get() }

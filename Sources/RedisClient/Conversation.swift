@@ -10,6 +10,10 @@ import DequeModule
 import Hiredis
 import NIOCore
 
+extension RedisReply {
+  fileprivate var asError: RedisServerError? { if case .error(let error) = self { error } else { nil } }
+}
+
 struct Conversation<Waiter>: ~Copyable {
   /// One command, or several that were sent together and are answered together.
   private struct Exchange {
@@ -34,6 +38,7 @@ struct Conversation<Waiter>: ~Copyable {
   private var reader: ReplyReader
   private var waiting: Deque<Exchange> = []
   private var over: RedisError?
+  private var hasSent = false
   private var waitingBytes = 0
   /// Of one reply, and of all replies to one exchange together: they are kept until the last has come.
   private let limits: ReplyLimits
@@ -49,6 +54,9 @@ struct Conversation<Waiter>: ~Copyable {
 
   /// Why the conversation ended, or nil while it goes on.
   var ended: RedisError? { over }
+
+  /// The first reply to what waits, where it is an error: it may have been said before anything was asked.
+  var firstError: RedisServerError? { waiting.first?.replies.first?.asError }
 
   /// Whether nothing waits for an answer.
   var isIdle: Bool { waiting.isEmpty }
@@ -75,6 +83,7 @@ struct Conversation<Waiter>: ~Copyable {
     guard waiting.isEmpty || bytes <= waitingBytesLimit - waitingBytes else {
       throw RedisError(.tooMuchWaiting(limit: "\(waitingBytesLimit) bytes"), outcome: .notSent)
     }
+    hasSent = true
     waitingBytes += bytes
     waiting.append(Exchange(command: command, deadline: deadline, expected: expected, bytes: bytes, waiter: waiter))
   }
@@ -87,7 +96,8 @@ struct Conversation<Waiter>: ~Copyable {
       try reader.feed(bytes)
       while let reply = try reader.next() {
         guard !waiting.isEmpty else {
-          actions.append(fail(.unasked))
+          // A server that can't take another client says so at once.
+          actions.append(fail(hasSent ? .unasked : reply.asError.map { .turnedAway($0) } ?? .unasked))
           return actions
         }
         waiting[0].replies.append(reply)

@@ -40,6 +40,12 @@ extension SentinelGroup {
       throw error
     }
     return connected.assumeIsolated().flatMap { [primary] connection in
+      if let mode = connection.program?.mode, mode != .sentinel {
+        connection.close()
+        return eventLoop.makeFailedFuture(
+          SilentSentinel(
+            description: "\(host) is no Sentinel: \(endpoint.advice(mode == .cluster ? .cluster : .alone, at: host))"))
+      }
       let commands = [
         RedisCommand("SENTINEL", "GET-MASTER-ADDR-BY-NAME", primary), RedisCommand("SENTINEL", "MASTER", primary),
       ]

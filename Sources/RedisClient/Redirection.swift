@@ -5,7 +5,7 @@
 // there. So the replies are examined one by one, and only the refused commands are repeated, with every WAIT after one
 // of them, because its count didn't include them.
 
-import Hiredis
+public import Hiredis
 import NIOCore
 
 /// Why a node hasn't carried out a command that another node will, or the same one later.
@@ -46,6 +46,11 @@ enum Redirection: Sendable, Hashable {
     case .later, .down: false
     }
   }
+}
+
+extension RedisServerError {
+  /// Whether a node of a cluster has carried out nothing, because the slot of the keys is at another one or on its way.
+  public var isOfMovingSlot: Bool { ["MOVED", "ASK", "TRYAGAIN"].contains(code) }
 }
 
 /// Commands that were sent together, of which some were refused.

@@ -6,6 +6,7 @@
 public import Hiredis
 internal import NIOPosix
 internal import NIOSSL
+internal import NIOTLS
 public import NIOCore
 
 /// One open conversation with a Redis. When it has failed it stays failed: make a new one. It stays open until it fails or
@@ -19,6 +20,8 @@ public final class RedisConnection: Sendable {
   public let server: RedisEndpoint
   /// What the greeting would have used, and the server doesn't let this user have.
   public let denied: [DeniedCommand]
+  /// What program the server is; nil where it doesn't say.
+  public let program: ServerIdentity?
 
   private let channel: any Channel
   private let handler: NIOLoopBound<ConversationHandler>
@@ -26,9 +29,10 @@ public final class RedisConnection: Sendable {
 
   private init(
     channel: any Channel, server: RedisEndpoint, handler: NIOLoopBound<ConversationHandler>,
-    commandDeadline: TimeAmount, denied: [DeniedCommand] = []
+    commandDeadline: TimeAmount, greeting: Greeting = Greeting()
   ) {
-    self.denied = denied
+    denied = greeting.denied
+    program = greeting.program
     self.channel = channel
     self.server = server
     self.handler = handler
@@ -37,10 +41,16 @@ public final class RedisConnection: Sendable {
     closed = channel.closeFuture
   }
 
-  private convenience init(_ greeted: RedisConnection, denied: [DeniedCommand]) {
+  /// What the answers to the greeting say.
+  private struct Greeting {
+    var denied: [DeniedCommand] = []
+    var program: ServerIdentity?
+  }
+
+  private convenience init(_ connection: RedisConnection, _ greeting: Greeting) {
     self.init(
-      channel: greeted.channel, server: greeted.server, handler: greeted.handler,
-      commandDeadline: greeted.commandDeadline, denied: denied)
+      channel: connection.channel, server: connection.server, handler: connection.handler,
+      commandDeadline: connection.commandDeadline, greeting: greeting)
   }
 
   /// Why the conversation ended, or nil while it goes on. Only on the event loop.
@@ -49,6 +59,16 @@ public final class RedisConnection: Sendable {
   var wasClosedIdle: Bool { handler.value.wasClosedIdle }
   /// How often something was sent on it. Only on the event loop.
   var sends: Int { handler.value.sends }
+  /// Whether nothing has come of the server so far. Only on the event loop.
+  private var hasHeardNothing: Bool { handler.value.hasHeardNothing }
+  /// The error that the peer said before it ended it, in the place of all answers that were waited for. Only on the event
+  /// loop.
+  private var lastWords: RedisServerError? { handler.value.lastWords }
+  /// Whether the peer or the network has ended it. Only on the event loop.
+  private var hasLostPeer: Bool { handler.value.hasLostPeer }
+  /// Completes when the server is known to be the one that is meant: before, it must not be told a password. Only on the
+  /// event loop.
+  private var identified: EventLoopFuture<Void> { handler.value.identified }
 
   // MARK: Connecting
 
@@ -81,10 +101,13 @@ public final class RedisConnection: Sendable {
     let question: ServerSearch.Question
     switch (endpoint.address, key) {
     case (.tcp, _), (.unix, _):
+      let deadline = NIODeadline.now() + options.connectDeadline
       let found = connect(toServer: endpoint, options: options, needsPrimary: options.needsPrimary, on: eventLoop)
       // An address that stays may lead to a cluster of one shard. After a failover its old primary answers MOVED, or
       // CLUSTERDOWN, where another server would answer READONLY.
-      return options.needsPrimary ? found.map { $0.endsWithoutSlot() } : found
+      return !options.needsPrimary
+        ? found
+        : found.flatMap { $0.expectAllSlots(askingFor: key, deadline: deadline) }.map { $0.endsWithoutSlot() }
     case (.sentinels(let group), _): question = .primary(group)
     case (.cluster(let seeds), let key?): question = .owner(of: key, seeds: seeds)
     case (.cluster, nil):
@@ -130,16 +153,19 @@ public final class RedisConnection: Sendable {
         !isOpen
         ? "couldn't be reached"
         : endpoint.usesTLS
-          ? "took the connection, but TLS or Redis gave no answer" : "took the connection, but gave no answer"
+          ? "took the connection, but TLS or Redis gave no answer (is this its tls-port?)"
+          : "took the connection, but gave no answer"
       connected.fail(
         RedisError(
           .connectFailed("\(endpoint) \(what) within \(options.connectDeadline.words)"), outcome: .notSent))
     }
-    opened.assumeIsolated().flatMap { connection in
+    opened.assumeIsolated().flatMap { connection -> EventLoopFuture<RedisConnection> in
       isOpen = true
       // The greeting's own deadline is far later, so that it is always the one above that speaks.
-      return connection.greet(endpoint, options: options, deadline: deadline + .minutes(1)).map { denied in
-        denied.isEmpty ? connection : RedisConnection(connection, denied: denied)
+      return connection.identified.flatMap {
+        connection.greet(endpoint, options: options, deadline: deadline + .minutes(1))
+      }.map { RedisConnection(connection, $0) }.flatMapError { error in
+        explain(error, of: connection, endpoint, options: options)
       }
     }.whenComplete { result in
       late.cancel()
@@ -152,28 +178,51 @@ public final class RedisConnection: Sendable {
     return connected.futureResult
   }
 
+  /// Finds out why a server has closed the connection before the greeting was answered. One that has no room for
+  /// another client says so and closes. But what was sent to it meanwhile makes that a reset, with which its words are
+  /// lost. So another connection says nothing, and hears them.
+  private static func explain(
+    _ error: any Error, of connection: RedisConnection, _ endpoint: RedisEndpoint, options: RedisOptions
+  ) -> EventLoopFuture<RedisConnection> {
+    let eventLoop = connection.eventLoop
+    guard let error = error as? RedisError, case .closed(let why) = error.reason, connection.hasLostPeer else {
+      return eventLoop.makeFailedFuture(error)
+    }
+    if let words = connection.lastWords {
+      let reason = words.code == "ERR" ? RedisError.Reason.turnedAway(words) : .greetingRefused(words)
+      return eventLoop.makeFailedFuture(RedisError(reason, outcome: .notSent))
+    }
+    guard connection.hasHeardNothing else { return eventLoop.makeFailedFuture(error) }
+    let doubt =
+      endpoint.usesTLS
+      ? ", before TLS was set up: Redis does so when it has as many clients as maxclients allows"
+      : ", before it answered anything: does it want TLS at this port (rediss://)?"
+    let unexplained = RedisError(.closed(why + doubt), outcome: .notSent)
+    // Before TLS is set up Redis says nothing.
+    guard !endpoint.usesTLS else { return eventLoop.makeFailedFuture(unexplained) }
+    return open(endpoint, options: options, on: eventLoop).assumeIsolated().flatMap { silent in
+      let late = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(200)) { silent.close() }
+      return silent.closed.assumeIsolated().flatMapThrowing { _ -> RedisConnection in
+        late.cancel()
+        if let ended = silent.ended, case .turnedAway = ended.reason { throw ended }
+        throw unexplained
+      }.nonisolated()
+    }.nonisolated()
+  }
+
   private static func asConnectError(_ error: any Error, endpoint: RedisEndpoint) -> RedisError {
     guard let error = error as? RedisError else {
-      return RedisError(.connectFailed("\(endpoint): \(inWords(error))"), outcome: .notSent)
+      return RedisError(.connectFailed("\(endpoint): \(endpoint.words(of: error))"), outcome: .notSent)
     }
     switch error.reason {
     case .greetingRefused, .serverTooOld: return error
-    case .connectFailed(let why): return RedisError(.connectFailed("\(endpoint): \(why)"), outcome: .notSent)
+    case .turnedAway(let answer):
+      return RedisError(.connectFailed("\(endpoint) takes no further client: \(answer.message)"), outcome: .notSent)
+    case .connectFailed(let why), .closed(let why):
+      return RedisError(.connectFailed("\(endpoint): \(why)"), outcome: .notSent)
     default: break
     }
     return RedisError(.connectFailed("\(endpoint): \(error.with(outcome: .notSent))"), outcome: .notSent)
-  }
-
-  /// NIO's own descriptions are made for debugging; an operator needs "Connection refused".
-  private static func inWords(_ error: any Error) -> String {
-    switch error {
-    case let error as IOError: return String(cString: strerror(error.errnoCode))
-    case let error as NIOConnectionError:
-      let attempts = error.connectionErrors.map { inWords($0.error) }
-      let lookUps = [error.dnsAError, error.dnsAAAAError].compactMap { $0 }.map { "\($0)" }
-      return (attempts.isEmpty ? lookUps : attempts).joined(separator: ", ")
-    default: return "\(error)"
-    }
   }
 
   /// Only on the event loop.
@@ -184,25 +233,23 @@ public final class RedisConnection: Sendable {
     do {
       tls = try endpoint.tls()
     } catch {
-      let files = [
-        endpoint.certificateAuthority ?? "the system's certificate authorities", endpoint.clientCertificate?.chain,
-        endpoint.clientCertificate?.privateKey,
-      ].compactMap { $0 }.joined(separator: ", ")
-      return eventLoop.makeFailedFuture(
-        RedisError(.closed("can't set up TLS with \(files): \(error)"), outcome: .notSent))
+      return eventLoop.makeFailedFuture(RedisError(.closed("\(error)"), outcome: .notSent))
     }
-    // Not looked up in the pipeline afterwards: a peer that closes at once has emptied it by then, and it is the handler that
-    // knows why.
-    let handler = NIOLoopBound(ConversationHandler(eventLoop: eventLoop, options: options), eventLoop: eventLoop)
+    // One for each channel: a name may have several addresses, each of which is tried with a channel of its own. Not looked
+    // up in the pipeline afterwards: a peer that closes at once has emptied it by then, and it is the handler that knows why.
+    let handlers = NIOLoopBoundBox([ObjectIdentifier: ConversationHandler](), eventLoop: eventLoop)
     let bootstrap = ClientBootstrap(group: eventLoop)
       .connectTimeout(options.connectDeadline)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
+          let handler = ConversationHandler(
+            eventLoop: channel.eventLoop, options: options, endpoint: endpoint, certificateName: tls?.name)
+          handlers.value[ObjectIdentifier(channel)] = handler
           if let tls {
             try channel.pipeline.syncOperations.addHandler(
               try NIOSSLClientHandler(context: tls.context, serverHostname: tls.name))
           }
-          try channel.pipeline.syncOperations.addHandler(handler.value)
+          try channel.pipeline.syncOperations.addHandler(handler)
         }
       }
     let channel: EventLoopFuture<any Channel> =
@@ -212,50 +259,57 @@ public final class RedisConnection: Sendable {
       case .sentinels, .cluster: preconditionFailure("\(endpoint) leads to several servers: one of them is meant here")
       }
     return channel.map { channel in
-      RedisConnection(channel: channel, server: endpoint, handler: handler, commandDeadline: options.commandDeadline)
+      guard let handler = handlers.value[ObjectIdentifier(channel)] else {
+        preconditionFailure("a channel is connected that was never set up")
+      }
+      return RedisConnection(
+        channel: channel, server: endpoint, handler: NIOLoopBound(handler, eventLoop: eventLoop),
+        commandDeadline: options.commandDeadline)
     }
   }
 
   private func greet(
     _ endpoint: RedisEndpoint, options: RedisOptions, deadline: NIODeadline
-  ) -> EventLoopFuture<[DeniedCommand]> {
-    var greeting: [RedisCommand] = []
+  ) -> EventLoopFuture<Greeting> {
+    var commands: [RedisCommand] = []
     do {
       let (user, password) = try endpoint.credentials()
       if let password {
-        greeting.append(
+        commands.append(
           user.isEmpty ? RedisCommand("AUTH", password.revealed) : RedisCommand("AUTH", user, password.revealed))
       }
     } catch {
       return eventLoop.makeFailedFuture(RedisError(.closed("\(error)"), outcome: .notSent))
     }
-    if endpoint.database != 0 { greeting.append(RedisCommand("SELECT", endpoint.database)) }
-    let named = greeting.count
-    greeting.append(RedisCommand("CLIENT", "SETNAME", options.name))
+    if endpoint.database != 0 { commands.append(RedisCommand("SELECT", endpoint.database)) }
+    let named = commands.count
+    commands.append(RedisCommand("CLIENT", "SETNAME", options.name))
     // With the greeting, since an older server would only say that a script can't be compiled, and a replica or a server that loads would take the
     // connection and then refuse what it is for, again and again.
     var questions = [RedisCommand("INFO", "server")]
     if options.needsPrimary { questions += [RedisCommand("INFO", "replication"), RedisCommand("PING")] }
-    let count = greeting.count
-    return send(greeting + questions, deadline: deadline).flatMapThrowing { replies in
-      let (denied, version) = try Self.denied(by: Array(replies.prefix(count + 1)), named: named)
+    let count = commands.count
+    return send(commands + questions, deadline: deadline).flatMapThrowing { replies in
+      let greeting = try Self.greeting(Array(replies.prefix(count + 1)), named: named, endpoint)
       if options.needsPrimary { try Self.expectPrimary(InfoFields(replies[count + 1]), ping: replies[count + 2]) }
-      return (denied, version)
-    }.flatMap { denied, version in
-      guard denied.contains(where: { $0.name == "INFO" }) else {
+      return greeting
+    }.flatMap { greeting in
+      guard greeting.denied.contains(where: { $0.name == "INFO" }) else {
         return self.eventLoop.makeCompletedFuture {
-          try Self.expect(version: version, endpoint)
-          return denied
+          try Self.expectVersion(greeting.program, endpoint)
+          return greeting
         }
       }
       return self.send(ServerHello.question, deadline: deadline).flatMapThrowing { reply in
         // An answer that isn't understood says as little as none: what isn't known isn't expected.
         let hello = try? ServerHello(reply)
-        try Self.expect(version: hello?.version, endpoint)
+        var greeting = greeting
+        greeting.program = hello.flatMap { ServerIdentity($0) }
+        try Self.expectVersion(greeting.program, endpoint)
         if options.needsPrimary, hello?.role == "replica" {
           throw RedisError(.connectFailed("expected a primary, but it calls itself replica"), outcome: .notSent)
         }
-        return denied
+        return greeting
       }
     }
   }
@@ -272,32 +326,39 @@ public final class RedisConnection: Sendable {
   /// - Parameters:
   ///   - replies: To the greeting, INFO's last.
   ///   - named: The place of CLIENT SETNAME.
-  /// - Returns: What is denied, and the version where INFO says it.
-  private static func denied(by replies: [RedisReply], named: Int) throws -> ([DeniedCommand], version: String?) {
-    var denied: [DeniedCommand] = []
+  private static func greeting(_ replies: [RedisReply], named: Int, _ endpoint: RedisEndpoint) throws -> Greeting {
+    var greeting = Greeting()
     for (index, reply) in replies.dropLast().enumerated() {
       switch reply {
       case .status("OK"): continue
       // A name is a convenience.
       case .error(let error) where index == named && error.isDenial:
-        denied.append(DeniedCommand("CLIENT SETNAME", error, consequence: "CLIENT LIST shows no name"))
+        greeting.denied.append(DeniedCommand("CLIENT SETNAME", error, consequence: "CLIENT LIST shows no name"))
+      case .error(let error) where endpoint.database != 0 && error.message.contains("cluster mode"):
+        throw RedisError(
+          .connectFailed("it is a node of a cluster, which has database 0 only: \(endpoint.advice(.cluster))"),
+          outcome: .notSent)
       case .error(let error): throw RedisError(.greetingRefused(error), outcome: .notSent)
       default: throw RedisError(.closed("expected OK to the greeting, got \(reply.shape)"), outcome: .notSent)
       }
     }
     let info = replies[replies.count - 1]
     if case .error(let error) = info, error.isDenial {
-      denied.append(DeniedCommand("INFO", error, consequence: "how full Redis is, and its replicas, aren't known"))
+      greeting.denied.append(
+        DeniedCommand("INFO", error, consequence: "how full Redis is, and its replicas, aren't known"))
     }
-    return (denied, InfoFields(info)?["redis_version"].map(String.init))
+    greeting.program = InfoFields(info).flatMap { ServerIdentity($0) }
+    return greeting
   }
 
-  /// - Parameter version: Nil where the server doesn't tell, or is busy.
-  private static func expect(version: String?, _ endpoint: RedisEndpoint) throws {
-    guard let version, let major = version.split(separator: ".").first.flatMap({ Int($0) }), major < oldestVersion
+  /// - Parameter program: Nil where the server doesn't tell, or is busy.
+  private static func expectVersion(_ program: ServerIdentity?, _ endpoint: RedisEndpoint) throws {
+    guard let program, let major = program.compatible.split(separator: ".").first.flatMap({ Int($0) }),
+      major < oldestVersion
     else { return }
     throw RedisError(
-      .serverTooOld("Redis \(version) at \(endpoint): Sluice needs \(oldestVersion).0 or later"), outcome: .notSent)
+      .serverTooOld("\(program) at \(endpoint): Sluice needs Redis \(oldestVersion).0 or later, or Valkey"),
+      outcome: .notSent)
   }
 
   /// Scripts with flags, which all commands rely on, are as old.
@@ -382,32 +443,6 @@ extension [RedisCommand] {
   var name: String { count == 1 ? self[0].name : "\(self[0].name) and \(count - 1) more" }
 }
 
-extension RedisEndpoint {
-  /// The context for this endpoint's TLS and the name to ask for, or nil where it uses none.
-  fileprivate func tls() throws -> (context: NIOSSLContext, name: String?)? {
-    guard usesTLS, case .tcp(let host, _) = address else { return nil }
-    var configuration = TLSConfiguration.makeClientConfiguration()
-    configuration.minimumTLSVersion = .tlsv12
-    // As the push listener has them: ECDHE and AEAD. Redis offers them with each OpenSSL that has TLS 1.2.
-    configuration.cipherSuiteValues = [
-      .TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, .TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-      .TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, .TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-      .TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, .TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-    ]
-    if let file = certificateAuthority { configuration.trustRoots = .file(file) }
-    if let files = clientCertificate {
-      configuration.certificateChain = try NIOSSLCertificate.fromPEMFile(files.chain).map { .certificate($0) }
-      configuration.privateKey = .privateKey(try NIOSSLPrivateKey(file: files.privateKey, format: .pem))
-    }
-    // A conversation that is over is closed at once. Waiting for a silent peer's farewell would only delay the next one.
-    configuration.shutdownTimeout = .milliseconds(100)
-    // An address isn't a name: it isn't sent, and it is looked for among the certificate's addresses. That it can't be
-    // parsed as one is the answer here, not a failure.
-    let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
-    return (try NIOSSLContext(configuration: configuration), serverName ?? (isAddress ? nil : host))
-  }
-}
-
 extension TimeAmount {
   var words: String { "\(Double(nanoseconds / 1_000_000) / 1_000) s" }
 }
@@ -438,8 +473,18 @@ final class ConversationHandler: ChannelInboundHandler {
   /// Time for that look.
   private static let look = TimeAmount.milliseconds(5)
 
-  init(eventLoop: any EventLoop, options: RedisOptions) {
+  private let endpoint: RedisEndpoint
+  private let certificateName: String?
+  private var identity: EventLoopPromise<Void>?
+  private(set) var hasHeardNothing = true
+  private(set) var hasLostPeer = false
+  private(set) var lastWords: RedisServerError?
+
+  /// - Parameter certificateName: A name that the server's certificate must have; nil where it needs none.
+  init(eventLoop: any EventLoop, options: RedisOptions, endpoint: RedisEndpoint, certificateName: String?) {
     self.eventLoop = eventLoop
+    self.endpoint = endpoint
+    self.certificateName = certificateName
     needsPrimary = options.needsPrimary
     conversation = Conversation(
       limits: options.replyLimits, waitingLimit: options.waitingLimit, waitingBytesLimit: options.waitingBytesLimit)
@@ -447,7 +492,12 @@ final class ConversationHandler: ChannelInboundHandler {
 
   var ended: RedisError? { conversation.ended }
 
-  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+  var identified: EventLoopFuture<Void> { identity?.futureResult ?? eventLoop.makeSucceededVoidFuture() }
+
+  func handlerAdded(context: ChannelHandlerContext) {
+    self.context = context
+    if certificateName != nil { identity = eventLoop.makePromise() }
+  }
 
   func handlerRemoved(context: ChannelHandlerContext) {
     end(.closed("its channel was taken down"))
@@ -473,6 +523,7 @@ final class ConversationHandler: ChannelInboundHandler {
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    hasHeardNothing = false
     // All bytes are taken first and acted on afterwards: whoever gets an answer may send or close from within.
     let actions = unwrapInboundIn(data).withUnsafeReadableBytes { conversation.received($0) }
     for action in actions { carryOut(action) }
@@ -480,12 +531,31 @@ final class ConversationHandler: ChannelInboundHandler {
 
   func channelInactive(context: ChannelHandlerContext) {
     if conversation.ended == nil, conversation.isIdle { wasClosedIdle = true }
-    end(.closed("the peer closed it"))
+    if conversation.ended == nil { noteLostPeer() }
+    end(.closed(RedisEndpoint.peerClosed))
     context.fireChannelInactive()
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    end(.closed("\(error)"))
+    let words = endpoint.words(of: error)
+    if error is IOError || words == RedisEndpoint.peerClosed { noteLostPeer() }
+    end(.closed(words))
+  }
+
+  private func noteLostPeer() {
+    hasLostPeer = true
+    lastWords = lastWords ?? conversation.firstError
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if case TLSUserEvent.handshakeCompleted = event, let certificateName {
+      if (try? context.pipeline.syncOperations.nioSSL_peerCertificate())?.isFor(certificateName) ?? false {
+        identity?.succeed()
+      } else {
+        end(.closed(endpoint.otherName))
+      }
+    }
+    context.fireUserInboundEventTriggered(event)
   }
 
   func end(_ reason: RedisError.Reason) {
@@ -507,6 +577,7 @@ final class ConversationHandler: ChannelInboundHandler {
     case .end(let error, let promises):
       alarm?.task.cancel()
       alarm = nil
+      identity?.fail(error)
       // Closed first, so that whoever is told of the failure finds no connection that only seems to be open.
       context?.close(promise: nil)
       for promise in promises { promise.fail(error) }
@@ -550,7 +621,7 @@ extension RedisReply {
   }
 
   /// Why this conversation has no slot to speak of any more. Nil where it goes on.
-  fileprivate var endOfSlot: String? {
+  var endOfSlot: String? {
     guard case .error(let error) = self else { return nil }
     return switch error.code {
     case "MOVED": "the keys' slot is at another node of the cluster now: \(error.message)"

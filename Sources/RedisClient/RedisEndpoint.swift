@@ -1,7 +1,5 @@
 // Where a Redis is, and as whom to speak to it. What it looks like as a URL is in RedisURL.
 
-internal import Foundation
-
 /// The address of a Redis: of one server, of the primary that Sentinels name, or of a cluster.
 public struct RedisEndpoint: Sendable, Equatable {
   public enum Address: Sendable, Equatable {
@@ -80,11 +78,12 @@ public struct RedisEndpoint: Sendable, Equatable {
   /// - Throws: ``UnreadableCredentials``.
   func credentials() throws(UnreadableCredentials) -> (user: String, password: Secret?) {
     guard let credentialsFile else { return (user, password) }
-    let text: String
-    do {
-      text = try String(contentsOf: URL(fileURLWithPath: credentialsFile), encoding: .utf8)
-    } catch {
-      throw UnreadableCredentials("can't read \(credentialsFile): \(error.localizedDescription)")
+    let bytes: [UInt8]
+    do throws(UnreadableFile) { bytes = try SmallFile.read(credentialsFile) } catch {
+      throw UnreadableCredentials("can't read \(credentialsFile) (credentials=): \(error)")
+    }
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw UnreadableCredentials("expected text in \(credentialsFile) (credentials=), got bytes that aren't UTF-8")
     }
     // Also those of another system.
     var lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)

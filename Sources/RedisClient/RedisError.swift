@@ -26,6 +26,8 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
     case unreadable(ReplyError)
     /// A reply came that nobody had asked for.
     case unasked
+    /// The server said no before it was asked anything.
+    case turnedAway(RedisServerError)
     /// This side ended the conversation.
     case shutDown
     /// Too much is waiting for answers already; the limit in words.
@@ -54,6 +56,7 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
       case .deadlineExceeded(let command): "Redis didn't answer \(command) in time"
       case .unreadable(let error): "Redis sent what can't be read: \(error)"
       case .unasked: "Redis sent a reply that nobody asked for"
+      case .turnedAway(let error): "Redis took no further client: \(error.message)"
       case .shutDown: "the connection to Redis was shut down here"
       case .tooMuchWaiting(let limit): "too much is waiting for Redis already: the limit is \(limit)"
       case .redirected(let text): "no node of the cluster has carried it out: \(text)"

@@ -80,9 +80,18 @@ extension RedisEndpoint {
       }
       if let name = value("servername") {
         parts.serverName = try decoded(name, part: "servername")
-        guard parts.serverName?.isEmpty == false else { throw InvalidEndpoint("expected a name after servername=") }
+        guard let name = parts.serverName, Self.isDNSName(name) else {
+          throw InvalidEndpoint("expected a DNS name after servername=, such as redis.example")
+        }
       }
       return parts
+    }
+
+    /// Not an address: certificates have those apart from names, and TLS sends names only.
+    private static func isDNSName(_ text: String) -> Bool {
+      (1...253).contains(text.utf8.count)
+        && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-._".contains($0)) }
+        && text.contains { $0.isLetter }
     }
 
     /// To be called when all that is known has been taken.

@@ -11,6 +11,10 @@ public struct ServerHello: Sendable, Equatable {
   public let version: String?
   /// `master` or `replica`; nil where it doesn't say.
   public let role: String?
+  /// `redis` or `valkey`; nil where it doesn't say.
+  public let server: String?
+  /// `standalone`, `cluster` or `sentinel`; nil where it doesn't say.
+  public let mode: String?
 
   public static let question = RedisCommand("HELLO")
 
@@ -21,10 +25,12 @@ public struct ServerHello: Sendable, Equatable {
     for index in stride(from: 0, to: items.count - 1, by: 2) {
       let name = try items[index].string()
       // Other values are numbers and lists.
-      if ["version", "role"].contains(name) { texts[name] = try items[index + 1].string() }
+      if ["version", "role", "server", "mode"].contains(name) { texts[name] = try items[index + 1].string() }
     }
     version = texts["version"]
     role = texts["role"]
+    server = texts["server"]
+    mode = texts["mode"]
   }
 }
 

@@ -114,9 +114,17 @@ final class ServerSearch {
       let deadline = min(self.deadline, .now() + limit)
       return connection.send(RedisCommand("CLUSTER", "SLOTS"), deadline: deadline).assumeIsolated()
         .flatMapThrowing { reply in
-          // A service that hides its nodes, or doesn't let this user ask for them: the seed itself has the slot, or
-          // says who has.
-          if case .error(let error) = reply, error.isDenial, !error.saysNoCluster { return nil }
+          if case .error(let error) = reply, error.isDenial {
+            switch connection.program?.mode {
+            case .sentinel: throw NotFound("\(seed) is a Sentinel: \(self.endpoint.advice(.sentinel, at: seed))")
+            // Several servers that are alone, taken for a cluster, would be several stores.
+            case let mode where mode == .standalone || error.saysNoCluster:
+              throw NotFound("\(seed) runs without cluster mode: \(self.endpoint.advice(.alone, at: seed))")
+            // A service that hides its nodes, or doesn't let this user ask for them: the seed itself has the slot, or
+            // says who has.
+            default: return nil
+            }
+          }
           guard let host = try ClusterSlots(reply).owner(of: slot, accordingTo: seed) else {
             throw NotFound("\(seed) knows no node that has \(slot)")
           }
@@ -205,7 +213,7 @@ private struct NotFound: Error, CustomStringConvertible {
 }
 
 extension RedisServerError {
-  /// Whether it is a server by itself. Several of those, taken for a cluster, would be several stores.
+  /// Whether it is a server by itself.
   fileprivate var saysNoCluster: Bool { message.contains("cluster support disabled") }
 }
 
@@ -228,6 +236,11 @@ struct ClusterSlots {
       }
       return (low...high, (try primary[0].stringOrNull() ?? "", port))
     }
+  }
+
+  /// The nodes that have slots.
+  var primaries: Set<RedisHost> {
+    Set(ranges.compactMap { range in range.primary.map { RedisHost($0.name, port: $0.port) } })
   }
 
   /// - Parameter node: Who was asked: a node that doesn't know its own name is reached by the one that it was asked by.

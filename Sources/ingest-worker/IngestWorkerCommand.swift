@@ -33,6 +33,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
       ?concurrency=8 requests for a batch at one time, ?timeout=10 seconds for each
         files:FOLDER?size=64&age=3600
                                  lines of JSON in files of so many MiB and seconds, compressed with zstd when they are finished
+        none:                    nowhere: payloads are counted as stored and thrown away, for benchmarks
 
       SIGTERM or SIGINT: claims nothing more, finishes what the sink has in hand, puts back the rest, ends with status 0. \
       Other statuses: 64 the options make no sense, 1 anything else; standard error says what.
@@ -51,7 +52,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
 
   private static let sink = Setting<SinkSetting>(
     "sink",
-    "Where payloads are stored: sqlite:PATH, postgres://…, http://…, https://… or files:FOLDER, see above. none: discards them, for benchmarks.",
+    "Where payloads are stored: sqlite:PATH, postgres://…, http://…, https://… files:FOLDER or none:, see above.",
     shown: "sink", isRequired: true)
   @Option(help: Self.sink.help) var sink: String?
 
@@ -144,13 +145,18 @@ struct IngestWorkerCommand: AsyncParsableCommand {
       endpoint: endpoint, options: RedisOptions(name: "ingest-worker-report"), routedBy: fleet.slot,
       on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
     defer { reporting.shutDown() }
+    let fatal = FatalError()
     let heartbeat = Heartbeat(
       FleetDirectory(client: reporting, layout: fleet), logger: logger
-    ) { worker.report }
+    ) {
+      var report = worker.report
+      report.fatalError = fatal.text
+      return report
+    }
 
     var group = ServiceGroupConfiguration(
-      services: [heartbeat, FreedMemory(logger: logger), worker], gracefulShutdownSignals: [.sigterm, .sigint],
-      logger: logger)
+      services: fatal.noting([heartbeat, FreedMemory(logger: logger), worker]),
+      gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
     // For a sink that doesn't even react to being cancelled: the process ends, and what it had claimed comes back with the end of its lease.
     group.maximumGracefulShutdownDuration = options.drainDeadline + .seconds(20)
     group.maximumCancellationDuration = .seconds(10)

@@ -26,8 +26,8 @@ struct KeyPublisher: AsyncParsableCommand {
 
       Exit status: 0 it is done; 1 it isn't; 3 the list would take away more keys than --max-revoked allows, and nothing was \
       changed; 4 the key was left as it is, because it is revoked, belongs to another account, or was changed since; 64 the \
-      command line makes no sense; 75 it is done in the primary, but not all declared replicas are known to have it: a \
-      failover could lose it, run the verb again to confirm it.
+      command line makes no sense; 75 run the verb again: it is done in the primary, but not all declared replicas are \
+      known to have it, and a failover could lose it; or the slot of the keys is moving to another node of the cluster.
       """,
     version: BuildDescription.current,
     subcommands: [
@@ -41,6 +41,8 @@ extension ExitCode {
   static let tooManyKeys = ExitCode(3)
   /// What the store has stands against the change; the key was left as it is.
   static let keyLeftAlone = ExitCode(4)
+  /// The same verb may succeed a little later; to run it twice does no harm.
+  static let tryAgain = ExitCode(75)
 }
 
 /// What every verb needs: the options, and a conversation with Redis for as long as it works.
@@ -65,6 +67,13 @@ struct StoreAccess: ParsableArguments {
       throw error
     } catch let error as ValidationError {
       throw error
+    } catch let error as RedisServerError where error.isOfMovingSlot {
+      complain(
+        """
+        not done: the slot of the keys is moving to another node of the cluster. Try again when the move is over; what \
+        is done already isn't done twice (\(error.message))
+        """)
+      throw ExitCode.tryAgain
     } catch {
       complain("\(error)")
       throw ExitCode(1)
@@ -109,7 +118,7 @@ struct StoreWriting: ParsableArguments {
     complain(
       "the change is in the primary, but isn't confirmed: \(objection). A failover could lose it; run the verb again to confirm it."
     )
-    throw ExitCode(75)
+    throw ExitCode.tryAgain
   }
 }
 

@@ -112,6 +112,7 @@ struct FleetFactsTests {
       #expect(redis.appendsToFile)
       #expect(!redis.savingFails)
       #expect(redis.version.contains("."))
+      #expect(redis.program == (RedisBuild.underTest == .valkey9 ? "Valkey" : "Redis"))
     }
   }
 

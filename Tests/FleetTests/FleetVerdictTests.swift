@@ -541,7 +541,9 @@ struct FleetVerdictTests {
     #expect(verdict.isInSync)
     #expect(
       notes(verdict) == [
-        "the queue can't be read: Redis answered: WRONGTYPE", "Redis's settings can't be read: Redis answered: NOPERM",
+        "the queue can't be read: Redis answered: WRONGTYPE",
+        "Redis's settings can't be read (Redis answered: NOPERM), so it can't be told whether it evicts keys: let this "
+          + "user run INFO, or the nodes' user CONFIG GET or INFO",
       ])
   }
 
@@ -579,6 +581,88 @@ struct FleetVerdictTests {
       #expect(verdict(policy).problems.first?.text.contains("maxmemory-policy \(policy)") ?? false)
     }
     for policy in ["noeviction", "volatile-lru", "volatile-ttl"] { #expect(verdict(policy).isInSync) }
+  }
+
+  @Test func `where INFO is denied, what nodes report of the eviction policy counts`() {
+    func verdict(_ policy: String?, _ change: (inout FleetFacts) -> Void = { _ in }) -> FleetVerdict {
+      let node = Sample.node { $0.queue.shards[0].evictionPolicy = policy }
+      return FleetVerdict(
+        Sample.facts(nodes: [Sample.member(node)]) {
+          $0.redis = .unreadable("Redis answered: NOPERM no INFO")
+          change(&$0)
+        })
+    }
+    let unsafe = verdict("allkeys-lru")
+    #expect(!unsafe.isInSync)
+    #expect(
+      wrong(unsafe) == [
+        "Redis evicts keys, as node-1 reports (maxmemory-policy allkeys-lru): payloads and API keys are lost when its "
+          + "memory is full; set noeviction"
+      ])
+    #expect(
+      notes(verdict("noeviction")) == [
+        "Redis's settings can't be read (Redis answered: NOPERM no INFO); nodes report maxmemory-policy noeviction"
+      ])
+    #expect(verdict("noeviction").isWell && verdict("volatile-lru").isInSync)
+    let unknown = verdict(nil)
+    #expect(unknown.isWell)
+    #expect(
+      notes(unknown) == [
+        "Redis's settings can't be read (Redis answered: NOPERM no INFO), so it can't be told whether it evicts keys: let "
+          + "this user run INFO, or the nodes' user CONFIG GET or INFO"
+      ])
+    // Somebody who has read it himself knows better than a report of a second ago.
+    #expect(verdict("allkeys-lru") { $0.redis = .known(Sample.redis) }.isInSync)
+    // Nor does one count that was made long ago.
+    let silent = FleetVerdict(
+      Sample.facts(
+        nodes: [Sample.member(Sample.node { $0.queue.shards[0].evictionPolicy = "allkeys-lru" }, age: 60)]
+      ) { $0.redis = .unreadable("no INFO") })
+    #expect(wrong(silent) == ["node-1 has been silent for 1 min"])
+  }
+
+  @Test func `each shard's Redis that a node reports to evict keys is wrong once`() {
+    let nodes = (1...3).map { number in
+      Sample.member(
+        Sample.node("node-\(number)") {
+          $0.queue.shards = (0..<3).map { shard in
+            var report = Sample.shard
+            (report.shard, report.evictionPolicy) = (shard, shard == 0 ? "noeviction" : "allkeys-random")
+            return report
+          }
+        })
+    }
+    let verdict = FleetVerdict(
+      Sample.facts(nodes: nodes) {
+        // Of the second one everything is known from here, of the third one nothing.
+        $0.shards = Sample.shards
+        $0.shards[1].redis = .known(Sample.redis)
+        $0.shards[2].redis = .unreadable("no INFO")
+      })
+    #expect(wrong(verdict).count == 1)
+    #expect(wrong(verdict).first?.hasPrefix("the Redis of shard 2 of the queue evicts keys, as node-1 reports") == true)
+  }
+
+  @Test func `a member that ended by an error is wrong, and one that was told to end isn't`() {
+    let why = "can't listen at 127.0.0.1:8080: Address already in use"
+    let node = Sample.member(Sample.node("node-2") { $0.fatalError = why }, age: 90, stopped: true)
+    let worker = Sample.member(
+      Sample.worker("worker-2") { $0.fatalError = "the disk is full" }, age: 7_200, stopped: true)
+    let verdict = FleetVerdict(
+      Sample.facts(
+        nodes: [Sample.member(Sample.node()), node], workers: [Sample.member(Sample.worker(), age: 1), worker]))
+    #expect(verdict.isInSync && !verdict.isWell)
+    #expect(
+      untaken(verdict) == [
+        "node-2 ended by an error 1 min ago: \(why). Start it again, or take it off the list: sync-status forget node node-2",
+        "worker-2 ended by an error 2 h ago: the disk is full. Start it again, or take it off the list: "
+          + "sync-status forget worker worker-2",
+      ])
+    let ended = Sample.member(Sample.node("node-2"), age: 90, stopped: true)
+    #expect(FleetVerdict(Sample.facts(nodes: [Sample.member(Sample.node()), ended])).isWell)
+    // As it is when a service fails and the others haven't ended yet.
+    let failing = Sample.member(Sample.node { $0.fatalError = why })
+    #expect(FleetVerdict(Sample.facts(nodes: [failing])).isWell)
   }
 
   @Test func `a Redis that would lose what it was given is told of`() {

@@ -36,6 +36,37 @@ struct HeartbeatTests {
     }
   }
 
+  private struct Failing: Service {
+    let registered: Registration
+
+    func run() async throws {
+      // Not before the heartbeat is known: what is looked for is the report after it.
+      try await eventually("the member is registered") { registered.state == .registered }
+      throw DiskFull()
+    }
+  }
+
+  private struct DiskFull: Error, CustomStringConvertible {
+    var description: String { "the disk is full " + String(repeating: "!", count: 1_000) }
+  }
+
+  @Test func `the last report of a member that a failed service ends has the reason`() async throws {
+    try await withClient { _, client in
+      let directory = FleetDirectory(client: client)
+      let (registration, fatal) = (Registration(), FatalError())
+      let heartbeat = Heartbeat(directory, every: .milliseconds(10), registration: registration, logger: quiet) {
+        Sample.node { $0.fatalError = fatal.text }
+      }
+      let group = ServiceGroup(
+        services: fatal.noting([heartbeat, Failing(registered: registration)]), logger: quiet)
+      await #expect(throws: DiskFull.self) { try await group.run() }
+      let last = try #require(try await directory.read().nodes.first)
+      #expect(last.stopped)
+      #expect(last.failure?.hasPrefix("the disk is full !!!") == true)
+      #expect(last.failure?.count == 300)
+    }
+  }
+
   @Test func `one that isn't registered says so once and knows it, and says when it is`() async throws {
     try await withClient { _, client in
       let directory = FleetDirectory(client: client, limit: 1)

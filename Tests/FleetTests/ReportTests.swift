@@ -10,14 +10,14 @@ struct ReportTests {
       String(decoding: try Sample.node().json(), as: UTF8.self) == """
         {"accounts":10,"answers":{"200":1,"202":12345,"401":5,"403":2,"503":3},\
         "barrier":{"proven":7,"reads":7,"timed_out":0,"waiting":0},"build":"v1",\
-        "completeness":{"state":"complete","total":1024,"verified":1024},"connections":null,"epoch":"e1",\
+        "completeness":{"state":"complete","total":1024,"verified":1024},"connections":null,"epoch":"e1","fatal_error":null,\
         "freshness_seconds":0.25,\
         "held_back":0,"instance":"00000000000000aa","keys":1000000,\
         "last_minute":{"not_taken":1,"reasons":{"queue_away":1},"taken":60},"listen":"127.0.0.1:8080","name":"node-1",\
         "outcomes":{"invalid":1,"limited":2,"not_taken":3,"refused":7,"taken":12346},\
         "queue":{"batches":3,"durability":"fsync before each answer","in_flight_bytes":0,"moved_batches":0,"pushed":12346,\
         "shards":[{"admits":true,"bytes":34000,"dead_bytes":1000,"drain_per_second":812.5,"durability":"fsync before each answer",\
-        "durability_lack":null,"entries":17,"memory":1048576,"memory_limit":0,"over_limit":null,"read_seconds":0.5,\
+        "durability_lack":null,"entries":17,"eviction_policy":null,"memory":1048576,"memory_limit":0,"over_limit":null,"read_seconds":0.5,\
         "redis":"redis://127.0.0.1:6379","refused_accounts":0,"room_bytes":1048576,"shard":0}],"state":"connected","waiting":0},\
         "ready":true,"reasons":[],"refusals_blocked":null,"registration_error":null,\
         "reported_at":1699999999.5,"sealed":true,"spool":null,\
@@ -54,7 +54,7 @@ struct ReportTests {
           $0.lastError = "no \"space\""
           $0.troubles = ["shard 1: no \"space\""]
         }.json(), as: UTF8.self) == """
-          {"build":"v1","dead":0,"discarded":0,"duplicates":8,"in_hand":64,"instance":"00000000000000bb","last_error":"no \\"space\\"",\
+          {"build":"v1","dead":0,"discarded":0,"duplicates":8,"fatal_error":null,"in_hand":64,"instance":"00000000000000bb","last_error":"no \\"space\\"",\
           "name":"worker-1","per_second":812.4,"processed":12000,"reported_at":1699999999,"retried":2,\
           "sink":"sqlite:/var/lib/sluice/rows.db","started_at":1699999820,"state":"working","stored":11990,\
           "troubles":["shard 1: no \\"space\\""]}

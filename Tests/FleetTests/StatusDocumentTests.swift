@@ -23,7 +23,8 @@ struct StatusDocumentTests {
         "queue":{"claimed":64,"dead":0,"dead_bytes":0,"later":2,"oldest_seconds":1.5,"pending":17,"shards_away":0},\
         "queue_shards":[{"claimed":64,"dead":0,"dead_bytes":0,"error":null,"later":2,"oldest_seconds":1.5,"pending":17,\
         "redis":"redis://h:6379","shard":0}],"read_at":1700000000,\
-        "redis":{"append_only_file":true,"eviction_policy":"noeviction","limit_bytes":4294967296,"role":"master",\
+        "redis":{"append_only_file":true,"eviction_policy":"noeviction","limit_bytes":4294967296,\
+        "program":"Redis","role":"master",\
         "saving_fails":false,"server":null,"used_bytes":1073741824,"version":"7.0.15"},\
         "register":{"full":false,"limit":1000,"turned_away":[]},\
         "store":{"digest":"00000000000000000000000000000000","epoch":"e1","keys":1000000,"sealed":true,"version":1000100},\

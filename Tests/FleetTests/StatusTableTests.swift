@@ -55,8 +55,8 @@ struct StatusTableTests {
       $0.onlyShard = .known(QueueTotals(pending: 0, later: 0, claimed: 0, dead: 1))
       $0.redis = .known(
         RedisFacts(
-          version: "7.0.15", role: "master", usedBytes: 2_000_000, limitBytes: 0, evictionPolicy: "allkeys-lru",
-          appendsToFile: false, savingFails: false))
+          program: "Valkey", version: "9.1.0", role: "master", usedBytes: 2_000_000, limitBytes: 0,
+          evictionPolicy: "allkeys-lru", appendsToFile: false, savingFails: false))
     }
     #expect(
       page(facts) == """
@@ -70,7 +70,7 @@ struct StatusTableTests {
         STORE
           1,000,000 keys at version 1,000,100, sealed, epoch e1
           in redis://127.0.0.1:6379, namespace sluice
-          Redis 7.0.15, 1.9 MiB used, no limit, allkeys-lru, append-only file off
+          Valkey 9.1.0, 1.9 MiB used, no limit, allkeys-lru, append-only file off
 
         NODES
           NAME     STATE      IN SYNC  MIRROR                  KEYS    VERSION  STORE READ  ACCEPTED  REFUSED  NOT TAKEN  QUEUE       REPORTED          UP  BUILD
@@ -124,11 +124,12 @@ struct StatusTableTests {
           wrong: there is no key store in this Redis and namespace: run key-publisher import
           wrong: no node has reported
           note:  the queue can't be read: Redis answered: NOPERM
-          note:  Redis's settings can't be read: Redis answered: NOPERM
+          note:  Redis's settings can't be read (Redis answered: NOPERM), so it can't be told whether it evicts keys: let this user run INFO, or the nodes' user CONFIG GET or INFO
 
         STORE
           none
           in redis://127.0.0.1:6379, namespace sluice
+          Redis's settings aren't known
 
         NODES
           none

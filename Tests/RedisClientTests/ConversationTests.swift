@@ -75,6 +75,9 @@ import Testing
   @Test func `a reply that nobody asked for ends it, after the answers before it`() throws {
     var idle = conversation()
     #expect(receive("+OK\r\n", on: &idle) == [.end(.unasked, [])])
+    var full = conversation()
+    let answer = RedisServerError(message: "ERR max number of clients reached")
+    #expect(receive("-\(answer.message)\r\n", on: &full) == [.end(.turnedAway(answer), [])])
     var busy = conversation()
     try send("a", on: &busy)
     #expect(receive("+1\r\n+2\r\n", on: &busy) == [.answer("a", [.status("1")]), .end(.unasked, [])])

@@ -44,7 +44,17 @@ import Testing
       }
       try FileManager.default.removeItem(atPath: file)
       let missing = await #expect(throws: RedisError.self) { try await ping(endpoint) }
-      #expect(missing.map { "\($0)".contains("can't read \(file)") } == true)
+      #expect(
+        missing.map { "\($0)".hasSuffix("can't read \(file) (credentials=): No such file or directory") } == true,
+        "\(String(describing: missing))")
+      endpoint.credentialsFile = folder.path
+      let isFolder = await #expect(throws: RedisError.self) { try await ping(endpoint) }
+      #expect(
+        isFolder.map { "\($0)".hasSuffix("can't read \(folder.path) (credentials=): it is a folder") } == true,
+        "\(String(describing: isFolder))")
+      endpoint.credentialsFile = "/dev/null"
+      let device = await #expect(throws: RedisError.self) { try await ping(endpoint) }
+      #expect(device.map { "\($0)".hasSuffix("(credentials=): it is no file") } == true)
     }
   }
 

@@ -170,7 +170,7 @@ import Testing
       #expect("\(unknown)".contains("knows no primary called another"), "\(unknown)")
       // A server is no sentinel.
       let wrong = try await failure(to: endpoint([RedisHost("127.0.0.1", port: primary.port)]))
-      #expect("\(wrong)".contains("unknown command"), "\(wrong)")
+      #expect("\(wrong)".contains("127.0.0.1:\(primary.port) is no Sentinel"), "\(wrong)")
       sentinel.pause()
       let clock = ContinuousClock()
       let began = clock.now

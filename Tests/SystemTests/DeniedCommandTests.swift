@@ -164,6 +164,29 @@ import Testing
   }
 
   @Test(arguments: RedisBuild.supported)
+  func `where INFO is denied, the nodes tell whether Redis evicts keys, and where that is denied too it is said`(
+    build: RedisBuild
+  ) async throws {
+    for (renamed, said) in [
+      (["INFO"], "wrong: Redis evicts keys, as node-1 reports (maxmemory-policy allkeys-lru)"),
+      (["INFO", "CONFIG"], "so it can't be told whether it evicts keys: let this user run INFO"),
+    ] {
+      var options = Self.options(build, renamed: renamed)
+      options.evictionPolicy = "allkeys-lru"
+      let deployment = try Deployment(redis: try await RedisServer.start(options))
+      try await deployment.publish(keys: 1, expecting: .exited(75))
+      try await deployment.run("key-publisher", ["replicas", "0"])
+      let node = try await deployment.startNode("node-1")
+      try await node.becomesReady()
+      try await eventually("sync-status says it") {
+        let page = try await deployment.run("sync-status", [], expecting: nil)
+        return page.status == .exited(renamed.count == 1 ? 1 : 0)
+          && page.standardOutput.lines.contains { $0.contains(said) }
+      }
+    }
+  }
+
+  @Test(arguments: RedisBuild.supported)
   func `what is required and can't be told or waited for isn't taken, for a reason in words`(
     build: RedisBuild
   ) async throws {

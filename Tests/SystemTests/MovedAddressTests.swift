@@ -10,6 +10,21 @@ import RedisFixture
 import Testing
 
 @Suite(.timeLimit(.minutes(3))) struct MovedAddressTests {
+  /// As `localhost` is on most machines, with a Redis that listens at 127.0.0.1 alone.
+  @Test func `a name with several addresses leads to the one where Redis listens`() async throws {
+    let deployment = try await Deployment()
+    let hosts = deployment.folder.url("hosts")
+    try Data("127.0.0.1 localhost\n::1 redis.test\n127.0.0.2 redis.test\n127.0.0.1 redis.test\n".utf8).write(to: hosts)
+    try await deployment.publish(keys: 1)
+    let named = try Deployment(
+      redis: deployment.redis, settings: ["SLUICE_REDIS": "redis://redis.test:\(deployment.redis.port)"])
+    let node = try await named.startNode("node-1", hosts: hosts.path)
+    try await node.becomesReady()
+    #expect(try await node.push(key: Deployment.key(0)).status == 202)
+    node.process.terminate()
+    _ = try await node.process.waitForExit()
+  }
+
   @Test func `a planned failover behind an address that stays is followed by everybody, and nothing is lost`()
     async throws
   {

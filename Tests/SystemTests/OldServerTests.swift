@@ -7,7 +7,7 @@ import Testing
   @Test func `every command says which version it found and which it needs`() async throws {
     let redis = try await RedisServer.start(RedisServerOptions { $0.build = .redis6 })
     let deployment = try Deployment(redis: redis)
-    let text = "Redis 6.2.14 at redis://127.0.0.1:\(redis.port): Sluice needs 7.0 or later"
+    let text = "Redis 6.2.14 at redis://127.0.0.1:\(redis.port): Sluice needs Redis 7.0 or later, or Valkey"
     let put = try await deployment.run(
       "key-publisher", ["put", "--key", "sk", "--account", "acme"], expecting: .exited(1))
     #expect(put.standardError.text.contains(text), "\(put.outputs)")

@@ -135,6 +135,11 @@ import Testing
           try await pushes.goOn(for: 100)
           try await cluster.moveKeys(of: slot, from: home, to: next)
           try await pushes.goOn(for: 100)
+          // Its keys are on their way.
+          let put = try await user("sluice-publisher").run(
+            "key-publisher", ["put", "--key", "sk_new_\(round)", "--account", "account-new"], expecting: .exited(75))
+          #expect(put.standardError.text.contains("not done: the slot of the keys is moving"), "\(put.outputs)")
+          #expect(put.standardError.text.contains("Try again"), "\(put.outputs)")
           #expect(try await [401, 503].contains(node.push(key: "sk_nobody").status))
           try await cluster.endMove(of: slot, from: home, to: next)
           try await user("sluice-publisher").run(

@@ -32,6 +32,9 @@ public enum Fact<Value: Sendable & Equatable>: Sendable, Equatable {
 
 /// What Redis says of itself that matters to Sluice.
 public struct RedisFacts: Sendable, Equatable {
+  /// Which program it is: `Redis`, `Valkey`.
+  public var program: String
+  /// The program's own.
   public var version: String
   /// `master` or `slave`, in Redis's words.
   public var role: String
@@ -47,9 +50,11 @@ public struct RedisFacts: Sendable, Equatable {
   public var server: String?
 
   public init(
-    version: String, role: String, usedBytes: UInt64, limitBytes: UInt64, evictionPolicy: String,
+    program: String = "Redis", version: String, role: String, usedBytes: UInt64, limitBytes: UInt64,
+    evictionPolicy: String,
     appendsToFile: Bool, savingFails: Bool, server: String? = nil
   ) {
+    self.program = program
     self.version = version
     self.role = role
     self.usedBytes = usedBytes
@@ -62,8 +67,8 @@ public struct RedisFacts: Sendable, Equatable {
 
   static func read(from client: RedisClient, within limit: Duration) async throws -> RedisFacts {
     let connection = try await client.connection(within: TimeAmount(limit)).get()
-    let info = try await connection.execute(RedisCommand("INFO"), within: TimeAmount(limit)).string()
-    guard var facts = RedisFacts(info: info) else { throw IncompleteInfo() }
+    let reply = try await connection.execute(RedisCommand("INFO"), within: TimeAmount(limit)).orThrow()
+    guard let info = InfoFields(reply), var facts = RedisFacts(info: info) else { throw IncompleteInfo() }
     facts.server = "\(connection.server)"
     return facts
   }
@@ -73,19 +78,14 @@ public struct RedisFacts: Sendable, Equatable {
   }
 
   /// Nil where a figure is missing.
-  init?(info: String) {
-    var fields: [Substring: Substring] = [:]
-    for line in info.split(whereSeparator: \.isNewline) {
-      let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-      if parts.count == 2 { fields[parts[0]] = parts[1] }
-    }
-    guard let version = fields["redis_version"], let role = fields["role"],
+  init?(info fields: InfoFields) {
+    guard let program = ServerIdentity(fields), let role = fields["role"],
       let used = fields["used_memory"].flatMap({ UInt64($0) }),
       let most = fields["maxmemory"].flatMap({ UInt64($0) }), let policy = fields["maxmemory_policy"],
       let appends = fields["aof_enabled"]
     else { return nil }
     self.init(
-      version: String(version), role: String(role), usedBytes: used, limitBytes: most,
+      program: program.name, version: program.version, role: String(role), usedBytes: used, limitBytes: most,
       evictionPolicy: String(policy), appendsToFile: appends == "1",
       savingFails: fields["aof_last_write_status"] == "err" || fields["rdb_last_bgsave_status"] == "err")
   }

@@ -88,7 +88,7 @@ public struct FleetVerdict: Sendable, Equatable {
     nodesExpected = running.count + unseen
     nodesInSync = storeProblems.isEmpty ? running.count { $0.lacks.isEmpty } : 0
 
-    problems = storeProblems + Self.evictionProblems(facts)
+    problems = storeProblems + Self.evictionProblems(facts) + Self.reportedEvictionProblems(facts)
     if nodesExpected == 0 {
       let words =
         nodes.isEmpty
@@ -110,7 +110,7 @@ public struct FleetVerdict: Sendable, Equatable {
       FleetProblem(.outOfSync, member: $0.name, facts.fleet.notRegistered($0))
     }
     let rest =
-      Self.registerProblems(facts.fleet)
+      Self.registerProblems(facts.fleet) + Self.failures(facts.fleet.nodes) + Self.failures(facts.fleet.workers)
       + DeadLetterVerdict.wrong(facts.fleet.nodes, facts.deadBytes).map { FleetProblem(.wrong, $0) }
       + Self.untaken(facts) + Self.notes(facts, running)
     problems += rest.filter { $0.severity == .wrong } + rest.filter { $0.severity != .wrong }
@@ -199,6 +199,20 @@ public struct FleetVerdict: Sendable, Equatable {
     ]
   }
 
+  // MARK: Ends
+
+  /// Members that ended and weren't told to. Nobody restarts what looks as if it had been stopped on purpose.
+  private static func failures<Report: MemberReport>(_ members: [Member<Report>]) -> [FleetProblem] {
+    members.compactMap { member in
+      guard let failure = member.failure else { return nil }
+      let name = member.report.name
+      return FleetProblem(
+        .wrong, member: name,
+        "\(name) ended by an error \(member.reported): \(failure). Start it again, or take it off the list: "
+          + "sync-status forget \(Report.kind.rawValue) \(name)")
+    }
+  }
+
   // MARK: Notes
 
   private static func notes(_ facts: FleetFacts, _ running: [NodeJudgement]) -> [FleetProblem] {
@@ -251,7 +265,9 @@ public struct FleetVerdict: Sendable, Equatable {
     notes += shardNotes(facts)
     notes += queueNotes(facts)
     notes += skewNotes(facts)
-    for (name, redis) in servers(facts) { notes += redisNotes(redis, of: name) }
+    for (name, redis) in servers(facts) {
+      notes += redisNotes(redis, of: name, reported: name == "Redis" ? facts.reportedPolicies : [])
+    }
     return notes
   }
 
@@ -278,6 +294,25 @@ public struct FleetVerdict: Sendable, Equatable {
         "\(name) evicts keys (maxmemory-policy \(policy)): payloads and API keys are lost when its memory is full; "
           + "set noeviction")
     }
+  }
+
+  /// The same, of Redises that can't be read from here: by what live nodes report of their shards.
+  private static func reportedEvictionProblems(_ facts: FleetFacts) -> [FleetProblem] {
+    var problems: [FleetProblem] = []
+    var known = Set<Int>()
+    for node in facts.fleet.nodes where node.isLive {
+      for shard in node.report.queue.shards where facts.reads(shard) == nil {
+        guard let policy = shard.evictionPolicy, Durability.evictsAnyKey(policy), known.insert(shard.shard).inserted
+        else { continue }
+        let name = node.report.queue.shards.count == 1 ? "Redis" : "the Redis of shard \(shard.shard) of the queue"
+        problems.append(
+          FleetProblem(
+            .outOfSync,
+            "\(name) evicts keys, as \(node.report.name) reports (maxmemory-policy \(policy)): payloads and API keys are "
+              + "lost when its memory is full; set noeviction"))
+      }
+    }
+    return problems
   }
 
   /// Nodes that have taken nothing for a minute, of what others than their clients could have helped.
@@ -396,9 +431,17 @@ public struct FleetVerdict: Sendable, Equatable {
     return notes
   }
 
-  private static func redisNotes(_ redis: Fact<RedisFacts>, of name: String) -> [FleetProblem] {
+  /// - Parameter reported: Which `maxmemory-policy` live nodes report where it can't be read from here.
+  private static func redisNotes(
+    _ redis: Fact<RedisFacts>, of name: String, reported: Set<String>
+  ) -> [FleetProblem] {
     switch redis {
-    case .unreadable(let why): return [FleetProblem(.note, "\(name)'s settings can't be read: \(why)")]
+    case .unreadable(let why):
+      let eviction =
+        reported.isEmpty
+        ? ", so it can't be told whether it evicts keys: let this user run INFO, or the nodes' user CONFIG GET or INFO"
+        : "; nodes report maxmemory-policy \(reported.sorted().joined(separator: ", "))"
+      return [FleetProblem(.note, "\(name)'s settings can't be read (\(why))\(eviction)")]
     case .known(let redis):
       var notes: [FleetProblem] = []
       if redis.evictionPolicy != "noeviction", !Durability.evictsAnyKey(redis.evictionPolicy) {
@@ -437,6 +480,20 @@ extension FleetReading {
 }
 
 extension FleetFacts {
+  /// What is known of the Redis that has a shard which a node reports of; nil where that can't be read from here.
+  fileprivate func reads(_ shard: NodeReport.Shard) -> RedisFacts? {
+    // A shard without a Redis of its own is in that of the keys, and so is one that nobody asked for, as far as is known.
+    (shards.first { $0.shard == shard.shard }?.redis ?? redis).value
+  }
+
+  /// What live nodes report of the Redis of the keys, where shards of the queue are in it.
+  fileprivate var reportedPolicies: Set<String> {
+    Set(
+      fleet.nodes.filter(\.isLive).flatMap(\.report.queue.shards).filter { reported in
+        shards.contains { $0.shard == reported.shard && $0.redis == nil && $0.queue.value != nil }
+      }.compactMap(\.evictionPolicy))
+  }
+
   /// Of the shards that could be read, by their numbers.
   fileprivate var deadBytes: [Int: DeadLetterBytes] {
     shards.reduce(into: [:]) { $0[$1.shard] = $1.queue.value?.deadBytes }

@@ -186,6 +186,7 @@ extension StatusDocument {
   }
 
   private struct Redis: Encodable {
+    var program: String
     var version: String
     var role: String
     var usedBytes: UInt64
@@ -196,6 +197,7 @@ extension StatusDocument {
     @OrNull var server: String?
 
     init(_ facts: RedisFacts) {
+      program = facts.program
       version = facts.version
       role = facts.role
       usedBytes = facts.usedBytes

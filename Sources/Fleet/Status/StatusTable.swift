@@ -66,7 +66,7 @@ public struct StatusTable: Sendable {
     }
     lines.append("  in \(Wording.printable(place))")
     switch facts.redis {
-    case .unreadable: break  // A note says so.
+    case .unreadable: lines.append("  Redis's settings aren't known")  // A note says why.
     case .known(let redis):
       let memory =
         redis.limitBytes == 0
@@ -74,7 +74,7 @@ public struct StatusTable: Sendable {
         : "\(Wording.bytes(redis.usedBytes)) of \(Wording.bytes(redis.limitBytes)) used"
       lines.append(
         Wording.printable(
-          "  Redis \(redis.version)\(redis.server.map { " at \($0)" } ?? ""), \(memory), \(redis.evictionPolicy), "
+          "  \(redis.program) \(redis.version)\(redis.server.map { " at \($0)" } ?? ""), \(memory), \(redis.evictionPolicy), "
             + "append-only file \(redis.appendsToFile ? "on" : "off")"))
     }
     return lines
@@ -89,7 +89,7 @@ public struct StatusTable: Sendable {
     ])
     var hidden = 0
     for (node, judgement) in zip(facts.fleet.nodes, verdict.nodes) {
-      guard !node.stopped || node.age <= Self.stoppedShown else {
+      guard !node.stopped || node.failure != nil || node.age <= Self.stoppedShown else {
         hidden += 1
         continue
       }
@@ -132,7 +132,7 @@ public struct StatusTable: Sendable {
     ])
     var hidden = 0
     for worker in facts.fleet.workers {
-      guard !worker.stopped || worker.age <= Self.stoppedShown else {
+      guard !worker.stopped || worker.failure != nil || worker.age <= Self.stoppedShown else {
         hidden += 1
         continue
       }
@@ -176,6 +176,7 @@ public struct StatusTable: Sendable {
   // MARK: Cells
 
   private func state<Report>(_ member: Member<Report>, _ state: String, good: Bool) -> TextTable.Cell {
+    if member.failure != nil { return .init("failed", .bad) }
     if member.stopped { return .init("stopped", .faint) }
     if member.isSilent { return .init("silent", .bad) }
     return .init(state.replacing("_", with: " "), good ? .good : .doubtful)

@@ -41,7 +41,9 @@ struct PushListener: Service {
           turns: .makeBoxSendingValue(ConnectionTurns(on: gate.eventLoop), eventLoop: gate.eventLoop))
       }, shared: shared, connections: connections, identity: identity, expectsProxyHeader: expectsProxyHeader,
       logger: logger)
-    let acceptor = try Acceptor("push", at: host, port: port, part, logger: logger)
+    let acceptor = try await CannotListen.explain("--listen", host: host, port: port) {
+      try Acceptor("push", at: host, port: port, part, logger: logger)
+    }
     let open = OpenConnections()
     let ended = group.next().makePromise(of: Void.self)
     acceptor.start(

@@ -58,7 +58,7 @@ struct AdminListener: Service {
     let rate = ConnectionRate()
     let (part, deadlines, logger) = (part, deadlines, logger)
     let log = ConnectionLog("admin", logger: logger)
-    let channel = try await ServerBootstrap(group: group)
+    let bootstrap = ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 4096)
       .serverChannelOption(.maxMessagesPerRead, value: UInt(part.batch))
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -102,7 +102,9 @@ struct AdminListener: Service {
           Task { await http.handle(value: connection, logger: quiet) }
         }
       }
-      .bind(host: host, port: port).get()
+    let channel = try await CannotListen.explain("--admin", host: host, port: port) {
+      try await bootstrap.bind(host: host, port: port).get()
+    }
     let address = ListeningAddress(channel).description
     logger.notice("listening for operators", metadata: ["address": "\(address)"])
     listening(address)

@@ -39,7 +39,7 @@ struct AgentCheck: Service {
     let (deadline, state, logger, part) = (deadline, state, logger, part)
     let log = ConnectionLog("agent_check", logger: logger)
     let said = LastLine(logger: logger)
-    let channel = try await ServerBootstrap(group: group)
+    let bootstrap = ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 128)
       .serverChannelOption(.maxMessagesPerRead, value: UInt(part.batch))
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -76,7 +76,9 @@ struct AgentCheck: Service {
             AgentCheckHandler(answer: answer.futureResult, deadline: deadline, said: said))
         }
       }
-      .bind(host: host, port: port).get()
+    let channel = try await CannotListen.explain("--agent-check", host: host, port: port) {
+      try await bootstrap.bind(host: host, port: port).get()
+    }
     let address = ListeningAddress(channel).description
     logger.notice("listening for agent checks", metadata: ["address": "\(address)"])
     listening(address)

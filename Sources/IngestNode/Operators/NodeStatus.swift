@@ -27,6 +27,7 @@ final class NodeStatus: Sendable {
   private let descriptorLimit: Int
   private let stopping: StopFlag
   private let registration: Registration
+  private let fatal: FatalError
   private let configuredListen: String
   private let listening = Mutex<String?>(nil)
   private let hasBeenReady = Atomic<Bool>(false)
@@ -38,8 +39,9 @@ final class NodeStatus: Sendable {
     name: String, build: String, listen: String, replica: ReplicaDriver, queues: [QueueLink], watch: QueueWatch,
     spool: Spool?,
     counters: AnswerCounters, connections: ConnectionLimiter, descriptorLimit: Int, stopping: StopFlag,
-    registration: Registration
+    registration: Registration, fatal: FatalError
   ) {
+    self.fatal = fatal
     self.connections = connections
     self.descriptorLimit = descriptorLimit
     configuredListen = listen
@@ -82,7 +84,7 @@ final class NodeStatus: Sendable {
         open: connections.current, limit: connections.limit, evicted: connections.evictions,
         descriptorLimit: descriptorLimit),
       spool: spool.map { NodeReport.Spool($0.figures, limitBytes: $0.limits.bytes) },
-      registrationError: registration.state.problem,
+      registrationError: registration.state.problem, fatalError: fatal.text,
       startedAt: startedAt.timeIntervalSince1970, reportedAt: Date().timeIntervalSince1970,
       listen: listen ?? configuredListen)
     gauges.set(report, registration.state)

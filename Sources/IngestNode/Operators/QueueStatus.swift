@@ -72,7 +72,8 @@ extension NodeReport.Shard {
       readSeconds: standing.age.map { Double($0.nanoseconds) / 1e9 }, durability: standing.durability?.description,
       durabilityLack: standing.durabilityLack, deadBytes: reading?.deadBytes.all,
       roomBytes: reading.map { _ in standing.admission.deadLetters.room },
-      refusedAccounts: reading.map { _ in standing.admission.deadLetters.told.count })
+      refusedAccounts: reading.map { _ in standing.admission.deadLetters.told.count },
+      evictionPolicy: standing.durability?.evictionPolicy)
   }
 }
 
