@@ -3,11 +3,11 @@
 // refused with a sentence that says what.
 
 import ArgumentParser
+import CommandSupport
 import Foundation
 import KeyReplica
 import KeyStore
 import RedisClient
-import CommandSupport
 
 /// What both verbs take.
 struct ListArguments: ParsableArguments {
@@ -33,7 +33,7 @@ struct ListArguments: ParsableArguments {
 
   @OptionGroup var basis: BasisArguments
 
-  fileprivate func run(_ verb: String, revokesUnlisted: Bool) async throws {
+  func run(_ verb: String, revokesUnlisted: Bool) async throws {
     let settings = Settings()
     let maxRevoked = try settings.value(Self.maxRevoked, given: maxRevoked)
     let seal = try settings.flag(Self.seal, given: seal)
@@ -83,28 +83,6 @@ struct ListArguments: ParsableArguments {
       throw ExitCode(1)
     }
   }
-}
-
-struct Import: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    abstract: "Adds and updates the keys of a list; other keys are left alone.")
-
-  @OptionGroup var list: ListArguments
-
-  func run() async throws { try await list.run("importing", revokesUnlisted: false) }
-}
-
-struct Sync: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    abstract: "Makes the store equal to a list; keys that aren't on it are revoked.",
-    discussion: """
-      A key that was put after the list was made isn't on it: say --if-version with the store's version from before, and what \
-      was changed since stays.
-      """)
-
-  @OptionGroup var list: ListArguments
-
-  func run() async throws { try await list.run("syncing", revokesUnlisted: true) }
 }
 
 /// What a list would have done, and how to have it done.

@@ -1,0 +1,17 @@
+import ArgumentParser
+import CommandSupport
+import KeyStore
+
+struct Confirm: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Confirms all removals so far, so that nodes that held back a mass removal apply it.")
+
+  @OptionGroup var store: StoreWriting
+
+  func run() async throws {
+    try await store.run { connection, layout in
+      let version = try await KeyStoreWriter(connection: connection, layout: layout).confirmRemovals()
+      print("all removals up to version \(version) are confirmed")
+    }
+  }
+}
