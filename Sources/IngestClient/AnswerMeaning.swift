@@ -31,8 +31,7 @@ enum AttemptResult: Sendable, Equatable {
     case .delivered: "delivered"
     case .undeliverable: "undeliverable"
     case .refused: "refused"
-    case .failed(.timedOut, _): "timed_out"
-    case .failed(.disconnected, _): "disconnected"
+    case .failed(let failure, _) where failure.answer == nil: "\(failure.code)"
     case .failed: "unavailable"
     }
   }

@@ -23,20 +23,14 @@ struct ClientMetrics: Sendable {
     let code =
       switch outcome {
       case .delivered: "delivered"
-      case .undelivered(let undelivered):
-        switch undelivered.reason {
-        case .undeliverable: "undeliverable"
-        case .expired: "expired"
-        case .disengaged: "disengaged"
-        case .ended: "ended"
-        }
+      case .undelivered(let undelivered): "\(undelivered.reason.code)"
       }
     count("sluice_client_payloads_total", ("outcome", code))
   }
 
   /// `sluice_client_rejections_total`: one payload that wasn't taken, by the reason.
   func rejected(_ rejection: IngestClient.Rejection) {
-    count("sluice_client_rejections_total", ("reason", rejection.code))
+    count("sluice_client_rejections_total", ("reason", "\(rejection.code)"))
   }
 
   /// `sluice_client_buffered_payloads`, `sluice_client_buffered_bytes`.
@@ -48,10 +42,10 @@ struct ClientMetrics: Sendable {
   /// `sluice_client_state`: 0 engaged, 1 paused, 2 disengaged.
   func became(_ new: IngestClient.State) {
     let code =
-      switch new {
+      switch new.code {
       case .engaged: 0
       case .paused: 1
-      case .disengaged: 2
+      default: 2
       }
     state.record(code)
   }

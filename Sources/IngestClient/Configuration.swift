@@ -14,6 +14,7 @@ extension IngestClient {
     /// TLS, proxy and DNS. Redirects are never followed and connections not retried below the client, because it decides
     /// on both; the limit of connections is ``concurrency``.
     public var http = HTTPClient.Configuration()
+    /// How much may wait.
     public var buffer = Buffer()
     /// The most requests in flight at once.
     public var concurrency = 8
@@ -21,11 +22,17 @@ extension IngestClient {
     public var requestTimeout: Duration = .seconds(30)
     /// How long a payload may wait to be delivered. The time in which the client is paused doesn't count.
     public var payloadLifetime: Duration = .seconds(3600)
+    /// How attempts are spread out after failures.
     public var retries = Retries()
+    /// What 401 and 403 do.
     public var refusals = Refusals()
     /// How long a graceful shutdown may go on delivering.
     public var drainDeadline: Duration = .seconds(30)
 
+    /// A client with all defaults. Everything is checked when the client is made.
+    /// - Parameters:
+    ///   - endpoint: Where payloads are posted: `https://push.example.com/v1/events`.
+    ///   - key: The API key.
     public init(endpoint: String, key: PushKey) {
       self.endpoint = endpoint
       self.key = key
@@ -33,10 +40,12 @@ extension IngestClient {
 
     /// How much may wait, what is in flight included. What doesn't fit is refused, see ``Rejection/bufferFull``.
     public struct Buffer: Sendable {
+      /// The most payloads.
       public var payloads = 10_000
-      /// Of bodies.
+      /// The most bytes of bodies.
       public var bytes = 64 << 20
 
+      /// All defaults.
       public init() {}
     }
 
@@ -50,6 +59,7 @@ extension IngestClient {
       /// The most that is believed of a Retry-After.
       public var longestRetryAfter: Duration = .seconds(300)
 
+      /// All defaults.
       public init() {}
     }
 
@@ -64,6 +74,7 @@ extension IngestClient {
       /// How often a disengaged client asks, give or take a tenth.
       public var rareAsk: Duration = .seconds(600)
 
+      /// All defaults.
       public init() {}
     }
 
@@ -109,6 +120,7 @@ extension IngestClient {
 
   /// A setting that makes no sense.
   public struct InvalidConfiguration: Error, Equatable, CustomStringConvertible {
+    /// What was expected, and what was found; never a key.
     public let description: String
 
     init(_ description: String) { self.description = description }

@@ -60,7 +60,8 @@ struct HTTPExchange: Sendable {
         // Whichever is first ends both; but an answer that arrived in the last moment counts.
         switch (result, ended) {
         case (nil, let ended): result = ended
-        case (.failed(.timedOut, _), .some(let ended)) where !ended.isDisconnection: result = ended
+        case (.failed(let failure, _), .some(let ended)) where failure.code == .timedOut && !ended.isDisconnection:
+          result = ended
         default: break
         }
       }
@@ -118,5 +119,7 @@ struct HTTPExchange: Sendable {
 }
 
 extension AttemptResult {
-  fileprivate var isDisconnection: Bool { if case .failed(.disconnected, _) = self { true } else { false } }
+  fileprivate var isDisconnection: Bool {
+    if case .failed(let failure, _) = self { failure.code == .disconnected } else { false }
+  }
 }

@@ -355,13 +355,16 @@ public final class IngestClient: Service {
 
   private func log(_ event: Outbox.Event) {
     switch event {
-    case .became(.engaged): logger.notice("payload accepted; client engaged again")
-    case .became(.paused(let answer)):
-      logger.warning("key refused; client paused, probing", metadata: ["answer": "\(answer)"])
-    case .became(.disengaged(let answer)):
-      logger.error(
-        "key refused for the whole patience period; client disengaged, probing rarely",
-        metadata: ["answer": "\(answer)", "patience": "\(configuration.refusals.patience)"])
+    case .became(let state):
+      let answer = state.answer.map { "\($0)" } ?? ""
+      switch state.code {
+      case .engaged: logger.notice("payload accepted; client engaged again")
+      case .paused: logger.warning("key refused; client paused, probing", metadata: ["answer": "\(answer)"])
+      default:
+        logger.error(
+          "key refused for the whole patience period; client disengaged, probing rarely",
+          metadata: ["answer": "\(answer)", "patience": "\(configuration.refusals.patience)"])
+      }
     case .faltered(let failure):
       logger.warning("delivery failing; retrying", metadata: ["reason": "\(failure)"])
     case .delivered, .undelivered: break

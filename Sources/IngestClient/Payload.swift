@@ -6,6 +6,7 @@ public import NIOCore
 extension IngestClient {
   /// Something to push.
   public struct Payload: Sendable, Equatable {
+    /// Sent as it is.
     public let body: ByteBuffer
     /// Goes into `Content-Type`.
     public let contentType: String?

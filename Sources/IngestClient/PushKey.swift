@@ -25,7 +25,10 @@ public struct PushKey: Sendable {
 }
 
 extension PushKey: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+  /// Always the same, whatever the key is.
   public var description: String { "<secret>" }
+  /// Always the same, whatever the key is.
   public var debugDescription: String { description }
+  /// Shows nothing.
   public var customMirror: Mirror { Mirror(self, children: []) }
 }

@@ -242,7 +242,7 @@ struct RefusalTests {
             try world.submit()
             taken += 1
           } catch let rejection as IngestClient.Rejection {
-            switch rejection {
+            switch rejection.code {
             case .bufferFull: #expect(world.outbox.count == 40)
             case .disengaged: #expect(world.outbox.count > 0)
             default: Issue.record("\(rejection), seed \(seed)")
@@ -262,12 +262,12 @@ struct RefusalTests {
         #expect(world.outbox.bytes == world.outbox.count * 2)
       }
       refusals += world.states.count
-      let disengaged = world.states.contains { if case .disengaged = $0.state { true } else { false } }
+      let disengaged = world.states.contains { $0.state.code == .disengaged }
       for payload in world.undelivered.values {
-        switch payload.reason {
+        switch payload.reason.code {
         case .disengaged: #expect(disengaged, "seed \(seed)")
         case .expired, .undeliverable: break
-        case .ended: Issue.record("the client hadn't ended, seed \(seed)")
+        default: Issue.record("the client hadn't ended, seed \(seed)")
         }
       }
       // The faults end: everything that is left is delivered, and the client is engaged.
