@@ -23,5 +23,8 @@ struct RevisionArguments: ParsableArguments {
     shown: "number", in: 0...Int(KeyRecord.revisionLimit))
   @Option(help: Self.revision.help) var revision: String?
 
+  /// Whether nothing is said.
+  var isEmpty: Bool { get throws { try basis.version() == nil && number() == nil } }
+
   func number() throws -> UInt64? { try Settings().optional(Self.revision, given: revision).map { UInt64($0) } }
 }

@@ -9,9 +9,10 @@ struct Confirm: AsyncParsableCommand {
   @OptionGroup var store: StoreWriting
 
   func run() async throws {
+    let results = try store.results()
     try await store.run { connection, layout in
       let version = try await KeyStoreWriter(connection: connection, layout: layout).confirmRemovals()
-      print("all removals up to version \(version) are confirmed")
+      try results.print("all removals up to version \(version) are confirmed", ["version": version])
     }
   }
 }

@@ -18,25 +18,30 @@ struct KeyPublisher: AsyncParsableCommand {
       A change that comes late undoes nothing: revoked is final, a key stays with its account, and a list without a state \
       leaves the state that the store has, unless an option says otherwise.
 
-      Exit status: 0 it is done; 1 it isn't; 3 the list would take away more keys than --max-revoked allows, and nothing was \
-      changed; 4 the key was left as it is, because it is revoked, belongs to another account, or was changed since; 64 the \
-      command line makes no sense; 75 it is done in the primary, but not all declared replicas are known to have it: a \
-      failover could lose it, run the verb again to confirm it.
+      Exit status:
+      0   it is done
+      1   it isn't, and would fail again: there is no such key, or the store is damaged
+      3   the list would take away more keys than --max-revoked allows; nothing was changed
+      4   the key was left as it is: it is revoked, belongs to another account, or was changed since
+      64  the command line makes no sense
+      65  the list can't be taken: bad lines, cut off, or another number of records than expected; nothing was changed
+      66  the list can't be opened
+      75  try again later: Redis can't be reached or can't write now, the list's command failed, another list is being \
+      applied, or the change is in the primary and not all declared replicas are known to have it (a failover could lose it)
+      77  Redis doesn't accept the user or its password, or denies it a command
+
+      With --json each verb prints its result as one JSON object (list: one a line). Messages stay on standard error.
       """,
     version: BuildDescription.current,
     subcommands: [
-      Import.self, Sync.self, Put.self, Suspend.self, Revoke.self, Seal.self, Confirm.self, Replicas.self, Verify.self,
-      Reseal.self, PurgeRevoked.self,
+      Import.self, Sync.self, Put.self, Suspend.self, Activate.self, Revoke.self, Rotate.self, Get.self, List.self,
+      Position.self, Seal.self, Confirm.self, Replicas.self, Verify.self, Reseal.self, PurgeRevoked.self,
     ])
-}
-
-extension ExitCode {
-  /// A list would take away more than is allowed; nothing was changed.
-  static let tooManyKeys = ExitCode(3)
-  /// What the store has stands against the change; the key was left as it is.
-  static let keyLeftAlone = ExitCode(4)
 }
 
 func complain(_ text: String) {
   FileHandle.standardError.write(Data("key-publisher: \(text)\n".utf8))
 }
+
+/// "1 key", "2 keys".
+func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }

@@ -1,6 +1,12 @@
 // The verbs that take a list. A list is trusted as far as a person would trust it who sees what it does: what takes
 // keys away from customers, or gives them to others, is counted before anything is written, and too much of it is
 // refused with a sentence that says what.
+//
+// A list must be whole. A file ends with a line feed; a command ends with status 0; a pipe says neither, so where keys
+// that aren't listed would be refused, the number of records has to be known beforehand.
+//
+// A list is as old as its beginning. Keys that the store changed since then stay as they are: the list can't know of
+// them.
 
 import ArgumentParser
 import CommandSupport
@@ -12,7 +18,7 @@ import RedisClient
 /// What both verbs take.
 struct ListArguments: ParsableArguments {
   @OptionGroup var store: StoreWriting
-  @Argument(help: "The list's file, or - for standard input.") var file: String
+  @OptionGroup var source: ListSource
 
   private static let maxRevoked = Setting<Double>(
     "max-revoked",
@@ -21,113 +27,123 @@ struct ListArguments: ParsableArguments {
     shown: "percent", default: "5", in: 0...100)
   @Option(help: Self.maxRevoked.help) var maxRevoked: String?
 
-  private static let seal = Setting.flag("seal", "Seal the store when the whole list is in it.")
-  @Flag(help: Self.seal.help) var seal = false
+  @Flag(help: .confirmation("Seal the store when the whole list is in it.")) var seal = false
 
-  // Not in the environment: what overrules somebody else's decision is said with each command.
   @Flag(
-    help: ArgumentHelp(
+    help: .confirmation(
       "Make revoked keys what the list says, and keys whose state it doesn't say active. Otherwise they stay as they are."
-    ))
+    )
+  )
   var reactivate = false
 
-  @OptionGroup var basis: BasisArguments
+  private static let asOf = Setting<Int>(
+    "as-of",
+    "The store's version when the list was begun, as key-publisher position prints it: keys that were changed after it stay as "
+      + "they are.",
+    shown: "version", as: "the version when this command begins, before the list's command runs", in: 0...(1 << 53))
+  @Option(help: Self.asOf.help) var asOf: String?
+
+  private static let wait = Setting<Duration>(
+    "wait", "How long to wait while another list is being applied. Then the exit status is 75.", shown: "time",
+    default: "1m", in: .zero ... .seconds(86_400))
+  @Option(help: Self.wait.help) var wait: String?
+
+  @Flag(help: "Show what the list would do, and change nothing.") var dryRun = false
 
   func run(_ verb: String, revokesUnlisted: Bool) async throws {
     let settings = Settings()
+    let results = try store.results()
     let maxRevoked = try settings.value(Self.maxRevoked, given: maxRevoked)
-    let seal = try settings.flag(Self.seal, given: seal)
-    let terms = ListConsequences.Terms(
-      revokesUnlisted: revokesUnlisted, reactivates: reactivate, version: try basis.version())
-    try await store.run { connection, layout in
-      let list = try readList(file)
+    let asOf = try settings.optional(Self.asOf, given: asOf).map { UInt64($0) }
+    let wait = try settings.value(Self.wait, given: wait)
+    let source = try source.resolve(settings)
+    if !dryRun, revokesUnlisted || seal { try source.requireEnd(forSealing: seal) }
+
+    func prepare(
+      _ connection: RedisConnection, _ layout: StoreLayout, _ start: Start
+    ) async throws -> PlannedList {
+      let list = try source.read()
+      let terms = ListConsequences.Terms(
+        revokesUnlisted: revokesUnlisted, reactivates: reactivate, version: asOf ?? start.version, epoch: start.epoch)
       let publication = Publication(connection: connection, layout: layout, terms: terms)
-      let plan = try await publication.plan(for: list)
-      guard plan.isWithin(percent: maxRevoked) else {
-        complain(refusal(of: plan, maxRevoked: maxRevoked))
-        throw ExitCode.tooManyKeys
+      let plan = PlannedList(
+        verb: verb, list: list, publication: publication, consequences: try await publication.plan(for: list))
+      guard plan.consequences.isWithin(percent: maxRevoked) else {
+        complain(plan.refusal(maxRevoked: maxRevoked))
+        throw ExitStatus.tooManyKeys.code
       }
-      var progress = Progress(verb, total: list.entryCount)
-      let outcome = try await publication.carryOut(list, agreed: plan) { progress.update($0) }
-      progress.finish()
-      try report(outcome, entries: list.entryCount)
-      if seal { try await sealStore(connection, layout, mayBeEmpty: false) }
+      return plan
+    }
+
+    if dryRun {
+      return try await store.store.run { connection, layout in
+        let start = try await Start(connection, layout, asOf: asOf)
+        let plan = try await prepare(connection, layout, start)
+        try results.print(plan.preview, ListResult(plan))
+      }
+    }
+    try await store.run { connection, layout in
+      var start = try await Start(connection, layout, asOf: asOf)
+      let host = ProcessInfo.processInfo.hostName
+      let name = "key-publisher \(verb) on \(host), process \(ProcessInfo.processInfo.processIdentifier)"
+      let lease = try await ListLease.take(connection, layout, as: name, within: wait) { holder in
+        complain("waiting: another list is being applied by \(holder.name), since \(holder.sinceText)")
+      }
+      do {
+        // A command's list begins now, after the one that was waited for.
+        if source.isCommand { start = try await Start(connection, layout, asOf: asOf) }
+        let plan = try await prepare(connection, layout, start)
+        try results.remark(plan.summary)
+        try await carryOut(plan, connection, layout, lease, results)
+        await lease.release()
+      } catch {
+        await lease.release()
+        throw error
+      }
     }
   }
 
-  private func report(_ outcome: Publication.Outcome, entries: Int) throws {
-    guard let edits = outcome.edits else {
-      print("the list is empty; nothing was changed")
-      return
+  private func carryOut(
+    _ plan: PlannedList, _ connection: RedisConnection, _ layout: StoreLayout, _ lease: ListLease, _ results: Results
+  ) async throws {
+    var progress = Progress(plan.verb, total: plan.list.entryCount)
+    let outcome = try await plan.publication.carryOut(plan.list, agreed: plan.consequences, under: lease) {
+      progress.update($0)
     }
-    let consequences = outcome.consequences
-    let revoked =
-      consequences[.listedRevoked] + consequences[.unlisted] + consequences[.suspendedUnlisted]
-    print(
-      "\(entries) entries: \(edits.changed) changed, \(edits.unchanged) as they were; \(revoked) revoked, "
-        + "\(consequences[.listedSuspended]) suspended, \(consequences[.moved]) moved to another account; version \(edits.version)"
-    )
-    let left: [(Int, String)] = [
-      (
-        edits[.staysRevoked] + edits.leftRevoked,
-        "keys are revoked in the store and stay so; --reactivate makes them what the list says"
-      ),
-      (edits.leftSuspended, "keys are suspended in the store and stay so: the list says nothing of their state"),
-      (edits[.newerVersion], "keys were changed since the version of --if-version and were left alone"),
-      (edits[.olderRevision], "keys have a larger revision in the store and were left alone"),
-    ]
-    for (count, words) in left where count > 0 { print("\(count) \(words)") }
-    let overtaken = edits[.otherAccount] + edits[.unagreed]
+    progress.finish()
+    _ = try await revokeDueKeys(connection, layout)
+    var result = ListResult(plan, outcome)
+    if !results.isJSON { for line in plan.report(outcome) { try results.write(line + "\n") } }
+    let overtaken = (outcome.edits?[.otherAccount] ?? 0) + (outcome.edits?[.unagreed] ?? 0)
     if overtaken > 0 {
-      complain("\(overtaken) keys were changed by somebody else meanwhile and were left alone; run it again")
-      throw ExitCode(1)
+      if results.isJSON { try results.print("", result) }
+      complain("\(count(overtaken, "key")) changed while the list was being applied: left as they are; run it again")
+      throw ExitStatus.tryAgain.code
     }
+    if seal {
+      let sealed = try await sealStore(connection, layout, mayBeEmpty: false)
+      (result.sealed, result.version) = (true, sealed.version)
+      if !results.isJSON { try results.write(sealed.sentence + "\n") }
+    }
+    if results.isJSON { try results.print("", result) }
   }
-}
 
-/// What a list would have done, and how to have it done.
-private func refusal(of plan: ListConsequences, maxRevoked: Double) -> String {
-  var lines = [
-    "the list would take \(plan.count) of \(plan.active) active keys out of service or to another account, more than "
-      + "\(maxRevoked.formatted(.number.grouping(.never)))%. Nothing was changed."
-  ]
-  for kind in ListConsequences.Kind.allCases where plan[kind] > 0 {
-    let words =
-      switch kind {
-      case .listedRevoked: "would be revoked: the list says so"
-      case .listedSuspended: "would be suspended: the list says so"
-      case .unlisted: "would be revoked: they aren't on the list"
-      case .suspendedUnlisted: "are suspended and would be revoked for good: they aren't on the list"
-      case .moved: "would move to another account"
+  /// Where the store was when the list began.
+  private struct Start {
+    var version: UInt64 = 0
+    var epoch: String?
+
+    init(_ connection: RedisConnection, _ layout: StoreLayout, asOf: UInt64?) async throws {
+      switch try await connection.storePosition(layout) {
+      case .found(let position): (version, epoch) = (position.version, position.epoch)
+      case .noStore: break
+      case .incompatible(let why):
+        complain(why)
+        throw ExitStatus.failed.code
       }
-    let examples = plan.examples(of: kind).map { "\"\($0)\"" }.joined(separator: ", ")
-    lines.append("\(plan[kind]) \(words). Some of their accounts: \(examples)")
-  }
-  lines.append("If that is what you want, say --max-revoked \(plan.neededPercent.formatted(.number.grouping(.never))).")
-  return lines.joined(separator: "\nkey-publisher: ")
-}
-
-private func readList(_ path: String) throws -> KeyListSpool {
-  let file: FileHandle
-  if path == "-" {
-    file = .standardInput
-  } else {
-    guard let opened = FileHandle(forReadingAtPath: path) else {
-      complain("can't open \(path): \(String(cString: strerror(errno)))")
-      throw ExitCode(1)
+      if let asOf, asOf > version {
+        throw ValidationError("--as-of: the store is at version \(version), \(asOf) is none that it ever had")
+      }
     }
-    file = opened
-  }
-  var progress = Progress("reading", total: nil)
-  do {
-    let list = try KeyListSpool.reading(file) { entries, _ in progress.update(entries) }
-    progress.finish()
-    return list
-  } catch let bad as KeyListSpool.BadList {
-    progress.finish()
-    for problem in bad.problems { complain("\(path): \(problem)") }
-    if bad.gaveUp { complain("… and perhaps more") }
-    complain("nothing was changed in the store")
-    throw ExitCode(1)
   }
 }

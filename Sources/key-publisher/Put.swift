@@ -19,9 +19,8 @@ struct Put: AsyncParsableCommand {
     "account", "The account that the key belongs to.", shown: "account", isRequired: true)
   @Option(help: Self.account.help) var account: String?
 
-  // Not in the environment: what overrules somebody else's decision is said with each command.
-  @Flag(help: "Make a suspended or revoked key active again.") var reactivate = false
-  @Flag(help: "Move a key that belongs to another account.") var changeAccount = false
+  @Flag(help: .confirmation("Make a suspended or revoked key active again.")) var reactivate = false
+  @Flag(help: .confirmation("Move a key that belongs to another account.")) var changeAccount = false
 
   func run() async throws {
     let account = try Settings().value(Self.account, given: account)

@@ -21,9 +21,10 @@ struct Replicas: AsyncParsableCommand {
   }
 
   func run() async throws {
+    let results = try store.results()
     try await store.run { connection, layout in
       try await Replication(connection: connection, layout: layout).declare(replicas: number)
-      print("\(number) replicas are declared")
+      try results.print("\(number) replicas are declared", ["replicas": number])
     }
   }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CommandSupport
+import Hiredis
 import KeyStore
 import NIOCore
 import NIOPosix
@@ -8,6 +9,11 @@ import RedisClient
 /// What every verb needs: the options, and a conversation with Redis for as long as it works.
 struct StoreAccess: ParsableArguments {
   @OptionGroup var redis: RedisArguments
+
+  private static let json = Setting.flag("json", "Print the result as JSON.")
+  @Flag(help: Self.json.help) var json = false
+
+  func results() throws -> Results { Results(isJSON: try Settings().flag(Self.json, given: json)) }
 
   func run(_ body: (RedisConnection, StoreLayout) async throws -> Void) async throws {
     let settings = Settings()
@@ -29,7 +35,31 @@ struct StoreAccess: ParsableArguments {
       throw error
     } catch {
       complain("\(error)")
-      throw ExitCode(1)
+      throw ExitStatus(of: error).code
+    }
+  }
+}
+
+extension ExitStatus {
+  /// Whether the same command may succeed later, by what came in its way.
+  init(of error: any Error) {
+    switch error {
+    case let error as RedisError:
+      switch error.reason {
+      case .greetingRefused(let refusal): self.init(of: refusal)
+      case .serverTooOld: self = .failed
+      default: self = .tryAgain
+      }
+    case let error as RedisServerError:
+      switch (error.storeCode, error.code) {
+      case (.rebuilding, _), (.leaseEnded, _): self = .tryAgain
+      case (_, "NOPERM"), (_, "NOAUTH"), (_, "WRONGPASS"): self = .notPermitted
+      default: self = error.isPassing ? .tryAgain : .failed
+      }
+    case is Publication.MoreThanAgreed, is Publication.AnotherHistory, is ForgottenChanges, is ListLease.Taken,
+      is ExportCommand.Failed, is ExportCommand.CannotStart:
+      self = .tryAgain
+    default: self = .failed
     }
   }
 }

@@ -14,6 +14,8 @@ struct StoreWriting: ParsableArguments {
     shown: "time", default: "5s", in: .milliseconds(100) ... .seconds(600))
   @Option(help: Self.confirmWait.help) var confirmWait: String?
 
+  func results() throws -> Results { try store.results() }
+
   func run(_ body: (RedisConnection, StoreLayout) async throws -> Void) async throws {
     let wait = try Settings().value(Self.confirmWait, given: confirmWait)
     try await store.run { connection, layout in
@@ -29,11 +31,13 @@ struct StoreWriting: ParsableArguments {
     do {
       let confirmation = try await replication.confirm(within: limit)
       if confirmation.declaredNow {
-        print(
+        try store.results().remark(
           "\(confirmation.declared) replicas follow this Redis and are declared now: changes are confirmed when all have them; "
             + "key-publisher replicas changes the number")
       }
       objection = confirmation.objection
+    } catch let error as ExitCode {
+      throw error
     } catch {
       objection = "\(error)"
     }
@@ -41,6 +45,6 @@ struct StoreWriting: ParsableArguments {
     complain(
       "the change is in the primary, but isn't confirmed: \(objection). A failover could lose it; run the verb again to confirm it."
     )
-    throw ExitCode(75)
+    throw ExitStatus.tryAgain.code
   }
 }
