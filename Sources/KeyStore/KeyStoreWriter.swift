@@ -24,6 +24,8 @@ public struct KeyEdit: Sendable, Hashable {
     case put(account: String, KeyState?)
     /// Change the state of a known key; its account stays.
     case setState(KeyState)
+    /// Check that the key has this state and account. Changes nothing; edits that depend on it follow.
+    case check(KeyState, account: String)
   }
 
   /// What an edit may do.
@@ -38,6 +40,11 @@ public struct KeyEdit: Sendable, Hashable {
     public static let move = Permissions(rawValue: 2)
     /// Change a revoked key.
     public static let reactivate = Permissions(rawValue: 4)
+    /// Change a record that doesn't say its version: the change stream shows that it is older than the version that
+    /// the edit rests on.
+    static let olderThanBasis = Permissions(rawValue: 8)
+    /// The other way round: only if all edits before it in the same step were carried out.
+    public static let dependent = Permissions(rawValue: 16)
   }
 
   public var key: KeyID
@@ -45,12 +52,17 @@ public struct KeyEdit: Sendable, Hashable {
   public var allowing: Permissions
   /// The source's number for what it says here. The edit isn't carried out if the record has a larger one.
   public var revision: UInt64?
+  /// Where the state is to change: only if the key belongs to this account.
+  public var onlyOf: String?
 
-  public init(key: KeyID, kind: Kind, allowing: Permissions = [], revision: UInt64? = nil) {
+  public init(
+    key: KeyID, kind: Kind, allowing: Permissions = [], revision: UInt64? = nil, onlyOf account: String? = nil
+  ) {
     self.key = key
     self.kind = kind
     self.allowing = allowing
     self.revision = revision
+    onlyOf = account
   }
 }
 
@@ -78,6 +90,8 @@ public struct EditResult: Sendable, Hashable {
     case olderRevision = "o"
     /// A put would have ended an active key, and nobody agreed to that.
     case unagreed = "e"
+    /// A check failed, or the edit depends on one that wasn't carried out.
+    case notReached = "x"
   }
 
   public var kind: Kind
@@ -154,12 +168,16 @@ public struct KeyStoreWriter: Sendable {
 
   /// The same, for callers that keep several batches on their way. They are carried out in order once one has been: one that has to be sent
   /// again, because Redis has no script or no store yet, comes behind those that were on their way.
-  func submit(_ edits: [KeyEdit], basedOn version: UInt64? = nil) -> EventLoopFuture<EditOutcome> {
+  func submit(
+    _ edits: [KeyEdit], basedOn version: UInt64? = nil, under lease: ListLease? = nil
+  ) -> EventLoopFuture<EditOutcome> {
     // Ending keys that nobody has needn't begin a store.
     let adds = edits.contains { if case .put = $0.kind { true } else { false } }
     let nothing = EditOutcome(
       epoch: "", version: 0, results: edits.map { _ in EditResult(kind: .missing, state: nil) })
-    return withStore(beginning: adds, otherwise: nothing) { submitOnce(edits, basedOn: version) }
+    return withStore(beginning: adds, otherwise: nothing) {
+      submitOnce(edits, basedOn: version, under: lease)
+    }
   }
 
   /// Does something that needs a store. Where there is none one is begun, and it is done once more.
@@ -186,7 +204,9 @@ public struct KeyStoreWriter: Sendable {
     }
   }
 
-  private func submitOnce(_ edits: [KeyEdit], basedOn version: UInt64?) -> EventLoopFuture<EditOutcome> {
+  private func submitOnce(
+    _ edits: [KeyEdit], basedOn version: UInt64?, under lease: ListLease?
+  ) -> EventLoopFuture<EditOutcome> {
     precondition(
       edits.count <= Self.batchLimit, "\(edits.count) edits in a batch, at most \(Self.batchLimit) are allowed")
     for edit in edits {
@@ -200,7 +220,8 @@ public struct KeyStoreWriter: Sendable {
       }
     }
     let script = ChangeScript(
-      edits, basedOn: version, layout: layout, now: Int64(Date().timeIntervalSince1970), changesKept: changesKept)
+      edits, basedOn: version, under: lease, layout: layout, now: Int64(Date().timeIntervalSince1970),
+      changesKept: changesKept)
     return connection.run(script, within: .seconds(30)).flatMapThrowing { reply in
       var outcome = try script.read(reply)
       for (edit, result) in zip(edits, outcome.results) {

@@ -10,6 +10,8 @@
 //   sluice:{keys}:fence         string  written to see which replicas follow; its value means nothing
 //   sluice:{keys}:fence:…   string  where INFO can't be used: shows that two connections lead to one server;
 //                                       ends by itself after 10 s
+//   sluice:{keys}:lease         string  whose turn it is to apply a list (see ListLease); ends by itself
+//   sluice:{keys}:due           hash    key id → "seconds version": keys that are to be revoked later (see DueRevocations)
 //   sluice:{keys}:followers     string  the most replicas that were ever seen to follow this Redis and could be promoted
 //
 // Meta and the summaries of all buckets are written in one step when the store begins, so one that is missing was lost. The stream
@@ -54,6 +56,10 @@ public struct StoreLayout: Sendable, Hashable {
   /// A key of its own, so that a node needs no right to write to meta.
   public var followers: String { namespace.key("keys", "followers") }
   public var changes: String { namespace.key("keys", "changes") }
+  /// Whose turn it is to apply a list.
+  var lease: String { namespace.key("keys", "lease") }
+  /// Keys that are to be revoked later.
+  var due: String { namespace.key("keys", "due") }
   var rebuild: String { namespace.key("keys", "rebuild") }
   public func bucket(_ index: Int) -> String { namespace.key("keys", "bucket:\(index)") }
   var allBuckets: [String] { (0..<Self.bucketCount).map(bucket) }

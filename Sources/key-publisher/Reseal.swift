@@ -20,50 +20,47 @@ struct Reseal: AsyncParsableCommand {
 
   @OptionGroup var store: StoreWriting
 
-  private static let yes = Setting.flag("yes", "Do it.")
-  @Flag(help: Self.yes.help) var yes = false
+  @Flag(help: .confirmation("Do it.")) var yes = false
 
-  private static let dropUnreadable = Setting.flag(
-    "drop-unreadable", "Throw away what isn't a record or can't be read.")
-  @Flag(help: Self.dropUnreadable.help) var dropUnreadable = false
+  @Flag(help: .confirmation("Throw away what isn't a record or can't be read.")) var dropUnreadable = false
 
-  private static let allowEmpty = Setting.flag(
-    "allow-empty", "Do it even if there are no keys: every key will be refused.")
-  @Flag(help: Self.allowEmpty.help) var allowEmpty = false
+  @Flag(help: .confirmation("Do it even if there are no keys: every key will be refused.")) var allowEmpty = false
 
   func run() async throws {
-    let settings = Settings()
-    let yes = try settings.flag(Self.yes, given: yes)
-    let dropUnreadable = try settings.flag(Self.dropUnreadable, given: dropUnreadable)
-    let allowEmpty = try settings.flag(Self.allowEmpty, given: allowEmpty)
+    let results = try store.results()
     try await store.run { connection, layout in
       let rebuild = StoreRebuild(connection: connection, layout: layout)
       var progress = Progress("looking at", total: StoreLayout.bucketCount, unit: "buckets")
       let survey = try await rebuild.survey { progress.update($0) }
       progress.finish()
-      guard try isToBeDone(survey, dropUnreadable: dropUnreadable, allowEmpty: allowEmpty) else { return }
+      guard try isToBeDone(survey, results) else {
+        if results.isJSON { try results.print("", ResealResult(changed: false, keys: survey.keys)) }
+        return
+      }
       guard yes else {
         complain("nothing was changed; to take the store as it is say --yes")
-        throw ExitCode(1)
+        throw ExitStatus.failed.code
       }
       progress = Progress("rebuilding", total: StoreLayout.bucketCount, unit: "buckets")
       let (version, keys) = try await rebuild.run(after: survey, droppingUnreadable: dropUnreadable) {
         progress.update($0)
       }
       progress.finish()
-      print("the store is sealed with \(keys) keys as a new history; version \(version)")
+      try results.print(
+        "the store is sealed with \(keys) keys as a new history; version \(version)",
+        ResealResult(changed: true, keys: keys, version: version))
     }
   }
 
   /// Shows what there is, and says why not where it mustn't be done.
-  private func isToBeDone(_ survey: StoreSurvey, dropUnreadable: Bool, allowEmpty: Bool) throws -> Bool {
+  private func isToBeDone(_ survey: StoreSurvey, _ results: Results) throws -> Bool {
     if let why = survey.otherKind {
       complain("\(why); nothing was changed")
-      throw ExitCode(1)
+      throw ExitStatus.failed.code
     }
     if survey.isAbsent {
       complain("there is no key store in this Redis; nothing was changed")
-      throw ExitCode(1)
+      throw ExitStatus.failed.code
     }
     let states = KeyState.allCases.map { "\(survey.keysByState[$0] ?? 0) \($0.word)" }.joined(separator: ", ")
     var said = "nothing"
@@ -72,22 +69,22 @@ struct Reseal: AsyncParsableCommand {
       said = "\(claimed) keys"
       if missing != 0 { said += missing > 0 ? ": \(missing) are missing" : ": \(-missing) are new" }
     }
-    print("found  \(survey.keys) keys (\(states))\nsaid   \(said)")
+    try results.remark("found  \(survey.keys) keys (\(states))\nsaid   \(said)")
     tell(survey.problems, of: survey.problemCount)
     tell(survey.unreadable, of: survey.unreadableCount)
     if survey.problemCount + survey.unreadableCount == 0 {
-      print("result every bucket is what it says it is, and the store is sealed: there is nothing to do")
+      try results.remark("result every bucket is what it says it is, and the store is sealed: there is nothing to do")
       return false
     }
     if survey.unreadableCount > 0, !dropUnreadable {
       complain(
         "\(survey.unreadableCount) entries aren't records or can't be read; nothing was changed. Remove them or put these keys again "
           + "by hand (HDEL, HSET), or say --drop-unreadable to throw them away")
-      throw ExitCode(1)
+      throw ExitStatus.failed.code
     }
     if survey.keys == 0, !allowEmpty {
       complain("no key is left, and sealed like this the store would refuse everybody; say --allow-empty to do so")
-      throw ExitCode(1)
+      throw ExitStatus.failed.code
     }
     return true
   }
@@ -96,4 +93,10 @@ struct Reseal: AsyncParsableCommand {
     for line in lines { complain(line) }
     if count > lines.count { complain("… and \(count - lines.count) more") }
   }
+}
+
+private struct ResealResult: Encodable {
+  var changed: Bool
+  var keys: Int
+  var version: UInt64?
 }

@@ -45,8 +45,7 @@ struct DeadLetterChoice: ParsableArguments {
 
   @OptionGroup var filter: DeadLetterFilterOptions
 
-  private static let all = Setting.flag("all", "All of them.")
-  @Flag(help: Self.all.help) var all = false
+  @Flag(help: .confirmation("All of them.")) var all = false
 
   private static let limit = Setting<Int>(
     "limit", "At most so many, the oldest first.", shown: "number", as: "no limit", in: 1...1_000_000_000)
@@ -60,7 +59,7 @@ struct DeadLetterChoice: ParsableArguments {
     let ids = try choosing.optional(Self.ids, given: id.isEmpty ? nil : id.joined(separator: " "))
     var chosen = try filter.filter(choosing)
     let isNarrowed = chosen != DeadLetterFilter()
-    switch (ids, isNarrowed, try choosing.flag(Self.all, given: all)) {
+    switch (ids, isNarrowed, all) {
     case (let ids?, false, false): chosen.ids = ids.ids
     case (nil, true, false), (nil, false, true): break
     default:

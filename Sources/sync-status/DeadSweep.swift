@@ -39,13 +39,11 @@ struct DeadDiscard: AsyncParsableCommand {
   @OptionGroup var access: FleetAccess
   @OptionGroup var choice: DeadLetterChoice
 
-  private static let yes = Setting.flag("yes", "Do it.")
-  @Flag(help: Self.yes.help) var yes = false
+  @Flag(help: .confirmation("Do it.")) var yes = false
 
   func run() async throws {
     let settings = Settings()
     let (filter, limit) = try choice.resolve(settings)
-    let yes = try settings.flag(Self.yes, given: yes)
     try await access.run { fleet in
       guard yes else {
         let (tally, areAll) = await sweep(fleet) { letters, tally throws(QueueFailure) in

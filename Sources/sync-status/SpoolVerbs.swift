@@ -43,15 +43,13 @@ struct SpoolFolder: ParsableArguments {
 struct SetAsideChoice: ParsableArguments {
   @Argument(help: ArgumentHelp("Their numbers, as listed.", valueName: "number")) var numbers: [Int64] = []
 
-  private static let all = Setting.flag("all", "All of them.")
-  @Flag(help: Self.all.help) var all = false
+  @Flag(help: .confirmation("All of them.")) var all = false
 
   /// Further ones are processed by running it again.
   private static let limit = 100_000
 
   /// Reports which of the named ones don't exist.
   func resolve(in spool: StoppedSpool) throws -> (found: [SetAsidePayload], areAll: Bool) {
-    let all = try numbers.isEmpty ? Settings().flag(Self.all, given: all) : all
     guard all == numbers.isEmpty else { throw ValidationError("expected either numbers of payloads, or --all") }
     let payloads = try spool.setAside(limit: Self.limit)
     if all { return (payloads, true) }
@@ -148,11 +146,9 @@ struct SpoolDiscard: ParsableCommand {
   @OptionGroup var folder: SpoolFolder
   @OptionGroup var choice: SetAsideChoice
 
-  private static let yes = Setting.flag("yes", "Do it.")
-  @Flag(help: Self.yes.help) var yes = false
+  @Flag(help: .confirmation("Do it.")) var yes = false
 
   func run() throws {
-    let yes = try Settings().flag(Self.yes, given: yes)
     try folder.run { spool in
       let (payloads, areAll) = try choice.resolve(in: spool)
       let text = Wording.number(payloads.count, "payload")

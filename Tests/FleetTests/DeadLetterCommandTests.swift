@@ -229,4 +229,22 @@ struct DeadLetterCommandTests {
       #expect(run.output == "put back 1 dead letter\n  1 × reason 1")
     }
   }
+
+  @Test func `a confirmation can't come from the environment`() async throws {
+    try await withClient { server, client in
+      let shard = DeadLetterShard(client: client)
+      try await shard.bury(0..<3) { "reason \($0)" }
+      for (arguments, status, words) in [
+        (["--reason", "reason 1"], 1, "say --yes"), (["--all"], 1, "say --yes"), (["--yes"], 64, "--all"),
+      ] {
+        let run = try await CommandRun.of(
+          "sync-status", ["dead", "discard", "--redis", "\(server.endpoint)"] + arguments,
+          environment: ["SLUICE_YES": "1", "SLUICE_ALL": "1"])
+        #expect(run.status == .exited(Int32(status)) && run.errors.contains(words), "\(arguments): \(run.errors)")
+      }
+      let run = try await CommandRun.of(
+        "sync-status", ["dead", "discard", "--all", "--yes", "--redis", "\(server.endpoint)"])
+      #expect(run.status == .exited(0) && run.output.contains("threw away 3 dead letters"), "\(run.output)")
+    }
+  }
 }

@@ -224,7 +224,7 @@ class Node:
                              "--maxmemory-policy", "noeviction"])
         self.until(lambda: self.redis("PING") == "PONG", "redis answers")
         subprocess.run(
-            [f"{binaries}/key-publisher", "import", "-", "--seal", "--redis", f"redis://127.0.0.1:{port}"],
+            [f"{binaries}/key-publisher", "import", "-", "--seal", "--expect", "1", "--redis", f"redis://127.0.0.1:{port}"],
             input=f"key,account\n{KEY},acme\n", text=True, check=True, capture_output=True)
         if tls: options = options + self.make_tls()
         self.log = f"{self.folder}/node.log"

@@ -50,8 +50,15 @@ import Testing
     }
   }
 
-  @Test func `a list without a last line feed, or without entries, is a list`() throws {
-    #expect(try Self.spool("key,account\nk,acme").entryCount == 1)
+  @Test func `a list without a last line feed isn't whole`() throws {
+    for (text, line) in [("key,account\nk,acme", 2), ("key,account\nk,acme\nj", 3), ("key,acc", 1)] {
+      let bad = try #require(badList(text))
+      #expect(bad.problems.map(\.line) == [line] && bad.wasReadToEnd)
+      #expect(bad.description.contains("cut off"))
+    }
+  }
+
+  @Test func `a list without entries is a list`() throws {
     #expect(try Self.spool("key,account\n").entryCount == 0)
     #expect(try Self.spool("").entryCount == 0)
   }

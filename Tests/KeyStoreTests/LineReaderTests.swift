@@ -20,12 +20,18 @@ import Testing
   @Test(arguments: [1, 2, 3, 7, 1000]) func `lines are the same however the file is cut`(chunk: Int) throws {
     #expect(try lines("", chunk: chunk) == [])
     #expect(try lines("\n", chunk: chunk) == [""])
-    #expect(try lines("one\n\nthree\r\nlast", chunk: chunk) == ["one", "", "three\r", "last"])
+    #expect(try lines("one\n\nthree\r\nlast\n", chunk: chunk) == ["one", "", "three\r", "last"])
     #expect(try lines("one\ntwo\n", chunk: chunk) == ["one", "two"])
   }
 
+  @Test(arguments: [1, 3, 1000]) func `a last line without a line feed is an error`(chunk: Int) throws {
+    for text in ["x", "one\nx", "\n\r"] {
+      #expect(throws: LineReader.Cut.self) { try lines(text, chunk: chunk) }
+    }
+  }
+
   @Test(arguments: [1, 3, 1000]) func `a line has a bound, with or without an end`(chunk: Int) throws {
-    #expect(try lines("12345\n12345", chunk: chunk, limit: 5) == ["12345", "12345"])
+    #expect(try lines("12345\n12345\n", chunk: chunk, limit: 5) == ["12345", "12345"])
     #expect(throws: LineReader.TooLong.self) { try lines("12345\n123456\n", chunk: chunk, limit: 5) }
     #expect(throws: LineReader.TooLong.self) { try lines("12345\n123456", chunk: chunk, limit: 5) }
   }

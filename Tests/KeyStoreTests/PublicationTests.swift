@@ -108,6 +108,7 @@ import Testing
         key8,umbrella,
         key9,umbrella,
         new,acme,revoked
+
         """)
       var plan = try await publication(store, sync: false).plan(for: listed)
       // Two revoked, one suspended, two moved: one of them is suspended. The revoked one stays as it is.
@@ -206,6 +207,86 @@ import Testing
       let outcome = try await carryOut(list(["key1"]), by: publication(store, sync: false))
       #expect(outcome.edits?.changed == 1)
       #expect(try await store.connection.verifyStore(store.layout).keysByState == [.active: 2])
+    }
+  }
+
+  @Test func `of records without a version the change stream says which were changed since`() async throws {
+    try await StoreBench.with { store in
+      // Three keys in one bucket, written by an older build.
+      let bucket = KeyID(secret: "key".utf8).bucket(of: StoreLayout.bucketCount)
+      var (keys, number): ([String], Int) = ([], 0)
+      while keys.count < 3 {
+        number += 1
+        if KeyID(secret: "key\(number)".utf8).bucket(of: StoreLayout.bucketCount) == bucket {
+          keys.append("key\(number)")
+        }
+      }
+      try await store.put(keys)
+      _ = try await store.writer.apply([.put(keys[1], "other"), .put(keys[1], "acme")])
+      for key in keys {
+        try await store.run("HSET", store.layout.bucket(bucket), KeyID(secret: key.utf8).bytes, "1 a 17 acme")
+      }
+      let text = "key,account,state\n\(keys[0]),acme,suspended\n\(keys[1]),acme,suspended\n"
+      let listed = try KeyListSpoolTests.spool(text)
+      // The list began after the third change: keys[1] was changed since, and its bucket with it.
+      let outcome = try await carryOut(listed, by: publication(store, version: 3))
+      #expect((outcome.edits?.changed, outcome.edits?[.newerVersion]) == (2, 1))
+      #expect(try await store.state(of: keys[0]) == .suspended)
+      #expect(try await store.state(of: keys[1]) == .active)
+      #expect(try await store.state(of: keys[2]) == .revoked)
+      // A stream that doesn't go back so far leaves it unknown.
+      try await store.run("XTRIM", store.layout.changes, "MAXLEN", 1)
+      let version = try await store.run("HGET", store.layout.meta, "version")
+      await #expect(throws: ForgottenChanges.self) {
+        _ = try await carryOut(listed, by: publication(store, version: 3))
+      }
+      #expect(try await store.run("HGET", store.layout.meta, "version") == version)
+    }
+  }
+
+  @Test func `a list that began in another history changes nothing`() async throws {
+    try await StoreBench.with { store in
+      try await store.put(["key1"])
+      let publication = Publication(
+        connection: store.connection, layout: store.layout,
+        terms: .init(revokesUnlisted: true, version: 1, epoch: "another"))
+      await #expect(throws: Publication.AnotherHistory.self) { _ = try await publication.plan(for: list([])) }
+      #expect(try await states(store) == [.active: 1])
+    }
+  }
+
+  @Test func `what a list is said to do is what it does`() async throws {
+    var random = SeededGenerator.announced()
+    try await StoreBench.with { store in
+      let accounts = ["acme", "globex"]
+      for round in 0..<20 {
+        let edits = (0..<60).map { _ in
+          KeyEdit.put(
+            "key\(Int.random(in: 0..<100, using: &random))", accounts.randomElement(using: &random)!,
+            KeyState.allCases.randomElement(using: &random)!)
+        }
+        let version = try await store.writer.apply(edits).version
+        _ = try await store.writer.apply(Array(edits.shuffled(using: &random).prefix(5)))
+        var text = "key,account,state\n"
+        for key in (0..<110).shuffled(using: &random).prefix(70) {
+          let state = (KeyState.allCases + [nil]).randomElement(using: &random)!
+          text += "key\(key),\(accounts.randomElement(using: &random)!),\(state?.word ?? "")\n"
+        }
+        let publication = publication(
+          store, sync: Bool.random(using: &random), reactivates: Bool.random(using: &random),
+          version: Bool.random(using: &random) ? version : nil)
+        let list = try KeyListSpoolTests.spool(text)
+        let plan = try await publication.plan(for: list)
+        let before = try await store.run("HGET", store.layout.meta, "version").string()
+        let edited = try #require(try await publication.carryOut(list, agreed: plan).edits)
+        let effects = plan.effects
+        #expect(effects.changed == edited.changed, "round \(round) from version \(before)")
+        #expect(effects[.newer] == edited[.newerVersion], "round \(round)")
+        #expect(effects[.staysRevoked] == edited[.staysRevoked], "round \(round)")
+        #expect(effects[.unchanged] == edited.unchanged, "round \(round)")
+        #expect(edited[.unagreed] + edited[.otherAccount] + edited[.missing] == 0, "round \(round)")
+      }
+      #expect(try await store.discrepancies() == [])
     }
   }
 }

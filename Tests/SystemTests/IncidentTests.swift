@@ -20,7 +20,7 @@ struct IncidentTests {
       "/bin/sh",
       [
         "-c",
-        "awk 'BEGIN { print \"key,account\"; for (i = 0; i < 30000; i++) printf \"sk_test_%d,a\\n\", i }' | \"$0\" import - --seal",
+        "awk 'BEGIN { print \"key,account\"; for (i = 0; i < 30000; i++) printf \"sk_test_%d,a\\n\", i }' | \"$0\" import - --seal --expect 30000",
         ServiceProcess.folder.appendingPathComponent("key-publisher").path,
       ], environment: ["SLUICE_REDIS": "\(deployment.redis.tcpEndpoint)"])
     var answers: [Int: Int] = [:]

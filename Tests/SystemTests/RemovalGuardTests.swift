@@ -44,7 +44,7 @@ struct RemovalGuardTests {
     try await node.becomesReady()
     let list = deployment.folder.path("fewer.csv")
     let lines = ["key,account"] + (500..<1_000).map { "\(Deployment.key($0)),account-\($0 % 100)" }
-    try Data(lines.joined(separator: "\n").utf8).write(to: URL(fileURLWithPath: list))
+    try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: URL(fileURLWithPath: list))
     try await deployment.run("key-publisher", ["sync", list], expecting: .exited(3))
     #expect(try await node.push(key: Deployment.key(1)).status == 202)
     try await deployment.run("key-publisher", ["sync", list, "--max-revoked", "60"])

@@ -56,6 +56,8 @@ public final class KeyListSpool {
     public let problems: [KeyListProblem]
     /// Whether there may be more.
     public let gaveUp: Bool
+    /// Whether nothing of it is unread.
+    public let wasReadToEnd: Bool
 
     public var description: String {
       problems.map(\.description).joined(separator: "\n") + (gaveUp ? "\n… and perhaps more" : "")
@@ -82,8 +84,8 @@ public final class KeyListSpool {
           if let entry = try parser.parse(line) { spool.append(entry, limit: partitionLimit, &gaveUp) }
         } catch {
           problems.append(error)
-          // Without a header none of the following lines can be understood.
-          if !parser.knowsFormat { throw BadList(problems: problems, gaveUp: false) }
+          // Without a header nothing after it can be understood.
+          if !parser.knowsFormat { throw BadList(problems: problems, gaveUp: false, wasReadToEnd: false) }
         }
         if gaveUp {
           problems.append(
@@ -102,10 +104,16 @@ public final class KeyListSpool {
     } catch let error as LineReader.TooLong {
       problems.append(KeyListProblem(line: number + 1, reason: "\(error)"))
       gaveUp = true
+    } catch let error as LineReader.Cut {
+      problems.append(KeyListProblem(line: number + 1, reason: "\(error)"))
     }
     try spool.flush(atLeast: 1)
+    let wasReadToEnd = !gaveUp && problems.count < problemLimit
     if problems.isEmpty { problems = try spool.listedTwice() }
-    guard problems.isEmpty else { throw BadList(problems: problems, gaveUp: gaveUp || problems.count >= problemLimit) }
+    guard problems.isEmpty else {
+      throw BadList(
+        problems: problems, gaveUp: gaveUp || problems.count >= problemLimit, wasReadToEnd: wasReadToEnd)
+    }
     progress(spool.entryCount, lines.bytesRead)
     return spool
   }

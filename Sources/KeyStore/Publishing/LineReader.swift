@@ -31,7 +31,16 @@ public struct LineReader {
     public var description: String { "the line is longer than \(limit) bytes" }
   }
 
-  /// The next line without its end, or nil after the last one. A last line needs no line feed.
+  /// The last line has no line feed.
+  public struct Cut: Error, CustomStringConvertible {
+    public var description: String {
+      "expected a line feed at the end of the last line, found none: the list may have been cut off here. Export it again, or, "
+        + "if this is its end, add the line feed"
+    }
+  }
+
+  /// The next line without its end, or nil after the last one.
+  /// - Throws: ``Cut`` where the last line has no line feed: half a line often looks like a whole one.
   public mutating func next() throws -> ArraySlice<UInt8>? {
     var searched = position
     while true {
@@ -43,8 +52,7 @@ public struct LineReader {
       guard buffer.count - position <= lineLimit else { throw TooLong(limit: lineLimit) }
       if ended {
         guard position < buffer.count else { return nil }
-        defer { position = buffer.count }
-        return buffer[position...]
+        throw Cut()
       }
       // The last line was returned as a slice of this buffer. If a caller still has it, this copies at most the rest of
       // a line.

@@ -20,18 +20,23 @@ public struct ListConsequences: Sendable, Hashable {
     public var revokesUnlisted: Bool
     /// Whether revoked keys get the list's state, and keys without a state in the list become active.
     public var reactivates: Bool
-    /// The version that the list is based on: keys that the store changed after it are left alone.
+    /// The store's version when the list began: keys that were changed after it are left alone.
     public var version: UInt64?
+    /// The history that the version is of; nil where there was no store, or where any is right.
+    public var epoch: String?
 
-    public init(revokesUnlisted: Bool, reactivates: Bool = false, version: UInt64? = nil) {
+    public init(revokesUnlisted: Bool, reactivates: Bool = false, version: UInt64? = nil, epoch: String? = nil) {
       self.revokesUnlisted = revokesUnlisted
       self.reactivates = reactivates
       self.version = version
+      self.epoch = epoch
     }
   }
 
   /// Keys that are active in the store.
   public var active = 0
+  /// All that the list does, what takes nothing away included.
+  public internal(set) var effects = ListEffects()
   private var counts = Array(repeating: 0, count: Kind.allCases.count)
   private var accounts: [[String]] = Array(repeating: [], count: Kind.allCases.count)
 
@@ -64,10 +69,12 @@ public struct ListConsequences: Sendable, Hashable {
     }
   }
 
-  /// The effect of a list on a key in the store; nil if the key loses nothing.
-  /// - Parameter entry: The key's entry in the list; nil if it isn't listed.
-  static func kind(of record: KeyRecord, listed entry: KeyListEntry?, _ terms: Terms) -> Kind? {
-    if let limit = terms.version, let version = record.version, version > limit { return nil }
+  /// What a list does to a key that the store has; nil where it takes nothing away.
+  /// - Parameters:
+  ///   - entry: What the list says of it; nil if it isn't listed.
+  ///   - isNewer: Whether the store changed the key since the list began.
+  static func kind(of record: KeyRecord, listed entry: KeyListEntry?, isNewer: Bool, _ terms: Terms) -> Kind? {
+    if isNewer { return nil }
     guard let entry else {
       switch record.state {
       case .active where terms.revokesUnlisted: return .unlisted

@@ -24,17 +24,67 @@ public struct Publication {
 
   /// The losses that ``carryOut(_:agreed:progress:)`` would cause. Changes nothing.
   public func plan(for list: KeyListSpool) async throws -> ListConsequences {
-    var consequences = ListConsequences()
-    for partition in 0..<KeyListSpool.partitionCount {
-      let entries = Self.byKey(try list.entries(ofPartition: partition))
-      for (key, record) in try await storedRecords(ofPartition: partition) {
-        consequences.note(record, ListConsequences.kind(of: record, listed: entries[key], terms))
+    if let epoch = terms.epoch {
+      guard case .found(let position) = try await connection.storePosition(layout), position.epoch == epoch else {
+        throw AnotherHistory(isBegun: false)
       }
+    }
+    var consequences = ListConsequences()
+    var dates = ChangeDates(terms.version)
+    for partition in 0..<KeyListSpool.partitionCount {
+      var entries = Self.byKey(try list.entries(ofPartition: partition))
+      let records = try await storedRecords(ofPartition: partition)
+      try await dates.prepare(for: records, connection, layout)
+      for (key, record) in records {
+        let entry = entries.removeValue(forKey: key)
+        let isNewer = dates.isNewer(key, record)
+        consequences.note(record, ListConsequences.kind(of: record, listed: entry, isNewer: isNewer, terms))
+        if let effect = ListEffects.kind(of: record, listed: entry, isNewer: isNewer, terms) {
+          consequences.effects.note(effect, key, entry?.account ?? record.account)
+        }
+      }
+      for (key, entry) in entries { consequences.effects.note(.added, key, entry.account) }
     }
     return consequences
   }
 
-  /// The list would cause more losses than the operator agreed to: the store has changed since.
+  /// Between the list's beginning and now the store was rebuilt, restored or replaced.
+  public struct AnotherHistory: Error, Sendable, CustomStringConvertible {
+    let isBegun: Bool
+    public var description: String {
+      "the store was rebuilt, restored or replaced since the list began, so its versions can't be compared. "
+        + (isBegun ? "Some of the list was applied." : "Nothing was changed in the store.")
+        + " Make the list anew, and run it again"
+    }
+  }
+
+  /// Which keys were changed since the list began.
+  private struct ChangeDates {
+    private let version: UInt64?
+    /// By the change stream; read only where a record doesn't say it itself.
+    private var changed: Set<KeyID>?
+
+    init(_ version: UInt64?) { self.version = version }
+
+    mutating func prepare(
+      for records: [(KeyID, KeyRecord)], _ connection: RedisConnection, _ layout: StoreLayout
+    ) async throws {
+      guard let version, changed == nil, records.contains(where: { $0.1.version == nil }) else { return }
+      changed = try await connection.keysChanged(after: version, layout)
+    }
+
+    func isNewer(_ key: KeyID, _ record: KeyRecord) -> Bool {
+      guard let version else { return false }
+      return record.version.map { $0 > version } ?? changed?.contains(key) ?? false
+    }
+
+    /// What an edit has to say of a record that doesn't say its version.
+    func permission(_ key: KeyID, _ record: KeyRecord) -> KeyEdit.Permissions {
+      version != nil && record.version == nil && !isNewer(key, record) ? .olderThanBasis : []
+    }
+  }
+
+  /// The list would take away more than was agreed to: somebody else has changed the store.
   public struct MoreThanAgreed: Error, Sendable, CustomStringConvertible {
     public let agreed: Int
     public var description: String {
@@ -53,37 +103,44 @@ public struct Publication {
 
   /// Adds and changes all listed keys, and revokes the others if the terms say so.
   /// - Parameters:
-  ///   - agreed: The agreed plan: no more keys than that are taken out of service or moved.
+  ///   - agreed: What was planned and agreed to: no more keys than that are taken out of service or moved.
+  ///   - lease: Keeps others from applying a list at the same time; once it has ended nothing more is changed.
   ///   - progress: Called with the number of entries that are in the store.
   /// - Throws: With some of the list applied. Repeating it is harmless and finishes it.
   public func carryOut(
-    _ list: KeyListSpool, agreed: ListConsequences, progress: (Int) -> Void = { _ in }
+    _ list: KeyListSpool, agreed: ListConsequences, under lease: ListLease? = nil,
+    progress: (Int) -> Void = { _ in }
   ) async throws -> Outcome {
     var outcome = Outcome()
+    var dates = ChangeDates(terms.version)
     var done = 0
     for partition in 0..<KeyListSpool.partitionCount {
       let listed = try list.entries(ofPartition: partition)
       let entries = Self.byKey(listed)
-      // Found again for this write: the script is told for each key whether it may end.
-      var ending: Set<KeyID> = []
+      // Found anew: which keys are meant is said to the script for each of them.
+      var permissions: [KeyID: KeyEdit.Permissions] = [:]
       var unlisted: [KeyEdit] = []
-      for (key, record) in try await storedRecords(ofPartition: partition) {
-        let kind = ListConsequences.kind(of: record, listed: entries[key], terms)
+      let records = try await storedRecords(ofPartition: partition)
+      try await dates.prepare(for: records, connection, layout)
+      for (key, record) in records {
+        let kind = ListConsequences.kind(
+          of: record, listed: entries[key], isNewer: dates.isNewer(key, record), terms)
         outcome.consequences.note(record, kind)
-        if kind != nil { ending.insert(key) }
+        let permission = dates.permission(key, record).union(kind == nil ? [] : [.end, .move])
+        if !permission.isEmpty { permissions[key] = permission }
         if terms.revokesUnlisted, record.state != .revoked, entries[key] == nil {
-          unlisted.append(KeyEdit(key: key, kind: .setState(.revoked), allowing: .end))
+          unlisted.append(KeyEdit(key: key, kind: .setState(.revoked), allowing: permission.union(.end)))
         }
       }
       guard outcome.consequences.count <= agreed.count else { throw MoreThanAgreed(agreed: agreed.count) }
       let edits = listed.map { entry in
-        var allowing: KeyEdit.Permissions = ending.contains(entry.key) ? [.end, .move] : []
+        var allowing = permissions[entry.key] ?? []
         if terms.reactivates { allowing.insert(.reactivate) }
         let state = entry.state ?? (terms.reactivates ? .active : nil)
         return KeyEdit(
           key: entry.key, kind: .put(account: entry.account, state), allowing: allowing, revision: entry.revision)
       }
-      try await apply(edits + unlisted, to: &outcome.edits) {
+      try await apply(edits + unlisted, under: lease, to: &outcome.edits) {
         done += $0
         progress(min(done, list.entryCount))
       }
@@ -118,7 +175,7 @@ public struct Publication {
   }
 
   private func apply(
-    _ edits: [KeyEdit], to total: inout EditOutcome?, progress: (Int) -> Void
+    _ edits: [KeyEdit], under lease: ListLease?, to total: inout EditOutcome?, progress: (Int) -> Void
   ) async throws {
     var inFlight: [(count: Int, outcome: EventLoopFuture<EditOutcome>)] = []
     var rest = edits[...]
@@ -128,10 +185,11 @@ public struct Publication {
       while inFlight.count < (total == nil ? 1 : Self.batchesInFlight), !rest.isEmpty {
         let batch = Array(rest.prefix(KeyStoreWriter.batchLimit))
         rest = rest.dropFirst(batch.count)
-        inFlight.append((batch.count, writer.submit(batch, basedOn: terms.version)))
+        inFlight.append((batch.count, writer.submit(batch, basedOn: terms.version, under: lease)))
       }
       let (count, future) = inFlight.removeFirst()
       let outcome = try await future.get()
+      if let epoch = terms.epoch, outcome.epoch != epoch { throw AnotherHistory(isBegun: true) }
       total = total.map { $0 + outcome } ?? outcome
       progress(count)
     }

@@ -14,12 +14,17 @@ struct ChangeScript: ScriptCall {
 
   /// - Parameters:
   ///   - version: What the edits rest on: a key that was changed after it is left alone.
+  ///   - lease: The one that a list's edits are made under.
   ///   - now: Seconds since 1970.
   ///   - changesKept: How many changes the stream keeps.
-  init(_ edits: [KeyEdit], basedOn version: UInt64?, layout: StoreLayout, now: Int64, changesKept: Int) {
+  init(
+    _ edits: [KeyEdit], basedOn version: UInt64?, under lease: ListLease?, layout: StoreLayout, now: Int64,
+    changesKept: Int
+  ) {
     var buckets = TouchedBuckets(layout)
     var arguments: [any RedisArgument] = [
       StoreLayout.schema, StoreLayout.bucketCount, now, changesKept, version.map { "\($0)" } ?? "",
+      lease?.beginning ?? "",
     ]
     arguments.reserveCapacity(arguments.count + 7 * edits.count)
     // What ends keys must work on a Redis that is full; what adds them mustn't.
@@ -32,8 +37,10 @@ struct ChangeScript: ScriptCall {
         (operation, letter, account) = (.put, state.map { String($0.letter) } ?? "", owner)
         onlyEnds = false
       case .setState(let state):
-        (operation, letter, account) = (.setState, String(state.letter), "")
+        (operation, letter, account) = (.setState, String(state.letter), edit.onlyOf ?? "")
         if state == .active { onlyEnds = false }
+      case .check(let state, let owner):
+        (operation, letter, account) = (.check, String(state.letter), owner)
       }
       arguments +=
         [
@@ -42,7 +49,7 @@ struct ChangeScript: ScriptCall {
         ] as [any RedisArgument]
     }
     script = onlyEnds ? Self.end : Self.script
-    keys = buckets.keys
+    keys = buckets.keys + (lease == nil ? [] : [layout.lease])
     self.arguments = arguments
     count = edits.count
   }
@@ -50,6 +57,7 @@ struct ChangeScript: ScriptCall {
   private enum Operation: String {
     case put = "p"
     case setState = "s"
+    case check = "k"
   }
 
   func read(_ reply: RedisReply) throws -> EditOutcome { try EditOutcome(reply, of: count) }
@@ -58,6 +66,7 @@ struct ChangeScript: ScriptCall {
 extension KeyEdit.Permissions {
   fileprivate var letters: String {
     (contains(.end) ? "e" : "") + (contains(.move) ? "m" : "") + (contains(.reactivate) ? "r" : "")
+      + (contains(.olderThanBasis) ? "o" : "") + (contains(.dependent) ? "d" : "")
   }
 }
 

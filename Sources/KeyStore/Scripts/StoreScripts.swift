@@ -17,7 +17,7 @@ enum StoreScripts {
     CreateScript.script, ChangeScript.script, ChangeScript.end, PurgeScript.script, SealScript.script,
     ConfirmScript.script, BeginRebuildScript.script, RebuildBucketScript.script, FinishRebuildScript.script,
     ReplicasScript.script, FenceScript.script, MeetingScript.script, RecordFollowersScript.script,
-    ManifestScript.script,
+    ManifestScript.script, LeaseScript.script,
   ]
 }
 
@@ -33,6 +33,8 @@ public enum StoreErrorCode: String, Sendable, CaseIterable {
   case empty = "STOREEMPTY"
   /// The store is being rebuilt.
   case rebuilding = "STOREREBUILD"
+  /// Changes of a list whose lease has ended.
+  case leaseEnded = "STORELEASE"
 }
 
 extension RedisServerError {

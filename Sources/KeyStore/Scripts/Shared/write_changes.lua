@@ -1,46 +1,65 @@
+-- Writes many changes, as far as each of them may be made: all of change.lua and end.lua.
+--
+-- Whether a change may be made is decided here and nowhere else, in the step that makes it: a change that is sent
+-- twice, or late, or by two publishers at once meets the record as it is then.
+--
+-- KEYS  meta, changes, the buckets that are touched, and the lease if the changes are a list's.
+-- ARGV  schema, number of buckets, now in seconds, changes to keep, the version that the changes rest on (empty: none),
+--       the beginning of the list's lease (empty: no list), then seven for each change: the operation, the position of
+--       its bucket among KEYS, the bucket's number, the id, the state's letter (empty: as it is, and active for a new
+--       key), the account (empty for `s`: any), the source's revision (empty: none). An operation is `p` (put), `s` (change
+--       only the state) or `k` (check that the key has this state and account, and change nothing), and then what it
+--       may do: `e` (this removal is agreed to), `m` (move the key to another account), `r` (change a revoked key),
+--       `o` (a record that doesn't say its version is older than the changes rest on), and `d` (only if everything
+--       before it in this call was done).
+-- Reply epoch, version, and two letters per change: what became of it (EditResult.Kind), and the key's state now, `-`
+--       if it has none.
+
+-- Checked in the step that writes: a publisher that was paused must not go on with its list after another's began.
+local lease = ARGV[6]
+if lease ~= '' then
+  local held = redis.call('GET', KEYS[#KEYS]) or ''
+  KEYS[#KEYS] = nil
+  if string.sub(held, 1, #lease) ~= lease then
+    return redis.error_reply('STORELEASE the lease of this list ended, and another list may have been applied since')
+  end
+end
+
 -- include fold.lua
 -- include touched.lua
 -- include number.lua
 -- include hex.lua
 -- include meta.lua
 
--- Writes many changes, as far as each of them may be made: all of change.lua and end.lua.
---
--- Whether a change may be made is decided here and nowhere else, in the step that makes it: a change that is sent
--- twice, or late, or by two publishers at once meets the record as it is then.
---
--- KEYS  meta, changes, and the buckets that are touched.
--- ARGV  schema, number of buckets, now in seconds, changes to keep, the version that the changes rest on (empty: none),
---       then seven for each change: the operation, the position of its bucket among KEYS, the bucket's number, the id,
---       the state's letter (empty: as it is, and active for a new key), the account (empty for `s`), the source's
---       revision (empty: none). An operation is `p` (put) or `s` (change only the state), and then what it may do: `e`
---       (this removal is agreed to), `m` (move the key to another account), `r` (change a revoked key).
--- Reply epoch, version, and two letters per change: what became of it (EditResult.Kind), and the key's state now, `-`
---       if it has none.
 local now, keep, basis = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local find, match, byte = string.find, string.match, string.byte
 local readable = '^' .. schema .. ' ([asr]) (%d+)/?(%d*)/?(%d*) (.+)$'
-for a = 6, #ARGV, 7 do
+local isDone = true
+for a = 7, #ARGV, 7 do
   local op, at, id, state, account, revision =
     ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5], ARGV[a + 6]
-  local isPut, key, summary = byte(op) == 112, KEYS[at], summaries[at]
+  local isPut, isCheck, key, summary = byte(op) == 112, byte(op) == 107, KEYS[at], summaries[at]
   local old = redis.call('HGET', key, id)
   -- Of a record that can't be read nothing is known: it is written over, as if there were none.
   local oldState, since, changedAt, oldRevision, oldAccount
   if old then oldState, since, changedAt, oldRevision, oldAccount = match(old, readable) end
   if state == '' then state = oldState or 'a' end
-  if not isPut then account = oldAccount end
+  if not isPut and not isCheck and (account == '' or not old) then account = oldAccount end
   local same = oldState == state and oldAccount == account
   local isNewer = revision ~= '' and (not oldState or oldRevision == '' or tonumber(revision) > tonumber(oldRevision))
   local outcome
-  if not account then
+  if find(op, 'd', 2, true) and not isDone then
+    outcome = 'x'
+  elseif isCheck then
+    outcome = same and 'u' or 'x'
+  elseif not account then
     outcome = 'm'
   elseif same and not isNewer then
     outcome = 'u'
   elseif oldState then
     if revision ~= '' and not isNewer and tonumber(revision) < tonumber(oldRevision) then
       outcome = 'o'
-    elseif basis and (tonumber(changedAt) or summary.changedAt) > basis then
+    elseif basis and (tonumber(changedAt) or find(op, 'o', 2, true) and 0 or summary.changedAt) > basis then
       outcome = 'v'
     elseif oldState == 'r' and not same and not find(op, 'r', 2, true) then
       outcome = 'r'
@@ -80,6 +99,7 @@ for a = 6, #ARGV, 7 do
     redis.call('HSET', key, id, record)
     oldState = state
   end
+  if outcome ~= 'c' and outcome ~= 'u' then isDone = false end
   outcomes[#outcomes + 1] = outcome .. (oldState or '-')
 end
 return finish()

@@ -25,30 +25,34 @@ struct PurgeRevoked: AsyncParsableCommand {
     "older-than", "Revoked more than so many days ago.", shown: "days", in: 0...36_500)
   @Option(help: Self.olderThan.help) var olderThan: String?
 
-  private static let yes = Setting.flag("yes", "Do it.")
-  @Flag(help: Self.yes.help) var yes = false
+  @Flag(help: .confirmation("Do it.")) var yes = false
 
   func run() async throws {
     let settings = Settings()
     let moment = try moment(settings)
-    let yes = try settings.flag(Self.yes, given: yes)
     let words = moment.formatted(.iso8601)
     let seconds = Int64(moment.timeIntervalSince1970)
+    let results = try store.results()
     try await store.run { connection, layout in
       let purge = Purge(connection: connection, layout: layout)
       var progress = Progress("looking at", total: StoreLayout.bucketCount, unit: "buckets")
       let count = try await purge.count(revokedBefore: seconds) { progress.update($0) }
       progress.finish()
-      print("\(count) keys were revoked before \(words)")
-      if count == 0 { return }
+      try results.remark("\(count) keys were revoked before \(words)")
+      if count == 0 {
+        if results.isJSON { try results.print("", PurgeResult(removed: 0)) }
+        return
+      }
       guard yes else {
         complain("nothing was changed; to remove their records say --yes")
-        throw ExitCode(1)
+        throw ExitStatus.failed.code
       }
       progress = Progress("purging", total: StoreLayout.bucketCount, unit: "buckets")
       let outcome = try await purge.run(revokedBefore: seconds) { progress.update($0) }
       progress.finish()
-      print("\(outcome?.changed ?? 0) records were removed" + (outcome.map { "; version \($0.version)" } ?? ""))
+      try results.print(
+        "\(outcome?.changed ?? 0) records were removed" + (outcome.map { "; version \($0.version)" } ?? ""),
+        PurgeResult(removed: outcome?.changed ?? 0, version: outcome?.version))
     }
   }
 
@@ -77,4 +81,9 @@ struct PurgeRevoked: AsyncParsableCommand {
     }
     return nil
   }
+}
+
+private struct PurgeResult: Encodable {
+  var removed: Int
+  var version: UInt64?
 }

@@ -1,0 +1,71 @@
+// Changes of all keys of one account. The store isn't sorted by account, so all of it is read: a million keys take about
+// a second.
+
+public import KeyReplica
+public import RedisClient
+
+/// Changes the state of all keys of an account.
+public struct AccountKeys: Sendable {
+  private let connection: RedisConnection
+  private let layout: StoreLayout
+
+  public init(connection: RedisConnection, layout: StoreLayout) {
+    self.connection = connection
+    self.layout = layout
+  }
+
+  /// What was done.
+  public struct Outcome: Sendable {
+    /// Keys of the account, whatever their state.
+    public var keys = 0
+    public var changed = 0
+    /// Revoked keys, which stay revoked.
+    public var staysRevoked = 0
+    /// Records that couldn't be read and may be the account's.
+    public var unreadable = 0
+    /// The store's version after the last change; nil if there was none.
+    public var version: UInt64?
+  }
+
+  /// A key that is added while the store is read may have been missed, so it is read again until nothing is left to do.
+  private static let passLimit = 3
+
+  /// - Parameters:
+  ///   - state: The new state. Revoked keys stay revoked.
+  ///   - isTrial: Whether to count only.
+  /// - Throws: With some of it done; doing it again is harmless and finishes it.
+  public func set(_ state: KeyState, of account: String, isTrial: Bool) async throws -> Outcome {
+    let writer = KeyStoreWriter(connection: connection, layout: layout)
+    var total = Outcome()
+    for _ in 0..<Self.passLimit {
+      var pass = Outcome()
+      pass.unreadable = try await connection.eachStoredKey(layout) { keys in
+        let ours = keys.filter { $0.record.account == account }
+        pass.keys += ours.count
+        pass.staysRevoked += state == .revoked ? 0 : ours.count { $0.record.state == .revoked }
+        var rest = ours.filter { $0.record.state != state && $0.record.state != .revoked }[...]
+        if isTrial {
+          pass.changed += rest.count
+          return
+        }
+        while !rest.isEmpty {
+          let batch = rest.prefix(KeyStoreWriter.batchLimit)
+          rest = rest.dropFirst(batch.count)
+          let outcomes = try await writer.apply(
+            batch.map { stored in
+              KeyEdit(
+                key: stored.key, kind: .setState(state), allowing: state == .active ? [] : .end, onlyOf: account)
+            })
+          pass.changed += outcomes.changed
+          pass.version = outcomes.version
+        }
+      }
+      let changed = pass.changed
+      pass.changed += total.changed
+      pass.version = pass.version ?? total.version
+      total = pass
+      if isTrial || changed == 0 { break }
+    }
+    return total
+  }
+}

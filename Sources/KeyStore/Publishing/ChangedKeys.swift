@@ -1,0 +1,48 @@
+// Which keys were changed since a version, by the change stream. Records say it themselves, except those that an older
+// build wrote: for these the stream is asked, as far back as it goes.
+
+import Hiredis
+import KeyReplica
+import NIOCore
+import RedisClient
+
+/// The change stream doesn't go back as far as the list does.
+public struct ForgottenChanges: Error, Sendable, CustomStringConvertible {
+  let version: UInt64
+  public var description: String {
+    "some records don't say when they were changed, and the change stream doesn't go back to version \(version), so it is unknown "
+      + "which of them were changed since the list began. Nothing was changed in the store. Make the list anew, and run it again"
+  }
+}
+
+extension RedisConnection {
+  /// The keys that were changed after a version, up to now.
+  /// - Throws: ``ForgottenChanges``, or what isn't an answer.
+  func keysChanged(after version: UInt64, _ layout: StoreLayout) async throws -> Set<KeyID> {
+    guard case .found(let position) = try await storePosition(layout), position.version > version else { return [] }
+    var keys: Set<KeyID> = []
+    var end = "\(position.version)-0"
+    var oldest = position.version + 1
+    while oldest > version + 1 {
+      let reply = try await execute(
+        RedisCommand("XREVRANGE", layout.changes, end, "(\(version)-0", "COUNT", 1_000), within: .seconds(30))
+      let entries = try reply.array()
+      for entry in entries {
+        let parts = try entry.array()
+        guard parts.count == 2, let number = UInt64(try parts[0].string().prefix { $0 != "-" }) else {
+          throw UnreadableStore("expected a change with an id, got \(entry.shape)")
+        }
+        // Each version is one change: a number that is left out is one that the stream has no more.
+        guard number + 1 == oldest else { throw ForgottenChanges(version: version) }
+        oldest = number
+        let fields = try parts[1].array()
+        for index in stride(from: 0, to: fields.count - 1, by: 2) where try fields[index].string() == "id" {
+          if let key = KeyID(bytes: try fields[index + 1].bytes()) { keys.insert(key) }
+        }
+      }
+      guard !entries.isEmpty else { throw ForgottenChanges(version: version) }
+      end = "(\(oldest)-0"
+    }
+    return keys
+  }
+}

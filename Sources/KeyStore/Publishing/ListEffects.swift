@@ -1,0 +1,75 @@
+// What a list does, key by key, to show it to somebody before it is done. Whether a change is made is the script's
+// decision (write_changes.lua); here it is foreseen by the same rules, in the same order.
+
+public import KeyReplica
+
+/// How many keys a list adds, changes and leaves, with some of each.
+public struct ListEffects: Sendable, Hashable {
+  public enum Kind: Int, Sendable, CaseIterable {
+    case added, activated, suspended, revoked, moved
+    /// Only the revision changes.
+    case noted
+    case unchanged
+    /// The store changed the key since the list began.
+    case newer
+    /// The store's record has a larger revision.
+    case olderRevision
+    /// The key is revoked and stays so.
+    case staysRevoked
+  }
+
+  /// One key of a sample.
+  public struct Example: Sendable, Hashable {
+    public var key: KeyID
+    /// As the list says, or as the store does where the key isn't listed.
+    public var account: String
+  }
+
+  private var counts = Array(repeating: 0, count: Kind.allCases.count)
+  private var samples: [[Example]] = Array(repeating: [], count: Kind.allCases.count)
+
+  public static let exampleLimit = 5
+
+  public subscript(kind: Kind) -> Int { counts[kind.rawValue] }
+  public func examples(of kind: Kind) -> [Example] { samples[kind.rawValue] }
+
+  /// Keys that are changed in any way.
+  public var changed: Int { Self.changing.reduce(0) { $0 + self[$1] } }
+  /// Those that somebody would want to see.
+  public static let changing: [Kind] = [.added, .activated, .suspended, .revoked, .moved, .noted]
+
+  mutating func note(_ kind: Kind, _ key: KeyID, _ account: String) {
+    counts[kind.rawValue] += 1
+    if samples[kind.rawValue].count < Self.exampleLimit {
+      samples[kind.rawValue].append(Example(key: key, account: account))
+    }
+  }
+
+  /// What a list does to one key; nil where the key isn't listed and stays.
+  /// - Parameters:
+  ///   - record: What the store has; nil if nothing.
+  ///   - isNewer: Whether the store changed the key since the list began.
+  static func kind(
+    of record: KeyRecord?, listed entry: KeyListEntry?, isNewer: Bool, _ terms: ListConsequences.Terms
+  ) -> Kind? {
+    guard let record else { return entry == nil ? nil : .added }
+    guard let entry else {
+      guard terms.revokesUnlisted, record.state != .revoked else { return nil }
+      return isNewer ? .newer : .revoked
+    }
+    let state = entry.state ?? (terms.reactivates ? .active : record.state)
+    let isSame = state == record.state && entry.account == record.account
+    let hasNewRevision = entry.revision.map { revision in record.revision.map { revision > $0 } ?? true } ?? false
+    if isSame, !hasNewRevision { return .unchanged }
+    if let listed = entry.revision, let ours = record.revision, listed < ours { return .olderRevision }
+    if isNewer { return .newer }
+    if record.state == .revoked, !isSame, !terms.reactivates { return .staysRevoked }
+    if entry.account != record.account { return .moved }
+    if isSame { return .noted }
+    return switch state {
+    case .active: .activated
+    case .suspended: .suspended
+    case .revoked: .revoked
+    }
+  }
+}

@@ -1,0 +1,61 @@
+// Reading single records and all of them, for people and programs that ask. Nodes don't read like this: they mirror.
+
+import Hiredis
+public import KeyReplica
+import NIOCore
+public import RedisClient
+
+/// A key and its record.
+public struct StoredKey: Sendable, Hashable {
+  public var key: KeyID
+  public var record: KeyRecord
+}
+
+extension RedisConnection {
+  /// The record of one key, or nil if the store has none.
+  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError``, ``UnreadableStore`` where there is no store that this build
+  ///   reads, ``KeyReplica/UndecodableRecord``: never nil for what couldn't be read.
+  public func storedRecord(of key: KeyID, _ layout: StoreLayout) async throws -> KeyRecord? {
+    try await requireStore(layout)
+    let bucket = layout.bucket(key.bucket(of: StoreLayout.bucketCount))
+    let reply = try await execute(RedisCommand("HGET", bucket, key.bytes))
+    return try reply.bytesOrNull().map { try KeyRecord(decoding: $0) }
+  }
+
+  /// All keys of the store, a few buckets at a time. Each bucket is read in one step; keys that are changed meanwhile may be
+  /// seen as they were before or after.
+  /// - Parameter body: Called with the keys of some buckets.
+  /// - Returns: How many records couldn't be read.
+  /// - Throws: As ``storedRecord(of:_:)``, except that a record that can't be read is counted.
+  public func eachStoredKey(_ layout: StoreLayout, _ body: ([StoredKey]) async throws -> Void) async throws -> Int {
+    try await requireStore(layout)
+    var unreadable = 0
+    let step = 32
+    for first in stride(from: 0, to: StoreLayout.bucketCount, by: step) {
+      let indices = first..<min(first + step, StoreLayout.bucketCount)
+      let replies = try await execute(indices.map(layout.bucketCommand), within: .seconds(30))
+      var keys: [StoredKey] = []
+      for reply in replies {
+        for (name, value) in try layout.rawBucket(from: reply).fields {
+          do {
+            guard let key = KeyID(bytes: name) else { throw UnreadableStore("a field isn't a key id") }
+            keys.append(StoredKey(key: key, record: try KeyRecord(decoding: value)))
+          } catch {
+            unreadable += 1
+          }
+        }
+      }
+      try await body(keys)
+    }
+    return unreadable
+  }
+
+  private func requireStore(_ layout: StoreLayout) async throws {
+    switch try await storePosition(layout) {
+    case .found: break
+    case .noStore:
+      throw UnreadableStore("there is no key store in this Redis under the namespace \(layout.namespace)")
+    case .incompatible(let why): throw UnreadableStore(why)
+    }
+  }
+}

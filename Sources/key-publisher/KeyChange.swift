@@ -1,0 +1,110 @@
+// What the verbs about single keys do. Each of them may be sent again, by a queue or an impatient person, when others have
+// changed the key since. So none undoes what somebody else did unless it says that it is meant to, and the store
+// decides that in the step that would make the change: exit status 4 and a sentence say what stands against it.
+
+import ArgumentParser
+import CommandSupport
+import KeyReplica
+import KeyStore
+import RedisClient
+
+/// Sets the state of one key, or of all keys of an account.
+func setState(
+  _ state: KeyState, _ keys: KeysArguments, _ store: StoreWriting, _ basis: RevisionArguments
+) async throws {
+  switch try keys.resolve() {
+  case .account(let account):
+    guard try basis.isEmpty else { throw ValidationError("--if-version and --revision are for a single key") }
+    try await setState(state, ofAccount: account, isTrial: keys.dryRun, store)
+  case .key(let id):
+    let edit = KeyEdit(key: id, kind: .setState(state), revision: try basis.number())
+    try await carryOut(edit, store, basedOn: try basis.basis.version()) { _ in
+      nil
+    } done: { state, already in
+      "key \(id) is \(state)\(already)"
+    }
+  }
+}
+
+/// What was done with an account, as JSON.
+private struct AccountResult: Encodable {
+  var account: String
+  var state: String
+  var dryRun: Bool
+  var keys: Int
+  var changed: Int
+  var stayRevoked: Int
+  var version: UInt64?
+}
+
+private func setState(
+  _ state: KeyState, ofAccount account: String, isTrial: Bool, _ store: StoreWriting
+) async throws {
+  let results = try store.results()
+  func body(_ connection: RedisConnection, _ layout: StoreLayout) async throws {
+    let outcome = try await AccountKeys(connection: connection, layout: layout).set(
+      state, of: account, isTrial: isTrial)
+    guard outcome.keys > 0 else {
+      complain("the store has no key of the account \(account); nothing was changed")
+      throw ExitStatus.failed.code
+    }
+    let done = isTrial ? "would become" : "became"
+    let staying = outcome.staysRevoked > 0 ? "; \(count(outcome.staysRevoked, "revoked key")) stay revoked" : ""
+    let version = outcome.version.map { "; version \($0)" } ?? ""
+    try results.print(
+      "\(outcome.changed) of \(count(outcome.keys, "key")) of \(account) \(done) \(state.word)\(staying)\(version)",
+      AccountResult(
+        account: account, state: state.word, dryRun: isTrial, keys: outcome.keys, changed: outcome.changed,
+        stayRevoked: outcome.staysRevoked, version: outcome.version))
+    if outcome.unreadable > 0 {
+      complain(
+        "\(count(outcome.unreadable, "record")) can't be read and may be of this account; key-publisher verify says which"
+      )
+      throw ExitStatus.failed.code
+    }
+  }
+  if isTrial { try await store.store.run(body) } else { try await store.run(body) }
+}
+
+/// Carries out one edit, and ends with the status that says what became of it.
+/// - Parameters:
+///   - objection: Why a key that is as the edit would leave it isn't as somebody expects; nil if it is.
+///   - done: The sentence for it; takes the key's state, and " already" or nothing.
+func carryOut(
+  _ edit: KeyEdit, _ store: StoreWriting, basedOn version: UInt64?, objection: @escaping (EditResult) -> String?,
+  done: @escaping (_ state: String, _ already: String) -> String
+) async throws {
+  let results = try store.results()
+  try await store.run { connection, layout in
+    let outcome = try await KeyStoreWriter(connection: connection, layout: layout).apply([edit], basedOn: version)
+    let result = outcome.results[0]
+    let state = result.state?.word ?? "unreadable"
+    let left: String?
+    switch result.kind {
+    case .changed, .unchanged: left = objection(result)
+    case .missing:
+      complain("the store doesn't know key \(edit.key); nothing was changed")
+      throw ExitStatus.failed.code
+    case .staysRevoked: left = "key \(edit.key) is revoked, and stays so; only put --reactivate brings it back"
+    case .otherAccount:
+      left = "key \(edit.key) belongs to another account in the store and is \(state); say --change-account to move it"
+    case .newerVersion:
+      left = "key \(edit.key) was changed after version \(version ?? 0), and is \(state) now"
+    case .olderRevision:
+      left = "key \(edit.key) has a larger revision in the store than \(edit.revision ?? 0), and is \(state)"
+    case .unagreed, .notReached: left = "key \(edit.key) is \(state)"
+    }
+    if let left {
+      // A put with a larger revision leaves that in the record, whatever the key's state is.
+      complain("\(left). \(result.kind == .changed ? "Only its revision was changed" : "Nothing was changed")")
+      throw ExitStatus.keyLeftAsItIs.code
+    }
+    var account: String?
+    if case .put(let owner, _) = edit.kind { account = owner }
+    try results.print(
+      done(state, result.kind == .unchanged ? " already" : "") + "; version \(outcome.version)",
+      KeyResult(
+        keyId: edit.key.hex, account: account, state: state, revision: edit.revision,
+        changed: result.kind == .changed, version: outcome.version))
+  }
+}

@@ -1,0 +1,149 @@
+// The verbs that take a list. A list is trusted as far as a person would trust it who sees what it does: what takes
+// keys away from customers, or gives them to others, is counted before anything is written, and too much of it is
+// refused with a sentence that says what.
+//
+// A list must be whole. A file ends with a line feed; a command ends with status 0; a pipe says neither, so where keys
+// that aren't listed would be refused, the number of records has to be known beforehand.
+//
+// A list is as old as its beginning. Keys that the store changed since then stay as they are: the list can't know of
+// them.
+
+import ArgumentParser
+import CommandSupport
+import Foundation
+import KeyReplica
+import KeyStore
+import RedisClient
+
+/// What both verbs take.
+struct ListArguments: ParsableArguments {
+  @OptionGroup var store: StoreWriting
+  @OptionGroup var source: ListSource
+
+  private static let maxRevoked = Setting<Double>(
+    "max-revoked",
+    "Refuse a list that takes more than this share of the active keys out of service (revoked, suspended or, with sync, not "
+      + "listed) or moves them to another account. 100 allows everything.",
+    shown: "percent", default: "5", in: 0...100)
+  @Option(help: Self.maxRevoked.help) var maxRevoked: String?
+
+  @Flag(help: .confirmation("Seal the store when the whole list is in it.")) var seal = false
+
+  @Flag(
+    help: .confirmation(
+      "Make revoked keys what the list says, and keys whose state it doesn't say active. Otherwise they stay as they are."
+    )
+  )
+  var reactivate = false
+
+  private static let asOf = Setting<Int>(
+    "as-of",
+    "The store's version when the list was begun, as key-publisher position prints it: keys that were changed after it stay as "
+      + "they are.",
+    shown: "version", as: "the version when this command begins, before the list's command runs", in: 0...(1 << 53))
+  @Option(help: Self.asOf.help) var asOf: String?
+
+  private static let wait = Setting<Duration>(
+    "wait", "How long to wait while another list is being applied. Then the exit status is 75.", shown: "time",
+    default: "1m", in: .zero ... .seconds(86_400))
+  @Option(help: Self.wait.help) var wait: String?
+
+  @Flag(help: "Show what the list would do, and change nothing.") var dryRun = false
+
+  func run(_ verb: String, revokesUnlisted: Bool) async throws {
+    let settings = Settings()
+    let results = try store.results()
+    let maxRevoked = try settings.value(Self.maxRevoked, given: maxRevoked)
+    let asOf = try settings.optional(Self.asOf, given: asOf).map { UInt64($0) }
+    let wait = try settings.value(Self.wait, given: wait)
+    let source = try source.resolve(settings)
+    if !dryRun, revokesUnlisted || seal { try source.requireEnd(forSealing: seal) }
+
+    func prepare(
+      _ connection: RedisConnection, _ layout: StoreLayout, _ start: Start
+    ) async throws -> PlannedList {
+      let list = try source.read()
+      let terms = ListConsequences.Terms(
+        revokesUnlisted: revokesUnlisted, reactivates: reactivate, version: asOf ?? start.version, epoch: start.epoch)
+      let publication = Publication(connection: connection, layout: layout, terms: terms)
+      let plan = PlannedList(
+        verb: verb, list: list, publication: publication, consequences: try await publication.plan(for: list))
+      guard plan.consequences.isWithin(percent: maxRevoked) else {
+        complain(plan.refusal(maxRevoked: maxRevoked))
+        throw ExitStatus.tooManyKeys.code
+      }
+      return plan
+    }
+
+    if dryRun {
+      return try await store.store.run { connection, layout in
+        let start = try await Start(connection, layout, asOf: asOf)
+        let plan = try await prepare(connection, layout, start)
+        try results.print(plan.preview, ListResult(plan))
+      }
+    }
+    try await store.run { connection, layout in
+      var start = try await Start(connection, layout, asOf: asOf)
+      let host = ProcessInfo.processInfo.hostName
+      let name = "key-publisher \(verb) on \(host), process \(ProcessInfo.processInfo.processIdentifier)"
+      let lease = try await ListLease.take(connection, layout, as: name, within: wait) { holder in
+        complain("waiting: another list is being applied by \(holder.name), since \(holder.sinceText)")
+      }
+      do {
+        // A command's list begins now, after the one that was waited for.
+        if source.isCommand { start = try await Start(connection, layout, asOf: asOf) }
+        let plan = try await prepare(connection, layout, start)
+        try results.remark(plan.summary)
+        try await carryOut(plan, connection, layout, lease, results)
+        await lease.release()
+      } catch {
+        await lease.release()
+        throw error
+      }
+    }
+  }
+
+  private func carryOut(
+    _ plan: PlannedList, _ connection: RedisConnection, _ layout: StoreLayout, _ lease: ListLease, _ results: Results
+  ) async throws {
+    var progress = Progress(plan.verb, total: plan.list.entryCount)
+    let outcome = try await plan.publication.carryOut(plan.list, agreed: plan.consequences, under: lease) {
+      progress.update($0)
+    }
+    progress.finish()
+    _ = try await revokeDueKeys(connection, layout)
+    var result = ListResult(plan, outcome)
+    if !results.isJSON { for line in plan.report(outcome) { try results.write(line + "\n") } }
+    let overtaken = (outcome.edits?[.otherAccount] ?? 0) + (outcome.edits?[.unagreed] ?? 0)
+    if overtaken > 0 {
+      if results.isJSON { try results.print("", result) }
+      complain("\(count(overtaken, "key")) changed while the list was being applied: left as they are; run it again")
+      throw ExitStatus.tryAgain.code
+    }
+    if seal {
+      let sealed = try await sealStore(connection, layout, mayBeEmpty: false)
+      (result.sealed, result.version) = (true, sealed.version)
+      if !results.isJSON { try results.write(sealed.sentence + "\n") }
+    }
+    if results.isJSON { try results.print("", result) }
+  }
+
+  /// Where the store was when the list began.
+  private struct Start {
+    var version: UInt64 = 0
+    var epoch: String?
+
+    init(_ connection: RedisConnection, _ layout: StoreLayout, asOf: UInt64?) async throws {
+      switch try await connection.storePosition(layout) {
+      case .found(let position): (version, epoch) = (position.version, position.epoch)
+      case .noStore: break
+      case .incompatible(let why):
+        complain(why)
+        throw ExitStatus.failed.code
+      }
+      if let asOf, asOf > version {
+        throw ValidationError("--as-of: the store is at version \(version), \(asOf) is none that it ever had")
+      }
+    }
+  }
+}

@@ -1,0 +1,42 @@
+import ArgumentParser
+import CommandSupport
+import KeyReplica
+import KeyStore
+
+struct Put: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Adds an active key.",
+    discussion: """
+      A key that is in the store already stays in its state and with its account: a put that is repeated or comes late \
+      undoes no suspend and no revoke. --reactivate and --change-account say that it is meant to.
+      """)
+
+  @OptionGroup var store: StoreWriting
+  @OptionGroup var key: KeyArguments
+  @OptionGroup var basis: RevisionArguments
+
+  private static let account = Setting<String>(
+    "account", "The account that the key belongs to.", shown: "account", isRequired: true)
+  @Option(help: Self.account.help) var account: String?
+
+  @Flag(help: .confirmation("Make a suspended or revoked key active again.")) var reactivate = false
+  @Flag(help: .confirmation("Move a key that belongs to another account.")) var changeAccount = false
+
+  func run() async throws {
+    let account = try Settings().value(Self.account, given: account)
+    if let objection = KeyRecord.objection(toAccount: account) { throw ValidationError("--account: \(objection)") }
+    let id = try key.resolve()
+    var edit = KeyEdit(key: id, kind: .put(account: account, reactivate ? .active : nil), revision: try basis.number())
+    if reactivate { edit.allowing.insert(.reactivate) }
+    if changeAccount { edit.allowing.insert(.move) }
+    try await carryOut(edit, store, basedOn: try basis.basis.version()) { result in
+      guard result.state == .active || changeAccount && result.kind == .changed else {
+        return
+          "key \(id) is \(result.state?.word ?? "unreadable"), and a put leaves it so; say --reactivate to make it active"
+      }
+      return nil
+    } done: { state, already in
+      "key \(id) of \(account) is \(state)\(already)"
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import ArgumentParser
+import CommandSupport
+import Hiredis
+import KeyReplica
+import KeyStore
+import RedisClient
+
+struct Seal: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Declares the store complete, so that nodes may refuse keys that aren't in it.")
+
+  @OptionGroup var store: StoreWriting
+
+  @Flag(help: .confirmation("Seal a store without keys, too: every key will be refused.")) var allowEmpty = false
+
+  func run() async throws {
+    let results = try store.results()
+    try await store.run { connection, layout in
+      let sealed = try await sealStore(connection, layout, mayBeEmpty: allowEmpty)
+      try results.print(sealed.sentence, sealed)
+    }
+  }
+}
+
+/// A store that is sealed.
+struct SealedStore: Encodable {
+  var sealed = true
+  /// Whether this command sealed it.
+  var changed: Bool
+  var keys: Int
+  var version: UInt64
+
+  var sentence: String { "the store is sealed\(changed ? "" : " already") with \(keys) keys; version \(version)" }
+}
+
+/// Sealing is a promise about every record, so every record is read first.
+func sealStore(
+  _ connection: RedisConnection, _ layout: StoreLayout, mayBeEmpty: Bool
+) async throws -> SealedStore {
+  if case .found = try await connection.storePosition(layout) {
+    let verification = try await connection.verifyStore(layout)
+    guard verification.problems.isEmpty else {
+      complain(of: verification)
+      complain("the store isn't sealed")
+      throw ExitStatus.failed.code
+    }
+  }
+  do {
+    let sealed = try await KeyStoreWriter(connection: connection, layout: layout).seal(mayBeEmpty: mayBeEmpty)
+    return SealedStore(changed: !sealed.already, keys: sealed.keys, version: sealed.version)
+  } catch let error as RedisServerError where [.empty, .absent].contains(error.storeCode) {
+    complain(
+      "there are no keys in the store, and sealed like this it would refuse everybody; say --allow-empty to do so")
+    throw ExitStatus.failed.code
+  }
+}

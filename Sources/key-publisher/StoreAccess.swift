@@ -1,0 +1,72 @@
+import ArgumentParser
+import CommandSupport
+import Hiredis
+import KeyStore
+import NIOCore
+import NIOPosix
+import RedisClient
+
+/// What every verb needs: the options, and a conversation with Redis for as long as it works.
+struct StoreAccess: ParsableArguments {
+  @OptionGroup var redis: RedisArguments
+
+  private static let json = Setting.flag("json", "Print the result as JSON.")
+  @Flag(help: Self.json.help) var json = false
+
+  func results() throws -> Results { Results(isJSON: try Settings().flag(Self.json, given: json)) }
+
+  func run(_ body: (RedisConnection, StoreLayout) async throws -> Void) async throws {
+    let settings = Settings()
+    let endpoint = try redis.endpoint(settings)
+    let layout = StoreLayout(namespace: try redis.namespace(settings))
+    do {
+      var options = RedisOptions()
+      options.name = "key-publisher"
+      options.needsPrimary = true
+      // A person or a cron job waits for this, not a client: patience is better than an error.
+      options.connectDeadline = .seconds(10)
+      let connection = try await RedisConnection.connected(
+        to: endpoint, options: options, routedBy: layout.slot, on: MultiThreadedEventLoopGroup.singleton.any())
+      defer { connection.close() }
+      try await body(connection, layout)
+    } catch let error as ExitCode {
+      throw error
+    } catch let error as ValidationError {
+      throw error
+    } catch let error as RedisServerError where error.isOfMovingSlot {
+      complain(
+        """
+        not done: the slot of the keys is moving to another node of the cluster. Try again when the move is over; what \
+        is done already isn't done twice (\(error.message))
+        """)
+      throw ExitStatus.tryAgain.code
+    } catch {
+      complain("\(error)")
+      throw ExitStatus(of: error).code
+    }
+  }
+}
+
+extension ExitStatus {
+  /// Whether the same command may succeed later, by what came in its way.
+  init(of error: any Error) {
+    switch error {
+    case let error as RedisError:
+      switch error.reason {
+      case .greetingRefused(let refusal): self.init(of: refusal)
+      case .serverTooOld: self = .failed
+      default: self = .tryAgain
+      }
+    case let error as RedisServerError:
+      switch (error.storeCode, error.code) {
+      case (.rebuilding, _), (.leaseEnded, _): self = .tryAgain
+      case (_, "NOPERM"), (_, "NOAUTH"), (_, "WRONGPASS"): self = .notPermitted
+      default: self = error.isPassing ? .tryAgain : .failed
+      }
+    case is Publication.MoreThanAgreed, is Publication.AnotherHistory, is ForgottenChanges, is ListLease.Taken,
+      is ExportCommand.Failed, is ExportCommand.CannotStart:
+      self = .tryAgain
+    default: self = .failed
+    }
+  }
+}
