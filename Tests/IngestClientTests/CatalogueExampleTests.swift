@@ -49,7 +49,8 @@ struct CatalogueExampleTests {
     let source = try String(contentsOf: here, encoding: .utf8)
     let root = here.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
     let page = try String(
-      contentsOf: root.appendingPathComponent("Sources/IngestClient/IngestClient.docc/IngestClient.md"), encoding: .utf8)
+      contentsOf: root.appendingPathComponent("Sources/IngestClient/IngestClient.docc/IngestClient.md"), encoding: .utf8
+    )
     let compiled = source.split(separator: "\n", omittingEmptySubsequences: false)
       .drop { $0 != "    // The example begins." }.dropFirst()
       .prefix { $0 != "    // The example ends." }

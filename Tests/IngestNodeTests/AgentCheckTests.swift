@@ -159,7 +159,7 @@ struct AgentCheckTests {
   @Test func `a port that somebody else has is an error`() async throws {
     try await RunningAgent { .drain }.running { agent in
       let second = RunningAgent(port: agent.port) { .drain }
-      await #expect(throws: IOError.self) { try await second.running { _ in } }
+      await #expect(throws: CannotListen.self) { try await second.running { _ in } }
     }
   }
 

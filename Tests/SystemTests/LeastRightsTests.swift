@@ -68,7 +68,9 @@ import Testing
     try await publisher.run("key-publisher", ["replicas", "0"])
     let (old, new) = (Deployment.key(8), Deployment.key(18))
     try await publisher.run("key-publisher", ["rotate", "--key", old, "--new-key", new, "--revoke-after", "1h"])
-    for arguments in [["revoke", "--due"], ["get", new], ["list"], ["position"], ["suspend", "--account", "account-9"]] {
+    for arguments in [
+      ["revoke", "--due"], ["get", new], ["list"], ["position"], ["suspend", "--account", "account-9"],
+    ] {
       try await publisher.run("key-publisher", arguments)
     }
     let node = try await users.deployment("sluice-node").startNode("node-1", ["--require-durability", "everysec"])
