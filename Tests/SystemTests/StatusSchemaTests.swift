@@ -44,7 +44,7 @@ struct StatusSchemaTests {
     #expect(try await nodes[0].push(key: Deployment.key(1)).status == 202)
     #expect(try await nodes[0].push(key: "unknown").status == 401)
     try await eventually("it is stored") { try deployment.stored().count == 1 }
-    try await deployment.run("sync-status", ["wait", "--count", "2"])
+    try await deployment.run("sync-status", ["wait", "--count", "2", "--timeout", "60"])
     try await check("in sync", expecting: .exited(0))
 
     try await deployment.redis.kill9()
