@@ -204,6 +204,18 @@ public struct NodeReport: MemberReport {
     }
   }
 
+  /// A key store.
+  public struct Store: Codable, Sendable, Equatable {
+    public var id: String
+    /// Nil if nobody has named it.
+    @OrNull public var name: String?
+
+    public init(id: String, name: String?) {
+      self.id = id
+      self.name = name
+    }
+  }
+
   public var name: String
   public var build: String
   public var instance: String
@@ -229,6 +241,14 @@ public struct NodeReport: MemberReport {
   @OrNull public var refusalsBlocked: String?
   /// Keys that the store doesn't hold as active any more and that stay admitted until an operator has confirmed their removal.
   public var heldBack: Int
+  /// Of these, keys whose records vanished from the store; nil of a build that doesn't tell them apart.
+  @OrNull public var vanished: Int?
+  /// Keys that are admitted again because the store lost their revocation; nil of a build that doesn't count them.
+  @OrNull public var revived: Int?
+  /// The store that is mirrored; nil before there was one.
+  @OrNull public var store: Store?
+  /// What differs where the store at the address is another one; nil if it isn't.
+  @OrNull public var wrongStore: WrongStore?
   /// Keys whose records vanished without a change that ended them, since the start.
   public var violations: UInt64
   /// How many answers went out, by HTTP status: `"202": 17`.
@@ -278,6 +298,10 @@ public struct NodeReport: MemberReport {
     freshnessSeconds = mirror.age?.fractionalSeconds
     refusalsBlocked = mirror.objection?.inWords
     heldBack = mirror.quarantined
+    vanished = mirror.vanished
+    revived = mirror.revived
+    store = mirror.store.map { Store(id: $0.id, name: $0.name) }
+    wrongStore = mirror.wrongStore
     violations = mirror.violations
     self.answers = answers
     self.outcomes = outcomes
@@ -300,6 +324,8 @@ public struct NodeReport: MemberReport {
     case freshnessSeconds = "freshness_seconds"
     case refusalsBlocked = "refusals_blocked"
     case heldBack = "held_back"
+    case vanished, revived, store
+    case wrongStore = "wrong_store"
     case violations, answers, outcomes, barrier, queue, connections, spool
     case lastMinute = "last_minute"
     case registrationError = "registration_error"

@@ -16,7 +16,7 @@ public struct HeldKey: Sendable {
     case mirrored
     /// It isn't in a bucket any more since that was read, and the mirror isn't complete yet.
     case formerlyMirrored
-    /// Its removal waits for an operator.
+    /// Its removal waits for an operator, or its record vanished.
     case quarantined
   }
 
@@ -61,7 +61,9 @@ extension Replica {
     if let (entry, until) = mirror.former.active(prefix, of: key.bucket(of: mirror.table.bucketCount)) {
       return HeldKey(account: mirror.table.accountName(of: entry.account), until: until, source: .formerlyMirrored)
     }
-    return removalGuard.quarantined[prefix].map { HeldKey(account: $0, until: admitUntil, source: .quarantined) }
+    return (removalGuard.quarantined[prefix] ?? losses.vanished[prefix]).map {
+      HeldKey(account: $0, until: admitUntil, source: .quarantined)
+    }
   }
 
   /// Admits a key that is held as active, unless what says so is too old; nil if it isn't held as active.

@@ -2,7 +2,8 @@
 // as sound as any: digests fit, versions follow each other, and every refusal could be proven. It shows only in the
 // number of removals, and in that no publisher marked them as intended.
 //
-// So removals (an active key becomes suspended, revoked, or vanishes) are counted. A few are usual. If more than a
+// So removals (an active key becomes suspended or revoked) are counted. Keys that vanish aren't counted but held, however
+// few they are: see StoreLosses. A few are usual. If more than a
 // share of the active keys is removed within a window without such a mark, these removals are quarantined, including
 // all of that window: the keys stay admitted, the node reports it, and an operator confirms the removals, or undoes
 // them at the store. Rejected: to stop following the store, which would keep new keys out as well.
@@ -71,12 +72,18 @@ struct RemovalGuard {
   }
 
   /// Applies the store's description.
-  /// - Parameter isOtherHistory: Marks in another history were about other keys.
-  mutating func heard(announced total: UInt64, confirmed version: UInt64, isOtherHistory: Bool) {
+  /// - Parameters:
+  ///   - isNewConfirmation: Whether an operator confirmed removals after this node had last heard from the store.
+  ///   - isOtherHistory: Marks in another history were about other keys.
+  mutating func heard(
+    announced total: UInt64, confirmed version: UInt64, isNewConfirmation: Bool, isOtherHistory: Bool
+  ) {
     // A lower number than before: the history went back, and the marks since then are unknown.
     if let known = announced, total > known, !isOtherHistory { allowance += total - known }
     announced = total
-    if version > confirmed { confirm(upTo: version) }
+    if isNewConfirmation { confirm(upTo: version) }
+    // A history that went back has an earlier one.
+    confirmed = version
   }
 
   /// A change says that its removal is intended. Called before the removal is recorded.
@@ -95,15 +102,11 @@ struct RemovalGuard {
     forgetRecent()
   }
 
-  /// Another history begins: confirmations in the old one say nothing about it.
-  mutating func forgetConfirmation() { confirmed = 0 }
-
-  /// Records a removal.
+  /// Records a removal by a record that says so.
   /// - Parameter active: How many active keys are left.
   /// - Returns: Whether this one exceeds the limit.
   mutating func note(_ removal: Removal, active: Int, now: Instant) -> Bool {
-    // Version 0 means that a bucket was never written in this history. If nobody has confirmed anything, its losses
-    // aren't confirmed either.
+    // Version 0 means that a bucket was never written in this history.
     if confirmed > 0, removal.version <= confirmed { return false }
     if allowance > 0 {
       allowance -= 1

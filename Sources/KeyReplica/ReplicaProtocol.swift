@@ -95,8 +95,12 @@ extension Replica {
     /// Refusals suspended: the primary isn't confirmed by the store's other servers; the reason as text.
     case unfenced(String)
     case fenced
-    /// Keys of a bucket have vanished without a change that ended them.
-    case vanished(keys: Int, bucket: Int)
+    /// Keys of a bucket have vanished without a change that ended them; the number of all that are held for that.
+    case vanished(keys: Int, held: Int, bucket: Int)
+    /// The store's history went back, and keys are active again that were suspended or revoked.
+    case revived(keys: Int)
+    /// This store is mirrored from here on, and remembered.
+    case mirrors(StoreIdentity)
     /// A read was answered with an error; once for each error that differs from the one before.
     case readFailed(String)
   }

@@ -23,6 +23,14 @@ public struct ReplicaStatus: Sendable, Hashable {
   public var barrierWaiting: Int
   /// Keys that the store doesn't hold as active any more and that stay admitted until an operator has confirmed their removal.
   public var quarantined = 0
+  /// Of these, keys whose records vanished from the store.
+  public var vanished = 0
+  /// Keys that are admitted again because the store's history went back behind their revocation.
+  public var revived = 0
+  /// The store that is mirrored; nil before there was one.
+  public var store: StoreIdentity?
+  /// What differs where the store at the address is another one; nil if it isn't.
+  public var wrongStore: WrongStore?
   /// Whether it can be relied on for admitting: the mirror has been a whole, sealed store once, here or before a restart, and isn't
   /// too old.
   public var admits = false

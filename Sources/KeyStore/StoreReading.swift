@@ -49,7 +49,8 @@ extension StoreLayout {
     return .found(
       StorePosition(
         epoch: epoch, version: version, count: count, digest: digest, sealed: texts[6] == "1", announced: announced,
-        confirmed: confirmed, replicas: replicas))
+        confirmed: confirmed, replicas: replicas, store: StoreIdentity(id: texts[10] ?? epoch, name: texts[11]),
+        adopted: texts[12]?.split(separator: " ").map(String.init) ?? []))
   }
 
   func bucketCommand(_ index: Int) -> RedisCommand { RedisCommand("HGETALL", bucket(index)) }

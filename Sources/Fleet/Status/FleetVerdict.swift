@@ -110,7 +110,8 @@ public struct FleetVerdict: Sendable, Equatable {
       FleetProblem(.outOfSync, member: $0.name, facts.fleet.notRegistered($0))
     }
     let rest =
-      Self.registerProblems(facts.fleet) + Self.failures(facts.fleet.nodes) + Self.failures(facts.fleet.workers)
+      LossVerdict.wrong(facts.fleet.nodes) + Self.registerProblems(facts.fleet) + Self.failures(facts.fleet.nodes)
+      + Self.failures(facts.fleet.workers)
       + DeadLetterVerdict.wrong(facts.fleet.nodes, facts.deadBytes).map { FleetProblem(.wrong, $0) }
       + Self.untaken(facts) + Self.notes(facts, running)
     problems += rest.filter { $0.severity == .wrong } + rest.filter { $0.severity != .wrong }
@@ -143,6 +144,7 @@ public struct FleetVerdict: Sendable, Equatable {
     var lacks: [SyncBlocker] = []
     if let clash = node.clashAge, clash <= silentAfter { lacks.append(.sharesItsName) }
 
+    if let wrong = report.wrongStore { return lacks + [.wrongStore(wrong)] }
     let verified = report.completeness.verified
     let total = report.completeness.total
     switch report.completeness.state {

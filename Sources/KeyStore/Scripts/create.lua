@@ -1,5 +1,5 @@
 #!lua
--- Creates an empty store, with an empty summary in each bucket. Does nothing if there is one.
+-- Creates an empty store, with an empty summary in each bucket. Its ID is its first epoch. Does nothing if there is one.
 --
 -- Parts of a store without its meta are the result of an edit by hand or of a partial deletion. It is unknown which
 -- store they belonged to, and overwriting them would make keys that are still there unknown, so that is refused.
@@ -23,5 +23,5 @@ end
 if ARGV[4] ~= '1' then return 0 end
 for i = 3, #KEYS do redis.call('HSET', KEYS[i], 'summary', '0 ' .. zeros .. ' 0') end
 redis.call('HSET', KEYS[1], 'schema', ARGV[1], 'buckets', ARGV[2], 'epoch', ARGV[3], 'version', '0', 'count', '0',
-  'digest', zeros)
+  'digest', zeros, 'store', ARGV[3])
 return 1
