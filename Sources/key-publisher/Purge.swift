@@ -9,8 +9,8 @@ struct PurgeRevoked: AsyncParsableCommand {
     abstract: "Deletes records of keys that were revoked long ago.",
     discussion: """
       Such a key is refused as unknown (401) from then on, and no longer as revoked (403). Active and suspended keys are never \
-      removed. A node that was away since before a key was revoked takes it for one that vanished: let what is purged be \
-      older than any node's state file.
+      removed. A node that was away since before a key was revoked takes it for one that vanished, and admits it until \
+      key-publisher confirm: let what is purged be older than any node's state file.
 
       Without --yes it only counts, changes nothing, and ends with status 1 if there is something to do.
       """)
