@@ -130,11 +130,13 @@ public struct MirrorImage: Sendable {
     bytes += source.utf8
     bytes.append(integer: heardAt.bitPattern)
     bytes.append(integer: announced)
+    // A description that somebody edited by hand may have texts of any length.
+    let memory = memory.flatMap { $0.isStorable ? $0 : nil }
     bytes.append(memory == nil ? 0 : 1)
     if let memory {
       bytes.append(integer: memory.version)
       bytes.append(integer: memory.confirmed)
-      for text in [memory.epoch, memory.store.id, memory.store.name ?? ""] {
+      for text in memory.texts {
         bytes.append(integer: UInt16(text.utf8.count))
         bytes += text.utf8
       }
@@ -285,6 +287,11 @@ private struct ImageReader {
     }
     return text
   }
+}
+
+extension StoreMemory {
+  fileprivate var texts: [String] { [epoch, store.id, store.name ?? ""] }
+  fileprivate var isStorable: Bool { texts.allSatisfy { $0.utf8.count <= 1000 } }
 }
 
 extension [UInt8] {

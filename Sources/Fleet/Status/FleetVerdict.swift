@@ -3,6 +3,7 @@
 // A node is in sync when all of this holds:
 //   - its last report is at most 5 s old by Redis's clock, and no other process reports under its name;
 //   - its mirror is complete: every bucket and the total were verified against the store's digests;
+//   - the store at its address is the one that it mirrors, or has replaced it;
 //   - it mirrors the store's present history (epoch), and knows that the store is sealed, which it is;
 //   - when it reported, its last answered read of the store was at most 5 s old;
 //   - it has followed every change up to the store's version as read before the reports. A report is up to a second old, so a store that
