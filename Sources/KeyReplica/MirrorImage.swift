@@ -8,9 +8,10 @@
 //
 // Format, little-endian: magic (8), length of the source (2) and source, when the store last answered (8, seconds since
 // 1970 as a double), how many intended removals were counted by then (8), whether the store is known (1) and if so its
-// version (8), its latest confirmation (8), its epoch, its ID and its name as length (2) and text, number of accounts (4) and each as length (1)
-// and name, number of buckets (4), and each as when the store last had it (8), number of entries (4) and entries of 37
-// bytes: ID (16), digest (16), account (4), state (1), in the bucket's order. Then the SHA-256 of all that.
+// version (8), its latest confirmation (8), and its epoch, ID and name, each as length (2) and text; number of accounts
+// (4) and each as length (1) and name, number of buckets (4), and each as when the store last had it (8), number of
+// entries (4) and entries of 37 bytes: ID (16), digest (16), account (4), state (1), in the bucket's order. Then the
+// SHA-256 of all that.
 
 internal import Crypto
 

@@ -2,11 +2,11 @@
 // as sound as any: digests fit, versions follow each other, and every refusal could be proven. It shows only in the
 // number of removals, and in that no publisher marked them as intended.
 //
-// So removals (an active key becomes suspended or revoked) are counted. Keys that vanish aren't counted but held, however
-// few they are: see StoreLosses. A few are usual. If more than a
-// share of the active keys is removed within a window without such a mark, these removals are quarantined, including
-// all of that window: the keys stay admitted, the node reports it, and an operator confirms the removals, or undoes
-// them at the store. Rejected: to stop following the store, which would keep new keys out as well.
+// So removals (an active key becomes suspended or revoked) are counted. Keys that vanish aren't counted but held,
+// however few they are: see StoreLosses. A few are usual. If more than a share of the active keys is removed within a
+// window without such a mark, these removals are quarantined, including all of that window: the keys stay admitted, the
+// node reports it, and an operator confirms the removals, or undoes them at the store. Rejected: to stop following the
+// store, which would keep new keys out as well.
 //
 // An intended removal is marked in its own change, and the store counts the marks. The count is needed only if a node
 // reads buckets instead of changes: the number of marks that the node has missed is the number of removals that it

@@ -1,8 +1,8 @@
-// What the store has lost without saying so. No verb of the publisher makes the record of an active key disappear: a key
-// that ends gets a record that says so, and only records of keys that ended long ago are purged. So if an active key has
-// no record any more, the store lost it: somebody restored an old backup, promoted a replica that lagged, or edited the
-// store. However few such keys there are, they stay admitted until they are put again, or until an operator confirms
-// that they are meant to be gone.
+// What the store has lost without saying so. No verb of the publisher makes the record of an active key disappear: a
+// key that ends gets a record that says so, and only records of keys that ended long ago are purged. So if an active
+// key has no record any more, the store lost it: somebody restored an old backup, promoted a replica that lagged, or
+// edited the store. However few such keys there are, they stay admitted until they are put again, or until an operator
+// confirms that they are meant to be gone.
 //
 // A restored backup loses revocations as well. Their keys are active in the store, and nothing can be proven against
 // them, so they are admitted again. They are counted, and said until an operator confirms.

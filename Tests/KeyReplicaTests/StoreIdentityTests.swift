@@ -12,7 +12,7 @@ private typealias Bench = ReplicaBench
 
   /// A node that starts with a saved mirror of `production`, at the address of a store.
   private func restarted(
-    at store: StoreIdentity, named name: String? = nil, savedFrom saved: StoreIdentity = production
+    at store: StoreIdentity, named name: String? = nil, savedFrom saved: StoreIdentity = Self.production
   ) throws -> Bench {
     var first = Bench(populated: false)
     first.store.identity = saved

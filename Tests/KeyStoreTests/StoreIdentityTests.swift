@@ -10,7 +10,7 @@ import Testing
 @testable import KeyStore
 
 @Suite(.timeLimit(.minutes(2))) struct StoreIdentityTests {
-  private func position(_ store: StoreBench) async throws -> StorePosition {
+  private func found(_ store: StoreBench) async throws -> StorePosition {
     guard case .found(let position) = try await store.connection.storePosition(store.layout) else {
       throw NeverHappened(description: "there is no store")
     }
@@ -20,13 +20,13 @@ import Testing
   @Test func `a store's ID is made with it, and stays when the store is rebuilt`() async throws {
     try await StoreBench.with { store in
       try await store.put(["key"])
-      let first = try await position(store)
+      let first = try await found(store)
       #expect(first.store.id == first.epoch && first.store.name == nil && StoreIdentity.isID(first.store.id))
       #expect(try await store.writer.name("production"))
       try await store.run("HSET", store.layout.meta, "count", 7)
       let rebuild = StoreRebuild(connection: store.connection, layout: store.layout)
       _ = try await rebuild.run(after: try await rebuild.survey(), droppingUnreadable: false)
-      let second = try await position(store)
+      let second = try await found(store)
       #expect(second.epoch != first.epoch)
       #expect(second.store == StoreIdentity(id: first.store.id, name: "production"))
     }
@@ -39,8 +39,8 @@ import Testing
     try await StoreBench.with { store in
       try await store.put(["key"])
       try await store.run("HDEL", store.layout.meta, "store")
-      let epoch = try await position(store).epoch
-      #expect(try await position(store).store.id == epoch)
+      let epoch = try await found(store).epoch
+      #expect(try await found(store).store.id == epoch)
       switch write {
       case "put": try await store.put(["another"])
       case "name": _ = try await store.writer.name("production")
@@ -61,10 +61,10 @@ import Testing
         _ = try await store.writer.name("staging")
       }
       await #expect(throws: InvalidEdit.self) { _ = try await store.writer.name("two words") }
-      let position = try await position(store)
+      let position = try await found(store)
       #expect(position.store.name == "production" && position.version == 0 && !position.sealed)
       try await store.put(["key"])
-      #expect(try await self.position(store).store.name == "production")
+      #expect(try await found(store).store.name == "production")
     }
   }
 
@@ -74,11 +74,11 @@ import Testing
       try await store.put(["key"])
       for number in 0..<10 { try await store.writer.adopt("store-\(number)") }
       try await store.writer.adopt("store-5")
-      let adopted = try await position(store).adopted
+      let adopted = try await found(store).adopted
       #expect(adopted == [5, 9, 8, 7, 6, 4, 3, 2].map { "store-\($0)" })
       await #expect(throws: InvalidEdit.self) { try await store.writer.adopt("two words") }
       // It is no change of what the store holds.
-      #expect(try await position(store).version == 1)
+      #expect(try await found(store).version == 1)
     }
   }
 
@@ -97,7 +97,7 @@ import Testing
       let wrong = try await PublisherRun.of(store, ["import", list, "--name", "staging", "--seal"])
       #expect(wrong.status == .exited(1), "\(wrong)")
       #expect(wrong.errors.contains("expected the store staging, but the store at this address is named production"))
-      #expect(try await position(store).version == 0)
+      #expect(try await found(store).version == 0)
       let right = try await PublisherRun.of(store, ["import", list, "--name", "production", "--seal"])
       #expect(right.status == .exited(0), "\(right)")
       let position = try await PublisherRun.of(store, ["position", "--json"])
@@ -111,7 +111,7 @@ import Testing
       let run = try await PublisherRun.of(
         store, ["import", "-", "--name", "production", "--expect", "1"], input: "key,account\nk,acme\n")
       #expect(run.status == .exited(0), "\(run)")
-      #expect(try await position(store).store.name == "production")
+      #expect(try await found(store).store.name == "production")
     }
   }
 }

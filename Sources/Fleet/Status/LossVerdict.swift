@@ -1,5 +1,5 @@
-// What nodes report of the store's losses: keys that vanished, and revocations that were undone. Each node sees the same
-// store, so both are said once for the fleet, with the largest number.
+// What nodes report of the store's losses: keys that vanished, and revocations that were undone. Each node sees the
+// same store, so both are said once for the fleet, with the largest number.
 
 enum LossVerdict {
   static func wrong(_ nodes: [Member<NodeReport>]) -> [FleetProblem] {
