@@ -111,10 +111,10 @@ public struct FleetVerdict: Sendable, Equatable {
       FleetProblem(.outOfSync, member: $0.name, facts.fleet.notRegistered($0))
     }
     let rest =
-      LossVerdict.wrong(facts.fleet.nodes) + Self.registerProblems(facts.fleet) + Self.failures(facts.fleet.nodes)
-      + Self.failures(facts.fleet.workers)
+      Self.registerProblems(facts.fleet) + Self.failures(facts.fleet.nodes) + Self.failures(facts.fleet.workers)
       + DeadLetterVerdict.wrong(facts.fleet.nodes, facts.deadBytes).map { FleetProblem(.wrong, $0) }
       + Self.untaken(facts) + Self.notes(facts, running)
+    problems += LossVerdict.wrong(facts.fleet.nodes)
     problems += rest.filter { $0.severity == .wrong } + rest.filter { $0.severity != .wrong }
   }
 
