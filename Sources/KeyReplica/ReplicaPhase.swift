@@ -21,8 +21,9 @@ extension Replica {
   enum Phase {
     case disconnected(retryAt: Instant)
     case connecting
-    case comparing(Comparing)
-    case reading(Reading)
+    // Large and rare: kept outside of the enum, which is switched over for each event.
+    indirect case comparing(Comparing)
+    indirect case reading(Reading)
     case following(Following)
     case shutDown
   }
