@@ -14,7 +14,7 @@ public struct Setting<Value: SettingValue>: Sendable {
   /// As on the command line, without the dashes in front.
   public let name: String
   let fallback: String?
-  /// The required form, if a value is wrong, to follow the word "expected"; nil if the value is right.
+  /// Nil if a value is allowed; otherwise the required form, to follow the word "expected".
   let objection: @Sendable (Value) -> String?
   /// For the option's declaration.
   public let help: ArgumentHelp
