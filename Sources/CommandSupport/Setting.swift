@@ -5,7 +5,8 @@ public import ArgumentParser
 /// An option of a command: its name, meaning, default and range.
 ///
 /// ```swift
-/// static let body = Setting<Int>("max-body", "Maximum request body.", shown: "bytes", default: "16777216", in: 1...(1 << 30))
+/// static let body = Setting<Int>(
+///   "max-body", "Maximum request body.", shown: "bytes", default: "16777216", in: 1...(1 << 30))
 /// @Option(help: body.help) var maxBody: String?
 /// …
 /// let limit = try settings.value(Self.body, given: maxBody)

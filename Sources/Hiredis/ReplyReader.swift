@@ -32,7 +32,7 @@ public struct ReplyLimits: Sendable, Equatable {
 
 /// The stream can't be read any further. The reader that threw this must not be used again.
 public enum ReplyError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// Not RESP2; hiredis's own text.
+  /// Not RESP2. The value is hiredis's error text.
   case malformed(String)
   /// RESP2, but more than the reader's limits allow.
   case overLimit(String)

@@ -110,7 +110,7 @@ public struct StatusTable: Sendable {
     return table.lines(indent: "  ", colours: colours) + stopped(hidden) + acknowledgement
   }
 
-  /// The queue durability that live nodes report, each with its worst shard's.
+  /// The queue durability that live nodes report, each that of its worst shard.
   private var acknowledgement: [String] {
     var nodesByMeaning: [String: Int] = [:]
     for node in facts.fleet.nodes where node.isLive {

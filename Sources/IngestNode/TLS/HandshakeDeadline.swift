@@ -16,7 +16,8 @@ final class HandshakeDeadline: ChannelInboundHandler, RemovableChannelHandler {
 
   /// - Parameters:
   ///   - deadline: Counted from now, or from the beginning of the connection.
-  ///   - cost: Is notified when the handshake is over, because handlers in front of TLS get no event for it.
+  ///   - cost: Gets its `isOver` set when the handshake is over, because handlers in front of TLS get no event for
+  ///     that.
   ///   - missed: Called when the connection is closed because of the deadline.
   init(deadline: TimeAmount, behind cost: HandshakeCost? = nil, missed: @escaping () -> Void) {
     self.deadline = deadline
