@@ -1,10 +1,11 @@
 // Counts the elements of a JSON array, in one pass over pieces of any size, with a few words of memory.
 //
-// It reads only what the number depends on: the open brackets, the beginnings and ends of strings, and every byte
-// between the array's own elements. Inside an element it only rejects bytes that JSON doesn't allow outside of strings,
-// because comments or strings in other quotation marks could hide a bracket. It doesn't check the order of colons,
-// commas, numbers and literals there, their spelling, or UTF-8; a parser does that later. So, within its limits, it
-// accepts all JSON and some other texts. Any parser that accepts such a text finds the same number of elements.
+// It reads only the parts that determine the number: the open brackets, the beginnings and ends of strings, and every
+// byte between the array's own elements. Inside an element it only rejects bytes that JSON doesn't allow outside of
+// strings, because comments or strings in other quotation marks could hide a bracket. It doesn't check the order of
+// colons, commas, numbers and literals there, their spelling, or UTF-8; a parser does that later. So, within its
+// limits, it accepts all JSON and some other texts. Any parser that accepts such a text finds the same number of
+// elements.
 //
 // Rejected: a complete parser. It would reject more texts and cost more for each byte, but the worker would still store
 // the rejected bodies unchanged.

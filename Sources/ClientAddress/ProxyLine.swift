@@ -79,7 +79,7 @@ enum ProxyLine {
       }
     }
 
-    /// Reads everything up to a field's end, and the space or CR behind it.
+    /// Reads everything up to a field's end, and the space or CR after it.
     private mutating func field(_ bytes: RawSpan, isLast: Bool = false) throws(Stop) -> Range<Int> {
       let start = cursor
       while true {
@@ -95,12 +95,12 @@ enum ProxyLine {
       }
     }
 
-    /// The LF behind a CR.
+    /// The LF after a CR.
     private mutating func endLine(_ bytes: RawSpan) throws(Stop) {
       guard try next(bytes) == .lineFeed else { throw .refused(.bareCarriageReturn) }
     }
 
-    /// The text behind UNKNOWN, which must be ignored up to the line's end.
+    /// The text after UNKNOWN, which must be ignored up to the line's end.
     private mutating func skipUnknown(_ bytes: RawSpan) throws(Stop) {
       var byte = try next(bytes)
       guard byte == .space || byte == .carriageReturn || byte == .lineFeed else { throw .refused(.unknownProtocol) }

@@ -232,7 +232,7 @@ public struct NodeReport: MemberReport {
   @OrNull public var refusalsBlocked: String?
   /// Keys that the store no longer holds as active, and that stay admitted until an operator confirms their removal.
   public var heldBack: Int
-  /// Keys whose records vanished without a change that ended them, since the start.
+  /// Keys that vanished from the store without a change that ended them, since the start.
   public var violations: UInt64
   /// Number of answers by HTTP status: `"202": 17`.
   public var answers: [String: UInt64]

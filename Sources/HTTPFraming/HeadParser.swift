@@ -135,7 +135,7 @@ struct HeadParser {
     cursor >= limits.requestLineBytes ? .refused(.requestLineTooLong) : .incomplete
   }
 
-  /// The error in one byte of `HTTP/1.1` or `HTTP/1.0` and the line end behind it, if the bytes before it are right.
+  /// The error in one byte of `HTTP/1.1` or `HTTP/1.0` and the line end after it, if the bytes before are right.
   private static func fault(inVersionAt cursor: Int, from start: Int, _ bytes: RawSpan) -> ProtocolError? {
     let byte = bytes.byte(cursor)
     let pattern: StaticString = "HTTP/d.d\r\n"

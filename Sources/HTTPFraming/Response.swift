@@ -116,7 +116,7 @@ public struct Response: Sendable {
     do throws(InvalidResponseField) {
       try fields.append("content-type", "text/plain")
     } catch {
-      preconditionFailure("\(error)")  // Both words stand here.
+      preconditionFailure("\(error)")  // Both texts are constants.
     }
     self.init(status: refusal.status, fields: fields, body: Array("\(refusal.reason)\n".utf8))
   }

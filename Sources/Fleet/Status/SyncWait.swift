@@ -53,7 +53,7 @@ public struct SyncWait: Sendable {
       for node in looks where !node.stopped { missing += node.missing }
       missing += Self.unseen(facts)
     case .named(let name):
-      if storeIsSound { missing = [] }  // That no node at all has reported has a better text here.
+      if storeIsSound { missing = [] }  // "no node has reported" has a better text below.
       if let node = looks.first(where: { $0.name == name }) {
         missing += node.stopped ? [Self.other("\(name) has ended")] : node.missing
       } else if let node = facts.fleet.unreadable.first(where: { $0.kind == .node && $0.name == name }) {

@@ -34,7 +34,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   private let client: IPAddress?
   /// Whether the client is a proxy that names the client of each request.
   private let isProxy: Bool
-  /// The network to whose share of the budget requests count; nil if it isn't known, or differs for each request.
+  /// The network that requests are counted for in the budget; nil if it isn't known, or differs for each request.
   private let network: IPAddress?
   /// nil if connections aren't limited.
   private let place: ConnectionPlace?

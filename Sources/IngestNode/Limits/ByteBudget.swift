@@ -10,9 +10,9 @@
 // 1. Bytes whose key isn't known yet have a small budget of their own. Anybody can send them.
 // 2. An account, and a client's network, may each hold no more than a share.
 // 3. A share counts bytes that are held for long: bodies that arrive in several reads, and answers that wait for a slow
-//   client. A body that arrives in one read is released a moment later, and counting it for its account would cost each
-//   push two look-ups in a table. Such bodies are counted too once a sixteenth of the budget is used. So one account
-//   can hold at most this sixteenth and its share, which is less than the producer's limit.
+//    client. A body that arrives in one read is released a moment later, and counting it for its account would cost
+//    each push two look-ups in a table. Such bodies are counted too once a sixteenth of the budget is used. So one
+//    account can hold at most this sixteenth and its share, which is less than the producer's limit.
 
 internal import ClientAddress
 

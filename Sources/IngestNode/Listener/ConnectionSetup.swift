@@ -135,7 +135,7 @@ struct ConnectionSetup: Sendable {
       return try reset(channel)
     }
     guard let eventLoop = eventLoops.first(where: { $0.budget.eventLoop === channel.eventLoop }) else {
-      preconditionFailure("a connection came on an event loop that has no gate")  // One is made for each loop.
+      preconditionFailure("a connection came on an event loop that has no gate")  // Each loop has one.
     }
     try addTLS(to: channel, chargedTo: client.flatMap { shared.trusted.contains($0) ? nil : $0 })
     try channel.pipeline.syncOperations.addHandler(

@@ -87,7 +87,7 @@ final class PushHandler: PushHandling {
 
   func push(_ exchange: Exchange, for sender: any PushResponder) {
     guard let key = exchange.key, let account = exchange.account else {
-      preconditionFailure("a payload whose key isn't admitted")  // Nobody hands one over.
+      preconditionFailure("a payload whose key isn't admitted")  // Callers check this.
     }
     if let rates, rates.isExceeded(by: account, now: .recent) {
       return sender.handedOver(exchange.number, .failure(.tooFast(rates.status)))

@@ -1,5 +1,5 @@
-// A deadline for the TLS handshake. The handler behind TLS gets no event before the handshake is over, and would treat
-// a client that sends its hello byte by byte as an idle connection.
+// A deadline for the TLS handshake. The handler after TLS in the pipeline gets no event before the handshake is over,
+// and would treat a client that sends its hello byte by byte as an idle connection.
 
 internal import NIOCore
 internal import NIOTLS
