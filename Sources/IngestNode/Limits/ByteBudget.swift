@@ -77,7 +77,7 @@ final class ByteBudget {
     var account: Int
     /// Maximum bytes of one client's network.
     var network: Int
-    /// Below this sum, whole bodies of one read count only in total.
+    /// Up to this sum, whole bodies of one read count only in total.
     var uncounted: Int
     /// Maximum bytes whose key isn't known yet. They have this limit of their own and don't count in `total`.
     var keyless: Int
