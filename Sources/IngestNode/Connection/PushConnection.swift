@@ -2,7 +2,7 @@
 // writes the answers in the request's dialect. It reads and writes bytes, without NIO's HTTP pipeline.
 //
 // The key is looked up when the head has arrived, before the body. So a client without an active key is answered before
-// it has sent megabytes. A client that waits for "100 Continue" never sends them. While it waits for the verdict, the
+// it has sent megabytes. A client that waits for "100 Continue" never sends them. While the verdict is pending, the
 // connection reads nothing that it would have to buffer.
 //
 // The state machine ensures that each request has one answer, in order. This handler limits everything that it keeps:

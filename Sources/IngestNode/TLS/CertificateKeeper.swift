@@ -115,8 +115,7 @@ final class CertificateKeeper: Service {
     do {
       try await NIOThreadPool.singleton.runIfActive(body)
     } catch {
-      // The process's shared pool never ends. So the node was cancelled before the work began, and there is nothing to
-      // do.
+      // The process's shared pool never ends. So the node ended before the work began, and there is nothing to do.
     }
   }
 }
