@@ -4,11 +4,11 @@ internal import Hiredis
 
 /// An envelope that was given up, with the reason.
 public struct DeadLetter: Sendable, Equatable {
-  /// Its entry in the shard's stream, which no other entry ever has. Dead letters are ordered by it.
+  /// The ID of its entry in the shard's stream. No other entry ever has the same ID. Dead letters are ordered by it.
   public var entry: Entry
   /// The envelope's id, or the SHA-1 of an element that isn't an envelope.
   public var id: String
-  /// The last reason. At most 4,096 bytes of it.
+  /// The last reason, cut to 4,096 bytes.
   public var reason: String
   /// How often storing it failed.
   public var attempts: Int
