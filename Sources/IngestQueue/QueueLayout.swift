@@ -36,9 +36,9 @@ public struct QueueLayout: Sendable, Hashable {
   /// number would never claim from some lists.
   public static let ownLists = 16
 
-  /// The number of the list of suspects: envelopes that a worker had when it died. Nobody pushes to it. In a list with
-  /// other envelopes they would be in front of them, and all of these would wait for the one lane that may claim
-  /// suspects.
+  /// The number of the list of suspects: envelopes that a worker had when it died. Producers don't push to it. In a
+  /// list with other envelopes they would be in front of them, and all of these would wait for the one lane that may
+  /// claim suspects.
   public static let suspects = 1 + ownLists
 
   /// The number of all lists.

@@ -91,8 +91,8 @@ final class SpoolFile: Sendable {
       }
       try database.write { try $0.execute(sql: Self.setAsideSchema) }
       // Makes the journal as long as the removal of one payload needs, while the disk has room for that: the first
-      // time, and after an interrupted transaction, which removes the journal. The amount of work is then reduced a
-      // little, so that it fits into a journal of that length. Unchanged pages aren't written.
+      // time, and after an interrupted transaction, which removes the journal. Later starts write slightly fewer pages,
+      // so that this transaction fits into a journal of that length. Unchanged pages aren't written.
       try database.write {
         try $0.execute(
           sql: "UPDATE reserve SET filler = randomblob(4000) WHERE page <= ?", arguments: [isNew ? 64 : 56])

@@ -202,7 +202,7 @@ struct ClaimLoop: Sendable {
   /// Maximum pause that a sink can ask for. A receiver may mean only one account's payloads, but this lane may have
   /// only those; other accounts' payloads must be tried.
   private static let longestPause = Duration.seconds(10)
-  /// If a batch has less than this number of accounts, these accounts may be the reason that it failed or takes long.
+  /// If a batch has fewer accounts than this, these accounts may be the reason that it failed or takes long.
   private static let fewAccounts = 4
   /// With more accounts than this, the lane doesn't look for other accounts' payloads, even if only these accounts
   /// delay the batch.

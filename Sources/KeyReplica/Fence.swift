@@ -1,7 +1,7 @@
-// Prevents a deposed primary from proving anything. In a replicated store, a server that was the primary may go on
-// answering, and calling itself primary, for seconds after another has taken over. Its answers are then about data that
-// no publisher writes to any more. But it can't get confirmations from the other servers, because they follow the new
-// primary.
+// Prevents a deposed primary from proving anything. In a replicated store, a server that was the primary may still
+// answer, and report that it is the primary, for seconds after another has taken over. Its answers are then about data
+// that no publisher writes to any more. But it can't get confirmations from the other servers, because they follow the
+// new primary.
 //
 // So a small write precedes the read that proves a refusal, and a majority of the servers must confirm this write
 // before the read counts. A change counts as made only when all servers have it (the publisher's side, in KeyStore). If

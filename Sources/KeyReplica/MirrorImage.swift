@@ -7,7 +7,7 @@
 //
 // Format, little-endian: magic (8); length of the source (2) and source; when the store last answered (8, seconds since
 // 1970 as a double); how many intended removals had been counted (8); number of accounts (4), and each as length (1)
-// and name; number of buckets (4), and each as the time until which the store had this content (8), number of entries
+// and name; number of buckets (4), and each as the time at which the store last had this content (8), number of entries
 // (4) and entries of 37 bytes: ID (16), digest (16), account (4), state (1), in the bucket's order. Then the SHA-256 of
 // all that.
 

@@ -191,7 +191,7 @@ public struct Replica {
     return step / 2 + .nanoseconds(Int64.random(in: 0...(step / 2).wholeNanoseconds, using: &generator))
   }
 
-  // MARK: What was learned
+  // MARK: Learned state
 
   /// Records that a read of the mirrored history was answered, and that the mirror has reached its version.
   mutating func answered(_ sentAt: Instant) {

@@ -72,7 +72,7 @@ extension Replica {
     return nil
   }
 
-  // MARK: When something doesn't fit
+  // MARK: Contradictions
 
   /// Compares everything again: at once the first time, later if it happens repeatedly.
   mutating func resync(because reason: String, now: Instant) {

@@ -18,8 +18,8 @@ public final class PrometheusRegistry: MetricsFactory {
 
   /// The options of a registry.
   public struct Options: Sendable {
-    /// Maximum series (a name with one set of labels; a histogram counts once). Beyond it new series are created but
-    /// not counted or shown.
+    /// Maximum series (a name with one set of labels; a histogram counts once). Beyond it a new metric counts nothing
+    /// and isn't shown.
     public var seriesLimit = 2_000
     /// Upper bounds of timers' buckets, in seconds, ascending.
     public var timerBuckets: [Double] = [

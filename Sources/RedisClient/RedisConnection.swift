@@ -76,8 +76,9 @@ public final class RedisConnection: Sendable {
   /// servers, the right one is found first.
   ///
   /// The future fails, within the options' connect deadline, with a ``RedisError``. Its reason is
-  /// ``RedisError/Reason/greetingRefused(_:)`` if the server refused the greeting, and
-  /// ``RedisError/Reason/connectFailed(_:)`` for nearly everything else. Its outcome is always "not sent".
+  /// ``RedisError/Reason/greetingRefused(_:)`` if the server refused the greeting,
+  /// ``RedisError/Reason/serverTooOld(_:)``, or ``RedisError/Reason/connectFailed(_:)`` for everything else. Its
+  /// outcome is always "not sent".
   ///
   /// If the options require a primary, or if Sentinels name one, the connection ends as soon as the server answers that
   /// it isn't the primary any more, or that it is loading its data (READONLY, MASTERDOWN, UNBLOCKED, LOADING; a cluster

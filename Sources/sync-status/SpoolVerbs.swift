@@ -39,7 +39,7 @@ struct SpoolFolder: ParsableArguments {
   }
 }
 
-/// Selects the payloads that are set aside. Nothing selects all of them by mistake.
+/// Selects from the payloads that are set aside. All of them are selected only if --all is given.
 struct SetAsideChoice: ParsableArguments {
   @Argument(help: ArgumentHelp("Their numbers, as listed.", valueName: "number")) var numbers: [Int64] = []
 

@@ -21,7 +21,7 @@ public struct ClaimedBatch: Sendable {
 public struct ClaimedEntry: Sendable {
   /// The envelope, or why the element isn't one.
   public let content: Result<Envelope, InvalidEnvelope>
-  /// Earlier failures: failed attempts, and workers that died over it.
+  /// Earlier failures: failed attempts, and workers that died while they had it.
   public let failures: Int
   /// The number of the list that it was claimed from. Also 0 if the claim is handed out again.
   public let list: Int
@@ -92,7 +92,7 @@ public struct SlotHolder: Sendable, Equatable, CustomStringConvertible {
 public struct Reaping: Sendable, Equatable {
   /// Envelopes that were returned.
   public var putBack = 0
-  /// Envelopes that became dead letters because too many workers died over them.
+  /// Envelopes that became dead letters because too many workers died while they had them.
   public var dead = 0
   /// Claims that were ended.
   public var claims = 0

@@ -48,8 +48,8 @@ public struct ConsumerLimits: Sendable, Equatable {
     self.deadline = deadline
   }
 
-  /// Maximum suspects (envelopes that a worker had when it died) in one claim: the square root of the usual number. To
-  /// find the one that killed the worker then takes about as many claims of groups as of single envelopes.
+  /// Maximum suspects (envelopes that a worker had when it died) in one claim: the square root of the usual number.
+  /// Finding the one that killed the worker then takes about as many claims of groups as of single envelopes.
   var suspects: Int { max(Int(Double(envelopes).squareRoot()), 1) }
 }
 
@@ -164,12 +164,12 @@ public final class QueueConsumer: Sendable {
 
   // MARK: Settling
 
-  /// Everything in the batch is stored, and is removed from the queue. As ``settle(_:_:)``.
+  /// Everything in the batch is stored, and is removed from the queue. Otherwise the same as ``settle(_:_:)``.
   public func acknowledge(_ batch: ClaimedBatch) async throws(QueueFailure) -> Settlement {
     try await settle(batch, Array(repeating: .done, count: batch.entries.count))
   }
 
-  /// Nothing of the batch was stored, and that doesn't count as a failure. As ``settle(_:_:)``.
+  /// Nothing of the batch was stored, and that doesn't count as a failure. Otherwise the same as ``settle(_:_:)``.
   public func putBack(_ batch: ClaimedBatch) async throws(QueueFailure) -> Settlement {
     try await settle(batch, Array(repeating: .putBack, count: batch.entries.count))
   }
@@ -213,8 +213,8 @@ public final class QueueConsumer: Sendable {
     }
   }
 
-  /// One of the two lists of the entry's account. Both are used: a node keeps an account whose lists are both in use
-  /// out of list 0.
+  /// One of the two lists of the entry's account, by turns: a node keeps an account out of list 0 only while both of
+  /// its lists are in use.
   private func ownList(of entry: ClaimedEntry, _ place: Int) -> Int {
     guard case .success(let envelope) = entry.content else { return 0 }
     let hand = AccountShuffleShard(account: envelope.header.account)

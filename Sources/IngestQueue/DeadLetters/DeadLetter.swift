@@ -12,12 +12,12 @@ public struct DeadLetter: Sendable, Equatable {
   public var reason: String
   /// How often storing it failed.
   public var attempts: Int
-  /// How many workers died over it.
+  /// How many workers died while they had it.
   public var deaths: Int
   /// When it failed first and when it was given up, in milliseconds since 1970 by Redis's clock.
   public var firstAt: Int64
   public var diedAt: Int64
-  /// The worker that gave it up or, if workers died over it, the last of them.
+  /// The worker that gave it up; or if workers died while they had it, the last of them.
   public var worker: String
   /// Nil if the element isn't an envelope.
   public var account: String?

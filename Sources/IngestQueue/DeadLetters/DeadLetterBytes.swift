@@ -8,8 +8,8 @@
 // envelope has no account, and counts for the account with the empty name. The bytes of a dead letter are those of all
 // its fields, so that many small ones count as well.
 //
-// The set can differ from the stream if somebody deletes the stream by hand. Then readers treat the set as empty, and
-// the next dead letter starts a new set. Single entries that were removed by hand count until the stream is empty.
+// The set can differ from the stream if the stream is deleted by hand. Then readers treat the set as empty, and the
+// next dead letter starts a new set. Single entries that were removed by hand count until the stream is empty.
 //
 // Rejected: adding up the entries for each reading. That would read every payload.
 

@@ -32,7 +32,7 @@ public struct DeadLetters: Sendable {
 
   // MARK: Reading
 
-  /// Goes through all dead letters. Those that are added meanwhile are included if the oldest are first.
+  /// Goes through all dead letters. If the oldest are first, those that are added in the meantime are included.
   public func walk(_ order: Order) -> DeadLetterWalk { DeadLetterWalk(self, order) }
 
   /// The next dead letters, and whether they are the last ones.

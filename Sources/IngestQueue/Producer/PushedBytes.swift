@@ -25,7 +25,7 @@ final class PushedBytes {
   private let deadline: TimeAmount
   private var untold = [Int64](repeating: 0, count: QueueLayout.lists)
   private var sum: Int64 = 0
-  /// Sent to Redis, and not answered yet.
+  /// Sent to Redis to be added, and not answered yet.
   private var unanswered = [Int64](repeating: 0, count: QueueLayout.lists)
   private var telling: EventLoopFuture<Void>?
   private var hasTimer = false
@@ -44,11 +44,12 @@ final class PushedBytes {
     tellSoon()
   }
 
-  /// The bytes that may be missing in Redis's count, list by list. 0 if Redis refuses to count: then this sum would
-  /// only grow, although workers may have taken most of these bytes.
+  /// The bytes that may be missing in Redis's count, list by list. 0 after a failure to add them: while Redis refuses,
+  /// this sum would only grow, although workers may have taken most of these bytes.
   var uncounted: [Int64] { hasFailed ? untold.map { _ in 0 } : zip(untold, unanswered).map(+) }
 
-  /// Adds the bytes now if they are many, otherwise after a time. Bytes pushed meanwhile are added the next time.
+  /// Adds the bytes now if they are many, otherwise after a delay. Bytes that are pushed before the reply are added the
+  /// next time.
   private func tellSoon() {
     guard telling == nil, sum > 0 else { return }
     if sum >= Self.most, !hasFailed {

@@ -38,7 +38,7 @@ struct ClaimScript: ScriptCall {
 
   struct Entry {
     let bytes: [UInt8]
-    /// Earlier failures: failed attempts, and workers that died over it.
+    /// Earlier failures: failed attempts, and workers that died while they had it.
     let failures: Int
     /// The number of the list that it was claimed from. Also 0 if the claim is handed out again.
     let list: Int

@@ -331,7 +331,7 @@ private final class WatchedShard {
   var saidBlind = false
   var saidShut = false
   var saidUncounted = false
-  /// The accounts for which the log has said that they have too many.
+  /// The accounts that were logged as having too many.
   var saidDeadLetters: [String: Int64] = [:]
   var saidLack = false
 

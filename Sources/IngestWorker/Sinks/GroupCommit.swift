@@ -108,8 +108,7 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
       }
     } onCancel: {
       ticket.giveUp()
-      // A failed batch is stored alone, and so is a batch whose lane would otherwise wait for another lane's slow
-      // batch.
+      // A cancelled job that hasn't started is removed: otherwise it would wait for another lane's slow batch.
       let job = waiting.withLock { jobs in
         jobs.firstIndex { $0.ticket === ticket }.map { jobs.remove(at: $0) }
       }

@@ -7,9 +7,9 @@
 //   accounts' payloads are claimed. They are also set aside if its payloads only failed for a while.
 // - Payloads that failed before (suspects) are sent at the same time as others, in at most half of the requests. If
 //   requests have many lines, each suspect has a request of its own.
-// - A request with many lines that isn't accepted is sent again in pieces: one for each account, and those of one
-//   account in about the square root of its lines, until the lines at fault are alone. Rejected: halves. If each try
-//   takes the whole time-out, nine of them in a row are too many.
+// - A request with many lines that isn't accepted is sent again in pieces, until the lines at fault are alone: one
+//   piece for each account if there are few accounts, otherwise pieces of about the square root of the number of lines.
+//   Rejected: halves. If each try takes the whole time-out, nine of them in a row are too many.
 // - While an account's lines fail or aren't answered, and other accounts' are accepted, its lines are sent in separate
 //   requests for some minutes. If a request with lines of several accounts was slow, all of these accounts are
 //   separated, until a quick request shows that an account isn't the cause. A large line has a request of its own.
