@@ -1,13 +1,13 @@
 // The meaning of a receiver's answer for the payload. This is the only table of statuses.
 //
-//   status                              | meaning                            | result
-//   2xx                                 | it has the payload                 | stored
-//   4xx, except those below             | it rejects this payload            | a dead letter, with the status and the
-//                                       |                                    | beginning of the answer
-//   3xx, 401, 403, 404, 405, 407, 408,  | unclear: the receiver is down, or  | `FaultFinding` decides: counted against the
-//   410, 425, 429, all 5xx, no answer,  | busy, or has another password, or  | payload only if the receiver accepts others
-//   a reset, an answer over the limits  | rejects this payload               | at the same time; otherwise nothing is
-//                                       |                                    | counted. Retried not before Retry-After
+//   status                             | meaning                           | result
+//   2xx                                | it has the payload                | stored
+//   4xx, except those below            | it rejects this payload           | a dead letter, with the status and the
+//                                      |                                   | beginning of the answer
+//   3xx, 401, 403, 404, 405, 407, 408, | unclear: the receiver is down, or | `FaultFinding` decides: counted against
+//   410, 425, 429, all 5xx, no answer, | busy, or has another password, or | the payload only if the receiver accepts
+//   a reset, an answer over the limits | rejects this payload              | others at the same time; otherwise nothing
+//                                      |                                   | is counted. Retried not before Retry-After
 
 internal import NIOHTTP1
 
