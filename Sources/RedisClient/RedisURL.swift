@@ -10,9 +10,9 @@ extension RedisEndpoint {
   ///
   /// - `redis://[user:password@]host[:port][/database]`
   /// - `unix://[user:password@]/path[?db=N]`
-  /// - `redis+sentinel://[user:password@]host[:port][,host[:port]…]/primary[/database][?sentinel-user=…&sentinel-password=…]`:
-  ///   the server that these sentinels name as the primary of that name. The user and password before the hosts are the
-  ///   server's.
+  /// - `redis+sentinel://[user:password@]host[:port][,host[:port]…]/primary[/database]`, optionally with
+  ///   `?sentinel-user=…&sentinel-password=…`: the server that these sentinels name as the primary of that name. The
+  ///   user and password before the hosts are the server's.
   /// - `redis+cluster://[user:password@]host[:port][,host[:port]…]`: some nodes of a cluster, which are asked for the
   ///   others.
   ///
