@@ -16,13 +16,9 @@ public struct RevokedKeys: Sendable {
 
   /// Waits until the mirror is complete, up to this time: without it a worker that begins at once would store payloads
   /// that it should discard.
-  func becomeComplete(within limit: Duration) async {
-    let end = ContinuousClock.now + limit
-    while ContinuousClock.now < end {
-      // It fails only if the process ends.
-      guard let status = try? await replica.status().get(), status.objection != nil else { return }
-      do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
-    }
+  func becomeComplete(within limit: TimeAmount) async {
+    // It fails only where the process ends.
+    try? await replica.canRefuse(within: limit).get()
   }
 
   /// The proofs for the revoked ones of the keys, by the key's ID as it is in an envelope.
