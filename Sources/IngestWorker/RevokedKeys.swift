@@ -14,15 +14,11 @@ public struct RevokedKeys: Sendable {
   /// - Parameter replica: Must have been started.
   public init(_ replica: ReplicaDriver) { self.replica = replica }
 
-  /// Waits until the mirror is complete, at most this long. Otherwise a worker that has just started would store
-  /// payloads that it should discard.
-  func becomeComplete(within limit: Duration) async {
-    let end = ContinuousClock.now + limit
-    while ContinuousClock.now < end {
-      // This fails only if the process ends.
-      guard let status = try? await replica.status().get(), status.objection != nil else { return }
-      do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
-    }
+  /// Waits until the mirror is complete, up to this time: without it a worker that begins at once would store payloads
+  /// that it should discard.
+  func becomeComplete(within limit: TimeAmount) async {
+    // It fails only where the process ends.
+    try? await replica.canRefuse(within: limit).get()
   }
 
   /// The proofs of revocation, by the key's ID as it is in an envelope. Keys that weren't revoked have none.

@@ -76,6 +76,13 @@ public final class ReplicaDriver: Sendable {
     }
   }
 
+  /// Completes when the mirror can prove refusals, or after the limit. The future doesn't fail.
+  public func canRefuse(within limit: TimeAmount) -> EventLoopFuture<Void> {
+    let promise = eventLoop.makePromise(of: Void.self)
+    eventLoop.execute { [core] in core.value.wait(promise, within: limit) }
+    return promise.futureResult
+  }
+
   /// The current mirror, to be saved; nil if it has never been a whole, sealed store. The future fails only when the
   /// event loop has ended.
   /// - Parameter source: The name of the source in the image.
@@ -134,6 +141,8 @@ private final class Core {
   private var alarm: (at: Instant, task: Scheduled<Void>)?
   private var nextQuestion: UInt64 = 0
   private var asked: [UInt64: (Verdict) -> Void] = [:]
+  /// For those who wait until refusals can be proven.
+  private var waiting: [EventLoopPromise<Void>] = []
 
   /// How long a read of changes waits in Redis, and the maximum number of changes.
   private static let feedWait = TimeAmount.seconds(1)
@@ -160,6 +169,19 @@ private final class Core {
 
   func status() -> ReplicaStatus { replica.status(at: .now) }
 
+  func wait(_ promise: EventLoopPromise<Void>, within limit: TimeAmount) {
+    waiting.append(promise)
+    // A promise that has been kept already ignores this.
+    eventLoop.assumeIsolated().scheduleTask(in: limit) { promise.succeed() }
+    completeWaiting()
+  }
+
+  private func completeWaiting() {
+    guard !waiting.isEmpty, status().objection == nil else { return }
+    for promise in waiting { promise.succeed() }
+    waiting = []
+  }
+
   func ask(_ key: KeyID, _ answer: @escaping (Verdict) -> Void) {
     nextQuestion += 1
     asked[nextQuestion] = answer
@@ -176,6 +198,7 @@ private final class Core {
       for command in replica.handle(events.removeFirst(), now: .now) { carryOut(command) }
     }
     handling = false
+    completeWaiting()
     setAlarm()
   }
 
