@@ -63,6 +63,26 @@ public enum PrivateFile {
     return try open(path, O_RDWR | O_CREAT | O_EXCL)
   }
 
+  /// Creates a file without a name, which is gone when its descriptor is closed, however the process ends.
+  /// - Parameter folder: Where its bytes are.
+  public static func unnamed(in folder: String) throws(UnusablePath) -> Int32 {
+    #if os(Linux)
+      // O_TMPFILE, a macro that Swift doesn't import.
+      let descriptor = Foundation.open(folder, 0o20_000_000 | O_DIRECTORY | O_RDWR | O_CLOEXEC, mode)
+      if descriptor >= 0 { return descriptor }
+    // Some file systems can't do it; the other errors come again below.
+    #endif
+    var template = Array((folder + "/sluice-XXXXXX").utf8CString)
+    let named = mkstemp(&template)
+    guard named >= 0 else { throw UnusablePath(system: "mkstemp", folder) }
+    guard unlink(template) == 0, fcntl(named, F_SETFD, FD_CLOEXEC) == 0 else {
+      let failure = UnusablePath(system: "unlink", folder)
+      close(named)
+      throw failure
+    }
+    return named
+  }
+
   /// Whether there is anything at this path, including a dangling link.
   public static func exists(_ path: String) -> Bool {
     var status = stat()

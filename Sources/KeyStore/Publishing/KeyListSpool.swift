@@ -31,19 +31,10 @@ public final class KeyListSpool {
   public static let partitionLimit = 1 << 20
 
   private init() throws {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("key-publisher-\(UUID().uuidString)")
-    try PrivateFolder.makeNew(folder.path)
-    defer {
-      do {
-        try FileManager.default.removeItem(at: folder)
-      } catch {
-        FileHandle.standardError.write(Data("can't remove \(folder.path): \(error)\n".utf8))
-      }
-    }
+    let folder = FileManager.default.temporaryDirectory.path
     pending = Array(repeating: [], count: Self.partitionCount)
-    for index in 0..<Self.partitionCount {
-      let descriptor = try PrivateFile.replace(folder.appendingPathComponent("\(index)").path)
-      files.append(FileHandle(fileDescriptor: descriptor, closeOnDealloc: false))
+    for _ in 0..<Self.partitionCount {
+      files.append(FileHandle(fileDescriptor: try PrivateFile.unnamed(in: folder), closeOnDealloc: false))
     }
   }
 
