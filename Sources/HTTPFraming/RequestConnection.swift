@@ -157,14 +157,16 @@ public struct RequestConnection: ~Copyable, Sendable {
   /// place and not a copy.
   package mutating func phaseInPlace() -> ConnectionPhase { phase }
 
+  // The next three change nothing. They are mutating for the reason that `phaseInPlace` is.
+
   /// The length of the current request's body, by its head.
-  public var body: BodyKind { parser.framing.body }
+  public var body: BodyKind { mutating get { parser.framing.body } }
 
   /// Whether the whole current request has been returned, including its ``Step/Action/end``.
-  public var isWhole: Bool { if case .answering = state { true } else { false } }
+  public var isWhole: Bool { mutating get { if case .answering = state { true } else { false } } }
 
   /// Whether a body of unknown length is being received. An answer before its end would end the connection.
-  public var isReceivingChunks: Bool { if case .chunked = state { true } else { false } }
+  public var isReceivingChunks: Bool { mutating get { if case .chunked = state { true } else { false } } }
 
   // MARK: Events
 

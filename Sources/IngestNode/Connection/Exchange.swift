@@ -21,13 +21,13 @@ final class Exchange {
   /// The reason for the rejection if the head has no key.
   let withoutKey: PushRejection
   /// Bytes of the budget for the body.
-  var held: ReservedBytes
+  @exclusivity(unchecked) var held: ReservedBytes
   /// Bytes of the budget for the answer, held until the kernel has the answer.
   var answerHeld: ReservedBytes?
   /// The number of events in the body, once they are counted.
   var events: Int?
   /// What the request waits for.
-  var state: ExchangeState
+  @exclusivity(unchecked) var state: ExchangeState
   /// The pending enqueue, from its start until its outcome is known.
   var handover: PendingEnqueue?
 

@@ -38,7 +38,9 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   private let network: IPAddress?
   /// nil if connections aren't limited.
   private let place: ConnectionPlace?
-  private var wire: ConnectionBuffers
+  // Exclusivity isn't checked for two properties here and two of an exchange: the checks took a tenth of the instructions
+  // of a push. All four are values whose methods call nothing that could come back here, so no access can overlap another.
+  @exclusivity(unchecked) private var wire: ConnectionBuffers
   private var exchange: Exchange?
   /// Set while the handler is in the channel's pipeline.
   private var context: ChannelHandlerContext?
@@ -55,7 +57,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   private var heldRead = false
   private var inputHasEnded = false
 
-  private(set) var clock = PhaseClock()
+  @exclusivity(unchecked) private(set) var clock = PhaseClock()
 
   /// - Parameters:
   ///   - budget: The budget of the connection's event loop.
