@@ -292,6 +292,11 @@ public struct OtherStoreName: Error, Sendable, Equatable, CustomStringConvertibl
   public let expected: String
   public let found: String
 
+  public init(expected: String, found: String) {
+    self.expected = expected
+    self.found = found
+  }
+
   public var description: String {
     "expected the store \(expected), but the store at this address is named \(found); nothing was changed"
   }

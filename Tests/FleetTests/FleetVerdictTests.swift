@@ -324,7 +324,7 @@ struct FleetVerdictTests {
     let verdict = FleetVerdict(Sample.facts(nodes: nodes))
     #expect(
       verdict.problems.filter { $0.severity == .wrong }.map(\.text) == [
-        "60 keys vanished from the store without being revoked, and stay admitted by node-1, node-2: put them again "
+        "60 keys vanished from the store without being revoked, and stay admitted by node-1 and node-2: put them again "
           + "(key-publisher import with your list); or, if they are meant to be gone: key-publisher confirm"
       ])
     #expect(!verdict.isWell)

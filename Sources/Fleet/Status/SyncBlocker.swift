@@ -1,7 +1,7 @@
 // The reasons that keep a node from being in sync. The list is closed, so each new reason must get its text here. It
 // lets `wait` distinguish a change that is worth a line from a number that counts up.
 
-import KeyReplica
+public import KeyReplica
 
 /// A reason that a node isn't in sync with the store.
 public enum SyncBlocker: Sendable, Hashable {

@@ -103,7 +103,11 @@ extension Simulation {
 
   /// Whether a node may follow that history: it is one of the store that the node has mirrored, or of one that replaces it.
   private func checkStore(_ node: SimulatedNode, epoch: String) {
-    guard let trusted = node.trusted, let store = storeOfEpoch[epoch], store != trusted else { return }
+    if let store = storeOfEpoch[epoch] { checkStore(node, store: store) }
+  }
+
+  private func checkStore(_ node: SimulatedNode, store: String) {
+    guard let trusted = node.trusted, store != trusted else { return }
     if !(adoptions[store]?.contains(trusted) ?? false) {
       fail("node \(node.index) has mirrored the store \(trusted), and goes by the store \(store)")
     }
@@ -160,6 +164,11 @@ extension Simulation {
   }
 
   func noted(_ node: SimulatedNode, _ note: Replica.Note) {
+    // Also a node that isn't complete yet for another reason goes by this store from here on.
+    if case .mirrors(let store) = note {
+      checkStore(node, store: store.id)
+      node.trusted = store.id
+    }
     guard mix.isCalm else { return }
     switch note {
     case .connected, .reading, .complete, .mirrors: break
