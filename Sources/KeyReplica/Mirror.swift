@@ -77,8 +77,8 @@ struct Mirror {
     for (index, summary) in manifest.buckets.enumerated() {
       guard buckets[index].verified, let summary, summary.version <= buckets[index].version else { continue }
       if table.contents(ofBucket: index) != (summary.count, summary.digest) {
-        return "the store went back: bucket \(index) wasn't changed after version \(summary.version), "
-          + "and isn't what it was then"
+        return "the store went back: bucket \(index) is at version \(summary.version), which isn't newer than the "
+          + "mirror's, but its content differs"
       }
     }
     return nil
@@ -168,8 +168,8 @@ struct Mirror {
     let fresh = try table(of: raw, bucket: index)
     guard fresh.count == summary.count, fresh.digest == summary.digest else {
       throw Unsound(
-        "bucket \(index) says it has \(summary.count) records with digest \(summary.digest), "
-          + "but it has \(fresh.count) with \(fresh.digest)")
+        "bucket \(index): its summary says \(summary.count) records with digest \(summary.digest), "
+          + "got \(fresh.count) with \(fresh.digest)")
     }
     return (fresh, summary)
   }
@@ -282,7 +282,7 @@ struct Mirror {
     case .purge(let id, let bucket, let after):
       guard bucket == id.bucket(of: buckets.count) else {
         totalAgreed = false
-        return .disagreement("change \(change.version) names bucket \(bucket) for a key of another")
+        return .disagreement("change \(change.version) names bucket \(bucket), but its key belongs to another bucket")
       }
       if change.version <= buckets[bucket].version { break }
       let (was, now, former) = table.remove(id)
@@ -292,12 +292,13 @@ struct Mirror {
       buckets[bucket].version = change.version
       if buckets[bucket].verified, now != (after.count, after.digest) {
         setVerified(false, bucket: bucket)
-        return .disagreement("after change \(change.version) bucket \(bucket) isn't what the store says it is")
+        return .disagreement(
+          "after change \(change.version) the count or digest of bucket \(bucket) differs from the store's")
       }
     case .put(let id, let bytes, let bucket, let after):
       guard bucket == id.bucket(of: buckets.count) else {
         totalAgreed = false
-        return .disagreement("change \(change.version) names bucket \(bucket) for a key of another")
+        return .disagreement("change \(change.version) names bucket \(bucket), but its key belongs to another bucket")
       }
       // The change is already included in the bucket that was read.
       if change.version <= buckets[bucket].version { break }
@@ -314,7 +315,8 @@ struct Mirror {
       // don't verify the bucket.
       if buckets[bucket].verified, now != (after.count, after.digest) {
         setVerified(false, bucket: bucket)
-        return .disagreement("after change \(change.version) bucket \(bucket) isn't what the store says it is")
+        return .disagreement(
+          "after change \(change.version) the count or digest of bucket \(bucket) differs from the store's")
       }
     }
     if verifiedCount == buckets.count, applied >= floor { checkTotal(change.total) }

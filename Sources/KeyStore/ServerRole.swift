@@ -95,7 +95,8 @@ struct ServerRole: Sendable {
   func acknowledged(since earlier: ServerRole) throws -> Int {
     guard let followers else {
       throw UnreadableStore(
-        "neither ROLE nor INFO can be used here, and WAIT doesn't tell replicas from copies: let Redis's user run ROLE")
+        "neither ROLE nor INFO can be used here, so replicas can't be counted: WAIT also counts programs that copy the "
+          + "data set. Allow ROLE for Redis's user")
     }
     return followers.count { $0.port > 0 && $0.acknowledged > earlier.offset }
   }

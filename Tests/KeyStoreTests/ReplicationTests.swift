@@ -124,7 +124,7 @@ import Testing
       let replication = Replication(connection: store.connection, layout: store.layout)
       let watched = Replication(connection: store.connection, layout: store.layout, isWatched: true)
       #expect(try await replication.confirm(within: .seconds(1)).objection == nil)
-      #expect(try await watched.confirm(within: .seconds(1)).objection?.contains("would promote a replica") ?? false)
+      #expect(try await watched.confirm(within: .seconds(1)).objection?.contains("no replica follows") ?? false)
       try await store.run("SET", store.layout.followers, 2)
       #expect(
         try await replication.confirm(within: .seconds(1)).objection?.contains("2 replicas have followed") ?? false)

@@ -54,7 +54,7 @@ public struct Publication {
     public var description: String {
       "the store was rebuilt, restored or replaced since the list began, so its versions can't be compared. "
         + (isBegun ? "Some of the list was applied." : "Nothing was changed in the store.")
-        + " Make the list anew, and run it again"
+        + " Export the list again, and run the command again"
     }
   }
 
