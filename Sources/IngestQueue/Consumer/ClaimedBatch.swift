@@ -83,8 +83,8 @@ public struct SlotHolder: Sendable, Equatable, CustomStringConvertible {
   public let leaseUntil: Int64
 
   public var description: String {
-    "slot \(slot) of worker \"\(worker)\" is held by another instance (\(instance)): either this worker was restarted and its "
-      + "earlier life's lease hasn't ended yet, or two workers run under the same name"
+    "slot \(slot) of worker \"\(worker)\" is held by \(instance.isEmpty ? "the reaper" : "instance \(instance)"). After a "
+      + "restart this ends with its lease. If it doesn't, two workers have this name: give each its own --name"
   }
 }
 

@@ -128,7 +128,7 @@ final class ShardLane {
     self.requirement = requirement
     self.limits = limits
     pushed = PushedBytes(client: shard.client, layout: shard.layout, deadline: deadline)
-    if requirement != .none { durabilityLack = "what Redis promises hasn't been read yet" }
+    if requirement != .none { durabilityLack = "Redis's durability settings haven't been read yet" }
   }
 
   // MARK: Known state
@@ -193,7 +193,9 @@ final class ShardLane {
   /// Records that too few replicas confirmed a batch. Further batches aren't sent until the next report, because they
   /// would only wait as well.
   func wasUnconfirmed(_ replicas: Int64) {
-    durabilityLack = "\(requirement) is required, and \(replicas) confirmed the last payloads in time"
+    durabilityLack =
+      "\(requirement) is required, and \(replicas) \(replicas == 1 ? "replica" : "replicas") confirmed the last payloads "
+      + "in time: check the replicas' lag"
   }
 
   /// Whether there is a watch. Without a watch all payloads go to list 0: a loop that stopped pushing to list 0

@@ -126,8 +126,8 @@ private final class WatchCore {
 
   private func durabilityLack(_ shard: WatchedShard, _ now: NIODeadline) -> String? {
     guard requirement != .none else { return nil }
-    guard let durability = shard.durability else { return "what Redis promises hasn't been read yet" }
-    if isStale(shard.durabilityReadAt, now) { return "what Redis promises couldn't be read lately" }
+    guard let durability = shard.durability else { return "Redis's durability settings haven't been read yet" }
+    if isStale(shard.durabilityReadAt, now) { return "Redis's durability settings can't be read at the moment" }
     return requirement.shortfall(of: durability)
   }
 
@@ -200,9 +200,9 @@ private final class WatchCore {
     let metadata: Logger.Metadata = ["shard": "\(shard.layout.shard)", "redis": "\(shard.client.endpoint)"]
     if let limit, limit < ServerPayloadLimit.worthSaying {
       logger.warning(
-        "Redis rejects large payloads; larger ones are answered 413",
+        "payloads over limit_bytes are answered 413, because Redis rejects them: to accept more, raise its settings",
         metadata: metadata.merging([
-          "most_bytes": "\(limit)", "see": "\(ServerPayloadLimit.settings.joined(separator: ", "))",
+          "limit_bytes": "\(limit)", "settings": "\(ServerPayloadLimit.settings.joined(separator: ", "))",
         ]) { $1 })
     } else if let before = shard.payloadLimit, before < ServerPayloadLimit.worthSaying {
       logger.notice("Redis accepts large payloads again", metadata: metadata)
