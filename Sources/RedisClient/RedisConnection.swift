@@ -115,7 +115,8 @@ public final class RedisConnection: Sendable {
     case (.cluster(let seeds), let key?): question = .owner(of: key, seeds: seeds)
     case (.cluster, nil):
       return eventLoop.makeFailedFuture(
-        RedisError(.connectFailed("\(endpoint): a cluster has no server for everything"), outcome: .notSent))
+        RedisError(
+          .connectFailed("\(endpoint): a cluster address needs a Redis key to choose the server"), outcome: .notSent))
     }
     let deadline = NIODeadline.now() + options.connectDeadline
     return eventLoop.flatSubmit {
@@ -505,7 +506,7 @@ final class ConversationHandler: ChannelInboundHandler {
   }
 
   func handlerRemoved(context: ChannelHandlerContext) {
-    end(.closed("its channel was taken down"))
+    end(.closed("this process closed it"))
     self.context = nil
   }
 
