@@ -142,7 +142,7 @@ struct ListArguments: ParsableArguments {
         throw ExitStatus.failed.code
       }
       if let asOf, asOf > version {
-        throw ValidationError("--as-of: the store is at version \(version), \(asOf) is none that it ever had")
+        throw ValidationError("--as-of: expected at most \(version), the store's version, got \(asOf)")
       }
     }
   }

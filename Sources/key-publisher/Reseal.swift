@@ -63,17 +63,17 @@ struct Reseal: AsyncParsableCommand {
       throw ExitStatus.failed.code
     }
     let states = KeyState.allCases.map { "\(survey.keysByState[$0] ?? 0) \($0.word)" }.joined(separator: ", ")
-    var said = "nothing"
+    var expected = "unknown"
     if let claimed = survey.claimed {
       let missing = claimed - survey.keys
-      said = "\(claimed) keys"
-      if missing != 0 { said += missing > 0 ? ": \(missing) are missing" : ": \(-missing) are new" }
+      expected = "\(claimed) keys"
+      if missing != 0 { expected += missing > 0 ? ": \(missing) are missing" : ": \(-missing) are new" }
     }
-    try results.remark("found  \(survey.keys) keys (\(states))\nsaid   \(said)")
+    try results.remark("found     \(survey.keys) keys (\(states))\nexpected  \(expected)")
     tell(survey.problems, of: survey.problemCount)
     tell(survey.unreadable, of: survey.unreadableCount)
     if survey.problemCount + survey.unreadableCount == 0 {
-      try results.remark("result every bucket is what it says it is, and the store is sealed: there is nothing to do")
+      try results.remark("result    all buckets match their counts and digests, and the store is sealed: nothing to do")
       return false
     }
     if survey.unreadableCount > 0, !dropUnreadable {

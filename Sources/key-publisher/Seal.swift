@@ -41,7 +41,7 @@ func sealStore(
     let verification = try await connection.verifyStore(layout)
     guard verification.problems.isEmpty else {
       complain(of: verification)
-      complain("the store isn't sealed")
+      complain("not sealed: repair the problems above first (key-publisher import or reseal)")
       throw ExitStatus.failed.code
     }
   }

@@ -95,7 +95,7 @@ public final class SQLiteSink: Sink {
       try migrator.migrate(database)
     }
     if try database.read({ try migrator.hasBeenSuperseded($0) }) {
-      throw SinkFailure("a newer build has changed the table: this one doesn't know what it would break")
+      throw SinkFailure("the table has a schema version that this build doesn't know: run the newer ingest-worker")
     }
   }
 
