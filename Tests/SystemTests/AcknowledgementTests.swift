@@ -59,7 +59,7 @@ struct AcknowledgementTests {
         try await node.get("/status").body.contains("\"durability\" : \"\(words)\"")
       }
       try await eventually("sync-status says \(words)") {
-        try await deployment.run("sync-status", [], expecting: nil).outputs.contains("acknowledged means: \(words)")
+        try await deployment.run("sync-status", [], expecting: nil).outputs.contains("queue durability: \(words)")
       }
     }
     try await says("fsync before each answer")

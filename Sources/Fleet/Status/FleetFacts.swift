@@ -74,7 +74,7 @@ public struct RedisFacts: Sendable, Equatable {
   }
 
   private struct IncompleteInfo: Error, CustomStringConvertible {
-    var description: String { "Redis's INFO lacks figures that this build knows" }
+    var description: String { "Redis's INFO lacks fields that this build needs" }
   }
 
   /// Nil if a figure is missing.
