@@ -50,7 +50,7 @@ func sealStore(
     return SealedStore(changed: !sealed.already, keys: sealed.keys, version: sealed.version)
   } catch let error as RedisServerError where [.empty, .absent].contains(error.storeCode) {
     complain(
-      "there are no keys in the store, and sealed like this it would refuse everybody; say --allow-empty to do so")
+      "there are no keys in the store: sealed like this it would refuse every key. To do this say --allow-empty")
     throw ExitStatus.failed.code
   }
 }

@@ -51,7 +51,7 @@ struct DeadDiscard: AsyncParsableCommand {
         }
         try write("would discard \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
         if tally.done.total > 0 {
-          complain("nothing was changed; to discard them, add --yes")
+          complain("nothing was changed; to discard them say --yes")
           throw areAll ? Outcome.notInSync : Outcome.cannotTell
         }
         return try conclude(tally, filter, limit, areAll: areAll)

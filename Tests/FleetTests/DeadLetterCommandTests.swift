@@ -111,7 +111,7 @@ struct DeadLetterCommandTests {
       let asked = try await CommandRun.of("sync-status", ["dead", "discard", "--all"] + options)
       #expect(asked.status == .exited(1))
       #expect(asked.output == "would discard 10 dead letters\n  5 × reason 0\n  5 × reason 1")
-      #expect(asked.errors == "sync-status: nothing was changed; to discard them, add --yes")
+      #expect(asked.errors == "sync-status: nothing was changed; to discard them say --yes")
       #expect(try await shard.survey().state.dead == 10)
 
       let some = try await CommandRun.of(
