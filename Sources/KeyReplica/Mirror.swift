@@ -183,7 +183,7 @@ struct Mirror {
       for field in fields {
         guard field.nameLength == KeyID.byteCount, case let id = KeyID(raw: field.name),
           id.bucket(of: buckets.count) == index
-        else { throw Unsound("bucket \(index) has a field that isn't a key id of this bucket") }
+        else { throw Unsound("bucket \(index) has a field that isn't a key ID of this bucket") }
         do throws(UndecodableRecord) {
           let record = try KeyRecord.Parts(of: field.value)
           records.append((id, record.state, Digest(ofIDAndRecord: field.both)))

@@ -83,7 +83,7 @@ private struct BucketRemains {
     for (name, value) in raw.fields {
       guard let id = KeyID(bytes: name), id.bucket(of: StoreLayout.bucketCount) == index else {
         foreign.append(name)
-        unreadable.append("bucket \(index) has a field that isn't a key id of this bucket")
+        unreadable.append("bucket \(index) has a field that isn't a key ID of this bucket")
         continue
       }
       do throws(UndecodableRecord) {
@@ -92,7 +92,7 @@ private struct BucketRemains {
         summary.digest ^= Digest(of: id, record: value)
       } catch {
         foreign.append(name)
-        unreadable.append("bucket \(index), key id \(id.hex): \(error)")
+        unreadable.append("bucket \(index), key ID \(id.hex): \(error)")
       }
     }
     let said = raw.summary.flatMap { BucketSummary(decoding: $0) }

@@ -74,7 +74,7 @@ extension StoreVerification {
     var digest = Digest.empty
     for (name, value) in raw.fields {
       guard let id = KeyID(bytes: name), id.bucket(of: StoreLayout.bucketCount) == index else {
-        add("bucket \(index) has a field that isn't a key id of this bucket")
+        add("bucket \(index) has a field that isn't a key ID of this bucket")
         continue
       }
       digest ^= Digest(of: id, record: value)

@@ -297,7 +297,7 @@ extension WatchCore {
     defer { shard.saidDeadLetters = quota.told }
     for (account, bytes) in quota.told where shard.saidDeadLetters[account] == nil {
       logger.error(
-        "account over its dead-letter limit; its pushes are rejected until dead letters are requeued or discarded",
+        "account over its dead-letter limit; its pushes aren't accepted until dead letters are requeued or discarded",
         metadata: metadata.merging([
           "account": "\(account)", "dead_letter_bytes": "\(bytes)", "limit": "\(quota.limit)",
           "see": "sync-status dead --account \(account)",

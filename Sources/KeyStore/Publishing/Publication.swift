@@ -162,7 +162,7 @@ public struct Publication {
     for (index, reply) in zip(indices, replies) {
       for (name, value) in try layout.rawBucket(from: reply).fields {
         guard let key = KeyID(bytes: name) else {
-          throw UnreadableStore("bucket \(index) has a field that isn't a key id")
+          throw UnreadableStore("bucket \(index) has a field that isn't a key ID")
         }
         do {
           records.append((key, try KeyRecord(decoding: value)))
