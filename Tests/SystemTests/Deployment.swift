@@ -148,6 +148,9 @@ final class Deployment: Sendable {
 
   // MARK: What was stored
 
+  /// Dead letters in the queue's first shard.
+  func deadLetters() async throws -> Int64 { try await redis.run("XLEN", "sluice:{queue-0}:dead").integer() }
+
   /// One payload in the sink.
   struct Row: Sendable {
     var id: String
