@@ -108,7 +108,7 @@ public struct FleetReading: Sendable, Equatable {
     return abs(time - nodesTime) <= FleetVerdict.clockTolerance.fractionalSeconds ? time : nodesTime
   }
 
-  /// Whether no further member can be registered.
+  /// Whether the register is full, so that no further member can be registered.
   public var isFull: Bool {
     func fills<Report>(_ member: Member<Report>) -> Bool {
       !member.stopped && member.age < FleetDirectory.roomAfter

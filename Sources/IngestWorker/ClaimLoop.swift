@@ -272,8 +272,8 @@ struct ClaimLoop: Sendable {
     case any, small
   }
 
-  /// Whether this lane tries no other payloads of the accounts that its batch waits for. Such a try takes as long as
-  /// the batch does. If all lanes did it, other accounts' new payloads would wait.
+  /// Whether this lane tries only payloads of accounts that its batch doesn't wait for. Another payload of an account that
+  /// it waits for takes as long as the batch does. If all lanes tried these too, other accounts' new payloads would wait.
   private var looksForOthers: Bool { number.isMultiple(of: 2) }
 
   /// Waits before a batch is retried. Other accounts' payloads that arrive during this time are tried at once.

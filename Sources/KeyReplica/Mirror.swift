@@ -85,8 +85,8 @@ struct Mirror {
   }
 
   /// Applies the store's manifest: sets the position, and returns the buckets that differ and must be read.
-  /// - Parameter deadline: The time until which a bucket that differs may be admitted from. Later answers of the store
-  ///   don't extend it. nil if nothing was mirrored yet.
+  /// - Parameter deadline: Keys of a bucket that differs are admitted until this time, even if the store answers again
+  ///   later. A bucket that already has a deadline keeps it. Nil if nothing was mirrored yet.
   mutating func compare(with manifest: Manifest, holdingUntil deadline: Instant?) -> [Int] {
     manifestFits = manifest.fitsTogether
     epoch = manifest.position.epoch

@@ -106,7 +106,7 @@ struct ServerRole: Sendable {
 /// some.
 enum RoleSource: Sendable {
   case role, info
-  /// Returns the role, but not the replicas.
+  /// The reply of HELLO has the role, but not the replicas.
   case hello
   /// A write: if it succeeds the server isn't a replica.
   case write

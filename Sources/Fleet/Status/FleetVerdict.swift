@@ -23,9 +23,9 @@ import KeyReplica
 /// A problem or a note for operators, as text.
 public struct FleetProblem: Sendable, Equatable {
   public enum Severity: String, Sendable, Codable {
-    /// It keeps the fleet from being in sync.
+    /// The problem keeps the fleet from being in sync.
     case outOfSync = "out_of_sync"
-    /// It keeps payloads from being accepted, now or soon.
+    /// The problem keeps payloads from being accepted, now or soon.
     case wrong
     /// The fleet may be in sync nevertheless.
     case note

@@ -134,7 +134,7 @@ public final class SQLiteSink: Sink {
 final class SQLiteWaiter: Sendable {
   private let patience = Mutex<CancellationCheck?>(nil)
 
-  /// Whether no caller waits any more, so that waiting for a lock is useless.
+  /// Whether the caller has given up, so that waiting for a lock is useless.
   var isGone: Bool { patience.withLock { $0?.isOver ?? false } }
 
   func wait(_ patience: CancellationCheck?) { self.patience.withLock { $0 = patience } }
