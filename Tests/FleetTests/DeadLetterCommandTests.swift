@@ -207,7 +207,7 @@ struct DeadLetterCommandTests {
       (["requeue"], "expected either --id, or --all, or at least one of"),
       (["discard", "--all", "--reason", "x"], "expected either --id, or --all, or at least one of"),
       (["discard", "--id", "a", "--worker", "x"], "expected either --id, or --all, or at least one of"),
-      (["discard", "--id", "a b$"], "--id on the command line: expected ids of dead letters"),
+      (["discard", "--id", "a b$"], "--id on the command line: expected IDs of dead letters"),
       (["requeue", "--all", "--limit", "0"], "--limit on the command line: expected a whole number from 1"),
       (["list", "--limit", "100001"], "--limit on the command line"), (["show"], "Missing expected argument '<id>'"),
       (["list", "--worker", "a b"], "--worker on the command line: expected 1 to 64"),

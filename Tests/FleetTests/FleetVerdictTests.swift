@@ -677,7 +677,7 @@ struct FleetVerdictTests {
       change(&redis)
       return self.notes(FleetVerdict(Sample.facts { $0.redis = .known(redis) }))
     }
-    #expect(notes { $0.evictionPolicy = "volatile-lru" }.first?.contains("have an expiry") ?? false)
+    #expect(notes { $0.evictionPolicy = "volatile-lru" }.first?.contains("keys that expire") ?? false)
     #expect(notes { $0.evictionPolicy = "allkeys-lru" } == [])
     #expect(notes { $0.usedBytes = $0.limitBytes / 100 * 97 } == ["Redis is 96% full: 3.9 GiB of 4.0 GiB"])
     #expect(notes { $0.usedBytes = $0.limitBytes / 100 * 89 } == [])
