@@ -50,6 +50,8 @@ struct Mirror {
   /// Removed keys, and keys that returned, since the last call.
   private var removals: [Removal] = []
   private var returns: [KeyPrefix] = []
+  /// Keys that were suspended or revoked, and are active in a bucket that was read.
+  private var revivals: [KeyPrefix] = []
 
   init(table: KeyTable) {
     self.table = table
@@ -140,14 +142,16 @@ struct Mirror {
     for index in indices { setVerified(false, bucket: index) }
   }
 
-  /// Removed keys, and keys that returned, since the last call.
-  mutating func takeMovements() -> (removals: [Removal], returns: [KeyPrefix]) {
-    guard !removals.isEmpty || !returns.isEmpty else { return ([], []) }
+  /// Removed keys, and keys that returned, since the last call. Revivals are the returns of keys that were suspended or
+  /// revoked, in buckets that were read.
+  mutating func takeMovements() -> (removals: [Removal], returns: [KeyPrefix], revivals: [KeyPrefix]) {
+    guard !removals.isEmpty || !returns.isEmpty else { return ([], [], []) }
     defer {
       removals = []
       returns = []
+      revivals = []
     }
-    return (removals, returns)
+    return (removals, returns, revivals)
   }
 
   /// Why a bucket fails verification, as text.
@@ -351,8 +355,11 @@ struct Mirror {
   private mutating func noteReturns(from old: BucketTable, to fresh: BucketTable) {
     // A key has returned only if it wasn't active before. Usually the bucket was empty before, and no key has returned.
     guard old.count > 0 else { return }
-    for entry in fresh.entries where entry.state == .active && old.find(entry.id0, entry.id1)?.state != .active {
+    for entry in fresh.entries where entry.state == .active {
+      let before = old.find(entry.id0, entry.id1)?.state
+      guard before != .active else { continue }
       returns.append(KeyPrefix(entry.id0, entry.id1))
+      if before != nil { revivals.append(KeyPrefix(entry.id0, entry.id1)) }
     }
   }
 

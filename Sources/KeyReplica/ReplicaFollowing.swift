@@ -224,7 +224,13 @@ extension Replica {
   }
 
   mutating func noteCompleteness(in following: Following) {
-    if mirror.isComplete, mirror.sealed { wasWhole = true }
+    if mirror.isComplete, mirror.sealed {
+      wasWhole = true
+      if let met, met != expected.mirrored {
+        if met.id != expected.mirrored?.id { note(.mirrors(met)) }
+        expected.mirrored = met
+      }
+    }
     guard !following.saidComplete, completeness == .complete, let epoch = mirror.epoch else { return }
     following.saidComplete = true
     note(.complete(keys: mirror.count, version: mirror.applied, epoch: epoch, sealed: mirror.sealed))

@@ -48,10 +48,15 @@ extension StoreLayout {
       }
       return number
     }
+    let (id, name) = (texts[10] ?? epoch, texts[11])
+    guard (1...64).contains(id.utf8.count), name.map({ StoreIdentity.objection(toName: $0) == nil }) ?? true else {
+      throw UnreadableStore("the store's ID or name can't be read")
+    }
     return .found(
       StorePosition(
         epoch: epoch, version: version, count: count, digest: digest, sealed: texts[6] == "1", announced: announced,
-        confirmed: confirmed, replicas: replicas))
+        confirmed: confirmed, replicas: replicas, store: StoreIdentity(id: id, name: name),
+        adopted: texts[12]?.split(separator: " ").map(String.init) ?? []))
   }
 
   func bucketCommand(_ index: Int) -> RedisCommand { RedisCommand("HGETALL", bucket(index)) }

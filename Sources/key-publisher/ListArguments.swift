@@ -19,6 +19,7 @@ import RedisClient
 struct ListArguments: ParsableArguments {
   @OptionGroup var store: StoreWriting
   @OptionGroup var source: ListSource
+  @OptionGroup var naming: NameArguments
 
   private static let maxRevoked = Setting<Double>(
     "max-revoked",
@@ -56,6 +57,7 @@ struct ListArguments: ParsableArguments {
     let maxRevoked = try settings.value(Self.maxRevoked, given: maxRevoked)
     let asOf = try settings.optional(Self.asOf, given: asOf).map { UInt64($0) }
     let wait = try settings.value(Self.wait, given: wait)
+    let storeName = try naming.resolve()
     let source = try source.resolve(settings)
     if !dryRun, revokesUnlisted || seal { try source.requireEnd(forSealing: seal) }
 
@@ -77,13 +79,13 @@ struct ListArguments: ParsableArguments {
 
     if dryRun {
       return try await store.store.run { connection, layout in
-        let start = try await Start(connection, layout, asOf: asOf)
+        let start = try await Start(connection, layout, asOf: asOf, name: storeName)
         let plan = try await prepare(connection, layout, start)
         try results.print(plan.preview, ListResult(plan))
       }
     }
     try await store.run { connection, layout in
-      var start = try await Start(connection, layout, asOf: asOf)
+      var start = try await Start(connection, layout, asOf: asOf, name: storeName)
       let host = ProcessInfo.processInfo.hostName
       let name = "key-publisher \(verb) on \(host), process \(ProcessInfo.processInfo.processIdentifier)"
       let lease = try await ListLease.take(connection, layout, as: name, within: wait) { holder in
@@ -91,9 +93,10 @@ struct ListArguments: ParsableArguments {
       }
       do {
         // A command's list starts now, after the wait for other lists.
-        if source.isCommand { start = try await Start(connection, layout, asOf: asOf) }
+        if source.isCommand { start = try await Start(connection, layout, asOf: asOf, name: storeName) }
         let plan = try await prepare(connection, layout, start)
         try results.remark(plan.summary)
+        if let storeName { _ = try await KeyStoreWriter(connection: connection, layout: layout).name(storeName) }
         try await carryOut(plan, connection, layout, lease, results)
         await lease.release()
       } catch {
@@ -133,9 +136,14 @@ struct ListArguments: ParsableArguments {
     var version: UInt64 = 0
     var epoch: String?
 
-    init(_ connection: RedisConnection, _ layout: StoreLayout, asOf: UInt64?) async throws {
+    /// - Parameter name: Which the store must have, if it has one.
+    init(_ connection: RedisConnection, _ layout: StoreLayout, asOf: UInt64?, name: String?) async throws {
       switch try await connection.storePosition(layout) {
-      case .found(let position): (version, epoch) = (position.version, position.epoch)
+      case .found(let position):
+        (version, epoch) = (position.version, position.epoch)
+        if let name, let found = position.store.name, found != name {
+          throw OtherStoreName(expected: name, found: found)
+        }
       case .noStore: break
       case .incompatible(let why):
         complain(why)

@@ -9,8 +9,8 @@ struct PurgeRevoked: AsyncParsableCommand {
     abstract: "Deletes records of keys that were revoked long ago.",
     discussion: """
       Such a key is refused as unknown (401) from then on, and no longer as revoked (403). Active and suspended keys are never \
-      removed. A node that was offline since before the revocation would see the key as vanished. Choose more days than any \
-      node is ever offline.
+      removed. A node that was offline since before the revocation would see the key as vanished, and admit it until \
+      key-publisher confirm. Choose more days than any node is ever offline.
 
       Without --yes it only counts, changes nothing, and ends with status 1 if there is something to do.
       """)

@@ -14,8 +14,8 @@ struct Reseal: AsyncParsableCommand {
 
       Without --yes it only looks, changes nothing, and ends with status 1 if there is something to do.
 
-      Keys that are gone are refused from then on, except that nothing is announced: a node that would lose more keys than \
-      usual by it goes on admitting them until key-publisher confirm, or until they are put again.
+      Nodes that knew keys that are gone go on admitting them until key-publisher confirm, or until they are put again. The \
+      store keeps its ID and its name.
       """)
 
   @OptionGroup var store: StoreWriting

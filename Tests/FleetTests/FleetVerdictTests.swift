@@ -321,6 +321,45 @@ struct FleetVerdictTests {
     #expect(verdict.problems.allSatisfy { $0.member == "node-1" })
   }
 
+  @Test func `keys that vanished are wrong until somebody puts or confirms them, and are said once for the fleet`() {
+    let nodes = [12, 60, 0].enumerated().map { index, vanished in
+      Sample.member(Sample.node("node-\(index + 1)") { $0.vanished = vanished })
+    }
+    let verdict = FleetVerdict(Sample.facts(nodes: nodes))
+    #expect(
+      verdict.problems.filter { $0.severity == .wrong }.map(\.text) == [
+        "60 keys vanished from the store without being revoked, and stay admitted by node-1, node-2: put them again "
+          + "(key-publisher import with your list); or, if they are meant to be gone: key-publisher confirm"
+      ])
+    #expect(!verdict.isWell)
+  }
+
+  @Test func `revocations that the store has lost are wrong`() {
+    let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(Sample.node { $0.revived = 1 })]))
+    #expect(
+      verdict.problems.filter { $0.severity == .wrong }.map(\.text) == [
+        "the store's history went back, and 1 key that was suspended or revoked is admitted again: run key-publisher sync "
+          + "with your list; or, if that is right: key-publisher confirm"
+      ])
+  }
+
+  @Test func `a node at another store's address isn't in sync, and says which it expected and which it met`() {
+    let wrong = WrongStore(
+      expected: "production (ID 77ab)", met: "staging (ID 88cd)", command: "key-publisher adopt 77ab")
+    let node = Sample.node {
+      $0.wrongStore = wrong
+      $0.completeness = Completeness(state: .diverged, verified: 0, total: 1_024)
+    }
+    let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(node)]))
+    #expect(verdict.nodes[0].lacks == [.wrongStore(wrong)])
+    #expect(
+      verdict.problems.first?.text
+        == "node-1 refuses nobody: the store at its address is another one: expected the store production (ID 77ab), found "
+        + "staging (ID 88cd). Correct the address; or, if the store that was found is the right one: key-publisher adopt 77ab"
+    )
+    #expect(!verdict.isInSync)
+  }
+
   @Test func `a node whose report can't be understood isn't in sync`() {
     let verdict = FleetVerdict(
       Sample.facts(unreadable: [

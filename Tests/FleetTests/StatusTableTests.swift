@@ -14,6 +14,7 @@ struct StatusTableTests {
         IN SYNC: 1 of 1 node in sync
 
         STORE
+          unnamed, ID e1
           1,000,000 keys at version 1,000,100, sealed, epoch e1
           in redis://127.0.0.1:6379, namespace sluice
           Redis 7.0.15, 1.0 GiB of 4.0 GiB used, noeviction, append-only file on
@@ -68,6 +69,7 @@ struct StatusTableTests {
           note:  1 payload is a dead letter
 
         STORE
+          unnamed, ID e1
           1,000,000 keys at version 1,000,100, sealed, epoch e1
           in redis://127.0.0.1:6379, namespace sluice
           Valkey 9.1.0, 1.9 MiB used, no limit, allkeys-lru, append-only file off

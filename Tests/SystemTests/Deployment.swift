@@ -239,6 +239,15 @@ struct Node: Sendable {
     return Answer(status: Int(response.status.code), headers: response.headers, body: String(buffer: body))
   }
 
+  /// The ID of the store that it mirrors, by its status.
+  func storeID() async throws -> String {
+    let status = try JSONSerialization.jsonObject(with: Data(try await get("/status").body.utf8)) as? [String: Any]
+    guard let id = (status?["store"] as? [String: Any])?["id"] as? String else {
+      throw NeverHappened(description: "\(name) says of no store that it mirrors it")
+    }
+    return id
+  }
+
   func isReady() async throws -> Bool { try await get("/readyz").status == 200 }
 
   func becomesReady(within limit: Duration = .seconds(20)) async throws {

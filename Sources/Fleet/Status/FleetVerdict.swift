@@ -4,6 +4,7 @@
 // A node is in sync when all of this holds:
 //   - its last report is at most 5 s old by Redis's clock, and no other process reports under its name;
 //   - its mirror is complete: every bucket and the total were verified against the store's digests;
+//   - the store at its address is the mirrored store, or one that has adopted it;
 //   - it mirrors the store's present history (epoch), the store is sealed, and the node knows that;
 //   - when it reported, its last answered read of the store was at most 5 s old;
 //   - it has followed every change up to the store's version as read before the reports. A report is up to a second
@@ -115,6 +116,7 @@ public struct FleetVerdict: Sendable, Equatable {
       Self.registerProblems(facts.fleet) + Self.failures(facts.fleet.nodes) + Self.failures(facts.fleet.workers)
       + DeadLetterVerdict.wrong(facts.fleet.nodes, facts.deadBytes).map { FleetProblem(.wrong, $0) }
       + Self.untaken(facts) + Self.notes(facts, running)
+    problems += LossVerdict.wrong(facts.fleet.nodes)
     problems += rest.filter { $0.severity == .wrong } + rest.filter { $0.severity != .wrong }
   }
 
@@ -145,6 +147,7 @@ public struct FleetVerdict: Sendable, Equatable {
     var lacks: [SyncBlocker] = []
     if let clash = node.clashAge, clash <= silentAfter { lacks.append(.sharesItsName) }
 
+    if let wrong = report.wrongStore { return lacks + [.wrongStore(wrong)] }
     let verified = report.completeness.verified
     let total = report.completeness.total
     switch report.completeness.state {

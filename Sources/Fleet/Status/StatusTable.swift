@@ -60,6 +60,8 @@ public struct StatusTable: Sendable {
     var lines: [String] = []
     if let store = facts.store {
       lines.append(
+        "  \(Wording.printable(store.store.name ?? "unnamed")), ID \(Wording.printable(store.store.id))")
+      lines.append(
         "  \(Wording.number(store.count, "key")) at version \(Wording.count(store.version)), "
           + "\(store.sealed ? "sealed" : "not sealed"), epoch \(Wording.printable(store.epoch))")
     } else {

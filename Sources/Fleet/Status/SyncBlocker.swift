@@ -19,6 +19,8 @@ public enum SyncBlocker: Sendable, Hashable {
   case guarded
   case diverged(verified: Int, total: Int)
   case incompatible
+  /// The store at its address isn't the one that it mirrors.
+  case wrongStore(WrongStore)
   /// It mirrors another history of the store.
   case otherEpoch(String, store: String)
   /// The store is sealed, and the node hasn't read that yet.
@@ -52,6 +54,8 @@ public enum SyncBlocker: Sendable, Hashable {
     case .diverged(let verified, let total):
       "disagrees with the store (\(Wording.count(verified)) of \(Wording.count(total)) buckets verified) and refuses "
         + "nobody: run key-publisher verify, and see its log"
+    case .wrongStore(let wrong):
+      "refuses nobody: the store at its address is another one: \(Wording.printable(wrong.description))"
     case .incompatible: "can't read this kind of store: its build doesn't fit the publisher's"
     case .otherEpoch(let epoch, let store):
       "mirrors another history of the store (epoch \(epoch), the store has \(store))"
