@@ -79,7 +79,7 @@ struct ServerRole: Sendable {
   init(write reply: RedisReply) throws {
     if case .error(let error) = reply {
       guard error.code == "READONLY" else { throw error }
-      self.init(name: "a replica, by refusing a write", followers: nil)
+      self.init(name: "a replica (it answers READONLY to writes)", followers: nil)
     } else {
       self.init(name: "master", followers: nil)
     }
