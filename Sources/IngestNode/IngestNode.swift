@@ -210,10 +210,10 @@ public struct IngestNode: Sendable {
         hasAgentCheck: configuration.agentCheck != nil, hasSpool: configuration.spoolFolder != nil))
     if plan.pushes.connections < wanted {
       logger.warning(
-        "--max-connections lowered: the descriptor limit (ulimit -n) is too small",
+        "--max-connections lowered: raise the descriptor limit (ulimit -n; LimitNOFILE in systemd)",
         metadata: [
-          "connections": "\(plan.pushes.connections)", "max-connections": "\(wanted)",
-          "descriptor-limit": "\(plan.limit)", "kept-back": "\(plan.keptBack)",
+          "connections": "\(plan.pushes.connections)", "max_connections": "\(wanted)",
+          "descriptor_limit": "\(plan.limit)", "reserved_descriptors": "\(plan.keptBack)",
         ])
     }
     return plan

@@ -193,7 +193,9 @@ public struct Replica {
     case .disconnected(let retryAt):
       if retryAt <= now { connect() }
     case .comparing(let comparing):
-      if let retryAt = comparing.retryAt, retryAt <= now { compareAgain(because: "again", now: now) }
+      if let retryAt = comparing.retryAt, retryAt <= now {
+        compareAgain(because: "retry after a failed read of the store", now: now)
+      }
     case .following(let following): timePassed(in: following, now: now)
     case .connecting, .reading, .shutDown: break
     }

@@ -47,7 +47,7 @@ extension Replica {
         setTrouble(.diverged(why), why)
       case .differs:
         mirror.distrust(buckets: [index])
-        resync(because: "bucket \(index) was read again and isn't what is mirrored", now: now)
+        resync(because: "bucket \(index) was read again and differs from the mirror", now: now)
       }
     }
   }

@@ -45,7 +45,7 @@ extension Replica {
       noteReadFailure(failure)
       return retry(comparing, now: now)
     case .success(.noStore):
-      setTrouble(.noStore, "there is no key store in this Redis")
+      setTrouble(.noStore, "there is no key store in this Redis and namespace: run key-publisher import")
       return retry(comparing, now: now)
     case .success(.incompatible(let why)):
       setTrouble(.incompatible(why), why)

@@ -101,7 +101,7 @@ extension Undecided {
     case .unfenced(let why): "refusals are suspended: \(why)"
     case .barrierFailed(let why): "the key store answers with an error: \(why)"
     case .tooManyWaiting(let limit): "\(limit) requests wait for a proof"
-    case .vanished: "the key's record has vanished without a change that ended it"
+    case .vanished: "the key was active, and its record is gone although no change suspended or revoked it"
     case .stale(let age): "the mirror is \(Int(age.fractionalSeconds)) s old, too old to admit anybody"
     case .shuttingDown: "the node is ending"
     }

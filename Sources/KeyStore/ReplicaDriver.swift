@@ -334,7 +334,9 @@ private final class Core {
         : eventLoop.makeSucceededFuture(ours.runID == feeds.runID)
       return same.flatMapThrowing { same in
         guard same else {
-          throw UnreadableStore("expected one server at \(endpoint), but two connections led to two")
+          throw UnreadableStore(
+            "expected one server at \(endpoint), but two connections reached two different ones: give the address of "
+              + "one Redis, not of a load balancer")
         }
         return ours
       }

@@ -24,7 +24,9 @@ extension StoreLayout {
       throw UnreadableStore("expected \(metaFields.count) fields of meta, got \(texts.count)")
     }
     if texts.allSatisfy({ $0 == nil }) { return .noStore }
-    if texts[0] == rebuilding { return .incompatible("the store is being rebuilt: key-publisher reseal") }
+    if texts[0] == rebuilding {
+      return .incompatible("the store is being rebuilt by key-publisher reseal; if that was interrupted, run it again")
+    }
     guard texts[0] == "\(schema)" else {
       return .incompatible("the store has schema \(texts[0] ?? "none"), this build reads schema \(schema)")
     }

@@ -57,7 +57,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
     in: 1...256)
   @Option(help: Self.threads.help) var threads: String?
 
-  @OptionGroup(title: "The edge") var edge: EdgeArguments
+  @OptionGroup(title: "TLS and load balancers") var edge: EdgeArguments
   @OptionGroup(title: "Limits") var limits: LimitArguments
   @OptionGroup(title: "Limits of the queue") var queueLimits: QueueLimitArguments
   @OptionGroup(title: "The spool") var spool: SpoolArguments

@@ -32,15 +32,15 @@ struct ListArguments: ParsableArguments {
 
   @Flag(
     help: .confirmation(
-      "Make revoked keys what the list says, and keys whose state it doesn't say active. Otherwise they stay as they are."
+      "Apply the list to revoked keys too. Keys without a state in the list become active. Without this both keep their state."
     )
   )
   var reactivate = false
 
   private static let asOf = Setting<Int>(
     "as-of",
-    "The store's version when the list was begun, as key-publisher position prints it: keys that were changed after it stay as "
-      + "they are.",
+    "The store's version when the list was begun, as key-publisher position prints it. Keys that changed after it keep their "
+      + "newer state.",
     shown: "version", as: "the version when this command begins, before the list's command runs", in: 0...(1 << 53))
   @Option(help: Self.asOf.help) var asOf: String?
 
@@ -150,7 +150,7 @@ struct ListArguments: ParsableArguments {
         throw ExitStatus.failed.code
       }
       if let asOf, asOf > version {
-        throw ValidationError("--as-of: the store is at version \(version), \(asOf) is none that it ever had")
+        throw ValidationError("--as-of: expected at most \(version), the store's version, got \(asOf)")
       }
     }
   }

@@ -53,7 +53,7 @@ private func report(_ verification: StoreVerification, by results: Results) thro
     keys     \(position.count) (\(states))
     digest   \(position.digest)
     sealed   \(position.sealed ? "yes" : "no")
-    result   \(verification.problems.isEmpty ? "every bucket is what it says it is" : "\(verification.problemCount) problems")
+    result   \(verification.problems.isEmpty ? "ok: all buckets match their counts and digests" : "\(verification.problemCount) problems")
     """,
     VerifiedStore(
       store: position.store.id, name: position.store.name, epoch: position.epoch, version: position.version,

@@ -107,7 +107,8 @@ final class NodeStatus: Sendable {
       let standing = standing(mirror, queue)
       guard let reason = (standing.outages + standing.lacks).first else { return .up(weight: 100) }
       let isComing = standing.isOnlyQueueShut && !hasBeenReady.load(ordering: .relaxed)
-      return standing.mirrorAdmits && isListening && !isComing ? .up(weight: Self.lesserWeight) : .down(reason: reason)
+      guard standing.mirrorAdmits, isListening, !isComing else { return .down(reason: reason) }
+      return .up(weight: Self.lesserWeight, reason: reason)
     } catch {
       return .down(reason: "the node has ended")
     }
@@ -158,7 +159,7 @@ final class NodeStatus: Sendable {
       standing.lacks.append(mirror.objection?.inWords ?? "the mirror is \(mirror.completeness.state.rawValue)")
     }
     if let age = mirror.age, age > Self.freshness {
-      standing.lacks.append("the key store was heard \(Int(age.fractionalSeconds)) s ago")
+      standing.lacks.append("the last answer of the key store is \(Int(age.fractionalSeconds)) s old")
     }
     if standing.outages.isEmpty, standing.lacks.isEmpty { hasBeenReady.store(true, ordering: .relaxed) }
     return standing

@@ -32,13 +32,13 @@ struct ShardUpdate: Sendable {
   let mark: HighMark
 }
 
-/// State of a shard that event loops and the watch share: how often a loop saw it reach its high-water mark, the memory
-/// that all loops' pushes use in Redis, the bytes of huge payloads there (all three only grow), and whether Redis counts
-/// pushed bytes.
+/// Counters of one shard, shared by the event loops and the watch. All are totals since the node began: how often a loop
+/// reached the high-water mark, the memory that pushes used in Redis, and the bytes of huge payloads that were begun, and
+/// of those whose outcome is known. Also Redis's error if it refused to count pushed bytes.
 final class HighMark: Sendable {
   struct Counts {
     var reached: Int
-    /// Bytes of huge payloads with a known outcome. A reading that starts after the outcome includes them.
+    /// Bytes of huge payloads whose outcome is known. A reading of Redis's memory that begins afterwards includes them.
     var hugeDone: Int
     /// Redis's memory for all payloads that were pushed so far, as ``HighMark/pushed`` was.
     var pushed: Int
@@ -141,7 +141,7 @@ final class ShardLane {
     self.requirement = requirement
     self.limits = limits
     pushed = PushedBytes(client: shard.client, layout: shard.layout, deadline: deadline)
-    if requirement != .none { durabilityLack = "what Redis promises hasn't been read yet" }
+    if requirement != .none { durabilityLack = "Redis's durability settings haven't been read yet" }
   }
 
   // MARK: Known state
@@ -221,7 +221,9 @@ final class ShardLane {
   /// Records that too few replicas confirmed a batch. Further batches aren't sent until the next report, because they
   /// would only wait as well.
   func wasUnconfirmed(_ replicas: Int64) {
-    durabilityLack = "\(requirement) is required, and \(replicas) confirmed the last payloads in time"
+    durabilityLack =
+      "\(requirement) is required, and \(replicas) \(replicas == 1 ? "replica" : "replicas") confirmed the last payloads "
+      + "in time: check the replicas' lag"
   }
 
   /// Whether there is a watch. Without a watch all payloads go to list 0: a loop that stopped pushing to list 0
@@ -298,8 +300,8 @@ final class ShardLane {
 
   // MARK: Sending
 
-  /// Whether a batch may only be sent to the server whose durability was read. The required replicas are checked with
-  /// each batch instead.
+  /// Whether batches may be sent only to the server whose durability was read: true for `everySecond` and `always`. For
+  /// `replicas` each batch's confirmations are checked.
   var isBoundToServer: Bool { requirement == .everySecond || requirement == .always }
 
   /// The connection, if a batch may be sent on it now.

@@ -38,7 +38,7 @@ extension StoreFault {
       strike: { try await $0.store.run("FLUSHALL") },
       mend: { try await $0.populate() }),
     StoreFault(
-      name: "FLUSHALL, and another list is imported at once", log: ["another history", "vanished from this Redis"],
+      name: "FLUSHALL, and another list is imported at once", log: ["another history", "gone from this Redis"],
       strangers: .provable,
       strike: { bench in
         try await bench.store.run("FLUSHALL")
