@@ -204,6 +204,29 @@ public struct NodeReport: MemberReport {
     }
   }
 
+  /// The distinct keys that the node was shown lately, and what follows for unknown ones.
+  public struct RecentKeys: Codable, Sendable, Equatable {
+    /// Those whose refusal as unknown was proven.
+    public var unknown: Int
+    public var admitted: Int
+    /// How many unknown keys an operator has confirmed.
+    public var confirmed: Int
+    /// Whether unknown keys are answered 503 because they are too many.
+    public var storm: Bool
+
+    public init(unknown: Int, admitted: Int, confirmed: Int, storm: Bool) {
+      self.unknown = unknown
+      self.admitted = admitted
+      self.confirmed = confirmed
+      self.storm = storm
+    }
+
+    init(_ counts: RecentKeyCounts) {
+      self.init(
+        unknown: counts.unknown, admitted: counts.admitted, confirmed: counts.confirmed, storm: counts.isStorm)
+    }
+  }
+
   public var name: String
   public var build: String
   public var instance: String
@@ -231,6 +254,8 @@ public struct NodeReport: MemberReport {
   public var heldBack: Int
   /// Keys whose records vanished without a change that ended them, since the start.
   public var violations: UInt64
+  /// nil of a build that doesn't count them.
+  @OrNull public var recentKeys: RecentKeys?
   /// How many answers went out, by HTTP status: `"202": 17`.
   public var answers: [String: UInt64]
   /// Since the start.
@@ -279,6 +304,7 @@ public struct NodeReport: MemberReport {
     refusalsBlocked = mirror.objection?.inWords
     heldBack = mirror.quarantined
     violations = mirror.violations
+    recentKeys = RecentKeys(mirror.recentKeys)
     self.answers = answers
     self.outcomes = outcomes
     self.lastMinute = lastMinute
@@ -300,6 +326,7 @@ public struct NodeReport: MemberReport {
     case freshnessSeconds = "freshness_seconds"
     case refusalsBlocked = "refusals_blocked"
     case heldBack = "held_back"
+    case recentKeys = "recent_keys"
     case violations, answers, outcomes, barrier, queue, connections, spool
     case lastMinute = "last_minute"
     case registrationError = "registration_error"

@@ -23,6 +23,8 @@ public final class KeyTable: Sendable {
   private let accounts = AccountNames()
   /// `Instant.nanoseconds` until which all other keys may be admitted; before anything was heard, none.
   private let wholeAdmitUntil = Atomic<Int64>(.min)
+  /// The keys that were admitted lately: noted by whoever admits one.
+  package let recentlyAdmitted = RecentKeys()
 
   /// - Parameter bucketCount: A power of two, at least 2.
   public init(bucketCount: Int) {

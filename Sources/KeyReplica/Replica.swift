@@ -39,6 +39,7 @@ public struct Replica {
   /// Whether the mirror was ever a whole sealed store, here or before a restart.
   var wasWhole: Bool
   var removalGuard: RemovalGuard
+  var refusalValve: RefusalValve
   var scrub: ScrubSchedule
   /// Keys that vanished without a change that ended them.
   var violations: UInt64 = 0
@@ -78,6 +79,9 @@ public struct Replica {
     scrub = ScrubSchedule(every: limits.rereadInterval, now: now)
     removalGuard = RemovalGuard(
       share: limits.removalShare, minimum: limits.removalMinimum, window: limits.removalWindow, announced: announced)
+    refusalValve = RefusalValve(
+      minimum: limits.stormKeys, share: limits.stormShare, window: limits.stormWindow,
+      admitted: table.recentlyAdmitted, now: now)
     table.setAdmitDeadline(nil)
     if let heardAt { answered(heardAt) }
   }
@@ -98,6 +102,7 @@ public struct Replica {
 
   /// Handles one event, and returns the commands to carry out, in order.
   public mutating func handle(_ event: Event, now: Instant) -> [Command] {
+    withRefusalValve { $0.advance(to: now) }
     switch event {
     case .connected(let session): connected(session, now: now)
     case .disconnected(let session, let reason):

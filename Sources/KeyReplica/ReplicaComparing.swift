@@ -68,6 +68,7 @@ extension Replica {
     let wasGuarded = !removalGuard.quarantined.isEmpty
     removalGuard.heard(
       announced: manifest.position.announced, confirmed: manifest.position.confirmed, isOtherHistory: isOtherHistory)
+    withRefusalValve { $0.heard(confirmed: manifest.position.confirmedUnknown) }
     if wasGuarded, removalGuard.quarantined.isEmpty { note(.guardReleased) }
     if comparing.isFirst, let why = mirror.historyMismatch(of: manifest) { note(.resync(why)) }
     // The mirrored content of buckets that differ keeps its age, until they have been read.

@@ -23,6 +23,11 @@ extension Replica {
     public var removalShare = 0.1
     public var removalMinimum = 100
     public var removalWindow: Duration = .seconds(600)
+    /// Unknown keys are answered 503 when more distinct ones than this share in percent of all that were shown within
+    /// the window are unknown, and at least the minimum. At 100 they never are.
+    public var stormKeys = 10
+    public var stormShare = 50
+    public var stormWindow: Duration = .seconds(60)
     /// Maximum buckets in flight.
     public var bucketsInFlight = 32
     /// The wait after a failure: doubling from the first to the last, with jitter.
@@ -92,6 +97,9 @@ extension Replica {
     /// There are too many removals, and they are quarantined from here on.
     case guarded(keys: Int)
     case guardReleased
+    /// Most keys that were shown lately are unknown: from here on unknown keys aren't refused.
+    case refusalStorm(unknown: Int, admitted: Int)
+    case refusalStormOver
     /// Refusals suspended: the primary isn't confirmed by the store's other servers; the reason as text.
     case unfenced(String)
     case fenced

@@ -28,4 +28,6 @@ public struct ReplicaStatus: Sendable, Hashable {
   public var admits = false
   /// Keys whose records vanished without a change that ended them, since the start: never zero without a reason to look.
   public var violations: UInt64 = 0
+  /// The distinct keys that were shown lately, and whether unknown ones are answered 503 because they are too many.
+  public var recentKeys = RecentKeyCounts()
 }

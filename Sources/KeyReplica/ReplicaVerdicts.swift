@@ -1,6 +1,6 @@
 // What a node may say of a key now. It is decided in two places only: `admission`, in Admission, and
 // `objectionToRefusing`. A key that is held as active is admitted in any state, as long as what is held of it isn't too
-// old. A refusal needs everything at once.
+// old. A refusal needs everything at once, and that of an unknown key the refusal valve in addition.
 
 extension Replica {
   public func status(at now: Instant) -> ReplicaStatus {
@@ -13,7 +13,8 @@ extension Replica {
       objection: objectionToRefusing ?? following?.positionFailure.map { .barrierFailed($0) },
       barrierReads: (following?.barrier.pace ?? pace).readsSent, barrierWaiting: following?.barrier.count ?? 0,
       quarantined: removalGuard.quarantined.count,
-      admits: wasWhole && HeldKey.isAdmitted(until: admitUntil, at: now), violations: violations)
+      admits: wasWhole && HeldKey.isAdmitted(until: admitUntil, at: now), violations: violations,
+      recentKeys: refusalValve.counts)
   }
 
   var completeness: Completeness.State {
@@ -49,6 +50,7 @@ extension Replica {
   mutating func asked(_ question: Question, now: Instant) {
     // Between the asker's look at the table and this one the key may have been put.
     if let admitted = admission(of: question.key, now: now) {
+      noteAdmitted(question.key, admitted)
       commands.append(.answer(question, admitted))
       return
     }
@@ -62,13 +64,17 @@ extension Replica {
 
   mutating func answerReached(in following: Following, now: Instant) {
     for (question, read) in following.barrier.reached(mirror.applied) {
-      commands.append(.answer(question, verdict(of: question.key, by: read, now: now)))
+      let verdict = verdict(of: question.key, by: read, now: now)
+      commands.append(.answer(question, verdict))
     }
   }
 
   /// The verdict for a key whose barrier's read has been answered and reached.
-  private func verdict(of key: KeyID, by read: Barrier.Reached, now: Instant) -> Verdict {
-    if let admitted = admission(of: key, now: now, proven: read.readSentAt) { return admitted }
+  private mutating func verdict(of key: KeyID, by read: Barrier.Reached, now: Instant) -> Verdict {
+    if let admitted = admission(of: key, now: now, proven: read.readSentAt) {
+      noteAdmitted(key, admitted)
+      return admitted
+    }
     if scrub.vanished[KeyPrefix(key)] != nil { return .undecided(.vanished) }
     if let objection = objectionToRefusing { return .undecided(objection) }
     if let why = disagreement(with: read.position) { return .undecided(.diverged(why)) }
@@ -76,8 +82,34 @@ extension Replica {
     switch mirror.table.find(key)?.state {
     case .suspended: return .refuse(.suspendedKey, proof)
     case .revoked: return .refuse(.revokedKey, proof)
-    case .active, nil: return .refuse(.unknownKey, proof)
+    case .active, nil:
+      if let storm = refusalStorm(showing: key) { return .undecided(storm) }
+      return .refuse(.unknownKey, proof)
     }
+  }
+
+  // MARK: The refusal valve
+
+  /// Why a key that is proven unknown isn't refused now; nil if it is.
+  private mutating func refusalStorm(showing key: KeyID) -> Undecided? {
+    guard !withRefusalValve({ $0.mayRefuse(key) }) else { return nil }
+    let counts = refusalValve.counts
+    return .refusalStorm(unknown: counts.unknown, admitted: counts.admitted)
+  }
+
+  private func noteAdmitted(_ key: KeyID, _ verdict: Verdict) {
+    if case .admit = verdict { refusalValve.noteAdmitted(key) }
+  }
+
+  /// Changes the valve, and notes for the log when it opens or closes.
+  mutating func withRefusalValve<Result>(_ change: (inout RefusalValve) -> Result) -> Result {
+    let wasClosed = refusalValve.isClosed
+    let result = change(&refusalValve)
+    if refusalValve.isClosed != wasClosed {
+      let counts = refusalValve.counts
+      note(wasClosed ? .refusalStormOver : .refusalStorm(unknown: counts.unknown, admitted: counts.admitted))
+    }
+    return result
   }
 
   /// Whoever waits for a proof, because there can be none for a while.

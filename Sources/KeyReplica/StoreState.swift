@@ -21,10 +21,12 @@ public struct StorePosition: Sendable, Hashable {
   public var confirmed: UInt64
   /// How many replicas could become primary, as the publisher declared; nil if it never did.
   public var replicas: Int?
+  /// How many distinct unknown keys in a minute an operator has confirmed: see `RefusalValve`.
+  public var confirmedUnknown: Int
 
   public init(
     epoch: String, version: UInt64, count: Int, digest: Digest, sealed: Bool, announced: UInt64 = 0,
-    confirmed: UInt64 = 0, replicas: Int? = nil
+    confirmed: UInt64 = 0, replicas: Int? = nil, confirmedUnknown: Int = 0
   ) {
     self.epoch = epoch
     self.version = version
@@ -34,6 +36,7 @@ public struct StorePosition: Sendable, Hashable {
     self.announced = announced
     self.confirmed = confirmed
     self.replicas = replicas
+    self.confirmedUnknown = confirmedUnknown
   }
 }
 

@@ -57,6 +57,8 @@ public enum Undecided: Sendable, Hashable {
   case tooManyWaiting(limit: Int)
   /// The key was active here, and its record has vanished without any change that ended it. Its bucket is being read again.
   case vanished
+  /// The key is proven unknown, as are most that were shown lately: the store itself may lack keys.
+  case refusalStorm(unknown: Int, admitted: Int)
   /// The mirror is older than the maximum age for admission.
   case stale(Duration)
   /// The node is about to end.
@@ -76,6 +78,7 @@ public enum Undecided: Sendable, Hashable {
     case .unfenced: "unfenced"
     case .tooManyWaiting: "too_many_waiting"
     case .vanished: "vanished"
+    case .refusalStorm: "refusal_storm"
     case .stale: "stale"
     case .shuttingDown: "shutting_down"
     }
@@ -97,6 +100,8 @@ extension Undecided {
     case .barrierFailed(let why): "the key store answers with an error: \(why)"
     case .tooManyWaiting(let limit): "\(limit) requests wait for a proof"
     case .vanished: "the key's record has vanished without a change that ended it"
+    case .refusalStorm(let unknown, let admitted):
+      "\(unknown) distinct keys that were shown lately are unknown and \(admitted) are active: the key store may lack keys"
     case .stale(let age): "the mirror is \(Int(age.fractionalSeconds)) s old, too old to admit anybody"
     case .shuttingDown: "the node is ending"
     }

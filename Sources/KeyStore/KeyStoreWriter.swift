@@ -262,6 +262,17 @@ public struct KeyStoreWriter: Sendable {
   }
 }
 
+extension KeyStoreWriter {
+  /// Tells all nodes that this number of distinct unknown keys in a minute is right: they refuse up to twice as many,
+  /// even where most keys are unknown.
+  /// - Parameter number: From 0, which takes it back, to ``KeyReplica/RecentKeyCounts/confirmedLimit``.
+  public func confirm(unknownKeys number: Int) async throws {
+    precondition((0...RecentKeyCounts.confirmedLimit).contains(number), "\(number) unknown keys can't be confirmed")
+    let script = ConfirmUnknownScript(layout: layout, number: number)
+    try script.read(await connection.execute(script))
+  }
+}
+
 /// The names of histories.
 enum StoreEpoch {
   /// A new one: 32 hexadecimal digits that nobody had before.

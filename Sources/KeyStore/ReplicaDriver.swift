@@ -58,6 +58,7 @@ public final class ReplicaDriver: Sendable {
   /// quick on any thread.
   public func admits(_ key: KeyID) -> String? {
     guard let held = table.held(key), held.isAdmitted(at: .recent) else { return nil }
+    table.recentlyAdmitted.note(key)
     return held.account
   }
 
@@ -394,6 +395,11 @@ private final class Core {
     case .unfenced(let reason):
       logger.error("refusals suspended: primary not confirmed by a majority", metadata: ["reason": "\(reason)"])
     case .fenced: logger.notice("refusals resumed: primary confirmed by a majority")
+    case .refusalStorm(let unknown, let admitted):
+      logger.critical(
+        "refusal storm: unknown keys are answered 503 until key-publisher confirm-unknown, or until they are fewer",
+        metadata: ["unknown_keys": "\(unknown)", "admitted_keys": "\(admitted)"])
+    case .refusalStormOver: logger.notice("refusal storm is over: unknown keys are refused again")
     case .guardReleased: logger.notice("removals confirmed by key-publisher confirm")
     case .vanished(let keys, let bucket):
       logger.critical(

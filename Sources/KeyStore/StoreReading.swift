@@ -46,10 +46,15 @@ extension StoreLayout {
       }
       return number
     }
+    let unknown = texts[10] ?? "0"
+    guard let confirmedUnknown = Int(unknown), (0...RecentKeyCounts.confirmedLimit).contains(confirmedUnknown) else {
+      throw UnreadableStore(
+        "expected 0 to \(RecentKeyCounts.confirmedLimit) confirmed unknown keys, got \"\(unknown.prefix(32))\"")
+    }
     return .found(
       StorePosition(
         epoch: epoch, version: version, count: count, digest: digest, sealed: texts[6] == "1", announced: announced,
-        confirmed: confirmed, replicas: replicas))
+        confirmed: confirmed, replicas: replicas, confirmedUnknown: confirmedUnknown))
   }
 
   func bucketCommand(_ index: Int) -> RedisCommand { RedisCommand("HGETALL", bucket(index)) }

@@ -54,6 +54,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
   @OptionGroup(title: "Limits") var limits: LimitArguments
   @OptionGroup(title: "Limits of the queue") var queueLimits: QueueLimitArguments
   @OptionGroup(title: "The spool") var spool: SpoolArguments
+  @OptionGroup(title: "Refusals of unknown keys") var refusals: RefusalArguments
 
   private static let admitAge = Setting<Duration>(
     "admit-age",
@@ -84,6 +85,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
     try queueLimits.apply(to: &configuration, settings)
     configuration.replica.admitAge = try settings.value(Self.admitAge, given: admitAge)
     configuration.replica.barrierWait = try settings.value(Self.barrierWait, given: barrierWait)
+    try refusals.apply(to: &configuration, settings)
     configuration.stateFolder = try settings.optional(Self.stateDir, given: stateDir)
 
     let logger = try log.start(settings, label: "ingest-node")

@@ -28,6 +28,8 @@ struct ModelStore {
   var wrongTotal = false
   /// As declared.
   var replicas: Int?
+  /// As an operator confirmed.
+  var confirmedUnknown = 0
   private var announced: UInt64 = 0
   private var confirmed: UInt64 = 0
   private var lastChange: [UInt64]
@@ -127,7 +129,8 @@ struct ModelStore {
     return .found(
       StorePosition(
         epoch: current.epoch, version: current.version, count: current.keys.count, digest: digest,
-        sealed: current.sealed, announced: announced, confirmed: confirmed, replicas: replicas))
+        sealed: current.sealed, announced: announced, confirmed: confirmed, replicas: replicas,
+        confirmedUnknown: confirmedUnknown))
   }
 
   func manifest() -> StoreAnswer<Manifest> {

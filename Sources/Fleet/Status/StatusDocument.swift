@@ -38,7 +38,9 @@ public struct StatusDocument: Sendable, Encodable {
     nodesExpected = verdict.nodesExpected
     problems = verdict.problems.map { Problem(severity: $0.severity, member: $0.member, text: $0.text) }
     store = facts.store.map {
-      Store(epoch: $0.epoch, version: $0.version, keys: $0.count, digest: "\($0.digest)", sealed: $0.sealed)
+      Store(
+        epoch: $0.epoch, version: $0.version, keys: $0.count, digest: "\($0.digest)", sealed: $0.sealed,
+        confirmedUnknown: $0.confirmedUnknown)
     }
     nodes = zip(facts.fleet.nodes, verdict.nodes).map { node, judgement in
       Node(node, judgement, isSealed: facts.store?.sealed == true)
@@ -84,6 +86,7 @@ extension StatusDocument {
     var keys: Int
     var digest: String
     var sealed: Bool
+    var confirmedUnknown: Int
   }
 
   private struct Node: Encodable {

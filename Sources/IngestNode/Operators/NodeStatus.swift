@@ -212,6 +212,9 @@ private struct NodeGauges: Sendable {
   private let freshness = Gauge(label: "sluice_replica_freshness_seconds")
   private let heldBack = Gauge(label: "sluice_replica_held_back_keys")
   private let violations = Gauge(label: "sluice_replica_violations")
+  private let unknownKeys = Gauge(label: "sluice_recent_unknown_keys")
+  private let admittedKeys = Gauge(label: "sluice_recent_admitted_keys")
+  private let refusalStorm = Gauge(label: "sluice_refusal_storm")
   private let canRefuse = Gauge(label: "sluice_node_can_refuse")
   private let barrierReads = Gauge(label: "sluice_barrier_reads")
   private let barrierWaiting = Gauge(label: "sluice_barrier_waiting")
@@ -241,6 +244,11 @@ private struct NodeGauges: Sendable {
     if let seconds = report.freshnessSeconds { freshness.record(seconds) }
     heldBack.record(report.heldBack)
     violations.record(Double(report.violations))
+    if let keys = report.recentKeys {
+      unknownKeys.record(keys.unknown)
+      admittedKeys.record(keys.admitted)
+      refusalStorm.record(keys.storm ? 1 : 0)
+    }
     canRefuse.record(report.refusalsBlocked == nil ? 1 : 0)
     barrierReads.record(Double(report.barrier.reads))
     barrierWaiting.record(report.barrier.waiting)

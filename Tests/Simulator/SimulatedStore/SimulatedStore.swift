@@ -20,6 +20,7 @@ public struct SimulatedStore: Sendable {
     public var announced: UInt64 = 0
     public var confirmed: UInt64 = 0
     public var replicas: Int?
+    public var confirmedUnknown = 0
     /// The version that it is going to have, while it is being rebuilt.
     public var rebuildingTo: UInt64?
   }
@@ -320,6 +321,13 @@ public struct SimulatedStore: Sendable {
     self.meta = meta
   }
 
+  /// Says how many distinct unknown keys are right.
+  public mutating func confirm(unknownKeys number: Int) throws(StoreRefusal) {
+    var meta = try readMeta()
+    meta.confirmedUnknown = number
+    self.meta = meta
+  }
+
   /// Says how many replicas could take the server's place.
   public mutating func declare(replicas: Int) throws(StoreRefusal) {
     var meta = try readMeta()
@@ -370,7 +378,8 @@ public struct SimulatedStore: Sendable {
     return .found(
       StorePosition(
         epoch: meta.epoch, version: meta.version, count: meta.count, digest: meta.digest, sealed: meta.sealed,
-        announced: meta.announced, confirmed: meta.confirmed, replicas: meta.replicas))
+        announced: meta.announced, confirmed: meta.confirmed, replicas: meta.replicas,
+        confirmedUnknown: meta.confirmedUnknown))
   }
 
   public func manifest() -> StoreAnswer<Manifest> {

@@ -7,7 +7,8 @@
 // e. A refusal's proof is true: epoch, version and reason are what a read after the request's arrival saw.
 // f. A key is admitted only as what it was, and only if it was that at most the allowed age ago.
 // g. What was mirrored goes on serving: a key that is active all the time isn't lost from a mirror.
-// h. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an alarm.
+// h. While most keys that a node is shown are unknown, it refuses none of them as unknown: a refusal storm.
+// i. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an alarm.
 
 import KeyReplica
 import SimulatedStore
@@ -21,14 +22,35 @@ extension Simulation {
     }
     let pending = node.pending.remove(at: place)
     switch verdict {
-    case .undecided: summary.undecided += 1
+    case .undecided(let why):
+      summary.undecided += 1
+      guard case .refusalStorm = why else { break }
+      summary.storms += 1
+      node.unknownAt[question.key] = now
     case .admit(let account):
       summary.admissions += 1
+      node.admittedAt[question.key] = now
       checkAdmission(node, question.key, account: account)
     case .refuse(let reason, let proof):
       summary.refusals += 1
       checkRefusal(node, pending, reason, proof)
+      if reason == .unknownKey { checkValve(node, question.key) }
     }
+  }
+
+  /// What the valve counts covers half of its window at least, and all of it at most. So a storm by what was shown in
+  /// the last half, against what was admitted in the whole window, is one for the valve.
+  private func checkValve(_ node: SimulatedNode, _ key: KeyID) {
+    node.unknownAt[key] = now
+    let window = node.limits.stormWindow
+    let unknown = node.unknownAt.values.count { $0 >= earlier(by: window / 2) }
+    let admitted = node.admittedAt.values.count { $0 >= earlier(by: window) }
+    guard unknown >= node.limits.stormKeys, unknown * 100 > node.limits.stormShare * (unknown + admitted),
+      unknown > RecentKeyCounts.multiple * confirmedUnknown
+    else { return }
+    fail(
+      "node \(node.index) refused \(SimulatedKeys.name(key)) as unknown, the last of \(unknown) unknown keys beside "
+        + "\(admitted) that were admitted")
   }
 
   private func checkAdmission(_ node: SimulatedNode, _ key: KeyID, account: String) {
@@ -141,7 +163,7 @@ extension Simulation {
     switch note {
     case .connected, .reading, .complete: break
     case .storeAway, .bucketRefused, .resync, .trouble, .readFailed, .guarded, .guardReleased, .vanished, .unfenced,
-      .fenced:
+      .fenced, .refusalStorm, .refusalStormOver:
       fail("node \(node.index) raised an alarm although nothing was wrong: \(note)")
     }
   }

@@ -17,6 +17,8 @@ public final class Simulation {
     public var refusals = 0
     public var admissions = 0
     public var undecided = 0
+    /// Of these: unknown keys that weren't refused because they were too many.
+    public var storms = 0
     public var bucketReads = 0
     public var restarts = 0
     /// How long it took after the faults had stopped until every node was in sync; nil if it didn't get there.
@@ -62,6 +64,8 @@ public final class Simulation {
   /// of it until it is read again is of the history that never was.
   var rewound = false
   var epochs = 0
+  /// The largest number of unknown keys that an operator ever confirmed.
+  var confirmedUnknown = 0
   var questions: UInt64 = 0
   var strays: [Int: Replica.Event] = [:]
   var strayCount = 0
@@ -108,6 +112,12 @@ public final class Simulation {
     if !mix.isCalm, random.chance(150) {
       limits.removalMinimum = random.within(1...4)
       limits.removalWindow = .seconds(random.within(1...60))
+    }
+    if mix.isCalm || random.chance(500) {
+      limits.stormShare = 100
+    } else {
+      limits.stormKeys = random.pick([2, 5, 10])
+      limits.stormWindow = .seconds(random.within(1...20))
     }
     limits.lastRetry = .milliseconds(random.within(200...2000))
     for index in 0..<random.within(2...5) {
@@ -205,6 +215,12 @@ public final class Simulation {
     // A conversation that was lost before the faults stopped may be noticed only now.
     turn(for: Self.longDeadline + .seconds(5)) {
       self.nodes.allSatisfy { self.isInSync($0) && $0.link.map { !$0.control.isLost && !$0.feed.isLost } ?? false }
+    }
+    // As many as are going to be asked for.
+    let most = SimulatedKeys.all.count + SimulatedKeys.strangers.count
+    confirm(unknownKeys: most)
+    turn(for: .seconds(3)) {
+      self.nodes.allSatisfy { $0.process?.status(at: self.now).recentKeys.confirmed == most }
     }
     askEverything()
     guard summary.failure == nil, let current = truth.current else { return }

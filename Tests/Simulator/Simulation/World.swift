@@ -210,6 +210,7 @@ extension Simulation {
 
   private func mendPerhaps() {
     confirmRemovals()
+    if random.chance(200), let unknown = mostUnknown { confirm(unknownKeys: random.below(unknown + 1)) }
     if server.dataset.store.meta?.rebuildingTo != nil {
       // The operator's shell was gone.
       if rebuilding[address] == nil { beginRebuild() }
@@ -229,6 +230,22 @@ extension Simulation {
     }
     note { "an operator confirms the removals" }
     change { store throws(StoreRefusal) in try store.confirmRemovals() }
+  }
+
+  /// The most unknown keys of all nodes that don't refuse them for their number.
+  private var mostUnknown: Int? {
+    nodes.compactMap { $0.process?.status(at: now).recentKeys }.filter(\.isStorm).map(\.unknown).max()
+  }
+
+  /// An operator says that so many keys are rightly unknown.
+  func confirm(unknownKeys number: Int) {
+    note { "an operator confirms \(number) unknown keys" }
+    do throws(StoreRefusal) {
+      try server.dataset.store.confirm(unknownKeys: number)
+      confirmedUnknown = max(confirmedUnknown, number)
+    } catch {
+      note { "the store refuses the operator: \(error)" }
+    }
   }
 
   /// Everything is as it should be, as far as an operator can see to it.
@@ -350,6 +367,7 @@ extension Simulation {
       server.dataset.store.setSchema(2)
       noteTruth()
       agenda.add(.calmDown(server: address, kind), at: now + .milliseconds(random.within(10...600)))
+    case .strangers: for key in SimulatedKeys.strangers.prefix(random.within(1...16)) { ask(node, key) }
     case .lostMessage, .refusedConnection, .duplicateEvent, .lateReply, .tornStateFile, .foreignStateFile,
       .unsealedStore, .deniedCommands, .duplicateCall:
       break
