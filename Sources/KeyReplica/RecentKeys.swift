@@ -1,29 +1,29 @@
-// How many distinct keys were shown lately, in fixed memory.
+// Counts the distinct keys that clients sent lately, in fixed memory.
 //
-// A key sets one of 65,536 bits, and from the number of bits that are set follows the number of keys: linear counting
-// (Whang, Vander-Zanden, Taylor 1990). Up to some thousand keys it is off by less than one in a hundred, and it counts
-// to about 700,000. Two sets of bits cover a window: the present half, and the half before it. When a half ends, its
-// bits replace the older ones. So the count covers between a half and a whole window.
+// A key sets one of 65,536 bits, and the number of keys follows from the number of set bits: linear counting (Whang,
+// Vander-Zanden, Taylor 1990). Up to some thousand keys the error is below one in a hundred, and the method counts to
+// about 700,000. Two sets of bits cover a window: one for its present half, and one for the half before. When a half
+// ends, its bits replace the older ones. So the count covers between a half and a whole window.
 //
-// Event loops note admitted keys here for each push, so that must cost next to nothing: a key whose bit is set already,
-// as nearly all are, costs one load and one comparison, without a lock. The bits are a part of the key's ID, which is a
-// hash already.
+// Event loops note the admitted key of each push here, so that must cost next to nothing. The bit of nearly every key
+// is already set, and then the cost is one load and one comparison, without a lock. The bit's number is a part of the
+// key's ID, which is a hash already.
 //
-// Rejected: HyperLogLog. It counts further in a quarter of the memory, but is no better below 100,000 keys, and the
-// union of two halves has to be counted anew for each question. Rejected: exact sets. Anybody can send unknown keys
-// without end.
+// Rejected: HyperLogLog. It counts further in a quarter of the memory, but it isn't more precise below 100,000 keys,
+// and the union of two halves would have to be counted anew for each question. Rejected: exact sets. Anybody can send
+// unknown keys without end.
 
 internal import Synchronization
 
-/// Counts the distinct keys of a sliding window. Any thread may note keys; one thread alone turns the halves.
+/// Counts the distinct keys of a sliding window. Any thread may note keys. Only one thread may call ``turn()``.
 package final class RecentKeys: Sendable {
   static let bitCount = 1 << 16
   private static let wordCount = bitCount / UInt64.bitWidth
 
-  // As many words as `wordCount` each, from init to deinit, each an atomic of its own. An array can't hold atomics.
+  // Each points to `wordCount` atomic words, from init to deinit. An array can't hold atomics.
   private nonisolated(unsafe) let present: UnsafeMutablePointer<Atomic<UInt64>>
   private nonisolated(unsafe) let former: UnsafeMutablePointer<Atomic<UInt64>>
-  /// Bits that are set in either half. A key that is noted while the halves are turned may be missing.
+  /// The number of bits that are set in either half. A key that is noted during ``turn()`` may not be counted.
   private let marked = Atomic<Int>(0)
 
   init() {
@@ -42,7 +42,7 @@ package final class RecentKeys: Sendable {
     former.deallocate()
   }
 
-  /// Notes that a key was shown.
+  /// Notes that a client sent a key.
   package func note(_ key: KeyID) {
     let number = Int(truncatingIfNeeded: key.words.3 & UInt64(Self.bitCount - 1))
     let index = number >> 6
@@ -55,7 +55,7 @@ package final class RecentKeys: Sendable {
     if before & bit == 0 { marked.add(1, ordering: .relaxed) }
   }
 
-  /// Half of the window has passed: what was noted before it is forgotten.
+  /// A half of the window has ended: keys that were noted before that half are forgotten.
   func turn() {
     var count = 0
     for index in 0..<Self.wordCount {
@@ -66,17 +66,19 @@ package final class RecentKeys: Sendable {
     marked.store(count, ordering: .relaxed)
   }
 
-  /// About how many distinct keys were noted within the window. Exact for a few, unless two of them share a bit.
+  /// The approximate number of distinct keys noted within the window. For few keys it is exact, unless two keys share a
+  /// bit.
   package var count: Int { Self.estimate(marked: marked.load(ordering: .relaxed)) }
 
-  /// The number of keys that set this number of bits on average.
+  /// The number of distinct keys that set this number of bits on average.
   static func estimate(marked: Int) -> Int {
-    // With no bit left the number is unknown, and at least this.
+    // If all bits are set, the number of keys can't be determined. The result is a lower bound.
     let unset = max(Double(bitCount - marked), 0.5)
     return Int((Double(bitCount) * logarithm(of: Double(bitCount) / unset)).rounded())
   }
 
-  /// The natural logarithm of a number from 1 up. The standard library has none, and this module imports no other.
+  /// The natural logarithm of a number of at least 1. The standard library has no logarithm, and this module doesn't
+  /// import Foundation.
   private static func logarithm(of number: Double) -> Double {
     let ratio = (number.significand - 1) / (number.significand + 1)
     var (power, sum) = (ratio, 0.0)

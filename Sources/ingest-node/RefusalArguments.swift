@@ -3,19 +3,19 @@ import CommandSupport
 import IngestNode
 import KeyReplica
 
-/// When the node stops refusing unknown keys because they are too many.
+/// The options of the refusal valve.
 struct RefusalArguments: ParsableArguments {
   private static let standard = Replica.Limits()
 
   private static let stormKeys = Setting<Int>(
     "refusal-storm-keys",
-    "Distinct unknown keys from which on a refusal storm is possible. If they are also more than --refusal-storm-share of all distinct keys, unknown keys are answered 503.",
+    "Minimum distinct unknown keys for a refusal storm. If they are also more than --refusal-storm-share of all distinct keys, unknown keys are answered 503.",
     shown: "count", default: "\(standard.stormKeys)", in: 1...100_000)
   @Option(help: Self.stormKeys.help) var refusalStormKeys: String?
 
   private static let stormShare = Setting<Int>(
     "refusal-storm-share",
-    "Share of unknown keys among all distinct keys above which there is a refusal storm. 100 turns it off.",
+    "Maximum share of unknown keys among all distinct keys. Above it there is a refusal storm. 100 turns the valve off.",
     shown: "percent", default: "\(standard.stormShare)", in: 1...100)
   @Option(help: Self.stormShare.help) var refusalStormShare: String?
 

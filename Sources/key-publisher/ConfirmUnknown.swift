@@ -5,12 +5,13 @@ import KeyStore
 
 struct ConfirmUnknown: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Confirms that many unknown keys are rightly unknown, so that nodes refuse them again.",
+    abstract: "Confirms a number of rightly unknown keys, so that nodes refuse them again.",
     discussion: """
-      If most of the distinct keys that a node is shown are unknown to the store, the store may lack keys. So the node \
-      answers them 503 (refusal_storm). sync-status says how many they are. If there is a good reason, such as agents of \
-      former customers, confirm that number: nodes then refuse up to twice as many within the time of \
-      --refusal-storm-window, and answer 503 again above. The store remembers the number. 0 takes it back.
+      If most of the distinct keys that clients send to a node are unknown to the store, the store may lack keys. So \
+      the node answers unknown keys 503 (refusal_storm). sync-status prints how many unknown keys there are. If they \
+      are unknown for a good reason, such as agents of former customers, confirm their number. Then nodes refuse up to \
+      twice as many unknown keys within the time of --refusal-storm-window; if there are more, unknown keys are \
+      answered 503 again. The store remembers the number. 0 withdraws the confirmation.
       """)
 
   @OptionGroup var store: StoreWriting
@@ -29,7 +30,7 @@ struct ConfirmUnknown: AsyncParsableCommand {
       let sentence =
         number == 0
         ? "no unknown keys are confirmed any more"
-        : "\(count(number, "unknown key")) confirmed: up to \(RecentKeyCounts.multiple * number) are refused, however few others are shown"
+        : "\(count(number, "unknown key")) confirmed: nodes refuse up to \(RecentKeyCounts.multiple * number), however few keys are admitted"
       try results.print(sentence, ["unknown_keys": number])
     }
   }

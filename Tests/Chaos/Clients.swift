@@ -104,7 +104,7 @@ final class Clients: Sendable {
       let payload = try Payload(name: "\(name)-\(lane)-\(number)", &chance)
       let key =
         switch chance.number(in: 1...100) {
-        // Fewer of them than there are active keys, or they would be answered 503 as a refusal storm.
+        // Fewer unknown keys than active keys. Otherwise unknown keys would be answered 503 because of a refusal storm.
         case 1...4: APIKey(secret: "sk_nobody_\(number % 15)", account: "nobody")
         case 5...8: keys.blocked(&chance)
         default: keys.active(&chance)

@@ -310,7 +310,7 @@ struct FleetVerdictTests {
     #expect(!verdict.isInSync)
   }
 
-  @Test func `a node that answers unknown keys 503 because they are too many is in sync, and what to do is said`() {
+  @Test func `a node with a refusal storm is in sync, and sync-status says what to do`() {
     func node(_ name: String, unknown: Int, storm: Bool) -> Member<NodeReport> {
       Sample.member(
         Sample.node(name) { $0.recentKeys = .init(unknown: unknown, admitted: 12, confirmed: 0, storm: storm) })
@@ -320,7 +320,7 @@ struct FleetVerdictTests {
     #expect(
       untaken(verdict) == [
         "node-1 answers 503 to unknown keys, because most keys that clients send are unknown (1,240 distinct unknown keys "
-          + "lately, 12 admitted). If the store lacks keys, import them; if they are rightly unknown: "
+          + "lately, 12 admitted). If the store lacks keys, import them; if the keys are rightly unknown: "
           + "key-publisher confirm-unknown 1240"
       ])
     #expect(verdict.problems[0].member == "node-1")
@@ -332,11 +332,11 @@ struct FleetVerdictTests {
     #expect(
       untaken(verdict) == [
         "node-1 and node-2 answer 503 to unknown keys, because most keys that clients send are unknown (node-2: 1,000,000 "
-          + "distinct unknown keys lately, 12 admitted). If the store lacks keys, import them; if they are rightly unknown: "
+          + "distinct unknown keys lately, 12 admitted). If the store lacks keys, import them; if the keys are rightly unknown: "
           + "key-publisher confirm-unknown 500000"
       ])
     #expect(verdict.problems[0].member == nil)
-    // Neither of a node that is gone, nor of one that doesn't count.
+    // Neither a silent node nor a node that doesn't count keys reports a refusal storm.
     let silent = Sample.member(
       Sample.node { $0.recentKeys = .init(unknown: 30, admitted: 0, confirmed: 0, storm: true) }, age: 14)
     let old = Sample.member(Sample.node("node-2") { $0.recentKeys = nil })

@@ -28,7 +28,7 @@ struct ModelStore {
   var wrongTotal = false
   /// As declared.
   var replicas: Int?
-  /// As an operator confirmed.
+  /// The number of unknown keys that an operator confirmed.
   var confirmedUnknown = 0
   private var announced: UInt64 = 0
   private var confirmed: UInt64 = 0

@@ -1,4 +1,5 @@
-// The valve in the machine: what it changes of verdicts, and what it leaves as it is.
+// The refusal valve as a part of the mirror's state machine: the verdicts that it changes, and the
+// verdicts that it doesn't.
 
 import Testing
 
@@ -20,7 +21,7 @@ import Testing
 
   private func isRefused(_ verdict: Verdict?) -> Bool { refusal(verdict)?.reason == .unknownKey }
 
-  @Test func `when most keys are unknown they are undecided, and it is noted once`() throws {
+  @Test func `when most keys are unknown, unknown keys are undecided, and the storm is noted once`() throws {
     var bench = try Bench.synced()
     let first = try show(0..<9, to: &bench)
     #expect(first.allSatisfy(isRefused))
@@ -46,7 +47,7 @@ import Testing
     #expect(refusal(bench.answers[1])?.reason == .suspendedKey)
     #expect(bench.answers[2] == .admit(account: "acme"))
     #expect(undecided(bench.answers[3]) == "refusal_storm")
-    // The read of the store for its proof shows that it was put meanwhile.
+    // Key 6 is put while its proof waits. The read of the store for the proof shows that.
     bench.ask(9, 6)
     bench.put(6)
     try bench.answer(Bench.isPosition)
@@ -75,7 +76,7 @@ import Testing
     #expect(undecided(oneMore[0]) == "refusal_storm")
   }
 
-  @Test func `what can't be proven counts for nothing`() throws {
+  @Test func `keys about which nothing can be proven aren't counted`() throws {
     var bench = try Bench.synced()
     bench.give(.disconnected(1, reason: "cut"))
     let away = try show(0..<40, to: &bench)
@@ -83,7 +84,7 @@ import Testing
     #expect(bench.status.recentKeys == RecentKeyCounts())
   }
 
-  @Test func `it is over when a window has passed, and that is noted`() throws {
+  @Test func `a storm ends when a window has passed, and its end is noted`() throws {
     var bench = try Bench.synced()
     _ = try show(0..<40, to: &bench)
     for _ in 0..<9 {
@@ -119,7 +120,7 @@ import Testing
     #expect(undecided(oneMore[0]) == "refusal_storm")
   }
 
-  @Test func `a sealed store without keys is no exception, until somebody confirms`() throws {
+  @Test func `a sealed store without keys is no exception, until an operator confirms unknown keys`() throws {
     var bench = Bench(populated: false)
     bench.store.begin(with: [:], at: bench.now)
     bench.give(.timePassed)

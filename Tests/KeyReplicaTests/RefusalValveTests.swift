@@ -29,7 +29,7 @@ import Testing
       return refused
     }
 
-    /// Expects so many of these unknown keys to be refused.
+    /// Expects this number of these unknown keys to be refused.
     mutating func expect(
       _ number: Int, refusedOf numbers: Range<Int>, _ comment: Comment? = nil,
       at location: SourceLocation = #_sourceLocation
@@ -39,7 +39,7 @@ import Testing
     }
   }
 
-  @Test func `the tenth distinct unknown key closes it, and isn't refused itself`() {
+  @Test func `the tenth distinct unknown key closes the valve, and isn't refused itself`() {
     var bench = Bench()
     bench.expect(9, refusedOf: 0..<9)
     bench.expect(9, refusedOf: 0..<9, "the same keys again")
@@ -50,7 +50,7 @@ import Testing
     #expect(bench.valve.counts == RecentKeyCounts(unknown: 30, admitted: 0, confirmed: 0, isStorm: true))
   }
 
-  @Test func `as long as more keys are admitted it stays open`() {
+  @Test func `as long as no fewer keys are admitted than unknown the valve stays open`() {
     var bench = Bench()
     bench.admit(0..<100)
     bench.expect(100, refusedOf: 0..<100)
@@ -58,12 +58,12 @@ import Testing
     #expect(bench.valve.isClosed)
   }
 
-  @Test func `one unknown key that hammers doesn't close it`() {
+  @Test func `one unknown key that is sent again and again doesn't close the valve`() {
     var bench = Bench()
     for _ in 0..<10_000 { bench.expect(1, refusedOf: 0..<1) }
   }
 
-  @Test func `ten unknown keys in more than a window don't close it`() {
+  @Test func `ten unknown keys in more than a window don't close the valve`() {
     var bench = Bench()
     for number in 0..<100 {
       bench.expect(1, refusedOf: number..<number + 1)
@@ -71,7 +71,7 @@ import Testing
     }
   }
 
-  @Test func `it stays closed while the same clients go on, for hours`() {
+  @Test func `the valve stays closed while the same clients go on, for hours`() {
     var bench = Bench()
     bench.admit(0..<50)
     bench.show(0..<100)
@@ -83,7 +83,7 @@ import Testing
     }
   }
 
-  @Test func `it stays closed while unknown keys are more than half of the admitted ones, and opens then`() {
+  @Test func `the valve opens once unknown keys are at most half as many as admitted keys, and not before`() {
     var bench = Bench()
     bench.show(0..<20)
     #expect(bench.valve.isClosed)
@@ -98,20 +98,20 @@ import Testing
     bench.expect(20, refusedOf: 0..<20)
   }
 
-  @Test func `what the window says, its later half must say as well`() {
+  @Test func `the valve opens only if the storm is over by the later half of the window too`() {
     var bench = Bench()
     bench.show(0..<20)
     bench.admit(0..<1_000)
     bench.pass(30)
     bench.show(0..<20)
     bench.pass(30)
-    #expect(bench.valve.isClosed, "of the last half nothing is known but unknown keys")
+    #expect(bench.valve.isClosed, "in the last half there were only unknown keys")
     bench.admit(0..<1_000)
     bench.pass(30)
     #expect(!bench.valve.isClosed)
   }
 
-  @Test func `it opens when a window passed without unknown keys, whether there were events in it or not`() {
+  @Test func `the valve opens after a window without unknown keys, with or without events`() {
     for step in [10.0, 30, 60, 3_600] {
       var bench = Bench()
       bench.show(0..<20)
@@ -126,7 +126,7 @@ import Testing
     }
   }
 
-  @Test func `few unknown keys alone keep it closed`() {
+  @Test func `a closed valve stays closed even for few unknown keys, while no keys are admitted`() {
     var bench = Bench()
     bench.show(0..<20)
     for _ in 0..<100 {
@@ -135,11 +135,11 @@ import Testing
     }
   }
 
-  @Test func `up to twice the confirmed number are refused, and one more closes it again`() {
+  @Test func `up to twice the confirmed number of unknown keys is refused, and one more closes the valve again`() {
     var bench = Bench()
     bench.show(0..<20)
     bench.valve.heard(confirmed: 9)
-    #expect(bench.valve.isClosed, "18 are fewer than there are")
+    #expect(bench.valve.isClosed, "18 are allowed, and there are 20")
     bench.valve.heard(confirmed: 20)
     #expect(!bench.valve.isClosed)
     bench.expect(40, refusedOf: 0..<40)
@@ -147,11 +147,11 @@ import Testing
     bench.valve.heard(confirmed: 21)
     bench.expect(41, refusedOf: 0..<41)
     bench.valve.heard(confirmed: 0)
-    #expect(bench.valve.isClosed, "taken back")
+    #expect(bench.valve.isClosed, "the confirmation was withdrawn")
     bench.expect(0, refusedOf: 0..<1)
   }
 
-  @Test func `a confirmation that is heard again changes nothing`() {
+  @Test func `a confirmation that is read again changes nothing`() {
     var bench = Bench()
     bench.valve.heard(confirmed: 5)
     bench.show(0..<11)
@@ -160,7 +160,7 @@ import Testing
     #expect(bench.valve.isClosed)
   }
 
-  @Test func `minimum and share are options, and a share of 100 turns it off`() {
+  @Test func `minimum and share are options, and a share of 100 turns the valve off`() {
     var bench = Bench(minimum: 3, share: 90)
     bench.admit(0..<2)
     bench.expect(18, refusedOf: 0..<18)

@@ -1,5 +1,5 @@
-// The refusal valve with real processes: when most keys that clients send are unknown, it is more likely that the store
-// lacks keys than that the customers are none.
+// The refusal valve with real processes. If most keys that clients send are unknown, it is more likely that the store
+// lacks keys than that most clients aren't customers.
 
 import Foundation
 import NIOHTTP1
@@ -8,20 +8,20 @@ import Synchronization
 import Testing
 
 @Suite(.timeLimit(.minutes(3))) struct RefusalStormTests {
-  /// What clients heard, by their keys.
+  /// The statuses that clients were answered, by key.
   private final class Heard: Sendable {
     private let statuses = Mutex<[String: [Int]]>([:])
 
     func note(_ key: String, _ status: Int) { statuses.withLock { $0[key, default: []].append(status) } }
     func forget() { statuses.withLock { $0 = [:] } }
-    /// The keys whose clients heard this status.
+    /// The keys that were answered this status.
     func keys(_ status: Int) -> Set<String> {
       statuses.withLock { statuses in Set(statuses.filter { $0.value.contains(status) }.keys) }
     }
     var all: Set<Int> { statuses.withLock { Set($0.values.flatMap { $0 }) } }
   }
 
-  /// Pushes once with each key, on some connections at once.
+  /// Pushes once with each key, on several connections at once.
   private func push(_ keys: [String], to node: Node, lanes: Int = 4, _ heard: Heard) async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for lane in 0..<lanes {
@@ -72,7 +72,7 @@ import Testing
     let (known, unknown) = (Set((0..<100).map(Deployment.key)), Set((100..<300).map(Deployment.key)))
     let customers = (0..<100).flatMap { [$0, $0 + 100, $0 + 200] }.map(Deployment.key)
     let heard = Heard()
-    // One after the other, so that it is known who comes first.
+    // One key after the other, so that the first nine unknown keys are known.
     try await push(customers, to: node, lanes: 1, heard)
     #expect(heard.keys(401) == Set(customers.filter(unknown.contains).prefix(9)))
     #expect(heard.keys(202) == known)
@@ -80,7 +80,7 @@ import Testing
     #expect(try await isStorm(node) && node.isReady())
     _ = try await node.process.waitForLine(containing: "refusal storm")
 
-    // For several windows, with all that the node forgets in the meantime.
+    // For several windows, so that the node forgets keys in the meantime.
     heard.forget()
     let end = ContinuousClock.now + .seconds(14)
     try await withThrowingTaskGroup(of: Void.self) { group in
@@ -133,7 +133,7 @@ import Testing
       bad.forget()
       for number in 0..<30 {
         try await push(customers, to: node, good)
-        // Nobody who has just signed up waits.
+        // A customer who has just signed up doesn't wait.
         try await deployment.run("key-publisher", ["put", "--key", "sk_late_\(number)", "--account", "late"])
         let answer = try await node.push(key: "sk_late_\(number)")
         #expect(answer.status == 202, "\(answer.body)")
@@ -161,7 +161,7 @@ import Testing
     try await node.becomesReady()
     let heard = Heard()
     for _ in 0..<50 { try await push(Array(repeating: Deployment.key(0), count: 20), to: node, heard) }
-    // Nothing but keys that aren't active, and each has a record that says so.
+    // Only keys that aren't active. Each has a record that says so.
     for _ in 0..<5 { try await push((0..<12).map(Deployment.key), to: node, heard) }
     #expect(heard.all == [403])
     #expect(try await node.push(key: "sk_nobody").status == 401)
@@ -200,7 +200,7 @@ import Testing
     try await nodes[0].becomesReady()
     try await expectRefused(nodes[0])
 
-    // Twice as many are as confirmed, more aren't.
+    // Up to twice the confirmed number of keys is refused. Further keys are answered 503.
     let heard = Heard()
     try await push((0..<130).map { "sk_former_\($0)" }, to: nodes[0], lanes: 1, heard)
     #expect(heard.keys(401).count == 120 && heard.keys(503).count == 10)

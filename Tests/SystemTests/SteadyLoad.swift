@@ -61,7 +61,7 @@ final class SteadyLoad: Sendable {
   private func push(_ lane: Int) async {
     var connection: WireConnection?
     var number = 0
-    // A tenth of all requests have an unknown key, one of 50: fewer than there are active ones.
+    // A tenth of all requests has one of 50 unknown keys. These are fewer than the active keys.
     while !isEnding.withLock({ $0 }) {
       number += 1
       let isKnown = number % 10 != 0

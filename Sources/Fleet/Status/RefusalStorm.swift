@@ -1,10 +1,10 @@
-// What sync-status says when nodes answer unknown keys 503 because most keys are unknown. One sentence for all nodes: it
-// is one store that lacks keys, and one number to confirm.
+// The problem that sync-status shows when nodes answer unknown keys 503 because most keys are unknown. There is one
+// sentence for all nodes, because the nodes share one store that may lack keys, and an operator confirms one number.
 
 import KeyReplica
 
 enum RefusalStorm {
-  /// The problem, where any live node has it.
+  /// One problem if any live node has a refusal storm; otherwise none.
   static func problems(_ nodes: [Member<NodeReport>]) -> [FleetProblem] {
     var storms: [(name: String, keys: NodeReport.RecentKeys)] = []
     for node in nodes where node.isLive {
@@ -20,7 +20,7 @@ enum RefusalStorm {
       FleetProblem(
         .wrong, member: isOne ? worst.name : nil,
         "\(names) 503 to unknown keys, because most keys that clients send are unknown (\(unknown) lately, \(admitted) "
-          + "admitted). If the store lacks keys, import them; if they are rightly unknown: "
+          + "admitted). If the store lacks keys, import them; if the keys are rightly unknown: "
           + "key-publisher confirm-unknown \(confirmed)")
     ]
   }

@@ -1,7 +1,7 @@
 import Hiredis
 import RedisClient
 
-/// Remembers how many distinct unknown keys an operator has confirmed: confirm_unknown.lua.
+/// Stores the number of distinct unknown keys that an operator confirms: confirm_unknown.lua.
 struct ConfirmUnknownScript: ScriptCall {
   static let script = RedisScript(name: "confirmUnknown", source: LuaScripts.confirmUnknown)
 

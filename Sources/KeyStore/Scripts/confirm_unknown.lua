@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Remembers how many distinct unknown keys in a minute are right, in an operator's word. That is no change of the
--- store's content, so its version stays. Works on a full Redis.
+-- Stores the number of distinct unknown keys that an operator confirms. That isn't a change of the store's content, so
+-- its version stays. Works on a full Redis.
 --
 -- KEYS  meta, changes.
 -- ARGV  schema, number of buckets, number of keys.

@@ -321,7 +321,7 @@ public struct SimulatedStore: Sendable {
     self.meta = meta
   }
 
-  /// Says how many distinct unknown keys are right.
+  /// Confirms a number of distinct unknown keys.
   public mutating func confirm(unknownKeys number: Int) throws(StoreRefusal) {
     var meta = try readMeta()
     meta.confirmedUnknown = number

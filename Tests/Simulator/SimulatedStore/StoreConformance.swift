@@ -22,7 +22,7 @@ public protocol ConformingStore {
   func changes(after version: UInt64, atMost limit: Int) async throws -> [Change]
   /// Says that all removals up to here are meant.
   func confirmRemovals() async throws
-  /// Says how many distinct unknown keys are right.
+  /// Confirms a number of distinct unknown keys.
   func confirm(unknownKeys number: Int) async throws
   /// Says how many replicas could take the server's place.
   func declare(replicas: Int) async throws

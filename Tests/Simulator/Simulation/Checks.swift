@@ -7,8 +7,9 @@
 // e. A refusal's proof is true: epoch, version and reason are what a read after the request's arrival saw.
 // f. A key is admitted only as what it was, and only if it was that at most the allowed age ago.
 // g. What was mirrored goes on serving: a key that is active all the time isn't lost from a mirror.
-// h. While most keys that a node is shown are unknown, it refuses none of them as unknown: a refusal storm.
-// i. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an alarm.
+// h. While most keys that clients send to a node are unknown, the node refuses no key as unknown: a refusal storm.
+// i. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an
+//    alarm.
 
 import KeyReplica
 import SimulatedStore
@@ -38,8 +39,8 @@ extension Simulation {
     }
   }
 
-  /// What the valve counts covers half of its window at least, and all of it at most. So a storm by what was shown in
-  /// the last half, against what was admitted in the whole window, is one for the valve.
+  /// The valve's counts cover at least half of its window, and at most all of it. So the valve must be closed if the
+  /// unknown keys of the last half are too many even beside the admitted keys of the whole window.
   private func checkValve(_ node: SimulatedNode, _ key: KeyID) {
     node.unknownAt[key] = now
     let window = node.limits.stormWindow

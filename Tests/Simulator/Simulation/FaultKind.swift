@@ -17,7 +17,7 @@ public enum FaultKind: String, CaseIterable, Sendable {
   case deniedCommands
   // At the publisher.
   case duplicateCall
-  // At clients: many unknown keys at one node.
+  // At clients: many unknown keys are sent to one node.
   case strangers
 }
 

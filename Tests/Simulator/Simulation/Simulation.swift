@@ -17,7 +17,7 @@ public final class Simulation {
     public var refusals = 0
     public var admissions = 0
     public var undecided = 0
-    /// Of these: unknown keys that weren't refused because they were too many.
+    /// Undecided verdicts on unknown keys because of a refusal storm. They count as ``undecided`` too.
     public var storms = 0
     public var bucketReads = 0
     public var restarts = 0
@@ -216,7 +216,7 @@ public final class Simulation {
     turn(for: Self.longDeadline + .seconds(5)) {
       self.nodes.allSatisfy { self.isInSync($0) && $0.link.map { !$0.control.isLost && !$0.feed.isLost } ?? false }
     }
-    // As many as are going to be asked for.
+    // As many unknown keys as `askEverything` can ask for, so that the valve stays open.
     let most = SimulatedKeys.all.count + SimulatedKeys.strangers.count
     confirm(unknownKeys: most)
     turn(for: .seconds(3)) {

@@ -232,12 +232,12 @@ extension Simulation {
     change { store throws(StoreRefusal) in try store.confirmRemovals() }
   }
 
-  /// The most unknown keys of all nodes that don't refuse them for their number.
+  /// The largest number of unknown keys that a node with a refusal storm has counted; nil if there is no storm.
   private var mostUnknown: Int? {
     nodes.compactMap { $0.process?.status(at: now).recentKeys }.filter(\.isStorm).map(\.unknown).max()
   }
 
-  /// An operator says that so many keys are rightly unknown.
+  /// An operator confirms that this number of keys is rightly unknown.
   func confirm(unknownKeys number: Int) {
     note { "an operator confirms \(number) unknown keys" }
     do throws(StoreRefusal) {
