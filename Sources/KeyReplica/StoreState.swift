@@ -21,12 +21,18 @@ public struct StorePosition: Sendable, Hashable {
   public var confirmed: UInt64
   /// How many replicas could become primary, as declared; nil if none was declared.
   public var replicas: Int?
+  /// Which store this is. It stays the same in all histories of the store.
+  public var store: StoreIdentity
+  /// The IDs and names of stores that this one replaces, as an operator said.
+  public var adopted: [String]
   /// The number of distinct unknown keys that an operator has confirmed: see `RefusalValve`.
   public var confirmedUnknown: Int
 
+  /// - Parameter store: Nil for a store that has no ID yet: then its epoch is its ID.
   public init(
     epoch: String, version: UInt64, count: Int, digest: Digest, sealed: Bool, announced: UInt64 = 0,
-    confirmed: UInt64 = 0, replicas: Int? = nil, confirmedUnknown: Int = 0
+    confirmed: UInt64 = 0, replicas: Int? = nil, store: StoreIdentity? = nil, adopted: [String] = [],
+    confirmedUnknown: Int = 0
   ) {
     self.epoch = epoch
     self.version = version
@@ -36,6 +42,8 @@ public struct StorePosition: Sendable, Hashable {
     self.announced = announced
     self.confirmed = confirmed
     self.replicas = replicas
+    self.store = store ?? StoreIdentity(id: epoch)
+    self.adopted = adopted
     self.confirmedUnknown = confirmedUnknown
   }
 }

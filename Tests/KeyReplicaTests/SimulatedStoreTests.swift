@@ -47,6 +47,8 @@ import Testing
     func confirmRemovals() throws { try store.confirmRemovals() }
     func confirm(unknownKeys number: Int) throws { try store.confirm(unknownKeys: number) }
     func declare(replicas: Int) throws { try store.declare(replicas: replicas) }
+    func name(_ name: String) throws -> Bool { try store.name(name).name == name }
+    func adopt(_ other: String) throws { try store.adopt(other) }
     func rebuild() throws { try store.rebuild(newEpoch: epoch()) }
     func rebuildHalf() {
       store.beginRebuild()

@@ -39,8 +39,8 @@ public struct StatusDocument: Sendable, Encodable {
     problems = verdict.problems.map { Problem(severity: $0.severity, member: $0.member, text: $0.text) }
     store = facts.store.map {
       Store(
-        epoch: $0.epoch, version: $0.version, keys: $0.count, digest: "\($0.digest)", sealed: $0.sealed,
-        confirmedUnknown: $0.confirmedUnknown)
+        id: $0.store.id, name: $0.store.name, epoch: $0.epoch, version: $0.version, keys: $0.count,
+        digest: "\($0.digest)", sealed: $0.sealed, confirmedUnknown: $0.confirmedUnknown)
     }
     nodes = zip(facts.fleet.nodes, verdict.nodes).map { node, judgement in
       Node(node, judgement, isSealed: facts.store?.sealed == true)
@@ -82,6 +82,8 @@ extension StatusDocument {
   }
 
   private struct Store: Encodable {
+    var id: String
+    @OrNull var name: String?
     var epoch: String
     var version: UInt64
     var keys: Int
