@@ -350,7 +350,7 @@ struct FleetVerdictTests {
   @Test func `keys that vanished are said for as long as the process lives`() {
     let node = Sample.node { $0.violations = 3 }
     let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(node)]))
-    #expect(verdict.problems.contains { $0.text.contains("3 keys vanish") })
+    #expect(verdict.problems.contains { $0.text.contains("saw 3 active keys vanish") })
     #expect(verdict.problems.allSatisfy { $0.member == "node-1" })
   }
 

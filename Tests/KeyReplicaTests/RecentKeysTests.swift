@@ -3,7 +3,7 @@ import Testing
 @testable import KeyReplica
 
 @Suite struct RecentKeysTests {
-  private static func keys(_ numbers: Range<Int>) -> [KeyID] { numbers.map { KeyID(secret: "key \($0)".utf8) } }
+  private static func keys(_ numbers: Range<Int>) -> [KeyID] { numbers.map { KeyID(secret: "number \($0)".utf8) } }
 
   @Test func `a key counts once, however often it is noted`() {
     let recent = RecentKeys()
