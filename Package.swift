@@ -111,19 +111,39 @@ let package = Package(
     .target(name: "InputBuffer", dependencies: [nioCore], swiftSettings: strict),
     .target(name: "ClientAddress", dependencies: ["Bytes"], swiftSettings: strict),
     .target(name: "BodyCoding", dependencies: ["Bytes", "CZlib", "CZstd", "CBrotli"], swiftSettings: strict),
+    // Listening sockets: their limits and deadlines, certificates, and HTTP for operators and applications.
     .target(
-      name: "IngestNode",
+      name: "Listening",
       dependencies: [
-        "BodyCoding", "Bytes", "ClientAddress", "HTTPFraming", "InputBuffer", "RedisClient", "KeyReplica", "KeyStore",
-        "IngestQueue", "IngestSpool", "Fleet", "FreedMemory", "Hiredis", "PrometheusText",
-        deque, heap, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, nioTLS, serviceLifecycle,
-        unixSignals,
-        .product(name: "Hummingbird", package: "hummingbird"),
+        "Bytes", "ClientAddress", "KeyReplica", "KeyStore",
+        coreMetrics, deque, heap, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, serviceLifecycle, unixSignals,
         .product(name: "HummingbirdCore", package: "hummingbird"),
         .product(name: "SwiftASN1", package: "swift-asn1"),
         .product(name: "X509", package: "swift-certificates"),
       ],
       swiftSettings: strict),
+    .target(
+      name: "IngestNode",
+      dependencies: [
+        "BodyCoding", "Bytes", "ClientAddress", "HTTPFraming", "InputBuffer", "RedisClient", "KeyReplica", "KeyStore",
+        "IngestQueue", "IngestSpool", "Fleet", "FreedMemory", "Hiredis", "Listening", "PrometheusText",
+        deque, heap, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, nioTLS, serviceLifecycle,
+        unixSignals,
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+      ],
+      swiftSettings: strict),
+    // Publishing keys over HTTP: `key-publisher serve`.
+    .target(
+      name: "KeyAPI",
+      dependencies: [
+        "Hiredis", "KeyReplica", "KeyStore", "Listening", "RedisClient", crypto, deque, logging, nioCore, nioPosix,
+        serviceLifecycle, unixSignals,
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+      ],
+      swiftSettings: strict, plugins: ["EmbedDocuments"]),
+    // The API's OpenAPI document, which is a part of the documentation.
+    .plugin(name: "EmbedDocuments", capability: .buildTool()),
     .target(
       name: "IngestWorker",
       dependencies: [
@@ -156,8 +176,8 @@ let package = Package(
     .executableTarget(
       name: "ingest-node",
       dependencies: [
-        "ClientAddress", "CommandSupport", "IngestNode", "IngestQueue", "IngestSpool", "KeyReplica", "PrometheusText",
-        "RedisClient", argumentParser, logging, metrics,
+        "ClientAddress", "CommandSupport", "IngestNode", "IngestQueue", "IngestSpool", "KeyReplica", "Listening",
+        "PrometheusText", "RedisClient", argumentParser, logging, metrics,
       ],
       swiftSettings: strict),
     .executableTarget(
@@ -177,7 +197,8 @@ let package = Package(
     .executableTarget(
       name: "key-publisher",
       dependencies: [
-        "CommandSupport", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix,
+        "CommandSupport", "Hiredis", "KeyAPI", "KeyReplica", "KeyStore", "Listening", "RedisClient", argumentParser,
+        logging, nioCore, nioPosix,
       ],
       swiftSettings: strict),
 
@@ -284,7 +305,7 @@ let package = Package(
       name: "IngestNodeTests",
       dependencies: [
         "BodyCoding", "ClientAddress", "CompressionFixture", "Fleet", "FramingOracle", "HTTPFraming", "IngestNode",
-        "IngestQueue", "KeyReplica", "PrometheusText", "RedisFixture",
+        "IngestQueue", "KeyReplica", "Listening", "PrometheusText", "RedisFixture",
         logging,
         nioCore, nioEmbedded, nioPosix, nioSSL, nioTLS, serviceLifecycle,
       ],

@@ -4,8 +4,8 @@
 internal import Bytes
 import Hiredis
 public import KeyReplica
+public import NIOCore
 public import RedisClient
-import NIOCore
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
@@ -148,11 +148,16 @@ public struct KeyStoreWriter: Sendable {
   private let layout: StoreLayout
   /// How many changes the stream keeps for replicas that fell behind.
   private let changesKept: Int
+  /// How long is waited for Redis's answer to one step.
+  private let deadline: TimeAmount
 
-  public init(connection: RedisConnection, layout: StoreLayout, changesKept: Int = 100_000) {
+  public init(
+    connection: RedisConnection, layout: StoreLayout, changesKept: Int = 100_000, deadline: TimeAmount = .seconds(30)
+  ) {
     self.connection = connection
     self.layout = layout
     self.changesKept = changesKept
+    self.deadline = deadline
   }
 
   /// The most edits that one script call takes: a few milliseconds of Redis's time.
@@ -168,7 +173,7 @@ public struct KeyStoreWriter: Sendable {
 
   /// The same, for callers that keep several batches on their way. They are carried out in order once one has been: one that has to be sent
   /// again, because Redis has no script or no store yet, comes behind those that were on their way.
-  func submit(
+  package func submit(
     _ edits: [KeyEdit], basedOn version: UInt64? = nil, under lease: ListLease? = nil
   ) -> EventLoopFuture<EditOutcome> {
     // Ending keys that nobody has needn't begin a store.
@@ -187,12 +192,12 @@ public struct KeyStoreWriter: Sendable {
   private func withStore<Answer: Sendable>(
     beginning: Bool, otherwise absent: Answer?, _ body: @escaping @Sendable () -> EventLoopFuture<Answer>
   ) -> EventLoopFuture<Answer> {
-    body().flatMapError { [connection, layout] error in
+    body().flatMapError { [connection, layout, deadline] error in
       guard let refusal = error as? RedisServerError, refusal.storeCode == .absent else {
         return connection.eventLoop.makeFailedFuture(error)
       }
       let script = CreateScript(layout: layout, epoch: StoreEpoch.random(), begins: beginning)
-      return connection.run(script, within: .seconds(30)).flatMap { reply in
+      return connection.run(script, within: deadline).flatMap { reply in
         do {
           if try script.read(reply) { return body() }
           guard let absent else { throw refusal }
@@ -222,7 +227,7 @@ public struct KeyStoreWriter: Sendable {
     let script = ChangeScript(
       edits, basedOn: version, under: lease, layout: layout, now: Int64(Date().timeIntervalSince1970),
       changesKept: changesKept)
-    return connection.run(script, within: .seconds(30)).flatMapThrowing { reply in
+    return connection.run(script, within: deadline).flatMapThrowing { reply in
       var outcome = try script.read(reply)
       for (edit, result) in zip(edits, outcome.results) {
         guard case .put(_, nil) = edit.kind else { continue }
@@ -240,7 +245,7 @@ public struct KeyStoreWriter: Sendable {
   func purge(_ keys: [KeyID], revokedBefore moment: Int64) -> EventLoopFuture<EditOutcome> {
     precondition(keys.count <= Self.batchLimit, "\(keys.count) keys in a batch, at most \(Self.batchLimit) are allowed")
     let script = PurgeScript(keys, revokedBefore: moment, layout: layout, changesKept: changesKept)
-    return connection.run(script, within: .seconds(30)).flatMapThrowing { try script.read($0) }
+    return connection.run(script, within: deadline).flatMapThrowing { try script.read($0) }
   }
 
   /// Marks the store as populated, after which keys that it doesn't hold may be refused.
@@ -248,8 +253,8 @@ public struct KeyStoreWriter: Sendable {
   /// - Returns: The version and the number of records, and whether it was sealed already.
   public func seal(mayBeEmpty: Bool = false) async throws -> (version: UInt64, keys: Int, already: Bool) {
     let script = SealScript(layout: layout, mayBeEmpty: mayBeEmpty, changesKept: changesKept)
-    let sealed = try await withStore(beginning: mayBeEmpty, otherwise: nil) { [connection] in
-      connection.run(script, within: .seconds(30)).flatMapThrowing { try script.read($0) }
+    let sealed = try await withStore(beginning: mayBeEmpty, otherwise: nil) { [connection, deadline] in
+      connection.run(script, within: deadline).flatMapThrowing { try script.read($0) }
     }.get()
     return (sealed.version, sealed.keys, sealed.already)
   }

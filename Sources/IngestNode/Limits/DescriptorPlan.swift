@@ -6,22 +6,11 @@
 // part of the process that opens something, and it is lost just when the node is busy.
 
 internal import Foundation
+internal import Listening
 
 /// How many descriptors each part of the node may have.
 struct DescriptorPlan: Equatable, Sendable {
-  /// One listener's part.
-  struct Listener: Equatable, Sendable {
-    /// Connections that are served at once.
-    var connections: Int
-    /// Connections over the limit that are answered 503. Others over it are closed at once.
-    var courtesies: Int
-    /// Connections that are accepted in one turn of the event loop.
-    var batch: Int
-
-    /// All descriptors that it may have open. Connections over the limit are open too, until their event loop has
-    /// closed them.
-    var descriptors: Int { connections + courtesies + 2 * batch }
-  }
+  typealias Listener = ListenerPart
 
   /// The descriptors that the node needs besides its connections.
   struct Needs: Equatable, Sendable {

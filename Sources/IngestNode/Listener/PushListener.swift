@@ -1,5 +1,6 @@
 // The listener that clients push to: accepts, hands each connection to its event loop's gate, and ends gracefully.
 
+internal import Listening
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
@@ -122,19 +123,5 @@ struct PushListener: Service {
     }
     for gate in gates { try await gate.drain() }
     logger.notice("every accepted payload has been answered")
-  }
-}
-
-/// Whether the node is ending, for all threads.
-final class StopFlag: Sendable {
-  private let flag = Atomic<Bool>(false)
-  private let moment = Mutex<ContinuousClock.Instant?>(nil)
-  var isSet: Bool { flag.load(ordering: .relaxed) }
-  /// When it was told so; nil where it wasn't.
-  var since: ContinuousClock.Instant? { moment.withLock { $0 } }
-
-  func set() {
-    moment.withLock { $0 = $0 ?? .now }
-    flag.store(true, ordering: .relaxed)
   }
 }

@@ -1,20 +1,12 @@
 // The listener for operators, balancers and Prometheus, on a port of its own. It only reads; there is nothing here that
 // changes anything, and nothing that shows a key.
-//
-// Hummingbird routes requests and speaks HTTP; listening is ours, as it is for pushes. Hummingbird's own server keeps
-// connections without a bound in number or time, waits without end for a client that it answered 400, and ends when a
-// connection can't be accepted.
 
-internal import ClientAddress
 internal import Fleet
-internal import Foundation
 internal import Hummingbird
 internal import HummingbirdCore
-internal import KeyReplica
-internal import KeyStore
+internal import Listening
 internal import Logging
 internal import NIOCore
-internal import NIOExtras
 internal import NIOPosix
 internal import PrometheusText
 internal import ServiceLifecycle
@@ -26,91 +18,30 @@ struct AdminListener: Service {
   /// How many descriptors it may have open. One connection more takes the place of the oldest of the client that has
   /// most.
   let part: DescriptorPlan.Listener
-  var deadlines = AdminDeadlines()
+  var deadlines = HTTPDeadlines()
   let logger: Logger
   /// Told the address as soon as there is one.
   var listening: @Sendable (String) -> Void = { _ in }
   let routes: AdminRoutes
 
-  /// Bytes that are read from a connection at once. That bounds the requests that it sends ahead: all of a read are
-  /// parsed at once, and the next read waits for their answers. Parsed they take many times the memory, and NIO looks at
-  /// no socket until all of them are answered, since answers come as tasks of the event loop. So a read is less than a
-  /// usual request: a scrape of Prometheus takes three.
+  /// Less than a usual request: a scrape of Prometheus takes three reads. ``HTTPListener`` says why.
   private static let read = 128
 
-  /// Of the time that a client may take in each second. A quarter of a second is shared by 250 connections.
+  /// 250 connections share the quarter of a second that a client may take of each second.
   private static let connectionCost = Duration.milliseconds(1)
 
   /// Answers until the node ends.
   /// - Throws: What kept it from listening, or ended it.
   func run() async throws {
+    var configuration = HTTPListener.Configuration(
+      name: "admin", purpose: "operators", option: "--admin", host: host, port: port, part: part, readSize: Self.read,
+      connectionCost: Self.connectionCost)
+    configuration.deadlines = deadlines
     var warnings = logger
     warnings.logLevel = .warning
-    let quiet = warnings
-    let http = HTTP1Channel(
-      responder: routes.responder(logger: quiet),
-      configuration: HTTP1Channel.Configuration(
-        httpDecoderConfiguration: .init(
-          maxHeaderFieldSize: 8 << 10, maxHeaderListSize: 16 << 10, maxHeaderFieldCount: 100)
-      ))
-    let quiescing = ServerQuiescingHelper(group: group)
-    let connections = ConnectionLimiter(limit: part.connections, courtesies: 0)
-    let rate = ConnectionRate()
-    let (part, deadlines, logger) = (part, deadlines, logger)
-    let log = ConnectionLog("admin", logger: logger)
-    let bootstrap = ServerBootstrap(group: group)
-      .serverChannelOption(.backlog, value: 4096)
-      .serverChannelOption(.maxMessagesPerRead, value: UInt(part.batch))
-      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-      .serverChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.addHandler(AcceptGate("admin", part, logger: logger))
-          try channel.pipeline.syncOperations.addHandler(quiescing.makeServerChannelHandler(channel: channel))
-        }
-      }
-      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-      .childChannelOption(.maxMessagesPerRead, value: 1)
-      .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Self.read))
-      .childChannelOption(.allowRemoteHalfClosure, value: true)
-      .childChannelInitializer { channel in
-        let peer = channel.remoteAddress?.ipAddress
-        let address = peer.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
-        // To begin a connection costs more than to answer what it asks: one client's mustn't take the time that others'
-        // need.
-        if let address, !rate.admit(address, costing: Self.connectionCost, at: .recent) {
-          log.note(.tooMany, peer: peer)
-          channel.reset()
-          return channel.eventLoop.makeSucceededVoidFuture()
-        }
-        let place = connections.enter(from: address) {
-          log.note(.evicted, peer: peer)
-          channel.eventLoop.execute { channel.reset() }
-        }
-        guard let place else {
-          log.note(.tooMany, peer: peer)
-          channel.reset()
-          return channel.eventLoop.makeSucceededVoidFuture()
-        }
-        channel.closeFuture.assumeIsolated().whenComplete { _ in place.giveBack() }
-        do {
-          try channel.pipeline.syncOperations.addHandler(AdminDeadlineHandler(deadlines) { place.expose() })
-        } catch {
-          return channel.eventLoop.makeFailedFuture(error)
-        }
-        return http.setup(channel: channel, logger: quiet).map { connection in
-          // Ends with the connection.
-          Task { await http.handle(value: connection, logger: quiet) }
-        }
-      }
-    let channel = try await CannotListen.explain("--admin", host: host, port: port) {
-      try await bootstrap.bind(host: host, port: port).get()
-    }
-    let address = ListeningAddress(channel).description
-    logger.notice("listening for operators", metadata: ["address": "\(address)"])
-    listening(address)
-
-    // Requests in hand are answered; each connection has its deadlines.
-    try await ListenerLifetime.wait(for: channel, endedBy: quiescing, purpose: "operators")
+    try await HTTPListener(
+      configuration, group: group, logger: logger, listening: listening, responder: routes.responder(logger: warnings)
+    ).run()
   }
 }
 
@@ -130,7 +61,7 @@ struct AdminRoutes: Sendable {
         logger.warning("admin request failed", metadata: ["path": "\(request.uri.path)", "reason": "\(error)"])
         response = Response(status: .internalServerError)
       }
-      response.headers[.date] = Self.date()
+      response.headers[.date] = HTTPDate.now()
       try await writer.write(response: response.head, body: response.body)
     }
   }
@@ -161,19 +92,5 @@ struct AdminRoutes: Sendable {
     var headers: HTTPFields = [.contentType: "application/json"]
     if status != .ok { headers[.retryAfter] = "1" }
     return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
-  }
-
-  /// As RFC 9110 §5.6.7 has it. Not by a formatter: names of days and months are English whatever the locale.
-  private static func date() -> String {
-    var seconds = time(nil)
-    var parts = tm()
-    gmtime_r(&seconds, &parts)
-    let days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-    func two(_ number: Int32) -> String { (number < 10 ? "0" : "") + "\(number)" }
-    return """
-      \(days[Int(parts.tm_wday)]), \(two(parts.tm_mday)) \(months[Int(parts.tm_mon)]) \(parts.tm_year + 1_900) \
-      \(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)) GMT
-      """
   }
 }

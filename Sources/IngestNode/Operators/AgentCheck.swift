@@ -7,6 +7,7 @@
 // connection, and the line might be lost. No answer is a harmless answer: HAProxy then leaves the server as it is.
 
 import ClientAddress
+import Listening
 import Logging
 import NIOCore
 import NIOExtras

@@ -1,6 +1,7 @@
 // Logs each refusal with its proof, as long as they are few.
 
 internal import KeyReplica
+internal import Listening
 internal import Logging
 
 /// Logs refusals: the first few of each second, and then how many more there were.

@@ -3,6 +3,7 @@
 // library has other ways. So the time is measured, and the excess over the table's time is charged to the client as
 // well. In addition, a hello may be no larger than any that real clients send.
 
+internal import Listening
 internal import NIOCore
 internal import NIOSSL
 

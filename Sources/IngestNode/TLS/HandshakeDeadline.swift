@@ -1,6 +1,7 @@
 // A deadline for the TLS handshake. The handler behind TLS gets no event before the handshake is over, and would treat
 // a client that sends its hello byte by byte as an idle connection.
 
+internal import Listening
 internal import NIOCore
 internal import NIOTLS
 

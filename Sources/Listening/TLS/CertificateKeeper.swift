@@ -3,16 +3,16 @@
 // stays in use and the log says so. Two tasks may reload at the same time, so a lock makes them take turns. Both do it
 // on NIO's thread pool, because reading a file may block.
 
+package import CoreMetrics
 import Foundation
-import Logging
-import Metrics
+package import Logging
 import NIOPosix
-import ServiceLifecycle
+package import ServiceLifecycle
 import Synchronization
 import UnixSignals
 
 /// The service that reloads the certificate.
-final class CertificateKeeper: Service {
+package final class CertificateKeeper: Service {
   /// A certificate may have a hundred names, too many for a line of the log.
   private static let namesTold = 10
 
@@ -23,7 +23,7 @@ final class CertificateKeeper: Service {
   private let reminder = Mutex(CertificateReminder())
 
   /// - Parameter interval: The time between two checks of the files.
-  init(
+  package init(
     _ identity: TLSIdentity, interval: Duration = .seconds(5), metrics: any MetricsFactory = MetricsSystem.factory,
     logger: Logger
   ) {
@@ -35,7 +35,7 @@ final class CertificateKeeper: Service {
 
   /// Runs until the node ends. From its start SIGHUP doesn't end the process. Nor does it after this has returned,
   /// while connections still end, because Dispatch leaves its handler installed.
-  func run() async throws {
+  package func run() async throws {
     await cancelWhenGracefulShutdown {
       let hangups = await UnixSignalsSequence(trapping: .sighup)
       self.reminder.withLock { self.tell(of: self.identity.certificate, &$0, at: Date()) }
@@ -82,7 +82,7 @@ final class CertificateKeeper: Service {
 
   private func tell(
     of certificate: ServerCertificate, _ reminder: inout CertificateReminder, at now: Date,
-    because reason: String = "the node starts"
+    because reason: String = "the process starts"
   ) {
     expiry.record(certificate.notAfter.timeIntervalSince1970)
     var metadata: Logger.Metadata = [

@@ -1,18 +1,18 @@
 // The life of the listeners for load balancers and operators. The push listener ends differently: it has a grace
 // period, and its connections have a deadline.
 
-internal import NIOCore
-internal import NIOExtras
+package import NIOCore
+package import NIOExtras
 internal import ServiceLifecycle
 
-enum ListenerLifetime {
+package enum ListenerLifetime {
   /// Waits until the node ends, and then until the listener's connections have ended.
   /// - Parameters:
   ///   - channel: The listening socket.
   ///   - quiescing: Ends the connections, each after its request in progress.
   ///   - purpose: The listener's purpose, for the error.
   /// - Throws: ``ListenerClosedByItself``.
-  static func wait(
+  package static func wait(
     for channel: any Channel, endedBy quiescing: ServerQuiescingHelper, purpose: String
   ) async throws {
     let ended = channel.eventLoop.makePromise(of: Void.self)

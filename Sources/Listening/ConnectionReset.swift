@@ -3,20 +3,20 @@
 // much time could delay both.
 
 internal import Foundation
-internal import NIOCore
+package import NIOCore
 internal import NIOPosix
 internal import NIOSSL
 
 extension Channel {
   /// Closes the connection with a reset: its descriptor is free at once, and the kernel keeps nothing of it. Call it on
   /// the channel's event loop.
-  func reset() {
+  package func reset() {
     resetWhenClosed()
     closeAtOnce()
   }
 
   /// Makes any later closing of the connection a reset. Call it on the channel's event loop.
-  func resetWhenClosed() {
+  package func resetWhenClosed() {
     eventLoop.preconditionInEventLoop()
     if let socket = self as? any SocketOptionProvider {
       // If this fails, the connection is closed already.
@@ -26,7 +26,7 @@ extension Channel {
 
   /// Closes the connection without waiting for the client. Bytes that the kernel has taken still reach it. Call it on
   /// the channel's event loop.
-  func closeAtOnce() {
+  package func closeAtOnce() {
     eventLoop.preconditionInEventLoop()
     do {
       // From behind TLS's handler, which would send its close and wait.

@@ -1,15 +1,15 @@
-// The push listener's current certificate. A connection uses the context that is current when it begins, and keeps it:
+// A listener's current certificate. A connection uses the context that is current when it begins, and keeps it:
 // a reload never breaks a connection. Rejected: a context per connection through NIOSSL's own override callback.
 // Swapping one reference does the same with nothing in between.
 
 import Foundation
-import NIOSSL
+package import NIOSSL
 import Synchronization
 
-/// The current certificate of the push listener.
-final class TLSIdentity: Sendable {
+/// The current certificate of a listener.
+package final class TLSIdentity: Sendable {
   private struct State {
-    var certificate: ServerCertificate
+    package var certificate: ServerCertificate
     /// The files' fingerprints at the last reading, usable or not. Taken before reading, so that a change during the
     /// reading is noticed.
     var read: [FileFingerprint]
@@ -19,16 +19,16 @@ final class TLSIdentity: Sendable {
   private let state: Mutex<State>
 
   /// Reads the files, which blocks.
-  init(_ files: TLSFiles) throws(UnusableTLSFile) {
+  package init(_ files: TLSFiles) throws(UnusableTLSFile) {
     self.files = files
     let read = files.fingerprints
     state = Mutex(State(certificate: try ServerCertificate(files), read: read))
   }
 
   /// The context for new connections.
-  var context: NIOSSLContext { certificate.context }
+  package var context: NIOSSLContext { certificate.context }
 
-  var certificate: ServerCertificate { state.withLock { $0.certificate } }
+  package var certificate: ServerCertificate { state.withLock { $0.certificate } }
 
   /// Whether the files differ from the ones that were last read. Blocks, and is cheap.
   var filesHaveChanged: Bool { files.fingerprints != state.withLock { $0.read } }

@@ -1,12 +1,12 @@
 // Limits the log to as many lines as a person can read: a client with a wrong key in a loop must not fill the disk.
 
-internal import KeyReplica
+package import KeyReplica
 internal import KeyStore
-internal import Logging
+package import Logging
 internal import Synchronization
 
 /// Lets the first few lines of each window through, and counts the others.
-final class LineLimiter: Sendable {
+package final class LineLimiter: Sendable {
   private struct Window {
     var number: Int64 = .min
     var count = 0
@@ -16,13 +16,13 @@ final class LineLimiter: Sendable {
   private let seconds: Int64
   private let window = Mutex(Window())
 
-  init(lines: Int = 5, perSeconds seconds: Int64 = 1) {
+  package init(lines: Int = 5, perSeconds seconds: Int64 = 1) {
     self.lines = lines
     self.seconds = seconds
   }
 
   /// - Returns: Whether a line may be written now, and how many were suppressed in the window before.
-  func admit(at moment: Instant) -> (isAdmitted: Bool, unwritten: Int) {
+  package func admit(at moment: Instant) -> (isAdmitted: Bool, unwritten: Int) {
     let number = moment.nanoseconds / 1_000_000_000 / seconds
     return window.withLock { window in
       var unwritten = 0
@@ -36,7 +36,7 @@ final class LineLimiter: Sendable {
   }
 
   /// Writes a line if one may be written now, with the number of suppressed lines of the window before as `unwritten`.
-  func write(
+  package func write(
     _ level: Logger.Level, _ message: @autoclosure () -> Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata,
     to logger: Logger
   ) {

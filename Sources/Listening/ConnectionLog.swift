@@ -1,14 +1,12 @@
 // The log lines and metrics for connections that a listener didn't serve. A flood must be visible without filling the
 // disk: all connections are counted, and one line in ten seconds says how many there were.
 
-internal import KeyReplica
-internal import KeyStore
-internal import Logging
+package import Logging
 internal import Metrics
 
 /// Counts and logs connections that one listener closes by itself.
-struct ConnectionLog: Sendable {
-  enum Reason: String, CaseIterable, Sendable {
+package struct ConnectionLog: Sendable {
+  package enum Reason: String, CaseIterable, Sendable {
     /// All connections were in use and none could be closed, or that client had too many.
     case tooMany = "too_many"
     /// The event loops were behind with new connections.
@@ -28,7 +26,7 @@ struct ConnectionLog: Sendable {
   private let counters: [Reason: Counter]
   private let lines = LineLimiter(lines: 1, perSeconds: 10)
 
-  init(_ listener: String, logger: Logger) {
+  package init(_ listener: String, logger: Logger) {
     self.listener = listener
     self.logger = logger
     counters = Dictionary(
@@ -39,7 +37,7 @@ struct ConnectionLog: Sendable {
   }
 
   /// - Parameter peer: The client's address, if it is known.
-  func note(_ reason: Reason, peer: String?) {
+  package func note(_ reason: Reason, peer: String?) {
     counters[reason]?.increment()
     lines.write(
       .warning, "a connection was closed: \(words(reason))",

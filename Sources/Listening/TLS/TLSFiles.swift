@@ -1,12 +1,12 @@
-// The files of the push listener's certificate, and whether they have changed since they were read. Files are compared
+// The files of a listener's certificate, and whether they have changed since they were read. Files are compared
 // by the file system's metadata and not by their content: a private key should be in memory only while it is being
 // loaded. Links are followed, so a change of the folder that Kubernetes's `..data` points to is noticed. Rejected:
 // watching by inotify. A watch on a path doesn't follow such a swap and reports nothing on network file systems, and a
 // check every few seconds costs nothing.
 
-import Foundation
+package import Foundation
 
-/// The files of the push listener's TLS. All are PEM.
+/// The files of a listener's TLS. All are PEM.
 public struct TLSFiles: Sendable, Hashable {
   /// The server's own certificate first, then each authority that signed the one before it; the root may be omitted.
   public var certificateChain: String
@@ -29,13 +29,13 @@ public struct TLSFiles: Sendable, Hashable {
 }
 
 /// The metadata that identify a file and one state of it.
-enum FileFingerprint: Hashable, Sendable {
+package enum FileFingerprint: Hashable, Sendable {
   /// Permissions and owner are included, so that a file that couldn't be read is tried again after they change.
   case file(device: Int, inode: Int, size: Int, modified: Date, permissions: Int, owner: Int)
   case absent(reason: String)
 
   /// - Parameter path: Links in it are followed.
-  init(of path: String) {
+  package init(of path: String) {
     guard let resolved = realpath(path, nil) else {
       self = .absent(reason: String(cString: strerror(errno)))
       return

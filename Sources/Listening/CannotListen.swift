@@ -2,13 +2,13 @@ internal import Foundation
 internal import NIOCore
 
 /// A listener couldn't be opened: which one, where, and what to do.
-struct CannotListen: Error, CustomStringConvertible {
-  let description: String
+package struct CannotListen: Error, CustomStringConvertible {
+  package let description: String
 
   /// - Parameters:
   ///   - option: Which says where the listener is.
-  ///   - error: Of the system, NIO or ``Acceptor``.
-  init(_ option: String, host: String, port: Int, _ error: any Error) {
+  ///   - error: Of the system, or NIO.
+  package init(_ option: String, host: String, port: Int, _ error: any Error) {
     let address = ListeningAddress(host: host, port: port)
     let (why, remedy): (String, String) =
       switch error {
@@ -34,7 +34,7 @@ struct CannotListen: Error, CustomStringConvertible {
   }
 
   /// Runs the body, which opens a listener.
-  static func explain<Value>(
+  package static func explain<Value>(
     _ option: String, host: String, port: Int, _ body: () async throws -> Value
   ) async throws(CannotListen) -> Value {
     do { return try await body() } catch { throw CannotListen(option, host: host, port: port, error) }

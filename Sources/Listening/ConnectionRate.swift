@@ -3,12 +3,12 @@
 // anything is known about the client. If a client would take more than a quarter of one event loop, its connection is
 // closed before its first bytes are read.
 
-internal import ClientAddress
-internal import KeyReplica
+package import ClientAddress
+package import KeyReplica
 internal import Synchronization
 
 /// Adds up handshakes by client, from any thread.
-final class ConnectionRate: Sendable {
+package final class ConnectionRate: Sendable {
   private struct Window {
     var second: Int64 = .min
     var taken: [IPAddress: Duration] = [:]
@@ -18,11 +18,11 @@ final class ConnectionRate: Sendable {
   private let window = Mutex(Window())
 
   /// - Parameter perSecond: An event loop's time that a client may take each second.
-  init(perSecond: Duration = .milliseconds(250)) { self.perSecond = perSecond }
+  package init(perSecond: Duration = .milliseconds(250)) { self.perSecond = perSecond }
 
   /// - Parameter cost: Of one handshake, see ``ServerKeyKind/handshake``.
   /// - Returns: Whether one more may begin.
-  func admit(_ address: IPAddress, costing cost: Duration, at moment: Instant) -> Bool {
+  package func admit(_ address: IPAddress, costing cost: Duration, at moment: Instant) -> Bool {
     let second = moment.nanoseconds / 1_000_000_000
     return window.withLock { window in
       roll(&window, to: second)
@@ -35,7 +35,7 @@ final class ConnectionRate: Sendable {
 
   /// Adds the time that a handshake took beyond the expected time. If it exceeds a second's share, the rest is taken
   /// from the next seconds.
-  func charge(_ address: IPAddress, _ more: Duration, at moment: Instant) {
+  package func charge(_ address: IPAddress, _ more: Duration, at moment: Instant) {
     window.withLock { window in
       roll(&window, to: moment.nanoseconds / 1_000_000_000)
       window.taken[address.network, default: .zero] += more

@@ -1,21 +1,29 @@
-// The deadlines of a connection to the admin listener. This handler is in front of HTTP and looks only at the times at
+// The deadlines of a connection to an HTTP listener. This handler is in front of HTTP and looks only at the times at
 // which bytes arrive and leave. So no client can hold the connection for longer than an answer takes, and then for
 // longer than a connection may be idle. Deadlines for each state of HTTP would have to know all of these states, and it
 // was a forgotten state that kept connections for ever.
 
-internal import NIOCore
+package import NIOCore
 
-struct AdminDeadlines: Sendable {
+package struct HTTPDeadlines: Sendable {
   /// From a request's first byte until its answer is in the kernel. Also from a connection's beginning until its first
   /// request.
-  var request = TimeAmount.seconds(10)
+  package var request: TimeAmount
   /// From an answer to the next request. Prometheus asks every 15 to 60 s.
-  var idle = TimeAmount.seconds(75)
+  package var idle: TimeAmount
   /// Time for the client to close its side after this side is closed.
-  var goodbye = TimeAmount.seconds(2)
+  package var goodbye: TimeAmount
+
+  package init(
+    request: TimeAmount = .seconds(10), idle: TimeAmount = .seconds(75), goodbye: TimeAmount = .seconds(2)
+  ) {
+    self.request = request
+    self.idle = idle
+    self.goodbye = goodbye
+  }
 }
 
-final class AdminDeadlineHandler: ChannelDuplexHandler {
+final class HTTPDeadlineHandler: ChannelDuplexHandler {
   typealias InboundIn = NIOAny
   typealias OutboundIn = NIOAny
 
@@ -25,13 +33,13 @@ final class AdminDeadlineHandler: ChannelDuplexHandler {
     case goodbye
   }
 
-  private let deadlines: AdminDeadlines
+  private let deadlines: HTTPDeadlines
   private let answered: () -> Void
   private var phase = Phase.request
   private var timer: Scheduled<Void>?
 
   /// - Parameter answered: Called when an answer, or a part of it, is in the kernel.
-  init(_ deadlines: AdminDeadlines, answered: @escaping () -> Void) {
+  init(_ deadlines: HTTPDeadlines, answered: @escaping () -> Void) {
     self.deadlines = deadlines
     self.answered = answered
   }

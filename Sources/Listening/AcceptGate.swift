@@ -7,13 +7,13 @@
 // listener.
 
 internal import Foundation
-internal import Logging
-internal import NIOCore
+package import Logging
+package import NIOCore
 
-final class AcceptGate: ChannelDuplexHandler {
-  typealias InboundIn = any Channel
-  typealias InboundOut = any Channel
-  typealias OutboundIn = Never
+package final class AcceptGate: ChannelDuplexHandler {
+  package typealias InboundIn = any Channel
+  package typealias InboundOut = any Channel
+  package typealias OutboundIn = Never
 
   private let capacity: Int
   private let batch: Int
@@ -28,13 +28,13 @@ final class AcceptGate: ChannelDuplexHandler {
   ///   - name: The listener's, for the log and the metrics.
   ///   - part: How many connections may be open, and how many are accepted at once: the channel must have the same
   ///     setting.
-  init(_ name: String, _ part: DescriptorPlan.Listener, logger: Logger) {
+  package init(_ name: String, _ part: ListenerPart, logger: Logger) {
     capacity = part.descriptors
     batch = part.batch
     failures = AcceptFailures(of: name, logger: logger)
   }
 
-  func read(context: ChannelHandlerContext) {
+  package func read(context: ChannelHandlerContext) {
     if retry == nil, open + batch <= capacity {
       isReadHeld = false
       context.read()
@@ -43,7 +43,7 @@ final class AcceptGate: ChannelDuplexHandler {
     }
   }
 
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+  package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     open += 1
     pauses.reset()
     unwrapInboundIn(data).closeFuture.hop(to: context.eventLoop).assumeIsolated().whenComplete { _ in
@@ -53,7 +53,7 @@ final class AcceptGate: ChannelDuplexHandler {
     context.fireChannelRead(data)
   }
 
-  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+  package func errorCaught(context: ChannelHandlerContext, error: any Error) {
     failures.note(error)
     guard retry == nil else { return }
     let pause = pauses.after((error as? IOError)?.errnoCode ?? EIO)
@@ -76,7 +76,7 @@ final class AcceptGate: ChannelDuplexHandler {
     }
   }
 
-  func channelInactive(context: ChannelHandlerContext) {
+  package func channelInactive(context: ChannelHandlerContext) {
     retry?.cancel()
     context.fireChannelInactive()
   }

@@ -1,4 +1,4 @@
-// The push listener's certificate as it was read at one time: the parts that TLS needs, and the facts for people.
+// A listener's certificate as it was read at one time: the parts that TLS needs, and the facts for people.
 // Either all of it is usable together or there is none: otherwise a chain and a key that don't belong together would
 // show only when the first client fails. BoringSSL decides whether it is usable, because BoringSSL uses it;
 // swift-certificates only reads the certificate's names for the log. Rejected: NIOCertificateReloading of
@@ -8,14 +8,14 @@
 import Bytes
 import Foundation
 import NIOCore
-import NIOSSL
+package import NIOSSL
 import SwiftASN1
 import X509
 
 /// A certificate with its key, ready to be served.
-struct ServerCertificate: Sendable {
+package struct ServerCertificate: Sendable {
   /// For each new connection. It has the key.
-  let context: NIOSSLContext
+  package let context: NIOSSLContext
   /// As in RFC 4514, `CN=push.example.com,O=Example`. May be empty: modern certificates name their servers in ``names`` alone.
   let subject: String
   /// The names that clients may use for the server.
@@ -25,7 +25,7 @@ struct ServerCertificate: Sendable {
   let notBefore: Date
   let notAfter: Date
   /// The kind of key, which decides the cost of a handshake, see ``ServerKeyKind/handshake``.
-  let keyKind: ServerKeyKind
+  package let keyKind: ServerKeyKind
   /// The number of authorities of client certificates; nil if clients need no certificate.
   let clientAuthorities: Int?
 
@@ -34,7 +34,7 @@ struct ServerCertificate: Sendable {
   /// A certificate that isn't valid at this time is accepted nevertheless: most clients will refuse it, but a node that
   /// doesn't start serves no client at all. See ``standing(at:)``.
   init(_ files: TLSFiles) throws(UnusableTLSFile) {
-    let chain = try Self.certificates(in: files.certificateChain, are: "the certificate chain of the push listener")
+    let chain = try Self.certificates(in: files.certificateChain, are: "the certificate chain of the listener")
     let key = try Self.privateKey(in: files.privateKey)
     let authorities = try files.clientAuthorities.map { path throws(UnusableTLSFile) in
       try Self.certificates(in: path, are: "the authorities of client certificates")
@@ -124,7 +124,7 @@ struct ServerCertificate: Sendable {
 
   /// An error about a key has our own text, and never the key's bytes.
   private static func privateKey(in file: String) throws(UnusableTLSFile) -> NIOSSLPrivateKey {
-    let expected = "the private key of the push listener, as PEM, not encrypted"
+    let expected = "the private key of the listener, as PEM, not encrypted"
     let bytes = try read(file, expecting: expected)
     do {
       // With an empty passphrase BoringSSL never asks for one.
@@ -198,11 +198,11 @@ struct ServerCertificate: Sendable {
 }
 
 /// A file for TLS that can't be used.
-struct UnusableTLSFile: Error, Equatable, CustomStringConvertible {
+package struct UnusableTLSFile: Error, Equatable, CustomStringConvertible {
   let file: String
   let expected: String
   /// What was found. Never a part of a key.
   let found: String
 
-  var description: String { "\(file): expected \(expected), found \(found)" }
+  package var description: String { "\(file): expected \(expected), found \(found)" }
 }

@@ -10,7 +10,7 @@ internal import NIOSSL
 internal import SwiftASN1
 
 /// The kind of key that the server signs handshakes with.
-enum ServerKeyKind: Hashable, Sendable, CustomStringConvertible {
+package enum ServerKeyKind: Hashable, Sendable, CustomStringConvertible {
   case p256
   case p384
   case p521
@@ -69,7 +69,7 @@ enum ServerKeyKind: Hashable, Sendable, CustomStringConvertible {
 
   private struct Unreadable: Error {}
 
-  var description: String {
+  package var description: String {
     switch self {
     case .p256: "ECDSA P-256"
     case .p384: "ECDSA P-384"
@@ -96,7 +96,7 @@ enum ServerKeyKind: Hashable, Sendable, CustomStringConvertible {
   }
 
   /// The time of one handshake, including everything else.
-  var handshake: Duration { .microseconds(150) + signing }
+  package var handshake: Duration { .microseconds(150) + signing }
 
   /// How many times the cost of a handshake with ECDSA on P-256; nil if it isn't worth a line in the log.
   var timesP256: Int? {

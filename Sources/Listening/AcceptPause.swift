@@ -2,21 +2,23 @@
 // at once, for ever, would take a whole processor.
 
 internal import Foundation
-internal import NIOCore
+package import NIOCore
 
-struct AcceptPause {
+package struct AcceptPause {
   private static let first = TimeAmount.milliseconds(50)
   private static let longest = TimeAmount.seconds(1)
 
   /// Pauses double, from the first to the longest.
   private var next = first
 
+  package init() {}
+
   /// Accepting worked: the next pause is the shortest again.
-  mutating func reset() { next = Self.first }
+  package mutating func reset() { next = Self.first }
 
   /// - Parameter code: The error of `accept`.
   /// - Returns: The pause before the next try.
-  mutating func after(_ code: CInt) -> TimeAmount {
+  package mutating func after(_ code: CInt) -> TimeAmount {
     // A client that disconnected before it was accepted is no reason to pause.
     if code == ECONNABORTED { return .zero }
     defer { next = min(next * 2, Self.longest) }

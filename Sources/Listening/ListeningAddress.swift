@@ -1,12 +1,12 @@
-internal import NIOCore
+package import NIOCore
 
 /// A listener's address, as text.
-struct ListeningAddress: CustomStringConvertible {
-  let description: String
+package struct ListeningAddress: CustomStringConvertible {
+  package let description: String
 
-  init(host: String, port: Int) { description = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+  package init(host: String, port: Int) { description = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
-  init(_ channel: any Channel) {
+  package init(_ channel: any Channel) {
     let address = channel.localAddress
     guard let host = address?.ipAddress, let port = address?.port else {
       self.init(description: "an unknown address")

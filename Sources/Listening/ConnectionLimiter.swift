@@ -16,14 +16,14 @@
 //
 // A client is a network, see `IPAddress.network`: the owner of an IPv6 /64 has all of its addresses.
 
-internal import ClientAddress
+package import ClientAddress
 internal import DequeModule
-internal import NIOCore
+package import NIOCore
 internal import Synchronization
 
 /// Counts connections, from any thread.
-final class ConnectionLimiter: Sendable {
-  let limit: Int
+package final class ConnectionLimiter: Sendable {
+  package let limit: Int
   private let limitByAddress: Int
   private let courtesies: Int
   private let state: Mutex<State>
@@ -32,7 +32,7 @@ final class ConnectionLimiter: Sendable {
   ///   - limit: Maximum connections in all.
   ///   - limitByAddress: Maximum connections of one client.
   ///   - courtesies: Maximum connections over the limit that are answered 503 at the same time.
-  init(limit: Int, limitByAddress: Int = .max, courtesies: Int = 16) {
+  package init(limit: Int, limitByAddress: Int = .max, courtesies: Int = 16) {
     self.limit = limit
     self.limitByAddress = limitByAddress
     self.courtesies = courtesies
@@ -40,18 +40,18 @@ final class ConnectionLimiter: Sendable {
     state = Mutex(State(share: max(1, limit / 8), half: max(1, limit / 2)))
   }
 
-  var current: Int { state.withLock { $0.count } }
+  package var current: Int { state.withLock { $0.count } }
 
   /// Whether more than half of the connections are in use: of all, or of one client's.
   /// - Parameter address: The client's address; nil if it isn't known, or if the limit for one client doesn't apply.
-  func isCrowded(for address: IPAddress?) -> Bool {
+  package func isCrowded(for address: IPAddress?) -> Bool {
     state.withLock { state in
       state.count > limit / 2 || (address.map { state.count(of: $0.network) > limitByAddress / 2 } ?? false)
     }
   }
 
   /// The number of connections that were closed for others.
-  var evictions: Int { state.withLock { $0.evictions } }
+  package var evictions: Int { state.withLock { $0.evictions } }
 
   /// Counts a new connection.
   /// - Parameters:
@@ -62,7 +62,7 @@ final class ConnectionLimiter: Sendable {
   ///     arrive at one moment would be more than any client has, and would be closed before they had sent anything.
   ///   - reset: Closes the connection. Called from any thread when it is closed for another.
   /// - Returns: nil if it is one too many.
-  func enter(
+  package func enter(
     from address: IPAddress? = nil, isExempt: Bool = false, isUnclaimed: Bool = false, at now: NIODeadline = .now(),
     reset: @escaping @Sendable () -> Void
   ) -> ConnectionPlace? {
@@ -85,7 +85,7 @@ final class ConnectionLimiter: Sendable {
 
   /// Reserves one of the 503 answers for connections over the limit. ``endCourtesy()`` returns it.
   /// - Returns: Whether there was one left.
-  func beginCourtesy() -> Bool {
+  package func beginCourtesy() -> Bool {
     state.withLock { state in
       guard state.courtesies < courtesies else { return false }
       state.courtesies += 1
@@ -93,7 +93,7 @@ final class ConnectionLimiter: Sendable {
     }
   }
 
-  func endCourtesy() { state.withLock { $0.courtesies -= 1 } }
+  package func endCourtesy() { state.withLock { $0.courtesies -= 1 } }
 
   fileprivate func claim(_ id: UInt64, _ client: IPAddress, isExempt: Bool, at now: NIODeadline) -> Bool {
     let (isClaimed, evicted) = state.withLock { state -> (Bool, State.Reset?) in
@@ -121,11 +121,11 @@ final class ConnectionLimiter: Sendable {
 }
 
 /// One connection in the limiter's count. It is uncounted once, however often that is called.
-final class ConnectionPlace {
+package final class ConnectionPlace {
   private let id: UInt64
   private let limiter: ConnectionLimiter
   private let use: ConnectionUse
-  private(set) var isProtected = false
+  package private(set) var isProtected = false
 
   fileprivate init(_ id: UInt64, _ use: ConnectionUse, of limiter: ConnectionLimiter) {
     self.id = id
@@ -137,12 +137,12 @@ final class ConnectionPlace {
   /// one address that is turned away takes no room from others.
   /// - Parameter isExempt: As in ``ConnectionLimiter/enter(from:isExempt:reset:)``.
   /// - Returns: Whether the client may have one more.
-  func claim(_ address: IPAddress, isExempt: Bool = false, at now: NIODeadline = .now()) -> Bool {
+  package func claim(_ address: IPAddress, isExempt: Bool = false, at now: NIODeadline = .now()) -> Bool {
     limiter.claim(id, address.network, isExempt: isExempt, at: now)
   }
 
   /// The connection isn't closed for another from now on.
-  func protect() {
+  package func protect() {
     guard !isProtected else { return }
     isProtected = true
     limiter.protect(id)
@@ -152,7 +152,7 @@ final class ConnectionPlace {
   /// the client has more than its share. It is in use until ``mayEndFrom`` says otherwise.
   /// - Returns: Whether it is the first time.
   @discardableResult
-  func prove(by account: String, at now: @autoclosure () -> NIODeadline) -> Bool {
+  package func prove(by account: String, at now: @autoclosure () -> NIODeadline) -> Bool {
     // Once per connection and not per request, because this takes a lock.
     guard !isProtected else { return false }
     isProtected = true
@@ -163,18 +163,18 @@ final class ConnectionPlace {
 
   /// The time from which the connection, once it is proven, may be closed for another; `.distantFuture` while the node
   /// handles a request of it.
-  var mayEndFrom: NIODeadline {
+  package var mayEndFrom: NIODeadline {
     get { use.mayEndFrom }
     set { use.mayEndFrom = newValue }
   }
 
   /// Makes the connection available for closing again, after all that are available now.
-  func expose() {
+  package func expose() {
     isProtected = false
     limiter.expose(id)
   }
 
-  func giveBack() { limiter.leave(id) }
+  package func giveBack() { limiter.leave(id) }
 }
 
 /// The state of all connections, under the limiter's lock.

@@ -1,0 +1,156 @@
+// An HTTP listener beside the push listener: for operators, and for applications that publish keys.
+//
+// Hummingbird routes requests and speaks HTTP; listening is ours, as it is for pushes. Hummingbird's own server keeps
+// connections without a bound in number or time, waits without end for a client that it answered 400, and ends when a
+// connection can't be accepted.
+
+internal import ClientAddress
+package import HummingbirdCore
+internal import KeyStore
+package import Logging
+internal import NIOCore
+internal import NIOExtras
+package import NIOPosix
+internal import NIOSSL
+package import ServiceLifecycle
+
+package struct HTTPListener: Service {
+  package struct Configuration: Sendable {
+    /// For the log and the metrics: `admin`.
+    package var name: String
+    /// Who is meant to connect, for the log.
+    package var purpose: String
+    /// The option that says where it listens, for the error if it can't.
+    package var option: String
+    package var host: String
+    /// 0 lets the system choose.
+    package var port: Int
+    /// How many descriptors it may have open. One connection more takes the place of the oldest of the client that has
+    /// most.
+    package var part: ListenerPart
+    package var deadlines = HTTPDeadlines()
+    /// Bytes that are read from a connection at once. That bounds the requests that it sends ahead: all of a read are
+    /// parsed at once, and the next read waits for their answers. Parsed they take many times the memory, and NIO looks
+    /// at no socket until all of them are answered, since answers come as tasks of the event loop.
+    package var readSize: Int
+    /// The event loop's time that a connection costs without TLS. A client may take a quarter of each second.
+    package var connectionCost: Duration
+    /// The certificate; nil without TLS.
+    package var identity: TLSIdentity?
+
+    package init(
+      name: String, purpose: String, option: String, host: String, port: Int, part: ListenerPart, readSize: Int,
+      connectionCost: Duration
+    ) {
+      self.name = name
+      self.purpose = purpose
+      self.option = option
+      self.host = host
+      self.port = port
+      self.part = part
+      self.readSize = readSize
+      self.connectionCost = connectionCost
+    }
+  }
+
+  private let configuration: Configuration
+  private let group: MultiThreadedEventLoopGroup
+  private let logger: Logger
+  private let listening: @Sendable (String) -> Void
+  private let responder: HTTPChannelHandler.Responder
+
+  /// - Parameters:
+  ///   - listening: Told the address as soon as there is one.
+  ///   - responder: Answers a request.
+  package init(
+    _ configuration: Configuration, group: MultiThreadedEventLoopGroup, logger: Logger,
+    listening: @escaping @Sendable (String) -> Void, responder: @escaping HTTPChannelHandler.Responder
+  ) {
+    self.configuration = configuration
+    self.group = group
+    self.logger = logger
+    self.listening = listening
+    self.responder = responder
+  }
+
+  /// Answers until the process ends.
+  /// - Throws: What kept it from listening, or ended it.
+  package func run() async throws {
+    var warnings = logger
+    warnings.logLevel = .warning
+    let quiet = warnings
+    let http = HTTP1Channel(
+      responder: responder,
+      configuration: HTTP1Channel.Configuration(
+        httpDecoderConfiguration: .init(
+          maxHeaderFieldSize: 8 << 10, maxHeaderListSize: 16 << 10, maxHeaderFieldCount: 100)
+      ))
+    let quiescing = ServerQuiescingHelper(group: group)
+    let (configuration, logger) = (configuration, logger)
+    let (name, part, deadlines) = (configuration.name, configuration.part, configuration.deadlines)
+    let connections = ConnectionLimiter(limit: part.connections, courtesies: 0)
+    let rate = ConnectionRate()
+    let log = ConnectionLog(name, logger: logger)
+    let bootstrap = ServerBootstrap(group: group)
+      .serverChannelOption(.backlog, value: 4096)
+      .serverChannelOption(.maxMessagesPerRead, value: UInt(part.batch))
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .serverChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(AcceptGate(name, part, logger: logger))
+          try channel.pipeline.syncOperations.addHandler(quiescing.makeServerChannelHandler(channel: channel))
+        }
+      }
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .childChannelOption(.maxMessagesPerRead, value: 1)
+      .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: configuration.readSize))
+      .childChannelOption(.allowRemoteHalfClosure, value: true)
+      .childChannelInitializer { channel in
+        let peer = channel.remoteAddress?.ipAddress
+        let address = peer.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
+        let certificate = configuration.identity?.certificate
+        // To begin a connection costs more than to answer what it asks: one client's mustn't take the time that others'
+        // need.
+        let cost = certificate?.keyKind.handshake ?? configuration.connectionCost
+        if let address, !rate.admit(address, costing: cost, at: .recent) {
+          log.note(certificate == nil ? .tooMany : .tooManyHandshakes, peer: peer)
+          channel.reset()
+          return channel.eventLoop.makeSucceededVoidFuture()
+        }
+        let place = connections.enter(from: address) {
+          log.note(.evicted, peer: peer)
+          channel.eventLoop.execute { channel.reset() }
+        }
+        guard let place else {
+          log.note(.tooMany, peer: peer)
+          channel.reset()
+          return channel.eventLoop.makeSucceededVoidFuture()
+        }
+        channel.closeFuture.assumeIsolated().whenComplete { _ in place.giveBack() }
+        do {
+          // Before the deadlines, so that the handshake counts as a part of the first request.
+          if let certificate {
+            try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: certificate.context))
+          }
+          try channel.pipeline.syncOperations.addHandler(HTTPDeadlineHandler(deadlines) { place.expose() })
+        } catch {
+          return channel.eventLoop.makeFailedFuture(error)
+        }
+        return http.setup(channel: channel, logger: quiet).map { connection in
+          // Ends with the connection.
+          Task { await http.handle(value: connection, logger: quiet) }
+        }
+      }
+    let channel = try await CannotListen.explain(
+      configuration.option, host: configuration.host, port: configuration.port
+    ) {
+      try await bootstrap.bind(host: configuration.host, port: configuration.port).get()
+    }
+    let address = ListeningAddress(channel).description
+    logger.notice("listening for \(configuration.purpose)", metadata: ["address": "\(address)"])
+    listening(address)
+
+    // Requests in hand are answered; each connection has its deadlines.
+    try await ListenerLifetime.wait(for: channel, endedBy: quiescing, purpose: configuration.purpose)
+  }
+}
