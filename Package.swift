@@ -251,6 +251,10 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(
+      name: "KeyAPITests",
+      dependencies: ["Hiredis", "KeyAPI", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", logging],
+      swiftSettings: strict),
+    .testTarget(
       name: "IngestQueueTests",
       dependencies: [
         "Hiredis", "RedisClient", "IngestQueue", "QueueFixture", "RedisFixture", logging, nioCore, nioPosix,

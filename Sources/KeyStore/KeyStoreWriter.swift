@@ -117,7 +117,7 @@ public struct EditOutcome: Sendable, Hashable {
   /// Puts without a state that found the key revoked, and changed nothing.
   public internal(set) var leftRevoked = 0
 
-  init(epoch: String, version: UInt64, results: [EditResult]) {
+  package init(epoch: String, version: UInt64, results: [EditResult]) {
     self.epoch = epoch
     self.version = version
     self.results = results

@@ -44,10 +44,11 @@ public struct KeyObjection: Error, Sendable, Hashable {
   /// A put with a larger revision leaves that in the record, even if the key's state isn't as expected.
   public let changedRevision: Bool
 
-  /// Both, and what was changed.
-  public var sentence: String {
-    "\(fact)\(remedy.map { "; \($0)" } ?? ""). \(changedRevision ? "Only its revision was changed" : "Nothing was changed")"
-  }
+  /// What was changed nevertheless.
+  public var extent: String { changedRevision ? "Only its revision was changed" : "Nothing was changed" }
+
+  /// All of it.
+  public var sentence: String { "\(fact)\(remedy.map { "; \($0)" } ?? ""). \(extent)" }
 
   /// - Parameters:
   ///   - version: What the edit rests on.
