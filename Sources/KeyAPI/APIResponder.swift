@@ -151,14 +151,19 @@ final class APIResponder: Sendable {
   }
 
   private func json(_ request: Request) async throws -> JSONValue {
+    try Self.requireJSON(request)
+    return try RequestedChange.json(try await bytes(of: request))
+  }
+
+  private static func requireJSON(_ request: Request) throws(APIProblem) {
     let type = request.headers[.contentType] ?? "none"
-    let name = type.prefix { $0 != ";" }.trimming(while: { $0 == " " || $0 == "\t" })
+    let name = type.prefix { $0 != ";" }.filter { $0 != " " && $0 != "\t" }
     guard name.lowercased() == "application/json" else {
       throw APIProblem(
-        code: .unsupportedMediaType, message: "expected the header Content-Type: application/json, got another or none",
+        code: .unsupportedMediaType,
+        message: "expected the header Content-Type: application/json, got \(type == "none" ? "none" : "another")",
         remedy: "send the body as JSON, with that header")
     }
-    return try RequestedChange.json(try await bytes(of: request))
   }
 
   private func health() async throws -> APIAnswer {
@@ -243,13 +248,12 @@ final class APIResponder: Sendable {
       throw APIProblem.invalid(
         "account", expected: "1 to 255 bytes without control characters", found: objection)
     }
+    let bytes = try await bytes(of: request)
     var isTrial = false
-    if request.headers[.contentType] != nil {
-      isTrial = try Members(try await json(request), names: ["dry_run"]).flag("dry_run")
-    } else if !(try await bytes(of: request)).isEmpty {
-      throw APIProblem(
-        code: .unsupportedMediaType, message: "expected the header Content-Type: application/json, got none",
-        remedy: "send the body as JSON, with that header")
+    // A body is for a trial only.
+    if !bytes.isEmpty {
+      try Self.requireJSON(request)
+      isTrial = try Members(try RequestedChange.json(bytes), names: ["dry_run"]).flag("dry_run")
     }
     let (outcome, unconfirmed): (AccountKeys.Outcome, String?)
     do {
@@ -281,13 +285,5 @@ final class APIResponder: Sendable {
       AccountAnswer(
         account: account, state: state.word, dryRun: isTrial, keys: outcome.keys, changed: outcome.changed,
         stayRevoked: outcome.staysRevoked, version: outcome.version))
-  }
-}
-
-extension Substring {
-  fileprivate func trimming(while isTrimmed: (Character) -> Bool) -> Substring {
-    var text = drop(while: isTrimmed)
-    while let last = text.last, isTrimmed(last) { text.removeLast() }
-    return text
   }
 }
