@@ -93,16 +93,14 @@ final class APIResponder: Sendable {
     if !route.isOpen { facts.token = try authorize(request) }
     // What it says would be ignored otherwise, and it may be a condition.
     guard target.count == 1 else { throw APIProblem.invalid("the path", expected: "no query", found: "one") }
-    switch route {
-    case .openAPI: return APIAnswer(document: Documents.openAPI)
-    case .health: return try await health()
-    case .keys, .batch, .key, .account: break
-    }
+    if route == .openAPI { return APIAnswer(document: Documents.openAPI) }
     let number = inProgress.add(1, ordering: .relaxed).newValue
     defer { inProgress.subtract(1, ordering: .relaxed) }
     guard number <= limit else { throw APIProblem.tooBusy }
     if case .key(let text) = route { facts.key = try RequestedChange.keyID(text) }
     switch (route, request.method) {
+    case (.health, _):
+      return try await health()
     case (.keys, _):
       return try await one(RequestedChange.put(try await json(request)), &facts)
     case (.batch, _):

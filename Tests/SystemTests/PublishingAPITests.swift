@@ -135,7 +135,7 @@ import Testing
       }
       _ = try await api.put("sk_1")
       #expect(try await status(PublishingAPI.token) == 200)
-      #expect(try await status(nil) == 401 && status("") == 401 && status(PublishingAPI.token + "x") == 401)
+      for wrong in [nil, "", PublishingAPI.token + "x"] { #expect(try await status(wrong) == 401) }
       #expect(try await status(nil, headers: ["authorization": "Basic \(PublishingAPI.token)"]) == 401)
       #expect(try await status(nil, headers: ["authorization": "bearer \(PublishingAPI.token)"]) == 200)
       for path in ["/v1/health", "/v1/openapi.json"] {
@@ -184,7 +184,9 @@ import Testing
       _ = try await api.put("sk_1")
       try await deployment.redis.kill9()
       let began = ContinuousClock.now
-      let answers = try await withThrowingTaskGroup(of: PublishingAPI.Answer.self) { group in
+      let answers = try await withThrowingTaskGroup(
+        of: PublishingAPI.Answer.self, returning: [PublishingAPI.Answer].self
+      ) { group in
         for number in 0..<8 { group.addTask { try await api.put("sk_\(number)") } }
         group.addTask { try await api.send(.GET, "/v1/keys/\(id("sk_1"))") }
         group.addTask { try await api.send(.POST, "/v1/accounts/acme/revoke") }
@@ -194,7 +196,7 @@ import Testing
       #expect(ContinuousClock.now - began < .seconds(5))
       for answer in answers {
         #expect(answer.status == 503 && answer.headers["retry-after"] == ["1"], "\(answer)")
-        #expect(["redis_unreachable", "outcome_unknown"].contains(answer.code), "\(answer)")
+        #expect(["redis_unreachable", "outcome_unknown"].contains(answer.code ?? ""), "\(answer)")
       }
       try await deployment.redis.restart()
       try await eventually("it goes on") { try await api.put("sk_1").status == 200 }
@@ -206,7 +208,9 @@ import Testing
     try await withAPI { deployment, api in
       try await deployment.publish(keys: 64)
       try await deployment.redis("CONFIG", "SET", "maxmemory", "1mb")
-      let answers = try await withThrowingTaskGroup(of: (Bool, PublishingAPI.Answer).self) { group in
+      let answers = try await withThrowingTaskGroup(
+        of: (Bool, PublishingAPI.Answer).self, returning: [(Bool, PublishingAPI.Answer)].self
+      ) { group in
         for number in 0..<32 {
           group.addTask { (true, try await api.put("new_\(number)")) }
           let revoked = id(Deployment.key(number))
@@ -313,7 +317,7 @@ import Testing
     try await withAPI { deployment, api in
       try await deployment.publish(keys: 1_000)
       func measure(_ count: Int, _ body: @escaping @Sendable (Int) async throws -> Void) async throws -> [Duration] {
-        let times = try await withThrowingTaskGroup(of: Duration.self) { group in
+        let times = try await withThrowingTaskGroup(of: Duration.self, returning: [Duration].self) { group in
           var times: [Duration] = []
           for number in 0..<count {
             if number >= 32, let time = try await group.next() { times.append(time) }
