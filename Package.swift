@@ -127,7 +127,7 @@ let package = Package(
       dependencies: [
         "BodyCoding", "Bytes", "ClientAddress", "HTTPFraming", "InputBuffer", "RedisClient", "KeyReplica", "KeyStore",
         "IngestQueue", "IngestSpool", "Fleet", "FreedMemory", "Hiredis", "Listening", "PrometheusText",
-        deque, heap, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, nioTLS, serviceLifecycle,
+        deque, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, nioTLS, serviceLifecycle,
         unixSignals,
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),
