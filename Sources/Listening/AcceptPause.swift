@@ -1,5 +1,5 @@
-// How long accepting pauses after a failure. The socket stays readable while accept fails with EMFILE, and trying again
-// at once, for ever, would take a whole processor.
+// The pause of accepting after a failure. The socket stays readable while accept fails with EMFILE, and trying again at
+// once, for ever, would use a whole processor.
 
 internal import Foundation
 package import NIOCore
@@ -13,7 +13,7 @@ package struct AcceptPause {
 
   package init() {}
 
-  /// Accepting worked: the next pause is the shortest again.
+  /// Accepting succeeded: the next pause is the shortest again.
   package mutating func reset() { next = Self.first }
 
   /// - Parameter code: The error of `accept`.

@@ -1,8 +1,9 @@
 internal import Foundation
 
-/// The time now as HTTP has it.
+/// The current time in HTTP's format.
 package enum HTTPDate {
-  /// As RFC 9110 §5.6.7 has it. Not by a formatter: names of days and months are English whatever the locale.
+  /// The date in the format of RFC 9110 §5.6.7. Rejected: a formatter. The names of days and months are English in
+  /// every locale.
   package static func now() -> String {
     var seconds = time(nil)
     var parts = tm()

@@ -1,7 +1,7 @@
-// An HTTP listener beside the push listener: for operators, and for applications that publish keys.
+// The HTTP listener for operators, and for applications that publish keys. Pushes have a separate listener.
 //
-// Hummingbird routes requests and speaks HTTP; listening is ours, as it is for pushes. Hummingbird's own server keeps
-// connections without a bound in number or time, waits without end for a client that it answered 400, and ends when a
+// Hummingbird handles HTTP and routes requests, behind our own listener, as for pushes. Hummingbird's own server has no
+// limit on the number or the age of connections. It waits for ever for a client that it answered 400, and ends when a
 // connection can't be accepted.
 
 internal import ClientAddress
@@ -16,26 +16,27 @@ package import ServiceLifecycle
 
 package struct HTTPListener: Service {
   package struct Configuration: Sendable {
-    /// For the log and the metrics: `admin`.
+    /// The listener's name for the log and the metrics, such as `admin`.
     package var name: String
-    /// Who is meant to connect, for the log.
+    /// The intended clients, for the log, such as `operators`.
     package var purpose: String
-    /// The option that says where it listens, for the error if it can't.
+    /// The option that sets the listener's address, for the error if the listener can't be opened.
     package var option: String
     package var host: String
-    /// 0 lets the system choose.
+    /// With port 0 the system chooses a port.
     package var port: Int
-    /// How many descriptors it may have open. One connection more takes the place of the oldest of the client that has
-    /// most.
+    /// The listener's share of descriptors. If it is used up, a new connection replaces the oldest one of the client
+    /// with the most connections.
     package var part: ListenerPart
     package var deadlines = HTTPDeadlines()
-    /// Bytes that are read from a connection at once. That bounds the requests that it sends ahead: all of a read are
-    /// parsed at once, and the next read waits for their answers. Parsed they take many times the memory, and NIO looks
-    /// at no socket until all of them are answered, since answers come as tasks of the event loop.
+    /// Bytes of one read from a connection. This limits the requests that a client sends ahead: all requests of a read
+    /// are parsed at once, and the next read waits for their answers. Parsed requests take many times the memory. NIO
+    /// also looks at no socket until all of them are answered, because answers are tasks of the event loop.
     package var readSize: Int
-    /// The event loop's time that a connection costs without TLS. A client may take a quarter of each second.
+    /// Charged to the client for each connection without TLS. A client has a quarter of a second in each second. With
+    /// TLS the time of a handshake is charged, see ``ServerKeyKind/handshake``.
     package var connectionCost: Duration
-    /// The certificate; nil without TLS.
+    /// The listener's certificate; nil without TLS.
     package var identity: TLSIdentity?
 
     package init(
@@ -60,7 +61,7 @@ package struct HTTPListener: Service {
   private let responder: HTTPChannelHandler.Responder
 
   /// - Parameters:
-  ///   - listening: Told the address as soon as there is one.
+  ///   - listening: Called with the address once the listener is open.
   ///   - responder: Answers a request.
   package init(
     _ configuration: Configuration, group: MultiThreadedEventLoopGroup, logger: Logger,
@@ -73,8 +74,8 @@ package struct HTTPListener: Service {
     self.responder = responder
   }
 
-  /// Answers until the process ends.
-  /// - Throws: What kept it from listening, or ended it.
+  /// Answers requests until the process ends.
+  /// - Throws: The error that kept it from listening, or ended it.
   package func run() async throws {
     var warnings = logger
     warnings.logLevel = .warning
@@ -109,8 +110,8 @@ package struct HTTPListener: Service {
         let peer = channel.remoteAddress?.ipAddress
         let address = peer.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
         let certificate = configuration.identity?.certificate
-        // To begin a connection costs more than to answer what it asks: one client's mustn't take the time that others'
-        // need.
+        // Beginning a connection costs more than answering its request. One client's connections mustn't use the time
+        // that other clients need.
         let cost = certificate?.keyKind.handshake ?? configuration.connectionCost
         if let address, !rate.admit(address, costing: cost, at: .recent) {
           log.note(certificate == nil ? .tooMany : .tooManyHandshakes, peer: peer)
@@ -128,7 +129,7 @@ package struct HTTPListener: Service {
         }
         channel.closeFuture.assumeIsolated().whenComplete { _ in place.giveBack() }
         do {
-          // Before the deadlines, so that the handshake counts as a part of the first request.
+          // Before the deadlines' handler: to that one a handshake is part of the first request, and counts with it.
           if let certificate {
             try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: certificate.context))
           }
@@ -137,7 +138,7 @@ package struct HTTPListener: Service {
           return channel.eventLoop.makeFailedFuture(error)
         }
         return http.setup(channel: channel, logger: quiet).map { connection in
-          // Ends with the connection.
+          // The task ends with the connection.
           Task { await http.handle(value: connection, logger: quiet) }
         }
       }
@@ -150,7 +151,7 @@ package struct HTTPListener: Service {
     logger.notice("listening for \(configuration.purpose)", metadata: ["address": "\(address)"])
     listening(address)
 
-    // Requests in hand are answered; each connection has its deadlines.
+    // Requests in progress are still answered; each connection has its deadlines.
     try await ListenerLifetime.wait(for: channel, endedBy: quiescing, purpose: configuration.purpose)
   }
 }

@@ -1,4 +1,4 @@
-/// One listener's part of the descriptors that the process may open.
+/// One listener's part of the process's descriptors.
 package struct ListenerPart: Equatable, Sendable {
   /// Connections that are served at once.
   package var connections: Int
@@ -13,7 +13,7 @@ package struct ListenerPart: Equatable, Sendable {
     self.batch = batch
   }
 
-  /// All descriptors that it may have open. Connections over the limit are open too, until their event loop has closed
+  /// Maximum descriptors of the listener. Connections over the limit are open too, until their event loop has closed
   /// them.
   package var descriptors: Int { connections + courtesies + 2 * batch }
 }

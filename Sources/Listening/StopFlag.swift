@@ -8,7 +8,7 @@ package final class StopFlag: Sendable {
   package init() {}
 
   package var isSet: Bool { flag.load(ordering: .relaxed) }
-  /// When it was told so; nil where it wasn't.
+  /// The time when the process began to end; nil if it isn't ending.
   package var since: ContinuousClock.Instant? { moment.withLock { $0 } }
 
   package func set() {

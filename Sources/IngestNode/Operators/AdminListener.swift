@@ -1,5 +1,5 @@
-// The listener for operators, balancers and Prometheus, on a port of its own. It only reads; there is nothing here that
-// changes anything, and nothing that shows a key.
+// The listener for operators, load balancers and Prometheus, on a separate port. It is read-only: no request changes
+// anything, and no answer contains a key.
 
 internal import Fleet
 internal import Hummingbird
@@ -15,23 +15,25 @@ struct AdminListener: Service {
   let host: String
   let port: Int
   let group: MultiThreadedEventLoopGroup
-  /// How many descriptors it may have open. One connection more takes the place of the oldest of the client that has
-  /// most.
+  /// The listener's share of descriptors. If it is used up, a new connection replaces the oldest one of the client with
+  /// the most connections.
   let part: DescriptorPlan.Listener
   var deadlines = HTTPDeadlines()
   let logger: Logger
-  /// Told the address as soon as there is one.
+  /// Called with the address once the listener is open.
   var listening: @Sendable (String) -> Void = { _ in }
   let routes: AdminRoutes
 
-  /// Less than a usual request: a scrape of Prometheus takes three reads. ``HTTPListener`` says why.
+  /// Bytes of one read from a connection. A read is smaller than a usual request: a scrape by Prometheus takes three
+  /// reads. ``HTTPListener/Configuration/readSize`` has the reason.
   private static let read = 128
 
-  /// 250 connections share the quarter of a second that a client may take of each second.
+  /// Charged to the client for each connection. With a quarter of a second in each second, a client may begin 250
+  /// connections a second.
   private static let connectionCost = Duration.milliseconds(1)
 
-  /// Answers until the node ends.
-  /// - Throws: What kept it from listening, or ended it.
+  /// Answers requests until the node ends.
+  /// - Throws: The error that kept it from listening, or ended it.
   func run() async throws {
     var configuration = HTTPListener.Configuration(
       name: "admin", purpose: "operators", option: "--admin", host: host, port: port, part: part, readSize: Self.read,
@@ -45,7 +47,7 @@ struct AdminListener: Service {
   }
 }
 
-/// What operators may ask.
+/// The paths for operators and their answers.
 struct AdminRoutes: Sendable {
   let report: @Sendable () async throws -> NodeReport
   let metrics: PrometheusRegistry
@@ -68,7 +70,7 @@ struct AdminRoutes: Sendable {
 
   private func router() -> Router<BasicRequestContext> {
     let router = Router()
-    // Alive means that this answers; whether the node is of use is readiness.
+    // An answer at all means "alive". Whether the node is useful is shown by /readyz.
     router.get("/livez") { _, _ in Self.text("alive\n") }
     router.get("/readyz") { _, _ in
       let report = try await report()
@@ -76,7 +78,7 @@ struct AdminRoutes: Sendable {
     }
     router.get("/status") { _, _ in try Self.json(try await report(), status: .ok) }
     router.get("/metrics") { _, _ in
-      // Brings the gauges up to date.
+      // Updates the gauges.
       _ = try await report()
       return Self.text(metrics.render(), type: PrometheusRegistry.contentType)
     }

@@ -1,16 +1,15 @@
-// A connection URI as libpq reads it, with one parameter of ours, `table`. It is parsed by hand and only as far as
-// needed: libpq accepts URIs that other parsers reject (several hosts, percent-encoded sockets), and only libpq knows
-// what its options mean.
+// A connection URI of libpq, with one parameter of the sink, `table`. It is parsed by hand and only as far as needed:
+// libpq accepts URIs that other parsers reject (several hosts, percent-encoded sockets), and only libpq knows its
+// options.
 
 internal import CPostgres
 
 /// A PostgreSQL address and a table, as an operator writes it:
 /// `postgres://user:password@host:port/database?sslmode=…&table=…`.
 public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
-  /// The result of libpq's parser: its keywords and their values, without those that aren't given. The password is
-  /// among them.
+  /// The keywords and values from libpq's parser, without those that aren't given. They include the password.
   let options: [Option]
-  /// The table, with a schema each part in quotes: `"ingest"."payloads"`.
+  /// The table, with its schema if there is one; each part is quoted: `"ingest"."payloads"`.
   let table: String
   public let description: String
 
@@ -38,7 +37,7 @@ public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
     }
     self.table = try Self.quoted(table)
     options = try Self.options(of: scheme + parts[0] + (others.isEmpty ? "" : "?" + others.joined(separator: "&")))
-    // The user's name ends at the first colon, and a password that wasn't encoded may have an @ in it.
+    // The user's name ends at the first colon. A password that wasn't encoded may contain an @.
     let authorityEnd = parts[0].firstIndex(of: "/") ?? parts[0].endIndex
     let authority = parts[0][..<authorityEnd]
     var shown = authority
@@ -50,7 +49,7 @@ public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
     description = "postgres://\(user)\(shown)\(parts[0][authorityEnd...])?table=\(table)"
   }
 
-  /// Letters, digits and _, as in nearly all tables' names; with a schema before a dot, if it has one.
+  /// Accepts letters, digits and _, as in nearly all tables' names, and a schema before a dot.
   private static func quoted(_ table: String) throws(InvalidSinkAddress) -> String {
     let parts = table.split(separator: ".", omittingEmptySubsequences: false)
     let fits = parts.allSatisfy { part in
@@ -69,7 +68,7 @@ public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
   private static func options(of text: String) throws(InvalidSinkAddress) -> [Option] {
     var words: UnsafeMutablePointer<CChar>?
     guard let parsed = PQconninfoParse(text, &words) else {
-      // libpq's message may contain the text that it couldn't read, and that may be a part of the password.
+      // libpq's message may contain the invalid text, which may be a part of the password.
       PQfreemem(words)
       throw InvalidSinkAddress(
         "expected \(Self.expectation), with options that libpq knows and nothing wrongly encoded")

@@ -1,6 +1,6 @@
-// A listener's current certificate. A connection uses the context that is current when it begins, and keeps it:
-// a reload never breaks a connection. Rejected: a context per connection through NIOSSL's own override callback.
-// Swapping one reference does the same with nothing in between.
+// A listener's current certificate. A connection uses the context that is current when it begins, and keeps it: a reload
+// never breaks a connection. Rejected: a context per connection through NIOSSL's override callback. Replacing one
+// reference has the same effect without a callback.
 
 import Foundation
 package import NIOSSL
@@ -10,8 +10,8 @@ import Synchronization
 package final class TLSIdentity: Sendable {
   private struct State {
     package var certificate: ServerCertificate
-    /// The files' fingerprints at the last reading, usable or not. Taken before reading, so that a change during the
-    /// reading is noticed.
+    /// The files' fingerprints at the last reading, whether the files were usable or not. Taken before reading, so that
+    /// a change during the reading is noticed.
     var read: [FileFingerprint]
   }
 
@@ -30,7 +30,7 @@ package final class TLSIdentity: Sendable {
 
   package var certificate: ServerCertificate { state.withLock { $0.certificate } }
 
-  /// Whether the files differ from the ones that were last read. Blocks, and is cheap.
+  /// Whether the files differ from the ones that were last read. Blocks, but is cheap.
   var filesHaveChanged: Bool { files.fingerprints != state.withLock { $0.read } }
 
   /// Reads the files again, which blocks. New connections use the new content.
