@@ -111,7 +111,7 @@ let package = Package(
     .target(name: "InputBuffer", dependencies: [nioCore], swiftSettings: strict),
     .target(name: "ClientAddress", dependencies: ["Bytes"], swiftSettings: strict),
     .target(name: "BodyCoding", dependencies: ["Bytes", "CZlib", "CZstd", "CBrotli"], swiftSettings: strict),
-    // Listening sockets: their limits and deadlines, certificates, and HTTP for operators and applications.
+    // Listening sockets with limits and deadlines, certificates, and the HTTP listener for operators and applications.
     .target(
       name: "Listening",
       dependencies: [
@@ -133,16 +133,17 @@ let package = Package(
         .product(name: "HummingbirdCore", package: "hummingbird"),
       ],
       swiftSettings: strict),
-    // Publishing keys over HTTP: `key-publisher serve`.
+    // The HTTP API of `key-publisher serve`.
     .target(
       name: "KeyAPI",
       dependencies: [
         "Hiredis", "KeyReplica", "KeyStore", "Listening", "RedisClient", crypto, deque, logging, nioCore, nioPosix,
         serviceLifecycle, unixSignals,
+        .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),
       ],
       swiftSettings: strict, plugins: ["EmbedDocuments"]),
-    // The API's OpenAPI document, which is a part of the documentation.
+    // Embeds the API's OpenAPI document, which is part of the documentation, in KeyAPI.
     .plugin(name: "EmbedDocuments", capability: .buildTool()),
     .target(
       name: "IngestWorker",

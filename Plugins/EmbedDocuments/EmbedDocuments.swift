@@ -1,8 +1,8 @@
-// Makes the OpenAPI document of the publisher's HTTP API part of the target that serves it: a source file in the build
-// folder with a constant. The document is in the documentation's catalogue, so that it can be read without a program.
+// Embeds the OpenAPI document of the publisher's HTTP API in the target that serves it, as a constant in a generated
+// source file. The document is in the documentation's catalogue, so that it can be read without the program.
 //
-// Rejected: a copy among the sources, which would differ one day; and reading the file when the program runs, which
-// then wouldn't be one file any more.
+// Rejected: a copy among the sources, which could differ from the document; and reading the document at run time,
+// because the program would then need a second file.
 
 import Foundation
 import PackagePlugin
@@ -14,8 +14,8 @@ struct EmbedDocuments: BuildToolPlugin {
   func createBuildCommands(context: PluginContext, target: any Target) -> [Command] {
     let document = context.package.directoryURL.appending(path: Self.document)
     let output = context.pluginWorkDirectoryURL.appending(path: "Documents.swift")
-    // Written only when it differs, so that nothing is compiled anew for nothing. JSON has no """ outside of strings,
-    // and none of ours has one inside.
+    // The output is written only if its content differs, so that an unchanged document causes no compilation. The
+    // document contains no """, which would end the constant.
     let command = ###"""
       {
         printf '// Written by the plugin EmbedDocuments.\n\nenum Documents {\n  static let openAPI = ##"""\n'

@@ -18,8 +18,8 @@ public struct TLSArguments: ParsableArguments {
 
   public init() {}
 
-  /// The files' names; nil without TLS.
-  /// - Throws: As ``Settings/value(_:given:)``, and where one of them is missing.
+  /// The paths of the files; nil without TLS.
+  /// - Throws: As ``Settings/value(_:given:)``, and if one of the options that belong together is missing.
   public func files(
     _ settings: Settings
   ) throws(ValidationError) -> (certificate: String, key: String, authorities: String?)? {

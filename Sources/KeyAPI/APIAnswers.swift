@@ -1,5 +1,5 @@
-// The bodies of the answers. Members are written in snake case, and nil ones left out. The OpenAPI document has the
-// same shapes.
+// The bodies of the answers. Members are written in snake case, without nil ones. The OpenAPI document has the same
+// shapes.
 
 internal import Foundation
 internal import Hummingbird
@@ -16,13 +16,13 @@ struct KeyAnswer: Encodable {
   /// Seconds since 1970.
   var since: Int64?
   var revision: UInt64?
-  /// Whether this request changed it.
+  /// Whether this request changed the key.
   var changed: Bool?
-  /// The store's version: after the request, or, where a key is only read, of the key's last change.
+  /// The store's version after the request; or if a key is only read, the version of the key's last change.
   var version: UInt64?
 }
 
-/// What became of one change of a batch.
+/// The result of one change of a batch.
 struct BatchItem: Encodable {
   var keyId: String
   var result: String
@@ -64,7 +64,7 @@ struct ProblemAnswer: Encodable {
   var error: Problem
 }
 
-/// An answer, and what the access log says about it.
+/// An answer, with its code for the access log.
 struct APIAnswer: Sendable {
   var status = HTTPResponse.Status.ok
   var headers: HTTPFields = [.contentType: "application/json"]
@@ -73,7 +73,7 @@ struct APIAnswer: Sendable {
 
   init(_ value: some Encodable) { body = Self.json(value) }
 
-  /// A document that is JSON already.
+  /// - Parameter document: JSON as text.
   init(document: String) { body = ByteBuffer(string: document) }
 
   init(_ problem: APIProblem) {
@@ -94,11 +94,12 @@ struct APIAnswer: Sendable {
     do {
       return ByteBuffer(bytes: try encoder.encode(value) + Data("\n".utf8))
     } catch {
-      preconditionFailure("an answer that is no JSON: \(error)")  // Ours are strings and numbers.
+      // The answers have only strings, numbers and truth values, which can always be encoded.
+      preconditionFailure("an answer that is no JSON: \(error)")
     }
   }
 
-  /// - Parameter isHead: Whether only the head was asked for.
+  /// - Parameter isHead: Whether the request is HEAD: the answer has no body then.
   func response(isHead: Bool) -> Response {
     var headers = headers
     headers[.contentLength] = "\(body.readableBytes)"

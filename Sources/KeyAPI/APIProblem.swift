@@ -1,10 +1,10 @@
-// Every answer of the API that isn't a success: one table of codes, each with its status. A client decides by the
-// status whether to try again (503) or not, and by the code what stands against it.
+// All errors of the API: one table of codes, each with its HTTP status. The status shows a client whether to send the
+// request again (503) or not. The code shows why the request failed.
 
 internal import Hummingbird
 internal import KeyStore
 
-/// What an error is called. The OpenAPI document lists them.
+/// The code of an error. The OpenAPI document lists all codes.
 enum APICode: String, CaseIterable, Sendable {
   case invalidRequest = "invalid_request"
   case unauthorized
@@ -36,13 +36,13 @@ enum APICode: String, CaseIterable, Sendable {
     case .unauthorized: .unauthorized
     case .notFound, .unknownKey, .unknownAccount: .notFound
     case .methodNotAllowed: .methodNotAllowed
-    // The store has something against it: the key was left as it is.
+    // The change conflicts with the store's content. The key was left unchanged.
     case .revoked, .suspended, .otherAccount, .newerVersion, .olderRevision, .notReached, .noStore: .conflict
     case .bodyTooLarge: .contentTooLarge
     case .unsupportedMediaType: .unsupportedMediaType
-    // Somebody has to repair something.
+    // An operator has to repair the store or the rights in Redis.
     case .redisDenies, .storeFailed: .internalServerError
-    // Try again; doing it twice is harmless.
+    // The client should send the request again. A second execution is harmless.
     case .unreachable, .notNow, .outcomeUnknown, .notConfirmed, .tooBusy: .serviceUnavailable
     }
   }
@@ -61,12 +61,12 @@ enum APICode: String, CaseIterable, Sendable {
   }
 }
 
-/// An answer that isn't a success: what happened, and what to do.
+/// An error of the API: what happened, and what to do.
 struct APIProblem: Error, Sendable, Equatable {
   var code: APICode
   var message: String
   var remedy: String?
-  /// The methods that the path has, where another one was used.
+  /// The methods of the path, if the request has another method.
   var allowed: [String] = []
 
   static func invalid(_ place: String, expected: String, found: String) -> APIProblem {
@@ -90,7 +90,7 @@ struct APIProblem: Error, Sendable, Equatable {
     code: .tooBusy, message: "too many requests are waiting for the store; nothing was changed",
     remedy: "send the same request again")
 
-  /// What a failure of the store means.
+  /// Converts a failure of the store.
   init(of error: any Error) {
     switch error {
     case let problem as APIProblem:

@@ -1,5 +1,5 @@
-// Answers requests: finds what a path leads to, checks the token, reads the body within its limit, and asks the store.
-// An answer comes when the store has confirmed the change.
+// Answers requests: finds the route of the path, checks the token, reads the body up to its limit, and sends the change
+// to the store. The client is answered when the store has confirmed the change.
 
 internal import Hummingbird
 internal import HummingbirdCore
@@ -11,7 +11,7 @@ internal import NIOCore
 internal import Synchronization
 
 final class APIResponder: Sendable {
-  /// 256 changes with the longest keys and accounts are half of it.
+  /// Maximum bytes of a body. A batch of 256 changes with the longest keys and accounts has half of them.
   static let bodyLimit = 1 << 20
 
   private static let insistence = KeyObjection.Insistence(
@@ -36,16 +36,18 @@ final class APIResponder: Sendable {
     changes = GroupCommit(store)
   }
 
-  /// What the access log says of a request besides its answer. Never a secret: a path and a body may hold one.
+  /// The request's part of its line in the access log. Neither the path nor the body is logged: both may contain a
+  /// secret.
   private struct Facts {
     var route = "none"
+    /// The token's line in the file of tokens.
     var token: Int?
     var key: KeyID?
     var account: String?
   }
 
   /// - Parameter peer: The client's address, if it is known.
-  /// - Throws: Where the connection is over.
+  /// - Throws: If the connection has ended.
   func respond(to request: Request, from peer: String?) async throws -> Response {
     let start = ContinuousClock.now
     var facts = Facts()
@@ -64,7 +66,7 @@ final class APIResponder: Sendable {
     if let key = facts.key { metadata["key_id"] = "\(key.hex)" }
     if let account = facts.account { metadata["account"] = "\(account)" }
     if facts.token == nil {
-      // Strangers can't fill the disk.
+      // Lines about clients without a token are limited, so that they can't fill the disk.
       strangers.write(.info, "request", metadata, to: logger)
     } else {
       logger.info("request", metadata: metadata)
@@ -76,7 +78,7 @@ final class APIResponder: Sendable {
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].first { $0 == method.rawValue } ?? "another"
   }
 
-  /// - Throws: ``APIProblem``, or what ended the connection.
+  /// - Throws: ``APIProblem``, or the error that ended the connection.
   private func answer(_ request: Request, _ facts: inout Facts) async throws -> APIAnswer {
     let target = (request.head.path ?? "/").split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
     guard let path = target.first, let route = APIRoute(path: path) else {
@@ -91,7 +93,7 @@ final class APIResponder: Sendable {
         allowed: route.methods)
     }
     if !route.isOpen { facts.token = try authorize(request) }
-    // What it says would be ignored otherwise, and it may be a condition.
+    // A query would otherwise be ignored, and it may be meant as a condition of the change.
     guard target.count == 1 else { throw APIProblem.invalid("the path", expected: "no query", found: "one") }
     if route == .openAPI { return APIAnswer(document: Documents.openAPI) }
     let number = inProgress.add(1, ordering: .relaxed).newValue
@@ -121,7 +123,7 @@ final class APIResponder: Sendable {
     throw APIProblem(code: .notFound, message: "\(route.template): nothing answers this method")
   }
 
-  /// - Returns: The token's line.
+  /// - Returns: The token's line in the file of tokens.
   private func authorize(_ request: Request) throws(APIProblem) -> Int {
     let values = request.headers[values: .authorization]
     let parts = values.first?.split(separator: " ", maxSplits: 1) ?? []
@@ -248,7 +250,7 @@ final class APIResponder: Sendable {
     }
     let bytes = try await bytes(of: request)
     var isTrial = false
-    // A body is for a trial only.
+    // The only member of a body is dry_run, so the body may be missing.
     if !bytes.isEmpty {
       try Self.requireJSON(request)
       isTrial = try Members(try RequestedChange.json(bytes), names: ["dry_run"]).flag("dry_run")

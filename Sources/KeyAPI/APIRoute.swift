@@ -1,7 +1,7 @@
 internal import Foundation
 internal import KeyReplica
 
-/// What a path leads to.
+/// The meaning of a path.
 enum APIRoute: Equatable, Sendable {
   case health
   case openAPI
@@ -10,11 +10,11 @@ enum APIRoute: Equatable, Sendable {
   case key(String)
   case account(String, KeyState)
 
-  /// Nil if there is nothing at this path.
-  /// - Parameter path: Without a query.
+  /// nil if the API doesn't have this path.
+  /// - Parameter path: The path without a query.
   init?(path: some StringProtocol) {
     var segments: [String] = []
-    // Split before it is decoded: an account may have an encoded slash.
+    // The path is split before its segments are decoded: an account may contain an encoded slash.
     for segment in path.split(separator: "/", omittingEmptySubsequences: false).dropFirst() {
       guard let decoded = String(segment).removingPercentEncoding else { return nil }
       segments.append(decoded)
@@ -45,10 +45,11 @@ enum APIRoute: Equatable, Sendable {
     }
   }
 
-  /// Whether anybody may ask.
+  /// Whether a request needs no token.
   var isOpen: Bool { self == .health || self == .openAPI }
 
-  /// The path in the OpenAPI document. It is what the log has: the real path may hold a secret by mistake.
+  /// The path in the OpenAPI document. The log has this template and not the request's path, which may contain a secret
+  /// by mistake.
   var template: String {
     switch self {
     case .health: "/v1/health"

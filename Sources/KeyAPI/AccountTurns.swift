@@ -1,13 +1,14 @@
-/// Lets requests that read the whole store go on one after the other.
+/// Turns for requests that read the whole store: one of them runs at a time.
 actor AccountTurns {
   private let limit: Int
   private var isTaken = false
   private var waiting: [CheckedContinuation<Void, Never>] = []
 
-  /// - Parameter limit: Maximum requests that wait.
+  /// - Parameter limit: Maximum waiting requests.
   init(limit: Int = 8) { self.limit = limit }
 
-  /// - Throws: ``TooBusy``.
+  /// Waits for a turn. The caller ends it with ``giveBack()``.
+  /// - Throws: ``TooBusy`` if too many requests are waiting.
   func take() async throws {
     guard isTaken else {
       isTaken = true

@@ -1,6 +1,7 @@
-// The tokens that applications show. They are in a file, one a line, so that a secret manager can mount it and an
-// operator can take one away without a restart. Only their SHA-256 stays in memory, and all of them are compared each
-// time, whichever it is: neither the content nor the position of a token can be learnt from the time that it takes.
+// The bearer tokens of applications. They are in a file, one token a line, so that a secret manager can mount the file,
+// and an operator can remove a token without a restart. Only the SHA-256 of each token stays in memory. A presented
+// token is compared with all tokens, even after a match. So the time of the comparison shows neither a token's content
+// nor its position.
 
 internal import Crypto
 internal import Foundation
@@ -20,22 +21,22 @@ package struct UnusableTokens: Error, Equatable, CustomStringConvertible {
 
 /// The tokens that are accepted.
 package final class BearerTokens: Sendable {
-  /// Fewer could be guessed.
+  /// A shorter token could be guessed.
   static let fewestBytes = 20
   static let mostBytes = 512
-  /// Maximum tokens: each request is compared with all of them.
+  /// Maximum tokens. Each request's token is compared with all of them.
   static let limit = 1_000
   private static let fileLimit = 1 << 20
 
   struct Token: Sendable {
     let digest: [UInt8]
-    /// From 1. The log tells tokens apart by it.
+    /// The token's line in the file, from 1. The access log names a token by its line.
     let line: Int
   }
 
   private struct State {
     var tokens: [Token]
-    /// Taken before the file was read, so that a change meanwhile is noticed.
+    /// The file's fingerprint from before the reading, so that a change during the reading is noticed.
     var fingerprint: FileFingerprint
   }
 
@@ -51,12 +52,12 @@ package final class BearerTokens: Sendable {
 
   package var count: Int { state.withLock { $0.tokens.count } }
 
-  /// Whether the file isn't the one that was last read. Blocks, and is cheap.
+  /// Whether the file has changed since it was last read. Blocks, but is cheap.
   package var fileHasChanged: Bool { FileFingerprint(of: file) != state.withLock { $0.fingerprint } }
 
   /// Reads the file again, which blocks.
-  /// - Throws: If it can't be used; the tokens stay as they were.
-  /// - Returns: How many there are now. There may be none: then nobody is let in.
+  /// - Throws: If the file can't be used; the old tokens stay in use.
+  /// - Returns: The number of tokens. With 0 every request is rejected.
   package func reload() throws(UnusableTokens) -> Int {
     let fingerprint = FileFingerprint(of: file)
     state.withLock { $0.fingerprint = fingerprint }
@@ -65,7 +66,7 @@ package final class BearerTokens: Sendable {
     return tokens.count
   }
 
-  /// The line of a token, or nil if it isn't accepted.
+  /// The line of a presented token; nil if the token isn't in the file.
   func line(of presented: some StringProtocol) -> Int? {
     let digest = Self.digest(presented)
     var found: Int?
@@ -79,7 +80,7 @@ package final class BearerTokens: Sendable {
 
   private static func digest(_ token: some StringProtocol) -> [UInt8] { Array(SHA256.hash(data: Array(token.utf8))) }
 
-  /// Empty lines and lines that begin with # are left out.
+  /// Parses the file's content. Empty lines, and lines that begin with #, are ignored.
   static func parse(_ bytes: [UInt8], _ file: String) throws(UnusableTokens) -> [Token] {
     var tokens: [Token] = []
     let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
@@ -100,7 +101,7 @@ package final class BearerTokens: Sendable {
   }
 
   private static func read(_ file: String) throws(UnusableTokens) -> [Token] {
-    // A pipe without a writer must not block this.
+    // Without O_NONBLOCK, opening a pipe without a writer would block.
     let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw UnusableTokens(file, String(cString: strerror(errno))) }
     defer { close(descriptor) }
@@ -117,7 +118,7 @@ package final class BearerTokens: Sendable {
     return try parse(bytes, file)
   }
 
-  /// Whether others than the file's owner can read it.
+  /// Whether users other than the file's owner can read the file.
   package var isReadableByOthers: Bool {
     var status = stat()
     return stat(file, &status) == 0 && status.st_mode & 0o044 != 0

@@ -1,16 +1,17 @@
-// How changes of many requests become few calls of the store's script. Pure: what waits goes in, calls come out.
+// Combines the changes of many requests into few calls of the store's script. A pure function from waiting requests to
+// calls.
 //
-// A call has one version that its changes rest on, so changes that rest on another one need another call. A call that
-// only takes keys out of service is carried out by a full Redis too, so it isn't put into one call with others: an
-// operator's revocation must not fail because somebody else's put was in the same call. The changes of one request stay
-// together, in their order, in one atomic step.
+// All changes of a call are based on one version of the store, so changes that are based on another version need
+// another call. A Redis that is full still carries out a call that only suspends or revokes keys. Such changes aren't
+// combined with others: an operator's revocation must not fail because another client's put was in the same call. The
+// changes of one request stay together, in their order, in one atomic step.
 
 package import KeyStore
 
 /// One request's changes.
 package struct ChangeRequest: Sendable, Hashable {
   package var edits: [KeyEdit]
-  /// The version that they rest on; nil for none.
+  /// The version of the store that the changes are based on; nil for none.
   package var basis: UInt64?
 
   package init(edits: [KeyEdit], basis: UInt64?) {
@@ -24,17 +25,18 @@ package struct ChangeRequest: Sendable, Hashable {
 package struct ChangeCall: Sendable, Hashable {
   package var edits: [KeyEdit]
   package var basis: UInt64?
-  /// How many changes each of its requests has, in their order.
+  /// The number of changes of each request in this call, in the order of the requests.
   package var counts: [Int]
 }
 
-/// Puts requests together.
+/// Combines requests into calls.
 package enum ChangeGroups {
-  /// Maximum calls that are sent together. Redis takes some milliseconds for each, and others wait meanwhile.
+  /// Maximum calls that are sent together. Redis needs some milliseconds for each call, and its other clients wait
+  /// during that time.
   package static let callLimit = 8
 
-  /// - Parameter requests: In the order in which they came.
-  /// - Returns: The calls to send now; the last requests may be left for later.
+  /// - Parameter requests: The waiting requests in the order of their arrival.
+  /// - Returns: The calls to send now. The last requests may be missing; these requests wait for the next round.
   package static func calls(of requests: some Sequence<ChangeRequest>) -> [ChangeCall] {
     var calls: [ChangeCall] = []
     var onlyEnds = false

@@ -1,24 +1,24 @@
-// Group commit: what requests bring while a round is on its way goes out together as the next one. So 32 requests at
-// once cost two rounds and not 32, and a request alone waits for nobody.
+// Group commit: all changes that arrive during a round are sent together as the next round. So 32 concurrent requests
+// cost two rounds and not 32, and a single request doesn't wait for others.
 //
-// A round is a few calls of the store's script in one write, and then one confirmation by the replicas for all of them.
-// Rejected: a timer that collects for some milliseconds. It makes a request alone slower, and under load the round
-// before is the timer.
+// A round is a few calls of the store's script in one write, followed by one confirmation by the replicas for all
+// calls. Rejected: collecting requests for some milliseconds by a timer. A timer would delay single requests, and under
+// load requests are collected during the previous round anyway.
 
 internal import DequeModule
 package import KeyStore
 
-/// Where changes go.
+/// Carries out changes.
 package protocol ChangeStore: Sendable {
-  /// Carries out some calls in their order, and has them confirmed.
+  /// Carries out the calls in their order, and waits for the confirmation by replicas.
   func carryOut(_ calls: [ChangeCall]) async -> ChangeRound
 }
 
-/// What became of a round.
+/// The results of a round.
 package struct ChangeRound: Sendable {
-  /// For each call.
+  /// The outcome of each call, in the order of the calls.
   package var outcomes: [Result<EditOutcome, any Error>]
-  /// Why what was carried out isn't confirmed; nil if it is.
+  /// Why the changes of this round aren't confirmed; nil if they are.
   package var unconfirmed: String?
 
   package init(outcomes: [Result<EditOutcome, any Error>], unconfirmed: String? = nil) {
@@ -27,16 +27,16 @@ package struct ChangeRound: Sendable {
   }
 }
 
-/// What became of one request's changes.
+/// The results of one request's changes.
 package struct CommittedChanges: Sendable {
   package var results: [EditResult]
-  /// The store's version after them.
+  /// The store's version after the changes.
   package var version: UInt64
-  /// Why they aren't confirmed; nil if they are.
+  /// Why the changes aren't confirmed; nil if they are.
   package var unconfirmed: String?
 }
 
-/// Too much is waiting for the store already.
+/// Too many changes or requests are already waiting for the store.
 package struct TooBusy: Error, Sendable, Hashable {}
 
 /// Carries out the changes of many requests together.
@@ -52,17 +52,17 @@ package actor GroupCommit {
   private var waitingEdits = 0
   private var isRunning = false
 
-  /// - Parameter limit: Maximum changes that wait.
+  /// - Parameter limit: Maximum waiting changes.
   package init(_ store: any ChangeStore, limit: Int = 32 * KeyStoreWriter.batchLimit) {
     self.store = store
     self.limit = limit
   }
 
-  /// How many requests wait for the next round.
+  /// The number of requests that wait for the next round.
   var waitingRequests: Int { waiting.count }
 
-  /// Answers when the changes are in the store, and confirmed or not.
-  /// - Throws: ``TooBusy``, or what kept the store from carrying them out.
+  /// Returns when the changes are in the store, and the replicas have confirmed them or haven't in time.
+  /// - Throws: ``TooBusy``, or the error because of which the changes weren't carried out.
   package func apply(_ request: ChangeRequest) async throws -> CommittedChanges {
     guard waitingEdits + request.edits.count <= limit else { throw TooBusy() }
     return try await withCheckedThrowingContinuation { continuation in
@@ -70,7 +70,7 @@ package actor GroupCommit {
       waiting.append(Waiting(request: request, continuation: continuation))
       guard !isRunning else { return }
       isRunning = true
-      // Of its own, so that a request that is cancelled ends nobody else's round.
+      // A separate task, so that the cancellation of this request doesn't end a round with other requests.
       Task { await self.run() }
     }
   }

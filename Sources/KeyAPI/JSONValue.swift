@@ -1,4 +1,4 @@
-/// JSON as it came, before anybody knows what it should be.
+/// A JSON value of any kind, as received. ``Members`` checks the kinds.
 enum JSONValue: Decodable, Sendable, Equatable {
   case null
   case bool(Bool)
@@ -27,7 +27,7 @@ enum JSONValue: Decodable, Sendable, Equatable {
     }
   }
 
-  /// What it is, in words. Never its content, which may be a secret.
+  /// The value's kind for an error's text. Never the content, which may be a secret.
   var kind: String {
     switch self {
     case .null: "null"

@@ -1,5 +1,6 @@
-// Puts the publisher's HTTP API together and runs it: for applications that publish keys themselves. It has the verbs'
-// code, and conversations with Redis that are kept, so that a key costs a round trip and not a process.
+// The publisher's HTTP API, for applications that publish keys themselves. This file creates the API's parts and runs
+// them. The API shares the code of the verbs. Its connections to Redis stay open, so a change costs a round trip and
+// not a process.
 
 internal import Foundation
 internal import Hummingbird
@@ -17,16 +18,17 @@ package struct KeyAPI: Sendable {
     package var redis: RedisEndpoint
     package var layout: StoreLayout
     package var host: String
-    /// 0 lets the system choose.
+    /// With port 0 the system chooses a port.
     package var port: Int
     /// The file with the bearer tokens.
     package var tokens: String
-    /// The certificate; nil without TLS.
+    /// The listener's certificate; nil without TLS.
     package var tls: TLSFiles?
+    /// Maximum connections.
     package var connections = 256
     /// Maximum requests in progress.
     package var requests = 128
-    /// How long is waited for declared replicas to confirm a change.
+    /// Maximum wait for the declared replicas' confirmation of a change.
     package var confirmWait = Duration.seconds(5)
 
     package init(redis: RedisEndpoint, layout: StoreLayout, host: String, port: Int, tokens: String) {
@@ -46,11 +48,11 @@ package struct KeyAPI: Sendable {
     self.logger = logger
   }
 
-  /// Bytes that are read from a connection at once: some pipelined requests, or a part of a body.
+  /// Bytes of one read from a connection: a few pipelined requests, or a part of a body.
   private static let read = 4 << 10
 
-  /// Runs until the process is told to end (SIGTERM, SIGINT) and the requests in hand are answered.
-  /// - Throws: What kept it from starting, or ended it.
+  /// Runs until a signal (SIGTERM, SIGINT) ends the process, and the requests in progress are answered.
+  /// - Throws: The error that kept the API from starting, or ended it.
   package func run() async throws {
     let tokens = try BearerTokens(file: configuration.tokens)
     let identity = try configuration.tls.map { try TLSIdentity($0) }
@@ -74,9 +76,9 @@ package struct KeyAPI: Sendable {
       name: "publishing", purpose: "applications that publish keys", option: "--listen", host: configuration.host,
       port: configuration.port, part: ListenerPart(connections: configuration.connections, courtesies: 0, batch: 16),
       readSize: Self.read,
-      // Applications open one for each request at times, and all of them from one host.
+      // Low, because some applications open a connection for each request, and all their requests come from one host.
       connectionCost: .microseconds(50))
-    // A request may wait for Redis and then for replicas.
+    // A request may wait for Redis, and after that for the confirmation by replicas.
     listener.deadlines = HTTPDeadlines(request: .seconds(20) + TimeAmount(configuration.confirmWait))
     listener.identity = identity
     var services: [any Service] = [TokenKeeper(tokens: tokens, logger: logger)]

@@ -1,15 +1,15 @@
 internal import KeyReplica
 
-/// A JSON object whose members are read by name. Each error says where, what was expected and what was found, and never
-/// repeats a value or a name that it doesn't know: it may be a secret.
+/// A JSON object whose members are read by name. An error's text has the place, and what was expected and found there.
+/// The text never contains a value or an unknown name, because both may be secrets.
 struct Members {
   private let values: [String: JSONValue]
-  /// What an error begins with: `changes[3].`, or nothing.
+  /// The beginning of an error's text: `changes[3].`, or empty for the body.
   private let path: String
 
   /// - Parameters:
-  ///   - path: Where the object is; empty for the body.
-  ///   - names: Its members. Others are an error: a misspelt `reactivate` must not be ignored.
+  ///   - path: The object's place in the body; empty for the body itself.
+  ///   - names: The names of all members. Other members are an error: a misspelt `reactivate` must not be ignored.
   init(_ value: JSONValue, at path: String = "", names: [String]) throws(APIProblem) {
     guard case .object(let values) = value else {
       throw .invalid(path.isEmpty ? "the body" : path, expected: "a JSON object", found: value.kind)
@@ -33,7 +33,7 @@ struct Members {
     }
   }
 
-  /// False without the member.
+  /// false if the member is missing.
   func flag(_ name: String) throws(APIProblem) -> Bool {
     switch values[name] {
     case nil: return false
@@ -42,7 +42,7 @@ struct Members {
     }
   }
 
-  /// Nil without the member.
+  /// nil if the member is missing.
   func number(_ name: String, upTo limit: UInt64) throws(APIProblem) -> UInt64? {
     let expected = "a whole number from 0 to \(limit)"
     switch values[name] {

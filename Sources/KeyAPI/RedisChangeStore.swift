@@ -1,5 +1,5 @@
-// The key store in Redis, over connections that are kept: one for changes and reads of single keys, and one for reading
-// the whole store, which takes a second where there are a million keys and must hold up nobody.
+// The key store in Redis, with two connections that stay open. One is for changes and reads of single keys. The other
+// one is for reading the whole store: with a million keys that takes a second, and other requests mustn't wait for it.
 
 internal import Hiredis
 package import KeyReplica
@@ -8,10 +8,10 @@ internal import NIOCore
 package import RedisClient
 
 package struct RedisChangeStore: ChangeStore {
-  /// How long a request waits for a connection that was lost. Redis is back within it after most restarts; if it isn't,
-  /// the caller learns so while its own deadline still runs.
+  /// Maximum wait of a request for a lost connection. Most restarts of Redis are shorter. During a longer one the
+  /// client is answered 503 before its own deadline.
   private static let connectWait = TimeAmount.seconds(1)
-  /// How long is waited for Redis's answer to one step.
+  /// Maximum wait for Redis's answer to one step.
   private static let deadline = TimeAmount.seconds(5)
 
   private let client: RedisClient
@@ -20,9 +20,9 @@ package struct RedisChangeStore: ChangeStore {
   private let confirmWait: TimeAmount
 
   /// - Parameters:
-  ///   - client: For changes and reads of single keys.
-  ///   - surveys: For reading the whole store.
-  ///   - confirmWait: How long is waited for declared replicas to confirm a change.
+  ///   - client: The connection for changes and reads of single keys.
+  ///   - surveys: The connection for reading the whole store.
+  ///   - confirmWait: Maximum wait for the declared replicas' confirmation of a change.
   package init(client: RedisClient, surveys: RedisClient, layout: StoreLayout, confirmWait: Duration) {
     self.client = client
     self.surveys = surveys
@@ -38,7 +38,7 @@ package struct RedisChangeStore: ChangeStore {
       return ChangeRound(outcomes: calls.map { _ in .failure(error) })
     }
     let writer = KeyStoreWriter(connection: connection, layout: layout, deadline: Self.deadline)
-    // All of them are on their way before the first is waited for.
+    // All calls are sent before the first answer is awaited.
     let answers = calls.map { writer.submit($0.edits, basedOn: $0.basis) }
     var round = ChangeRound(outcomes: [])
     for answer in answers {
@@ -52,7 +52,7 @@ package struct RedisChangeStore: ChangeStore {
   }
 
   /// The record of a key, or nil if the store has none.
-  /// - Throws: Where it couldn't be read. Never nil for that.
+  /// - Throws: If the record couldn't be read. nil never stands for such a failure.
   package func record(of key: KeyID) async throws -> StoreAnswer<KeyRecord?> {
     let connection = try await client.connection(within: Self.connectWait).get()
     return try await following {
@@ -64,15 +64,15 @@ package struct RedisChangeStore: ChangeStore {
     }
   }
 
-  /// Where the store is.
+  /// The store's position.
   package func position() async throws -> StoreAnswer<StorePosition> {
     let connection = try await client.connection(within: Self.connectWait).get()
     return try await following { try await connection.storePosition(layout) }
   }
 
   /// Changes the state of all keys of an account.
-  /// - Parameter isTrial: Whether to count only.
-  /// - Returns: What was done, and why it isn't confirmed; nil if it is.
+  /// - Parameter isTrial: Whether the keys are only counted.
+  /// - Returns: The result, and why the changes aren't confirmed; nil if they are.
   package func set(
     _ state: KeyState, ofAccount account: String, isTrial: Bool
   ) async throws -> (outcome: AccountKeys.Outcome, unconfirmed: String?) {
@@ -83,7 +83,7 @@ package struct RedisChangeStore: ChangeStore {
     return (outcome, isTrial ? nil : await objection(on: connection))
   }
 
-  /// Why the changes so far aren't confirmed.
+  /// Why the changes so far aren't confirmed; nil if they are.
   private func objection(on connection: RedisConnection) async -> String? {
     do {
       let replication = Replication(connection: connection, layout: layout, isWatched: client.endpoint.isWatched)
@@ -93,6 +93,7 @@ package struct RedisChangeStore: ChangeStore {
     }
   }
 
+  /// Runs a read or a change of the store. If Redis answers that the slot has moved, the clients look for its new node.
   private func following<Answer>(_ body: () async throws -> Answer) async throws -> Answer {
     do {
       return try await body()
@@ -109,13 +110,13 @@ package struct RedisChangeStore: ChangeStore {
     if moved { await followSlot() }
   }
 
-  /// Makes the clients look for the slot's new node. The requests that met it are answered to be sent again.
+  /// Makes the clients look for the slot's new node. The requests that failed because of the move are answered 503.
   private func followSlot() async {
     for client in [client, surveys] {
       do {
         _ = try await client.send(RedisCommand("EXISTS", layout.meta), within: Self.connectWait).get()
       } catch {
-        // The next request finds out.
+        // The next request gets the error.
       }
     }
   }

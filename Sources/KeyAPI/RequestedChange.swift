@@ -1,47 +1,47 @@
-// What a body asks for, as edits of the key store: the same that key-publisher's verbs put, suspend, activate and
-// revoke make of a command line.
+// Converts the body of a request into edits of the key store. key-publisher's verbs put, suspend, activate and revoke
+// make the same edits from a command line.
 
 internal import Foundation
 internal import KeyReplica
 internal import KeyStore
 
 enum RequestedChange {
-  /// The largest version of a store that JSON numbers can say without gaps.
+  /// Maximum version of a store. Larger numbers aren't exact in every JSON implementation.
   private static let versionLimit: UInt64 = 1 << 53
 
   private static let keyNames = ["key", "key_id"]
   private static let putNames = ["account", "reactivate", "change_account", "revision"]
   private static let stateNames = ["state", "revision"]
 
-  /// - Parameter bytes: A body.
+  /// Parses a body.
   static func json(_ bytes: [UInt8]) throws(APIProblem) -> JSONValue {
     do {
       return try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
     } catch {
-      // The decoder's message quotes its input.
+      // The decoder's own message quotes its input, which may be a secret.
       throw .invalid("the body", expected: "JSON", found: "\(bytes.count) bytes of something else")
     }
   }
 
-  /// Of `PUT /v1/keys/{key_id}`.
+  /// The edit of `PUT /v1/keys/{key_id}`.
   static func put(_ key: KeyID, _ body: JSONValue) throws(APIProblem) -> ChangeRequest {
     let members = try Members(body, names: putNames + ["if_version"])
     return ChangeRequest(edits: [try put(key, members)], basis: try version(members))
   }
 
-  /// Of `POST /v1/keys`.
+  /// The edit of `POST /v1/keys`.
   static func put(_ body: JSONValue) throws(APIProblem) -> ChangeRequest {
     let members = try Members(body, names: keyNames + putNames + ["if_version"])
     return ChangeRequest(edits: [try put(try key(members, at: ""), members)], basis: try version(members))
   }
 
-  /// Of `PATCH /v1/keys/{key_id}`.
+  /// The edit of `PATCH /v1/keys/{key_id}`.
   static func state(_ key: KeyID, _ body: JSONValue) throws(APIProblem) -> ChangeRequest {
     let members = try Members(body, names: stateNames + ["if_version"])
     return ChangeRequest(edits: [try state(key, members)], basis: try version(members))
   }
 
-  /// Of `POST /v1/keys:batch`.
+  /// The edits of `POST /v1/keys:batch`.
   static func batch(_ body: JSONValue) throws(APIProblem) -> ChangeRequest {
     let members = try Members(body, names: ["changes", "if_version"])
     let items = try members.array("changes")
@@ -65,7 +65,10 @@ enum RequestedChange {
     return ChangeRequest(edits: edits, basis: try version(members))
   }
 
-  /// - Parameter text: What the path has.
+  /// Parses a key ID.
+  /// - Parameters:
+  ///   - text: The key ID in the path or in a member.
+  ///   - name: The place of the text, for the error.
   static func keyID(_ text: some StringProtocol, _ name: String = "key_id") throws(APIProblem) -> KeyID {
     guard let key = KeyID(hex: text) else {
       throw .invalid(name, expected: "the key's SHA-256, 64 hexadecimal digits", found: "\(text.utf8.count) bytes")

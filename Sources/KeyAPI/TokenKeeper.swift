@@ -1,5 +1,5 @@
-// Reads the tokens' file again when it changes and on SIGHUP. If it can't be used the old tokens stay, and the log says
-// so: a file that is half written must not lock out every application.
+// Reads the file of tokens again when it changes and on SIGHUP. If the file can't be used, the old tokens stay in use,
+// with a line in the log: a file that is only half written must not lock out every application.
 
 internal import Logging
 internal import NIOPosix
@@ -8,6 +8,7 @@ internal import UnixSignals
 
 struct TokenKeeper: Service {
   let tokens: BearerTokens
+  /// The time between two checks of the file.
   var interval = Duration.seconds(2)
   let logger: Logger
 
@@ -45,12 +46,12 @@ struct TokenKeeper: Service {
     }
   }
 
-  /// Reading a file may block.
+  /// Runs the body on NIO's thread pool, because reading a file may block.
   private func aside<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value? {
     do {
       return try await NIOThreadPool.singleton.runIfActive(body)
     } catch {
-      // The process's own pool never ends, so the process ends before it began: nothing to do.
+      // The process's shared pool never ends. So the process ended before the work began, and there is nothing to do.
       return nil
     }
   }

@@ -149,7 +149,7 @@ public struct KeyStoreWriter: Sendable {
   private let layout: StoreLayout
   /// How many changes the stream keeps, for replicas that are behind.
   private let changesKept: Int
-  /// How long is waited for Redis's answer to one step.
+  /// Maximum wait for Redis's answer to one step.
   private let deadline: TimeAmount
 
   public init(

@@ -129,7 +129,8 @@ package struct HTTPListener: Service {
         }
         channel.closeFuture.assumeIsolated().whenComplete { _ in place.giveBack() }
         do {
-          // Before the deadlines' handler: to that one a handshake is part of the first request, and counts with it.
+          // TLS comes before the deadlines' handler, which doesn't see the handshake's bytes. So the handshake counts
+          // as part of the first request.
           if let certificate {
             try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: certificate.context))
           }

@@ -65,8 +65,7 @@ private func setState(
 }
 
 /// Carries out one edit, and ends with the matching exit status.
-/// - Parameters:
-///   - done: The sentence for success. It gets the key's state, and " already" or an empty text.
+/// - Parameter done: The sentence for success. It gets the key's state, and " already" or an empty text.
 func carryOut(
   _ edit: KeyEdit, _ store: StoreWriting, basedOn version: UInt64?,
   done: @escaping (_ state: String, _ already: String) -> String
@@ -95,7 +94,7 @@ func carryOut(
 }
 
 extension KeyObjection.Insistence {
-  /// How the command line says it.
+  /// The options of the command line.
   fileprivate static let options = KeyObjection.Insistence(
     reactivatingPut: "put --reactivate", reactivate: "--reactivate", changeAccount: "--change-account")
 }

@@ -69,7 +69,7 @@ struct Serve: AsyncParsableCommand {
     DescriptorLimit.raise(logger: logger)
     logger.notice("starting", metadata: ["build": "\(BuildDescription.current)", "redis": "\(configuration.redis)"])
     do {
-      // For each connection one, and for Redis, event loops and files.
+      // One descriptor for each connection, and some for Redis, event loops and files.
       try DescriptorLimit.require(configuration.connections + 96)
       try await KeyAPI(configuration, logger: logger).run()
     } catch {

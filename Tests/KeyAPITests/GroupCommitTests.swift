@@ -8,7 +8,7 @@ import Testing
 @testable import KeyAPI
 
 @Suite struct GroupCommitTests {
-  /// A store whose rounds end when the test says so.
+  /// A store whose rounds end only after ``open()``.
   private final class HeldStore: ChangeStore {
     private struct State {
       var rounds: [[ChangeCall]] = []
@@ -21,7 +21,7 @@ import Testing
 
     var rounds: [[ChangeCall]] { state.withLock { $0.rounds } }
 
-    /// Calls that rest on this version fail.
+    /// Calls that are based on this version fail.
     func fail(_ basis: UInt64) { state.withLock { _ = $0.failing.insert(basis) } }
 
     func open() {

@@ -1,4 +1,4 @@
-// The OpenAPI document says what the code does: the codes of its errors, its paths and its limits.
+// The OpenAPI document agrees with the code: the codes of errors, the paths and the limits are the same.
 
 import Foundation
 import KeyReplica

@@ -1,4 +1,4 @@
-// The programs from PyPI that Scripts/clients installs, found as it names their folders.
+// Finds the programs from PyPI that Scripts/clients has installed. The folder's name is computed as in that script.
 
 import Crypto
 import Foundation
@@ -7,9 +7,9 @@ import RedisFixture
 enum ClientTools {
   private static let tests = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
 
-  /// The Python that has a set's packages. Their programs are run as its modules: the folder was moved since they were
-  /// installed.
-  /// - Parameter set: The folder in Tests with its requirements.txt.
+  /// The Python interpreter with a set's packages. The packages' programs are run as modules of that interpreter,
+  /// because their start scripts have the path of another folder: the set was moved after its installation.
+  /// - Parameter set: The set's name: its requirements.txt is in the folder of that name in Tests.
   static func python(with set: String) throws -> String {
     let requirements = try Data(contentsOf: tests.appending(path: "\(set)/requirements.txt"))
     let sum = SHA256.hash(data: requirements).prefix(8).map {

@@ -100,7 +100,7 @@ final class Deployment: Sendable {
       "ingest-worker", ["--name", name, "--sink", "sqlite:\(database)"] + arguments, environment: environment)
   }
 
-  /// Starts a command that goes on.
+  /// Starts a command, and doesn't wait for its end.
   func start(_ command: String, _ arguments: [String]) async throws -> ServiceProcess {
     try await ServiceProcess.start(command, arguments, environment: environment)
   }

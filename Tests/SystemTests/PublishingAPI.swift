@@ -1,4 +1,4 @@
-// `key-publisher serve` for one test, and a client of it.
+// `key-publisher serve` for one test, and a client of the API.
 
 import AsyncHTTPClient
 import Foundation
@@ -11,11 +11,13 @@ final class PublishingAPI: Sendable {
   static let token = "a-token-of-the-application-1"
 
   let process: ServiceProcess
-  /// `http://127.0.0.1:8082`.
+  /// The API's URL, such as `http://127.0.0.1:8082`.
   let url: String
+  /// The path of the file of tokens.
   let tokens: String
 
-  /// - Parameter settings: Environment besides the deployment's.
+  /// Starts the API, and waits until it listens.
+  /// - Parameter arguments: Options besides the address and the file of tokens.
   init(at deployment: Deployment, _ arguments: [String] = []) async throws {
     tokens = deployment.folder.path("tokens-\(UUID().uuidString)")
     try Data("# the application\n\(Self.token)\n".utf8).write(to: URL(fileURLWithPath: tokens))
@@ -48,7 +50,7 @@ final class PublishingAPI: Sendable {
     var description: String { "\(status) \(headers) \(body)" }
   }
 
-  /// - Parameter token: nil for none.
+  /// - Parameter token: The bearer token; nil to send none.
   func send(
     _ method: HTTPMethod, _ path: String, _ body: String? = nil, token: String? = PublishingAPI.token,
     headers: HTTPHeaders = [:]

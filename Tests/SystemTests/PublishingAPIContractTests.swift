@@ -1,5 +1,5 @@
-// The API against its own OpenAPI document, by others' tools: a validator of the document, and a fuzzer that makes requests of it
-// and holds the answers against it. And the documentation's examples, run as they stand there.
+// Tests the API against its OpenAPI document with tools of other projects: a validator of the document, and a fuzzer
+// that generates requests from the document and checks the answers. Also runs the documentation's examples unchanged.
 
 import Foundation
 import RedisFixture
@@ -26,7 +26,7 @@ import Testing
       [
         "-m", "schemathesis.cli", "run", "\(api.url)/v1/openapi.json", "--url", api.url, "--header",
         "Authorization: Bearer \(PublishingAPI.token)", "--checks", "all", "--exclude-checks",
-        // It counts characters where the API counts bytes, and knows nothing of what is in the store.
+        // The fuzzer counts characters where the API counts bytes, and doesn't know the store's content.
         "positive_data_acceptance,use_after_free,ensure_resource_availability",
         "--max-examples", "40", "--seed", "\(seed)", "--generation-database", "none", "--no-color",
       ], environment: ["PYTHONDONTWRITEBYTECODE": "1", "HOME": deployment.folder.path])
@@ -42,7 +42,7 @@ import Testing
   func `the documentation's examples work as they are`(language: String) async throws {
     let programs = ["bash": "/bin/bash", "python": "/usr/bin/python3", "ruby": "/usr/bin/ruby"]
     let program = try #require(programs[language])
-    // Ruby is no package that the other tests need.
+    // No other test needs Ruby, so it may be missing.
     if language == "ruby", !FileManager.default.isExecutableFile(atPath: program) { return }
     let deployment = try await Deployment()
     try await deployment.publish(keys: 1)

@@ -1,5 +1,5 @@
-// The publisher's HTTP API by the real program: what an application puts is what nodes admit, answers come when the store has
-// confirmed, and whatever stands against a change is said in a way that a program can act on.
+// Tests the publisher's HTTP API with the real program: changes are in the store and confirmed when they are answered,
+// and an error has a code that a program can act on.
 
 import Foundation
 import Hiredis
@@ -312,7 +312,7 @@ import Testing
     #expect(run.status == .exited(1) && run.standardError.text.contains("another process has port"), "\(run.outputs)")
   }
 
-  /// Case S9: the command line took a process for each key, and a second at 32 at once.
+  /// Compares the API with the command line, which starts a process for each key.
   @Test func `32 at once wait for a few round trips, not for 32 processes`() async throws {
     try await withAPI { deployment, api in
       try await deployment.publish(keys: 1_000)
@@ -335,7 +335,7 @@ import Testing
       let verbs = try await measure(96) { number in
         try await deployment.run("key-publisher", ["put", "--key", "verb_\(number)", "--account", "acme"])
       }
-      // Its connections are made first, as those of an application that runs.
+      // The client's connections are opened before the measurement, as in an application that has been running.
       _ = try await measure(64) { number in _ = try await api.put("warm_\(number)") }
       let served = try await measure(3_200) { number in
         let answer = try await api.put("served_\(number)")

@@ -5,7 +5,6 @@ internal import Logging
 internal import NIOCore
 internal import NIOPosix
 internal import ServiceLifecycle
-internal import Synchronization
 
 struct PushListener: Service {
   let host: String

@@ -1,26 +1,26 @@
-// Why an edit left a key as it is. The verbs of key-publisher and its HTTP API decide and say the same; only the way in
-// which the caller insists differs, an option there and a member of a JSON object here.
+// Why an edit left a key unchanged. The verbs of key-publisher and its HTTP API share the decision and the texts. Only
+// the way to permit the change differs: a verb has an option for the permission, and the API a member of a JSON object.
 
 public import KeyReplica
 
-/// What the store has against an edit, or what the caller didn't expect.
+/// Why the store didn't carry out an edit, or why the key isn't in the state that the edit was meant for.
 public struct KeyObjection: Error, Sendable, Hashable {
   public enum Reason: String, Sendable, CaseIterable {
-    /// The state of a key was to change, and the store doesn't know the key.
+    /// The edit changes the state of a key that isn't in the store.
     case unknownKey = "unknown_key"
     case revoked
-    /// A put found the key suspended, and left it so.
+    /// The edit is a put for a suspended key, which stayed suspended.
     case suspended
     case otherAccount = "other_account"
-    /// The key was changed since the version that the edit rests on.
+    /// The key was changed after the version that the edit is based on.
     case newerVersion = "newer_version"
-    /// The record has a larger revision.
+    /// The record has a larger revision than the edit.
     case olderRevision = "older_revision"
-    /// Another edit of the same step stands against it.
+    /// The edit depends on another edit of the same step, which wasn't carried out.
     case notReached = "not_reached"
   }
 
-  /// How the caller says that it insists.
+  /// The texts for the permissions that a caller can add to an edit.
   public struct Insistence: Sendable {
     /// A put that makes a revoked key active again.
     public var reactivatingPut: String
@@ -39,20 +39,20 @@ public struct KeyObjection: Error, Sendable, Hashable {
   public let reason: Reason
   /// A sentence without its full stop.
   public let fact: String
-  /// What to do; nil if there is nothing but to look.
+  /// What to do; nil if no permission would change the result.
   public let remedy: String?
-  /// A put with a larger revision leaves that in the record, even if the key's state isn't as expected.
+  /// Whether the record's revision was changed. A put with a larger revision writes it into the record, whatever the
+  /// key's state is.
   public let changedRevision: Bool
 
-  /// What was changed nevertheless.
+  /// The sentence about what was changed nevertheless.
   public var extent: String { changedRevision ? "Only its revision was changed" : "Nothing was changed" }
 
-  /// All of it.
+  /// The whole text: fact, remedy and extent.
   public var sentence: String { "\(fact)\(remedy.map { "; \($0)" } ?? ""). \(extent)" }
 
-  /// - Parameters:
-  ///   - version: What the edit rests on.
-  /// - Returns: nil if the key is now as the edit says.
+  /// nil if the key is now as the edit requests.
+  /// - Parameter version: The version that the edit is based on.
   public init?(_ result: EditResult, to edit: KeyEdit, basedOn version: UInt64?, insistence: Insistence) {
     let key = "key \(edit.key)"
     let state = result.state?.word ?? "unreadable"
@@ -92,7 +92,8 @@ public struct KeyObjection: Error, Sendable, Hashable {
 }
 
 extension KeyEdit {
-  /// A key that is to be active. By itself it leaves a suspended or revoked key as it is, and a key with its account.
+  /// An edit that adds an active key. Without permissions a suspended or revoked key stays unchanged, and a key stays
+  /// with its account.
   /// - Parameters:
   ///   - reactivates: Whether a suspended or revoked key becomes active again.
   ///   - changesAccount: Whether a key of another account moves to this one.
@@ -105,7 +106,7 @@ extension KeyEdit {
     return edit
   }
 
-  /// Whether it only takes a key out of service, which a full Redis carries out too.
+  /// Whether the edit only suspends or revokes a key. A Redis that is full still carries out such edits.
   package var onlyEnds: Bool {
     switch kind {
     case .put: false

@@ -1,20 +1,21 @@
-// What a failure of the key store means for whoever asked for a change: whether the same request may succeed later, and
-// whether it may have been carried out. The exit statuses of key-publisher and the answers of its HTTP API follow it.
+// The meaning of a store's failure for the client: whether the same request may succeed later, and whether it may have
+// been carried out. It determines the exit statuses of key-publisher and the answers of its HTTP API.
 
 import Hiredis
 import RedisClient
 
 /// A failure of the key store.
 public enum StoreFailure: Sendable, Hashable {
-  /// There is no connection to Redis, or it ended. Nothing was changed.
+  /// There is no connection to Redis, or it ended before the request was sent. Nothing was changed.
   case unreachable
-  /// The connection ended, or the deadline passed, before the answer. Doing it again is harmless.
+  /// The connection ended, or the deadline passed, before the answer. Repeating the request is harmless.
   case outcomeUnknown
-  /// Redis or the store can't do it now: it is full, loading, being rebuilt, or moving to another node.
+  /// Redis can't carry out the request now: Redis is full or loading, the store is being rebuilt, or its slot is moving
+  /// to another node.
   case notNow
-  /// Redis doesn't accept the user or its password, or denies it a command.
+  /// Redis rejects the user or the password, or denies the user a command.
   case notPermitted
-  /// It would fail again.
+  /// The same request would fail again.
   case failed
 
   /// Whether the same request may succeed later.
