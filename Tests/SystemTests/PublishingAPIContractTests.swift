@@ -47,7 +47,7 @@ import Testing
     let deployment = try await Deployment()
     try await deployment.publish(keys: 1)
     let api = try await PublishingAPI(at: deployment)
-    let script = try OperationsPage.example(language)
+    let script = try OperationsPage.example(language, on: "Publishing.md")
     let file = deployment.folder.path("example")
     try Data((script + "\n").utf8).write(to: URL(fileURLWithPath: file))
     let run = try await ServiceProcess.start(
