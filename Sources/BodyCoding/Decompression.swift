@@ -171,9 +171,9 @@ extension Decompression.Failure: CustomStringConvertible {
     case .corrupt(let why): "it is corrupt (\(why))"
     case .truncated: "its end is missing"
     case .trailing(let bytes): "\(bytes) bytes come after its end"
-    case .tooLarge(let limit): "more than \(limit) bytes come out of it"
+    case .tooLarge(let limit): "it decompresses to more than \(limit) bytes"
     case .tooDense(let ratio, let encoded, let allowed):
-      "more than \(allowed) bytes come out of its \(encoded), and at most \(ratio) for each one are allowed"
+      "its \(encoded) bytes decompress to more than \(allowed); the limit is \(ratio) times its size"
     }
   }
 }

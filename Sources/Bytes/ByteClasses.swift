@@ -32,12 +32,12 @@ extension UInt8 {
     return letter < 6 ? letter &+ 10 : nil
   }
 
-  /// The same letter in lower case; other bytes unchanged.
+  /// This byte in lower case if it is a letter; otherwise unchanged.
   @inlinable package var lowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
 }
 
 extension UInt64 {
-  /// Its eight bytes with letters in lower case; other bytes unchanged.
+  /// The eight bytes of this number, with letters in lower case; other bytes are unchanged.
   @inlinable @inline(__always) package var lowercasedBytes: UInt64 {
     // The additions carry into a byte's highest bit if it is at least "A", or greater than "Z"; never into the next
     // byte.

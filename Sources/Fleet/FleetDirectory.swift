@@ -108,7 +108,7 @@ public struct FleetReading: Sendable, Equatable {
     return abs(time - nodesTime) <= FleetVerdict.clockTolerance.fractionalSeconds ? time : nodesTime
   }
 
-  /// Whether no further member can be registered.
+  /// Whether the register is full, so that no further member can be registered.
   public var isFull: Bool {
     func fills<Report>(_ member: Member<Report>) -> Bool {
       !member.stopped && member.age < FleetDirectory.roomAfter
@@ -238,12 +238,14 @@ extension FleetReading {
   private static func member<Report: MemberReport>(
     _ name: String, _ report: [UInt8]?, _ mark: [UInt8]?, readAt: Double
   ) throws -> Member<Report> {
-    guard let report else { throw Mismatch(reason: "there is a note of a report but no report") }
-    guard let mark else { throw Mismatch(reason: "there is a report but no note of when it came") }
+    guard let report else { throw Mismatch(reason: "its report is missing; only the time of the report is there") }
+    guard let mark else { throw Mismatch(reason: "the time of its report is missing") }
     let decoded = try Report(json: report)
     let note = try JSONDecoder().decode(Mark.self, from: Data(mark))
     guard decoded.name == name else { throw Mismatch(reason: "the report is of \(decoded.name)") }
-    guard decoded.instance == note.instance else { throw Mismatch(reason: "report and note are of two instances") }
+    guard decoded.instance == note.instance else {
+      throw Mismatch(reason: "the report and its time are from two instances")
+    }
     let seenAt = note.seen / 1_000
     return Member(
       report: decoded, seenAt: seenAt, age: .seconds(max(readAt - seenAt, 0)), isUndated: seenAt > readAt + 1,

@@ -207,6 +207,18 @@ public struct NodeReport: MemberReport {
     }
   }
 
+  /// A key store.
+  public struct Store: Codable, Sendable, Equatable {
+    public var id: String
+    /// Nil if nobody has named it.
+    @OrNull public var name: String?
+
+    public init(id: String, name: String?) {
+      self.id = id
+      self.name = name
+    }
+  }
+
   public var name: String
   public var build: String
   public var instance: String
@@ -232,6 +244,14 @@ public struct NodeReport: MemberReport {
   @OrNull public var refusalsBlocked: String?
   /// Keys that the store no longer holds as active, and that stay admitted until an operator confirms their removal.
   public var heldBack: Int
+  /// Of these, keys whose records vanished from the store; nil from a build that doesn't count them separately.
+  @OrNull public var vanished: Int?
+  /// Keys that are admitted again because the store lost their revocation; nil from a build that doesn't count them.
+  @OrNull public var revived: Int?
+  /// The mirrored store; nil before there was one.
+  @OrNull public var store: Store?
+  /// How the store at the address differs from the mirrored one; nil if it is the same store.
+  @OrNull public var wrongStore: WrongStore?
   /// Keys that vanished from the store without a change that ended them, since the start.
   public var violations: UInt64
   /// Number of answers by HTTP status: `"202": 17`.
@@ -281,6 +301,10 @@ public struct NodeReport: MemberReport {
     freshnessSeconds = mirror.age?.fractionalSeconds
     refusalsBlocked = mirror.objection?.inWords
     heldBack = mirror.quarantined
+    vanished = mirror.vanished
+    revived = mirror.revived
+    store = mirror.store.map { Store(id: $0.id, name: $0.name) }
+    wrongStore = mirror.wrongStore
     violations = mirror.violations
     self.answers = answers
     self.outcomes = outcomes
@@ -303,6 +327,8 @@ public struct NodeReport: MemberReport {
     case freshnessSeconds = "freshness_seconds"
     case refusalsBlocked = "refusals_blocked"
     case heldBack = "held_back"
+    case vanished, revived, store
+    case wrongStore = "wrong_store"
     case violations, answers, outcomes, barrier, queue, connections, spool
     case lastMinute = "last_minute"
     case registrationError = "registration_error"

@@ -1,4 +1,4 @@
-// Returns memory to the system that the allocator keeps after a peak.
+// Gives memory back to the system that the allocator keeps after a peak.
 //
 // glibc keeps freed memory as long as a later block in the same heap is in use. After a moment with five thousand busy
 // connections, a node kept half a gigabyte of unused memory permanently, and a container's limit counts all of it.
@@ -11,7 +11,7 @@ internal import Foundation
 public import Logging
 public import ServiceLifecycle
 
-/// Checks periodically how much resident memory is unused, and returns it to the system.
+/// Checks periodically how much resident memory is unused, and gives it back to the system.
 public struct FreedMemory: Service {
   private static let interval = Duration.seconds(10)
 
@@ -30,7 +30,7 @@ public struct FreedMemory: Service {
     }
   }
 
-  /// Returns memory if a peak is over.
+  /// Gives unused memory back to the system if a peak is over.
   static func look(_ peak: inout Peak, _ logger: Logger) {
     guard let before = MemoryUse.now, peak.isOver(before) else { return }
     MemoryUse.giveBack()

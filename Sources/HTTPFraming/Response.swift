@@ -10,9 +10,9 @@ internal import Bytes
 /// How a response must be framed so that the connection stays in step.
 public struct ResponseFraming: Sendable, Equatable {
   public enum Persistence: Sendable, Equatable {
-    /// HTTP/1.1 keeps the connection unless a header says otherwise.
+    /// The connection stays open without a header: HTTP/1.1's default.
     case open
-    /// HTTP/1.0 closes the connection unless a header says otherwise.
+    /// The connection stays open, and a header says so: HTTP/1.0 would close it.
     case keepAlive
     /// The connection closes after this response, and must say so.
     case close
@@ -36,9 +36,9 @@ public struct ResponseFraming: Sendable, Equatable {
 
 /// A field that would break the response that contains it.
 public enum InvalidResponseField: Error, Sendable, Equatable, CustomStringConvertible {
-  /// Not a token.
+  /// The name isn't a token.
   case name(String)
-  /// With a control character. The value isn't shown: it may be a secret.
+  /// The value has a control character. It isn't shown, because it may be a secret.
   case value(ofField: String)
   /// The field belongs to the framing, which only the writer sets.
   case framing(String)

@@ -34,7 +34,7 @@ public protocol RedisArgument: Sendable {
   func append(to encoder: inout RedisCommandEncoder)
 }
 
-/// Encodes a command argument by argument, for callers with too many arguments to make an array of them first.
+/// Encodes one command, one argument at a time, for callers with too many arguments to collect in an array.
 public struct RedisCommandEncoder: Sendable {
   private let name: String
   private let argumentCount: Int

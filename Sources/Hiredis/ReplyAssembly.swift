@@ -61,7 +61,7 @@ struct ReplyAssembly {
       strings = RedisStrings(reservingElements: min(count, 4096))
       stringsMissing = count
     } else {
-      // Not reserved for the announced length: only received elements cost memory.
+      // At most 4,096 elements are reserved, and not the announced length: only received elements cost memory.
       var items: [RedisReply] = []
       items.reserveCapacity(min(count, 4096))
       stack.append(Unfinished(items: items, missing: count))

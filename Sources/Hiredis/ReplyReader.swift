@@ -8,8 +8,8 @@
 //
 // Memory stays within one reply's limit and one feed, whatever was read before. hiredis moves unread bytes to the front
 // of its buffer after each reply, once it has read a kilobyte. But it releases the memory of its largest reply only
-// when a feed leaves nothing unread. If replies are pipelined, nearly every feed ends in the middle of one. So the
-// memory is released here.
+// when a feed leaves nothing unread. If replies are pipelined, nearly every feed ends in the middle of a reply. So
+// the memory is released here.
 //
 // Known and accepted: hiredis 0.14 doesn't check the CRLF that closes a bulk string, and it supports RESP2 only, nested
 // at most eight deep (a ninth level is reported as a protocol error).
@@ -70,7 +70,7 @@ public struct ReplyReader: ~Copyable {
     self.reader = reader
     // `assembly` lives exactly as long as `reader`: both end in deinit.
     reader.pointee.privdata = UnsafeMutableRawPointer(assembly)
-    // So that a snapshot doesn't allocate a buffer for each bucket.
+    // The buffer is kept, so that a snapshot doesn't allocate one for each bucket.
     reader.pointee.maxbuf = Self.keptCapacity
   }
 

@@ -83,12 +83,13 @@ extension IngestClient {
         let host = url.host, !host.isEmpty, url.fragment == nil
       else {
         // The endpoint isn't shown if it may contain a secret in the wrong place.
-        let shown = endpoint.contains { "@?".contains($0) } ? "one with @ or ? that isn't" : "\"\(endpoint)\""
-        throw InvalidConfiguration("expected an endpoint like https://host/v1/events, not \(shown)")
+        let mayHoldKey = endpoint.contains { "@?".contains($0) }
+        let shown = mayHoldKey ? "one with @ or ? (not shown: it may hold a key)" : "\"\(endpoint)\""
+        throw InvalidConfiguration("expected an endpoint like https://host/v1/events, got \(shown)")
       }
       guard url.user == nil, url.password == nil, url.query == nil else {
         throw InvalidConfiguration(
-          "expected the key apart from the endpoint, but there is something before an @ or after a ?")
+          "expected an endpoint without user, password or query (the key is passed as key), got one with @ or ?")
       }
       try Self.check("buffer.payloads", buffer.payloads, in: 1...10_000_000)
       try Self.check("buffer.bytes", buffer.bytes, in: 1...Int.max)

@@ -361,12 +361,16 @@ public final class IngestClient: Service {
 
   private func log(_ event: Outbox.Event) {
     switch event {
-    case .became(.engaged): logger.notice("payload accepted; client engaged again")
+    case .became(.engaged): logger.notice("payload accepted: client engaged, delivers again")
     case .became(.paused(let answer)):
-      logger.warning("key refused; client paused, probing", metadata: ["answer": "\(answer)"])
+      logger.warning(
+        "key refused: client paused; one payload tests the key from time to time", metadata: ["answer": "\(answer)"])
     case .became(.disengaged(let answer)):
       logger.error(
-        "key refused for the whole patience period; client disengaged, probing rarely",
+        """
+        key refused for too long: client disengaged. Waiting payloads are given back as undelivered, and new ones are \
+        rejected, except one that tests the key rarely. Give the client an active key
+        """,
         metadata: ["answer": "\(answer)", "patience": "\(configuration.refusals.patience)"])
     case .faltered(let failure):
       logger.warning("delivery failing; retrying", metadata: ["reason": "\(failure)"])

@@ -49,6 +49,8 @@ public struct IngestNode: Sendable {
     public var queueLimits = QueueLimits()
     /// Minimum queue durability. With less, the node doesn't start; a running node answers 503.
     public var requiredDurability = DurabilityRequirement.none
+    /// The name of the key store to mirror; nil for any name.
+    public var store: String?
     /// The folder in which the mirror is saved for the next start; nil for a cold start each time.
     public var stateFolder: String?
     /// The folder for payloads that arrive while Redis is unreachable; nil to answer them 503.
@@ -97,10 +99,15 @@ public struct IngestNode: Sendable {
     counting.start()
     let source = "\(configuration.redis), namespace \(configuration.namespace)"
     let stateFile = try configuration.stateFolder.map { try StateFile(folder: $0) }
+    let image = stateFile.flatMap { StateKeeper.restore($0, source: source, logger: logger) }
+    if image?.memory == nil, configuration.store == nil {
+      logger.warning(
+        "no store is known: the first key store that is found is mirrored and trusted. Give its name as --store",
+        metadata: ["redis": "\(configuration.redis)"])
+    }
     let replica = ReplicaDriver(
       endpoint: configuration.redis, layout: StoreLayout(namespace: configuration.namespace),
-      limits: configuration.replica,
-      restoring: stateFile.flatMap { StateKeeper.restore($0, source: source, logger: logger) },
+      limits: configuration.replica, restoring: image, store: configuration.store,
       name: "\(configuration.name)-mirror", on: mirrorLoop.next(), logger: logger)
     let spool = try configuration.spoolFolder.map {
       try Spool(folder: $0, limits: configuration.spool, logger: logger)
@@ -204,10 +211,10 @@ public struct IngestNode: Sendable {
         hasAgentCheck: configuration.agentCheck != nil, hasSpool: configuration.spoolFolder != nil))
     if plan.pushes.connections < wanted {
       logger.warning(
-        "--max-connections lowered: the descriptor limit (ulimit -n) is too small",
+        "--max-connections lowered: raise the descriptor limit (ulimit -n; LimitNOFILE in systemd)",
         metadata: [
-          "connections": "\(plan.pushes.connections)", "max-connections": "\(wanted)",
-          "descriptor-limit": "\(plan.limit)", "kept-back": "\(plan.keptBack)",
+          "connections": "\(plan.pushes.connections)", "max_connections": "\(wanted)",
+          "descriptor_limit": "\(plan.limit)", "reserved_descriptors": "\(plan.keptBack)",
         ])
     }
     return plan

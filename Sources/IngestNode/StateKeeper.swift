@@ -48,7 +48,11 @@ struct StateKeeper: Service {
       }
       let age = Int(Date().timeIntervalSince1970 - image.heardAt)
       logger.notice(
-        "mirror restored from the state file", metadata: ["keys": "\(image.table.count)", "age_seconds": "\(age)"])
+        "mirror restored from the state file",
+        metadata: [
+          "keys": "\(image.table.count)", "age_seconds": "\(age)",
+          "store": "\(image.memory.map { "\($0.store)" } ?? "unknown")",
+        ])
       return image
     } catch {
       logger.error("state file unusable; cold start", metadata: ["reason": "\(error)"])

@@ -56,7 +56,7 @@ public final class Spool: Sendable {
   /// - Parameters:
   ///   - folder: Used by this process only. It is created if it doesn't exist.
   ///   - now: Milliseconds since 1970.
-  /// - Throws: If it is damaged, another process uses it, or it can't be written.
+  /// - Throws: If the spool is damaged, another process uses it, or it can't be written.
   public init(
     folder: String, limits: SpoolLimits = SpoolLimits(), logger: Logger,
     now: @escaping @Sendable () -> Int64 = Spool.wallTime
@@ -224,10 +224,10 @@ public final class Spool: Sendable {
     if let last = items.last { reading.last = last.number }
   }
 
-  /// Returns payloads that weren't pushed. They are the next ones of their accounts.
+  /// Puts back payloads that weren't pushed, in front of their accounts' other payloads.
   /// - Parameters:
   ///   - payloads: In the order in which they were handed out.
-  ///   - rests: Whether no payload of their accounts is handed out before ``wake()``.
+  ///   - rests: If true, these accounts get no turn until ``wake()``.
   func putBack(_ payloads: [SpooledPayload], rests: Bool = false) {
     reading.withLock { $0.turns.putBack(payloads.map(\.item), rests: rests) }
   }

@@ -1,9 +1,9 @@
-// The promise for one payload's sender. If the thread is too slow, its result is ignored.
+// The promise for the client of one payload. If the spool's thread is too slow, its result is ignored.
 
 internal import NIOCore
 internal import Synchronization
 
-/// The answer for one payload's sender: the thread's result, or a timeout.
+/// The answer for the client of one payload: the result of the spool's thread, or a timeout.
 final class SpoolAnswer: Sendable {
   private let promise: EventLoopPromise<Void>
   private let isGiven = Atomic(false)

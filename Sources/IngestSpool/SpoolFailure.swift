@@ -7,7 +7,8 @@ public import IngestQueue
 public enum SpoolFailure: Error, Sendable, Equatable, CustomStringConvertible {
   /// The spool has no room for the payload: its maximum of bytes would be exceeded.
   case full(bytes: Int)
-  /// The rest of the room is reserved for accounts with less in the spool than this one.
+  /// The rest of the room is reserved for accounts with less than an eighth of the spool. This account would have
+  /// more.
   case accountFull
   /// The oldest payload is older than the limit. An operator should act before more are accepted.
   case tooOld(limit: Duration)

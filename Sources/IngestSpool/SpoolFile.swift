@@ -127,7 +127,7 @@ final class SpoolFile: Sendable {
       let level = try Int.fetchOne(db, sql: "PRAGMA synchronous")
       guard journal == "persist", level == 2 else {
         throw UnusableSpool(
-          "SQLite didn't take a journal that persists with synchronous = FULL: it has \(journal ?? "nothing") with level \(level ?? -1)"
+          "expected SQLite's journal_mode = PERSIST and synchronous = FULL (2), got \(journal ?? "nothing") and \(level ?? -1)"
         )
       }
     }
@@ -335,6 +335,6 @@ final class SpoolFile: Sendable {
   /// Error text without the statement and its arguments, which GRDB's own description may contain.
   private static func words(_ error: any Error) -> String {
     guard let error = error as? DatabaseError else { return "\(error)" }
-    return "SQLite's error \(error.extendedResultCode.rawValue), \(error.message ?? "without words")"
+    return "SQLite error \(error.extendedResultCode.rawValue): \(error.message ?? "no message")"
   }
 }

@@ -76,7 +76,7 @@ struct SpoolTurns {
   /// Puts payloads back in front of all others of their accounts.
   /// - Parameters:
   ///   - items: In the order in which they were handed out.
-  ///   - rests: Whether no payload of their accounts is handed out before ``wake()``.
+  ///   - rests: If true, these accounts get no turn until ``wake()``.
   mutating func putBack(_ items: some BidirectionalCollection<Item>, rests: Bool = false) {
     for item in items.reversed() {
       let slot = take(item)

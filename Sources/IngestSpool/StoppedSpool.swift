@@ -7,17 +7,17 @@ public import IngestQueue
 
 /// A payload that is set aside in a spool.
 public struct SetAsidePayload: Sendable, Equatable {
-  /// Its number in the spool, which is never reused.
+  /// The payload's number in the spool, which is never reused.
   public let number: Int64
   /// In milliseconds since 1970.
   public let setAsideAt: Int64
   /// When the spool accepted it, in milliseconds since 1970.
   public let spooledAt: Int64
-  /// Bytes of the payload and the line before it.
+  /// Bytes of the payload and its header.
   public let bytes: Int
   /// The reason as text.
   public let reason: String
-  /// Its header; nil if it isn't an envelope.
+  /// The payload's header; nil if the element isn't an envelope.
   public let header: EnvelopeHeader?
 
   init(number: Int64, setAsideAt: Int64, spooledAt: Int64, bytes: Int, reason: String, beginning: Data) {

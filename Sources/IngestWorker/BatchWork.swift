@@ -161,7 +161,7 @@ struct BatchWork {
     return piece.places.isEmpty ? nil : piece
   }
 
-  /// Whether no entries are left for another piece.
+  /// Whether all entries were given to the sink.
   var isLastPiece: Bool { next == order.count && deferred.isEmpty }
 
   /// Records that the sink didn't accept a piece. Other pieces are tried first.

@@ -78,7 +78,7 @@ struct ClaimLoop: Sendable {
         claim = try await consumer.claim(slot: slots[0], takesSuspects: takesSuspects, ownLimit: size.limit)
       } catch {
         failures += 1
-        if progress.isInTrouble(lane: id, "\(error)") { log(error, "claiming") }
+        if progress.isInTrouble(lane: id, "\(error)") { log(error, "claiming payloads") }
         await pause(Backoff().delay(afterFailures: failures))
         continue
       }
@@ -111,7 +111,7 @@ struct ClaimLoop: Sendable {
   /// Logs an error, except that Redis is unreachable: the client itself logs that, and the reconnect, once.
   private func log(_ error: QueueFailure, _ what: String) {
     if case .away = error { return }
-    logger.error("\(what) failed; trying until it works", metadata: ["reason": "\(error)"])
+    logger.error("\(what) failed; retrying", metadata: ["reason": "\(error)"])
   }
 
   private var isEnding: Bool { Task.isCancelled || Task.isShuttingDownGracefully }
@@ -272,8 +272,8 @@ struct ClaimLoop: Sendable {
     case any, small
   }
 
-  /// Whether this lane tries no other payloads of the accounts that its batch waits for. Such a try takes as long as
-  /// the batch does. If all lanes did it, other accounts' new payloads would wait.
+  /// Whether this lane tries only payloads of accounts that its batch doesn't wait for. Another payload of an account that
+  /// it waits for takes as long as the batch does. If all lanes tried these too, other accounts' new payloads would wait.
   private var looksForOthers: Bool { number.isMultiple(of: 2) }
 
   /// Waits before a batch is retried. Other accounts' payloads that arrive during this time are tried at once.
@@ -441,7 +441,7 @@ struct ClaimLoop: Sendable {
         }
       }
     } catch {
-      progress.wentWrong("other envelopes could not be claimed: \(error)", shard: surroundings.shard)
+      progress.wentWrong("claiming other payloads failed, while the sink fails: \(error)", shard: surroundings.shard)
     }
     return nil
   }
@@ -482,7 +482,7 @@ struct ClaimLoop: Sendable {
     let count = batch.entries.count
     do throws(QueueFailure) {
       let settlement = try await consumer.settle(surroundings.held.current(batch), fates) { error in
-        if progress.isInTrouble(lane: id, "\(error)") { log(error, "settling") }
+        if progress.isInTrouble(lane: id, "\(error)") { log(error, "acknowledging payloads in Redis") }
       }
       switch settlement {
       case .settled(let dead):
@@ -504,12 +504,15 @@ struct ClaimLoop: Sendable {
           $0.retried += UInt64(max(retried - (dead - buried), 0))
         }
       case .lost(let other):
-        let reason = "the lease of \(count) envelopes had ended before they were settled: they will come again"
+        let reason =
+          "the lease ended before \(count) payloads were acknowledged: they are claimed again. If this repeats, raise "
+          + "--lease or lower --batch"
         logger.warning("\(reason)", metadata: ["taken_by": "\(other ?? "the reaper")"])
         progress.lost(count, reason, shard: surroundings.shard)
       }
     } catch {
-      let reason = "\(count) envelopes could not be settled within their lease and will come again: \(error)"
+      let reason =
+        "\(count) payloads couldn't be acknowledged before their lease ended: they are claimed again (\(error))"
       logger.warning("\(reason)")
       progress.lost(count, reason, shard: surroundings.shard)
     }

@@ -61,7 +61,7 @@ final class DecodingRoom: Sendable {
       state.lastNumber += 1
       return state.lastNumber
     }
-    // If it was cancelled after it got room, nothing else removes its number.
+    // If the task was cancelled after it got room, nothing else removes its number.
     defer { state.withLock { _ = $0.cancelled.remove(number) } }
     return await withTaskCancellationHandler {
       await withCheckedContinuation { hasRoom in

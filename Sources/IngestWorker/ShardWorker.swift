@@ -146,7 +146,7 @@ final class ShardWorker: Sendable {
         }
       } catch {
         wasAway = true
-        progress.wentWrong("ended leases could not be looked for: \(error)", shard: number)
+        progress.wentWrong("searching for claims whose lease has ended failed: \(error)", shard: number)
       }
     }
     return .other
@@ -161,7 +161,11 @@ final class ShardWorker: Sendable {
         ])
     }
     for key in reaping.strange {
-      logger.error("malformed claim: another program writes to the queue's Redis keys", metadata: ["key": "\(key)"])
+      logger.error(
+        """
+        malformed claim: another program wrote to this Redis key. Payloads in it are requeued. Stop that program; if the key \
+        isn't a list, delete it
+        """, metadata: ["key": "\(key)"])
     }
   }
 

@@ -96,7 +96,7 @@ public protocol Sink: Sendable {
   /// Closes the sink, after the last batch.
   func close() async throws(SinkFailure)
 
-  /// Its name in reports, without secrets.
+  /// The sink's name in reports, without secrets.
   var name: String { get }
 
   /// After this time without results other payloads are tried beside a batch; nil if they would only wait behind the

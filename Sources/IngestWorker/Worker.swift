@@ -139,7 +139,7 @@ public final class Worker: Service {
       metadata: ["stored": "\(report.stored)", "put_back": "\(progress.putBack)", "dead": "\(report.dead)"])
   }
 
-  /// Returns when the worker was told to end and its deadline is over.
+  /// Waits until the worker is told to end, and then until its drain deadline.
   private func drainDeadline() async -> Ended {
     do {
       try await gracefulShutdown()

@@ -32,7 +32,7 @@ struct TokenKeeper: Service {
     let result = await aside { () -> Result<Int, UnusableTokens> in
       do throws(UnusableTokens) { return .success(try tokens.reload()) } catch { return .failure(error) }
     }
-    let metadata: Logger.Metadata = ["because": "\(reason)", "file": "\(tokens.file)"]
+    let metadata: Logger.Metadata = ["trigger": "\(reason)", "file": "\(tokens.file)"]
     switch result {
     case .success(0):
       logger.warning("there are no bearer tokens any more: every request is answered 401", metadata: metadata)

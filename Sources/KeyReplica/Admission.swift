@@ -17,7 +17,7 @@ public struct HeldKey: Sendable {
     case mirrored
     /// The key is missing in its bucket since the bucket was read again, and the mirror isn't complete yet.
     case formerlyMirrored
-    /// The key's removal waits for an operator.
+    /// The key's removal waits for an operator, or its record vanished.
     case quarantined
   }
 
@@ -63,7 +63,9 @@ extension Replica {
     if let (entry, until) = mirror.former.active(prefix, of: key.bucket(of: mirror.table.bucketCount)) {
       return HeldKey(account: mirror.table.accountName(of: entry.account), until: until, source: .formerlyMirrored)
     }
-    return removalGuard.quarantined[prefix].map { HeldKey(account: $0, until: admitUntil, source: .quarantined) }
+    return (removalGuard.quarantined[prefix] ?? losses.vanished[prefix]).map {
+      HeldKey(account: $0, until: admitUntil, source: .quarantined)
+    }
   }
 
   /// Admits a key that is held as active, unless that information is too old; nil if the key isn't held as active.

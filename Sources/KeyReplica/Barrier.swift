@@ -9,7 +9,7 @@
 
 /// A request that waits for a verdict.
 public struct Question: Sendable, Hashable {
-  /// The caller's own number for it, returned with the answer.
+  /// The caller's own number for the question, returned with the answer.
   public var number: UInt64
   public var key: KeyID
 
@@ -32,7 +32,8 @@ struct Barrier {
     let sentAt: Instant
     /// The mirror's version when the read was sent. The store can't be behind it, unless its history went back.
     let appliedThen: UInt64
-    /// How many replicas must have confirmed the write before it.
+    /// Number of replicas that must confirm the write that precedes this read. 0 if there is no such write, because the
+    /// read needs no fence.
     let fencedBy: Int
     fileprivate var waiting: [Waiting]
 

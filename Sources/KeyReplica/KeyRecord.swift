@@ -15,7 +15,7 @@ public enum KeyState: UInt8, Sendable, CaseIterable {
   case suspended = 1
   case revoked = 2
 
-  /// Its letter in a record.
+  /// The state's letter in a record.
   public var letter: Character {
     switch self {
     case .active: "a"

@@ -44,6 +44,11 @@ public final class KeyTable: Sendable {
     return entry.map { ($0.state, accounts.name(of: $0.account)) }
   }
 
+  /// The mirrored state of a key; nil if it has no record.
+  func state(_ key: KeyPrefix) -> KeyState? {
+    buckets[key.bucket(of: bucketCount)].table.withLock { $0.find(key.id0, key.id1)?.state }
+  }
+
   /// The time until which keys may be admitted, unless their bucket has a deadline of its own; nil if the store never
   /// answered.
   public var admitUntil: Instant? {

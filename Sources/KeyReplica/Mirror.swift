@@ -50,6 +50,8 @@ struct Mirror {
   /// Removed keys, and keys that returned, since the last call.
   private var removals: [Removal] = []
   private var returns: [KeyPrefix] = []
+  /// Keys that were suspended or revoked, and are active in a bucket that was read.
+  private var revivals: [KeyPrefix] = []
 
   init(table: KeyTable) {
     self.table = table
@@ -77,16 +79,16 @@ struct Mirror {
     for (index, summary) in manifest.buckets.enumerated() {
       guard buckets[index].verified, let summary, summary.version <= buckets[index].version else { continue }
       if table.contents(ofBucket: index) != (summary.count, summary.digest) {
-        return "the store went back: bucket \(index) wasn't changed after version \(summary.version), "
-          + "and isn't what it was then"
+        return "the store went back: bucket \(index) is at version \(summary.version), which isn't newer than the "
+          + "mirror's, but its content differs"
       }
     }
     return nil
   }
 
   /// Applies the store's manifest: sets the position, and returns the buckets that differ and must be read.
-  /// - Parameter deadline: The time until which a bucket that differs may be admitted from. Later answers of the store
-  ///   don't extend it. nil if nothing was mirrored yet.
+  /// - Parameter deadline: Keys of a bucket that differs are admitted until this time, even if the store answers again
+  ///   later. A bucket that already has a deadline keeps it. Nil if nothing was mirrored yet.
   mutating func compare(with manifest: Manifest, holdingUntil deadline: Instant?) -> [Int] {
     manifestFits = manifest.fitsTogether
     epoch = manifest.position.epoch
@@ -140,14 +142,16 @@ struct Mirror {
     for index in indices { setVerified(false, bucket: index) }
   }
 
-  /// Removed keys, and keys that returned, since the last call.
-  mutating func takeMovements() -> (removals: [Removal], returns: [KeyPrefix]) {
-    guard !removals.isEmpty || !returns.isEmpty else { return ([], []) }
+  /// Removed keys, and keys that returned, since the last call. Revivals are the returns of keys that were suspended or
+  /// revoked, in buckets that were read.
+  mutating func takeMovements() -> (removals: [Removal], returns: [KeyPrefix], revivals: [KeyPrefix]) {
+    guard !removals.isEmpty || !returns.isEmpty else { return ([], [], []) }
     defer {
       removals = []
       returns = []
+      revivals = []
     }
-    return (removals, returns)
+    return (removals, returns, revivals)
   }
 
   /// Why a bucket fails verification, as text.
@@ -168,8 +172,8 @@ struct Mirror {
     let fresh = try table(of: raw, bucket: index)
     guard fresh.count == summary.count, fresh.digest == summary.digest else {
       throw Unsound(
-        "bucket \(index) says it has \(summary.count) records with digest \(summary.digest), "
-          + "but it has \(fresh.count) with \(fresh.digest)")
+        "bucket \(index): its summary says \(summary.count) records with digest \(summary.digest), "
+          + "got \(fresh.count) with \(fresh.digest)")
     }
     return (fresh, summary)
   }
@@ -183,7 +187,7 @@ struct Mirror {
       for field in fields {
         guard field.nameLength == KeyID.byteCount, case let id = KeyID(raw: field.name),
           id.bucket(of: buckets.count) == index
-        else { throw Unsound("bucket \(index) has a field that isn't a key id of this bucket") }
+        else { throw Unsound("bucket \(index) has a field that isn't a key ID of this bucket") }
         do throws(UndecodableRecord) {
           let record = try KeyRecord.Parts(of: field.value)
           records.append((id, record.state, Digest(ofIDAndRecord: field.both)))
@@ -282,7 +286,7 @@ struct Mirror {
     case .purge(let id, let bucket, let after):
       guard bucket == id.bucket(of: buckets.count) else {
         totalAgreed = false
-        return .disagreement("change \(change.version) names bucket \(bucket) for a key of another")
+        return .disagreement("change \(change.version) names bucket \(bucket), but its key belongs to another bucket")
       }
       if change.version <= buckets[bucket].version { break }
       let (was, now, former) = table.remove(id)
@@ -292,12 +296,13 @@ struct Mirror {
       buckets[bucket].version = change.version
       if buckets[bucket].verified, now != (after.count, after.digest) {
         setVerified(false, bucket: bucket)
-        return .disagreement("after change \(change.version) bucket \(bucket) isn't what the store says it is")
+        return .disagreement(
+          "after change \(change.version) the count or digest of bucket \(bucket) differs from the store's")
       }
     case .put(let id, let bytes, let bucket, let after):
       guard bucket == id.bucket(of: buckets.count) else {
         totalAgreed = false
-        return .disagreement("change \(change.version) names bucket \(bucket) for a key of another")
+        return .disagreement("change \(change.version) names bucket \(bucket), but its key belongs to another bucket")
       }
       // The change is already included in the bucket that was read.
       if change.version <= buckets[bucket].version { break }
@@ -314,7 +319,8 @@ struct Mirror {
       // don't verify the bucket.
       if buckets[bucket].verified, now != (after.count, after.digest) {
         setVerified(false, bucket: bucket)
-        return .disagreement("after change \(change.version) bucket \(bucket) isn't what the store says it is")
+        return .disagreement(
+          "after change \(change.version) the count or digest of bucket \(bucket) differs from the store's")
       }
     }
     if verifiedCount == buckets.count, applied >= floor { checkTotal(change.total) }
@@ -349,8 +355,11 @@ struct Mirror {
   private mutating func noteReturns(from old: BucketTable, to fresh: BucketTable) {
     // A key has returned only if it wasn't active before. Usually the bucket was empty before, and no key has returned.
     guard old.count > 0 else { return }
-    for entry in fresh.entries where entry.state == .active && old.find(entry.id0, entry.id1)?.state != .active {
+    for entry in fresh.entries where entry.state == .active {
+      let before = old.find(entry.id0, entry.id1)?.state
+      guard before != .active else { continue }
       returns.append(KeyPrefix(entry.id0, entry.id1))
+      if before != nil { revivals.append(KeyPrefix(entry.id0, entry.id1)) }
     }
   }
 

@@ -2,14 +2,16 @@
 //
 // An image proves nothing about the store: its content is compared with the manifest, by digest, as always, and until
 // then no key is refused. So the buckets may be from different moments; each bucket is consistent, and that is enough.
-// But the image must not be damaged or another node's. So it has a checksum over everything, and the name of its
-// source.
+// But the image must not be damaged, so it has a checksum over everything. It also names the store that it was made
+// from. If another store is at the address, the image is evidence that the address is wrong: the image's keys stay
+// admitted, and no key is refused (see StoreIdentity).
 //
 // Format, little-endian: magic (8); length of the source (2) and source; when the store last answered (8, seconds since
-// 1970 as a double); how many intended removals had been counted (8); number of accounts (4), and each as length (1)
-// and name; number of buckets (4), and each as the time at which the store last had this content (8), number of entries
-// (4) and entries of 37 bytes: ID (16), digest (16), account (4), state (1), in the bucket's order. Then the SHA-256 of
-// all that.
+// 1970 as a double); how many intended removals had been counted (8); whether the store is known (1), and if so its
+// version (8), its latest confirmation (8), and its epoch, ID and name, each as length (2) and text; number of accounts
+// (4), and each as length (1) and name; number of buckets (4), and each as the time at which the store last had this
+// content (8), number of entries (4) and entries of 37 bytes: ID (16), digest (16), account (4), state (1), in the
+// bucket's order. Then the SHA-256 of all that.
 
 internal import Crypto
 
@@ -32,14 +34,24 @@ extension Replica {
       unsettled[bucket] = former.entries.filter { $0.state == .active }
       until[bucket] = [until[bucket], formerUntil].compactMap { $0 }.min()
     }
-    for (key, account) in removalGuard.quarantined {
+    for (key, account) in removalGuard.quarantined.merging(losses.vanished, uniquingKeysWith: { $1 }) {
       let entry = BucketTable.Entry(key.id0, key.id1, state: .active, account: table.accountNumber(of: account))
       unsettled[key.bucket(of: count), default: []].append(entry)
     }
     func time(_ moment: Instant) -> Double { wall - (now - moment).fractionalSeconds }
     return MirrorImage(
       source: source, heardAt: time(answeredAt), announced: removalGuard.announced ?? 0,
-      held: until.mapValues { time($0) - limits.admitAge.fractionalSeconds }, table: table, unsettled: unsettled)
+      held: until.mapValues { time($0) - limits.admitAge.fractionalSeconds }, memory: currentMemory, table: table,
+      unsettled: unsettled)
+  }
+
+  /// What is known of the mirrored store now.
+  private var currentMemory: StoreMemory? {
+    // Until the store was heard, what an earlier process knew.
+    if let memory { return memory }
+    guard let epoch = mirror.epoch, let store = expected.mirrored ?? met else { return nil }
+    return StoreMemory(
+      store: store, epoch: epoch, version: mirror.applied, confirmed: losses.latestConfirmation ?? 0)
   }
 }
 
@@ -53,28 +65,37 @@ public struct MirrorImage: Sendable {
   public var announced: UInt64
   /// Buckets that the store had changed, with the time at which it last had the saved content, in seconds since 1970.
   public var held: [Int: Double]
+  /// The store that it was made from; nil in a state file of a build that didn't know stores' IDs.
+  public var memory: StoreMemory?
   public var table: KeyTable
   /// Keys by bucket that are saved as active, whatever their state in the table.
   private let unsettled: [Int: [BucketTable.Entry]]
 
-  public init(source: String, heardAt: Double, announced: UInt64, held: [Int: Double] = [:], table: KeyTable) {
-    self.init(source: source, heardAt: heardAt, announced: announced, held: held, table: table, unsettled: [:])
+  public init(
+    source: String, heardAt: Double, announced: UInt64, held: [Int: Double] = [:], memory: StoreMemory? = nil,
+    table: KeyTable
+  ) {
+    self.init(
+      source: source, heardAt: heardAt, announced: announced, held: held, memory: memory, table: table, unsettled: [:])
   }
 
   fileprivate init(
-    source: String, heardAt: Double, announced: UInt64, held: [Int: Double], table: KeyTable,
+    source: String, heardAt: Double, announced: UInt64, held: [Int: Double], memory: StoreMemory?, table: KeyTable,
     unsettled: [Int: [BucketTable.Entry]]
   ) {
     self.source = source
     self.heardAt = heardAt
     self.announced = announced
     self.held = held
+    self.memory = memory
     self.table = table
     self.unsettled = unsettled
   }
 
   /// The last byte is the format's version.
-  private static let magic = Array("SLUICEM3".utf8)
+  private static let magic = Array("SLUICEM4".utf8)
+  /// Of builds that didn't know stores' IDs.
+  private static let formerMagic = Array("SLUICEM3".utf8)
 
   /// The image as bytes. May be called during writes to the table.
   public func encoded() -> [UInt8] {
@@ -110,6 +131,17 @@ public struct MirrorImage: Sendable {
     bytes += source.utf8
     bytes.append(integer: heardAt.bitPattern)
     bytes.append(integer: announced)
+    // A description that somebody edited by hand may have texts of any length.
+    let memory = memory.flatMap { $0.isStorable ? $0 : nil }
+    bytes.append(memory == nil ? 0 : 1)
+    if let memory {
+      bytes.append(integer: memory.version)
+      bytes.append(integer: memory.confirmed)
+      for text in memory.texts {
+        bytes.append(integer: UInt16(text.utf8.count))
+        bytes += text.utf8
+      }
+    }
     bytes.append(integer: UInt32(accounts.count))
     for account in accounts {
       // Longer names don't occur: a record with one isn't decoded.
@@ -122,11 +154,12 @@ public struct MirrorImage: Sendable {
   }
 
   /// - Parameters:
-  ///   - source: The expected source.
+  ///   - source: The address and namespace of the expected store. It counts only where the image has no ID.
   ///   - bucketCount: The expected number of buckets.
   /// - Throws: ``UnusableImage``, with what was expected and what was found.
   public init(decoding bytes: [UInt8], source: String, bucketCount: Int) throws(UnusableImage) {
-    guard bytes.count >= Self.magic.count + SHA256.byteCount, bytes.starts(with: Self.magic) else {
+    let isFormer = bytes.starts(with: Self.formerMagic)
+    guard bytes.count >= Self.magic.count + SHA256.byteCount, bytes.starts(with: Self.magic) || isFormer else {
       throw UnusableImage("expected a state file of this version, got \(bytes.count) bytes of something else")
     }
     let content = bytes.dropLast(SHA256.byteCount)
@@ -136,9 +169,13 @@ public struct MirrorImage: Sendable {
     }
     var reader = ImageReader(bytes: content.dropFirst(Self.magic.count))
     let named = try reader.text(length: Int(reader.integer(UInt16.self)))
-    guard named == source else { throw UnusableImage("expected a mirror of \(source), but it is one of \(named)") }
     let heardAt = try reader.time()
     let announced = try reader.integer(UInt64.self)
+    let memory = isFormer ? nil : try reader.memory()
+    // Without its ID a store is told from others only by its address.
+    guard named == source || memory != nil else {
+      throw UnusableImage("expected a mirror of \(source), but it is one of \(named)")
+    }
     let table = KeyTable(bucketCount: bucketCount)
     var accounts: [AccountNames.Number] = []
     for _ in 0..<(try reader.integer(UInt32.self)) {
@@ -157,7 +194,7 @@ public struct MirrorImage: Sendable {
       table.install(BucketTable(sorted: records), asBucket: index)
     }
     guard reader.isAtEnd else { throw UnusableImage("something follows the last bucket") }
-    self.init(source: source, heardAt: heardAt, announced: announced, held: held, table: table)
+    self.init(source: named, heardAt: heardAt, announced: announced, held: held, memory: memory, table: table)
   }
 }
 
@@ -222,6 +259,21 @@ private struct ImageReader {
     }
   }
 
+  mutating func memory() throws(UnusableImage) -> StoreMemory? {
+    switch try integer(UInt8.self) {
+    case 0: return nil
+    case 1: break
+    case let flag: throw UnusableImage("expected 0 or 1 for what is known of the store, got \(flag)")
+    }
+    let (version, confirmed) = (try integer(UInt64.self), try integer(UInt64.self))
+    let epoch = try text(length: Int(integer(UInt16.self)))
+    let id = try text(length: Int(integer(UInt16.self)))
+    let name = try text(length: Int(integer(UInt16.self)))
+    return StoreMemory(
+      store: StoreIdentity(id: id, name: name.isEmpty ? nil : name), epoch: epoch, version: version,
+      confirmed: confirmed)
+  }
+
   mutating func time() throws(UnusableImage) -> Double {
     let time = Double(bitPattern: try integer(UInt64.self))
     guard time.isFinite else { throw UnusableImage("a time that is none") }
@@ -236,6 +288,11 @@ private struct ImageReader {
     }
     return text
   }
+}
+
+extension StoreMemory {
+  fileprivate var texts: [String] { [epoch, store.id, store.name ?? ""] }
+  fileprivate var isStorable: Bool { texts.allSatisfy { $0.utf8.count <= 1000 } }
 }
 
 extension [UInt8] {

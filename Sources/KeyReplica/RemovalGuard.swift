@@ -2,10 +2,11 @@
 // digests agree, versions are consecutive, and every refusal could be proven. The mistake shows only in the number of
 // removals, and in that no publisher marked them as intended.
 //
-// So removals (an active key becomes suspended, revoked, or vanishes) are counted. A few are usual. If more than a
-// share of the active keys is removed within a window without such a mark, all unmarked removals of that window are
-// quarantined: the keys stay admitted, the node reports it, and an operator confirms the removals, or undoes them in
-// the store. Rejected: to stop following the store, which would keep new keys out as well.
+// So removals (an active key becomes suspended or revoked) are counted. Keys that vanish aren't counted: they are held,
+// however few they are (see StoreLosses). A few removals are usual. If more than a share of the active keys is removed
+// within a window without such a mark, all unmarked removals of that window are quarantined: the keys stay admitted, the
+// node reports it, and an operator confirms the removals, or undoes them in the store. Rejected: to stop following the
+// store, which would keep new keys out as well.
 //
 // An intended removal is marked in its own change, and the store counts the marks. The count is needed only if a node
 // reads buckets instead of changes: then the node accepts as many removals as marks that it has missed. The unused rest
@@ -71,12 +72,18 @@ struct RemovalGuard {
   }
 
   /// Applies the store's counts.
-  /// - Parameter isOtherHistory: Whether the history changed: then the new marks are about other keys.
-  mutating func heard(announced total: UInt64, confirmed version: UInt64, isOtherHistory: Bool) {
+  /// - Parameters:
+  ///   - isNewConfirmation: Whether an operator confirmed removals after this node had last heard from the store.
+  ///   - isOtherHistory: Whether the history changed: then the new marks are about other keys.
+  mutating func heard(
+    announced total: UInt64, confirmed version: UInt64, isNewConfirmation: Bool, isOtherHistory: Bool
+  ) {
     // If the number is lower than before, the history went back, and the marks since then are unknown.
     if let known = announced, total > known, !isOtherHistory { allowance += total - known }
     announced = total
-    if version > confirmed { confirm(upTo: version) }
+    if isNewConfirmation { confirm(upTo: version) }
+    // A history that went back has an earlier one.
+    confirmed = version
   }
 
   /// Call it before a removal is recorded whose change is marked as intended.
@@ -96,10 +103,7 @@ struct RemovalGuard {
     forgetRecent()
   }
 
-  /// Call it when another history begins: confirmations in the old one don't apply to it.
-  mutating func forgetConfirmation() { confirmed = 0 }
-
-  /// Records a removal.
+  /// Records a removal of which the key's record tells.
   /// - Parameter active: How many active keys are left.
   /// - Returns: Whether this one exceeds the limit.
   mutating func note(_ removal: Removal, active: Int, now: Instant) -> Bool {

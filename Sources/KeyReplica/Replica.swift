@@ -22,6 +22,7 @@ public struct Replica {
   enum Trouble: Equatable {
     case noStore
     case incompatible(String)
+    case wrongStore(WrongStore)
     case diverged(String)
   }
 
@@ -40,6 +41,14 @@ public struct Replica {
   /// Whether the mirror has ever been a whole sealed store, in this process or before a restart.
   var wasWhole: Bool
   var removalGuard: RemovalGuard
+  var losses: StoreLosses
+  /// The store that is to be mirrored, and the one that the mirror was compared with last.
+  var expected: ExpectedStore
+  var met: StoreIdentity?
+  /// What the state file says of the mirrored history, until the mirror was compared with the store.
+  var memory: StoreMemory?
+  /// Whether the store's history went back or is another one since the last comparison: revocations may be undone.
+  var wentBack = false
   var scrub: ScrubSchedule
   /// Number of keys whose record vanished without a change that revoked or suspended them.
   var violations: UInt64 = 0
@@ -63,10 +72,13 @@ public struct Replica {
   ///   - heardAt: If the table was restored from an image: when the store had last answered before the image was made.
   ///   - held: Buckets that the store had changed by then, with the time at which the store last had their content.
   ///   - announced: The number of marked removals by then.
+  ///   - storeName: The name of the store that is to be mirrored; nil for any name.
+  ///   - memory: What the image says of the store that it was made from.
   ///   - seed: For the jitter of retries.
   public init(
     table: KeyTable, limits: Limits = Limits(), restoredFrom heardAt: Instant? = nil, held: [Int: Instant] = [:],
-    announced: UInt64? = nil, seed: UInt64, now: Instant
+    announced: UInt64? = nil, storeName: String? = nil, remembering memory: StoreMemory? = nil, seed: UInt64,
+    now: Instant
   ) {
     precondition(limits.bucketsInFlight > 0, "with no bucket in flight nothing would ever be read")
     self.limits = limits
@@ -79,6 +91,9 @@ public struct Replica {
     scrub = ScrubSchedule(every: limits.rereadInterval, now: now)
     removalGuard = RemovalGuard(
       share: limits.removalShare, minimum: limits.removalMinimum, window: limits.removalWindow, announced: announced)
+    losses = StoreLosses(latestConfirmation: memory?.confirmed)
+    expected = ExpectedStore(name: storeName, mirrored: memory?.store)
+    self.memory = memory
     table.setAdmitDeadline(nil)
     if let heardAt { answered(heardAt) }
   }
@@ -178,7 +193,9 @@ public struct Replica {
     case .disconnected(let retryAt):
       if retryAt <= now { connect() }
     case .comparing(let comparing):
-      if let retryAt = comparing.retryAt, retryAt <= now { compareAgain(because: "again", now: now) }
+      if let retryAt = comparing.retryAt, retryAt <= now {
+        compareAgain(because: "retry after a failed read of the store", now: now)
+      }
     case .following(let following): timePassed(in: following, now: now)
     case .connecting, .reading, .shutDown: break
     }

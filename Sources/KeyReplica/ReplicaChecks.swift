@@ -47,7 +47,7 @@ extension Replica {
         setTrouble(.diverged(why), why)
       case .differs:
         mirror.distrust(buckets: [index])
-        resync(because: "bucket \(index) was read again and isn't what is mirrored", now: now)
+        resync(because: "bucket \(index) was read again and differs from the mirror", now: now)
       }
     }
   }
@@ -55,29 +55,50 @@ extension Replica {
   mutating func hear(_ change: Change) {
     switch change.effect {
     case .confirm:
-      if !removalGuard.quarantined.isEmpty { note(.guardReleased) }
+      if holdsKeys { note(.guardReleased) }
       removalGuard.confirm(upTo: change.version)
-    case .put, .purge, .seal, .undecodable: break
+      losses.confirm(upTo: change.version)
+    case .put(let id, _, _, _):
+      if !losses.isEmpty { losses.hasRecord(KeyPrefix(id), isActive: mirror.table.find(id)?.state == .active) }
+    case .purge, .seal, .undecodable: break
     }
   }
 
   mutating func noteMovements(now: Instant) {
-    let (removals, returns) = mirror.takeMovements()
+    let (removals, returns, revivals) = mirror.takeMovements()
     for key in returns {
       removalGuard.returned(key)
       scrub.returned(key)
     }
+    if wentBack { for key in revivals { losses.revive(key) } }
+    var gone = 0
     for removal in removals {
-      if removalGuard.note(removal, active: mirror.activeCount, now: now) {
-        note(.guarded(keys: removalGuard.quarantined.count))
+      guard removal.vanished else {
+        if removalGuard.note(removal, active: mirror.activeCount, now: now) {
+          note(.guarded(keys: removalGuard.quarantined.count))
+        }
+        continue
       }
-      if removal.vanished { scrub.noteVanished(removal.key, from: removal.bucket) }
+      gone += 1
+      // Before it is refused, its bucket is read once more.
+      if !losses.note(removal) { scrub.noteVanished(removal.key, from: removal.bucket) }
     }
-    if mirror.isSettled { removalGuard.settled() }
-    let gone = removals.count(where: \.vanished)
+    if mirror.isSettled {
+      removalGuard.settled()
+      if wentBack || losses.awaitsSettling { settleLosses() }
+    }
     guard gone > 0, let bucket = removals.first(where: \.vanished)?.bucket else { return }
     violations += UInt64(gone)
-    note(.vanished(keys: gone, bucket: bucket))
-    scrub.hurry(now: now)
+    note(.vanished(keys: gone, held: losses.vanished.count, bucket: bucket))
+    if !scrub.vanished.isEmpty { scrub.hurry(now: now) }
+  }
+
+  /// The mirror is complete: everything that the store has lost since is known now.
+  private mutating func settleLosses() {
+    let table = mirror.table
+    losses.settled { table.state($0) }
+    guard wentBack else { return }
+    wentBack = false
+    if !losses.revived.isEmpty { note(.revived(keys: losses.revived.count)) }
   }
 }

@@ -45,7 +45,7 @@ extension Replica {
       noteReadFailure(failure)
       return retry(comparing, now: now)
     case .success(.noStore):
-      setTrouble(.noStore, "there is no key store in this Redis")
+      setTrouble(.noStore, "there is no key store in this Redis and namespace: run key-publisher import")
       return retry(comparing, now: now)
     case .success(.incompatible(let why)):
       setTrouble(.incompatible(why), why)
@@ -58,18 +58,20 @@ extension Replica {
       }
       manifest = found
     }
-    lastReadFailure = nil
-    // After a restart the mirror's history is unknown.
-    let isOtherHistory = mirror.epoch.map { $0 != manifest.position.epoch } ?? false
-    if mirror.epoch != manifest.position.epoch {
-      removalGuard.forgetConfirmation()
-      unrecordedReplicas = 0
+    if let wrong = expected.objection(to: manifest.position) {
+      setTrouble(.wrongStore(wrong), "\(wrong)")
+      return retry(comparing, now: now)
     }
-    let wasGuarded = !removalGuard.quarantined.isEmpty
-    removalGuard.heard(
-      announced: manifest.position.announced, confirmed: manifest.position.confirmed, isOtherHistory: isOtherHistory)
-    if wasGuarded, removalGuard.quarantined.isEmpty { note(.guardReleased) }
-    if comparing.isFirst, let why = mirror.historyMismatch(of: manifest) { note(.resync(why)) }
+    met = manifest.position.store
+    lastReadFailure = nil
+    if mirror.epoch != manifest.position.epoch { unrecordedReplicas = 0 }
+    noteConfirmations(of: manifest.position)
+    if let why = historyMismatch(of: manifest) {
+      wentBack = true
+      if comparing.isFirst { note(.resync(why)) }
+    }
+    memory = nil
+    losses.compared()
     // The mirrored content of buckets that differ keeps its age, until they have been read.
     let differing = mirror.compare(with: manifest, holdingUntil: admitUntil)
     answered(comparing.sentAt)
@@ -79,6 +81,28 @@ extension Replica {
     }
     enter(.reading(Reading(conversation: comparing.conversation, manifest: manifest, pending: differing[...])))
     readMore(now: now)
+  }
+
+  /// Records removals that were marked as intended or confirmed while the node wasn't connected.
+  private mutating func noteConfirmations(of position: StorePosition) {
+    let isOtherHistory = (mirror.epoch ?? memory?.epoch).map { $0 != position.epoch } ?? false
+    let held = holdsKeys
+    let isNew = losses.heard(confirmed: position.confirmed, isOtherHistory: isOtherHistory)
+    removalGuard.heard(
+      announced: position.announced, confirmed: position.confirmed, isNewConfirmation: isNew,
+      isOtherHistory: isOtherHistory)
+    if held, !holdsKeys { note(.guardReleased) }
+  }
+
+  /// Why the store can't be a continuation of the mirrored history; nil if it can.
+  private func historyMismatch(of manifest: Manifest) -> String? {
+    guard mirror.epoch == nil, let memory else { return mirror.historyMismatch(of: manifest) }
+    let position = manifest.position
+    if position.epoch != memory.epoch {
+      return "the store has another history: epoch \(position.epoch) instead of \(memory.epoch)"
+    }
+    guard position.version < memory.version else { return nil }
+    return "the store went back from version \(memory.version) to \(position.version)"
   }
 
   /// Waits before the manifest is read again. Keys are still admitted from the mirror.

@@ -116,7 +116,10 @@ extension Replica {
       failRead(.barrierFailed("\(failure)"))
     case .success(.noStore):
       failRead(.noStore)
-      setTrouble(.noStore, "the key store has vanished from this Redis")
+      setTrouble(
+        .noStore,
+        "the key store is gone from this Redis (FLUSHALL, another server, an empty replica?): restore Redis, or run "
+          + "key-publisher import")
       if following.compareAt == nil { compareAgain(because: "the store vanished", now: now) }
     case .success(.incompatible(let why)):
       failRead(.incompatible(why))
@@ -221,7 +224,13 @@ extension Replica {
   }
 
   mutating func noteCompleteness(in following: Following) {
-    if mirror.isComplete, mirror.sealed { wasWhole = true }
+    if mirror.isComplete, mirror.sealed {
+      wasWhole = true
+      if let met, met != expected.mirrored {
+        if met.id != expected.mirrored?.id { note(.mirrors(met)) }
+        expected.mirrored = met
+      }
+    }
     guard !following.saidComplete, completeness == .complete, let epoch = mirror.epoch else { return }
     following.saidComplete = true
     note(.complete(keys: mirror.count, version: mirror.applied, epoch: epoch, sealed: mirror.sealed))
@@ -231,7 +240,9 @@ extension Replica {
 
   mutating func timePassed(in following: Following, now: Instant) {
     answer(following.barrier.expired(at: now), .barrierTimedOut)
-    if let due = following.compareAt, due <= now { return compareAgain(because: "again", now: now) }
+    if let due = following.compareAt, due <= now {
+      return compareAgain(because: "retry: the store had vanished or disagreed", now: now)
+    }
     if following.barrier.read == nil, following.positionDue <= now || following.barrier.wantsRead(at: now) {
       readPosition(now: now)
     }

@@ -95,8 +95,13 @@ extension Replica {
     /// Refusals suspended: the primary isn't confirmed by the store's other servers; the reason as text.
     case unfenced(String)
     case fenced
-    /// Records of a bucket's keys have vanished without a change that revoked or suspended the keys.
-    case vanished(keys: Int, bucket: Int)
+    /// Records of a bucket's keys have vanished without a change that revoked or suspended the keys; and the number of
+    /// all keys that are held for that reason.
+    case vanished(keys: Int, held: Int, bucket: Int)
+    /// The store's history went back, and keys are active again that had been suspended or revoked.
+    case revived(keys: Int)
+    /// The node mirrors and remembers this store from now on.
+    case mirrors(StoreIdentity)
     /// A read was answered with an error. Logged again only if the error differs.
     case readFailed(String)
   }

@@ -44,12 +44,12 @@ public struct ReplicaSigns: Sendable, Hashable {
   /// Why the server can't be assumed to be alone; nil if it can.
   public var objection: String? {
     sign.map {
-      $0 + ". Say how many servers could take this Redis's place: key-publisher replicas N, with 0 if none could"
+      $0 + ". Declare how many servers could take this Redis's place: key-publisher replicas N (0 if none could)"
     }
   }
 
   /// The remedy if a replica won't return.
-  public static let remedy = "where one can't be promoted any more, key-publisher replicas with the number that is left"
+  public static let remedy = "if a replica is gone for good, declare how many remain: key-publisher replicas N"
 
   /// The sign that it isn't alone.
   private var sign: String? {
@@ -63,11 +63,11 @@ public struct ReplicaSigns: Sendable, Hashable {
       return
         "\(Self.replicas(recorded, "has", "have")) followed this Redis and none does now, so one may have been promoted"
     }
-    if isWatched { return "Sentinels or a cluster would promote a replica of this Redis, and none follows it" }
+    if isWatched { return "this Redis is managed by Sentinels or a cluster, and no replica follows it" }
     if following == nil {
-      return "neither ROLE nor INFO can be used here, so it can't be told whether replicas follow this Redis"
+      return "neither ROLE nor INFO can be used here, so replicas of this Redis can't be detected"
     }
-    return hasFollowed == nil ? "INFO can't be used here, so it can't be told whether this Redis was a replica" : nil
+    return hasFollowed == nil ? "INFO can't be used here, so a promotion of this Redis can't be detected" : nil
   }
 
   private static func replicas(_ count: Int, _ singular: String, _ plural: String) -> String {

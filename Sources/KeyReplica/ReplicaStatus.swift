@@ -23,6 +23,14 @@ public struct ReplicaStatus: Sendable, Hashable {
   public var barrierWaiting: Int
   /// Keys that are no longer active in the store, and stay admitted until an operator has confirmed their removal.
   public var quarantined = 0
+  /// Of these, keys whose records vanished from the store.
+  public var vanished = 0
+  /// Keys that are admitted again because the store's history went back to before their revocation.
+  public var revived = 0
+  /// The mirrored store; nil before there was one.
+  public var store: StoreIdentity?
+  /// How the store at the address differs from the mirrored one; nil if it is the same store.
+  public var wrongStore: WrongStore?
   /// Whether the mirror can be relied on for admission: it has been a whole, sealed store once, in this process or
   /// before a restart, and isn't too old.
   public var admits = false

@@ -12,7 +12,8 @@ extension Replica {
       version: mirror.applied, storeVersion: storeVersion, age: answeredAt.map { now - $0 },
       objection: objectionToRefusing ?? following?.positionFailure.map { .barrierFailed($0) },
       barrierReads: (following?.barrier.pace ?? pace).readsSent, barrierWaiting: following?.barrier.count ?? 0,
-      quarantined: removalGuard.quarantined.count,
+      quarantined: removalGuard.quarantined.count + losses.vanished.count, vanished: losses.vanished.count,
+      revived: losses.revived.count, store: expected.mirrored ?? met, wrongStore: wrongStore,
       admits: wasWhole && HeldKey.isAdmitted(until: admitUntil, at: now), violations: violations)
   }
 
@@ -20,9 +21,14 @@ extension Replica {
     if case .incompatible = trouble { return .incompatible }
     if mirror.epoch == nil, mirror.count == 0 { return .empty }
     if trouble != nil { return .diverged }
-    if mirror.isComplete { return removalGuard.quarantined.isEmpty ? .complete : .guarded }
+    if mirror.isComplete { return holdsKeys ? .guarded : .complete }
     return mirror.epoch == nil ? .restored : .loading
   }
+
+  /// Whether keys stay admitted although the store doesn't have them as active any more.
+  var holdsKeys: Bool { !removalGuard.quarantined.isEmpty || !losses.vanished.isEmpty }
+
+  var wrongStore: WrongStore? { if case .wrongStore(let wrong) = trouble { wrong } else { nil } }
 
   /// Why no key may be refused now; nil if all conditions of a refusal are met, except the barrier itself.
   var objectionToRefusing: Undecided? {
@@ -36,6 +42,7 @@ extension Replica {
     switch trouble {
     case .noStore: return .noStore
     case .incompatible(let why): return .incompatible(why)
+    case .wrongStore(let wrong): return .wrongStore(wrong)
     case .diverged(let why): return .diverged(why)
     case nil: break
     }

@@ -21,10 +21,15 @@ public struct StorePosition: Sendable, Hashable {
   public var confirmed: UInt64
   /// How many replicas could become primary, as declared; nil if none was declared.
   public var replicas: Int?
+  /// Which store this is. It stays the same in all histories of the store.
+  public var store: StoreIdentity
+  /// The IDs and names of stores that this one replaces, as an operator said.
+  public var adopted: [String]
 
+  /// - Parameter store: Nil for a store that has no ID yet: then its epoch is its ID.
   public init(
     epoch: String, version: UInt64, count: Int, digest: Digest, sealed: Bool, announced: UInt64 = 0,
-    confirmed: UInt64 = 0, replicas: Int? = nil
+    confirmed: UInt64 = 0, replicas: Int? = nil, store: StoreIdentity? = nil, adopted: [String] = []
   ) {
     self.epoch = epoch
     self.version = version
@@ -34,6 +39,8 @@ public struct StorePosition: Sendable, Hashable {
     self.announced = announced
     self.confirmed = confirmed
     self.replicas = replicas
+    self.store = store ?? StoreIdentity(id: epoch)
+    self.adopted = adopted
   }
 }
 

@@ -41,6 +41,8 @@ public enum Undecided: Sendable, Hashable {
   case noStore
   /// The store was never sealed: its keys may be incomplete.
   case unsealed
+  /// The store at the address isn't the one that this node mirrors.
+  case wrongStore(WrongStore)
   /// The mirror isn't complete yet.
   case loading(verified: Int, total: Int)
   /// The store contradicts itself or the mirror; the reason as text.
@@ -69,6 +71,7 @@ public enum Undecided: Sendable, Hashable {
     case .storeAway: "store_away"
     case .noStore: "no_store"
     case .unsealed: "unsealed"
+    case .wrongStore: "wrong_store"
     case .loading: "loading"
     case .diverged: "diverged"
     case .incompatible: "incompatible"
@@ -90,6 +93,7 @@ extension Undecided {
     case .storeAway(let why): "the key store is away: \(why)"
     case .noStore: "there is no key store in this Redis"
     case .unsealed: "the key store isn't sealed, so no key can be refused"
+    case .wrongStore(let wrong): "the key store at this address is another one: \(wrong)"
     case .loading(let verified, let total): "\(verified) of \(total) buckets are verified"
     case .diverged(let why): "mirror and key store don't agree: \(why)"
     case .incompatible(let why): why
@@ -97,7 +101,7 @@ extension Undecided {
     case .unfenced(let why): "refusals are suspended: \(why)"
     case .barrierFailed(let why): "the key store answers with an error: \(why)"
     case .tooManyWaiting(let limit): "\(limit) requests wait for a proof"
-    case .vanished: "the key's record has vanished without a change that ended it"
+    case .vanished: "the key was active, and its record is gone although no change suspended or revoked it"
     case .stale(let age): "the mirror is \(Int(age.fractionalSeconds)) s old, too old to admit anybody"
     case .shuttingDown: "the node is ending"
     }

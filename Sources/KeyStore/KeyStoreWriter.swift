@@ -261,11 +261,49 @@ public struct KeyStoreWriter: Sendable {
     return (sealed.version, sealed.keys, sealed.already)
   }
 
+  /// Names the store, and creates it if there is none.
+  /// - Throws: ``OtherStoreName`` if it has another name, and Redis's errors.
+  /// - Returns: Whether the name is new.
+  public func name(_ name: String) async throws -> Bool {
+    if let objection = StoreIdentity.objection(toName: name) { throw InvalidEdit(description: objection) }
+    let script = NameScript(layout: layout, name: name)
+    let named = try await withStore(beginning: true, otherwise: nil) { [connection, deadline] in
+      connection.run(script, within: deadline).flatMapThrowing { try script.read($0) }
+    }.get()
+    guard named.name == name else { throw OtherStoreName(expected: name, found: named.name) }
+    return named.isNew
+  }
+
+  /// Records that the store replaces another one: nodes that mirrored the other one mirror this one from then on.
+  /// - Parameter other: The other store's ID or name.
+  public func adopt(_ other: String) async throws {
+    guard StoreIdentity.isID(other) || StoreIdentity.objection(toName: other) == nil else {
+      throw InvalidEdit(description: "expected the ID or the name of a store, got \"\(other)\"")
+    }
+    let script = AdoptScript(layout: layout, other: other)
+    try script.read(await connection.execute(script))
+  }
+
   /// Tells all replicas that all removals up to now are intended: keys in quarantine are removed.
   /// - Returns: The version.
   public func confirmRemovals() async throws -> UInt64 {
     let script = ConfirmScript(layout: layout, changesKept: changesKept)
     return try script.read(await connection.execute(script))
+  }
+}
+
+/// The store has another name than the expected one. Nothing was changed.
+public struct OtherStoreName: Error, Sendable, Equatable, CustomStringConvertible {
+  public let expected: String
+  public let found: String
+
+  public init(expected: String, found: String) {
+    self.expected = expected
+    self.found = found
+  }
+
+  public var description: String {
+    "expected the store \(expected), but the store at this address is named \(found); nothing was changed"
   }
 }
 

@@ -21,11 +21,12 @@ public final class ReplicaDriver: Sendable {
 
   /// - Parameters:
   ///   - image: The saved mirror of an earlier process. Its keys are admitted at once, until the image is too old.
+  ///   - store: The name of the store to mirror; nil for any name.
   ///   - logger: Logs everything that an operator needs to know.
   ///   - eventLoop: Should be one that serves no requests: a large resync keeps it busy for a while.
   public init(
     endpoint: RedisEndpoint, layout: StoreLayout, limits: Replica.Limits = .init(), restoring image: MirrorImage? = nil,
-    name: String, on eventLoop: any EventLoop, logger: Logger
+    store: String? = nil, name: String, on eventLoop: any EventLoop, logger: Logger
   ) {
     self.eventLoop = eventLoop
     let table = image?.table ?? KeyTable(bucketCount: StoreLayout.bucketCount)
@@ -40,8 +41,8 @@ public final class ReplicaDriver: Sendable {
         endpoint: endpoint, layout: layout, options: options, eventLoop: eventLoop, logger: logger,
         replica: Replica(
           table: table, limits: limits, restoredFrom: image.map { moment(of: $0.heardAt) },
-          held: image?.held.mapValues(moment) ?? [:], announced: image?.announced, seed: .random(in: .min ... .max),
-          now: now)),
+          held: image?.held.mapValues(moment) ?? [:], announced: image?.announced, storeName: store,
+          remembering: image?.memory, seed: .random(in: .min ... .max), now: now)),
       eventLoop: eventLoop)
   }
 
@@ -333,7 +334,9 @@ private final class Core {
         : eventLoop.makeSucceededFuture(ours.runID == feeds.runID)
       return same.flatMapThrowing { same in
         guard same else {
-          throw UnreadableStore("expected one server at \(endpoint), but two connections led to two")
+          throw UnreadableStore(
+            "expected one server at \(endpoint), but two connections reached two different ones: give the address of "
+              + "one Redis, not of a load balancer")
         }
         return ours
       }
@@ -419,10 +422,20 @@ private final class Core {
       logger.error("refusals suspended: primary not confirmed by a majority", metadata: ["reason": "\(reason)"])
     case .fenced: logger.notice("refusals resumed: primary confirmed by a majority")
     case .guardReleased: logger.notice("removals confirmed by key-publisher confirm")
-    case .vanished(let keys, let bucket):
+    case .vanished(let keys, let held, let bucket):
       logger.critical(
-        "active keys disappeared from the store without being revoked",
-        metadata: ["keys": "\(keys)", "first_bucket": "\(bucket)"])
+        """
+        active keys vanished from the store without being revoked: those held stay admitted until they are put again, or \
+        until key-publisher confirm
+        """,
+        metadata: ["keys": "\(keys)", "held": "\(held)", "first_bucket": "\(bucket)"])
+    case .revived(let keys):
+      logger.critical(
+        "the store's history went back: keys that were suspended or revoked are active and admitted again",
+        metadata: ["keys": "\(keys)"])
+    case .mirrors(let store):
+      logger.notice(
+        "this store is mirrored from now on", metadata: ["id": "\(store.id)", "name": "\(store.name ?? "none")"])
     case .trouble(let reason):
       logger.error("refusals suspended", metadata: ["reason": "\(reason)"])
     case .readFailed(let reason):

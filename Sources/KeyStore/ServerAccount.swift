@@ -51,15 +51,15 @@ struct ServerAccount: Sendable {
     let fields = info.flatMap { InfoFields($0) }
     runID = fields?["run_id"].map(String.init)
     hasFollowed = fields.map { fields in fields["total_net_repl_input_bytes"].map { $0 != "0" } ?? false }
-    let remedy = "until key-publisher replicas N says how many servers could take this Redis's place"
+    let declaration = "declare the replicas: key-publisher replicas N (0 if there are none)"
     shortcoming =
       switch (lacksRole, info == nil) {
       case (false, false): nil
-      case (true, false): "ROLE, in whose place INFO is asked"
+      case (true, false): "ROLE (INFO is used instead)"
       case (false, true):
-        "INFO, so it can't be told whether this Redis was a replica: unknown keys hear 503 \(remedy)"
+        "INFO: a promotion can't be detected, so unknown keys are answered 503. Allow INFO, or \(declaration)"
       case (true, true):
-        "ROLE and INFO, so it can't be told whether replicas follow: unknown keys hear 503 \(remedy)"
+        "ROLE and INFO: replicas can't be detected, so unknown keys are answered 503. Allow both, or \(declaration)"
       }
   }
 }

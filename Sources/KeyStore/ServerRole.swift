@@ -79,7 +79,7 @@ struct ServerRole: Sendable {
   init(write reply: RedisReply) throws {
     if case .error(let error) = reply {
       guard error.code == "READONLY" else { throw error }
-      self.init(name: "a replica, by refusing a write", followers: nil)
+      self.init(name: "a replica (it answers READONLY to writes)", followers: nil)
     } else {
       self.init(name: "master", followers: nil)
     }
@@ -95,7 +95,8 @@ struct ServerRole: Sendable {
   func acknowledged(since earlier: ServerRole) throws -> Int {
     guard let followers else {
       throw UnreadableStore(
-        "neither ROLE nor INFO can be used here, and WAIT doesn't tell replicas from copies: let Redis's user run ROLE")
+        "neither ROLE nor INFO can be used here, so replicas can't be counted: WAIT also counts programs that copy the "
+          + "data set. Allow ROLE for Redis's user")
     }
     return followers.count { $0.port > 0 && $0.acknowledged > earlier.offset }
   }
@@ -105,7 +106,7 @@ struct ServerRole: Sendable {
 /// some.
 enum RoleSource: Sendable {
   case role, info
-  /// Returns the role, but not the replicas.
+  /// The reply of HELLO has the role, but not the replicas.
   case hello
   /// A write: if it succeeds the server isn't a replica.
   case write

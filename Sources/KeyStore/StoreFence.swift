@@ -42,7 +42,7 @@ extension StoreLayout {
     let (first, write, wait) = (replies.startIndex, replies.startIndex + 1, replies.startIndex + 2)
     _ = try replies[write].orThrow()
     if case .error(let error) = replies[wait], error.isDenial {
-      throw UnreadableStore("WAIT can't be used here (\(error.message)): let Redis's user run it")
+      throw UnreadableStore("WAIT can't be used here (\(error.message)): allow it for Redis's user")
     }
     _ = try replies[wait].integer()
     return try role.acknowledged(since: try source.role(from: replies[first]))

@@ -24,7 +24,9 @@ extension StoreLayout {
       throw UnreadableStore("expected \(metaFields.count) fields of meta, got \(texts.count)")
     }
     if texts.allSatisfy({ $0 == nil }) { return .noStore }
-    if texts[0] == rebuilding { return .incompatible("the store is being rebuilt: key-publisher reseal") }
+    if texts[0] == rebuilding {
+      return .incompatible("the store is being rebuilt by key-publisher reseal; if that was interrupted, run it again")
+    }
     guard texts[0] == "\(schema)" else {
       return .incompatible("the store has schema \(texts[0] ?? "none"), this build reads schema \(schema)")
     }
@@ -46,10 +48,15 @@ extension StoreLayout {
       }
       return number
     }
+    let (id, name) = (texts[10] ?? epoch, texts[11])
+    guard (1...64).contains(id.utf8.count), name.map({ StoreIdentity.objection(toName: $0) == nil }) ?? true else {
+      throw UnreadableStore("the store's ID or name can't be read")
+    }
     return .found(
       StorePosition(
         epoch: epoch, version: version, count: count, digest: digest, sealed: texts[6] == "1", announced: announced,
-        confirmed: confirmed, replicas: replicas))
+        confirmed: confirmed, replicas: replicas, store: StoreIdentity(id: id, name: name),
+        adopted: texts[12]?.split(separator: " ").map(String.init) ?? []))
   }
 
   func bucketCommand(_ index: Int) -> RedisCommand { RedisCommand("HGETALL", bucket(index)) }

@@ -83,7 +83,7 @@ private struct BucketRemains {
     for (name, value) in raw.fields {
       guard let id = KeyID(bytes: name), id.bucket(of: StoreLayout.bucketCount) == index else {
         foreign.append(name)
-        unreadable.append("bucket \(index) has a field that isn't a key id of this bucket")
+        unreadable.append("bucket \(index) has a field that isn't a key ID of this bucket")
         continue
       }
       do throws(UndecodableRecord) {
@@ -92,19 +92,21 @@ private struct BucketRemains {
         summary.digest ^= Digest(of: id, record: value)
       } catch {
         foreign.append(name)
-        unreadable.append("bucket \(index), key id \(id.hex): \(error)")
+        unreadable.append("bucket \(index), key ID \(id.hex): \(error)")
       }
     }
     let said = raw.summary.flatMap { BucketSummary(decoding: $0) }
     // Redis's Lua can't represent larger numbers exactly.
     version = said.map(\.version).flatMap { $0 < 1 << 53 ? $0 : nil } ?? 0
     if let said, said.count != summary.count || said.digest != summary.digest {
-      problem = "bucket \(index) says it has \(said.count) records, it has \(summary.count), or other ones"
+      problem =
+        "bucket \(index): its summary says \(said.count) records with digest \(said.digest), "
+        + "got \(summary.count) with \(summary.digest)"
     } else if said == nil {
       problem =
         "bucket \(index) has \(summary.count) records and \(raw.summary == nil ? "no summary" : "an unreadable summary")"
     } else if said.map(\.version) != version {
-      problem = "bucket \(index) says it was changed at a version that can't be"
+      problem = "bucket \(index): the version in its summary is too large"
     }
   }
 }
@@ -162,15 +164,15 @@ public struct StoreRebuild: Sendable {
     }
     do {
       switch try await connection.storeManifest(layout) {
-      case .noStore: survey.add(problem: "meta is gone")
+      case .noStore: survey.add(problem: "the Redis hash \(layout.meta) is missing")
       case .incompatible(let why): survey.add(problem: why)
       case .found(let manifest):
         let position = manifest.position
         survey.latestVersion = max(survey.latestVersion, position.version)
         if !manifest.fitsTogether {
           survey.add(
-            problem:
-              "meta says there are \(position.count) records, the buckets say \(manifest.sum.count), or other ones")
+            problem: "meta says \(position.count) records with digest \(position.digest), "
+              + "the buckets' summaries say \(manifest.sum.count) with \(manifest.sum.digest)")
         }
         if !position.sealed { survey.add(problem: "the store isn't sealed") }
         for (index, summary) in manifest.buckets.enumerated() {
@@ -185,7 +187,9 @@ public struct StoreRebuild: Sendable {
     } catch let error as UnreadableStore {
       survey.add(problem: error.description)
     } catch let error as RedisServerError where error.code == "WRONGTYPE" {
-      survey.add(problem: "a key of the store isn't of the type that it should be")
+      survey.add(
+        problem: "a Redis key of the store has the wrong type: expected a stream at \(layout.changes), "
+          + "and hashes at \(layout.meta) and in all buckets")
     }
   }
 
@@ -226,7 +230,9 @@ public struct StoreRebuild: Sendable {
     for first in stride(from: 0, to: StoreLayout.bucketCount, by: Self.step) {
       let written = try await remains(from: first).map { index, bucket in
         guard droppingUnreadable || bucket.unreadable.isEmpty else {
-          throw NotRebuilt(description: "\(bucket.unreadable[0]), which wasn't there before; look again")
+          throw NotRebuilt(
+            description: "the store has changed since it was read: \(bucket.unreadable[0]). "
+              + "Run key-publisher reseal again")
         }
         let script = RebuildBucketScript(
           layout: layout, epoch: epoch, index: index, count: bucket.summary.count, digest: bucket.summary.digest,

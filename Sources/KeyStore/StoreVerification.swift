@@ -43,8 +43,8 @@ extension RedisConnection {
     if !manifest.fitsTogether {
       let (sum, position) = (manifest.sum, manifest.position)
       result.add(
-        "the buckets have \(sum.count) records with digest \(sum.digest), "
-          + "meta says \(position.count) with \(position.digest)")
+        "meta says \(position.count) records with digest \(position.digest), "
+          + "the buckets' summaries say \(sum.count) with \(sum.digest)")
     }
     for (index, summary) in manifest.buckets.enumerated() {
       guard let summary, summary.version > manifest.position.version else { continue }
@@ -74,7 +74,7 @@ extension StoreVerification {
     var digest = Digest.empty
     for (name, value) in raw.fields {
       guard let id = KeyID(bytes: name), id.bucket(of: StoreLayout.bucketCount) == index else {
-        add("bucket \(index) has a field that isn't a key id of this bucket")
+        add("bucket \(index) has a field that isn't a key ID of this bucket")
         continue
       }
       digest ^= Digest(of: id, record: value)
@@ -86,7 +86,8 @@ extension StoreVerification {
     }
     if raw.count != summary.count || digest != summary.digest {
       add(
-        "bucket \(index) says it has \(summary.count) records with digest \(summary.digest), it has \(raw.count) with \(digest)"
+        "bucket \(index): its summary says \(summary.count) records with digest \(summary.digest), "
+          + "got \(raw.count) with \(digest)"
       )
     }
   }

@@ -38,7 +38,7 @@ extension RedisConnection {
       for reply in replies {
         for (name, value) in try layout.rawBucket(from: reply).fields {
           do {
-            guard let key = KeyID(bytes: name) else { throw UnreadableStore("a field isn't a key id") }
+            guard let key = KeyID(bytes: name) else { throw UnreadableStore("a field isn't a key ID") }
             keys.append(StoredKey(key: key, record: try KeyRecord(decoding: value)))
           } catch {
             unreadable += 1

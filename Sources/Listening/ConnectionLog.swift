@@ -40,19 +40,20 @@ package struct ConnectionLog: Sendable {
   package func note(_ reason: Reason, peer: String?) {
     counters[reason]?.increment()
     lines.write(
-      .warning, "a connection was closed: \(words(reason))",
+      .warning, "connection closed: \(words(reason))",
       ["listener": "\(listener)", "peer": "\(peer ?? "unknown")"], to: logger)
   }
 
   private func words(_ reason: Reason) -> String {
     switch reason {
-    case .tooMany: "there are too many, in all or from this client"
+    case .tooMany: "too many connections, in all or from this client"
     case .tooManyArrivals: "this client opens too many connections a second, and others wait"
     case .tooManyHandshakes: "this client begins too many TLS handshakes a second"
     case .handshakeTooSlow: "its TLS handshake didn't end in time"
     case .handshakeTooLarge: "its TLS handshake has more bytes than any client needs"
-    case .evicted: "another connection needs its place"
-    case .evictedIdle: "another connection needs its place, and its account or client has more than its share"
+    case .evicted: "all connections are in use, and this one makes room for a new one"
+    case .evictedIdle:
+      "all connections are in use, and this idle one belongs to an account or client with more than its share"
     }
   }
 }

@@ -35,7 +35,8 @@ package final class LineLimiter: Sendable {
     }
   }
 
-  /// Writes a line if one may be written now, with the number of suppressed lines of the window before as `unwritten`.
+  /// Writes a line if one may be written now, with the number of suppressed lines of the window before as
+  /// `suppressed_lines`.
   package func write(
     _ level: Logger.Level, _ message: @autoclosure () -> Logger.Message, _ metadata: @autoclosure () -> Logger.Metadata,
     to logger: Logger
@@ -43,7 +44,7 @@ package final class LineLimiter: Sendable {
     let (isAdmitted, unwritten) = admit(at: .recent)
     guard isAdmitted else { return }
     var metadata = metadata()
-    metadata["unwritten"] = "\(unwritten)"
+    metadata["suppressed_lines"] = "\(unwritten)"
     logger.log(level: level, message(), metadata: metadata)
   }
 }

@@ -173,8 +173,8 @@ public enum PrivateFolder {
     guard status.st_mode & S_IFMT == S_IFDIR else { throw UnusablePath("\(path) is not a folder") }
     guard status.st_mode & 0o002 == 0 || status.st_mode & mode_t(S_ISVTX) != 0 else {
       throw UnusablePath(
-        "everybody may write to the folder \(path) (mode \(String(status.st_mode & 0o7777, radix: 8))), and so could replace the files in it: "
-          + "take that right away (chmod o-w), or choose another folder")
+        "every user can write to the folder \(path) (mode \(String(status.st_mode & 0o7777, radix: 8))) and replace its files: "
+          + "run chmod o-w \(path), or choose another folder")
     }
   }
 

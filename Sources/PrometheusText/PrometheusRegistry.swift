@@ -159,7 +159,7 @@ enum MetricKind: String, Sendable {
 
 /// A name with one set of labels.
 protocol Series: AnyObject, Sendable {
-  /// Appends its samples; none before it has a value.
+  /// Appends the series' samples: none if it has no value yet.
   func append(to text: inout String, name: String, labels: [MetricLabel])
 }
 

@@ -31,8 +31,8 @@ extension RedisConnection {
         }
         if let why = replies.last?.endOfSlot, replies.count == 2 {
           throw self.wrongAddress(
-            "is a node of a cluster: \(why). Unless the address leads elsewhere soon, \(self.server.advice(.cluster, at: host))"
-          )
+            "is a node of a cluster: \(why). If the address will lead to another server soon, wait; otherwise "
+              + self.server.advice(.cluster, at: host))
         }
         return self
       }

@@ -69,15 +69,15 @@ struct Conversation<Waiter>: ~Copyable {
 
   /// Records that a command is about to be sent.
   /// - Parameters:
-  ///   - expected: The number of replies to it, at least 1.
+  ///   - expected: The number of replies to the command, at least 1.
   ///   - bytes: The number of bytes to send.
-  /// - Throws: If it must not be sent. Then nothing was recorded.
+  /// - Throws: If the command must not be sent. Nothing is recorded in that case.
   mutating func willSend(
     _ command: String, expecting expected: Int, bytes: Int, now: NIODeadline, deadline: NIODeadline, waiter: Waiter
   ) throws(RedisError) {
     precondition(expected > 0, "\(command) expects no reply: it would take the next command's")
     if let over { throw over.with(outcome: .notSent) }
-    // If it were sent, it would be late at once, and all other commands on this connection would fail with it.
+    // A command sent now would be late at once, and all other commands on this connection would fail with it.
     guard now < deadline else { throw RedisError(.deadlineExceeded(command: command), outcome: .notSent) }
     guard waiting.count < waitingLimit else {
       throw RedisError(.tooMuchWaiting(limit: "\(waitingLimit) commands"), outcome: .notSent)

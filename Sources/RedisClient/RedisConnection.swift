@@ -97,7 +97,7 @@ public final class RedisConnection: Sendable {
     return found.map { $0.endsWithoutSlot() }
   }
 
-  /// The same, but redirections are returned as replies.
+  /// The same as ``connect(to:options:routedBy:on:)``, but redirections are returned as replies.
   static func find(
     _ endpoint: RedisEndpoint, options: RedisOptions, routedBy key: String?, on eventLoop: any EventLoop
   ) -> EventLoopFuture<RedisConnection> {
@@ -115,7 +115,8 @@ public final class RedisConnection: Sendable {
     case (.cluster(let seeds), let key?): question = .owner(of: key, seeds: seeds)
     case (.cluster, nil):
       return eventLoop.makeFailedFuture(
-        RedisError(.connectFailed("\(endpoint): a cluster has no server for everything"), outcome: .notSent))
+        RedisError(
+          .connectFailed("\(endpoint): a cluster address needs a Redis key to choose the server"), outcome: .notSent))
     }
     let deadline = NIODeadline.now() + options.connectDeadline
     return eventLoop.flatSubmit {
@@ -150,7 +151,7 @@ public final class RedisConnection: Sendable {
     let connected = eventLoop.makePromise(of: RedisConnection.self)
     var isOpen = false
     let opened = open(endpoint, options: options, on: eventLoop)
-    // One deadline for all steps. A connection that is opened after it is closed at once.
+    // One deadline for all steps. A connection that opens after the deadline is closed at once.
     let late = eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
       let what =
         !isOpen
@@ -470,7 +471,7 @@ final class ConversationHandler: ChannelInboundHandler {
   /// Whether the connection ended because the peer closed it while no command waited for a reply.
   private(set) var wasClosedIdle = false
   private var alarm: (at: NIODeadline, task: Scheduled<Void>)?
-  /// Whether the alarm was so late that the reply may have arrived but not been read. Then the socket is read once more
+  /// True after an alarm that was so late that the reply may be in the socket, unread. Then the socket is read once more
   /// before the deadline is checked.
   private var looksOnceMore = false
   /// If the alarm is later than this, the event loop was busy.
@@ -505,7 +506,7 @@ final class ConversationHandler: ChannelInboundHandler {
   }
 
   func handlerRemoved(context: ChannelHandlerContext) {
-    end(.closed("its channel was taken down"))
+    end(.closed("this process closed it"))
     self.context = nil
   }
 

@@ -62,7 +62,7 @@ public struct RedisEndpoint: Sendable, Equatable {
     return server
   }
 
-  /// The same.
+  /// The endpoint of one server of this address, after ``addressMap``.
   /// - Parameter host: As Sentinels and cluster nodes announce it.
   func server(announcedAs host: RedisHost) -> RedisEndpoint { server(at: addressMap[host]) }
 

@@ -5,9 +5,9 @@ public import Hiredis
 public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
   /// The outcome of a command that failed with this error.
   public enum Outcome: Sendable, Equatable {
-    /// It wasn't sent: the server hasn't received it.
+    /// The command wasn't sent: the server hasn't received it.
     case notSent
-    /// It may have been carried out or not. This side can't know.
+    /// The command may have been carried out or not: this side can't know.
     case unknown
   }
 
@@ -32,7 +32,7 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
     case shutDown
     /// Too many commands or bytes are already waiting for replies; the limit as text.
     case tooMuchWaiting(limit: String)
-    /// No node of the cluster carried it out before its deadline; the last node's error.
+    /// No node of the cluster carried out the command before its deadline; the last node's error.
     case redirected(String)
     /// There is no connection now; with the reason of the last failed attempt, if there was one.
     case notConnected(last: String?)

@@ -151,7 +151,7 @@ extension RedisEndpoint {
     let authority = try Authority(&parts, usesTLS: usesTLS)
     let path = authority.path.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
     guard let name = path.first, !name.isEmpty else {
-      throw InvalidEndpoint("expected a slash and what the sentinels call the primary after the hosts")
+      throw InvalidEndpoint("expected /NAME after the hosts: the primary's name, as in \"sentinel monitor NAME\"")
     }
     let user = try parts.value("sentinel-user").map { value throws(InvalidEndpoint) in
       try decoded(value, part: "sentinel-user")

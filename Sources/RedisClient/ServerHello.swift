@@ -35,10 +35,10 @@ public struct ServerHello: Sendable, Equatable {
 }
 
 extension RedisServerError {
-  /// Whether the server doesn't have the command or this user may not run it, so that it needn't be tried again.
+  /// Whether the command is unavailable: the server lacks it, or this user may not run it. A retry is useless.
   ///
-  /// Only for commands that are correct in themselves: services that forbid a command answer `ERR` with a text of their
-  /// own.
+  /// Any `ERR` counts, because services that forbid a command answer `ERR` with their own text. So use this only for
+  /// commands with valid arguments.
   public var isDenial: Bool { code == "NOPERM" || code == "ERR" }
 }
 

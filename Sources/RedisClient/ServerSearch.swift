@@ -190,7 +190,9 @@ final class ServerSearch {
   private func connect(to host: RedisHost, whom: String) -> EventLoopFuture<RedisConnection> {
     let server = endpoint.server(announcedAs: host)
     let reached = endpoint.addressMap[host]
-    guard !refuted.contains(reached) else { return eventLoop.makeFailedFuture(NotFound("\(host) is named again")) }
+    guard !refuted.contains(reached) else {
+      return eventLoop.makeFailedFuture(NotFound("\(host), which \(whom), failed a moment ago"))
+    }
     var options = options
     options.connectDeadline = max(deadline - .now(), .nanoseconds(1))
     let connected = RedisConnection.connect(toServer: server, options: options, on: eventLoop)

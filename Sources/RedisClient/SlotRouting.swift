@@ -21,7 +21,7 @@ extension Supervision {
     }
   }
 
-  /// The same, starting on this connection.
+  /// Sends commands on this connection first, and sends redirected ones again.
   func route(
     _ encoded: ByteBuffer, named name: String, expecting count: Int, deadline: NIODeadline,
     on connection: RedisConnection, isBoundToServer: Bool

@@ -93,7 +93,7 @@ final class Supervision {
     open[ObjectIdentifier(connection)] = nil
     if case .connected(let current, _) = state, current === connection {
       lost(
-        because: connection.ended ?? RedisError(.closed("its channel was taken down"), outcome: .notSent),
+        because: connection.ended ?? RedisError(.closed("this process closed it"), outcome: .notSent),
         whileIdle: connection.wasClosedIdle)
     }
     endIfNothingIsOpen()

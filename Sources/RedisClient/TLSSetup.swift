@@ -74,8 +74,9 @@ extension RedisEndpoint {
     let host = if case .tcp(let host, _) = address { host } else { "the server" }
     let remedy =
       serverName == nil
-      ? "say servername=NAME with a name that it has, or get one for \(host)" : "say another servername=, or get one"
-    return "Redis's certificate isn't for \(serverName ?? host): \(remedy)"
+      ? "set servername= to a name in the certificate, or use a certificate for \(host)"
+      : "set servername= to a name in the certificate, or use another certificate"
+    return "Redis's certificate isn't valid for \(serverName ?? host): \(remedy)"
   }
 }
 

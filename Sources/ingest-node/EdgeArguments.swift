@@ -33,7 +33,7 @@ struct EdgeArguments: ParsableArguments {
     configuration.trustedProxies = try settings.optional(Self.trustProxies, given: trustProxies) ?? .none
     configuration.expectsProxyHeader = try settings.flag(Self.proxyProtocol, given: proxyProtocol)
     if configuration.expectsProxyHeader, configuration.trustedProxies.blocks.isEmpty {
-      throw ValidationError("--proxy-protocol needs --trust-proxies: from nobody could a connection come")
+      throw ValidationError("--proxy-protocol requires --trust-proxies: without it every connection would be closed")
     }
     if let agent = try settings.optional(Self.agentCheck, given: agentCheck) {
       configuration.agentCheck = (agent.host, agent.port)

@@ -44,13 +44,20 @@ struct IngestNodeCommand: AsyncParsableCommand {
     shown: "folder", as: "none, each start is a cold one")
   @Option(help: Self.stateDir.help) var stateDir: String?
 
+  private static let store = Setting<String>(
+    "store",
+    "Name of the key store to mirror (key-publisher create --name). At an address that leads to another store the node "
+      + "refuses nobody and goes on admitting the keys that it knows.",
+    shown: "name", as: "the store in the state file, or else the first one that is found")
+  @Option(help: Self.store.help) var store: String?
+
   private static let threads = Setting<Int>(
     "threads", "Number of event loops for pushes.", shown: "count",
     default: String(max(1, ProcessInfo.processInfo.activeProcessorCount - 1)), as: "one fewer than processors",
     in: 1...256)
   @Option(help: Self.threads.help) var threads: String?
 
-  @OptionGroup(title: "The edge") var edge: EdgeArguments
+  @OptionGroup(title: "TLS and load balancers") var edge: EdgeArguments
   @OptionGroup(title: "Limits") var limits: LimitArguments
   @OptionGroup(title: "Limits of the queue") var queueLimits: QueueLimitArguments
   @OptionGroup(title: "The spool") var spool: SpoolArguments
@@ -85,6 +92,10 @@ struct IngestNodeCommand: AsyncParsableCommand {
     configuration.replica.admitAge = try settings.value(Self.admitAge, given: admitAge)
     configuration.replica.barrierWait = try settings.value(Self.barrierWait, given: barrierWait)
     configuration.stateFolder = try settings.optional(Self.stateDir, given: stateDir)
+    configuration.store = try settings.optional(Self.store, given: store)
+    if let objection = configuration.store.flatMap(StoreIdentity.objection(toName:)) {
+      throw ValidationError("--store: \(objection)")
+    }
 
     let logger = try log.start(settings, label: "ingest-node")
     var options = PrometheusRegistry.Options()

@@ -24,7 +24,7 @@ struct LimitArguments: ParsableArguments {
 
   private static let maxConnections = Setting<Int>(
     "max-connections",
-    "Maximum push connections. Lowered to what the descriptor limit (ulimit -n) leaves. At the maximum a new connection replaces the oldest that hasn't shown an active key, or the longest idle of an account or client with more than an eighth; if there is none, it is answered 503 or closed.",
+    "Maximum push connections; lowered if the descriptor limit (ulimit -n) is too small. At the maximum a new connection closes an old one: first the oldest that hasn't sent an active key, then the longest idle one of an account or client that has more than an eighth of all. If there is none, the new one is answered 503 or closed.",
     shown: "count", default: "\(standard.connections)", in: 1...1_000_000)
   @Option(help: Self.maxConnections.help) var maxConnections: String?
 
@@ -62,9 +62,8 @@ struct LimitArguments: ParsableArguments {
 
   private static let accountRateStatus = Setting<TooFastStatus>(
     "account-rate-status",
-    "Status for pushes beyond --account-rate: 429 (ends old AppSignal agents), 500, 503 (load balancers retry it on other nodes) or 504.",
-    shown: "status",
-    as: "what each dialect's clients bear and no balancer repeats: 500 for AppSignal, 504 for OTLP, else 429")
+    "HTTP status for pushes beyond --account-rate: 429 (old AppSignal agents stop for good), 500, 503 (load balancers retry on another node) or 504.",
+    shown: "status", as: "500 for AppSignal, 504 for OTLP, else 429")
   @Option(help: Self.accountRateStatus.help) var accountRateStatus: String?
 
   private static let grace = Setting<Duration>(

@@ -31,7 +31,7 @@ struct QueueLimitArguments: ParsableArguments {
 
   private static let requireDurability = Setting<DurabilityRequirement>(
     "require-durability",
-    "The least that an acknowledgement must mean: \(DurabilityRequirement.expectation). With less in Redis the node doesn't start, and answers 503 later.",
+    "Minimum queue durability: \(DurabilityRequirement.expectation). With less the node doesn't start; if Redis falls below it later, pushes are answered 503.",
     shown: "level", default: "none")
   @Option(help: Self.requireDurability.help) var requireDurability: String?
 

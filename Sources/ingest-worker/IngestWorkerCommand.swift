@@ -25,18 +25,23 @@ struct IngestWorkerCommand: AsyncParsableCommand {
       seconds, or has a unit: 250ms, 5s, 2m, 1h.
 
       Sinks:
-        sqlite:PATH              a file, in a folder that exists
+        sqlite:PATH
+          a file, in a folder that exists
         postgres://USER:PASSWORD@HOST:PORT/DATABASE?table=payloads
-                                 a table, which is made where there is none; other parameters are libpq's, such as sslmode
+          a table, created if missing; other parameters are libpq's, such as sslmode
         http://HOST/PATH, https://HOST/PATH
-                                 one POST for each payload, or with ?batch=ndjson one for many, a line of JSON for each; \
-      ?concurrency=8 requests for a batch at one time, ?timeout=10 seconds for each
+          one POST per payload
+          ?batch=ndjson    one POST per batch, with one JSON line per payload
+          ?concurrency=8   parallel requests per batch
+          ?timeout=10      seconds per request
         files:FOLDER?size=64&age=3600
-                                 lines of JSON in files of so many MiB and seconds, compressed with zstd when they are finished
-        none:                    nowhere: payloads are counted as stored and thrown away, for benchmarks
+          JSON lines; a file is finished at this size (MiB) or age (seconds), and then
+          compressed with zstd
+        none:
+          nowhere: payloads are counted as stored and discarded, for benchmarks
 
-      SIGTERM or SIGINT: claims nothing more, finishes what the sink has in hand, puts back the rest, ends with status 0. \
-      Other statuses: 64 the options make no sense, 1 anything else; standard error says what.
+      SIGTERM or SIGINT: claims nothing more, stores what the sink already has, requeues the rest, ends with status 0. Other \
+      statuses: 64 usage error, 1 anything else; standard error has the reason.
       """,
     version: BuildDescription.current)
 
@@ -45,14 +50,14 @@ struct IngestWorkerCommand: AsyncParsableCommand {
   @OptionGroup var log: LogArguments
 
   private static let name = Setting<MemberName>(
-    "name", "What this worker is called: \(MemberName.expectation). Each worker needs a name of its own.",
+    "name", "The worker's name: \(MemberName.expectation). Each worker needs its own name.",
     shown: "name",
     default: MemberName.ofThisHost, as: "this machine's host name")
   @Option(help: Self.name.help) var name: String?
 
   private static let sink = Setting<SinkSetting>(
     "sink",
-    "Where payloads are stored: sqlite:PATH, postgres://…, http://…, https://… files:FOLDER or none:, see above.",
+    "Where payloads are stored: sqlite:PATH, postgres://…, http://…, https://…, files:FOLDER or none:, see above.",
     shown: "sink", isRequired: true)
   @Option(help: Self.sink.help) var sink: String?
 
@@ -74,7 +79,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
 
   private static let lanes = Setting<Int>(
     "lanes",
-    "Batches that are worked on at one time, 1 to \(WorkerOptions.mostLanes); each shard of the queue has at least one.",
+    "Batches that are processed in parallel, 1 to \(WorkerOptions.mostLanes); each shard of the queue has at least one.",
     shown: "number", default: "2",
     in: 1...WorkerOptions.mostLanes)
   @Option(help: Self.lanes.help) var lanes: String?
@@ -91,7 +96,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
   @Option(help: Self.attempts.help) var attempts: String?
 
   private static let deaths = Setting<Int>(
-    "deaths", "Worker deaths while processing a payload after which it becomes a dead letter, 1 to 100.",
+    "deaths", "Worker deaths per payload, 1 to 100: after that many the payload becomes a dead letter.",
     shown: "number",
     default: "3", in: 1...100)
   @Option(help: Self.deaths.help) var deaths: String?

@@ -6,7 +6,7 @@ import KeyReplica
 struct BasisArguments: ParsableArguments {
   private static let ifVersion = Setting<Int>(
     "if-version",
-    "Leave a key alone that was changed after this version of the store; each verb and key-publisher verify say which it is at.",
+    "Change the key only if it hasn't changed since this version of the store. Every verb prints the version.",
     shown: "version", in: 0...(1 << 53))
   @Option(help: Self.ifVersion.help) var ifVersion: String?
 
@@ -19,7 +19,7 @@ struct RevisionArguments: ParsableArguments {
 
   private static let revision = Setting<Int>(
     "revision",
-    "Your database's number for this change, which grows with each change of the key: a larger one in the store wins.",
+    "Your database's number for this change. It grows with each change of the key; a larger one in the store wins.",
     shown: "number", in: 0...Int(KeyRecord.revisionLimit))
   @Option(help: Self.revision.help) var revision: String?
 

@@ -4,7 +4,11 @@ import KeyStore
 
 struct Confirm: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Confirms all removals so far, so that nodes that held back a mass removal apply it.")
+    abstract: "Confirms all removals and losses so far, so that nodes apply what they hold back.",
+    discussion: """
+      Nodes hold back removals of unusually many keys, and any key whose record vanished from the store without being revoked. \
+      They also count keys that a restored backup has made active again. All of that ends with this command.
+      """)
 
   @OptionGroup var store: StoreWriting
 

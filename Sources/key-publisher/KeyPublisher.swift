@@ -15,27 +15,28 @@ struct KeyPublisher: AsyncParsableCommand {
       key (a secret) or key_id (its SHA-256 in hexadecimal digits), account, and optionally state (active, suspended, \
       revoked) and revision (a number that grows with each change of the key in your database).
 
-      A change that comes late undoes nothing: revoked is final, a key stays with its account, and a list without a state \
-      leaves the state that the store has, unless an option says otherwise.
+      A late change undoes nothing: revoked is final, and a key keeps its account. A list without a state column keeps the \
+      states in the store. Options such as --reactivate override this.
 
       Exit status:
-      0   it is done
-      1   it isn't, and would fail again: there is no such key, or the store is damaged
-      3   the list would take away more keys than --max-revoked allows; nothing was changed
+      0   done
+      1   failed, and would fail again: no such key, or the store is damaged
+      3   the list would remove more keys than --max-revoked allows; nothing was changed
       4   the key was left as it is: it is revoked, belongs to another account, or was changed since
-      64  the command line makes no sense
-      65  the list can't be taken: bad lines, cut off, or another number of records than expected; nothing was changed
+      64  usage error
+      65  the list isn't valid: bad lines, cut off, or another number of records than expected; nothing was changed
       66  the list can't be opened
-      75  try again later: Redis can't be reached or can't write now, the list's command failed, another list is being \
-      applied, or the change is in the primary and not all declared replicas are known to have it (a failover could lose it); or the slot of the keys is moving to another node of the cluster
-      77  Redis doesn't accept the user or its password, or denies it a command
+      75  try again later: Redis is unreachable or read-only, --command failed, another list is being applied, or the cluster \
+      slot is moving. Also: the change is written, but not confirmed by all declared replicas; run it again to confirm
+      77  Redis rejects the user or its password, or denies it a command
 
       With --json each verb prints its result as one JSON object (list: one a line). Messages stay on standard error.
       """,
     version: BuildDescription.current,
     subcommands: [
       Import.self, Sync.self, Put.self, Suspend.self, Activate.self, Revoke.self, Rotate.self, Get.self, List.self,
-      Position.self, Seal.self, Confirm.self, Replicas.self, Verify.self, Reseal.self, PurgeRevoked.self, Serve.self,
+      Position.self, Create.self, Seal.self, Confirm.self, Adopt.self, Replicas.self, Verify.self, Reseal.self,
+      PurgeRevoked.self, Serve.self,
     ])
 }
 

@@ -19,6 +19,7 @@ import RedisClient
 struct ListArguments: ParsableArguments {
   @OptionGroup var store: StoreWriting
   @OptionGroup var source: ListSource
+  @OptionGroup var naming: NameArguments
 
   private static let maxRevoked = Setting<Double>(
     "max-revoked",
@@ -31,15 +32,15 @@ struct ListArguments: ParsableArguments {
 
   @Flag(
     help: .confirmation(
-      "Make revoked keys what the list says, and keys whose state it doesn't say active. Otherwise they stay as they are."
+      "Apply the list to revoked keys too. Keys without a state in the list become active. Without this both keep their state."
     )
   )
   var reactivate = false
 
   private static let asOf = Setting<Int>(
     "as-of",
-    "The store's version when the list was begun, as key-publisher position prints it: keys that were changed after it stay as "
-      + "they are.",
+    "The store's version when the list was begun, as key-publisher position prints it. Keys that changed after it keep their "
+      + "newer state.",
     shown: "version", as: "the version when this command begins, before the list's command runs", in: 0...(1 << 53))
   @Option(help: Self.asOf.help) var asOf: String?
 
@@ -56,6 +57,7 @@ struct ListArguments: ParsableArguments {
     let maxRevoked = try settings.value(Self.maxRevoked, given: maxRevoked)
     let asOf = try settings.optional(Self.asOf, given: asOf).map { UInt64($0) }
     let wait = try settings.value(Self.wait, given: wait)
+    let storeName = try naming.resolve()
     let source = try source.resolve(settings)
     if !dryRun, revokesUnlisted || seal { try source.requireEnd(forSealing: seal) }
 
@@ -77,13 +79,13 @@ struct ListArguments: ParsableArguments {
 
     if dryRun {
       return try await store.store.run { connection, layout in
-        let start = try await Start(connection, layout, asOf: asOf)
+        let start = try await Start(connection, layout, asOf: asOf, name: storeName)
         let plan = try await prepare(connection, layout, start)
         try results.print(plan.preview, ListResult(plan))
       }
     }
     try await store.run { connection, layout in
-      var start = try await Start(connection, layout, asOf: asOf)
+      var start = try await Start(connection, layout, asOf: asOf, name: storeName)
       let host = ProcessInfo.processInfo.hostName
       let name = "key-publisher \(verb) on \(host), process \(ProcessInfo.processInfo.processIdentifier)"
       let lease = try await ListLease.take(connection, layout, as: name, within: wait) { holder in
@@ -91,9 +93,10 @@ struct ListArguments: ParsableArguments {
       }
       do {
         // A command's list starts now, after the wait for other lists.
-        if source.isCommand { start = try await Start(connection, layout, asOf: asOf) }
+        if source.isCommand { start = try await Start(connection, layout, asOf: asOf, name: storeName) }
         let plan = try await prepare(connection, layout, start)
         try results.remark(plan.summary)
+        if let storeName { _ = try await KeyStoreWriter(connection: connection, layout: layout).name(storeName) }
         try await carryOut(plan, connection, layout, lease, results)
         await lease.release()
       } catch {
@@ -133,16 +136,21 @@ struct ListArguments: ParsableArguments {
     var version: UInt64 = 0
     var epoch: String?
 
-    init(_ connection: RedisConnection, _ layout: StoreLayout, asOf: UInt64?) async throws {
+    /// - Parameter name: Which the store must have, if it has one.
+    init(_ connection: RedisConnection, _ layout: StoreLayout, asOf: UInt64?, name: String?) async throws {
       switch try await connection.storePosition(layout) {
-      case .found(let position): (version, epoch) = (position.version, position.epoch)
+      case .found(let position):
+        (version, epoch) = (position.version, position.epoch)
+        if let name, let found = position.store.name, found != name {
+          throw OtherStoreName(expected: name, found: found)
+        }
       case .noStore: break
       case .incompatible(let why):
         complain(why)
         throw ExitStatus.failed.code
       }
       if let asOf, asOf > version {
-        throw ValidationError("--as-of: the store is at version \(version), \(asOf) is none that it ever had")
+        throw ValidationError("--as-of: expected at most \(version), the store's version, got \(asOf)")
       }
     }
   }

@@ -15,6 +15,8 @@ struct Position: AsyncParsableCommand {
 
   private struct Result: Encodable {
     var version: UInt64
+    var store: String?
+    var name: String?
     var epoch: String?
     var keys: Int
     var sealed: Bool
@@ -28,7 +30,8 @@ struct Position: AsyncParsableCommand {
         try results.print(
           "\(position.version)",
           Result(
-            version: position.version, epoch: position.epoch, keys: position.count, sealed: position.sealed))
+            version: position.version, store: position.store.id, name: position.store.name, epoch: position.epoch,
+            keys: position.count, sealed: position.sealed))
       case .noStore: try results.print("0", Result(version: 0, keys: 0, sealed: false))
       case .incompatible(let why):
         complain(why)

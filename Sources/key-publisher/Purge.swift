@@ -9,8 +9,8 @@ struct PurgeRevoked: AsyncParsableCommand {
     abstract: "Deletes records of keys that were revoked long ago.",
     discussion: """
       Such a key is refused as unknown (401) from then on, and no longer as revoked (403). Active and suspended keys are never \
-      removed. A node that was away since before a key was revoked takes it for one that vanished: let what is purged be \
-      older than any node's state file.
+      removed. A node that was offline since before the revocation would see the key as vanished, and admit it until \
+      key-publisher confirm. Choose more days than any node is ever offline.
 
       Without --yes it only counts, changes nothing, and ends with status 1 if there is something to do.
       """)
@@ -22,7 +22,7 @@ struct PurgeRevoked: AsyncParsableCommand {
   @Option(help: Self.before.help) var before: String?
 
   private static let olderThan = Setting<Int>(
-    "older-than", "Revoked more than so many days ago.", shown: "days", in: 0...36_500)
+    "older-than", "Revoked more than this number of days ago.", shown: "days", in: 0...36_500)
   @Option(help: Self.olderThan.help) var olderThan: String?
 
   @Flag(help: .confirmation("Do it.")) var yes = false

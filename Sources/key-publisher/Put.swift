@@ -7,8 +7,8 @@ struct Put: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Adds an active key.",
     discussion: """
-      A key that is in the store already stays in its state and with its account: a put that is repeated or comes late \
-      undoes no suspend and no revoke. --reactivate and --change-account say that it is meant to.
+      A key that is already in the store keeps its state and account, so a repeated or late put undoes no suspend or revoke. \
+      To override this: --reactivate, --change-account.
       """)
 
   @OptionGroup var store: StoreWriting

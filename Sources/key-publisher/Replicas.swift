@@ -4,15 +4,15 @@ import KeyStore
 
 struct Replicas: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Declares how many replicas of this Redis could be promoted.",
+    abstract: "Declares how many replicas this Redis has.",
     discussion: """
-      From then on a change is done when all of them have it, since a failover may promote any of them, and a node refuses \
-      a key only while a majority of them follows the primary. Count replicas that are never promoted as well: Redis \
-      doesn't say which replica has acknowledged a change. 0 takes it back.
+      From then on a change is done when all of them have it, because a failover may promote any of them. Nodes refuse keys \
+      only while a majority follows the primary. Count every replica, also one that is never promoted: Redis doesn't say \
+      which one acknowledged a change. 0 ends this.
       """)
 
   @OptionGroup var store: StoreWriting
-  @Argument(help: "How many: 0 to 32.") var number: Int
+  @Argument(help: "The number of replicas, 0 to 32.") var number: Int
 
   func validate() throws {
     guard (0...Replication.replicaLimit).contains(number) else {

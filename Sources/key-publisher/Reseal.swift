@@ -8,21 +8,21 @@ struct Reseal: AsyncParsableCommand {
     abstract: "Accepts a damaged store as it is: recounts and seals it.",
     discussion: """
       For a store that was edited by hand, or has lost a bucket, a summary or its description, and for which there is no list \
-      to import. Everything that the store says of its records is worked out anew from the records that are there, as a new \
-      history. While that goes on nobody else can write, and nodes admit the keys that they know and refuse nobody. If it is \
-      interrupted it stays like that: run it again.
+      to import. All counts and digests are computed again from the existing records, under a new epoch. Meanwhile nobody else \
+      can write, and nodes admit the keys that they know and refuse nobody. If it is interrupted the store stays closed: run \
+      it again.
 
       Without --yes it only looks, changes nothing, and ends with status 1 if there is something to do.
 
-      Keys that are gone are refused from then on, except that nothing is announced: a node that would lose more keys than \
-      usual by it goes on admitting them until key-publisher confirm, or until they are put again.
+      Nodes that knew keys that are gone go on admitting them until key-publisher confirm, or until they are put again. The \
+      store keeps its ID and its name.
       """)
 
   @OptionGroup var store: StoreWriting
 
   @Flag(help: .confirmation("Do it.")) var yes = false
 
-  @Flag(help: .confirmation("Throw away what isn't a record or can't be read.")) var dropUnreadable = false
+  @Flag(help: .confirmation("Discard entries that aren't records or can't be read.")) var dropUnreadable = false
 
   @Flag(help: .confirmation("Do it even if there are no keys: every key will be refused.")) var allowEmpty = false
 
@@ -38,7 +38,7 @@ struct Reseal: AsyncParsableCommand {
         return
       }
       guard yes else {
-        complain("nothing was changed; to take the store as it is say --yes")
+        complain("nothing was changed; to accept the store as it is say --yes")
         throw ExitStatus.failed.code
       }
       progress = Progress("rebuilding", total: StoreLayout.bucketCount, unit: "buckets")
@@ -63,27 +63,27 @@ struct Reseal: AsyncParsableCommand {
       throw ExitStatus.failed.code
     }
     let states = KeyState.allCases.map { "\(survey.keysByState[$0] ?? 0) \($0.word)" }.joined(separator: ", ")
-    var said = "nothing"
+    var expected = "unknown"
     if let claimed = survey.claimed {
       let missing = claimed - survey.keys
-      said = "\(claimed) keys"
-      if missing != 0 { said += missing > 0 ? ": \(missing) are missing" : ": \(-missing) are new" }
+      expected = "\(claimed) keys"
+      if missing != 0 { expected += missing > 0 ? ": \(missing) are missing" : ": \(-missing) are new" }
     }
-    try results.remark("found  \(survey.keys) keys (\(states))\nsaid   \(said)")
+    try results.remark("found     \(survey.keys) keys (\(states))\nexpected  \(expected)")
     tell(survey.problems, of: survey.problemCount)
     tell(survey.unreadable, of: survey.unreadableCount)
     if survey.problemCount + survey.unreadableCount == 0 {
-      try results.remark("result every bucket is what it says it is, and the store is sealed: there is nothing to do")
+      try results.remark("result    all buckets match their counts and digests, and the store is sealed: nothing to do")
       return false
     }
     if survey.unreadableCount > 0, !dropUnreadable {
       complain(
         "\(survey.unreadableCount) entries aren't records or can't be read; nothing was changed. Remove them or put these keys again "
-          + "by hand (HDEL, HSET), or say --drop-unreadable to throw them away")
+          + "by hand (HDEL, HSET), or say --drop-unreadable to discard them")
       throw ExitStatus.failed.code
     }
     if survey.keys == 0, !allowEmpty {
-      complain("no key is left, and sealed like this the store would refuse everybody; say --allow-empty to do so")
+      complain("no key is left: sealed like this the store would refuse every key. To do this say --allow-empty")
       throw ExitStatus.failed.code
     }
     return true

@@ -9,11 +9,11 @@ struct Rotate: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Replaces a key by a new one of the same account.",
     discussion: """
-      The new key is added and the old one revoked in one step: no request meets a store that has neither. If something stands \
-      against it (the old key isn't active, the new one is revoked or another account's), nothing is changed: exit status 4.
+      Adds the new key and revokes the old one in one step, so one of them always works. If the old key isn't active, or the \
+      new one is revoked or belongs to another account, nothing is changed (exit status 4).
 
-      With --revoke-after both work until then. The old key is revoked by the next import, sync, rotate or revoke --due after \
-      that time, unless it was changed in the meantime: run key-publisher revoke --due regularly. May be repeated.
+      With --revoke-after both keys work until then. The old key is revoked by the next import, sync, rotate or revoke --due \
+      after that time, unless it was changed in the meantime: run key-publisher revoke --due regularly. May be repeated.
       """)
 
   @OptionGroup var store: StoreWriting

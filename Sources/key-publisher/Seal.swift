@@ -41,7 +41,7 @@ func sealStore(
     let verification = try await connection.verifyStore(layout)
     guard verification.problems.isEmpty else {
       complain(of: verification)
-      complain("the store isn't sealed")
+      complain("not sealed: repair the problems above first (key-publisher import or reseal)")
       throw ExitStatus.failed.code
     }
   }
@@ -50,7 +50,7 @@ func sealStore(
     return SealedStore(changed: !sealed.already, keys: sealed.keys, version: sealed.version)
   } catch let error as RedisServerError where [.empty, .absent].contains(error.storeCode) {
     complain(
-      "there are no keys in the store, and sealed like this it would refuse everybody; say --allow-empty to do so")
+      "there are no keys in the store: sealed like this it would refuse every key. To do this say --allow-empty")
     throw ExitStatus.failed.code
   }
 }

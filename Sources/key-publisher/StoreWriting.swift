@@ -31,9 +31,11 @@ struct StoreWriting: ParsableArguments {
     do {
       let confirmation = try await replication.confirm(within: limit)
       if confirmation.declaredNow {
+        let replicas =
+          confirmation.declared == 1 ? "1 replica, which follows" : "\(confirmation.declared) replicas, which follow"
         try store.results().remark(
-          "\(confirmation.declared) replicas follow this Redis and are declared now: changes are confirmed when all have them; "
-            + "key-publisher replicas changes the number")
+          "declared \(replicas) this Redis: from now on a change is confirmed when all have it. To change the number: "
+            + "key-publisher replicas N")
       }
       objection = confirmation.objection
     } catch let error as ExitCode {

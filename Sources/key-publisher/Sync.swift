@@ -14,13 +14,13 @@ struct Sync: AsyncParsableCommand {
 /// The help text that both verbs share.
 enum ListHelp {
   static let text = """
-    The whole list is read and checked before anything is changed. Nothing is changed if a line can't be understood, if the \
+    The whole list is read and checked before anything is changed. Nothing is changed if a line isn't valid, if the \
     last line has no line feed, if --command fails, or if the number of records isn't as expected. From a pipe, sync and --seal \
-    need --expect or --expect-at-least: a pipe doesn't say whether the export failed. With --command the exit status says it:
+    need --expect or --expect-at-least: a pipe doesn't tell whether the export failed. With --command the exit status tells it:
 
       key-publisher sync --command "psql -qAt -c 'COPY (SELECT …) TO STDOUT CSV HEADER'"
 
-    A list is as old as its beginning. Keys that the store changed since then stay as they are, and are counted. The beginning \
-    is when this command begins, or the version that --as-of says. Only one list is applied at a time; others wait (--wait).
+    Keys that changed in the store after the list was begun keep their newer state, and are counted. The list begins when \
+    this command starts, or at the version in --as-of. Only one list is applied at a time; others wait (--wait).
     """
 }

@@ -30,6 +30,8 @@ func complain(of verification: StoreVerification) {
 
 /// The state of a store, as JSON.
 private struct VerifiedStore: Encodable {
+  var store: String
+  var name: String?
   var epoch: String
   var version: UInt64
   var keys: Int
@@ -45,15 +47,17 @@ private func report(_ verification: StoreVerification, by results: Results) thro
   let states = KeyState.allCases.map { "\(verification.keysByState[$0] ?? 0) \($0.word)" }.joined(separator: ", ")
   try results.print(
     """
+    store    \(position.store)
     epoch    \(position.epoch)
     version  \(position.version)
     keys     \(position.count) (\(states))
     digest   \(position.digest)
     sealed   \(position.sealed ? "yes" : "no")
-    result   \(verification.problems.isEmpty ? "every bucket is what it says it is" : "\(verification.problemCount) problems")
+    result   \(verification.problems.isEmpty ? "ok: all buckets match their counts and digests" : "\(verification.problemCount) problems")
     """,
     VerifiedStore(
-      epoch: position.epoch, version: position.version, keys: position.count,
+      store: position.store.id, name: position.store.name, epoch: position.epoch, version: position.version,
+      keys: position.count,
       states: Dictionary(uniqueKeysWithValues: KeyState.allCases.map { ($0.word, verification.keysByState[$0] ?? 0) }),
       digest: "\(position.digest)", sealed: position.sealed, problems: verification.problemCount))
 }

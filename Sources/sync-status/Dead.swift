@@ -8,8 +8,9 @@ struct Dead: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Lists, shows, requeues or discards dead letters.",
     discussion: """
-      A payload is a dead letter when it can't be stored, failed too often, or workers died over it. It stays until somebody \
-      decides. All verbs look at all shards; where one is away they say so, do the others, and end with status 2.
+      A payload becomes a dead letter if it can't be stored, failed too often, or had too many workers die while they \
+      processed it. It stays until an operator requeues or discards it. All verbs process all shards; if one is unreachable \
+      they say so, process the others, and end with status 2.
       """,
     subcommands: [DeadList.self, DeadShow.self, DeadRequeue.self, DeadDiscard.self],
     defaultSubcommand: DeadList.self)
@@ -17,13 +18,13 @@ struct Dead: AsyncParsableCommand {
 
 /// Selects dead letters by their properties.
 struct DeadLetterFilterOptions: ParsableArguments {
-  private static let reason = Setting<String>("reason", "Those whose reason contains this text.", shown: "text")
+  private static let reason = Setting<String>("reason", "Dead letters whose reason contains this text.", shown: "text")
   @Option(help: Self.reason.help) var reason: String?
 
-  private static let account = Setting<String>("account", "Those of this account.", shown: "account")
+  private static let account = Setting<String>("account", "Dead letters of this account.", shown: "account")
   @Option(help: Self.account.help) var account: String?
 
-  private static let worker = Setting<MemberName>("worker", "Those that this worker gave up.", shown: "name")
+  private static let worker = Setting<MemberName>("worker", "Dead letters that this worker gave up.", shown: "name")
   @Option(help: Self.worker.help) var worker: String?
 
   var isGiven: Bool { reason != nil || account != nil || worker != nil }
@@ -39,16 +40,17 @@ struct DeadLetterFilterOptions: ParsableArguments {
 /// Selects the dead letters to process. All of them are selected only if --all is given.
 struct DeadLetterChoice: ParsableArguments {
   private static let ids = Setting<LetterIDs>(
-    "id", "Those with this id, or with one of several with spaces between them. May be given more than once.",
+    "id", "IDs of dead letters, separated by spaces. May be repeated.",
     shown: "ids")
   @Option(help: Self.ids.help) var id: [String] = []
 
   @OptionGroup var filter: DeadLetterFilterOptions
 
-  @Flag(help: .confirmation("All of them.")) var all = false
+  @Flag(help: .confirmation("All dead letters.")) var all = false
 
   private static let limit = Setting<Int>(
-    "limit", "At most so many, the oldest first.", shown: "number", as: "no limit", in: 1...1_000_000_000)
+    "limit", "Maximum number of dead letters, the oldest first.", shown: "number", as: "no limit", in: 1...1_000_000_000
+  )
   @Option(help: Self.limit.help) var limit: String?
 
   /// The filter, and the limit.
@@ -74,7 +76,7 @@ struct DeadLetterChoice: ParsableArguments {
 struct LetterIDs: SettingValue {
   let ids: Set<String>
 
-  static var expectation: String { "ids of dead letters with spaces between them" }
+  static var expectation: String { "IDs of dead letters, separated by spaces" }
 
   init(setting text: String) throws(InvalidSetting) {
     let ids = text.split(separator: " ").map(String.init)

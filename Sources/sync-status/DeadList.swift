@@ -10,7 +10,8 @@ struct DeadList: AsyncParsableCommand {
   @OptionGroup var access: FleetAccess
   @OptionGroup var filter: DeadLetterFilterOptions
 
-  private static let limit = Setting<Int>("limit", "At most so many.", shown: "number", default: "50", in: 1...100_000)
+  private static let limit = Setting<Int>(
+    "limit", "Maximum number of dead letters.", shown: "number", default: "50", in: 1...100_000)
   @Option(help: Self.limit.help) var limit: String?
 
   private static let json = Setting.flag("json", "One JSON object a line instead of a table.")

@@ -7,8 +7,8 @@ struct DeadShow: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "show", abstract: "Shows a dead letter, or writes its payload to the standard output.",
     discussion: """
-      Of what isn't an envelope --payload writes all that was in the queue, and of an entry that isn't a dead letter all that it \
-      has. Exit status: 0 it is shown, 1 there is no such dead letter, 2 not all shards could be asked.
+      --payload writes the payload. If the element isn't an envelope, it writes the raw element; if the entry isn't a dead \
+      letter, all its fields. Exit status: 0 it is shown, 1 there is no such dead letter, 2 not all shards could be read.
       """)
 
   @OptionGroup var access: FleetAccess
@@ -32,7 +32,7 @@ struct DeadShow: AsyncParsableCommand {
           areAll = false
         }
       }
-      complain("there is no dead letter \(id)" + (areAll ? "" : " in the shards that could be asked"))
+      complain("there is no dead letter \(id)" + (areAll ? "" : " in the shards that could be read"))
       throw areAll ? Outcome.notInSync : Outcome.cannotTell
     }
   }
@@ -52,7 +52,7 @@ struct DeadShow: AsyncParsableCommand {
     if case .success(let letter) = found {
       lines += [
         ("attempts", Wording.count(letter.attempts)), ("worker deaths", Wording.count(letter.deaths)),
-        ("first failed", Wording.moment(letter.firstAt)), ("died", Wording.moment(letter.diedAt)),
+        ("first failed", Wording.moment(letter.firstAt)), ("dead since", Wording.moment(letter.diedAt)),
         ("worker", letter.worker), ("account", letter.account ?? "-"),
       ]
     }
@@ -62,7 +62,7 @@ struct DeadShow: AsyncParsableCommand {
       lines.append(("payload", "\(Wording.count(found.bytes - length)) bytes; --payload writes them"))
     case .failure(let error):
       lines.append(("envelope", "\(error)"))
-      lines.append(("element", "\(Wording.count(found.bytes)) bytes; --payload writes them"))
+      lines.append(("raw", "\(Wording.count(found.bytes)) bytes; --payload writes them"))
     }
     let width = lines.map(\.0.count).max() ?? 0
     for (name, value) in lines {
@@ -92,7 +92,7 @@ struct DeadShow: AsyncParsableCommand {
   ) async throws -> [UInt8] {
     guard let part = try await shard.letters.part(of: found.entry, from: offset, most: most) else {
       complain(
-        "somebody has dealt with \(found.id) just now" + (offset > 0 ? "; what was written is a part of it" : ""))
+        "\(found.id) was requeued or discarded meanwhile" + (offset > 0 ? "; the output is incomplete" : ""))
       throw Outcome.notInSync
     }
     return part

@@ -9,8 +9,8 @@ struct DeadRequeue: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "requeue", abstract: "Requeues dead letters, with no failures counted.",
     discussion: """
-      They go behind what waits, the oldest first. What fails again is a dead letter again. Exit status: 0 done, 1 something \
-      that was named isn't there or can't be read, 2 not all shards could be dealt with; it may be run again.
+      They are queued after the waiting payloads, oldest first. One that fails again becomes a dead letter again. Exit \
+      status: 0 done, 1 a given ID isn't a dead letter or can't be read, 2 not all shards were processed; run it again.
       """)
 
   @OptionGroup var access: FleetAccess
@@ -22,7 +22,7 @@ struct DeadRequeue: AsyncParsableCommand {
       let (tally, areAll) = await sweep(fleet) { letters, tally throws(QueueFailure) in
         try await letters.requeue(filter, limit: limit - tally.done.total, tally: &tally)
       }
-      try write("put back \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
+      try write("requeued \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
       try conclude(tally, filter, limit, areAll: areAll)
     }
   }
@@ -30,10 +30,10 @@ struct DeadRequeue: AsyncParsableCommand {
 
 struct DeadDiscard: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "discard", abstract: "Throws dead letters away for good.",
+    commandName: "discard", abstract: "Discards dead letters.",
     discussion: """
       Without --yes it only counts, changes nothing, and ends with status 1 if there is something to do. Exit status \
-      otherwise: 0 done, 1 something that was named isn't there, 2 not all shards could be dealt with.
+      otherwise: 0 done, 1 a given ID isn't a dead letter, 2 not all shards were processed; run it again.
       """)
 
   @OptionGroup var access: FleetAccess
@@ -49,9 +49,9 @@ struct DeadDiscard: AsyncParsableCommand {
         let (tally, areAll) = await sweep(fleet) { letters, tally throws(QueueFailure) in
           try await letters.count(filter, limit: limit - tally.done.total, tally: &tally)
         }
-        try write("would throw away \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
+        try write("would discard \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
         if tally.done.total > 0 {
-          complain("nothing was changed; to throw them away say --yes")
+          complain("nothing was changed; to discard them say --yes")
           throw areAll ? Outcome.notInSync : Outcome.cannotTell
         }
         return try conclude(tally, filter, limit, areAll: areAll)
@@ -59,7 +59,7 @@ struct DeadDiscard: AsyncParsableCommand {
       let (tally, areAll) = await sweep(fleet) { letters, tally throws(QueueFailure) in
         try await letters.discard(filter, limit: limit - tally.done.total, tally: &tally)
       }
-      try write("threw away \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
+      try write("discarded \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
       try conclude(tally, filter, limit, areAll: areAll)
     }
   }
@@ -76,7 +76,7 @@ private func sweep(
     do throws(QueueFailure) {
       try await act(shard.letters, &tally)
     } catch {
-      complain("\(shard.place) is not done: \(error)")
+      complain("\(shard.place) was not processed: \(error)")
       areAll = false
     }
   }
@@ -95,15 +95,16 @@ private func reasons(_ tally: DeadLetterTally) -> String {
 private func conclude(
   _ tally: DeadLetterTally, _ filter: DeadLetterFilter, _ limit: Int, areAll: Bool
 ) throws {
-  if tally.gone > 0 { complain("\(Wording.count(tally.gone)) were dealt with by somebody else meanwhile") }
+  if tally.gone > 0 { complain("\(Wording.count(tally.gone)) were requeued or discarded by somebody else meanwhile") }
   if tally.unreadable > 0 {
     complain(
-      "\(Wording.count(tally.unreadable)) can't be read and stay: save them with show --payload, or discard them by id")
+      "\(Wording.count(tally.unreadable)) can't be read and stay: save them with show --payload, or discard them with --id"
+    )
   }
   // If the limit ended it, the remaining IDs weren't looked for.
   let missing = tally.done.total < limit ? (filter.ids ?? []).subtracting(tally.metIDs).sorted() : []
   for id in missing.prefix(20) { complain("there is no dead letter \(id)") }
-  if missing.count > 20 { complain("nor are there \(Wording.count(missing.count - 20)) more of those that were named") }
+  if missing.count > 20 { complain("\(Wording.count(missing.count - 20)) more of the given IDs aren't dead letters") }
   if !areAll { throw Outcome.cannotTell }
   if tally.unreadable > 0 || !missing.isEmpty { throw Outcome.notInSync }
 }

@@ -6,7 +6,8 @@ import CommandSupport
 struct Forget: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Removes a node or worker that won't come back from the list.",
-    discussion: "Silent nodes and workers stay listed for a day. One that still runs reappears with its next heartbeat."
+    discussion:
+      "Silent nodes and workers stay listed for a day. A node or worker that still runs reappears with its next report."
   )
 
   @OptionGroup var access: FleetAccess

@@ -7,8 +7,8 @@ struct Queue: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Shows the queue, shard by shard, and what is wrong with it.",
     discussion: """
-      Exit status: 0 payloads get through, 1 something is in their way or somebody's work (dead letters are), 2 it can't be \
-      told of all shards.
+      Exit status: 0 payloads flow, 1 something blocks them or needs an operator (dead letters), 2 not all shards could be \
+      read.
       """)
 
   @OptionGroup var access: FleetAccess

@@ -12,9 +12,9 @@ struct SpoolVerbs: ParsableCommand {
     commandName: "spool",
     abstract: "Lists, shows, requeues or discards payloads that a node has set aside in its spool.",
     discussion: """
-      A payload is set aside when Redis doesn't take it, mostly because it is larger than Redis's proto-max-bulk-len or \
+      A payload is set aside if Redis can't take it, mostly because it is larger than Redis's proto-max-bulk-len or \
       client-query-buffer-limit. Run this on the node's machine, as the node's user, while the node is stopped. It needs no \
-      Redis. Exit status: 0 done, 1 something that was named isn't there or nothing was changed, 2 the spool can't be used.
+      Redis. Exit status: 0 done, 1 a given number isn't set aside or nothing was changed, 2 the spool can't be used.
       """,
     subcommands: [SpoolList.self, SpoolShow.self, SpoolRequeue.self, SpoolDiscard.self])
 }
@@ -55,7 +55,9 @@ struct SetAsideChoice: ParsableArguments {
     if all { return (payloads, true) }
     let missing = Set(numbers).subtracting(payloads.map(\.number)).sorted()
     for number in missing.prefix(20) { complain("no payload \(number) is set aside") }
-    if missing.count > 20 { complain("nor are \(Wording.count(missing.count - 20)) more of those that were named") }
+    if missing.count > 20 {
+      complain("\(Wording.count(missing.count - 20)) more of the given numbers aren't set aside")
+    }
     return (payloads.filter { numbers.contains($0.number) }, missing.isEmpty)
   }
 }
@@ -66,7 +68,8 @@ struct SpoolList: ParsableCommand {
 
   @OptionGroup var folder: SpoolFolder
 
-  private static let limit = Setting<Int>("limit", "At most so many.", shown: "number", default: "50", in: 1...100_000)
+  private static let limit = Setting<Int>(
+    "limit", "Maximum number of payloads.", shown: "number", default: "50", in: 1...100_000)
   @Option(help: Self.limit.help) var limit: String?
 
   func run() throws {
@@ -89,7 +92,7 @@ struct SpoolList: ParsableCommand {
 struct SpoolShow: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "show", abstract: "Shows a payload that is set aside, or writes it to the standard output.",
-    discussion: "Of what isn't an envelope --payload writes all that is in the spool.")
+    discussion: "If the element isn't an envelope, --payload writes it unchanged.")
 
   @OptionGroup var folder: SpoolFolder
 
@@ -108,7 +111,7 @@ struct SpoolShow: ParsableCommand {
       let headerBytes = found.header == nil ? 0 : (element.firstIndex(of: UInt8(ascii: "\n")) ?? -1) + 1
       if payload { return try write(element.dropFirst(headerBytes)) }
       let lines = [
-        ("number", "\(number)"), ("reason", found.reason), ("taken", Wording.moment(found.spooledAt)),
+        ("number", "\(number)"), ("reason", found.reason), ("spooled", Wording.moment(found.spooledAt)),
         ("set aside", Wording.moment(found.setAsideAt)), ("account", found.header?.account ?? "-"),
         ("envelope", String(decoding: element.prefix(max(0, headerBytes - 1)), as: UTF8.self)),
         ("payload", "\(Wording.count(element.count - headerBytes)) bytes; --payload writes them"),
@@ -123,7 +126,7 @@ struct SpoolShow: ParsableCommand {
 struct SpoolRequeue: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "requeue", abstract: "Lets the node push payloads that were set aside, when it runs again.",
-    discussion: "For when Redis takes them now: its limits were raised. Otherwise they are set aside again.")
+    discussion: "Use it after you raised Redis's limits. Otherwise the payloads are set aside again.")
 
   @OptionGroup var folder: SpoolFolder
   @OptionGroup var choice: SetAsideChoice
@@ -140,7 +143,7 @@ struct SpoolRequeue: ParsableCommand {
 
 struct SpoolDiscard: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "discard", abstract: "Throws payloads that were set aside away for good.",
+    commandName: "discard", abstract: "Discards payloads that were set aside.",
     discussion: "Without --yes it only counts, changes nothing, and ends with status 1 if there is something to do.")
 
   @OptionGroup var folder: SpoolFolder
@@ -153,13 +156,13 @@ struct SpoolDiscard: ParsableCommand {
       let (payloads, areAll) = try choice.resolve(in: spool)
       let text = Wording.number(payloads.count, "payload")
       guard yes else {
-        try write("would throw away \(text)\n")
-        if !payloads.isEmpty { complain("nothing was changed; to throw them away say --yes") }
+        try write("would discard \(text)\n")
+        if !payloads.isEmpty { complain("nothing was changed; to discard them say --yes") }
         if !payloads.isEmpty || !areAll { throw Outcome.notInSync }
         return
       }
       try spool.discard(payloads.map(\.number))
-      try write("threw away \(text)\n")
+      try write("discarded \(text)\n")
       if !areAll { throw Outcome.notInSync }
     }
   }

@@ -14,11 +14,11 @@ struct SyncStatus: AsyncParsableCommand {
     commandName: "sync-status",
     abstract: "Shows whether every ingest node mirrors all keys, and what is wrong if not.",
     discussion: """
-      Exit status: 0 all nodes are in sync and take payloads, 1 some are not or don't, or accounts have too many dead \
-      letters, 2 it can't be told (Redis is away or what is in it can't be read), 64 the command line makes no sense.
+      Exit status: 0 all nodes are in sync and accept payloads; 1 something is wrong, see the output; 2 unknown: Redis is \
+      unreachable or unreadable; 64 usage error.
 
-      A node is in sync when it reported within the last 5 seconds a complete and verified mirror of the sealed store, \
-      and had followed every change of the store as of at most 5 seconds before its report.
+      A node is in sync if its last report is at most 5 seconds old and says that its mirror is complete and verified, and \
+      if it had every change of the sealed store at most 5 seconds before that report.
       """,
     version: BuildDescription.current,
     subcommands: [Show.self, Wait.self, Forget.self, Queue.self, Dead.self, SpoolVerbs.self],

@@ -7,9 +7,9 @@ struct Wait: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Waits until nodes are in sync with the current version of the key store.",
     discussion: """
-      Reads the store's version once at the start, and returns 0 as soon as all nodes (or the one that is named, or so \
-      many) are in sync and have followed every change up to that version. Returns 1 when they don't in time, with what \
-      is missing, and 2 when Redis couldn't be read all the time.
+      Reads the store's version once at the start, and ends with status 0 as soon as all nodes (or the one of --node, or as \
+      many as --count) are in sync and have followed every change up to that version. After --timeout it says what is \
+      missing and ends with 1, or with 2 if Redis could never be read.
       """)
 
   @OptionGroup var access: FleetAccess
@@ -18,11 +18,11 @@ struct Wait: AsyncParsableCommand {
   @Option(help: Self.node.help) var node: String?
 
   private static let count = Setting<Int>(
-    "count", "Wait until so many nodes are in sync.", shown: "number", in: 1...100_000)
+    "count", "Wait until this number of nodes is in sync.", shown: "number", in: 1...100_000)
   @Option(help: Self.count.help) var count: String?
 
   private static let timeout = Setting<Duration>(
-    "timeout", "How long to wait at most: 30s, 5m, or a bare number of seconds.", shown: "time", isRequired: true)
+    "timeout", "Maximum wait: 30s, 5m, or a number of seconds.", shown: "time", isRequired: true)
   @Option(help: Self.timeout.help) var timeout: String?
 
   func run() async throws {
@@ -63,7 +63,7 @@ struct Wait: AsyncParsableCommand {
       }
       complain("not in sync after \(Wording.time(timeout)):")
       for item in missing { complain(item.text) }
-      if let trouble { complain("and at last it couldn't be told: \(trouble)") }
+      if let trouble { complain("the last attempt to read Redis failed: \(trouble)") }
       throw Outcome.notInSync
     }
   }

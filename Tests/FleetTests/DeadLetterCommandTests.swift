@@ -93,13 +93,13 @@ struct DeadLetterCommandTests {
       let options = ["--queue-shards", "2", "--redis", "\(server.endpoint)"]
       let run = try await CommandRun.of("sync-status", ["dead", "requeue", "--reason", "disk"] + options)
       #expect(run.status == .exited(0), "\(run.errors)")
-      #expect(run.output == "put back 7,000 dead letters\n  7,000 × disk full")
+      #expect(run.output == "requeued 7,000 dead letters\n  7,000 × disk full")
       #expect(try await shards[0].survey().state.pending == 3_000)
       #expect(try await shards[0].survey().state.dead == 3_000)
       #expect(try await shards[1].survey().state.pending == 4_000)
       #expect(try await shards[1].survey().requeued == 4_000)
       let all = try await CommandRun.of("sync-status", ["dead", "requeue", "--all", "--limit", "100"] + options)
-      #expect(all.output == "put back 100 dead letters\n  100 × bad JSON")
+      #expect(all.output == "requeued 100 dead letters\n  100 × bad JSON")
     }
   }
 
@@ -110,8 +110,8 @@ struct DeadLetterCommandTests {
       let options = ["--redis", "\(server.endpoint)"]
       let asked = try await CommandRun.of("sync-status", ["dead", "discard", "--all"] + options)
       #expect(asked.status == .exited(1))
-      #expect(asked.output == "would throw away 10 dead letters\n  5 × reason 0\n  5 × reason 1")
-      #expect(asked.errors == "sync-status: nothing was changed; to throw them away say --yes")
+      #expect(asked.output == "would discard 10 dead letters\n  5 × reason 0\n  5 × reason 1")
+      #expect(asked.errors == "sync-status: nothing was changed; to discard them say --yes")
       #expect(try await shard.survey().state.dead == 10)
 
       let some = try await CommandRun.of(
@@ -119,7 +119,7 @@ struct DeadLetterCommandTests {
         ["dead", "discard", "--yes", "--id", DeadLetterShard.id(4), "--id", "\(DeadLetterShard.id(5)) nobody"] + options
       )
       #expect(some.status == .exited(1))
-      #expect(some.output == "threw away 2 dead letters\n  1 × reason 0\n  1 × reason 1")
+      #expect(some.output == "discarded 2 dead letters\n  1 × reason 0\n  1 × reason 1")
       #expect(some.errors == "sync-status: there is no dead letter nobody")
 
       let all = try await CommandRun.of("sync-status", ["dead", "discard", "--all", "--yes"] + options)
@@ -146,7 +146,7 @@ struct DeadLetterCommandTests {
       #expect(saved.output == "precious")
       let back = try await CommandRun.of("sync-status", ["dead", "requeue", "--all"] + options)
       #expect(back.status == .exited(1))
-      #expect(back.output == "put back 3 dead letters\n  3 × no")
+      #expect(back.output == "requeued 3 dead letters\n  3 × no")
       #expect(back.errors.contains("1 can't be read and stay"))
       let gone = try await CommandRun.of("sync-status", ["dead", "discard", "--id", hash, "--yes"] + options)
       #expect(gone.status == .exited(0))
@@ -164,9 +164,9 @@ struct DeadLetterCommandTests {
           (["list", "--json", "--limit", "1"], "\"readable\":true"), (["show", DeadLetterShard.id(9)], ""),
           (
             ["discard", "--id", "\(DeadLetterShard.id(0)) \(DeadLetterShard.id(9))", "--yes"],
-            "threw away 1 dead letter"
+            "discarded 1 dead letter"
           ),
-          (["requeue", "--all"], "put back 4 dead letters"),
+          (["requeue", "--all"], "requeued 4 dead letters"),
         ] {
           let run = try await CommandRun.of("sync-status", ["dead"] + arguments + options)
           #expect(run.status == .exited(2), "\(arguments): \(run.errors)")
@@ -207,7 +207,7 @@ struct DeadLetterCommandTests {
       (["requeue"], "expected either --id, or --all, or at least one of"),
       (["discard", "--all", "--reason", "x"], "expected either --id, or --all, or at least one of"),
       (["discard", "--id", "a", "--worker", "x"], "expected either --id, or --all, or at least one of"),
-      (["discard", "--id", "a b$"], "--id on the command line: expected ids of dead letters"),
+      (["discard", "--id", "a b$"], "--id on the command line: expected IDs of dead letters"),
       (["requeue", "--all", "--limit", "0"], "--limit on the command line: expected a whole number from 1"),
       (["list", "--limit", "100001"], "--limit on the command line"), (["show"], "Missing expected argument '<id>'"),
       (["list", "--worker", "a b"], "--worker on the command line: expected 1 to 64"),
@@ -226,7 +226,7 @@ struct DeadLetterCommandTests {
         "sync-status", ["dead", "requeue", "--reason", "reason 1", "--redis", "\(server.endpoint)"],
         environment: ["SLUICE_ALL": "yes", "SLUICE_WORKER": "somebody"])
       #expect(run.status == .exited(0), "\(run.errors)")
-      #expect(run.output == "put back 1 dead letter\n  1 × reason 1")
+      #expect(run.output == "requeued 1 dead letter\n  1 × reason 1")
     }
   }
 
@@ -244,7 +244,7 @@ struct DeadLetterCommandTests {
       }
       let run = try await CommandRun.of(
         "sync-status", ["dead", "discard", "--all", "--yes", "--redis", "\(server.endpoint)"])
-      #expect(run.status == .exited(0) && run.output.contains("threw away 3 dead letters"), "\(run.output)")
+      #expect(run.status == .exited(0) && run.output.contains("discarded 3 dead letters"), "\(run.output)")
     }
   }
 }

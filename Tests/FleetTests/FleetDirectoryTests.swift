@@ -360,9 +360,9 @@ struct FleetDirectoryTests {
           "node-3: the report has another sealed than this build expects",
           "node-4: the report lacks name",
           "node-5: the report is of other",
-          "node-6: report and note are of two instances",
-          "ghost: there is a report but no note of when it came",
-          "noted: there is a note of a report but no report",
+          "node-6: the report and its time are from two instances",
+          "ghost: the time of its report is missing",
+          "noted: its report is missing; only the time of the report is there",
           "printer/p: it is neither a node nor a worker",
           "node/: it is neither a node nor a worker",
         ])

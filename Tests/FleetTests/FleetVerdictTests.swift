@@ -49,7 +49,7 @@ struct FleetVerdictTests {
         $0.storeAfter?.sealed = false
       })
     #expect(
-      wrong(verdict) == ["the store isn't sealed: nobody is refused, /readyz stays off; run key-publisher seal"])
+      wrong(verdict) == ["the store isn't sealed: no key is refused, /readyz answers 503; run key-publisher seal"])
     #expect(notes(verdict) == [])
     #expect(verdict.nodesInSync == 0)
   }
@@ -161,9 +161,13 @@ struct FleetVerdictTests {
     (Completeness.State.empty, 0, "has read nothing of the store yet"),
     (.loading, 512, "has verified 512 of 1,024 buckets"),
     (.loading, 1_024, "has verified every bucket and is catching up with the latest changes"),
-    (.restored, 3, "serves what it had saved on disk, of which 3 of 1,024 buckets are verified"),
-    (.guarded, 1_024, "holds back removals of keys until an operator confirms them"),
-    (.diverged, 1_023, "disagrees with the store (1,023 of 1,024 buckets verified) and refuses nobody"),
+    (.restored, 3, "uses its state file; 3 of 1,024 buckets are verified so far"),
+    (.guarded, 1_024, "holds back removals of keys: check them, then run key-publisher confirm, or put the keys again"),
+    (
+      .diverged, 1_023,
+      "disagrees with the store (1,023 of 1,024 buckets verified) and refuses nobody: run key-publisher verify, and see "
+        + "its log"
+    ),
     (.incompatible, 0, "can't read this kind of store: its build doesn't fit the publisher's"),
   ]) func `only a complete mirror is in sync`(state: Completeness.State, verified: Int, words: String) {
     // However well or badly the rest looks: the first cause is enough.
@@ -262,7 +266,7 @@ struct FleetVerdictTests {
     #expect(verdict(storeAfter: 1_000_105).isInSync)
     #expect(
       wrong(verdict(storeAfter: 1_000_104)) == [
-        "node-1 is ahead of the store: at version 1,000,105, and the store, at 1,000,104, has lost changes"
+        "node-1 is at version 1,000,105, the store at 1,000,104: the store has lost changes (failover, restore?). Publish the list again"
       ])
   }
 
@@ -278,7 +282,7 @@ struct FleetVerdictTests {
   @Test func `a node at the store's version has the store's number of keys`() {
     #expect(
       wrong(verdict { $0.keys = 999_999 }) == [
-        "node-1 has 999,999 keys at the store's own version, and the store has 1,000,000"
+        "node-1 has 999,999 keys, the store has 1,000,000 at the same version: run key-publisher verify"
       ])
     // While the store moves the two numbers are of two moments.
     let moving = Sample.facts(nodes: [Sample.member(Sample.node { $0.keys = 999_999 })]) {
@@ -315,6 +319,45 @@ struct FleetVerdictTests {
     let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(node)]))
     #expect(verdict.problems.contains { $0.text.contains("3 keys vanish") })
     #expect(verdict.problems.allSatisfy { $0.member == "node-1" })
+  }
+
+  @Test func `keys that vanished are wrong until somebody puts or confirms them, and are said once for the fleet`() {
+    let nodes = [12, 60, 0].enumerated().map { index, vanished in
+      Sample.member(Sample.node("node-\(index + 1)") { $0.vanished = vanished })
+    }
+    let verdict = FleetVerdict(Sample.facts(nodes: nodes))
+    #expect(
+      verdict.problems.filter { $0.severity == .wrong }.map(\.text) == [
+        "60 keys vanished from the store without being revoked, and stay admitted by node-1 and node-2: put them again "
+          + "(key-publisher import with your list); or, if they are meant to be gone: key-publisher confirm"
+      ])
+    #expect(!verdict.isWell)
+  }
+
+  @Test func `revocations that the store has lost are wrong`() {
+    let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(Sample.node { $0.revived = 1 })]))
+    #expect(
+      verdict.problems.filter { $0.severity == .wrong }.map(\.text) == [
+        "the store's history went back, and 1 key that was suspended or revoked is admitted again: run key-publisher sync "
+          + "with your list; or, if that is right: key-publisher confirm"
+      ])
+  }
+
+  @Test func `a node at another store's address isn't in sync, and says which it expected and which it met`() {
+    let wrong = WrongStore(
+      expected: "production (ID 77ab)", met: "staging (ID 88cd)", command: "key-publisher adopt 77ab")
+    let node = Sample.node {
+      $0.wrongStore = wrong
+      $0.completeness = Completeness(state: .diverged, verified: 0, total: 1_024)
+    }
+    let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(node)]))
+    #expect(verdict.nodes[0].lacks == [.wrongStore(wrong)])
+    #expect(
+      verdict.problems.first?.text
+        == "node-1 refuses nobody: the store at its address is another one: expected the store production (ID 77ab), found "
+        + "staging (ID 88cd). Correct the address; or, if the store that was found is the right one: key-publisher adopt 77ab"
+    )
+    #expect(!verdict.isInSync)
   }
 
   @Test func `a node whose report can't be understood isn't in sync`() {
@@ -401,7 +444,8 @@ struct FleetVerdictTests {
     #expect(verdict.isInSync && !verdict.isWell)
     #expect(
       untaken(verdict) == [
-        "shard 0 of the queue is over its limit of bytes: nothing is pushed to it until it has drained",
+        "shard 0 of the queue is over its limit of bytes (--max-queue-bytes): it gets no pushes until it is below "
+          + "--queue-low-water. Start workers, or raise the limit",
         "nothing is pushed to shard 1 of the queue: always is required, and appendonly is no",
       ])
   }
@@ -414,7 +458,8 @@ struct FleetVerdictTests {
     #expect(verdict.isWell)
     #expect(
       notes(verdict) == [
-        "shard 0 of the queue is over its limit of bytes: nothing is pushed to it until it has drained"
+        "shard 0 of the queue is over its limit of bytes (--max-queue-bytes): it gets no pushes until it is below "
+          + "--queue-low-water. Start workers, or raise the limit"
       ])
   }
 
@@ -424,7 +469,7 @@ struct FleetVerdictTests {
     }
     #expect(bad.isInSync && !bad.isWell)
     #expect(
-      untaken(bad) == ["node-1 has taken none of 121 pushes in the last minute: durability_lost 120 and unsealed 1"])
+      untaken(bad) == ["node-1 accepted none of 121 pushes in the last minute: 120 durability_lost and 1 unsealed"])
     #expect(verdict { $0.lastMinute = .init(taken: 1, notTaken: 121) }.isWell)
     // Nobody pushed, or only who sends too fast.
     #expect(verdict { $0.lastMinute = .init() }.isWell)
@@ -446,10 +491,10 @@ struct FleetVerdictTests {
         })
     }
     func account(_ name: String, _ bytes: Int64) -> DeadLetterBytes.Account { .init(name: name, bytes: bytes) }
-    let untakenByNode = "node-1 has taken none of 1 push in the last minute: queue_away 1"
+    let untakenByNode = "node-1 accepted none of 1 push in the last minute: 1 queue_away"
     let acme =
-      "pushes of acme are refused: it has 2.0 MiB of dead letters in shard 0. See sync-status dead --account acme, then "
-      + "requeue or discard them"
+      "pushes of acme aren't accepted (too_many_dead_letters): it has 2.0 MiB of dead letters in shard 0. See sync-status "
+      + "dead --account acme, then requeue or discard them"
     // The account without a name is rubbish in the queue, and pushes nothing.
     let one = verdict(1, known: [account("", 3 << 20), account("acme", 2 << 20), account("other", 1)])
     #expect(one.isInSync && !one.isWell)
@@ -460,13 +505,13 @@ struct FleetVerdictTests {
     #expect(many.first == acme && many.count == 6)
     #expect(
       many[3...] == [
-        "pushes of another 2 accounts are refused: they have too many dead letters in shard 0. See sync-status dead",
+        "pushes of another 2 accounts aren't accepted (too_many_dead_letters in shard 0). See sync-status dead",
         "dead letters take 8.0 MiB of the 16.0 MiB that shard 0 has for payloads: see sync-status dead, then requeue or "
           + "discard them", untakenByNode,
       ])
     #expect(
       untaken(verdict(1, known: [])).first
-        == "pushes of 1 account are refused: it has too many dead letters in shard 0. See sync-status dead")
+        == "pushes of 1 account aren't accepted (too_many_dead_letters in shard 0). See sync-status dead")
     #expect(untaken(verdict(0, dead: 4 << 20, known: names)) == [untakenByNode])
   }
 
@@ -542,8 +587,8 @@ struct FleetVerdictTests {
     #expect(
       notes(verdict) == [
         "the queue can't be read: Redis answered: WRONGTYPE",
-        "Redis's settings can't be read (Redis answered: NOPERM), so it can't be told whether it evicts keys: let this "
-          + "user run INFO, or the nodes' user CONFIG GET or INFO",
+        "Redis's settings can't be read (Redis answered: NOPERM): unknown whether it evicts keys. Allow INFO for "
+          + "sync-status's user, or CONFIG GET or INFO for the nodes' user",
       ])
   }
 
@@ -608,8 +653,8 @@ struct FleetVerdictTests {
     #expect(unknown.isWell)
     #expect(
       notes(unknown) == [
-        "Redis's settings can't be read (Redis answered: NOPERM no INFO), so it can't be told whether it evicts keys: let "
-          + "this user run INFO, or the nodes' user CONFIG GET or INFO"
+        "Redis's settings can't be read (Redis answered: NOPERM no INFO): unknown whether it evicts keys. Allow INFO for "
+          + "sync-status's user, or CONFIG GET or INFO for the nodes' user"
       ])
     // Somebody who has read it himself knows better than a report of a second ago.
     #expect(verdict("allkeys-lru") { $0.redis = .known(Sample.redis) }.isInSync)
@@ -671,7 +716,7 @@ struct FleetVerdictTests {
       change(&redis)
       return self.notes(FleetVerdict(Sample.facts { $0.redis = .known(redis) }))
     }
-    #expect(notes { $0.evictionPolicy = "volatile-lru" }.first?.contains("have an expiry") ?? false)
+    #expect(notes { $0.evictionPolicy = "volatile-lru" }.first?.contains("keys that expire") ?? false)
     #expect(notes { $0.evictionPolicy = "allkeys-lru" } == [])
     #expect(notes { $0.usedBytes = $0.limitBytes / 100 * 97 } == ["Redis is 96% full: 3.9 GiB of 4.0 GiB"])
     #expect(notes { $0.usedBytes = $0.limitBytes / 100 * 89 } == [])

@@ -48,7 +48,7 @@ struct QueueVerdictTests {
       #expect(run.status == .exited(0), "\(run.output)")
       #expect(
         run.output.hasPrefix(
-          "FLOWING: 0 waiting, 0 in the hands of workers, 0 to be tried again, 0 dead letters\n\nSHARDS\n"))
+          "FLOWING: 0 waiting, 0 claimed, 0 to be tried again, 0 dead letters\n\nSHARDS\n"))
       #expect(run.output.contains("worker-1  working"))
       #expect(run.errors == "")
     }
@@ -64,8 +64,8 @@ struct QueueVerdictTests {
       #expect(run.status == .exited(1))
       let lines = run.output.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
       #expect(
-        lines[0] == "NOT ALL IS WELL: 2 waiting, 0 in the hands of workers, 1 to be tried again, 3 dead letters")
-      #expect(lines[1] == "  wrong: no worker is running, and 3 payloads to be stored")
+        lines[0] == "NOT ALL IS WELL: 2 waiting, 0 claimed, 1 to be tried again, 3 dead letters")
+      #expect(lines[1] == "  wrong: no worker is running, and 3 payloads wait")
       #expect(lines.contains { $0.hasPrefix("  wrong: a payload that waits in shard 0 was received") })
       #expect(lines.contains("  wrong: 3 dead letters: see sync-status dead"))
       #expect(lines.contains { $0.contains("7        2") })
@@ -108,7 +108,7 @@ struct QueueVerdictTests {
         let page = try await run(server, arguments)
         #expect(page.status == .exited(2))
         #expect(page.errors.hasPrefix("sync-status: cannot tell: shard 1 in \(away.endpoint) can't be read: "))
-        #expect(page.output.hasPrefix("CANNOT TELL ALL: 0 waiting"))
+        #expect(page.output.hasPrefix("PARTLY UNKNOWN: 0 waiting"))
         let document = try await run(server, arguments + ["--json"])
         #expect(document.status == .exited(2))
         #expect(document.output.contains("\"verdict\" : \"unknown\""))

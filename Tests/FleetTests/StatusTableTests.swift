@@ -14,21 +14,22 @@ struct StatusTableTests {
         IN SYNC: 1 of 1 node in sync
 
         STORE
+          unnamed, ID e1
           1,000,000 keys at version 1,000,100, sealed, epoch e1
           in redis://127.0.0.1:6379, namespace sluice
           Redis 7.0.15, 1.0 GiB of 4.0 GiB used, noeviction, append-only file on
 
         NODES
-          NAME    STATE  IN SYNC  MIRROR         KEYS    VERSION  STORE READ  ACCEPTED  REFUSED  NOT TAKEN  QUEUE       REPORTED          UP  BUILD
-          node-1  ready  yes      complete  1,000,000  1,000,100   0.7 s ago    12,346        7          5  connected  0.5 s ago  2 h 14 min  v1
-          acknowledged means: fsync before each answer
+          NAME    STATE  IN SYNC  MIRROR         KEYS    VERSION  STORE READ  ACCEPTED  REFUSED  LIMITED  UNAVAILABLE  QUEUE       REPORTED          UP  BUILD
+          node-1  ready  yes      complete  1,000,000  1,000,100   0.7 s ago    12,346        7        2            3  connected  0.5 s ago  2 h 14 min  v1
+          queue durability: fsync before each answer
 
         WORKERS
-          NAME      STATE    STORED  DUPLICATES  RETRIED  DEAD  IN HAND  PER SECOND  SINK                            REPORTED     UP  BUILD
+          NAME      STATE    STORED  DUPLICATES  RETRIED  DEAD  CLAIMED  PER SECOND  SINK                            REPORTED     UP  BUILD
           worker-1  working  11,990           8        2     0       64         812  sqlite:/var/lib/sluice/rows.db   1 s ago  2 min  v1
 
         QUEUE
-          17 waiting (the oldest for 1.5 s), 64 in the hands of workers, 2 to be tried again, 0 dead letters
+          17 waiting (the oldest for 1.5 s), 64 claimed, 2 to be tried again, 0 dead letters
 
         """)
   }
@@ -68,23 +69,24 @@ struct StatusTableTests {
           note:  1 payload is a dead letter
 
         STORE
+          unnamed, ID e1
           1,000,000 keys at version 1,000,100, sealed, epoch e1
           in redis://127.0.0.1:6379, namespace sluice
           Valkey 9.1.0, 1.9 MiB used, no limit, allkeys-lru, append-only file off
 
         NODES
-          NAME     STATE      IN SYNC  MIRROR                  KEYS    VERSION  STORE READ  ACCEPTED  REFUSED  NOT TAKEN  QUEUE       REPORTED          UP  BUILD
-          node-1   not ready  no       loading 512/1,024    499,000  1,000,090       never         0        0          0  away       0.5 s ago         3 s  v1
-          node-2   silent     no       complete           1,000,000  1,000,100    14 s ago    12,346        7          5  connected   14 s ago  2 h 14 min  v1
-          node-10  stopped    -        complete           1,000,000  1,000,100   1 min ago    12,346        7          5  connected  1 min ago  2 h 14 min  v1
+          NAME     STATE      IN SYNC  MIRROR                  KEYS    VERSION  STORE READ  ACCEPTED  REFUSED  LIMITED  UNAVAILABLE  QUEUE       REPORTED          UP  BUILD
+          node-1   not ready  no       loading 512/1,024    499,000  1,000,090       never         0        0        0            0  away       0.5 s ago         3 s  v1
+          node-2   silent     no       complete           1,000,000  1,000,100    14 s ago    12,346        7        2            3  connected   14 s ago  2 h 14 min  v1
+          node-10  stopped    -        complete           1,000,000  1,000,100   1 min ago    12,346        7        2            3  connected  1 min ago  2 h 14 min  v1
           and 1 more that ended within the last day
-          acknowledged means: fsync before each answer
+          queue durability: fsync before each answer
 
         WORKERS
           none
 
         QUEUE
-          0 waiting, 0 in the hands of workers, 0 to be tried again, 1 dead letter
+          0 waiting, 0 claimed, 0 to be tried again, 1 dead letter
 
         """)
   }
@@ -93,9 +95,9 @@ struct StatusTableTests {
     let lines = page(Sample.facts { $0.shards = Sample.shards }).split(separator: "\n")
     #expect(
       lines.suffix(3) == [
-        "  740 waiting (the oldest for 9 s), 5 in the hands of workers, 1 to be tried again, 2 dead letters",
+        "  740 waiting (the oldest for 9 s), 5 claimed, 1 to be tried again, 2 dead letters",
         "  in 2 of 3 shards; the others aren't known",
-        "  most in shard 2, in redis://h3:6379: 700 waiting (the oldest for 3 s), 1 in the hands of workers, "
+        "  most in shard 2, in redis://h3:6379: 700 waiting (the oldest for 3 s), 1 claimed, "
           + "0 to be tried again, 2 dead letters",
       ])
     #expect(
@@ -108,7 +110,7 @@ struct StatusTableTests {
     }
     #expect(
       page(Sample.facts(nodes: nodes)).contains(
-        "\n  acknowledged means: fsync before each answer (2 nodes); not known yet (1 node)\n"))
+        "\n  queue durability: fsync before each answer (2 nodes); not known yet (1 node)\n"))
   }
 
   @Test func `a fleet of which nothing is known says none, and not zero`() {
@@ -124,7 +126,7 @@ struct StatusTableTests {
           wrong: there is no key store in this Redis and namespace: run key-publisher import
           wrong: no node has reported
           note:  the queue can't be read: Redis answered: NOPERM
-          note:  Redis's settings can't be read (Redis answered: NOPERM), so it can't be told whether it evicts keys: let this user run INFO, or the nodes' user CONFIG GET or INFO
+          note:  Redis's settings can't be read (Redis answered: NOPERM): unknown whether it evicts keys. Allow INFO for sync-status's user, or CONFIG GET or INFO for the nodes' user
 
         STORE
           none

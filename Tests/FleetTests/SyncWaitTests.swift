@@ -93,7 +93,7 @@ struct SyncWaitTests {
       unsealed.store?.sealed = false
       #expect(
         look(&wait, unsealed).first
-          == "the store isn't sealed: nobody is refused, /readyz stays off; run key-publisher seal")
+          == "the store isn't sealed: no key is refused, /readyz answers 503; run key-publisher seal")
     }
   }
 

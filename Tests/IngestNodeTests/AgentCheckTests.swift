@@ -46,7 +46,10 @@ struct AgentCheckTests {
 
   @Test func `the state is asked for anew each time, and the log tells when it changes`() async throws {
     let weight = Mutex(100)
-    let running = RunningAgent { .up(weight: weight.withLock { $0 }) }
+    let running = RunningAgent {
+      let weight = weight.withLock { $0 }
+      return .up(weight: weight, reason: weight < 100 ? "Redis is away" : nil)
+    }
     try await running.running { agent in
       for next in [100, 100, 40, 40] {
         weight.withLock { $0 = next }
@@ -55,6 +58,8 @@ struct AgentCheckTests {
       }
       let told = agent.log.lines.filter { $0.message == "agent-check answer changed" }
       #expect(told.map { $0.metadata["answer"] } == ["up ready 100%", "up ready 40%"])
+      #expect(told.map { $0.metadata["was"] } == [nil, "up ready 100%"])
+      #expect(told.map { $0.metadata["reason"] } == [nil, "Redis is away"])
     }
   }
 

@@ -55,7 +55,7 @@ import Testing
           == kept.identity.certificate.serial && kept.loaded.last?.metadata["subject"] == "CN=second"
       }
       let line = try #require(kept.loaded.last)
-      #expect(line.metadata["because"] == "the files have changed")
+      #expect(line.metadata["trigger"] == "the files have changed")
       #expect(line.metadata["serial"] == "\(kept.identity.certificate.serial)")
       #expect(line.metadata["not_after"] == "2033-05-18T03:33:19Z")
       #expect(line.metadata["names"] == "localhost 127.0.0.1")
@@ -130,7 +130,7 @@ import Testing
     try await kept.running {
       try hangUp()
       try await eventually("the same files are read again") { kept.loaded.count == 2 }
-      #expect(kept.loaded[1].metadata["because"] == "SIGHUP")
+      #expect(kept.loaded[1].metadata["trigger"] == "SIGHUP")
       _ = try await folder.issue("second").installed(in: folder)
       try hangUp()
       try await eventually("the new files are read") { kept.identity.certificate.subject == "CN=second" }

@@ -16,7 +16,8 @@ enum EveryFailure {
     case nil: .storeAway(nasty)
     case .storeAway: .noStore
     case .noStore: .unsealed
-    case .unsealed: .loading(verified: 1, total: 2)
+    case .unsealed: .wrongStore(WrongStore(expected: nasty, met: nasty, command: nasty))
+    case .wrongStore: .loading(verified: 1, total: 2)
     case .loading: .diverged(nasty)
     case .diverged: .incompatible(nasty)
     case .incompatible: .barrierTimedOut

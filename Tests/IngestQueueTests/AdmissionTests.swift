@@ -78,14 +78,14 @@ struct AdmissionTests {
     #expect(gate.shutFor == nil)
   }
 
-  @Test func `the room is what may come until the nearest of the high marks`() throws {
+  @Test func `the room is what may come until each of the high marks`() throws {
     var gate = Admission(limits: limits)
     gate.read(reading(400, bytes: 30_000, memory: 790, of: 1_000), at: time(0))
     let room = try #require(gate.room)
-    #expect(room == (600, 10))
+    #expect(room == (600, 70_000, 10))
     gate.read(reading(1_200, bytes: 30_000), at: time(0))
     let after = try #require(gate.room)
-    #expect(after == (-200, 70_000))
+    #expect(after == (-200, 70_000, nil))
   }
 
   @Test func `the drain rate follows what is done, over some ten seconds`() throws {

@@ -74,7 +74,28 @@ struct DeadLetterQuotaTests {
   @Test func `who filled four fifths with dead letters leaves the rest to others, their reserve included`() {
     let gate = gate(bytes: 0, memory: 6_800, limit: 10_000, dead: 6_400)
     #expect(gate.shutFor == nil && gate.deadLetters.told == ["a": 6_400])
-    // A fifth of what is left, and not of what there was.
-    #expect(gate.room?.bytes == 1_200 && gate.reserve?.bytes == 240)
+    // A fifth of what is left, and not of what there was. A tenth of Redis's memory is for dead letters alone.
+    #expect(gate.room?.memory == 2_200 && gate.reserve?.memory == 440)
+  }
+
+  @Test func `dead letters alone don't shut the gate until they have used their tenth of Redis's memory as well`() {
+    #expect(gate(bytes: 0, memory: 8_900, limit: 10_000, dead: 8_000).shutFor == nil)
+    #expect(gate(bytes: 0, memory: 9_000, limit: 10_000, dead: 8_000).shutFor == .memory)
+    // What they don't use of it isn't for other data.
+    #expect(gate(bytes: 0, memory: 8_400, limit: 10_000, dead: 500).shutFor == nil)
+    #expect(gate(bytes: 0, memory: 8_500, limit: 10_000, dead: 500).shutFor == .memory)
+  }
+
+  @Test(arguments: [(80, 900), (88, 950), (95, 950), (99, 990)])
+  func `a twentieth of Redis's memory is kept free of dead letters, unless the mark itself is higher`(
+    percent: Int, mark: Int64
+  ) {
+    for (memory, isShut) in [(mark - 1, false), (mark, true)] {
+      var gate = Admission(limits: QueueLimits(memoryPercent: percent))
+      gate.read(
+        QueueReading(lengths: [0], memory: memory, memoryLimit: 1_000, deadBytes: letters(["a": 800])),
+        at: .uptimeNanoseconds(1))
+      #expect((gate.shutFor != nil) == isShut, "at \(memory)")
+    }
   }
 }

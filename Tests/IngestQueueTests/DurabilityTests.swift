@@ -65,7 +65,8 @@ struct DurabilityTests {
     #expect(DurabilityRequirement.replicas(2).shortfall(of: found) == nil)
     #expect(
       DurabilityRequirement.replicas(3).shortfall(of: found)
-        == "replicas:3 is required, and 2 are connected and heard within 5 s: start more of them, or require less")
+        == "replicas:3 is required, and 2 replicas acknowledged data in the last 5 s: start more replicas, or lower --require-durability"
+    )
   }
 
   @Test func `less than is required is said with what to change`() {
@@ -77,7 +78,7 @@ struct DurabilityTests {
     }
     #expect(
       DurabilityRequirement.always.shortfall(of: durability(settings("no", "everysec")))
-        == "always is required, and appendonly is no: set appendonly yes, appendfsync always and no-appendfsync-on-rewrite no, and let this user read them with CONFIG GET, or require less"
+        == "always is required, and appendonly is no: set appendonly yes, appendfsync always and no-appendfsync-on-rewrite no, and allow CONFIG GET for this user; or lower --require-durability"
     )
   }
 

@@ -1,3 +1,4 @@
+import Crypto
 import Testing
 
 @testable import KeyReplica
@@ -102,6 +103,28 @@ struct MirrorImageTests {
     }
     #expect(error?.description.contains("redis://here") == true)
     #expect(error?.description.contains("redis://there") == true)
+  }
+
+  @Test(arguments: [nil, "production"])
+  func `an image that knows its store is of use at any address`(name: String?) throws {
+    let memory = StoreMemory(
+      store: StoreIdentity(id: "77ab", name: name), epoch: "e", version: 1 << 40, confirmed: 1 << 39)
+    let image = MirrorImage(
+      source: "redis://here", heardAt: 17.5, announced: 3, memory: memory, table: table(keys: 5))
+    let again = try MirrorImage(decoding: image.encoded(), source: "redis://there", bucketCount: 8)
+    #expect(again.memory == memory && again.source == "redis://here" && again.table.count == 5)
+  }
+
+  @Test func `an image of a build that didn't know stores' IDs is read`() throws {
+    var bytes = image(keys: 5).encoded()
+    let source = "redis://here, namespace x"
+    bytes.replaceSubrange(0..<8, with: "SLUICEM3".utf8)
+    // The flag that says that the store isn't known.
+    bytes.remove(at: 8 + 2 + source.utf8.count + 16)
+    let content = bytes.dropLast(SHA256.byteCount)
+    let former = Array(content) + SHA256.hash(data: content)
+    let image = try MirrorImage(decoding: former, source: source, bucketCount: 8)
+    #expect(image.memory == nil && image.table.count == 5)
   }
 
   @Test func `an image with another number of buckets is refused`() throws {

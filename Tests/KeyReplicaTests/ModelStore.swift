@@ -28,6 +28,9 @@ struct ModelStore {
   var wrongTotal = false
   /// As declared.
   var replicas: Int?
+  /// In all its histories, unless a test says that it is another one.
+  var identity = StoreIdentity(id: "the store")
+  var adopted: [String] = []
   private var announced: UInt64 = 0
   private var confirmed: UInt64 = 0
   private var lastChange: [UInt64]
@@ -127,7 +130,8 @@ struct ModelStore {
     return .found(
       StorePosition(
         epoch: current.epoch, version: current.version, count: current.keys.count, digest: digest,
-        sealed: current.sealed, announced: announced, confirmed: confirmed, replicas: replicas))
+        sealed: current.sealed, announced: announced, confirmed: confirmed, replicas: replicas,
+        store: identity, adopted: adopted))
   }
 
   func manifest() -> StoreAnswer<Manifest> {

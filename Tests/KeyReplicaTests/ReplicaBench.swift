@@ -80,6 +80,9 @@ struct ReplicaBench {
 
   mutating func answer(_ fits: (Replica.Command) -> Bool) throws { give(reply(to: try take(fits))) }
 
+  /// Answers the feed, and once more: the first answer may be one to a read from before a comparison.
+  mutating func follow() throws { for _ in 0..<2 { try answer(Self.isFeed) } }
+
   /// Answers everything but the feed, until nothing else waits.
   mutating func settle() throws {
     while unanswered.contains(where: { !Self.isFeed($0) }) { try answer { !Self.isFeed($0) } }

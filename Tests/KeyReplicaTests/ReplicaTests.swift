@@ -663,7 +663,8 @@ import Testing
     #expect(bench.status.completeness.state == .complete && bench.status.objection == nil)
   }
 
-  @Test func `a key whose record vanished is refused only after its bucket was read once more`() throws {
+  /// A complete mirror of a store that has lost the first key.
+  private func withLoss() throws -> Bench {
     var bench = try Bench.synced()
     let gone = bench.keys[0]
     let left = bench.keys.dropLast(2).filter { $0 != gone }
@@ -674,15 +675,125 @@ import Testing
     try bench.answer(Bench.isPosition)
     try bench.settle()
     #expect(bench.status.violations == 1)
-    #expect(bench.notes.contains { if case .vanished(keys: 1, _) = $0 { true } else { false } })
+    #expect(bench.notes.contains { if case .vanished(keys: 1, held: 1, _) = $0 { true } else { false } })
+    #expect(bench.status.completeness.state == .guarded)
+    #expect(bench.status.vanished == 1 && bench.status.quarantined == 1)
+    return bench
+  }
+
+  @Test func `a key whose record vanished stays admitted until somebody confirms, and others are refused`() throws {
+    var bench = try withLoss()
     bench.ask(1, 0)
-    try bench.answer(Bench.isPosition)
-    #expect(undecided(bench.answers[1]) == "vanished")
-    bench.pass(.milliseconds(50))
-    try bench.settle()
-    bench.ask(2, 0)
+    #expect(bench.answers[1] == .admit(account: "acme"))
+    bench.ask(2, 7)
     try bench.answer(Bench.isPosition)
     #expect(refusal(bench.answers[2])?.reason == .unknownKey)
+    bench.store.confirm(at: bench.now)
+    try bench.follow()
+    #expect(bench.status.completeness.state == .complete && bench.status.vanished == 0)
+    bench.ask(3, 0)
+    try bench.answer(Bench.isPosition)
+    #expect(refusal(bench.answers[3])?.reason == .unknownKey)
+  }
+
+  @Test(arguments: KeyState.allCases)
+  func `a record ends what is held of a key that vanished, whatever it says`(state: KeyState) throws {
+    var bench = try withLoss()
+    bench.put(0, state)
+    try bench.follow()
+    #expect(bench.status.completeness.state == .complete && bench.status.vanished == 0)
+    bench.ask(1, 0)
+    if state != .active { try bench.answer(Bench.isPosition) }
+    #expect((bench.answers[1] == .admit(account: "acme")) == (state == .active))
+  }
+
+  @Test func `a record that comes with a bucket does so too`() throws {
+    var bench = try withLoss()
+    bench.give(.disconnected(1, reason: "away"))
+    bench.unanswered = []
+    bench.put(0, .revoked)
+    bench.pass(.seconds(2))
+    try bench.settle()
+    #expect(bench.status.completeness.state == .complete && bench.status.vanished == 0)
+    bench.ask(1, 0)
+    try bench.answer(Bench.isPosition)
+    #expect(refusal(bench.answers[1])?.reason == .revokedKey)
+  }
+
+  @Test func `ordinary revocations go on while a key is held that vanished`() throws {
+    var bench = try withLoss()
+    bench.put(1, .revoked)
+    try bench.follow()
+    #expect(bench.status.quarantined == 1)
+    bench.ask(1, 1)
+    try bench.answer(Bench.isPosition)
+    #expect(refusal(bench.answers[1])?.reason == .revokedKey)
+  }
+
+  @Test(arguments: [false, true])
+  func `a confirmation that the node knew before the loss says nothing about it`(isAway: Bool) throws {
+    var bench = try Bench.synced()
+    bench.store.confirm(at: bench.now)
+    try bench.follow()
+    bench.put(7)
+    try bench.follow()
+    // The store is as it was after the confirmation and before the put: the confirmation is in the backup.
+    if isAway {
+      bench.give(.disconnected(1, reason: "away"))
+      bench.unanswered = []
+      bench.store.rewind(by: 1, at: bench.now)
+      bench.pass(.seconds(2))
+    } else {
+      bench.store.rewind(by: 1, at: bench.now)
+      bench.pass(.milliseconds(500))
+    }
+    try bench.settle()
+    #expect(bench.status.vanished == 1 && bench.status.completeness.state == .guarded)
+    bench.ask(1, 7)
+    #expect(bench.answers[1] == .admit(account: "acme"))
+  }
+
+  @Test func `a loss that was confirmed while the node was away isn't held`() throws {
+    var bench = try Bench.synced()
+    bench.put(7)
+    try bench.follow()
+    bench.give(.disconnected(1, reason: "away"))
+    bench.unanswered = []
+    bench.store.rewind(by: 1, at: bench.now)
+    bench.store.confirm(at: bench.now)
+    bench.pass(.seconds(2))
+    try bench.settle()
+    #expect(bench.status.vanished == 0 && bench.status.violations == 1)
+    bench.pass(.milliseconds(50))
+    try bench.settle()
+    bench.ask(1, 7)
+    try bench.answer(Bench.isPosition)
+    #expect(refusal(bench.answers[1])?.reason == .unknownKey)
+  }
+
+  @Test func `revocations that a restored backup undid are counted until they are made again or confirmed`() throws {
+    for ends in 0..<2 {
+      var bench = try Bench.synced()
+      for key in 0..<2 { bench.put(key, .revoked) }
+      try bench.follow()
+      bench.store.rewind(by: 2, at: bench.now)
+      bench.pass(.milliseconds(500))
+      try bench.settle()
+      #expect(bench.status.revived == 2 && bench.status.completeness.state == .complete)
+      #expect(bench.notes.contains(.revived(keys: 2)))
+      // The store says that they are active.
+      bench.ask(1, 0)
+      #expect(bench.answers[1] == .admit(account: "acme"))
+      if ends == 0 {
+        bench.put(0, .revoked)
+        try bench.follow()
+        #expect(bench.status.revived == 1)
+      } else {
+        bench.store.confirm(at: bench.now)
+        try bench.follow()
+        #expect(bench.status.revived == 0)
+      }
+    }
   }
 
   // MARK: The removal guard

@@ -46,6 +46,8 @@ import Testing
     func changes(after version: UInt64, atMost limit: Int) -> [Change] { store.changes(after: version, atMost: limit) }
     func confirmRemovals() throws { try store.confirmRemovals() }
     func declare(replicas: Int) throws { try store.declare(replicas: replicas) }
+    func name(_ name: String) throws -> Bool { try store.name(name).name == name }
+    func adopt(_ other: String) throws { try store.adopt(other) }
     func rebuild() throws { try store.rebuild(newEpoch: epoch()) }
     func rebuildHalf() {
       store.beginRebuild()

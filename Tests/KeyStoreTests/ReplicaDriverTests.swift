@@ -238,6 +238,9 @@ import Testing
       }
       try await store.put((0..<101).map { "key \($0)" }, account: "new")
       _ = try await store.writer.seal()
+      try await eventually("it is another store") { try await node.objection() == "wrong_store" }
+      #expect(node.driver.admits(KeyID(secret: "key 1".utf8)) == "acme")
+      try await store.writer.adopt(try #require(try await node.status().store?.id))
       try await node.complete(at: 102)
       #expect(try await node.status().epoch != epoch)
       #expect(node.driver.admits(KeyID(secret: "key 1".utf8)) == "new")
@@ -259,11 +262,15 @@ import Testing
         [RedisCommand("MULTI"), RedisCommand("DEL", arguments: drop)] + moves + [RedisCommand("EXEC")])
       _ = try replies.last?.array()
       for number in 0..<20 { #expect(try await node.refusal("other \(number)") == nil) }
+      try await eventually("it is noticed") { try await node.objection() == "wrong_store" }
+      try await store.writer.adopt(try #require(try await node.status().store?.id))
       try await eventually("the other store is mirrored") {
         try await node.verdict("other 7") == .admit(account: "acme")
       }
-      try await node.complete(at: 101)
-      // It vanished with its store: first its bucket is read once more.
+      // It vanished with its store.
+      #expect(try await node.verdict("key 7") == .admit(account: "acme"))
+      _ = try await store.writer.confirmRemovals()
+      try await node.complete(at: 102)
       try await eventually("it is refused") { try await node.refusal("key 7")?.reason == .unknownKey }
     }
   }

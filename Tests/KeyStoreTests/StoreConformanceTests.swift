@@ -108,6 +108,17 @@ import Testing
       }
     }
 
+    func name(_ name: String) async throws -> Bool {
+      do {
+        _ = try await refusing { try await bench.writer.name(name) }
+        return true
+      } catch is OtherStoreName {
+        return false
+      }
+    }
+
+    func adopt(_ other: String) async throws { try await refusing { try await bench.writer.adopt(other) } }
+
     func rebuild() async throws {
       let rebuild = StoreRebuild(connection: bench.connection, layout: bench.layout)
       _ = try await rebuild.run(after: rebuild.survey(), droppingUnreadable: true)

@@ -145,7 +145,7 @@ struct FileModes: Sendable {
     if maker != .sqlite { try PrivateFolder.makeNew(folder) }
     #expect(chmod(folder, 0o777) == 0)
     let error = await #expect(throws: (any Error).self) { try await maker.run(in: parent.path) }
-    #expect(error.map { "\($0)" }?.contains("everybody may write to the folder \(folder)") == true)
+    #expect(error.map { "\($0)" }?.contains("every user can write to the folder \(folder)") == true)
     #expect(chmod(folder, 0o1777) == 0)
     try await maker.run(in: parent.path)
   }

@@ -151,7 +151,7 @@ import Testing
           if passes {
             try await connected(to: endpoint).close()
           } else {
-            expectConnectFailed(try await failure(to: endpoint), because: "Redis's certificate isn't for \(host)")
+            expectConnectFailed(try await failure(to: endpoint), because: "Redis's certificate isn't valid for \(host)")
           }
         }
         // A name that is asked for is the only one that counts.
@@ -161,7 +161,7 @@ import Testing
           if names.contains("DNS:" + name.lowercased().replacing(".", with: "")) {
             try await connected(to: endpoint).close()
           } else {
-            expectConnectFailed(try await failure(to: endpoint), because: "Redis's certificate isn't for \(name)")
+            expectConnectFailed(try await failure(to: endpoint), because: "Redis's certificate isn't valid for \(name)")
           }
         }
       }

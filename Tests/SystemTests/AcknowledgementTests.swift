@@ -59,7 +59,7 @@ struct AcknowledgementTests {
         try await node.get("/status").body.contains("\"durability\" : \"\(words)\"")
       }
       try await eventually("sync-status says \(words)") {
-        try await deployment.run("sync-status", [], expecting: nil).outputs.contains("acknowledged means: \(words)")
+        try await deployment.run("sync-status", [], expecting: nil).outputs.contains("queue durability: \(words)")
       }
     }
     try await says("fsync before each answer")
@@ -80,7 +80,7 @@ struct AcknowledgementTests {
       ["--name", "node-1", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--require-durability", requirement],
       expecting: .exited(1))
     #expect(node.outputs.contains("\(requirement) is required"))
-    #expect(node.outputs.contains(requirement == "replicas:1" ? "start more of them" : "set appendonly yes"))
+    #expect(node.outputs.contains(requirement == "replicas:1" ? "start more replicas" : "set appendonly yes"))
   }
 
   @Test func `a level that isn't one is said to be none`() async throws {
@@ -146,7 +146,7 @@ struct AcknowledgementTests {
     try await redis.run("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
     try await eventually("sync-status notes it") {
       try await deployment.run("sync-status", [], expecting: nil).standardOutput.text.contains(
-        "note:  Redis evicts keys that have")
+        "note:  Redis evicts keys that expire")
     }
     #expect(try await node.push(key: Deployment.key(1)).status == 202)
 

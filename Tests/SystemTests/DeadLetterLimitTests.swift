@@ -5,6 +5,8 @@ import Testing
 
 /// An account whose payloads can't be stored: it is told so before its dead letters fill Redis, and nobody else notices.
 struct DeadLetterLimitTests {
+  private struct NeverRefused: Error {}
+
   /// Looks like gzip, and isn't.
   private func undecodable(_ bytes: Int, using generator: inout SeededGenerator) -> [UInt8] {
     [0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0, 0, 3] + (0..<bytes).map { _ in UInt8.random(in: 0...255, using: &generator) }
@@ -35,7 +37,7 @@ struct DeadLetterLimitTests {
           protocol_version = 'HTTP/1.1'
           def do_POST(self):
             size = len(self.rfile.read(int(self.headers['content-length'])))
-            self.send_response(400 if size > 400_000 else 200)
+            self.send_response(400 if size > 250_000 else 200)
             self.send_header('content-length', '0')
             self.end_headers()
           def log_message(self, *words): pass
@@ -94,7 +96,8 @@ struct DeadLetterLimitTests {
     }
     #expect(
       page.contains(
-        "IN SYNC, BUT NOT ALL IS WELL: 1 of 1 node in sync\n  wrong: pushes of account-0 are refused: it has "))
+        "IN SYNC, BUT NOT ALL IS WELL: 1 of 1 node in sync\n  wrong: pushes of account-0 aren't accepted (too_many_dead_letters): it has "
+      ))
     #expect(page.contains("See sync-status dead --account account-0, then requeue or discard them"))
     try await deployment.run("sync-status", [], expecting: .exited(1))
 
@@ -108,5 +111,41 @@ struct DeadLetterLimitTests {
     worker.terminate()
     #expect(try await worker.waitForExit() == .exited(0))
     receiver?.process.kill9()
+  }
+
+  @Test func `what one account had in the queue may all become dead letters, and others are taken on`() async throws {
+    let deployment = try await Deployment()
+    try await deployment.publish(keys: 10, accounts: 10)
+    try await deployment.redis("CONFIG", "SET", "maxmemory", "64mb")
+    let node = try await deployment.startNode("node-1")
+    try await node.becomesReady()
+    // Just above a size of the allocator, so that each takes a quarter more of Redis's memory.
+    let body = [UInt8](repeating: 7, count: 263_000)
+    // Until it is refused on each connection, with no worker that could take anything.
+    let taken = try await withThrowingTaskGroup(of: Int.self) { group in
+      for _ in 0..<16 {
+        group.addTask {
+          for turn in 0..<200 {
+            let answer = try await node.push(body, key: Deployment.key(0))
+            if answer.status != 202 { return turn }
+          }
+          throw NeverRefused()
+        }
+      }
+      return try await group.reduce(0, +)
+    }
+    #expect(taken > 20)
+    let receiver = try await startReceiver()
+    let worker = try await deployment.startWorker("worker-1", ["--sink", receiver.url])
+    try await eventually("all are dead letters") {
+      try await deployment.deadLetters() == taken
+    }
+    for turn in 0..<200 { #expect(try await node.push(key: Deployment.key(1 + turn % 9)).status == 202) }
+    try await eventually("the account is told") {
+      try await node.push(key: Deployment.key(0)).member("reason") == "too_many_dead_letters"
+    }
+    worker.terminate()
+    #expect(try await worker.waitForExit() == .exited(0))
+    receiver.process.kill9()
   }
 }

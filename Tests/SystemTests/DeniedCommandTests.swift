@@ -21,18 +21,18 @@ import Testing
     static let all = RedisBuild.supported.flatMap { build in
       [
         Case(build: build, renamed: ["CLIENT"], said: "CLIENT SETNAME: CLIENT LIST shows no name"),
-        Case(build: build, renamed: ["ROLE"], said: "ROLE, in whose place INFO is asked"),
+        Case(build: build, renamed: ["ROLE"], said: "ROLE (INFO is used instead)"),
         Case(build: build, renamed: ["CONFIG"], said: "how often synced unknown"),
         Case(build: build, renamed: ["WAIT"], said: "mirror complete"),
         Case(
-          build: build, renamed: ["INFO"], said: "INFO, so it can't be told whether this Redis was a replica",
+          build: build, renamed: ["INFO"], said: "INFO: a promotion can't be detected",
           unproven: "INFO can't be used here"),
         Case(
-          build: build, renamed: ["ROLE", "INFO"], said: "ROLE and INFO, so it can't be told whether replicas follow",
+          build: build, renamed: ["ROLE", "INFO"], said: "ROLE and INFO: replicas can't be detected",
           unproven: "neither ROLE nor INFO can be used here"),
         Case(
           build: build, renamed: ["CLIENT", "ROLE", "INFO", "CONFIG", "WAIT", "HELLO"],
-          said: "ROLE and INFO, so it can't be told whether replicas follow",
+          said: "ROLE and INFO: replicas can't be detected",
           unproven: "neither ROLE nor INFO can be used here"),
       ]
     }
@@ -169,7 +169,7 @@ import Testing
   ) async throws {
     for (renamed, said) in [
       (["INFO"], "wrong: Redis evicts keys, as node-1 reports (maxmemory-policy allkeys-lru)"),
-      (["INFO", "CONFIG"], "so it can't be told whether it evicts keys: let this user run INFO"),
+      (["INFO", "CONFIG"], "unknown whether it evicts keys. Allow INFO for sync-status's user"),
     ] {
       var options = Self.options(build, renamed: renamed)
       options.evictionPolicy = "allkeys-lru"

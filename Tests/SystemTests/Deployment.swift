@@ -153,6 +153,9 @@ final class Deployment: Sendable {
 
   // MARK: What was stored
 
+  /// Dead letters in the queue's first shard.
+  func deadLetters() async throws -> Int64 { try await redis.run("XLEN", "sluice:{queue-0}:dead").integer() }
+
   /// One payload in the sink.
   struct Row: Sendable {
     var id: String
@@ -239,6 +242,15 @@ struct Node: Sendable {
     let response = try await HTTPClient.shared.execute(request, timeout: .seconds(20))
     let body = try await response.body.collect(upTo: 1 << 20)
     return Answer(status: Int(response.status.code), headers: response.headers, body: String(buffer: body))
+  }
+
+  /// The ID of the store that it mirrors, by its status.
+  func storeID() async throws -> String {
+    let status = try JSONSerialization.jsonObject(with: Data(try await get("/status").body.utf8)) as? [String: Any]
+    guard let id = (status?["store"] as? [String: Any])?["id"] as? String else {
+      throw NeverHappened(description: "\(name) says of no store that it mirrors it")
+    }
+    return id
   }
 
   func isReady() async throws -> Bool { try await get("/readyz").status == 200 }

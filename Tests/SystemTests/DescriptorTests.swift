@@ -34,7 +34,7 @@ struct DescriptorTests {
     let line = try await node.waitForLine(containing: "--max-connections lowered")
     let connections = try #require(try await connections(of: node))
     #expect(connections.descriptorLimit == 1024 && (600..<1024).contains(connections.limit))
-    #expect(line.contains("connections=\(connections.limit)") && line.contains("max-connections=10000"), "\(line)")
+    #expect(line.contains("connections=\(connections.limit)") && line.contains("max_connections=10000"), "\(line)")
     node.signal(SIGTERM)
     #expect(try await node.waitForExit() == .exited(0))
   }

@@ -115,6 +115,7 @@ import Testing
     }
     try await redis.run("FLUSHALL")
     try await deployment.publish(keys: 100)
+    try await deployment.run("key-publisher", ["adopt", try await node.storeID()])
     try await eventually("refusals are proven again") { try await node.push(key: "sk_nobody").status == 401 }
 
     let follower = try await ServiceProcess.start("/usr/bin/redis-cli", ["-p", "\(redis.port)", "--replica"])

@@ -108,9 +108,3 @@ struct PayloadLimitTests {
     }
   }
 }
-
-extension Deployment {
-  fileprivate func deadLetters() async throws -> Int64 {
-    try await redis.run("XLEN", "sluice:{queue-0}:dead").integer()
-  }
-}

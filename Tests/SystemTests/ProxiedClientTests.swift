@@ -95,7 +95,7 @@ struct ProxiedClientTests {
         #expect("\(error)".lowercased().contains("reset"), "from \(source)")
       }
     }
-    try await node.process.waitForLine(containing: "it comes from an address that isn't a trusted proxy's")
+    try await node.process.waitForLine(containing: "its address isn't in --trust-proxies")
     #expect(try await node.get("/metrics").body.contains(/sluice_proxy_headers_refused_total\S* 2\b/))
     #expect(try await node.get("/status").body.contains(/"202" ?: ?[1-9]/) == false)
   }

@@ -61,7 +61,9 @@ struct StoreFaultTests {
           do { try await put(["sk_new_1", "sk_new_2"]) } catch is UnexpectedReply {}
           for reply in try await redis.execute(RedisCommand("EXEC")).array() { _ = try reply.orThrow() }
           pushes.include(["sk_new_1", "sk_new_2"])
-        }),
+        },
+        // The lost ones are held until somebody says that they may be gone.
+        mend: { try await deployment.run("key-publisher", ["confirm"]) }),
       Fault(
         name: "a primary that was made a replica", reason: "slave",
         strike: { try await run("REPLICAOF", "127.0.0.1", 1) },
@@ -75,6 +77,7 @@ struct StoreFaultTests {
           // All of them before the seal, or the missing ones could be refused.
           try await put(["sk_new_1", "sk_new_2"])
           try await deployment.publish(keys: 1_000)
+          try await deployment.run("key-publisher", ["adopt", try await node.storeID()])
         }),
     ]
     try await withThrowingTaskGroup(of: Void.self) { group in

@@ -47,7 +47,7 @@ struct TLSPushTests {
       try authority.install(issued[2], in: place)
       node.process.signal(SIGHUP)
       try await eventually("the signal is heard") { try await serial(at: node, tls) == serials[2] }
-      try await node.process.waitForLine(containing: "because=SIGHUP")
+      try await node.process.waitForLine(containing: "trigger=SIGHUP")
       try await load.goesOn(for: 200)
     }
     #expect(tally.failures.isEmpty, "\(tally.failures.count) failures, among them \(tally.failures.prefix(5))")

@@ -68,6 +68,7 @@ struct UnprovenRefusalTests {
     try await eventually("the node says so") { try await node.get("/status").body.contains("there is no key store") }
     #expect(try await node.isReady())
     try await deployment.publish(keys: 100)
+    try await deployment.run("key-publisher", ["adopt", try await node.storeID()])
     try await eventually("refusals are proven again") { try await node.push(key: "sk_nobody").status == 401 }
   }
 }

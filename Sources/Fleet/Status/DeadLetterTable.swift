@@ -6,9 +6,8 @@ public import IngestQueue
 /// A table of dead letters.
 public struct DeadLetterTable: Sendable {
   private var table = TextTable([
-    ("ID", .left), ("ATTEMPTS", .right), ("DEATHS", .right), ("FIRST FAILED", .left), ("DIED", .left),
-    ("ACCOUNT", .left),
-    ("WORKER", .left), ("BYTES", .right), ("REASON", .left),
+    ("ID", .left), ("ATTEMPTS", .right), ("WORKER DEATHS", .right), ("FIRST FAILED", .left), ("DEAD SINCE", .left),
+    ("ACCOUNT", .left), ("WORKER", .left), ("BYTES", .right), ("REASON", .left),
   ])
   private let colours: Bool
 

@@ -29,14 +29,14 @@ enum DeadLetterVerdict {
     guard let count = shard.refusedAccounts, count > 0 else { return [] }
     let known = accounts.prefix(min(count, named))
     var lines = known.map { account in
-      "pushes of \(account.name) are refused: it has \(amount(account.bytes)) of dead letters in shard \(shard.shard). See "
-        + "sync-status dead --account \(account.name), then requeue or discard them"
+      "pushes of \(account.name) aren't accepted (too_many_dead_letters): it has \(amount(account.bytes)) of dead letters in "
+        + "shard \(shard.shard). See sync-status dead --account \(account.name), then requeue or discard them"
     }
     let rest = count - known.count
     if rest > 0 {
       lines.append(
-        "pushes of \(known.isEmpty ? "" : "another ")\(Wording.number(rest, "account")) are refused: "
-          + "\(rest == 1 ? "it has" : "they have") too many dead letters in shard \(shard.shard). See sync-status dead")
+        "pushes of \(known.isEmpty ? "" : "another ")\(Wording.number(rest, "account")) aren't accepted "
+          + "(too_many_dead_letters in shard \(shard.shard)). See sync-status dead")
     }
     return lines
   }

@@ -44,7 +44,7 @@ public struct RedisFacts: Sendable, Equatable {
   public var evictionPolicy: String
   /// Whether it keeps an append-only file.
   public var appendsToFile: Bool
-  /// Whether its last write to that file or its last snapshot failed.
+  /// Whether its last write to the append-only file, or its last snapshot, failed.
   public var savingFails: Bool
   /// The server that answered, if an address leads to several; without a password.
   public var server: String?
@@ -74,7 +74,7 @@ public struct RedisFacts: Sendable, Equatable {
   }
 
   private struct IncompleteInfo: Error, CustomStringConvertible {
-    var description: String { "Redis's INFO lacks figures that this build knows" }
+    var description: String { "Redis's INFO lacks fields that this build needs" }
   }
 
   /// Nil if a figure is missing.

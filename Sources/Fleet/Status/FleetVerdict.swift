@@ -4,6 +4,7 @@
 // A node is in sync when all of this holds:
 //   - its last report is at most 5 s old by Redis's clock, and no other process reports under its name;
 //   - its mirror is complete: every bucket and the total were verified against the store's digests;
+//   - the store at its address is the mirrored store, or one that has adopted it;
 //   - it mirrors the store's present history (epoch), the store is sealed, and the node knows that;
 //   - when it reported, its last answered read of the store was at most 5 s old;
 //   - it has followed every change up to the store's version as read before the reports. A report is up to a second
@@ -23,9 +24,9 @@ import KeyReplica
 /// A problem or a note for operators, as text.
 public struct FleetProblem: Sendable, Equatable {
   public enum Severity: String, Sendable, Codable {
-    /// It keeps the fleet from being in sync.
+    /// The problem keeps the fleet from being in sync.
     case outOfSync = "out_of_sync"
-    /// It keeps payloads from being accepted, now or soon.
+    /// The problem keeps payloads from being accepted, now or soon.
     case wrong
     /// The fleet may be in sync nevertheless.
     case note
@@ -115,6 +116,7 @@ public struct FleetVerdict: Sendable, Equatable {
       Self.registerProblems(facts.fleet) + Self.failures(facts.fleet.nodes) + Self.failures(facts.fleet.workers)
       + DeadLetterVerdict.wrong(facts.fleet.nodes, facts.deadBytes).map { FleetProblem(.wrong, $0) }
       + Self.untaken(facts) + Self.notes(facts, running)
+    problems += LossVerdict.wrong(facts.fleet.nodes)
     problems += rest.filter { $0.severity == .wrong } + rest.filter { $0.severity != .wrong }
   }
 
@@ -129,7 +131,7 @@ public struct FleetVerdict: Sendable, Equatable {
     guard store.sealed else {
       return [
         FleetProblem(
-          .outOfSync, "the store isn't sealed: nobody is refused, /readyz stays off; run key-publisher seal")
+          .outOfSync, "the store isn't sealed: no key is refused, /readyz answers 503; run key-publisher seal")
       ]
     }
     return []
@@ -145,6 +147,7 @@ public struct FleetVerdict: Sendable, Equatable {
     var lacks: [SyncBlocker] = []
     if let clash = node.clashAge, clash <= silentAfter { lacks.append(.sharesItsName) }
 
+    if let wrong = report.wrongStore { return lacks + [.wrongStore(wrong)] }
     let verified = report.completeness.verified
     let total = report.completeness.total
     switch report.completeness.state {
@@ -232,8 +235,8 @@ public struct FleetVerdict: Sendable, Equatable {
       }
       if report.violations > 0 {
         note(
-          "\(report.name) has seen \(Wording.number(report.violations, "key")) vanish from the store without a change "
-            + "that ended them, since its start", member: report.name)
+          "\(report.name) saw \(Wording.number(report.violations, "active key")) vanish from the store without a revoke "
+            + "since its start: run key-publisher verify, and import the list again", member: report.name)
       }
       if report.state == .draining { note("\(report.name) is draining", member: report.name) }
       if report.queue.state == .away {
@@ -323,10 +326,10 @@ public struct FleetVerdict: Sendable, Equatable {
       let minute = node.report.lastMinute
       guard minute.taken == 0, minute.notTaken > 0 else { return nil }
       let reasons = minute.reasons.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
-        .map { "\($0.key) \(Wording.count($0.value))" }
+        .map { "\(Wording.count($0.value)) \($0.key)" }
       return FleetProblem(
         .wrong, member: node.report.name,
-        "\(node.report.name) has taken none of \(Wording.number(minute.notTaken, "push", "pushes")) "
+        "\(node.report.name) accepted none of \(Wording.number(minute.notTaken, "push", "pushes")) "
           + "in the last minute: " + Wording.list(reasons, atMost: 3))
     }
   }
@@ -344,7 +347,10 @@ public struct FleetVerdict: Sendable, Equatable {
       for shard in node.report.queue.shards {
         let name = "shard \(shard.shard) of the queue"
         let texts = [
-          shard.overLimit.map { "\(name) is over its limit of \($0): nothing is pushed to it until it has drained" },
+          shard.overLimit.map {
+            "\(name) is over its limit of \($0) (--max-queue-\($0)): it gets no pushes until it is below --queue-low-water. "
+              + "Start workers, or raise \($0 == "memory" ? "Redis's maxmemory" : "the limit")"
+          },
           shard.durabilityLack.map { "nothing is pushed to \(name): \($0)" },
         ]
         for text in texts.compactMap({ $0 }) where !notes.contains(where: { $0.text == text }) {
@@ -441,7 +447,7 @@ public struct FleetVerdict: Sendable, Equatable {
     case .unreadable(let why):
       let eviction =
         reported.isEmpty
-        ? ", so it can't be told whether it evicts keys: let this user run INFO, or the nodes' user CONFIG GET or INFO"
+        ? ": unknown whether it evicts keys. Allow INFO for sync-status's user, or CONFIG GET or INFO for the nodes' user"
         : "; nodes report maxmemory-policy \(reported.sorted().joined(separator: ", "))"
       return [FleetProblem(.note, "\(name)'s settings can't be read (\(why))\(eviction)")]
     case .known(let redis):
@@ -450,8 +456,8 @@ public struct FleetVerdict: Sendable, Equatable {
         notes.append(
           FleetProblem(
             .note,
-            "\(name) evicts keys that have an expiry (maxmemory-policy \(redis.evictionPolicy)): Sluice's have "
-              + "none, but set noeviction where nobody else needs this"))
+            "\(name) evicts keys that expire (maxmemory-policy \(redis.evictionPolicy)). Sluice's keys don't expire, so "
+              + "they are safe; noeviction is recommended if only Sluice uses this Redis"))
       }
       if redis.limitBytes > 0, Double(redis.usedBytes) >= 0.9 * Double(redis.limitBytes) {
         let share = Int(Double(redis.usedBytes) / Double(redis.limitBytes) * 100)

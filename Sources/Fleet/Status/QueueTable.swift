@@ -35,12 +35,12 @@ public struct QueueTable: Sendable {
     let states = facts.surveys.map(\.survey)
     func sum(_ figure: (QueueSurvey) -> Int64) -> String { Wording.count(states.reduce(0) { $0 + figure($1) }) }
     let figures =
-      "\(sum { $0.state.pending }) waiting, \(sum { $0.state.claimed }) in the hands of workers, \(sum { $0.state.later }) to be "
-      + "tried again, \(Wording.number(states.reduce(0) { $0 + $1.state.dead }, "dead letter"))"
+      "\(sum { $0.state.pending }) waiting, \(sum { $0.state.claimed }) claimed, \(sum { $0.state.later }) to be tried again, "
+      + "\(Wording.number(states.reduce(0) { $0 + $1.state.dead }, "dead letter"))"
     return switch verdict.exitCode {
     case 0: coloured("FLOWING", .good) + ": \(figures)"
     case 1: coloured("NOT ALL IS WELL", .bad) + ": \(figures)"
-    default: coloured("CANNOT TELL ALL", .bad) + ": \(figures)"
+    default: coloured("PARTLY UNKNOWN", .bad) + ": \(figures)"
     }
   }
 
@@ -52,7 +52,7 @@ public struct QueueTable: Sendable {
 
   private var shards: [String] {
     var table = TextTable([
-      ("SHARD", .right), ("WAITING", .right), ("OLDEST", .right), ("IN HAND", .right), ("LATER", .right),
+      ("SHARD", .right), ("WAITING", .right), ("OLDEST", .right), ("CLAIMED", .right), ("LATER", .right),
       ("NEXT DUE", .right), ("DEAD", .right), ("DONE", .right), ("REQUEUED", .right), ("DISCARDED", .right),
       ("REDIS", .left),
     ])
@@ -127,7 +127,7 @@ public struct QueueTable: Sendable {
     }
     return lines(
       [
-        ("NAME", .left), ("STATE", .left), ("PER SECOND", .right), ("IN HAND", .right), ("SHARDS", .right),
+        ("NAME", .left), ("STATE", .left), ("PER SECOND", .right), ("CLAIMED", .right), ("SHARDS", .right),
         ("LOOKED", .right), ("REPORTED", .right),
       ], rows)
   }

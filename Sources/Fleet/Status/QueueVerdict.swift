@@ -50,7 +50,8 @@ public struct QueueVerdict: Sendable, Equatable {
     var wrong: [String] = []
     let waiting = facts.surveys.reduce(0) { $0 + $1.survey.state.pending + $1.survey.state.later }
     if !works, waiting > 0 {
-      wrong.append("no worker is running, and \(Wording.number(waiting, "payload")) to be stored")
+      wrong.append(
+        "no worker is running, and \(Wording.number(waiting, "payload")) \(waiting == 1 ? "waits" : "wait")")
     }
     for worker in fleet.workers where !worker.stopped {
       if worker.isSilent {
@@ -82,7 +83,7 @@ public struct QueueVerdict: Sendable, Equatable {
       wrong.append(
         "a payload that waits in shard \(shard) was received "
           + "\(Wording.ago(seconds: Double(nodesTime - oldest) / 1_000)): workers "
-          + "are too slow or away, or it was put back")
+          + "are too slow or away, or it was requeued")
     }
     let abandoned = survey.state.claims.filter { now - $0.leaseUntil > reapedAfter.inMilliseconds }
     if !abandoned.isEmpty {

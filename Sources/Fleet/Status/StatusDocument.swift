@@ -38,7 +38,9 @@ public struct StatusDocument: Sendable, Encodable {
     nodesExpected = verdict.nodesExpected
     problems = verdict.problems.map { Problem(severity: $0.severity, member: $0.member, text: $0.text) }
     store = facts.store.map {
-      Store(epoch: $0.epoch, version: $0.version, keys: $0.count, digest: "\($0.digest)", sealed: $0.sealed)
+      Store(
+        id: $0.store.id, name: $0.store.name, epoch: $0.epoch, version: $0.version, keys: $0.count,
+        digest: "\($0.digest)", sealed: $0.sealed)
     }
     nodes = zip(facts.fleet.nodes, verdict.nodes).map { node, judgement in
       Node(node, judgement, isSealed: facts.store?.sealed == true)
@@ -80,6 +82,8 @@ extension StatusDocument {
   }
 
   private struct Store: Encodable {
+    var id: String
+    @OrNull var name: String?
     var epoch: String
     var version: UInt64
     var keys: Int

@@ -38,13 +38,14 @@ public struct StatusTable: Sendable {
   }
 
   private var headline: String {
-    let share = "\(Wording.count(verdict.nodesInSync)) of \(Wording.number(verdict.nodesExpected, "node")) in sync"
+    let share = "\(Wording.count(verdict.nodesInSync)) of \(Wording.number(verdict.nodesExpected, "node"))"
     if !verdict.isInSync {
-      let concernsAll = verdict.nodesInSync > 0 && verdict.nodesInSync >= verdict.nodesExpected
+      let affectsAll = verdict.nodesInSync > 0 && verdict.nodesInSync >= verdict.nodesExpected
       return coloured("NOT IN SYNC", .bad) + ": "
-        + (concernsAll ? "a problem below concerns all nodes (\(share))" : share)
+        + (affectsAll ? "a problem below affects all nodes (\(share) mirror the store)" : "\(share) in sync")
     }
-    return (verdict.isWell ? coloured("IN SYNC", .good) : coloured("IN SYNC, BUT NOT ALL IS WELL", .bad)) + ": \(share)"
+    return (verdict.isWell ? coloured("IN SYNC", .good) : coloured("IN SYNC, BUT NOT ALL IS WELL", .bad))
+      + ": \(share) in sync"
   }
 
   private func coloured(_ text: String, _ colour: Colour) -> String { colours ? colour.around(text) : text }
@@ -58,6 +59,8 @@ public struct StatusTable: Sendable {
   private var store: [String] {
     var lines: [String] = []
     if let store = facts.store {
+      lines.append(
+        "  \(Wording.printable(store.store.name ?? "unnamed")), ID \(Wording.printable(store.store.id))")
       lines.append(
         "  \(Wording.number(store.count, "key")) at version \(Wording.count(store.version)), "
           + "\(store.sealed ? "sealed" : "not sealed"), epoch \(Wording.printable(store.epoch))")
@@ -84,8 +87,8 @@ public struct StatusTable: Sendable {
     guard !facts.fleet.nodes.isEmpty else { return ["  none"] }
     var table = TextTable([
       ("NAME", .left), ("STATE", .left), ("IN SYNC", .left), ("MIRROR", .left), ("KEYS", .right), ("VERSION", .right),
-      ("STORE READ", .right), ("ACCEPTED", .right), ("REFUSED", .right), ("NOT TAKEN", .right), ("QUEUE", .left),
-      ("REPORTED", .right), ("UP", .right), ("BUILD", .left),
+      ("STORE READ", .right), ("ACCEPTED", .right), ("REFUSED", .right), ("LIMITED", .right),
+      ("UNAVAILABLE", .right), ("QUEUE", .left), ("REPORTED", .right), ("UP", .right), ("BUILD", .left),
     ])
     var hidden = 0
     for (node, judgement) in zip(facts.fleet.nodes, verdict.nodes) {
@@ -101,33 +104,32 @@ public struct StatusTable: Sendable {
         .init(Wording.count(report.keys)), .init(Wording.count(report.version)),
         .init(report.freshnessSeconds.map { Wording.ago(seconds: $0 + node.age.fractionalSeconds) } ?? "never"),
         .init(Wording.count(report.outcomes.taken)), .init(Wording.count(report.outcomes.refused)),
-        // These numbers are from other processes: a wrong sum is better than a trap.
-        .init(Wording.count(report.outcomes.notTaken &+ report.outcomes.limited)),
+        .init(Wording.count(report.outcomes.limited)), .init(Wording.count(report.outcomes.notTaken)),
         .init(report.queue.state.rawValue, report.queue.state == .away ? .doubtful : nil),
         reported(node), .init(up(node)), .init(report.build),
       ])
     }
-    return table.lines(indent: "  ", colours: colours) + stopped(hidden) + acknowledgement
+    return table.lines(indent: "  ", colours: colours) + stopped(hidden) + durability
   }
 
   /// The queue durability that live nodes report, each that of its worst shard.
-  private var acknowledgement: [String] {
-    var nodesByMeaning: [String: Int] = [:]
+  private var durability: [String] {
+    var nodesByDurability: [String: Int] = [:]
     for node in facts.fleet.nodes where node.isLive {
-      nodesByMeaning[node.report.queue.durability ?? "not known yet", default: 0] += 1
+      nodesByDurability[node.report.queue.durability ?? "not known yet", default: 0] += 1
     }
-    guard !nodesByMeaning.isEmpty else { return [] }
-    let meanings = nodesByMeaning.sorted { ($0.value, $1.key) > ($1.value, $0.key) }.map { meaning, nodes in
-      Wording.printable(meaning) + (nodesByMeaning.count > 1 ? " (\(Wording.number(nodes, "node")))" : "")
+    guard !nodesByDurability.isEmpty else { return [] }
+    let texts = nodesByDurability.sorted { ($0.value, $1.key) > ($1.value, $0.key) }.map { durability, nodes in
+      Wording.printable(durability) + (nodesByDurability.count > 1 ? " (\(Wording.number(nodes, "node")))" : "")
     }
-    return ["  acknowledged means: \(meanings.joined(separator: "; "))"]
+    return ["  queue durability: \(texts.joined(separator: "; "))"]
   }
 
   private var workers: [String] {
     guard !facts.fleet.workers.isEmpty else { return ["  none"] }
     var table = TextTable([
       ("NAME", .left), ("STATE", .left), ("STORED", .right), ("DUPLICATES", .right), ("RETRIED", .right),
-      ("DEAD", .right), ("IN HAND", .right), ("PER SECOND", .right), ("SINK", .left), ("REPORTED", .right),
+      ("DEAD", .right), ("CLAIMED", .right), ("PER SECOND", .right), ("SINK", .left), ("REPORTED", .right),
       ("UP", .right), ("BUILD", .left),
     ])
     var hidden = 0
@@ -169,7 +171,7 @@ public struct StatusTable: Sendable {
   private static func words(_ queue: QueueTotals) -> String {
     "\(Wording.count(queue.pending)) waiting"
       + (queue.oldestSeconds.map { " (the oldest for \(Wording.time(seconds: $0)))" } ?? "")
-      + ", \(Wording.count(queue.claimed)) in the hands of workers, \(Wording.count(queue.later)) to be tried again, "
+      + ", \(Wording.count(queue.claimed)) claimed, \(Wording.count(queue.later)) to be tried again, "
       + (queue.dead == 1 ? "1 dead letter" : "\(Wording.count(queue.dead)) dead letters")
   }
 

@@ -1,7 +1,7 @@
 // The reasons that keep a node from being in sync. The list is closed, so each new reason must get its text here. It
 // lets `wait` distinguish a change that is worth a line from a number that counts up.
 
-import KeyReplica
+public import KeyReplica
 
 /// A reason that a node isn't in sync with the store.
 public enum SyncBlocker: Sendable, Hashable {
@@ -19,6 +19,8 @@ public enum SyncBlocker: Sendable, Hashable {
   case guarded
   case diverged(verified: Int, total: Int)
   case incompatible
+  /// The store at its address isn't the one that it mirrors.
+  case wrongStore(WrongStore)
   /// It mirrors another history of the store.
   case otherEpoch(String, store: String)
   /// The store is sealed, and the node hasn't read that yet.
@@ -46,10 +48,14 @@ public enum SyncBlocker: Sendable, Hashable {
       "has verified \(Wording.count(verified)) of \(Wording.count(total)) buckets"
     case .catchingUp: "has verified every bucket and is catching up with the latest changes"
     case .restored(let verified, let total):
-      "serves what it had saved on disk, of which \(Wording.count(verified)) of \(Wording.count(total)) buckets are verified"
-    case .guarded: "holds back removals of keys until an operator confirms them"
+      "uses its state file; \(Wording.count(verified)) of \(Wording.count(total)) buckets are verified so far"
+    case .guarded:
+      "holds back removals of keys: check them, then run key-publisher confirm, or put the keys again"
     case .diverged(let verified, let total):
-      "disagrees with the store (\(Wording.count(verified)) of \(Wording.count(total)) buckets verified) and refuses nobody"
+      "disagrees with the store (\(Wording.count(verified)) of \(Wording.count(total)) buckets verified) and refuses "
+        + "nobody: run key-publisher verify, and see its log"
+    case .wrongStore(let wrong):
+      "refuses nobody: the store at its address is another one: \(Wording.printable(wrong.description))"
     case .incompatible: "can't read this kind of store: its build doesn't fit the publisher's"
     case .otherEpoch(let epoch, let store):
       "mirrors another history of the store (epoch \(epoch), the store has \(store))"
@@ -61,9 +67,11 @@ public enum SyncBlocker: Sendable, Hashable {
     case .behind(let version, let store):
       "is \(Wording.number(store - version, "change")) behind: at version \(Wording.count(version)) of \(Wording.count(store))"
     case .ahead(let version, let store):
-      "is ahead of the store: at version \(Wording.count(version)), and the store, at \(Wording.count(store)), has lost changes"
+      "is at version \(Wording.count(version)), the store at \(Wording.count(store)): the store has lost changes (failover, "
+        + "restore?). Publish the list again"
     case .otherCount(let keys, let store):
-      "has \(Wording.number(keys, "key")) at the store's own version, and the store has \(Wording.count(store))"
+      "has \(Wording.number(keys, "key")), the store has \(Wording.count(store)) at the same version: run key-publisher "
+        + "verify"
     }
   }
 

@@ -151,7 +151,7 @@ final class ConnectionTurns {
     isScheduled = true
     eventLoop.assumeIsolated().scheduleTask(in: Self.pause) {
       self.runBatch()
-      // Not before: a connection that adds itself during the batch mustn't start the pause.
+      // Set after the batch: a connection that adds itself during the batch mustn't start the pause.
       self.isScheduled = false
       self.schedule()
     }

@@ -167,7 +167,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     guard let context, !wire.isClosed else { return }
     guard isProven, let place else { return context.channel.reset() }
     if place.mayEndFrom > context.eventLoop.now {
-      // It was idle when it was chosen, and has begun a request since.
+      // The connection was idle when it was chosen, and has begun a request since.
       wire.machine.stop()
       drive(context)
     } else if wire.machine.phase == .idle, wire.isWritable, pendingWrites == 0 {
@@ -182,8 +182,8 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     wire.isClosed = true
     socket = nil
     clock.stop()
-    // Their reserved bytes are released with them. A batch that is being counted and a payload that is being enqueued
-    // keep theirs until that is over.
+    // The reserved bytes of the exchange and of unsent bodies are released with them. A batch that is being counted and a
+    // payload that is being enqueued keep theirs until that is over.
     exchange = nil
     unsent = []
   }
@@ -260,7 +260,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     // action does that.
     case .closeOutput: whenWritten(context) { if !self.inputHasEnded { context.close(mode: .output, promise: nil) } }
     case .close:
-      // Not during NIO's write, or TLS's close is lost.
+      // The connection isn't closed during NIO's write, because TLS's close would be lost.
       let loop = context.eventLoop.assumeIsolated()
       whenWritten(context) { loop.execute { context.close(promise: nil) } }
       return true
@@ -283,7 +283,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
       pendingWrites += 1
       written = context.eventLoop.makePromise(of: Void.self)
       written?.futureResult.assumeIsolated().whenComplete { result in
-        // It fails if the connection is gone. NIO may have closed the socket before it reports that.
+        // The write fails if the connection is gone. NIO may have closed the socket before it reports that.
         if case .failure = result { self.socket = nil }
         self.pendingWrites -= 1
         withExtendedLifetime(held) {}
@@ -296,9 +296,9 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   private func whenWritten(_ context: ChannelHandlerContext, _ act: @escaping () -> Void) {
     flush(context)
     let promise = context.eventLoop.makePromise(of: Void.self)
-    // Written after all earlier output, and so completed after it.
+    // This empty write is completed after all earlier output.
     context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: promise)
-    // If it fails, the connection is gone already.
+    // If the write fails, the connection is gone already.
     promise.futureResult.assumeIsolated().whenComplete { _ in if !self.wire.isClosed { act() } }
   }
 

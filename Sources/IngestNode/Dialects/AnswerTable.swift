@@ -120,7 +120,7 @@ enum AnswerTable {
     case .accountOverLimit(let seconds):
       return AnswerFacts(
         status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "account_over_limit",
-        detail: "the queue is nearly full, and this account sends and holds much of it", retryAfter: seconds)
+        detail: "the queue is nearly full, and this account uses too much of it", retryAfter: seconds)
     case .accountSlowsRedis(let seconds):
       return AnswerFacts(
         status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "large_payloads_too_fast",
@@ -140,7 +140,7 @@ enum AnswerTable {
         detail: "the account sends more than it may",
         retryAfter: retryAfter())
     case .missingKey:
-      return AnswerFacts(status: 400, error: "missing_key", detail: "the request has no key where one may be")
+      return AnswerFacts(status: 400, error: "missing_key", detail: "no API key found where this path expects it")
     case .keyTooLong(let limit):
       return AnswerFacts(
         status: 400, error: "key_too_long", detail: "a key has at most \(limit) bytes", limit: limit)

@@ -126,7 +126,8 @@ final class ByteBudget {
     return nil
   }
 
-  /// - Returns: Whether so few bytes are used that no share need be counted.
+  /// Takes the bytes without counting shares, if few bytes are used.
+  /// - Returns: Whether the bytes were taken.
   fileprivate func takeUncounted(_ bytes: Int) -> Bool {
     guard bytes <= limits.uncounted - used else { return false }
     used += bytes

@@ -98,8 +98,8 @@ struct TooFewDescriptors: Error, Equatable, CustomStringConvertible {
   var description: String {
     """
     expected a limit of at least \(keptBack + fewest) open descriptors (ulimit -n; LimitNOFILE in systemd), got \(limit): \
-    \(keptBack) are kept for Redis, the admin listener and files, and \(fewest) are the fewest for connections. \
-    Fewer --threads and fewer shards of the queue need fewer
+    \(keptBack) for Redis, the admin listener and files, and at least \(fewest) for connections. \
+    Raise the limit, or lower --threads or the number of --queue-shards
     """
   }
 }

@@ -137,7 +137,7 @@ final class Acceptor: Sendable {
         open.add(1, ordering: .sequentiallyConsistent)
         receive(connection.socket)
       } else {
-        // With a reset, so that the kernel keeps no state of the connection.
+        // Closed with a reset, so that the kernel keeps no state of the connection.
         var now = linger(l_onoff: 1, l_linger: 0)
         setsockopt(connection.socket, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
         close(connection.socket)

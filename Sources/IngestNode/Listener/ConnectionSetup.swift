@@ -78,7 +78,7 @@ struct ConnectionSetup: Sendable {
       return try serve(channel, at: place, client: peer)
     }
     guard let peer, shared.trusted.contains(peer) else {
-      refuseHeader(of: channel, "it comes from an address that isn't a trusted proxy's")
+      refuseHeader(of: channel, "connection closed: its address isn't in --trust-proxies")
       return try reset(channel)
     }
     // The client's address is known when the header has arrived.
@@ -86,7 +86,11 @@ struct ConnectionSetup: Sendable {
     let loopBound = NIOLoopBound(channel, eventLoop: channel.eventLoop)
     try channel.pipeline.syncOperations.addHandler(
       ProxyHeaderHandler(
-        deadline: shared.deadlines.head, refused: { self.refuseHeader(of: loopBound.value, $0) },
+        deadline: shared.deadlines.head,
+        refused: { reason in
+          self.refuseHeader(
+            of: loopBound.value, "connection closed: PROXY protocol header not accepted", ["reason": "\(reason)"])
+        },
         began: { source in
           let (channel, client) = (loopBound.value, source ?? peer)
           let isExempt = self.shared.trusted.contains(client)
@@ -184,11 +188,11 @@ struct ConnectionSetup: Sendable {
     throw TurnedAway()
   }
 
-  private func refuseHeader(of channel: any Channel, _ reason: String) {
+  private func refuseHeader(of channel: any Channel, _ message: Logger.Message, _ metadata: Logger.Metadata = [:]) {
     refusedHeaders.increment()
     lines.write(
-      .warning, "connection closed: expected a PROXY protocol header",
-      ["reason": "\(reason)", "peer": "\(channel.remoteAddress?.ipAddress ?? "unknown")"], to: logger)
+      .warning, message,
+      metadata.merging(["peer": "\(channel.remoteAddress?.ipAddress ?? "unknown")"]) { $1 }, to: logger)
   }
 }
 

@@ -33,7 +33,7 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
 
   func channelActive(context: ChannelHandlerContext) {
     timer = context.eventLoop.assumeIsolated().scheduleTask(in: deadline) {
-      self.refuse("no header of the PROXY protocol came in time", context)
+      self.refuse("no PROXY header arrived in time", context)
     }
     context.fireChannelActive()
   }
@@ -54,7 +54,7 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
       do {
         try began(source)
       } catch {
-        return refuse("what follows the header of the PROXY protocol can't be served: \(error)", context)
+        return refuse("the connection failed after its PROXY header: \(error)", context)
       }
       if input.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(input)) }
       context.pipeline.syncOperations.removeHandler(self, promise: nil)

@@ -123,6 +123,6 @@ struct PushListener: Service {
       end(.zero)
     }
     for gate in gates { try await gate.drain() }
-    logger.notice("every accepted payload has been answered")
+    logger.notice("all pushes in flight have been answered")
   }
 }

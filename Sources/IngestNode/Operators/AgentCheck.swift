@@ -91,19 +91,22 @@ struct AgentCheck: Service {
 
   /// Logs the answer when it changes. Logging each answer would be too much.
   final class LastLine: Sendable {
-    private let line = Mutex("")
+    private let line = Mutex<String?>(nil)
     private let logger: Logger
 
     init(logger: Logger) { self.logger = logger }
 
-    func note(_ new: String) {
+    func note(_ state: AgentState) {
+      let new = state.line
       let old = line.withLock { line in
         defer { line = new }
         return line
       }
-      if old != new {
-        logger.notice("agent-check answer changed", metadata: ["answer": "\(new.dropLast())"])
-      }
+      guard old != new else { return }
+      var metadata: Logger.Metadata = ["answer": "\(new.dropLast())"]
+      if let old { metadata["was"] = "\(old.dropLast())" }
+      if let reason = state.reason { metadata["reason"] = "\(reason)" }
+      logger.notice("agent-check answer changed", metadata: metadata)
     }
   }
 }
@@ -139,7 +142,7 @@ private final class AgentCheckHandler: ChannelInboundHandler {
 
   private func write(_ state: AgentState, _ context: ChannelHandlerContext) {
     guard context.channel.isActive else { return }
-    said.note(state.line)
+    said.note(state)
     context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: state.line))).assumeIsolated().whenSuccess {
       self.written = true
       if self.inputClosed {

@@ -8,7 +8,8 @@ enum AgentState: Sendable, Equatable {
   /// Gives the node its share of new connections.
   /// - Parameter weight: Percentage of the weight in the load balancer's configuration, from 0 to 100. With 0 the node
   ///   gets no new connections, as with ``drain``. The configured weight should be about 100: a part of 1 rounds to 0.
-  case up(weight: Int)
+  /// - Parameter reason: Why the weight is below 100, for the node's own log.
+  case up(weight: Int, reason: String? = nil)
   /// Gives the node no new connections, and leaves the existing ones.
   case drain
   /// Marks the node as broken. Only an `up` or `drain` from the node itself ends that state.
@@ -18,9 +19,18 @@ enum AgentState: Sendable, Equatable {
   /// The answer, with its line end.
   var line: String {
     switch self {
-    case .up(let weight): "up ready \(min(max(weight, 0), 100))%\n"
+    case .up(let weight, _): "up ready \(min(max(weight, 0), 100))%\n"
     case .drain: "up drain\n"
     case .down(let reason): "down #\(Self.words(of: reason))\n"
+    }
+  }
+
+  /// Why the node doesn't want its whole share; nil if it does, or if it is draining.
+  var reason: String? {
+    switch self {
+    case .up(_, let reason): reason
+    case .drain: nil
+    case .down(let reason): reason
     }
   }
 

@@ -108,7 +108,8 @@ final class NodeStatus: Sendable {
       let standing = standing(mirror, queue)
       guard let reason = (standing.outages + standing.lacks).first else { return .up(weight: 100) }
       let isComing = standing.isOnlyQueueShut && !hasBeenReady.load(ordering: .relaxed)
-      return standing.mirrorAdmits && isListening && !isComing ? .up(weight: Self.lesserWeight) : .down(reason: reason)
+      guard standing.mirrorAdmits, isListening, !isComing else { return .down(reason: reason) }
+      return .up(weight: Self.lesserWeight, reason: reason)
     } catch {
       return .down(reason: "the node has ended")
     }
@@ -159,7 +160,7 @@ final class NodeStatus: Sendable {
       standing.lacks.append(mirror.objection?.inWords ?? "the mirror is \(mirror.completeness.state.rawValue)")
     }
     if let age = mirror.age, age > Self.freshness {
-      standing.lacks.append("the key store was heard \(Int(age.fractionalSeconds)) s ago")
+      standing.lacks.append("the last answer of the key store is \(Int(age.fractionalSeconds)) s old")
     }
     if standing.outages.isEmpty, standing.lacks.isEmpty { hasBeenReady.store(true, ordering: .relaxed) }
     return standing
@@ -217,6 +218,9 @@ private struct NodeGauges: Sendable {
   private let freshness = Gauge(label: "sluice_replica_freshness_seconds")
   private let heldBack = Gauge(label: "sluice_replica_held_back_keys")
   private let violations = Gauge(label: "sluice_replica_violations")
+  private let vanished = Gauge(label: "sluice_replica_vanished_keys")
+  private let revived = Gauge(label: "sluice_replica_revived_keys")
+  private let wrongStore = Gauge(label: "sluice_replica_wrong_store")
   private let canRefuse = Gauge(label: "sluice_node_can_refuse")
   private let barrierReads = Gauge(label: "sluice_barrier_reads")
   private let barrierWaiting = Gauge(label: "sluice_barrier_waiting")
@@ -246,6 +250,9 @@ private struct NodeGauges: Sendable {
     if let seconds = report.freshnessSeconds { freshness.record(seconds) }
     heldBack.record(report.heldBack)
     violations.record(Double(report.violations))
+    vanished.record(report.vanished ?? 0)
+    revived.record(report.revived ?? 0)
+    wrongStore.record(report.wrongStore == nil ? 0 : 1)
     canRefuse.record(report.refusalsBlocked == nil ? 1 : 0)
     barrierReads.record(Double(report.barrier.reads))
     barrierWaiting.record(report.barrier.waiting)

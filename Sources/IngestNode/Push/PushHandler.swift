@@ -122,7 +122,7 @@ final class PushHandler: PushHandling {
     _ failure: EnqueueError, _ request: PushRequest, _ handover: PendingEnqueue, _ number: RequestNumber
   ) {
     if case .refused(let error) = failure {
-      lines.write(.warning, "Redis refused a push", ["reason": "\(error.message)"], to: logger)
+      lines.write(.warning, "Redis rejected a push", ["reason": "\(error.message)"], to: logger)
     }
     guard let spool, failure.isForSpool else {
       rates?.giveBack(to: handover.account)

@@ -17,7 +17,7 @@ struct RandomPool: RandomNumberGenerator, Sendable {
 
   private mutating func fetch() {
     let result = words.withUnsafeMutableBytes { getentropy($0.baseAddress, $0.count) }
-    // It fails only if the kernel has no such call, or for more bytes.
+    // getentropy fails only if the kernel doesn't have it, or for more than 256 bytes.
     precondition(result == 0, "the system gives no random numbers: \(String(cString: strerror(errno)))")
     left = words.count
   }

@@ -1,5 +1,6 @@
-// A deadline for the TLS handshake. The handler after TLS in the pipeline gets no event before the handshake is over,
-// and would treat a client that sends its hello byte by byte as an idle connection.
+// A deadline for the TLS handshake. The handler after TLS in the pipeline gets no event until the handshake is over, so it
+// can't distinguish a slow handshake from an idle connection. A client that sends its hello byte by byte would be given
+// the longer idle time.
 
 internal import Listening
 internal import NIOCore

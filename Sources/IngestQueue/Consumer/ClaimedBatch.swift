@@ -38,18 +38,19 @@ public struct ClaimedEntry: Sendable {
 
 /// The result for an entry when its claim ends.
 public enum Disposition: Sendable, Equatable {
-  /// It is stored, and is removed from the queue.
+  /// The payload is stored, and the entry is removed from the queue.
   case done
-  /// It returns to its list as the next one. It doesn't count as a failure: for example, the worker is ending.
+  /// The entry returns to its list as the next one. That doesn't count as a failure: for example, the worker is ending.
   case putBack
-  /// It wasn't tried, because its account has more than its share of the batch. It goes to one of its account's own
-  /// lists, so that other accounts' payloads are first. It doesn't count as a failure.
+  /// The payload wasn't tried, because its account has more than its share of the batch. The entry goes to one of its
+  /// account's own lists, so that other accounts' payloads are first. That doesn't count as a failure.
   case setAside
-  /// It failed, and the cause may pass. It returns after the delay, or becomes a dead letter if it failed too often.
+  /// Storing failed, and the cause may pass. The entry returns after the delay, or becomes a dead letter if it failed too
+  /// often.
   case retry(reason: String, delay: Duration)
-  /// It returns after the delay. It doesn't count as a failure.
+  /// The entry returns after the delay. That doesn't count as a failure.
   case postpone(delay: Duration)
-  /// It can never be stored: a dead letter.
+  /// The payload can never be stored: the entry becomes a dead letter.
   case dead(reason: String)
 }
 
@@ -83,8 +84,8 @@ public struct SlotHolder: Sendable, Equatable, CustomStringConvertible {
   public let leaseUntil: Int64
 
   public var description: String {
-    "slot \(slot) of worker \"\(worker)\" is held by another instance (\(instance)): either this worker was restarted and its "
-      + "earlier life's lease hasn't ended yet, or two workers run under the same name"
+    "slot \(slot) of worker \"\(worker)\" is held by \(instance.isEmpty ? "the reaper" : "instance \(instance)"). After a "
+      + "restart this ends with its lease. If it doesn't, two workers have this name: give each its own --name"
   }
 }
 

@@ -32,9 +32,11 @@ final class HandOutSize: Sendable {
   private let most: Int
   private let state = Mutex(State())
 
-  /// After the first closing it is likely that the reply was too long.
+  /// Closings in a row after which the claim is made on a connection of its own. After the first it is likely that the
+  /// reply was too long.
   private static let closingsUntilApart = 2
-  /// By then the worker asks for less than the smallest envelope, and has tried it more than once.
+  /// Closings in a row after which an envelope becomes a dead letter. By the last of them the claim is smaller than any
+  /// envelope, and the worker has claimed this envelope alone more than once.
   private static let closingsUntilGivenUp = 14
   /// After this time without a closing the worker asks for four times as much.
   private static let calm = Duration.seconds(60)

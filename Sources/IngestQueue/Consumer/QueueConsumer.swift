@@ -246,7 +246,8 @@ public final class QueueConsumer: Sendable {
 
   // MARK: Reaping
 
-  /// Returns the envelopes of all workers' claims whose lease has ended.
+  /// Ends all workers' claims whose lease has ended, and moves their envelopes back to the queue. After too many deaths
+  /// an envelope becomes a dead letter.
   public func reap() async throws(QueueFailure) -> Reaping {
     let script = ReapScript(
       layout: layout, envelopes: limits.reapedAtOnce, deaths: limits.deaths, forgetAfter: limits.forgetAfter,

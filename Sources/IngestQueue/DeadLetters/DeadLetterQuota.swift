@@ -16,7 +16,7 @@
 public struct DeadLetterQuota: Sendable, Equatable {
   /// The refused accounts, and how many bytes of dead letters each has.
   public private(set) var told: [String: Int64] = [:]
-  /// Their hashes, as in ``AccountShuffleShard``.
+  /// The refused accounts' hashes, as in ``AccountShuffleShard``.
   private(set) var hashes: Set<UInt64> = []
   /// Upper limit for one account's bytes of dead letters, now.
   public private(set) var limit: Int64 = 0

@@ -176,7 +176,7 @@ public struct DeadLetterTally: Sendable, Equatable {
     case done
     /// Another process took it first.
     case gone
-    /// It isn't readable, and stays in the stream.
+    /// The dead letter isn't readable, and stays in the stream.
     case unreadable
   }
 

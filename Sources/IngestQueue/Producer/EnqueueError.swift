@@ -49,11 +49,11 @@ public enum EnqueueError: Error, Sendable, Equatable, CustomStringConvertible {
     switch self {
     case .full(.entries(let limit)): "the producer is full: \(limit) entries wait for Redis"
     case .full(.bytes(let limit)): "the producer is full: \(limit) bytes are on their way to Redis"
-    case .overLimit(let seconds): "not pushed: the queue is over its limit, for about \(seconds) s"
+    case .overLimit(let seconds): "not pushed: the queue is over its limit. Retry in about \(seconds) s"
     case .accountOverLimit(let seconds):
-      "not pushed: the queue is nearly full, and this account sends and holds much of it, for about \(seconds) s"
+      "not pushed: the queue is nearly full, and this account uses too much of it. Retry in about \(seconds) s"
     case .accountSlowsRedis(let seconds):
-      "not pushed: this account's large payloads take too much of Redis's time, for about \(seconds) s"
+      "not pushed: this account's large payloads use too much of Redis's time. Retry in about \(seconds) s"
     case .tooManyDeadLetters: "not pushed: the account has too many dead letters"
     case .durabilityLost(let why): "not pushed: \(why)"
     case .away(let error): "not pushed: \(error)"

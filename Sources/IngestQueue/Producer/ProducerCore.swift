@@ -50,8 +50,8 @@ final class ProducerCore {
   // MARK: Accepting payloads
 
   /// Accepts a payload.
-  /// - Parameter line: The line before it, already encoded.
-  /// - Returns: The reason if it isn't accepted. nil if it is accepted; then the waiter will be called.
+  /// - Parameter line: The payload's header, already encoded.
+  /// - Returns: Why the payload isn't accepted; nil if it is. Only then is the waiter called.
   func submit(line: ByteBuffer, account: String, payload: ByteBuffer, waiter: any EnqueueCompletion) -> EnqueueError? {
     do throws(EnqueueError) {
       guard draining == nil else { throw .shuttingDown }
@@ -95,7 +95,7 @@ final class ProducerCore {
     batches.keepAccount(huge, of: account)
   }
 
-  /// Accepts a payload. The future succeeds or fails with it.
+  /// Accepts a payload. The future has the payload's outcome.
   func submit(_ header: EnvelopeHeader, payload: ByteBuffer) -> EventLoopFuture<Void> {
     var line = ByteBuffer()
     header.write(to: &line)

@@ -212,7 +212,7 @@ struct PushBatches<Waiter>: ~Copyable {
     /// Send these commands. Then call ``finished(_:)`` when their outcome is known, or ``putBack(_:)`` if they weren't
     /// sent.
     case send(PushBatch<Waiter>, commands: ByteBuffer)
-    /// It waited until its deadline and wasn't sent. It is no longer counted.
+    /// The batch waited until its deadline and wasn't sent. It is no longer counted.
     case late(PushBatch<Waiter>)
   }
 

@@ -4,7 +4,8 @@
 // The numbers have two sources. The watch reports about once a second how full and how durable the shard is. Between
 // two reports the loop updates them itself: each reply has the length of its list, which includes other nodes'
 // payloads, and the loop knows its own bytes. So a limit of entries is exceeded at most by the entries in flight, and a
-// limit of bytes also by the bytes that other loops push until the next report.
+// limit of bytes also by the bytes that other loops push until the next report. Redis's memory is more dangerous to
+// exceed, so for it all loops of the node add what they push to one counter, with what the allocator may add.
 
 internal import NIOCore
 internal import RedisClient
@@ -31,23 +32,33 @@ struct ShardUpdate: Sendable {
   let mark: HighMark
 }
 
-/// State of a shard that event loops and the watch share: how often a loop saw it reach its high-water mark, the bytes
-/// of huge payloads in Redis's memory (both only grow), and whether Redis counts pushed bytes.
+/// Counters of one shard, shared by the event loops and the watch. All are totals since the node began: how often a loop
+/// reached the high-water mark, the memory that pushes used in Redis, and the bytes of huge payloads that were begun, and
+/// of those whose outcome is known. Also Redis's error if it refused to count pushed bytes.
 final class HighMark: Sendable {
   struct Counts {
     var reached: Int
-    /// Bytes of huge payloads with a known outcome. A reading that starts after the outcome includes them.
+    /// Bytes of huge payloads whose outcome is known. A reading of Redis's memory that begins afterwards includes them.
     var hugeDone: Int
+    /// Redis's memory for all payloads that were pushed so far, as ``HighMark/pushed`` was.
+    var pushed: Int
   }
 
   private let count = Atomic(0)
+  private let pushedMemory = Atomic(0)
   private let hugeBegun = Atomic(0)
   private let hugeDone = Atomic(0)
   private let countingRefusal = Mutex<String?>(nil)
 
   var counts: Counts {
-    Counts(reached: count.load(ordering: .relaxed), hugeDone: hugeDone.load(ordering: .acquiring))
+    Counts(
+      reached: count.load(ordering: .relaxed), hugeDone: hugeDone.load(ordering: .acquiring), pushed: pushed)
   }
+
+  /// Upper bound of the memory that Redis used for the payloads of all loops, since the node began.
+  var pushed: Int { pushedMemory.load(ordering: .relaxed) }
+
+  func push(memory: Int) { pushedMemory.add(memory, ordering: .relaxed) }
 
   func reach() -> Int { count.add(1, ordering: .relaxed).newValue }
 
@@ -97,13 +108,15 @@ final class ShardLane {
   private var mark: HighMark?
   /// The room up to the high-water mark, if known.
   private var room = (entries: plenty, bytes: plenty)
+  /// The mark's ``HighMark/pushed`` at which Redis's memory reaches the high-water mark, if known.
+  private var pushedAtHighMemory = plenty
   private var isOver = false
   /// Redis's free memory at the last reading, including the part beyond the high-water mark, and the bytes of huge
   /// payloads that the reading included.
   private var memoryLeft = plenty
   private var hugeRead = 0
   /// The part of the room that is reserved for accounts that don't send much or don't hold much.
-  private var reserve = (entries: Int64(0), bytes: Int64(0))
+  private var reserve = (entries: Int64(0), bytes: Int64(0), memory: Int64(0))
   /// Whether any account has too many dead letters, and the hashes of those accounts. The flag is separate because the
   /// hot path reads it.
   private var hasTold = false
@@ -128,7 +141,7 @@ final class ShardLane {
     self.requirement = requirement
     self.limits = limits
     pushed = PushedBytes(client: shard.client, layout: shard.layout, deadline: deadline)
-    if requirement != .none { durabilityLack = "what Redis promises hasn't been read yet" }
+    if requirement != .none { durabilityLack = "Redis's durability settings haven't been read yet" }
   }
 
   // MARK: Known state
@@ -143,13 +156,15 @@ final class ShardLane {
       self.entries = entries
       self.bytes = bytes
       self.admission = admission
-      room = admission.room ?? (plenty, plenty)
+      let room = admission.room
+      self.room = room.map { ($0.entries, $0.bytes) } ?? (plenty, plenty)
+      pushedAtHighMemory = room?.memory.map { Int64(word.counted.pushed) + $0 } ?? plenty
       // Redis counts bytes when this loop adds them, which is after they were pushed.
       for (list, bytes) in pushed.uncounted.enumerated() {
         self.bytes.lists[list] += bytes
-        room.bytes -= bytes
+        self.room.bytes -= bytes
       }
-      reserve = admission.reserve ?? (0, 0)
+      reserve = admission.reserve ?? (0, 0, 0)
       memoryLeft = admission.memoryLeft ?? plenty
       hugeRead = word.counted.hugeDone
       told = admission.deadLetters.hashes
@@ -165,8 +180,9 @@ final class ShardLane {
       bytes = ListAmounts()
       admission = nil
       room = (Int64(limits.entries), plenty)
+      pushedAtHighMemory = plenty
       memoryLeft = plenty
-      reserve = (Admission.reserve(of: Int64(limits.entries)), 0)
+      reserve = (Admission.reserve(of: Int64(limits.entries)), 0, 0)
       isOver = false
     }
   }
@@ -178,14 +194,26 @@ final class ShardLane {
     entries.lists[list] = length
     self.bytes.lists[list] += Int64(bytes)
     pushed.add(bytes, to: list)
-    if let mark, !isOver, room.entries <= 0 || room.bytes <= 0 {
+    guard let mark else { return }
+    mark.push(memory: Self.memory(of: bytes))
+    if !isOver, room.entries <= 0 || room.bytes <= 0 || memoryRoom <= 0 {
       isOver = true
       reached = mark.reach()
     }
   }
 
+  /// Upper bound of Redis's memory for this number of bytes. The allocator rounds up by up to a quarter.
+  private static func memory(of bytes: Int) -> Int { bytes + bytes / 4 }
+
+  /// Redis's memory up to the high-water mark. It counts the pushes of all loops of this node since the last reading,
+  /// and twice those that Redis executed between the mark's count and that reading.
+  private var memoryRoom: Int64 { pushedAtHighMemory < plenty ? pushedAtHighMemory - Int64(mark?.pushed ?? 0) : plenty }
+
   /// Records that bytes were sent to a list and Redis may have them.
-  func mayHaveTaken(_ bytes: Int, list: Int) { pushed.add(bytes, to: list) }
+  func mayHaveTaken(_ bytes: Int, list: Int) {
+    pushed.add(bytes, to: list)
+    mark?.push(memory: Self.memory(of: bytes))
+  }
 
   /// Adds the pushed bytes to Redis's counts. The future never fails.
   func tellPushedBytes() -> EventLoopFuture<Void> { pushed.tell() }
@@ -193,7 +221,9 @@ final class ShardLane {
   /// Records that too few replicas confirmed a batch. Further batches aren't sent until the next report, because they
   /// would only wait as well.
   func wasUnconfirmed(_ replicas: Int64) {
-    durabilityLack = "\(requirement) is required, and \(replicas) confirmed the last payloads in time"
+    durabilityLack =
+      "\(requirement) is required, and \(replicas) \(replicas == 1 ? "replica" : "replicas") confirmed the last payloads "
+      + "in time: check the replicas' lag"
   }
 
   /// Whether there is a watch. Without a watch all payloads go to list 0: a loop that stopped pushing to list 0
@@ -228,8 +258,11 @@ final class ShardLane {
     if isOld {
       kept.entries = Admission.half(fromReserve: kept.entries)
       kept.bytes = Admission.half(fromReserve: kept.bytes)
+      kept.memory = Admission.half(fromReserve: kept.memory)
     }
-    let (isNearEntries, isNearBytes) = (room.entries <= kept.entries, room.bytes - Int64(bytes) <= kept.bytes)
+    let isNearEntries = room.entries <= kept.entries
+    let isNearBytes =
+      room.bytes - Int64(bytes) <= kept.bytes || memoryRoom - Int64(Self.memory(of: bytes)) <= kept.memory
     guard isNearEntries || isNearBytes else { return false }
     let hand = AccountShuffleShard(hash: account)
     return isNearEntries && entries.mayHoldMuch(hand)
@@ -241,9 +274,8 @@ final class ShardLane {
   /// - Returns: The object to end when the outcome is known; nil if there is no room.
   func begin(huge bytes: Int) -> HugePayload? {
     guard let mark else { return HugePayload(mark: nil, memory: 0) }
-    // The payload is in memory twice for a moment: in the receive buffer, and in its list. The allocator rounds up by
-    // up to a quarter.
-    let memory = bytes / 2 * 5
+    // The payload is in memory twice for a moment: in the receive buffer, and in its list.
+    let memory = Self.memory(of: 2 * bytes)
     let most = memoryLeft < plenty ? hugeRead + Int(memoryLeft) : .max
     return mark.beginHuge(memory, upTo: most) ? HugePayload(mark: mark, memory: memory) : nil
   }
@@ -268,8 +300,8 @@ final class ShardLane {
 
   // MARK: Sending
 
-  /// Whether a batch may only be sent to the server whose durability was read. The required replicas are checked with
-  /// each batch instead.
+  /// Whether batches may be sent only to the server whose durability was read: true for `everySecond` and `always`. For
+  /// `replicas` each batch's confirmations are checked.
   var isBoundToServer: Bool { requirement == .everySecond || requirement == .always }
 
   /// The connection, if a batch may be sent on it now.

@@ -1,7 +1,7 @@
 internal import Hiredis
 internal import RedisClient
 
-/// Returns the envelopes of all workers' claims whose lease has ended: reap.lua.
+/// Ends all workers' claims whose lease has ended, and moves their envelopes back to the queue: reap.lua.
 struct ReapScript: ScriptCall {
   static let script = RedisScript(name: "reap", source: LuaScripts.reap)
 

@@ -25,7 +25,7 @@ struct SettleScript: ScriptCall {
   }
 
   enum Change {
-    /// It is removed, together with the record of its failures.
+    /// The entry is removed, together with the record of its failures.
     case clear
     case putBack(list: Int)
     case retry(reason: String, delay: Duration)

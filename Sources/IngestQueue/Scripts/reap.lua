@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Returns the envelopes of claims whose lease has ended.
+-- Ends claims whose lease has ended, and moves their envelopes back to the queue.
 --
 -- KEYS  workers, list 0, dead, failures, bytes of dead letters, bytes, later, stats, the list of suspects.
 -- ARGV  beginning of a claim's key, maximum envelopes, deaths after which an envelope is dead, slots of a worker, age

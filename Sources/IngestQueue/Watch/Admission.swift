@@ -21,6 +21,11 @@ public struct QueueLimits: Sendable, Equatable {
   /// Percentage of each of these limits below which the gate opens again.
   public var lowWaterPercent: Int
 
+  /// Percentage of Redis's `maxmemory` that always stays free, because the key store is in the same Redis by default.
+  static let keptMemoryPercent = 5
+  /// Percentage of Redis's `maxmemory` that dead letters may use in addition to ``memoryPercent``.
+  static let deadLetterMemoryPercent = 10
+
   public init(entries: Int = 1_000_000, bytes: Int = 1 << 30, memoryPercent: Int = 80, lowWaterPercent: Int = 90) {
     self.entries = entries
     self.bytes = bytes
@@ -88,9 +93,21 @@ public struct Admission: Sendable, Equatable {
     if let memory = reading.memory, reading.memoryLimit > 0 {
       levels.append(
         level(
-          .memory, memory, high: Double(reading.memoryLimit) * Double(limits.memoryPercent) / 100))
+          .memory, memory - memoryOfDeadLetters(reading),
+          high: Double(reading.memoryLimit) * Double(limits.memoryPercent) / 100))
     }
     return levels
+  }
+
+  /// The memory of dead letters that doesn't count for the gate.
+  ///
+  /// Only operators remove dead letters. An account whose payloads all become dead letters is refused, but only after
+  /// the reading that shows them. Without this allowance, what it had in the queue by then could keep the gate shut for
+  /// everybody.
+  private func memoryOfDeadLetters(_ reading: QueueReading) -> Int64 {
+    let free = 100 - QueueLimits.keptMemoryPercent - limits.memoryPercent
+    let percent = max(0, min(QueueLimits.deadLetterMemoryPercent, free))
+    return min(reading.deadBytes.all, reading.memoryLimit / 100 * Int64(percent))
   }
 
   /// The weight of a new figure is `1 - e^(-t / 10 s)`, so that the average doesn't depend on the number of readings.
@@ -108,19 +125,19 @@ public struct Admission: Sendable, Equatable {
     drainPerSecond = drainPerSecond.map { $0 + weight * (rate - $0) } ?? rate
   }
 
-  /// Entries and bytes left up to the high-water mark; nil before the first reading.
-  public var room: (entries: Int64, bytes: Int64)? {
+  /// What is left up to the high-water mark: entries, bytes of payloads, and bytes of Redis's memory, which is nil if
+  /// Redis has no limit or doesn't report one. nil before the first reading.
+  public var room: (entries: Int64, bytes: Int64, memory: Int64?)? {
     guard let reading else { return nil }
-    let levels = levels(reading)
-    func left(_ level: Level) -> Int64 { Int64((level.high - level.level).rounded(.down)) }
-    return (left(levels[0]), levels.dropFirst().map(left).min() ?? 0)
+    let left = levels(reading).map { Int64(($0.high - $0.level).rounded(.down)) }
+    return (left[0], left[1], left.dropFirst(2).first)
   }
 
   /// Bytes that Redis may still use before its own limit, less a twentieth that is kept for the key store. nil if Redis
   /// has no limit or doesn't report one, or before the first reading.
   var memoryLeft: Int64? {
     guard let reading, let memory = reading.memory, reading.memoryLimit > 0 else { return nil }
-    return max(0, reading.memoryLimit / 100 * 95 - memory)
+    return max(0, reading.memoryLimit / 100 * Int64(100 - QueueLimits.keptMemoryPercent) - memory)
   }
 
   /// Maximum bytes of payloads in addition to the present dead letters.
@@ -138,11 +155,12 @@ public struct Admission: Sendable, Equatable {
   /// An account that fills the queue faster than workers empty it is refused at four fifths, and all other accounts are
   /// still accepted. That is below the mark at which a shut gate opens again, unless an operator has set a lower
   /// low-water mark.
-  public var reserve: (entries: Int64, bytes: Int64)? {
+  public var reserve: (entries: Int64, bytes: Int64, memory: Int64)? {
     guard let reading, let room else { return nil }
     // The queue may use the memory that other data leaves, and dead letters are part of that data.
     return (
-      Self.reserve(of: max(0, reading.entries + room.entries)), Self.reserve(of: max(0, reading.bytes + room.bytes))
+      Self.reserve(of: max(0, reading.entries + room.entries)), Self.reserve(of: max(0, reading.bytes + room.bytes)),
+      room.memory.map { Self.reserve(of: max(0, reading.bytes + $0)) } ?? 0
     )
   }
 

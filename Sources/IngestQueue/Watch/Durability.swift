@@ -173,8 +173,8 @@ public enum DurabilityRequirement: Sendable, Equatable, CustomStringConvertible 
   /// The actual state and the setting to change, as text; nil if the requirement is met.
   public func shortfall(of found: Durability) -> String? {
     if self != .none, let policy = found.harmfulPolicy {
-      return "\(self) is required, and maxmemory-policy is \(policy), by which Redis drops payloads when its memory "
-        + "is full: set maxmemory-policy noeviction, or require nothing"
+      return "\(self) is required, and maxmemory-policy is \(policy), so Redis drops payloads when its memory "
+        + "is full: set maxmemory-policy noeviction, or --require-durability none"
     }
     switch self {
     case .none: return nil
@@ -186,20 +186,21 @@ public enum DurabilityRequirement: Sendable, Equatable, CustomStringConvertible 
         case .unsynced: "appendfsync is no, or no-appendfsync-on-rewrite is yes"
         case .everySecond: "appendfsync is everysec"
         case .always: "appendfsync is always"
-        case .unknown(_, let why): "what Redis does can't be told (\(why))"
+        case .unknown(_, let why): "Redis's fsync settings can't be read (\(why))"
         }
       return "\(self) is required, and \(instead): set appendonly yes, appendfsync \(self) and "
-        + "no-appendfsync-on-rewrite no, and let this user read them with CONFIG GET, or require less"
+        + "no-appendfsync-on-rewrite no, and allow CONFIG GET for this user; or lower --require-durability"
     case .replicas(let count):
       if let denial = found.waitDenial {
-        return "\(self) is required, and WAIT can't be used (\(denial)): let Redis's user run it, or require less"
+        return "\(self) is required, and WAIT can't be used (\(denial)): allow it for this user, "
+          + "or lower --require-durability"
       }
       guard let replicas = found.replicas else {
-        return "\(self) is required, and how many replicas there are can't be told: let this user read INFO"
+        return "\(self) is required, and the number of replicas is unknown: allow INFO for this user"
       }
       if replicas >= count { return nil }
-      return "\(self) is required, and \(replicas) \(replicas == 1 ? "is" : "are") connected and heard within "
-        + "\(Durability.silence) s: start more of them, or require less"
+      return "\(self) is required, and \(replicas) \(replicas == 1 ? "replica" : "replicas") acknowledged data in the "
+        + "last \(Durability.silence) s: start more replicas, or lower --require-durability"
     }
   }
 

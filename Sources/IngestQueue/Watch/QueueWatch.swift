@@ -126,8 +126,8 @@ private final class WatchCore {
 
   private func durabilityLack(_ shard: WatchedShard, _ now: NIODeadline) -> String? {
     guard requirement != .none else { return nil }
-    guard let durability = shard.durability else { return "what Redis promises hasn't been read yet" }
-    if isStale(shard.durabilityReadAt, now) { return "what Redis promises couldn't be read lately" }
+    guard let durability = shard.durability else { return "Redis's durability settings haven't been read yet" }
+    if isStale(shard.durabilityReadAt, now) { return "Redis's durability settings can't be read at the moment" }
     return requirement.shortfall(of: durability)
   }
 
@@ -200,9 +200,9 @@ private final class WatchCore {
     let metadata: Logger.Metadata = ["shard": "\(shard.layout.shard)", "redis": "\(shard.client.endpoint)"]
     if let limit, limit < ServerPayloadLimit.worthSaying {
       logger.warning(
-        "Redis rejects large payloads; larger ones are answered 413",
+        "payloads over limit_bytes are answered 413, because Redis rejects them: to accept more, raise its settings",
         metadata: metadata.merging([
-          "most_bytes": "\(limit)", "see": "\(ServerPayloadLimit.settings.joined(separator: ", "))",
+          "limit_bytes": "\(limit)", "settings": "\(ServerPayloadLimit.settings.joined(separator: ", "))",
         ]) { $1 })
     } else if let before = shard.payloadLimit, before < ServerPayloadLimit.worthSaying {
       logger.notice("Redis accepts large payloads again", metadata: metadata)
@@ -297,7 +297,7 @@ extension WatchCore {
     defer { shard.saidDeadLetters = quota.told }
     for (account, bytes) in quota.told where shard.saidDeadLetters[account] == nil {
       logger.error(
-        "account over its dead-letter limit; its pushes are rejected until dead letters are requeued or discarded",
+        "account over its dead-letter limit; its pushes aren't accepted until dead letters are requeued or discarded",
         metadata: metadata.merging([
           "account": "\(account)", "dead_letter_bytes": "\(bytes)", "limit": "\(quota.limit)",
           "see": "sync-status dead --account \(account)",

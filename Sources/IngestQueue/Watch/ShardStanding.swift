@@ -3,7 +3,7 @@ public import RedisClient
 
 /// The state of a shard.
 public struct ShardStanding: Sendable {
-  /// Its number.
+  /// The shard's number.
   public var shard: Int
   public var endpoint: RedisEndpoint
   /// The last reading; nil before the first.

@@ -31,7 +31,9 @@ final class FileCompression: Sendable {
         try FileDescriptor.remove(folder.plain(name))
       } catch {
         // The file stays unchanged, and is compressed after the next start.
-        logger.error("compressing a finished file failed", metadata: ["reason": "\(error)"])
+        logger.error(
+          "compressing a finished file failed: it stays as it is, and the next start tries again",
+          metadata: ["file": "\(folder.plain(name))", "reason": "\(error)"])
       }
     }
   }

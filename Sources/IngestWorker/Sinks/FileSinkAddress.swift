@@ -9,7 +9,7 @@ public struct FileSinkAddress: Sendable, Equatable, CustomStringConvertible {
   let age: Duration
 
   /// The form of an address, to follow the word "expected".
-  public static let expectation = "files:FOLDER, with ?size=1…1024 (MiB) and ?age=1…86400 (seconds) as one likes"
+  public static let expectation = "files:FOLDER, optionally with ?size=1…1024 (MiB) and ?age=1…86400 (seconds)"
 
   init(_ text: String) throws(InvalidSinkAddress) {
     let parts = text.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)

@@ -71,7 +71,7 @@ struct FileStore: BlockingStore {
     guard file != nil, length > 0, ContinuousClock.now - begun >= address.age else { return }
     do throws(SinkFailure) { try finish() } catch {
       // The next batch gets the same error, and reports it to its lane.
-      logger.error("finishing a file failed", metadata: ["reason": "\(error)"])
+      logger.error("closing an output file failed; the next batch tries again", metadata: ["reason": "\(error)"])
     }
   }
 

@@ -32,7 +32,7 @@ enum HTTPAnswer: Sendable {
     case 200..<300: self = .accepted
     case 300..<400, 401, 403, 404, 405, 407, 410:
       self = .unclear(
-        reason: "\(reason) (where it answers so to everything: look at the sink's address and password)",
+        reason: "\(reason). If it answers this to every payload, check the address and password in --sink",
         retryAfter: retryAfter)
     case 408, 425, 429: self = .unclear(reason: reason, retryAfter: retryAfter)
     case 400..<500: self = .refused(reason: reason)

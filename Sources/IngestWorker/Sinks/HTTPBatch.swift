@@ -21,7 +21,7 @@ struct HTTPBatch {
   /// The result of a payload.
   enum Result {
     case answered(HTTPAnswer, acceptedBefore: Int)
-    /// Its request continues, at most until this time.
+    /// The payload's request continues, at most until this time.
     case underWay(until: ContinuousClock.Instant)
     case untried
     /// Untried, because of the time or the failures of its account's other payloads.

@@ -27,7 +27,7 @@ public struct HTTPSinkAddress: Sendable, Equatable, CustomStringConvertible {
 
   /// The form of an address, to follow the word "expected".
   public static let expectation =
-    "http://host:port/path or https://…, with ?batch=ndjson, ?concurrency=1…64 and ?timeout=1…300 (seconds) as one likes"
+    "http://host:port/path or https://…, optionally with ?batch=ndjson, ?concurrency=1…64 and ?timeout=1…300 (seconds)"
 
   init(_ text: String) throws(InvalidSinkAddress) {
     guard var parts = URLComponents(string: text), let host = parts.host, !host.isEmpty, parts.fragment == nil else {

@@ -206,7 +206,7 @@ final class PostgresConnection {
     }
     // PG_DIAG_SQLSTATE and PG_DIAG_MESSAGE_PRIMARY: the other fields may hold values.
     guard let state = field("C") else { return .broken(lastWords) }
-    return .refused(state: state, message: field("M") ?? "without words")
+    return .refused(state: state, message: field("M") ?? "no message")
   }
 
   /// Several lines, which in a log become one.

@@ -75,7 +75,9 @@ struct PostgresTable {
       return migrations.count
     }
     guard version <= migrations.count else {
-      throw .broken("a newer build has changed the table \(name): this one doesn't know what it would break")
+      throw .broken(
+        "the table \(name) has schema version \(version), this build knows up to \(migrations.count): run the newer "
+          + "ingest-worker")
     }
     return version
   }

@@ -95,7 +95,7 @@ public final class SQLiteSink: Sink {
       try migrator.migrate(database)
     }
     if try database.read({ try migrator.hasBeenSuperseded($0) }) {
-      throw SinkFailure("a newer build has changed the table: this one doesn't know what it would break")
+      throw SinkFailure("the table has a schema version that this build doesn't know: run the newer ingest-worker")
     }
   }
 
@@ -134,7 +134,7 @@ public final class SQLiteSink: Sink {
 final class SQLiteWaiter: Sendable {
   private let patience = Mutex<CancellationCheck?>(nil)
 
-  /// Whether no caller waits any more, so that waiting for a lock is useless.
+  /// Whether the caller has given up, so that waiting for a lock is useless.
   var isGone: Bool { patience.withLock { $0?.isOver ?? false } }
 
   func wait(_ patience: CancellationCheck?) { self.patience.withLock { $0 = patience } }

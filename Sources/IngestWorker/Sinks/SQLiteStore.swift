@@ -141,6 +141,6 @@ private struct SQLiteRow {
   }
 
   static func words(_ code: Int32, _ message: String?) -> String {
-    "SQLite's error \(code), \(message ?? "without words")"
+    "SQLite error \(code): \(message ?? "no message")"
   }
 }

@@ -10,8 +10,8 @@ import RedisClient
 public struct ForgottenChanges: Error, Sendable, CustomStringConvertible {
   let version: UInt64
   public var description: String {
-    "some records don't say when they were changed, and the change stream doesn't go back to version \(version), so it is unknown "
-      + "which of them were changed since the list began. Nothing was changed in the store. Make the list anew, and run it again"
+    "can't tell which keys were changed after version \(version), when the list began: the change stream begins later. "
+      + "Nothing was changed. Export the list again, and run the command again"
   }
 }
 

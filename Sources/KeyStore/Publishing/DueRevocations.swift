@@ -47,7 +47,7 @@ public struct DueRevocations: Sendable {
       let numbers = value.split(separator: " ")
       guard let key = KeyID(bytes: name), numbers.count == 2, let moment = Int64(numbers[0]),
         let version = UInt64(numbers[1])
-      else { throw UnreadableStore("expected a key id and \"seconds version\" in \(layout.due), got \"\(value)\"") }
+      else { throw UnreadableStore("expected a key ID and \"seconds version\" in \(layout.due), got \"\(value)\"") }
       guard moment <= now else {
         outcome.waiting += 1
         continue

@@ -83,8 +83,8 @@ public final class KeyListSpool {
             KeyListProblem(
               line: number,
               reason:
-                "the list is too long: more than \(partitionLimit) entries in one of \(partitionCount) parts of the key "
-                + "ids. Does it list keys again and again?"))
+                "the list is too long, or repeats keys: more than \(partitionLimit) entries in one of its "
+                + "\(partitionCount) partitions. Remove duplicates, and run the command again"))
           break
         }
         if number.isMultiple(of: 4096) {

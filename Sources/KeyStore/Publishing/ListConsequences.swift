@@ -21,7 +21,7 @@ public struct ListConsequences: Sendable, Hashable {
     public var revokesUnlisted: Bool
     /// Whether revoked keys get the list's state, and keys without a state in the list become active.
     public var reactivates: Bool
-    /// The store's version at the start of the list: keys that were changed after it are left unchanged.
+    /// The store's version when the list was begun. Keys that the store changed after it are left unchanged.
     public var version: UInt64?
     /// The history of that version; nil if there was no store, or if any history is accepted.
     public var epoch: String?
@@ -73,7 +73,7 @@ public struct ListConsequences: Sendable, Hashable {
   /// How a list would affect a key of the store; nil if the guard doesn't count it.
   /// - Parameters:
   ///   - entry: The key's entry in the list; nil if it isn't listed.
-  ///   - isNewer: Whether the store changed the key after the start of the list.
+  ///   - isNewer: Whether the store changed the key after the list was begun.
   static func kind(of record: KeyRecord, listed entry: KeyListEntry?, isNewer: Bool, _ terms: Terms) -> Kind? {
     if isNewer { return nil }
     guard let entry else {

@@ -10,7 +10,7 @@ public struct ListEffects: Sendable, Hashable {
     /// Only the revision changes.
     case noted
     case unchanged
-    /// The store changed the key after the start of the list.
+    /// The store changed the key after the list was begun.
     case newer
     /// The store's record has a larger revision.
     case olderRevision
@@ -48,7 +48,7 @@ public struct ListEffects: Sendable, Hashable {
   /// The effect of a list on one key; nil if the key isn't listed and stays unchanged.
   /// - Parameters:
   ///   - record: The store's record; nil if there is none.
-  ///   - isNewer: Whether the store changed the key after the start of the list.
+  ///   - isNewer: Whether the store changed the key after the list was begun.
   static func kind(
     of record: KeyRecord?, listed entry: KeyListEntry?, isNewer: Bool, _ terms: ListConsequences.Terms
   ) -> Kind? {

@@ -54,7 +54,7 @@ public struct Publication {
     public var description: String {
       "the store was rebuilt, restored or replaced since the list began, so its versions can't be compared. "
         + (isBegun ? "Some of the list was applied." : "Nothing was changed in the store.")
-        + " Make the list anew, and run it again"
+        + " Export the list again, and run the command again"
     }
   }
 
@@ -162,7 +162,7 @@ public struct Publication {
     for (index, reply) in zip(indices, replies) {
       for (name, value) in try layout.rawBucket(from: reply).fields {
         guard let key = KeyID(bytes: name) else {
-          throw UnreadableStore("bucket \(index) has a field that isn't a key id")
+          throw UnreadableStore("bucket \(index) has a field that isn't a key ID")
         }
         do {
           records.append((key, try KeyRecord(decoding: value)))

@@ -65,7 +65,7 @@ public struct Purge: Sendable {
     for (index, reply) in zip(buckets, replies) {
       for (name, value) in try layout.rawBucket(from: reply).fields {
         guard let key = KeyID(bytes: name) else {
-          throw UnreadableStore("bucket \(index) has a field that isn't a key id")
+          throw UnreadableStore("bucket \(index) has a field that isn't a key ID")
         }
         let record = try KeyRecord(decoding: value)
         if record.state == .revoked, record.since < moment { keys.append(key) }

@@ -12,7 +12,7 @@ struct LeaseScript: ScriptCall {
   /// The result.
   enum Reply: Equatable {
     case done
-    /// Another holder has the lease; its text.
+    /// Another holder has the lease. The value is the lease's text, which names the holder.
     case held(String)
     /// The lease has ended.
     case ended

@@ -18,7 +18,7 @@ enum StoreScripts {
     CreateScript.script, ChangeScript.script, ChangeScript.end, PurgeScript.script, SealScript.script,
     ConfirmScript.script, BeginRebuildScript.script, RebuildBucketScript.script, FinishRebuildScript.script,
     ReplicasScript.script, FenceScript.script, MeetingScript.script, RecordFollowersScript.script,
-    ManifestScript.script, LeaseScript.script,
+    ManifestScript.script, LeaseScript.script, NameScript.script, AdoptScript.script,
   ]
 }
 

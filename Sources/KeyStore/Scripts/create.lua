@@ -1,5 +1,6 @@
 #!lua
--- Creates an empty store, with an empty summary in each bucket. Does nothing if there is a store.
+-- Creates an empty store, with an empty summary in each bucket. Its ID is its first epoch. Does nothing if there is a
+-- store.
 --
 -- If parts of a store exist without its meta, the store was edited by hand or partly deleted. It is unknown which store
 -- the parts belong to, and overwriting them would make the remaining keys unknown. So that is refused.
@@ -23,5 +24,5 @@ end
 if ARGV[4] ~= '1' then return 0 end
 for i = 3, #KEYS do redis.call('HSET', KEYS[i], 'summary', '0 ' .. zeros .. ' 0') end
 redis.call('HSET', KEYS[1], 'schema', ARGV[1], 'buckets', ARGV[2], 'epoch', ARGV[3], 'version', '0', 'count', '0',
-  'digest', zeros)
+  'digest', zeros, 'store', ARGV[3])
 return 1

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Writes the summaries of all buckets and opens the store again, as a new history that is sealed. Marks and
--- confirmations of removals belonged to the old history, so they are reset. The new stream begins with this step.
+-- confirmations of removals belonged to the old history, so they are reset. The store keeps its ID. The new stream
+-- begins with this step.
 --
 -- KEYS  meta, changes, rebuild, all buckets.
 -- ARGV  schema, number of buckets, the new epoch.
@@ -33,6 +34,9 @@ redis.call('XADD', KEYS[2], version .. '-0', 'epoch', ARGV[3], 'op', 'seal', 'to
 local replicas = redis.call('HGET', KEYS[1], 'replicas')
 if replicas and not (string.match(replicas, '^%d%d?$') and tonumber(replicas) <= 32) then
   redis.call('HDEL', KEYS[1], 'replicas')
+end
+if redis.call('HEXISTS', KEYS[1], 'store') == 0 then
+  redis.call('HSET', KEYS[1], 'store', redis.call('HGET', KEYS[1], 'epoch') or ARGV[3])
 end
 redis.call('HDEL', KEYS[1], 'rebuild', 'announced', 'confirmed')
 redis.call('HSET', KEYS[1], 'schema', ARGV[1], 'buckets', ARGV[2], 'epoch', ARGV[3], 'version', version, 'count',

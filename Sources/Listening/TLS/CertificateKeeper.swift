@@ -61,18 +61,18 @@ package final class CertificateKeeper: Service {
   }
 
   /// Reads the files again. Blocks.
-  func reload(because reason: String, at now: Date = Date()) {
+  func reload(because trigger: String, at now: Date = Date()) {
     reminder.withLock { reminder in
       do {
         let certificate = try identity.reload()
         reminder.replaced()
-        tell(of: certificate, &reminder, at: now, because: reason)
+        tell(of: certificate, &reminder, at: now, because: trigger)
       } catch {
         let old = identity.certificate
         logger.error(
           "reloading the certificate failed; keeping the previous one",
           metadata: [
-            "because": "\(reason)", "reason": "\(error)", "old_serial": "\(old.serial)",
+            "trigger": "\(trigger)", "reason": "\(error)", "old_serial": "\(old.serial)",
             "old_not_after": "\(old.notAfter.formatted(.iso8601))",
           ])
         remind(of: old, &reminder, at: now)
@@ -82,11 +82,11 @@ package final class CertificateKeeper: Service {
 
   private func tell(
     of certificate: ServerCertificate, _ reminder: inout CertificateReminder, at now: Date,
-    because reason: String = "the process starts"
+    because trigger: String = "the process starts"
   ) {
     expiry.record(certificate.notAfter.timeIntervalSince1970)
     var metadata: Logger.Metadata = [
-      "because": "\(reason)", "file": "\(identity.files.certificateChain)", "subject": "\(certificate.subject)",
+      "trigger": "\(trigger)", "file": "\(identity.files.certificateChain)", "subject": "\(certificate.subject)",
       "names": "\(certificate.names.prefix(Self.namesTold).joined(separator: " "))", "serial": "\(certificate.serial)",
       "not_after": "\(certificate.notAfter.formatted(.iso8601))", "key": "\(certificate.keyKind)",
     ]

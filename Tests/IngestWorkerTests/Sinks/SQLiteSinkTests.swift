@@ -128,7 +128,7 @@ struct SQLiteSinkTests {
     try await SQLiteSink(path: path).close()
     try await Stored.write(path) { try $0.execute(sql: "INSERT INTO grdb_migrations VALUES ('from the future')") }
     let error = #expect(throws: SinkFailure.self) { try SQLiteSink(path: path) }
-    #expect(error?.description.contains("newer build") == true)
+    #expect(error?.description.contains("newer ingest-worker") == true)
   }
 
   @Test(arguments: ["/nowhere/at/all.db", "/tmp"])

@@ -82,7 +82,17 @@ final class FaultBench {
     let bench = bench ?? store
     try await bench.put(Self.steady + [Self.ended], account: account)
     _ = try await bench.writer.seal()
+    if driver != nil { try await adopt() }
   }
+
+  /// An operator says that the store that is there now has replaced the mirrored one.
+  func adopt() async throws {
+    guard let mirrored = try await status().store else { return }
+    try await store.writer.adopt(mirrored.id)
+  }
+
+  /// An operator says that what was lost may be gone.
+  func confirm() async throws { _ = try await store.writer.confirmRemovals() }
 
   /// Changes that a rewound store won't know of: so many keys are put, and one is revoked. The mirror knows them.
   func changeWhatWillBeLost(puts: Int = 3) async throws {

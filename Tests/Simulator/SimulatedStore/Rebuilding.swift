@@ -35,6 +35,9 @@ extension SimulatedStore {
     fresh.version = version
     fresh.sealed = true
     fresh.replicas = meta?.replicas
+    if let old = meta, !old.store.isEmpty {
+      (fresh.store, fresh.name, fresh.adopted) = (old.store, old.name, old.adopted)
+    }
     for (index, bucket) in buckets.enumerated() {
       guard let summary = rebuilt[index], summary.count == bucket.fields.count else {
         throw StoreRefusal(.broken, "bucket \(index) was changed after it was rebuilt")

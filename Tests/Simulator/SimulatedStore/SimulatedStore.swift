@@ -20,8 +20,18 @@ public struct SimulatedStore: Sendable {
     public var announced: UInt64 = 0
     public var confirmed: UInt64 = 0
     public var replicas: Int?
+    /// The store's ID: its first epoch.
+    public var store: String
+    public var name: String?
+    /// The IDs and names of stores that this one replaces, the latest first.
+    public var adopted: [String] = []
     /// The version that it is going to have, while it is being rebuilt.
     public var rebuildingTo: UInt64?
+
+    init(epoch: String) {
+      self.epoch = epoch
+      store = epoch
+    }
   }
 
   /// A field of a bucket's hash. What can be known of it without its bucket is worked out when it is written, once.
@@ -311,6 +321,21 @@ public struct SimulatedStore: Sendable {
     return SealOutcome(version: meta.version, keys: count, already: false)
   }
 
+  /// Names the store, unless it has a name.
+  /// - Returns: Its name, and whether that is new.
+  public mutating func name(_ name: String) throws(StoreRefusal) -> (name: String, isNew: Bool) {
+    let meta = try readMeta()
+    if let known = meta.name { return (known, false) }
+    self.meta?.name = name
+    return (name, true)
+  }
+
+  /// Says that this store replaces another one.
+  public mutating func adopt(_ other: String) throws(StoreRefusal) {
+    let meta = try readMeta()
+    self.meta?.adopted = [other] + meta.adopted.filter { $0 != other }.prefix(7)
+  }
+
   /// Says that all removals up to here are meant.
   public mutating func confirmRemovals() throws(StoreRefusal) {
     var meta = try readMeta()
@@ -370,7 +395,8 @@ public struct SimulatedStore: Sendable {
     return .found(
       StorePosition(
         epoch: meta.epoch, version: meta.version, count: meta.count, digest: meta.digest, sealed: meta.sealed,
-        announced: meta.announced, confirmed: meta.confirmed, replicas: meta.replicas))
+        announced: meta.announced, confirmed: meta.confirmed, replicas: meta.replicas,
+        store: StoreIdentity(id: meta.store, name: meta.name), adopted: meta.adopted))
   }
 
   public func manifest() -> StoreAnswer<Manifest> {

@@ -24,6 +24,11 @@ public protocol ConformingStore {
   func confirmRemovals() async throws
   /// Says how many replicas could take the server's place.
   func declare(replicas: Int) async throws
+  /// Names the store, unless it has a name.
+  /// - Returns: Whether it has this name then.
+  func name(_ name: String) async throws -> Bool
+  /// Says that the store replaces another one.
+  func adopt(_ other: String) async throws
   /// Takes the store as it is, without what can't be read.
   func rebuild() async throws
   /// The same, killed when half of the buckets were done.
@@ -329,6 +334,26 @@ public enum StoreConformance {
       }
       try await store.expectSound(version: 1, records: ["a": (.active, "acme")])
       try expectEqual(try await store.changes(after: 1, atMost: 10), [], "the changes")
+    },
+    StoreScenario("a store's ID is its first epoch, and stays with its name and what it replaces") { store in
+      try expectEqual(try await store.refusal { try await store.adopt("old") }, .absent, "without a store")
+      _ = try await store.apply([put("a")])
+      let first = try await store.found()
+      try expectEqual(first.store, StoreIdentity(id: first.epoch), "the identity of a new store")
+      try expect(try await store.name("production"), "it can't be named")
+      try expect(try await store.name("production"), "it lost its name")
+      try expect(try await !store.name("staging"), "it was named again")
+      for number in 0..<9 { try await store.adopt("store-\(number)") }
+      try await store.adopt("store-4")
+      let adopted = [4, 8, 7, 6, 5, 3, 2, 1].map { "store-\($0)" }
+      try expectEqual(try await store.found().adopted, adopted, "what it replaces")
+      try expectEqual(try await store.found().version, first.version, "the version after that")
+      try await store.rebuild()
+      let second = try await store.found()
+      try expect(second.epoch != first.epoch, "a rebuilt store has the same history")
+      try expectEqual(
+        second.store, StoreIdentity(id: first.epoch, name: "production"), "the identity of a rebuilt store")
+      try expectEqual(second.adopted, adopted, "what a rebuilt store replaces")
     },
     StoreScenario("a record that was taken out by hand is missed in the length, and sealing is refused") { store in
       _ = try await store.apply([put("a"), put("b")])

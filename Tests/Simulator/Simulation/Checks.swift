@@ -7,6 +7,8 @@
 // e. A refusal's proof is true: epoch, version and reason are what a read after the request's arrival saw.
 // f. A key is admitted only as what it was, and only if it was that at most the allowed age ago.
 // g. What was mirrored goes on serving: a key that is active all the time isn't lost from a mirror.
+// i. On the word of another store than the one that a node has mirrored, nobody is refused, unless an operator said that it was replaced.
+// j. A key that was active in a mirror is refused as unknown only if the store has ended it since, or an operator has confirmed.
 // h. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an alarm.
 
 import KeyReplica
@@ -90,10 +92,35 @@ extension Simulation {
       return snapshot.epoch == proof.epoch && snapshot.version == proof.version && snapshot.sealed
         && !snapshot.isPassing && expected == reason
     }
+    checkStore(node, epoch: proof.epoch)
+    if reason == .unknownKey, let number { checkLoss(node, number) }
     if !holds {
       fail(
         "node \(node.index) refused \(SimulatedKeys.name(key)) as \(reason.rawValue), but that isn't what the store was "
           + "at version \(proof.version) of \(proof.epoch), or it wasn't that since the request came")
+    }
+  }
+
+  /// Whether a node may follow that history: it is one of the store that the node has mirrored, or of one that replaces it.
+  private func checkStore(_ node: SimulatedNode, epoch: String) {
+    if let store = storeOfEpoch[epoch] { checkStore(node, store: store) }
+  }
+
+  private func checkStore(_ node: SimulatedNode, store: String) {
+    guard let trusted = node.trusted, store != trusted else { return }
+    if !(adoptions[store]?.contains(trusted) ?? false) {
+      fail("node \(node.index) has mirrored the store \(trusted), and goes by the store \(store)")
+    }
+  }
+
+  /// Whether a key that a node had as active may be unknown now. Records of active keys don't disappear by what publishers do.
+  private func checkLoss(_ node: SimulatedNode, _ number: Int) {
+    guard let since = node.becameActive[number] else { return }
+    // What a node reads may be as old as the longest deadline.
+    let then = since + .nanoseconds(-(Self.longDeadline + .seconds(1)).wholeNanoseconds)
+    if let confirmedAt, confirmedAt >= then { return }
+    if !truth.ended(number, since: then) {
+      fail("node \(node.index) refused key \(number), which was active, and vanished from the store")
     }
   }
 
@@ -137,11 +164,16 @@ extension Simulation {
   }
 
   func noted(_ node: SimulatedNode, _ note: Replica.Note) {
+    // Also a node that isn't complete yet for another reason goes by this store from here on.
+    if case .mirrors(let store) = note {
+      checkStore(node, store: store.id)
+      node.trusted = store.id
+    }
     guard mix.isCalm else { return }
     switch note {
-    case .connected, .reading, .complete: break
-    case .storeAway, .bucketRefused, .resync, .trouble, .readFailed, .guarded, .guardReleased, .vanished, .unfenced,
-      .fenced:
+    case .connected, .reading, .complete, .mirrors: break
+    case .storeAway, .bucketRefused, .resync, .trouble, .readFailed, .guarded, .guardReleased, .vanished, .revived,
+      .unfenced, .fenced:
       fail("node \(node.index) raised an alarm although nothing was wrong: \(note)")
     }
   }
@@ -171,6 +203,10 @@ extension Simulation {
   }
 
   private func checkContents(_ node: SimulatedNode, _ status: ReplicaStatus) {
+    if [.complete, .guarded].contains(status.completeness.state), status.sealed, let epoch = status.epoch {
+      checkStore(node, epoch: epoch)
+      if let store = storeOfEpoch[epoch] { node.trusted = store }
+    }
     if status.completeness.state == .complete {
       let epoch = status.epoch ?? ""
       if !truth.matches(node.held, epoch: epoch, version: status.version) {
@@ -186,6 +222,7 @@ extension Simulation {
     }
     for (number, key) in SimulatedKeys.all.enumerated() {
       let active = node.process?.held(key) != nil
+      if active, !node.sawActive[number] { node.becameActive[number] = now }
       if node.sawActive[number], !active, let since = truth.unendedSince[number], since < node.bornAt {
         fail("node \(node.index) lost key \(number), which has been active all the time")
       }

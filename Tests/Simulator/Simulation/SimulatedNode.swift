@@ -82,7 +82,7 @@ final class SimulatedNode {
 
   /// The state file, and how far the node's wall clock is from the true time.
   var stateFile: [UInt8]?
-  /// It was cut off, damaged or another store's when it was written.
+  /// It was cut off or damaged when it was written.
   var stateFileMustBeRefused = false
   /// When the store had last been heard before it was written.
   var stateFileHeardAt = Instant(nanoseconds: 0)
@@ -98,6 +98,12 @@ final class SimulatedNode {
   /// What its table holds.
   var held: Holdings
   var sawActive: [Bool]
+  /// When it came to know each key as active last; and as its state file has that, of keys that it held when that was written.
+  var becameActive: [Instant?]
+  var stateFileBecameActive: [Instant?]
+  /// The store that it has mirrored as a whole, and as its state file has that.
+  var trusted: String?
+  var stateFileStore: String?
   var checkedAdmitUntil: Instant?
   /// Whether its guard held keys back or let them go in the present event.
   var guardMoved = false
@@ -116,6 +122,8 @@ final class SimulatedNode {
     windowStart = now
     held = Array(repeating: .none, count: SimulatedKeys.all.count)
     sawActive = Array(repeating: false, count: SimulatedKeys.all.count)
+    becameActive = Array(repeating: nil, count: SimulatedKeys.all.count)
+    stateFileBecameActive = becameActive
   }
 }
 

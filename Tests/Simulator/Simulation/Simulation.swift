@@ -62,6 +62,11 @@ public final class Simulation {
   /// of it until it is read again is of the history that never was.
   var rewound = false
   var epochs = 0
+  /// Which store each history is one of, and the stores that each replaces, as operators said.
+  var storeOfEpoch: [String: String] = [:]
+  var adoptions: [String: Set<String>] = [:]
+  /// When an operator last confirmed removals.
+  var confirmedAt: Instant?
   var questions: UInt64 = 0
   var strays: [Int: Replica.Event] = [:]
   var strayCount = 0
@@ -175,6 +180,7 @@ public final class Simulation {
         return
       }
       if now >= confirmFrom {
+        adoptStores()
         confirmRemovals()
         confirmFrom = now + .milliseconds(500)
       }

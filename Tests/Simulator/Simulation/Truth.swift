@@ -1,7 +1,8 @@
 // What the store at the nodes' address truly was, at every moment of a run. It is what publishers were told, not what stands in the
 // store's fields: where somebody damaged these by hand, the summaries still say what was written, and that can be told from the damage.
 // Where somebody recomputed the summaries, flushed the store, put another in its place or brought back an old one, that is the truth from
-// then on: a key that isn't in it isn't active any more, and whoever refuses it is right.
+// then on: a key that isn't in it isn't active any more. Whether a node may go by that store, and refuse a key of which it has no record,
+// is a question of its own (Checks, i and j).
 
 import KeyReplica
 
@@ -61,6 +62,13 @@ struct Truth {
   func was(_ number: Int, _ holding: Holding, since then: Instant) -> Bool {
     since(then).contains { $0.holdings[number] == holding }
       || past.contains { $0.number == number && $0.holding == holding && $0.at >= then }
+  }
+
+  /// Whether a store said of a key from then on that it has ended, or has a past by now in which it did.
+  func ended(_ number: Int, since then: Instant) -> Bool {
+    func isEnd(_ holding: Holding) -> Bool { holding.state == .suspended || holding.state == .revoked }
+    return since(then).contains { isEnd($0.holdings[number]) }
+      || past.contains { $0.number == number && isEnd($0.holding) && $0.at >= then }
   }
 
   /// There is no store any more.

@@ -33,10 +33,13 @@ extension Simulation {
     node.restoredHeardAt = heardAt
     node.held = SimulatedKeys.all.map { Holding(node.table.find($0)) }
     node.sawActive = node.held.map(\.isActive)
+    node.trusted = image == nil ? nil : node.stateFileStore
+    node.becameActive =
+      image == nil ? Array(repeating: nil, count: SimulatedKeys.all.count) : node.stateFileBecameActive
     node.process = SimulatedNode.Process(
       Replica(
         table: node.table, limits: node.limits, restoredFrom: heardAt, held: image?.held.mapValues(moment) ?? [:],
-        announced: image?.announced, seed: random.next(), now: now))
+        announced: image?.announced, remembering: image?.memory, seed: random.next(), now: now))
     note { "node \(node.index) starts \(image == nil ? "cold" : "with its state file")" }
     give(node, .timePassed)
   }
@@ -68,9 +71,14 @@ extension Simulation {
 
   func saveImage(_ node: SimulatedNode) {
     guard let process = node.process, let age = process.status(at: now).age else { return }
-    let source = random.chance(mix[.foreignStateFile]) ? "another store" : Self.source
-    if source != Self.source { count(.foreignStateFile) }
-    guard let image = process.image(source: source, at: now, wall: wallClock(of: node)) else { return }
+    guard var image = process.image(source: Self.source, at: now, wall: wallClock(of: node)) else { return }
+    node.stateFileStore = node.trusted
+    // Somebody has copied the folder of a node of another store.
+    if image.memory != nil, random.chance(mix[.foreignStateFile]) {
+      count(.foreignStateFile)
+      image.memory?.store = StoreIdentity(id: "somebody else's store")
+      node.stateFileStore = image.memory?.store.id
+    }
     var bytes = image.encoded()
     if random.chance(mix[.tornStateFile]) {
       count(.tornStateFile)
@@ -81,9 +89,12 @@ extension Simulation {
       }
       node.stateFileMustBeRefused = true
     } else {
-      node.stateFileMustBeRefused = source != Self.source
+      node.stateFileMustBeRefused = false
     }
     node.stateFile = bytes
+    node.stateFileBecameActive = zip(node.becameActive, SimulatedKeys.all).map { moment, key in
+      process.held(key) == nil ? nil : moment
+    }
     node.stateFileHeldBack = Set(SimulatedKeys.all.filter { isHeldBack(node, $0) })
     // What it believes of the age may come from a file itself.
     let isSecondHand = SimulatedKeys.all.contains { isRestored(node, process.held($0)?.until) }
@@ -94,7 +105,7 @@ extension Simulation {
     guard let bytes = node.stateFile else { return nil }
     do throws(UnusableImage) {
       let image = try MirrorImage(decoding: bytes, source: Self.source, bucketCount: bucketCount)
-      if node.stateFileMustBeRefused { fail("node \(node.index) took a state file that is torn or another store's") }
+      if node.stateFileMustBeRefused { fail("node \(node.index) took a state file that is torn") }
       node.restoredHeldBack = node.stateFileHeldBack
       let believed = max(0, wallClock(of: node) - image.heardAt)
       node.restoredSlack = max(.zero, now - node.stateFileHeardAt - .nanoseconds(Int64(believed * 1e9)))

@@ -122,6 +122,7 @@ extension Simulation {
     } catch {
       note { "the store refuses the publisher: \(error)" }
     }
+    if let meta = server.dataset.store.meta { storeOfEpoch[meta.epoch] = meta.store }
     guard let meta = server.dataset.store.meta, meta.version > before else { return }
     var sealed = truth.current?.sealed ?? false
     for change in server.dataset.store.changes(after: before) {
@@ -141,6 +142,7 @@ extension Simulation {
 
   /// The store at the address is another one, or is the same with another past, or is gone.
   private func noteTruth() {
+    if let meta = server.dataset.store.meta { storeOfEpoch[meta.epoch] = meta.store }
     guard let meta = server.dataset.store.meta, meta.schema == KeyRecord.schema, meta.rebuildingTo == nil else {
       truth.vanishes(at: now)
       // A mirror that has read the manifest before may still read its buckets.
@@ -209,7 +211,8 @@ extension Simulation {
   // MARK: Operators
 
   private func mendPerhaps() {
-    confirmRemovals()
+    if random.chance(500) { adoptStores() }
+    if random.chance(500) { confirmRemovals() }
     if server.dataset.store.meta?.rebuildingTo != nil {
       // The operator's shell was gone.
       if rebuilding[address] == nil { beginRebuild() }
@@ -228,7 +231,24 @@ extension Simulation {
       return
     }
     note { "an operator confirms the removals" }
+    confirmedAt = now
     change { store throws(StoreRefusal) in try store.confirmRemovals() }
+  }
+
+  /// Where nodes meet another store than theirs, an operator says that theirs was replaced.
+  func adoptStores() {
+    for node in nodes {
+      guard let status = node.process?.status(at: now), status.wrongStore != nil, let theirs = status.store,
+        let ours = server.dataset.store.meta?.store, ours != theirs.id
+      else { continue }
+      note { "an operator says that the store \(theirs.id) was replaced by \(ours)" }
+      do throws(StoreRefusal) {
+        try server.dataset.store.adopt(theirs.id)
+        adoptions[ours, default: []].insert(theirs.id)
+      } catch {
+        note { "the store refuses to adopt: \(error)" }
+      }
+    }
   }
 
   /// Everything is as it should be, as far as an operator can see to it.

@@ -6,7 +6,8 @@
 --
 -- KEYS[1] and KEYS[2] are meta and changes, ARGV[1] and ARGV[2] the schema and the number of buckets.
 local schema, buckets = ARGV[1], ARGV[2]
-local meta = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed')
+local meta = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed',
+  'store')
 if redis.call('EXISTS', KEYS[1]) == 0 then
   if redis.call('EXISTS', unpack(KEYS)) > 0 then
     return redis.error_reply('STOREBROKEN meta is gone, other parts of the store are there')
