@@ -78,6 +78,9 @@ let package = Package(
     // Each Lua script in a file of its own, in a folder `Scripts` of the target that runs it.
     .plugin(name: "EmbedScripts", capability: .buildTool(), exclude: ["embed.awk"]),
 
+    // PostgreSQL: one connection with deadlines, through libpq.
+    .target(name: "PostgresClient", dependencies: ["CPostgres"], swiftSettings: strict),
+
     // The data's way, in its order.
     .target(name: "CSHA"),
     .target(name: "KeyReplica", dependencies: ["Bytes", "CSHA", crypto], swiftSettings: strict),
@@ -127,8 +130,8 @@ let package = Package(
     .target(
       name: "IngestWorker",
       dependencies: [
-        "BodyCoding", "Bytes", "CPostgres", "CZstd", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
-        "Fleet", "PrivateFiles", logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
+        "BodyCoding", "Bytes", "CZstd", "Hiredis", "PostgresClient", "RedisClient", "KeyReplica", "KeyStore",
+        "IngestQueue", "Fleet", "PrivateFiles", logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "GRDBSQLite", package: "GRDB.swift"),
@@ -293,7 +296,7 @@ let package = Package(
       name: "IngestWorkerTests",
       dependencies: [
         "BodyCoding", "CompressionFixture", "Fleet", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
-        "IngestWorker", "ingest-worker", "QueueFixture", "RedisFixture",
+        "IngestWorker", "ingest-worker", "PostgresClient", "QueueFixture", "RedisFixture",
         logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
         .product(name: "GRDB", package: "GRDB.swift"),
       ],

@@ -7,6 +7,9 @@
 // rows' results.
 
 internal import IngestQueue
+import PostgresClient
+
+extension CancellationCheck: CallerPatience {}
 
 struct PostgresStore: BlockingStore {
   private let address: PostgresAddress

@@ -2,6 +2,8 @@
 // and a restore keep and which needs no maintenance. A table without such a comment that fits the insertion is
 // somebody's own, and is used.
 
+import PostgresClient
+
 /// The table of payloads in a database.
 struct PostgresTable {
   /// Quoted.
