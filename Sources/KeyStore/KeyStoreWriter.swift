@@ -159,11 +159,15 @@ public struct KeyStoreWriter: Sendable {
   public static let batchLimit = 256
 
   /// Carries out up to ``batchLimit`` edits in one atomic step.
-  /// - Parameter version: What the edits rest on: a key that was changed after it is left alone.
+  /// - Parameters:
+  ///   - version: What the edits rest on: a key that was changed after it is left alone.
+  ///   - lease: Once it has ended, nothing is changed.
   /// - Throws: ``RedisClient/RedisError``: whether they were carried out is unknown then, and doing so again is harmless;
   ///   ``Hiredis/RedisServerError`` or ``InvalidEdit``: none was.
-  public func apply(_ edits: [KeyEdit], basedOn version: UInt64? = nil) async throws -> EditOutcome {
-    try await submit(edits, basedOn: version).get()
+  public func apply(
+    _ edits: [KeyEdit], basedOn version: UInt64? = nil, under lease: ListLease? = nil
+  ) async throws -> EditOutcome {
+    try await submit(edits, basedOn: version, under: lease).get()
   }
 
   /// The same, for callers that keep several batches on their way. They are carried out in order once one has been: one that has to be sent

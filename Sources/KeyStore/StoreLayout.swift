@@ -3,7 +3,8 @@
 //   sluice:{keys}:meta          hash    schema, buckets, epoch, version, count, digest, sealed,
 //                                       announced (removals that were agreed to, ever),
 //                                       confirmed (up to which version), replicas (how many could take
-//                                       this Redis's place), rebuild (see StoreRebuild)
+//                                       this Redis's place), source_mark and source_max_age (see SourceMarks),
+//                                       rebuild (see StoreRebuild)
 //   sluice:{keys}:bucket:0 …    hash    key id (32 bytes) → record; `summary` → "count digest version"
 //   sluice:{keys}:changes       stream  one entry per change, its id is <version>-0
 //   sluice:{keys}:rebuild       hash    while the store is being rebuilt: bucket's number → what its summary is going to be
@@ -43,6 +44,7 @@ public struct StoreLayout: Sendable, Hashable {
   /// The fields of the description, in the order in which they are read.
   static let metaFields = [
     "schema", "buckets", "epoch", "version", "count", "digest", "sealed", "announced", "confirmed", "replicas",
+    "source_mark", "source_max_age",
   ]
 
   /// A name under which nothing is ever stored. It stands for the slot of a Redis Cluster that all keys of the store

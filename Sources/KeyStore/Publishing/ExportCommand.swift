@@ -39,8 +39,13 @@ public final class ExportCommand {
     exec /bin/sh -c "$1"
     """
 
+  /// The same, with `$2` seconds until it is killed.
+  private static let boundedScript = script.replacing(
+    #"exec /bin/sh"#, with: #"exec timeout --foreground -s KILL "$2" /bin/sh"#)
+
   /// Starts it. Its input is empty, and its errors go where ours go.
-  public init(_ command: String) throws {
+  /// - Parameter limit: After this time it is killed; nil if it may take any time.
+  public init(_ command: String, within limit: Duration? = nil) throws {
     let output = try Self.pipe()
     let life: (read: Int32, write: Int32)
     do {
@@ -79,7 +84,12 @@ public final class ExportCommand {
     posix_spawnattr_setflags(
       &attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP))
 
-    let words: [String] = ["/bin/sh", "-c", Self.script, "sh", command]
+    let words: [String] =
+      if let limit {
+        ["/bin/sh", "-c", Self.boundedScript, "sh", command, "\(max(1, limit.components.seconds))"]
+      } else {
+        ["/bin/sh", "-c", Self.script, "sh", command]
+      }
     var arguments = words.map { strdup($0) } + [nil]
     defer { for argument in arguments { free(argument) } }
     var pid: pid_t = 0

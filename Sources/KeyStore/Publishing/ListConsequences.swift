@@ -6,7 +6,7 @@
 // whether a change may be made (see write_changes.lua); this predicts it by the same rules. If the two differ, because
 // the store has changed in between, the script leaves the key alone.
 
-import KeyReplica
+public import KeyReplica
 
 /// The keys that a list would take out of service, or give to another account.
 public struct ListConsequences: Sendable, Hashable {
@@ -24,6 +24,8 @@ public struct ListConsequences: Sendable, Hashable {
     public var version: UInt64?
     /// The history that the version is of; nil where there was no store, or where any is right.
     public var epoch: String?
+    /// Keys that aren't touched, whatever the list says of them.
+    public var untouched: Set<KeyID> = []
 
     public init(revokesUnlisted: Bool, reactivates: Bool = false, version: UInt64? = nil, epoch: String? = nil) {
       self.revokesUnlisted = revokesUnlisted

@@ -37,13 +37,19 @@ public struct Publication {
       try await dates.prepare(for: records, connection, layout)
       for (key, record) in records {
         let entry = entries.removeValue(forKey: key)
+        guard !terms.untouched.contains(key) else {
+          consequences.note(record, nil)
+          continue
+        }
         let isNewer = dates.isNewer(key, record)
         consequences.note(record, ListConsequences.kind(of: record, listed: entry, isNewer: isNewer, terms))
         if let effect = ListEffects.kind(of: record, listed: entry, isNewer: isNewer, terms) {
           consequences.effects.note(effect, key, entry?.account ?? record.account)
         }
       }
-      for (key, entry) in entries { consequences.effects.note(.added, key, entry.account) }
+      for (key, entry) in entries where !terms.untouched.contains(key) {
+        consequences.effects.note(.added, key, entry.account)
+      }
     }
     return consequences
   }
@@ -105,26 +111,34 @@ public struct Publication {
   /// - Parameters:
   ///   - agreed: What was planned and agreed to: no more keys than that are taken out of service or moved.
   ///   - lease: Keeps others from applying a list at the same time; once it has ended nothing more is changed.
+  ///   - onlyDifferences: Whether keys that are in the store as the list says aren't sent to it; they aren't counted
+  ///     then.
   ///   - progress: Called with the number of entries that are in the store.
   /// - Throws: With some of the list applied. Repeating it is harmless and finishes it.
   public func carryOut(
     _ list: KeyListSpool, agreed: ListConsequences, under lease: ListLease? = nil,
-    progress: (Int) -> Void = { _ in }
+    onlyDifferences: Bool = false, progress: (Int) -> Void = { _ in }
   ) async throws -> Outcome {
     var outcome = Outcome()
     var dates = ChangeDates(terms.version)
     var done = 0
     for partition in 0..<KeyListSpool.partitionCount {
-      let listed = try list.entries(ofPartition: partition)
+      let listed = try list.entries(ofPartition: partition).filter { !terms.untouched.contains($0.key) }
       let entries = Self.byKey(listed)
       // Found anew: which keys are meant is said to the script for each of them.
       var permissions: [KeyID: KeyEdit.Permissions] = [:]
       var unlisted: [KeyEdit] = []
+      var same: Set<KeyID> = []
       let records = try await storedRecords(ofPartition: partition)
       try await dates.prepare(for: records, connection, layout)
-      for (key, record) in records {
-        let kind = ListConsequences.kind(
-          of: record, listed: entries[key], isNewer: dates.isNewer(key, record), terms)
+      for (key, record) in records where !terms.untouched.contains(key) {
+        let isNewer = dates.isNewer(key, record)
+        let kind = ListConsequences.kind(of: record, listed: entries[key], isNewer: isNewer, terms)
+        if onlyDifferences,
+          ListEffects.kind(of: record, listed: entries[key], isNewer: isNewer, terms) == .unchanged
+        {
+          same.insert(key)
+        }
         outcome.consequences.note(record, kind)
         let permission = dates.permission(key, record).union(kind == nil ? [] : [.end, .move])
         if !permission.isEmpty { permissions[key] = permission }
@@ -133,7 +147,7 @@ public struct Publication {
         }
       }
       guard outcome.consequences.count <= agreed.count else { throw MoreThanAgreed(agreed: agreed.count) }
-      let edits = listed.map { entry in
+      let edits = listed.filter { !same.contains($0.key) }.map { entry in
         var allowing = permissions[entry.key] ?? []
         if terms.reactivates { allowing.insert(.reactivate) }
         let state = entry.state ?? (terms.reactivates ? .active : nil)

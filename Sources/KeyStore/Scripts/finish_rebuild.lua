@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Writes the summaries of all buckets and opens the store again, as a new history that is sealed. Marks and
--- confirmations of removals belonged to the old one. Its stream begins with this step.
+-- confirmations belonged to the old one. Its stream begins with this step.
 --
 -- KEYS  meta, changes, rebuild, all buckets.
 -- ARGV  schema, number of buckets, the new epoch.
@@ -34,7 +34,7 @@ local replicas = redis.call('HGET', KEYS[1], 'replicas')
 if replicas and not (string.match(replicas, '^%d%d?$') and tonumber(replicas) <= 32) then
   redis.call('HDEL', KEYS[1], 'replicas')
 end
-redis.call('HDEL', KEYS[1], 'rebuild', 'announced', 'confirmed')
+redis.call('HDEL', KEYS[1], 'rebuild', 'announced', 'confirmed', 'source_mark')
 redis.call('HSET', KEYS[1], 'schema', ARGV[1], 'buckets', ARGV[2], 'epoch', ARGV[3], 'version', version, 'count',
   number(count), 'digest', hex(total), 'sealed', '1')
 return {version, number(count)}
