@@ -92,6 +92,11 @@ let package = Package(
       name: "KeyStore",
       dependencies: ["Bytes", "PrivateFiles", "RedisClient", "KeyReplica", crypto, logging, nioCore],
       swiftSettings: strict, plugins: ["EmbedScripts"]),
+    // From the customers' database into the key store.
+    .target(
+      name: "SourceFollower",
+      dependencies: ["Hiredis", "KeyReplica", "KeyStore", "PostgresClient", "RedisClient", logging, nioCore],
+      swiftSettings: strict),
     .target(
       name: "IngestQueue", dependencies: ["Bytes", "Hiredis", "RedisClient", crypto, deque, logging, nioCore],
       swiftSettings: strict, plugins: ["EmbedScripts"]),
@@ -180,7 +185,8 @@ let package = Package(
     .executableTarget(
       name: "key-publisher",
       dependencies: [
-        "CommandSupport", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix,
+        "CommandSupport", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", "SourceFollower", argumentParser, logging,
+        nioCore, nioPosix, unixSignals,
       ],
       swiftSettings: strict),
 
@@ -230,6 +236,13 @@ let package = Package(
       dependencies: [
         "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "RedisFixture", "SimulatedStore", "key-publisher", crypto,
         logging, nioCore, nioPosix,
+      ],
+      swiftSettings: strict),
+    .testTarget(
+      name: "SourceFollowerTests",
+      dependencies: [
+        "Hiredis", "KeyReplica", "KeyStore", "PostgresClient", "RedisClient", "RedisFixture", "SourceFollower",
+        "key-publisher", nioCore, nioPosix,
       ],
       swiftSettings: strict),
     .testTarget(
@@ -331,8 +344,8 @@ if Context.environment["SLUICE_BENCHMARKS"] != nil {
     .executableTarget(
       name: "bench",
       dependencies: [
-        "CMalloc", "HTTPFraming", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture",
-        "SimulatedStore", argumentParser, logging, nioCore, nioPosix,
+        "CMalloc", "HTTPFraming", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "PostgresClient", "RedisClient",
+        "RedisFixture", "SimulatedStore", argumentParser, logging, nioCore, nioPosix,
       ],
       path: "Benchmarks/Command", swiftSettings: strict)
   ]

@@ -35,7 +35,8 @@ struct KeyPublisher: AsyncParsableCommand {
     version: BuildDescription.current,
     subcommands: [
       Import.self, Sync.self, Put.self, Suspend.self, Activate.self, Revoke.self, Rotate.self, Get.self, List.self,
-      Position.self, Seal.self, Confirm.self, Replicas.self, Verify.self, Reseal.self, PurgeRevoked.self,
+      Position.self, Seal.self, Confirm.self, Replicas.self, Verify.self, Reseal.self, PurgeRevoked.self, Follow.self,
+      Source.self,
     ])
 }
 
