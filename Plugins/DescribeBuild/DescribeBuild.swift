@@ -1,9 +1,10 @@
-// Writes down which build this is, as a source file in the build folder, so that the tree stays clean.
+// Writes the description of the build into a source file in the build folder, so that the working tree stays clean.
 //
-// A build command whose inputs are git's own notes of what is checked out and all sources: it runs anew after each commit and
-// after each change. A prebuild command looks simpler, but the package manager skips those while the list of files stays
-// the same, and a description that is some commits late is worse than none. In a container without .git, say it with
-// `SLUICE_BUILD=… swift build`; the variable is read when a build is planned, so it is for fresh builds.
+// It is a build command. Its inputs are Git's own files about the checkout and all sources, so it runs again after each
+// commit and after each change. A prebuild command looks simpler, but the package manager skips it while the list of
+// files stays the same. Then the description could be some commits late, which is worse than none. In a container
+// without .git, set the description with `SLUICE_BUILD=… swift build`. The variable is read when a build is planned, so
+// it only works for fresh builds.
 
 import Foundation
 import PackagePlugin
@@ -13,8 +14,8 @@ struct DescribeBuild: BuildToolPlugin {
   func createBuildCommands(context: PluginContext, target: any Target) -> [Command] {
     let package = context.package.directoryURL
     let output = context.pluginWorkDirectoryURL.appending(path: "GeneratedBuild.swift")
-    // Told where the repository is, git neither looks for one in the folders above (which would describe something
-    // else) nor minds who owns the files. Anything that doesn't belong into a Swift literal is dropped.
+    // The repository's path is given to Git. So Git doesn't search the parent folders, which could describe another
+    // repository, and doesn't check who owns the files. Characters that don't belong in a Swift literal are removed.
     let script = """
       description=$(printf '%s' "$2" | tr -cd 'A-Za-z0-9._+/-' | cut -c 1-100)
       if [ -z "$description" ]; then
@@ -38,11 +39,11 @@ struct DescribeBuild: BuildToolPlugin {
     ]
   }
 
-  /// What git touches whenever something else is checked out, committed or staged. Only what exists: a missing input would
-  /// fail the build.
+  /// The files that Git changes whenever something else is checked out, committed or staged. Only existing files: a
+  /// missing input would fail the build.
   private func gitNotes(of package: URL) -> [URL] {
     var folder = package.appending(path: ".git")
-    // In a second worktree .git is a file of one line: "gitdir: /path".
+    // In a second worktree .git is a file with one line: "gitdir: /path".
     if let line = try? String(contentsOf: folder, encoding: .utf8), line.hasPrefix("gitdir: ") {
       let path = line.dropFirst(8).trimmingCharacters(in: .whitespacesAndNewlines)
       folder = URL(filePath: path, relativeTo: package)

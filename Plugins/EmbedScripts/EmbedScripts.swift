@@ -1,7 +1,8 @@
-// Makes a target's Lua scripts part of it: a source file in the build folder with a constant for each, see embed.awk.
+// Compiles a target's Lua scripts into the target: a source file in the build folder has a constant for each script,
+// see embed.awk.
 //
-// Rejected: the package manager's own `.embedInCode`. It embeds each file as it is, so what scripts share would have to
-// be put together when they are loaded, where a missing file is no build error any more.
+// Rejected: the package manager's own `.embedInCode`. It embeds each file unchanged, so shared code would have to be
+// inserted when a script is loaded. Then a missing file would no longer be a build error.
 
 import Foundation
 import PackagePlugin
@@ -14,8 +15,8 @@ struct EmbedScripts: BuildToolPlugin {
     let output = context.pluginWorkDirectoryURL.appending(path: "LuaScripts.swift")
     let scripts = target.sourceFiles(withSuffix: ".lua").map(\.url).sorted { $0.path() < $1.path() }
     guard !scripts.isEmpty else { return [] }
-    // All of it or nothing, so that half a file isn't taken for a whole one. Written only when it differs, so that
-    // nothing is compiled anew for nothing.
+    // The file is written completely or not at all, so that half a file is never used. It is written only if it
+    // changed, so that nothing is compiled again without need.
     let command = """
       out=$1; shift
       awk -f "$@" > "$out.new" || exit

@@ -1,13 +1,13 @@
 # Writes Lua scripts as Swift string literals: awk -f embed.awk FILES… > LuaScripts.swift
 #
-# A file that begins with `#!lua` is a script, and becomes a constant that is named after it. All others are for them to
-# include, with a line
+# A file that begins with `#!lua` is a script. It becomes a constant with the file's name. All other files are for
+# scripts to include, with a line
 #
 #   -- include clock.lua
 #
-# in whose place the file comes, the first time that it is named. Names have no folders: no two files have the same.
-# Lines of comments, empty lines and indentation are left out, so that they cost Redis nothing. So no string or comment
-# in these files may go on over several lines.
+# The line is replaced by the file's content the first time that the file is included. Names have no folders, so no two
+# files have the same name. Comment lines, empty lines and indentation are removed, so that they cost Redis nothing. So
+# no string or comment in these files may span several lines.
 
 FNR == 1 {
   name = FILENAME

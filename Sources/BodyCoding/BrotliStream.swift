@@ -1,6 +1,6 @@
-// brotli, by its own library. The format has neither first bytes nor a checksum: it can only be checked that a stream
-// ends, and ends with the body. Its "large window" extension, which is no part of RFC 7932, is off unless a caller
-// turns it on.
+// Brotli, decoded by its own library. The format has no magic bytes and no checksum. Only two things can be checked:
+// the stream ends, and its end is the end of the body. The "large window" extension isn't part of RFC 7932. The library
+// rejects it unless a caller turns it on.
 
 internal import CBrotli
 

@@ -19,8 +19,8 @@ package enum CompressionFormat: String, Sendable, CaseIterable {
     if body.starts(with: [0x1F, 0x8B]) {
       return .gzip
     } else if body.count >= 2, body[0] == 0x78, [0x01, 0x5E, 0x9C, 0xDA].contains(body[1]) {
-      // Deflate with a window of 32 KiB, at one of the four levels that zlib writes, without a preset dictionary; the two bytes
-      // as a number are a multiple of 31.
+      // Deflate with a window of 32 KiB, at one of zlib's four levels, without a preset dictionary. The two bytes as a
+      // number are a multiple of 31.
       return .zlib
     } else if holdsZstandardFrame(body) {
       return .zstd
@@ -29,8 +29,8 @@ package enum CompressionFormat: String, Sendable, CaseIterable {
     }
   }
 
-  /// Skippable frames may be first, but a body of nothing else contains no compressed data. Other formats have such
-  /// frames too, and the decoded body would be empty, so that the sent bytes would be lost.
+  /// A body may begin with skippable frames. A body of nothing else isn't zstd: other formats have such frames too. It
+  /// would be decoded to an empty body, and the sent bytes would be lost.
   private static func holdsZstandardFrame(_ body: UnsafeRawBufferPointer) -> Bool {
     var rest = body[...]
     while rest.count >= 8, ZstandardFrame.beginsSkippable(rest) {
@@ -41,7 +41,7 @@ package enum CompressionFormat: String, Sendable, CaseIterable {
   }
 }
 
-/// The first bytes of the frames of RFC 8878. For a frame that is cut off within its first four bytes, the present ones
+/// The first bytes of the frames of RFC 8878. If a frame is cut off within its first four bytes, only the present bytes
 /// are compared.
 enum ZstandardFrame {
   static func begins(_ bytes: some Collection<UInt8>) -> Bool {

@@ -6,13 +6,13 @@
 // for gzip and zlib, 8 MiB for zstd (the maximum of RFC 9659 for a Content-Encoding), 16 MiB for brotli (its maximum
 // without the "large window" extension).
 
-/// A library's decoder of one body. Made for one body, and for one task.
+/// A library's decoder for one body, used by one task.
 protocol CompressedStream: ~Copyable {
   /// Decodes until the input or the room is used up, or a stream (a member, a frame) ends.
   mutating func step(_ input: UnsafeBufferPointer<UInt8>, into room: UnsafeMutableBufferPointer<UInt8>) -> DecoderStep
 
-  /// After the end of a stream: whether the rest of the body is another stream, or the beginning of one. If so, the
-  /// next step gets it.
+  /// Whether the rest of the body, after the end of a stream, is another stream or the beginning of one. If so, the
+  /// caller passes the rest to the next step.
   mutating func goesOn(with rest: UnsafeBufferPointer<UInt8>) -> Bool
 }
 
@@ -21,7 +21,7 @@ struct DecoderStep {
   enum State {
     case underway
     case ended
-    /// The stream is invalid; the library's text.
+    /// The stream is invalid. The value is the library's error text.
     case corrupt(String)
   }
 
@@ -42,7 +42,7 @@ package struct DecodedBounds: Sendable, Equatable {
     self.ratio = ratio
   }
 
-  /// This number of bytes is allowed at any ratio: a body of a few bytes does no harm by being well compressed.
+  /// Output up to this size is allowed at any ratio: a small body does no harm by being well compressed.
   static let always = 1 << 20
 
   /// Maximum output of a body.
@@ -63,11 +63,11 @@ package struct DecodedBounds: Sendable, Equatable {
 /// Decompresses bodies.
 package enum Decompression {
   package enum Failure: Error, Equatable {
-    /// The stream is invalid; the library's text.
+    /// The stream is invalid. The value is the library's error text.
     case corrupt(String)
     /// The stream has no end.
     case truncated
-    /// After the stream's end there are this number of bytes that aren't another stream.
+    /// There are bytes after the stream's end that aren't another stream.
     case trailing(bytes: Int)
     /// The output exceeds the limit.
     case tooLarge(limit: Int)
@@ -83,9 +83,10 @@ package enum Decompression {
   }
 
   /// - Parameters:
-  ///   - format: The body's format by its first bytes, or else brotli. Other bodies aren't given to a library, which
-  ///     may accept formats that we don't want: zstd's accepts those from before its version 1.0.
-  ///   - room: Bytes that are decoded at a time. It affects only the speed, and a library's text for corrupt input.
+  ///   - format: The body's format by its first bytes, or else brotli. Other bodies must not be passed to a library: it
+  ///     may accept formats that Sluice doesn't. zstd's accepts those from before its version 1.0.
+  ///   - room: Bytes that are decoded at a time. Affects only the speed, and the library's error text for corrupt
+  ///     input.
   package static func decode(
     _ body: RawSpan, as format: CompressionFormat, within bounds: DecodedBounds, room: Int = 64 << 10
   ) throws(Failure) -> [UInt8] {
@@ -136,7 +137,7 @@ package enum Decompression {
           let space = UnsafeMutableBufferPointer(rebasing: room.prefix(allowed < size ? allowed + 1 : size))
           let step = stream.step(rest, into: space)
           rest = UnsafeBufferPointer(rebasing: rest.dropFirst(step.consumed))
-          // Bytes within the limits are passed on first, so that the result doesn't depend on the room.
+          // Bytes within the limits are passed on first, so that the result doesn't depend on the output buffer's size.
           let piece = UnsafeRawBufferPointer(
             rebasing: UnsafeRawBufferPointer(space).prefix(min(step.produced, allowed)))
           if !piece.isEmpty, take(piece.bytes) == .enough { return }
@@ -147,7 +148,7 @@ package enum Decompression {
           case .ended:
             if rest.isEmpty { return }
             guard stream.goesOn(with: rest) else { throw .trailing(bytes: rest.count) }
-          // There was room, so input is missing.
+          // There was output space but no progress, so input is missing.
           case .underway where step.consumed == 0 && step.produced == 0: throw .truncated
           case .underway: continue
           }
@@ -156,9 +157,9 @@ package enum Decompression {
     }
   }
 
-  /// A library got no memory. That says nothing about the body, so it mustn't become the reason of a refusal or a dead
-  /// letter; and Swift's own arrays end the process in that case too. Pushes that a node hadn't answered are pushed
-  /// again, and a worker's claims return when their leases end.
+  /// Ends the process because a library can't allocate memory. That isn't the body's fault, so it mustn't cause a
+  /// refusal or a dead letter. Swift's own arrays end the process in that case too. Clients push unanswered payloads
+  /// again, and a worker's claims return to the queue when their leases end.
   static func outOfMemory() -> Never {
     fatalError("no memory left to decode a body in")
   }

@@ -2,10 +2,10 @@
 // answer with one status for each event. So a node must know their number, and nothing else, before the worker looks at
 // the batch.
 //
-// Parsing the batch would give the number too, but would hold all of it in memory, several times over, and take longer
-// than everything else that a node does for a push. So JSON is scanned as it leaves the decoder, and of msgpack, which
-// has the number at its beginning, only that beginning is decoded. Readers of the stored payload interpret the events:
-// a count only says that the batch has this number of elements, each of which is something.
+// Rejected: parsing the batch. It would hold the whole batch in memory several times, and take longer than everything
+// else that a node does for a push. So JSON is scanned as it leaves the decoder. In msgpack the number is at the
+// beginning, so only the beginning is decoded. Readers of the stored payload interpret the events. The count only says
+// how many elements the batch has, not that each is a valid event.
 
 internal import Bytes
 
@@ -17,18 +17,18 @@ package enum EventCount {
     case msgpack
   }
 
-  /// Why there is no number. Offsets are in bytes from the beginning of the decoded batch.
+  /// Why the events can't be counted. Offsets are in bytes from the beginning of the decoded batch.
   package enum Failure: Error, Equatable {
     /// The body can't be decompressed.
     case undecodable(Decompression.Failure)
-    /// Something else than expected was found; nil for the end.
+    /// Another byte than expected was found; nil stands for the end.
     case unexpected(UInt8?, at: Int, expected: Expectation)
     /// Arrays and objects are nested deeper than the limit, including the batch itself.
     case tooDeep(limit: Int, at: Int)
     /// There are more events than the limit.
     case tooMany(limit: Int)
-    /// This number of events is announced, and at most this number of bytes can follow for them; the smallest event has
-    /// one.
+    /// The header announces more events than the body can contain: at most `bytes` bytes follow, and the smallest event
+    /// has one.
     case tooShort(announced: Int, bytes: Int)
   }
 
@@ -48,7 +48,7 @@ package enum EventCount {
   /// Counts the elements of a body that is one array.
   ///
   /// All JSON is read: the array must end, only white space may follow, and a compressed body must decode to its end.
-  /// Of msgpack only the array's header is read, so errors behind it, including those of the compression, aren't found.
+  /// For msgpack only the array's header is read, so later errors aren't found, not even those of the compression.
   /// - Parameters:
   ///   - compression: The body's compression; nil if there is none.
   ///   - bounds: Limits of a compressed body's output.
@@ -86,12 +86,12 @@ package enum EventCount {
   }
 }
 
-/// Counts events in input that arrives in pieces. It makes no difference how the input is cut.
+/// Counts events in input that arrives in pieces. The result doesn't depend on how the input is cut.
 protocol EventCounter {
-  /// Wants no more as soon as the outcome can't change, whether it is a number or a failure.
+  /// Returns `.enough` as soon as the result can't change, whether it is a number or a failure.
   mutating func read(_ piece: RawSpan) -> Decompression.Demand
 
-  /// The outcome, once no more is wanted or there is no more input.
+  /// The result, after `read` returned `.enough` or the input ended.
   func count() throws(EventCount.Failure) -> Int
 }
 

@@ -1,14 +1,16 @@
 // Counts the elements of a JSON array, in one pass over pieces of any size, with a few words of memory.
 //
-// It reads the parts that the number depends on: which brackets are open, where strings begin and end, and every byte
-// between the array's own elements. Inside an element it only rejects bytes that JSON doesn't allow outside of strings:
-// comments, or strings in other quotation marks, could hide a bracket from it. It doesn't check the order of colons,
-// commas, numbers and literals there, their spelling, or UTF-8; a parser does that later. So, within its limits, it
-// accepts all JSON and some texts that aren't, but none in which an accepting parser finds another number of elements.
-// A whole parser would reject more and cost more for each byte; and the worker would still store unchanged the bodies
-// that it rejected.
+// It reads only the parts that determine the number: the open brackets, the beginnings and ends of strings, and every
+// byte between the array's own elements. Inside an element it only rejects bytes that JSON doesn't allow outside of
+// strings, because comments or strings in other quotation marks could hide a bracket. It doesn't check the order of
+// colons, commas, numbers and literals there, their spelling, or UTF-8; a parser does that later. So, within its
+// limits, it accepts all JSON and some other texts. Any parser that accepts such a text finds the same number of
+// elements.
 //
-// UTF-8 without a byte order mark only, which RFC 8259 (8.1) requires.
+// Rejected: a complete parser. It would reject more texts and cost more for each byte, but the worker would still store
+// the rejected bodies unchanged.
+//
+// The text must be UTF-8 without a byte order mark, as RFC 8259 (8.1) requires.
 
 struct JSONArrayScanner: EventCounter {
   /// Maximum levels of arrays and objects, including the outer array: one bit for each.
@@ -86,7 +88,7 @@ struct JSONArrayScanner: EventCounter {
     }
   }
 
-  /// Reads a byte that is the array's own, or of a number or a literal in it.
+  /// Reads a byte of the array itself, or of a number or a literal in it.
   private mutating func step(_ byte: UInt8, at place: Int) {
     if byte.isWhiteSpace {
       if case .scalar = state { state = .following }
@@ -206,10 +208,10 @@ extension UInt8 {
 
   fileprivate var isWhiteSpace: Bool { self == 0x20 || self == 0x0A || self == 0x0D || self == 0x09 }
 
-  /// Whether it is allowed in an array or an object, apart from brackets and strings.
+  /// Whether the byte is allowed in an array or an object, apart from brackets and strings.
   fileprivate var isOutsideOfStrings: Bool { isInScalar || isWhiteSpace || self == .comma || self == .colon }
 
-  /// Whether it is allowed in a number or a literal, after its first byte.
+  /// Whether the byte is allowed in a number or a literal, after its first byte.
   fileprivate var isInScalar: Bool {
     self &- 0x30 < 10 || (self | 0x20) &- 0x61 < 26 || self == UInt8(ascii: "+") || self == .minus
       || self == UInt8(ascii: ".")
@@ -219,13 +221,13 @@ extension UInt8 {
 extension RawSpan {
   @inline(__always) func byte(_ offset: Int) -> UInt8 { unsafeLoad(fromByteOffset: offset, as: UInt8.self) }
 
-  /// From `start` on, eight bytes at a time. The count of bytes if there is none.
+  /// Searches from `start`, eight bytes at a time. Returns the count of bytes if there is none.
   fileprivate func firstQuotationMarkOrBackslash(from start: Int) -> Int {
     var at = start
     while at + 8 <= byteCount {
       let word = UInt64(littleEndian: unsafeLoadUnaligned(fromByteOffset: at, as: UInt64.self))
       let (quotes, backslashes) = (word ^ 0x2222_2222_2222_2222, word ^ 0x5C5C_5C5C_5C5C_5C5C)
-      // The lowest marked byte is right; a borrow can mark wrong ones only above it.
+      // The lowest mark is right. A borrow can set wrong marks only above it.
       let marks =
         ((quotes &- 0x0101_0101_0101_0101) & ~quotes | (backslashes &- 0x0101_0101_0101_0101) & ~backslashes)
         & 0x8080_8080_8080_8080

@@ -1,9 +1,9 @@
-// The header of a msgpack array, which has the number of elements: fixarray has it in the low half of its one byte,
-// array 16 and array 32 in the next two or four bytes, the highest first. The elements aren't read: that would need all
-// of msgpack's types and the whole body, and every reader of the batch uses the header.
+// The header of a msgpack array, which contains the number of elements. fixarray has it in the low half of its only
+// byte; array 16 and array 32 have it in the next two or four bytes, big-endian. The elements aren't read: that would
+// need all of msgpack's types and the whole body, and every reader of the batch uses the header.
 //
-// An announced number is trusted only if there can be enough bytes for it; otherwise five bytes could be four billion
-// events.
+// An announced number is trusted only if the body can have enough bytes for it. Otherwise five bytes could announce
+// four billion events.
 
 struct MessagePackArrayHeader: EventCounter {
   /// Maximum bytes of a header.

@@ -1,4 +1,4 @@
-// gzip and zlib, by the system's zlib, which also compares checksums.
+// gzip and zlib, decoded by the system's zlib, which also compares the checksums.
 
 internal import CZlib
 

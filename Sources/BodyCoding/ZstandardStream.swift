@@ -1,14 +1,15 @@
-// zstd, by its own library. A frame may ask for any window up to 2 GiB in a few bytes, so the window is limited.
+// zstd, decoded by its own library. A frame can ask for a window of up to 2 GiB in a few bytes, so the window is
+// limited.
 //
-// Frames may announce the size of their contents. The library compares it with the real size, except if it decodes in
-// pieces and the last block is empty: then it would depend on the room whether a body is corrupt. Fuzzing found that;
-// so it is compared here too.
+// A frame may announce the size of its contents. The library compares it with the real size, except if it decodes in
+// pieces and the last block is empty. Then the output buffer's size would decide whether a body is corrupt. Fuzzing
+// found that, so the sizes are compared here too.
 
 internal import CZstd
 
 struct ZstandardStream: ~Copyable, CompressedStream {
-  /// RFC 9659: a sender of zstd as a Content-Encoding uses at most 8 MiB. It is also the size that RFC 8878 wants every
-  /// decoder to support.
+  /// 8 MiB. RFC 9659 allows senders of zstd as a Content-Encoding no larger window, and RFC 8878 wants every decoder to
+  /// support this size.
   private static let largestWindowLog: Int32 = 23
 
   private let context: OpaquePointer
@@ -42,7 +43,7 @@ struct ZstandardStream: ~Copyable, CompressedStream {
     isAtFrame = false
     held = 0
     let size = ZSTD_getFrameContentSize(frame.baseAddress, frame.count)
-    // Not announced, or not there; the library reports the latter.
+    // Either no size is announced or there is no frame. The library reports the latter.
     announced = size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR ? nil : size
   }
 

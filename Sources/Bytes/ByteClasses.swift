@@ -1,9 +1,9 @@
-// What bytes from the network are read with, byte by byte or eight at a time: whatever reads a head, an address or a digit looks at it in
-// the same way.
+// Helpers that read bytes from the network, one or eight at a time. All code that parses a head, an address or a digit
+// uses them, so that all of it treats bytes alike.
 //
-// Bytes are read through RawSpan, whose bounds are checked in release builds too: at the edge to the internet a wrong offset must be a
-// trap and never another request's memory. All of it is inlinable, since it is done for each request and often in loops: a call into
-// another module for each byte would cost more than the work.
+// Bytes are read through RawSpan, whose bounds are checked in release builds too: at the edge to the internet a wrong
+// offset must trap and never read another request's memory. Everything is inlinable, because it runs for each request
+// and often in loops: a call into another module for each byte would cost more than the work.
 
 extension UInt8 {
   @inlinable package static var tab: UInt8 { 0x09 }
@@ -63,17 +63,17 @@ extension RawSpan {
     return start..<end
   }
 
-  /// Whether these bytes are that word, in any case. The word is in lower case.
+  /// Whether these bytes are this word, ignoring case. The word must be in lower case.
   @inlinable package func matches(_ word: StaticString, at range: Range<Int>) -> Bool {
     isSame(as: word, at: range, inAnyCase: true)
   }
 
-  /// Whether these bytes are exactly that word.
+  /// Whether these bytes are exactly this word.
   @inlinable package func equals(_ word: StaticString, at range: Range<Int>) -> Bool {
     isSame(as: word, at: range, inAnyCase: false)
   }
 
-  /// Eight bytes at a time: header fields are looked for by their names often enough that it shows.
+  /// Compares eight bytes at a time: header fields are searched by name so often that the gain is measurable.
   @inlinable @inline(__always)
   package func isSame(as word: StaticString, at range: Range<Int>, inAnyCase: Bool) -> Bool {
     guard range.count == word.utf8CodeUnitCount else { return false }

@@ -1,12 +1,12 @@
-// Hexadecimal digits. For lines that are written for each push, eight at a time: ids and keys are a hundred of them, and one by one they
-// cost more than all the rest of the line. For anything else, as strings.
+// Hexadecimal digits. Lines that are written for each push convert eight digits at a time: ids and keys have about a
+// hundred digits, which one by one cost more than the rest of the line. All other code uses strings.
 
 /// The digits of numbers, in lower case.
 @usableFromInline package enum HexDigits {
-  /// The eight digits of a word, the first of them in the lowest byte.
+  /// The eight digits of a word, the first digit in the lowest byte.
   @inlinable @inline(__always)
   package static func ascii(_ word: UInt32) -> UInt64 {
-    // Each half byte into a byte of its own, in three steps.
+    // Spreads the half bytes over one byte each, in three steps.
     var digits = UInt64(word)
     digits = (digits << 16 | digits) & 0x0000_FFFF_0000_FFFF
     digits = (digits << 8 | digits) & 0x00FF_00FF_00FF_00FF
@@ -24,13 +24,13 @@
 }
 
 extension FixedWidthInteger where Self: UnsignedInteger {
-  /// As many hexadecimal digits as the type has: zeros come first where the number is small.
+  /// All hexadecimal digits of the type, with leading zeros.
   @inlinable package func hexDigits(uppercase: Bool = false) -> String {
     let digits = String(self, radix: 16, uppercase: uppercase)
     return String(repeating: "0", count: Self.bitWidth / 4 - digits.utf8.count) + digits
   }
 
-  /// Nil unless these are hexadecimal digits, in either case, exactly as many as the type has.
+  /// Parses hexadecimal digits, in either case. Nil unless there are exactly as many as the type has.
   @inlinable package init?(hexDigits: some Collection<UInt8>) {
     guard hexDigits.count == Self.bitWidth / 4 else { return nil }
     var number: Self = 0

@@ -1,8 +1,8 @@
 // Writes several pieces into memory that is reserved once. ByteBuffer's own methods check for each piece whether there
-// is room and whether the memory is shared; for a line of ten pieces that is most of the work.
+// is space and whether the memory is shared. For a line of ten pieces these checks are most of the work.
 
-/// Writes into memory that is there, and never beyond it. Usable from inline like the other types here: otherwise the methods of a type that
-/// only this package sees aren't inlined in other modules, whatever they say themselves.
+/// Writes into existing memory, and never beyond its end. Usable from inline like the other types here: otherwise the
+/// methods of a package type aren't inlined in other modules, even if they are inlinable.
 @usableFromInline package struct RawBufferWriter {
   @usableFromInline let room: UnsafeMutableRawBufferPointer
   @usableFromInline var written = 0
@@ -33,7 +33,7 @@
     DecimalDigits.with(number) { write($0) }
   }
 
-  /// The next so many bytes of the room, for who fills them.
+  /// Reserves the next bytes of the memory. The caller must fill them.
   @inlinable package mutating func claim(_ bytes: Int) -> UnsafeMutableRawPointer {
     guard let start = room.baseAddress, bytes <= room.count - written else {
       Self.fail(bytes, room: room.count - written)

@@ -1,8 +1,8 @@
-// A block of addresses as in RFC 4632 §3.1 and RFC 4291 §2.3: an address, a slash, and how many first bits all
-// addresses of the block share.
+// A block of addresses as in RFC 4632 §3.1 and RFC 4291 §2.3: an address, a slash, and the number of leading bits that
+// all addresses of the block share.
 //
-// An address with bits beyond those ("10.0.0.1/8") is an error, though many programs take it for 10.0.0.0/8: its author
-// meant either the one machine or the whole network, and these blocks decide which proxies are trusted.
+// An address with bits set beyond those ("10.0.0.1/8") is an error, although many programs read it as 10.0.0.0/8. Its
+// author meant either the one machine or the whole network, and these blocks decide which proxies are trusted.
 
 internal import Bytes
 
@@ -10,7 +10,7 @@ internal import Bytes
 public struct AddressBlock: Sendable, Hashable {
   /// The first address; all bits after the prefix are 0.
   public let first: IPAddress
-  /// The number of fixed bits, of the 128 that an address has here.
+  /// The number of fixed leading bits in the 128-bit form of the address.
   private let fixed: Int
 
   /// The number of fixed bits: 0 to 32 for IPv4, 0 to 128 for IPv6.

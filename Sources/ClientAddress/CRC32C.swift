@@ -1,5 +1,5 @@
-// The checksum of RFC 3720 §12.1 and RFC 4960, appendix B (Castagnoli's polynomial), bit by bit: it is needed once a
-// connection for some fifty bytes. A table would be a kilobyte in a cache that has better use for it.
+// The checksum of RFC 3720 §12.1 and RFC 4960, appendix B (Castagnoli's polynomial), computed bit by bit: it is needed
+// once per connection, for about fifty bytes. Rejected: a table, which would occupy a kilobyte of the CPU's cache.
 
 struct CRC32C {
   private var state = UInt32.max

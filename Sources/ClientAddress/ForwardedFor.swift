@@ -1,9 +1,9 @@
 // The client of a request that passed HTTP proxies: X-Forwarded-For.
 //
-// Each proxy appends the address that it was connected from, so the line is as trustworthy as its writers, and is read
-// from its end: the connection's peer vouches for the last address, and if that is a trusted proxy too, it vouches for
-// the one before. All text before the first address that isn't a trusted proxy's was chosen by that client. Many
-// programs use the first address of the line, which any client can choose.
+// Each proxy appends the address of its own peer. So the line is only as trustworthy as its writers, and is read from
+// its end. The connection's peer vouches for the last address. If that address is a trusted proxy's too, this proxy
+// vouches for the address before. The first address that isn't a trusted proxy's is the client's, and the client chose
+// all text before it. Many programs use the first address of the line, which any client can choose.
 //
 // RFC 7239's Forwarded isn't read: few proxies write it, and a proxy that writes X-Forwarded-For passes a client's own
 // Forwarded on unchanged. A server that reads both lets the client choose.
@@ -12,18 +12,18 @@ internal import Bytes
 
 /// Reads X-Forwarded-For.
 public enum ForwardedFor {
-  /// Maximum addresses that are read; no request passes so many proxies.
+  /// Maximum addresses that are read: no request passes so many proxies.
   public static let maximumHops = 32
 
   /// The client of a request.
   ///
-  /// The peer, unless it is a trusted proxy. Then the last address of the last line; if that is a trusted proxy too,
-  /// the one before, and so on. This ends at the first address that isn't a trusted proxy's, at the end of the
-  /// addresses, after ``maximumHops``, and before anything that isn't an address (an empty element, `unknown`, a name):
-  /// then the address that was reached last counts, which is a proxy's. It is never one that only an untrusted sender
-  /// vouches for.
+  /// The client is the peer, unless the peer is a trusted proxy. Then it is the last address of the last line; if that
+  /// is a trusted proxy too, the address before, and so on. The search ends at the first address that isn't a trusted
+  /// proxy's, which is the client's. It also ends at the end of the addresses, after ``maximumHops``, and before an
+  /// element that isn't an address (an empty element, `unknown`, a name). Then the result is the last address reached,
+  /// which is a proxy's. The result is never an address that only an untrusted sender vouches for.
   ///
-  /// Addresses may have a port, which is not used: `192.0.2.1:567`, `[2001:db8::1]:567`; and blanks around them.
+  /// An address may have a port, which is ignored: `192.0.2.1:567`, `[2001:db8::1]:567`. It may have blanks around it.
   /// - Parameters:
   ///   - peer: The connection's peer, or the client in its PROXY header if there is one.
   ///   - trusted: The trusted proxies.

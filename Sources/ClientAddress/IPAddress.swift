@@ -2,8 +2,8 @@
 //
 // An IPv4 address is kept as its IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2, ::ffff:a.b.c.d), so the two are equal by
 // construction: a socket that listens for both families reports an IPv4 client as ::ffff:192.0.2.1, and a rule about
-// 192.0.2.1 must apply to it. Rejected: an enum of two cases. All code that creates one would have to remember to
-// convert the mapped ones. There is no zone (fe80::1%eth0): it means nothing on other machines.
+// 192.0.2.1 must apply to it. Rejected: an enum of two cases. All code that creates an address would have to convert
+// the mapped ones. There is no zone (fe80::1%eth0): a zone means nothing on other machines.
 
 /// An IPv4 or IPv6 address. An IPv4-mapped IPv6 address *is* the IPv4 address.
 public struct IPAddress: Sendable, Hashable {
@@ -33,8 +33,7 @@ public struct IPAddress: Sendable, Hashable {
 
   public var family: Family { bits >> 32 == Self.mapped >> 32 ? .ipv4 : .ipv6 }
 
-  /// The network that limits per client count by: an IPv4 address itself, and the first address of an IPv6 address's
-  /// /64.
+  /// The unit of limits per client: an IPv4 address itself, and the first address of an IPv6 address's /64.
   ///
   /// A /64 is the smallest IPv6 network that a provider assigns, and its owner can use each of its 2^64 addresses. A
   /// limit per address would be no limit for that owner.

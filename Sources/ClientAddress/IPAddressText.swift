@@ -1,9 +1,10 @@
 // Addresses as text: read as in RFC 4291 §2.2, written as in RFC 5952.
 //
-// It is strict, because a rule about an address can be evaded if two readers disagree about the address: exactly four
-// decimal parts, none with a leading zero (octal to some); groups of one to four hexadecimal digits; one `::` at most,
-// which stands for at least one group; the last two groups may be written as an IPv4 address. Rejected: inet_pton,
-// which needs a request's bytes copied with a zero at the end. Tests compare this with it.
+// Parsing is strict, because a rule about an address can be evaded if two readers disagree about the address: exactly
+// four decimal parts, none with a leading zero (octal to some); groups of one to four hexadecimal digits; one `::` at
+// most, which stands for at least one group; the last two groups may be written as an IPv4 address. Rejected:
+// inet_pton, which needs a copy of the request's bytes with a zero at the end. Tests compare this parser with
+// inet_pton.
 
 internal import Bytes
 
@@ -107,8 +108,8 @@ extension IPAddress: CustomStringConvertible {
   }
 
   /// In lower case, without leading zeros, the longest run of zero groups (the first of several, but not one group
-  /// alone) as `::`. Never with an IPv4 address at its end: of those that RFC 5952 §5 would write so, only the ones
-  /// that are IPv4 addresses here have a prefix that shows it.
+  /// alone) as `::`. Never with an IPv4 address at the end. RFC 5952 §5 recommends that form only for addresses whose
+  /// prefix shows the embedded IPv4 address, and those are IPv4 addresses here.
   private static func text(ofIPv6 number: UInt128) -> String {
     let groups = (0..<8).map { UInt16(truncatingIfNeeded: number >> (112 - 16 * $0)) }
     var longest = 0..<0

@@ -6,7 +6,7 @@ public struct InvalidAddress: Error, Sendable, Equatable, CustomStringConvertibl
   init(_ description: String) { self.description = description }
 
   /// - Parameters:
-  ///   - expected: To follow the word "expected".
+  ///   - expected: The expected form, to follow the word "expected".
   ///   - came: The actual text. Cut after 100 characters.
   init(expected: String, came: String) { description = "expected \(expected), got \(Self.shown(came))" }
 

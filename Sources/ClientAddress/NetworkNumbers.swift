@@ -8,8 +8,8 @@ extension RawSpan {
     N(bigEndian: unsafeLoadUnaligned(fromByteOffset: offset, as: N.self))
   }
 
-  /// A decimal number up to `limit` and nothing else: digits alone, and no zero before others, which some readers take
-  /// for octal.
+  /// A decimal number up to `limit` and nothing else: only digits, and no leading zero, which some readers take for
+  /// octal.
   func decimal(_ range: Range<Int>, upTo limit: Int) -> Int? {
     guard !range.isEmpty, range.count == 1 || byte(range.lowerBound) != UInt8(ascii: "0") else { return nil }
     var number = 0

@@ -1,10 +1,10 @@
 // Version 2 of the PROXY protocol (§2.2): a signature of twelve bytes, four bytes that describe the rest, addresses,
 // extensions.
 //
-// Without addresses that mean anything here (LOCAL, UNSPEC) nothing behind the first sixteen bytes is read: the
-// specification has receivers discard it, and doesn't say where in it extensions would begin. Nothing in it could
-// change how the connection is handled. Addresses of Unix sockets count as none, but it is known where their extensions
-// begin, so a checksum behind them is checked like any other.
+// If the header has no addresses (LOCAL, UNSPEC), the bytes after the first sixteen are skipped. The specification
+// tells receivers to discard them and doesn't define where extensions would begin. They couldn't change how the
+// connection is handled. Addresses of Unix sockets aren't used either, but the offset of their extensions is defined,
+// so a checksum there is checked like any other.
 
 internal import Bytes
 

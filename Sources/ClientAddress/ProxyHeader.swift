@@ -1,12 +1,12 @@
 // The header in which a proxy names a connection's client: HAProxy's PROXY protocol, versions 1 and 2
 // (proxy-protocol.txt of 2020/03/05).
 //
-// A function of all bytes so far and no state machine: a header has 536 bytes at most, nearly always arrives in one
-// packet, and version 2 can't be decoded before it is complete. Each decision depends on the bytes up to one offset and
-// on nothing behind it, so the way in which the stream is cut can't matter, and the bytes after a header aren't read.
+// This is a function of all bytes so far, not a state machine: a header has 536 bytes at most, nearly always arrives in
+// one packet, and version 2 can't be decoded before it is complete. Each decision depends only on the bytes up to one
+// offset. So the result doesn't depend on how the stream is cut, and the bytes after a header aren't read.
 //
-// Nothing is repaired. A listener either expects the header on all connections or on none: guessing, the specification
-// says (§5), would let any client claim another address. So there is no outcome "no header".
+// An invalid header is refused, never repaired. A listener expects the header on all connections or on none. Guessing
+// would let any client claim another address, as the specification says (§5). So there is no outcome "no header".
 
 internal import Bytes
 
@@ -16,24 +16,24 @@ public enum ProxyHeader {
   public enum Outcome: Sendable, Hashable {
     /// Possibly the beginning of a header. There are fewer bytes than ``ProxyHeader/maximumLength``.
     case incomplete
-    /// A header of `length` bytes; the bytes after it are the client's. Without a `source` the connection counts as the
-    /// sender's own: a health check, or a client whose address the protocol can't express.
+    /// A header of `length` bytes; the bytes after it are the client's. If `source` is nil, the sender counts as the
+    /// client: it sent a health check, or the protocol can't express the client's address.
     case complete(length: Int, source: IPAddress?)
     /// No header. The connection must be closed without an answer: the sender doesn't expect one.
     case refused(Refusal)
   }
 
-  /// The longest header that is read, in bytes: the size of the smallest TCP segment that every host must accept, in
-  /// which both formats were made to fit (§2). A header in version 1 may have ``maximumLineLength`` of it.
+  /// Maximum length of a header in bytes: the size of the smallest TCP segment that every host must accept. Both
+  /// formats were designed to fit into it (§2). The limit of version 1 is ``maximumLineLength``.
   public static let maximumLength = 536
 
-  /// The longest header in version 1, in bytes with its line end (§2.1).
+  /// Maximum length of a header in version 1, in bytes with its line end (§2.1).
   public static let maximumLineLength = 107
 
   /// Reads a header.
   ///
-  /// Once it is complete or refused the result stays the same, whatever follows. While it is incomplete, this may be
-  /// called again with each byte.
+  /// Once the result is complete or refused, further bytes don't change it. While it is incomplete, this may be called
+  /// again with each byte.
   /// - Parameter bytes: All bytes of the connection so far.
   public static func parse(_ bytes: RawSpan) -> Outcome {
     guard bytes.byteCount > 0 else { return .incomplete }

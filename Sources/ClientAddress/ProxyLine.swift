@@ -1,11 +1,12 @@
 // Version 1 of the PROXY protocol (§2.1): one line of text.
 //
-// The specification has receivers wait for the line's end before they decode, lest they take "1.2.3.4" for the whole of
-// "1.2.3.45". A field is complete when the space behind it or the line's end has arrived, so each is decoded then, and
-// a wrong one is refused as early as the specification recommends.
+// The specification tells receivers to wait for the line's end before they decode. Otherwise they could read "1.2.3.4"
+// when "1.2.3.45" is sent. Here a field is complete when the space after it or the line's end has arrived. So each
+// field is decoded then, and a wrong one is refused as early as the specification recommends.
 //
-// In one point this follows HAProxy and not the grammar, which has IPv6 addresses in groups only: one may end with an
-// IPv4 address, because inet_ntop writes the client of a socket for both families like that (::ffff:192.0.2.1).
+// In one point this follows HAProxy and not the grammar. The grammar writes IPv6 addresses in groups only. Here one may
+// end with an IPv4 address, because inet_ntop writes the client of a socket for both families like that
+// (::ffff:192.0.2.1).
 
 internal import Bytes
 
@@ -78,7 +79,7 @@ enum ProxyLine {
       }
     }
 
-    /// Reads everything up to a field's end, and the space or CR behind it.
+    /// Reads everything up to a field's end, and the space or CR after it.
     private mutating func field(_ bytes: RawSpan, isLast: Bool = false) throws(Stop) -> Range<Int> {
       let start = cursor
       while true {
@@ -94,12 +95,12 @@ enum ProxyLine {
       }
     }
 
-    /// The LF behind a CR.
+    /// The LF after a CR.
     private mutating func endLine(_ bytes: RawSpan) throws(Stop) {
       guard try next(bytes) == .lineFeed else { throw .refused(.bareCarriageReturn) }
     }
 
-    /// The text behind UNKNOWN, which must be ignored up to the line's end.
+    /// The text after UNKNOWN, which must be ignored up to the line's end.
     private mutating func skipUnknown(_ bytes: RawSpan) throws(Stop) {
       var byte = try next(bytes)
       guard byte == .space || byte == .carriageReturn || byte == .lineFeed else { throw .refused(.unknownProtocol) }

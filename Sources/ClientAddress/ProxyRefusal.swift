@@ -1,5 +1,5 @@
-// Every refused header, by name. There are many, because a person who reads one of them in a log is setting up a proxy
-// and can't see its bytes.
+// The reasons why a header is refused. There are many, because the person who reads one of them in a log is setting up
+// a proxy and can't see the header's bytes.
 
 extension ProxyHeader {
   /// Why the beginning of a connection was refused.
@@ -32,7 +32,7 @@ extension ProxyHeader {
     case severalChecksums = "several_checksums"
     case wrongChecksum = "wrong_checksum"
 
-    /// What was expected or what was found, for a person; one line.
+    /// The reason as one line of text for people.
     public var reason: String {
       switch self {
       case .missingHeader: "the connection doesn't begin with a header of the PROXY protocol"

@@ -1,6 +1,6 @@
 // The proxies trusted to set the client address.
 //
-// A list that is searched from its start: most have a few blocks, and some hundred if a provider's own edges are
+// The list is searched from its start. Most lists have a few blocks, or some hundred if a provider's own edges are
 // listed, and a comparison is one AND and one XOR. Rejected: a tree of prefixes, which is more complicated.
 
 internal import Bytes
@@ -18,8 +18,8 @@ public struct TrustedProxies: Sendable, Hashable {
   private init(blocks: [AddressBlock]) { self.blocks = blocks }
 
   /// Reads blocks separated by commas: `10.0.0.0/8, ::1`. Blanks around each are allowed.
-  /// - Throws: ``InvalidAddress`` for the first that isn't a block, and if there is none (that is ``none``, and no
-  ///   list) or more than ``maximumCount``.
+  /// - Throws: ``InvalidAddress`` for the first element that isn't a block, for a text without elements (use ``none``),
+  ///   and for more than ``maximumCount`` blocks.
   public init(_ text: String) throws(InvalidAddress) {
     let bytes = Array(text.utf8)
     let span = bytes.span.bytes

@@ -1,8 +1,8 @@
-// Which build this is, for `--version`, reports and metrics: version skew in a fleet must be visible.
+// The description of this build, for `--version`, reports and metrics: version skew in a fleet must be visible.
 //
-// The text is written by the plugin DescribeBuild before every build. Package.swift itself could ask
-// `Context.gitInformation`, but manifests are cached, and a description that is a commit late is worse than none; a header
-// written by a script would leave a plain `swift build` without one.
+// The plugin DescribeBuild writes the text before every build. Rejected: `Context.gitInformation` in Package.swift,
+// because manifests are cached, and a description that is a commit late is worse than none. Rejected: a header written
+// by a script, because a plain `swift build` would have none.
 
 /// The build that is running.
 public enum BuildDescription {

@@ -3,8 +3,8 @@ public import ArgumentParser
 extension ArgumentHelp {
   /// The help of an option that confirms something, overrules somebody's decision or lifts a protection.
   ///
-  /// Such an option is declared as a flag without a ``Setting``, so that only the command line can give it: a variable in the
-  /// environment would answer questions that nobody has been asked yet.
+  /// Declare such an option as a flag without a ``Setting``, so that only the command line can give it. An environment
+  /// variable would also confirm questions that the operator hasn't been asked yet.
   public static func confirmation(_ meaning: String) -> ArgumentHelp {
     ArgumentHelp("\(meaning) (only on the command line)")
   }

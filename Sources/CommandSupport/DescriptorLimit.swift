@@ -1,6 +1,7 @@
-// How many descriptors the process may open. systemd, ssh and containerd set a soft limit of 1,024 and a far higher
-// hard one: the low value is for programs that call select(), which fails beyond it. Our programs don't, and may raise
-// it by themselves. A service that leaves this to its operator works in every test and fails under the first load.
+// The limit on open descriptors. systemd, ssh and containerd set a soft limit of 1,024 and a far higher hard limit. The
+// low value is for programs that call select(), which fails beyond it. Our programs don't call it, so they raise the
+// soft limit themselves. Leaving this to operators would make a service that works in every test and fails under the
+// first load.
 
 internal import Foundation
 public import Logging
@@ -27,8 +28,8 @@ public enum DescriptorLimit {
       "descriptor limit raised to the hard limit", metadata: ["from": "\(limit.rlim_cur)", "to": "\(limit.rlim_max)"])
   }
 
-  /// Checks that this number of descriptors can be open at all. Libraries below end the process if they can't open one,
-  /// so a limit that is too low has to be found before.
+  /// Checks that the limit allows this number of descriptors. Some libraries end the process if they can't open a
+  /// descriptor, so a limit that is too low must be found before.
   public static func require(_ needed: Int) throws(TooFewDescriptors) {
     var limit = rlimit()
     // If it can't be read, `raise` has logged that.
@@ -43,7 +44,7 @@ public enum DescriptorLimit {
   #endif
 }
 
-/// The limit on open descriptors is too small to begin with.
+/// The limit on open descriptors is too small to start.
 public struct TooFewDescriptors: Error, CustomStringConvertible {
   let needed: Int
   let limit: Int

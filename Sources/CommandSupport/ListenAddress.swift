@@ -1,5 +1,4 @@
-// A listener's address. The host is always required: with a bare port the reader would have to guess whether the whole
-// world may connect.
+// A listener's address. The host is always required: a bare port wouldn't show whether the whole world may connect.
 
 /// `host:port`, `[::1]:port` for IPv6; port 0 lets the system choose one.
 public struct ListenAddress: SettingValue, Equatable, CustomStringConvertible {

@@ -1,7 +1,7 @@
 // Writes log lines to standard error. Code that logs must not wait for the log's reader: a pipe that isn't read is full
-// after 64 KiB, and an event loop that writes to it stops, with every request on it. So lines are handed to a thread of
-// their own. If too many lines wait there, further ones are dropped and counted, and the log says so as soon as it is
-// read again.
+// after 64 KiB, and an event loop that writes to it stops, with every request on it. So a separate thread writes the
+// lines. If too many lines wait for it, further ones are dropped and counted, and the log states their number as soon
+// as it is read again.
 
 internal import Dispatch
 internal import Foundation

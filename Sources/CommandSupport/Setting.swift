@@ -5,7 +5,8 @@ public import ArgumentParser
 /// An option of a command: its name, meaning, default and range.
 ///
 /// ```swift
-/// static let body = Setting<Int>("max-body", "Maximum request body.", shown: "bytes", default: "16777216", in: 1...(1 << 30))
+/// static let body = Setting<Int>(
+///   "max-body", "Maximum request body.", shown: "bytes", default: "16777216", in: 1...(1 << 30))
 /// @Option(help: body.help) var maxBody: String?
 /// …
 /// let limit = try settings.value(Self.body, given: maxBody)
@@ -14,7 +15,7 @@ public struct Setting<Value: SettingValue>: Sendable {
   /// As on the command line, without the dashes in front.
   public let name: String
   let fallback: String?
-  /// The required form, if a value is wrong, to follow the word "expected"; nil if the value is right.
+  /// Nil if a value is allowed; otherwise the required form, to follow the word "expected".
   let objection: @Sendable (Value) -> String?
   /// For the option's declaration.
   public let help: ArgumentHelp

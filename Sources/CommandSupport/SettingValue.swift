@@ -13,8 +13,8 @@ public protocol SettingValue: Sendable {
   static var expectation: String { get }
 }
 
-/// A text that isn't a value of its option's type. The description is the second half of a sentence; ``Settings`` puts the
-/// option's name in front.
+/// A text that isn't a value of its option's type. The description is the second half of a sentence; ``Settings`` puts
+/// the option's name in front.
 public struct InvalidSetting: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 
@@ -23,7 +23,7 @@ public struct InvalidSetting: Error, Sendable, Equatable, CustomStringConvertibl
 
   /// - Parameters:
   ///   - expected: The form of a value, to follow the word "expected".
-  ///   - came: The actual text. It is shown, so never a secret. Cut after 100 characters.
+  ///   - came: The actual text. It must not be a secret, because it is shown. Cut after 100 characters.
   public init(expected: String, came: String) {
     let shown = came.count > 100 ? came.prefix(100) + "…" : came[...]
     description = "expected \(expected), got \"\(shown)\""
@@ -78,7 +78,7 @@ extension Bool: SettingValue {
 extension Duration: SettingValue {
   public static var expectation: String { "a length of time such as 250ms, 5s, 2m or 1h (a bare number is in seconds)" }
 
-  /// From zero to ten years: nobody means more, and adding it to a clock must not overflow.
+  /// From zero to ten years. Nobody needs more, and adding it to a clock's time must not overflow.
   public init(setting text: String) throws(InvalidSetting) {
     let units: [(String, Double)] = [("ms", 0.001), ("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)]
     let unit = units.first { text.hasSuffix($0.0) }

@@ -1,5 +1,5 @@
-// Who is in the fleet, and what was heard of each of them last. Members that fell silent stay listed for a day: one that
-// vanished from the list by itself would be missed by nobody. A full register removes them earlier, to make room.
+// The members of the fleet and the last report of each. Silent members stay listed for a day: if they vanished from the
+// list, nobody would notice. A full register removes them earlier, to register new members.
 
 import Foundation
 import Hiredis
@@ -10,16 +10,16 @@ public import RedisClient
 /// A member and its last report.
 public struct Member<Report: MemberReport>: Sendable, Equatable {
   public var report: Report
-  /// When it was written, in Unix seconds by Redis's clock.
+  /// When the report was written, in Unix seconds by Redis's clock.
   public var seenAt: Double
-  /// How long ago that was when the directory was read, by Redis's clock; zero where it ``isUndated``.
+  /// The report's age when the directory was read, by Redis's clock; zero if ``isUndated``.
   public var age: Duration
-  /// Whether Redis's clock has gone back since, so that nobody knows how long ago it was. The next report of any member
-  /// ends this, so it lasts for a second, or nobody reports.
+  /// Whether Redis's clock has gone back since the report, so that the report's age is unknown. The next report of any
+  /// member ends this. So it lasts for a second, unless no member reports.
   public var isUndated: Bool
-  /// Whether it said that this was its last report.
+  /// Whether the member marked this report as its last one.
   public var stopped: Bool
-  /// How long ago two processes were last seen to report under this name; nil if they never were.
+  /// How long ago two processes last reported under this name; nil if they never did.
   public var clashAge: Duration?
 
   public init(
@@ -35,16 +35,16 @@ public struct Member<Report: MemberReport>: Sendable, Equatable {
 }
 
 extension Member {
-  /// Whether nothing was heard of it for longer than a live member is silent.
+  /// Whether the last report is older than a live member's can be, or its age is unknown.
   public var isSilent: Bool { isUndated || age > FleetVerdict.silentAfter }
 
-  /// How many seconds ago its last report was written; nil where it ``isUndated``.
+  /// The last report's age in seconds; nil if ``isUndated``.
   var knownAge: Double? { isUndated ? nil : age.fractionalSeconds }
 
-  /// Why it ended, where it wasn't told to; nil otherwise.
+  /// The error that ended the member; nil if it runs or was stopped on purpose.
   public var failure: String? { stopped ? report.fatalError : nil }
 
-  /// Whether it runs, as far as one can tell.
+  /// Whether the member runs, judging by its last report.
   public var isLive: Bool { !stopped && !isSilent }
 }
 
@@ -59,12 +59,12 @@ public struct MemberID: Sendable, Hashable {
   }
 }
 
-/// A member whose report can't be understood: of another version perhaps.
+/// A member whose report can't be decoded, for example because another version wrote it.
 public struct UnreadableMember: Sendable, Equatable {
-  /// Nil where the field isn't one of ours.
+  /// Nil if the field's name isn't a member's.
   public var kind: MemberKind?
   public var name: String
-  /// Why, in words.
+  /// The reason as text.
   public var reason: String
 
   public init(kind: MemberKind?, name: String, reason: String) {
@@ -81,9 +81,9 @@ public struct FleetReading: Sendable, Equatable {
   public var nodes: [Member<NodeReport>]
   public var workers: [Member<WorkerReport>]
   public var unreadable: [UnreadableMember]
-  /// Live members that found the register full: nothing else is known of them. At most some hundred.
+  /// Live members that found the register full. Nothing else is known of them. At most about a hundred.
   public var turnedAway: [MemberID]
-  /// How many members there may be.
+  /// Maximum members.
   public var limit: Int
 
   public init(
@@ -98,9 +98,9 @@ public struct FleetReading: Sendable, Equatable {
     self.limit = limit
   }
 
-  /// The time by the nodes' clocks, given the time by a Redis, this or another one. A payload's time is by the clock of
-  /// the node that received it, so its age has to be too: Redis's clock may be wrong. Uses the live node whose clock is
-  /// nearest to Redis's. Answers Redis's time where the two are close, or no node is live.
+  /// Converts a time by the clock of this or another Redis to the nodes' clocks. A node's clock sets the time at which
+  /// a payload was received, so the payload's age must be by a node's clock too: Redis's clock may be wrong. Uses the
+  /// live node whose clock is nearest to Redis's. Returns Redis's time if the two are close, or if no node is live.
   func nodesTime(whenRedisSays time: Double) -> Double {
     let ahead = nodes.filter(\.isLive).map { $0.seenAt - $0.report.reportedAt }.min { abs($0) < abs($1) }
     guard let ahead else { return time }
@@ -108,7 +108,7 @@ public struct FleetReading: Sendable, Equatable {
     return abs(time - nodesTime) <= FleetVerdict.clockTolerance.fractionalSeconds ? time : nodesTime
   }
 
-  /// Whether there is no room for a further member.
+  /// Whether no further member can be registered.
   public var isFull: Bool {
     func fills<Report>(_ member: Member<Report>) -> Bool {
       !member.stopped && member.age < FleetDirectory.roomAfter
@@ -117,7 +117,7 @@ public struct FleetReading: Sendable, Equatable {
   }
 }
 
-/// A report is larger than one may be.
+/// A report exceeds the size limit.
 public struct ReportTooLarge: Error, Sendable, Equatable, CustomStringConvertible {
   public var bytes: Int
   public var limit: Int
@@ -132,20 +132,21 @@ public struct FleetDirectory: Sendable {
   private let limit: Int
   private let roomAfter: Duration
 
-  /// The most bytes that a report may have.
+  /// Maximum bytes of a report.
   public static let reportLimit = 32_768
-  /// How many members there may be.
+  /// Maximum members.
   public static let limit = 1_000
-  /// How long a member must have been silent for its place to be given to a new one, where the register is full.
+  /// If the register is full, a new member may replace one that has been silent for this time.
   public static let roomAfter = Duration.seconds(300)
-  /// How long ago a member may have tried last to be taken for one that still tries, as it does each second.
+  /// A member that was turned away tries again each second. It counts as still trying for this number of seconds after
+  /// its last try.
   private static let triesAgainWithin = 10.0
 
   /// - Parameters:
-  ///   - kept: How long members that fell silent stay listed.
-  ///   - limit: How many members there may be. Where all of them live, the next one's report is refused with
+  ///   - kept: How long silent members stay listed.
+  ///   - limit: Maximum members. If all of them are alive, a further member's report is refused with
   ///     ``FleetErrorCode/full``.
-  ///   - roomAfter: How long a member must have been silent for its place to be given to a new one.
+  ///   - roomAfter: How long a member must have been silent before a new one may replace it.
   public init(
     client: RedisClient, layout: FleetLayout = FleetLayout(), kept: Duration = .seconds(86_400),
     limit: Int = FleetDirectory.limit, roomAfter: Duration = FleetDirectory.roomAfter
@@ -158,7 +159,7 @@ public struct FleetDirectory: Sendable {
   }
 
   /// Writes a member's report over its last one.
-  /// - Parameter stopped: Whether it is the last before the member ends in good order.
+  /// - Parameter stopped: Whether this is the last report before the member ends in good order.
   /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError``, ``ReportTooLarge``, or `EncodingError`.
   public func write(
     _ report: some MemberReport, stopped: Bool = false, within limit: Duration = .seconds(1)
@@ -171,9 +172,9 @@ public struct FleetDirectory: Sendable {
     try script.read(await client.execute(script, within: TimeAmount(limit)))
   }
 
-  /// Reads all members, the silent and the stopped ones included.
-  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``Hiredis/UnexpectedReply``. A report that can't be
-  ///   understood is part of the reading instead.
+  /// Reads all members, including silent and stopped ones.
+  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``Hiredis/UnexpectedReply``. A report that
+  ///   can't be decoded is part of the reading instead.
   public func read(within limit: Duration = .seconds(5)) async throws -> FleetReading {
     let script = ReadScript(layout: layout)
     let found = try script.read(await client.execute(script, within: TimeAmount(limit)))
@@ -190,8 +191,8 @@ public struct FleetDirectory: Sendable {
     return reading
   }
 
-  /// Removes a member that won't come back. One that lives will be back with its next report.
-  /// - Returns: Whether there was one.
+  /// Removes a member that won't come back. A live member returns with its next report.
+  /// - Returns: Whether there was such a member.
   public func forget(_ kind: MemberKind, _ name: String, within limit: Duration = .seconds(5)) async throws -> Bool {
     let script = ForgetScript(layout: layout, kind: kind, name: name)
     return try script.read(await client.execute(script, within: TimeAmount(limit)))
@@ -199,7 +200,7 @@ public struct FleetDirectory: Sendable {
 }
 
 extension FleetReading {
-  /// What the script notes of each member.
+  /// The script's record of each member.
   private struct Mark: Decodable {
     var seen: Double
     var instance: String

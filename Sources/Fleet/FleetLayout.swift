@@ -2,8 +2,8 @@
 //
 //   sluice:{fleet}:members  hash        `node/NAME` or `worker/NAME` → the last report, as JSON
 //   sluice:{fleet}:marks    hash        the same fields → Redis's own record of the report: when (by Redis's clock), by
-//   which
-//                                       instance, whether it was its last one, and when two instances were last seen under this name
+//                                       which instance, whether it was its last one, and when two instances were last
+//                                       seen under this name
 //   sluice:{fleet}:seen     sorted set  the same fields, by the time of their last report in milliseconds
 //   sluice:{fleet}:register hash        `since` → when the last gap between reports ended, or Redis's clock last made
 //                                       a step, in milliseconds
@@ -20,7 +20,7 @@ public struct FleetLayout: Sendable, Hashable {
 
   public init(namespace: Namespace = .standard) { self.namespace = namespace }
 
-  /// A name under which nothing is ever stored. It has the slot of a Redis Cluster that all keys of the fleet are in.
+  /// A key under which nothing is ever stored. In Redis Cluster it is in the same slot as all keys of the fleet.
   public var slot: String { namespace.key("fleet", "slot") }
   public var members: String { namespace.key("fleet", "members") }
   public var marks: String { namespace.key("fleet", "marks") }

@@ -1,13 +1,13 @@
-// A member's heartbeat: a report every second, and a last one when it ends in order. It decides nothing and delays
-// nothing. If Redis is unreachable the member works on, and readers see that it is silent.
+// A member's heartbeat: a report every second, and a last one when the member ends in good order. The heartbeat decides
+// nothing and delays nothing. If Redis is unreachable, the member works on, and readers see that it is silent.
 
 internal import Hiredis
 public import Logging
 public import ServiceLifecycle
 
-/// Reports of a member until it is shut down.
+/// Reports a member's state until the member is shut down.
 ///
-/// In a `ServiceGroup` it belongs at the front of the services: those are shut down last, so the fleet sees the member drain.
+/// Put it first in a `ServiceGroup`: the first services are shut down last, so the fleet sees the member drain.
 public struct Heartbeat<Report: MemberReport>: Service {
   private let directory: FleetDirectory
   private let interval: Duration
@@ -31,7 +31,7 @@ public struct Heartbeat<Report: MemberReport>: Service {
     self.report = report
   }
 
-  /// Ends after a graceful shutdown or the task's cancellation, and never throws: a member that can't report still works.
+  /// Ends after a graceful shutdown or the task's cancellation. Never throws: a member that can't report still works.
   public func run() async {
     await cancelWhenGracefulShutdown { await beat() }
     do {
@@ -57,7 +57,7 @@ public struct Heartbeat<Report: MemberReport>: Service {
     }
   }
 
-  /// Logs once per outage: a log with a line every second hides other lines.
+  /// Logs once per outage: a line every second would hide other lines.
   private func note(_ error: any Error) {
     guard let error = error as? RedisServerError, error.fleetCode == .full else {
       if registration.note(.failed("\(error)")).problem == nil {

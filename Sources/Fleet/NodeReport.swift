@@ -1,7 +1,7 @@
-// What an ingest node says of itself: the same JSON in Redis, under /status and under /readyz.
+// An ingest node's report: the same JSON in Redis, under /status and under /readyz.
 //
-// Completeness and freshness are two fields and never one "synced": a full mirror can be old, a fresh one half empty. What
-// isn't known is null, never zero: a node that never read the store isn't 0 s behind it.
+// Completeness and freshness are two fields and never one "synced": a complete mirror can be old, and a fresh one half
+// empty. Unknown values are null, never zero: a node that never read the store isn't 0 s behind it.
 
 public import KeyReplica
 
@@ -16,15 +16,15 @@ public struct NodeReport: MemberReport {
     case draining
   }
 
-  /// The reads of the store that refusals are proven by.
+  /// The reads of the store that prove refusals.
   public struct Barrier: Codable, Sendable, Equatable {
     /// Reads of the store's position.
     public var reads: UInt64
-    /// Requests that wait for one now.
+    /// Requests that wait for such a read now.
     public var waiting: Int
     /// Requests whose refusal was proven.
     public var proven: UInt64
-    /// Requests that were answered 503 because no proof came in time.
+    /// Requests that were answered 503 because there was no proof in time.
     public var timedOut: UInt64
 
     public init(reads: UInt64, waiting: Int, proven: UInt64, timedOut: UInt64) {
@@ -40,7 +40,7 @@ public struct NodeReport: MemberReport {
     }
   }
 
-  /// The way to the queue.
+  /// The connection to the queue.
   public struct Queue: Codable, Sendable, Equatable {
     public enum State: String, Codable, Sendable, CaseIterable {
       case connected
@@ -50,9 +50,9 @@ public struct NodeReport: MemberReport {
     public var state: State
     /// Payloads that wait to be pushed.
     public var waiting: Int
-    /// Bytes that were taken from clients and aren't acknowledged by Redis yet.
+    /// Bytes accepted from clients that Redis hasn't acknowledged yet.
     public var inFlightBytes: Int
-    /// What an acknowledgement means, in words: with the worst of the shards. Nil where that isn't known of each.
+    /// Queue durability as text: that of the worst shard. Nil if it isn't known of every shard.
     @OrNull public var durability: String?
     /// Batches sent since the start.
     public var batches: Int
@@ -89,11 +89,11 @@ public struct NodeReport: MemberReport {
   public struct Connections: Codable, Sendable, Equatable {
     /// Those that are open now.
     public var open: Int
-    /// Maximum: `--max-connections`, or less where the descriptor limit leaves no room for so many.
+    /// Maximum: `--max-connections`, or less if the descriptor limit is too low for it.
     public var limit: Int
-    /// Connections closed to make place for others, since the start.
+    /// Connections closed to accept others instead, since the start.
     public var evicted: Int
-    /// How many descriptors the process may open.
+    /// The process's limit on open descriptors.
     public var descriptorLimit: Int
 
     public init(open: Int, limit: Int, evicted: Int, descriptorLimit: Int) {
@@ -109,17 +109,18 @@ public struct NodeReport: MemberReport {
     }
   }
 
-  /// How pushes fared, whatever statuses their dialects have for it.
+  /// Results of pushes, independent of the HTTP statuses that each dialect uses.
   public struct Outcomes: Codable, Sendable, Equatable {
-    /// Redis has the payload, or the spool.
+    /// The payload is in Redis or in the spool.
     public var taken: UInt64
-    /// Its key was proven not to be active.
+    /// The key was proven not to be active.
     public var refused: UInt64
-    /// Its account sends more than it may, or has too many dead letters.
+    /// The account exceeds its rate limit, or has too many dead letters.
     public var limited: UInt64
-    /// Anything else that the client can't help: the queue is away or full, the key can't be judged.
+    /// Not accepted for another reason that isn't the client's fault: the queue is unreachable or full, or the key
+    /// can't be judged.
     public var notTaken: UInt64
-    /// The client's mistake.
+    /// Rejected because of the client's mistake.
     public var invalid: UInt64
 
     public init(
@@ -138,12 +139,13 @@ public struct NodeReport: MemberReport {
     }
   }
 
-  /// How pushes fared in the last minute.
+  /// Results of pushes in the last minute.
   public struct LastMinute: Codable, Sendable, Equatable {
     public var taken: UInt64
-    /// Without those whose keys couldn't be judged, where others' were proven not to be active: keys can be judged then.
+    /// If other keys were proven not to be active, the node could judge keys: then pushes with undecided keys aren't
+    /// counted.
     public var notTaken: UInt64
-    /// Why the latter weren't, the most frequent reasons.
+    /// The most frequent reasons for `notTaken`.
     public var reasons: [String: UInt64]
 
     public init(taken: UInt64 = 0, notTaken: UInt64 = 0, reasons: [String: UInt64] = [:]) {
@@ -158,12 +160,12 @@ public struct NodeReport: MemberReport {
     }
   }
 
-  /// What waits on the node's own disk while Redis is away.
+  /// Payloads on the node's own disk, stored there while Redis is unreachable.
   public struct Spool: Codable, Sendable, Equatable {
     public enum State: String, Codable, Sendable, CaseIterable {
-      /// The next payload would be taken.
+      /// The next payload would be accepted.
       case open
-      /// The last one was turned away; why, says ``Spool/reason``.
+      /// The last payload was rejected; see ``Spool/reason``.
       case closed
     }
 
@@ -172,13 +174,14 @@ public struct NodeReport: MemberReport {
     public var entries: Int
     public var bytes: Int
     public var limitBytes: Int
-    /// How long the oldest has been there; nil if there is none.
+    /// The oldest payload's age; nil if there is none.
     @OrNull public var oldestSeconds: Double?
-    /// Why payloads are turned away, in words; nil while they aren't.
+    /// Why payloads are rejected, as text; nil while they are accepted.
     @OrNull public var reason: String?
-    /// Payloads that the queue can't take, and that wait for somebody; nil of a build that doesn't set any aside.
+    /// Payloads that the queue can't accept, and that an operator must handle; nil from a build that doesn't set any
+    /// aside.
     @OrNull public var setAside: Int?
-    /// Their bytes, which count against the limit too.
+    /// Bytes of those payloads. They count against the limit too.
     @OrNull public var setAsideBytes: Int?
 
     public init(
@@ -209,40 +212,40 @@ public struct NodeReport: MemberReport {
   public var instance: String
   public var state: State
   public var ready: Bool
-  /// Why it isn't ready, in words; empty when it is.
+  /// Why the node isn't ready, as text; empty if it is ready.
   public var reasons: [String]
   public var completeness: Completeness
-  /// The store's seal as last read; nil if it never was.
+  /// The store's seal as last read; nil if it was never read.
   @OrNull public var sealed: Bool?
   /// Records in the mirror.
   public var keys: Int
   @OrNull public var accounts: Int?
   /// The version up to which changes have been followed.
   public var version: UInt64
-  /// The store's version as last read; nil if it never was.
+  /// The store's version as last read; nil if it was never read.
   @OrNull public var storeVersion: UInt64?
-  /// The mirrored history of the store; nil before there was one.
+  /// The epoch of the mirrored store; nil before there was one.
   @OrNull public var epoch: String?
-  /// How old the last answered read of the store was when this was reported; nil if there never was one.
+  /// The age of the last answered read of the store at the time of the report; nil if there was none.
   @OrNull public var freshnessSeconds: Double?
-  /// Why nobody can be refused now, in words; nil if refusals can be proven. It says nothing about admitting.
+  /// Why refusals can't be proven now, as text; nil if they can be. Says nothing about admitting.
   @OrNull public var refusalsBlocked: String?
-  /// Keys that the store doesn't hold as active any more and that stay admitted until an operator has confirmed their removal.
+  /// Keys that the store no longer holds as active, and that stay admitted until an operator confirms their removal.
   public var heldBack: Int
-  /// Keys whose records vanished without a change that ended them, since the start.
+  /// Keys that vanished from the store without a change that ended them, since the start.
   public var violations: UInt64
-  /// How many answers went out, by HTTP status: `"202": 17`.
+  /// Number of answers by HTTP status: `"202": 17`.
   public var answers: [String: UInt64]
   /// Since the start.
   public var outcomes: Outcomes
   public var lastMinute: LastMinute
   public var barrier: Barrier
   public var queue: Queue
-  /// nil where that isn't known.
+  /// Nil if unknown.
   @OrNull public var connections: Connections?
-  /// nil where the node has none.
+  /// Nil if the node has no spool.
   @OrNull public var spool: Spool?
-  /// Why the fleet's register didn't take the last report, in words; nil where it did, or there was none yet.
+  /// Why the fleet's register rejected the last report, as text; nil if it accepted it, or there was no report yet.
   @OrNull public var registrationError: String?
   @OrNull public var fatalError: String?
   public var startedAt: Double
@@ -251,9 +254,9 @@ public struct NodeReport: MemberReport {
   public var listen: String
 
   /// - Parameters:
-  ///   - mirror: What the replica says of itself.
+  ///   - mirror: The replica's status.
   ///   - proven: Requests whose refusal was proven.
-  ///   - timedOut: Requests that no proof came for in time.
+  ///   - timedOut: Requests without a proof in time.
   public init(
     name: String, build: String, instance: String, state: State, ready: Bool, reasons: [String],
     mirror: ReplicaStatus, answers: [String: UInt64], outcomes: Outcomes, lastMinute: LastMinute = LastMinute(),
@@ -268,7 +271,7 @@ public struct NodeReport: MemberReport {
     self.ready = ready
     self.reasons = reasons
     completeness = mirror.completeness
-    // Before the first read there is no word of the store, which isn't the word "no".
+    // Before the first read the seal is unknown, which isn't the same as "not sealed".
     sealed = mirror.storeVersion == nil ? nil : mirror.sealed
     keys = mirror.keys
     accounts = mirror.accounts

@@ -1,7 +1,9 @@
-// An optional in JSON whose name is there even if its value isn't known. The synthesised encoders leave such a name out, and a reader
-// couldn't tell "not known" from "no such field". Not an encoder written out per type: every new field would have to be added to it.
+// An optional that is always present in JSON: as null if there is no value. The synthesised encoders omit the name, and
+// a reader couldn't tell "not known" from "no such field". Rejected: an encoder written by hand for each type, because
+// every new field would have to be added to it.
 
-/// A value that is written as null where there is none. A null and a missing name are read alike, since reports of other builds lack names.
+/// A value that is encoded as null if there is none. A null and a missing name are decoded alike, because other builds'
+/// reports lack names.
 @propertyWrapper public struct OrNull<Value: Sendable>: Sendable {
   public var wrappedValue: Value?
 
@@ -25,7 +27,7 @@ extension OrNull: Decodable where Value: Decodable {
 }
 
 extension KeyedDecodingContainer {
-  /// Preferred by the synthesised decoders, which otherwise fail where the name is missing.
+  /// The synthesised decoders prefer this overload. Without it they fail if the name is missing.
   func decode<Value: Decodable & Sendable>(_ type: OrNull<Value>.Type, forKey key: Key) throws -> OrNull<Value> {
     OrNull(wrappedValue: try decodeIfPresent(Value.self, forKey: key))
   }

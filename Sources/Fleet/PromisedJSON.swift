@@ -1,16 +1,18 @@
-// The one way in which JSON is written here. Its names are promised: fields may be added, none is renamed or removed, and what isn't known
-// is null (`OrNull`). The schemas in the documentation catalogue say what there is; tests hold real outputs against them.
+// The only JSON encoder of this target. The names are promised: fields may be added, but none is renamed or removed,
+// and unknown values are null (`OrNull`). The schemas in the documentation catalogue describe the fields, and tests
+// check real output against them.
 
 internal import Foundation
 
 extension Encodable {
   /// JSON with sorted, snake-cased names, without a line end.
-  /// - Throws: `EncodingError` where a number isn't finite.
+  /// - Throws: `EncodingError` if a number isn't finite.
   func promisedJSON(pretty: Bool) throws -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     if pretty { encoder.outputFormatting.insert(.prettyPrinted) }
-    // Reports name their fields themselves, since other builds read them. What is only written has its properties' names.
+    // Reports declare their field names, because other builds read them. Types that are only written use their
+    // properties' names.
     encoder.keyEncodingStrategy = .convertToSnakeCase
     return Array(try encoder.encode(self))
   }

@@ -1,40 +1,40 @@
-// What a node knows of one shard of the queue, as it says it: with its age, since a node that can't read a shard any more goes on
-// to say what it read last.
+// A node's report of one shard of the queue. It includes the figures' age, because a node that can't read a shard any
+// more repeats the figures that it read last.
 
 extension NodeReport {
   /// One shard of the queue as this node sees it. Encodes to snake-cased JSON in which every field is present.
   public struct Shard: Codable, Sendable, Equatable {
-    /// Its number.
+    /// The shard's number.
     public var shard: Int
-    /// Where it is, without a password.
+    /// The address of its Redis, without a password.
     public var redis: String
-    /// Whether it was read lately, isn't over its limit, and is as durable as required.
+    /// Whether the shard was read recently, isn't over its limit, and is as durable as required.
     public var admits: Bool
-    /// Which limit it is over: `entries`, `bytes` or `memory`; nil where none.
+    /// The exceeded limit: `entries`, `bytes` or `memory`; nil if none is exceeded.
     @OrNull public var overLimit: String?
-    /// Payloads that wait there; nil before it was read, as all figures.
+    /// Waiting payloads. Like all figures, nil before the first read.
     @OrNull public var entries: Int64?
-    /// Bytes of those, as Redis counts them.
+    /// Bytes of the waiting payloads, as Redis counts them.
     @OrNull public var bytes: Int64?
-    /// Bytes of all that counts against its Redis's limit.
+    /// Bytes of everything that counts against the memory limit of its Redis.
     @OrNull public var memory: Int64?
-    /// In bytes; 0 where there is none.
+    /// In bytes; 0 if there is no limit.
     @OrNull public var memoryLimit: Int64?
-    /// Payloads that leave it each second.
+    /// Payloads that leave the shard each second.
     @OrNull public var drainPerSecond: Double?
-    /// How old the figures are.
+    /// The figures' age.
     @OrNull public var readSeconds: Double?
-    /// What an acknowledgement means there, in words.
+    /// The shard's queue durability, as text.
     @OrNull public var durability: String?
-    /// How that falls short of what the node requires, in words; nil where it doesn't.
+    /// How the durability falls short of the node's requirement, as text; nil if it doesn't.
     @OrNull public var durabilityLack: String?
     /// Bytes of dead letters.
     @OrNull public var deadBytes: Int64?
-    /// Bytes that payloads and dead letters may have there together.
+    /// Maximum bytes of payloads and dead letters together.
     @OrNull public var roomBytes: Int64?
     /// Accounts whose pushes are refused because they have too many dead letters there.
     @OrNull public var refusedAccounts: Int?
-    /// The `maxmemory-policy` of its Redis; nil where that can't be told.
+    /// The `maxmemory-policy` of its Redis; nil if it can't be read.
     @OrNull public var evictionPolicy: String?
 
     public init(

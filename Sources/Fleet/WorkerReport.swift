@@ -6,10 +6,10 @@ public struct WorkerReport: MemberReport {
     case working
     /// The queue is empty.
     case idle
-    /// Takes nothing new, and finishes what it has.
+    /// Claims nothing new, and finishes its claims.
     case quiet
     case stopping
-    /// Something it needs is away; see ``WorkerReport/lastError``.
+    /// Something that the worker needs is unreachable; see ``WorkerReport/lastError``.
     case trouble
   }
 
@@ -17,25 +17,25 @@ public struct WorkerReport: MemberReport {
   public var build: String
   public var instance: String
   public var state: State
-  /// Envelopes that were dealt with in one way or another, since the start.
+  /// Envelopes that were finished in one way or another, since the start.
   public var processed: UInt64
   public var stored: UInt64
-  /// Envelopes that the sink had already.
+  /// Envelopes that the sink already had.
   public var duplicates: UInt64
   public var retried: UInt64
   /// Envelopes that became dead letters.
   public var dead: UInt64
-  /// Envelopes of keys that were revoked meanwhile, where such are to be discarded.
+  /// Envelopes discarded because their keys were revoked meanwhile, if the worker is set to discard such envelopes.
   public var discarded: UInt64
-  /// Envelopes that are claimed and not dealt with.
+  /// Envelopes that are claimed and not finished.
   public var inHand: Int
-  /// Envelopes a second, lately.
+  /// Recent envelopes per second.
   public var perSecond: Double
-  /// Where it stores, without any secret.
+  /// The sink's address, without secrets.
   public var sink: String
-  /// What keeps it from working now, in words that name the shard of the queue; empty while it works in all of them.
+  /// The present faults as text, which names the queue's shard; empty while the worker can work on all shards.
   public var troubles: [String]
-  /// The last thing that went wrong, in words without secrets; nil if nothing has.
+  /// The last error, as text without secrets; nil if there was none.
   @OrNull public var lastError: String?
   @OrNull public var fatalError: String?
   public var startedAt: Double

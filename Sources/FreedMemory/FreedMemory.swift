@@ -1,10 +1,10 @@
 // Returns memory to the system that the allocator keeps after a peak.
 //
 // glibc keeps freed memory as long as a later block in the same heap is in use. After a moment with five thousand busy
-// connections a node kept half a gigabyte of unused memory for good, and a container's limit counts all of it.
+// connections, a node kept half a gigabyte of unused memory permanently, and a container's limit counts all of it.
 //
-// Rejected: glibc's own threshold for trimming, which applies only to the end of each heap; and another allocator, a
-// dependency of all programs for a problem that one call solves.
+// Rejected: glibc's own trim threshold, because it applies only to the end of each heap. Rejected: another allocator,
+// because all programs would depend on it for a problem that one call solves.
 
 internal import CMalloc
 internal import Foundation
@@ -41,10 +41,10 @@ public struct FreedMemory: Service {
   }
 }
 
-/// Decides when returning memory is worth it: if there is much, and it wasn't needed since the last check. Returning it
-/// takes some tens of milliseconds for each hundred megabytes, and threads that allocate wait meanwhile.
+/// Decides when returning memory is worth it: if much is unused, and it wasn't needed since the last check. Returning
+/// it takes some tens of milliseconds for each hundred megabytes, and threads that allocate wait meanwhile.
 struct Peak {
-  /// With less unused memory it isn't worth it.
+  /// Less unused memory isn't worth returning.
   static let worthwhile = 64 << 20
 
   private var wasUnused = false
@@ -67,7 +67,7 @@ struct MemoryUse {
   var unused: Int { resident - used }
 
   #if canImport(Glibc)
-    /// nil if the system doesn't tell.
+    /// Nil if the system doesn't provide these figures.
     static var now: MemoryUse? {
       guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else { return nil }
       let pages = text.split(separator: " ").compactMap { Int($0) }

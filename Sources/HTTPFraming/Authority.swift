@@ -1,7 +1,8 @@
 // host[:port], as in a Host header and an absolute target: RFC 3986 §3.2.2 without user information.
 //
-// An empty host is refused although the grammar has it: an http URI never has one. So is an address of the form `v1.…`,
-// which never got a meaning, and a zone (`%25eth0`), which means nothing beyond the sender's own machine.
+// An empty host is refused although the grammar allows it: an http URI never has one. An address of the form `v1.…` is
+// refused too, because no meaning was ever defined for it. So is a zone (`%25eth0`), which means nothing beyond the
+// sender's own machine.
 
 internal import Bytes
 
@@ -28,7 +29,7 @@ enum Authority {
       guard at > range.lowerBound else { return false }
     }
     if at == range.upperBound { return true }
-    // By the grammar the port may be missing after its colon.
+    // The grammar allows a colon without a port.
     guard bytes.byte(at) == .colon else { return false }
     var port = 0
     for digit in at + 1..<range.upperBound {
@@ -40,8 +41,8 @@ enum Authority {
     return true
   }
 
-  /// The end of the brackets of an IPv6 address. The text between them must look like one: it isn't used, only kept
-  /// harmless.
+  /// The end of an IPv6 address in brackets. The text between them must only look like an address: it isn't used, so
+  /// the check only keeps it harmless.
   private static func endOfAddress(_ range: Range<Int>, in bytes: RawSpan) -> Int? {
     var colons = 0
     for at in range.dropFirst() {

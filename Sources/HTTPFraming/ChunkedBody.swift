@@ -1,6 +1,6 @@
-// A chunked body (RFC 9112 §7.1). Framing is consumed as it arrives, so that a peer can't make us keep it; only
-// trailers wait until they are complete. Extensions are parsed by their grammar and discarded: nobody uses them, but if
-// a parser only searches a line for its end, another parser may see the end elsewhere.
+// A chunked body (RFC 9112 §7.1). Framing is consumed as it arrives, so that a peer can't make the node buffer it. Only
+// trailers are buffered until they are complete. Extensions are parsed by their grammar and discarded. Nobody uses
+// them, but a parser that only searches for the line's end may find another end than other parsers.
 
 internal import Bytes
 
@@ -37,7 +37,7 @@ struct ChunkedBody {
 
   private var place = Place.size
   private var digits = 0
-  /// Of the current chunk: its size, then the rest of it.
+  /// The current chunk's size, then the number of its remaining bytes.
   private var size: UInt64 = 0
   private var extensionBytes = 0
   private var bodyBytes = 0
@@ -46,7 +46,7 @@ struct ChunkedBody {
 
   init() {}
 
-  /// Continues with bytes that weren't read yet; incomplete trailers must be passed again.
+  /// Continues with the unread bytes. Incomplete trailers must be passed again.
   mutating func next(_ bytes: RawSpan, within limits: RequestLimits) -> Event {
     switch place {
     case .data:
@@ -74,7 +74,7 @@ struct ChunkedBody {
       if let refusal = step(byte) { return .refused(refusal) }
       switch place {
       case .data:
-        // A last chunk is followed by trailers.
+        // The last chunk has the size 0, and trailers follow it.
         guard size > 0 else {
           place = .trailers
           lines = FieldLines(from: 0, limit: limits.trailerBytes, tooLarge: .trailersTooLarge)
@@ -162,7 +162,8 @@ struct ChunkedBody {
       case .field(let name, _):
         trailers += 1
         guard trailers <= limits.fieldCount else { return .refused(.trailersTooLarge) }
-        // RFC 9110 §6.5.1. Trailers are dropped here, but a single hop that merges them into the header is dangerous.
+        // RFC 9110 §6.5.1. Trailers are dropped here, but they are dangerous if any other hop merges them into the
+        // header.
         guard FramingField(name, in: bytes) == nil else { return .refused(.forbiddenTrailer) }
       }
     }

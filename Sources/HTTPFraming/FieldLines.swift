@@ -1,8 +1,7 @@
-// The lines of a header or of trailers, one at a time. Nothing is consumed before the whole section is there, so a line
-// is two ranges of offsets. The searched length is remembered, so that a header that arrives byte by byte isn't
-// searched from its start again and again. Each decision depends on the bytes up to one offset and on nothing behind
-// it: so the way in which the stream is cut can't matter, neither for the result nor for which of several errors is
-// reported.
+// The lines of a header or of trailers, one at a time. Nothing is consumed before the section is complete, so a line is
+// two ranges of offsets. The position is remembered, so that a header that arrives byte by byte isn't searched from its
+// start again and again. Each decision depends only on the bytes up to one offset. So the way in which the stream is
+// cut changes neither the result nor, if there are several errors, the reported one.
 
 internal import Bytes
 
@@ -34,7 +33,7 @@ struct FieldLines {
   private var valueStart = 0
 
   /// - Parameters:
-  ///   - start: The section's offset in the bytes that will be given.
+  ///   - start: The section's offset in the bytes that are passed to ``next(_:)``.
   ///   - limit: Maximum bytes without the empty line at its end.
   ///   - tooLarge: The error for a larger section.
   init(from start: Int, limit: Int, tooLarge: ProtocolError) {
@@ -51,7 +50,7 @@ struct FieldLines {
     while true {
       switch place {
       case .lineStart:
-        // The last line's end may be beyond the limit.
+        // The empty line at the end may be beyond the limit.
         guard cursor < bytes.byteCount else { return .incomplete }
         let first = bytes.byte(cursor)
         if first == .carriageReturn {
@@ -115,7 +114,7 @@ struct FieldLines {
     }
   }
 
-  /// All bytes were read without the end of a line, or the limit is reached.
+  /// The result if a line has no end yet: an error if the limit is reached.
   private func unfinished(_ bytes: RawSpan) -> Line {
     cursor >= boundary ? .refused(tooLarge) : .incomplete
   }

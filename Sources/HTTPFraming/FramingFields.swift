@@ -1,10 +1,10 @@
 // The fields of the header about framing and the connection: Host, Content-Length, Transfer-Encoding, Connection,
-// Expect. Every other field is the application's business.
+// Expect. All other fields are left to the application.
 //
-// The RFCs leave some choices open, and all are made towards refusing: several Content-Length lines are refused even if
-// they are equal, because only a broken or a hostile sender repeats it, and the hop before us may have read the other
-// one. `5, 5` in one line is the same. Content-Length together with Transfer-Encoding is refused instead of letting the
-// second win.
+// Where the RFCs leave a choice, the request is refused. Several Content-Length lines are refused even if they are
+// equal: only a broken or a hostile sender repeats the line, and the hop before the node may have used the other one.
+// `5, 5` in one line is treated alike. Content-Length together with Transfer-Encoding is refused, although the RFC lets
+// the latter override the former.
 
 internal import Bytes
 
@@ -75,7 +75,7 @@ struct FramingFields {
       guard !Self.hasTab(around: value, in: bytes) else { return .malformedTransferEncoding }
       bytes.forEachElement(of: value) { element in
         codings += 1
-        // A parameter, an empty element or anything else than the bare word is another coding.
+        // Anything but the bare word counts as another coding: a parameter, an empty element, any other text.
         endsInChunked = bytes.matches("chunked", at: element)
         if endsInChunked { chunkedCodings += 1 }
       }
@@ -83,7 +83,7 @@ struct FramingFields {
     }
   }
 
-  /// The error in all of them together.
+  /// The error in the combination of the fields.
   func fault(in version: RequestHead.Version) -> ProtocolError? {
     if hasEncoding {
       if version == .http10 { return .encodingInHTTP10 }
@@ -108,8 +108,8 @@ struct FramingFields {
     !saysClose && (version == .http11 || saysKeepAlive)
   }
 
-  /// Whether the whitespace before or behind a value contains a tab. To the RFC that is whitespace, to some parsers an
-  /// error, and to others part of the value. In framing fields it is refused.
+  /// Whether the whitespace around a value contains a tab. The RFC counts a tab as whitespace, some parsers report an
+  /// error, and others make it part of the value. In framing fields it is refused.
   private static func hasTab(around value: Range<Int>, in bytes: RawSpan) -> Bool {
     var end = value.upperBound
     while bytes.byte(end) == .space { end += 1 }
@@ -119,7 +119,7 @@ struct FramingFields {
     return bytes.byte(start - 1) == .tab
   }
 
-  /// Digits only. A number too large for an Int is the largest one: it is over any limit.
+  /// Digits only. A number too large for an Int is returned as the largest Int: it exceeds any limit.
   private static func decimal(_ range: Range<Int>, in bytes: RawSpan) -> Int? {
     guard !range.isEmpty else { return nil }
     var number = 0

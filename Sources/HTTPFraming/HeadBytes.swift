@@ -1,7 +1,8 @@
-// Which bytes may stand where in a head, and the two loops that look for the end of something.
+// The bytes that are allowed in each part of a head, and the two loops that search for the end of a part.
 //
-// Values, the longest part of a header, are looked through eight bytes at a time; where a name or a target ends is looked for byte by byte,
-// since they are short. No table of 256 entries: two words of bits tell tokens apart without a load.
+// Values are the longest part of a header, so they are searched eight bytes at a time. Names and targets are short, so
+// their ends are searched byte by byte. Rejected: a table of 256 entries. Two words of bits distinguish tokens without
+// a load.
 
 internal import Bytes
 
@@ -13,7 +14,7 @@ extension UInt8 {
     return bits >> UInt64(self & 63) & 1 == 1
   }
 
-  /// Whether it is allowed in a field's value or a quoted string: not a control character, unless it is a tab.
+  /// Whether the byte is allowed in a field's value or a quoted string: not a control character, unless it is a tab.
   @inline(__always) var isText: Bool { self == .tab || (self >= .space && self != 0x7F) }
 }
 
@@ -23,7 +24,7 @@ extension RawSpan {
     var at = start
     while at &+ 8 <= end {
       let word = UInt64(littleEndian: unsafeLoadUnaligned(fromByteOffset: at, as: UInt64.self))
-      // The lowest marked byte is right; a borrow can mark wrong ones only above it.
+      // The lowest mark is right. A borrow can set wrong marks only above it.
       let below = (word &- 0x2020_2020_2020_2020) & ~word
       let difference = word ^ 0x7F7F_7F7F_7F7F_7F7F
       let delete = (difference &- 0x0101_0101_0101_0101) & ~difference

@@ -1,8 +1,8 @@
-// The head of a request: request line and header. It consumes nothing until the head is complete (except one empty line
-// before it), and continues where it stopped when more bytes arrive.
+// The head of a request: request line and header. The parser consumes nothing until the head is complete (except one
+// empty line before it). When more bytes arrive, it continues where it stopped.
 //
-// A state machine over the parts of a head and not a search for CRLFCRLF followed by a split: a search reads every byte
-// twice, and first accepts bytes that a later step must not forget to refuse.
+// It is a state machine over the parts of a head. Rejected: a search for CRLFCRLF followed by a split. That reads every
+// byte twice, and first accepts bytes that a later step must not forget to refuse.
 
 internal import Bytes
 
@@ -35,7 +35,8 @@ struct HeadParser {
   /// The version in the request line, with its line end.
   private static let versionLength = 10
 
-  /// Continues. `bytes` must begin at the same offset of the stream as the last time, unless some were to be skipped.
+  /// Continues parsing. `bytes` must begin at the same offset of the stream as in the last call, unless that returned
+  /// `.skip`.
   mutating func parse(_ bytes: RawSpan, into head: inout RequestHead, within limits: RequestLimits) -> Outcome {
     let end = min(bytes.byteCount, limits.requestLineBytes)
     while true {
@@ -95,7 +96,7 @@ struct HeadParser {
         while cursor < start + Self.versionLength {
           guard cursor < end else { return unfinishedLine(limits) }
           if let refusal = Self.fault(inVersionAt: cursor, from: start, bytes) {
-            // A client that supports HTTP/2 only gets an error that says so.
+            // The error for an HTTP/2-only client names HTTP/2.
             return .refused(refusal == .unsupportedVersion && head.isPreface(in: bytes) ? .http2Preface : refusal)
           }
           cursor += 1
@@ -126,7 +127,7 @@ struct HeadParser {
   /// Whether a request has begun.
   var hasBegun: Bool { place != .start }
 
-  /// Whether the method has been read, so that it is the current request's.
+  /// Whether the current request's method has been read. Before, `head` has the previous request's.
   var knowsMethod: Bool { place != .start && place != .method }
 
   /// All bytes were read without the end of the request line, or the limit is reached.
@@ -134,7 +135,7 @@ struct HeadParser {
     cursor >= limits.requestLineBytes ? .refused(.requestLineTooLong) : .incomplete
   }
 
-  /// The error in one byte of `HTTP/1.1` or `HTTP/1.0` and the line end behind it, if the bytes before it are right.
+  /// The error in one byte of `HTTP/1.1` or `HTTP/1.0` and the line end after it, if the bytes before are right.
   private static func fault(inVersionAt cursor: Int, from start: Int, _ bytes: RawSpan) -> ProtocolError? {
     let byte = bytes.byte(cursor)
     let pattern: StaticString = "HTTP/d.d\r\n"
@@ -205,7 +206,7 @@ extension RequestHead {
     return nil
   }
 
-  /// Whether this is the beginning of a client that assumes HTTP/2 (RFC 9113 §3.4).
+  /// Whether this is the preface of a client that assumes HTTP/2 (RFC 9113 §3.4).
   fileprivate func isPreface(in bytes: RawSpan) -> Bool {
     method == .other && bytes.equals("PRI", at: methodName) && bytes.equals("*", at: target)
   }

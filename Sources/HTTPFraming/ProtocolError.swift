@@ -1,9 +1,9 @@
-// Every request that is refused, by name. After each of them the connection closes. If a message can't be read, the
-// next one can't be found, and guessing where it begins makes request smuggling possible.
+// The reasons why a request is refused. The connection closes after each of them: if a message can't be parsed, the
+// beginning of the next one is unknown, and guessing it makes request smuggling possible.
 //
-// If RFC 9110 and 9112 leave a choice, the choice here is: repair nothing, refuse.
+// Where RFC 9110 and 9112 leave a choice, the request is refused and nothing is repaired.
 
-/// Why a request was refused by the framing itself, before or while an application saw it.
+/// Why the framing itself refused a request, before or while the application received it.
 public enum ProtocolError: String, Sendable, CaseIterable, Equatable {
   // The request line.
   case requestLineTooLong = "request_line_too_long"
@@ -64,14 +64,14 @@ public enum ProtocolError: String, Sendable, CaseIterable, Equatable {
     case .requestLineTooLong: 414
     case .unknownExpectation: 417
     case .headerTooLarge, .tooManyFields, .trailersTooLarge: 431
-    // RFC 9112 §6.1: a coding that isn't understood. §9.3.6 of RFC 9110: nothing here can be tunnelled to.
+    // An unknown coding: RFC 9112 §6.1. CONNECT: RFC 9110 §9.3.6; there is nothing to open a tunnel to.
     case .unknownTransferCoding, .connectMethod: 501
     case .unsupportedVersion, .http2Preface: 505
     default: 400
     }
   }
 
-  /// What was expected or what was found, for a person; one line.
+  /// The reason as one line of text for people.
   public var reason: String {
     switch self {
     case .requestLineTooLong: "the request line is longer than this server reads"

@@ -1,18 +1,18 @@
-// One client's connection as a machine: it is given the bytes that wait to be read and the application's answers, and
-// says what to do. It does no I/O, reads no clock and keeps no bytes.
+// One client's connection as a state machine. The caller passes it the unread bytes and the application's answers, and
+// it returns the next action. It does no I/O, reads no clock and keeps no bytes.
 //
-// What it guarantees: every request gets exactly one response, in order, or the connection ends. An answer that comes a
-// second time, or to a request that was refused meanwhile, is turned away here (`answer` is nil), because a response
+// Guarantee: every request gets exactly one response, in order, or the connection ends. A second answer to a request,
+// or an answer to a request that was refused meanwhile, is rejected here (`answer` returns nil), because one response
 // too many shifts all later ones to the wrong requests.
 //
-// One request at a time is handed out; what a client sends ahead stays in the holder's buffer, unparsed, until the
-// answer is given. A window of several requests would need a queue of answers that come in any order, with refusals and
-// closings in between; that is where servers come out of step, and a client that pipelines saves the round trip either
-// way.
+// Requests are passed on one at a time. Requests that a client sends ahead stay unparsed in the caller's buffer until
+// the answer is given. Rejected: a window of several requests. It would need a queue of answers that arrive in any
+// order, with refusals and closings in between, and servers make their mistakes there. A client that pipelines saves
+// the round trip either way.
 //
-// A body that nobody wants any more is read to its end only if its length is known and small; otherwise the answer says
-// `Connection: close`. A chunked body has no known length, and an answer that promised to go on could not be taken
-// back.
+// The rest of an unwanted body is read to its end only if its length is known and small. Otherwise the answer says
+// `Connection: close`. A chunked body has no known length, and an answer that promised to keep the connection couldn't
+// be taken back.
 
 /// The length of a request's body.
 public enum BodyKind: Sendable, Equatable {
@@ -23,8 +23,8 @@ public enum BodyKind: Sendable, Equatable {
   case chunked
 }
 
-/// Identifies one of a connection's requests. An answer has it, so that one that is too late doesn't answer another
-/// request.
+/// Identifies one of a connection's requests. The application answers with this number, so that a late answer isn't
+/// used for another request.
 public struct RequestNumber: Sendable, Hashable, CustomStringConvertible {
   /// Counted from 1.
   public let value: Int
@@ -37,9 +37,9 @@ public enum ConnectionPhase: Sendable, Equatable, CaseIterable {
   case idle
   /// A part of a head has arrived.
   case head
-  /// A head was handed out, and its body hasn't ended.
+  /// A head was returned, and its body hasn't ended.
   case body
-  /// The request is whole, and its answer is awaited: this time is the server's own.
+  /// The request is complete and waits for its answer: this delay is the server's own.
   case answering
   /// Answered; the rest of the body is read and discarded.
   case draining
@@ -48,10 +48,11 @@ public enum ConnectionPhase: Sendable, Equatable, CaseIterable {
   case closed
 }
 
-/// The next action, and how many of the bytes it is about.
+/// The next action, and the number of bytes that belong to it. "Go on" means: consume these bytes and call
+/// ``RequestConnection/next(_:)`` again.
 public struct Step: Sendable, Equatable {
   public enum Action: Sendable, Equatable {
-    /// Nothing; these bytes are consumed. Go on.
+    /// There is nothing to do with these bytes. Go on.
     case skip
     /// Wait for more bytes than the given ones.
     case read
@@ -64,19 +65,19 @@ public struct Step: Sendable, Equatable {
     case body
     /// The request is complete. Go on.
     case end
-    /// Write nothing, and read no more than the caller wants to keep, until the request is answered.
+    /// Write nothing until the request is answered, and read no more than the caller wants to buffer.
     case wait
     /// Write this as the answer to the current request, whether its head was returned or not. The application's own
     /// answer will be rejected. Go on.
     case refuse(ProtocolError, ResponseFraming)
-    /// When all is written, end the sending side and go on.
+    /// When everything is written, end the sending side and go on.
     case closeOutput
     /// Close the connection now.
     case close
   }
 
   public let action: Action
-  /// How many of the given bytes belong to the action. They are consumed: the next call begins behind them.
+  /// How many of the given bytes belong to the action. They are consumed: the next call begins after them.
   public let length: Int
 
   init(_ action: Action, _ length: Int = 0) {
@@ -85,10 +86,10 @@ public struct Step: Sendable, Equatable {
   }
 }
 
-/// The machine of one connection: every request gets exactly one response, in order, or the connection ends.
+/// The state machine of one connection: every request gets exactly one response, in order, or the connection ends.
 ///
-/// Whoever holds the connection keeps the bytes that were not consumed, and goes round this loop whenever some came,
-/// the input ended, or a request was answered:
+/// The caller keeps the bytes that were not consumed. It runs this loop whenever bytes arrive, the input ends, or a
+/// request is answered:
 ///
 /// ```swift
 /// while true {
@@ -116,7 +117,7 @@ public struct RequestConnection: ~Copyable, Sendable {
     case invited(BodyKind)
     case length(left: Int)
     case chunked
-    /// The body is complete, and the caller doesn't know yet.
+    /// The body is complete, but ``Step/Action/end`` hasn't been returned yet.
     case ending
     case answering
     case draining(left: Int)
@@ -152,18 +153,20 @@ public struct RequestConnection: ~Copyable, Sendable {
     }
   }
 
-  /// As ``phase``, for the hot path. It changes nothing. As a mutating method it gets the connection in place, and not
-  /// a copy.
+  /// The same as ``phase``, for the hot path. It changes nothing. It is mutating so that it accesses the connection in
+  /// place and not a copy.
   package mutating func phaseInPlace() -> ConnectionPhase { phase }
 
-  /// How long the current request's body is, by its head.
-  public var body: BodyKind { parser.framing.body }
+  // The next three change nothing. They are mutating for the reason that `phaseInPlace` is.
 
-  /// Whether all of the current request has been handed out, its ``Step/Action/end`` included.
-  public var isWhole: Bool { if case .answering = state { true } else { false } }
+  /// The length of the current request's body, by its head.
+  public var body: BodyKind { mutating get { parser.framing.body } }
 
-  /// Whether a body is being received whose length isn't known: an answer before its end would end the connection.
-  public var isReceivingChunks: Bool { if case .chunked = state { true } else { false } }
+  /// Whether the whole current request has been returned, including its ``Step/Action/end``.
+  public var isWhole: Bool { mutating get { if case .answering = state { true } else { false } } }
+
+  /// Whether a body of unknown length is being received. An answer before its end would end the connection.
+  public var isReceivingChunks: Bool { mutating get { if case .chunked = state { true } else { false } } }
 
   // MARK: Events
 
@@ -271,7 +274,7 @@ public struct RequestConnection: ~Copyable, Sendable {
       let body = parser.framing.body
       if case .length(let announced) = body, announced > limits.bodyBytes { return refuse(.bodyTooLarge) }
       isPersistent = parser.framing.isPersistent(in: head.version)
-      // RFC 9110 §10.1.1: HTTP/1.0 doesn't have it, and a client without a body doesn't wait.
+      // RFC 9110 §10.1.1: HTTP/1.0 has no 100 Continue, and a client without a body doesn't wait for it.
       let isInvited = parser.framing.expectsContinue && head.version == .http11 && body != .none && body != .length(0)
       if isInvited { state = .invited(body) } else { expectBody(body) }
       return Step(.head(RequestNumber(value: number), body), length)

@@ -1,6 +1,6 @@
-// The head of a request: offsets into its bytes, which stay with the caller. Four 16-bit numbers a header line, in one
-// array that a connection keeps, so reading a header allocates nothing and copies nothing. Rejected: a dictionary. Of
-// ten lines a node looks up five, and comparing lengths first excludes nearly all others.
+// The head of a request: offsets into its bytes, which stay with the caller. Each header line is four 16-bit numbers in
+// an array that the connection keeps, so parsing a header allocates nothing and copies nothing. Rejected: a dictionary.
+// A node looks up five of ten lines, and comparing lengths first excludes nearly all others.
 
 internal import Bytes
 
@@ -52,7 +52,7 @@ public struct RequestHead: Sendable {
 
   init() {}
 
-  /// How many header lines there are.
+  /// The number of header lines.
   public var fieldCount: Int { fields.count }
 
   /// The name of a header line, from 0 up to ``fieldCount``.

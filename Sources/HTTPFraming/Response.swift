@@ -1,9 +1,9 @@
-// Responses as bytes. The state machine says how one must be framed; the framing is put in front of a body here. Parts
-// that are the same each time (status line, fixed fields, body) are formatted once; a request adds a few copies to them
-// and allocates nothing.
+// Responses as bytes. The state machine determines how a response must be framed, and the framing is written in front
+// of the body here. Parts that are the same each time (status line, fixed fields, body) are formatted once. For each
+// request they are only copied, and nothing is allocated.
 //
 // Values are from configuration, from the store and from clients' IDs, so names and values are checked when they are
-// added: a CR or LF in one would be a second response under somebody else's control.
+// added. A CR or LF in one would let its author append a second response.
 
 internal import Bytes
 
@@ -116,12 +116,12 @@ public struct Response: Sendable {
     do throws(InvalidResponseField) {
       try fields.append("content-type", "text/plain")
     } catch {
-      preconditionFailure("\(error)")  // Both words stand here.
+      preconditionFailure("\(error)")  // Both texts are constants.
     }
     self.init(status: refusal.status, fields: fields, body: Array("\(refusal.reason)\n".utf8))
   }
 
-  /// Not less than the length of the output of ``write(_:fields:body:to:)``.
+  /// An upper limit of the output's length of ``write(_:fields:body:to:)``.
   public func capacity(fields: ResponseFields = ResponseFields(), body: Int? = nil) -> Int {
     head.count + fields.bytes.count + ResponseFraming.Persistence.keepAlive.line.utf8CodeUnitCount + Self.longestEnd
       + (body ?? self.body.count)
@@ -129,10 +129,10 @@ public struct Response: Sendable {
 
   /// Writes the response.
   /// - Parameters:
-  ///   - framing: From the machine, for this request.
-  ///   - fields: Added to the fixed ones.
-  ///   - body: Instead of the fixed one.
-  ///   - output: With room for ``capacity(fields:body:)``.
+  ///   - framing: The framing that the state machine returned for this request.
+  ///   - fields: Added to the fixed fields.
+  ///   - body: Written instead of the fixed body.
+  ///   - output: Must have space for ``capacity(fields:body:)`` bytes.
   public func write(
     _ framing: ResponseFraming, fields: ResponseFields = ResponseFields(), body: RawSpan, to output: inout OutputRawSpan
   ) {
@@ -152,7 +152,7 @@ public struct Response: Sendable {
     write(framing, fields: fields, body: body.span.bytes, to: &output)
   }
 
-  /// The statuses of a gate. The phrase is for people, and may be empty.
+  /// The reason phrases of the statuses that a node answers. A phrase is for people, and may be empty.
   private static func phrase(_ status: Int) -> String {
     switch status {
     case 200: "OK"

@@ -1,11 +1,11 @@
-// Commands as bytes. Redis takes a command as an array of length-prefixed strings, so arguments are binary-safe and
-// nothing needs quoting. A command is encoded once, when it is made: senders only copy bytes.
+// Commands as bytes. Redis reads a command as an array of length-prefixed strings, so arguments are binary-safe and
+// nothing needs quoting. A command is encoded once, when it is created: senders only copy bytes.
 
 /// One command with its arguments, encoded for the wire.
 public struct RedisCommand: Sendable, CustomStringConvertible {
   /// The command's name, for messages. Arguments may be secrets and are never shown.
   public let name: String
-  /// How many arguments follow the name.
+  /// The number of arguments after the name.
   public let argumentCount: Int
   /// The command in RESP, ready to be sent.
   public let encoded: [UInt8]
@@ -34,7 +34,7 @@ public protocol RedisArgument: Sendable {
   func append(to encoder: inout RedisCommandEncoder)
 }
 
-/// Encodes a command argument by argument, for callers that have too many to make an array of them first.
+/// Encodes a command argument by argument, for callers with too many arguments to make an array of them first.
 public struct RedisCommandEncoder: Sendable {
   private let name: String
   private let argumentCount: Int

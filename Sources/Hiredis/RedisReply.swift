@@ -1,9 +1,9 @@
 // Redis's replies, as values.
 //
 // An error reply is a value like any other: the server understood the command and refused it, and the connection stays
-// usable. It is deliberately not a Swift error: if it were mixed with "the connection is over", a failed read could be
-// taken for an absent key. The typed readers at the end are the only way from a reply to a plain value, and each of
-// them throws for any other type than its own: an error or a null never becomes an empty string, a zero or an empty
+// usable. It is deliberately not a Swift error. If it were mixed with the errors of a broken connection, a failed read
+// could be taken for an absent key. The typed readers at the end are the only way from a reply to a plain value. Each
+// of them throws for any other type than its own: an error or a null never becomes an empty string, a zero or an empty
 // list.
 
 /// One reply of Redis, in the types of RESP2.
@@ -24,7 +24,7 @@ public enum RedisReply: Sendable {
 }
 
 extension RedisReply: Equatable {
-  /// The representation of an array makes no difference.
+  /// An array's two representations are equal.
   public static func == (left: RedisReply, right: RedisReply) -> Bool {
     switch (left, right) {
     case (.status(let left), .status(let right)): left == right
@@ -43,7 +43,8 @@ extension RedisReply: Equatable {
 
 /// An error reply: the code that begins it, and its text.
 public struct RedisServerError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// The first word, in capitals by convention: `ERR`, `NOSCRIPT`, `OOM`, …; `ERR` too if the text begins otherwise.
+  /// The first word, in capitals by convention: `ERR`, `NOSCRIPT`, `OOM`, …. If the text doesn't begin with such a
+  /// word, also `ERR`.
   public let code: String
   /// The whole text as the server sent it, code included.
   public let message: String
@@ -117,7 +118,7 @@ extension RedisReply {
     throw mismatch("a string")
   }
 
-  /// The bytes, or nil if the server answered that there are none.
+  /// The bytes, or nil if the reply is null.
   /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other type.
   public func bytesOrNull() throws -> [UInt8]? {
     switch self {
@@ -136,7 +137,7 @@ extension RedisReply {
     return text
   }
 
-  /// The text, or nil if the server answered that there is none.
+  /// The text, or nil if the reply is null.
   /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other type.
   public func stringOrNull() throws -> String? {
     if case .null = self { return nil }
@@ -152,7 +153,7 @@ extension RedisReply {
     }
   }
 
-  /// The items, or nil if the server answered that there are none.
+  /// The items, or nil if the reply is null.
   /// - Throws: ``RedisServerError`` for an error reply, ``UnexpectedReply`` for any other type.
   public func arrayOrNull() throws -> [RedisReply]? {
     if case .null = self { return nil }

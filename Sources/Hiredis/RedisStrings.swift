@@ -1,12 +1,12 @@
-// Many short strings in one piece. An array of thousands of them, such as a bucket of the key store, would otherwise be
-// thousands of objects, and creating, counting and freeing those cost more than everything else that is done with a
-// million keys.
+// Many short strings in one block of memory. Otherwise an array of thousands of strings, such as a bucket of the key
+// store, would be thousands of objects. Creating, counting and freeing these objects costs more than everything else
+// that is done with a million keys.
 
-/// The strings of an array that contains nothing else, one behind the other.
+/// The strings of an array that contains nothing else, stored one after another.
 public struct RedisStrings: Sendable, Equatable {
   /// The bytes of all strings.
   public private(set) var bytes: [UInt8] = []
-  /// The end of each in ``bytes``; the next one begins there.
+  /// The end of each string in ``bytes``; the next one begins there.
   public private(set) var ends: [Int32] = []
 
   init(reservingElements count: Int) {
@@ -32,6 +32,6 @@ public struct RedisStrings: Sendable, Equatable {
     bytes[(index == 0 ? 0 : Int(ends[index - 1]))..<Int(ends[index])]
   }
 
-  /// Each as a reply of its own.
+  /// Each string as a separate reply.
   var replies: [RedisReply] { (0..<count).map { .bulk(Array(self[$0])) } }
 }

@@ -2,13 +2,13 @@
 
 internal import CHiredis
 
-/// Collects the values that the reader finds. The reader walks a reply depth first and in order, so a stack of
+/// Collects the values that the reader parses. The reader walks a reply depth first and in order, so a stack of
 /// unfinished arrays is sufficient.
 ///
-/// A long array is assumed to be one of short strings until another element is found in it: see ``RedisStrings``.
+/// A long array is assumed to contain only short strings until another element is found in it: see ``RedisStrings``.
 ///
-/// A value behind a pointer that the reader owns, not an object: an object would be retained and released for each
-/// string of a reply, and each access to it checked.
+/// This is a value behind a pointer that the reader owns. Rejected: an object. It would be retained and released for
+/// each string of a reply, and each access to it would be checked.
 struct ReplyAssembly {
   private struct Unfinished {
     var items: [RedisReply]
@@ -17,19 +17,19 @@ struct ReplyAssembly {
 
   private let limits: ReplyLimits
   private var stack: [Unfinished] = []
-  /// Of the innermost array, while it contains only short strings, and the number of its missing elements; 0 for other
-  /// arrays.
+  /// The strings of the innermost array while it contains only short strings, and the number of its missing elements,
+  /// which is 0 for other arrays.
   private var strings = RedisStrings(reservingElements: 0)
   private var stringsMissing = 0
   private var finished: RedisReply?
   private var elements = 0
   private var bytes = 0
-  /// Why an object function refused; hiredis only reports "out of memory" for it.
+  /// Why an object function refused a value. hiredis itself reports only "out of memory" for that.
   private(set) var refusal: String?
 
   init(limits: ReplyLimits) { self.limits = limits }
 
-  /// Of the reply so far.
+  /// The elements and bytes of the reply so far.
   var size: (elements: Int, bytes: Int) { (elements, bytes) }
 
   mutating func take() -> RedisReply? {
@@ -41,13 +41,13 @@ struct ReplyAssembly {
     return finished
   }
 
-  /// From this number of elements on it is worth it.
+  /// Minimum elements of an array for which ``RedisStrings`` is worthwhile.
   private static let leastStrings = 64
-  /// Longer strings are copied one time less as objects of their own.
+  /// Maximum bytes of a short string. A longer one is a separate object, which saves one copy.
   private static let longestString = 512
 
   mutating func beginArray(_ count: Int) -> Bool {
-    // hiredis passes a C int for what was a long long. It doesn't check the range in all versions, so the value may be
+    // hiredis passes a C int that was converted from a long long. Not all versions check the range, so the value may be
     // negative.
     guard count >= 0, count <= limits.elements - elements else {
       refusal = "an array of \(count) after \(elements) elements, the limit is \(limits.elements)"
@@ -92,7 +92,7 @@ struct ReplyAssembly {
     add(.strings(all))
   }
 
-  /// Continues with the innermost array as with an array of other elements.
+  /// Continues with the innermost array as an ordinary one, because it has another element than a short string.
   private mutating func separateStrings() {
     var items = strings.replies
     items.reserveCapacity(min(items.count + stringsMissing, 4096))
@@ -114,7 +114,8 @@ struct ReplyAssembly {
     finished = reply
   }
 
-  /// hiredis wants an object for everything. Ours are kept here, so it gets any pointer that isn't null.
+  /// hiredis expects an object for each value. The values are kept here, so hiredis gets a meaningless pointer that
+  /// isn't null.
   private static var done: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 1) }
 
   private static func of(_ task: UnsafePointer<redisReadTask>?) -> UnsafeMutablePointer<ReplyAssembly> {
@@ -122,7 +123,8 @@ struct ReplyAssembly {
     return data.assumingMemoryBound(to: ReplyAssembly.self)
   }
 
-  // Written once, before any reader exists, and only read by hiredis afterwards; the C signature asks for a mutable pointer.
+  // Written once, before any reader exists. Afterwards hiredis only reads it, but the C signature requires a mutable
+  // pointer.
   nonisolated(unsafe) static let functions: UnsafeMutablePointer<redisReplyObjectFunctions> = {
     let functions = UnsafeMutablePointer<redisReplyObjectFunctions>.allocate(capacity: 1)
     functions.initialize(

@@ -1,19 +1,18 @@
 // Bytes in, replies out, through hiredis's reader.
 //
-// hiredis parses, and calls our own object functions, which build Swift values directly, so no C object is made only to
-// be copied. The reader by itself has no limits: it believes `*100000000` and would allocate for it, it buffers a bulk
-// string of any announced length, and it searches a line without an end again from its start at every feed. Hence the
-// limits here. Beyond a limit, as after any error, the reader is finished: later replies in the stream can't be
-// recognised any more, so the connection must be closed. The way in which the stream is cut makes no difference to any
-// of this.
+// hiredis parses, and calls our own object functions. These build Swift values directly, so no C object is created only
+// to be copied. The reader by itself has no limits: it trusts `*100000000` and would allocate for it, it buffers a bulk
+// string of any announced length, and it searches an unfinished line again from its start at every feed. So the limits
+// are checked here. Beyond a limit, as after any error, the reader can't be used any more: later replies in the stream
+// can't be recognised, so the connection must be closed. Nothing of this depends on how the stream is cut.
 //
 // Memory stays within one reply's limit and one feed, whatever was read before. hiredis moves unread bytes to the front
 // of its buffer after each reply, once it has read a kilobyte. But it releases the memory of its largest reply only
-// when a feed leaves nothing unread, and if replies are pipelined nearly every feed ends in the middle of one. So that
-// is done here.
+// when a feed leaves nothing unread. If replies are pipelined, nearly every feed ends in the middle of one. So the
+// memory is released here.
 //
 // Known and accepted: hiredis 0.14 doesn't check the CRLF that closes a bulk string, and it supports RESP2 only, nested
-// at most eight deep (a ninth level is a protocol error of its own).
+// at most eight deep (a ninth level is reported as a protocol error).
 
 internal import CHiredis
 
@@ -21,8 +20,8 @@ internal import CHiredis
 public struct ReplyLimits: Sendable, Equatable {
   /// Elements in one array, and in all arrays of one reply together.
   public var elements: Int
-  /// Bytes of all strings in one reply together, and bytes that may wait for the rest of their string. At most 1 GiB,
-  /// which also replaces a higher value: hiredis counts unread bytes with a C `int`.
+  /// Bytes of all strings in one reply together, and unread bytes of an incomplete string. At most 1 GiB: a higher
+  /// value is reduced to that, because hiredis counts unread bytes with a C `int`.
   public var bytes: Int
 
   public init(elements: Int = 4_000_000, bytes: Int = 256 << 20) {
@@ -33,7 +32,7 @@ public struct ReplyLimits: Sendable, Equatable {
 
 /// The stream can't be read any further. The reader that threw this must not be used again.
 public enum ReplyError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// Not RESP2; hiredis's own text.
+  /// Not RESP2. The value is hiredis's error text.
   case malformed(String)
   /// RESP2, but more than the reader's limits allow.
   case overLimit(String)
@@ -46,15 +45,15 @@ public enum ReplyError: Error, Sendable, Equatable, CustomStringConvertible {
   }
 }
 
-/// Turns the bytes of one connection into replies, however they are cut.
+/// Parses the bytes of one connection into replies. The result doesn't depend on how the bytes are cut.
 public struct ReplyReader: ~Copyable {
   private let reader: UnsafeMutablePointer<redisReader>
   private let assembly: UnsafeMutablePointer<ReplyAssembly>
   private let limits: ReplyLimits
   private var failure: ReplyError?
-  /// More than a 64-bit number with its sign, and two line ends.
+  /// Longer than a 64-bit number with its sign and two line ends.
   private static let longestHeader = 32
-  /// The longest status or error text, in bytes. Redis's own are far shorter, and those of scripts should be too.
+  /// Maximum bytes of a status or error text. Redis's own are far shorter, and those of scripts should be too.
   public static let longestLine = 1 << 16
 
   /// - Parameter limits: A reply beyond these is refused, and the stream can't be read any further.
@@ -65,13 +64,13 @@ public struct ReplyReader: ~Copyable {
     assembly = .allocate(capacity: 1)
     assembly.initialize(to: ReplyAssembly(limits: limits))
     guard let reader = redisReaderCreateWithFunctions(ReplyAssembly.functions) else {
-      // malloc of a few hundred bytes failed: no answer could be written any more.
+      // malloc of a few hundred bytes failed, so no answer could be written either.
       fatalError("no memory for a reply reader")
     }
     self.reader = reader
-    // `assembly` lives exactly as long as `reader`, both end in deinit.
+    // `assembly` lives exactly as long as `reader`: both end in deinit.
     reader.pointee.privdata = UnsafeMutableRawPointer(assembly)
-    // So that a snapshot doesn't allocate one for each bucket.
+    // So that a snapshot doesn't allocate a buffer for each bucket.
     reader.pointee.maxbuf = Self.keptCapacity
   }
 
@@ -81,13 +80,13 @@ public struct ReplyReader: ~Copyable {
     assembly.deallocate()
   }
 
-  /// A buffer up to this number of bytes is kept between replies, however little of it is used.
+  /// A buffer of up to this number of bytes is kept between replies, even if little of it is used.
   static let keptCapacity = 1 << 20
 
   /// The memory of the buffer in bytes.
   public var capacity: Int { sdsalloc(reader.pointee.buf) }
 
-  /// Of the last reply: the elements of all its arrays, and the bytes of all its strings.
+  /// The size of the last reply: the elements of all its arrays, and the bytes of all its strings.
   public private(set) var lastSize = (elements: 0, bytes: 0)
 
   /// Bytes of a reply that isn't complete yet.
@@ -126,7 +125,8 @@ public struct ReplyReader: ~Copyable {
     return assembly.pointee.take()
   }
 
-  /// Releases the memory that a large reply has left behind. hiredis at most doubles its buffer, so a full one is kept.
+  /// Releases the memory that a large reply needed. hiredis at most doubles its buffer, so a buffer in full use is
+  /// kept.
   private func shrink() {
     guard capacity > Self.keptCapacity, capacity > 4 * reader.pointee.len,
       let smaller = sdsRemoveFreeSpace(reader.pointee.buf)

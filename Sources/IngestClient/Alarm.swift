@@ -1,4 +1,4 @@
-/// Calls back at a time, the earliest that was set. For one task at a time.
+/// Calls back at the earliest time that was set. Used by one task at a time.
 struct Alarm {
   private let time: Timekeeper
   private let ring: @Sendable () -> Void
@@ -9,7 +9,8 @@ struct Alarm {
     self.ring = ring
   }
 
-  /// An alarm that is set to an earlier time stays: an early call does no harm, and most settings then cost nothing.
+  /// An alarm that is set to an earlier time is kept: an early call does no harm, and most settings cost nothing that
+  /// way.
   mutating func set(_ moment: Duration) {
     if let set, set.moment <= moment, set.moment > time.now() { return }
     cancel()

@@ -4,8 +4,10 @@
 // |---|---|---|
 // | 2xx | delivered | the gate has it |
 // | 400, 413, 415, 422 | undeliverable | the payload was examined; sending it again won't help |
-// | 401, 403 | refused | about the key, not the payload: asked again, see `Outbox` |
-// | everything else | failed | 429 and 5xx mean "later"; 3xx, 404 and the like are from a proxy or a wrong endpoint, and a mistake in a proxy can be corrected without losing the payload |
+// | 401, 403 | refused | concerns the key, not the payload: tried again, see `Outbox` |
+// | everything else | failed | 429 and 5xx mean "later"; 3xx, 404 and the like are from a proxy or a wrong endpoint |
+//
+// A mistake in a proxy can be corrected without losing the payload.
 
 /// The result of one attempt.
 enum AttemptResult: Sendable, Equatable {

@@ -28,7 +28,7 @@ struct ClientMetrics: Sendable {
     count("sluice_client_payloads_total", ("outcome", code))
   }
 
-  /// `sluice_client_rejections_total`: one payload that wasn't taken, by the reason.
+  /// `sluice_client_rejections_total`: one payload that wasn't accepted, by the reason.
   func rejected(_ rejection: IngestClient.Rejection) {
     count("sluice_client_rejections_total", ("reason", rejection.code.description))
   }

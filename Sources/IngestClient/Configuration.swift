@@ -1,5 +1,5 @@
 // Every number in a client's configuration, with its unit, default and range. All are checked once, when the client is
-// created: a setting that loses payloads or makes a busy loop must not show only in an outage.
+// created: a setting that loses payloads or causes a busy loop must be noticed before an outage.
 
 public import AsyncHTTPClient
 private import struct Foundation.URL
@@ -11,45 +11,46 @@ extension IngestClient {
     public var endpoint: String
     /// Sent as `Authorization: Bearer`.
     public var key: PushKey
-    /// TLS, proxy and DNS. Redirects are never followed and connections not retried by it, because the client decides
-    /// both; the limit of connections is ``concurrency``.
+    /// TLS, proxy and DNS. Some of its settings are overridden, because ``IngestClient`` decides on them: redirects are
+    /// never followed, connections aren't retried, and the maximum of connections is ``concurrency``.
     public var http = HTTPClient.Configuration()
-    /// How much may wait.
+    /// Limits of the buffer.
     public var buffer = Buffer()
     /// Maximum requests in flight.
     public var concurrency = 8
-    /// How long one request may take, from asking for a connection to the last byte of the answer.
+    /// Maximum time of one request, from asking for a connection to the last byte of the answer.
     public var requestTimeout: Duration = .seconds(30)
-    /// How long a payload may wait to be delivered. The time in which the client is paused doesn't count.
+    /// Maximum time until a payload is delivered. The time in which the client is paused doesn't count.
     public var payloadLifetime: Duration = .seconds(3600)
-    /// How attempts are spread out.
+    /// The waits between attempts.
     public var retries = Retries()
-    /// What 401 and 403 do.
+    /// The reaction to 401 and 403.
     public var refusals = Refusals()
-    /// How long a graceful shutdown may go on delivering.
+    /// Maximum time for deliveries in a graceful shutdown.
     public var drainDeadline: Duration = .seconds(30)
 
     /// - Parameters:
-    ///   - endpoint: Where payloads are posted.
+    ///   - endpoint: The URL for pushes.
     ///   - key: The API key.
     public init(endpoint: String, key: PushKey) {
       self.endpoint = endpoint
       self.key = key
     }
 
-    /// How much may wait, what is in flight included. What doesn't fit is refused, see ``Rejection/Code/bufferFull``.
+    /// Limits of the payloads that wait or are in flight. A payload that doesn't fit is refused, see
+    /// ``Rejection/Code/bufferFull``.
     public struct Buffer: Sendable {
-      /// At most so many payloads.
+      /// Maximum payloads.
       public var payloads = 10_000
-      /// Of bodies.
+      /// Maximum bytes of all bodies together.
       public var bytes = 64 << 20
 
       /// The defaults.
       public init() {}
     }
 
-    /// How attempts are spread out: each wait is random between zero and a bound that doubles with each failure
-    /// (exponential backoff with full jitter), in addition to Retry-After.
+    /// The waits between attempts. Each is random between zero and a bound that doubles with each failure (exponential
+    /// backoff with full jitter), in addition to Retry-After.
     public struct Retries: Sendable {
       /// The bound after the first failure.
       public var first: Duration = .milliseconds(200)
@@ -64,9 +65,9 @@ extension IngestClient {
 
     /// How the client reacts to 401 and 403.
     public struct Refusals: Sendable {
-      /// For this time every answer must have been a refusal before the client disengages.
+      /// The client disengages if every answer for this time was a refusal.
       public var patience: Duration = .seconds(300)
-      /// After a refusal the client tries the key again after about this time, then after twice that, and so on.
+      /// After a refusal the client tries the key again after about this time, then after twice this time, and so on.
       public var firstAsk: Duration = .seconds(1)
       /// Maximum interval while the client is paused.
       public var longestAsk: Duration = .seconds(60)
@@ -81,7 +82,7 @@ extension IngestClient {
       guard let url = URL(string: endpoint), let scheme = url.scheme?.lowercased(), ["http", "https"].contains(scheme),
         let host = url.host, !host.isEmpty, url.fragment == nil
       else {
-        // A text that may contain a secret in the wrong place isn't shown.
+        // The endpoint isn't shown if it may contain a secret in the wrong place.
         let shown = endpoint.contains { "@?".contains($0) } ? "one with @ or ? that isn't" : "\"\(endpoint)\""
         throw InvalidConfiguration("expected an endpoint like https://host/v1/events, not \(shown)")
       }

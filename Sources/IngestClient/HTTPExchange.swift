@@ -1,5 +1,5 @@
-// One payload, one request, one answer or the reason why there is none; always within the deadline. All HTTP code is
-// here.
+// Sends one payload in one request, and returns its answer or the reason why there is none, always within the deadline.
+// All HTTP code of the client is here.
 
 internal import AsyncHTTPClient
 private import struct Foundation.Date
@@ -15,7 +15,7 @@ struct HTTPExchange: Sendable {
 
   /// Maximum bytes of an answer's body to keep.
   private static let longestWords = 4096
-  /// An answer longer than this is not read to its end, and its connection not used again.
+  /// A longer answer is not read to its end, and its connection is not used again.
   private static let longestBody = 64 << 10
 
   init(_ configuration: IngestClient.Configuration, time: Timekeeper) {
@@ -30,7 +30,7 @@ struct HTTPExchange: Sendable {
     var http = configuration.http
     // A redirect would send payload and key to another server.
     http.redirectConfiguration = .disallow
-    // Its own retries would hide from the outbox that the server is down.
+    // Retries by the HTTP client would hide from the outbox that the server is down.
     http.connectionPool.retryConnectionEstablishment = false
     http.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = configuration.concurrency
     let timeout = TimeAmount(configuration.requestTimeout)
@@ -40,9 +40,10 @@ struct HTTPExchange: Sendable {
 
   func shutdown() async throws { try await client.shutdown() }
 
-  /// Sends the payload. When the task is cancelled, the request is too; its outcome is unknown then.
+  /// Sends the payload. When the task is cancelled, the request is cancelled too, and its outcome is unknown.
   func send(_ payload: IngestClient.Payload) async -> AttemptResult {
-    // A deadline of our own for all of it: the HTTP client's deadline ends with the answer's head.
+    // A separate deadline for the whole exchange: the HTTP client's deadline covers only the time up to the answer's
+    // head.
     let deadline = time.now() + timeout
     return await withTaskGroup(of: AttemptResult?.self) { group in
       group.addTask { await attempt(payload) }
@@ -51,14 +52,14 @@ struct HTTPExchange: Sendable {
           try await time.sleep(deadline)
           return .failed(.timedOut, retryAfter: nil)
         } catch {
-          // The other task was first, or was cancelled, which it reports itself.
+          // The other task was first, or the caller was cancelled. The other task reports both.
           return nil
         }
       }
       var result: AttemptResult?
       for await ended in group {
         group.cancelAll()
-        // The first one that completes ends both. An answer that arrived in the last moment counts.
+        // The first task that completes ends both. An answer that arrives at the last moment counts.
         switch (result, ended) {
         case (nil, let ended): result = ended
         case (.failed(.timedOut, _), .some(let ended)) where !ended.isDisconnection: result = ended
@@ -86,7 +87,7 @@ struct HTTPExchange: Sendable {
     } catch let error as HTTPClientError {
       let timeouts: [HTTPClientError] = [.deadlineExceeded, .readTimeout, .writeTimeout]
       if timeouts.contains(error) { return .failed(.timedOut, retryAfter: nil) }
-      // The short form contains no values, and one header's value is the key.
+      // The short description contains no values of headers. One of them is the key.
       return .failed(.disconnected(error.shortDescription), retryAfter: nil)
     } catch {
       return .failed(.disconnected("\(error)"), retryAfter: nil)

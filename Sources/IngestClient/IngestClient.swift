@@ -1,13 +1,14 @@
 // The client that services use: accepts payloads from any thread, and sends them from one task. The `Outbox` decides
-// what to send and when. This file carries it out, passes the results to callers and observers, and decides nothing.
+// what to send and when. This file carries out its decisions, passes the results to callers and observers, and decides
+// nothing.
 //
 // The sending task belongs to the client. The first call of `run()` or `drain()` starts it, and both wait for it. So
-// the order of the two doesn't matter: `Task { try await client.run() }` followed by `drain()` is a race, and with both
-// results submitted payloads are sent. Rejected: sending within `run()`. If the drain was first, it either returned
-// everything unsent, or waited for a `run()` that might never be called.
+// the order of the two doesn't matter: `Task { try await client.run() }` followed by `drain()` is a race, and submitted
+// payloads are sent whichever is first. Rejected: sending within `run()`. Then a drain that is first would either
+// return everything unsent, or wait for a `run()` that might never be called.
 //
-// One lock around the outbox and its waiting callers, not an actor: `submit` must be callable from code that can't wait
-// (a log handler, a span processor) and return at once whether the payload was accepted.
+// Rejected: an actor. `submit` must be callable from code that can't wait (a log handler, a span processor) and return
+// at once whether the payload was accepted. So one lock protects the outbox and its waiting callers.
 
 public import CoreMetrics
 public import Logging
@@ -28,8 +29,8 @@ internal import Synchronization
 ///   honoured.
 /// - 400, 413, 415 and 422 mean that the payload can't be accepted: it is returned with the server's answer.
 /// - 401 and 403 *pause* the client: it keeps its payloads, and retries one of them at growing intervals. If every
-///   answer for minutes was a refusal, it *disengages*: it returns its buffer, and continues to ask, rarely. One
-///   accepted payload engages it again.
+///   answer for minutes was a refusal, it *disengages*: it returns its buffer, and retries only rarely. One accepted
+///   payload engages it again.
 /// - The buffer is bounded. A payload that doesn't fit is refused when it is submitted; nothing is dropped silently.
 ///
 /// Counts `sluice_client_attempts_total` (by `result`), `sluice_client_payloads_total` (by `outcome`) and
@@ -54,7 +55,7 @@ public final class IngestClient: Service {
   private struct Sending: Sendable {
     /// Sends, and ends the client.
     let task: Task<Void, Never>
-    /// Ends when the connections have been closed after that.
+    /// Ends when, after `task`, the connections have been closed.
     let closing: Task<Void, any Error>
   }
 
@@ -67,7 +68,7 @@ public final class IngestClient: Service {
     var observers: [UInt64: AsyncStream<State>.Continuation] = [:]
     var nextObserver: UInt64 = 0
     var report = DrainReport(delivered: 0, undelivered: [])
-    /// Nil while the sending task is working, because it isn't known then.
+    /// Nil while the sending task is working, because the next time is unknown then.
     var nextWake: Duration?
   }
 
@@ -113,9 +114,11 @@ public final class IngestClient: Service {
 
   // MARK: Pushing
 
-  /// Accepts a payload into the buffer. Returns at once; it is sent from the first ``run()`` or ``drain()`` on.
+  /// Accepts a payload into the buffer. Returns at once. The payload is sent after the first call of ``run()`` or
+  /// ``drain()``.
   /// - Returns: A handle that can wait for the outcome.
-  /// - Throws: The reason if it wasn't accepted. The caller still has it, and decides.
+  /// - Throws: The reason if the payload wasn't accepted. The caller still has the payload, and decides what to do with
+  ///   it.
   @discardableResult
   public func submit(_ payload: Payload) throws(Rejection) -> PendingPush {
     let push = PendingPush(idempotencyKey: payload.idempotencyKey)
@@ -138,8 +141,9 @@ public final class IngestClient: Service {
     return push
   }
 
-  /// Pushes a payload and waits until the gate has it. Cancelling ends the wait; the payload is still sent.
-  /// - Throws: ``Rejection`` if it wasn't accepted, ``Undelivered`` if it won't be delivered, `CancellationError`.
+  /// Pushes a payload and waits until the gate has accepted it. Cancelling ends the wait; the payload is still sent.
+  /// - Throws: ``Rejection`` if it wasn't accepted into the buffer, ``Undelivered`` if it won't be delivered,
+  ///   `CancellationError`.
   @discardableResult
   public func push(_ payload: Payload) async throws -> Delivery {
     switch try await submit(payload).outcome() {
@@ -153,10 +157,10 @@ public final class IngestClient: Service {
   /// Whether the client considers its key active.
   public var state: State { core.withLock { $0.outbox.state } }
 
-  /// How many payloads wait or are in flight.
+  /// The number of payloads that wait or are in flight.
   public var bufferedPayloads: Int { core.withLock { $0.outbox.count } }
 
-  /// The state now, and each later one; ends with the client. A slow reader gets the newest 16.
+  /// The present state, and each later one. The stream ends with the client. A slow reader gets the newest 16.
   public func states() -> AsyncStream<State> {
     AsyncStream(bufferingPolicy: .bufferingNewest(16)) { continuation in
       let ended = core.withLock { core in
@@ -174,8 +178,8 @@ public final class IngestClient: Service {
     }
   }
 
-  /// For the tests' clock: the number of requests in flight, and the next time that something is due; nil while the
-  /// client is working.
+  /// For the tests' clock: the number of requests in flight, and the time of the next due action; nil while the client
+  /// is working.
   var due: (inFlight: Int, nextWake: Duration?) {
     core.withLock { ($0.outbox.inFlightCount, $0.nextWake) }
   }
@@ -202,10 +206,12 @@ public final class IngestClient: Service {
     }
   }
 
-  /// Accepts no more payloads, delivers as many as it can within ``Configuration/drainDeadline``, and ends the client.
+  /// Accepts no more payloads, delivers as many as possible within ``Configuration/drainDeadline``, and ends the
+  /// client.
   ///
-  /// It sends by itself if ``run()`` wasn't called. Graceful shutdown does this too; calling it then, later or twice
-  /// returns the same report, and doesn't move the deadline. Cancelling the waiting task doesn't shorten it.
+  /// Payloads are sent even if ``run()`` wasn't called. Graceful shutdown drains too. Calling this during a drain,
+  /// after it, or twice returns the same report and doesn't move the deadline. Cancelling the waiting task doesn't
+  /// shorten the drain.
   /// - Returns: The delivered and the undelivered payloads, when the client has ended.
   @discardableResult
   public func drain() async -> DrainReport {
@@ -214,7 +220,7 @@ public final class IngestClient: Service {
     return core.withLock { $0.report }
   }
 
-  /// From any thread. The first deadline counts, unless a later call has a shorter one.
+  /// May be called from any thread. The first deadline counts, unless a later call has a shorter one.
   private func beginDraining(within limit: Duration) {
     let deadline = time.now() + limit
     core.withLock { core in
@@ -265,7 +271,7 @@ public final class IngestClient: Service {
         case .cancelInFlight: group.cancelAll()
         case .wait(let moment):
           if let moment { alarm.set(moment) }
-          // Never nil: nobody finishes the stream, and nobody else has this task, so it is never cancelled.
+          // Never nil: no code finishes the stream or cancels this task.
           if await news.next() == nil { return }
         case .ended: return
         }
@@ -294,7 +300,7 @@ public final class IngestClient: Service {
     news.continuation.yield()
   }
 
-  /// - Parameter why: For the log.
+  /// - Parameter why: The reason for the log.
   private func end(_ why: String) {
     withOutbox { $0.outbox.stop() }
     let (observers, report) = core.withLock { core in
@@ -310,13 +316,13 @@ public final class IngestClient: Service {
     } else {
       logger.warning("client stopped with undelivered payloads", metadata: metadata)
     }
-    // Not under the lock: finishing calls back into it.
+    // Not under the lock: finishing a stream calls back, and the callback takes the lock.
     for observer in observers { observer.finish() }
   }
 
   // MARK: Notifying
 
-  /// Changes the outbox, and passes on the results: to observers of the state in order, under the lock; to callers
+  /// Changes the outbox, and passes on its events: to observers of the state in order and under the lock, to callers
   /// after it.
   private func withOutbox<Result>(_ change: (inout sending Core) -> sending Result) -> Result {
     let (result, ended, other) = core.withLock { core in

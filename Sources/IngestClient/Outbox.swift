@@ -1,19 +1,20 @@
-// Decides what is sent when: the client's whole behaviour as a value without I/O, clock or tasks. Payloads, answers and
-// times go in, steps and events come out. `IngestClient` carries them out, and tests run hours of it in no time.
+// Decides what is sent and when: the client's whole behaviour as a value without I/O, clock or tasks. Payloads, answers
+// and times are its input; steps and events are its output. `IngestClient` carries out the steps, and tests simulate
+// hours in no time.
 //
-// Two things delay sending, and they are separate because they mean different things:
+// Two conditions delay sending. They are separate because they mean different things:
 //
-// - A *failure* means "not now". The payload waits for its own backoff, and so does the whole client (the gate): until
-//   a payload that was sent after the failure succeeds, only one request at a time is tried. Without the gate, a full
-//   buffer would be sent to a server that is down, one payload after the other. Without the payload's own backoff, one
-//   payload that always fails would be the one that is tried, again and again.
-// - A *refusal* (401, 403) is about the key, so about every payload. A client that shut itself down on one 401 turned
-//   minutes of a wrong answer into days of lost data, twice (2013 and 2014). Here a refusal begins a *doubt*: only one
-//   payload is retried, at growing intervals; the others are kept. Only if every answer for the whole patience was a
-//   refusal does the client disengage, and even then it continues to ask, rarely.
+// - A *failure* means "not now". The payload waits for its own backoff, and the whole client waits too (the gate):
+//   until a payload that was sent after the failure succeeds, only one request at a time is tried. Without the gate, a
+//   full buffer would be sent to a server that is down, one payload after the other. Without the payload's own backoff,
+//   the client would try the same failing payload again and again.
+// - A *refusal* (401, 403) concerns the key, and so every payload. Twice (2013 and 2014), clients that shut themselves
+//   down on one 401 turned minutes of a wrong answer into days of lost data. Here a refusal begins a *doubt*: only one
+//   payload is retried, at growing intervals; the others are kept. The client disengages only if every answer for the
+//   whole patience was a refusal. Even then it retries, but rarely.
 //
-// For both, only payloads that were *sent after* the failure or refusal count: eight requests that were in flight
-// together and fail together are one failure, and a payload that was accepted before the key was revoked says nothing.
+// For both, only payloads that were *sent after* the failure or refusal count. Eight requests that were in flight
+// together and fail together are one failure. A payload that was accepted before the key was revoked says nothing.
 //
 // Rejected: a timer that disengages. The last answer before giving up must be a refusal, not silence.
 
@@ -21,7 +22,7 @@ internal import DequeModule
 internal import HeapModule
 
 struct Outbox {
-  /// Since the client was made.
+  /// Time since the client was created.
   typealias Moment = Duration
 
   /// One payload to be sent now.
@@ -33,9 +34,9 @@ struct Outbox {
   /// The next step.
   enum Step: Equatable {
     case send(Sending)
-    /// Nothing until an answer, a new payload, or this time, if there is one. It is later than now.
+    /// Do nothing until an answer, a new payload, or this time, if there is one. It is later than now.
     case wait(until: Moment?)
-    /// The drain's deadline has passed: end all requests, and report their results.
+    /// The drain's deadline has passed: cancel all requests, and report their results.
     case cancelInFlight
     case ended
   }
@@ -50,11 +51,11 @@ struct Outbox {
 
   private struct Entry {
     let payload: IngestClient.Payload
-    /// On the clock that stops during a doubt.
+    /// By the clock that stops during a doubt.
     let born: Duration
     var attempts = 0
     var failure: IngestClient.Failure?
-    /// Its lifetime ended while it was in flight.
+    /// Whether its lifetime ended while it was in flight.
     var overdue = false
   }
 
@@ -72,9 +73,9 @@ struct Outbox {
     var refusedSince: Moment?
     var asks = 0
     var nextAsk: Moment
-    /// Requests from this one on were sent in this doubt.
+    /// Requests with this send number or a later one were sent in this doubt.
     let firstSend: UInt64
-    /// The payload that asks. It is in none of the queues.
+    /// The payload that is retried to test the key. It is in none of the queues.
     var asker: UInt64?
     var disengaged = false
   }
@@ -93,25 +94,25 @@ struct Outbox {
   /// The send number of each payload in flight.
   private var inFlight: [UInt64: UInt64] = [:]
   private var nextSend: UInt64 = 0
-  /// To be sent as soon as possible. A number without an entry is skipped; also in the next two.
+  /// Payloads to send as soon as possible. In this and the next two queues, a number without an entry is skipped.
   private var ready: Deque<UInt64> = []
   private var delayed: Heap<Delayed> = []
-  /// By age.
+  /// All payloads by age.
   private var ageing: Deque<UInt64> = []
 
   /// Failures in a row, each of a payload that was sent after the previous failure.
   private var streak = 0
   private var gate: Moment = .zero
-  /// Requests from this one on were sent after the last failure that counted.
+  /// Requests with this send number or a later one were sent after the last failure that counted.
   private var firstSendSinceFailure: UInt64 = 0
 
   private var doubt: Doubt?
-  /// Total time of doubts that are over.
+  /// Total time of earlier doubts.
   private var doubted: Duration = .zero
   private var phase = Phase.open
   private var events: [Event] = []
 
-  /// Of the buffered bodies.
+  /// Bytes of the buffered bodies.
   private(set) var bytes = 0
 
   init(_ configuration: IngestClient.Configuration, random: any RandomNumberGenerator & Sendable) {
@@ -142,7 +143,7 @@ struct Outbox {
   ) throws(IngestClient.Rejection) -> UInt64 {
     guard isOpen else { throw .ending }
     if let flaw = payload.flaw { throw .malformed(flaw) }
-    // If no payload is left to ask with (the last one was too large, for example), the next payload asks.
+    // If no payload is left to test the key with (the last one was too large, for example), the next payload does that.
     if let doubt, doubt.disengaged, !entries.isEmpty { throw .disengaged(doubt.answer) }
     let size = payload.size
     guard size <= configuration.buffer.bytes else { throw .tooLarge(limit: configuration.buffer.bytes) }
@@ -159,8 +160,8 @@ struct Outbox {
     return number
   }
 
-  /// Accepts no more, and delivers as many as it can until the deadline. A later deadline than the current one changes
-  /// nothing.
+  /// Accepts no more payloads, and delivers as many as possible until the deadline. A later deadline than the current
+  /// one changes nothing.
   mutating func drain(until deadline: Moment) {
     switch phase {
     case .open: phase = .draining(until: deadline)
@@ -169,8 +170,8 @@ struct Outbox {
     }
   }
 
-  /// Removes the numbers of payloads that are gone, once they are more than half of a queue. Otherwise one payload that
-  /// stays for long would keep the numbers of all later ones.
+  /// Removes the numbers of payloads that are gone, once they are more than half of a queue. Otherwise a payload that
+  /// stays for a long time would keep the numbers of all later ones in the queue.
   private mutating func compact() {
     let entries = entries
     let most = 2 * entries.count + 1_000
@@ -179,7 +180,7 @@ struct Outbox {
     if delayed.count > most { delayed = Heap(delayed.unordered.filter { entries[$0.number] != nil }) }
   }
 
-  /// Accepts and sends no more. Payloads that aren't in flight end here, the others with their answers.
+  /// Accepts and sends no more payloads. Payloads that aren't in flight end here, the others with their answers.
   mutating func stop() {
     switch phase {
     case .open, .draining: break
@@ -191,7 +192,7 @@ struct Outbox {
 
   // MARK: The next step
 
-  /// Call it again after each `.send`, and whenever an event arrived.
+  /// Call it again after each `.send`, and after each event.
   mutating func next(at now: Moment) -> Step {
     if case .draining(let deadline) = phase, now >= deadline { stop() }
     switch phase {
@@ -245,24 +246,25 @@ struct Outbox {
     while let first = ready.first, entries[first] == nil { ready.removeFirst() }
   }
 
-  /// The payload to send at this time, removed from its queue. It exists: dead numbers at the queues' ends have been
-  /// removed.
+  /// The payload to send now, removed from its queue. It exists: numbers without a payload have been removed from the
+  /// fronts of the queues.
   private mutating func sendable(_ now: Moment) -> UInt64? {
     guard mayTry, now >= (doubt?.nextAsk ?? gate) else { return nil }
     if let asker = doubt?.asker { return asker }
     if let number = ready.popFirst() { return number }
-    // An attempt to ask isn't about this payload, so its own backoff doesn't matter.
+    // This attempt tests the key and not the payload, so the payload's own backoff doesn't matter.
     return doubt == nil ? nil : delayed.popMin()?.number
   }
 
-  /// Whether there is room for one more request, apart from the time.
+  /// Whether one more request is allowed, apart from the time.
   private var mayTry: Bool {
     guard inFlight.count < configuration.concurrency else { return false }
     if let doubt { return !inFlight.values.contains { $0 >= doubt.firstSend } }
     return streak == 0 || !inFlight.values.contains { $0 >= firstSendSinceFailure }
   }
 
-  /// When something can be sent without waiting for an answer. Only after ``sendable(_:)`` returned nothing.
+  /// The time at which something can be sent without waiting for an answer. Call it only after ``sendable(_:)``
+  /// returned nil.
   private func nextSendable() -> Moment? {
     guard mayTry else { return nil }
     if let doubt {
@@ -276,7 +278,7 @@ struct Outbox {
     return now + configuration.payloadLifetime - (lifetimeClock(now) - entry.born)
   }
 
-  /// The client's age without its doubts.
+  /// The client's age without the time of its doubts.
   private func lifetimeClock(_ now: Moment) -> Duration { (doubt?.since ?? now) - doubted }
 
   private mutating func send(_ number: UInt64, _ payload: IngestClient.Payload) -> Sending {
@@ -287,7 +289,7 @@ struct Outbox {
     return Sending(number: number, payload: payload)
   }
 
-  /// How many numbers of payloads are kept, dead ones included.
+  /// The count of numbers in the queues, including those of payloads that are gone.
   var queuedNumbers: Int { ageing.count + ready.count + delayed.count }
 
   // MARK: Answers
@@ -306,7 +308,7 @@ struct Outbox {
     case .undeliverable(let answer):
       giveBack(number, .undeliverable(answer))
       if inDoubt {
-        // This outcome says nothing about the key: another payload asks.
+        // This outcome says nothing about the key, so another payload must test it.
         let nextAsk = now + askInterval()
         doubt?.asker = nil
         doubt?.nextAsk = nextAsk
@@ -338,7 +340,7 @@ struct Outbox {
       return
     }
     guard inDoubt else {
-      // Sent before the doubt began, so it is no further refusal.
+      // This request was sent before the doubt began, so it is no further refusal.
       if doubt.disengaged { giveBack(number, .disengaged(doubt.answer)) } else { ready.prepend(number) }
       return
     }
@@ -374,7 +376,7 @@ struct Outbox {
     events.append(.became(.engaged))
   }
 
-  /// The same payload asks again. The answer was no refusal, so the series of refusals is broken.
+  /// Retries the same payload. The answer was no refusal, so the series of refusals is interrupted.
   private mutating func failedInDoubt(_ asked: Duration?, at now: Moment) {
     doubt?.refusedSince = nil
     doubt?.asks += 1

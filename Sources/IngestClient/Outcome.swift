@@ -1,7 +1,8 @@
-// What can become of a payload, and what a caller is told of it. Each payload that was taken ends in exactly one
-// `Outcome`; each that wasn't taken has a `Rejection`. There is no third way, so nothing is dropped in silence.
+// The possible outcomes of a payload, and their reports to callers. Each accepted payload ends in exactly one
+// `Outcome`; each payload that wasn't accepted gets a `Rejection`. There is no third case, so nothing is dropped
+// silently.
 //
-// Reasons are structs with a code, and not enums: a reason that a later version adds breaks nobody's `switch`.
+// Reasons are structs with a code, and not enums: a reason that a later version adds breaks no caller's `switch`.
 
 extension IngestClient {
   /// The server's answer to one request.
@@ -25,7 +26,7 @@ extension IngestClient {
     public struct Code: Sendable, Hashable, CustomStringConvertible {
       public let description: String
 
-      /// The server answered with something that may change: 429, 5xx, or a status that isn't Sluice's.
+      /// The server answered with a status that may change: 429, 5xx, or one that isn't Sluice's.
       public static let answered = Code(description: "answered")
       /// The server answered 401 or 403.
       public static let refused = Code(description: "refused")
@@ -36,9 +37,9 @@ extension IngestClient {
     }
 
     public let code: Code
-    /// What the server said, with ``Code/answered`` and ``Code/refused``.
+    /// The server's answer, for ``Code/answered`` and ``Code/refused``.
     public let answer: Answer?
-    /// For a log.
+    /// Text for a log.
     public let description: String
 
     static func answered(_ answer: Answer) -> Failure {
@@ -58,47 +59,47 @@ extension IngestClient {
 
   /// The outcome of a payload.
   public enum Outcome: Sendable {
-    /// The gate has it.
+    /// The gate has accepted the payload.
     case delivered(Delivery)
-    /// The gate isn't known to have it, and the client has given it back.
+    /// The gate isn't known to have the payload, and the client has returned it.
     case undelivered(Undelivered)
   }
 
-  /// A payload that the gate has.
+  /// A payload that the gate has accepted.
   public struct Delivery: Sendable {
-    /// The payload's, see ``Payload/idempotencyKey``.
+    /// The payload's idempotency key, see ``Payload/idempotencyKey``.
     public var idempotencyKey: String
-    /// A 2xx. A Sluice node's body is `{"id":"…"}`.
+    /// The server's answer, with a 2xx status. A Sluice node's body is `{"id":"…"}`.
     public var answer: Answer
-    /// How often it was sent, at least 1.
+    /// The number of attempts, at least 1.
     public var attempts: Int
   }
 
   /// A payload that isn't known to be delivered, and is returned.
   ///
-  /// If an attempt ended without an answer the gate may have it nevertheless. Pushing the same ``payload`` again is
-  /// safe: its idempotency key keeps it from becoming a second row.
+  /// If an attempt ended without an answer, the gate may have the payload nevertheless. Pushing the same ``payload``
+  /// again is safe: its idempotency key keeps it from becoming a second row.
   public struct Undelivered: Error, CustomStringConvertible {
-    /// Why it was given back.
+    /// Why the payload was returned.
     public struct Reason: Sendable, Equatable, CustomStringConvertible {
       /// The kind of reason. Later versions may have more.
       public struct Code: Sendable, Hashable, CustomStringConvertible {
         public let description: String
 
-        /// The gate looked at it and can't take it: 400, 413, 415 or 422. It won't help to push it again.
+        /// The gate examined the payload and can't accept it: 400, 413, 415 or 422. Pushing it again won't help.
         public static let undeliverable = Code(description: "undeliverable")
-        /// It couldn't be delivered within ``Configuration/payloadLifetime``.
+        /// The payload couldn't be delivered within ``Configuration/payloadLifetime``.
         public static let expired = Code(description: "expired")
-        /// It was in the buffer when the client disengaged.
+        /// The payload was in the buffer when the client disengaged.
         public static let disengaged = Code(description: "disengaged")
-        /// The client ended before it was delivered.
+        /// The client ended before the payload was delivered.
         public static let ended = Code(description: "ended")
       }
 
       public let code: Code
-      /// What the server said, with ``Code/undeliverable`` and ``Code/disengaged``.
+      /// The server's answer, for ``Code/undeliverable`` and ``Code/disengaged``.
       public let answer: Answer?
-      /// For a log.
+      /// Text for a log.
       public let description: String
 
       static func undeliverable(_ answer: Answer) -> Reason {
@@ -114,11 +115,11 @@ extension IngestClient {
       static let ended = Reason(code: .ended, answer: nil, description: "the client ended")
     }
 
-    /// The payload itself. It can be pushed again as it is.
+    /// The payload itself. It can be pushed again unchanged.
     public var payload: Payload
-    /// Why it was given back.
+    /// Why the payload was returned.
     public var reason: Reason
-    /// How often it was sent; may be 0.
+    /// The number of attempts; may be 0.
     public var attempts: Int
     /// Why the last attempt failed; nil if there was none.
     public var lastFailure: Failure?
@@ -129,18 +130,18 @@ extension IngestClient {
     }
   }
 
-  /// Why a payload wasn't taken into the buffer. The caller still has it.
+  /// Why a payload wasn't accepted into the buffer. The caller still has it.
   public struct Rejection: Error, Equatable, CustomStringConvertible {
     /// The kind of reason. Later versions may have more.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
-      /// The short name, which is a label of the metrics too.
+      /// The short name, which is also a label of the metrics.
       public let description: String
 
-      /// As many payloads or bytes are waiting as may.
+      /// The buffer already has the maximum of payloads or bytes.
       public static let bufferFull = Code(description: "buffer_full")
-      /// Alone it is larger than the whole buffer.
+      /// The payload is larger than the whole buffer.
       public static let tooLarge = Code(description: "too_large")
-      /// A header of it can't be sent.
+      /// One of the payload's headers can't be sent.
       public static let malformed = Code(description: "malformed")
       /// The key has been refused for longer than the client's patience.
       public static let disengaged = Code(description: "disengaged")
@@ -149,14 +150,14 @@ extension IngestClient {
     }
 
     public let code: Code
-    /// The last refusal, with ``Code/disengaged``.
+    /// The last refusal, for ``Code/disengaged``.
     public let answer: Answer?
-    /// For a log.
+    /// Text for a log.
     public let description: String
 
     static let bufferFull = Rejection(code: .bufferFull, answer: nil, description: "the buffer is full")
 
-    /// - Parameter limit: The buffer's, in bytes.
+    /// - Parameter limit: The buffer's limit in bytes.
     static func tooLarge(limit: Int) -> Rejection {
       Rejection(
         code: .tooLarge, answer: nil, description: "the payload is larger than the buffer's \(limit) bytes")
@@ -178,7 +179,7 @@ extension IngestClient {
     case engaged
     /// The key was refused with this answer. Payloads are accepted into the buffer and kept; one of them is retried.
     case paused(Answer)
-    /// Every answer for the whole ``Configuration/Refusals/patience`` was a refusal, this being the last. The buffer
+    /// Every answer for the whole ``Configuration/Refusals/patience`` was a refusal; this was the last one. The buffer
     /// was returned, new payloads aren't accepted, and the refused payload is retried, rarely.
     case disengaged(Answer)
 
@@ -193,9 +194,10 @@ extension IngestClient {
 
   /// The result of a drain.
   public struct DrainReport: Sendable {
-    /// How many were delivered since draining began.
+    /// The number of payloads delivered since the drain began.
     public var delivered: Int
-    /// All payloads that were in the buffer when draining began, or returned since, and aren't known to be delivered.
+    /// All payloads that were in the buffer when the drain began, or were returned since, and aren't known to be
+    /// delivered.
     public var undelivered: [Undelivered]
   }
 }

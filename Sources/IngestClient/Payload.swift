@@ -7,7 +7,7 @@ public import NIOCore
 extension IngestClient {
   /// Something to push.
   public struct Payload: Sendable, Equatable {
-    /// Sent as it is.
+    /// Sent unchanged.
     public let body: ByteBuffer
     /// The value of `Content-Type`.
     public let contentType: String?
@@ -20,7 +20,7 @@ extension IngestClient {
 
     /// - Parameters:
     ///   - body: Sent unchanged.
-    ///   - contentType: Of the body.
+    ///   - contentType: The body's content type.
     ///   - contentEncoding: The compression of the body, if it is compressed already.
     ///   - traceparent: The payload's W3C trace context.
     ///   - idempotencyKey: 1 to 255 visible ASCII characters that no other payload of this API key has. By default 128
@@ -38,20 +38,20 @@ extension IngestClient {
 
     /// - Parameters:
     ///   - bytes: The body.
-    ///   - contentType: Of the body.
-    ///   - idempotencyKey: 1 to 255 visible ASCII characters that no other payload of this API key has. By default 128 random
-    ///     bits.
+    ///   - contentType: The body's content type.
+    ///   - idempotencyKey: 1 to 255 visible ASCII characters that no other payload of this API key has. By default 128
+    ///     random bits.
     public init(_ bytes: some Sequence<UInt8>, contentType: String? = nil, idempotencyKey: String? = nil) {
       self.init(ByteBuffer(bytes: bytes), contentType: contentType, idempotencyKey: idempotencyKey)
     }
 
     private static func randomKey() -> String { UInt128.random(in: 0...UInt128.max).hexDigits() }
 
-    /// In bytes.
+    /// The body's size in bytes.
     var size: Int { body.readableBytes }
 
-    /// Why it can't be sent in a header, as text; nil if it can. Checked before the payload is accepted, because no
-    /// number of attempts would help.
+    /// Why the payload can't be sent, as text; nil if it can. Checked before the payload is accepted, because no number
+    /// of attempts would help.
     var flaw: String? {
       guard (1...255).contains(idempotencyKey.utf8.count),
         idempotencyKey.utf8.allSatisfy({ (0x21...0x7E).contains($0) })

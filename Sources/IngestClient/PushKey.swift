@@ -1,9 +1,9 @@
 // The API key, as a type that can't be printed: a log, dump or interpolation of a configuration shows that there is a
-// key, and never which.
+// key, but not the key itself.
 
 /// An API key.
 public struct PushKey: Sendable {
-  /// For the only header that contains it.
+  /// Used only for the one header that contains the key.
   let text: String
 
   /// - Parameter text: 1 to 512 visible ASCII characters, the maximum that a header can carry and a node reads.
@@ -17,7 +17,7 @@ public struct PushKey: Sendable {
       self.text = String(text)
       return
     }
-    // Most often there is a newline at the end of a file.
+    // The most frequent cause is a newline at the end of a file.
     let offset = text.utf8.distance(from: text.utf8.startIndex, to: place)
     throw IngestClient.InvalidConfiguration(
       "expected a key of visible ASCII characters, but character \(offset + 1) of \(text.utf8.count) isn't one")

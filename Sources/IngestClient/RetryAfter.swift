@@ -1,16 +1,16 @@
-// Reads `Retry-After`: seconds, or a date in any of the three forms that HTTP allows (RFC 9110, 5.6.7). Foundation's date parsers need a
-// format for each form and a locale; the calendar here is seven lines.
+// Reads `Retry-After`: seconds, or a date in any of the three forms that HTTP allows (RFC 9110, 5.6.7). Rejected:
+// Foundation's date parsers, which need a format for each form and a locale. The calendar here is seven lines.
 
 /// The wait that a server asks for.
 enum RetryAfter {
   /// - Parameters:
   ///   - value: The header's value.
-  ///   - date: The answer's own `Date` header. With it, a wrong clock of ours doesn't matter.
-  ///   - now: Seconds since 1970 by our clock, for an answer without a date.
+  ///   - date: The answer's own `Date` header. With it, a wrong local clock doesn't matter.
+  ///   - now: Seconds since 1970 by the local clock, for an answer without a date.
   /// - Returns: Nil if it can't be parsed; zero for a date that has passed.
   static func wait(_ value: String, date: String?, now: Int64) -> Duration? {
     if !value.isEmpty, value.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) {
-      // More digits than a number can have mean a long time too.
+      // A number that is too large for Int64 also means a long time.
       return .seconds(min(Int64(value) ?? .max, 1 << 32))
     }
     guard let until = seconds(ofDate: value) else { return nil }
@@ -18,7 +18,8 @@ enum RetryAfter {
     return .seconds(max(0, min(until - from, 1 << 32)))
   }
 
-  /// Seconds since 1970 of `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` or `Sun Nov  6 08:49:37 1994`.
+  /// Seconds since 1970 of `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` or `Sun Nov  6 08:49:37
+  /// 1994`.
   static func seconds(ofDate text: String) -> Int64? {
     var parts = text.split { " ,-:".contains($0) }
     if parts.count == 8, parts[7] == "GMT" {
@@ -46,7 +47,8 @@ enum RetryAfter {
     return number
   }
 
-  /// Days since 1970-01-01 in the Gregorian calendar. Years are counted from March, so that the leap day is a year's last.
+  /// Days since 1970-01-01 in the Gregorian calendar. Years are counted from March, so that the leap day is the last of
+  /// a year.
   private static func days(year: Int64, month: Int64, day: Int64) -> Int64 {
     let year = month > 2 ? year : year - 1
     let dayOfYear = (153 * ((month + 9) % 12) + 2) / 5 + day - 1

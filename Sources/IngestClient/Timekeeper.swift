@@ -1,7 +1,7 @@
 /// The client's clock, of any type: times are durations since the client was created.
 struct Timekeeper: Sendable {
   let now: @Sendable () -> Duration
-  /// Returns at the time, or throws `CancellationError` before it.
+  /// Returns at the given time, or throws `CancellationError` before it.
   let sleep: @Sendable (_ until: Duration) async throws -> Void
 
   init<C: Clock>(_ clock: C) where C.Duration == Duration {

@@ -4,7 +4,7 @@
 internal import Logging
 internal import Synchronization
 
-/// Logs the first few of each second, and then how many more there were.
+/// Logs the first few payloads of each second, and then the number of further ones.
 final class UndeliveredLog: Sendable {
   private struct Window {
     var second: Int64 = .min
@@ -18,7 +18,7 @@ final class UndeliveredLog: Sendable {
 
   init(_ logger: Logger) { self.logger = logger }
 
-  /// - Parameter now: Since any fixed time.
+  /// - Parameter now: Time since any fixed moment.
   func note(_ undelivered: IngestClient.Undelivered, at now: Duration) {
     let (unwritten, write) = window.withLock { window in
       var unwritten = 0

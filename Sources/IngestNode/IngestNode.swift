@@ -1,5 +1,5 @@
-// Puts the node together and runs it. What ends first when the node ends is what is started last: pushes, then the operators' listener,
-// then the heartbeat, and the mirror at the very end, since answers may still wait for it.
+// Creates the node's services and runs them. Services end in the reverse order of their start: first pushes, then the
+// operators' listener, then the heartbeat. The mirror ends last, because answers may still wait for it.
 
 public import ClientAddress
 internal import Fleet
@@ -18,39 +18,39 @@ internal import UnixSignals
 
 /// One ingest node.
 public struct IngestNode: Sendable {
-  /// How a node is set up.
+  /// The settings of a node.
   public struct Configuration: Sendable {
     public var name: String
     public var build: String
-    /// Of the keys and of what the fleet reports.
+    /// The Redis of the keys and of the fleet's reports.
     public var redis: RedisEndpoint
     /// All shards of the queue; at least one.
     public var queue: [QueueShard]
     public var namespace: Namespace
     public var listenHost: String
-    /// 0 lets the system choose.
+    /// 0 lets the system choose a port.
     public var listenPort: Int
     public var adminHost: String
     public var adminPort: Int
     /// Number of event loops for pushes.
     public var threads: Int
     public var front = ListenerLimits()
-    /// The certificate that the push listener shows; nil where balancers end TLS.
+    /// The push listener's certificate; nil if load balancers terminate TLS.
     public var tls: TLSFiles?
-    /// Where HAProxy's agent-check is answered; nil for nowhere.
+    /// The address of HAProxy's agent-check; nil for none.
     public var agentCheck: (host: String, port: Int)?
-    /// Proxies that are believed on whom a request comes from.
+    /// Proxies trusted to set the client address.
     public var trustedProxies = TrustedProxies.none
-    /// Whether each connection begins with a header of the PROXY protocol, and comes from one of those.
+    /// Whether each connection is from one of these proxies and begins with a header of the PROXY protocol.
     public var expectsProxyHeader = false
     public var replica = Replica.Limits()
-    /// How full each shard of the queue may become.
+    /// Size limits of each shard of the queue.
     public var queueLimits = QueueLimits()
-    /// The least that an acknowledgement must mean: with less the node doesn't start, and later answers 503.
+    /// Minimum queue durability. With less, the node doesn't start; a running node answers 503.
     public var requiredDurability = DurabilityRequirement.none
-    /// The folder in which the mirror is kept for the next start; nil to start cold each time.
+    /// The folder in which the mirror is saved for the next start; nil for a cold start each time.
     public var stateFolder: String?
-    /// The folder for payloads that come while Redis is away; nil to answer them 503.
+    /// The folder for payloads that arrive while Redis is unreachable; nil to answer them 503.
     public var spoolFolder: String?
     public var spool = SpoolLimits()
 
@@ -76,20 +76,20 @@ public struct IngestNode: Sendable {
   private let metrics: PrometheusRegistry
   private let logger: Logger
 
-  /// - Parameter metrics: What the process's metrics were bootstrapped with.
+  /// - Parameter metrics: The registry that the process's metrics were bootstrapped with.
   public init(_ configuration: Configuration, metrics: PrometheusRegistry, logger: Logger) {
     self.configuration = configuration
     self.metrics = metrics
     self.logger = logger
   }
 
-  /// Runs until the process is told to end (SIGTERM, SIGINT) and everything in hand is done.
-  /// - Throws: What kept it from starting, or ended it.
+  /// Runs until the process gets SIGTERM or SIGINT and all work in progress is done.
+  /// - Throws: The error that kept the node from starting, or ended it.
   public func run() async throws {
     let pushLoops = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
-    // Of its own, so that a resync doesn't hold up pushes.
+    // A separate loop, so that a resync doesn't delay pushes.
     let mirrorLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    // Of its own, so that operators and balancers are answered whatever the others have to do.
+    // A separate loop, so that operators and load balancers are answered however busy the other loops are.
     let adminLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let plan = try descriptorPlan()
     let counting = NIOThreadPool(numberOfThreads: max(1, configuration.threads / 2))
@@ -163,7 +163,7 @@ public struct IngestNode: Sendable {
           await status.agentState()
         })
     }
-    // Of its own, so that what is new doesn't wait behind what is old.
+    // Separate connections, so that new payloads don't wait behind spooled ones.
     let drained = spool == nil ? [] : shards(named: "spool", on: mirrorLoop.next())
     if let spool {
       services.append(
@@ -187,17 +187,18 @@ public struct IngestNode: Sendable {
     logger.notice("ended")
   }
 
-  /// Shares out the descriptors that the process may open, when its event loops have theirs.
-  /// - Throws: Where they are too few.
+  /// Divides the descriptors that the process may open, after the share of its event loops.
+  /// - Throws: If there are too few.
   private func descriptorPlan() throws(TooFewDescriptors) -> DescriptorPlan {
     let (threads, shards) = (configuration.threads, configuration.queue.count)
     let wanted = configuration.front.connections
     let plan = try DescriptorPlan(
       limit: DescriptorPlan.currentLimit, wanted: wanted,
       needs: DescriptorPlan.Needs(
-        // Standard streams; three for each event loop; some that were handed down to the process.
+        // Standard streams; three for each event loop; some that the process inherited.
         open: DescriptorPlan.openDescriptors(assumed: 3 + 3 * (threads + 2) + 8),
-        // To each shard for the pushes of each loop, for the watch, and for the spool; for the mirror and its feed, and for reports.
+        // For each shard: one for each loop's pushes, one for the watch, one for the spool. Three more: the mirror, its
+        // feed, and reports.
         redisConnections: (threads + 1 + (configuration.spoolFolder == nil ? 0 : 1)) * shards + 3,
         hasAgentCheck: configuration.agentCheck != nil, hasSpool: configuration.spoolFolder != nil))
     if plan.pushes.connections < wanted {
@@ -211,7 +212,7 @@ public struct IngestNode: Sendable {
     return plan
   }
 
-  /// All shards of the queue, each with a connection of its own.
+  /// All shards of the queue, each with its own connection.
   private func shards(named purpose: String, on loop: any EventLoop) -> [QueueProducer.Shard] {
     var options = RedisOptions(name: "\(configuration.name)-\(purpose)")
     options.saysDenied = purpose == "watch"
@@ -223,7 +224,7 @@ public struct IngestNode: Sendable {
   }
 }
 
-/// Watches the queue for as long as the node runs, and ends the node where Redis promises too little to begin at all.
+/// Watches the queue while the node runs, and ends the node if Redis's durability is too low at the start.
 private struct QueueWatchService: Service {
   let watch: QueueWatch
 
@@ -240,7 +241,7 @@ private struct QueueWatchService: Service {
   }
 }
 
-/// Keeps the mirror up to date for as long as the node runs.
+/// Keeps the mirror up to date while the node runs.
 private struct MirrorService: Service {
   let replica: ReplicaDriver
 

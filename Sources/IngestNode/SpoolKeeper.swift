@@ -1,5 +1,5 @@
-// Drains the spool for as long as the node runs, and a little longer: it ends after the listener, when no more payloads
-// can arrive.
+// Drains the spool while the node runs, and a little longer: it ends after the listener, when no more payloads can
+// arrive.
 
 internal import IngestQueue
 internal import IngestSpool
@@ -9,10 +9,10 @@ internal import ServiceLifecycle
 
 struct SpoolKeeper: Service {
   let spool: Spool
-  /// For the drain alone.
+  /// Used only for the drain.
   let producer: QueueProducer
   let stopping: StopFlag
-  /// The time that the node has for ending, from the signal on.
+  /// Maximum time to end the node, from the signal on.
   let stopTime: Duration
   let logger: Logger
 

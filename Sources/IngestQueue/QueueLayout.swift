@@ -1,15 +1,15 @@
 // Every Redis key of the queue is named in this file and nowhere else.
 //
 // The queue consists of shards that are independent of each other. All keys of a shard share a hash tag, so they are in
-// one slot of a Redis Cluster and one script may use any of them. The scripts get the keys that are known beforehand as
-// KEYS. The lists of claims, whose names depend on data in Redis, they build from the prefix given here.
+// one slot of a Redis Cluster and one script may use any of them. Scripts get the keys that are known beforehand as
+// KEYS. The names of claims depend on data in Redis, so scripts build them from the prefix defined here.
 
 public import RedisClient
 
 /// The Redis keys of a shard of the queue.
 public struct QueueLayout: Sendable, Hashable {
   public let namespace: Namespace
-  /// Which shard, from 0.
+  /// The shard's number, from 0.
   public let shard: Int
 
   public init(namespace: Namespace = .standard, shard: Int = 0) {
@@ -36,32 +36,33 @@ public struct QueueLayout: Sendable, Hashable {
   /// number would never claim from some lists.
   public static let ownLists = 16
 
-  /// The number of the list of suspects: envelopes that a worker had when it died. Nobody pushes to it. In a list with
-  /// others they would be in front of these, and wait for the one lane that may claim them.
+  /// The number of the list of suspects: envelopes that a worker had when it died. Producers don't push to it. In a
+  /// list with other envelopes they would be in front of them, and all of these would wait for the one lane that may
+  /// claim suspects.
   public static let suspects = 1 + ownLists
 
   /// The number of all lists.
   public static let lists = 1 + ownLists + 1
 
-  /// The numbers of the two lists that an account uses beside list 0, and shares with some others.
+  /// The numbers of the two lists that an account uses besides list 0. Some other accounts use them too.
   public static func ownLists(of account: String) -> [Int] {
     let hand = AccountShuffleShard(account: account)
     return [hand.first, hand.second]
   }
 
-  /// Sorted set of envelopes that failed and wait for a retry. The score is the time, in milliseconds since 1970, by
-  /// Redis's clock without its steps; see ``stats``.
+  /// Sorted set of envelopes that failed and wait for a retry. The score is the time of the retry, in milliseconds
+  /// since 1970, by Redis's clock corrected for steps; see ``stats``.
   public var later: String { key("later") }
 
   /// Stream of dead letters, the newest last: the reason and other facts in fields of their own, and the whole envelope
   /// in the last one. Never trimmed. It is a stream because an entry's ID never changes, whatever is added or removed
-  /// around it. So any number can be processed in small steps, and one can be removed from the middle at once.
+  /// around it. So any number of entries can be processed in small steps, and removing one from the middle is cheap.
   public var dead: String { key("dead") }
 
   /// Sorted set of the bytes of dead letters of each account, and of all together; see ``DeadLetterBytes``.
   public var deadBytes: String { key("dead-bytes") }
 
-  /// Hash of the bytes of envelopes in each pending list, by its number, and in `later`; see `QueueBytes`.
+  /// Hash of the bytes of envelopes in each pending list, by the list's number, and in `later`; see `QueueBytes`.
   public var bytes: String { key("bytes") }
 
   /// Hash from envelope ID to its failures so far, as JSON: `{"attempts":1,"deaths":0,"first_at":…}`. Only for
@@ -71,13 +72,13 @@ public struct QueueLayout: Sendable, Hashable {
   /// Hash from worker name to the instance with that name, as JSON: `{"instance":"…","seen_at":…}`.
   public var workers: String { key("workers") }
 
-  /// Hash of the numbers of envelopes that have left the shard since it began: `done`, and of the dead letters
-  /// `requeued` and `discarded`. Its field `clock` has three times of Redis's clock in milliseconds: when it was last
-  /// read, how far the clock of ``later`` is behind it, and when it last made a step.
+  /// Hash of counters since the shard began: `done` (envelopes that have left it), and the dead letters `requeued` and
+  /// `discarded`. Its field `clock` has three times in milliseconds: when Redis's clock was last read, how far the
+  /// clock of ``later`` is behind it, and when Redis's clock last made a step.
   public var stats: String { key("stats") }
 
-  /// A name under which nothing is ever stored. It has the slot of a Redis Cluster that all keys of the shard are in;
-  /// see ``QueueShard/client(options:backoff:on:logger:)``.
+  /// A key under which nothing is ever stored. It is in the Redis Cluster slot of all keys of the shard; see
+  /// ``QueueShard/client(options:backoff:on:logger:)``.
   public var slot: String { key("slot") }
 
   /// The beginning of every claim's name.
@@ -90,8 +91,8 @@ public struct QueueLayout: Sendable, Hashable {
   ///   - slot: From 0 to ``slots`` - 1.
   public func claim(worker: WorkerName, slot: Int) -> String { "\(claimPrefix)\(worker):\(slot)" }
 
-  /// Number of slots of a worker. The reaper checks each of them, so it is a constant and not an option: a worker with
-  /// more would have slots that an older reaper doesn't know.
+  /// Number of slots of a worker. The reaper checks each slot, so the number is a constant and not an option: an older
+  /// reaper would miss the slots of a worker with more.
   public static let slots = 16
 }
 

@@ -2,7 +2,7 @@ public import Logging
 public import NIOCore
 public import RedisClient
 
-/// A shard of the queue: its Redis, and its keys there.
+/// A shard of the queue: its Redis, and its keys in that Redis.
 public struct QueueShard: Sendable {
   public var endpoint: RedisEndpoint
   public var layout: QueueLayout
@@ -12,7 +12,7 @@ public struct QueueShard: Sendable {
     self.layout = layout
   }
 
-  /// A client for this shard only: in a cluster each shard may be at another node, and move by itself.
+  /// A client for this shard only: in a cluster each shard may be on another node, and may move independently.
   /// - Parameters:
   ///   - options: As for any client.
   ///   - backoff: As for any client.

@@ -2,8 +2,8 @@
 // queue: payloads that arrive while the disk is busy go into the next transaction, and one fsync answers all of them.
 // One thread does everything that touches the file, so that no event loop ever waits for a disk.
 //
-// Accepted payloads are never dropped. Every limit (bytes, age, the disk, the thread's deadline) affects the next
-// payload, which isn't accepted and is answered 503.
+// Accepted payloads are never dropped. When a limit is reached (bytes, age, the disk, the thread's deadline), the next
+// payload isn't accepted and is answered 503.
 
 internal import Foundation
 internal import IngestQueue
@@ -21,11 +21,11 @@ public final class Spool: Sendable {
 
   private struct State {
     var waiting: [Waiting] = []
-    /// Of the payloads that wait or are being written.
+    /// Bytes of the payloads that wait or are being written.
     var waitingBytes = 0
     var isCommitting = false
     var contents: SpoolContents
-    /// Bytes by account that were accepted since the spool was last empty, in this process.
+    /// Bytes by account that this process accepted since the spool was last empty.
     var accounts: [String: Int] = [:]
     /// The error of the last payload that wasn't accepted; nil once one is accepted again, or some were drained.
     var objection: SpoolFailure?
@@ -34,10 +34,10 @@ public final class Spool: Sendable {
     var drained: UInt64 = 0
   }
 
-  /// The part of the file that was read for the drain.
+  /// The part of the file that the drain has read.
   private struct Reading {
     var turns = SpoolTurns(largestTogether: EnqueueError.alwaysTakenBytes)
-    /// All rows up to this one are in the turns, or were.
+    /// All rows up to this one were added to the turns.
     var last: Int64 = 0
   }
 
@@ -54,7 +54,7 @@ public final class Spool: Sendable {
 
   /// Opens the spool, which blocks while all of it is checked.
   /// - Parameters:
-  ///   - folder: For this process alone. It is created if it doesn't exist.
+  ///   - folder: Used by this process only. It is created if it doesn't exist.
   ///   - now: Milliseconds since 1970.
   /// - Throws: If it is damaged, another process uses it, or it can't be written.
   public init(
@@ -120,7 +120,7 @@ public final class Spool: Sendable {
     if case .damaged? = state.objection { return state.objection }
     let all = state.contents.bytes + state.contents.setAsideBytes + state.waitingBytes + bytes
     guard all <= limits.bytes else { return .full(bytes: limits.bytes) }
-    // As in the queue: the last fifth is for accounts with less than an eighth of the spool.
+    // As in the queue: the last fifth is reserved for accounts with less than an eighth of the spool.
     let own = state.accounts[account, default: 0]
     if all > limits.bytes / 5 * 4, own > 0, own + bytes > limits.bytes / 8 { return .accountFull }
     if let oldestAt = state.contents.oldestAt, .milliseconds(time - oldestAt) > limits.age {
@@ -141,8 +141,8 @@ public final class Spool: Sendable {
     }
   }
 
-  /// Writes the waiting payloads that fit into one transaction. On the thread.
-  /// - Returns: Whether more wait. A waiting drain has its turn first.
+  /// Writes the waiting payloads that fit into one transaction. Runs on the thread.
+  /// - Returns: Whether more payloads wait. A waiting drain goes first.
   private func commit() -> Bool {
     let batch = state.withLock { takeBatch(&$0) }
     guard !batch.isEmpty else { return false }
@@ -185,7 +185,7 @@ public final class Spool: Sendable {
   /// Keeps the error, and logs it once.
   private func note(_ objection: SpoolFailure) {
     switch objection {
-    // Errors of a moment, or of the end.
+    // These errors pass soon, or belong to the shutdown.
     case .busy, .late, .closed, .accountFull: return
     case .full, .tooOld, .noRoom, .damaged, .failed: break
     }
@@ -198,7 +198,7 @@ public final class Spool: Sendable {
 
   // MARK: Draining
 
-  /// The next payloads by turns. No other call gets them until they are removed, or put back.
+  /// The next payloads by turns. No other call returns them until they are removed or put back.
   /// - Returns: None if none is left, or if all accounts with payloads left are resting.
   func next(entries: Int) async throws -> [SpooledPayload] {
     try await onThread { spool in
@@ -224,7 +224,7 @@ public final class Spool: Sendable {
     if let last = items.last { reading.last = last.number }
   }
 
-  /// Returns payloads that weren't pushed: they are the next ones of their accounts.
+  /// Returns payloads that weren't pushed. They are the next ones of their accounts.
   /// - Parameters:
   ///   - payloads: In the order in which they were handed out.
   ///   - rests: Whether no payload of their accounts is handed out before ``wake()``.
@@ -235,7 +235,7 @@ public final class Spool: Sendable {
   /// Hands out payloads of all accounts again.
   func wake() { reading.withLock { $0.turns.wake() } }
 
-  /// Removes the payloads that the queue has.
+  /// Removes payloads that are in the queue.
   func remove(_ payloads: [SpooledPayload]) async throws {
     // The state in memory is changed on the thread too, so that it follows the file step by step.
     try await onThread { spool in
@@ -243,8 +243,8 @@ public final class Spool: Sendable {
     }
   }
 
-  /// Keeps a payload that the queue can't take, and hands it out no more. If the disk can't record that, it holds until
-  /// the process ends.
+  /// Keeps a payload that the queue can't accept, and no longer hands it out. If the disk can't record that, it is
+  /// effective until the process ends.
   func setAside(_ payload: SpooledPayload, _ reason: String) async {
     let time = now()
     do {
@@ -307,7 +307,7 @@ public final class Spool: Sendable {
 
   /// Accepts nothing more, and releases the folder once all accepted payloads are on disk.
   /// - Returns: How many payloads are left in it, for the next process.
-  /// - Throws: ``SpoolFailure``. With ``SpoolFailure/late``, the folder is released when the disk answers, or when the
+  /// - Throws: ``SpoolFailure``. After ``SpoolFailure/late``, the folder is released when the disk answers or the
   ///   process ends.
   public func close() async throws -> Int {
     state.withLock { $0.isClosed = true }
@@ -321,7 +321,8 @@ public final class Spool: Sendable {
       } catch {
         answer.give(error)
       }
-      // Called here, so that it is last even if nobody waits for it any more. It fails only if it was called before.
+      // Called here, so that it is the last step even if no caller waits any more. It fails only if it was called
+      // before.
       self.thread.shutdownGracefully { _ in }
     }
     try await answer.future.get()

@@ -1,9 +1,9 @@
-// The promise that a payload's sender waits for. If the thread is too slow for it, the thread's result is ignored.
+// The promise for one payload's sender. If the thread is too slow, its result is ignored.
 
 internal import NIOCore
 internal import Synchronization
 
-/// The answer for one payload's sender: the thread's result, or that it took too long.
+/// The answer for one payload's sender: the thread's result, or a timeout.
 final class SpoolAnswer: Sendable {
   private let promise: EventLoopPromise<Void>
   private let isGiven = Atomic(false)

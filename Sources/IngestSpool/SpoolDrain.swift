@@ -1,14 +1,14 @@
-// Drains the spool into the queue, by turns of accounts and in order within an account. A payload leaves the disk only
-// when Redis has it. If the process dies in between, the payload is pushed again: it has one ID, and the sink stores it
-// once.
+// Drains the spool into the queue. Accounts take turns, and within an account payloads keep their order. A payload is
+// removed from the disk only when Redis has it. If the process dies in between, the payload is pushed again: it has one
+// ID, and the sink stores it once.
 //
 // The drain leaves Redis to live pushes for at least half of the time: after each batch it waits for as long as Redis
-// took to answer it. So it is fast if Redis is idle, and slows down with Redis. In addition, an operator limits its
-// rate.
+// took to answer it. So the drain is fast if Redis is idle, and slows down with Redis. In addition, an operator can
+// limit its rate.
 //
-// After a failure one payload at a time is tried. So an outage costs little, and so does a Redis that accepts payloads
-// without replying, where each try adds the same payload to the queue once more. Such tries become rarer. Once Redis
-// answers, the batches grow.
+// After a failure one payload at a time is tried. So an outage costs little. It also costs little if Redis accepts
+// payloads without replying, although each try then adds the same payload to the queue once more. Such tries become
+// rarer. Once Redis answers, the batches grow.
 //
 // A payload that is too large for this Redis fails each time, with all payloads in the same command. So large payloads
 // are pushed alone, and one that Redis doesn't accept is set aside in the spool. Smaller ones fit into any Redis: see
@@ -21,13 +21,13 @@ public import NIOCore
 
 /// Pushes the payloads of a spool. Only one drain uses a spool.
 public actor SpoolDrain {
-  /// Hands a payload to the queue. The future succeeds once Redis has it.
+  /// Pushes a payload onto the queue. The future succeeds once Redis has it.
   public typealias Push = @Sendable (EnvelopeHeader, ByteBuffer) -> EventLoopFuture<Void>
 
   private enum Step {
     /// The spool is empty.
     case nothing
-    /// The earliest time of the next step, because of live pushes and of the rate.
+    /// The earliest time of the next step: a pause for live pushes, and for the rate.
     case moved(until: ContinuousClock.Instant)
     /// - Parameter wasSent: Whether a payload was sent and may be in the queue nevertheless.
     case failed(wasSent: Bool)
@@ -36,22 +36,22 @@ public actor SpoolDrain {
   private let spool: Spool
   private let push: Push
   private let logger: Logger
-  /// How many are tried at once.
+  /// How many payloads are tried at once.
   private var window = 1
-  /// Payloads that the queue has, and that couldn't be removed from the disk.
+  /// Payloads that are in the queue but couldn't be removed from the disk.
   private var pushed: [SpooledPayload] = []
   /// How often Redis closed the connection on which a large payload was sent alone, by the payload's number.
   private var closings: [Int64: Int] = [:]
   private var movedInARow = 0
-  /// How often in a row a payload was sent with an unknown outcome.
+  /// Number of consecutive failures in which a payload was sent with an unknown outcome.
   private var failures = 0
   /// When accounts whose payloads weren't accepted get turns again; nil if there are none.
   private var restEnds: ContinuousClock.Instant?
 
   private static let pause = Duration.milliseconds(250)
   private static let rest = Duration.seconds(1)
-  /// After this number of closed connections a payload counts as too large for Redis. Each time Redis had answered the
-  /// greeting just before.
+  /// After this number of closed connections a payload is treated as too large for Redis. Before each of them Redis had
+  /// just answered the greeting.
   private static let closingsOfTooLarge = 3
   private static let longestPause = Duration.seconds(4)
 
@@ -61,7 +61,7 @@ public actor SpoolDrain {
     self.push = push
   }
 
-  /// Drains until its task is cancelled; work in progress is finished then.
+  /// Drains until its task is cancelled. Then it finishes the work in progress.
   public func run() async {
     while !Task.isCancelled {
       let next: ContinuousClock.Instant =
@@ -79,7 +79,8 @@ public actor SpoolDrain {
   public func finish(by deadline: ContinuousClock.Instant) async {
     while ContinuousClock.now < deadline {
       guard case .moved(let until) = await step() else { return }
-      // Not cancelled: the node's shutdown waits for it. It can't throw, because nobody has the task to cancel it.
+      // This pause isn't cancelled with the caller, because the node's shutdown waits for it. It can't throw, because
+      // nothing can cancel this task.
       await Task { try? await Task.sleep(until: min(deadline, until)) }.value
     }
   }
@@ -116,7 +117,7 @@ public actor SpoolDrain {
     let begun = ContinuousClock.now
     let outcome = await push(envelopes)
     let took = ContinuousClock.now - begun
-    // A payload that fails alone may be the cause: the next try is another account's.
+    // A payload that fails alone may be the cause: the next try uses another account's payload.
     rest(outcome.refused + (payloads.count == 1 ? outcome.failed : []))
     if payloads.count > 1 { spool.putBack(outcome.failed) }
     for (payload, reason) in outcome.unpushable { await setAside(payload, reason) }
@@ -140,7 +141,7 @@ public actor SpoolDrain {
   /// The results of payloads that were pushed together, each list in their order.
   private struct Outcome {
     var moved: [SpooledPayload] = []
-    /// Not accepted because of their account. Others' may be.
+    /// Payloads that weren't accepted because of their account. Other accounts' may be accepted.
     var refused: [SpooledPayload] = []
     var failed: [SpooledPayload] = []
     /// Whether some of them may be in the queue nevertheless.
@@ -151,14 +152,14 @@ public actor SpoolDrain {
 
   private func push(_ payloads: [(SpooledPayload, Envelope)]) async -> Outcome {
     var outcome = Outcome()
-    // All at once: payloads that are enqueued at one time are sent in one command, in this order.
+    // All at once: payloads that are enqueued at the same time are sent in one command, in this order.
     let pushes = payloads.map { push($1.header, ByteBuffer(bytes: $1.payload)) }
     guard let eventLoop = pushes.first?.eventLoop else { return outcome }
     let results: [Result<Void, any Error>]
     do {
       results = try await EventLoopFuture.whenAllComplete(pushes, on: eventLoop).get()
     } catch {
-      // Only if the event loop has ended: all outcomes are unknown.
+      // Happens only if the event loop has ended: all outcomes are unknown.
       results = payloads.map { _ in .failure(error) }
     }
     for ((payload, _), result) in zip(payloads, results) {
@@ -212,7 +213,7 @@ public actor SpoolDrain {
     spool.wake()
   }
 
-  /// Without damaged ones.
+  /// The payloads with their envelopes, without damaged ones.
   private func envelopes(_ payloads: [SpooledPayload]) async -> [(SpooledPayload, Envelope)] {
     var envelopes: [(SpooledPayload, Envelope)] = []
     for payload in payloads {
@@ -233,7 +234,8 @@ public actor SpoolDrain {
       metadata: ["number": "\(payload.number)", "reason": "\(reason)"])
   }
 
-  /// - Returns: Whether all payloads that the queue has were removed.
+  /// Removes pushed payloads from the disk.
+  /// - Returns: Whether all of them were removed.
   private func removePushed() async -> Bool {
     guard !pushed.isEmpty else { return true }
     do { try await spool.remove(pushed) } catch { return false }

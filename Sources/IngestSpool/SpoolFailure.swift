@@ -1,21 +1,21 @@
-// Why a payload isn't in the spool, and which errors of a push the spool is for.
+// Why a payload isn't in the spool, and after which errors of a push a payload goes into the spool.
 
 internal import Hiredis
 public import IngestQueue
 
 /// Why the spool didn't accept a payload.
 public enum SpoolFailure: Error, Sendable, Equatable, CustomStringConvertible {
-  /// With it there would be more bytes in the spool than the maximum.
+  /// The spool has no room for the payload: its maximum of bytes would be exceeded.
   case full(bytes: Int)
   /// The rest of the room is reserved for accounts with less in the spool than this one.
   case accountFull
-  /// The oldest payload is older than the limit: an operator should know before there are more.
+  /// The oldest payload is older than the limit. An operator should act before more are accepted.
   case tooOld(limit: Duration)
-  /// So many payloads wait for the disk that it is too slow.
+  /// Too many payloads wait for the disk.
   case busy
   /// The disk is full.
   case noRoom(String)
-  /// The file's content was changed. Nothing more is accepted or drained before an operator has looked.
+  /// The file's content was damaged. Nothing more is accepted or drained before an operator has looked at it.
   case damaged(String)
   /// The disk or SQLite failed for another reason.
   case failed(String)
@@ -51,11 +51,11 @@ public struct UnusableSpool: Error, Sendable, CustomStringConvertible {
 }
 
 extension EnqueueError {
-  /// Whether a payload with this error belongs into the spool: Redis can't be reached, or accepts no writes at all.
+  /// Whether a payload with this error belongs in the spool: Redis can't be reached, or accepts no writes at all.
   ///
-  /// With an unknown outcome the payload may be in the queue as well; it has one ID, and the sink stores it once.
-  /// Backpressure doesn't belong into the spool (a full queue or a full Redis), nor does a Redis that is less durable
-  /// than required: a disk would only delay the day on which an operator has to act.
+  /// After an unknown outcome the payload may be in the queue as well. It has one ID, so the sink stores it once.
+  /// Backpressure (a full queue or a full Redis) isn't a reason for the spool. Nor is a Redis that is less durable than
+  /// required: a spool would only delay the day on which an operator has to act.
   public var isForSpool: Bool {
     switch self {
     case .away, .unknownOutcome: true

@@ -5,11 +5,11 @@ public struct SpoolFigures: Sendable, Equatable {
   /// Payloads that wait to be pushed.
   public var entries: Int
   public var bytes: Int
-  /// The age of the oldest; nil if there is none.
+  /// The age of the oldest payload; nil if there is none.
   public var oldestSeconds: Double?
   /// Why the last payload wasn't accepted; nil while payloads are accepted.
   public var objection: SpoolFailure?
-  /// Payloads that the queue can't accept, and that wait for an operator. Their bytes count for the limit too.
+  /// Payloads that the queue can't accept. They wait for an operator, and their bytes count for the limit too.
   public var setAside: Int
   public var setAsideBytes: Int
   public var taken: UInt64

@@ -1,15 +1,15 @@
-// The spool on disk: one SQLite file with a row for each payload, in the queue's format. SQLite has all that is needed:
-// many payloads under one fsync, rows that are removed from the front, room that is used again, and a file that is
-// whole after any crash. Rejected: a log of our own, whose segments, checksums and recovery would have to be proven
-// anew.
+// The spool on disk: one SQLite file with a row for each payload, in the queue's format. SQLite provides everything
+// that the spool needs: one fsync for many payloads, rows that are removed from the front, reuse of free pages, and a
+// file that is intact after any crash. Rejected: a log format of our own, whose segments, checksums and recovery would
+// have to be proven correct.
 //
-// A rollback journal and not WAL, though it costs some more fsyncs: data in a WAL has to be copied into the file before
-// its room can be used again, so a spool that has filled its own disk couldn't even be drained. Here rows are deleted
-// in place. That needs a few pages of journal: the journal is kept from transaction to transaction (PERSIST), and has
-// been that long from the start, see `reserve`. synchronous=FULL, because a lower level may lose the last transactions
-// in a power cut, and they were acknowledged.
+// It uses a rollback journal and not WAL, although that costs some more fsyncs. Data in a WAL has to be copied into the
+// file before its space can be used again, so a spool that has filled its disk couldn't even be drained. With a
+// rollback journal, rows are deleted in place. That needs a few pages of journal: the journal is kept between
+// transactions (PERSIST), and has its full length from the start, see `reserve`. synchronous=FULL, because a lower
+// level may lose the last transactions in a power cut, and their payloads were acknowledged.
 //
-// It is used by one thread at a time, `Spool`'s.
+// The file is used by one thread at a time, that of `Spool`.
 
 internal import Foundation
 internal import GRDB
@@ -19,19 +19,19 @@ internal import PrivateFiles
 
 /// A payload in the file.
 struct SpooledPayload: Sendable {
-  /// Of its row: in the order of arrival, and never used again.
+  /// The number of its row. Numbers follow the order of arrival, and are never reused.
   var number: Int64 { item.number }
   let item: SpoolTurns.Item
-  /// The element of the queue: the line of JSON, and the payload.
+  /// The element of the queue: the line of JSON and the payload.
   let element: [UInt8]
 }
 
-/// The number and size of the file's payloads.
+/// The number and size of the payloads in the file.
 struct SpoolContents: Sendable, Equatable {
   /// Payloads that wait to be pushed.
   var entries = 0
   var bytes = 0
-  /// When the oldest of them was added, in milliseconds since 1970.
+  /// When the oldest waiting payload was added, in milliseconds since 1970.
   var oldestAt: Int64?
   /// Payloads that are set aside.
   var setAside = 0
@@ -40,7 +40,7 @@ struct SpoolContents: Sendable, Equatable {
 
 final class SpoolFile: Sendable {
   private let database: DatabaseQueue
-  /// Held as long as the file is open.
+  /// Held while the file is open.
   private let lock: SpoolLock
   let path: String
 
@@ -56,7 +56,7 @@ final class SpoolFile: Sendable {
       INSERT INTO reserve SELECT page, zeroblob(4000) FROM pages
     """
 
-  /// A table of its own, so that setting a large payload aside needs a few bytes and not a copy.
+  /// A separate table, so that setting a large payload aside needs a few bytes and not a copy.
   private static let setAsideSchema = """
     CREATE TABLE IF NOT EXISTS set_aside (
       number INTEGER PRIMARY KEY,
@@ -66,7 +66,7 @@ final class SpoolFile: Sendable {
     """
   private static let isWaiting = "number NOT IN (SELECT number FROM set_aside)"
 
-  /// Opens the file in this folder, or creates both. All of it is checked, so that damage is reported now.
+  /// Opens the file in this folder, or creates both. Checks the whole file, so that damage is reported now.
   init(folder: String) throws(UnusableSpool) {
     path = "\(folder)/spool.sqlite"
     do throws(UnusablePath) {
@@ -90,9 +90,9 @@ final class SpoolFile: Sendable {
         return true
       }
       try database.write { try $0.execute(sql: Self.setAsideSchema) }
-      // Makes the journal as long as the removal of one payload needs, while there is room for that: the first time,
-      // and after an interrupted transaction, which loses it. The amount is then reduced a little, so that it fits into
-      // a journal of that length. Unchanged pages aren't written.
+      // Makes the journal as long as the removal of one payload needs, while the disk has room for that: the first
+      // time, and after an interrupted transaction, which removes the journal. Later starts write slightly fewer pages,
+      // so that this transaction fits into a journal of that length. Unchanged pages aren't written.
       try database.write {
         try $0.execute(
           sql: "UPDATE reserve SET filler = randomblob(4000) WHERE page <= ?", arguments: [isNew ? 64 : 56])
@@ -120,9 +120,10 @@ final class SpoolFile: Sendable {
       try db.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
       let journal = try String.fetchOne(db, sql: "PRAGMA journal_mode = PERSIST")
       try db.execute(sql: "PRAGMA synchronous = FULL")
-      // Debian's SQLite overwrites deleted data with zeros, for which it needs as much journal.
+      // Debian's SQLite overwrites deleted data with zeros, which would need as many bytes of journal as the deleted
+      // data.
       try db.execute(sql: "PRAGMA secure_delete = FAST")
-      // Read back: a spool that only seems safe is worse than none.
+      // The level is read back: a spool that only seems safe is worse than none.
       let level = try Int.fetchOne(db, sql: "PRAGMA synchronous")
       guard journal == "persist", level == 2 else {
         throw UnusableSpool(
@@ -161,7 +162,7 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// Appends payloads, all or none; they are on disk when it returns.
+  /// Appends all payloads or none. They are on disk when it returns.
   func append(_ elements: [ByteBuffer], at time: Int64) throws(SpoolFailure) {
     try attempt {
       try database.write { db in
@@ -173,11 +174,11 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// Facts about payloads, without reading all of their bytes, in the order of arrival.
+  /// Metadata of payloads in the order of arrival, without reading all of their bytes.
   /// - Parameters:
   ///   - number: Only payloads after this one.
   ///   - entries: Maximum number.
-  ///   - bytes: No more once they have this number of bytes.
+  ///   - bytes: Stops once the payloads have this number of bytes.
   func items(after number: Int64, entries: Int, bytes: Int) throws(SpoolFailure) -> [SpoolTurns.Item] {
     try attempt {
       try database.read { db in
@@ -200,7 +201,7 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// A hash of the account's name. A row that isn't an envelope has no account, and is recognised when it is pushed.
+  /// A hash of the account's name. A row that isn't an envelope has no account; it is recognised when it is pushed.
   private static func account(ofEnvelopeFrom beginning: Data) -> Int {
     do throws(InvalidEnvelope) {
       return try Envelope([UInt8](beginning)).header.account.hashValue
@@ -223,12 +224,12 @@ final class SpoolFile: Sendable {
   }
 
   /// Removes payloads.
-  /// - Returns: When the oldest of the others was added.
+  /// - Returns: When the oldest of the remaining ones was added.
   func remove(_ numbers: [Int64]) throws(SpoolFailure) -> Int64? {
     do throws(SpoolFailure) {
       return try removeTogether(numbers)
     } catch .noRoom {
-      // One by one they need little journal, and each makes room. Removing one that is gone does nothing.
+      // One by one they need little journal, and each frees space. Removing a payload that is gone does nothing.
       var oldestAt: Int64?
       for number in numbers { oldestAt = try removeTogether([number]) }
       return oldestAt
@@ -248,7 +249,7 @@ final class SpoolFile: Sendable {
   // MARK: Payloads that are set aside
 
   /// Records that a payload must not be pushed.
-  /// - Returns: When the oldest of the others was added.
+  /// - Returns: When the oldest of the remaining ones was added.
   func setAside(_ number: Int64, _ reason: String, at time: Int64) throws(SpoolFailure) -> Int64? {
     try attempt {
       try database.write { db in
@@ -261,7 +262,7 @@ final class SpoolFile: Sendable {
   }
 
   /// Payloads that are set aside, the oldest first, up to the limit.
-  /// - Parameter number: Only this one.
+  /// - Parameter number: If given, only the payload with this number.
   func setAside(limit: Int, number: Int64? = nil) throws(SpoolFailure) -> [SetAsidePayload] {
     try attempt {
       try database.read { db in
@@ -290,13 +291,13 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// Takes payloads back from being set aside. All or none.
+  /// Makes payloads that are set aside wait again, or deletes them. All or none.
   /// - Parameter discarding: Whether they are deleted; otherwise they wait to be pushed again.
   func takeBack(_ numbers: [Int64], discarding: Bool) throws(SpoolFailure) {
     try attempt {
       try database.write { db in
         for number in numbers {
-          // Before its row in set_aside is deleted: that row shows that it may be discarded.
+          // Before its row in set_aside is deleted, because that row proves that the payload may be discarded.
           if discarding {
             try db.execute(
               sql: "DELETE FROM payloads WHERE number = ? AND NOT (\(Self.isWaiting))", arguments: [number])
@@ -307,7 +308,7 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// It can't be used after that.
+  /// Closes the file. It can't be used after that.
   func end() throws(SpoolFailure) {
     defer { lock.release() }
     try attempt { try database.close() }
@@ -331,7 +332,7 @@ final class SpoolFile: Sendable {
     }
   }
 
-  /// Without the statement and its arguments, which GRDB's own description may contain.
+  /// Error text without the statement and its arguments, which GRDB's own description may contain.
   private static func words(_ error: any Error) -> String {
     guard let error = error as? DatabaseError else { return "\(error)" }
     return "SQLite's error \(error.extendedResultCode.rawValue), \(error.message ?? "without words")"

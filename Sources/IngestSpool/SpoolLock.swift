@@ -1,11 +1,12 @@
-// One process for one folder: two that drain it would push everything twice, and neither would know the other's counts.
-// The kernel releases the lock when the process ends, however it ends, so a kill leaves nothing behind.
+// One process for one folder: two processes that drain it would push everything twice, and neither would know the
+// other's counts. The kernel releases the lock when the process ends for any reason, so a killed process leaves no
+// lock.
 
 internal import Foundation
 internal import PrivateFiles
 internal import Synchronization
 
-/// The lock on a spool's folder. Held as long as this object, unless it is released before.
+/// The lock on a spool's folder. Held until it is released, or until this object is freed.
 final class SpoolLock: Sendable {
   private let descriptor: Mutex<Int32?>
 
@@ -25,7 +26,7 @@ final class SpoolLock: Sendable {
         "could not lock \(path): \(words); each node needs a folder of its own", isInUse: isInUse)
     }
     self.descriptor = Mutex(descriptor)
-    // For the message of a second process. The lock holds even if this can't be written.
+    // For the error message of a second process. The lock is effective even if this can't be written.
     let pid = Array("\(getpid())\n".utf8)
     _ = ftruncate(descriptor, 0)
     _ = pwrite(descriptor, pid, pid.count, 0)

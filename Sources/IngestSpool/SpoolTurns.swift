@@ -1,22 +1,22 @@
 // Chooses the next payload of the spool: pure, no file and no clock. Accounts take turns, so that a few payloads of one
 // account don't wait behind tens of thousands of another's. Within an account the oldest payload is first.
 //
-// Turns are by cost and not by count (deficit round robin): each account in the ring may spend a quantum of bytes per
-// round, and saves up for a payload that it can't afford yet. Otherwise an account with large payloads would take most
-// of the time.
+// Turns are by cost and not by count (deficit round robin): each account in the ring may use a quantum of bytes per
+// round, and keeps the unused part for a payload that is larger. Otherwise an account with large payloads would take
+// most of the time.
 //
-// An account is known by a hash of its name, and a payload by 16 bytes: the lists of all accounts are threaded through
-// one array. So a million payloads take 16 MiB, and each account that has some takes less than 100 bytes more. Two
+// An account is identified by a hash of its name, and a payload takes 16 bytes: the linked lists of all accounts share
+// one array. So a million payloads take 16 MiB, and each account with payloads takes less than 100 bytes more. Two
 // accounts with the same hash share a turn, which harms neither. Rejected: a column and an index in the file, whose
 // pages would have to be journaled for each payload that is deleted on a full disk.
 
 internal import DequeModule
 
-/// The payloads of a spool by account, as far as the file has been read.
+/// The payloads of a spool by account, up to the row that was read last.
 struct SpoolTurns {
   /// A payload in the file.
   struct Item: Equatable, Sendable {
-    /// Of its row.
+    /// The number of its row.
     let number: Int64
     let bytes: Int
     /// A hash of its account's name.
@@ -26,26 +26,26 @@ struct SpoolTurns {
   private struct Slot {
     var number: Int64
     var bytes: UInt32
-    /// The next one of its account, or the next free one.
+    /// The index of its account's next payload, or of the next free slot.
     var next: UInt32
   }
 
   private struct Line {
     var first: UInt32
     var last: UInt32
-    /// The bytes that it may still spend.
+    /// The bytes that the account may still use.
     var credit: Int
-    /// Whether it waits for ``SpoolTurns/wake()``, and isn't in the ring.
+    /// Whether the account waits for ``SpoolTurns/wake()`` and isn't in the ring.
     var isResting = false
   }
 
   private static let none = UInt32.max
-  /// The bytes that an account may spend in a round.
+  /// The bytes that an account may use per round.
   private static let quantum = 16 << 10
-  /// The cost of the smallest payload: below that, the bytes don't decide the time.
+  /// The minimum cost of a payload: below that, the bytes don't determine the time.
   private static let leastCost = 1 << 10
 
-  /// Payloads of more bytes than this are dealt alone: see ``SpoolDrain``.
+  /// Payloads of more bytes than this are handed out alone: see ``SpoolDrain``.
   private let largestTogether: Int
   private var slots: [Slot] = []
   private var free = SpoolTurns.none
@@ -56,7 +56,7 @@ struct SpoolTurns {
 
   init(largestTogether: Int) { self.largestTogether = largestTogether }
 
-  /// Whether an account that has payloads rests.
+  /// Whether any account with payloads is resting.
   var isAnyResting: Bool { lines.count > ring.count }
 
   // MARK: Adding
@@ -75,8 +75,8 @@ struct SpoolTurns {
 
   /// Puts payloads back in front of all others of their accounts.
   /// - Parameters:
-  ///   - items: In the order in which they were dealt.
-  ///   - rests: Whether no payload of their accounts is dealt before ``wake()``.
+  ///   - items: In the order in which they were handed out.
+  ///   - rests: Whether no payload of their accounts is handed out before ``wake()``.
   mutating func putBack(_ items: some BidirectionalCollection<Item>, rests: Bool = false) {
     for item in items.reversed() {
       let slot = take(item)
@@ -149,7 +149,7 @@ struct SpoolTurns {
       if isLarge { break }
     }
     if count == 0 {
-      // Memory of the peak isn't kept for ever.
+      // The memory of the largest backlog isn't kept for ever.
       slots = []
       free = Self.none
     }

@@ -1,19 +1,19 @@
-// Lets an operator decide about payloads that a node has set aside. A spool is used by one process at a time, so the
-// node is stopped meanwhile: the lock ensures that. Rejected: commands to the running node, which would let anybody who
-// reaches its admin listener delete payloads.
+// Lets an operator decide about payloads that a node has set aside. Only one process may use a spool, so the node must
+// be stopped: the lock ensures that. Rejected: commands to the running node, which would let any client of its admin
+// listener delete payloads.
 
 internal import Foundation
 public import IngestQueue
 
 /// A payload that is set aside in a spool.
 public struct SetAsidePayload: Sendable, Equatable {
-  /// Within its spool, and never used again.
+  /// Its number in the spool, which is never reused.
   public let number: Int64
   /// In milliseconds since 1970.
   public let setAsideAt: Int64
   /// When the spool accepted it, in milliseconds since 1970.
   public let spooledAt: Int64
-  /// Of the payload and the line before it.
+  /// Bytes of the payload and the line before it.
   public let bytes: Int
   /// The reason as text.
   public let reason: String
@@ -30,11 +30,11 @@ public struct SetAsidePayload: Sendable, Equatable {
   }
 }
 
-/// The spool of a node that doesn't run.
+/// The spool of a node that isn't running.
 public final class StoppedSpool: Sendable {
   private let file: SpoolFile
 
-  /// - Throws: If there is none, it is damaged, or a process uses it.
+  /// - Throws: If there is no spool, it is damaged, or a process uses it.
   public init(folder: String) throws(UnusableSpool) {
     guard FileManager.default.fileExists(atPath: "\(folder)/spool.sqlite") else {
       throw UnusableSpool("there is no spool in \(folder): it has no file spool.sqlite, or this user can't see it")
@@ -42,25 +42,25 @@ public final class StoppedSpool: Sendable {
     file = try SpoolFile(folder: folder)
   }
 
-  /// The oldest first, up to the limit.
+  /// Payloads that are set aside, the oldest first, up to the limit.
   public func setAside(limit: Int) throws(SpoolFailure) -> [SetAsidePayload] { try file.setAside(limit: limit) }
 
-  /// The one with that number; nil if there is none.
+  /// The payload with this number; nil if none with this number is set aside.
   public func setAside(_ number: Int64) throws(SpoolFailure) -> SetAsidePayload? {
     try file.setAside(limit: 1, number: number).first
   }
 
-  /// The payload in the queue's format, with the line before it; nil if none with that number is set aside.
+  /// The payload in the queue's format, including the line before it; nil if none with this number is set aside.
   public func element(_ number: Int64) throws(SpoolFailure) -> [UInt8]? {
     try file.setAsideElement(number).map { [UInt8]($0) }
   }
 
-  /// Lets the node push these when it runs again.
+  /// Lets the node push these payloads when it runs again.
   public func requeue(_ numbers: [Int64]) throws(SpoolFailure) { try file.takeBack(numbers, discarding: false) }
 
-  /// Deletes these for good. Numbers of other payloads have no effect.
+  /// Deletes these payloads permanently. Numbers of other payloads have no effect.
   public func discard(_ numbers: [Int64]) throws(SpoolFailure) { try file.takeBack(numbers, discarding: true) }
 
-  /// It can't be used after that.
+  /// Closes the spool. It can't be used after that.
   public func close() throws(SpoolFailure) { try file.end() }
 }

@@ -1,22 +1,22 @@
 // A claimed batch on its way through the sink: the result of each of its entries, and the next ones. A batch goes to
-// the sink in pieces (mostly one), because memory for decoded payloads is limited. Entries that are in no piece when
-// the worker ends return to the queue.
+// the sink in pieces (usually one), because memory for decoded payloads is limited. When the worker ends, entries that
+// weren't in a piece return to the queue.
 //
 // Uncompressed payloads are first. Then accounts take turns, because decoding costs far more than the bytes in the
-// queue show. Once a limit of an account's payloads has been decoded, the rest is set aside in that account's own
-// lists, so that no account can occupy a lane for long.
+// queue suggest. Once an account has reached its limit of decoded bytes, its remaining payloads are set aside in its
+// own lists, so that no account can occupy a lane for long.
 
 internal import Fleet
 internal import IngestQueue
 internal import KeyReplica
 
 struct BatchWork {
-  /// The part of a batch that the sink gets at one time.
+  /// The part of a batch that is given to the sink at one time.
   struct Piece {
     /// Indices of the batch's entries.
     var places: [Int] = []
     var deliveries: [Delivery] = []
-    /// Reserved in the room for decoded payloads, to be returned.
+    /// Bytes reserved in the room for decoded payloads. They must be returned.
     var room = 0
   }
 
@@ -25,24 +25,24 @@ struct BatchWork {
   private(set) var stored = 0
   private(set) var duplicates = 0
   private(set) var discarded = 0
-  /// The pause that the sink asks for, if it has left some untried.
+  /// The pause that the sink asked for, if it left entries untried.
   private(set) var asksToWait: Duration?
-  /// The entries for the sink, in that order, and how many of them it got.
+  /// The entries for the sink, in order, and how many of them were given to it.
   private var order: [Int]
   private var next = 0
-  /// Bytes that were decoded so far, by account, including those decoded in vain.
+  /// Bytes that were decoded so far, by account, including failed decoding.
   private var decoded: [String: Int] = [:]
   private let mostDecoded: Int
   /// Maximum decoded bytes of each entry's body; 0 if it isn't decoded.
   private let mostBytes: [Int]
-  /// Entries that the sink got and didn't accept.
+  /// Entries that were given to the sink and not accepted.
   private var deferred: [Int] = []
 
-  /// Maximum decoded bytes of one piece: enough for one transaction, and lanes share the room.
+  /// Maximum decoded bytes of one piece: enough for one transaction, and all lanes share the room.
   static let pieceBytes = 16 << 20
-  /// Maximum decoded bytes of one account in a batch: beside other accounts, and alone.
+  /// Maximum decoded bytes of one account in a batch: in a batch with other accounts, and in a batch of its own.
   private static let mostDecoded = (beside: 16 << 20, alone: 64 << 20)
-  /// A body up to this decoded size isn't large. Any body may have a MiB.
+  /// A body of at most this decoded size isn't large. Any body may be decoded to a MiB.
   private static let largeBytes = 1 << 20
   static let longestRetryAfter = Duration.seconds(300)
 
@@ -58,7 +58,8 @@ struct BatchWork {
 
   private static func byTurns(_ entries: [ClaimedEntry], _ mostBytes: [Int]) -> [Int] {
     var plain: [Int] = []
-    // By turn: the first compressed one of each account, then the second ones, and so on. Possibly large ones are last.
+    // By turns: the first compressed entry of each account, then the second ones, and so on. Entries that may be large
+    // are last.
     var turns: [[Int]] = []
     var large: [Int] = []
     var met: [String: Int] = [:]
@@ -81,7 +82,7 @@ struct BatchWork {
   /// - Parameter accounts: Accounts whose entries are set aside, unless there are no others.
   init(_ batch: ClaimedBatch, decoding: BodyDecoding, choosing most: Int, besides accounts: Set<String>) {
     self.init(batch, decoding: decoding)
-    // Each account's first one, and its further ones.
+    // The first entry of each account, and further ones.
     var ranks: [[Int]] = [[], []]
     var last: [Int] = []
     var met: Set<String> = []
@@ -102,13 +103,13 @@ struct BatchWork {
     for place in order { fates[place] = .putBack }
   }
 
-  /// The accounts whose entries the sink gets.
+  /// The accounts whose entries are given to the sink.
   var givenAccounts: Set<String> { Set(order.compactMap { batch.entries[$0].account }) }
 
   /// Decodes the next entries, as many as there is room for.
   /// - Parameters:
   ///   - proofs: Proofs of revoked keys, whose payloads are to be discarded.
-  ///   - room: If the first body needs room, this waits for it.
+  ///   - room: If there is no room for the first body, this waits until there is.
   /// - Returns: Nil if nothing is left, or if the task is cancelled.
   mutating func nextPiece(
     _ decoding: BodyDecoding, discarding proofs: [String: Proof], in room: DecodingRoom
@@ -147,7 +148,7 @@ struct BatchWork {
         let kept = body.undone == nil ? 0 : min(body.bytes.count, charge)
         room.giveBack(charge - kept)
         piece.room += kept
-        // If it is stored undecoded, decoding was tried in vain.
+        // If the body is stored undecoded, an attempt to decode it has failed and counts too.
         decoded[account, default: 0] += body.undone == nil ? charge : kept
         piece.places.append(place)
         piece.deliveries.append(Delivery(header: envelope.header, body: body))
@@ -160,14 +161,14 @@ struct BatchWork {
     return piece.places.isEmpty ? nil : piece
   }
 
-  /// Whether all entries that the sink got are settled, and none is left.
+  /// Whether no entries are left for another piece.
   var isLastPiece: Bool { next == order.count && deferred.isEmpty }
 
-  /// The sink didn't accept a piece, and gets others first.
+  /// Records that the sink didn't accept a piece. Other pieces are tried first.
   mutating func putOff(_ piece: Piece) { deferred += piece.places }
 
-  /// Call it when the sink got all pieces. If the sink accepted any entry, rejected ones are retried later. If it
-  /// accepted none, all are given to it again.
+  /// Call it when all pieces were given to the sink. If the sink accepted any entry, rejected ones are retried later.
+  /// If it accepted none, all are given to it again.
   /// - Parameter retryDelay: For an entry that has failed this often before.
   /// - Returns: Whether entries are to be given to the sink again.
   mutating func takeUpDeferred(_ retryDelay: (_ failures: Int) -> Duration) -> Bool {
@@ -185,7 +186,7 @@ struct BatchWork {
 
   /// Records the results of a piece.
   /// - Parameter retryDelay: For an entry that has failed this often before.
-  /// - Returns: A reason, if payloads failed that will be retried.
+  /// - Returns: The reason of a failure, if any payloads failed and will be retried.
   mutating func note(
     _ outcomes: [SinkOutcome], of piece: Piece, retryDelay: (_ failures: Int) -> Duration
   ) -> String? {

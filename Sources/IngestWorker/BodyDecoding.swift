@@ -1,17 +1,16 @@
 // From the bytes that a client sent to the bytes that are stored.
 //
 // Labels are often wrong: agents send zlib labelled gzip, plain text labelled gzip, and compressed bodies with an empty
-// label. So the first bytes tell the format, and the label only decides what a failure means. A body that isn't
-// understood is stored byte for byte. A dead letter results only if the client itself says that the body is compressed,
-// the body looks like it, and yet it can't be decoded: then somebody expects the contents, and storing the broken
-// stream in their place would hide the error.
+// label. So the first bytes decide the format, and the label only decides what a failure means. A body that isn't
+// understood is stored byte for byte. A body becomes a dead letter only if the client itself says that it is
+// compressed, its first bytes agree, and yet it can't be decoded: then the client expects the decoded content to be
+// stored, and storing the broken stream instead would hide the error.
 //
 //   first bytes         | Content-Encoding | decodes to its end | outcome
 //   gzip, zlib or zstd  | a format's name  | yes                | decoded
 //   gzip, zlib or zstd  | a format's name  | no, or too much    | dead letter, with the reason
-//   gzip, zlib or zstd  | anything else    | yes                | decoded, unless the Content-Type says that the
-//   payload *is* a
-//                       |                  |                    | compressed file: then unchanged
+//   gzip, zlib or zstd  | anything else    | yes                | decoded; unchanged if the Content-Type says that
+//                       |                  |                    | the payload *is* a compressed file
 //   gzip, zlib or zstd  | anything else    | no, or too much    | unchanged: a binary payload that happens to begin so
 //   anything            | br               | yes, as brotli     | decoded, if it wasn't by its first bytes
 //   text (UTF-8)        | br               | no, or too much    | unchanged: brotli has no first bytes, but isn't text
@@ -23,20 +22,20 @@
 //
 // "To its end": the checksums are right, nothing is cut off, and nothing follows but another gzip member or zstd frame.
 // "Too much": more bytes than the limit, or a higher compression ratio than allowed. Raw deflate without zlib's header
-// has no first bytes to recognise it by and is stored unchanged; so is a body of nothing but skippable zstd frames.
+// has no recognisable first bytes and is stored unchanged; so is a body that consists only of skippable zstd frames.
 
 import BodyCoding
 public import IngestQueue
 
 /// A payload's body as it is stored.
 public struct DecodedBody: Sendable, Equatable {
-  /// The body that the client meant, as far as that is known.
+  /// The body after decoding, or the unchanged body.
   public var bytes: ArraySlice<UInt8>
   /// The compression that was removed: `gzip`, `zlib`, `zstd` or `br`; nil if the bytes are unchanged.
   public var undone: String?
 }
 
-/// The client says that its body is compressed, the bytes don't contradict that, and it can't be decompressed.
+/// The client says that its body is compressed, the bytes don't contradict that, and the body can't be decompressed.
 public struct UndecodableBody: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 }
@@ -47,7 +46,7 @@ public struct BodyDecoding: Sendable {
 
   /// - Parameters:
   ///   - limit: Maximum decompressed bytes of a body.
-  ///   - ratio: Maximum compression ratio. Up to a MiB is always allowed.
+  ///   - ratio: Maximum compression ratio. Decompressing up to a MiB is always allowed.
   public init(limit: Int = 64 << 20, ratio: Int = 200) { bounds = DecodedBounds(bytes: limit, ratio: ratio) }
 
   /// Maximum bytes that decoding adds to the memory in use: 0 for a body that isn't decoded.
@@ -96,7 +95,7 @@ public struct BodyDecoding: Sendable {
 
   private static let formatNames: Set<String> = ["gzip", "x-gzip", "deflate", "zlib", "zstd", "br"]
 
-  /// If several encodings were applied, they are a list with the last one last, which is the outermost.
+  /// The last encoding in the label, which is the outermost one if several were applied.
   private static func outermost(_ label: String?) -> String {
     ((label ?? "").split(separator: ",").last ?? "").trimmed.lowercased()
   }

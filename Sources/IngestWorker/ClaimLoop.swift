@@ -1,19 +1,19 @@
-// One lane of a worker: claim, decode, store, settle, again. A worker has several, so that while one waits for the disk
-// another talks to Redis. So a lane doesn't claim its next batch ahead: another lane has it already.
+// One lane of a worker: claim, decode, store, settle, repeat. A worker has several lanes, so that while one waits for
+// the disk another talks to Redis. So no lane claims its next batch in advance.
 //
-// A lane has its part of the worker's slots, at least two. It uses one at a time, or two while it tries other payloads
-// beside a batch. After a restart some slots may still hold claims of the worker's earlier process. With the other
-// slots the lane can work at once, and look for other payloads beside its first batch, instead of waiting for those
-// leases to end.
+// Each lane has some of the worker's slots, at least two. It uses one at a time, or two while it tries other payloads
+// beside a batch. After a restart some slots may still hold claims of the worker's earlier process. The lane then works
+// with the other slots at once, instead of waiting for those leases to end.
 //
-// A failure of the whole sink is not the payloads' fault: the lane keeps its batch, retries with a growing pause, and
-// counts no attempt. Only a payload that fails alone is counted, and becomes a dead letter in time.
+// If the whole sink fails, the payloads aren't the cause: the lane keeps its batch, retries with a growing pause, and
+// counts no attempt. An attempt is counted only if a payload fails alone. After the maximum of attempts it becomes a
+// dead letter.
 //
 // But the sink may reject all payloads of a batch because of the payloads. So while a batch fails, or takes long, the
 // lane also tries a few other envelopes, in another slot. If the sink accepts some of these, it works, and its results
-// for the batch show which payloads are at fault. Other envelopes that fail too are postponed, so that the next ones
-// are tried next time. Rejected: returning the batch instead of keeping it. While a sink is down that would move the
-// whole queue, batch by batch, behind a delay.
+// for the batch show which payloads are at fault. If these fail too, they are postponed, so that others are tried next
+// time. Rejected: returning the batch instead of keeping it. While a sink is down, that would postpone the whole queue,
+// batch by batch.
 
 internal import Fleet
 internal import IngestQueue
@@ -41,14 +41,14 @@ struct LaneSurroundings: Sendable {
 }
 
 struct ClaimLoop: Sendable {
-  /// From 0 in each shard.
+  /// The lane's number, from 0 in each shard.
   let number: Int
   let surroundings: LaneSurroundings
 
-  /// Lanes of a worker in one shard: each has at least two slots.
+  /// Maximum lanes of a worker in one shard: each has at least two slots.
   static let most = QueueLayout.slots / 2
 
-  /// A lane of a worker, as its progress counts.
+  /// Identifies a lane of a worker in its progress.
   struct ID: Hashable, Sendable {
     let shard: Int
     let number: Int
@@ -60,8 +60,8 @@ struct ClaimLoop: Sendable {
   private var progress: WorkerProgress { surroundings.progress }
   private var logger: Logger { surroundings.logger }
 
-  /// Works until the worker is to end.
-  /// - Throws: ``WorkerNameTaken``, when it can't go on.
+  /// Works until the worker should end.
+  /// - Throws: ``WorkerNameTaken``, when it can't continue.
   func run() async throws(WorkerNameTaken) {
     var slots = Array(stride(from: number, to: QueueLayout.slots, by: surroundings.lanes))
     var heldInARow = 0
@@ -69,7 +69,7 @@ struct ClaimLoop: Sendable {
     var size = ClaimSize(most: consumer.limits.envelopes)
     var failures = 0
     var holders: [Int: SlotHolder] = [:]
-    // A claim that may take suspects takes them first, so after some suspects the other lists get a turn.
+    // A claim that may take suspects takes them first, so the claim after it takes none, for the other lists.
     var hadSuspects = false
     while !isEnding {
       let claim: Claim
@@ -108,7 +108,7 @@ struct ClaimLoop: Sendable {
     }
   }
 
-  /// The client itself logs, once, that Redis is unreachable and that it is back.
+  /// Logs an error, except that Redis is unreachable: the client itself logs that, and the reconnect, once.
   private func log(_ error: QueueFailure, _ what: String) {
     if case .away = error { return }
     logger.error("\(what) failed; trying until it works", metadata: ["reason": "\(error)"])
@@ -116,12 +116,12 @@ struct ClaimLoop: Sendable {
 
   private var isEnding: Bool { Task.isCancelled || Task.isShuttingDownGracefully }
 
-  /// Waits, or less if the worker is to end.
+  /// Waits for this time, or until the worker should end.
   private func pause(_ duration: Duration) async {
     do {
       try await cancelWhenGracefulShutdown { try await Task.sleep(for: duration) }
     } catch {
-      // Cancelled: the caller checks whether the worker is to end.
+      // Cancelled: the caller checks whether the worker should end.
     }
   }
 
@@ -135,7 +135,7 @@ struct ClaimLoop: Sendable {
     // before any is given again.
     var isAgain = false
     giving: repeat {
-      // If it was claimed while the worker was told to end, it isn't started.
+      // A batch that was claimed while the worker was told to end isn't started.
       while !isEnding, work.asksToWait == nil, let piece = await nextPiece(&work, proofs, surroundings.room.batches) {
         let probing = Probing(slots: spareSlots, accounts: batch.accounts)
         let stored = await store(piece.deliveries, of: batch, probing, tries: isAgain || work.isLastPiece ? .max : 1)
@@ -171,10 +171,10 @@ struct ClaimLoop: Sendable {
     if let trouble { progress.wentWrong(trouble, shard: surroundings.shard) }
   }
 
-  /// A sink that left payloads untried has more work than it can do.
+  /// Pauses after a sink left payloads untried: it is overloaded.
   private func pauseAfter(_ work: BatchWork) async {
     guard let asked = work.asksToWait else { return }
-    // If the sink accepted others it works, and the pause that it asks for applies to the payloads that it didn't
+    // If the sink accepted other payloads it works, and the requested pause is meant for the payloads that it didn't
     // accept.
     await pause(work.stored > 0 ? .milliseconds(250) : max(min(asked, Self.longestPause), .milliseconds(250)))
   }
@@ -199,36 +199,35 @@ struct ClaimLoop: Sendable {
 
   // MARK: Storing
 
-  /// Maximum pause that a sink can ask for. A receiver may mean one account's payloads, which may be all that this lane
-  /// has; others must be tried.
+  /// Maximum pause that a sink can ask for. A receiver may mean only one account's payloads, but this lane may have
+  /// only those; other accounts' payloads must be tried.
   private static let longestPause = Duration.seconds(10)
-  /// A batch of this number of accounts or fewer may have failed, or take long, because of these accounts.
+  /// If a batch has fewer accounts than this, these accounts may be the reason that it failed or takes long.
   private static let fewAccounts = 4
-  /// With more accounts than this, the lane doesn't look for others', even if it is known that the batch waits for
-  /// these alone.
+  /// With more accounts than this, the lane doesn't look for other accounts' payloads, even if only these accounts
+  /// delay the batch.
   private static let mostNarrowed = 32
-  /// Maximum claims while looking for others' payloads. Large payloads are claimed one by one.
+  /// Maximum claims while looking for other accounts' payloads. Large payloads are claimed one by one.
   private static let mostClaims = 64
-  /// Maximum bytes of large claims that one search for others' payloads sets aside.
+  /// Maximum bytes of large claims that are set aside in one search for other accounts' payloads.
   private static let mostLargeBytes = 16 << 20
-  /// Payloads of the batch's own accounts aren't tried beside it if they have more bytes than this: they may take as
-  /// long.
+  /// Larger payloads of the batch's own accounts aren't tried beside the batch: they may take as long as the batch.
   private static let smallBytes = 1 << 20
 
-  /// The state of trying others' payloads beside a batch.
+  /// The state of trying other accounts' payloads beside a batch.
   private struct Probing {
-    /// Any of them that is free.
+    /// Slots to use: any that is free.
     let slots: [Int]
     /// The accounts in the batch whose payloads the sink delays.
     private(set) var accounts: Set<String>
     /// These accounts' own lists.
     private(set) var ownLists: Set<Int> = []
-    /// Whether the lane looks for others' payloads behind those of these accounts.
+    /// Whether the lane also looks for other accounts' payloads behind those of these accounts.
     private(set) var isWide = false
     private var othersFailed = false
-    /// Whether these accounts are known.
+    /// Whether it is known that the sink delays the payloads of exactly these accounts.
     private var isNarrow = false
-    /// Number of envelopes to try: more than one, because the next ones may be rejected as well, but few, because the
+    /// Number of envelopes to try. More than one, because the next ones may be rejected as well; but few, because the
     /// sink may be down.
     var most = Probing.first
 
@@ -243,11 +242,11 @@ struct ClaimLoop: Sendable {
     private mutating func widen() {
       let areFew = accounts.count < ClaimLoop.fewAccounts
       isWide = !othersFailed && (areFew || isNarrow && accounts.count <= ClaimLoop.mostNarrowed)
-      // With more accounts these could be all lists.
+      // With more accounts, their own lists could be all lists.
       ownLists = isWide && areFew ? Set(accounts.flatMap { QueueLayout.ownLists(of: $0) }) : []
     }
 
-    /// The others of the batch have their results. The payloads of these accounts take long.
+    /// Limits the search to the accounts whose payloads take long. All other payloads of the batch have their results.
     mutating func narrow(to accounts: Set<String>) {
       guard !accounts.isEmpty else { return }
       isNarrow = true
@@ -255,14 +254,13 @@ struct ClaimLoop: Sendable {
       widen()
     }
 
-    /// Whether trying others may take as long as the batch does, because payloads of the delayed accounts would be
-    /// among them.
+    /// Whether a try may take as long as the batch, because it could include payloads of the delayed accounts.
     var wouldWait: Bool { isNarrow && !isWide }
 
     mutating func note(_ work: BatchWork, hasFailed: Bool) {
-      // No claim has more than this.
+      // More than any claim's maximum.
       most = hasFailed || work.stored + work.duplicates == 0 ? Self.first : min(most * 4, 1 << 20)
-      // Others' payloads failed too: it isn't because of the batch's accounts.
+      // Other accounts' payloads failed too, so the batch's accounts aren't the cause.
       if hasFailed, !work.givenAccounts.isSubset(of: accounts) {
         othersFailed = true
         widen()
@@ -274,11 +272,11 @@ struct ClaimLoop: Sendable {
     case any, small
   }
 
-  /// Whether this lane tries nothing else of the accounts that its batch waits for. Trying these takes as long as the
-  /// batch does, and while all lanes do that, others' new payloads wait for them.
+  /// Whether this lane tries no other payloads of the accounts that its batch waits for. Such a try takes as long as
+  /// the batch does. If all lanes did it, other accounts' new payloads would wait.
   private var looksForOthers: Bool { number.isMultiple(of: 2) }
 
-  /// Waits before a batch is retried. Payloads that others send meanwhile are tried at once.
+  /// Waits before a batch is retried. Other accounts' payloads that arrive during this time are tried at once.
   private func pauseLooking(for duration: Duration, _ probing: inout Probing) async {
     let end = ContinuousClock.now + duration
     while !isEnding, case let left = end - .now, left > .zero {
@@ -290,15 +288,15 @@ struct ClaimLoop: Sendable {
 
   private enum Stored {
     case outcomes([SinkOutcome])
-    /// It was tried the maximum number of times.
+    /// The sink didn't accept it in the maximum number of tries.
     case notTaken
-    /// The worker is to end, or the lease is over.
+    /// The worker should end, or the lease is over.
     case givenUp
   }
 
   /// - Parameters:
   ///   - batch: The batch of the deliveries.
-  ///   - tries: Maximum number of times that the sink gets them.
+  ///   - tries: Maximum number of tries.
   private func store(
     _ deliveries: [Delivery], of batch: ClaimedBatch, _ probing: Probing, tries: Int
   ) async -> Stored {
@@ -334,7 +332,7 @@ struct ClaimLoop: Sendable {
     case long
   }
 
-  /// Stores a batch, and others' payloads beside it if it takes long.
+  /// Stores a batch. If it takes long, tries other accounts' payloads beside it.
   private func storePatiently(
     _ deliveries: [Delivery], _ probing: inout Probing
   ) async throws(SinkFailure) -> [SinkOutcome] {
@@ -352,7 +350,7 @@ struct ClaimLoop: Sendable {
       }
       func wait(_ duration: Duration) {
         group.addTask {
-          // If it is cancelled, the batch has ended or is about to.
+          // If this is cancelled, the batch has ended or is about to end.
           do { try await Task.sleep(for: duration) } catch {}
           return .long
         }
@@ -366,7 +364,7 @@ struct ClaimLoop: Sendable {
           group.cancelAll()
         case .long where result == nil && !isEnding:
           ownProbing.narrow(to: progress.accounts)
-          // If the sink accepted some, the next ones needn't wait.
+          // If the sink accepted some, the next ones don't have to wait.
           let isWorking = ownProbing.wouldWait ? false : await probe(&ownProbing, own: .small)
           wait(isWorking ? .zero : patience)
         case .long: break
@@ -387,7 +385,7 @@ struct ClaimLoop: Sendable {
     return outcomes
   }
 
-  /// Tries a few other envelopes, while a batch of this lane waits: others' if there are any, or else some of the
+  /// Tries a few other envelopes while a batch of this lane waits: other accounts', or if there are none, more of the
   /// batch's own accounts.
   /// - Returns: Whether the sink accepted any of them.
   private func probe(_ probing: inout Probing, own: OwnOnes) async -> Bool {
@@ -406,11 +404,12 @@ struct ClaimLoop: Sendable {
     return await tryOut(batch, &probing)
   }
 
-  /// Claims until there are payloads of other accounts than the batch's. The payloads in front of them are set aside.
+  /// Claims until there are payloads of other accounts than the batch's. The batch's accounts' payloads in front of
+  /// them are set aside.
   private func claimOthers(_ probing: Probing) async -> ClaimedBatch? {
     var largeBytes = 0
     for number in 1...Self.mostClaims {
-      // Lists are shared by accounts: others' payloads may be in them, behind those of the batch's accounts.
+      // Lists are shared by accounts, so other accounts' payloads may be in them behind those of the batch's accounts.
       let takesFromAll = number.isMultiple(of: 4)
       let claimed = await claimBeside(probing.slots, takesSuspects: false, limit: .max) { list in
         if !probing.ownLists.contains(list) { return probing.most }
@@ -422,14 +421,14 @@ struct ClaimLoop: Sendable {
       }
       guard batch.isOf(probing.accounts) else { return batch }
       await setAside(batch)
-      // Redis answers nobody while it moves these.
+      // Moving large payloads blocks Redis.
       if batch.bytes > Self.smallBytes { largeBytes += batch.bytes }
       if largeBytes > Self.mostLargeBytes { return nil }
     }
     return nil
   }
 
-  /// Any other result is handled by the lane's own next claim.
+  /// Claims into a free slot. The lane's own next claim handles any other result.
   private func claimBeside(
     _ slots: [Int], takesSuspects: Bool, limit: Int, _ ownLimit: (Int) -> Int?
   ) async -> ClaimedBatch? {
@@ -461,7 +460,7 @@ struct ClaimLoop: Sendable {
     let proofs = await begin(batch)
     defer { surroundings.held.release(batch) }
     var hasFailed = false
-    // With room of its own: batches that the sink doesn't accept must not prevent trying others.
+    // These payloads have separate room: batches that the sink doesn't accept must not prevent trying others.
     while !isEnding, !hasFailed, let piece = await nextPiece(&work, proofs, surroundings.room.probes) {
       defer { surroundings.room.probes.giveBack(piece.room) }
       do throws(SinkFailure) {
@@ -530,7 +529,7 @@ struct ClaimLoop: Sendable {
 }
 
 extension Backoff {
-  /// With jitter from the system.
+  /// With jitter from the system's generator.
   func delay(afterFailures failures: Int) -> Duration {
     var generator = SystemRandomNumberGenerator()
     return .nanoseconds(delay(afterFailures: failures, using: &generator).nanoseconds)

@@ -1,8 +1,8 @@
-// How many envelopes a lane claims from each list that is accounts' own. Payloads of an account for which a lane has no
-// time are set aside (`Disposition.setAside`), and each of these is moved in Redis, and written into its append-only
-// file. From list 0 to an account's own list that happens once and is worth it: others' payloads move up. From an own
-// list and back it would be useless, again and again. So from such a list a lane claims about as many as it stored
-// lately.
+// How many envelopes a lane claims from each of the accounts' own lists. If a lane has no time for an account's
+// payloads, it sets them aside (`Disposition.setAside`). Each of these is moved in Redis and written into the
+// append-only file. Moving from list 0 to an account's own list happens once and helps: other accounts' payloads are
+// claimed sooner. Moving from an own list and back would be useless and repeated. So from such a list a lane claims
+// about as many envelopes as it stored lately.
 
 internal import IngestQueue
 
@@ -14,7 +14,7 @@ struct ClaimSize {
 
   init(most: Int) { self.most = most }
 
-  /// Nil if there is no limit but that of a claim.
+  /// The limit for a list; nil if only the limit of a claim applies.
   func limit(of list: Int) -> Int? { limits[list] }
 
   /// Records the results of a claim.

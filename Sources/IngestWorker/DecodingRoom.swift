@@ -1,16 +1,16 @@
-// Limits the memory for decoded payloads, over all lanes of a worker. A few hundred bytes of gzip may be a MiB of
-// payload and half a MiB may be 64, so the limit of a claim (bytes as they were sent) doesn't limit this.
+// Limits the memory for decoded payloads, over all lanes of a worker. A few hundred bytes of gzip may decode to a MiB,
+// and half a MiB to 64 MiB, so the limit of a claim (bytes as they were sent) doesn't limit this memory.
 //
 // A lane reserves room for the maximum decoded size of a body before it decodes it, and returns the unneeded part. It
-// waits for room only while it holds none: otherwise two lanes could wait for each other. An uncompressed body takes no
-// room, because its bytes are the claim's own.
+// waits for room only while it has reserved none: otherwise two lanes could wait for each other. An uncompressed body
+// needs no room, because it uses the claim's own bytes.
 //
-// Rejected: the size that a stream announces (gzip's is modulo 4 GiB, and a client can write any number); and a limit
-// for each lane (a worker may have dozens, mostly idle).
+// Rejected: the size that a stream declares (gzip's is modulo 4 GiB, and a client can write any number); and a limit
+// for each lane (a worker may have dozens of lanes, mostly idle).
 
 internal import Synchronization
 
-/// Room for decoded payloads, in bytes.
+/// The room for decoded payloads, in bytes.
 final class DecodingRoom: Sendable {
   private struct Waiter {
     let number: UInt64
@@ -21,9 +21,9 @@ final class DecodingRoom: Sendable {
   private struct State {
     var left: Int
     var lastNumber: UInt64 = 0
-    /// The one that has waited longest first.
+    /// The longest-waiting one first.
     var waiters: [Waiter] = []
-    /// Cancelled before they began to wait.
+    /// Requests that were cancelled before they began to wait.
     var cancelled: Set<UInt64> = []
   }
 
@@ -38,13 +38,13 @@ final class DecodingRoom: Sendable {
 
   /// The free room.
   var left: Int { state.withLock { $0.left } }
-  /// How many wait for room.
+  /// Number of requests that wait for room.
   var waiting: Int { state.withLock { $0.waiters.count } }
 
-  /// The room to reserve for a body of at most this size. A body larger than all of the room reserves all of it.
+  /// The room to reserve for a body of at most this size. For a body larger than the whole room it is the whole room.
   func charge(_ most: Int) -> Int { min(most, total) }
 
-  /// Reserves room at once, if there is some and nobody waits for it.
+  /// Reserves room at once, if there is some and no other request waits.
   func takesNow(_ bytes: Int) -> Bool {
     state.withLock { state in
       guard state.waiters.isEmpty, state.left >= bytes else { return false }
@@ -53,15 +53,15 @@ final class DecodingRoom: Sendable {
     }
   }
 
-  /// Reserves room as soon as there is some, in the order of the requests. A caller that already holds some must not
-  /// ask.
+  /// Reserves room as soon as there is some, in the order of the requests. A caller that has already reserved room must
+  /// not call this.
   /// - Returns: False if the task was cancelled. Nothing is reserved then.
   func takes(_ bytes: Int) async -> Bool {
     let number = state.withLock { state in
       state.lastNumber += 1
       return state.lastNumber
     }
-    // Cancelled when it had room already: nobody asks for that number again.
+    // If it was cancelled after it got room, nothing else removes its number.
     defer { state.withLock { _ = $0.cancelled.remove(number) } }
     return await withTaskCancellationHandler {
       await withCheckedContinuation { hasRoom in
@@ -85,7 +85,7 @@ final class DecodingRoom: Sendable {
         return nil
       }
       waiter?.hasRoom.resume(returning: false)
-      // The next one in the queue may need less.
+      // The next waiting request may need less.
       giveBack(0)
     }
   }
@@ -110,7 +110,7 @@ struct WorkerRoom: Sendable {
   /// For payloads that are tried beside waiting batches.
   let probes: DecodingRoom
 
-  /// - Parameter bytes: For both together. Two thirds are for batches.
+  /// - Parameter bytes: The total of both. Two thirds are for batches.
   init(bytes: Int) {
     batches = DecodingRoom(bytes: max(bytes * 2 / 3, 1))
     probes = DecodingRoom(bytes: max(bytes / 3, 1))

@@ -1,5 +1,5 @@
-// For benchmarks: a worker's own time, when storing takes none. It reports discarded payloads as stored, so only an
-// explicit `none:` selects it.
+// For benchmarks: measures the worker's own time, because storing takes none. It reports discarded payloads as stored,
+// so only an explicit `none:` selects it.
 
 /// Discards payloads and reports them as stored.
 public struct NoSink: Sink {

@@ -1,9 +1,9 @@
-// A worker's part in one shard of the queue: its lanes there, and beside them two small loops that extend its own
-// leases and look for those of dead workers.
+// A worker's part in one shard of the queue: its lanes, and two small loops. One extends the worker's own leases, the
+// other looks for claims of dead workers.
 //
-// Each shard has all of this for itself, including the connection to Redis, so that an unreachable or slow one delays
-// no other; they share the sink and the counters. Rejected: lanes that go from shard to shard. Settling goes on until
-// the lease is over, so one unreachable shard would soon have every lane waiting for it.
+// Each shard has its own lanes, loops and connection to Redis, so that an unreachable or slow shard delays no other.
+// All shards share the sink and the counters. Rejected: lanes that serve all shards by turns. Settling is repeated
+// until the lease is over, so soon every lane would wait for one unreachable shard.
 
 internal import Fleet
 internal import Hiredis
@@ -28,7 +28,7 @@ final class ShardWorker: Sendable {
   private let logger: Logger
 
   /// - Parameters:
-  ///   - instance: The worker's, the same in all shards.
+  ///   - instance: The worker's instance, the same in all shards.
   ///   - lanes: The number of the worker's lanes in this shard.
   init(
     _ shard: QueueShard, instance: String, lanes: Int, room: WorkerRoom, options: WorkerOptions, sink: any Sink,
@@ -48,7 +48,7 @@ final class ShardWorker: Sendable {
     self.logger = logger
     var redis = RedisOptions(name: "ingest-worker")
     redis.saysDenied = true
-    // One envelope of the largest size, or a batch, with room for the rest of the reply.
+    // The largest envelope or a whole batch, plus room for the rest of the reply.
     redis.replyLimits.bytes = max(options.consumer.largestEnvelope, options.consumer.bytes) + (1 << 20)
     client = shard.client(options: redis, on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
     consumer = QueueConsumer(
@@ -61,7 +61,7 @@ final class ShardWorker: Sendable {
   }
 
   /// Works until the worker should end. Then it returns its claims and removes the worker from the shard's list.
-  /// - Returns: The reason if it can't go on for another reason than the end of the worker.
+  /// - Returns: The reason if it can't continue; nil if the worker ended.
   func run() async -> WorkerNameTaken? {
     let taken = await withTaskGroup(of: Ended.self) { group in
       group.addTask { .lanes(await self.runLanes()) }
@@ -98,7 +98,7 @@ final class ShardWorker: Sendable {
       var taken: WorkerNameTaken?
       for await error in group {
         guard let error else { continue }
-        // The other lanes return what they have.
+        // The other lanes return their batches.
         taken = taken ?? error
         group.cancelAll()
       }
@@ -108,7 +108,8 @@ final class ShardWorker: Sendable {
 
   // MARK: Leases
 
-  /// Maximum time between two checks of the leases. The scripts take a much longer one for a step of Redis's clock.
+  /// Maximum time between two checks of the leases. The scripts interpret a much longer time as a step of Redis's
+  /// clock.
   private static let longestPause = Duration.seconds(10)
 
   private func extendLeases() async -> Ended {
@@ -131,8 +132,8 @@ final class ShardWorker: Sendable {
     while await slept(min(options.consumer.lease / 2, Self.longestPause)) {
       do throws(QueueFailure) {
         if wasAway {
-          // After an outage every lease may have ended, of workers that are alive and about to extend theirs. So the
-          // first check only reads.
+          // After an outage all leases may have ended, including those of live workers that are about to extend theirs.
+          // So the first check only reads.
           _ = try await QueueState.read(from: client, layout: layout)
           wasAway = false
           continue
@@ -168,7 +169,7 @@ final class ShardWorker: Sendable {
     do throws(QueueFailure) {
       try await consumer.leave()
     } catch {
-      // Another worker's reaper will remove this worker in time.
+      // Another worker's reaper will remove this worker later.
       logger.info("removing this worker from the queue's worker list failed", metadata: ["reason": "\(error)"])
     }
   }

@@ -1,10 +1,10 @@
-// Stores payloads finally. The queue delivers at least once, so a sink must recognise an envelope's ID; only that makes
-// "at least once" into "once".
+// The interface of destinations for payloads. The queue delivers at least once, so a sink must recognise an envelope's
+// ID: only that turns "at least once" into "once".
 
 public import IngestQueue
 internal import Synchronization
 
-/// A payload on its way into a sink.
+/// A payload for a sink.
 public struct Delivery: Sendable {
   public let header: EnvelopeHeader
   public let body: DecodedBody
@@ -17,19 +17,19 @@ public struct Delivery: Sendable {
 
 /// The result of one delivery.
 public enum SinkOutcome: Sendable, Equatable {
-  /// It is stored, and survives a crash.
+  /// The payload is stored, and survives a crash.
   case stored
   /// An envelope with this ID was stored before; nothing was changed.
   case duplicate
-  /// This one can't be stored; the others of its batch are not affected. It is counted: after some tries it is a dead
-  /// letter, and at once if it isn't retryable.
+  /// This payload can't be stored; the others of its batch are not affected. The failure is counted: the payload
+  /// becomes a dead letter after the maximum of attempts, or at once if it isn't retryable.
   case failed(reason: String, retryable: Bool)
-  /// This one wasn't stored now, and is delivered again later. The others of its batch are not affected.
+  /// This payload wasn't stored now, and is delivered again later. The others of its batch are not affected.
   case postponed(Postponement)
-  /// This one wasn't tried. It goes back to the front of the queue, and the sink asks for a pause of this length.
+  /// This payload wasn't tried. It returns to the front of the queue, and the sink asks for a pause of this length.
   case untried(retryAfter: Duration?)
-  /// This one wasn't tried, because its account had its share of the sink's time. It is delivered again after others'
-  /// payloads.
+  /// This payload wasn't tried, because its account has used its share of the sink's time. It is delivered again after
+  /// other accounts' payloads.
   case setAside
 }
 
@@ -39,9 +39,9 @@ public struct Postponement: Sendable, Equatable {
   /// Whether this counts as a failed attempt of the payload. False if it is unknown whether the payload or the sink is
   /// at fault.
   public let isCounted: Bool
-  /// How often it failed so far, as far as the sink knows: the more often, the longer the pause. 0 if it hasn't failed.
+  /// Number of failures so far, if known to the sink. The more failures, the longer the pause.
   public let failures: Int
-  /// The pause is at least this long.
+  /// The minimum pause.
   public let after: Duration
 
   public init(reason: String, isCounted: Bool, failures: Int, after: Duration = .zero) {
@@ -52,7 +52,7 @@ public struct Postponement: Sendable, Equatable {
   }
 }
 
-/// No payload of a batch counts as stored: the sink is down, locked or full. The same batch may succeed later.
+/// No payload of a batch counts as stored, because the sink is down, locked or full. The same batch may succeed later.
 public struct SinkFailure: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
   /// The pause that the sink asks for; nil if it doesn't.
@@ -61,11 +61,11 @@ public struct SinkFailure: Error, Sendable, Equatable, CustomStringConvertible {
 
   /// The possible cause.
   enum Cause: Sendable {
-    /// The sink, as far as is known.
+    /// The sink, probably.
     case sink
-    /// Perhaps one payload of the batch, so that the others should be tried without it.
+    /// Perhaps one payload of the batch. The others should be tried without it.
     case perhapsPayload
-    /// There is no room, perhaps only for one payload of the batch. That is never the payload's fault.
+    /// The sink has no room, perhaps only for one payload of the batch. A payload is never at fault for that.
     case noRoom
   }
 
@@ -83,24 +83,24 @@ public struct SinkFailure: Error, Sendable, Equatable, CustomStringConvertible {
 /// A destination that stores payloads.
 ///
 /// Several batches may be stored at the same time, also by several processes. Storing is idempotent by the envelope's
-/// ID. When its task is cancelled, ``store(_:)`` ends soon: either with everything stored, or by throwing.
+/// ID. When its task is cancelled, ``store(_:)`` ends soon: everything is stored, or it throws.
 public protocol Sink: Sendable {
   /// Stores a batch. When this returns, payloads with the result `stored` survive a crash of the machine.
   /// - Returns: One result for each delivery, in their order.
   /// - Throws: If no delivery is certain to be stored. (All of them may be.)
   func store(_ deliveries: [Delivery]) async throws(SinkFailure) -> [SinkOutcome]
 
-  /// As ``store(_:)``, and reports meanwhile which accounts' payloads it still waits for, as far as it knows.
+  /// Does the same as ``store(_:)``, and reports the accounts whose payloads it still waits for, if it knows them.
   func store(_ deliveries: [Delivery], saying progress: SinkProgress) async throws(SinkFailure) -> [SinkOutcome]
 
-  /// Ends it, after the last batch.
+  /// Closes the sink, after the last batch.
   func close() async throws(SinkFailure)
 
   /// Its name in reports, without secrets.
   var name: String { get }
 
-  /// After this time without results it is worth storing other payloads beside a batch; nil if they would only wait
-  /// behind it.
+  /// After this time without results other payloads are tried beside a batch; nil if they would only wait behind the
+  /// batch.
   var patience: Duration? { get }
 }
 

@@ -1,16 +1,16 @@
-// One text names a sink, so that another kind of sink is another scheme before the colon and not another set of
+// One text selects a sink: its scheme, before the colon, is the kind of sink. So a new kind of sink needs no new
 // options.
 
 public import Logging
 
 /// A worker's sink, as an operator writes it: `sqlite:PATH`, `postgres://…`, `https://…`, `files:FOLDER`.
 public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
-  /// A file, which is created if it doesn't exist; its folder must exist.
+  /// A file. It is created if it doesn't exist; its folder must exist.
   case sqlite(path: String)
   case postgres(PostgresAddress)
   case http(HTTPSinkAddress)
   case files(FileSinkAddress)
-  /// Discards payloads: for measuring how fast a queue is processed.
+  /// Discards payloads, to measure how fast a queue is processed.
   case none
 
   /// The form of an address, to follow the word "expected".
@@ -27,7 +27,7 @@ public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
     case "none" where text == "none:": self = .none
     case "files" where parts.count == 2: self = .files(try FileSinkAddress(String(parts[1])))
     default:
-      // A password may follow the colon.
+      // There may be a password after the colon.
       let came = parts.count == 2 ? parts[0] + ":…" : parts[0]
       throw InvalidSinkAddress("expected \(Self.expectation), got \"\(came.prefix(100))\"")
     }
@@ -44,7 +44,7 @@ public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
-  /// Opens it.
+  /// Opens the sink.
   /// - Parameter logger: Logs actions that a sink takes by itself.
   public func open(logger: Logger) throws(SinkFailure) -> any Sink {
     switch self {
@@ -57,7 +57,7 @@ public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
   }
 }
 
-/// A text that isn't a sink's address; the description is the second half of a sentence, and has no secrets.
+/// The text isn't a sink's address. The description is the second half of a sentence, and has no secrets.
 public struct InvalidSinkAddress: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 

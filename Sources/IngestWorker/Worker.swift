@@ -1,8 +1,8 @@
-// The worker as a service: a part for each shard of the queue, one sink, and the shutdown.
+// The worker as a service: a `ShardWorker` for each shard of the queue, one sink, and the shutdown.
 //
-// It ends in two steps, as Sidekiq does: quiet (it claims nothing new and finishes the batches in the sink), and after
-// a deadline it returns the rest. After any other end, `kill -9` included, the claims return to the queue when their
-// leases end.
+// It ends in two steps, as Sidekiq does: first it is quiet (it claims nothing new and finishes the batches in the
+// sink); after a deadline it returns the unstored payloads. After any other end, `kill -9` included, the claims return
+// to the queue when their leases end.
 
 public import Fleet
 public import IngestQueue
@@ -16,16 +16,16 @@ public struct WorkerOptions: Sendable {
   public var name: WorkerName
   /// The build, for reports.
   public var build: String
-  /// Batches in progress at the same time, from 1 to ``WorkerOptions/mostLanes``: in all shards together, but at least
-  /// one in each.
+  /// Batches in progress at the same time, in all shards together, from 1 to ``WorkerOptions/mostLanes``. Each shard
+  /// has at least one lane.
   public var lanes: Int
   public var consumer: ConsumerLimits
   public var decoding: BodyDecoding
-  /// Maximum bytes of decoded payloads in memory, over all lanes. A payload that is larger by itself is decoded alone.
+  /// Maximum bytes of decoded payloads in memory, over all lanes. A larger payload is decoded alone.
   public var decodedTotal: Int
   /// The pause before an envelope that failed alone is tried again.
   public var retry: Backoff
-  /// From the signal to end until unstored payloads are returned.
+  /// The time from the signal to end until unstored payloads are returned.
   public var drainDeadline: Duration
 
   public static let mostLanes = ClaimLoop.most
@@ -50,7 +50,7 @@ public struct WorkerOptions: Sendable {
 /// Another process uses this worker's name, so neither knows which claims are its own.
 public struct WorkerNameTaken: Error, Sendable, Equatable, CustomStringConvertible {
   public let worker: WorkerName
-  /// The other one's instance.
+  /// The other process's instance.
   public let by: String
 
   public var description: String {
@@ -71,7 +71,7 @@ public final class Worker: Service {
   /// - Parameters:
   ///   - shards: All shards of the queue.
   ///   - sink: Closed when the worker ends.
-  ///   - revoked: Discards payloads of keys that were revoked since; nil to store them.
+  ///   - revoked: If given, payloads of keys that were revoked since are discarded; nil to store them.
   public init(
     shards: [QueueShard], options: WorkerOptions, sink: any Sink, revoked: RevokedKeys? = nil, logger: Logger
   ) {
@@ -139,7 +139,7 @@ public final class Worker: Service {
       metadata: ["stored": "\(report.stored)", "put_back": "\(progress.putBack)", "dead": "\(report.dead)"])
   }
 
-  /// Ends when the worker was told to end and its deadline is over.
+  /// Returns when the worker was told to end and its deadline is over.
   private func drainDeadline() async -> Ended {
     do {
       try await gracefulShutdown()
@@ -148,7 +148,7 @@ public final class Worker: Service {
       try await Task.sleep(for: options.drainDeadline)
       return .drainDeadline
     } catch {
-      // Cancelled, because the lanes have ended before.
+      // Cancelled, because the lanes have already ended.
       return .other
     }
   }

@@ -1,5 +1,5 @@
-// The counters of a worker: written by its lanes, read for reports. A lock and not an actor, because a lane must not
-// wait for its turn to count.
+// The counters of a worker: written by its lanes, read for reports. It uses a lock and not an actor, because a lane
+// must not suspend to count.
 
 internal import Fleet
 internal import Foundation
@@ -14,7 +14,7 @@ final class WorkerProgress: Sendable {
     var troubled: [ClaimLoop.ID: String] = [:]
     var busy: Set<ClaimLoop.ID> = []
     var isQuiet = false
-    /// For the rate: times of the last seconds, and the number of processed payloads at each.
+    /// For the rate: some times of the last seconds, with the number of payloads that were processed by then.
     var marks: [(at: ContinuousClock.Instant, processed: UInt64)] = []
   }
 
@@ -67,7 +67,7 @@ final class WorkerProgress: Sendable {
 
   func foundNothing(lane: ClaimLoop.ID) { inside.withLock { _ = $0.busy.remove(lane) } }
 
-  /// A batch was settled.
+  /// Records that a batch was settled.
   func settled(_ count: Int, putBack: Int, _ change: (inout WorkerReport) -> Void) {
     inside.withLock {
       $0.report.inHand -= count
@@ -77,7 +77,7 @@ final class WorkerProgress: Sendable {
     }
   }
 
-  /// Others have taken over a batch, because this worker was too slow for its lease.
+  /// Records that other workers have taken over a batch, because this worker was too slow for its lease.
   func lost(_ count: Int, _ reason: String, shard: Int) {
     inside.withLock {
       $0.report.inHand -= count

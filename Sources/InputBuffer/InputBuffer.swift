@@ -1,15 +1,15 @@
 // Bytes that a peer has sent and that weren't consumed yet: the only buffer between a socket and a parser.
 //
-// `ByteBuffer` alone isn't enough. It frees consumed bytes only when it is empty, and a peer decides whether it ever
-// is: a peer that ends one request and begins the next in the same packet keeps it from becoming empty, and the buffer
-// grows with every byte sent, until its 32-bit index overflows and ends the process. So this type frees consumed bytes
-// whenever it would have to grow.
+// `ByteBuffer` alone isn't enough. It frees consumed bytes only when it is empty, and a peer can prevent that: if each
+// packet ends one request and begins the next, the buffer never becomes empty. Then it grows with every byte sent,
+// until its 32-bit index overflows and ends the process. So this type frees consumed bytes whenever it would have to
+// grow.
 //
 // Guarantee: the memory held is less than twice the maximum of unread bytes, or the memory of the largest append. So a
 // caller that stops reading at a limit holds a bounded amount, whatever the peer sends and however it is cut.
 //
-// Rejected: `discardReadBytes()` after each step. It moves the unread bytes each time, even if there is room left; and
-// if a slice of a body is still held elsewhere it copies the whole storage.
+// Rejected: `discardReadBytes()` after each step. It moves the unread bytes each time, even if there is free space. If
+// a slice of a body is still referenced elsewhere, it copies the whole storage.
 
 public import NIOCore
 
@@ -32,7 +32,7 @@ public struct InputBuffer: Sendable {
   /// The memory of this buffer in bytes.
   public var capacity: Int { unread.storageCapacity }
 
-  /// Adds bytes behind the unread ones. Uses the memory of `more` if nothing is unread.
+  /// Adds bytes after the unread ones. Uses the memory of `more` if nothing is unread.
   @inlinable public mutating func append(_ more: ByteBuffer) {
     if unread.readableBytes == 0 { unread = more } else { join(more) }
   }
@@ -59,8 +59,8 @@ public struct InputBuffer: Sendable {
     return part
   }
 
-  /// Releases memory that the unread bytes don't need: all of it if nothing is unread. A peer that sends much, and then
-  /// stops after the first byte of a request, would otherwise keep a whole read's memory with that one byte.
+  /// Releases memory that the unread bytes don't need: all of it if nothing is unread. Otherwise a peer that sends
+  /// much, and then stops after the first byte of a request, would keep a whole read's memory in use for that one byte.
   @inlinable public mutating func releaseSpareMemory() {
     if unread.readableBytes == 0 { unread = ByteBuffer() } else { shrink() }
   }

@@ -1,13 +1,14 @@
-// The names of accounts, each kept once however many keys an account has. They are never released: there are as many as
-// the accounts seen since the process started.
+// The names of accounts. Each name is stored once, even if the account has many keys. Names are never released, so
+// there are as many as accounts seen since the process started.
 //
-// Every admitted request asks for a name, on any thread, so asking takes no lock: names never move and never change.
-// They are in chunks, each twice as long as the one before, and the list of chunks has room for all possible ones. This
-// is safe because another thread gets a number only from a bucket, whose lock orders the name's writing before its
-// reading.
+// Every admitted request reads a name, on any thread. So reading takes no lock: names never move and never change. They
+// are stored in chunks, each twice as long as the one before, and the list of chunks has room for the maximum number.
+// This is safe because another thread gets a number only from a bucket, and the bucket's lock orders the write of the
+// name before its read.
 //
-// Every record that is read looks up the other way, from a name to its number: by the name's bytes, without making a
-// string. The table has numbers with a part of their names' hashes; a dictionary would keep all names a second time.
+// For every record that is read, the number of its account's name is looked up, by the name's bytes, without making a
+// string. The lookup table has numbers and a part of the names' hashes; a dictionary would store all names a second
+// time.
 
 internal import Synchronization
 
@@ -18,11 +19,12 @@ final class AccountNames: Sendable {
   }
 
   private static let firstChunk = 1024
-  /// A bucket keeps 30 bits of a number.
+  /// A bucket stores 30 bits of a number.
   private static let limit = 1 << 30
 
   private let index = Mutex(Index())
-  // Written under the lock, each element once. Read only for numbers from a bucket, whose lock was taken after that.
+  // Written under the lock, each element once. Read only for numbers from a bucket, whose lock was taken after the
+  // write.
   private nonisolated(unsafe) let chunks: UnsafeMutablePointer<UnsafeMutablePointer<String>?>
   private static let chunkCount = place(of: limit - 1).chunk + 1
 
@@ -42,10 +44,10 @@ final class AccountNames: Sendable {
 
   var count: Int { index.withLock { $0.count } }
 
-  /// - Parameter number: One of an entry of a bucket, or of ``number(of:)`` on the same thread.
+  /// - Parameter number: From an entry of a bucket, or from ``number(of:)`` on the same thread.
   func name(of number: Number) -> String {
     let (chunk, offset) = Self.place(of: Int(number.value))
-    // Where there is a number, there is its name.
+    // Every number has a name.
     return chunks[chunk]![offset]
   }
 
@@ -54,8 +56,8 @@ final class AccountNames: Sendable {
     return name.withUTF8 { numbers(of: [UnsafeRawBufferPointer($0)])[0] }
   }
 
-  /// The numbers of many names at once: reading memory that is in no cache takes as long as hashing a record, and here
-  /// many such reads overlap.
+  /// The numbers of many names at once. A read from uncached memory takes as long as hashing a record; here many such
+  /// reads overlap.
   /// - Parameter names: In UTF-8.
   func numbers(of names: [UnsafeRawBufferPointer]) -> [Number] {
     index.withLock { index in
@@ -91,7 +93,7 @@ final class AccountNames: Sendable {
 
   /// Numbers by the hashes of their names.
   private struct Index {
-    /// A number plus one, and above it the name's hash; 0 if it is empty.
+    /// A number plus one in the low bits, the name's hash in the high bits; 0 if the slot is empty.
     struct Slot {
       var bits: UInt64 = 0
       var isFree: Bool { bits == 0 }
@@ -102,13 +104,13 @@ final class AccountNames: Sendable {
     }
 
     private(set) var count = 0
-    /// At most half of them are used.
+    /// At most half of the slots are used.
     private var slots = [Slot](repeating: Slot(), count: 2 * firstChunk)
 
-    /// This table's own seed, so that nobody can choose names with the same hash.
+    /// This table's own random seed, so that clients can't choose names with the same hash.
     private let seed = (UInt64.random(in: .min ... .max), UInt64.random(in: .min ... .max) | 1)
 
-    /// Eight bytes at a time, each folded in by a multiplication whose halves are joined.
+    /// Eight bytes at a time. Each is multiplied, and the two halves of the product are combined.
     func hash(of name: UnsafeRawBufferPointer) -> UInt32 {
       var hash = seed.0 ^ UInt64(name.count)
       func fold(_ word: UInt64) {
@@ -130,7 +132,7 @@ final class AccountNames: Sendable {
       return UInt32(truncatingIfNeeded: hash >> 32)
     }
 
-    /// The slot of a name with this hash, unless the slot was taken.
+    /// The first slot to check for a name with this hash. If another name uses it, the next ones are checked.
     func home(of hash: UInt32) -> Slot { slots[Int(hash) & (slots.count - 1)] }
 
     func find(_ hash: UInt32, where isIt: (Number) -> Bool) -> Number? {
@@ -142,7 +144,8 @@ final class AccountNames: Sendable {
       return nil
     }
 
-    /// - Returns: The next number.
+    /// Adds the next number.
+    /// - Returns: The number.
     mutating func add(_ hash: UInt32) -> Number {
       count += 1
       if 2 * count > slots.count {

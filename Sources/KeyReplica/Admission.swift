@@ -1,27 +1,28 @@
-// When a key is admitted: one rule, for the listeners' threads, which ask the table, and for the state machine, which
-// holds some more keys.
+// When a key is admitted. There is one rule for two callers: the listeners' threads, which read the table, and the
+// state machine, which knows some more active keys.
 //
-// A key is admitted that is held as active, as long as what says so isn't too old. How old that may be is a deadline.
-// The whole mirror has one; a bucket that the store has changed, and what such a bucket held before, keep the one that
-// they had before the change was known of. Neither the phase of the replica nor its troubles matter: that is what a
-// refusal needs.
+// A key is admitted if the mirror holds it as active and that information isn't too old. The maximum age is expressed
+// as a deadline. The whole mirror has one deadline. A bucket that the store has changed keeps the deadline that it had
+// before the change was known, and so does the bucket's former content. Neither the phase of the replica nor its
+// troubles matter for admission, only for refusals.
 //
-// Rejected: a deadline of the whole that the driver hands to the listeners, beside the buckets' deadlines in the table.
-// Then the rule is written twice, and what the one sees of a bucket may be younger than what it sees of the whole.
+// Rejected: a deadline of the whole mirror that the driver passes to the listeners, in addition to the buckets'
+// deadlines in the table. Then the rule would be written twice, and a listener could combine a bucket's state with an
+// older or newer deadline of the whole.
 
-/// A key that is held as active.
+/// A key that the mirror holds as active.
 public struct HeldKey: Sendable {
-  /// What holds it.
+  /// Which part of the mirror holds the key.
   package enum Source: Sendable {
     case mirrored
-    /// It isn't in a bucket any more since that was read, and the mirror isn't complete yet.
+    /// The key is missing in its bucket since the bucket was read again, and the mirror isn't complete yet.
     case formerlyMirrored
-    /// Its removal waits for an operator.
+    /// The key's removal waits for an operator.
     case quarantined
   }
 
   public let account: String
-  /// Until when it is admitted on the strength of that; nil where nothing was ever heard.
+  /// The time until which the key is admitted; nil if the store never answered.
   package let until: Instant?
   package let source: Source
 
@@ -30,18 +31,19 @@ public struct HeldKey: Sendable {
 
   static func isAdmitted(until: Instant?, at now: Instant) -> Bool { until.map { now < $0 } ?? false }
 
-  /// The same key after a read of the store has shown that what is held of it is right.
+  /// The same key after a read of the store has proven that it is still active.
   func known(until later: Instant) -> HeldKey {
     HeldKey(account: account, until: max(until ?? later, later), source: source)
   }
 }
 
 extension KeyTable {
-  /// What the table holds of a key as active; nil if nothing. For any thread, which asks afterwards what time it is.
+  /// The key, if the table holds it as active; otherwise nil. Safe on any thread. The caller reads the clock
+  /// afterwards.
   public func held(_ id: KeyID) -> HeldKey? {
-    // Deadlines before the record, and the whole's before the bucket's: the other way round from how they are written.
-    // So nobody takes an old record for one that was just read, or one that the store has changed for as fresh as the
-    // rest.
+    // Reads the deadline of the whole, then the bucket's deadline, then the record: the opposite of the order in which
+    // they are written. So an old record is never combined with a new deadline, and a bucket that the store has changed
+    // is never considered as fresh as the rest.
     let whole = admitUntil
     let bucket = admitUntil(id)
     guard let (state, account) = find(id), state == .active else { return nil }
@@ -50,11 +52,11 @@ extension KeyTable {
 }
 
 extension Replica {
-  /// Until when keys that are active in the mirror are admitted, unless their bucket has a deadline of its own; nil as
-  /// long as nothing was ever read.
+  /// The time until which active keys of the mirror are admitted, unless their bucket has a deadline of its own; nil if
+  /// nothing was read yet.
   public var admitUntil: Instant? { mirror.table.admitUntil }
 
-  /// What is held of a key as active, by the table or by what keeps removals from taking effect; nil if nothing.
+  /// The key, if it is held as active: by the table, by a bucket's former content, or in quarantine. Otherwise nil.
   package func held(_ key: KeyID) -> HeldKey? {
     if let mirrored = mirror.table.held(key) { return mirrored }
     let prefix = KeyPrefix(key)
@@ -64,8 +66,8 @@ extension Replica {
     return removalGuard.quarantined[prefix].map { HeldKey(account: $0, until: admitUntil, source: .quarantined) }
   }
 
-  /// Admits a key that is held as active, unless what says so is too old; nil if it isn't held as active.
-  /// - Parameter proven: When a read was sent that has just shown the mirror to be right, if one has.
+  /// Admits a key that is held as active, unless that information is too old; nil if the key isn't held as active.
+  /// - Parameter proven: When the read was sent that has just proven the mirror correct, if there was one.
   func admission(of key: KeyID, now: Instant, proven sentAt: Instant? = nil) -> Verdict? {
     guard var held = held(key) else { return nil }
     if let sentAt { held = held.known(until: sentAt + limits.admitAge) }

@@ -1,11 +1,11 @@
-// The questions that wait for a proof.
+// The requests that wait for a proof, here called questions.
 //
-// A refusal rests on a read of the store's position that was sent after its request arrived. All waiting questions
-// share one read; those that arrive while one is in flight wait for the next. So however many unknown keys arrive,
-// Redis sees one read at a time, and a pause after each. When the read is answered with version V, its questions wait
-// for the mirror to be at V, which it mostly is. They are answered at exactly V, with the digest that was read. A
-// mirror past V may have followed a history that the store has lost in the meantime, because changes arrive on another
-// connection than positions. If the mirror is past V, the position is read again.
+// The proof of a refusal is a read of the store's position that was sent after the request arrived. All waiting
+// questions share one read; those that arrive while one is in flight wait for the next. So however many unknown keys
+// arrive, Redis sees one read at a time, and a pause after each. When the read is answered with version V, its
+// questions wait until the mirror is at V. Usually it already is. They are answered at exactly V, with the digest that
+// was read. A mirror past V may have followed a history that the store has lost in the meantime, because changes arrive
+// on another connection than positions. If the mirror is past V, the position is read again.
 
 /// A request that waits for a verdict.
 public struct Question: Sendable, Hashable {
@@ -25,18 +25,18 @@ struct Barrier {
     let deadline: Instant
   }
 
-  /// A read of the position that was sent.
+  /// A read of the position that was sent and not answered.
   struct Read {
-    /// Counted from 1: a late answer to an abandoned read isn't taken for the next one's.
+    /// Counted from 1, so that a late answer to an abandoned read isn't used for the next read.
     let number: UInt64
     let sentAt: Instant
-    /// The mirror's version at that time: the store can't be behind it unless its history went back.
+    /// The mirror's version when the read was sent. The store can't be behind it, unless its history went back.
     let appliedThen: UInt64
     /// How many replicas must have confirmed the write before it.
     let fencedBy: Int
     fileprivate var waiting: [Waiting]
 
-    /// Whether any question rests on it.
+    /// Whether any question waits for this read.
     var isWaitedFor: Bool { !waiting.isEmpty }
   }
 
@@ -53,16 +53,16 @@ struct Barrier {
 
   private(set) var count = 0
 
-  /// What the next barrier goes on with.
+  /// The part of the state that the next barrier continues with.
   private(set) var pace: Pace
 
-  /// The numbers of reads, and the time between them: both go on when a barrier ends and another begins.
+  /// The count of reads and the time of the next read. Both continue when a barrier ends and another begins.
   struct Pace {
-    /// How long after one read the next is sent at the earliest.
+    /// Minimum time from one read to the next.
     let interval: Duration
     /// Reads that were sent since the start.
     fileprivate(set) var readsSent: UInt64 = 0
-    /// Since when the next read may be sent.
+    /// The earliest time at which the next read may be sent.
     fileprivate var earliestRead: Instant
 
     init(interval: Duration, now: Instant) {
@@ -75,7 +75,7 @@ struct Barrier {
 
   init(interval: Duration, now: Instant) { self.init(pace: Pace(interval: interval, now: now)) }
 
-  /// Reads that were sent since the start, by this barrier and those before it.
+  /// Number of reads that were sent since the start, by this barrier and earlier ones.
   var readsSent: UInt64 { pace.readsSent }
 
   mutating func add(_ question: Question, deadline: Instant) {
@@ -86,13 +86,13 @@ struct Barrier {
   /// Whether a read should be sent now.
   func wantsRead(at now: Instant) -> Bool { nextRead.map { $0 <= now } ?? false }
 
-  /// When a read should be sent for somebody; nil where nobody waits for one, or one is on its way.
+  /// When the next read should be sent; nil if no question waits for one, or if one is in flight.
   var nextRead: Instant? { read == nil && isWaitedFor ? pace.earliestRead : nil }
 
-  /// Whether any question would rest on a read that is sent now.
+  /// Whether any question waits for the next read.
   var isWaitedFor: Bool { !forNextRead.isEmpty }
 
-  /// Records that a read is sent now: all questions that have arrived so far rest on it.
+  /// Records that a read is sent now, for all questions that have arrived so far.
   mutating func sent(at now: Instant, applied: UInt64, fencedBy: Int = 0) {
     pace.readsSent += 1
     pace.earliestRead = now + pace.interval
@@ -100,7 +100,7 @@ struct Barrier {
     forNextRead = []
   }
 
-  /// The read got a valid answer: its questions now wait for the version.
+  /// Records a valid answer: the read's questions now wait until the mirror has its version.
   mutating func answered(_ position: StorePosition) {
     guard let answered = read else { return }
     read = nil
@@ -109,14 +109,15 @@ struct Barrier {
     }
   }
 
-  /// The read was answered and doesn't do, because the mirror is past its version already or it was fenced by too few:
-  /// its questions wait for the next one.
+  /// Records that the answer can't be used, because the mirror is already past its version or too few replicas
+  /// confirmed the write before the read. The read's questions wait for the next read.
   mutating func readAgain() {
     forNextRead = (read?.waiting ?? []) + forNextRead
     read = nil
   }
 
-  /// The read was answered and proves nothing. Its questions are returned.
+  /// Records that the answer proves nothing.
+  /// - Returns: The read's questions.
   mutating func failed() -> [Question] {
     let questions = (read?.waiting ?? []).map(\.question)
     read = nil
@@ -124,7 +125,7 @@ struct Barrier {
     return questions
   }
 
-  /// The questions that wait for this version, each with the result of its read.
+  /// Removes and returns the questions that wait for this version, each with the result of its read.
   mutating func reached(_ version: UInt64) -> [(question: Question, read: Reached)] {
     guard !forVersion.isEmpty else { return [] }
     var ready: [(Question, Reached)] = []
@@ -137,7 +138,7 @@ struct Barrier {
     return ready
   }
 
-  /// The questions that have waited long enough.
+  /// Removes and returns the questions whose timeout is over.
   mutating func expired(at now: Instant) -> [Question] {
     guard let next = nextDeadline, next <= now else { return [] }
     var late: [Question] = []
@@ -153,7 +154,7 @@ struct Barrier {
     return late
   }
 
-  /// All questions, because nothing can be proven for a while.
+  /// Removes and returns all questions, because nothing can be proven for a while.
   mutating func giveUp() -> [Question] {
     let all =
       (forVersion.flatMap(\.waiting) + (read?.waiting ?? []) + forNextRead).map(\.question)
@@ -164,7 +165,8 @@ struct Barrier {
     return all
   }
 
-  /// All questions have the same timeout, so in each list the first is the first to be late.
+  /// The next timeout of a question. All have the same timeout, so in each list the first question is the first to time
+  /// out.
   var nextDeadline: Instant? {
     [forNextRead.first, read?.waiting.first].compactMap { $0?.deadline }
       .appending(contentsOf: forVersion.compactMap { $0.waiting.first?.deadline }).min()

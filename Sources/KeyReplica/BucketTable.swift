@@ -1,14 +1,14 @@
 // The mirror of one bucket: its records sorted by a part of their IDs, with gaps between.
 //
-// That part is uniformly distributed, so a record's slot can be calculated from it: its home, or a few slots further
-// on. At a million keys a node's costs are memory, and the first access of a lookup, which goes to main memory; here it
-// is a single one. At most nine tenths of the slots are used, so a key costs 44 to 47 bytes. Tried: an index of
-// positions beside densely packed records. It takes as much memory and a third more time, because it needs a second
-// access. So does a Dictionary, with far more memory.
+// That part is uniformly distributed, so a record's slot can be calculated from it: its home, or a few slots after it.
+// With a million keys the costs are memory, and each access to main memory in a lookup. Here a lookup needs one such
+// access. At most nine tenths of the slots are used, so a key costs 44 to 47 bytes. Tried: an index of positions beside
+// densely packed records. It takes as much memory and a third more time, because it needs a second access. So does a
+// Dictionary, with far more memory.
 //
-// An entry keeps 128 bits of the ID: nobody can make a second key with the same 128 bits. The records' digests are kept
-// apart, in the same order. With them a change removes the old record from the bucket's digest without the record's
-// text. Lookups don't need them, and so have more of the rest in the processor's caches.
+// An entry has 128 bits of the ID: making a second key with the same 128 bits is infeasible. The records' digests are
+// in a separate array, in the same order. With a record's digest, a change can update the bucket's digest without the
+// old record's text. Lookups don't need the digests, so more of the entries fit into the processor's caches.
 
 /// One bucket's records.
 struct BucketTable: Sendable {
@@ -35,17 +35,17 @@ struct BucketTable: Sendable {
     fileprivate var isGap: Bool { accountAndState == 3 }
 
     var state: KeyState {
-      // Only written from a KeyState, whose raw values are 0, 1 and 2.
+      // Every entry except a gap is made from a KeyState, whose raw values are 0, 1 and 2.
       KeyState(rawValue: UInt8(accountAndState & 3))!
     }
     var account: AccountNames.Number { AccountNames.Number(accountAndState >> 2) }
   }
 
-  /// In the order of `id1`, none before its home, and no gap between an entry and its home.
+  /// Sorted by `id1`. No entry is before its home, and no gap is between an entry and its home.
   private var slots: [Entry] = []
   /// The digest of the record in each slot.
   private var digests: [Digest] = []
-  /// How many of the slots are homes. Behind them are some for entries that don't fit into the last homes.
+  /// How many of the slots are homes. After them are some slots for entries that don't fit into the last homes.
   private var homes = 0
   private(set) var count = 0
   private(set) var digest = Digest.empty
@@ -106,8 +106,8 @@ struct BucketTable: Sendable {
     digest ^= new
   }
 
-  /// Removes a key's record. Entries behind it that aren't at their homes move down by one, so that there is no gap
-  /// before them.
+  /// Removes a key's record. Later entries that aren't at their homes move down by one slot, so that no gap is before
+  /// them.
   mutating func remove(_ id: KeyID) { remove(id.words.0, id.words.1) }
 
   mutating func remove(_ id0: UInt64, _ id1: UInt64) {
@@ -125,7 +125,7 @@ struct BucketTable: Sendable {
     digests[slot] = .empty
   }
 
-  /// The slot of the key's entry, or the slot where it would have to be.
+  /// The slot of the key's entry, or the slot for a new entry.
   private func place(of id0: UInt64, _ id1: UInt64) -> (slot: Int, isThere: Bool) {
     var slot = home(of: id1)
     while slot < slots.count, slots[slot].id1 <= id1, !slots[slot].isGap {
@@ -137,12 +137,12 @@ struct BucketTable: Sendable {
 
   private func home(of id1: UInt64) -> Int { Int(truncatingIfNeeded: id1.multipliedFullWidth(by: UInt64(homes)).high) }
 
-  /// Moves the entries from there to the next gap up by one.
+  /// Inserts an entry. The entries from this slot to the next gap move up by one.
   private mutating func insert(_ entry: Entry, _ digest: Digest, at slot: Int) {
     var gap = slot
     while gap < slots.count, !slots[gap].isGap { gap += 1 }
     guard gap < slots.count, count < Self.capacity(ofHomes: homes) else {
-      // By a twentieth instead of doubling: at millions of keys unused slots would waste memory.
+      // Grows by a twentieth instead of doubling: with millions of keys, unused slots would waste memory.
       layOut(Array(records), capacity: count + max(8, count / 20))
       insert(entry, digest, at: place(of: entry.id0, entry.id1).slot)
       return
@@ -156,7 +156,7 @@ struct BucketTable: Sendable {
     digests[slot] = digest
   }
 
-  /// With more slots in use, entries are further from their homes: here four slots on average.
+  /// The maximum number of entries. With more, entries would be further from their homes: now four slots on average.
   private static func capacity(ofHomes homes: Int) -> Int { homes - homes / 10 }
 
   private mutating func layOut(_ sorted: some Collection<(entry: Entry, digest: Digest)>, capacity: Int) {

@@ -1,7 +1,7 @@
-// The reading of the change stream since the store was compared: whether what a read brings counts, and what it must
-// lead to.
+// Reads the change stream after the store was compared: decides whether a reply counts, and to which version it must
+// lead.
 
-/// One read of changes at a time, and the position that they must reach.
+/// The state of following the stream: at most one read of changes at a time, and the position that it must reach.
 struct ChangeFeed {
   /// A position that was read and that the mirror hasn't reached yet.
   struct Expected {
@@ -12,15 +12,15 @@ struct ChangeFeed {
     let readSentAt: Instant
   }
 
-  /// When the last read was sent; nil before there was one.
+  /// When the last read was sent; nil before the first one.
   private var sentAt: Instant?
-  /// Whether that read is still on its way. Until then what comes was asked for before the store was compared, and
+  /// Whether that read is still in flight. A reply without such a read was requested before the store was compared, and
   /// doesn't count.
   private var isOnItsWay = false
-  /// Whether the stream could be read since the last comparison. Without it a stream that can't would be tried again
+  /// Whether the stream was read since the last comparison. Without this flag an unreadable stream would be read again
   /// and again without a pause.
   private(set) var wasAnswered = false
-  /// The stream can't be followed on from here: the manifest has to be compared first.
+  /// Whether the stream can't be followed any further: the manifest has to be compared first.
   private(set) var isBroken = false
   /// The oldest position that hasn't been reached.
   private(set) var expected: Expected?
@@ -30,8 +30,8 @@ struct ChangeFeed {
     sentAt = now
   }
 
-  /// Called when a reply arrived.
-  /// - Returns: Whether it counts.
+  /// Call it when a reply arrives.
+  /// - Returns: Whether the reply counts.
   mutating func came() -> Bool {
     defer { isOnItsWay = false }
     return isOnItsWay
@@ -45,15 +45,14 @@ struct ChangeFeed {
     if expected == nil { expected = position }
   }
 
-  /// The expectation for this version, which the mirror has reached now.
+  /// Removes and returns the expected position, if the mirror has just reached this version.
   mutating func reached(_ version: UInt64) -> Expected? {
     guard let expected, expected.position.version == version else { return nil }
     self.expected = nil
     return expected
   }
 
-  /// The version that a read should have returned, because it was sent after the store had named that version, and
-  /// hasn't.
+  /// The expected version, if a read that was sent after the store had reported that version didn't return it.
   func missing(after applied: UInt64) -> UInt64? {
     guard let expected, let sentAt, expected.since < sentAt, expected.position.version > applied else { return nil }
     return expected.position.version

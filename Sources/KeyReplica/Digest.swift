@@ -1,7 +1,7 @@
-// The proof that two sets of records are equal. XOR of one hash per record: it doesn't depend on the order, and one
-// changed record costs two XORs, in Redis's script as here. Each hash is the first 128 bits of SHA-1 over ID and
-// record, because SHA-1 is the only hash in Redis's Lua. It protects against loss, edits and mix-ups, not against a
-// forger: somebody who may write to the store needs no collision.
+// The proof that two sets of records are equal. It is the XOR of one hash per record: it doesn't depend on the order,
+// and a changed record costs two XORs, here and in Redis's script. Each hash is the first 128 bits of SHA-1 over ID and
+// record, because SHA-1 is the only hash in Redis's Lua. It detects loss, edits and mix-ups. It doesn't detect forgery:
+// a program that may write to the store needs no collision.
 
 internal import Bytes
 internal import CSHA
@@ -30,7 +30,7 @@ public struct Digest: Sendable, Hashable {
     self.init(hash)
   }
 
-  /// The digest of one record whose ID and line are adjacent in memory.
+  /// The digest of one record whose ID and record line are adjacent in memory.
   init(ofIDAndRecord bytes: UnsafeRawBufferPointer) {
     if Self.isBuiltIn {
       self = .empty
@@ -52,7 +52,7 @@ public struct Digest: Sendable, Hashable {
     }
   }
 
-  /// Nil unless there are exactly 32 hexadecimal digits.
+  /// Nil unless the text has exactly 32 hexadecimal digits.
   public init?(hex: some StringProtocol) {
     let digits = hex.utf8
     guard let high = UInt64(hexDigits: digits.prefix(16)), let low = UInt64(hexDigits: digits.dropFirst(16))

@@ -1,5 +1,5 @@
-/// A time on a clock that never goes back, in nanoseconds since some start. Nothing in this module reads a clock: times
-/// are passed in, by the driver from the machine's clock and by tests from one of their own.
+/// A time on a monotonic clock, in nanoseconds since an arbitrary start. Nothing in this module reads a clock: the
+/// driver passes times from the machine's clock, and tests from a simulated one.
 public struct Instant: Sendable, Hashable, Comparable {
   public var nanoseconds: Int64
 
@@ -17,7 +17,7 @@ public struct Instant: Sendable, Hashable, Comparable {
 }
 
 extension Duration {
-  /// In nanoseconds, which are enough for 292 years.
+  /// As an integer number of nanoseconds, enough for 292 years.
   public var wholeNanoseconds: Int64 {
     components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
   }

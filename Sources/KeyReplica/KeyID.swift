@@ -1,5 +1,6 @@
-// A key is identified by its SHA-256 only: secrets are hashed where they arrive and never stored, mirrored or logged.
-// The ID is kept as four words because it is compared and sorted into buckets far more often than it is printed.
+// A key is identified by its SHA-256 only: secrets are hashed when they are received, and never stored, mirrored or
+// logged. The ID is kept as four words because it is compared and sorted into buckets far more often than it is
+// printed.
 
 internal import Bytes
 internal import CSHA
@@ -10,7 +11,7 @@ public struct KeyID: Sendable, Hashable {
   /// The 32 bytes as big-endian words, so that their order is the order of the bytes.
   package let words: (UInt64, UInt64, UInt64, UInt64)
 
-  /// Hashes a secret. Inlined, because it is done for every request, and without specialisation for the sequence's type
+  /// Hashes a secret. Inlinable, because it runs for every request, and without specialisation for the sequence's type
   /// it costs a fifth more.
   @inlinable public init(secret: some Sequence<UInt8>) {
     let id = secret.withContiguousStorageIfAvailable { KeyID(hashing: UnsafeRawBufferPointer($0)) }
@@ -33,14 +34,14 @@ public struct KeyID: Sendable, Hashable {
     self = digest.withUnsafeBytes { KeyID(raw: $0) }
   }
 
-  /// Nil unless there are exactly 32 bytes.
+  /// Nil unless the collection has exactly 32 bytes.
   public init?(bytes: some Collection<UInt8>) {
     guard bytes.count == Self.byteCount else { return nil }
     let id = bytes.withContiguousStorageIfAvailable { KeyID(raw: UnsafeRawBufferPointer($0)) }
     self = id ?? Array(bytes).withUnsafeBytes { KeyID(raw: $0) }
   }
 
-  /// Nil unless there are exactly 64 hexadecimal digits.
+  /// Nil unless the text has exactly 64 hexadecimal digits.
   public init?(hex: some StringProtocol) {
     var words: [UInt64] = []
     var digits = hex.utf8[...]
@@ -71,7 +72,7 @@ public struct KeyID: Sendable, Hashable {
   /// All 64 hexadecimal digits.
   public var hex: String { words.0.hexDigits() + words.1.hexDigits() + words.2.hexDigits() + words.3.hexDigits() }
 
-  /// Enough of the id to find it again, too little to be a burden in every log line: 16 hexadecimal digits.
+  /// The first 16 hexadecimal digits: enough to find the ID, and short enough for log lines.
   public var prefix: String { words.0.hexDigits() }
 
   /// The bucket of the ID, by its first bits.
@@ -88,7 +89,7 @@ public struct KeyID: Sendable, Hashable {
   public static func == (left: KeyID, right: KeyID) -> Bool { left.words == right.words }
 
   public func hash(into hasher: inout Hasher) {
-    // A cryptographic hash already: any part of it is sufficient.
+    // The ID is already a cryptographic hash, so any part of it is sufficient.
     hasher.combine(words.0)
     hasher.combine(words.1)
   }

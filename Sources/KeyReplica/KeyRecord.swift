@@ -4,10 +4,10 @@
 //     1 s 1763683200/10004/17 acme
 //
 // The parts are: schema; state; time of the last change (seconds since 1970), the store's version of that change, the
-// source's revision if the source gave one; account. With the two numbers the script distinguishes a late change from a
-// new one, in the same step in which it writes. A record without them is read too. The account is last and may contain
-// spaces. A record that isn't exactly this is undecodable, which is an error to be reported and never "no such key": in
-// 2020 a push API took a record that it couldn't read for an absent one, and answered 401 for ninety minutes.
+// source's revision if the source gave one; account. With the two numbers the script can tell an outdated change from a
+// new one, in the same step in which it writes. A record without these numbers is also valid. The account is last and
+// may contain spaces. A record that doesn't have exactly this form is undecodable. That is an error to report, never
+// "no such key": in 2020 a push API treated an unreadable record as absent, and answered 401 for ninety minutes.
 
 /// The state of a key.
 public enum KeyState: UInt8, Sendable, CaseIterable {
@@ -49,17 +49,17 @@ public struct KeyRecord: Sendable, Hashable {
   public var state: KeyState
   /// The time since which the key has been in this state under this account: seconds since 1970.
   public var since: Int64
-  /// The store's version of the record's last change; nil if the record doesn't have it.
+  /// The store's version of the record's last change; nil if it isn't in the record.
   public var version: UInt64?
-  /// The source's own number of its last change of this key; nil if it gave none.
+  /// The source's own number of its last change of this key; nil if the source gave none.
   public var revision: UInt64?
   /// 1 to 255 bytes of UTF-8 without control characters.
   public var account: String
 
-  /// The schema of the line above. A store of another schema isn't read at all.
+  /// The schema of the record's line. A store with another schema isn't read at all.
   public static let schema = 1
 
-  /// The largest revision: Redis's Lua counts in doubles, and beyond this they have gaps.
+  /// The largest revision: numbers in Redis's Lua are doubles, which are exact up to this value.
   public static let revisionLimit: UInt64 = (1 << 53) - 1
 
   public init(state: KeyState, since: Int64, version: UInt64? = nil, revision: UInt64? = nil, account: String) {
@@ -100,14 +100,14 @@ public struct KeyRecord: Sendable, Hashable {
     }
   }
 
-  /// A record's parts, with the account as a part of the line; not to be kept. A million of them are read before a node
-  /// is of any use, so no string is made that isn't kept.
+  /// The parts of a record. The account points into the line, so the parts must not outlive it. A node reads a million
+  /// records before it is ready, so strings are made only if they are kept.
   struct Parts {
     let state: KeyState
     let since: Int64
     let version: UInt64?
     let revision: UInt64?
-    /// UTF-8 that can be an account's name.
+    /// UTF-8 that is valid as an account's name.
     let account: UnsafeRawBufferPointer
 
     init(of line: UnsafeRawBufferPointer) throws(UndecodableRecord) {
@@ -165,7 +165,7 @@ public struct KeyRecord: Sendable, Hashable {
       return end
     }
 
-    /// Nil unless it is in its shortest form: no sign but a minus, no leading zeros.
+    /// Nil unless the number has its shortest form: no sign except a minus, no leading zeros.
     private static func number(_ digits: UnsafeRawBufferPointer) -> Int64? {
       let first = digits.first == UInt8(ascii: "-") ? 1 : 0
       guard first < digits.count, digits[first] != UInt8(ascii: "0") || digits.count == 1 else { return nil }
@@ -193,7 +193,7 @@ public struct KeyRecord: Sendable, Hashable {
   }
 }
 
-/// A record that is there but can't be read.
+/// A record that exists but can't be decoded.
 public struct UndecodableRecord: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 

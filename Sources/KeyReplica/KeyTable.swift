@@ -1,9 +1,8 @@
-// The table that the push listener's threads read while one other thread writes: the only part of the replica that is
-// shared.
+// The table that the push listener's threads read while one other thread writes: the only shared part of the replica.
 //
-// One lock a bucket, held for one lookup or one change, never for a resync: a bucket that was read anew is built and
-// verified aside and then swapped in. So a lookup waits for at most one change to its own bucket. A table that is
-// copied whole for each change (no locks at all) was the alternative; at a million keys and a thousand changes a second
+// Each bucket has a lock, which is held for one lookup or one change, never for a resync: a bucket that was read again
+// is built and verified separately, and then swapped in. So a lookup waits for at most one change to its own bucket.
+// Rejected: a table without locks that is copied for each change. With a million keys and a thousand changes a second
 // it copies too much.
 
 internal import Synchronization
@@ -12,16 +11,17 @@ internal import Synchronization
 public final class KeyTable: Sendable {
   private struct Bucket: ~Copyable {
     let table = Mutex(BucketTable())
-    /// `Instant.nanoseconds` until which its keys may be admitted, if the store differs by now.
+    /// `Instant.nanoseconds` until which the bucket's keys may be admitted, if the store has changed the bucket;
+    /// otherwise the maximum.
     let admitUntil = Atomic<Int64>(.max)
   }
 
   public let bucketCount: Int
-  // So many from init to deinit, each guarded by its own lock. An array can't hold locks, and objects of their own
-  // would be retained and released for every lookup, by all threads.
+  // Allocated in init and freed in deinit; each bucket has its own lock. An array can't hold locks, and separate
+  // objects would be retained and released for every lookup, by all threads.
   private nonisolated(unsafe) let buckets: UnsafeMutablePointer<Bucket>
   private let accounts = AccountNames()
-  /// `Instant.nanoseconds` until which all other keys may be admitted; before anything was heard, none.
+  /// `Instant.nanoseconds` until which all other keys may be admitted; the minimum if the store never answered.
   private let wholeAdmitUntil = Atomic<Int64>(.min)
 
   /// - Parameter bucketCount: A power of two, at least 2.
@@ -38,13 +38,14 @@ public final class KeyTable: Sendable {
     buckets.deallocate()
   }
 
-  /// The mirrored state of a key; nil if there is none, which by itself proves nothing.
+  /// The mirrored state of a key; nil if the mirror has no record, which alone proves nothing.
   public func find(_ id: KeyID) -> (state: KeyState, account: String)? {
     let entry = buckets[id.bucket(of: bucketCount)].table.withLock { $0.find(id) }
     return entry.map { ($0.state, accounts.name(of: $0.account)) }
   }
 
-  /// Until when keys may be admitted, unless their bucket has a deadline of its own; nil where nothing was ever heard.
+  /// The time until which keys may be admitted, unless their bucket has a deadline of its own; nil if the store never
+  /// answered.
   public var admitUntil: Instant? {
     let nanoseconds = wholeAdmitUntil.load(ordering: .acquiring)
     return nanoseconds == .min ? nil : Instant(nanoseconds: nanoseconds)
@@ -54,8 +55,8 @@ public final class KeyTable: Sendable {
     wholeAdmitUntil.store(deadline?.nanoseconds ?? .min, ordering: .releasing)
   }
 
-  /// Until when a key may be admitted where its bucket isn't what the store has any more; nil where the bucket is as
-  /// fresh as the whole mirror.
+  /// The time until which a key may be admitted if the store has changed its bucket; nil if the bucket is as fresh as
+  /// the whole mirror.
   public func admitUntil(_ id: KeyID) -> Instant? { heldUntil(bucket: id.bucket(of: bucketCount)) }
 
   func heldUntil(bucket index: Int) -> Instant? {
@@ -63,7 +64,7 @@ public final class KeyTable: Sendable {
     return nanoseconds == .max ? nil : Instant(nanoseconds: nanoseconds)
   }
 
-  /// Admits from a stale bucket until `deadline`; nil when it equals the store's again.
+  /// Admits from a stale bucket until `deadline`; nil if the bucket equals the store's.
   func setAdmitDeadline(ofBucket index: Int, to deadline: Instant?) {
     buckets[index].admitUntil.store(deadline?.nanoseconds ?? .max, ordering: .releasing)
   }
@@ -91,7 +92,7 @@ public final class KeyTable: Sendable {
     _ = put(id, record, digest: Digest(of: id, record: record.encoded))
   }
 
-  /// Removes one record, and returns the same.
+  /// Removes one record, and returns the same values as `put`.
   func remove(
     _ id: KeyID
   ) -> (before: (count: Int, digest: Digest), after: (count: Int, digest: Digest), former: BucketTable.Entry?) {
@@ -103,8 +104,8 @@ public final class KeyTable: Sendable {
     }
   }
 
-  /// Swaps in a whole bucket that was read and verified aside, and returns the old one, which is so freed after the
-  /// lock is let go.
+  /// Swaps in a whole bucket that was read and verified separately. Returns the old one, so that it is freed after the
+  /// lock is released.
   @discardableResult
   func install(_ table: BucketTable, asBucket index: Int) -> BucketTable {
     buckets[index].table.withLock { current in
@@ -114,7 +115,7 @@ public final class KeyTable: Sendable {
     }
   }
 
-  /// The current content of one bucket; a copy that costs nothing until one of the two is written to.
+  /// The current content of one bucket: a copy on write.
   func bucket(_ index: Int) -> BucketTable { buckets[index].table.withLock { $0 } }
 
   func accountName(of number: AccountNames.Number) -> String { accounts.name(of: number) }

@@ -1,4 +1,4 @@
-// A node's copy of the store, and which parts of it are proven. It knows nothing of connections, time or requests.
+// A node's copy of the store, and which parts of it are verified. It doesn't depend on connections, clocks or requests.
 //
 // It rests on these facts:
 // - A bucket is read in one atomic step together with its own summary, so count and digest either fit the records that
@@ -6,11 +6,11 @@
 //   as unverified.
 // - Equal digests mean equal records, in any history. So after a reconnect, a gap or a failover only the buckets whose
 //   digests differ need to be read again.
-// - Buckets are read one after another while the store goes on changing: each has a version of its own. The mirror
-//   equals the store at one version only once the changes have been followed to the latest of these versions (`floor`).
-//   There the total digest, which is in each change, has to agree as well.
+// - Buckets are read one after another while the store changes, so each has its own version. The mirror equals the
+//   store at one version only once the changes have been followed to the latest of these versions (`floor`). At that
+//   version the total digest, which is in each change, has to agree as well.
 
-/// The mirrored table with its proofs.
+/// The mirrored table, with the state of its verification.
 struct Mirror {
   private struct Bucket {
     var verified = false
@@ -21,31 +21,31 @@ struct Mirror {
   /// The result of applying a change.
   enum Application: Equatable {
     case applied
-    /// It isn't the next one: versions are missing in between, or it was applied before.
+    /// The change isn't the next one: versions are missing before it, or it was already applied.
     case hole(expected: UInt64, came: UInt64)
-    /// It was applied as far as possible, and then mirror and store don't agree.
+    /// The change was applied as far as possible, and then mirror and store didn't agree.
     case disagreement(String)
   }
 
   let table: KeyTable
   private var buckets: [Bucket]
   private(set) var verifiedCount = 0
-  /// The history that is mirrored; nil before there was any.
+  /// The epoch of the mirrored history; nil before the first one.
   private(set) var epoch: String?
   /// The version up to which changes have been followed.
   private(set) var applied: UInt64 = 0
-  /// The latest version that any bucket was read at.
+  /// The latest version at which any bucket was read.
   private(set) var floor: UInt64 = 0
   /// Whether the buckets' summaries added up to the store's totals at the last comparison.
   private var manifestFits = false
-  /// Whether the total agreed at or after the floor.
+  /// Whether the total digest agreed at or after the floor.
   private var totalAgreed = false
   private(set) var total = Digest.empty
   private(set) var count = 0
   private(set) var sealed = false
   private(set) var activeCount = 0
-  /// The old contents of buckets that were read again, as long as the mirror isn't complete, and the time until which
-  /// they may be admitted.
+  /// The former contents of buckets that were read again, until the mirror is complete, with the time until which they
+  /// may be admitted.
   private(set) var former = FormerBuckets()
   /// Removed keys, and keys that returned, since the last call.
   private var removals: [Removal] = []
@@ -54,26 +54,26 @@ struct Mirror {
   init(table: KeyTable) {
     self.table = table
     buckets = Array(repeating: Bucket(), count: table.bucketCount)
-    // A table that was restored from an image has contents already, none of them verified.
+    // A table that was restored from an image already has contents, but none is verified.
     for index in 0..<table.bucketCount {
       replaced((0, .empty), by: table.contents(ofBucket: index))
       activeCount += table.bucket(index).activeCount
     }
   }
 
-  /// Whether this is the whole store at version ``applied``, proven.
+  /// Whether the mirror is proven to be the whole store at version ``applied``.
   var isComplete: Bool {
     epoch != nil && verifiedCount == buckets.count && applied >= floor && totalAgreed
   }
 
-  /// Why this can't be a continuation of the mirrored history; nil if it can, or if there was none. For the log: the
-  /// manifest is used nevertheless.
+  /// Why the manifest can't continue the mirrored history; nil if it can, or if there was none. For the log only: the
+  /// manifest is used in any case.
   func historyMismatch(of manifest: Manifest) -> String? {
     guard let epoch else { return nil }
     let position = manifest.position
     if position.epoch != epoch { return "the store has another history: epoch \(position.epoch) instead of \(epoch)" }
     if position.version < applied { return "the store went back from version \(applied) to \(position.version)" }
-    // A store that went back and used versions again may be past ours.
+    // A store that went back and used versions again may have passed the mirror's version.
     for (index, summary) in manifest.buckets.enumerated() {
       guard buckets[index].verified, let summary, summary.version <= buckets[index].version else { continue }
       if table.contents(ofBucket: index) != (summary.count, summary.digest) {
@@ -84,9 +84,9 @@ struct Mirror {
     return nil
   }
 
-  /// Applies the store's description: uses its position, and returns the buckets that differ and must be read.
-  /// - Parameter deadline: The time until which a bucket that differs may be admitted from. It is as old as the mirror
-  ///   was until now, however often the store answers from here on; nil if nothing was mirrored yet.
+  /// Applies the store's manifest: sets the position, and returns the buckets that differ and must be read.
+  /// - Parameter deadline: The time until which a bucket that differs may be admitted from. Later answers of the store
+  ///   don't extend it. nil if nothing was mirrored yet.
   mutating func compare(with manifest: Manifest, holdingUntil deadline: Instant?) -> [Int] {
     manifestFits = manifest.fitsTogether
     epoch = manifest.position.epoch
@@ -96,9 +96,9 @@ struct Mirror {
     var differing: [Int] = []
     for (index, summary) in manifest.buckets.enumerated() {
       let ours = table.contents(ofBucket: index)
-      // A length that isn't the count: somebody edited the bucket by hand. It is read, and won't verify.
+      // If the length differs from the count, the bucket was edited by hand. It is read, and won't verify.
       let isAsWritten = summary.map { ours == ($0.count, $0.digest) } ?? false
-      // The mirrored version of a bucket that differs is unknown, so every change is applied to it.
+      // The version of a bucket that differs is unknown, so every change will be applied to it.
       buckets[index].version = 0
       if let summary, isAsWritten, summary.version <= manifest.position.version,
         manifest.lengths[index] == summary.count
@@ -112,7 +112,7 @@ struct Mirror {
       if isAsWritten {
         table.setAdmitDeadline(ofBucket: index, to: nil)
       } else if table.heldUntil(bucket: index) == nil {
-        // A bucket with a deadline already hasn't become any younger.
+        // A bucket that already has a deadline keeps it.
         table.setAdmitDeadline(ofBucket: index, to: deadline)
       }
     }
@@ -121,9 +121,10 @@ struct Mirror {
     return differing
   }
 
-  /// Compares without changing anything, for the audit: the buckets that differ although neither side can have changed.
-  /// If a bucket was changed after our version, the change is in flight. If we have changes of it after the manifest's
-  /// version, it has changed since. The stream's own checks cover both.
+  /// Compares for the audit, without changing anything. Returns the buckets that differ although neither side can have
+  /// changed. If the store changed a bucket after the mirror's version, the change is in flight. If the mirror has
+  /// changes of a bucket after the manifest's version, the bucket has changed since then. The checks of the stream
+  /// cover both cases.
   func audit(against manifest: Manifest) -> [Int] {
     manifest.buckets.indices.filter { index in
       guard let summary = manifest.buckets[index] else { return true }
@@ -149,15 +150,15 @@ struct Mirror {
     return (removals, returns)
   }
 
-  /// Why a bucket isn't sound, as text.
+  /// Why a bucket fails verification, as text.
   struct Unsound: Error, Equatable {
     let why: String
     init(_ why: String) { self.why = why }
   }
 
-  /// A bucket that was read, if it fits its own summary.
+  /// Decodes a bucket that was read, and checks it against its own summary.
   private func decoded(_ raw: RawBucket, bucket index: Int) throws(Unsound) -> (table: BucketTable, BucketSummary) {
-    // A store begins with a summary in every bucket: one without was deleted, and its records are lost.
+    // A new store has a summary in every bucket. If it is missing, the bucket was deleted and its records are lost.
     guard let text = raw.summary else {
       throw Unsound("bucket \(index) has \(raw.count) records and no summary: it was deleted or edited")
     }
@@ -201,11 +202,11 @@ struct Mirror {
 
   /// The result of reading a bucket again as a check.
   enum Reread: Equatable {
-    /// It fits its summary. The value says whether it also equals the mirrored bucket.
+    /// It matches its summary. The value says whether it also equals the mirrored bucket.
     case sound(asMirrored: Bool)
-    /// It doesn't fit its summary: somebody edited it.
+    /// It doesn't match its summary: it was edited by hand.
     case unsound(String)
-    /// It is sound, has the mirrored version, and differs from the mirror.
+    /// It matches its summary and has the mirrored version, but differs from the mirror.
     case differs
   }
 
@@ -219,9 +220,9 @@ struct Mirror {
     return same ? .sound(asMirrored: true) : .differs
   }
 
-  /// Installs a bucket that was read, if it fits its own summary.
+  /// Installs a bucket that was read, if it matches its own summary.
   /// - Parameters:
-  ///   - manifest: The earlier one, from which the difference is known.
+  ///   - manifest: The manifest that showed the difference.
   ///   - deadline: The time until which buckets that aren't known to differ may be admitted from.
   /// - Returns: nil, or why it wasn't installed.
   mutating func install(
@@ -234,7 +235,7 @@ struct Mirror {
       return "bucket \(index) went back from version \(listed.version) to \(summary.version) while it was read"
     }
     let old = table.contents(ofBucket: index)
-    // Records vanish from a store only when they are purged, or with its history. If the totals still count them, the
+    // Records disappear from a store only by a purge, or with its history. If the store's totals still count them, the
     // bucket was lost.
     if fresh.count < old.count, !manifestFits {
       return "bucket \(index) lost \(old.count - fresh.count) records that the store's totals still count"
@@ -252,9 +253,8 @@ struct Mirror {
     return nil
   }
 
-  /// Called when all buckets that differed have been read and verified, so that the total can be compared. If one of
-  /// them was read at a later version than the manifest, the change that leads to that version will have the total to
-  /// compare with.
+  /// Call it when all buckets that differed have been read and verified, to compare the total. If one of them was read
+  /// at a later version than the manifest, the total is compared at the change with that version.
   mutating func finishedReading(of manifest: Manifest) -> String? {
     guard floor == manifest.position.version else { return nil }
     checkTotal(manifest.position.digest)
@@ -274,7 +274,7 @@ struct Mirror {
     switch change.effect {
     case .seal:
       sealed = true
-    // The removal guard processes it; here it only counts as a version.
+    // The removal guard processes it; the mirror only counts the version.
     case .confirm: break
     case .undecodable(let why):
       totalAgreed = false
@@ -286,7 +286,7 @@ struct Mirror {
       }
       if change.version <= buckets[bucket].version { break }
       let (was, now, former) = table.remove(id)
-      // Only revoked keys are purged. If it is active here, then it vanished.
+      // Only revoked keys are purged. If the key is active in the mirror, its record has vanished.
       noteMovement(of: id, from: former, to: nil, bucket: bucket, version: change.version)
       replaced(was, by: now)
       buckets[bucket].version = change.version
@@ -299,7 +299,7 @@ struct Mirror {
         totalAgreed = false
         return .disagreement("change \(change.version) names bucket \(bucket) for a key of another")
       }
-      // Already in the bucket that was read.
+      // The change is already included in the bucket that was read.
       if change.version <= buckets[bucket].version { break }
       let record: KeyRecord
       do throws(UndecodableRecord) { record = try KeyRecord(decoding: bytes) } catch {
@@ -310,7 +310,8 @@ struct Mirror {
       noteMovement(of: id, from: former, to: record.state, bucket: bucket, version: change.version)
       replaced(was, by: now)
       buckets[bucket].version = change.version
-      // An unverified bucket takes changes too, since each says all about its key; but they don't make it verified.
+      // Changes are applied to an unverified bucket too, because each contains the whole record of its key. But they
+      // don't verify the bucket.
       if buckets[bucket].verified, now != (after.count, after.digest) {
         setVerified(false, bucket: bucket)
         return .disagreement("after change \(change.version) bucket \(bucket) isn't what the store says it is")
@@ -335,7 +336,7 @@ struct Mirror {
       return
     }
     if wasActive { activeCount -= 1 }
-    // A record that says that the key has ended also ends it in the bucket's old content. A purged record doesn't.
+    // A record that revokes or suspends a key also removes it from the bucket's former content. A purge doesn't.
     let ended = state == nil ? nil : self.former.ended(KeyPrefix(id), of: bucket)
     if let entry = wasActive ? former : ended {
       removals.append(
@@ -346,19 +347,19 @@ struct Mirror {
   }
 
   private mutating func noteReturns(from old: BucketTable, to fresh: BucketTable) {
-    // Only keys that weren't active before returned. Most often the bucket was empty before, and none returned.
+    // A key has returned only if it wasn't active before. Usually the bucket was empty before, and no key has returned.
     guard old.count > 0 else { return }
     for entry in fresh.entries where entry.state == .active && old.find(entry.id0, entry.id1)?.state != .active {
       returns.append(KeyPrefix(entry.id0, entry.id1))
     }
   }
 
-  /// Whether no removal waits for a decision: the mirror is complete, the store sealed, and no old bucket content is
+  /// Whether no removal is undecided: the mirror is complete, the store is sealed, and no former bucket content is
   /// kept.
   var isSettled: Bool { former.isEmpty && isComplete && sealed }
 
-  /// Once the mirror is complete, keys that are missing from buckets are gone from the store as a whole; unless the
-  /// store isn't sealed, because then they may still be added.
+  /// When the mirror is complete, keys that are missing in their buckets are gone from the whole store. If the store
+  /// isn't sealed, they may still be added, so nothing is decided.
   private mutating func settleRemovals() {
     guard !former.isEmpty, isComplete, sealed else { return }
     for (index, old) in former.takeAll() {

@@ -1,22 +1,24 @@
-// A mirror as bytes, so that a node that starts again can admit known keys before the store has answered.
+// A mirror as bytes, so that a restarted node can admit known keys before the store has answered.
 //
-// An image proves nothing about the store: its content is compared with the manifest like everything else, by digest,
-// and until then nobody is refused. So it needn't be of one moment either; each bucket is whole, and that is enough.
-// But it must not be damaged or another node's, hence the checksum over everything and the name of its source.
+// An image proves nothing about the store: its content is compared with the manifest, by digest, as always, and until
+// then no key is refused. So the buckets may be from different moments; each bucket is consistent, and that is enough.
+// But the image must not be damaged or another node's. So it has a checksum over everything, and the name of its
+// source.
 //
-// Format, little-endian: magic (8), length of the source (2) and source, when the store last answered (8, seconds since
-// 1970 as a double), how many intended removals were counted by then (8), number of accounts (4) and each as length (1)
-// and name, number of buckets (4), and each as when the store last had it (8), number of entries (4) and entries of 37
-// bytes: ID (16), digest (16), account (4), state (1), in the bucket's order. Then the SHA-256 of all that.
+// Format, little-endian: magic (8); length of the source (2) and source; when the store last answered (8, seconds since
+// 1970 as a double); how many intended removals had been counted (8); number of accounts (4), and each as length (1)
+// and name; number of buckets (4), and each as the time at which the store last had this content (8), number of entries
+// (4) and entries of 37 bytes: ID (16), digest (16), account (4), state (1), in the bucket's order. Then the SHA-256 of
+// all that.
 
 internal import Crypto
 
 extension Replica {
-  /// The current mirror, to be saved; nil if it has never been a whole, sealed store: half of one would pass for the
-  /// whole at the next start.
+  /// The current mirror, to be saved; nil if it has never been a whole, sealed store: at the next start a part would be
+  /// mistaken for the whole.
   ///
-  /// Keys whose removal isn't settled are saved as active, with a digest that fits no store. So their buckets are read
-  /// again after the next start, and their removal is judged again.
+  /// Keys whose removal isn't decided are saved as active, with a digest that matches no store. So their buckets are
+  /// read again after the next start, and their removal is judged again.
   /// - Parameters:
   ///   - source: The name of the source in the image.
   ///   - wall: The current time, in seconds since 1970.
@@ -45,14 +47,14 @@ extension Replica {
 public struct MirrorImage: Sendable {
   /// The mirrored store: its address and namespace, without secrets.
   public var source: String
-  /// The time of sending the last read that was answered, in seconds since 1970.
+  /// When the last answered read was sent, in seconds since 1970.
   public var heardAt: Double
-  /// The number of marked removals by then; later ones aren't included.
+  /// The number of marked removals at that time.
   public var announced: UInt64
-  /// Buckets that the store had changed since, with the time at which it last had this content, in seconds since 1970.
+  /// Buckets that the store had changed, with the time at which it last had the saved content, in seconds since 1970.
   public var held: [Int: Double]
   public var table: KeyTable
-  /// Keys by bucket that are saved as active whatever the table has.
+  /// Keys by bucket that are saved as active, whatever their state in the table.
   private let unsettled: [Int: [BucketTable.Entry]]
 
   public init(source: String, heardAt: Double, announced: UInt64, held: [Int: Double] = [:], table: KeyTable) {
@@ -74,7 +76,7 @@ public struct MirrorImage: Sendable {
   /// The last byte is the format's version.
   private static let magic = Array("SLUICEM3".utf8)
 
-  /// The image as bytes. May be called while the table is being written to.
+  /// The image as bytes. May be called during writes to the table.
   public func encoded() -> [UInt8] {
     var body: [UInt8] = []
     var names: [AccountNames.Number: UInt32] = [:]
@@ -83,8 +85,8 @@ public struct MirrorImage: Sendable {
     for index in 0..<table.bucketCount {
       var bucket = table.bucket(index)
       for entry in unsettled[index] ?? [] where bucket.find(entry.id0, entry.id1)?.state != .active {
-        // No record's digest, so that the bucket can't pass for the store's. Without a digest an empty one could, if
-        // the count fits by chance.
+        // A digest that no record has, so that the bucket never matches the store's. Without a digest an empty bucket
+        // could match, if the count agrees by chance.
         bucket.put(entry, digest: Digest(high: ~entry.id0, low: ~entry.id1))
       }
       body.append(integer: (held[index] ?? heardAt).bitPattern)
@@ -110,7 +112,7 @@ public struct MirrorImage: Sendable {
     bytes.append(integer: announced)
     bytes.append(integer: UInt32(accounts.count))
     for account in accounts {
-      // Records with longer names aren't decoded, so there are none.
+      // Longer names don't occur: a record with one isn't decoded.
       bytes.append(UInt8(account.utf8.count))
       bytes += account.utf8
     }

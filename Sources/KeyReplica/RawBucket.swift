@@ -1,11 +1,11 @@
-// A bucket between Redis and the mirror. All of it is in one piece, names and values by turns, as received: a node
-// reads a million of them before it is of any use, and objects for each name and value would be most of the cost.
+// A bucket as received from Redis, before it is decoded. Names and values alternate in one piece of memory. A node
+// reads a million of them before it is ready, and an object for each name and value would be most of the cost.
 
-/// A bucket as it was read: names and values as in Redis, undecoded, from one atomic read.
+/// A bucket from one atomic read: names and values as in Redis, undecoded.
 public struct RawBucket: Sendable {
   /// The reserved field's value; nil if there is none.
   public private(set) var summary: [UInt8]?
-  /// Names and values by turns, and the end of each.
+  /// Names and values, which alternate, and the end of each.
   private let bytes: [UInt8]
   private let ends: [Int32]
   /// The index of the summary's pair.
@@ -13,7 +13,7 @@ public struct RawBucket: Sendable {
 
   /// A bucket in one piece.
   /// - Parameters:
-  ///   - bytes: Names and values by turns, including the reserved field's.
+  ///   - bytes: Names and values, which alternate, including the reserved field's.
   ///   - ends: The end of each in these bytes: an even number of ends.
   ///   - reserved: The reserved field's name.
   public init(bytes: [UInt8], ends: [Int32], summaryField reserved: some Collection<UInt8>) {
@@ -47,12 +47,12 @@ public struct RawBucket: Sendable {
   /// The number of fields besides the summary.
   public var count: Int { ends.count / 2 - (summaryPair == nil ? 0 : 1) }
 
-  /// The fields besides the summary, each with objects of its own.
+  /// The fields besides the summary, copied into separate arrays.
   public var fields: [(id: [UInt8], record: [UInt8])] {
     withFields { $0.map { (Array($0.name), Array($0.value)) } }
   }
 
-  /// The fields besides the summary.
+  /// Calls the body with the fields besides the summary.
   /// - Parameter body: Must not keep any of them.
   func withFields<Result, Failure: Error>(_ body: (Fields) throws(Failure) -> Result) throws(Failure) -> Result {
     try bytes.withUnsafeBufferPointer { (bytes) throws(Failure) in

@@ -1,19 +1,19 @@
-// Holds mass removals that are probably a mistake. A job that empties the key store by accident makes changes that are
-// as sound as any: digests fit, versions follow each other, and every refusal could be proven. It shows only in the
-// number of removals, and in that no publisher marked them as intended.
+// Delays mass removals that are probably a mistake. A job that empties the key store by accident makes valid changes:
+// digests agree, versions are consecutive, and every refusal could be proven. The mistake shows only in the number of
+// removals, and in that no publisher marked them as intended.
 //
 // So removals (an active key becomes suspended, revoked, or vanishes) are counted. A few are usual. If more than a
-// share of the active keys is removed within a window without such a mark, these removals are quarantined, including
-// all of that window: the keys stay admitted, the node reports it, and an operator confirms the removals, or undoes
-// them at the store. Rejected: to stop following the store, which would keep new keys out as well.
+// share of the active keys is removed within a window without such a mark, all unmarked removals of that window are
+// quarantined: the keys stay admitted, the node reports it, and an operator confirms the removals, or undoes them in
+// the store. Rejected: to stop following the store, which would keep new keys out as well.
 //
 // An intended removal is marked in its own change, and the store counts the marks. The count is needed only if a node
-// reads buckets instead of changes: the number of marks that the node has missed is the number of removals that it
-// accepts, and the rest of this allowance ends once the mirror is complete. Rejected: a publisher that announces how
-// many removals will follow. Removals that it then doesn't make, because it dies or because somebody else was faster,
-// would allow as many others, whatever their cause.
+// reads buckets instead of changes: then the node accepts as many removals as marks that it has missed. The unused rest
+// of this allowance ends once the mirror is complete. Rejected: a publisher that announces how many removals will
+// follow. If it dies, or if another publisher makes these removals first, the unused announcement would permit as many
+// other removals, whatever their cause.
 
-/// The part of a key's ID that the table keeps.
+/// The part of a key's ID that is in the table.
 struct KeyPrefix: Sendable, Hashable {
   let id0: UInt64
   let id1: UInt64
@@ -39,13 +39,13 @@ struct Removal: Sendable, Equatable {
   let key: KeyPrefix
   let account: String
   let bucket: Int
-  /// The version of the change, or of the last change of the bucket that was read.
+  /// The version of the change; or for a bucket that was read, of the bucket's last change.
   let version: UInt64
-  /// Whether the key has no record any more. That isn't a usual end: a revoked key keeps its record.
+  /// Whether the key has no record any more. That isn't a normal revocation: a revoked key keeps its record.
   let vanished: Bool
 }
 
-/// Keeps keys admitted that would be removed in bulk without being marked as intended.
+/// Keeps keys admitted that would be removed in bulk without a mark.
 struct RemovalGuard {
   private let share: Double
   private let minimum: Int
@@ -53,8 +53,8 @@ struct RemovalGuard {
 
   /// Keys that stay admitted, with their accounts.
   private(set) var quarantined: [KeyPrefix: String] = [:]
-  /// Removals within the window that weren't marked, and their order. Up to a tenth of all keys can be among them, so
-  /// nothing here may go through all of them for one key.
+  /// Unmarked removals within the window, and their order. There may be as many as a tenth of all keys, so nothing here
+  /// may iterate over all of them for one key.
   private var recent: [KeyPrefix: (at: Instant, account: String)] = [:]
   private var order = RemovalOrder()
   /// Marked removals that haven't been recorded yet.
@@ -70,40 +70,41 @@ struct RemovalGuard {
     self.announced = announced
   }
 
-  /// Applies the store's description.
-  /// - Parameter isOtherHistory: Marks in another history were about other keys.
+  /// Applies the store's counts.
+  /// - Parameter isOtherHistory: Whether the history changed: then the new marks are about other keys.
   mutating func heard(announced total: UInt64, confirmed version: UInt64, isOtherHistory: Bool) {
-    // A lower number than before: the history went back, and the marks since then are unknown.
+    // If the number is lower than before, the history went back, and the marks since then are unknown.
     if let known = announced, total > known, !isOtherHistory { allowance += total - known }
     announced = total
     if version > confirmed { confirm(upTo: version) }
   }
 
-  /// A change says that its removal is intended. Called before the removal is recorded.
+  /// Call it before a removal is recorded whose change is marked as intended.
   mutating func agreed() {
     allowance += 1
     announced = (announced ?? 0) + 1
   }
 
-  /// The mirror is complete, and all removals up to here have been recorded: the marked ones are among them.
+  /// Call it when the mirror is complete and all removals up to its version have been recorded, including the marked
+  /// ones.
   mutating func settled() { allowance = 0 }
 
-  /// An operator confirms that all removals up to this version are intended.
+  /// Records that an operator has confirmed all removals up to this version.
   mutating func confirm(upTo version: UInt64) {
     confirmed = version
     quarantined = [:]
     forgetRecent()
   }
 
-  /// Another history begins: confirmations in the old one say nothing about it.
+  /// Call it when another history begins: confirmations in the old one don't apply to it.
   mutating func forgetConfirmation() { confirmed = 0 }
 
   /// Records a removal.
   /// - Parameter active: How many active keys are left.
   /// - Returns: Whether this one exceeds the limit.
   mutating func note(_ removal: Removal, active: Int, now: Instant) -> Bool {
-    // Version 0 means that a bucket was never written in this history. If nobody has confirmed anything, its losses
-    // aren't confirmed either.
+    // Version 0 means that a bucket was never written in this history. If nothing was confirmed, its removals aren't
+    // confirmed either.
     if confirmed > 0, removal.version <= confirmed { return false }
     if allowance > 0 {
       allowance -= 1
@@ -114,7 +115,7 @@ struct RemovalGuard {
       return false
     }
     while let oldest = order.first, oldest.at + window <= now {
-      // Only if it wasn't removed once more since, after it had returned.
+      // Not if the key returned and was then removed again.
       if recent[oldest.key]?.at == oldest.at { recent[oldest.key] = nil }
       order.removeFirst()
     }
@@ -126,7 +127,7 @@ struct RemovalGuard {
     return true
   }
 
-  /// The key is active again.
+  /// Records that the key is active again.
   mutating func returned(_ key: KeyPrefix) {
     quarantined[key] = nil
     recent[key] = nil
@@ -138,7 +139,7 @@ struct RemovalGuard {
   }
 }
 
-/// Removals in the order of their times, removed at the front.
+/// Removals in the order of their times. They are taken from the front.
 private struct RemovalOrder {
   private var entries: [(at: Instant, key: KeyPrefix)] = []
   private var taken = 0
@@ -149,7 +150,7 @@ private struct RemovalOrder {
 
   mutating func removeFirst() {
     taken += 1
-    // The array is compacted only when half of the entries are gone, which costs a constant for each.
+    // The array is compacted only when half of its entries are gone, so the cost per entry is constant.
     if taken * 2 > entries.count {
       entries.removeFirst(taken)
       taken = 0

@@ -1,24 +1,24 @@
 // How a node's mirror follows the store: the complete state machine.
 //
-// Events go in, commands come out, and time comes in with each event. It does no I/O and reads no clock, so that a test
-// can hold it against a simulated store under any order of events; in a node the driver in KeyStore carries out the
-// commands.
+// Events go in, commands come out, and each event has its time. The state machine does no I/O and reads no clock, so
+// that a test can run it against a simulated store with any order of events. In a node the driver in KeyStore carries
+// out the commands.
 //
 //     disconnected ──connect──▶ connecting ──▶ comparing ──▶ reading ──▶ following
 //          ▲                        │              │  ▲          │           │
 //          └──────── the connection ended ─────────┴──┼──────────┴───────────┤
 //                                                     └── hole, disagreement, other history
 //
-// comparing: the manifest has been requested. The differences will be known when it arrives.
-// reading:   the buckets that differ are being read, some at a time; the old ones stay in use.
-// following: changes are applied as they arrive; positions are read periodically, and for the barrier.
+// comparing: the manifest has been requested. The differences will be known when it arrives. reading:   the buckets
+// that differ are being read, some at a time; the old ones stay in use. following: changes are applied as they arrive;
+// positions are read periodically, and for the barrier.
 //
-// What exists only in one of them is in ReplicaPhase, what each does in ReplicaComparing and ReplicaFollowing, and what
-// may be said of a key in the meantime in ReplicaVerdicts.
+// The state of each phase is in ReplicaPhase, the work of the phases in ReplicaComparing and ReplicaFollowing, and the
+// verdicts on keys in ReplicaVerdicts.
 
 /// The synchronisation of one node's mirror with its store.
 public struct Replica {
-  /// Why the mirror isn't complete, if the reason isn't only that it hasn't been read yet.
+  /// Why the mirror isn't complete, other than that it hasn't been read yet.
   enum Trouble: Equatable {
     case noStore
     case incompatible(String)
@@ -27,39 +27,40 @@ public struct Replica {
 
   let limits: Limits
   var phase: Phase
-  /// What must be done for the present event, in order.
+  /// Commands for the current event, in order.
   var commands: [Command] = []
 
-  // What was learned, in whatever phase.
+  // Learned state, which is kept in all phases.
   var mirror: Mirror
   var trouble: Trouble?
-  /// When the last read of this history was sent that has been answered and reached; nil if there never was one.
+  /// When the last read of this history was sent that was answered and whose version the mirror has reached; nil if
+  /// there never was one.
   private(set) var answeredAt: Instant?
   var storeVersion: UInt64?
-  /// Whether the mirror was ever a whole sealed store, here or before a restart.
+  /// Whether the mirror has ever been a whole sealed store, in this process or before a restart.
   var wasWhole: Bool
   var removalGuard: RemovalGuard
   var scrub: ScrubSchedule
-  /// Keys that vanished without a change that ended them.
+  /// Number of keys whose record vanished without a change that revoked or suspended them.
   var violations: UInt64 = 0
-  /// The greatest number of replicas seen, until the store is known to have it.
+  /// The greatest number of replicas seen, until it is known to be recorded in the store.
   var unrecordedReplicas = 0
-  /// Why there was no conversation last.
+  /// Why the last connection ended or couldn't be made.
   var awayReason = "not connected yet"
   var lastReadFailure: String?
 
-  // What limits it, and tells its questions apart, whatever happens.
+  // Limits and counters, which are kept in all phases.
   var generator: Jitter
-  /// Since the mirror was known to be right; the more, the longer the next retry waits.
+  /// Number of failures since the mirror was last known to be correct. Each failure makes the next retry wait longer.
   var failures = 0
   var pace: Barrier.Pace
   var session: ConnectionID = 0
-  /// The manifest read whose reply counts; a later one replaces it.
+  /// The number of the manifest read whose reply counts. Each later read replaces it.
   var manifestRead: UInt64 = 0
 
   /// - Parameters:
-  ///   - table: The mirror's table; read by others, written by this alone.
-  ///   - heardAt: If the table was restored from an image: when the store had last answered before it was made.
+  ///   - table: The mirror's table. Other threads read it, only the replica writes to it.
+  ///   - heardAt: If the table was restored from an image: when the store had last answered before the image was made.
   ///   - held: Buckets that the store had changed by then, with the time at which the store last had their content.
   ///   - announced: The number of marked removals by then.
   ///   - seed: For the jitter of retries.
@@ -125,8 +126,8 @@ public struct Replica {
 
   // MARK: From one phase to the next
 
-  /// Goes over to another phase. What existed only in the former one is dropped; whoever waited in it is answered by the
-  /// reason for which nobody can be refused in the next.
+  /// Enters another phase. The state of the old phase is dropped. Questions that waited in it are answered with the
+  /// reason why no key can be refused in the new phase.
   mutating func enter(_ next: Phase) {
     var waiting: [Question] = []
     if let former = following {
@@ -134,7 +135,7 @@ public struct Replica {
       pace = former.barrier.pace
     }
     phase = next
-    // Only while following can there be none, and from following nothing leads to itself.
+    // Only the following phase may have no such reason, and it is never entered from itself.
     answer(waiting, objectionToRefusing ?? loading)
   }
 
@@ -164,7 +165,7 @@ public struct Replica {
     case .disconnected, .shutDown: return
     case .connecting, .comparing, .reading, .following: break
     }
-    // Once per outage: a log that repeats itself hides what else happened.
+    // Logged once per outage, because repeated lines hide other events.
     if failures == 0 || awayReason != reason { note(.storeAway(reason)) }
     awayReason = reason
     enter(.disconnected(retryAt: now + nextRetry()))
@@ -190,9 +191,9 @@ public struct Replica {
     return step / 2 + .nanoseconds(Int64.random(in: 0...(step / 2).wholeNanoseconds, using: &generator))
   }
 
-  // MARK: What was learned
+  // MARK: Learned state
 
-  /// Records that a read of the mirrored history was answered, with a version that the mirror has reached.
+  /// Records that a read of the mirrored history was answered, and that the mirror has reached its version.
   mutating func answered(_ sentAt: Instant) {
     let latest = max(answeredAt ?? sentAt, sentAt)
     answeredAt = latest

@@ -1,5 +1,5 @@
-// What the replica looks at although nothing says that it is wrong: the audit of all digests and lengths, the rereading
-// of buckets one by one, and what has been taken away, whoever took it.
+// Checks that run without any sign of a problem: the audit of all digests and lengths, reading buckets again one by
+// one, and the record of removed keys.
 
 extension Replica {
   mutating func audited(_ result: Result<StoreAnswer<Manifest>, ReadFailure>, now: Instant) {
@@ -14,7 +14,7 @@ extension Replica {
     case .success:
       resync(because: "the audit found another store or none", now: now)
     case .failure(let failure):
-      // What can't be audited can't vouch for refusals either.
+      // A store that can't be audited can't prove refusals either.
       resync(because: "the audit can't be read: \(failure)", now: now)
     }
   }

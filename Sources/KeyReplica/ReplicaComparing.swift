@@ -10,7 +10,7 @@ extension Replica {
     readManifest()
   }
 
-  /// Compares everything once more, in the same conversation.
+  /// Compares everything again, on the same connection.
   mutating func compareAgain(because reason: String, now: Instant) {
     switch phase {
     case .comparing(let comparing):
@@ -41,7 +41,7 @@ extension Replica {
     let manifest: Manifest
     switch result {
     case .failure(let failure):
-      // Not an answer about the store at all. What was known of it stays known.
+      // The reply isn't an answer about the store. The known state of the store stays unchanged.
       noteReadFailure(failure)
       return retry(comparing, now: now)
     case .success(.noStore):
@@ -81,7 +81,7 @@ extension Replica {
     readMore(now: now)
   }
 
-  /// Waits before the manifest is read again; what is mirrored goes on serving.
+  /// Waits before the manifest is read again. Keys are still admitted from the mirror.
   private mutating func retry(_ comparing: Comparing, now: Instant) {
     var waiting = comparing
     waiting.retryAt = now + nextRetry()
@@ -103,11 +103,12 @@ extension Replica {
   mutating func bucketCame(_ index: Int, _ result: Result<RawBucket, ReadFailure>, now: Instant) {
     switch phase {
     case .reading(var reading):
-      // One that came twice counts once, or those still on their way would be taken for read.
+      // A second reply for the same bucket is ignored: otherwise it would be counted for a bucket that is still in
+      // flight.
       guard reading.inFlight.remove(index) != nil else { return }
       if let refusal = refusal(of: index, result, listedIn: reading.manifest) {
         reading.refused.append(refusal)
-        // While it goes on the same, it was said already.
+        // While the trouble continues, it isn't logged again.
         if reading.refused.count <= 3, trouble == nil { note(.bucketRefused(refusal)) }
       }
       noteMovements(now: now)
@@ -119,8 +120,8 @@ extension Replica {
     }
   }
 
-  /// Takes over a bucket that was read.
-  /// - Returns: nil, or why it can't be taken over.
+  /// Installs a bucket that was read.
+  /// - Returns: nil, or why it can't be installed.
   private mutating func refusal(
     of index: Int, _ result: Result<RawBucket, ReadFailure>, listedIn manifest: Manifest
   ) -> String? {

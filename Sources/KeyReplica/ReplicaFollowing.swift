@@ -1,5 +1,5 @@
-// Following the store: its changes, and the positions by which the mirror's age is known and refusals are proven. What
-// is looked at although nothing says that it is wrong is in ReplicaChecks.
+// Following the store: its changes, and the positions that determine the mirror's age and prove refusals. Checks
+// without a sign of a problem are in ReplicaChecks.
 
 extension Replica {
   // MARK: Changes
@@ -12,7 +12,7 @@ extension Replica {
   mutating func changesCame(_ result: Result<[Change], ReadFailure>, now: Instant) {
     switch phase {
     case .following(let following): changesCame(result, in: following, now: now)
-    // What they bring is in the manifest already, or comes once more.
+    // These changes are already in the manifest, or will be read again.
     case .comparing(var comparing):
       comparing.conversation.isReadingChanges = false
       phase = .comparing(comparing)
@@ -46,7 +46,7 @@ extension Replica {
     }
   }
 
-  /// Applies a change, and answers whoever waited for its version.
+  /// Applies a change, and answers the questions that waited for its version.
   /// - Returns: nil, or why everything must be compared.
   private mutating func objection(toApplying change: Change, in following: Following, now: Instant) -> String? {
     let application = mirror.apply(change)
@@ -63,8 +63,8 @@ extension Replica {
     }
   }
 
-  /// Takes note when the mirror has reached what a position read said.
-  /// - Returns: Why this is another history's version than the one that was read; nil if it isn't.
+  /// Checks whether the mirror has reached the expected position.
+  /// - Returns: Why the mirror's version belongs to another history than that position; nil if it doesn't.
   private mutating func reachedExpected(in following: Following) -> String? {
     guard let expected = following.feed.reached(mirror.applied) else { return nil }
     if mirror.isComplete, let why = disagreement(with: expected.position) { return why }
@@ -72,9 +72,9 @@ extension Replica {
     return nil
   }
 
-  // MARK: When something doesn't fit
+  // MARK: Contradictions
 
-  /// Compares everything again, at once the first time, later if it keeps happening.
+  /// Compares everything again: at once the first time, later if it happens repeatedly.
   mutating func resync(because reason: String, now: Instant) {
     note(.resync(reason))
     answerAll(.diverged(reason))
@@ -88,9 +88,9 @@ extension Replica {
     }
   }
 
-  /// Waits before everything is compared again; what is mirrored goes on serving.
+  /// Waits before everything is compared again. Keys are still admitted from the mirror.
   mutating func compareLater(now: Instant) {
-    // Not put off by what goes wrong in the meantime.
+    // Further problems before then don't delay the comparison.
     guard let following, following.compareAt == nil else { return }
     following.compareAt = now + nextRetry()
   }
@@ -107,7 +107,7 @@ extension Replica {
   mutating func positionCame(
     _ number: UInt64, _ fence: Fence, _ result: Result<StoreAnswer<StorePosition>, ReadFailure>, now: Instant
   ) {
-    // A comparison gives up the read that is on its way, so this is one of the mirror as it is followed now.
+    // A comparison abandons the read in flight, so this read belongs to the mirror that is followed now.
     guard let following, let read = following.barrier.read, read.number == number else { return }
     switch result {
     case .failure(let failure):
@@ -130,11 +130,11 @@ extension Replica {
         take(position, read: read, fence, in: following, now: now)
       }
     }
-    // Unless it has been left because of what came.
+    // Not if the answer has ended this phase.
     if self.following?.barrier.wantsRead(at: now) == true { readPosition(now: now) }
   }
 
-  /// Takes a position that is one of the mirrored history.
+  /// Processes a position that belongs to the mirrored history.
   private mutating func take(
     _ position: StorePosition, read: Barrier.Read, _ fence: Fence, in following: Following, now: Instant
   ) {
@@ -149,7 +149,7 @@ extension Replica {
       return
     }
     if position.version == mirror.applied {
-      // While a comparison is due, what is mirrored may be of a history that the store has left.
+      // While a comparison is due, the mirror may show a history that the store has left.
       if following.compareAt == nil { answered(read.sentAt) }
       if mirror.isComplete, trouble == nil, following.feed.wasAnswered { failures = 0 }
     } else {
@@ -164,13 +164,13 @@ extension Replica {
     }
   }
 
-  /// The read that was answered proves nothing: whoever rests on it is answered.
+  /// Answers the questions of a read that was answered and proves nothing.
   private mutating func failRead(_ why: Undecided) {
     answer(following?.barrier.failed() ?? [], why)
   }
 
-  /// The fence with what was seen before. It is to be in the store before a replica that was seen can have been
-  /// promoted and forgotten.
+  /// Adds the earlier signs of replicas to the fence. A seen replica must be recorded in the store before it can be
+  /// promoted and then be forgotten.
   mutating func remembering(_ fence: Fence) -> Fence {
     var fence = fence
     unrecordedReplicas = max(unrecordedReplicas, fence.signs.toRecord)
@@ -189,7 +189,7 @@ extension Replica {
     note(objection.map { .unfenced($0) } ?? .fenced)
   }
 
-  /// Why this position can't be one of the history that is mirrored; nil if it can.
+  /// Why this position can't belong to the mirrored history; nil if it can.
   private func contradiction(with position: StorePosition, read: Barrier.Read) -> String? {
     if position.epoch != mirror.epoch {
       return "the store has another history: epoch \(position.epoch) instead of \(mirror.epoch ?? "none")"
@@ -204,8 +204,8 @@ extension Replica {
     return disagreement(with: position)
   }
 
-  /// What differs between the complete mirror and what was read of the store at the mirror's version; nil if nothing
-  /// does. Digests alone don't tell: not every change is one of a record, and versions may have been used twice.
+  /// The difference between the complete mirror and the store's position at the mirror's version; nil if there is none.
+  /// The digest alone is not enough: some changes change no record, and versions may have been used twice.
   func disagreement(with position: StorePosition) -> String? {
     if position.digest != mirror.total {
       return "at version \(position.version) the store's digest is \(position.digest), the mirror's is \(mirror.total)"

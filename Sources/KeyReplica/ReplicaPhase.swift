@@ -1,19 +1,19 @@
-// Where a replica is on its way to following the store, and what exists only there.
+// The phases of a replica, and the state that belongs to each.
 //
-// Each phase owns its state: questions wait, changes are read and buckets are scrubbed only while the store is
-// followed, a manifest is awaited only while comparing. Whoever leaves a phase drops all of that at once, and can't
-// forget a part of it. So the state is in three layers, by how long it lasts:
+// Each phase owns its state: questions wait, changes are read and buckets are read again only while the store is
+// followed; a manifest is awaited only while comparing. When a phase is left, all of its state is dropped at once, so
+// no part of it can be forgotten. So the state has three layers, by how long it lasts:
 //
-// - a phase: its struct below. `Replica.enter` is the only way from one to the next;
-// - a conversation with the store: `Conversation`, handed on from comparing to reading to following;
-// - the process: the properties of `Replica`. They are what was learned (mirror, removals, damage, age) and what limits
-//   the replica whatever happens to it (retries, the pace of reads, the numbers of reads and conversations).
+// - a phase: its struct below. `Replica.enter` is the only way from one phase to the next;
+// - a connection to the store: `Conversation`, passed from comparing to reading to following;
+// - the process: the properties of `Replica`. They are learned facts (mirror, removals, damage, age) and limits that
+//   always apply (retries, the pace of reads, the numbers of reads and connections).
 //
-// Questions are the one thing that mustn't just be dropped. `enter` answers those of the phase that it leaves, by the
-// reason for which nobody can be refused in the next one.
+// Questions are the only state that must not just be dropped. `enter` answers those of the old phase with the reason
+// why no key can be refused in the new one.
 //
-// `Following` is a class, so that it is changed where it is. As a struct in the enum it was taken out and put back for
-// each change, which cost more than applying a change of the store. A replica isn't copied: its table is shared anyway.
+// `Following` is a class, so that it is changed in place. As a struct in the enum it was moved out and back for each
+// change, which cost more than applying the change. A replica isn't copied: its table is shared anyway.
 //
 // Rejected: optional properties beside a plain enum, which have to be reset by hand at each transition.
 
@@ -21,34 +21,36 @@ extension Replica {
   enum Phase {
     case disconnected(retryAt: Instant)
     case connecting
-    case comparing(Comparing)
-    case reading(Reading)
+    // Large and rare: kept outside of the enum, which is switched over for each event.
+    indirect case comparing(Comparing)
+    indirect case reading(Reading)
     case following(Following)
     case shutDown
   }
 
-  /// What lasts as long as one conversation with the store.
+  /// State that lasts as long as one connection to the store.
   struct Conversation {
-    /// Whether a read of changes is on its way, in whatever phase it was sent. The next one waits for it: a
-    /// conversation answers in order.
+    /// Whether a read of changes is in flight, whichever phase sent it. The next one waits for its reply, because
+    /// replies arrive in order.
     var isReadingChanges = false
-    /// Why reads aren't fenced, if the last that should have been wasn't.
+    /// Why reads aren't fenced, if the last read that needed a fence had none.
     var unfenced: String?
   }
 
-  /// The manifest has been asked for; what differs will be known when it comes.
+  /// The manifest has been requested. The differences will be known when it arrives.
   struct Comparing {
     var conversation: Conversation
     let reason: String
-    /// Whether the store wasn't heard in this conversation yet: it may have left its history while nobody followed.
+    /// Whether the store hasn't answered yet on this connection: its history may have changed while it wasn't followed.
     let isFirst: Bool
     /// When the manifest's read was sent.
     let sentAt: Instant
-    /// When it is sent again, because the answer to this one couldn't be used; nil until that came.
+    /// When the manifest is requested again, because the last answer couldn't be used; nil while a request is in
+    /// flight.
     var retryAt: Instant?
   }
 
-  /// The buckets that differ are being read, some at a time; the old ones go on serving.
+  /// The buckets that differ are being read, some at a time. The old ones stay in use.
   struct Reading {
     var conversation: Conversation
     let manifest: Manifest
@@ -57,23 +59,22 @@ extension Replica {
     var refused: [String] = []
   }
 
-  /// Changes are applied as they come; positions are read now and then, and for the barrier.
+  /// Changes are applied as they arrive. Positions are read periodically, and for the barrier.
   final class Following {
-    // Not checked for overlapping accesses, which took a tenth of the time of a change: all three are values that call
-    // nothing outside of themselves, so nothing comes back here while one is accessed.
+    // Exclusivity isn't checked for these three properties, because the checks took a tenth of the time of a change.
+    // All three are values whose methods call no outside code, so no access can overlap another.
     @exclusivity(unchecked) var conversation: Conversation
     @exclusivity(unchecked) var barrier: Barrier
     @exclusivity(unchecked) var feed = ChangeFeed()
-    /// How many replicas the store was said to have when it was read last.
+    /// The declared number of replicas, as last read.
     var replicas: Int?
     var positionDue: Instant
-    /// Why the last read of the position was answered with an error, if it was. Each question makes its own try; this
-    /// is for the status.
+    /// The error of the last read of the position, if it failed. Only for the status: each question makes its own try.
     var positionFailure: String?
     var audit: Audit
-    /// The bucket that is being read again to see whether somebody edited it.
+    /// The bucket that is being read again, to detect edits by hand.
     var rereading: Int?
-    /// When everything is compared again, because something doesn't fit; nil while all does.
+    /// When everything is compared again, because of a contradiction; nil if there is none.
     var compareAt: Instant?
     var saidComplete = false
 
@@ -91,7 +92,7 @@ extension Replica {
       case onItsWay
     }
 
-    /// While a comparison is due anyway, neither an audit nor a bucket would tell anything.
+    /// While a comparison is due, neither an audit nor reading a bucket again would be useful.
     var auditDue: Instant? {
       if case .due(let due) = audit, compareAt == nil { due } else { nil }
     }
@@ -104,8 +105,8 @@ extension Replica {
       ].compactMap { $0 }.min()
     }
 
-    /// Notes that changes are asked for now.
-    /// - Returns: Whether they may be.
+    /// Records that changes are requested now.
+    /// - Returns: Whether they may be requested.
     func beginReadingChanges(at now: Instant) -> Bool {
       guard !conversation.isReadingChanges, !feed.isBroken else { return false }
       conversation.isReadingChanges = true
@@ -113,19 +114,19 @@ extension Replica {
       return true
     }
 
-    /// Notes that a read of changes was answered.
-    /// - Returns: Whether what it brought counts.
+    /// Records that a read of changes was answered.
+    /// - Returns: Whether the reply counts.
     func changesCame() -> Bool {
       conversation.isReadingChanges = false
       return feed.came()
     }
 
-    /// Notes that the position is asked for now.
+    /// Records that the position is requested now.
     /// - Returns: The read.
     func beginReadingPosition(
       at now: Instant, applied: UInt64, nextAfter interval: Duration
     ) -> Barrier.Read? {
-      // Nobody rests a refusal on a read that is made only to see how things are, so it needs no write.
+      // A periodic read proves no refusal, so it needs no write.
       let fencedBy = barrier.isWaitedFor || conversation.unfenced != nil ? Fence.needed(of: replicas) : 0
       barrier.sent(at: now, applied: applied, fencedBy: fencedBy)
       positionDue = now + interval
@@ -133,6 +134,6 @@ extension Replica {
     }
   }
 
-  /// What exists only while following; nil in any other phase.
+  /// The state of the following phase; nil in any other phase.
   var following: Following? { if case .following(let following) = phase { following } else { nil } }
 }

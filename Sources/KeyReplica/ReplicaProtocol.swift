@@ -7,8 +7,8 @@ extension Replica {
     public var barrierWait: Duration = .seconds(2)
     /// Maximum requests that wait for a proof.
     public var barrierQueue = 50_000
-    /// Minimum time between two reads for a proof. Anybody can send unknown keys without a pause. Without this limit a
-    /// node would then read without a pause too, and a few nodes would take all of the store's time.
+    /// Minimum time between two reads for a proof. Any client can send unknown keys without a pause. Without this limit
+    /// a node would then read without a pause too, and a few nodes would use all of the store's time.
     public var barrierInterval: Duration = .milliseconds(1)
     /// Maximum mirror age for admission. Bounds how long a revoked key works while the store is unreachable.
     public var admitAge: Duration = .seconds(3600)
@@ -16,7 +16,7 @@ extension Replica {
     public var positionInterval: Duration = .milliseconds(500)
     /// How often all digests and lengths are compared while following.
     public var auditInterval: Duration = .seconds(300)
-    /// How often one bucket is read again, to see whether somebody edited it: all of them in bucketCount times this.
+    /// How often one bucket is read again, to detect edits by hand. All buckets take bucketCount times this.
     public var rereadInterval: Duration = .milliseconds(500)
     /// Removals that aren't marked as intended are quarantined when there are more of them than this share of the
     /// active keys, and more than the minimum, within the window.
@@ -32,27 +32,27 @@ extension Replica {
     public init() {}
   }
 
-  /// A read got a reply that isn't an answer: an error reply, or something unreadable.
+  /// A read got an error reply, or an unreadable reply.
   public struct ReadFailure: Error, Sendable, Hashable, CustomStringConvertible {
     public let description: String
     public init(_ description: String) { self.description = description }
   }
 
-  /// Numbers the connections, so that replies of an earlier one are recognised.
+  /// Numbers the connections, so that replies of an earlier one are ignored.
   public typealias ConnectionID = UInt64
 
   public enum Event: Sendable {
     case connected(ConnectionID)
-    /// The connection ended, or couldn't be made; the reason as text.
+    /// The connection ended, or couldn't be opened; the reason as text.
     case disconnected(ConnectionID, reason: String)
-    /// With the number of its command.
+    /// With the number of its read command.
     case manifest(ConnectionID, read: UInt64, Result<StoreAnswer<Manifest>, ReadFailure>)
     case bucket(ConnectionID, Int, Result<RawBucket, ReadFailure>)
-    /// With the number of its command.
+    /// With the number of its read command.
     case position(ConnectionID, read: UInt64, Fence, Result<StoreAnswer<StorePosition>, ReadFailure>)
-    /// The changes after the requested version; none if there were none within the read's time.
+    /// The changes after the requested version. Empty if none arrived during the read's wait.
     case changes(ConnectionID, Result<[Change], ReadFailure>)
-    /// A request needs a verdict for a key that isn't active in the mirror.
+    /// A request needs a verdict on a key that isn't active in the mirror.
     case asked(Question)
     /// The time of ``nextWake``, or any other time.
     case timePassed
@@ -65,16 +65,16 @@ extension Replica {
     case disconnect(ConnectionID)
     case readManifest(ConnectionID, read: UInt64)
     case readBucket(ConnectionID, Int)
-    /// Reads the position. If a number of replicas must confirm (0 for a single Redis), a small write that they must
-    /// confirm precedes the read.
+    /// Reads the position. If a number of replicas must confirm (0 for a single Redis), a small write precedes the
+    /// read, and they must confirm it.
     case readPosition(ConnectionID, read: UInt64, fencedBy: Int)
-    /// Writes into the store that at least this number of replicas was seen. It has no event for its result: the next
+    /// Records in the store that at least this number of replicas was seen. There is no event for the result: the next
     /// position shows it.
     case recordReplicas(ConnectionID, Int)
-    /// Waits at the store for changes, for a bounded time.
+    /// Waits in the store for changes, for a bounded time.
     case readChanges(ConnectionID, after: UInt64)
     case answer(Question, Verdict)
-    /// An event that an operator wants to know, for the log.
+    /// An event for operators, for the log.
     case note(Note)
   }
 
@@ -87,17 +87,17 @@ extension Replica {
     case bucketRefused(String)
     case complete(keys: Int, version: UInt64, epoch: String, sealed: Bool)
     case resync(String)
-    /// Nobody can be refused until this problem is solved.
+    /// No key can be refused until this problem is solved.
     case trouble(String)
-    /// There are too many removals, and they are quarantined from here on.
+    /// There are too many removals. From now on they are quarantined.
     case guarded(keys: Int)
     case guardReleased
     /// Refusals suspended: the primary isn't confirmed by the store's other servers; the reason as text.
     case unfenced(String)
     case fenced
-    /// Keys of a bucket have vanished without a change that ended them.
+    /// Records of a bucket's keys have vanished without a change that revoked or suspended the keys.
     case vanished(keys: Int, bucket: Int)
-    /// A read was answered with an error; once for each error that differs from the one before.
+    /// A read was answered with an error. Logged again only if the error differs.
     case readFailed(String)
   }
 }

@@ -1,19 +1,19 @@
 // Whether a Redis without declared replicas is alone. Only signs that mean the same on every server count.
 //
-// A server that could be promoted has followed the primary: it was online, and it listens at a port. Every reader of a
-// primary (each node twice a second, and each command of the publisher) sees its replicas, and writes the greatest
-// number into the store, where it outlives the replica, this process and Redis. A server that was promoted unseen shows
-// it by itself: it has received data of another one.
+// A server that could be promoted has followed the primary: it was online, and it listens on a port. Every reader of a
+// primary (each node twice a second, and each command of the publisher) sees its replicas, and records the greatest
+// number in the store. There the number outlives the replica, this process and Redis. A server that was promoted unseen
+// shows that itself: it has received data from another server.
 //
 // A program that copies the data set (`redis-cli --rdb`, `--replica`) doesn't count. While it copies it isn't online,
-// and when it is online it listens at no port, so no client or Sentinel could be led to it.
+// and when it is online it listens on no port, so no client or Sentinel can connect to it.
 //
-// An unknown value isn't taken for zero: if a server can't be asked, somebody has to declare the number.
+// An unknown value isn't treated as zero: if a server can't be asked, an operator has to declare the number.
 //
-// Rejected: the replication offset, which is 0 on a Redis 7.0 that never had a replica. Later servers count their
-// append-only file by it, and any copy of the data set makes it count on all of them. The counters of synchronisations
-// and the replication backlog, because they don't distinguish a replica from a copy. A declaration in every store,
-// because most stores have one Redis, which can tell.
+// Rejected: the replication offset. It is 0 on a Redis 7.0 that never had a replica, but later servers use it for their
+// append-only file, and on all of them any copy of the data set makes it grow. Also rejected: the counters of
+// synchronisations and the replication backlog, because they don't distinguish a replica from a copy; and a required
+// declaration in every store, because most stores have a single Redis, which can show that it is single.
 
 /// The signs of servers that could become primary.
 public struct ReplicaSigns: Sendable, Hashable {
@@ -21,10 +21,10 @@ public struct ReplicaSigns: Sendable, Hashable {
   public var following: Int?
   /// The recorded maximum of replicas seen.
   public var recorded: Int
-  /// Whether this server has itself followed another since it was started: it was promoted, and the other one may not
-  /// know. Nil if unknown.
+  /// Whether this server has itself followed another since it was started: then it was promoted, and the other one may
+  /// still act as primary. Nil if unknown.
   public var hasFollowed: Bool?
-  /// Whether Sentinels or a cluster led to it, which may promote another server.
+  /// Whether the connection was found through Sentinels or a cluster, which may promote another server.
   public var isWatched: Bool
 
   public init(following: Int?, recorded: Int, hasFollowed: Bool?, isWatched: Bool) {
@@ -37,8 +37,8 @@ public struct ReplicaSigns: Sendable, Hashable {
   /// For a single Redis.
   public static let none = ReplicaSigns(following: 0, recorded: 0, hasFollowed: false, isWatched: false)
 
-  /// The number to record in the store: at least the recorded one. The server that a promoted one followed counts as
-  /// one.
+  /// The number to record in the store: at least the recorded one. If this server was promoted, the server that it had
+  /// followed counts as one.
   public var toRecord: Int { max(recorded, following ?? 0, hasFollowed == true ? 1 : 0) }
 
   /// Why the server can't be assumed to be alone; nil if it can.

@@ -1,31 +1,32 @@
-/// How complete and how fresh a mirror is: two separate things, and both as of now.
+/// How complete and how fresh a mirror is: two separate values, both current.
 public struct ReplicaStatus: Sendable, Hashable {
   public var completeness: Completeness
-  /// The publisher's word that the store was populated, as last read.
+  /// Whether the publisher has declared the store complete, as last read.
   public var sealed: Bool
-  /// Records in the mirror, in whatever state.
+  /// Records in the mirror, in all states.
   public var keys: Int
   public var accounts: Int
-  /// The mirrored history; nil before there was any.
+  /// The epoch of the mirrored history; nil before the first one.
   public var epoch: String?
   /// The version up to which changes have been followed.
   public var version: UInt64
   /// The store's version as last read; nil if it never was.
   public var storeVersion: UInt64?
-  /// How long ago the last read of this history was sent that has been answered with a version that the mirror has
-  /// reached; nil if there never was one, which is not zero.
+  /// Time since the last read of this history was sent that was answered and whose version the mirror has reached. nil
+  /// if there never was one, which is not the same as zero.
   public var age: Duration?
-  /// Why nobody may be refused now; nil if refusals can be proven.
+  /// Why no key may be refused now; nil if refusals can be proven.
   public var objection: Undecided?
-  /// Reads of the store's position since the start, periodic ones included.
+  /// Reads of the store's position since the start, including periodic ones.
   public var barrierReads: UInt64
   /// Requests that wait for a proof.
   public var barrierWaiting: Int
-  /// Keys that the store doesn't hold as active any more and that stay admitted until an operator has confirmed their removal.
+  /// Keys that are no longer active in the store, and stay admitted until an operator has confirmed their removal.
   public var quarantined = 0
-  /// Whether it can be relied on for admitting: the mirror has been a whole, sealed store once, here or before a restart, and isn't
-  /// too old.
+  /// Whether the mirror can be relied on for admission: it has been a whole, sealed store once, in this process or
+  /// before a restart, and isn't too old.
   public var admits = false
-  /// Keys whose records vanished without a change that ended them, since the start: never zero without a reason to look.
+  /// Keys whose records vanished without a change that revoked or suspended them, since the start. Any value above zero
+  /// should be investigated.
   public var violations: UInt64 = 0
 }

@@ -1,6 +1,6 @@
-// What a node may say of a key now. It is decided in two places only: `admission`, in Admission, and
-// `objectionToRefusing`. A key that is held as active is admitted in any state, as long as what is held of it isn't too
-// old. A refusal needs everything at once.
+// The verdicts on keys. They are decided in two places only: `admission`, in Admission.swift, and
+// `objectionToRefusing`. A key that is held as active is admitted in any phase, unless that information is too old. A
+// refusal needs all of its conditions at once.
 
 extension Replica {
   public func status(at now: Instant) -> ReplicaStatus {
@@ -24,7 +24,7 @@ extension Replica {
     return mirror.epoch == nil ? .restored : .loading
   }
 
-  /// Why nobody may be refused now; nil if all that a refusal needs is there, except for the barrier itself.
+  /// Why no key may be refused now; nil if all conditions of a refusal are met, except the barrier itself.
   var objectionToRefusing: Undecided? {
     switch phase {
     case .disconnected, .connecting: return .storeAway(awayReason)
@@ -47,7 +47,7 @@ extension Replica {
   var loading: Undecided { .loading(verified: mirror.verifiedCount, total: mirror.table.bucketCount) }
 
   mutating func asked(_ question: Question, now: Instant) {
-    // Between the asker's look at the table and this one the key may have been put.
+    // The key may have been put after the caller read the table.
     if let admitted = admission(of: question.key, now: now) {
       commands.append(.answer(question, admitted))
       return
@@ -66,7 +66,7 @@ extension Replica {
     }
   }
 
-  /// The verdict for a key whose barrier's read has been answered and reached.
+  /// The verdict on a key whose barrier's read was answered and whose version the mirror has reached.
   private func verdict(of key: KeyID, by read: Barrier.Reached, now: Instant) -> Verdict {
     if let admitted = admission(of: key, now: now, proven: read.readSentAt) { return admitted }
     if scrub.vanished[KeyPrefix(key)] != nil { return .undecided(.vanished) }
@@ -80,7 +80,7 @@ extension Replica {
     }
   }
 
-  /// Whoever waits for a proof, because there can be none for a while.
+  /// Answers all waiting questions, because nothing can be proven for a while.
   mutating func answerAll(_ why: Undecided) { answer(following?.barrier.giveUp() ?? [], why) }
 
   mutating func answer(_ questions: [Question], _ why: Undecided) {

@@ -1,10 +1,10 @@
-// The store's description of itself. A position is (epoch, version, digest), after LiteFS: a version alone can't
-// distinguish two histories that continued from the same point, as after the promotion of a lagging replica. The digest
-// of all records can.
+// The store's description of itself. A position is (epoch, version, digest), as in LiteFS. A version alone can't
+// distinguish two histories that continued from the same point, for example after a lagging replica was promoted. The
+// digest of all records can.
 
 /// A store's position in its history.
 public struct StorePosition: Sendable, Hashable {
-  /// The random name of this history.
+  /// The random ID of this history.
   public var epoch: String
   /// The number of changes in this history.
   public var version: UInt64
@@ -14,12 +14,12 @@ public struct StorePosition: Sendable, Hashable {
   public var digest: Digest
   /// Whether the publisher has declared the store complete.
   public var sealed: Bool
-  /// The number of marked removals in this history: keys that lists took out of service after their publisher's guard
+  /// The number of marked removals in this history: keys that lists revoked or suspended after the publisher's guard
   /// had allowed it.
   public var announced: UInt64
   /// The version up to which an operator has confirmed all removals.
   public var confirmed: UInt64
-  /// How many replicas could become primary, as the publisher declared; nil if it never did.
+  /// How many replicas could become primary, as declared; nil if none was declared.
   public var replicas: Int?
 
   public init(
@@ -44,7 +44,7 @@ public struct BucketSummary: Sendable, Hashable {
   /// The version of the bucket's last change.
   public var version: UInt64
 
-  /// For a bucket of a new store.
+  /// The summary of a bucket in a new store.
   public static let empty = BucketSummary(count: 0, digest: .empty, version: 0)
 
   public init(count: Int, digest: Digest, version: UInt64) {
@@ -53,7 +53,7 @@ public struct BucketSummary: Sendable, Hashable {
     self.version = version
   }
 
-  /// Nil unless it is `count digest version`.
+  /// Nil unless the text is `count digest version`.
   public init?(decoding bytes: some Collection<UInt8>) {
     let parts = String(decoding: bytes, as: UTF8.self).split(separator: " ", omittingEmptySubsequences: false)
     guard parts.count == 3, let count = Int(parts[0]), count >= 0, let digest = Digest(hex: parts[1]),
@@ -66,9 +66,9 @@ public struct BucketSummary: Sendable, Hashable {
 /// The store's description, read in one atomic step.
 public struct Manifest: Sendable, Hashable {
   public var position: StorePosition
-  /// Nil if a bucket's summary is missing or can't be read: that bucket can't be proven, the others can.
+  /// Nil if a bucket's summary is missing or unreadable: that bucket can't be proven, but the others can.
   public var buckets: [BucketSummary?]
-  /// The real number of records of each bucket. It differs from the summary's if somebody edited the bucket by hand.
+  /// The real number of records of each bucket. It differs from the summary's if the bucket was edited by hand.
   public var lengths: [Int]
 
   public init(position: StorePosition, buckets: [BucketSummary?], lengths: [Int]) {
@@ -77,7 +77,7 @@ public struct Manifest: Sendable, Hashable {
     self.lengths = lengths
   }
 
-  /// Count and digest of all buckets by their summaries, without those that can't be read.
+  /// Count and digest of all buckets by their summaries, without unreadable ones.
   public var sum: (count: Int, digest: Digest) {
     buckets.reduce(into: (0, Digest.empty)) { sum, bucket in
       sum.count += bucket?.count ?? 0
@@ -85,16 +85,16 @@ public struct Manifest: Sendable, Hashable {
     }
   }
 
-  /// Whether the buckets add up to the whole.
+  /// Whether the buckets' summaries add up to the totals.
   public var fitsTogether: Bool { sum == (position.count, position.digest) }
 }
 
 /// The answer to a read of the store's own description.
 public enum StoreAnswer<Value: Sendable & Hashable>: Sendable, Hashable {
   case found(Value)
-  /// Redis answered, and there is no store in it: never populated, flushed, or another Redis.
+  /// Redis answered, and it has no store: never populated, flushed, or another Redis.
   case noStore
-  /// There is a store that this build can't read; the reason as text.
+  /// The store has a format that this build can't read; the reason as text.
   case incompatible(String)
 }
 
@@ -107,20 +107,20 @@ public struct Change: Sendable, Hashable {
     case purge(KeyID, bucket: Int, after: BucketSummary)
     /// The store was sealed.
     case seal
-    /// An operator confirmed all removals up to here.
+    /// An operator confirmed all removals up to this version.
     case confirm
     /// An entry that this build can't read; the reason as text.
     case undecodable(String)
   }
 
-  /// Its history. A store that was created again has a change with the same version.
+  /// The epoch of its history. A store that was created again has other changes with the same versions.
   public var epoch: String
   public var version: UInt64
   /// The digest of the whole store after this change.
   public var total: Digest
   public var effect: Effect
   /// Whether this takes an active key out of service, and a publisher's guard has allowed it. The mark is in the change
-  /// itself, so that it can't cover any other removal.
+  /// itself, so that it can't apply to any other removal.
   public var isAgreed: Bool
 
   public init(epoch: String, version: UInt64, total: Digest, effect: Effect, isAgreed: Bool = false) {

@@ -1,13 +1,13 @@
 // The three verdicts on a key. There is no fourth, and in particular no "not found": that the mirror doesn't contain a
-// key is a fact about the mirror.
+// key is a fact about the mirror only.
 
 /// A node's verdict on a key.
 public enum Verdict: Sendable, Equatable {
   /// The key was active in the mirror.
   case admit(account: String)
-  /// The key wasn't active in the store after the request had arrived, with the proof.
+  /// The key wasn't active in the store after the request had arrived; with the proof.
   case refuse(RefusalReason, Proof)
-  /// Nothing can be proven now. Never a reason to refuse.
+  /// Nothing can be proven now. Never a reason for a refusal.
   case undecided(Undecided)
 }
 
@@ -21,7 +21,7 @@ public enum RefusalReason: String, Sendable, CaseIterable {
 /// a complete and verified mirror that equalled the store at exactly that position.
 public struct Proof: Sendable, Hashable {
   public var epoch: String
-  /// The version that was read, and at which the mirror was looked up.
+  /// The version that was read, at which the key was looked up in the mirror.
   public var version: UInt64
   /// When the read was sent.
   public var asOf: Instant
@@ -35,9 +35,9 @@ public struct Proof: Sendable, Hashable {
 
 /// Why nothing can be proven now.
 public enum Undecided: Sendable, Hashable {
-  /// There is no connection to the store, or it answers with errors only; the reason as text.
+  /// There is no connection to the store, or it answers only with errors; the reason as text.
   case storeAway(String)
-  /// Redis answers, and there is no store in it.
+  /// Redis answers, but has no store.
   case noStore
   /// The store was never sealed: its keys may be incomplete.
   case unsealed
@@ -51,18 +51,19 @@ public enum Undecided: Sendable, Hashable {
   case barrierTimedOut
   /// The store answered the barrier's read with an error; its text.
   case barrierFailed(String)
-  /// Too few of the store's servers have confirmed that the answering one is their primary; the reason as text.
+  /// Too few of the store's servers have confirmed that the server is their primary; the reason as text.
   case unfenced(String)
-  /// Too many requests wait for the barrier already.
+  /// Too many requests already wait for the barrier.
   case tooManyWaiting(limit: Int)
-  /// The key was active here, and its record has vanished without any change that ended it. Its bucket is being read again.
+  /// The key was active in the mirror, and its record has vanished without a change that revoked or suspended it. Its
+  /// bucket is being read again.
   case vanished
   /// The mirror is older than the maximum age for admission.
   case stale(Duration)
-  /// The node is about to end.
+  /// The node is shutting down.
   case shuttingDown
 
-  /// A short name for metrics and answers.
+  /// A short name, for metrics and answers.
   public var code: String {
     switch self {
     case .storeAway: "store_away"
@@ -83,7 +84,7 @@ public enum Undecided: Sendable, Hashable {
 }
 
 extension Undecided {
-  /// For a person.
+  /// As text for people.
   public var inWords: String {
     switch self {
     case .storeAway(let why): "the key store is away: \(why)"

@@ -1,5 +1,5 @@
-// The one writer of the key store: edits in, through the atomic script, and the store's answer out. It is what
-// `key-publisher` and the tests use; a service that wants to change keys itself uses it as well.
+// The one writer of the key store: sends edits to the atomic script, and returns the store's answer. `key-publisher`
+// and the tests use it; so does a service that changes keys itself.
 
 internal import Bytes
 import Hiredis
@@ -13,46 +13,47 @@ import NIOCore
   import Foundation
 #endif
 
-/// A change that somebody wants made.
+/// A requested change of a key.
 ///
-/// By itself it undoes nothing: it leaves a revoked key revoked, leaves a key with its account, and, where it is a put,
-/// ends no active key. What it may do beyond that it has to say.
+/// Without permissions an edit reverses nothing: it leaves a revoked key revoked, leaves a key with its account, and a
+/// put leaves an active key active. Each exception needs a permission.
 public struct KeyEdit: Sendable, Hashable {
   public enum Kind: Sendable, Hashable {
-    /// Write the record, whether the key is known or not. Without a state a known key keeps the one that it has, and a
-    /// new one is active.
+    /// Write the record, whether the key is known or not. Without a state a known key keeps its state, and a new key is
+    /// active.
     case put(account: String, KeyState?)
-    /// Change the state of a known key; its account stays.
+    /// Change the state of a known key. Its account stays.
     case setState(KeyState)
-    /// Check that the key has this state and account. Changes nothing; edits that depend on it follow.
+    /// Check that the key has this state and account. Changes nothing; it is for later edits that depend on it.
     case check(KeyState, account: String)
   }
 
-  /// What an edit may do.
+  /// Permissions of an edit.
   public struct Permissions: OptionSet, Sendable, Hashable {
     public let rawValue: UInt8
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    /// Take an active key out of service, as somebody has agreed to: nodes don't count it as a removal that may be a
+    /// Suspend or revoke an active key, as agreed by an operator. Nodes don't count it as a removal that may be a
     /// mistake.
     public static let end = Permissions(rawValue: 1)
     /// Move a known key to another account.
     public static let move = Permissions(rawValue: 2)
     /// Change a revoked key.
     public static let reactivate = Permissions(rawValue: 4)
-    /// Change a record that doesn't say its version: the change stream shows that it is older than the version that
-    /// the edit rests on.
+    /// Change a record without a version: the change stream shows that the record is older than the version that the
+    /// edit is based on.
     static let olderThanBasis = Permissions(rawValue: 8)
-    /// The other way round: only if all edits before it in the same step were carried out.
+    /// Not a permission but a condition: carry the edit out only if all edits before it in the same step were carried
+    /// out.
     public static let dependent = Permissions(rawValue: 16)
   }
 
   public var key: KeyID
   public var kind: Kind
   public var allowing: Permissions
-  /// The source's number for what it says here. The edit isn't carried out if the record has a larger one.
+  /// The source's revision of this change. The edit isn't carried out if the record has a larger revision.
   public var revision: UInt64?
-  /// Where the state is to change: only if the key belongs to this account.
+  /// For a change of the state: carry it out only if the key belongs to this account.
   public var onlyOf: String?
 
   public init(
@@ -66,36 +67,36 @@ public struct KeyEdit: Sendable, Hashable {
   }
 }
 
-/// An edit that nobody could read afterwards; nothing was sent.
+/// An edit would write an unreadable record. Nothing was sent.
 public struct InvalidEdit: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 }
 
-/// What became of one edit.
+/// The result of one edit.
 public struct EditResult: Sendable, Hashable {
-  /// The letters are the script's.
+  /// The letters are those of the script.
   public enum Kind: Unicode.Scalar, Sendable, CaseIterable {
     case changed = "c"
-    /// The record already said just that.
+    /// The record already had this content.
     case unchanged = "u"
-    /// The key's state was to change, and the store doesn't know the key.
+    /// The edit changes the state of a key that isn't in the store.
     case missing = "m"
-    /// The key is revoked, and stays so.
+    /// The key is revoked, and stays revoked.
     case staysRevoked = "r"
-    /// The key belongs to another account, and stays there.
+    /// The key belongs to another account, and stays with it.
     case otherAccount = "a"
-    /// The key was changed since the version that the edit rests on.
+    /// The key was changed after the version that the edit is based on.
     case newerVersion = "v"
-    /// The record has a larger revision.
+    /// The record has a larger revision than the edit.
     case olderRevision = "o"
-    /// A put would have ended an active key, and nobody agreed to that.
+    /// A put would have suspended or revoked an active key, without permission.
     case unagreed = "e"
-    /// A check failed, or the edit depends on one that wasn't carried out.
+    /// A check failed, or the edit depends on an edit that wasn't carried out.
     case notReached = "x"
   }
 
   public var kind: Kind
-  /// The key's state now; nil if it has no record, or none that can be read.
+  /// The key's state now; nil if it has no record, or an unreadable one.
   public var state: KeyState?
 
   public init(kind: Kind, state: KeyState?) {
@@ -104,17 +105,17 @@ public struct EditResult: Sendable, Hashable {
   }
 }
 
-/// What became of edits.
+/// The results of several edits.
 public struct EditOutcome: Sendable, Hashable {
-  /// The store's history and the version it was at after them; empty and 0 where there is no store.
+  /// The store's history, and its version after the edits; empty and 0 if there is no store.
   public var epoch: String
   public var version: UInt64
-  /// Of each edit, in their order; empty where several outcomes were added up.
+  /// The result of each edit, in their order; empty if several outcomes were added.
   public private(set) var results: [EditResult]
   private var counts: [EditResult.Kind: Int]
-  /// Puts without a state that found the key suspended, and left it so.
+  /// Puts without a state for suspended keys, which stayed suspended.
   public internal(set) var leftSuspended = 0
-  /// Puts without a state that found the key revoked, and changed nothing.
+  /// Puts without a state for revoked keys, which stayed unchanged.
   public internal(set) var leftRevoked = 0
 
   init(epoch: String, version: UInt64, results: [EditResult]) {
@@ -130,7 +131,7 @@ public struct EditOutcome: Sendable, Hashable {
   public var unchanged: Int { self[.unchanged] }
   public var missing: Int { self[.missing] }
 
-  /// Both together; epoch and version are the later one's.
+  /// The sum of both. Epoch and version are the later outcome's.
   static func + (left: EditOutcome, right: EditOutcome) -> EditOutcome {
     var sum = right
     sum.results = []
@@ -141,12 +142,12 @@ public struct EditOutcome: Sendable, Hashable {
   }
 }
 
-/// Writes to the key store. Every call answers only when its change is in the store. What adds something begins the store where
-/// there is none.
+/// Writes to the key store. Every call completes only when its change is in the store. If there is no store, calls that
+/// add something create it.
 public struct KeyStoreWriter: Sendable {
   private let connection: RedisConnection
   private let layout: StoreLayout
-  /// How many changes the stream keeps for replicas that fell behind.
+  /// How many changes the stream keeps, for replicas that are behind.
   private let changesKept: Int
 
   public init(connection: RedisConnection, layout: StoreLayout, changesKept: Int = 100_000) {
@@ -155,27 +156,28 @@ public struct KeyStoreWriter: Sendable {
     self.changesKept = changesKept
   }
 
-  /// The most edits that one script call takes: a few milliseconds of Redis's time.
+  /// Maximum edits of one script call, which take a few milliseconds of Redis's time.
   public static let batchLimit = 256
 
   /// Carries out up to ``batchLimit`` edits in one atomic step.
   /// - Parameters:
-  ///   - version: What the edits rest on: a key that was changed after it is left alone.
-  ///   - lease: Once it has ended, nothing is changed.
-  /// - Throws: ``RedisClient/RedisError``: whether they were carried out is unknown then, and doing so again is harmless;
-  ///   ``Hiredis/RedisServerError`` or ``InvalidEdit``: none was.
+  ///   - version: The version that the edits are based on: a key that was changed after it is left unchanged.
+  ///   - lease: Once this lease has ended, nothing is changed.
+  /// - Throws: ``RedisClient/RedisError``: it is unknown whether the edits were carried out, and repeating them is
+  ///   harmless; ``Hiredis/RedisServerError`` or ``InvalidEdit``: none was carried out.
   public func apply(
     _ edits: [KeyEdit], basedOn version: UInt64? = nil, under lease: ListLease? = nil
   ) async throws -> EditOutcome {
     try await submit(edits, basedOn: version, under: lease).get()
   }
 
-  /// The same, for callers that keep several batches on their way. They are carried out in order once one has been: one that has to be sent
-  /// again, because Redis has no script or no store yet, comes behind those that were on their way.
+  /// The same, for callers with several batches in flight. Batches are carried out in order only after the first one
+  /// has succeeded: a batch that has to be sent again, because Redis doesn't have the script or a store yet, comes
+  /// after the batches that were in flight.
   func submit(
     _ edits: [KeyEdit], basedOn version: UInt64? = nil, under lease: ListLease? = nil
   ) -> EventLoopFuture<EditOutcome> {
-    // Ending keys that nobody has needn't begin a store.
+    // Suspending or revoking unknown keys doesn't create a store.
     let adds = edits.contains { if case .put = $0.kind { true } else { false } }
     let nothing = EditOutcome(
       epoch: "", version: 0, results: edits.map { _ in EditResult(kind: .missing, state: nil) })
@@ -184,10 +186,10 @@ public struct KeyStoreWriter: Sendable {
     }
   }
 
-  /// Does something that needs a store. Where there is none one is begun, and it is done once more.
+  /// Runs an operation that needs a store. If there is none, creates a store and runs the operation again.
   /// - Parameters:
-  ///   - beginning: Whether one is to be begun.
-  ///   - absent: What is answered where there is none and none is to be begun; nil to fail with the store's own answer.
+  ///   - beginning: Whether to create a store.
+  ///   - absent: The result if there is no store and none is to be created; nil to fail with the store's error.
   private func withStore<Answer: Sendable>(
     beginning: Bool, otherwise absent: Answer?, _ body: @escaping @Sendable () -> EventLoopFuture<Answer>
   ) -> EventLoopFuture<Answer> {
@@ -214,7 +216,7 @@ public struct KeyStoreWriter: Sendable {
     precondition(
       edits.count <= Self.batchLimit, "\(edits.count) edits in a batch, at most \(Self.batchLimit) are allowed")
     for edit in edits {
-      // One record that can't be read back would keep every node from refusing anybody.
+      // One unreadable record would stop all nodes from refusing keys.
       if case .put(let account, _) = edit.kind, let objection = KeyRecord.objection(toAccount: account) {
         return connection.eventLoop.makeFailedFuture(InvalidEdit(description: "key \(edit.key): \(objection)"))
       }
@@ -237,8 +239,8 @@ public struct KeyStoreWriter: Sendable {
     }
   }
 
-  /// Removes the records of up to ``batchLimit`` keys, where they have been revoked since before a moment, in one atomic step. The
-  /// others stay, and count as unchanged.
+  /// Removes the records of up to ``batchLimit`` keys that have been revoked since before a time, in one atomic step.
+  /// The other keys stay, and count as unchanged.
   /// - Parameter moment: Seconds since 1970.
   /// - Throws: As ``apply(_:)``.
   func purge(_ keys: [KeyID], revokedBefore moment: Int64) -> EventLoopFuture<EditOutcome> {
@@ -247,9 +249,9 @@ public struct KeyStoreWriter: Sendable {
     return connection.run(script, within: .seconds(30)).flatMapThrowing { try script.read($0) }
   }
 
-  /// Marks the store as populated, after which keys that it doesn't hold may be refused.
-  /// - Parameter mayBeEmpty: Without it an empty store isn't sealed, since every key would be refused.
-  /// - Returns: The version and the number of records, and whether it was sealed already.
+  /// Declares the store complete. From then on keys that aren't in it may be refused.
+  /// - Parameter mayBeEmpty: Otherwise an empty store isn't sealed, because every key would be refused.
+  /// - Returns: The version and the number of records, and whether it was already sealed.
   public func seal(mayBeEmpty: Bool = false) async throws -> (version: UInt64, keys: Int, already: Bool) {
     let script = SealScript(layout: layout, mayBeEmpty: mayBeEmpty, changesKept: changesKept)
     let sealed = try await withStore(beginning: mayBeEmpty, otherwise: nil) { [connection] in
@@ -258,7 +260,7 @@ public struct KeyStoreWriter: Sendable {
     return (sealed.version, sealed.keys, sealed.already)
   }
 
-  /// Tells all replicas that all removals up to now are meant: what they hold back is let go.
+  /// Tells all replicas that all removals up to now are intended: keys in quarantine are removed.
   /// - Returns: The version.
   public func confirmRemovals() async throws -> UInt64 {
     let script = ConfirmScript(layout: layout, changesKept: changesKept)
@@ -266,8 +268,8 @@ public struct KeyStoreWriter: Sendable {
   }
 }
 
-/// The names of histories.
+/// Creates the names of histories.
 enum StoreEpoch {
-  /// A new one: 32 hexadecimal digits that nobody had before.
+  /// A new random name: 32 hexadecimal digits.
   static func random() -> String { UInt128.random(in: 0...UInt128.max).hexDigits() }
 }

@@ -1,9 +1,10 @@
-// Runs the replica's state machine on Redis: carries out its commands, and passes it the resulting events. It decides
-// nothing. Everything is on one event loop, so events reach the machine one at a time and in the order of the replies.
+// Runs the replica's state machine on Redis: carries out its commands, and passes the resulting events to it. The
+// driver decides nothing. Everything is on one event loop, so events reach the state machine one at a time and in the
+// order of the replies.
 //
-// Two connections make one session: the feed waits at the store for changes, which blocks every later command on it,
-// and the other serves all the short reads. When either ends, both are closed. Both must lead to the same server, which
-// behind a proxy isn't certain.
+// A session has two connections. The feed waits in Redis for changes, which blocks every later command on it. The
+// control connection is for all the short reads. When either ends, both are closed. Both must lead to the same server,
+// which isn't guaranteed behind a proxy.
 
 import Foundation
 import Hiredis
@@ -19,7 +20,7 @@ public final class ReplicaDriver: Sendable {
   private let core: NIOLoopBoundBox<Core>
 
   /// - Parameters:
-  ///   - image: The saved mirror of an earlier process: its keys are admitted at once, until it gets too old.
+  ///   - image: The saved mirror of an earlier process. Its keys are admitted at once, until the image is too old.
   ///   - logger: Logs everything that an operator needs to know.
   ///   - eventLoop: Should be one that serves no requests: a large resync keeps it busy for a while.
   public init(
@@ -28,7 +29,7 @@ public final class ReplicaDriver: Sendable {
   ) {
     self.eventLoop = eventLoop
     let table = image?.table ?? KeyTable(bucketCount: StoreLayout.bucketCount)
-    // An image with a time in the future counts as just saved.
+    // An image with a time in the future is treated as just saved.
     let (now, wall) = (Instant.now, Date().timeIntervalSince1970)
     func moment(of time: Double) -> Instant { now + .seconds(-max(0, wall - time)) }
     self.table = table
@@ -44,35 +45,42 @@ public final class ReplicaDriver: Sendable {
       eventLoop: eventLoop)
   }
 
-  /// Begins to connect and mirror.
+  /// Starts connecting and mirroring.
   public func start() {
     eventLoop.execute { [core] in core.value.take(.timePassed) }
   }
 
-  /// Ends the connections; waiting questions are answered.
+  /// Closes the connections. Waiting questions are answered.
   public func stop() {
     eventLoop.execute { [core] in core.value.take(.shutDown) }
   }
 
-  /// The account of a key that is admitted by the mirror alone; nil if ``verdict(of:)`` has to be called. Safe and
-  /// quick on any thread.
+  /// The account of a key, if the mirror alone shows that the key is admitted. nil if ``verdict(of:)`` has to be
+  /// called. Safe and fast on any thread.
   public func admits(_ key: KeyID) -> String? {
     guard let held = table.held(key), held.isAdmitted(at: .recent) else { return nil }
     return held.account
   }
 
-  /// The verdict for a key, after a bounded wait for the store's proof if necessary. The future doesn't fail.
+  /// The verdict on a key, after a bounded wait for the store's proof if necessary. The future doesn't fail.
   public func verdict(of key: KeyID) -> EventLoopFuture<Verdict> {
     let promise = eventLoop.makePromise(of: Verdict.self)
     eventLoop.execute { [core] in core.value.ask(key) { promise.succeed($0) } }
     return promise.futureResult
   }
 
-  /// The same for an event loop that asks often.
+  /// The same, for an event loop with many questions.
   public func desk(for eventLoop: any EventLoop) -> VerdictBatcher {
     VerdictBatcher(for: eventLoop, askingOn: self.eventLoop) { [core] keys, answer in
       for (place, key) in keys.enumerated() { core.value.ask(key) { answer(place, $0) } }
     }
+  }
+
+  /// Completes when the mirror can prove refusals, or after the limit. The future doesn't fail.
+  public func canRefuse(within limit: TimeAmount) -> EventLoopFuture<Void> {
+    let promise = eventLoop.makePromise(of: Void.self)
+    eventLoop.execute { [core] in core.value.wait(promise, within: limit) }
+    return promise.futureResult
   }
 
   /// The current mirror, to be saved; nil if it has never been a whole, sealed store. The future fails only when the
@@ -92,12 +100,12 @@ extension Instant {
   /// The machine's monotonic clock.
   public static var now: Instant { Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds)) }
 
-  /// The same clock, at most a few milliseconds late, for a tenth of the cost: an exact reading makes the processor
-  /// finish all earlier instructions first.
+  /// The same clock, at most a few milliseconds late, for a tenth of the cost: for an exact reading the processor has
+  /// to finish all earlier instructions first.
   public static var recent: Instant {
     #if os(Linux)
       var time = timespec()
-      // It can't fail: the clock exists, and so does the memory for its time.
+      // This can't fail: the clock exists, and the pointer is valid.
       clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
       return Instant(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
     #else
@@ -120,7 +128,7 @@ private final class Core {
     let control: RedisConnection
     let feed: RedisConnection
     let server: ServerAccount
-    /// How many programs that copy the data set acknowledged it at the last reading.
+    /// Number of programs that copy the data set and acknowledge it, at the last reading.
     var copies = 0
   }
 
@@ -133,11 +141,13 @@ private final class Core {
   private var alarm: (at: Instant, task: Scheduled<Void>)?
   private var nextQuestion: UInt64 = 0
   private var asked: [UInt64: (Verdict) -> Void] = [:]
+  /// For those who wait until refusals can be proven.
+  private var waiting: [EventLoopPromise<Void>] = []
 
-  /// The wait of a read of changes at the store, and the maximum number of changes.
+  /// How long a read of changes waits in Redis, and the maximum number of changes.
   private static let feedWait = TimeAmount.seconds(1)
   private static let feedBatch = 1000
-  /// For reads that a proof waits for. A peer that vanished is noticed after this time.
+  /// Maximum time of short reads, for which proofs may be waiting. A vanished peer is noticed after this time.
   private static let shortDeadline = TimeAmount.seconds(2)
   private static let longDeadline = TimeAmount.seconds(10)
 
@@ -159,14 +169,27 @@ private final class Core {
 
   func status() -> ReplicaStatus { replica.status(at: .now) }
 
+  func wait(_ promise: EventLoopPromise<Void>, within limit: TimeAmount) {
+    waiting.append(promise)
+    // A promise that has been kept already ignores this.
+    eventLoop.assumeIsolated().scheduleTask(in: limit) { promise.succeed() }
+    completeWaiting()
+  }
+
+  private func completeWaiting() {
+    guard !waiting.isEmpty, status().objection == nil else { return }
+    for promise in waiting { promise.succeed() }
+    waiting = []
+  }
+
   func ask(_ key: KeyID, _ answer: @escaping (Verdict) -> Void) {
     nextQuestion += 1
     asked[nextQuestion] = answer
     take(.asked(Question(number: nextQuestion, key: key)))
   }
 
-  /// Passes an event to the machine. Carrying out a command can cause the next event at once; that one waits for its
-  /// turn.
+  /// Passes an event to the state machine. Carrying out a command may cause another event at once; that event is
+  /// queued.
   func take(_ event: Replica.Event) {
     events.append(event)
     guard !handling else { return }
@@ -175,6 +198,7 @@ private final class Core {
       for command in replica.handle(events.removeFirst(), now: .now) { carryOut(command) }
     }
     handling = false
+    completeWaiting()
     setAlarm()
   }
 
@@ -278,7 +302,7 @@ private final class Core {
     } then: { reply in
       var failure: String?
       if case .error(let error) = reply { failure = "\(error)" }
-      // It is retried with each position, and logged once.
+      // The command is repeated with each position, but its failure is logged once.
       if let failure, failure != self.recordFailure {
         self.logger.warning(
           "recording the number of replicas failed", metadata: ["replicas": "\(count)", "reason": "\(failure)"])
@@ -326,7 +350,7 @@ private final class Core {
     }
   }
 
-  /// A primary that became a replica may keep its connections, and its answers prove nothing any more.
+  /// A primary that was demoted may keep its connections, but its answers no longer prove anything.
   private static func expectPrimary(_ role: ServerRole, at endpoint: RedisEndpoint) throws {
     guard role.name == "master" else {
       throw UnreadableStore("expected a primary at \(endpoint), but it calls itself \(role.name)")

@@ -1,16 +1,16 @@
-// When a change is safe from a failover. A single Redis has a change as soon as it answers. If others could become
-// primary, a confirmed change may be lost with the old primary, and then a node would refuse, with a sound proof, a key
-// whose put was reported as done. So a change is confirmed only when every server that could become primary has it.
+// When a change is safe from a failover. A single Redis has a change as soon as it answers. If other servers could
+// become primary, a confirmed change may be lost with the old primary. Then a node would refuse, with a valid proof, a
+// key whose put was reported as done. So a change is confirmed only when every server that could become primary has it.
 //
-// Rejected: a majority. A failover may promote a server that isn't in it, unless all the others are asked first, which
-// Sentinel doesn't do: it takes the most advanced of the servers that it reaches. And an old primary with a third
-// server that still follows it are a majority too, and confirm changes that are lost when both of them learn of the new
-// one.
+// Rejected: a majority. A failover may promote a server outside of that majority, unless all other servers are asked
+// first. Sentinel doesn't do that: it promotes the most advanced of the servers that it reaches. And an old primary
+// with a third server that still follows it are a majority too: they would confirm changes that are lost when both
+// follow the new primary.
 //
-// WAIT by itself only tells which replicas had read this connection's last write. Without a fresh write these may be
+// WAIT alone returns only how many replicas had read this connection's last write. Without a fresh write these may be
 // old acknowledgements, from before a replica began to follow another server. So each confirmation begins with a small
-// write of its own. WAIT also counts programs that copy the data set, so the acknowledging replicas are counted by
-// ROLE, which has the port of each.
+// write. WAIT also counts programs that copy the data set, so the acknowledging replicas are counted by ROLE, which
+// returns the port of each.
 
 import Hiredis
 import KeyReplica
@@ -19,11 +19,11 @@ public import RedisClient
 
 /// The result of a write that replicas should acknowledge.
 public struct Acknowledgement: Sendable, Hashable {
-  /// The server's role afterwards: anything but `master` means that it is no primary any more.
+  /// The server's role afterwards. Any value except `master` means that it is no longer primary.
   public var role: String
   /// How many replicas that could be promoted have the write.
   public var acknowledged: Int
-  /// How many of them followed the server afterwards.
+  /// How many replicas that could be promoted followed the server afterwards.
   public var attached: Int
 
   public init(role: String, acknowledged: Int, attached: Int) {
@@ -32,12 +32,12 @@ public struct Acknowledgement: Sendable, Hashable {
     self.attached = attached
   }
 
-  /// Why this doesn't show that the server is the primary and that all servers that could replace it have the earlier
+  /// Why this doesn't prove that the server is the primary and that all servers that could replace it have the earlier
   /// writes; nil if it does.
   /// - Parameter declared: How many replicas could become primary: ``KeyReplica/StorePosition/replicas``.
   public func objection(declared: Int) -> String? {
     if role != "master" { return "the server calls itself \(role): it isn't the primary any more" }
-    // It is only known how many have acknowledged, not which ones.
+    // Only the number of acknowledgements is known, not which replicas sent them.
     if attached > declared {
       return "\(attached) replicas follow the primary and \(declared) are declared, so one that doesn't count may have "
         + "acknowledged; say key-publisher replicas \(attached)"
@@ -46,16 +46,16 @@ public struct Acknowledgement: Sendable, Hashable {
   }
 }
 
-/// How far a change is confirmed.
+/// To what extent a change is confirmed.
 public struct Confirmation: Sendable, Hashable {
-  /// How many replicas could become primary, as declared; 0 for a single Redis, and if that is unknown.
+  /// How many replicas could become primary, as declared; 0 for a single Redis, and if the number is unknown.
   public var declared: Int
-  /// Nobody had declared them. This call did, with the number of the present replicas.
+  /// Whether this call declared the number, as that of the present replicas, because none was declared.
   public var declaredNow = false
   /// Nil if there is no replica to wait for.
   public var acknowledgement: Acknowledgement?
-  /// Why the number of replicas that could become primary is unknown, and what to do; nil if it is declared, or if
-  /// there is no sign of any.
+  /// Why the number of replicas that could become primary is unknown, and what to do. nil if the number is declared, or
+  /// if there is no sign of replicas.
   public var doubt: String?
 
   /// Why the change isn't confirmed; nil if it is.
@@ -66,20 +66,20 @@ public struct Confirmation: Sendable, Hashable {
 ///
 /// **A change is confirmed when the primary and all declared replicas have it.** Their number is in the store
 /// (``KeyReplica/StorePosition/replicas``), written by `key-publisher replicas N`, or by the first confirmation that
-/// finds some. If nobody has declared any and there are signs of others that don't follow now
-/// (``KeyReplica/ReplicaSigns``), nothing is confirmed until somebody does. A majority isn't enough: after a failover
-/// the old primary and a third server that still follows it could confirm a change that is then lost.
+/// finds replicas. If none is declared and there are signs of replicas that don't follow now
+/// (``KeyReplica/ReplicaSigns``), nothing is confirmed until an operator declares the number. A majority isn't enough:
+/// after a failover the old primary and a third server that still follows it could confirm a change that is then lost.
 ///
-/// It is declared, and not counted each time, because a replica that has lost its primary doesn't follow it, and may be
-/// the one that is promoted.
+/// The number is declared, and not counted each time, because a replica that has lost its primary isn't counted, and
+/// may be the one that is promoted.
 public struct Replication: Sendable {
   private let connection: RedisConnection
   private let layout: StoreLayout
   private let isWatched: Bool
 
   /// - Parameters:
-  ///   - connection: The connection of the change.
-  ///   - isWatched: Whether Sentinels or a cluster led to it, which may promote another server.
+  ///   - connection: The connection that made the change.
+  ///   - isWatched: Whether the connection was found through Sentinels or a cluster, which may promote another server.
   public init(connection: RedisConnection, layout: StoreLayout, isWatched: Bool = false) {
     self.connection = connection
     self.layout = layout
@@ -89,9 +89,10 @@ public struct Replication: Sendable {
   /// Maximum of the declared number.
   public static let replicaLimit = 32
 
-  /// Whether all that was written to the store so far, by whomever, is confirmed.
-  /// - Parameter limit: How long is waited for the replicas.
-  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``UnreadableStore``: it isn't confirmed then.
+  /// Whether all changes so far, by any publisher, are confirmed.
+  /// - Parameter limit: Maximum wait for the replicas.
+  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError`` or ``UnreadableStore``: the changes aren't
+  ///   confirmed then.
   public func confirm(within limit: TimeAmount) async throws -> Confirmation {
     let replies = try await connection.execute([
       layout.positionCommand, layout.followersCommand,
@@ -133,7 +134,7 @@ public struct Replication: Sendable {
     return confirmation
   }
 
-  /// Declares how many replicas could become primary. It isn't a change of the store: its version stays.
+  /// Declares how many replicas could become primary. This isn't a change of the store, so its version stays.
   /// - Parameter replicas: 0 to ``replicaLimit``.
   /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError``, or ``InvalidEdit`` for another number.
   public func declare(replicas: Int) async throws {

@@ -1,21 +1,21 @@
-// The facts about a server at the beginning of a connection: its role, its process, whether it was a replica, and the
-// command with which its role can be read from then on.
+// The properties of a server, read when a connection is opened: its role, its process, whether it was a replica, and
+// the command that reads its role from then on.
 //
-// A denied command is no failure. ROLE and INFO replication tell the same, HELLO tells the role alone, and if even that
-// is renamed a write shows that the server is no replica. Facts that no command tells stay unknown, and ReplicaSigns
-// says what an operator can declare instead.
+// A denied command is not a failure. ROLE and INFO replication return the same facts, HELLO returns the role only, and
+// if HELLO is renamed too, a successful write shows that the server isn't a replica. A fact that no command returns
+// stays unknown, and ReplicaSigns describes what an operator can declare instead.
 
 import Hiredis
 import NIOCore
 import RedisClient
 
-/// The facts about a server at the beginning.
+/// The properties of a server when the connection was opened.
 struct ServerAccount: Sendable {
   let source: RoleSource
   let role: ServerRole
   /// Identifies the server process; nil if INFO can't be used.
   let runID: String?
-  /// Whether it has followed another server since it was started, and received that one's data; nil if INFO can't be
+  /// Whether it has followed another server since it was started, and received that server's data; nil if INFO can't be
   /// used.
   let hasFollowed: Bool?
   /// The denied commands and the consequences; nil if there are none.
@@ -65,10 +65,10 @@ struct ServerAccount: Sendable {
 }
 
 extension StoreLayout {
-  /// Whether two connections lead to one server, if it doesn't identify its process: one of them writes something and
-  /// the other one finds it.
+  /// Whether two connections lead to one server, for servers that don't identify their process: one connection writes a
+  /// key, and the other one reads it.
   ///
-  /// Both have called themselves primaries before, so it isn't found through replication.
+  /// Both servers have reported that they are primaries, so the key can't have arrived by replication.
   func meet(
     writing: RedisConnection, reading: RedisConnection, within limit: TimeAmount
   ) -> EventLoopFuture<Bool> {

@@ -6,17 +6,17 @@ public import RedisClient
 
 /// A server's role and its replicas.
 struct ServerRole: Sendable {
-  /// A replica that follows a primary and is online. Servers don't list replicas that still receive the data set.
+  /// A replica that follows a primary and is online. Servers don't list replicas that are still receiving the data set.
   struct Follower: Sendable {
-    /// 0 for a program that copies the data set: it listens at no port and can't be promoted.
+    /// 0 for a program that copies the data set: it listens on no port and can't be promoted.
     let port: Int64
     /// The last offset that it acknowledged; 0 if it never did.
     let acknowledged: Int64
   }
 
-  /// `master`; with any other name it is no primary.
+  /// `master`; with any other name the server isn't a primary.
   let name: String
-  /// A primary's replication offset. It doesn't tell whether there are replicas: see ReplicaSigns.
+  /// A primary's replication offset. It doesn't show whether there are replicas: see ReplicaSigns.
   let offset: Int64
   /// Nil if unknown.
   private let followers: [Follower]?
@@ -48,7 +48,7 @@ struct ServerRole: Sendable {
     self.init(name: name, offset: try items[1].integer(), followers: followers)
   }
 
-  /// - Parameter reply: The reply to INFO with the section `replication`, which has all that ROLE returns.
+  /// - Parameter reply: The reply to INFO with the section `replication`, which contains everything that ROLE returns.
   init(info reply: RedisReply) throws {
     if case .error(let error) = reply { throw error }
     guard let fields = InfoFields(reply), let name = fields["role"] else {
@@ -69,7 +69,7 @@ struct ServerRole: Sendable {
     self.init(name: "master", offset: offset, followers: followers)
   }
 
-  /// - Parameter hello: Doesn't list the replicas.
+  /// - Parameter hello: It doesn't contain the replicas.
   init(hello: ServerHello) throws {
     guard let role = hello.role else { throw UnreadableStore("expected a role in HELLO, got none") }
     self.init(name: role, followers: nil)
@@ -88,10 +88,10 @@ struct ServerRole: Sendable {
   /// How many replicas that could be promoted follow it now; nil if unknown.
   var replicas: Int? { followers?.count { $0.port > 0 } }
 
-  /// How many programs acknowledge their copies, so that WAIT counts them; 0 if unknown.
+  /// How many programs acknowledge their copies of the data set, so that WAIT counts them; 0 if unknown.
   var acknowledgingCopies: Int { followers?.count { $0.port == 0 && $0.acknowledged > 0 } ?? 0 }
 
-  /// How many replicas that could be promoted have acknowledged something that was written after an earlier reading.
+  /// How many replicas that could be promoted have acknowledged writes that were made after an earlier reading.
   func acknowledged(since earlier: ServerRole) throws -> Int {
     guard let followers else {
       throw UnreadableStore(
@@ -101,12 +101,13 @@ struct ServerRole: Sendable {
   }
 }
 
-/// The command for a server's role: the best one that this user may use. Services and careful ACLs forbid some.
+/// The command that reads a server's role: the best one that this user may use. Managed services and strict ACLs forbid
+/// some.
 enum RoleSource: Sendable {
   case role, info
-  /// Tells the role, and not the replicas.
+  /// Returns the role, but not the replicas.
   case hello
-  /// A write, which shows that it is no replica.
+  /// A write: if it succeeds the server isn't a replica.
   case write
 
   func question(_ layout: StoreLayout) -> RedisCommand {
@@ -129,7 +130,7 @@ enum RoleSource: Sendable {
 }
 
 extension RedisEndpoint {
-  /// Whether Sentinels or a cluster led to the server, which may promote another.
+  /// Whether the server was found through Sentinels or a cluster, which may promote another server.
   public var isWatched: Bool {
     switch address {
     case .sentinels, .cluster: true

@@ -1,4 +1,5 @@
-// The mirror's image on disk. Written aside, synced and renamed, so that a reader sees the old or the new one, whole.
+// The mirror's image on disk. It is written to a temporary file, synced and renamed, so that a reader sees either the
+// old or the new one, completely.
 
 import Foundation
 public import KeyReplica
@@ -9,7 +10,7 @@ public struct StateFile: Sendable {
   private let path: String
 
   /// - Parameter folder: Created if it doesn't exist.
-  /// - Throws: If it can't be created, isn't a folder, or everybody may write to it.
+  /// - Throws: If it can't be created, isn't a folder, or is writable by all users.
   public init(folder: String) throws {
     try PrivateFolder.make(folder, makesParents: true)
     path = "\(folder)/mirror.sluice"
@@ -25,7 +26,7 @@ public struct StateFile: Sendable {
   }
 
   /// Replaces the saved image.
-  /// - Throws: The system's error. The old image is still there then.
+  /// - Throws: The system's error. Then the old image still exists.
   public func save(_ image: MirrorImage) throws {
     let aside = path + ".new"
     let descriptor = try PrivateFile.replace(aside)

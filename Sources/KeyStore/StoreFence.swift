@@ -1,5 +1,5 @@
-// The write and the wait that show which servers follow the primary: for a publisher whose change must be safe, and for
-// a node that is about to refuse a key. KeyReplica's Fence and Replication explain why.
+// The write and the WAIT that show which servers follow the primary. A publisher uses them to confirm a change, and a
+// node before it refuses a key. KeyReplica's Fence and Replication explain why.
 
 import Hiredis
 import KeyReplica
@@ -7,24 +7,24 @@ import NIOCore
 import RedisClient
 
 extension StoreLayout {
-  /// How long replicas have to confirm a primary: they do within a round trip, or they aren't there.
+  /// Maximum wait for replicas to confirm a primary. A connected replica confirms within a round trip.
   static let fenceWait = TimeAmount.milliseconds(500)
 
-  /// A read of the replicas, a write, and the wait for a number of replicas to have it; to be sent unchanged, in one
+  /// A read of the replicas, a write, and a WAIT for a number of replicas to have it. Must be sent unchanged, in one
   /// write and on one connection.
   ///
   /// WAIT's number isn't used, because it includes programs that copy the data set. If a replica has acknowledged more
-  /// than was written at the time of the first ROLE, it has followed this server after that.
+  /// than had been written at the first ROLE, it has followed this server after that.
   /// - Parameters:
-  ///   - copies: How many of these programs acknowledge, so that the wait is for as many more.
+  ///   - copies: How many such programs acknowledge: WAIT waits for as many more.
   ///   - source: The command that lists the replicas.
   func fenceCommands(
     acknowledgedBy replicas: Int, besides copies: Int, within limit: TimeAmount, _ source: RoleSource
   ) -> [RedisCommand] {
-    // Not by its digest: if Redis doesn't know it, nothing would be written, and WAIT would count earlier
+    // Not by its digest: if Redis doesn't have the script, nothing would be written, and WAIT would count earlier
     // acknowledgements.
     let write = fenceWrite
-    // Zero milliseconds would mean for ever.
+    // Zero milliseconds would mean no limit.
     let wait = RedisCommand("WAIT", replicas + copies, max(1, limit.nanoseconds / 1_000_000))
     return [source.question(self), write, wait]
   }
@@ -48,7 +48,7 @@ extension StoreLayout {
     return try role.acknowledged(since: try source.role(from: replies[first]))
   }
 
-  /// The read of the position, confirmed by this number of replicas; with 0, only the read.
+  /// The read of the position, after a write that this number of replicas must confirm; with 0, only the read.
   func fencedPositionCommands(
     confirmedBy replicas: Int, besides copies: Int, _ source: RoleSource
   ) -> [RedisCommand] {
@@ -74,12 +74,12 @@ extension StoreLayout {
 
   /// - Parameters:
   ///   - replies: The replies to ``fencedPositionCommands(confirmedBy:besides:_:)``.
-  ///   - role: The role in the last of them.
-  ///   - server: The earlier facts about the server.
+  ///   - role: The role in the last reply.
+  ///   - server: The properties of the server when the connection was opened.
   func fence(from replies: [RedisReply], role: ServerRole, server: ServerAccount, isWatched: Bool) -> Fence {
     var signs = ReplicaSigns(
       following: role.replicas, recorded: 0, hasFollowed: server.hasFollowed, isWatched: isWatched)
-    // If that can't be read, the position can't be used either: see the driver.
+    // If this reply is unreadable, the position can't be used either: see the driver.
     if let recorded = try? Self.followers(from: replies[replies.count - 3]) { signs.recorded = recorded }
     var fence = Fence(confirmations: 0, signs: signs)
     guard replies.count == 6 else { return fence }

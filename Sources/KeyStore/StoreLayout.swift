@@ -1,25 +1,25 @@
-// Every Redis key of the key store, and what stands in it. Nothing else in Sluice writes such a name.
+// Every Redis key of the key store, and its content. No other code in Sluice contains these names.
 //
 //   sluice:{keys}:meta          hash    schema, buckets, epoch, version, count, digest, sealed,
-//                                       announced (removals that were agreed to, ever),
-//                                       confirmed (up to which version), replicas (how many could take
-//                                       this Redis's place), source_mark and source_max_age (see SourceMarks),
+//                                       announced (number of marked removals),
+//                                       confirmed (up to which version), replicas (how many could become
+//                                       primary), source_mark and source_max_age (see SourceMarks),
 //                                       rebuild (see StoreRebuild)
-//   sluice:{keys}:bucket:0 …    hash    key id (32 bytes) → record; `summary` → "count digest version"
-//   sluice:{keys}:changes       stream  one entry per change, its id is <version>-0
-//   sluice:{keys}:rebuild       hash    while the store is being rebuilt: bucket's number → what its summary is going to be
-//   sluice:{keys}:fence         string  written to see which replicas follow; its value means nothing
-//   sluice:{keys}:fence:…   string  where INFO can't be used: shows that two connections lead to one server;
-//                                       ends by itself after 10 s
-//   sluice:{keys}:lease         string  whose turn it is to apply a list (see ListLease); ends by itself
-//   sluice:{keys}:due           hash    key id → "seconds version": keys that are to be revoked later (see DueRevocations)
-//   sluice:{keys}:followers     string  the most replicas that were ever seen to follow this Redis and could be promoted
+//   sluice:{keys}:bucket:0 …    hash    key ID (32 bytes) → record; `summary` → "count digest version"
+//   sluice:{keys}:changes       stream  one entry per change; its ID is <version>-0
+//   sluice:{keys}:rebuild       hash    while the store is being rebuilt: bucket's number → its future summary
+//   sluice:{keys}:fence         string  written to see which replicas follow; its value has no meaning
+//   sluice:{keys}:fence:…       string  if INFO can't be used: shows that two connections lead to one server;
+//                                       expires after 10 s
+//   sluice:{keys}:lease         string  the publisher that applies a list (see ListLease); expires
+//   sluice:{keys}:due           hash    key ID → "seconds version": keys to revoke later (see DueRevocations)
+//   sluice:{keys}:followers     string  the maximum number of replicas seen that could be promoted
 //
-// Meta and the summaries of all buckets are written in one step when the store begins, so one that is missing was lost. The stream
-// begins with the first change.
+// Meta and the summaries of all buckets are written in one step when the store is created, so a missing one was lost.
+// The stream begins with the first change.
 //
-// All of them share one hash tag, so in a Redis Cluster they are in one slot, and one script may touch them all. A bucket's
-// summary is in the bucket itself, so that one HGETALL is atomic and proves itself.
+// All keys share one hash tag, so in a Redis Cluster they are in one slot, and one script may use all of them. A
+// bucket's summary is in the bucket itself, so that one HGETALL is atomic and contains its own proof.
 
 public import RedisClient
 
@@ -29,38 +29,37 @@ public struct StoreLayout: Sendable, Hashable {
 
   public init(namespace: Namespace = .standard) { self.namespace = namespace }
 
-  /// How many buckets the key ids are spread over: part of the schema, since both sides must agree on it.
+  /// The number of buckets. It is part of the schema, because both sides must use the same number.
   public static let bucketCount = 1024
 
-  /// The schema of everything above, records included.
+  /// The schema of everything above, including records.
   public static let schema = 1
 
-  /// What stands for the schema while the store is being rebuilt.
+  /// The value of the schema while the store is being rebuilt.
   static let rebuilding = "rebuilding"
 
-  /// The field of a bucket that holds its summary. A key id has 32 bytes, so none can be taken for it.
+  /// The field of a bucket with its summary. A key ID has 32 bytes, so it can't have this name.
   static let summaryField = "summary"
 
-  /// The fields of the description, in the order in which they are read.
+  /// The fields of the store's description, in the order in which they are read.
   static let metaFields = [
     "schema", "buckets", "epoch", "version", "count", "digest", "sealed", "announced", "confirmed", "replicas",
     "source_mark", "source_max_age",
   ]
 
-  /// A name under which nothing is ever stored. It stands for the slot of a Redis Cluster that all keys of the store
-  /// are in.
+  /// A key under which nothing is ever stored. It is in the Redis Cluster slot of all keys of the store.
   public var slot: String { namespace.key("keys", "slot") }
   public var meta: String { namespace.key("keys", "meta") }
-  /// Written before a read that replicas must bear out; what stands in it means nothing.
+  /// Written before a read that replicas must confirm. Its value has no meaning.
   var fence: String { namespace.key("keys", "fence") }
-  /// What one connection writes for another to find.
+  /// A key that one connection writes and another one reads.
   func meeting(_ number: UInt64) -> String { namespace.key("keys", "fence:\(number)") }
-  /// A key of its own, so that a node needs no right to write to meta.
+  /// A separate key, so that a node doesn't need the right to write to meta.
   public var followers: String { namespace.key("keys", "followers") }
   public var changes: String { namespace.key("keys", "changes") }
-  /// Whose turn it is to apply a list.
+  /// The publisher that applies a list.
   var lease: String { namespace.key("keys", "lease") }
-  /// Keys that are to be revoked later.
+  /// Keys that will be revoked later.
   var due: String { namespace.key("keys", "due") }
   var rebuild: String { namespace.key("keys", "rebuild") }
   public func bucket(_ index: Int) -> String { namespace.key("keys", "bucket:\(index)") }

@@ -1,5 +1,5 @@
 // The reads of the key store: the commands, and the meaning of their replies. An answer is a value, "there is no store"
-// or "not understood". Everything else is thrown, so that a failed read can't be taken for an absent store or key.
+// or "incompatible". Everything else is thrown, so that a failed read is never mistaken for an absent store or key.
 
 import Hiredis
 public import KeyReplica
@@ -58,7 +58,7 @@ extension StoreLayout {
   func bucketCommand(_ index: Int) -> RedisCommand { RedisCommand("HGETALL", bucket(index)) }
 
   func rawBucket(from reply: RedisReply) throws -> RawBucket {
-    // hiredis has returned one piece, unless the array is small or has long records.
+    // hiredis has returned one piece of memory, unless the array is small or has long records.
     let strings =
       if case .strings(let strings) = reply { strings } else { RedisStrings(try reply.array().map { try $0.bytes() }) }
     guard strings.count.isMultiple(of: 2) else {
@@ -93,7 +93,7 @@ extension StoreLayout {
     }
     func text(_ name: String) -> String? { fields[name].map { String(decoding: $0, as: UTF8.self) } }
     let total = text("total").flatMap { Digest(hex: $0) }
-    // An entry without an epoch belongs to no history, so to none that anybody follows.
+    // An entry without an epoch belongs to no history, so not to the mirrored one.
     let epoch = text("epoch") ?? "none"
     let effect: Change.Effect =
       switch text("op") {

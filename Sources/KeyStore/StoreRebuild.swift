@@ -1,15 +1,14 @@
 // Rebuilds a store's description from its records: for an operator whose store was damaged by hand, and who has no list
 // to import. The result is another history.
 //
-// It can't be one atomic step: at a million records that would block everything else in this Redis for seconds. So
-// there are many steps, and the store is closed in between. First meta's schema becomes `rebuilding`: no node reads
-// such a store (known keys stay admitted, nobody is refused) and no script of any build writes to it. Then each bucket
-// is counted, and its future summary is recorded separately. At the end the summaries of all buckets and meta are
-// written in one step. If this is killed at any point the store stays closed, with its old description, until somebody
-// runs it again. That begins from the beginning: it costs seconds, and a record of finished steps would be one more
-// thing that can be wrong.
+// It can't be one atomic step: with a million records that would block Redis for seconds. So there are many steps, and
+// the store is closed in between. First meta's schema becomes `rebuilding`: no node reads such a store (known keys stay
+// admitted, no key is refused) and no script of any build writes to it. Then each bucket is counted, and its future
+// summary is recorded separately. At the end the summaries of all buckets and meta are written in one step. If the
+// rebuild is killed, the store stays closed, with its old description, until the rebuild is run again. It then starts
+// from the beginning: that takes seconds, and a record of finished steps could be wrong.
 //
-// The summaries aren't written one by one, because a node that is just reading would install such a bucket.
+// The summaries aren't written one by one, because a node that is reading at that moment would install such a bucket.
 
 import Hiredis
 public import KeyReplica
@@ -18,13 +17,13 @@ public import RedisClient
 
 /// The content of a store, independent of its description.
 public struct StoreSurvey: Sendable, Hashable {
-  /// There is no part of a store.
+  /// Whether no part of a store exists.
   public var isAbsent = false
-  /// Why it is of another kind and can't be rebuilt here; nil if it can.
+  /// Why the store has an incompatible format and can't be rebuilt; nil if it can.
   public var otherKind: String?
-  /// The readable records.
+  /// Number of readable records, by state.
   public var keysByState: [KeyState: Int] = [:]
-  /// The number of records by the store's description; nil if it has none.
+  /// The number of records in the store's description; nil if there is none.
   public var claimed: Int?
   /// Problems that would be corrected, as text; at most ``problemLimit``.
   public var problems: [String] = []
@@ -32,7 +31,7 @@ public struct StoreSurvey: Sendable, Hashable {
   /// Fields that aren't records of their bucket or can't be read, as text; at most ``problemLimit``.
   public var unreadable: [String] = []
   public var unreadableCount = 0
-  /// The latest version in anything of the store.
+  /// The latest version in any part of the store.
   public var latestVersion: UInt64 = 0
 
   public static let problemLimit = 20
@@ -53,7 +52,7 @@ public struct StoreSurvey: Sendable, Hashable {
   }
 }
 
-/// A store couldn't be rebuilt. It stays closed, if it was closed already.
+/// A store couldn't be rebuilt. If it was already closed, it stays closed.
 public struct NotRebuilt: Error, Sendable, Hashable, CustomStringConvertible {
   public let description: String
 }
@@ -67,9 +66,9 @@ private struct BucketRemains {
   /// The names of fields to delete, with a description as text.
   var foreign: [[UInt8]] = []
   var unreadable: [String] = []
-  /// Why the bucket doesn't fit its summary; nil if it does.
+  /// Why the bucket doesn't match its summary; nil if it does.
   var problem: String?
-  /// By its summary.
+  /// The version in its summary.
   var version: UInt64 = 0
 
   init(_ reply: RedisReply, bucket index: Int, layout: StoreLayout) throws {
@@ -97,7 +96,7 @@ private struct BucketRemains {
       }
     }
     let said = raw.summary.flatMap { BucketSummary(decoding: $0) }
-    // Redis's Lua can't count beyond it.
+    // Redis's Lua can't represent larger numbers exactly.
     version = said.map(\.version).flatMap { $0 < 1 << 53 ? $0 : nil } ?? 0
     if let said, said.count != summary.count || said.digest != summary.digest {
       problem = "bucket \(index) says it has \(said.count) records, it has \(summary.count), or other ones"
@@ -120,7 +119,7 @@ public struct StoreRebuild: Sendable {
     self.layout = layout
   }
 
-  /// Buckets that are read at once.
+  /// Number of buckets that are read at once.
   private static let step = 32
 
   /// Reads everything, and changes nothing.
@@ -210,13 +209,13 @@ public struct StoreRebuild: Sendable {
 
   /// Rebuilds the store's description, as a new history, and seals it.
   ///
-  /// No removal is marked as intended: nodes that would lose unusually many active keys keep admitting them until
-  /// somebody confirms the removals.
+  /// No removal is marked as intended: nodes that would lose unusually many active keys keep admitting them until an
+  /// operator confirms the removals.
   /// - Parameters:
   ///   - survey: The survey that the operator agreed to.
   ///   - progress: Called with the number of buckets done so far. If it throws, the rebuild ends there.
   /// - Returns: The version, and the number of records.
-  /// - Throws: ``NotRebuilt`` and Redis's errors. The store stays closed then, until this is run again.
+  /// - Throws: ``NotRebuilt`` and Redis's errors. Then the store stays closed until this is run again.
   public func run(
     after survey: StoreSurvey, droppingUnreadable: Bool, progress: (Int) throws -> Void = { _ in }
   ) async throws -> (version: UInt64, keys: Int) {

@@ -6,7 +6,7 @@ public import RedisClient
 public struct StoreVerification: Sendable, Hashable {
   public var position: StorePosition?
   public var keysByState: [KeyState: Int] = [:]
-  /// The contradictions, as text; at most ``problemLimit``. Empty if the store fits its description.
+  /// The contradictions, as text; at most ``problemLimit``. Empty if the store matches its description.
   public var problems: [String] = []
   /// The number of all problems.
   public var problemCount = 0
@@ -20,10 +20,10 @@ public struct StoreVerification: Sendable, Hashable {
 }
 
 extension RedisConnection {
-  /// Reads every record and checks it against its bucket's summary, and the summaries against the whole.
+  /// Reads every record and checks it against its bucket's summary, and the summaries against the totals.
   ///
-  /// While the store is being written to, buckets are read as of different versions; each is proven by itself, and the whole by the
-  /// manifest, which is read in one step.
+  /// If the store is changed during the read, buckets are read at different versions. Each bucket is checked against
+  /// its own summary, and the totals against the manifest, which is read in one step.
   /// - Parameter progress: Called with the number of buckets read so far.
   public func verifyStore(
     _ layout: StoreLayout, progress: (Int) -> Void = { _ in }

@@ -1,4 +1,4 @@
-// Reading single records and all of them, for people and programs that ask. Nodes don't read like this: they mirror.
+// Reads one record or all records from the store, for people and programs. Nodes don't use this: they mirror the store.
 
 import Hiredis
 public import KeyReplica
@@ -12,9 +12,9 @@ public struct StoredKey: Sendable, Hashable {
 }
 
 extension RedisConnection {
-  /// The record of one key, or nil if the store has none.
-  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError``, ``UnreadableStore`` where there is no store that this build
-  ///   reads, ``KeyReplica/UndecodableRecord``: never nil for what couldn't be read.
+  /// The record of one key; nil if the store has none.
+  /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError``, ``UnreadableStore`` if there is no store that
+  ///   this build can read, ``KeyReplica/UndecodableRecord``. Never returns nil for an unreadable record.
   public func storedRecord(of key: KeyID, _ layout: StoreLayout) async throws -> KeyRecord? {
     try await requireStore(layout)
     let bucket = layout.bucket(key.bucket(of: StoreLayout.bucketCount))
@@ -22,11 +22,11 @@ extension RedisConnection {
     return try reply.bytesOrNull().map { try KeyRecord(decoding: $0) }
   }
 
-  /// All keys of the store, a few buckets at a time. Each bucket is read in one step; keys that are changed meanwhile may be
-  /// seen as they were before or after.
+  /// All keys of the store, a few buckets at a time. Each bucket is read in one step. A key that is changed during the
+  /// read may be seen before or after the change.
   /// - Parameter body: Called with the keys of some buckets.
-  /// - Returns: How many records couldn't be read.
-  /// - Throws: As ``storedRecord(of:_:)``, except that a record that can't be read is counted.
+  /// - Returns: The number of unreadable records.
+  /// - Throws: As ``storedRecord(of:_:)``, except that unreadable records are counted.
   public func eachStoredKey(_ layout: StoreLayout, _ body: ([StoredKey]) async throws -> Void) async throws -> Int {
     try await requireStore(layout)
     var unreadable = 0

@@ -1,14 +1,14 @@
 // Passes the questions of one event loop to the replica, and the answers back. All questions of one turn of the loop
-// are passed together, and so are all answers of one turn of the replica's loop. Requests with unknown keys arrive in
-// crowds, and a hop to another thread and back for each of them, with a wakeup each time, cost as much as the rest of
-// its refusal.
+// are passed together, and so are all answers of one turn of the replica's loop. Requests with unknown keys often
+// arrive many at a time. A hop to another thread and back for each of them, with two wakeups, would cost as much as the
+// rest of its refusal.
 
 public import KeyReplica
 public import NIOCore
 
-/// The interface for verdicts on one event loop.
+/// Gets verdicts for one event loop.
 public final class VerdictBatcher: Sendable {
-  /// Asks the replica about keys, on its own event loop; `answer` is called there once for each.
+  /// Asks the replica about keys, on the replica's event loop. `answer` is called there once for each key.
   typealias Ask = @Sendable (_ keys: [KeyID], _ answer: @escaping (_ place: Int, Verdict) -> Void) -> Void
 
   private struct Asked {
@@ -19,12 +19,12 @@ public final class VerdictBatcher: Sendable {
   private let eventLoop: any EventLoop
   private let replicaLoop: any EventLoop
   private let ask: Ask
-  /// The questions of this turn.
+  /// The questions of the current turn.
   private let asked: NIOLoopBoundBox<Asked>
 
   /// - Parameters:
-  ///   - eventLoop: The loop of the questions.
-  ///   - replicaLoop: The loop of the answers.
+  ///   - eventLoop: The event loop of the questions.
+  ///   - replicaLoop: The event loop of the replica.
   init(for eventLoop: any EventLoop, askingOn replicaLoop: any EventLoop, _ ask: @escaping Ask) {
     self.eventLoop = eventLoop
     self.replicaLoop = replicaLoop
@@ -32,7 +32,7 @@ public final class VerdictBatcher: Sendable {
     asked = .makeBoxSendingValue(Asked(), eventLoop: eventLoop)
   }
 
-  /// The verdict for a key, as ``ReplicaDriver/verdict(of:)`` gives it. Only on the event loop that this was made for.
+  /// The verdict on a key, as ``ReplicaDriver/verdict(of:)`` returns it. Only on the event loop of this batcher.
   public func verdict(of key: KeyID) -> EventLoopFuture<Verdict> {
     let promise = eventLoop.makePromise(of: Verdict.self)
     asked.value.keys.append(key)
@@ -51,12 +51,12 @@ public final class VerdictBatcher: Sendable {
   }
 }
 
-/// The answers to questions that were passed together. On the replica's event loop.
+/// The answers to questions that were passed together. Used on the replica's event loop.
 private final class Answers {
   private let promises: [EventLoopPromise<Verdict>]
   private let eventLoop: any EventLoop
   private let replicaLoop: any EventLoop
-  /// The answers of this turn.
+  /// The answers of the current turn.
   private var given: [(place: Int, verdict: Verdict)] = []
 
   init(to promises: [EventLoopPromise<Verdict>], on eventLoop: any EventLoop, gatheredOn replicaLoop: any EventLoop) {

@@ -1,21 +1,21 @@
-// One connection to PostgreSQL through libpq's non-blocking interface: PQsend…, poll, PQconsumeInput. Its blocking
-// interface has no deadlines. Only looking up a host's name still blocks.
+// One connection to PostgreSQL through libpq's non-blocking interface: PQsend…, poll, PQconsumeInput. libpq's blocking
+// interface has no deadlines. Only the DNS lookup still blocks.
 //
-// After a deadline or a cancelled task the server is asked to stop, on a thread of its own, because PQcancel makes a
-// connection without a deadline. A statement that went on waiting for a lock would otherwise keep its connection at the
-// server, and each retry would take another.
+// After a deadline or a cancelled task the server is asked to stop the statement, on a separate thread, because
+// PQcancel opens a connection without a deadline. Without that, a statement that waits for a lock would keep its
+// connection at the server, and each retry would use another one.
 
 internal import CPostgres
 internal import Foundation
 
 /// An error of a connection.
 public enum PostgresFailure: Error {
-  /// The server answered with an error; the connection stays usable.
+  /// The server answered with an error. The connection is still usable.
   case refused(state: String, message: String)
-  /// The connection is over, and the outcome of the statement is unknown; with a reason as text.
+  /// The connection is closed, and the outcome of the statement is unknown. The reason is text.
   case broken(String)
 
-  /// For a person, without values of rows.
+  /// As text for an operator, without values of rows.
   public var words: String {
     switch self {
     case .refused(let state, let message): "PostgreSQL's error \(state), \(message)"
@@ -26,7 +26,7 @@ public enum PostgresFailure: Error {
 
 /// Whether a caller still waits for a statement.
 public protocol CallerPatience: Sendable {
-  /// Nobody waits any more: the statement is to be given up.
+  /// Whether no caller waits any more, so that the statement is cancelled.
   var isOver: Bool { get }
 }
 
@@ -36,19 +36,19 @@ public struct EndlessPatience: CallerPatience {
   public var isOver: Bool { false }
 }
 
-/// A connection. Used by one thread at a time; closed with the object.
+/// A connection. Used by one thread at a time; closed when this object is freed.
 public final class PostgresConnection {
   private let connection: OpaquePointer
   private let deadline: Duration
-  /// After the statement's own deadline, or a cancellation, the server may take this time to confirm the end.
+  /// The time after a statement's own deadline, or after a cancellation, in which the server may confirm the end.
   private static let grace = Duration.seconds(1)
-  /// The interval of checking whether a caller still waits.
+  /// The interval of checks whether a caller still waits.
   private static let glance = Duration.milliseconds(20)
 
   /// Connects.
   /// - Parameters:
   ///   - options: libpq's keywords and values.
-  ///   - connectDeadline: For all of it, except looking up the host's name.
+  ///   - connectDeadline: For the whole connect, except the DNS lookup.
   ///   - deadline: For each statement.
   public init(
     _ options: [PostgresOption], connectDeadline: Duration, deadline: Duration, _ patience: any CallerPatience
@@ -77,15 +77,15 @@ public final class PostgresConnection {
       }
       next = PQconnectPoll(connection)
     }
-    // libpq's own receiver prints the server's notices, including values of rows, on standard error.
+    // libpq's default receiver prints the server's notices, including values of rows, to standard error.
     PQsetNoticeReceiver(connection, { _, _ in }, nil)
     guard PQsetnonblocking(connection, 1) == 0 else { throw .broken(lastWords) }
   }
 
   deinit { PQfinish(connection) }
 
-  /// Whether it can be used, as far as that is known without asking the server. A server that ends says why, and then
-  /// closes: the first check reads the message, and the second finds the connection closed.
+  /// Whether the connection can be used, as far as known without a request to the server. A server that ends first
+  /// sends a reason and then closes: the first check reads the message, and the second finds the connection closed.
   public var isOpen: Bool {
     PQconsumeInput(connection) == 1 && PQconsumeInput(connection) == 1 && PQstatus(connection) == CONNECTION_OK
   }
@@ -102,7 +102,7 @@ public final class PostgresConnection {
     }
   }
 
-  /// Gives a statement a name, for ``run(prepared:_:with:)``.
+  /// Prepares a statement under a name, for ``run(prepared:_:with:)``.
   public func prepare(_ name: String, _ statement: String, _ patience: any CallerPatience) throws(PostgresFailure) {
     _ = try converse(patience) { PQsendPrepare(connection, name, statement, 0, nil) }
   }
@@ -160,7 +160,7 @@ public final class PostgresConnection {
     var unsent = PQflush(connection)
     while unsent == 1 {
       try answer(POLLIN | POLLOUT, until: end, patience)
-      // The server may be waiting to send an answer before it reads on.
+      // The server may wait to send an answer before it reads more.
       guard PQconsumeInput(connection) == 1 else { throw .broken(lastWords) }
       unsent = PQflush(connection)
     }
@@ -185,14 +185,14 @@ public final class PostgresConnection {
     return rows
   }
 
-  /// Waits for the socket. If that takes too long, asks the server to stop.
+  /// Waits for the socket. After the deadline, asks the server to stop.
   private func answer(_ events: Int32, until end: ContinuousClock.Instant, _ patience: any CallerPatience)
     throws(PostgresFailure)
   {
     if try wait(for: events, until: end, patience) { return }
     let why = patience.isOver ? "it was cancelled" : "PostgreSQL didn't answer within \(deadline)"
     stop()
-    // Until it has stopped, or nearly so: the next statement would wait for its locks.
+    // Waits a little longer for the server to stop: otherwise the next statement would wait for the old one's locks.
     let last = ContinuousClock.now + Self.grace
     let endless = EndlessPatience()
     while PQisBusy(connection) == 1, try wait(for: POLLIN, until: last, endless), PQconsumeInput(connection) == 1 {}
@@ -205,19 +205,19 @@ public final class PostgresConnection {
     Thread.detachNewThread { cancel.send() }
   }
 
-  /// libpq's documentation says that this may be used on any thread.
+  /// libpq's documentation says that a PGcancel may be used on any thread.
   private struct Cancel: @unchecked Sendable {
     let request: OpaquePointer
 
     func send() {
       var words = [CChar](repeating: 0, count: 256)
-      // The connection itself shows whether the server has stopped.
+      // The result is ignored: the connection itself shows whether the server has stopped.
       _ = PQcancel(request, &words, Int32(words.count))
       PQfreeCancel(request)
     }
   }
 
-  /// False at the end of the time, and if no caller waits any more.
+  /// False when the time is over, or if no caller waits any more.
   private func wait(
     for events: Int32, until end: ContinuousClock.Instant, _ patience: any CallerPatience
   ) throws(PostgresFailure) -> Bool {

@@ -1,9 +1,9 @@
-// A connection URI as libpq reads it. It is never parsed by hand: libpq accepts URIs that other parsers reject (several
-// hosts, percent-encoded sockets), and only libpq knows what its options mean.
+// A connection URI of libpq. Sluice doesn't parse such a URI itself: libpq accepts URIs that other parsers reject
+// (several hosts, percent-encoded sockets), and only libpq knows its options.
 
 internal import CPostgres
 
-/// An option of libpq. It may be the password.
+/// A keyword of libpq with its value. The value may be the password.
 public struct PostgresOption: Sendable, Equatable {
   public let keyword: String
   public let value: String
@@ -13,8 +13,9 @@ public struct PostgresOption: Sendable, Equatable {
     self.value = value
   }
 
-  /// What libpq reads in a URI: its keywords and their values, without those that aren't given.
-  /// - Returns: Nil if libpq can't read it. Its message isn't returned, because it may contain a part of the password.
+  /// The keywords and values from libpq's parser, without those that aren't given.
+  /// - Returns: Nil if libpq rejects the URI. libpq's message isn't returned: it may contain the invalid text, which may
+  ///   be a part of the password.
   public static func parse(_ uri: String) -> [PostgresOption]? {
     var words: UnsafeMutablePointer<CChar>?
     guard let parsed = PQconninfoParse(uri, &words) else {
@@ -33,11 +34,11 @@ public struct PostgresOption: Sendable, Equatable {
     return found
   }
 
-  /// An address without its password, for people.
-  /// - Parameter uri: Before any question mark.
+  /// An address without its password, for messages.
+  /// - Parameter uri: The part of the URI before the question mark.
   public static func withoutPassword(_ uri: some StringProtocol, scheme: String) -> String {
     let rest = uri.dropFirst(scheme.count)
-    // The user's name ends at the first colon, and a password that wasn't encoded may have an @ in it.
+    // The user's name ends at the first colon. A password that wasn't encoded may contain an @.
     let end = rest.firstIndex(of: "/") ?? rest.endIndex
     let authority = rest[..<end]
     guard let at = authority.lastIndex(of: "@") else { return "postgres://\(rest)" }

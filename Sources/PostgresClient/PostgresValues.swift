@@ -1,6 +1,6 @@
-// Values of a statement in PostgreSQL's binary form, one behind the other in one buffer: so no escaping, and bytes stay bytes. An array
-// is a header (dimensions, whether there are nulls, the elements' type, their number, the first index) and each element behind its
-// length; a null is the length -1.
+// Values of a statement in PostgreSQL's binary form, adjacent in one buffer: nothing is escaped, and bytes are
+// unchanged. An array is a header (dimensions, whether there are nulls, the elements' type, their number, the first
+// index), and then each element after its length. A null has the length -1.
 
 /// The values of a statement's parameters, in their order.
 public struct PostgresValues {
@@ -9,7 +9,7 @@ public struct PostgresValues {
 
   public init() {}
 
-  /// The types that are used here, by their number in PostgreSQL's catalogue, which never changes.
+  /// The types that are used here, with their OIDs in PostgreSQL's catalogue, which never change.
   public enum ElementType: Int32 {
     case bytea = 17
     case int8 = 20
@@ -52,7 +52,7 @@ public struct PostgresValues {
     _ body: (Int32, UnsafePointer<UnsafePointer<CChar>?>?, UnsafePointer<Int32>?, UnsafePointer<Int32>?) -> Result
   ) -> Result {
     bytes.withUnsafeBytes { bytes in
-      // An empty value isn't a null, so it needs an address: any will do.
+      // An empty value isn't a null, so it needs an address; any address is valid.
       let empty: StaticString = ""
       let pointers = ranges.map { range -> UnsafePointer<CChar>? in
         let start = bytes.baseAddress.map { $0 + range.lowerBound } ?? UnsafeRawPointer(empty.utf8Start)

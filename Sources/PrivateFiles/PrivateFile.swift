@@ -1,28 +1,28 @@
-// Files and folders that only this user may read: payloads are customers' data, and a mirror names the customers. All
-// files of the executables are opened here, so that modes, links and owners are decided in one file:
+// Files and folders that only this user may read: payloads are customers' data, and a mirror contains the customers'
+// names. All files of the executables are opened here, so that modes, links and owners are decided in one file:
 //
 // - A file is created with mode 0600 and a folder with 0700, whatever the umask is. A file of an older build that
 //   others may read is tightened.
-// - A link in the place of a file isn't followed, and only a regular file is used: a link, pipe or device of somebody
-//   else's could lead payloads elsewhere or have another file overwritten.
+// - A link to a file isn't followed, and only a regular file is used: another user's link, pipe or device could send
+//   payloads elsewhere or cause another file to be overwritten.
 // - A file that belongs to another user (except root) isn't used: that user could read it.
-// - A folder that everybody may write to isn't used, unless it has the sticky bit (as /tmp has; others can't replace
-//   our files there). A folder that its group may write to is used: volumes in Kubernetes are like that, and the
-//   operator decides who is in the group. A link to a folder is followed, because operators put data on another disk
-//   that way.
+// - A folder that all users may write to isn't used, unless it has the sticky bit (as /tmp has; other users can't
+//   replace our files there). A folder that its group may write to is used: volumes in Kubernetes have such modes, and
+//   the operator controls the group. A link to a folder is followed, because operators use such links to put data on
+//   another disk.
 //
-// Rejected: setting the umask, which is the whole process's and doesn't affect links; and refusing links in the whole
-// path, which would refuse /var/run.
+// Rejected: setting the umask, which affects the whole process but not links; and refusing links in the whole path,
+// which would refuse /var/run.
 
 public import Foundation
 
-/// A file or folder that can't be used in its present state; the description says what was found and what to do.
+/// A file or folder can't be used in its present state. The description says what was found and what to do.
 public struct UnusablePath: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 
   public init(_ description: String) { self.description = description }
 
-  /// The system's error text. Create it before anything else changes `errno`.
+  /// The system's error text. Call it before another call changes `errno`.
   public init(system call: String, _ path: String) {
     self.init("\(call) of \(path) failed: \(String(cString: strerror(errno)))")
   }
@@ -50,10 +50,10 @@ public enum PrivateFile {
     }
   }
 
-  /// Makes sure that a database's file exists and is private, and so are SQLite's files beside it.
+  /// Ensures that a database's file exists and is private, and that SQLite's files beside it are private.
   public static func prepareDatabase(_ path: String) throws(UnusablePath) {
     close(try open(path, O_RDWR | O_CREAT))
-    // SQLite makes them with the mode of the database's file.
+    // SQLite creates these with the mode of the database's file.
     for suffix in ["-wal", "-shm", "-journal"] where exists(path + suffix) { close(try open(path + suffix, O_RDWR)) }
   }
 
@@ -61,6 +61,26 @@ public enum PrivateFile {
   public static func replace(_ path: String) throws(UnusablePath) -> Int32 {
     guard unlink(path) == 0 || errno == ENOENT else { throw UnusablePath(system: "unlink", path) }
     return try open(path, O_RDWR | O_CREAT | O_EXCL)
+  }
+
+  /// Creates a file without a name, which is gone when its descriptor is closed, however the process ends.
+  /// - Parameter folder: Where its bytes are.
+  public static func unnamed(in folder: String) throws(UnusablePath) -> Int32 {
+    #if os(Linux)
+      // O_TMPFILE, a macro that Swift doesn't import.
+      let descriptor = Foundation.open(folder, 0o20_000_000 | O_DIRECTORY | O_RDWR | O_CLOEXEC, mode)
+      if descriptor >= 0 { return descriptor }
+    // Some file systems can't do it; the other errors come again below.
+    #endif
+    var template = Array((folder + "/sluice-XXXXXX").utf8CString)
+    let named = mkstemp(&template)
+    guard named >= 0 else { throw UnusablePath(system: "mkstemp", folder) }
+    guard unlink(template) == 0, fcntl(named, F_SETFD, FD_CLOEXEC) == 0 else {
+      let failure = UnusablePath(system: "unlink", folder)
+      close(named)
+      throw failure
+    }
+    return named
   }
 
   /// Whether there is anything at this path, including a dangling link.
@@ -120,7 +140,7 @@ public enum PrivateFolder {
     do throws(UnusablePath) {
       try makeNew(path)
     } catch {
-      // Another process may have been faster.
+      // Another process may have created it first.
       guard isFolder(path) else { throw error }
       try check(path)
     }
@@ -129,7 +149,7 @@ public enum PrivateFolder {
   /// Creates a folder at a path where nothing exists yet.
   public static func makeNew(_ path: String) throws(UnusablePath) {
     guard mkdir(path, mode) == 0 else { throw UnusablePath(system: "mkdir", path) }
-    // The umask may have removed our own rights.
+    // The umask may have removed the owner's rights.
     guard chmod(path, mode) == 0 else { throw UnusablePath(system: "chmod", path) }
   }
 
@@ -139,7 +159,7 @@ public enum PrivateFolder {
     try check(folder.isEmpty ? "." : folder)
   }
 
-  /// A new name in a folder is on disk only after an fsync of the folder.
+  /// Fsyncs a folder. Only then is a new name in it on disk.
   public static func sync(_ path: String) throws(UnusablePath) {
     let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw UnusablePath(system: "open", path) }

@@ -1,8 +1,8 @@
 internal import CoreMetrics
 internal import Synchronization
 
-/// A number that only goes up. Whole and fractional increments are kept apart, so that a whole one is a single atomic
-/// addition and stays exact beyond 2^53.
+/// A number that only goes up. Integer and fractional increments are stored separately, so that an integer increment is
+/// a single atomic addition and stays exact beyond 2^53.
 final class CounterSeries: CounterHandler, FloatingPointCounterHandler, Series {
   private let whole = Atomic<UInt64>(0)
   private let fractional = Atomic<Double>(0)
@@ -33,7 +33,7 @@ final class CounterSeries: CounterHandler, FloatingPointCounterHandler, Series {
 }
 
 extension Atomic<Double> {
-  /// There is no atomic addition of floating point numbers: compare and exchange until no other thread was in between.
+  /// There is no atomic addition of floating point numbers, so this uses compare-and-exchange until it succeeds.
   func add(_ amount: Double) {
     var old = load(ordering: .relaxed)
     while true {

@@ -1,4 +1,4 @@
-// The text format's own rules: which characters are escaped, and how numbers are written.
+// The rules of the text format: which characters are escaped, and how numbers are written.
 
 enum Exposition {
   /// One line: `name{label="value"} number`.
@@ -44,7 +44,7 @@ enum Exposition {
   static func number(_ value: Double) -> String {
     if value.isNaN { return "NaN" }
     if value.isInfinite { return value < 0 ? "-Inf" : "+Inf" }
-    // Whole numbers without ".0", up to the largest that a Double represents exactly.
+    // Integers are written without ".0", up to the largest that a Double represents exactly.
     if value == value.rounded(), abs(value) < 9_007_199_254_740_992 { return String(Int64(value)) }
     return String(value)
   }

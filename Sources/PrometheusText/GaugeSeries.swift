@@ -1,7 +1,7 @@
 internal import CoreMetrics
 internal import Synchronization
 
-/// A number that goes up and down. Until it has a value it isn't shown: "never" must not look like zero.
+/// A number that goes up and down. It isn't shown before it has a value: "never" must not look like zero.
 final class GaugeSeries: MeterHandler, RecorderHandler, Series {
   private let value = Atomic<Double>(0)
   private let hasValue = Atomic<Bool>(false)
@@ -10,7 +10,7 @@ final class GaugeSeries: MeterHandler, RecorderHandler, Series {
 
   func set(_ value: Double) {
     self.value.store(value, ordering: .relaxed)
-    // Released after the value, so that a reader that sees the flag sees this value or a later one.
+    // Stored after the value with release ordering, so that a reader that sees the flag sees this value or a later one.
     hasValue.store(true, ordering: .releasing)
   }
 

@@ -3,12 +3,12 @@ internal import Synchronization
 
 /// The number of values up to each of some bounds.
 ///
-/// Each bucket is an atomic of its own and counts only its own values. The format's cumulative sums are calculated when
-/// it is rendered, so `_count` always equals the last bucket. `_sum` may be a value behind or ahead.
+/// Each bucket is a separate atomic and counts only its own values. The format's cumulative sums are calculated when it
+/// is rendered, so `_count` always equals the last bucket. `_sum` may be a value behind or ahead.
 // Unchecked because of the pointer: it never changes, and it points to atomics.
 final class HistogramSeries: RecorderHandler, TimerHandler, Series, @unchecked Sendable {
   private let bounds: [Double]
-  /// One more than the number of bounds: the last is for values above all of them.
+  /// One more than the number of bounds: the last bucket is for values above all bounds.
   private let buckets: UnsafeMutablePointer<Atomic<UInt64>>
   private let sum = Atomic<Double>(0)
 
@@ -37,7 +37,7 @@ final class HistogramSeries: RecorderHandler, TimerHandler, Series, @unchecked S
     sum.add(value)
   }
 
-  /// Shown in seconds, whatever unit the timer prefers: Prometheus's convention.
+  /// Shown in seconds, whatever the timer's preferred unit, as is Prometheus's convention.
   func recordNanoseconds(_ duration: Int64) {
     // A clock that was set back can make a duration negative.
     record(Double(max(duration, 0)) / 1_000_000_000)

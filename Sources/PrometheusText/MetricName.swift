@@ -1,4 +1,4 @@
-// Names in Prometheus's form. Callers, ours and those of libraries, may write `http.server.request-duration`.
+// Names in Prometheus's form. Our code and libraries may use names such as `http.server.request-duration`.
 
 enum MetricName {
   /// `[a-zA-Z_:][a-zA-Z0-9_:]*`, with `_` for all other characters.
@@ -32,14 +32,15 @@ struct MetricLabel: Hashable, Sendable, Comparable {
     (left.name, left.value) < (right.name, right.value)
   }
 
-  /// The labels of a series in their order, which is part of its identity: sorted by name, each name once (the first counts),
-  /// values cut after 256 Unicode scalars.
+  /// The labels of a series in a fixed order, because the order is part of its identity: sorted by name, each name once
+  /// (the first one counts), values cut to 256 Unicode scalars.
   static func sanitised(_ dimensions: [(String, String)]) -> [MetricLabel] {
     var seen: Set<String> = []
     var labels: [MetricLabel] = []
     for (name, value) in dimensions {
       var name = MetricName.sanitised(name, colons: false)
-      // Names that begin with two underscores are Prometheus's own; `le` and `quantile` are the format's.
+      // Names that begin with two underscores are reserved for Prometheus; `le` and `quantile` are reserved by the
+      // format.
       while name.hasPrefix("__") { name.removeFirst() }
       if name == "le" || name == "quantile" { name = "exported_\(name)" }
       // By scalars: one character may be of any length. A carriage return is allowed, but a reader that splits at any

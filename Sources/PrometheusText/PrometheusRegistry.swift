@@ -1,30 +1,31 @@
 // A backend of swift-metrics in Prometheus's text format, version 0.0.4.
 //
-// Written here and not taken from a package because no package has all of three properties: counting is one atomic
-// addition and takes no lock, so that the event loops of a node can count every answer; the number of series has a
-// limit, so that a label with values from outside can't use up the memory; and the output is valid whatever a caller
-// names its metrics: a scrape that Prometheus can't parse loses all metrics, not only the wrong one.
+// It is not a package, because no package has all three properties: counting is one atomic addition without a lock, so
+// that the event loops of a node can count every answer; the number of series has a limit, so that a label with values
+// from clients can't use up the memory; and the output is valid for any names of metrics: a scrape that Prometheus
+// can't parse loses all metrics, not only the wrong one.
 
 public import CoreMetrics
 internal import Synchronization
 
 /// Holds every metric of the process and renders them. Pass it to `MetricsSystem.bootstrap`.
 ///
-/// Creating a metric takes a lock; keep the `Counter`, don't create it for each increment. Two metrics with one name
-/// and the same labels are one series.
+/// Creating a metric takes a lock, so keep the `Counter` instead of creating it for each increment. Two metrics with
+/// the same name and labels are one series.
 public final class PrometheusRegistry: MetricsFactory {
   /// The content type of ``render()``'s text.
   public static let contentType = "text/plain; version=0.0.4; charset=utf-8"
 
   /// The options of a registry.
   public struct Options: Sendable {
-    /// Maximum series (a name with one set of labels; a histogram counts once). Further ones count nothing.
+    /// Maximum series (a name with one set of labels; a histogram counts once). Beyond it a new metric counts nothing
+    /// and isn't shown.
     public var seriesLimit = 2_000
     /// Upper bounds of timers' buckets, in seconds, ascending.
     public var timerBuckets: [Double] = [
       0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
     ]
-    /// Upper bounds of recorders' buckets, ascending; wide, as they serve counts and bytes alike.
+    /// Upper bounds of recorders' buckets, ascending. The range is wide, because it is for counts and for bytes.
     public var recorderBuckets: [Double] = [
       1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216,
     ]
@@ -40,7 +41,7 @@ public final class PrometheusRegistry: MetricsFactory {
   private let overLimit = CounterSeries()
   private let conflicting = CounterSeries()
 
-  /// The name of the counter of metrics that this registry had to refuse.
+  /// The name of the counter of metrics that this registry has refused.
   static let refusedName = "metrics_refused_total"
 
   public init(_ options: Options = Options()) {
@@ -55,8 +56,7 @@ public final class PrometheusRegistry: MetricsFactory {
 
   // MARK: Rendering
 
-  /// The current values of all metrics, families by name and series by labels, so that two scrapes differ only in their
-  /// values.
+  /// The current values of all metrics, sorted by name and labels, so that two scrapes differ only in their values.
   public func render() -> String {
     var text = ""
     // A copy, so that creating a metric doesn't wait for a scrape.
@@ -90,8 +90,8 @@ public final class PrometheusRegistry: MetricsFactory {
     series(label, .gauge, dimensions) { GaugeSeries() } ?? NOOPMetricsHandler.instance
   }
 
-  /// An aggregating recorder becomes a histogram, whose buckets can be added up over several nodes (a summary's
-  /// quantiles can't); any other shows its last value.
+  /// An aggregating recorder becomes a histogram, whose buckets can be added over several nodes (a summary's quantiles
+  /// can't). Any other recorder shows its last value.
   public func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
     if aggregate {
       series(label, .histogram, dimensions) { HistogramSeries(bounds: options.recorderBuckets) }
@@ -117,7 +117,7 @@ public final class PrometheusRegistry: MetricsFactory {
         conflicting.increment(by: Int64(1))
         return nil
       }
-      // The kind is the family's, and each kind has one class, so the cast can't fail.
+      // The kind belongs to the family, and each kind has one class, so the cast can't fail.
       if let known = families.byName[name]?.series[labels] { return known as? Made }
       // Names have the same limit: a family stays when its last series is destroyed.
       guard families.count < options.seriesLimit,
@@ -145,21 +145,21 @@ public final class PrometheusRegistry: MetricsFactory {
   }
 }
 
-/// The kinds of the text format that we use.
+/// The kinds of metrics that are used here.
 enum MetricKind: String, Sendable {
   case counter
   case gauge
   case histogram
 
-  /// The names that samples of a family of this kind have.
+  /// The sample names of a family of this kind.
   func sampleNames(of family: String) -> [String] {
     self == .histogram ? [family, "\(family)_bucket", "\(family)_sum", "\(family)_count"] : [family]
   }
 }
 
-/// One name with one set of labels.
+/// A name with one set of labels.
 protocol Series: AnyObject, Sendable {
-  /// Appends its samples; none while it has no value.
+  /// Appends its samples; none before it has a value.
   func append(to text: inout String, name: String, labels: [MetricLabel])
 }
 
@@ -175,8 +175,8 @@ private struct Families {
   /// The family of each sample's name: a histogram `x` also owns `x_sum`.
   private var owner: [String: String] = [:]
 
-  /// Whether a family may be of this kind: not if it is of another already, or another family has one of its samples'
-  /// names.
+  /// Whether a family may have this kind. It may not if it already has another kind, or if another family uses one of
+  /// its sample names.
   func mayHold(_ name: String, _ kind: MetricKind) -> Bool {
     if let family = byName[name] { return family.kind == kind }
     return kind.sampleNames(of: name).allSatisfy { owner[$0] == nil }
@@ -188,7 +188,7 @@ private struct Families {
     count += 1
   }
 
-  /// Removes a series. Its family stays, even when empty: a name that changed its kind would confuse Prometheus.
+  /// Removes a series. Its family stays, even if empty: a name that changes its kind would confuse Prometheus.
   mutating func remove(_ handler: AnyObject) {
     for (name, family) in byName {
       guard let labels = family.series.first(where: { $0.value === handler })?.key else { continue }

@@ -1,18 +1,18 @@
-// Whether an address is of the kind that its server is. A URL says how a Redis is run: alone, behind Sentinels, in a
-// cluster. With the wrong one, some commands work and others don't, and the server's own answers (MOVED, unknown command)
-// tell nobody what to change. So each connection compares the URL with what the server says of itself.
+// Checks that an address matches the kind of its server. A URL says how a Redis is run: alone, behind Sentinels, or in
+// a cluster. With the wrong kind, some commands work and others don't, and the server's own errors (MOVED, unknown
+// command) don't tell an operator what to change. So each connection compares the URL with what the server reports.
 //
-// A cluster of one shard may be addressed like a server alone: managed services have an address that leads to its
-// primary. Rejected: to expect such an address to be of a server without cluster mode.
+// A cluster of one shard may have the address of a single server: managed services have an address that leads to its
+// primary. Rejected: requiring that such an address leads to a server without cluster mode.
 
 import Hiredis
 import NIOCore
 
 extension RedisConnection {
-  /// Of an address of one server: whether that server has all slots, where it is a node of a cluster.
+  /// For the address of a single server: checks that the server has all slots, if it is a node of a cluster.
   ///
-  /// Fails with ``RedisError`` where it hasn't, or is a Sentinel; then the connection is closed.
-  /// - Parameter key: One that has to be at this server.
+  /// Fails with ``RedisError`` if it hasn't, or if it is a Sentinel. Then the connection is closed.
+  /// - Parameter key: A key that must be at this server.
   func expectAllSlots(askingFor key: String?, deadline: NIODeadline) -> EventLoopFuture<RedisConnection> {
     let checked: EventLoopFuture<RedisConnection>
     let host: RedisHost? = if case .tcp = server.address { node } else { nil }
@@ -21,10 +21,10 @@ extension RedisConnection {
     case .sentinel:
       checked = eventLoop.makeFailedFuture(wrongAddress("is a Sentinel: \(server.advice(.sentinel, at: host))"))
     case .cluster:
-      // A read that all users of Sluice are allowed, of a key that never is there.
+      // A read that all Redis users of Sluice are allowed to send, of a key that never exists.
       let read = key.map { [RedisCommand("HGET", $0, "owner")] } ?? []
       checked = send([RedisCommand("CLUSTER", "SLOTS")] + read, deadline: deadline).flatMapThrowing { replies in
-        // Who may not ask for the slots finds out by the key.
+        // A user that may not send CLUSTER SLOTS finds out by reading the key.
         if let primaries = try? ClusterSlots(replies[0]).primaries, primaries.count > 1 {
           throw self.wrongAddress(
             "is a node of a cluster of \(primaries.count) shards: \(self.server.advice(.cluster, at: host))")
@@ -46,7 +46,7 @@ extension RedisConnection {
   }
 }
 
-/// How a Redis is run, as the scheme of its address says.
+/// How a Redis is run, according to the scheme of its address.
 enum AddressKind: String {
   case alone = ""
   case sentinel = "+sentinel"
@@ -54,8 +54,8 @@ enum AddressKind: String {
 }
 
 extension RedisEndpoint {
-  /// What to write instead of this address, whose kind is wrong.
-  /// - Parameter host: A server that the right address leads to; nil where that isn't known.
+  /// How to correct an address of the wrong kind.
+  /// - Parameter host: A server that the correct address leads to; nil if unknown.
   func advice(_ kind: AddressKind, at host: RedisHost? = nil) -> String {
     let scheme = usesTLS ? "rediss" : "redis"
     let own =

@@ -1,15 +1,14 @@
-// Sentinels and the nodes of a cluster name servers by the addresses that they use among themselves. Behind NAT, or
-// from outside of a container network, such an address is unreachable or belongs to somebody else. Only an operator
-// knows the reachable one.
+// Sentinels and cluster nodes announce servers by their internal addresses. Behind NAT, or from outside of a container
+// network, such an address is unreachable or belongs to another host. Only an operator knows the reachable address.
 
 /// The reachable addresses of servers that announce unreachable ones.
 public struct AddressMap: Sendable, Equatable {
-  /// Single ports. They are looked up before whole hosts.
+  /// Addresses with a port. They are looked up before whole hosts.
   private var servers: [RedisHost: RedisHost] = [:]
-  /// Hosts whose ports are the same on both sides.
+  /// Hosts with the same ports on both sides.
   private var hosts: [String: String] = [:]
 
-  /// All announced addresses are reachable.
+  /// For servers whose announced addresses are reachable.
   public static let none = AddressMap()
 
   private init() {}

@@ -1,4 +1,5 @@
-// A key's slot of a Redis Cluster: CRC-16 (XMODEM) of the part between its first pair of braces, or of the whole key.
+// The slot of a key in a Redis Cluster: CRC-16 (XMODEM) of the text between its first pair of braces, or of the whole
+// key.
 
 /// One of a cluster's 16,384 slots.
 struct ClusterSlot: Sendable, Hashable, CustomStringConvertible {
@@ -11,7 +12,7 @@ struct ClusterSlot: Sendable, Hashable, CustomStringConvertible {
     var hashed = Array(key.utf8)[...]
     if let open = hashed.firstIndex(of: UInt8(ascii: "{")) {
       let rest = hashed[(open + 1)...]
-      // An empty pair counts as none.
+      // An empty pair of braces is ignored.
       if let close = rest.firstIndex(of: UInt8(ascii: "}")), close > rest.startIndex { hashed = rest[..<close] }
     }
     number = Int(Self.crc16(hashed)) % Self.count

@@ -1,10 +1,11 @@
-// The state of one conversation, with no I/O and no clock: what waits for an answer, until when, and what the bytes
-// that come mean. The channel handler asks it what to do and does that.
+// The state of one conversation, with no I/O and no clock: the commands that wait for a reply, their deadlines, and the
+// meaning of received bytes. The channel handler calls it and carries out the returned actions.
 //
-// A conversation has one rule that everything else rests on: replies come in the order of the commands. So once an answer is
-// late, unreadable or unasked for, nothing after it can be trusted to belong to its command (a wrapper of hiredis that went on
-// after a time-out handed one command's reply to the next). Therefore every failure is final: `fail` ends the
-// conversation, all that waits fails with an unknown outcome, and whoever wants to go on makes a new connection.
+// A conversation has one rule that everything else depends on: replies come in the order of the commands. So after a
+// late, unreadable or unexpected reply, it is uncertain which command a later reply belongs to. (A wrapper of hiredis
+// that continued after a time-out returned one command's reply for the next command.) Therefore every failure is final:
+// `fail` ends the conversation, all waiting commands fail with an unknown outcome, and a caller that wants to continue
+// opens a new connection.
 
 import DequeModule
 import Hiredis
@@ -22,16 +23,16 @@ struct Conversation<Waiter>: ~Copyable {
     let expected: Int
     let bytes: Int
     var replies: [RedisReply] = []
-    /// Of the replies so far.
+    /// The size of the replies so far.
     var size = (elements: 0, bytes: 0)
     let waiter: Waiter
   }
 
   /// What the caller must do next.
   enum Action {
-    /// All replies of an exchange are there.
+    /// All replies of an exchange have arrived.
     case answer(Waiter, [RedisReply])
-    /// The conversation is over: close the channel and fail these.
+    /// The conversation has ended: close the channel and fail these.
     case end(RedisError, [Waiter])
   }
 
@@ -40,7 +41,7 @@ struct Conversation<Waiter>: ~Copyable {
   private var over: RedisError?
   private var hasSent = false
   private var waitingBytes = 0
-  /// Of one reply, and of all replies to one exchange together: they are kept until the last has come.
+  /// Limits of one reply, and of all replies to one exchange together: these are kept until the last one has arrived.
   private let limits: ReplyLimits
   private let waitingLimit: Int
   private let waitingBytesLimit: Int
@@ -52,30 +53,31 @@ struct Conversation<Waiter>: ~Copyable {
     self.waitingBytesLimit = waitingBytesLimit
   }
 
-  /// Why the conversation ended, or nil while it goes on.
+  /// Why the conversation ended; nil if it hasn't ended.
   var ended: RedisError? { over }
 
-  /// The first reply to what waits, where it is an error: it may have been said before anything was asked.
+  /// The first reply to the first waiting exchange, if it is an error. The server may have sent it before it received a
+  /// command.
   var firstError: RedisServerError? { waiting.first?.replies.first?.asError }
 
-  /// Whether nothing waits for an answer.
+  /// Whether no command waits for a reply.
   var isIdle: Bool { waiting.isEmpty }
 
-  /// The moment at which the first of the waiting exchanges is late, or nil while nothing waits. Commands with different
-  /// deadlines may wait side by side, so it needn't be the oldest one's.
+  /// The earliest deadline of the waiting exchanges; nil if none waits. Deadlines may differ, so it isn't always that
+  /// of the oldest exchange.
   var nextDeadline: NIODeadline? { waiting.lazy.map(\.deadline).min() }
 
-  /// Notes that a command is about to be sent.
+  /// Records that a command is about to be sent.
   /// - Parameters:
-  ///   - expected: How many replies answer it, at least 1.
-  ///   - bytes: What will be sent.
-  /// - Throws: where it must not be sent; nothing was noted then.
+  ///   - expected: The number of replies to it, at least 1.
+  ///   - bytes: The number of bytes to send.
+  /// - Throws: If it must not be sent. Then nothing was recorded.
   mutating func willSend(
     _ command: String, expecting expected: Int, bytes: Int, now: NIODeadline, deadline: NIODeadline, waiter: Waiter
   ) throws(RedisError) {
     precondition(expected > 0, "\(command) expects no reply: it would take the next command's")
     if let over { throw over.with(outcome: .notSent) }
-    // Sent nevertheless, it would be late at once and take down all that waits on this connection.
+    // If it were sent, it would be late at once, and all other commands on this connection would fail with it.
     guard now < deadline else { throw RedisError(.deadlineExceeded(command: command), outcome: .notSent) }
     guard waiting.count < waitingLimit else {
       throw RedisError(.tooMuchWaiting(limit: "\(waitingLimit) commands"), outcome: .notSent)
@@ -88,7 +90,7 @@ struct Conversation<Waiter>: ~Copyable {
     waiting.append(Exchange(command: command, deadline: deadline, expected: expected, bytes: bytes, waiter: waiter))
   }
 
-  /// Takes bytes of the stream.
+  /// Processes received bytes.
   mutating func received(_ bytes: UnsafeRawBufferPointer) -> [Action] {
     guard over == nil else { return [] }
     var actions: [Action] = []
@@ -96,12 +98,12 @@ struct Conversation<Waiter>: ~Copyable {
       try reader.feed(bytes)
       while let reply = try reader.next() {
         guard !waiting.isEmpty else {
-          // A server that can't take another client says so at once.
+          // A server that can't accept another client sends an error at once.
           actions.append(fail(hasSent ? .unasked : reply.asError.map { .turnedAway($0) } ?? .unasked))
           return actions
         }
         waiting[0].replies.append(reply)
-        // The reader sees to one reply by itself.
+        // The reader checks the size of a single reply.
         if waiting[0].expected > 1 {
           waiting[0].size.elements += reader.lastSize.elements
           waiting[0].size.bytes += reader.lastSize.bytes
@@ -124,13 +126,13 @@ struct Conversation<Waiter>: ~Copyable {
     return actions
   }
 
-  /// Looks whether an answer is late.
+  /// Checks whether a reply is late.
   mutating func timePassed(to now: NIODeadline) -> Action? {
     guard over == nil, let late = waiting.first(where: { $0.deadline <= now }) else { return nil }
     return fail(.deadlineExceeded(command: late.command))
   }
 
-  /// Ends the conversation. The first reason stays.
+  /// Ends the conversation. If it has already ended, the first reason stays.
   mutating func fail(_ reason: RedisError.Reason) -> Action {
     let error = over ?? RedisError(reason, outcome: .unknown)
     over = error

@@ -1,10 +1,10 @@
 public import Hiredis
 
-/// The fields of a part of INFO.
+/// The fields of a section of INFO.
 public struct InfoFields: Sendable {
   private var fields: [Substring: Substring] = [:]
 
-  /// Nil if the reply is no text.
+  /// Nil if the reply isn't text.
   public init?(_ reply: RedisReply) {
     guard case .bulk(let bytes) = reply else { return nil }
     for line in String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline) {

@@ -1,12 +1,12 @@
-// The only code that knows how a Redis key of Sluice begins. The part after the hash tag is named by the module that
-// owns it, each in a file of its own: the layouts of the key store, the queue and the fleet.
+// The beginning of all Redis keys of Sluice. No other code contains it. The part after the hash tag is defined by the
+// module that owns the key, in one file: the layouts of the key store, the queue and the fleet.
 
-/// The first part of every Redis key, so that several Sluices can share one Redis.
+/// The first part of every Redis key, so that several installations of Sluice can share one Redis.
 public struct Namespace: Sendable, Hashable, CustomStringConvertible {
   /// 1 to 64 letters, digits, `-`, `_` or `.`; these may be in braces.
   public let name: String
-  /// Whether the name itself is the hash tag of all keys, for services that have one slot for all of them, or don't let
-  /// scripts and transactions of one client use several.
+  /// Whether the name itself is the hash tag of all keys: for services that have one slot for all keys, or don't let a
+  /// client's scripts and transactions use several slots.
   public let isHashTag: Bool
 
   public static let standard = Namespace(name: "sluice", isHashTag: false)

@@ -1,17 +1,19 @@
-// How a conversation with a primary notices that there is another one by now. A deposed primary that lives doesn't end its
-// connections before Sentinel has reached it, ten seconds later as shipped, and until then takes writes that will be thrown away.
+// Detects that another server has become primary while a connection to the old primary is open. A deposed primary that
+// is alive doesn't close its connections until Sentinel has reached it, by default after ten seconds, and until then it
+// accepts writes that will be lost.
 //
-// So as long as a conversation goes on, the sentinels are asked in turn, each second one of them, and at once those that weren't asked
-// when it began. It ends when one of them names another server with a later epoch: that number grows with each failover, so a sentinel
-// that has slept through one can't send anybody back.
+// So while the connection is open, the sentinels are asked by turns, one each second. At the start those that weren't
+// asked for the connection are asked at once. The connection is closed when a sentinel names another server with a
+// later epoch. The epoch grows with each failover, so a sentinel that has missed a failover can't lead the client back.
 //
-// Rejected: to subscribe to `+switch-master`, which a sentinel that is cut off never says, and which would need conversations in which
-// answers come unasked; one watch for the whole process, which would have to be found and shared by all that connect.
+// Rejected: a subscription to `+switch-master`. A sentinel that is cut off never sends that message, and it would need
+// connections with replies that belong to no command. Also rejected: one watch for the whole process, which all
+// connections would have to find and share.
 
 import Hiredis
 import NIOCore
 
-/// Whom a sentinel calls the primary.
+/// The primary, according to a sentinel.
 struct NamedPrimary: Sendable, Equatable {
   let host: RedisHost
   /// Grows with each failover.
@@ -19,10 +21,10 @@ struct NamedPrimary: Sendable, Equatable {
 }
 
 extension SentinelGroup {
-  /// What one of the sentinels says. Its conversation is as short as it can be.
+  /// Asks one of the sentinels, over a short-lived connection.
   /// - Parameters:
-  ///   - place: Which of them.
-  ///   - options: Those of the conversation with the primary.
+  ///   - place: The index of the sentinel.
+  ///   - options: The options of the connection to the primary.
   func primary(
     accordingTo place: Int, of endpoint: RedisEndpoint, options: RedisOptions, within limit: TimeAmount,
     on eventLoop: any EventLoop
@@ -33,7 +35,7 @@ extension SentinelGroup {
     let connected = RedisConnection.connect(
       toServer: endpoint.sentinel(host, of: self), options: options, on: eventLoop
     ).flatMapErrorThrowing { error in
-      // It isn't the server that has refused us.
+      // Reported as the sentinel's refusal, because the server itself hasn't refused the greeting.
       if let error = error as? RedisError, case .greetingRefused(let refusal) = error.reason {
         throw SilentSentinel(description: "the sentinel \(host) refused the greeting: \(refusal.message)")
       }
@@ -59,7 +61,7 @@ extension SentinelGroup {
     }.nonisolated()
   }
 
-  /// - Parameter replies: The address, which changes first in a failover, and everything else that is known of the primary.
+  /// - Parameter replies: The address, which changes first in a failover, and the other facts about the primary.
   private static func named(
     _ replies: [RedisReply], sentinel: RedisHost, primary: String
   ) throws -> NamedPrimary {
@@ -76,13 +78,13 @@ extension SentinelGroup {
     return NamedPrimary(host: RedisHost(try address[0].string(), port: port), epoch: epoch)
   }
 
-  /// A sentinel that is there and names nobody.
+  /// A sentinel was reached but didn't name a primary.
   private struct SilentSentinel: Error, CustomStringConvertible {
     let description: String
   }
 }
 
-/// Watches over one conversation until it ends. Lives on its event loop.
+/// Watches one connection until it is closed. Used on the connection's event loop.
 final class PrimaryWatch {
   private let connection: RedisConnection
   private let group: SentinelGroup
@@ -94,7 +96,7 @@ final class PrimaryWatch {
   private var looks = 0
   private var next: Scheduled<Void>?
 
-  /// Between two looks, and for each of them.
+  /// The pause between two requests, and the timeout of each.
   static let pace = TimeAmount.seconds(1)
 
   init(
@@ -127,7 +129,7 @@ final class PrimaryWatch {
     let named = group.primary(
       accordingTo: place, of: endpoint, options: options, within: Self.pace, on: connection.eventLoop)
     named.assumeIsolated().whenComplete { result in
-      // One that can't be asked is no news. The next one is asked in a second.
+      // A failed request changes nothing. The next sentinel is asked in a second.
       if case .success(let answer) = result, answer.epoch > self.epoch {
         self.epoch = answer.epoch
         if answer.host != self.host {

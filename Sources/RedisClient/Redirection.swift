@@ -1,31 +1,32 @@
-// A cluster node's answer that a command must be sent elsewhere, and the commands to send again. No I/O.
+// A cluster node's error that a command must be sent to another node, and the commands to send again. No I/O.
 //
-// A node refuses a command before any of it runs, so sending it again can't repeat an effect. Of several that were sent
-// together some may have run and others not: while a slot moves, one key is still here and the next one is already
-// there. So the replies are examined one by one, and only the refused commands are repeated, with every WAIT after one
-// of them, because its count didn't include them.
+// A node refuses a command before it runs any of it, so sending it again can't repeat an effect. Of several commands
+// that were sent together, some may have run and others not: while a slot moves, one key is still at this node and the
+// next one is already at the other. So the replies are examined one by one, and only the refused commands are repeated,
+// together with every WAIT after one of them, because the WAIT's count didn't include them.
 
 public import Hiredis
 import NIOCore
 
-/// Why a node hasn't carried out a command that another node will, or the same one later.
+/// Why a node hasn't carried out a command. Another node will, or the same one later.
 enum Redirection: Sendable, Hashable {
-  /// The slot belongs to this node now.
+  /// The slot now belongs to this node.
   case moved(to: RedisHost)
   /// The slot, and perhaps the key, is moving to this node: send this command there.
   case ask(RedisHost)
-  /// The slot is moving and some of the keys are here and some are there.
+  /// The slot is moving, and its keys are partly at one node and partly at the other.
   case later
-  /// No node serves it now, as far as this node knows: it may be cut off from the others, one of which has the slot.
+  /// No node serves the slot, according to this node. It may be cut off from the other nodes, and one of these may have
+  /// the slot.
   case down
 
   /// Nil for any other reply.
-  /// - Parameter node: The node that replied. The reply may lack its name.
+  /// - Parameter node: The node that replied. Its name may be missing in the reply.
   init?(_ reply: RedisReply, from node: RedisHost) {
     guard case .error(let error) = reply else { return nil }
     switch error.code {
     case "MOVED", "ASK":
-      // `MOVED 3999 127.0.0.1:6381`; an IPv6 address has colons of its own and no brackets.
+      // `MOVED 3999 127.0.0.1:6381`; an IPv6 address contains colons and has no brackets.
       let words = error.message.split(separator: " ")
       guard words.count == 3, let colon = words[2].lastIndex(of: ":"),
         let port = Int(words[2][words[2].index(after: colon)...]), (1...65535).contains(port)
@@ -49,11 +50,12 @@ enum Redirection: Sendable, Hashable {
 }
 
 extension RedisServerError {
-  /// Whether a node of a cluster has carried out nothing, because the slot of the keys is at another one or on its way.
+  /// Whether a cluster node refused a command because the keys' slot is at another node or is moving. Then nothing was
+  /// carried out.
   public var isOfMovingSlot: Bool { ["MOVED", "ASK", "TRYAGAIN"].contains(code) }
 }
 
-/// Commands that were sent together, of which some were refused.
+/// Commands that were sent together, and some of which were refused.
 struct RedirectedCommands {
   private let commands: [ByteBuffer]
   private let isWait: [Bool]
@@ -76,7 +78,7 @@ struct RedirectedCommands {
   /// The next redirection; nil when every command has been carried out or finally refused.
   var next: Redirection? { redirections.lazy.compactMap { $0 }.first }
 
-  /// Whether some command has been carried out.
+  /// Whether any command has been carried out.
   var isPartlyDone: Bool { replies.indices.contains { redirections[$0] == nil && !isWait[$0] } }
 
   /// The error of the first refused command.
@@ -102,13 +104,13 @@ struct RedirectedCommands {
     return (buffer, asking ? sent.count * 2 : sent.count)
   }
 
-  /// Accepts the replies to the commands that were sent last.
+  /// Records the replies to the commands that were sent last.
   mutating func answered(_ answers: [RedisReply], asked: Bool, by node: RedisHost) {
     let wasPartlyDone = isPartlyDone
     let answers = asked ? stride(from: 1, to: answers.count, by: 2).map { answers[$0] } : answers
     for (place, answer) in zip(sent, answers) {
       redirections[place] = Redirection(answer, from: node)
-      // Of a write on two servers, the lower number of confirmations counts.
+      // If the writes were made on two servers, the lower number of confirmations counts.
       if isWait[place], wasPartlyDone, case .integer(let before) = replies[place], case .integer(let now) = answer {
         replies[place] = .integer(min(before, now))
       } else {
@@ -117,7 +119,7 @@ struct RedirectedCommands {
     }
   }
 
-  /// Splits encoded commands; nil if they aren't this number of arrays of strings. All commands here are.
+  /// Splits encoded commands; nil unless they are this number of arrays of strings. All commands here are.
   private static func apart(_ encoded: ByteBuffer, count: Int) -> [(bytes: ByteBuffer, name: String)]? {
     var rest = encoded
     var commands: [(bytes: ByteBuffer, name: String)] = []
@@ -139,7 +141,7 @@ struct RedirectedCommands {
 }
 
 extension ByteBuffer {
-  /// Reads `*12` or `$5` and its line's end.
+  /// Reads the length in `*12` or `$5`, and the line end.
   fileprivate mutating func readLength(after mark: UInt8) -> Int? {
     guard let end = readableBytesView.firstIndex(of: UInt8(ascii: "\n")),
       let line = readString(length: end + 1 - readerIndex), line.utf8.first == mark

@@ -1,20 +1,20 @@
-// A connection that is made again whenever it was lost. If the address leads to several servers, the right one is
+// A connection that is opened again whenever it is lost. If the address leads to several servers, the right one is
 // looked up again.
 //
-// It never repeats a command: after a failure only the caller knows whether a second time would be harmless. And it
-// never makes a caller wait for a connection: without one a command fails at once as not sent, so that a node whose
-// Redis is unreachable can answer 503 now, and not after a series of time-outs. `connection()` waits for one.
+// The client never repeats a command: after a failure only the caller knows whether a second execution would be
+// harmless. And no command waits for a connection: without one it fails at once as not sent, so that a node whose Redis
+// is unreachable can answer 503 immediately, and not after several time-outs. `connection()` waits for a connection.
 //
-// With a cluster there are two exceptions, in SlotRouting: a command that a node refuses because the slot is elsewhere
-// is sent there, and one that it refuses because the slot is moving is sent again until the command's deadline. Neither
-// was carried out.
+// In a cluster there are two exceptions, in SlotRouting: a command that a node refuses because the slot is at another
+// node is sent there, and a command that it refuses because the slot is moving is sent again until the command's
+// deadline. In both cases the refused command wasn't carried out.
 
 public import Hiredis
 public import Logging
 public import NIOCore
 
-/// A Redis connection that is kept open, on one event loop. It continues until ``shutDown()``, even if nobody retains
-/// this object.
+/// A Redis connection that is kept open, on one event loop. It continues until ``shutDown()``, even if this object is
+/// no longer retained.
 public final class RedisClient: Sendable {
   public let endpoint: RedisEndpoint
   public let eventLoop: any EventLoop
@@ -24,14 +24,14 @@ public final class RedisClient: Sendable {
   private let key: String?
   private var commandDeadline: TimeAmount { options.commandDeadline }
   private let state: NIOLoopBoundBox<Supervision>
-  /// With a cluster: a key in the slot.
+  /// In a cluster: a key in the slot.
   private let slotKey: String?
 
   /// Starts connecting at once.
-  /// - Parameter key: If the endpoint is a cluster, it selects the slot: the name of a key under which nothing is ever
-  ///   stored. Without a cluster it is ignored. It is added to the keys of every script, which doesn't see it. Because
-  ///   the key is missing, no script can begin while the slot moves; otherwise a script could find in its middle that a
-  ///   key has left.
+  /// - Parameter key: In a cluster, it selects the slot: the name of a key under which nothing is ever stored.
+  ///   Otherwise it is ignored. It is added to the keys of every script, but the script doesn't see it. Because the key
+  ///   doesn't exist, no script can start while the slot is moving. Otherwise a key could be missing in the middle of a
+  ///   script, because it has already moved.
   public init(
     endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), backoff: Backoff = Backoff(),
     routedBy key: String? = nil, on eventLoop: any EventLoop, logger: Logger
@@ -49,8 +49,8 @@ public final class RedisClient: Sendable {
     eventLoop.execute { [state] in state.value.connect() }
   }
 
-  /// A client of the same Redis with a connection of its own, for commands that may end the connection. It doesn't log;
-  /// this one does. The caller shuts it down.
+  /// A client of the same Redis with a separate connection, for commands that may cause Redis to close the connection.
+  /// It doesn't log; this client does. The caller shuts it down.
   public func another() -> RedisClient {
     RedisClient(
       endpoint: endpoint, options: options, backoff: backoff, routedBy: key, on: eventLoop,
@@ -69,7 +69,7 @@ public final class RedisClient: Sendable {
     return route(commands, deadline: .now() + (limit ?? commandDeadline))
   }
 
-  /// Sends commands that are encoded already, for the hot path; fails at once while there is no connection.
+  /// Sends commands that are already encoded, for the hot path; fails at once while there is no connection.
   public func send(
     encoded buffer: ByteBuffer, named name: String, expecting expected: Int, deadline: NIODeadline
   ) -> EventLoopFuture<[RedisReply]> {
@@ -97,9 +97,10 @@ public final class RedisClient: Sendable {
     }
   }
 
-  /// Sends on the ``current`` connection, for callers that decide by it. Only on the client's event loop.
-  /// - Parameter isBoundToServer: With a cluster: whether only the server of this connection may carry it out. If a
-  ///   slot leaves that server, the command fails as not sent.
+  /// Sends on the ``current`` connection, for callers whose decision depends on that connection. Only on the client's
+  /// event loop.
+  /// - Parameter isBoundToServer: In a cluster: whether only the server of this connection may carry the commands out.
+  ///   If the slot leaves that server, they fail as not sent.
   public func send(
     encoded buffer: ByteBuffer, named name: String, expecting expected: Int, deadline: NIODeadline,
     on connection: RedisConnection, isBoundToServer: Bool
@@ -118,16 +119,16 @@ public final class RedisClient: Sendable {
     }
   }
 
-  /// The connection, as soon as there is one. With a cluster its replies may be redirections: to send, use the client
-  /// itself.
+  /// The connection, as soon as there is one. In a cluster its replies may be redirections: to send commands, use the
+  /// client itself.
   ///
-  /// Fails with ``RedisError`` if there is none within the limit, with the last attempt's reason.
+  /// Fails with ``RedisError`` if there is none within the limit, with the reason of the last attempt.
   public func connection(within limit: TimeAmount) -> EventLoopFuture<RedisConnection> {
     eventLoop.flatSubmit { [state] in state.value.connection(within: limit) }
   }
 
-  /// The connection, if there is one now, or why there is none. Only on the client's event loop, where it needs no
-  /// future.
+  /// The connection if there is one now, or why there is none. Only on the client's event loop, where no future is
+  /// needed.
   public var current: Result<RedisConnection, RedisError> { state.value.current }
 
   /// Whether ``current`` is a connection, for callers that check often. Only on the client's event loop.
@@ -138,7 +139,7 @@ public final class RedisClient: Sendable {
     eventLoop.submit { [state] in state.value.isConnected }
   }
 
-  /// Closes the connection and makes no new one. The future completes when none is open any more; it never fails.
+  /// Closes the connection and opens no new one. The future completes when no connection is open; it never fails.
   @discardableResult
   public func shutDown() -> EventLoopFuture<Void> {
     eventLoop.flatSubmit { [state] in state.value.shutDown() }

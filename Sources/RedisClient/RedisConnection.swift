@@ -1,7 +1,8 @@
-// One conversation with one Redis over one NIO channel.
+// One connection to one Redis, over one NIO channel.
 //
-// Everything happens on the channel's event loop. Commands may be sent from anywhere; on the loop itself nothing hops, which is
-// what the ingest node's group commit relies on. When anything goes wrong the connection is closed for good; see Conversation.
+// Everything happens on the channel's event loop. Commands may be sent from any thread. On the event loop itself there
+// is no hop, which the ingest node's group commit relies on. After any error the connection is closed for good; see
+// Conversation.
 
 public import Hiredis
 internal import NIOPosix
@@ -9,18 +10,18 @@ internal import NIOSSL
 internal import NIOTLS
 public import NIOCore
 
-/// One open conversation with a Redis. When it has failed it stays failed: make a new one. It stays open until it fails or
-/// ``close()`` is called, whether or not anybody holds this object.
+/// One open connection to a Redis. After a failure it can't be used again: open a new one. It stays open until it fails
+/// or ``close()`` is called, even if this object is no longer retained.
 public final class RedisConnection: Sendable {
-  /// The channel's event loop: sending from here costs no hop.
+  /// The channel's event loop: sending from it needs no hop.
   public let eventLoop: any EventLoop
-  /// Completes when the conversation is over, however it ended.
+  /// Completes when the connection is closed, for whatever reason.
   public let closed: EventLoopFuture<Void>
-  /// The one server that this leads to, whatever the address was.
+  /// The server of this connection, whatever kind the address was.
   public let server: RedisEndpoint
-  /// What the greeting would have used, and the server doesn't let this user have.
+  /// Commands of the greeting that the server denies to this user.
   public let denied: [DeniedCommand]
-  /// What program the server is; nil where it doesn't say.
+  /// The server's program; nil if the server doesn't report it.
   public let program: ServerIdentity?
 
   private let channel: any Channel
@@ -41,7 +42,7 @@ public final class RedisConnection: Sendable {
     closed = channel.closeFuture
   }
 
-  /// What the answers to the greeting say.
+  /// The facts from the replies to the greeting.
   private struct Greeting {
     var denied: [DeniedCommand] = []
     var program: ServerIdentity?
@@ -53,38 +54,40 @@ public final class RedisConnection: Sendable {
       commandDeadline: connection.commandDeadline, greeting: greeting)
   }
 
-  /// Why the conversation ended, or nil while it goes on. Only on the event loop.
+  /// Why the connection ended; nil if it is open. Only on the event loop.
   var ended: RedisError? { handler.value.ended }
-  /// Whether the peer closed it while nobody waited for an answer. Only on the event loop.
+  /// Whether the peer closed the connection while no command waited for a reply. Only on the event loop.
   var wasClosedIdle: Bool { handler.value.wasClosedIdle }
-  /// How often something was sent on it. Only on the event loop.
+  /// How many times something was sent on the connection. Only on the event loop.
   var sends: Int { handler.value.sends }
-  /// Whether nothing has come of the server so far. Only on the event loop.
+  /// Whether nothing was received from the server yet. Only on the event loop.
   private var hasHeardNothing: Bool { handler.value.hasHeardNothing }
-  /// The error that the peer said before it ended it, in the place of all answers that were waited for. Only on the event
+  /// The error that the peer sent before it closed the connection, instead of the expected replies. Only on the event
   /// loop.
   private var lastWords: RedisServerError? { handler.value.lastWords }
-  /// Whether the peer or the network has ended it. Only on the event loop.
+  /// Whether the connection was closed by the peer or failed in the network. Only on the event loop.
   private var hasLostPeer: Bool { handler.value.hasLostPeer }
-  /// Completes when the server is known to be the one that is meant: before, it must not be told a password. Only on the
-  /// event loop.
+  /// Completes when the server's certificate was checked. A password must not be sent before. Only on the event loop.
   private var identified: EventLoopFuture<Void> { handler.value.identified }
 
   // MARK: Connecting
 
-  /// Finds the server where the address leads to several, connects and greets: TLS, AUTH, SELECT and a name for `CLIENT LIST`.
+  /// Connects and sends the greeting: TLS, AUTH, SELECT and a name for `CLIENT LIST`. If the address leads to several
+  /// servers, the right one is found first.
   ///
-  /// The future fails, within the options' connect deadline, with a ``RedisError`` whose reason is
-  /// ``RedisError/Reason/greetingRefused(_:)`` where the server said no, ``RedisError/Reason/connectFailed(_:)`` for everything
-  /// else, and its outcome always "not sent".
+  /// The future fails, within the options' connect deadline, with a ``RedisError``. Its reason is
+  /// ``RedisError/Reason/greetingRefused(_:)`` if the server refused the greeting,
+  /// ``RedisError/Reason/serverTooOld(_:)``, or ``RedisError/Reason/connectFailed(_:)`` for everything else. Its
+  /// outcome is always "not sent".
   ///
-  /// Where the options say that a primary is needed, or Sentinels name one, the conversation ends as soon as the server
-  /// answers that it isn't the primary any more, or that it is loading its data (READONLY, MASTERDOWN, UNBLOCKED,
-  /// LOADING; of a cluster's node MOVED, ASK, TRYAGAIN, CLUSTERDOWN): whoever goes on has to ask the address again,
-  /// which may lead elsewhere by now. With Sentinel it also ends within seconds when the sentinels name another one.
-  /// - Parameter key: With a cluster the node is meant that has this key's slot. The conversation ends as soon as that
-  ///   node answers that it hasn't, or that the slot is moving, or that the cluster is down (MOVED, ASK, TRYAGAIN,
-  ///   CLUSTERDOWN); to follow the slot is ``RedisClient``'s part. Nothing is ever stored under this key.
+  /// If the options require a primary, or if Sentinels name one, the connection ends as soon as the server answers that
+  /// it isn't the primary any more, or that it is loading its data (READONLY, MASTERDOWN, UNBLOCKED, LOADING; a cluster
+  /// node also MOVED, ASK, TRYAGAIN, CLUSTERDOWN). The caller then has to connect to the address again, which may lead
+  /// to another server by then. With Sentinel the connection also ends within seconds after the sentinels name another
+  /// primary.
+  /// - Parameter key: In a cluster: a key that selects the node with its slot. The connection ends as soon as that node
+  ///   answers that it doesn't have the slot, that the slot is moving, or that the cluster is down (MOVED, ASK,
+  ///   TRYAGAIN, CLUSTERDOWN). ``RedisClient`` follows the slot. Nothing is ever stored under this key.
   public static func connect(
     to endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), routedBy key: String? = nil,
     on eventLoop: any EventLoop
@@ -94,7 +97,7 @@ public final class RedisConnection: Sendable {
     return found.map { $0.endsWithoutSlot() }
   }
 
-  /// The same, where redirections are answers.
+  /// The same, but redirections are returned as replies.
   static func find(
     _ endpoint: RedisEndpoint, options: RedisOptions, routedBy key: String?, on eventLoop: any EventLoop
   ) -> EventLoopFuture<RedisConnection> {
@@ -103,8 +106,8 @@ public final class RedisConnection: Sendable {
     case (.tcp, _), (.unix, _):
       let deadline = NIODeadline.now() + options.connectDeadline
       let found = connect(toServer: endpoint, options: options, needsPrimary: options.needsPrimary, on: eventLoop)
-      // An address that stays may lead to a cluster of one shard. After a failover its old primary answers MOVED, or
-      // CLUSTERDOWN, where another server would answer READONLY.
+      // The address of a single server may lead to a cluster of one shard. After a failover its old primary answers
+      // MOVED or CLUSTERDOWN instead of READONLY.
       return !options.needsPrimary
         ? found
         : found.flatMap { $0.expectAllSlots(askingFor: key, deadline: deadline) }.map { $0.endsWithoutSlot() }
@@ -120,15 +123,15 @@ public final class RedisConnection: Sendable {
     }
   }
 
-  /// From now on the conversation ends where the server says that another one has the keys' slot, or nobody.
+  /// From now on the connection ends when the server answers that another node, or none, serves the keys' slot.
   private func endsWithoutSlot() -> RedisConnection {
     handler.value.needsSlot = true
     return self
   }
 
   /// - Parameters:
-  ///   - endpoint: One server's.
-  ///   - needsPrimary: Whether it must call itself a primary.
+  ///   - endpoint: The address of one server.
+  ///   - needsPrimary: Whether the server must report that it is a primary.
   static func connect(
     toServer endpoint: RedisEndpoint, options: RedisOptions, needsPrimary: Bool = false, on eventLoop: any EventLoop
   ) -> EventLoopFuture<RedisConnection> {
@@ -147,7 +150,7 @@ public final class RedisConnection: Sendable {
     let connected = eventLoop.makePromise(of: RedisConnection.self)
     var isOpen = false
     let opened = open(endpoint, options: options, on: eventLoop)
-    // One deadline over all steps. When it passes, a connection that comes later is closed at once.
+    // One deadline for all steps. A connection that is opened after it is closed at once.
     let late = eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
       let what =
         !isOpen
@@ -161,7 +164,7 @@ public final class RedisConnection: Sendable {
     }
     opened.assumeIsolated().flatMap { connection -> EventLoopFuture<RedisConnection> in
       isOpen = true
-      // The greeting's own deadline is far later, so that it is always the one above that speaks.
+      // The greeting's own deadline is much later, so that the deadline above always decides.
       return connection.identified.flatMap {
         connection.greet(endpoint, options: options, deadline: deadline + .minutes(1))
       }.map { RedisConnection(connection, $0) }.flatMapError { error in
@@ -178,9 +181,9 @@ public final class RedisConnection: Sendable {
     return connected.futureResult
   }
 
-  /// Finds out why a server has closed the connection before the greeting was answered. One that has no room for
-  /// another client says so and closes. But what was sent to it meanwhile makes that a reset, with which its words are
-  /// lost. So another connection says nothing, and hears them.
+  /// Finds out why a server has closed the connection before it answered the greeting. A server that can't accept
+  /// another client sends an error and closes. But if commands were sent to it, TCP resets the connection and the error
+  /// is lost. So this opens another connection, sends nothing, and reads the error.
   private static func explain(
     _ error: any Error, of connection: RedisConnection, _ endpoint: RedisEndpoint, options: RedisOptions
   ) -> EventLoopFuture<RedisConnection> {
@@ -198,7 +201,7 @@ public final class RedisConnection: Sendable {
       ? ", before TLS was set up: Redis does so when it has as many clients as maxclients allows"
       : ", before it answered anything: does it want TLS at this port (rediss://)?"
     let unexplained = RedisError(.closed(why + doubt), outcome: .notSent)
-    // Before TLS is set up Redis says nothing.
+    // Before TLS is set up Redis sends no error.
     guard !endpoint.usesTLS else { return eventLoop.makeFailedFuture(unexplained) }
     return open(endpoint, options: options, on: eventLoop).assumeIsolated().flatMap { silent in
       let late = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(200)) { silent.close() }
@@ -235,8 +238,9 @@ public final class RedisConnection: Sendable {
     } catch {
       return eventLoop.makeFailedFuture(RedisError(.closed("\(error)"), outcome: .notSent))
     }
-    // One for each channel: a name may have several addresses, each of which is tried with a channel of its own. Not looked
-    // up in the pipeline afterwards: a peer that closes at once has emptied it by then, and it is the handler that knows why.
+    // One handler per channel: a name may have several addresses, and each is tried with a separate channel. The
+    // handler isn't looked up in the pipeline afterwards: if the peer closes at once the pipeline is already empty, and
+    // the handler has the reason.
     let handlers = NIOLoopBoundBox([ObjectIdentifier: ConversationHandler](), eventLoop: eventLoop)
     let bootstrap = ClientBootstrap(group: eventLoop)
       .connectTimeout(options.connectDeadline)
@@ -284,8 +288,8 @@ public final class RedisConnection: Sendable {
     if endpoint.database != 0 { commands.append(RedisCommand("SELECT", endpoint.database)) }
     let named = commands.count
     commands.append(RedisCommand("CLIENT", "SETNAME", options.name))
-    // With the greeting, since an older server would only say that a script can't be compiled, and a replica or a server that loads would take the
-    // connection and then refuse what it is for, again and again.
+    // Sent with the greeting. An older server would only report that a script can't be compiled. A replica, or a server
+    // that is loading, would accept the connection and then refuse every command.
     var questions = [RedisCommand("INFO", "server")]
     if options.needsPrimary { questions += [RedisCommand("INFO", "replication"), RedisCommand("PING")] }
     let count = commands.count
@@ -301,7 +305,7 @@ public final class RedisConnection: Sendable {
         }
       }
       return self.send(ServerHello.question, deadline: deadline).flatMapThrowing { reply in
-        // An answer that isn't understood says as little as none: what isn't known isn't expected.
+        // An unreadable reply is treated like a missing one: unknown facts aren't checked.
         let hello = try? ServerHello(reply)
         var greeting = greeting
         greeting.program = hello.flatMap { ServerIdentity($0) }
@@ -314,7 +318,7 @@ public final class RedisConnection: Sendable {
     }
   }
 
-  /// - Parameter replication: Nil where the server doesn't tell.
+  /// - Parameter replication: Nil if the server doesn't report it.
   private static func expectPrimary(_ replication: InfoFields?, ping: RedisReply) throws {
     if let why = ping.endOfService { throw RedisError(.connectFailed(why), outcome: .notSent) }
     guard let replication, replication["role"] == "slave" else { return }
@@ -324,14 +328,14 @@ public final class RedisConnection: Sendable {
   }
 
   /// - Parameters:
-  ///   - replies: To the greeting, INFO's last.
-  ///   - named: The place of CLIENT SETNAME.
+  ///   - replies: The replies to the greeting; the last is the reply to INFO.
+  ///   - named: The index of CLIENT SETNAME.
   private static func greeting(_ replies: [RedisReply], named: Int, _ endpoint: RedisEndpoint) throws -> Greeting {
     var greeting = Greeting()
     for (index, reply) in replies.dropLast().enumerated() {
       switch reply {
       case .status("OK"): continue
-      // A name is a convenience.
+      // The name is optional.
       case .error(let error) where index == named && error.isDenial:
         greeting.denied.append(DeniedCommand("CLIENT SETNAME", error, consequence: "CLIENT LIST shows no name"))
       case .error(let error) where endpoint.database != 0 && error.message.contains("cluster mode"):
@@ -351,7 +355,7 @@ public final class RedisConnection: Sendable {
     return greeting
   }
 
-  /// - Parameter program: Nil where the server doesn't tell, or is busy.
+  /// - Parameter program: Nil if the server doesn't report it, or is busy.
   private static func expectVersion(_ program: ServerIdentity?, _ endpoint: RedisEndpoint) throws {
     guard let program, let major = program.compatible.split(separator: ".").first.flatMap({ Int($0) }),
       major < oldestVersion
@@ -361,18 +365,18 @@ public final class RedisConnection: Sendable {
       outcome: .notSent)
   }
 
-  /// Scripts with flags, which all commands rely on, are as old.
+  /// The first version that supports scripts with flags, which all commands rely on.
   private static let oldestVersion = 7
 
   // MARK: Sending
 
-  /// Sends one command. The future holds its reply, an error reply included, or fails with ``RedisError``.
+  /// Sends one command. The future returns its reply, which may be an error reply, or fails with ``RedisError``.
   public func send(_ command: RedisCommand, within limit: TimeAmount? = nil) -> EventLoopFuture<RedisReply> {
     send([command], deadline: .now() + (limit ?? commandDeadline)).map { $0[0] }
   }
 
-  /// Sends several commands in one write. The future holds their replies in the same order, error replies included, or fails with
-  /// ``RedisError`` when not all could be had.
+  /// Sends several commands in one write. The future returns their replies in the same order, including error replies.
+  /// It fails with ``RedisError`` unless all replies arrive.
   public func send(_ commands: [RedisCommand], within limit: TimeAmount? = nil) -> EventLoopFuture<[RedisReply]> {
     send(commands, deadline: .now() + (limit ?? commandDeadline))
   }
@@ -386,11 +390,11 @@ public final class RedisConnection: Sendable {
     return send(encoded: commands.encoded, named: commands.name, expecting: commands.count, deadline: deadline)
   }
 
-  /// Sends commands that the caller has encoded already, for the hot path.
+  /// Sends commands that are already encoded, for the hot path.
   /// - Parameters:
   ///   - buffer: Whole commands in RESP.
-  ///   - name: For messages; no argument that could be secret.
-  ///   - expected: How many commands, so replies, that is: at least 1.
+  ///   - name: For messages. Must not contain a secret argument.
+  ///   - expected: The number of commands, which is the number of replies: at least 1.
   public func send(
     encoded buffer: ByteBuffer, named name: String, expecting expected: Int, deadline: NIODeadline
   ) -> EventLoopFuture<[RedisReply]> {
@@ -405,7 +409,7 @@ public final class RedisConnection: Sendable {
     return promise.futureResult
   }
 
-  /// Ends the conversation; what waits fails with an unknown outcome. Harmless when it is over already.
+  /// Closes the connection. Waiting commands fail with an unknown outcome. Harmless if it is already closed.
   public func close() {
     if eventLoop.inEventLoop {
       handler.value.end(.shutDown)
@@ -414,15 +418,15 @@ public final class RedisConnection: Sendable {
     }
   }
 
-  /// Ends the conversation for a reason. Only on the event loop.
+  /// Closes the connection for a reason. Only on the event loop.
   func end(_ reason: RedisError.Reason) { handler.value.end(reason) }
 
-  /// Ends the conversation when all that was sent so far has been answered. Only on the event loop.
+  /// Closes the connection when everything that was sent so far has been answered. Only on the event loop.
   func retire() {
     send(RedisCommand("PING"), deadline: .now() + commandDeadline).whenComplete { _ in self.close() }
   }
 
-  /// From now on this is a conversation with the primary that these sentinels name, for as long as they do. Only on the event loop.
+  /// From now on the connection ends when these sentinels name another primary. Only on the event loop.
   func follow(
     _ group: SentinelGroup, of endpoint: RedisEndpoint, options: RedisOptions, heard: NamedPrimary, from place: Int
   ) {
@@ -432,7 +436,7 @@ public final class RedisConnection: Sendable {
 }
 
 extension [RedisCommand] {
-  /// All of them, as they are sent.
+  /// All commands, encoded in one buffer.
   var encoded: ByteBuffer {
     var buffer = ByteBufferAllocator().buffer(capacity: reduce(0) { $0 + $1.encoded.count })
     for command in self { buffer.writeBytes(command.encoded) }
@@ -447,7 +451,7 @@ extension TimeAmount {
   var words: String { "\(Double(nanoseconds / 1_000_000) / 1_000) s" }
 }
 
-/// Carries out what the conversation's state says.
+/// Carries out the actions of the conversation's state.
 final class ConversationHandler: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
@@ -455,22 +459,23 @@ final class ConversationHandler: ChannelInboundHandler {
   private var conversation: Conversation<EventLoopPromise<[RedisReply]>>
   private let eventLoop: any EventLoop
   private var context: ChannelHandlerContext?
-  /// Whether the address has to be asked again when this server says that it is no primary.
+  /// Whether the connection ends when the server answers that it isn't a primary.
   var needsPrimary: Bool
-  /// Whether it has to be asked again when this server says that it doesn't serve the slot.
+  /// Whether the connection ends when the server answers that it doesn't serve the slot.
   var needsSlot = false
-  /// Why nothing more is sent: the conversation ends when all that waits has been answered.
+  /// Why nothing more is sent. The connection ends when all waiting commands have been answered.
   private var leaving: RedisError.Reason?
-  /// How often something was sent.
+  /// How many times something was sent.
   private(set) var sends = 0
-  /// Whether it ended because the peer closed it while nobody waited for an answer.
+  /// Whether the connection ended because the peer closed it while no command waited for a reply.
   private(set) var wasClosedIdle = false
   private var alarm: (at: NIODeadline, task: Scheduled<Void>)?
-  /// The alarm has rung so late that the answer may be there unread, and waits for one more look at the socket.
+  /// Whether the alarm was so late that the reply may have arrived but not been read. Then the socket is read once more
+  /// before the deadline is checked.
   private var looksOnceMore = false
-  /// An alarm that rings later than this shows that the event loop was busy with something else.
+  /// If the alarm is later than this, the event loop was busy.
   private static let lateness = TimeAmount.milliseconds(50)
-  /// Time for that look.
+  /// Time to read the socket once more.
   private static let look = TimeAmount.milliseconds(5)
 
   private let endpoint: RedisEndpoint
@@ -480,7 +485,7 @@ final class ConversationHandler: ChannelInboundHandler {
   private(set) var hasLostPeer = false
   private(set) var lastWords: RedisServerError?
 
-  /// - Parameter certificateName: A name that the server's certificate must have; nil where it needs none.
+  /// - Parameter certificateName: A name that the server's certificate must contain; nil if none is required.
   init(eventLoop: any EventLoop, options: RedisOptions, endpoint: RedisEndpoint, certificateName: String?) {
     self.eventLoop = eventLoop
     self.endpoint = endpoint
@@ -518,13 +523,14 @@ final class ConversationHandler: ChannelInboundHandler {
       return
     }
     setAlarm(noLaterThan: deadline)
-    // A failed write closes the channel, and that fails the promise with the rest.
+    // A failed write closes the channel, which fails the promise together with all others.
     context?.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     hasHeardNothing = false
-    // All bytes are taken first and acted on afterwards: whoever gets an answer may send or close from within.
+    // All bytes are processed before any action is carried out, because a caller may send or close when it gets its
+    // reply.
     let actions = unwrapInboundIn(data).withUnsafeReadableBytes { conversation.received($0) }
     for action in actions { carryOut(action) }
   }
@@ -565,11 +571,12 @@ final class ConversationHandler: ChannelInboundHandler {
   private func carryOut(_ action: Conversation<EventLoopPromise<[RedisReply]>>.Action) {
     switch action {
     case .answer(let promise, let replies):
-      // As it was asked: whoever hears the answer may say that from now on it matters.
+      // The values from before the promise succeeds: its callbacks may set these flags, for later replies only.
       let (needsPrimary, needsSlot) = (needsPrimary, needsSlot)
       promise.succeed(replies)
       for reply in replies where needsPrimary || needsSlot {
-        // What was sent before is still answered, and mostly in the same way; without an answer its outcome would be unknown.
+        // Earlier commands are still answered, usually with the same error. If the connection were closed now their
+        // outcomes would be unknown.
         let why = (needsPrimary ? reply.endOfService : nil) ?? (needsSlot ? reply.endOfSlot : nil)
         if let why { leaving = leaving ?? .closed(why) }
       }
@@ -578,14 +585,14 @@ final class ConversationHandler: ChannelInboundHandler {
       alarm?.task.cancel()
       alarm = nil
       identity?.fail(error)
-      // Closed first, so that whoever is told of the failure finds no connection that only seems to be open.
+      // Closed before the promises fail, so that their callbacks don't see a connection that only seems to be open.
       context?.close(promise: nil)
       for promise in promises { promise.fail(error) }
     }
   }
 
-  /// One timer serves all that waits. It isn't moved when an answer comes, which is the common case: it fires, finds
-  /// the next deadline, and is set again.
+  /// One timer for all waiting commands. A reply, the common case, doesn't move the timer: it fires, finds the next
+  /// deadline, and is set again.
   private func setAlarm(noLaterThan deadline: NIODeadline) {
     if let alarm, alarm.at <= deadline { return }
     alarm?.task.cancel()
@@ -596,8 +603,8 @@ final class ConversationHandler: ChannelInboundHandler {
   private func alarmRang() {
     let due = alarm?.at ?? .now()
     alarm = nil
-    // Events of sockets that came while the event loop was busy are behind its timers: without a look at them an answer
-    // that came in time would count as late, and the connection be closed with all that others have on it.
+    // If the event loop was busy, timers run before the socket's events. Without another read of the socket, a reply
+    // that arrived in time would count as late, and the connection would be closed with all other commands on it.
     if !looksOnceMore, NIODeadline.now() - due > Self.lateness {
       looksOnceMore = true
       return setAlarm(noLaterThan: .now() + Self.look)
@@ -609,7 +616,7 @@ final class ConversationHandler: ChannelInboundHandler {
 }
 
 extension RedisReply {
-  /// Why nothing more can be expected of the server in this conversation: it is no primary, or it has no data yet. Nil where it goes on.
+  /// Why this server can't be used any more: it isn't a primary, or it has no data yet. Nil if it can.
   fileprivate var endOfService: String? {
     guard case .error(let error) = self else { return nil }
     return switch error.code {
@@ -620,7 +627,7 @@ extension RedisReply {
     }
   }
 
-  /// Why this conversation has no slot to speak of any more. Nil where it goes on.
+  /// Why this server doesn't serve the slot any more. Nil if it does.
   var endOfSlot: String? {
     guard case .error(let error) = self else { return nil }
     return switch error.code {

@@ -1,38 +1,38 @@
-// Where a Redis is, and as whom to speak to it. What it looks like as a URL is in RedisURL.
+// The address of a Redis, and the credentials for it. Its form as a URL is in RedisURL.
 
-/// The address of a Redis: of one server, of the primary that Sentinels name, or of a cluster.
+/// The address of a Redis: of a single server, of the primary that Sentinels name, or of a cluster.
 public struct RedisEndpoint: Sendable, Equatable {
   public enum Address: Sendable, Equatable {
     case tcp(host: String, port: Int)
     case unix(path: String)
-    /// Whichever server these sentinels call the primary.
+    /// The server that these sentinels name as the primary.
     case sentinels(SentinelGroup)
-    /// Whichever node of a cluster has the slot that a connection is for. These are asked who that is; never empty.
+    /// The node of a cluster that has the slot of the connection. The seeds are asked for that node; never empty.
     case cluster(seeds: [RedisHost])
   }
 
   public var address: Address
-  /// TLS, with the server's certificate and name checked. The only way to have less is to use none. Sentinels and the nodes of a
-  /// cluster are all spoken to alike.
+  /// Whether to use TLS. The server's certificate and name are always checked. It applies to the servers, and also to
+  /// Sentinels and all cluster nodes.
   public var usesTLS: Bool
-  /// With TLS: a PEM file of the authorities to trust instead of the system's. In the address rather than in an environment
-  /// variable, because whom to trust is part of where the store is, and two stores may have two authorities.
+  /// With TLS: a PEM file of the authorities to trust instead of the system's. It is in the address and not in an
+  /// environment variable, because two stores may have two authorities.
   public var certificateAuthority: String?
-  /// With TLS: PEM files of the certificate chain and the private key that this side shows, where the server asks for one. Read at each connection, as is the
-  /// file of authorities.
+  /// With TLS: PEM files of the client's certificate chain and private key, for servers that ask for a certificate.
+  /// They are read at each connection, as is the file of authorities.
   public var clientCertificate: ClientCertificate?
-  /// With TLS: the name that the server's certificate must have, where that isn't the host's.
+  /// With TLS: the name that the server's certificate must have, if it isn't the host's.
   public var serverName: String?
-  /// Read at each connection, instead of ``user`` and ``password``: a line with the password, or one with the user and one with the password. So they can be
-  /// changed without a restart.
+  /// A file that is read at each connection, instead of ``user`` and ``password``: one line with the password, or two
+  /// lines with user and password. So the password can be changed without a restart.
   public var credentialsFile: String?
   /// Empty for Redis's default user.
   public var user: String
-  /// Nil where the server asks for none.
+  /// Nil if the server needs none.
   public var password: Secret?
   /// The database's number, from 0.
   public var database: Int
-  /// With Sentinels and clusters: where the servers that these name are reached.
+  /// With Sentinels and clusters: the reachable addresses of the servers that these announce.
   public var addressMap = AddressMap.none
 
   public init(
@@ -51,11 +51,11 @@ public struct RedisEndpoint: Sendable, Equatable {
     self.database = database
   }
 
-  /// Whether it leads to a cluster, where what has two slots may be at two nodes.
+  /// Whether the address leads to a cluster, where keys of two slots may be at two nodes.
   public var isCluster: Bool { if case .cluster = address { true } else { false } }
 
-  /// One server of those that this address may lead to, spoken to as all of them are.
-  /// - Parameter host: As it is reached from here.
+  /// The endpoint of one server of this address, with the same TLS and credentials.
+  /// - Parameter host: The reachable address.
   func server(at host: RedisHost) -> RedisEndpoint {
     var server = self
     server.address = .tcp(host: host.name, port: host.port)
@@ -63,10 +63,10 @@ public struct RedisEndpoint: Sendable, Equatable {
   }
 
   /// The same.
-  /// - Parameter host: As sentinels and cluster nodes name it.
+  /// - Parameter host: As Sentinels and cluster nodes announce it.
   func server(announcedAs host: RedisHost) -> RedisEndpoint { server(at: addressMap[host]) }
 
-  /// One of the sentinels.
+  /// The endpoint of one of the sentinels.
   func sentinel(_ host: RedisHost, of group: SentinelGroup) -> RedisEndpoint {
     RedisEndpoint(
       address: .tcp(host: host.name, port: host.port), usesTLS: usesTLS, certificateAuthority: certificateAuthority,
@@ -74,7 +74,7 @@ public struct RedisEndpoint: Sendable, Equatable {
       user: group.user, password: group.password)
   }
 
-  /// As whom to speak to the server: from the file where there is one, read now.
+  /// The credentials; from the file if there is one, which is read now.
   /// - Throws: ``UnreadableCredentials``.
   func credentials() throws(UnreadableCredentials) -> (user: String, password: Secret?) {
     guard let credentialsFile else { return (user, password) }
@@ -85,7 +85,7 @@ public struct RedisEndpoint: Sendable, Equatable {
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw UnreadableCredentials("expected text in \(credentialsFile) (credentials=), got bytes that aren't UTF-8")
     }
-    // Also those of another system.
+    // Any system's line ends are accepted.
     var lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
     if lines.last == "" { lines.removeLast() }
     guard (1...2).contains(lines.count), let password = lines.last, !password.isEmpty else {
@@ -97,7 +97,7 @@ public struct RedisEndpoint: Sendable, Equatable {
   }
 }
 
-/// PEM files of what one side of TLS shows of itself.
+/// The PEM files of a client certificate.
 public struct ClientCertificate: Sendable, Equatable {
   public var chain: String
   public var privateKey: String
@@ -108,7 +108,7 @@ public struct ClientCertificate: Sendable, Equatable {
   }
 }
 
-/// The file that should say as whom to speak to Redis doesn't; the description has nothing of its contents.
+/// The credentials file is unreadable or malformed. The description contains none of its content.
 struct UnreadableCredentials: Error, CustomStringConvertible {
   let description: String
 
@@ -116,7 +116,7 @@ struct UnreadableCredentials: Error, CustomStringConvertible {
 }
 
 extension RedisEndpoint: CustomStringConvertible {
-  /// The address without its password; for people, not for parsing.
+  /// The address without its password, as text for people. It isn't meant to be parsed.
   public var description: String {
     let credentials = password == nil ? "" : "\(user):***@"
     let scheme = usesTLS ? "rediss" : "redis"
@@ -136,7 +136,7 @@ extension RedisEndpoint: CustomStringConvertible {
   private static func list(_ hosts: [RedisHost]) -> String { hosts.map { "\($0)" }.joined(separator: ",") }
 }
 
-/// An address that isn't understood, with what was expected of it.
+/// An invalid address, with the expected form.
 public struct InvalidEndpoint: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 
@@ -145,7 +145,7 @@ public struct InvalidEndpoint: Error, Sendable, Equatable, CustomStringConvertib
 
 /// A text that must not be printed: every description of it is `***`.
 public struct Secret: Sendable, Equatable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
-  /// The text itself, for whoever must send it.
+  /// The text itself, for code that must send it.
   public let revealed: String
 
   public init(_ text: String) { revealed = text }

@@ -1,40 +1,40 @@
 public import Hiredis
 
-/// The conversation with Redis is over, or never began. (The other meaning of "error", the server said no, is a reply:
+/// The connection to Redis has ended, or was never open. (The other kind of error, a refusal by the server, is a reply:
 /// ``Hiredis/RedisServerError``.)
 public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// What is known of a command that met this error.
+  /// The outcome of a command that failed with this error.
   public enum Outcome: Sendable, Equatable {
-    /// It never left this process: the server hasn't seen it.
+    /// It wasn't sent: the server hasn't received it.
     case notSent
-    /// It may have been carried out or not; nobody here can know.
+    /// It may have been carried out or not. This side can't know.
     case unknown
   }
 
   public enum Reason: Sendable, Equatable {
-    /// No connection could be made, for whatever reason but the next; why, in words.
+    /// No connection could be opened, except for the reasons below; the reason as text.
     case connectFailed(String)
-    /// The server refused the greeting: AUTH or SELECT, or CLIENT SETNAME because of who asks.
+    /// The server refused the greeting: AUTH or SELECT, or CLIENT SETNAME because of the user.
     case greetingRefused(RedisServerError)
-    /// The server is older than Sluice can work with; which it is, in words.
+    /// The server's version is too old for Sluice; the version as text.
     case serverTooOld(String)
-    /// The peer closed the connection, or the network did.
+    /// The peer closed the connection, or the network failed.
     case closed(String)
-    /// No answer within the command's deadline.
+    /// No reply within the command's deadline.
     case deadlineExceeded(command: String)
-    /// The bytes that came aren't replies, or are over the limits.
+    /// The received bytes aren't valid replies, or exceed the limits.
     case unreadable(ReplyError)
-    /// A reply came that nobody had asked for.
+    /// A reply arrived that belongs to no command.
     case unasked
-    /// The server said no before it was asked anything.
+    /// The server sent an error before it received a command.
     case turnedAway(RedisServerError)
-    /// This side ended the conversation.
+    /// This side closed the connection.
     case shutDown
-    /// Too much is waiting for answers already; the limit in words.
+    /// Too many commands or bytes are already waiting for replies; the limit as text.
     case tooMuchWaiting(limit: String)
-    /// Until its deadline no node of the cluster has carried it out: what the last of them said.
+    /// No node of the cluster carried it out before its deadline; the last node's error.
     case redirected(String)
-    /// There is no connection now; the reason of the last attempt's end, if there was one.
+    /// There is no connection now; with the reason of the last failed attempt, if there was one.
     case notConnected(last: String?)
   }
 

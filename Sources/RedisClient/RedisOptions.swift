@@ -3,9 +3,9 @@ public import NIOCore
 
 /// The deadlines and limits of a connection. Every wait has an end and every queue a limit.
 public struct RedisOptions: Sendable {
-  /// For everything before the first command: name lookup, connect, TLS and greeting together.
+  /// For everything before the first command: DNS lookup, connect, TLS and greeting together.
   public var connectDeadline: TimeAmount
-  /// For a command without a deadline of its own, from sending to the whole reply.
+  /// For a command without a deadline of its own: from sending it to its whole reply.
   public var commandDeadline: TimeAmount
   /// Maximum unanswered commands on one connection: single commands, or groups that were sent together.
   public var waitingLimit: Int
@@ -13,12 +13,13 @@ public struct RedisOptions: Sendable {
   public var waitingBytesLimit: Int
   /// Limits of a reply.
   public var replyLimits: ReplyLimits
-  /// Whether the server at an address of one server must call itself a primary. A failover may have put another server
-  /// behind such an address.
+  /// Whether the server of a single-server address must report that it is a primary. After a failover such an address
+  /// may lead to another server.
   public var needsPrimary: Bool
   /// The connection's name in `CLIENT LIST`: letters, digits, `-`, `_`, `.` and `:`.
   public var name: String
-  /// Whether a client logs the commands that Redis denies. One of a process's clients of the same server is enough.
+  /// Whether a client logs the commands that Redis denies. If a process has several clients of one server, one of them
+  /// is enough.
   public var saysDenied = false
 
   public init(
@@ -36,8 +37,8 @@ public struct RedisOptions: Sendable {
   }
 }
 
-/// How long to wait before the next attempt: doubling from `first` to `most`, with jitter so that a fleet that lost its
-/// Redis at one moment doesn't reconnect all at once.
+/// The wait before the next attempt: doubles from `first` to `most`. Jitter prevents a whole fleet that lost its Redis
+/// at one moment from reconnecting at once.
 public struct Backoff: Sendable, Equatable {
   public var first: TimeAmount
   public var most: TimeAmount
@@ -53,7 +54,7 @@ public struct Backoff: Sendable, Equatable {
   ///   - generator: The source of the jitter: the wait is between half of the step and all of it.
   public func delay(afterFailures failures: Int, using generator: inout some RandomNumberGenerator) -> TimeAmount {
     let most = max(0, most.nanoseconds)
-    // 62 doublings of anything but 0 are beyond every Int64.
+    // 62 doublings of any value but 0 exceed an Int64.
     let doublings = min(max(failures - 1, 0), 62)
     let (doubled, overflow) = max(0, first.nanoseconds).multipliedReportingOverflow(by: 1 << doublings)
     let step = overflow ? most : min(doubled, most)

@@ -10,11 +10,11 @@ public struct RedisScript: Sendable {
   public let source: String
   /// The SHA-1 of the source in hexadecimal digits: Redis's name for it.
   public let digest: String
-  /// The same for a client of one slot, which adds a key that the script doesn't see.
+  /// The source for a client of one slot: it removes the additional key, so that the script doesn't see it.
   private let slotSource: String
   private let slotDigest: String
-  /// Whether its flags say that it writes nothing. With the read-only commands it needs no right to write to its keys.
-  /// For EVAL Redis demands that right, because it can't look into a script.
+  /// Whether its flags say that it writes nothing. With the read-only commands it then needs no right to write to its
+  /// keys. For EVAL Redis demands that right, because it can't inspect a script.
   private let writesNothing: Bool
 
   public init(name: String, source: String) {
@@ -22,8 +22,8 @@ public struct RedisScript: Sendable {
     self.source = source
     digest = Self.digest(of: source)
     writesNothing = source.prefix { $0 != "\n" }.contains("no-writes")
-    // After the line of flags, if there is one, and on the following line, so that error messages have the same line
-    // numbers.
+    // After the line of flags, if there is one, and on the same line as the code that follows, so that the line numbers
+    // in error messages stay the same.
     let begin = source.hasPrefix("#!") ? source.firstIndex(of: "\n").map(source.index(after:)) : source.startIndex
     slotSource = source[..<(begin ?? source.endIndex)] + "KEYS[#KEYS] = nil; " + source[(begin ?? source.endIndex)...]
     slotDigest = Self.digest(of: slotSource)
@@ -33,12 +33,12 @@ public struct RedisScript: Sendable {
     Insecure.SHA1.hash(data: [UInt8](source.utf8)).map { $0.hexDigits() }.joined()
   }
 
-  /// The command that runs it if the server has it in its cache.
+  /// The command that runs the script if it is in the server's cache.
   public func command(keys: [String], arguments: [any RedisArgument]) -> RedisCommand {
     command("EVALSHA", digest, keys, arguments)
   }
 
-  /// The command that runs it and puts it into the server's cache.
+  /// The command that runs the script and adds it to the server's cache.
   public func commandWithSource(keys: [String], arguments: [any RedisArgument]) -> RedisCommand {
     command("EVAL", source, keys, arguments)
   }
@@ -62,8 +62,8 @@ public struct RedisScript: Sendable {
 }
 
 extension RedisConnection {
-  /// Runs a script by its digest; if the server doesn't have it, once more with its source. NOSCRIPT is answered before
-  /// anything runs, so the second try can't repeat an effect. Both tries share one deadline.
+  /// Runs a script by its digest. If the server doesn't have it, runs it again with its source. NOSCRIPT is answered
+  /// before anything runs, so the second try can't repeat an effect. Both tries share one deadline.
   public func run(
     _ script: RedisScript, keys: [String], arguments: [any RedisArgument] = [], within limit: TimeAmount? = nil
   ) -> EventLoopFuture<RedisReply> {
@@ -77,10 +77,10 @@ extension RedisConnection {
   }
 }
 
-/// The same for callers in structured concurrency. The deadline bounds a wait. Cancelling the task doesn't end it
-/// earlier, because a command that was sent can't be taken back.
+/// The same for callers in structured concurrency. Only the deadline limits a wait: cancelling the task doesn't shorten
+/// it, because a command that was sent can't be taken back.
 extension RedisConnection {
-  /// - Throws: Only ``RedisError``, when the connection is over. Error replies are values.
+  /// - Throws: Only ``RedisError``, when the connection has ended. Error replies are values.
   public static func connected(
     to endpoint: RedisEndpoint, options: RedisOptions = RedisOptions(), routedBy key: String? = nil,
     on eventLoop: any EventLoop
@@ -88,17 +88,17 @@ extension RedisConnection {
     try await connect(to: endpoint, options: options, routedBy: key, on: eventLoop).get()
   }
 
-  /// - Throws: Only ``RedisError``, when the connection is over. Error replies are values.
+  /// - Throws: Only ``RedisError``, when the connection has ended. Error replies are values.
   public func execute(_ command: RedisCommand, within limit: TimeAmount? = nil) async throws -> RedisReply {
     try await send(command, within: limit).get()
   }
 
-  /// - Throws: Only ``RedisError``, when the connection is over. Error replies are values.
+  /// - Throws: Only ``RedisError``, when the connection has ended. Error replies are values.
   public func execute(_ commands: [RedisCommand], within limit: TimeAmount? = nil) async throws -> [RedisReply] {
     try await send(commands, within: limit).get()
   }
 
-  /// - Throws: Only ``RedisError``, when the connection is over. Error replies are values.
+  /// - Throws: Only ``RedisError``, when the connection has ended. Error replies are values.
   public func execute(
     _ script: RedisScript, keys: [String], arguments: [any RedisArgument] = [], within limit: TimeAmount? = nil
   ) async throws -> RedisReply {

@@ -1,6 +1,7 @@
-// Addresses of Redis as URLs, parsed strictly, because a half-understood address is how a node ends up mirroring the wrong store.
+// Addresses of Redis as URLs. They are parsed strictly, because with a misunderstood address a node could mirror the
+// wrong store.
 //
-// None of the messages shows what came in its place: in an address that isn't understood, anything may be the password.
+// No message contains the invalid text: in an invalid address, any part may be the password.
 
 internal import Bytes
 
@@ -9,16 +10,20 @@ extension RedisEndpoint {
   ///
   /// - `redis://[user:password@]host[:port][/database]`
   /// - `unix://[user:password@]/path[?db=N]`
-  /// - `redis+sentinel://[user:password@]host[:port][,host[:port]…]/primary[/database][?sentinel-user=…&sentinel-password=…]`: the
-  ///   server that these sentinels call the primary of that name. The user and password before the hosts are the server's.
-  /// - `redis+cluster://[user:password@]host[:port][,host[:port]…]`: any nodes of a cluster, which are asked for the others.
+  /// - `redis+sentinel://[user:password@]host[:port][,host[:port]…]/primary[/database]`, optionally with
+  ///   `?sentinel-user=…&sentinel-password=…`: the server that these sentinels name as the primary of that name. The
+  ///   user and password before the hosts are the server's.
+  /// - `redis+cluster://[user:password@]host[:port][,host[:port]…]`: some nodes of a cluster, which are asked for the
+  ///   others.
   ///
-  /// After the question mark all take `credentials=/path`: ``credentialsFile`` (and with Sentinel `sentinel-credentials=/path`).
+  /// After the question mark all forms accept `credentials=/path`: ``credentialsFile`` (and with Sentinel
+  /// `sentinel-credentials=/path`).
   ///
-  /// Those that begin with `rediss` instead of `redis` speak TLS, to sentinels and servers alike, and take `cafile=/path`,
-  /// `certfile=/path` with `keyfile=/path`, and `servername=name` after the question mark: ``certificateAuthority``, ``clientCertificate``, ``serverName``. Characters that mean something in a URL are percent-encoded in users, passwords, paths
-  /// and the primary's name. The port is 6379 unless one is given, a sentinel's 26379, the database 0.
-  /// - Throws: ``InvalidEndpoint``, which names the part that isn't understood, never the password.
+  /// Forms that begin with `rediss` instead of `redis` use TLS, for sentinels and servers, and accept `cafile=/path`,
+  /// `certfile=/path` with `keyfile=/path`, and `servername=name` after the question mark: ``certificateAuthority``,
+  /// ``clientCertificate``, ``serverName``. Characters with a meaning in URLs are percent-encoded in users, passwords,
+  /// paths and the primary's name. The default port is 6379, for sentinels 26379. The default database is 0.
+  /// - Throws: ``InvalidEndpoint``, which names the invalid part, but never contains the password.
   public init(_ url: String) throws(InvalidEndpoint) {
     guard let schemeEnd = url.firstRange(of: "://") else {
       throw InvalidEndpoint("expected \(Self.schemes), but the address has no scheme")
@@ -37,7 +42,7 @@ extension RedisEndpoint {
 
   private static let schemes = "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
 
-  /// What comes before the question mark, and the named values after it.
+  /// The part before the question mark, and the parameters after it.
   private struct Parts {
     let before: Substring
     private var values: [Substring: Substring] = [:]
@@ -55,10 +60,10 @@ extension RedisEndpoint {
       }
     }
 
-    /// Takes a value out; nil where it wasn't given.
+    /// Removes and returns a parameter's value; nil if it wasn't given.
     mutating func value(_ name: Substring) -> Substring? { values.removeValue(forKey: name) }
 
-    /// The file after a name.
+    /// Removes and returns a parameter that is a file's path.
     mutating func file(_ name: Substring) throws(InvalidEndpoint) -> String? {
       guard let value = value(name) else { return nil }
       let path = try decoded(value, part: String(name))
@@ -66,7 +71,7 @@ extension RedisEndpoint {
       return path
     }
 
-    /// What only addresses with TLS have.
+    /// Removes and returns the parameters for TLS.
     mutating func tls(_ usesTLS: Bool) throws(InvalidEndpoint) -> TLSParts {
       let given = ["cafile", "certfile", "keyfile", "servername"].first { values[$0] != nil }
       if let given, !usesTLS {
@@ -87,15 +92,15 @@ extension RedisEndpoint {
       return parts
     }
 
-    /// Not an address: certificates have those apart from names, and TLS sends names only.
+    /// False for IP addresses: in certificates these are separate from names, and TLS sends names only.
     private static func isDNSName(_ text: String) -> Bool {
       (1...253).contains(text.utf8.count)
         && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-._".contains($0)) }
         && text.contains { $0.isLetter }
     }
 
-    /// To be called when all that is known has been taken.
-    /// - Parameter known: What could have been given, in words.
+    /// Call it when all known parameters have been removed.
+    /// - Parameter known: The valid parameters, as text.
     func expectNoMore(_ known: String) throws(InvalidEndpoint) {
       guard values.isEmpty else { throw InvalidEndpoint("expected \(known) after the question mark") }
     }
@@ -117,7 +122,7 @@ extension RedisEndpoint {
     }
     let (user, password) = try credentials(before[..<slash].dropLast())
     let path = try decoded(before[slash...], part: "path")
-    // What sockaddr_un holds on Linux, with the zero that ends it.
+    // The maximum of sockaddr_un on Linux, without the terminating zero.
     guard (2...107).contains(path.utf8.count) else {
       throw InvalidEndpoint("expected a path to a socket of at most 107 bytes, but it has \(path.utf8.count)")
     }
@@ -157,7 +162,7 @@ extension RedisEndpoint {
     guard user == nil || password != nil else {
       throw InvalidEndpoint("expected sentinel-password= with sentinel-user=")
     }
-    // A variable that is empty where the address is put together.
+    // Probably an empty variable in the script that built the address.
     if user?.isEmpty ?? false || password?.revealed.isEmpty ?? false {
       throw InvalidEndpoint(
         "expected a value for sentinel-user= and sentinel-password=, got nothing; leave out what isn't needed")
@@ -184,14 +189,14 @@ extension RedisEndpoint {
 
   // MARK: Parts
 
-  /// What all addresses over TCP have in common: who, where, and what comes after.
+  /// The common parts of all addresses over TCP: credentials, hosts and path.
   private struct Authority {
     private var user = ""
     private var password: Secret?
     private let usesTLS: Bool
     private let tls: TLSParts
     private let credentialsFile: String?
-    /// As they were written, between the commas.
+    /// As they were written, separated by commas.
     let hosts: [Substring]
     /// After the first slash.
     let path: Substring
@@ -199,7 +204,7 @@ extension RedisEndpoint {
     init(_ parts: inout Parts, usesTLS: Bool) throws(InvalidEndpoint) {
       let slash = parts.before.firstIndex(of: "/") ?? parts.before.endIndex
       var authority = parts.before[..<slash]
-      // Only before the first slash, so that a mistyped password can't turn a part of itself into the host.
+      // Only before the first slash, so that no part of a mistyped password is mistaken for the host.
       if let at = authority.lastIndex(of: "@") {
         (user, password) = try credentials(authority[..<at])
         authority = authority[authority.index(after: at)...]
@@ -226,14 +231,14 @@ extension RedisEndpoint {
     guard password == nil || file == nil else { throw InvalidEndpoint("expected a password or credentials=, not both") }
   }
 
-  /// - Parameter text: What comes before the @, without it.
+  /// - Parameter text: The text before the @.
   private static func credentials(_ text: Substring) throws(InvalidEndpoint) -> (user: String, password: Secret?) {
     if text.isEmpty { return ("", nil) }
     let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
     guard parts.count == 2 else {
       throw InvalidEndpoint("expected user:password@ or :password@, but there is no colon before the @")
     }
-    // Mostly a variable that wasn't set.
+    // Probably an unset variable.
     guard !parts[1].isEmpty else {
       throw InvalidEndpoint("expected a password after the colon, but it is empty; without one write redis://host")
     }
@@ -263,7 +268,7 @@ extension RedisEndpoint {
     return number
   }
 
-  /// Undoes percent-encoding.
+  /// Decodes percent-encoding.
   private static func decoded(_ text: Substring, part: String) throws(InvalidEndpoint) -> String {
     var bytes: [UInt8] = []
     var rest = text.utf8[...]

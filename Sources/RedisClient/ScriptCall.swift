@@ -1,19 +1,20 @@
 public import Hiredis
 public import NIOCore
 
-/// One run of a script. Each script has a type, which is the only code that knows the positions of its keys, its
-/// arguments, and the values of its reply.
+/// One run of a script. Each script has a type. Only that type contains the positions of the script's keys and
+/// arguments and the values of its reply.
 public protocol ScriptCall: Sendable {
   associatedtype Reply
 
   static var script: RedisScript { get }
-  /// The script that runs: the static ``script``, unless the type stands for several that differ only in their flags.
+  /// The script to run: the static ``script``, unless the type has several that differ only in their flags.
   var script: RedisScript { get }
   var keys: [String] { get }
   var arguments: [any RedisArgument] { get }
 
   /// Reads the reply.
-  /// - Throws: ``Hiredis/RedisServerError`` for an error reply, another error for a reply that the script never gives.
+  /// - Throws: ``Hiredis/RedisServerError`` for an error reply, another error for a reply that the script never
+  ///   returns.
   func read(_ reply: RedisReply) throws -> Reply
 }
 
@@ -21,7 +22,7 @@ extension ScriptCall {
   public var script: RedisScript { Self.script }
   public var arguments: [any RedisArgument] { [] }
 
-  /// The command that runs it and puts it into the server's cache.
+  /// The command that runs the script and adds it to the server's cache.
   public var commandWithSource: RedisCommand { script.commandWithSource(keys: keys, arguments: arguments) }
 }
 

@@ -1,24 +1,24 @@
-// What can be known of a server that doesn't let itself be asked by INFO or ROLE: managed services rename or forbid
-// them, and so do careful ACLs. HELLO without arguments changes nothing and says the version and the role. No ACL can
-// forbid it, since clients greet by it.
+// What HELLO reports, for servers that deny INFO or ROLE: managed services rename or forbid these, and so do strict
+// ACLs. HELLO without arguments changes nothing, and returns the version and the role. No ACL can forbid it, because
+// clients use it for the greeting.
 
 public import Hiredis
 import NIOCore
 
-/// The answer to HELLO.
+/// The reply to HELLO.
 public struct ServerHello: Sendable, Equatable {
-  /// As the server counts: Valkey says its own.
+  /// The server's own version: for Valkey that of Valkey.
   public let version: String?
-  /// `master` or `replica`; nil where it doesn't say.
+  /// `master` or `replica`; nil if the server doesn't report it.
   public let role: String?
-  /// `redis` or `valkey`; nil where it doesn't say.
+  /// `redis` or `valkey`; nil if the server doesn't report it.
   public let server: String?
-  /// `standalone`, `cluster` or `sentinel`; nil where it doesn't say.
+  /// `standalone`, `cluster` or `sentinel`; nil if the server doesn't report it.
   public let mode: String?
 
   public static let question = RedisCommand("HELLO")
 
-  /// - Parameter reply: To ``question``: names and values by turns.
+  /// - Parameter reply: The reply to ``question``: names and values, which alternate.
   public init(_ reply: RedisReply) throws {
     let items = try reply.array()
     var texts: [String: String] = [:]
@@ -37,18 +37,18 @@ public struct ServerHello: Sendable, Equatable {
 extension RedisServerError {
   /// Whether the server doesn't have the command or this user may not run it, so that it needn't be tried again.
   ///
-  /// Only of commands whose use is right in itself: services that forbid a command answer `ERR` with words of their
+  /// Only for commands that are correct in themselves: services that forbid a command answer `ERR` with a text of their
   /// own.
   public var isDenial: Bool { code == "NOPERM" || code == "ERR" }
 }
 
-/// A command that Sluice uses where it can, and can do without.
+/// A command that Sluice uses if it is allowed, and can work without.
 public struct DeniedCommand: Sendable, Hashable, CustomStringConvertible {
   /// `CLIENT SETNAME`, `INFO`, …
   public let name: String
-  /// What the server answered.
+  /// The server's error.
   public let answer: String
-  /// What is missing without it.
+  /// The consequence of its absence.
   public let consequence: String
 
   public init(_ name: String, _ error: RedisServerError, consequence: String) {
@@ -61,7 +61,7 @@ public struct DeniedCommand: Sendable, Hashable, CustomStringConvertible {
 }
 
 extension RedisConnection {
-  /// What the server calls itself: `master`, or something else.
+  /// The server's role: `master`, or another name.
   func roleName(deadline: NIODeadline) -> EventLoopFuture<String> {
     send([RedisCommand("ROLE"), ServerHello.question], deadline: deadline).flatMapThrowing { replies in
       if case .error(let error) = replies[0], error.isDenial, let role = try? ServerHello(replies[1]).role {

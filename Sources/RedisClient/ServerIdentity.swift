@@ -1,8 +1,8 @@
-// What program a server is, by its own word. Valkey's INFO also has a `redis_version`, for clients that look for one:
-// the Redis that it is compatible with. People need the name and version of what they have installed, so that number is
-// used only to tell whether the server is too old.
+// A server's program, as the server reports it. Valkey's INFO has its own version, and also a `redis_version` for
+// clients that require one: the Redis that it is compatible with. Operators need the name and version of the program
+// that they have installed. So `redis_version` is used only to check whether the server is too old.
 
-/// The program that a server is.
+/// The program of a server.
 public struct ServerIdentity: Sendable, Equatable, CustomStringConvertible {
   /// How a server is run.
   public enum Mode: String, Sendable {
@@ -11,14 +11,14 @@ public struct ServerIdentity: Sendable, Equatable, CustomStringConvertible {
 
   /// `Redis`, `Valkey`, …
   public let name: String
-  /// The program's own.
+  /// The program's own version.
   public let version: String
-  /// The Redis that it is compatible with, where it says so.
+  /// The version of Redis that it is compatible with, if the server reports it.
   let compatible: String
-  /// Nil where it doesn't say.
+  /// Nil if the server doesn't report it.
   public let mode: Mode?
 
-  /// - Parameter info: The section `server` of INFO. Nil where a version is missing.
+  /// - Parameter info: The section `server` of INFO. The result is nil if a version is missing.
   public init?(_ info: InfoFields) {
     let name = info["server_name"] ?? "redis"
     let compatible = info["redis_version"]
@@ -28,7 +28,7 @@ public struct ServerIdentity: Sendable, Equatable, CustomStringConvertible {
       mode: (info["redis_mode"] ?? info["server_mode"]).map(String.init))
   }
 
-  /// Nil where a version is missing.
+  /// Nil if a version is missing.
   public init?(_ hello: ServerHello) {
     guard let version = hello.version else { return nil }
     self.init(name: hello.server ?? "redis", version: version, compatible: version, mode: hello.mode)

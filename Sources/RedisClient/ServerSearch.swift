@@ -1,16 +1,16 @@
-// From an address that leads to several servers to a conversation with the one that is meant: several are asked in turn, and the
-// first answer that holds is taken.
+// Finds the right server of an address that leads to several: sentinels or cluster nodes are asked one after another,
+// and the first verified answer is used.
 //
-// The turn begins anywhere, so that a fleet spreads over all that can be asked, and an attempt after a failed one needn't know what the
-// last one found. Nobody who is asked gets more than a share of the time that is left, so that one that is silent doesn't take
-// the others' turn away.
+// The order starts at a random one. So a fleet spreads its requests over all of them, and an attempt after a failed one
+// doesn't need the last one's results. Each gets only a share of the remaining time, so that a silent one doesn't
+// prevent asking the others.
 
 import Hiredis
 import NIOCore
 
-/// One attempt to reach the server that is meant. Lives on the event loop.
+/// One attempt to find and connect to the right server. Used on the event loop.
 final class ServerSearch {
-  /// Whom an address leads to.
+  /// The kind of server to find.
   enum Question {
     /// The primary that these sentinels name.
     case primary(SentinelGroup)
@@ -26,9 +26,9 @@ final class ServerSearch {
   private let eventLoop: any EventLoop
   private let first: Int
 
-  /// What went wrong with each that was asked.
+  /// The errors of those that were asked.
   private var complaints: [String] = []
-  /// Where the server isn't: nobody else's word changes that within this attempt.
+  /// Servers that turned out to be wrong. If another node names them again within this attempt, they are skipped.
   private var refuted: Set<RedisHost> = []
 
   init(
@@ -58,7 +58,7 @@ final class ServerSearch {
       return eventLoop.makeFailedFuture(RedisError(.connectFailed("\(endpoint): \(why)"), outcome: .notSent))
     }
     let place = (first + turn) % asked.count
-    // One share is kept for the server itself.
+    // One share is kept for connecting to the server itself.
     let share = TimeAmount.nanoseconds(left.nanoseconds / Int64(asked.count - turn + 1))
     let found =
       switch question {
@@ -66,7 +66,8 @@ final class ServerSearch {
       case .owner(let key, _): owner(of: key, asking: asked[place], within: share)
       }
     return found.assumeIsolated().flatMapError { error in
-      // With wrong words it isn't asked everywhere: that would look like an attack, and the answer is known.
+      // With wrong credentials no further one is asked: that would look like an attack, and the result would be the
+      // same.
       if let error = error as? RedisError, case .greetingRefused(let refusal) = error.reason, !refusal.isPassing {
         return self.eventLoop.makeFailedFuture(error)
       }
@@ -117,11 +118,11 @@ final class ServerSearch {
           if case .error(let error) = reply, error.isDenial {
             switch connection.program?.mode {
             case .sentinel: throw NotFound("\(seed) is a Sentinel: \(self.endpoint.advice(.sentinel, at: seed))")
-            // Several servers that are alone, taken for a cluster, would be several stores.
+            // If single servers were treated as a cluster, they would be several stores.
             case let mode where mode == .standalone || error.saysNoCluster:
               throw NotFound("\(seed) runs without cluster mode: \(self.endpoint.advice(.alone, at: seed))")
-            // A service that hides its nodes, or doesn't let this user ask for them: the seed itself has the slot, or
-            // says who has.
+            // The service hides its nodes, or doesn't let this user ask for them. The seed itself has the slot, or
+            // redirects to the node with the slot.
             default: return nil
             }
           }
@@ -141,8 +142,8 @@ final class ServerSearch {
   }
 
   /// - Parameters:
-  ///   - host: As it is announced; nil for where the connection leads.
-  ///   - connection: Is closed unless it leads there.
+  ///   - host: As it is announced; nil for the server of the connection.
+  ///   - connection: It is closed unless it leads to that server.
   private func go(
     to host: RedisHost?, whom: String, from connection: RedisConnection
   ) -> EventLoopFuture<RedisConnection> {
@@ -153,20 +154,20 @@ final class ServerSearch {
     return connect(to: host, whom: whom)
   }
 
-  /// Whether this node serves the slot, by its own word: who has it may have changed since somebody said so, and a node
-  /// that is cut off from its cluster still says that it is itself.
-  /// - Parameter mayBeSentOn: Whether to go where the node says that the slot is. Not twice: two that name each other
-  ///   are asked again later.
+  /// Checks that this node itself says that it serves the slot. The slot may have moved since another node named this
+  /// one, and a node that is cut off from its cluster still names itself.
+  /// - Parameter mayBeSentOn: Whether to follow a redirection. Only once: two nodes that redirect to each other are
+  ///   asked again later.
   private func examine(
     _ connection: RedisConnection, for key: String, mayBeSentOn: Bool
   ) -> EventLoopFuture<RedisConnection> {
-    // A read that all users of Sluice are allowed, of a key that never is there.
+    // A read that all Redis users of Sluice are allowed to send, of a key that never exists.
     connection.send(RedisCommand("HGET", key, "owner"), deadline: deadline).assumeIsolated().flatMap { reply in
       guard case .error(let error) = reply, !error.isDenial else {
         return self.eventLoop.makeSucceededFuture(connection)
       }
       switch Redirection(reply, from: connection.node) {
-      // It moves, and as long as it does the node that it leaves has it.
+      // While the slot is moving, it still belongs to the node that it leaves.
       case .ask, .later: return self.eventLoop.makeSucceededFuture(connection)
       case .moved(let host) where mayBeSentOn:
         let whom = "\(connection.node) names as the node that has \(ClusterSlot(of: key))"
@@ -185,7 +186,7 @@ final class ServerSearch {
 
   /// - Parameters:
   ///   - host: As it is announced.
-  ///   - whom: Who announced it as what, to follow "which".
+  ///   - whom: Which node announced it, and as what. In the message it follows "which".
   private func connect(to host: RedisHost, whom: String) -> EventLoopFuture<RedisConnection> {
     let server = endpoint.server(announcedAs: host)
     let reached = endpoint.addressMap[host]
@@ -205,7 +206,7 @@ final class ServerSearch {
   }
 }
 
-/// The server that is meant wasn't found where somebody said that it is.
+/// The right server wasn't found at the announced address.
 private struct NotFound: Error, CustomStringConvertible {
   let description: String
 
@@ -213,15 +214,16 @@ private struct NotFound: Error, CustomStringConvertible {
 }
 
 extension RedisServerError {
-  /// Whether it is a server by itself.
+  /// Whether the server isn't part of a cluster.
   fileprivate var saysNoCluster: Bool { message.contains("cluster support disabled") }
 }
 
-/// Who has which slots, as one node of the cluster sees it.
+/// The nodes and their slots, according to one node of the cluster.
 struct ClusterSlots {
   private let ranges: [(slots: ClosedRange<Int64>, primary: (name: String, port: Int)?)]
 
-  /// - Parameter reply: To CLUSTER SLOTS: ranges, each with its first slot, its last one, its primary, and replicas.
+  /// - Parameter reply: The reply to CLUSTER SLOTS: ranges, each with its first slot, its last slot, its primary, and
+  ///   replicas.
   init(_ reply: RedisReply) throws {
     ranges = try reply.array().map { range in
       let items = try range.array()
@@ -243,7 +245,7 @@ struct ClusterSlots {
     Set(ranges.compactMap { range in range.primary.map { RedisHost($0.name, port: $0.port) } })
   }
 
-  /// - Parameter node: Who was asked: a node that doesn't know its own name is reached by the one that it was asked by.
+  /// - Parameter node: The node that was asked. If it doesn't know its own name, this address is used for it.
   func owner(of slot: ClusterSlot, accordingTo node: RedisHost) -> RedisHost? {
     guard let found = ranges.first(where: { $0.slots.contains(Int64(slot.number)) }), let primary = found.primary,
       (1...65535).contains(primary.port)

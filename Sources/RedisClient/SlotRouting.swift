@@ -1,9 +1,9 @@
-// Sends commands for one slot of a cluster to the node that has that slot now, and follows it when it moves.
+// Sends commands for one slot of a cluster to the node that has the slot now, and follows the slot when it moves.
 //
-// A redirected command was not carried out, so it is sent again to the right node: at once after MOVED and ASK, after a
-// growing pause after TRYAGAIN and CLUSTERDOWN, and only until its deadline; then it has failed as not sent. A node
-// that answers CLUSTERDOWN may be cut off from the others, so they are asked which node has the slot. All other replies
-// are passed on unchanged, so a reply that isn't an error costs a check of its kind.
+// A redirected command wasn't carried out, so it is sent again to the right node: at once after MOVED and ASK, after a
+// growing pause after TRYAGAIN and CLUSTERDOWN. After its deadline it has failed as not sent. A node that answers
+// CLUSTERDOWN may be cut off from the others, so they are asked which node has the slot. All other replies are passed
+// on unchanged, so a normal reply costs only a check of its kind.
 
 import Hiredis
 import NIOCore
@@ -21,7 +21,7 @@ extension Supervision {
     }
   }
 
-  /// The same, beginning on this connection.
+  /// The same, starting on this connection.
   func route(
     _ encoded: ByteBuffer, named name: String, expecting count: Int, deadline: NIODeadline,
     on connection: RedisConnection, isBoundToServer: Bool
@@ -64,7 +64,7 @@ extension Supervision {
       return
     }
     group.rounds += 1
-    // Two nodes that redirect to each other are asked with the same pauses as a node that answers "later".
+    // If two nodes redirect to each other, the pauses are the same as after TRYAGAIN.
     let isAtOnce = group.rounds <= 2 && next.isElsewhere
     if next == .down { searchAnew(insteadOf: connection) }
     let doublings = min(group.rounds - 1, Self.mostDoublings)
@@ -82,7 +82,7 @@ extension Supervision {
 
   private func follow(_ next: Redirection, _ group: Redirected, refusedBy connection: RedisConnection) {
     if group.isBoundToServer, next.isElsewhere {
-      // The connection goes there nevertheless. A caller that needs a certain server can check it then.
+      // The client's connection still follows the slot. A caller that needs a certain server can check it then.
       if case .moved(let host) = next { _ = moved(to: host, accordingTo: connection) }
       end(group, .redirected(group.commands.refusal))
       return
@@ -92,12 +92,12 @@ extension Supervision {
       switch next {
       case .moved(let host): moved(to: host, accordingTo: connection)
       case .ask(let host): other(host)
-      // On the same server, if it matters which one it is.
+      // If the caller needs a certain server, the commands are repeated on it.
       case .later where group.isBoundToServer, .down where group.isBoundToServer:
         eventLoop.makeSucceededFuture(connection)
       case .later, .down: use { eventLoop.makeSucceededFuture($0) }
       }
-    // Connecting has a deadline of its own, which may be later.
+    // The deadline of the connection attempt may be later.
     let late = eventLoop.assumeIsolated().scheduleTask(deadline: group.deadline) {
       self.end(group, .redirected(group.commands.refusal))
     }
@@ -128,7 +128,8 @@ extension Supervision {
       }
   }
 
-  /// Commands that can't be sent any more have failed as such. If some were done before, their replies tell which.
+  /// Ends commands that can't be sent any more. Those that weren't carried out have failed as not sent. If some were
+  /// carried out, the replies show which.
   private func end(_ group: Redirected, _ reason: RedisError.Reason) {
     end(group, RedisError(reason, outcome: .notSent))
   }
@@ -168,11 +169,11 @@ extension RedisReply {
 }
 
 extension RedisConnection {
-  /// The server, by the address at which it was reached.
+  /// The server, by its reachable address.
   var node: RedisHost {
     switch server.address {
     case .tcp(let host, let port): RedisHost(host, port: port)
-    // A cluster's nodes are reached by TCP.
+    // The nodes of a cluster always have TCP addresses.
     case .unix, .sentinels, .cluster: RedisHost("", port: 0)
     }
   }

@@ -1,12 +1,12 @@
 internal import Foundation
 
-/// A file of credentials, keys or certificates, as it is read at each connection.
+/// A file of credentials, keys or certificates, which is read at each connection.
 enum SmallFile {
-  /// Certificate authorities of a whole system have some hundred KiB.
+  /// Maximum size. A system's file of certificate authorities has some hundred KiB.
   static let limit = 4 << 20
 
   static func read(_ path: String) throws(UnreadableFile) -> [UInt8] {
-    // Without O_NONBLOCK a pipe that nobody writes to would hold up the event loop.
+    // Without O_NONBLOCK a pipe without a writer would block the event loop.
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw UnreadableFile(errno) }
     defer { close(descriptor) }
@@ -29,12 +29,12 @@ enum SmallFile {
   }
 }
 
-/// Why a file can't be read; the path is the caller's to say.
+/// Why a file can't be read. The caller adds the path.
 struct UnreadableFile: Error, CustomStringConvertible {
   let description: String
 
   init(_ description: String) { self.description = description }
 
-  /// What the system refused, in its own words.
+  /// The system's error text.
   init(_ code: CInt) { description = String(cString: strerror(code)) }
 }

@@ -1,5 +1,5 @@
-// The state of a client's connection. With a cluster that connection moves from node to node, and a second one may be
-// open beside it: to the node that a slot is moving to.
+// The state of a client's connection. In a cluster that connection moves from node to node, and a second one may be
+// open: to the node that a slot is moving to.
 
 import Hiredis
 import Logging
@@ -22,7 +22,7 @@ final class Supervision {
   let options: RedisOptions
 
   private var state = State.connecting
-  /// Failures in a row. A connection that was soon lost again counts as one.
+  /// Consecutive failures. A connection that was lost soon after it was opened counts as one.
   private var failures = 0
   private var saidAway = false
   private var saidDenied: [DeniedCommand] = []
@@ -34,7 +34,7 @@ final class Supervision {
   private var open: [ObjectIdentifier: RedisConnection] = [:]
   /// The connection attempt to the slot's new node.
   private var moving: EventLoopFuture<RedisConnection>?
-  /// When the cluster may next be asked where the slot is; nil while it is being asked.
+  /// The earliest time to ask the cluster for the slot again; nil while it is being asked.
   private var nextSearch: NIODeadline? = .uptimeNanoseconds(0)
   /// The node that the slot is moving to, and the connection to it.
   private var beside: (host: RedisHost, connection: EventLoopFuture<RedisConnection>)?
@@ -129,11 +129,11 @@ final class Supervision {
   }
 
   /// - Parameter isIdle: The peer closed the connection while no reply was pending, as servers do with connections that
-  ///   are quiet for long. That is no outage unless there is no new connection at once.
+  ///   are idle for long. That is an outage only if no new connection can be opened at once.
   private func lost(because error: any Error, whileIdle isIdle: Bool = false) {
     switch state {
     case .shutDown: return
-    // If a server accepts connections only to drop them, the wait must not start again at its first, shortest value.
+    // If a server accepts connections and closes them soon, the wait must not start again at its shortest value.
     case .connected(_, let since) where NIODeadline.now() - since > backoff.most: failures = 0
     case .connected, .connecting, .waiting: break
     }
@@ -141,7 +141,7 @@ final class Supervision {
     last = (error as? RedisError)?.with(outcome: .notSent)
     let isQuiet = isIdle && failures == 1
     let delay = isQuiet ? .zero : backoff.delay(afterFailures: failures, using: &generator)
-    // Once per outage, not once per attempt: a log that repeats itself hides other lines.
+    // Logged once per outage, not once per attempt, because repeated lines hide others.
     if !saidAway, !isQuiet {
       saidAway = true
       logger.warning(
@@ -150,8 +150,8 @@ final class Supervision {
     state = .waiting(eventLoop.assumeIsolated().scheduleTask(in: delay) { self.connect() })
   }
 
-  /// Checks a quiet connection from time to time. A router that has forgotten it, or a proxy that has closed its other
-  /// side, sends nothing: the next command would be lost with an unknown outcome.
+  /// Checks an idle connection from time to time. If a router has dropped it, or a proxy has closed its other side,
+  /// this side isn't notified: the next command would fail with an unknown outcome.
   private func lookAfter(_ connection: RedisConnection) {
     let sends = connection.sends
     eventLoop.assumeIsolated().scheduleTask(in: Self.quietTime) {
@@ -159,14 +159,14 @@ final class Supervision {
         return
       }
       guard connection.sends == sends else { return self.lookAfter(connection) }
-      // A reply of any kind is sufficient. Without one the connection ends, and a new one is made.
+      // Any reply is sufficient. Without a reply the connection ends, and a new one is opened.
       connection.send(RedisCommand("PING"), within: Self.pingDeadline).assumeIsolated().whenComplete { _ in
         self.lookAfter(connection)
       }
     }
   }
 
-  /// Well below the time after which routers, load balancers and Redis's `timeout` close quiet connections.
+  /// Much less than the time after which routers, load balancers and Redis's `timeout` close idle connections.
   private static let quietTime = TimeAmount.seconds(2)
   private static let pingDeadline = TimeAmount.seconds(2)
 
@@ -219,7 +219,7 @@ final class Supervision {
     self.ended = ended
     if case .waiting(let task) = state { task.cancel() }
     state = .shutDown
-    // An attempt in progress notices it when it ends, which its deadline ensures.
+    // An attempt in progress checks for the shutdown when it completes, at the latest at its deadline.
     for connection in open.values { connection.close() }
     endIfNothingIsOpen()
     let waiting = waiters
@@ -232,10 +232,10 @@ final class Supervision {
 
   /// Follows the slot to its new node.
   ///
-  /// Until the new connection is open, other commands continue to use the old one, and are redirected too: otherwise
-  /// all of them would fail for as long as connecting takes. Earlier commands on it are still answered.
-  /// - Parameter connection: The connection with the redirection. If other commands got it before, the slot may have
-  ///   been followed already.
+  /// Until the new connection is open, other commands are still sent on the old one, and are redirected too: otherwise
+  /// all of them would fail while the new one is being opened. Earlier commands on the old one are still answered.
+  /// - Parameter connection: The connection with the redirection. If another command was redirected before, the slot
+  ///   may already have been followed.
   func moved(to host: RedisHost, accordingTo connection: RedisConnection) -> EventLoopFuture<RedisConnection> {
     guard case .connected(let current, _) = state, current === connection else {
       return use { eventLoop.makeSucceededFuture($0) }
@@ -247,7 +247,7 @@ final class Supervision {
       self.moving = nil
       self.beside = nil
       guard case .connected(let current, _) = self.state, current === connection else {
-        // The connection was lost in the meantime, and is being looked up again.
+        // The connection was lost in the meantime, and a new one is already being opened.
         if case .success(let new) = result { new.retire() }
         return
       }
@@ -255,7 +255,7 @@ final class Supervision {
       case .success(let new):
         self.logger.info("cluster slot moved", metadata: ["redis": "\(self.endpoint)", "server": "\(new.server)"])
         self.connected(new)
-      // The redirection may be out of date by now: the cluster is asked again.
+      // The redirection may be out of date, so the cluster is asked again.
       case .failure(let error): self.lost(because: error)
       }
       connection.retire()
@@ -263,10 +263,10 @@ final class Supervision {
     return attempt
   }
 
-  /// Asks the cluster again where the slot is, because this node answers that the cluster is down. It may be cut off
-  /// from the others, which have promoted another.
+  /// Asks the cluster again which node has the slot, because this node answers that the cluster is down. The node may
+  /// be cut off from the others, which may have promoted another node.
   ///
-  /// Until that is known, other commands continue to use the connection: the cluster may really be down, and recover.
+  /// Until the answer, other commands are still sent on this connection: the cluster may really be down, and recover.
   func searchAnew(insteadOf connection: RedisConnection) {
     guard case .connected(let current, _) = state, current === connection, let due = nextSearch, due <= .now() else {
       return
@@ -275,7 +275,7 @@ final class Supervision {
     dial(RedisConnection.find(endpoint, options: options, routedBy: key, on: eventLoop)).assumeIsolated()
       .whenComplete { result in
         self.nextSearch = .now() + Self.searchPause
-        // A failure doesn't matter: the present node doesn't serve the slot either.
+        // A failure is ignored: the present node doesn't serve the slot either.
         guard case .success(let new) = result else { return }
         guard case .connected(let current, _) = self.state, current === connection, self.moving == nil else {
           new.retire()
@@ -290,7 +290,7 @@ final class Supervision {
       }
   }
 
-  /// So that the clients of a cluster that is down don't ask it all the time.
+  /// Limits how often the clients of a cluster that is down ask it.
   private static let searchPause = TimeAmount.milliseconds(200)
 
   /// A second connection, to another node.

@@ -1,20 +1,21 @@
-// How TLS is spoken with Redis: which versions and ciphers, whom is trusted, and which name the certificate must have.
+// The TLS settings for Redis: versions and ciphers, trusted authorities, and the name that the certificate must have.
 //
-// NIOSSL takes a certificate that has the peer's IP address, whatever name was asked for. So a name is compared here once
-// more, before anything is sent: who leads a name's lookup to an address of its own has a certificate for that address.
+// NIOSSL accepts a certificate that contains the peer's IP address, whatever name was requested. So the name is checked
+// here once more, before anything is sent. Otherwise an attacker who redirects the DNS lookup to an address of their
+// own could use a certificate for that address.
 
 internal import Foundation
 internal import NIOSSL
 internal import NIOCore
 
 extension RedisEndpoint {
-  /// The context for this endpoint's TLS and the name to ask for, or nil where it uses none.
+  /// The TLS context of this endpoint and the name to request; nil if it uses no TLS.
   /// - Throws: ``UnusableTLSFile``, or an error of NIOSSL.
   func tls() throws -> (context: NIOSSLContext, name: String?)? {
     guard usesTLS, case .tcp(let host, _) = address else { return nil }
     var configuration = TLSConfiguration.makeClientConfiguration()
     configuration.minimumTLSVersion = .tlsv12
-    // As the push listener has them: ECDHE and AEAD. Redis offers them with each OpenSSL that has TLS 1.2.
+    // The same as the push listener's: ECDHE and AEAD. Redis offers them with any OpenSSL that has TLS 1.2.
     configuration.cipherSuiteValues = [
       .TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, .TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
       .TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, .TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
@@ -23,7 +24,7 @@ extension RedisEndpoint {
     if let file = certificateAuthority,
       (try? URL(fileURLWithPath: file).resourceValues(forKeys: [.isDirectoryKey]))?.isDirectory == true
     {
-      // Files that are named by hashes, as OpenSSL's c_rehash does.
+      // A folder with files named by hashes, as OpenSSL's c_rehash creates them.
       configuration.trustRoots = .file(file)
     } else if let file = certificateAuthority {
       let certificates = try Self.read(file, "cafile=", "certificates") { try NIOSSLCertificate.fromPEMBytes($0) }
@@ -38,23 +39,24 @@ extension RedisEndpoint {
           try NIOSSLPrivateKey(bytes: $0, format: .pem)
         })
     }
-    // A conversation that is over is closed at once. Waiting for a silent peer's farewell would only delay the next one.
+    // A connection that has ended is closed at once. Waiting for a silent peer's close_notify would only delay the next
+    // connection.
     configuration.shutdownTimeout = .milliseconds(100)
-    // An address isn't a name: it isn't sent, and it is looked for among the certificate's addresses. That it can't be
-    // parsed as one is the answer here, not a failure.
+    // An IP address isn't sent as a name, and is compared with the certificate's addresses. A parse error means that
+    // the host isn't an IP address.
     let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
     let context: NIOSSLContext
     do {
       context = try NIOSSLContext(configuration: configuration)
     } catch {
       guard let files = clientCertificate else { throw error }
-      // Both were read: what is wrong is that they are no pair.
+      // Both files were read, but they don't match.
       throw UnusableTLSFile("\(files.privateKey) (keyfile=) isn't the key of \(files.chain) (certfile=)")
     }
     return (context, serverName ?? (isAddress ? nil : host))
   }
 
-  /// Read at each connection, so that certificates can be renewed without a restart.
+  /// Files are read at each connection, so that certificates can be renewed without a restart.
   private static func read<Value>(
     _ path: String, _ option: String, _ expected: String, _ parse: ([UInt8]) throws -> Value
   ) throws(UnusableTLSFile) -> Value {
@@ -67,7 +69,7 @@ extension RedisEndpoint {
     }
   }
 
-  /// The server's certificate is for others.
+  /// The error for a certificate with other names.
   var otherName: String {
     let host = if case .tcp(let host, _) = address { host } else { "the server" }
     let remedy =
@@ -77,7 +79,7 @@ extension RedisEndpoint {
   }
 }
 
-/// A file of TLS can't be used: which, and why.
+/// A TLS file can't be used. The description has the file and the reason.
 struct UnusableTLSFile: Error, CustomStringConvertible {
   let description: String
 
@@ -85,8 +87,8 @@ struct UnusableTLSFile: Error, CustomStringConvertible {
 }
 
 extension NIOSSLCertificate {
-  /// Whether it has this name (RFC 6125, section 6.4): among its alternative names where it has any. One without any is
-  /// for whom its common name says, which NIOSSL has compared.
+  /// Whether the certificate has this name (RFC 6125, section 6.4): among its alternative names, if it has any.
+  /// Otherwise its common name counts, which NIOSSL has compared.
   func isFor(_ name: String) -> Bool {
     let names = _subjectAlternativeNames()
     return names.isEmpty
@@ -107,7 +109,7 @@ enum DNSName {
     }
     let (pattern, name) = (labels(pattern), labels(name))
     guard pattern.count == name.count, let first = pattern.first, !name.contains("") else { return false }
-    // The star stands for one whole label, and not for a whole top-level domain.
+    // The star stands for one whole label, but not directly before a top-level domain.
     return (first == name[0] || first == "*" && pattern.count > 2) && pattern.dropFirst() == name.dropFirst()
   }
 }

@@ -1,5 +1,5 @@
-// Failures of the network and of TLS in words. Their own descriptions are made for debugging: an operator needs to know
-// what is wrong between this process and Redis, and which part of the address to change.
+// Failures of the network and of TLS, as text. The errors' own descriptions are meant for debugging. An operator needs
+// to know what is wrong between this process and Redis, and which part of the address to change.
 
 internal import Foundation
 internal import NIOCore
@@ -26,13 +26,13 @@ extension RedisEndpoint {
     if attempts.isEmpty, error.dnsAError != nil || error.dnsAAAAError != nil {
       attempts = ["the name \(error.host) can't be looked up, or doesn't exist"]
     }
-    // Once for each address that the name has.
+    // One error for each address of the name.
     return Set(attempts).sorted().joined(separator: ", ")
   }
 
-  /// - Parameter text: BoringSSL's, which has the name of its error in it.
+  /// - Parameter text: BoringSSL's text, which contains the name of the error.
   private func tlsWords(_ text: String) -> String {
-    // In the midst of the handshake.
+    // During the handshake.
     if text.contains("EOF during") { return Self.peerClosed }
     let error = text.firstMatch(of: /OPENSSL_internal:([A-Z0-9_]+)/).map { String($0.1) } ?? text
     let authorities = certificateAuthority.map { "those in \($0)" } ?? "the system's"

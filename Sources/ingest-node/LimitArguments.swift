@@ -110,6 +110,6 @@ extension TooFastStatus: SettingValue {
 }
 
 extension Duration {
-  /// In whole seconds, as on the command line.
+  /// In integer seconds, as on the command line.
   fileprivate var setting: String { "\(components.seconds)s" }
 }

@@ -1,5 +1,5 @@
-// ingest-worker: takes payloads from the queue and stores them. Here are the command line and the signals; what it does is in
-// the module IngestWorker.
+// ingest-worker: claims payloads from the queue and stores them. The command line and the signals are here; the worker
+// itself is in the module IngestWorker.
 
 import ArgumentParser
 import Fleet
@@ -128,7 +128,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
     let options = try workerOptions(settings)
     let logger = try log.start(settings, label: "ingest-worker")
     DescriptorLimit.raise(logger: logger)
-    // Event loops, connections to Redis, the sink's files or its requests at once, and some to spare.
+    // For event loops, connections to Redis, the sink's files or parallel requests, and a reserve.
     try DescriptorLimit.require(160)
 
     let shards = try queue.shards(settings, redis: endpoint, namespace: namespace)
@@ -139,7 +139,8 @@ struct IngestWorkerCommand: AsyncParsableCommand {
     let worker = Worker(
       shards: shards, options: options, sink: sink, revoked: replica.map { RevokedKeys($0) }, logger: logger)
 
-    // A conversation of its own: a report must not wait behind a claim of many megabytes, nor a claim be given up because a report was late.
+    // A separate connection: a report must not wait behind a claim of many megabytes, and a late report must not cause
+    // a claim to fail.
     let fleet = FleetLayout(namespace: namespace)
     let reporting = RedisClient(
       endpoint: endpoint, options: RedisOptions(name: "ingest-worker-report"), routedBy: fleet.slot,
@@ -157,13 +158,14 @@ struct IngestWorkerCommand: AsyncParsableCommand {
     var group = ServiceGroupConfiguration(
       services: fatal.noting([heartbeat, FreedMemory(logger: logger), worker]),
       gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-    // For a sink that doesn't even react to being cancelled: the process ends, and what it had claimed comes back with the end of its lease.
+    // For a sink that doesn't react to cancellation: the process ends, and its claims return to the queue when their
+    // leases end.
     group.maximumGracefulShutdownDuration = options.drainDeadline + .seconds(20)
     group.maximumCancellationDuration = .seconds(10)
     try await ServiceGroup(configuration: group).run()
   }
 
-  /// A mirror of the key store, where revoked keys are asked for.
+  /// A mirror of the key store, if payloads of revoked keys are discarded.
   private func replica(
     _ settings: Settings, _ endpoint: RedisEndpoint, _ namespace: Namespace, name: String, _ logger: Logger
   ) throws(ValidationError) -> ReplicaDriver? {
@@ -227,7 +229,7 @@ private struct SinkSetting: SettingValue {
   }
 }
 
-/// What becomes of payloads of revoked keys.
+/// What happens to payloads of revoked keys.
 private enum WhenRevoked: String, SettingValue, CaseIterable {
   case store, discard
 

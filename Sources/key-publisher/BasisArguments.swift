@@ -2,7 +2,7 @@ import ArgumentParser
 import CommandSupport
 import KeyReplica
 
-/// What a change rests on.
+/// The version of the store that a change is based on.
 struct BasisArguments: ParsableArguments {
   private static let ifVersion = Setting<Int>(
     "if-version",
@@ -13,7 +13,7 @@ struct BasisArguments: ParsableArguments {
   func version() throws -> UInt64? { try Settings().optional(Self.ifVersion, given: ifVersion).map { UInt64($0) } }
 }
 
-/// What a change of one key rests on.
+/// The version and the revision that a change of one key is based on.
 struct RevisionArguments: ParsableArguments {
   @OptionGroup var basis: BasisArguments
 
@@ -23,7 +23,7 @@ struct RevisionArguments: ParsableArguments {
     shown: "number", in: 0...Int(KeyRecord.revisionLimit))
   @Option(help: Self.revision.help) var revision: String?
 
-  /// Whether nothing is said.
+  /// Whether neither was given.
   var isEmpty: Bool { get throws { try basis.version() == nil && number() == nil } }
 
   func number() throws -> UInt64? { try Settings().optional(Self.revision, given: revision).map { UInt64($0) } }

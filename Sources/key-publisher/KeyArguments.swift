@@ -4,7 +4,7 @@ import KeyReplica
 import KeyStore
 import RedisClient
 
-/// Which key a verb is about.
+/// Selects the key of a verb.
 struct KeyArguments: ParsableArguments {
   private static let key = Setting<Secret>(
     "key", "The key itself, or - to read it from standard input.", shown: "key")
@@ -13,7 +13,7 @@ struct KeyArguments: ParsableArguments {
   private static let keyID = Setting<String>("key-id", "The key's SHA-256, 64 hexadecimal digits.", shown: "id")
   @Option(help: Self.keyID.help) var keyID: String?
 
-  /// Whether the command line names none.
+  /// Whether no key was given on the command line.
   var isEmpty: Bool { key == nil && keyID == nil }
 
   /// - Parameter secret: The key itself, or - to read it from standard input.

@@ -1,6 +1,6 @@
-// What the verbs about single keys do. Each of them may be sent again, by a queue or an impatient person, when others have
-// changed the key since. So none undoes what somebody else did unless it says that it is meant to, and the store
-// decides that in the step that would make the change: exit status 4 and a sentence say what stands against it.
+// The verbs about single keys. Any of them may be repeated, by a queue or by an operator, after the key was changed by
+// others. So a verb doesn't undo others' changes unless that was explicitly requested. The store decides that in the
+// step that would make the change. Exit status 4 and a sentence give the reason.
 
 import ArgumentParser
 import CommandSupport
@@ -26,7 +26,7 @@ func setState(
   }
 }
 
-/// What was done with an account, as JSON.
+/// The result for an account, as JSON.
 private struct AccountResult: Encodable {
   var account: String
   var state: String
@@ -66,10 +66,10 @@ private func setState(
   if isTrial { try await store.store.run(body) } else { try await store.run(body) }
 }
 
-/// Carries out one edit, and ends with the status that says what became of it.
+/// Carries out one edit, and ends with the matching exit status.
 /// - Parameters:
-///   - objection: Why a key that is as the edit would leave it isn't as somebody expects; nil if it is.
-///   - done: The sentence for it; takes the key's state, and " already" or nothing.
+///   - objection: Why the edit's result isn't the expected one; nil if it is.
+///   - done: The sentence for success. It gets the key's state, and " already" or an empty text.
 func carryOut(
   _ edit: KeyEdit, _ store: StoreWriting, basedOn version: UInt64?, objection: @escaping (EditResult) -> String?,
   done: @escaping (_ state: String, _ already: String) -> String
@@ -95,7 +95,7 @@ func carryOut(
     case .unagreed, .notReached: left = "key \(edit.key) is \(state)"
     }
     if let left {
-      // A put with a larger revision leaves that in the record, whatever the key's state is.
+      // A put with a larger revision writes it into the record, whatever the key's state is.
       complain("\(left). \(result.kind == .changed ? "Only its revision was changed" : "Nothing was changed")")
       throw ExitStatus.keyLeftAsItIs.code
     }

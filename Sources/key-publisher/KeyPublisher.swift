@@ -1,5 +1,5 @@
-// key-publisher: the hand that writes the key store. Each verb answers only when its change is in the store, so that a script may
-// rely on the exit status; standard error says why it isn't 0.
+// key-publisher: writes the key store. Each verb answers only when its change is in the store, so that a script may
+// rely on the exit status. If it isn't 0, standard error has the reason.
 
 import ArgumentParser
 import CommandSupport

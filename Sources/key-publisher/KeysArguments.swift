@@ -2,11 +2,12 @@ import ArgumentParser
 import CommandSupport
 import KeyReplica
 
-/// Which keys a verb is about: one, or all of an account.
+/// Selects the keys of a verb: one, or all of an account.
 struct KeysArguments: ParsableArguments {
   @OptionGroup var key: KeyArguments
 
-  // Not in the environment: a variable that is there for put must not widen what one key was meant for.
+  // Not from the environment: a variable that was set for put must not extend a command for one key to the whole
+  // account.
   @Option(help: ArgumentHelp("All keys of this account (only on the command line).", valueName: "account"))
   var account: String?
 
@@ -17,7 +18,7 @@ struct KeysArguments: ParsableArguments {
     case account(String)
   }
 
-  /// Whether the command line names none.
+  /// Whether no key was given on the command line.
   var isEmpty: Bool { key.isEmpty && account == nil }
 
   func resolve() throws -> Choice {

@@ -50,14 +50,14 @@ struct List: AsyncParsableCommand {
     }
   }
 
-  /// In quotation marks where CSV needs them.
+  /// In quotation marks if CSV requires them.
   private static func field(_ text: String) -> String {
     guard text.utf8.contains(where: { $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: "\"") }) else { return text }
     return "\"" + text.replacing("\"", with: "\"\"") + "\""
   }
 }
 
-/// A state that keys are asked for.
+/// A state to filter keys by.
 private struct ListedState: SettingValue {
   let state: KeyState
 

@@ -1,12 +1,12 @@
-// The verbs that take a list. A list is trusted as far as a person would trust it who sees what it does: what takes
-// keys away from customers, or gives them to others, is counted before anything is written, and too much of it is
-// refused with a sentence that says what.
+// The verbs that apply a list. A list isn't trusted blindly: the keys that it would revoke, suspend or move to other
+// accounts are counted before anything is written. If there are too many, the list is refused with a sentence that says
+// so.
 //
-// A list must be whole. A file ends with a line feed; a command ends with status 0; a pipe says neither, so where keys
-// that aren't listed would be refused, the number of records has to be known beforehand.
+// A list must be complete. A file ends with a line feed, and a command ends with status 0, but a pipe shows neither. So
+// if keys that aren't listed would be refused, the number of records in a pipe must be given.
 //
-// A list is as old as its beginning. Keys that the store changed since then stay as they are: the list can't know of
-// them.
+// The age of a list is that of its start. Keys that the store changed after that stay unchanged, because the list can't
+// include these changes.
 
 import ArgumentParser
 import CommandSupport
@@ -15,7 +15,7 @@ import KeyReplica
 import KeyStore
 import RedisClient
 
-/// What both verbs take.
+/// The arguments of both verbs.
 struct ListArguments: ParsableArguments {
   @OptionGroup var store: StoreWriting
   @OptionGroup var source: ListSource
@@ -90,7 +90,7 @@ struct ListArguments: ParsableArguments {
         complain("waiting: another list is being applied by \(holder.name), since \(holder.sinceText)")
       }
       do {
-        // A command's list begins now, after the one that was waited for.
+        // A command's list starts now, after the wait for other lists.
         if source.isCommand { start = try await Start(connection, layout, asOf: asOf) }
         let plan = try await prepare(connection, layout, start)
         try results.remark(plan.summary)
@@ -128,7 +128,7 @@ struct ListArguments: ParsableArguments {
     if results.isJSON { try results.print("", result) }
   }
 
-  /// Where the store was when the list began.
+  /// The store's position at the start of the list.
   private struct Start {
     var version: UInt64 = 0
     var epoch: String?

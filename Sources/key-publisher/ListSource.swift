@@ -3,11 +3,11 @@ import CommandSupport
 import Foundation
 import KeyStore
 
-/// Where a list comes from, and how it is known to be whole.
+/// Where a list is read from, and how its completeness is checked.
 struct ListSource: ParsableArguments {
   @Argument(help: ArgumentHelp("The list's file, or - for standard input.", valueName: "file")) var file: String?
 
-  // Not in the environment, which would then hold a command that is run without having been asked for.
+  // Not from the environment: otherwise a command could be run that wasn't requested.
   @Option(
     help: ArgumentHelp(
       "A command that prints the list, run by /bin/sh. The list is taken only if it ends with status 0; of a pipeline only the "
@@ -59,7 +59,7 @@ struct ListSource: ParsableArguments {
       }
     }
 
-    /// Refuses a list whose end can't be told from its being cut off.
+    /// Refuses a list whose end can't be distinguished from a truncation.
     func requireEnd(forSealing: Bool) throws {
       let isPipe =
         switch origin {
@@ -74,14 +74,14 @@ struct ListSource: ParsableArguments {
           + "a pipe: if the export fails half-way, the pipe just ends, and the keys after that would be refused")
     }
 
-    /// What isn't there is found out when it is opened.
+    /// Whether the path is a pipe. A missing file is reported when it is opened.
     private static func isPipe(_ path: String) -> Bool {
       var status = stat()
       return stat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFREG
     }
 
     /// Reads and checks the whole list.
-    /// - Throws: The exit status, when what is wrong has been said.
+    /// - Throws: The exit status. The error has been reported.
     func read() throws -> KeyListSpool {
       let list: KeyListSpool
       switch origin {
@@ -96,8 +96,8 @@ struct ListSource: ParsableArguments {
         let command = try ExportCommand(text)
         let read = Result { try spool(command.output) }
         do {
-          // The command's own failure is what to tell: a list that was cut off is its consequence. One that wasn't read
-          // to its end can't tell it.
+          // Usually the command's own failure is reported, because a truncated list is its consequence. But if the list
+          // wasn't read to its end, the command's status says nothing about the list.
           if case .failure(let bad as KeyListSpool.BadList) = read, !bad.wasReadToEnd { throw bad }
           try command.finish()
           list = try read.get()
@@ -126,7 +126,7 @@ struct ListSource: ParsableArguments {
       }
     }
 
-    /// Says what is wrong with a list.
+    /// Reports the problems of a list.
     private func told(_ bad: KeyListSpool.BadList) -> ExitCode {
       for problem in bad.problems { complain("\(name): \(problem)") }
       if bad.gaveUp { complain("… and perhaps more") }

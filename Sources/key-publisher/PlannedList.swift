@@ -2,7 +2,7 @@ import CommandSupport
 import Foundation
 import KeyStore
 
-/// A list that was read, and what it would do.
+/// A list that was read, and its effects.
 struct PlannedList {
   let verb: String
   let list: KeyListSpool
@@ -11,14 +11,14 @@ struct PlannedList {
 
   private var effects: ListEffects { consequences.effects }
 
-  /// In one line.
+  /// The effects in one line.
   var summary: String {
     "\(count(list.entryCount, "record")): adds \(effects[.added]), activates \(effects[.activated]), suspends "
       + "\(effects[.suspended]), revokes \(effects[.revoked]), moves \(effects[.moved]) to another account; "
       + "\(effects[.unchanged] + effects[.noted]) stay"
   }
 
-  /// With some of the keys, and what would be left as it is.
+  /// The effects with some of the keys, and the keys that would stay unchanged.
   var preview: String {
     var lines = ["\(summary). Nothing was changed"]
     for kind in ListEffects.changing where kind != .noted && effects[kind] > 0 {
@@ -50,7 +50,7 @@ struct PlannedList {
     return left.filter { $0.0 > 0 }.map { "\(count($0.0, "key")) \($0.1)" }
   }
 
-  /// What was done, in sentences.
+  /// The results, in sentences.
   func report(_ outcome: Publication.Outcome) -> [String] {
     guard let edits = outcome.edits else { return ["the list is empty; nothing was changed"] }
     let taken = outcome.consequences
@@ -64,7 +64,7 @@ struct PlannedList {
         suspended: edits.leftSuspended)
   }
 
-  /// What a list would have done that takes away too much, and how to have it done.
+  /// Why a list was refused by the guard, and how to apply it nevertheless.
   func refusal(maxRevoked: Double) -> String {
     let plan = consequences
     var lines = [
@@ -89,7 +89,7 @@ struct PlannedList {
   }
 }
 
-/// What a list did or would do, as JSON.
+/// The effects of a list, or their preview, as JSON.
 struct ListResult: Encodable {
   var dryRun: Bool
   var records: Int
@@ -98,9 +98,9 @@ struct ListResult: Encodable {
   var suspended: Int
   var revoked: Int
   var moved: Int
-  /// Keys that the list and the store don't agree about, and that were left as they are.
+  /// Keys that differ between list and store, and were left unchanged.
   var left: Left
-  /// Records that were written; nil in a dry run.
+  /// Number of written records; nil in a dry run.
   var changed: Int?
   var sealed: Bool?
   var version: UInt64?

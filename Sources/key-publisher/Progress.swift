@@ -1,6 +1,6 @@
 import Foundation
 
-/// How far something has come, on standard error: a bar that is redrawn on a terminal, a line now and then elsewhere.
+/// Progress on standard error: a bar that is redrawn on a terminal, or a line every few seconds.
 struct Progress {
   private let verb: String
   private let total: Int?
@@ -24,7 +24,7 @@ struct Progress {
     show(now)
   }
 
-  /// The last line, where there was any before it or the work took long enough to be worth a word.
+  /// Shows the last line, unless none was shown before and the work was short.
   mutating func finish() {
     let now = ContinuousClock.now
     if lastShown == nil, now - started < .seconds(1) { return }

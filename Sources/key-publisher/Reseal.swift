@@ -52,7 +52,7 @@ struct Reseal: AsyncParsableCommand {
     }
   }
 
-  /// Shows what there is, and says why not where it mustn't be done.
+  /// Shows the survey, and reports why the store can't be rebuilt if it can't.
   private func isToBeDone(_ survey: StoreSurvey, _ results: Results) throws -> Bool {
     if let why = survey.otherKind {
       complain("\(why); nothing was changed")

@@ -2,14 +2,14 @@ import ArgumentParser
 import CommandSupport
 import Foundation
 
-/// What a verb prints on standard output: sentences for people, or JSON for programs.
+/// Standard output of a verb: sentences for people, or JSON for programs.
 struct Results {
   let isJSON: Bool
 
   /// Prints one result.
   /// - Parameters:
   ///   - sentence: For people.
-  ///   - value: For programs; its members are written in snake case, and nil ones left out.
+  ///   - value: For programs. Its members are written in snake case, without nil ones.
   func print<Value: Encodable>(_ sentence: @autoclosure () -> String, _ value: @autoclosure () -> Value) throws {
     try write(isJSON ? Self.line(value()) : sentence() + "\n")
   }
@@ -26,7 +26,7 @@ struct Results {
     return String(decoding: try encoder.encode(value), as: UTF8.self) + "\n"
   }
 
-  /// - Throws: The exit status, where nobody reads.
+  /// - Throws: The exit status, if the reader has closed the pipe.
   func write(_ text: String) throws {
     do {
       try FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
@@ -47,6 +47,6 @@ struct KeyResult: Encodable {
   var revision: UInt64?
   /// Whether this command changed it.
   var changed: Bool?
-  /// The store's version: after the command, or, where a key is only read, of the key's last change.
+  /// The store's version after the command; or if a key is only read, the version of the key's last change.
   var version: UInt64?
 }

@@ -38,7 +38,7 @@ struct Revoke: AsyncParsableCommand {
   }
 }
 
-/// Revokes the old keys of rotations whose time has come.
+/// Revokes the old keys of rotations that are due.
 func revokeDueKeys(_ connection: RedisConnection, _ layout: StoreLayout) async throws -> DueRevocations.Outcome {
   try await DueRevocations(connection: connection, layout: layout).carryOut(now: Int64(Date().timeIntervalSince1970))
 }

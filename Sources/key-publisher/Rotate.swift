@@ -36,7 +36,7 @@ struct Rotate: AsyncParsableCommand {
     var keyId: String
     var newKeyId: String
     var account: String
-    /// Seconds since 1970; nil if the old key is revoked.
+    /// Seconds since 1970; nil if the old key is already revoked.
     var revokedAt: Int64?
     var changed: Bool
     var version: UInt64
@@ -98,7 +98,7 @@ struct Rotate: AsyncParsableCommand {
     }
   }
 
-  /// What stands against the rotation; nil if it was done.
+  /// Why the rotation wasn't done; nil if it was.
   private func objection(_ results: [EditResult], _ old: KeyID, _ new: KeyID) -> String? {
     guard results[0].kind == .unchanged else {
       return "key \(old) is \(results[0].state?.word ?? "gone") or belongs to another account now"

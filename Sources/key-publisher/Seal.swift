@@ -22,7 +22,7 @@ struct Seal: AsyncParsableCommand {
   }
 }
 
-/// A store that is sealed.
+/// A sealed store, as JSON.
 struct SealedStore: Encodable {
   var sealed = true
   /// Whether this command sealed it.
@@ -33,7 +33,7 @@ struct SealedStore: Encodable {
   var sentence: String { "the store is sealed\(changed ? "" : " already") with \(keys) keys; version \(version)" }
 }
 
-/// Sealing is a promise about every record, so every record is read first.
+/// Reads every record before sealing, because the seal is a promise about every record.
 func sealStore(
   _ connection: RedisConnection, _ layout: StoreLayout, mayBeEmpty: Bool
 ) async throws -> SealedStore {

@@ -6,7 +6,7 @@ import NIOCore
 import NIOPosix
 import RedisClient
 
-/// What every verb needs: the options, and a conversation with Redis for as long as it works.
+/// The common arguments of all verbs: the options, and a connection to Redis.
 struct StoreAccess: ParsableArguments {
   @OptionGroup var redis: RedisArguments
 
@@ -23,7 +23,7 @@ struct StoreAccess: ParsableArguments {
       var options = RedisOptions()
       options.name = "key-publisher"
       options.needsPrimary = true
-      // A person or a cron job waits for this, not a client: patience is better than an error.
+      // A person or a cron job waits for this, not a client, so waiting is better than an error.
       options.connectDeadline = .seconds(10)
       let connection = try await RedisConnection.connected(
         to: endpoint, options: options, routedBy: layout.slot, on: MultiThreadedEventLoopGroup.singleton.any())
@@ -48,7 +48,7 @@ struct StoreAccess: ParsableArguments {
 }
 
 extension ExitStatus {
-  /// Whether the same command may succeed later, by what came in its way.
+  /// Whether the same command may succeed later, depending on the error.
   init(of error: any Error) {
     switch error {
     case let error as RedisError:

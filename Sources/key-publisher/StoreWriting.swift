@@ -4,7 +4,7 @@ import KeyStore
 import NIOCore
 import RedisClient
 
-/// What every verb needs that writes: its change is done only when whoever could take the primary's place has it.
+/// The common arguments of verbs that write: a change is done only when all servers that could become primary have it.
 struct StoreWriting: ParsableArguments {
   @OptionGroup var store: StoreAccess
 

@@ -11,7 +11,7 @@ struct Sync: AsyncParsableCommand {
   func run() async throws { try await list.run("sync", revokesUnlisted: true) }
 }
 
-/// What the help of both verbs says.
+/// The help text that both verbs share.
 enum ListHelp {
   static let text = """
     The whole list is read and checked before anything is changed. Nothing is changed if a line can't be understood, if the \

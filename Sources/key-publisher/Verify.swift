@@ -20,7 +20,7 @@ struct Verify: AsyncParsableCommand {
   }
 }
 
-/// Says what is wrong with the store.
+/// Reports the problems of the store.
 func complain(of verification: StoreVerification) {
   for problem in verification.problems { complain(problem) }
   if verification.problemCount > verification.problems.count {
@@ -28,7 +28,7 @@ func complain(of verification: StoreVerification) {
   }
 }
 
-/// What a store is like, as JSON.
+/// The state of a store, as JSON.
 private struct VerifiedStore: Encodable {
   var epoch: String
   var version: UInt64

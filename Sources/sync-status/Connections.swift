@@ -6,8 +6,8 @@ import NIOCore
 import NIOPosix
 import RedisClient
 
-/// Connections to the keys, to the fleet's reports, and to all shards of the queue: one for each Redis, however many of
-/// these it has, and in a cluster one for each.
+/// Connections to the key store, to the fleet's reports, and to all shards of the queue. Each Redis has one connection,
+/// for whatever is in it; in a cluster each of these has its own.
 struct Connections {
   let keys: RedisClient
   let reports: RedisClient

@@ -36,7 +36,7 @@ struct DeadLetterFilterOptions: ParsableArguments {
   }
 }
 
-/// Selects the dead letters to process. Nothing selects all of them by mistake.
+/// Selects the dead letters to process. All of them are selected only if --all is given.
 struct DeadLetterChoice: ParsableArguments {
   private static let ids = Setting<LetterIDs>(
     "id", "Those with this id, or with one of several with spaces between them. May be given more than once.",
@@ -85,7 +85,7 @@ struct LetterIDs: SettingValue {
 }
 
 /// Writes to standard output.
-/// - Throws: The exit status for an unanswered question, if nobody reads.
+/// - Throws: The exit status for an unanswered question, if the reader has closed the pipe.
 func write(_ bytes: some Sequence<UInt8>) throws {
   do {
     try FileHandle.standardOutput.write(contentsOf: Data(bytes))

@@ -1,4 +1,4 @@
-// Requeueing and discarding dead letters: in the same way through all shards, with the same messages afterwards.
+// Requeueing and discarding dead letters: the same steps through all shards, and the same messages.
 
 import ArgumentParser
 import Fleet
@@ -100,7 +100,7 @@ private func conclude(
     complain(
       "\(Wording.count(tally.unreadable)) can't be read and stay: save them with show --payload, or discard them by id")
   }
-  // If the limit ended it, the rest wasn't looked for.
+  // If the limit ended it, the remaining IDs weren't looked for.
   let missing = tally.done.total < limit ? (filter.ids ?? []).subtracting(tally.metIDs).sorted() : []
   for id in missing.prefix(20) { complain("there is no dead letter \(id)") }
   if missing.count > 20 { complain("nor are there \(Wording.count(missing.count - 20)) more of those that were named") }

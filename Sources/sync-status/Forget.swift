@@ -2,7 +2,7 @@ import ArgumentParser
 import Fleet
 import CommandSupport
 
-/// Removes a member that won't return from the list. Until then it is silent, and the fleet isn't in sync.
+/// Removes from the list a member that won't return. Before that it is reported as silent, and the fleet isn't in sync.
 struct Forget: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Removes a node or worker that won't come back from the list.",

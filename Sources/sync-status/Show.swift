@@ -3,7 +3,7 @@ import Fleet
 import Foundation
 import CommandSupport
 
-/// Shows the fleet once, or again and again.
+/// Shows the fleet, once or repeatedly.
 struct Show: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Shows the fleet. The default subcommand.")
@@ -36,7 +36,7 @@ struct Show: AsyncParsableCommand {
     }
   }
 
-  /// Ends by a signal, or when nobody reads any more.
+  /// Ends at a signal, or when the reader has closed the pipe.
   private func follow(_ fleet: FleetAccess.Fleet, json: Bool) async throws {
     let redraws = Terminal.output.isTerminal && !json
     let clock = ContinuousClock()
@@ -46,7 +46,7 @@ struct Show: AsyncParsableCommand {
       var text = try look.text(fleet, json: json, pretty: false, colours: Terminal.output.colours)
       if case .unknown(let reason) = look, !json { text = "CANNOT TELL: \(Wording.printable(reason))\n" }
       if redraws {
-        // Over what was there: clearing the screen first would flicker.
+        // Overwrites the old text: clearing the screen first would flicker.
         text = "\u{1B}[H" + text.replacing("\n", with: "\u{1B}[K\n") + "\u{1B}[J"
       } else if !json {
         text = "--- \(Date.now.formatted(.iso8601))\n\(text)\n"
@@ -67,10 +67,10 @@ struct Show: AsyncParsableCommand {
   }
 }
 
-/// One look at the fleet.
+/// One reading of the fleet's state.
 enum Look {
   case known(FleetFacts, FleetVerdict)
-  /// Why it can't be told.
+  /// Why the state is unknown.
   case unknown(String)
 
   static func at(_ fleet: FleetAccess.Fleet) async -> Look {
@@ -83,7 +83,7 @@ enum Look {
     }
   }
 
-  /// What goes to standard output; nothing, for people, where it can't be told.
+  /// The text for standard output; for people, empty if the state is unknown.
   func text(_ fleet: FleetAccess.Fleet, json: Bool, pretty: Bool = true, colours: Bool) throws -> String {
     switch self {
     case .known(let facts, let verdict):
@@ -95,7 +95,7 @@ enum Look {
   }
 }
 
-/// What is at the other end of standard output.
+/// The properties of standard output.
 struct Terminal {
   let isTerminal: Bool
   let colours: Bool
@@ -103,7 +103,7 @@ struct Terminal {
   static let output: Terminal = {
     let isTerminal = isatty(STDOUT_FILENO) == 1
     let environment = ProcessInfo.processInfo.environment
-    // https://no-color.org: set to anything but the empty text.
+    // https://no-color.org: set to any value except an empty text.
     let wanted = (environment["NO_COLOR"] ?? "").isEmpty && environment["TERM"] != "dumb"
     return Terminal(isTerminal: isTerminal, colours: isTerminal && wanted)
   }()

@@ -1,5 +1,5 @@
-// Payloads that a node has set aside in its spool: list, show, requeue, discard. On the node's machine, while the node
-// is stopped.
+// Payloads that a node has set aside in its spool: list, show, requeue, discard. Run it on the node's machine, while
+// the node is stopped.
 
 import ArgumentParser
 import Fleet
@@ -39,13 +39,13 @@ struct SpoolFolder: ParsableArguments {
   }
 }
 
-/// Selects the payloads that are set aside. Nothing selects all of them by mistake.
+/// Selects from the payloads that are set aside. All of them are selected only if --all is given.
 struct SetAsideChoice: ParsableArguments {
   @Argument(help: ArgumentHelp("Their numbers, as listed.", valueName: "number")) var numbers: [Int64] = []
 
   @Flag(help: .confirmation("All of them.")) var all = false
 
-  /// Further ones are processed by running it again.
+  /// Maximum payloads. Run it again for more.
   private static let limit = 100_000
 
   /// Reports which of the named ones don't exist.

@@ -1,5 +1,5 @@
-// sync-status: how complete and how fresh every node's mirror of the keys is. The module Fleet decides what is wrong
-// and words it; this module has the command line, the terminal and the exit status.
+// sync-status: how complete and how fresh every node's mirror of the keys is. The module Fleet decides what is wrong,
+// and writes the text; this module has the command line, the terminal and the exit status.
 
 import ArgumentParser
 import Fleet
@@ -25,7 +25,7 @@ struct SyncStatus: AsyncParsableCommand {
     defaultSubcommand: Show.self)
 }
 
-/// The exit status that isn't one of success.
+/// Exit statuses that aren't success.
 enum Outcome {
   static let notInSync = ExitCode(1)
   static let cannotTell = ExitCode(2)

@@ -2,7 +2,7 @@ import ArgumentParser
 import Fleet
 import CommandSupport
 
-/// Waits until nodes are in sync, for scripts that put machines into a load balancer.
+/// Waits until nodes are in sync, for scripts that add machines to a load balancer.
 struct Wait: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Waits until nodes are in sync with the current version of the key store.",
@@ -68,8 +68,8 @@ struct Wait: AsyncParsableCommand {
     }
   }
 
-  /// Options on the command line replace those in the environment, for both options together: --count overrules a
-  /// machine's SLUICE_NODE.
+  /// If either option is on the command line, both are ignored in the environment: --count overrules a machine's
+  /// SLUICE_NODE.
   private func nodes(_ settings: Settings) throws -> SyncWait.Nodes {
     let settings = node == nil && count == nil ? settings : Settings(environment: [:])
     let name = try settings.optional(Self.node, given: node)

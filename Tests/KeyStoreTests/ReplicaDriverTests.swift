@@ -83,7 +83,12 @@ import Testing
       try await eventually("it is mirrored") { try await node.status().completeness.state == .complete }
       #expect(try await node.verdict("stranger") == .undecided(.unsealed))
       let outcome = try await store.writer.apply([.set("key 1", .suspended), .set("key 2", .revoked)])
+      try await node.driver.canRefuse(within: .milliseconds(1)).get()
+      #expect(try await node.status().objection == .unsealed, "it was the limit that ended the wait")
+      let refuses = node.driver.canRefuse(within: .seconds(30))
       _ = try await store.writer.seal()
+      try await refuses.get()
+      #expect(try await node.status().objection == nil)
       try await node.complete(at: 503)
 
       #expect(node.driver.admits(KeyID(secret: "key 0".utf8)) == "acme")

@@ -183,4 +183,17 @@ struct FileModes: Sendable {
     defer { close(descriptor) }
     #expect(fcntl(descriptor, F_GETFD) & FD_CLOEXEC != 0)
   }
+
+  @Test func `a file without a name is private, and nothing of it is in its folder`() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("sluice-test-\(UUID().uuidString)").path
+    try PrivateFolder.makeNew(folder)
+    defer { rmdir(folder) }
+    let descriptor = try PrivateFile.unnamed(in: folder)
+    defer { close(descriptor) }
+    #expect(write(descriptor, "abc", 3) == 3)
+    var status = stat()
+    #expect(fstat(descriptor, &status) == 0 && status.st_mode & 0o777 == 0o600 && status.st_size == 3)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
+    #expect(throws: UnusablePath.self) { try PrivateFile.unnamed(in: folder + "/nowhere") }
+  }
 }

@@ -1,6 +1,6 @@
-// The scripts: each is one atomic step in Redis. Each is in a `.lua` file of its own, beside the type that knows its
-// keys, arguments and reply. `allow-oom`, because reports are needed most when Redis is full. The number of members and
-// the size of a report limit how much they write.
+// The scripts: each is one atomic step in Redis. Each is in its own `.lua` file, beside the type that declares its
+// keys, arguments and reply. Scripts that write have `allow-oom`, because reports are needed most when Redis is full.
+// The number of members and the size of a report limit how much they write.
 
 public import Hiredis
 internal import RedisClient
@@ -9,9 +9,9 @@ enum FleetScripts {
   static let all = [ReportScript.script, ReadScript.script, ForgetScript.script]
 }
 
-/// Why a script of the fleet refuses: the first word of its error.
+/// The first word of a fleet script's error: why the script refuses.
 public enum FleetErrorCode: String, Sendable, CaseIterable {
-  /// There is no room for this member.
+  /// The register has no space for this member.
   case full = "FLEETFULL"
 }
 

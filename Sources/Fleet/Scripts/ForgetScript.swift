@@ -12,6 +12,6 @@ struct ForgetScript: ScriptCall {
   var keys: [String] { layout.all }
   var arguments: [any RedisArgument] { [FleetLayout.field(kind, name)] }
 
-  /// - Returns: Whether there was one.
+  /// - Returns: Whether there was such a member.
   func read(_ reply: RedisReply) throws -> Bool { try reply.integer() > 0 }
 }

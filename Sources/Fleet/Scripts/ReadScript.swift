@@ -35,7 +35,7 @@ struct ReadScript: ScriptCall {
     }
     var fields: [String: [UInt8]] = [:]
     for index in stride(from: 0, to: items.count, by: 2) {
-      // A name that isn't UTF-8 isn't a member of ours, and is listed as such.
+      // A name that isn't UTF-8 isn't a member's. It is listed as unreadable.
       fields[String(decoding: try items[index].bytes(), as: UTF8.self)] = try items[index + 1].bytes()
     }
     return fields

@@ -10,9 +10,9 @@ struct ReportScript: ScriptCall {
   let name: String
   let report: [UInt8]
   let instance: String
-  /// Whether it is the last before the member ends in good order.
+  /// Whether this is the last report before the member ends in good order.
   let isLast: Bool
-  /// How long members that fell silent stay listed.
+  /// How long silent members stay listed.
   let kept: Duration
   /// Maximum members.
   let limit: Int

@@ -2,8 +2,8 @@
 -- Reads all reports and marks as they were at one moment.
 --
 -- KEYS  members, marks, seen, register, turned away.
--- Reply seconds and microseconds of Redis's clock, the reports, the marks, and the members without room with their
--- times.
+-- Reply seconds and microseconds of Redis's clock, the reports, the marks, and the members that were turned away with
+-- the times of their last tries.
 
 local time = redis.call('TIME')
 return {time[1], time[2], redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2]),

@@ -1,21 +1,20 @@
 #!lua flags=allow-oom
 -- Writes one report, and removes members that have been silent for long.
 --
--- Two live processes with one name would write the same field by turns, and each would look healthy. This distinguishes
--- them from a restart: a process that ended never writes again. So if a process that wrote before writes once more
--- after another, both are alive.
+-- Two live processes with one name would write the same field in turn, and each would look healthy. A restart is
+-- different: a process that ended never writes again. So if a process writes, then another one, then the first again,
+-- both are alive.
 --
 -- If the register is full, a new member replaces the one that ended first. If none has ended, it replaces the one that
--- has been silent for longest, if that is long. Silence counts only while others reported: in a time without any report
--- Redis was unreachable, or its clock made a step, and the silent ones may be alive.
+-- has been silent for longest, if it has been silent for long enough. Silence counts only while other members report.
+-- If nobody reports, Redis is unreachable or its clock made a step, and the silent members may be alive.
 --
--- When Redis's clock goes back, earlier reports have times in the future. The next report sets these to now. Otherwise
--- a member that is gone would look live once the clock gets there again.
+-- When Redis's clock goes back, earlier reports have times in the future. The next report sets these times to now.
+-- Otherwise a member that is gone would look live when the clock reaches them.
 --
 -- KEYS  members, marks, seen, register, turned away.
--- ARGV  field, report, instance, 1 if it is the last, how long members are kept in ms, maximum members, after how long
--- a
---       silent one may be replaced in ms.
+-- ARGV  field, report, instance, 1 if it is the last report, how long members are kept in ms, maximum members, how long
+--       a member must have been silent to be replaced in ms.
 -- Reply OK.
 
 local time = redis.call('TIME')
@@ -72,7 +71,7 @@ if redis.call('HGET', marks, field) == false then
     if last then return redis.status_reply('OK') end
     local member = replaceable()
     if not member then
-      -- Entries of members that try no more are removed, and the oldest if there are too many.
+      -- If there are more than 100 entries, the oldest is removed. Members that still try renew their entries.
       local tried = redis.call('ZRANGEBYSCORE', turned_away, '-inf', '+inf', 'LIMIT', 0, 101)
       if #tried > 100 then redis.call('ZREM', turned_away, tried[1]) end
       redis.call('ZADD', turned_away, number(now), field)

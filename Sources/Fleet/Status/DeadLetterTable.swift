@@ -1,4 +1,4 @@
-// Dead letters as people and as programs read them.
+// Dead letters: a table for people, and JSON for programs.
 
 import Foundation
 public import IngestQueue
@@ -29,11 +29,11 @@ public struct DeadLetterTable: Sendable {
     }
   }
 
-  /// Each line ended.
+  /// The table, with a line end after each line.
   public func render() -> String { table.lines(indent: "", colours: colours).map { $0 + "\n" }.joined() }
 }
 
-/// One dead letter as a JSON object. Names are promised, as those of all documents here.
+/// One dead letter as a JSON object. The names are promised, as in all JSON documents here.
 public struct DeadLetterDocument: Sendable, Encodable {
   private let id: String
   private let shard: Int
@@ -64,14 +64,14 @@ public struct DeadLetterDocument: Sendable, Encodable {
     account = letter?.account
   }
 
-  /// One line, ended.
+  /// One line, with its line end.
   public func json() throws -> String { try promisedText(pretty: false) }
 }
 
 extension Wording {
-  /// `2026-11-27 20:15:03Z`, of milliseconds since 1970.
+  /// `2026-11-27 20:15:03Z`, from milliseconds since 1970.
   public static func moment(_ milliseconds: Int64) -> String {
-    // Up to the year 9999: what isn't a time isn't shown as one.
+    // Up to the year 9999. A number beyond isn't a time, so it isn't shown as one.
     guard (0..<253_402_300_800_000).contains(milliseconds) else { return "?" }
     let style = Date.ISO8601FormatStyle(dateTimeSeparator: .space)
     return Date(timeIntervalSince1970: Double(milliseconds) / 1_000).formatted(style)

@@ -1,11 +1,12 @@
-// The problems with dead letters, for both verdicts. An account's limit depends on settings that only nodes know, so
-// the number of refused accounts and the room are from their reports; the names of the accounts are from Redis.
+// The problems with dead letters, for both verdicts. An account's limit depends on settings that only nodes know. So
+// the number of refused accounts and the size limit are from the nodes' reports, and the accounts' names are from
+// Redis.
 
 import IngestQueue
 import KeyReplica
 
 enum DeadLetterVerdict {
-  /// Dead letters may use one part in this number of the room for payloads before an operator has to act.
+  /// Dead letters may use this fraction (one in 4) of the payloads' size limit before an operator has to act.
   static let share: Int64 = 4
   /// Maximum accounts with a line of their own in a shard.
   private static let named = 3
@@ -15,7 +16,7 @@ enum DeadLetterVerdict {
     var reports: [Int: NodeReport.Shard] = [:]
     for node in nodes where node.isLive {
       for shard in node.report.queue.shards {
-        // All nodes read the same data; one with an earlier reading knows of fewer.
+        // All nodes read the same data. A node with an older reading reports fewer refused accounts.
         if (reports[shard.shard]?.refusedAccounts ?? -1) < (shard.refusedAccounts ?? 0) { reports[shard.shard] = shard }
       }
     }

@@ -1,11 +1,11 @@
-// Everything that a judgement of the fleet rests on, as values, and the order in which it is read.
+// The facts on which the fleet's verdict is based, as values, and the order in which they are read.
 //
-// The order is part of the meaning: the store's position is read before the reports, so a node that is at it has followed
-// every change that was made before we began to look; and once more after them, so a node that is ahead of *that* has seen
-// changes which the store has lost.
+// The order matters. The store's position is read before the reports: a node at this position has followed every change
+// made before the reading began. The position is read again after the reports: a node ahead of that one has seen
+// changes that the store has lost.
 //
-// All of that is in one Redis. The queue may be in others, which are asked side by side: one that is away costs the picture its own part, and
-// no more time than one.
+// All of these facts are in one Redis. The queue may be in others, which are read concurrently. Each unreachable one
+// loses only its own facts, and several take no longer than one.
 
 import Hiredis
 public import IngestQueue
@@ -14,39 +14,39 @@ import KeyStore
 import NIOCore
 public import RedisClient
 
-/// What the reading of a part of the picture came to. A part that can't be read isn't an empty part.
+/// The result of reading one part of the facts. A part that can't be read isn't an empty part.
 public enum Fact<Value: Sendable & Equatable>: Sendable, Equatable {
   case known(Value)
-  /// Why it couldn't be read, in words.
+  /// Why the part couldn't be read, as text.
   case unreadable(String)
 
   public var value: Value? {
     if case .known(let value) = self { value } else { nil }
   }
 
-  /// Why it couldn't be read; nil where it could.
+  /// Why the part couldn't be read; nil if it could.
   var obstacle: String? {
     if case .unreadable(let why) = self { why } else { nil }
   }
 }
 
-/// What Redis says of itself that matters to Sluice.
+/// The properties of a Redis server that matter to Sluice.
 public struct RedisFacts: Sendable, Equatable {
-  /// Which program it is: `Redis`, `Valkey`.
+  /// The program's name: `Redis`, `Valkey`.
   public var program: String
-  /// The program's own.
+  /// The program's version.
   public var version: String
-  /// `master` or `slave`, in Redis's words.
+  /// `master` or `slave`, as Redis calls them.
   public var role: String
   public var usedBytes: UInt64
-  /// 0 where there is no limit.
+  /// 0 if there is no limit.
   public var limitBytes: UInt64
   public var evictionPolicy: String
   /// Whether it keeps an append-only file.
   public var appendsToFile: Bool
   /// Whether its last write to that file or its last snapshot failed.
   public var savingFails: Bool
-  /// Which server this is, where an address leads to several; without a password.
+  /// The server that answered, if an address leads to several; without a password.
   public var server: String?
 
   public init(
@@ -77,7 +77,7 @@ public struct RedisFacts: Sendable, Equatable {
     var description: String { "Redis's INFO lacks figures that this build knows" }
   }
 
-  /// Nil where a figure is missing.
+  /// Nil if a figure is missing.
   init?(info fields: InfoFields) {
     guard let program = ServerIdentity(fields), let role = fields["role"],
       let used = fields["used_memory"].flatMap({ UInt64($0) }),
@@ -91,21 +91,22 @@ public struct RedisFacts: Sendable, Equatable {
   }
 }
 
-/// How much is where in the queue.
+/// The queue's payloads by their state.
 public struct QueueTotals: Sendable, Equatable {
-  /// Payloads that nobody works on.
+  /// Payloads that wait and are not claimed.
   public var pending: Int64
-  /// Payloads that failed and wait to be tried again.
+  /// Payloads that failed and wait for their next attempt.
   public var later: Int64
-  /// Payloads in the hands of workers.
+  /// Payloads that workers have claimed.
   public var claimed: Int64
   /// Dead letters.
   public var dead: Int64
-  /// Bytes of those, and which accounts have most.
+  /// Bytes of dead letters, and the accounts that have most.
   public var deadBytes: DeadLetterBytes
-  /// How many seconds ago the payload that is next was received; nil where none waits or it can't be told.
+  /// The age of the next payload in seconds; nil if none waits or its age is unknown.
   public var oldestSeconds: Double?
-  /// What that follows from, in Unix seconds: when it was received by a node's clock, and when it was read by Redis's.
+  /// The times from which `oldestSeconds` is computed, in Unix seconds: when the payload was received, by a node's
+  /// clock, and when this was read, by Redis's clock.
   var oldest: Oldest?
 
   struct Oldest: Sendable, Equatable {
@@ -127,7 +128,7 @@ public struct QueueTotals: Sendable, Equatable {
 }
 
 extension QueueTotals {
-  /// What was read of several shards, together, but for who has dead letters; nil where nothing was.
+  /// The sums of several shards, without the accounts that have dead letters; nil if no shard was read.
   init?(_ shards: [ShardFacts]) {
     let known = shards.compactMap(\.queue.value)
     guard !known.isEmpty else { return nil }
@@ -139,14 +140,14 @@ extension QueueTotals {
   }
 }
 
-/// One shard of the queue, and the Redis that has it.
+/// One shard of the queue, and its Redis.
 public struct ShardFacts: Sendable, Equatable {
   /// From 0.
   public var shard: Int
-  /// The server that was asked, or the address where none was found; without a password.
+  /// The server that was asked, or the address if no server was found; without a password.
   public var place: String
   public var queue: Fact<QueueTotals>
-  /// Nil where it is the Redis of the keys.
+  /// Nil if the shard is in the Redis of the keys.
   public var redis: Fact<RedisFacts>?
 
   public init(shard: Int, place: String, queue: Fact<QueueTotals>, redis: Fact<RedisFacts>? = nil) {
@@ -159,12 +160,12 @@ public struct ShardFacts: Sendable, Equatable {
 
 /// The fleet, its store, its queue and its Redis, all read within moments of each other.
 public struct FleetFacts: Sendable, Equatable {
-  /// The store's position as it was before the reports were read; nil where there is no store.
+  /// The store's position before the reports were read; nil if there is no store.
   public var store: StorePosition?
-  /// Its position after they were read.
+  /// The store's position after the reports were read.
   public var storeAfter: StorePosition?
   public var fleet: FleetReading
-  /// In their order; none where nobody asked for them.
+  /// In the order of their numbers; empty if the caller didn't ask for them.
   public var shards: [ShardFacts]
   public var redis: Fact<RedisFacts>
 
@@ -179,18 +180,20 @@ public struct FleetFacts: Sendable, Equatable {
     self.redis = redis
   }
 
-  /// All shards that could be read, together; nil where none could.
+  /// The sums of all shards that could be read; nil if none could.
   public var queue: QueueTotals? { QueueTotals(shards) }
 
-  /// Reads all of it.
+  /// Reads all facts.
   /// - Parameters:
-  ///   - keys: Of the Redis of the keys.
-  ///   - reports: Of the Redis of the fleet, which is the same one but in a cluster, where it has a slot of its own.
-  ///   - shards: The queue's, each with its client, which may be the same one; none where the queue is no matter.
-  ///   - limit: For the connection and each of the steps but the reads of the store's position, which have the
-  ///     client's own deadline for commands.
-  /// - Throws: Where the question whether the fleet is in sync can't be answered: ``RedisClient/RedisError``,
-  ///   ``Hiredis/RedisServerError``, ``IncompatibleStore``, or an error that says what in the store isn't as it should be.
+  ///   - keys: The client of the Redis of the keys.
+  ///   - reports: The client of the Redis of the fleet. It is the same one, except in a cluster, where the fleet has
+  ///     its own slot.
+  ///   - shards: The queue's shards, each with its client, which may be the same one. Empty if the queue doesn't
+  ///     matter.
+  ///   - limit: For the connection and for each step, except the reads of the store's position, which have the client's
+  ///     own command deadline.
+  /// - Throws: If it can't be decided whether the fleet is in sync: ``RedisClient/RedisError``,
+  ///   ``Hiredis/RedisServerError``, ``IncompatibleStore``, or an error that describes wrong data in the store.
   public static func read(
     from keys: RedisClient, reports: RedisClient, shards: [(client: RedisClient, layout: QueueLayout)],
     namespace: Namespace, within limit: Duration = .seconds(2)
@@ -222,7 +225,7 @@ public struct FleetFacts: Sendable, Equatable {
         group.addTask {
           let queue = await fact { try await QueueTotals.read(from: client, layout: layout, within: limit) }
           var facts = ShardFacts(shard: layout.shard, place: "\(client.endpoint)", queue: queue)
-          // Whoever could be read is there to say where.
+          // If the queue can't be read, its server isn't asked for its address.
           guard case .known = queue, client !== home else { return facts }
           facts.redis = await fact { try await RedisFacts.read(from: client, within: limit) }
           if let server = facts.redis?.value?.server { facts.place = server }
@@ -247,7 +250,7 @@ public struct FleetFacts: Sendable, Equatable {
 
 }
 
-/// There is a store, and this build doesn't understand it.
+/// There is a store that this build doesn't understand.
 public struct IncompatibleStore: Error, Sendable, Equatable, CustomStringConvertible {
   public let description: String
 }

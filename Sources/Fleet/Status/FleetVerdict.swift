@@ -1,36 +1,38 @@
-// The judgement: a pure function of the facts. No I/O and no clock, so that every sentence it can say has a test.
+// The verdict: a pure function of the facts. It does no I/O and reads no clock, so every sentence that it can produce
+// has a test.
 //
 // A node is in sync when all of this holds:
 //   - its last report is at most 5 s old by Redis's clock, and no other process reports under its name;
 //   - its mirror is complete: every bucket and the total were verified against the store's digests;
-//   - it mirrors the store's present history (epoch), and knows that the store is sealed, which it is;
+//   - it mirrors the store's present history (epoch), the store is sealed, and the node knows that;
 //   - when it reported, its last answered read of the store was at most 5 s old;
-//   - it has followed every change up to the store's version as read before the reports. A report is up to a second old, so a store that
-//     is being written to is always ahead of the reports; a node may therefore lag if it was at the store's version as
-//     *it* had last read it. Together with the two bounds above: it was level with the store as of 10 s ago or later;
-//   - it isn't at a version, or doesn't have a number of keys, that the store can't account for.
+//   - it has followed every change up to the store's version as read before the reports. A report is up to a second
+//     old, so a store with frequent writes is always ahead of the reports. Therefore a node may lag if it was at the
+//     store's version as the *node* had last read it. Together with the two limits above: the node was level with the
+//     store 10 s ago or later;
+//   - the store can account for the node's version and its number of keys.
 //
-// Nodes and the store decide whether the fleet is in sync, and a Redis that may drop any key: what is in sync there
-// needn't be a moment later. What keeps payloads out is wrong as well, and is no reason to keep a machine out of a load
-// balancer: a queue that nothing is pushed to, a node that has taken none of a minute's pushes, accounts with too many
-// dead letters. All else about workers, the queue and Redis's settings is told of, as notes.
+// Nodes and the store decide whether the fleet is in sync. So does a Redis that may evict any key, because a fleet that
+// is in sync now needn't be in sync a moment later. Faults that keep payloads out are wrong as well, but no reason to
+// keep a machine out of a load balancer: a queue that nothing is pushed to, a node that accepted none of a minute's
+// pushes, accounts with too many dead letters. Everything else about workers, the queue and Redis's settings is a note.
 
 import IngestQueue
 import KeyReplica
 
-/// Something that somebody should know, in words.
+/// A problem or a note for operators, as text.
 public struct FleetProblem: Sendable, Equatable {
   public enum Severity: String, Sendable, Codable {
-    /// The fleet isn't in sync because of it.
+    /// It keeps the fleet from being in sync.
     case outOfSync = "out_of_sync"
-    /// Payloads aren't taken because of it, or won't be soon.
+    /// It keeps payloads from being accepted, now or soon.
     case wrong
-    /// The fleet may be in sync all the same.
+    /// The fleet may be in sync nevertheless.
     case note
   }
 
   public var severity: Severity
-  /// Whom it is about; nil where it is about the store, the queue or Redis.
+  /// The member concerned; nil if it concerns the store, the queue or Redis.
   public var member: String?
   public var text: String
 
@@ -41,12 +43,12 @@ public struct FleetProblem: Sendable, Equatable {
   }
 }
 
-/// What a node lacks to be in sync; nothing if it is.
+/// The reasons why a node isn't in sync; none if it is.
 public struct NodeJudgement: Sendable, Equatable {
   public var name: String
-  /// Whether it ended in good order: it is no part of the fleet then, and neither in sync nor not.
+  /// Whether the node ended in good order. Then it is no part of the fleet, and neither in sync nor out of sync.
   public var stopped: Bool
-  /// Without what is wrong with the store itself, which keeps every node from being in sync.
+  /// Without the store's own problems, which keep every node from being in sync.
   public var lacks: [SyncBlocker]
 
   public init(name: String, stopped: Bool, lacks: [SyncBlocker]) {
@@ -56,25 +58,25 @@ public struct NodeJudgement: Sendable, Equatable {
   }
 }
 
-/// Whether the fleet is in sync, and everything that is wrong or worth knowing, the worst first.
+/// Whether the fleet is in sync, and all problems and notes, the worst first.
 public struct FleetVerdict: Sendable, Equatable {
-  /// How old a member's last report may be before the member counts as silent.
+  /// Maximum age of a live member's last report. A member with an older one counts as silent.
   public static let silentAfter = Duration.seconds(5)
-  /// How old a node's last answered read of the store may be, when it reports, for the node to be in sync.
+  /// Maximum age of the last answered read of the store when a node reports, for the node to be in sync.
   public static let staleAfter = Duration.seconds(5)
-  /// How far a member's clock may be from Redis's before it is worth a note.
+  /// A larger difference between a member's clock and Redis's is noted.
   public static let clockTolerance = Duration.seconds(5)
 
   public var problems: [FleetProblem]
   public var nodes: [NodeJudgement]
   /// Nodes that are in sync.
   public var nodesInSync: Int
-  /// Nodes that should be: all but those that ended in good order.
+  /// Nodes that should be in sync: all except those that ended in good order.
   public var nodesExpected: Int
 
   public var isInSync: Bool { !problems.contains { $0.severity == .outOfSync } }
 
-  /// Whether there is nothing but notes.
+  /// Whether there are only notes.
   public var isWell: Bool { problems.allSatisfy { $0.severity == .note } }
 
   public init(_ facts: FleetFacts) {
@@ -137,7 +139,7 @@ public struct FleetVerdict: Sendable, Equatable {
 
   private static func lacks(_ node: Member<NodeReport>, _ facts: FleetFacts) -> [SyncBlocker] {
     let report = node.report
-    // What a silent node said last is no news of it.
+    // A silent node's last report says nothing about its present state.
     if node.isUndated { return [.undated] }
     if node.isSilent { return [.silent(seconds: node.age.wholeSeconds)] }
     var lacks: [SyncBlocker] = []
@@ -147,7 +149,7 @@ public struct FleetVerdict: Sendable, Equatable {
     let total = report.completeness.total
     switch report.completeness.state {
     case .complete: break
-    // Whatever else an incomplete mirror lacks follows from that.
+    // An incomplete mirror may lack more, but all of that follows from its incompleteness.
     case .empty: return lacks + [.empty]
     case .loading: return lacks + [verified < total ? .loading(verified: verified, total: total) : .catchingUp]
     case .restored: return lacks + [.restored(verified: verified, total: total)]
@@ -176,7 +178,7 @@ public struct FleetVerdict: Sendable, Equatable {
     }
     if let after = facts.storeAfter, after.epoch == store.epoch {
       if report.version > after.version { lacks.append(.ahead(version: report.version, store: after.version)) }
-      // Only where the store stood still, and at the node's version, do the two numbers belong together.
+      // The two numbers are comparable only if the store didn't change and the node is at its version.
       if report.version == store.version, store.version == after.version, report.keys != store.count {
         lacks.append(.otherCount(keys: report.keys, store: store.count))
       }
@@ -186,8 +188,8 @@ public struct FleetVerdict: Sendable, Equatable {
 
   // MARK: The register
 
-  /// A full register, and the workers that it turned away. (A node that it turned away keeps the fleet from being in
-  /// sync.)
+  /// A full register, and the workers that it turned away. (A node that was turned away keeps the fleet from being in
+  /// sync, so it is reported with those problems.)
   private static func registerProblems(_ fleet: FleetReading) -> [FleetProblem] {
     let workers = fleet.turnedAway.filter { $0.kind == .worker }
     guard fleet.turnedAway.isEmpty else {
@@ -201,7 +203,7 @@ public struct FleetVerdict: Sendable, Equatable {
 
   // MARK: Ends
 
-  /// Members that ended and weren't told to. Nobody restarts what looks as if it had been stopped on purpose.
+  /// Members that an error ended. Nobody restarts a member that seems to have been stopped on purpose.
   private static func failures<Report: MemberReport>(_ members: [Member<Report>]) -> [FleetProblem] {
     members.compactMap { member in
       guard let failure = member.failure else { return nil }
@@ -223,7 +225,7 @@ public struct FleetVerdict: Sendable, Equatable {
     let inSync = Set(running.filter(\.lacks.isEmpty).map(\.name))
     for node in facts.fleet.nodes where node.isLive {
       let report = node.report
-      // Of a node that isn't in sync the reason has been given already.
+      // If a node isn't in sync, the reason was given already.
       if inSync.contains(report.name), isJudged, !report.ready, report.state != .draining {
         let reasons = report.reasons.isEmpty ? "it doesn't say why" : report.reasons.joined(separator: "; ")
         note("\(report.name) isn't ready: \(reasons)", member: report.name)
@@ -271,10 +273,10 @@ public struct FleetVerdict: Sendable, Equatable {
     return notes
   }
 
-  /// What Redis is called, and what is known of it: that of the keys, and the queue's where they are others.
+  /// The Redis servers with their names in messages: that of the keys, and those of the queue if they are others.
   private static func servers(_ facts: FleetFacts) -> [(name: String, redis: Fact<RedisFacts>)] {
     var servers = [("Redis", facts.redis)]
-    // Several shards may be in one.
+    // Several shards may be in one Redis.
     var known: Set<String> = []
     for shard in facts.shards {
       if let redis = shard.redis, known.insert(shard.place).inserted {
@@ -284,8 +286,8 @@ public struct FleetVerdict: Sendable, Equatable {
     return servers
   }
 
-  /// Redis that drops keys of any kind when its memory is full. Where there is no limit to it yet, somebody may set
-  /// one.
+  /// Redis servers that evict keys of any kind when their memory is full. A server without a memory limit counts too:
+  /// somebody may set one later.
   private static func evictionProblems(_ facts: FleetFacts) -> [FleetProblem] {
     servers(facts).compactMap { name, redis in
       guard let policy = redis.value?.evictionPolicy, Durability.evictsAnyKey(policy) else { return nil }
@@ -296,7 +298,7 @@ public struct FleetVerdict: Sendable, Equatable {
     }
   }
 
-  /// The same, of Redises that can't be read from here: by what live nodes report of their shards.
+  /// The same for Redis servers that can't be read from here, by the shard reports of live nodes.
   private static func reportedEvictionProblems(_ facts: FleetFacts) -> [FleetProblem] {
     var problems: [FleetProblem] = []
     var known = Set<Int>()
@@ -315,7 +317,7 @@ public struct FleetVerdict: Sendable, Equatable {
     return problems
   }
 
-  /// Nodes that have taken nothing for a minute, of what others than their clients could have helped.
+  /// Nodes that accepted none of the last minute's pushes. Pushes that failed by the client's own fault don't count.
   private static func untaken(_ facts: FleetFacts) -> [FleetProblem] {
     facts.fleet.nodes.filter { $0.isLive }.compactMap { node in
       let minute = node.report.lastMinute
@@ -329,8 +331,8 @@ public struct FleetVerdict: Sendable, Equatable {
     }
   }
 
-  /// What keeps nodes from pushing to a shard that they can read: each once, whoever says it. It is wrong where a node has
-  /// no other shard, and so takes nothing.
+  /// Why nodes don't push to a shard that they can read. Each reason is given once, whichever nodes report it. It is
+  /// wrong if a node has no other shard, so that the node accepts nothing.
   private static func shardNotes(_ facts: FleetFacts) -> [FleetProblem] {
     var notes: [FleetProblem] = []
     let live = facts.fleet.nodes.filter { $0.isLive }
@@ -431,7 +433,7 @@ public struct FleetVerdict: Sendable, Equatable {
     return notes
   }
 
-  /// - Parameter reported: Which `maxmemory-policy` live nodes report where it can't be read from here.
+  /// - Parameter reported: The values of `maxmemory-policy` that live nodes report, if it can't be read from here.
   private static func redisNotes(
     _ redis: Fact<RedisFacts>, of name: String, reported: Set<String>
   ) -> [FleetProblem] {
@@ -469,7 +471,7 @@ public struct FleetVerdict: Sendable, Equatable {
 }
 
 extension FleetReading {
-  /// Of a member that was turned away.
+  /// For a member that was turned away.
   func notRegistered(_ member: MemberID) -> String {
     "the \(member.kind.rawValue) \(member.name) runs and isn't in the fleet's register, which is full: \(advice)"
   }
@@ -480,13 +482,14 @@ extension FleetReading {
 }
 
 extension FleetFacts {
-  /// What is known of the Redis that has a shard which a node reports of; nil where that can't be read from here.
+  /// The facts on the Redis of a shard that a node reports; nil if it can't be read from here.
   fileprivate func reads(_ shard: NodeReport.Shard) -> RedisFacts? {
-    // A shard without a Redis of its own is in that of the keys, and so is one that nobody asked for, as far as is known.
+    // A shard without facts of its own Redis is in the Redis of the keys. So is, as far as is known, a shard that
+    // wasn't read.
     (shards.first { $0.shard == shard.shard }?.redis ?? redis).value
   }
 
-  /// What live nodes report of the Redis of the keys, where shards of the queue are in it.
+  /// The eviction policies that live nodes report for the Redis of the keys, if shards of the queue are in it.
   fileprivate var reportedPolicies: Set<String> {
     Set(
       fleet.nodes.filter(\.isLive).flatMap(\.report.queue.shards).filter { reported in
@@ -494,7 +497,7 @@ extension FleetFacts {
       }.compactMap(\.evictionPolicy))
   }
 
-  /// Of the shards that could be read, by their numbers.
+  /// By shard number, for the shards that could be read.
   fileprivate var deadBytes: [Int: DeadLetterBytes] {
     shards.reduce(into: [:]) { $0[$1.shard] = $1.queue.value?.deadBytes }
   }

@@ -1,9 +1,10 @@
-// The queue as one JSON document, for programs. Its names are promised, as the fleet's are.
+// The queue as one JSON document, for programs. The names are promised, like those of the fleet's document.
 
 import IngestQueue
 import KeyReplica
 
-/// What `sync-status queue --json` prints. Times are Unix seconds by Redis's clock, those of receipt by a node's.
+/// The output of `sync-status queue --json`. Times are Unix seconds by Redis's clock, but the times of receipt are by a
+/// node's clock.
 public struct QueueDocument: Sendable, Encodable {
   private enum Verdict: String, Encodable {
     case flowing
@@ -28,7 +29,7 @@ public struct QueueDocument: Sendable, Encodable {
   }
 
   /// An indented text with sorted keys and a line end.
-  /// - Throws: `EncodingError` where a worker's report has a number that isn't finite.
+  /// - Throws: `EncodingError` if a worker's report has a number that isn't finite.
   public func json() throws -> String { try promisedText(pretty: true) }
 }
 
@@ -64,21 +65,21 @@ extension QueueDocument {
       var claimedAt: Double
     }
 
-    /// One that has looked for work in this shard.
+    /// A worker that has looked for payloads in this shard.
     struct Visitor: Encodable {
       var name: String
       var seenAt: Double
     }
 
     struct Reason: Encodable {
-      /// Null for all reasons beyond those that are named.
+      /// Null for the sum of all further reasons.
       @OrNull var reason: String?
       var count: Int
     }
 
     var shard: Int
     var redis: String
-    /// Why it couldn't be read; all else is null then.
+    /// Why the shard couldn't be read; then everything else is null.
     @OrNull var error: String?
     @OrNull var readAt: Double?
     @OrNull var waiting: Int64?

@@ -1,4 +1,4 @@
-// The facts that the verdict on the queue rests on: each shard by itself, because each may be in an unreachable Redis,
+// The facts on which the queue's verdict is based: each shard by itself, because each may be in an unreachable Redis,
 // and the workers' reports.
 
 public import IngestQueue
@@ -41,11 +41,11 @@ public struct QueueFacts: Sendable, Equatable {
     return Int64(fleet.nodesTime(whenRedisSays: Double(survey.state.readAt) / 1_000) * 1_000)
   }
 
-  /// Reads all of it. The shards are read in parallel, so that an unreachable Redis costs its deadline once.
+  /// Reads all facts. The shards are read in parallel, so that several unreachable ones take one deadline.
   /// - Parameters:
   ///   - shards: Each with a connection to its Redis.
   ///   - directory: The workers' reports.
-  ///   - limit: For each of the steps.
+  ///   - limit: For each step.
   public static func read(
     shards: [(client: RedisClient, layout: QueueLayout)], directory: FleetDirectory, within limit: Duration
   ) async -> QueueFacts {

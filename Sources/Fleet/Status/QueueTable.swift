@@ -9,7 +9,7 @@ public struct QueueTable: Sendable {
   private let verdict: QueueVerdict
   private let colours: Bool
 
-  /// Maximum rows of a table that may have very many.
+  /// Maximum rows of a table that can have very many.
   private static let mostRows = 40
 
   public init(_ facts: QueueFacts, _ verdict: QueueVerdict, colours: Bool) {
@@ -18,7 +18,7 @@ public struct QueueTable: Sendable {
     self.colours = colours
   }
 
-  /// The page, each line ended.
+  /// The page, with a line end after each line.
   public func render() -> String {
     var lines = [headline]
     for text in verdict.unknown { lines.append(coloured("  unknown: ", .bad) + Wording.printable(text)) }

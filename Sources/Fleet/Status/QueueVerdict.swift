@@ -1,5 +1,5 @@
 // The problems of the queue: a pure function of the facts. In the fleet's verdict a dead letter is a note. Here it is
-// wrong, because a person who asks for the queue wants to know whether payloads get through.
+// wrong, because operators who ask for the queue want to know whether payloads get through.
 
 import IngestQueue
 import KeyReplica
@@ -8,10 +8,9 @@ import KeyReplica
 public struct QueueVerdict: Sendable, Equatable {
   /// A payload that waits longer than this is reported.
   public static let slowAfter = Duration.seconds(60)
-  /// If no worker has looked for work in a shard with payloads for this time, that is reported. Idle workers do every 5
-  /// s.
+  /// A shard with payloads is reported if no worker has looked there for this time. Idle workers look every 5 s.
   public static let unservedAfter = Duration.seconds(15)
-  /// If a lease has ended for this time, that is reported: workers look for ended leases every few seconds.
+  /// A claim is reported if its lease ended this long ago: workers look for ended leases every few seconds.
   public static let reapedAfter = Duration.seconds(30)
 
   /// The facts that are unknown.
@@ -19,7 +18,7 @@ public struct QueueVerdict: Sendable, Equatable {
   /// The problems.
   public var wrong: [String]
 
-  /// 0 if nothing is wrong, 1 if something is, 2 if not all could be read.
+  /// 0 if nothing is wrong, 1 if something is, 2 if some facts couldn't be read.
   public var exitCode: Int32 { !unknown.isEmpty ? 2 : wrong.isEmpty ? 0 : 1 }
 
   public init(_ facts: QueueFacts) {
@@ -27,7 +26,7 @@ public struct QueueVerdict: Sendable, Equatable {
       guard case .unreadable(let why) = reading.survey else { return nil }
       return "shard \(reading.shard) in \(reading.place) can't be read: \(why)"
     }
-    // First, because these keep payloads out.
+    // First, because these problems keep payloads out.
     wrong = DeadLetterVerdict.wrong(
       facts.fleet.value?.nodes ?? [],
       facts.surveys.reduce(into: [:]) { $0[$1.shard] = $1.survey.deadBytes })
@@ -65,7 +64,7 @@ public struct QueueVerdict: Sendable, Equatable {
 
   private static func unserved(_ shard: Int, _ survey: QueueSurvey) -> [String] {
     guard survey.state.pending > 0 else { return [] }
-    // A worker that was seen before Redis's clock went back, and not since, doesn't count as live.
+    // A worker last seen before Redis's clock went back doesn't count.
     let seenAt = survey.state.workers.map(\.seenAt).filter { $0 <= survey.state.readAt + 1_000 }.max()
     let age = seenAt.map { survey.state.readAt - $0 }
     if let age, age <= unservedAfter.inMilliseconds { return [] }

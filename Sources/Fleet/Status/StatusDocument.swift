@@ -1,10 +1,10 @@
-// The fleet as one JSON document, for programs. The reports are in it as the members wrote them. Its names are promised: see
-// `PromisedJSON` and the schema in the documentation catalogue.
+// The fleet as one JSON document, for programs. It contains the reports as the members wrote them. The names are
+// promised: see `PromisedJSON` and the schema in the documentation catalogue.
 
 import IngestQueue
 import KeyReplica
 
-/// What `sync-status --json` prints of a fleet that could be read.
+/// The output of `sync-status --json` if the fleet could be read.
 public struct StatusDocument: Sendable, Encodable {
   private enum Verdict: String, Encodable {
     case inSync = "in_sync"
@@ -14,7 +14,7 @@ public struct StatusDocument: Sendable, Encodable {
 
   private let verdict: Verdict
   private let exitCode: Int
-  /// Never there: see ``UnknownStatusDocument``.
+  /// Always null: see ``UnknownStatusDocument``.
   @OrNull private var error: String?
   private let readAt: Double
   private let nodesInSync: Int
@@ -54,17 +54,18 @@ public struct StatusDocument: Sendable, Encodable {
   }
 
   /// One line of JSON, or an indented text, with sorted keys and a line end.
-  /// - Throws: `EncodingError` where a member's report has a number that isn't finite.
+  /// - Throws: `EncodingError` if a member's report has a number that isn't finite.
   public func json(pretty: Bool) throws -> String { try promisedText(pretty: pretty) }
 }
 
-/// What `sync-status --json` prints of a fleet that can't be told: nothing that could be taken for a figure.
+/// The output of `sync-status --json` if the fleet's state is unknown. It has no value that could be mistaken for a
+/// figure.
 public struct UnknownStatusDocument: Sendable, Encodable {
   private let verdict = "unknown"
   private let exitCode = 2
   private let error: String
 
-  /// - Parameter reason: Why it can't be told.
+  /// - Parameter reason: Why the state is unknown.
   public init(reason: String) { error = reason }
 
   /// As ``StatusDocument/json(pretty:)``.
@@ -162,7 +163,7 @@ extension StatusDocument {
   private struct Shard: Encodable {
     var shard: Int
     var redis: String
-    /// Why it couldn't be read; its figures are null then.
+    /// Why the shard couldn't be read; then its figures are null.
     @OrNull var error: String?
     @OrNull var pending: Int64?
     @OrNull var later: Int64?

@@ -1,19 +1,19 @@
-// The fleet on one page, for people. What is wrong comes first and in words; the figures follow for whoever wants to know more.
+// The fleet on one page, for people. Problems come first, as sentences; figures follow.
 
 import KeyReplica
 
-/// Renders the facts and what they were judged to be.
+/// Formats the facts and the verdict.
 public struct StatusTable: Sendable {
   private let facts: FleetFacts
   private let verdict: FleetVerdict
   private let place: String
   private let colours: Bool
 
-  /// Members that ended in good order are listed for so long.
+  /// How long members that ended in good order are listed.
   private static let stoppedShown = Duration.seconds(600)
 
   /// - Parameters:
-  ///   - place: Which Redis and namespace this is, without a password.
+  ///   - place: The Redis and the namespace, without a password.
   ///   - colours: Whether to use a terminal's colours.
   public init(_ facts: FleetFacts, _ verdict: FleetVerdict, place: String, colours: Bool) {
     self.facts = facts
@@ -22,7 +22,7 @@ public struct StatusTable: Sendable {
     self.colours = colours
   }
 
-  /// The page, each line ended.
+  /// The page, with a line end after each line.
   public func render() -> String {
     var lines = [headline]
     for problem in verdict.problems {
@@ -101,7 +101,7 @@ public struct StatusTable: Sendable {
         .init(Wording.count(report.keys)), .init(Wording.count(report.version)),
         .init(report.freshnessSeconds.map { Wording.ago(seconds: $0 + node.age.fractionalSeconds) } ?? "never"),
         .init(Wording.count(report.outcomes.taken)), .init(Wording.count(report.outcomes.refused)),
-        // Numbers from elsewhere: wrapping is wrong, and trapping is worse.
+        // These numbers are from other processes: a wrong sum is better than a trap.
         .init(Wording.count(report.outcomes.notTaken &+ report.outcomes.limited)),
         .init(report.queue.state.rawValue, report.queue.state == .away ? .doubtful : nil),
         reported(node), .init(up(node)), .init(report.build),
@@ -110,7 +110,7 @@ public struct StatusTable: Sendable {
     return table.lines(indent: "  ", colours: colours) + stopped(hidden) + acknowledgement
   }
 
-  /// What a "taken" is worth, with the worst of each node's shards, where nodes that run know it.
+  /// The queue durability that live nodes report, each that of its worst shard.
   private var acknowledgement: [String] {
     var nodesByMeaning: [String: Int] = [:]
     for node in facts.fleet.nodes where node.isLive {
@@ -193,7 +193,7 @@ public struct StatusTable: Sendable {
     return .init(member.reported, isSilent ? .bad : nil)
   }
 
-  /// Both times are by the member's own clock, so their difference needs no other.
+  /// Both times are by the member's own clock, so other clocks don't matter.
   private func up<Report>(_ member: Member<Report>) -> String {
     Wording.time(seconds: member.report.reportedAt - member.report.startedAt)
   }

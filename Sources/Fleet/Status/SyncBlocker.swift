@@ -1,5 +1,5 @@
-// The reasons that keep a node from being in sync. A closed list, so that each new reason gets its text here, and so
-// that `wait` can distinguish a change that is worth a line from a number that counts up.
+// The reasons that keep a node from being in sync. The list is closed, so each new reason must get its text here. It
+// lets `wait` distinguish a change that is worth a line from a number that counts up.
 
 import KeyReplica
 
@@ -13,7 +13,7 @@ public enum SyncBlocker: Sendable, Hashable {
   case sharesItsName
   case empty
   case loading(verified: Int, total: Int)
-  /// All buckets are verified, and it follows the store to one version.
+  /// All buckets are verified, and the node is catching up with the store's latest changes.
   case catchingUp
   case restored(verified: Int, total: Int)
   case guarded
@@ -23,7 +23,7 @@ public enum SyncBlocker: Sendable, Hashable {
   case otherEpoch(String, store: String)
   /// The store is sealed, and the node hasn't read that yet.
   case missesTheSeal
-  /// It mirrors the whole store, and can't prove refusals for another reason, as text.
+  /// It mirrors the whole store, but can't prove refusals for another reason, as text.
   case cannotRefuse(String)
   /// It has no answered read of the store.
   case neverHeard
@@ -67,7 +67,7 @@ public enum SyncBlocker: Sendable, Hashable {
     }
   }
 
-  /// Whether another value of the same reason is worth a line. Seconds count up by themselves.
+  /// Whether a new value of the same reason is worth a line. Seconds that count up aren't.
   func isNews(after old: SyncBlocker) -> Bool {
     switch (old, self) {
     case (.silent, .silent), (.stale, .stale): false
@@ -82,6 +82,6 @@ extension Member {
     isUndated ? SyncBlocker.undated.words : "has been silent for \(Wording.time(age))"
   }
 
-  /// When it reported: `0.4 s ago`.
+  /// The time of the last report: `0.4 s ago`.
   var reported: String { isUndated ? "not known" : Wording.ago(seconds: age.fractionalSeconds) }
 }

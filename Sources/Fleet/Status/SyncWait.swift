@@ -1,15 +1,15 @@
-// The condition of `sync-status wait`, as a pure function of each look at the fleet.
+// The condition of `sync-status wait`, as a pure function of each reading of the fleet.
 //
-// "In sync" alone would accept a node that was level with the store some seconds ago. A person who provisions a machine
-// may have just written something, and wants it to be there. So the store's version is recorded at the first look, and
-// a node counts only when it has followed everything up to that version.
+// "In sync" alone would accept a node that was level with the store some seconds ago. An operator who provisions a
+// machine may have just written something, and wants the node to have it. So the store's version is recorded at the
+// first reading, and a node counts only when it has followed everything up to that version.
 
 import KeyReplica
 
-/// A wait for nodes to be in sync with the store at the version of the first look, or later.
+/// A wait for nodes to be in sync with the store at the version of the first reading, or later.
 public struct SyncWait: Sendable {
   public enum Nodes: Sendable, Equatable {
-    /// Every node that hasn't ended in order; at least one.
+    /// Every node that hasn't ended in good order, and at least one.
     case all
     case named(String)
     /// This number of nodes, any of them.
@@ -33,13 +33,13 @@ public struct SyncWait: Sendable {
 
   public init(for nodes: Nodes) { self.nodes = nodes }
 
-  /// Looks once.
+  /// Evaluates one reading of the fleet.
   /// - Returns: The missing conditions; none when the wait is over.
   public mutating func look(at facts: FleetFacts) -> [Missing] {
     let verdict = FleetVerdict(facts)
     var missing = verdict.problems.filter { $0.severity == .outOfSync && $0.member == nil }.map { Self.other($0.text) }
     guard let store = facts.store else { return missing }
-    // A version counts within its history only.
+    // Versions are comparable only within one epoch.
     if target == nil || target?.epoch != store.epoch { target = (store.epoch, store.version) }
     let wanted = target?.version ?? store.version
 
@@ -53,7 +53,7 @@ public struct SyncWait: Sendable {
       for node in looks where !node.stopped { missing += node.missing }
       missing += Self.unseen(facts)
     case .named(let name):
-      if storeIsSound { missing = [] }  // That no node at all has reported has a better text here.
+      if storeIsSound { missing = [] }  // "no node has reported" has a better text below.
       if let node = looks.first(where: { $0.name == name }) {
         missing += node.stopped ? [Self.other("\(name) has ended")] : node.missing
       } else if let node = facts.fleet.unreadable.first(where: { $0.kind == .node && $0.name == name }) {
@@ -75,7 +75,7 @@ public struct SyncWait: Sendable {
     return missing
   }
 
-  /// The lines to print for the missing conditions: all of them if any is new, else none. A time that counts up isn't
+  /// The lines to print for the missing conditions: all of them if one is new, else none. A time that counts up isn't
   /// new.
   public mutating func news(in missing: [Missing]) -> [String] {
     let isNews =
@@ -107,7 +107,7 @@ public struct SyncWait: Sendable {
     return judgement.lacks.map { lack(judgement.name, $0) }
   }
 
-  /// Nodes that were never seen, with their names.
+  /// Nodes without a readable report, with their names.
   private static func unseen(_ facts: FleetFacts) -> [Missing] {
     facts.fleet.unreadable.filter { $0.kind == .node }.map {
       other("the report of \($0.name) can't be understood: \($0.reason)")

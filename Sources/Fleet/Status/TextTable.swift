@@ -1,4 +1,4 @@
-// Aligned columns. Widths are those of the plain text; colours are added around it, so that they don't count.
+// Aligned columns. Widths are computed from the plain text. Colours are added afterwards, so they don't count.
 
 /// A table of text with a line of headings.
 struct TextTable {
@@ -48,7 +48,7 @@ struct TextTable {
   }
 }
 
-/// The few colours in use, by their meaning.
+/// The few colours in use, named by their meaning.
 enum Colour {
   case good
   case bad

@@ -80,7 +80,7 @@ public enum Wording {
     return names.dropLast().joined(separator: ", ") + " and \(last)"
   }
 
-  /// Text from other sources, so that it can't control a terminal: control characters become `?`.
+  /// Makes text from other sources safe for a terminal: control characters become `?`.
   public static func printable(_ text: String) -> String {
     var result = String.UnicodeScalarView()
     for scalar in text.unicodeScalars {

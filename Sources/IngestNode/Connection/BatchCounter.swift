@@ -1,12 +1,13 @@
-// Counts the events of batches. Honeycomb's clients want one status for each event of a batch, so the node must look
-// into the body.
+// Counts the events of batches. Honeycomb's clients want one status for each event of a batch, so the node must read
+// the body.
 //
-// The author of the body decides how long that takes: 16 MiB of compressed blocks without content take a second, and so
-// do 80 KiB that decompress to 16 MiB. On an event loop every other connection would wait for that. So an event loop
-// counts only batches that certainly take a moment, by their bytes before and after decompression. All others go to
-// separate threads.
+// The sender of the body determines how long counting takes: 16 MiB of compressed blocks without content take a second,
+// and so do 80 KiB that decompress to 16 MiB. On an event loop every other connection would wait for that. So an event
+// loop counts only batches that certainly take a moment, by their bytes before and after decompression. All others are
+// counted on separate threads.
 //
-// There accounts take turns. In the order of arrival, one account's expensive batches would delay everybody else's.
+// On those threads accounts take turns. In the order of arrival, one account's expensive batches would delay those of
+// all others.
 //
 // Rejected: counting in pieces while the body arrives. It is as much work, still on the event loop, and needs a
 // decoder's state for each connection.
@@ -16,7 +17,7 @@ internal import NIOCore
 internal import NIOPosix
 internal import Synchronization
 
-/// A batch of which the events are counted.
+/// A batch whose events must be counted.
 struct Batch: Sendable {
   let body: ByteBuffer
   private let format: EventCount.Format
@@ -44,7 +45,7 @@ struct Batch: Sendable {
         "expected application/json or application/msgpack, got \(contentType ?? "no content type")")
     }
     self.body = body
-    // Brotli has no first bytes of its own.
+    // Brotli has no magic bytes.
     compression =
       CompressionFormat(firstBytesOf: body.readableBytesSpan)
       ?? (contentEncoding?.lowercased() == "br" ? .brotli : nil)
@@ -66,7 +67,7 @@ struct Batch: Sendable {
     }
   }
 
-  /// How many events there are.
+  /// The number of events.
   func count() throws(PushRejection) -> Int {
     do throws(EventCount.Failure) { return try count(within: Self.bounds) } catch { throw Self.failing(error) }
   }
@@ -83,8 +84,8 @@ struct Batch: Sendable {
 
 /// Counts batches that take too long for an event loop on separate threads.
 final class BatchCounter: Sendable {
-  /// Maximum batches that may wait: of one account, and in all. Further ones are answered 503. Their bytes count for
-  /// the event loops' budgets.
+  /// Maximum waiting batches: of one account, and in all. Further ones are answered 503. Their bytes count against the
+  /// event loops' budgets.
   static let accountLimit = 64
   static let limit = 1_024
 
@@ -97,13 +98,13 @@ final class BatchCounter: Sendable {
   convenience init(threads: NIOThreadPool) {
     self.init { work in
       threads.submit { state in
-        // Cancelled only if the node has ended, and nobody waits for an answer any more.
+        // Cancelled only if the node has ended. Then nobody waits for an answer any more.
         if case .active = state { work() }
       }
     }
   }
 
-  /// How many events a batch has. The future fails with a `PushRejection`.
+  /// The number of events of a batch. The future fails with a `PushRejection`.
   func count(_ batch: Batch, of account: String, on eventLoop: any EventLoop) -> EventLoopFuture<Int> {
     let promise = eventLoop.makePromise(of: Int.self)
     let job: @Sendable () -> Void = {
@@ -119,7 +120,7 @@ final class BatchCounter: Sendable {
       promise.fail(error)
       return promise.futureResult
     }
-    // Not necessarily the one that was just added: the next one by turns.
+    // This isn't necessarily the batch that was just added: accounts take turns.
     run { self.waiting.withLock { $0.popFirst() }?() }
     return promise.futureResult
   }

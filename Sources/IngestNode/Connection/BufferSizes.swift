@@ -7,8 +7,8 @@ internal import NIOCore
 struct BufferSizes {
   /// The size of a read. It begins small, and grows while reads fill it.
   let reads: AdaptiveRecvByteBufferAllocator
-  /// High-water and low-water mark, in bytes, of answers that the kernel has no room for. Above the high mark the
-  /// connection isn't served until the low mark is reached.
+  /// High-water and low-water mark, in bytes, of answers that don't fit into the kernel's buffer. Above the high mark
+  /// the connection isn't served until the low mark is reached.
   let unsent: ChannelOptions.Types.WriteBufferWaterMark
   /// Maximum bytes of answers that are gathered before they are written; a single answer may be larger.
   let gathered: Int

@@ -1,7 +1,6 @@
-// The state of a connection: its HTTP state machine, unconsumed input, unwritten output, and whether it goes on. It is
-// one value, so that a step is one access to the connection's handler. Swift checks each access to an object's property
-// as long as it lasts, and a push with three such accesses in every step spent a fifth of its instructions on these
-// checks.
+// The state of a connection: its HTTP state machine, unconsumed input, unwritten output, and flags. It is one value, so
+// that a step is one access to a property of the connection's handler. Swift checks each such access for exclusivity as
+// long as it lasts. With three accesses in every step, a push spent a fifth of its instructions on these checks.
 
 internal import HTTPFraming
 internal import InputBuffer
@@ -14,7 +13,7 @@ struct ConnectionBuffers: ~Copyable {
 
   /// Whether the client reads its answers, as NIO reported last. A client that doesn't gets no further answers.
   var isWritable = true
-  /// Whether the state machine waits for a verdict. It isn't asked before.
+  /// Whether the connection waits for a verdict. Until then the state machine isn't called.
   var awaitsVerdict = false
   /// Whether the connection is closed.
   var isClosed = false
@@ -27,11 +26,11 @@ struct ConnectionBuffers: ~Copyable {
   /// Input that wasn't consumed.
   var unread: ByteBuffer { input.bytes }
 
-  /// The capacity of its memory in bytes.
+  /// The capacity of the input's memory in bytes.
   var inputCapacity: Int { input.capacity }
 
   /// - Parameter sentAhead: As in ``wantsMore(than:)``.
-  /// - Returns: Whether more was wanted.
+  /// - Returns: Whether the connection wanted more input.
   mutating func append(_ bytes: ByteBuffer, sentAhead: Int) -> Bool {
     defer { input.append(bytes) }
     return wantsMore(than: sentAhead)
@@ -49,17 +48,17 @@ struct ConnectionBuffers: ~Copyable {
 
   enum Turn {
     case step(Step)
-    /// Write the output, and ask again.
+    /// Write the output, and call again.
     case flush
-    /// There is nothing to be done now.
+    /// Nothing can be done now.
     case rest
   }
 
-  /// Whether the state machine may be asked: no caller does so already, and the connection is open.
+  /// Whether the state machine may be called: no caller is doing so already, and the connection is open.
   var mayBeDriven: Bool { !isDriven && !isClosed }
 
-  /// The first thing to do.
-  /// - Returns: nil if the state machine mustn't be asked now: the caller is within such a loop already, or the
+  /// The first action.
+  /// - Returns: nil if the state machine mustn't be called now: the caller is within such a loop already, or the
   ///   connection is closed.
   mutating func beginDriving(gathering gathered: Int) -> Turn? {
     guard mayBeDriven else { return nil }
@@ -67,7 +66,7 @@ struct ConnectionBuffers: ~Copyable {
     return next(gathering: gathered)
   }
 
-  /// The next thing to do.
+  /// The next action.
   /// - Parameter gathered: Maximum bytes of answers to gather before they are written.
   mutating func next(gathering gathered: Int) -> Turn {
     guard !awaitsVerdict, !isClosed else { return .rest }
@@ -98,7 +97,7 @@ struct ConnectionBuffers: ~Copyable {
     let hasOutput: Bool
   }
 
-  /// Releases input that is consumed or isn't wanted any more.
+  /// Releases the memory of input that is consumed or isn't wanted any more.
   mutating func settle(sentAhead: Int) -> Rest {
     let phase = machine.phaseInPlace()
     if phase == .closed { input.clear() } else { input.releaseSpareMemory() }
@@ -113,15 +112,15 @@ struct ConnectionBuffers: ~Copyable {
 
   mutating func write(_ reply: Reply, _ framing: ResponseFraming) { reply.write(framing, to: &output) }
 
-  /// The output that is left after the kernel took as much as it has room for.
+  /// The output that is left after the kernel accepted as much as fits into its buffer.
   enum Left {
     case nothing, some
-    /// There wasn't any output before.
+    /// There was no output to write.
     case nothingAsBefore
   }
 
-  /// Writes the output to the kernel, as far as there is room.
-  /// - Parameter socket: nil if it must be written through NIO.
+  /// Writes as much of the output as fits into the kernel's buffer.
+  /// - Parameter socket: nil if the output must be written through NIO.
   mutating func flush(to socket: DirectSocketWriter?) -> Left {
     guard output.readableBytes > 0 else { return .nothingAsBefore }
     guard let socket else { return .some }

@@ -8,13 +8,14 @@
 // thousands of connections may have such a read before the event loop looks at its sockets again. So while some
 // connections wait, a read gets as many steps as one push needs, and the rest of its bytes wait as well.
 //
-// Owners take turns, not connections, because anybody can open thousands. Every second turn goes to an owner that has
-// sent an active key, however many strangers wait, and from however many networks. With one queue for all, strangers
-// that kept requests without a key waiting on 2,400 connections delayed a push in many chunks by 16 seconds.
+// Owners take turns, not connections, because anybody can open thousands of connections. Every second turn goes to an
+// owner that has sent an active key, however many owners without one (strangers) wait, and from however many networks.
+// With one queue for all, strangers that kept requests without a key waiting on 2,400 connections delayed a push in
+// many chunks by 16 seconds.
 //
-// The pause begins at the end of a batch. It used to begin when the first connection of a batch asked for more. It was
-// over before a batch of costly requests was, so the next batch followed at once, and the event loop looked at no
-// socket for seconds.
+// The pause begins at the end of a batch. In an earlier version it began when the first connection of a batch asked for
+// more. Then it was over before a batch of costly requests was. The next batch followed at once, and the event loop
+// looked at no socket for seconds.
 //
 // A pass is the event loop's work between two looks at its sockets: up to 4,096 sockets and then all tasks. Even with
 // one push for each, a pass over an attacker's thousands of connections took a second, and everybody else waited, new
@@ -32,36 +33,37 @@ enum TurnOwner: Hashable {
   case account(String)
   /// No active key was sent.
   case network(IPAddress)
-  /// A connection by itself: that of a proxy with many clients' requests, or one with an unknown client.
+  /// A single connection: a proxy's with many clients' requests, or one with an unknown client.
   case connection(ObjectIdentifier)
 }
 
-/// A connection that may have more work than fits into one turn.
+/// A connection that may have more work than one turn allows.
 protocol TurnTaking: AnyObject {
   var turnOwner: TurnOwner { get }
-  /// Whether an active key was sent on it.
+  /// Whether the connection has sent an active key.
   var isProven: Bool { get }
 
-  /// Called when its turn begins. It does a bounded part of its work, and adds itself again if more is left.
+  /// Called when its turn begins. The connection does a bounded part of its work, and adds itself again if more is
+  /// left.
   func goOn()
 }
 
-/// The connections of one event loop that go on later. Lives on that event loop.
+/// The connections of one event loop that wait for a turn. Used only on that event loop.
 final class ConnectionTurns {
-  /// Steps of a connection's machine in one turn; a small request has three or four.
+  /// Maximum steps of a connection's state machine in one turn; a small request has three or four.
   static let steps = 64
-  /// The same for the bytes of a read while others wait for a turn: one push.
+  /// Maximum steps after a read while other connections wait for a turn: enough for one push.
   static let stepsOfRead = 8
-  /// Connections that go on, one after the other, before the event loop does something else.
+  /// Maximum connections that have their turns in one batch, before the event loop does other work.
   private static let connections = 64
-  /// Time for a batch, except that the connection in progress ends its steps: the costs of steps differ by a factor of
-  /// a hundred.
+  /// Maximum time of a batch, after which only the connection in progress ends its steps: the costs of steps differ by
+  /// a factor of a hundred.
   private static let batch = TimeAmount.milliseconds(1)
-  /// Pause before the next ones: long enough for the event loop to look at its sockets in between.
+  /// Pause between two batches: long enough for the event loop to look at its sockets.
   private static let pause = TimeAmount.microseconds(250)
-  /// A pass that lasts for longer is long.
+  /// A pass that lasts longer than this counts as long.
   private static let longPass = TimeAmount.milliseconds(10)
-  /// How often an owner's connections may go on in the rest of a long pass without having waited.
+  /// Maximum times that an owner's connections may go on in the rest of a long pass without having waited.
   private static let goesInLongPass = 4
 
   private let eventLoop: any EventLoop
@@ -72,7 +74,7 @@ final class ConnectionTurns {
 
   /// One value, so that each push costs one access to it.
   private var pass = Pass()
-  /// How often each owner's connections have gone on since the pass became long.
+  /// How many times each owner's connections have gone on since the pass became long.
   private var goesSpent: [TurnOwner: Int] = [:]
 
   init(on eventLoop: any EventLoop) { self.eventLoop = eventLoop }

@@ -1,11 +1,11 @@
 // Writes a connection's answers to its socket. NIO's path through the pipeline and a queue of pending writes costs a
-// third as much as all of our own code for a push, and an answer is some hundred bytes that the kernel nearly always
-// has room for. So they are written directly. Bytes that the kernel has no room for go through NIO, which waits until
-// there is room.
+// third as much as all of our own code for a push. An answer is some hundred bytes, which nearly always fit into the
+// kernel's buffer. So answers are written directly. Bytes that don't fit go through NIO, which waits until they do.
 //
-// The descriptor belongs to NIO. After NIO has closed it, the same number may be another client's, so it must be
-// released with the channel. NIO closes a socket, fails the promises of pending writes, and calls `channelInactive`,
-// without a turn of the event loop in between. The owner of this value releases it at the first of these calls.
+// The descriptor belongs to NIO. After NIO has closed it, another client's connection may get the same number, so this
+// value must be discarded with the channel. NIO closes a socket, fails the promises of pending writes, and calls
+// `channelInactive`, without a turn of the event loop in between. The owner of this value discards it at the first of
+// these calls.
 
 internal import Foundation
 internal import NIOCore
@@ -25,7 +25,7 @@ struct DirectSocketWriter {
     }
   }
 
-  /// Whether the client has disconnected completely, and hasn't only closed its side: it reads no answer.
+  /// Whether the client has disconnected completely, and not only closed its sending side. Then it reads no answer.
   var isReset: Bool {
     #if canImport(Glibc)
       var info = tcp_info()
@@ -37,8 +37,8 @@ struct DirectSocketWriter {
     #endif
   }
 
-  /// Writes as many bytes as the kernel has room for, without waiting.
-  /// - Returns: Their number. Also 0 if the connection is broken; NIO's own writing finds that and acts on it.
+  /// Writes as many bytes as fit into the kernel's buffer, without waiting.
+  /// - Returns: Their number. Also 0 if the connection is broken; NIO's own write detects that and acts on it.
   func write(_ bytes: UnsafeRawBufferPointer) -> Int {
     while true {
       let count = send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_DONTWAIT | MSG_NOSIGNAL))

@@ -1,6 +1,6 @@
-// A request whose head has come and that isn't answered yet: what was read from the head while its bytes were there, what
-// is in hand for it, and what it waits for. An object, not a value in an optional: it is looked at a dozen times for a push, and each look at a value of so many
-// parts would retain them all.
+// A request from the arrival of its head to its answer: the parts of the head that were read while it was in memory,
+// the resources that are held for the request, and its state. Rejected: a struct in an optional. It is accessed a dozen
+// times for a push, and each access to a struct of so many parts would retain them all.
 
 internal import ClientAddress
 internal import Foundation
@@ -13,28 +13,28 @@ final class Exchange {
   let number: RequestNumber
   let dialect: Dialect
   let media: MediaType
-  /// The labels as bytes, for dialects that look into the body; otherwise nil. They are bytes because converting
-  /// invalid UTF-8 to text takes long. That is done only for clients with an active key.
+  /// The values of Content-Type and Content-Encoding, for dialects that read the body; otherwise nil. They are bytes
+  /// because converting invalid UTF-8 to text takes long. That is done only for clients with an active key.
   let labels: Labels?
   var request: PushRequest
   var key: KeyID?
-  /// If the head has no key, the reason.
+  /// The reason for the rejection if the head has no key.
   let withoutKey: PushRejection
-  /// Of the budget, for the body.
-  var held: ReservedBytes
-  /// Of the budget, for the answer, until the kernel has it.
+  /// Bytes of the budget for the body.
+  @exclusivity(unchecked) var held: ReservedBytes
+  /// Bytes of the budget for the answer, held until the kernel has the answer.
   var answerHeld: ReservedBytes?
   /// The number of events in the body, once they are counted.
   var events: Int?
-  /// What is awaited.
-  var state: ExchangeState
+  /// What the request waits for.
+  @exclusivity(unchecked) var state: ExchangeState
   /// The pending enqueue, from its start until its outcome is known.
   var handover: PendingEnqueue?
 
   /// The account of the key, once it is admitted.
   var account: String? { held.account }
 
-  /// Whether the body has to arrive before it is known whether there is a key.
+  /// Whether the key may be in the body, so that the body must arrive first.
   var keyIsInBody: Bool { key == nil && dialect.hasKeyInBody }
 
   struct Labels {
@@ -43,8 +43,8 @@ final class Exchange {
   }
 
   /// - Parameters:
-  ///   - bytes: Beginning with the head.
-  ///   - held: Nothing yet.
+  ///   - bytes: The unread input, which begins with the head.
+  ///   - held: A reservation without any bytes yet.
   init(
     _ number: RequestNumber, _ dialect: Dialect, _ purpose: Route.Purpose, _ head: RequestHead, _ bytes: RawSpan,
     _ held: consuming ReservedBytes
@@ -65,7 +65,7 @@ final class Exchange {
       members: RequestMembers(
         of: bytes, path: head.path, contentType: contentType, contentEncoding: contentEncoding,
         traceparent: head.label("traceparent", in: bytes)),
-      // An empty one is the result of a variable that wasn't set. It doesn't distinguish payloads.
+      // An empty value comes from a variable that wasn't set. It doesn't distinguish payloads.
       idempotencyKey: head.first("idempotency-key", in: bytes).flatMap { range in
         range.isEmpty ? nil : bytes.extracting(range).withUnsafeBytes(Array.init)
       })
@@ -74,37 +74,37 @@ final class Exchange {
     withoutKey = presented == .tooLong ? .keyTooLong(limit: PresentedKey.limit) : .missingKey
   }
 
-  /// Whether as much of the body has come as a key is looked for in.
+  /// Whether the part of the body that can contain a key has arrived.
   /// - Parameters:
-  ///   - newest: How many bytes at its end weren't there before.
-  ///   - announced: How long it is; nil where that isn't known.
+  ///   - newest: The number of new bytes at the body's end.
+  ///   - announced: The body's length; nil if unknown.
   func hasFirstLine(newest: Int, announced: Int?) -> Bool {
     let body = request.body
-    // If the body has no line end, all of it.
+    // If the body has no line end, that part is the whole body.
     return body.readableBytes == announced
       || PresentedKey.hasFirstLine(body.readableBytesSpan, searched: body.readableBytes - newest)
   }
 
   /// Adds a part of the body.
-  /// - Parameter isWhole: Whether it is all of it.
+  /// - Parameter isWhole: Whether the part is the whole body.
   func append(_ part: ByteBuffer, isWhole: Bool) {
     if request.body.readableBytes > 0 {
       request.body.writeImmutableBuffer(part)
     } else if isWhole || part.storageCapacity <= 4 * part.readableBytes {
       request.body = part
     } else {
-      // The rest may take its time, and a few bytes mustn't keep the memory of the whole read.
+      // The rest may arrive much later, and a few bytes mustn't keep the memory of the whole read.
       request.body = ByteBufferAllocator().buffer(buffer: part)
     }
   }
 }
 
 extension RequestHead {
-  /// The longest Content-Type, Content-Encoding or traceparent that is kept, in bytes: ten times what any client sends.
+  /// Maximum bytes of a Content-Type, Content-Encoding or traceparent that is kept: ten times what any client sends.
   static let longestLabel = 1 << 10
 
   /// The value of a header that is kept with the payload; nil if there is none, or if it is longer than any meaningful
-  /// one. It is kept before it is known whether the key is active, so it must cost little.
+  /// one. It is kept before the key is known to be active, so it must cost little.
   func label(_ name: FieldName, in bytes: RawSpan) -> Range<Int>? {
     guard let value = first(name, in: bytes), value.count <= Self.longestLabel else { return nil }
     return value

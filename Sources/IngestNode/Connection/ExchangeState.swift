@@ -1,18 +1,18 @@
-// What one request waits for, and what follows from each thing that happens to it. Pure: it knows no socket, no clock, no
-// budget and no key store, so that tests go through all orders of events. ``PushConnection`` carries out what it says.
+// The state of one request, and the action that follows from each event. Pure: it knows no socket, no clock, no budget
+// and no key store, so that tests can go through all orders of events. ``PushConnection`` carries out the actions.
 //
 // | state | what is awaited |
 // |---|---|
-// | undecided | the key, where it is in the body; then whether it is active |
+// | undecided | the key, if it is in the body; then whether it is active |
 // | receiving | the rest of the body; the key is active, or the request needs none |
-// | counting | how many events a batch has |
-// | enqueuing | what becomes of the payload |
-// | rejecting | the end of a body of unknown length, which is thrown away |
+// | counting | the number of events of a batch |
+// | enqueuing | the outcome of the enqueue |
+// | rejecting | the end of a body of unknown length, which is discarded |
 // | answered | nothing |
 //
-// A request that isn't taken is answered at once, whatever of its body is still to come. Only where the body's length
-// isn't known that would have to end the connection, and many clients send nothing but chunks: so they are told at the
-// body's end, unless more comes than is worth throwing away.
+// A rejected request is answered at once, even if its body hasn't arrived. But if the body's length is unknown, that
+// would have to end the connection, and many clients send only chunked bodies. So those are answered at the body's end,
+// unless more bytes arrive than are worth discarding.
 
 internal import IngestQueue
 
@@ -26,14 +26,14 @@ struct ExchangeState {
     case answered
   }
 
-  /// What is to be done now.
+  /// The next action.
   enum Action {
     case none
-    /// The body is wanted: see whether there is room for it.
+    /// The body is wanted: check whether the budget allows it.
     case welcomeBody
-    /// Let go of what came of the body, and throw away the rest.
+    /// Release the part of the body that has arrived, and discard the rest.
     case discardBody
-    /// The body is whole, and the key isn't known to be active: it must be in the body.
+    /// The body is complete, and the key isn't known to be active: it must be in the body.
     case findKey
     case countEvents
     case enqueue
@@ -59,17 +59,17 @@ struct ExchangeState {
 
   init(_ purpose: Route.Purpose) { self.purpose = purpose }
 
-  /// Whether the key is still to be asked for.
+  /// Whether the key's verdict is still needed.
   var isUndecided: Bool { if case .undecided = state { purpose != .preflight } else { false } }
 
-  /// The body of a request that only asks is discarded.
+  /// Whether the body is kept. A request that only asks about its key has its body discarded.
   var keepsBody: Bool { purpose == .push || purpose == .batch }
 
-  /// Why it isn't taken, while that isn't said yet.
+  /// The reason for the rejection, until it is answered.
   var rejection: PushRejection? { if case .rejecting(let why, _) = state { why } else { nil } }
 
   /// The key is active.
-  /// - Parameter isWhole: Whether all of the body has come.
+  /// - Parameter isWhole: Whether the whole body has arrived.
   mutating func admitted(isWhole: Bool) -> Action {
     guard case .undecided = state else { return .none }
     state = .receiving
@@ -77,8 +77,8 @@ struct ExchangeState {
     return keepsBody ? .welcomeBody : .none
   }
 
-  /// A part of the body has come.
-  /// - Parameter limit: How many bytes may be thrown away at most before it is answered.
+  /// A part of the body has arrived.
+  /// - Parameter limit: Maximum bytes to discard before the request is answered.
   mutating func received(_ bytes: Int, discardingAtMost limit: Int) -> BodyUse {
     switch state {
     case .undecided, .receiving: return keepsBody ? .keep : .discard
@@ -93,7 +93,7 @@ struct ExchangeState {
     }
   }
 
-  /// The request is whole.
+  /// The request is complete.
   mutating func ended() -> Action {
     switch state {
     case .undecided:
@@ -122,14 +122,14 @@ struct ExchangeState {
     }
   }
 
-  /// A batch's events are counted, and the answer to them has found room.
+  /// A batch's events are counted, and bytes are reserved for the answer to them.
   mutating func counted() -> Action {
     guard case .counting = state else { return .none }
     state = .enqueuing
     return .enqueue
   }
 
-  /// It is known what became of the payload.
+  /// The outcome of the enqueue is known.
   mutating func enqueued(_ outcome: PushOutcome) -> Action {
     guard case .enqueuing = state else { return .none }
     state = .answered
@@ -139,8 +139,8 @@ struct ExchangeState {
     }
   }
 
-  /// It isn't taken.
-  /// - Parameter receivesChunks: Whether a body is being received whose length isn't known.
+  /// The request is rejected.
+  /// - Parameter receivesChunks: Whether a body of unknown length is being received.
   mutating func reject(_ why: PushRejection, receivesChunks: Bool) -> Action {
     switch state {
     case .answered, .rejecting: return .none

@@ -1,21 +1,21 @@
-// How long a connection has been in its phase. The deadline moves with each phase, several times for each request; the timer
-// is moved only where it would ring too late, so a connection that is busy doesn't touch it.
+// The time that a connection spends in its phase. The deadline moves with each phase, several times for each request.
+// The timer is moved only if it would fire too late, so a busy connection doesn't touch it.
 
 internal import HTTPFraming
 internal import NIOCore
 
 /// The deadline of one connection's phase, and its timer.
 struct PhaseClock {
-  /// A client that has to send something, and hasn't sent much for so long, may be closed for another.
+  /// If a client must send something and hasn't sent much for this time, it may be closed in favour of another.
   static let patience = TimeAmount.seconds(5)
-  /// The number of bytes that counts as progress: with less a client could look busy at almost no cost.
+  /// The number of bytes that counts as progress. With a smaller one, a client could look busy at almost no cost.
   private static let progress = 16 << 10
 
-  /// The one that is timed; nil where its deadline is to be set anew.
+  /// The timed phase; nil if its deadline must be set anew.
   var phase: ConnectionPhase?
   private var deadline = NIODeadline.distantFuture
   private(set) var timer: (at: NIODeadline, task: Scheduled<Void>)?
-  /// Bytes of a body since the client was last seen sending.
+  /// Bytes of a body since the client's last progress.
   private var unnoted = 0
 
   /// Another phase begins.
@@ -27,8 +27,8 @@ struct PhaseClock {
     return deadline < .distantFuture && timer.map { deadline < $0.at } ?? true
   }
 
-  /// So many bytes of a body have come.
-  /// - Returns: Whether that is enough by now to say that the client sends.
+  /// This number of bytes of a body has arrived.
+  /// - Returns: Whether the bytes so far are enough to count as progress.
   mutating func progressed(by bytes: Int) -> Bool {
     unnoted += bytes
     guard unnoted >= Self.progress else { return false }
@@ -44,12 +44,12 @@ struct PhaseClock {
   enum Ring {
     /// There is no deadline any more.
     case nothing
-    /// The deadline has moved: the timer is to be set again.
+    /// The deadline has moved: the timer must be set again.
     case early
     case passed
   }
 
-  /// The timer has rung.
+  /// The timer has fired.
   mutating func rang(at now: NIODeadline) -> Ring {
     timer = nil
     if deadline == .distantFuture { return .nothing }

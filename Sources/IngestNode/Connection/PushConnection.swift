@@ -1,9 +1,9 @@
 // One client's connection. It carries out the actions of HTTPFraming's state machine, asks the gate for verdicts, and
-// writes the answers in the request's dialect. Bytes in, bytes out; no HTTP pipeline of NIO's.
+// writes the answers in the request's dialect. It reads and writes bytes, without NIO's HTTP pipeline.
 //
-// The key is looked up when the head has arrived, before the body. So a client whose key isn't active is answered
-// before it has sent megabytes, and one that waits for "100 Continue" never sends them. While it waits for the verdict,
-// the connection reads nothing that it would have to keep.
+// The key is looked up when the head has arrived, before the body. So a client without an active key is answered before
+// it has sent megabytes. A client that waits for "100 Continue" never sends them. While the verdict is pending, the
+// connection reads nothing that it would have to buffer.
 //
 // The state machine ensures that each request has one answer, in order. This handler limits everything that it keeps:
 // input sent ahead, answers that the client doesn't read, and time.
@@ -26,21 +26,23 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   private let shared: ListenerContext
   private let budget: ByteBudget
   private let turns: ConnectionTurns
-  /// Whether it has had its turn, and continues in the next one.
+  /// Whether the connection has used its turn, and continues in the next one.
   private var awaitsTurn = false
   private(set) lazy var turnOwner = isProxy ? ownTurns : network.map { TurnOwner.network($0) } ?? ownTurns
   private var ownTurns: TurnOwner { .connection(ObjectIdentifier(self)) }
-  /// The client's address, if known. If it is a trusted proxy's, requests may be of other clients.
+  /// The client's address, if known. If it is a trusted proxy's, the requests may be from other clients.
   private let client: IPAddress?
   /// Whether the client is a proxy that names the client of each request.
   private let isProxy: Bool
-  /// The network whose share of the budget requests count for; nil if it isn't known, or differs for each request.
+  /// The network that requests are counted for in the budget; nil if it isn't known, or differs for each request.
   private let network: IPAddress?
   /// nil if connections aren't limited.
   private let place: ConnectionPlace?
-  private var wire: ConnectionBuffers
+  // Exclusivity isn't checked for two properties here and two of an exchange: the checks took a tenth of the instructions
+  // of a push. All four are values whose methods call nothing that could come back here, so no access can overlap another.
+  @exclusivity(unchecked) private var wire: ConnectionBuffers
   private var exchange: Exchange?
-  /// Set while it is in the channel's pipeline.
+  /// Set while the handler is in the channel's pipeline.
   private var context: ChannelHandlerContext?
   private let isEncrypted: Bool
   private var sizes = BufferSizes.ofStranger
@@ -55,11 +57,11 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   private var heldRead = false
   private var inputHasEnded = false
 
-  private(set) var clock = PhaseClock()
+  @exclusivity(unchecked) private(set) var clock = PhaseClock()
 
   /// - Parameters:
-  ///   - budget: Of the connection's event loop.
-  ///   - turns: Of the connection's event loop.
+  ///   - budget: The budget of the connection's event loop.
+  ///   - turns: The turns of the connection's event loop.
   ///   - client: The client's address; nil if it isn't known.
   ///   - isEncrypted: Whether a handler before this one does TLS.
   ///   - place: Its entry in the limiter, which becomes proven once a key was admitted.
@@ -105,8 +107,8 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let wasWanted = wire.append(unwrapInboundIn(data), sentAhead: shared.sentAhead)
     // When a client has closed its side, NIO reads everything that the kernel has, wanted or not. With thousands of
-    // connections that end at once, with requests sent ahead on each, that was gigabytes, and seconds of useless work.
-    // None of it is acknowledged.
+    // connections that ended at once, each with requests sent ahead, that was gigabytes, and seconds of useless work.
+    // None of these requests is acknowledged.
     if !wasWanted, wire.unread.readableBytes > shared.unreadAtEnd || socket?.isReset ?? false {
       return context.channel.reset()
     }
@@ -156,10 +158,10 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     context.close(promise: nil)
   }
 
-  /// Whether it has sent an active key.
+  /// Whether the connection has sent an active key.
   var isProven: Bool { place?.isProtected ?? false }
 
-  /// Called when it is closed for another connection. A request in progress is still answered.
+  /// Called when the connection is closed in favour of another one. A request in progress is still answered.
   func giveWay() {
     guard let context, !wire.isClosed else { return }
     guard isProven, let place else { return context.channel.reset() }
@@ -179,7 +181,8 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     wire.isClosed = true
     socket = nil
     clock.stop()
-    // With them go their bytes. What is being counted or is on its way to the queue holds its own until that is over.
+    // Their reserved bytes are released with them. A batch that is being counted and a payload that is being enqueued
+    // keep theirs until that is over.
     exchange = nil
     unsent = []
   }
@@ -195,7 +198,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   }
 
   private func drive(_ context: ChannelHandlerContext, for steps: Int) {
-    // An answer during this loop is written by the loop, which goes on by itself.
+    // The loop itself writes an answer that is given during the loop, and goes on.
     guard !awaitsTurn, var turn = wire.beginDriving(gathering: sizes.gathered) else {
       return flushUnlessDriven(context)
     }
@@ -216,7 +219,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
       turn = wire.next(gathering: sizes.gathered)
     }
     var rest = wire.endDriving(sentAhead: shared.sentAhead)
-    // From here on it may be driven again, from within NIO's write, when NIO reports that the client reads again.
+    // From here on NIO's write may call this again, when it reports that the client reads again.
     if rest.hasOutput {
       flush(context)
       rest = wire.settle(sentAhead: shared.sentAhead)
@@ -292,7 +295,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   private func whenWritten(_ context: ChannelHandlerContext, _ act: @escaping () -> Void) {
     flush(context)
     let promise = context.eventLoop.makePromise(of: Void.self)
-    // Written behind all earlier output, and so done when that is.
+    // Written after all earlier output, and so completed after it.
     context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: promise)
     // If it fails, the connection is gone already.
     promise.futureResult.assumeIsolated().whenComplete { _ in if !self.wire.isClosed { act() } }
@@ -362,7 +365,8 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     carryOut(exchange.state.admitted(isWhole: wire.machine.isWhole), context)
   }
 
-  /// It has sent an active key, and gets larger buffers, which make large payloads and many requests sent ahead cheap.
+  /// The connection has sent an active key, and gets larger buffers. They make large payloads and many requests sent
+  /// ahead cheap.
   private func widen(_ context: ChannelHandlerContext) {
     sizes = .proven
     do {
@@ -380,7 +384,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     case .discardBody:
       exchange?.request.body = ByteBuffer()
       exchange?.held.release()
-      // What still comes is thrown away, and has just the time for that.
+      // The rest of the body is discarded, and has a deadline of its own.
       clock.phase = nil
     case .findKey: if exchange?.key == nil, findKeyInBody(context) != nil { decide(from: client, context) }
     case .countEvents: countEvents(context)
@@ -394,8 +398,8 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     carryOut(exchange.state.reject(why, receivesChunks: wire.machine.isReceivingChunks), context)
   }
 
-  /// The body of an admitted key is wanted. One that is longer than there is room for now is told so at once, which saves
-  /// everybody its way; but nothing is taken for it before it comes.
+  /// The body of an admitted key is wanted. If it is longer than the budget allows now, the request is rejected at
+  /// once, which saves the transfer. But no bytes are reserved before they arrive.
   private func welcomeBody(_ context: ChannelHandlerContext) {
     guard let exchange, case .length(let announced) = wire.machine.body,
       let shortage = exchange.held.shortage(of: announced - exchange.held.count)
@@ -409,7 +413,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     switch exchange.state.received(length, discardingAtMost: shared.limits.drainBytes) {
     case .keep: keep(part, of: exchange, context)
     case .discard: break
-    // An answer that comes now ends the connection.
+    // An answer at this point ends the connection.
     case .answer(let why): write(.rejected(why))
     }
   }
@@ -420,9 +424,9 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     let isWhole = length == announced
     if !isWhole, clock.progressed(by: length) { place?.mayEndFrom = context.eventLoop.now + PhaseClock.patience }
     exchange.append(part, isWhole: isWhole)
-    // The key is looked for as soon as it can be there, so that little memory is used for clients without one. This
-    // happens before the bytes are counted: those of an active key need no room among bytes without a key, which
-    // strangers can use up.
+    // The key is searched for as soon as it can have arrived, so that little memory is used for clients without one.
+    // This happens before the bytes are counted. Bytes of an active key must not count among bytes without a key,
+    // because strangers can use up the limit of those.
     var asks = false
     if exchange.keyIsInBody, exchange.hasFirstLine(newest: length, announced: announced) {
       guard let key = findKeyInBody(context) else { return }
@@ -435,13 +439,13 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     if asks { decide(from: client, context) }
   }
 
-  /// - Returns: nil where there is none, which the client is told.
+  /// - Returns: nil if there is no key; then the request has been rejected.
   private func findKeyInBody(_ context: ChannelHandlerContext) -> KeyID? {
     guard let exchange else { return nil }
     switch PresentedKey.findDSN(in: exchange.request.body.readableBytesSpan) {
     case .key(let key):
       exchange.key = key
-      // From here on it has the body's deadline.
+      // From here on the request has the body's deadline.
       clock.phase = nil
       return key
     case .tooLong: reject(.keyTooLong(limit: PresentedKey.limit), context)
@@ -450,7 +454,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     return nil
   }
 
-  /// Counts the events of a batch, each of which is answered.
+  /// Counts the events of a batch: the answer has a status for each of them.
   private func countEvents(_ context: ChannelHandlerContext) {
     guard let exchange, let account = exchange.account else { return }
     do throws(PushRejection) {
@@ -459,7 +463,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
         contentType: (exchange.labels?.contentType).map { String(decoding: $0, as: UTF8.self) },
         contentEncoding: (exchange.labels?.contentEncoding).map { String(decoding: $0, as: UTF8.self) })
       if let events = try batch.countBriefly() { return counted(events, in: exchange, context) }
-      // The exchange is held on to, and with it its bytes of the budget, until the other thread is done with its body.
+      // The closure keeps the exchange, and its reserved bytes, until the other thread is done with the body.
       shared.batches.count(batch, of: account, on: context.eventLoop).assumeIsolated().whenComplete { result in
         guard !self.wire.isClosed, self.exchange === exchange else { return }
         switch result {
@@ -474,7 +478,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   }
 
   private func counted(_ events: Int, in exchange: Exchange, _ context: ChannelHandlerContext) {
-    // Of a few bytes that unfold to many events the answer is a thousand times as long.
+    // A body of a few bytes can contain many events, and its answer can be a thousand times as long.
     var held = ReservedBytes(of: budget, network: exchange.held.network, account: exchange.account)
     do throws(ByteBudget.Shortage) { try held.take(events * exchange.dialect.answerBytesPerEvent) } catch {
       return reject(.unavailable(.init(error)), context)
@@ -485,7 +489,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   }
 
   func handedOver(_ number: RequestNumber, _ outcome: PushOutcome) {
-    // A connection that is over has none.
+    // A closed connection has no exchange.
     guard let context, let exchange, exchange.number == number else { return }
     carryOut(exchange.state.enqueued(outcome), context)
     drive(context)
@@ -515,13 +519,14 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   private func answered() -> (Exchange, ResponseFraming)? {
     guard let exchange else { return nil }
     self.exchange = nil
-    // Its body is the queue's, if anybody's. The next request may come before whoever else holds it lets go of it.
+    // The body is the queue's now, or nobody's. Its bytes are released here, because the next request may arrive before
+    // the last reference to the exchange is gone.
     exchange.held.release()
     if exchange.events != nil {
       exchange.request.body = ByteBuffer()
       unsent.append(exchange)
     }
-    // While the node ends, each connection ends with its next answer.
+    // While the node ends, each connection closes after its next answer.
     if shared.stopping.isSet { wire.machine.stop() }
     guard let framing = wire.machine.answer(exchange.number) else { return nil }
     return (exchange, framing)
@@ -532,7 +537,8 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     var dialect = exchange?.dialect ?? shared.fallback
     var media = exchange?.media ?? .other
     var why = refusal == .bodyTooLarge ? .tooLarge(limit: shared.limits.bodyBytes) : PushRejection.unreadable(refusal)
-    // What else is wrong with it is known: who sends chunks slowly and without end would never hear that.
+    // Another error of the request is known already. Otherwise a client that sends chunks slowly and without end would
+    // never get that error.
     if refusal == .tooSlow, let known = exchange?.state.rejection { why = known }
     // The announced length is too large. The head is complete, and still in memory.
     if exchange == nil, refusal == .bodyTooLarge,
@@ -548,8 +554,8 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
 
   // MARK: Time
 
-  /// Sets the deadline of the phase, when it is another one.
-  /// - Parameter isIdle: Whether it waits for a request, and its client has read its answers.
+  /// Sets the deadline of the phase, if it is another phase.
+  /// - Parameter isIdle: Whether the connection waits for a request, and the client has read its answers.
   private func watch(_ phase: ConnectionPhase, isIdle: Bool = false, _ context: ChannelHandlerContext) {
     guard !wire.isClosed, phase != clock.phase else { return }
     guard let allowed = time(for: phase) else {
@@ -566,7 +572,7 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     let deadlines = shared.deadlines
     guard phase == .body, let exchange else { return deadlines[phase] }
     if exchange.state.rejection != nil { return deadlines.discard }
-    // Anybody can send a body without a key, and it holds room that others with the key in the body need.
+    // Anybody can send a body without a key. It uses memory that other clients with the key in the body need.
     return exchange.keyIsInBody && exchange.state.keepsBody ? min(deadlines.head, deadlines.body) : deadlines.body
   }
 

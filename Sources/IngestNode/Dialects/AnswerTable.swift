@@ -4,32 +4,32 @@
 //
 // | status | when | why this one |
 // |---|---|---|
-// | 200, 202 | Redis has the payload, or the spool while Redis is unreachable; or the key is active, if only that was asked | as the client expects it |
+// | 200, 202 | Redis or the spool has the payload; or an active key, if only that was asked | as clients expect it |
 // | 400 | no key, no possible key, or a malformed request | sending it again won't help |
 // | 401 | the key is proven unknown | clients shut themselves down on it, so it needs its proof |
 // | 403 | the key is proven suspended or revoked | the same |
-// | 404, 405 | not a path or method of ours | a mistake in the client's settings |
+// | 404, 405 | an unknown path or method | a mistake in the client's settings |
 // | 408 | the request arrived too slowly | the part that arrived can't be used |
 // | 413 | larger than the limit | sending it again won't help |
 // | 414, 417, 431, 501, 505 | HTTP that this server doesn't read, see `ProtocolError` | the same |
-// | 429, 500, 504 | only the client may send it again, see `mayBeAskedElsewhere` | the status that this dialect's clients handle |
-// | 503 | everything else | the only answer that is safe with every client: it keeps the payload or loses this one, and goes on |
+// | 429, 500, 504 | only the client may send it again, see `mayBeAskedElsewhere` | the status that its clients handle |
+// | 503 | everything else | safe with every client: it keeps the payload or loses only this one, and continues |
 //
-// 402 and 406 end some old agents, and are never used. 429 ends them too, and 500 makes OTLP's exporters drop their
-// data. So each dialect has its own status where 503 is wrong.
+// 402 and 406 shut down some old agents, so they are never used. 429 shuts them down too, and 500 makes OTLP's
+// exporters drop their data. So each dialect has its own status where 503 is wrong.
 
 internal import Foundation
 internal import HTTPFraming
 internal import KeyReplica
 
-/// An answer other than "accepted", before a dialect words it.
+/// An answer other than "accepted", before a dialect formats it.
 struct AnswerFacts: Sendable {
   var status: Int
   /// The kind of answer.
   var error: String
-  /// A short name for the reason, if the kind doesn't say it.
+  /// A short name for the reason, if the kind doesn't show it.
   var reason: String?
-  /// One line for a person.
+  /// One line of text for people.
   var detail: String?
   /// The proof of a refusal, and the date at which it was read.
   var proof: (proof: Proof, asOf: String)?
@@ -49,7 +49,7 @@ struct AnswerFacts: Sendable {
 struct UnrepeatedStatuses: Sendable {
   /// For an account that exceeds its rate.
   var tooFast: TooFastStatus
-  /// The payload was sent to Redis, and the outcome is unknown.
+  /// For a payload that was sent to Redis with an unknown outcome.
   var outcomeUnknown: Int
 }
 
@@ -64,7 +64,7 @@ enum AnswerTable {
   /// | undecided | yes | the problem may be this node's mirror, or its connection to the store |
   /// | `node_full`, `account_full`, `address_full`, `keyless_full`, `queue_full` | yes | this node's memory is full |
   /// | `too_many_connections`, `shutting_down` | yes | this node has too many connections, or ends |
-  /// | `queue_away`, `queue_refused`, `durability_lost` | yes | it may be this node's connection to Redis, or its reading |
+  /// | `queue_away`, `queue_refused`, `durability_lost` | yes | it may be this node's connection, or its reading |
   /// | `spool_full`, `spool_failed` | yes | in addition, it is this node's disk |
   /// | `queue_over_limit` | yes, in vain | all nodes read the same queue, and only a load balancer can notice that |
   /// | `outcome_unknown` with an Idempotency-Key | yes | a second time it is the same payload |
@@ -84,8 +84,8 @@ enum AnswerTable {
     }
   }
 
-  /// The meaning for the payload, for reports and metrics. The status doesn't tell it, because each dialect has its
-  /// own.
+  /// The result for the payload, for reports and metrics. The status doesn't show it, because each dialect has its own
+  /// statuses.
   static func outcome(_ failure: PushRejection) -> AnswerOutcome {
     switch failure {
     case .refused: .refused
@@ -157,7 +157,7 @@ enum AnswerTable {
     }
   }
 
-  /// The headers of an answer, in every dialect.
+  /// The headers of an answer that are the same in every dialect.
   static func fields(_ facts: AnswerFacts) -> [(name: String, value: String)] {
     var fields: [(name: String, value: String)] = []
     if let seconds = facts.retryAfter { fields.append(("retry-after", "\(seconds)")) }

@@ -10,24 +10,24 @@ internal import HTTPFraming
 internal import IngestQueue
 internal import NIOCore
 
-/// A dialect of the push listener. An object: every request retains one.
+/// A dialect of the push listener. It is an object because every request retains one.
 final class Dialect: Sendable {
-  /// For metrics and settings: one word in lower case.
+  /// One word in lower case, for metrics and settings.
   let name: String
-  /// The first that matches counts.
+  /// The first route that matches counts.
   let routes: [Route]
   /// The places where a key may be. The first one that has a key counts.
   let keys: [KeyPlace]
   /// Whether one of these places is in the body.
   let hasKeyInBody: Bool
-  /// The status that these clients understand as "accepted".
+  /// The status that means "accepted" for these clients.
   let acceptedStatus: Int
   /// The answer to an accepted payload, with that status.
   let accepted: @Sendable (Accepted) -> Reply
-  /// Bytes of that answer for each event, if events are counted: they count for the node's limit together with the
+  /// Bytes of that answer for each event, if events are counted. They count against the node's limit together with the
   /// payload.
   let answerBytesPerEvent: Int
-  /// The answer if the key is active, to a client that only asked for that.
+  /// The answer to a client that only asked whether its key is active, if it is.
   let active: @Sendable (_ account: String) -> Reply
   /// The statuses for answers after which only the client may send the payload again.
   let unrepeated: UnrepeatedStatuses
@@ -58,7 +58,7 @@ struct Route: Sendable {
   enum Purpose: Sendable, Equatable {
     /// A payload.
     case push
-    /// A payload of several events, each of which gets a status: so they are counted, for which the body is read.
+    /// A payload of several events, each of which gets a status. So the body is read to count them.
     case batch
     /// The request only asks whether the key is active; a body is read and discarded.
     case probe
@@ -88,7 +88,7 @@ struct PathPattern: Sendable, ExpressibleByStringLiteral {
     isLiteral = pattern.withUTF8Buffer { !$0.contains(UInt8(ascii: "*")) }
   }
 
-  /// Compared as sent, without decoding: `%2f` is no slash.
+  /// Compares the path as sent, without decoding: `%2f` is no slash.
   func matches(_ path: Range<Int>, in bytes: RawSpan) -> Bool {
     if isLiteral { return bytes.equals(pattern, at: path) }
     let (pattern, count) = (pattern.utf8Start, pattern.utf8CodeUnitCount)
@@ -118,7 +118,7 @@ struct Accepted: Sendable {
   let events: Int?
 }
 
-/// The answer to an accepted request, formatted as far as it is the same each time.
+/// The answer to an accepted request. The parts that are the same each time are formatted already.
 struct Reply: Sendable {
   enum Body {
     /// The template's own body.
@@ -133,7 +133,7 @@ struct Reply: Sendable {
 
   static let empty = Reply(template: AnswerBody("application/json", "{}").response(status: 200))
 
-  /// Appends it to a connection's output.
+  /// Appends the reply to a connection's output.
   func write(_ framing: ResponseFraming, to output: inout ByteBuffer) {
     switch body {
     case .asLaidOut:
@@ -171,7 +171,7 @@ struct AnswerBody: Sendable {
     var laidOut = ResponseFields()
     for (name, value) in [("content-type", mediaType)] + fields + more {
       do throws(InvalidResponseField) { try laidOut.append(name, value) } catch {
-        // All names and values are this module's own, or numbers.
+        // All names and values are constants of this module, or numbers.
         preconditionFailure("\(error)")
       }
     }
@@ -179,7 +179,7 @@ struct AnswerBody: Sendable {
   }
 }
 
-/// A body's media type, as far as some dialect answers it differently.
+/// A body's media type, distinguished only as far as some dialect needs it.
 enum MediaType: Sendable, Equatable {
   case json, protobuf, msgpack, other
 

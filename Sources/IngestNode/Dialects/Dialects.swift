@@ -1,5 +1,5 @@
-// All dialects, each with its routes, the places of its key, and its wording. Which requests real clients send, and how
-// they handle an answer, was read in their source code.
+// All dialects, each with its routes, the places of its key, and its wording. The requests that real clients send, and
+// their reactions to answers, are from their source code.
 
 internal import Bytes
 internal import Foundation
@@ -8,7 +8,7 @@ internal import IngestQueue
 internal import KeyReplica
 
 enum Dialects {
-  /// In the order in which their routes are compared. `generic` takes the paths that no other dialect has.
+  /// In the order in which their routes are compared. `generic` matches the paths that no other dialect has.
   static let all: [Dialect] = [otlp, appSignal, honeycomb, sentry, generic]
 
   /// The places of a key in requests of clients that can send any header.
@@ -20,8 +20,8 @@ enum Dialects {
     name: "generic", routes: [.push("/v1/**")], keys: anywhere,
     acceptedStatus: 202,
     accepted: { Reply(template: taken, body: .id($0.id)) },
-    // The statuses with this meaning. Clients that retry at all do so after both. No load balancer asks another node
-    // after 429, and the recommended ones don't after 504.
+    // 429 and 504 are the statuses with these meanings. Clients that retry at all do so after both. No load balancer
+    // asks another node after 429, and the recommended ones don't after 504.
     unrepeated: UnrepeatedStatuses(tooFast: .tooManyRequests, outcomeUnknown: 504),
     failed: { facts, _ in AnswerBody("application/json", genericBody(facts)) })
 
@@ -46,7 +46,7 @@ enum Dialects {
     name: "otlp", routes: [.push("/v1/traces"), .push("/v1/metrics"), .push("/v1/logs")], keys: anywhere,
     acceptedStatus: 200,
     accepted: { accepted in Reply(template: accepted.media == .json ? otlpTakenJSON : otlpTaken) },
-    // Exporters retry 429, 502, 503 and 504, but Python's exporter drops its data on 429. Of the other two, load
+    // Exporters retry 429, 502, 503 and 504, but Python's exporter drops its data on 429. Of 502 and 504, load
     // balancers repeat 502 more often.
     unrepeated: UnrepeatedStatuses(tooFast: .gatewayTimeout, outcomeUnknown: 504),
     failed: { facts, media in
@@ -63,7 +63,7 @@ enum Dialects {
 
   /// Numbers of google.rpc.Code.
   private static func rpcCode(_ facts: AnswerFacts) -> UInt8 {
-    // The status is one after which exporters retry. The code here says what it means.
+    // The status makes exporters retry. The code here states the reason.
     if facts.error == "too_fast" { return 8 }  // RESOURCE_EXHAUSTED
     return switch facts.status {
     case 401: 16  // UNAUTHENTICATED
@@ -94,7 +94,7 @@ enum Dialects {
     routes: [.push("/1/log_entries"), .push("/1/markers"), .probe(.post, "/1/auth")], keys: [.query("api_key")],
     acceptedStatus: 200,
     accepted: { _ in Reply.empty },
-    // 429 ends the agents. They treat 500 like 503: 0.11 keeps the payload and sends it again.
+    // 429 shuts the agents down. They treat 500 like 503: 0.11 keeps the payload and sends it again.
     unrepeated: UnrepeatedStatuses(tooFast: .internalServerError, outcomeUnknown: 500),
     failed: { facts, _ in AnswerBody("application/json", genericBody(facts)) })
 
@@ -119,7 +119,7 @@ enum Dialects {
       let body = #"{"api_key_access":{"events":true},"team":{"name":\#(json(account)),"slug":\#(json(account))}}"#
       return Reply(template: Reply.empty.template, body: .bytes(Array(body.utf8)))
     },
-    // libhoney sends again, once, after 429 and 503, and drops its events after all others.
+    // libhoney retries once after 429 and 503, and drops its events after all other errors.
     unrepeated: UnrepeatedStatuses(tooFast: .tooManyRequests, outcomeUnknown: 429),
     failed: { facts, _ in AnswerBody("application/json", genericBody(facts)) })
 
@@ -142,8 +142,8 @@ enum Dialects {
     unrepeated: UnrepeatedStatuses(tooFast: .tooManyRequests, outcomeUnknown: 504),
     failed: { facts, _ in
       var fields = browsers
-      // For all categories of the whole organisation. Clients obey it with any status, and more of them than obey
-      // Retry-After.
+      // Applies to all categories of the whole organisation. Clients obey this header with any status, and more clients
+      // obey it than obey Retry-After.
       if let seconds = facts.retryAfter { fields.append(("x-sentry-rate-limits", "\(seconds)::organization")) }
       let words = [facts.error, facts.reason, facts.detail].compactMap { $0 }.joined(separator: ": ")
       return AnswerBody(
@@ -152,13 +152,13 @@ enum Dialects {
 
   private static let sentryTaken = AnswerBody("application/json", "{}", fields: browsers).response(status: 200)
 
-  /// Pages of any site send to it. Without this their browsers hide the answer from them.
+  /// Pages of any site send to Sentry's endpoints. Without these headers their browsers hide the answer from the page.
   private static let browsers = [
     (name: "access-control-allow-origin", value: "*"),
     (name: "access-control-expose-headers", value: "x-sentry-error,x-sentry-rate-limits,retry-after"),
   ]
 
-  /// The answer that a browser needs before it sends a header of its own.
+  /// The answer that a browser needs before it sends a header of the page's own.
   static let preflight = AnswerBody(
     "text/plain", [],
     fields: browsers + [
@@ -170,7 +170,7 @@ enum Dialects {
 
   // MARK: Wording
 
-  /// A text that is allowed in a header line.
+  /// Makes a text valid for a header line.
   private static func line(_ text: String) -> String {
     var written = ""
     for scalar in text.unicodeScalars {

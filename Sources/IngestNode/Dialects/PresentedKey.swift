@@ -1,12 +1,12 @@
 // Finds the key of a push. A request may have keys in several places. The first place in the dialect's order counts, so
 // that a header added by a proxy doesn't replace the client's own.
 //
-// A value that is longer than any key is no key, and is skipped like an empty place: the token that a mesh puts into
+// A value that is longer than any key is no key, and is skipped like an empty place. So the token that a mesh puts into
 // `Authorization` doesn't hide a key in `X-API-Key`. The request is answered `key_too_long` only if there is nothing
-// else. Rejected: refusing it in any case because two keys are ambiguous. These aren't two keys, and a 400 costs a
-// client its payload.
+// else. Rejected: refusing the request in any case because two keys are ambiguous. These aren't two keys, and a 400
+// costs a client its payload.
 //
-// The key is hashed in the received bytes: no copy of a secret is made.
+// The key is hashed in the received bytes, so no copy of a secret is made.
 
 internal import Bytes
 internal import HTTPFraming
@@ -25,23 +25,24 @@ enum KeyPlace: Sendable {
   /// A header of Sentry's: `Sentry sentry_version=7, sentry_key=KEY`.
   case sentryAuth(FieldName)
   /// The body's first line, a JSON object whose `dsn` is a URL with the key as its user. Sentry's clients send it
-  /// through proxies that drop headers. It is read as soon as the line has arrived, and not found in a compressed body.
+  /// through proxies that drop headers. It is read as soon as the line has arrived. In a compressed body it isn't
+  /// found.
   case envelopeDSN
 }
 
-/// The result of looking for a key in its places.
+/// The result of searching a request for its key.
 enum PresentedKey: Sendable, Equatable {
   case key(KeyID)
   /// There are only values that are too long to be a key.
   case tooLong
   case missing
 
-  /// The longest key, in bytes: nobody can publish a longer one.
+  /// The longest key, in bytes. No longer one can be published.
   static let limit = KeyListParser.secretLimit
-  /// Maximum bytes of a body in which its first line is searched.
+  /// Maximum bytes of a body that are searched for its first line.
   private static let lineLimit = 16 << 10
 
-  /// Finds the key in the head of a request. An empty place has none.
+  /// Finds the key in the head of a request. An empty place has no key.
   static func find(_ places: [KeyPlace], in head: borrowing RequestHead, _ bytes: RawSpan) -> PresentedKey {
     var found = PresentedKey.missing
     for place in places {
@@ -77,7 +78,7 @@ enum PresentedKey: Sendable, Equatable {
   }
 
   /// Whether the part of a body that `findDSN` reads has arrived.
-  /// - Parameter searched: How many bytes are known to contain no line end.
+  /// - Parameter searched: The number of leading bytes that are known to contain no line end.
   static func hasFirstLine(_ body: RawSpan, searched: Int) -> Bool {
     if body.byteCount >= lineLimit { return true }
     return (searched..<body.byteCount).contains { body.byte($0) == UInt8(ascii: "\n") }
@@ -89,8 +90,8 @@ enum PresentedKey: Sendable, Equatable {
     let end = (0..<reach).first { body.byte($0) == UInt8(ascii: "\n") } ?? reach
     guard let value = valueOfDSN(in: 0..<end, body) else { return .missing }
     guard value.contains(where: { body.byte($0) == UInt8(ascii: "\\") }) else { return userKey(in: value, body) }
-    // PHP's JSON writes `\/` for a slash, and .NET's `\u002B` for a plus. With the escapes it would be another key,
-    // which nobody has.
+    // PHP's JSON writes `\/` for a slash, and .NET's `\u002B` for a plus. With these escapes left in, the text would be
+    // another key, which nobody has.
     let quoted = value.lowerBound - 1..<value.upperBound + 1
     guard let text = String(json: body.extracting(quoted).withUnsafeBytes(Array.init)) else { return .missing }
     let plain = Array(text.utf8)
@@ -109,9 +110,9 @@ enum PresentedKey: Sendable, Equatable {
     return decoded(scheme..<colon, body)
   }
 
-  /// The text between the quotes of the line's member "dsn". Another member's value that equals the word doesn't count,
-  /// nor does a member of a nested object: either may be followed by somebody else's address, and the refusal would be
-  /// of a key that nobody sent.
+  /// The text between the quotes of the line's member "dsn". Another member's value that equals "dsn" doesn't count,
+  /// nor does a member of a nested object. Either may be followed by an unrelated URL, and then a key would be refused
+  /// that the client didn't send.
   private static func valueOfDSN(in line: Range<Int>, _ body: RawSpan) -> Range<Int>? {
     func afterBlanks(_ place: Int) -> Int? { (place..<line.upperBound).first { body.byte($0) > 0x20 } }
     /// The index of the closing quote of the string that begins after this index.
@@ -146,7 +147,7 @@ enum PresentedKey: Sendable, Equatable {
     byte > 0x20 && byte != UInt8(ascii: "@") && byte != UInt8(ascii: "/") && byte != UInt8(ascii: "\"")
   }
 
-  /// The index behind the first occurrence of a text.
+  /// The index after the first occurrence of a text.
   private static func position(of text: StaticString, in range: Range<Int>, _ bytes: RawSpan) -> Int? {
     let count = text.utf8CodeUnitCount
     guard range.count >= count else { return nil }
@@ -155,7 +156,7 @@ enum PresentedKey: Sendable, Equatable {
     }.map { $0 + count }
   }
 
-  /// The part behind an authentication scheme; nil if it is another one.
+  /// The part after an authentication scheme; nil if the value has another scheme.
   private static func afterScheme(_ scheme: StaticString, _ value: Range<Int>, _ bytes: RawSpan) -> Range<Int>? {
     let count = scheme.utf8CodeUnitCount
     guard value.count > count + 1, bytes.byte(value.lowerBound + count) == UInt8(ascii: " ") else { return nil }
@@ -196,7 +197,7 @@ enum PresentedKey: Sendable, Equatable {
     return .key(bytes.extracting(range).withUnsafeBytes { KeyID(secret: $0) })
   }
 
-  /// Invalid percent-encoding stays unchanged: it is part of a key, which is looked up and not interpreted.
+  /// Invalid percent-encoding stays unchanged: it belongs to a key that is only looked up and never interpreted.
   private static func decoded(_ range: Range<Int>, _ bytes: RawSpan) -> PresentedKey {
     guard range.contains(where: { bytes.byte($0) == UInt8(ascii: "%") }) else {
       return presented(bytes.trimmed(range), bytes)

@@ -15,7 +15,7 @@ struct RouteTable: Sendable {
   private let routes: [(dialect: Int, route: Route)]
   private let dialects: [Dialect]
 
-  /// - Parameter dialects: If a path fits several, the first one gets it.
+  /// - Parameter dialects: If a path matches several, the first one counts.
   init(_ dialects: [Dialect]) {
     self.dialects = dialects
     routes = dialects.enumerated().flatMap { index, dialect in dialect.routes.map { (index, $0) } }

@@ -1,11 +1,11 @@
 // Limits how many connections a client may begin while the event loops are behind with new connections.
 //
-// To begin a connection costs an event loop a hundred microseconds and more, and the kernel hands connections out in
-// the order in which they arrived. So a client that opens thousands again and again makes everybody's new connections
-// wait, however few of its own are open at once. The accepting thread resets the connections that a client has begun
-// beyond its share. That costs a twentieth, so the kernel's queue is never long.
+// Beginning a connection costs an event loop a hundred microseconds and more, and the kernel returns connections in the
+// order of their arrival. So a client that opens thousands again and again delays everybody's new connections, however
+// few of its own are open at once. The accepting thread resets the connections that a client has begun beyond its
+// share. That costs a twentieth, so the kernel's queue is never long.
 //
-// Nothing is refused while the event loops keep up and connections are available: a client may then begin as many as it
+// Nothing is refused while the event loops keep up and connections are available: then a client may begin as many as it
 // likes, as a load test from one machine does. A client has a share only if more connections wait for their event loop
 // than arrive in one moment, or if few connections are left. The share is an eighth of the connections that can still
 // begin in this second. Each client may begin a few in any case.
@@ -18,20 +18,20 @@ internal import Synchronization
 final class ArrivalLimiter: Sendable {
   private struct Window {
     var second: Int64 = .min
-    /// The number of connections begun, and how many of them began while the event loops were behind.
+    /// The number of connections begun, and the number of those begun while the event loops were behind.
     var begun = 0
     var begunBehind = 0
     var begunBy: [IPAddress: Int] = [:]
   }
 
-  /// With this number of connections waiting for their event loop there is a backlog.
+  /// There is a backlog if this number of connections wait for their event loop.
   static let backlog = 128
-  /// A client may have one part in this number of the connections that are left in a second.
+  /// A client's share is one part in this number of the connections that are left in a second.
   private static let share = 8
   /// An event loop's time for a connection that begins, without TLS.
   private static let cost = Duration.microseconds(200)
 
-  /// Connections a second.
+  /// Connections that can begin in a second.
   private let perSecond: Int
   /// A client may always begin this many in a second.
   let fewest: Int
@@ -58,7 +58,8 @@ final class ArrivalLimiter: Sendable {
     let second = moment.nanoseconds / 1_000_000_000
     return window.withLock { window in
       if window.second != second { window = Window(second: second) }
-      // A handshake takes its time later, when its first bytes have arrived: then it is too late to refuse it.
+      // A handshake takes its time later, when its first bytes have arrived. Then it is too late to refuse the
+      // connection.
       let isBehind = isCrowded || waiting >= Self.backlog || usesTLS && window.begun >= perSecond / 2
       guard let client = client?.network else {
         window.begun += 1

@@ -2,30 +2,30 @@
 // of answers that grow with the request. Each event loop has its share of the node's limit, so that counting needs no
 // other thread.
 //
-// Bytes count as they arrive. Counting announced bytes would need no second check, but then a client with one active
-// key could keep everybody else out for the body's deadline with a few heads.
+// Bytes count as they arrive. Rejected: counting announced bytes. That would need no second check, but a client with
+// one active key could use the whole limit with a few heads, until the body deadline.
 //
 // One limit for all isn't enough, because a single client could use all of it. So there are three rules.
 //
 // 1. Bytes whose key isn't known yet have a small budget of their own. Anybody can send them.
 // 2. An account, and a client's network, may each hold no more than a share.
 // 3. A share counts bytes that are held for long: bodies that arrive in several reads, and answers that wait for a slow
-//    client. A body that arrives in one read is gone a moment later, and counting its account would cost each push two
-//    look-ups in a table. It is counted too once a sixteenth of the budget is used. So one account can hold at most
-//    that and its share: less than the room on the way to the queue.
+//    client. A body that arrives in one read is released a moment later, and counting it for its account would cost
+//    each push two look-ups in a table. Such bodies are counted too once a sixteenth of the budget is used. So one
+//    account can hold at most this sixteenth and its share, which is less than the producer's limit.
 
 internal import ClientAddress
 
-/// Bytes of a budget that are reserved for one request, or for its answer. They are given back with ``release()`` or when
-/// this goes, whichever is first.
+/// Bytes of a budget that are reserved for one request, or for its answer. They are released by ``release()`` or when
+/// this value is destroyed.
 struct ReservedBytes: ~Copyable {
   private let budget: ByteBudget
   /// The client's network, for its share; nil if it isn't known, or is a proxy's.
   let network: IPAddress?
-  /// Of the key; nil while that isn't known.
+  /// The account of the key; nil until the key is known.
   private(set) var account: String?
   private(set) var count = 0
-  /// How many of them count against the shares of the account and the network.
+  /// The part of `count` that counts against the shares of the account and the network.
   private var shared = 0
 
   init(of budget: ByteBudget, network: IPAddress? = nil, account: String? = nil) {
@@ -36,11 +36,11 @@ struct ReservedBytes: ~Copyable {
 
   deinit { budget.giveBack(count, shared: shared, account, network) }
 
-  /// What would keep so many more bytes from being taken now; nil where nothing would.
+  /// The limit that this number of further bytes would exceed now; nil if none.
   func shortage(of bytes: Int) -> ByteBudget.Shortage? { budget.shortage(of: bytes, account, network) }
 
-  /// Takes so many more, unless they would be too many.
-  /// - Parameter isBrief: Whether they are given back in a moment: a whole body in one read.
+  /// Reserves this number of further bytes, unless they exceed a limit.
+  /// - Parameter isBrief: Whether the bytes will be released in a moment: a whole body in one read.
   mutating func take(_ bytes: Int, isBrief: Bool = false) throws(ByteBudget.Shortage) {
     if isBrief, account != nil, budget.takeUncounted(bytes) {
       count += bytes
@@ -51,7 +51,7 @@ struct ReservedBytes: ~Copyable {
     shared += bytes
   }
 
-  /// The key is known now: what was taken without one counts against its account from here on.
+  /// Sets the account when the key is known. From now on the bytes reserved before count against this account.
   mutating func assign(to account: String) throws(ByteBudget.Shortage) {
     if count > 0 {
       try budget.take(count, account, network)
@@ -70,7 +70,7 @@ struct ReservedBytes: ~Copyable {
 
 /// The bytes that an event loop holds. Used on that event loop only.
 final class ByteBudget {
-  /// How many bytes there may be, in all and for each.
+  /// Maximum bytes in all, and for each account and network.
   struct Limits: Sendable, Equatable {
     var total: Int
     /// Maximum bytes of one account.
@@ -79,14 +79,14 @@ final class ByteBudget {
     var network: Int
     /// Up to this sum, whole bodies of one read count only in total.
     var uncounted: Int
-    /// Maximum bytes without a known key. They count for the total too.
+    /// Maximum bytes whose key isn't known yet. They have this limit of their own and don't count in `total`.
     var keyless: Int
-    /// Of these, the maximum of one network.
+    /// The maximum of these bytes for one network.
     var keylessNetwork: Int
 
     /// - Parameters:
     ///   - total: At least two bodies.
-    ///   - body: The largest accepted body: it must fit into each share.
+    ///   - body: The largest accepted body, which must fit into each share.
     init(total: Int, body: Int) {
       self.total = max(total, 2 * body)
       account = max(body, self.total / 8)
@@ -126,7 +126,7 @@ final class ByteBudget {
     return nil
   }
 
-  /// - Returns: Whether there is so much room that nobody's share need be counted.
+  /// - Returns: Whether so few bytes are used that no share need be counted.
   fileprivate func takeUncounted(_ bytes: Int) -> Bool {
     guard bytes <= limits.uncounted - used else { return false }
     used += bytes

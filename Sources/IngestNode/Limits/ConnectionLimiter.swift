@@ -1,8 +1,7 @@
-// Limits the number of connections, in all and from one client, and chooses the connection to close when one more needs
-// room.
+// Limits the number of connections, in all and from one client, and chooses the connection to close for a new one.
 //
-// With a limit alone the first clients keep everybody else out: a few thousand silent connections cost their owner next
-// to nothing. So a connection is unproven until it has sent an active key. When connections run out, the oldest
+// With a limit alone the first clients would keep all others out: a few thousand silent connections cost their owner
+// next to nothing. So a connection is unproven until it has sent an active key. When connections run out, the oldest
 // unproven connection of the client with the most of them is closed for the new one. A flood then closes its own
 // connections, and a client with few connections keeps them for long enough to send its request. nginx does the same
 // with idle connections.
@@ -11,8 +10,8 @@
 // proven connections loses the one that has been idle longest, if its excess is larger than the number of unproven
 // connections of any client. Within its share no proven connection is closed for another. Connections that are never
 // idle (bodies that arrive byte by byte) can't use up all connections either: if nothing else can be closed, an account
-// with more than half of all connections loses one, at most ten a second. With more than ten, a node that has a single
-// customer with too many clients would lose more requests than it gains.
+// with more than half of all connections loses one, at most ten a second. With more than ten, a node whose only
+// customer has too many clients would lose more requests than it gains.
 //
 // A client is a network, see `IPAddress.network`: the owner of an IPv6 /64 has all of its addresses.
 
@@ -42,7 +41,7 @@ final class ConnectionLimiter: Sendable {
 
   var current: Int { state.withLock { $0.count } }
 
-  /// Whether more than half of the connections are in use: of all, or of one client's.
+  /// Whether more than half of the connections are in use: of all, or of this client's.
   /// - Parameter address: The client's address; nil if it isn't known, or if the limit for one client doesn't apply.
   func isCrowded(for address: IPAddress?) -> Bool {
     state.withLock { state in
@@ -58,10 +57,10 @@ final class ConnectionLimiter: Sendable {
   ///   - address: The client's address; nil if it isn't known yet.
   ///   - isExempt: Whether the limit for one client doesn't apply, because it is a proxy for many clients.
   ///   - isUnclaimed: Whether a proxy header will name the client later: ``ConnectionPlace/claim(_:isExempt:at:)``.
-  ///     Until then the connection isn't closed for another. If these connections counted as one client's, those that
-  ///     arrive at one moment would be more than any client has, and would be closed before they had sent anything.
+  ///     Until then the connection isn't closed for another. If such connections counted as one client's, those that
+  ///     arrive at one moment would be more than any client has. They would be closed before they had sent anything.
   ///   - reset: Closes the connection. Called from any thread when it is closed for another.
-  /// - Returns: nil if it is one too many.
+  /// - Returns: nil if the connection exceeds a limit and no other can be closed.
   func enter(
     from address: IPAddress? = nil, isExempt: Bool = false, isUnclaimed: Bool = false, at now: NIODeadline = .now(),
     reset: @escaping @Sendable () -> Void
@@ -97,7 +96,7 @@ final class ConnectionLimiter: Sendable {
 
   fileprivate func claim(_ id: UInt64, _ client: IPAddress, isExempt: Bool, at now: NIODeadline) -> Bool {
     let (isClaimed, evicted) = state.withLock { state -> (Bool, State.Reset?) in
-      // It was closed for another connection meanwhile, and is ending.
+      // The connection was closed for another one meanwhile, and is ending.
       guard let connection = state.remove(id) else { return (false, nil) }
       var evicted: State.Reset?
       if !isExempt, state.count(of: client) >= limitByAddress {
@@ -120,7 +119,7 @@ final class ConnectionLimiter: Sendable {
   }
 }
 
-/// One connection in the limiter's count. It is uncounted once, however often that is called.
+/// One connection in the limiter's count. It is uncounted only once, however often that is requested.
 final class ConnectionPlace {
   private let id: UInt64
   private let limiter: ConnectionLimiter
@@ -133,8 +132,8 @@ final class ConnectionPlace {
     self.limiter = limiter
   }
 
-  /// Sets the client's address. If that client has too many connections, this one is uncounted at once: a flood from
-  /// one address that is turned away takes no room from others.
+  /// Sets the client's address. If that client has too many connections, this one is uncounted at once, so that a flood
+  /// from one address uses no connections of others while it is turned away.
   /// - Parameter isExempt: As in ``ConnectionLimiter/enter(from:isExempt:reset:)``.
   /// - Returns: Whether the client may have one more.
   func claim(_ address: IPAddress, isExempt: Bool = false, at now: NIODeadline = .now()) -> Bool {
@@ -148,8 +147,8 @@ final class ConnectionPlace {
     limiter.protect(id)
   }
 
-  /// Marks the connection as proven, and counts it for this account: it may be closed for others only if the account or
-  /// the client has more than its share. It is in use until ``mayEndFrom`` says otherwise.
+  /// Marks the connection as proven, and counts it for this account. From then on it may be closed for others only if
+  /// the account or the client has more than its share. It counts as in use until ``mayEndFrom`` is set.
   /// - Returns: Whether it is the first time.
   @discardableResult
   func prove(by account: String, at now: @autoclosure () -> NIODeadline) -> Bool {
@@ -183,7 +182,7 @@ private struct State: ~Copyable {
 
   struct Connection {
     let client: IPAddress?
-    /// Whether its client is a proxy for many, so that it counts for no client.
+    /// Whether the client is a proxy for many clients, so that the connection counts for no client.
     let isExempt: Bool
     let use: ConnectionUse
     /// A sequence number of its last exposure; nil while it is protected.
@@ -200,17 +199,18 @@ private struct State: ~Copyable {
 
   private struct Client {
     var connections = 0
-    /// How many of them are exposed.
+    /// The number of exposed connections.
     var exposed = 0
     /// A sequence number of the moment since which the client has this number of connections.
     var since: UInt64 = 0
-    /// The exposed connections, the oldest first. Entries with another ticket than the connection's are out of date: it
-    /// isn't exposed any more, or was exposed again later.
+    /// The exposed connections, the oldest first. An entry with another ticket than the connection's is out of date:
+    /// the connection isn't exposed any more, or was exposed again later.
     var order: Deque<(id: UInt64, ticket: UInt64)> = []
   }
 
-  /// Clients with the same number of exposed connections. Those that have had this number for longest are first. In any
-  /// other order, such as that of a hash, some clients would lose their connections again and again and others never.
+  /// Clients with the same number of exposed connections. The client that has had this number for longest is first. In
+  /// any other order, such as that of a hash, some clients would lose their connections again and again and others
+  /// never.
   private struct Rank {
     var count = 0
     /// The clients. Entries with another sequence number than the client's are out of date.
@@ -221,14 +221,14 @@ private struct State: ~Copyable {
   private(set) var evictions = 0
   private var connections: [UInt64: Connection] = [:]
   private var clients: [IPAddress?: Client] = [:]
-  /// Clients by how many exposed connections they have; none with zero.
+  /// Clients by the number of their exposed connections, without those that have none.
   private var ranks: [Int: Rank] = [:]
   private var highestRank = 0
   private var lastNumber: UInt64 = 0
   private var proven: ProvenConnections
 
   private let half: Int
-  /// When a connection in use may be closed for another again.
+  /// The time from which another connection in use may be closed.
   private var nextInUse = NIODeadline.uptimeNanoseconds(0)
   private static let pauseInUse = TimeAmount.milliseconds(100)
 
@@ -263,7 +263,7 @@ private struct State: ~Copyable {
     if !isUnclaimed { expose(id) }
   }
 
-  /// - Returns: nil if it isn't here any more.
+  /// - Returns: nil if the connection was removed before.
   mutating func remove(_ id: UInt64) -> Connection? {
     protect(id)
     guard let connection = connections.removeValue(forKey: id) else { return nil }
@@ -296,7 +296,7 @@ private struct State: ~Copyable {
     if connection.ticket == nil { rank(connection.client, by: 1) } else { compact(connection.client) }
   }
 
-  /// Closes a connection so that one more fits into the limit in all.
+  /// Closes a connection so that one more fits into the total limit.
   mutating func evict(at now: NIODeadline) -> Reset? {
     // The owner of the most connections loses one: a proven connection if it has more than its share of those,
     // otherwise an unproven one.
@@ -355,7 +355,7 @@ private struct State: ~Copyable {
       ranks[new]?.order.append((client, since))
       compact(rank: new)
     }
-    // A rank changes by one at most. If the highest rank has become empty, the client is in the one below.
+    // A client changes its rank by one at most. If the highest rank has become empty, the client is in the one below.
     if new > highestRank { highestRank = new } else if ranks[highestRank] == nil { highestRank -= 1 }
   }
 

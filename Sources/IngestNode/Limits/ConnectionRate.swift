@@ -1,13 +1,13 @@
-// Limits the time of an event loop that one client may take with new connections: with TLS handshakes, and at the admin
+// Limits the time of an event loop that one client may use for new connections: for TLS handshakes, and at the admin
 // listener. A handshake costs ten to two hundred times as much as a push, depending on the certificate's key, before
-// anything is known about the client. If a client would take more than a quarter of one event loop, its connection is
+// anything is known about the client. If a client would use more than a quarter of one event loop, its connection is
 // closed before its first bytes are read.
 
 internal import ClientAddress
 internal import KeyReplica
 internal import Synchronization
 
-/// Adds up handshakes by client, from any thread.
+/// Adds up each client's time, from any thread.
 final class ConnectionRate: Sendable {
   private struct Window {
     var second: Int64 = .min
@@ -20,8 +20,8 @@ final class ConnectionRate: Sendable {
   /// - Parameter perSecond: An event loop's time that a client may take each second.
   init(perSecond: Duration = .milliseconds(250)) { self.perSecond = perSecond }
 
-  /// - Parameter cost: Of one handshake, see ``ServerKeyKind/handshake``.
-  /// - Returns: Whether one more may begin.
+  /// - Parameter cost: The time of one handshake, see ``ServerKeyKind/handshake``.
+  /// - Returns: Whether one more handshake may begin.
   func admit(_ address: IPAddress, costing cost: Duration, at moment: Instant) -> Bool {
     let second = moment.nanoseconds / 1_000_000_000
     return window.withLock { window in

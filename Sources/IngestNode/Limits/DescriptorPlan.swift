@@ -1,13 +1,13 @@
-// Divides the process's descriptors. Connections get the rest when everything else has its part. A node that gives all
-// of them to connections can't reach Redis again, can't answer `/livez`, and is ended by libdispatch, which traps when
-// it can't open a file in /proc. The parts are calculated once, at start, from the current limit.
+// Divides the process's descriptors. Push connections get the rest after everything else has its part. A node that
+// gives all descriptors to connections can't reach Redis again, can't answer `/livez`, and is ended by libdispatch,
+// which traps when it can't open a file in /proc. The parts are calculated once, at the start, from the current limit.
 //
-// Rejected: counting descriptors while running and closing connections near the limit. It is a race with every other
-// part of the process that opens something, and it is lost just when the node is busy.
+// Rejected: counting descriptors at run time and closing connections near the limit. That is a race with every other
+// part of the process that opens something, and it is lost when the node is busy.
 
 internal import Foundation
 
-/// How many descriptors each part of the node may have.
+/// The number of descriptors for each part of the node.
 struct DescriptorPlan: Equatable, Sendable {
   /// One listener's part.
   struct Listener: Equatable, Sendable {
@@ -18,8 +18,8 @@ struct DescriptorPlan: Equatable, Sendable {
     /// Connections that are accepted in one turn of the event loop.
     var batch: Int
 
-    /// All descriptors that it may have open. Connections over the limit are open too, until their event loop has
-    /// closed them.
+    /// Maximum descriptors of the listener. Connections over the limit are open too, until their event loop has closed
+    /// them.
     var descriptors: Int { connections + courtesies + 2 * batch }
   }
 
@@ -42,13 +42,13 @@ struct DescriptorPlan: Equatable, Sendable {
   let admin: Listener
   let agentCheck: Listener?
 
-  /// With fewer push connections than this the node doesn't start.
+  /// The node doesn't start if it can have fewer push connections than this.
   static let fewestConnections = 16
 
   /// - Parameters:
   ///   - limit: The process's soft limit.
   ///   - wanted: The operator's maximum of push connections.
-  /// - Throws: If the limit leaves fewer than ``fewestConnections``, or than `wanted` if that is less.
+  /// - Throws: If the limit leaves fewer connections than the smaller of ``fewestConnections`` and `wanted`.
   init(limit: Int, wanted: Int, needs: Needs) throws(TooFewDescriptors) {
     func part(_ share: Int, _ range: ClosedRange<Int>) -> Int {
       min(max(limit / share, range.lowerBound), range.upperBound)
@@ -88,13 +88,13 @@ struct DescriptorPlan: Equatable, Sendable {
     return Int(clamping: limit.rlim_cur)
   }
 
-  /// How many descriptors the process has open.
-  /// - Parameter assumed: Returned if the system doesn't tell.
+  /// The number of descriptors that the process has open.
+  /// - Parameter assumed: Returned if the system doesn't provide the number.
   static func openDescriptors(assumed: Int) -> Int {
     do {
       return try FileManager.default.contentsOfDirectory(atPath: "/dev/fd").count
     } catch {
-      // A container without /proc. The reserve is large enough for an error.
+      // A container without /proc. The reserve is large enough for a wrong assumption.
       return assumed
     }
   }

@@ -12,12 +12,12 @@ public struct ListenerLimits: Sendable {
   /// Maximum request-body bytes buffered by this node, from their first byte to their answer. Beyond it requests are
   /// answered 503. An event loop's share is at least two bodies.
   public var bytesInHand = 256 << 20
-  /// Maximum connections. Lower if the descriptor limit leaves no room for this number.
+  /// Maximum connections. Lower if the descriptor limit is too low for this number.
   public var connections = 10_000
   /// Maximum connections of one client: an IPv4 address, or an IPv6 /64. nil for a quarter of all, so that one client
   /// can't have all of them. It doesn't apply to trusted proxies, which are used by many clients.
   public var connectionsPerAddress: Int?
-  /// After this number of requests a connection ends, and the client's next one may lead to another node.
+  /// After this number of requests a connection closes, and the client's next one may lead to another node.
   public var requestsPerConnection = 1_000_000
   /// Maximum time of a connection without a request. Longer than load balancers keep idle connections (60 s in nginx):
   /// a request on a connection that is just being closed is lost.
@@ -30,10 +30,10 @@ public struct ListenerLimits: Sendable {
   public var accountRate: Int?
   /// The status for pushes beyond that rate; nil for the dialect's own.
   public var tooFastStatus: TooFastStatus?
-  /// Time after the signal to end in which the node still accepts connections and reports that it isn't ready. Each
-  /// answer is the last on its connection. Longer than a load balancer with one check per second needs to notice. If a
-  /// load balancer sends a request to a node that is gone, or on an idle connection that is just being closed, it has
-  /// to send the request again, and not every load balancer may. 0 without a load balancer.
+  /// Time after the signal in which the node still accepts connections and reports that it isn't ready. Each answer is
+  /// the last on its connection. Must be longer than a load balancer with one check per second needs to notice. If a
+  /// load balancer sends a request to a node that is gone, or on an idle connection that is just being closed, it must
+  /// repeat the request, and not every load balancer may. 0 without a load balancer.
   public var grace = Duration.seconds(5)
   /// Maximum time after that for requests and connections to end.
   public var stopDeadline = Duration.seconds(10)

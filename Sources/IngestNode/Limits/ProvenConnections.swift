@@ -2,32 +2,33 @@
 // idle longest. Such a connection is closed for a new one only if its owner has more than its share.
 //
 // A connection becomes idle and busy with each request, and a lock for each change would cost more than answering some
-// pushes. So each connection writes the time from which it may be closed into a word of its own (`ConnectionUse`), and
-// the limiter reads that word only when it needs room. An owner's connections are in a heap, ordered by the values that
-// their words had when they were added. Words nearly always grow. So if the word at the top is unchanged, it is the
-// smallest of all. If it changed, the entry is added again: a request that arrived in between pays for each such move.
+// pushes. So each connection stores the time from which it may be closed in its own atomic word (`ConnectionUse`), and
+// the limiter reads that word only when a connection must be closed. An owner's connections are in a heap, ordered by
+// the values that their words had when they were added. Words nearly always grow. So if the word of the first entry is
+// unchanged, it is the smallest of all. If it has changed, the entry is added again: the request that arrived in
+// between pays for this.
 //
 // Rejected: asking the connections' event loops which of them are idle, because a new connection would have to wait for
-// their answers; and a list in the order of use, because it would need the lock for each request.
+// their answers. Rejected: a list in the order of use, because it would need the lock for each request.
 
 internal import ClientAddress
 internal import HeapModule
 internal import NIOCore
 internal import Synchronization
 
-/// The time from which one connection may be closed for another. Written by its event loop, read by a thread that needs
-/// room for a new connection.
+/// The time from which one connection may be closed for another. Its event loop writes the time, and a thread that
+/// needs a connection to close reads it.
 final class ConnectionUse: Sendable {
   private let nanoseconds = Atomic<UInt64>(.max)
 
-  /// `.distantFuture` while the node handles a request of it.
+  /// `.distantFuture` while the node handles a request of the connection.
   var mayEndFrom: NIODeadline {
     get { .uptimeNanoseconds(nanoseconds.load(ordering: .relaxed)) }
     set { nanoseconds.store(newValue.uptimeNanoseconds, ordering: .relaxed) }
   }
 }
 
-/// Under the limiter's lock.
+/// All of this is used only under the limiter's lock.
 struct ProvenConnections: ~Copyable {
   enum Holder: Hashable {
     case account(String)
@@ -42,22 +43,22 @@ struct ProvenConnections: ~Copyable {
   }
 
   fileprivate struct Held {
-    /// The time under which each connection is in the heap, and its word.
+    /// The time of each connection's entry in the heap, and its atomic word.
     var connections: [UInt64: (from: NIODeadline, use: ConnectionUse)] = [:]
     /// The heap. Entries with another time than the connection's are out of date.
     var order = Heap<Entry>()
   }
 
-  /// Number of connections up to which an owner loses none for others.
+  /// Maximum connections of an owner that loses none for others.
   let share: Int
   private var holders: [Holder: Held] = [:]
-  /// Owners with more than their share: with shares of an eighth, seven accounts and seven networks at most.
+  /// Owners with more than their share. With shares of an eighth these are at most seven accounts and seven networks.
   private var large: [Holder] = []
 
   /// A connection that is in use when it is examined isn't examined again for this time.
   private static let pause = TimeAmount.seconds(1)
-  /// Maximum entries examined for one new connection. This number of the longest waiting ones is in use only if nearly
-  /// all are.
+  /// Maximum entries examined for one new connection. If this number of the longest idle connections are all in use,
+  /// nearly all connections are.
   private static let looks = 128
 
   init(share: Int) { self.share = share }

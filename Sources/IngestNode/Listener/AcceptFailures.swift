@@ -9,7 +9,7 @@ struct AcceptFailures: Sendable {
   private let counter: Counter
   private let lines = LineLimiter(lines: 1, perSeconds: 10)
 
-  /// - Parameter listener: Its name, for the log and the metrics.
+  /// - Parameter listener: The listener's name, for the log and the metrics.
   init(of listener: String, logger: Logger) {
     self.listener = listener
     self.logger = logger

@@ -1,10 +1,9 @@
-// Stands in front of a listening socket's `accept`. It limits how many accepted connections are open at once, and
+// A handler in front of a listening socket's `accept`. It limits how many accepted connections are open at once, and
 // pauses when accepting fails.
 //
-// Without the limit, connections over it would stay open and uncounted until a busy event loop has closed them. Without
-// the pause, the socket stays readable while `accept` fails with EMFILE, and NIO tries again at once, for ever, on a
-// whole processor. The error ends here. If it were passed on, it would end the task that reads connections from the
-// listener.
+// Without the limit, connections over it would stay open and uncounted until a busy event loop closes them. Without the
+// pause, the socket stays readable while `accept` fails with EMFILE. NIO tries again at once, for ever, and uses a
+// whole processor. The error isn't passed on, because it would end the task that reads connections from the listener.
 
 internal import Foundation
 internal import Logging
@@ -25,7 +24,7 @@ final class AcceptGate: ChannelDuplexHandler {
   private var retry: Scheduled<Void>?
 
   /// - Parameters:
-  ///   - name: The listener's, for the log and the metrics.
+  ///   - name: The listener's name, for the log and the metrics.
   ///   - part: How many connections may be open, and how many are accepted at once: the channel must have the same
   ///     setting.
   init(_ name: String, _ part: DescriptorPlan.Listener, logger: Logger) {
@@ -58,7 +57,7 @@ final class AcceptGate: ChannelDuplexHandler {
     guard retry == nil else { return }
     let pause = pauses.after((error as? IOError)?.errnoCode ?? EIO)
     guard pause > .zero else { return }
-    // Holding back the next read isn't enough: NIO considers the failed one unanswered, and continues it.
+    // Holding back the next read isn't enough: NIO considers the failed read unanswered, and continues it.
     setAutoRead(false, context)
     isReadHeld = true
     retry = context.eventLoop.assumeIsolated().scheduleTask(in: pause) {

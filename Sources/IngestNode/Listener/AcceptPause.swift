@@ -1,5 +1,5 @@
-// How long accepting pauses after a failure. The socket stays readable while accept fails with EMFILE, and trying again
-// at once, for ever, would take a whole processor.
+// The pause of accepting after a failure. The socket stays readable while accept fails with EMFILE, and trying again at
+// once, for ever, would use a whole processor.
 
 internal import Foundation
 internal import NIOCore
@@ -11,7 +11,7 @@ struct AcceptPause {
   /// Pauses double, from the first to the longest.
   private var next = first
 
-  /// Accepting worked: the next pause is the shortest again.
+  /// Accepting succeeded: the next pause is the shortest again.
   mutating func reset() { next = Self.first }
 
   /// - Parameter code: The error of `accept`.

@@ -1,14 +1,14 @@
 // The thread that accepts clients' connections, and resets those that may not begin.
 //
-// The kernel hands connections out in the order in which they arrived. So accepting must be quick, or the new
-// connections of all clients wait behind those of one client that opens thousands. An event loop never accepts quickly,
-// because it accepts only between two passes over thousands of sockets. On an event loop a connection that is only
-// reset also costs as much as one that is served: NIO makes a channel and several tasks for it, and an event loop that
-// always has tasks looks at no socket. Here it takes three system calls, a tenth of what it costs the client.
+// The kernel returns connections in the order of their arrival. So accepting must be quick, or all clients' new
+// connections wait behind those of one client that opens thousands. An event loop never accepts quickly, because it
+// accepts only between two passes over thousands of sockets. On an event loop a connection that is only reset also
+// costs as much as one that is served: NIO creates a channel and several tasks for it, and an event loop that always
+// has tasks looks at no socket. On this thread a reset takes three system calls, a tenth of the client's cost.
 //
 // This thread also limits connections by descriptors: while the maximum is open, it accepts none.
 //
-// Rejected: NIO's server channel on an event loop of its own. It accepts quickly, but hands over the connections that
+// Rejected: NIO's server channel on a separate event loop. It accepts quickly, but also passes on the connections that
 // are only reset.
 
 internal import ClientAddress
@@ -19,7 +19,7 @@ internal import Synchronization
 
 /// One listening socket and its thread.
 final class Acceptor: Sendable {
-  /// The functions that decide about a new connection and take it over.
+  /// The functions that decide on a new connection and take it over.
   struct Handlers: Sendable {
     /// Whether a connection may begin. It is reset otherwise.
     var admits: @Sendable (ArrivingConnection) -> Bool
@@ -30,7 +30,7 @@ final class Acceptor: Sendable {
     var ended: @Sendable (SocketError?) -> Void
   }
 
-  /// The address that it listens at, as text.
+  /// The address that the socket listens at, as text.
   let address: String
   private let name: String
   private let socket: CInt
@@ -43,15 +43,15 @@ final class Acceptor: Sendable {
   private let waitsForRoom = Atomic(false)
   private let isStopping = Atomic(false)
 
-  /// The maximum that Linux allows by default. After a restart all clients connect at once. A client for which there is
-  /// no room tries again after a second.
+  /// The maximum that Linux allows by default. After a restart all clients connect at once. A client that exceeds the
+  /// backlog tries again after a second.
   private static let backlog: CInt = 4096
 
-  /// Listens.
+  /// Begins to listen.
   /// - Parameters:
   ///   - name: The listener's name, for the log and the metrics.
-  ///   - part: How many connections may be open, and how many it accepts before it makes room.
-  /// - Throws: The reason that it can't listen.
+  ///   - part: How many connections may be open, and how many are accepted in one batch.
+  /// - Throws: The reason why the socket can't listen.
   init(_ name: String, at host: String, port: Int, _ part: DescriptorPlan.Listener, logger: Logger) throws {
     self.name = name
     capacity = part.descriptors
@@ -62,7 +62,7 @@ final class Acceptor: Sendable {
     address = Self.address(of: socket)
   }
 
-  /// Begins to accept. To be called once.
+  /// Begins to accept. Call it once.
   func start(_ handlers: Handlers) {
     let thread = Thread { self.run(handlers) }
     thread.name = "accept-\(name)"
@@ -113,7 +113,7 @@ final class Acceptor: Sendable {
   private var hasRoom: Bool {
     if isBelowCapacity { return true }
     waitsForRoom.store(true, ordering: .sequentiallyConsistent)
-    // A connection that ended before that was stored has woken nobody.
+    // A connection that ended before this store has sent no wake-up.
     return isBelowCapacity
   }
 
@@ -124,7 +124,7 @@ final class Acceptor: Sendable {
       pollfd(fd: wakeUp.reading, events: Int16(POLLIN), revents: 0),
       pollfd(fd: socket, events: forConnections ? Int16(POLLIN) : 0, revents: 0),
     ]
-    // If a signal interrupts it, it is called again.
+    // If a signal interrupts the call, the caller's loop repeats it.
     poll(&sources, 2, milliseconds)
     if sources[0].revents != 0 { wakeUp.clear() }
   }
@@ -136,7 +136,7 @@ final class Acceptor: Sendable {
         open.add(1, ordering: .sequentiallyConsistent)
         receive(connection.socket)
       } else {
-        // With a reset, so that the kernel keeps nothing of it.
+        // With a reset, so that the kernel keeps no state of the connection.
         var now = linger(l_onoff: 1, l_linger: 0)
         setsockopt(connection.socket, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
         close(connection.socket)
@@ -144,7 +144,7 @@ final class Acceptor: Sendable {
     }
   }
 
-  /// - Returns: nil if none waits.
+  /// - Returns: nil if no connection waits.
   private func accept() throws(SocketError) -> ArrivingConnection? {
     while true {
       var storage = sockaddr_storage()
@@ -215,7 +215,7 @@ final class Acceptor: Sendable {
 }
 
 extension IPAddress {
-  /// nil for another family.
+  /// nil for another address family.
   fileprivate init?(_ storage: sockaddr_storage) {
     let address = withUnsafeBytes(of: storage) { bytes -> IPAddress? in
       switch CInt(storage.ss_family) {
@@ -239,7 +239,7 @@ struct SocketError: Error, CustomStringConvertible {
     self.code = code
   }
 
-  /// Whether it will fail again however often it is repeated.
+  /// Whether the call will fail again, however often it is repeated.
   var isLasting: Bool { [EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP, EFAULT].contains(code) }
 
   var description: String { "\(call): \(String(cString: strerror(code))) (errno \(code))" }

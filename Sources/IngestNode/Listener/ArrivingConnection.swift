@@ -1,11 +1,11 @@
-// A connection between accepting it and setting it up: the facts that can be known before it costs anything.
+// A connection after it was accepted and before it is set up: the facts that are known before it costs anything.
 
 internal import ClientAddress
 internal import Foundation
 
 /// A connection that was accepted and that no event loop has taken over yet.
 struct ArrivingConnection {
-  /// nil if it isn't an IP address.
+  /// nil if the peer has no IP address.
   let peer: IPAddress?
   let socket: CInt
 

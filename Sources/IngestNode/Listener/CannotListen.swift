@@ -1,13 +1,13 @@
 internal import Foundation
 internal import NIOCore
 
-/// A listener couldn't be opened: which one, where, and what to do.
+/// A listener couldn't be opened. The text has the listener, its address, the reason and a remedy.
 struct CannotListen: Error, CustomStringConvertible {
   let description: String
 
   /// - Parameters:
-  ///   - option: Which says where the listener is.
-  ///   - error: Of the system, NIO or ``Acceptor``.
+  ///   - option: The option that sets the listener's address.
+  ///   - error: An error of the system, NIO or ``Acceptor``.
   init(_ option: String, host: String, port: Int, _ error: any Error) {
     let address = ListeningAddress(host: host, port: port)
     let (why, remedy): (String, String) =
@@ -33,7 +33,7 @@ struct CannotListen: Error, CustomStringConvertible {
     }
   }
 
-  /// Runs the body, which opens a listener.
+  /// Runs the body, which opens a listener, and converts its error.
   static func explain<Value>(
     _ option: String, host: String, port: Int, _ body: () async throws -> Value
   ) async throws(CannotListen) -> Value {

@@ -1,25 +1,25 @@
 // The log lines and metrics for connections that a listener didn't serve. A flood must be visible without filling the
-// disk: all connections are counted, and one line in ten seconds says how many there were.
+// disk: all connections are counted, and one line in ten seconds has their number.
 
 internal import KeyReplica
 internal import KeyStore
 internal import Logging
 internal import Metrics
 
-/// Counts and logs connections that one listener closes by itself.
+/// Counts and logs the connections that one listener closes on its own.
 struct ConnectionLog: Sendable {
   enum Reason: String, CaseIterable, Sendable {
-    /// All connections were in use and none could be closed, or that client had too many.
+    /// All connections were in use and none could be closed, or this client had too many.
     case tooMany = "too_many"
     /// The event loops were behind with new connections.
     case tooManyArrivals = "too_many_arrivals"
     case tooManyHandshakes = "too_many_handshakes"
     case handshakeTooSlow = "handshake_too_slow"
     case handshakeTooLarge = "handshake_too_large"
-    /// It hadn't sent an active key, and was closed for another connection.
+    /// The connection hadn't sent an active key, and was closed for another connection.
     case evicted
-    /// It had sent an active key, and was closed for another connection because its account or client had more than its
-    /// share.
+    /// The connection had sent an active key, and was closed for another one because its account or client had more
+    /// than its share.
     case evictedIdle = "evicted_idle"
   }
 

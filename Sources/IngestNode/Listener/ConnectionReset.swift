@@ -1,4 +1,4 @@
-// Closing a connection at once, in any state. An orderly end takes time: TLS waits for the client's close, and the
+// Closes a connection at once, in any state. An orderly close takes time: TLS waits for the client's close, and the
 // kernel waits until it has sent everything. A client that is closed because it had too many connections or took too
 // much time could delay both.
 
@@ -24,15 +24,15 @@ extension Channel {
     }
   }
 
-  /// Closes the connection without waiting for the client. Bytes that the kernel has taken still reach it. Call it on
-  /// the channel's event loop.
+  /// Closes the connection without waiting for the client. Bytes that the kernel has accepted still reach the client.
+  /// Call it on the channel's event loop.
   func closeAtOnce() {
     eventLoop.preconditionInEventLoop()
     do {
-      // From behind TLS's handler, which would send its close and wait.
+      // The close begins at TLS's handler, so that the handler doesn't send its own close and wait.
       try pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self).close(promise: nil)
     } catch {
-      // There is no TLS on it.
+      // The connection has no TLS.
       close(promise: nil)
     }
   }

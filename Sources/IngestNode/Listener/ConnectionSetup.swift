@@ -1,5 +1,5 @@
-// The steps of every connection to the push listener before its first request: it is counted, a load balancer's PROXY
-// header is read, TLS begins, and then it is served or turned away.
+// The steps of every connection to the push listener before its first request: the connection is counted, a load
+// balancer's PROXY header is read, TLS begins, and then the connection is served or turned away.
 
 internal import ClientAddress
 internal import KeyReplica
@@ -46,8 +46,8 @@ struct ConnectionSetup: Sendable {
     log = ConnectionLog("push", logger: logger)
   }
 
-  /// Whether an accepted connection may begin. Called on the accepting thread. If it may, ``receive(_:)`` follows on
-  /// the connection's event loop.
+  /// Whether an accepted connection may begin. Called on the accepting thread. If the result is true, ``receive(_:)``
+  /// is called next, on the connection's event loop.
   /// - Parameter waiting: Connections that were accepted before and aren't set up yet.
   func admits(_ connection: ArrivingConnection, waiting: Int) -> Bool {
     let client = client(of: connection)
@@ -58,7 +58,7 @@ struct ConnectionSetup: Sendable {
     return false
   }
 
-  /// - Returns: nil if it isn't known, or is a proxy for many clients.
+  /// - Returns: nil if the client isn't known, or is a proxy for many clients.
   private func client(of connection: ArrivingConnection) -> IPAddress? {
     let isTrusted = { (address: IPAddress) in shared.trusted.contains(address) }
     guard let peer = connection.peer, isTrusted(peer) else { return connection.peer }
@@ -98,8 +98,8 @@ struct ConnectionSetup: Sendable {
   }
 
   /// - Parameters:
-  ///   - client: nil if it isn't known, or not yet.
-  ///   - isUnclaimed: Whether it will be known.
+  ///   - client: nil if the client isn't known, or not yet.
+  ///   - isUnclaimed: Whether the client will be known later.
   /// - Returns: nil for a connection over the limit.
   private func place(
     for channel: any Channel, from client: IPAddress?, isUnclaimed: Bool = false
@@ -115,7 +115,7 @@ struct ConnectionSetup: Sendable {
         do {
           connection = try channel.pipeline.syncOperations.handler(type: PushConnection.self)
         } catch {
-          // It isn't served yet.
+          // The connection isn't served yet.
           log.note(.evicted, peer: channel.remoteAddress?.ipAddress)
           return channel.reset()
         }
@@ -135,7 +135,7 @@ struct ConnectionSetup: Sendable {
       return try reset(channel)
     }
     guard let eventLoop = eventLoops.first(where: { $0.budget.eventLoop === channel.eventLoop }) else {
-      preconditionFailure("a connection came on an event loop that has no gate")  // One is made for each loop.
+      preconditionFailure("a connection came on an event loop that has no gate")  // Each loop has one.
     }
     try addTLS(to: channel, chargedTo: client.flatMap { shared.trusted.contains($0) ? nil : $0 })
     try channel.pipeline.syncOperations.addHandler(

@@ -19,7 +19,7 @@ struct PhaseDeadlines: Sendable {
   /// connection closes.
   var discard = TimeAmount.seconds(5)
 
-  /// nil if the delay is the node's own, which has limits of its own.
+  /// nil if the node itself causes the delay, which has other limits.
   subscript(phase: ConnectionPhase) -> TimeAmount? {
     switch phase {
     case .idle: idle
@@ -31,7 +31,7 @@ struct PhaseDeadlines: Sendable {
   }
 }
 
-/// The state that connections share, and never change.
+/// The state that all connections share and that never changes.
 struct ListenerContext: Sendable {
   let limits: RequestLimits
   let deadlines: PhaseDeadlines
@@ -46,8 +46,7 @@ struct ListenerContext: Sendable {
   let batches: BatchCounter
   /// Maximum unread bytes of a connection before it stops reading: the longest head must fit, and more is useless.
   let sentAhead: Int
-  /// Maximum unread bytes when the client has closed its side and NIO reads the rest: there must be room for a read in
-  /// progress.
+  /// Maximum unread bytes when the client has closed its side and NIO reads the rest. A read in progress must fit.
   let unreadAtEnd = 96 << 10
   private let refusals = LastRefusalCache()
 

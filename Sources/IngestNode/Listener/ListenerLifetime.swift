@@ -1,5 +1,5 @@
-// The life of the listeners for load balancers and operators. The push listener ends differently: it has a grace
-// period, and its connections have a deadline.
+// Waits for the end of the listeners for load balancers and operators. The push listener ends differently: it has a
+// grace period, and its connections have a deadline.
 
 internal import NIOCore
 internal import NIOExtras
@@ -30,7 +30,7 @@ enum ListenerLifetime {
   }
 }
 
-/// The listening socket was closed, and not by the node.
+/// The listening socket was closed, but not by the node.
 struct ListenerClosedByItself: Error, CustomStringConvertible {
   let purpose: String
   var description: String { "the listening socket for \(purpose) closed by itself" }

@@ -1,4 +1,5 @@
-// The connections of a listener. When it ends, each is told to end after its request in progress, and all are awaited.
+// The connections of a listener. When the listener ends, each one ends after its request in progress, and the listener
+// waits for all.
 
 internal import NIOCore
 internal import NIOExtras
@@ -7,7 +8,7 @@ internal import Synchronization
 /// Channels that are open, from any thread.
 final class OpenConnections: Sendable {
   private struct State {
-    /// Accepted, and not set up yet.
+    /// Accepted connections that aren't set up yet.
     var coming = 0
     var channels: [ObjectIdentifier: any Channel] = [:]
     var isEnding = false
@@ -51,7 +52,7 @@ final class OpenConnections: Sendable {
   }
 
   /// Ends all connections. No more are accepted.
-  /// - Parameter promise: Succeeds when there are none.
+  /// - Parameter promise: Succeeds when no connection is left.
   func end(_ promise: EventLoopPromise<Void>) {
     let (channels, ended) = state.withLock { state in
       state.isEnding = true

@@ -1,6 +1,6 @@
 // Reads the header of the PROXY protocol, in which a load balancer names the client of a connection, before everything
-// else on it. The following handlers are added to the pipeline once the client is known, because a connection over that
-// client's limit is turned away.
+// else on the connection. The following handlers are added to the pipeline once the client is known, because a
+// connection over that client's limit is turned away.
 
 internal import ClientAddress
 internal import NIOCore
@@ -13,13 +13,13 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
   private let deadline: TimeAmount
   private let refused: (_ reason: String) -> Void
   private let began: (_ source: IPAddress?) throws -> Void
-  /// The received bytes: less than the longest header, and one read, because each read is examined.
+  /// The received bytes. At most the longest header and one more read, because each read is parsed at once.
   private var input = ByteBuffer()
   private var isRefused = false
   private var timer: Scheduled<Void>?
 
   /// - Parameters:
-  ///   - deadline: For the whole header.
+  ///   - deadline: Maximum time for the whole header.
   ///   - refused: Called with the reason when the connection is closed.
   ///   - began: Adds the following handlers. Gets the client's address, or nil for the load balancer's own connection.
   init(
@@ -38,7 +38,7 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
     context.fireChannelActive()
   }
 
-  /// The capacity of its buffer in bytes.
+  /// The capacity of the handler's buffer in bytes.
   var keptBytes: Int { input.capacity }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {

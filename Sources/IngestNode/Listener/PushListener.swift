@@ -1,4 +1,4 @@
-// The listener that clients push to: accepts, hands each connection to its event loop's gate, and ends gracefully.
+// The listener for pushes. It accepts connections, passes each one to the gate of its event loop, and ends gracefully.
 
 internal import Logging
 internal import NIOCore
@@ -14,20 +14,21 @@ struct PushListener: Service {
   let gates: [PushHandler]
   let shared: ListenerContext
   let connections: ConnectionLimiter
-  /// How many descriptors it may have open.
+  /// The listener's share of descriptors.
   let part: DescriptorPlan.Listener
-  /// Bytes of bodies that each event loop may hold.
+  /// Maximum bytes of bodies for each event loop.
   let bytesPerLoop: ByteBudget.Limits
-  /// nil where clients don't speak TLS, at least not with the node.
+  /// nil if the node doesn't terminate TLS.
   let identity: TLSIdentity?
   /// Whether each connection begins with a header of the PROXY protocol.
   let expectsProxyHeader: Bool
   let logger: Logger
-  /// How long the node goes on taking connections after it was told to end, so that balancers can notice that it isn't ready any more.
+  /// Time after the signal in which the node still accepts connections, so that load balancers can notice that it isn't
+  /// ready any more.
   let grace: TimeAmount
-  /// How long connections may take to end after that.
+  /// Maximum time after that for connections to end.
   let stopDeadline: TimeAmount
-  /// Told the address as soon as there is one.
+  /// Called with the address once the listener is open.
   let listening: @Sendable (String) -> Void
 
   func run() async throws {
@@ -51,23 +52,23 @@ struct PushListener: Service {
         admits: { setup.admits($0, waiting: open.coming) },
         receiver: {
           let bootstrap = ClientBootstrap(group: group)
-            // A connection can stop reading only between reads, so NIO's four in a row would be four times as much that
-            // it holds.
+            // A connection can stop reading only between reads. With NIO's four reads in a row it would hold four times
+            // as much.
             .channelOption(.maxMessagesPerRead, value: 1)
             .channelOption(.recvAllocator, value: BufferSizes.ofStranger.reads)
             .channelOption(.writeBufferWaterMark, value: BufferSizes.ofStranger.unsent)
-            // A client that has said all may still want its answers.
+            // A client that has closed its sending side may still want its answers.
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelInitializer { channel in
               channel.eventLoop.makeCompletedFuture {
                 do {
                   try setup.receive(channel)
                 } catch let error as TurnedAway {
-                  // Said and counted by whoever turned it away.
+                  // The function that turned it away has logged and counted this.
                   throw error
                 } catch {
-                  // NIO closes the connection and says nothing, so a client would see a reset and nobody would know
-                  // why.
+                  // NIO closes the connection without a log line. The client would see a reset without any known
+                  // reason.
                   logger.error("setting up a connection failed", metadata: ["reason": "\(error)"])
                   throw error
                 }
@@ -81,7 +82,7 @@ struct PushListener: Service {
                 open.add(channel)
                 channel.closeFuture.whenComplete { _ in acceptor.connectionEnded() }
               case .failure:
-                // It was turned away, or its client went away at once. NIO has closed it.
+                // The connection was turned away, or the client disconnected at once. NIO has closed it.
                 acceptor.connectionEnded()
                 open.cameToNothing()
               }
@@ -116,7 +117,8 @@ struct PushListener: Service {
         end(grace)
       }
     } onCancel: {
-      // Another part of the node has failed, and balancers may not be able to ask any more: nobody would notice however long it waited.
+      // Another part of the node has failed. Load balancers may not get answers to their checks any more, so a grace
+      // period would be useless.
       logger.error("shutting down: another service of this process failed")
       end(.zero)
     }
@@ -130,7 +132,7 @@ final class StopFlag: Sendable {
   private let flag = Atomic<Bool>(false)
   private let moment = Mutex<ContinuousClock.Instant?>(nil)
   var isSet: Bool { flag.load(ordering: .relaxed) }
-  /// When it was told so; nil where it wasn't.
+  /// The time when the node began to end; nil if it isn't ending.
   var since: ContinuousClock.Instant? { moment.withLock { $0 } }
 
   func set() {

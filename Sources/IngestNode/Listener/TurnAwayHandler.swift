@@ -1,6 +1,6 @@
-// Answers 503 to a connection over the limit, and ends it. A connection that is closed without an answer looks like a
-// fault of the network, and nobody would look for the cause here. It costs a descriptor for a second or two, so only a
-// few at a time are answered; all others are closed at once.
+// Answers 503 to a connection over the limit, and closes it. A connection that is closed without an answer looks like a
+// fault of the network, and nobody would look for the cause in this node. The answer costs a descriptor for a second or
+// two, so only a few connections at a time are answered; all others are closed at once.
 
 internal import HTTPFraming
 internal import NIOCore
@@ -10,8 +10,8 @@ final class TurnAwayHandler: ChannelInboundHandler {
   typealias OutboundOut = ByteBuffer
 
   private let shared: ListenerContext
-  /// Time for the TLS handshake, and for the client to send its request. Closing a socket with unread bytes resets it,
-  /// and the client might not see the answer.
+  /// Maximum time for the TLS handshake, and for the client to send its request. Closing a socket with unread bytes
+  /// resets it, and the client might not receive the answer.
   private static let patience = TimeAmount.seconds(1)
 
   init(shared: ListenerContext) { self.shared = shared }

@@ -1,17 +1,17 @@
-// The deadlines of a connection to the admin listener. This handler is in front of HTTP and looks only at the times at
-// which bytes arrive and leave. So no client can hold the connection for longer than an answer takes, and then for
-// longer than a connection may be idle. Deadlines for each state of HTTP would have to know all of these states, and it
-// was a forgotten state that kept connections for ever.
+// The deadlines of a connection to the admin listener. This handler is in front of HTTP and uses only the times at
+// which bytes arrive and leave. So no client can hold the connection for longer than an answer takes, and after that
+// for longer than a connection may be idle. Rejected: a deadline for each state of HTTP. A handler with such deadlines
+// must know all states, and a forgotten state once kept connections for ever.
 
 internal import NIOCore
 
 struct AdminDeadlines: Sendable {
-  /// From a request's first byte until its answer is in the kernel. Also from a connection's beginning until its first
-  /// request.
+  /// From a request's first byte until its answer is in the kernel's buffer. Also from a connection's beginning until
+  /// its first request.
   var request = TimeAmount.seconds(10)
-  /// From an answer to the next request. Prometheus asks every 15 to 60 s.
+  /// From an answer to the next request. Prometheus scrapes every 15 to 60 s.
   var idle = TimeAmount.seconds(75)
-  /// Time for the client to close its side after this side is closed.
+  /// Maximum time for the client to close its side after this side is closed.
   var goodbye = TimeAmount.seconds(2)
 }
 
@@ -30,7 +30,7 @@ final class AdminDeadlineHandler: ChannelDuplexHandler {
   private var phase = Phase.request
   private var timer: Scheduled<Void>?
 
-  /// - Parameter answered: Called when an answer, or a part of it, is in the kernel.
+  /// - Parameter answered: Called when an answer, or a part of it, is in the kernel's buffer.
   init(_ deadlines: AdminDeadlines, answered: @escaping () -> Void) {
     self.deadlines = deadlines
     self.answered = answered

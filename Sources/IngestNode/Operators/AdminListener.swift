@@ -1,8 +1,8 @@
-// The listener for operators, balancers and Prometheus, on a port of its own. It only reads; there is nothing here that
-// changes anything, and nothing that shows a key.
+// The listener for operators, load balancers and Prometheus, on a separate port. It is read-only: no request changes
+// anything, and no answer contains a key.
 //
-// Hummingbird routes requests and speaks HTTP; listening is ours, as it is for pushes. Hummingbird's own server keeps
-// connections without a bound in number or time, waits without end for a client that it answered 400, and ends when a
+// Hummingbird handles HTTP and routes requests, behind our own listener, as for pushes. Hummingbird's own server has no
+// limit on the number or the age of connections. It waits for ever for a client that it answered 400, and ends when a
 // connection can't be accepted.
 
 internal import ClientAddress
@@ -23,26 +23,27 @@ struct AdminListener: Service {
   let host: String
   let port: Int
   let group: MultiThreadedEventLoopGroup
-  /// How many descriptors it may have open. One connection more takes the place of the oldest of the client that has
-  /// most.
+  /// The listener's share of descriptors. If it is used up, a new connection replaces the oldest one of the client with
+  /// the most connections.
   let part: DescriptorPlan.Listener
   var deadlines = AdminDeadlines()
   let logger: Logger
-  /// Told the address as soon as there is one.
+  /// Called with the address once the listener is open.
   var listening: @Sendable (String) -> Void = { _ in }
   let routes: AdminRoutes
 
-  /// Bytes that are read from a connection at once. That bounds the requests that it sends ahead: all of a read are
-  /// parsed at once, and the next read waits for their answers. Parsed they take many times the memory, and NIO looks at
-  /// no socket until all of them are answered, since answers come as tasks of the event loop. So a read is less than a
-  /// usual request: a scrape of Prometheus takes three.
+  /// Bytes of one read from a connection. This limits the requests that a client sends ahead: all requests of a read
+  /// are parsed at once, and the next read waits for their answers. Parsed requests take many times the memory. NIO
+  /// also looks at no socket until all of them are answered, because answers are tasks of the event loop. So a read is
+  /// smaller than a usual request: a scrape by Prometheus takes three reads.
   private static let read = 128
 
-  /// Of the time that a client may take in each second. A quarter of a second is shared by 250 connections.
+  /// Charged to the client for each connection. With a quarter of a second in each second, a client may begin 250
+  /// connections a second.
   private static let connectionCost = Duration.milliseconds(1)
 
-  /// Answers until the node ends.
-  /// - Throws: What kept it from listening, or ended it.
+  /// Answers requests until the node ends.
+  /// - Throws: The error that kept it from listening, or ended it.
   func run() async throws {
     var warnings = logger
     warnings.logLevel = .warning
@@ -75,8 +76,8 @@ struct AdminListener: Service {
       .childChannelInitializer { channel in
         let peer = channel.remoteAddress?.ipAddress
         let address = peer.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
-        // To begin a connection costs more than to answer what it asks: one client's mustn't take the time that others'
-        // need.
+        // Beginning a connection costs more than answering its request. One client's connections mustn't use the time
+        // that other clients need.
         if let address, !rate.admit(address, costing: Self.connectionCost, at: .recent) {
           log.note(.tooMany, peer: peer)
           channel.reset()
@@ -98,7 +99,7 @@ struct AdminListener: Service {
           return channel.eventLoop.makeFailedFuture(error)
         }
         return http.setup(channel: channel, logger: quiet).map { connection in
-          // Ends with the connection.
+          // The task ends with the connection.
           Task { await http.handle(value: connection, logger: quiet) }
         }
       }
@@ -109,12 +110,12 @@ struct AdminListener: Service {
     logger.notice("listening for operators", metadata: ["address": "\(address)"])
     listening(address)
 
-    // Requests in hand are answered; each connection has its deadlines.
+    // Requests in progress are still answered; each connection has its deadlines.
     try await ListenerLifetime.wait(for: channel, endedBy: quiescing, purpose: "operators")
   }
 }
 
-/// What operators may ask.
+/// The paths for operators and their answers.
 struct AdminRoutes: Sendable {
   let report: @Sendable () async throws -> NodeReport
   let metrics: PrometheusRegistry
@@ -137,7 +138,7 @@ struct AdminRoutes: Sendable {
 
   private func router() -> Router<BasicRequestContext> {
     let router = Router()
-    // Alive means that this answers; whether the node is of use is readiness.
+    // An answer at all means "alive". Whether the node is useful is shown by /readyz.
     router.get("/livez") { _, _ in Self.text("alive\n") }
     router.get("/readyz") { _, _ in
       let report = try await report()
@@ -145,7 +146,7 @@ struct AdminRoutes: Sendable {
     }
     router.get("/status") { _, _ in try Self.json(try await report(), status: .ok) }
     router.get("/metrics") { _, _ in
-      // Brings the gauges up to date.
+      // Updates the gauges.
       _ = try await report()
       return Self.text(metrics.render(), type: PrometheusRegistry.contentType)
     }
@@ -163,7 +164,8 @@ struct AdminRoutes: Sendable {
     return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
   }
 
-  /// As RFC 9110 §5.6.7 has it. Not by a formatter: names of days and months are English whatever the locale.
+  /// The date in the format of RFC 9110 §5.6.7. Rejected: a formatter. The names of days and months are English in
+  /// every locale.
   private static func date() -> String {
     var seconds = time(nil)
     var parts = tm()

@@ -1,10 +1,10 @@
-// Answers HAProxy's agent-check: whoever connects is sent one line, and that is all. It is apart from readiness, which has two values:
-// a weight lets a balancer prefer nodes that are up to date and still keep those that can just admit, so that a fault of the
-// store everywhere doesn't empty the pool. It has a port of its own because the protocol has no request; an HTTP path
-// couldn't be asked.
+// Answers HAProxy's agent-check: each connection gets one line and is closed. Readiness has only two values. A weight
+// lets a load balancer prefer nodes that are up to date, and still keep nodes that can only admit. So a fault of the
+// store for all nodes doesn't empty the pool. The check needs a separate port, because its protocol has no request and
+// so no path.
 //
-// What a client sends (`agent-send`) is read and thrown away, never looked at: closing a socket with unread bytes in it resets the
-// connection, and the line might be lost. No answer is a harmless answer: HAProxy then leaves the server as it is.
+// Bytes from the client (`agent-send`) are read and discarded: closing a socket with unread bytes resets the
+// connection, and the line might be lost. A missing answer does no harm: HAProxy leaves the server's state unchanged.
 
 import ClientAddress
 import Logging
@@ -17,22 +17,22 @@ import Synchronization
 /// The listener for agent checks.
 struct AgentCheck: Service {
   let host: String
-  /// 0 lets the system choose.
+  /// 0 lets the system choose a port.
   let port: Int
   let group: MultiThreadedEventLoopGroup
-  /// How many descriptors it may have open. More than so many connections at once are closed without an answer.
+  /// The listener's share of descriptors. Connections over its maximum are closed without an answer.
   var part = DescriptorPlan.Listener(connections: 64, courtesies: 0, batch: 4)
-  /// How long one may take altogether, from being accepted to being closed. HAProxy's own patience is `agent-inter`, 2 s by
+  /// Maximum time of a connection, from being accepted to being closed. HAProxy itself waits for `agent-inter`, 2 s by
   /// default.
   var deadline = TimeAmount.seconds(2)
   let logger: Logger
-  /// Told the address as soon as there is one.
+  /// Called with the address once the listener is open.
   let listening: @Sendable (String) -> Void
-  /// Asked for each connection; cancelled where it takes too long.
+  /// Called for each connection, and cancelled if it takes too long.
   let state: @Sendable () async -> AgentState
 
-  /// Answers until the node ends: to be ended after the pushes are, so that balancers are told to drain until then.
-  /// - Throws: What kept it from listening, or ended it.
+  /// Answers until the node ends. It must end after the push listener, so that load balancers get "drain" until then.
+  /// - Throws: The error that kept it from listening, or ended it.
   func run() async throws {
     let quiescing = ServerQuiescingHelper(group: group)
     let connections = ConnectionLimiter(limit: part.connections, courtesies: 0)
@@ -50,7 +50,7 @@ struct AgentCheck: Service {
         }
       }
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-      // One that shuts its side down at once still gets its line.
+      // A client that closes its sending side at once still gets its line.
       .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
@@ -64,9 +64,10 @@ struct AgentCheck: Service {
             log.note(.tooMany, peer: peer)
             return channel.close(promise: nil)
           }
-          // As long as it is asking: a question that nobody waits for any more is work all the same.
+          // The connection isn't closed for another while its state is being determined, because that work goes on even
+          // if nobody waits for it.
           place.protect()
-          // Begun here, so that there is one place that knows both when the connection and when the question has ended.
+          // The task begins here, because this code knows when the connection has ended and when the task has ended.
           let answer = channel.eventLoop.makePromise(of: AgentState.self)
           let question = Task { answer.succeed(await state()) }
           channel.closeFuture.whenComplete { _ in question.cancel() }
@@ -83,11 +84,11 @@ struct AgentCheck: Service {
     logger.notice("listening for agent checks", metadata: ["address": "\(address)"])
     listening(address)
 
-    // Those who are asking still get their answer; each has its deadline.
+    // Connections in progress still get their answer; each has its deadline.
     try await ListenerLifetime.wait(for: channel, endedBy: quiescing, purpose: "agent checks")
   }
 
-  /// Writes to the log when the answer changes; there are too many to write each.
+  /// Logs the answer when it changes. Logging each answer would be too much.
   final class LastLine: Sendable {
     private let line = Mutex("")
     private let logger: Logger
@@ -106,12 +107,13 @@ struct AgentCheck: Service {
   }
 }
 
-/// One connection: the line, the end of our side, and then whatever comes until the other side has ended too.
+/// One connection: writes the line, closes the sending side, and then discards all input until the client has closed
+/// its side too.
 private final class AgentCheckHandler: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
-  /// Who sends more than this doesn't speak our protocol. In bytes.
+  /// Maximum bytes from a client. A client that sends more doesn't use this protocol.
   private static let inputLimit = 1 << 16
 
   private let answer: EventLoopFuture<AgentState>
@@ -161,7 +163,7 @@ private final class AgentCheckHandler: ChannelInboundHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    // A client that went away. There is nobody to tell.
+    // The client has disconnected, so nobody gets an answer.
     context.close(promise: nil)
   }
 

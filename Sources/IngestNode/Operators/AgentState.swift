@@ -1,7 +1,7 @@
 // The state that the node reports in HAProxy's agent-check, and its line of text. A line changes only the settings that
-// it names: a server that was told `down` stays down after a `drain` until a line says `up`. So each of our lines says
-// both whether the server works and whether it gets traffic, and no line depends on the one before it. See
-// "agent-check" in HAProxy's configuration manual.
+// it names: after `down`, a `drain` leaves a server down until a line says `up`. So each line says both whether the
+// server works and whether it gets traffic, and no line depends on the one before it. See "agent-check" in HAProxy's
+// configuration manual.
 
 /// How a load balancer should treat this node.
 enum AgentState: Sendable, Equatable {
@@ -11,11 +11,11 @@ enum AgentState: Sendable, Equatable {
   case up(weight: Int)
   /// Gives the node no new connections, and leaves the existing ones.
   case drain
-  /// Marks the node as broken. Only an `up` or `drain` of the node itself ends that state.
+  /// Marks the node as broken. Only an `up` or `drain` from the node itself ends that state.
   /// - Parameter reason: For the load balancer's log and status page.
   case down(reason: String)
 
-  /// The answer, with its end.
+  /// The answer, with its line end.
   var line: String {
     switch self {
     case .up(let weight): "up ready \(min(max(weight, 0), 100))%\n"
@@ -24,7 +24,7 @@ enum AgentState: Sendable, Equatable {
     }
   }
 
-  /// HAProxy keeps 128 bytes of its own text for the line.
+  /// HAProxy has a buffer of 128 bytes for the line and its own text.
   private static let reasonLimit = 96
 
   /// The reason as one line of printable ASCII. A line end in it would end the answer.

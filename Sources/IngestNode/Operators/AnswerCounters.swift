@@ -1,5 +1,5 @@
-// How often each answer was given. It is counted twice on purpose: in the metrics, for graphs and alerts over weeks,
-// and here for the node's own report, which must not depend on where the metrics are exported to.
+// The number of answers of each kind. They are counted twice on purpose: in the metrics, for graphs and alerts over
+// weeks, and here for the node's own report, which must not depend on a metrics backend.
 
 internal import Metrics
 internal import Synchronization
@@ -49,7 +49,7 @@ final class AnswerCounters: Sendable {
     var counts: [Key: UInt64] = [:]
   }
 
-  /// In the order of first use: for a few, comparing each is quicker than a hash.
+  /// In the order of the dialects: for so few, comparing each is quicker than a hash.
   private let accepted: [Accepted]
   private let state = Mutex(State())
 
@@ -86,7 +86,7 @@ final class AnswerCounters: Sendable {
 
   private var allAccepted: UInt64 { accepted.reduce(0) { $0 + $1.count.load(ordering: .relaxed) } }
 
-  /// Answers since the start, by status. The most telling ones are included even with 0.
+  /// Answers since the start, by status. 401, 403 and 503 are included even with 0.
   var byStatus: [String: UInt64] {
     var counts: [String: UInt64] = ["401": 0, "403": 0, "503": 0]
     for each in accepted { counts["\(each.status)", default: 0] += each.count.load(ordering: .relaxed) }

@@ -1,5 +1,5 @@
-// What the node says of itself, put together anew whenever somebody asks: the admin listener, the heartbeat, the metrics. There is
-// one description for all of them, so that they can't contradict each other.
+// The node's report on itself, computed for each request from the admin listener, the heartbeat or the metrics. All of
+// them use the same report, so that they can't contradict each other.
 
 internal import Fleet
 internal import Foundation
@@ -12,7 +12,7 @@ internal import NIOCore
 internal import RedisClient
 internal import Synchronization
 
-/// The node's view of itself.
+/// Computes the node's report.
 final class NodeStatus: Sendable {
   private let name: String
   private let build: String
@@ -56,18 +56,18 @@ final class NodeStatus: Sendable {
     self.registration = registration
   }
 
-  /// Where pushes are taken, once they are.
+  /// Sets the address at which pushes are accepted, once they are.
   func listens(at address: String) { listening.withLock { $0 = address } }
 
-  /// The description as of now.
-  /// - Throws: When the event loops have ended already.
+  /// The report as of now.
+  /// - Throws: If the event loops have ended already.
   func report() async throws -> NodeReport {
     let (mirror, queue) = try await figures()
     let shards = try await watch.standings().get()
     let listen = listening.withLock { $0 }
     let reasons = reasons(standing(mirror, queue))
     let answers = counters.byReason
-    // One after the other, so that counts don't overtake each other.
+    // Under one lock, so that an older count isn't noted after a newer one.
     let (outcomes, lastMinute) = recent.withLock { recent in
       let outcomes = counters.byOutcome
       return (outcomes, recent.note(outcomes, at: .now()))
@@ -92,11 +92,14 @@ final class NodeStatus: Sendable {
     return report
   }
 
-  /// How much of a balancer's traffic this node should have. One that can admit from a mirror that isn't proven any more is better than none. So is
-  /// one that admits and can't hand over, since no node can tell whether Redis is away from all of them or from itself alone: when it is away from
-  /// all, clients hear 503 and Retry-After from a node, in words of their own, instead of whatever a balancer says whose pool is empty; when
-  /// it is away from this one, it has a small share of what a balancer can ask another node. But one that is just coming up, with its mirror
-  /// complete before all its connections to the queue are made, isn't asked yet: that is its own affair, and over in a moment.
+  /// The share of a load balancer's traffic that this node should get.
+  ///
+  /// A node that can admit from a mirror that isn't proven any more is better than none. So is a node that admits but
+  /// can't enqueue, because no node can tell whether Redis is unreachable for all nodes or only for itself. If it is
+  /// unreachable for all, clients get 503 with Retry-After from a node, in their dialect, and not the answer of a load
+  /// balancer with an empty pool. If it is unreachable for this node, the node gets only a small share, which the load
+  /// balancer can send to another node. A node that is starting gets no traffic if its mirror is complete before its
+  /// connections to the queue are open: that concerns only this node, and takes a moment.
   func agentState() async -> AgentState {
     if stopping.isSet { return .drain }
     do {
@@ -110,23 +113,24 @@ final class NodeStatus: Sendable {
     }
   }
 
-  /// Of a node that can only admit: in percent.
+  /// The weight of a node that can only admit, in percent.
   private static let lesserWeight = 5
 
-  /// From this age on a mirror isn't fresh, and nodes whose mirrors are should be preferred.
+  /// A mirror of this age or older isn't fresh, and nodes with fresh mirrors should be preferred.
   private static let freshness = Duration.seconds(10)
 
   private var isListening: Bool { listening.withLock { $0 != nil } }
 
-  /// What this node is good for, now.
+  /// What this node can do now.
   private struct Standing {
-    /// What is its own affair, and leaves it of no use, in words.
+    /// Faults of this node alone that make it useless, as text.
     var outages: [String] = []
-    /// What can be wrong with all nodes at once, in words: Redis is away, or the mirror isn't the whole store as it is.
+    /// Faults that all nodes may have at once, as text: Redis is unreachable, or the mirror isn't the whole present
+    /// store.
     var lacks: [String] = []
-    /// Whether the mirror can be relied on for admitting all the same.
+    /// Whether the mirror can be used for admitting nevertheless.
     var mirrorAdmits: Bool
-    /// Whether nothing can be handed to the queue, and the store, in the same Redis by default, is there.
+    /// Whether nothing can be enqueued although the store, by default in the same Redis, is reachable.
     var isOnlyQueueShut: Bool
   }
 
@@ -147,7 +151,7 @@ final class NodeStatus: Sendable {
       standing.lacks.append("\(obstacle): \(spools ? "spooling payloads to disk" : "nothing can be accepted")")
     }
     switch mirror.completeness.state {
-    // One that is guarded serves as well as any; it is the fleet's status that calls for somebody.
+    // A guarded mirror serves as well as a complete one. The fleet's status asks an operator to act.
     case .complete, .guarded:
       if !mirror.sealed { standing.lacks.append("the key store isn't sealed, so no key can be refused") }
     case .empty, .restored, .loading, .diverged, .incompatible:
@@ -160,9 +164,9 @@ final class NodeStatus: Sendable {
     return standing
   }
 
-  /// Why this node shouldn't be sent traffic, in words; empty if it should. A node is ready for the first time when nothing is wrong with it, which
-  /// is when the agent-check says 100%. From then on it is ready for as long as that says more than nothing: a fault that all nodes may have
-  /// at once is no reason to leave a pool that would then be empty.
+  /// Why this node shouldn't get traffic, as text; empty if it should. A node becomes ready for the first time when
+  /// nothing is wrong with it, which is when the agent-check says 100%. From then on it is ready while the agent-check
+  /// says more than 0%: a fault that all nodes may have at once is no reason to leave a pool that would then be empty.
   private func reasons(_ standing: Standing) -> [String] {
     let goesOn = hasBeenReady.load(ordering: .relaxed) && standing.mirrorAdmits
     return standing.outages + (goesOn ? [] : standing.lacks)
@@ -188,12 +192,12 @@ extension NodeReport.Outcomes {
 }
 
 extension NodeReport.LastMinute {
-  /// More reasons tell nobody anything, and a report has a limit.
+  /// More reasons are useless, and a report has a size limit.
   private static let mostReasons = 5
 
   fileprivate init(_ outcomes: AnswerOutcomes) {
     var notTaken = outcomes.unavailable
-    // Where a refusal could be proven keys can be judged.
+    // If a refusal could be proven, keys can be judged.
     if outcomes.refused == 0 { notTaken.merge(outcomes.undecided) { $0 + $1 } }
     let reasons = notTaken.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(Self.mostReasons)
     self.init(
@@ -237,7 +241,7 @@ private struct NodeGauges: Sendable {
     verified.record(report.completeness.verified)
     version.record(Double(report.version))
     if let version = report.storeVersion { storeVersion.record(Double(version)) }
-    // Never is not zero: until there is a value there is no series.
+    // A node that never read the store has no series, which isn't the same as 0.
     if let seconds = report.freshnessSeconds { freshness.record(seconds) }
     heldBack.record(report.heldBack)
     violations.record(Double(report.violations))

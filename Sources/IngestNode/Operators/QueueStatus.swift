@@ -1,4 +1,4 @@
-// What the node says of its way to the queue, in its report and in its metrics.
+// The node's connections to the queue, in its report and in its metrics.
 
 internal import Fleet
 internal import IngestQueue
@@ -7,7 +7,7 @@ internal import NIOCore
 internal import RedisClient
 internal import Synchronization
 
-/// One event loop's way to the queue, as far as a report needs it.
+/// One event loop's connections to the queue, as far as a report needs them.
 struct QueueLink: Sendable {
   /// One for each shard.
   let clients: [RedisClient]
@@ -20,11 +20,11 @@ struct QueueLink: Sendable {
   }
 }
 
-/// The ways of all event loops together.
+/// The figures of all event loops together.
 struct ProducerFigures: Sendable {
   /// Whether every event loop has a connection to at least one shard.
   var connected = true
-  /// Why one of them can't hand over anything, to any shard, in words; nil where all can.
+  /// Why an event loop can't enqueue to any shard, as text; nil if all can.
   var obstacle: String?
   var counters = ProducerCounters()
 
@@ -38,7 +38,7 @@ struct ProducerFigures: Sendable {
     counters.bytes += other.counters.bytes
   }
 
-  /// Without what changes at each look, such as the seconds until it may be over.
+  /// Without values that change at each reading, such as the seconds until the obstacle may be gone.
   static func words(_ obstacle: EnqueueError) -> String {
     switch obstacle {
     case .overLimit: "the queue is over its limit"
@@ -51,7 +51,7 @@ struct ProducerFigures: Sendable {
 extension NodeReport.Queue {
   init(_ figures: ProducerFigures, _ standings: [ShardStanding]) {
     let durabilities = standings.map(\.durability)
-    // Of a shard that hasn't been heard nothing is known, and no shard can make up for that.
+    // A shard that hasn't been read has an unknown durability, so the worst durability is unknown too.
     let worst = durabilities.contains { $0 == nil } ? nil : durabilities.compactMap { $0 }.min { $0.isWorse(than: $1) }
     self.init(
       state: figures.connected ? .connected : .away, waiting: figures.counters.waitingEntries,
@@ -77,7 +77,7 @@ extension NodeReport.Shard {
   }
 }
 
-/// What is known of each shard, as metrics. What isn't known has no series.
+/// The figures of each shard, as metrics. Unknown figures have no series.
 final class ShardGauges: Sendable {
   private struct Shard: Sendable {
     let admits: Gauge

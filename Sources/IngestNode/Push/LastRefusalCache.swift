@@ -1,7 +1,7 @@
 // The refusals that were formatted last. One reading of the store proves the refusals of all requests that waited for
-// it, so among many unknown keys dozens of answers are identical. So are all answers to requests without a key, or for
-// unknown paths, and anybody can send any number of those. Formatting one costs as much as reading its request, or
-// more.
+// it, so with many unknown keys dozens of answers are identical. So are all answers to requests without a key, or for
+// unknown paths, and anybody can send any number of those. Formatting an answer costs at least as much as reading its
+// request.
 
 internal import HTTPFraming
 internal import KeyReplica
@@ -14,15 +14,15 @@ struct LaidOutRefusal: Sendable {
   let response: Response
 }
 
-/// Remembers the last refusal of each kind, for all threads.
+/// Keeps the last refusal of each kind, for all threads.
 final class LastRefusalCache: Sendable {
-  /// The facts of an answer, if nothing in them changes from one answer to the next.
+  /// The facts of a refusal, for kinds whose text depends on nothing else.
   private enum Rendered: Equatable {
     case refused(RefusalReason, Proof)
     case missingKey, notFound
 
-    /// nil for an answer that is formatted each time: mostly because its Retry-After is random, so that not all clients
-    /// wait equally long.
+    /// nil for an answer that must be formatted each time, mostly because its Retry-After is random, so that not all
+    /// clients wait equally long.
     init?(_ why: PushRejection) {
       switch why {
       case .refused(let reason, let proof): self = .refused(reason, proof)
@@ -65,7 +65,7 @@ final class LastRefusalCache: Sendable {
 
   private let last = Mutex(Last())
 
-  /// The refusal for a reason, formatted again unless it equals the last of its kind.
+  /// The refusal for a reason. It is formatted again unless it equals the last one of its kind.
   func refusal(
     _ why: PushRejection, in dialect: Dialect, _ media: MediaType, layOut: () -> LaidOutRefusal
   ) -> LaidOutRefusal {

@@ -12,9 +12,9 @@ internal import KeyStore
 internal import Logging
 internal import NIOCore
 
-/// The questions that a connection asks about its requests. Only on the event loop of the connection.
+/// The operations of the gate for a connection's requests. Used only on the connection's event loop.
 protocol PushHandling: Sendable {
-  /// The account of a key that is admitted at once; nil if the replica has to be asked.
+  /// The account of a key that can be admitted at once; nil if the replica must decide.
   func admits(_ key: KeyID) -> String?
   /// The verdict for a key, within a bounded time. The future doesn't fail.
   /// - Parameter sender: For the log; nil if it isn't known.
@@ -24,14 +24,14 @@ protocol PushHandling: Sendable {
   func push(_ exchange: Exchange, for sender: any PushResponder)
 }
 
-/// The outcome of a payload. Not a `Result`: the layout of a generic value of such a size is looked up each time that
-/// one is released.
+/// The outcome of a payload. Rejected: a `Result`. The layout of a generic value of such a size is looked up each time
+/// that one is released.
 enum PushOutcome: Sendable {
   case success(EnvelopeID)
   case failure(PushRejection)
 }
 
-/// The sender of payloads, which gets their outcomes. Only on the event loop of the gate.
+/// The sender of payloads, which gets their outcomes. Used only on the gate's event loop.
 protocol PushResponder: AnyObject {
   /// The outcome of one payload.
   func handedOver(_ number: RequestNumber, _ outcome: PushOutcome)
@@ -46,16 +46,16 @@ final class PushHandler: PushHandling {
   private let node: NodeMember
   private let refusals: RefusalLog
   private let logger: Logger
-  /// For Redis's refusals: otherwise each push that it refuses would be a line.
+  /// For pushes that Redis refuses: otherwise each of them would be a line.
   private let lines = LineLimiter(lines: 1, perSeconds: 10)
   private let rates: AccountRates?
   private let random: NIOLoopBoundBox<RandomPool>
-  /// The buffer for lines, one after the other.
+  /// The buffer for envelope lines, reused for each.
   private let line: NIOLoopBoundBox<ByteBuffer>
 
   /// - Parameters:
-  ///   - producer: On the event loop that the gate is used on.
-  ///   - spool: Takes payloads while the queue is unreachable; nil for none.
+  ///   - producer: On the gate's event loop.
+  ///   - spool: Accepts payloads while the queue is unreachable; nil for none.
   ///   - rates: Rate limits of accounts; nil for none.
   init(
     replica: ReplicaDriver, producer: QueueProducer, spool: Spool?, node: String, rates: AccountRates?, logger: Logger
@@ -87,7 +87,7 @@ final class PushHandler: PushHandling {
 
   func push(_ exchange: Exchange, for sender: any PushResponder) {
     guard let key = exchange.key, let account = exchange.account else {
-      preconditionFailure("a payload whose key isn't admitted")  // Nobody hands one over.
+      preconditionFailure("a payload whose key isn't admitted")  // Callers check this.
     }
     if let rates, rates.isExceeded(by: account, now: .recent) {
       return sender.handedOver(exchange.number, .failure(.tooFast(rates.status)))
@@ -157,12 +157,12 @@ final class PushHandler: PushHandling {
     }
   }
 
-  /// Redis is unreachable, and the spool hasn't accepted it either.
+  /// The rejection if Redis is unreachable and the spool hasn't accepted the payload either.
   private static func failing(
     _ spoolFailure: SpoolFailure, after failure: EnqueueError, of request: PushRequest
   ) -> PushRejection {
     let unknown = PushRejection.outcomeUnknown(isRepeatable: request.idempotencyKey != nil)
-    // It may be in the queue already, even if the spool fails.
+    // The payload may be in the queue already, even if the spool fails.
     if case .unknownOutcome = failure { return unknown }
     return switch spoolFailure {
     case .full, .tooOld, .busy, .noRoom: .unavailable(.spoolFull)
@@ -173,18 +173,18 @@ final class PushHandler: PushHandling {
     }
   }
 
-  /// Accepts nothing more, and returns when everything that was accepted has been answered, within a bounded time.
+  /// Accepts no more payloads, and returns when all accepted ones have been answered, within a bounded time.
   func drain() async throws {
     try await producer.drain().get()
   }
 
-  /// The producer's counters, and the reason if it accepts nothing. Fails only when the event loop has ended.
+  /// The producer's counters, and the reason if it accepts nothing. Fails only if the event loop has ended.
   func producerState() -> EventLoopFuture<(counters: ProducerCounters, obstacle: EnqueueError?)> {
     eventLoop.submit { [producer] in (producer.counters, producer.obstacle) }
   }
 }
 
-/// The state of an exchange's payload while the producer, or after it the spool, has it.
+/// The state of an exchange's payload while the producer, or later the spool, has it.
 struct PendingEnqueue {
   let id: EnvelopeID
   let account: String
@@ -197,7 +197,7 @@ struct PendingEnqueue {
 
 extension Exchange: EnqueueCompletion {
   func pushed(_ failure: EnqueueError?) {
-    // Taken out: the sender retains the exchange, and must not be retained by it for longer than it waits.
+    // Removed from the exchange: otherwise the exchange and the sender, which retains it, would keep each other alive.
     guard let handover = handover.take() else { preconditionFailure("it is told once, what became of a payload") }
     if let failure {
       handover.gate.notPushed(failure, request, handover, number)

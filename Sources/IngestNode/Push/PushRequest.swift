@@ -1,4 +1,4 @@
-// A push as the gate sees it, and the gate's answer. There is no HTTP in it: the caller translates from and to HTTP.
+// A push and its result, as the gate handles them. They contain no HTTP: the caller translates from and to HTTP.
 
 internal import HTTPFraming
 internal import IngestQueue
@@ -9,7 +9,7 @@ internal import NIOCore
 struct PushRequest: Sendable {
   /// The request's own fields for the envelope.
   var members: RequestMembers
-  /// The client's idempotency key, so that a retry isn't a second payload; nil if there is none.
+  /// The client's idempotency key, by which a retry isn't a second payload; nil if there is none.
   var idempotencyKey: [UInt8]?
   var body = ByteBuffer()
 }
@@ -24,7 +24,7 @@ enum PushRejection: Error, Sendable {
   case unavailable(Unavailable)
   /// The queue is over its limit, for about this number of seconds.
   case overLimit(retryAfter: Int)
-  /// The queue has little room left, which is reserved for accounts that send less than this one.
+  /// The queue is nearly full, and the rest is reserved for accounts that send less than this one.
   case accountOverLimit(retryAfter: Int)
   /// The account's large payloads take too much of Redis's time.
   case accountSlowsRedis(retryAfter: Int)
@@ -36,28 +36,28 @@ enum PushRejection: Error, Sendable {
   /// The account exceeds its rate.
   /// - status: The operator's choice; nil for the dialect's own.
   case tooFast(TooFastStatus?)
-  /// There is no key in any of the places where one may be.
+  /// There is no key in any of the allowed places.
   case missingKey
   /// The value is longer than a key can be, in bytes. It can't be in any store, so there is nothing to prove.
   case keyTooLong(limit: Int)
-  /// The events in the body can't be counted, but their sender expects a status for each.
+  /// The events in the body can't be counted, but the client expects a status for each.
   case uncountable(String)
   case notFound
   case methodNotAllowed(allow: String)
   /// The payload is larger than this node accepts, in bytes.
   case tooLarge(limit: Int)
-  /// It isn't HTTP as this server accepts it.
+  /// The request isn't HTTP as this server accepts it.
   case unreadable(ProtocolError)
 
   /// Why a payload can't be accepted now.
   enum Unavailable: String, Sendable, CaseIterable {
-    /// The node holds as many bytes as it may.
+    /// The node already holds the maximum of bytes.
     case nodeFull = "node_full"
-    /// The account has reached its share of that.
+    /// The account already holds its share of these bytes.
     case accountFull = "account_full"
-    /// The client's address has reached its share of that.
+    /// The client's network already holds its share of these bytes.
     case addressFull = "address_full"
-    /// The node holds as many bytes as it may of requests whose key hasn't arrived yet.
+    /// The node already holds the maximum of bytes of requests whose key hasn't arrived yet.
     case keylessFull = "keyless_full"
     /// Too many payloads in this node wait for Redis.
     case queueFull = "queue_full"
@@ -66,28 +66,28 @@ enum PushRejection: Error, Sendable {
     case durabilityLost = "durability_lost"
     /// Redis refused the write: it is full, read-only or still loading.
     case queueRefused = "queue_refused"
-    /// Redis is unreachable, and the node's own disk has no room, or its oldest payload is too old.
+    /// Redis is unreachable, and the spool's disk space is used up, or its oldest payload is too old.
     case spoolFull = "spool_full"
-    /// Redis is unreachable, and the node's own disk fails.
+    /// Redis is unreachable, and the spool's disk fails.
     case spoolFailed = "spool_failed"
     case shuttingDown = "shutting_down"
-    /// The node, or the client's address, has as many connections as it may.
+    /// The node, or the client's address, has the maximum of connections.
     case tooManyConnections = "too_many_connections"
   }
 }
 
 /// The status for an account that exceeds its rate. Always with Retry-After.
 public enum TooFastStatus: Int, Sendable, CaseIterable {
-  /// The status with this meaning, and no load balancer repeats it. But old AppSignal agents end themselves after it,
-  /// and OTLP's exporter for Python drops its data.
+  /// The standard status for this, and no load balancer repeats it. But old AppSignal agents shut down after it, and
+  /// OTLP's exporter for Python drops its data.
   case tooManyRequests = 429
   /// AppSignal's agents treat it like 503, and load balancers don't repeat it by themselves. But OTLP's exporters drop
   /// their data, and so does libhoney.
   case internalServerError = 500
-  /// Safe with every client. But a load balancer that asks another node after a 503 multiplies a push over the limit,
-  /// and the effective limit is the sum of all nodes' limits.
+  /// Safe with every client. But a load balancer that asks another node after a 503 multiplies each push over the
+  /// limit, and the effective limit is the sum of all nodes' limits.
   case serviceUnavailable = 503
-  /// All of OTLP's exporters send again after it. But libhoney drops its data.
+  /// All of OTLP's exporters retry after it. But libhoney drops its data.
   case gatewayTimeout = 504
 }
 

@@ -1,5 +1,5 @@
-// Random bits for IDs, fetched in larger portions. Each envelope needs two words, and the system's generator needs a
-// system call for each, which takes as long as encoding the envelope. Each word is used once and on one event loop.
+// Random bits for IDs, fetched in larger portions. Each envelope needs two words. The system's generator needs a system
+// call for each, which takes as long as encoding the envelope. Each word is used once, on one event loop.
 
 internal import Foundation
 

@@ -1,9 +1,9 @@
-// Logs each refusal with its proof, as long as they are few.
+// Logs each refusal with its proof, as long as there are few.
 
 internal import KeyReplica
 internal import Logging
 
-/// Logs refusals: the first few of each second, and then how many more there were.
+/// Logs the first few refusals of each second, and then the number of further ones.
 final class RefusalLog: Sendable {
   private let logger: Logger
   private let lines = LineLimiter()

@@ -1,7 +1,7 @@
 // Keeps the listener's certificate up to date while the node runs. It reads the files again when they change and on
 // SIGHUP, and reports in the log and the metrics when the certificate expires. If a reload fails, the old certificate
-// stays in use and the log says so. Two tasks may reload at the same time, so a lock makes them take turns. Both do it
-// on NIO's thread pool, because reading a file may block.
+// stays in use, with a line in the log. Two tasks may reload at the same time, so a lock serialises them. Both do it on
+// NIO's thread pool, because reading a file may block.
 
 import Foundation
 import Logging
@@ -33,8 +33,8 @@ final class CertificateKeeper: Service {
     expiry = Gauge(label: "sluice_tls_certificate_expiry_seconds", dimensions: [], factory: metrics)
   }
 
-  /// Runs until the node ends. From its start SIGHUP doesn't end the process. Nor does it after this has returned,
-  /// while connections still end, because Dispatch leaves its handler installed.
+  /// Runs until the node ends. Once this has begun, SIGHUP doesn't end the process. That remains so after this has
+  /// returned, while connections still end, because Dispatch leaves its handler installed.
   func run() async throws {
     await cancelWhenGracefulShutdown {
       let hangups = await UnixSignalsSequence(trapping: .sighup)
@@ -115,7 +115,7 @@ final class CertificateKeeper: Service {
     do {
       try await NIOThreadPool.singleton.runIfActive(body)
     } catch {
-      // The process's own pool never ends, so the node ends before it began: nothing to do.
+      // The process's shared pool never ends. So the node ended before the work began, and there is nothing to do.
     }
   }
 }

@@ -1,11 +1,11 @@
-// When to log a warning about a certificate that expires soon: early enough to replace it, and again each day, because
-// a single line can be missed among a week's others. It reads no clock.
+// Decides when to log a warning about a certificate that expires soon: early enough to replace it, and again each day,
+// because a single line can be missed among a week's others. It reads no clock.
 
 import Foundation
 
 /// Decides when to warn that a certificate expires soon, has expired, or isn't valid yet.
 struct CertificateReminder {
-  /// With fewer days left there is a warning. Authorities that renew by themselves do so at 30 days or at a third of
+  /// There is a warning if fewer days are left. Authorities that renew automatically do so at 30 days or at a third of
   /// the time, so by then something is broken.
   static let days = 14
 
@@ -25,12 +25,12 @@ struct CertificateReminder {
     case .expired: warning = "the certificate has expired: clients refuse it"
     case .notYetValid: warning = "the certificate isn't valid yet: clients refuse it"
     }
-    // A clock that was set back must not suppress it for long.
+    // A clock that was set back must not suppress the warning for long.
     if let reminded, (0..<Self.day).contains(now.timeIntervalSince(reminded)) { return nil }
     reminded = now
     return warning
   }
 
-  /// Another certificate is served from now on.
+  /// Another certificate is in use from now on.
   mutating func replaced() { reminded = nil }
 }

@@ -1,7 +1,7 @@
-// Measures the time of an event loop that a handshake really takes. The certificate's key says what it should take, but
-// the client has an influence too: a hello of 16 KB with thousands of extensions costs several times as much, and each
-// library has other ways. So the time is measured, and the excess over the table's time is charged to the client as
-// well. In addition, a hello may be no larger than any that real clients send.
+// Measures how much of an event loop's time a handshake really takes. The certificate's key determines the usual time,
+// but the client has an influence too: a hello of 16 KB with thousands of extensions costs several times as much, and
+// each library has other such cases. So the time is measured, and the excess over the table's time is charged to the
+// client too. In addition, a hello may be no larger than any that real clients send.
 
 internal import NIOCore
 internal import NIOSSL
@@ -16,18 +16,18 @@ final class HandshakeCost: ChannelInboundHandler, RemovableChannelHandler {
   private let ended: (Duration) -> Void
   private var received = 0
   private var taken = Duration.zero
-  /// Set during a read of this handler, and applied at the end of that read.
+  /// Set during a read of this handler, and checked at the end of that read.
   var isOver = false
 
-  /// Bytes of a handshake without a client's certificate. A browser's hello with a post-quantum key share has 1,800,
-  /// and may be requested twice.
+  /// Maximum bytes of a handshake without a client certificate. A browser's hello with a post-quantum key share has
+  /// 1,800, and may be requested twice.
   static let usualBytes = 6 << 10
-  /// With a client certificate, which is sent with its chain.
+  /// Maximum with a client certificate, which is sent with its chain.
   static let bytesWithCertificate = 64 << 10
 
   /// - Parameters:
   ///   - most: Maximum bytes from the client before the handshake is over.
-  ///   - tooLarge: Called when the connection is closed for it.
+  ///   - tooLarge: Called when the connection is closed because it exceeds that.
   ///   - ended: Called once with the time of the event loop that the handshake has taken, also if it has failed.
   init(most: Int, tooLarge: @escaping () -> Void, ended: @escaping (Duration) -> Void) {
     self.most = most

@@ -1,5 +1,5 @@
-// A deadline for the TLS handshake. The handler behind TLS gets no event before the handshake is over, and would treat
-// a client that sends its hello byte by byte as an idle connection.
+// A deadline for the TLS handshake. The handler after TLS in the pipeline gets no event before the handshake is over,
+// and would treat a client that sends its hello byte by byte as an idle connection.
 
 internal import NIOCore
 internal import NIOTLS
@@ -16,7 +16,8 @@ final class HandshakeDeadline: ChannelInboundHandler, RemovableChannelHandler {
 
   /// - Parameters:
   ///   - deadline: Counted from now, or from the beginning of the connection.
-  ///   - cost: Is notified when the handshake is over, because handlers in front of TLS get no event for it.
+  ///   - cost: Gets its `isOver` set when the handshake is over, because handlers in front of TLS get no event for
+  ///     that.
   ///   - missed: Called when the connection is closed because of the deadline.
   init(deadline: TimeAmount, behind cost: HandshakeCost? = nil, missed: @escaping () -> Void) {
     self.deadline = deadline

@@ -1,9 +1,8 @@
-// The push listener's certificate as it was read at one time: the parts that TLS needs, and the facts for people.
-// Either all of it is usable together or there is none: otherwise a chain and a key that don't belong together would
-// show only when the first client fails. BoringSSL decides whether it is usable, because BoringSSL uses it;
-// swift-certificates only reads the certificate's names for the log. Rejected: NIOCertificateReloading of
-// swift-nio-extras. It reloads on a timer alone, doesn't name the file at fault, and takes no authorities for clients'
-// certificates.
+// The push listener's certificate as it was read at one time: the parts that TLS needs, and the facts for people. It is
+// either usable as a whole or rejected: otherwise a chain and a key that don't match would be noticed only when the
+// first client fails. BoringSSL decides whether it is usable, because BoringSSL uses it. swift-certificates only reads
+// the certificate's names for the log. Rejected: NIOCertificateReloading of swift-nio-extras. It reloads on a timer
+// alone, doesn't name the file at fault, and doesn't support authorities for client certificates.
 
 import Bytes
 import Foundation
@@ -14,9 +13,10 @@ import X509
 
 /// A certificate with its key, ready to be served.
 struct ServerCertificate: Sendable {
-  /// For each new connection. It has the key.
+  /// The TLS context for each new connection. It contains the key.
   let context: NIOSSLContext
-  /// As in RFC 4514, `CN=push.example.com,O=Example`. May be empty: modern certificates name their servers in ``names`` alone.
+  /// As in RFC 4514, `CN=push.example.com,O=Example`. May be empty: modern certificates name their servers only in
+  /// ``names``.
   let subject: String
   /// The names that clients may use for the server.
   let names: [String]
@@ -24,7 +24,7 @@ struct ServerCertificate: Sendable {
   let serial: String
   let notBefore: Date
   let notAfter: Date
-  /// The kind of key, which decides the cost of a handshake, see ``ServerKeyKind/handshake``.
+  /// The kind of key, which determines the cost of a handshake, see ``ServerKeyKind/handshake``.
   let keyKind: ServerKeyKind
   /// The number of authorities of client certificates; nil if clients need no certificate.
   let clientAuthorities: Int?
@@ -90,7 +90,7 @@ struct ServerCertificate: Sendable {
   /// much. Every client has P-256 (RFC 8446 §9.1).
   private static let curves: [NIOTLSCurve] = [.x25519, .secp256r1]
 
-  /// Whether clients accept it at a time.
+  /// Whether the certificate is valid at a given time.
   enum Standing: Equatable, Sendable {
     case valid(remaining: Duration)
     case expired
@@ -108,7 +108,7 @@ struct ServerCertificate: Sendable {
   ) throws(UnusableTLSFile) -> [NIOSSLCertificate] {
     let expected = "\(what), as PEM"
     let bytes = try read(file, expecting: expected)
-    // BoringSSL doesn't say which of the two errors it is.
+    // BoringSSL's error doesn't distinguish a missing certificate from an unreadable one.
     guard String(decoding: bytes, as: UTF8.self).contains("CERTIFICATE-----") else {
       throw UnusableTLSFile(file: file, expected: expected, found: "\(bytes.count) bytes without a certificate")
     }
@@ -116,13 +116,13 @@ struct ServerCertificate: Sendable {
       let found = try NIOSSLCertificate.fromPEMBytes(bytes)
       if !found.isEmpty { return found }
     } catch {
-      // The error below says it. The original text is that of a stack of parsers.
+      // The error below replaces this one, whose text is that of a stack of parsers.
     }
     throw UnusableTLSFile(
       file: file, expected: expected, found: "a certificate that can't be read, or one of which a part is missing")
   }
 
-  /// An error about a key has our own text, and never the key's bytes.
+  /// Errors about a key have their own texts, which never contain the key's bytes.
   private static func privateKey(in file: String) throws(UnusableTLSFile) -> NIOSSLPrivateKey {
     let expected = "the private key of the push listener, as PEM, not encrypted"
     let bytes = try read(file, expecting: expected)
@@ -145,7 +145,7 @@ struct ServerCertificate: Sendable {
     }
   }
 
-  /// Far more than any chain has; bundles of all public authorities are a quarter of it.
+  /// Maximum bytes of a file: far more than any chain has. Bundles of all public authorities are a quarter of it.
   private static let fileLimit = 1 << 20
 
   private static func read(_ file: String, expecting expected: String) throws(UnusableTLSFile) -> [UInt8] {
@@ -170,7 +170,7 @@ struct ServerCertificate: Sendable {
     return bytes
   }
 
-  /// The subject for the log. A certificate that BoringSSL accepts and swift-certificates doesn't is served
+  /// The subject and names for the log. A certificate that BoringSSL accepts and swift-certificates doesn't is served
   /// nevertheless.
   private static func describe(_ certificate: NIOSSLCertificate) -> (subject: String, names: [String]) {
     do {
@@ -201,7 +201,7 @@ struct ServerCertificate: Sendable {
 struct UnusableTLSFile: Error, Equatable, CustomStringConvertible {
   let file: String
   let expected: String
-  /// What was found. Never a part of a key.
+  /// The actual content as text. Never a part of a key.
   let found: String
 
   var description: String { "\(file): expected \(expected), found \(found)" }

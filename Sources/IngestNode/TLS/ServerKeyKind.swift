@@ -1,10 +1,10 @@
-// The cost of one TLS handshake for an event loop, by the key of the certificate. The signature with that key makes the
-// difference: one with RSA of 4,096 bits takes a hundred times as long as one with ECDSA on P-256, which costs less
-// than the rest of the handshake.
+// The cost of one TLS handshake for an event loop, by the certificate's key. The signature with that key makes the
+// difference: an RSA signature with 4,096 bits takes a hundred times as long as an ECDSA signature on P-256, which
+// costs less than the rest of the handshake.
 //
-// The times are in a table and not measured at start. BoringSSL's signing isn't available without a handshake, and the
-// limit is there for a factor of twenty, not for the factor of two between processors. `openssl speed` shows a
-// machine's own times; the table has about the times of BoringSSL on an Intel Xeon.
+// The times are in a table. Rejected: measuring them at the start. BoringSSL's signing isn't available without a
+// handshake, and the limit must cover a factor of twenty, not the factor of two between processors. `openssl speed`
+// shows a machine's own times; the table has about the times of BoringSSL on an Intel Xeon.
 
 internal import NIOSSL
 internal import SwiftASN1
@@ -15,12 +15,12 @@ enum ServerKeyKind: Hashable, Sendable, CustomStringConvertible {
   case p384
   case p521
   case ed25519
-  /// With this number of bits.
+  /// RSA with this number of bits.
   case rsa(Int)
   /// Another kind.
   case other
 
-  /// - Parameter certificate: The server's own.
+  /// - Parameter certificate: The server's own certificate.
   init(_ certificate: NIOSSLCertificate) {
     do {
       self = try Self(subjectPublicKeyInfo: certificate.extractPublicKey().toSPKIBytes())
@@ -30,7 +30,7 @@ enum ServerKeyKind: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
-  /// - Parameter bytes: As in RFC 5280 §4.1, in DER.
+  /// - Parameter bytes: A public key as in RFC 5280 §4.1, in DER.
   init(subjectPublicKeyInfo bytes: [UInt8]) throws {
     self = try DER.sequence(try DER.parse(bytes), identifier: .sequence) { parts in
       guard let first = parts.next() else { throw Unreadable() }
@@ -95,10 +95,10 @@ enum ServerKeyKind: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
-  /// The time of one handshake, including everything else.
+  /// The time of one whole handshake, with its signature.
   var handshake: Duration { .microseconds(150) + signing }
 
-  /// How many times the cost of a handshake with ECDSA on P-256; nil if it isn't worth a line in the log.
+  /// The cost of a handshake as a multiple of one with ECDSA on P-256; nil if it isn't worth a line in the log.
   var timesP256: Int? {
     guard case .rsa(let bits) = self, bits >= 3_072 else { return nil }
     return Int((handshake / ServerKeyKind.p256.handshake).rounded())

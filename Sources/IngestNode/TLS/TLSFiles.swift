@@ -1,7 +1,7 @@
 // The files of the push listener's certificate, and whether they have changed since they were read. Files are compared
 // by the file system's metadata and not by their content: a private key should be in memory only while it is being
 // loaded. Links are followed, so a change of the folder that Kubernetes's `..data` points to is noticed. Rejected:
-// watching by inotify. A watch on a path doesn't follow such a swap and reports nothing on network file systems, and a
+// watching by inotify. A watch on a path doesn't follow such a change, and reports nothing on network file systems. A
 // check every few seconds costs nothing.
 
 import Foundation
@@ -12,7 +12,7 @@ public struct TLSFiles: Sendable, Hashable {
   public var certificateChain: String
   /// The private key of the first certificate, not encrypted.
   public var privateKey: String
-  /// The authorities of client certificates. With them a client must present a certificate that one of them has signed;
+  /// The authorities of client certificates. If set, a client must present a certificate that one of them has signed.
   /// nil if clients need none.
   public var clientAuthorities: String?
 

@@ -1,6 +1,6 @@
 // The push listener's current certificate. A connection uses the context that is current when it begins, and keeps it:
-// a reload never breaks a connection. Rejected: a context per connection through NIOSSL's own override callback.
-// Swapping one reference does the same with nothing in between.
+// a reload never breaks a connection. Rejected: a context per connection through NIOSSL's override callback. Replacing
+// one reference has the same effect without a callback.
 
 import Foundation
 import NIOSSL
@@ -10,8 +10,8 @@ import Synchronization
 final class TLSIdentity: Sendable {
   private struct State {
     var certificate: ServerCertificate
-    /// The files' fingerprints at the last reading, usable or not. Taken before reading, so that a change during the
-    /// reading is noticed.
+    /// The files' fingerprints at the last reading, whether the files were usable or not. Taken before reading, so that
+    /// a change during the reading is noticed.
     var read: [FileFingerprint]
   }
 
@@ -30,7 +30,7 @@ final class TLSIdentity: Sendable {
 
   var certificate: ServerCertificate { state.withLock { $0.certificate } }
 
-  /// Whether the files differ from the ones that were last read. Blocks, and is cheap.
+  /// Whether the files differ from the ones that were last read. Blocks, but is cheap.
   var filesHaveChanged: Bool { files.fingerprints != state.withLock { $0.read } }
 
   /// Reads the files again, which blocks. New connections use the new content.

@@ -3,17 +3,17 @@
 public import Hiredis
 public import RedisClient
 
-/// Envelopes that are this worker's until their lease ends.
+/// Envelopes that this worker has claimed, until their lease ends.
 public struct ClaimedBatch: Sendable {
-  /// The worker's slot that they are in.
+  /// The worker's slot with the claim.
   public let slot: Int
   /// The claim's number, unique within one start of a worker.
   public let number: Int64
-  /// The lease is over for certain from this time on, by this machine's clock. It is counted from the arrival of the
+  /// From this time on the lease is certainly over, by this machine's clock. It is counted from the arrival of the
   /// reply, so it is a little later than the end by Redis's clock. After it no work may begin, and nothing can be
   /// settled.
   public internal(set) var leaseEnds: ContinuousClock.Instant
-  /// In the order in which they are to be stored. Never empty.
+  /// In the order in which to store them. Never empty.
   public let entries: [ClaimedEntry]
 }
 
@@ -21,9 +21,9 @@ public struct ClaimedBatch: Sendable {
 public struct ClaimedEntry: Sendable {
   /// The envelope, or why the element isn't one.
   public let content: Result<Envelope, InvalidEnvelope>
-  /// How often it was tried before, including workers that died over it.
+  /// Earlier failures: failed attempts, and workers that died while they had it.
   public let failures: Int
-  /// The list that it was in; 0 also if the claim is handed out again.
+  /// The number of the list that it was claimed from. Also 0 if the claim is handed out again.
   public let list: Int
 
   /// Whether it belongs in one of its account's own lists.
@@ -40,13 +40,12 @@ public struct ClaimedEntry: Sendable {
 public enum Disposition: Sendable, Equatable {
   /// It is stored, and is removed from the queue.
   case done
-  /// It goes back to where it was, as the next one, and doesn't count as a failure: for example, because the worker is
-  /// ending.
+  /// It returns to its list as the next one. It doesn't count as a failure: for example, the worker is ending.
   case putBack
   /// It wasn't tried, because its account has more than its share of the batch. It goes to one of its account's own
-  /// lists, so that others' payloads are first. It doesn't count as a failure.
+  /// lists, so that other accounts' payloads are first. It doesn't count as a failure.
   case setAside
-  /// It failed in a way that may pass. It returns after the delay, or becomes a dead letter if it failed too often.
+  /// It failed, and the cause may pass. It returns after the delay, or becomes a dead letter if it failed too often.
   case retry(reason: String, delay: Duration)
   /// It returns after the delay. It doesn't count as a failure.
   case postpone(delay: Duration)
@@ -93,11 +92,11 @@ public struct SlotHolder: Sendable, Equatable, CustomStringConvertible {
 public struct Reaping: Sendable, Equatable {
   /// Envelopes that were returned.
   public var putBack = 0
-  /// Envelopes that became dead letters because too many workers died over them.
+  /// Envelopes that became dead letters because too many workers died while they had them.
   public var dead = 0
   /// Claims that were ended.
   public var claims = 0
-  /// There was more than one call may process: call it again soon.
+  /// One call couldn't process everything: call it again soon.
   public var isUnfinished = false
   /// Workers that were removed from the list.
   public var forgotten = 0

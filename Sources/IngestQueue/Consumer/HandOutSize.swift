@@ -1,12 +1,12 @@
 // How many bytes a worker claims at once. A Redis with a `client-output-buffer-limit` for normal clients closes the
-// connection on a longer reply, without an error. The claim is the worker's nevertheless, and would be handed out
-// again, with the same result. So after each such closing the worker asks for a quarter, and the rest of the claim
-// returns to the queue. From the second closing on, the claim is made on a connection of its own, so that a closing
-// affects no other claim. If a single envelope closes that connection again and again, Redis can't hand it out, and it
-// becomes a dead letter.
+// connection on a longer reply, without an error. The worker still owns the claim, so Redis would hand it out again,
+// with the same result. So after each such closing the worker asks for a quarter, and the rest of the claim returns to
+// the queue. From the second closing on, the claim is made on a connection of its own, so that a closing affects no
+// other claim. If a single envelope closes that connection again and again, Redis can't hand it out, and it becomes a
+// dead letter.
 //
-// Other closings (Redis was ended, a network failed) look the same, and cost a minute of smaller claims. They make no
-// dead letter: that takes fourteen in a row in which the server accepted the connection and the claim.
+// Other closings (Redis ended, a network failed) look the same, and cost a minute of smaller claims. They make no dead
+// letter: that takes fourteen closings in a row, each after the server had accepted the connection and the claim.
 
 internal import Synchronization
 
@@ -17,14 +17,14 @@ final class HandOutSize: Sendable {
     var bytes: Int
     /// Whether the claim is made on a connection of its own.
     var isApart: Bool
-    /// Whether a single envelope that is still in the slot is a dead letter.
+    /// Whether a single envelope that is still in the slot becomes a dead letter.
     var givesUp: Bool
   }
 
   private struct State {
     /// Closings in a row, by slot.
     var closings: [Int: Int] = [:]
-    /// For all slots: how often the maximum was divided by four.
+    /// How often the maximum was divided by four, for all slots.
     var divisions = 0
     var changed: ContinuousClock.Instant?
   }

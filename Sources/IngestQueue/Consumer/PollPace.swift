@@ -1,6 +1,6 @@
-// How often an empty queue is polled. A blocking read would return at once, but no blocking command can run in a
-// script, and an envelope that left the list outside of the claiming script would belong to nobody if the worker died
-// then. So the worker polls, fast at first because after a burst there is often another, then slower.
+// How often an empty queue is polled. A blocking read would notice a new envelope at once, but a script can't run a
+// blocking command. An envelope that left the list outside of the claiming script would belong to no worker if this one
+// died then. So the worker polls: fast at first, because a burst is often followed by another, then slower.
 
 /// The pause before the next poll of a queue that was empty.
 public struct PollPace: Sendable, Equatable {
@@ -14,12 +14,12 @@ public struct PollPace: Sendable, Equatable {
     next = shortest
   }
 
-  /// The queue was empty. Returns the pause before the next poll.
+  /// Call it when the queue was empty. Returns the pause before the next poll.
   public mutating func afterEmpty() -> Duration {
     defer { next = min(next * 2, longest) }
     return next
   }
 
-  /// There was work.
+  /// Call it when there was work.
   public mutating func reset() { next = shortest }
 }

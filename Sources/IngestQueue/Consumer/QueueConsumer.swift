@@ -29,7 +29,7 @@ public struct ConsumerLimits: Sendable, Equatable {
   public var reapedAtOnce: Int
   /// How long a worker without claims stays on the list after it was last seen.
   public var forgetAfter: Duration
-  /// For one reply of Redis.
+  /// Maximum wait for one reply of Redis.
   public var deadline: Duration
 
   public init(
@@ -49,11 +49,11 @@ public struct ConsumerLimits: Sendable, Equatable {
   }
 
   /// Maximum suspects (envelopes that a worker had when it died) in one claim: the square root of the usual number.
-  /// Finding the one that killed it then takes about as many claims of a group as of single ones.
+  /// Finding the one that killed the worker then takes about as many claims of groups as of single envelopes.
   var suspects: Int { max(Int(Double(envelopes).squareRoot()), 1) }
 }
 
-/// One worker's access to one shard of the queue. One for each start of a worker.
+/// One worker's access to one shard of the queue. Each start of a worker has one.
 public final class QueueConsumer: Sendable {
   public let worker: WorkerName
   /// Identifies this start of the worker: random, so that a restarted worker can't be taken for its earlier process.
@@ -83,20 +83,20 @@ public final class QueueConsumer: Sendable {
     handOut = HandOutSize(most: limits.bytes)
   }
 
-  /// A name for one life of a worker, which may have a consumer for each shard.
+  /// An instance name for one start of a worker, which may have a consumer for each shard.
   public static func newInstance() -> String { UInt64.random(in: 0...UInt64.max).hexDigits() }
 
   // MARK: Claiming
 
-  /// Claims the next envelopes of the queue's lists, by turns, into a slot that is free as far as the caller knows.
+  /// Claims the next envelopes into a slot that is free as far as the caller knows. The queue's lists take turns.
   /// - Parameters:
   ///   - slot: From 0 to ``QueueLayout/slots`` - 1.
-  ///   - takesSuspects: Whether suspects may be claimed: envelopes that a worker had when it died. They are claimed few
-  ///     at a time, without others. Only one of a worker's lanes may claim them, so that if the worker dies over one,
-  ///     no more than these count another death. Suspects are claimed before all else, so a caller must not pass true
-  ///     again and again while others wait.
+  ///   - takesSuspects: Whether suspects may be claimed: envelopes that a worker had when it died. They are claimed a
+  ///     few at a time, without other envelopes. Only one of a worker's lanes may claim them, so that if the worker
+  ///     dies over one, no more than these count another death. Suspects are claimed before all other envelopes, so a
+  ///     caller must not always pass true while others wait.
   ///   - limit: Maximum envelopes of this claim, if lower than the consumer's limit.
-  ///   - ownLimit: Maximum envelopes from each list that is accounts' own, by its number; nil for no limit.
+  ///   - ownLimit: Maximum envelopes from each of the accounts' own lists, by the list's number; nil for no limit.
   public func claim(
     slot: Int, takesSuspects: Bool, limit: Int = .max, ownLimit: (_ list: Int) -> Int? = { _ in nil }
   ) async throws(QueueFailure) -> Claim {
@@ -164,21 +164,21 @@ public final class QueueConsumer: Sendable {
 
   // MARK: Settling
 
-  /// Everything in the batch is stored, and is removed from the queue. As ``settle(_:_:)``.
+  /// Everything in the batch is stored, and is removed from the queue. Otherwise the same as ``settle(_:_:)``.
   public func acknowledge(_ batch: ClaimedBatch) async throws(QueueFailure) -> Settlement {
     try await settle(batch, Array(repeating: .done, count: batch.entries.count))
   }
 
-  /// Nothing of the batch was stored, and that doesn't count as a failure. As ``settle(_:_:)``.
+  /// Nothing of the batch was stored, and that doesn't count as a failure. Otherwise the same as ``settle(_:_:)``.
   public func putBack(_ batch: ClaimedBatch) async throws(QueueFailure) -> Settlement {
     try await settle(batch, Array(repeating: .putBack, count: batch.entries.count))
   }
 
-  /// Ends a claim, in one step for all its entries. Repeated, with a growing pause, until Redis has answered or the
-  /// lease is certainly over. In a cancelled task only twice.
+  /// Ends a claim, in one step for all its entries. Tries again, with a growing pause, until Redis has answered or the
+  /// lease is certainly over. A cancelled task tries only twice.
   /// - Parameters:
   ///   - fates: One for each entry, in their order.
-  ///   - onRetry: Called with the reason when it has to be repeated.
+  ///   - onRetry: Called with the reason before each further try.
   /// - Throws: The last error, once the lease is over. The envelopes will be delivered again.
   public func settle(
     _ batch: ClaimedBatch, _ fates: [Disposition], onRetry: (QueueFailure) -> Void = { _ in }
@@ -200,10 +200,10 @@ public final class QueueConsumer: Sendable {
         failures += 1
         let pause = backoff.delay(afterFailures: failures, using: &generator)
         guard ContinuousClock.now + .nanoseconds(pause.nanoseconds) < batch.leaseEnds else { throw error }
-        // A cancelled task tries only twice: the shutdown waits for its end.
+        // A cancelled task tries only twice, because the shutdown waits for its end.
         guard !Task.isCancelled || failures == 1 else { throw error }
         onRetry(error)
-        // On the event loop, where a cancellation doesn't shorten it.
+        // The pause runs on the event loop, where a cancellation doesn't shorten it.
         do {
           try await client.eventLoop.scheduleTask(in: pause) {}.futureResult.get()
         } catch {
@@ -213,8 +213,8 @@ public final class QueueConsumer: Sendable {
     }
   }
 
-  /// One of the two lists of the entry's account. Both are used: a node keeps an account whose lists are both in use
-  /// out of list 0.
+  /// One of the two lists of the entry's account, by turns: a node keeps an account out of list 0 only while both of
+  /// its lists are in use.
   private func ownList(of entry: ClaimedEntry, _ place: Int) -> Int {
     guard case .success(let envelope) = entry.content else { return 0 }
     let hand = AccountShuffleShard(account: envelope.header.account)
@@ -254,7 +254,7 @@ public final class QueueConsumer: Sendable {
     return try read(script, try await run(script))
   }
 
-  /// Removes the worker from the list, unless it still has claims: a worker's last action.
+  /// A worker's last action: removes the worker from the list of workers, unless it still has claims.
   public func leave() async throws(QueueFailure) {
     let script = LeaveScript(layout: layout, worker: worker, instance: instance)
     _ = try read(script, try await run(script))
@@ -287,7 +287,7 @@ extension QueueFailure {
     case let error as RedisError: self = .away(error)
     case let error as RedisServerError: self = .refused(error)
     case let error as UnexpectedReply: self = .unexpected(error)
-    // The client and a reply's readers throw nothing else. If that changes, it is still no answer.
+    // The client and a reply's readers throw no other errors. If that changes, there is still no answer.
     default: self = .away(RedisError(.closed("\(error)"), outcome: .unknown))
     }
   }
@@ -298,7 +298,7 @@ extension QueueFailure {
 }
 
 extension [RedisReply] {
-  /// The item at an index. It may be missing, because the server may not be what it should be.
+  /// The item at an index. It may be missing, because the server may not be a real Redis.
   func item(_ place: Int) throws(UnexpectedReply) -> RedisReply {
     guard indices.contains(place) else {
       throw UnexpectedReply(expected: "at least \(place + 1) items", came: "an array of \(count)")

@@ -4,20 +4,20 @@ internal import Hiredis
 
 /// An envelope that was given up, with the reason.
 public struct DeadLetter: Sendable, Equatable {
-  /// Its entry in the shard's stream, which no other entry ever has. Dead letters are ordered by it.
+  /// The ID of its entry in the shard's stream. No other entry ever has the same ID. Dead letters are ordered by it.
   public var entry: Entry
   /// The envelope's id, or the SHA-1 of an element that isn't an envelope.
   public var id: String
-  /// The last reason. At most 4,096 bytes of it.
+  /// The last reason, cut to 4,096 bytes.
   public var reason: String
   /// How often storing it failed.
   public var attempts: Int
-  /// How many workers died over it.
+  /// How many workers died while they had it.
   public var deaths: Int
   /// When it failed first and when it was given up, in milliseconds since 1970 by Redis's clock.
   public var firstAt: Int64
   public var diedAt: Int64
-  /// The worker that gave it up or, if workers died over it, the last of them.
+  /// The worker that gave it up; or if workers died while they had it, the last of them.
   public var worker: String
   /// Nil if the element isn't an envelope.
   public var account: String?

@@ -4,14 +4,14 @@
 // many dead letters, and nodes have to know how many each account has. The scripts that add dead letters to the stream
 // or remove them keep the sum in a sorted set, in the same step (add_dead_bytes.lua).
 //
-// The set has a member for each account, named `of:` and its name, and one for the total, `all`. An entry that is no
-// envelope has no account, and counts for the account without a name. A dead letter counts with all its fields, so that
-// many small ones count as well.
+// The set has a member for each account, named `of:` and its name, and one for the total, `all`. An entry that isn't an
+// envelope has no account, and counts for the account with the empty name. The bytes of a dead letter are those of all
+// its fields, so that many small ones count as well.
 //
-// The set can differ from the stream if somebody deletes the stream by hand. Then readers take the set for empty, and
-// the next dead letter begins it anew. Single entries that are removed by hand still count until the stream is empty.
+// The set can differ from the stream if the stream is deleted by hand. Then readers treat the set as empty, and the
+// next dead letter starts a new set. Single entries that were removed by hand count until the stream is empty.
 //
-// Rejected: adding the entries up when asked. That would read every payload.
+// Rejected: adding up the entries for each reading. That would read every payload.
 
 internal import Hiredis
 internal import NIOCore
@@ -58,7 +58,7 @@ public struct DeadLetterBytes: Sendable, Equatable {
     return try QueueFailure.catching { try script.read(reply) }
   }
 
-  /// Reads members and their scores by turns.
+  /// Reads members and their scores, which alternate.
   init(members items: [RedisReply]) throws {
     self.init()
     for index in stride(from: 0, to: items.count, by: 2) {

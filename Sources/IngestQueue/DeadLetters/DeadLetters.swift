@@ -1,8 +1,8 @@
-// The dead letters of a shard: payloads that couldn't be stored, with the reason. Only operators remove one, with this:
-// they read it, requeue it when the cause is gone, or discard it.
+// The dead letters of a shard: payloads that couldn't be stored, with the reason. Only operators remove dead letters,
+// through this type: they read one, then requeue it when the cause is gone, or discard it.
 //
-// There may be millions, and workers add to them meanwhile. So everything is done in steps, from entry to entry, each
-// bounded in dead letters and in bytes, and never more than one page is in memory. After a crash between two steps, the
+// There may be millions, and workers add more at the same time. So each operation goes through the entries in steps. A
+// step is limited in dead letters and in bytes, and at most one page is in memory. After a crash between two steps, the
 // finished part is done and the rest is unchanged.
 
 internal import Hiredis
@@ -20,9 +20,9 @@ public struct DeadLetters: Sendable {
   private let client: RedisClient
   private let deadline = TimeAmount.seconds(5)
 
-  /// Dead letters in one step.
+  /// Maximum dead letters of one step.
   static let pageLetters = 500
-  /// A step ends once it has read this number of bytes: Redis does nothing else while it runs.
+  /// A step ends once it has read this number of bytes, because Redis answers no other command while it runs.
   static let stepBytes = 4 << 20
 
   public init(client: RedisClient, layout: QueueLayout = QueueLayout()) {
@@ -32,10 +32,10 @@ public struct DeadLetters: Sendable {
 
   // MARK: Reading
 
-  /// Goes through all dead letters. Those that are added meanwhile are included if the oldest are first.
+  /// Goes through all dead letters. If the oldest are first, those that are added in the meantime are included.
   public func walk(_ order: Order) -> DeadLetterWalk { DeadLetterWalk(self, order) }
 
-  /// The next dead letters, and whether that is the end.
+  /// The next dead letters, and whether they are the last ones.
   func page(
     _ order: Order, from: String, to: String, most: Int = pageLetters
   ) async throws(QueueFailure) -> (letters: [FoundLetter], isLast: Bool) {
@@ -67,7 +67,7 @@ public struct DeadLetters: Sendable {
   // MARK: Requeueing and discarding
 
   /// Requeues dead letters, the oldest first, behind the waiting payloads, as if they had never failed. Each goes to
-  /// the list that a node would choose, so that one account's many don't delay others.
+  /// the list that a node would choose, so that one account's many payloads don't delay others.
   /// - Parameters:
   ///   - filter: Selects among the present dead letters.
   ///   - limit: Maximum number.
@@ -138,7 +138,7 @@ public struct DeadLetters: Sendable {
   }
 }
 
-/// The way through a shard's dead letters, one page in memory at a time.
+/// An iterator over a shard's dead letters, with one page in memory.
 public struct DeadLetterWalk: Sendable {
   private let letters: DeadLetters
   private let order: DeadLetters.Order
@@ -146,7 +146,7 @@ public struct DeadLetterWalk: Sendable {
   private var from: String?
   private var page: ArraySlice<FoundLetter> = []
 
-  /// - Parameter last: The last one of a walk that begins with the oldest.
+  /// - Parameter last: The last entry of a walk that begins with the oldest.
   init(_ letters: DeadLetters, _ order: DeadLetters.Order, through last: DeadLetter.Entry? = nil) {
     self.letters = letters
     self.order = order
@@ -174,9 +174,9 @@ public struct DeadLetterTally: Sendable, Equatable {
   /// The result for one dead letter.
   public enum Outcome: Sendable {
     case done
-    /// Somebody else processed it before.
+    /// Another process took it first.
     case gone
-    /// It isn't readable, and stays.
+    /// It isn't readable, and stays in the stream.
     case unreadable
   }
 
@@ -184,7 +184,7 @@ public struct DeadLetterTally: Sendable, Equatable {
   public var done = ReasonCounts()
   public var gone = 0
   public var unreadable = 0
-  /// Of the requested IDs, those that were found.
+  /// The requested IDs that were found.
   public var metIDs: Set<String> = []
 
   public init() {}
@@ -200,7 +200,8 @@ public struct DeadLetterTally: Sendable, Equatable {
 
 /// The number of dead letters by reason.
 public struct ReasonCounts: Sendable, Equatable {
-  /// Further reasons are counted together: they may contain numbers, and then there are infinitely many.
+  /// Maximum reasons that are counted separately. Further ones are counted together: reasons may contain numbers, so
+  /// there could be any number of them.
   public static let most = 100
 
   public private(set) var counts: [String: Int] = [:]

@@ -1,24 +1,24 @@
-// The facts about a payload, in the line of JSON that is before it in the queue:
+// The header of a payload: the line of JSON before it in the queue:
 //
 //     {"id":"0197a2c4-…","account":"acme","key":"9f86d081884c7d65…","received_at":1790000000000,…}
-// <payload, byte for byte>
+//     <payload, byte for byte>
 //
-// It is JSON, so that a worker in any language can read it. The payload behind it is unchanged, so that nobody pays for
-// base64. The ID is first and has a fixed length, so that a Lua script cuts it out by position. `received_at` is a
+// It is JSON, so that a worker in any language can read it. The payload after it is unchanged, which saves the cost of
+// base64. The ID is first and has a fixed length, so that a Lua script can cut it out by position. `received_at` is a
 // number of milliseconds: it sorts, needs no parser, and has one spelling. Fields that weren't sent are absent, not
 // null.
 //
-// A node writes one for every accepted request, with code of its own (EnvelopeLine). It is immutable: how often a
-// payload was tried is kept beside the queue, not in here.
+// A node writes a header for every accepted request, with its own code (EnvelopeLine). A header is immutable: the
+// number of tries is kept beside the queue, not in the header.
 
 public import NIOCore
 
-/// The facts about a payload.
+/// The header of a payload.
 public struct EnvelopeHeader: Sendable, Equatable {
   public var id: EnvelopeID
   /// The account of the API key.
   public var account: String
-  /// The API key's id, all 64 hexadecimal digits of it: whether the key was revoked meanwhile can be proven only for the whole. It is the
+  /// The API key's ID, with all 64 hexadecimal digits: a worker can prove a revocation only for the whole ID. It is the
   /// SHA-256 of a secret that can't be guessed.
   public var key: String
   /// When the request was read, in milliseconds since 1970.
@@ -49,7 +49,7 @@ public struct EnvelopeHeader: Sendable, Equatable {
     self.traceparent = traceparent
   }
 
-  /// The longest line, in bytes, that is pushed or read. A request's head is far below it.
+  /// Maximum length of the line, in bytes. A request's head is much shorter.
   public static let longestLine = 64 << 10
 
   /// Appends the line, its newline included.

@@ -1,10 +1,10 @@
-// The identity of an envelope that is delivered twice. The sink stores by it, so "at least once" becomes "once" there.
+// The ID of an envelope. The queue may deliver an envelope twice; the sink recognises the ID and stores it once.
 //
 // There are two kinds, both UUIDs so that any database has a type for them. Without an Idempotency-Key: version 7, time
-// first, so that IDs of about the same time are neighbours in the sink's index. With one: version 8, a hash of it and
-// of the API key's ID, so that a retry has the same ID at any node and two accounts can't collide. Rejected: a counter
-// within the millisecond. Nothing relies on the order of IDs made at one time, and it would be state shared by event
-// loops.
+// first, so that IDs of about the same time are neighbours in the sink's index. With an Idempotency-Key: version 8, a
+// hash of that key and of the API key's ID, so that a retry has the same ID at any node and two accounts can't collide.
+// Rejected: a counter within the millisecond. Nothing relies on the order of IDs of the same millisecond, and event
+// loops would have to share the counter.
 
 internal import Bytes
 internal import Crypto
@@ -37,7 +37,7 @@ public struct EnvelopeID: Sendable, Hashable {
   ///   - idempotencyKey: The header's value, byte for byte.
   public init(keyID: some Collection<UInt8>, idempotencyKey: some Collection<UInt8>) {
     var hash = SHA256()
-    // Each part behind its length: without it ("ab", "c") and ("a", "bc") would have the same ID.
+    // The length is before each part: without it ("ab", "c") and ("a", "bc") would have the same ID.
     for part in [Array("sluice envelope".utf8), Array(keyID), Array(idempotencyKey)] {
       withUnsafeBytes(of: UInt64(part.count).bigEndian) { hash.update(bufferPointer: $0) }
       hash.update(data: part)
@@ -73,8 +73,8 @@ public struct EnvelopeID: Sendable, Hashable {
     }
   }
 
-  /// Calls the body with `{"id":"…"}`. The body returns nothing. Otherwise this would be generic in its result, and
-  /// other modules would call it unspecialised, for each answer.
+  /// Calls the body with `{"id":"…"}`. The body returns nothing: a generic result would make other modules call this
+  /// unspecialised, for each answer.
   package func withObject(_ body: (UnsafeRawBufferPointer) -> Void) {
     let (start, end) = (#"{"id":""# as StaticString, #""}"# as StaticString)
     withUnsafeTemporaryAllocation(

@@ -1,10 +1,10 @@
 // Writes the line before a payload, for each push: from bytes to bytes, without a string or an object for any of its
-// parts. `EnvelopeHeader` documents the content; this differs only in its cost. A header of strings costs an allocation
-// for most of them and a check of the buffer for each piece written. Together that was a fifth of a node's work for a
-// push.
+// parts. `EnvelopeHeader` documents the content; this code writes the same line at a lower cost. A header of strings
+// costs an allocation for most strings and a check of the buffer for each written piece: together a fifth of a node's
+// work for a push.
 //
-// The request's part is written when the head has arrived, because the head's bytes are gone when the body has arrived;
-// the rest when the payload is enqueued.
+// The request's part is written when the head has arrived, because the head's bytes are gone when the body has arrived.
+// The other parts are written when the payload is enqueued.
 
 internal import Bytes
 package import NIOCore

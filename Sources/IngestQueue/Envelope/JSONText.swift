@@ -1,17 +1,18 @@
-// Texts as JSON strings. Not JSONEncoder, which costs some tens of microseconds, more than all else that a node does for a request.
+// Writes texts as JSON strings. Rejected: JSONEncoder, which takes some tens of microseconds, more than all other work
+// of a node for a request.
 
 internal import Bytes
 package import NIOCore
 
-/// Writes texts as JSON strings. Only quotes, backslashes and control characters need care, as long as the text is UTF-8.
+/// Writes texts as JSON strings. If the text is UTF-8, only quotes, backslashes and control characters need escapes.
 enum JSONText {
   /// The maximum length of a text of this number of bytes, with its quotes.
   static func longest(_ count: Int) -> Int { 2 + 6 * count }
 
   /// Whether the text needs no escaping: printable ASCII without quotes and backslashes.
   static func isPlain(_ text: UnsafeRawBufferPointer) -> Bool {
-    // Eight bytes at a time. The subtraction may borrow from the byte above and mark that one wrongly, but only above a
-    // byte that is marked rightly. Which byte it is doesn't matter here.
+    // Eight bytes at a time. The subtraction may borrow from the byte above and mark that byte wrongly, but only if the
+    // byte below is marked correctly. The position of a mark doesn't matter here.
     var marks: UInt64 = 0
     var place = 0
     while place &+ 8 <= text.count {
@@ -36,7 +37,7 @@ enum JSONText {
     return size
   }
 
-  /// Whether its escape has two characters, and not six.
+  /// Whether its escape has two characters instead of six.
   private static func isShort(_ byte: UInt8) -> Bool {
     switch byte {
     case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "\n"), UInt8(ascii: "\r"), UInt8(ascii: "\t"): true
@@ -57,8 +58,8 @@ enum JSONText {
     text.withUTF8 { append(UnsafeRawBufferPointer($0), to: &json) }
   }
 
-  /// Replaces the same bytes as `String(decoding:as:)`, which takes many times as long for them: anybody can send a
-  /// head full of them.
+  /// Replaces the same bytes as `String(decoding:as:)`, but many times faster: any client can send a head full of
+  /// invalid bytes.
   private static func appendRepaired(_ text: UnsafeRawBufferPointer, to json: inout [UInt8]) {
     var place = 0
     while place < text.count {
@@ -80,11 +81,12 @@ enum JSONText {
     }
   }
 
-  /// The length of a scalar that isn't ASCII, or of bytes that are replaced together: the beginning of an incomplete
-  /// scalar (Unicode's "maximal subpart"), or a byte that begins none.
+  /// The length of one non-ASCII scalar, or of bytes that are replaced together: the beginning of an incomplete scalar
+  /// (Unicode's "maximal subpart"), or one byte that begins no scalar.
   private static func sequence(at place: Int, of text: UnsafeRawBufferPointer) -> (length: Int, isScalar: Bool) {
     let length: Int
-    // Some first bytes allow only some second bytes: others would be too large, surrogates, or not the shortest form.
+    // After some first bytes only some second bytes are valid: others would make a scalar too large, a surrogate, or an
+    // overlong form.
     var next: ClosedRange<UInt8> = 0x80...0xBF
     switch text[place] {
     case 0xC2...0xDF: length = 2

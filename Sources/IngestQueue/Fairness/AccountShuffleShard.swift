@@ -1,23 +1,24 @@
 // Chooses the list of a shard for an account's payload: pure, and the same in every node.
 //
 // While list 0 is short, all payloads go there: one list, one LPUSH, and workers take payloads in the order of their
-// arrival. If list 0 is long, somebody sends more than workers store. From then on each account uses two of the sixteen
-// other lists, by a hash of its name. An account that floods fills its two. Of the others, about one in 120 has the
-// same two, one in four shares one list with it and uses the other, and three in four share none (shuffle sharding).
+// arrival. If list 0 is long, clients send more than workers store. From then on each account uses two of the sixteen
+// other lists, by a hash of its name. An account that floods the queue fills its two lists. Of the other accounts,
+// about one in 120 has the same two lists, one in four shares one of them and uses its other list, and three in four
+// share none (shuffle sharding).
 //
-// An account that sends much and has something in both of its lists keeps using them even when list 0 is short again.
+// An account that sends much and has payloads in both of its lists keeps using them, even when list 0 is short again.
 // Otherwise a flood would fill list 0 again and again. An account that doesn't send much uses list 0 whenever it is
-// short. So even the accounts with a flood's two lists aren't behind it for long.
+// short. So even accounts with the same two lists as a flood don't wait behind it for long.
 //
-// Large payloads go to their accounts' own lists, however short list 0 is. A thousand of them are a short list and take
-// minutes, and everybody's small payloads would be among them.
+// Large payloads always go to their accounts' own lists, even if list 0 is short. A thousand large payloads are a short
+// list, but take minutes, and all accounts' small payloads would wait between them.
 //
-// Rejected: one list for each account, because nobody can check as many lists as there are accounts; and a list by the
-// hash alone, which puts one account in sixteen right behind the flood.
+// Rejected: one list for each account, because checking that many lists is too slow; and one list by the hash alone,
+// which puts one account in sixteen directly behind a flood.
 
 /// The two lists that an account has once list 0 is long.
 struct AccountShuffleShard: Equatable {
-  /// From 1 to ``QueueLayout/ownLists``, and never equal.
+  /// From 1 to ``QueueLayout/ownLists``. The two are never equal.
   let first: Int
   let second: Int
 
@@ -31,7 +32,7 @@ struct AccountShuffleShard: Equatable {
   init(hash: UInt64) {
     let others = UInt64(QueueLayout.ownLists)
     let first = hash % others
-    // Any of the others but the first, with equal probability.
+    // Any other list, with equal probability.
     let step = 1 + (hash >> 32) % (others - 1)
     self.first = 1 + Int(first)
     second = 1 + Int((first + step) % others)

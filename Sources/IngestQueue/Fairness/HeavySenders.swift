@@ -1,12 +1,12 @@
 // Which accounts have been sending much lately, in payloads or in bytes: pure, and approximate on purpose. Each event
 // loop counts its own pushes. A flood uses many connections, so every event loop sees it.
 //
-// Counters are found by a hash and not by name. They cost some nanoseconds a push, and a constant number of bytes,
-// however many accounts there are. An account that shares its counter with a flood is taken for one. That is one in
-// 256, and it matters only if the account shares both of the flood's lists as well. All counters are halved again and
-// again, so that the recent past counts.
+// Counters are indexed by a hash of the account's name. They cost some nanoseconds a push, and a constant number of
+// bytes for any number of accounts. An account that shares its counter with a flood is treated like the flood. That is
+// one account in 256, and it matters only if the account shares both of the flood's lists as well. All counters are
+// halved from time to time, so that recent pushes count most.
 
-/// Counts by account, approximately, and forgets.
+/// Approximate counts by account, which decay.
 struct HeavySenders {
   /// Payloads and bytes.
   private struct Amounts {
@@ -19,7 +19,7 @@ struct HeavySenders {
   private static let share = 8
   /// All counters are halved once either sum reaches this.
   private static let span = Amounts(payloads: 2_048, bytes: 64 << 20)
-  /// With sums below this, no account sends much.
+  /// If both sums are below this, no account sends much.
   private static let evidence = Amounts(payloads: 256, bytes: 8 << 20)
 
   private var counts = [Amounts](repeating: Amounts(), count: counters)
@@ -28,7 +28,7 @@ struct HeavySenders {
   /// Counts a payload, and returns whether its account sends much.
   /// - Parameter hash: The account's hash, with well mixed bits.
   mutating func note(_ hash: UInt64, bytes: Int) -> (manyPayloads: Bool, manyBytes: Bool) {
-    // Other bits than those that choose the account's lists.
+    // Not the bits that choose the account's lists.
     let counter = Int(hash >> 16) & (Self.counters - 1)
     var own = counts[counter]
     own.payloads += 1

@@ -1,9 +1,9 @@
-// Limits how much of Redis's time each account's huge payloads take: pure.
+// Limits the time of Redis that each account's huge payloads take: pure.
 //
-// While Redis writes a payload of 16 MB to its append-only file and its disk, it answers nobody. On a slow disk that
-// takes a second, and one account that pushed such a payload every two seconds made everybody's pushes fail. The
-// harmful size depends on the disk, so the time is limited: an eighth for each account on each event loop. On a fast
-// disk no account reaches the limit.
+// While Redis writes a payload of 16 MB to its append-only file and its disk, it answers no other command. On a slow
+// disk that takes a second. One account that pushed such a payload every two seconds made all accounts' pushes fail.
+// The harmful size depends on the disk, so the time is limited: an eighth for each account on each event loop. On a
+// fast disk no account reaches the limit.
 
 internal import NIOCore
 
@@ -22,14 +22,14 @@ struct HugePayloadTime {
     func left(at now: NIODeadline) -> Int64 { max(0, nanoseconds - (now - at).nanoseconds / HugePayloadTime.share) }
   }
 
-  /// By the accounts' hashes.
+  /// By the hashes of accounts.
   private var debts: [UInt64: Debt] = [:]
 
   /// Charges the time that Redis took for a huge payload of an account.
   mutating func charge(_ account: UInt64, _ taken: TimeAmount, at now: NIODeadline) {
     if debts[account] == nil, debts.count >= Self.most {
       debts = debts.filter { $0.value.left(at: now) > 0 }
-      // If the table is full of accounts in debt, a further account isn't charged.
+      // If the table is full of accounts in debt, no further account is charged.
       if debts.count >= Self.most { return }
     }
     let before = debts[account]?.left(at: now) ?? 0

@@ -1,12 +1,12 @@
-// Which accounts hold much of a shard's queue, as far as its lists show: pure. Nobody counts each account's payloads in
-// the queue, but an account has two lists, and they contain at least its payloads.
+// Estimates which accounts hold much of a shard's queue, from the amounts in its lists: pure. The payloads of an
+// account aren't counted. But an account has two lists, and they contain at least its payloads.
 //
 // The smaller one of the two lists decides. Another account's flood may share one of them with this account; only one
 // account in 120 shares both with a given account. A flood fills both of its lists, because its payloads are spread
 // over them.
 //
-// List 0, the suspects and the payloads that wait for a retry can be anybody's. If most of the queue is there, its
-// owners are unknown, and every account may hold much.
+// List 0, the suspects and the payloads that wait for a retry can belong to any account. If most of the queue is there,
+// the accounts that hold much are unknown, and every account may be one of them.
 
 /// The waiting amount in a shard, list by list: in entries or in bytes.
 struct ListAmounts: Equatable {

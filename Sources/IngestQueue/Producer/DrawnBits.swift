@@ -1,5 +1,5 @@
-/// Random bits at almost no cost: one number of the system's generator for 64 of them. Without it each would be a
-/// system call.
+/// Random bits at almost no cost: one number from the system's generator gives 64 of them. Otherwise each bit would be
+/// a system call.
 struct DrawnBits {
   private var bits: UInt64 = 0
   private var left = 0

@@ -1,5 +1,5 @@
-// Why a payload wasn't pushed. The node must distinguish these cases. In all of them the client is answered 503 (or
-// 413), but only with an unknown outcome may the payload be in the queue nevertheless.
+// Why a payload wasn't pushed. The node must distinguish these cases. In all of them the client gets 503 (or 413). Only
+// after an unknown outcome may the payload be in the queue.
 
 public import Hiredis
 public import RedisClient
@@ -8,17 +8,17 @@ public import RedisClient
 public enum EnqueueError: Error, Sendable, Equatable, CustomStringConvertible {
   /// A limit of the producer, so that an unreachable or slow Redis can't fill the node's memory. Nothing was sent.
   public enum Bound: Sendable, Equatable {
-    /// This number of entries waits.
+    /// The maximum number of entries waits.
     case entries(Int)
-    /// This number of bytes waits or is in flight.
+    /// The maximum number of bytes waits or is in flight.
     case bytes(Int)
   }
 
   /// The producer has reached one of its limits. Nothing was sent.
   case full(Bound)
   /// The queue was over its high-water mark, and isn't below the low one yet. Nothing was sent.
-  /// - Parameter retryAfter: Expected seconds until it is; randomised, so that clients don't all return at the same
-  ///   time.
+  /// - Parameter retryAfter: Expected seconds until it is below; randomised, so that clients don't all return at the
+  ///   same time.
   case overLimit(retryAfter: Int)
   /// The rest of the queue's room is reserved for accounts that send less. Nothing was sent.
   /// - Parameter retryAfter: As above.
@@ -26,17 +26,17 @@ public enum EnqueueError: Error, Sendable, Equatable, CustomStringConvertible {
   /// The account's large payloads have used more than their share of Redis's time. Nothing was sent.
   /// - Parameter retryAfter: Seconds until the next one is accepted.
   case accountSlowsRedis(retryAfter: Int)
-  /// The account has the maximum of dead letters. Nothing was sent.
-  /// - Parameter retryAfter: When to try again, in seconds. It won't help before an operator has requeued or discarded
-  ///   some.
+  /// The account has too many dead letters. Nothing was sent.
+  /// - Parameter retryAfter: Seconds until the client should try again. No retry succeeds before an operator has
+  ///   requeued or discarded some dead letters.
   case tooManyDeadLetters(retryAfter: Int)
   /// Redis is less durable than required, or its durability is unknown; the reason as text. Nothing was sent.
   case durabilityLost(String)
   /// Redis is unreachable, or didn't accept earlier batches before this one's deadline. Nothing was sent.
   case away(RedisError)
-  /// It was sent and no reply arrived: it is in the queue or not, and this side can't know.
+  /// It was sent and no reply arrived. The producer can't know whether it is in the queue.
   case unknownOutcome(RedisError)
-  /// Redis has it, and fewer replicas than required confirmed it in time: a failover may lose it or keep it.
+  /// Redis has it, but fewer replicas than required confirmed it in time. After a failover it may be lost or not.
   case unconfirmed(replicas: Int64, required: Int)
   /// Redis refused the write (out of memory, read-only, still loading, …). Nothing was pushed.
   case refused(RedisServerError)

@@ -1,9 +1,9 @@
-// The path of one payload: `submit` checks whether the shard whose turn it is accepts anything, and encodes the payload
-// into the batch that gathers. `flush`, once a turn, hands batches to shards that have room in flight, by turns.
-// `complete` gives each list's reply to its own waiters.
+// The path of one payload. `submit` checks whether the shard that has the turn accepts payloads, and encodes the
+// payload into the gathering batch. `flush`, once per turn of the event loop, sends batches to shards whose in-flight
+// limit isn't reached; shards take turns. `complete` gives each list's reply to that list's waiters.
 //
-// A waiter is an object that is called, not a promise: a promise, its future and the closures that wait for it are five
-// allocations for each payload, and cost more than encoding it.
+// A waiter is an object with a method that is called, not a promise: a promise, its future and their closures are five
+// allocations for each payload, and cost more than encoding the payload.
 
 internal import Hiredis
 internal import NIOCore
@@ -14,10 +14,10 @@ final class ProducerCore {
   private let eventLoop: any EventLoop
   private let limits: ProducerLimits
   private let lanes: [ShardLane]
-  /// Whether the payloads were acknowledged before. Then they must be pushed, whatever limits their account has
-  /// reached.
+  /// Whether the payloads were acknowledged before. Then they must be pushed, even if their account has reached a
+  /// limit.
   private let areAcknowledged: Bool
-  /// The index of the lane that gets the next batch, if it can take one.
+  /// The index of the lane that gets the next batch if it can take one.
   private var turn = 0
   private var batches: PushBatches<any EnqueueCompletion>
   private var senders = HeavySenders()
@@ -51,7 +51,7 @@ final class ProducerCore {
 
   /// Accepts a payload.
   /// - Parameter line: The line before it, already encoded.
-  /// - Returns: The reason if it isn't accepted; nil if it is. Then the waiter will be called.
+  /// - Returns: The reason if it isn't accepted. nil if it is accepted; then the waiter will be called.
   func submit(line: ByteBuffer, account: String, payload: ByteBuffer, waiter: any EnqueueCompletion) -> EnqueueError? {
     do throws(EnqueueError) {
       guard draining == nil else { throw .shuttingDown }
@@ -82,7 +82,7 @@ final class ProducerCore {
     if !areAcknowledged, let wait = hugePayloadTime.wait(of: account, at: .now()) {
       throw .accountSlowsRedis(retryAfter: wait)
     }
-    // Soon there will be another reading, or another huge payload will be done.
+    // There will soon be a new reading, or another huge payload will be finished.
     guard let huge = lanes[turn].begin(huge: line.readableBytes + payload.readableBytes) else {
       throw .overLimit(retryAfter: Int.random(in: 1...5))
     }
@@ -108,8 +108,8 @@ final class ProducerCore {
     return promise.futureResult
   }
 
-  /// - Throws: If the shard's last room is reserved for other accounts, or for new payloads, or the account has too
-  ///   many dead letters there.
+  /// - Throws: If the shard's remaining room is reserved for other accounts or for new payloads, or if the account has
+  ///   too many dead letters there.
   private func list(of account: String, bytes: Int) throws(EnqueueError) -> Int {
     let lane = lanes[turn]
     guard lane.isWatched else { return 0 }
@@ -127,7 +127,7 @@ final class ProducerCore {
     return lane.list(of: hash, sendsMuch: manyPayloads, sendsManyBytes: manyBytes, bytes: bytes)
   }
 
-  /// Gives the turn to the next lane that accepts anything, or returns why none does.
+  /// Moves the turn to the next lane that accepts payloads, or returns why none does.
   private func moveTurn() -> EnqueueError? {
     for _ in lanes.indices {
       if lanes[turn].takes { return nil }
@@ -136,8 +136,8 @@ final class ProducerCore {
     return obstacle
   }
 
-  /// Of several lanes' reasons the most useful one: it says when the problem will be over, or that an operator is
-  /// needed.
+  /// The most useful of several lanes' reasons: one with the time when the problem will be over, or one that needs an
+  /// operator.
   var obstacle: EnqueueError? {
     var away: EnqueueError?
     var over: EnqueueError?
@@ -146,7 +146,7 @@ final class ProducerCore {
       switch lane.obstacle {
       case nil: return nil
       case .overLimit(let seconds)?:
-        // The first shard to open again is enough.
+        // The client may come back when the first shard opens again.
         if case .overLimit(let least)? = over, least <= seconds { continue }
         over = .overLimit(retryAfter: seconds)
       case .durabilityLost(let why)?: lost = .durabilityLost(why)
@@ -188,7 +188,7 @@ final class ProducerCore {
     completeDrainIfEmpty()
   }
 
-  /// Processes one batch, if one of the lanes is free for it.
+  /// Processes one batch if a lane is free for it.
   private func handOut() -> Bool {
     for step in lanes.indices {
       let place = (turn + step) % lanes.count
@@ -297,7 +297,7 @@ final class ProducerCore {
           continue
         }
         lane.payloadLimit.refused(batch.largest, now: .now())
-        // Entries that were in one command with it aren't necessarily too large themselves.
+        // Other entries of the same command may be small enough.
         fail(part, batch.entries == 1 ? .tooLarge(bytes: batch.largest, limit: batch.largest - 1) : failure)
       default:
         fail(part, Self.strange(reply, "the list's length from LPUSH"))

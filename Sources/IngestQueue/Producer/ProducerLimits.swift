@@ -1,18 +1,18 @@
 public import NIOCore
 
-/// The producer's limits. Beyond each of them there is an `EnqueueError`, never a wait without end.
+/// The producer's limits. Beyond a limit a payload gets an `EnqueueError`; nothing waits for ever.
 public struct ProducerLimits: Sendable, Equatable {
   /// Maximum entries of one batch.
   public var entriesPerBatch: Int
   /// Maximum bytes of one batch; a larger entry is sent alone.
   public var bytesPerBatch: Int
-  /// Maximum batches in flight to a shard. With two, Redis has the next one when it has answered the first.
+  /// Maximum batches in flight to a shard. With two, Redis already has the next batch when it has answered the first.
   public var batchesInFlight: Int
-  /// Maximum bytes that wait or are in flight, all batches together; also the maximum of one entry.
+  /// Maximum bytes that wait or are in flight, in all batches; also the maximum bytes of one entry.
   public var bytes: Int
   /// Maximum entries that wait to be sent.
   public var waitingEntries: Int
-  /// From the submission to Redis's reply.
+  /// Maximum time from the submission to Redis's reply.
   public var deadline: TimeAmount
 
   public init(

@@ -1,47 +1,47 @@
 // The payloads that wait to be pushed, as commands that are complete except for their beginning: no I/O and no clock.
 //
-// A batch is one write: an LPUSH for each list that it has entries for, nearly always just one. An entry is encoded
-// once, when it is submitted, straight into the buffer of its LPUSH. The command begins with the name of its key, which
-// isn't known before a shard is chosen, and the number of its elements, which isn't known before the batch is closed.
-// So room is left in front, and the beginning is written so that it ends where the elements begin. One buffer, one
-// write, nothing moved. A batch for several lists is put together by one copy. A batch that wasn't sent after all gets
-// another beginning, and goes to another shard.
+// A batch is one write: an LPUSH for each list that it has entries for, nearly always one list. An entry is encoded
+// once, when it is submitted, directly into the buffer of its LPUSH. The command begins with the name of its key and
+// the number of its elements. The key is unknown until a shard is chosen, and the number is unknown until the batch is
+// closed. So some bytes are left free in front, and the beginning is written later so that it ends where the elements
+// begin. One buffer, one write, nothing is moved. A batch for several lists is joined by one copy. A batch that
+// couldn't be sent gets another beginning and goes to another shard.
 //
 // Slow or huge payloads: the limits apply to payloads that have arrived completely, so a client that sends slowly
-// delays nobody. An entry larger than a batch's bytes is huge. It is sent alone, one at a time on a connection, and
-// small entries don't wait behind it: small batches and huge entries take turns. So at most one huge entry and one
-// small batch are ahead of the next small batch on its connection, whatever is waiting; and nothing waits beyond its
-// deadline. Rejected: a connection of its own for huge entries, which would be one more for each event loop and shard.
+// delays no other. An entry larger than a batch's bytes is huge. It is sent alone, one at a time on a connection. Small
+// entries don't wait behind all huge ones: small batches and huge entries take turns. So at most one huge entry and one
+// small batch are ahead of the next small batch on its connection, whatever else waits; and nothing waits beyond its
+// deadline. Rejected: a separate connection for huge entries, which would be one more for each event loop and shard.
 // Redis itself processes one command at a time anyway.
 
 internal import Bytes
 internal import DequeModule
 internal import NIOCore
 
-/// In front of a command's elements, for its beginning: two numbers, the command's name, and a key, each of at most
-/// some 100 bytes.
+/// Free bytes in front of a command's elements, for the command's beginning: two numbers, the command's name, and a
+/// key, each of at most some 100 bytes.
 private let room = 256
 
-/// The entries of a batch that go to one list: one LPUSH, with a reply of its own.
+/// The entries of a batch that go to one list: one LPUSH, with its own reply.
 struct PushPart<Waiter> {
   let list: Int
   /// One for each entry, in their order.
   fileprivate(set) var waiters: [Waiter] = []
-  /// Of the elements, as they count for the limits.
+  /// Bytes of the elements, as the limits count them.
   fileprivate(set) var bytes = 0
-  /// The room, then the elements.
+  /// The free bytes, then the elements.
   private var command: ByteBuffer
 
   /// - Parameter usual: Expected bytes of elements.
   fileprivate init(list: Int, firstSize size: Int, usual: Int) {
     self.list = list
-    // So that a command rarely has to be moved while it grows.
+    // Large enough that a growing command rarely has to be moved.
     command = ByteBufferAllocator().buffer(capacity: room + max(size + 64, usual, min(16 * size, 64 << 10)))
     command.writeRepeatingByte(0, count: room)
   }
 
   fileprivate mutating func add(_ line: ByteBuffer, _ payload: ByteBuffer, size: Int, waiter: Waiter) {
-    // `$`, the digits and two line ends beside it.
+    // `$`, the digits and two line ends.
     command.writeWithUnsafeMutableBytes(minimumWritableBytes: size + 32) { room in
       var element = RawBufferWriter(room)
       element.write("$")
@@ -78,21 +78,21 @@ struct PushPart<Waiter> {
 
 /// Entries that are sent in one write.
 struct PushBatch<Waiter> {
-  /// One for each list, in the order of their first entries.
+  /// One for each list, in the order of the lists' first entries.
   fileprivate(set) var parts: [PushPart<Waiter>] = []
   /// The first entry's deadline. Later entries of the batch have less time, so no entry ever waits longer than it may.
   let deadline: NIODeadline
-  /// Whether it is one entry over the bytes of a batch.
+  /// Whether it is a single entry that is larger than a batch.
   let isHuge: Bool
-  /// The memory that this entry uses, if it is counted.
+  /// Counts the memory that the huge entry uses; nil if it isn't counted.
   fileprivate(set) var huge: HugePayload?
-  /// The hash of that entry's account.
+  /// The hash of the huge entry's account.
   fileprivate(set) var hugeAccount: UInt64?
   fileprivate(set) var entries = 0
   fileprivate(set) var bytes = 0
   /// Bytes of its largest entry.
   fileprivate(set) var largest = 0
-  /// How often it was handed out and returned because it couldn't be sent.
+  /// How often it was taken and returned because it couldn't be sent.
   fileprivate(set) var returns = 0
   /// The usual bytes of recent batches.
   fileprivate let usual: Int
@@ -125,7 +125,7 @@ struct PushBatch<Waiter> {
     }
     if let replicas = shard.confirmingReplicas {
       // A third of the remaining time: two batches in flight wait one after the other, and a wait beyond the deadline
-      // would end the connection.
+      // would close the connection.
       let milliseconds = max(1, (deadline - now).nanoseconds / 3_000_000)
       buffer.writeStaticString("*3\r\n$4\r\nWAIT\r\n")
       for number in ["\(replicas)", "\(milliseconds)"] {
@@ -140,9 +140,9 @@ struct PushBatch<Waiter> {
 
 /// The properties of a shard that its commands depend on.
 struct PushDestination {
-  /// Of the pending lists.
+  /// The keys of the pending lists.
   let keys: [String]
-  /// Replicas that have to confirm each batch: the last command then is a WAIT for them. nil for none.
+  /// The number of replicas that must confirm each batch: then the last command is a WAIT for them. nil for none.
   let confirmingReplicas: Int?
 
   /// The number of replies to a batch.
@@ -161,7 +161,7 @@ struct PushBatches<Waiter>: ~Copyable {
   private var hugeIsNext = false
 
   private(set) var waitingEntries = 0
-  /// Waiting and in flight.
+  /// Bytes of waiting batches and of those in flight.
   private(set) var bytes = 0
   private(set) var inFlight = 0
   /// The usual bytes of commands of recent batches.
@@ -201,7 +201,7 @@ struct PushBatches<Waiter>: ~Copyable {
     gathering?.add(line, payload, list: list, waiter: waiter)
   }
 
-  /// Sets the counting of the huge entry that was added last.
+  /// Stores the memory count and the account of the huge entry that was added last.
   /// - Parameter account: The hash of its account.
   mutating func keepAccount(_ payload: HugePayload, of account: UInt64) {
     huge[huge.endIndex - 1].huge = payload
@@ -209,10 +209,10 @@ struct PushBatches<Waiter>: ~Copyable {
   }
 
   enum Next {
-    /// Send these commands, and call ``finished(_:)`` when their outcome is known, or ``putBack(_:)`` if they weren't
+    /// Send these commands. Then call ``finished(_:)`` when their outcome is known, or ``putBack(_:)`` if they weren't
     /// sent.
     case send(PushBatch<Waiter>, commands: ByteBuffer)
-    /// It waited until its deadline and wasn't sent. It doesn't count any more.
+    /// It waited until its deadline and wasn't sent. It is no longer counted.
     case late(PushBatch<Waiter>)
   }
 
@@ -228,7 +228,7 @@ struct PushBatches<Waiter>: ~Copyable {
       return .late(batch)
     }
     inFlight += 1
-    // Encoded here, where nothing else refers to the batch. Elsewhere its buffer might have to be copied for it.
+    // Encoded here, while nothing else refers to the batch. Otherwise its buffer might have to be copied.
     let commands = batch.encode(for: shard, now: now)
     return .send(batch, commands: commands)
   }
@@ -240,13 +240,13 @@ struct PushBatches<Waiter>: ~Copyable {
     }
     guard let batch = full.popFirst() ?? gathering.take() else { return nil }
     hugeIsNext = true
-    // With the digits and line ends of each element. A larger size applies at once, a smaller one gradually.
+    // Includes the digits and line ends of each element. A larger size applies at once, a smaller one gradually.
     let taken = batch.bytes + 32 * batch.entries
     usual = taken > usual ? taken : usual - (usual - taken) / 8
     return batch
   }
 
-  /// Takes back a batch that couldn't be sent: it is the next of its kind.
+  /// Takes back a batch that couldn't be sent: it will be the next of its kind.
   mutating func putBack(_ batch: PushBatch<Waiter>) {
     var batch = batch
     batch.returns += 1
@@ -261,7 +261,7 @@ struct PushBatches<Waiter>: ~Copyable {
     bytes -= batch.bytes
   }
 
-  /// All waiting batches. They don't count any more.
+  /// Removes and returns all waiting batches. They are no longer counted.
   mutating func takeAll() -> [PushBatch<Waiter>] {
     let all = Array(full) + Array(huge) + [gathering].compactMap { $0 }
     full.removeAll()

@@ -1,30 +1,31 @@
 // Adds the bytes that one event loop has pushed to a shard to Redis's count; see QueueBytes.swift for its use.
 //
-// Bytes are added after they were pushed, many batches together, so a push costs an addition. If Redis refuses, they
-// are added later. After an unknown outcome bytes count as pushed: a count that is too high is corrected sooner than
-// one that is too low.
+// Bytes are added after the push, for many batches in one command, so a push itself costs only an addition in memory.
+// If Redis refuses, they are added later. After an unknown outcome bytes count as pushed: a count that is too high is
+// corrected sooner than one that is too low.
 
 internal import Hiredis
 internal import NIOCore
 internal import RedisClient
 
-/// The bytes that one event loop has pushed to a shard and not yet added. Used on that event loop only.
+/// The bytes that one event loop has pushed to a shard and hasn't yet added to Redis's count. Used on that event loop
+/// only.
 final class PushedBytes {
-  /// From this number of bytes on they are added at once.
+  /// At this number of bytes they are added at once.
   static let most: Int64 = 64 << 10
   /// Fewer bytes are added after this time.
   static let delay = TimeAmount.seconds(1)
 
-  /// Records that Redis refuses to count.
+  /// Where a refusal of Redis to count is recorded.
   var mark: HighMark?
 
   private let client: RedisClient
   private let key: String
-  /// For one reply of Redis.
+  /// Maximum wait for one reply of Redis.
   private let deadline: TimeAmount
   private var untold = [Int64](repeating: 0, count: QueueLayout.lists)
   private var sum: Int64 = 0
-  /// Told, and not answered yet.
+  /// Sent to Redis to be added, and not answered yet.
   private var unanswered = [Int64](repeating: 0, count: QueueLayout.lists)
   private var telling: EventLoopFuture<Void>?
   private var hasTimer = false
@@ -43,11 +44,12 @@ final class PushedBytes {
     tellSoon()
   }
 
-  /// What may be missing in what Redis has counted, list by list. Nothing where Redis doesn't count: then this only
-  /// grows, and workers may have taken away most of it.
+  /// The bytes that may be missing in Redis's count, list by list. 0 after a failure to add them: while Redis refuses,
+  /// this sum would only grow, although workers may have taken most of these bytes.
   var uncounted: [Int64] { hasFailed ? untold.map { _ in 0 } : zip(untold, unanswered).map(+) }
 
-  /// Adds the bytes now if they are many, otherwise after a time. Bytes pushed meanwhile are added the next time.
+  /// Adds the bytes now if they are many, otherwise after a delay. Bytes that are pushed before the reply are added the
+  /// next time.
   private func tellSoon() {
     guard telling == nil, sum > 0 else { return }
     if sum >= Self.most, !hasFailed {

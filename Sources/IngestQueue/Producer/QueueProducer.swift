@@ -1,4 +1,4 @@
-// Group commit: payloads that arrive while Redis is busy with earlier ones are sent together in one write, and its few
+// Group commit: payloads that arrive while Redis is busy with earlier ones are sent together in one write, and a few
 // replies answer them all. So the number of commands, and with `appendfsync always` the number of fsyncs, follows
 // Redis's speed and not the number of requests.
 //
@@ -8,18 +8,18 @@
 // when there is little to do and gains nothing when there is much.
 //
 // Shards don't wait for each other: a batch goes to the next one that is connected, not too full and as durable as
-// required. A batch that certainly wasn't sent goes to another. But nothing that was sent is repeated here. After an
-// unknown outcome a second push could make two of one payload. Only the client knows whether it wants that, and it is
-// answered 503.
+// required. A batch that certainly wasn't sent goes to another shard. But nothing that was sent is repeated here: after
+// an unknown outcome a second push could add the payload twice. Only the client knows whether it wants that risk, so it
+// gets 503.
 
 public import NIOCore
 public import RedisClient
 
 /// Pushes payloads onto the queue, many at a time. One for each event loop that accepts requests.
 public final class QueueProducer: Sendable {
-  /// One shard of the queue, and the client for it.
+  /// One shard of the queue, and its client.
   public struct Shard: Sendable {
-    /// On the producer's event loop. The caller shuts it down, after ``QueueProducer/drain()``.
+    /// Runs on the producer's event loop. The caller shuts it down, after ``QueueProducer/drain()``.
     public var client: RedisClient
     public var layout: QueueLayout
 
@@ -34,8 +34,8 @@ public final class QueueProducer: Sendable {
 
   /// - Parameters:
   ///   - shards: At least one; all clients on one event loop.
-  ///   - watch: Knows how full the shards are, and how durable. It must have the same shards in the same order. Without
-  ///     one nothing is refused for either reason, and all payloads go to list 0.
+  ///   - watch: Reports how full and how durable the shards are. It must have the same shards in the same order.
+  ///     Without a watch nothing is refused for either reason, and all payloads go to list 0.
   ///   - areAcknowledged: Whether the payloads were acknowledged before. Then they are accepted regardless of their
   ///     accounts' dead letters, and those of accounts with many payloads only up to half of a queue.
   public init(
@@ -66,17 +66,17 @@ public final class QueueProducer: Sendable {
   }
 
   /// Pushes one payload. The future succeeds once Redis has it, and fails only with ``EnqueueError``, within the
-  /// limits' deadline. From the producer's own event loop it costs no hop.
+  /// limits' deadline. On the producer's own event loop it needs no hop.
   public func submit(_ header: EnvelopeHeader, payload: ByteBuffer) -> EventLoopFuture<Void> {
     if eventLoop.inEventLoop { return state.value.submit(header, payload: payload) }
     return eventLoop.flatSubmit { [state] in state.value.submit(header, payload: payload) }
   }
 
-  /// Pushes one payload whose line is already encoded, for the hot path: it costs no object but the waiter. Only on the
-  /// producer's event loop.
+  /// Pushes one payload whose line is already encoded, for the hot path: it allocates no object except the waiter. Only
+  /// on the producer's event loop.
   /// - Parameters:
   ///   - line: As ``NIOCore/ByteBuffer/writeEnvelopeLine(id:account:key:receivedAt:request:node:)`` writes it.
-  ///   - account: The account in it.
+  ///   - account: The account in the line.
   ///   - payload: Byte for byte.
   ///   - waiter: Called once, later and within the limits' deadline, if the payload is accepted.
   /// - Returns: The reason if it isn't accepted; nil if it is.
@@ -86,8 +86,8 @@ public final class QueueProducer: Sendable {
     state.value.submit(line: line, account: account, payload: payload, waiter: waiter)
   }
 
-  /// Accepts nothing more, and completes when everything that was submitted has been answered, and its bytes are
-  /// counted: within twice the limits' deadline.
+  /// Accepts nothing more. Completes within twice the limits' deadline, when all submitted payloads have been answered
+  /// and their bytes are counted.
   public func drain() -> EventLoopFuture<Void> {
     if eventLoop.inEventLoop { return state.value.drain() }
     return eventLoop.flatSubmit { [state] in state.value.drain() }
@@ -100,9 +100,9 @@ public final class QueueProducer: Sendable {
   public var obstacle: EnqueueError? { state.value.obstacle }
 }
 
-/// Gets the outcome of a payload.
+/// Gets the result of a push.
 public protocol EnqueueCompletion: AnyObject {
-  /// Redis has it, or the error. Called once, on the producer's event loop.
+  /// Called once, on the producer's event loop: with nil if Redis has the payload, otherwise with the error.
   func pushed(_ failure: EnqueueError?)
 }
 
@@ -122,7 +122,7 @@ public struct ProducerCounters: Sendable, Equatable {
   public var waitingEntries = 0
   /// Bytes that wait or are in flight, now.
   public var bytes = 0
-  /// Shards that there is a connection to, now.
+  /// Shards with a connection, now.
   public var connectedShards = 0
 
   public init() {}

@@ -1,10 +1,10 @@
 // The state of one shard on one event loop: its connection, the batches in flight, and the last known numbers. All of
-// it belongs to the event loop, so that deciding on a payload reads a few fields and asks nobody.
+// it belongs to the event loop, so a decision about a payload reads a few fields and needs no lock.
 //
 // The numbers have two sources. The watch reports about once a second how full and how durable the shard is. Between
-// two reports the loop updates them itself: each reply says how long its list is now, including other nodes' payloads,
-// and the loop knows its own bytes. So a limit of entries is exceeded at most by the entries in flight, and a limit of
-// bytes also by the bytes that other loops push until the next report.
+// two reports the loop updates them itself: each reply has the length of its list, which includes other nodes'
+// payloads, and the loop knows its own bytes. So a limit of entries is exceeded at most by the entries in flight, and a
+// limit of bytes also by the bytes that other loops push until the next report.
 
 internal import NIOCore
 internal import RedisClient
@@ -16,16 +16,16 @@ struct ShardUpdate: Sendable {
     case read(entries: ListAmounts, bytes: ListAmounts, Admission)
     /// The reading failed: the last numbers still count.
     case unchanged
-    /// It hasn't been read for long. Only the replies to this loop's pushes count.
+    /// The shard hasn't been read for long. Only the replies to this loop's pushes count.
     case unknown
   }
 
   var level: Level
-  /// The mark's counts when the reading was requested. Later pushes aren't included.
+  /// The mark's counts when the reading was requested. It doesn't include later pushes.
   var counted: HighMark.Counts
-  /// The largest payload that Redis accepts, in bytes with the line before it; nil if unknown.
+  /// The largest payload that Redis accepts, in bytes, including the line before it; nil if unknown.
   var payloadLimit: Int?
-  /// Why Redis doesn't meet the required durability, or isn't known to, as text; nil if it does.
+  /// Why Redis doesn't meet the required durability or isn't known to meet it, as text; nil if it does.
   var durabilityLack: String?
   /// Records that this loop reached the high-water mark between two reports.
   let mark: HighMark
@@ -36,7 +36,7 @@ struct ShardUpdate: Sendable {
 final class HighMark: Sendable {
   struct Counts {
     var reached: Int
-    /// Bytes of huge payloads with a known outcome. A reading from here on includes them.
+    /// Bytes of huge payloads with a known outcome. A reading that starts after the outcome includes them.
     var hugeDone: Int
   }
 
@@ -53,7 +53,7 @@ final class HighMark: Sendable {
 
   /// Counts a payload as begun, unless the total would exceed the maximum.
   func beginHuge(_ bytes: Int, upTo most: Int) -> Bool {
-    // Two loops at the same time may both find too many: they try again soon.
+    // If two loops do this at the same time, both may find too many. They try again soon.
     if hugeBegun.add(bytes, ordering: .relaxed).newValue <= most { return true }
     hugeBegun.subtract(bytes, ordering: .relaxed)
     return false
@@ -67,7 +67,7 @@ final class HighMark: Sendable {
   func endHuge(_ bytes: Int) { hugeDone.add(bytes, ordering: .releasing) }
 }
 
-/// A huge payload that is being sent. It must be ended once, whatever its outcome.
+/// A huge payload that is being sent. Call its end once, whatever the outcome.
 struct HugePayload {
   fileprivate let mark: HighMark?
   fileprivate let memory: Int
@@ -75,7 +75,7 @@ struct HugePayload {
   func end() { mark?.endHuge(memory) }
 }
 
-/// More than there will ever be.
+/// More than any real number.
 private let plenty = Int64.max / 2
 
 /// One shard on one event loop. Used on that loop only.
@@ -93,32 +93,33 @@ final class ShardLane {
   private var batchesInFlight = 0
   private var isHugeInFlight = false
 
-  /// nil without a watch.
+  /// nil if there is no watch.
   private var mark: HighMark?
-  /// The room up to the high-water mark, as far as known.
+  /// The room up to the high-water mark, if known.
   private var room = (entries: plenty, bytes: plenty)
   private var isOver = false
-  /// Redis's free memory at the last reading, including the part beyond the high-water mark, and the mark's count of
-  /// huge payloads that were included.
+  /// Redis's free memory at the last reading, including the part beyond the high-water mark, and the bytes of huge
+  /// payloads that the reading included.
   private var memoryLeft = plenty
   private var hugeRead = 0
   /// The part of the room that is reserved for accounts that don't send much or don't hold much.
   private var reserve = (entries: Int64(0), bytes: Int64(0))
-  /// Whether any account has too many dead letters, and the hashes of those accounts. Separate, for the hot path.
+  /// Whether any account has too many dead letters, and the hashes of those accounts. The flag is separate because the
+  /// hot path reads it.
   private var hasTold = false
   private var told: Set<UInt64> = []
   /// The mark's count when this loop last reached it.
   private var reached = 0
   /// The largest accepted payload.
   var payloadLimit = ServerPayloadLimit()
-  /// For the Retry-After while it is over the mark.
+  /// Calculates the Retry-After while the shard is over the mark.
   private var admission: Admission?
   private var durabilityLack: String?
-  /// The connection whose Redis is known to meet the requirement, and one that is being checked.
+  /// The connection to the Redis that is known to meet the requirement, and a connection that is being checked.
   private var known: RedisConnection?
   private var asked: RedisConnection?
 
-  /// - Parameter deadline: For one answer of Redis.
+  /// - Parameter deadline: Maximum wait for one reply of Redis.
   init(
     _ shard: QueueProducer.Shard, requirement: DurabilityRequirement, limits: QueueLimits, deadline: TimeAmount
   ) {
@@ -143,7 +144,7 @@ final class ShardLane {
       self.bytes = bytes
       self.admission = admission
       room = admission.room ?? (plenty, plenty)
-      // Redis counts bytes when it is told of them, which is later than they are pushed.
+      // Redis counts bytes when this loop adds them, which is after they were pushed.
       for (list, bytes) in pushed.uncounted.enumerated() {
         self.bytes.lists[list] += bytes
         room.bytes -= bytes
@@ -153,13 +154,13 @@ final class ShardLane {
       hugeRead = word.counted.hugeDone
       told = admission.deadLetters.hashes
       hasTold = !told.isEmpty
-      // A reading that was in progress when the mark was reached doesn't include it.
+      // A reading that began before the mark was reached doesn't show it.
       isOver = admission.shutFor != nil || reached > word.counted.reached
     case .unchanged: break
     case .unknown:
-      // Accounts with too many dead letters still have them: dead letters don't go away by themselves. From here on the
-      // replies to pushes count. Until the first of them nothing is known to be full. So while the shard can't be read,
-      // and is full, each loop tries one batch after each report.
+      // Accounts with too many dead letters still have them, because dead letters don't disappear by themselves. From
+      // here on the replies to pushes count. Before the first reply nothing is known to be full. So while the shard
+      // can't be read and is full, each loop tries one batch after each report.
       entries = ListAmounts()
       bytes = ListAmounts()
       admission = nil
@@ -170,7 +171,7 @@ final class ShardLane {
     }
   }
 
-  /// A reply said how long a list is.
+  /// Updates the length of a list from a reply.
   func heard(_ length: Int64, of list: Int, after bytes: Int) {
     room.entries -= length - entries.lists[list]
     room.bytes -= Int64(bytes)
@@ -183,19 +184,20 @@ final class ShardLane {
     }
   }
 
-  /// These bytes were sent to a list, and it isn't known whether Redis has them.
+  /// Records that bytes were sent to a list and Redis may have them.
   func mayHaveTaken(_ bytes: Int, list: Int) { pushed.add(bytes, to: list) }
 
   /// Adds the pushed bytes to Redis's counts. The future never fails.
   func tellPushedBytes() -> EventLoopFuture<Void> { pushed.tell() }
 
-  /// Too few replicas have confirmed a batch. Further batches would only wait too, until the next report.
+  /// Records that too few replicas confirmed a batch. Further batches aren't sent until the next report, because they
+  /// would only wait as well.
   func wasUnconfirmed(_ replicas: Int64) {
     durabilityLack = "\(requirement) is required, and \(replicas) confirmed the last payloads in time"
   }
 
-  /// Whether there is a watch. Without one all payloads go to list 0: a loop that no longer pushes there wouldn't
-  /// notice that it has become short again.
+  /// Whether there is a watch. Without a watch all payloads go to list 0: a loop that stopped pushing to list 0
+  /// wouldn't notice that the list is short again.
   var isWatched: Bool { mark != nil }
 
   /// The list for the next payload of the account with this hash, if there is a watch.
@@ -207,14 +209,14 @@ final class ShardLane {
 
   // MARK: Whether it accepts anything
 
-  /// Whether something can be pushed to it, now or when a batch in flight is answered.
+  /// Whether a payload can be pushed to this shard, now or after a batch in flight is answered.
   var takes: Bool { !isOver && durabilityLack == nil && isConnected }
 
-  /// Whether the rest of the room is reserved for accounts that hold less than this one, which sends much.
+  /// Whether the rest of the room is reserved for accounts that hold less than this account, which sends much.
   ///
-  /// The amount that an account sends says nothing by itself: with seven customers, each sends a seventh. An account
-  /// that fills the queue holds much of it. In the reserve of entries its entries count, in the reserve of bytes its
-  /// bytes.
+  /// The amount that an account sends proves nothing by itself: with seven customers, each sends a seventh. An account
+  /// that fills the queue also holds much of it. For the reserve of entries its entries are compared, for the reserve
+  /// of bytes its bytes.
   /// - Parameters:
   ///   - account: The account's hash.
   ///   - bytes: Of the batches in flight and of the next payload.
@@ -234,11 +236,13 @@ final class ShardLane {
       || isNearBytes && (self.bytes.all > 0 ? self.bytes : entries).mayHoldMuch(hand)
   }
 
-  /// Begins a huge payload, if Redis has room for it beside those of all loops that the last reading may not include.
+  /// Begins a huge payload, if Redis has room for it and for the huge payloads of all loops that the last reading may
+  /// not include.
   /// - Returns: The object to end when the outcome is known; nil if there is no room.
   func begin(huge bytes: Int) -> HugePayload? {
     guard let mark else { return HugePayload(mark: nil, memory: 0) }
-    // Twice for a moment: as received, and in its list. The allocator rounds up by up to a quarter.
+    // The payload is in memory twice for a moment: in the receive buffer, and in its list. The allocator rounds up by
+    // up to a quarter.
     let memory = bytes / 2 * 5
     let most = memoryLeft < plenty ? hugeRead + Int(memoryLeft) : .max
     return mark.beginHuge(memory, upTo: most) ? HugePayload(mark: mark, memory: memory) : nil
@@ -247,7 +251,7 @@ final class ShardLane {
   /// Whether the account with this hash has too many dead letters here.
   func hasTooManyDeadLetters(_ account: UInt64) -> Bool { hasTold && told.contains(account) }
 
-  /// Expected seconds until there is room for all again.
+  /// Expected seconds until there is room for all accounts again.
   var retryAfter: Int {
     var generator = SystemRandomNumberGenerator()
     return admission?.retryAfter(using: &generator) ?? 1
@@ -264,7 +268,8 @@ final class ShardLane {
 
   // MARK: Sending
 
-  /// Whether a batch may only be sent to the server whose durability was read. Replicas are asked with each batch.
+  /// Whether a batch may only be sent to the server whose durability was read. The required replicas are checked with
+  /// each batch instead.
   var isBoundToServer: Bool { requirement == .everySecond || requirement == .always }
 
   /// The connection, if a batch may be sent on it now.
@@ -277,7 +282,7 @@ final class ShardLane {
       return nil
     }
     if requirement == .none || connection === known { return connection }
-    // Another connection may lead to another server, or to the same one with other settings.
+    // Another connection may lead to another server, or to the same server with other settings.
     if connection !== asked { ask(connection, within: limit, changed) }
     return nil
   }
@@ -295,8 +300,8 @@ final class ShardLane {
     }
   }
 
-  /// Whether a huge payload is sent on a connection of its own, because it may be too large for Redis. Redis would then
-  /// close the connection, with all that others have on it.
+  /// Whether a huge payload is sent on a separate connection, because it may be too large for Redis. Redis would then
+  /// close the connection, with all other payloads on it.
   var sendsHugeApart: Bool { isWatched && payloadLimit.told == nil && !isBoundToServer }
 
   var takesHuge: Bool { !isHugeInFlight }

@@ -23,9 +23,9 @@ struct ClaimScript: ScriptCall {
   let deaths: Int
   /// Whether this instance begins and takes over the worker's name.
   let begins: Bool
-  /// Whether a single envelope in the slot is given up.
+  /// Whether a single envelope in the slot becomes a dead letter.
   let givesUp: Bool
-  /// Maximum envelopes from each list that is accounts' own.
+  /// Maximum envelopes from each of the accounts' own lists.
   let ownLimits: [Int]
 
   enum Reply {
@@ -38,9 +38,9 @@ struct ClaimScript: ScriptCall {
 
   struct Entry {
     let bytes: [UInt8]
-    /// How often it was tried before.
+    /// Earlier failures: failed attempts, and workers that died while they had it.
     let failures: Int
-    /// The list that it was in; 0 also if the claim is handed out again.
+    /// The number of the list that it was claimed from. Also 0 if the claim is handed out again.
     let list: Int
   }
 

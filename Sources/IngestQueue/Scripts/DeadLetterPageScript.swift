@@ -10,7 +10,7 @@ struct DeadLetterPageScript: ScriptCall {
   /// IDs of entries, or special IDs of XRANGE such as `-` and `+`.
   let from: String
   let to: String
-  /// Maximum dead letters, and bytes after which no further one is read.
+  /// Maximum dead letters; and a number of bytes after which no further one is read.
   let letters: Int
   let bytes: Int
 
@@ -36,7 +36,8 @@ struct DeadLetterPageScript: ScriptCall {
     if let flaw = try items.item(3).stringOrNull() {
       return .failure(UnreadableLetter(entry: entry, id: id, bytes: bytes, flaw: flaw))
     }
-    // The script has checked that these are numbers that fit. The texts may have been cut in the middle of a character.
+    // The script has checked that these are numbers and in range. The texts may have been cut in the middle of a
+    // character.
     func number(_ index: Int) throws -> Int64 {
       let text = try items.item(index).string()
       guard let number = Int64(text) else { throw UnexpectedReply(expected: "a number", came: "\"\(text)\"") }

@@ -1,7 +1,7 @@
 internal import Hiredis
 internal import RedisClient
 
-/// Gives a claim another lease, counted from now: extend.lua.
+/// Extends a claim's lease, counted from now: extend.lua.
 struct ExtendScript: ScriptCall {
   static let script = RedisScript(name: "extend", source: LuaScripts.extend)
 

@@ -10,14 +10,14 @@ struct LevelScript: ScriptCall {
   let mayMissBytes: Bool
 
   struct Reply {
-    /// Of the pending lists, in their order.
+    /// Lengths of the pending lists, in their order.
     let lengths: [Int64]
     let later: Int64
-    /// Of the pending lists and `later` together.
+    /// Bytes in the pending lists and `later` together.
     let bytes: Int64
     let done: Int64
     let deadBytes: DeadLetterBytes
-    /// Of the pending lists, in their order.
+    /// Bytes in each pending list, in their order.
     let listBytes: [Int64]
   }
 

@@ -3,35 +3,36 @@
 //
 // Invariants, for authors of changes:
 // - At every moment an envelope is in exactly one of: one pending list, `later`, `dead`, one claim. A script moves it
-//   from one to another in the same run. Acknowledging is the only way out.
+//   from one to another within one run. Only an acknowledgement removes it.
 // - Envelopes that return (retried, put back) go to the end of list 0 from which claims take; suspects go to the list
 //   of suspects.
-// - The list of a claim is the truth about it. There is no index of leases that could disagree with it: the header, its
-//   first element, has the owner and the end of the lease. It is written after the envelopes are there. A list without
-//   a valid header was written by another program or by hand, and its elements are treated as envelopes.
-// - A caller that changes a claim passes instance and batch of its header. The reaper overwrites them before it moves
-//   anything, so that a worker whose lease ended notices it, and can't settle half a batch.
-// - Time is Redis's own TIME, so the clocks of the workers' machines don't affect leases. It may make steps, forward
-//   and back, also because after a failover it is another server's; see clock.lua.
+// - The list of a claim is the only record of the claim. There is no index of leases that could disagree with it: the
+//   list's first element, the header, has the owner and the end of the lease. It is written after the envelopes. A list
+//   without a valid header was written by another program or by hand, and its elements are treated as envelopes.
+// - A caller that changes a claim passes the instance and the batch of the header. The reaper overwrites both before it
+//   moves anything, so that a worker notices that its lease has ended, and can't settle half a batch.
+// - Time is Redis's own TIME, so the clocks of the workers' machines don't affect leases. TIME may make steps, forward
+//   and back, for example because another server answers after a failover; see clock.lua.
 // - `allow-oom`, because scripts that empty the queue must work when Redis is full. None of them makes the data much
 //   larger: they move it.
-// - Reads are before writes wherever a key of the wrong type could end the script in its middle.
+// - A script reads before it writes, wherever a key of the wrong type could end it in the middle.
 //
-// An envelope that a worker had when it died is a suspect: it may have killed the worker. Suspects are claimed by one
-// lane of a worker only and without others: in a small group at first, because most were only in the same batch, and
-// alone once one more death would make a dead letter, so that one poisonous envelope doesn't make others dead letters.
-// They wait in a list of their own. A claim that meets one elsewhere moves it there. They used to wait at the end of
-// list 0. There everybody's small payloads waited behind them, for as long as a receiver didn't answer them.
+// An envelope that a worker had when it died is a suspect: it may have killed the worker. Only one lane of a worker
+// claims suspects, and without other envelopes. First it claims a small group, because most suspects were only in the
+// same batch as the cause. Once one more death would make a suspect a dead letter, it is claimed alone, so that one
+// poisonous envelope makes no other a dead letter. Suspects wait in a separate list. A claim that finds a suspect in
+// another list moves it there. Rejected: the end of list 0, where all accounts' small payloads waited behind suspects
+// as long as a receiver didn't answer them.
 //
-// Redis answers nobody while a script runs, and moving or reading a payload of 16 MiB takes tens of milliseconds. So a
-// list whose next envelope is too large for the rest of a claim isn't touched. Its size is known if an earlier claim
-// had to put it back, or is estimated from the list's average. A wrong estimate costs no more than a claim or a few:
-// the first list of a claim always gives one envelope.
+// Redis answers no other command while a script runs, and moving or reading a payload of 16 MiB takes tens of
+// milliseconds. So a claim doesn't touch a list if its next envelope is too large for the rest of the claim. The size
+// is known if an earlier claim had to put the envelope back, or is estimated from the list's average. A wrong estimate
+// costs at most a few claims: the first list of a claim always gives one envelope.
 //
-// Scripts for operators process a few dead letters in each step, because Redis does nothing else meanwhile. The caller
-// selects them by their small fields; the envelopes, which may be large, stay in Redis. A dead letter is identified by
-// its entry's ID in the stream, which no other entry ever gets. If somebody else took it between reading and acting, it
-// is gone, and never another one in its place.
+// Scripts for operators process a few dead letters in each step, because Redis does nothing else during a step. The
+// caller selects them by their small fields; the envelopes, which may be large, stay in Redis. A dead letter is
+// identified by its entry's ID in the stream, which no other entry ever gets. If another process took it between the
+// read and the action, the script finds it gone, and never acts on another one instead.
 
 internal import Hiredis
 internal import RedisClient

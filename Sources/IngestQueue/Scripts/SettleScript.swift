@@ -18,14 +18,14 @@ struct SettleScript: ScriptCall {
   /// In the order of the batch.
   let exceptions: [Exception]
 
-  /// An entry of the batch that isn't simply removed.
+  /// An entry of the batch that isn't acknowledged.
   struct Exception {
     let index: Int
     let change: Change
   }
 
   enum Change {
-    /// It is removed, with the record of its failures.
+    /// It is removed, together with the record of its failures.
     case clear
     case putBack(list: Int)
     case retry(reason: String, delay: Duration)
@@ -58,7 +58,7 @@ struct SettleScript: ScriptCall {
     func append(_ index: Int, _ name: Change.Name, reason: String = "", number: Int64 = 0) {
       arguments += [index, name.rawValue, reason, number] as [any RedisArgument]
     }
-    // The last one first: each goes to the end from which claims take, so the first must get there last.
+    // The last one first: each goes to the end that claims take from, so the first entry must arrive there last.
     for exception in exceptions.reversed() {
       switch exception.change {
       case .clear: append(exception.index, .clear)

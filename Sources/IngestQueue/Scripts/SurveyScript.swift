@@ -8,7 +8,7 @@ struct SurveyScript: ScriptCall {
   let layout: QueueLayout
 
   struct Reply {
-    /// The time of the next retry, by Redis's clock.
+    /// The time of the next retry, in milliseconds since 1970 by Redis's clock.
     let nextDueAt: Int64?
     /// Dead letters.
     let requeued: Int64
@@ -29,7 +29,7 @@ struct SurveyScript: ScriptCall {
       }
       return Int64(number)
     }
-    // By the clock of retries, which may be behind Redis's.
+    // Retries use a clock that may be behind Redis's: see clock.lua.
     let clock = try items.item(4).stringOrNull()?.split(separator: " ") ?? []
     let behind = clock.count == 3 ? Int64(clock[1]).flatMap { abs($0) < 1 << 50 ? $0 : nil } ?? 0 : 0
     return Reply(

@@ -2,23 +2,24 @@
 -- Moves envelopes from the pending lists into a worker's slot.
 --
 -- Lists take turns, and the first list changes with the number of the claim. In its turn a list gives its share of the
--- claim's remaining room, in count and in bytes. Room that it doesn't use is shared among the other lists. So with k
--- lists that aren't empty each gives at least a k-th of a claim, rounded down, if it has so much. Whatever the sizes,
--- the first list gives at least one envelope, and each list is first once in as many claims as there are lists. Large
--- envelopes, of more than 1 MiB, have 8 MiB of a claim in all, or there is one.
+-- claim's remaining room, in count and in bytes. The other lists share the room that it doesn't use. So with k lists
+-- that aren't empty, each gives at least a k-th of a claim, rounded down, if it has that many. Whatever the sizes, the
+-- first list gives at least one envelope, and among as many claims as there are lists, each list is first once. Large
+-- envelopes (more than 1 MiB) may use 8 MiB of a claim together; a single one may be larger.
 --
--- LMOVE one by one, though a script could move many in one command: only this way is the size of an envelope known
--- before the next one is touched, and the append-only file gets a move and not a second copy of the payload.
+-- Each envelope is moved by its own LMOVE, although a script could move many with one command. So the size of an
+-- envelope is known before the next one is touched, and the append-only file gets a move instead of a second copy of
+-- the payload.
 --
 -- KEYS  claim, workers, failures, later, dead, bytes of dead letters, bytes, then the pending lists with list 0 first
 --       and the suspects last, and last stats.
 -- ARGV  worker, instance, batch, lease in ms, maximum envelopes, maximum bytes, largest envelope, maximum suspects (0
 --       for none), deaths after which an envelope is dead, 1 if this instance begins and takes over the name, 1 if a
---       single envelope that the slot holds is given up, bytes above which a payload goes to one of its account's own
---       lists; then for each list that is accounts' own the maximum envelopes from it.
--- Reply claimed with the batch, the end of the lease, the envelopes, how often each was tried (empty if nothing in the
---       shard has failed), and the list of each (empty if the claim is handed out again) | held with the instance and
---       the end of its lease: the slot has another instance's claim | supplanted with the instance that has this
+--       single envelope in the slot becomes a dead letter, bytes above which a payload goes to one of its account's own
+--       lists; then for each of the accounts' own lists the maximum envelopes from it.
+-- Reply claimed with the batch, the end of the lease, the envelopes, the earlier failures of each (empty if nothing in
+--       the shard has failed), and the list of each (empty if the claim is handed out again) | held with the instance
+--       and the end of its lease: the slot has another instance's claim | supplanted with the instance that has this
 --       worker's name | empty.
 
 -- include now.lua
@@ -35,12 +36,12 @@
 -- include large_envelope.lua
 -- include most_large_bytes.lua
 
--- The age in milliseconds at which a worker's registration is written again: an idle worker mustn't cost a write for
--- every poll, which with `appendfsync always` is an fsync.
+-- The age in milliseconds at which a worker's registration is written again. A write for every poll of an idle worker
+-- would be too expensive: with `appendfsync always` each is an fsync.
 local registration_age = 5000
 
 local stats = table.remove(KEYS)
--- Counted like any other list, but without turns.
+-- It is counted like any other list, but has no turns.
 local suspects_list = KEYS[#KEYS]
 local claim, workers, failures, later, dead, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local bytes_key = KEYS[7]
@@ -77,8 +78,8 @@ if first then
   if not h or h.instance ~= instance then
     return { 'held', h and h.instance or '', h and h.lease_until or 0 }
   end
-  -- The slot has our claim, and the reply was lost. It is handed out again, but only as much as the limits allow now:
-  -- less than before if Redis closed the connection on the reply.
+  -- The slot has this worker's claim, and the reply was lost. The claim is handed out again, but only as much as the
+  -- current limits allow: less than before if Redis closed the connection on the reply.
   register()
   local envelopes, known = redis.call('LRANGE', claim, 1, -1), {}
   local fitting, size, back = 0, 0, 0
@@ -111,8 +112,8 @@ if first then
   return { 'claimed', h.batch, at + lease, envelopes, known, {} }
 end
 
--- Due retries. While other envelopes wait, at most half of list 0's share, so that envelopes that fail again and again
--- delay none of them. If half is less than one, one in every second claim.
+-- Due retries. While other envelopes wait, retries get at most half of list 0's share, so that envelopes that fail
+-- again and again delay no others. If half is less than one, a retry is moved in every second claim.
 local waiting = 0
 for i = 0, lists - 1 do
   if i == 0 or lengths[i] > 0 then waiting = waiting + 1 end
@@ -122,13 +123,13 @@ if waiting > 1 or lengths[0] > 0 then
   most_due, most_due_bytes = math.max(math.floor(most / (2 * waiting)), batch % 2), most_bytes / (2 * waiting)
 end
 local returned, bytes = 0, 0
--- By the lists' numbers: the counted bytes, the change since the beginning, and the next envelope's size if known.
+-- By the lists' numbers: the counted bytes, the change in this run, and the next envelope's size if known.
 local counts, added, next_sizes = read_bytes(bytes_key), {}, {}
 for i = 0, lists - 1 do next_sizes[i] = counts['next:' .. i] or nil end
 while returned < most_due and bytes < most_due_bytes do
   local due = redis.call('ZRANGE', later, '-inf', string.format('%.0f', later_at), 'BYSCORE', 'LIMIT', 0, 1)[1]
   if not due then break end
-  -- By its position: with ZREM the append-only file would get the whole envelope once more.
+  -- Removed by its position: ZREM would write the whole envelope into the append-only file once more.
   redis.call('ZPOPMIN', later)
   local f = failing(due)
   local list = f and f.deaths > 0 and lists - 1 or 0
@@ -138,7 +139,7 @@ while returned < most_due and bytes < most_due_bytes do
   next_sizes[list] = nil
 end
 
--- Lists that aren't empty, in the order of their turns. If suspects may be claimed and there are any, only their list.
+-- Lists that aren't empty, in the order of their turns. If suspects may be claimed and there are any: only their list.
 local open, suspicious = {}, suspects > 0 and lengths[lists - 1] > 0
 for i = 0, lists - 2 do
   local list = (batch + i) % (lists - 1)
@@ -146,9 +147,9 @@ for i = 0, lists - 2 do
 end
 
 local envelopes, known = {}, {}
--- The number of moved envelopes, including those that were moved elsewhere, so that this loop ends.
+-- The number of moved envelopes. Envelopes that were moved to another list count too, so that this loop ends.
 local moved, full = 0, false
--- By the lists' keys: their numbers, and how many more envelopes may be moved; for each envelope, its list's number.
+-- By the lists' keys: their numbers, and how many more envelopes may be moved. For each envelope: its list's number.
 local numbers, left, from = { [first_list] = 0 }, { [first_list] = most }, {}
 for i = 1, lists - 1 do numbers[KEYS[8 + i]], left[KEYS[8 + i]] = i, tonumber(ARGV[own_limits + i]) or most end
 
@@ -170,14 +171,14 @@ local function count_bytes()
   keep_bytes(bytes_key, filled)
 end
 
--- Bytes of the large envelopes that were moved.
+-- Bytes of the large envelopes that were moved so far.
 local large_bytes = 0
 local function fits(size)
   return #envelopes == 0 or bytes + size <= most_bytes
     and (size <= large_envelope or large_bytes == 0 or large_bytes + size <= most_large_bytes)
 end
 
--- The size of a list's next envelope, as far as it is known or can be estimated; 0 if it may be small.
+-- The size of a list's next envelope, if known or estimated; 0 if it may be small.
 local function next_size(number)
   if next_sizes[number] then return next_sizes[number] end
   local average = ((counts[tostring(number)] or 0) + (added[number] or 0)) / lengths[number]
@@ -186,11 +187,11 @@ end
 
 local function was_put_back(number, size)
   if size > large_payload then next_sizes[number] = size end
-  -- One large move in vain is the maximum: Redis answers nobody meanwhile.
+  -- Only one large envelope may be moved in vain, because Redis answers no other command during the move.
   if size > large_envelope then full = true end
 end
 
--- Takes a list's share. Returns whether the list may give more to this claim.
+-- Moves a list's share. Returns whether the list may give more to this claim.
 local function turn(list, share, byte_share)
   local taken, taken_bytes, number, was_small = 0, 0, numbers[list], false
   while taken < share and taken_bytes < byte_share and lengths[number] > 0 do
@@ -201,7 +202,7 @@ local function turn(list, share, byte_share)
     if not envelope then return false end
     local f = failing(envelope)
     local deaths = f and f.deaths or 0
-    -- Alone if one more death would make it a dead letter.
+    -- A suspect is claimed alone if one more death would make it a dead letter.
     local alone = deaths > 0 and deaths + 1 >= most_deaths
     if #envelope > largest then
       redis.call('RPOP', claim)
@@ -210,13 +211,13 @@ local function turn(list, share, byte_share)
       has_left(list, envelope)
       taken, moved = taken + 1, moved + 1
     elseif deaths > 0 and not suspicious then
-      -- A suspect. Behind those that were moved before.
+      -- A suspect. It goes behind the suspects that were moved before.
       redis.call('LMOVE', claim, suspects_list, 'RIGHT', 'LEFT')
       has_left(list, envelope)
       lengths[lists - 1], added[lists - 1] = lengths[lists - 1] + 1, (added[lists - 1] or 0) + #envelope
       taken, moved = taken + 1, moved + 1
       if #envelope > large_envelope then
-        -- Redis has answered nobody for long enough.
+        -- Redis has answered no other command for long enough.
         full = true
         return false
       end

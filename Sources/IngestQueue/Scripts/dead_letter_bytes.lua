@@ -3,7 +3,7 @@
 --
 -- KEYS  dead, bytes of dead letters.
 -- ARGV  maximum accounts.
--- Reply members and their scores by turns, the largest first.
+-- Reply members, each followed by its score, the largest first.
 
 -- include read_dead_bytes.lua
 

@@ -4,9 +4,8 @@
 -- KEYS  dead.
 -- ARGV  newest or oldest (the order), first and last (IDs of entries, or special IDs of XRANGE), maximum dead letters,
 --       bytes after which no further one is read.
--- Reply 1 if these are the last, and for each dead letter its entry, ID, bytes of its element and the flaw that makes
--- it
---       no dead letter, or false; then its reason, attempts, deaths, when it failed first and when it became a dead
+-- Reply 1 if these are the last, and for each dead letter its entry, its ID, the bytes of its element, and why it isn't
+--       a dead letter (false if it is); then its reason, attempts, deaths, when it failed first, when it became a dead
 --       letter, worker, and account or false.
 
 -- include fields_of.lua
@@ -17,7 +16,7 @@ local range = ARGV[1] == 'newest' and 'XREVRANGE' or 'XRANGE'
 local from, to, most, budget = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local letters, bytes = {}, 0
 while #letters < most and bytes < budget do
-  -- One at a time: only then is the size of the next one known.
+  -- One at a time: so the size of each is known before the next is read.
   local entry = redis.call(range, KEYS[1], from, to, 'COUNT', 1)[1]
   if not entry then return { 1, letters } end
   from = '(' .. entry[1]

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Gives a claim another lease, counted from now, even if the old one has ended but nobody has taken the claim.
+-- Extends a claim's lease, counted from now. Also if the lease has ended but no other worker has taken the claim.
 --
 -- KEYS  claim.
 -- ARGV  instance, batch, lease in ms.

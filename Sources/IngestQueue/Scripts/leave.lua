@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes a worker from the list of workers, unless it has claims or its name belongs to another instance by now.
+-- Removes a worker from the list of workers, unless it has claims or another instance has taken over its name.
 --
 -- KEYS  workers.
 -- ARGV  beginning of a claim's key, worker, instance, slots of a worker.

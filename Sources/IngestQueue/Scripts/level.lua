@@ -2,11 +2,10 @@
 -- Reads how full a shard is.
 --
 -- KEYS  the pending lists with list 0 first, later, stats, dead, bytes of dead letters, bytes.
--- ARGV  1 if pushed bytes may be missing from the counts (then Redis's estimate is used if it is larger), bytes that
--- each
---       entry counts beside its own, the largest number to return, maximum accounts.
--- Reply the lengths of the pending lists, the length of later, the bytes of all of them, done, accounts with their
---       bytes of dead letters by turns, the bytes of each pending list.
+-- ARGV  1 if pushed bytes may be missing from the counts (then Redis's estimate is used if it is larger), extra bytes
+--       to count for each entry, the largest number to return, maximum accounts.
+-- Reply the lengths of the pending lists, the length of later, the bytes of all of them, done, accounts each followed
+--       by its bytes of dead letters, the bytes of each pending list.
 
 -- include read_dead_bytes.lua
 -- include read_bytes.lua

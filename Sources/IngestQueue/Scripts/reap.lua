@@ -3,8 +3,7 @@
 --
 -- KEYS  workers, list 0, dead, failures, bytes of dead letters, bytes, later, stats, the list of suspects.
 -- ARGV  beginning of a claim's key, maximum envelopes, deaths after which an envelope is dead, slots of a worker, age
--- in
---       ms at which a worker without claims is forgotten, this worker's lease in ms, the number of the list of
+--       in ms at which a worker without claims is forgotten, this worker's lease in ms, the number of the list of
 --       suspects.
 -- Reply returned envelopes, envelopes that became dead letters, ended claims, 1 if there is more to do, forgotten
 --       workers, and the flaws of keys that were changed by another program or by hand.
@@ -26,7 +25,7 @@ local suspects_list = table.remove(KEYS)
 local stats = table.remove(KEYS)
 local later = table.remove(KEYS)
 local workers, pending, dead, failures, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
--- Bytes moved to list 0, to the suspects, and in all.
+-- Bytes moved to list 0, to the suspects, and in total.
 local returned_bytes, suspect_bytes, moved_bytes = 0, 0, 0
 local prefix, most, most_deaths = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local slots, age = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -57,7 +56,7 @@ for i = 1, #entries, 2 do
         claims = claims + 1
       else
         if h then
-          -- From here on it has no owner.
+          -- After this the claim has no owner.
           redis.call('LSET', claim, 0, header_line(h.worker, '', h.batch, 0, h.claimed_at, h.count, h.lease))
         else
           strange[#strange + 1] = claim .. ': no header'
@@ -98,7 +97,7 @@ for i = 1, #entries, 2 do
   local owner = object(entries[i + 1])
   local seen_at = owner and tonumber(owner.seen_at) or 0
   if seen_at > at then
-    -- Seen before TIME went back: counted from now.
+    -- The worker was seen before TIME went back. Its age is counted from now.
     redis.call('HSET', workers, worker,
       string.format('{"instance":"%s","seen_at":%.0f}', tostring(owner.instance), at))
   elseif claims == 0 and at - math.max(seen_at, stepped_at) > age then

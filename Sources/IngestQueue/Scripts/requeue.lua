@@ -2,9 +2,9 @@
 -- Requeues dead letters as if they had never failed.
 --
 -- KEYS  dead, failures, stats, bytes of dead letters, bytes, then the pending lists with list 0 first.
--- ARGV  bytes after which no further one is moved, maximum length of list 0 to get one; then for each dead letter its
---       entry and the two lists of its account.
--- Reply for each that was examined: 1 moved, 0 gone, -1 it isn't readable and stays.
+-- ARGV  bytes after which no further one is moved, maximum length of list 0 for a payload to go there; then for each
+--       dead letter its entry and the two lists of its account.
+-- Reply for each that was examined: 1 moved, 0 gone, -1 not readable, stays.
 
 -- include fields_of.lua
 -- include flaw_in.lua

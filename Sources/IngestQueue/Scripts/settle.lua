@@ -3,9 +3,9 @@
 --
 -- KEYS  claim, later, dead, failures, stats, bytes of dead letters, bytes, then the pending lists with list 0 first.
 -- ARGV  instance, batch, worker, attempts after which an envelope is dead; then for each named entry, the last one
---       first: its index in the batch from 0, its fate, a reason, a delay in ms (for an entry that returns, the number
---       of the list instead).
--- Reply settled with how many became dead letters | lost with the instance that has the claim | gone.
+--       first: its index in the batch from 0, its disposition, a reason, a delay in ms (for an entry that returns, the
+--       number of the list instead).
+-- Reply settled with the number that became dead letters | lost with the instance that has the claim | gone.
 
 -- include now.lua
 -- include id_of.lua
@@ -36,13 +36,13 @@ local at, buried, done = now(), 0, redis.call('LLEN', claim) - 1
 local later_at
 local function postpone(envelope, delay)
   later_at = later_at or clock(stats, later, at, h.lease)
-  -- Each retry of a large envelope is written to the append-only file twice, here and when it is due. All of them
-  -- together return at a rate that leaves Redis time for others.
+  -- Each retry of a large envelope is written to the append-only file twice: here, and when it is due. The rate of all
+  -- large retries is limited, so that Redis has time for other commands.
   if #envelope > large_envelope then
     local waiting = (tonumber(redis.pcall('HGET', bytes_key, 'later')) or 0) + (added.later or 0)
     delay = math.max(delay, (waiting + #envelope) / retried_bytes_per_millisecond)
   end
-  -- An envelope that is there already isn't added again.
+  -- An envelope that is already in `later` isn't added again.
   if redis.call('ZADD', later, string.format('%.0f', later_at + delay), envelope) == 1 then
     added.later = (added.later or 0) + #envelope
   end
@@ -51,8 +51,8 @@ for i = 5, #ARGV, 4 do
   local place, fate, reason, delay = tonumber(ARGV[i]) + 1, ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
   if fate == 'back' then
     if redis.call('LLEN', claim) > place then
-      -- Moved, so that the append-only file doesn't get the payload once more. The entries after it are settled
-      -- already.
+      -- Moved, so that the payload isn't written to the append-only file once more. The entries after it are already
+      -- settled.
       redis.call('LTRIM', claim, 0, place)
       local envelope = redis.call('LMOVE', claim, KEYS[8 + delay], 'RIGHT', 'RIGHT')
       added[delay] = (added[delay] or 0) + #envelope
@@ -62,7 +62,7 @@ for i = 5, #ARGV, 4 do
     local envelope = redis.call('LINDEX', claim, place)
     local id = envelope and id_of(envelope)
     if not envelope then
-      -- Somebody has deleted it by hand.
+      -- The envelope was deleted by hand.
     elseif fate == 'clear' then
       redis.call('HDEL', failures, id)
     elseif fate == 'postpone' then
@@ -83,11 +83,11 @@ for i = 5, #ARGV, 4 do
   end
 end
 redis.call('UNLINK', claim)
--- Last, and with errors ignored: counting must not prevent settling.
+-- Last, and errors are ignored: counting must not prevent settling.
 if done > 0 then redis.pcall('HINCRBY', stats, 'done', done) end
 for field, bytes in pairs(added) do
   add_bytes(bytes_key, field, bytes)
-  -- Another envelope is the next one now.
+  -- Now another envelope is the list's next one.
   if field ~= 'later' then redis.pcall('HDEL', bytes_key, 'next:' .. field) end
 end
 return { 'settled', buried }

@@ -3,9 +3,9 @@
 --
 -- KEYS  later, dead, failures, workers, stats, then the pending lists with list 0 first.
 -- ARGV  beginning of a claim's key, slots of a worker.
--- Reply Redis's time; the lengths of the pending lists; how many are in later, dead and failures; when the oldest of
---       the lists' next envelopes was received, or -1; for each worker its name, its instance and when it was seen; for
---       each claim its worker, slot, envelopes, instance, end of the lease and when it was claimed; done.
+-- Reply Redis's time; the lengths of the pending lists; the numbers of entries in later, dead and failures; when the
+--       oldest of the lists' next envelopes was received, or -1; for each worker its name, its instance and when it was
+--       seen; for each claim its worker, slot, envelopes, instance, end of the lease and when it was claimed; done.
 
 -- include now.lua
 -- include object.lua
@@ -34,7 +34,7 @@ for i = 1, #entries, 2 do
       local h = header(first)
       claims[#claims + 1] = {
         entries[i], slot, redis.call('LLEN', claim) - (h and 1 or 0), h and h.instance or '',
-        -- As the reaper calculates it.
+        -- Calculated as in the reaper.
         h and math.min(h.lease_until, at + h.lease) or 0, h and math.min(h.claimed_at, at) or 0 }
     end
   end

@@ -1,5 +1,6 @@
-// The state of a shard for an operator: as ``QueueState``, but list by list, with retries that are due and the counters
-// of finished envelopes. It is separate because callers that need only sums ask often, and this reads each list's end.
+// The state of a shard for an operator: as ``QueueState``, but for each list, with the retries that are due and the
+// counters of finished envelopes. It is separate because callers that need only sums read often, and this also reads
+// the end of each list.
 
 internal import Hiredis
 internal import NIOCore
@@ -40,7 +41,7 @@ public struct QueueSurvey: Sendable, Equatable {
   public static func read(
     from client: RedisClient, layout: QueueLayout, within limit: Duration = .seconds(5)
   ) async throws(QueueFailure) -> QueueSurvey {
-    // All in parallel. They can't be of one moment: the reasons take one command for each page of dead letters.
+    // All in parallel. They can't be from one moment: the reasons take one command for each page of dead letters.
     async let state = outcome { () throws(QueueFailure) in
       try await QueueState.read(from: client, layout: layout, within: limit)
     }

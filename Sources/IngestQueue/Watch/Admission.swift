@@ -1,20 +1,20 @@
 // Decides whether a shard accepts payloads, from readings of how full it is: no I/O and no clock.
 //
 // A gate with two marks: it shuts above a high-water mark, and opens below all low-water marks. With one mark it would
-// open and shut at each reading, and each time admit everything that clients had kept back. It shuts before Redis
+// open and shut at each reading, and each time admit all payloads that clients had kept back. It shuts before Redis
 // itself is full, because Redis at `maxmemory` refuses more than pushes: the key store, which is in the same Redis by
 // default, couldn't be written to.
 //
-// The gate also opens if the queue is empty and Redis's memory is below the high mark: then nothing is left to drain,
-// and other data fills the memory.
+// The gate also opens if the queue is empty and Redis's memory is below the high mark: then other data uses the memory,
+// and draining can't lower it.
 
 public import NIOCore
 
 /// Limits for the content of a shard. Each is a level at which the gate shuts.
 public struct QueueLimits: Sendable, Equatable {
-  /// Envelopes that wait, in one shard.
+  /// Maximum envelopes that wait in one shard.
   public var entries: Int
-  /// Bytes of those, in one shard, as ``QueueReading/bytes`` counts them.
+  /// Maximum bytes of those envelopes, as ``QueueReading/bytes`` counts them.
   public var bytes: Int
   /// Percentage of Redis's `maxmemory`; without effect if Redis has no such limit.
   public var memoryPercent: Int
@@ -39,7 +39,8 @@ public struct Admission: Sendable, Equatable {
   private let limits: QueueLimits
   /// The limit that shut it; nil while it is open.
   public private(set) var shutFor: Measure?
-  /// Envelopes a second that leave the queue, over the last ten seconds or so; nil before there are two readings.
+  /// Envelopes per second that leave the queue, averaged over about the last ten seconds; nil before the second
+  /// reading.
   public private(set) var drainPerSecond: Double?
   private var reading: QueueReading?
   private var lastDone: (count: Int64, at: NIODeadline)?
@@ -92,10 +93,10 @@ public struct Admission: Sendable, Equatable {
     return levels
   }
 
-  /// A new figure's weight is `1 - e^(-t / 10 s)`, so that it doesn't depend on how often there are readings.
+  /// The weight of a new figure is `1 - e^(-t / 10 s)`, so that the average doesn't depend on the number of readings.
   private mutating func measureDrain(_ done: Int64, at time: NIODeadline) {
     defer { lastDone = (done, time) }
-    // A count that decreased belongs to another history of the queue.
+    // If the count decreased, the queue was replaced by another one.
     guard let last = lastDone, time > last.at, done >= last.count else {
       drainPerSecond = nil
       return
@@ -115,14 +116,14 @@ public struct Admission: Sendable, Equatable {
     return (left(levels[0]), levels.dropFirst().map(left).min() ?? 0)
   }
 
-  /// Bytes that Redis may still use before its own limit, without a twentieth that is left to the key store; nil if it
-  /// has no limit or doesn't tell it, or nothing was read yet.
+  /// Bytes that Redis may still use before its own limit, less a twentieth that is kept for the key store. nil if Redis
+  /// has no limit or doesn't report one, or before the first reading.
   var memoryLeft: Int64? {
     guard let reading, let memory = reading.memory, reading.memoryLimit > 0 else { return nil }
     return max(0, reading.memoryLimit / 100 * 95 - memory)
   }
 
-  /// Maximum bytes of payloads beside the present dead letters.
+  /// Maximum bytes of payloads in addition to the present dead letters.
   private func roomBesideDeadLetters(_ reading: QueueReading) -> Int64 {
     let limited = Int64(limits.bytes) - reading.deadBytes.all
     guard let memory = reading.memory, reading.memoryLimit > 0 else { return limited }
@@ -134,8 +135,9 @@ public struct Admission: Sendable, Equatable {
   /// The part of that room that is reserved for accounts that don't send much or don't hold much: a fifth of the
   /// queue's maximum. nil before the first reading.
   ///
-  /// An account that fills the queue faster than workers empty it is refused at four fifths, and all others go on. That
-  /// is below the mark at which a shut gate opens again, unless an operator has set a lower low-water mark.
+  /// An account that fills the queue faster than workers empty it is refused at four fifths, and all other accounts are
+  /// still accepted. That is below the mark at which a shut gate opens again, unless an operator has set a lower
+  /// low-water mark.
   public var reserve: (entries: Int64, bytes: Int64)? {
     guard let reading, let room else { return nil }
     // The queue may use the memory that other data leaves, and dead letters are part of that data.
@@ -146,7 +148,7 @@ public struct Admission: Sendable, Equatable {
 
   static func reserve(of whole: Int64) -> Int64 { whole / 5 }
 
-  /// Half of the maximum that this reserve is a fifth of.
+  /// Half of the queue's maximum, calculated from this reserve, which is a fifth of it.
   static func half(fromReserve reserve: Int64) -> Int64 { reserve / 2 * 5 }
 
   /// The longest Retry-After, in seconds.

@@ -1,8 +1,8 @@
 // The durability of an acknowledgement with a Redis's settings, and the minimum that an operator may require. It is
-// read from Redis itself, so that the node reports the actual state and not somebody's configuration.
+// read from Redis itself, so that the node reports the actual state and not a configured one.
 //
-// An unknown setting is reported as unknown, and meets no requirement. If CONFIG is forbidden, INFO still tells whether
-// there is an append-only file, but nothing tells how often it is synced.
+// An unknown setting is reported as unknown, and meets no requirement. If CONFIG is forbidden, INFO still shows whether
+// there is an append-only file, but not how often it is synced.
 //
 // A Redis that evicts any key isn't durable, whatever its disk does. The policies that evict only keys with an expiry
 // don't affect Sluice's keys, which have none.
@@ -19,7 +19,7 @@ public struct Durability: Sendable, Equatable, CustomStringConvertible {
     case unsynced
     /// In the append-only file, with an fsync each second.
     case everySecond
-    /// Synced before the reply.
+    /// In the append-only file, with an fsync before the reply.
     case always
     /// Unknown, for this reason. Whether there is an append-only file may be known.
     case unknown(appendsToFile: Bool?, why: String)
@@ -96,13 +96,13 @@ extension Durability {
       arguments: ["GET", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy"]
         + ServerPayloadLimit.settings),
     RedisCommand("INFO", "persistence", "replication", "memory"),
-    // Waits for no replica, only to see whether WAIT may be used. Otherwise the first sign would be a payload that is
-    // in the queue already.
+    // A WAIT for no replica, only to check that WAIT is permitted. Otherwise the first refusal would come after a
+    // payload is already in the queue.
     RedisCommand("WAIT", 0, 0),
   ]
 
-  /// Maximum seconds since a replica's last acknowledgement. A healthy one acknowledges each second. Redis itself lists
-  /// a silent one for a minute.
+  /// Maximum seconds since a replica's last acknowledgement. A healthy replica acknowledges each second. Redis itself
+  /// lists a silent replica for a minute.
   static let silence = 5
 
   /// - Parameter answers: To ``questions``, in their order.
@@ -132,7 +132,7 @@ extension Durability {
     case ("no", _): return .memory
     case ("yes", "no"): return .unsynced
     case ("yes", "everysec"), ("yes", "always"):
-      // While the file is rewritten nothing is synced, which may take minutes.
+      // While the file is rewritten nothing is synced, and a rewrite may take minutes.
       if values["no-appendfsync-on-rewrite"] == "yes" { return .unsynced }
       return values["appendfsync"] == "always" ? .always : .everySecond
     case (let file, let sync):
@@ -144,7 +144,7 @@ extension Durability {
 
   private static func replicas(_ info: InfoFields) -> Int? {
     info.replicas?.count { replica in
-      // A replica at port 0 is a program that copies the data set, and can't be promoted.
+      // A replica with port 0 is a program that copies the data set. It can't be promoted.
       guard replica["state"] == "online", replica["port"] != "0" else { return false }
       return replica["lag"].flatMap { Int($0) }.map { (0...silence).contains($0) } ?? false
     }
@@ -153,7 +153,7 @@ extension Durability {
 
 // MARK: Requirements
 
-/// The least that an acknowledgement must mean.
+/// The least durability that an acknowledgement requires.
 public enum DurabilityRequirement: Sendable, Equatable, CustomStringConvertible {
   case none
   case everySecond

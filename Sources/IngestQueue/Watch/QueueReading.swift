@@ -6,13 +6,13 @@ internal import RedisClient
 
 /// The state of a shard at one moment.
 public struct QueueReading: Sendable, Equatable {
-  /// Of the pending lists, in their order.
+  /// Lengths of the pending lists, in their order.
   public var lengths: [Int64]
   /// Envelopes that wait for a retry.
   public var later: Int64
-  /// Bytes of both: of the envelopes as they were pushed, and 16 for each.
+  /// Bytes of all of these envelopes: as they were pushed, and 16 for each.
   public var bytes: Int64
-  /// Of these, the bytes in each pending list, in their order.
+  /// Bytes in each pending list, in their order.
   public var listBytes: [Int64]
   /// Redis's memory that counts for the limit; nil if INFO can't be used. Then only Redis's refusals show that it is
   /// full.
@@ -38,8 +38,9 @@ public struct QueueReading: Sendable, Equatable {
     self.deadBytes = deadBytes
   }
 
-  /// Envelopes that wait for a worker, now or later. Claimed ones have a limit of their own and don't count, nor do
-  /// dead letters, which no worker removes: a gate that counted them would never open again by itself.
+  /// Envelopes that wait for a worker, now or later. Claimed envelopes aren't counted, because they have another limit.
+  /// Dead letters aren't counted either: no worker removes them, so a gate that counted them would never open again by
+  /// itself.
   public var entries: Int64 { lengths.reduce(later, +) }
 
   var entriesByList: ListAmounts { ListAmounts(lists: lengths, later: later) }
@@ -67,17 +68,17 @@ extension QueueReading {
     guard let fields = InfoFields(info), let used = fields["used_memory"].flatMap({ Int64(countIn: $0) }),
       let limit = fields["maxmemory"].flatMap({ Int64(countIn: $0) })
     else { throw UnexpectedReply(expected: "used_memory and maxmemory in INFO", came: info.shape) }
-    // Redis's buffers for its replicas and its file don't count when Redis compares the two itself.
+    // As Redis does for its own comparison, the buffers for its replicas and its file are subtracted.
     self.memory = used - (fields["mem_not_counted_for_evict"].flatMap { Int64(countIn: $0) } ?? 0)
     memoryLimit = limit
-    // There can't be more: a count or an estimate is wrong.
+    // More bytes than used memory are impossible: a count or an estimate is wrong.
     bytes = min(bytes, used)
   }
 }
 
 extension RedisReply {
-  /// A number of entries or bytes. An impossibly large one is an error: calculations with it could overflow, and that
-  /// ends the process.
+  /// A number of entries or bytes. An impossibly large number is an error: a calculation with it could overflow and
+  /// crash the process.
   func count() throws -> Int64 {
     let number = try integer()
     guard (0...Int64.mostCounted).contains(number) else {
@@ -88,7 +89,7 @@ extension RedisReply {
 }
 
 extension Int64 {
-  /// More than any Redis has of anything, and far below the maximum of an integer.
+  /// More than any Redis has of anything, and far below the maximum integer.
   static let mostCounted: Int64 = 1 << 50
 
   /// As ``Hiredis/RedisReply/count()``, from text; nil if it isn't one.

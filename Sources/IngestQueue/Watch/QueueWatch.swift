@@ -1,25 +1,25 @@
 // Watches all shards of the queue from one event loop: how full each is, how fast it drains, and how durable its Redis
-// is. It sends the results to the producers' event loops, so that no payload waits for it, or for a lock.
+// is. It sends the results to the producers' event loops, so that no payload waits for the watch or for a lock.
 //
 // About once a second each shard is read, with one write: a read-only script, and INFO and CONFIG beside it. A reading
-// that fails changes nothing by itself. But the last result ages, and beyond a limit it isn't used any more: then the
-// gate uses the replies to pushes, and nothing is acknowledged if a durability is required. Rejected: a reading by each
-// event loop, which would be the same many times; and asking before a push, which would cost each push a round trip.
+// that fails changes nothing by itself. But the last result ages, and beyond a limit it isn't used any more. Then the
+// gate uses the replies to pushes, and if a durability is required nothing is acknowledged. Rejected: a reading by each
+// event loop, which would repeat the same read many times; and a read before each push, which would cost a round trip.
 
 internal import Hiredis
 public import Logging
 public import NIOCore
 internal import RedisClient
 
-/// Knows how full the shards of a queue are, and how durable.
+/// Watches how full the shards of a queue are, and how durable.
 public final class QueueWatch: Sendable {
   /// The intervals of readings, and the age up to which a result is used.
   public struct Timing: Sendable {
-    /// From the end of a reading to the next.
+    /// Pause between the end of a reading and the next one.
     public var pause: TimeAmount
-    /// For one reading.
+    /// Maximum time of one reading.
     public var deadline: TimeAmount
-    /// From this age on a result isn't used any more.
+    /// Maximum age of a result. An older result isn't used.
     public var staleAfter: TimeAmount
 
     public init(
@@ -36,7 +36,7 @@ public final class QueueWatch: Sendable {
   private let eventLoop: any EventLoop
   private let state: NIOLoopBoundBox<WatchCore>
 
-  /// - Parameter shards: With clients of their own, all on one event loop. The caller shuts them down, after
+  /// - Parameter shards: With separate clients, all on one event loop. The caller shuts the clients down, after
   ///   ``stop()``.
   public init(
     shards: [QueueProducer.Shard], limits: QueueLimits = QueueLimits(), requirement: DurabilityRequirement = .none,
@@ -133,7 +133,7 @@ private final class WatchCore {
 
   // MARK: Reading
 
-  /// As soon as there is a connection, so that another Redis is known before much is pushed to it.
+  /// Read as soon as there is a connection, so that another Redis is noticed before much is pushed to it.
   private func read(_ place: Int) {
     let shard = shards[place]
     guard !shard.isStopped else { return }
@@ -152,8 +152,8 @@ private final class WatchCore {
     let script = LevelScript(layout: shard.layout, mayMissBytes: shard.mark.countingProblem != nil)
     let level = shard.client.run(script, within: timing.deadline)
     let rest = shard.client.send(Durability.questions, within: timing.deadline)
-    // Apart from the script: in a cluster no script is answered while the slot moves, and the durability can still be
-    // read.
+    // Separate from the script: in a cluster no script is answered while the slot moves, but the durability can still
+    // be read.
     rest.assumeIsolated().whenSuccess { rest in
       self.take(Durability(answers: rest), of: shard, .now())
       self.take(payloadLimit: ServerPayloadLimit.read(answers: rest), of: shard)
@@ -228,7 +228,7 @@ private final class WatchCore {
       shard.hasMetRequirement = true
       return
     }
-    // Once the node runs it continues, and answers 503 until the requirement is met again.
+    // A running node continues, and answers 503 until the requirement is met again.
     if !shard.hasMetRequirement {
       ended?.fail(
         InsufficientDurability(description: "shard \(shard.layout.shard) at \(shard.client.endpoint): \(lack)"))
@@ -331,7 +331,7 @@ private final class WatchedShard {
   var saidBlind = false
   var saidShut = false
   var saidUncounted = false
-  /// The accounts for which the log has said that they have too many.
+  /// The accounts that were logged as having too many.
   var saidDeadLetters: [String: Int64] = [:]
   var saidLack = false
 

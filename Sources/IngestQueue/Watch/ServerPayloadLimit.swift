@@ -4,14 +4,14 @@
 //   connection. Because it does so before it has read the payload, the reply is often lost with the connection.
 // - `client-query-buffer-limit`, 1 GiB by default: Redis closes the connection without a reply.
 //
-// Two more apply to a connection's memory: `maxmemory-clients`, beyond which Redis closes the connections that use
-// most, and `client-output-buffer-limit`, beyond which it closes a worker's connection while it sends the payload.
+// Two more apply to a connection's memory: `maxmemory-clients`, beyond which Redis closes the connections that use most
+// memory, and `client-output-buffer-limit`, beyond which it closes a worker's connection while it sends the payload.
 //
-// They are read with CONFIG, and a payload that is too large is refused before it is sent. If CONFIG is forbidden, the
-// limits are found by exceeding them. An error reply is certain. A closed connection may also mean that Redis ended,
-// and only a second one shows the difference. The learned limit is kept for a while, because each try costs a
-// connection. If the limits are known, a closed connection says nothing about them. The first two can't be set to less
-// than 1 MiB. So no smaller payload is ever suspected, and a batch of them always fits.
+// The limits are read with CONFIG, and a payload that is too large is refused before it is sent. If CONFIG is
+// forbidden, the node learns a limit when a payload exceeds it. An error reply is certain. A closed connection may also
+// mean that Redis ended; only a second closing shows the difference. The learned limit is kept for a while, because
+// each try costs a connection. If the limits are known, a closed connection changes nothing. The first two limits can't
+// be set to less than 1 MiB. So no smaller payload is ever suspected, and a batch of smaller payloads always fits.
 
 internal import Hiredis
 internal import NIOCore
@@ -21,20 +21,20 @@ internal import RedisClient
 struct ServerPayloadLimit {
   /// Read from Redis; nil if unknown.
   var told: Int? {
-    // Somebody has changed the settings: a limit that was learned under the old ones doesn't hold any more.
+    // The settings were changed: a limit that was learned under the old settings is no longer valid.
     didSet { if told != oldValue { (learned, closings) = (nil, Self.noClosings) } }
   }
-  /// Learned from payloads that Redis didn't accept.
+  /// A limit learned from payloads that Redis didn't accept.
   private var learned: (limit: Int, until: NIODeadline)?
-  /// The smallest payload whose connection was closed, how often that happened with one as large or larger, and when
-  /// last.
+  /// The size of the smallest payload whose connection was closed; how often a connection was closed on a payload of
+  /// that size or larger; and the time of the last closing.
   private var closings = noClosings
 
   private static let noClosings = (bytes: Int.max, count: 0, last: NIODeadline.distantPast)
 
   /// After this number of closed connections a payload counts as too large.
   private static let closingsOfTooLarge = 2
-  /// How long a learned limit is used: somebody may have changed Redis's settings.
+  /// How long a learned limit is used. Then it is tried again, because Redis's settings may have changed.
   private static let memory = TimeAmount.minutes(5)
 
   /// The largest payload that may be sent, if this one is larger; nil if it may be sent, or if the limit is unknown.
@@ -50,20 +50,20 @@ struct ServerPayloadLimit {
     return size > limit ? limit : nil
   }
 
-  /// Redis has accepted a payload of this size.
+  /// Records that Redis accepted a payload of this size.
   mutating func took(_ size: Int) {
     guard size > EnqueueError.alwaysTakenBytes else { return }
     if size >= closings.bytes { closings = Self.noClosings }
     if let limit = learned?.limit, size > limit { learned = nil }
   }
 
-  /// Redis has answered that it doesn't accept a payload of this size.
+  /// Records that Redis answered that it doesn't accept a payload of this size.
   mutating func refused(_ size: Int, now: NIODeadline) {
     closings = Self.noClosings
     learned = (min(size - 1, learned?.limit ?? .max), now + Self.memory)
   }
 
-  /// The connection of a payload of this size was closed.
+  /// Records that the connection was closed on a payload of this size.
   mutating func closed(with size: Int, now: NIODeadline) {
     guard told == nil else { return }
     // Redis may be restarted at any time, and large payloads may be rare.
@@ -87,7 +87,7 @@ extension ServerPayloadLimit {
   /// - Parameter answers: The replies to ``Durability/questions``.
   /// - Returns: nil if CONFIG can't be used.
   static func read(answers: [RedisReply]) -> Int? {
-    // ``Durability`` reports the reason from the same reply.
+    // ``Durability`` reports the reason, from the same reply.
     guard let settings = try? Durability.settings(answers[0]) else { return nil }
     var limits: [Int] = []
     if let bulk = settings["proto-max-bulk-len"].flatMap({ Int($0) }), bulk > 0 { limits.append(bulk) }
@@ -95,7 +95,7 @@ extension ServerPayloadLimit {
     if let buffer = settings["client-query-buffer-limit"].flatMap({ Int($0) }), buffer > 0 {
       limits.append(buffer - min(buffer / 4, 256 << 10))
     }
-    // A payload is in memory twice for a moment: as received, and as the command's element.
+    // A payload is in memory twice for a moment: in the query buffer, and as the command's element.
     if let clients = settings["maxmemory-clients"] {
       let bytes =
         clients.hasSuffix("%")
@@ -122,16 +122,15 @@ extension EnqueueError {
   /// possible values, because a part of the command counts as well.
   public static let alwaysTakenBytes = 512 << 10
 
-  /// Redis answered that the payload is too large for it. It was alone in its command, or is smaller than the sizes in
-  /// question.
+  /// Redis answered that the payload is too large. The payload was alone in its command, or is smaller than any of
+  /// Redis's limits.
   /// - Parameter bytes: The payload's size, with the line before it.
   public func isTooLargeForServer(bytes: Int) -> Bool {
     guard bytes > Self.alwaysTakenBytes, case .refused(let error) = self else { return false }
     return error.message.contains("invalid bulk length") || error.message.contains("exceeds maximum allowed size")
   }
 
-  /// Redis closed the connection on which the payload was sent. It does so if the payload is too large for it, and when
-  /// it ends.
+  /// Redis closed the connection on which the payload was sent: the payload may be too large, or Redis may have ended.
   /// - Parameter bytes: The payload's size, with the line before it.
   public func mayBeTooLargeForServer(bytes: Int) -> Bool {
     guard bytes > Self.alwaysTakenBytes, case .unknownOutcome(let error) = self, case .closed = error.reason else {

@@ -10,10 +10,10 @@ public struct ShardStanding: Sendable {
   public var reading: QueueReading?
   /// The age of that reading.
   public var age: TimeAmount?
-  /// Whether that is too old to be used, or there was none yet.
+  /// Whether the reading is too old to be used, or there was none yet.
   public var isStale: Bool
   public var admission: Admission
-  /// nil before it was read.
+  /// nil before the first reading.
   public var durability: Durability?
   /// How it is less durable than required, as text; nil if it isn't.
   public var durabilityLack: String?

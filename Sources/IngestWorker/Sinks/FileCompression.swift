@@ -1,5 +1,5 @@
-// Compresses finished files: the result is written aside, fsynced and renamed into place, and only then is the plain
-// file removed. On a thread of its own, one file at a time, because a batch must not wait for it.
+// Compresses finished files: the result is written to a temporary file, fsynced and renamed into place, and only then
+// the plain file is removed. It runs on a separate thread, one file at a time, because a batch must not wait for it.
 
 internal import CZstd
 internal import Dispatch
@@ -16,7 +16,7 @@ final class FileCompression: Sendable {
     self.logger = logger
   }
 
-  /// Finishes the work of an earlier process.
+  /// Continues with the files of an earlier process.
   func takeUp() throws(SinkFailure) {
     for name in try folder.names(ending: ".jsonl.zst.part") {
       try FileDescriptor.remove(folder.compressed(name) + ".part")
@@ -30,7 +30,7 @@ final class FileCompression: Sendable {
         if !FileManager.default.fileExists(atPath: folder.compressed(name)) { try write(name) }
         try FileDescriptor.remove(folder.plain(name))
       } catch {
-        // It stays unchanged, and is compressed after the next start.
+        // The file stays unchanged, and is compressed after the next start.
         logger.error("compressing a finished file failed", metadata: ["reason": "\(error)"])
       }
     }

@@ -3,7 +3,7 @@
 internal import Foundation
 internal import PrivateFiles
 
-/// An open file. Closed with the object.
+/// An open file. It is closed when this object is freed.
 final class FileDescriptor {
   let number: Int32
   let path: String
@@ -13,7 +13,7 @@ final class FileDescriptor {
     self.init(try Self.refusing { () throws(UnusablePath) in try PrivateFile.open(path, flags) }, path)
   }
 
-  /// Creates a new file in the place of an old one.
+  /// Creates a new file that replaces an old one.
   convenience init(replacing path: String) throws(SinkFailure) {
     self.init(try Self.refusing { () throws(UnusablePath) in try PrivateFile.replace(path) }, path)
   }
@@ -36,7 +36,7 @@ final class FileDescriptor {
       "\(call) of \(path) failed: \(String(cString: strerror(errno)))", cause: isFull ? .noRoom : .sink)
   }
 
-  /// Writes all of it. It returns a result, because the closures that lend bytes can't all throw our error type.
+  /// Writes all bytes. It returns a result, because not all closures with access to bytes can throw our error type.
   func write(_ bytes: UnsafeRawBufferPointer) -> Result<Void, SinkFailure> {
     var rest = bytes
     while !rest.isEmpty {

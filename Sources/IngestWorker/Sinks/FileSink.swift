@@ -9,7 +9,7 @@ internal import Dispatch
 internal import IngestQueue
 public import Logging
 
-/// Stores payloads in files of a folder, which belongs to this process alone.
+/// Stores payloads in files of a folder that only this process may use.
 public final class FileSink: Sink {
   private let commits: GroupCommit<FileStore>
   public let name: String
@@ -19,7 +19,7 @@ public final class FileSink: Sink {
   public init(_ address: FileSinkAddress, logger: Logger) throws(SinkFailure) {
     name = "\(address)"
     commits = GroupCommit(name: "sink", try FileStore(address, logger: logger))
-    // So that the last lines of a busy hour are finished before the next busy hour.
+    // Otherwise the last lines of a busy hour would be finished only in the next busy hour.
     commits.performMaintenance(each: .seconds(1))
   }
 

@@ -1,4 +1,4 @@
-// A folder, and the maximum size and age of a file in it.
+// The address of a folder, with the maximum size and age of a file in it.
 
 /// A folder of files, as an operator writes it: `files:FOLDER?size=64&age=3600`.
 public struct FileSinkAddress: Sendable, Equatable, CustomStringConvertible {

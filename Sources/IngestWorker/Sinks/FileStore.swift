@@ -1,8 +1,8 @@
-// Appends lines to one open file, and fsyncs them before anybody is told that they are stored.
+// Appends lines to one open file, and fsyncs them before they are reported as stored.
 //
 // After a failed write the file is cut back to its stored part. After a failed fsync it is unknown which part is on
-// disk (the kernel may have discarded pages that it couldn't write, and reports that only once), so the file is left
-// unchanged and the next lines go into another.
+// disk (the kernel may have discarded pages that it couldn't write, and reports that only once). So the file is left
+// unchanged and the next lines go into another file.
 
 internal import Foundation
 internal import IngestQueue
@@ -51,7 +51,7 @@ struct FileStore: BlockingStore {
     do throws(SinkFailure) {
       try lines.withUnsafeReadableBytes { file.write($0) }.get()
     } catch {
-      // If even this fails, the file is opened again, which removes an incomplete last line.
+      // If the truncation fails too, the file is opened again, which removes an incomplete last line.
       do throws(SinkFailure) { try file.truncate(to: length) } catch { self.file = nil }
       throw error
     }
@@ -66,11 +66,11 @@ struct FileStore: BlockingStore {
     return outcomes
   }
 
-  /// Finishes the open file, if it is old enough.
+  /// Finishes the open file if it is old enough.
   mutating func performMaintenance() {
     guard file != nil, length > 0, ContinuousClock.now - begun >= address.age else { return }
     do throws(SinkFailure) { try finish() } catch {
-      // The next batch meets the same error, and reports it to its lane.
+      // The next batch gets the same error, and reports it to its lane.
       logger.error("finishing a file failed", metadata: ["reason": "\(error)"])
     }
   }
@@ -83,7 +83,7 @@ struct FileStore: BlockingStore {
 
   // MARK: Files
 
-  /// The folder, or a file in it, was moved away, and may be back.
+  /// Called when the folder, or a file in it, was moved away: it may be back.
   private mutating func takeUpAgain() throws(SinkFailure) {
     file = nil
     if lock?.isInPlace != true { lock = try FolderLock(folder: address.folder) }
@@ -108,7 +108,7 @@ struct FileStore: BlockingStore {
   private mutating func finish() throws(SinkFailure) {
     file = nil
     let name = folder.unusedName()
-    // First the IDs, so that a finished file without them is one that isn't compressed either.
+    // The IDs are written first. So a finished file without IDs isn't compressed either.
     try writeIDs(recent.open, to: folder.ids(name))
     try FileDescriptor.rename(folder.open, to: folder.plain(name))
     recent.finish(name, at: .now)
@@ -117,7 +117,7 @@ struct FileStore: BlockingStore {
     compression.compress(name)
   }
 
-  /// It is unknown how much of the open file is on disk. Its content stays unchanged.
+  /// Abandons the open file, because it is unknown how much of it is on disk. Its content stays unchanged.
   private mutating func abandon() throws(SinkFailure) {
     let name = folder.unusedName()
     try FileDescriptor.rename(folder.open, to: folder.plain(name))

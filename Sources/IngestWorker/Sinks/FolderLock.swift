@@ -1,5 +1,5 @@
-// Only one process may use a folder. The lock is the kernel's (flock), so it ends with its process, however that ends.
-// The file's text names the process, for the message of a second one.
+// Ensures that only one process uses a folder. The lock is the kernel's (flock), so it ends with its process, for any
+// reason. The file's text names the process, for a second process's error message.
 
 internal import Foundation
 
@@ -21,6 +21,6 @@ struct FolderLock {
     try Array(words.utf8).withUnsafeBytes { file.write($0) }.get()
   }
 
-  /// Whether the folder is still the one that was locked.
+  /// Whether the folder at the path is still the one that was locked.
   var isInPlace: Bool { file.isInPlace }
 }

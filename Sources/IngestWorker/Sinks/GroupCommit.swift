@@ -1,24 +1,24 @@
 // Batches of lanes that arrive while the sink is busy are stored together: one transaction and one fsync for all of
-// them. The queue's producer does the same with pushes. So the longer a commit takes, the more is in the next one,
-// without a setting for the speed of the disk.
+// them. The queue's producer does the same with pushes. So the longer a commit takes, the more payloads are in the next
+// one, and no setting depends on the speed of the disk.
 //
-// It uses a dispatch queue, because storing blocks, and threads of the concurrency pool mustn't block. Rejected: a lock
-// around a database, which stores one lane after the other and pays an fsync for each.
+// It uses a dispatch queue, because storing blocks, and threads of the concurrency pool must not block. Rejected: a
+// lock around a database, which stores one lane after the other and needs an fsync for each.
 //
-// One payload may make the whole transaction fail, again and again: a trigger that rolls back, a row that makes the
-// server hang, a line that is larger than the room on the disk. So a batch is halved until that payload is alone, if
-// the store says that one payload may be the cause, or if others were stored since the batch failed last
-// (`FaultFinding`). And a batch that failed isn't stored together with others' again.
+// One payload may make the whole transaction fail each time: for example, a trigger rolls back, a row makes the server
+// hang, or a line is larger than the free space on the disk. So a batch is halved until that payload is alone, if the
+// store says that one payload may be the cause, or if others were stored since the batch failed last (`FaultFinding`).
+// A batch that failed isn't stored together with other batches again.
 
 internal import Dispatch
 internal import IngestQueue
 internal import Synchronization
 
-/// A store that blocks: a file, or a connection. Used by one thread at a time.
+/// A store with blocking calls: a file, or a connection. Used by one thread at a time.
 protocol BlockingStore: SendableMetatype {
-  /// As ``Sink/store(_:)``. While it waits, it checks whether anybody still waits for it.
+  /// As ``Sink/store(_:)``. While it waits, it checks whether a caller still waits for it.
   mutating func store(_ deliveries: [Delivery], _ patience: CancellationCheck) throws(SinkFailure) -> [SinkOutcome]
-  /// Does due work that needs no batch.
+  /// Does maintenance that is due, independent of a batch.
   mutating func performMaintenance()
   /// As ``Sink/close()``. Nothing is stored afterwards.
   mutating func close() throws(SinkFailure)
@@ -28,11 +28,11 @@ extension BlockingStore {
   mutating func performMaintenance() {}
 }
 
-/// Whether anybody still waits for the result.
+/// Whether a caller still waits for the result.
 struct CancellationCheck: Sendable {
   fileprivate let tickets: [Ticket]
 
-  /// Nobody does: the tasks are cancelled.
+  /// Whether all callers' tasks are cancelled.
   var isOver: Bool { tickets.allSatisfy(\.isGivenUp) }
 
   fileprivate final class Ticket: Sendable {
@@ -41,7 +41,7 @@ struct CancellationCheck: Sendable {
     func giveUp() { flag.store(true, ordering: .relaxed) }
   }
 
-  /// For work that no caller waits for: it never ends.
+  /// For work without a waiting caller: it is never cancelled.
   static var endless: CancellationCheck { CancellationCheck(tickets: [Ticket()]) }
 }
 
@@ -52,7 +52,7 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
     let ticket: CancellationCheck.Ticket
     let done: CheckedContinuation<Result<[SinkOutcome], SinkFailure>, Never>
 
-    /// Identifies a batch.
+    /// Identifies the batch.
     var first: EnvelopeID { deliveries[0].header.id }
   }
 
@@ -66,11 +66,11 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
 
   private struct Faults {
     var finding = FaultFinding()
-    /// Batches that failed, by their first payload: how many payloads had been stored at that time.
+    /// Failed batches, by their first payload: the number of payloads that had been stored at that time.
     var batches: [EnvelopeID: Int] = [:]
 
     /// Records that a batch failed.
-    /// - Returns: Whether others were stored at the same time, or since it failed last.
+    /// - Returns: Whether other payloads were stored at the same time, or since this batch's last failure.
     mutating func noteFailed(_ job: Job, _ acceptedBefore: Int) -> Bool {
       let before = batches[job.first] ?? acceptedBefore
       if batches.count > 10_000 { batches = [:] }
@@ -87,7 +87,7 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
     queue = DispatchQueue(label: name)
   }
 
-  /// Calls the store's maintenance periodically, in between, until it is closed.
+  /// Calls the store's maintenance periodically, between batches, until the store is closed.
   func performMaintenance(each interval: Duration) {
     queue.asyncAfter(deadline: .now() + interval / .seconds(1)) { [weak self] in
       guard let self, !isClosed.load(ordering: .relaxed) else { return }
@@ -103,12 +103,12 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
     let result = await withTaskCancellationHandler {
       await withCheckedContinuation { done in
         waiting.withLock { $0.append(Job(deliveries: deliveries, ticket: ticket, done: done)) }
-        // One turn for each job. The first turn may process several jobs; then the others find nothing to do.
+        // Each job enqueues one turn. The first turn may process several jobs; then later turns find nothing to do.
         queue.async { self.takeTurn() }
       }
     } onCancel: {
       ticket.giveUp()
-      // Together with another lane's slow batch it would have to wait for that one.
+      // A cancelled job that hasn't started is removed: otherwise it would wait for another lane's slow batch.
       let job = waiting.withLock { jobs in
         jobs.firstIndex { $0.ticket === ticket }.map { jobs.remove(at: $0) }
       }
@@ -181,7 +181,7 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
 
   // MARK: One payload of many
 
-  /// A batch that contains a payload at fault.
+  /// The search for payloads at fault in a batch.
   private struct Search {
     let deliveries: [Delivery]
     let patience: CancellationCheck
@@ -191,7 +191,7 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
     var failuresInARow = 0
     var hasStored = false
 
-    /// After this number of single failures the store is at fault.
+    /// After this number of single failures in a row the store is at fault.
     var isHopeless: Bool { failuresInARow >= 4 && !hasStored || patience.isOver }
   }
 

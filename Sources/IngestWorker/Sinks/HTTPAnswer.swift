@@ -1,29 +1,29 @@
-// What a receiver's answer means for the payload. This is the only table of statuses.
+// The meaning of a receiver's answer for the payload. This is the only table of statuses.
 //
-//   status                              | meaning                            | result
-//   2xx                                 | it has the payload                 | stored
-//   4xx but those below                 | it rejects this payload            | a dead letter, with the status and the
-//   beginning of the answer
-//   3xx, 401, 403, 404, 405, 407, 408,  | nothing by itself: the receiver is | `FaultFinding` decides: counted against
-//   the payload only if the
-//   410, 425, 429, all 5xx, no answer,  | down, or busy, or has another      | receiver accepts others at the same
-//   time; else nothing is counted.
-//   a reset, an answer over the limits  | password, or rejects this payload  | Not before Retry-After is over
+//   status                             | meaning                           | result
+//   2xx                                | it has the payload                | stored
+//   4xx, except those below            | it rejects this payload           | a dead letter, with the status and the
+//                                      |                                   | beginning of the answer
+//   3xx, 401, 403, 404, 405, 407, 408, | unclear: the receiver is down, or | `FaultFinding` decides: counted against
+//   410, 425, 429, all 5xx, no answer, | busy, or has another password, or | the payload only if the receiver accepts
+//   a reset, an answer over the limits | rejects this payload              | others at the same time; otherwise nothing
+//                                      |                                   | is counted. Retried not before Retry-After
 
 internal import NIOHTTP1
 
 /// A receiver's answer to a request.
 enum HTTPAnswer: Sendable {
   case accepted
-  /// It rejects this payload.
+  /// The receiver rejects this payload.
   case refused(reason: String)
-  /// It was never sent, for a reason of this machine's own. That says nothing about the receiver or the payload.
+  /// The request was never sent, because of a problem on this machine. That says nothing about the receiver or the
+  /// payload.
   case unsent(reason: String)
-  /// It didn't accept this payload, and it is unknown whether the payload is the reason.
+  /// The receiver didn't accept this payload. It is unknown whether the payload is the reason.
   case unclear(reason: String, retryAfter: Duration?)
 
   /// - Parameters:
-  ///   - beginning: Of the answer's body.
+  ///   - beginning: The beginning of the answer's body.
   ///   - retryAfter: The value of the header.
   init(status: UInt, beginning: String, retryAfter: Duration?) {
     let text = beginning.isEmpty ? "" : ": \(beginning)"
@@ -40,7 +40,7 @@ enum HTTPAnswer: Sendable {
     }
   }
 
-  /// Whether it alone decides the payload's result.
+  /// Whether the answer alone decides the payload's result.
   var isPlain: Bool {
     switch self {
     case .accepted, .refused: true

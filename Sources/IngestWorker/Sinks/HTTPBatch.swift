@@ -1,19 +1,19 @@
-// One batch on its way to the receiver: which requests are sent when, and when the batch has waited long enough.
+// Sends one batch to the receiver: decides when each request is sent, and when the batch has waited long enough.
 //
-// - At most `concurrency` requests count as waiting for the receiver. A late one (`HTTPMemory`) doesn't count any more,
-//   so that payloads that the receiver never answers take no room from others.
-// - Accounts take turns (`HTTPTurns`), and while others wait one account has at most a quarter of the room. An
-//   account's remaining payloads are set aside if they would take long, so that the batch ends and others' payloads are
-//   claimed, and if its payloads only failed for a while.
-// - Payloads that failed before (suspects) are sent beside the others and take at most half of the room. In requests
-//   with many lines they are alone.
-// - A request with many lines that isn't accepted is sent again in pieces: by accounts, and one account's by about the
-//   square root of its lines, until the lines that are at fault are alone. Rejected: halves. If each try takes the
-//   whole time-out, nine of them in a row are too many.
-// - While an account's lines fail or aren't answered, and others' are accepted, they are sent in requests of their own
-//   for some minutes. If a request of several accounts was slow, all of these are, until those that aren't the cause
-//   have shown it. Large lines are alone.
-// - After many failures in a row the receiver is probably down, and the rest isn't tried.
+// - At most `concurrency` requests may wait for the receiver. A late one (`HTTPMemory`) isn't counted, so that payloads
+//   that the receiver never answers don't delay others.
+// - Accounts take turns (`HTTPTurns`), and while other accounts wait, one account has at most a quarter of these
+//   requests. An account's remaining payloads are set aside if they would take long, so that the batch ends and other
+//   accounts' payloads are claimed. They are also set aside if its payloads only failed for a while.
+// - Payloads that failed before (suspects) are sent at the same time as others, in at most half of the requests. If
+//   requests have many lines, each suspect has a request of its own.
+// - A request with many lines that isn't accepted is sent again in pieces, until the lines at fault are alone: one
+//   piece for each account if there are few accounts, otherwise pieces of about the square root of the number of lines.
+//   Rejected: halves. If each try takes the whole time-out, nine of them in a row are too many.
+// - While an account's lines fail or aren't answered, and other accounts' are accepted, its lines are sent in separate
+//   requests for some minutes. If a request with lines of several accounts was slow, all of these accounts are
+//   separated, until a quick request shows that an account isn't the cause. A large line has a request of its own.
+// - After many failures in a row the receiver is probably down, and the remaining payloads aren't tried.
 
 internal import IngestQueue
 
@@ -21,10 +21,10 @@ struct HTTPBatch {
   /// The result of a payload.
   enum Result {
     case answered(HTTPAnswer, acceptedBefore: Int)
-    /// Its request continues, until this time at most.
+    /// Its request continues, at most until this time.
     case underWay(until: ContinuousClock.Instant)
     case untried
-    /// As untried, because of the time or the failures of its account's other payloads.
+    /// Untried, because of the time or the failures of its account's other payloads.
     case setAside
   }
 
@@ -55,23 +55,23 @@ struct HTTPBatch {
   private let begun = ContinuousClock.now
   private(set) var results: [Int: Result] = [:]
 
-  /// The interval of looking for late requests.
+  /// The interval of checks for late requests.
   private static let glance = Duration.milliseconds(50)
-  /// Of the lines in one request; a larger line is sent alone.
+  /// Maximum bytes of the lines in one request; a larger line is sent alone.
   private static let maxLineBytes = 8 << 20
   /// A line with a larger body than this is sent alone.
   private static let largeLine = 256 << 10
-  /// Late requests that the batch still waits for while it has others.
+  /// Maximum late requests that the batch waits for while it has other payloads.
   private static let maxLate = 64
-  /// The batch's time for one account: after it the rest of the account's payloads is set aside if it would take as
-  /// long again.
+  /// The batch's time for one account. Then the account's remaining payloads are set aside if they would take as long
+  /// again.
   private static let accountTime = Duration.milliseconds(500)
-  /// The account of requests with lines of several accounts.
+  /// The account name for requests with lines of several accounts.
   private static let several = ""
 
   /// - Parameters:
   ///   - places: Indices of the payloads to send.
-  ///   - suspects: Of these, the ones that failed before.
+  ///   - suspects: Those of them that failed before.
   init(
     _ places: [Int], suspects: Set<Int>, of deliveries: [Delivery], _ address: HTTPSinkAddress,
     _ exchange: HTTPExchange, _ memory: HTTPMemory
@@ -129,10 +129,10 @@ struct HTTPBatch {
   }
 
   /// Sends the payloads.
-  /// - Parameter progress: Told from time to time which accounts' payloads the receiver hasn't answered.
+  /// - Parameter progress: Updated with the accounts whose payloads the receiver hasn't answered.
   mutating func run(saying progress: SinkProgress) async {
     let (answers, stream) = AsyncStream<HTTPMemory.Answered>.makeStream()
-    // Wakes the loop, so that it looks for late requests.
+    // Wakes the loop periodically, to check for late requests.
     let clock = Task {
       while !Task.isCancelled {
         do { try await Task.sleep(for: Self.glance) } catch { return }
@@ -151,7 +151,7 @@ struct HTTPBatch {
         letGoOfMany()
         setAside()
         start(stream)
-        // Only late requests are left, and no more can be sent.
+        // Only late requests are in progress, and nothing more can be sent.
         if flights.values.allSatisfy({ memory.isLate($0.flight) }) { break }
       }
     }
@@ -159,13 +159,13 @@ struct HTTPBatch {
     let left = flights.values.map(\.flight).filter { memory.letGo($0) }
     for flight in left { noteUnderWay(flight) }
     stream.finish()
-    // Answers that have arrived already.
+    // Answers that have already arrived.
     for await answered in answers { note(answered) }
     setAside()
     if Task.isCancelled { await memory.cancel(left) }
   }
 
-  /// Separates accounts whose lines aren't accepted while others' are, so that they don't delay others' lines in the
+  /// Separates accounts whose lines aren't accepted while other accounts' are, so that they don't delay lines in the
   /// same request.
   private func keepApart() {
     guard address.form == .ndjson, hasAccepted else { return }
@@ -185,7 +185,7 @@ struct HTTPBatch {
     for flight in late.dropLast(Self.maxLate) where memory.letGo(flight) { noteUnderWay(flight) }
   }
 
-  /// Whether so many of an account's payloads failed in a row that no more of them were tried.
+  /// Whether the account had so many failures in a row that its remaining payloads aren't tried.
   func hasGivenUp(_ account: String) -> Bool { accounts[account]?.failuresInARow ?? 0 >= mostFailuresInARow }
 
   /// After this number of failures in a row nothing more is tried.
@@ -194,7 +194,7 @@ struct HTTPBatch {
   /// Sets aside accounts' remaining payloads that would delay others.
   private mutating func setAside() {
     let elapsed = ContinuousClock.now - begun
-    // Mostly there is nothing to do, and this is called with each answer.
+    // Usually there is nothing to do, and this is called with each answer.
     guard elapsed > Self.accountTime || accounts.values.contains(where: { $0.failuresInARow >= mostFailuresInARow })
     else { return }
     for account in Set(waiting.accounts + suspects.accounts) where account != Self.several {
@@ -202,7 +202,7 @@ struct HTTPBatch {
       let left = waiting.count(of: account) + suspects.count(of: account)
       let wouldTakeLong =
         elapsed > Self.accountTime && known.sent > 0 && elapsed * left / known.sent > Self.accountTime
-      // If nothing was accepted, the receiver may be down, and then the batch is kept.
+      // If nothing was accepted, the receiver may be down. Then the batch is kept.
       let hasFailed = hasGivenUp(account) && hasAccepted
       guard wouldTakeLong || hasFailed else { continue }
       for request in waiting.remove(account) + suspects.remove(account) {
@@ -213,7 +213,7 @@ struct HTTPBatch {
 
   private mutating func start(_ stream: AsyncStream<HTTPMemory.Answered>.Continuation) {
     guard failuresInARow < mostFailuresInARow, !Task.isCancelled else { return }
-    // Requests in progress that count as waiting for the receiver: in all, of each account, and of suspects.
+    // Requests that wait for the receiver: in total, of each account, and of suspects.
     var busy = 0
     var busyOf: [String: Int] = [:]
     var busySuspects = 0
@@ -268,7 +268,7 @@ struct HTTPBatch {
     for place in flight.places { results[place] = .answered(answer, acceptedBefore: flight.acceptedBefore) }
   }
 
-  /// Decides which accounts' lines may delay others' lines in the same request.
+  /// Decides which accounts' lines may delay other accounts' lines in the same request.
   private func judge(_ flight: HTTPMemory.Flight, _ answer: HTTPAnswer) {
     if memory.isSlow(flight) {
       let accounts = Set(flight.places.map { deliveries[$0].header.account })
@@ -278,8 +278,7 @@ struct HTTPBatch {
     }
   }
 
-  /// Splits the lines of a request that is sent again into smaller requests: by accounts, as long as these aren't too
-  /// many.
+  /// Splits the lines of a request that is sent again into smaller requests: by accounts, unless there are too many.
   private func pieces(of places: [Int]) -> [[Int]] {
     let size = Int(Double(places.count).squareRoot())
     let byAccount = Dictionary(grouping: places) { deliveries[$0].header.account }

@@ -1,5 +1,5 @@
-// One request and its answer, within a deadline and a limit on its bytes. All of the HTTP sink's knowledge of HTTP is
-// here, except the meaning of a status (`HTTPAnswer`).
+// One request and its answer, within a deadline and a limit on its bytes. Everything in the HTTP sink that depends on
+// HTTP is here, except the meaning of a status (`HTTPAnswer`).
 
 internal import AsyncHTTPClient
 internal import Bytes
@@ -13,23 +13,24 @@ struct HTTPExchange: Sendable {
   private let address: HTTPSinkAddress
   private let client: HTTPClient
 
-  /// Bytes of an answer's body that are shown in reasons. The rest is read so that the connection can be used again.
+  /// Bytes of an answer's body that are shown in reasons. The rest is read and ignored, so that the connection can be
+  /// used again.
   private static let shownBytes = 200
   private static let readBytes = 64 << 10
-  /// Of an answer, including its head. A longer one isn't read to its end.
+  /// Maximum bytes of an answer, including its head. The rest of a longer answer isn't read.
   private static let answerBytes = 1 << 20
 
   /// - Parameter connections: Maximum connections.
   init(_ address: HTTPSinkAddress, connections: Int) {
     self.address = address
     var configuration = HTTPClient.Configuration()
-    // A redirect would send payloads and password to another server.
+    // A redirect would send payloads and the password to another server.
     configuration.redirectConfiguration = .disallow
-    // Its own retries would hide that the receiver is down.
+    // The client's own retries would hide that the receiver is down.
     configuration.connectionPool.retryConnectionEstablishment = false
     configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = connections
     configuration.timeout = .init(connect: TimeAmount(address.timeout), read: TimeAmount(address.timeout))
-    // So that one connection has one answer at a time, whose size can be limited.
+    // With HTTP/1.1 a connection has one answer at a time, so its size can be limited.
     configuration.httpVersion = .http1Only
     configuration.http1_1ConnectionDebugInitializer = { channel in
       channel.eventLoop.makeCompletedFuture {
@@ -48,7 +49,7 @@ struct HTTPExchange: Sendable {
     let header = delivery.header
     var request = request()
     request.headers.add(name: "idempotency-key", value: "\(header.id)")
-    // Never the original Content-Encoding: the body is decoded, or never was in that encoding.
+    // Never the original Content-Encoding: the body was decoded, or never had that encoding.
     let fields = [
       ("content-type", header.contentType), ("traceparent", header.traceparent), ("sluice-account", header.account),
       ("sluice-key", String(header.key.prefix(16))), ("sluice-received-at", "\(header.receivedAt)"),
@@ -91,7 +92,7 @@ struct HTTPExchange: Sendable {
 
   /// Nil when it was cancelled.
   func send(_ request: HTTPClientRequest) async -> HTTPAnswer? {
-    // A deadline of our own for all of it: the HTTP client's deadline ends with the answer's head.
+    // A separate deadline for the whole exchange: the HTTP client's deadline ends with the answer's head.
     let timeout = address.timeout
     return await withTaskGroup(of: HTTPAnswer?.self) { group in
       group.addTask { await self.exchange(request) }
@@ -99,7 +100,7 @@ struct HTTPExchange: Sendable {
         do { try await Task.sleep(for: timeout) } catch { return nil }
         return .unclear(reason: "the receiver didn't answer within \(timeout)", retryAfter: nil)
       }
-      // The first one that completes ends both. An answer that was accepted in the last moment counts.
+      // The first task that completes ends both. An answer in the last moment counts.
       var answers: [HTTPAnswer] = []
       for await answer in group {
         group.cancelAll()
@@ -135,13 +136,13 @@ struct HTTPExchange: Sendable {
       } else {
         "\(error)"
       }
-    // The short form contains no values, and a header's value may be a password.
+    // The short description has no values of headers, which may be passwords.
     case let error as HTTPClientError: error.shortDescription
     default: "\(error)"
     }
   }
 
-  /// Whether there was no connection yet, so that the payload can't have been the reason.
+  /// Whether there was no connection yet, so that the payload can't be the reason.
   private static func isBeforeSending(_ error: any Error) -> Bool {
     switch error {
     case is NIOConnectionError: true
@@ -154,7 +155,7 @@ struct HTTPExchange: Sendable {
     }
   }
 
-  /// The status decides: a body that breaks off must not turn "accepted" into a failure.
+  /// The status decides: an incomplete body must not turn "accepted" into a failure.
   private func beginning(of response: HTTPClientResponse) async -> String {
     var beginning = ByteBuffer()
     var read = 0
@@ -167,12 +168,12 @@ struct HTTPExchange: Sendable {
         if read > Self.readBytes { break }
       }
     } catch {
-      // The part that arrived is shown. The connection is gone, which the next request will notice.
+      // The part that arrived is shown. The next request will notice that the connection is closed.
     }
     return String(buffer: beginning).split(whereSeparator: \.isNewline).joined(separator: " ")
   }
 
-  /// A number of seconds, or a date.
+  /// Parses a number of seconds or a date.
   private static func retryAfter(_ text: String?) -> Duration? {
     guard let text else { return nil }
     if let seconds = Int64(text) { return seconds >= 0 ? .seconds(min(seconds, 86_400)) : nil }

@@ -1,9 +1,10 @@
-// The HTTP sink's memory from one batch to the next, for all lanes: which payloads are at fault (`FaultFinding`), which
-// were accepted and not yet reported, and requests that continue though their batch has ended.
+// The state that the HTTP sink keeps between batches, shared by all lanes: payloads at fault (`FaultFinding`), payloads
+// that were accepted and not yet reported, and requests that continue after the end of their batch.
 //
-// Such a request is late: the receiver has answered others meanwhile, and its batch must not wait for it. Its payload
-// is postponed. When the payload is delivered again, the answer is here, and the payload isn't sent a second time. Late
-// requests are limited in number and bytes; beyond that the oldest is cancelled, which is a failure like any other.
+// Such a request is late: the receiver has answered others since it was sent, and its batch must not wait for it. Its
+// payload is postponed. When the payload is delivered again, the sink has the answer, and doesn't send the payload a
+// second time. Late requests are limited in number and bytes; beyond that the oldest is cancelled, which counts as a
+// normal failure.
 
 internal import IngestQueue
 internal import Synchronization
@@ -19,7 +20,7 @@ final class HTTPMemory: Sendable {
     let account: String
     let bytes: Int
     let begun: ContinuousClock.Instant
-    /// How many payloads the receiver had accepted at that time.
+    /// How many payloads the receiver had accepted when the request was sent.
     let acceptedBefore: Int
   }
 
@@ -29,7 +30,7 @@ final class HTTPMemory: Sendable {
     let answer: HTTPAnswer?
   }
 
-  /// A payload's request that continues after its batch.
+  /// A payload's request that continues after its batch has ended.
   enum Late: Sendable {
     case underWay(until: ContinuousClock.Instant)
     case answered(HTTPAnswer, acceptedBefore: Int)
@@ -37,30 +38,30 @@ final class HTTPMemory: Sendable {
 
   private struct Apart {
     var until: ContinuousClock.Instant
-    /// Whether the trouble was with a request of this account's lines alone.
+    /// Whether a request that had only this account's lines failed or was slow.
     var isProven: Bool
   }
 
   private struct State {
     var faults = FaultFinding()
-    /// Accepted, and not yet reported as stored.
+    /// Payloads that were accepted and not yet reported as stored.
     var accepted: Set<EnvelopeID> = []
     var lastAccepted: ContinuousClock.Instant?
     /// How long the receiver takes to accept a payload.
     var pace = HTTPPace()
     var lastNumber: UInt64 = 0
-    /// The streams that get a flight's answer. A flight that isn't here is late.
+    /// The streams that get the answers of flights. A flight without a stream is late.
     var attended: [UInt64: AsyncStream<Answered>.Continuation] = [:]
     var tasks: [UInt64: Task<Void, Never>] = [:]
     var late: [EnvelopeID: Late] = [:]
     /// Late flights in progress, the oldest first.
     var lateFlights: [Flight] = []
-    /// Cancelled with their batch, or at the end: that is no failure.
+    /// Flights that were cancelled with their batch, or at the shutdown: not failures.
     var cancelled: Set<UInt64> = []
-    /// Accounts whose lines are sent in requests of their own.
+    /// Accounts whose lines are sent in separate requests.
     var apart: [String: Apart] = [:]
 
-    /// Whether it is much longer than the receiver takes to accept others.
+    /// Whether this time is much longer than the receiver takes to accept other payloads.
     func isLong(_ duration: Duration) -> Bool {
       pace.typical.map { duration >= max(HTTPMemory.leastPatience, $0 * 8) } ?? false
     }
@@ -69,27 +70,28 @@ final class HTTPMemory: Sendable {
   private let state = Mutex(State())
   private let timeout: Duration
 
-  /// Beyond this number entries are forgotten: then a payload may be sent twice, or a failure isn't counted.
+  /// Beyond this number entries are forgotten. Then a payload may be sent twice, or a failure may not be counted.
   private static let maxRemembered = 100_000
-  /// Late requests at one time.
+  /// Maximum late requests at one time.
   static let maxLate = 256
   private static let maxLateBytes = 64 << 20
-  /// No request is late before this.
+  /// The earliest time at which a request can be late.
   private static let leastPatience = Duration.milliseconds(250)
 
   init(timeout: Duration) { self.timeout = timeout }
 
   // MARK: Accounts
 
-  /// How long an account's lines stay apart after its own request was slow or failed. Each try together with others'
-  /// lines delays those once.
+  /// How long an account's lines stay separate after its own request was slow or failed. Each try together with other
+  /// accounts' lines delays those once.
   private static let apartFor = Duration.seconds(600)
-  /// How long the lines of all accounts of a slow request stay apart, unless their own requests are quick.
+  /// How long the lines of all accounts of a slow request stay separate, unless their own requests are quick.
   private static let suspectedFor = Duration.seconds(60)
-  /// Maximum entries; not more accounts are expected to have trouble at the same time.
+  /// Maximum entries. Not more accounts are expected to fail or be slow at the same time.
   private static let mostApart = 1_000
 
-  /// Accounts whose lines shouldn't be in one request with others': the receiver was slow with them, or failed.
+  /// Accounts whose lines shouldn't share a request with other accounts' lines: the receiver was slow with them, or
+  /// failed.
   var accountsApart: Set<String> {
     state.withLock { state in
       let now = ContinuousClock.now
@@ -98,7 +100,7 @@ final class HTTPMemory: Sendable {
     }
   }
 
-  /// - Parameter isProven: Whether the trouble was with a request of this account's lines alone.
+  /// - Parameter isProven: Whether a request that had only this account's lines failed or was slow.
   func keepApart(_ account: String, isProven: Bool) {
     state.withLock { state in
       let known = state.apart[account]
@@ -108,14 +110,14 @@ final class HTTPMemory: Sendable {
     }
   }
 
-  /// A request of this account's lines alone was accepted as quickly as others are.
+  /// A request that had only this account's lines was accepted as quickly as others are.
   func clear(_ account: String) {
     state.withLock { state in
       if state.apart[account]?.isProven == false { state.apart[account] = nil }
     }
   }
 
-  /// Whether the answer to this flight, which has just arrived, took much longer than others do.
+  /// Whether the answer to this flight, which has just arrived, took much longer than other answers.
   func isSlow(_ flight: Flight) -> Bool {
     state.withLock { $0.isLong(.now - flight.begun) }
   }
@@ -172,7 +174,7 @@ final class HTTPMemory: Sendable {
     }
   }
 
-  /// Whether the receiver has accepted another payload since this was sent, and answers others much faster.
+  /// Whether the receiver has accepted another payload since this was sent, and answers other requests much faster.
   func isLate(_ flight: Flight) -> Bool {
     guard flight.ids.count == 1 else { return false }
     return state.withLock { state in
@@ -181,8 +183,8 @@ final class HTTPMemory: Sendable {
     }
   }
 
-  /// Lets a flight continue by itself.
-  /// - Returns: False if it has been answered: the stream got the answer.
+  /// Lets a flight continue without its batch.
+  /// - Returns: False if it has already been answered. Then the stream has the answer.
   func letGo(_ flight: Flight) -> Bool {
     let (isLate, cut) = state.withLock { state in
       guard state.attended.removeValue(forKey: flight.number) != nil else { return (false, [Task<Void, Never>]()) }
@@ -216,7 +218,7 @@ final class HTTPMemory: Sendable {
 
   // MARK: Payloads
 
-  /// What is remembered of a payload that is delivered again.
+  /// The known result of a payload that is delivered again.
   enum Known: Sendable {
     case accepted
     case late(Late)
@@ -239,7 +241,7 @@ final class HTTPMemory: Sendable {
     state.withLock { $0.faults.noteFailed(id, since: acceptedBefore) }
   }
 
-  /// They are reported as stored or refused, and won't be delivered again.
+  /// Forgets payloads that won't be delivered again: they were reported as stored or refused.
   func forget(_ ids: some Sequence<EnvelopeID>) {
     state.withLock { state in
       for id in ids {

@@ -1,5 +1,5 @@
-// How long a receiver takes to accept a payload, by account: it may be slow with one account's payloads and quick with
-// all others. Then that account is compared with the others' time, and not they with its time.
+// How long a receiver takes to accept a payload, by account. A receiver may be slow with one account's payloads and
+// quick with all others. Then that account is compared with the others' time, not the others with that account's time.
 
 struct HTTPPace {
   private struct Account {
@@ -8,12 +8,12 @@ struct HTTPPace {
   }
 
   private var accounts: [String: Account] = [:]
-  /// The time for the account with which the receiver is quickest.
+  /// The time of the account with the quickest answers.
   private(set) var typical: Duration?
 
-  /// With more accounts than this all times are measured anew.
+  /// With more accounts than this all times are discarded and measured again.
   private static let most = 256
-  /// After this time without a payload an account doesn't count any more.
+  /// After this time without a payload an account is no longer counted.
   private static let memory = Duration.seconds(60)
 
   mutating func note(_ account: String, _ taken: Duration, at now: ContinuousClock.Instant) {

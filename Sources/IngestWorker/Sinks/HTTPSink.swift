@@ -1,13 +1,14 @@
-// Sends payloads to an HTTP server. One request for each, with its body and content type unchanged, because most
-// receivers know nothing else; or one request with a line of JSON for each, for receivers of many at a time.
+// Sends payloads to an HTTP server. Either one request for each payload, with its body and content type unchanged,
+// because most receivers support nothing else; or one request with a line of JSON for each payload, for receivers that
+// take many at a time.
 //
-// With a receiver that recognises an Idempotency-Key, "at least once" becomes "once"; another gets some payloads twice.
-// Payloads of a failed batch that were accepted are remembered, so that the next try doesn't send them again.
+// With a receiver that recognises an Idempotency-Key, "at least once" becomes "once". Other receivers get some payloads
+// twice. Payloads of a failed batch that were accepted are remembered, so that the next try doesn't send them again.
 //
-// Only a 2xx and a plain refusal say by themselves whether the receiver or the payload is at fault. For all other
-// answers `FaultFinding` decides. So one payload can't delay others, whatever the receiver answers to it: if others are
-// accepted it is counted, and becomes a dead letter in time. And a receiver that is down, or has another password now,
-// makes no dead letters: then nothing is accepted, and the whole batch fails.
+// Only a 2xx and a plain refusal show directly whether the receiver or the payload is at fault. For all other answers
+// `FaultFinding` decides. So one payload can't delay others, whatever the receiver answers: if other payloads are
+// accepted its failures are counted, and it becomes a dead letter in time. A receiver that is down, or has another
+// password now, makes no dead letters: then nothing is accepted, and the whole batch fails.
 
 internal import IngestQueue
 
@@ -22,12 +23,12 @@ public final class HTTPSink: Sink {
   /// batch is at fault.
   public let patience: Duration? = .seconds(1)
 
-  /// Doesn't connect yet.
+  /// Opens no connection yet.
   public init(_ address: HTTPSinkAddress) {
     self.address = address
     name = "\(address)"
     memory = HTTPMemory(timeout: address.timeout)
-    // For several lanes, each with a batch and other payloads beside it, and for late requests.
+    // Enough for several lanes, each with a batch and other payloads beside it, and for late requests.
     exchange = HTTPExchange(address, connections: address.concurrency * 16 + HTTPMemory.maxLate)
   }
 
@@ -45,7 +46,7 @@ public final class HTTPSink: Sink {
     var suspects: Set<Int> = []
     var sent: Set<EnvelopeID> = []
     for (place, delivery) in deliveries.enumerated() {
-      // An envelope that is in the batch twice is sent once.
+      // If an envelope is in the batch twice, it is sent once.
       guard sent.insert(delivery.header.id).inserted else { continue }
       switch memory.known(delivery.header.id) {
       case .accepted: results[place] = .answered(.accepted, acceptedBefore: 0)
@@ -87,7 +88,7 @@ public final class HTTPSink: Sink {
     var ended: [EnvelopeID] = []
     var untried: [Int] = []
     var failure: SinkFailure?
-    // Whether anything shows that the receiver works.
+    // Whether any result shows that the receiver works.
     var isWorking = false
     for (place, result) in results.sorted(by: { $0.key < $1.key }) {
       let id = deliveries[place].header.id
@@ -133,7 +134,7 @@ public final class HTTPSink: Sink {
     }
     if let failure, !isWorking { throw failure }
     memory.forget(ended)
-    // The receiver works: the results of one account's payloads say nothing about others'.
+    // The receiver works, and the results of one account's payloads say nothing about other accounts'.
     for place in untried {
       outcomes[place] = givenUp.contains(place) ? .setAside : .untried(retryAfter: failure?.retryAfter)
     }
@@ -141,7 +142,7 @@ public final class HTTPSink: Sink {
     return outcomes
   }
 
-  /// An envelope that is in the batch twice gets the first one's result.
+  /// If an envelope is in the batch twice, both get the first one's result.
   private func repeatForTwins(
     _ deliveries: [Delivery], _ results: [Int: HTTPBatch.Result], _ outcomes: inout [SinkOutcome]
   ) {

@@ -1,5 +1,5 @@
-// The receiver's own URL, with three parameters of ours in its query that are removed before a request: `batch`,
-// `concurrency` and `timeout`. The rest of the query may be a secret, so it isn't shown.
+// The receiver's own URL. Its query may have three parameters for the sink, which are removed before a request:
+// `batch`, `concurrency` and `timeout`. The rest of the query may be a secret, so it isn't shown.
 
 internal import Foundation
 
@@ -8,20 +8,20 @@ internal import Foundation
 public struct HTTPSinkAddress: Sendable, Equatable, CustomStringConvertible {
   /// How payloads are sent.
   enum Form: String, Sendable, CaseIterable {
-    /// One request for each, body and content type unchanged.
+    /// One request for each payload, with body and content type unchanged.
     case single
-    /// One request for many, one line of JSON for each.
+    /// One request for many payloads, with one line of JSON for each.
     case ndjson
   }
 
-  /// Without user, password and our own parameters.
+  /// Without user, password and the sink's own parameters.
   let url: String
   /// The header's value, if the address has a user.
   let authorization: String?
   let form: Form
   /// Maximum parallel requests for one batch.
   let concurrency: Int
-  /// For one request and its answer.
+  /// Maximum time of one request and its answer.
   let timeout: Duration
   public let description: String
 

@@ -1,13 +1,13 @@
-// A folder of files of lines:
+// A folder of files, in each of them one line of JSON per payload:
 //
 //     payloads.jsonl                                  the open one
 //     payloads-20261127T201512.123Z.jsonl             finished, and about to be compressed
 //     payloads-20261127T201512.123Z.jsonl.zst         finished; it never changes again
 //     .payloads-20261127T201512.123Z.ids              its IDs, 16 bytes each, as long as they are remembered
 //
-// After a crash there may be: a line that was cut off at the end of the open file (it was never acknowledged; it is
-// removed at the start); a file that isn't compressed, or only in part (it is compressed again); a file in both forms
-// (the compressed one was renamed into place after its fsync, so it is complete).
+// After a crash there may be: an incomplete line at the end of the open file (it was never acknowledged, and is removed
+// at the next start); a file that isn't compressed, or only partly (it is compressed again); a file in both forms (the
+// compressed one was renamed into place after its fsync, so it is complete).
 
 internal import Foundation
 internal import IngestQueue
@@ -22,7 +22,7 @@ struct PayloadFolder {
   func compressed(_ name: String) -> String { "\(path)/\(name).jsonl.zst" }
   func ids(_ name: String) -> String { "\(path)/.\(name).ids" }
 
-  /// A name that no file has, by the time.
+  /// A name that no file has, made from the time.
   func unusedName() -> String {
     let format = DateFormatter()
     format.locale = Locale(identifier: "en_US_POSIX")
@@ -49,7 +49,7 @@ struct PayloadFolder {
   }
 
   /// The IDs in a file of lines.
-  /// - Returns: Also the end of the last whole line.
+  /// - Returns: The IDs, and the end of the last whole line.
   static func readLines(_ file: FileDescriptor) throws(SinkFailure) -> (ids: Set<UInt128>, end: Int) {
     var ids: Set<UInt128> = []
     var end = 0
@@ -72,7 +72,7 @@ struct PayloadFolder {
     }
   }
 
-  /// When a file was last written, on a monotonic clock.
+  /// The time since a file was last written.
   static func age(of path: String) throws(SinkFailure) -> Duration {
     var there = stat()
     guard stat(path, &there) == 0 else { throw FileDescriptor.failure("stat", path) }

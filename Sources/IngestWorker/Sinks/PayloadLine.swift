@@ -2,10 +2,10 @@
 //
 //     {"id":"0197a2c4-…","account":"acme","key_id":"9f86d081…","received_at":1790000000000,…,"body":"…"}
 //
-// The names are those of the columns in databases. A body in UTF-8 is text, byte for byte once JSON's escapes are
-// undone. Any other is `body_base64`, and so is one that consists mostly of control characters, which JSON writes with
-// six characters each. Fields that weren't sent are absent. The ID is first and has a fixed length, so that it is read
-// without a parser.
+// The names are those of the columns in databases. A body in UTF-8 is in `body`, byte for byte once JSON's escapes are
+// undone. Any other body is in `body_base64`. So is a body that consists mostly of control characters, which JSON
+// writes with six characters each. Fields that weren't sent are absent. The ID is first and has a fixed length, so that
+// it is read without a parser.
 
 internal import Foundation
 internal import IngestQueue
@@ -22,7 +22,7 @@ struct PayloadLine {
   /// The length of the part that is read without a parser: the beginning and the ID.
   static let headLength = opening.utf8CodeUnitCount + EnvelopeID.textLength
 
-  /// The ID of a line with this beginning; nil for anything else.
+  /// The ID of a line that has this beginning; nil if it isn't such a line.
   static func id(in head: [UInt8]) -> EnvelopeID? {
     head.count >= headLength ? EnvelopeID(head[opening.utf8CodeUnitCount..<headLength]) : nil
   }
@@ -59,7 +59,7 @@ struct PayloadLine {
     buffer.writeStaticString("}\n")
   }
 
-  /// Maximum bytes of a body of this length in a line: text of nothing but quotes is twice as long.
+  /// Maximum bytes of a line with a body of this length: a text that consists only of quotes becomes twice as long.
   static func most(_ count: Int) -> Int { 2 * count + 1_024 }
 
   private func write(_ opening: StaticString, _ text: String?, to buffer: inout ByteBuffer) {

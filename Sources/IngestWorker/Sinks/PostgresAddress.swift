@@ -1,15 +1,14 @@
-// A connection URI as libpq reads it, with one parameter of ours, `table`. That is taken out by hand; all else is
-// libpq's.
+// A connection URI of libpq, with one parameter of the sink, `table`. This file takes that parameter out of the URI;
+// libpq parses the rest.
 
 import PostgresClient
 
 /// A PostgreSQL address and a table, as an operator writes it:
 /// `postgres://user:password@host:port/database?sslmode=…&table=…`.
 public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
-  /// The result of libpq's parser: its keywords and their values, without those that aren't given. The password is
-  /// among them.
+  /// The keywords and values from libpq's parser, without those that aren't given. They include the password.
   let options: [PostgresOption]
-  /// The table, with a schema each part in quotes: `"ingest"."payloads"`.
+  /// The table, with its schema if there is one; each part is quoted: `"ingest"."payloads"`.
   let table: String
   public let description: String
 
@@ -34,7 +33,7 @@ public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
     description = PostgresOption.withoutPassword(scheme + parts[0], scheme: scheme) + "?table=\(table)"
   }
 
-  /// Letters, digits and _, as in nearly all tables' names; with a schema before a dot, if it has one.
+  /// Accepts letters, digits and _, as in nearly all tables' names, and a schema before a dot.
   private static func quoted(_ table: String) throws(InvalidSinkAddress) -> String {
     let parts = table.split(separator: ".", omittingEmptySubsequences: false)
     let fits = parts.allSatisfy { part in

@@ -1,8 +1,8 @@
-// Stores payloads in a table of PostgreSQL. One connection, on which the batches of all lanes at a time are sent as one
+// Stores payloads in a table of PostgreSQL. It uses one connection, and sends the waiting batches of all lanes as one
 // statement: more connections would divide the batches and multiply the commits.
 //
-// Opening it connects to nothing: a worker that is started while the database is down behaves as when the database goes
-// down later.
+// Opening the sink doesn't connect: if the database is down when a worker starts, the worker behaves as if the database
+// had gone down later.
 
 /// Stores payloads in a table of a PostgreSQL database, which is created if it doesn't exist.
 public final class PostgresSink: Sink {
@@ -10,7 +10,7 @@ public final class PostgresSink: Sink {
   public let name: String
 
   /// - Parameters:
-  ///   - connectDeadline: For making a connection, once the host's address is known.
+  ///   - connectDeadline: For opening a connection, once the host's address is known.
   ///   - deadline: For each statement, including waits for locks.
   public init(
     _ address: PostgresAddress, connectDeadline: Duration = .seconds(10), deadline: Duration = .seconds(30)

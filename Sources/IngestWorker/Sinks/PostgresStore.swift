@@ -1,10 +1,10 @@
 // Stores batches in a table, with one statement for each batch, which is its own transaction. If the server rejects a
 // row, it rejects the whole statement and doesn't say which row. Then the batch is halved until the row is alone. One
-// bad row of a thousand costs twenty statements. That is cheaper than a savepoint around each row of every batch, and
-// rows are rarely bad.
+// bad row of a thousand costs twenty statements. Bad rows are rare, so that is cheaper than a savepoint around each row
+// of every batch.
 //
-// If an error may be a row's or the server's (a trigger may raise any), `GroupCommit` halves, and decides by the other
-// rows' results.
+// If an error may be about a row or about the server (a trigger may raise any error), `GroupCommit` halves the batch,
+// and decides by the other rows' results.
 
 internal import IngestQueue
 import PostgresClient
@@ -18,9 +18,9 @@ struct PostgresStore: BlockingStore {
   private var connection: PostgresConnection?
 
   private static let statement = "sluice_insertion"
-  /// Of bodies in one statement; a larger one is stored alone.
+  /// Maximum bytes of bodies in one statement; a larger body is stored alone.
   private static let mostBytes = 16 << 20
-  /// A value of PostgreSQL's has less than 1 GiB.
+  /// A value in PostgreSQL is smaller than 1 GiB.
   private static let largestBody = 1_000_000_000
 
   init(_ address: PostgresAddress, connectDeadline: Duration, deadline: Duration) {
@@ -48,8 +48,7 @@ struct PostgresStore: BlockingStore {
       }
       return outcomes
     } catch {
-      // Whatever the error was, the next statement gets a new connection. After a failover that leads to the new
-      // primary.
+      // Whatever the error was, the next statement uses a new connection. After a failover it leads to the new primary.
       connection = nil
       throw SinkFailure(
         "a batch of \(deliveries.count) was not stored: \(error.words)", cause: Self.cause(of: error))
@@ -82,7 +81,7 @@ struct PostgresStore: BlockingStore {
     _ connection: PostgresConnection, deadline: Duration, _ patience: CancellationCheck
   ) throws(PostgresFailure) {
     var values = PostgresValues()
-    // The server's own deadline is a little before ours: then the statement is certainly over.
+    // The server's own deadline is a little earlier: when ours is over, the statement has certainly ended.
     values.add("\(max(Int(deadline / .milliseconds(1)) - 500, 1))")
     let rows = try connection.run(
       """
@@ -96,7 +95,8 @@ struct PostgresStore: BlockingStore {
 
   // MARK: Rows
 
-  /// The reason that a delivery can't be stored in any table, found before the server rejects the whole batch for it.
+  /// The reason why no table can store a delivery, if there is one. It is found here, before the server rejects the
+  /// whole batch.
   private static func objection(to delivery: Delivery) -> String? {
     let header = delivery.header
     let texts = [
@@ -114,7 +114,7 @@ struct PostgresStore: BlockingStore {
     return size > largestBody ? "the body has \(size) bytes, and PostgreSQL takes \(largestBody)" : nil
   }
 
-  /// PostgreSQL counts from 2000.
+  /// Microseconds since 2000, PostgreSQL's epoch.
   private static func microseconds(_ milliseconds: Int64) -> Int64? {
     let (since1970, overflowed) = milliseconds.multipliedReportingOverflow(by: 1_000)
     // PostgreSQL's times begin in 4713 BC, and end later than 64 bits of microseconds since 1970.
@@ -144,21 +144,20 @@ struct PostgresStore: BlockingStore {
     }
     var stored = Set(rows.compactMap { $0[0] })
     for place in places {
-      // Of two rows with one ID the first counts as the stored one.
+      // If two rows have the same ID, the first one is the stored one.
       let isNew = stored.remove(bytes(of: deliveries[place].header.id)) != nil
       outcomes[place] = isNew ? .stored : .duplicate
     }
   }
 
-  /// Whether an error is about the values of some row: bad data (22), a constraint (23), too large for its index, or
-  /// raised by a trigger. All others are the server's, the table's or the account's.
+  /// Whether an error is about the values of a row: bad data (22), a constraint (23), a value too large for an index,
+  /// or an error raised by a trigger. All other errors are about the server, the table or the account.
   private static func concernsRows(_ state: String) -> Bool {
     state.hasPrefix("22") || state.hasPrefix("23") || state == "54000" || state == "P0001"
   }
 
-  /// An error of the insertion may be about some row, unless it is one of the server's own: about connections (08),
-  /// transactions (25, 40), rights (28), databases (3D), resources (53), locks (55), an operator or a time-out (57) or
-  /// the system (58).
+  /// An error of the insertion may be about a row, unless it is about the server: connections (08), transactions (25,
+  /// 40), rights (28), databases (3D), resources (53), locks (55), an operator or a time-out (57), or the system (58).
   private static func cause(of failure: PostgresFailure) -> SinkFailure.Cause {
     guard case .refused(let state, _) = failure else { return .sink }
     if state == "53100" { return .noRoom }

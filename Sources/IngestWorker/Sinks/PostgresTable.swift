@@ -1,12 +1,12 @@
-// The table in PostgreSQL, and how it shows which build made it. The version is in the table's comment, which a dump
-// and a restore keep and which needs no maintenance. A table without such a comment that fits the insertion is
-// somebody's own, and is used.
+// The table in PostgreSQL, and its schema version. The version is in the table's comment, which a dump and a restore
+// keep and which needs no maintenance. A table without such a comment, but with suitable columns, was made by an
+// operator, and is used.
 
 import PostgresClient
 
 /// The table of payloads in a database.
 struct PostgresTable {
-  /// Quoted.
+  /// The table's name, quoted.
   let name: String
 
   /// Changes of the table, in order; a table at version N has had the first N of them.
@@ -33,7 +33,7 @@ struct PostgresTable {
 
   private static let comment = "payloads stored by Sluice, version "
 
-  /// One statement for any number of rows. Rows that exist already are skipped, and aren't among the returned IDs.
+  /// One statement for any number of rows. Existing rows are skipped, and their IDs aren't returned.
   var insertion: String {
     """
     INSERT INTO \(name) (id, account, key_id, received_at, content_type, content_encoding, undone, path, node, traceparent,
@@ -45,12 +45,12 @@ struct PostgresTable {
     """
   }
 
-  /// Creates the table, or changes it to this build's version, unless that was done.
+  /// Creates the table, or updates it to this build's version, if needed.
   func migrate(_ connection: PostgresConnection, _ patience: CancellationCheck) throws(PostgresFailure) {
     guard try version(connection, patience) < migrations.count else { return }
     _ = try connection.run("BEGIN", patience)
-    // Several workers may begin at the same moment. If this fails, the connection is closed, and so the transaction is
-    // rolled back.
+    // Several workers may start at the same moment. If this fails, the connection is closed, which rolls back the
+    // transaction.
     var lock = PostgresValues()
     lock.add("sluice \(name)")
     _ = try connection.run("SELECT pg_advisory_xact_lock(hashtext($1::text))", patience, with: lock)
@@ -60,7 +60,7 @@ struct PostgresTable {
     _ = try connection.run("COMMIT", patience)
   }
 
-  /// 0 if there is no table.
+  /// The version of the table; 0 if there is no table.
   private func version(_ connection: PostgresConnection, _ patience: CancellationCheck) throws(PostgresFailure) -> Int {
     var values = PostgresValues()
     values.add(name)

@@ -1,16 +1,16 @@
-// The IDs that a folder of files is known to contain: those of the open file, and of the files that were finished
-// lately. A file can't be queried for an ID as a table can, so older IDs are forgotten. An envelope is delivered a
-// second time within a lease or a few, unless Redis or the worker was down for longer.
+// The IDs that a folder of files is known to contain: those of the open file, and of files that were finished recently.
+// A file can't be queried for an ID as a table can, so older IDs are forgotten. An envelope is delivered a second time
+// within a few leases, unless Redis or the worker was down for longer.
 
 internal import IngestQueue
 
-/// Ids by the file that they are in, the oldest file first.
+/// IDs by file, the oldest file first.
 struct RecentIDs {
   private var files: [(name: String, finished: ContinuousClock.Instant, ids: Set<UInt128>)] = []
-  /// Of the open file.
+  /// The IDs in the open file.
   private(set) var open: Set<UInt128> = []
 
-  /// How long a finished file's IDs are remembered, and the maximum number of IDs: beyond it the oldest file's are
+  /// How long a finished file's IDs are remembered, and the maximum number of IDs. Beyond it the oldest file's IDs are
   /// forgotten first.
   static let window = Duration.seconds(900)
   private static let most = 4_000_000
@@ -19,16 +19,16 @@ struct RecentIDs {
 
   mutating func add(_ id: EnvelopeID) { open.insert(id.bits) }
 
-  /// Exactly these are in the open file.
+  /// Sets the IDs of the open file.
   mutating func replaceOpen(by ids: Set<UInt128>) { open = ids }
 
-  /// The open file was finished with this name; the next one is empty.
+  /// Records that the open file was finished with this name. The next one is empty.
   mutating func finish(_ name: String, at now: ContinuousClock.Instant) {
     files.append((name, now, open))
     open = []
   }
 
-  /// A file that was finished before this process began.
+  /// Adds a file that was finished before this process started.
   mutating func remember(_ name: String, finished: ContinuousClock.Instant, _ ids: Set<UInt128>) {
     files.append((name, finished, ids))
   }

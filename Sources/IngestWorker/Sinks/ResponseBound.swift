@@ -1,11 +1,10 @@
 // Limits the bytes of an answer before anything parses it. NIO's parser limits a head's fields, but not its reason
-// phrase, the number of interim answers (1xx) or a chunk's extensions, and a receiver that sends these without end
+// phrase, the number of interim answers (1xx) or a chunk's extensions, so a receiver that never stops sending these
 // would fill the worker's memory.
 
 internal import NIOCore
 
-/// Closes a connection that receives more bytes for a request than an answer may have. HTTP/1.1 only: one request at a
-/// time.
+/// Closes the connection if an answer has more than the maximum bytes. HTTP/1.1 only: one request at a time.
 final class ResponseBound: ChannelDuplexHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer

@@ -1,6 +1,7 @@
-// Stores payloads in one table of one SQLite file. One transaction for the batches of all lanes at a time, so one fsync
-// for them; WAL, so that readers don't block it; synchronous=FULL, because in WAL mode a lower level may lose the last
-// transactions in a power cut, and payloads that are lost after the acknowledgement are lost for good.
+// Stores payloads in one table of one SQLite file. The waiting batches of all lanes share a transaction, so they need
+// one fsync. It uses WAL, so that readers don't block it. It uses synchronous=FULL, because in WAL mode a lower level
+// may lose the last transactions in a power cut, and payloads that are lost after the acknowledgement are lost for
+// good.
 //
 // Several workers may share a file: each waits for the other's lock up to the busy timeout, then the batch fails as a
 // whole and is retried.
@@ -34,8 +35,7 @@ public final class SQLiteSink: Sink {
       return true
     }
     configuration.label = "sink"
-    // Effective only when the file is created, before it is switched to WAL. Rows of a kilobyte fill large pages
-    // better.
+    // Effective only when the file is created, before the switch to WAL. Rows of a kilobyte fill large pages better.
     configuration.prepareDatabase { try $0.execute(sql: "PRAGMA page_size = 16384") }
     do throws(UnusablePath) {
       try PrivateFolder.check(of: path)
@@ -53,13 +53,13 @@ public final class SQLiteSink: Sink {
     commits = GroupCommit(name: "sink", SQLiteStore(database: database, waiter: waiter))
   }
 
-  /// Maximum size of the log before a commit moves it into the file: with SQLite's own 4 MiB that happens every few
-  /// batches, and each time costs two fsyncs more.
+  /// Maximum size of the log before a commit moves it into the file. With SQLite's default of 4 MiB that happens every
+  /// few batches, and each time needs two more fsyncs.
   private static let logBytes = 64 << 20
 
   private static func setUp(_ db: Database) throws {
-    // GRDB sets NORMAL after it has switched to WAL, so this is done after that. It is read back, because a sink that
-    // only seems safe is worse than none.
+    // Set here, because GRDB sets NORMAL after the switch to WAL. It is read back, because a sink that only seems safe
+    // is worse than none.
     try db.execute(sql: "PRAGMA synchronous = FULL")
     let level = try Int.fetchOne(db, sql: "PRAGMA synchronous")
     guard level == 2 else {
@@ -72,7 +72,7 @@ public final class SQLiteSink: Sink {
     try db.execute(sql: "PRAGMA cache_size = -16384")
   }
 
-  /// If two processes create one file at the same moment, the switch to WAL fails at once for one of them whatever the
+  /// If two processes create one file at the same moment, the switch to WAL fails at once for one of them, whatever the
   /// busy timeout is.
   private static func open(_ path: String, _ configuration: Configuration) throws -> DatabaseQueue {
     var attempts = 0
@@ -90,8 +90,8 @@ public final class SQLiteSink: Sink {
     do {
       try migrator.migrate(database)
     } catch is DatabaseError {
-      // Another process may have created the table between this process's check and its own try. Then a second check
-      // finds it; any other error occurs again, and is thrown.
+      // Another process may have created the table between this process's check and its attempt. Then a second check
+      // finds the table; any other error occurs again, and is thrown.
       try migrator.migrate(database)
     }
     if try database.read({ try migrator.hasBeenSuperseded($0) }) {
@@ -134,7 +134,7 @@ public final class SQLiteSink: Sink {
 final class SQLiteWaiter: Sendable {
   private let patience = Mutex<CancellationCheck?>(nil)
 
-  /// No caller waits any more, so no lock is worth waiting for.
+  /// Whether no caller waits any more, so that waiting for a lock is useless.
   var isGone: Bool { patience.withLock { $0?.isOver ?? false } }
 
   func wait(_ patience: CancellationCheck?) { self.patience.withLock { $0 = patience } }

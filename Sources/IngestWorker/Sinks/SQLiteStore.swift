@@ -1,6 +1,6 @@
-// Writes rows into SQLite through its C interface. GRDB opens the file, maintains its schema and ends transactions, but
-// for each row it would make an array of values and copy the body twice. Here SQLite reads a row's texts from one
-// scratch buffer and its body in place.
+// Writes rows into SQLite through its C interface. GRDB opens the file, migrates its schema and ends transactions. But
+// for each row GRDB would make an array of values and copy the body twice. Here SQLite reads a row's texts from one
+// scratch buffer, and its body in place.
 
 internal import Foundation
 internal import GRDB
@@ -29,8 +29,8 @@ struct SQLiteStore: BlockingStore {
         var row = SQLiteRow(connection: connection, statement: statement)
         return try deliveries.map { delivery in
           let outcome = try row.insert(delivery, now: now)
-          // A user's trigger can roll back everything. Then the following rows would be stored one by one, or not at
-          // all.
+          // A user's trigger can roll back the whole transaction. Then the following rows would be stored one by one,
+          // or not at all.
           guard sqlite3_get_autocommit(connection) == 0 else {
             throw SinkFailure("something has ended the transaction: \(outcome)", cause: .perhapsPayload)
           }
@@ -53,7 +53,7 @@ struct SQLiteStore: BlockingStore {
   static func failure(_ error: any Error, _ what: String) -> SinkFailure {
     switch error {
     case let error as SinkFailure: error
-    // Without the statement and its arguments, which GRDB's own description may contain.
+    // Error text without the statement and its arguments, which GRDB's own description may contain.
     case let error as DatabaseError:
       SinkFailure("\(what): \(SQLiteRow.words(error.extendedResultCode.rawValue, error.message))")
     case is CancellationError: SinkFailure("\(what): it was cancelled")
@@ -66,7 +66,7 @@ struct SQLiteStore: BlockingStore {
 private struct SQLiteRow {
   let connection: SQLiteConnection
   let statement: SQLiteStatement
-  /// The texts of the present row, one behind the other.
+  /// The texts of the current row, adjacent in one buffer.
   private var texts: [UInt8] = []
   private var places: [(column: Int32, range: Range<Int>)] = []
 
@@ -90,7 +90,7 @@ private struct SQLiteRow {
     add(header.node, 9)
     add(header.traceparent, 10)
     let statement = statement
-    // The bound values live as long as the two closures; both are left only after the reset.
+    // The bound values are valid inside the two closures, and the statement is reset before both end.
     let result = texts.withUnsafeBufferPointer { texts in
       delivery.body.bytes.withUnsafeBytes { body in
         defer {
@@ -102,7 +102,7 @@ private struct SQLiteRow {
           let code = sqlite3_bind_text(statement, column, text, Int32(range.count), nil)
           guard code == SQLITE_OK else { return outcome(code) }
         }
-        // A blob of no bytes isn't NULL, so it needs a pointer of its own.
+        // An empty blob isn't NULL, so it needs a pointer.
         let code =
           body.isEmpty
           ? sqlite3_bind_zeroblob(statement, 11, 0)
@@ -130,10 +130,10 @@ private struct SQLiteRow {
     let extended = sqlite3_extended_errcode(connection)
     let words = Self.words(extended, sqlite3_errmsg(connection).map { String(cString: $0) })
     switch code & 0xFF {
-    // About this row only. SQLite has undone the statement, and the transaction continues.
+    // These errors are about this row only. SQLite has undone the statement, and the transaction continues.
     case SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH: return .success(.failed(reason: words, retryable: false))
     case SQLITE_FULL: return .failure(SinkFailure("a row was not stored: \(words)", cause: .noRoom))
-    // Errors of a trigger or an SQL function of somebody's, or of a table with other columns.
+    // Errors of a user's trigger or SQL function, or of a table with other columns.
     case SQLITE_ERROR, SQLITE_ABORT, SQLITE_NOMEM, SQLITE_AUTH, SQLITE_RANGE:
       return .failure(SinkFailure("a row was not stored: \(words)", cause: .perhapsPayload))
     default: return .failure(SinkFailure("a row was not stored: \(words)"))

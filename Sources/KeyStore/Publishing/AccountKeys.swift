@@ -1,5 +1,5 @@
-// Changes of all keys of one account. The store isn't sorted by account, so all of it is read: a million keys take about
-// a second.
+// Changes all keys of one account. The store has no index by account, so all of it is read: a million keys take about a
+// second.
 
 public import KeyReplica
 public import RedisClient
@@ -14,26 +14,26 @@ public struct AccountKeys: Sendable {
     self.layout = layout
   }
 
-  /// What was done.
+  /// The counts of one call.
   public struct Outcome: Sendable {
-    /// Keys of the account, whatever their state.
+    /// Keys of the account, in all states.
     public var keys = 0
     public var changed = 0
     /// Revoked keys, which stay revoked.
     public var staysRevoked = 0
-    /// Records that couldn't be read and may be the account's.
+    /// Unreadable records, which may belong to the account.
     public var unreadable = 0
     /// The store's version after the last change; nil if there was none.
     public var version: UInt64?
   }
 
-  /// A key that is added while the store is read may have been missed, so it is read again until nothing is left to do.
+  /// A key that is added during the read may be missed, so the store is read again until nothing is left to do.
   private static let passLimit = 3
 
   /// - Parameters:
   ///   - state: The new state. Revoked keys stay revoked.
   ///   - isTrial: Whether to count only.
-  /// - Throws: With some of it done; doing it again is harmless and finishes it.
+  /// - Throws: Some keys may have been changed then. Repeating it is harmless and finishes it.
   public func set(_ state: KeyState, of account: String, isTrial: Bool) async throws -> Outcome {
     let writer = KeyStoreWriter(connection: connection, layout: layout)
     var total = Outcome()

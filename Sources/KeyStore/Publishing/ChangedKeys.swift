@@ -1,12 +1,12 @@
-// Which keys were changed since a version, by the change stream. Records say it themselves, except those that an older
-// build wrote: for these the stream is asked, as far back as it goes.
+// Finds the keys that were changed after a version. Records have the version of their last change, except records that
+// an older build wrote. For these the change stream is read, as far back as it goes.
 
 import Hiredis
 import KeyReplica
 import NIOCore
 import RedisClient
 
-/// The change stream doesn't go back as far as the list does.
+/// The change stream doesn't go back to the version of the list.
 public struct ForgottenChanges: Error, Sendable, CustomStringConvertible {
   let version: UInt64
   public var description: String {
@@ -17,7 +17,7 @@ public struct ForgottenChanges: Error, Sendable, CustomStringConvertible {
 
 extension RedisConnection {
   /// The keys that were changed after a version, up to now.
-  /// - Throws: ``ForgottenChanges``, or what isn't an answer.
+  /// - Throws: ``ForgottenChanges``, or the error of a failed read.
   func keysChanged(after version: UInt64, _ layout: StoreLayout) async throws -> Set<KeyID> {
     guard case .found(let position) = try await storePosition(layout), position.version > version else { return [] }
     var keys: Set<KeyID> = []
@@ -32,7 +32,7 @@ extension RedisConnection {
         guard parts.count == 2, let number = UInt64(try parts[0].string().prefix { $0 != "-" }) else {
           throw UnreadableStore("expected a change with an id, got \(entry.shape)")
         }
-        // Each version is one change: a number that is left out is one that the stream has no more.
+        // Each version is one change. A missing number was trimmed from the stream.
         guard number + 1 == oldest else { throw ForgottenChanges(version: version) }
         oldest = number
         let fields = try parts[1].array()

@@ -1,14 +1,14 @@
-// Keys that are to be revoked later: the old ones of rotations, which work for some time beside the new ones. The store
-// keeps a list of them, and whoever runs next after a key is due revokes it: no process has to live until then.
+// Keys that will be revoked later: the old keys of rotations, which work for some time beside the new ones. The store
+// has a list of them. The next publisher that runs after a key is due revokes it, so no process has to run until then.
 //
-// A key that somebody changed in the meantime is left as it is, and taken off the list: it was decided about anew.
+// A key that was changed in the meantime isn't revoked, and is removed from the list: the change was a newer decision.
 
 import Hiredis
 public import KeyReplica
 import NIOCore
 public import RedisClient
 
-/// The list of keys that are to be revoked later.
+/// The list of keys that will be revoked later.
 public struct DueRevocations: Sendable {
   private let connection: RedisConnection
   private let layout: StoreLayout
@@ -18,7 +18,7 @@ public struct DueRevocations: Sendable {
     self.layout = layout
   }
 
-  /// Puts a key on the list, or changes its time.
+  /// Adds a key to the list, or changes its time.
   /// - Parameters:
   ///   - moment: Seconds since 1970.
   ///   - version: The store's version: a key that is changed after it isn't revoked.
@@ -26,18 +26,18 @@ public struct DueRevocations: Sendable {
     _ = try await connection.execute(RedisCommand("HSET", layout.due, key.bytes, "\(moment) \(version)")).orThrow()
   }
 
-  /// What was done.
+  /// The counts of one call.
   public struct Outcome: Sendable, Hashable {
     public var revoked = 0
-    /// Keys that were changed in the meantime.
+    /// Keys that were changed in the meantime and weren't revoked.
     public var left = 0
     /// Keys that aren't due yet.
     public var waiting = 0
   }
 
-  /// Revokes what is due.
+  /// Revokes the keys that are due.
   /// - Parameter now: Seconds since 1970.
-  /// - Throws: With some of it done; doing it again is harmless and finishes it.
+  /// - Throws: Some keys may have been revoked then. Repeating it is harmless and finishes it.
   public func carryOut(now: Int64) async throws -> Outcome {
     let writer = KeyStoreWriter(connection: connection, layout: layout)
     var outcome = Outcome()

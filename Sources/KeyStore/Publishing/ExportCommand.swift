@@ -1,25 +1,25 @@
-// The command that prints a list. It is run by us and not piped into us for one reason: a pipe doesn't say how its other
-// end ended. An export that died after a third of its lines looks like a shorter list, and a store that is sealed with
-// that refuses the other two thirds.
+// The command that prints a list. The publisher runs it itself, because a pipe doesn't tell how the program at its
+// other end ended. An export that died after a third of its lines looks like a shorter list. If a store is sealed with
+// that list, the keys of the other two thirds are refused.
 //
-// It runs by `/bin/sh -c` in a process group of its own, so that all that it started ends with us, however we end. A
-// signal handler could do that only for some signals; so a second shell in the group waits for the end of a pipe that
-// only this process holds open, and then kills the group.
+// The command runs by `/bin/sh -c` in a process group of its own, so that all processes that it started end with this
+// process, for whatever reason. A signal handler could do that only for some signals. So a second shell in the group
+// waits for the end of a pipe that only this process holds open, and then kills the group.
 //
-// Rejected: Foundation.Process, which doesn't say which signals and files its child inherits.
+// Rejected: Foundation.Process, which doesn't document which signals and files its child inherits.
 
 public import Foundation
 
 /// A running export.
 public final class ExportCommand {
-  /// What it prints.
+  /// The command's standard output.
   public let output: FileHandle
   private let pid: pid_t
-  /// Open for as long as we live.
+  /// Open as long as this process runs.
   private let life: Int32
   private var hasEnded = false
 
-  /// It couldn't be started.
+  /// The command couldn't be started.
   public struct CannotStart: Error, Sendable, CustomStringConvertible {
     public let description: String
 
@@ -28,23 +28,23 @@ public final class ExportCommand {
     }
   }
 
-  /// It failed; its list isn't taken, whatever it printed.
+  /// The command failed. Its list isn't used, whatever it printed.
   public struct Failed: Error, Sendable, CustomStringConvertible {
     public let description: String
   }
 
-  /// `$1` is the command. The shell that waits holds neither its output nor its errors open.
+  /// `$1` is the command. The waiting shell doesn't keep the command's output or errors open.
   private static let script = """
     (read -r _; kill -s KILL 0) <&3 >/dev/null 2>&1 & exec 3<&-
     exec /bin/sh -c "$1"
     """
 
-  /// The same, with `$2` seconds until it is killed.
+  /// The same script, with a time limit: the command is killed after `$2` seconds.
   private static let boundedScript = script.replacing(
     #"exec /bin/sh"#, with: #"exec timeout --foreground -s KILL "$2" /bin/sh"#)
 
-  /// Starts it. Its input is empty, and its errors go where ours go.
-  /// - Parameter limit: After this time it is killed; nil if it may take any time.
+  /// Starts the command. Its input is empty, and its errors go to this process's standard error.
+  /// - Parameter limit: The command is killed after this time; nil if there is no limit.
   public init(_ command: String, within limit: Duration? = nil) throws {
     let output = try Self.pipe()
     let life: (read: Int32, write: Int32)
@@ -66,12 +66,12 @@ public final class ExportCommand {
     posix_spawn_file_actions_adddup2(&actions, output.write, STDOUT_FILENO)
     posix_spawn_file_actions_adddup2(&actions, life.read, 3)
 
-    // Nothing else of ours: the export would keep our connections open.
+    // All other files are closed: otherwise the export would keep this process's connections open.
     for name in try FileManager.default.contentsOfDirectory(atPath: "/dev/fd") {
       if let descriptor = Int32(name), descriptor > 2 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
     }
 
-    // This process ignores some signals; an export must die of a broken pipe.
+    // This process ignores some signals, but an export must end when its pipe is broken.
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
@@ -110,7 +110,7 @@ public final class ExportCommand {
     close(life)
   }
 
-  /// Waits for its end, when its output has been read.
+  /// Waits for the command's end. Call it when the output has been read.
   /// - Throws: ``Failed`` unless it exited with 0.
   public func finish() throws {
     let status = end(killing: false)
@@ -120,13 +120,13 @@ public final class ExportCommand {
     if code != 0 { throw Failed(description: "the command ended with status \(code)") }
   }
 
-  /// Reaps the command and ends what it left behind.
+  /// Reaps the command, and kills its remaining processes.
   @discardableResult
   private func end(killing: Bool = true) -> Int32 {
     guard !hasEnded else { return 0 }
     hasEnded = true
     if killing { kill(-pid, SIGKILL) }
-    // Its number stays its own until it is reaped, and the group has the same.
+    // The process ID isn't reused until the command is reaped, and the group has the same ID.
     var info = siginfo_t()
     while waitid(P_PID, id_t(pid), &info, WEXITED | WNOWAIT) != 0, errno == EINTR {}
     kill(-pid, SIGKILL)
@@ -135,7 +135,7 @@ public final class ExportCommand {
     return status
   }
 
-  /// Neither end is inherited by other programs.
+  /// Creates a pipe that other programs don't inherit.
   private static func pipe() throws -> (read: Int32, write: Int32) {
     var ends: [Int32] = [0, 0]
     guard Foundation.pipe(&ends) == 0 else { throw CannotStart("pipe", errno) }

@@ -1,5 +1,5 @@
-// Parses the lines of a key list. A list is piped from somebody's database, so errors must have a line number and a
-// text, without ever repeating a secret.
+// Parses the lines of a key list. A list is exported from a customer's database. So errors have a line number and a
+// text, but never a secret.
 
 import Foundation
 public import KeyReplica
@@ -7,7 +7,7 @@ public import KeyReplica
 /// One line of a key list.
 public struct KeyListEntry: Sendable, Hashable {
   public var key: KeyID
-  /// Nil if the list has none: then a known key keeps its state.
+  /// Nil if the line has none: then a known key keeps its state.
   public var state: KeyState?
   public var account: String
   /// The source's revision of this key.
@@ -33,7 +33,7 @@ public struct KeyListProblem: Error, Sendable, Hashable, CustomStringConvertible
   public var description: String { line == 0 ? reason : "line \(line): \(reason)" }
 }
 
-/// Reads CSV with a header line, or one JSON object a line. The first line decides which.
+/// Reads CSV with a header line, or one JSON object per line. The first line decides which.
 ///
 /// Columns, or members: `key` (a secret, hashed at once) or `key_id` (64 hexadecimal digits), `account`, and optionally
 /// `state` (`active`, `suspended` or `revoked`) and `revision` (a number that grows with each change of the key at its
@@ -48,13 +48,13 @@ public struct KeyListParser: Sendable {
 
   private var format: Format?
   private var line = 0
-  /// Whether the lines so far have decided the format.
+  /// Whether the format is known from the lines so far.
   var knowsFormat: Bool { format != nil }
   private let decoder = JSONDecoder()
 
   public init() {}
 
-  /// The longest accepted secret: no HTTP header that could carry a longer one would be accepted.
+  /// Maximum length of a secret: a request with a longer one in a header would be rejected.
   public static let secretLimit = 512
 
   /// Parses the next line, without its end.
@@ -91,7 +91,7 @@ public struct KeyListParser: Sendable {
 
   private func header(_ text: String) throws(KeyListProblem) -> Format {
     let names = try split(text, atMost: Self.columns.count)
-    // If somebody forgot the header, its text may be a secret: it isn't repeated.
+    // If the header is missing, its text may be a secret, so the message doesn't repeat it.
     guard names.allSatisfy({ Self.columns.contains($0) }), Set(names).count == names.count else {
       throw problem(
         "expected a header line naming the columns key or key_id, account and optionally state and revision")
@@ -110,10 +110,10 @@ public struct KeyListParser: Sendable {
     do {
       members = try decoder.decode([String: Member].self, from: Data(text.utf8))
     } catch {
-      // The decoder's message quotes its input.
+      // The decoder's own message quotes its input, which may be a secret.
       throw problem("expected a JSON object with key or key_id, account and optionally state and revision")
     }
-    // A misspelt state would make a suspended key active.
+    // A misspelt `state` would make a suspended key active.
     guard members.keys.allSatisfy({ Self.columns.contains($0) }) else {
       throw problem("expected no other members than key or key_id, account, state and revision")
     }
@@ -161,7 +161,7 @@ public struct KeyListParser: Sendable {
     var parsedState: KeyState?
     if let state, !state.isEmpty {
       guard let known = KeyState(word: state) else {
-        // Not repeated: if columns were mixed up it is a secret.
+        // The text isn't repeated: if columns were mixed up it is a secret.
         throw problem("expected the state active, suspended or revoked, got \(state.utf8.count) other bytes")
       }
       parsedState = known
@@ -179,7 +179,7 @@ public struct KeyListParser: Sendable {
     return KeyListEntry(key: keyID, state: parsedState, account: account, revision: parsedRevision, line: line)
   }
 
-  /// Why a text can't be a key, or nil if it can: it must be allowed in a header.
+  /// Why a text can't be a key, or nil if it can: it must be valid in a header.
   public static func objection(toSecret secret: some StringProtocol) -> String? {
     if secret.isEmpty { return "the key is empty" }
     if secret.utf8.count > secretLimit {
@@ -191,9 +191,9 @@ public struct KeyListParser: Sendable {
     return nil
   }
 
-  /// Splits a line of CSV. A field may be in double quotes, and a double quote in it is doubled. It works on bytes,
-  /// because in a Character a quote and the accent after it are one. One field beyond the limit is returned, so that
-  /// the caller notices too many.
+  /// Splits a line of CSV. A field may be in double quotes, with each double quote in it doubled. It works on bytes,
+  /// because in a Character a quote and a following accent are one. It returns one field more than the limit if there
+  /// are too many, so that the caller notices that.
   private func split(_ text: String, atMost limit: Int) throws(KeyListProblem) -> [String] {
     let (quote, comma) = (UInt8(ascii: "\""), UInt8(ascii: ","))
     var fields: [String] = []

@@ -1,12 +1,12 @@
-// A key list, read and checked as a whole before anything of it is written to the store.
+// A key list. The whole list is read and checked before any of it is written to the store.
 //
-// It needs temporary files, because a bad line near the end must not leave the first half applied, a pipe can be read
-// only once, and a list of ten million keys must not have to fit into memory. So the list is parsed once into files,
-// split by the first bits of the key IDs, 16 store buckets to a file. Each file is then small enough to be processed as
-// a whole: for keys that are listed twice, and for the difference to the store. IDs are hashes, so files grow alike. A
-// list that has the same IDs again and again fills only one of them, so each has a limit. Only hashed IDs reach the
-// disk, never a secret. The files are unlinked once they are open, so that nothing is left behind however the process
-// ends.
+// It needs temporary files: a bad line near the end must not leave the first half applied, a pipe can be read only
+// once, and a list of ten million keys may not fit into memory. So the list is parsed once into files, split by the
+// first bits of the key IDs, 16 store buckets per file. Each file is then small enough to be processed in memory, to
+// find keys that are listed twice, and the difference to the store. IDs are hashes, so all files grow at the same rate.
+// A list that repeats the same IDs fills only one of them, so each file has a limit. Only hashed IDs are written to the
+// disk, never a secret. The files are unlinked once they are open, so that nothing is left when the process ends for
+// any reason.
 
 public import Foundation
 import KeyReplica
@@ -23,27 +23,18 @@ public final class KeyListSpool {
   private var counts = Array(repeating: 0, count: partitionCount)
   private var pending: [[UInt8]]
 
-  /// Maximum problems that are collected before reading is abandoned.
+  /// Reading stops after this number of problems.
   public static let problemLimit = 20
 
-  /// Maximum entries of one file, which is held in memory as a whole: a list of 67 million different keys, or a million
-  /// times the same key.
+  /// Maximum entries of one file, which is held in memory as a whole: enough for a list of 67 million different keys,
+  /// or a million times the same key.
   public static let partitionLimit = 1 << 20
 
   private init() throws {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("key-publisher-\(UUID().uuidString)")
-    try PrivateFolder.makeNew(folder.path)
-    defer {
-      do {
-        try FileManager.default.removeItem(at: folder)
-      } catch {
-        FileHandle.standardError.write(Data("can't remove \(folder.path): \(error)\n".utf8))
-      }
-    }
+    let folder = FileManager.default.temporaryDirectory.path
     pending = Array(repeating: [], count: Self.partitionCount)
-    for index in 0..<Self.partitionCount {
-      let descriptor = try PrivateFile.replace(folder.appendingPathComponent("\(index)").path)
-      files.append(FileHandle(fileDescriptor: descriptor, closeOnDealloc: false))
+    for _ in 0..<Self.partitionCount {
+      files.append(FileHandle(fileDescriptor: try PrivateFile.unnamed(in: folder), closeOnDealloc: false))
     }
   }
 
@@ -51,12 +42,12 @@ public final class KeyListSpool {
     for file in files { file.closeFile() }
   }
 
-  /// A list that has problems; nothing of it was written to the store.
+  /// The list has problems. Nothing of it was written to the store.
   public struct BadList: Error, CustomStringConvertible {
     public let problems: [KeyListProblem]
-    /// Whether there may be more.
+    /// Whether there may be more problems.
     public let gaveUp: Bool
-    /// Whether nothing of it is unread.
+    /// Whether the whole list was read.
     public let wasReadToEnd: Bool
 
     public var description: String {
@@ -66,7 +57,7 @@ public final class KeyListSpool {
 
   /// Reads and checks a whole list.
   /// - Parameter progress: Called from time to time with entries and bytes read so far.
-  /// - Throws: ``BadList`` with the lines that can't be accepted.
+  /// - Throws: ``BadList`` with the invalid lines.
   public static func reading(
     _ file: FileHandle, partitionLimit: Int = partitionLimit,
     progress: (_ entries: Int, _ bytes: Int) -> Void = { _, _ in }
@@ -84,7 +75,7 @@ public final class KeyListSpool {
           if let entry = try parser.parse(line) { spool.append(entry, limit: partitionLimit, &gaveUp) }
         } catch {
           problems.append(error)
-          // Without a header nothing after it can be understood.
+          // Without a valid header no later line can be parsed.
           if !parser.knowsFormat { throw BadList(problems: problems, gaveUp: false, wasReadToEnd: false) }
         }
         if gaveUp {

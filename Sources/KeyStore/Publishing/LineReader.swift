@@ -1,6 +1,7 @@
-// The lines of a key list, for any piped input: one endless line, gigabytes of empty ones, a file without an end.
+// Reads the lines of a key list from any file or pipe, including endless lines, gigabytes of empty lines, and pipes
+// that never end.
 //
-// Memory is bounded by one line and one read: consumed bytes are released before each read, and a line is abandoned as
+// Memory is limited to one line and one read: consumed bytes are released before each read, and a line is rejected as
 // soon as it is longer than the limit. Rejected: FileHandle's own line sequence, which holds a line of any length.
 
 public import Foundation
@@ -31,7 +32,7 @@ public struct LineReader {
     public var description: String { "the line is longer than \(limit) bytes" }
   }
 
-  /// The last line has no line feed.
+  /// The last line doesn't end with a line feed.
   public struct Cut: Error, CustomStringConvertible {
     public var description: String {
       "expected a line feed at the end of the last line, found none: the list may have been cut off here. Export it again, or, "
@@ -39,8 +40,8 @@ public struct LineReader {
     }
   }
 
-  /// The next line without its end, or nil after the last one.
-  /// - Throws: ``Cut`` where the last line has no line feed: half a line often looks like a whole one.
+  /// The next line without its end; nil after the last one.
+  /// - Throws: ``Cut`` if the last line doesn't end with a line feed: a part of a line often looks like a whole one.
   public mutating func next() throws -> ArraySlice<UInt8>? {
     var searched = position
     while true {
@@ -54,8 +55,8 @@ public struct LineReader {
         guard position < buffer.count else { return nil }
         throw Cut()
       }
-      // The last line was returned as a slice of this buffer. If a caller still has it, this copies at most the rest of
-      // a line.
+      // The last line was returned as a slice of this buffer. If the caller still holds it, this copies the unread
+      // rest.
       buffer.removeSubrange(..<position)
       position = 0
       searched = buffer.count

@@ -1,14 +1,15 @@
-// The effect of a list on keys that customers use, found before anything is written. The publisher's guard uses it.
+// The effect of a list on keys in use. It is calculated for the publisher's guard before anything is written.
 //
-// It counts every key that is active in the store and would stop being admitted (listed as revoked or suspended, or, by
-// `sync`, not listed); every suspended key that `sync` would revoke, because its customer could never return; and every
-// key that would belong to another account: payloads filed under the wrong customer are a leak. The script decides
-// whether a change may be made (see write_changes.lua); this predicts it by the same rules. If the two differ, because
-// the store has changed in between, the script leaves the key alone.
+// It counts every active key in the store that would no longer be admitted: keys that are listed as revoked or
+// suspended, and with `sync` keys that aren't listed. It counts every suspended key that `sync` would revoke, because
+// it could then never become active again. And it counts every key that would belong to another account: payloads
+// stored for the wrong customer are a leak. The script decides whether a change may be made (see write_changes.lua);
+// this code predicts the decision by the same rules. If the two differ, because the store has changed in between, the
+// script leaves the key unchanged.
 
 public import KeyReplica
 
-/// The keys that a list would take out of service, or give to another account.
+/// The keys that a list would revoke, suspend or give to another account.
 public struct ListConsequences: Sendable, Hashable {
   public enum Kind: Int, Sendable, CaseIterable {
     case listedRevoked, listedSuspended, unlisted, suspendedUnlisted, moved
@@ -20,9 +21,9 @@ public struct ListConsequences: Sendable, Hashable {
     public var revokesUnlisted: Bool
     /// Whether revoked keys get the list's state, and keys without a state in the list become active.
     public var reactivates: Bool
-    /// The store's version when the list began: keys that were changed after it are left alone.
+    /// The store's version at the start of the list: keys that were changed after it are left unchanged.
     public var version: UInt64?
-    /// The history that the version is of; nil where there was no store, or where any is right.
+    /// The history of that version; nil if there was no store, or if any history is accepted.
     public var epoch: String?
     /// Keys that aren't touched, whatever the list says of them.
     public var untouched: Set<KeyID> = []
@@ -37,26 +38,26 @@ public struct ListConsequences: Sendable, Hashable {
 
   /// Keys that are active in the store.
   public var active = 0
-  /// All that the list does, what takes nothing away included.
+  /// All effects of the list, including those that the guard doesn't count.
   public internal(set) var effects = ListEffects()
   private var counts = Array(repeating: 0, count: Kind.allCases.count)
   private var accounts: [[String]] = Array(repeating: [], count: Kind.allCases.count)
 
   public init() {}
 
-  /// The number of keys of a kind; each key is counted once.
+  /// The number of keys of one kind. Each key is counted once.
   public subscript(kind: Kind) -> Int { counts[kind.rawValue] }
-  /// All keys that the guard counts.
+  /// The number of all keys that the guard counts.
   public var count: Int { counts.reduce(0, +) }
-  /// Some of their present accounts.
+  /// Some of the accounts that now have these keys.
   public func examples(of kind: Kind) -> [String] { accounts[kind.rawValue] }
   public static let exampleLimit = 5
 
-  /// Whether this number of keys may be affected: at most this share of the active keys. 100% allows everything,
-  /// including keys that aren't active.
+  /// Whether the guard allows this number of keys: at most this share of the active keys. 100% allows everything,
+  /// including changes of keys that aren't active.
   public func isWithin(percent: Double) -> Bool { percent >= 100 || Double(count) <= Double(active) * percent / 100 }
 
-  /// The smallest share, in tenths of a percent, that would allow it.
+  /// The smallest share, in tenths of a percent, that would allow these keys.
   public var neededPercent: Double {
     guard active > 0 else { return 100 }
     return min(100, (1000 * Double(count) / Double(active)).rounded(.up) / 10)
@@ -71,10 +72,10 @@ public struct ListConsequences: Sendable, Hashable {
     }
   }
 
-  /// What a list does to a key that the store has; nil where it takes nothing away.
+  /// How a list would affect a key of the store; nil if the guard doesn't count it.
   /// - Parameters:
-  ///   - entry: What the list says of it; nil if it isn't listed.
-  ///   - isNewer: Whether the store changed the key since the list began.
+  ///   - entry: The key's entry in the list; nil if it isn't listed.
+  ///   - isNewer: Whether the store changed the key after the start of the list.
   static func kind(of record: KeyRecord, listed entry: KeyListEntry?, isNewer: Bool, _ terms: Terms) -> Kind? {
     if isNewer { return nil }
     guard let entry else {

@@ -1,27 +1,27 @@
-// What a list does, key by key, to show it to somebody before it is done. Whether a change is made is the script's
-// decision (write_changes.lua); here it is foreseen by the same rules, in the same order.
+// The effects of a list on each key, to show them before the list is applied. The script decides whether a change is
+// made (write_changes.lua); this code predicts it by the same rules, in the same order.
 
 public import KeyReplica
 
-/// How many keys a list adds, changes and leaves, with some of each.
+/// How many keys a list adds, changes and leaves unchanged, with examples.
 public struct ListEffects: Sendable, Hashable {
   public enum Kind: Int, Sendable, CaseIterable {
     case added, activated, suspended, revoked, moved
     /// Only the revision changes.
     case noted
     case unchanged
-    /// The store changed the key since the list began.
+    /// The store changed the key after the start of the list.
     case newer
     /// The store's record has a larger revision.
     case olderRevision
-    /// The key is revoked and stays so.
+    /// The key is revoked, and stays revoked.
     case staysRevoked
   }
 
   /// One key of a sample.
   public struct Example: Sendable, Hashable {
     public var key: KeyID
-    /// As the list says, or as the store does where the key isn't listed.
+    /// As in the list, or as in the store if the key isn't listed.
     public var account: String
   }
 
@@ -35,7 +35,7 @@ public struct ListEffects: Sendable, Hashable {
 
   /// Keys that are changed in any way.
   public var changed: Int { Self.changing.reduce(0) { $0 + self[$1] } }
-  /// Those that somebody would want to see.
+  /// The effects that an operator should see.
   public static let changing: [Kind] = [.added, .activated, .suspended, .revoked, .moved, .noted]
 
   mutating func note(_ kind: Kind, _ key: KeyID, _ account: String) {
@@ -45,10 +45,10 @@ public struct ListEffects: Sendable, Hashable {
     }
   }
 
-  /// What a list does to one key; nil where the key isn't listed and stays.
+  /// The effect of a list on one key; nil if the key isn't listed and stays unchanged.
   /// - Parameters:
-  ///   - record: What the store has; nil if nothing.
-  ///   - isNewer: Whether the store changed the key since the list began.
+  ///   - record: The store's record; nil if there is none.
+  ///   - isNewer: Whether the store changed the key after the start of the list.
   static func kind(
     of record: KeyRecord?, listed entry: KeyListEntry?, isNewer: Bool, _ terms: ListConsequences.Terms
   ) -> Kind? {

@@ -1,22 +1,23 @@
-// Whose turn it is to apply a list. Two lists at once would each be applied in part, and both would end well.
+// Only one list is applied at a time. Otherwise parts of both would be applied, and both publishers would report
+// success.
 //
-// The lease is a text in Redis that its holder renews and that ends by itself, so that a publisher that was killed holds
-// up nobody for longer than a lease. It is no lock that others must respect: the script that makes a list's changes
-// checks the lease in the same step (write_changes.lua), so that a publisher that was paused for longer changes nothing
-// any more.
+// The lease is a text in Redis that its holder renews and that expires, so that a killed publisher blocks others for at
+// most one lease. It is not a lock that publishers have to respect: the script that makes a list's changes checks the
+// lease in the same step (write_changes.lua), so a publisher that was paused for too long can't change anything.
 //
-// Redis ends the lease by its clock, which may be set back by hours. So whoever waits also watches the text: it changes
-// with each renewal, and one that hasn't changed for a whole lease by the waiting process's own clock belongs to nobody.
+// Redis ends the lease by its clock, which may be set back by hours. So a waiting publisher also watches the text,
+// which changes with each renewal. If the text hasn't changed for a whole lease, by the waiting process's own clock,
+// the lease is free.
 //
-// Rejected: a counter in the store's description that each list increments (a fencing token). It does the same, and
-// changes the description even where a list changes nothing.
+// Rejected: a counter in the store's description that each list increments (a fencing token). It has the same effect,
+// but changes the description even if a list changes nothing.
 
 internal import Foundation
 import NIOCore
 public import RedisClient
 import Synchronization
 
-/// The right to apply a list, until it is released or its holder dies.
+/// The right to apply a list, until it is released or its holder ends.
 public final class ListLease: Sendable {
   private let connection: RedisConnection
   private let layout: StoreLayout
@@ -29,16 +30,16 @@ public final class ListLease: Sendable {
     var task: RepeatedTask?
   }
 
-  /// How long it lasts without a renewal.
+  /// How long the lease lasts without a renewal.
   public static let duration: Duration = .seconds(15)
   private static let renewal: TimeAmount = .seconds(5)
   private static let pollInterval: Duration = .milliseconds(200)
 
-  /// Who applies a list.
+  /// The publisher that applies a list.
   public struct Holder: Sendable, Hashable {
-    /// In words: which verb, on which host, by which process.
+    /// As text: which verb, on which host, by which process.
     public var name: String
-    /// Seconds since 1970, by its own clock.
+    /// Seconds since 1970, by the holder's clock.
     public var since: Int64
     /// Different for each run.
     fileprivate var token: String
@@ -48,7 +49,7 @@ public final class ListLease: Sendable {
       since = Int64(Date().timeIntervalSince1970)
     }
 
-    /// Reads a lease's text. A text that nobody of ours wrote is shown as it is.
+    /// Reads a lease's text. A text in an unknown format is shown unchanged.
     fileprivate init(text: String) {
       let parts = text.split(separator: " ", maxSplits: 3).map(String.init)
       if parts.count == 4, let seconds = Int64(parts[1]) {
@@ -61,7 +62,7 @@ public final class ListLease: Sendable {
     fileprivate func text(renewal: Int) -> String { "\(token) \(since) \(renewal) \(name)" }
   }
 
-  /// Somebody else applied a list for longer than was to be waited.
+  /// Another list was still being applied when the wait was over.
   public struct Taken: Error, Sendable, CustomStringConvertible {
     public let holder: Holder
     public var description: String {
@@ -77,16 +78,16 @@ public final class ListLease: Sendable {
 
   deinit { renewals.withLock { $0.task?.cancel() } }
 
-  /// What its text in Redis begins with, as long as it is this lease.
+  /// The beginning of the text in Redis while this lease is valid.
   var beginning: String { holder.token + " " }
 
   /// Waits for the lease, and takes it.
   /// - Parameters:
-  ///   - name: Shown to those who wait meanwhile.
-  ///   - limit: How long is waited for others.
-  ///   - former: A lease of this process whose connection is lost: it is replaced at once.
-  ///   - waiting: Called once for each holder that is waited for.
-  /// - Throws: ``Taken``, or what isn't an answer.
+  ///   - name: Shown to publishers that wait for this lease.
+  ///   - limit: Maximum wait for other publishers.
+  ///   - former: A lease of this process whose connection is lost. The new lease replaces the former one at once.
+  ///   - waiting: Called once for each other holder.
+  /// - Throws: ``Taken``, or the error of a failed request.
   public static func take(
     _ connection: RedisConnection, _ layout: StoreLayout, as name: String, within limit: Duration,
     succeeding former: ListLease? = nil, waiting: (Holder) -> Void
@@ -116,9 +117,9 @@ public final class ListLease: Sendable {
     }
   }
 
-  /// Gives it up. Where Redis can't be reached it ends by itself.
+  /// Releases the lease. If Redis can't be reached, the lease expires.
   public func release() async {
-    // On the event loop, as renewals: so one that is on its way comes first.
+    // On the event loop, as renewals are: so a renewal in flight is answered first.
     let released = connection.eventLoop.flatSubmit { [self] in
       let text = renewals.withLock { renewals in
         renewals.task?.cancel()
@@ -130,7 +131,7 @@ public final class ListLease: Sendable {
     do {
       _ = try await released.get()
     } catch {
-      // It ends by itself.
+      // The lease expires.
     }
   }
 
@@ -139,7 +140,7 @@ public final class ListLease: Sendable {
     return LeaseScript(layout: layout, step: step, former: former, text: text, milliseconds: milliseconds)
   }
 
-  /// On the connection's event loop, since a list is read by a thread that waits for its file.
+  /// Renewals run on the connection's event loop, because the thread that reads a list is blocked by its file.
   private func renewRegularly() {
     let task = connection.eventLoop.scheduleRepeatedTask(initialDelay: Self.renewal, delay: Self.renewal) {
       [weak self] _ in self?.renew()
@@ -154,7 +155,7 @@ public final class ListLease: Sendable {
       renewals.text = holder.text(renewal: renewals.count)
       return (former, renewals.text)
     }
-    // Whether it was renewed is found out by the next change: the script checks it.
+    // A failure is ignored: the script of the next change checks the lease.
     connection.run(script(.renew, replacing: former, by: text), within: .seconds(10)).whenFailure { _ in }
   }
 }

@@ -1,18 +1,18 @@
-// Whole lists into the store: `import` adds and changes the listed keys, `sync` makes the store equal to the list. Both
-// are planned first, so that an operator can agree to the losses, and then no more is lost than that.
+// Applies whole lists to the store: `import` adds and changes the listed keys, `sync` makes the store equal to the
+// list. Both are planned first, so that an operator can agree to the losses. Then no further losses are allowed.
 
 import KeyReplica
 import NIOCore
 public import RedisClient
 
-/// Carries a key list into the store, one partition after the other.
+/// Applies a key list to the store, one partition after the other.
 public struct Publication {
   private let connection: RedisConnection
   private let layout: StoreLayout
   private let writer: KeyStoreWriter
   private let terms: ListConsequences.Terms
 
-  /// Maximum batches in flight: enough that Redis never waits for us.
+  /// Maximum batches in flight: enough that Redis never waits for the publisher.
   private static let batchesInFlight = 4
 
   public init(connection: RedisConnection, layout: StoreLayout, terms: ListConsequences.Terms) {
@@ -54,7 +54,7 @@ public struct Publication {
     return consequences
   }
 
-  /// Between the list's beginning and now the store was rebuilt, restored or replaced.
+  /// The store was rebuilt, restored or replaced after the start of the list.
   public struct AnotherHistory: Error, Sendable, CustomStringConvertible {
     let isBegun: Bool
     public var description: String {
@@ -64,10 +64,10 @@ public struct Publication {
     }
   }
 
-  /// Which keys were changed since the list began.
+  /// Finds the keys that were changed after the start of the list.
   private struct ChangeDates {
     private let version: UInt64?
-    /// By the change stream; read only where a record doesn't say it itself.
+    /// From the change stream. It is read only if a record doesn't have the version of its last change.
     private var changed: Set<KeyID>?
 
     init(_ version: UInt64?) { self.version = version }
@@ -84,13 +84,13 @@ public struct Publication {
       return record.version.map { $0 > version } ?? changed?.contains(key) ?? false
     }
 
-    /// What an edit has to say of a record that doesn't say its version.
+    /// The permission that an edit needs for a record without a version.
     func permission(_ key: KeyID, _ record: KeyRecord) -> KeyEdit.Permissions {
       version != nil && record.version == nil && !isNewer(key, record) ? .olderThanBasis : []
     }
   }
 
-  /// The list would take away more than was agreed to: somebody else has changed the store.
+  /// The list would cause more losses than agreed, because the store was changed by another publisher.
   public struct MoreThanAgreed: Error, Sendable, CustomStringConvertible {
     public let agreed: Int
     public var description: String {
@@ -109,12 +109,13 @@ public struct Publication {
 
   /// Adds and changes all listed keys, and revokes the others if the terms say so.
   /// - Parameters:
-  ///   - agreed: What was planned and agreed to: no more keys than that are taken out of service or moved.
-  ///   - lease: Keeps others from applying a list at the same time; once it has ended nothing more is changed.
-  ///   - onlyDifferences: Whether keys that are in the store as the list says aren't sent to it; they aren't counted
-  ///     then.
+  ///   - agreed: The plan that was agreed: no more keys than in it are revoked, suspended or moved.
+  ///   - lease: Prevents other publishers from applying a list at the same time. Once it has ended nothing more is
+  ///     changed.
+  ///   - onlyDifferences: Sends no edits for keys whose records in the store already match the list. Such keys aren't
+  ///     counted in the outcome.
   ///   - progress: Called with the number of entries that are in the store.
-  /// - Throws: With some of the list applied. Repeating it is harmless and finishes it.
+  /// - Throws: Some of the list may have been applied then. Repeating it is harmless and finishes it.
   public func carryOut(
     _ list: KeyListSpool, agreed: ListConsequences, under lease: ListLease? = nil,
     onlyDifferences: Bool = false, progress: (Int) -> Void = { _ in }
@@ -125,7 +126,7 @@ public struct Publication {
     for partition in 0..<KeyListSpool.partitionCount {
       let listed = try list.entries(ofPartition: partition).filter { !terms.untouched.contains($0.key) }
       let entries = Self.byKey(listed)
-      // Found anew: which keys are meant is said to the script for each of them.
+      // Calculated again from the current records: the script gets the permissions for each key.
       var permissions: [KeyID: KeyEdit.Permissions] = [:]
       var unlisted: [KeyEdit] = []
       var same: Set<KeyID> = []
@@ -166,7 +167,7 @@ public struct Publication {
     Dictionary(entries.map { ($0.key, $0) }) { first, _ in first }
   }
 
-  /// The readable records of a partition. An unreadable one is useless; the list may overwrite it.
+  /// The readable records of a partition. Unreadable records are skipped; the list may overwrite them.
   private func storedRecords(ofPartition partition: Int) async throws -> [(KeyID, KeyRecord)] {
     let first = partition * KeyListSpool.bucketsPerPartition
     let indices = first..<(first + KeyListSpool.bucketsPerPartition)
@@ -180,7 +181,7 @@ public struct Publication {
         do {
           records.append((key, try KeyRecord(decoding: value)))
         } catch {
-          // A list that must equal the store can't skip it. Only an import can replace it.
+          // A list that must equal the store can't skip this record. Only an import can replace it.
           if terms.revokesUnlisted { throw error }
         }
       }
@@ -194,8 +195,8 @@ public struct Publication {
     var inFlight: [(count: Int, outcome: EventLoopFuture<EditOutcome>)] = []
     var rest = edits[...]
     while !rest.isEmpty || !inFlight.isEmpty {
-      // The first batch is sent alone. It may have to create the store and to load the script, and is then sent again,
-      // behind any other batches in flight.
+      // The first batch is sent alone. It may have to create the store and load the script. Then it is sent again,
+      // after any other batches in flight.
       while inFlight.count < (total == nil ? 1 : Self.batchesInFlight), !rest.isEmpty {
         let batch = Array(rest.prefix(KeyStoreWriter.batchLimit))
         rest = rest.dropFirst(batch.count)

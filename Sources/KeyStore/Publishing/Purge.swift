@@ -1,5 +1,5 @@
-// Records of revoked keys are kept, so that a refusal can say why; but not for ever. Purging is for keys that nobody
-// sends any more: if a client sends one again, the key is unknown (401) and not revoked (403).
+// Records of revoked keys are kept so that a refusal can give the reason, but not for ever. Purge only keys that no
+// client sends any more: if a client sends one again, the answer is "unknown" (401) instead of "revoked" (403).
 
 import KeyReplica
 import NIOCore
@@ -17,26 +17,26 @@ public struct Purge: Sendable {
     writer = KeyStoreWriter(connection: connection, layout: layout)
   }
 
-  /// Buckets that are read at once.
+  /// Number of buckets that are read at once.
   private static let step = 32
 
   /// How many keys were revoked before a time.
   /// - Parameters:
   ///   - moment: Seconds since 1970.
   ///   - progress: Called with the number of buckets read so far.
-  /// - Throws: Any failed read, including a record that can't be read.
+  /// - Throws: Any failed read, including an unreadable record.
   public func count(revokedBefore moment: Int64, progress: (Int) -> Void) async throws -> Int {
     var count = 0
     try await eachStep(progress) { count += try await candidates($0, moment).count }
     return count
   }
 
-  /// Removes their records. A key that is put again meanwhile keeps its record.
+  /// Removes these keys' records. A key that is put again during the purge keeps its record.
   /// - Parameters:
   ///   - moment: Seconds since 1970.
   ///   - progress: Called with the number of buckets done so far.
   /// - Returns: Nil if there were none.
-  /// - Throws: With some of them removed. Repeating it is harmless and finishes it.
+  /// - Throws: Some records may have been removed then. Repeating it is harmless and finishes it.
   public func run(revokedBefore moment: Int64, progress: (Int) -> Void) async throws -> EditOutcome? {
     var total: EditOutcome?
     try await eachStep(progress) { buckets in

@@ -2,7 +2,7 @@ import Hiredis
 import KeyReplica
 import RedisClient
 
-/// Writes many changes, as far as each of them may be made: change.lua, and end.lua on a full Redis as well.
+/// Makes the permitted ones of many changes: change.lua, or end.lua, which also works on a full Redis.
 struct ChangeScript: ScriptCall {
   static let script = RedisScript(name: "change", source: LuaScripts.change)
   static let end = RedisScript(name: "end", source: LuaScripts.end)
@@ -13,8 +13,8 @@ struct ChangeScript: ScriptCall {
   private let count: Int
 
   /// - Parameters:
-  ///   - version: What the edits rest on: a key that was changed after it is left alone.
-  ///   - lease: The one that a list's edits are made under.
+  ///   - version: The version that the edits are based on: a key that was changed after it is left unchanged.
+  ///   - lease: For the edits of a list: the list's lease.
   ///   - now: Seconds since 1970.
   ///   - changesKept: How many changes the stream keeps.
   init(
@@ -27,7 +27,7 @@ struct ChangeScript: ScriptCall {
       lease?.beginning ?? "",
     ]
     arguments.reserveCapacity(arguments.count + 7 * edits.count)
-    // What ends keys must work on a Redis that is full; what adds them mustn't.
+    // Suspending and revoking must work on a full Redis. Adding keys must not.
     var onlyEnds = true
     for edit in edits {
       let bucket = edit.key.bucket(of: StoreLayout.bucketCount)
@@ -71,7 +71,7 @@ extension KeyEdit.Permissions {
 }
 
 extension EditOutcome {
-  /// Reads what change.lua, end.lua and purge.lua answer to so many edits.
+  /// Reads the replies of change.lua, end.lua and purge.lua to this number of edits.
   init(_ reply: RedisReply, of count: Int) throws {
     let items = try reply.array()
     guard items.count == 3, let version = UInt64(try items[1].string()) else {

@@ -1,7 +1,7 @@
 import Hiredis
 import RedisClient
 
-/// Tells all replicas that all removals up to here are intended: confirm.lua.
+/// Tells all replicas that all removals up to this version are intended: confirm.lua.
 struct ConfirmScript: ScriptCall {
   static let script = RedisScript(name: "confirm", source: LuaScripts.confirm)
 

@@ -7,7 +7,7 @@ struct CreateScript: ScriptCall {
 
   let layout: StoreLayout
   let epoch: String
-  /// False to check only whether it could be created.
+  /// False to check only whether a store could be created.
   let begins: Bool
 
   var keys: [String] { [layout.meta, layout.changes] + layout.allBuckets }

@@ -1,7 +1,7 @@
 import Hiredis
 import RedisClient
 
-/// A write without a meaning, for replicas to acknowledge: fence.lua.
+/// A write without meaning, for replicas to acknowledge: fence.lua.
 struct FenceScript: ScriptCall {
   static let script = RedisScript(name: "fence", source: LuaScripts.fence)
 

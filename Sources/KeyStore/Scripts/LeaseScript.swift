@@ -1,7 +1,7 @@
 import Hiredis
 import RedisClient
 
-/// Takes, renews or gives up the lease that lists take turns by: lease.lua.
+/// Takes, renews or releases the lease for applying lists: lease.lua.
 struct LeaseScript: ScriptCall {
   static let script = RedisScript(name: "lease", source: LuaScripts.lease)
 
@@ -9,18 +9,18 @@ struct LeaseScript: ScriptCall {
     case take, renew, release
   }
 
-  /// What became of it.
+  /// The result.
   enum Reply: Equatable {
     case done
-    /// Somebody has it; the lease's text.
+    /// Another holder has the lease; its text.
     case held(String)
-    /// Nobody has it any more.
+    /// The lease has ended.
     case ended
   }
 
   let layout: StoreLayout
   let step: Step
-  /// The lease's text until now; empty for none.
+  /// The lease's present text; empty for none.
   let former: String
   let text: String
   let milliseconds: Int64

@@ -1,7 +1,7 @@
 import Hiredis
 import RedisClient
 
-/// Writes something for another connection to find: meeting.lua.
+/// Writes a key that another connection tries to read: meeting.lua.
 struct MeetingScript: ScriptCall {
   static let script = RedisScript(name: "meeting", source: LuaScripts.meeting)
 

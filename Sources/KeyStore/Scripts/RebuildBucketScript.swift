@@ -11,7 +11,7 @@ struct RebuildBucketScript: ScriptCall {
   let epoch: String
   /// The bucket's number.
   let index: Int
-  /// Of its records.
+  /// Number of records in the bucket.
   let count: Int
   let digest: Digest
   /// Names of fields to delete.

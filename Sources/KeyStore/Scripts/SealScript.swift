@@ -13,7 +13,7 @@ struct SealScript: ScriptCall {
   struct Reply {
     let version: UInt64
     let keys: Int
-    /// Whether it was sealed already.
+    /// Whether it was already sealed.
     let already: Bool
   }
 

@@ -1,13 +1,14 @@
-// The scripts: each is one atomic step in Redis, and no other code writes to the key store. Each is in a `.lua` file of
-// its own, beside the type that knows its keys, arguments and reply; what several use is in `Shared`.
+// The scripts of the key store. Each is one atomic step in Redis, and no other code writes to the key store. Each is in
+// a `.lua` file of its own, beside the type that knows its keys, arguments and reply. Code that several scripts use is
+// in `Shared`.
 //
-// They check everything they rely on before the first write, because a script that fails half-way leaves its first half
-// behind. The `#!lua` line makes Redis refuse them as a whole when it is full, not at some write in the middle;
-// `allow-oom` lifts that for what must work on a full Redis: ending a key's life.
+// Scripts check everything that they rely on before the first write, because Redis doesn't undo the writes of a script
+// that fails. Because of the `#!lua` line, a full Redis refuses a script as a whole, not at some write in the middle.
+// `allow-oom` exempts scripts that must work on a full Redis: those that suspend and revoke keys.
 //
-// A store begins whole, with the summary of every bucket (`create`). So what is missing was lost: the others refuse a
-// bucket without a summary, which they would otherwise have to take for one that was never written to, and its keys for
-// never put.
+// A new store is complete: it has the summary of every bucket (`create`). So a missing summary was lost, and scripts
+// refuse such a bucket. Otherwise they would mistake it for one that was never written to, and its keys would be
+// unknown.
 
 public import Hiredis
 import RedisClient
@@ -22,19 +23,19 @@ enum StoreScripts {
   ]
 }
 
-/// Why a script of the key store refuses: the first word of its error. Nothing was written.
+/// Why a script of the key store refuses: the code at the start of its error. Nothing was written.
 public enum StoreErrorCode: String, Sendable, CaseIterable {
   /// There is no key store.
   case absent = "STORENONE"
-  /// Something is missing in the store, or what it says of itself doesn't fit together.
+  /// A part of the store is missing, or its description is inconsistent.
   case broken = "STOREBROKEN"
   /// The store has another schema or number of buckets than this build.
   case otherKind = "STOREKIND"
-  /// There are no keys in the store, and nobody said that this is right.
+  /// The store has no keys, and the caller didn't permit that.
   case empty = "STOREEMPTY"
   /// The store is being rebuilt.
   case rebuilding = "STOREREBUILD"
-  /// Changes of a list whose lease has ended.
+  /// The changes of a list whose lease has ended.
   case leaseEnded = "STORELEASE"
 }
 
@@ -43,7 +44,7 @@ extension RedisServerError {
   public var storeCode: StoreErrorCode? { StoreErrorCode(rawValue: code) }
 }
 
-/// The keys of a script that touches some buckets: meta, changes, and these.
+/// The keys of a script that changes some buckets: meta, changes, and the buckets.
 struct TouchedBuckets {
   private let layout: StoreLayout
   private(set) var keys: [String]
@@ -54,7 +55,7 @@ struct TouchedBuckets {
     keys = [layout.meta, layout.changes]
   }
 
-  /// Where the bucket is among the keys, counted from 1 as in Lua.
+  /// The bucket's index among the keys, counted from 1 as in Lua.
   mutating func position(of bucket: Int) -> Int {
     if let position = positions[bucket] { return position }
     keys.append(layout.bucket(bucket))

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Closes the store to nodes and publishers, so that it can be rebuilt. If another rebuild was begun, that one can't go
--- on then. Works on a full Redis, as does the whole rebuild.
+-- Closes the store to nodes and publishers, so that it can be rebuilt. If another rebuild is in progress, it can't
+-- continue after that. Works on a full Redis, as does the whole rebuild.
 --
 -- KEYS  meta, changes, rebuild.
 -- ARGV  schema, number of buckets, the new epoch, the latest version seen in a bucket.
--- Reply the future version of the store: later than anything in it.
+-- Reply the future version of the store: later than any version in it.
 
 local meta = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'version')
 if meta[1] and meta[1] ~= ARGV[1] and meta[1] ~= 'rebuilding' or meta[2] and meta[2] ~= ARGV[2] then

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Tells all replicas that all removals up to here are intended. Works on a full Redis, as removals do.
+-- Tells all replicas that all removals up to this version are intended. Works on a full Redis, as removals do.
 --
 -- KEYS  meta, changes.
 -- ARGV  schema, number of buckets, changes to keep.

@@ -1,11 +1,11 @@
 #!lua
--- Creates an empty store, with an empty summary in each bucket. Does nothing if there is one.
+-- Creates an empty store, with an empty summary in each bucket. Does nothing if there is a store.
 --
--- Parts of a store without its meta are the result of an edit by hand or of a partial deletion. It is unknown which
--- store they belonged to, and overwriting them would make keys that are still there unknown, so that is refused.
+-- If parts of a store exist without its meta, the store was edited by hand or partly deleted. It is unknown which store
+-- the parts belong to, and overwriting them would make the remaining keys unknown. So that is refused.
 --
 -- KEYS  meta, changes, all buckets.
--- ARGV  schema, number of buckets, the epoch, `1` to create it or `0` to check only whether it could be.
+-- ARGV  schema, number of buckets, the epoch, `1` to create it or `0` to check only whether it could be created.
 -- Reply 1 if there is a store now, 0 if there is none.
 
 if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- A write without a meaning, for replicas to acknowledge. Works on a full Redis.
+-- A write without meaning, for replicas to acknowledge. Works on a full Redis.
 --
 -- KEYS  fence.
 -- ARGV  a value.

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Writes the summaries of all buckets and opens the store again, as a new history that is sealed. Marks and
--- confirmations belonged to the old one. Its stream begins with this step.
+-- confirmations of removals belonged to the old history, so they are reset. The new stream begins with this step.
 --
 -- KEYS  meta, changes, rebuild, all buckets.
 -- ARGV  schema, number of buckets, the new epoch.

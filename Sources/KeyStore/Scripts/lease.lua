@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- Takes, renews or gives up the lease that lists take turns by. Works on a full Redis.
+-- Takes, renews or releases the lease for applying lists. Works on a full Redis.
 --
 -- KEYS  the lease.
--- ARGV  `take`, `renew` or `release`; the lease's text until now (empty: none), its new text, for how many milliseconds.
--- Reply an empty text if it was done, else the text of whoever has the lease; null if nobody has it any more.
+-- ARGV  `take`, `renew` or `release`; the lease's present text (empty: none), its new text, its duration in
+--       milliseconds.
+-- Reply an empty text if it was done; otherwise the text of the present holder; null if the lease has ended.
 
 local held = redis.call('GET', KEYS[1])
 if held ~= ARGV[2] and (held or ARGV[1] ~= 'take') then return held end

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Writes something for another connection to find. Works on a full Redis.
+-- Writes a key that another connection tries to read. Works on a full Redis.
 --
--- KEYS  a meeting.
+-- KEYS  the key.
 -- ARGV  milliseconds until it expires.
 -- Reply OK.
 

@@ -4,9 +4,8 @@
 -- KEYS  meta, changes, and the affected buckets.
 -- ARGV  schema, number of buckets, the time in seconds, changes to keep, then three for each key: the index of its
 --       bucket among KEYS, the bucket's number, the ID.
--- Reply as for changes: `c` for a removed one, `u` for one that isn't revoked or was revoked later, `m` for one without
--- a
---       record.
+-- Reply as for changes: `c` for a removed record, `u` for a key that isn't revoked or was revoked later, `m` for a key
+--       without a record.
 
 -- include fold.lua
 -- include touched.lua

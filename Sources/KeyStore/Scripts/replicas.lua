@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Declares how many replicas could become primary. That is no change of the store's content, so its version stays.
+-- Declares how many replicas could become primary. That isn't a change of the store's content, so its version stays.
 -- Works on a full Redis.
 --
 -- KEYS  meta, changes.

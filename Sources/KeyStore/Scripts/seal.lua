@@ -3,7 +3,7 @@
 --
 -- KEYS  meta, changes, all buckets.
 -- ARGV  schema, number of buckets, `1` if it may be empty, changes to keep.
--- Reply epoch, version, count, and 1 if it was sealed already.
+-- Reply epoch, version, count, and 1 if it was already sealed.
 
 -- include parse.lua
 -- include hex.lua

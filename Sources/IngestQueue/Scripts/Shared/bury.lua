@@ -17,7 +17,7 @@ local function bury(dead, dead_bytes, failures, envelope, reason, worker, f, at)
   end
   entry[#entry + 1] = 'envelope'
   entry[#entry + 1] = envelope
-  -- Somebody may have deleted the stream by hand.
+  -- The stream may have been deleted by hand.
   if redis.call('XLEN', dead) == 0 then redis.call('UNLINK', dead_bytes) end
   redis.call('XADD', dead, '*', unpack(entry))
   local bytes = 0

@@ -1,4 +1,4 @@
--- The fields of a dead letter by name, and the bytes of all of them.
+-- The fields of a dead letter by name, and their total size in bytes.
 local function fields_of(entry)
   local fields, bytes = {}, 0
   for i = 1, #entry[2], 2 do

@@ -1,4 +1,4 @@
--- The flaw that makes an entry no dead letter, or nil.
+-- Why an entry isn't a dead letter; nil if it is one.
 local function flaw_in(fields)
   for _, name in ipairs({ 'id', 'reason', 'attempts', 'deaths', 'first_at', 'died_at', 'worker', 'envelope' }) do
     if not fields[name] then return 'the field ' .. name .. " isn't there" end

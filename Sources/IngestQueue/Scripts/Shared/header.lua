@@ -6,7 +6,7 @@ local function header(line)
   local h = object(line)
   if h and type(h.worker) == 'string' and type(h.instance) == 'string' and type(h.batch) == 'number'
     and type(h.lease_until) == 'number' and type(h.claimed_at) == 'number' and type(h.count) == 'number' then
-    -- Written by an older build: the longest lease that a worker can have.
+    -- Without a length it was written by an older build: then the longest lease that a worker can have.
     h.lease = tonumber(h.lease) or 3600000
     return h
   end

@@ -1,4 +1,4 @@
--- An element that is no envelope is identified by its hash.
+-- The ID of an element. If it isn't an envelope: its hash.
 local function id_of(envelope)
   if string.sub(envelope, 1, 7) == '{"id":"' and string.sub(envelope, 44, 44) == '"' then
     return string.sub(envelope, 8, 43)

@@ -1,7 +1,7 @@
 -- include read_bytes.lua
 
--- Adds to the counts and corrects them. `lists` has, by field, the lists that aren't empty: their keys, their lengths,
--- the bytes to add, and the size of the next envelope if known.
+-- Adds to the counts and corrects them. `lists` has the lists that aren't empty, by field: each with its key, its
+-- length, the bytes to add, and the size of the next envelope if known.
 local function keep_bytes(key, lists)
   local counts, mistyped = read_bytes(key)
   if mistyped then redis.call('UNLINK', key) end

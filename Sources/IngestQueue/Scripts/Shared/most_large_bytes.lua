@@ -1,2 +1,3 @@
--- Bytes of large envelopes that one run of a script moves, unless it is one envelope: Redis answers nobody meanwhile.
+-- Maximum bytes of large envelopes that one run of a script moves; a single one may be larger. Redis answers no other
+-- command during the run.
 local most_large_bytes = 8 * 1024 * 1024

@@ -1,4 +1,4 @@
--- The counts of bytes as they are stored, by field; false for an invalid number. For a key of another type, none, and
+-- The stored counts of bytes, by field; false for an invalid number. If the key has another type: no counts, and
 -- Redis's error.
 local function read_bytes(key)
   local items, counts = redis.pcall('HGETALL', key), {}

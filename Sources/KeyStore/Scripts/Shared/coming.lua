@@ -1,4 +1,4 @@
--- The version that a rebuild leads to, if it is the one with this epoch.
+-- The future version of the store, if the rebuild in progress has this epoch.
 local function coming(epoch)
   local meta = redis.call('HMGET', KEYS[1], 'schema', 'rebuild')
   return meta[1] == 'rebuilding' and string.match(meta[2] or '', '^' .. epoch .. ' (%d+)$')

@@ -1,2 +1,2 @@
--- An integer as text. Lua writes large ones with an exponent.
+-- An integer as text. Lua's own conversion writes large integers with an exponent.
 local function number(n) return string.format('%.0f', n) end

@@ -1,21 +1,22 @@
--- Writes many changes, as far as each of them may be made: all of change.lua and end.lua.
+-- Makes the permitted ones of many changes: the whole of change.lua and end.lua.
 --
--- Whether a change may be made is decided here and nowhere else, in the step that makes it: a change that is sent
--- twice, or late, or by two publishers at once meets the record as it is then.
+-- The decision whether a change may be made is only here, in the step that makes it. So a change that is sent twice, or
+-- late, or by two publishers at once is checked against the current record.
 --
--- KEYS  meta, changes, the buckets that are touched, and the lease if the changes are a list's.
--- ARGV  schema, number of buckets, now in seconds, changes to keep, the version that the changes rest on (empty: none),
---       the beginning of the list's lease (empty: no list), then seven for each change: the operation, the position of
---       its bucket among KEYS, the bucket's number, the id, the state's letter (empty: as it is, and active for a new
---       key), the account (empty for `s`: any), the source's revision (empty: none). An operation is `p` (put), `s` (change
---       only the state) or `k` (check that the key has this state and account, and change nothing), and then what it
---       may do: `e` (this removal is agreed to), `m` (move the key to another account), `r` (change a revoked key),
---       `o` (a record that doesn't say its version is older than the changes rest on), and `d` (only if everything
---       before it in this call was done).
--- Reply epoch, version, and two letters per change: what became of it (EditResult.Kind), and the key's state now, `-`
---       if it has none.
+-- KEYS  meta, changes, the affected buckets, and the lease if the changes are a list's.
+-- ARGV  schema, number of buckets, now in seconds, changes to keep, the version that the changes are based on (empty:
+--       none), the beginning of the list's lease (empty: no list), then seven for each change: the operation, the index
+--       of its bucket among KEYS, the bucket's number, the ID, the state's letter (empty: the present state, or active
+--       for a new key), the account (empty for `s`: any), the source's revision (empty: none). An operation is `p`
+--       (put), `s` (change only the state) or `k` (check that the key has this state and account, and change nothing),
+--       followed by its permissions: `e` (this removal is agreed), `m` (move the key to another account), `r` (change a
+--       revoked key), `o` (a record without a version is older than the version that the changes are based on); and by
+--       `d` if it may be done only if everything before it in this call was done.
+-- Reply epoch, version, and two letters per change: the result (EditResult.Kind), and the key's state now, `-` if it
+--       has none.
 
--- Checked in the step that writes: a publisher that was paused must not go on with its list after another's began.
+-- Checked in the step that writes: a publisher that was paused must not continue with its list after another list has
+-- begun.
 local lease = ARGV[6]
 if lease ~= '' then
   local held = redis.call('GET', KEYS[#KEYS]) or ''
@@ -40,7 +41,7 @@ for a = 7, #ARGV, 7 do
     ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5], ARGV[a + 6]
   local isPut, isCheck, key, summary = byte(op) == 112, byte(op) == 107, KEYS[at], summaries[at]
   local old = redis.call('HGET', key, id)
-  -- Of a record that can't be read nothing is known: it is written over, as if there were none.
+  -- An unreadable record is overwritten, as if there were none.
   local oldState, since, changedAt, oldRevision, oldAccount
   if old then oldState, since, changedAt, oldRevision, oldAccount = match(old, readable) end
   if state == '' then state = oldState or 'a' end
@@ -93,7 +94,8 @@ for a = 7, #ARGV, 7 do
       effect = 'end'
       agreed = agreed + 1
     end
-    -- First, because it alone can be refused: where somebody gave the stream a later id by hand.
+    -- First, because only this command can fail: for example, if an entry with a later ID was added to the stream by
+    -- hand.
     redis.call('XADD', KEYS[2], 'MAXLEN', '~', keep, entry, 'epoch', epoch, 'op', effect, 'id', id, 'record', record,
       'bucket', ARGV[a + 2], 'count', number(summary.count), 'digest', hex(summary.digest), 'total', hex(total))
     redis.call('HSET', key, id, record)
