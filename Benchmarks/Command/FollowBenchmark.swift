@@ -1,8 +1,10 @@
-// From a commit in the customers' database to what a node answers: a row is inserted, and the node is pushed to until it
-// accepts the key; its state is changed, and the node is pushed to until it refuses the key with a proof. And how long a
-// follower takes for everything: from nothing, and where nothing differs, with the memory that it takes for that.
+// Measures the time from a commit in the customers' database to a node's answer. A row is inserted, and a client pushes
+// until the node accepts the key. Then the row's state is changed, and the client pushes until the node refuses the key
+// with a proof. Also measures a follower's comparison of all keys, with an empty store and with an equal one, and the
+// memory that it needs.
 //
-// Beside it the floor: a commit, NOTIFY, and a plain listener that reads the row, without Redis and a node.
+// For comparison, the floor: a commit, NOTIFY, and a plain listener that reads the row, without Redis and without a
+// node.
 
 import Foundation
 import PostgresClient

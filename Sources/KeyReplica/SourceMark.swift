@@ -1,20 +1,21 @@
-// How far the store is known to be equal to the source, the customers' own database. A publisher that follows the source
-// says, again and again: everything that was committed there before this moment is in the store. The moment is Redis's
-// time as it was before the source was read, and it is compared with Redis's time only, so no two clocks are compared.
+// The source mark shows up to which moment the store is equal to the source, the customers' own database. A follower
+// writes the mark again and again: everything that was committed in the source before this moment is in the store. The
+// moment is Redis's time before the follower read the source. It is compared only with Redis's own time, so the clocks
+// of two machines are never compared.
 //
-// It stands beside the store's versions and not in them: it moves each second, and is no change.
+// Writing a mark isn't a change of the store and doesn't raise its version, because the mark moves each second.
 
-/// As of when the store is equal to the source, as the store said at one moment.
+/// The source mark and its maximum age, as read from the store at one moment.
 public struct SourceMark: Sendable, Hashable {
-  /// Everything that was committed in the source before this is in the store: microseconds since 1970, by Redis's
-  /// clock. Nil if nobody has ever said so.
+  /// Everything that was committed in the source before this moment is in the store. In microseconds since 1970, by
+  /// Redis's clock; nil if the store was never marked.
   public var moment: UInt64?
-  /// How old it may be for a refusal; nil for no bound.
+  /// The maximum age of the mark for refusals; nil for no limit.
   public var maxAge: Duration?
-  /// Redis's time when this was read, in the same step; nil if Redis doesn't tell it.
+  /// Redis's time when the mark was read, from the same step; nil if Redis denies the command `TIME`.
   public var readAt: UInt64?
 
-  /// The largest number in a mark: Redis's Lua counts in doubles, and beyond this they have gaps.
+  /// The largest number in a mark. Redis's Lua uses doubles, which aren't exact for larger integers.
   public static let limit: UInt64 = (1 << 53) - 1
 
   public init(moment: UInt64? = nil, maxAge: Duration? = nil, readAt: UInt64? = nil) {
@@ -23,21 +24,22 @@ public struct SourceMark: Sendable, Hashable {
     self.readAt = readAt
   }
 
-  /// How old it was when it was read. Nil if that is unknown: there is none, Redis doesn't tell the time, or it is
-  /// later than Redis's time, because the clock was set back.
+  /// The mark's age when it was read. Nil if the age is unknown: there is no mark, Redis denies `TIME`, or the mark is
+  /// in the future because Redis's clock was set back.
   public var age: Duration? {
     guard let moment, let readAt, moment <= readAt, readAt <= Self.limit else { return nil }
     return .microseconds(Int64(readAt - moment))
   }
 
-  /// Whether the store is known to be as new as its bound demands. Without a bound it always is.
+  /// Whether the mark is at most as old as its maximum age. True if there is no maximum age; false if the mark's age is
+  /// unknown.
   public var isWithinBound: Bool {
     guard let maxAge else { return true }
     return age.map { $0 <= maxAge } ?? false
   }
 
   /// Whether everything that was committed before a moment is in the store.
-  /// - Parameter arrival: Redis's time, as a position that was read after the arrival of a request brought it.
+  /// - Parameter arrival: Redis's time from a read of the position that began after a request's arrival.
   public func covers(_ arrival: UInt64) -> Bool {
     guard let moment, age != nil else { return false }
     return moment >= arrival

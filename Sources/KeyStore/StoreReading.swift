@@ -18,7 +18,7 @@ extension StoreLayout {
     try PositionScript(layout: self).read(reply)
   }
 
-  /// What the same reply says of the source.
+  /// The source mark in the same reply.
   func sourceMark(from reply: RedisReply) throws -> SourceMark { try PositionScript.sourceMark(from: reply) }
 
   static func position(fromFields fields: ArraySlice<RedisReply>) throws -> StoreAnswer<StorePosition> {

@@ -119,7 +119,7 @@ public final class PostgresConnection {
     }
   }
 
-  /// The names of the columns that a statement returns. It isn't carried out.
+  /// The names of the columns that a statement returns. The statement is prepared, but not run.
   public func columns(of statement: String, _ patience: any CallerPatience) throws(PostgresFailure) -> [String] {
     try prepare("", statement, patience)
     var names: [String] = []
@@ -131,8 +131,8 @@ public final class PostgresConnection {
     return names
   }
 
-  /// Waits for a notification of a channel that was listened to.
-  /// - Returns: False if none came within the time.
+  /// Waits for a notification on any channel that this connection listens to.
+  /// - Returns: False if there was none within the time.
   public func notification(
     within limit: Duration, _ patience: any CallerPatience
   ) throws(PostgresFailure) -> Bool {
@@ -151,7 +151,8 @@ public final class PostgresConnection {
 
   // MARK: Statements
 
-  /// - Parameter take: Called with each result that has no rows.
+  /// Sends a statement, and reads all its results.
+  /// - Parameter take: Called with each successful result without rows.
   private func converse(
     _ patience: any CallerPatience, _ send: () -> Int32, take: (OpaquePointer) -> Void = { _ in }
   ) throws(PostgresFailure) -> [[[UInt8]?]] {

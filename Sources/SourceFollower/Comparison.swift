@@ -1,10 +1,11 @@
-// Makes the store equal to a whole list of the source's keys, by the same steps and with the same guard as `sync`: what
-// would take away more keys than is allowed isn't done.
+// Makes the store equal to a whole list of the source's keys. The steps and the guard are those of `sync`: a list that
+// would take more keys out of service than allowed isn't applied.
 //
-// The source decides. Keys are what it says, whatever somebody else made of them in the store: revoked keys that it calls
-// active become active, and keys that it doesn't have are revoked. What the follower itself changed since the list began
-// is newer, and stays. Keys that have changes in the outbox are left to it: these changes were made one by one, and the
-// guard is for what nobody has said.
+// The source decides, even about keys that another program changed in the store: a key that is revoked in the store and
+// active in the source becomes active, and a key that isn't in the source is revoked. A key that the follower changed
+// after the start of the list stays unchanged, because that change is newer than the list. A comparison also skips keys
+// that have changes in the outbox. The application made each of these changes, and the follower carries them out one by
+// one; the guard is for losses that the application didn't ask for.
 
 import KeyReplica
 import KeyStore
@@ -17,25 +18,25 @@ struct Comparison: Sendable {
   let layout: StoreLayout
   let lease: ListLease
   let supply: ListSupply
-  /// In percent of the active keys.
+  /// The guard's limit, in percent of the active keys.
   let maxRevoked: Double
   let confirmation: ChangeConfirmation
 
-  /// What it found and did.
+  /// The result of a comparison.
   struct Outcome: Sendable {
-    /// Redis's time from before the list was read.
+    /// Redis's time before the list was read.
     var moment: UInt64
-    /// The store's, afterwards; nil where there is no store, because there are no keys.
+    /// The store's position after the comparison; nil if there is no store, because there are no keys.
     var position: StorePosition?
     var keys: Int
     var changed: Int
     var added: Int
     var ended: Int
-    /// Keys that somebody changed at the same time: it has to be done again.
+    /// Keys that another program changed at the same time. If there are any, another comparison is needed.
     var overtaken: Int
   }
 
-  /// The list would take away more keys than is allowed. Nothing was changed.
+  /// The list would take more keys out of service than allowed. Nothing was changed.
   struct Refused: Error, Sendable, CustomStringConvertible {
     let consequences: ListConsequences
     let maxRevoked: Double
@@ -93,28 +94,30 @@ struct Comparison: Sendable {
   }
 }
 
-/// Something that keeps a follower from following, in words.
+/// A reason why a follower can't follow now, as text.
 struct FollowProblem: Error, Sendable, CustomStringConvertible {
   let description: String
   init(_ description: String) { self.description = description }
 }
 
-/// How long a change waits for replicas.
+/// How a follower waits for replicas to confirm its changes.
 struct ChangeConfirmation: Sendable {
-  /// Whether Sentinels or a cluster lead to the primary.
+  /// Whether the primary is found through Sentinels or a cluster, which may promote another server.
   let isWatched: Bool
+  /// Maximum wait for the replicas.
   let limit: Duration
 
-  /// A change that not all declared replicas have.
+  /// Not all declared replicas have the changes.
   struct Missing: Error, Sendable, CustomStringConvertible {
     let objection: String
     var description: String {
-      "changes are in the primary, but aren't confirmed: \(objection). A failover could lose them, so the store isn't marked"
+      "changes are in the primary, but aren't confirmed: \(objection). A failover could lose them, so the store isn't "
+        + "marked"
     }
   }
 
-  /// Waits until all that was written is safe from a failover.
-  /// - Throws: ``Missing``, or what isn't an answer.
+  /// Waits until no failover can lose the changes so far.
+  /// - Throws: ``Missing``, or the error of a failed request.
   func require(_ connection: RedisConnection, _ layout: StoreLayout) async throws {
     let replication = Replication(connection: connection, layout: layout, isWatched: isWatched)
     let confirmation = try await replication.confirm(within: TimeAmount(limit))

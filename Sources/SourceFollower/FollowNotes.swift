@@ -1,14 +1,14 @@
-// What a follower says in its log: each problem once, and its end.
+// A follower's log messages: one message when a problem begins or changes, and one message when the problem is over.
 
 import Logging
 import Synchronization
 
-/// Says what changes, and nothing twice.
+/// Logs the problems of a follower. A problem that goes on is logged only once.
 final class FollowNotes: Sendable {
   private let logger: Logger
   private let problems = Mutex<[Subject: String]>([:])
 
-  /// What a problem is about; each has one at a time.
+  /// The subject of a problem. Each subject has at most one problem at a time.
   enum Subject: Sendable, Hashable {
     case session, comparison, confirmation, rows
   }
@@ -23,7 +23,8 @@ final class FollowNotes: Sendable {
     if isNew { logger.warning("\(text)") }
   }
 
-  /// - Parameter text: Said if there was a problem.
+  /// Ends a subject's problem.
+  /// - Parameter text: Logged only if the subject had a problem.
   func resolved(_ subject: Subject, _ text: String) {
     if problems.withLock({ $0.removeValue(forKey: subject) }) != nil { logger.notice("\(text)") }
   }

@@ -1,23 +1,24 @@
-// When a follower compares everything, as a pure decision: at the start, each interval, at once where something says that
-// the store may differ from the source, and again after a while where it couldn't be done.
+// Decides when a follower compares the whole store with the whole source: at the start, then at a regular interval, at
+// once after a sign that the two may differ, and after a pause if a comparison was refused or failed. It reads no clock
+// and does no I/O.
 
-/// When the store is compared with the source, and whether it is known to be equal to it.
+/// The time of the next comparison, and whether the store is known to be equal to the source.
 struct FollowPlan: Sendable {
   typealias Instant = ContinuousClock.Instant
 
-  /// Between one comparison and the next.
+  /// The time between regular comparisons.
   let interval: Duration
-  /// After one that was refused or failed.
+  /// The pause after a comparison that was refused or failed.
   static let retry: Duration = .seconds(60)
 
-  /// Whether everything up to the last look at the source is in the store: only then it is marked.
+  /// Whether the store is known to be equal to the source. The store is marked only while this is true.
   private(set) var isEqual = false
   private(set) var isComparing = false
   private var due: Instant
-  /// Whether something happened while a comparison ran that it may have missed.
+  /// Whether the running comparison may have missed a change, so that another comparison must follow.
   private var isWantedAgain = false
   private var beganAt: Instant
-  /// How long the last one took.
+  /// How long the last comparison took.
   private var took = Duration.zero
 
   init(interval: Duration, now: Instant) {
@@ -25,7 +26,7 @@ struct FollowPlan: Sendable {
     (due, beganAt) = (now, now)
   }
 
-  /// Whether one is to begin now.
+  /// Whether a comparison must begin now.
   func isDue(_ now: Instant) -> Bool { !isComparing && now >= due }
 
   mutating func began(_ now: Instant) {
@@ -35,7 +36,7 @@ struct FollowPlan: Sendable {
   }
 
   /// A comparison made the store equal to the source.
-  /// - Parameter overtaken: Whether others changed keys at the same time, so that it is done again.
+  /// - Parameter overtaken: Whether another program changed keys at the same time. Then another comparison follows.
   mutating func ended(overtaken: Bool, now: Instant) {
     isComparing = false
     took = now - beganAt
@@ -47,7 +48,7 @@ struct FollowPlan: Sendable {
     }
   }
 
-  /// A comparison wasn't done.
+  /// A comparison was refused or failed.
   mutating func failed(now: Instant) {
     isComparing = false
     isEqual = false
@@ -61,8 +62,9 @@ struct FollowPlan: Sendable {
     if !isComparing { due = now }
   }
 
-  /// The same, where it may be so again and again, since somebody else writes the store: most of the time isn't spent
-  /// with comparing.
+  /// The store may differ from the source because another program writes to it. Such a program may go on writing, so
+  /// the next comparison waits for a multiple of the last one's duration. Otherwise the follower would compare all the
+  /// time.
   mutating func doubtLater(now: Instant) {
     isWantedAgain = true
     guard isEqual else { return }

@@ -1,13 +1,21 @@
 // One session of a follower: from the lease to the first error.
 //
-// With an outbox: first everything is compared; then, again and again, Redis's time is read, then the outbox, its changes are
-// carried out and confirmed, the store is marked with that time, and the changes are taken out of the outbox. A
-// notification or the next mark's time ends the wait in between. Comparisons in between run beside that, on a
-// connection of their own, and leave alone what was changed since they began.
+// With an outbox, a session begins with a comparison of the whole store. Then it repeats these steps:
 //
-// Why the mark is true: a change whose commit was answered before the time was read is visible in a snapshot taken after
-// it, on the primary. So it is either in the outbox in that snapshot, and then in the store before the mark is
-// written, or it was taken out of the outbox, which is done only when it is in the store.
+//   1. Read Redis's time.
+//   2. Read the outbox.
+//   3. Carry out the changes in the store, and wait until replicas have confirmed them.
+//   4. Mark the store with the time of step 1.
+//   5. Delete the changes from the outbox.
+//   6. Wait for a notification, or until the next mark is due.
+//
+// Later comparisons run at the same time as these steps, on a PostgreSQL connection of their own. They leave keys
+// unchanged that were changed after their start.
+//
+// Why the mark is true: if PostgreSQL answered a commit before step 1, the change is visible to every later snapshot on
+// the primary, including that of step 2. If that snapshot has the change in the outbox, step 3 writes it into the store
+// before step 4 marks the store. Otherwise the change was deleted from the outbox earlier, which is done only when it
+// is in the store.
 
 import KeyReplica
 import KeyStore
@@ -26,7 +34,7 @@ final class FollowSession: Sendable {
 
   private struct State {
     var hasFollowed = false
-    /// The result of a comparison that runs beside the changes.
+    /// The result of the last comparison, until the session handles it.
     var compared: Result<Comparison.Outcome, any Error>?
   }
 
@@ -38,10 +46,10 @@ final class FollowSession: Sendable {
     self.afterComparison = afterComparison
   }
 
-  /// Whether the store was equal to the source once.
+  /// Whether this session has made the store equal to the source at least once.
   var hasFollowed: Bool { state.withLock { $0.hasFollowed } }
 
-  /// Follows until something goes wrong.
+  /// Follows the source until the first error.
   func follow(_ connection: RedisConnection, _ lease: ListLease) async throws {
     let store = FollowedStore(connection, layout, lease)
     switch source {
@@ -81,7 +89,7 @@ final class FollowSession: Sendable {
     }
   }
 
-  /// Waits for the next list. A store that went back meanwhile is noticed at once.
+  /// Waits for the next list, and checks the store each second, so that a restored store is noticed soon.
   private func rest(_ store: FollowedStore, until end: ContinuousClock.Instant) async throws {
     let clock = ContinuousClock()
     repeat {
@@ -90,7 +98,8 @@ final class FollowSession: Sendable {
     } while clock.now < end
   }
 
-  /// Whether an error is about the list, so that the next one may be taken; others end the session.
+  /// Whether an error is about the list only. Then the session goes on with the next list. Other errors end the
+  /// session.
   private func isOfList(_ error: any Error) -> Bool {
     switch error {
     case is Comparison.Refused, is KeyListSpool.BadList, is ExportCommand.Failed, is ExportCommand.CannotStart,
@@ -110,7 +119,7 @@ final class FollowSession: Sendable {
     ChangeConfirmation(isWatched: options.isWatched, limit: options.confirmWait)
   }
 
-  /// A comparison has made the store equal to the source.
+  /// Records that a comparison has made the store equal to the source.
   private func isEqual(_ store: FollowedStore, _ outcome: Comparison.Outcome) async throws {
     if let position = outcome.position { try store.isAt(position) }
     notes.resolved(.comparison, "the store was compared with the source again")
@@ -120,13 +129,13 @@ final class FollowSession: Sendable {
     }
     if isFirst || outcome.changed > 0 {
       notes.notice(
-        "the store is equal to the source: \(outcome.keys) keys; \(outcome.changed) changed, of which \(outcome.added) were "
-          + "added and \(outcome.ended) ended")
+        "the store is equal to the source: \(outcome.keys) keys; \(outcome.changed) changed, of which "
+          + "\(outcome.added) were added and \(outcome.ended) ended")
     }
     guard isFirst else { return }
     if outcome.position != nil {
       try await afterComparison(store.connection)
-      // Sealing is a change.
+      // The function may have sealed the store, which is a change.
       if case .found(let position) = try await store.connection.storePosition(layout) { try store.isAt(position) }
     }
     notes.resolved(.session, "following the source again")
@@ -143,7 +152,8 @@ final class FollowSession: Sendable {
       store, .database(lists, statement: table.list, waitingKeys: table.waitingKeys))
     let clock = ContinuousClock()
     var plan = FollowPlan(interval: options.compareEvery, now: clock.now)
-    // Keys that were deleted while a comparison ran and that the store didn't know: the list may have added them.
+    // Keys that were deleted from the source during a comparison and weren't in the store at that time. The
+    // comparison's list is older than the deletion, so the comparison may have added them.
     var unknown: Set<KeyID> = []
     try await withThrowingDiscardingTaskGroup { group in
       defer { group.cancelAll() }
@@ -153,7 +163,8 @@ final class FollowSession: Sendable {
           try await check(table, database)
           plan.began(clock.now)
           unknown = []
-          // The first one runs alone: until it has passed its guard it isn't known whether this is the right source.
+          // No changes are carried out during the first comparison: only its guard shows whether this is the right
+          // source.
           if hasFollowed {
             group.addTask { await self.compare(comparison) }
           } else {
@@ -173,7 +184,8 @@ final class FollowSession: Sendable {
     }
   }
 
-  /// Changes of a table without its trigger would be missed until the next comparison.
+  /// Checks that the server is a primary and that the trigger is there. Without the trigger, changes of the table would
+  /// be missed until the next comparison.
   private func check(_ table: FollowedTable, _ database: SourceDatabase) async throws {
     try database.requirePrimary(try await database.run(["SELECT pg_is_in_recovery()::text"]).first?.first != "false")
     let row = try await database.run([table.check]).first ?? []
@@ -190,7 +202,7 @@ final class FollowSession: Sendable {
     state.withLock { $0.compared = result }
   }
 
-  /// A comparison has ended.
+  /// Handles the result of a comparison.
   private func ended(
     _ compared: Result<Comparison.Outcome, any Error>, _ store: FollowedStore, _ plan: inout FollowPlan,
     _ unknown: Set<KeyID>, _ now: ContinuousClock.Instant
@@ -214,11 +226,11 @@ final class FollowSession: Sendable {
     }
   }
 
-  /// The most keys that are remembered while a comparison runs; beyond it another one follows.
+  /// Maximum unknown keys that are remembered during a comparison. With more keys, another comparison follows.
   private static let unknownLimit = 100_000
 
-  /// Carries out what waits in the outbox, and marks the store.
-  /// - Returns: Whether nothing else waits.
+  /// Carries out changes from the outbox, and marks the store.
+  /// - Returns: Whether the outbox had no more changes.
   private func carryOutChanges(
     _ store: FollowedStore, _ table: FollowedTable, _ database: SourceDatabase, _ plan: inout FollowPlan,
     _ unknown: inout Set<KeyID>, _ clock: ContinuousClock
@@ -241,7 +253,7 @@ final class FollowSession: Sendable {
         notes.resolved(.confirmation, "changes are confirmed again")
       } catch let missing as ChangeConfirmation.Missing {
         notes.problem(.confirmation, "\(missing)")
-        // They stay in the outbox, and are confirmed with the next ones.
+        // The changes stay in the outbox. They are carried out again, and confirmed together with the next changes.
         try await Task.sleep(for: options.markEvery, clock: clock)
         return false
       }
@@ -257,8 +269,9 @@ final class FollowSession: Sendable {
       try await store.check()
     }
     if store.takeOthersChanges() {
-      // While a comparison runs its own changes may be the cause. Another one shows it.
-      if !plan.isComparing { notes.notice("somebody else changed the store: comparing it with the source") }
+      // During a comparison the new versions may be the comparison's own changes. The next comparison shows whether
+      // they were.
+      if !plan.isComparing { notes.notice("another program changed the store: comparing it with the source") }
       plan.doubtLater(now: clock.now)
     }
     if !batch.isEmpty { try await database.run(table.removal, numbers: batch.numbers) }

@@ -1,4 +1,4 @@
-// The statement for a source that is read by a query of the operator's: its columns are named as those of a list.
+// The statement for a source that an operator's query reads. The query's columns have the names of a list's columns.
 
 import KeyStore
 
@@ -8,10 +8,10 @@ public struct FollowedQuery: Sendable, Hashable {
 
   public init(_ text: String) { self.text = text }
 
-  /// Returns no row, but the columns' names.
+  /// A statement that returns the columns' names and no rows.
   var outline: String { "SELECT * FROM (\(trimmed)\n) AS listed LIMIT 0" }
 
-  /// A semicolon at its end would end ours.
+  /// The query without semicolons at its end: it becomes a part of another statement, which a semicolon would end.
   private var trimmed: String {
     var rest = text[...]
     while let last = rest.last, last == ";" || last.isWhitespace { rest = rest.dropLast() }
@@ -20,11 +20,11 @@ public struct FollowedQuery: Sendable, Hashable {
 
   private static let known = ["key", "key_id", "account", "state", "revision"]
 
-  /// The list, with columns as ``FollowedTable/list`` has them.
-  /// - Parameter columns: The query's.
-  /// - Throws: What is wrong with the columns.
+  /// The statement for the list. Its columns are those of ``FollowedTable/list``.
+  /// - Parameter columns: The query's columns.
+  /// - Throws: The reason why these columns can't be used.
   func list(columns: [String]) throws(FollowedTable.Invalid) -> String {
-    // A misspelt state would make a suspended key active.
+    // Unknown columns aren't ignored: with a misspelt column `state`, suspended keys would be active.
     guard columns.allSatisfy(Self.known.contains), Set(columns).count == columns.count, columns.contains("account"),
       columns.contains("key") != columns.contains("key_id")
     else {

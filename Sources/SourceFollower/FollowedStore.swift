@@ -1,5 +1,5 @@
-// The key store as a follower writes it: under its lease, and with the last position that it saw, so that a store that
-// went back is noticed.
+// A follower's access to the key store. Every write needs the follower's lease. The last known position is kept, so
+// that a restored or replaced store is noticed.
 
 import Hiredis
 import KeyReplica
@@ -7,7 +7,7 @@ import KeyStore
 import RedisClient
 import Synchronization
 
-/// The store that a session writes.
+/// The store that a session writes to.
 struct FollowedStore: Sendable {
   let connection: RedisConnection
   let lease: ListLease
@@ -15,11 +15,11 @@ struct FollowedStore: Sendable {
   private let writer: KeyStoreWriter
   private let seen = Seen()
 
-  /// The position that was seen last.
+  /// The last known position.
   private final class Seen: Sendable {
     struct State {
       var position: (epoch: String, version: UInt64)?
-      /// Whether the store had changes that weren't the follower's.
+      /// Whether another program changed the store.
       var hasOthers = false
     }
 
@@ -32,8 +32,8 @@ struct FollowedStore: Sendable {
     writer = KeyStoreWriter(connection: connection, layout: layout)
   }
 
-  /// The store is equal to the source at this position, or was: changes that were made beside the comparison may have
-  /// gone on already.
+  /// Records the position at which a comparison made the store equal to the source. The known position may already be
+  /// later, because the follower carries out changes during a comparison; then it stays.
   func isAt(_ position: StorePosition) throws {
     try seen.state.withLock { seen in
       if let former = seen.position {
@@ -44,8 +44,9 @@ struct FollowedStore: Sendable {
     }
   }
 
-  /// - Parameter changed: How many of the changes since the last position are the follower's.
-  /// - Throws: ``StoreWentBack``
+  /// Records a position.
+  /// - Parameter changed: How many of the changes since the last position the follower itself made.
+  /// - Throws: ``StoreWentBack``.
   private func note(_ epoch: String, _ version: UInt64, changed: Int = 0) throws {
     guard !epoch.isEmpty else { return }
     try seen.state.withLock { seen in
@@ -58,7 +59,7 @@ struct FollowedStore: Sendable {
     }
   }
 
-  /// Whether somebody else changed the store since this was asked last.
+  /// Whether another program changed the store since the last call.
   func takeOthersChanges() -> Bool {
     seen.state.withLock { seen in
       defer { seen.hasOthers = false }
@@ -68,14 +69,15 @@ struct FollowedStore: Sendable {
 
   private var position: (epoch: String, version: UInt64)? { seen.state.withLock { $0.position } }
 
-  /// Marks the store, unless it has no keys and never had any, or somebody else changed it.
+  /// Marks the store, unless there is no store, because there never were any keys, or another program has changed it.
   func mark(_ moment: UInt64) async throws {
     guard let (epoch, version) = position else { return }
     let outcome = try await marks.mark(moment, under: lease, of: epoch, at: version)
     try note(outcome.epoch, outcome.version)
   }
 
-  /// Whether it is still the same store; marks nothing.
+  /// Checks that the store hasn't gone back, without marking it.
+  /// - Throws: ``StoreWentBack``.
   func check() async throws {
     guard position != nil else { return }
     guard case .found(let now) = try await marks.read().position else {
@@ -85,7 +87,7 @@ struct FollowedStore: Sendable {
   }
 
   /// Carries out edits.
-  /// - Returns: What became of each, in their order.
+  /// - Returns: The result of each edit, in their order.
   func apply(_ edits: [KeyEdit]) async throws -> [EditResult] {
     var results: [EditResult] = []
     var rest = edits[...]
@@ -100,13 +102,13 @@ struct FollowedStore: Sendable {
   }
 
   /// Carries out changes of the source.
-  /// - Returns: Deleted keys that the store didn't know.
+  /// - Returns: Deleted keys that weren't in the store.
   func carryOut(_ batch: OutboxBatch) async throws -> [KeyID] {
     var refusal: (any Error)?
     do {
       try await applyAnyRevision(batch.additions)
     } catch let error where RedisRefusal.isFull(error) {
-      // A full Redis takes no new keys, but it takes ends.
+      // A full Redis accepts no new keys, but keys can still be suspended and revoked.
       refusal = error
     }
     let ends = batch.ends
@@ -117,8 +119,8 @@ struct FollowedStore: Sendable {
     return zip(ends, results).filter { $0.1.kind == .missing && deleted.contains($0.0.key) }.map(\.0.key)
   }
 
-  /// Carries out edits. Where the store has a larger revision, the source was restored or somebody else wrote the key: the source
-  /// decides.
+  /// Carries out edits, whatever revision the store's record has. If that revision is larger, the source was restored
+  /// or another program wrote the key. The source decides, so the edit is repeated without a revision.
   @discardableResult
   private func applyAnyRevision(_ edits: [KeyEdit]) async throws -> [EditResult] {
     var results = try await apply(edits)

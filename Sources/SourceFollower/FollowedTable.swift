@@ -1,25 +1,25 @@
-// The statements for a table of API keys: what lists it, what reads its outbox, and what installs the trigger that
-// fills the outbox. The columns are given as SQL expressions, and the same expressions are used for the list and in the
-// trigger, so that both say the same of a row.
+// The statements for a table of API keys: the list of its keys, the reads of the outbox, and the installation of the
+// trigger that fills the outbox. The columns are given as SQL expressions. The list and the trigger use the same
+// expressions, so that both read a row in the same way.
 //
-// A secret is hashed by PostgreSQL, so that it doesn't even leave the database, and the outbox holds key IDs only.
+// PostgreSQL hashes secrets, so no secret leaves the database, and the outbox contains only key IDs.
 //
-// The outbox holds what a row is after a change, and not just which row it was: looking up a row by the hash of its
-// secret would read the whole table.
+// The outbox contains the content of a row after a change, not only the row's key ID. With the ID alone, the follower
+// would have to find the row by the hash of its secret, which reads the whole table.
 
 import KeyReplica
 
-/// A table of API keys, and which of its columns say what.
+/// A table of API keys, and the meaning of its columns.
 public struct FollowedTable: Sendable, Hashable {
-  /// How a key is named in the table.
+  /// The column that identifies a key.
   public enum KeyColumn: Sendable, Hashable {
-    /// Its SHA-256, in hexadecimal digits.
+    /// The key's SHA-256, in hexadecimal digits.
     case id(String)
     /// The key itself.
     case secret(String)
   }
 
-  /// A name that can't be used, or an expression that is empty.
+  /// The table, its outbox or the query's columns can't be used.
   public struct Invalid: Error, Sendable, CustomStringConvertible {
     public let description: String
   }
@@ -33,10 +33,11 @@ public struct FollowedTable: Sendable, Hashable {
 
   /// - Parameters:
   ///   - table: A name, or a schema and a name with a dot between them.
-  ///   - outbox: The outbox's name; it is in the table's schema.
-  ///   - account: A column or an expression, as all that follow.
-  ///   - state: Must be `active`, `suspended` or `revoked`; nil if every row is an active key.
-  ///   - revision: A number that grows with each change of a row; nil to number the changes in the outbox.
+  ///   - outbox: The outbox's name. The outbox is in the table's schema.
+  ///   - key: The column with the key, or with its ID.
+  ///   - account: A column or an SQL expression; so are `state` and `revision`.
+  ///   - state: Its value must be `active`, `suspended` or `revoked`; nil if every row is an active key.
+  ///   - revision: A number that grows with each change of a row; nil to use the numbers of the outbox.
   public init(
     table: String, outbox: String, key: KeyColumn, account: String, state: String?, revision: String?
   ) throws(Invalid) {
@@ -45,7 +46,7 @@ public struct FollowedTable: Sendable, Hashable {
     (self.key, self.account, self.state, self.revision) = (key, account, state, revision)
   }
 
-  /// Letters, digits and _, as in nearly all tables' names.
+  /// Accepts letters, digits and _, as in nearly all tables' names.
   private static func parts(of name: String, atMost limit: Int, _ option: String) throws(Invalid) -> [String] {
     let parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
     let fits = parts.allSatisfy { part in
@@ -67,9 +68,9 @@ public struct FollowedTable: Sendable, Hashable {
   private func quoted(_ parts: [String]) -> String { parts.map { "\"\($0)\"" }.joined(separator: ".") }
   private func sibling(_ name: String) -> [String] { table.dropLast() + [name] }
 
-  /// Quoted, as are all names below.
+  /// The table's name, quoted, as are all names below.
   var tableName: String { quoted(table) }
-  /// Expressions may name the table in front of a column.
+  /// The table's own name, because expressions may have the table's name in front of a column.
   private var alias: String { "\"\(table[table.count - 1])\"" }
   var outbox: String { quoted(sibling(outboxName)) }
   private var function: String { quoted(sibling("\(outboxName)_fill")) }
@@ -78,8 +79,8 @@ public struct FollowedTable: Sendable, Hashable {
 
   // MARK: Reading
 
-  /// Key ID, account, state and revision of a row, as texts. The key ID is `invalid` where no request could carry the
-  /// key, and null where the row has none.
+  /// Key ID, account, state and revision of a row, as SQL. The key ID is `invalid` if no request can contain the key,
+  /// and null if the row has no key.
   private var columns: String {
     let id =
       switch key {
@@ -96,7 +97,7 @@ public struct FollowedTable: Sendable, Hashable {
     }
   }
 
-  /// In SQL.
+  /// An SQL expression for the ID of a secret.
   static func hash(of expression: String) -> String {
     """
     CASE WHEN octet_length((\(expression))::text) <= 512 AND (\(expression))::text ~ '^[!-~]+$'
@@ -113,7 +114,7 @@ public struct FollowedTable: Sendable, Hashable {
     """
   }
 
-  /// The most keys of the outbox that a comparison leaves to it.
+  /// Maximum keys that a comparison skips because they have changes in the outbox.
   static let waitingKeyLimit = 100_000
 
   /// The keys that have changes in the outbox.
@@ -123,11 +124,13 @@ public struct FollowedTable: Sendable, Hashable {
 
   /// Maximum keys whose changes are read at once.
   static let keyLimit = 1_000
-  /// Maximum changes that are read at once. Only where keys changed often since the last time is it reached.
+  /// Maximum changes that are read at once. A batch reaches this limit only if keys were changed many times since the
+  /// last batch.
   static let changeLimit = 10_000
 
-  /// What waits in the outbox, in one snapshot: first the oldest keys, each with all its changes, so that the last one
-  /// of a key is what the key is now. At least one row, whose first column says whether this server is a standby.
+  /// Reads the oldest changes in the outbox, in one snapshot. All changes of a key are read together, so the last
+  /// change of a key has the key's content in that snapshot. The result has at least one row. The first column of each
+  /// row says whether this server is a standby.
   var waitingChanges: String {
     """
     SELECT pg_is_in_recovery()::text, waiting.* FROM (SELECT 1) AS server LEFT JOIN (
@@ -138,21 +141,21 @@ public struct FollowedTable: Sendable, Hashable {
     """
   }
 
-  /// Takes changes out of the outbox, by an array of their numbers.
+  /// Deletes changes from the outbox, by an array of their numbers.
   var removal: String { "DELETE FROM \(outbox) WHERE id = ANY ($1::bigint[])" }
 
   var listen: String { "LISTEN \(channel)" }
 
   // MARK: Installing
 
-  /// What the trigger was made from. It is in the function's comment, so that a trigger that was made for other columns is
-  /// noticed.
+  /// Identifies the expressions that the trigger was made from. It is stored in the comment of the trigger's function,
+  /// so that a trigger for other columns is noticed.
   var fingerprint: String {
     "Sluice, 1, " + KeyID(secret: "\(tableName) \(outbox) \(columns) \(body)".utf8).hex
   }
 
-  /// The trigger's function. Only changes that matter are noted: most updates of such a table are of the time of the
-  /// last use.
+  /// The trigger's function. It writes to the outbox only if the key, account, state or revision has changed: most
+  /// updates of such a table only set the time of the last use.
   private var body: String {
     """
     #variable_conflict use_column
@@ -197,14 +200,15 @@ public struct FollowedTable: Sendable, Hashable {
     """
   }
 
-  /// Creates the outbox and the trigger, or makes them anew, in a transaction.
-  /// - Parameter first: The first number of the outbox: microseconds since 1970, so that an outbox that is made again doesn't
-  ///   begin with numbers that were used already.
+  /// Statements that create the outbox and the trigger, or replace the trigger, in one transaction.
+  /// - Parameter first: The first number of the outbox, in microseconds since 1970. So an outbox that was dropped and
+  ///   created again doesn't use a number twice.
   public func installation(first: UInt64) -> [String] {
     let (name, trigger) = (tableName, "\"\(outboxName)\"")
     return [
       "BEGIN",
-      // An expression that fails would make the application's own changes fail.
+      // Tries the expressions on existing rows: in the trigger, a failing expression would make the application's own
+      // changes fail.
       "DO $sluice$ BEGIN PERFORM listed.* FROM (\(list) LIMIT 10000) AS listed; END $sluice$",
       """
       CREATE TABLE IF NOT EXISTS \(outbox) (
@@ -234,15 +238,15 @@ public struct FollowedTable: Sendable, Hashable {
       CREATE TRIGGER \"\(outboxName)_truncate\" AFTER TRUNCATE ON \(name)
         FOR EACH STATEMENT EXECUTE FUNCTION \(function)()
       """,
-      // Changes that logical replication applies are changes, too.
+      // The triggers must also fire for changes that logical replication applies.
       "ALTER TABLE \(name) ENABLE ALWAYS TRIGGER \(trigger)",
       "ALTER TABLE \(name) ENABLE ALWAYS TRIGGER \"\(outboxName)_truncate\"",
       "COMMIT",
     ]
   }
 
-  /// The same, for a person who runs it.
-  /// - Parameter first: As above.
+  /// The statements as a script for an administrator, with the rights that a follower needs.
+  /// - Parameter first: As for ``installation(first:)``.
   public func installationText(first: UInt64) -> String {
     """
     -- Run this as the owner of \(tableName). A follower with another user needs:
@@ -252,7 +256,8 @@ public struct FollowedTable: Sendable, Hashable {
     """ + installation(first: first).map { $0 + ";\n" }.joined()
   }
 
-  /// Three texts: the function's comment, how many of both triggers are enabled, and the outbox's name; null for what isn't there.
+  /// Returns three texts: the comment of the trigger's function, how many of the two triggers are enabled, and the
+  /// outbox's name. The first and the third are null if the function or the outbox doesn't exist.
   var check: String {
     """
     SELECT obj_description(to_regprocedure('\(function)()'), 'pg_proc'),
@@ -262,7 +267,8 @@ public struct FollowedTable: Sendable, Hashable {
     """
   }
 
-  /// Why changes of the table wouldn't be noticed, by the result of ``check``; nil if they are.
+  /// Why the outbox wouldn't get the table's changes; nil if it gets them.
+  /// - Parameter row: The result of ``check``.
   func objection(to row: [String?]) -> String? {
     guard row.count == 3, row[2] != nil, let comment = row[0], row[1] == "2" else {
       return "there is no trigger on \(tableName) that fills \(outbox), or it is disabled: run the same command with "

@@ -1,49 +1,52 @@
-// What was read from the outbox at once, and the edits that it makes in the store.
+// A batch of changes from the outbox, and the edits of the store that these changes need.
 //
-// Of each key only the last change counts: it is what the key is in the snapshot that was read. So a batch that is
-// carried out twice, because the follower was killed before it could take it out of the outbox, never takes a key back
-// to what it was before. The last change of a key is the one with the largest number, since a transaction that changes
-// a row holds it until it ends, and the next one gets its number after that. A transaction that began early and commits
-// late may have smaller numbers than others that were read before, but of other keys; it is found because what was read
-// is taken out by its numbers, and not up to a number.
+// Only the last change of each key is carried out: it has the key's content in the snapshot that was read. If the
+// follower is killed before it can delete a batch from the outbox, the batch is carried out twice. Even then no key
+// gets an older content.
 //
-// The edits carry the outbox's number as a revision. So each of them changes the record, even where a key is changed
-// back to what the store has, and a list that was read before leaves the key alone.
+// The last change of a key is the one with the largest number. A transaction locks a row that it changes until it ends,
+// and the next transaction gets its number after that. A transaction that began early and commits late may have smaller
+// numbers than changes that were read earlier, but these are changes of other keys. No change is skipped, because the
+// follower deletes exactly the numbers that it has read, not all numbers up to the largest one.
 //
-// New keys come before ends, so that a customer who changes keys in one transaction is never without one. Ends are
-// changes of the state only, which a full Redis takes as well, and aren't marked as agreed: if very many keys end, the
-// nodes hold that back until an operator confirms it.
+// Each edit has the outbox's number as its revision. So every edit changes the record, even if the store already has
+// the key's state and account. A comparison with an older list then sees that the key was changed, and leaves it
+// unchanged.
+//
+// New keys are added before others are suspended or revoked, so that a customer who replaces a key in one transaction
+// always has a valid key. Suspending and revoking changes only the state, which a full Redis permits as well. These
+// edits aren't marked as agreed: if there are very many, the nodes hold them until an operator confirms them.
 
 import KeyReplica
 import KeyStore
 
-/// Some changes of the source.
+/// A batch of changes from the outbox.
 struct OutboxBatch: Sendable, Hashable {
-  /// What the outbox says of a key last.
+  /// The last change of a key.
   struct Change: Sendable, Hashable {
     var row: SourceRow
-    /// Whether the key isn't in the table any more.
+    /// Whether the key is no longer in the table.
     var isDeleted: Bool
-    /// The number in the outbox.
+    /// The change's number in the outbox.
     var number: UInt64
   }
 
-  /// In the order of their numbers; one for each key.
+  /// One change for each key, in the order of their numbers.
   private(set) var changes: [Change] = []
-  /// All that was read, to be taken out of the outbox.
+  /// The numbers of all changes that were read. They are deleted from the outbox when the batch is in the store.
   private(set) var numbers: [Int64] = []
-  /// Whether the source is a standby, which may be behind its primary.
+  /// Whether the source is a standby server, which may be behind its primary.
   private(set) var isStandby = false
-  /// Whether nothing else was in the outbox.
+  /// Whether the outbox had no other changes.
   private(set) var isComplete = true
-  /// Whether the table was truncated: only a comparison shows what that means.
+  /// Whether the table was truncated. Then a comparison must find the keys that are gone.
   private(set) var wasTruncated = false
-  /// Rows that can't be read, some of them.
+  /// Messages about unreadable rows, up to ``problemLimit``.
   private(set) var problems: [String] = []
 
   static let problemLimit = 20
 
-  /// A reply that the outbox never gives.
+  /// A result that ``FollowedTable/waitingChanges`` never returns.
   struct Unexpected: Error, Sendable, CustomStringConvertible {
     let description: String
   }
@@ -82,10 +85,10 @@ struct OutboxBatch: Sendable, Hashable {
 
   var isEmpty: Bool { numbers.isEmpty }
 
-  /// What makes keys active.
+  /// Edits that make keys active.
   var additions: [KeyEdit] { changes.filter { $0.row.state == .active }.map(put) }
 
-  /// What ends keys.
+  /// Edits that suspend or revoke keys.
   var ends: [KeyEdit] {
     changes.filter { $0.row.state != .active }.map { change in
       KeyEdit(
@@ -93,8 +96,8 @@ struct OutboxBatch: Sendable, Hashable {
     }
   }
 
-  /// What keys are that have ended and are still in the table: those that the store didn't know, or knew with another
-  /// account.
+  /// Edits that write the records of suspended and revoked keys that are still in the table. ``ends`` changes only the
+  /// state, so it can't add a key that isn't in the store, or change the account.
   var records: [KeyEdit] { changes.filter { $0.row.state != .active && !$0.isDeleted }.map(put) }
 
   private func put(_ change: Change) -> KeyEdit {

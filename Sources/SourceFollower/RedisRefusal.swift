@@ -1,9 +1,9 @@
 import Hiredis
 import RedisClient
 
-/// What Redis refuses.
+/// Classifies the errors of Redis.
 enum RedisRefusal {
-  /// Whether Redis would refuse it again: a right or a password.
+  /// Whether a repetition would fail as well: a right is missing, or the password is wrong.
   static func isFinal(_ error: any Error) -> Bool {
     switch error {
     case let error as RedisServerError: ["NOPERM", "NOAUTH", "WRONGPASS"].contains(error.code)

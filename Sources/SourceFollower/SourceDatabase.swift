@@ -1,5 +1,5 @@
-// One connection to the source, on a queue of its own: libpq's calls wait, and neither event loops nor threads of the
-// concurrency pool may.
+// One connection to the source, on a dispatch queue of its own: libpq's calls block, and neither event loops nor
+// threads of the concurrency pool may block.
 
 import Dispatch
 import KeyReplica
@@ -7,12 +7,12 @@ import KeyStore
 import PostgresClient
 import Synchronization
 
-/// A connection to the source. After an error it isn't used again.
+/// A connection to the source. It isn't used again after an error.
 ///
-/// Unchecked, because the connection is made and used on the serial queue only.
+/// Unchecked, because the connection is opened and used only on the serial queue.
 final class SourceDatabase: @unchecked Sendable {
   private let address: SourceAddress
-  /// For each statement.
+  /// The time limit of each statement.
   private let deadline: Duration
   private let queue = DispatchQueue(label: "source")
   private let patience = Patience()
@@ -30,11 +30,11 @@ final class SourceDatabase: @unchecked Sendable {
     (self.address, self.deadline) = (address, deadline)
   }
 
-  /// What came in the way, in words.
+  /// The source can't be reached, or has refused a statement.
   struct Failure: Error, Sendable, CustomStringConvertible {
     let address: SourceAddress
     let failure: PostgresFailure
-    /// Errors of values (22) repeat the value, which is a secret where columns were mixed up.
+    /// The messages of invalid values (class 22) contain the value, which may be a secret if columns were mixed up.
     var description: String {
       if case .refused(let state, _) = failure, state.hasPrefix("22") {
         return "the source \(address): PostgreSQL's error \(state) in an expression for a value. Its message isn't "
@@ -43,14 +43,14 @@ final class SourceDatabase: @unchecked Sendable {
       return "the source \(address): \(failure.words)"
     }
 
-    /// Whether PostgreSQL can't make sense of a statement: a table or column that isn't there, or an error in an expression.
+    /// Whether a statement is invalid: a table or column doesn't exist, or an expression has an error.
     var isOfStatement: Bool {
       guard case .refused(let state, _) = failure else { return false }
       return state.hasPrefix("42") && state != "42501"
     }
   }
 
-  /// Does something with the connection, which is made first where there is none.
+  /// Calls the body with the connection, on the queue. Connects first if there is no connection yet.
   private func run<Answer: Sendable>(
     _ body: @escaping @Sendable (PostgresConnection, Patience) throws(PostgresFailure) -> Answer
   ) async throws -> Answer {
@@ -84,7 +84,7 @@ final class SourceDatabase: @unchecked Sendable {
     }
     let new = try PostgresConnection(
       options, connectDeadline: Self.connectDeadline, deadline: deadline, patience)
-    // A little before ours: then the statement is certainly over.
+    // The server's own deadline is a little earlier: when ours is over, the statement has certainly ended.
     let limit = max(Int(deadline / .milliseconds(1)) - 500, 1)
     _ = try new.run("SELECT set_config('statement_timeout', '\(limit)', false)", patience)
     connection = new
@@ -96,7 +96,7 @@ final class SourceDatabase: @unchecked Sendable {
   }
 
   /// Runs statements, one after the other.
-  /// - Returns: The rows of the last one, all of whose columns are texts.
+  /// - Returns: The rows of the last statement. All its columns must be texts.
   @discardableResult
   func run(_ statements: [String]) async throws -> [[String?]] {
     try await run { (connection, patience) throws(PostgresFailure) in
@@ -106,7 +106,7 @@ final class SourceDatabase: @unchecked Sendable {
     }
   }
 
-  /// Runs a statement that takes an array of numbers.
+  /// Runs a statement with an array of numbers as its parameter.
   func run(_ statement: String, numbers: [Int64]) async throws {
     try await run { (connection, patience) throws(PostgresFailure) in
       var values = PostgresValues()
@@ -126,7 +126,7 @@ final class SourceDatabase: @unchecked Sendable {
   }
 
   /// Waits for a notification.
-  /// - Returns: False if none came within the time.
+  /// - Returns: False if there was none within the time.
   @discardableResult
   func notification(within limit: Duration) async throws -> Bool {
     try await run { (connection, patience) throws(PostgresFailure) in
@@ -134,14 +134,14 @@ final class SourceDatabase: @unchecked Sendable {
     }
   }
 
-  /// Rows that are fetched at once.
+  /// Number of rows that are fetched at once.
   private static let fetchSize = 10_000
 
   /// Reads a whole list in one snapshot, some rows at a time.
   /// - Parameters:
-  ///   - statement: Its columns are those of ``SourceRow``.
-  ///   - waitingKeys: Key IDs that are read in the same snapshot.
-  /// - Throws: ``UnreadableRows``, ``Standby``, or what isn't an answer.
+  ///   - statement: The statement for the list. Its columns are those of ``SourceRow``.
+  ///   - waitingKeys: A statement for key IDs, which are read in the same snapshot; nil for none.
+  /// - Throws: ``UnreadableRows``, ``Standby``, or the error of a failed statement.
   func list(
     _ statement: String, waitingKeys: String?
   ) async throws -> (list: KeyListSpool, waiting: Set<KeyID>) {
@@ -157,7 +157,7 @@ final class SourceDatabase: @unchecked Sendable {
       try await run(["COMMIT"])
       return (list, waiting)
     } catch {
-      // The snapshot is let go. Where that fails, too, the connection is over.
+      // Releases the snapshot. If this fails as well, the connection is closed anyway.
       _ = try? await run(["ROLLBACK"])
       throw error
     }
@@ -165,7 +165,7 @@ final class SourceDatabase: @unchecked Sendable {
 
   private func keys(_ statement: String?) async throws -> Set<KeyID> {
     guard let statement else { return [] }
-    // What can't be read is no key that could be left alone.
+    // An unreadable ID belongs to no key of the store, so there is no key to skip.
     return Set(try await run([statement]).compactMap { row in (row.first ?? nil).flatMap { KeyID(hex: $0) } })
   }
 
@@ -193,19 +193,20 @@ final class SourceDatabase: @unchecked Sendable {
     return list
   }
 
-  /// The server may be behind its primary. Its list would revoke keys that are new, so nothing is taken from it.
+  /// The server is a standby, which may be behind its primary. A list from a standby would revoke the newest keys, so
+  /// neither lists nor changes are read from it.
   struct Standby: Error, Sendable, CustomStringConvertible {
     let address: SourceAddress
     var description: String {
-      "the source \(address) is a standby, which may be behind its primary: nothing is taken from it, and the store isn't marked. "
-        + "Lead the follower to the primary, for example with several hosts and target_session_attrs=read-write"
+      "the source \(address) is a standby, which may be behind its primary: nothing is read from it, and the store isn't "
+        + "marked. Give the follower the primary's address, or several hosts and target_session_attrs=read-write"
     }
   }
 
   /// - Throws: ``Standby``
   func requirePrimary(_ isStandby: Bool) throws { if isStandby { throw Standby(address: address) } }
 
-  /// Rows of the source that can't be read.
+  /// The source has unreadable rows.
   struct UnreadableRows: Error, Sendable, CustomStringConvertible {
     let problems: [String]
     var description: String {

@@ -1,48 +1,49 @@
-// Keeps a key store equal to a source, the customers' own database, for as long as it runs, and marks the store with the
-// moment as of which it is.
+// Keeps a key store equal to a source, the customers' own database, and marks the store with the moment up to which the
+// two are equal (see SourceMark).
 //
-// It works in sessions: one connection to Redis, the lease, and connections to the source. Whatever goes wrong ends the
-// session, and the next one begins with a comparison of everything. So no state of a session has to be carried over an
-// error, and a store that was restored, a source that failed over and a follower that was killed are all the same case.
+// A follower works in sessions. A session has one connection to Redis, the lease, and connections to the source. Every
+// error ends the session, and the next session begins with a comparison of everything. So no state of a session has to
+// outlive an error, and one procedure covers a restored store, a failover of the source and a killed follower.
 //
-// One follows at a time: the lease is that of lists, so `import` and `sync` wait for it too, and scripts check it in the
-// step that writes. Others wait for the lease, and take over.
+// Only one follower is active at a time. It holds the lease for applying lists, so `import` and `sync` wait for it as
+// well, and every script that writes checks the lease in the same step. Other followers wait for the lease, and take
+// over.
 
 public import KeyStore
 public import Logging
 public import RedisClient
 
-/// What is followed.
+/// The source of a follower.
 public enum FollowedSource: Sendable {
-  /// A table with a trigger that notes each change.
+  /// A table with a trigger that records each change in an outbox.
   case table(SourceAddress, FollowedTable)
-  /// A query of a database, carried out each interval.
+  /// A query that is run at each interval.
   case query(SourceAddress, FollowedQuery, every: Duration)
-  /// A command that prints the whole list, run each interval and killed after a time.
+  /// A command that prints the whole list. It is run at each interval, and killed after a time limit.
   case command(String, every: Duration, within: Duration)
 }
 
-/// How a source is followed.
+/// The options of a follower.
 public struct FollowOptions: Sendable {
-  /// Between comparisons of everything, where changes are noted.
+  /// The time between comparisons of everything, for a table.
   public var compareEvery: Duration = .seconds(3_600)
-  /// Between marks, while nothing changes.
+  /// The time between marks while nothing changes.
   public var markEvery: Duration = .seconds(1)
-  /// In percent of the active keys.
+  /// The limit of a comparison's guard, in percent of the active keys.
   public var maxRevoked: Double = 5
-  /// How long changes wait for declared replicas.
+  /// Maximum wait for declared replicas to confirm changes.
   public var confirmWait: Duration = .seconds(5)
-  /// Whether Sentinels or a cluster lead to the primary.
+  /// Whether the primary is found through Sentinels or a cluster, which may promote another server.
   public var isWatched = false
-  /// Shown to others that wait.
+  /// Shown to publishers and followers that wait for the lease.
   public var name: String
-  /// For each statement of the whole list.
+  /// The time limit of each statement that reads the whole list.
   public var listDeadline: Duration = .seconds(600)
 
   public init(name: String) { self.name = name }
 }
 
-/// Why a follower can't begin, and wouldn't later either.
+/// A follower can't start, and a later start would fail as well.
 public struct CannotFollow: Error, Sendable, CustomStringConvertible {
   public let description: String
 }
@@ -60,7 +61,7 @@ public struct SourceFollower: Sendable {
 
   /// - Parameters:
   ///   - connect: Connects to Redis.
-  ///   - afterComparison: Called once the store is equal to the source for the first time in a session.
+  ///   - afterComparison: Called in each session after its first comparison, when the store is equal to the source.
   public init(
     _ source: FollowedSource, into layout: StoreLayout, options: FollowOptions, logger: Logger,
     connect: @escaping @Sendable () async throws -> RedisConnection,
@@ -71,8 +72,9 @@ public struct SourceFollower: Sendable {
     (self.connect, self.afterComparison) = (connect, afterComparison)
   }
 
-  /// Follows until the task is cancelled.
-  /// - Throws: ``CannotFollow``, or Redis's denial of a right, if that comes before the store was equal to the source for the first time.
+  /// Follows the source until the task is cancelled.
+  /// - Throws: An error that a later start would meet as well, such as ``CannotFollow`` or a right that Redis denies.
+  ///   Once the store has been equal to the source, nothing is thrown: errors are logged, and another session follows.
   public func run() async throws {
     var former: ListLease?
     var failures = 0
@@ -100,7 +102,8 @@ public struct SourceFollower: Sendable {
         if session.hasFollowed { (failures, hasFollowed) = (0, true) }
         if !hasFollowed, isFinal(error) { throw error }
         failures += 1
-        notes.problem(.session, "not following the source: \(error). The store's mark isn't renewed until that is over")
+        notes.problem(
+          .session, "not following the source: \(error). The store's mark isn't renewed until this problem is over")
         let step = min(Self.backoff.first * (1 << min(failures - 1, 10)), Self.backoff.most)
         do { try await Task.sleep(for: step) } catch { return }
       }
@@ -115,7 +118,7 @@ public struct SourceFollower: Sendable {
     }
   }
 
-  /// Whether the same start would fail again.
+  /// Whether another start would fail with the same error.
   private func isFinal(_ error: any Error) -> Bool {
     switch error {
     case is CannotFollow, is FollowedTable.Invalid: true
@@ -125,7 +128,7 @@ public struct SourceFollower: Sendable {
   }
 
   /// Creates the trigger and the outbox of a table.
-  /// - Parameter first: As ``FollowedTable/installation(first:)``.
+  /// - Parameter first: As for ``FollowedTable/installation(first:)``.
   public static func install(_ table: FollowedTable, at address: SourceAddress, first: UInt64) async throws {
     let database = SourceDatabase(address, deadline: .seconds(60))
     do {
@@ -136,7 +139,7 @@ public struct SourceFollower: Sendable {
   }
 }
 
-/// The store isn't the one any more that was made equal to the source.
+/// The store was restored, rebuilt or replaced after it was made equal to the source.
 struct StoreWentBack: Error, Sendable, CustomStringConvertible {
   let description: String
 
@@ -149,6 +152,7 @@ struct StoreWentBack: Error, Sendable, CustomStringConvertible {
 
   init(from former: UInt64, to version: UInt64) {
     description =
-      "the store went back from version \(former) to \(version), as after a restored backup: comparing it with the source"
+      "the store went back from version \(former) to \(version), as after a restored backup: comparing it with the "
+      + "source"
   }
 }

@@ -1,10 +1,10 @@
-// What a row of the source says, checked. A row that can't be read is an error with the row's key ID, and never a key
-// that isn't there or is active.
+// Reads and checks a row of the source. An unreadable row is an error with the row's key ID. Such a row is never taken
+// for an absent or an active key.
 
 import KeyReplica
 import KeyStore
 
-/// A key as the source has it.
+/// A key in the source.
 struct SourceRow: Sendable, Hashable {
   var key: KeyID
   var account: String
@@ -20,7 +20,7 @@ struct SourceRow: Sendable, Hashable {
   init(_ columns: some Collection<String?>) throws(Unreadable) {
     let columns = Array(columns)
     guard columns.count == 4 else { throw Unreadable(description: "expected 4 columns, got \(columns.count)") }
-    // A null is no key, and isn't listed.
+    // Rows without a key aren't listed, so a null is invalid here.
     let (id, account) = (columns[0] ?? "", columns[1] ?? "")
     guard id != "invalid" else {
       throw Unreadable(
@@ -28,7 +28,7 @@ struct SourceRow: Sendable, Hashable {
           + "visible ones of ASCII, so no request could carry it")
     }
     guard let key = KeyID(hex: id) else {
-      // Not repeated: if columns were mixed up it is a secret.
+      // The message doesn't contain the text: if columns were mixed up, the text is a secret.
       throw Unreadable(
         description: "expected a key id of 64 hexadecimal digits for a key of the account \"\(account.prefix(100))\", "
           + "got \(id.utf8.count) bytes")

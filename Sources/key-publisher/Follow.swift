@@ -1,5 +1,5 @@
-// The verb that keeps the store equal to a source for as long as it runs. What it does is in the module SourceFollower;
-// here are its options, its signals, and the connection to Redis.
+// The verb that keeps the store equal to a source for as long as it runs. The module SourceFollower does the work. This
+// file has the verb's options, the handling of signals, and the connection to Redis.
 
 import ArgumentParser
 import CommandSupport
@@ -14,22 +14,22 @@ import UnixSignals
 
 struct Follow: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Keeps the store equal to your database, and says as of when it is.",
+    abstract: "Keeps the store equal to your database, and marks the moment up to which they are equal.",
     discussion: """
-      With a PostgreSQL address and --table, a trigger notes each change of the table in an outbox, and the follower carries it \
-      into the store within milliseconds. --install creates the trigger; --print-install prints it for somebody else to run. With \
-      --query the whole list is read each interval. With --command instead of an address any other source is followed: the command \
-      prints the list as sync takes it, and its exit status counts.
+      With a PostgreSQL address and --table, a trigger writes each change of the table into an outbox, and the follower \
+      writes the change into the store within milliseconds. --install creates the trigger; --print-install prints its \
+      statements, for another user to run. With --query the whole list is read at each interval. --command follows any \
+      other source, without an address: the command prints the list in the format of sync, and must end with status 0.
 
         key-publisher follow postgres://sluice@db/app --table api_keys --key-id-column key_sha256 --account-column account_id \
       --state "CASE WHEN revoked_at IS NULL THEN 'active' ELSE 'revoked' END" --install
 
-      The source decides: a key that is revoked in the store and active in the source becomes active, and keys that aren't in the \
-      source are revoked. So change keys in your database. At the start, and each --compare-every, everything is compared, with the \
-      guard of sync (--max-revoked).
+      The source decides: a key that is revoked in the store and active in the source becomes active, and keys that \
+      aren't in the source are revoked. So change keys in your database. At the start, and each --compare-every, the \
+      whole store is compared with the source, with the guard of sync (--max-revoked).
 
-      It runs until SIGTERM or SIGINT. Start it on two machines: one follows, the other stands by and takes over. key-publisher source \
-      shows how old the store is, and sets how old it may be for refusals.
+      A follower runs until SIGTERM or SIGINT. Start followers on two machines: one follows, the other stands by and \
+      takes over. key-publisher source shows the age of the mark, and sets its maximum age for refusals.
       """)
 
   @OptionGroup var store: StoreAccess
@@ -37,58 +37,59 @@ struct Follow: AsyncParsableCommand {
   @OptionGroup var columns: FollowColumns
 
   private static let source = Setting<SourceSetting>(
-    "source", "The database: \(SourceAddress.expectation). libpq's environment variables and ~/.pgpass work, too.",
+    "source", "The database: \(SourceAddress.expectation). libpq also reads its environment variables and ~/.pgpass.",
     shown: "source", as: "none, with --command")
   @Argument(help: Self.source.help) var source: String?
 
-  // Not in the environment, which would then hold a command that is run without having been asked for.
+  // Not in the environment: a variable would run a command that the operator hasn't asked for.
   @Option(
     help: ArgumentHelp(
-      "A command that prints the whole list, run by /bin/sh. The list is taken only if it ends with status 0 (only on the "
-        + "command line).", valueName: "command"))
+      "A command that prints the whole list, run by /bin/sh. The list is used only if the command ends with status 0 "
+        + "(only on the command line).", valueName: "command"))
   var command: String?
 
   private static let every = Setting<Duration>(
-    "every", "With --command and --query: how often the list is read.", shown: "time", default: "30s",
+    "every", "With --command and --query: the interval of reading the list.", shown: "time", default: "30s",
     in: .seconds(1) ... .seconds(86_400))
   @Option(help: Self.every.help) var every: String?
 
   private static let commandLimit = Setting<Duration>(
-    "command-limit", "Kill the command after this time; its list isn't taken.", shown: "time", default: "10m",
+    "command-limit", "Kill the command after this time, and ignore its list.", shown: "time", default: "10m",
     in: .seconds(1) ... .seconds(86_400))
   @Option(help: Self.commandLimit.help) var commandLimit: String?
 
   private static let compareEvery = Setting<Duration>(
-    "compare-every", "With --table: how often the whole table is compared with the store.", shown: "time",
+    "compare-every", "With --table: the interval of comparing the whole table with the store.", shown: "time",
     default: "1h", in: .seconds(1) ... .seconds(7 * 86_400))
   @Option(help: Self.compareEvery.help) var compareEvery: String?
 
   private static let markEvery = Setting<Duration>(
-    "mark-every", "With --table: how often the store is marked while nothing changes.", shown: "time", default: "1s",
+    "mark-every", "With --table: the interval of marks while nothing changes.", shown: "time", default: "1s",
     in: .milliseconds(20) ... .seconds(60))
   @Option(help: Self.markEvery.help) var markEvery: String?
 
   private static let maxRevoked = Setting<Double>(
     "max-revoked",
-    "Don't carry out a comparison that takes more than this share of the active keys out of service or moves them to another "
+    "Refuse a comparison that would take more than this share of the active keys out of service or move them to another "
       + "account. 100 allows everything.", shown: "percent", default: "5", in: 0...100)
   @Option(help: Self.maxRevoked.help) var maxRevoked: String?
 
   private static let confirmWait = Setting<Duration>(
     "confirm-wait",
-    "How long to wait for the declared replicas to confirm a change. Until they do, the store isn't marked.",
+    "How long to wait for the declared replicas to confirm a change. The store isn't marked before they have confirmed it.",
     shown: "time", default: "5s", in: .milliseconds(100) ... .seconds(600))
   @Option(help: Self.confirmWait.help) var confirmWait: String?
 
   @Flag(help: .confirmation("Seal the store when it is equal to the source.")) var seal = false
-  @Flag(help: .confirmation("With --table: create the outbox and the trigger first, or make them anew."))
+  @Flag(help: .confirmation("With --table: first create the outbox and the trigger, or replace the trigger."))
   var install = false
-  @Flag(help: "With --table: print what --install runs, and end.") var printInstall = false
+  @Flag(help: "With --table: print the statements that --install runs, and end.") var printInstall = false
 
   func run() async throws {
     let settings = Settings()
     let source = try followed(settings)
-    // Numbers of the outbox begin with the time, so that one that is made again has none twice.
+    // The outbox's numbers begin with the time, so that an outbox that was dropped and created again doesn't use a
+    // number twice.
     let first = UInt64(Date().timeIntervalSince1970 * 1_000_000)
     if printInstall {
       guard case .table(_, let table) = source else { throw ValidationError("--print-install needs --table") }
@@ -118,7 +119,9 @@ struct Follow: AsyncParsableCommand {
         return try await RedisConnection.connected(
           to: endpoint, options: options, routedBy: layout.slot, on: MultiThreadedEventLoopGroup.singleton.any())
       } afterComparison: { [seal] connection in
-        if seal { logger.notice("\(try await sealStore(connection, layout, mayBeEmpty: false).sentence)") }
+        guard seal else { return }
+        let sealed = try await sealStore(connection, layout, mayBeEmpty: false)
+        logger.notice("\(sealed.sentence)")
       }
       try await untilTold { try await follower.run() }
     } catch let error as ExitCode {
@@ -131,7 +134,7 @@ struct Follow: AsyncParsableCommand {
     }
   }
 
-  /// Does something until it ends or this process is told to end.
+  /// Runs the body until it ends, or until a signal asks this process to end.
   private func untilTold(_ body: @escaping @Sendable () async throws -> Void) async throws {
     let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
     try await withThrowingTaskGroup(of: Void.self) { group in
@@ -166,7 +169,7 @@ struct Follow: AsyncParsableCommand {
   }
 }
 
-/// An address as the value of an option. It is never shown: it may hold a password.
+/// An address as the value of an option. The actual text is never shown, because it may contain a password.
 private struct SourceSetting: SettingValue {
   let address: SourceAddress
 

@@ -2,7 +2,7 @@ import ArgumentParser
 import CommandSupport
 import SourceFollower
 
-/// Which keys a database has.
+/// The options that describe the keys in a database.
 struct FollowColumns: ParsableArguments {
   private static let table = Setting<String>(
     "table", "The table of the keys: NAME or SCHEMA.NAME.", shown: "table")
@@ -10,13 +10,13 @@ struct FollowColumns: ParsableArguments {
 
   private static let keyIDColumn = Setting<String>(
     "key-id-column",
-    "With --table: the column with the key's SHA-256 in hexadecimal digits. A column is also any SQL expression of the table's "
-      + "columns, such as encode(digest, 'hex').", shown: "column")
+    "With --table: the column with the key's SHA-256 in hexadecimal digits. Instead of a column, give any SQL expression of "
+      + "the table's columns, such as encode(digest, 'hex').", shown: "column")
   @Option(help: Self.keyIDColumn.help) var keyIDColumn: String?
 
   private static let keyColumn = Setting<String>(
     "key-column",
-    "With --table: the column with the key itself. PostgreSQL hashes it: it never leaves the database.",
+    "With --table: the column with the key itself. PostgreSQL hashes the key, so the key never leaves the database.",
     shown: "column")
   @Option(help: Self.keyColumn.help) var keyColumn: String?
 
@@ -25,7 +25,7 @@ struct FollowColumns: ParsableArguments {
   @Option(help: Self.accountColumn.help) var accountColumn: String?
 
   private static let state = Setting<String>(
-    "state", "With --table: an SQL expression that is active, suspended or revoked.", shown: "expression",
+    "state", "With --table: an SQL expression with the value active, suspended or revoked.", shown: "expression",
     as: "each row is an active key")
   @Option(help: Self.state.help) var state: String?
 
@@ -36,14 +36,14 @@ struct FollowColumns: ParsableArguments {
 
   private static let outbox = Setting<String>(
     "outbox",
-    "With --table: the name of the outbox, which is in the table's schema. To follow one table into two stores, use two.",
+    "With --table: the name of the outbox, in the table's schema. To follow one table into two stores, use two outboxes.",
     shown: "name", default: "sluice_key_changes")
   @Option(help: Self.outbox.help) var outbox: String?
 
   private static let query = Setting<String>(
     "query",
-    "A query that returns all keys, with columns named key or key_id, account, and optionally state and revision. It is carried "
-      + "out each --every.", shown: "query")
+    "A query that returns all keys, with columns named key or key_id, account, and optionally state and revision. The query "
+      + "is run each --every.", shown: "query")
   @Option(help: Self.query.help) var query: String?
 
   enum Choice {
@@ -51,7 +51,7 @@ struct FollowColumns: ParsableArguments {
     case query(FollowedQuery)
   }
 
-  /// Whether nothing is said.
+  /// Whether neither a table nor a query is given.
   func isEmpty(_ settings: Settings) throws -> Bool { table == nil && query == nil }
 
   func resolve(_ settings: Settings) throws -> Choice {

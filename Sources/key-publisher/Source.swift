@@ -6,17 +6,17 @@ import KeyStore
 
 struct Source: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Shows as of when the store is equal to your database, and sets how old that may be.",
+    abstract: "Shows the moment up to which the store is equal to your database, and sets its maximum age.",
     discussion: """
-      A follower marks the store: everything that was committed in your database before that moment is in the store. With \
-      --max-age 60s no key is refused while the mark is older than that, or missing. With none, which is the default, the mark is \
-      only shown: right where keys are put by hand.
+      A follower marks the store with a moment: everything that was committed in your database before the moment is in the \
+      store. With --max-age 60s no key is refused while the mark is missing or older than 60 s. With none, the default, the \
+      mark is only shown, which is right if keys are changed by hand.
       """)
 
   @OptionGroup var store: StoreWriting
 
   private static let maxAge = Setting<MaxAge>(
-    "max-age", "How old the mark may be for refusals: a time of at least 1s, or none.", shown: "time|none",
+    "max-age", "The maximum age of the mark for refusals: a time of at least 1s, or none.", shown: "time|none",
     as: "unchanged")
   @Option(help: Self.maxAge.help) var maxAge: String?
 
@@ -59,22 +59,31 @@ struct Source: AsyncParsableCommand {
     let asOf =
       seconds.map {
         "everything that was committed before \(Date(timeIntervalSince1970: $0).formatted(.iso8601)) is in the store"
-      } ?? "nobody has marked the store"
-    let ageText = age.map { ", \($0) ms ago" } ?? (mark.moment == nil ? "" : ", by a clock that was set back since")
+      } ?? "the store was never marked"
+    let ageText =
+      if let age {
+        ", \(age) ms ago"
+      } else if mark.moment == nil {
+        ""
+      } else if mark.readAt == nil {
+        "; its age is unknown, because Redis denies TIME"
+      } else {
+        "; the mark is in the future, because Redis's clock was set back"
+      }
     try results.print(
       """
       source   \(asOf)\(ageText)
       max age  \(maxAge.map { "\($0) ms" } ?? "none")
-      refusals \(mark.isWithinBound ? "allowed" : "suspended: the mark is older than its bound, or missing")
+      refusals \(mark.isWithinBound ? "allowed" : "suspended: the mark is missing or older than its maximum age")
       """,
       Result(
         sourceAsOf: mark.moment.map { $0 / 1_000 }, ageMs: age, maxAgeMs: maxAge, withinBound: mark.isWithinBound))
   }
 }
 
-/// A time, or none.
+/// A maximum age, or `none`.
 private struct MaxAge: SettingValue {
-  /// Nil for none.
+  /// Nil for `none`.
   let limit: Duration?
 
   static let expectation = "none, or a length of time of at least 1s such as 60s or 5m"

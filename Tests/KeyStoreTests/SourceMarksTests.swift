@@ -1,4 +1,4 @@
-// The source mark in a real Redis: who may write it, and when it isn't written.
+// The source mark in a real Redis: which callers can write a mark, and when no mark is written.
 
 import Hiredis
 import KeyReplica
@@ -53,7 +53,7 @@ import Testing
       #expect(!outcome.isWritten && outcome.version == now.version)
       outcome = try await marks.mark(moment, under: lease, of: "another", at: 0)
       #expect(!outcome.isWritten && outcome.epoch == now.epoch)
-      // And a moment that Redis's clock hasn't reached, since it was set back.
+      // A moment in the future, as after Redis's clock was set back.
       outcome = try await marks.mark(moment + 3_600_000_000, under: lease, of: now.epoch, at: now.version)
       #expect(!outcome.isWritten)
       #expect(try await marks.read().mark.moment == nil)
@@ -82,7 +82,7 @@ import Testing
       #expect(mark.maxAge == nil && mark.isWithinBound)
       try await store.run("HSET", store.layout.meta, "source_mark", "yesterday")
       await #expect(throws: UnreadableStore.self) { _ = try await marks.read() }
-      // Who reads the position only isn't concerned.
+      // Reads of the position alone still work.
       #expect(try await position(store) == now)
       await lease.release()
     }
@@ -108,7 +108,7 @@ import Testing
         store.connection, store.layout, as: "the test", within: .zero, succeeding: former
       ) { _ in }
       await #expect(throws: ListLease.Taken.self) { _ = try await take(store) }
-      // The former one is over.
+      // The former lease has ended.
       let error = await #expect(throws: RedisServerError.self) {
         _ = try await store.writer.apply([.put("a")], under: former)
       }

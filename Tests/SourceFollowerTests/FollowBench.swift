@@ -13,12 +13,12 @@ struct FollowBench: Sendable {
   let postgres: PostgresServer
   let layout = StoreLayout()
 
-  /// How a table's keys are named.
+  /// The options for the table.
   static let columns = [
     "--table", "api_keys", "--key-column", "secret", "--account-column", "account", "--state", "state",
   ]
 
-  /// With a table `api_keys` of these keys, each of an account of its own.
+  /// Creates a table `api_keys` with this number of keys, each with an account of its own.
   init(keys: Int = 0, redis options: RedisServerOptions = RedisServerOptions()) async throws {
     async let redis = RedisServer.start(options)
     async let postgres = PostgresServer.start()
@@ -45,7 +45,7 @@ struct FollowBench: Sendable {
     return process
   }
 
-  /// The record of a key, by a connection of its own; nil also where there is no store.
+  /// The record of a key, read on a connection of its own; nil also if there is no store.
   func record(_ secret: String) async throws -> KeyRecord? {
     try await with { connection in
       guard case .found = try await connection.storePosition(layout) else { return nil }
@@ -63,7 +63,7 @@ struct FollowBench: Sendable {
     try await with { try await SourceMarks(connection: $0, layout: layout).time() }
   }
 
-  /// Waits until everything that was committed before this call is said to be in the store.
+  /// Waits for a mark that covers everything that was committed before this call.
   func becomesEqual(within limit: Duration = .seconds(30)) async throws {
     let now = try await time()
     try await eventually(within: limit, "the mark is later than now") { try await mark().covers(now) }
@@ -76,7 +76,7 @@ struct FollowBench: Sendable {
     return try await body(connection)
   }
 
-  /// How the store differs from the table, key by key.
+  /// The differences between the store and the table, one text for each key.
   func differences() async throws -> [String] {
     let rows = try await postgres.query("SELECT secret, account, state FROM api_keys WHERE secret IS NOT NULL")
     var expected: [KeyID: [String]] = [:]
@@ -97,6 +97,7 @@ struct FollowBench: Sendable {
     return differences + expected.map { "\($0.key): missing, expected \($0.value)" }
   }
 
+  /// The number of changes in the outbox.
   func waiting() async throws -> Int {
     Int(try await postgres.query("SELECT count(*) FROM sluice_key_changes")[0][0]) ?? -1
   }

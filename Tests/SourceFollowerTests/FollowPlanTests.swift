@@ -13,7 +13,7 @@ import Testing
     plan.ended(overtaken: false, now: begin)
     #expect(plan.isEqual && !plan.isDue(begin + .seconds(3_599)) && plan.isDue(begin + .seconds(3_600)))
     plan.began(begin)
-    // A regular comparison runs beside the changes, and the store stays marked.
+    // A regular comparison runs while changes are carried out, and the store is still marked.
     #expect(plan.isEqual)
   }
 
@@ -54,7 +54,7 @@ import Testing
     plan.ended(overtaken: false, now: end)
     plan.doubtLater(now: end)
     #expect(!plan.isEqual && !plan.isDue(end + .seconds(9)) && plan.isDue(end + .seconds(10)))
-    // Further changes don't put it off.
+    // Further changes don't delay the comparison.
     plan.doubtLater(now: end + .seconds(5))
     #expect(plan.isDue(end + .seconds(10)))
   }

@@ -24,9 +24,9 @@ import Testing
     }
     try await bench.postgres.query("UPDATE api_keys SET secret = 'sk_two' WHERE secret = 'sk_2'")
     try await bench.postgres.query("DELETE FROM api_keys WHERE secret = 'sk_3'")
-    // Not a change of a key.
+    // This update changes no key.
     try await bench.postgres.query("UPDATE api_keys SET used = 1")
-    // One that comes back.
+    // A deleted key is inserted again.
     try await bench.postgres.query("INSERT INTO api_keys VALUES ('sk_3', 'acme')")
     try await bench.postgres.query("DELETE FROM api_keys WHERE secret = 'sk_4'")
     try await bench.becomesEqual()
@@ -38,7 +38,7 @@ import Testing
     try await eventually("the outbox is empty") { try await bench.waiting() == 0 }
     follower.terminate()
     #expect(try await follower.waitForExit() == .exited(0), "\(follower.outputs)")
-    // Nobody has to wait for the next one.
+    // The lease is released, so the next follower doesn't have to wait.
     #expect(try await bench.redis.run("EXISTS", "sluice:{keys}:lease").integer() == 0)
   }
 
@@ -56,7 +56,7 @@ import Testing
     #expect(dump.range(of: Data("topsecret".utf8)) == nil && dump.range(of: Data("sk_1".utf8)) == nil)
     #expect(!follower.outputs.contains("sk_top") && !follower.outputs.contains("sk_1"))
     #expect(!follower.outputs.contains(PostgresServer.password))
-    // A row that can't be read is no row that isn't there: the store isn't marked.
+    // While a row is unreadable the store isn't marked.
     let mark = try await bench.mark().moment
     try await bench.postgres.query("UPDATE api_keys SET used = 2")
     #expect(try await bench.mark().moment == mark)
@@ -137,7 +137,7 @@ import Testing
     try await bench.redis.restart()
     try await bench.becomesEqual()
     #expect(try await bench.differences() == [])
-    // While it is connected.
+    // The store is emptied while the follower is connected.
     try await bench.redis.run("FLUSHALL")
     try await eventually("the keys are there again") { try await bench.state("sk_new_50") == .active }
     try await bench.becomesEqual()
@@ -157,7 +157,7 @@ import Testing
     try await bench.postgres.restart()
     try await bench.becomesEqual()
     try await follower.waitForLine(containing: "following the source again")
-    // And on a standby nothing is taken.
+    // Nothing is read from a standby.
     try await bench.postgres.stop()
     try Data().write(to: bench.postgres.folder.url("data/standby.signal"))
     try await bench.postgres.restart()
@@ -180,7 +180,7 @@ import Testing
     #expect(try await !bench.mark().covers(time))
     follower.terminate()
     _ = try await follower.waitForExit()
-    // What the application has changed one by one meanwhile isn't counted.
+    // The guard doesn't count the changes that the application made in the meantime.
     try await bench.postgres.query(
       """
       INSERT INTO api_keys SELECT 'sk_' || n, 'account-' || n FROM generate_series(1, 100) n;
@@ -203,7 +203,7 @@ import Testing
   @Test func `comparisons beside changes take nothing back`() async throws {
     let bench = try await FollowBench(keys: 2_000)
     let follower = try await bench.follow(["--compare-every", "1s"])
-    // Somebody else's change of the store is undone.
+    // Another program changes the store: the follower undoes that.
     try await bench.with { connection in
       let edit = KeyEdit(key: KeyID(secret: "sk_7".utf8), kind: .setState(.revoked))
       _ = try await KeyStoreWriter(connection: connection, layout: bench.layout).apply([edit])

@@ -32,7 +32,7 @@ import Testing
     #expect(batch.additions.map(\.revision) == [9])
     #expect(batch.additions.map(\.kind) == [.put(account: "acme", .active)])
     #expect(batch.ends.map(\.kind) == [.setState(.suspended)])
-    // Nothing of it is marked as agreed: a mass of ends is for the nodes' guard.
+    // No edit is marked as agreed: the nodes' guard judges large numbers of removals.
     #expect(batch.ends.allSatisfy { !$0.allowing.contains(.end) })
     #expect(batch.records.map(\.kind) == [.put(account: "acme", .suspended)])
   }

@@ -109,9 +109,9 @@ public final class KeyListSpool {
     return spool
   }
 
-  /// Checks and splits a list whose entries were parsed elsewhere.
-  /// - Parameter next: The next entries; nil after the last one.
-  /// - Throws: ``BadList``, or whatever `next` throws.
+  /// Checks and splits a list whose entries the caller has parsed.
+  /// - Parameter next: Returns the next entries; nil after the last ones.
+  /// - Throws: ``BadList``, or an error of `next`.
   public static func collecting(
     partitionLimit: Int = partitionLimit, _ next: () async throws -> [KeyListEntry]?
   ) async throws -> KeyListSpool {

@@ -25,7 +25,7 @@ public struct ListConsequences: Sendable, Hashable {
     public var version: UInt64?
     /// The history of that version; nil if there was no store, or if any history is accepted.
     public var epoch: String?
-    /// Keys that aren't touched, whatever the list says of them.
+    /// Keys that are left unchanged, even if the list has other values for them or doesn't list them.
     public var untouched: Set<KeyID> = []
 
     public init(revokesUnlisted: Bool, reactivates: Bool = false, version: UInt64? = nil, epoch: String? = nil) {

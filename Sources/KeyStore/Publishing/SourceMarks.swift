@@ -1,4 +1,5 @@
-// Writes and reads the source mark: see SourceMark. Writing it is one small script, beside the store's changes.
+// Reads and writes the source mark (see SourceMark). A mark is written by a small script, and isn't a change of the
+// store.
 
 import Hiredis
 public import KeyReplica
@@ -15,7 +16,7 @@ public struct SourceMarks: Sendable {
     self.layout = layout
   }
 
-  /// Redis's time in microseconds since 1970. Read before the source is.
+  /// Redis's time in microseconds since 1970. For a mark it must be read before the source is read.
   public func time() async throws -> UInt64 {
     let parts = try await connection.execute(RedisCommand("TIME")).array()
     guard parts.count == 2, let seconds = UInt64(try parts[0].string()), let micros = UInt64(try parts[1].string()),
@@ -24,22 +25,24 @@ public struct SourceMarks: Sendable {
     return seconds * 1_000_000 + micros
   }
 
-  /// What became of a mark.
+  /// The result of writing a mark.
   public struct Outcome: Sendable, Hashable {
     public var isWritten: Bool
-    /// The store's, now.
+    /// The store's current epoch.
     public var epoch: String
+    /// The store's current version.
     public var version: UInt64
   }
 
-  /// Says that everything that was committed in the source before a moment is in the store. Nothing is written if the
-  /// store has another epoch or version: then it was restored or replaced, or somebody else changed it.
+  /// Marks the store: everything that was committed in the source before a moment is in the store. No mark is written
+  /// if the store has another epoch or version, because then the store was restored or replaced, or another program has
+  /// changed it.
   /// - Parameters:
-  ///   - moment: ``time()``, from before the source was read, on the same connection.
-  ///   - lease: The follower's.
-  ///   - epoch: Of the store that was made equal to the source.
-  ///   - version: The one that is equal to the source.
-  /// - Throws: ``Hiredis/RedisServerError`` also if the lease has ended.
+  ///   - moment: The result of ``time()`` on the same connection, from before the source was read.
+  ///   - lease: The follower's lease.
+  ///   - epoch: The epoch of the store that was made equal to the source.
+  ///   - version: The version at which the store was equal to the source.
+  /// - Throws: ``Hiredis/RedisServerError``, also if the lease has ended.
   public func mark(
     _ moment: UInt64, under lease: ListLease, of epoch: String, at version: UInt64
   ) async throws -> Outcome {
@@ -47,14 +50,14 @@ public struct SourceMarks: Sendable {
     return try script.read(await connection.execute(script))
   }
 
-  /// Sets how old the mark may be for a refusal; nil for no bound.
+  /// Sets the maximum age of the mark for refusals; nil for no limit.
   public func setMaxAge(_ maxAge: Duration?) async throws {
     let milliseconds = maxAge.map { Int64($0 / .milliseconds(1)) }
     let script = SourceBoundScript(layout: layout, milliseconds: milliseconds)
     try script.read(await connection.execute(script))
   }
 
-  /// Position and mark, read in one step.
+  /// The store's position and mark, read in one step.
   public func read() async throws -> (position: StoreAnswer<StorePosition>, mark: SourceMark) {
     let reply = try await connection.execute(layout.positionCommand)
     return (try layout.position(from: reply), try layout.sourceMark(from: reply))

@@ -2,14 +2,14 @@ import Hiredis
 import KeyReplica
 import RedisClient
 
-/// Says as of when everything that was committed in the source is in the store: mark.lua.
+/// Writes the source mark: mark.lua.
 struct MarkScript: ScriptCall {
   static let script = RedisScript(name: "mark", source: LuaScripts.mark)
 
   let layout: StoreLayout
   let lease: ListLease
   let epoch: String
-  /// The version that is equal to the source.
+  /// The version at which the store was equal to the source.
   let version: UInt64
   /// Microseconds since 1970, by Redis's clock.
   let moment: UInt64

@@ -15,7 +15,7 @@ struct PositionScript: ScriptCall {
     try StoreLayout.position(fromFields: Self.items(of: reply)[..<StoreLayout.metaFields.count])
   }
 
-  /// What the same reply says of the source.
+  /// The source mark in the same reply.
   static func sourceMark(from reply: RedisReply) throws -> SourceMark {
     let items = try items(of: reply)
     func number(_ field: String) throws -> UInt64? {

@@ -1,12 +1,12 @@
 import Hiredis
 import RedisClient
 
-/// Sets how old the source mark may be: source_bound.lua.
+/// Sets the maximum age of the source mark: source_bound.lua.
 struct SourceBoundScript: ScriptCall {
   static let script = RedisScript(name: "source_bound", source: LuaScripts.sourceBound)
 
   let layout: StoreLayout
-  /// Nil for no bound.
+  /// The maximum age; nil for no limit.
   let milliseconds: Int64?
 
   var keys: [String] { [layout.meta, layout.changes] }

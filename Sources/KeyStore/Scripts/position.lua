@@ -2,8 +2,9 @@
 -- Reads fields of the store's description, and Redis's time, in one step.
 --
 -- KEYS  meta.
--- ARGV  the fields.
--- Reply the fields' values, and the time in microseconds since 1970; null if the user may not ask for it.
+-- ARGV  the names of the fields.
+-- Reply the values of the fields, then the time in microseconds since 1970. The time is null if Redis denies TIME to
+--       this user.
 
 local answer = redis.call('HMGET', KEYS[1], unpack(ARGV))
 local time = redis.pcall('TIME')

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Sets how old the source mark may be. That is no change of the store's content, so its version stays. Works on a full
--- Redis.
+-- Sets the maximum age of the source mark. That isn't a change of the store's content, so its version stays. Works on a
+-- full Redis.
 --
 -- KEYS  meta, changes.
--- ARGV  schema, number of buckets, milliseconds (empty: no bound).
+-- ARGV  schema, number of buckets, milliseconds (empty for no limit).
 -- Reply 1.
 
 -- include meta.lua
