@@ -78,6 +78,9 @@ let package = Package(
     // Each Lua script in a file of its own, in a folder `Scripts` of the target that runs it.
     .plugin(name: "EmbedScripts", capability: .buildTool(), exclude: ["embed.awk"]),
 
+    // PostgreSQL: one connection with deadlines, through libpq.
+    .target(name: "PostgresClient", dependencies: ["CPostgres"], swiftSettings: strict),
+
     // The data's way, in its order.
     .target(name: "CSHA"),
     .target(name: "KeyReplica", dependencies: ["Bytes", "CSHA", crypto], swiftSettings: strict),
@@ -89,6 +92,11 @@ let package = Package(
       name: "KeyStore",
       dependencies: ["Bytes", "PrivateFiles", "RedisClient", "KeyReplica", crypto, logging, nioCore],
       swiftSettings: strict, plugins: ["EmbedScripts"]),
+    // From the customers' database into the key store.
+    .target(
+      name: "SourceFollower",
+      dependencies: ["Hiredis", "KeyReplica", "KeyStore", "PostgresClient", "RedisClient", logging, nioCore],
+      swiftSettings: strict),
     .target(
       name: "IngestQueue", dependencies: ["Bytes", "Hiredis", "RedisClient", crypto, deque, logging, nioCore],
       swiftSettings: strict, plugins: ["EmbedScripts"]),
@@ -148,8 +156,8 @@ let package = Package(
     .target(
       name: "IngestWorker",
       dependencies: [
-        "BodyCoding", "Bytes", "CPostgres", "CZstd", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
-        "Fleet", "PrivateFiles", logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
+        "BodyCoding", "Bytes", "CZstd", "Hiredis", "PostgresClient", "RedisClient", "KeyReplica", "KeyStore",
+        "IngestQueue", "Fleet", "PrivateFiles", logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "GRDBSQLite", package: "GRDB.swift"),
@@ -198,8 +206,8 @@ let package = Package(
     .executableTarget(
       name: "key-publisher",
       dependencies: [
-        "CommandSupport", "Hiredis", "KeyAPI", "KeyReplica", "KeyStore", "Listening", "RedisClient", argumentParser,
-        logging, nioCore, nioPosix,
+        "CommandSupport", "Hiredis", "KeyAPI", "KeyReplica", "KeyStore", "Listening", "RedisClient", "SourceFollower",
+        argumentParser, logging, nioCore, nioPosix, unixSignals,
       ],
       swiftSettings: strict),
 
@@ -254,6 +262,13 @@ let package = Package(
     .testTarget(
       name: "KeyAPITests",
       dependencies: ["Hiredis", "KeyAPI", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", logging],
+      swiftSettings: strict),
+    .testTarget(
+      name: "SourceFollowerTests",
+      dependencies: [
+        "Hiredis", "KeyReplica", "KeyStore", "PostgresClient", "RedisClient", "RedisFixture", "SourceFollower",
+        "key-publisher", nioCore, nioPosix,
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "IngestQueueTests",
@@ -319,7 +334,7 @@ let package = Package(
       name: "IngestWorkerTests",
       dependencies: [
         "BodyCoding", "CompressionFixture", "Fleet", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
-        "IngestWorker", "ingest-worker", "QueueFixture", "RedisFixture",
+        "IngestWorker", "ingest-worker", "PostgresClient", "QueueFixture", "RedisFixture",
         logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
@@ -354,8 +369,8 @@ if Context.environment["SLUICE_BENCHMARKS"] != nil {
     .executableTarget(
       name: "bench",
       dependencies: [
-        "CMalloc", "HTTPFraming", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture",
-        "SimulatedStore", argumentParser, logging, nioCore, nioPosix,
+        "CMalloc", "HTTPFraming", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "PostgresClient", "RedisClient",
+        "RedisFixture", "SimulatedStore", argumentParser, logging, nioCore, nioPosix,
       ],
       path: "Benchmarks/Command", swiftSettings: strict)
   ]

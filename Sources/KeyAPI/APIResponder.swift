@@ -14,6 +14,11 @@ final class APIResponder: Sendable {
   /// Maximum bytes of a body. A batch of 256 changes with the longest keys and accounts has half of them.
   static let bodyLimit = 1 << 20
 
+  /// Maximum time for a turn, and then for reading the whole store and changing an account's keys. After it the request
+  /// is answered 503. With the confirmation by replicas that is before the listener's deadline, which would only close
+  /// the connection.
+  static let accountLimit = TimeAmount.seconds(15)
+
   private static let insistence = KeyObjection.Insistence(
     reactivatingPut: "a put with \"reactivate\": true", reactivate: "\"reactivate\": true",
     changeAccount: "\"change_account\": true")
@@ -257,9 +262,10 @@ final class APIResponder: Sendable {
     }
     let (outcome, unconfirmed): (AccountKeys.Outcome, String?)
     do {
-      try await accounts.take()
+      let deadline = NIODeadline.now() + Self.accountLimit
+      try await accounts.take(within: Duration(Self.accountLimit))
       do {
-        (outcome, unconfirmed) = try await store.set(state, ofAccount: account, isTrial: isTrial)
+        (outcome, unconfirmed) = try await store.set(state, ofAccount: account, isTrial: isTrial, until: deadline)
         await accounts.giveBack()
       } catch {
         await accounts.giveBack()

@@ -78,8 +78,9 @@ package struct KeyAPI: Sendable {
       readSize: Self.read,
       // Low, because some applications open a connection for each request, and all their requests come from one host.
       connectionCost: .microseconds(50))
-    // A request may wait for Redis, and after that for the confirmation by replicas.
-    listener.deadlines = HTTPDeadlines(request: .seconds(20) + TimeAmount(configuration.confirmWait))
+    // Longer than all that a request may wait for: 15 s for an account's keys, two waits for replicas, and a few steps
+    // of Redis of up to 5 s each. So a request is answered 503 if Redis is slow, and isn't cut off.
+    listener.deadlines = HTTPDeadlines(request: .seconds(40) + TimeAmount(configuration.confirmWait * 2))
     listener.identity = identity
     var services: [any Service] = [TokenKeeper(tokens: tokens, logger: logger)]
     if let identity { services.append(CertificateKeeper(identity, logger: logger)) }

@@ -4,7 +4,7 @@
 internal import Hiredis
 package import KeyReplica
 package import KeyStore
-internal import NIOCore
+package import NIOCore
 package import RedisClient
 
 package struct RedisChangeStore: ChangeStore {
@@ -71,14 +71,17 @@ package struct RedisChangeStore: ChangeStore {
   }
 
   /// Changes the state of all keys of an account.
-  /// - Parameter isTrial: Whether the keys are only counted.
+  /// - Parameters:
+  ///   - isTrial: Whether the keys are only counted.
+  ///   - deadline: After it no further step is begun. It doesn't include the confirmation by replicas.
   /// - Returns: The result, and why the changes aren't confirmed; nil if they are.
   package func set(
-    _ state: KeyState, ofAccount account: String, isTrial: Bool
+    _ state: KeyState, ofAccount account: String, isTrial: Bool, until deadline: NIODeadline
   ) async throws -> (outcome: AccountKeys.Outcome, unconfirmed: String?) {
     let connection = try await surveys.connection(within: Self.connectWait).get()
     let outcome = try await following {
-      try await AccountKeys(connection: connection, layout: layout).set(state, of: account, isTrial: isTrial)
+      try await AccountKeys(connection: connection, layout: layout, deadline: deadline).set(
+        state, of: account, isTrial: isTrial)
     }
     return (outcome, isTrial ? nil : await objection(on: connection))
   }

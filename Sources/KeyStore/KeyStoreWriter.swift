@@ -165,11 +165,15 @@ public struct KeyStoreWriter: Sendable {
   public static let batchLimit = 256
 
   /// Carries out up to ``batchLimit`` edits in one atomic step.
-  /// - Parameter version: The version that the edits are based on: a key that was changed after it is left unchanged.
+  /// - Parameters:
+  ///   - version: The version that the edits are based on: a key that was changed after it is left unchanged.
+  ///   - lease: Once this lease has ended, nothing is changed.
   /// - Throws: ``RedisClient/RedisError``: it is unknown whether the edits were carried out, and repeating them is
   ///   harmless; ``Hiredis/RedisServerError`` or ``InvalidEdit``: none was carried out.
-  public func apply(_ edits: [KeyEdit], basedOn version: UInt64? = nil) async throws -> EditOutcome {
-    try await submit(edits, basedOn: version).get()
+  public func apply(
+    _ edits: [KeyEdit], basedOn version: UInt64? = nil, under lease: ListLease? = nil
+  ) async throws -> EditOutcome {
+    try await submit(edits, basedOn: version, under: lease).get()
   }
 
   /// The same, for callers with several batches in flight. Batches are carried out in order only after the first one

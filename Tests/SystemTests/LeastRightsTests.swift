@@ -70,6 +70,7 @@ import Testing
     try await publisher.run("key-publisher", ["rotate", "--key", old, "--new-key", new, "--revoke-after", "1h"])
     for arguments in [
       ["revoke", "--due"], ["get", new], ["list"], ["position"], ["suspend", "--account", "account-9"],
+      ["source", "--max-age", "none"],
     ] {
       try await publisher.run("key-publisher", arguments)
     }

@@ -9,14 +9,14 @@ internal import CPostgres
 internal import Foundation
 
 /// An error of a connection.
-enum PostgresFailure: Error {
+public enum PostgresFailure: Error {
   /// The server answered with an error. The connection is still usable.
   case refused(state: String, message: String)
   /// The connection is closed, and the outcome of the statement is unknown. The reason is text.
   case broken(String)
 
   /// As text for an operator, without values of rows.
-  var words: String {
+  public var words: String {
     switch self {
     case .refused(let state, let message): "PostgreSQL's error \(state), \(message)"
     case .broken(let why): why
@@ -24,8 +24,20 @@ enum PostgresFailure: Error {
   }
 }
 
+/// Whether a caller still waits for a statement.
+public protocol CallerPatience: Sendable {
+  /// Whether no caller waits any more, so that the statement is cancelled.
+  var isOver: Bool { get }
+}
+
+/// A caller that waits until the deadline.
+public struct EndlessPatience: CallerPatience {
+  public init() {}
+  public var isOver: Bool { false }
+}
+
 /// A connection. Used by one thread at a time; closed when this object is freed.
-final class PostgresConnection {
+public final class PostgresConnection {
   private let connection: OpaquePointer
   private let deadline: Duration
   /// The time after a statement's own deadline, or after a cancellation, in which the server may confirm the end.
@@ -38,8 +50,8 @@ final class PostgresConnection {
   ///   - options: libpq's keywords and values.
   ///   - connectDeadline: For the whole connect, except the DNS lookup.
   ///   - deadline: For each statement.
-  init(
-    _ options: [PostgresAddress.Option], connectDeadline: Duration, deadline: Duration, _ patience: CancellationCheck
+  public init(
+    _ options: [PostgresOption], connectDeadline: Duration, deadline: Duration, _ patience: any CallerPatience
   ) throws(PostgresFailure) {
     var keywords = options.map { strdup($0.keyword) } + [nil]
     var values = options.map { strdup($0.value) } + [nil]
@@ -74,14 +86,14 @@ final class PostgresConnection {
 
   /// Whether the connection can be used, as far as known without a request to the server. A server that ends first
   /// sends a reason and then closes: the first check reads the message, and the second finds the connection closed.
-  var isOpen: Bool {
+  public var isOpen: Bool {
     PQconsumeInput(connection) == 1 && PQconsumeInput(connection) == 1 && PQstatus(connection) == CONNECTION_OK
   }
 
-  /// Runs a statement.
+  /// Runs one statement.
   /// - Returns: The rows, their values in PostgreSQL's binary form.
-  func run(
-    _ statement: String, _ patience: CancellationCheck, with values: PostgresValues = PostgresValues()
+  public func run(
+    _ statement: String, _ patience: any CallerPatience, with values: PostgresValues = PostgresValues()
   ) throws(PostgresFailure) -> [[[UInt8]?]] {
     try converse(patience) {
       values.withPointers { count, pointers, lengths, formats in
@@ -91,14 +103,14 @@ final class PostgresConnection {
   }
 
   /// Prepares a statement under a name, for ``run(prepared:_:with:)``.
-  func prepare(_ name: String, _ statement: String, _ patience: CancellationCheck) throws(PostgresFailure) {
+  public func prepare(_ name: String, _ statement: String, _ patience: any CallerPatience) throws(PostgresFailure) {
     _ = try converse(patience) { PQsendPrepare(connection, name, statement, 0, nil) }
   }
 
   /// Runs a statement that was prepared.
   /// - Returns: As ``run(_:_:with:)``.
-  func run(
-    prepared name: String, _ patience: CancellationCheck, with values: PostgresValues
+  public func run(
+    prepared name: String, _ patience: any CallerPatience, with values: PostgresValues
   ) throws(PostgresFailure) -> [[[UInt8]?]] {
     try converse(patience) {
       values.withPointers { count, pointers, lengths, formats in
@@ -107,9 +119,43 @@ final class PostgresConnection {
     }
   }
 
+  /// The names of the columns that a statement returns. The statement is prepared, but not run.
+  public func columns(of statement: String, _ patience: any CallerPatience) throws(PostgresFailure) -> [String] {
+    try prepare("", statement, patience)
+    var names: [String] = []
+    _ = try converse(patience) {
+      PQsendDescribePrepared(connection, "")
+    } take: { result in
+      names = (0..<PQnfields(result)).map { column in PQfname(result, column).map { String(cString: $0) } ?? "" }
+    }
+    return names
+  }
+
+  /// Waits for a notification on any channel that this connection listens to.
+  /// - Returns: False if there was none within the time.
+  public func notification(
+    within limit: Duration, _ patience: any CallerPatience
+  ) throws(PostgresFailure) -> Bool {
+    let end = ContinuousClock.now + limit
+    while true {
+      guard PQconsumeInput(connection) == 1, PQstatus(connection) == CONNECTION_OK else { throw .broken(lastWords) }
+      var hasCome = false
+      while let notification = PQnotifies(connection) {
+        PQfreemem(notification)
+        hasCome = true
+      }
+      if hasCome { return true }
+      guard try wait(for: POLLIN, until: end, patience) else { return false }
+    }
+  }
+
   // MARK: Statements
 
-  private func converse(_ patience: CancellationCheck, _ send: () -> Int32) throws(PostgresFailure) -> [[[UInt8]?]] {
+  /// Sends a statement, and reads all its results.
+  /// - Parameter take: Called with each successful result without rows.
+  private func converse(
+    _ patience: any CallerPatience, _ send: () -> Int32, take: (OpaquePointer) -> Void = { _ in }
+  ) throws(PostgresFailure) -> [[[UInt8]?]] {
     guard send() == 1 else { throw .broken(lastWords) }
     let end = ContinuousClock.now + deadline
     var unsent = PQflush(connection)
@@ -131,7 +177,7 @@ final class PostgresConnection {
       defer { PQclear(result) }
       switch PQresultStatus(result) {
       case PGRES_TUPLES_OK: rows += Self.rows(of: result)
-      case PGRES_COMMAND_OK: break
+      case PGRES_COMMAND_OK: take(result)
       default: refusal = refusal ?? self.refusal(in: result)
       }
     }
@@ -141,7 +187,7 @@ final class PostgresConnection {
   }
 
   /// Waits for the socket. After the deadline, asks the server to stop.
-  private func answer(_ events: Int32, until end: ContinuousClock.Instant, _ patience: CancellationCheck)
+  private func answer(_ events: Int32, until end: ContinuousClock.Instant, _ patience: any CallerPatience)
     throws(PostgresFailure)
   {
     if try wait(for: events, until: end, patience) { return }
@@ -149,7 +195,8 @@ final class PostgresConnection {
     stop()
     // Waits a little longer for the server to stop: otherwise the next statement would wait for the old one's locks.
     let last = ContinuousClock.now + Self.grace
-    while PQisBusy(connection) == 1, try wait(for: POLLIN, until: last, .endless), PQconsumeInput(connection) == 1 {}
+    let endless = EndlessPatience()
+    while PQisBusy(connection) == 1, try wait(for: POLLIN, until: last, endless), PQconsumeInput(connection) == 1 {}
     throw .broken(why)
   }
 
@@ -173,7 +220,7 @@ final class PostgresConnection {
 
   /// False when the time is over, or if no caller waits any more.
   private func wait(
-    for events: Int32, until end: ContinuousClock.Instant, _ patience: CancellationCheck
+    for events: Int32, until end: ContinuousClock.Instant, _ patience: any CallerPatience
   ) throws(PostgresFailure) -> Bool {
     let socket = PQsocket(connection)
     guard socket >= 0 else { throw .broken(lastWords) }

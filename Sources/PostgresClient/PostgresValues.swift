@@ -3,19 +3,22 @@
 // index), and then each element after its length. A null has the length -1.
 
 /// The values of a statement's parameters, in their order.
-struct PostgresValues {
+public struct PostgresValues {
   private var bytes: [UInt8] = []
   private var ranges: [Range<Int>] = []
 
+  public init() {}
+
   /// The types that are used here, with their OIDs in PostgreSQL's catalogue, which never change.
-  enum ElementType: Int32 {
+  public enum ElementType: Int32 {
     case bytea = 17
+    case int8 = 20
     case text = 25
     case timestamptz = 1184
     case uuid = 2950
   }
 
-  mutating func add(_ text: String) {
+  public mutating func add(_ text: String) {
     let start = bytes.count
     bytes.append(contentsOf: text.utf8)
     ranges.append(start..<bytes.count)
@@ -23,7 +26,7 @@ struct PostgresValues {
 
   /// An array of one dimension.
   /// - Parameter write: Appends an element's bytes and returns true; or returns false for a null.
-  mutating func addArray<Elements: Collection>(
+  public mutating func addArray<Elements: Collection>(
     of type: ElementType, _ elements: Elements, _ write: (Elements.Element, inout [UInt8]) -> Bool
   ) {
     let start = bytes.count
@@ -38,9 +41,9 @@ struct PostgresValues {
     ranges.append(start..<bytes.count)
   }
 
-  mutating func reserve(_ count: Int) { bytes.reserveCapacity(count) }
+  public mutating func reserve(_ count: Int) { bytes.reserveCapacity(count) }
 
-  static func append(_ number: some FixedWidthInteger, to bytes: inout [UInt8]) {
+  public static func append(_ number: some FixedWidthInteger, to bytes: inout [UInt8]) {
     withUnsafeBytes(of: number.bigEndian) { bytes.append(contentsOf: $0) }
   }
 
