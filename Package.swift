@@ -192,7 +192,8 @@ let package = Package(
     .executableTarget(
       name: "ingest-worker",
       dependencies: [
-        "CommandSupport", "Fleet", "FreedMemory", "IngestQueue", "IngestWorker", "KeyStore", "RedisClient",
+        "CommandSupport", "Fleet", "FreedMemory", "IngestQueue", "IngestWorker", "KeyReplica", "KeyStore",
+        "RedisClient",
         argumentParser, logging, nioPosix,
         serviceLifecycle, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ], swiftSettings: strict),

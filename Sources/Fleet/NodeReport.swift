@@ -207,6 +207,29 @@ public struct NodeReport: MemberReport {
     }
   }
 
+  /// The distinct keys that clients sent to the node lately, and whether unknown keys are refused.
+  public struct RecentKeys: Codable, Sendable, Equatable {
+    /// Keys that are proven unknown.
+    public var unknown: Int
+    public var admitted: Int
+    /// The number of unknown keys that an operator has confirmed.
+    public var confirmed: Int
+    /// Whether unknown keys are answered 503 because there are too many.
+    public var storm: Bool
+
+    public init(unknown: Int, admitted: Int, confirmed: Int, storm: Bool) {
+      self.unknown = unknown
+      self.admitted = admitted
+      self.confirmed = confirmed
+      self.storm = storm
+    }
+
+    init(_ counts: RecentKeyCounts) {
+      self.init(
+        unknown: counts.unknown, admitted: counts.admitted, confirmed: counts.confirmed, storm: counts.isStorm)
+    }
+  }
+
   /// A key store.
   public struct Store: Codable, Sendable, Equatable {
     public var id: String
@@ -254,6 +277,8 @@ public struct NodeReport: MemberReport {
   @OrNull public var wrongStore: WrongStore?
   /// Keys that vanished from the store without a change that ended them, since the start.
   public var violations: UInt64
+  /// The distinct keys that clients sent lately; nil if the node's build doesn't count them.
+  @OrNull public var recentKeys: RecentKeys?
   /// Number of answers by HTTP status: `"202": 17`.
   public var answers: [String: UInt64]
   /// Since the start.
@@ -306,6 +331,7 @@ public struct NodeReport: MemberReport {
     store = mirror.store.map { Store(id: $0.id, name: $0.name) }
     wrongStore = mirror.wrongStore
     violations = mirror.violations
+    recentKeys = RecentKeys(mirror.recentKeys)
     self.answers = answers
     self.outcomes = outcomes
     self.lastMinute = lastMinute
@@ -329,6 +355,7 @@ public struct NodeReport: MemberReport {
     case heldBack = "held_back"
     case vanished, revived, store
     case wrongStore = "wrong_store"
+    case recentKeys = "recent_keys"
     case violations, answers, outcomes, barrier, queue, connections, spool
     case lastMinute = "last_minute"
     case registrationError = "registration_error"

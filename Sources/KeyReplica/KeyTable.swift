@@ -23,6 +23,8 @@ public final class KeyTable: Sendable {
   private let accounts = AccountNames()
   /// `Instant.nanoseconds` until which all other keys may be admitted; the minimum if the store never answered.
   private let wholeAdmitUntil = Atomic<Int64>(.min)
+  /// The keys that were admitted lately. All code that admits a key notes the key here.
+  package let recentlyAdmitted = RecentKeys()
 
   /// - Parameter bucketCount: A power of two, at least 2.
   public init(bucketCount: Int) {

@@ -49,6 +49,7 @@ public struct Replica {
   var memory: StoreMemory?
   /// Whether the store's history went back or is another one since the last comparison: revocations may be undone.
   var wentBack = false
+  var refusalValve: RefusalValve
   var scrub: ScrubSchedule
   /// Number of keys whose record vanished without a change that revoked or suspended them.
   var violations: UInt64 = 0
@@ -94,6 +95,9 @@ public struct Replica {
     losses = StoreLosses(latestConfirmation: memory?.confirmed)
     expected = ExpectedStore(name: storeName, mirrored: memory?.store)
     self.memory = memory
+    refusalValve = RefusalValve(
+      minimum: limits.stormKeys, share: limits.stormShare, window: limits.stormWindow,
+      admitted: table.recentlyAdmitted, now: now)
     table.setAdmitDeadline(nil)
     if let heardAt { answered(heardAt) }
   }
@@ -114,6 +118,7 @@ public struct Replica {
 
   /// Handles one event, and returns the commands to carry out, in order.
   public mutating func handle(_ event: Event, now: Instant) -> [Command] {
+    withRefusalValve { $0.advance(to: now) }
     switch event {
     case .connected(let session): connected(session, now: now)
     case .disconnected(let session, let reason):

@@ -66,6 +66,7 @@ extension Replica {
     lastReadFailure = nil
     if mirror.epoch != manifest.position.epoch { unrecordedReplicas = 0 }
     noteConfirmations(of: manifest.position)
+    withRefusalValve { $0.heard(confirmed: manifest.position.confirmedUnknown) }
     if let why = historyMismatch(of: manifest) {
       wentBack = true
       if comparing.isFirst { note(.resync(why)) }

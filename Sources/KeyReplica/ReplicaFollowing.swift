@@ -145,6 +145,7 @@ extension Replica {
     storeVersion = position.version
     following.positionFailure = nil
     following.replicas = position.replicas
+    withRefusalValve { $0.heard(confirmed: position.confirmedUnknown) }
     let isOvertaken = position.version < mirror.applied
     let isFenced = read.fencedBy >= Fence.needed(of: position.replicas)
     if isOvertaken || read.isWaitedFor && !isFenced {

@@ -23,6 +23,13 @@ extension Replica {
     public var removalShare = 0.1
     public var removalMinimum = 100
     public var removalWindow: Duration = .seconds(600)
+    /// Minimum distinct unknown keys within the window for a refusal storm: unknown keys are answered 503.
+    public var stormKeys = 10
+    /// In a refusal storm more than this share of the distinct keys within the window is unknown, in percent. At 100
+    /// there is never a storm.
+    public var stormShare = 50
+    /// Time for which distinct keys are counted.
+    public var stormWindow: Duration = .seconds(60)
     /// Maximum buckets in flight.
     public var bucketsInFlight = 32
     /// The wait after a failure: doubling from the first to the last, with jitter.
@@ -92,6 +99,9 @@ extension Replica {
     /// There are too many removals. From now on they are quarantined.
     case guarded(keys: Int)
     case guardReleased
+    /// Most keys that clients sent lately are unknown. From now on unknown keys aren't refused.
+    case refusalStorm(unknown: Int, admitted: Int)
+    case refusalStormOver
     /// Refusals suspended: the primary isn't confirmed by the store's other servers; the reason as text.
     case unfenced(String)
     case fenced

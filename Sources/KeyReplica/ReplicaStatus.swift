@@ -37,4 +37,6 @@ public struct ReplicaStatus: Sendable, Hashable {
   /// Keys whose records vanished without a change that revoked or suspended them, since the start. Any value above zero
   /// should be investigated.
   public var violations: UInt64 = 0
+  /// The distinct keys that clients sent lately, and whether unknown keys are answered 503 because there are too many.
+  public var recentKeys = RecentKeyCounts()
 }

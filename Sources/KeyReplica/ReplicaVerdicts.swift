@@ -1,6 +1,6 @@
 // The verdicts on keys. They are decided in two places only: `admission`, in Admission.swift, and
 // `objectionToRefusing`. A key that is held as active is admitted in any phase, unless that information is too old. A
-// refusal needs all of its conditions at once.
+// refusal needs all of its conditions at once. A key without a record is refused only if the refusal valve is open too.
 
 extension Replica {
   public func status(at now: Instant) -> ReplicaStatus {
@@ -14,7 +14,8 @@ extension Replica {
       barrierReads: (following?.barrier.pace ?? pace).readsSent, barrierWaiting: following?.barrier.count ?? 0,
       quarantined: removalGuard.quarantined.count + losses.vanished.count, vanished: losses.vanished.count,
       revived: losses.revived.count, store: expected.mirrored ?? met, wrongStore: wrongStore,
-      admits: wasWhole && HeldKey.isAdmitted(until: admitUntil, at: now), violations: violations)
+      admits: wasWhole && HeldKey.isAdmitted(until: admitUntil, at: now), violations: violations,
+      recentKeys: refusalValve.counts)
   }
 
   var completeness: Completeness.State {
@@ -56,6 +57,7 @@ extension Replica {
   mutating func asked(_ question: Question, now: Instant) {
     // The key may have been put after the caller read the table.
     if let admitted = admission(of: question.key, now: now) {
+      noteAdmitted(question.key, admitted)
       commands.append(.answer(question, admitted))
       return
     }
@@ -69,13 +71,17 @@ extension Replica {
 
   mutating func answerReached(in following: Following, now: Instant) {
     for (question, read) in following.barrier.reached(mirror.applied) {
-      commands.append(.answer(question, verdict(of: question.key, by: read, now: now)))
+      let verdict = verdict(of: question.key, by: read, now: now)
+      commands.append(.answer(question, verdict))
     }
   }
 
   /// The verdict on a key whose barrier's read was answered and whose version the mirror has reached.
-  private func verdict(of key: KeyID, by read: Barrier.Reached, now: Instant) -> Verdict {
-    if let admitted = admission(of: key, now: now, proven: read.readSentAt) { return admitted }
+  private mutating func verdict(of key: KeyID, by read: Barrier.Reached, now: Instant) -> Verdict {
+    if let admitted = admission(of: key, now: now, proven: read.readSentAt) {
+      noteAdmitted(key, admitted)
+      return admitted
+    }
     if scrub.vanished[KeyPrefix(key)] != nil { return .undecided(.vanished) }
     if let objection = objectionToRefusing { return .undecided(objection) }
     if let why = disagreement(with: read.position) { return .undecided(.diverged(why)) }
@@ -83,8 +89,34 @@ extension Replica {
     switch mirror.table.find(key)?.state {
     case .suspended: return .refuse(.suspendedKey, proof)
     case .revoked: return .refuse(.revokedKey, proof)
-    case .active, nil: return .refuse(.unknownKey, proof)
+    case .active, nil:
+      if let storm = refusalStorm(showing: key) { return .undecided(storm) }
+      return .refuse(.unknownKey, proof)
     }
+  }
+
+  // MARK: The refusal valve
+
+  /// Why a key that is proven unknown can't be refused now; nil if the valve permits it.
+  private mutating func refusalStorm(showing key: KeyID) -> Undecided? {
+    guard !withRefusalValve({ $0.mayRefuse(key) }) else { return nil }
+    let counts = refusalValve.counts
+    return .refusalStorm(unknown: counts.unknown, admitted: counts.admitted)
+  }
+
+  private func noteAdmitted(_ key: KeyID, _ verdict: Verdict) {
+    if case .admit = verdict { refusalValve.noteAdmitted(key) }
+  }
+
+  /// Changes the valve. If the change opens or closes the valve, that is noted for the log.
+  mutating func withRefusalValve<Result>(_ change: (inout RefusalValve) -> Result) -> Result {
+    let wasClosed = refusalValve.isClosed
+    let result = change(&refusalValve)
+    if refusalValve.isClosed != wasClosed {
+      let counts = refusalValve.counts
+      note(wasClosed ? .refusalStormOver : .refusalStorm(unknown: counts.unknown, admitted: counts.admitted))
+    }
+    return result
   }
 
   /// Answers all waiting questions, because nothing can be proven for a while.

@@ -25,11 +25,14 @@ public struct StorePosition: Sendable, Hashable {
   public var store: StoreIdentity
   /// The IDs and names of stores that this one replaces, as an operator said.
   public var adopted: [String]
+  /// The number of distinct unknown keys that an operator has confirmed: see `RefusalValve`.
+  public var confirmedUnknown: Int
 
   /// - Parameter store: Nil for a store that has no ID yet: then its epoch is its ID.
   public init(
     epoch: String, version: UInt64, count: Int, digest: Digest, sealed: Bool, announced: UInt64 = 0,
-    confirmed: UInt64 = 0, replicas: Int? = nil, store: StoreIdentity? = nil, adopted: [String] = []
+    confirmed: UInt64 = 0, replicas: Int? = nil, store: StoreIdentity? = nil, adopted: [String] = [],
+    confirmedUnknown: Int = 0
   ) {
     self.epoch = epoch
     self.version = version
@@ -41,6 +44,7 @@ public struct StorePosition: Sendable, Hashable {
     self.replicas = replicas
     self.store = store ?? StoreIdentity(id: epoch)
     self.adopted = adopted
+    self.confirmedUnknown = confirmedUnknown
   }
 }
 

@@ -60,6 +60,8 @@ public enum Undecided: Sendable, Hashable {
   /// The key was active in the mirror, and its record has vanished without a change that revoked or suspended it. Its
   /// bucket is being read again.
   case vanished
+  /// The key is proven unknown. So are most keys that clients sent lately, so the store itself may lack keys.
+  case refusalStorm(unknown: Int, admitted: Int)
   /// The mirror is older than the maximum age for admission.
   case stale(Duration)
   /// The node is shutting down.
@@ -80,6 +82,7 @@ public enum Undecided: Sendable, Hashable {
     case .unfenced: "unfenced"
     case .tooManyWaiting: "too_many_waiting"
     case .vanished: "vanished"
+    case .refusalStorm: "refusal_storm"
     case .stale: "stale"
     case .shuttingDown: "shutting_down"
     }
@@ -102,6 +105,8 @@ extension Undecided {
     case .barrierFailed(let why): "the key store answers with an error: \(why)"
     case .tooManyWaiting(let limit): "\(limit) requests wait for a proof"
     case .vanished: "the key was active, and its record is gone although no change suspended or revoked it"
+    case .refusalStorm(let unknown, let admitted):
+      "\(unknown) distinct keys that were sent lately are unknown and \(admitted) are active: the key store may lack keys"
     case .stale(let age): "the mirror is \(Int(age.fractionalSeconds)) s old, too old to admit anybody"
     case .shuttingDown: "the node is ending"
     }

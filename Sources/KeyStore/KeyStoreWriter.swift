@@ -296,6 +296,17 @@ public struct KeyStoreWriter: Sendable {
   }
 }
 
+extension KeyStoreWriter {
+  /// Tells all nodes that this number of distinct unknown keys has a good reason. The nodes refuse up to twice as many
+  /// unknown keys, even if most keys are unknown.
+  /// - Parameter number: From 0 to ``KeyReplica/RecentKeyCounts/confirmedLimit``. 0 withdraws an earlier confirmation.
+  public func confirm(unknownKeys number: Int) async throws {
+    precondition((0...RecentKeyCounts.confirmedLimit).contains(number), "\(number) unknown keys can't be confirmed")
+    let script = ConfirmUnknownScript(layout: layout, number: number)
+    try script.read(await connection.execute(script))
+  }
+}
+
 /// The store has another name than the expected one. Nothing was changed.
 public struct OtherStoreName: Error, Sendable, Equatable, CustomStringConvertible {
   public let expected: String

@@ -60,6 +60,7 @@ public final class ReplicaDriver: Sendable {
   /// called. Safe and fast on any thread.
   public func admits(_ key: KeyID) -> String? {
     guard let held = table.held(key), held.isAdmitted(at: .recent) else { return nil }
+    table.recentlyAdmitted.note(key)
     return held.account
   }
 
@@ -421,6 +422,11 @@ private final class Core {
     case .unfenced(let reason):
       logger.error("refusals suspended: primary not confirmed by a majority", metadata: ["reason": "\(reason)"])
     case .fenced: logger.notice("refusals resumed: primary confirmed by a majority")
+    case .refusalStorm(let unknown, let admitted):
+      logger.critical(
+        "refusal storm: unknown keys are answered 503 until there are fewer, or until key-publisher confirm-unknown",
+        metadata: ["unknown_keys": "\(unknown)", "admitted_keys": "\(admitted)"])
+    case .refusalStormOver: logger.notice("refusal storm has ended: unknown keys are refused again")
     case .guardReleased: logger.notice("removals confirmed by key-publisher confirm")
     case .vanished(let keys, let held, let bucket):
       logger.critical(

@@ -55,11 +55,16 @@ extension StoreLayout {
     guard (1...64).contains(id.utf8.count), name.map({ StoreIdentity.objection(toName: $0) == nil }) ?? true else {
       throw UnreadableStore("the store's ID or name can't be read")
     }
+    let unknown = texts[13] ?? "0"
+    guard let confirmedUnknown = Int(unknown), (0...RecentKeyCounts.confirmedLimit).contains(confirmedUnknown) else {
+      throw UnreadableStore(
+        "expected 0 to \(RecentKeyCounts.confirmedLimit) confirmed unknown keys, got \"\(unknown.prefix(32))\"")
+    }
     return .found(
       StorePosition(
         epoch: epoch, version: version, count: count, digest: digest, sealed: texts[6] == "1", announced: announced,
         confirmed: confirmed, replicas: replicas, store: StoreIdentity(id: id, name: name),
-        adopted: texts[12]?.split(separator: " ").map(String.init) ?? []))
+        adopted: texts[12]?.split(separator: " ").map(String.init) ?? [], confirmedUnknown: confirmedUnknown))
   }
 
   func bucketCommand(_ index: Int) -> RedisCommand { RedisCommand("HGETALL", bucket(index)) }

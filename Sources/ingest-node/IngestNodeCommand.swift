@@ -61,6 +61,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
   @OptionGroup(title: "Limits") var limits: LimitArguments
   @OptionGroup(title: "Limits of the queue") var queueLimits: QueueLimitArguments
   @OptionGroup(title: "The spool") var spool: SpoolArguments
+  @OptionGroup(title: "Refusals of unknown keys") var refusals: RefusalArguments
 
   private static let admitAge = Setting<Duration>(
     "admit-age",
@@ -91,6 +92,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
     try queueLimits.apply(to: &configuration, settings)
     configuration.replica.admitAge = try settings.value(Self.admitAge, given: admitAge)
     configuration.replica.barrierWait = try settings.value(Self.barrierWait, given: barrierWait)
+    try refusals.apply(to: &configuration, settings)
     configuration.stateFolder = try settings.optional(Self.stateDir, given: stateDir)
     configuration.store = try settings.optional(Self.store, given: store)
     if let objection = configuration.store.flatMap(StoreIdentity.objection(toName:)) {

@@ -7,6 +7,7 @@ import FreedMemory
 import Foundation
 import IngestQueue
 import IngestWorker
+import KeyReplica
 import KeyStore
 import Logging
 import NIOPosix
@@ -175,8 +176,11 @@ struct IngestWorkerCommand: AsyncParsableCommand {
     _ settings: Settings, _ endpoint: RedisEndpoint, _ namespace: Namespace, name: String, _ logger: Logger
   ) throws(ValidationError) -> ReplicaDriver? {
     guard try settings.value(Self.whenRevoked, given: whenRevoked) == .discard else { return nil }
+    var limits = Replica.Limits()
+    // A worker only uses proofs that keys are revoked, never verdicts on unknown keys. So it needs no refusal valve.
+    limits.stormShare = 100
     return ReplicaDriver(
-      endpoint: endpoint, layout: StoreLayout(namespace: namespace), name: "\(name)-mirror",
+      endpoint: endpoint, layout: StoreLayout(namespace: namespace), limits: limits, name: "\(name)-mirror",
       on: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
   }
 

@@ -35,8 +35,8 @@ struct KeyPublisher: AsyncParsableCommand {
     version: BuildDescription.current,
     subcommands: [
       Import.self, Sync.self, Put.self, Suspend.self, Activate.self, Revoke.self, Rotate.self, Get.self, List.self,
-      Position.self, Create.self, Seal.self, Confirm.self, Adopt.self, Replicas.self, Verify.self, Reseal.self,
-      PurgeRevoked.self, Follow.self, Source.self, Serve.self,
+      Position.self, Create.self, Seal.self, Confirm.self, ConfirmUnknown.self, Adopt.self, Replicas.self, Verify.self,
+      Reseal.self, PurgeRevoked.self, Follow.self, Source.self, Serve.self,
     ])
 }
 

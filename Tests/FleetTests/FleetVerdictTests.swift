@@ -314,6 +314,39 @@ struct FleetVerdictTests {
     #expect(!verdict.isInSync)
   }
 
+  @Test func `a node with a refusal storm is in sync, and sync-status says what to do`() {
+    func node(_ name: String, unknown: Int, storm: Bool) -> Member<NodeReport> {
+      Sample.member(
+        Sample.node(name) { $0.recentKeys = .init(unknown: unknown, admitted: 12, confirmed: 0, storm: storm) })
+    }
+    var verdict = FleetVerdict(Sample.facts(nodes: [node("node-1", unknown: 1_240, storm: true)]))
+    #expect(verdict.isInSync && !verdict.isWell)
+    #expect(
+      untaken(verdict) == [
+        "node-1 answers 503 to unknown keys, because most keys that clients send are unknown (1,240 distinct unknown keys "
+          + "lately, 12 admitted). If the store lacks keys, import them; if the keys are rightly unknown: "
+          + "key-publisher confirm-unknown 1240"
+      ])
+    #expect(verdict.problems[0].member == "node-1")
+    verdict = FleetVerdict(
+      Sample.facts(nodes: [
+        node("node-1", unknown: 30, storm: true), node("node-2", unknown: 1_000_000, storm: true),
+        node("node-3", unknown: 2_000_000, storm: false),
+      ]))
+    #expect(
+      untaken(verdict) == [
+        "node-1 and node-2 answer 503 to unknown keys, because most keys that clients send are unknown (node-2: 1,000,000 "
+          + "distinct unknown keys lately, 12 admitted). If the store lacks keys, import them; if the keys are rightly unknown: "
+          + "key-publisher confirm-unknown 500000"
+      ])
+    #expect(verdict.problems[0].member == nil)
+    // Neither a silent node nor a node that doesn't count keys reports a refusal storm.
+    let silent = Sample.member(
+      Sample.node { $0.recentKeys = .init(unknown: 30, admitted: 0, confirmed: 0, storm: true) }, age: 14)
+    let old = Sample.member(Sample.node("node-2") { $0.recentKeys = nil })
+    #expect(wrong(FleetVerdict(Sample.facts(nodes: [silent, old]))) == ["node-1 has been silent for 14 s"])
+  }
+
   @Test func `keys that vanished are said for as long as the process lives`() {
     let node = Sample.node { $0.violations = 3 }
     let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(node)]))

@@ -24,6 +24,7 @@ struct JSONSchemaTests {
       {
         $0.sealed = nil
         $0.accounts = nil
+        $0.recentKeys = nil
         $0.storeVersion = nil
         $0.epoch = nil
         $0.freshnessSeconds = nil

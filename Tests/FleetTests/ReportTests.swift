@@ -19,7 +19,7 @@ struct ReportTests {
         "shards":[{"admits":true,"bytes":34000,"dead_bytes":1000,"drain_per_second":812.5,"durability":"fsync before each answer",\
         "durability_lack":null,"entries":17,"eviction_policy":null,"memory":1048576,"memory_limit":0,"over_limit":null,"read_seconds":0.5,\
         "redis":"redis://127.0.0.1:6379","refused_accounts":0,"room_bytes":1048576,"shard":0}],"state":"connected","waiting":0},\
-        "ready":true,"reasons":[],"refusals_blocked":null,"registration_error":null,\
+        "ready":true,"reasons":[],"recent_keys":{"admitted":0,"confirmed":0,"storm":false,"unknown":0},"refusals_blocked":null,"registration_error":null,\
         "reported_at":1699999999.5,"revived":0,"sealed":true,"spool":null,\
         "started_at":1699991959.5,"state":"ready","store":null,\
         "store_version":1000100,"vanished":0,"version":1000100,"violations":0,"wrong_store":null}
@@ -121,7 +121,7 @@ struct ReportTests {
       barrierReads: 11, barrierWaiting: 4, quarantined: 12, vanished: 5, revived: 6,
       store: StoreIdentity(id: "77ab", name: "production"),
       wrongStore: WrongStore(expected: "production", met: "staging", command: "key-publisher adopt 77ab"),
-      violations: 13)
+      violations: 13, recentKeys: RecentKeyCounts(unknown: 21, admitted: 4, confirmed: 9, isStorm: true))
     var node = report(status)
     #expect(node.completeness == .init(state: .guarded, verified: 7, total: 8))
     #expect(node.sealed == true && node.epoch == "e9" && node.freshnessSeconds == 1.5)
@@ -129,6 +129,7 @@ struct ReportTests {
     #expect(node.refusalsBlocked?.contains("nobody answers") == true)
     #expect(node.heldBack == 12 && node.violations == 13 && node.vanished == 5 && node.revived == 6)
     #expect(node.store == .init(id: "77ab", name: "production") && node.wrongStore == status.wrongStore)
+    #expect(node.recentKeys == .init(unknown: 21, admitted: 4, confirmed: 9, storm: true))
     #expect(node.barrier == .init(reads: 11, waiting: 4, proven: 7, timedOut: 3))
 
     status.storeVersion = nil

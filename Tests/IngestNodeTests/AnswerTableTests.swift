@@ -37,9 +37,9 @@ import Testing
   }
 
   @Test func `all of them are there`() {
-    #expect(EveryFailure.undecided.count == 14 && Set(EveryFailure.undecided.map(\.code)).count == 14)
+    #expect(EveryFailure.undecided.count == 15 && Set(EveryFailure.undecided.map(\.code)).count == 15)
     #expect(
-      EveryFailure.all.count == 3 + 14 + PushRejection.Unavailable.allCases.count + 1 + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1
+      EveryFailure.all.count == 3 + 15 + PushRejection.Unavailable.allCases.count + 1 + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1
         + 1
         + 1 + 1
         + ProtocolError.allCases.count)

@@ -25,7 +25,8 @@ enum EveryFailure {
     case .barrierFailed: .unfenced(nasty)
     case .unfenced: .tooManyWaiting(limit: 3)
     case .tooManyWaiting: .vanished
-    case .vanished: .stale(.seconds(5))
+    case .vanished: .refusalStorm(unknown: 12, admitted: 3)
+    case .refusalStorm: .stale(.seconds(5))
     case .stale: .shuttingDown
     case .shuttingDown: nil
     }

@@ -39,9 +39,10 @@ final class LoopbackServer: Sendable {
     gate.script("good", .admits(account: "acme"))
     let budget = NIOLoopBoundBox.makeBoxSendingValue(ByteBudget(.init(1 << 20)), eventLoop: loop)
     let turns = NIOLoopBoundBox.makeBoxSendingValue(ConnectionTurns(on: loop), eventLoop: loop)
+    let handshakeTurns = NIOLoopBoundBox.makeBoxSendingValue(HandshakeTurns(on: loop), eventLoop: loop)
     let setup = ConnectionSetup(
-      eventLoops: [EventLoopResources(gate: gate, budget: budget, turns: turns)], shared: shared, connections: limiter,
-      identity: identity,
+      eventLoops: [EventLoopResources(gate: gate, budget: budget, turns: turns, handshakes: handshakeTurns)],
+      shared: shared, connections: limiter, identity: identity,
       expectsProxyHeader: false, handshakes: handshakes, logger: Logger(label: "tests"))
     let served = Served()
     listener = try await ServerBootstrap(group: loop)

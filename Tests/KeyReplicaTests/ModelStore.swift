@@ -31,6 +31,8 @@ struct ModelStore {
   /// In all its histories, unless a test says that it is another one.
   var identity = StoreIdentity(id: "the store")
   var adopted: [String] = []
+  /// The number of unknown keys that an operator confirmed.
+  var confirmedUnknown = 0
   private var announced: UInt64 = 0
   private var confirmed: UInt64 = 0
   private var lastChange: [UInt64]
@@ -131,7 +133,7 @@ struct ModelStore {
       StorePosition(
         epoch: current.epoch, version: current.version, count: current.keys.count, digest: digest,
         sealed: current.sealed, announced: announced, confirmed: confirmed, replicas: replicas,
-        store: identity, adopted: adopted))
+        store: identity, adopted: adopted, confirmedUnknown: confirmedUnknown))
   }
 
   func manifest() -> StoreAnswer<Manifest> {

@@ -45,6 +45,7 @@ import Testing
     func bucket(_ index: Int) -> RawBucket { store.bucket(index) }
     func changes(after version: UInt64, atMost limit: Int) -> [Change] { store.changes(after: version, atMost: limit) }
     func confirmRemovals() throws { try store.confirmRemovals() }
+    func confirm(unknownKeys number: Int) throws { try store.confirm(unknownKeys: number) }
     func declare(replicas: Int) throws { try store.declare(replicas: replicas) }
     func name(_ name: String) throws -> Bool { try store.name(name).name == name }
     func adopt(_ other: String) throws { try store.adopt(other) }

@@ -23,6 +23,7 @@ import Testing
       return
     }
     // Schedules in which nothing was decided would prove nothing.
+    #expect(total.storms > 200, "\(total.storms) verdicts in refusal storms")
     #expect(
       total.refusals > 2000 && total.admissions > 2000, "\(total.refusals) refusals, \(total.admissions) admissions")
   }

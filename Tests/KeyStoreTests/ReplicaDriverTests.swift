@@ -129,7 +129,7 @@ import Testing
   }
 
   @Test func `however many bad keys come, Redis sees one read per round trip`() async throws {
-    try await withNode { store, node in
+    try await withNode(limits: { $0.stormShare = 100 }) { store, node in
       func reads() async throws -> Int {
         let info = try await store.run("INFO", "commandstats").string()
         let line = info.split(whereSeparator: \.isNewline).first { $0.hasPrefix("cmdstat_hmget:") }
@@ -148,10 +148,30 @@ import Testing
     }
   }
 
+  @Test func `in a refusal storm unknown keys are undecided until the store's confirmation arrives`() async throws {
+    try await withNode { store, node in
+      for number in 0..<9 { #expect(try await node.refusal("bad \(number)")?.reason == .unknownKey) }
+      for number in 9..<20 {
+        #expect(try await node.verdict("bad \(number)") == .undecided(.refusalStorm(unknown: number + 1, admitted: 0)))
+      }
+      // Keys that the table alone admits are counted too, and a revoked key is refused.
+      for number in 0..<7 { #expect(node.driver.admits(KeyID(secret: "key \(number)".utf8)) == "acme") }
+      let revoked = try await store.writer.apply([.set("key 8", .revoked)])
+      try await node.complete(at: revoked.version)
+      #expect(try await node.refusal("key 8")?.reason == .revokedKey)
+      #expect(try await node.verdict("bad 0") == .undecided(.refusalStorm(unknown: 20, admitted: 7)))
+      #expect(try await node.status().objection == nil)
+      try await store.writer.confirm(unknownKeys: 10)
+      try await eventually("the node has heard of it") { try await node.status().recentKeys.confirmed == 10 }
+      #expect(try await node.refusal("bad 0")?.reason == .unknownKey)
+      #expect(try await node.verdict("bad 20") == .undecided(.refusalStorm(unknown: 21, admitted: 7)))
+    }
+  }
+
   @Test func `questions that go over together get their own answers each, those that are in hand when it ends too`()
     async throws
   {
-    try await withNode { store, node in
+    try await withNode(limits: { $0.stormShare = 100 }) { store, node in
       try await store.put(["good"])
       try await node.complete(at: 102)
       let loop = MultiThreadedEventLoopGroup.singleton.next()

@@ -242,7 +242,8 @@ import Testing
       let verbs = [
         ["suspend", "--key", "s3cret"], ["revoke", "--key", "s3cret"],
         ["put", "--key", "s3cret", "--account", "acme", "--reactivate"],
-        ["import", list], ["sync", list, "--max-revoked", "100"], ["seal"], ["confirm"], ["replicas", "2"],
+        ["import", list], ["sync", list, "--max-revoked", "100"], ["seal"], ["confirm"], ["confirm-unknown", "7"],
+        ["replicas", "2"],
       ]
       for verb in verbs {
         try await replicas[0].pause()
@@ -257,7 +258,9 @@ import Testing
       // Nothing was done, so there is nothing to confirm.
       run = try await publish(["revoke", "--key", "nobody's"])
       #expect(run.status == .exited(1), "\(run)")
-      for wrong in [["replicas", "33"], ["replicas", "two"], ["seal", "--confirm-wait", "0"]] {
+      for wrong in [
+        ["replicas", "33"], ["replicas", "two"], ["confirm-unknown", "500001"], ["seal", "--confirm-wait", "0"],
+      ] {
         #expect(try await publish(wrong).status == .exited(64))
       }
     }

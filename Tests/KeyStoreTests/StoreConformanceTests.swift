@@ -102,6 +102,10 @@ import Testing
 
     func confirmRemovals() async throws { try await refusing { _ = try await bench.writer.confirmRemovals() } }
 
+    func confirm(unknownKeys number: Int) async throws {
+      try await refusing { try await bench.writer.confirm(unknownKeys: number) }
+    }
+
     func declare(replicas: Int) async throws {
       try await refusing {
         try await Replication(connection: bench.connection, layout: bench.layout).declare(replicas: replicas)

@@ -31,6 +31,12 @@ import Testing
       await #expect(throws: UnreadableStore.self) { _ = try await store.connection.storePosition(store.layout) }
       await #expect(throws: UnreadableStore.self) { _ = try await store.connection.storeManifest(store.layout) }
 
+      try await store.run("HSET", store.layout.meta, "version", 1)
+      for number in ["many", "-1", "500001"] {
+        try await store.run("HSET", store.layout.meta, "unknown", number)
+        await #expect(throws: UnreadableStore.self) { _ = try await store.connection.storePosition(store.layout) }
+      }
+
       // An error reply is thrown as what it is.
       try await store.run("DEL", store.layout.meta)
       try await store.run("SET", store.layout.meta, "x")

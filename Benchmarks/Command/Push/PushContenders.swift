@@ -49,6 +49,8 @@ extension PushContender {
       [
         "--name", "bench", "--listen", "127.0.0.1:\(port)", "--admin", "127.0.0.1:\(admin)", "--grace", "0s",
         "--max-requests", "1000000000", "--log-level", "warning", "--require-durability", durability,
+        // Without the refusal valve: refusals of unknown keys are measured as refusals.
+        "--refusal-storm-share", "100",
         // Nobody takes anything away here.
         "--max-queue-entries", "1000000000", "--max-queue-bytes", "1000000000000",
       ],

@@ -40,7 +40,7 @@ public struct StatusDocument: Sendable, Encodable {
     store = facts.store.map {
       Store(
         id: $0.store.id, name: $0.store.name, epoch: $0.epoch, version: $0.version, keys: $0.count,
-        digest: "\($0.digest)", sealed: $0.sealed)
+        digest: "\($0.digest)", sealed: $0.sealed, confirmedUnknown: $0.confirmedUnknown)
     }
     nodes = zip(facts.fleet.nodes, verdict.nodes).map { node, judgement in
       Node(node, judgement, isSealed: facts.store?.sealed == true)
@@ -89,6 +89,7 @@ extension StatusDocument {
     var keys: Int
     var digest: String
     var sealed: Bool
+    var confirmedUnknown: Int
   }
 
   private struct Node: Encodable {

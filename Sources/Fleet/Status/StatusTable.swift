@@ -64,6 +64,9 @@ public struct StatusTable: Sendable {
       lines.append(
         "  \(Wording.number(store.count, "key")) at version \(Wording.count(store.version)), "
           + "\(store.sealed ? "sealed" : "not sealed"), epoch \(Wording.printable(store.epoch))")
+      if store.confirmedUnknown > 0 {
+        lines.append("  \(Wording.number(store.confirmedUnknown, "unknown key")) confirmed as rightly unknown")
+      }
     } else {
       lines.append("  none")
     }

@@ -15,6 +15,7 @@ struct EventLoopResources: Sendable {
   let gate: any PushHandling
   let budget: NIOLoopBoundBox<ByteBudget>
   let turns: NIOLoopBoundBox<ConnectionTurns>
+  let handshakes: NIOLoopBoundBox<HandshakeTurns>
 }
 
 /// Sets up connections.
@@ -74,7 +75,7 @@ struct ConnectionSetup: Sendable {
     // nil for a Unix socket, and for a client that has disconnected already.
     let peer = channel.remoteAddress?.ipAddress.flatMap { IPAddress(text: Array($0.utf8).span.bytes) }
     guard expectsProxyHeader else {
-      guard let place = place(for: channel, from: peer) else { return try turnAway(channel) }
+      guard let place = place(for: channel, from: peer) else { return try turnAway(channel, client: peer) }
       return try serve(channel, at: place, client: peer)
     }
     guard let peer, shared.trusted.contains(peer) else {
@@ -82,7 +83,9 @@ struct ConnectionSetup: Sendable {
       return try reset(channel)
     }
     // The client's address is known when the header has arrived.
-    guard let place = place(for: channel, from: nil, isUnclaimed: true) else { return try turnAway(channel) }
+    guard let place = place(for: channel, from: nil, isUnclaimed: true) else {
+      return try turnAway(channel, client: nil)
+    }
     let loopBound = NIOLoopBound(channel, eventLoop: channel.eventLoop)
     try channel.pipeline.syncOperations.addHandler(
       ProxyHeaderHandler(
@@ -97,7 +100,7 @@ struct ConnectionSetup: Sendable {
           if place.claim(client, isExempt: isExempt, at: channel.eventLoop.now) {
             try self.serve(channel, at: place, client: client)
           } else {
-            try self.turnAway(channel)
+            try self.turnAway(channel, client: client)
           }
         }))
   }
@@ -139,10 +142,8 @@ struct ConnectionSetup: Sendable {
       log.note(.tooManyHandshakes, peer: "\(client)")
       return try reset(channel)
     }
-    guard let eventLoop = eventLoops.first(where: { $0.budget.eventLoop === channel.eventLoop }) else {
-      preconditionFailure("a connection came on an event loop that has no gate")  // Each loop has one.
-    }
-    try addTLS(to: channel, chargedTo: client.flatMap { shared.trusted.contains($0) ? nil : $0 })
+    let eventLoop = resources(of: channel)
+    try addTLS(to: channel, client: client)
     try channel.pipeline.syncOperations.addHandler(
       PushConnection(
         gate: eventLoop.gate, shared: shared, budget: eventLoop.budget.value, turns: eventLoop.turns.value,
@@ -151,12 +152,23 @@ struct ConnectionSetup: Sendable {
         place: place))
   }
 
-  private func addTLS(to channel: any Channel, chargedTo client: IPAddress? = nil) throws {
+  private func resources(of channel: any Channel) -> EventLoopResources {
+    guard let eventLoop = eventLoops.first(where: { $0.budget.eventLoop === channel.eventLoop }) else {
+      preconditionFailure("a connection came on an event loop that has no gate")  // Each loop has one.
+    }
+    return eventLoop
+  }
+
+  private func addTLS(to channel: any Channel, client: IPAddress?) throws {
     guard let identity else { return }
+    // The handshake is charged to the client, unless the client is a proxy for many.
+    let client = client.flatMap { shared.trusted.contains($0) ? nil : $0 }
     let (log, handshakes) = (log, handshakes)
     let peer = channel.remoteAddress?.ipAddress
     let certificate = identity.certificate
     let cost = HandshakeCost(
+      turnOwner: client.map { .network($0.network) } ?? .connection(ObjectIdentifier(channel)),
+      turns: resources(of: channel).handshakes.value,
       most: certificate.clientAuthorities == nil ? HandshakeCost.usualBytes : HandshakeCost.bytesWithCertificate
     ) {
       log.note(.handshakeTooLarge, peer: peer)
@@ -172,12 +184,12 @@ struct ConnectionSetup: Sendable {
   }
 
   /// Turns away a connection over the limit.
-  private func turnAway(_ channel: any Channel) throws {
+  private func turnAway(_ channel: any Channel, client: IPAddress?) throws {
     log.note(.tooMany, peer: channel.remoteAddress?.ipAddress)
     guard connections.beginCourtesy() else { return try reset(channel) }
     let connections = connections
     channel.closeFuture.whenComplete { _ in connections.endCourtesy() }
-    try addTLS(to: channel)
+    try addTLS(to: channel, client: client)
     try channel.pipeline.syncOperations.addHandler(TurnAwayHandler(shared: shared))
   }
 

@@ -39,7 +39,8 @@ struct PushListener: Service {
         EventLoopResources(
           gate: gate,
           budget: .makeBoxSendingValue(ByteBudget(bytesPerLoop), eventLoop: gate.eventLoop),
-          turns: .makeBoxSendingValue(ConnectionTurns(on: gate.eventLoop), eventLoop: gate.eventLoop))
+          turns: .makeBoxSendingValue(ConnectionTurns(on: gate.eventLoop), eventLoop: gate.eventLoop),
+          handshakes: .makeBoxSendingValue(HandshakeTurns(on: gate.eventLoop), eventLoop: gate.eventLoop))
       }, shared: shared, connections: connections, identity: identity, expectsProxyHeader: expectsProxyHeader,
       logger: logger)
     let acceptor = try await CannotListen.explain("--listen", host: host, port: port) {

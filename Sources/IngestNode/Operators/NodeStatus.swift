@@ -221,6 +221,9 @@ private struct NodeGauges: Sendable {
   private let vanished = Gauge(label: "sluice_replica_vanished_keys")
   private let revived = Gauge(label: "sluice_replica_revived_keys")
   private let wrongStore = Gauge(label: "sluice_replica_wrong_store")
+  private let unknownKeys = Gauge(label: "sluice_recent_unknown_keys")
+  private let admittedKeys = Gauge(label: "sluice_recent_admitted_keys")
+  private let refusalStorm = Gauge(label: "sluice_refusal_storm")
   private let canRefuse = Gauge(label: "sluice_node_can_refuse")
   private let barrierReads = Gauge(label: "sluice_barrier_reads")
   private let barrierWaiting = Gauge(label: "sluice_barrier_waiting")
@@ -253,6 +256,11 @@ private struct NodeGauges: Sendable {
     vanished.record(report.vanished ?? 0)
     revived.record(report.revived ?? 0)
     wrongStore.record(report.wrongStore == nil ? 0 : 1)
+    if let keys = report.recentKeys {
+      unknownKeys.record(keys.unknown)
+      admittedKeys.record(keys.admitted)
+      refusalStorm.record(keys.storm ? 1 : 0)
+    }
     canRefuse.record(report.refusalsBlocked == nil ? 1 : 0)
     barrierReads.record(Double(report.barrier.reads))
     barrierWaiting.record(report.barrier.waiting)

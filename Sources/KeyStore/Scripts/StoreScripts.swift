@@ -16,9 +16,9 @@ import RedisClient
 enum StoreScripts {
   static let all = [
     CreateScript.script, ChangeScript.script, ChangeScript.end, PurgeScript.script, SealScript.script,
-    ConfirmScript.script, BeginRebuildScript.script, RebuildBucketScript.script, FinishRebuildScript.script,
-    ReplicasScript.script, FenceScript.script, MeetingScript.script, RecordFollowersScript.script,
-    ManifestScript.script, LeaseScript.script, NameScript.script, AdoptScript.script,
+    ConfirmScript.script, ConfirmUnknownScript.script, BeginRebuildScript.script, RebuildBucketScript.script,
+    FinishRebuildScript.script, ReplicasScript.script, FenceScript.script, MeetingScript.script,
+    RecordFollowersScript.script, ManifestScript.script, LeaseScript.script, NameScript.script, AdoptScript.script,
     PositionScript.script, MarkScript.script, SourceBoundScript.script,
   ]
 }

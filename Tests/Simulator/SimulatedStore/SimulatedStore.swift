@@ -20,6 +20,7 @@ public struct SimulatedStore: Sendable {
     public var announced: UInt64 = 0
     public var confirmed: UInt64 = 0
     public var replicas: Int?
+    public var confirmedUnknown = 0
     /// The store's ID: its first epoch.
     public var store: String
     public var name: String?
@@ -345,6 +346,13 @@ public struct SimulatedStore: Sendable {
     self.meta = meta
   }
 
+  /// Confirms a number of distinct unknown keys.
+  public mutating func confirm(unknownKeys number: Int) throws(StoreRefusal) {
+    var meta = try readMeta()
+    meta.confirmedUnknown = number
+    self.meta = meta
+  }
+
   /// Says how many replicas could take the server's place.
   public mutating func declare(replicas: Int) throws(StoreRefusal) {
     var meta = try readMeta()
@@ -396,7 +404,8 @@ public struct SimulatedStore: Sendable {
       StorePosition(
         epoch: meta.epoch, version: meta.version, count: meta.count, digest: meta.digest, sealed: meta.sealed,
         announced: meta.announced, confirmed: meta.confirmed, replicas: meta.replicas,
-        store: StoreIdentity(id: meta.store, name: meta.name), adopted: meta.adopted))
+        store: StoreIdentity(id: meta.store, name: meta.name), adopted: meta.adopted,
+        confirmedUnknown: meta.confirmedUnknown))
   }
 
   public func manifest() -> StoreAnswer<Manifest> {

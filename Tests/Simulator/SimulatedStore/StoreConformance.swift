@@ -22,6 +22,8 @@ public protocol ConformingStore {
   func changes(after version: UInt64, atMost limit: Int) async throws -> [Change]
   /// Says that all removals up to here are meant.
   func confirmRemovals() async throws
+  /// Confirms a number of distinct unknown keys.
+  func confirm(unknownKeys number: Int) async throws
   /// Says how many replicas could take the server's place.
   func declare(replicas: Int) async throws
   /// Names the store, unless it has a name.
@@ -280,6 +282,21 @@ public enum StoreConformance {
       try expectEqual([position.version, position.announced, position.confirmed], [2, 0, 2], "the numbers")
       try expectEqual(try await store.changes(after: 1, atMost: 10).map(\.effect), [.confirm], "the changes")
       try await store.expectSound(version: 2, records: ["a": (.active, "acme")])
+    },
+    StoreScenario("how many unknown keys are right is no change, and is forgotten by a rebuild") { store in
+      try expectEqual(
+        try await store.refusal { try await store.confirm(unknownKeys: 1) }, .absent, "without a store")
+      _ = try await store.apply([put("a")])
+      try expectEqual(try await store.found().confirmedUnknown, 0, "what nobody confirmed")
+      for number in [12, RecentKeyCounts.confirmedLimit, 0, 7] {
+        try await store.confirm(unknownKeys: number)
+        try expectEqual(try await store.found().confirmedUnknown, number, "the number")
+      }
+      let manifest = try await store.foundManifest()
+      try expectEqual(manifest.position.confirmedUnknown, 7, "the manifest's number")
+      try await store.expectSound(version: 1, records: ["a": (.active, "acme")])
+      try await store.rebuild()
+      try expectEqual(try await store.found().confirmedUnknown, 0, "after a rebuild")
     },
     StoreScenario("what was revoked before a moment is purged, and nothing else") { store in
       try expectEqual(

@@ -9,6 +9,7 @@
 // g. What was mirrored goes on serving: a key that is active all the time isn't lost from a mirror.
 // i. On the word of another store than the one that a node has mirrored, nobody is refused, unless an operator said that it was replaced.
 // j. A key that was active in a mirror is refused as unknown only if the store has ended it since, or an operator has confirmed.
+// k. While most keys that clients send to a node are unknown, the node refuses no key as unknown: a refusal storm.
 // h. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an alarm.
 
 import KeyReplica
@@ -23,14 +24,35 @@ extension Simulation {
     }
     let pending = node.pending.remove(at: place)
     switch verdict {
-    case .undecided: summary.undecided += 1
+    case .undecided(let why):
+      summary.undecided += 1
+      guard case .refusalStorm = why else { break }
+      summary.storms += 1
+      node.unknownAt[question.key] = now
     case .admit(let account):
       summary.admissions += 1
+      node.admittedAt[question.key] = now
       checkAdmission(node, question.key, account: account)
     case .refuse(let reason, let proof):
       summary.refusals += 1
       checkRefusal(node, pending, reason, proof)
+      if reason == .unknownKey { checkValve(node, question.key) }
     }
+  }
+
+  /// The valve's counts cover at least half of its window, and at most all of it. So the valve must be closed if the
+  /// unknown keys of the last half are too many even beside the admitted keys of the whole window.
+  private func checkValve(_ node: SimulatedNode, _ key: KeyID) {
+    node.unknownAt[key] = now
+    let window = node.limits.stormWindow
+    let unknown = node.unknownAt.values.count { $0 >= earlier(by: window / 2) }
+    let admitted = node.admittedAt.values.count { $0 >= earlier(by: window) }
+    guard unknown >= node.limits.stormKeys, unknown * 100 > node.limits.stormShare * (unknown + admitted),
+      unknown > RecentKeyCounts.multiple * confirmedUnknown
+    else { return }
+    fail(
+      "node \(node.index) refused \(SimulatedKeys.name(key)) as unknown, the last of \(unknown) unknown keys beside "
+        + "\(admitted) that were admitted")
   }
 
   private func checkAdmission(_ node: SimulatedNode, _ key: KeyID, account: String) {
@@ -173,7 +195,7 @@ extension Simulation {
     switch note {
     case .connected, .reading, .complete, .mirrors: break
     case .storeAway, .bucketRefused, .resync, .trouble, .readFailed, .guarded, .guardReleased, .vanished, .revived,
-      .unfenced, .fenced:
+      .unfenced, .fenced, .refusalStorm, .refusalStormOver:
       fail("node \(node.index) raised an alarm although nothing was wrong: \(note)")
     }
   }

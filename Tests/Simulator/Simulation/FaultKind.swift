@@ -17,6 +17,8 @@ public enum FaultKind: String, CaseIterable, Sendable {
   case deniedCommands
   // At the publisher.
   case duplicateCall
+  // At clients: many unknown keys are sent to one node.
+  case strangers
 }
 
 /// The faults of one run.
@@ -35,7 +37,7 @@ struct FaultMix {
     (.trimmedStream, 6), (.failover, 5), (.deposedPrimary, 5), (.lostReplicas, 3), (.undeclaredReplicas, 3),
     (.flush, 2), (.restoredSnapshot, 4),
     (.sameImportAgain, 4), (.otherStore, 3),
-    (.handEdit, 7), (.recomputedEdit, 4), (.undecodableRecord, 2), (.otherSchema, 2),
+    (.handEdit, 7), (.recomputedEdit, 4), (.undecodableRecord, 2), (.otherSchema, 2), (.strangers, 4),
   ]
 
   init(random: inout SeededRandom) {

@@ -47,6 +47,8 @@ struct Holding: Hashable, CustomStringConvertible {
 enum SimulatedKeys {
   static let all = (0..<24).map { KeyID(secret: "key \($0)".utf8) }
   static let stranger = KeyID(secret: "nobody's".utf8)
+  /// Unknown keys that clients send together, as in a flood, or as if the store lacked keys.
+  static let strangers = (0..<16).map { KeyID(secret: "nobody's \($0)".utf8) }
   static let numbers = Dictionary(uniqueKeysWithValues: all.enumerated().map { ($1, $0) })
 
   static func name(_ key: KeyID) -> String { numbers[key].map { "key \($0)" } ?? "a stranger" }

@@ -109,6 +109,9 @@ final class SimulatedNode {
   var guardMoved = false
   /// Buckets that the last manifest gave it reason to read.
   var mayRead: Set<Int> = []
+  /// When each key was last admitted, and last proven unknown.
+  var admittedAt: [KeyID: Instant] = [:]
+  var unknownAt: [KeyID: Instant] = [:]
   var commandsInWindow = 0
   var questionsInWindow = 0
   var rereadsInWindow = 0

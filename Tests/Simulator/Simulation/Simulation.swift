@@ -17,6 +17,8 @@ public final class Simulation {
     public var refusals = 0
     public var admissions = 0
     public var undecided = 0
+    /// Undecided verdicts on unknown keys because of a refusal storm. They count as ``undecided`` too.
+    public var storms = 0
     public var bucketReads = 0
     public var restarts = 0
     /// How long it took after the faults had stopped until every node was in sync; nil if it didn't get there.
@@ -67,6 +69,8 @@ public final class Simulation {
   var adoptions: [String: Set<String>] = [:]
   /// When an operator last confirmed removals.
   var confirmedAt: Instant?
+  /// The largest number of unknown keys that an operator ever confirmed.
+  var confirmedUnknown = 0
   var questions: UInt64 = 0
   var strays: [Int: Replica.Event] = [:]
   var strayCount = 0
@@ -113,6 +117,12 @@ public final class Simulation {
     if !mix.isCalm, random.chance(150) {
       limits.removalMinimum = random.within(1...4)
       limits.removalWindow = .seconds(random.within(1...60))
+    }
+    if mix.isCalm || random.chance(500) {
+      limits.stormShare = 100
+    } else {
+      limits.stormKeys = random.pick([2, 5, 10])
+      limits.stormWindow = .seconds(random.within(1...20))
     }
     limits.lastRetry = .milliseconds(random.within(200...2000))
     for index in 0..<random.within(2...5) {
@@ -211,6 +221,12 @@ public final class Simulation {
     // A conversation that was lost before the faults stopped may be noticed only now.
     turn(for: Self.longDeadline + .seconds(5)) {
       self.nodes.allSatisfy { self.isInSync($0) && $0.link.map { !$0.control.isLost && !$0.feed.isLost } ?? false }
+    }
+    // As many unknown keys as `askEverything` can ask for, so that the valve stays open.
+    let most = SimulatedKeys.all.count + SimulatedKeys.strangers.count
+    confirm(unknownKeys: most)
+    turn(for: .seconds(3)) {
+      self.nodes.allSatisfy { $0.process?.status(at: self.now).recentKeys.confirmed == most }
     }
     askEverything()
     guard summary.failure == nil, let current = truth.current else { return }

@@ -21,6 +21,8 @@ extension Simulation {
     node.restoredSlack = .zero
     node.restoredHeldBack = []
     node.checkedAdmitUntil = nil
+    node.admittedAt = [:]
+    node.unknownAt = [:]
     node.windowStart = now
     node.commandsInWindow = 0
     node.questionsInWindow = 0

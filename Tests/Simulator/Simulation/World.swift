@@ -213,6 +213,7 @@ extension Simulation {
   private func mendPerhaps() {
     if random.chance(500) { adoptStores() }
     if random.chance(500) { confirmRemovals() }
+    if random.chance(200), let unknown = mostUnknown { confirm(unknownKeys: random.below(unknown + 1)) }
     if server.dataset.store.meta?.rebuildingTo != nil {
       // The operator's shell was gone.
       if rebuilding[address] == nil { beginRebuild() }
@@ -248,6 +249,22 @@ extension Simulation {
       } catch {
         note { "the store refuses to adopt: \(error)" }
       }
+    }
+  }
+
+  /// The largest number of unknown keys that a node with a refusal storm has counted; nil if there is no storm.
+  private var mostUnknown: Int? {
+    nodes.compactMap { $0.process?.status(at: now).recentKeys }.filter(\.isStorm).map(\.unknown).max()
+  }
+
+  /// An operator confirms that this number of keys is rightly unknown.
+  func confirm(unknownKeys number: Int) {
+    note { "an operator confirms \(number) unknown keys" }
+    do throws(StoreRefusal) {
+      try server.dataset.store.confirm(unknownKeys: number)
+      confirmedUnknown = max(confirmedUnknown, number)
+    } catch {
+      note { "the store refuses the operator: \(error)" }
     }
   }
 
@@ -370,6 +387,7 @@ extension Simulation {
       server.dataset.store.setSchema(2)
       noteTruth()
       agenda.add(.calmDown(server: address, kind), at: now + .milliseconds(random.within(10...600)))
+    case .strangers: for key in SimulatedKeys.strangers.prefix(random.within(1...16)) { ask(node, key) }
     case .lostMessage, .refusedConnection, .duplicateEvent, .lateReply, .tornStateFile, .foreignStateFile,
       .unsealedStore, .deniedCommands, .duplicateCall:
       break
