@@ -33,6 +33,11 @@ final class LogWriter: TextOutputStream, Sendable {
   /// - Parameter descriptor: Stays open for as long as the process lives.
   init(to descriptor: Int32) {
     let thread = Thread { [self] in
+      // A write to a pipe without a reader must return an error. The signal would end the process.
+      var signals = sigset_t()
+      sigemptyset(&signals)
+      sigaddset(&signals, SIGPIPE)
+      pthread_sigmask(SIG_BLOCK, &signals, nil)
       while true { write(nextLines(), to: descriptor) }
     }
     thread.name = "log"
