@@ -78,6 +78,9 @@ let package = Package(
     // Each Lua script in a file of its own, in a folder `Scripts` of the target that runs it.
     .plugin(name: "EmbedScripts", capability: .buildTool(), exclude: ["embed.awk"]),
 
+    // PostgreSQL: one connection with deadlines, through libpq.
+    .target(name: "PostgresClient", dependencies: ["CPostgres"], swiftSettings: strict),
+
     // The data's way, in its order.
     .target(name: "CSHA"),
     .target(name: "KeyReplica", dependencies: ["Bytes", "CSHA", crypto], swiftSettings: strict),
@@ -89,6 +92,11 @@ let package = Package(
       name: "KeyStore",
       dependencies: ["Bytes", "PrivateFiles", "RedisClient", "KeyReplica", crypto, logging, nioCore],
       swiftSettings: strict, plugins: ["EmbedScripts"]),
+    // From the customers' database into the key store.
+    .target(
+      name: "SourceFollower",
+      dependencies: ["Hiredis", "KeyReplica", "KeyStore", "PostgresClient", "RedisClient", logging, nioCore],
+      swiftSettings: strict),
     .target(
       name: "IngestQueue", dependencies: ["Bytes", "Hiredis", "RedisClient", crypto, deque, logging, nioCore],
       swiftSettings: strict, plugins: ["EmbedScripts"]),
@@ -111,24 +119,45 @@ let package = Package(
     .target(name: "InputBuffer", dependencies: [nioCore], swiftSettings: strict),
     .target(name: "ClientAddress", dependencies: ["Bytes"], swiftSettings: strict),
     .target(name: "BodyCoding", dependencies: ["Bytes", "CZlib", "CZstd", "CBrotli"], swiftSettings: strict),
+    // Listening sockets with limits and deadlines, certificates, and the HTTP listener for operators and applications.
     .target(
-      name: "IngestNode",
+      name: "Listening",
       dependencies: [
-        "BodyCoding", "Bytes", "ClientAddress", "HTTPFraming", "InputBuffer", "RedisClient", "KeyReplica", "KeyStore",
-        "IngestQueue", "IngestSpool", "Fleet", "FreedMemory", "Hiredis", "PrometheusText",
-        deque, heap, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, nioTLS, serviceLifecycle,
-        unixSignals,
-        .product(name: "Hummingbird", package: "hummingbird"),
+        "Bytes", "ClientAddress", "KeyReplica", "KeyStore",
+        coreMetrics, deque, heap, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, serviceLifecycle, unixSignals,
         .product(name: "HummingbirdCore", package: "hummingbird"),
         .product(name: "SwiftASN1", package: "swift-asn1"),
         .product(name: "X509", package: "swift-certificates"),
       ],
       swiftSettings: strict),
     .target(
+      name: "IngestNode",
+      dependencies: [
+        "BodyCoding", "Bytes", "ClientAddress", "HTTPFraming", "InputBuffer", "RedisClient", "KeyReplica", "KeyStore",
+        "IngestQueue", "IngestSpool", "Fleet", "FreedMemory", "Hiredis", "Listening", "PrometheusText",
+        deque, logging, metrics, nioCore, nioPosix, nioExtras, nioSSL, nioTLS, serviceLifecycle,
+        unixSignals,
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+      ],
+      swiftSettings: strict),
+    // The HTTP API of `key-publisher serve`.
+    .target(
+      name: "KeyAPI",
+      dependencies: [
+        "Hiredis", "KeyReplica", "KeyStore", "Listening", "RedisClient", crypto, deque, logging, nioCore, nioPosix,
+        serviceLifecycle, unixSignals,
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+      ],
+      swiftSettings: strict, plugins: ["EmbedDocuments"]),
+    // Embeds the API's OpenAPI document, which is part of the documentation, in KeyAPI.
+    .plugin(name: "EmbedDocuments", capability: .buildTool()),
+    .target(
       name: "IngestWorker",
       dependencies: [
-        "BodyCoding", "Bytes", "CPostgres", "CZstd", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
-        "Fleet", "PrivateFiles", logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
+        "BodyCoding", "Bytes", "CZstd", "Hiredis", "PostgresClient", "RedisClient", "KeyReplica", "KeyStore",
+        "IngestQueue", "Fleet", "PrivateFiles", logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "GRDBSQLite", package: "GRDB.swift"),
@@ -156,8 +185,8 @@ let package = Package(
     .executableTarget(
       name: "ingest-node",
       dependencies: [
-        "ClientAddress", "CommandSupport", "IngestNode", "IngestQueue", "IngestSpool", "KeyReplica", "PrometheusText",
-        "RedisClient", argumentParser, logging, metrics,
+        "ClientAddress", "CommandSupport", "IngestNode", "IngestQueue", "IngestSpool", "KeyReplica", "Listening",
+        "PrometheusText", "RedisClient", argumentParser, logging, metrics,
       ],
       swiftSettings: strict),
     .executableTarget(
@@ -178,7 +207,8 @@ let package = Package(
     .executableTarget(
       name: "key-publisher",
       dependencies: [
-        "CommandSupport", "Hiredis", "KeyReplica", "KeyStore", "RedisClient", argumentParser, nioCore, nioPosix,
+        "CommandSupport", "Hiredis", "KeyAPI", "KeyReplica", "KeyStore", "Listening", "RedisClient", "SourceFollower",
+        argumentParser, logging, nioCore, nioPosix, unixSignals,
       ],
       swiftSettings: strict),
 
@@ -228,6 +258,17 @@ let package = Package(
       dependencies: [
         "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "RedisFixture", "SimulatedStore", "key-publisher", crypto,
         logging, nioCore, nioPosix,
+      ],
+      swiftSettings: strict),
+    .testTarget(
+      name: "KeyAPITests",
+      dependencies: ["Hiredis", "KeyAPI", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture", logging],
+      swiftSettings: strict),
+    .testTarget(
+      name: "SourceFollowerTests",
+      dependencies: [
+        "Hiredis", "KeyReplica", "KeyStore", "PostgresClient", "RedisClient", "RedisFixture", "SourceFollower",
+        "key-publisher", nioCore, nioPosix,
       ],
       swiftSettings: strict),
     .testTarget(
@@ -285,7 +326,7 @@ let package = Package(
       name: "IngestNodeTests",
       dependencies: [
         "BodyCoding", "ClientAddress", "CompressionFixture", "Fleet", "FramingOracle", "HTTPFraming", "IngestNode",
-        "IngestQueue", "KeyReplica", "PrometheusText", "RedisFixture",
+        "IngestQueue", "KeyReplica", "Listening", "PrometheusText", "RedisFixture",
         logging,
         nioCore, nioEmbedded, nioPosix, nioSSL, nioTLS, serviceLifecycle,
       ],
@@ -294,7 +335,7 @@ let package = Package(
       name: "IngestWorkerTests",
       dependencies: [
         "BodyCoding", "CompressionFixture", "Fleet", "Hiredis", "RedisClient", "KeyReplica", "KeyStore", "IngestQueue",
-        "IngestWorker", "ingest-worker", "QueueFixture", "RedisFixture",
+        "IngestWorker", "ingest-worker", "PostgresClient", "QueueFixture", "RedisFixture",
         logging, nioCore, nioHTTP1, nioPosix, serviceLifecycle,
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
@@ -329,8 +370,8 @@ if Context.environment["SLUICE_BENCHMARKS"] != nil {
     .executableTarget(
       name: "bench",
       dependencies: [
-        "CMalloc", "HTTPFraming", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "RedisClient", "RedisFixture",
-        "SimulatedStore", argumentParser, logging, nioCore, nioPosix,
+        "CMalloc", "HTTPFraming", "Hiredis", "IngestQueue", "KeyReplica", "KeyStore", "PostgresClient", "RedisClient",
+        "RedisFixture", "SimulatedStore", argumentParser, logging, nioCore, nioPosix,
       ],
       path: "Benchmarks/Command", swiftSettings: strict)
   ]

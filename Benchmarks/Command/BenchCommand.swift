@@ -16,7 +16,7 @@ struct BenchCommand: AsyncParsableCommand {
     SyncBenchmark.self, LargeSyncBenchmark.self, WarmStartBenchmark.self, LookupBenchmark.self, PropagateBenchmark.self,
     ScaleBenchmark.self, WorkerBenchmark.self, PushBenchmark.self, LatencyBenchmark.self,
     DurabilityBenchmark.self, ConnectionsBenchmark.self, BodiesBenchmark.self, RefuseBenchmark.self,
-    HandOverBenchmark.self, FairnessBenchmark.self,
+    HandOverBenchmark.self, FairnessBenchmark.self, FollowBenchmark.self,
   ]
 
   @Argument(help: "Which ones, or \"all\".")

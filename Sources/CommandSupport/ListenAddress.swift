@@ -36,5 +36,8 @@ public struct ListenAddress: SettingValue, Equatable, CustomStringConvertible {
       }
   }
 
+  /// Whether only this machine can connect.
+  public var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+
   public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 }

@@ -8,6 +8,7 @@ public import IngestQueue
 public import IngestSpool
 public import KeyReplica
 internal import KeyStore
+public import Listening
 public import Logging
 internal import NIOCore
 internal import NIOPosix

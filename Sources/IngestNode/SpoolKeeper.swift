@@ -3,6 +3,7 @@
 
 internal import IngestQueue
 internal import IngestSpool
+internal import Listening
 internal import Logging
 internal import NIOCore
 internal import ServiceLifecycle

@@ -4,8 +4,8 @@
 internal import Bytes
 import Hiredis
 public import KeyReplica
+public import NIOCore
 public import RedisClient
-import NIOCore
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
@@ -118,7 +118,7 @@ public struct EditOutcome: Sendable, Hashable {
   /// Puts without a state for revoked keys, which stayed unchanged.
   public internal(set) var leftRevoked = 0
 
-  init(epoch: String, version: UInt64, results: [EditResult]) {
+  package init(epoch: String, version: UInt64, results: [EditResult]) {
     self.epoch = epoch
     self.version = version
     self.results = results
@@ -149,28 +149,37 @@ public struct KeyStoreWriter: Sendable {
   private let layout: StoreLayout
   /// How many changes the stream keeps, for replicas that are behind.
   private let changesKept: Int
+  /// Maximum wait for Redis's answer to one step.
+  private let deadline: TimeAmount
 
-  public init(connection: RedisConnection, layout: StoreLayout, changesKept: Int = 100_000) {
+  public init(
+    connection: RedisConnection, layout: StoreLayout, changesKept: Int = 100_000, deadline: TimeAmount = .seconds(30)
+  ) {
     self.connection = connection
     self.layout = layout
     self.changesKept = changesKept
+    self.deadline = deadline
   }
 
   /// Maximum edits of one script call, which take a few milliseconds of Redis's time.
   public static let batchLimit = 256
 
   /// Carries out up to ``batchLimit`` edits in one atomic step.
-  /// - Parameter version: The version that the edits are based on: a key that was changed after it is left unchanged.
+  /// - Parameters:
+  ///   - version: The version that the edits are based on: a key that was changed after it is left unchanged.
+  ///   - lease: Once this lease has ended, nothing is changed.
   /// - Throws: ``RedisClient/RedisError``: it is unknown whether the edits were carried out, and repeating them is
   ///   harmless; ``Hiredis/RedisServerError`` or ``InvalidEdit``: none was carried out.
-  public func apply(_ edits: [KeyEdit], basedOn version: UInt64? = nil) async throws -> EditOutcome {
-    try await submit(edits, basedOn: version).get()
+  public func apply(
+    _ edits: [KeyEdit], basedOn version: UInt64? = nil, under lease: ListLease? = nil
+  ) async throws -> EditOutcome {
+    try await submit(edits, basedOn: version, under: lease).get()
   }
 
   /// The same, for callers with several batches in flight. Batches are carried out in order only after the first one
   /// has succeeded: a batch that has to be sent again, because Redis doesn't have the script or a store yet, comes
   /// after the batches that were in flight.
-  func submit(
+  package func submit(
     _ edits: [KeyEdit], basedOn version: UInt64? = nil, under lease: ListLease? = nil
   ) -> EventLoopFuture<EditOutcome> {
     // Suspending or revoking unknown keys doesn't create a store.
@@ -189,12 +198,12 @@ public struct KeyStoreWriter: Sendable {
   private func withStore<Answer: Sendable>(
     beginning: Bool, otherwise absent: Answer?, _ body: @escaping @Sendable () -> EventLoopFuture<Answer>
   ) -> EventLoopFuture<Answer> {
-    body().flatMapError { [connection, layout] error in
+    body().flatMapError { [connection, layout, deadline] error in
       guard let refusal = error as? RedisServerError, refusal.storeCode == .absent else {
         return connection.eventLoop.makeFailedFuture(error)
       }
       let script = CreateScript(layout: layout, epoch: StoreEpoch.random(), begins: beginning)
-      return connection.run(script, within: .seconds(30)).flatMap { reply in
+      return connection.run(script, within: deadline).flatMap { reply in
         do {
           if try script.read(reply) { return body() }
           guard let absent else { throw refusal }
@@ -224,7 +233,7 @@ public struct KeyStoreWriter: Sendable {
     let script = ChangeScript(
       edits, basedOn: version, under: lease, layout: layout, now: Int64(Date().timeIntervalSince1970),
       changesKept: changesKept)
-    return connection.run(script, within: .seconds(30)).flatMapThrowing { reply in
+    return connection.run(script, within: deadline).flatMapThrowing { reply in
       var outcome = try script.read(reply)
       for (edit, result) in zip(edits, outcome.results) {
         guard case .put(_, nil) = edit.kind else { continue }
@@ -242,7 +251,7 @@ public struct KeyStoreWriter: Sendable {
   func purge(_ keys: [KeyID], revokedBefore moment: Int64) -> EventLoopFuture<EditOutcome> {
     precondition(keys.count <= Self.batchLimit, "\(keys.count) keys in a batch, at most \(Self.batchLimit) are allowed")
     let script = PurgeScript(keys, revokedBefore: moment, layout: layout, changesKept: changesKept)
-    return connection.run(script, within: .seconds(30)).flatMapThrowing { try script.read($0) }
+    return connection.run(script, within: deadline).flatMapThrowing { try script.read($0) }
   }
 
   /// Declares the store complete. From then on keys that aren't in it may be refused.
@@ -250,8 +259,8 @@ public struct KeyStoreWriter: Sendable {
   /// - Returns: The version and the number of records, and whether it was already sealed.
   public func seal(mayBeEmpty: Bool = false) async throws -> (version: UInt64, keys: Int, already: Bool) {
     let script = SealScript(layout: layout, mayBeEmpty: mayBeEmpty, changesKept: changesKept)
-    let sealed = try await withStore(beginning: mayBeEmpty, otherwise: nil) { [connection] in
-      connection.run(script, within: .seconds(30)).flatMapThrowing { try script.read($0) }
+    let sealed = try await withStore(beginning: mayBeEmpty, otherwise: nil) { [connection, deadline] in
+      connection.run(script, within: deadline).flatMapThrowing { try script.read($0) }
     }.get()
     return (sealed.version, sealed.keys, sealed.already)
   }
@@ -262,8 +271,8 @@ public struct KeyStoreWriter: Sendable {
   public func name(_ name: String) async throws -> Bool {
     if let objection = StoreIdentity.objection(toName: name) { throw InvalidEdit(description: objection) }
     let script = NameScript(layout: layout, name: name)
-    let named = try await withStore(beginning: true, otherwise: nil) { [connection] in
-      connection.run(script, within: .seconds(30)).flatMapThrowing { try script.read($0) }
+    let named = try await withStore(beginning: true, otherwise: nil) { [connection, deadline] in
+      connection.run(script, within: deadline).flatMapThrowing { try script.read($0) }
     }.get()
     guard named.name == name else { throw OtherStoreName(expected: name, found: named.name) }
     return named.isNew

@@ -12,11 +12,14 @@ public struct UnreadableStore: Error, Sendable, Equatable, CustomStringConvertib
 }
 
 extension StoreLayout {
-  var positionCommand: RedisCommand { RedisCommand("HMGET", arguments: [meta] + Self.metaFields) }
+  var positionCommand: RedisCommand { PositionScript(layout: self).commandWithSource }
 
   func position(from reply: RedisReply) throws -> StoreAnswer<StorePosition> {
-    try Self.position(fromFields: reply.array()[...])
+    try PositionScript(layout: self).read(reply)
   }
+
+  /// The source mark in the same reply.
+  func sourceMark(from reply: RedisReply) throws -> SourceMark { try PositionScript.sourceMark(from: reply) }
 
   static func position(fromFields fields: ArraySlice<RedisReply>) throws -> StoreAnswer<StorePosition> {
     let texts = try fields.map { try $0.stringOrNull() }

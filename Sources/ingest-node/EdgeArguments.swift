@@ -1,23 +1,12 @@
 import ArgumentParser
 public import ClientAddress
 import IngestNode
+import Listening
 public import CommandSupport
 
 /// The node's options for load balancers and clients: TLS, the PROXY protocol, HAProxy's agent-check.
 struct EdgeArguments: ParsableArguments {
-  private static let tlsCertificate = Setting<String>(
-    "tls-certificate",
-    "PEM file with the push listener's certificate and its intermediates. Reloaded on SIGHUP and when the file changes.",
-    shown: "file", as: "none, balancers end TLS")
-  @Option(help: Self.tlsCertificate.help) var tlsCertificate: String?
-
-  private static let tlsKey = Setting<String>("tls-key", "PEM file with the certificate's private key.", shown: "file")
-  @Option(help: Self.tlsKey.help) var tlsKey: String?
-
-  private static let tlsClientAuthorities = Setting<String>(
-    "tls-client-authorities", "PEM file with the authorities that client certificates must be signed by.",
-    shown: "file", as: "clients need none")
-  @Option(help: Self.tlsClientAuthorities.help) var tlsClientAuthorities: String?
+  @OptionGroup var tls: TLSArguments
 
   private static let trustProxies = Setting<TrustedProxies>(
     "trust-proxies",
@@ -38,17 +27,8 @@ struct EdgeArguments: ParsableArguments {
   @Option(help: Self.agentCheck.help) var agentCheck: String?
 
   func apply(to configuration: inout IngestNode.Configuration, _ settings: Settings) throws {
-    let certificate = try settings.optional(Self.tlsCertificate, given: tlsCertificate)
-    let key = try settings.optional(Self.tlsKey, given: tlsKey)
-    let authorities = try settings.optional(Self.tlsClientAuthorities, given: tlsClientAuthorities)
-    switch (certificate, key) {
-    case (let certificate?, let key?):
-      configuration.tls = TLSFiles(certificateChain: certificate, privateKey: key, clientAuthorities: authorities)
-    case (nil, nil):
-      if authorities != nil {
-        throw ValidationError("--tls-client-authorities needs --tls-certificate and --tls-key, and neither was given")
-      }
-    default: throw ValidationError("expected both --tls-certificate and --tls-key, but only one of them was given")
+    configuration.tls = try tls.files(settings).map {
+      TLSFiles(certificateChain: $0.certificate, privateKey: $0.key, clientAuthorities: $0.authorities)
     }
     configuration.trustedProxies = try settings.optional(Self.trustProxies, given: trustProxies) ?? .none
     configuration.expectsProxyHeader = try settings.flag(Self.proxyProtocol, given: proxyProtocol)

@@ -121,7 +121,3 @@ struct IngestNodeCommand: AsyncParsableCommand {
     }
   }
 }
-
-extension ListenAddress {
-  fileprivate var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
-}

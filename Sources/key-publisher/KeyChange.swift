@@ -18,9 +18,7 @@ func setState(
     try await setState(state, ofAccount: account, isTrial: keys.dryRun, store)
   case .key(let id):
     let edit = KeyEdit(key: id, kind: .setState(state), revision: try basis.number())
-    try await carryOut(edit, store, basedOn: try basis.basis.version()) { _ in
-      nil
-    } done: { state, already in
+    try await carryOut(edit, store, basedOn: try basis.basis.version()) { state, already in
       "key \(id) is \(state)\(already)"
     }
   }
@@ -67,11 +65,9 @@ private func setState(
 }
 
 /// Carries out one edit, and ends with the matching exit status.
-/// - Parameters:
-///   - objection: Why the edit's result isn't the expected one; nil if it is.
-///   - done: The sentence for success. It gets the key's state, and " already" or an empty text.
+/// - Parameter done: The sentence for success. It gets the key's state, and " already" or an empty text.
 func carryOut(
-  _ edit: KeyEdit, _ store: StoreWriting, basedOn version: UInt64?, objection: @escaping (EditResult) -> String?,
+  _ edit: KeyEdit, _ store: StoreWriting, basedOn version: UInt64?,
   done: @escaping (_ state: String, _ already: String) -> String
 ) async throws {
   let results = try store.results()
@@ -79,24 +75,12 @@ func carryOut(
     let outcome = try await KeyStoreWriter(connection: connection, layout: layout).apply([edit], basedOn: version)
     let result = outcome.results[0]
     let state = result.state?.word ?? "unreadable"
-    let left: String?
-    switch result.kind {
-    case .changed, .unchanged: left = objection(result)
-    case .missing:
-      complain("the store doesn't know key \(edit.key); nothing was changed")
-      throw ExitStatus.failed.code
-    case .staysRevoked: left = "key \(edit.key) is revoked, and stays so; only put --reactivate brings it back"
-    case .otherAccount:
-      left = "key \(edit.key) belongs to another account in the store and is \(state); say --change-account to move it"
-    case .newerVersion:
-      left = "key \(edit.key) was changed after version \(version ?? 0), and is \(state) now"
-    case .olderRevision:
-      left = "key \(edit.key) has a larger revision in the store than \(edit.revision ?? 0), and is \(state)"
-    case .unagreed, .notReached: left = "key \(edit.key) is \(state)"
-    }
-    if let left {
-      // A put with a larger revision writes it into the record, whatever the key's state is.
-      complain("\(left). \(result.kind == .changed ? "Only its revision was changed" : "Nothing was changed")")
+    if let objection = KeyObjection(result, to: edit, basedOn: version, insistence: .options) {
+      guard objection.reason != .unknownKey else {
+        complain("\(objection.fact); nothing was changed")
+        throw ExitStatus.failed.code
+      }
+      complain(objection.sentence)
       throw ExitStatus.keyLeftAsItIs.code
     }
     var account: String?
@@ -107,4 +91,10 @@ func carryOut(
         keyId: edit.key.hex, account: account, state: state, revision: edit.revision,
         changed: result.kind == .changed, version: outcome.version))
   }
+}
+
+extension KeyObjection.Insistence {
+  /// The options of the command line.
+  fileprivate static let options = KeyObjection.Insistence(
+    reactivatingPut: "put --reactivate", reactivate: "--reactivate", changeAccount: "--change-account")
 }

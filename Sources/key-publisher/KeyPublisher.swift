@@ -36,7 +36,7 @@ struct KeyPublisher: AsyncParsableCommand {
     subcommands: [
       Import.self, Sync.self, Put.self, Suspend.self, Activate.self, Revoke.self, Rotate.self, Get.self, List.self,
       Position.self, Create.self, Seal.self, Confirm.self, ConfirmUnknown.self, Adopt.self, Replicas.self, Verify.self,
-      Reseal.self, PurgeRevoked.self,
+      Reseal.self, PurgeRevoked.self, Follow.self, Source.self, Serve.self,
     ])
 }
 

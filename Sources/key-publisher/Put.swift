@@ -26,16 +26,9 @@ struct Put: AsyncParsableCommand {
     let account = try Settings().value(Self.account, given: account)
     if let objection = KeyRecord.objection(toAccount: account) { throw ValidationError("--account: \(objection)") }
     let id = try key.resolve()
-    var edit = KeyEdit(key: id, kind: .put(account: account, reactivate ? .active : nil), revision: try basis.number())
-    if reactivate { edit.allowing.insert(.reactivate) }
-    if changeAccount { edit.allowing.insert(.move) }
-    try await carryOut(edit, store, basedOn: try basis.basis.version()) { result in
-      guard result.state == .active || changeAccount && result.kind == .changed else {
-        return
-          "key \(id) is \(result.state?.word ?? "unreadable"), and a put leaves it so; say --reactivate to make it active"
-      }
-      return nil
-    } done: { state, already in
+    let edit = KeyEdit.active(
+      id, of: account, reactivates: reactivate, changesAccount: changeAccount, revision: try basis.number())
+    try await carryOut(edit, store, basedOn: try basis.basis.version()) { state, already in
       "key \(id) of \(account) is \(state)\(already)"
     }
   }

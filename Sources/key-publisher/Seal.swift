@@ -33,7 +33,13 @@ struct SealedStore: Encodable {
   var sentence: String { "the store is sealed\(changed ? "" : " already") with \(keys) keys; version \(version)" }
 }
 
+/// The store can't be sealed as it is.
+struct CannotSeal: Error, CustomStringConvertible {
+  let description: String
+}
+
 /// Reads every record before sealing, because the seal is a promise about every record.
+/// - Throws: ``CannotSeal``, and Redis's errors.
 func sealStore(
   _ connection: RedisConnection, _ layout: StoreLayout, mayBeEmpty: Bool
 ) async throws -> SealedStore {
@@ -41,16 +47,16 @@ func sealStore(
     let verification = try await connection.verifyStore(layout)
     guard verification.problems.isEmpty else {
       complain(of: verification)
-      complain("not sealed: repair the problems above first (key-publisher import or reseal)")
-      throw ExitStatus.failed.code
+      throw CannotSeal(
+        description: "not sealed: repair the problems above first (key-publisher import or reseal)")
     }
   }
   do {
     let sealed = try await KeyStoreWriter(connection: connection, layout: layout).seal(mayBeEmpty: mayBeEmpty)
     return SealedStore(changed: !sealed.already, keys: sealed.keys, version: sealed.version)
   } catch let error as RedisServerError where [.empty, .absent].contains(error.storeCode) {
-    complain(
-      "there are no keys in the store: sealed like this it would refuse every key. To do this say --allow-empty")
-    throw ExitStatus.failed.code
+    throw CannotSeal(
+      description: "there are no keys in the store: sealed like this it would refuse every key. To do this say "
+        + "key-publisher seal --allow-empty")
   }
 }

@@ -51,22 +51,15 @@ extension ExitStatus {
   /// Whether the same command may succeed later, depending on the error.
   init(of error: any Error) {
     switch error {
-    case let error as RedisError:
-      switch error.reason {
-      case .greetingRefused(let refusal): self.init(of: refusal)
-      case .serverTooOld: self = .failed
-      default: self = .tryAgain
-      }
-    case let error as RedisServerError:
-      switch (error.storeCode, error.code) {
-      case (.rebuilding, _), (.leaseEnded, _): self = .tryAgain
-      case (_, "NOPERM"), (_, "NOAUTH"), (_, "WRONGPASS"): self = .notPermitted
-      default: self = error.isPassing ? .tryAgain : .failed
-      }
     case is Publication.MoreThanAgreed, is Publication.AnotherHistory, is ForgottenChanges, is ListLease.Taken,
       is ExportCommand.Failed, is ExportCommand.CannotStart:
       self = .tryAgain
-    default: self = .failed
+    default:
+      switch StoreFailure(of: error) {
+      case .unreachable, .outcomeUnknown, .notNow: self = .tryAgain
+      case .notPermitted: self = .notPermitted
+      case .failed: self = .failed
+      }
     }
   }
 }

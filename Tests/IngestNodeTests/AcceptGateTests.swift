@@ -8,6 +8,7 @@ import RedisFixture
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 @Suite struct AcceptGateTests {
   /// Counts how often the socket would be accepted from.

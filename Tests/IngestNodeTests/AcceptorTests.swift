@@ -10,6 +10,7 @@ import Synchronization
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 @Suite struct AcceptorTests {
   private let log = RecordedLog()

@@ -11,6 +11,7 @@ import Synchronization
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 @Suite struct AdminListenerTests {
   @Test func `requests are answered, one after the other on a connection`() async throws {
@@ -50,7 +51,7 @@ import Testing
     "GET /livez HTTP/1.1\r\nHost: sluice\r\n\r\n",
   ])
   func `a client that keeps its connection is closed in time`(text: String) async throws {
-    let deadlines = AdminDeadlines(request: .milliseconds(300), idle: .milliseconds(300), goodbye: .milliseconds(300))
+    let deadlines = HTTPDeadlines(request: .milliseconds(300), idle: .milliseconds(300), goodbye: .milliseconds(300))
     try await RunningAdmin(deadlines: deadlines).running { admin in
       let clients = try await (0..<3).asyncMap { _ in try await Visitor.connect(admin.port) }
       for client in clients { client.send(text) }
@@ -59,7 +60,7 @@ import Testing
   }
 
   @Test func `a client that sends a head byte by byte is closed all the same`() async throws {
-    let deadlines = AdminDeadlines(request: .milliseconds(300), idle: .seconds(60), goodbye: .seconds(60))
+    let deadlines = HTTPDeadlines(request: .milliseconds(300), idle: .seconds(60), goodbye: .seconds(60))
     try await RunningAdmin(deadlines: deadlines).running { admin in
       let client = try await Visitor.connect(admin.port)
       client.send("GET /livez HTTP/1.1\r\nX-A: ")
@@ -71,7 +72,7 @@ import Testing
   }
 
   @Test func `when there is no place the oldest connection makes room`() async throws {
-    let deadlines = AdminDeadlines(request: .seconds(60), idle: .seconds(60), goodbye: .seconds(60))
+    let deadlines = HTTPDeadlines(request: .seconds(60), idle: .seconds(60), goodbye: .seconds(60))
     try await RunningAdmin(connections: 4, deadlines: deadlines).running { admin in
       let idle = try await (0..<4).asyncMap { _ in try await Visitor.connect(admin.port) }
       var clients: [Visitor] = []
@@ -101,9 +102,9 @@ private final class RunningAdmin: Sendable {
   private let heard = Mutex<Int?>(nil)
   private let loop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
   private let connections: Int
-  private let deadlines: AdminDeadlines
+  private let deadlines: HTTPDeadlines
 
-  init(connections: Int = 16, deadlines: AdminDeadlines = AdminDeadlines()) {
+  init(connections: Int = 16, deadlines: HTTPDeadlines = HTTPDeadlines()) {
     self.connections = connections
     self.deadlines = deadlines
   }

@@ -8,6 +8,7 @@ import Synchronization
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 struct AgentCheckTests {
   @Test(arguments: [

@@ -9,6 +9,7 @@ import KeyReplica
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 @Suite struct AnswerTableTests {
   private static let front = ListenerContext(

@@ -5,6 +5,7 @@ import Foundation
 import RedisFixture
 
 @testable import IngestNode
+@testable import Listening
 
 /// A folder with an authority that issues what the test asks for.
 final class CertificateFolder: Sendable {

@@ -6,6 +6,7 @@ import ServiceLifecycle
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 /// One after the other: SIGHUP goes to the whole process.
 @Suite(.serialized) struct CertificateKeeperTests {

@@ -3,6 +3,7 @@ import RedisFixture
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 struct CertificateReminderTests {
   private static let day = TimeInterval(86_400)

@@ -3,6 +3,7 @@ import RedisFixture
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 struct ClientCertificateTests {
   @Test(arguments: ["TLSv1_2", "TLSv1_3"])

@@ -3,6 +3,7 @@
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 @Suite struct DescriptorPlanTests {
   private func needs(open: Int = 20, redis: Int = 6, agent: Bool = true, spool: Bool = false) -> DescriptorPlan.Needs {

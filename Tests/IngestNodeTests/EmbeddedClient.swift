@@ -12,6 +12,7 @@ import NIOEmbedded
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 final class EmbeddedClient {
   let loop = EmbeddedEventLoop()

@@ -11,6 +11,7 @@ import RedisFixture
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 @Suite struct HandshakeTests {
   @Test func `TLS 1.2 is spoken with ECDHE and AEAD, and with nothing less`() async throws {

@@ -11,6 +11,7 @@ import Synchronization
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 struct LingeringCloseTests {
   /// More than what sockets and NIO hold between two programs at once.

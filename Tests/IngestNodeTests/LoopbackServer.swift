@@ -11,6 +11,7 @@ import RedisFixture
 import Synchronization
 
 @testable import IngestNode
+@testable import Listening
 
 /// A listener on loopback for as long as a test runs.
 final class LoopbackServer: Sendable {

@@ -6,6 +6,7 @@ import KeyReplica
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 @Suite struct OpenTelemetryFailureTests {
   @Test(arguments: [

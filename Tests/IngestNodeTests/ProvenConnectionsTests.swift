@@ -8,6 +8,7 @@ import Synchronization
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 @Suite struct ProvenConnectionsTests {
   private static func address(_ number: Int) -> IPAddress { IPAddress(ipv4: 0x7F00_0000 + UInt32(number)) }

@@ -6,6 +6,7 @@ import KeyReplica
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 @Suite struct SentryFailureTests {
   private func answer(_ failure: PushRejection) throws -> ReadAnswer {

@@ -4,6 +4,7 @@ import RedisFixture
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 struct ServerCertificateTests {
   @Test func `what is told of a certificate is what openssl tells of it`() async throws {

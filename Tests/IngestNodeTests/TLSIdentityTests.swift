@@ -3,6 +3,7 @@ import RedisFixture
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 struct TLSIdentityTests {
   @Test func `a connection goes on over a reload, and a new one gets the new certificate`() async throws {

@@ -10,6 +10,7 @@ import RedisFixture
 import Synchronization
 
 @testable import IngestNode
+@testable import Listening
 
 /// Serves over TLS on loopback, with a handler that the test makes. Closed with this object.
 final class TLSServer: Sendable {

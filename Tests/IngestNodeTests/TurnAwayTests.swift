@@ -5,6 +5,7 @@ import RedisFixture
 import Testing
 
 @testable import IngestNode
+@testable import Listening
 
 @Suite struct TurnAwayTests {
   @Test func `connections that say nothing make place for one that pushes`() async throws {

@@ -13,7 +13,7 @@
    follow          Replica.follow, Mirror.finishedReading
    fetch, apply    ReplicaDriver's XREAD; Replica.changesCame, Mirror.apply
    REQUEST, ask    Replica.asked, .objectionToRefusing, .readPosition, Barrier.sent
-   look, hear      ReplicaDriver's HMGET and ROLE; Replica.positionCame, .contradiction
+   look, hear      ReplicaDriver's read of the position and ROLE; Replica.positionCame, .contradiction
    fence           a small write and WAIT for a majority (not there yet)
    answer          Barrier.reached, Replica.answerReached, .verdict
 

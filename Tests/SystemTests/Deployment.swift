@@ -100,6 +100,11 @@ final class Deployment: Sendable {
       "ingest-worker", ["--name", name, "--sink", "sqlite:\(database)"] + arguments, environment: environment)
   }
 
+  /// Starts a command, and doesn't wait for its end.
+  func start(_ command: String, _ arguments: [String]) async throws -> ServiceProcess {
+    try await ServiceProcess.start(command, arguments, environment: environment)
+  }
+
   /// Runs a command to its end.
   @discardableResult
   func run(

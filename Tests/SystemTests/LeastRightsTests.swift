@@ -70,9 +70,20 @@ import Testing
     try await publisher.run("key-publisher", ["rotate", "--key", old, "--new-key", new, "--revoke-after", "1h"])
     for arguments in [
       ["revoke", "--due"], ["get", new], ["list"], ["position"], ["suspend", "--account", "account-9"],
+      ["source", "--max-age", "none"],
     ] {
       try await publisher.run("key-publisher", arguments)
     }
+    let api = try await PublishingAPI(at: publisher)
+    for answer in [
+      try await api.put("sk_of_the_application"), try await api.put("sk_of_the_application", "account-3"),
+      try await api.send(.POST, "/v1/accounts/account-4/suspend"), try await api.send(.GET, "/v1/health"),
+    ] {
+      #expect([200, 409].contains(answer.status), "\(answer)")
+    }
+    api.process.terminate()
+    #expect(try await api.process.waitForExit() == .exited(0), "\(api.process.outputs)")
+    #expect(!api.process.outputs.contains("NOPERM"), "\(api.process.outputs)")
     let node = try await users.deployment("sluice-node").startNode("node-1", ["--require-durability", "everysec"])
     try await node.becomesReady()
     let workers = try users.deployment("sluice-worker")

@@ -15,11 +15,17 @@ enum OperationsPage {
     return folder.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent(path).path
   }
 
-  /// The only example in a language on the pages for operators.
-  /// - Parameter change: Returns the line to use instead of a line of the example, or nil to leave it out.
-  static func example(_ language: String, _ change: (String) -> String? = { $0 }) throws -> String {
+  /// The only example in a language on the pages for operators, or on one of them.
+  /// - Parameters:
+  ///   - page: The page's file; nil for all pages.
+  ///   - change: Returns the line to use instead of a line of the example, or nil to leave it out.
+  static func example(
+    _ language: String, on page: String? = nil, _ change: (String) -> String? = { $0 }
+  ) throws -> String {
     let folder = "Sources/CommandSupport/Sluice.docc/Operations"
-    let pages = try FileManager.default.contentsOfDirectory(atPath: path(folder)).filter { $0.hasSuffix(".md") }
+    let pages =
+      try page.map { [$0] }
+      ?? FileManager.default.contentsOfDirectory(atPath: path(folder)).filter { $0.hasSuffix(".md") }
     let begun = try pages.flatMap { page in
       try file("\(folder)/\(page)").components(separatedBy: "\n```\(language)\n").dropFirst()
     }

@@ -1,7 +1,6 @@
 // A push client of the trade as a process of its own: one of the scripts in Tests/PushClients, in the virtual environment that
 // Scripts/clients makes. It pushes until it was answered as its story goes, and prints what it said, what it heard, and what it made of it.
 
-import Crypto
 import Foundation
 import RedisFixture
 
@@ -89,17 +88,9 @@ struct PushClient: Sendable {
   private static let scripts = tests.appending(path: "PushClients")
 
   private static func python(_ words: [String]) async throws -> ServiceProcess {
-    let requirements = try Data(contentsOf: scripts.appending(path: "requirements.txt"))
-    let sum = SHA256.hash(data: requirements).prefix(8).map {
-      String($0 >> 4, radix: 16) + String($0 & 15, radix: 16)
-    }
-    let folder = tests.deletingLastPathComponent().appending(path: ".build/clients/\(sum.joined())")
-    let program = folder.appending(path: "bin/python").path
-    guard FileManager.default.isExecutableFile(atPath: program) else {
-      throw NeverHappened(description: "the push clients aren't installed in \(folder.path): run Scripts/clients")
-    }
-    return try await ServiceProcess.start(
-      program, words, environment: ["PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"])
+    try await ServiceProcess.start(
+      try ClientTools.python(with: "PushClients"), words,
+      environment: ["PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"])
   }
 
   // MARK: What it says

@@ -14,6 +14,7 @@ internal import HTTPFraming
 internal import IngestQueue
 internal import KeyReplica
 internal import KeyStore
+internal import Listening
 internal import NIOCore
 internal import NIOSSL
 

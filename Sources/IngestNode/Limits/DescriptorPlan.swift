@@ -6,22 +6,11 @@
 // part of the process that opens something, and it is lost when the node is busy.
 
 internal import Foundation
+internal import Listening
 
 /// The number of descriptors for each part of the node.
 struct DescriptorPlan: Equatable, Sendable {
-  /// One listener's part.
-  struct Listener: Equatable, Sendable {
-    /// Connections that are served at once.
-    var connections: Int
-    /// Connections over the limit that are answered 503. Others over it are closed at once.
-    var courtesies: Int
-    /// Connections that are accepted in one turn of the event loop.
-    var batch: Int
-
-    /// Maximum descriptors of the listener. Connections over the limit are open too, until their event loop has closed
-    /// them.
-    var descriptors: Int { connections + courtesies + 2 * batch }
-  }
+  typealias Listener = ListenerPart
 
   /// The descriptors that the node needs besides its connections.
   struct Needs: Equatable, Sendable {

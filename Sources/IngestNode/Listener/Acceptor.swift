@@ -13,6 +13,7 @@
 
 internal import ClientAddress
 internal import Foundation
+internal import Listening
 internal import Logging
 internal import NIOCore
 internal import Synchronization

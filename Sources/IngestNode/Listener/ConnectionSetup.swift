@@ -4,6 +4,7 @@
 internal import ClientAddress
 internal import KeyReplica
 internal import KeyStore
+internal import Listening
 internal import Logging
 internal import Metrics
 internal import NIOCore

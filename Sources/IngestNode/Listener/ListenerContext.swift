@@ -5,6 +5,7 @@ internal import Foundation
 internal import HTTPFraming
 internal import KeyReplica
 internal import KeyStore
+internal import Listening
 internal import NIOCore
 
 /// Maximum time of a connection in each phase.

@@ -1,10 +1,10 @@
 // The listener for pushes. It accepts connections, passes each one to the gate of its event loop, and ends gracefully.
 
+internal import Listening
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
 internal import ServiceLifecycle
-internal import Synchronization
 
 struct PushListener: Service {
   let host: String
@@ -125,19 +125,5 @@ struct PushListener: Service {
     }
     for gate in gates { try await gate.drain() }
     logger.notice("all pushes in flight have been answered")
-  }
-}
-
-/// Whether the node is ending, for all threads.
-final class StopFlag: Sendable {
-  private let flag = Atomic<Bool>(false)
-  private let moment = Mutex<ContinuousClock.Instant?>(nil)
-  var isSet: Bool { flag.load(ordering: .relaxed) }
-  /// The time when the node began to end; nil if it isn't ending.
-  var since: ContinuousClock.Instant? { moment.withLock { $0 } }
-
-  func set() {
-    moment.withLock { $0 = $0 ?? .now }
-    flag.store(true, ordering: .relaxed)
   }
 }

@@ -7,6 +7,7 @@
 // connection, and the line might be lost. A missing answer does no harm: HAProxy leaves the server's state unchanged.
 
 import ClientAddress
+import Listening
 import Logging
 import NIOCore
 import NIOExtras

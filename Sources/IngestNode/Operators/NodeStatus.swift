@@ -7,6 +7,7 @@ internal import IngestQueue
 internal import IngestSpool
 internal import KeyReplica
 internal import KeyStore
+internal import Listening
 internal import Metrics
 internal import NIOCore
 internal import RedisClient

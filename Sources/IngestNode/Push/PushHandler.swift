@@ -9,6 +9,7 @@ internal import IngestQueue
 internal import IngestSpool
 internal import KeyReplica
 internal import KeyStore
+internal import Listening
 internal import Logging
 internal import NIOCore
 

@@ -1,6 +1,7 @@
 // Logs each refusal with its proof, as long as there are few.
 
 internal import KeyReplica
+internal import Listening
 internal import Logging
 
 /// Logs the first few refusals of each second, and then the number of further ones.

@@ -3,6 +3,7 @@
 // each library has other such cases. So the time is measured, and the excess over the table's time is charged to the
 // client too. In addition, a hello may be no larger than any that real clients send, and it waits for its turn.
 
+internal import Listening
 internal import NIOCore
 internal import NIOSSL
 

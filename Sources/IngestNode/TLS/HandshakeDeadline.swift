@@ -2,6 +2,7 @@
 // can't distinguish a slow handshake from an idle connection. A client that sends its hello byte by byte would be given
 // the longer idle time.
 
+internal import Listening
 internal import NIOCore
 internal import NIOTLS
 

@@ -40,9 +40,6 @@ struct CancellationCheck: Sendable {
     var isGivenUp: Bool { flag.load(ordering: .relaxed) }
     func giveUp() { flag.store(true, ordering: .relaxed) }
   }
-
-  /// For work without a waiting caller: it is never cancelled.
-  static var endless: CancellationCheck { CancellationCheck(tickets: [Ticket()]) }
 }
 
 /// Stores batches of several lanes with one store, together if they arrive together.

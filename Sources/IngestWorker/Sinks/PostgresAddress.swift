@@ -1,14 +1,13 @@
-// A connection URI of libpq, with one parameter of the sink, `table`. It is parsed by hand and only as far as needed:
-// libpq accepts URIs that other parsers reject (several hosts, percent-encoded sockets), and only libpq knows its
-// options.
+// A connection URI of libpq, with one parameter of the sink, `table`. This file takes that parameter out of the URI;
+// libpq parses the rest.
 
-internal import CPostgres
+import PostgresClient
 
 /// A PostgreSQL address and a table, as an operator writes it:
 /// `postgres://user:password@host:port/database?sslmode=…&table=…`.
 public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
   /// The keywords and values from libpq's parser, without those that aren't given. They include the password.
-  let options: [Option]
+  let options: [PostgresOption]
   /// The table, with its schema if there is one; each part is quoted: `"ingest"."payloads"`.
   let table: String
   public let description: String
@@ -17,12 +16,6 @@ public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
   public static let expectation = "postgres://user:password@host:port/database?sslmode=…&table=…"
 
   static let schemes = ["postgres://", "postgresql://"]
-
-  /// An option of libpq.
-  struct Option: Sendable, Equatable {
-    let keyword: String
-    let value: String
-  }
 
   init(_ text: String) throws(InvalidSinkAddress) {
     guard let scheme = Self.schemes.first(where: text.hasPrefix) else {
@@ -37,16 +30,7 @@ public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
     }
     self.table = try Self.quoted(table)
     options = try Self.options(of: scheme + parts[0] + (others.isEmpty ? "" : "?" + others.joined(separator: "&")))
-    // The user's name ends at the first colon. A password that wasn't encoded may contain an @.
-    let authorityEnd = parts[0].firstIndex(of: "/") ?? parts[0].endIndex
-    let authority = parts[0][..<authorityEnd]
-    var shown = authority
-    var user: Substring = ""
-    if let at = authority.lastIndex(of: "@") {
-      user = authority[..<at].prefix { $0 != ":" } + "@"
-      shown = authority[authority.index(after: at)...]
-    }
-    description = "postgres://\(user)\(shown)\(parts[0][authorityEnd...])?table=\(table)"
+    description = PostgresOption.withoutPassword(scheme + parts[0], scheme: scheme) + "?table=\(table)"
   }
 
   /// Accepts letters, digits and _, as in nearly all tables' names, and a schema before a dot.
@@ -65,23 +49,11 @@ public struct PostgresAddress: Sendable, Equatable, CustomStringConvertible {
     return parts.map { "\"\($0)\"" }.joined(separator: ".")
   }
 
-  private static func options(of text: String) throws(InvalidSinkAddress) -> [Option] {
-    var words: UnsafeMutablePointer<CChar>?
-    guard let parsed = PQconninfoParse(text, &words) else {
-      // libpq's message may contain the invalid text, which may be a part of the password.
-      PQfreemem(words)
+  private static func options(of text: String) throws(InvalidSinkAddress) -> [PostgresOption] {
+    guard let options = PostgresOption.parse(text) else {
       throw InvalidSinkAddress(
-        "expected \(Self.expectation), with options that libpq knows and nothing wrongly encoded")
+        "expected \(Self.expectation), with libpq options only and valid percent-encoding")
     }
-    defer { PQconninfoFree(parsed) }
-    var found: [Option] = []
-    var place = parsed
-    while let keyword = place.pointee.keyword {
-      if let value = place.pointee.val {
-        found.append(Option(keyword: String(cString: keyword), value: String(cString: value)))
-      }
-      place += 1
-    }
-    return found
+    return options
   }
 }

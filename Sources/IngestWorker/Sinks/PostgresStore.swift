@@ -7,6 +7,9 @@
 // and decides by the other rows' results.
 
 internal import IngestQueue
+import PostgresClient
+
+extension CancellationCheck: CallerPatience {}
 
 struct PostgresStore: BlockingStore {
   private let address: PostgresAddress

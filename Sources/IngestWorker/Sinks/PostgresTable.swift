@@ -2,6 +2,8 @@
 // keep and which needs no maintenance. A table without such a comment, but with suitable columns, was made by an
 // operator, and is used.
 
+import PostgresClient
+
 /// The table of payloads in a database.
 struct PostgresTable {
   /// The table's name, quoted.

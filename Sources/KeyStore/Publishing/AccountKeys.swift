@@ -2,16 +2,20 @@
 // second.
 
 public import KeyReplica
+public import NIOCore
 public import RedisClient
 
 /// Changes the state of all keys of an account.
 public struct AccountKeys: Sendable {
   private let connection: RedisConnection
   private let layout: StoreLayout
+  private let deadline: NIODeadline?
 
-  public init(connection: RedisConnection, layout: StoreLayout) {
+  /// - Parameter deadline: The end of the whole work; nil if each step has its own deadline only.
+  public init(connection: RedisConnection, layout: StoreLayout, deadline: NIODeadline? = nil) {
     self.connection = connection
     self.layout = layout
+    self.deadline = deadline
   }
 
   /// The counts of one call.
@@ -35,11 +39,10 @@ public struct AccountKeys: Sendable {
   ///   - isTrial: Whether to count only.
   /// - Throws: Some keys may have been changed then. Repeating it is harmless and finishes it.
   public func set(_ state: KeyState, of account: String, isTrial: Bool) async throws -> Outcome {
-    let writer = KeyStoreWriter(connection: connection, layout: layout)
     var total = Outcome()
     for _ in 0..<Self.passLimit {
       var pass = Outcome()
-      pass.unreadable = try await connection.eachStoredKey(layout) { keys in
+      pass.unreadable = try await connection.eachStoredKey(layout, until: deadline) { keys in
         let ours = keys.filter { $0.record.account == account }
         pass.keys += ours.count
         pass.staysRevoked += state == .revoked ? 0 : ours.count { $0.record.state == .revoked }
@@ -51,6 +54,8 @@ public struct AccountKeys: Sendable {
         while !rest.isEmpty {
           let batch = rest.prefix(KeyStoreWriter.batchLimit)
           rest = rest.dropFirst(batch.count)
+          let writer = KeyStoreWriter(
+            connection: connection, layout: layout, deadline: try StepLimit.next(until: deadline))
           let outcomes = try await writer.apply(
             batch.map { stored in
               KeyEdit(

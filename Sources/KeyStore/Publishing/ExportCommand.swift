@@ -39,8 +39,13 @@ public final class ExportCommand {
     exec /bin/sh -c "$1"
     """
 
+  /// The same script, with a time limit: the command is killed after `$2` seconds.
+  private static let boundedScript = script.replacing(
+    #"exec /bin/sh"#, with: #"exec timeout --foreground -s KILL "$2" /bin/sh"#)
+
   /// Starts the command. Its input is empty, and its errors go to this process's standard error.
-  public init(_ command: String) throws {
+  /// - Parameter limit: The command is killed after this time; nil if there is no limit.
+  public init(_ command: String, within limit: Duration? = nil) throws {
     let output = try Self.pipe()
     let life: (read: Int32, write: Int32)
     do {
@@ -79,7 +84,12 @@ public final class ExportCommand {
     posix_spawnattr_setflags(
       &attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP))
 
-    let words: [String] = ["/bin/sh", "-c", Self.script, "sh", command]
+    let words: [String] =
+      if let limit {
+        ["/bin/sh", "-c", Self.boundedScript, "sh", command, "\(max(1, limit.components.seconds))"]
+      } else {
+        ["/bin/sh", "-c", Self.script, "sh", command]
+      }
     var arguments = words.map { strdup($0) } + [nil]
     defer { for argument in arguments { free(argument) } }
     var pid: pid_t = 0

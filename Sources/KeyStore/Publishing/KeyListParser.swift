@@ -14,6 +14,14 @@ public struct KeyListEntry: Sendable, Hashable {
   public var revision: UInt64?
   /// From 1.
   public var line: Int
+
+  public init(key: KeyID, state: KeyState?, account: String, revision: UInt64?, line: Int) {
+    self.key = key
+    self.state = state
+    self.account = account
+    self.revision = revision
+    self.line = line
+  }
 }
 
 /// An invalid line.

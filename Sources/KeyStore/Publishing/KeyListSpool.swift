@@ -109,6 +109,31 @@ public final class KeyListSpool {
     return spool
   }
 
+  /// Checks and splits a list whose entries the caller has parsed.
+  /// - Parameter next: Returns the next entries; nil after the last ones.
+  /// - Throws: ``BadList``, or an error of `next`.
+  public static func collecting(
+    partitionLimit: Int = partitionLimit, _ next: () async throws -> [KeyListEntry]?
+  ) async throws -> KeyListSpool {
+    let spool = try KeyListSpool()
+    var isTooLong = false
+    while let entries = try await next() {
+      for entry in entries { spool.append(entry, limit: partitionLimit, &isTooLong) }
+      guard !isTooLong else {
+        let reason =
+          "the list is too long: more than \(partitionLimit) entries in one of \(partitionCount) parts of the key ids"
+        throw BadList(problems: [KeyListProblem(line: 0, reason: reason)], gaveUp: true, wasReadToEnd: false)
+      }
+      try spool.flush(atLeast: 64 << 10)
+    }
+    try spool.flush(atLeast: 1)
+    let problems = try spool.listedTwice()
+    guard problems.isEmpty else {
+      throw BadList(problems: problems, gaveUp: problems.count >= problemLimit, wasReadToEnd: true)
+    }
+    return spool
+  }
+
   /// The entries of one partition. Identical entries of a key are returned once.
   public func entries(ofPartition index: Int) throws -> [KeyListEntry] {
     var seen: Set<KeyID> = []

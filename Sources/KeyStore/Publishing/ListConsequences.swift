@@ -7,7 +7,7 @@
 // this code predicts the decision by the same rules. If the two differ, because the store has changed in between, the
 // script leaves the key unchanged.
 
-import KeyReplica
+public import KeyReplica
 
 /// The keys that a list would revoke, suspend or give to another account.
 public struct ListConsequences: Sendable, Hashable {
@@ -25,6 +25,8 @@ public struct ListConsequences: Sendable, Hashable {
     public var version: UInt64?
     /// The history of that version; nil if there was no store, or if any history is accepted.
     public var epoch: String?
+    /// Keys that are left unchanged, even if the list has other values for them or doesn't list them.
+    public var untouched: Set<KeyID> = []
 
     public init(revokesUnlisted: Bool, reactivates: Bool = false, version: UInt64? = nil, epoch: String? = nil) {
       self.revokesUnlisted = revokesUnlisted

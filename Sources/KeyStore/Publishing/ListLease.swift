@@ -85,18 +85,20 @@ public final class ListLease: Sendable {
   /// - Parameters:
   ///   - name: Shown to publishers that wait for this lease.
   ///   - limit: Maximum wait for other publishers.
+  ///   - former: A lease of this process whose connection is lost. The new lease replaces the former one at once.
   ///   - waiting: Called once for each other holder.
   /// - Throws: ``Taken``, or the error of a failed request.
   public static func take(
     _ connection: RedisConnection, _ layout: StoreLayout, as name: String, within limit: Duration,
-    waiting: (Holder) -> Void
+    succeeding former: ListLease? = nil, waiting: (Holder) -> Void
   ) async throws -> ListLease {
     let lease = ListLease(connection, layout, Holder(name: name))
     let clock = ContinuousClock()
     let deadline = clock.now + limit
     var (seen, seenSince, token) = ("", clock.now, "")
     while true {
-      let isOver = !seen.isEmpty && clock.now - seenSince >= duration
+      let isOurs = former.map { seen.hasPrefix($0.beginning) } ?? false
+      let isOver = !seen.isEmpty && (isOurs || clock.now - seenSince >= duration)
       let script = lease.script(.take, replacing: isOver ? seen : "", by: lease.holder.text(renewal: 0))
       switch try script.read(await connection.execute(script)) {
       case .done:
@@ -105,6 +107,7 @@ public final class ListLease: Sendable {
       case .ended: continue
       case .held(let text):
         if text != seen { (seen, seenSince) = (text, clock.now) }
+        if let former, text.hasPrefix(former.beginning) { continue }
         let other = Holder(text: text)
         guard clock.now < deadline else { throw Taken(holder: other) }
         if other.token != token || token.isEmpty { waiting(other) }

@@ -37,13 +37,19 @@ public struct Publication {
       try await dates.prepare(for: records, connection, layout)
       for (key, record) in records {
         let entry = entries.removeValue(forKey: key)
+        guard !terms.untouched.contains(key) else {
+          consequences.note(record, nil)
+          continue
+        }
         let isNewer = dates.isNewer(key, record)
         consequences.note(record, ListConsequences.kind(of: record, listed: entry, isNewer: isNewer, terms))
         if let effect = ListEffects.kind(of: record, listed: entry, isNewer: isNewer, terms) {
           consequences.effects.note(effect, key, entry?.account ?? record.account)
         }
       }
-      for (key, entry) in entries { consequences.effects.note(.added, key, entry.account) }
+      for (key, entry) in entries where !terms.untouched.contains(key) {
+        consequences.effects.note(.added, key, entry.account)
+      }
     }
     return consequences
   }
@@ -106,26 +112,34 @@ public struct Publication {
   ///   - agreed: The plan that was agreed: no more keys than in it are revoked, suspended or moved.
   ///   - lease: Prevents other publishers from applying a list at the same time. Once it has ended nothing more is
   ///     changed.
+  ///   - onlyDifferences: Sends no edits for keys whose records in the store already match the list. Such keys aren't
+  ///     counted in the outcome.
   ///   - progress: Called with the number of entries that are in the store.
   /// - Throws: Some of the list may have been applied then. Repeating it is harmless and finishes it.
   public func carryOut(
     _ list: KeyListSpool, agreed: ListConsequences, under lease: ListLease? = nil,
-    progress: (Int) -> Void = { _ in }
+    onlyDifferences: Bool = false, progress: (Int) -> Void = { _ in }
   ) async throws -> Outcome {
     var outcome = Outcome()
     var dates = ChangeDates(terms.version)
     var done = 0
     for partition in 0..<KeyListSpool.partitionCount {
-      let listed = try list.entries(ofPartition: partition)
+      let listed = try list.entries(ofPartition: partition).filter { !terms.untouched.contains($0.key) }
       let entries = Self.byKey(listed)
       // Calculated again from the current records: the script gets the permissions for each key.
       var permissions: [KeyID: KeyEdit.Permissions] = [:]
       var unlisted: [KeyEdit] = []
+      var same: Set<KeyID> = []
       let records = try await storedRecords(ofPartition: partition)
       try await dates.prepare(for: records, connection, layout)
-      for (key, record) in records {
-        let kind = ListConsequences.kind(
-          of: record, listed: entries[key], isNewer: dates.isNewer(key, record), terms)
+      for (key, record) in records where !terms.untouched.contains(key) {
+        let isNewer = dates.isNewer(key, record)
+        let kind = ListConsequences.kind(of: record, listed: entries[key], isNewer: isNewer, terms)
+        if onlyDifferences,
+          ListEffects.kind(of: record, listed: entries[key], isNewer: isNewer, terms) == .unchanged
+        {
+          same.insert(key)
+        }
         outcome.consequences.note(record, kind)
         let permission = dates.permission(key, record).union(kind == nil ? [] : [.end, .move])
         if !permission.isEmpty { permissions[key] = permission }
@@ -134,7 +148,7 @@ public struct Publication {
         }
       }
       guard outcome.consequences.count <= agreed.count else { throw MoreThanAgreed(agreed: agreed.count) }
-      let edits = listed.map { entry in
+      let edits = listed.filter { !same.contains($0.key) }.map { entry in
         var allowing = permissions[entry.key] ?? []
         if terms.reactivates { allowing.insert(.reactivate) }
         let state = entry.state ?? (terms.reactivates ? .active : nil)

@@ -19,6 +19,7 @@ enum StoreScripts {
     ConfirmScript.script, ConfirmUnknownScript.script, BeginRebuildScript.script, RebuildBucketScript.script,
     FinishRebuildScript.script, ReplicasScript.script, FenceScript.script, MeetingScript.script,
     RecordFollowersScript.script, ManifestScript.script, LeaseScript.script, NameScript.script, AdoptScript.script,
+    PositionScript.script, MarkScript.script, SourceBoundScript.script,
   ]
 }
 

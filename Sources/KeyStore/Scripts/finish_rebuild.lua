@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Writes the summaries of all buckets and opens the store again, as a new history that is sealed. Marks and
--- confirmations, of removals and of unknown keys, belonged to the old history, so they are reset. The store keeps its
--- ID. The new stream begins with this step.
+-- confirmations, of removals and of unknown keys, belonged to the old history, so they are reset, and so is the source
+-- mark. The store keeps its ID. The new stream begins with this step.
 --
 -- KEYS  meta, changes, rebuild, all buckets.
 -- ARGV  schema, number of buckets, the new epoch.
@@ -38,7 +38,7 @@ end
 if redis.call('HEXISTS', KEYS[1], 'store') == 0 then
   redis.call('HSET', KEYS[1], 'store', redis.call('HGET', KEYS[1], 'epoch') or ARGV[3])
 end
-redis.call('HDEL', KEYS[1], 'rebuild', 'announced', 'confirmed', 'unknown')
+redis.call('HDEL', KEYS[1], 'rebuild', 'announced', 'confirmed', 'unknown', 'source_mark')
 redis.call('HSET', KEYS[1], 'schema', ARGV[1], 'buckets', ARGV[2], 'epoch', ARGV[3], 'version', version, 'count',
   number(count), 'digest', hex(total), 'sealed', '1')
 return {version, number(count)}

@@ -1,3 +1,4 @@
+import PostgresClient
 import Testing
 
 @testable import IngestWorker
@@ -45,7 +46,7 @@ struct SinkAddressTests {
     ("files:/a?colour=red", "colour=red"), ("http://", "http://host:port/path"), ("http://h/?batch=csv", "batch="),
     ("https://h/?concurrency=65", "concurrency="), ("https://h/?timeout=0", "timeout="),
     ("postgres://u:s3cret@h/d?table=a;b", "table=NAME"), ("postgres://u:s3cret@h/d?table=a.b.c", "table=NAME"),
-    ("postgres://u:s3cret%@h/d", "postgres://"), ("postgres://u:s3cret@h/d?colour=red", "options that libpq knows"),
+    ("postgres://u:s3cret%@h/d", "postgres://"), ("postgres://u:s3cret@h/d?colour=red", "libpq options only"),
   ])
   func `what is no address is refused with what was expected, and without secrets`(text: String, word: String) {
     let error = #expect(throws: InvalidSinkAddress.self) { try SinkAddress(text) }

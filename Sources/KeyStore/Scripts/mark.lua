@@ -1,0 +1,29 @@
+#!lua flags=allow-oom
+-- Writes the source mark: the moment before which every commit in the source is in the store. That isn't a change of
+-- the store's content, so its version stays. Works on a full Redis.
+--
+-- No mark is written unless the store has exactly the epoch and version that the follower made equal to the source.
+-- Otherwise the store was rebuilt, restored from an older copy, or changed by another program.
+--
+-- KEYS  meta, changes, the lease.
+-- ARGV  schema, number of buckets, the beginning of the follower's lease, the epoch, the version, the moment in
+--       microseconds since 1970.
+-- Reply 1 if the mark was written, otherwise 0; then epoch and version.
+
+local lease = ARGV[3]
+local held = redis.call('GET', KEYS[3]) or ''
+KEYS[3] = nil
+if string.sub(held, 1, #lease) ~= lease then
+  return redis.error_reply('STORELEASE the lease of this follower ended, and another one may follow the source now')
+end
+
+-- include number.lua
+-- include meta.lua
+
+if epoch ~= ARGV[4] or version ~= tonumber(ARGV[5]) then return {0, epoch, number(version)} end
+-- A moment in the future: Redis's clock was set back after the follower read it. The follower's next mark has a valid
+-- moment.
+local time = redis.call('TIME')
+if time[1] * 1000000 + time[2] < tonumber(ARGV[6]) then return {0, epoch, number(version)} end
+redis.call('HSET', KEYS[1], 'source_mark', ARGV[6])
+return {1, epoch, number(version)}

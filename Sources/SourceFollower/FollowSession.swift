@@ -1,0 +1,280 @@
+// One session of a follower: from the lease to the first error.
+//
+// With an outbox, a session begins with a comparison of the whole store. Then it repeats these steps:
+//
+//   1. Read Redis's time.
+//   2. Read the outbox.
+//   3. Carry out the changes in the store, and wait until replicas have confirmed them.
+//   4. Mark the store with the time of step 1.
+//   5. Delete the changes from the outbox.
+//   6. Wait for a notification, or until the next mark is due.
+//
+// Later comparisons run at the same time as these steps, on a PostgreSQL connection of their own. They leave keys
+// unchanged that were changed after their start.
+//
+// Why the mark is true: if PostgreSQL answered a commit before step 1, the change is visible to every later snapshot on
+// the primary, including that of step 2. If that snapshot has the change in the outbox, step 3 writes it into the store
+// before step 4 marks the store. Otherwise the change was deleted from the outbox earlier, which is done only when it
+// is in the store.
+
+import KeyReplica
+import KeyStore
+import Logging
+import RedisClient
+import Synchronization
+
+/// One session. Used by one task.
+final class FollowSession: Sendable {
+  private let source: FollowedSource
+  private let layout: StoreLayout
+  private let options: FollowOptions
+  private let notes: FollowNotes
+  private let afterComparison: @Sendable (RedisConnection) async throws -> Void
+  private let state = Mutex(State())
+
+  private struct State {
+    var hasFollowed = false
+    /// The result of the last comparison, until the session handles it.
+    var compared: Result<Comparison.Outcome, any Error>?
+  }
+
+  init(
+    _ source: FollowedSource, _ layout: StoreLayout, _ options: FollowOptions, _ notes: FollowNotes,
+    _ afterComparison: @escaping @Sendable (RedisConnection) async throws -> Void
+  ) {
+    (self.source, self.layout, self.options, self.notes) = (source, layout, options, notes)
+    self.afterComparison = afterComparison
+  }
+
+  /// Whether this session has made the store equal to the source at least once.
+  var hasFollowed: Bool { state.withLock { $0.hasFollowed } }
+
+  /// Follows the source until the first error.
+  func follow(_ connection: RedisConnection, _ lease: ListLease) async throws {
+    let store = FollowedStore(connection, layout, lease)
+    switch source {
+    case .command(let command, let interval, let limit):
+      try await follow(store, supply: .command(command, within: limit), every: interval)
+    case .query(let address, let query, let interval):
+      let database = SourceDatabase(address, deadline: options.listDeadline)
+      let columns = try await database.columns(of: query.outline)
+      try await follow(
+        store, supply: .database(database, statement: try query.list(columns: columns), waitingKeys: nil),
+        every: interval)
+    case .table(let address, let table):
+      try await follow(store, table, address)
+    }
+  }
+
+  // MARK: Whole lists
+
+  private func follow(_ store: FollowedStore, supply: ListSupply, every interval: Duration) async throws {
+    let clock = ContinuousClock()
+    while true {
+      let begin = clock.now
+      try Task.checkCancellation()
+      let outcome: Comparison.Outcome
+      do {
+        outcome = try await comparison(store, supply).run()
+      } catch let error where isOfList(error) {
+        notes.problem(.comparison, "\(error)")
+        try await rest(store, until: begin + interval)
+        continue
+      }
+      if outcome.overtaken == 0 {
+        try await isEqual(store, outcome)
+        try await store.mark(outcome.moment)
+      }
+      try await rest(store, until: begin + (outcome.overtaken == 0 ? interval : options.markEvery))
+    }
+  }
+
+  /// Waits for the next list, and checks the store each second, so that a restored store is noticed soon.
+  private func rest(_ store: FollowedStore, until end: ContinuousClock.Instant) async throws {
+    let clock = ContinuousClock()
+    repeat {
+      try await Task.sleep(until: min(end, clock.now + .seconds(1)), clock: clock)
+      try await store.check()
+    } while clock.now < end
+  }
+
+  /// Whether an error is about the list only. Then the session goes on with the next list. Other errors end the
+  /// session.
+  private func isOfList(_ error: any Error) -> Bool {
+    switch error {
+    case is Comparison.Refused, is KeyListSpool.BadList, is ExportCommand.Failed, is ExportCommand.CannotStart,
+      is SourceDatabase.UnreadableRows, is ChangeConfirmation.Missing, is Publication.MoreThanAgreed:
+      true
+    default: false
+    }
+  }
+
+  private func comparison(_ store: FollowedStore, _ supply: ListSupply) -> Comparison {
+    Comparison(
+      connection: store.connection, layout: layout, lease: store.lease, supply: supply, maxRevoked: options.maxRevoked,
+      confirmation: confirmation)
+  }
+
+  private var confirmation: ChangeConfirmation {
+    ChangeConfirmation(isWatched: options.isWatched, limit: options.confirmWait)
+  }
+
+  /// Records that a comparison has made the store equal to the source.
+  private func isEqual(_ store: FollowedStore, _ outcome: Comparison.Outcome) async throws {
+    if let position = outcome.position { try store.isAt(position) }
+    notes.resolved(.comparison, "the store was compared with the source again")
+    let isFirst = state.withLock { state in
+      defer { state.hasFollowed = true }
+      return !state.hasFollowed
+    }
+    if isFirst || outcome.changed > 0 {
+      notes.notice(
+        "the store is equal to the source: \(outcome.keys) keys; \(outcome.changed) changed, of which "
+          + "\(outcome.added) were added and \(outcome.ended) ended")
+    }
+    guard isFirst else { return }
+    if outcome.position != nil {
+      try await afterComparison(store.connection)
+      // The function may have sealed the store, which is a change.
+      if case .found(let position) = try await store.connection.storePosition(layout) { try store.isAt(position) }
+    }
+    notes.resolved(.session, "following the source again")
+  }
+
+  // MARK: Changes
+
+  private func follow(_ store: FollowedStore, _ table: FollowedTable, _ address: SourceAddress) async throws {
+    let database = SourceDatabase(address, deadline: .seconds(30))
+    let lists = SourceDatabase(address, deadline: options.listDeadline)
+    try await check(table, database)
+    try await database.run([table.listen])
+    let comparison = comparison(
+      store, .database(lists, statement: table.list, waitingKeys: table.waitingKeys))
+    let clock = ContinuousClock()
+    var plan = FollowPlan(interval: options.compareEvery, now: clock.now)
+    // Keys that were deleted from the source during a comparison and weren't in the store at that time. The
+    // comparison's list is older than the deletion, so the comparison may have added them.
+    var unknown: Set<KeyID> = []
+    try await withThrowingDiscardingTaskGroup { group in
+      defer { group.cancelAll() }
+      while true {
+        try Task.checkCancellation()
+        if plan.isDue(clock.now) {
+          try await check(table, database)
+          plan.began(clock.now)
+          unknown = []
+          // No changes are carried out during the first comparison: only its guard shows whether this is the right
+          // source.
+          if hasFollowed {
+            group.addTask { await self.compare(comparison) }
+          } else {
+            await compare(comparison)
+          }
+        }
+        if let compared = state.withLock({ $0.compared.take() }) {
+          try await ended(compared, store, &plan, unknown, clock.now)
+        }
+        guard hasFollowed else {
+          try await Task.sleep(for: options.markEvery, clock: clock)
+          continue
+        }
+        let isComplete = try await carryOutChanges(store, table, database, &plan, &unknown, clock)
+        if isComplete { try await database.notification(within: options.markEvery) }
+      }
+    }
+  }
+
+  /// Checks that the server is a primary and that the trigger is there. Without the trigger, changes of the table would
+  /// be missed until the next comparison.
+  private func check(_ table: FollowedTable, _ database: SourceDatabase) async throws {
+    try database.requirePrimary(try await database.run(["SELECT pg_is_in_recovery()::text"]).first?.first != "false")
+    let row = try await database.run([table.check]).first ?? []
+    if let objection = table.objection(to: row) { throw CannotFollow(description: objection) }
+  }
+
+  private func compare(_ comparison: Comparison) async {
+    let result: Result<Comparison.Outcome, any Error>
+    do {
+      result = .success(try await comparison.run())
+    } catch {
+      result = .failure(error)
+    }
+    state.withLock { $0.compared = result }
+  }
+
+  /// Handles the result of a comparison.
+  private func ended(
+    _ compared: Result<Comparison.Outcome, any Error>, _ store: FollowedStore, _ plan: inout FollowPlan,
+    _ unknown: Set<KeyID>, _ now: ContinuousClock.Instant
+  ) async throws {
+    let outcome: Comparison.Outcome
+    do {
+      outcome = try compared.get()
+    } catch let error where isOfList(error) {
+      notes.problem(.comparison, "\(error)")
+      plan.failed(now: now)
+      return
+    }
+    if !unknown.isEmpty {
+      _ = try await store.apply(
+        unknown.map { KeyEdit(key: $0, kind: .setState(.revoked), allowing: .reactivate) })
+    }
+    plan.ended(overtaken: outcome.overtaken > 0, now: now)
+    if outcome.overtaken == 0 {
+      notes.resolved(.rows, "all rows of the source can be read again")
+      try await isEqual(store, outcome)
+    }
+  }
+
+  /// Maximum unknown keys that are remembered during a comparison. With more keys, another comparison follows.
+  private static let unknownLimit = 100_000
+
+  /// Carries out changes from the outbox, and marks the store.
+  /// - Returns: Whether the outbox had no more changes.
+  private func carryOutChanges(
+    _ store: FollowedStore, _ table: FollowedTable, _ database: SourceDatabase, _ plan: inout FollowPlan,
+    _ unknown: inout Set<KeyID>, _ clock: ContinuousClock
+  ) async throws -> Bool {
+    let moment = try await store.marks.time()
+    let batch = try OutboxBatch(try await database.run([table.waitingChanges]))
+    try database.requirePrimary(batch.isStandby)
+    if !batch.isEmpty {
+      let missing = try await store.carryOut(batch)
+      if plan.isComparing {
+        unknown.formUnion(missing)
+        for change in batch.changes where !change.isDeleted { unknown.remove(change.row.key) }
+        if unknown.count > Self.unknownLimit {
+          unknown = []
+          plan.doubt(now: clock.now)
+        }
+      }
+      do {
+        try await confirmation.require(store.connection, layout)
+        notes.resolved(.confirmation, "changes are confirmed again")
+      } catch let missing as ChangeConfirmation.Missing {
+        notes.problem(.confirmation, "\(missing)")
+        // The changes stay in the outbox. They are carried out again, and confirmed together with the next changes.
+        try await Task.sleep(for: options.markEvery, clock: clock)
+        return false
+      }
+    }
+    if !batch.problems.isEmpty {
+      notes.problem(
+        .rows, "rows of the source can't be read, so the store isn't marked: \(batch.problems.joined(separator: "; "))")
+    }
+    if batch.wasTruncated || !batch.problems.isEmpty { plan.doubt(now: clock.now) }
+    if plan.isEqual, batch.isComplete {
+      try await store.mark(moment)
+    } else {
+      try await store.check()
+    }
+    if store.takeOthersChanges() {
+      // During a comparison the new versions may be the comparison's own changes. The next comparison shows whether
+      // they were.
+      if !plan.isComparing { notes.notice("another program changed the store: comparing it with the source") }
+      plan.doubtLater(now: clock.now)
+    }
+    if !batch.isEmpty { try await database.run(table.removal, numbers: batch.numbers) }
+    return batch.isComplete
+  }
+}

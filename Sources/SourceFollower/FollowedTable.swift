@@ -1,0 +1,283 @@
+// The statements for a table of API keys: the list of its keys, the reads of the outbox, and the installation of the
+// trigger that fills the outbox. The columns are given as SQL expressions. The list and the trigger use the same
+// expressions, so that both read a row in the same way.
+//
+// PostgreSQL hashes secrets, so no secret leaves the database, and the outbox contains only key IDs.
+//
+// The outbox contains the content of a row after a change, not only the row's key ID. With the ID alone, the follower
+// would have to find the row by the hash of its secret, which reads the whole table.
+
+import KeyReplica
+
+/// A table of API keys, and the meaning of its columns.
+public struct FollowedTable: Sendable, Hashable {
+  /// The column that identifies a key.
+  public enum KeyColumn: Sendable, Hashable {
+    /// The key's SHA-256, in hexadecimal digits.
+    case id(String)
+    /// The key itself.
+    case secret(String)
+  }
+
+  /// The table, its outbox or the query's columns can't be used.
+  public struct Invalid: Error, Sendable, CustomStringConvertible {
+    public let description: String
+  }
+
+  private let table: [String]
+  private let outboxName: String
+  private let key: KeyColumn
+  private let account: String
+  private let state: String?
+  private let revision: String?
+
+  /// - Parameters:
+  ///   - table: A name, or a schema and a name with a dot between them.
+  ///   - outbox: The outbox's name. The outbox is in the table's schema.
+  ///   - key: The column with the key, or with its ID.
+  ///   - account: A column or an SQL expression; so are `state` and `revision`.
+  ///   - state: Its value must be `active`, `suspended` or `revoked`; nil if every row is an active key.
+  ///   - revision: A number that grows with each change of a row; nil to use the numbers of the outbox.
+  public init(
+    table: String, outbox: String, key: KeyColumn, account: String, state: String?, revision: String?
+  ) throws(Invalid) {
+    self.table = try Self.parts(of: table, atMost: 2, "--table")
+    outboxName = try Self.parts(of: outbox, atMost: 1, "--outbox")[0]
+    (self.key, self.account, self.state, self.revision) = (key, account, state, revision)
+  }
+
+  /// Accepts letters, digits and _, as in nearly all tables' names.
+  private static func parts(of name: String, atMost limit: Int, _ option: String) throws(Invalid) -> [String] {
+    let parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+    let fits = parts.allSatisfy { part in
+      (1...50).contains(part.utf8.count)
+        && part.utf8.allSatisfy {
+          UInt8(ascii: "a")...UInt8(ascii: "z") ~= $0 | 0x20 || 0x30...0x39 ~= $0 || $0 == 0x5F
+        }
+    }
+    guard (1...limit).contains(parts.count), fits else {
+      let form = limit > 1 ? "NAME or SCHEMA.NAME" : "NAME"
+      throw Invalid(
+        description: "\(option): expected \(form), of 1 to 50 letters, digits and _, got \"\(name.prefix(100))\"")
+    }
+    return parts
+  }
+
+  // MARK: Names
+
+  private func quoted(_ parts: [String]) -> String { parts.map { "\"\($0)\"" }.joined(separator: ".") }
+  private func sibling(_ name: String) -> [String] { table.dropLast() + [name] }
+
+  /// The table's name, quoted, as are all names below.
+  var tableName: String { quoted(table) }
+  /// The table's own name, because expressions may have the table's name in front of a column.
+  private var alias: String { "\"\(table[table.count - 1])\"" }
+  var outbox: String { quoted(sibling(outboxName)) }
+  private var function: String { quoted(sibling("\(outboxName)_fill")) }
+  /// The channel of notifications.
+  var channel: String { "\"\(outboxName)\"" }
+
+  // MARK: Reading
+
+  /// Key ID, account, state and revision of a row, as SQL. The key ID is `invalid` if no request can contain the key,
+  /// and null if the row has no key.
+  private var columns: String {
+    let id =
+      switch key {
+      case .id(let expression): "lower((\(expression))::text)"
+      case .secret(let expression): Self.hash(of: expression)
+      }
+    return "\(id), (\(account))::text, \(state.map { "(\($0))::text" } ?? "'active'::text"), "
+      + (revision.map { "(\($0))::bigint" } ?? "NULL::bigint")
+  }
+
+  private var isKey: String {
+    switch key {
+    case .id(let expression), .secret(let expression): "(\(expression)) IS NOT NULL"
+    }
+  }
+
+  /// An SQL expression for the ID of a secret.
+  static func hash(of expression: String) -> String {
+    """
+    CASE WHEN octet_length((\(expression))::text) <= 512 AND (\(expression))::text ~ '^[!-~]+$'
+      THEN encode(sha256(convert_to((\(expression))::text, 'UTF8')), 'hex')
+      WHEN (\(expression)) IS NOT NULL THEN 'invalid' END
+    """
+  }
+
+  /// All keys of the table.
+  var list: String {
+    """
+    SELECT key_id, account, state, revision::text FROM
+      (SELECT \(columns) FROM \(tableName) AS \(alias) WHERE \(isKey)) AS listed (key_id, account, state, revision)
+    """
+  }
+
+  /// Maximum keys that a comparison skips because they have changes in the outbox.
+  static let waitingKeyLimit = 100_000
+
+  /// The keys that have changes in the outbox.
+  var waitingKeys: String {
+    "SELECT key_id FROM (SELECT DISTINCT key_id FROM \(outbox)) AS waiting LIMIT \(Self.waitingKeyLimit)"
+  }
+
+  /// Maximum keys whose changes are read at once.
+  static let keyLimit = 1_000
+  /// Maximum changes that are read at once. A batch reaches this limit only if keys were changed many times since the
+  /// last batch.
+  static let changeLimit = 10_000
+
+  /// Reads the oldest changes in the outbox, in one snapshot. All changes of a key are read together, so the last
+  /// change of a key has the key's content in that snapshot. The result has at least one row. The first column of each
+  /// row says whether this server is a standby.
+  var waitingChanges: String {
+    """
+    SELECT pg_is_in_recovery()::text, waiting.* FROM (SELECT 1) AS server LEFT JOIN (
+      SELECT id::text, key_id, account, state, revision::text, deleted::text FROM \(outbox)
+      WHERE key_id = ANY (ARRAY(SELECT key_id FROM \(outbox) ORDER BY id LIMIT \(Self.keyLimit)))
+      ORDER BY \(outbox).id LIMIT \(Self.changeLimit)
+    ) AS waiting ON true
+    """
+  }
+
+  /// Deletes changes from the outbox, by an array of their numbers.
+  var removal: String { "DELETE FROM \(outbox) WHERE id = ANY ($1::bigint[])" }
+
+  var listen: String { "LISTEN \(channel)" }
+
+  // MARK: Installing
+
+  /// Identifies the expressions that the trigger was made from. It is stored in the comment of the trigger's function,
+  /// so that a trigger for other columns is noticed.
+  var fingerprint: String {
+    "Sluice, 1, " + KeyID(secret: "\(tableName) \(outbox) \(columns) \(body)".utf8).hex
+  }
+
+  /// The trigger's function. It writes to the outbox only if the key, account, state or revision has changed: most
+  /// updates of such a table only set the time of the last use.
+  private var body: String {
+    """
+    #variable_conflict use_column
+    DECLARE
+      sluice_old record;
+      sluice_new record;
+    BEGIN
+      IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO \(outbox) (key_id, deleted) VALUES ('', true);
+        PERFORM pg_notify('\(outboxName)', '');
+        RETURN NULL;
+      END IF;
+      IF TG_OP <> 'INSERT' THEN
+        SELECT listed.* INTO sluice_old FROM
+          (SELECT \(columns) FROM (SELECT OLD.*) AS \(alias)) AS listed (key_id, account, state, revision);
+      END IF;
+      IF TG_OP <> 'DELETE' THEN
+        SELECT listed.* INTO sluice_new FROM
+          (SELECT \(columns) FROM (SELECT NEW.*) AS \(alias)) AS listed (key_id, account, state, revision);
+      END IF;
+      IF TG_OP = 'UPDATE' THEN
+        IF sluice_old IS NOT DISTINCT FROM sluice_new THEN
+          RETURN NULL;
+        END IF;
+        IF sluice_old.key_id IS NOT NULL AND sluice_old.key_id IS DISTINCT FROM sluice_new.key_id THEN
+          INSERT INTO \(outbox) (key_id, account, state, revision, deleted)
+            VALUES (sluice_old.key_id, sluice_old.account, 'revoked', sluice_old.revision, true);
+        END IF;
+      END IF;
+      IF TG_OP = 'DELETE' THEN
+        IF sluice_old.key_id IS NOT NULL THEN
+          INSERT INTO \(outbox) (key_id, account, state, revision, deleted)
+            VALUES (sluice_old.key_id, sluice_old.account, 'revoked', sluice_old.revision, true);
+        END IF;
+      ELSIF sluice_new.key_id IS NOT NULL THEN
+        INSERT INTO \(outbox) (key_id, account, state, revision, deleted)
+          VALUES (sluice_new.key_id, sluice_new.account, sluice_new.state, sluice_new.revision, false);
+      END IF;
+      PERFORM pg_notify('\(outboxName)', '');
+      RETURN NULL;
+    END
+    """
+  }
+
+  /// Statements that create the outbox and the trigger, or replace the trigger, in one transaction.
+  /// - Parameter first: The first number of the outbox, in microseconds since 1970. So an outbox that was dropped and
+  ///   created again doesn't use a number twice.
+  public func installation(first: UInt64) -> [String] {
+    let (name, trigger) = (tableName, "\"\(outboxName)\"")
+    return [
+      "BEGIN",
+      // Tries the expressions on existing rows: in the trigger, a failing expression would make the application's own
+      // changes fail.
+      "DO $sluice$ BEGIN PERFORM listed.* FROM (\(list) LIMIT 10000) AS listed; END $sluice$",
+      """
+      CREATE TABLE IF NOT EXISTS \(outbox) (
+        id bigint GENERATED BY DEFAULT AS IDENTITY (START WITH \(first)) PRIMARY KEY,
+        key_id text NOT NULL,
+        account text,
+        state text,
+        revision bigint,
+        deleted boolean NOT NULL
+      )
+      """,
+      "CREATE INDEX IF NOT EXISTS \"\(outboxName)_key_id\" ON \(outbox) (key_id)",
+      "COMMENT ON TABLE \(outbox) IS 'changes of API keys that key-publisher follow has not published yet'",
+      """
+      CREATE OR REPLACE FUNCTION \(function)() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $sluice$
+      \(body)
+      $sluice$
+      """,
+      "COMMENT ON FUNCTION \(function)() IS '\(fingerprint)'",
+      "DROP TRIGGER IF EXISTS \(trigger) ON \(name)",
+      "DROP TRIGGER IF EXISTS \"\(outboxName)_truncate\" ON \(name)",
+      """
+      CREATE TRIGGER \(trigger) AFTER INSERT OR UPDATE OR DELETE ON \(name)
+        FOR EACH ROW EXECUTE FUNCTION \(function)()
+      """,
+      """
+      CREATE TRIGGER \"\(outboxName)_truncate\" AFTER TRUNCATE ON \(name)
+        FOR EACH STATEMENT EXECUTE FUNCTION \(function)()
+      """,
+      // The triggers must also fire for changes that logical replication applies.
+      "ALTER TABLE \(name) ENABLE ALWAYS TRIGGER \(trigger)",
+      "ALTER TABLE \(name) ENABLE ALWAYS TRIGGER \"\(outboxName)_truncate\"",
+      "COMMIT",
+    ]
+  }
+
+  /// The statements as a script for an administrator, with the rights that a follower needs.
+  /// - Parameter first: As for ``installation(first:)``.
+  public func installationText(first: UInt64) -> String {
+    """
+    -- Run this as the owner of \(tableName). A follower with another user needs:
+    --   GRANT SELECT ON \(tableName) TO follower;
+    --   GRANT SELECT, DELETE ON \(outbox) TO follower;
+
+    """ + installation(first: first).map { $0 + ";\n" }.joined()
+  }
+
+  /// Returns three texts: the comment of the trigger's function, how many of the two triggers are enabled, and the
+  /// outbox's name. The first and the third are null if the function or the outbox doesn't exist.
+  var check: String {
+    """
+    SELECT obj_description(to_regprocedure('\(function)()'), 'pg_proc'),
+      (SELECT count(*)::text FROM pg_trigger WHERE tgrelid = to_regclass('\(tableName)')
+        AND tgname IN ('\(outboxName)', '\(outboxName)_truncate') AND tgenabled IN ('O', 'A')),
+      to_regclass('\(outbox)')::text
+    """
+  }
+
+  /// Why the outbox wouldn't get the table's changes; nil if it gets them.
+  /// - Parameter row: The result of ``check``.
+  func objection(to row: [String?]) -> String? {
+    guard row.count == 3, row[2] != nil, let comment = row[0], row[1] == "2" else {
+      return "there is no trigger on \(tableName) that fills \(outbox), or it is disabled: run the same command with "
+        + "--install, or run what --print-install prints as the table's owner"
+    }
+    guard comment == fingerprint else {
+      return "the trigger on \(tableName) was installed with other columns or by another version of Sluice: run the "
+        + "same command with --install"
+    }
+    return nil
+  }
+}
