@@ -120,7 +120,12 @@ package final class BearerTokens: Sendable {
 
   /// Whether users other than the file's owner can read the file.
   package var isReadableByOthers: Bool {
-    var status = stat()
-    return stat(file, &status) == 0 && status.st_mode & 0o044 != 0
+    do {
+      let permissions = try FileManager.default.attributesOfItem(atPath: file)[.posixPermissions] as? NSNumber
+      return (permissions?.intValue ?? 0) & 0o044 != 0
+    } catch {
+      // A file that can't be looked at can't be read by this process either, which the caller reports.
+      return false
+    }
   }
 }

@@ -12,6 +12,7 @@ internal import NIOCore
 internal import NIOPosix
 package import RedisClient
 internal import ServiceLifecycle
+internal import UnixSignals
 
 package struct KeyAPI: Sendable {
   package struct Configuration: Sendable {

@@ -8,13 +8,17 @@ internal import ClientAddress
 package import HummingbirdCore
 internal import KeyStore
 package import Logging
-internal import NIOCore
+package import NIOCore
 internal import NIOExtras
 package import NIOPosix
 internal import NIOSSL
-package import ServiceLifecycle
+internal import ServiceLifecycle
 
 package struct HTTPListener: Service {
+  /// As Hummingbird's `HTTPChannelHandler.Responder`.
+  package typealias Responder =
+    @concurrent @Sendable (Request, consuming ResponseWriter, any Channel) async throws -> Void
+
   package struct Configuration: Sendable {
     /// The listener's name for the log and the metrics, such as `admin`.
     package var name: String
@@ -58,14 +62,14 @@ package struct HTTPListener: Service {
   private let group: MultiThreadedEventLoopGroup
   private let logger: Logger
   private let listening: @Sendable (String) -> Void
-  private let responder: HTTPChannelHandler.Responder
+  private let responder: Responder
 
   /// - Parameters:
   ///   - listening: Called with the address once the listener is open.
   ///   - responder: Answers a request.
   package init(
     _ configuration: Configuration, group: MultiThreadedEventLoopGroup, logger: Logger,
-    listening: @escaping @Sendable (String) -> Void, responder: @escaping HTTPChannelHandler.Responder
+    listening: @escaping @Sendable (String) -> Void, responder: @escaping Responder
   ) {
     self.configuration = configuration
     self.group = group

@@ -1,5 +1,7 @@
 import ArgumentParser
 import CommandSupport
+// The compiler finds `stat` in this module, because a C library includes its header there first.
+import CoreFoundation
 import Foundation
 import KeyStore
 

@@ -6,6 +6,7 @@
 import FramingOracle
 import Foundation
 import HTTPFraming
+import Listening
 import NIOCore
 import RedisFixture
 import Testing

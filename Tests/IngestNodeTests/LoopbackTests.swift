@@ -2,6 +2,7 @@
 // survive the end of a connection, that clients who go away are noticed.
 
 import HTTPFraming
+import Listening
 import NIOCore
 import RedisFixture
 import Testing

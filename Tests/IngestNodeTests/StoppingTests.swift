@@ -3,6 +3,7 @@
 
 import HTTPFraming
 import KeyReplica
+import Listening
 import Testing
 
 @testable import IngestNode

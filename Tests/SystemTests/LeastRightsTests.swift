@@ -3,6 +3,7 @@
 
 import Foundation
 import Hiredis
+import NIOHTTP1
 import NIOPosix
 import RedisClient
 import RedisFixture

@@ -230,22 +230,6 @@ extension IPAddress {
   }
 }
 
-/// A system call on a socket failed.
-struct SocketError: Error, CustomStringConvertible {
-  let call: String
-  let code: CInt
-
-  init(_ call: String, _ code: CInt) {
-    self.call = call
-    self.code = code
-  }
-
-  /// Whether the call will fail again, however often it is repeated.
-  var isLasting: Bool { [EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP, EFAULT].contains(code) }
-
-  var description: String { "\(call): \(String(cString: strerror(code))) (errno \(code))" }
-}
-
 /// Wakes a waiting thread from another one.
 private final class WakeUp: Sendable {
   let reading: CInt

@@ -15,7 +15,7 @@ public struct KeyListEntry: Sendable, Hashable {
   /// From 1.
   public var line: Int
 
-  public init(key: KeyID, state: KeyState?, account: String, revision: UInt64?, line: Int) {
+  public init(key: KeyID, state: KeyState?, account: String, revision: UInt64? = nil, line: Int) {
     self.key = key
     self.state = state
     self.account = account

@@ -7,7 +7,7 @@ package import CoreMetrics
 import Foundation
 package import Logging
 import NIOPosix
-package import ServiceLifecycle
+import ServiceLifecycle
 import Synchronization
 import UnixSignals
 

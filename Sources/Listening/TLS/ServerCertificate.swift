@@ -27,7 +27,7 @@ package struct ServerCertificate: Sendable {
   /// The kind of key, which determines the cost of a handshake, see ``ServerKeyKind/handshake``.
   package let keyKind: ServerKeyKind
   /// The number of authorities of client certificates; nil if clients need no certificate.
-  let clientAuthorities: Int?
+  package let clientAuthorities: Int?
 
   /// Reads the files, which blocks.
   ///
