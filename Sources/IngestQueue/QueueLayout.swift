@@ -54,6 +54,9 @@ public struct QueueLayout: Sendable, Hashable {
   /// since 1970, by Redis's clock corrected for steps; see ``stats``.
   public var later: String { key("later") }
 
+  /// Sorted set of the bytes in ``later`` of each account; see ``AccountQuota``.
+  public var laterBytes: String { key("later-bytes") }
+
   /// Stream of dead letters, the newest last: the reason and other facts in fields of their own, and the whole envelope
   /// in the last one. Never trimmed. It is a stream because an entry's ID never changes, whatever is added or removed
   /// around it. So any number of entries can be processed in small steps, and removing one from the middle is cheap.

@@ -30,10 +30,22 @@ struct ListAmountsTests {
   }
 
   @Test func `where most could be anybody's, everybody may hold much`() {
-    #expect(ListAmounts().mayHoldMuch(hand))
     #expect(amounts { $0[0] = 800 }.mayHoldMuch(hand))
-    #expect(amounts(later: 800) { $0[hand.first] = 800 }.mayHoldMuch(hand))
-    #expect(!amounts(later: 700) { $0[hand.first] = 800 }.mayHoldMuch(hand))
+    #expect(
+      amounts {
+        $0[0] = 800
+        $0[hand.first] = 800
+      }.mayHoldMuch(hand))
+    #expect(
+      !amounts {
+        $0[0] = 700
+        $0[hand.first] = 800
+      }.mayHoldMuch(hand))
+  }
+
+  @Test func `where nothing waits in lists nobody holds much, whatever waits for a retry`() {
+    #expect(!ListAmounts().mayHoldMuch(hand))
+    #expect(!amounts(later: 800) { $0[hand.first] = 1 }.mayHoldMuch(hand))
   }
 
   @Test func `an account can't choose that its large payloads are all in one list`() {

@@ -85,6 +85,11 @@ struct QueueBytesTests {
           Issue.record("after step \(step), act \(act): counted \(counted), there are \(recounted)")
           return
         }
+        let retries = try await queue.reading().retries.all
+        guard retries == recounted["later", default: 0] else {
+          Issue.record("after step \(step), act \(act): \(retries) bytes by account, there are \(recounted)")
+          return
+        }
         most = max(most, recounted.values.reduce(0, +))
       }
       #expect(most > 100_000 && buried > 0, "hardly anything happened: this run says nothing")

@@ -92,7 +92,7 @@ struct DeadLetterLimitTests {
     var page = ""
     try await eventually("the node has reported it") {
       page = try await deployment.run("sync-status", [], expecting: nil).outputs
-      return page.contains("pushes of account-0 are refused")
+      return page.contains("pushes of account-0 aren't accepted")
     }
     #expect(
       page.contains(

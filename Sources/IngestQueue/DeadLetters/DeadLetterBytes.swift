@@ -58,6 +58,12 @@ public struct DeadLetterBytes: Sendable, Equatable {
     return try QueueFailure.catching { try script.read(reply) }
   }
 
+  /// Reads members and their scores, which alternate, and adds the scores up.
+  init(membersWithoutTotal items: [RedisReply]) throws {
+    try self.init(members: items)
+    all = accounts.reduce(0) { $0 + $1.bytes }
+  }
+
   /// Reads members and their scores, which alternate.
   init(members items: [RedisReply]) throws {
     self.init()

@@ -5,8 +5,12 @@
 // account in 120 shares both with a given account. A flood fills both of its lists, because its payloads are spread
 // over them.
 //
-// List 0, the suspects and the payloads that wait for a retry can belong to any account. If most of the queue is there,
-// the accounts that hold much are unknown, and every account may be one of them.
+// List 0 and the suspects can belong to any account. If most of the waiting payloads are there, the accounts that hold
+// much are unknown, and every account may be one of them.
+//
+// Payloads that wait for a retry are counted by account, and have a limit of their own (see AccountQuota). So they
+// aren't considered here. Otherwise one account whose payloads all wait for a retry would make every account seem to
+// hold much.
 
 /// The waiting amount in a shard, list by list: in entries or in bytes.
 struct ListAmounts: Equatable {
@@ -20,10 +24,11 @@ struct ListAmounts: Equatable {
 
   var all: Int64 { lists.reduce(later, +) }
 
-  /// Whether the account with these lists may hold much. True also if nothing is known.
+  /// Whether the account with these lists may hold much of what waits in lists.
   func mayHoldMuch(_ hand: AccountShuffleShard) -> Bool {
-    let all = all
-    let anybodys = lists[0] + lists[QueueLayout.suspects] + later
+    let all = all - later
+    guard all > 0 else { return false }
+    let anybodys = lists[0] + lists[QueueLayout.suspects]
     return min(lists[hand.first], lists[hand.second]) * Self.share >= all || anybodys * 2 >= all
   }
 }

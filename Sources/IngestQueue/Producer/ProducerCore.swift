@@ -109,7 +109,7 @@ final class ProducerCore {
   }
 
   /// - Throws: If the shard's remaining room is reserved for other accounts or for new payloads, or if the account has
-  ///   too many dead letters there.
+  ///   too many dead letters or retries there.
   private func list(of account: String, bytes: Int) throws(EnqueueError) -> Int {
     let lane = lanes[turn]
     guard lane.isWatched else { return 0 }
@@ -117,6 +117,10 @@ final class ProducerCore {
     if lane.hasTooManyDeadLetters(hash), !areAcknowledged {
       var generator = SystemRandomNumberGenerator()
       throw .tooManyDeadLetters(retryAfter: Admission.retryAfterHelp(using: &generator))
+    }
+    if lane.hasTooManyRetries(hash), !areAcknowledged {
+      var generator = SystemRandomNumberGenerator()
+      throw .accountOverLimit(retryAfter: Admission.retryAfterHelp(using: &generator))
     }
     let (manyPayloads, manyBytes) = senders.note(hash, bytes: bytes)
     if manyPayloads || manyBytes,
@@ -250,7 +254,7 @@ final class ProducerCore {
     let error = error as? RedisError ?? RedisError(.closed("\(error)"), outcome: .unknown)
     guard error.outcome == .notSent else {
       batches.finished(batch)
-      for part in batch.parts { lane.mayHaveTaken(part.bytes, list: part.list) }
+      for part in batch.parts { lane.mayHaveTaken(part.bytes, list: part.list, isHuge: batch.huge != nil) }
       let failure = EnqueueError.unknownOutcome(error)
       if failure.mayBeTooLargeForServer(bytes: batch.largest) {
         lane.payloadLimit.closed(with: batch.largest, now: .now())
@@ -283,7 +287,7 @@ final class ProducerCore {
     for (part, reply) in zip(batch.parts, replies) {
       switch reply {
       case .integer(let length) where (1...Int64.mostCounted).contains(length):
-        lane.heard(length, of: part.list, after: part.bytes)
+        lane.heard(length, of: part.list, after: part.bytes, isHuge: batch.huge != nil)
         if let unconfirmed {
           fail(part, unconfirmed)
           continue

@@ -55,7 +55,7 @@ final class HighMark: Sendable {
       reached: count.load(ordering: .relaxed), hugeDone: hugeDone.load(ordering: .acquiring), pushed: pushed)
   }
 
-  /// Upper bound of the memory that Redis used for the payloads of all loops, since the node began.
+  /// Upper bound of the memory that Redis used for the payloads of all loops, without huge ones, since the node began.
   var pushed: Int { pushedMemory.load(ordering: .relaxed) }
 
   func push(memory: Int) { pushedMemory.add(memory, ordering: .relaxed) }
@@ -121,6 +121,9 @@ final class ShardLane {
   /// hot path reads it.
   private var hasTold = false
   private var told: Set<UInt64> = []
+  /// The same for accounts with too many bytes that wait for a retry.
+  private var hasRetrying = false
+  private var retrying: Set<UInt64> = []
   /// The mark's count when this loop last reached it.
   private var reached = 0
   /// The largest accepted payload.
@@ -169,6 +172,8 @@ final class ShardLane {
       hugeRead = word.counted.hugeDone
       told = admission.deadLetters.hashes
       hasTold = !told.isEmpty
+      retrying = admission.retries.hashes
+      hasRetrying = !retrying.isEmpty
       // A reading that began before the mark was reached doesn't show it.
       isOver = admission.shutFor != nil || reached > word.counted.reached
     case .unchanged: break
@@ -188,14 +193,15 @@ final class ShardLane {
   }
 
   /// Updates the length of a list from a reply.
-  func heard(_ length: Int64, of list: Int, after bytes: Int) {
+  /// - Parameter isHuge: Whether the bytes are a huge payload's. Its memory has a limit of its own: ``begin(huge:)``.
+  func heard(_ length: Int64, of list: Int, after bytes: Int, isHuge: Bool = false) {
     room.entries -= length - entries.lists[list]
     room.bytes -= Int64(bytes)
     entries.lists[list] = length
     self.bytes.lists[list] += Int64(bytes)
     pushed.add(bytes, to: list)
     guard let mark else { return }
-    mark.push(memory: Self.memory(of: bytes))
+    if !isHuge { mark.push(memory: Self.memory(of: bytes)) }
     if !isOver, room.entries <= 0 || room.bytes <= 0 || memoryRoom <= 0 {
       isOver = true
       reached = mark.reach()
@@ -210,9 +216,9 @@ final class ShardLane {
   private var memoryRoom: Int64 { pushedAtHighMemory < plenty ? pushedAtHighMemory - Int64(mark?.pushed ?? 0) : plenty }
 
   /// Records that bytes were sent to a list and Redis may have them.
-  func mayHaveTaken(_ bytes: Int, list: Int) {
+  func mayHaveTaken(_ bytes: Int, list: Int, isHuge: Bool) {
     pushed.add(bytes, to: list)
-    mark?.push(memory: Self.memory(of: bytes))
+    if !isHuge { mark?.push(memory: Self.memory(of: bytes)) }
   }
 
   /// Adds the pushed bytes to Redis's counts. The future never fails.
@@ -282,6 +288,9 @@ final class ShardLane {
 
   /// Whether the account with this hash has too many dead letters here.
   func hasTooManyDeadLetters(_ account: UInt64) -> Bool { hasTold && told.contains(account) }
+
+  /// Whether the account with this hash has too many bytes that wait for a retry here.
+  func hasTooManyRetries(_ account: UInt64) -> Bool { hasRetrying && retrying.contains(account) }
 
   /// Expected seconds until there is room for all accounts again.
   var retryAfter: Int {

@@ -48,7 +48,7 @@ struct ClaimScript: ScriptCall {
     [
       layout.claim(worker: worker, slot: slot), layout.workers, layout.failures, layout.later, layout.dead,
       layout.deadBytes, layout.bytes,
-    ] + layout.pending + [layout.stats]
+    ] + layout.pending + [layout.stats, layout.laterBytes]
   }
 
   var arguments: [any RedisArgument] {

@@ -19,10 +19,11 @@ struct LevelScript: ScriptCall {
     let deadBytes: DeadLetterBytes
     /// Bytes in each pending list, in their order.
     let listBytes: [Int64]
+    let retries: DeadLetterBytes
   }
 
   var keys: [String] {
-    layout.pending + [layout.later, layout.stats, layout.dead, layout.deadBytes, layout.bytes]
+    layout.pending + [layout.later, layout.stats, layout.dead, layout.deadBytes, layout.bytes, layout.laterBytes]
   }
 
   var arguments: [any RedisArgument] {
@@ -31,7 +32,7 @@ struct LevelScript: ScriptCall {
 
   func read(_ reply: RedisReply) throws -> Reply {
     let items = try reply.array()
-    guard items.count == 6 else { throw UnexpectedReply(expected: "an array of 6", came: reply.shape) }
+    guard items.count == 7 else { throw UnexpectedReply(expected: "an array of 7", came: reply.shape) }
     let lengths = try items[0].array().map { try $0.count() }
     guard lengths.count == QueueLayout.lists else {
       throw UnexpectedReply(expected: "\(QueueLayout.lists) lengths", came: "\(lengths.count)")
@@ -42,6 +43,7 @@ struct LevelScript: ScriptCall {
     }
     return Reply(
       lengths: lengths, later: try items[1].count(), bytes: try items[2].count(), done: try items[3].count(),
-      deadBytes: try DeadLetterBytes(members: items[4].array()), listBytes: listBytes)
+      deadBytes: try DeadLetterBytes(members: items[4].array()), listBytes: listBytes,
+      retries: try DeadLetterBytes(membersWithoutTotal: items[6].array()))
   }
 }

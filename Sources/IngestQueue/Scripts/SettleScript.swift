@@ -49,7 +49,7 @@ struct SettleScript: ScriptCall {
     [
       layout.claim(worker: worker, slot: slot), layout.later, layout.dead, layout.failures, layout.stats,
       layout.deadBytes, layout.bytes,
-    ] + layout.pending
+    ] + layout.pending + [layout.laterBytes]
   }
 
   var arguments: [any RedisArgument] {

@@ -12,7 +12,7 @@
 -- the payload.
 --
 -- KEYS  claim, workers, failures, later, dead, bytes of dead letters, bytes, then the pending lists with list 0 first
---       and the suspects last, and last stats.
+--       and the suspects last, then stats, and last the accounts' bytes in later.
 -- ARGV  worker, instance, batch, lease in ms, maximum envelopes, maximum bytes, largest envelope, maximum suspects (0
 --       for none), deaths after which an envelope is dead, 1 if this instance begins and takes over the name, 1 if a
 --       single envelope in the slot becomes a dead letter, bytes above which a payload goes to one of its account's own
@@ -33,6 +33,7 @@
 -- include add_bytes.lua
 -- include read_bytes.lua
 -- include keep_bytes.lua
+-- include add_later_bytes.lua
 -- include large_envelope.lua
 -- include most_large_bytes.lua
 
@@ -40,6 +41,7 @@
 -- would be too expensive: with `appendfsync always` each is an fsync.
 local registration_age = 5000
 
+local later_bytes = table.remove(KEYS)
 local stats = table.remove(KEYS)
 -- It is counted like any other list, but has no turns.
 local suspects_list = KEYS[#KEYS]
@@ -131,6 +133,7 @@ while returned < most_due and bytes < most_due_bytes do
   if not due then break end
   -- Removed by its position: ZREM would write the whole envelope into the append-only file once more.
   redis.call('ZPOPMIN', later)
+  add_later_bytes(later_bytes, due, -1)
   local f = failing(due)
   local list = f and f.deaths > 0 and lists - 1 or 0
   redis.call('RPUSH', KEYS[8 + list], due)
@@ -167,6 +170,8 @@ local function count_bytes()
         key = KEYS[8 + i], length = lengths[i], added = added[i] or 0, next_size = next_sizes[i] }
     end
   end
+  -- Nothing waits for a retry, so whatever is counted is wrong: the set was edited by hand.
+  if later_length == 0 and any then redis.pcall('UNLINK', later_bytes) end
   if later_length > 0 then filled.later = { key = later, length = later_length, added = -returned_bytes } end
   keep_bytes(bytes_key, filled)
 end

@@ -1,15 +1,17 @@
 #!lua flags=no-writes
 -- Reads how full a shard is.
 --
--- KEYS  the pending lists with list 0 first, later, stats, dead, bytes of dead letters, bytes.
+-- KEYS  the pending lists with list 0 first, later, stats, dead, bytes of dead letters, bytes, the accounts' bytes in
+--       later.
 -- ARGV  1 if pushed bytes may be missing from the counts (then Redis's estimate is used if it is larger), extra bytes
 --       to count for each entry, the largest number to return, maximum accounts.
 -- Reply the lengths of the pending lists, the length of later, the bytes of all of them, done, accounts each followed
---       by its bytes of dead letters, the bytes of each pending list.
+--       by its bytes of dead letters, the bytes of each pending list, accounts each followed by its bytes in later.
 
 -- include read_dead_bytes.lua
 -- include read_bytes.lua
 
+local later_bytes = table.remove(KEYS)
 local later_key, stats, dead, dead_bytes = KEYS[#KEYS - 4], KEYS[#KEYS - 3], KEYS[#KEYS - 2], KEYS[#KEYS - 1]
 local counts = read_bytes(KEYS[#KEYS])
 local estimates = not counts.kept or ARGV[1] == '1'
@@ -31,4 +33,6 @@ local later = redis.call('ZCARD', later_key)
 add(later_key, 'later', later)
 bytes = math.min(bytes, most_counted)
 local accounts = read_dead_bytes(dead, dead_bytes, most_accounts)
-return { lengths, later, bytes, tonumber(redis.call('HGET', stats, 'done')) or 0, accounts, list_bytes }
+-- If `later` was deleted by hand, these counts are no longer valid.
+local retries = later > 0 and redis.call('ZRANGE', later_bytes, 0, most_accounts - 1, 'REV', 'WITHSCORES') or {}
+return { lengths, later, bytes, tonumber(redis.call('HGET', stats, 'done')) or 0, accounts, list_bytes, retries }

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Ends a claim: entries that aren't named are acknowledged and removed.
 --
--- KEYS  claim, later, dead, failures, stats, bytes of dead letters, bytes, then the pending lists with list 0 first.
+-- KEYS  claim, later, dead, failures, stats, bytes of dead letters, bytes, then the pending lists with list 0 first, and
+--       last the accounts' bytes in later.
 -- ARGV  instance, batch, worker, attempts after which an envelope is dead; then for each named entry, the last one
 --       first: its index in the batch from 0, its disposition, a reason, a delay in ms (for an entry that returns, the
 --       number of the list instead).
@@ -15,11 +16,13 @@
 -- include note.lua
 -- include bury.lua
 -- include add_bytes.lua
+-- include add_later_bytes.lua
 -- include large_envelope.lua
 
 -- Bytes of failed large envelopes that are retried in a millisecond: 2 MiB in a second.
 local retried_bytes_per_millisecond = math.floor(2 * 1024 * 1024 / 1000)
 
+local later_bytes = table.remove(KEYS)
 local claim, later, dead, failures, stats, dead_bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local bytes_key, added = KEYS[7], {}
 local instance, batch, worker, most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -45,6 +48,7 @@ local function postpone(envelope, delay)
   -- An envelope that is already in `later` isn't added again.
   if redis.call('ZADD', later, string.format('%.0f', later_at + delay), envelope) == 1 then
     added.later = (added.later or 0) + #envelope
+    add_later_bytes(later_bytes, envelope, 1)
   end
 end
 for i = 5, #ARGV, 4 do

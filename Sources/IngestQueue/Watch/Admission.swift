@@ -50,13 +50,16 @@ public struct Admission: Sendable, Equatable {
   private var reading: QueueReading?
   private var lastDone: (count: Int64, at: NIODeadline)?
   /// The accounts with too many dead letters.
-  public private(set) var deadLetters = DeadLetterQuota()
+  public private(set) var deadLetters = AccountQuota.deadLetters
+  /// The accounts with too many bytes that wait for a retry.
+  public private(set) var retries = AccountQuota.retries
 
   public init(limits: QueueLimits) { self.limits = limits }
 
   public static func == (one: Admission, other: Admission) -> Bool {
     one.limits == other.limits && one.shutFor == other.shutFor && one.drainPerSecond == other.drainPerSecond
       && one.reading == other.reading && one.deadLetters == other.deadLetters
+      && one.retries == other.retries
   }
 
   /// Applies a reading.
@@ -66,6 +69,7 @@ public struct Admission: Sendable, Equatable {
     measureDrain(reading.done, at: time)
     let levels = levels(reading)
     deadLetters.read(reading.deadBytes, left: roomBesideDeadLetters(reading))
+    if let room { retries.read(reading.retries, left: min(room.bytes, room.memory ?? room.bytes)) }
     if let over = levels.first(where: { $0.level >= $0.high }) {
       shutFor = over.measure
     } else if levels.allSatisfy({ $0.level < $0.low }) || reading.entries == 0 {

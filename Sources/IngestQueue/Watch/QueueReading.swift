@@ -22,11 +22,13 @@ public struct QueueReading: Sendable, Equatable {
   /// Envelopes that were stored and removed from the queue, since the shard began.
   public var done: Int64
   public var deadBytes: DeadLetterBytes
+  /// Bytes that wait for a retry, by account. At most ``DeadLetterBytes/mostAccounts`` accounts, those with the most.
+  public var retries: DeadLetterBytes
 
   public init(
     lengths: [Int64], later: Int64 = 0, bytes: Int64 = 0, listBytes: [Int64]? = nil, memory: Int64? = 0,
     memoryLimit: Int64 = 0, done: Int64 = 0,
-    deadBytes: DeadLetterBytes = DeadLetterBytes()
+    deadBytes: DeadLetterBytes = DeadLetterBytes(), retries: DeadLetterBytes = DeadLetterBytes()
   ) {
     self.lengths = lengths
     self.later = later
@@ -36,6 +38,7 @@ public struct QueueReading: Sendable, Equatable {
     self.memoryLimit = memoryLimit
     self.done = done
     self.deadBytes = deadBytes
+    self.retries = retries
   }
 
   /// Envelopes that wait for a worker, now or later. Claimed envelopes aren't counted, because they have another limit.
@@ -60,6 +63,7 @@ extension QueueReading {
     listBytes = level.listBytes
     done = level.done
     deadBytes = level.deadBytes
+    retries = level.retries
     if case .error(let error) = info {
       guard error.isDenial else { throw error }
       (memory, memoryLimit) = (nil, 0)

@@ -275,6 +275,7 @@ private final class WatchCore {
       }
     }
     sayDeadLetters(shard, metadata)
+    sayRetries(shard, metadata)
     let lack = shard.durability.flatMap { requirement.shortfall(of: $0) }
     if shard.hasMetRequirement, (lack == nil) == shard.saidLack {
       shard.saidLack = lack != nil
@@ -309,6 +310,25 @@ extension WatchCore {
         metadata: metadata.merging(["account": "\(account)"]) { $1 })
     }
   }
+
+  /// The same for accounts with too many payloads that wait for a retry.
+  private func sayRetries(_ shard: WatchedShard, _ metadata: Logger.Metadata) {
+    let quota = shard.admission.retries
+    guard quota.told != shard.saidRetries else { return }
+    defer { shard.saidRetries = quota.told }
+    for (account, bytes) in quota.told where shard.saidRetries[account] == nil {
+      logger.warning(
+        "account over its limit for payloads that the sink didn't accept; its pushes aren't accepted until retries succeed",
+        metadata: metadata.merging([
+          "account": "\(account)", "retry_bytes": "\(bytes)", "limit": "\(quota.limit)", "see": "sync-status queue",
+        ]) { $1 })
+    }
+    for account in shard.saidRetries.keys where quota.told[account] == nil {
+      logger.notice(
+        "account below its limit for payloads that the sink didn't accept; its pushes are accepted again",
+        metadata: metadata.merging(["account": "\(account)"]) { $1 })
+    }
+  }
 }
 
 /// The watch's state of one shard.
@@ -333,6 +353,7 @@ private final class WatchedShard {
   var saidUncounted = false
   /// The accounts that were logged as having too many.
   var saidDeadLetters: [String: Int64] = [:]
+  var saidRetries: [String: Int64] = [:]
   var saidLack = false
 
   init(client: RedisClient, layout: QueueLayout, limits: QueueLimits) {

@@ -205,6 +205,8 @@ final class FaultBench {
     // What these would notice has cases of its own.
     limits.auditInterval = .seconds(3600)
     limits.rereadInterval = .seconds(3600)
+    // Every stranger has another key, and most keys may be strangers' here.
+    limits.stormShare = 100
     change(&limits)
     let journal = Journal()
     driver = ReplicaDriver(

@@ -1,5 +1,5 @@
 -- include id_of.lua
--- include object.lua
+-- include account_of.lua
 -- include add_dead_bytes.lua
 
 -- Makes an envelope a dead letter. The caller removes the envelope from its list.
@@ -9,11 +9,10 @@ local function bury(dead, dead_bytes, failures, envelope, reason, worker, f, at)
     'id', id, 'reason', reason, 'attempts', string.format('%.0f', f.attempts),
     'deaths', string.format('%.0f', f.deaths), 'first_at', string.format('%.0f', f.first_at),
     'died_at', string.format('%.0f', at), 'worker', worker }
-  local line_end = string.find(string.sub(envelope, 1, 65536), '\n', 1, true)
-  local known = line_end and object(string.sub(envelope, 1, line_end - 1))
-  if known and type(known.account) == 'string' then
+  local account = account_of(envelope)
+  if account then
     entry[#entry + 1] = 'account'
-    entry[#entry + 1] = known.account
+    entry[#entry + 1] = account
   end
   entry[#entry + 1] = 'envelope'
   entry[#entry + 1] = envelope
@@ -22,6 +21,6 @@ local function bury(dead, dead_bytes, failures, envelope, reason, worker, f, at)
   redis.call('XADD', dead, '*', unpack(entry))
   local bytes = 0
   for _, part in ipairs(entry) do bytes = bytes + #part end
-  add_dead_bytes(dead_bytes, known and known.account, bytes)
+  add_dead_bytes(dead_bytes, account, bytes)
   redis.call('HDEL', failures, id)
 end

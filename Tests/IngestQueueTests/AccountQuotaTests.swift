@@ -3,7 +3,7 @@ import Testing
 
 @testable import IngestQueue
 
-struct DeadLetterQuotaTests {
+struct AccountQuotaTests {
   private func letters(_ bytes: [String: Int64]) -> DeadLetterBytes {
     DeadLetterBytes(
       all: bytes.values.reduce(0, +),
@@ -11,7 +11,7 @@ struct DeadLetterQuotaTests {
   }
 
   @Test func `an account is told beyond a sixteenth of what is left, and until it has three quarters of that`() {
-    var quota = DeadLetterQuota()
+    var quota = AccountQuota.deadLetters
     for (bytes, isTold) in [
       (0, false), (100, false), (101, true), (100, true), (76, true), (75, false), (100, false), (101, true),
       (0, false),
@@ -23,7 +23,7 @@ struct DeadLetterQuotaTests {
   }
 
   @Test func `who has no dead letters is never told, however many others have`() {
-    var quota = DeadLetterQuota()
+    var quota = AccountQuota.deadLetters
     quota.read(letters(["a": 1 << 40]), left: -1)
     #expect(quota.told == ["a": 1 << 40] && quota.limit == 0)
   }
@@ -32,7 +32,7 @@ struct DeadLetterQuotaTests {
   func `as long as there is room, however many accounts do their worst`(accounts: Int64) {
     let room: Int64 = 1 << 30
     var bytes: [String: Int64] = [:]
-    var quota = DeadLetterQuota()
+    var quota = AccountQuota.deadLetters
     // Each adds a letter as long as it isn't told.
     var isAdded = true
     while isAdded {
@@ -96,6 +96,27 @@ struct DeadLetterQuotaTests {
         QueueReading(lengths: [0], memory: memory, memoryLimit: 1_000, deadBytes: letters(["a": 800])),
         at: .uptimeNanoseconds(1))
       #expect((gate.shutFor != nil) == isShut, "at \(memory)")
+    }
+  }
+
+  // MARK: Retries
+
+  @Test func `an account may use a third of the room for retries, and others the rest`() {
+    var quota = AccountQuota.retries
+    for (bytes, isTold) in [(1_000, false), (1_001, true), (900, true), (750, false)] as [(Int64, Bool)] {
+      quota.read(letters(["flood": bytes, "b": 3]), left: 3_000 - 1_000)
+      #expect(quota.told == (isTold ? ["flood": bytes] : [:]), "at \(bytes)")
+    }
+  }
+
+  @Test func `where one account's payloads wait for a retry, nobody else is taken for it`() {
+    var gate = Admission(limits: QueueLimits(entries: 1_000, bytes: 10_000))
+    var reading = QueueReading(lengths: [Int64](repeating: 0, count: QueueLayout.lists), later: 90, bytes: 9_000)
+    reading.retries = letters(["flood": 9_000])
+    gate.read(reading, at: .uptimeNanoseconds(1))
+    #expect(gate.shutFor == nil && Array(gate.retries.told.keys) == ["flood"])
+    for account in ["a", "flood"] {
+      #expect(!reading.bytesByList.mayHoldMuch(AccountShuffleShard(account: account)))
     }
   }
 }
