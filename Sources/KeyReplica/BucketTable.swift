@@ -12,26 +12,30 @@
 
 /// One bucket's records.
 struct BucketTable: Sendable {
-  /// A key's record. 20 bytes, aligned to 24.
+  /// A key's record. 24 bytes. The expiry uses the four bytes that the alignment would leave unused.
   struct Entry: Sendable {
     /// The first 128 bits of the key's id.
     let id0: UInt64
     let id1: UInt64
     /// The account's number, and the state in the two lowest bits.
     let accountAndState: UInt32
+    let expiry: KeyExpiry
 
-    init(_ id0: UInt64, _ id1: UInt64, state: KeyState, account: AccountNames.Number) {
-      self.init(id0: id0, id1: id1, accountAndState: account.value << 2 | UInt32(state.rawValue))
+    init(
+      _ id0: UInt64, _ id1: UInt64, state: KeyState, account: AccountNames.Number, expiry: KeyExpiry = .none
+    ) {
+      self.init(id0: id0, id1: id1, accountAndState: account.value << 2 | UInt32(state.rawValue), expiry: expiry)
     }
 
-    private init(id0: UInt64, id1: UInt64, accountAndState: UInt32) {
+    private init(id0: UInt64, id1: UInt64, accountAndState: UInt32, expiry: KeyExpiry) {
       self.id0 = id0
       self.id1 = id1
       self.accountAndState = accountAndState
+      self.expiry = expiry
     }
 
     /// An empty slot: no state has this number.
-    fileprivate static let gap = Entry(id0: 0, id1: 0, accountAndState: 3)
+    fileprivate static let gap = Entry(id0: 0, id1: 0, accountAndState: 3, expiry: .none)
     fileprivate var isGap: Bool { accountAndState == 3 }
 
     var state: KeyState {
@@ -86,8 +90,10 @@ struct BucketTable: Sendable {
   }
 
   /// Writes a record, in place of the key's old one if there is one.
-  mutating func put(_ id: KeyID, state: KeyState, account: AccountNames.Number, digest new: Digest) {
-    put(Entry(id.words.0, id.words.1, state: state, account: account), digest: new)
+  mutating func put(
+    _ id: KeyID, state: KeyState, account: AccountNames.Number, expiry: KeyExpiry = .none, digest new: Digest
+  ) {
+    put(Entry(id.words.0, id.words.1, state: state, account: account, expiry: expiry), digest: new)
   }
 
   /// The same for an existing entry.

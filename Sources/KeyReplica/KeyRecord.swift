@@ -2,12 +2,17 @@
 //
 //     1 a 1763683200/10003 acme
 //     1 s 1763683200/10004/17 acme
+//     2 a 1763683200/10005 1795219200 acme
 //
 // The parts are: schema; state; time of the last change (seconds since 1970), the store's version of that change, the
-// source's revision if the source gave one; account. With the two numbers the script can tell an outdated change from a
+// source's revision if the source gave one; in schema 2 the time at which the key ends (seconds since 1970); account. With the two numbers the script can tell an outdated change from a
 // new one, in the same step in which it writes. A record without these numbers is also valid. The account is last and
 // may contain spaces. A record that doesn't have exactly this form is undecodable. That is an error to report, never
 // "no such key": in 2020 a push API treated an unreadable record as absent, and answered 401 for ninety minutes.
+//
+// A record with an end has another schema, because a build that doesn't know ends must not read such a record as one
+// without. Such a node refuses nobody, and such a publisher writes nothing: with the first record of schema 2, the store
+// has schema 2 as well.
 
 /// The state of a key.
 public enum KeyState: UInt8, Sendable, CaseIterable {
@@ -53,22 +58,39 @@ public struct KeyRecord: Sendable, Hashable {
   public var version: UInt64?
   /// The source's own number of its last change of this key; nil if the source gave none.
   public var revision: UInt64?
+  /// When the key ends, by Redis's clock: seconds since 1970. From then on it is refused. Nil if it doesn't end.
+  public var expiresAt: Int64?
   /// 1 to 255 bytes of UTF-8 without control characters.
   public var account: String
 
-  /// The schema of the record's line. A store with another schema isn't read at all.
+  /// The schema of the line of a record without an end, and of a store that has only such records.
   public static let schema = 1
+  /// The schema of the line of a record with an end, and of a store that has had such records.
+  public static let schemaWithExpiry = 2
+  /// A store with another schema isn't read at all.
+  public static let schemas = schema...schemaWithExpiry
+
+  /// The latest end of a key: the last second of the year 9999. A larger number is a time in milliseconds.
+  public static let expiryLimit: Int64 = 253_402_300_799
 
   /// The largest revision: numbers in Redis's Lua are doubles, which are exact up to this value.
   public static let revisionLimit: UInt64 = (1 << 53) - 1
 
-  public init(state: KeyState, since: Int64, version: UInt64? = nil, revision: UInt64? = nil, account: String) {
+  public init(
+    state: KeyState, since: Int64, version: UInt64? = nil, revision: UInt64? = nil, expiresAt: Int64? = nil,
+    account: String
+  ) {
     self.state = state
     self.since = since
     self.version = version
     self.revision = revision
+    self.expiresAt = expiresAt
     self.account = account
   }
+
+  /// Whether the key has ended by itself.
+  /// - Parameter moment: Redis's time, in seconds since 1970.
+  public func hasExpired(at moment: Int64) -> Bool { expiresAt.map { $0 <= moment } ?? false }
 
   /// Why a text can't be an account's name, or nil if it can.
   public static func objection(toAccount account: some StringProtocol) -> String? {
@@ -94,7 +116,8 @@ public struct KeyRecord: Sendable, Hashable {
       let account = String(decoding: parts.account, as: UTF8.self)
       return .success(
         KeyRecord(
-          state: parts.state, since: parts.since, version: parts.version, revision: parts.revision, account: account))
+          state: parts.state, since: parts.since, version: parts.version, revision: parts.revision,
+          expiresAt: parts.expiresAt, account: account))
     } catch {
       return .failure(error)
     }
@@ -107,6 +130,7 @@ public struct KeyRecord: Sendable, Hashable {
     let since: Int64
     let version: UInt64?
     let revision: UInt64?
+    let expiresAt: Int64?
     /// UTF-8 that is valid as an account's name.
     let account: UnsafeRawBufferPointer
 
@@ -124,8 +148,10 @@ public struct KeyRecord: Sendable, Hashable {
         let parts = line.count { $0 == UInt8(ascii: " ") } + 1
         throw UndecodableRecord("expected \"schema state since account\", got \(parts) parts")
       }
-      guard Self.number(schema) == Int64(KeyRecord.schema) else {
-        throw UndecodableRecord("expected schema \(KeyRecord.schema), got \"\(shown(schema))\"")
+      let hasExpiry = Self.number(schema) == Int64(KeyRecord.schemaWithExpiry)
+      guard hasExpiry || Self.number(schema) == Int64(KeyRecord.schema) else {
+        throw UndecodableRecord(
+          "expected schema \(KeyRecord.schema) or \(KeyRecord.schemaWithExpiry), got \"\(shown(schema))\"")
       }
       switch (letter.count, letter.first) {
       case (1, UInt8(ascii: "a")): state = .active
@@ -150,6 +176,16 @@ public struct KeyRecord: Sendable, Hashable {
         }
         version = try counter(secondsEnd + 1..<versionEnd)
         revision = versionEnd == since.count ? nil : try counter(versionEnd + 1..<since.count)
+      }
+      if hasExpiry {
+        guard let moment = word() else { throw UndecodableRecord("expected the end of the key, and then an account") }
+        guard let seconds = Self.number(moment), (0...KeyRecord.expiryLimit).contains(seconds) else {
+          throw UndecodableRecord(
+            "expected the end of the key in seconds, from 0 to \(KeyRecord.expiryLimit), got \"\(shown(moment))\"")
+        }
+        expiresAt = seconds
+      } else {
+        expiresAt = nil
       }
       account = UnsafeRawBufferPointer(rebasing: line[begin...])
       if let objection = KeyRecord.objection(toAccountInUTF8: account) { throw UndecodableRecord(objection) }
@@ -189,6 +225,7 @@ public struct KeyRecord: Sendable, Hashable {
       numbers += "/\(version)"
       if let revision { numbers += "/\(revision)" }
     }
+    if let expiresAt { return Array("\(Self.schemaWithExpiry) \(state.letter) \(numbers) \(expiresAt) \(account)".utf8) }
     return Array("\(Self.schema) \(state.letter) \(numbers) \(account)".utf8)
   }
 }

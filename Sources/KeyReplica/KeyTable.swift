@@ -23,6 +23,8 @@ public final class KeyTable: Sendable {
   private let accounts = AccountNames()
   /// `Instant.nanoseconds` until which all other keys may be admitted; the minimum if the store never answered.
   private let wholeAdmitUntil = Atomic<Int64>(.min)
+  /// `StoreClock.offset` of the last read of the store's position; the minimum if Redis's time isn't known.
+  private let storeClockOffset = Atomic<Int64>(.min)
   /// The keys that were admitted lately. All code that admits a key notes the key here.
   package let recentlyAdmitted = RecentKeys()
 
@@ -42,9 +44,26 @@ public final class KeyTable: Sendable {
 
   /// The mirrored state of a key; nil if the mirror has no record, which alone proves nothing.
   public func find(_ id: KeyID) -> (state: KeyState, account: String)? {
-    let entry = buckets[id.bucket(of: bucketCount)].table.withLock { $0.find(id) }
-    return entry.map { ($0.state, accounts.name(of: $0.account)) }
+    entry(id).map { ($0.state, accounts.name(of: $0.account)) }
   }
+
+  /// When a key ends by its mirrored record, in seconds since 1970; nil if it doesn't end, or has no record.
+  public func expiry(_ id: KeyID) -> Int64? {
+    guard let entry = entry(id), !entry.expiry.isNone else { return nil }
+    return Int64(entry.expiry.seconds)
+  }
+
+  func entry(_ id: KeyID) -> BucketTable.Entry? {
+    buckets[id.bucket(of: bucketCount)].table.withLock { $0.find(id) }
+  }
+
+  /// Redis's clock by the last read of the store's position; nil if no read in this process brought Redis's time.
+  var storeClock: StoreClock? {
+    let offset = storeClockOffset.load(ordering: .relaxed)
+    return offset == .min ? nil : StoreClock(offset: offset)
+  }
+
+  func setStoreClock(_ clock: StoreClock) { storeClockOffset.store(clock.offset, ordering: .relaxed) }
 
   /// The mirrored state of a key; nil if it has no record.
   func state(_ key: KeyPrefix) -> KeyState? {
@@ -89,7 +108,8 @@ public final class KeyTable: Sendable {
     return buckets[id.bucket(of: bucketCount)].table.withLock { table in
       let before = (table.count, table.digest)
       let former = table.find(id)
-      table.put(id, state: record.state, account: account, digest: digest)
+      table.put(
+        id, state: record.state, account: account, expiry: KeyExpiry(record.expiresAt), digest: digest)
       return (before, (table.count, table.digest), former)
     }
   }

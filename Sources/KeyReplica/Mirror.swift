@@ -180,7 +180,7 @@ struct Mirror {
 
   private func table(of raw: RawBucket, bucket index: Int) throws(Unsound) -> BucketTable {
     try raw.withFields { (fields) throws(Unsound) in
-      var records: [(id: KeyID, state: KeyState, digest: Digest)] = []
+      var records: [(id: KeyID, state: KeyState, expiry: KeyExpiry, digest: Digest)] = []
       var accounts: [UnsafeRawBufferPointer] = []
       records.reserveCapacity(raw.count)
       accounts.reserveCapacity(raw.count)
@@ -190,7 +190,7 @@ struct Mirror {
         else { throw Unsound("bucket \(index) has a field that isn't a key ID of this bucket") }
         do throws(UndecodableRecord) {
           let record = try KeyRecord.Parts(of: field.value)
-          records.append((id, record.state, Digest(ofIDAndRecord: field.both)))
+          records.append((id, record.state, KeyExpiry(record.expiresAt), Digest(ofIDAndRecord: field.both)))
           accounts.append(record.account)
         } catch {
           throw Unsound("bucket \(index), key \(id): \(error)")
@@ -198,7 +198,8 @@ struct Mirror {
       }
       var fresh = BucketTable(capacity: raw.count)
       for (record, account) in zip(records, table.accountNumbers(of: accounts)) {
-        fresh.put(record.id, state: record.state, account: account, digest: record.digest)
+        fresh.put(
+          record.id, state: record.state, account: account, expiry: record.expiry, digest: record.digest)
       }
       return fresh
     }
@@ -347,8 +348,7 @@ struct Mirror {
     if let entry = wasActive ? former : ended {
       removals.append(
         Removal(
-          key: KeyPrefix(id), account: table.accountName(of: entry.account), bucket: bucket, version: version,
-          vanished: state == nil))
+          key: KeyPrefix(id), held: heldBack(entry), bucket: bucket, version: version, vanished: state == nil))
     }
   }
 
@@ -378,10 +378,14 @@ struct Mirror {
         guard current?.state != .active else { continue }
         removals.append(
           Removal(
-            key: KeyPrefix(entry.id0, entry.id1), account: table.accountName(of: entry.account), bucket: index,
+            key: KeyPrefix(entry.id0, entry.id1), held: heldBack(entry), bucket: index,
             version: buckets[index].version, vanished: current == nil))
       }
     }
+  }
+
+  private func heldBack(_ entry: BucketTable.Entry) -> HeldBackKey {
+    HeldBackKey(account: table.accountName(of: entry.account), expiry: entry.expiry)
   }
 
   /// Compares the total with the store's at the mirror's version.

@@ -10,8 +10,8 @@
 // 1970 as a double); how many intended removals had been counted (8); whether the store is known (1), and if so its
 // version (8), its latest confirmation (8), and its epoch, ID and name, each as length (2) and text; number of accounts
 // (4), and each as length (1) and name; number of buckets (4), and each as the time at which the store last had this
-// content (8), number of entries (4) and entries of 37 bytes: ID (16), digest (16), account (4), state (1), in the
-// bucket's order. Then the SHA-256 of all that.
+// content (8), number of entries (4) and entries of 41 bytes: ID (16), digest (16), account (4), state (1), end in
+// seconds since 1970 or 0 (4), in the bucket's order. Then the SHA-256 of all that.
 
 internal import Crypto
 
@@ -34,8 +34,9 @@ extension Replica {
       unsettled[bucket] = former.entries.filter { $0.state == .active }
       until[bucket] = [until[bucket], formerUntil].compactMap { $0 }.min()
     }
-    for (key, account) in removalGuard.quarantined.merging(losses.vanished, uniquingKeysWith: { $1 }) {
-      let entry = BucketTable.Entry(key.id0, key.id1, state: .active, account: table.accountNumber(of: account))
+    for (key, held) in removalGuard.quarantined.merging(losses.vanished, uniquingKeysWith: { $1 }) {
+      let entry = BucketTable.Entry(
+        key.id0, key.id1, state: .active, account: table.accountNumber(of: held.account), expiry: held.expiry)
       unsettled[key.bucket(of: count), default: []].append(entry)
     }
     func time(_ moment: Instant) -> Double { wall - (now - moment).fractionalSeconds }
@@ -93,9 +94,11 @@ public struct MirrorImage: Sendable {
   }
 
   /// The last byte is the format's version.
-  private static let magic = Array("SLUICEM4".utf8)
-  /// Of builds that didn't know stores' IDs.
-  private static let formerMagic = Array("SLUICEM3".utf8)
+  private static let magic = Array("SLUICEM5".utf8)
+  /// Of builds that didn't know the ends of keys.
+  private static let magicWithoutExpiry = Array("SLUICEM4".utf8)
+  /// Of builds that didn't know stores' IDs either.
+  private static let magicWithoutID = Array("SLUICEM3".utf8)
 
   /// The image as bytes. May be called during writes to the table.
   public func encoded() -> [UInt8] {
@@ -124,6 +127,7 @@ public struct MirrorImage: Sendable {
         }
         body.append(integer: number)
         body.append(entry.state.rawValue)
+        body.append(integer: entry.expiry.seconds)
       }
     }
     var bytes = Self.magic
@@ -158,8 +162,11 @@ public struct MirrorImage: Sendable {
   ///   - bucketCount: The expected number of buckets.
   /// - Throws: ``UnusableImage``, with what was expected and what was found.
   public init(decoding bytes: [UInt8], source: String, bucketCount: Int) throws(UnusableImage) {
-    let isFormer = bytes.starts(with: Self.formerMagic)
-    guard bytes.count >= Self.magic.count + SHA256.byteCount, bytes.starts(with: Self.magic) || isFormer else {
+    let isWithoutID = bytes.starts(with: Self.magicWithoutID)
+    let hasExpiry = bytes.starts(with: Self.magic)
+    guard bytes.count >= Self.magic.count + SHA256.byteCount,
+      hasExpiry || isWithoutID || bytes.starts(with: Self.magicWithoutExpiry)
+    else {
       throw UnusableImage("expected a state file of this version, got \(bytes.count) bytes of something else")
     }
     let content = bytes.dropLast(SHA256.byteCount)
@@ -171,7 +178,7 @@ public struct MirrorImage: Sendable {
     let named = try reader.text(length: Int(reader.integer(UInt16.self)))
     let heardAt = try reader.time()
     let announced = try reader.integer(UInt64.self)
-    let memory = isFormer ? nil : try reader.memory()
+    let memory = isWithoutID ? nil : try reader.memory()
     // Without its ID a store is told from others only by its address.
     guard named == source || memory != nil else {
       throw UnusableImage("expected a mirror of \(source), but it is one of \(named)")
@@ -188,7 +195,7 @@ public struct MirrorImage: Sendable {
       let bucketHeardAt = try reader.time()
       if bucketHeardAt != heardAt { held[index] = bucketHeardAt }
       let count = Int(try reader.integer(UInt32.self))
-      guard let records = try reader.records(count, accounts: accounts) else {
+      guard let records = try reader.records(count, accounts: accounts, withExpiry: hasExpiry) else {
         throw UnusableImage("an entry of bucket \(index) makes no sense")
       }
       table.install(BucketTable(sorted: records), asBucket: index)
@@ -234,9 +241,9 @@ private struct ImageReader {
 
   /// - Returns: nil if an entry has an invalid account or state, or is in a slot where it wouldn't be found.
   mutating func records(
-    _ count: Int, accounts: [AccountNames.Number]
+    _ count: Int, accounts: [AccountNames.Number], withExpiry hasExpiry: Bool
   ) throws(UnusableImage) -> [(entry: BucketTable.Entry, digest: Digest)]? {
-    let size = 37
+    let size = hasExpiry ? 41 : 37
     try require(count * size)
     defer { position += count * size }
     return bytes.withUnsafeBytes { bytes in
@@ -250,9 +257,12 @@ private struct ImageReader {
         }
         let account = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: at + 32, as: UInt32.self)))
         let id1 = word(8)
+        let seconds =
+          hasExpiry ? UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: at + 37, as: UInt32.self)) : 0
         guard account < accounts.count, let state = KeyState(rawValue: bytes[at + 36]), id1 >= last else { return nil }
-        records.append(
-          (.init(word(0), id1, state: state, account: accounts[account]), Digest(high: word(16), low: word(24))))
+        let entry = BucketTable.Entry(
+          word(0), id1, state: state, account: accounts[account], expiry: KeyExpiry(seconds: seconds))
+        records.append((entry, Digest(high: word(16), low: word(24))))
         last = id1
       }
       return records

@@ -38,7 +38,8 @@ struct KeyPrefix: Sendable, Hashable {
 /// An active key that a change or a bucket removed.
 struct Removal: Sendable, Equatable {
   let key: KeyPrefix
-  let account: String
+  /// What the key was.
+  let held: HeldBackKey
   let bucket: Int
   /// The version of the change; or for a bucket that was read, of the bucket's last change.
   let version: UInt64
@@ -52,11 +53,11 @@ struct RemovalGuard {
   private let minimum: Int
   private let window: Duration
 
-  /// Keys that stay admitted, with their accounts.
-  private(set) var quarantined: [KeyPrefix: String] = [:]
+  /// Keys that stay admitted, with their accounts and ends.
+  private(set) var quarantined: [KeyPrefix: HeldBackKey] = [:]
   /// Unmarked removals within the window, and their order. There may be as many as a tenth of all keys, so nothing here
   /// may iterate over all of them for one key.
-  private var recent: [KeyPrefix: (at: Instant, account: String)] = [:]
+  private var recent: [KeyPrefix: (at: Instant, held: HeldBackKey)] = [:]
   private var order = RemovalOrder()
   /// Marked removals that haven't been recorded yet.
   private var allowance: UInt64 = 0
@@ -115,7 +116,7 @@ struct RemovalGuard {
       return false
     }
     guard quarantined.isEmpty else {
-      quarantined[removal.key] = removal.account
+      quarantined[removal.key] = removal.held
       return false
     }
     while let oldest = order.first, oldest.at + window <= now {
@@ -123,10 +124,10 @@ struct RemovalGuard {
       if recent[oldest.key]?.at == oldest.at { recent[oldest.key] = nil }
       order.removeFirst()
     }
-    recent[removal.key] = (now, removal.account)
+    recent[removal.key] = (now, removal.held)
     order.append(removal.key, at: now)
     guard recent.count > max(minimum, Int(share * Double(active + recent.count))) else { return false }
-    for (key, entry) in recent { quarantined[key] = entry.account }
+    for (key, entry) in recent { quarantined[key] = entry.held }
     forgetRecent()
     return true
   }

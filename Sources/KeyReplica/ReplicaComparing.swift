@@ -64,6 +64,7 @@ extension Replica {
     }
     met = manifest.position.store
     lastReadFailure = nil
+    noteTime(of: manifest.position, readSentAt: comparing.sentAt)
     if mirror.epoch != manifest.position.epoch { unrecordedReplicas = 0 }
     noteConfirmations(of: manifest.position)
     withRefusalValve { $0.heard(confirmed: manifest.position.confirmedUnknown) }

@@ -142,6 +142,7 @@ extension Replica {
     _ position: StorePosition, read: Barrier.Read, _ fence: Fence, in following: Following, now: Instant
   ) {
     lastReadFailure = nil
+    noteTime(of: position, readSentAt: read.sentAt)
     storeVersion = position.version
     following.positionFailure = nil
     following.replicas = position.replicas
@@ -166,6 +167,12 @@ extension Replica {
       following.barrier.answered(position)
       answerReached(in: following, now: now)
     }
+  }
+
+  /// Sets the table's clock by Redis's time. The latest read counts, even if Redis's clock went back.
+  func noteTime(of position: StorePosition, readSentAt sentAt: Instant) {
+    guard let time = position.time, let clock = StoreClock(time: time, readSentAt: sentAt) else { return }
+    mirror.table.setStoreClock(clock)
   }
 
   /// Answers the questions of a read that was answered and proves nothing.

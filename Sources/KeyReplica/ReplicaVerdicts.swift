@@ -1,6 +1,6 @@
 // The verdicts on keys. They are decided in two places only: `admission`, in Admission.swift, and
 // `objectionToRefusing`. A key that is held as active is admitted in any phase, unless that information is too old. A
-// refusal needs all of its conditions at once. A key without a record is refused only if the refusal valve is open too.
+// refusal needs all of its conditions at once. An expired key is refused only by Redis's time in the barrier's read. A key without a record is refused only if the refusal valve is open too.
 
 extension Replica {
   public func status(at now: Instant) -> ReplicaStatus {
@@ -78,7 +78,7 @@ extension Replica {
 
   /// The verdict on a key whose barrier's read was answered and whose version the mirror has reached.
   private mutating func verdict(of key: KeyID, by read: Barrier.Reached, now: Instant) -> Verdict {
-    if let admitted = admission(of: key, now: now, proven: read.readSentAt) {
+    if let admitted = admission(of: key, now: now, proven: read) {
       noteAdmitted(key, admitted)
       return admitted
     }
@@ -86,10 +86,17 @@ extension Replica {
     if let objection = objectionToRefusing { return .undecided(objection) }
     if let why = disagreement(with: read.position) { return .undecided(.diverged(why)) }
     let proof = Proof(epoch: read.position.epoch, version: read.position.version, asOf: read.readSentAt)
-    switch mirror.table.find(key)?.state {
+    let entry = mirror.table.entry(key)
+    switch entry?.state {
     case .suspended: return .refuse(.suspendedKey, proof)
     case .revoked: return .refuse(.revokedKey, proof)
-    case .active, nil:
+    case .active:
+      // An active key isn't admitted only if it may have ended. The proof needs Redis's own time, from the same read.
+      guard let entry, let time = read.position.time, entry.expiry.isReached(at: time) else {
+        return .undecided(.expiryUnproven)
+      }
+      return .refuse(.expiredKey, proof)
+    case nil:
       if let storm = refusalStorm(showing: key) { return .undecided(storm) }
       return .refuse(.unknownKey, proof)
     }

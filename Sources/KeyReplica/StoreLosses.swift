@@ -17,8 +17,8 @@
 
 /// Keys that the store has lost, and revocations that it has lost.
 struct StoreLosses {
-  /// Keys that stay admitted because their records vanished, with their accounts.
-  private(set) var vanished: [KeyPrefix: String] = [:]
+  /// Keys that stay admitted because their records vanished, with their accounts and ends.
+  private(set) var vanished: [KeyPrefix: HeldBackKey] = [:]
   /// Keys that are active again because the store's history went back behind their revocation.
   private(set) var revived: Set<KeyPrefix> = []
   /// The latest confirmation in this history that is known; nil before the store was heard.
@@ -58,7 +58,7 @@ struct StoreLosses {
   /// - Returns: Whether it is held.
   mutating func note(_ removal: Removal) -> Bool {
     guard confirmedBy == nil else { return false }
-    vanished[removal.key] = removal.account
+    vanished[removal.key] = removal.held
     return true
   }
 

@@ -27,12 +27,15 @@ public struct StorePosition: Sendable, Hashable {
   public var adopted: [String]
   /// The number of distinct unknown keys that an operator has confirmed: see `RefusalValve`.
   public var confirmedUnknown: Int
+  /// Redis's time when the position was read, from the same step: in microseconds since 1970. Nil if Redis denies the
+  /// command `TIME`.
+  public var time: UInt64?
 
   /// - Parameter store: Nil for a store that has no ID yet: then its epoch is its ID.
   public init(
     epoch: String, version: UInt64, count: Int, digest: Digest, sealed: Bool, announced: UInt64 = 0,
     confirmed: UInt64 = 0, replicas: Int? = nil, store: StoreIdentity? = nil, adopted: [String] = [],
-    confirmedUnknown: Int = 0
+    confirmedUnknown: Int = 0, time: UInt64? = nil
   ) {
     self.epoch = epoch
     self.version = version
@@ -45,6 +48,7 @@ public struct StorePosition: Sendable, Hashable {
     self.store = store ?? StoreIdentity(id: epoch)
     self.adopted = adopted
     self.confirmedUnknown = confirmedUnknown
+    self.time = time
   }
 }
 

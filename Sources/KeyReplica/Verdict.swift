@@ -15,6 +15,8 @@ public enum RefusalReason: String, Sendable, CaseIterable {
   case unknownKey = "unknown_key"
   case suspendedKey = "suspended_key"
   case revokedKey = "revoked_key"
+  /// The key's record is active, and Redis's clock has reached the time at which the key ends.
+  case expiredKey = "expired_key"
 }
 
 /// The proof of a refusal: a read of the store's position, sent after the request had arrived. The key was looked up in
@@ -62,6 +64,8 @@ public enum Undecided: Sendable, Hashable {
   case vanished
   /// The key is proven unknown. So are most keys that clients sent lately, so the store itself may lack keys.
   case refusalStorm(unknown: Int, admitted: Int)
+  /// The key may have ended, and that can't be proven: Redis's time isn't known, or the key's record is gone.
+  case expiryUnproven
   /// The mirror is older than the maximum age for admission.
   case stale(Duration)
   /// The node is shutting down.
@@ -83,6 +87,7 @@ public enum Undecided: Sendable, Hashable {
     case .tooManyWaiting: "too_many_waiting"
     case .vanished: "vanished"
     case .refusalStorm: "refusal_storm"
+    case .expiryUnproven: "expiry_unproven"
     case .stale: "stale"
     case .shuttingDown: "shutting_down"
     }
@@ -107,6 +112,8 @@ extension Undecided {
     case .vanished: "the key was active, and its record is gone although no change suspended or revoked it"
     case .refusalStorm(let unknown, let admitted):
       "\(unknown) distinct keys that were sent lately are unknown and \(admitted) are active: the key store may lack keys"
+    case .expiryUnproven:
+      "the key may have ended, but Redis's time isn't known or the key's record is gone, so that can't be proven"
     case .stale(let age): "the mirror is \(Int(age.fractionalSeconds)) s old, too old to admit anybody"
     case .shuttingDown: "the node is ending"
     }

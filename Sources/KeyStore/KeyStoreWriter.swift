@@ -55,15 +55,19 @@ public struct KeyEdit: Sendable, Hashable {
   public var revision: UInt64?
   /// For a change of the state: carry it out only if the key belongs to this account.
   public var onlyOf: String?
+  /// For a put: when the key ends.
+  public var expiry: ExpiryChange
 
   public init(
-    key: KeyID, kind: Kind, allowing: Permissions = [], revision: UInt64? = nil, onlyOf account: String? = nil
+    key: KeyID, kind: Kind, allowing: Permissions = [], revision: UInt64? = nil, onlyOf account: String? = nil,
+    expiry: ExpiryChange = .keep
   ) {
     self.key = key
     self.kind = kind
     self.allowing = allowing
     self.revision = revision
     onlyOf = account
+    self.expiry = expiry
   }
 }
 
@@ -228,6 +232,11 @@ public struct KeyStoreWriter: Sendable {
       if let revision = edit.revision, revision > KeyRecord.revisionLimit {
         return connection.eventLoop.makeFailedFuture(
           InvalidEdit(description: "key \(edit.key): the revision \(revision) is over \(KeyRecord.revisionLimit)"))
+      }
+      if case .set(let moment) = edit.expiry, !(0...KeyRecord.expiryLimit).contains(moment) {
+        return connection.eventLoop.makeFailedFuture(
+          InvalidEdit(
+            description: "key \(edit.key): expected an end from 0 to \(KeyRecord.expiryLimit) seconds, got \(moment)"))
       }
     }
     let script = ChangeScript(

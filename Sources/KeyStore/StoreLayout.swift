@@ -24,6 +24,7 @@
 // All keys share one hash tag, so in a Redis Cluster they are in one slot, and one script may use all of them. A
 // bucket's summary is in the bucket itself, so that one HGETALL is atomic and contains its own proof.
 
+import KeyReplica
 public import RedisClient
 
 /// The names of the key store's Redis keys.
@@ -35,8 +36,13 @@ public struct StoreLayout: Sendable, Hashable {
   /// The number of buckets. It is part of the schema, because both sides must use the same number.
   public static let bucketCount = 1024
 
-  /// The schema of everything above, including records.
-  public static let schema = 1
+  /// The schema of everything above, including records. It becomes ``schemaWithExpiry`` with the first record that has an
+  /// end, so that builds that don't know ends neither read nor write the store.
+  public static let schema = KeyRecord.schema
+  static let schemaWithExpiry = KeyRecord.schemaWithExpiry
+
+  /// Whether this build reads and writes a store with this schema.
+  static func isKnown(schema: String) -> Bool { KeyRecord.schemas.contains { schema == "\($0)" } }
 
   /// The value of the schema while the store is being rebuilt.
   static let rebuilding = "rebuilding"

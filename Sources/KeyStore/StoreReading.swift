@@ -30,8 +30,9 @@ extension StoreLayout {
     if texts[0] == rebuilding {
       return .incompatible("the store is being rebuilt by key-publisher reseal; if that was interrupted, run it again")
     }
-    guard texts[0] == "\(schema)" else {
-      return .incompatible("the store has schema \(texts[0] ?? "none"), this build reads schema \(schema)")
+    guard let found = texts[0], isKnown(schema: found) else {
+      return .incompatible(
+        "the store has schema \(texts[0] ?? "none"), this build reads schema \(schema) and \(schemaWithExpiry)")
     }
     guard texts[1] == "\(bucketCount)" else {
       return .incompatible("the store has \(texts[1] ?? "no") buckets, this build reads \(bucketCount)")

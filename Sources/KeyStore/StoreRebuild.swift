@@ -61,6 +61,8 @@ public struct NotRebuilt: Error, Sendable, Hashable, CustomStringConvertible {
 private struct BucketRemains {
   var keysByState: [KeyState: Int] = [:]
   var summary = BucketSummary.empty
+  /// Whether a record has an end.
+  var hasExpiry = false
   /// Whether the bucket exists.
   var exists = true
   /// The names of fields to delete, with a description as text.
@@ -87,7 +89,9 @@ private struct BucketRemains {
         continue
       }
       do throws(UndecodableRecord) {
-        keysByState[try KeyRecord(decoding: value).state, default: 0] += 1
+        let record = try KeyRecord(decoding: value)
+        keysByState[record.state, default: 0] += 1
+        if record.expiresAt != nil { hasExpiry = true }
         summary.count += 1
         summary.digest ^= Digest(of: id, record: value)
       } catch {
@@ -135,8 +139,10 @@ public struct StoreRebuild: Sendable {
     let fields = try description[0].array().map { try $0.stringOrNull() }
     var isThere = try description[1].integer() + description[2].integer() > 0
     let schema = fields.first ?? nil
-    if let schema, schema != "\(StoreLayout.schema)", schema != StoreLayout.rebuilding {
-      survey.otherKind = "the store has schema \(schema), this build writes schema \(StoreLayout.schema)"
+    if let schema, !StoreLayout.isKnown(schema: schema), schema != StoreLayout.rebuilding {
+      survey.otherKind =
+        "the store has schema \(schema), this build writes schema \(StoreLayout.schema) or "
+        + "\(StoreLayout.schemaWithExpiry)"
       return survey
     }
     if let buckets = fields[1], buckets != "\(StoreLayout.bucketCount)" {
@@ -227,8 +233,11 @@ public struct StoreRebuild: Sendable {
     let epoch = StoreEpoch.random()
     let begin = BeginRebuildScript(layout: layout, epoch: epoch, latestVersion: survey.latestVersion)
     try begin.read(await connection.execute(begin))
+    var hasExpiry = false
     for first in stride(from: 0, to: StoreLayout.bucketCount, by: Self.step) {
-      let written = try await remains(from: first).map { index, bucket in
+      let buckets = try await remains(from: first)
+      hasExpiry = hasExpiry || buckets.contains { $0.bucket.hasExpiry }
+      let written = try buckets.map { index, bucket in
         guard droppingUnreadable || bucket.unreadable.isEmpty else {
           throw NotRebuilt(
             description: "the store has changed since it was read: \(bucket.unreadable[0]). "
@@ -242,7 +251,7 @@ public struct StoreRebuild: Sendable {
       for bucket in written { try await bucket.get() }
       try progress(min(first + Self.step, StoreLayout.bucketCount))
     }
-    let finish = FinishRebuildScript(layout: layout, epoch: epoch)
+    let finish = FinishRebuildScript(layout: layout, epoch: epoch, hasExpiry: hasExpiry)
     let rebuilt = try finish.read(await connection.execute(finish, within: .seconds(30)))
     return (rebuilt.version, rebuilt.keys)
   }

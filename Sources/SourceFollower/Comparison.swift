@@ -51,6 +51,7 @@ struct Comparison: Sendable {
           case .unlisted: "aren't in the source"
           case .suspendedUnlisted: "are suspended in the store and aren't in the source"
           case .moved: "belong to another account in the source"
+          case .listedExpired: "have an end in the source that has come already"
           }
         let accounts = consequences.examples(of: kind).map { "\"\($0)\"" }.joined(separator: ", ")
         return "\(consequences[kind]) \(words) (accounts: \(accounts))"
@@ -72,7 +73,7 @@ struct Comparison: Sendable {
     guard plan.isWithin(percent: maxRevoked) else { throw Refused(consequences: plan, maxRevoked: maxRevoked) }
     var outcome = Outcome(
       moment: moment, position: nil, keys: list.entryCount, changed: 0,
-      added: plan.effects[.added], ended: plan.effects[.suspended] + plan.effects[.revoked], overtaken: 0)
+      added: plan.effects[.added], ended: plan.effects[.suspended] + plan.effects[.revoked] + plan.effects[.expired], overtaken: 0)
     if plan.effects.changed > 0 {
       let edits = try await publication.carryOut(
         list, agreed: plan, under: lease, onlyDifferences: true

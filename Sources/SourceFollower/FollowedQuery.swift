@@ -18,7 +18,7 @@ public struct FollowedQuery: Sendable, Hashable {
     return String(rest)
   }
 
-  private static let known = ["key", "key_id", "account", "state", "revision"]
+  private static let known = ["key", "key_id", "account", "state", "revision", "expires_at"]
 
   /// The statement for the list. Its columns are those of ``FollowedTable/list``.
   /// - Parameter columns: The query's columns.
@@ -29,14 +29,16 @@ public struct FollowedQuery: Sendable, Hashable {
       columns.contains("key") != columns.contains("key_id")
     else {
       throw FollowedTable.Invalid(
-        description: "--query: expected the columns key or key_id, account and optionally state and revision, got "
+        description:
+          "--query: expected the columns key or key_id, account and optionally state, revision and expires_at, got "
           + columns.prefix(10).joined(separator: ", "))
     }
     let id = columns.contains("key") ? FollowedTable.hash(of: "listed.key") : "lower(listed.key_id::text)"
     let key = columns.contains("key") ? "key" : "key_id"
     return """
       SELECT \(id), listed.account::text, \(columns.contains("state") ? "listed.state::text" : "'active'::text"),
-        \(columns.contains("revision") ? "listed.revision::bigint::text" : "NULL::text")
+        \(columns.contains("revision") ? "listed.revision::bigint::text" : "NULL::text"),
+        \(columns.contains("expires_at") ? FollowedTable.end("listed.expires_at") : "NULL::text")
       FROM (\(trimmed)
       ) AS listed WHERE listed.\(key) IS NOT NULL
       """

@@ -30,6 +30,7 @@ public struct FollowedTable: Sendable, Hashable {
   private let account: String
   private let state: String?
   private let revision: String?
+  private let expiry: String?
 
   /// - Parameters:
   ///   - table: A name, or a schema and a name with a dot between them.
@@ -38,12 +39,15 @@ public struct FollowedTable: Sendable, Hashable {
   ///   - account: A column or an SQL expression; so are `state` and `revision`.
   ///   - state: Its value must be `active`, `suspended` or `revoked`; nil if every row is an active key.
   ///   - revision: A number that grows with each change of a row; nil to use the numbers of the outbox.
+  ///   - expiry: A column or an SQL expression with the time at which a key ends, as a timestamptz, or in seconds since
+  ///     1970; nil to change no key's end.
   public init(
-    table: String, outbox: String, key: KeyColumn, account: String, state: String?, revision: String?
+    table: String, outbox: String, key: KeyColumn, account: String, state: String?, revision: String?,
+    expiry: String? = nil
   ) throws(Invalid) {
     self.table = try Self.parts(of: table, atMost: 2, "--table")
     outboxName = try Self.parts(of: outbox, atMost: 1, "--outbox")[0]
-    (self.key, self.account, self.state, self.revision) = (key, account, state, revision)
+    (self.key, self.account, self.state, self.revision, self.expiry) = (key, account, state, revision, expiry)
   }
 
   /// Accepts letters, digits and _, as in nearly all tables' names.
@@ -79,7 +83,7 @@ public struct FollowedTable: Sendable, Hashable {
 
   // MARK: Reading
 
-  /// Key ID, account, state and revision of a row, as SQL. The key ID is `invalid` if no request can contain the key,
+  /// Key ID, account, state, revision and end of a row, as SQL. The key ID is `invalid` if no request can contain the key,
   /// and null if the row has no key.
   private var columns: String {
     let id =
@@ -88,8 +92,13 @@ public struct FollowedTable: Sendable, Hashable {
       case .secret(let expression): Self.hash(of: expression)
       }
     return "\(id), (\(account))::text, \(state.map { "(\($0))::text" } ?? "'active'::text"), "
-      + (revision.map { "(\($0))::bigint" } ?? "NULL::bigint")
+      + (revision.map { "(\($0))::bigint" } ?? "NULL::bigint") + ", "
+      + (expiry.map(Self.end) ?? "NULL::text")
   }
+
+  /// An SQL expression for the end of a key as text, and an empty text for none. In JSON a timestamptz has its zone,
+  /// whatever the session's DateStyle is, and a number stays a number.
+  static func end(_ expression: String) -> String { "coalesce(to_jsonb(\(expression)) #>> '{}', '')" }
 
   private var isKey: String {
     switch key {
@@ -109,8 +118,9 @@ public struct FollowedTable: Sendable, Hashable {
   /// All keys of the table.
   var list: String {
     """
-    SELECT key_id, account, state, revision::text FROM
-      (SELECT \(columns) FROM \(tableName) AS \(alias) WHERE \(isKey)) AS listed (key_id, account, state, revision)
+    SELECT key_id, account, state, revision::text, expires_at FROM
+      (SELECT \(columns) FROM \(tableName) AS \(alias) WHERE \(isKey))
+      AS listed (key_id, account, state, revision, expires_at)
     """
   }
 
@@ -134,7 +144,7 @@ public struct FollowedTable: Sendable, Hashable {
   var waitingChanges: String {
     """
     SELECT pg_is_in_recovery()::text, waiting.* FROM (SELECT 1) AS server LEFT JOIN (
-      SELECT id::text, key_id, account, state, revision::text, deleted::text FROM \(outbox)
+      SELECT id::text, key_id, account, state, revision::text, expires_at, deleted::text FROM \(outbox)
       WHERE key_id = ANY (ARRAY(SELECT key_id FROM \(outbox) ORDER BY id LIMIT \(Self.keyLimit)))
       ORDER BY \(outbox).id LIMIT \(Self.changeLimit)
     ) AS waiting ON true
@@ -151,10 +161,10 @@ public struct FollowedTable: Sendable, Hashable {
   /// Identifies the expressions that the trigger was made from. It is stored in the comment of the trigger's function,
   /// so that a trigger for other columns is noticed.
   var fingerprint: String {
-    "Sluice, 1, " + KeyID(secret: "\(tableName) \(outbox) \(columns) \(body)".utf8).hex
+    "Sluice, 2, " + KeyID(secret: "\(tableName) \(outbox) \(columns) \(body)".utf8).hex
   }
 
-  /// The trigger's function. It writes to the outbox only if the key, account, state or revision has changed: most
+  /// The trigger's function. It writes to the outbox only if the key, account, state, revision or end has changed: most
   /// updates of such a table only set the time of the last use.
   private var body: String {
     """
@@ -170,11 +180,11 @@ public struct FollowedTable: Sendable, Hashable {
       END IF;
       IF TG_OP <> 'INSERT' THEN
         SELECT listed.* INTO sluice_old FROM
-          (SELECT \(columns) FROM (SELECT OLD.*) AS \(alias)) AS listed (key_id, account, state, revision);
+          (SELECT \(columns) FROM (SELECT OLD.*) AS \(alias)) AS listed (key_id, account, state, revision, expires_at);
       END IF;
       IF TG_OP <> 'DELETE' THEN
         SELECT listed.* INTO sluice_new FROM
-          (SELECT \(columns) FROM (SELECT NEW.*) AS \(alias)) AS listed (key_id, account, state, revision);
+          (SELECT \(columns) FROM (SELECT NEW.*) AS \(alias)) AS listed (key_id, account, state, revision, expires_at);
       END IF;
       IF TG_OP = 'UPDATE' THEN
         IF sluice_old IS NOT DISTINCT FROM sluice_new THEN
@@ -191,8 +201,9 @@ public struct FollowedTable: Sendable, Hashable {
             VALUES (sluice_old.key_id, sluice_old.account, 'revoked', sluice_old.revision, true);
         END IF;
       ELSIF sluice_new.key_id IS NOT NULL THEN
-        INSERT INTO \(outbox) (key_id, account, state, revision, deleted)
-          VALUES (sluice_new.key_id, sluice_new.account, sluice_new.state, sluice_new.revision, false);
+        INSERT INTO \(outbox) (key_id, account, state, revision, expires_at, deleted)
+          VALUES (sluice_new.key_id, sluice_new.account, sluice_new.state, sluice_new.revision,
+            sluice_new.expires_at, false);
       END IF;
       PERFORM pg_notify('\(outboxName)', '');
       RETURN NULL;
@@ -217,9 +228,12 @@ public struct FollowedTable: Sendable, Hashable {
         account text,
         state text,
         revision bigint,
+        expires_at text,
         deleted boolean NOT NULL
       )
       """,
+      // For an outbox of a build that didn't know the ends of keys.
+      "ALTER TABLE \(outbox) ADD COLUMN IF NOT EXISTS expires_at text",
       "CREATE INDEX IF NOT EXISTS \"\(outboxName)_key_id\" ON \(outbox) (key_id)",
       "COMMENT ON TABLE \(outbox) IS 'changes of API keys that key-publisher follow has not published yet'",
       """

@@ -53,8 +53,8 @@ struct OutboxBatch: Sendable, Hashable {
 
   /// - Parameter rows: The result of ``FollowedTable/waitingChanges``.
   init(_ rows: [[String?]]) throws {
-    guard let first = rows.first, rows.allSatisfy({ $0.count == 7 }) else {
-      throw Unexpected(description: "expected rows of 7 columns from the outbox, got \(rows.count) others")
+    guard let first = rows.first, rows.allSatisfy({ $0.count == 8 }) else {
+      throw Unexpected(description: "expected rows of 8 columns from the outbox, got \(rows.count) others")
     }
     isStandby = first[0] != "false"
     var read: [(number: UInt64, columns: [String?])] = []
@@ -75,8 +75,8 @@ struct OutboxBatch: Sendable, Hashable {
     for index in last.values.sorted() {
       let (number, columns) = read[index]
       do throws(SourceRow.Unreadable) {
-        let row = try SourceRow(columns[2..<6])
-        changes.append(Change(row: row, isDeleted: columns[6] == "true", number: number))
+        let row = try SourceRow(columns[2..<7])
+        changes.append(Change(row: row, isDeleted: columns[7] == "true", number: number))
       } catch {
         if problems.count < Self.problemLimit { problems.append("\(error)") }
       }
@@ -103,7 +103,7 @@ struct OutboxBatch: Sendable, Hashable {
   private func put(_ change: Change) -> KeyEdit {
     KeyEdit(
       key: change.row.key, kind: .put(account: change.row.account, change.row.state),
-      allowing: [.move, .reactivate], revision: revision(change))
+      allowing: [.move, .reactivate], revision: revision(change), expiry: change.row.expiry)
   }
 
   private func revision(_ change: Change) -> UInt64? {

@@ -10,16 +10,18 @@ struct SourceRow: Sendable, Hashable {
   var account: String
   var state: KeyState
   var revision: UInt64?
+  /// When the key ends. A source without a column for it changes no key's end.
+  var expiry: ExpiryChange
 
   /// A row that can't be read.
   struct Unreadable: Error, Sendable, CustomStringConvertible {
     let description: String
   }
 
-  /// - Parameter columns: Key ID, account, state and revision.
+  /// - Parameter columns: Key ID, account, state, revision and end. The end is null if the source has no column for it.
   init(_ columns: some Collection<String?>) throws(Unreadable) {
     let columns = Array(columns)
-    guard columns.count == 4 else { throw Unreadable(description: "expected 4 columns, got \(columns.count)") }
+    guard columns.count == 5 else { throw Unreadable(description: "expected 5 columns, got \(columns.count)") }
     // Rows without a key aren't listed, so a null is invalid here.
     let (id, account) = (columns[0] ?? "", columns[1] ?? "")
     guard id != "invalid" else {
@@ -49,6 +51,16 @@ struct SourceRow: Sendable, Hashable {
             + "\"\(text.prefix(32))\"")
       }
       revision = number
+    }
+    expiry = .keep
+    if let text = columns[4] {
+      // PostgreSQL's latest time.
+      guard let change = text == "infinity" ? .remove : ExpiryChange(field: text) else {
+        throw Unreadable(
+          description: "the row of key \(key): expected the end of the key as a timestamptz, or as "
+            + "\(ExpiryChange.expectation), got \"\(text.prefix(40))\"")
+      }
+      expiry = change
     }
     (self.key, self.account, self.state, self.revision) = (key, account, state, revision)
   }

@@ -14,8 +14,16 @@ struct PlannedList {
   /// The effects in one line.
   var summary: String {
     "\(count(list.entryCount, "record")): adds \(effects[.added]), activates \(effects[.activated]), suspends "
-      + "\(effects[.suspended]), revokes \(effects[.revoked]), moves \(effects[.moved]) to another account; "
+      + "\(effects[.suspended]), revokes \(effects[.revoked]), moves \(effects[.moved]) to another account"
+      + "\(ends); "
       + "\(effects[.unchanged] + effects[.noted]) stay"
+  }
+
+  /// The effects on the ends of keys; empty if there are none.
+  private var ends: String {
+    let (expired, changed) = (effects[.expired], effects[.expiryChanged])
+    return (expired > 0 ? ", ends \(expired) at once" : "")
+      + (changed > 0 ? ", changes the end of \(changed)" : "")
   }
 
   /// The effects with some of the keys, and the keys that would stay unchanged.
@@ -36,6 +44,8 @@ struct PlannedList {
     case .suspended: "suspend"
     case .revoked: "revoke"
     case .moved: "move"
+    case .expired: "end at once"
+    case .expiryChanged: "change the end of"
     case .noted, .unchanged, .newer, .olderRevision, .staysRevoked: "leave"
     }
   }
@@ -57,7 +67,9 @@ struct PlannedList {
     let revoked = taken[.listedRevoked] + taken[.unlisted] + taken[.suspendedUnlisted]
     return [
       "\(count(list.entryCount, "record")): \(edits.changed) changed, \(edits.unchanged) as they were; \(revoked) revoked, "
-        + "\(taken[.listedSuspended]) suspended, \(taken[.moved]) moved to another account; version \(edits.version)"
+        + "\(taken[.listedSuspended]) suspended, \(taken[.moved]) moved to another account"
+        + (taken[.listedExpired] > 0 ? ", \(taken[.listedExpired]) ended at once" : "")
+        + "; version \(edits.version)"
     ]
       + left(
         edits[.newerVersion], edits[.olderRevision], edits[.staysRevoked] + edits.leftRevoked,
@@ -79,6 +91,7 @@ struct PlannedList {
         case .unlisted: "would be revoked: they aren't on the list"
         case .suspendedUnlisted: "are suspended and would be revoked for good: they aren't on the list"
         case .moved: "would move to another account"
+        case .listedExpired: "would end at once: the list gives them an end in the past"
         }
       let examples = plan.examples(of: kind).map { "\"\($0)\"" }.joined(separator: ", ")
       lines.append("\(plan[kind]) \(words). Some of their accounts: \(examples)")
@@ -98,6 +111,10 @@ struct ListResult: Encodable {
   var suspended: Int
   var revoked: Int
   var moved: Int
+  /// Keys that were in use and whose end has come already.
+  var expired: Int
+  /// Keys whose end changes otherwise.
+  var expiryChanged: Int
   /// Keys that differ between list and store, and were left unchanged.
   var left: Left
   /// Number of written records; nil in a dry run.
@@ -117,6 +134,7 @@ struct ListResult: Encodable {
     records = plan.list.entryCount
     (added, activated, moved) = (effects[.added], effects[.activated], effects[.moved])
     (suspended, revoked) = (effects[.suspended], effects[.revoked])
+    (expired, expiryChanged) = (effects[.expired], effects[.expiryChanged])
     left = Left(
       changedSince: effects[.newer], largerRevision: effects[.olderRevision], revoked: effects[.staysRevoked])
     guard let edits = outcome?.edits else { return }

@@ -12,14 +12,19 @@ public struct KeyListEntry: Sendable, Hashable {
   public var account: String
   /// The source's revision of this key.
   public var revision: UInt64?
+  /// When the key ends. A list without this column changes no key's end.
+  public var expiry: ExpiryChange
   /// From 1.
   public var line: Int
 
-  public init(key: KeyID, state: KeyState?, account: String, revision: UInt64? = nil, line: Int) {
+  public init(
+    key: KeyID, state: KeyState?, account: String, revision: UInt64? = nil, expiry: ExpiryChange = .keep, line: Int
+  ) {
     self.key = key
     self.state = state
     self.account = account
     self.revision = revision
+    self.expiry = expiry
     self.line = line
   }
 }
@@ -36,15 +41,15 @@ public struct KeyListProblem: Error, Sendable, Hashable, CustomStringConvertible
 /// Reads CSV with a header line, or one JSON object per line. The first line decides which.
 ///
 /// Columns, or members: `key` (a secret, hashed at once) or `key_id` (64 hexadecimal digits), `account`, and optionally
-/// `state` (`active`, `suspended` or `revoked`) and `revision` (a number that grows with each change of the key at its
-/// source).
+/// `state` (`active`, `suspended` or `revoked`), `revision` (a number that grows with each change of the key at its
+/// source) and `expires_at` (when the key ends; empty or null for a key that doesn't end).
 public struct KeyListParser: Sendable {
   private enum Format {
-    case csv(key: Int?, id: Int?, account: Int, state: Int?, revision: Int?, columns: Int)
+    case csv(key: Int?, id: Int?, account: Int, state: Int?, revision: Int?, expiry: Int?, columns: Int)
     case jsonLines
   }
 
-  private static let columns = ["key", "key_id", "account", "state", "revision"]
+  private static let columns = ["key", "key_id", "account", "state", "revision", "expires_at"]
 
   private var format: Format?
   private var line = 0
@@ -75,7 +80,7 @@ public struct KeyListParser: Sendable {
     }
     switch format {
     case .jsonLines: return try entry(fromJSON: text)
-    case .csv(let key, let id, let account, let state, let revision, let columns):
+    case .csv(let key, let id, let account, let state, let revision, let expiry, let columns):
       let fields = try split(text, atMost: columns)
       guard fields.count == columns else {
         let got = fields.count > columns ? "more" : "\(fields.count)"
@@ -83,7 +88,7 @@ public struct KeyListParser: Sendable {
       }
       return try entry(
         key: key.map { fields[$0] }, id: id.map { fields[$0] }, account: fields[account],
-        state: state.map { fields[$0] }, revision: revision.map { fields[$0] })
+        state: state.map { fields[$0] }, revision: revision.map { fields[$0] }, expiry: expiry.map { fields[$0] })
     }
   }
 
@@ -94,7 +99,8 @@ public struct KeyListParser: Sendable {
     // If the header is missing, its text may be a secret, so the message doesn't repeat it.
     guard names.allSatisfy({ Self.columns.contains($0) }), Set(names).count == names.count else {
       throw problem(
-        "expected a header line naming the columns key or key_id, account and optionally state and revision")
+        "expected a header line naming the columns key or key_id, account and optionally state, revision and expires_at"
+      )
     }
     let key = names.firstIndex(of: "key")
     let id = names.firstIndex(of: "key_id")
@@ -102,7 +108,7 @@ public struct KeyListParser: Sendable {
     guard let account = names.firstIndex(of: "account") else { throw problem("expected a column account") }
     return .csv(
       key: key, id: id, account: account, state: names.firstIndex(of: "state"),
-      revision: names.firstIndex(of: "revision"), columns: names.count)
+      revision: names.firstIndex(of: "revision"), expiry: names.firstIndex(of: "expires_at"), columns: names.count)
   }
 
   private func entry(fromJSON text: String) throws(KeyListProblem) -> KeyListEntry {
@@ -111,20 +117,24 @@ public struct KeyListParser: Sendable {
       members = try decoder.decode([String: Member].self, from: Data(text.utf8))
     } catch {
       // The decoder's own message quotes its input, which may be a secret.
-      throw problem("expected a JSON object with key or key_id, account and optionally state and revision")
+      throw problem(
+        "expected a JSON object with key or key_id, account and optionally state, revision and expires_at")
     }
     // A misspelt `state` would make a suspended key active.
     guard members.keys.allSatisfy({ Self.columns.contains($0) }) else {
-      throw problem("expected no other members than key or key_id, account, state and revision")
+      throw problem("expected no other members than key or key_id, account, state, revision and expires_at")
     }
-    guard members.allSatisfy({ !$0.value.isNumber || $0.key == "revision" }) else {
+    guard members.allSatisfy({ !$0.value.isNumber || ["revision", "expires_at"].contains($0.key) }) else {
       throw problem("expected strings for key, key_id, account and state")
     }
     func member(_ name: String) -> String? { members[name]?.text }
     guard (member("key") == nil) != (member("key_id") == nil) else { throw problem("expected either key or key_id") }
     guard let account = member("account") else { throw problem("expected an account") }
     return try entry(
-      key: member("key"), id: member("key_id"), account: account, state: member("state"), revision: member("revision"))
+      key: member("key"), id: member("key_id"), account: account, state: member("state"),
+      revision: member("revision"),
+      // A member that is null removes the end, and no member leaves it.
+      expiry: members["expires_at"].map { $0.text ?? "" })
   }
 
   /// A string, a number, or null.
@@ -145,7 +155,7 @@ public struct KeyListParser: Sendable {
   }
 
   private func entry(
-    key: String?, id: String?, account: String, state: String?, revision: String?
+    key: String?, id: String?, account: String, state: String?, revision: String?, expiry: String?
   ) throws(KeyListProblem) -> KeyListEntry {
     let keyID: KeyID
     if let key {
@@ -176,7 +186,16 @@ public struct KeyListParser: Sendable {
       }
       parsedRevision = number
     }
-    return KeyListEntry(key: keyID, state: parsedState, account: account, revision: parsedRevision, line: line)
+    var change = ExpiryChange.keep
+    if let expiry {
+      guard let parsed = ExpiryChange(field: expiry) else {
+        // The text isn't repeated: if columns were mixed up it is a secret.
+        throw problem("expected expires_at as \(ExpiryChange.expectation), got \(expiry.utf8.count) other bytes")
+      }
+      change = parsed
+    }
+    return KeyListEntry(
+      key: keyID, state: parsedState, account: account, revision: parsedRevision, expiry: change, line: line)
   }
 
   /// Why a text can't be a key, or nil if it can: it must be valid in a header.

@@ -150,11 +150,13 @@ public final class KeyListSpool {
           first[entry.key] = entry
           continue
         }
-        if former.account != entry.account || former.state != entry.state || former.revision != entry.revision {
+        if former.account != entry.account || former.state != entry.state || former.revision != entry.revision
+          || former.expiry != entry.expiry
+        {
           problems.append(
             KeyListProblem(
               line: entry.line,
-              reason: "the key was listed on line \(former.line) already, with another account, state or revision"))
+              reason: "the key was listed on line \(former.line) already, with another account, state, revision or end"))
           if problems.count >= Self.problemLimit { return problems }
         }
       }
@@ -162,9 +164,9 @@ public final class KeyListSpool {
     return problems
   }
 
-  // An entry on disk: id (32), state (1, 255 for none), revision (8, all ones for none), line (8), length of the
-  // account (1), account.
-  private static let fixedSize = KeyID.byteCount + 18
+  // An entry on disk: id (32), state (1, 255 for none), revision (8, all ones for none), line (8), end (8, all ones to
+  // leave it, one less to remove it), length of the account (1), account.
+  private static let fixedSize = KeyID.byteCount + 26
 
   private func append(_ entry: KeyListEntry, limit: Int, _ isTooMany: inout Bool) {
     let partition = entry.key.bucket(of: Self.partitionCount)
@@ -177,6 +179,7 @@ public final class KeyListSpool {
     pending[partition].append(entry.state?.rawValue ?? .max)
     withUnsafeBytes(of: (entry.revision ?? .max).littleEndian) { pending[partition] += $0 }
     withUnsafeBytes(of: UInt64(entry.line).littleEndian) { pending[partition] += $0 }
+    withUnsafeBytes(of: entry.expiry.number.littleEndian) { pending[partition] += $0 }
     pending[partition].append(UInt8(entry.account.utf8.count))
     pending[partition] += entry.account.utf8
     entryCount += 1
@@ -216,10 +219,30 @@ public final class KeyListSpool {
         entries.append(
           KeyListEntry(
             key: key, state: KeyState(rawValue: state), account: String(decoding: bytes[account..<end], as: UTF8.self),
-            revision: revision == .max ? nil : revision, line: Int(number(9))))
+            revision: revision == .max ? nil : revision, expiry: ExpiryChange(number: number(17)),
+            line: Int(number(9))))
         at = end
       }
       return entries
+    }
+  }
+}
+
+extension ExpiryChange {
+  /// As on disk.
+  fileprivate var number: UInt64 {
+    switch self {
+    case .keep: .max
+    case .remove: .max - 1
+    case .set(let seconds): UInt64(seconds)
+    }
+  }
+
+  fileprivate init(number: UInt64) {
+    switch number {
+    case .max: self = .keep
+    case .max - 1: self = .remove
+    default: self = .set(Int64(number))
     }
   }
 }

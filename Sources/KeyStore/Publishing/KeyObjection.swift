@@ -97,10 +97,13 @@ extension KeyEdit {
   /// - Parameters:
   ///   - reactivates: Whether a suspended or revoked key becomes active again.
   ///   - changesAccount: Whether a key of another account moves to this one.
+  ///   - expiry: When the key ends.
   public static func active(
-    _ key: KeyID, of account: String, reactivates: Bool, changesAccount: Bool, revision: UInt64?
+    _ key: KeyID, of account: String, reactivates: Bool, changesAccount: Bool, revision: UInt64?,
+    expiry: ExpiryChange = .keep
   ) -> KeyEdit {
-    var edit = KeyEdit(key: key, kind: .put(account: account, reactivates ? .active : nil), revision: revision)
+    var edit = KeyEdit(
+      key: key, kind: .put(account: account, reactivates ? .active : nil), revision: revision, expiry: expiry)
     if reactivates { edit.allowing.insert(.reactivate) }
     if changesAccount { edit.allowing.insert(.move) }
     return edit

@@ -12,7 +12,7 @@ public import KeyReplica
 /// The keys that a list would revoke, suspend or give to another account.
 public struct ListConsequences: Sendable, Hashable {
   public enum Kind: Int, Sendable, CaseIterable {
-    case listedRevoked, listedSuspended, unlisted, suspendedUnlisted, moved
+    case listedRevoked, listedSuspended, unlisted, suspendedUnlisted, moved, listedExpired
   }
 
   /// The options of applying a list.
@@ -36,8 +36,10 @@ public struct ListConsequences: Sendable, Hashable {
     }
   }
 
-  /// Keys that are active in the store.
+  /// Keys that are active in the store and haven't ended.
   public var active = 0
+  /// Redis's time, in seconds since 1970.
+  var now: Int64 = 0
   /// All effects of the list, including those that the guard doesn't count.
   public internal(set) var effects = ListEffects()
   private var counts = Array(repeating: 0, count: Kind.allCases.count)
@@ -64,7 +66,7 @@ public struct ListConsequences: Sendable, Hashable {
   }
 
   mutating func note(_ record: KeyRecord, _ kind: Kind?) {
-    if record.state == .active { active += 1 }
+    if record.state == .active, !record.hasExpired(at: now) { active += 1 }
     guard let kind else { return }
     counts[kind.rawValue] += 1
     if accounts[kind.rawValue].count < Self.exampleLimit, !accounts[kind.rawValue].contains(record.account) {
@@ -76,11 +78,16 @@ public struct ListConsequences: Sendable, Hashable {
   /// - Parameters:
   ///   - entry: The key's entry in the list; nil if it isn't listed.
   ///   - isNewer: Whether the store changed the key after the list was begun.
-  static func kind(of record: KeyRecord, listed entry: KeyListEntry?, isNewer: Bool, _ terms: Terms) -> Kind? {
+  ///   - now: Redis's time, in seconds since 1970.
+  static func kind(
+    of record: KeyRecord, listed entry: KeyListEntry?, isNewer: Bool, at now: Int64, _ terms: Terms
+  ) -> Kind? {
     if isNewer { return nil }
+    // A key that has ended by itself isn't lost.
+    let isInUse = record.state == .active && !record.hasExpired(at: now)
     guard let entry else {
       switch record.state {
-      case .active where terms.revokesUnlisted: return .unlisted
+      case .active where terms.revokesUnlisted: return isInUse ? .unlisted : nil
       case .suspended where terms.revokesUnlisted: return .suspendedUnlisted
       case .active, .suspended, .revoked: return nil
       }
@@ -88,9 +95,17 @@ public struct ListConsequences: Sendable, Hashable {
     if let ours = record.revision, let listed = entry.revision, listed < ours { return nil }
     if record.state == .revoked, !terms.reactivates { return nil }
     switch entry.state {
-    case .revoked where record.state == .active: return .listedRevoked
-    case .suspended where record.state == .active: return .listedSuspended
-    default: return entry.account == record.account ? nil : .moved
+    case .revoked where isInUse: return .listedRevoked
+    case .suspended where isInUse: return .listedSuspended
+    default:
+      if entry.account != record.account { return .moved }
+      let expiresAt = entry.expiry.applied(to: record.expiresAt)
+      return ends(record, becoming: entry.state ?? record.state, expiresAt, at: now) ? .listedExpired : nil
     }
+  }
+
+  /// Whether a key that is in use stays active, but its new end has come already.
+  static func ends(_ record: KeyRecord, becoming state: KeyState, _ expiresAt: Int64?, at now: Int64) -> Bool {
+    record.state == .active && !record.hasExpired(at: now) && state == .active && expiresAt.map { $0 <= now } ?? false
   }
 }

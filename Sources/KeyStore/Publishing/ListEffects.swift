@@ -7,6 +7,10 @@ public import KeyReplica
 public struct ListEffects: Sendable, Hashable {
   public enum Kind: Int, Sendable, CaseIterable {
     case added, activated, suspended, revoked, moved
+    /// The key's new end has come already.
+    case expired
+    /// The key's end changes, or is removed.
+    case expiryChanged
     /// Only the revision changes.
     case noted
     case unchanged
@@ -36,7 +40,9 @@ public struct ListEffects: Sendable, Hashable {
   /// Keys that are changed in any way.
   public var changed: Int { Self.changing.reduce(0) { $0 + self[$1] } }
   /// The effects that an operator should see.
-  public static let changing: [Kind] = [.added, .activated, .suspended, .revoked, .moved, .noted]
+  public static let changing: [Kind] = [
+    .added, .activated, .suspended, .revoked, .moved, .expired, .expiryChanged, .noted,
+  ]
 
   mutating func note(_ kind: Kind, _ key: KeyID, _ account: String) {
     counts[kind.rawValue] += 1
@@ -49,8 +55,9 @@ public struct ListEffects: Sendable, Hashable {
   /// - Parameters:
   ///   - record: The store's record; nil if there is none.
   ///   - isNewer: Whether the store changed the key after the list was begun.
+  ///   - now: Redis's time, in seconds since 1970.
   static func kind(
-    of record: KeyRecord?, listed entry: KeyListEntry?, isNewer: Bool, _ terms: ListConsequences.Terms
+    of record: KeyRecord?, listed entry: KeyListEntry?, isNewer: Bool, at now: Int64, _ terms: ListConsequences.Terms
   ) -> Kind? {
     guard let record else { return entry == nil ? nil : .added }
     guard let entry else {
@@ -58,7 +65,9 @@ public struct ListEffects: Sendable, Hashable {
       return isNewer ? .newer : .revoked
     }
     let state = entry.state ?? (terms.reactivates ? .active : record.state)
-    let isSame = state == record.state && entry.account == record.account
+    let expiresAt = entry.expiry.applied(to: record.expiresAt)
+    let hasSameHolder = state == record.state && entry.account == record.account
+    let isSame = hasSameHolder && expiresAt == record.expiresAt
     let hasNewRevision = entry.revision.map { revision in record.revision.map { revision > $0 } ?? true } ?? false
     if isSame, !hasNewRevision { return .unchanged }
     if let listed = entry.revision, let ours = record.revision, listed < ours { return .olderRevision }
@@ -66,6 +75,10 @@ public struct ListEffects: Sendable, Hashable {
     if record.state == .revoked, !isSame, !terms.reactivates { return .staysRevoked }
     if entry.account != record.account { return .moved }
     if isSame { return .noted }
+    if hasSameHolder {
+      let ends = ListConsequences.ends(record, becoming: state, expiresAt, at: now)
+      return ends ? .expired : .expiryChanged
+    }
     return switch state {
     case .active: .activated
     case .suspended: .suspended

@@ -1,6 +1,8 @@
 // Applies whole lists to the store: `import` adds and changes the listed keys, `sync` makes the store equal to the
 // list. Both are planned first, so that an operator can agree to the losses. Then no further losses are allowed.
 
+import Foundation
+import Hiredis
 import KeyReplica
 import NIOCore
 public import RedisClient
@@ -30,6 +32,8 @@ public struct Publication {
       }
     }
     var consequences = ListConsequences()
+    let now = try await time()
+    consequences.now = now
     var dates = ChangeDates(terms.version)
     for partition in 0..<KeyListSpool.partitionCount {
       var entries = Self.byKey(try list.entries(ofPartition: partition))
@@ -42,8 +46,9 @@ public struct Publication {
           continue
         }
         let isNewer = dates.isNewer(key, record)
-        consequences.note(record, ListConsequences.kind(of: record, listed: entry, isNewer: isNewer, terms))
-        if let effect = ListEffects.kind(of: record, listed: entry, isNewer: isNewer, terms) {
+        let kind = ListConsequences.kind(of: record, listed: entry, isNewer: isNewer, at: now, terms)
+        consequences.note(record, kind)
+        if let effect = ListEffects.kind(of: record, listed: entry, isNewer: isNewer, at: now, terms) {
           consequences.effects.note(effect, key, entry?.account ?? record.account)
         }
       }
@@ -121,6 +126,8 @@ public struct Publication {
     onlyDifferences: Bool = false, progress: (Int) -> Void = { _ in }
   ) async throws -> Outcome {
     var outcome = Outcome()
+    let now = try await time()
+    outcome.consequences.now = now
     var dates = ChangeDates(terms.version)
     var done = 0
     for partition in 0..<KeyListSpool.partitionCount {
@@ -134,14 +141,16 @@ public struct Publication {
       try await dates.prepare(for: records, connection, layout)
       for (key, record) in records where !terms.untouched.contains(key) {
         let isNewer = dates.isNewer(key, record)
-        let kind = ListConsequences.kind(of: record, listed: entries[key], isNewer: isNewer, terms)
+        let kind = ListConsequences.kind(of: record, listed: entries[key], isNewer: isNewer, at: now, terms)
         if onlyDifferences,
-          ListEffects.kind(of: record, listed: entries[key], isNewer: isNewer, terms) == .unchanged
+          ListEffects.kind(of: record, listed: entries[key], isNewer: isNewer, at: now, terms) == .unchanged
         {
           same.insert(key)
         }
         outcome.consequences.note(record, kind)
-        let permission = dates.permission(key, record).union(kind == nil ? [] : [.end, .move])
+        // A key that has ended by itself isn't a loss, but its record may say that it is active.
+        let mayEnd = kind != nil || record.hasExpired(at: now)
+        let permission = dates.permission(key, record).union(mayEnd ? [.end, .move] : [])
         if !permission.isEmpty { permissions[key] = permission }
         if terms.revokesUnlisted, record.state != .revoked, entries[key] == nil {
           unlisted.append(KeyEdit(key: key, kind: .setState(.revoked), allowing: permission.union(.end)))
@@ -153,7 +162,8 @@ public struct Publication {
         if terms.reactivates { allowing.insert(.reactivate) }
         let state = entry.state ?? (terms.reactivates ? .active : nil)
         return KeyEdit(
-          key: entry.key, kind: .put(account: entry.account, state), allowing: allowing, revision: entry.revision)
+          key: entry.key, kind: .put(account: entry.account, state), allowing: allowing, revision: entry.revision,
+          expiry: entry.expiry)
       }
       try await apply(edits + unlisted, under: lease, to: &outcome.edits) {
         done += $0
@@ -161,6 +171,16 @@ public struct Publication {
       }
     }
     return outcome
+  }
+
+  /// Redis's time in seconds since 1970. If Redis denies TIME, this computer's: here the time decides only which effects
+  /// an operator is asked about.
+  private func time() async throws -> Int64 {
+    do {
+      return Int64(try await SourceMarks(connection: connection, layout: layout).time() / 1_000_000)
+    } catch is RedisServerError {
+      return Int64(Date().timeIntervalSince1970)
+    }
   }
 
   private static func byKey(_ entries: [KeyListEntry]) -> [KeyID: KeyListEntry] {

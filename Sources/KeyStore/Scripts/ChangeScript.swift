@@ -26,7 +26,7 @@ struct ChangeScript: ScriptCall {
       StoreLayout.schema, StoreLayout.bucketCount, now, changesKept, version.map { "\($0)" } ?? "",
       lease?.beginning ?? "",
     ]
-    arguments.reserveCapacity(arguments.count + 7 * edits.count)
+    arguments.reserveCapacity(arguments.count + 8 * edits.count)
     // Suspending and revoking must work on a full Redis. Adding keys must not.
     var onlyEnds = true
     for edit in edits {
@@ -45,7 +45,7 @@ struct ChangeScript: ScriptCall {
       arguments +=
         [
           operation.rawValue + edit.allowing.letters, buckets.position(of: bucket), bucket, edit.key.bytes, letter,
-          account, edit.revision.map { "\($0)" } ?? "",
+          account, edit.revision.map { "\($0)" } ?? "", edit.expiry.argument,
         ] as [any RedisArgument]
     }
     script = onlyEnds ? Self.end : Self.script
@@ -61,6 +61,17 @@ struct ChangeScript: ScriptCall {
   }
 
   func read(_ reply: RedisReply) throws -> EditOutcome { try EditOutcome(reply, of: count) }
+}
+
+extension ExpiryChange {
+  /// As the script takes it.
+  fileprivate var argument: String {
+    switch self {
+    case .keep: ""
+    case .remove: "-"
+    case .set(let seconds): "\(seconds)"
+    }
+  }
 }
 
 extension KeyEdit.Permissions {

@@ -8,6 +8,8 @@ struct FinishRebuildScript: ScriptCall {
   let layout: StoreLayout
   /// The new epoch.
   let epoch: String
+  /// Whether a record has an end.
+  let hasExpiry: Bool
 
   struct Reply {
     let version: UInt64
@@ -15,7 +17,9 @@ struct FinishRebuildScript: ScriptCall {
   }
 
   var keys: [String] { [layout.meta, layout.changes, layout.rebuild] + layout.allBuckets }
-  var arguments: [any RedisArgument] { [StoreLayout.schema, StoreLayout.bucketCount, epoch] }
+  var arguments: [any RedisArgument] {
+    [hasExpiry ? StoreLayout.schemaWithExpiry : StoreLayout.schema, StoreLayout.bucketCount, epoch]
+  }
 
   func read(_ reply: RedisReply) throws -> Reply {
     let items = try reply.array()

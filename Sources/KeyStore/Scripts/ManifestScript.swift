@@ -13,30 +13,31 @@ struct ManifestScript: ScriptCall {
   func read(_ reply: RedisReply) throws -> StoreAnswer<Manifest> {
     let items = try reply.array()
     let fields = StoreLayout.metaFields.count
-    let expected = fields + 2 * StoreLayout.bucketCount
-    guard items.count == expected else {
-      throw UnreadableStore("expected a manifest of \(expected) items, got \(items.count)")
+    let buckets = fields + 2 * StoreLayout.bucketCount
+    guard items.count == buckets + 1 else {
+      throw UnreadableStore("expected a manifest of \(buckets + 1) items, got \(items.count)")
     }
-    let position: StorePosition
+    var position: StorePosition
     switch try StoreLayout.position(fromFields: items[..<fields]) {
     case .found(let found): position = found
     case .noStore: return .noStore
     case .incompatible(let why): return .incompatible(why)
     }
-    var buckets: [BucketSummary?] = []
+    position.time = try PositionScript.time(from: items[buckets])
+    var summaries: [BucketSummary?] = []
     var lengths: [Int] = []
-    buckets.reserveCapacity(StoreLayout.bucketCount)
+    summaries.reserveCapacity(StoreLayout.bucketCount)
     lengths.reserveCapacity(StoreLayout.bucketCount)
-    for index in stride(from: fields, to: items.count, by: 2) {
+    for index in stride(from: fields, to: buckets, by: 2) {
       let length = Int(try items[index + 1].integer())
       if let bytes = try items[index].bytesOrNull() {
-        buckets.append(BucketSummary(decoding: bytes))
+        summaries.append(BucketSummary(decoding: bytes))
         lengths.append(length - 1)
       } else {
-        buckets.append(nil)
+        summaries.append(nil)
         lengths.append(length)
       }
     }
-    return .found(Manifest(position: position, buckets: buckets, lengths: lengths))
+    return .found(Manifest(position: position, buckets: summaries, lengths: lengths))
   }
 }

@@ -12,7 +12,22 @@ struct PositionScript: ScriptCall {
   var arguments: [any RedisArgument] { StoreLayout.metaFields }
 
   func read(_ reply: RedisReply) throws -> StoreAnswer<StorePosition> {
-    try StoreLayout.position(fromFields: Self.items(of: reply)[..<StoreLayout.metaFields.count])
+    let items = try Self.items(of: reply)
+    switch try StoreLayout.position(fromFields: items[..<StoreLayout.metaFields.count]) {
+    case .found(var position):
+      position.time = try Self.time(from: items[StoreLayout.metaFields.count])
+      return .found(position)
+    case let answer: return answer
+    }
+  }
+
+  /// Redis's time in microseconds since 1970; nil if Redis denies the command `TIME`.
+  static func time(from reply: RedisReply) throws -> UInt64? {
+    guard let text = try reply.stringOrNull() else { return nil }
+    guard let time = UInt64(text) else {
+      throw UnreadableStore("expected Redis's time in microseconds, got \"\(text.prefix(32))\"")
+    }
+    return time
   }
 
   /// The source mark in the same reply.
@@ -27,7 +42,7 @@ struct PositionScript: ScriptCall {
       }
       return number
     }
-    let time = try items[StoreLayout.metaFields.count].stringOrNull().flatMap { UInt64($0) }
+    let time = try Self.time(from: items[StoreLayout.metaFields.count])
     return SourceMark(
       moment: try number("source_mark"), maxAge: try number("source_max_age").map { .milliseconds(Int64($0)) },
       readAt: time)

@@ -7,7 +7,7 @@
 -- Reply the future version of the store: later than any version in it.
 
 local meta = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'version')
-if meta[1] and meta[1] ~= ARGV[1] and meta[1] ~= 'rebuilding' or meta[2] and meta[2] ~= ARGV[2] then
+if meta[1] and meta[1] ~= ARGV[1] and meta[1] ~= '2' and meta[1] ~= 'rebuilding' or meta[2] and meta[2] ~= ARGV[2] then
   return redis.error_reply('STOREKIND the store has schema ' .. tostring(meta[1]) .. ' and ' .. tostring(meta[2])
     .. ' buckets')
 end

@@ -4,7 +4,7 @@
 -- mark. The store keeps its ID. The new stream begins with this step.
 --
 -- KEYS  meta, changes, rebuild, all buckets.
--- ARGV  schema, number of buckets, the new epoch.
+-- ARGV  schema (2 if a record has an end), number of buckets, the new epoch.
 -- Reply version and count.
 
 -- include coming.lua

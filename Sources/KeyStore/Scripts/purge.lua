@@ -17,7 +17,7 @@ local before, keep = tonumber(ARGV[3]), ARGV[4]
 for a = 5, #ARGV, 3 do
   local key, summary, id = KEYS[tonumber(ARGV[a])], summaries[tonumber(ARGV[a])], ARGV[a + 2]
   local old = redis.call('HGET', key, id)
-  local state, since = string.match(old or '', '^' .. schema .. ' ([asr]) (%d+)/?%d*/?%d* .+$')
+  local state, since = string.match(old or '', '^[' .. schema .. '2] ([asr]) (%d+)/?%d*/?%d* .+$')
   if not old then
     outcomes[#outcomes + 1] = 'm-'
   elseif state ~= 'r' or tonumber(since) >= before then

@@ -4,7 +4,8 @@
 -- Reads and checks the store's description: epoch, version, count and digest. If it isn't valid the script ends here
 -- with an error.
 --
--- KEYS[1] and KEYS[2] are meta and changes, ARGV[1] and ARGV[2] the schema and the number of buckets.
+-- KEYS[1] and KEYS[2] are meta and changes, ARGV[1] and ARGV[2] the schema and the number of buckets. A store that has had
+-- records with an end has schema 2.
 local schema, buckets = ARGV[1], ARGV[2]
 local meta = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed',
   'store')
@@ -19,9 +20,9 @@ if meta[1] == 'rebuilding' then
     .. 'if that was interrupted, run it again')
 end
 if not meta[3] then return redis.error_reply('STOREBROKEN meta lacks its epoch') end
-if meta[1] ~= schema or meta[2] ~= buckets then
+if meta[1] ~= schema and meta[1] ~= '2' or meta[2] ~= buckets then
   return redis.error_reply('STOREKIND the store has schema ' .. tostring(meta[1]) .. ' and ' .. tostring(meta[2])
-    .. ' buckets, this publisher writes schema ' .. schema .. ' and ' .. buckets)
+    .. ' buckets, this publisher writes schema ' .. schema .. ' or 2, and ' .. buckets)
 end
 if not (string.match(meta[4] or '', '^%d+$') and string.match(meta[5] or '', '^%d+$')
     and #(meta[6] or '') == 32 and string.match(meta[6], '^%x+$')) then

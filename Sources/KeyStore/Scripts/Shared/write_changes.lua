@@ -5,13 +5,14 @@
 --
 -- KEYS  meta, changes, the affected buckets, and the lease if the changes are a list's.
 -- ARGV  schema, number of buckets, now in seconds, changes to keep, the version that the changes are based on (empty:
---       none), the beginning of the list's lease (empty: no list), then seven for each change: the operation, the index
+--       none), the beginning of the list's lease (empty: no list), then eight for each change: the operation, the index
 --       of its bucket among KEYS, the bucket's number, the ID, the state's letter (empty: the present state, or active
---       for a new key), the account (empty for `s`: any), the source's revision (empty: none). An operation is `p`
---       (put), `s` (change only the state) or `k` (check that the key has this state and account, and change nothing),
---       followed by its permissions: `e` (this removal is agreed), `m` (move the key to another account), `r` (change a
---       revoked key), `o` (a record without a version is older than the version that the changes are based on); and by
---       `d` if it may be done only if everything before it in this call was done.
+--       for a new key), the account (empty for `s`: any), the source's revision (empty: none), the key's end in
+--       seconds since 1970 (empty: the present end, or none for a new key; `-`: no end). An operation is `p` (put), `s`
+--       (change only the state) or `k` (check that the key has this state and account, and change nothing), followed by
+--       its permissions: `e` (this removal is agreed), `m` (move the key to another account), `r` (change a revoked
+--       key), `o` (a record without a version is older than the version that the changes are based on); and by `d` if it
+--       may be done only if everything before it in this call was done.
 -- Reply epoch, version, and two letters per change: the result (EditResult.Kind), and the key's state now, `-` if it
 --       has none.
 
@@ -35,24 +36,32 @@ end
 local now, keep, basis = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local find, match, byte = string.find, string.match, string.byte
 local readable = '^' .. schema .. ' ([asr]) (%d+)/?(%d*)/?(%d*) (.+)$'
+-- A record with an end.
+local ending = '^2 ([asr]) (%d+)/?(%d*)/?(%d*) (%d+) (.+)$'
 local isDone = true
-for a = 7, #ARGV, 7 do
-  local op, at, id, state, account, revision =
-    ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5], ARGV[a + 6]
+for a = 7, #ARGV, 8 do
+  local op, at, id, state, account, revision, expiry =
+    ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5], ARGV[a + 6], ARGV[a + 7]
   local isPut, isCheck, key, summary = byte(op) == 112, byte(op) == 107, KEYS[at], summaries[at]
   local old = redis.call('HGET', key, id)
   -- An unreadable record is overwritten, as if there were none.
-  local oldState, since, changedAt, oldRevision, oldAccount
-  if old then oldState, since, changedAt, oldRevision, oldAccount = match(old, readable) end
+  local oldState, since, changedAt, oldRevision, oldAccount, oldExpiry
+  if old then
+    oldState, since, changedAt, oldRevision, oldAccount = match(old, readable)
+    if not oldState then oldState, since, changedAt, oldRevision, oldExpiry, oldAccount = match(old, ending) end
+  end
+  oldExpiry = oldExpiry or '-'
+  if expiry == '' then expiry = oldExpiry end
   if state == '' then state = oldState or 'a' end
   if not isPut and not isCheck and (account == '' or not old) then account = oldAccount end
-  local same = oldState == state and oldAccount == account
+  local sameHolder = oldState == state and oldAccount == account
+  local same = sameHolder and oldExpiry == expiry
   local isNewer = revision ~= '' and (not oldState or oldRevision == '' or tonumber(revision) > tonumber(oldRevision))
   local outcome
   if find(op, 'd', 2, true) and not isDone then
     outcome = 'x'
   elseif isCheck then
-    outcome = same and 'u' or 'x'
+    outcome = sameHolder and 'u' or 'x'
   elseif not account then
     outcome = 'm'
   elseif same and not isNewer then
@@ -80,7 +89,12 @@ for a = 7, #ARGV, 7 do
     elseif oldState and oldRevision ~= '' then
       numbers = numbers .. '/' .. oldRevision
     end
-    local record = schema .. ' ' .. state .. ' ' .. (same and since or now) .. '/' .. numbers .. ' ' .. account
+    local record = state .. ' ' .. (sameHolder and since or now) .. '/' .. numbers .. ' '
+    if expiry == '-' then
+      record = schema .. ' ' .. record .. account
+    else
+      record = '2 ' .. record .. expiry .. ' ' .. account
+    end
     if old then
       fold(id, old, summary.digest, total)
     else
@@ -99,6 +113,11 @@ for a = 7, #ARGV, 7 do
     redis.call('XADD', KEYS[2], 'MAXLEN', '~', keep, entry, 'epoch', epoch, 'op', effect, 'id', id, 'record', record,
       'bucket', ARGV[a + 2], 'count', number(summary.count), 'digest', hex(summary.digest), 'total', hex(total))
     redis.call('HSET', key, id, record)
+    -- From the first end on, a build that doesn't know ends must not read or write this store.
+    if expiry ~= '-' and meta[1] ~= '2' then
+      redis.call('HSET', KEYS[1], 'schema', '2')
+      meta[1] = '2'
+    end
     oldState = state
   end
   if outcome ~= 'c' and outcome ~= 'u' then isDone = false end

@@ -1,0 +1,111 @@
+// The end of a key, as a publisher gives it: a time of RFC 3339, or seconds since 1970. A time without a zone isn't
+// accepted, because two programs would read it as two different times. Nor is a number of milliseconds: that is a time
+// after the year 9999.
+//
+// A fraction of a second is rounded up, so that no key ends before its time.
+
+public import KeyReplica
+
+/// What a put does to the end of a key.
+public enum ExpiryChange: Sendable, Hashable {
+  /// A known key keeps its end, and a new key has none.
+  case keep
+  /// The key has no end.
+  case remove
+  /// The key ends at this time, by Redis's clock: seconds since 1970, from 0 to ``KeyReplica/KeyRecord/expiryLimit``.
+  case set(Int64)
+
+  /// What ``init(field:)`` accepts, as text.
+  public static let expectation =
+    "a time with its zone such as 2026-12-31T23:59:59Z, or seconds since 1970, up to the year 9999"
+
+  /// - Parameter text: A column or member of a list. Empty for no end.
+  /// - Returns: nil if the text is no time.
+  public init?(field text: some StringProtocol) {
+    if text.isEmpty {
+      self = .remove
+      return
+    }
+    guard let seconds = Self.seconds(text) else { return nil }
+    self = .set(seconds)
+  }
+
+  /// A time of RFC 3339, or seconds since 1970; nil if the text is neither, or not from 1970 to 9999.
+  public static func seconds(_ text: some StringProtocol) -> Int64? {
+    let bytes = Array(text.utf8)
+    let seconds = bytes.allSatisfy(isDigit) ? number(bytes[...]) : moment(bytes)
+    return seconds.flatMap { (0...KeyRecord.expiryLimit).contains($0) ? $0 : nil }
+  }
+
+  /// The end of a key after this change.
+  /// - Parameter present: The end before it.
+  public func applied(to present: Int64?) -> Int64? {
+    switch self {
+    case .keep: present
+    case .remove: nil
+    case .set(let seconds): seconds
+    }
+  }
+
+  private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
+
+  /// - Returns: nil unless there are 1 to 12 digits and nothing else.
+  private static func number(_ digits: ArraySlice<UInt8>) -> Int64? {
+    guard (1...12).contains(digits.count), digits.allSatisfy(isDigit) else { return nil }
+    return digits.reduce(Int64(0)) { 10 * $0 + Int64($1 - UInt8(ascii: "0")) }
+  }
+
+  /// A time of RFC 3339: 2026-12-31T23:59:59.5+01:00.
+  private static func moment(_ bytes: [UInt8]) -> Int64? {
+    func field(_ range: Range<Int>, _ limits: ClosedRange<Int64>) -> Int64? {
+      number(bytes[range]).flatMap { limits.contains($0) ? $0 : nil }
+    }
+    func isMark(_ index: Int, _ marks: String) -> Bool { marks.utf8.contains(bytes[index]) }
+    // The shortest is 2026-12-31T23:59:59Z.
+    guard (20...40).contains(bytes.count), isMark(4, "-"), isMark(7, "-"), isMark(10, "Tt "), isMark(13, ":"),
+      isMark(16, ":"), let year = field(0..<4, 0...9999), let month = field(5..<7, 1...12),
+      let day = field(8..<10, 1...daysOfMonth(month, of: year)), let hour = field(11..<13, 0...23),
+      // The second 60 is a leap second. Unix time counts it as the second after it.
+      let minute = field(14..<16, 0...59), let second = field(17..<19, 0...60)
+    else { return nil }
+    var rest = 19
+    var fraction: Int64 = 0
+    if isMark(rest, ".") {
+      let end = bytes[(rest + 1)...].firstIndex { !isDigit($0) } ?? bytes.endIndex
+      guard end > rest + 1, end < bytes.endIndex else { return nil }
+      if bytes[(rest + 1)..<end].contains(where: { $0 != UInt8(ascii: "0") }) { fraction = 1 }
+      rest = end
+    }
+    var offset: Int64 = 0
+    if isMark(rest, "Zz") {
+      guard rest + 1 == bytes.count else { return nil }
+    } else {
+      guard isMark(rest, "+-"), rest + 6 == bytes.count, isMark(rest + 3, ":"),
+        let hours = field(rest + 1..<rest + 3, 0...23), let minutes = field(rest + 4..<rest + 6, 0...59)
+      else { return nil }
+      offset = (isMark(rest, "-") ? -1 : 1) * (hours * 3600 + minutes * 60)
+    }
+    let clock = hour * 3600 + minute * 60 + second
+    return days(year, month, day) * 86_400 + clock + fraction - offset
+  }
+
+  private static func daysOfMonth(_ month: Int64, of year: Int64) -> Int64 {
+    switch month {
+    case 2: year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28
+    case 4, 6, 9, 11: 30
+    default: 31
+    }
+  }
+
+  /// Days from the beginning of 1970 to a day of the Gregorian calendar. Years are counted from March, so that the leap
+  /// day is the last of its year.
+  private static func days(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
+    let (marchYear, marchMonth) = month > 2 ? (year, month - 3) : (year - 1, month + 9)
+    // Year 0 begins with a January that is counted to the year before.
+    let era = (marchYear >= 0 ? marchYear : marchYear - 399) / 400
+    let yearOfEra = marchYear - era * 400
+    let dayOfYear = (153 * marchMonth + 2) / 5 + day - 1
+    let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
+    return era * 146_097 + dayOfEra - 719_468
+  }
+}
