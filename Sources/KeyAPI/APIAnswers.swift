@@ -15,6 +15,8 @@ struct KeyAnswer: Encodable {
   var state: String?
   /// Seconds since 1970.
   var since: Int64?
+  /// When the key ends, in seconds since 1970.
+  var expiresAt: Int64?
   var revision: UInt64?
   /// Whether this request changed the key.
   var changed: Bool?

@@ -199,7 +199,7 @@ final class APIResponder: Sendable {
     return APIAnswer(
       KeyAnswer(
         keyId: key.hex, account: record.account, state: record.state.word, since: record.since,
-        revision: record.revision, version: record.version))
+        expiresAt: record.expiresAt, revision: record.revision, version: record.version))
   }
 
   private func commit(_ request: ChangeRequest) async throws(APIProblem) -> CommittedChanges {
@@ -219,8 +219,9 @@ final class APIResponder: Sendable {
     if case .put(let owner, _) = edit.kind { account = owner }
     return APIAnswer(
       KeyAnswer(
-        keyId: edit.key.hex, account: account, state: result.state?.word, revision: edit.revision,
-        changed: result.kind == .changed, version: committed.version))
+        keyId: edit.key.hex, account: account, state: result.state?.word,
+        expiresAt: edit.expiry.applied(to: nil), revision: edit.revision, changed: result.kind == .changed,
+        version: committed.version))
   }
 
   private func batch(_ request: ChangeRequest) async throws -> APIAnswer {

@@ -1,4 +1,5 @@
 internal import KeyReplica
+internal import KeyStore
 
 /// A JSON object whose members are read by name. An error's text has the place, and what was expected and found there.
 /// The text never contains a value or an unknown name, because both may be secrets.
@@ -76,6 +77,24 @@ struct Members {
       throw .invalid(path + "state", expected: "active, suspended or revoked", found: "\(word.utf8.count) other bytes")
     }
     return state
+  }
+
+  /// Null removes the end, and no member leaves it.
+  func expiry() throws(APIProblem) -> ExpiryChange {
+    let seconds: Int64?
+    switch values["expires_at"] {
+    case nil: return .keep
+    case .null: return .remove
+    case .string(let text): seconds = ExpiryChange.seconds(ofTime: text)
+    case .integer, .number:
+      return .set(Int64(try number("expires_at", upTo: UInt64(KeyRecord.expiryLimit)) ?? 0))
+    case let other: throw invalid("expires_at", expected: "\(ExpiryChange.expectation), or null", found: other)
+    }
+    guard let seconds else {
+      throw .invalid(
+        path + "expires_at", expected: "\(ExpiryChange.expectation), or null", found: "a string that is no such time")
+    }
+    return .set(seconds)
   }
 
   private func invalid(_ name: String, expected: String, found: JSONValue?) -> APIProblem {

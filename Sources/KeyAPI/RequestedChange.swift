@@ -10,7 +10,7 @@ enum RequestedChange {
   private static let versionLimit: UInt64 = 1 << 53
 
   private static let keyNames = ["key", "key_id"]
-  private static let putNames = ["account", "reactivate", "change_account", "revision"]
+  private static let putNames = ["account", "reactivate", "change_account", "revision", "expires_at"]
   private static let stateNames = ["state", "revision"]
 
   /// Parses a body.
@@ -93,7 +93,8 @@ enum RequestedChange {
   private static func put(_ key: KeyID, _ members: Members) throws(APIProblem) -> KeyEdit {
     .active(
       key, of: try members.account(), reactivates: try members.flag("reactivate"),
-      changesAccount: try members.flag("change_account"), revision: try revision(members))
+      changesAccount: try members.flag("change_account"), revision: try revision(members),
+      expiry: try members.expiry())
   }
 
   private static func state(_ key: KeyID, _ members: Members) throws(APIProblem) -> KeyEdit {

@@ -182,7 +182,8 @@ final class SourceDatabase: @unchecked Sendable {
         do throws(SourceRow.Unreadable) {
           let key = try SourceRow(row)
           entries.append(
-            KeyListEntry(key: key.key, state: key.state, account: key.account, revision: nil, line: number))
+            KeyListEntry(
+              key: key.key, state: key.state, account: key.account, revision: nil, expiry: key.expiry, line: number))
         } catch {
           if problems.count < KeyListSpool.problemLimit { problems.append("\(error)") }
         }

@@ -34,6 +34,12 @@ struct FollowColumns: ParsableArguments {
     shown: "column", as: "the change's number in the outbox")
   @Option(help: Self.revisionColumn.help) var revisionColumn: String?
 
+  private static let expiresAtColumn = Setting<String>(
+    "expires-at-column",
+    "With --table: the column with the time at which the key ends, as a timestamptz or in seconds since 1970. A null is no end.",
+    shown: "column", as: "no key's end is changed")
+  @Option(help: Self.expiresAtColumn.help) var expiresAtColumn: String?
+
   private static let outbox = Setting<String>(
     "outbox",
     "With --table: the name of the outbox, in the table's schema. To follow one table into two stores, use two outboxes.",
@@ -42,8 +48,8 @@ struct FollowColumns: ParsableArguments {
 
   private static let query = Setting<String>(
     "query",
-    "A query that returns all keys, with columns named key or key_id, account, and optionally state and revision. The query "
-      + "is run each --every.", shown: "query")
+    "A query that returns all keys, with columns named key or key_id, account, and optionally state, revision and "
+      + "expires_at. The query is run each --every.", shown: "query")
   @Option(help: Self.query.help) var query: String?
 
   enum Choice {
@@ -77,9 +83,10 @@ struct FollowColumns: ParsableArguments {
     let outbox = try settings.value(Self.outbox, given: outbox)
     let state = try settings.optional(Self.state, given: state)
     let revision = try settings.optional(Self.revisionColumn, given: revisionColumn)
+    let expiry = try settings.optional(Self.expiresAtColumn, given: expiresAtColumn)
     do throws(FollowedTable.Invalid) {
       return try FollowedTable(
-        table: table, outbox: outbox, key: key, account: account, state: state, revision: revision)
+        table: table, outbox: outbox, key: key, account: account, state: state, revision: revision, expiry: expiry)
     } catch {
       throw ValidationError(error.description)
     }

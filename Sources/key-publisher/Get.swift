@@ -1,6 +1,5 @@
 import ArgumentParser
 import CommandSupport
-import Foundation
 import KeyReplica
 import KeyStore
 import RedisClient
@@ -29,11 +28,12 @@ struct Get: AsyncParsableCommand {
         complain("the store doesn't know key \(id)")
         throw ExitStatus.failed.code
       }
-      let since = Date(timeIntervalSince1970: Double(record.since)).formatted(.iso8601)
+      let since = Results.time(record.since)
       let version = record.version.map { "; changed at version \($0)" } ?? ""
       let revision = record.revision.map { "; revision \($0)" } ?? ""
+      let expiry = record.expiresAt.map { "; ends at \(Results.time($0))" } ?? ""
       try results.print(
-        "key \(id) of \(record.account) is \(record.state.word) since \(since)\(version)\(revision)",
+        "key \(id) of \(record.account) is \(record.state.word) since \(since)\(expiry)\(version)\(revision)",
         KeyResult(id, record))
     }
   }
@@ -43,6 +43,6 @@ extension KeyResult {
   init(_ key: KeyID, _ record: KeyRecord) {
     self.init(
       keyId: key.hex, account: record.account, state: record.state.word, since: record.since,
-      revision: record.revision, version: record.version)
+      expiresAt: record.expiresAt, revision: record.revision, version: record.version)
   }
 }

@@ -88,7 +88,8 @@ func carryOut(
     try results.print(
       done(state, result.kind == .unchanged ? " already" : "") + "; version \(outcome.version)",
       KeyResult(
-        keyId: edit.key.hex, account: account, state: state, revision: edit.revision,
+        keyId: edit.key.hex, account: account, state: state, expiresAt: edit.expiry.applied(to: nil),
+        revision: edit.revision,
         changed: result.kind == .changed, version: outcome.version))
   }
 }

@@ -8,8 +8,8 @@ struct List: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Prints all keys of the store, or those of an account or in a state.",
     discussion: """
-      As CSV with the columns key_id, account, state and revision, which import and sync take; with --json one object a line, \
-      with times and versions too. In no order. Keys that are changed meanwhile are printed as they were before or after.
+      As CSV with the columns key_id, account, state, revision and expires_at (seconds since 1970), which import and sync \
+      take; with --json one object a line, with times and versions too. In no order. Keys that are changed meanwhile are printed as they were before or after.
       """)
 
   @OptionGroup var store: StoreAccess
@@ -28,7 +28,7 @@ struct List: AsyncParsableCommand {
     let account = try settings.optional(Self.account, given: account)
     let state = try settings.optional(Self.state, given: state)?.state
     try await store.run { connection, layout in
-      if !results.isJSON { try results.write("key_id,account,state,revision\n") }
+      if !results.isJSON { try results.write("key_id,account,state,revision,expires_at\n") }
       let unreadable = try await connection.eachStoredKey(layout) { keys in
         var text = ""
         for stored in keys {
@@ -38,7 +38,8 @@ struct List: AsyncParsableCommand {
             text += try Results.line(KeyResult(stored.key, record))
           } else {
             let revision = record.revision.map { "\($0)" } ?? ""
-            text += "\(stored.key.hex),\(Self.field(record.account)),\(record.state.word),\(revision)\n"
+            let expiry = record.expiresAt.map { "\($0)" } ?? ""
+            text += "\(stored.key.hex),\(Self.field(record.account)),\(record.state.word),\(revision),\(expiry)\n"
           }
         }
         if !text.isEmpty { try results.write(text) }

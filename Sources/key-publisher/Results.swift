@@ -19,6 +19,12 @@ struct Results {
     if isJSON { complain(sentence) } else { try write(sentence + "\n") }
   }
 
+  /// A time in sentences.
+  /// - Parameter seconds: Since 1970.
+  static func time(_ seconds: Int64) -> String {
+    Date(timeIntervalSince1970: Double(seconds)).formatted(.iso8601)
+  }
+
   static func line(_ value: some Encodable) throws -> String {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
@@ -44,6 +50,8 @@ struct KeyResult: Encodable {
   var state: String?
   /// Seconds since 1970.
   var since: Int64?
+  /// When the key ends, in seconds since 1970.
+  var expiresAt: Int64?
   var revision: UInt64?
   /// Whether this command changed it.
   var changed: Bool?

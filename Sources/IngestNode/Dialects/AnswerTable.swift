@@ -7,7 +7,7 @@
 // | 200, 202 | Redis or the spool has the payload; or an active key, if only that was asked | as clients expect it |
 // | 400 | no key, no possible key, or a malformed request | sending it again won't help |
 // | 401 | the key is proven unknown | clients shut themselves down on it, so it needs its proof |
-// | 403 | the key is proven suspended or revoked | the same |
+// | 403 | the key is proven suspended, revoked or expired | the same |
 // | 404, 405 | an unknown path or method | a mistake in the client's settings |
 // | 408 | the request arrived too slowly | the part that arrived can't be used |
 // | 413 | larger than the limit | sending it again won't help |

@@ -30,11 +30,17 @@ public enum ExpiryChange: Sendable, Hashable {
     self = .set(seconds)
   }
 
-  /// A time of RFC 3339, or seconds since 1970; nil if the text is neither, or not from 1970 to 9999.
+  /// A time of RFC 3339, or seconds since 1970 up to the year 9999; nil if the text is neither.
   public static func seconds(_ text: some StringProtocol) -> Int64? {
     let bytes = Array(text.utf8)
-    let seconds = bytes.allSatisfy(isDigit) ? number(bytes[...]) : moment(bytes)
-    return seconds.flatMap { (0...KeyRecord.expiryLimit).contains($0) ? $0 : nil }
+    guard bytes.allSatisfy(isDigit) else { return seconds(ofTime: text) }
+    return number(bytes[...]).flatMap { $0 <= KeyRecord.expiryLimit ? $0 : nil }
+  }
+
+  /// A time of RFC 3339; nil if the text is none. A time before 1970 is the beginning of 1970: a key that ended then has
+  /// ended.
+  public static func seconds(ofTime text: some StringProtocol) -> Int64? {
+    moment(Array(text.utf8)).map { min(max($0, 0), KeyRecord.expiryLimit) }
   }
 
   /// The end of a key after this change.
