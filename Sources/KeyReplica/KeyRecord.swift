@@ -225,8 +225,8 @@ public struct KeyRecord: Sendable, Hashable {
       numbers += "/\(version)"
       if let revision { numbers += "/\(revision)" }
     }
-    if let expiresAt { return Array("\(Self.schemaWithExpiry) \(state.letter) \(numbers) \(expiresAt) \(account)".utf8) }
-    return Array("\(Self.schema) \(state.letter) \(numbers) \(account)".utf8)
+    guard let expiresAt else { return Array("\(Self.schema) \(state.letter) \(numbers) \(account)".utf8) }
+    return Array("\(Self.schemaWithExpiry) \(state.letter) \(numbers) \(expiresAt) \(account)".utf8)
   }
 }
 

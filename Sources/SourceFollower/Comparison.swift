@@ -73,7 +73,8 @@ struct Comparison: Sendable {
     guard plan.isWithin(percent: maxRevoked) else { throw Refused(consequences: plan, maxRevoked: maxRevoked) }
     var outcome = Outcome(
       moment: moment, position: nil, keys: list.entryCount, changed: 0,
-      added: plan.effects[.added], ended: plan.effects[.suspended] + plan.effects[.revoked] + plan.effects[.expired], overtaken: 0)
+      added: plan.effects[.added], ended: [.suspended, .revoked, .expired].reduce(0) { $0 + plan.effects[$1] },
+      overtaken: 0)
     if plan.effects.changed > 0 {
       let edits = try await publication.carryOut(
         list, agreed: plan, under: lease, onlyDifferences: true

@@ -21,7 +21,7 @@ import Testing
   private static func status(_ failure: PushRejection, in dialect: Dialect) -> Int {
     switch failure {
     case .refused(.unknownKey, _): 401
-    case .refused(.suspendedKey, _), .refused(.revokedKey, _): 403
+    case .refused(.suspendedKey, _), .refused(.revokedKey, _), .refused(.expiredKey, _): 403
     case .undecided, .unavailable, .overLimit, .outcomeUnknown(isRepeatable: true): 503
     case .outcomeUnknown(isRepeatable: false):
       ["generic": 504, "otlp": 504, "appsignal": 500, "honeycomb": 429, "sentry": 504][dialect.name, default: 0]
@@ -37,7 +37,7 @@ import Testing
   }
 
   @Test func `all of them are there`() {
-    #expect(EveryFailure.undecided.count == 15 && Set(EveryFailure.undecided.map(\.code)).count == 15)
+    #expect(EveryFailure.undecided.count == 16 && Set(EveryFailure.undecided.map(\.code)).count == 16)
     #expect(
       EveryFailure.all.count == 3 + 15 + PushRejection.Unavailable.allCases.count + 1 + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1
         + 1

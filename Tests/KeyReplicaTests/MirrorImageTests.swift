@@ -5,12 +5,15 @@ import Testing
 
 /// A state file is taken whole and sound, or not at all.
 struct MirrorImageTests {
+  private static func end(_ number: Int) -> Int64? { number % 5 == 4 ? 1_795_219_200 + Int64(number) : nil }
+
   private func table(keys: Int) -> KeyTable {
     let table = KeyTable(bucketCount: 8)
     for number in 0..<keys {
       let id = KeyID(secret: "key-\(number)".utf8)
       let state = KeyState.allCases[number % 3]
-      let record = KeyRecord(state: state, since: Int64(number), account: "account \(number % 7) é")
+      let record = KeyRecord(
+        state: state, since: Int64(number), expiresAt: Self.end(number), account: "account \(number % 7) é")
       _ = table.put(id, record, digest: Digest(of: id, record: record.encoded))
     }
     return table
@@ -38,6 +41,7 @@ struct MirrorImageTests {
       let id = KeyID(secret: "key-\(number)".utf8)
       let (before, after) = (try #require(original.table.find(id)), try #require(restored.table.find(id)))
       #expect(before.state == after.state && before.account == after.account)
+      #expect(restored.table.expiry(id) == Self.end(number))
     }
     #expect(restored.table.find(KeyID(secret: "key-\(keys)".utf8)) == nil)
   }
@@ -78,7 +82,7 @@ struct MirrorImageTests {
   @Test func `an image with entries that make no sense, or in no order, is refused although its checksum fits`() throws
   {
     let sound = image(keys: 500).encoded().dropLast(32)
-    let (entry, end) = (37, sound.endIndex)
+    let (entry, end) = (41, sound.endIndex)
     func expectRefusal(_ what: Comment, _ damage: (inout ArraySlice<UInt8>) -> Void) {
       var content = sound
       damage(&content)
@@ -89,8 +93,8 @@ struct MirrorImageTests {
       #expect(error?.description.contains("an entry of bucket 7 makes no sense") == true, what)
     }
     _ = try decoded(Array(sound) + KeyID(secret: sound).bytes)
-    expectRefusal("a state that there isn't") { $0[end - 1] = 3 }
-    expectRefusal("an account that there isn't") { $0[end - 5] = 7 }
+    expectRefusal("a state that there isn't") { $0[end - 5] = 3 }
+    expectRefusal("an account that there isn't") { $0[end - 9] = 7 }
     expectRefusal("the last two the other way round") { content in
       content.replaceSubrange(
         (end - 2 * entry)..., with: Array(sound[(end - entry)...] + sound[(end - 2 * entry)..<(end - entry)]))
@@ -115,8 +119,42 @@ struct MirrorImageTests {
     #expect(again.memory == memory && again.source == "redis://here" && again.table.count == 5)
   }
 
+  /// An image as a build wrote it that didn't know the ends of keys.
+  private func withoutExpiry(_ bytes: [UInt8]) -> [UInt8] {
+    var (former, at) = (Array("SLUICEM4".utf8), 8)
+    func number(_ size: Int) -> Int { (0..<size).reduce(0) { $0 | Int(bytes[at + $1]) << (8 * $1) } }
+    func copy(_ count: Int) {
+      former += bytes[at..<at + count]
+      at += count
+    }
+    // The source, two times, and that the store isn't known.
+    copy(2 + number(2))
+    copy(17)
+    let accounts = number(4)
+    copy(4)
+    for _ in 0..<accounts { copy(1 + number(1)) }
+    let buckets = number(4)
+    copy(4)
+    for _ in 0..<buckets {
+      copy(8)
+      let entries = number(4)
+      copy(4)
+      for _ in 0..<entries {
+        copy(37)
+        at += 4
+      }
+    }
+    return former + SHA256.hash(data: former)
+  }
+
+  @Test func `an image of a build that didn't know the ends of keys is read`() throws {
+    let image = try decoded(withoutExpiry(image(keys: 50).encoded()))
+    #expect(image.table.count == 50)
+    #expect((0..<50).allSatisfy { image.table.expiry(KeyID(secret: "key-\($0)".utf8)) == nil })
+  }
+
   @Test func `an image of a build that didn't know stores' IDs is read`() throws {
-    var bytes = image(keys: 5).encoded()
+    var bytes = withoutExpiry(image(keys: 5).encoded())
     let source = "redis://here, namespace x"
     bytes.replaceSubrange(0..<8, with: "SLUICEM3".utf8)
     // The flag that says that the store isn't known.

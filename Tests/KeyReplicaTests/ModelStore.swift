@@ -33,6 +33,8 @@ struct ModelStore {
   var adopted: [String] = []
   /// The number of unknown keys that an operator confirmed.
   var confirmedUnknown = 0
+  /// Redis's time, in microseconds since 1970; nil if it is denied.
+  var time: UInt64?
   private var announced: UInt64 = 0
   private var confirmed: UInt64 = 0
   private var lastChange: [UInt64]
@@ -133,7 +135,7 @@ struct ModelStore {
       StorePosition(
         epoch: current.epoch, version: current.version, count: current.keys.count, digest: digest,
         sealed: current.sealed, announced: announced, confirmed: confirmed, replicas: replicas,
-        store: identity, adopted: adopted, confirmedUnknown: confirmedUnknown))
+        store: identity, adopted: adopted, confirmedUnknown: confirmedUnknown, time: time))
   }
 
   func manifest() -> StoreAnswer<Manifest> {

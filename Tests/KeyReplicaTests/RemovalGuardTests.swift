@@ -4,7 +4,9 @@ import Testing
 
 @Suite struct RemovalGuardTests {
   private func removal(_ number: Int, version: UInt64 = 1) -> Removal {
-    Removal(key: KeyPrefix(UInt64(number), 0), account: "acme", bucket: 0, version: version, vanished: false)
+    Removal(
+      key: KeyPrefix(UInt64(number), 0), held: HeldBackKey(account: "acme", expiry: .none), bucket: 0, version: version,
+      vanished: false)
   }
 
   private func at(_ seconds: Int) -> Instant { Instant(nanoseconds: Int64(seconds) * 1_000_000_000) }

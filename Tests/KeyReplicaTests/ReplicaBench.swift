@@ -33,8 +33,9 @@ struct ReplicaBench {
     store.begin(with: Dictionary(uniqueKeysWithValues: records), sealed: sealed, at: now)
   }
 
-  mutating func put(_ key: Int, _ state: KeyState = .active, isAgreed: Bool = false) {
-    store.put(keys[key], KeyRecord(state: state, since: 2, account: "acme"), isAgreed: isAgreed, at: now)
+  mutating func put(_ key: Int, _ state: KeyState = .active, isAgreed: Bool = false, expiresAt: Int64? = nil) {
+    let record = KeyRecord(state: state, since: 2, expiresAt: expiresAt, account: "acme")
+    store.put(keys[key], record, isAgreed: isAgreed, at: now)
   }
 
   mutating func give(_ event: Replica.Event) {

@@ -41,6 +41,42 @@ import Testing
     #expect(objects.map(\.revision) == [17, 17, nil])
   }
 
+  @Test func `an end is a time with its zone, seconds, or nothing, and no column leaves it`() throws {
+    let entries = try parse([
+      "key,account,expires_at", "a,acme,2026-11-20T12:00:00Z", "b,acme,1795176000", "c,acme,",
+      "d,acme,2026-11-20 13:00:00.000+01:00", "e,acme,9999-12-31T23:59:59.9Z",
+    ])
+    let moment = 1_795_176_000 as Int64
+    let last = KeyRecord.expiryLimit
+    #expect(entries.map(\.expiry) == [.set(moment), .set(moment), .remove, .set(moment), .set(last)])
+    #expect(try parse(["key,account", "a,acme"]).map(\.expiry) == [.keep])
+    let objects = try parse([
+      #"{"key":"a","account":"acme","expires_at":1795176000}"#,
+      #"{"key":"b","account":"acme","expires_at":"2026-11-20t12:00:00z"}"#,
+      #"{"key":"c","account":"acme","expires_at":null}"#, #"{"key":"d","account":"acme"}"#,
+    ])
+    #expect(objects.map(\.expiry) == [.set(moment), .set(moment), .remove, .keep])
+  }
+
+  @Test(arguments: [
+    "2026-11-20", "2026-11-20T12:00:00", "2026-11-20T12:00Z", "2026-11-31T12:00:00Z", "2027-02-29T00:00:00Z",
+    "2026-11-20T24:00:00Z", "2026-11-20T12:00:00.Z", "2026-11-20T12:00:00+1", "2026-11-20T12:00:00 Z", "tomorrow",
+    "-1", "1.5", "253402300800", "1795176000000", "+1795176000", "2026-11-20T12:00:00Zx", "٢٠٢٦",
+  ])
+  func `another end is a problem that says what was expected, and not what was found`(text: String) {
+    let found = problem(["key,account,expires_at", "a,acme,\(text)"])
+    #expect(found?.line == 2 && found?.reason.contains("2026-12-31T23:59:59Z") == true)
+    if text.utf8.count > 4 { #expect(found?.reason.contains(text) == false) }
+  }
+
+  @Test func `leap days, leap seconds and the edges of years are read as everywhere`() {
+    for (text, seconds) in [
+      ("1970-01-01T00:00:00Z", 0), ("2024-02-29T23:59:59Z", 1_709_251_199), ("2000-03-01T00:00:00Z", 951_868_800),
+      ("2016-12-31T23:59:60Z", 1_483_228_800), ("2026-12-31T23:59:59-23:59", 1_798_847_939),
+      ("1969-12-31T23:59:59Z", 0), ("0000-01-01T00:00:00Z", 0), ("2026-11-20T12:00:00.000000001Z", 1_795_176_001),
+    ] as [(String, Int64)] { #expect(ExpiryChange.seconds(text) == seconds, "\(text)") }
+  }
+
   @Test func `JSON lines are told by the first line`() throws {
     let entries = try parse([
       #"{"key": "s3cret", "account": "Été \"& Co\""}"#, "",

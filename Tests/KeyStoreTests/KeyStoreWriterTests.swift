@@ -113,7 +113,7 @@ import Testing
   @Test func `a store of another kind isn't written to`() async throws {
     try await StoreBench.with { store in
       try await store.put(["a"])
-      for (field, value) in [("schema", "2"), ("buckets", "512")] {
+      for (field, value) in [("schema", "3"), ("buckets", "512")] {
         let was = try await store.run("HGET", store.layout.meta, field).string()
         try await store.run("HSET", store.layout.meta, field, value)
         #expect(try await code { _ = try await store.writer.apply([.put("b")]) } == StoreErrorCode.otherKind.rawValue)

@@ -81,7 +81,7 @@ import Testing
       #expect(run.output.split(separator: "\n").count == 2 && run.output.contains(#""state":"active""#), "\(run)")
       run = try await PublisherRun.of(store, ["list", "--state", "revoked"])
       let id = KeyID(secret: "key2".utf8).hex
-      #expect(run.output == "key_id,account,state,revision\n\(id),acme,revoked,", "\(run)")
+      #expect(run.output == "key_id,account,state,revision,expires_at\n\(id),acme,revoked,,", "\(run)")
       run = try await PublisherRun.of(store, ["list", "--state", "away"])
       #expect(run.status == .exited(64), "\(run)")
     }

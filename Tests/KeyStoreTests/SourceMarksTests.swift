@@ -96,7 +96,10 @@ import Testing
       let connection = try await RedisConnection.connected(to: endpoint, on: StoreBench.loop)
       defer { connection.close() }
       let read = try await SourceMarks(connection: connection, layout: store.layout).read()
-      #expect(read.position == .found(try await position(store)))
+      var expected = try await position(store)
+      #expect(expected.time != nil)
+      expected.time = nil
+      #expect(read.position == .found(expected))
       #expect(read.mark.readAt == nil && read.mark.age == nil)
     }
   }

@@ -69,7 +69,14 @@ import Testing
             if edit.allowing.contains(.end) { allowing.insert(.end) }
             if edit.allowing.contains(.move) { allowing.insert(.move) }
             if edit.allowing.contains(.reactivate) { allowing.insert(.reactivate) }
-            return KeyEdit(key: edit.key, kind: kind, allowing: allowing, revision: edit.revision)
+            let expiry: ExpiryChange =
+              switch edit.expiry {
+              case .keep: .keep
+              case .remove: .remove
+              case .set(let seconds): .set(seconds)
+              }
+            return KeyEdit(
+              key: edit.key, kind: kind, allowing: allowing, revision: edit.revision, expiry: expiry)
           }, basedOn: basis)
       }
       return Self.words(outcome)

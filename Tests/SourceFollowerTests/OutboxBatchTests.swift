@@ -9,13 +9,13 @@ import Testing
 
   private static func row(
     _ number: Int, _ secret: String, _ state: String?, revision: String? = nil, account: String = "acme",
-    deleted: Bool = false
+    end: String? = nil, deleted: Bool = false
   ) -> [String?] {
-    ["false", "\(number)", id(secret), account, state, revision, deleted ? "true" : "false"]
+    ["false", "\(number)", id(secret), account, state, revision, end, deleted ? "true" : "false"]
   }
 
   @Test func `an empty outbox says whether the server is a standby`() throws {
-    let nothing: [String?] = [nil, nil, nil, nil, nil, nil]
+    let nothing: [String?] = Array(repeating: nil, count: 7)
     let batch = try OutboxBatch([["false"] + nothing])
     #expect(batch.isEmpty && batch.isComplete && !batch.isStandby && batch.additions.isEmpty)
     #expect(try OutboxBatch([["true"] + nothing]).isStandby)
@@ -47,6 +47,16 @@ import Testing
     #expect(batch.additions.map(\.revision) == [77])
   }
 
+  @Test func `an end is a time with its zone or seconds, and is left where the source has no column for it`() throws {
+    let batch = try OutboxBatch([
+      Self.row(1, "a", "active"), Self.row(2, "b", "active", end: ""), Self.row(3, "c", "active", end: "infinity"),
+      Self.row(4, "d", "active", end: "2026-11-20T12:00:00.5+00:00"), Self.row(5, "e", "active", end: "1795176001"),
+      Self.row(6, "f", "active", end: "2026-11-20T12:00:00"),
+    ])
+    #expect(batch.additions.map(\.expiry) == [.keep, .remove, .remove, .set(1_795_176_001), .set(1_795_176_001)])
+    #expect(batch.problems.count == 1 && batch.problems[0].contains("timestamptz"))
+  }
+
   @Test func `a row that can't be read is told without its values, and taken out`() throws {
     var bad = Self.row(1, "a", "actve")
     var batch = try OutboxBatch([bad, Self.row(2, "b", "active")])
@@ -61,7 +71,7 @@ import Testing
   }
 
   @Test func `a truncated table is noticed`() throws {
-    let batch = try OutboxBatch([["false", "1", "", nil, nil, nil, "true"], Self.row(2, "b", "active")])
+    let batch = try OutboxBatch([["false", "1", "", nil, nil, nil, nil, "true"], Self.row(2, "b", "active")])
     #expect(batch.wasTruncated && batch.problems.isEmpty && batch.numbers == [1, 2] && batch.additions.count == 1)
   }
 

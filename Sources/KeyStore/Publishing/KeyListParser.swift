@@ -99,8 +99,8 @@ public struct KeyListParser: Sendable {
     // If the header is missing, its text may be a secret, so the message doesn't repeat it.
     guard names.allSatisfy({ Self.columns.contains($0) }), Set(names).count == names.count else {
       throw problem(
-        "expected a header line naming the columns key or key_id, account and optionally state, revision and expires_at"
-      )
+        "expected a header line naming the columns key or key_id, account and optionally state, revision and "
+          + "expires_at")
     }
     let key = names.firstIndex(of: "key")
     let id = names.firstIndex(of: "key_id")

@@ -329,7 +329,7 @@ extension StoreFault {
     let old = try await bench.store.run("HGET", bench.victimBucket, id.bytes).bytes()
     let text = try await bench.store.run("HGET", bench.victimBucket, "summary").bytes()
     guard var summary = BucketSummary(decoding: text) else { throw NeverHappened(description: "there is no summary") }
-    let record = Array("2 a 0 acme plan=gold".utf8)
+    let record = Array("3 a 0 acme plan=gold".utf8)
     for part in [Digest(of: id, record: old), Digest(of: id, record: record)] {
       summary.digest ^= part
       position.digest ^= part
@@ -359,8 +359,8 @@ extension StoreFault {
         mend: { _ = try await $0.store.writer.apply([.put(FaultBench.victim, "mended")]) })
     } + [
       StoreFault(
-        name: "schema 2", status: ["schema 2"],
-        strike: { try await $0.store.run("HSET", $0.store.layout.meta, "schema", 2) },
+        name: "schema 3", status: ["schema 3"],
+        strike: { try await $0.store.run("HSET", $0.store.layout.meta, "schema", 3) },
         mend: { try await $0.store.run("HSET", $0.store.layout.meta, "schema", 1) }),
       StoreFault(
         name: "2048 buckets", status: ["2048"],

@@ -42,6 +42,7 @@ extension SimulatedStore {
       guard let summary = rebuilt[index], summary.count == bucket.fields.count else {
         throw StoreRefusal(.broken, "bucket \(index) was changed after it was rebuilt")
       }
+      if bucket.fields.contains(where: { $0.parts?.expiresAt != nil }) { fresh.schema = KeyRecord.schemaWithExpiry }
       fresh.count += summary.count
       fresh.digest ^= summary.digest
     }

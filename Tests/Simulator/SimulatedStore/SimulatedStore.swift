@@ -49,6 +49,7 @@ public struct SimulatedStore: Sendable {
       var since: Int64
       var version: UInt64?
       var revision: UInt64?
+      var expiresAt: Int64?
       var account: String
     }
 
@@ -60,20 +61,30 @@ public struct SimulatedStore: Sendable {
       parts = Self.parts(of: record)
     }
 
-    /// As the script's `^1 ([asr]) (%d+)/?(%d*)/?(%d*) (.+)$` would have it.
+    /// As the script's `^1 ([asr]) (%d+)/?(%d*)/?(%d*) (.+)$` would have it, or with an end its
+    /// `^2 ([asr]) (%d+)/?(%d*)/?(%d*) (%d+) (.+)$`.
     private static func parts(of record: [UInt8]) -> Parts? {
-      let words = record.split(separator: UInt8(ascii: " "), maxSplits: 3, omittingEmptySubsequences: false)
       func text(_ word: ArraySlice<UInt8>) -> String { String(decoding: word, as: UTF8.self) }
-      guard words.count == 4, text(words[0]) == "\(KeyRecord.schema)", let state = KeyState(letter: text(words[1])),
-        !words[3].isEmpty
+      let hasExpiry = record.starts(with: "\(KeyRecord.schemaWithExpiry) ".utf8)
+      let count = hasExpiry ? 5 : 4
+      var words = record.split(separator: UInt8(ascii: " "), maxSplits: count - 1, omittingEmptySubsequences: false)
+      guard words.count == count,
+        text(words[0]) == "\(hasExpiry ? KeyRecord.schemaWithExpiry : KeyRecord.schema)",
+        let state = KeyState(letter: text(words[1])), !words[count - 1].isEmpty
       else { return nil }
+      var expiresAt: Int64?
+      if hasExpiry {
+        let digits = words.remove(at: 3)
+        guard !digits.isEmpty, digits.allSatisfy({ (48...57).contains($0) }) else { return nil }
+        expiresAt = Int64(text(digits)) ?? .max
+      }
       let numbers = words[2].split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map(text)
       guard (1...3).contains(numbers.count), !numbers[0].isEmpty,
         numbers.allSatisfy({ $0.utf8.allSatisfy { (48...57).contains($0) } })
       else { return nil }
       return Parts(
         state: state, since: Int64(numbers[0]) ?? .max, version: numbers.count > 1 ? UInt64(numbers[1]) : nil,
-        revision: numbers.count > 2 ? UInt64(numbers[2]) : nil, account: text(words[3]))
+        revision: numbers.count > 2 ? UInt64(numbers[2]) : nil, expiresAt: expiresAt, account: text(words[3]))
     }
   }
 
@@ -162,11 +173,13 @@ public struct SimulatedStore: Sendable {
         outcome.results.append("\(decision)\(old.map { String($0.state.letter) } ?? "-")")
         continue
       }
-      let same = old?.state == wanted.state && old?.account == wanted.account
+      let sameHolder = old?.state == wanted.state && old?.account == wanted.account
       let record = KeyRecord(
-        state: wanted.state, since: same ? old!.since : now, version: meta.version + 1,
-        revision: [edit.revision, old?.revision].compactMap { $0 }.max(), account: wanted.account
+        state: wanted.state, since: sameHolder ? old!.since : now, version: meta.version + 1,
+        revision: [edit.revision, old?.revision].compactMap { $0 }.max(), expiresAt: wanted.expiresAt,
+        account: wanted.account
       ).encoded
+      if wanted.expiresAt != nil { meta.schema = KeyRecord.schemaWithExpiry }
       let isAgreed = old?.state == .active && wanted.state != .active && edit.allowing.contains(.end)
       write(record, of: edit.key, over: position, isAgreed: isAgreed, &meta, &summaries[index]!.summary)
       summaries[index]!.touched = true
@@ -183,18 +196,25 @@ public struct SimulatedStore: Sendable {
   /// Whether an edit may be made, as a letter, and what the record is to say then.
   private func decide(
     _ edit: StoreEdit, _ old: Field.Parts?, _ basis: UInt64?, bucketChangedAt: UInt64
-  ) -> (Character, (state: KeyState, account: String)?) {
-    let wanted: (state: KeyState, account: String)
+  ) -> (Character, (state: KeyState, account: String, expiresAt: Int64?)?) {
+    let wanted: (state: KeyState, account: String, expiresAt: Int64?)
     var isPut = true
+    let expiresAt: Int64? =
+      switch edit.expiry {
+      case .keep: old?.expiresAt
+      case .remove: nil
+      case .set(let seconds): seconds
+      }
     switch edit.kind {
-    case .put(let account, let state): wanted = (state ?? old?.state ?? .active, account)
+    case .put(let account, let state): wanted = (state ?? old?.state ?? .active, account, expiresAt)
     case .setState(let state):
       guard let old else { return ("m", nil) }
       isPut = false
-      wanted = (state, old.account)
+      wanted = (state, old.account, old.expiresAt)
     }
     guard let old else { return ("c", wanted) }
-    let same = old.state == wanted.state && old.account == wanted.account
+    let same =
+      old.state == wanted.state && old.account == wanted.account && old.expiresAt == wanted.expiresAt
     let isNewer = edit.revision.map { revision in old.revision.map { revision > $0 } ?? true } ?? false
     if same, !isNewer { return ("u", nil) }
     if let revision = edit.revision, let known = old.revision, revision < known { return ("o", nil) }
@@ -366,7 +386,7 @@ public struct SimulatedStore: Sendable {
       throw StoreRefusal(.absent, "there is no key store")
     }
     if read.rebuildingTo != nil { throw StoreRefusal(.rebuilding, "the store is being rebuilt") }
-    guard read.schema == KeyRecord.schema else {
+    guard KeyRecord.schemas.contains(read.schema) else {
       throw StoreRefusal(.otherKind, "the store has schema \(read.schema)")
     }
     if streamLastID > read.version {
@@ -397,7 +417,7 @@ public struct SimulatedStore: Sendable {
   public func position() -> StoreAnswer<StorePosition> {
     guard let meta else { return .noStore }
     if meta.rebuildingTo != nil { return .incompatible("the store is being rebuilt") }
-    guard meta.schema == KeyRecord.schema else {
+    guard KeyRecord.schemas.contains(meta.schema) else {
       return .incompatible("the store has schema \(meta.schema), this build reads schema \(KeyRecord.schema)")
     }
     return .found(

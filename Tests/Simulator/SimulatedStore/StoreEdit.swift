@@ -27,16 +27,28 @@ public struct StoreEdit: Sendable, Hashable {
     public static let everything: Permissions = [.end, .move, .reactivate]
   }
 
+  /// What a put does to the key's end.
+  public enum Expiry: Sendable, Hashable {
+    case keep
+    case remove
+    /// Seconds since 1970.
+    case set(Int64)
+  }
+
   public var key: KeyID
   public var kind: Kind
   public var allowing: Permissions
   public var revision: UInt64?
+  public var expiry: Expiry
 
-  public init(key: KeyID, kind: Kind, allowing: Permissions = .everything, revision: UInt64? = nil) {
+  public init(
+    key: KeyID, kind: Kind, allowing: Permissions = .everything, revision: UInt64? = nil, expiry: Expiry = .keep
+  ) {
     self.key = key
     self.kind = kind
     self.allowing = allowing
     self.revision = revision
+    self.expiry = expiry
   }
 }
 

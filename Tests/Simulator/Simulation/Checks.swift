@@ -10,6 +10,8 @@
 // i. On the word of another store than the one that a node has mirrored, nobody is refused, unless an operator said that it was replaced.
 // j. A key that was active in a mirror is refused as unknown only if the store has ended it since, or an operator has confirmed.
 // k. While most keys that clients send to a node are unknown, the node refuses no key as unknown: a refusal storm.
+// l. A key is refused as expired only if Redis's clock, read after the request's arrival, had reached the key's end. And soon after
+//    that no node admits it.
 // h. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an alarm.
 
 import KeyReplica
@@ -55,7 +57,29 @@ extension Simulation {
         + "\(admitted) that were admitted")
   }
 
+  /// Whether a server's clock, as it was read since then, had reached the end of the key.
+  private func wasExpired(_ holding: Holding, since then: Instant) -> Bool {
+    clockReadings.contains { $0.at >= then && holding.hasExpired(at: $0.time) }
+  }
+
+  /// How long a node may admit a key after Redis's clock has reached the key's end, while it hears from the store: the longest time
+  /// that a deposed primary answers, and some reads.
+  private static let expirySlack = Duration.milliseconds(longestDeposition + 2000)
+
+  private func checkExpiry(_ node: SimulatedNode, _ key: KeyID) {
+    // While the server denies its time, or its clock has just jumped, nothing can be expected.
+    guard mix[.deniedCommands] == 0, now - clockChangedAt > Self.expirySlack, now - node.bornAt > Self.expirySlack,
+      !isHeldBack(node, key), let server = node.link?.server,
+      let age = node.process?.status(at: now).age, age <= .seconds(1)
+    else { return }
+    let then = clock(of: servers[server]) - UInt64(Self.expirySlack.wholeNanoseconds / 1000)
+    if Holding(of: key, in: node.table).hasExpired(at: then) {
+      fail("node \(node.index) admitted \(SimulatedKeys.name(key)), which ended long ago by Redis's clock")
+    }
+  }
+
   private func checkAdmission(_ node: SimulatedNode, _ key: KeyID, account: String) {
+    checkExpiry(node, key)
     let held = Holding(.active, account: account)
     let number = SimulatedKeys.numbers[key]
     func was(since then: Instant) -> Bool { number.map { truth.was($0, held, since: then) } ?? false }
@@ -96,7 +120,7 @@ extension Simulation {
   ) {
     let key = pending.question.key
     let number = SimulatedKeys.numbers[key]
-    if let number, let since = truth.activeSince[number], since < pending.askedAt {
+    if reason != .expiredKey, let number, let since = truth.activeSince[number], since < pending.askedAt {
       return fail(
         "node \(node.index) refused \(SimulatedKeys.name(key)), which has been active for \(now - since)")
     }
@@ -106,7 +130,8 @@ extension Simulation {
     let holds = truth.since(pending.askedAt).contains { snapshot in
       let expected: RefusalReason? =
         switch number.map({ snapshot.holdings[$0].state }) ?? nil {
-        case .active: nil
+        case .active:
+          number.map { wasExpired(snapshot.holdings[$0], since: pending.askedAt) } ?? false ? .expiredKey : nil
         case .suspended: .suspendedKey
         case .revoked: .revokedKey
         case nil: number.map { snapshot.holdings[$0] == .unreadable } ?? false ? nil : .unknownKey
@@ -213,7 +238,7 @@ extension Simulation {
     switch event {
     case .changes(_, .success(let changes)) where changes.isEmpty: break
     case .manifest, .bucket, .changes:
-      node.held = SimulatedKeys.all.map { Holding(node.table.find($0)) }
+      node.held = SimulatedKeys.all.map { Holding(of: $0, in: node.table) }
       checkContents(node, status)
     default: break
     }

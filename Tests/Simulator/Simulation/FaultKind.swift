@@ -12,6 +12,7 @@ public enum FaultKind: String, CaseIterable, Sendable {
   case slowStore, stalledStore, downStore, errorReplies, demotedStore, fullStore
   case trimmedStream, failover, deposedPrimary, lostReplicas, undeclaredReplicas
   case flush, restoredSnapshot, sameImportAgain, otherStore
+  case storeClockJump
   case handEdit, recomputedEdit, undecodableRecord, otherSchema, unsealedStore
   // Commands that the nodes' user may not use.
   case deniedCommands
@@ -37,6 +38,7 @@ struct FaultMix {
     (.trimmedStream, 6), (.failover, 5), (.deposedPrimary, 5), (.lostReplicas, 3), (.undeclaredReplicas, 3),
     (.flush, 2), (.restoredSnapshot, 4),
     (.sameImportAgain, 4), (.otherStore, 3),
+    (.storeClockJump, 4),
     (.handEdit, 7), (.recomputedEdit, 4), (.undecodableRecord, 2), (.otherSchema, 2), (.strangers, 4),
   ]
 

@@ -3,35 +3,48 @@
 import KeyReplica
 import SimulatedStore
 
-/// State and account of a key; or nothing; or something that nobody can read.
+/// State, account and end of a key; or nothing; or something that nobody can read.
 struct Holding: Hashable, CustomStringConvertible {
   private let code: UInt8
+  /// When the key ends, in seconds since 1970, by Redis's clock; nil if it doesn't.
+  let expiresAt: Int64?
 
   static let none = Holding(code: 0)
   static let unreadable = Holding(code: 255)
   static let accounts = ["acme", "globex", "initech", "umbrella", "an intruder"]
 
-  private init(code: UInt8) { self.code = code }
+  private init(code: UInt8) { (self.code, expiresAt) = (code, nil) }
 
-  init(_ state: KeyState, account: String) {
+  init(_ state: KeyState, account: String, expiresAt: Int64? = nil) {
     // Nobody in a simulation writes another one.
     let number = Self.accounts.firstIndex(of: account)!
     code = 1 + state.rawValue + 3 * UInt8(number)
+    self.expiresAt = expiresAt
   }
 
   init(record: [UInt8]) {
     do throws(UndecodableRecord) {
       let record = try KeyRecord(decoding: record)
-      self.init(record.state, account: record.account)
+      self.init(record.state, account: record.account, expiresAt: record.expiresAt)
     } catch {
       self = .unreadable
     }
   }
 
   /// What a node's table holds of a key.
-  init(_ found: (state: KeyState, account: String)?) {
-    if let found { self.init(found.state, account: found.account) } else { self = .none }
+  init(of key: KeyID, in table: KeyTable) {
+    if let found = table.find(key) {
+      self.init(found.state, account: found.account, expiresAt: table.expiry(key))
+    } else {
+      self = .none
+    }
   }
+
+  /// Whether both are the same but for the end.
+  func isLike(_ other: Holding) -> Bool { code == other.code }
+
+  /// - Parameter time: Redis's, in microseconds since 1970.
+  func hasExpired(at time: UInt64) -> Bool { expiresAt.map { UInt64($0) * 1_000_000 <= time } ?? false }
 
   var state: KeyState? { code == 0 || code == 255 ? nil : KeyState(rawValue: (code - 1) % 3) }
   var isActive: Bool { state == .active }
@@ -39,7 +52,8 @@ struct Holding: Hashable, CustomStringConvertible {
 
   var description: String {
     if self == .unreadable { return "unreadable" }
-    return state.map { "\($0.word) for \(account ?? "")" } ?? "nothing"
+    let end = expiresAt.map { " until \($0)" } ?? ""
+    return state.map { "\($0.word) for \(account ?? "")\(end)" } ?? "nothing"
   }
 }
 

@@ -5,7 +5,7 @@ import SimulatedStore
 
 /// A command that a node asks with, and that a server may deny it.
 enum DeniedCommand: CaseIterable {
-  case role, info, wait
+  case role, info, wait, time
 }
 
 final class SimulatedServer {
@@ -23,6 +23,8 @@ final class SimulatedServer {
   var isDown = false
   /// The process is held until then: connections stay open and nothing answers.
   var stalledUntil: Instant?
+  /// How far its clock is from the true time.
+  var clockOffset = Duration.zero
   /// How many times longer everything takes.
   var slowness = 1
   /// Reads in a thousand that are answered with an error.
@@ -73,15 +75,18 @@ final class SimulatedServer {
   }
 
   /// What it says of the store, which a publisher told how many replicas there are.
-  func position() -> StoreAnswer<StorePosition> {
+  /// - Parameter time: What its clock says; nil if it denies that.
+  func position(at time: UInt64?) -> StoreAnswer<StorePosition> {
     guard case .found(var position) = dataset.store.position() else { return dataset.store.position() }
     position.replicas = declared
+    position.time = time
     return .found(position)
   }
 
-  func manifest() -> StoreAnswer<Manifest> {
+  func manifest(at time: UInt64?) -> StoreAnswer<Manifest> {
     guard case .found(var manifest) = dataset.store.manifest() else { return dataset.store.manifest() }
     manifest.position.replicas = declared
+    manifest.position.time = time
     return .found(manifest)
   }
 

@@ -71,6 +71,10 @@ public final class Simulation {
   var confirmedAt: Instant?
   /// The largest number of unknown keys that an operator ever confirmed.
   var confirmedUnknown = 0
+  /// What the servers' clocks said in answer to reads of the position, lately, and when.
+  var clockReadings: [(at: Instant, time: UInt64)] = []
+  /// When a server's clock last jumped, or another server took its place.
+  var clockChangedAt = Instant(nanoseconds: 0)
   var questions: UInt64 = 0
   var strays: [Int: Replica.Event] = [:]
   var strayCount = 0
@@ -284,6 +288,19 @@ public final class Simulation {
     guard keepsLog else { return }
     let milliseconds = Double((now - start).wholeNanoseconds / 1000) / 1000
     log.append("\(milliseconds) ms  \(words())")
+  }
+
+  // MARK: The servers' clocks
+
+  /// What a server's clock says, in microseconds since 1970.
+  func clock(of server: SimulatedServer) -> UInt64 {
+    UInt64(1_763_683_200_000_000 + (now - start + server.clockOffset).wholeNanoseconds / 1000)
+  }
+
+  func noteReading(of time: UInt64) {
+    clockReadings.append((now, time))
+    // No question is open for longer.
+    if clockReadings.count > 2000 { clockReadings.removeAll { now - $0.at > .seconds(5) } }
   }
 
   func count(_ kind: FaultKind) { summary.faults[kind.rawValue, default: 0] += 1 }

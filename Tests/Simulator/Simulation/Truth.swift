@@ -60,8 +60,8 @@ struct Truth {
 
   /// Whether a key was this at some moment from then on, or a mirror had reason to take it for this.
   func was(_ number: Int, _ holding: Holding, since then: Instant) -> Bool {
-    since(then).contains { $0.holdings[number] == holding }
-      || past.contains { $0.number == number && $0.holding == holding && $0.at >= then }
+    since(then).contains { $0.holdings[number].isLike(holding) }
+      || past.contains { $0.number == number && $0.holding.isLike(holding) && $0.at >= then }
   }
 
   /// Whether a store said of a key from then on that it has ended, or has a past by now in which it did.

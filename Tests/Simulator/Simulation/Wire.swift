@@ -33,7 +33,7 @@ extension Simulation {
     func moment(of time: Double) -> Instant { now + .nanoseconds(-Int64(max(0, wallClock(of: node) - time) * 1e9)) }
     let heardAt = image.map { moment(of: $0.heardAt) }
     node.restoredHeardAt = heardAt
-    node.held = SimulatedKeys.all.map { Holding(node.table.find($0)) }
+    node.held = SimulatedKeys.all.map { Holding(of: $0, in: node.table) }
     node.sawActive = node.held.map(\.isActive)
     node.trusted = image == nil ? nil : node.stateFileStore
     node.becameActive =
@@ -337,11 +337,13 @@ extension Simulation {
     }
     let store = server.dataset.store
     let reply: Replica.Event
+    let time = server.denied.contains(.time) ? nil : clock(of: server)
     switch exchange.command {
-    case .readManifest(_, let read): reply = .manifest(session, read: read, result(server.manifest()))
+    case .readManifest(_, let read): reply = .manifest(session, read: read, result(server.manifest(at: time)))
     case .readBucket(_, let bucket): reply = .bucket(session, bucket, result(store.bucket(bucket)))
     case .readPosition(_, let read, let fencedBy):
-      reply = .position(session, read: read, server.fence(by: fencedBy), result(server.position()))
+      if let time { noteReading(of: time) }
+      reply = .position(session, read: read, server.fence(by: fencedBy), result(server.position(at: time)))
     case .readChanges(_, let version):
       let changes = store.changes(after: version, atMost: Self.feedBatch)
       if changes.isEmpty, failure == nil {

@@ -77,7 +77,14 @@ extension Simulation {
     }
     let state = random.chance(700) ? KeyState.active : random.chance(300) ? nil : random.pick(KeyState.allCases)
     return StoreEdit(
-      key: key, kind: .put(account: Holding.accounts[random.below(4)], state), allowing: allowing, revision: revision)
+      key: key, kind: .put(account: Holding.accounts[random.below(4)], state), allowing: allowing, revision: revision,
+      expiry: someExpiry())
+  }
+
+  /// Mostly none; otherwise around now.
+  private func someExpiry() -> StoreEdit.Expiry {
+    if random.chance(800) { return random.chance(800) ? .keep : .remove }
+    return .set(seconds - 3 + Int64(random.below(12)))
   }
 
   func publish(_ number: Int) { publish(calls[number]) }
@@ -143,7 +150,7 @@ extension Simulation {
   /// The store at the address is another one, or is the same with another past, or is gone.
   private func noteTruth() {
     if let meta = server.dataset.store.meta { storeOfEpoch[meta.epoch] = meta.store }
-    guard let meta = server.dataset.store.meta, meta.schema == KeyRecord.schema, meta.rebuildingTo == nil else {
+    guard let meta = server.dataset.store.meta, KeyRecord.schemas.contains(meta.schema), meta.rebuildingTo == nil else {
       truth.vanishes(at: now)
       // A mirror that has read the manifest before may still read its buckets.
       for (number, holding) in server.dataset.holdings.enumerated() { truth.had(number, as: holding, at: now) }
@@ -272,7 +279,9 @@ extension Simulation {
   func mend() {
     for (index, server) in servers.enumerated() { server.recover(asPrimary: index == address) }
     executeWaiting()
-    server.dataset.store.setSchema(KeyRecord.schema)
+    if server.dataset.store.meta.map({ !KeyRecord.schemas.contains($0.schema) }) ?? false {
+      server.dataset.store.setSchema(KeyRecord.schemaWithExpiry)
+    }
     if let meta = server.dataset.store.meta, truth.isAbsent || truth.current?.epoch != meta.epoch { noteTruth() }
     if server.dataset.store.meta?.rebuildingTo != nil { rebuildAtOnce() }
     mendRecords()
@@ -346,7 +355,11 @@ extension Simulation {
   private func importAgain(_ holdings: Holdings) {
     flush()
     let edits = zip(SimulatedKeys.all, holdings).compactMap { key, holding in
-      holding.state.map { StoreEdit(key: key, kind: .put(account: holding.account ?? "", $0)) }
+      holding.state.map {
+        StoreEdit(
+          key: key, kind: .put(account: holding.account ?? "", $0),
+          expiry: holding.expiresAt.map { .set($0) } ?? .keep)
+      }
     }
     // The same records at the same time: nothing but the epoch tells two such imports apart.
     importing(edits, sealed: true, at: 1_763_683_200)
@@ -370,6 +383,9 @@ extension Simulation {
     case .undeclaredReplicas:
       server.declared = nil
       agenda.add(.calmDown(server: address, kind), at: now + .milliseconds(random.within(10...900)))
+    case .storeClockJump:
+      server.clockOffset += .milliseconds(random.within(-5000...5000))
+      clockChangedAt = now
     case .trimmedStream: server.dataset.store.trim(to: random.below(4))
     case .failover, .deposedPrimary: failOver(deposing: kind == .deposedPrimary)
     case .flush: flush()
@@ -384,7 +400,7 @@ extension Simulation {
       let key = random.pick(SimulatedKeys.all)
       change { store throws(StoreRefusal) in try store.applyForeignRecord(record, of: key) }
     case .otherSchema:
-      server.dataset.store.setSchema(2)
+      server.dataset.store.setSchema(3)
       noteTruth()
       agenda.add(.calmDown(server: address, kind), at: now + .milliseconds(random.within(10...600)))
     case .strangers: for key in SimulatedKeys.strangers.prefix(random.within(1...16)) { ask(node, key) }
@@ -431,8 +447,8 @@ extension Simulation {
       }
     case .deposedPrimary: server.isDemoted = server.isDemoted || server.isDeposed
     default:
-      guard server.dataset.store.meta?.schema != KeyRecord.schema else { return }
-      server.dataset.store.setSchema(KeyRecord.schema)
+      guard let meta = server.dataset.store.meta, !KeyRecord.schemas.contains(meta.schema) else { return }
+      server.dataset.store.setSchema(KeyRecord.schemaWithExpiry)
       if server === self.server { noteTruth() }
     }
   }
@@ -448,6 +464,8 @@ extension Simulation {
       SimulatedServer(
         dataset, replicas: deposed.replicas, declared: deposed.declared, recorded: deposed.recorded, hasFollowed: true))
     address = servers.count - 1
+    clockChangedAt = now
+    if mix[.storeClockJump] > 0 { server.clockOffset = deposed.clockOffset + .milliseconds(random.within(-500...500)) }
     server.denied = deposed.denied
     // Its one replica is the old primary, which comes back and follows it later.
     server.replicasAreAway = true
@@ -490,6 +508,7 @@ extension Simulation {
   /// The address leads to another store altogether, with keys and a history of its own; or back again.
   private func switchStores() {
     let old = address
+    clockChangedAt = now
     if servers.count > 1, random.chance(500) {
       address = random.below(servers.count)
       if address == old { return }
