@@ -10,13 +10,11 @@ import Testing
   private static let begin: Int64 = 1_763_683_200
   private static func micros(_ seconds: Int64) -> UInt64 { UInt64(seconds) * 1_000_000 }
 
-  /// A synced node with a key that ends some seconds after the test's beginning.
-  private func bench(
-    ending key: Int = 0, after seconds: Int64, _ change: (inout Replica.Limits) -> Void = { _ in }
-  ) throws -> ReplicaBench {
-    var bench = ReplicaBench(populated: true, change)
+  /// A synced node. Its first key ends some seconds after the test's beginning.
+  private func node(endingAfter seconds: Int64) throws -> ReplicaBench {
+    var bench = ReplicaBench(populated: true)
     bench.store.time = Self.micros(Self.begin)
-    bench.put(key, expiresAt: Self.begin + seconds)
+    bench.put(0, expiresAt: Self.begin + seconds)
     bench.give(.timePassed)
     try bench.settle()
     try #require(bench.status.completeness.state == .complete)
@@ -28,7 +26,7 @@ import Testing
   }
 
   @Test func `a key is admitted until Redis's clock reaches its end, and is refused from then on`() throws {
-    var bench = try bench(after: 10)
+    var bench = try node(endingAfter: 10)
     #expect(isAdmitted(bench, 0) && isAdmitted(bench, 1))
     bench.pass(.milliseconds(9999))
     #expect(isAdmitted(bench, 0))
@@ -39,12 +37,12 @@ import Testing
     bench.ask(1, 0)
     #expect(bench.answers[1] == nil)
     try bench.settle()
-    let refusal = try #require(refusal(bench.answers[1]))
-    #expect(refusal.reason == .expiredKey && refusal.proof.version == bench.store.current?.version)
+    let refused = try #require(refusal(bench.answers[1]))
+    #expect(refused.reason == .expiredKey && refused.proof.version == bench.store.current?.version)
   }
 
   @Test func `before Redis's clock has reached the end, a node whose clock is fast refuses nobody`() throws {
-    var bench = try bench(after: 10)
+    var bench = try node(endingAfter: 10)
     bench.pass(.seconds(60))
     // In Redis only one second has passed.
     bench.store.time = Self.micros(Self.begin + 1)
@@ -56,7 +54,7 @@ import Testing
   }
 
   @Test func `a node whose clock stands still is corrected by the next read of the position`() throws {
-    var bench = try bench(after: 10)
+    var bench = try node(endingAfter: 10)
     bench.store.time = Self.micros(Self.begin + 11)
     #expect(isAdmitted(bench, 0))
     bench.pass(.seconds(1))
@@ -65,7 +63,7 @@ import Testing
   }
 
   @Test func `while the store is away, a key that may have ended is undecided, and others are admitted`() throws {
-    var bench = try bench(after: 10)
+    var bench = try node(endingAfter: 10)
     bench.give(.disconnected(1, reason: "away"))
     bench.pass(.seconds(11))
     bench.ask(1, 0)
@@ -75,9 +73,11 @@ import Testing
   }
 
   @Test func `an answer from before the end doesn't refuse, although the node's clock passes it on the way`() throws {
-    var bench = try bench(after: 10)
+    var bench = try node(endingAfter: 10)
     bench.pass(.seconds(10))
     bench.store.time = Self.micros(Self.begin + 10) - 1
+    try bench.settle()
+    bench.now = bench.now + .milliseconds(1)
     bench.ask(1, 0)
     let read = try bench.take(ReplicaBench.isPosition)
     let answer = bench.reply(to: read)
@@ -87,7 +87,7 @@ import Testing
   }
 
   @Test func `without Redis's time nobody is refused as expired`() throws {
-    var bench = try bench(after: 10)
+    var bench = try node(endingAfter: 10)
     bench.store.time = nil
     bench.pass(.seconds(11))
     bench.ask(1, 0)
@@ -106,7 +106,7 @@ import Testing
   }
 
   @Test func `a change of the end counts at once`() throws {
-    var bench = try bench(after: 10)
+    var bench = try node(endingAfter: 10)
     bench.pass(.seconds(11))
     bench.store.time = Self.micros(Self.begin + 11)
     try bench.settle()
@@ -123,7 +123,7 @@ import Testing
   }
 
   @Test func `a revoked key with an end is refused as revoked`() throws {
-    var bench = try bench(after: 10)
+    var bench = try node(endingAfter: 10)
     bench.put(0, .revoked, expiresAt: Self.begin + 10)
     try bench.follow()
     bench.store.time = Self.micros(Self.begin + 20)

@@ -156,7 +156,8 @@ public final class KeyListSpool {
           problems.append(
             KeyListProblem(
               line: entry.line,
-              reason: "the key was listed on line \(former.line) already, with another account, state, revision or end"))
+              reason: "the key was listed on line \(former.line) already, with another account, state, revision or end")
+          )
           if problems.count >= Self.problemLimit { return problems }
         }
       }
