@@ -73,7 +73,8 @@ extension Simulation {
       let age = node.process?.status(at: now).age, age <= .seconds(1)
     else { return }
     let then = clock(of: servers[server]) - UInt64(Self.expirySlack.wholeNanoseconds / 1000)
-    if Holding(of: key, in: node.table).hasExpired(at: then) {
+    let holding = Holding(of: key, in: node.table)
+    if holding.isActive, holding.hasExpired(at: then) {
       fail("node \(node.index) admitted \(SimulatedKeys.name(key)), which ended long ago by Redis's clock")
     }
   }
