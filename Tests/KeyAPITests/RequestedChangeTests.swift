@@ -45,6 +45,26 @@ import Testing
     #expect(problem?.message.contains("s3") == false, "\(problem as Any)")
   }
 
+  @Test func `an expiry is a time with its zone, seconds since 1970, or null to remove it`() throws {
+    for (text, expected) in [
+      ("1795176000", .set(1_795_176_000)), ("\"2026-11-20T12:00:00Z\"", .set(1_795_176_000)), ("null", .remove),
+      ("1.5e3", .set(1500)), ("0", .set(0)),
+    ] as [(String, ExpiryChange)] {
+      let request = try put(#"{"key":"s3cret","account":"acme","expires_at":\#(text)}"#)
+      #expect(request.edits[0].expiry == expected, "\(text)")
+    }
+    #expect(try put(#"{"key":"s3cret","account":"acme"}"#).edits[0].expiry == .keep)
+    for text in ["\"2026-11-20\"", "\"1795176000\"", "true", "-1", "1.5", "253402300800", "\"\"", "[]"] {
+      let problem = #expect(throws: APIProblem.self) {
+        try put(#"{"key":"s3cret","account":"acme","expires_at":\#(text)}"#)
+      }
+      #expect(problem?.message.contains("expires_at: expected") == true, "\(text): \(problem as Any)")
+    }
+    let state = try RequestedChange.json(Array(#"{"state":"active","expires_at":1}"#.utf8))
+    let problem = #expect(throws: APIProblem.self) { try RequestedChange.state(Self.id, state) }
+    #expect(problem?.message.contains("no other members than") == true)
+  }
+
   @Test func `a batch has puts and changes of the state, in their order`() throws {
     let json = try RequestedChange.json(
       Array(

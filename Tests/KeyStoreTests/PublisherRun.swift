@@ -64,6 +64,7 @@ struct PublisherRun {
     var account: String?
     var state: String?
     var since: Int64?
+    var expiresAt: Int64?
     var revision: UInt64?
     var version: UInt64?
     var dryRun: Bool?
