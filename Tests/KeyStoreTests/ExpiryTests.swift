@@ -3,6 +3,7 @@
 import Foundation
 import KeyReplica
 import Logging
+import NIOCore
 import NIOPosix
 import RedisFixture
 import Testing

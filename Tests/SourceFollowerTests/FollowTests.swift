@@ -42,6 +42,45 @@ import Testing
     #expect(try await bench.redis.run("EXISTS", "sluice:{keys}:lease").integer() == 0)
   }
 
+  @Test func `a key ends when its row says so, in whatever form a session shows times`() async throws {
+    let bench = try await FollowBench(keys: 10)
+    try await bench.postgres.query(
+      """
+      ALTER TABLE api_keys ADD COLUMN expires_at timestamptz;
+      UPDATE api_keys SET expires_at = '2126-01-01T00:00:00Z' WHERE secret = 'sk_1';
+      """)
+    let end = 4_922_899_200 as Int64
+    let follower = try await bench.follow(["--expires-at-column", "expires_at"])
+    #expect(try await bench.record("sk_1")?.expiresAt == end)
+    #expect(try await bench.record("sk_2")?.expiresAt == nil)
+    try await bench.postgres.query(
+      """
+      SET datestyle = 'German'; SET timezone = 'Asia/Kolkata';
+      UPDATE api_keys SET expires_at = '2126-01-01T00:00:00.5Z' WHERE secret = 'sk_2';
+      UPDATE api_keys SET expires_at = 'infinity' WHERE secret = 'sk_1';
+      INSERT INTO api_keys VALUES ('sk_new', 'acme', 'active', 0, '2126-01-01T00:00:00Z');
+      """)
+    try await bench.becomesEqual()
+    #expect(try await bench.record("sk_1")?.expiresAt == nil)
+    #expect(try await bench.record("sk_2")?.expiresAt == end + 1)
+    #expect(try await bench.record("sk_new")?.expiresAt == end)
+    try await bench.postgres.query("UPDATE api_keys SET expires_at = NULL")
+    try await bench.becomesEqual()
+    #expect(try await bench.record("sk_new")?.expiresAt == nil)
+    follower.terminate()
+    _ = try await follower.waitForExit()
+
+    // A follower that isn't told of ends leaves them, and its comparison as well.
+    try await bench.with { connection in
+      _ = try await KeyStoreWriter(connection: connection, layout: bench.layout).apply([
+        KeyEdit(key: KeyID(secret: "sk_3".utf8), kind: .put(account: "account-3", nil), expiry: .set(end))
+      ])
+    }
+    let other = try await bench.follow()
+    #expect(try await bench.record("sk_3")?.expiresAt == end)
+    other.terminate()
+  }
+
   @Test func `a secret is neither in Redis, nor in the outbox, nor in the log`() async throws {
     let bench = try await FollowBench(keys: 10)
     let follower = try await bench.follow(["--log-level", "trace"])

@@ -43,7 +43,7 @@ extension Simulation {
 
   private func words(_ position: StorePosition) -> String {
     "version \(position.version) of \(position.epoch), \(position.count) records, \(position.digest.hex.prefix(6))"
-      + (position.sealed ? "" : ", not sealed")
+      + (position.sealed ? "" : ", not sealed") + (position.time.map { ", at \($0)" } ?? ", at an unknown time")
   }
 
   private func words(_ change: Change) -> String {
