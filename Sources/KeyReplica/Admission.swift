@@ -101,8 +101,8 @@ extension Replica {
     }
   }
 
-  /// Admits a key that is held as active, unless that information is too old; nil if the key isn't held as active, or if
-  /// it has ended.
+  /// Admits a key that is held as active, unless that information is too old; nil if the key isn't held as active, or
+  /// if it has ended.
   /// - Parameter read: The read that has just proven the mirror correct, if there was one. Then Redis's time in it
   ///   decides whether the key has ended. Without it the key may have ended if Redis's clock may have come that far.
   func admission(of key: KeyID, now: Instant, proven read: Barrier.Reached? = nil) -> Verdict? {

@@ -4,9 +4,9 @@
 // step. A key is refused as expired only by a read that was sent after the request arrived, and whose time isn't before
 // the end of the key.
 //
-// But an admitted request needs no read. So a node calculates from the last read when Redis's clock may reach the end of
-// a key at the earliest, on its own monotonic clock. From then on the key isn't admitted without a read. The time of day
-// of the node plays no part. If the node's monotonic clock is too slow or stands still, the next read corrects it.
+// But an admitted request needs no read. So a node calculates from the last read when Redis's clock may reach the end
+// of a key at the earliest, on its own monotonic clock. From then on the key isn't admitted without a read. The time of
+// day of the node plays no part. If the node's monotonic clock is too slow or stands still, the next read corrects it.
 //
 // If Redis denies the command TIME, nothing can be proven about the end of keys, and they stay admitted.
 

@@ -5,14 +5,15 @@
 //     2 a 1763683200/10005 1795219200 acme
 //
 // The parts are: schema; state; time of the last change (seconds since 1970), the store's version of that change, the
-// source's revision if the source gave one; in schema 2 the time at which the key ends (seconds since 1970); account. With the two numbers the script can tell an outdated change from a
-// new one, in the same step in which it writes. A record without these numbers is also valid. The account is last and
-// may contain spaces. A record that doesn't have exactly this form is undecodable. That is an error to report, never
-// "no such key": in 2020 a push API treated an unreadable record as absent, and answered 401 for ninety minutes.
+// source's revision if the source gave one; in schema 2 the time at which the key ends (seconds since 1970); account.
+// With the two numbers the script can tell an outdated change from a new one, in the same step in which it writes. A
+// record without these numbers is also valid. The account is last and may contain spaces. A record that doesn't have
+// exactly this form is undecodable. That is an error to report, never "no such key": in 2020 a push API treated an
+// unreadable record as absent, and answered 401 for ninety minutes.
 //
 // A record with an end has another schema, because a build that doesn't know ends must not read such a record as one
-// without. Such a node refuses nobody, and such a publisher writes nothing: with the first record of schema 2, the store
-// has schema 2 as well.
+// without. Such a node refuses nobody, and such a publisher writes nothing: with the first record of schema 2, the
+// store has schema 2 as well.
 
 /// The state of a key.
 public enum KeyState: UInt8, Sendable, CaseIterable {

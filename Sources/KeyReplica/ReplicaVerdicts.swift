@@ -1,6 +1,7 @@
 // The verdicts on keys. They are decided in two places only: `admission`, in Admission.swift, and
 // `objectionToRefusing`. A key that is held as active is admitted in any phase, unless that information is too old. A
-// refusal needs all of its conditions at once. An expired key is refused only by Redis's time in the barrier's read. A key without a record is refused only if the refusal valve is open too.
+// refusal needs all of its conditions at once. An expired key is refused only by Redis's time in the barrier's read. A
+// key without a record is refused only if the refusal valve is open too.
 
 extension Replica {
   public func status(at now: Instant) -> ReplicaStatus {

@@ -36,8 +36,8 @@ public struct StoreLayout: Sendable, Hashable {
   /// The number of buckets. It is part of the schema, because both sides must use the same number.
   public static let bucketCount = 1024
 
-  /// The schema of everything above, including records. It becomes ``schemaWithExpiry`` with the first record that has an
-  /// end, so that builds that don't know ends neither read nor write the store.
+  /// The schema of everything above, including records. It becomes ``schemaWithExpiry`` with the first record that has
+  /// an end, so that builds that don't know ends neither read nor write the store.
   public static let schema = KeyRecord.schema
   static let schemaWithExpiry = KeyRecord.schemaWithExpiry
 

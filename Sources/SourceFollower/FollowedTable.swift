@@ -83,8 +83,8 @@ public struct FollowedTable: Sendable, Hashable {
 
   // MARK: Reading
 
-  /// Key ID, account, state, revision and end of a row, as SQL. The key ID is `invalid` if no request can contain the key,
-  /// and null if the row has no key.
+  /// Key ID, account, state, revision and end of a row, as SQL. The key ID is `invalid` if no request can contain the
+  /// key, and null if the row has no key.
   private var columns: String {
     let id =
       switch key {

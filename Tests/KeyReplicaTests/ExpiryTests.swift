@@ -1,5 +1,5 @@
-// Keys that end by themselves: refused only by Redis's own time, from a read that was sent after the request arrived, and
-// soon after that time has come.
+// Keys that end by themselves: refused only by Redis's own time, from a read that was sent after the request arrived,
+// and soon after that time has come.
 
 import Testing
 

@@ -37,8 +37,8 @@ public enum ExpiryChange: Sendable, Hashable {
     return number(bytes[...]).flatMap { $0 <= KeyRecord.expiryLimit ? $0 : nil }
   }
 
-  /// A time of RFC 3339; nil if the text is none. A time before 1970 is the beginning of 1970: a key that ended then has
-  /// ended.
+  /// A time of RFC 3339; nil if the text is none. A time before 1970 is the beginning of 1970: a key that ended then
+  /// has ended.
   public static func seconds(ofTime text: some StringProtocol) -> Int64? {
     moment(Array(text.utf8)).map { min(max($0, 0), KeyRecord.expiryLimit) }
   }
@@ -68,7 +68,7 @@ public enum ExpiryChange: Sendable, Hashable {
     }
     func isMark(_ index: Int, _ marks: String) -> Bool { marks.utf8.contains(bytes[index]) }
     // The shortest is 2026-12-31T23:59:59Z.
-    guard (20...40).contains(bytes.count), isMark(4, "-"), isMark(7, "-"), isMark(10, "Tt "), isMark(13, ":"),
+    guard (20...255).contains(bytes.count), isMark(4, "-"), isMark(7, "-"), isMark(10, "Tt "), isMark(13, ":"),
       isMark(16, ":"), let year = field(0..<4, 0...9999), let month = field(5..<7, 1...12),
       let day = field(8..<10, 1...daysOfMonth(month, of: year)), let hour = field(11..<13, 0...23),
       // The second 60 is a leap second. Unix time counts it as the second after it.

@@ -173,8 +173,8 @@ public struct Publication {
     return outcome
   }
 
-  /// Redis's time in seconds since 1970. If Redis denies TIME, this computer's: here the time decides only which effects
-  /// an operator is asked about.
+  /// Redis's time in seconds since 1970. If Redis denies TIME, this computer's: here the time decides only which
+  /// effects an operator is asked about.
   private func time() async throws -> Int64 {
     do {
       return Int64(try await SourceMarks(connection: connection, layout: layout).time() / 1_000_000)

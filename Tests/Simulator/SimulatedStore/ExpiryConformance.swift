@@ -1,5 +1,5 @@
-// What a key store does with the ends of keys: scenarios that the simulated store and the real one on Redis both pass, as those
-// of StoreConformance.
+// What a key store does with the ends of keys: scenarios that the simulated store and the real one on Redis both pass,
+// as those of StoreConformance.
 
 import KeyReplica
 

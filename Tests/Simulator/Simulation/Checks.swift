@@ -10,8 +10,8 @@
 // i. On the word of another store than the one that a node has mirrored, nobody is refused, unless an operator said that it was replaced.
 // j. A key that was active in a mirror is refused as unknown only if the store has ended it since, or an operator has confirmed.
 // k. While most keys that clients send to a node are unknown, the node refuses no key as unknown: a refusal storm.
-// l. A key is refused as expired only if Redis's clock, read after the request's arrival, had reached the key's end. And soon after
-//    that no node admits it.
+// l. A key is refused as expired only if Redis's clock, read after the request's arrival, had reached the key's end. Soon after that no
+//    node admits it.
 // h. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an alarm.
 
 import KeyReplica
@@ -62,8 +62,8 @@ extension Simulation {
     clockReadings.contains { $0.at >= then && holding.hasExpired(at: $0.time) }
   }
 
-  /// How long a node may admit a key after Redis's clock has reached the key's end, while it hears from the store: the longest time
-  /// that a deposed primary answers, and some reads.
+  /// How long a node may admit a key after Redis's clock has reached the key's end, while it hears from the store: the
+  /// longest time that a deposed primary answers, and some reads.
   private static let expirySlack = Duration.milliseconds(longestDeposition + 2000)
 
   private func checkExpiry(_ node: SimulatedNode, _ key: KeyID) {

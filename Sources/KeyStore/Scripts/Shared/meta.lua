@@ -4,8 +4,8 @@
 -- Reads and checks the store's description: epoch, version, count and digest. If it isn't valid the script ends here
 -- with an error.
 --
--- KEYS[1] and KEYS[2] are meta and changes, ARGV[1] and ARGV[2] the schema and the number of buckets. A store that has had
--- records with an end has schema 2.
+-- KEYS[1] and KEYS[2] are meta and changes, ARGV[1] and ARGV[2] the schema and the number of buckets. A store that has
+-- had records with an end has schema 2.
 local schema, buckets = ARGV[1], ARGV[2]
 local meta = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed',
   'store')

@@ -11,8 +11,8 @@
 --       seconds since 1970 (empty: the present end, or none for a new key; `-`: no end). An operation is `p` (put), `s`
 --       (change only the state) or `k` (check that the key has this state and account, and change nothing), followed by
 --       its permissions: `e` (this removal is agreed), `m` (move the key to another account), `r` (change a revoked
---       key), `o` (a record without a version is older than the version that the changes are based on); and by `d` if it
---       may be done only if everything before it in this call was done.
+--       key), `o` (a record without a version is older than the version that the changes are based on); and by `d` if
+--       it may be done only if everything before it in this call was done.
 -- Reply epoch, version, and two letters per change: the result (EditResult.Kind), and the key's state now, `-` if it
 --       has none.
 
