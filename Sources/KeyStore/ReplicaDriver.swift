@@ -140,6 +140,8 @@ private final class Core {
   private var links: Links?
   private var recordFailure: String?
   private var saidShortcoming: String?
+  /// Whether the log says that Redis denies TIME.
+  private var saidTimeless = false
   private var alarm: (at: Instant, task: Scheduled<Void>)?
   private var nextQuestion: UInt64 = 0
   private var asked: [UInt64: (Verdict) -> Void] = [:]
@@ -259,6 +261,7 @@ private final class Core {
           _ = try StoreLayout.followers(from: replies[replies.count - 3])
           return try layout.position(from: reply)
         }
+        self.sayTimeless(position)
         return .position(session, read: read, fence, position)
       }
     case .recordReplicas(let session, let count): record(count, session)
@@ -385,6 +388,15 @@ private final class Core {
         metadata: ["redis": "\(endpoint)", "missing": "\(shortcoming)"])
     }
     saidShortcoming = server.shortcoming
+  }
+
+  /// Logs once that keys don't expire, because Redis denies TIME.
+  private func sayTimeless(_ position: Result<StoreAnswer<StorePosition>, Replica.ReadFailure>) {
+    guard case .success(.found(let position)) = position, position.time == nil, !saidTimeless else { return }
+    saidTimeless = true
+    logger.warning(
+      "Redis denies TIME: keys with an expiry stay admitted after it. Allow +time",
+      metadata: ["redis": "\(endpoint)"])
   }
 
   private func ended(_ session: Replica.ConnectionID, because reason: String) {

@@ -49,5 +49,7 @@ import Testing
     #expect(changes["maxItems"] as? Int == KeyStoreWriter.batchLimit)
     let key = try schema("components", "schemas", "NewKey", "properties", "key")
     #expect(key["maxLength"] as? Int == KeyListParser.secretLimit)
+    let expiry = try schema("components", "schemas", "Put", "properties", "expires_at")["anyOf"] as? [[String: Any]]
+    #expect(expiry?[1]["maximum"] as? Int == Int(KeyRecord.expiryLimit))
   }
 }
