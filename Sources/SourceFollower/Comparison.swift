@@ -71,10 +71,10 @@ struct Comparison: Sendable {
     let publication = Publication(connection: connection, layout: layout, terms: terms)
     let plan = try await publication.plan(for: list)
     guard plan.isWithin(percent: maxRevoked) else { throw Refused(consequences: plan, maxRevoked: maxRevoked) }
+    let ending: [ListEffects.Kind] = [.suspended, .revoked, .expired]
     var outcome = Outcome(
       moment: moment, position: nil, keys: list.entryCount, changed: 0,
-      added: plan.effects[.added], ended: [.suspended, .revoked, .expired].reduce(0) { $0 + plan.effects[$1] },
-      overtaken: 0)
+      added: plan.effects[.added], ended: ending.reduce(0) { $0 + plan.effects[$1] }, overtaken: 0)
     if plan.effects.changed > 0 {
       let edits = try await publication.carryOut(
         list, agreed: plan, under: lease, onlyDifferences: true

@@ -55,7 +55,7 @@ struct SourceRow: Sendable, Hashable {
     expiry = .keep
     if let text = columns[4] {
       // PostgreSQL's latest time.
-      guard let change = text == "infinity" ? .remove : ExpiryChange(field: text) else {
+      guard let change = text == "infinity" ? ExpiryChange.remove : ExpiryChange(field: text) else {
         throw Unreadable(
           description: "the row of key \(key): expected the end of the key as a timestamptz, or as "
             + "\(ExpiryChange.expectation), got \"\(text.prefix(40))\"")

@@ -107,7 +107,7 @@ import Testing
         try await [
           store.connection.execute(
             RebuildBucketScript(layout: layout, epoch: "first", index: 0, count: 0, digest: .empty, foreign: [])),
-          store.connection.execute(FinishRebuildScript(layout: layout, epoch: "first")),
+          store.connection.execute(FinishRebuildScript(layout: layout, epoch: "first", hasExpiry: false)),
         ]
       }
       struct Killed: Error {}

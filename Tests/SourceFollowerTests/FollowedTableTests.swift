@@ -41,6 +41,7 @@ import Testing
     let query = FollowedQuery("SELECT * FROM keys; ")
     #expect(try query.list(columns: ["key_id", "account"]).contains("FROM (SELECT * FROM keys\n"))
     #expect(try query.list(columns: ["account", "key", "state", "revision"]).contains("sha256"))
+    #expect(try query.list(columns: ["key_id", "account", "expires_at"]).contains("to_jsonb(listed.expires_at)"))
     for columns in [
       ["key_id"], ["account"], ["key", "key_id", "account"], ["key", "account", "status"], ["key", "key", "account"],
     ] {
