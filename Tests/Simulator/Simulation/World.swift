@@ -81,10 +81,10 @@ extension Simulation {
       expiry: someExpiry())
   }
 
-  /// Mostly none; otherwise around now.
+  /// Mostly none; otherwise around now, by Redis's clock.
   private func someExpiry() -> StoreEdit.Expiry {
     if random.chance(800) { return random.chance(800) ? .keep : .remove }
-    return .set(seconds - 3 + Int64(random.below(12)))
+    return .set(Int64(clock(of: server) / 1_000_000) - 3 + Int64(random.below(12)))
   }
 
   func publish(_ number: Int) { publish(calls[number]) }
