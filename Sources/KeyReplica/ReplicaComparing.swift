@@ -64,7 +64,10 @@ extension Replica {
     }
     met = manifest.position.store
     lastReadFailure = nil
-    if mirror.epoch != manifest.position.epoch { unrecordedReplicas = 0 }
+    if mirror.epoch != manifest.position.epoch {
+      unrecordedReplicas = 0
+      source = nil
+    }
     noteConfirmations(of: manifest.position)
     withRefusalValve { $0.heard(confirmed: manifest.position.confirmedUnknown) }
     if let why = historyMismatch(of: manifest) {

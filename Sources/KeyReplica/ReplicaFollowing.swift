@@ -146,6 +146,7 @@ extension Replica {
     following.positionFailure = nil
     following.replicas = position.replicas
     withRefusalValve { $0.heard(confirmed: position.confirmedUnknown) }
+    noteSource(position.source)
     let isOvertaken = position.version < mirror.applied
     let isFenced = read.fencedBy >= Fence.needed(of: position.replicas)
     if isOvertaken || read.isWaitedFor && !isFenced {
@@ -191,6 +192,13 @@ extension Replica {
     guard let following, following.conversation.unfenced != objection else { return }
     following.conversation.unfenced = objection
     note(objection.map { .unfenced($0) } ?? .fenced)
+  }
+
+  private mutating func noteSource(_ mark: SourceMark) {
+    let former = sourceObjection
+    source = mark
+    guard (sourceObjection == nil) != (former == nil) else { return }
+    note(sourceObjection.map { .sourceStale($0.inWords) } ?? .sourceRecent)
   }
 
   /// Why this position can't belong to the mirrored history; nil if it can.
@@ -240,6 +248,7 @@ extension Replica {
   // MARK: Time
 
   mutating func timePassed(in following: Following, now: Instant) {
+    answer(following.barrier.expiredForMark(at: now), .sourceStale(source ?? SourceMark()))
     answer(following.barrier.expired(at: now), .barrierTimedOut)
     if let due = following.compareAt, due <= now {
       return compareAgain(because: "retry: the store had vanished or disagreed", now: now)

@@ -25,11 +25,15 @@ public struct Proof: Sendable, Hashable {
   public var version: UInt64
   /// When the read was sent.
   public var asOf: Instant
+  /// The source mark that was read: everything that was committed in the source before this moment was in the store. In
+  /// microseconds since 1970, by Redis's clock; nil if the store has no mark.
+  public var sourceAsOf: UInt64?
 
-  public init(epoch: String, version: UInt64, asOf: Instant) {
+  public init(epoch: String, version: UInt64, asOf: Instant, sourceAsOf: UInt64? = nil) {
     self.epoch = epoch
     self.version = version
     self.asOf = asOf
+    self.sourceAsOf = sourceAsOf
   }
 }
 
@@ -62,6 +66,9 @@ public enum Undecided: Sendable, Hashable {
   case vanished
   /// The key is proven unknown. So are most keys that clients sent lately, so the store itself may lack keys.
   case refusalStorm(unknown: Int, admitted: Int)
+  /// The source mark is older than its maximum age. Or the refusal has to be proven against the source, and no mark from
+  /// after the request's arrival came within the timeout.
+  case sourceStale(SourceMark)
   /// The mirror is older than the maximum age for admission.
   case stale(Duration)
   /// The node is shutting down.
@@ -83,6 +90,7 @@ public enum Undecided: Sendable, Hashable {
     case .tooManyWaiting: "too_many_waiting"
     case .vanished: "vanished"
     case .refusalStorm: "refusal_storm"
+    case .sourceStale: "source_stale"
     case .stale: "stale"
     case .shuttingDown: "shutting_down"
     }
@@ -107,6 +115,7 @@ extension Undecided {
     case .vanished: "the key was active, and its record is gone although no change suspended or revoked it"
     case .refusalStorm(let unknown, let admitted):
       "\(unknown) distinct keys that were sent lately are unknown and \(admitted) are active: the key store may lack keys"
+    case .sourceStale(let mark): "refusals are suspended: \(mark.objection). Is key-publisher follow running?"
     case .stale(let age): "the mirror is \(Int(age.fractionalSeconds)) s old, too old to admit anybody"
     case .shuttingDown: "the node is ending"
     }
