@@ -33,6 +33,8 @@ struct ModelStore {
   var adopted: [String] = []
   /// The number of unknown keys that an operator confirmed.
   var confirmedUnknown = 0
+  /// The source mark, and Redis's time as the next position has it.
+  var source = SourceMark()
   private var announced: UInt64 = 0
   private var confirmed: UInt64 = 0
   private var lastChange: [UInt64]
@@ -133,11 +135,12 @@ struct ModelStore {
       StorePosition(
         epoch: current.epoch, version: current.version, count: current.keys.count, digest: digest,
         sealed: current.sealed, announced: announced, confirmed: confirmed, replicas: replicas,
-        store: identity, adopted: adopted, confirmedUnknown: confirmedUnknown))
+        store: identity, adopted: adopted, confirmedUnknown: confirmedUnknown, source: source))
   }
 
   func manifest() -> StoreAnswer<Manifest> {
-    guard case .found(let position) = position() else { return .noStore }
+    guard case .found(var position) = position() else { return .noStore }
+    position.source.readAt = nil
     let raw = (0..<bucketCount).map(bucket)
     return .found(
       Manifest(
@@ -176,6 +179,12 @@ struct ModelStore {
 
   private static func digest(_ keys: [KeyID: KeyRecord]) -> Digest {
     keys.reduce(into: .empty) { $0 ^= Digest(of: $1.key, record: $1.value.encoded) }
+  }
+
+  /// A follower marks the present version as equal to the source, as of a moment.
+  mutating func mark(asOf moment: UInt64) {
+    source.moment = moment
+    source.version = current?.version
   }
 
   // MARK: What was true

@@ -17,6 +17,10 @@ public enum FaultKind: String, CaseIterable, Sendable {
   case deniedCommands
   // At the publisher.
   case duplicateCall
+  // At the source and the publishers that follow it: a follower that is killed, one that is paused until its lease has
+  // ended while another one follows, a source that can't be read, a transaction that commits late, and another publisher
+  // that changes keys in the store.
+  case deadFollower, pausedFollower, sourceAway, lateCommit, otherPublisher
   // At clients: many unknown keys are sent to one node.
   case strangers
 }
@@ -38,6 +42,7 @@ struct FaultMix {
     (.flush, 2), (.restoredSnapshot, 4),
     (.sameImportAgain, 4), (.otherStore, 3),
     (.handEdit, 7), (.recomputedEdit, 4), (.undecodableRecord, 2), (.otherSchema, 2), (.strangers, 4),
+    (.deadFollower, 4), (.sourceAway, 3),
   ]
 
   init(random: inout SeededRandom) {

@@ -64,7 +64,16 @@ final class SimulatedServer {
   /// At its memory limit: takes no keys, still ends them.
   var isFull = false
 
-  init(_ dataset: Dataset, replicas: Int, declared: Int?, recorded: Int = 0, hasFollowed: Bool = false) {
+  /// How far its clock is from the true time, in microseconds.
+  private let clockError: Int64
+  /// Which follower may write, and until when.
+  var lease: (number: Int, until: Instant)?
+
+  init(
+    _ dataset: Dataset, replicas: Int, declared: Int?, recorded: Int = 0, hasFollowed: Bool = false,
+    clockError: Int64 = 0
+  ) {
+    self.clockError = clockError
     self.dataset = dataset
     self.replicas = replicas
     self.declared = declared
@@ -72,9 +81,19 @@ final class SimulatedServer {
     self.hasFollowed = hasFollowed
   }
 
+  /// When time 0 of a simulation is, in microseconds since 1970.
+  private static let beginning: Int64 = 1_763_683_200_000_000
+
+  /// Its clock, in microseconds since 1970.
+  func time(at now: Instant) -> UInt64 { UInt64(Self.beginning + now.nanoseconds / 1_000 + clockError) }
+
+  /// The true time of a clock's time, if that clock was right.
+  static func moment(of time: UInt64) -> Instant { Instant(nanoseconds: (Int64(time) - beginning) * 1_000) }
+
   /// What it says of the store, which a publisher told how many replicas there are.
-  func position() -> StoreAnswer<StorePosition> {
-    guard case .found(var position) = dataset.store.position() else { return dataset.store.position() }
+  func position(at now: Instant) -> StoreAnswer<StorePosition> {
+    let answer = dataset.store.position(at: time(at: now))
+    guard case .found(var position) = answer else { return answer }
     position.replicas = declared
     return .found(position)
   }

@@ -341,7 +341,7 @@ extension Simulation {
     case .readManifest(_, let read): reply = .manifest(session, read: read, result(server.manifest()))
     case .readBucket(_, let bucket): reply = .bucket(session, bucket, result(store.bucket(bucket)))
     case .readPosition(_, let read, let fencedBy):
-      reply = .position(session, read: read, server.fence(by: fencedBy), result(server.position()))
+      reply = .position(session, read: read, server.fence(by: fencedBy), result(server.position(at: now)))
     case .readChanges(_, let version):
       let changes = store.changes(after: version, atMost: Self.feedBatch)
       if changes.isEmpty, failure == nil {

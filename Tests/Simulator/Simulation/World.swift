@@ -45,6 +45,7 @@ extension Simulation {
 
   private func callPublisher() {
     if random.chance(100) { return purge() }
+    if source != nil, !occurs(.otherPublisher) { return commitToSource() }
     let edits = (0..<random.within(1...3)).map { _ in someEdit() }
     calls.append(edits)
     agenda.add(.publish(number: calls.count - 1), at: now + .microseconds(random.within(100...20_000)))
@@ -106,15 +107,15 @@ extension Simulation {
     }
   }
 
-  private var seconds: Int64 { 1_763_683_200 + (now - start).components.seconds }
+  var seconds: Int64 { 1_763_683_200 + (now - start).components.seconds }
 
-  private func newEpoch() -> String {
+  func newEpoch() -> String {
     epochs += 1
     return "epoch \(epochs)"
   }
 
   /// Changes the store through its scripts, and notes each version as what was true.
-  private func change(_ body: (inout SimulatedStore) throws(StoreRefusal) -> Void) {
+  func change(_ body: (inout SimulatedStore) throws(StoreRefusal) -> Void) {
     if random.chance(300) { server.remember() }
     let before = server.dataset.store.meta?.version ?? 0
     do throws(StoreRefusal) {
@@ -123,6 +124,7 @@ extension Simulation {
       note { "the store refuses the publisher: \(error)" }
     }
     if let meta = server.dataset.store.meta { storeOfEpoch[meta.epoch] = meta.store }
+    noteBound()
     guard let meta = server.dataset.store.meta, meta.version > before else { return }
     var sealed = truth.current?.sealed ?? false
     for change in server.dataset.store.changes(after: before) {
@@ -142,6 +144,7 @@ extension Simulation {
 
   /// The store at the address is another one, or is the same with another past, or is gone.
   private func noteTruth() {
+    noteBound()
     if let meta = server.dataset.store.meta { storeOfEpoch[meta.epoch] = meta.store }
     guard let meta = server.dataset.store.meta, meta.schema == KeyRecord.schema, meta.rebuildingTo == nil else {
       truth.vanishes(at: now)
@@ -166,6 +169,7 @@ extension Simulation {
   func populate(sealed: Bool) {
     flush()
     note { "the store is populated, \(sealed ? "and sealed" : "but not sealed")" }
+    if let source { return importing(Self.edits(to: source.rows), sealed: sealed, at: seconds) }
     let edits = SimulatedKeys.all.filter { _ in random.chance(600) }.map { key in
       StoreEdit(
         key: key,
@@ -173,6 +177,12 @@ extension Simulation {
           account: Holding.accounts[random.below(4)], random.chance(800) ? .active : random.pick(KeyState.allCases)))
     }
     importing(edits, sealed: sealed, at: seconds)
+  }
+
+  private static func edits(to holdings: Holdings) -> [StoreEdit] {
+    zip(SimulatedKeys.all, holdings).compactMap { key, holding in
+      holding.state.map { StoreEdit(key: key, kind: .put(account: holding.account ?? "", $0)) }
+    }
   }
 
   private func importing(_ edits: [StoreEdit], sealed: Bool, at since: Int64) {
@@ -204,6 +214,7 @@ extension Simulation {
 
   private func flush() {
     server.dataset = emptyDataset()
+    noteBound()
     rewound = true
     truth.vanishes(at: now)
   }
@@ -271,6 +282,7 @@ extension Simulation {
   /// Everything is as it should be, as far as an operator can see to it.
   func mend() {
     for (index, server) in servers.enumerated() { server.recover(asPrimary: index == address) }
+    mendFollowing()
     executeWaiting()
     server.dataset.store.setSchema(KeyRecord.schema)
     if let meta = server.dataset.store.meta, truth.isAbsent || truth.current?.epoch != meta.epoch { noteTruth() }
@@ -345,11 +357,8 @@ extension Simulation {
 
   private func importAgain(_ holdings: Holdings) {
     flush()
-    let edits = zip(SimulatedKeys.all, holdings).compactMap { key, holding in
-      holding.state.map { StoreEdit(key: key, kind: .put(account: holding.account ?? "", $0)) }
-    }
     // The same records at the same time: nothing but the epoch tells two such imports apart.
-    importing(edits, sealed: true, at: 1_763_683_200)
+    importing(Self.edits(to: holdings), sealed: true, at: 1_763_683_200)
   }
 
   // MARK: Faults
@@ -388,8 +397,10 @@ extension Simulation {
       noteTruth()
       agenda.add(.calmDown(server: address, kind), at: now + .milliseconds(random.within(10...600)))
     case .strangers: for key in SimulatedKeys.strangers.prefix(random.within(1...16)) { ask(node, key) }
+    case .deadFollower: if let follower = followers.randomElement(using: &random) { kill(follower) }
+    case .sourceAway: source?.awayUntil = now + .milliseconds(random.within(20...4_000))
     case .lostMessage, .refusedConnection, .duplicateEvent, .lateReply, .tornStateFile, .foreignStateFile,
-      .unsealedStore, .deniedCommands, .duplicateCall:
+      .unsealedStore, .deniedCommands, .duplicateCall, .pausedFollower, .lateCommit, .otherPublisher:
       break
     }
   }
@@ -446,7 +457,8 @@ extension Simulation {
     let deposed = servers[old]
     servers.append(
       SimulatedServer(
-        dataset, replicas: deposed.replicas, declared: deposed.declared, recorded: deposed.recorded, hasFollowed: true))
+        dataset, replicas: deposed.replicas, declared: deposed.declared, recorded: deposed.recorded, hasFollowed: true,
+        clockError: someClockError()))
     address = servers.count - 1
     server.denied = deposed.denied
     // Its one replica is the old primary, which comes back and follows it later.
@@ -496,7 +508,9 @@ extension Simulation {
       servers[address].recover(asPrimary: true)
       noteTruth()
     } else {
-      servers.append(SimulatedServer(emptyDataset(), replicas: server.replicas, declared: server.replicas))
+      servers.append(
+        SimulatedServer(
+          emptyDataset(), replicas: server.replicas, declared: server.replicas, clockError: someClockError()))
       address = servers.count - 1
       denyCommands(at: server)
       truth.vanishes(at: now)
