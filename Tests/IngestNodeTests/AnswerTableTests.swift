@@ -116,6 +116,12 @@ import Testing
     #expect(refused["error"] as? String == "revoked_key")
     #expect(proof["epoch"] as? String == EveryFailure.nasty && proof["version"] as? UInt64 == .max)
     #expect((proof["as_of"] as? String)?.hasSuffix("Z") == true)
+    #expect(proof["source_as_of"] == nil)
+    let marked = try body(
+      .refused(
+        .unknownKey,
+        Proof(epoch: "e", version: 1, asOf: Instant(nanoseconds: 0), sourceAsOf: 1_700_000_000_123_456)))
+    #expect((marked["proof"] as? [String: Any])?["source_as_of"] as? String == "2023-11-14T22:13:20.123Z")
     let undecided = try body(.undecided(.diverged(EveryFailure.nasty)))
     #expect(undecided["error"] as? String == "undecided" && undecided["reason"] as? String == "diverged")
     let uncountable = try body(.uncountable(EveryFailure.nasty))

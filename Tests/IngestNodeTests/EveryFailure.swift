@@ -26,7 +26,8 @@ enum EveryFailure {
     case .unfenced: .tooManyWaiting(limit: 3)
     case .tooManyWaiting: .vanished
     case .vanished: .refusalStorm(unknown: 12, admitted: 3)
-    case .refusalStorm: .stale(.seconds(5))
+    case .refusalStorm: .sourceStale(SourceMark(flaw: nasty))
+    case .sourceStale: .stale(.seconds(5))
     case .stale: .shuttingDown
     case .shuttingDown: nil
     }

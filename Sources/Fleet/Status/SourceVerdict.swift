@@ -19,7 +19,7 @@ enum SourceVerdict {
     let stale = nodes.filter { $0.isLive && $0.report.source?.stale == true }
     guard let first = stale.first, let source = first.report.source else { return [] }
     let names = Wording.list(stale.map(\.report.name), atMost: 3) + (stale.count == 1 ? " refuses" : " refuse")
-    let age = source.ageSeconds.map { "is \(Wording.time(seconds: $0)) old" } ?? "is missing, or its age isn't known"
+    let age = source.ageSeconds.map { "is \(time(seconds: $0)) old" } ?? "is missing, or its age isn't known"
     let need =
       source.proveAgainst == .source
       ? ", and refusals have to be proven against the source (--prove-against source)" : ""
@@ -35,17 +35,22 @@ enum SourceVerdict {
 
   private static func flaw(of mark: SourceMark) -> String {
     if let flaw = mark.flaw { return "can't be read (\(Wording.printable(flaw)))" }
-    let most = mark.maxAge.map { "the maximum age is \(Wording.time($0))" } ?? "there is no maximum age"
-    if let age = mark.age { return "is \(Wording.time(age)) old; \(most)" }
+    let most = mark.maxAge.map { "the maximum age is \(time(seconds: $0.fractionalSeconds))" } ?? "there is no maximum age"
+    if let age = mark.age { return "is \(time(seconds: age.fractionalSeconds)) old; \(most)" }
     return mark.moment == nil ? "is missing; \(most)" : "is in the future: Redis's clock was set back"
+  }
+
+  /// To the second for some minutes: 75 s isn't 60 s.
+  private static func time(seconds: Double) -> String {
+    (60..<600).contains(seconds) ? "\(Int(seconds)) s" : Wording.time(seconds: seconds)
   }
 
   /// The mark as one line of text; nil if the store has neither a mark nor a maximum age.
   static func line(_ mark: SourceMark) -> String? {
     if mark.flaw != nil { return "source mark: unreadable" }
     guard mark.moment != nil || mark.maxAge != nil else { return nil }
-    let most = mark.maxAge.map { ", maximum age \(Wording.time($0))" } ?? ""
-    if let age = mark.age { return "equal to the source as of \(Wording.time(age)) ago\(most)" }
+    let most = mark.maxAge.map { ", maximum age \(time(seconds: $0.fractionalSeconds))" } ?? ""
+    if let age = mark.age { return "equal to the source as of \(time(seconds: age.fractionalSeconds)) ago\(most)" }
     return (mark.moment == nil ? "no source mark" : "source mark of unknown age") + most
   }
 }
