@@ -35,7 +35,8 @@ enum SourceVerdict {
 
   private static func flaw(of mark: SourceMark) -> String {
     if let flaw = mark.flaw { return "can't be read (\(Wording.printable(flaw)))" }
-    let most = mark.maxAge.map { "the maximum age is \(time(seconds: $0.fractionalSeconds))" } ?? "there is no maximum age"
+    let most =
+      mark.maxAge.map { "the maximum age is \(time(seconds: $0.fractionalSeconds))" } ?? "there is no maximum age"
     if let age = mark.age { return "is \(time(seconds: age.fractionalSeconds)) old; \(most)" }
     return mark.moment == nil ? "is missing; \(most)" : "is in the future: Redis's clock was set back"
   }

@@ -16,6 +16,8 @@ final class SimulatedSource {
   /// Since when each key has been active without a break; nil where it isn't.
   private(set) var activeSince: [Instant?]
   private(set) var committedAt: Instant
+  /// The key that was changed last.
+  private(set) var latest: Int?
   /// Nobody can read it until then.
   var awayUntil: Instant?
   private var open: [Int: [(key: Int, holding: Holding)]] = [:]
@@ -40,6 +42,7 @@ final class SimulatedSource {
     for (key, holding) in changes {
       rows[key] = holding
       outbox.append(Entry(number: number, key: key))
+      latest = key
       if !holding.isActive {
         activeSince[key] = nil
       } else if activeSince[key] == nil {

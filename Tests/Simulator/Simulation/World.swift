@@ -46,7 +46,11 @@ extension Simulation {
   private func callPublisher() {
     if random.chance(100) { return purge() }
     if source != nil, !occurs(.otherPublisher) { return commitToSource() }
-    let edits = (0..<random.within(1...3)).map { _ in someEdit() }
+    var edits = (0..<random.within(1...3)).map { _ in someEdit() }
+    // The other publisher ends what the follower has just brought.
+    if let latest = source?.latest, random.chance(500) {
+      edits.append(StoreEdit(key: SimulatedKeys.all[latest], kind: .setState(.revoked)))
+    }
     calls.append(edits)
     agenda.add(.publish(number: calls.count - 1), at: now + .microseconds(random.within(100...20_000)))
     if occurs(.duplicateCall) {
