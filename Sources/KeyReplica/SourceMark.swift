@@ -34,6 +34,9 @@ public struct SourceMark: Sendable, Hashable {
   /// The largest number in a mark. Redis's Lua uses doubles, which aren't exact for larger integers.
   public static let limit: UInt64 = (1 << 53) - 1
 
+  /// The largest maximum age, in milliseconds: ten years, as for all durations of options.
+  public static let maxAgeLimit: UInt64 = 10 * 365 * 86_400 * 1_000
+
   public init(
     moment: UInt64? = nil, version: UInt64? = nil, maxAge: Duration? = nil, readAt: UInt64? = nil, flaw: String? = nil
   ) {

@@ -75,15 +75,16 @@ extension StoreLayout {
     _ moment: String?, version: String?, maxAge: String?, readAt: UInt64?
   ) -> SourceMark {
     var mark = SourceMark(readAt: readAt)
-    func number(_ text: String?, of field: String) -> UInt64? {
+    func number(_ text: String?, of field: String, upTo limit: UInt64 = SourceMark.limit) -> UInt64? {
       guard let text else { return nil }
-      if let number = UInt64(text), number <= SourceMark.limit { return number }
+      if let number = UInt64(text), number <= limit { return number }
       mark.flaw = "expected a number in the field \(field) of meta, got \"\(text.prefix(32))\""
       return nil
     }
     mark.moment = number(moment, of: "source_mark")
     mark.version = number(version, of: "source_version")
-    mark.maxAge = number(maxAge, of: "source_max_age").map { .milliseconds(Int64($0)) }
+    let milliseconds = number(maxAge, of: "source_max_age", upTo: SourceMark.maxAgeLimit)
+    mark.maxAge = milliseconds.map { .milliseconds(Int64($0)) }
     return mark
   }
 

@@ -115,9 +115,9 @@ public struct FleetVerdict: Sendable, Equatable {
     let rest =
       Self.registerProblems(facts.fleet) + Self.failures(facts.fleet.nodes) + Self.failures(facts.fleet.workers)
       + DeadLetterVerdict.wrong(facts.fleet.nodes, facts.deadBytes).map { FleetProblem(.wrong, $0) }
-      + RefusalStorm.problems(facts.fleet.nodes) + SourceVerdict.problems(facts.store, facts.fleet.nodes)
-      + Self.untaken(facts) + Self.notes(facts, running)
+      + RefusalStorm.problems(facts.fleet.nodes) + Self.untaken(facts) + Self.notes(facts, running)
     problems += LossVerdict.wrong(facts.fleet.nodes)
+    problems += SourceVerdict.problems(facts.store, facts.fleet.nodes)
     problems += rest.filter { $0.severity == .wrong } + rest.filter { $0.severity != .wrong }
   }
 

@@ -235,7 +235,7 @@ extension Simulation {
     let (key, bySource) = (pending.question.key, node.limits.proveAgainst == .source)
     if bySource { summary.sourceProofs += 1 }
     if let sourceBound, let boundSince, boundSince < pending.askedAt,
-      pending.askedAt - newestMark > sourceBound + 2 * Self.clockError
+      pending.askedAt - newestMark > sourceBound + Self.clockError * 2
     {
       fail(
         "node \(node.index) refused \(SimulatedKeys.name(key)), and the latest mark was from "
