@@ -242,6 +242,48 @@ public struct NodeReport: MemberReport {
     }
   }
 
+  /// Up to which moment the store is equal to the source.
+  public struct Source: Codable, Sendable, Equatable {
+    /// Everything that was committed in the source before this moment is in the store. Unix seconds, by Redis's clock;
+    /// nil if the store was never marked.
+    @OrNull public var markedAt: Double?
+    /// The mark's age when it was read, at most half a second before the report; nil if it isn't known.
+    @OrNull public var ageSeconds: Double?
+    /// The maximum age of the mark for refusals; nil if there is none.
+    @OrNull public var maxAgeSeconds: Double?
+    /// What this node proves refusals against.
+    public var proveAgainst: ProofBasis
+    /// Whether no key can be refused because the mark is too old, missing or unreadable.
+    public var stale: Bool
+
+    public init(
+      markedAt: Double?, ageSeconds: Double?, maxAgeSeconds: Double?, proveAgainst: ProofBasis, stale: Bool
+    ) {
+      self.markedAt = markedAt
+      self.ageSeconds = ageSeconds
+      self.maxAgeSeconds = maxAgeSeconds
+      self.proveAgainst = proveAgainst
+      self.stale = stale
+    }
+
+    /// Nil before a mark was read.
+    init?(_ mirror: ReplicaStatus) {
+      guard let mark = mirror.source else { return nil }
+      let isStale = if case .sourceStale = mirror.objection { true } else { false }
+      self.init(
+        markedAt: mark.moment.map { Double($0) / 1e6 }, ageSeconds: mark.age?.fractionalSeconds,
+        maxAgeSeconds: mark.maxAge?.fractionalSeconds, proveAgainst: mirror.proveAgainst, stale: isStale)
+    }
+
+    private enum CodingKeys: String, CodingKey {
+      case markedAt = "marked_at"
+      case ageSeconds = "age_seconds"
+      case maxAgeSeconds = "max_age_seconds"
+      case proveAgainst = "prove_against"
+      case stale
+    }
+  }
+
   public var name: String
   public var build: String
   public var instance: String
@@ -275,6 +317,8 @@ public struct NodeReport: MemberReport {
   @OrNull public var store: Store?
   /// How the store at the address differs from the mirrored one; nil if it is the same store.
   @OrNull public var wrongStore: WrongStore?
+  /// The source mark as last read; nil before that, or from a build that doesn't read it.
+  @OrNull public var source: Source?
   /// Keys that vanished from the store without a change that ended them, since the start.
   public var violations: UInt64
   /// The distinct keys that clients sent lately; nil if the node's build doesn't count them.
@@ -330,6 +374,7 @@ public struct NodeReport: MemberReport {
     revived = mirror.revived
     store = mirror.store.map { Store(id: $0.id, name: $0.name) }
     wrongStore = mirror.wrongStore
+    source = Source(mirror)
     violations = mirror.violations
     recentKeys = RecentKeys(mirror.recentKeys)
     self.answers = answers
@@ -355,6 +400,7 @@ public struct NodeReport: MemberReport {
     case heldBack = "held_back"
     case vanished, revived, store
     case wrongStore = "wrong_store"
+    case source
     case recentKeys = "recent_keys"
     case violations, answers, outcomes, barrier, queue, connections, spool
     case lastMinute = "last_minute"

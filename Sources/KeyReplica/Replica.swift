@@ -38,6 +38,8 @@ public struct Replica {
   /// there never was one.
   private(set) var answeredAt: Instant?
   var storeVersion: UInt64?
+  /// The source mark in the last position of this history that was read.
+  var source: SourceMark?
   /// Whether the mirror has ever been a whole sealed store, in this process or before a restart.
   var wasWhole: Bool
   var removalGuard: RemovalGuard
@@ -84,7 +86,7 @@ public struct Replica {
     precondition(limits.bucketsInFlight > 0, "with no bucket in flight nothing would ever be read")
     self.limits = limits
     generator = Jitter(state: seed)
-    pace = Barrier.Pace(interval: limits.barrierInterval, now: now)
+    pace = Barrier.Pace(interval: limits.barrierInterval, markInterval: limits.markInterval, now: now)
     mirror = Mirror(table: table)
     wasWhole = heardAt != nil
     for (bucket, since) in held { table.setAdmitDeadline(ofBucket: bucket, to: since + limits.admitAge) }

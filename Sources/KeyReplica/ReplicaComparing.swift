@@ -65,7 +65,10 @@ extension Replica {
     met = manifest.position.store
     lastReadFailure = nil
     noteTime(of: manifest.position, readSentAt: comparing.sentAt)
-    if mirror.epoch != manifest.position.epoch { unrecordedReplicas = 0 }
+    if mirror.epoch != manifest.position.epoch {
+      unrecordedReplicas = 0
+      source = nil
+    }
     noteConfirmations(of: manifest.position)
     withRefusalValve { $0.heard(confirmed: manifest.position.confirmedUnknown) }
     if let why = historyMismatch(of: manifest) {

@@ -147,6 +147,7 @@ extension Replica {
     following.positionFailure = nil
     following.replicas = position.replicas
     withRefusalValve { $0.heard(confirmed: position.confirmedUnknown) }
+    noteSource(position.source)
     let isOvertaken = position.version < mirror.applied
     let isFenced = read.fencedBy >= Fence.needed(of: position.replicas)
     if isOvertaken || read.isWaitedFor && !isFenced {
@@ -200,6 +201,13 @@ extension Replica {
     note(objection.map { .unfenced($0) } ?? .fenced)
   }
 
+  private mutating func noteSource(_ mark: SourceMark) {
+    let former = sourceObjection
+    source = mark
+    guard (sourceObjection == nil) != (former == nil) else { return }
+    note(sourceObjection.map { .sourceStale($0.inWords) } ?? .sourceRecent)
+  }
+
   /// Why this position can't belong to the mirrored history; nil if it can.
   private func contradiction(with position: StorePosition, read: Barrier.Read) -> String? {
     if position.epoch != mirror.epoch {
@@ -247,6 +255,7 @@ extension Replica {
   // MARK: Time
 
   mutating func timePassed(in following: Following, now: Instant) {
+    answer(following.barrier.expiredForMark(at: now), .sourceStale(source ?? SourceMark()))
     answer(following.barrier.expired(at: now), .barrierTimedOut)
     if let due = following.compareAt, due <= now {
       return compareAgain(because: "retry: the store had vanished or disagreed", now: now)

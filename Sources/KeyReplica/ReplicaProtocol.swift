@@ -10,6 +10,10 @@ extension Replica {
     /// Minimum time between two reads for a proof. Any client can send unknown keys without a pause. Without this limit
     /// a node would then read without a pause too, and a few nodes would use all of the store's time.
     public var barrierInterval: Duration = .milliseconds(1)
+    /// What a refusal is proven against.
+    public var proveAgainst = ProofBasis.store
+    /// Minimum time from any read of the position to the next one that is made because questions wait for a source mark.
+    public var markInterval: Duration = .milliseconds(50)
     /// Maximum mirror age for admission. Bounds how long a revoked key works while the store is unreachable.
     public var admitAge: Duration = .seconds(3600)
     /// How often the position is read when no question waits for a proof.
@@ -105,6 +109,9 @@ extension Replica {
     /// Refusals suspended: the primary isn't confirmed by the store's other servers; the reason as text.
     case unfenced(String)
     case fenced
+    /// Refusals suspended: the source mark is too old; the reason as text.
+    case sourceStale(String)
+    case sourceRecent
     /// Records of a bucket's keys have vanished without a change that revoked or suspended the keys; and the number of
     /// all keys that are held for that reason.
     case vanished(keys: Int, held: Int, bucket: Int)

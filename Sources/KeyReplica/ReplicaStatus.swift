@@ -37,6 +37,10 @@ public struct ReplicaStatus: Sendable, Hashable {
   /// Keys whose records vanished without a change that revoked or suspended them, since the start. Any value above zero
   /// should be investigated.
   public var violations: UInt64 = 0
+  /// The source mark in the last position that was read; nil before the first one.
+  public var source: SourceMark?
+  /// What refusals are proven against.
+  public var proveAgainst = ProofBasis.store
   /// The distinct keys that clients sent lately, and whether unknown keys are answered 503 because there are too many.
   public var recentKeys = RecentKeyCounts()
 }

@@ -2,6 +2,9 @@
 // `objectionToRefusing`. A key that is held as active is admitted in any phase, unless that information is too old. A
 // refusal needs all of its conditions at once. An expired key is refused only by Redis's time in the barrier's read. A
 // key without a record is refused only if the refusal valve is open too.
+//
+// If the store has a maximum age for its source mark, and the mark is older, nobody is refused: not even a key whose
+// record says that it is suspended or revoked. The record is as old as the mark, and the customer may have paid since.
 
 extension Replica {
   public func status(at now: Instant) -> ReplicaStatus {
@@ -11,12 +14,12 @@ extension Replica {
         state: completeness, verified: mirror.verifiedCount, total: mirror.table.bucketCount),
       sealed: mirror.sealed, keys: mirror.count, accounts: mirror.table.accountCount, epoch: mirror.epoch,
       version: mirror.applied, storeVersion: storeVersion, age: answeredAt.map { now - $0 },
-      objection: objectionToRefusing ?? following?.positionFailure.map { .barrierFailed($0) },
+      objection: objectionToRefusing ?? sourceObjection ?? following?.positionFailure.map { .barrierFailed($0) },
       barrierReads: (following?.barrier.pace ?? pace).readsSent, barrierWaiting: following?.barrier.count ?? 0,
       quarantined: removalGuard.quarantined.count + losses.vanished.count, vanished: losses.vanished.count,
       revived: losses.revived.count, store: expected.mirrored ?? met, wrongStore: wrongStore,
       admits: wasWhole && HeldKey.isAdmitted(until: admitUntil, at: now), violations: violations,
-      recentKeys: refusalValve.counts)
+      source: source, proveAgainst: limits.proveAgainst, recentKeys: refusalValve.counts)
   }
 
   var completeness: Completeness.State {
@@ -53,6 +56,20 @@ extension Replica {
     return following.conversation.unfenced.map { .unfenced($0) }
   }
 
+  /// Why the source mark that was read last permits no refusals; nil if it does. For the status and the log: a refusal
+  /// depends on the mark in the position that its own question was answered with.
+  var sourceObjection: Undecided? {
+    guard following != nil, let source else { return nil }
+    guard source.isWithinBound else { return .sourceStale(source) }
+    switch limits.proveAgainst {
+    case .store: return nil
+    case .source:
+      // If no mark came within the time for which a question waits, none will come in time for the next question.
+      if let age = source.age, age <= limits.barrierWait { return nil }
+      return .sourceStale(source)
+    }
+  }
+
   var loading: Undecided { .loading(verified: mirror.verifiedCount, total: mirror.table.bucketCount) }
 
   mutating func asked(_ question: Question, now: Instant) {
@@ -71,14 +88,23 @@ extension Replica {
   }
 
   mutating func answerReached(in following: Following, now: Instant) {
-    for (question, read) in following.barrier.reached(mirror.applied) {
-      let verdict = verdict(of: question.key, by: read, now: now)
-      commands.append(.answer(question, verdict))
+    var unproven: [Barrier.Ready] = []
+    for ready in following.barrier.reached(mirror.applied) {
+      if let verdict = verdict(of: ready.question.key, by: ready.read, since: ready.arrival, now: now) {
+        commands.append(.answer(ready.question, verdict))
+      } else {
+        unproven.append(ready)
+      }
     }
+    if !unproven.isEmpty { following.barrier.awaitMark(unproven) }
   }
 
-  /// The verdict on a key whose barrier's read was answered and whose version the mirror has reached.
-  private mutating func verdict(of key: KeyID, by read: Barrier.Reached, now: Instant) -> Verdict {
+  /// The verdict on a key whose barrier's read was answered and whose version the mirror has reached. Nil if a refusal
+  /// has to be proven against the source, and needs a later source mark for that.
+  /// - Parameter arrival: The source mark of the first read after the question arrived, if this is a later read.
+  private mutating func verdict(
+    of key: KeyID, by read: Barrier.Reached, since arrival: SourceMark?, now: Instant
+  ) -> Verdict? {
     if let admitted = admission(of: key, now: now, proven: read) {
       noteAdmitted(key, admitted)
       return admitted
@@ -86,7 +112,13 @@ extension Replica {
     if scrub.vanished[KeyPrefix(key)] != nil { return .undecided(.vanished) }
     if let objection = objectionToRefusing { return .undecided(objection) }
     if let why = disagreement(with: read.position) { return .undecided(.diverged(why)) }
-    let proof = Proof(epoch: read.position.epoch, version: read.position.version, asOf: read.readSentAt)
+    let source = read.position.source
+    guard source.isWithinBound else { return .undecided(.sourceStale(source)) }
+    if limits.proveAgainst == .source {
+      guard let arrival, read.position.coversSource(since: arrival) else { return nil }
+    }
+    let proof = Proof(
+      epoch: read.position.epoch, version: read.position.version, asOf: read.readSentAt, sourceAsOf: source.knownMoment)
     let entry = mirror.table.entry(key)
     switch entry?.state {
     case .suspended: return .refuse(.suspendedKey, proof)

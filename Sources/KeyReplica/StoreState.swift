@@ -27,15 +27,14 @@ public struct StorePosition: Sendable, Hashable {
   public var adopted: [String]
   /// The number of distinct unknown keys that an operator has confirmed: see `RefusalValve`.
   public var confirmedUnknown: Int
-  /// Redis's time when the position was read, from the same step: in microseconds since 1970. Nil if Redis denies the
-  /// command `TIME`.
-  public var time: UInt64?
+  /// Up to which moment the store is equal to the source.
+  public var source: SourceMark
 
   /// - Parameter store: Nil for a store that has no ID yet: then its epoch is its ID.
   public init(
     epoch: String, version: UInt64, count: Int, digest: Digest, sealed: Bool, announced: UInt64 = 0,
     confirmed: UInt64 = 0, replicas: Int? = nil, store: StoreIdentity? = nil, adopted: [String] = [],
-    confirmedUnknown: Int = 0, time: UInt64? = nil
+    confirmedUnknown: Int = 0, source: SourceMark = SourceMark()
   ) {
     self.epoch = epoch
     self.version = version
@@ -48,7 +47,14 @@ public struct StorePosition: Sendable, Hashable {
     self.store = store ?? StoreIdentity(id: epoch)
     self.adopted = adopted
     self.confirmedUnknown = confirmedUnknown
-    self.time = time
+    self.source = source
+  }
+
+  /// Redis's time when the position was read, from the same step: in microseconds since 1970. Nil if Redis denies the
+  /// command `TIME`.
+  public var time: UInt64? {
+    get { source.readAt }
+    set { source.readAt = newValue }
   }
 }
 

@@ -27,11 +27,15 @@ public struct Proof: Sendable, Hashable {
   public var version: UInt64
   /// When the read was sent.
   public var asOf: Instant
+  /// The source mark that was read: everything that was committed in the source before this moment was in the store. In
+  /// microseconds since 1970, by Redis's clock; nil if the store has no mark.
+  public var sourceAsOf: UInt64?
 
-  public init(epoch: String, version: UInt64, asOf: Instant) {
+  public init(epoch: String, version: UInt64, asOf: Instant, sourceAsOf: UInt64? = nil) {
     self.epoch = epoch
     self.version = version
     self.asOf = asOf
+    self.sourceAsOf = sourceAsOf
   }
 }
 
@@ -66,6 +70,9 @@ public enum Undecided: Sendable, Hashable {
   case refusalStorm(unknown: Int, admitted: Int)
   /// The key may have ended, and that can't be proven: Redis's time isn't known, or the key's record is gone.
   case expiryUnproven
+  /// The source mark is older than its maximum age. Or the refusal has to be proven against the source, and no mark from
+  /// after the request's arrival came within the timeout.
+  case sourceStale(SourceMark)
   /// The mirror is older than the maximum age for admission.
   case stale(Duration)
   /// The node is shutting down.
@@ -88,6 +95,7 @@ public enum Undecided: Sendable, Hashable {
     case .vanished: "vanished"
     case .refusalStorm: "refusal_storm"
     case .expiryUnproven: "expiry_unproven"
+    case .sourceStale: "source_stale"
     case .stale: "stale"
     case .shuttingDown: "shutting_down"
     }
@@ -114,6 +122,7 @@ extension Undecided {
       "\(unknown) distinct keys that were sent lately are unknown and \(admitted) are active: the key store may lack keys"
     case .expiryUnproven:
       "the key may have ended, but Redis's time isn't known or the key's record is gone, so that can't be proven"
+    case .sourceStale(let mark): "refusals are suspended: \(mark.objection). Is key-publisher follow running?"
     case .stale(let age): "the mirror is \(Int(age.fractionalSeconds)) s old, too old to admit anybody"
     case .shuttingDown: "the node is ending"
     }

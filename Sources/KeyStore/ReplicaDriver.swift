@@ -434,6 +434,9 @@ private final class Core {
     case .unfenced(let reason):
       logger.error("refusals suspended: primary not confirmed by a majority", metadata: ["reason": "\(reason)"])
     case .fenced: logger.notice("refusals resumed: primary confirmed by a majority")
+    case .sourceStale(let reason):
+      logger.error("refusals suspended: the source mark is too old", metadata: ["reason": "\(reason)"])
+    case .sourceRecent: logger.notice("refusals resumed: the source mark is recent again")
     case .refusalStorm(let unknown, let admitted):
       logger.critical(
         "refusal storm: unknown keys are answered 503 until there are fewer, or until key-publisher confirm-unknown",

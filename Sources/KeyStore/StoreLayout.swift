@@ -6,8 +6,8 @@
 //                                       primary), rebuild (see StoreRebuild), store (the store's ID: the epoch of its
 //                                       first history; if missing, the present epoch), name,
 //                                       adopted (IDs and names of stores that this one replaces), unknown (number of
-//                                       distinct unknown keys that an operator confirmed), source_mark and
-//                                       source_max_age (see SourceMarks)
+//                                       distinct unknown keys that an operator confirmed), source_mark,
+//                                       source_version and source_max_age (see SourceMarks)
 //   sluice:{keys}:bucket:0 …    hash    key ID (32 bytes) → record; `summary` → "count digest version"
 //   sluice:{keys}:changes       stream  one entry per change; its ID is <version>-0
 //   sluice:{keys}:rebuild       hash    while the store is being rebuilt: bucket's number → its future summary
@@ -53,7 +53,7 @@ public struct StoreLayout: Sendable, Hashable {
   /// The fields of the store's description, in the order in which they are read.
   static let metaFields = [
     "schema", "buckets", "epoch", "version", "count", "digest", "sealed", "announced", "confirmed", "replicas",
-    "store", "name", "adopted", "unknown", "source_mark", "source_max_age",
+    "store", "name", "adopted", "unknown", "source_mark", "source_version", "source_max_age",
   ]
 
   /// A key under which nothing is ever stored. It is in the Redis Cluster slot of all keys of the store.

@@ -18,10 +18,12 @@ extension StoreLayout {
     try PositionScript(layout: self).read(reply)
   }
 
-  /// The source mark in the same reply.
-  func sourceMark(from reply: RedisReply) throws -> SourceMark { try PositionScript.sourceMark(from: reply) }
-
-  static func position(fromFields fields: ArraySlice<RedisReply>) throws -> StoreAnswer<StorePosition> {
+  /// - Parameters:
+  ///   - fields: The values of ``metaFields``.
+  ///   - time: Redis's time in the same step, in microseconds since 1970; nil if it isn't known.
+  static func position(
+    fromFields fields: ArraySlice<RedisReply>, at time: UInt64? = nil
+  ) throws -> StoreAnswer<StorePosition> {
     let texts = try fields.map { try $0.stringOrNull() }
     guard texts.count == metaFields.count else {
       throw UnreadableStore("expected \(metaFields.count) fields of meta, got \(texts.count)")
@@ -65,7 +67,26 @@ extension StoreLayout {
       StorePosition(
         epoch: epoch, version: version, count: count, digest: digest, sealed: texts[6] == "1", announced: announced,
         confirmed: confirmed, replicas: replicas, store: StoreIdentity(id: id, name: name),
-        adopted: texts[12]?.split(separator: " ").map(String.init) ?? [], confirmedUnknown: confirmedUnknown))
+        adopted: texts[12]?.split(separator: " ").map(String.init) ?? [], confirmedUnknown: confirmedUnknown,
+        source: sourceMark(texts[14], version: texts[15], maxAge: texts[16], readAt: time)))
+  }
+
+  /// The source mark. If it can't be read, it says so itself: the position is valid without it.
+  private static func sourceMark(
+    _ moment: String?, version: String?, maxAge: String?, readAt: UInt64?
+  ) -> SourceMark {
+    var mark = SourceMark(readAt: readAt)
+    func number(_ text: String?, of field: String, upTo limit: UInt64 = SourceMark.limit) -> UInt64? {
+      guard let text else { return nil }
+      if let number = UInt64(text), number <= limit { return number }
+      mark.flaw = "expected a number in the field \(field) of meta, got \"\(text.prefix(32))\""
+      return nil
+    }
+    mark.moment = number(moment, of: "source_mark")
+    mark.version = number(version, of: "source_version")
+    let milliseconds = number(maxAge, of: "source_max_age", upTo: SourceMark.maxAgeLimit)
+    mark.maxAge = milliseconds.map { .milliseconds(Int64($0)) }
+    return mark
   }
 
   func bucketCommand(_ index: Int) -> RedisCommand { RedisCommand("HGETALL", bucket(index)) }

@@ -263,17 +263,21 @@ final class FollowSession: Sendable {
         .rows, "rows of the source can't be read, so the store isn't marked: \(batch.problems.joined(separator: "; "))")
     }
     if batch.wasTruncated || !batch.problems.isEmpty { plan.doubt(now: clock.now) }
-    if plan.isEqual, batch.isComplete {
-      try await store.mark(moment)
-    } else {
-      try await store.check()
-    }
-    if store.takeOthersChanges() {
+    func doubtOthersChanges() {
+      guard store.takeOthersChanges() else { return }
       // During a comparison the new versions may be the comparison's own changes. The next comparison shows whether
       // they were.
       if !plan.isComparing { notes.notice("another program changed the store: comparing it with the source") }
       plan.doubtLater(now: clock.now)
     }
+    // Another program may have changed the store before the changes of this batch. Then the store isn't marked.
+    doubtOthersChanges()
+    if plan.isEqual, batch.isComplete {
+      try await store.mark(moment)
+    } else {
+      try await store.check()
+    }
+    doubtOthersChanges()
     if !batch.isEmpty { try await database.run(table.removal, numbers: batch.numbers) }
     return batch.isComplete
   }

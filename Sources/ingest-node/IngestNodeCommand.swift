@@ -61,7 +61,7 @@ struct IngestNodeCommand: AsyncParsableCommand {
   @OptionGroup(title: "Limits") var limits: LimitArguments
   @OptionGroup(title: "Limits of the queue") var queueLimits: QueueLimitArguments
   @OptionGroup(title: "The spool") var spool: SpoolArguments
-  @OptionGroup(title: "Refusals of unknown keys") var refusals: RefusalArguments
+  @OptionGroup(title: "Refusals") var refusals: RefusalArguments
 
   private static let admitAge = Setting<Duration>(
     "admit-age",

@@ -3,9 +3,15 @@ import CommandSupport
 import IngestNode
 import KeyReplica
 
-/// The options of the refusal valve.
+/// The options for the proof of refusals, and those of the refusal valve.
 struct RefusalArguments: ParsableArguments {
   private static let standard = Replica.Limits()
+
+  private static let proveAgainst = Setting<ProofSetting>(
+    "prove-against",
+    "What a refusal is proven against, as it was after the request arrived: store, the key store; or source, your own database, whose follower must mark the store (key-publisher follow). With source a refusal waits for the follower's next mark.",
+    shown: "store|source", default: standard.proveAgainst.rawValue)
+  @Option(help: Self.proveAgainst.help) var proveAgainst: String?
 
   private static let stormKeys = Setting<Int>(
     "refusal-storm-keys",
@@ -25,8 +31,21 @@ struct RefusalArguments: ParsableArguments {
   @Option(help: Self.stormWindow.help) var refusalStormWindow: String?
 
   func apply(to configuration: inout IngestNode.Configuration, _ settings: Settings) throws {
+    configuration.replica.proveAgainst = try settings.value(Self.proveAgainst, given: proveAgainst).basis
     configuration.replica.stormKeys = try settings.value(Self.stormKeys, given: refusalStormKeys)
     configuration.replica.stormShare = try settings.value(Self.stormShare, given: refusalStormShare)
     configuration.replica.stormWindow = try settings.value(Self.stormWindow, given: refusalStormWindow)
+  }
+}
+
+/// What a refusal is proven against, as an option.
+private struct ProofSetting: SettingValue {
+  let basis: ProofBasis
+
+  static let expectation = "store or source"
+
+  init(setting text: String) throws(InvalidSetting) {
+    guard let basis = ProofBasis(rawValue: text) else { throw InvalidSetting(expected: Self.expectation, came: text) }
+    self.basis = basis
   }
 }

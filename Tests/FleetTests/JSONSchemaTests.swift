@@ -2,6 +2,7 @@
 
 import Fleet
 import Foundation
+import KeyReplica
 import SchemaFixture
 import Testing
 
@@ -19,12 +20,14 @@ struct JSONSchemaTests {
         $0.queue.shards = [.init(shard: 1, redis: "redis://h", admits: false, overLimit: "memory")]
         $0.refusalsBlocked = "x"
         $0.registrationError = "x"
+        $0.source = .init(markedAt: 1, ageSeconds: 2.5, maxAgeSeconds: 60, proveAgainst: .source, stale: true)
         $0.version = .max
       },
       {
         $0.sealed = nil
         $0.accounts = nil
         $0.recentKeys = nil
+        $0.source = .init(markedAt: nil, ageSeconds: nil, maxAgeSeconds: nil, proveAgainst: .store, stale: false)
         $0.storeVersion = nil
         $0.epoch = nil
         $0.freshnessSeconds = nil
@@ -60,6 +63,7 @@ struct JSONSchemaTests {
         $0.fleet.workers[0].report.lastError = "x"
       },
       { $0.fleet.nodes[0].report.queue.state = .away },
+      { $0.store?.source = SourceMark(moment: 1, maxAge: .seconds(60), readAt: 2) },
       { $0 = FleetFacts(store: nil, storeAfter: nil, fleet: $0.fleet, shards: [], redis: $0.redis) },
     ]
     for (index, change) in changes.enumerated() {

@@ -20,7 +20,7 @@ struct ReportTests {
         "durability_lack":null,"entries":17,"eviction_policy":null,"memory":1048576,"memory_limit":0,"over_limit":null,"read_seconds":0.5,\
         "redis":"redis://127.0.0.1:6379","refused_accounts":0,"room_bytes":1048576,"shard":0}],"state":"connected","waiting":0},\
         "ready":true,"reasons":[],"recent_keys":{"admitted":0,"confirmed":0,"storm":false,"unknown":0},"refusals_blocked":null,"registration_error":null,\
-        "reported_at":1699999999.5,"revived":0,"sealed":true,"spool":null,\
+        "reported_at":1699999999.5,"revived":0,"sealed":true,"source":null,"spool":null,\
         "started_at":1699991959.5,"state":"ready","store":null,\
         "store_version":1000100,"vanished":0,"version":1000100,"violations":0,"wrong_store":null}
         """)
@@ -131,6 +131,20 @@ struct ReportTests {
     #expect(node.store == .init(id: "77ab", name: "production") && node.wrongStore == status.wrongStore)
     #expect(node.recentKeys == .init(unknown: 21, admitted: 4, confirmed: 9, storm: true))
     #expect(node.barrier == .init(reads: 11, waiting: 4, proven: 7, timedOut: 3))
+    #expect(node.source == nil)
+
+    // A stale mark that isn't why refusals are suspended isn't called stale.
+    let mark = SourceMark(moment: 1_000_000, version: 5, maxAge: .seconds(60), readAt: 71_000_000)
+    status.source = mark
+    status.proveAgainst = .source
+    let source = NodeReport.Source(
+      markedAt: 1, ageSeconds: 70, maxAgeSeconds: 60, proveAgainst: .source, stale: false)
+    #expect(report(status).source == source)
+    status.objection = .sourceStale(mark)
+    node = report(status)
+    #expect(node.source?.stale == true && node.refusalsBlocked?.contains("70 s old") == true)
+    status.source = SourceMark()
+    #expect(report(status).source?.markedAt == nil)
 
     status.storeVersion = nil
     status.sealed = false

@@ -27,7 +27,8 @@ struct StatusDocumentTests {
         "program":"Redis","role":"master",\
         "saving_fails":false,"server":null,"used_bytes":1073741824,"version":"7.0.15"},\
         "register":{"full":false,"limit":1000,"turned_away":[]},\
-        "store":{"confirmed_unknown":0,"digest":"00000000000000000000000000000000","epoch":"e1","id":"e1","keys":1000000,"name":null,"sealed":true,"version":1000100},\
+        "store":{"confirmed_unknown":0,"digest":"00000000000000000000000000000000","epoch":"e1","id":"e1","keys":1000000,"name":null,"sealed":true,\
+        "source":{"age_seconds":null,"marked_at":null,"max_age_seconds":null,"within_bound":true},"version":1000100},\
         "unreadable":[{"kind":null,"name":"x","reason":"it is neither a node nor a worker"}],\
         "verdict":"not_in_sync","workers":[\
         {"age_seconds":1,"live":true,"report":\(worker),"seen_at":1699999999,"stopped":false}]}

@@ -37,7 +37,7 @@ import Testing
   }
 
   @Test func `all of them are there`() {
-    #expect(EveryFailure.undecided.count == 16 && Set(EveryFailure.undecided.map(\.code)).count == 16)
+    #expect(EveryFailure.undecided.count == 17 && Set(EveryFailure.undecided.map(\.code)).count == 17)
     #expect(
       EveryFailure.all.count == 3 + 15 + PushRejection.Unavailable.allCases.count + 1 + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1
         + 1
@@ -116,6 +116,12 @@ import Testing
     #expect(refused["error"] as? String == "revoked_key")
     #expect(proof["epoch"] as? String == EveryFailure.nasty && proof["version"] as? UInt64 == .max)
     #expect((proof["as_of"] as? String)?.hasSuffix("Z") == true)
+    #expect(proof["source_as_of"] == nil)
+    let marked = try body(
+      .refused(
+        .unknownKey,
+        Proof(epoch: "e", version: 1, asOf: Instant(nanoseconds: 0), sourceAsOf: 1_700_000_000_123_456)))
+    #expect((marked["proof"] as? [String: Any])?["source_as_of"] as? String == "2023-11-14T22:13:20.123Z")
     let undecided = try body(.undecided(.diverged(EveryFailure.nasty)))
     #expect(undecided["error"] as? String == "undecided" && undecided["reason"] as? String == "diverged")
     let uncountable = try body(.uncountable(EveryFailure.nasty))

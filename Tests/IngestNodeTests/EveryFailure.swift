@@ -27,7 +27,8 @@ enum EveryFailure {
     case .tooManyWaiting: .vanished
     case .vanished: .refusalStorm(unknown: 12, admitted: 3)
     case .refusalStorm: .expiryUnproven
-    case .expiryUnproven: .stale(.seconds(5))
+    case .expiryUnproven: .sourceStale(SourceMark(flaw: nasty))
+    case .sourceStale: .stale(.seconds(5))
     case .stale: .shuttingDown
     case .shuttingDown: nil
     }

@@ -9,6 +9,12 @@ import Testing
       replicas: nil)
   }
 
+  private func position(_ version: UInt64, mark: UInt64?, of marked: UInt64? = nil, at time: UInt64) -> StorePosition {
+    var position = position(version)
+    position.source = SourceMark(moment: mark, version: mark.map { _ in marked ?? version }, readAt: time)
+    return position
+  }
+
   private func question(_ number: UInt64) -> Question { Question(number: number, key: KeyID(secret: "k".utf8)) }
   private let start = Instant(nanoseconds: 0)
 
@@ -69,6 +75,73 @@ import Testing
     #expect(barrier.nextDeadline == nil)
     #expect(barrier.count == 0)
     #expect(barrier.reached(7).isEmpty)
+  }
+
+  @Test func `a question waits for a mark that isn't older than the time of its first read`() throws {
+    var barrier = Barrier(interval: .zero, markInterval: .milliseconds(50), now: start)
+    barrier.add(question(1), deadline: start + .seconds(2))
+    barrier.sent(at: start, applied: 5)
+    barrier.answered(position(5, mark: 900, at: 1_000))
+    let first = barrier.reached(5)
+    #expect(first.map(\.question.number) == [1] && first[0].arrival == nil)
+    barrier.awaitMark(first)
+    #expect(barrier.count == 1 && barrier.nextDeadline == start + .seconds(2))
+    // It isn't read without a pause.
+    #expect(barrier.isWaitedFor && !barrier.wantsRead(at: start + .milliseconds(49)))
+    #expect(barrier.nextRead == start + .milliseconds(50))
+
+    // None, the same mark, an older one, one of another version, one in the future.
+    let later = start + .milliseconds(50)
+    for unfit in [
+      position(5, mark: nil, at: 2_000), position(5, mark: 900, at: 2_000), position(5, mark: 999, at: 2_000),
+      position(6, mark: 1_500, of: 5, at: 2_000), position(5, mark: 2_001, at: 2_000),
+    ] {
+      barrier.sent(at: later, applied: 5)
+      #expect(barrier.read?.isWaitedFor == true)
+      barrier.answered(unfit)
+      #expect(barrier.reached(unfit.version).isEmpty && barrier.count == 1)
+    }
+    barrier.sent(at: later, applied: 5)
+    barrier.answered(position(5, mark: 1_000, at: 3_000))
+    let ready = try #require(barrier.reached(5).first)
+    #expect(ready.arrival?.readAt == 1_000 && ready.read.position.source.moment == 1_000)
+    #expect(barrier.count == 0 && barrier.nextRead == nil && !barrier.isWaitedFor)
+  }
+
+  @Test func `a mark that was there at the first read proves nothing, whatever its moment`() throws {
+    // After a failover to a server whose clock is behind: the old mark is in the future there.
+    var barrier = Barrier(interval: .zero, now: start)
+    barrier.add(question(1), deadline: start + .seconds(2))
+    barrier.sent(at: start, applied: 5)
+    barrier.answered(position(5, mark: 1_200, at: 1_000))
+    barrier.awaitMark(barrier.reached(5))
+    barrier.sent(at: start, applied: 5)
+    barrier.answered(position(5, mark: 1_200, at: 1_300))
+    #expect(barrier.reached(5).isEmpty && barrier.count == 1)
+    barrier.sent(at: start, applied: 5)
+    barrier.answered(position(5, mark: 1_250, at: 1_300))
+    #expect(barrier.reached(5).map(\.question.number) == [1])
+  }
+
+  @Test func `questions that wait for a mark time out by themselves, and new ones don't wait for their pause`() {
+    var barrier = Barrier(interval: .zero, markInterval: .seconds(10), now: start)
+    barrier.add(question(1), deadline: start + .seconds(1))
+    barrier.sent(at: start, applied: 5)
+    barrier.answered(position(5, mark: 1, at: 1_000))
+    barrier.awaitMark(barrier.reached(5))
+    barrier.add(question(2), deadline: start + .seconds(3))
+    #expect(barrier.wantsRead(at: start) && barrier.count == 2)
+    barrier.sent(at: start, applied: 5)
+    #expect(barrier.nextDeadline == start + .seconds(1))
+    #expect(barrier.expired(at: start + .seconds(1)).isEmpty)
+    #expect(barrier.expiredForMark(at: start + .seconds(1)).map(\.number) == [1])
+    barrier.readAgain()
+    #expect(barrier.count == 1 && barrier.nextDeadline == start + .seconds(3))
+    barrier.sent(at: start, applied: 5)
+    barrier.answered(position(5, mark: 1, at: 2_000))
+    barrier.awaitMark(barrier.reached(5))
+    barrier.sent(at: start, applied: 5)
+    #expect(barrier.failed().map(\.number) == [2] && barrier.count == 0)
   }
 
   @Test func `a failed read gives back its own questions, giving up gives back all`() {

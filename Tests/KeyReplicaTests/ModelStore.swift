@@ -33,8 +33,13 @@ struct ModelStore {
   var adopted: [String] = []
   /// The number of unknown keys that an operator confirmed.
   var confirmedUnknown = 0
+  /// The source mark, and Redis's time as the next position has it.
+  var source = SourceMark()
   /// Redis's time, in microseconds since 1970; nil if it is denied.
-  var time: UInt64?
+  var time: UInt64? {
+    get { source.readAt }
+    set { source.readAt = newValue }
+  }
   private var announced: UInt64 = 0
   private var confirmed: UInt64 = 0
   private var lastChange: [UInt64]
@@ -135,11 +140,12 @@ struct ModelStore {
       StorePosition(
         epoch: current.epoch, version: current.version, count: current.keys.count, digest: digest,
         sealed: current.sealed, announced: announced, confirmed: confirmed, replicas: replicas,
-        store: identity, adopted: adopted, confirmedUnknown: confirmedUnknown, time: time))
+        store: identity, adopted: adopted, confirmedUnknown: confirmedUnknown, source: source))
   }
 
   func manifest() -> StoreAnswer<Manifest> {
-    guard case .found(let position) = position() else { return .noStore }
+    guard case .found(var position) = position() else { return .noStore }
+    position.source.readAt = nil
     let raw = (0..<bucketCount).map(bucket)
     return .found(
       Manifest(
@@ -178,6 +184,12 @@ struct ModelStore {
 
   private static func digest(_ keys: [KeyID: KeyRecord]) -> Digest {
     keys.reduce(into: .empty) { $0 ^= Digest(of: $1.key, record: $1.value.encoded) }
+  }
+
+  /// A follower marks the present version as equal to the source, as of a moment.
+  mutating func mark(asOf moment: UInt64) {
+    source.moment = moment
+    source.version = current?.version
   }
 
   // MARK: What was true

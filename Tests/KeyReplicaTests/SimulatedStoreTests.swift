@@ -14,6 +14,8 @@ import Testing
   private final class Subject: ConformingStore {
     private var store = SimulatedStore(bucketCount: 1024)
     private var epochs = 0
+    /// In microseconds since 1970.
+    private var clock: UInt64 = 1_763_683_200_000_000
     var bucketCount: Int { store.bucketCount }
 
     private func epoch() -> String {
@@ -40,12 +42,20 @@ import Testing
       return try store.seal(mayBeEmpty: mayBeEmpty)
     }
 
-    func position() -> StoreAnswer<StorePosition> { store.position() }
+    func position() -> StoreAnswer<StorePosition> { store.position(at: time()) }
     func manifest() -> StoreAnswer<Manifest> { store.manifest() }
     func bucket(_ index: Int) -> RawBucket { store.bucket(index) }
     func changes(after version: UInt64, atMost limit: Int) -> [Change] { store.changes(after: version, atMost: limit) }
     func confirmRemovals() throws { try store.confirmRemovals() }
     func confirm(unknownKeys number: Int) throws { try store.confirm(unknownKeys: number) }
+    func time() -> UInt64 {
+      clock += 1_000
+      return clock
+    }
+    func mark(_ moment: UInt64, of epoch: String, at version: UInt64) throws -> Bool {
+      try store.mark(moment, of: epoch, at: version, now: time())
+    }
+    func setSourceMaxAge(_ maxAge: Duration?) throws { try store.setSourceMaxAge(maxAge) }
     func declare(replicas: Int) throws { try store.declare(replicas: replicas) }
     func name(_ name: String) throws -> Bool { try store.name(name).name == name }
     func adopt(_ other: String) throws { try store.adopt(other) }

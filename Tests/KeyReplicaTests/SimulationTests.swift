@@ -25,6 +25,9 @@ import Testing
     // Schedules in which nothing was decided would prove nothing.
     #expect(total.storms > 20, "\(total.storms) verdicts in refusal storms")
     #expect(
+      total.sourceProofs > 100 && total.sourceStale > 10,
+      "\(total.sourceProofs) refusals by the source, \(total.sourceStale) undecided verdicts for a stale mark")
+    #expect(
       total.refusals > 2000 && total.admissions > 2000, "\(total.refusals) refusals, \(total.admissions) admissions")
   }
 }

@@ -113,6 +113,19 @@ import Testing
       try await refusing { try await bench.writer.confirm(unknownKeys: number) }
     }
 
+    private var marks: SourceMarks { SourceMarks(connection: bench.connection, layout: bench.layout) }
+
+    func time() async throws -> UInt64 { try await marks.time() }
+
+    func mark(_ moment: UInt64, of epoch: String, at version: UInt64) async throws -> Bool {
+      let lease = try await ListLease.take(bench.connection, bench.layout, as: "the test", within: .zero) { _ in }
+      let outcome = try await refusing { try await marks.mark(moment, under: lease, of: epoch, at: version) }
+      await lease.release()
+      return outcome.isWritten
+    }
+
+    func setSourceMaxAge(_ maxAge: Duration?) async throws { try await refusing { try await marks.setMaxAge(maxAge) } }
+
     func declare(replicas: Int) async throws {
       try await refusing {
         try await Replication(connection: bench.connection, layout: bench.layout).declare(replicas: replicas)

@@ -16,7 +16,7 @@
 // Nodes and the store decide whether the fleet is in sync. So does a Redis that may evict any key, because a fleet that
 // is in sync now needn't be in sync a moment later. Faults that keep payloads out are wrong as well, but no reason to
 // keep a machine out of a load balancer: a queue that nothing is pushed to, a node that accepted none of a minute's
-// pushes, accounts with too many dead letters. Everything else about workers, the queue and Redis's settings is a note.
+// pushes, accounts with too many dead letters. So is a source mark that permits no refusals. Everything else about workers, the queue and Redis's settings is a note.
 
 import IngestQueue
 import KeyReplica
@@ -117,6 +117,7 @@ public struct FleetVerdict: Sendable, Equatable {
       + DeadLetterVerdict.wrong(facts.fleet.nodes, facts.deadBytes).map { FleetProblem(.wrong, $0) }
       + RefusalStorm.problems(facts.fleet.nodes) + Self.untaken(facts) + Self.notes(facts, running)
     problems += LossVerdict.wrong(facts.fleet.nodes)
+    problems += SourceVerdict.problems(facts.store, facts.fleet.nodes)
     problems += rest.filter { $0.severity == .wrong } + rest.filter { $0.severity != .wrong }
   }
 
@@ -167,7 +168,7 @@ public struct FleetVerdict: Sendable, Equatable {
     }
     if store.sealed, report.sealed != true {
       lacks.append(.missesTheSeal)
-    } else if store.sealed, let why = report.refusalsBlocked {
+    } else if store.sealed, let why = report.refusalsBlocked, !SourceVerdict.blocks(report) {
       lacks.append(.cannotRefuse(why))
     }
     if let freshness = report.freshnessSeconds {

@@ -40,7 +40,8 @@ public struct StatusDocument: Sendable, Encodable {
     store = facts.store.map {
       Store(
         id: $0.store.id, name: $0.store.name, epoch: $0.epoch, version: $0.version, keys: $0.count,
-        digest: "\($0.digest)", sealed: $0.sealed, confirmedUnknown: $0.confirmedUnknown)
+        digest: "\($0.digest)", sealed: $0.sealed, confirmedUnknown: $0.confirmedUnknown,
+        source: Source($0.source))
     }
     nodes = zip(facts.fleet.nodes, verdict.nodes).map { node, judgement in
       Node(node, judgement, isSealed: facts.store?.sealed == true)
@@ -90,6 +91,21 @@ extension StatusDocument {
     var digest: String
     var sealed: Bool
     var confirmedUnknown: Int
+    var source: Source
+  }
+
+  private struct Source: Encodable {
+    @OrNull var markedAt: Double?
+    @OrNull var ageSeconds: Double?
+    @OrNull var maxAgeSeconds: Double?
+    var withinBound: Bool
+
+    init(_ mark: SourceMark) {
+      markedAt = mark.moment.map { Double($0) / 1e6 }
+      ageSeconds = mark.age?.fractionalSeconds
+      maxAgeSeconds = mark.maxAge?.fractionalSeconds
+      withinBound = mark.isWithinBound
+    }
   }
 
   private struct Node: Encodable {

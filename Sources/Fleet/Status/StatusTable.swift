@@ -67,6 +67,7 @@ public struct StatusTable: Sendable {
       if store.confirmedUnknown > 0 {
         lines.append("  \(Wording.number(store.confirmedUnknown, "unknown key")) confirmed as rightly unknown")
       }
+      if let line = SourceVerdict.line(store.source) { lines.append("  \(line)") }
     } else {
       lines.append("  none")
     }

@@ -31,8 +31,8 @@ struct AnswerFacts: Sendable {
   var reason: String?
   /// One line of text for people.
   var detail: String?
-  /// The proof of a refusal, and the date at which it was read.
-  var proof: (proof: Proof, asOf: String)?
+  /// The proof of a refusal, the date at which it was read, and the date of the source mark; nil if the store has none.
+  var proof: (proof: Proof, asOf: String, sourceAsOf: String?)?
   /// The limit in bytes.
   var limit: Int?
   /// The wait in seconds.
@@ -105,10 +105,15 @@ enum AnswerTable {
   ) -> AnswerFacts {
     switch failure {
     case .refused(let reason, let proof):
-      let asOf = wallTime(proof.asOf).formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+      let style = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
+      let asOf = wallTime(proof.asOf).formatted(style)
+      // By Redis's clock, unlike the other date.
+      let sourceAsOf = proof.sourceAsOf.map { Date(timeIntervalSince1970: Double($0) / 1e6).formatted(style) }
       return AnswerFacts(
         status: reason == .unknownKey ? 401 : 403, error: reason.rawValue,
-        detail: "proven at version \(proof.version) of \(proof.epoch), read \(asOf)", proof: (proof, asOf))
+        detail: "proven at version \(proof.version) of \(proof.epoch), read \(asOf)"
+          + (sourceAsOf.map { ", equal to the source as of \($0)" } ?? ""),
+        proof: (proof, asOf, sourceAsOf))
     case .undecided(let why):
       return AnswerFacts(
         status: 503, error: "undecided", reason: why.code, retryAfter: retryAfter())

@@ -30,8 +30,10 @@ enum Dialects {
   private static func genericBody(_ facts: AnswerFacts) -> String {
     var members = [#""error":"\#(facts.error)""#]
     if let reason = facts.reason { members.append(#""reason":"\#(reason)""#) }
-    if let (proof, asOf) = facts.proof {
-      members.append(#""proof":{"epoch":\#(json(proof.epoch)),"version":\#(proof.version),"as_of":"\#(asOf)"}"#)
+    if let (proof, asOf, sourceAsOf) = facts.proof {
+      let source = sourceAsOf.map { #","source_as_of":"\#($0)""# } ?? ""
+      members.append(
+        #""proof":{"epoch":\#(json(proof.epoch)),"version":\#(proof.version),"as_of":"\#(asOf)"\#(source)}"#)
     } else if let detail = facts.detail {
       members.append(#""detail":\#(json(detail))"#)
     }

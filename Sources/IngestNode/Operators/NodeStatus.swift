@@ -224,6 +224,9 @@ private struct NodeGauges: Sendable {
   private let unknownKeys = Gauge(label: "sluice_recent_unknown_keys")
   private let admittedKeys = Gauge(label: "sluice_recent_admitted_keys")
   private let refusalStorm = Gauge(label: "sluice_refusal_storm")
+  private let sourceAge = Gauge(label: "sluice_source_mark_age_seconds")
+  private let sourceMaxAge = Gauge(label: "sluice_source_mark_max_age_seconds")
+  private let sourceStale = Gauge(label: "sluice_source_stale")
   private let canRefuse = Gauge(label: "sluice_node_can_refuse")
   private let barrierReads = Gauge(label: "sluice_barrier_reads")
   private let barrierWaiting = Gauge(label: "sluice_barrier_waiting")
@@ -260,6 +263,12 @@ private struct NodeGauges: Sendable {
       unknownKeys.record(keys.unknown)
       admittedKeys.record(keys.admitted)
       refusalStorm.record(keys.storm ? 1 : 0)
+    }
+    if let source = report.source {
+      // A store without a mark, or without a maximum age, has no series.
+      if let seconds = source.ageSeconds { sourceAge.record(seconds) }
+      if let seconds = source.maxAgeSeconds { sourceMaxAge.record(seconds) }
+      sourceStale.record(source.stale ? 1 : 0)
     }
     canRefuse.record(report.refusalsBlocked == nil ? 1 : 0)
     barrierReads.record(Double(report.barrier.reads))

@@ -20,7 +20,7 @@ final class RefusalLog: Sendable {
       "refused",
       metadata: [
         "key": "\(key)", "reason": "\(reason.rawValue)", "epoch": "\(proof.epoch)", "version": "\(proof.version)",
-        "client": "\(client ?? "unknown")",
+        "client": "\(client ?? "unknown")", "source_as_of": "\(proof.sourceAsOf.map { "\($0) us" } ?? "none")",
       ])
   }
 }

@@ -58,8 +58,12 @@ public struct SourceMarks: Sendable {
   }
 
   /// The store's position and mark, read in one step.
+  /// - Throws: ``UnreadableStore`` if the mark or its maximum age can't be read, in addition to the errors of
+  ///   ``RedisClient/RedisConnection/storePosition(_:)``.
   public func read() async throws -> (position: StoreAnswer<StorePosition>, mark: SourceMark) {
-    let reply = try await connection.execute(layout.positionCommand)
-    return (try layout.position(from: reply), try layout.sourceMark(from: reply))
+    let answer = try await connection.storePosition(layout)
+    guard case .found(let position) = answer else { return (answer, SourceMark()) }
+    if let flaw = position.source.flaw { throw UnreadableStore(flaw) }
+    return (answer, position.source)
   }
 }

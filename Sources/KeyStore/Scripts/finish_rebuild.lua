@@ -38,7 +38,8 @@ end
 if redis.call('HEXISTS', KEYS[1], 'store') == 0 then
   redis.call('HSET', KEYS[1], 'store', redis.call('HGET', KEYS[1], 'epoch') or ARGV[3])
 end
-redis.call('HDEL', KEYS[1], 'rebuild', 'announced', 'confirmed', 'unknown', 'source_mark')
+redis.call('HDEL', KEYS[1], 'rebuild', 'announced', 'confirmed', 'unknown', 'source_mark',
+  'source_version')
 redis.call('HSET', KEYS[1], 'schema', ARGV[1], 'buckets', ARGV[2], 'epoch', ARGV[3], 'version', version, 'count',
   number(count), 'digest', hex(total), 'sealed', '1')
 return {version, number(count)}

@@ -6,7 +6,8 @@
 --       The time is null if Redis denies TIME to this user.
 
 local answer = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version', 'count', 'digest', 'sealed',
-  'announced', 'confirmed', 'replicas', 'store', 'name', 'adopted', 'unknown', 'source_mark', 'source_max_age')
+  'announced', 'confirmed', 'replicas', 'store', 'name', 'adopted', 'unknown', 'source_mark', 'source_version',
+  'source_max_age')
 for i = 2, #KEYS do
   answer[#answer + 1] = redis.call('HGET', KEYS[i], 'summary')
   answer[#answer + 1] = redis.call('HLEN', KEYS[i])

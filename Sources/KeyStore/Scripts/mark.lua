@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- Writes the source mark: the moment before which every commit in the source is in the store. That isn't a change of
--- the store's content, so its version stays. Works on a full Redis.
+-- Writes the source mark: the moment before which every commit in the source is in the store, and the version at which
+-- the store is equal to the source. That isn't a change of the store's content, so its version stays. Works on a full
+-- Redis.
 --
 -- No mark is written unless the store has exactly the epoch and version that the follower made equal to the source.
 -- Otherwise the store was rebuilt, restored from an older copy, or changed by another program.
@@ -25,5 +26,5 @@ if epoch ~= ARGV[4] or version ~= tonumber(ARGV[5]) then return {0, epoch, numbe
 -- moment.
 local time = redis.call('TIME')
 if time[1] * 1000000 + time[2] < tonumber(ARGV[6]) then return {0, epoch, number(version)} end
-redis.call('HSET', KEYS[1], 'source_mark', ARGV[6])
+redis.call('HSET', KEYS[1], 'source_mark', ARGV[6], 'source_version', number(version))
 return {1, epoch, number(version)}

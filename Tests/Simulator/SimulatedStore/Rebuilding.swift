@@ -35,6 +35,7 @@ extension SimulatedStore {
     fresh.version = version
     fresh.sealed = true
     fresh.replicas = meta?.replicas
+    fresh.sourceMaxAge = meta?.sourceMaxAge
     if let old = meta, !old.store.isEmpty {
       (fresh.store, fresh.name, fresh.adopted) = (old.store, old.name, old.adopted)
     }

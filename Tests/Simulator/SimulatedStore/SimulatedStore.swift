@@ -21,6 +21,10 @@ public struct SimulatedStore: Sendable {
     public var confirmed: UInt64 = 0
     public var replicas: Int?
     public var confirmedUnknown = 0
+    /// The source mark, in microseconds of Redis's clock, the version that it is of, and its maximum age.
+    public var sourceMark: UInt64?
+    public var sourceVersion: UInt64?
+    public var sourceMaxAge: Duration?
     /// The store's ID: its first epoch.
     public var store: String
     public var name: String?
@@ -373,6 +377,27 @@ public struct SimulatedStore: Sendable {
     self.meta = meta
   }
 
+  /// Writes the source mark, if the store is exactly at the epoch and version that a follower made equal to the source.
+  /// - Parameters:
+  ///   - moment: In microseconds of Redis's clock, from before the source was read.
+  ///   - now: Redis's time.
+  /// - Returns: Whether it was written.
+  public mutating func mark(
+    _ moment: UInt64, of epoch: String, at version: UInt64, now: UInt64
+  ) throws(StoreRefusal) -> Bool {
+    let meta = try readMeta()
+    guard meta.epoch == epoch, meta.version == version, moment <= now else { return false }
+    self.meta?.sourceMark = moment
+    self.meta?.sourceVersion = version
+    return true
+  }
+
+  /// Sets the maximum age of the source mark; nil for none.
+  public mutating func setSourceMaxAge(_ maxAge: Duration?) throws(StoreRefusal) {
+    _ = try readMeta()
+    meta?.sourceMaxAge = maxAge
+  }
+
   /// Says how many replicas could take the server's place.
   public mutating func declare(replicas: Int) throws(StoreRefusal) {
     var meta = try readMeta()
@@ -414,7 +439,8 @@ public struct SimulatedStore: Sendable {
 
   // MARK: The reads
 
-  public func position() -> StoreAnswer<StorePosition> {
+  /// - Parameter time: Redis's time, in microseconds since 1970; nil if it isn't read in the same step.
+  public func position(at time: UInt64? = nil) -> StoreAnswer<StorePosition> {
     guard let meta else { return .noStore }
     if meta.rebuildingTo != nil { return .incompatible("the store is being rebuilt") }
     guard KeyRecord.schemas.contains(meta.schema) else {
@@ -425,7 +451,9 @@ public struct SimulatedStore: Sendable {
         epoch: meta.epoch, version: meta.version, count: meta.count, digest: meta.digest, sealed: meta.sealed,
         announced: meta.announced, confirmed: meta.confirmed, replicas: meta.replicas,
         store: StoreIdentity(id: meta.store, name: meta.name), adopted: meta.adopted,
-        confirmedUnknown: meta.confirmedUnknown))
+        confirmedUnknown: meta.confirmedUnknown,
+        source: SourceMark(
+          moment: meta.sourceMark, version: meta.sourceVersion, maxAge: meta.sourceMaxAge, readAt: time)))
   }
 
   public func manifest() -> StoreAnswer<Manifest> {

@@ -24,6 +24,13 @@ public protocol ConformingStore {
   func confirmRemovals() async throws
   /// Confirms a number of distinct unknown keys.
   func confirm(unknownKeys number: Int) async throws
+  /// Redis's time, in microseconds since 1970. It moves on between two calls.
+  func time() async throws -> UInt64
+  /// Marks the store as equal to the source as of a moment, under a lease.
+  /// - Returns: Whether the mark was written.
+  func mark(_ moment: UInt64, of epoch: String, at version: UInt64) async throws -> Bool
+  /// Sets the maximum age of the mark; nil for none.
+  func setSourceMaxAge(_ maxAge: Duration?) async throws
   /// Says how many replicas could take the server's place.
   func declare(replicas: Int) async throws
   /// Names the store, unless it has a name.
@@ -98,11 +105,9 @@ extension ConformingStore {
   }
 
   func found() async throws -> StorePosition {
-    guard case .found(var position) = try await position() else {
+    guard case .found(let position) = try await position() else {
       throw Nonconformance(description: "expected a store, but there is none")
     }
-    // A server's clock, and not the store's.
-    position.time = nil
     return position
   }
 
@@ -110,6 +115,7 @@ extension ConformingStore {
     guard case .found(var manifest) = try await manifest() else {
       throw Nonconformance(description: "expected a manifest, but there is none")
     }
+    // A server's clock, and not the store's.
     manifest.position.time = nil
     return manifest
   }
@@ -128,7 +134,9 @@ extension ConformingStore {
   /// Counts all records, and compares what the store says of itself with that.
   func expectSound(version: UInt64, records expected: [String: (KeyState, String)]) async throws {
     let manifest = try await foundManifest()
-    try expectEqual(try await found(), manifest.position, "the position read alone")
+    var alone = try await found()
+    alone.source.readAt = nil
+    try expectEqual(alone, manifest.position, "the position read alone")
     var (count, total, latest) = (0, Digest.empty, UInt64(0))
     var held: [KeyID: (KeyState, String)] = [:]
     for index in manifest.buckets.indices where manifest.lengths[index] > 0 || manifest.buckets[index] != .empty {
@@ -301,6 +309,46 @@ public enum StoreConformance {
       try await store.expectSound(version: 1, records: ["a": (.active, "acme")])
       try await store.rebuild()
       try expectEqual(try await store.found().confirmedUnknown, 0, "after a rebuild")
+    },
+    StoreScenario("the source mark is read with its version and the time, and is lost by a rebuild") { store in
+      try expectEqual(
+        try await store.refusal { try await store.setSourceMaxAge(.seconds(60)) }, .absent, "without a store")
+      let (before, early) = (try await store.apply([put("a")]), try await store.time())
+      try expectEqual(
+        [try await store.found().source.moment, try await store.found().source.version], [nil, nil], "no mark")
+      // Another version, another history, and a moment in the future, as after Redis's clock was set back.
+      for (moment, epoch, version) in [
+        (early, before.epoch, before.version + 1), (early, before.epoch, before.version - 1),
+        (early, "another", before.version), (early + 3_600_000_000, before.epoch, before.version),
+      ] {
+        let isWritten = try await store.mark(moment, of: epoch, at: version)
+        try expect(!isWritten, "a mark was written for \(epoch) \(version)")
+      }
+      try expectEqual(try await store.found().source.moment, nil, "no mark")
+      try expect(try await store.mark(early, of: before.epoch, at: before.version), "no mark was written")
+      try await store.setSourceMaxAge(.seconds(60))
+      var mark = try await store.found().source
+      try expectEqual([mark.moment, mark.version], [early, before.version], "the mark")
+      try expect(mark.maxAge == .seconds(60) && mark.isWithinBound && mark.flaw == nil, "the bound is \(mark)")
+      try expect(mark.readAt.map { $0 > early } ?? false, "the time is \(mark)")
+      // A change leaves the mark with the version that it is of.
+      _ = try await store.apply([put("b")])
+      let later = try await store.time()
+      let isWritten = try await store.mark(later, of: before.epoch, at: before.version)
+      try expect(!isWritten, "a former version was marked")
+      let changed = try await store.found()
+      try expectEqual([changed.version, changed.source.version], [2, 1], "the versions")
+      try expect(try await store.mark(later, of: before.epoch, at: 2), "the present version wasn't marked")
+      let manifest = try await store.foundManifest().position.source
+      try expectEqual([manifest.moment, manifest.version, manifest.readAt], [later, 2, nil], "the manifest's mark")
+      try expectEqual(manifest.maxAge, .seconds(60), "the manifest's bound")
+      try await store.expectSound(version: 2, records: ["a": (.active, "acme"), "b": (.active, "acme")])
+      try await store.rebuild()
+      mark = try await store.found().source
+      try expectEqual([mark.moment, mark.version], [nil, nil], "after a rebuild")
+      try expect(mark.maxAge == .seconds(60) && !mark.isWithinBound, "the bound is gone after a rebuild")
+      try await store.setSourceMaxAge(nil)
+      try expect(try await store.found().source.isWithinBound, "the bound wasn't taken back")
     },
     StoreScenario("what was revoked before a moment is purged, and nothing else") { store in
       try expectEqual(

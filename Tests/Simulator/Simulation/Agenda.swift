@@ -17,6 +17,10 @@ enum Happening {
   case stray(node: Int, incarnation: Int, number: Int)
   case restart(node: Int)
   case publish(number: Int)
+  /// A transaction of the source that commits late.
+  case commit(number: Int)
+  case follow(follower: Int, session: Int, SimulatedFollower.Step)
+  case revive(follower: Int)
   case rebuild(server: Int, bucket: Int)
   case calmDown(server: Int, FaultKind)
 }

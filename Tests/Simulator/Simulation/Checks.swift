@@ -9,6 +9,9 @@
 // g. What was mirrored goes on serving: a key that is active all the time isn't lost from a mirror.
 // i. On the word of another store than the one that a node has mirrored, nobody is refused, unless an operator said that it was replaced.
 // j. A key that was active in a mirror is refused as unknown only if the store has ended it since, or an operator has confirmed.
+// l. Where refusals are proven against the source, a key that was active in the source before its request came, and until the answer, is
+//    never refused. Elsewhere it is never refused if it was active in the source before the source mark that the refusal says.
+// m. Beyond the maximum age of the source mark nobody is refused.
 // k. While most keys that clients send to a node are unknown, the node refuses no key as unknown: a refusal storm.
 // l. A key is refused as expired only if Redis's clock, read after the request's arrival, had reached the key's end. Soon after that no
 //    node admits it.
@@ -28,6 +31,7 @@ extension Simulation {
     switch verdict {
     case .undecided(let why):
       summary.undecided += 1
+      if case .sourceStale = why { summary.sourceStale += 1 }
       guard case .refusalStorm = why else { break }
       summary.storms += 1
       node.unknownAt[question.key] = now
@@ -140,6 +144,7 @@ extension Simulation {
       return snapshot.epoch == proof.epoch && snapshot.version == proof.version && snapshot.sealed
         && !snapshot.isPassing && expected == reason
     }
+    checkSource(node, pending, proof)
     checkStore(node, epoch: proof.epoch)
     if reason == .unknownKey, let number { checkLoss(node, number) }
     if !holds {
@@ -206,7 +211,9 @@ extension Simulation {
     }
     node.commandsInWindow += 1
     summary.busiestSecond = max(summary.busiestSecond, node.commandsInWindow - node.questionsInWindow)
-    if node.commandsInWindow > Self.commandsPerSecond + node.questionsInWindow {
+    // While questions wait for a source mark, the position is read again and again.
+    let forMarks = node.limits.proveAgainst == .source ? Int(Duration.seconds(1) / node.limits.markInterval) : 0
+    if node.commandsInWindow > Self.commandsPerSecond + forMarks + node.questionsInWindow {
       fail("node \(node.index) sent \(node.commandsInWindow) commands within a second")
     }
   }
@@ -221,7 +228,7 @@ extension Simulation {
     switch note {
     case .connected, .reading, .complete, .mirrors: break
     case .storeAway, .bucketRefused, .resync, .trouble, .readFailed, .guarded, .guardReleased, .vanished, .revived,
-      .unfenced, .fenced, .refusalStorm, .refusalStormOver:
+      .unfenced, .fenced, .refusalStorm, .refusalStormOver, .sourceStale, .sourceRecent:
       fail("node \(node.index) raised an alarm although nothing was wrong: \(note)")
     }
   }

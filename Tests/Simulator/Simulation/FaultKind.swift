@@ -18,6 +18,10 @@ public enum FaultKind: String, CaseIterable, Sendable {
   case deniedCommands
   // At the publisher.
   case duplicateCall
+  // At the source and the publishers that follow it: a follower that is killed, one that is paused until its lease has
+  // ended while another one follows, a source that can't be read, a transaction that commits late, and another publisher
+  // that changes keys in the store.
+  case deadFollower, pausedFollower, sourceAway, lateCommit, otherPublisher
   // At clients: many unknown keys are sent to one node.
   case strangers
 }
@@ -40,6 +44,7 @@ struct FaultMix {
     (.sameImportAgain, 4), (.otherStore, 3),
     (.storeClockJump, 4),
     (.handEdit, 7), (.recomputedEdit, 4), (.undecodableRecord, 2), (.otherSchema, 2), (.strangers, 4),
+    (.deadFollower, 4), (.sourceAway, 3),
   ]
 
   init(random: inout SeededRandom) {

@@ -23,7 +23,7 @@ final class SimulatedServer {
   var isDown = false
   /// The process is held until then: connections stay open and nothing answers.
   var stalledUntil: Instant?
-  /// How far its clock is from the true time.
+  /// How far its clock has jumped, besides its error.
   var clockOffset = Duration.zero
   /// How many times longer everything takes.
   var slowness = 1
@@ -66,13 +66,33 @@ final class SimulatedServer {
   /// At its memory limit: takes no keys, still ends them.
   var isFull = false
 
-  init(_ dataset: Dataset, replicas: Int, declared: Int?, recorded: Int = 0, hasFollowed: Bool = false) {
+  /// How far its clock is from the true time, in microseconds.
+  private let clockError: Int64
+  /// Which follower may write, and until when.
+  var lease: (number: Int, until: Instant)?
+
+  init(
+    _ dataset: Dataset, replicas: Int, declared: Int?, recorded: Int = 0, hasFollowed: Bool = false,
+    clockError: Int64 = 0
+  ) {
+    self.clockError = clockError
     self.dataset = dataset
     self.replicas = replicas
     self.declared = declared
     self.recorded = recorded
     self.hasFollowed = hasFollowed
   }
+
+  /// When time 0 of a simulation is, in microseconds since 1970.
+  private static let beginning: Int64 = 1_763_683_200_000_000
+
+  /// Its clock, in microseconds since 1970.
+  func time(at now: Instant) -> UInt64 {
+    UInt64(Self.beginning + now.nanoseconds / 1_000 + clockError + clockOffset.wholeNanoseconds / 1_000)
+  }
+
+  /// The true time of a clock's time, if that clock was right.
+  static func moment(of time: UInt64) -> Instant { Instant(nanoseconds: (Int64(time) - beginning) * 1_000) }
 
   /// What it says of the store, which a publisher told how many replicas there are.
   /// - Parameter time: What its clock says; nil if it denies that.

@@ -19,6 +19,10 @@ public final class Simulation {
     public var undecided = 0
     /// Undecided verdicts on unknown keys because of a refusal storm. They count as ``undecided`` too.
     public var storms = 0
+    /// Refusals that were proven against the source. They count as ``refusals`` too.
+    public var sourceProofs = 0
+    /// Undecided verdicts because of the source mark. They count as ``undecided`` too.
+    public var sourceStale = 0
     public var bucketReads = 0
     public var restarts = 0
     /// How long it took after the faults had stopped until every node was in sync; nil if it didn't get there.
@@ -75,6 +79,16 @@ public final class Simulation {
   var clockReadings: [(at: Instant, time: UInt64)] = []
   /// When a server's clock last jumped, or another server took its place.
   var clockChangedAt = Instant(nanoseconds: 0)
+  /// The customers' own database, and the publishers that follow it; nil in runs where keys are put by hand.
+  var source: SimulatedSource?
+  var followers: [SimulatedFollower] = []
+  var leases = 0
+  /// The maximum age of the source mark that an operator has set; nil for none.
+  var sourceBound: Duration?
+  /// Since when the store at the address has had it.
+  var boundSince: Instant?
+  /// When the source was read for the latest mark of any store.
+  var newestMark = Instant(nanoseconds: 0)
   var questions: UInt64 = 0
   var strays: [Int: Replica.Event] = [:]
   var strayCount = 0
@@ -129,6 +143,16 @@ public final class Simulation {
       limits.stormWindow = .seconds(random.within(1...20))
     }
     limits.lastRetry = .milliseconds(random.within(200...2000))
+    if !mix.isCalm, random.chance(350) {
+      source = SimulatedSource(rows: someRows(), at: now)
+      followers = (0..<random.within(1...2)).map(SimulatedFollower.init)
+      if random.chance(600) { sourceBound = .milliseconds(random.within(300...1500)) }
+      if random.chance(600) {
+        limits.proveAgainst = .source
+        limits.barrierWait = .milliseconds(random.within(1000...2000))
+        limits.markInterval = .milliseconds(random.within(20...100))
+      }
+    }
     for index in 0..<random.within(2...5) {
       nodes.append(SimulatedNode(index: index, limits: limits, bucketCount: bucketCount, now: now))
     }
@@ -139,6 +163,7 @@ public final class Simulation {
     note { "\(self.nodes.count) nodes, \(self.bucketCount) buckets; faults: \(self.mix.description)" }
     if mix.isCalm || random.chance(700) { populate(sealed: mix.isCalm || !random.chance(mix[.unsealedStore])) }
     for node in nodes { begin(node) }
+    beginFollowing()
     agenda.add(.world, at: now)
     while summary.failure == nil, summary.steps < stepLimit { step() }
     if summary.failure == nil { converge() }
@@ -172,6 +197,9 @@ public final class Simulation {
       }
     case .restart(let node): begin(nodes[node])
     case .publish(let number): publish(calls[number])
+    case .commit(let number): commit(number)
+    case .follow(let follower, let session, let step): follow(followers[follower], session, step)
+    case .revive(let follower): revive(followers[follower])
     case .rebuild(let server, let bucket): rebuild(server, bucket: bucket)
     case .calmDown(let server, let kind): calmDown(servers[server], kind)
     }
@@ -189,7 +217,7 @@ public final class Simulation {
     while summary.failure == nil {
       if busy, now >= quietFrom { busy = false }
       // The last call of a publisher may be made twice.
-      if !busy, now >= quietFrom + .milliseconds(400), strays.isEmpty, nodes.allSatisfy(isInSync) {
+      if !busy, now >= quietFrom + .milliseconds(400), strays.isEmpty, isFollowed, nodes.allSatisfy(isInSync) {
         summary.convergence = now - stopped
         return
       }
@@ -200,6 +228,9 @@ public final class Simulation {
       }
       guard let next = agenda.nextMoment, next <= stopped + Self.convergenceBound else { break }
       step()
+    }
+    if summary.failure == nil, !isFollowed {
+      fail("the store wasn't equal to the source \(Self.convergenceBound) after the faults had stopped")
     }
     guard summary.failure == nil, let late = nodes.first(where: { !isInSync($0) }) else { return }
     let status = late.process?.status(at: now)
@@ -241,10 +272,17 @@ public final class Simulation {
     if let inactive {
       edits.append(StoreEdit(key: SimulatedKeys.all[inactive], kind: .put(account: Holding.accounts[0], .active)))
     }
-    publish(edits)
-    turn(for: .seconds(3)) { self.nodes.allSatisfy(self.isInSync) }
+    if let source {
+      var changes: [(key: Int, holding: Holding)] = []
+      if let active { changes.append((active, .none)) }
+      if let inactive { changes.append((inactive, Holding(.active, account: Holding.accounts[0]))) }
+      commit(source.begin(changes))
+    } else {
+      publish(edits)
+    }
+    turn(for: .seconds(3)) { self.isFollowed && self.nodes.allSatisfy(self.isInSync) }
     confirmRemovals()
-    turn(for: .seconds(3)) { self.nodes.allSatisfy(self.isInSync) }
+    turn(for: .seconds(3)) { self.isFollowed && self.nodes.allSatisfy(self.isInSync) }
     askEverything()
   }
 
@@ -293,9 +331,7 @@ public final class Simulation {
   // MARK: The servers' clocks
 
   /// What a server's clock says, in microseconds since 1970.
-  func clock(of server: SimulatedServer) -> UInt64 {
-    UInt64(1_763_683_200_000_000 + (now - start + server.clockOffset).wholeNanoseconds / 1000)
-  }
+  func clock(of server: SimulatedServer) -> UInt64 { server.time(at: now) }
 
   func noteReading(of time: UInt64) {
     clockReadings.append((now, time))

@@ -9,6 +9,8 @@ public struct SimulationTotal: Sendable {
   public private(set) var admissions = 0
   public private(set) var undecided = 0
   public private(set) var storms = 0
+  public private(set) var sourceProofs = 0
+  public private(set) var sourceStale = 0
   public private(set) var restarts = 0
   public private(set) var slowestConvergence = Duration.zero
   public private(set) var busiestSecond = 0
@@ -23,6 +25,8 @@ public struct SimulationTotal: Sendable {
     admissions += run.admissions
     undecided += run.undecided
     storms += run.storms
+    sourceProofs += run.sourceProofs
+    sourceStale += run.sourceStale
     restarts += run.restarts
     slowestConvergence = max(slowestConvergence, run.convergence ?? .zero)
     busiestSecond = max(busiestSecond, run.busiestSecond)
@@ -34,7 +38,8 @@ public struct SimulationTotal: Sendable {
     let faults = faults.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
     return """
       \(runs) schedules held: \(steps) steps, \(rate) schedules a second
-      \(refusals) refusals, \(admissions) admissions, \(undecided) undecided (\(storms) in refusal storms), \(restarts) restarts of nodes
+      \(refusals) refusals (\(sourceProofs) proven against the source), \(admissions) admissions, \(undecided) undecided
+      (\(storms) in refusal storms, \(sourceStale) for a stale source mark), \(restarts) restarts of nodes
       slowest convergence \(slowestConvergence.fractionalSeconds) s, busiest second \(busiestSecond) commands of a node
       faults: \(faults)
       """

@@ -45,7 +45,12 @@ extension Simulation {
 
   private func callPublisher() {
     if random.chance(100) { return purge() }
-    let edits = (0..<random.within(1...3)).map { _ in someEdit() }
+    if source != nil, !occurs(.otherPublisher) { return commitToSource() }
+    var edits = (0..<random.within(1...3)).map { _ in someEdit() }
+    // The other publisher ends what the follower has just brought.
+    if let latest = source?.latest, random.chance(500) {
+      edits.append(StoreEdit(key: SimulatedKeys.all[latest], kind: .setState(.revoked)))
+    }
     calls.append(edits)
     agenda.add(.publish(number: calls.count - 1), at: now + .microseconds(random.within(100...20_000)))
     if occurs(.duplicateCall) {
@@ -113,15 +118,15 @@ extension Simulation {
     }
   }
 
-  private var seconds: Int64 { 1_763_683_200 + (now - start).components.seconds }
+  var seconds: Int64 { 1_763_683_200 + (now - start).components.seconds }
 
-  private func newEpoch() -> String {
+  func newEpoch() -> String {
     epochs += 1
     return "epoch \(epochs)"
   }
 
   /// Changes the store through its scripts, and notes each version as what was true.
-  private func change(_ body: (inout SimulatedStore) throws(StoreRefusal) -> Void) {
+  func change(_ body: (inout SimulatedStore) throws(StoreRefusal) -> Void) {
     if random.chance(300) { server.remember() }
     let before = server.dataset.store.meta?.version ?? 0
     do throws(StoreRefusal) {
@@ -130,6 +135,7 @@ extension Simulation {
       note { "the store refuses the publisher: \(error)" }
     }
     if let meta = server.dataset.store.meta { storeOfEpoch[meta.epoch] = meta.store }
+    noteBound()
     guard let meta = server.dataset.store.meta, meta.version > before else { return }
     var sealed = truth.current?.sealed ?? false
     for change in server.dataset.store.changes(after: before) {
@@ -149,6 +155,7 @@ extension Simulation {
 
   /// The store at the address is another one, or is the same with another past, or is gone.
   private func noteTruth() {
+    noteBound()
     if let meta = server.dataset.store.meta { storeOfEpoch[meta.epoch] = meta.store }
     guard let meta = server.dataset.store.meta, KeyRecord.schemas.contains(meta.schema), meta.rebuildingTo == nil else {
       truth.vanishes(at: now)
@@ -173,6 +180,7 @@ extension Simulation {
   func populate(sealed: Bool) {
     flush()
     note { "the store is populated, \(sealed ? "and sealed" : "but not sealed")" }
+    if let source { return importing(Self.edits(to: source.rows), sealed: sealed, at: seconds) }
     let edits = SimulatedKeys.all.filter { _ in random.chance(600) }.map { key in
       StoreEdit(
         key: key,
@@ -180,6 +188,16 @@ extension Simulation {
           account: Holding.accounts[random.below(4)], random.chance(800) ? .active : random.pick(KeyState.allCases)))
     }
     importing(edits, sealed: sealed, at: seconds)
+  }
+
+  private static func edits(to holdings: Holdings) -> [StoreEdit] {
+    zip(SimulatedKeys.all, holdings).compactMap { key, holding in
+      holding.state.map {
+        StoreEdit(
+          key: key, kind: .put(account: holding.account ?? "", $0),
+          expiry: holding.expiresAt.map { .set($0) } ?? .keep)
+      }
+    }
   }
 
   private func importing(_ edits: [StoreEdit], sealed: Bool, at since: Int64) {
@@ -211,6 +229,7 @@ extension Simulation {
 
   private func flush() {
     server.dataset = emptyDataset()
+    noteBound()
     rewound = true
     truth.vanishes(at: now)
   }
@@ -278,6 +297,7 @@ extension Simulation {
   /// Everything is as it should be, as far as an operator can see to it.
   func mend() {
     for (index, server) in servers.enumerated() { server.recover(asPrimary: index == address) }
+    mendFollowing()
     executeWaiting()
     if server.dataset.store.meta.map({ !KeyRecord.schemas.contains($0.schema) }) ?? false {
       server.dataset.store.setSchema(KeyRecord.schemaWithExpiry)
@@ -354,15 +374,8 @@ extension Simulation {
 
   private func importAgain(_ holdings: Holdings) {
     flush()
-    let edits = zip(SimulatedKeys.all, holdings).compactMap { key, holding in
-      holding.state.map {
-        StoreEdit(
-          key: key, kind: .put(account: holding.account ?? "", $0),
-          expiry: holding.expiresAt.map { .set($0) } ?? .keep)
-      }
-    }
     // The same records at the same time: nothing but the epoch tells two such imports apart.
-    importing(edits, sealed: true, at: 1_763_683_200)
+    importing(Self.edits(to: holdings), sealed: true, at: 1_763_683_200)
   }
 
   // MARK: Faults
@@ -384,6 +397,8 @@ extension Simulation {
       server.declared = nil
       agenda.add(.calmDown(server: address, kind), at: now + .milliseconds(random.within(10...900)))
     case .storeClockJump:
+      // What marks prove depends on Redis's clock, too: how far it may be wrong is bounded in runs with a source.
+      guard source == nil else { return }
       server.clockOffset += .milliseconds(random.within(-5000...5000))
       clockChangedAt = now
     case .trimmedStream: server.dataset.store.trim(to: random.below(4))
@@ -404,8 +419,10 @@ extension Simulation {
       noteTruth()
       agenda.add(.calmDown(server: address, kind), at: now + .milliseconds(random.within(10...600)))
     case .strangers: for key in SimulatedKeys.strangers.prefix(random.within(1...16)) { ask(node, key) }
+    case .deadFollower: if let follower = followers.randomElement(using: &random) { kill(follower) }
+    case .sourceAway: source?.awayUntil = now + .milliseconds(random.within(20...4_000))
     case .lostMessage, .refusedConnection, .duplicateEvent, .lateReply, .tornStateFile, .foreignStateFile,
-      .unsealedStore, .deniedCommands, .duplicateCall:
+      .unsealedStore, .deniedCommands, .duplicateCall, .pausedFollower, .lateCommit, .otherPublisher:
       break
     }
   }
@@ -462,10 +479,11 @@ extension Simulation {
     let deposed = servers[old]
     servers.append(
       SimulatedServer(
-        dataset, replicas: deposed.replicas, declared: deposed.declared, recorded: deposed.recorded, hasFollowed: true))
+        dataset, replicas: deposed.replicas, declared: deposed.declared, recorded: deposed.recorded, hasFollowed: true,
+        clockError: someClockError()))
     address = servers.count - 1
     clockChangedAt = now
-    if mix[.storeClockJump] > 0 { server.clockOffset = deposed.clockOffset + .milliseconds(random.within(-500...500)) }
+    if mix[.storeClockJump] > 0, source == nil { server.clockOffset = deposed.clockOffset + .milliseconds(random.within(-500...500)) }
     server.denied = deposed.denied
     // Its one replica is the old primary, which comes back and follows it later.
     server.replicasAreAway = true
@@ -515,7 +533,9 @@ extension Simulation {
       servers[address].recover(asPrimary: true)
       noteTruth()
     } else {
-      servers.append(SimulatedServer(emptyDataset(), replicas: server.replicas, declared: server.replicas))
+      servers.append(
+        SimulatedServer(
+          emptyDataset(), replicas: server.replicas, declared: server.replicas, clockError: someClockError()))
       address = servers.count - 1
       denyCommands(at: server)
       truth.vanishes(at: now)

@@ -1,0 +1,257 @@
+// Publishers that follow the source. A round has four steps, and anything can happen between two of them: Redis's time is
+// read, then the source, then the changes are carried out in the store, then the store is marked.
+
+import KeyReplica
+import SimulatedStore
+
+extension Simulation {
+  static let leaseTime = Duration.milliseconds(1_500)
+  /// How far servers' clocks differ from the true time at most.
+  static let clockError = Duration.milliseconds(200)
+
+  /// Rows for a source, most of them active.
+  func someRows() -> Holdings {
+    SimulatedKeys.all.map { _ in
+      random.chance(300)
+        ? .none
+        : Holding(
+          random.chance(800) ? .active : random.pick(KeyState.allCases), account: Holding.accounts[random.below(4)])
+    }
+  }
+
+  func someClockError() -> Int64 {
+    guard source != nil else { return 0 }
+    let most = Int(Self.clockError.wholeNanoseconds / 1_000)
+    return Int64(random.within(-most...most))
+  }
+
+  /// An application changes keys in its own database, and its customers use them at once.
+  func commitToSource() {
+    guard let source else { return }
+    let changes = (0..<random.within(1...3)).map { _ in
+      (key: random.below(SimulatedKeys.all.count), holding: someRow())
+    }
+    let number = source.begin(changes)
+    if occurs(.lateCommit) {
+      agenda.add(.commit(number: number), at: now + .milliseconds(random.within(10...1_500)))
+    } else {
+      commit(number)
+    }
+  }
+
+  private func someRow() -> Holding {
+    if random.chance(100) { return .none }
+    return Holding(
+      random.chance(650) ? .active : random.pick(KeyState.allCases), account: Holding.accounts[random.below(4)])
+  }
+
+  func commit(_ number: Int) {
+    guard let source else { return }
+    source.commit(number, at: now)
+    note { "transaction \(number) of the source is committed" }
+    guard faulty, let key = source.outbox.last?.key, random.chance(500) else { return }
+    ask(random.pick(nodes), SimulatedKeys.all[key])
+  }
+
+  func beginFollowing() {
+    for follower in followers { begin(follower, after: .milliseconds(random.within(0...50))) }
+  }
+
+  private func begin(_ follower: SimulatedFollower, after pause: Duration) {
+    follower.session += 1
+    // It takes over its own lease at once.
+    let former = servers[follower.server]
+    if let lease = follower.lease, former.lease?.number == lease { former.lease = nil }
+    follower.lease = nil
+    follower.hasChanged = false
+    follower.position = nil
+    follower.largest = 0
+    next(follower, .readTime, after: pause)
+  }
+
+  private func end(_ follower: SimulatedFollower, _ why: String) {
+    note { "follower \(follower.index) ends its session: \(why)" }
+    begin(follower, after: .milliseconds(faulty ? random.within(20...400) : 50))
+  }
+
+  private func next(_ follower: SimulatedFollower, _ step: SimulatedFollower.Step, after pause: Duration? = nil) {
+    var pause = pause ?? .microseconds(random.within(200...(faulty && random.chance(120) ? longDelay : 3_000)))
+    // So long that its lease ends.
+    if occurs(.pausedFollower) { pause = Self.leaseTime + .milliseconds(random.within(100...2_500)) }
+    agenda.add(.follow(follower: follower.index, session: follower.session, step), at: now + pause)
+  }
+
+  func follow(_ follower: SimulatedFollower, _ session: Int, _ step: SimulatedFollower.Step) {
+    guard let source, follower.isRunning, follower.session == session else { return }
+    if step == .readSource {
+      if let until = source.awayUntil, until > now { return end(follower, "the source is away") }
+      follower.rows = source.rows
+      follower.entries = source.outbox
+      return next(follower, .carryOut)
+    }
+    if follower.lease == nil, !takeLease(follower) {
+      // It stands by.
+      return next(follower, .readTime, after: .milliseconds(random.within(50...300)))
+    }
+    let server = server
+    guard follower.server == address, !server.isDown, !server.isDemoted, !server.isDeposed,
+      server.stalledUntil.map({ $0 <= now }) ?? true, !random.chance(server.failing)
+    else { return end(follower, "Redis doesn't answer") }
+    guard let lease = server.lease, lease.number == follower.lease, lease.until > now else {
+      return end(follower, "its lease has ended")
+    }
+    server.lease?.until = now + Self.leaseTime
+    switch step {
+    case .readTime:
+      follower.moment = server.time(at: now)
+      follower.momentAt = now
+      next(follower, .readSource)
+    case .readSource: break
+    case .carryOut: carryOut(follower)
+    case .mark: mark(follower)
+    }
+  }
+
+  private func takeLease(_ follower: SimulatedFollower) -> Bool {
+    if let held = server.lease, held.until > now { return false }
+    leases += 1
+    server.lease = (leases, now + Self.leaseTime)
+    follower.lease = leases
+    follower.server = address
+    return true
+  }
+
+  private func carryOut(_ follower: SimulatedFollower) {
+    let store = server.dataset.store
+    if case .incompatible(let why) = store.position() { return end(follower, why) }
+    var comparesAll = true
+    if let known = follower.position {
+      guard let meta = store.meta, meta.epoch == known.epoch, meta.version >= known.version else {
+        return end(follower, "the store went back, or is gone")
+      }
+      // Another publisher has changed it: then everything is compared.
+      comparesAll = meta.version > known.version
+    }
+    let numbers = comparesAll ? Array(SimulatedKeys.all.indices) : Array(Set(follower.entries.map(\.key))).sorted()
+    let held = store.holdings()
+    let edits = numbers.compactMap { edit(of: $0, to: follower.rows[$0], from: held[$0]) }
+    follower.hasChanged = follower.hasChanged || !edits.isEmpty
+    if !edits.isEmpty {
+      if server.isFull { return end(follower, "Redis is full") }
+      var isDone = false
+      let epoch = newEpoch()
+      change { store throws(StoreRefusal) in
+        let outcome = try store.publish(edits, now: self.seconds, newEpoch: epoch)
+        isDone = true
+        self.note {
+          "follower \(follower.index) changes \(outcome.changed) keys; the store is at version \(outcome.version)"
+        }
+      }
+      guard isDone else { return end(follower, "the store refuses its changes") }
+    }
+    follower.position = server.dataset.store.meta.map { (epoch: $0.epoch, version: $0.version) }
+    next(follower, .mark)
+  }
+
+  /// What makes a key in the store what it is in the source; nil if it is that already.
+  private func edit(of number: Int, to row: Holding, from held: Holding) -> StoreEdit? {
+    guard row != held else { return nil }
+    let key = SimulatedKeys.all[number]
+    if let state = row.state {
+      return StoreEdit(key: key, kind: .put(account: row.account ?? "", state))
+    }
+    if held == .none || held.state == .revoked { return nil }
+    return StoreEdit(key: key, kind: .setState(.revoked))
+  }
+
+  private func mark(_ follower: SimulatedFollower) {
+    let pause = Duration.milliseconds(random.within(20...(faulty ? 200 : 100)))
+    guard let known = follower.position else { return next(follower, .readTime, after: pause) }
+    if follower.hasChanged, server.confirming < server.replicas {
+      // The changes stay in the outbox until the replicas have them.
+      return next(follower, .readTime, after: pause)
+    }
+    do throws(StoreRefusal) {
+      let isWritten = try server.dataset.store.mark(
+        follower.moment, of: known.epoch, at: known.version, now: server.time(at: now))
+      if isWritten {
+        newestMark = max(newestMark, follower.momentAt)
+        if let sourceBound { try server.dataset.store.setSourceMaxAge(sourceBound) }
+        noteBound()
+      }
+      note { "follower \(follower.index) \(isWritten ? "marks" : "can't mark") the store at \(known.version)" }
+    } catch {
+      return end(follower, "the store refuses the mark: \(error)")
+    }
+    follower.hasChanged = false
+    follower.largest = max(follower.largest, follower.entries.map(\.number).max() ?? 0)
+    source?.remove(Set(follower.entries.map(\.number)))
+    next(follower, .readTime, after: pause)
+  }
+
+  /// Since when the store at the address has had a maximum age for its mark without a break.
+  func noteBound() {
+    if server.dataset.store.meta?.sourceMaxAge == nil {
+      boundSince = nil
+    } else if boundSince == nil {
+      boundSince = now
+    }
+  }
+
+  /// Whether the store is equal to the source, and marked since the last commit.
+  var isFollowed: Bool {
+    guard let source else { return true }
+    return source.outbox.isEmpty && newestMark > source.committedAt
+      && server.dataset.store.meta.map { $0.sourceVersion == $0.version } ?? false
+  }
+
+  // MARK: Faults
+
+  func kill(_ follower: SimulatedFollower) {
+    guard follower.isRunning else { return }
+    follower.isRunning = false
+    agenda.add(.revive(follower: follower.index), at: now + .milliseconds(random.within(50...4_000)))
+  }
+
+  func revive(_ follower: SimulatedFollower) {
+    guard !follower.isRunning else { return }
+    follower.isRunning = true
+    note { "follower \(follower.index) starts again" }
+    begin(follower, after: .zero)
+  }
+
+  func mendFollowing() {
+    guard let source else { return }
+    source.awayUntil = nil
+    source.commitAll(at: now)
+    for follower in followers where !follower.isRunning { revive(follower) }
+  }
+
+  // MARK: Checks
+
+  /// What a refusal says of the source, and what the source truly was.
+  func checkSource(_ node: SimulatedNode, _ pending: SimulatedNode.Pending, _ proof: Proof) {
+    guard let source, !damaged else { return }
+    let (key, bySource) = (pending.question.key, node.limits.proveAgainst == .source)
+    if bySource { summary.sourceProofs += 1 }
+    if let sourceBound, let boundSince, boundSince < pending.askedAt,
+      pending.askedAt - newestMark > sourceBound + Self.clockError * 2
+    {
+      fail(
+        "node \(node.index) refused \(SimulatedKeys.name(key)), and the latest mark was from "
+          + "\(pending.askedAt - newestMark) before the question; the bound is \(sourceBound)")
+    }
+    guard let number = SimulatedKeys.numbers[key], let since = source.activeSince[number] else { return }
+    if bySource, since < pending.askedAt {
+      fail(
+        "node \(node.index) refused \(SimulatedKeys.name(key)) by the source, where it has been active for "
+          + "\(now - since)")
+    }
+    // What another publisher ends is refused, whatever the mark says, if the store is what refusals are proven against.
+    guard mix[.otherPublisher] == 0, let moment = proof.sourceAsOf else { return }
+    if since < SimulatedServer.moment(of: moment) + .nanoseconds(-Self.clockError.wholeNanoseconds) {
+      fail(
+        "node \(node.index) refused \(SimulatedKeys.name(key)), although it was active in the source before the mark")
+    }
+  }
+}
