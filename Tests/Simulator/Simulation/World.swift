@@ -483,7 +483,9 @@ extension Simulation {
         clockError: someClockError()))
     address = servers.count - 1
     clockChangedAt = now
-    if mix[.storeClockJump] > 0, source == nil { server.clockOffset = deposed.clockOffset + .milliseconds(random.within(-500...500)) }
+    if mix[.storeClockJump] > 0, source == nil {
+      server.clockOffset = deposed.clockOffset + .milliseconds(random.within(-500...500))
+    }
     server.denied = deposed.denied
     // Its one replica is the old primary, which comes back and follows it later.
     server.replicasAreAway = true
