@@ -102,7 +102,7 @@ public struct IngestNode: Sendable {
     let image = stateFile.flatMap { StateKeeper.restore($0, source: source, logger: logger) }
     if image?.memory == nil, configuration.store == nil {
       logger.warning(
-        "no store is known: the first key store that is found is mirrored and trusted. Give its name as --store",
+        "no store is known: this node will trust the first key store that it finds. To rule out a wrong Redis set --store",
         metadata: ["redis": "\(configuration.redis)"])
     }
     let replica = ReplicaDriver(

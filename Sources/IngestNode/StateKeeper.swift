@@ -35,7 +35,9 @@ struct StateKeeper: Service {
       // Encoding and syncing some tens of megabytes would block a thread that answers requests.
       try await NIOThreadPool.singleton.runIfActive { try file.save(image) }
     } catch {
-      logger.error("saving the state file failed", metadata: ["reason": "\(error)"])
+      logger.error(
+        "saving the state file failed: the next start begins with an older copy of the mirror, or without any",
+        metadata: ["reason": "\(error)"])
     }
   }
 
@@ -43,7 +45,7 @@ struct StateKeeper: Service {
   static func restore(_ file: StateFile, source: String, logger: Logger) -> MirrorImage? {
     do {
       guard let image = try file.load(source: source) else {
-        logger.notice("no state file; cold start")
+        logger.notice("no state file: keys are answered 503 until the mirror is loaded from Redis")
         return nil
       }
       let age = Int(Date().timeIntervalSince1970 - image.heardAt)
@@ -55,7 +57,9 @@ struct StateKeeper: Service {
         ])
       return image
     } catch {
-      logger.error("state file unusable; cold start", metadata: ["reason": "\(error)"])
+      logger.error(
+        "state file unusable: keys are answered 503 until the mirror is loaded from Redis. The next save replaces the file",
+        metadata: ["reason": "\(error)"])
       return nil
     }
   }

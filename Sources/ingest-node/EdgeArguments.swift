@@ -10,7 +10,7 @@ struct EdgeArguments: ParsableArguments {
 
   private static let trustProxies = Setting<TrustedProxies>(
     "trust-proxies",
-    "Addresses (10.0.0.0/8, ::1) of proxies trusted to set the client address, by X-Forwarded-For and by the PROXY protocol. --max-connections-per-address doesn't hold for them.",
+    "Addresses (10.0.0.0/8, ::1) of proxies trusted to set the client address, by X-Forwarded-For and by the PROXY protocol. --max-connections-per-address doesn't apply to them.",
     shown: "list", as: "none")
   @Option(help: Self.trustProxies.help) var trustProxies: String?
 
@@ -22,7 +22,7 @@ struct EdgeArguments: ParsableArguments {
 
   private static let agentCheck = Setting<ListenAddress>(
     "agent-check",
-    "Address for HAProxy's agent-check. Answers 100% when ready, 5% while only known keys can be admitted, drain during shutdown.",
+    "Address for HAProxy's agent-check. Answers 100% when ready, 5% while only known keys can be admitted, drain during shutdown, down if it can't accept pushes.",
     shown: "host:port", as: "nowhere")
   @Option(help: Self.agentCheck.help) var agentCheck: String?
 

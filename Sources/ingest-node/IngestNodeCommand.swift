@@ -14,8 +14,8 @@ struct IngestNodeCommand: AsyncParsableCommand {
     commandName: "ingest-node",
     abstract: "Accepts pushes that have an active API key and puts them on the Redis queue.",
     discussion: """
-      A push is answered 202 once Redis has it, or the spool while Redis is away. 401 and 403 are answered only with a \
-      proof; whatever can't be proven or handed over is answered 503 with Retry-After.
+      A push is answered 202 once Redis has stored it. While Redis is unreachable, the spool stores it. 401 and 403 need a \
+      proof. A push that can't be proven or stored is answered 503 with Retry-After, or the status of its dialect for that.
       """,
     version: BuildDescription.current)
 
@@ -41,13 +41,13 @@ struct IngestNodeCommand: AsyncParsableCommand {
   private static let stateDir = Setting<String>(
     "state-dir",
     "Directory for the state file, a copy of the mirror with which the next start admits known keys at once.",
-    shown: "folder", as: "none, each start is a cold one")
+    shown: "folder", as: "none: after a restart keys are answered 503 until the mirror is loaded")
   @Option(help: Self.stateDir.help) var stateDir: String?
 
   private static let store = Setting<String>(
     "store",
-    "Name of the key store to mirror (key-publisher create --name). At an address that leads to another store the node "
-      + "refuses nobody and goes on admitting the keys that it knows.",
+    "Name of the key store to mirror (key-publisher create --name). If the address leads to another store, known keys "
+      + "are still admitted, and all other keys are answered 503.",
     shown: "name", as: "the store in the state file, or else the first one that is found")
   @Option(help: Self.store.help) var store: String?
 

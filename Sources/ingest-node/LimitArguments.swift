@@ -24,13 +24,13 @@ struct LimitArguments: ParsableArguments {
 
   private static let maxConnections = Setting<Int>(
     "max-connections",
-    "Maximum push connections; lowered if the descriptor limit (ulimit -n) is too small. At the maximum a new connection closes an old one: first the oldest that hasn't sent an active key, then the longest idle one of an account or client that has more than an eighth of all. If there is none, the new one is answered 503 or closed.",
+    "Maximum push connections; lowered if the descriptor limit (ulimit -n) is too small. At the maximum a new connection replaces an old one: first the oldest connection that hasn't sent an active key, else the longest idle connection of an account or client with more than an eighth of all connections. If no connection can be replaced, the new connection is answered 503 or closed.",
     shown: "count", default: "\(standard.connections)", in: 1...1_000_000)
   @Option(help: Self.maxConnections.help) var maxConnections: String?
 
   private static let maxConnectionsPerAddress = Setting<Int>(
     "max-connections-per-address",
-    "Maximum push connections of one client: an IPv4 address or an IPv6 /64. Doesn't hold for --trust-proxies; a balancer that isn't among them counts as one client.",
+    "Maximum push connections of one client: an IPv4 address or an IPv6 /64. Doesn't apply to --trust-proxies. List your load balancers there: all connections of an unlisted one count as one client's.",
     shown: "count", as: "a quarter of the maximum", in: 1...1_000_000)
   @Option(help: Self.maxConnectionsPerAddress.help) var maxConnectionsPerAddress: String?
 
@@ -62,7 +62,7 @@ struct LimitArguments: ParsableArguments {
 
   private static let accountRateStatus = Setting<TooFastStatus>(
     "account-rate-status",
-    "HTTP status for pushes beyond --account-rate: 429 (old AppSignal agents stop for good), 500, 503 (load balancers retry on another node) or 504.",
+    "HTTP status for pushes beyond --account-rate: 429 (old AppSignal agents stop sending for good), 500, 503 (load balancers retry on another node) or 504.",
     shown: "status", as: "500 for AppSignal, 504 for OTLP, else 429")
   @Option(help: Self.accountRateStatus.help) var accountRateStatus: String?
 

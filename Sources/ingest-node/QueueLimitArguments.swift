@@ -9,7 +9,7 @@ struct QueueLimitArguments: ParsableArguments {
 
   private static let maxQueueEntries = Setting<Int>(
     "max-queue-entries",
-    "Maximum payloads waiting in a shard of the queue. Beyond it pushes are answered 503, until --queue-low-water is reached.",
+    "Maximum payloads waiting in a shard of the queue. A shard beyond it gets no pushes until --queue-low-water is reached; they go to other shards or are answered 503.",
     shown: "count", default: "\(standard.entries)", in: 1...1_000_000_000)
   @Option(help: Self.maxQueueEntries.help) var maxQueueEntries: String?
 

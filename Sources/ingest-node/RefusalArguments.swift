@@ -15,13 +15,13 @@ struct RefusalArguments: ParsableArguments {
 
   private static let stormKeys = Setting<Int>(
     "refusal-storm-keys",
-    "Minimum distinct unknown keys for a refusal storm. If they are also more than --refusal-storm-share of all distinct keys, unknown keys are answered 503.",
+    "Minimum distinct unknown keys for a refusal storm, in which unknown keys are answered 503. They must also be more than --refusal-storm-share of all distinct keys.",
     shown: "count", default: "\(standard.stormKeys)", in: 1...100_000)
   @Option(help: Self.stormKeys.help) var refusalStormKeys: String?
 
   private static let stormShare = Setting<Int>(
     "refusal-storm-share",
-    "Maximum share of unknown keys among all distinct keys. Above it there is a refusal storm. 100 turns the valve off.",
+    "Maximum share of unknown keys among all distinct keys. Above it there is a refusal storm (see --refusal-storm-keys). 100: never.",
     shown: "percent", default: "\(standard.stormShare)", in: 1...100)
   @Option(help: Self.stormShare.help) var refusalStormShare: String?
 

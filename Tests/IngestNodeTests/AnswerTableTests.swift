@@ -161,6 +161,6 @@ import Testing
       unrepeated: Dialects.generic.unrepeated,
       wallTime: { Date(timeIntervalSince1970: Double($0.nanoseconds) / 1e9) }, retryAfter: { 1 })
     #expect(facts.proof?.asOf == "1970-01-01T00:00:05.500Z")
-    #expect(facts.detail == "proven at version 3 of e, read 1970-01-01T00:00:05.500Z")
+    #expect(facts.detail == "proven at version 3 of the key store (epoch e), read at 1970-01-01T00:00:05.500Z")
   }
 }

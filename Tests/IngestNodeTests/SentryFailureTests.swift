@@ -29,7 +29,7 @@ import Testing
   @Test func `where there is nothing to wait for no limit is told`() throws {
     let answer = try answer(.refused(.unknownKey, ScriptedGate.proof))
     #expect(answer["x-sentry-rate-limits"] == nil && answer["retry-after"] == nil)
-    #expect(answer["x-sentry-error"]?.hasPrefix("unknown_key: proven at version 7 of e1") == true)
+    #expect(answer["x-sentry-error"]?.hasPrefix("unknown_key: proven at version 7 of the key store (epoch e1)") == true)
   }
 
   @Test func `what can't be in a header line is left out of it, and told in the body`() throws {

@@ -25,7 +25,7 @@ import Testing
         Case(build: build, renamed: ["CONFIG"], said: "how often synced unknown"),
         Case(build: build, renamed: ["WAIT"], said: "mirror complete"),
         Case(
-          build: build, renamed: ["INFO"], said: "INFO: a promotion can't be detected",
+          build: build, renamed: ["INFO"], said: "INFO: Sluice can't see whether this Redis was promoted",
           unproven: "INFO can't be used here"),
         Case(
           build: build, renamed: ["ROLE", "INFO"], said: "ROLE and INFO: replicas can't be detected",

@@ -273,7 +273,7 @@ extension Agent {
   /// When a proof was read, in what a refusal says of it.
   fileprivate var proof: Regex<(Substring, Substring)> {
     switch self {
-    case .otlp, .sentry: /proven at version \d+ of [0-9a-f]{32}, read (\d{4}-[-0-9T:.]+Z)/
+    case .otlp, .sentry: /proven at version \d+ of the key store \(epoch [0-9a-f]{32}\), read at (\d{4}-[-0-9T:.]+Z)/
     case .honeycomb, .appsignal:
       /"proof":\{"epoch":"[0-9a-f]{32}","version":\d+,"as_of":"(\d{4}-[-0-9T:.]+Z)"\}/
     }

@@ -36,7 +36,7 @@ import Testing
     let (production, staging) = try await twoDeployments()
     let folder = production.folder.path("state")
     let first = try await production.startNode("node-1", ["--state-dir", folder])
-    try await first.process.waitForLine(containing: "no store is known")
+    try await first.process.waitForLine(containing: "first key store that it finds")
     try await first.becomesReady()
     let id = try await first.storeID()
     first.process.terminate()

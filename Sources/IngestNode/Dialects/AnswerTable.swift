@@ -111,7 +111,7 @@ enum AnswerTable {
       let sourceAsOf = proof.sourceAsOf.map { Date(timeIntervalSince1970: Double($0) / 1e6).formatted(style) }
       return AnswerFacts(
         status: reason == .unknownKey ? 401 : 403, error: reason.rawValue,
-        detail: "proven at version \(proof.version) of \(proof.epoch), read \(asOf)"
+        detail: "proven at version \(proof.version) of the key store (epoch \(proof.epoch)), read at \(asOf)"
           + (sourceAsOf.map { ", equal to the source as of \($0)" } ?? ""),
         proof: (proof, asOf, sourceAsOf))
     case .undecided(let why):
@@ -125,7 +125,8 @@ enum AnswerTable {
     case .accountOverLimit(let seconds):
       return AnswerFacts(
         status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "account_over_limit",
-        detail: "the queue is nearly full, and this account uses too much of it", retryAfter: seconds)
+        detail: "the queue is nearly full, and this account has more than its share waiting; retry later",
+        retryAfter: seconds)
     case .accountSlowsRedis(let seconds):
       return AnswerFacts(
         status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "large_payloads_too_fast",
@@ -142,7 +143,7 @@ enum AnswerTable {
     case .tooFast(let chosen):
       return AnswerFacts(
         status: (chosen ?? unrepeated.tooFast).rawValue, error: "too_fast",
-        detail: "the account sends more than it may",
+        detail: "the account exceeds its rate limit",
         retryAfter: retryAfter())
     case .missingKey:
       return AnswerFacts(status: 400, error: "missing_key", detail: "no API key found where this path expects it")
@@ -155,7 +156,8 @@ enum AnswerTable {
     case .methodNotAllowed(let allow):
       return AnswerFacts(status: 405, error: "method_not_allowed", detail: "allowed: \(allow)", allow: allow)
     case .tooLarge(let limit):
-      return AnswerFacts(status: 413, error: "too_large", detail: "at most \(limit) bytes are taken", limit: limit)
+      return AnswerFacts(
+        status: 413, error: "too_large", detail: "the body is larger than the maximum of \(limit) bytes", limit: limit)
     case .unreadable(let refusal):
       return AnswerFacts(
         status: refusal.status, error: "malformed", reason: refusal.rawValue, detail: refusal.reason)

@@ -146,7 +146,7 @@ final class NodeStatus: Sendable {
   private func standing(_ mirror: ReplicaStatus, _ queue: ProducerFigures) -> Standing {
     let isStoreAway = if case .storeAway = mirror.objection { true } else { false }
     var standing = Standing(mirrorAdmits: mirror.admits, isOnlyQueueShut: queue.obstacle != nil && !isStoreAway)
-    if stopping.isSet { standing.outages.append("the node is ending") }
+    if stopping.isSet { standing.outages.append("the node is shutting down") }
     if !isListening { standing.outages.append("the push listener isn't up yet") }
     if let obstacle = queue.obstacle {
       let spools = !queue.connected && spool.map { $0.figures.objection == nil } ?? false
@@ -155,7 +155,7 @@ final class NodeStatus: Sendable {
     switch mirror.completeness.state {
     // A guarded mirror serves as well as a complete one. The fleet's status asks an operator to act.
     case .complete, .guarded:
-      if !mirror.sealed { standing.lacks.append("the key store isn't sealed, so no key can be refused") }
+      if !mirror.sealed { standing.lacks.append("the key store isn't sealed: unknown keys are answered 503") }
     case .empty, .restored, .loading, .diverged, .incompatible:
       standing.lacks.append(mirror.objection?.inWords ?? "the mirror is \(mirror.completeness.state.rawValue)")
     }

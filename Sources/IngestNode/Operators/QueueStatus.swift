@@ -43,7 +43,7 @@ struct ProducerFigures: Sendable {
     switch obstacle {
     case .overLimit: "the queue is over its limit"
     case .durabilityLost(let why): why
-    default: "the queue's Redis is away"
+    default: "the queue's Redis is unreachable"
     }
   }
 }
