@@ -37,8 +37,9 @@ public struct Fence: Sendable, Hashable {
   func objection(declared replicas: Int?) -> String? {
     guard let replicas else { return signs.objection }
     guard confirmations < Self.needed(of: replicas) else { return nil }
-    if let failure { return "the other servers can't be asked who the primary is: \(failure)" }
-    return "\(1 + confirmations) of \(replicas + 1) servers say that this is the primary, "
-      + "\(1 + Self.needed(of: replicas)) must. Bring the replicas back; \(ReplicaSigns.remedy)"
+    if let failure { return "the replicas can't be asked to confirm this primary: \(failure)" }
+    return "only \(1 + confirmations) of \(replicas + 1) servers \(confirmations == 0 ? "confirms" : "confirm") that "
+      + "this is the primary, \(1 + Self.needed(of: replicas)) are needed. Restart the missing replicas; "
+      + "\(ReplicaSigns.remedy)"
   }
 }

@@ -243,7 +243,8 @@ struct Mirror {
     // Records disappear from a store only by a purge, or with its history. If the store's totals still count them, the
     // bucket was lost.
     if fresh.count < old.count, !manifestFits {
-      return "bucket \(index) lost \(old.count - fresh.count) records that the store's totals still count"
+      return "bucket \(index) lost \(old.count - fresh.count) records, but the store's totals still count them: "
+        + "run key-publisher verify"
     }
     let until = table.heldUntil(bucket: index) ?? deadline
     let replacedTable = table.install(fresh, asBucket: index)

@@ -273,7 +273,7 @@ private struct ImageReader {
     switch try integer(UInt8.self) {
     case 0: return nil
     case 1: break
-    case let flag: throw UnusableImage("expected 0 or 1 for what is known of the store, got \(flag)")
+    case let flag: throw UnusableImage("expected 0 or 1 as the flag of the store's section, got \(flag)")
     }
     let (version, confirmed) = (try integer(UInt64.self), try integer(UInt64.self))
     let epoch = try text(length: Int(integer(UInt16.self)))
@@ -286,7 +286,7 @@ private struct ImageReader {
 
   mutating func time() throws(UnusableImage) -> Double {
     let time = Double(bitPattern: try integer(UInt64.self))
-    guard time.isFinite else { throw UnusableImage("a time that is none") }
+    guard time.isFinite else { throw UnusableImage("a time isn't a finite number") }
     return time
   }
 

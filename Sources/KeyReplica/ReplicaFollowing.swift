@@ -38,7 +38,7 @@ extension Replica {
       if let last = changes.last {
         storeVersion = max(storeVersion ?? 0, last.version)
       } else if let version = following.feed.missing(after: mirror.applied) {
-        let why = "the store is at version \(version), but its stream has nothing after \(mirror.applied)"
+        let why = "the store is at version \(version), but its change stream ends at version \(mirror.applied)"
         return resync(because: why, now: now)
       }
       noteCompleteness(in: following)
@@ -217,7 +217,8 @@ extension Replica {
       return "the store went back from version \(read.appliedThen) to \(position.version)"
     }
     if position.version < mirror.floor {
-      return "a bucket says it was changed at version \(mirror.floor), but the store is at \(position.version)"
+      return "a bucket was changed at version \(mirror.floor), but the store is only at \(position.version): the store "
+        + "lost changes, or was edited by hand. Run key-publisher verify"
     }
     guard position.version == mirror.applied, mirror.isComplete else { return nil }
     return disagreement(with: position)

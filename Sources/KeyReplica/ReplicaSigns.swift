@@ -43,9 +43,7 @@ public struct ReplicaSigns: Sendable, Hashable {
 
   /// Why the server can't be assumed to be alone; nil if it can.
   public var objection: String? {
-    sign.map {
-      $0 + ". Declare how many servers could take this Redis's place: key-publisher replicas N (0 if none could)"
-    }
+    sign.map { $0 + ". Declare the number of replicas of this Redis: key-publisher replicas N (0 if it has none)" }
   }
 
   /// The remedy if a replica won't return.
@@ -61,7 +59,8 @@ public struct ReplicaSigns: Sendable, Hashable {
     }
     if recorded > 0 {
       return
-        "\(Self.replicas(recorded, "has", "have")) followed this Redis and none does now, so one may have been promoted"
+        Self.replicas(recorded, "followed this Redis and is gone, so it", "followed this Redis and are gone, so one")
+        + " may have been promoted to primary"
     }
     if isWatched { return "this Redis is managed by Sentinels or a cluster, and no replica follows it" }
     if following == nil {

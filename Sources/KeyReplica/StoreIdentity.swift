@@ -67,8 +67,8 @@ public struct WrongStore: Sendable, Hashable, Codable, CustomStringConvertible {
   }
 
   public var description: String {
-    "expected the store \(expected), found \(met). Correct the address; or, if the store that was found is the right "
-      + "one: \(command)"
+    "expected the store \(expected), found \(met). If the address (--redis) is wrong, correct it. If the found store "
+      + "replaces the expected one, run there: \(command)"
   }
 }
 

@@ -106,25 +106,27 @@ extension Undecided {
   /// As text for people.
   public var inWords: String {
     switch self {
-    case .storeAway(let why): "the key store is away: \(why)"
+    case .storeAway(let why): "can't reach the key store: \(why)"
     case .noStore: "there is no key store in this Redis"
-    case .unsealed: "the key store isn't sealed, so no key can be refused"
-    case .wrongStore(let wrong): "the key store at this address is another one: \(wrong)"
+    case .unsealed: "the key store isn't sealed. If it has all keys: key-publisher seal"
+    case .wrongStore(let wrong): "wrong key store: \(wrong)"
     case .loading(let verified, let total): "\(verified) of \(total) buckets are verified"
     case .diverged(let why): "mirror and key store don't agree: \(why)"
     case .incompatible(let why): why
     case .barrierTimedOut: "the key store doesn't answer in time"
-    case .unfenced(let why): "refusals are suspended: \(why)"
+    case .unfenced(let why): why
     case .barrierFailed(let why): "the key store answers with an error: \(why)"
     case .tooManyWaiting(let limit): "\(limit) requests wait for a proof"
     case .vanished: "the key was active, and its record is gone although no change suspended or revoked it"
     case .refusalStorm(let unknown, let admitted):
-      "\(unknown) distinct keys that were sent lately are unknown and \(admitted) are active: the key store may lack keys"
+      "the key store may lack keys: clients recently sent \(unknown) distinct unknown keys, and \(admitted) active ones"
     case .expiryUnproven:
       "the key may have ended, but Redis's time isn't known or the key's record is gone, so that can't be proven"
-    case .sourceStale(let mark): "refusals are suspended: \(mark.objection). Is key-publisher follow running?"
-    case .stale(let age): "the mirror is \(Int(age.fractionalSeconds)) s old, too old to admit anybody"
-    case .shuttingDown: "the node is ending"
+    case .sourceStale(let mark): "\(mark.objection). Is key-publisher follow running?"
+    case .stale(let age):
+      "the mirror is \(Int(age.fractionalSeconds)) s old, more than --admit-age: all keys are answered 503 until the key "
+        + "store can be read"
+    case .shuttingDown: "the node is shutting down"
     }
   }
 }

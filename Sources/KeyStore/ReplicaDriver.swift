@@ -310,7 +310,11 @@ private final class Core {
       // The command is repeated with each position, but its failure is logged once.
       if let failure, failure != self.recordFailure {
         self.logger.warning(
-          "recording the number of replicas failed", metadata: ["replicas": "\(count)", "reason": "\(failure)"])
+          """
+          can't record the number of replicas in Redis: if they vanish, a promotion can go unnoticed. See \
+          Deploy/redis/users.acl for the rights of this Redis user
+          """,
+          metadata: ["replicas": "\(count)", "reason": "\(failure)"])
       }
       self.recordFailure = failure
       return nil
@@ -420,7 +424,9 @@ private final class Core {
     case .reading(let buckets, let reason):
       logger.info("reading changed buckets", metadata: ["buckets": "\(buckets)", "reason": "\(reason)"])
     case .bucketRefused(let reason):
-      logger.error("bucket digest mismatch; keeping the previous copy", metadata: ["reason": "\(reason)"])
+      logger.error(
+        "bucket rejected: keeping the previous copy and reading it again. If this repeats: key-publisher verify",
+        metadata: ["reason": "\(reason)"])
     case .complete(let keys, let version, let epoch, let sealed):
       logger.notice(
         "mirror complete",
@@ -432,35 +438,53 @@ private final class Core {
         "mass removal held back: these keys stay admitted until key-publisher confirm",
         metadata: ["keys": "\(keys)"])
     case .unfenced(let reason):
-      logger.error("refusals suspended: primary not confirmed by a majority", metadata: ["reason": "\(reason)"])
+      logger.error(
+        """
+        refusals suspended: primary not confirmed by a majority. Unknown and revoked keys are answered 503; active keys are \
+        still admitted
+        """,
+        metadata: ["reason": "\(reason)"])
     case .fenced: logger.notice("refusals resumed: primary confirmed by a majority")
     case .sourceStale(let reason):
-      logger.error("refusals suspended: the source mark is too old", metadata: ["reason": "\(reason)"])
+      logger.error(
+        """
+        refusals suspended: the source mark is too old. Unknown and revoked keys are answered 503; active keys are still \
+        admitted
+        """,
+        metadata: ["reason": "\(reason)"])
     case .sourceRecent: logger.notice("refusals resumed: the source mark is recent again")
     case .refusalStorm(let unknown, let admitted):
       logger.critical(
-        "refusal storm: unknown keys are answered 503 until there are fewer, or until key-publisher confirm-unknown",
+        """
+        refusal storm: unknown keys are answered 503 until clients send fewer of them. If the store lacks keys, import them; \
+        if these keys should be refused: key-publisher confirm-unknown N
+        """,
         metadata: ["unknown_keys": "\(unknown)", "admitted_keys": "\(admitted)"])
-    case .refusalStormOver: logger.notice("refusal storm has ended: unknown keys are refused again")
+    case .refusalStormOver: logger.notice("refusal storm has ended: unknown keys are answered 401 again")
     case .guardReleased: logger.notice("removals confirmed by key-publisher confirm")
     case .vanished(let keys, let held, let bucket):
       logger.critical(
         """
-        active keys vanished from the store without being revoked: those held stay admitted until they are put again, or \
-        until key-publisher confirm
+        active keys vanished from the store without being revoked: held keys stay admitted. If the store lost them, import \
+        your list; if they are meant to be gone: key-publisher confirm
         """,
         metadata: ["keys": "\(keys)", "held": "\(held)", "first_bucket": "\(bucket)"])
     case .revived(let keys):
       logger.critical(
-        "the store's history went back: keys that were suspended or revoked are active and admitted again",
+        """
+        the store lost changes (restored backup, failover): suspended or revoked keys are admitted again. Run key-publisher \
+        sync with your list; if these keys should be active: key-publisher confirm
+        """,
         metadata: ["keys": "\(keys)"])
     case .mirrors(let store):
       logger.notice(
         "this store is mirrored from now on", metadata: ["id": "\(store.id)", "name": "\(store.name ?? "none")"])
     case .trouble(let reason):
-      logger.error("refusals suspended", metadata: ["reason": "\(reason)"])
+      logger.error(
+        "refusals suspended: unknown and revoked keys are answered 503; known active keys are still admitted",
+        metadata: ["reason": "\(reason)"])
     case .readFailed(let reason):
-      logger.warning("reading the key store failed", metadata: ["reason": "\(reason)"])
+      logger.warning("reading the key store failed; retrying", metadata: ["reason": "\(reason)"])
     }
   }
 }

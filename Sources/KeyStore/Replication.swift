@@ -39,10 +39,11 @@ public struct Acknowledgement: Sendable, Hashable {
     if role != "master" { return "the server calls itself \(role): it isn't the primary any more" }
     // Only the number of acknowledgements is known, not which replicas sent them.
     if attached > declared {
-      return "\(attached) replicas follow the primary and \(declared) are declared, so an undeclared one may have "
-        + "acknowledged: run key-publisher replicas \(attached)"
+      return "\(attached) replicas follow the primary, but \(declared) \(declared == 1 ? "is" : "are") declared, so "
+        + "it is unknown whether the declared ones have the change: run key-publisher replicas \(attached)"
     }
-    return acknowledged < declared ? "\(acknowledged) of \(declared) replicas have it (\(ReplicaSigns.remedy))" : nil
+    return acknowledged < declared
+      ? "\(acknowledged) of \(declared) declared replicas have the change (\(ReplicaSigns.remedy))" : nil
   }
 }
 

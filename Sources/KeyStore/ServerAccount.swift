@@ -57,7 +57,7 @@ struct ServerAccount: Sendable {
       case (false, false): nil
       case (true, false): "ROLE (INFO is used instead)"
       case (false, true):
-        "INFO: a promotion can't be detected, so unknown keys are answered 503. Allow INFO, or \(declaration)"
+        "INFO: Sluice can't see whether this Redis was promoted, so unknown keys are answered 503. Allow INFO, or \(declaration)"
       case (true, true):
         "ROLE and INFO: replicas can't be detected, so unknown keys are answered 503. Allow both, or \(declaration)"
       }

@@ -308,9 +308,9 @@ struct FleetVerdictTests {
   }
 
   @Test func `a node that is complete and can refuse nobody isn't in sync, and says why`() {
-    let node = Sample.node { $0.refusalsBlocked = "1 of 2 servers say that this is the primary" }
+    let node = Sample.node { $0.refusalsBlocked = "only 1 of 2 servers confirms that this is the primary" }
     let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(node)]))
-    #expect(verdict.nodes[0].lacks == [.cannotRefuse("1 of 2 servers say that this is the primary")])
+    #expect(verdict.nodes[0].lacks == [.cannotRefuse("only 1 of 2 servers confirms that this is the primary")])
     #expect(!verdict.isInSync)
   }
 

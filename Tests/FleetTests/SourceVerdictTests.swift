@@ -18,7 +18,7 @@ import Testing
   /// A node that refuses nobody because of the mark.
   private func stale(_ name: String = "node-1", proving basis: ProofBasis, age: Double? = 75) -> NodeReport {
     Sample.node(name) {
-      $0.refusalsBlocked = "refusals are suspended"
+      $0.refusalsBlocked = "the source mark is 90 s old"
       $0.source = .init(markedAt: 1, ageSeconds: age, maxAgeSeconds: nil, proveAgainst: basis, stale: true)
     }
   }

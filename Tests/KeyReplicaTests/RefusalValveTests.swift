@@ -167,7 +167,7 @@ import Testing
     #expect(bench.valve.isClosed)
   }
 
-  @Test func `minimum and share are options, and a share of 100 turns the valve off`() {
+  @Test func `minimum and share are options, and with a share of 100 there are no refusal storms`() {
     var bench = Bench(minimum: 3, share: 90)
     bench.admit(0..<2)
     bench.expect(18, refusedOf: 0..<18)

@@ -10,7 +10,7 @@ import RedisClient
 public struct ForgottenChanges: Error, Sendable, CustomStringConvertible {
   let version: UInt64
   public var description: String {
-    "can't tell which keys were changed after version \(version), when the list began: the change stream begins later. "
+    "the list is too old: it began at version \(version), and the change stream no longer reaches back to that. "
       + "Nothing was changed. Export the list again, and run the command again"
   }
 }

@@ -121,7 +121,7 @@ public final class KeyListSpool {
       for entry in entries { spool.append(entry, limit: partitionLimit, &isTooLong) }
       guard !isTooLong else {
         let reason =
-          "the list is too long: more than \(partitionLimit) entries in one of \(partitionCount) parts of the key ids"
+          "the list is too long: more than \(partitionLimit) entries in one of its \(partitionCount) partitions"
         throw BadList(problems: [KeyListProblem(line: 0, reason: reason)], gaveUp: true, wasReadToEnd: false)
       }
       try spool.flush(atLeast: 64 << 10)

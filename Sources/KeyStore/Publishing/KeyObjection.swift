@@ -81,10 +81,11 @@ public struct KeyObjection: Error, Sendable, Hashable {
       fact = "\(key) was changed after version \(version ?? 0), and is \(state) now"
     case .olderRevision:
       reason = .olderRevision
-      fact = "\(key) has a larger revision in the store than \(edit.revision ?? 0), and is \(state)"
+      fact =
+        "this change is out of date: \(key) has a larger revision than \(edit.revision ?? 0) in the store, and is \(state)"
     case .unagreed, .notReached:
       reason = .notReached
-      fact = "\(key) is \(state)"
+      fact = "\(key) is \(state), and was left so because an earlier change of this request failed"
     }
     self.remedy = remedy
     changedRevision = result.kind == .changed

@@ -99,8 +99,8 @@ public struct Publication {
   public struct MoreThanAgreed: Error, Sendable, CustomStringConvertible {
     public let agreed: Int
     public var description: String {
-      "the store has changed since it was looked at: now more than \(agreed) keys would be taken out of service or moved. "
-        + "Some of the list was applied; run it again"
+      "the store changed while the list was applied: more than the planned \(agreed) keys would be taken out of service or "
+        + "moved. Part of the list was applied; run the command again"
     }
   }
 

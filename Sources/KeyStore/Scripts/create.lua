@@ -11,14 +11,14 @@
 
 if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
 if redis.call('EXISTS', KEYS[2]) == 1 then
-  return redis.error_reply('STOREBROKEN meta is gone, the change stream is there')
+  return redis.error_reply('STOREBROKEN ' .. KEYS[1] .. ' is missing, the change stream exists')
 end
 local zeros = string.rep('0', 32)
 for i = 3, #KEYS do
   local length = redis.call('HLEN', KEYS[i])
   local summary = length == 1 and redis.call('HGET', KEYS[i], 'summary')
   if length > 0 and not (summary and string.match(summary, '^0 ' .. zeros .. ' %d+$')) then
-    return redis.error_reply('STOREBROKEN meta is gone, ' .. KEYS[i] .. ' is there')
+    return redis.error_reply('STOREBROKEN ' .. KEYS[1] .. ' is missing, ' .. KEYS[i] .. ' exists')
   end
 end
 if ARGV[4] ~= '1' then return 0 end

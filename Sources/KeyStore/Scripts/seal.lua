@@ -18,8 +18,8 @@ for i = 3, #KEYS do
   if not summary then return redis.error_reply('STOREBROKEN ' .. problem) end
   local length = math.max(redis.call('HLEN', KEYS[i]) - 1, 0)
   if length ~= summary.count then
-    return redis.error_reply('STOREBROKEN ' .. KEYS[i] .. ' says it has ' .. number(summary.count)
-      .. ' records, it has ' .. number(length))
+    return redis.error_reply('STOREBROKEN ' .. KEYS[i] .. ' has ' .. number(length)
+      .. ' records, its summary says ' .. number(summary.count))
   end
   for j = 1, 4 do sum[j] = bit.bxor(sum[j], summary.digest[j]) end
   records = records + summary.count

@@ -74,7 +74,7 @@ import Testing
       let deposed = Instant.now
       let during = asker.record
       #expect(falseWitnesses > 20 && during.answers[.during, default: 0] > 1_000, "there was nothing to be seen")
-      #expect(during.log.contains { $0.at > resumed && $0.text.contains("servers say that this is the primary") })
+      #expect(during.log.contains { $0.at > resumed && $0.text.contains("that this is the primary") })
 
       try address.lead(to: successor.redis)
       try await eventually(within: .seconds(30), "the new primary is followed, and borne out") {

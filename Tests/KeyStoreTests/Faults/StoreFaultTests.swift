@@ -296,7 +296,7 @@ extension StoreFault {
       mend: { try await $0.store.run("RENAME", "backup", $0.store.layout.meta) }),
     StoreFault(
       // No record is another than it was, so what is proven then is right.
-      name: "the version edited: more", status: ["behind the store"], log: ["has nothing after"],
+      name: "the version edited: more", status: ["behind the store"], log: ["its change stream ends"],
       within: .milliseconds(2500), strangers: .provable,
       strike: { bench in
         try await bench.store.run("COPY", bench.store.layout.meta, "backup")
@@ -374,7 +374,8 @@ extension StoreFault {
     -> StoreFault
   {
     StoreFault(
-      name: name, status: ["behind the store"], log: ["has nothing after", "are missing"], within: .milliseconds(2500),
+      name: name, status: ["behind the store"], log: ["its change stream ends", "are missing"],
+      within: .milliseconds(2500),
       strangers: .provable,
       strike: { bench in
         // In one step, so that the feed can't come in between.

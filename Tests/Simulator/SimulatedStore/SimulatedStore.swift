@@ -141,7 +141,7 @@ public struct SimulatedStore: Sendable {
   }
 
   private func refuseLeftovers() throws(StoreRefusal) {
-    if streamLastID > 0 { throw StoreRefusal(.broken, "meta is gone, the change stream is there") }
+    if streamLastID > 0 { throw StoreRefusal(.broken, "meta is missing, the change stream exists") }
     let isLeft = buckets.contains { bucket in
       switch bucket.summary {
       case .absent: !bucket.fields.isEmpty
@@ -149,7 +149,7 @@ public struct SimulatedStore: Sendable {
       case .unreadable: true
       }
     }
-    if isLeft { throw StoreRefusal(.broken, "meta is gone, buckets are there") }
+    if isLeft { throw StoreRefusal(.broken, "meta is missing, buckets exist") }
   }
 
   /// Carries out edits in one atomic step, each as far as it may be made, or none of them.
@@ -329,7 +329,7 @@ public struct SimulatedStore: Sendable {
       let summary = try describe(index, in: meta)
       guard buckets[index].fields.count == summary.count else {
         throw StoreRefusal(
-          .broken, "bucket \(index) says it has \(summary.count) records, it has \(buckets[index].fields.count)")
+          .broken, "bucket \(index) has \(buckets[index].fields.count) records, its summary says \(summary.count)")
       }
       count += summary.count
       digest ^= summary.digest

@@ -3,4 +3,4 @@ local function coming(epoch)
   local meta = redis.call('HMGET', KEYS[1], 'schema', 'rebuild')
   return meta[1] == 'rebuilding' and string.match(meta[2] or '', '^' .. epoch .. ' (%d+)$')
 end
-local refusal = redis.error_reply('STOREREBUILD somebody else has rebuilt the store meanwhile, or is at it')
+local refusal = redis.error_reply('STOREREBUILD another key-publisher reseal has rebuilt the store, or is running')

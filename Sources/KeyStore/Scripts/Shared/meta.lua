@@ -11,7 +11,7 @@ local meta = redis.call('HMGET', KEYS[1], 'schema', 'buckets', 'epoch', 'version
   'store')
 if redis.call('EXISTS', KEYS[1]) == 0 then
   if redis.call('EXISTS', unpack(KEYS)) > 0 then
-    return redis.error_reply('STOREBROKEN meta is gone, other parts of the store are there')
+    return redis.error_reply('STOREBROKEN ' .. KEYS[1] .. ' is missing, other keys of the store exist')
   end
   return redis.error_reply('STORENONE there is no key store')
 end

@@ -23,7 +23,8 @@ if lease ~= '' then
   local held = redis.call('GET', KEYS[#KEYS]) or ''
   KEYS[#KEYS] = nil
   if string.sub(held, 1, #lease) ~= lease then
-    return redis.error_reply('STORELEASE the lease of this list ended, and another list may have been applied since')
+    return redis.error_reply('STORELEASE the lease of this list ended, and another list may have been applied since. '
+      .. 'Part of this list may be applied; run the command again')
   end
 end
 
