@@ -258,9 +258,9 @@ extension FleetReading {
     case let mismatch as Mismatch: mismatch.reason
     case DecodingError.keyNotFound(let key, _): "the report lacks \(key.stringValue)"
     case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
-      "the report has another \(path(context)) than this build expects"
+      "the report's field \(path(context)) has an unexpected type"
     case DecodingError.dataCorrupted(let context) where !context.codingPath.isEmpty:
-      "the report has a \(path(context)) that this build doesn't know"
+      "the report's field \(path(context)) has an unknown value"
     default: "the report isn't JSON"
     }
   }

@@ -37,7 +37,9 @@ public struct Heartbeat<Report: MemberReport>: Service {
     do {
       try await directory.write(try await report(), stopped: true)
     } catch {
-      logger.warning("writing the final heartbeat to Redis failed", metadata: ["reason": "\(error)"])
+      logger.warning(
+        "can't write this process's last report to Redis: sync-status will show the process as silent",
+        metadata: ["reason": "\(error)"])
     }
   }
 
@@ -47,7 +49,7 @@ public struct Heartbeat<Report: MemberReport>: Service {
     while !Task.isCancelled {
       do {
         try await directory.write(try await report())
-        if registration.note(.registered).problem != nil { logger.notice("heartbeat written again") }
+        if registration.note(.registered).problem != nil { logger.notice("report written to Redis again") }
       } catch {
         note(error)
       }
@@ -61,7 +63,9 @@ public struct Heartbeat<Report: MemberReport>: Service {
   private func note(_ error: any Error) {
     guard let error = error as? RedisServerError, error.fleetCode == .full else {
       if registration.note(.failed("\(error)")).problem == nil {
-        logger.warning("writing the heartbeat to Redis failed", metadata: ["reason": "\(error)"])
+        logger.warning(
+          "can't write this process's report to Redis; retrying. sync-status shows the process as silent",
+          metadata: ["reason": "\(error)"])
       }
       return
     }

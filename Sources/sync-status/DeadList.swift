@@ -80,7 +80,7 @@ private struct NewestFirst {
     do {
       return try await walk.next()
     } catch {
-      complain("cannot tell: \(shard.place): \(error)")
+      complain("unknown: \(shard.place): \(error)")
       areAll = false
       return nil
     }

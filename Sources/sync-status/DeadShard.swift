@@ -25,7 +25,7 @@ extension FleetAccess.Fleet {
         _ = try await connection.get()
         reached.append(DeadShard(place: place, letters: DeadLetters(client: client, layout: layout)))
       } catch {
-        complain("cannot tell: \(place): \(error)")
+        complain("unknown: \(place): \(error)")
         areAll = false
       }
     }

@@ -7,8 +7,8 @@ struct DeadShow: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "show", abstract: "Shows a dead letter, or writes its payload to the standard output.",
     discussion: """
-      --payload writes the payload. If the element isn't an envelope, it writes the raw element; if the entry isn't a dead \
-      letter, all its fields. Exit status: 0 it is shown, 1 there is no such dead letter, 2 not all shards could be read.
+      --payload writes the payload. If the payload can't be parsed, it writes the stored bytes; if the Redis entry isn't a \
+      dead letter, all its fields. Exit status: 0 it is shown, 1 there is no such dead letter, 2 not all shards could be read.
       """)
 
   @OptionGroup var access: FleetAccess
@@ -28,7 +28,7 @@ struct DeadShow: AsyncParsableCommand {
           guard let letter = try await find(in: shard) else { continue }
           return try await payload ? save(letter, of: shard) : show(letter, of: shard)
         } catch let error as QueueFailure {
-          complain("cannot tell: \(shard.place): \(error)")
+          complain("unknown: \(shard.place): \(error)")
           areAll = false
         }
       }

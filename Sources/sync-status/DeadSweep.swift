@@ -7,7 +7,7 @@ import CommandSupport
 
 struct DeadRequeue: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "requeue", abstract: "Requeues dead letters, with no failures counted.",
+    commandName: "requeue", abstract: "Requeues dead letters and resets their attempts and deaths.",
     discussion: """
       They are queued after the waiting payloads, oldest first. One that fails again becomes a dead letter again. Exit \
       status: 0 done, 1 a given ID isn't a dead letter or can't be read, 2 not all shards were processed; run it again.
@@ -51,7 +51,7 @@ struct DeadDiscard: AsyncParsableCommand {
         }
         try write("would discard \(Wording.number(tally.done.total, "dead letter"))\n" + reasons(tally))
         if tally.done.total > 0 {
-          complain("nothing was changed; to discard them say --yes")
+          complain("nothing was changed; to discard them use --yes")
           throw areAll ? Outcome.notInSync : Outcome.cannotTell
         }
         return try conclude(tally, filter, limit, areAll: areAll)

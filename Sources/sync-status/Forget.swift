@@ -28,7 +28,7 @@ struct Forget: AsyncParsableCommand {
       } catch let error as ExitCode {
         throw error
       } catch {
-        complain("cannot tell: \(error)")
+        complain("unknown: \(error)")
         throw Outcome.cannotTell
       }
       print("\(kind.rawValue) \(Wording.printable(name)) is off the list")

@@ -21,7 +21,7 @@ struct Queue: AsyncParsableCommand {
     try await access.run { fleet in
       let facts = await QueueFacts.read(shards: fleet.shards, directory: fleet.directory, within: .seconds(2))
       let verdict = QueueVerdict(facts)
-      for text in verdict.unknown { complain("cannot tell: \(text)") }
+      for text in verdict.unknown { complain("unknown: \(text)") }
       try write(
         json
           ? QueueDocument(facts, verdict).json()

@@ -25,7 +25,7 @@ struct Show: AsyncParsableCommand {
         try await follow(fleet, json: json)
       } else {
         let look = await Look.at(fleet)
-        if case .unknown(let reason) = look { complain("cannot tell: \(reason)") }
+        if case .unknown(let reason) = look { complain("unknown: \(reason)") }
         try write(try look.text(fleet, json: json, colours: Terminal.output.colours))
         switch look {
         case .known(_, let verdict) where verdict.isWell: break
@@ -44,7 +44,7 @@ struct Show: AsyncParsableCommand {
     while true {
       let look = await Look.at(fleet)
       var text = try look.text(fleet, json: json, pretty: false, colours: Terminal.output.colours)
-      if case .unknown(let reason) = look, !json { text = "CANNOT TELL: \(Wording.printable(reason))\n" }
+      if case .unknown(let reason) = look, !json { text = "UNKNOWN: \(Wording.printable(reason))\n" }
       if redraws {
         // Overwrites the old text: clearing the screen first would flicker.
         text = "\u{1B}[H" + text.replacing("\n", with: "\u{1B}[K\n") + "\u{1B}[J"

@@ -157,7 +157,7 @@ struct SpoolDiscard: ParsableCommand {
       let text = Wording.number(payloads.count, "payload")
       guard yes else {
         try write("would discard \(text)\n")
-        if !payloads.isEmpty { complain("nothing was changed; to discard them say --yes") }
+        if !payloads.isEmpty { complain("nothing was changed; to discard them use --yes") }
         if !payloads.isEmpty || !areAll { throw Outcome.notInSync }
         return
       }

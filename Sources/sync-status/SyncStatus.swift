@@ -17,8 +17,8 @@ struct SyncStatus: AsyncParsableCommand {
       Exit status: 0 all nodes are in sync and accept payloads; 1 something is wrong, see the output; 2 unknown: Redis is \
       unreachable or unreadable; 64 usage error.
 
-      A node is in sync if its last report is at most 5 seconds old and says that its mirror is complete and verified, and \
-      if it had every change of the sealed store at most 5 seconds before that report.
+      A node is in sync if its last report is at most 5 seconds old, the store is sealed, and by that report the mirror is \
+      complete, verified and at most 5 seconds behind the store.
       """,
     version: BuildDescription.current,
     subcommands: [Show.self, Wait.self, Forget.self, Queue.self, Dead.self, SpoolVerbs.self],

@@ -51,14 +51,14 @@ struct Wait: AsyncParsableCommand {
           for line in wait.news(in: now) { complain("waiting: \(line)") }
           missing = now
         } catch {
-          if trouble != "\(error)" { complain("waiting: cannot tell: \(error)") }
+          if trouble != "\(error)" { complain("waiting: unknown: \(error)") }
           trouble = "\(error)"
         }
         if clock.now >= deadline { break }
         try await clock.sleep(until: min(clock.now + .milliseconds(250), deadline))
       }
       guard let missing else {
-        complain("cannot tell: Redis couldn't be read for \(Wording.time(timeout)): \(trouble ?? "no reason is known")")
+        complain("unknown: Redis couldn't be read for \(Wording.time(timeout)): \(trouble ?? "no reason is known")")
         throw Outcome.cannotTell
       }
       complain("not in sync after \(Wording.time(timeout)):")

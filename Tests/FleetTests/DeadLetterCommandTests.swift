@@ -111,7 +111,7 @@ struct DeadLetterCommandTests {
       let asked = try await CommandRun.of("sync-status", ["dead", "discard", "--all"] + options)
       #expect(asked.status == .exited(1))
       #expect(asked.output == "would discard 10 dead letters\n  5 × reason 0\n  5 × reason 1")
-      #expect(asked.errors == "sync-status: nothing was changed; to discard them say --yes")
+      #expect(asked.errors == "sync-status: nothing was changed; to discard them use --yes")
       #expect(try await shard.survey().state.dead == 10)
 
       let some = try await CommandRun.of(
@@ -170,7 +170,7 @@ struct DeadLetterCommandTests {
         ] {
           let run = try await CommandRun.of("sync-status", ["dead"] + arguments + options)
           #expect(run.status == .exited(2), "\(arguments): \(run.errors)")
-          #expect(run.errors.contains("sync-status: cannot tell: shard 1 in \(away.endpoint): "), "\(arguments)")
+          #expect(run.errors.contains("sync-status: unknown: shard 1 in \(away.endpoint): "), "\(arguments)")
           #expect(output.isEmpty ? run.output.isEmpty : run.output.contains(output), "\(arguments): \(run.output)")
         }
       }

@@ -356,8 +356,8 @@ struct FleetDirectoryTests {
       #expect(
         Set(reading.unreadable.map { "\($0.name): \($0.reason)" }) == [
           "node-1: the report isn't JSON",
-          "node-2: the report has a completeness.state that this build doesn't know",
-          "node-3: the report has another sealed than this build expects",
+          "node-2: the report's field completeness.state has an unknown value",
+          "node-3: the report's field sealed has an unexpected type",
           "node-4: the report lacks name",
           "node-5: the report is of other",
           "node-6: the report and its time are from two instances",

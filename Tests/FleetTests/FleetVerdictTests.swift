@@ -49,7 +49,9 @@ struct FleetVerdictTests {
         $0.storeAfter?.sealed = false
       })
     #expect(
-      wrong(verdict) == ["the store isn't sealed: no key is refused, /readyz answers 503; run key-publisher seal"])
+      wrong(verdict) == [
+        "the store isn't sealed: unknown keys and /readyz are answered 503. If the store has all keys: key-publisher seal"
+      ])
     #expect(notes(verdict) == [])
     #expect(verdict.nodesInSync == 0)
   }
@@ -165,10 +167,13 @@ struct FleetVerdictTests {
     (.guarded, 1_024, "holds back removals of keys: check them, then run key-publisher confirm, or put the keys again"),
     (
       .diverged, 1_023,
-      "disagrees with the store (1,023 of 1,024 buckets verified) and refuses nobody: run key-publisher verify, and see "
-        + "its log"
+      "differs from the store (1,023 of 1,024 buckets verified), so unknown keys are answered 503: run key-publisher "
+        + "verify, and see the node's log"
     ),
-    (.incompatible, 0, "can't read this kind of store: its build doesn't fit the publisher's"),
+    (
+      .incompatible, 0,
+      "can't read the store's format: run the same Sluice version for nodes and key-publisher, and finish any reseal"
+    ),
   ]) func `only a complete mirror is in sync`(state: Completeness.State, verified: Int, words: String) {
     // However well or badly the rest looks: the first cause is enough.
     for version in [1_000_100, 5] as [UInt64] {
@@ -194,11 +199,16 @@ struct FleetVerdictTests {
         $0.epoch = "e0"
         $0.version = version
       }
-      #expect(wrong(verdict) == ["node-1 mirrors another history of the store (epoch e0, the store has e1)"])
+      #expect(
+        wrong(verdict) == [
+          "node-1 still mirrors epoch e0, but the store has epoch e1: if this stays, compare the node's --redis with yours"
+        ])
     }
     #expect(
       wrong(verdict { $0.epoch = nil })
-        == ["node-1 mirrors another history of the store (epoch unknown, the store has e1)"])
+        == [
+          "node-1 still mirrors epoch unknown, but the store has epoch e1: if this stays, compare the node's --redis with yours"
+        ])
   }
 
   @Test func `a node must know that the store is sealed`() {
@@ -266,7 +276,7 @@ struct FleetVerdictTests {
     #expect(verdict(storeAfter: 1_000_105).isInSync)
     #expect(
       wrong(verdict(storeAfter: 1_000_104)) == [
-        "node-1 is at version 1,000,105, the store at 1,000,104: the store has lost changes (failover, restore?). Publish the list again"
+        "node-1 is at version 1,000,105, the store at 1,000,104: the store lost changes (failover, restore?). Run key-publisher sync with your list"
       ])
   }
 
@@ -323,9 +333,8 @@ struct FleetVerdictTests {
     #expect(verdict.isInSync && !verdict.isWell)
     #expect(
       untaken(verdict) == [
-        "node-1 answers 503 to unknown keys, because most keys that clients send are unknown (1,240 distinct unknown keys "
-          + "lately, 12 admitted). If the store lacks keys, import them; if the keys are rightly unknown: "
-          + "key-publisher confirm-unknown 1240"
+        "node-1 answers 503 to unknown keys: clients recently sent 1,240 distinct unknown keys and 12 active ones. If the "
+          + "store lacks keys, import them. If these keys should be refused: key-publisher confirm-unknown 1240"
       ])
     #expect(verdict.problems[0].member == "node-1")
     verdict = FleetVerdict(
@@ -335,9 +344,8 @@ struct FleetVerdictTests {
       ]))
     #expect(
       untaken(verdict) == [
-        "node-1 and node-2 answer 503 to unknown keys, because most keys that clients send are unknown (node-2: 1,000,000 "
-          + "distinct unknown keys lately, 12 admitted). If the store lacks keys, import them; if the keys are rightly unknown: "
-          + "key-publisher confirm-unknown 500000"
+        "node-1 and node-2 answer 503 to unknown keys: clients recently sent node-2 1,000,000 distinct unknown keys and 12 "
+          + "active ones. If the store lacks keys, import them. If these keys should be refused: key-publisher confirm-unknown 500000"
       ])
     #expect(verdict.problems[0].member == nil)
     // Neither a silent node nor a node that doesn't count keys reports a refusal storm.
@@ -371,8 +379,8 @@ struct FleetVerdictTests {
     let verdict = FleetVerdict(Sample.facts(nodes: [Sample.member(Sample.node { $0.revived = 1 })]))
     #expect(
       verdict.problems.filter { $0.severity == .wrong }.map(\.text) == [
-        "the store's history went back, and 1 key that was suspended or revoked is admitted again: run key-publisher sync "
-          + "with your list; or, if that is right: key-publisher confirm"
+        "the store lost changes (restored backup, failover): 1 suspended or revoked key is admitted again. Run "
+          + "key-publisher sync with your list; if it should be active: key-publisher confirm"
       ])
   }
 
@@ -387,8 +395,9 @@ struct FleetVerdictTests {
     #expect(verdict.nodes[0].lacks == [.wrongStore(wrong)])
     #expect(
       verdict.problems.first?.text
-        == "node-1 refuses nobody: the store at its address is another one: expected the store production (ID 77ab), found "
-        + "staging (ID 88cd). Correct the address; or, if the store that was found is the right one: key-publisher adopt 77ab"
+        == "node-1 answers 503 to unknown keys, because it found the wrong store: expected the store production (ID 77ab), "
+        + "found staging (ID 88cd). If the address (--redis) is wrong, correct it. If the found store replaces the expected "
+        + "one, run there: key-publisher adopt 77ab"
     )
     #expect(!verdict.isInSync)
   }
@@ -400,11 +409,13 @@ struct FleetVerdictTests {
         UnreadableMember(kind: .worker, name: "worker-9", reason: "the report lacks sink"),
         UnreadableMember(kind: nil, name: "x", reason: "it is neither a node nor a worker"),
       ]))
-    #expect(wrong(verdict) == ["the report of the node node-9 can't be understood: the report isn't JSON"])
+    #expect(
+      wrong(verdict) == ["the report of the node node-9 can't be read (another Sluice version?): the report isn't JSON"]
+    )
     #expect(
       notes(verdict) == [
-        "the report of the worker worker-9 can't be understood: the report lacks sink",
-        "the member x can't be understood: it is neither a node nor a worker",
+        "the report of the worker worker-9 can't be read (another Sluice version?): the report lacks sink",
+        "the member x can't be read (another Sluice version?): it is neither a node nor a worker",
       ])
     #expect(verdict.nodesExpected == 2)
     #expect(verdict.nodesInSync == 1)
@@ -445,7 +456,8 @@ struct FleetVerdictTests {
       }, isWell: false)
     #expect(
       closed == [
-        "node-1 can't reach the queue: it answers 503", "node-1's spool takes nothing: the spool's disk is full",
+        "node-1 can't reach the queue: it answers 503",
+        "node-1's spool accepts no payloads, so pushes are answered 503 while Redis is unreachable: the spool's disk is full",
       ])
     #expect(
       texts { $0.spool = .init(state: .open, entries: 0, bytes: 0, limitBytes: 1, oldestSeconds: nil, reason: nil) }
@@ -584,8 +596,8 @@ struct FleetVerdictTests {
     #expect(verdict.isInSync)
     #expect(
       notes(verdict) == [
-        "worker-1 has been silent for 14 s", "worker-2 is in trouble: the disk is full",
-        "worker-3 is in trouble: it doesn't say why",
+        "worker-1 has been silent for 14 s", "worker-2 has a problem: the disk is full",
+        "worker-3 has a problem: unknown, see its log",
         "worker-4 shares its name with another live process: give each worker a name of its own",
       ])
   }
@@ -621,7 +633,7 @@ struct FleetVerdictTests {
       notes(verdict) == [
         "the queue can't be read: Redis answered: WRONGTYPE",
         "Redis's settings can't be read (Redis answered: NOPERM): unknown whether it evicts keys. Allow INFO for "
-          + "sync-status's user, or CONFIG GET or INFO for the nodes' user",
+          + "sync-status's Redis user",
       ])
   }
 
@@ -644,7 +656,12 @@ struct FleetVerdictTests {
         nodes: [Sample.member(Sample.node { $0.reportedAt = Sample.now - 3_600 - 0.5 })],
         workers: [Sample.member(Sample.worker { $0.reportedAt = Sample.now + 20 })]))
     #expect(verdict.isInSync)
-    #expect(notes(verdict) == ["node-1's clock is 1 h behind Redis's", "worker-1's clock is 20 s ahead of Redis's"])
+    let consequence = "times in its logs and payloads are wrong. Check NTP"
+    #expect(
+      notes(verdict) == [
+        "node-1's clock is 1 h behind Redis's: \(consequence)",
+        "worker-1's clock is 20 s ahead of Redis's: \(consequence)",
+      ])
     #expect(notes(self.verdict { $0.reportedAt = Sample.now - 5.4 }) == [])
   }
 
@@ -687,7 +704,7 @@ struct FleetVerdictTests {
     #expect(
       notes(unknown) == [
         "Redis's settings can't be read (Redis answered: NOPERM no INFO): unknown whether it evicts keys. Allow INFO for "
-          + "sync-status's user, or CONFIG GET or INFO for the nodes' user"
+          + "sync-status's Redis user"
       ])
     // Somebody who has read it himself knows better than a report of a second ago.
     #expect(verdict("allkeys-lru") { $0.redis = .known(Sample.redis) }.isInSync)

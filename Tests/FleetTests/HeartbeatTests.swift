@@ -90,7 +90,7 @@ struct HeartbeatTests {
       await task.value
       #expect(
         log.lines.map { "\($0.level): \($0.message.prefix(28))" }
-          == ["error: the fleet's register is full", "notice: heartbeat written again"])
+          == ["error: the fleet's register is full", "notice: report written to Redis again"])
     }
   }
 

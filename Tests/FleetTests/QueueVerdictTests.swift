@@ -64,9 +64,9 @@ struct QueueVerdictTests {
       #expect(run.status == .exited(1))
       let lines = run.output.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
       #expect(
-        lines[0] == "NOT ALL IS WELL: 2 waiting, 0 claimed, 1 to be tried again, 3 dead letters")
+        lines[0] == "PROBLEMS: 2 waiting, 0 claimed, 1 to be tried again, 3 dead letters")
       #expect(lines[1] == "  wrong: no worker is running, and 3 payloads wait")
-      #expect(lines.contains { $0.hasPrefix("  wrong: a payload that waits in shard 0 was received") })
+      #expect(lines.contains { $0.hasPrefix("  wrong: the oldest payload in shard 0 was received") })
       #expect(lines.contains("  wrong: 3 dead letters: see sync-status dead"))
       #expect(lines.contains { $0.contains("7        2") })
       #expect(lines.contains("      0      2  reason 0"))
@@ -80,7 +80,7 @@ struct QueueVerdictTests {
       try await shards[1].send("LPUSH", [shards[1].layout.pending(0), "x"])
       let run = try await run(server, ["--queue-shards", "2"])
       #expect(run.status == .exited(1))
-      #expect(run.output.contains("wrong: nobody takes payloads from shard 1; do all workers have the same --queue"))
+      #expect(run.output.contains("wrong: no worker claims from shard 1: do all workers have the same --queue"))
     }
   }
 
@@ -107,7 +107,7 @@ struct QueueVerdictTests {
         let arguments = ["--queue", "\(server.endpoint) \(away.endpoint)"]
         let page = try await run(server, arguments)
         #expect(page.status == .exited(2))
-        #expect(page.errors.hasPrefix("sync-status: cannot tell: shard 1 in \(away.endpoint) can't be read: "))
+        #expect(page.errors.hasPrefix("sync-status: unknown: shard 1 in \(away.endpoint) can't be read: "))
         #expect(page.output.hasPrefix("PARTLY UNKNOWN: 0 waiting"))
         let document = try await run(server, arguments + ["--json"])
         #expect(document.status == .exited(2))

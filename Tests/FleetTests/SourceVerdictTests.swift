@@ -38,7 +38,7 @@ import Testing
     #expect(found.isInSync && found.nodesInSync == 2 && !found.isWell)
     #expect(
       problems(found) == [
-        "wrong: no key is refused, because the source mark is 75 s old; the maximum age is 60 s. Start key-publisher "
+        "wrong: unknown keys are answered 503, because the source mark is 75 s old; the maximum age is 60 s. Start key-publisher "
           + "follow, or see its log, or change the maximum age: key-publisher source --max-age"
       ])
   }
@@ -58,12 +58,12 @@ import Testing
     let one = verdict(mark, nodes: [stale(proving: .source), Sample.node("node-2")])
     #expect(
       problems(one) == [
-        "wrong: node-1 refuses nobody, because the source mark is 75 s old, and refusals have to be proven against the "
-          + "source (--prove-against source). Start key-publisher follow, or see its log"
+        "wrong: node-1 answers 503 to unknown keys, because the source mark is 75 s old, and refusals have to be proven "
+          + "against the source (--prove-against source). Start key-publisher follow, or see its log"
       ])
     #expect(one.problems.first?.member == "node-1" && one.nodesInSync == 2)
     let both = verdict(mark, nodes: [stale(proving: .source, age: nil), stale("node-2", proving: .source)])
-    let start = "wrong: node-1 and node-2 refuse nobody, because the source mark is missing"
+    let start = "wrong: node-1 and node-2 answer 503 to unknown keys, because the source mark is missing"
     #expect(problems(both).first?.hasPrefix(start) == true)
     #expect(both.problems.count == 1 && both.problems.first?.member == nil)
     let silent = problems(verdict(mark, nodes: [stale(proving: .source)], age: 60))

@@ -19,7 +19,7 @@ struct StatusDocumentTests {
         "seen_at":1699999986,"stopped":false}],\
         "nodes_expected":2,"nodes_in_sync":1,\
         "problems":[{"member":"node-2","severity":"out_of_sync","text":"node-2 has been silent for 14 s"},\
-        {"member":"x","severity":"note","text":"the member x can't be understood: it is neither a node nor a worker"}],\
+        {"member":"x","severity":"note","text":"the member x can't be read (another Sluice version?): it is neither a node nor a worker"}],\
         "queue":{"claimed":64,"dead":0,"dead_bytes":0,"later":2,"oldest_seconds":1.5,"pending":17,"shards_away":0},\
         "queue_shards":[{"claimed":64,"dead":0,"dead_bytes":0,"error":null,"later":2,"oldest_seconds":1.5,"pending":17,\
         "redis":"redis://h:6379","shard":0}],"read_at":1700000000,\

@@ -126,7 +126,7 @@ struct StatusTableTests {
           wrong: there is no key store in this Redis and namespace: run key-publisher import
           wrong: no node has reported
           note:  the queue can't be read: Redis answered: NOPERM
-          note:  Redis's settings can't be read (Redis answered: NOPERM): unknown whether it evicts keys. Allow INFO for sync-status's user, or CONFIG GET or INFO for the nodes' user
+          note:  Redis's settings can't be read (Redis answered: NOPERM): unknown whether it evicts keys. Allow INFO for sync-status's Redis user
 
         STORE
           none

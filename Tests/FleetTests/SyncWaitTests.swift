@@ -50,7 +50,9 @@ struct SyncWaitTests {
     #expect(look(&wait, facts([], store: 10)) == ["no node has reported"])
     var unreadable = facts([good], store: 10)
     unreadable.fleet.unreadable = [UnreadableMember(kind: .node, name: "node-3", reason: "the report isn't JSON")]
-    #expect(look(&wait, unreadable) == ["the report of node-3 can't be understood: the report isn't JSON"])
+    #expect(
+      look(&wait, unreadable) == ["the report of node-3 can't be read (another Sluice version?): the report isn't JSON"]
+    )
   }
 
   @Test func `a named node is all that counts`() {
@@ -64,7 +66,9 @@ struct SyncWaitTests {
     #expect(look(&wait, facts([bad, node("node-2", at: 10)], store: 10)) == [])
     var unreadable = facts([bad], store: 10)
     unreadable.fleet.unreadable = [UnreadableMember(kind: .node, name: "node-2", reason: "the report isn't JSON")]
-    #expect(look(&wait, unreadable) == ["the report of node-2 can't be understood: the report isn't JSON"])
+    #expect(
+      look(&wait, unreadable) == ["the report of node-2 can't be read (another Sluice version?): the report isn't JSON"]
+    )
     var full = facts([bad], store: 10)
     full.fleet.turnedAway = [MemberID(.node, "node-2")]
     #expect(look(&wait, full).count == 1)
@@ -93,7 +97,8 @@ struct SyncWaitTests {
       unsealed.store?.sealed = false
       #expect(
         look(&wait, unsealed).first
-          == "the store isn't sealed: no key is refused, /readyz answers 503; run key-publisher seal")
+          == "the store isn't sealed: unknown keys and /readyz are answered 503. If the store has all keys: key-publisher seal"
+      )
     }
   }
 

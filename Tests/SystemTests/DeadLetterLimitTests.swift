@@ -96,7 +96,7 @@ struct DeadLetterLimitTests {
     }
     #expect(
       page.contains(
-        "IN SYNC, BUT NOT ALL IS WELL: 1 of 1 node in sync\n  wrong: pushes of account-0 aren't accepted (too_many_dead_letters): it has "
+        "IN SYNC, WITH PROBLEMS: 1 of 1 node in sync\n  wrong: pushes of account-0 aren't accepted (too_many_dead_letters): it has "
       ))
     #expect(page.contains("See sync-status dead --account account-0, then requeue or discard them"))
     try await deployment.run("sync-status", [], expecting: .exited(1))

@@ -169,7 +169,7 @@ import Testing
   ) async throws {
     for (renamed, said) in [
       (["INFO"], "wrong: Redis evicts keys, as node-1 reports (maxmemory-policy allkeys-lru)"),
-      (["INFO", "CONFIG"], "unknown whether it evicts keys. Allow INFO for sync-status's user"),
+      (["INFO", "CONFIG"], "unknown whether it evicts keys. Allow INFO for sync-status's Redis user"),
     ] {
       var options = Self.options(build, renamed: renamed)
       options.evictionPolicy = "allkeys-lru"

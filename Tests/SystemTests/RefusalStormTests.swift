@@ -50,9 +50,9 @@ import Testing
   private func isTold(_ deployment: Deployment, toConfirm number: Int? = nil) async throws {
     try await eventually("sync-status says what to do") {
       let status = try await deployment.run("sync-status", [], expecting: nil)
-      return status.status == .exited(1) && status.standardOutput.text.contains("IN SYNC, BUT NOT ALL IS WELL")
+      return status.status == .exited(1) && status.standardOutput.text.contains("IN SYNC, WITH PROBLEMS")
         && status.standardOutput.lines.contains {
-          guard $0.contains("wrong: node-1 "), let command = $0.range(of: "unknown: key-publisher confirm-unknown ")
+          guard $0.contains("wrong: node-1 "), let command = $0.range(of: "refused: key-publisher confirm-unknown ")
           else {
             return false
           }

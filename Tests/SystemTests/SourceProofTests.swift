@@ -45,7 +45,7 @@ import Testing
     func isWrong(_ text: String) async throws -> Bool {
       let run = try await deployment.run("sync-status", [], expecting: nil)
       let lines = run.standardOutput.lines
-      return run.status == .exited(1) && lines.first?.hasPrefix("IN SYNC, BUT NOT ALL IS WELL") == true
+      return run.status == .exited(1) && lines.first?.hasPrefix("IN SYNC, WITH PROBLEMS") == true
         && lines.contains { $0.contains("wrong: ") && $0.contains(text) }
     }
 
@@ -144,7 +144,9 @@ import Testing
       #expect(answer.status == 503 && answer.member("reason") == "source_stale", "\(key): \(answer.body)")
     }
     #expect(try await node.push(key: "sk_1").status == 202)
-    try await eventually("it is said") { try await source.isWrong("no key is refused, because the source mark") }
+    try await eventually("it is said") {
+      try await source.isWrong("unknown keys are answered 503, because the source mark")
+    }
     _ = try await node.process.waitForLine(containing: "the source mark is too old")
     try await eventually("it is measured") {
       try await node.get("/metrics").body.contains(/sluice_source_stale(?:{.*})? 1/)

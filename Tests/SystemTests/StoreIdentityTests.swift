@@ -52,7 +52,8 @@ import Testing
     #expect(try await second.get("/metrics").body.contains("sluice_replica_wrong_store 1"))
     try await eventually("operators are told") {
       let run = try await staging.run("sync-status", [], expecting: .exited(1))
-      return run.standardOutput.text.contains("wrong: node-1 refuses nobody: the store at its address is another one")
+      return run.standardOutput.text.contains(
+        "wrong: node-1 answers 503 to unknown keys, because it found the wrong store")
         && run.standardOutput.text.contains("key-publisher adopt \(id)")
     }
     // However often it starts there.
@@ -140,7 +141,8 @@ import Testing
     try await expectHeld("after the restore")
     let said = try await deployment.run("sync-status", [], expecting: .exited(1)).standardOutput.text
     #expect(
-      said.contains("wrong: the store's history went back, and 1 key that was suspended or revoked is admitted again"))
+      said.contains(
+        "wrong: the store lost changes (restored backup, failover): 1 suspended or revoked key is admitted again"))
 
     for moment in ["after a restart", "after a second restart"] {
       node.process.terminate()

@@ -107,7 +107,7 @@ public struct FleetVerdict: Sendable, Equatable {
       problems.append(
         FleetProblem(
           member.kind == .node ? .outOfSync : .note, member: member.name,
-          "\(what) can't be understood: \(member.reason)"))
+          "\(what) can't be read (another Sluice version?): \(member.reason)"))
     }
     problems += facts.fleet.turnedAway.filter { $0.kind == .node }.map {
       FleetProblem(.outOfSync, member: $0.name, facts.fleet.notRegistered($0))
@@ -132,7 +132,9 @@ public struct FleetVerdict: Sendable, Equatable {
     guard store.sealed else {
       return [
         FleetProblem(
-          .outOfSync, "the store isn't sealed: no key is refused, /readyz answers 503; run key-publisher seal")
+          .outOfSync,
+          "the store isn't sealed: unknown keys and /readyz are answered 503. If the store has all keys: key-publisher seal"
+        )
       ]
     }
     return []
@@ -265,7 +267,7 @@ public struct FleetVerdict: Sendable, Equatable {
           member: report.name)
       }
       if report.state == .trouble {
-        note("\(report.name) is in trouble: \(report.lastError ?? "it doesn't say why")", member: report.name)
+        note("\(report.name) has a problem: \(report.lastError ?? "unknown, see its log")", member: report.name)
       }
     }
     notes += shardNotes(facts)
@@ -382,7 +384,10 @@ public struct FleetVerdict: Sendable, Equatable {
     }
     if spool.state == .closed {
       notes.append(
-        FleetProblem(.note, member: name, "\(name)'s spool takes nothing: \(spool.reason ?? "it doesn't say why")"))
+        FleetProblem(
+          .note, member: name,
+          "\(name)'s spool accepts no payloads, so pushes are answered 503 while Redis is unreachable: "
+            + (spool.reason ?? "unknown why, see its log")))
     }
     return notes
   }
@@ -424,8 +429,8 @@ public struct FleetVerdict: Sendable, Equatable {
           notes.append(
             FleetProblem(
               .note, member: member.report.name,
-              "\(member.report.name)'s clock is \(Wording.time(seconds: abs(skew))) \(skew < 0 ? "behind" : "ahead of") Redis's"
-            ))
+              "\(member.report.name)'s clock is \(Wording.time(seconds: abs(skew))) \(skew < 0 ? "behind" : "ahead of") "
+                + "Redis's: times in its logs and payloads are wrong. Check NTP"))
         }
       }
     }
@@ -448,7 +453,7 @@ public struct FleetVerdict: Sendable, Equatable {
     case .unreadable(let why):
       let eviction =
         reported.isEmpty
-        ? ": unknown whether it evicts keys. Allow INFO for sync-status's user, or CONFIG GET or INFO for the nodes' user"
+        ? ": unknown whether it evicts keys. Allow INFO for sync-status's Redis user"
         : "; nodes report maxmemory-policy \(reported.sorted().joined(separator: ", "))"
       return [FleetProblem(.note, "\(name)'s settings can't be read (\(why))\(eviction)")]
     case .known(let redis):

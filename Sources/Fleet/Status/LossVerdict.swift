@@ -18,9 +18,9 @@ enum LossVerdict {
       problems.append(
         FleetProblem(
           .wrong,
-          "the store's history went back, and \(Wording.number(most, "key")) that \(most == 1 ? "was" : "were") suspended or "
-            + "revoked \(most == 1 ? "is" : "are") admitted again: run key-publisher sync with your list; or, if that is right: "
-            + "key-publisher confirm"))
+          "the store lost changes (restored backup, failover): \(Wording.number(most, "suspended or revoked key")) "
+            + "\(most == 1 ? "is" : "are") admitted again. Run key-publisher sync with your list; if \(most == 1 ? "it" : "they") "
+            + "should be active: key-publisher confirm"))
     }
     return problems
   }

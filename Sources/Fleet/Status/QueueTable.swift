@@ -39,7 +39,7 @@ public struct QueueTable: Sendable {
       + "\(Wording.number(states.reduce(0) { $0 + $1.state.dead }, "dead letter"))"
     return switch verdict.exitCode {
     case 0: coloured("FLOWING", .good) + ": \(figures)"
-    case 1: coloured("NOT ALL IS WELL", .bad) + ": \(figures)"
+    case 1: coloured("PROBLEMS", .bad) + ": \(figures)"
     default: coloured("PARTLY UNKNOWN", .bad) + ": \(figures)"
     }
   }

@@ -57,7 +57,7 @@ public struct QueueVerdict: Sendable, Equatable {
       if worker.isSilent {
         wrong.append("\(worker.report.name) \(worker.silence)")
       } else if worker.report.state == .trouble {
-        wrong.append("\(worker.report.name) is in trouble: \(worker.report.lastError ?? "it doesn't say why")")
+        wrong.append("\(worker.report.name) has a problem: \(worker.report.lastError ?? "unknown, see its log")")
       }
     }
     return wrong
@@ -70,9 +70,9 @@ public struct QueueVerdict: Sendable, Equatable {
     let age = seenAt.map { survey.state.readAt - $0 }
     if let age, age <= unservedAfter.inMilliseconds { return [] }
     return [
-      "nobody takes payloads from shard \(shard)"
-        + (age.map { ": a worker was there \(Wording.ago(seconds: Double($0) / 1_000))" } ?? "")
-        + "; do all workers have the same --queue and --queue-shards as the nodes?"
+      "no worker claims from shard \(shard)"
+        + (age.map { ", the last one did \(Wording.ago(seconds: Double($0) / 1_000))" } ?? "")
+        + ": do all workers have the same --queue and --queue-shards as the nodes?"
     ]
   }
 
@@ -81,16 +81,16 @@ public struct QueueVerdict: Sendable, Equatable {
     let now = survey.state.readAt
     if let oldest = survey.oldestReceivedAt, nodesTime - oldest > slowAfter.inMilliseconds {
       wrong.append(
-        "a payload that waits in shard \(shard) was received "
-          + "\(Wording.ago(seconds: Double(nodesTime - oldest) / 1_000)): workers "
-          + "are too slow or away, or it was requeued")
+        "the oldest payload in shard \(shard) was received \(Wording.ago(seconds: Double(nodesTime - oldest) / 1_000)): "
+          + "start or speed up workers, unless it was requeued")
     }
     let abandoned = survey.state.claims.filter { now - $0.leaseUntil > reapedAfter.inMilliseconds }
     if !abandoned.isEmpty {
       let envelopes = abandoned.reduce(0) { $0 + $1.envelopes }
       wrong.append(
         "\(Wording.number(envelopes, "payload")) in shard \(shard) "
-          + "\(envelopes == 1 ? "is" : "are") in claims whose lease has ended, and no worker takes them back")
+          + "\(envelopes == 1 ? "belongs" : "belong") to workers that ended, and no worker requeues "
+          + "\(envelopes == 1 ? "it" : "them"): start a worker for this shard")
     }
     return wrong
   }

@@ -13,14 +13,14 @@ enum RefusalStorm {
     guard let worst = storms.max(by: { $0.keys.unknown < $1.keys.unknown }) else { return [] }
     let isOne = storms.count == 1
     let names = Wording.list(storms.map(\.name), atMost: 3) + (isOne ? " answers" : " answer")
-    let unknown = (isOne ? "" : "\(worst.name): ") + Wording.number(worst.keys.unknown, "distinct unknown key")
+    let unknown = Wording.number(worst.keys.unknown, "distinct unknown key")
     let admitted = Wording.count(worst.keys.admitted)
     let confirmed = min(worst.keys.unknown, RecentKeyCounts.confirmedLimit)
     return [
       FleetProblem(
         .wrong, member: isOne ? worst.name : nil,
-        "\(names) 503 to unknown keys, because most keys that clients send are unknown (\(unknown) lately, \(admitted) "
-          + "admitted). If the store lacks keys, import them; if the keys are rightly unknown: "
+        "\(names) 503 to unknown keys: clients recently sent \(isOne ? "" : "\(worst.name) ")\(unknown) and "
+          + "\(admitted) active ones. If the store lacks keys, import them. If these keys should be refused: "
           + "key-publisher confirm-unknown \(confirmed)")
     ]
   }

@@ -13,12 +13,13 @@ enum SourceVerdict {
     if let mark = store?.source, !mark.isWithinBound, mark.readAt != nil || mark.flaw != nil {
       let change = mark.maxAge == nil ? "" : ", or change the maximum age: key-publisher source --max-age"
       return [
-        FleetProblem(.wrong, "no key is refused, because the source mark \(flaw(of: mark)). \(remedy)\(change)")
+        FleetProblem(
+          .wrong, "unknown keys are answered 503, because the source mark \(flaw(of: mark)). \(remedy)\(change)")
       ]
     }
     let stale = nodes.filter { $0.isLive && $0.report.source?.stale == true }
     guard let first = stale.first, let source = first.report.source else { return [] }
-    let names = Wording.list(stale.map(\.report.name), atMost: 3) + (stale.count == 1 ? " refuses" : " refuse")
+    let names = Wording.list(stale.map(\.report.name), atMost: 3) + (stale.count == 1 ? " answers" : " answer")
     let age = source.ageSeconds.map { "is \(time(seconds: $0)) old" } ?? "is missing, or its age isn't known"
     let need =
       source.proveAgainst == .source
@@ -26,7 +27,7 @@ enum SourceVerdict {
     return [
       FleetProblem(
         .wrong, member: stale.count == 1 ? first.report.name : nil,
-        "\(names) nobody, because the source mark \(age)\(need). \(remedy)")
+        "\(names) 503 to unknown keys, because the source mark \(age)\(need). \(remedy)")
     ]
   }
 

@@ -44,7 +44,7 @@ public struct StatusTable: Sendable {
       return coloured("NOT IN SYNC", .bad) + ": "
         + (affectsAll ? "a problem below affects all nodes (\(share) mirror the store)" : "\(share) in sync")
     }
-    return (verdict.isWell ? coloured("IN SYNC", .good) : coloured("IN SYNC, BUT NOT ALL IS WELL", .bad))
+    return (verdict.isWell ? coloured("IN SYNC", .good) : coloured("IN SYNC, WITH PROBLEMS", .bad))
       + ": \(share) in sync"
   }
 
@@ -65,7 +65,8 @@ public struct StatusTable: Sendable {
         "  \(Wording.number(store.count, "key")) at version \(Wording.count(store.version)), "
           + "\(store.sealed ? "sealed" : "not sealed"), epoch \(Wording.printable(store.epoch))")
       if store.confirmedUnknown > 0 {
-        lines.append("  \(Wording.number(store.confirmedUnknown, "unknown key")) confirmed as rightly unknown")
+        lines.append(
+          "  \(Wording.number(store.confirmedUnknown, "unknown key")) confirmed (key-publisher confirm-unknown)")
       }
       if let line = SourceVerdict.line(store.source) { lines.append("  \(line)") }
     } else {

@@ -52,13 +52,14 @@ public enum SyncBlocker: Sendable, Hashable {
     case .guarded:
       "holds back removals of keys: check them, then run key-publisher confirm, or put the keys again"
     case .diverged(let verified, let total):
-      "disagrees with the store (\(Wording.count(verified)) of \(Wording.count(total)) buckets verified) and refuses "
-        + "nobody: run key-publisher verify, and see its log"
+      "differs from the store (\(Wording.count(verified)) of \(Wording.count(total)) buckets verified), so unknown keys "
+        + "are answered 503: run key-publisher verify, and see the node's log"
     case .wrongStore(let wrong):
-      "refuses nobody: the store at its address is another one: \(Wording.printable(wrong.description))"
-    case .incompatible: "can't read this kind of store: its build doesn't fit the publisher's"
+      "answers 503 to unknown keys, because it found the wrong store: \(Wording.printable(wrong.description))"
+    case .incompatible:
+      "can't read the store's format: run the same Sluice version for nodes and key-publisher, and finish any reseal"
     case .otherEpoch(let epoch, let store):
-      "mirrors another history of the store (epoch \(epoch), the store has \(store))"
+      "still mirrors epoch \(epoch), but the store has epoch \(store): if this stays, compare the node's --redis with yours"
     case .missesTheSeal: "hasn't read yet that the store is sealed"
     case .cannotRefuse(let why): "answers 503 to unknown keys: \(Wording.printable(why))"
     case .neverHeard: "has never heard from the store"
@@ -67,8 +68,8 @@ public enum SyncBlocker: Sendable, Hashable {
     case .behind(let version, let store):
       "is \(Wording.number(store - version, "change")) behind: at version \(Wording.count(version)) of \(Wording.count(store))"
     case .ahead(let version, let store):
-      "is at version \(Wording.count(version)), the store at \(Wording.count(store)): the store has lost changes (failover, "
-        + "restore?). Publish the list again"
+      "is at version \(Wording.count(version)), the store at \(Wording.count(store)): the store lost changes (failover, "
+        + "restore?). Run key-publisher sync with your list"
     case .otherCount(let keys, let store):
       "has \(Wording.number(keys, "key")), the store has \(Wording.count(store)) at the same version: run key-publisher "
         + "verify"

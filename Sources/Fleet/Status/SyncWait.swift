@@ -57,7 +57,7 @@ public struct SyncWait: Sendable {
       if let node = looks.first(where: { $0.name == name }) {
         missing += node.stopped ? [Self.other("\(name) has ended")] : node.missing
       } else if let node = facts.fleet.unreadable.first(where: { $0.kind == .node && $0.name == name }) {
-        missing.append(Self.other("the report of \(name) can't be understood: \(node.reason)"))
+        missing.append(Self.other("the report of \(name) can't be read (another Sluice version?): \(node.reason)"))
       } else if facts.fleet.turnedAway.contains(MemberID(.node, name)) {
         missing.append(Self.other(facts.fleet.notRegistered(MemberID(.node, name))))
       } else {
@@ -110,7 +110,7 @@ public struct SyncWait: Sendable {
   /// Nodes without a readable report, with their names.
   private static func unseen(_ facts: FleetFacts) -> [Missing] {
     facts.fleet.unreadable.filter { $0.kind == .node }.map {
-      other("the report of \($0.name) can't be understood: \($0.reason)")
+      other("the report of \($0.name) can't be read (another Sluice version?): \($0.reason)")
     } + facts.fleet.turnedAway.filter { $0.kind == .node }.map { other(facts.fleet.notRegistered($0)) }
   }
 }
