@@ -32,7 +32,7 @@ struct SpoolKeeper: Service {
     }
     if spool.figures.setAside > 0 {
       logger.error(
-        "spooled payloads set aside: Redis rejects them; see sync-status spool",
+        "spooled payloads set aside, because Redis rejects them. Stop the node, then: sync-status spool list FOLDER",
         metadata: ["payloads": "\(spool.figures.setAside)"])
     }
   }

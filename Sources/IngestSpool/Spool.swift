@@ -77,7 +77,7 @@ public final class Spool: Sendable {
     }
     if contents.setAside > 0 {
       logger.error(
-        "spooled payloads set aside: Redis rejects them; see sync-status spool",
+        "spooled payloads set aside, because Redis rejects them. Stop the node, then: sync-status spool list FOLDER",
         metadata: ["payloads": "\(contents.setAside)", "bytes": "\(contents.setAsideBytes)"])
     }
   }
@@ -193,7 +193,10 @@ public final class Spool: Sendable {
       defer { state.objection = objection }
       return state.objection != objection
     }
-    if isNews { logger.error("spool failing", metadata: ["reason": "\(objection)"]) }
+    guard isNews else { return }
+    logger.error(
+      "spool can't store payloads: pushes are answered 503 while Redis is unreachable",
+      metadata: ["reason": "\(objection)"])
   }
 
   // MARK: Draining

@@ -180,7 +180,7 @@ public actor SpoolDrain {
     case .accountOverLimit:
       return outcome.refused.append(payload)
     case .tooLarge(let bytes, let limit):
-      return outcome.unpushable.append((payload, "\(bytes) bytes, and the queue takes \(limit)"))
+      return outcome.unpushable.append((payload, "payload too large: \(bytes) bytes, the queue's limit is \(limit)"))
     case let failure? where failure.isTooLargeForServer(bytes: payload.item.bytes):
       return outcome.unpushable.append(
         (payload, "too large for Redis's proto-max-bulk-len, \(payload.item.bytes) bytes: \(failure)"))
@@ -230,7 +230,7 @@ public actor SpoolDrain {
     closings[payload.number] = nil
     await spool.setAside(payload, reason)
     logger.error(
-      "spooled payload set aside: Redis rejects it; see sync-status spool",
+      "spooled payload set aside, because Redis rejects it. Stop the node, then: sync-status spool list FOLDER",
       metadata: ["number": "\(payload.number)", "reason": "\(reason)"])
   }
 

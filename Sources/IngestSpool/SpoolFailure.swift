@@ -26,8 +26,8 @@ public enum SpoolFailure: Error, Sendable, Equatable, CustomStringConvertible {
 
   public var description: String {
     switch self {
-    case .full(let bytes): "the spool is full: it may hold \(bytes) bytes"
-    case .accountFull: "the spool is nearly full, and the account has much in it"
+    case .full(let bytes): "the spool is full (--spool-bytes \(bytes))"
+    case .accountFull: "the spool is nearly full, and this account has used its share"
     case .tooOld(let limit): "the oldest payload has been in the spool for more than \(limit.components.seconds) s"
     case .busy: "too many payloads wait for the spool's disk"
     case .noRoom(let words): "the spool's disk is full: \(words)"

@@ -482,7 +482,7 @@ struct FleetVerdictTests {
           $0.queue.shards = [Sample.shard, Sample.shard]
           $0.queue.shards[0].overLimit = "bytes"
           $0.queue.shards[1].shard = 1
-          $0.queue.shards[1].durabilityLack = "always is required, and appendonly is no"
+          $0.queue.shards[1].durabilityLack = "--require-durability always isn't met: appendonly is no"
         })
     }
     let verdict = FleetVerdict(Sample.facts(nodes: nodes))
@@ -491,7 +491,7 @@ struct FleetVerdictTests {
       untaken(verdict) == [
         "shard 0 of the queue is over its limit of bytes (--max-queue-bytes): it gets no pushes until it is below "
           + "--queue-low-water. Start workers, or raise the limit",
-        "nothing is pushed to shard 1 of the queue: always is required, and appendonly is no",
+        "nothing is pushed to shard 1 of the queue: --require-durability always isn't met: appendonly is no",
       ])
   }
 

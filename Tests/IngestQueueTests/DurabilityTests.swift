@@ -33,7 +33,7 @@ struct DurabilityTests {
   @Test func `where CONFIG is forbidden, INFO tells of the file, and the rest is unknown`() {
     let forbidden = RedisReply.error(RedisServerError(message: "NOPERM no CONFIG"))
     let withFile = durability(forbidden, persistence: "loading:0\r\naof_enabled:1\r\n")
-    #expect(withFile.description == "append-only file, how often synced unknown")
+    #expect(withFile.description == "append-only file, fsync policy unknown")
     let without = durability(forbidden, persistence: "aof_enabled:0\r\n")
     #expect(without.description == "in memory only")
     let nothing = Durability(answers: [forbidden, forbidden, forbidden])
@@ -65,7 +65,7 @@ struct DurabilityTests {
     #expect(DurabilityRequirement.replicas(2).shortfall(of: found) == nil)
     #expect(
       DurabilityRequirement.replicas(3).shortfall(of: found)
-        == "replicas:3 is required, and 2 replicas acknowledged data in the last 5 s: start more replicas, or lower --require-durability"
+        == "--require-durability replicas:3 isn't met: only 2 replicas acknowledged data in the last 5 s. Start more replicas, or lower --require-durability"
     )
   }
 
@@ -78,7 +78,7 @@ struct DurabilityTests {
     }
     #expect(
       DurabilityRequirement.always.shortfall(of: durability(settings("no", "everysec")))
-        == "always is required, and appendonly is no: set appendonly yes, appendfsync always and no-appendfsync-on-rewrite no, and allow CONFIG GET for this user; or lower --require-durability"
+        == "--require-durability always isn't met: appendonly is no. Set appendonly yes, appendfsync always and no-appendfsync-on-rewrite no, and allow CONFIG GET for this user; or lower --require-durability"
     )
   }
 
@@ -90,10 +90,10 @@ struct DurabilityTests {
     let demanding: [DurabilityRequirement] = [.everySecond, .always, .replicas(1)]
     for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
       for found in [found(policy), found(nil, byInfo: "maxmemory_policy:\(policy)\r\n")] {
-        #expect(found.description.hasPrefix("lost when Redis is full, since it evicts keys (\(policy)); "))
+        #expect(found.description.hasSuffix(", but Redis evicts keys when full (\(policy)): payloads can be lost"))
         #expect(found.isWorse(than: Durability(disk: .memory, replicas: 0)))
         for requirement in demanding {
-          #expect(requirement.shortfall(of: found)?.contains("set maxmemory-policy noeviction") ?? false)
+          #expect(requirement.shortfall(of: found)?.contains("Set maxmemory-policy noeviction") ?? false)
         }
         #expect(DurabilityRequirement.none.shortfall(of: found) == nil)
       }
@@ -131,7 +131,7 @@ struct DurabilityTests {
         #expect(some.description == "in memory only")
       case .everysec, .always:
         #expect(all.disk == (mode == .always ? .always : .everySecond))
-        #expect(some.description == "append-only file, how often synced unknown")
+        #expect(some.description == "append-only file, fsync policy unknown")
       }
     }
   }

@@ -25,7 +25,7 @@ struct WorkerNameTests {
         return
       }
       #expect(holder.instance == elder.instance)
-      #expect(holder.description.contains("two workers have this name"))
+      #expect(holder.description.contains("two workers have the same name"))
       _ = try await younger.batch(slot: 1)
       guard case .supplanted(let by) = try await elder.claim(slot: 2, takesSuspects: true) else {
         Issue.record("the elder was given envelopes")

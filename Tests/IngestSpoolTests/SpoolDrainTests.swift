@@ -116,7 +116,7 @@ struct SpoolDrainTests {
     let stopped = try StoppedSpool(folder: bench.path)
     let found = try stopped.setAside(limit: 10)
     #expect(found.map(\.header) == (0..<3).map { Sample.header($0) })
-    #expect(found.allSatisfy { $0.reason.contains("the queue takes 1") })
+    #expect(found.allSatisfy { $0.reason.contains("the queue's limit is 1") })
     #expect(try stopped.setAside(limit: 1).count == 1)
     let element = try #require(try stopped.element(found[1].number))
     #expect(Array(try Envelope(element).payload) == Array(Sample.payload(1).readableBytesView))

@@ -79,8 +79,8 @@ struct AcknowledgementTests {
       "ingest-node",
       ["--name", "node-1", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--require-durability", requirement],
       expecting: .exited(1))
-    #expect(node.outputs.contains("\(requirement) is required"))
-    #expect(node.outputs.contains(requirement == "replicas:1" ? "start more replicas" : "set appendonly yes"))
+    #expect(node.outputs.contains("--require-durability \(requirement) isn't met"))
+    #expect(node.outputs.contains(requirement == "replicas:1" ? "Start more replicas" : "Set appendonly yes"))
   }
 
   @Test func `a level that isn't one is said to be none`() async throws {
@@ -113,7 +113,7 @@ struct AcknowledgementTests {
     #expect(answer.status == 503 && answer.headers.first(name: "retry-after") != nil)
     #expect(try await self.length(deployment.redis) == length)
     try await eventually("its status says why") {
-      try await node.get("/status").body.contains("always is required, and appendfsync is everysec")
+      try await node.get("/status").body.contains("--require-durability always isn't met: appendfsync is everysec")
     }
     try await eventually("sync-status says that nothing is taken") {
       let run = try await deployment.run("sync-status", [], expecting: nil)
@@ -156,20 +156,21 @@ struct AcknowledgementTests {
     }
     // Who requires nothing goes on.
     #expect(try await other.push(key: Deployment.key(1)).status == 202)
-    try await node.process.waitForLine(containing: "\(requirement) is required, and maxmemory-policy is allkeys-random")
+    try await node.process.waitForLine(
+      containing: "--require-durability \(requirement) isn't met: maxmemory-policy is allkeys-random")
     let looker = try Deployment(redis: redis, settings: ["SLUICE_REDIS": "redis://looker:pass@127.0.0.1:\(redis.port)"])
     for deployment in [deployment, looker] {
       try await eventually("sync-status says what is wrong") {
         let page = try await deployment.run("sync-status", [], expecting: nil).standardOutput
         return page.lines.contains { $0.contains("wrong: Redis evicts keys (maxmemory-policy allkeys-random)") }
-          && page.text.contains("lost when Redis is full")
+          && page.text.contains("Redis evicts keys when full")
       }
     }
     let late = try await deployment.run(
       "ingest-node",
       ["--name", "node-3", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--require-durability", requirement],
       expecting: .exited(1))
-    #expect(late.outputs.contains("set maxmemory-policy noeviction"))
+    #expect(late.outputs.contains("Set maxmemory-policy noeviction"))
     try await redis.run("CONFIG", "SET", "maxmemory-policy", "noeviction")
     try await eventually("it is taken again") { try await node.push(key: Deployment.key(1)).status == 202 }
   }

@@ -84,8 +84,9 @@ public struct SlotHolder: Sendable, Equatable, CustomStringConvertible {
   public let leaseUntil: Int64
 
   public var description: String {
-    "slot \(slot) of worker \"\(worker)\" is held by \(instance.isEmpty ? "the reaper" : "instance \(instance)"). After a "
-      + "restart this ends with its lease. If it doesn't, two workers have this name: give each its own --name"
+    let holder = instance.isEmpty ? "the reaper" : "another run of it (instance \(instance))"
+    return "claim \(slot) of worker \"\(worker)\" is still held by \(holder). After a restart this is normal until the "
+      + "claim's lease ends. If it continues, two workers have the same name: give each its own --name"
   }
 }
 

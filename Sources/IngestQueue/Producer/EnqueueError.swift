@@ -47,21 +47,22 @@ public enum EnqueueError: Error, Sendable, Equatable, CustomStringConvertible {
 
   public var description: String {
     switch self {
-    case .full(.entries(let limit)): "the producer is full: \(limit) entries wait for Redis"
-    case .full(.bytes(let limit)): "the producer is full: \(limit) bytes are on their way to Redis"
+    case .full(.entries(let limit)): "not pushed: too many payloads wait for Redis on this event loop (limit \(limit))"
+    case .full(.bytes(let limit)): "not pushed: too many bytes wait for Redis on this event loop (limit \(limit))"
     case .overLimit(let seconds): "not pushed: the queue is over its limit. Retry in about \(seconds) s"
     case .accountOverLimit(let seconds):
-      "not pushed: the queue is nearly full, and this account uses too much of it. Retry in about \(seconds) s"
+      "not pushed: the queue is nearly full, and this account has more than its share waiting. Retry in about \(seconds) s"
     case .accountSlowsRedis(let seconds):
       "not pushed: this account's large payloads use too much of Redis's time. Retry in about \(seconds) s"
     case .tooManyDeadLetters: "not pushed: the account has too many dead letters"
     case .durabilityLost(let why): "not pushed: \(why)"
     case .away(let error): "not pushed: \(error)"
-    case .unknownOutcome(let error): "pushed without an answer: \(error)"
-    case .unconfirmed(let replicas, let required): "pushed, and confirmed by \(replicas) of \(required) replicas"
+    case .unknownOutcome(let error): "sent to Redis without an answer, so the payload may be stored: \(error)"
+    case .unconfirmed(let replicas, let required):
+      "pushed, but confirmed by only \(replicas) of \(required) required replicas"
     case .refused(let error): "not pushed: \(error)"
     case .tooLarge(let bytes, let limit): "not pushed: \(bytes) bytes, the limit is \(limit)"
-    case .shuttingDown: "not pushed: the producer is ending"
+    case .shuttingDown: "not pushed: the process is shutting down"
     }
   }
 }

@@ -228,8 +228,8 @@ final class ShardLane {
   /// would only wait as well.
   func wasUnconfirmed(_ replicas: Int64) {
     durabilityLack =
-      "\(requirement) is required, and \(replicas) \(replicas == 1 ? "replica" : "replicas") confirmed the last payloads "
-      + "in time: check the replicas' lag"
+      "--require-durability \(requirement) isn't met: only \(replicas) \(replicas == 1 ? "replica" : "replicas") confirmed "
+      + "the last payloads in time. Check the replicas' lag"
   }
 
   /// Whether there is a watch. Without a watch all payloads go to list 0: a loop that stopped pushing to list 0

@@ -65,7 +65,7 @@ public struct Durability: Sendable, Equatable, CustomStringConvertible {
       case .unsynced: "append-only file without regular fsync"
       case .everySecond: "fsync each second"
       case .always: "fsync before each answer"
-      case .unknown(true?, _): "append-only file, how often synced unknown"
+      case .unknown(true?, _): "append-only file, fsync policy unknown"
       case .unknown(false?, _): "in memory only"
       case .unknown(nil, _): "unknown"
       }
@@ -76,7 +76,7 @@ public struct Durability: Sendable, Equatable, CustomStringConvertible {
       case 1?: "\(disk), 1 replica"
       case let count?: "\(disk), \(count) replicas"
       }
-    return harmfulPolicy.map { "lost when Redis is full, since it evicts keys (\($0)); \(safety)" } ?? safety
+    return harmfulPolicy.map { "\(safety), but Redis evicts keys when full (\($0)): payloads can be lost" } ?? safety
   }
 
   /// Whether this is less durable than the other.
@@ -173,8 +173,8 @@ public enum DurabilityRequirement: Sendable, Equatable, CustomStringConvertible 
   /// The actual state and the setting to change, as text; nil if the requirement is met.
   public func shortfall(of found: Durability) -> String? {
     if self != .none, let policy = found.harmfulPolicy {
-      return "\(self) is required, and maxmemory-policy is \(policy), so Redis drops payloads when its memory "
-        + "is full: set maxmemory-policy noeviction, or --require-durability none"
+      return "--require-durability \(self) isn't met: maxmemory-policy is \(policy), so Redis drops payloads when its "
+        + "memory is full. Set maxmemory-policy noeviction, or --require-durability none"
     }
     switch self {
     case .none: return nil
@@ -188,19 +188,21 @@ public enum DurabilityRequirement: Sendable, Equatable, CustomStringConvertible 
         case .always: "appendfsync is always"
         case .unknown(_, let why): "Redis's fsync settings can't be read (\(why))"
         }
-      return "\(self) is required, and \(instead): set appendonly yes, appendfsync \(self) and "
+      return "--require-durability \(self) isn't met: \(instead). Set appendonly yes, appendfsync \(self) and "
         + "no-appendfsync-on-rewrite no, and allow CONFIG GET for this user; or lower --require-durability"
     case .replicas(let count):
       if let denial = found.waitDenial {
-        return "\(self) is required, and WAIT can't be used (\(denial)): allow it for this user, "
+        return
+          "--require-durability \(self) isn't met: WAIT can't be used (\(denial)). Allow WAIT for this Redis user, "
           + "or lower --require-durability"
       }
       guard let replicas = found.replicas else {
-        return "\(self) is required, and the number of replicas is unknown: allow INFO for this user"
+        return
+          "--require-durability \(self) isn't met: the number of replicas is unknown. Allow INFO for this Redis user"
       }
       if replicas >= count { return nil }
-      return "\(self) is required, and \(replicas) \(replicas == 1 ? "replica" : "replicas") acknowledged data in the "
-        + "last \(Durability.silence) s: start more replicas, or lower --require-durability"
+      return "--require-durability \(self) isn't met: only \(replicas) \(replicas == 1 ? "replica" : "replicas") "
+        + "acknowledged data in the last \(Durability.silence) s. Start more replicas, or lower --require-durability"
     }
   }
 

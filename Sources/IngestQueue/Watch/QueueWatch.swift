@@ -200,7 +200,7 @@ private final class WatchCore {
     let metadata: Logger.Metadata = ["shard": "\(shard.layout.shard)", "redis": "\(shard.client.endpoint)"]
     if let limit, limit < ServerPayloadLimit.worthSaying {
       logger.warning(
-        "payloads over limit_bytes are answered 413, because Redis rejects them: to accept more, raise its settings",
+        "payloads over limit_bytes are answered 413 because Redis rejects them. To accept larger ones raise these Redis settings",
         metadata: metadata.merging([
           "limit_bytes": "\(limit)", "settings": "\(ServerPayloadLimit.settings.joined(separator: ", "))",
         ]) { $1 })
@@ -243,10 +243,10 @@ private final class WatchCore {
       shard.saidBlind = isBlind
       if isBlind {
         logger.warning(
-          "queue size unknown; limits are approximate",
+          "queue size of this shard unknown: its limits are estimated, and payloads are still pushed to it. See reason",
           metadata: metadata.merging(["reason": "\(shard.problem ?? "")"]) { $1 })
       } else {
-        logger.notice("queue size known again", metadata: metadata)
+        logger.notice("queue size of this shard known again", metadata: metadata)
       }
     }
     let shutFor = shard.admission.shutFor
@@ -254,13 +254,16 @@ private final class WatchCore {
       shard.saidShut = shutFor != nil
       if let shutFor, let reading = shard.reading {
         logger.warning(
-          "queue over its limit: every push is answered 503 until it is below --queue-low-water",
+          """
+          queue shard over its limit: it gets no pushes until it is below --queue-low-water. Pushes go to other shards or \
+          are answered 503. Start workers or raise the limit
+          """,
           metadata: metadata.merging([
             "limit": "\(shutFor.rawValue)", "entries": "\(reading.entries)", "bytes": "\(reading.bytes)",
             "redis_memory": "\(reading.memory.map { "\($0)" } ?? "unknown")",
           ]) { $1 })
       } else {
-        logger.notice("queue below --queue-low-water; accepting pushes again", metadata: metadata)
+        logger.notice("queue shard below --queue-low-water: it gets pushes again", metadata: metadata)
       }
     }
     let countingProblem = shard.mark.countingProblem
@@ -268,7 +271,10 @@ private final class WatchCore {
       shard.saidUncounted = countingProblem != nil
       if let countingProblem {
         logger.error(
-          "queue size in bytes is estimated: Redis denies the commands that count it",
+          """
+          queue size in bytes is only estimated: Redis denies counting. Allow this Redis user HINCRBY on the key, see \
+          Deploy/redis/users.acl
+          """,
           metadata: metadata.merging(["reason": "\(countingProblem)", "key": "\(shard.layout.bytes)"]) { $1 })
       } else {
         logger.notice("queue size in bytes is exact again", metadata: metadata)
@@ -281,10 +287,10 @@ private final class WatchCore {
       shard.saidLack = lack != nil
       if let lack {
         logger.error(
-          "Redis is less durable than --require-durability: every push is answered 503",
+          "shard is less durable than --require-durability: its pushes go to other shards or are answered 503. See reason",
           metadata: metadata.merging(["reason": "\(lack)"]) { $1 })
       } else {
-        logger.notice("Redis is as durable as --require-durability again", metadata: metadata)
+        logger.notice("shard is as durable as --require-durability again: it gets pushes again", metadata: metadata)
       }
     }
   }
@@ -298,7 +304,7 @@ extension WatchCore {
     defer { shard.saidDeadLetters = quota.told }
     for (account, bytes) in quota.told where shard.saidDeadLetters[account] == nil {
       logger.error(
-        "account over its dead-letter limit; its pushes aren't accepted until dead letters are requeued or discarded",
+        "account over its dead-letter limit: its pushes to this shard are rejected until dead letters are requeued or discarded",
         metadata: metadata.merging([
           "account": "\(account)", "dead_letter_bytes": "\(bytes)", "limit": "\(quota.limit)",
           "see": "sync-status dead --account \(account)",
@@ -306,7 +312,7 @@ extension WatchCore {
     }
     for account in shard.saidDeadLetters.keys where quota.told[account] == nil {
       logger.notice(
-        "account below its dead-letter limit; its pushes are accepted again",
+        "account below its dead-letter limit: its pushes to this shard are accepted again",
         metadata: metadata.merging(["account": "\(account)"]) { $1 })
     }
   }
@@ -318,14 +324,17 @@ extension WatchCore {
     defer { shard.saidRetries = quota.told }
     for (account, bytes) in quota.told where shard.saidRetries[account] == nil {
       logger.warning(
-        "account over its limit for payloads that the sink didn't accept; its pushes aren't accepted until retries succeed",
+        """
+        account over its limit for payloads that wait for a retry: its pushes to this shard are rejected until the sink \
+        stores them. Check the workers' sink
+        """,
         metadata: metadata.merging([
           "account": "\(account)", "retry_bytes": "\(bytes)", "limit": "\(quota.limit)", "see": "sync-status queue",
         ]) { $1 })
     }
     for account in shard.saidRetries.keys where quota.told[account] == nil {
       logger.notice(
-        "account below its limit for payloads that the sink didn't accept; its pushes are accepted again",
+        "account below its limit for payloads that wait for a retry: its pushes to this shard are accepted again",
         metadata: metadata.merging(["account": "\(account)"]) { $1 })
     }
   }
