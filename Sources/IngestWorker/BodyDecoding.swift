@@ -67,7 +67,7 @@ public struct BodyDecoding: Sendable {
       if !isLabelled && Self.isCompressedFile(envelope.header.contentType) { return asItIs }
       switch attempt(body, as: format) {
       case .success(let decoded): return decoded
-      case .failure(let why): reasons.append("begins like \(format.rawValue), but \(why)")
+      case .failure(let why): reasons.append("as \(format.rawValue): \(why)")
       }
     }
     if label == CompressionFormat.brotli.rawValue {
@@ -75,11 +75,12 @@ public struct BodyDecoding: Sendable {
       case .success(let decoded): return decoded
       case .failure(let why):
         if Self.isText(body) { return asItIs }
-        reasons.append("as brotli \(why)")
+        reasons.append("as brotli: \(why)")
       }
     }
     guard isLabelled && !reasons.isEmpty else { return asItIs }
-    throw UndecodableBody(description: "the body is labelled \(label) and \(reasons.joined(separator: "; "))")
+    throw UndecodableBody(
+      description: "Content-Encoding is \(label), but decoding failed (\(reasons.joined(separator: "; ")))")
   }
 
   private func attempt(

@@ -315,7 +315,7 @@ struct ClaimLoop: Sendable {
           return .notTaken
         }
         if progress.isInTrouble(lane: id, "\(error)") {
-          logger.error("sink failing; retrying", metadata: ["reason": "\(error)"])
+          logger.error("sink failing: payloads stay in Redis and are retried", metadata: ["reason": "\(error)"])
         }
         let least = min(error.retryAfter ?? .zero, Self.longestPause)
         let isWorking = await probe(&probing, own: .any)
@@ -441,7 +441,8 @@ struct ClaimLoop: Sendable {
         }
       }
     } catch {
-      progress.wentWrong("claiming other payloads failed, while the sink fails: \(error)", shard: surroundings.shard)
+      progress.wentWrong(
+        "the sink fails, and so does claiming other payloads from Redis: \(error)", shard: surroundings.shard)
     }
     return nil
   }
@@ -527,7 +528,8 @@ struct ClaimLoop: Sendable {
       }
     }.first
     logger.warning(
-      "payloads became dead letters", metadata: ["count": "\(dead)", "first_reason": "\(first ?? "unknown")"])
+      "payloads became dead letters: see sync-status dead",
+      metadata: ["count": "\(dead)", "first_reason": "\(first ?? "unknown")"])
   }
 }
 

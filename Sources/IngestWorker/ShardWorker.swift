@@ -146,7 +146,7 @@ final class ShardWorker: Sendable {
         }
       } catch {
         wasAway = true
-        progress.wentWrong("searching for claims whose lease has ended failed: \(error)", shard: number)
+        progress.wentWrong("can't look for expired claims: \(error)", shard: number)
       }
     }
     return .other

@@ -15,7 +15,7 @@ public enum SinkAddress: Sendable, Equatable, CustomStringConvertible {
 
   /// The form of an address, to follow the word "expected".
   public static let expectation =
-    "sqlite:PATH, postgres://…, http://…, https://…, files:FOLDER, or none: to throw everything away"
+    "sqlite:PATH, postgres://…, http://…, https://…, files:FOLDER, or none: (discards all payloads)"
 
   /// - Throws: ``InvalidSinkAddress``, without any secret that the text may contain.
   public init(_ text: String) throws(InvalidSinkAddress) {

@@ -106,7 +106,7 @@ public final class Worker: Service {
   /// - Throws: ``WorkerNameTaken``, ``SinkFailure`` if the sink can't be closed properly.
   public func run() async throws {
     logger.notice(
-      "working",
+      "worker started",
       metadata: [
         "worker": "\(options.name)", "instance": "\(progress.instance)", "shards": "\(shards.count)",
         "sink": "\(sink.name)",
@@ -136,14 +136,14 @@ public final class Worker: Service {
     if let taken { throw taken }
     logger.notice(
       "ended",
-      metadata: ["stored": "\(report.stored)", "put_back": "\(progress.putBack)", "dead": "\(report.dead)"])
+      metadata: ["stored": "\(report.stored)", "requeued": "\(progress.putBack)", "dead": "\(report.dead)"])
   }
 
   /// Waits until the worker is told to end, and then until its drain deadline.
   private func drainDeadline() async -> Ended {
     do {
       try await gracefulShutdown()
-      logger.notice("shutting down: no new claims", metadata: ["in_hand": "\(report.inHand)"])
+      logger.notice("shutting down: no new claims", metadata: ["claimed": "\(report.inHand)"])
       progress.goQuiet()
       try await Task.sleep(for: options.drainDeadline)
       return .drainDeadline

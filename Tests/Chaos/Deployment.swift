@@ -146,7 +146,7 @@ final class Deployment: Sendable {
         [
           "--name", "\(role)", "--sink", "sqlite:\(database(in: folder))", "--batch", "20", "--lanes", "2", "--lease",
           "1s", "--deaths", "100", "--attempts", "100", "--drain", "2s",
-        ], environment: environment(role), sign: "working", folder: folder)
+        ], environment: environment(role), sign: "worker started", folder: folder)
       try await worker.start()
       workers.append(worker)
     }

@@ -118,9 +118,9 @@ struct BodyDecodingTests {
     let noise: [UInt8] = [0xFF, 0xFE, 0xFD, 0xFC, 0xFB, 0xFA, 0xF9, 0xF8]
     let bodies: [([UInt8], String)] = [
       (Array(brotli.dropLast()), "its end is missing"), (brotli + noise, "8 bytes come after its end"),
-      (brotli + brotli, "\(brotli.count) bytes come after its end"), (noise, "as brotli it is corrupt"),
+      (brotli + brotli, "\(brotli.count) bytes come after its end"), (noise, "as brotli: it is corrupt"),
       // It begins like something else, and is tried as both.
-      (try Compression.gzip(Self.text).dropLast(), "begins like gzip, but its end is missing; as brotli"),
+      (try Compression.gzip(Self.text).dropLast(), "as gzip: its end is missing; as brotli"),
     ]
     for (body, word) in bodies {
       let error = #expect(throws: UndecodableBody.self) { try decode(body, label: "br") }

@@ -105,7 +105,7 @@ struct PostgresStore: BlockingStore {
       ("traceparent", header.traceparent),
     ]
     for (column, text) in texts where text?.utf8.contains(0) == true {
-      return "\(column) has a NUL in it, which a text of PostgreSQL's can't have"
+      return "\(column) contains a NUL byte, which PostgreSQL's text type doesn't allow"
     }
     guard microseconds(header.receivedAt) != nil else {
       return "received_at is \(header.receivedAt) ms since 1970, which is out of PostgreSQL's range"

@@ -32,7 +32,7 @@ struct SQLiteStore: BlockingStore {
           // A user's trigger can roll back the whole transaction. Then the following rows would be stored one by one,
           // or not at all.
           guard sqlite3_get_autocommit(connection) == 0 else {
-            throw SinkFailure("something has ended the transaction: \(outcome)", cause: .perhapsPayload)
+            throw SinkFailure("the transaction was rolled back (by a trigger?): \(outcome)", cause: .perhapsPayload)
           }
           return outcome
         }
