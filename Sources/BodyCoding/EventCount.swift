@@ -104,7 +104,7 @@ extension EventCount.Failure: CustomStringConvertible {
     case .tooDeep(let limit, let offset): "at byte \(offset) the nesting is deeper than \(limit) levels"
     case .tooMany(let limit): "there are more than \(limit) events"
     case .tooShort(let announced, let bytes):
-      "expected \(announced) events, got at most \(bytes) bytes for them"
+      "the array announces \(announced) events, but at most \(bytes) bytes follow"
     }
   }
 

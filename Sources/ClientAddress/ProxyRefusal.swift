@@ -51,13 +51,13 @@ extension ProxyHeader {
       case .unknownCommand: "the command of a PROXY header is neither LOCAL nor PROXY"
       case .unknownFamily: "the address family of a PROXY header is none of UNSPEC, INET, INET6 and UNIX"
       case .unknownTransport: "the transport protocol of a PROXY header is none of UNSPEC, STREAM and DGRAM"
-      case .unfitTransport: "expected family and transport of the PROXY header both to be UNSPEC or neither, got one"
+      case .unfitTransport: "only one of the address family and the transport of a PROXY header is UNSPEC"
       case .headerTooLong: "a PROXY header announces more than \(ProxyHeader.maximumLength) bytes in all"
       case .missingAddresses: "a PROXY header announces fewer bytes than the addresses of its family have"
       case .malformedExtension: "an extension (TLV) of a PROXY header reaches beyond the header's end"
       case .malformedChecksum: "the checksum of a PROXY header doesn't have 4 bytes"
       case .severalChecksums: "a PROXY header has more than one checksum"
-      case .wrongChecksum: "the checksum of a PROXY header isn't that of its bytes"
+      case .wrongChecksum: "the checksum of a PROXY header doesn't match its bytes"
       }
     }
   }

@@ -47,13 +47,13 @@ package struct ConnectionLog: Sendable {
   private func words(_ reason: Reason) -> String {
     switch reason {
     case .tooMany: "too many connections, in all or from this client"
-    case .tooManyArrivals: "this client opens too many connections a second, and others wait"
+    case .tooManyArrivals: "this client opens connections too fast while other clients wait for one"
     case .tooManyHandshakes: "this client begins too many TLS handshakes a second"
     case .handshakeTooSlow: "its TLS handshake didn't end in time"
     case .handshakeTooLarge: "its TLS handshake has more bytes than any client needs"
-    case .evicted: "all connections are in use, and this one makes room for a new one"
+    case .evicted: "the maximum of connections is reached, and a new one replaces the oldest without an active key"
     case .evictedIdle:
-      "all connections are in use, and this idle one belongs to an account or client with more than its share"
+      "the maximum of connections is reached, and a new one replaces this idle one of an account or client with more than its share"
     }
   }
 }

@@ -78,7 +78,7 @@ struct EventCountTests {
       #expect(try EventCount.count(in: body, .msgpack) == count)
       let error = EventCount.Failure.tooShort(announced: count, bytes: count - 1)
       #expect(throws: error) { try EventCount.count(in: body.dropLast(), .msgpack) }
-      #expect(error.description == "expected \(count) events, got at most \(count - 1) bytes for them")
+      #expect(error.description == "the array announces \(count) events, but at most \(count - 1) bytes follow")
     }
     // Where it is compressed the bounds say how many bytes there can be.
     let body = try Compression.zstd(Self.messagePack(10_000))

@@ -154,7 +154,7 @@ import Testing
     try await kept.running {
       #expect(kept.loaded.count == 1)
       let warning = try #require(kept.log.lines(.warning).first)
-      #expect(warning.message == "the certificate has expired: clients refuse it")
+      #expect(warning.message == "the certificate has expired: clients reject it")
       #expect(warning.metadata["serial"] == "\(kept.identity.certificate.serial)")
       // Looking again within the day is no reason to say it again; a day later is.
       for _ in 1...3 { kept.keeper.look() }

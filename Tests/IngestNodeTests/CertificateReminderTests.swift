@@ -22,16 +22,16 @@ struct CertificateReminderTests {
     #expect(reminder.warning(about: certificate, at: end - 30 * Self.day) == nil)
     #expect(reminder.warning(about: certificate, at: end - 14 * Self.day) == nil)
     let first = end - 14 * Self.day + 1
-    #expect(reminder.warning(about: certificate, at: first) == "the certificate ends in 13 days")
+    #expect(reminder.warning(about: certificate, at: first) == "the certificate expires in 13 days")
     #expect(reminder.warning(about: certificate, at: first + 5) == nil)
     #expect(reminder.warning(about: certificate, at: first + Self.day - 1) == nil)
-    #expect(reminder.warning(about: certificate, at: first + Self.day) == "the certificate ends in 12 days")
-    #expect(reminder.warning(about: certificate, at: end - 1.5 * Self.day) == "the certificate ends in 1 day")
-    #expect(reminder.warning(about: certificate, at: end - 1) == "the certificate ends in less than a day")
+    #expect(reminder.warning(about: certificate, at: first + Self.day) == "the certificate expires in 12 days")
+    #expect(reminder.warning(about: certificate, at: end - 1.5 * Self.day) == "the certificate expires in 1 day")
+    #expect(reminder.warning(about: certificate, at: end - 1) == "the certificate expires in less than a day")
     // Not a second warning within a day, though it is another.
     #expect(reminder.warning(about: certificate, at: end) == nil)
     #expect(
-      reminder.warning(about: certificate, at: end + Self.day) == "the certificate has expired: clients refuse it")
+      reminder.warning(about: certificate, at: end + Self.day) == "the certificate has expired: clients reject it")
   }
 
   @Test func `what is told of one certificate is no reason to keep silent about the next`() async throws {
@@ -56,7 +56,7 @@ struct CertificateReminderTests {
     let certificate = try await certificate(from: Self.day, to: 60 * Self.day)
     var reminder = CertificateReminder()
     #expect(
-      reminder.warning(about: certificate, at: Date()) == "the certificate isn't valid yet: clients refuse it")
+      reminder.warning(about: certificate, at: Date()) == "the certificate isn't valid yet: clients reject it")
     #expect(reminder.warning(about: certificate, at: Date() + 2 * Self.day) == nil)
   }
 }

@@ -94,7 +94,7 @@ package final class CertificateKeeper: Service {
     logger.notice("certificate loaded", metadata: metadata)
     if let times = certificate.keyKind.timesP256 {
       logger.warning(
-        "TLS handshakes with an ECDSA P-256 key are \(times) times cheaper than with this one",
+        "this private key makes TLS handshakes \(times) times slower than ECDSA P-256: consider a P-256 certificate",
         metadata: ["key": "\(certificate.keyKind)", "file": "\(identity.files.privateKey)"])
     }
     remind(of: certificate, &reminder, at: now)

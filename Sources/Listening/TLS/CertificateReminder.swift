@@ -21,9 +21,9 @@ struct CertificateReminder {
       return nil
     case .valid(let remaining):
       let days = Int(remaining.components.seconds / 86_400)
-      warning = "the certificate ends in \(days == 0 ? "less than a day" : days == 1 ? "1 day" : "\(days) days")"
-    case .expired: warning = "the certificate has expired: clients refuse it"
-    case .notYetValid: warning = "the certificate isn't valid yet: clients refuse it"
+      warning = "the certificate expires in \(days == 0 ? "less than a day" : days == 1 ? "1 day" : "\(days) days")"
+    case .expired: warning = "the certificate has expired: clients reject it"
+    case .notYetValid: warning = "the certificate isn't valid yet: clients reject it"
     }
     // A clock that was set back must not suppress the warning for long.
     if let reminded, (0..<Self.day).contains(now.timeIntervalSince(reminded)) { return nil }
