@@ -110,7 +110,7 @@ struct APIProblem: Error, Sendable, Equatable {
       case .notPermitted:
         self.init(
           code: .redisDenies, message: "\(error)",
-          remedy: "give the publisher's Redis user the rights that Deploy/redis/users.acl has")
+          remedy: "give key-publisher's Redis user the rights in Deploy/redis/users.acl of Sluice's repository")
       case .failed:
         self.init(code: .storeFailed, message: "\(error)", remedy: "run key-publisher verify")
       }

@@ -137,8 +137,7 @@ final class APIResponder: Sendable {
     }
     throw APIProblem(
       code: .unauthorized,
-      message: "expected a bearer token of the file that --tokens names, got "
-        + (values.isEmpty ? "none" : "something else"),
+      message: values.isEmpty ? "no bearer token" : "invalid bearer token",
       remedy: "send the header Authorization: Bearer TOKEN")
   }
 

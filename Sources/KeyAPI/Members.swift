@@ -74,7 +74,9 @@ struct Members {
   func state() throws(APIProblem) -> KeyState {
     let word = try string("state")
     guard let state = KeyState(word: word) else {
-      throw .invalid(path + "state", expected: "active, suspended or revoked", found: "\(word.utf8.count) other bytes")
+      throw .invalid(
+        path + "state", expected: "active, suspended or revoked",
+        found: "another value (\(word.utf8.count) bytes, not shown)")
     }
     return state
   }

@@ -19,7 +19,7 @@ enum RequestedChange {
       return try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
     } catch {
       // The decoder's own message quotes its input, which may be a secret.
-      throw .invalid("the body", expected: "JSON", found: "\(bytes.count) bytes of something else")
+      throw .invalid("the body", expected: "JSON", found: "another text (\(bytes.count) bytes, not shown)")
     }
   }
 

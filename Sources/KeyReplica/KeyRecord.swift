@@ -191,7 +191,7 @@ public struct KeyRecord: Sendable, Hashable {
       account = UnsafeRawBufferPointer(rebasing: line[begin...])
       if let objection = KeyRecord.objection(toAccountInUTF8: account) { throw UndecodableRecord(objection) }
       if account.contains(where: { $0 >= 0x80 }), String(validating: account, as: UTF8.self) == nil {
-        throw UndecodableRecord("expected an account in UTF-8, got \(account.count) bytes of something else")
+        throw UndecodableRecord("expected an account in UTF-8, got \(account.count) bytes that aren't UTF-8")
       }
     }
 

@@ -5,11 +5,11 @@ import KeyStore
 
 struct Adopt: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Says that this store replaces another one, so that the other one's nodes mirror this one.",
+    abstract: "Declares that this store replaces another one, so that nodes of the other store mirror this one.",
     discussion: """
-      A node that has mirrored one store refuses and admits nobody on the word of another. When a store was lost and made \
-      anew, say in the new one which store it replaces: by its ID, as the nodes and sync-status say it, or by its name. The nodes \
-      learn it within 2 seconds. Keys that the new store doesn't have stay admitted until they are put, or until \
+      A node that mirrors one store ignores any other store: known keys stay admitted, all other keys are answered 503. If \
+      you had to create a new store, run adopt on it with the name of the lost store, or with its ID, which the nodes' log and \
+      sync-status show. The nodes follow within 2 seconds. Keys that the new store doesn't have stay admitted until they are put, or until \
       key-publisher confirm.
       """)
 
@@ -26,7 +26,7 @@ struct Adopt: AsyncParsableCommand {
     let results = try store.results()
     try await store.run { connection, layout in
       try await KeyStoreWriter(connection: connection, layout: layout).adopt(other)
-      try results.print("nodes that mirrored \(other) mirror this store from now on", ["adopted": other])
+      try results.print("adopted: nodes of \(other) will mirror this store within 2 seconds", ["adopted": other])
     }
   }
 }

@@ -19,7 +19,7 @@ struct RevisionArguments: ParsableArguments {
 
   private static let revision = Setting<Int>(
     "revision",
-    "Your database's number for this change. It grows with each change of the key; a larger one in the store wins.",
+    "The revision of this change in your database, a number that grows with each change of the key. If the store has a larger one, the key is left as it is.",
     shown: "number", in: 0...Int(KeyRecord.revisionLimit))
   @Option(help: Self.revision.help) var revision: String?
 

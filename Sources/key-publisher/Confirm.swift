@@ -7,7 +7,8 @@ struct Confirm: AsyncParsableCommand {
     abstract: "Confirms all removals and losses so far, so that nodes apply what they hold back.",
     discussion: """
       Nodes hold back removals of unusually many keys, and any key whose record vanished from the store without being revoked. \
-      They also count keys that a restored backup has made active again. All of that ends with this command.
+      They also report keys that a restored backup has made active again. confirm accepts all of this: nodes apply the held \
+      removals and no longer report these keys.
       """)
 
   @OptionGroup var store: StoreWriting

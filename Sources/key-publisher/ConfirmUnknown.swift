@@ -5,12 +5,12 @@ import KeyStore
 
 struct ConfirmUnknown: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Confirms a number of rightly unknown keys, so that nodes refuse them again.",
+    abstract: "Confirms that a number of unknown keys is expected, so that nodes answer them 401 again.",
     discussion: """
       If most of the distinct keys that clients send to a node are unknown to the store, the store may lack keys. So \
       the node answers unknown keys 503 (refusal_storm). sync-status prints how many unknown keys there are. If they \
-      are unknown for a good reason, such as agents of former customers, confirm their number. Then nodes refuse up to \
-      twice as many unknown keys within the time of --refusal-storm-window; if there are more, unknown keys are \
+      are unknown for a good reason, such as agents of former customers, confirm their number. Then nodes answer 401 to up \
+      to twice as many distinct unknown keys within the time of --refusal-storm-window; beyond that, unknown keys are \
       answered 503 again. The store remembers the number. 0 withdraws the confirmation.
       """)
 
@@ -30,7 +30,8 @@ struct ConfirmUnknown: AsyncParsableCommand {
       let sentence =
         number == 0
         ? "no unknown keys are confirmed any more"
-        : "\(count(number, "unknown key")) confirmed: nodes refuse up to \(RecentKeyCounts.multiple * number), however few keys are admitted"
+        : "\(count(number, "unknown key")) confirmed: nodes answer 401 to up to \(RecentKeyCounts.multiple * number) distinct "
+          + "unknown keys, whatever their share"
       try results.print(sentence, ["unknown_keys": number])
     }
   }

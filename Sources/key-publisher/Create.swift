@@ -6,10 +6,10 @@ import RedisClient
 
 struct Create: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Creates an empty store with a name, or names the store that is there.",
+    abstract: "Creates an empty store with a name, or names the existing store.",
     discussion: """
-      Nodes that are started with --store NAME refuse and admit nobody on the word of a store with another name. A store that \
-      has a name keeps it. The store isn't sealed by this: until it is, nobody is refused.
+      Nodes that are started with --store NAME ignore a store with another name. A store that has a name keeps it. create \
+      doesn't seal the store: until it is sealed, unknown keys are answered 503, not 401.
       """)
 
   @OptionGroup var store: StoreWriting
@@ -35,7 +35,7 @@ struct Create: AsyncParsableCommand {
     switch try await connection.storePosition(layout) {
     case .found(let position): return position.store
     case .noStore, .incompatible:
-      complain("the store was named, and is gone now: somebody else has changed it")
+      complain("the store was deleted or replaced by another program after it was named")
       throw ExitStatus.tryAgain.code
     }
   }

@@ -14,12 +14,12 @@ import UnixSignals
 
 struct Follow: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Keeps the store equal to your database, and marks the moment up to which they are equal.",
+    abstract: "Keeps the store equal to your database, and records in the source mark how current it is.",
     discussion: """
       With a PostgreSQL address and --table, a trigger writes each change of the table into an outbox, and the follower \
       writes the change into the store within milliseconds. --install creates the trigger; --print-install prints its \
-      statements, for another user to run. With --query the whole list is read at each interval. --command follows any \
-      other source, without an address: the command prints the list in the format of sync, and must end with status 0.
+      statements, for another user to run. With --query the whole list is read at each interval. For any other \
+      source give --command instead of an address: the command prints the list in the format of sync, and must end with status 0.
 
         key-publisher follow postgres://sluice@db/app --table api_keys --key-id-column key_sha256 --account-column account_id \
       --state "CASE WHEN revoked_at IS NULL THEN 'active' ELSE 'revoked' END" --install
@@ -64,19 +64,20 @@ struct Follow: AsyncParsableCommand {
   @Option(help: Self.compareEvery.help) var compareEvery: String?
 
   private static let markEvery = Setting<Duration>(
-    "mark-every", "With --table: the interval of marks while nothing changes.", shown: "time", default: "1s",
+    "mark-every", "With --table: how often the source mark is renewed while nothing changes.", shown: "time",
+    default: "1s",
     in: .milliseconds(20) ... .seconds(60))
   @Option(help: Self.markEvery.help) var markEvery: String?
 
   private static let maxRevoked = Setting<Double>(
     "max-revoked",
-    "Refuse a comparison that would take more than this share of the active keys out of service or move them to another "
+    "Reject a comparison that would take more than this share of the active keys out of service or move them to another "
       + "account. 100 allows everything.", shown: "percent", default: "5", in: 0...100)
   @Option(help: Self.maxRevoked.help) var maxRevoked: String?
 
   private static let confirmWait = Setting<Duration>(
     "confirm-wait",
-    "How long to wait for the declared replicas to confirm a change. The store isn't marked before they have confirmed it.",
+    "How long to wait for the declared replicas to confirm a change. The source mark isn't renewed before that.",
     shown: "time", default: "5s", in: .milliseconds(100) ... .seconds(600))
   @Option(help: Self.confirmWait.help) var confirmWait: String?
 
@@ -162,7 +163,7 @@ struct Follow: AsyncParsableCommand {
     let interval = try settings.value(Self.every, given: every)
     if let command {
       guard address == nil, !command.isEmpty, try columns.isEmpty(settings) else {
-        throw ValidationError("expected either a database's address, or --command without columns")
+        throw ValidationError("--command can't be combined with a database's address, or with options for its columns")
       }
       return .command(command, every: interval, within: try settings.value(Self.commandLimit, given: commandLimit))
     }

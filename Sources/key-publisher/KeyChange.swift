@@ -47,7 +47,9 @@ private func setState(
       throw ExitStatus.failed.code
     }
     let done = isTrial ? "would become" : "became"
-    let staying = outcome.staysRevoked > 0 ? "; \(count(outcome.staysRevoked, "revoked key")) stay revoked" : ""
+    let staying =
+      outcome.staysRevoked > 0
+      ? "; \(count(outcome.staysRevoked, "revoked key")) \(outcome.staysRevoked == 1 ? "stays" : "stay") revoked" : ""
     let version = outcome.version.map { "; version \($0)" } ?? ""
     try results.print(
       "\(outcome.changed) of \(count(outcome.keys, "key")) of \(account) \(done) \(state.word)\(staying)\(version)",

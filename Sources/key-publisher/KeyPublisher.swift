@@ -15,7 +15,7 @@ struct KeyPublisher: AsyncParsableCommand {
       key (a secret) or key_id (its SHA-256 in hexadecimal digits), account, and optionally state (active, suspended, \
       revoked) and revision (a number that grows with each change of the key in your database).
 
-      A late change undoes nothing: revoked is final, and a key keeps its account. A list without a state column keeps the \
+      A change that arrives late can't undo a newer one: revoked is final, and a key stays with its account. A list without a state column keeps the \
       states in the store. Options such as --reactivate override this.
 
       Exit status:

@@ -23,7 +23,7 @@ struct ListArguments: ParsableArguments {
 
   private static let maxRevoked = Setting<Double>(
     "max-revoked",
-    "Refuse a list that takes more than this share of the active keys out of service (revoked, suspended or, with sync, not "
+    "Reject a list that takes more than this share of the active keys out of service (revoked, suspended or, with sync, not "
       + "listed) or moves them to another account. 100 allows everything.",
     shown: "percent", default: "5", in: 0...100)
   @Option(help: Self.maxRevoked.help) var maxRevoked: String?
@@ -32,7 +32,7 @@ struct ListArguments: ParsableArguments {
 
   @Flag(
     help: .confirmation(
-      "Apply the list to revoked keys too. Keys without a state in the list become active. Without this both keep their state."
+      "Apply the list to revoked keys too, and make suspended or revoked keys active if the list gives no state. Without this option such keys keep their state."
     )
   )
   var reactivate = false
@@ -41,7 +41,7 @@ struct ListArguments: ParsableArguments {
     "as-of",
     "The store's version when the list was begun, as key-publisher position prints it. Keys that changed after it keep their "
       + "newer state.",
-    shown: "version", as: "the version when this command begins, before the list's command runs", in: 0...(1 << 53))
+    shown: "version", as: "the version when key-publisher starts, before --command runs", in: 0...(1 << 53))
   @Option(help: Self.asOf.help) var asOf: String?
 
   private static let wait = Setting<Duration>(

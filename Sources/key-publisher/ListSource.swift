@@ -104,7 +104,7 @@ struct ListSource: ParsableArguments {
           try command.finish()
           list = try read.get()
         } catch let failure as ExportCommand.Failed {
-          complain("\(failure), so its list isn't taken. Nothing was changed in the store")
+          complain("\(failure), so its list is ignored. Nothing was changed in the store")
           throw ExitStatus.tryAgain.code
         } catch let bad as KeyListSpool.BadList {
           throw told(bad)

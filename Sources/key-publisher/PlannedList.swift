@@ -97,7 +97,7 @@ struct PlannedList {
       lines.append("\(plan[kind]) \(words). Some of their accounts: \(examples)")
     }
     let needed = plan.neededPercent.formatted(.number.grouping(.never))
-    lines.append("If that is what you want, say --max-revoked \(needed).")
+    lines.append("If that is what you want, use --max-revoked \(needed).")
     return lines.joined(separator: "\nkey-publisher: ")
   }
 }

@@ -8,8 +8,8 @@ struct PurgeRevoked: AsyncParsableCommand {
     commandName: "purge",
     abstract: "Deletes records of keys that were revoked long ago.",
     discussion: """
-      Such a key is refused as unknown (401) from then on, and no longer as revoked (403). Active and suspended keys are never \
-      removed. A node that was offline since before the revocation would see the key as vanished, and admit it until \
+      Such a key is refused as unknown (401) from then on, and no longer as revoked (403). Records of active and \
+      suspended keys are never deleted. A node that was offline since before the revocation would see the key as vanished, and admit it until \
       key-publisher confirm. Choose more days than any node is ever offline.
 
       Without --yes it only counts, changes nothing, and ends with status 1 if there is something to do.
@@ -44,14 +44,14 @@ struct PurgeRevoked: AsyncParsableCommand {
         return
       }
       guard yes else {
-        complain("nothing was changed; to remove their records say --yes")
+        complain("nothing was changed; to delete their records use --yes")
         throw ExitStatus.failed.code
       }
       progress = Progress("purging", total: StoreLayout.bucketCount, unit: "buckets")
       let outcome = try await purge.run(revokedBefore: seconds) { progress.update($0) }
       progress.finish()
       try results.print(
-        "\(outcome?.changed ?? 0) records were removed" + (outcome.map { "; version \($0.version)" } ?? ""),
+        "\(outcome?.changed ?? 0) records were deleted" + (outcome.map { "; version \($0.version)" } ?? ""),
         PurgeResult(removed: outcome?.changed ?? 0, version: outcome?.version))
     }
   }

@@ -6,9 +6,9 @@ struct Replicas: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Declares how many replicas this Redis has.",
     discussion: """
-      From then on a change is done when all of them have it, because a failover may promote any of them. Nodes refuse keys \
-      only while a majority follows the primary. Count every replica, also one that is never promoted: Redis doesn't say \
-      which one acknowledged a change. 0 ends this.
+      A change then counts as confirmed when all replicas have it, because a failover may promote any of them. Nodes answer \
+      401 and 403 only while a majority follows the primary, and 503 otherwise. Count every replica, also one that is never \
+      promoted: Redis doesn't say which replica acknowledged a change. 0: changes need no confirmation.
       """)
 
   @OptionGroup var store: StoreWriting

@@ -7,10 +7,10 @@ struct Reseal: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Accepts a damaged store as it is: recounts and seals it.",
     discussion: """
-      For a store that was edited by hand, or has lost a bucket, a summary or its description, and for which there is no list \
-      to import. All counts and digests are computed again from the existing records, under a new epoch. Meanwhile nobody else \
-      can write, and nodes admit the keys that they know and refuse nobody. If it is interrupted the store stays closed: run \
-      it again.
+      For a store that was edited by hand, or has lost a bucket, a bucket's summary or its meta hash, and for which there is \
+      no list to import. All counts and digests are computed again from the existing records, under a new epoch. Meanwhile no \
+      other publisher can write, known keys stay admitted, and unknown keys are answered 503. If reseal is interrupted, run it \
+      again: until then this state remains.
 
       Without --yes it only looks, changes nothing, and ends with status 1 if there is something to do.
 
@@ -38,7 +38,7 @@ struct Reseal: AsyncParsableCommand {
         return
       }
       guard yes else {
-        complain("nothing was changed; to accept the store as it is say --yes")
+        complain("nothing was changed; to accept the store as it is use --yes")
         throw ExitStatus.failed.code
       }
       progress = Progress("rebuilding", total: StoreLayout.bucketCount, unit: "buckets")
@@ -79,11 +79,11 @@ struct Reseal: AsyncParsableCommand {
     if survey.unreadableCount > 0, !dropUnreadable {
       complain(
         "\(survey.unreadableCount) entries aren't records or can't be read; nothing was changed. Remove them or put these keys again "
-          + "by hand (HDEL, HSET), or say --drop-unreadable to discard them")
+          + "by hand (HDEL, HSET), or use --drop-unreadable to discard them")
       throw ExitStatus.failed.code
     }
     if survey.keys == 0, !allowEmpty {
-      complain("no key is left: sealed like this the store would refuse every key. To do this say --allow-empty")
+      complain("the store is empty: sealing it would refuse every key. To seal it anyway use --allow-empty")
       throw ExitStatus.failed.code
     }
     return true

@@ -56,7 +56,7 @@ func sealStore(
     return SealedStore(changed: !sealed.already, keys: sealed.keys, version: sealed.version)
   } catch let error as RedisServerError where [.empty, .absent].contains(error.storeCode) {
     throw CannotSeal(
-      description: "there are no keys in the store: sealed like this it would refuse every key. To do this say "
+      description: "the store is empty: sealing it would refuse every key. To seal it anyway: "
         + "key-publisher seal --allow-empty")
   }
 }

@@ -33,7 +33,8 @@ struct Serve: AsyncParsableCommand {
   @Option(help: Self.tokens.help) var tokens: String?
 
   private static let maxConnections = Setting<Int>(
-    "max-connections", "Maximum connections to the API. One more takes the place of the oldest one.", shown: "count",
+    "max-connections", "Maximum connections to the API. At the maximum a new connection closes the oldest one.",
+    shown: "count",
     default: "256", in: 1...10_000)
   @Option(help: Self.maxConnections.help) var maxConnections: String?
 

@@ -6,11 +6,11 @@ import KeyStore
 
 struct Source: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Shows the moment up to which the store is equal to your database, and sets its maximum age.",
+    abstract: "Shows how current the store is (the source mark), and sets the mark's maximum age.",
     discussion: """
-      A follower marks the store with a moment: everything that was committed in your database before the moment is in the \
-      store. With --max-age 60s no key is refused while the mark is missing or older than 60 s. With none, the default, the \
-      mark is only shown, which is right if keys are changed by hand.
+      A follower writes the source mark, a moment: everything that was committed in your database before the moment is in the \
+      store. With --max-age 60s unknown and revoked keys are answered 503 while the mark is missing or older than 60 s. With \
+      none, the default, the mark is only shown, which is right if keys are changed by hand.
       """)
 
   @OptionGroup var store: StoreWriting
@@ -58,11 +58,11 @@ struct Source: AsyncParsableCommand {
     let seconds = mark.moment.map { Double($0) / 1_000_000 }
     let asOf =
       seconds.map {
-        "everything that was committed before \(Date(timeIntervalSince1970: $0).formatted(.iso8601)) is in the store"
-      } ?? "the store was never marked"
+        "all commits before \(Date(timeIntervalSince1970: $0).formatted(.iso8601)) are in the store"
+      } ?? "the store has no source mark"
     let ageText =
       if let age {
-        ", \(age) ms ago"
+        " (\(age) ms ago)"
       } else if mark.moment == nil {
         ""
       } else if mark.readAt == nil {
@@ -74,7 +74,7 @@ struct Source: AsyncParsableCommand {
       """
       source   \(asOf)\(ageText)
       max age  \(maxAge.map { "\($0) ms" } ?? "none")
-      refusals \(mark.isWithinBound ? "allowed" : "suspended: the mark is missing or older than its maximum age")
+      refusals \(mark.isWithinBound ? "allowed" : "suspended: the mark is missing or older than its maximum age, so unknown keys are answered 503")
       """,
       Result(
         sourceAsOf: mark.moment.map { $0 / 1_000 }, ageMs: age, maxAgeMs: maxAge, withinBound: mark.isWithinBound))

@@ -36,8 +36,8 @@ struct StoreAccess: ParsableArguments {
     } catch let error as RedisServerError where error.isOfMovingSlot {
       complain(
         """
-        not done: the slot of the keys is moving to another node of the cluster. Try again when the move is over; what \
-        is done already isn't done twice (\(error.message))
+        not done: the slot of the keys is moving to another node of the cluster. Run the command again when the move \
+        is over; changes already made are skipped (\(error.message))
         """)
       throw ExitStatus.tryAgain.code
     } catch {

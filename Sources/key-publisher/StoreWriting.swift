@@ -32,10 +32,12 @@ struct StoreWriting: ParsableArguments {
       let confirmation = try await replication.confirm(within: limit)
       if confirmation.declaredNow {
         let replicas =
-          confirmation.declared == 1 ? "1 replica, which follows" : "\(confirmation.declared) replicas, which follow"
+          confirmation.declared == 1
+          ? "1 replica of this Redis and declared it"
+          : "\(confirmation.declared) replicas of this Redis and declared them"
         try store.results().remark(
-          "declared \(replicas) this Redis: from now on a change is confirmed when all have it. To change the number: "
-            + "key-publisher replicas N")
+          "found \(replicas): from now on a change is confirmed when every declared replica has it. To change the "
+            + "number: key-publisher replicas N")
       }
       objection = confirmation.objection
     } catch let error as ExitCode {

@@ -62,7 +62,7 @@ import Testing
       var run = try await publish(store, ["sync", "-", "--expect", "90"], input: list)
       #expect(run.status == .exited(3) && run.errors.contains("10 of 100 active keys"), "\(run)")
       #expect(run.errors.contains("10 would be revoked: they aren't on the list. Some of their accounts: \"acme\""))
-      #expect(run.errors.contains("say --max-revoked 10."))
+      #expect(run.errors.contains("use --max-revoked 10."))
       #expect(try await state(of: "key95", in: store) == .active)
       run = try await publish(
         store, ["sync", "-"], input: list,
@@ -86,7 +86,7 @@ import Testing
       let list = "key,account,state\nkey0,acme,\n" + (1..<100).map { "key\($0)\(rest)\n" }.joined()
       var run = try await publish(store, [verb, "-", "--expect", "100"], input: list)
       #expect(run.status == .exited(3) && run.errors.contains("99 of 100 active keys"), "\(run)")
-      #expect(run.errors.contains("say --max-revoked 99."))
+      #expect(run.errors.contains("use --max-revoked 99."))
       #expect(try await store.run("HGETALL", store.layout.meta) == before)
       run = try await publish(store, [verb, "-", "--expect", "100", "--max-revoked", "99"], input: list)
       #expect(run.status == .exited(0) && run.output.contains("99 changed"), "\(run)")
@@ -294,7 +294,7 @@ import Testing
       run = try await publish(store, ["purge", "--before", "2024-03-01", "--yes"])
       #expect(run.status == .exited(0) && run.output.contains("0 keys"), "\(run)")
       run = try await publish(store, ["purge", "--before", "2024-03-10T00:00:00Z", "--yes"])
-      #expect(run.status == .exited(0) && run.output.contains("1 records were removed"), "\(run)")
+      #expect(run.status == .exited(0) && run.output.contains("1 records were deleted"), "\(run)")
       #expect(try await state(of: "long ago", in: store) == nil)
       #expect(try await state(of: "lately", in: store) == .revoked)
       #expect(try await state(of: "active", in: store) == .active)

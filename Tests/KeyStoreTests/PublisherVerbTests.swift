@@ -193,9 +193,9 @@ import Testing
       #expect(run.status == .exited(64), "\(run)")
       try await store.run("HSET", store.bucket(of: "revoked"), KeyID(secret: "revoked".utf8).bytes, "1 r 17 acme")
       run = try await PublisherRun.of(store, ["purge", "--older-than", "1"], environment: environment)
-      #expect(run.status == .exited(1) && run.errors.contains("say --yes"), "\(run)")
+      #expect(run.status == .exited(1) && run.errors.contains("use --yes"), "\(run)")
       run = try await PublisherRun.of(store, ["reseal"], environment: environment)
-      #expect(run.status == .exited(1) && run.errors.contains("say --yes"), "\(run)")
+      #expect(run.status == .exited(1) && run.errors.contains("use --yes"), "\(run)")
       run = try await PublisherRun.of(
         store, ["put", "--key", "revoked", "--account", "acme"], environment: environment)
       #expect(run.status == .exited(4), "\(run)")

@@ -234,7 +234,7 @@ import Testing
       }
       var run = try await publish(["put", "--key", "s3cret", "--account", "acme"])
       #expect(run.status == .exited(0) && run.errors.isEmpty, "\(run)")
-      #expect(run.output.contains("declared 2 replicas"))
+      #expect(run.output.contains("found 2 replicas of this Redis"))
 
       let folder = try TemporaryFolder()
       try Data("key,account\nother,acme\n".utf8).write(to: folder.url("list.csv"))

@@ -172,7 +172,8 @@ public struct KeyListParser: Sendable {
     if let state, !state.isEmpty {
       guard let known = KeyState(word: state) else {
         // The text isn't repeated: if columns were mixed up it is a secret.
-        throw problem("expected the state active, suspended or revoked, got \(state.utf8.count) other bytes")
+        throw problem(
+          "expected the state active, suspended or revoked, got another value (\(state.utf8.count) bytes, not shown)")
       }
       parsedState = known
     }
@@ -182,7 +183,8 @@ public struct KeyListParser: Sendable {
         number <= KeyRecord.revisionLimit
       else {
         throw problem(
-          "expected a revision from 0 to \(KeyRecord.revisionLimit), got \(revision.utf8.count) other bytes")
+          "expected a revision from 0 to \(KeyRecord.revisionLimit), got another value (\(revision.utf8.count) bytes, not shown)"
+        )
       }
       parsedRevision = number
     }
@@ -190,7 +192,9 @@ public struct KeyListParser: Sendable {
     if let expiry {
       guard let parsed = ExpiryChange(field: expiry) else {
         // The text isn't repeated: if columns were mixed up it is a secret.
-        throw problem("expected expires_at as \(ExpiryChange.expectation), got \(expiry.utf8.count) other bytes")
+        throw problem(
+          "expected expires_at as \(ExpiryChange.expectation), got another value (\(expiry.utf8.count) bytes, not shown)"
+        )
       }
       change = parsed
     }

@@ -64,7 +64,7 @@ public struct KeyObjection: Error, Sendable, Hashable {
       else { return nil }
       reason = result.state == .revoked ? .revoked : .suspended
       fact = "\(key) is \(state), and a put leaves it so"
-      remedy = "say \(insistence.reactivate) to make it active"
+      remedy = "use \(insistence.reactivate) to make it active"
     case .missing:
       reason = .unknownKey
       fact = "the store doesn't know \(key)"
@@ -75,7 +75,7 @@ public struct KeyObjection: Error, Sendable, Hashable {
     case .otherAccount:
       reason = .otherAccount
       fact = "\(key) belongs to another account in the store and is \(state)"
-      remedy = "say \(insistence.changeAccount) to move it"
+      remedy = "use \(insistence.changeAccount) to move it"
     case .newerVersion:
       reason = .newerVersion
       fact = "\(key) was changed after version \(version ?? 0), and is \(state) now"
