@@ -58,7 +58,7 @@ struct Comparison: Sendable {
       }
       return "the source would take \(consequences.count) of \(consequences.active) active keys out of service or to "
         + "another account, more than \(maxRevoked)%: \(kinds.joined(separator: "; ")). The store is left as it "
-        + "is, and isn't marked. If the source is right, start again with --max-revoked \(consequences.neededPercent)"
+        + "is, and \(SourceFollower.consequence). If the source is right, restart the follower with --max-revoked \(consequences.neededPercent)"
     }
   }
 
@@ -113,8 +113,8 @@ struct ChangeConfirmation: Sendable {
   struct Missing: Error, Sendable, CustomStringConvertible {
     let objection: String
     var description: String {
-      "changes are in the primary, but aren't confirmed: \(objection). A failover could lose them, so the store isn't "
-        + "marked"
+      "changes are in the primary, but aren't confirmed: \(objection). A failover could lose them, so "
+        + SourceFollower.consequence
     }
   }
 

@@ -130,7 +130,7 @@ final class FollowSession: Sendable {
     if isFirst || outcome.changed > 0 {
       notes.notice(
         "the store is equal to the source: \(outcome.keys) keys; \(outcome.changed) changed, of which "
-          + "\(outcome.added) were added and \(outcome.ended) ended")
+          + "\(outcome.added) were added and \(outcome.ended) suspended, revoked or expired")
     }
     guard isFirst else { return }
     if outcome.position != nil {
@@ -260,7 +260,9 @@ final class FollowSession: Sendable {
     }
     if !batch.problems.isEmpty {
       notes.problem(
-        .rows, "rows of the source can't be read, so the store isn't marked: \(batch.problems.joined(separator: "; "))")
+        .rows,
+        "rows of the source can't be read: \(batch.problems.joined(separator: "; ")). Until they are correct, "
+          + SourceFollower.consequence)
     }
     if batch.wasTruncated || !batch.problems.isEmpty { plan.doubt(now: clock.now) }
     func doubtOthersChanges() {

@@ -60,7 +60,7 @@ struct OutboxBatch: Sendable, Hashable {
     var read: [(number: UInt64, columns: [String?])] = []
     for row in rows where row[1] != nil {
       guard let number = row[1].flatMap({ Int64($0) }), number >= 0, row[2] != nil else {
-        throw Unexpected(description: "expected a number and a key id from the outbox, got something else")
+        throw Unexpected(description: "expected a number and a key ID from the outbox, got something else")
       }
       numbers.append(number)
       read.append((UInt64(number), row))

@@ -37,8 +37,8 @@ final class SourceDatabase: @unchecked Sendable {
     /// The messages of invalid values (class 22) contain the value, which may be a secret if columns were mixed up.
     var description: String {
       if case .refused(let state, _) = failure, state.hasPrefix("22") {
-        return "the source \(address): PostgreSQL's error \(state) in an expression for a value. Its message isn't "
-          + "shown, because it may contain the value"
+        return "the source \(address): PostgreSQL error \(state) (invalid value) in one of the column expressions. "
+          + "The message is hidden because it may contain a key"
       }
       return "the source \(address): \(failure.words)"
     }
@@ -199,8 +199,8 @@ final class SourceDatabase: @unchecked Sendable {
   struct Standby: Error, Sendable, CustomStringConvertible {
     let address: SourceAddress
     var description: String {
-      "the source \(address) is a standby, which may be behind its primary: nothing is read from it, and the store isn't "
-        + "marked. Give the follower the primary's address, or several hosts and target_session_attrs=read-write"
+      "the source \(address) is a standby, which may be behind its primary: nothing is read from it, and "
+        + "\(SourceFollower.consequence). Give the follower the primary's address, or several hosts and target_session_attrs=read-write"
     }
   }
 

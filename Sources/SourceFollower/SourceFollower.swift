@@ -68,6 +68,10 @@ public struct SourceFollower: Sendable {
   private let connect: @Sendable () async throws -> RedisConnection
   private let afterComparison: @Sendable (RedisConnection) async throws -> Void
 
+  /// What follows from a problem: the mark isn't renewed. To follow a conjunction in a sentence.
+  static let consequence =
+    "the source mark isn't renewed. Beyond its maximum age (key-publisher source) unknown keys are answered 503"
+
   private static let backoff = (first: Duration.milliseconds(250), most: Duration.seconds(10))
 
   /// - Parameters:
@@ -118,7 +122,7 @@ public struct SourceFollower: Sendable {
         if !hasFollowed, isFinal(error) { throw error }
         failures += 1
         notes.problem(
-          .session, "not following the source: \(error). The store's mark isn't renewed until this problem is over")
+          .session, "not following the source: \(error). Until this is over, \(Self.consequence)")
         let step = min(Self.backoff.first * (1 << min(failures - 1, 10)), Self.backoff.most)
         do { try await Task.sleep(for: step) } catch { return }
       }

@@ -26,20 +26,20 @@ struct SourceRow: Sendable, Hashable {
     let (id, account) = (columns[0] ?? "", columns[1] ?? "")
     guard id != "invalid" else {
       throw Unreadable(
-        description: "a key of the account \"\(account.prefix(100))\" has no characters, more than 512, or others than "
-          + "visible ones of ASCII, so no request could carry it")
+        description: "a key of account \"\(account.prefix(100))\" is empty, longer than 512 characters, or not "
+          + "visible ASCII")
     }
     guard let key = KeyID(hex: id) else {
       // The message doesn't contain the text: if columns were mixed up, the text is a secret.
       throw Unreadable(
-        description: "expected a key id of 64 hexadecimal digits for a key of the account \"\(account.prefix(100))\", "
+        description: "expected a key ID of 64 hexadecimal digits for a key of the account \"\(account.prefix(100))\", "
           + "got \(id.utf8.count) bytes")
     }
     if let objection = KeyRecord.objection(toAccount: account) {
       throw Unreadable(description: "the row of key \(key): \(objection)")
     }
     guard let state = KeyState(word: columns[2] ?? "") else {
-      let found = columns[2].map { "\($0.utf8.count) other bytes" } ?? "null"
+      let found = columns[2].map { "another value (\($0.utf8.count) bytes, not shown)" } ?? "null"
       throw Unreadable(
         description: "the row of key \(key): expected the state active, suspended or revoked, got \(found)")
     }
