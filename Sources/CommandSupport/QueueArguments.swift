@@ -6,7 +6,7 @@ public import RedisClient
 public struct QueueArguments: ParsableArguments {
   private static let queue = Setting<RedisEndpointList>(
     "queue",
-    "The queue's Redis, if it isn't --redis: an address as there, or several separated by spaces to spread the queue over them.",
+    "Redis of the queue, if different from --redis. The same form of address; several, separated by spaces, spread the queue over them.",
     shown: "urls", as: "that of --redis")
   @Option(help: Self.queue.help) public var queue: String?
 
@@ -53,7 +53,7 @@ struct RedisEndpointList: SettingValue {
     for address in text.split(separator: " ") {
       let endpoint = try RedisEndpoint(setting: String(address))
       guard !endpoints.contains(endpoint) else {
-        throw InvalidSetting("expected each address once, but \(endpoint) came twice")
+        throw InvalidSetting("expected each address once, but \(endpoint) is given twice")
       }
       endpoints.append(endpoint)
     }

@@ -5,7 +5,7 @@ public import RedisClient
 public struct RedisArguments: ParsableArguments {
   private static let redis = Setting<RedisEndpoint>(
     "redis",
-    "The Redis of the keys and of the fleet: redis://[user:password@]host:port[/db], unix:///path, the primary that Sentinels name: redis+sentinel://[user:password@]host:port[,host:port…]/name[/db][?sentinel-user=…&sentinel-password=…], or a cluster: redis+cluster://[user:password@]host:port[,host:port…]. rediss… speaks TLS, to sentinels too. ?credentials=/path names a file with the password, or with a line for the user and one for the password.",
+    "Redis with the keys and the fleet's reports. One server: redis://[user:password@]host:port[/db] or unix:///path. The primary of Sentinels: redis+sentinel://[user:password@]host:port[,host:port…]/name[/db][?sentinel-user=…&sentinel-password=…]. A cluster: redis+cluster://[user:password@]host:port[,host:port…]. rediss… uses TLS, to Sentinels too. ?credentials=/path: a file with the password, or with user and password on two lines.",
     shown: "url", default: "redis://127.0.0.1:6379")
   @Option(help: Self.redis.help) public var redis: String?
 

@@ -5,7 +5,7 @@ public struct TLSArguments: ParsableArguments {
   private static let tlsCertificate = Setting<String>(
     "tls-certificate",
     "PEM file with the listener's certificate and its intermediates. Reloaded on SIGHUP and when the file changes.",
-    shown: "file", as: "none, balancers end TLS")
+    shown: "file", as: "none: the load balancer terminates TLS")
   @Option(help: Self.tlsCertificate.help) var tlsCertificate: String?
 
   private static let tlsKey = Setting<String>("tls-key", "PEM file with the certificate's private key.", shown: "file")
@@ -13,7 +13,7 @@ public struct TLSArguments: ParsableArguments {
 
   private static let tlsClientAuthorities = Setting<String>(
     "tls-client-authorities", "PEM file with the authorities that client certificates must be signed by.",
-    shown: "file", as: "clients need none")
+    shown: "file", as: "no client certificate required")
   @Option(help: Self.tlsClientAuthorities.help) var tlsClientAuthorities: String?
 
   public init() {}

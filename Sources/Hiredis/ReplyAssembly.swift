@@ -50,7 +50,7 @@ struct ReplyAssembly {
     // hiredis passes a C int that was converted from a long long. Not all versions check the range, so the value may be
     // negative.
     guard count >= 0, count <= limits.elements - elements else {
-      refusal = "an array of \(count) after \(elements) elements, the limit is \(limits.elements)"
+      refusal = "reply too large: \(elements) elements and an array of \(count), the limit is \(limits.elements) in all"
       return false
     }
     elements += count
@@ -71,7 +71,7 @@ struct ReplyAssembly {
 
   mutating func mayHold(_ count: Int, isLine: Bool) -> Bool {
     guard count <= limits.bytes - bytes else {
-      refusal = "a string of \(count) bytes after \(bytes) bytes, the limit is \(limits.bytes)"
+      refusal = "reply too large: \(bytes) bytes and a string of \(count) bytes, the limit is \(limits.bytes) in all"
       return false
     }
     guard !isLine || count <= ReplyReader.longestLine else {

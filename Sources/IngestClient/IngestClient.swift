@@ -361,15 +361,15 @@ public final class IngestClient: Service {
 
   private func log(_ event: Outbox.Event) {
     switch event {
-    case .became(.engaged): logger.notice("payload accepted: client engaged, delivers again")
+    case .became(.engaged): logger.notice("payload accepted: client sends again (engaged)")
     case .became(.paused(let answer)):
       logger.warning(
         "key refused: client paused; one payload tests the key from time to time", metadata: ["answer": "\(answer)"])
     case .became(.disengaged(let answer)):
       logger.error(
         """
-        key refused for too long: client disengaged. Waiting payloads are given back as undelivered, and new ones are \
-        rejected, except one that tests the key rarely. Give the client an active key
+        key refused for too long: client stopped sending (disengaged). Waiting payloads are returned as undelivered, and new \
+        ones are rejected; now and then one is sent to test the key. Give the client an active key
         """,
         metadata: ["answer": "\(answer)", "patience": "\(configuration.refusals.patience)"])
     case .faltered(let failure):

@@ -103,7 +103,7 @@ extension IngestClient {
       public let description: String
 
       static func undeliverable(_ answer: Answer) -> Reason {
-        Reason(code: .undeliverable, answer: answer, description: "the gate can't take it: \(answer)")
+        Reason(code: .undeliverable, answer: answer, description: "the node rejected it: \(answer)")
       }
 
       static let expired = Reason(code: .expired, answer: nil, description: "it is too old")

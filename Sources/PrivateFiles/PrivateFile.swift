@@ -97,7 +97,7 @@ public enum PrivateFile {
     }
     guard [geteuid(), 0].contains(status.st_uid) else {
       throw UnusablePath(
-        "\(path) belongs to user \(status.st_uid), who could read what is written into it, and this process runs as user \(geteuid()): "
+        "\(path) belongs to user \(status.st_uid), but this process runs as user \(geteuid()): "
           + "change the owner (chown), or choose another path")
     }
     guard status.st_mode & 0o777 != mode, status.st_uid == geteuid() else { return }

@@ -31,7 +31,7 @@ extension RedisConnection {
         }
         if let why = replies.last?.endOfSlot, replies.count == 2 {
           throw self.wrongAddress(
-            "is a node of a cluster: \(why). If the address will lead to another server soon, wait; otherwise "
+            "is a node of a cluster: \(why). After a failover behind this address, wait; otherwise "
               + self.server.advice(.cluster, at: host))
         }
         return self

@@ -35,7 +35,7 @@ public struct AddressMap: Sendable, Equatable {
           "expected a port on both sides of =, or on neither, got \"\(pair.prefix(100))\"")
       }
       guard isNew else {
-        throw InvalidAddressMap("expected each announced address once, but \(sides[0].prefix(100)) came twice")
+        throw InvalidAddressMap("expected each announced address once, but \(sides[0].prefix(100)) is given twice")
       }
     }
   }

@@ -37,7 +37,7 @@ extension SentinelGroup {
     ).flatMapErrorThrowing { error in
       // Reported as the sentinel's refusal, because the server itself hasn't refused the greeting.
       if let error = error as? RedisError, case .greetingRefused(let refusal) = error.reason {
-        throw SilentSentinel(description: "the sentinel \(host) refused the greeting: \(refusal.message)")
+        throw SilentSentinel(description: "the sentinel \(host) rejected HELLO or AUTH: \(refusal.message)")
       }
       throw error
     }

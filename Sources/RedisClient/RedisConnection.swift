@@ -200,7 +200,7 @@ public final class RedisConnection: Sendable {
     let doubt =
       endpoint.usesTLS
       ? ", before TLS was set up: Redis does so when it has as many clients as maxclients allows"
-      : ", before it answered anything: does it want TLS at this port (rediss://)?"
+      : " without an answer. Is this Redis's TLS port (rediss://)?"
     let unexplained = RedisError(.closed(why + doubt), outcome: .notSent)
     // Before TLS is set up Redis sends no error.
     guard !endpoint.usesTLS else { return eventLoop.makeFailedFuture(unexplained) }
@@ -221,7 +221,7 @@ public final class RedisConnection: Sendable {
     switch error.reason {
     case .greetingRefused, .serverTooOld: return error
     case .turnedAway(let answer):
-      return RedisError(.connectFailed("\(endpoint) takes no further client: \(answer.message)"), outcome: .notSent)
+      return RedisError(.connectFailed("\(endpoint) rejected the connection: \(answer.message)"), outcome: .notSent)
     case .connectFailed(let why), .closed(let why):
       return RedisError(.connectFailed("\(endpoint): \(why)"), outcome: .notSent)
     default: break
@@ -350,7 +350,7 @@ public final class RedisConnection: Sendable {
     let info = replies[replies.count - 1]
     if case .error(let error) = info, error.isDenial {
       greeting.denied.append(
-        DeniedCommand("INFO", error, consequence: "how full Redis is, and its replicas, aren't known"))
+        DeniedCommand("INFO", error, consequence: "Redis's memory use and replicas are unknown"))
     }
     greeting.program = InfoFields(info).flatMap { ServerIdentity($0) }
     return greeting

@@ -50,16 +50,16 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
     let why =
       switch reason {
       case .connectFailed(let text): "could not connect to Redis: \(text)"
-      case .greetingRefused(let error): "Redis refused the greeting: \(error.message)"
+      case .greetingRefused(let error): "Redis rejected HELLO, AUTH or SELECT: \(error.message)"
       case .serverTooOld(let text): text
       case .closed(let text): "the connection to Redis closed: \(text)"
       case .deadlineExceeded(let command): "Redis didn't answer \(command) in time"
       case .unreadable(let error): "Redis sent what can't be read: \(error)"
       case .unasked: "Redis sent a reply that nobody asked for"
-      case .turnedAway(let error): "Redis took no further client: \(error.message)"
-      case .shutDown: "the connection to Redis was shut down here"
+      case .turnedAway(let error): "Redis rejected the connection: \(error.message)"
+      case .shutDown: "this process closed the connection to Redis"
       case .tooMuchWaiting(let limit): "too much is waiting for Redis already: the limit is \(limit)"
-      case .redirected(let text): "no node of the cluster has carried it out: \(text)"
+      case .redirected(let text): "no cluster node executed the command: \(text)"
       case .notConnected(let last): "not connected to Redis" + (last.map { ": \($0)" } ?? "")
       }
     return outcome == .unknown ? why + " (outcome unknown)" : why

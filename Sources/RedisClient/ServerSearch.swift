@@ -201,8 +201,8 @@ final class ServerSearch {
       guard let error = error as? RedisError, case .connectFailed(let why) = error.reason else { throw error }
       let remedy =
         reached == host
-        ? "If this machine has to reach it at another address, say --redis-address-map \(host)=HOST:PORT"
-        : "By --redis-address-map it is reached at \(reached)"
+        ? "If this machine has to reach it at another address, use --redis-address-map \(host)=HOST:PORT"
+        : "--redis-address-map maps it to \(reached)"
       throw NotFound("can't reach \(host), which \(whom): \(why). \(remedy)")
     }.nonisolated()
   }

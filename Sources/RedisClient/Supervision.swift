@@ -116,7 +116,7 @@ final class Supervision {
     if options.saysDenied, connection.denied != saidDenied {
       saidDenied = connection.denied
       logger.warning(
-        "Redis denies commands that Sluice uses",
+        "Redis denies commands that Sluice uses: allow them to this Redis user, see Deploy/redis/users.acl",
         metadata: [
           "redis": "\(endpoint)", "denied": "\(saidDenied.map { "\($0)" }.joined(separator: "; "))",
         ])

@@ -43,9 +43,9 @@ extension RedisEndpoint {
         "Redis's certificate isn't trusted: it has expired, isn't valid yet, or isn't signed by an authority that is "
           + "trusted (\(authorities)): change cafile=, or Redis's certificate"
       case let error where error.contains("WRONG_VERSION_NUMBER") || error.contains("HTTP_REQUEST"):
-        "TLS isn't spoken at this port: write redis instead of rediss, or Redis's tls-port"
+        "no TLS at this port: use redis instead of rediss, or the port of Redis's tls-port"
       case let error where error.contains("ALERT_CERTIFICATE_REQUIRED"):
-        "Redis asks for a client's certificate: say certfile= and keyfile=, or set its tls-auth-clients"
+        "Redis asks for a client's certificate: give certfile= and keyfile=, or set tls-auth-clients no in Redis"
       case let error
       where [
         "ALERT_UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN", "CERTIFICATE_REVOKED",

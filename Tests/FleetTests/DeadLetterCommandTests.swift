@@ -235,7 +235,7 @@ struct DeadLetterCommandTests {
       let shard = DeadLetterShard(client: client)
       try await shard.bury(0..<3) { "reason \($0)" }
       for (arguments, status, words) in [
-        (["--reason", "reason 1"], 1, "say --yes"), (["--all"], 1, "say --yes"), (["--yes"], 64, "--all"),
+        (["--reason", "reason 1"], 1, "use --yes"), (["--all"], 1, "use --yes"), (["--yes"], 64, "--all"),
       ] {
         let run = try await CommandRun.of(
           "sync-status", ["dead", "discard", "--redis", "\(server.endpoint)"] + arguments,

@@ -18,7 +18,8 @@ import Testing
     ("", "announced=reachable"), ("a", "announced=reachable"), ("a=b=c", "announced=reachable"),
     ("a=b,", "announced=reachable"), ("a:1=b", "a port on both sides"), ("a=b:1", "a port on both sides"),
     ("a:1=b:0", "port from 1 to 65535"), ("a:x=b:1", "port from 1 to 65535"), ("=b", "a host of letters"),
-    ("a=b,a=c", "once, but a came twice"), ("a:1=b:1,a:1=c:1", "once, but a:1 came twice"), ("[::1=b", "] after"),
+    ("a=b,a=c", "once, but a is given twice"), ("a:1=b:1,a:1=c:1", "once, but a:1 is given twice"),
+    ("[::1=b", "] after"),
   ])
   func `a map that isn't understood says what was expected`(text: String, expectation: String) throws {
     let error = try #require(throws: InvalidAddressMap.self) { try AddressMap(text) }

@@ -109,7 +109,7 @@ import Testing
         // Whether or not the greeting was on its way when the server hung up.
         for _ in 1...10 {
           let reason = try await failure(to: endpoint)
-          expectConnectFailed(reason, because: "\(endpoint) takes no further client: ERR max number of clients reached")
+          expectConnectFailed(reason, because: "\(endpoint) rejected the connection: ERR max number of clients reached")
         }
       }
       first.close()
@@ -216,7 +216,7 @@ import Testing
       var plain = server.tlsEndpoint
       plain.usesTLS = false
       expectConnectFailed(
-        try await failure(to: plain), because: "before it answered anything: does it want TLS at this port (rediss://)?"
+        try await failure(to: plain), because: "without an answer. Is this Redis's TLS port (rediss://)?"
       )
       var secure = server.tcpEndpoint
       secure.usesTLS = true

@@ -139,7 +139,7 @@ import Testing
           let put = try await user("sluice-publisher").run(
             "key-publisher", ["put", "--key", "sk_new_\(round)", "--account", "account-new"], expecting: .exited(75))
           #expect(put.standardError.text.contains("not done: the slot of the keys is moving"), "\(put.outputs)")
-          #expect(put.standardError.text.contains("Try again"), "\(put.outputs)")
+          #expect(put.standardError.text.contains("Run the command again"), "\(put.outputs)")
           #expect(try await [401, 503].contains(node.push(key: "sk_nobody").status))
           try await cluster.endMove(of: slot, from: home, to: next)
           try await user("sluice-publisher").run(
@@ -207,7 +207,7 @@ import Testing
       let status = try await lost.run("sync-status", [], expecting: .exited(2))
       let said = try #require(
         status.standardError.text.firstMatch(of: /can't reach (node-\d\.invalid:\d+), which 127\.0\.0\.1:\d+ names/))
-      #expect(status.standardError.text.contains("say --redis-address-map \(said.1)=HOST:PORT"), "\(status.outputs)")
+      #expect(status.standardError.text.contains("use --redis-address-map \(said.1)=HOST:PORT"), "\(status.outputs)")
 
       let deployment = try deployment(in: cluster, ["SLUICE_REDIS_ADDRESS_MAP": cluster.addressMap])
       try await deployment.publish(keys: 100, expecting: .exited(75))

@@ -55,7 +55,7 @@ import Testing
       rejects: raw)
     let url = "rediss://\(place)?cafile=\(redis.folder.path("ca.crt"))"
     try await expect(
-      "Redis asks for a client's certificate: say certfile= and keyfile=",
+      "Redis asks for a client's certificate: give certfile= and keyfile=",
       of: try Deployment(redis: redis, settings: ["SLUICE_REDIS": url]), rejects: raw)
   }
 }
