@@ -114,7 +114,7 @@ struct ChangeConfirmation: Sendable {
     let objection: String
     var description: String {
       "changes are in the primary, but aren't confirmed: \(objection). A failover could lose them, so "
-        + SourceFollower.consequence
+        + "the source mark isn't renewed"
     }
   }
 

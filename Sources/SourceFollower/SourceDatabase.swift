@@ -200,7 +200,7 @@ final class SourceDatabase: @unchecked Sendable {
     let address: SourceAddress
     var description: String {
       "the source \(address) is a standby, which may be behind its primary: nothing is read from it, and "
-        + "\(SourceFollower.consequence). Give the follower the primary's address, or several hosts and target_session_attrs=read-write"
+        + "the source mark isn't renewed. Give the follower the primary's address, or several hosts and target_session_attrs=read-write"
     }
   }
 

@@ -68,7 +68,7 @@ public struct SourceFollower: Sendable {
   private let connect: @Sendable () async throws -> RedisConnection
   private let afterComparison: @Sendable (RedisConnection) async throws -> Void
 
-  /// What follows from a problem: the mark isn't renewed. To follow a conjunction in a sentence.
+  /// The consequence of a problem, to follow a conjunction in a sentence.
   static let consequence =
     "the source mark isn't renewed. Beyond its maximum age (key-publisher source) unknown keys are answered 503"
 

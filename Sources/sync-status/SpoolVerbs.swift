@@ -92,7 +92,7 @@ struct SpoolList: ParsableCommand {
 struct SpoolShow: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "show", abstract: "Shows a payload that is set aside, or writes it to the standard output.",
-    discussion: "If the element isn't an envelope, --payload writes it unchanged.")
+    discussion: "If the payload can't be parsed, --payload writes the stored bytes.")
 
   @OptionGroup var folder: SpoolFolder
 

@@ -112,7 +112,7 @@ import Testing
     #expect(undecided.status == 503 && undecided.member("reason") == "source_stale", "\(undecided.body)")
     #expect(undecided.headers["retry-after"].count == 1)
     #expect(try await node.push(key: "sk_1").status == 202)
-    try await eventually("it is said") { try await source.isWrong("refuses nobody") }
+    try await eventually("it is said") { try await source.isWrong("answers 503 to unknown keys") }
     #expect(try await self.source(node)["stale"] as? Bool == true)
     #expect(try await node.isReady())
 

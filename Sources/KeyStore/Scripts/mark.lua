@@ -15,7 +15,8 @@ local lease = ARGV[3]
 local held = redis.call('GET', KEYS[3]) or ''
 KEYS[3] = nil
 if string.sub(held, 1, #lease) ~= lease then
-  return redis.error_reply('STORELEASE the lease of this follower ended, and another one may follow the source now')
+  return redis.error_reply('STORELEASE the lease of this follower ended, and another one may follow the source now; '
+    .. 'trying again')
 end
 
 -- include number.lua
