@@ -18,8 +18,8 @@ struct Follow: AsyncParsableCommand {
     discussion: """
       With a PostgreSQL address and --table, a trigger writes each change of the table into an outbox, and the follower \
       writes the change into the store within milliseconds. --install creates the trigger; --print-install prints its \
-      statements, for another user to run. With --query the whole list is read at each interval. For any other \
-      source give --command instead of an address: the command prints the list in the format of sync, and must end with status 0.
+      statements, for another user to run. With --query the whole list is read at each interval. For any other source \
+      give --command instead of an address: the command prints the list in the format of sync, and must end with status 0.
 
         key-publisher follow postgres://sluice@db/app --table api_keys --key-id-column key_sha256 --account-column account_id \
       --state "CASE WHEN revoked_at IS NULL THEN 'active' ELSE 'revoked' END" --install
@@ -163,7 +163,7 @@ struct Follow: AsyncParsableCommand {
     let interval = try settings.value(Self.every, given: every)
     if let command {
       guard address == nil, !command.isEmpty, try columns.isEmpty(settings) else {
-        throw ValidationError("--command can't be combined with a database's address, or with options for its columns")
+        throw ValidationError("--command needs a program, and no database's address or options for columns")
       }
       return .command(command, every: interval, within: try settings.value(Self.commandLimit, given: commandLimit))
     }

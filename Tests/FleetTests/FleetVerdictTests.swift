@@ -50,7 +50,7 @@ struct FleetVerdictTests {
       })
     #expect(
       wrong(verdict) == [
-        "the store isn't sealed: unknown keys and /readyz are answered 503. If the store has all keys: key-publisher seal"
+        "the store isn't sealed: unknown keys are answered 503, new nodes don't get ready. If it has all keys: key-publisher seal"
       ])
     #expect(notes(verdict) == [])
     #expect(verdict.nodesInSync == 0)

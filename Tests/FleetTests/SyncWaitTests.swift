@@ -97,7 +97,7 @@ struct SyncWaitTests {
       unsealed.store?.sealed = false
       #expect(
         look(&wait, unsealed).first
-          == "the store isn't sealed: unknown keys and /readyz are answered 503. If the store has all keys: key-publisher seal"
+          == "the store isn't sealed: unknown keys are answered 503, new nodes don't get ready. If it has all keys: key-publisher seal"
       )
     }
   }

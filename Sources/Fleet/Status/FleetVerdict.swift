@@ -133,7 +133,7 @@ public struct FleetVerdict: Sendable, Equatable {
       return [
         FleetProblem(
           .outOfSync,
-          "the store isn't sealed: unknown keys and /readyz are answered 503. If the store has all keys: key-publisher seal"
+          "the store isn't sealed: unknown keys are answered 503, new nodes don't get ready. If it has all keys: key-publisher seal"
         )
       ]
     }
