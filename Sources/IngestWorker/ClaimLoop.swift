@@ -254,7 +254,8 @@ struct ClaimLoop: Sendable {
       widen()
     }
 
-    /// Whether a try may take as long as the batch, because it could include payloads of the delayed accounts.
+    /// Whether claiming beside the batch is useless now. The delayed accounts are known, but there are too many to claim
+    /// around them. So a claim could contain their payloads, and take as long as the batch.
     var wouldWait: Bool { isNarrow && !isWide }
 
     mutating func note(_ work: BatchWork, hasFailed: Bool) {

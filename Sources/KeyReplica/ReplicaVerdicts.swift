@@ -35,7 +35,8 @@ extension Replica {
 
   var wrongStore: WrongStore? { if case .wrongStore(let wrong) = trouble { wrong } else { nil } }
 
-  /// Why no key may be refused now; nil if all conditions of a refusal are met, except the barrier itself.
+  /// Why no key may be refused now; nil if nothing prevents it before the barrier is asked. The barrier's read, the
+  /// position's digest, the source mark and the refusal valve are checked later, in `verdict(of:by:since:now:)`.
   var objectionToRefusing: Undecided? {
     switch phase {
     case .disconnected, .connecting: return .storeAway(awayReason)

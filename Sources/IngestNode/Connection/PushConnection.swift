@@ -1,5 +1,5 @@
-// One client's connection. It carries out the actions of HTTPFraming's state machine, asks the gate for verdicts, and
-// writes the answers in the request's dialect. It reads and writes bytes, without NIO's HTTP pipeline.
+// One client's connection. It carries out the actions of HTTPFraming's state machine, asks the push handler for verdicts,
+// and writes the answers in the request's dialect. It reads and writes bytes, without NIO's HTTP pipeline.
 //
 // The key is looked up when the head has arrived, before the body. So a client without an active key is answered before
 // it has sent megabytes. A client that waits for "100 Continue" never sends them. While the verdict is pending, the

@@ -1,4 +1,5 @@
-// A push and its result, as the gate handles them. They contain no HTTP: the caller translates from and to HTTP.
+// A push and its result between the connection and ``PushHandler``. They contain no HTTP: the connection translates from
+// and to HTTP.
 
 internal import HTTPFraming
 internal import IngestQueue
@@ -20,7 +21,7 @@ enum PushRejection: Error, Sendable {
   case refused(RefusalReason, Proof)
   /// Nothing can be proven about the key now.
   case undecided(Undecided)
-  /// The key is active, and the payload can't be accepted now.
+  /// The node or the queue can't take the payload now, whatever its key.
   case unavailable(Unavailable)
   /// The queue is over its limit, for about this number of seconds.
   case overLimit(retryAfter: Int)
