@@ -1,5 +1,5 @@
-// Reads the change stream after the store was compared: decides whether a reply is used or ignored, and to which version
-// it must lead.
+// Reads the change stream after the store was compared: decides whether a reply is used or ignored, and to which
+// version it must lead.
 
 /// The state of following the stream: at most one read of changes at a time, and the position that it must reach.
 struct ChangeFeed {

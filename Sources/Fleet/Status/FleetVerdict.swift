@@ -27,8 +27,8 @@ public struct FleetProblem: Sendable, Equatable {
   public enum Severity: String, Sendable, Codable {
     /// The problem keeps the fleet from being in sync.
     case outOfSync = "out_of_sync"
-    /// An operator must act, but the fleet may be in sync: payloads are kept out, the store lost keys, or a member can't
-    /// report.
+    /// An operator must act, but the fleet may be in sync: payloads are kept out, the store lost keys, or a member
+    /// can't report.
     case wrong
     /// The fleet may be in sync nevertheless.
     case note
@@ -194,8 +194,8 @@ public struct FleetVerdict: Sendable, Equatable {
 
   // MARK: The register
 
-  /// The workers that the full register turned away; or, if it turned nobody away, that the register is full. Nodes that
-  /// were turned away are reported in `init`, because they keep the fleet from being in sync.
+  /// The workers that the full register turned away; or, if it turned nobody away, that the register is full. Nodes
+  /// that were turned away are reported in `init`, because they keep the fleet from being in sync.
   private static func registerProblems(_ fleet: FleetReading) -> [FleetProblem] {
     let workers = fleet.turnedAway.filter { $0.kind == .worker }
     guard fleet.turnedAway.isEmpty else {

@@ -1,5 +1,5 @@
-// The path of one push through the node: key → verdict → queue. One push handler per event loop, with its own producer on
-// the same loop, so an admitted push never changes threads.
+// The path of one push through the node: key → verdict → queue. One push handler per event loop, with its own producer
+// on the same loop, so an admitted push never changes threads.
 
 internal import ClientAddress
 internal import Foundation

@@ -1,5 +1,5 @@
-// A push and its result between the connection and ``PushHandler``. They contain no HTTP: the connection translates from
-// and to HTTP.
+// A push and its result between the connection and ``PushHandler``. They contain no HTTP: the connection translates
+// from and to HTTP.
 
 internal import HTTPFraming
 internal import IngestQueue

@@ -93,8 +93,8 @@ public final class QueueConsumer: Sendable {
   /// - Parameters:
   ///   - slot: From 0 to ``QueueLayout/slots`` - 1.
   ///   - takesSuspects: Whether suspects may be claimed: envelopes that a worker had when it died. They are claimed a
-  ///     few at a time, without other envelopes. Only one lane of a worker may pass true. If a suspect kills the worker,
-  ///     only the few suspects of that lane's claim count one more death. Suspects are claimed before all other
+  ///     few at a time, without other envelopes. Only one lane of a worker may pass true. If a suspect kills the
+  ///     worker, only the few suspects of that lane's claim count one more death. Suspects are claimed before all other
   ///     envelopes, so a caller must not always pass true while others wait.
   ///   - limit: Maximum envelopes of this claim, if lower than the consumer's limit.
   ///   - ownLimit: Maximum envelopes from each of the accounts' own lists, by the list's number; nil for no limit.

@@ -32,9 +32,9 @@ struct ShardUpdate: Sendable {
   let mark: HighMark
 }
 
-/// Counters of one shard, shared by the event loops and the watch. All are totals since the node began: how often a loop
-/// reached the high-water mark, the memory that pushes used in Redis, and the bytes of huge payloads that were begun, and
-/// of those whose outcome is known. Also Redis's error if it refused to count pushed bytes.
+/// Counters of one shard, shared by the event loops and the watch. All are totals since the node began: how often a
+/// loop reached the high-water mark, the memory that pushes used in Redis, and the bytes of huge payloads that were
+/// begun, and of those whose outcome is known. Also Redis's error if it refused to count pushed bytes.
 final class HighMark: Sendable {
   struct Counts {
     var reached: Int
@@ -224,8 +224,8 @@ final class ShardLane {
   /// Adds the pushed bytes to Redis's counts. The future never fails.
   func tellPushedBytes() -> EventLoopFuture<Void> { pushed.tell() }
 
-  /// Records that too few replicas confirmed a batch. No further batch is sent until the watch has read the shard again,
-  /// because it would only wait too.
+  /// Records that too few replicas confirmed a batch. No further batch is sent until the watch has read the shard
+  /// again, because it would only wait too.
   func wasUnconfirmed(_ replicas: Int64) {
     durabilityLack =
       "\(requirement) is required, and \(replicas) \(replicas == 1 ? "replica" : "replicas") confirmed the last payloads "

@@ -10,9 +10,9 @@
 // The limits are read with CONFIG, and a payload that is too large is rejected before it is sent. If CONFIG is
 // forbidden, the node learns a limit when a payload exceeds it. An error reply is certain. A closed connection may also
 // mean that Redis ended; only a second closing shows the difference. The learned limit is kept for a while, because
-// each try costs a connection. If the limits are known, a closed connection changes nothing. The first two limits are at
-// least 1 MiB. So payloads of up to 512 KiB (`alwaysTakenBytes`) are never suspected, because the rest of the command
-// counts as well, and a batch of such payloads always fits.
+// each try costs a connection. If the limits are known, a closed connection changes nothing. The first two limits are
+// at least 1 MiB. So payloads of up to 512 KiB (`alwaysTakenBytes`) are never suspected, because the rest of the
+// command counts as well, and a batch of such payloads always fits.
 
 internal import Hiredis
 internal import NIOCore

@@ -188,8 +188,8 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
     var failuresInARow = 0
     var hasStored = false
 
-    /// Whether the search ends without a result: four payloads in a row failed alone and none was stored, so the sink is
-    /// at fault; or nobody waits any more.
+    /// Whether the search ends without a result: four payloads in a row failed alone and none was stored, so the sink
+    /// is at fault; or nobody waits any more.
     var isHopeless: Bool { failuresInARow >= 4 && !hasStored || patience.isOver }
   }
 
