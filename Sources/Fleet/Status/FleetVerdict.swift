@@ -27,8 +27,8 @@ public struct FleetProblem: Sendable, Equatable {
   public enum Severity: String, Sendable, Codable {
     /// The problem keeps the fleet from being in sync.
     case outOfSync = "out_of_sync"
-    /// An operator must act, but the fleet may be in sync: payloads are kept out, the store lost keys, or a member
-    /// can't report.
+    /// An operator must act, but the fleet may be in sync: payloads are kept out, the store lost keys, keys that should
+    /// be refused aren't, or a member can't report.
     case wrong
     /// The fleet may be in sync nevertheless.
     case note
