@@ -25,7 +25,8 @@ enum PushRejection: Error, Sendable {
   case unavailable(Unavailable)
   /// The queue is over its limit, for about this number of seconds.
   case overLimit(retryAfter: Int)
-  /// The queue is nearly full, and the rest is reserved for accounts that send less than this one.
+  /// The queue is nearly full, and the rest is reserved for accounts that send less than this one. Or the account's
+  /// payloads that wait for a retry exceed their share of the room.
   case accountOverLimit(retryAfter: Int)
   /// The account's large payloads take too much of Redis's time.
   case accountSlowsRedis(retryAfter: Int)
@@ -65,7 +66,7 @@ enum PushRejection: Error, Sendable {
     case queueAway = "queue_away"
     /// Redis is less durable than this node must be to acknowledge a payload.
     case durabilityLost = "durability_lost"
-    /// Redis refused the write: it is full, read-only or still loading.
+    /// Redis answered the write with an error: it is full, read-only or still loading.
     case queueRefused = "queue_refused"
     /// Redis is unreachable, and the spool's disk space is used up, or its oldest payload is too old.
     case spoolFull = "spool_full"

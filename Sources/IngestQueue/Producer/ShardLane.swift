@@ -34,7 +34,7 @@ struct ShardUpdate: Sendable {
 
 /// Counters of one shard, shared by the event loops and the watch. All are totals since the node began: how often a
 /// loop reached the high-water mark, the memory that pushes used in Redis, and the bytes of huge payloads that were
-/// begun, and of those whose outcome is known. Also Redis's error if it refused to count pushed bytes.
+/// begun, and of those whose outcome is known. Also Redis's error if it didn't count pushed bytes.
 final class HighMark: Sendable {
   struct Counts {
     var reached: Int
@@ -70,7 +70,7 @@ final class HighMark: Sendable {
     return false
   }
 
-  /// Redis's error when it last refused to count pushed bytes.
+  /// Redis's last error when it was to count pushed bytes.
   var countingProblem: String? { countingRefusal.withLock { $0 } }
 
   func setCountingProblem(_ problem: String?) { countingRefusal.withLock { $0 = problem } }
@@ -258,7 +258,7 @@ final class ShardLane {
   ///   - bytes: Of the batches in flight and of the next payload.
   ///   - isOld: Whether the payload was acknowledged before and waits on a disk. Then half of the queue is reserved for
   ///     new payloads, instead of a fifth: otherwise a large spool would fill the queue, and new payloads of accounts
-  ///     that send much would be refused.
+  ///     that send much would be rejected.
   func isReserved(against account: UInt64, after bytes: Int, ofOldPayloads isOld: Bool) -> Bool {
     var kept = reserve
     if isOld {
