@@ -1,4 +1,4 @@
-// The program of all that is measured: figures beside peers for people, and the gate on instructions for machines.
+// The program of all that is measured: figures beside peers for people, and the limits on instructions for machines.
 
 import ArgumentParser
 

@@ -19,7 +19,7 @@ public enum ProxyHeader {
     /// A header of `length` bytes; the bytes after it are the client's. If `source` is nil, the sender counts as the
     /// client: it sent a health check, or the protocol can't express the client's address.
     case complete(length: Int, source: IPAddress?)
-    /// No header. The connection must be closed without an answer: the sender doesn't expect one.
+    /// No header, or an invalid one. Close the connection without an answer: the sender doesn't expect one.
     case refused(Refusal)
   }
 

@@ -9,7 +9,8 @@ public struct WorkerReport: MemberReport {
     /// Claims nothing new, and finishes its claims.
     case quiet
     case stopping
-    /// Something that the worker needs is unreachable; see ``WorkerReport/lastError``.
+    /// A lane can't work: Redis or the sink can't be reached, or the sink accepts nothing. See
+    /// ``WorkerReport/troubles``.
     case trouble
   }
 

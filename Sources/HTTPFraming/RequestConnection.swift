@@ -126,7 +126,8 @@ public struct RequestConnection: ~Copyable, Sendable {
   }
 
   public let limits: RequestLimits
-  /// The offsets of the parts of the head that was returned last. Valid until the step after its answer.
+  /// The offsets of the parts of the last returned head. Valid until the first call of ``next(_:)`` after the request
+  /// was answered.
   public private(set) var head = RequestHead()
   private var state = State.head
   private var parser = HeadParser()

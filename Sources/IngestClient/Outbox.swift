@@ -4,10 +4,10 @@
 //
 // Two conditions delay sending. They are separate because they mean different things:
 //
-// - A *failure* means "not now". The payload waits for its own backoff, and the whole client waits too (the gate):
-//   until a payload that was sent after the failure succeeds, only one request at a time is tried. Without the gate, a
-//   full buffer would be sent to a server that is down, one payload after the other. Without the payload's own backoff,
-//   the client would try the same failing payload again and again.
+// - A *failure* means "not now". The payload waits for its own backoff, and the whole client pauses too: until a
+//   payload that was sent after the failure succeeds, only one request at a time is tried. Without the client's pause,
+//   a full buffer would be sent to a server that is down, one payload after the other. Without the payload's own
+//   backoff, the client would try the same failing payload again and again.
 // - A *refusal* (401, 403) concerns the key, and so every payload. Twice (2013 and 2014), clients that shut themselves
 //   down on one 401 turned minutes of a wrong answer into days of lost data. Here a refusal begins a *doubt*: only one
 //   payload is retried, at growing intervals; the others are kept. The client disengages only if every answer for the
@@ -102,6 +102,7 @@ struct Outbox {
 
   /// Failures in a row, each of a payload that was sent after the previous failure.
   private var streak = 0
+  /// The end of the whole client's pause after failures.
   private var gate: Moment = .zero
   /// Requests with this send number or a later one were sent after the last failure that counted.
   private var firstSendSinceFailure: UInt64 = 0

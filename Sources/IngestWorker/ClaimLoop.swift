@@ -254,7 +254,8 @@ struct ClaimLoop: Sendable {
       widen()
     }
 
-    /// Whether a try may take as long as the batch, because it could include payloads of the delayed accounts.
+    /// Whether claiming beside the batch is useless now. The delayed accounts are known, but there are too many to
+    /// claim around them. So a claim could contain their payloads, and take as long as the batch.
     var wouldWait: Bool { isNarrow && !isWide }
 
     mutating func note(_ work: BatchWork, hasFailed: Bool) {
@@ -272,8 +273,9 @@ struct ClaimLoop: Sendable {
     case any, small
   }
 
-  /// Whether this lane tries only payloads of accounts that its batch doesn't wait for. Another payload of an account that
-  /// it waits for takes as long as the batch does. If all lanes tried these too, other accounts' new payloads would wait.
+  /// Whether this lane tries only payloads of accounts that its batch doesn't wait for. Another payload of an account
+  /// that it waits for takes as long as the batch does. If all lanes tried these too, other accounts' new payloads
+  /// would wait.
   private var looksForOthers: Bool { number.isMultiple(of: 2) }
 
   /// Waits before a batch is retried. Other accounts' payloads that arrive during this time are tried at once.

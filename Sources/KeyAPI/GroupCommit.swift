@@ -61,7 +61,8 @@ package actor GroupCommit {
   /// The number of requests that wait for the next round.
   var waitingRequests: Int { waiting.count }
 
-  /// Returns when the changes are in the store, and the replicas have confirmed them or haven't in time.
+  /// Waits until the changes are in the store and all declared replicas have confirmed them, or the wait for the
+  /// replicas has ended. The result says which.
   /// - Throws: ``TooBusy``, or the error because of which the changes weren't carried out.
   package func apply(_ request: ChangeRequest) async throws -> CommittedChanges {
     guard waitingEdits + request.edits.count <= limit else { throw TooBusy() }

@@ -1,5 +1,5 @@
-// Reads the change stream after the store was compared: decides whether a reply counts, and to which version it must
-// lead.
+// Reads the change stream after the store was compared: decides whether a reply is used or ignored, and to which
+// version it must lead.
 
 /// The state of following the stream: at most one read of changes at a time, and the position that it must reach.
 struct ChangeFeed {
@@ -31,7 +31,8 @@ struct ChangeFeed {
   }
 
   /// Call it when a reply arrives.
-  /// - Returns: Whether the reply counts.
+  /// - Returns: False if no read is in flight: the reply is to a read from before the last comparison and must be
+  ///   ignored.
   mutating func came() -> Bool {
     defer { isOnItsWay = false }
     return isOnItsWay

@@ -228,7 +228,7 @@ struct Mirror {
   /// Installs a bucket that was read, if it matches its own summary.
   /// - Parameters:
   ///   - manifest: The manifest that showed the difference.
-  ///   - deadline: The time until which buckets that aren't known to differ may be admitted from.
+  ///   - deadline: If the bucket has no deadline of its own, its former keys are admitted until then.
   /// - Returns: nil, or why it wasn't installed.
   mutating func install(
     _ raw: RawBucket, asBucket index: Int, listedIn manifest: Manifest, admittedUntil deadline: Instant?

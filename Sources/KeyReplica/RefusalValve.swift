@@ -6,10 +6,11 @@
 // on looked like that.
 //
 // So the valve counts the distinct keys of the last minute: the admitted keys, and the keys that are proven unknown. If
-// at least 10 keys are unknown, and more than half of all, the valve closes: the node answers unknown keys 503. The
-// valve opens again when the unknown keys are at most half as many as the admitted keys, for a whole window. It also
-// opens when an operator confirms the number of unknown keys, because they are unknown for a good reason: agents of
-// former customers push for years. From then on the valve stays open for up to twice the confirmed number.
+// at least 10 keys are unknown, and more than half of all, the valve closes: the node answers unknown keys 503. In
+// messages and documents a closed valve is called a refusal storm. The valve opens again when the unknown keys are at
+// most half as many as the admitted keys, for a whole window. It also opens when an operator confirms the number of
+// unknown keys, because they are unknown for a good reason: agents of former customers push for years. From then on the
+// valve stays open for up to twice the confirmed number.
 //
 // The valve can only turn a refusal into a 503, so it fails safe. A flood of random keys closes the valve. Then the
 // senders of these keys wait, and so does a client with a mistyped key. Admitted keys aren't affected. Suspended and

@@ -88,7 +88,9 @@ extension Replica {
     readMore(now: now)
   }
 
-  /// Records removals that were marked as intended or confirmed while the node wasn't connected.
+  /// Takes two numbers from the manifest. The number of marked removals raises the removal guard's allowance by the
+  /// marks that the node missed while it wasn't connected. The last confirmation releases held keys if it is new to the
+  /// node.
   private mutating func noteConfirmations(of position: StorePosition) {
     let isOtherHistory = (mirror.epoch ?? memory?.epoch).map { $0 != position.epoch } ?? false
     let held = holdsKeys

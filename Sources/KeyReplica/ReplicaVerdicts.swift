@@ -1,7 +1,7 @@
 // The verdicts on keys. They are decided in two places only: `admission`, in Admission.swift, and
 // `objectionToRefusing`. A key that is held as active is admitted in any phase, unless that information is too old. A
 // refusal needs all of its conditions at once. An expired key is refused only by Redis's time in the barrier's read. A
-// key without a record is refused only if the refusal valve is open too.
+// key without a record isn't refused during a refusal storm.
 //
 // If the store has a maximum age for its source mark, and the mark is older, nobody is refused: not even a key whose
 // record says that it is suspended or revoked. The record is as old as the mark, and the customer may have paid since.
@@ -35,7 +35,8 @@ extension Replica {
 
   var wrongStore: WrongStore? { if case .wrongStore(let wrong) = trouble { wrong } else { nil } }
 
-  /// Why no key may be refused now; nil if all conditions of a refusal are met, except the barrier itself.
+  /// Why no key may be refused now; nil if nothing prevents it before the barrier is asked. The barrier's read, the
+  /// position's digest, the source mark and refusal storms are checked later, in `verdict(of:by:since:now:)`.
   var objectionToRefusing: Undecided? {
     switch phase {
     case .disconnected, .connecting: return .storeAway(awayReason)
@@ -135,9 +136,9 @@ extension Replica {
     }
   }
 
-  // MARK: The refusal valve
+  // MARK: Refusal storms
 
-  /// Why a key that is proven unknown can't be refused now; nil if the valve permits it.
+  /// Why a key that is proven unknown can't be refused now; nil if there is no refusal storm.
   private mutating func refusalStorm(showing key: KeyID) -> Undecided? {
     guard !withRefusalValve({ $0.mayRefuse(key) }) else { return nil }
     let counts = refusalValve.counts
@@ -148,7 +149,7 @@ extension Replica {
     if case .admit = verdict { refusalValve.noteAdmitted(key) }
   }
 
-  /// Changes the valve. If the change opens or closes the valve, that is noted for the log.
+  /// Changes the valve. If a refusal storm begins or ends with the change, that is noted for the log.
   mutating func withRefusalValve<Result>(_ change: (inout RefusalValve) -> Result) -> Result {
     let wasClosed = refusalValve.isClosed
     let result = change(&refusalValve)

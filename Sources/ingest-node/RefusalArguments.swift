@@ -3,7 +3,7 @@ import CommandSupport
 import IngestNode
 import KeyReplica
 
-/// The options for the proof of refusals, and those of the refusal valve.
+/// The options for the proof of refusals, and for refusal storms.
 struct RefusalArguments: ParsableArguments {
   private static let standard = Replica.Limits()
 

@@ -177,7 +177,7 @@ struct IngestWorkerCommand: AsyncParsableCommand {
   ) throws(ValidationError) -> ReplicaDriver? {
     guard try settings.value(Self.whenRevoked, given: whenRevoked) == .discard else { return nil }
     var limits = Replica.Limits()
-    // A worker only uses proofs that keys are revoked, never verdicts on unknown keys. So it needs no refusal valve.
+    // A worker only uses proofs that keys are revoked, never verdicts on unknown keys. So it needs no `RefusalValve`.
     limits.stormShare = 100
     return ReplicaDriver(
       endpoint: endpoint, layout: StoreLayout(namespace: namespace), limits: limits, name: "\(name)-mirror",

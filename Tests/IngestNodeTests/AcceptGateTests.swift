@@ -18,7 +18,7 @@ import Testing
     func read(context: ChannelHandlerContext) { count += 1 }
   }
 
-  /// What is behind the gate: whoever takes the connections ends with the first error.
+  /// The handler behind the `AcceptGate`: it takes the connections, and ends with the first error.
   private final class Taker: ChannelInboundHandler {
     typealias InboundIn = any Channel
     var errors = 0

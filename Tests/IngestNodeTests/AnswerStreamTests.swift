@@ -1,7 +1,7 @@
 // Whole connections: pipelines of requests in all dialects, valid ones and one that is broken, cut at random places;
-// the gate answers at random moments, the client reads its answers or doesn't, and stops sending when it likes. What
-// comes back is read by h11, another author's parser, and each answer must be the one to its request: one too many, one
-// too few or one in another's place is what this node must never do.
+// the push handler answers at random moments, the client reads its answers or doesn't, and stops sending when it likes.
+// What comes back is read by h11, another author's parser, and each answer must be the one to its request: one too
+// many, one too few or one in another's place is what this node must never do.
 
 import FramingOracle
 import Foundation

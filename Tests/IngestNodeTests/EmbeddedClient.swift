@@ -127,7 +127,7 @@ final class EmbeddedClient {
 
   // MARK: What else happens
 
-  /// The gate says what it was asked longest ago.
+  /// The push handler returns the oldest outcome that it owes.
   func gateSays(_ index: Int = 0, location: SourceLocation = #_sourceLocation) {
     if !gate.say(index) { Issue.record("nobody asked the gate", sourceLocation: location) }
     pump()

@@ -1,5 +1,5 @@
 // Connections on real sockets: the handler as the listener puts it into a pipeline, with the same options, before a
-// gate that a test scripts. And a client that reads when it is told to.
+// push handler that a test scripts. And a client that reads when it is told to.
 
 import ClientAddress
 import Foundation

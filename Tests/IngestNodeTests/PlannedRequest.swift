@@ -1,4 +1,4 @@
-// Requests made up at random with what the gate is to say about each, so that it is known which answer each must get.
+// Random requests, each with what the push handler returns for it, so that the right answer to each is known.
 // Most answers carry a mark that only their own request can have brought about: the id of its envelope, the epoch that
 // proves its refusal, its account, its limit.
 
@@ -206,6 +206,6 @@ struct PlannedRequest {
     }
   }
 
-  /// Tells the gate.
+  /// Scripts the push handler for this request.
   func script(_ gate: ScriptedGate) { gate.script(key, opinion, handover) }
 }

@@ -1,6 +1,6 @@
-// The gate as a test writes it: what is known of each key, what becomes of what is pushed with it, and whether that is
-// said at once, when the test wants it, or never. No Redis and no mirror stand behind it: what is tested is what a
-// connection does with each answer.
+// The push handler as a test scripts it: the verdict on each key, the outcome of each payload, and whether a verdict or
+// outcome is returned at once, when the test wants it, or never. There is no Redis and no mirror: these tests are about
+// what a connection does with each verdict and outcome.
 
 import ClientAddress
 import IngestQueue
@@ -10,7 +10,7 @@ import Synchronization
 
 @testable import IngestNode
 
-/// A gate that answers as it is told.
+/// A push handler that answers as a test scripts it.
 final class ScriptedGate: PushHandling {
   /// What is known of a key.
   enum Opinion: Sendable {

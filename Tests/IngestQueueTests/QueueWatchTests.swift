@@ -590,7 +590,7 @@ struct QueueWatchTests {
 
   @Test func `at Redis's real limit its own no is heard, nothing wedges, and what drains lets in again`() async throws {
     let options = RedisServerOptions { $0.maxMemory = 20 << 20 }
-    // No gate in front of it.
+    // The node's own limit of memory is above Redis's.
     try await with([options], limits: QueueLimits(memoryPercent: 100)) { queue async throws in
       var taken = 0
       var refusal: EnqueueError?

@@ -80,7 +80,7 @@ struct QueueLimitTests {
   @Test func `at Redis's own limit its refusal is 503, nothing wedges, and what was taken is stored`() async throws {
     let deployment = try await Deployment(appendOnly: .always)
     try await deployment.publish(keys: 10)
-    // The gate as far back as it goes, so that it is Redis that says no.
+    // The node's limit of memory is as high as possible, so that Redis itself rejects the pushes.
     let node = try await deployment.startNode("node-1", ["--max-queue-memory", "100"])
     try await node.becomesReady()
     let redis = try await connection(deployment.redis)

@@ -16,7 +16,8 @@
 // Nodes and the store decide whether the fleet is in sync. So does a Redis that may evict any key, because a fleet that
 // is in sync now needn't be in sync a moment later. Faults that keep payloads out are wrong as well, but no reason to
 // keep a machine out of a load balancer: a queue that nothing is pushed to, a node that accepted none of a minute's
-// pushes, accounts with too many dead letters. So is a source mark that permits no refusals. Everything else about workers, the queue and Redis's settings is a note.
+// pushes, accounts with too many dead letters. So is a source mark that permits no refusals. Everything else about
+// workers, the queue and Redis's settings is a note.
 
 import IngestQueue
 import KeyReplica
@@ -26,7 +27,8 @@ public struct FleetProblem: Sendable, Equatable {
   public enum Severity: String, Sendable, Codable {
     /// The problem keeps the fleet from being in sync.
     case outOfSync = "out_of_sync"
-    /// The problem keeps payloads from being accepted, now or soon.
+    /// An operator must act, but the fleet may be in sync: payloads are kept out, the store lost keys, keys that should
+    /// be refused aren't, or a member can't report.
     case wrong
     /// The fleet may be in sync nevertheless.
     case note
@@ -194,8 +196,8 @@ public struct FleetVerdict: Sendable, Equatable {
 
   // MARK: The register
 
-  /// A full register, and the workers that it turned away. (A node that was turned away keeps the fleet from being in
-  /// sync, so it is reported with those problems.)
+  /// The workers that the full register turned away; or, if it turned nobody away, that the register is full. Nodes
+  /// that were turned away are reported in `init`, because they keep the fleet from being in sync.
   private static func registerProblems(_ fleet: FleetReading) -> [FleetProblem] {
     let workers = fleet.turnedAway.filter { $0.kind == .worker }
     guard fleet.turnedAway.isEmpty else {

@@ -1,5 +1,5 @@
-// One client's connection. It carries out the actions of HTTPFraming's state machine, asks the gate for verdicts, and
-// writes the answers in the request's dialect. It reads and writes bytes, without NIO's HTTP pipeline.
+// One client's connection. It carries out the actions of HTTPFraming's state machine, asks the push handler for
+// verdicts, and writes the answers in the request's dialect. It reads and writes bytes, without NIO's HTTP pipeline.
 //
 // The key is looked up when the head has arrived, before the body. So a client without an active key is answered before
 // it has sent megabytes. A client that waits for "100 Continue" never sends them. While the verdict is pending, the
@@ -39,8 +39,9 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
   private let network: IPAddress?
   /// nil if connections aren't limited.
   private let place: ConnectionPlace?
-  // Exclusivity isn't checked for two properties here and two of an exchange: the checks took a tenth of the instructions
-  // of a push. All four are values whose methods call nothing that could come back here, so no access can overlap another.
+  // Exclusivity isn't checked for two properties here and two of an exchange: the checks took a tenth of the
+  // instructions of a push. All four are values whose methods call nothing that could come back here, so no access can
+  // overlap another.
   @exclusivity(unchecked) private var wire: ConnectionBuffers
   private var exchange: Exchange?
   /// Set while the handler is in the channel's pipeline.
@@ -182,8 +183,8 @@ final class PushConnection: ChannelDuplexHandler, PushResponder, TurnTaking {
     wire.isClosed = true
     socket = nil
     clock.stop()
-    // The reserved bytes of the exchange and of unsent bodies are released with them. A batch that is being counted and a
-    // payload that is being enqueued keep theirs until that is over.
+    // The reserved bytes of the exchange and of unsent bodies are released with them. A batch that is being counted and
+    // a payload that is being enqueued keep theirs until that is over.
     exchange = nil
     unsent = []
   }

@@ -1,4 +1,5 @@
-// The listener for pushes. It accepts connections, passes each one to the gate of its event loop, and ends gracefully.
+// The listener for pushes. It accepts connections, assigns each to an event loop with its `PushHandler`, and ends
+// gracefully.
 
 internal import Listening
 internal import Logging

@@ -65,8 +65,8 @@ struct AgentCheck: Service {
             log.note(.tooMany, peer: peer)
             return channel.close(promise: nil)
           }
-          // The connection isn't closed for another while its state is being determined, because that work goes on even
-          // if nobody waits for it.
+          // While the node's state is being determined, this connection isn't closed to make room for another one.
+          // Closing it would save nothing: the work goes on without it.
           place.protect()
           // The task begins here, because this code knows when the connection has ended and when the task has ended.
           let answer = channel.eventLoop.makePromise(of: AgentState.self)

@@ -13,7 +13,7 @@ enum AnswerOutcome: Sendable {
   case limited
   /// Nothing can be proven about the key.
   case undecided
-  /// The key is active, but the payload can't be accepted, or its outcome is unknown.
+  /// The node or the queue can't take the payload, whatever its key; or the payload's outcome is unknown.
   case unavailable
   /// The client made a mistake.
   case invalid

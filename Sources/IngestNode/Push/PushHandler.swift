@@ -1,5 +1,5 @@
-// The path of one push through the node: key → verdict → queue. One gate per event loop, with its own producer on the
-// same loop, so an admitted push never changes threads.
+// The path of one push through the node: key → verdict → queue. One push handler per event loop, with its own producer
+// on the same loop, so an admitted push never changes threads.
 
 internal import ClientAddress
 internal import Foundation
@@ -13,7 +13,7 @@ internal import Listening
 internal import Logging
 internal import NIOCore
 
-/// The operations of the gate for a connection's requests. Used only on the connection's event loop.
+/// The operations of a push handler for a connection's requests. Used only on the connection's event loop.
 protocol PushHandling: Sendable {
   /// The account of a key that can be admitted at once; nil if the replica must decide.
   func admits(_ key: KeyID) -> String?
@@ -32,7 +32,7 @@ enum PushOutcome: Sendable {
   case failure(PushRejection)
 }
 
-/// The sender of payloads, which gets their outcomes. Used only on the gate's event loop.
+/// The sender of payloads, which gets their outcomes. Used only on the push handler's event loop.
 protocol PushResponder: AnyObject {
   /// The outcome of one payload.
   func handedOver(_ number: RequestNumber, _ outcome: PushOutcome)
@@ -55,7 +55,7 @@ final class PushHandler: PushHandling {
   private let line: NIOLoopBoundBox<ByteBuffer>
 
   /// - Parameters:
-  ///   - producer: On the gate's event loop.
+  ///   - producer: On the push handler's event loop.
   ///   - spool: Accepts payloads while the queue is unreachable; nil for none.
   ///   - rates: Rate limits of accounts; nil for none.
   init(

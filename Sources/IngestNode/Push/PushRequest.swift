@@ -1,4 +1,5 @@
-// A push and its result, as the gate handles them. They contain no HTTP: the caller translates from and to HTTP.
+// A push and its result between the connection and ``PushHandler``. They contain no HTTP: the connection translates
+// from and to HTTP.
 
 internal import HTTPFraming
 internal import IngestQueue
@@ -20,11 +21,12 @@ enum PushRejection: Error, Sendable {
   case refused(RefusalReason, Proof)
   /// Nothing can be proven about the key now.
   case undecided(Undecided)
-  /// The key is active, and the payload can't be accepted now.
+  /// The node or the queue can't take the payload now, whatever its key.
   case unavailable(Unavailable)
   /// The queue is over its limit, for about this number of seconds.
   case overLimit(retryAfter: Int)
-  /// The queue is nearly full, and the rest is reserved for accounts that send less than this one.
+  /// The queue is nearly full, and the rest is reserved for accounts that send less than this one. Or the account's
+  /// payloads that wait for a retry exceed their share of the room.
   case accountOverLimit(retryAfter: Int)
   /// The account's large payloads take too much of Redis's time.
   case accountSlowsRedis(retryAfter: Int)
@@ -64,7 +66,7 @@ enum PushRejection: Error, Sendable {
     case queueAway = "queue_away"
     /// Redis is less durable than this node must be to acknowledge a payload.
     case durabilityLost = "durability_lost"
-    /// Redis refused the write: it is full, read-only or still loading.
+    /// Redis answered the write with an error: it is full, read-only or still loading.
     case queueRefused = "queue_refused"
     /// Redis is unreachable, and the spool's disk space is used up, or its oldest payload is too old.
     case spoolFull = "spool_full"

@@ -88,13 +88,14 @@ public final class QueueConsumer: Sendable {
 
   // MARK: Claiming
 
-  /// Claims the next envelopes into a slot that is free as far as the caller knows. The queue's lists take turns.
+  /// Claims the next envelopes into a slot, the place for one of the worker's claims. The caller must believe that the
+  /// slot is free. The queue's lists take turns.
   /// - Parameters:
   ///   - slot: From 0 to ``QueueLayout/slots`` - 1.
   ///   - takesSuspects: Whether suspects may be claimed: envelopes that a worker had when it died. They are claimed a
-  ///     few at a time, without other envelopes. Only one of a worker's lanes may claim them, so that if the worker
-  ///     dies over one, no more than these count another death. Suspects are claimed before all other envelopes, so a
-  ///     caller must not always pass true while others wait.
+  ///     few at a time, without other envelopes. Only one lane of a worker may pass true. If a suspect kills the
+  ///     worker, only the few suspects of that lane's claim count one more death. Suspects are claimed before all other
+  ///     envelopes, so a caller must not always pass true while others wait.
   ///   - limit: Maximum envelopes of this claim, if lower than the consumer's limit.
   ///   - ownLimit: Maximum envelopes from each of the accounts' own lists, by the list's number; nil for no limit.
   public func claim(

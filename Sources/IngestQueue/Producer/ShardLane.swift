@@ -1,17 +1,17 @@
 // The state of one shard on one event loop: its connection, the batches in flight, and the last known numbers. All of
 // it belongs to the event loop, so a decision about a payload reads a few fields and needs no lock.
 //
-// The numbers have two sources. The watch reports about once a second how full and how durable the shard is. Between
-// two reports the loop updates them itself: each reply has the length of its list, which includes other nodes'
+// The numbers have two sources. The watch tells about once a second how full and how durable the shard is. Between
+// two readings the loop updates them itself: each reply has the length of its list, which includes other nodes'
 // payloads, and the loop knows its own bytes. So a limit of entries is exceeded at most by the entries in flight, and a
-// limit of bytes also by the bytes that other loops push until the next report. Redis's memory is more dangerous to
+// limit of bytes also by the bytes that other loops push until the next reading. Redis's memory is more dangerous to
 // exceed, so for it all loops of the node add what they push to one counter, with what the allocator may add.
 
 internal import NIOCore
 internal import RedisClient
 internal import Synchronization
 
-/// The watch's report about a shard to the event loops, about once a second.
+/// What the watch tells the event loops about a shard, about once a second.
 struct ShardUpdate: Sendable {
   enum Level: Sendable {
     case read(entries: ListAmounts, bytes: ListAmounts, Admission)
@@ -28,13 +28,13 @@ struct ShardUpdate: Sendable {
   var payloadLimit: Int?
   /// Why Redis doesn't meet the required durability or isn't known to meet it, as text; nil if it does.
   var durabilityLack: String?
-  /// Records that this loop reached the high-water mark between two reports.
+  /// Records that this loop reached the high-water mark between two readings.
   let mark: HighMark
 }
 
-/// Counters of one shard, shared by the event loops and the watch. All are totals since the node began: how often a loop
-/// reached the high-water mark, the memory that pushes used in Redis, and the bytes of huge payloads that were begun, and
-/// of those whose outcome is known. Also Redis's error if it refused to count pushed bytes.
+/// Counters of one shard, shared by the event loops and the watch. All are totals since the node began: how often a
+/// loop reached the high-water mark, the memory that pushes used in Redis, and the bytes of huge payloads that were
+/// begun, and of those whose outcome is known. Also Redis's error if it didn't count pushed bytes.
 final class HighMark: Sendable {
   struct Counts {
     var reached: Int
@@ -70,7 +70,7 @@ final class HighMark: Sendable {
     return false
   }
 
-  /// Redis's error when it last refused to count pushed bytes.
+  /// Redis's last error when it was to count pushed bytes.
   var countingProblem: String? { countingRefusal.withLock { $0 } }
 
   func setCountingProblem(_ problem: String?) { countingRefusal.withLock { $0 = problem } }
@@ -96,7 +96,7 @@ final class ShardLane {
   private let requirement: DurabilityRequirement
   private let limits: QueueLimits
   private let pushed: PushedBytes
-  /// Waiting entries, from the last report or reply.
+  /// Waiting entries, from the last reading or reply.
   private var entries = ListAmounts()
   /// Waiting bytes: by the last reading, plus this loop's pushes since. All 0 if unknown.
   private var bytes = ListAmounts()
@@ -180,7 +180,7 @@ final class ShardLane {
     case .unknown:
       // Accounts with too many dead letters still have them, because dead letters don't disappear by themselves. From
       // here on the replies to pushes count. Before the first reply nothing is known to be full. So while the shard
-      // can't be read and is full, each loop tries one batch after each report.
+      // can't be read and is full, each loop tries one batch after each failed reading.
       entries = ListAmounts()
       bytes = ListAmounts()
       admission = nil
@@ -224,8 +224,8 @@ final class ShardLane {
   /// Adds the pushed bytes to Redis's counts. The future never fails.
   func tellPushedBytes() -> EventLoopFuture<Void> { pushed.tell() }
 
-  /// Records that too few replicas confirmed a batch. Further batches aren't sent until the next report, because they
-  /// would only wait as well.
+  /// Records that too few replicas confirmed a batch. No further batch is sent until the watch has read the shard
+  /// again, because it would only wait too.
   func wasUnconfirmed(_ replicas: Int64) {
     durabilityLack =
       "--require-durability \(requirement) isn't met: only \(replicas) \(replicas == 1 ? "replica" : "replicas") confirmed "
@@ -258,7 +258,7 @@ final class ShardLane {
   ///   - bytes: Of the batches in flight and of the next payload.
   ///   - isOld: Whether the payload was acknowledged before and waits on a disk. Then half of the queue is reserved for
   ///     new payloads, instead of a fifth: otherwise a large spool would fill the queue, and new payloads of accounts
-  ///     that send much would be refused.
+  ///     that send much would be rejected.
   func isReserved(against account: UInt64, after bytes: Int, ofOldPayloads isOld: Bool) -> Bool {
     var kept = reserve
     if isOld {

@@ -1,16 +1,16 @@
 // Decides whether a shard accepts payloads, from readings of how full it is: no I/O and no clock.
 //
-// A gate with two marks: it shuts above a high-water mark, and opens below all low-water marks. With one mark it would
-// open and shut at each reading, and each time admit all payloads that clients had kept back. It shuts before Redis
-// itself is full, because Redis at `maxmemory` refuses more than pushes: the key store, which is in the same Redis by
+// There are two marks: a shard shuts at a high-water mark, and opens below all low-water marks. With one mark it would
+// open and shut at each reading, and each time accept all payloads that clients had kept back. It shuts before Redis
+// itself is full, because Redis at `maxmemory` rejects more than pushes: the key store, which is in the same Redis by
 // default, couldn't be written to.
 //
-// The gate also opens if the queue is empty and Redis's memory is below the high mark: then other data uses the memory,
+// A shard also opens if its queue is empty and Redis's memory is below the high mark: then other data uses the memory,
 // and draining can't lower it.
 
 public import NIOCore
 
-/// Limits for the content of a shard. Each is a level at which the gate shuts.
+/// Limits for the content of a shard. Each is a level at which the shard shuts.
 public struct QueueLimits: Sendable, Equatable {
   /// Maximum envelopes that wait in one shard.
   public var entries: Int
@@ -18,7 +18,7 @@ public struct QueueLimits: Sendable, Equatable {
   public var bytes: Int
   /// Percentage of Redis's `maxmemory`; without effect if Redis has no such limit.
   public var memoryPercent: Int
-  /// Percentage of each of these limits below which the gate opens again.
+  /// Percentage of each of these limits below which the shard opens again.
   public var lowWaterPercent: Int
 
   /// Percentage of Redis's `maxmemory` that always stays free, because the key store is in the same Redis by default.
@@ -34,7 +34,7 @@ public struct QueueLimits: Sendable, Equatable {
   }
 }
 
-/// The gate of one shard.
+/// Decides whether one shard accepts payloads: it shuts at a high-water mark, and opens below all low-water marks.
 public struct Admission: Sendable, Equatable {
   /// The limits that can shut a shard.
   public enum Measure: String, Sendable, Equatable, CaseIterable {
@@ -103,11 +103,11 @@ public struct Admission: Sendable, Equatable {
     return levels
   }
 
-  /// The memory of dead letters that doesn't count for the gate.
+  /// The memory of dead letters that doesn't count for the high-water mark.
   ///
-  /// Only operators remove dead letters. An account whose payloads all become dead letters is refused, but only after
-  /// the reading that shows them. Without this allowance, what it had in the queue by then could keep the gate shut for
-  /// everybody.
+  /// Only operators remove dead letters. The pushes of an account whose payloads all become dead letters aren't
+  /// accepted, but only after the reading that shows the dead letters. Without this allowance, the payloads that the
+  /// account had in the queue by then could keep the shard shut for everybody.
   private func memoryOfDeadLetters(_ reading: QueueReading) -> Int64 {
     let free = 100 - QueueLimits.keptMemoryPercent - limits.memoryPercent
     let percent = max(0, min(QueueLimits.deadLetterMemoryPercent, free))
@@ -156,9 +156,9 @@ public struct Admission: Sendable, Equatable {
   /// The part of that room that is reserved for accounts that don't send much or don't hold much: a fifth of the
   /// queue's maximum. nil before the first reading.
   ///
-  /// An account that fills the queue faster than workers empty it is refused at four fifths, and all other accounts are
-  /// still accepted. That is below the mark at which a shut gate opens again, unless an operator has set a lower
-  /// low-water mark.
+  /// The pushes of an account that fills the queue faster than workers empty it are rejected at four fifths, and all
+  /// other accounts are still accepted. Four fifths are below the mark at which a shut shard opens again, unless an
+  /// operator has set a lower low-water mark.
   public var reserve: (entries: Int64, bytes: Int64, memory: Int64)? {
     guard let reading, let room else { return nil }
     // The queue may use the memory that other data leaves, and dead letters are part of that data.
@@ -177,7 +177,7 @@ public struct Admission: Sendable, Equatable {
   public static let longestWait = 60.0
   private static let spread = 1.25
 
-  /// The seconds until the gate should open again, from 1 to ``longestWait``: the excess divided by the rate at which
+  /// The seconds until the shard should open again, from 1 to ``longestWait``: the excess divided by the rate at which
   /// it drains. The longest wait if nothing drains.
   /// - Parameter generator: Adds up to a quarter at random, so that clients don't all return at the same time.
   public func retryAfter(using generator: inout some RandomNumberGenerator) -> Int {

@@ -1,7 +1,7 @@
 // How many bytes wait in a shard, counted list by list.
 //
 // Redis only estimates the size of a list, from the elements at its head. A producer that pushed large payloads and
-// then small ones evaded a limit based on the estimate, and one large payload among small ones shut the gate for all
+// then small ones evaded a limit based on the estimate, and one large payload among small ones shut the shard for all
 // accounts. So the bytes are counted: a hash has a field for each pending list, named by its number, and one named
 // `later`. Producers add what they pushed (PushedBytes.swift); the scripts that move envelopes change the counts in the
 // same step (add_bytes.lua, keep_bytes.lua).
@@ -9,7 +9,7 @@
 // A count can differ from its list: a node ends before it has added its bytes, a push has an unknown outcome, an
 // operator deletes a list by hand, or Redis fails over. The count is corrected, and does little harm until then:
 // - An empty list has no bytes, whatever its count says. A claim that finds or leaves a list empty removes its count.
-// - A count that is too high shuts the gate early, so the list drains until it is empty.
+// - A count that is too high shuts the shard early, so the list drains until it is empty.
 // - A claim that finds fewer bytes than entries knows that the count is too low, and measures the list.
 // - The field `kept` is set by the first claim that finds it missing, after it has measured all lists. If the field is
 //   missing, the counts were deleted and are younger than the queue. Then Redis's estimate is used if it is larger.

@@ -1,4 +1,4 @@
-// How full a shard and its Redis are, for the gate: one read-only script and an INFO, a few dozen microseconds of
+// How full a shard and its Redis are, for ``Admission``: one read-only script and an INFO, a few dozen microseconds of
 // Redis's time.
 
 internal import Hiredis
@@ -42,8 +42,8 @@ public struct QueueReading: Sendable, Equatable {
   }
 
   /// Envelopes that wait for a worker, now or later. Claimed envelopes aren't counted, because they have another limit.
-  /// Dead letters aren't counted either: no worker removes them, so a gate that counted them would never open again by
-  /// itself.
+  /// Dead letters aren't counted either: no worker removes them, so a shard that was shut for them would never open
+  /// again by itself.
   public var entries: Int64 { lengths.reduce(later, +) }
 
   var entriesByList: ListAmounts { ListAmounts(lists: lengths, later: later) }

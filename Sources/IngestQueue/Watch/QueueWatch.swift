@@ -3,8 +3,9 @@
 //
 // About once a second each shard is read, with one write: a read-only script, and INFO and CONFIG beside it. A reading
 // that fails changes nothing by itself. But the last result ages, and beyond a limit it isn't used any more. Then the
-// gate uses the replies to pushes, and if a durability is required nothing is acknowledged. Rejected: a reading by each
-// event loop, which would repeat the same read many times; and a read before each push, which would cost a round trip.
+// producers use the replies to pushes, and if a durability is required nothing is acknowledged. Rejected: a reading by
+// each event loop, which would repeat the same read many times; and a read before each push, which would cost a round
+// trip.
 
 internal import Hiredis
 public import Logging

@@ -7,11 +7,12 @@
 // Two more apply to a connection's memory: `maxmemory-clients`, beyond which Redis closes the connections that use most
 // memory, and `client-output-buffer-limit`, beyond which it closes a worker's connection while it sends the payload.
 //
-// The limits are read with CONFIG, and a payload that is too large is refused before it is sent. If CONFIG is
+// The limits are read with CONFIG, and a payload that is too large is rejected before it is sent. If CONFIG is
 // forbidden, the node learns a limit when a payload exceeds it. An error reply is certain. A closed connection may also
 // mean that Redis ended; only a second closing shows the difference. The learned limit is kept for a while, because
-// each try costs a connection. If the limits are known, a closed connection changes nothing. The first two limits can't
-// be set to less than 1 MiB. So no smaller payload is ever suspected, and a batch of smaller payloads always fits.
+// each try costs a connection. If the limits are known, a closed connection changes nothing. The first two limits are
+// at least 1 MiB. So payloads of up to 512 KiB (`alwaysTakenBytes`) are never suspected, because the rest of the
+// command counts as well, and a batch of such payloads always fits.
 
 internal import Hiredis
 internal import NIOCore

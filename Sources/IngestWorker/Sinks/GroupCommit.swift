@@ -7,14 +7,14 @@
 //
 // One payload may make the whole transaction fail each time: for example, a trigger rolls back, a row makes the server
 // hang, or a line is larger than the free space on the disk. So a batch is halved until that payload is alone, if the
-// store says that one payload may be the cause, or if others were stored since the batch failed last (`FaultFinding`).
+// sink says that one payload may be the cause, or if others were stored since the batch failed last (`FaultFinding`).
 // A batch that failed isn't stored together with other batches again.
 
 internal import Dispatch
 internal import IngestQueue
 internal import Synchronization
 
-/// A store with blocking calls: a file, or a connection. Used by one thread at a time.
+/// A sink with blocking calls: a file, or a connection. Used by one thread at a time.
 protocol BlockingStore: SendableMetatype {
   /// As ``Sink/store(_:)``. While it waits, it checks whether a caller still waits for it.
   mutating func store(_ deliveries: [Delivery], _ patience: CancellationCheck) throws(SinkFailure) -> [SinkOutcome]
@@ -42,7 +42,7 @@ struct CancellationCheck: Sendable {
   }
 }
 
-/// Stores batches of several lanes with one store, together if they arrive together.
+/// Stores batches of several lanes in one sink, together if they arrive together.
 final class GroupCommit<Store: BlockingStore>: Sendable {
   private struct Job: Sendable {
     let deliveries: [Delivery]
@@ -84,7 +84,7 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
     queue = DispatchQueue(label: name)
   }
 
-  /// Calls the store's maintenance periodically, between batches, until the store is closed.
+  /// Calls the sink's maintenance periodically, between batches, until the sink is closed.
   func performMaintenance(each interval: Duration) {
     queue.asyncAfter(deadline: .now() + interval / .seconds(1)) { [weak self] in
       guard let self, !isClosed.load(ordering: .relaxed) else { return }
@@ -188,7 +188,8 @@ final class GroupCommit<Store: BlockingStore>: Sendable {
     var failuresInARow = 0
     var hasStored = false
 
-    /// After this number of single failures in a row the store is at fault.
+    /// Whether the search ends without a result: four payloads in a row failed alone and none was stored, so the sink
+    /// is at fault; or nobody waits any more.
     var isHopeless: Bool { failuresInARow >= 4 && !hasStored || patience.isOver }
   }
 

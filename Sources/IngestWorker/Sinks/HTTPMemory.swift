@@ -241,7 +241,7 @@ final class HTTPMemory: Sendable {
     state.withLock { $0.faults.noteFailed(id, since: acceptedBefore) }
   }
 
-  /// Forgets payloads that won't be delivered again: they were reported as stored or refused.
+  /// Forgets payloads that won't be delivered again: they were reported as stored or rejected.
   func forget(_ ids: some Sequence<EnvelopeID>) {
     state.withLock { state in
       for id in ids {

@@ -1,14 +1,15 @@
-// Sends payloads to an HTTP server. Either one request for each payload, with its body and content type unchanged,
-// because most receivers support nothing else; or one request with a line of JSON for each payload, for receivers that
-// take many at a time.
+// Sends payloads to an HTTP server. By default each payload is one request with its body and content type unchanged,
+// because most receivers support nothing else. With `?batch=ndjson` one request has a line of JSON for each of many
+// payloads.
 //
 // With a receiver that recognises an Idempotency-Key, "at least once" becomes "once". Other receivers get some payloads
 // twice. Payloads of a failed batch that were accepted are remembered, so that the next try doesn't send them again.
 //
-// Only a 2xx and a plain refusal show directly whether the receiver or the payload is at fault. For all other answers
-// `FaultFinding` decides. So one payload can't delay others, whatever the receiver answers: if other payloads are
-// accepted its failures are counted, and it becomes a dead letter in time. A receiver that is down, or has another
-// password now, makes no dead letters: then nothing is accepted, and the whole batch fails.
+// 2xx means stored. A 4xx that rejects this payload (400, 406, 409, 411 to 418, 422 and so on) makes it a dead letter.
+// For all other answers, 401, 403 and 5xx among them, `FaultFinding` decides whether the receiver or the payload is at
+// fault. So one payload can't delay others, whatever the receiver answers: if other payloads are accepted, its failures
+// are counted, and it becomes a dead letter in time. A receiver that is down, or whose password was changed, makes no
+// dead letters: it accepts nothing, and the whole batch fails.
 
 internal import IngestQueue
 
