@@ -18,7 +18,8 @@ import Testing
     let waiting = retries.map { [RedisReply.bulk(Array("of:acme".utf8)), .bulk(Array($0.utf8))] } ?? []
     let sizes = (0..<QueueLayout.lists).map { RedisReply.integer($0 == 3 ? listBytes : 0) }
     return .array([
-      .array(lengths), .integer(later), .integer(bytes), .integer(done), .array(members), .array(sizes), .array(waiting),
+      .array(lengths), .integer(later), .integer(bytes), .integer(done), .array(members), .array(sizes),
+      .array(waiting),
     ])
   }
 
