@@ -9,14 +9,14 @@ struct Source: AsyncParsableCommand {
     abstract: "Shows the moment up to which the store is equal to your database, and sets its maximum age.",
     discussion: """
       A follower marks the store with a moment: everything that was committed in your database before the moment is in the \
-      store. With --max-age 60s no key is refused while the mark is missing or older than 60 s. With none, the default, the \
-      mark is only shown, which is right if keys are changed by hand.
+      store. With --max-age 60s this command shows whether the mark is older than 60 s. Nodes don't read the mark yet: they \
+      prove refusals against the store.
       """)
 
   @OptionGroup var store: StoreWriting
 
   private static let maxAge = Setting<MaxAge>(
-    "max-age", "The maximum age of the mark for refusals: a time of at least 1s, or none.", shown: "time|none",
+    "max-age", "The maximum age of the mark: a time of at least 1s, or none.", shown: "time|none",
     as: "unchanged")
   @Option(help: Self.maxAge.help) var maxAge: String?
 
@@ -74,7 +74,7 @@ struct Source: AsyncParsableCommand {
       """
       source   \(asOf)\(ageText)
       max age  \(maxAge.map { "\($0) ms" } ?? "none")
-      refusals \(mark.isWithinBound ? "allowed" : "suspended: the mark is missing or older than its maximum age")
+      mark     \(mark.isWithinBound ? "within its maximum age" : "missing or older than its maximum age")
       """,
       Result(
         sourceAsOf: mark.moment.map { $0 / 1_000 }, ageMs: age, maxAgeMs: maxAge, withinBound: mark.isWithinBound))
