@@ -11,8 +11,6 @@
 // Rejected: `discardReadBytes()` after each step. It moves the unread bytes each time, even if there is free space. If
 // a slice of a body is still referenced elsewhere, it copies the whole storage.
 
-public import NIOCore
-
 // Functions that each read uses are inlined into other modules; rarely used ones aren't.
 
 public import NIOCore

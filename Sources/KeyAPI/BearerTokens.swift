@@ -26,7 +26,6 @@ package final class BearerTokens: Sendable {
   static let mostBytes = 512
   /// Maximum tokens. Each request's token is compared with all of them.
   static let limit = 1_000
-  private static let fileLimit = 1 << 20
 
   struct Token: Sendable {
     let digest: [UInt8]
@@ -101,19 +100,11 @@ package final class BearerTokens: Sendable {
   }
 
   private static func read(_ file: String) throws(UnusableTokens) -> [Token] {
-    // Without O_NONBLOCK, opening a pipe without a writer would block.
-    let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard descriptor >= 0 else { throw UnusableTokens(file, String(cString: strerror(errno))) }
-    defer { close(descriptor) }
-    var bytes: [UInt8] = []
-    var part = [UInt8](repeating: 0, count: 1 << 16)
-    while true {
-      let count = Foundation.read(descriptor, &part, part.count)
-      if count < 0, errno == EINTR { continue }
-      guard count >= 0 else { throw UnusableTokens(file, String(cString: strerror(errno))) }
-      if count == 0 { break }
-      bytes += part.prefix(count)
-      guard bytes.count <= fileLimit else { throw UnusableTokens(file, "more than \(fileLimit) bytes") }
+    let bytes: [UInt8]
+    do throws(ReloadedFile.Unreadable) {
+      bytes = try ReloadedFile.read(file)
+    } catch {
+      throw UnusableTokens(file, error.found)
     }
     return try parse(bytes, file)
   }

@@ -162,7 +162,7 @@ struct Follow: AsyncParsableCommand {
     let address = try settings.optional(Self.source, given: source)?.address
     let interval = try settings.value(Self.every, given: every)
     if let command {
-      guard address == nil, !command.isEmpty, try columns.isEmpty(settings) else {
+      guard address == nil, !command.isEmpty, columns.isEmpty else {
         throw ValidationError("--command needs a program, and no database's address or options for columns")
       }
       return .command(command, every: interval, within: try settings.value(Self.commandLimit, given: commandLimit))

@@ -58,7 +58,7 @@ struct FollowColumns: ParsableArguments {
   }
 
   /// Whether neither a table nor a query is given.
-  func isEmpty(_ settings: Settings) throws -> Bool { table == nil && query == nil }
+  var isEmpty: Bool { table == nil && query == nil }
 
   func resolve(_ settings: Settings) throws -> Choice {
     let table = try settings.optional(Self.table, given: table)

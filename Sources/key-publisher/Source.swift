@@ -16,7 +16,7 @@ struct Source: AsyncParsableCommand {
   @OptionGroup var store: StoreWriting
 
   private static let maxAge = Setting<MaxAge>(
-    "max-age", "The maximum age of the mark for refusals: a time of at least 1s, or none.", shown: "time|none",
+    "max-age", "The maximum age of the mark: a time of at least 1s, or none.", shown: "time|none",
     as: "unchanged")
   @Option(help: Self.maxAge.help) var maxAge: String?
 

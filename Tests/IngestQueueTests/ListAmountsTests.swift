@@ -43,9 +43,15 @@ struct ListAmountsTests {
       }.mayHoldMuch(hand))
   }
 
-  @Test func `where nothing waits in lists nobody holds much, whatever waits for a retry`() {
+  @Test func `who has payloads that wait for a retry isn't looked for in lists, where little waits`() {
     #expect(!ListAmounts().mayHoldMuch(hand))
     #expect(!amounts(later: 800) { $0[hand.first] = 1 }.mayHoldMuch(hand))
+    #expect(!amounts(later: 800) { $0[0] = 10 }.mayHoldMuch(hand), "what is in list 0 for a moment")
+    let flood = amounts(later: 800) {
+      $0[hand.first] = 400
+      $0[hand.second] = 400
+    }
+    #expect(flood.mayHoldMuch(hand))
   }
 
   @Test func `an account can't choose that its large payloads are all in one list`() {

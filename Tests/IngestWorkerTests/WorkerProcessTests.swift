@@ -107,7 +107,7 @@ struct WorkerProcessTests {
       }
       try await bench.untilEmpty()
       let reasons = try await bench.deadLetters().map(\.reason)
-      #expect(reasons.count == 4 && reasons.allSatisfy { $0.contains("at most 20 for each one") }, "\(reasons)")
+      #expect(reasons.count == 4 && reasons.allSatisfy { $0.contains("the limit is 20 times its size") }, "\(reasons)")
       // At most 20 MiB come out of the largest, 1 MiB of gzip; an array that grows is there twice for a moment.
       #expect(try Self.mostMemory(of: process) - before < 128 << 20)
       try await bench.push([9])

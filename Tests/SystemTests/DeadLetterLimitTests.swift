@@ -1,4 +1,5 @@
 import Foundation
+import Hiredis
 import NIOHTTP1
 import RedisFixture
 import Testing
@@ -26,7 +27,8 @@ struct DeadLetterLimitTests {
   }
 
   /// Takes what isn't large.
-  private func startReceiver() async throws -> (process: ServiceProcess, url: String) {
+  /// - Parameter status: The answer to the rest. They may be sent again after five minutes.
+  private func startReceiver(status: Int = 400) async throws -> (process: ServiceProcess, url: String) {
     let process = try await ServiceProcess.start(
       "/usr/bin/env",
       [
@@ -37,7 +39,8 @@ struct DeadLetterLimitTests {
           protocol_version = 'HTTP/1.1'
           def do_POST(self):
             size = len(self.rfile.read(int(self.headers['content-length'])))
-            self.send_response(400 if size > 250_000 else 200)
+            self.send_response(\(status) if size > 250_000 else 200)
+            self.send_header('retry-after', '300')
             self.send_header('content-length', '0')
             self.end_headers()
           def log_message(self, *words): pass
@@ -113,16 +116,10 @@ struct DeadLetterLimitTests {
     receiver?.process.kill9()
   }
 
-  @Test func `what one account had in the queue may all become dead letters, and others are taken on`() async throws {
-    let deployment = try await Deployment()
-    try await deployment.publish(keys: 10, accounts: 10)
-    try await deployment.redis("CONFIG", "SET", "maxmemory", "64mb")
-    let node = try await deployment.startNode("node-1")
-    try await node.becomesReady()
-    // Just above a size of the allocator, so that each takes a quarter more of Redis's memory.
-    let body = [UInt8](repeating: 7, count: 263_000)
-    // Until it is refused on each connection, with no worker that could take anything.
-    let taken = try await withThrowingTaskGroup(of: Int.self) { group in
+  /// Pushes for account-0 until it is refused on each connection, with no worker that could take anything.
+  /// - Returns: How many were taken.
+  private func fill(_ node: Node, with body: [UInt8]) async throws -> Int {
+    try await withThrowingTaskGroup(of: Int.self) { group in
       for _ in 0..<16 {
         group.addTask {
           for turn in 0..<200 {
@@ -134,6 +131,17 @@ struct DeadLetterLimitTests {
       }
       return try await group.reduce(0, +)
     }
+  }
+
+  @Test func `what one account had in the queue may all become dead letters, and others are taken on`() async throws {
+    let deployment = try await Deployment()
+    try await deployment.publish(keys: 10, accounts: 10)
+    try await deployment.redis("CONFIG", "SET", "maxmemory", "64mb")
+    let node = try await deployment.startNode("node-1")
+    try await node.becomesReady()
+    // Just above a size of the allocator, so that each takes a quarter more of Redis's memory.
+    let body = [UInt8](repeating: 7, count: 263_000)
+    let taken = try await fill(node, with: body)
     #expect(taken > 20)
     let receiver = try await startReceiver()
     let worker = try await deployment.startWorker("worker-1", ["--sink", receiver.url])
@@ -144,6 +152,33 @@ struct DeadLetterLimitTests {
     try await eventually("the account is told") {
       try await node.push(key: Deployment.key(0)).member("reason") == "too_many_dead_letters"
     }
+    worker.terminate()
+    #expect(try await worker.waitForExit() == .exited(0))
+    receiver.process.kill9()
+  }
+
+  @Test func `what one account had in the queue may all wait for a retry, and others are taken on`() async throws {
+    let deployment = try await Deployment()
+    try await deployment.publish(keys: 10, accounts: 10)
+    try await deployment.redis("CONFIG", "SET", "maxmemory", "64mb")
+    let node = try await deployment.startNode("node-1")
+    try await node.becomesReady()
+    let body = [UInt8](repeating: 7, count: 263_000)
+    let taken = try await fill(node, with: body)
+    #expect(taken > 20)
+    let receiver = try await startReceiver(status: 429)
+    let worker = try await deployment.startWorker("worker-1", ["--sink", receiver.url])
+    // The worker slows down, since nothing else is accepted meanwhile.
+    try await eventually(within: .seconds(60), "most wait for a retry") {
+      try await deployment.redis.run("ZCARD", "sluice:{queue-0}:later").integer() * 2 > taken
+    }
+    try await eventually("the account is told") {
+      try await node.push(key: Deployment.key(0)).member("reason") == "account_over_limit"
+    }
+    // Another account, which makes nearly all pushes meanwhile.
+    for _ in 0..<1_000 { #expect(try await node.push(key: Deployment.key(1)).status == 202) }
+    #expect(
+      node.process.outputs.contains("account over its limit for payloads that the sink didn't accept"))
     worker.terminate()
     #expect(try await worker.waitForExit() == .exited(0))
     receiver.process.kill9()

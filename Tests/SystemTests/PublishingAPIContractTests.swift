@@ -21,10 +21,12 @@ import Testing
     try await deployment.publish(keys: 50)
     let api = try await PublishingAPI(at: deployment)
     let seed = SeededGenerator.announced().seed % (1 << 32)
+    // It writes into the present folder.
     let run = try await ServiceProcess.start(
-      try ClientTools.python(with: Self.set),
+      "/usr/bin/env",
       [
-        "-m", "schemathesis.cli", "run", "\(api.url)/v1/openapi.json", "--url", api.url, "--header",
+        "-C", deployment.folder.path, try ClientTools.python(with: Self.set), "-m", "schemathesis.cli",
+        "run", "\(api.url)/v1/openapi.json", "--url", api.url, "--header",
         "Authorization: Bearer \(PublishingAPI.token)", "--checks", "all", "--exclude-checks",
         // The fuzzer counts characters where the API counts bytes, and doesn't know the store's content.
         "positive_data_acceptance,use_after_free,ensure_resource_availability",

@@ -2,6 +2,7 @@
 // and nodes.
 
 import Foundation
+import NIOHTTP1
 import RedisFixture
 import Testing
 

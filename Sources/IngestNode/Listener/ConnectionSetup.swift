@@ -143,7 +143,7 @@ struct ConnectionSetup: Sendable {
       return try reset(channel)
     }
     let eventLoop = resources(of: channel)
-    try addTLS(to: channel, client: client)
+    try addTLS(to: channel, client: client, eventLoop)
     try channel.pipeline.syncOperations.addHandler(
       PushConnection(
         gate: eventLoop.gate, shared: shared, budget: eventLoop.budget.value, turns: eventLoop.turns.value,
@@ -159,7 +159,7 @@ struct ConnectionSetup: Sendable {
     return eventLoop
   }
 
-  private func addTLS(to channel: any Channel, client: IPAddress?) throws {
+  private func addTLS(to channel: any Channel, client: IPAddress?, _ eventLoop: EventLoopResources) throws {
     guard let identity else { return }
     // The handshake is charged to the client, unless the client is a proxy for many.
     let client = client.flatMap { shared.trusted.contains($0) ? nil : $0 }
@@ -168,7 +168,7 @@ struct ConnectionSetup: Sendable {
     let certificate = identity.certificate
     let cost = HandshakeCost(
       turnOwner: client.map { .network($0.network) } ?? .connection(ObjectIdentifier(channel)),
-      turns: resources(of: channel).handshakes.value,
+      turns: eventLoop.handshakes.value,
       most: certificate.clientAuthorities == nil ? HandshakeCost.usualBytes : HandshakeCost.bytesWithCertificate
     ) {
       log.note(.handshakeTooLarge, peer: peer)
@@ -189,7 +189,7 @@ struct ConnectionSetup: Sendable {
     guard connections.beginCourtesy() else { return try reset(channel) }
     let connections = connections
     channel.closeFuture.whenComplete { _ in connections.endCourtesy() }
-    try addTLS(to: channel, client: client)
+    try addTLS(to: channel, client: client, resources(of: channel))
     try channel.pipeline.syncOperations.addHandler(TurnAwayHandler(shared: shared))
   }
 

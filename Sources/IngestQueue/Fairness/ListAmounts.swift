@@ -8,9 +8,9 @@
 // List 0 and the suspects can belong to any account. If most of the waiting payloads are there, the accounts that hold
 // much are unknown, and every account may be one of them.
 //
-// Payloads that wait for a retry are counted by account, and have a limit of their own (see AccountQuota). So they
-// aren't considered here. Otherwise one account whose payloads all wait for a retry would make every account seem to
-// hold much.
+// Payloads that wait for a retry are counted by account, and have a limit of their own (see AccountQuota). So nobody is
+// taken for their owner here. Otherwise one account whose payloads all wait for a retry would make every account seem
+// to hold much.
 
 /// The waiting amount in a shard, list by list: in entries or in bytes.
 struct ListAmounts: Equatable {
@@ -24,9 +24,9 @@ struct ListAmounts: Equatable {
 
   var all: Int64 { lists.reduce(later, +) }
 
-  /// Whether the account with these lists may hold much of what waits in lists.
+  /// Whether the account with these lists may hold much in lists, compared with everything that waits.
   func mayHoldMuch(_ hand: AccountShuffleShard) -> Bool {
-    let all = all - later
+    let all = all
     guard all > 0 else { return false }
     let anybodys = lists[0] + lists[QueueLayout.suspects]
     return min(lists[hand.first], lists[hand.second]) * Self.share >= all || anybodys * 2 >= all

@@ -114,14 +114,7 @@ final class ProducerCore {
     let lane = lanes[turn]
     guard lane.isWatched else { return 0 }
     let hash = AccountShuffleShard.hash(of: account)
-    if lane.hasTooManyDeadLetters(hash), !areAcknowledged {
-      var generator = SystemRandomNumberGenerator()
-      throw .tooManyDeadLetters(retryAfter: Admission.retryAfterHelp(using: &generator))
-    }
-    if lane.hasTooManyRetries(hash), !areAcknowledged {
-      var generator = SystemRandomNumberGenerator()
-      throw .accountOverLimit(retryAfter: Admission.retryAfterHelp(using: &generator))
-    }
+    if !areAcknowledged, let limit = lane.limit(of: hash) { throw limit }
     let (manyPayloads, manyBytes) = senders.note(hash, bytes: bytes)
     if manyPayloads || manyBytes,
       lane.isReserved(against: hash, after: batches.bytes + bytes, ofOldPayloads: areAcknowledged)

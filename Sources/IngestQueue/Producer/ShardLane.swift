@@ -117,13 +117,11 @@ final class ShardLane {
   private var hugeRead = 0
   /// The part of the room that is reserved for accounts that don't send much or don't hold much.
   private var reserve = (entries: Int64(0), bytes: Int64(0), memory: Int64(0))
-  /// Whether any account has too many dead letters, and the hashes of those accounts. The flag is separate because the
-  /// hot path reads it.
-  private var hasTold = false
-  private var told: Set<UInt64> = []
-  /// The same for accounts with too many bytes that wait for a retry.
-  private var hasRetrying = false
-  private var retrying: Set<UInt64> = []
+  /// The hashes of accounts with too many dead letters, and of those with too many bytes that wait for a retry.
+  private var manyDeadLetters: Set<UInt64> = []
+  private var manyRetries: Set<UInt64> = []
+  /// Whether there is any such account. Separate, because the hot path reads it.
+  private var hasLimitedAccounts = false
   /// The mark's count when this loop last reached it.
   private var reached = 0
   /// The largest accepted payload.
@@ -170,10 +168,9 @@ final class ShardLane {
       reserve = admission.reserve ?? (0, 0, 0)
       memoryLeft = admission.memoryLeft ?? plenty
       hugeRead = word.counted.hugeDone
-      told = admission.deadLetters.hashes
-      hasTold = !told.isEmpty
-      retrying = admission.retries.hashes
-      hasRetrying = !retrying.isEmpty
+      manyDeadLetters = admission.deadLetters.hashes
+      manyRetries = admission.retries.hashes
+      hasLimitedAccounts = !manyDeadLetters.isEmpty || !manyRetries.isEmpty
       // A reading that began before the mark was reached doesn't show it.
       isOver = admission.shutFor != nil || reached > word.counted.reached
     case .unchanged: break
@@ -286,11 +283,16 @@ final class ShardLane {
     return mark.beginHuge(memory, upTo: most) ? HugePayload(mark: mark, memory: memory) : nil
   }
 
-  /// Whether the account with this hash has too many dead letters here.
-  func hasTooManyDeadLetters(_ account: UInt64) -> Bool { hasTold && told.contains(account) }
-
-  /// Whether the account with this hash has too many bytes that wait for a retry here.
-  func hasTooManyRetries(_ account: UInt64) -> Bool { hasRetrying && retrying.contains(account) }
+  /// Why the account with this hash holds too much here that may stay for long; nil if it doesn't.
+  func limit(of account: UInt64) -> EnqueueError? {
+    guard hasLimitedAccounts else { return nil }
+    var generator = SystemRandomNumberGenerator()
+    if manyDeadLetters.contains(account) {
+      return .tooManyDeadLetters(retryAfter: Admission.retryAfterHelp(using: &generator))
+    }
+    return manyRetries.contains(account)
+      ? .accountOverLimit(retryAfter: Admission.retryAfterHelp(using: &generator)) : nil
+  }
 
   /// Expected seconds until there is room for all accounts again.
   var retryAfter: Int {

@@ -281,8 +281,8 @@ private final class WatchCore {
         logger.notice("queue size in bytes is exact again", metadata: metadata)
       }
     }
-    sayDeadLetters(shard, metadata)
-    sayRetries(shard, metadata)
+    say(shard.admission.deadLetters, .deadLetters, &shard.saidDeadLetters, metadata)
+    say(shard.admission.retries, .retries, &shard.saidRetries, metadata)
     let lack = shard.durability.flatMap { requirement.shortfall(of: $0) }
     if shard.hasMetRequirement, (lack == nil) == shard.saidLack {
       shard.saidLack = lack != nil
@@ -297,47 +297,56 @@ private final class WatchCore {
   }
 }
 
-extension WatchCore {
-  /// Logs which accounts have too many dead letters now, and which no longer have, once for each account and episode.
-  private func sayDeadLetters(_ shard: WatchedShard, _ metadata: Logger.Metadata) {
-    let quota = shard.admission.deadLetters
-    guard quota.told != shard.saidDeadLetters else { return }
-    defer { shard.saidDeadLetters = quota.told }
-    for (account, bytes) in quota.told where shard.saidDeadLetters[account] == nil {
-      logger.error(
-        "account over its dead-letter limit: its pushes to this shard are rejected until dead letters are requeued or discarded",
-        metadata: metadata.merging([
-          "account": "\(account)", "dead_letter_bytes": "\(bytes)", "limit": "\(quota.limit)",
-          "see": "sync-status dead --account \(account)",
-        ]) { $1 })
-    }
-    for account in shard.saidDeadLetters.keys where quota.told[account] == nil {
-      logger.notice(
-        "account below its dead-letter limit: its pushes to this shard are accepted again",
-        metadata: metadata.merging(["account": "\(account)"]) { $1 })
-    }
-  }
+/// The texts about accounts that are over a limit.
+private struct QuotaWords: Sendable {
+  let level: Logger.Level
+  let over: Logger.Message
+  let below: Logger.Message
+  /// The name of the account's bytes in the log.
+  let bytes: String
+  /// The command that shows more, for an account.
+  let command: @Sendable (String) -> String
 
-  /// The same for accounts with too many payloads that wait for a retry.
-  private func sayRetries(_ shard: WatchedShard, _ metadata: Logger.Metadata) {
-    let quota = shard.admission.retries
-    guard quota.told != shard.saidRetries else { return }
-    defer { shard.saidRetries = quota.told }
-    for (account, bytes) in quota.told where shard.saidRetries[account] == nil {
-      logger.warning(
-        """
-        account over its limit for payloads that wait for a retry: its pushes to this shard are rejected until the sink \
-        stores them. Check the workers' sink
-        """,
+  static let deadLetters = QuotaWords(
+    level: .error,
+    over: """
+      account over its dead-letter limit: its pushes to this shard are rejected until dead letters are requeued or \
+      discarded
+      """,
+    below: "account below its dead-letter limit: its pushes to this shard are accepted again",
+    bytes: "dead_letter_bytes"
+  ) { "sync-status dead --account \($0)" }
+
+  static let retries = QuotaWords(
+    level: .warning,
+    over: """
+      account over its limit for payloads that wait for a retry: its pushes to this shard are rejected until the sink \
+      stores them. Check the workers' sink
+      """,
+    below: "account below its limit for payloads that wait for a retry: its pushes to this shard are accepted again",
+    bytes: "retry_bytes"
+  ) { _ in "sync-status queue" }
+}
+
+extension WatchCore {
+  /// Logs which accounts are over a limit now, and which no longer are, once for each account and episode.
+  /// - Parameter said: The accounts of the last call.
+  private func say(
+    _ quota: AccountQuota, _ words: QuotaWords, _ said: inout [String: Int64], _ metadata: Logger.Metadata
+  ) {
+    guard quota.told != said else { return }
+    for (account, bytes) in quota.told where said[account] == nil {
+      logger.log(
+        level: words.level, words.over,
         metadata: metadata.merging([
-          "account": "\(account)", "retry_bytes": "\(bytes)", "limit": "\(quota.limit)", "see": "sync-status queue",
+          "account": "\(account)", words.bytes: "\(bytes)", "limit": "\(quota.limit)",
+          "see": "\(words.command(account))",
         ]) { $1 })
     }
-    for account in shard.saidRetries.keys where quota.told[account] == nil {
-      logger.notice(
-        "account below its limit for payloads that wait for a retry: its pushes to this shard are accepted again",
-        metadata: metadata.merging(["account": "\(account)"]) { $1 })
+    for account in said.keys where quota.told[account] == nil {
+      logger.notice(words.below, metadata: metadata.merging(["account": "\(account)"]) { $1 })
     }
+    said = quota.told
   }
 }
 

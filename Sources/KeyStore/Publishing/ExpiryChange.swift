@@ -4,7 +4,7 @@
 //
 // A fraction of a second is rounded up, so that no key ends before its time.
 
-public import KeyReplica
+import KeyReplica
 
 /// What a put does to the end of a key.
 public enum ExpiryChange: Sendable, Hashable {

@@ -6,10 +6,8 @@
 package import CoreMetrics
 import Foundation
 package import Logging
-import NIOPosix
 import ServiceLifecycle
 import Synchronization
-import UnixSignals
 
 /// The service that reloads the certificate.
 package final class CertificateKeeper: Service {
@@ -33,21 +31,14 @@ package final class CertificateKeeper: Service {
     expiry = Gauge(label: "sluice_tls_certificate_expiry_seconds", dimensions: [], factory: metrics)
   }
 
-  /// Runs until the node ends. Once this has begun, SIGHUP doesn't end the process. That remains so after this has
-  /// returned, while connections still end, because Dispatch leaves its handler installed.
+  /// Runs until the process ends.
   package func run() async throws {
-    await cancelWhenGracefulShutdown {
-      let hangups = await UnixSignalsSequence(trapping: .sighup)
+    await ReloadedFile.watch(every: interval) {
       self.reminder.withLock { self.tell(of: self.identity.certificate, &$0, at: Date()) }
-      await withDiscardingTaskGroup { group in
-        group.addTask {
-          for await _ in hangups { await self.aside { self.reload(because: "SIGHUP") } }
-        }
-        while !Task.isCancelled {
-          do { try await Task.sleep(for: self.interval) } catch { break }
-          await self.aside { self.look() }
-        }
-      }
+    } hangup: {
+      self.reload(because: "SIGHUP")
+    } look: {
+      self.look()
     }
   }
 
@@ -109,13 +100,5 @@ package final class CertificateKeeper: Service {
         "serial": "\(certificate.serial)", "not_before": "\(certificate.notBefore.formatted(.iso8601))",
         "not_after": "\(certificate.notAfter.formatted(.iso8601))",
       ])
-  }
-
-  private func aside(_ body: @escaping @Sendable () -> Void) async {
-    do {
-      try await NIOThreadPool.singleton.runIfActive(body)
-    } catch {
-      // The process's shared pool never ends. So the node ended before the work began, and there is nothing to do.
-    }
   }
 }

@@ -145,27 +145,12 @@ package struct ServerCertificate: Sendable {
     }
   }
 
-  /// Maximum bytes of a file: far more than any chain has. Bundles of all public authorities are a quarter of it.
-  private static let fileLimit = 1 << 20
-
   private static func read(_ file: String, expecting expected: String) throws(UnusableTLSFile) -> [UInt8] {
     func unusable(_ found: String) -> UnusableTLSFile {
       UnusableTLSFile(file: file, expected: expected, found: found)
     }
-    // A pipe without a writer must not block this.
-    let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard descriptor >= 0 else { throw unusable(String(cString: strerror(errno))) }
-    defer { close(descriptor) }
-    var bytes: [UInt8] = []
-    var part = [UInt8](repeating: 0, count: 1 << 16)
-    while true {
-      let count = Foundation.read(descriptor, &part, part.count)
-      if count < 0, errno == EINTR { continue }
-      guard count >= 0 else { throw unusable(String(cString: strerror(errno))) }
-      if count == 0 { break }
-      bytes += part.prefix(count)
-      guard bytes.count <= fileLimit else { throw unusable("more than \(fileLimit) bytes") }
-    }
+    let bytes: [UInt8]
+    do throws(ReloadedFile.Unreadable) { bytes = try ReloadedFile.read(file) } catch { throw unusable(error.found) }
     guard !bytes.isEmpty else { throw unusable("an empty file") }
     return bytes
   }

@@ -51,7 +51,9 @@ extension Simulation {
   private func checkValve(_ node: SimulatedNode, _ key: KeyID) {
     node.unknownAt[key] = now
     let window = node.limits.stormWindow
-    let unknown = node.unknownAt.values.count { $0 >= earlier(by: window / 2) }
+    // The valve counts two keys with the same 16 bits once: see RecentKeys.
+    let since = earlier(by: window / 2)
+    let unknown = Set(node.unknownAt.lazy.filter { $0.value >= since }.map { $0.key.words.3 & 0xffff }).count
     let admitted = node.admittedAt.values.count { $0 >= earlier(by: window) }
     guard unknown >= node.limits.stormKeys, unknown * 100 > node.limits.stormShare * (unknown + admitted),
       unknown > RecentKeyCounts.multiple * confirmedUnknown
