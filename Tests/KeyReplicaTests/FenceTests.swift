@@ -122,7 +122,7 @@ import Testing
   }
 
   @Test(arguments: [
-    (signs(following: 2, recorded: 2), "2 replicas follow"), (signs(recorded: 1), "1 replica has followed"),
+    (signs(following: 2, recorded: 2), "2 replicas follow"), (signs(recorded: 1), "1 replica followed this"),
     (signs(following: 1, hasFollowed: true), "was a replica"), (signs(isWatched: true), "no replica follows"),
     (signs(hasFollowed: nil), "INFO can't be used"), (signs(following: nil, hasFollowed: nil), "neither ROLE nor INFO"),
     (signs(following: nil), "neither ROLE nor INFO"), (signs(following: 1, hasFollowed: nil), "1 replica follows"),

@@ -144,8 +144,7 @@ struct ModelStore {
   }
 
   func manifest() -> StoreAnswer<Manifest> {
-    guard case .found(var position) = position() else { return .noStore }
-    position.source.readAt = nil
+    guard case .found(let position) = position() else { return .noStore }
     let raw = (0..<bucketCount).map(bucket)
     return .found(
       Manifest(

@@ -59,7 +59,7 @@ import Testing
       let folder = try TemporaryFolder()
       try Data(("key,account,expires_at\n" + lines.joined()).utf8).write(to: folder.url("list"))
       let whole = ["sync", folder.path("list"), "--expect", "100"]
-      var run = try await PublisherRun.of(store, whole + ["--dry-run"])
+      var run = try await PublisherRun.of(store, whole + ["--dry-run", "--max-revoked", "10"])
       #expect(run.output.contains("ends 10 at once, changes the end of 20"), "\(run)")
       run = try await PublisherRun.of(store, whole)
       #expect(run.status == .exited(3) && run.errors.contains("would end at once"), "\(run)")

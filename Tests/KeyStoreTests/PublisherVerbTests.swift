@@ -98,7 +98,7 @@ import Testing
       #expect(try await store.state(of: "key1") == .active)
       run = try await PublisherRun.of(store, ["suspend", "--account", "acme"])
       #expect(run.status == .exited(0), "\(run)")
-      #expect(run.output.contains("599 of 600 keys of acme became suspended; 1 revoked key stay revoked"), "\(run)")
+      #expect(run.output.contains("599 of 600 keys of acme became suspended; 1 revoked key stays revoked"), "\(run)")
       run = try await PublisherRun.of(store, ["suspend", "--account", "acme", "--json"])
       #expect(try run.json.changed == .count(0) && run.json.keys == 600, "\(run)")
       #expect(try await store.state(of: "key599") == .suspended)

@@ -86,7 +86,7 @@ import Testing
       try await replicas[0].pause()
       confirmation = try await replication.confirm(within: .milliseconds(300))
       #expect(confirmation.acknowledgement?.acknowledged == 0)
-      #expect(confirmation.objection?.contains("0 of 1 replicas") ?? false)
+      #expect(confirmation.objection?.contains("0 of 1 declared replicas") ?? false)
       // And a node that asks who the primary is doesn't take it for an answer either.
       let server = try await ServerAccount.read(from: store.connection, store.layout, within: .seconds(5)).get()
       let commands = store.layout.fencedPositionCommands(confirmedBy: 1, besides: 1, server.source)
@@ -127,7 +127,7 @@ import Testing
       #expect(try await watched.confirm(within: .seconds(1)).objection?.contains("no replica follows") ?? false)
       try await store.run("SET", store.layout.followers, 2)
       #expect(
-        try await replication.confirm(within: .seconds(1)).objection?.contains("2 replicas have followed") ?? false)
+        try await replication.confirm(within: .seconds(1)).objection?.contains("2 replicas followed this") ?? false)
       // Fewer than there were are no reason to declare them: where is the other one?
       let replica = try await Self.follow(store)
       #expect(
@@ -151,7 +151,7 @@ import Testing
       // Nothing has been written since both had everything: without a fresh write this would be confirmed.
       let confirmation = try await replication.confirm(within: .milliseconds(300))
       #expect(confirmation.acknowledgement?.acknowledged == 1)
-      #expect(confirmation.objection?.contains("1 of 2 replicas") ?? false)
+      #expect(confirmation.objection?.contains("1 of 2 declared replicas") ?? false)
       try replicas[1].resume()
       #expect(try await replication.confirm(within: .seconds(5)).objection == nil)
     }

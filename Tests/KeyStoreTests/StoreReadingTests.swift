@@ -18,14 +18,14 @@ import Testing
       }
       #expect(position.version == 1 && position.count == 1 && !position.sealed)
 
-      try await store.run("HSET", store.layout.meta, "schema", "2")
+      try await store.run("HSET", store.layout.meta, "schema", "3")
       guard case .incompatible(let why) = try await store.connection.storePosition(store.layout),
         case .incompatible = try await store.connection.storeManifest(store.layout)
       else {
         Issue.record("another schema was taken for something else")
         return
       }
-      #expect(why.contains("schema 2"))
+      #expect(why.contains("schema 3"))
 
       try await store.run("HSET", store.layout.meta, "schema", StoreLayout.schema, "version", "many")
       await #expect(throws: UnreadableStore.self) { _ = try await store.connection.storePosition(store.layout) }

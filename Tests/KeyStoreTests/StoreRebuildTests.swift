@@ -66,7 +66,7 @@ import Testing
       let survey = try await rebuild(store).survey()
       #expect(survey.problems == [] && survey.unreadable == [] && !survey.isAbsent && survey.claimed == 2)
       #expect(survey.keysByState == [.active: 1, .suspended: 1])
-      for (field, value) in [("schema", "2"), ("buckets", "512")] {
+      for (field, value) in [("schema", "3"), ("buckets", "512")] {
         let was = try await store.run("HGET", store.layout.meta, field).string()
         try await store.run("HSET", store.layout.meta, field, value)
         let other = try await rebuild(store).survey()

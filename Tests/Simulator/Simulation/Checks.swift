@@ -7,15 +7,15 @@
 // e. A refusal's proof is true: epoch, version and reason are what a read after the request's arrival saw.
 // f. A key is admitted only as what it was, and only if it was that at most the allowed age ago.
 // g. What was mirrored goes on serving: a key that is active all the time isn't lost from a mirror.
+// h. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an alarm.
 // i. On the word of another store than the one that a node has mirrored, nobody is refused, unless an operator said that it was replaced.
 // j. A key that was active in a mirror is refused as unknown only if the store has ended it since, or an operator has confirmed.
-// l. Where refusals are proven against the source, a key that was active in the source before its request came, and until the answer, is
-//    never refused. Elsewhere it is never refused if it was active in the source before the source mark that the refusal says.
-// m. Beyond the maximum age of the source mark nobody is refused.
 // k. While most keys that clients send to a node are unknown, the node refuses no key as unknown: a refusal storm.
 // l. A key is refused as expired only if Redis's clock, read after the request's arrival, had reached the key's end. Soon after that no
 //    node admits it.
-// h. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an alarm.
+// m. Beyond the maximum age of the source mark nobody is refused.
+// n. Where refusals are proven against the source, a key that was active in the source before its request came, and until the answer, is
+//    never refused before its end there. Elsewhere it is never refused if it was active in the source before the mark that the refusal says.
 
 import KeyReplica
 import SimulatedStore
@@ -64,7 +64,7 @@ extension Simulation {
   }
 
   /// Whether a server's clock, as it was read since then, had reached the end of the key.
-  private func wasExpired(_ holding: Holding, since then: Instant) -> Bool {
+  func wasExpired(_ holding: Holding, since then: Instant) -> Bool {
     clockReadings.contains { $0.at >= then && holding.hasExpired(at: $0.time) }
   }
 
@@ -146,7 +146,7 @@ extension Simulation {
       return snapshot.epoch == proof.epoch && snapshot.version == proof.version && snapshot.sealed
         && !snapshot.isPassing && expected == reason
     }
-    checkSource(node, pending, proof)
+    checkSource(node, pending, reason, proof)
     checkStore(node, epoch: proof.epoch)
     if reason == .unknownKey, let number { checkLoss(node, number) }
     if !holds {

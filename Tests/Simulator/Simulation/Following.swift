@@ -15,7 +15,8 @@ extension Simulation {
       random.chance(300)
         ? .none
         : Holding(
-          random.chance(800) ? .active : random.pick(KeyState.allCases), account: Holding.accounts[random.below(4)])
+          random.chance(800) ? .active : random.pick(KeyState.allCases), account: Holding.accounts[random.below(4)],
+          expiresAt: someEnd())
     }
   }
 
@@ -42,8 +43,11 @@ extension Simulation {
   private func someRow() -> Holding {
     if random.chance(100) { return .none }
     return Holding(
-      random.chance(650) ? .active : random.pick(KeyState.allCases), account: Holding.accounts[random.below(4)])
+      random.chance(650) ? .active : random.pick(KeyState.allCases), account: Holding.accounts[random.below(4)],
+      expiresAt: someEnd())
   }
+
+  private func someEnd() -> Int64? { random.chance(850) ? nil : someEndAroundNow() }
 
   func commit(_ number: Int) {
     guard let source else { return }
@@ -158,7 +162,8 @@ extension Simulation {
     guard row != held else { return nil }
     let key = SimulatedKeys.all[number]
     if let state = row.state {
-      return StoreEdit(key: key, kind: .put(account: row.account ?? "", state))
+      return StoreEdit(
+        key: key, kind: .put(account: row.account ?? "", state), expiry: row.expiresAt.map { .set($0) } ?? .remove)
     }
     if held == .none || held.state == .revoked { return nil }
     return StoreEdit(key: key, kind: .setState(.revoked))
@@ -230,7 +235,9 @@ extension Simulation {
   // MARK: Checks
 
   /// What a refusal says of the source, and what the source truly was.
-  func checkSource(_ node: SimulatedNode, _ pending: SimulatedNode.Pending, _ proof: Proof) {
+  func checkSource(
+    _ node: SimulatedNode, _ pending: SimulatedNode.Pending, _ reason: RefusalReason, _ proof: Proof
+  ) {
     guard let source, !damaged else { return }
     let (key, bySource) = (pending.question.key, node.limits.proveAgainst == .source)
     if bySource { summary.sourceProofs += 1 }
@@ -241,7 +248,12 @@ extension Simulation {
         "node \(node.index) refused \(SimulatedKeys.name(key)), and the latest mark was from "
           + "\(pending.askedAt - newestMark) before the question; the bound is \(sourceBound)")
     }
-    guard let number = SimulatedKeys.numbers[key], let since = source.activeSince[number] else { return }
+    guard let number = SimulatedKeys.numbers[key], var since = source.activeSince[number] else { return }
+    if reason == .expiredKey {
+      // The row's end is what decides, since it has been this one.
+      if wasExpired(source.rows[number], since: pending.askedAt) { return }
+      since = source.unchangedSince[number]
+    }
     if bySource, since < pending.askedAt {
       fail(
         "node \(node.index) refused \(SimulatedKeys.name(key)) by the source, where it has been active for "

@@ -15,6 +15,8 @@ final class SimulatedSource {
   private(set) var outbox: [Entry] = []
   /// Since when each key has been active without a break; nil where it isn't.
   private(set) var activeSince: [Instant?]
+  /// Since when each key has been what it is.
+  private(set) var unchangedSince: [Instant]
   private(set) var committedAt: Instant
   /// The key that was changed last.
   private(set) var latest: Int?
@@ -26,6 +28,7 @@ final class SimulatedSource {
   init(rows: Holdings, at now: Instant) {
     self.rows = rows
     activeSince = rows.map { $0.isActive ? now : nil }
+    unchangedSince = rows.map { _ in now }
     committedAt = now
   }
 
@@ -40,6 +43,7 @@ final class SimulatedSource {
   func commit(_ number: Int, at now: Instant) {
     guard let changes = open.removeValue(forKey: number) else { return }
     for (key, holding) in changes {
+      if rows[key] != holding { unchangedSince[key] = now }
       rows[key] = holding
       outbox.append(Entry(number: number, key: key))
       latest = key

@@ -89,8 +89,10 @@ extension Simulation {
   /// Mostly none; otherwise around now, by Redis's clock.
   private func someExpiry() -> StoreEdit.Expiry {
     if random.chance(800) { return random.chance(800) ? .keep : .remove }
-    return .set(Int64(clock(of: server) / 1_000_000) - 3 + Int64(random.below(12)))
+    return .set(someEndAroundNow())
   }
+
+  func someEndAroundNow() -> Int64 { Int64(clock(of: server) / 1_000_000) - 3 + Int64(random.below(12)) }
 
   func publish(_ number: Int) { publish(calls[number]) }
 
