@@ -17,6 +17,8 @@ enum FollowBenchmark: Benchmark {
 
   private static let keys = 1_000_000
   private static let changes = 500
+  /// Rows of one transaction.
+  private static let batch = 50_000
   private static let columns = [
     "--table", "api_keys", "--key-column", "secret", "--account-column", "account", "--state", "state", "--log-level",
     "info",
@@ -37,6 +39,7 @@ enum FollowBenchmark: Benchmark {
     var admitted: [[Double]] = []
     var refused: [[Double]] = []
     var floor: [[Double]] = []
+    var rates: [Double] = []
     var number = keys
     for round in 0..<rounds {
       let redis = try await RedisServer.start()
@@ -62,6 +65,13 @@ enum FollowBenchmark: Benchmark {
       admitted.append(puts)
       refused.append(ends)
       floor.append(try await plainNotifications(postgres, source))
+      let rows = "generate_series(\(number + 1), \(number + batch)) n"
+      number += batch
+      // Changes are carried out in their order, so the last key is accepted when all of them are in the store.
+      let milliseconds = try time(
+        source, "INSERT INTO api_keys SELECT 'sk_' || n, 'acme' FROM \(rows)", pushes, "sk_\(number)", 202,
+        insteadOf: [401, 503], within: 120)
+      rates.append(Double(batch) / milliseconds * 1e3)
       try await node.stop()
       try await end(follower.process)
       try await redis.kill9()
@@ -82,6 +92,9 @@ enum FollowBenchmark: Benchmark {
     whole.add("with an empty store", ("time", Figure(first)), ("memory in MiB", Figure(memory)))
     whole.add("with an equal store", ("time", Figure(again)))
     report.tables.append(whole)
+    var rate = Report.Table("\(batch) rows inserted in one transaction, until a node accepts the last", unit: "rows/s")
+    rate.add("changes of a transaction", ("rate", Figure(rates)))
+    report.tables.append(rate)
     report.goals = [
       Goal("p99 to accepted", admitted.map { $0.sorted().quantile(0.99) }, unit: "ms", atMost: 50),
       Goal("p99 to refused", refused.map { $0.sorted().quantile(0.99) }, unit: "ms", atMost: 50),
@@ -118,14 +131,14 @@ enum FollowBenchmark: Benchmark {
   /// Milliseconds from a statement's answer until a push is answered as expected.
   private static func time(
     _ source: PostgresConnection, _ statement: String, _ pushes: BlockingPushes, _ key: String, _ expected: Int,
-    insteadOf others: Set<Int>
+    insteadOf others: Set<Int>, within seconds: Int64 = 10
   ) throws -> Double {
     _ = try source.run(statement, EndlessPatience())
     let answered = Machine.now()
     while true {
       let status = try pushes.push(key: Array(key.utf8))
       if status == expected { return Double(Machine.now() - answered) / 1e6 }
-      guard others.contains(status), Machine.now() - answered < 10_000_000_000 else {
+      guard others.contains(status), Machine.now() - answered < seconds * 1_000_000_000 else {
         throw CannotMeasure("expected \(expected) after \(statement), got \(status)")
       }
     }

@@ -39,10 +39,8 @@ import Testing
   @Test func `all of them are there`() {
     #expect(EveryFailure.undecided.count == 17 && Set(EveryFailure.undecided.map(\.code)).count == 17)
     #expect(
-      EveryFailure.all.count == 3 + 15 + PushRejection.Unavailable.allCases.count + 1 + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1
-        + 1
-        + 1 + 1
-        + ProtocolError.allCases.count)
+      EveryFailure.all.count == RefusalReason.allCases.count + 17 + PushRejection.Unavailable.allCases.count
+        + 1 + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1 + 1 + 1 + 1 + ProtocolError.allCases.count)
   }
 
   @Test(arguments: Dialects.all.map(\.name)) func `every failure has its status, whoever hears it`(name: String) throws

@@ -178,7 +178,7 @@ struct DeadLetterLimitTests {
     // Another account, which makes nearly all pushes meanwhile.
     for _ in 0..<1_000 { #expect(try await node.push(key: Deployment.key(1)).status == 202) }
     #expect(
-      node.process.outputs.contains("account over its limit for payloads that the sink didn't accept"))
+      node.process.outputs.contains("account over its limit for payloads that wait for a retry"))
     worker.terminate()
     #expect(try await worker.waitForExit() == .exited(0))
     receiver.process.kill9()

@@ -147,11 +147,11 @@ import Testing
     }
     try await replica.kill9()
     try await eventually("it is gone") { try await replication(deployment).contains("connected_slaves:0") }
-    try await expectUndecided(deployment, node, because: "1 replica has followed", "when the replica is gone")
+    try await expectUndecided(deployment, node, because: "1 replica followed this", "when the replica is gone")
     // A new process of Redis knows of no replica. The store does.
     try await deployment.redis.restart()
     try await eventually("the node is back") { try await node.push(key: "sk_nobody").member("reason") == "unfenced" }
-    try await expectUndecided(deployment, node, because: "1 replica has followed", "after a restart of Redis")
+    try await expectUndecided(deployment, node, because: "1 replica followed this", "after a restart of Redis")
 
     try await deployment.run("key-publisher", ["replicas", "0"])
     try await eventually("refusals are proven again") { try await node.push(key: "sk_nobody").status == 401 }
@@ -170,7 +170,7 @@ import Testing
     try await expectWell(deployment, node, "with a replica")
     try await replica.pause()
     try await expectUndecided(
-      deployment, node, because: "1 of 2 servers", and: "0 of 1 replicas", "when the replica is cut off")
+      deployment, node, because: "1 of 2 servers", and: "0 of 1 declared replicas", "when the replica is cut off")
     try replica.resume()
     try await eventually("refusals are proven again") { try await node.push(key: "sk_nobody").status == 401 }
     try await expectWell(deployment, node, "when it is back")

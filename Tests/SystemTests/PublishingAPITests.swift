@@ -234,7 +234,7 @@ import Testing
         try await api.send(.POST, "/v1/keys:batch", #"{"changes":[{"key":"sk_2","account":"acme"}]}"#),
       ] {
         #expect(answer.status == 503 && answer.code == "not_confirmed", "\(answer)")
-        #expect(answer.message.contains("0 of 1 replicas"), "\(answer)")
+        #expect(answer.message.contains("0 of 1 declared replicas"), "\(answer)")
       }
       try await deployment.run("key-publisher", ["replicas", "0"])
       let answer = try await api.put("sk_1", "acme", #","reactivate":true"#)

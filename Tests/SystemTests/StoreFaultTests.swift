@@ -47,8 +47,8 @@ struct StoreFaultTests {
     let pushes = Pushes(node, keys: (0..<1_000).map(Deployment.key))
     let faults = [
       Fault(
-        name: "a store of another schema", state: "incompatible", reason: "schema 2",
-        strike: { try await run("HSET", layout.meta, "schema", 2) },
+        name: "a store of another schema", state: "incompatible", reason: "schema 3",
+        strike: { try await run("HSET", layout.meta, "schema", 3) },
         mend: { try await run("HSET", layout.meta, "schema", 1) }),
       Fault(
         name: "an old backup, whose versions are used again", line: "mirror resync started",
