@@ -97,6 +97,8 @@ public struct EditResult: Sendable, Hashable {
     case unagreed = "e"
     /// A check failed, or the edit depends on an edit that wasn't carried out.
     case notReached = "x"
+    /// The key's record can't be read, so it is unknown what the change would undo: ``DamagedRecord``.
+    case damaged = "d"
   }
 
   public var kind: Kind

@@ -10,7 +10,7 @@ final class FollowNotes: Sendable {
 
   /// The subject of a problem. Each subject has at most one problem at a time.
   enum Subject: Sendable, Hashable {
-    case session, comparison, confirmation, rows
+    case session, comparison, confirmation, rows, damage
   }
 
   init(_ logger: Logger) { self.logger = logger }

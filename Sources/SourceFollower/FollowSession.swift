@@ -103,7 +103,7 @@ final class FollowSession: Sendable {
   private func isOfList(_ error: any Error) -> Bool {
     switch error {
     case is Comparison.Refused, is KeyListSpool.BadList, is ExportCommand.Failed, is ExportCommand.CannotStart,
-      is SourceDatabase.UnreadableRows, is ChangeConfirmation.Missing, is Publication.MoreThanAgreed:
+      is SourceDatabase.UnreadableRows, is ChangeConfirmation.Missing, is Publication.MoreThanAgreed, is DamagedRecord:
       true
     default: false
     }
@@ -239,7 +239,16 @@ final class FollowSession: Sendable {
     let batch = try OutboxBatch(try await database.run([table.waitingChanges]))
     try database.requirePrimary(batch.isStandby)
     if !batch.isEmpty {
-      let missing = try await store.carryOut(batch)
+      let missing: [KeyID]
+      do {
+        missing = try await store.carryOut(batch)
+        notes.resolved(.damage, "all changes of the source can be carried out again")
+      } catch let damaged as DamagedRecord {
+        notes.problem(.damage, "\(damaged). Until this is done, \(SourceFollower.consequence)")
+        // The changes stay in the outbox. New changes are read together with them.
+        try await Task.sleep(for: options.markEvery, clock: clock)
+        return false
+      }
       if plan.isComparing {
         unknown.formUnion(missing)
         for change in batch.changes where !change.isDeleted { unknown.remove(change.row.key) }

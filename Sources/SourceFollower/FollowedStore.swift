@@ -102,26 +102,33 @@ struct FollowedStore: Sendable {
   }
 
   /// Carries out changes of the source.
+  /// - Throws: ``KeyStore/DamagedRecord`` if a change met an unreadable record. All other changes were carried out.
   /// - Returns: Deleted keys that weren't in the store.
   func carryOut(_ batch: OutboxBatch) async throws -> [KeyID] {
     var refusal: (any Error)?
+    var damaged: KeyID?
+    func carryOut(_ edits: [KeyEdit]) async throws -> [EditResult] {
+      let results = try await applyAnyRevision(edits)
+      damaged = damaged ?? zip(edits, results).first { $0.1.kind == .damaged }?.0.key
+      return results
+    }
     do {
-      try await applyAnyRevision(batch.additions)
+      _ = try await carryOut(batch.additions)
     } catch let error where RedisRefusal.isFull(error) {
       // A full Redis accepts no new keys, but keys can still be suspended and revoked.
       refusal = error
     }
     let ends = batch.ends
-    let results = try await applyAnyRevision(ends)
+    let results = try await carryOut(ends)
     if let refusal { throw refusal }
-    try await applyAnyRevision(batch.records)
+    _ = try await carryOut(batch.records)
+    if let damaged { throw DamagedRecord(key: damaged) }
     let deleted = Set(batch.changes.filter(\.isDeleted).map(\.row.key))
     return zip(ends, results).filter { $0.1.kind == .missing && deleted.contains($0.0.key) }.map(\.0.key)
   }
 
   /// Carries out edits, whatever revision the store's record has. If that revision is larger, the source was restored
   /// or another program wrote the key. The source decides, so the edit is repeated without a revision.
-  @discardableResult
   private func applyAnyRevision(_ edits: [KeyEdit]) async throws -> [EditResult] {
     var results = try await apply(edits)
     let late = results.indices.filter { results[$0].kind == .olderRevision }

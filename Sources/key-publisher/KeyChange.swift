@@ -83,7 +83,7 @@ func carryOut(
         throw ExitStatus.failed.code
       }
       complain(objection.sentence)
-      throw ExitStatus.keyLeftAsItIs.code
+      throw objection.reason == .damagedRecord ? ExitStatus.failed.code : ExitStatus.keyLeftAsItIs.code
     }
     var account: String?
     if case .put(let owner, _) = edit.kind { account = owner }

@@ -117,6 +117,13 @@ struct ListArguments: ParsableArguments {
     _ = try await revokeDueKeys(connection, layout)
     var result = ListResult(plan, outcome)
     if !results.isJSON { for line in plan.report(outcome) { try results.write(line + "\n") } }
+    if result.left.damaged > 0 {
+      if results.isJSON { try results.print("", result) }
+      complain(
+        "\(count(result.left.damaged, "listed key")) couldn't be written, since what the store has of them can't be read"
+          + "\(seal ? ", so the store wasn't sealed" : ""); \(DamagedRecord.remedy)")
+      throw ExitStatus.failed.code
+    }
     let overtaken = (outcome.edits?[.otherAccount] ?? 0) + (outcome.edits?[.unagreed] ?? 0)
     if overtaken > 0 {
       if results.isJSON { try results.print("", result) }

@@ -102,6 +102,32 @@ import Testing
     try await bench.postgres.query("DELETE FROM api_keys WHERE account = 'umlaut'")
   }
 
+  @Test func `a change of a key whose record can't be read waits, and other changes don't`() async throws {
+    let bench = try await FollowBench(keys: 10)
+    let follower = try await bench.follow()
+    let id = KeyID(secret: "sk_1".utf8)
+    let bucket = bench.layout.bucket(id.bucket(of: StoreLayout.bucketCount))
+    func field() async throws -> [UInt8] {
+      try await bench.with { try await $0.execute(RedisCommand("HGET", bucket, id.bytes)).bytes() }
+    }
+    let whole = try await field()
+    let cut = Array("1 r 5".utf8)
+    try await bench.with { _ = try await $0.execute(RedisCommand("HSET", bucket, id.bytes, cut)).orThrow() }
+    try await bench.postgres.query("UPDATE api_keys SET account = 'other' WHERE secret = 'sk_1'")
+    try await follower.waitForLine(containing: "the record of key \(id) in bucket")
+    let mark = try await bench.mark().moment
+    try await bench.postgres.query("INSERT INTO api_keys VALUES ('sk_new', 'acme')")
+    try await eventually("the new key is active") { try await bench.state("sk_new") == .active }
+    #expect(try await field() == cut)
+    #expect(try await bench.waiting() > 0)
+    #expect(try await bench.mark().moment == mark)
+    try await bench.with { _ = try await $0.execute(RedisCommand("HSET", bucket, id.bytes, whole)).orThrow() }
+    try await follower.waitForLine(containing: "all changes of the source can be carried out again")
+    try await bench.becomesEqual()
+    #expect(try await bench.differences() == [])
+    follower.terminate()
+  }
+
   @Test func `a transaction that began first and commits last is carried out, too`() async throws {
     let bench = try await FollowBench()
     let follower = try await bench.follow()

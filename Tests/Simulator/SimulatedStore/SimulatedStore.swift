@@ -172,6 +172,11 @@ public struct SimulatedStore: Sendable {
       let index = edit.key.bucket(of: bucketCount)
       let position = buckets[index].position(of: edit.key)
       let old = position.flatMap { buckets[index].fields[$0].parts }
+      if position != nil, old == nil {
+        // Nobody knows what it would undo.
+        outcome.results.append("d-")
+        continue
+      }
       let (decision, wanted) = decide(edit, old, basis, bucketChangedAt: changedAt[index]!)
       guard decision == "c", let wanted else {
         outcome.results.append("\(decision)\(old.map { String($0.state.letter) } ?? "-")")
@@ -245,8 +250,12 @@ public struct SimulatedStore: Sendable {
         continue
       }
       let old = buckets[index].fields[position]
-      guard let parts = old.parts, parts.state == .revoked, parts.since < moment else {
-        outcome.results.append("u\(old.parts.map { String($0.state.letter) } ?? "-")")
+      guard let parts = old.parts else {
+        outcome.results.append("d-")
+        continue
+      }
+      guard parts.state == .revoked, parts.since < moment else {
+        outcome.results.append("u\(parts.state.letter)")
         continue
       }
       buckets[index].fields.remove(at: position)

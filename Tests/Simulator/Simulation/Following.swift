@@ -146,7 +146,7 @@ extension Simulation {
       let epoch = newEpoch()
       change { store throws(StoreRefusal) in
         let outcome = try store.publish(edits, now: self.seconds, newEpoch: epoch)
-        isDone = true
+        isDone = !outcome.results.contains("d-")
         self.note {
           "follower \(follower.index) changes \(outcome.changed) keys; the store is at version \(outcome.version)"
         }
