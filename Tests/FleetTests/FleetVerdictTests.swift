@@ -38,22 +38,37 @@ struct FleetVerdictTests {
     #expect(!verdict.isInSync)
   }
 
-  @Test func `while the store isn't sealed nothing is in sync`() {
-    let node = Sample.node {
-      $0.sealed = false
-      $0.ready = false
+  @Test func `while the store isn't sealed nothing is in sync, and nodes that aren't ready are named`() {
+    func unsealed(ready: Set<String>) -> FleetVerdict {
+      let nodes = ["node-1", "node-2", "node-3"].map { name in
+        Sample.member(
+          Sample.node(name) {
+            $0.sealed = false
+            $0.ready = ready.contains(name)
+            $0.state = $0.ready ? .ready : .notReady
+          })
+      }
+      return FleetVerdict(
+        Sample.facts(nodes: nodes) {
+          $0.store?.sealed = false
+          $0.storeAfter?.sealed = false
+        })
     }
-    let verdict = FleetVerdict(
-      Sample.facts(nodes: [Sample.member(node)]) {
-        $0.store?.sealed = false
-        $0.storeAfter?.sealed = false
-      })
-    #expect(
-      wrong(verdict) == [
-        "the store isn't sealed: unknown keys are answered 503, new nodes don't get ready. If it has all keys: key-publisher seal"
-      ])
-    #expect(notes(verdict) == [])
-    #expect(verdict.nodesInSync == 0)
+    let cases: [(Set<String>, String)] = [
+      (["node-1", "node-2", "node-3"], "nodes that start now don't get ready"),
+      (["node-1", "node-3"], "node-2 isn't ready (/readyz answers 503). Nodes that were ready before stay ready"),
+      ([], "node-1, node-2 and node-3 aren't ready (/readyz answers 503). Nodes that were ready before stay ready"),
+    ]
+    for (ready, text) in cases {
+      let verdict = unsealed(ready: ready)
+      #expect(
+        wrong(verdict) == [
+          "the store isn't sealed: keys that aren't active are answered 503, and \(text). If it has all keys: "
+            + "key-publisher seal"
+        ])
+      #expect(notes(verdict) == [])
+      #expect(verdict.nodesInSync == 0)
+    }
   }
 
   @Test func `a sealed store without keys is worth a note`() {

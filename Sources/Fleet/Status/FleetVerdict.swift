@@ -83,7 +83,7 @@ public struct FleetVerdict: Sendable, Equatable {
   public var isWell: Bool { problems.allSatisfy { $0.severity == .note } }
 
   public init(_ facts: FleetFacts) {
-    let storeProblems = Self.storeProblems(facts.store)
+    let storeProblems = Self.storeProblems(facts)
     nodes = facts.fleet.nodes.map { node in
       NodeJudgement(name: node.report.name, stopped: node.stopped, lacks: node.stopped ? [] : Self.lacks(node, facts))
     }
@@ -125,8 +125,8 @@ public struct FleetVerdict: Sendable, Equatable {
 
   // MARK: The store
 
-  private static func storeProblems(_ store: StorePosition?) -> [FleetProblem] {
-    guard let store else {
+  private static func storeProblems(_ facts: FleetFacts) -> [FleetProblem] {
+    guard let store = facts.store else {
       return [
         FleetProblem(.outOfSync, "there is no key store in this Redis and namespace: run key-publisher import")
       ]
@@ -135,11 +135,21 @@ public struct FleetVerdict: Sendable, Equatable {
       return [
         FleetProblem(
           .outOfSync,
-          "the store isn't sealed: unknown keys are answered 503, new nodes don't get ready. If it has all keys: key-publisher seal"
-        )
+          "the store isn't sealed: keys that aren't active are answered 503, and \(unready(facts)). If it has all keys: "
+            + "key-publisher seal")
       ]
     }
     return []
+  }
+
+  /// Which nodes an unsealed store keeps out of the load balancer: only those that haven't been ready since their
+  /// start.
+  private static func unready(_ facts: FleetFacts) -> String {
+    let names = facts.fleet.nodes.filter { $0.isLive && !$0.report.ready && $0.report.state != .draining }
+      .map(\.report.name)
+    guard !names.isEmpty else { return "nodes that start now don't get ready" }
+    return "\(Wording.list(names, atMost: 3)) \(names.count == 1 ? "isn't" : "aren't") ready (/readyz answers 503). Nodes "
+      + "that were ready before stay ready"
   }
 
   // MARK: The nodes

@@ -134,7 +134,7 @@ enum AnswerTable {
     case .tooManyRetries(let seconds):
       return AnswerFacts(
         status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "too_many_retries",
-        detail: "too many payloads of the account wait for a retry, because the receiver didn't accept them; retry later",
+        detail: "too many payloads of the account wait for a retry, because they couldn't be stored yet; retry later",
         retryAfter: seconds)
     case .tooManyDeadLetters(let seconds):
       return AnswerFacts(
