@@ -148,8 +148,8 @@ public struct FleetVerdict: Sendable, Equatable {
     let names = facts.fleet.nodes.filter { $0.isLive && !$0.report.ready && $0.report.state != .draining }
       .map(\.report.name)
     guard !names.isEmpty else { return "nodes that start now don't get ready" }
-    return "\(Wording.list(names, atMost: 3)) \(names.count == 1 ? "isn't" : "aren't") ready (/readyz answers 503). Nodes "
-      + "that were ready before stay ready"
+    let are = names.count == 1 ? "isn't" : "aren't"
+    return "\(Wording.list(names, atMost: 3)) \(are) ready (/readyz answers 503). Nodes that were ready before stay ready"
   }
 
   // MARK: The nodes
