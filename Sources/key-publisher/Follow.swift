@@ -43,9 +43,9 @@ struct Follow: AsyncParsableCommand {
 
   // Not in the environment: a variable would run a command that the operator hasn't asked for.
   @Option(
-    help: ArgumentHelp(
-      "A command that prints the whole list, run by /bin/sh. The list is used only if the command ends with status 0 "
-        + "(only on the command line).", valueName: "command"))
+    help: .commandLineOnly(
+      "A command that prints the whole list, run by /bin/sh. The list is used only if the command ends with status 0.",
+      valueName: "command"))
   var command: String?
 
   private static let every = Setting<Duration>(
@@ -84,7 +84,8 @@ struct Follow: AsyncParsableCommand {
   @Flag(help: .confirmation("Seal the store when it is equal to the source.")) var seal = false
   @Flag(help: .confirmation("With --table: first create the outbox and the trigger, or replace the trigger."))
   var install = false
-  @Flag(help: "With --table: print the statements that --install runs, and end.") var printInstall = false
+  @Flag(help: .commandLineOnly("With --table: print the statements that --install runs, and end."))
+  var printInstall = false
 
   func run() async throws {
     let settings = Settings()

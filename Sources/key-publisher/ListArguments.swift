@@ -49,7 +49,7 @@ struct ListArguments: ParsableArguments {
     default: "1m", in: .zero ... .seconds(86_400))
   @Option(help: Self.wait.help) var wait: String?
 
-  @Flag(help: "Show what the list would do, and change nothing.") var dryRun = false
+  @Flag(help: .commandLineOnly("Show what the list would do, and change nothing.")) var dryRun = false
 
   func run(_ verb: String, revokesUnlisted: Bool) async throws {
     let settings = Settings()

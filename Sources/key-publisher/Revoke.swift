@@ -16,7 +16,8 @@ struct Revoke: AsyncParsableCommand {
   @OptionGroup var store: StoreWriting
   @OptionGroup var keys: KeysArguments
   @OptionGroup var basis: RevisionArguments
-  @Flag(help: "Revoke the keys whose time has come after rotate --revoke-after.") var due = false
+  @Flag(help: .commandLineOnly("Revoke the keys whose time has come after rotate --revoke-after."))
+  var due = false
 
   private struct Result: Encodable {
     var revoked: Int

@@ -149,7 +149,8 @@ public struct FleetVerdict: Sendable, Equatable {
       .map(\.report.name)
     guard !names.isEmpty else { return "nodes that start now don't get ready" }
     let are = names.count == 1 ? "isn't" : "aren't"
-    return "\(Wording.list(names, atMost: 3)) \(are) ready (/readyz answers 503). Nodes that were ready before stay ready"
+    let subject = Wording.list(names, atMost: 3)
+    return "\(subject) \(are) ready (/readyz answers 503). Nodes that were ready before stay ready"
   }
 
   // MARK: The nodes
