@@ -174,4 +174,10 @@ struct StoreWentBack: Error, Sendable, CustomStringConvertible {
       "the store went back from version \(former) to \(version), as after a restored backup: comparing it with the "
       + "source"
   }
+
+  init(otherContentAt version: UInt64) {
+    description =
+      "at version \(version) the store has another content than before, as after a restored backup that was changed: "
+      + "comparing it with the source"
+  }
 }

@@ -386,16 +386,17 @@ public struct SimulatedStore: Sendable {
     self.meta = meta
   }
 
-  /// Writes the source mark, if the store is exactly at the epoch and version that a follower made equal to the source.
+  /// Writes the source mark, if the store is exactly at the epoch, version and digest that a follower made equal to the
+  /// source.
   /// - Parameters:
   ///   - moment: In microseconds of Redis's clock, from before the source was read.
   ///   - now: Redis's time.
   /// - Returns: Whether it was written.
   public mutating func mark(
-    _ moment: UInt64, of epoch: String, at version: UInt64, now: UInt64
+    _ moment: UInt64, of epoch: String, at version: UInt64, digest: Digest, now: UInt64
   ) throws(StoreRefusal) -> Bool {
     let meta = try readMeta()
-    guard meta.epoch == epoch, meta.version == version, moment <= now else { return false }
+    guard meta.epoch == epoch, meta.version == version, meta.digest == digest, moment <= now else { return false }
     self.meta?.sourceMark = moment
     self.meta?.sourceVersion = version
     return true

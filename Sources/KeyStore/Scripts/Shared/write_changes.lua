@@ -13,8 +13,8 @@
 --       its permissions: `e` (this removal is agreed), `m` (move the key to another account), `r` (change a revoked
 --       key), `o` (a record without a version is older than the version that the changes are based on); and by `d` if
 --       it may be done only if everything before it in this call was done.
--- Reply epoch, version, and two letters per change: the result (EditResult.Kind), and the key's state now, `-` if it
---       has none.
+-- Reply epoch, version, two letters per change (the result, see EditResult.Kind, and the key's state now, `-` if it has
+--       none), and the store's digest.
 
 -- Checked in the step that writes: a publisher that was paused must not continue with its list after another list has
 -- begun.
