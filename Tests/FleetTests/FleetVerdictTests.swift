@@ -536,7 +536,7 @@ struct FleetVerdictTests {
   }
 
   @Test func `accounts with too many dead letters come first of what is wrong, with what to do`() {
-    func verdict(_ refused: Int, dead: Int64 = 3 << 20, known: [DeadLetterBytes.Account]) -> FleetVerdict {
+    func verdict(_ refused: Int, dead: Int64 = 3 << 20, known: [AccountBytes.Account]) -> FleetVerdict {
       let node = Sample.node {
         $0.queue.shards[0].refusedAccounts = refused
         $0.queue.shards[0].deadBytes = dead
@@ -547,10 +547,10 @@ struct FleetVerdictTests {
         Sample.facts(nodes: [Sample.member(node), Sample.member(Sample.node("node-2"), age: 0.1)]) {
           $0.onlyShard = .known(
             QueueTotals(
-              pending: 0, later: 0, claimed: 0, dead: 3, deadBytes: DeadLetterBytes(all: dead, accounts: known)))
+              pending: 0, later: 0, claimed: 0, dead: 3, deadBytes: AccountBytes(all: dead, accounts: known)))
         })
     }
-    func account(_ name: String, _ bytes: Int64) -> DeadLetterBytes.Account { .init(name: name, bytes: bytes) }
+    func account(_ name: String, _ bytes: Int64) -> AccountBytes.Account { .init(name: name, bytes: bytes) }
     let untakenByNode = "node-1 accepted none of 1 push in the last minute: 1 queue_away"
     let acme =
       "pushes of acme aren't accepted (too_many_dead_letters): it has 2.0 MiB of dead letters in shard 0. See sync-status "

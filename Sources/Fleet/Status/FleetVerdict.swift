@@ -523,7 +523,7 @@ extension FleetFacts {
   }
 
   /// By shard number, for the shards that could be read.
-  fileprivate var deadBytes: [Int: DeadLetterBytes] {
+  fileprivate var deadBytes: [Int: AccountBytes] {
     shards.reduce(into: [:]) { $0[$1.shard] = $1.queue.value?.deadBytes }
   }
 }
