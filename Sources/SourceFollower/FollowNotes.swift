@@ -29,5 +29,8 @@ final class FollowNotes: Sendable {
     if problems.withLock({ $0.removeValue(forKey: subject) }) != nil { logger.notice("\(text)") }
   }
 
+  /// Logs an event that is no lasting problem.
+  func warning(_ text: String) { logger.warning("\(text)") }
+
   func notice(_ text: String) { logger.notice("\(text)") }
 }

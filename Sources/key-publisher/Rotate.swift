@@ -67,12 +67,14 @@ struct Rotate: AsyncParsableCommand {
         KeyEdit(key: new, kind: .put(account: account, .active), allowing: .dependent),
       ]
       if delay == .zero { edits.append(KeyEdit(key: old, kind: .setState(.revoked), allowing: [.end, .dependent])) }
+      let follower = try await activeFollower(connection, layout)
       let outcome = try await KeyStoreWriter(connection: connection, layout: layout).apply(edits)
       if let objection = objection(outcome.results, old, new) {
         complain("\(objection). Nothing was changed")
         let isDamaged = outcome.results.contains { $0.kind == .damaged }
         throw isDamaged ? ExitStatus.failed.code : ExitStatus.keyLeftAsItIs.code
       }
+      if outcome.changed > 0, let follower { warn(of: follower) }
       var moment: Int64?
       if delay > .zero {
         let seconds = Int64(Date().timeIntervalSince1970) + delay.components.seconds
