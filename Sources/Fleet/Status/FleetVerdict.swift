@@ -120,6 +120,7 @@ public struct FleetVerdict: Sendable, Equatable {
       + RefusalStorm.problems(facts.fleet.nodes) + Self.untaken(facts) + Self.notes(facts, running)
     problems += LossVerdict.wrong(facts.fleet.nodes)
     problems += SourceVerdict.problems(facts.store, facts.fleet.nodes)
+    problems += SourceVerdict.lostMaxAge(facts.storeAfter ?? facts.store, facts.fleet.nodes)
     problems += rest.filter { $0.severity == .wrong } + rest.filter { $0.severity != .wrong }
   }
 

@@ -25,6 +25,8 @@ public struct SimulatedStore: Sendable {
     public var sourceMark: UInt64?
     public var sourceVersion: UInt64?
     public var sourceMaxAge: Duration?
+    /// Whether somebody said that the mark has no maximum age.
+    public var hasNoSourceLimit = false
     /// The store's ID: its first epoch.
     public var store: String
     public var name: String?
@@ -406,6 +408,7 @@ public struct SimulatedStore: Sendable {
   public mutating func setSourceMaxAge(_ maxAge: Duration?) throws(StoreRefusal) {
     _ = try readMeta()
     meta?.sourceMaxAge = maxAge
+    meta?.hasNoSourceLimit = maxAge == nil
   }
 
   /// Says how many replicas could take the server's place.
@@ -463,7 +466,8 @@ public struct SimulatedStore: Sendable {
         store: StoreIdentity(id: meta.store, name: meta.name), adopted: meta.adopted,
         confirmedUnknown: meta.confirmedUnknown,
         source: SourceMark(
-          moment: meta.sourceMark, version: meta.sourceVersion, maxAge: meta.sourceMaxAge, readAt: time)))
+          moment: meta.sourceMark, version: meta.sourceVersion, maxAge: meta.sourceMaxAge,
+          saysNoLimit: meta.hasNoSourceLimit, readAt: time)))
   }
 
   public func manifest() -> StoreAnswer<Manifest> {

@@ -353,7 +353,12 @@ public enum StoreConformance {
       mark = try await store.found().source
       try expectEqual([mark.moment, mark.version], [nil, nil], "after a rebuild")
       try expect(mark.maxAge == .seconds(60) && !mark.isWithinBound, "the bound is gone after a rebuild")
+      try expect(!mark.saysNoLimit, "it says that there is no bound")
       try await store.setSourceMaxAge(nil)
+      // Unlike a store that was flushed, it says so.
+      try expect(try await store.found().source.saysNoLimit, "it doesn't say that there is no bound")
+      try await store.rebuild()
+      try expect(try await store.found().source.saysNoLimit, "it doesn't say so after a rebuild")
       try expect(try await store.found().source.isWithinBound, "the bound wasn't taken back")
     },
     StoreScenario("what was revoked before a moment is purged, and nothing else") { store in
