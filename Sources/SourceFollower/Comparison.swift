@@ -90,7 +90,8 @@ struct Comparison: Sendable {
         list, agreed: plan, under: lease, onlyDifferences: true
       ).edits
       outcome.changed = edits?.changed ?? 0
-      outcome.overtaken = (edits?[.otherAccount] ?? 0) + (edits?[.unagreed] ?? 0)
+      // A record that was damaged since the plan, too: the next comparison says which.
+      outcome.overtaken = (edits?[.otherAccount] ?? 0) + (edits?[.unagreed] ?? 0) + (edits?[.damaged] ?? 0)
       try await confirmation.require(connection, layout)
     }
     outcome.position = try await position()

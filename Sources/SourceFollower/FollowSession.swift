@@ -136,8 +136,9 @@ final class FollowSession: Sendable {
     let keys = outcome.reactivatedExamples.map { "\($0.key) of \($0.account)" }
     let more = outcome.reactivated > keys.count ? ", …" : ""
     notes.warning(
-      "\(outcome.reactivated) keys that were suspended or revoked in the store are active again, because they are active in "
-        + "the source: \(keys.joined(separator: ", "))\(more). To suspend or revoke a key, change it in the source")
+      "keys that were suspended or revoked in the store are active again, because they are active in the source "
+        + "(\(outcome.reactivated)): \(keys.joined(separator: ", "))\(more). To suspend or revoke a key, change it in the "
+        + "source")
   }
 
   /// Records that a comparison has made the store equal to the source.

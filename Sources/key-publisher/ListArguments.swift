@@ -120,7 +120,7 @@ struct ListArguments: ParsableArguments {
     if result.left.damaged > 0 {
       if results.isJSON { try results.print("", result) }
       complain(
-        "\(count(result.left.damaged, "listed key")) couldn't be written, since what the store has of them can't be read"
+        "\(count(result.left.damaged, "listed key")) couldn't be written, because the record in the store can't be read"
           + "\(seal ? ", so the store wasn't sealed" : ""); \(DamagedRecord.remedy)")
       throw ExitStatus.failed.code
     }
