@@ -62,7 +62,7 @@ public struct QueueLayout: Sendable, Hashable {
   /// around it. So any number of entries can be processed in small steps, and removing one from the middle is cheap.
   public var dead: String { key("dead") }
 
-  /// Sorted set of the bytes of dead letters of each account, and of all together; see ``DeadLetterBytes``.
+  /// Sorted set of the bytes of dead letters of each account, and of all together; see `DeadLetterBytes.swift`.
   public var deadBytes: String { key("dead-bytes") }
 
   /// Hash of the bytes of envelopes in each pending list, by the list's number, and in `later`; see `QueueBytes`.

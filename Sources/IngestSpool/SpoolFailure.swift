@@ -61,8 +61,8 @@ extension EnqueueError {
     switch self {
     case .away, .unknownOutcome: true
     case .refused(let error): error.isPassing && error.code != "OOM"
-    case .full, .overLimit, .accountOverLimit, .accountSlowsRedis, .tooManyDeadLetters, .durabilityLost, .unconfirmed,
-      .tooLarge, .shuttingDown:
+    case .full, .overLimit, .accountOverLimit, .accountSlowsRedis, .tooManyRetries, .tooManyDeadLetters,
+      .durabilityLost, .unconfirmed, .tooLarge, .shuttingDown:
       false
     }
   }

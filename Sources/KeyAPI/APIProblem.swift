@@ -19,6 +19,7 @@ enum APICode: String, CaseIterable, Sendable {
   case newerVersion = "newer_version"
   case olderRevision = "older_revision"
   case notReached = "not_reached"
+  case damagedRecord = "damaged_record"
   case bodyTooLarge = "body_too_large"
   case unsupportedMediaType = "unsupported_media_type"
   case redisDenies = "redis_denies"
@@ -41,7 +42,7 @@ enum APICode: String, CaseIterable, Sendable {
     case .bodyTooLarge: .contentTooLarge
     case .unsupportedMediaType: .unsupportedMediaType
     // An operator has to repair the store or the rights in Redis.
-    case .redisDenies, .storeFailed: .internalServerError
+    case .redisDenies, .storeFailed, .damagedRecord: .internalServerError
     // The client should send the request again. A second execution is harmless.
     case .unreachable, .notNow, .outcomeUnknown, .notConfirmed, .tooBusy: .serviceUnavailable
     }
@@ -57,6 +58,7 @@ enum APICode: String, CaseIterable, Sendable {
       case .newerVersion: .newerVersion
       case .olderRevision: .olderRevision
       case .notReached: .notReached
+      case .damagedRecord: .damagedRecord
       }
   }
 }
@@ -97,6 +99,8 @@ struct APIProblem: Error, Sendable, Equatable {
       self = problem
     case is TooBusy:
       self = .tooBusy
+    case let damaged as DamagedRecord:
+      self.init(code: .damagedRecord, message: damaged.fact, remedy: DamagedRecord.remedy)
     default:
       let again = "send the same request again; doing it twice is harmless"
       switch StoreFailure(of: error) {

@@ -7,11 +7,12 @@
 // admitted, and no key is refused (see StoreIdentity).
 //
 // Format, little-endian: magic (8); length of the source (2) and source; when the store last answered (8, seconds since
-// 1970 as a double); how many intended removals had been counted (8); whether the store is known (1), and if so its
-// version (8), its latest confirmation (8), and its epoch, ID and name, each as length (2) and text; number of accounts
-// (4), and each as length (1) and name; number of buckets (4), and each as the time at which the store last had this
-// content (8), number of entries (4) and entries of 41 bytes: ID (16), digest (16), account (4), state (1), end in
-// seconds since 1970 or 0 (4), in the bucket's order. Then the SHA-256 of all that.
+// 1970 as a double); how many intended removals had been counted (8); whether the store is known (1; 2 if the maximum
+// age of its source mark is known too), and if so its version (8), its latest confirmation (8), for 2 the maximum age
+// in milliseconds (8), and its epoch, ID and name, each as length (2) and text; number of accounts (4), and each as
+// length (1) and name; number of buckets (4), and each as the time at which the store last had this content (8), number
+// of entries (4) and entries of 41 bytes: ID (16), digest (16), account (4), state (1), end in seconds since 1970 or 0
+// (4), in the bucket's order. Then the SHA-256 of all that.
 
 internal import Crypto
 
@@ -52,7 +53,8 @@ extension Replica {
     if let memory { return memory }
     guard let epoch = mirror.epoch, let store = expected.mirrored ?? met else { return nil }
     return StoreMemory(
-      store: store, epoch: epoch, version: mirror.applied, confirmed: losses.latestConfirmation ?? 0)
+      store: store, epoch: epoch, version: mirror.applied, confirmed: losses.latestConfirmation ?? 0,
+      sourceMaxAge: knownMaxAge)
   }
 }
 
@@ -137,10 +139,12 @@ public struct MirrorImage: Sendable {
     bytes.append(integer: announced)
     // A description that somebody edited by hand may have texts of any length.
     let memory = memory.flatMap { $0.isStorable ? $0 : nil }
-    bytes.append(memory == nil ? 0 : 1)
+    let maxAge = memory?.sourceMaxAge.map { UInt64($0.wholeNanoseconds / 1_000_000) }
+    bytes.append(memory == nil ? 0 : maxAge == nil ? 1 : 2)
     if let memory {
       bytes.append(integer: memory.version)
       bytes.append(integer: memory.confirmed)
+      if let maxAge { bytes.append(integer: maxAge) }
       for text in memory.texts {
         bytes.append(integer: UInt16(text.utf8.count))
         bytes += text.utf8
@@ -270,18 +274,24 @@ private struct ImageReader {
   }
 
   mutating func memory() throws(UnusableImage) -> StoreMemory? {
-    switch try integer(UInt8.self) {
-    case 0: return nil
-    case 1: break
-    case let flag: throw UnusableImage("expected 0 or 1 as the flag of the store's section, got \(flag)")
-    }
+    let flag = try integer(UInt8.self)
+    guard flag <= 2 else { throw UnusableImage("expected 0 to 2 as the flag of the store's section, got \(flag)") }
+    if flag == 0 { return nil }
     let (version, confirmed) = (try integer(UInt64.self), try integer(UInt64.self))
+    var maxAge: Duration?
+    if flag == 2 {
+      let milliseconds = try integer(UInt64.self)
+      guard milliseconds <= SourceMark.maxAgeLimit else {
+        throw UnusableImage("expected a maximum age of the source mark, got \(milliseconds) ms")
+      }
+      maxAge = .milliseconds(Int64(milliseconds))
+    }
     let epoch = try text(length: Int(integer(UInt16.self)))
     let id = try text(length: Int(integer(UInt16.self)))
     let name = try text(length: Int(integer(UInt16.self)))
     return StoreMemory(
       store: StoreIdentity(id: id, name: name.isEmpty ? nil : name), epoch: epoch, version: version,
-      confirmed: confirmed)
+      confirmed: confirmed, sourceMaxAge: maxAge)
   }
 
   mutating func time() throws(UnusableImage) -> Double {

@@ -40,6 +40,11 @@ public struct Replica {
   var storeVersion: UInt64?
   /// The source mark in the last position of this history that was read.
   var source: SourceMark?
+  /// The maximum age of the source mark that a store said last, in this process or before a restart; nil for none. It
+  /// stays in force until a store says another one, or that there is none.
+  var knownMaxAge: Duration?
+  /// Whether the store has lost that maximum age.
+  var isMaxAgeLost = false
   /// Whether the mirror has ever been a whole sealed store, in this process or before a restart.
   var wasWhole: Bool
   var removalGuard: RemovalGuard
@@ -97,6 +102,7 @@ public struct Replica {
     losses = StoreLosses(latestConfirmation: memory?.confirmed)
     expected = ExpectedStore(name: storeName, mirrored: memory?.store)
     self.memory = memory
+    knownMaxAge = memory?.sourceMaxAge
     refusalValve = RefusalValve(
       minimum: limits.stormKeys, share: limits.stormShare, window: limits.stormWindow,
       admitted: table.recentlyAdmitted, now: now)

@@ -142,6 +142,7 @@ extension Replica {
     _ position: StorePosition, read: Barrier.Read, _ fence: Fence, in following: Following, now: Instant
   ) {
     lastReadFailure = nil
+    let position = withKnownMaxAge(position)
     noteTime(of: position, readSentAt: read.sentAt)
     storeVersion = position.version
     following.positionFailure = nil
@@ -199,6 +200,21 @@ extension Replica {
     guard let following, following.conversation.unfenced != objection else { return }
     following.conversation.unfenced = objection
     note(objection.map { .unfenced($0) } ?? .fenced)
+  }
+
+  /// Keeps the maximum age of the source mark in force if the store says nothing of one any more: it was flushed and
+  /// filled again, or somebody deleted the field. Otherwise such a store would refuse keys by a content of unknown age.
+  private mutating func withKnownMaxAge(_ position: StorePosition) -> StorePosition {
+    let mark = position.source
+    guard mark.flaw == nil else { return position }
+    if mark.maxAge != nil || mark.saysNoLimit { knownMaxAge = mark.maxAge }
+    let lost = mark.maxAge == nil ? knownMaxAge : nil
+    if let lost, !isMaxAgeLost { note(.sourceMaxAgeLost(lost)) }
+    isMaxAgeLost = lost != nil
+    guard let lost else { return position }
+    var position = position
+    position.source.maxAge = lost
+    return position
   }
 
   private mutating func noteSource(_ mark: SourceMark) {

@@ -112,6 +112,8 @@ extension Replica {
     /// Refusals suspended: the source mark is too old; the reason as text.
     case sourceStale(String)
     case sourceRecent
+    /// The store has lost the maximum age of its source mark. The last known one, which is given, stays in force.
+    case sourceMaxAgeLost(Duration)
     /// Records of a bucket's keys have vanished without a change that revoked or suspended the keys; and the number of
     /// all keys that are held for that reason.
     case vanished(keys: Int, held: Int, bucket: Int)

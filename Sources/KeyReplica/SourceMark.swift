@@ -24,6 +24,8 @@ public struct SourceMark: Sendable, Hashable {
   public var version: UInt64?
   /// The maximum age of the mark for refusals; nil for no limit.
   public var maxAge: Duration?
+  /// Whether the store says that there is no limit. A store that says nothing of a limit never had one, or has lost it.
+  public var saysNoLimit: Bool
   /// Redis's time when the mark was read, from the same step; nil if Redis denies the command `TIME`, or if the mark
   /// was read with a manifest.
   public var readAt: UInt64?
@@ -38,11 +40,13 @@ public struct SourceMark: Sendable, Hashable {
   public static let maxAgeLimit: UInt64 = 10 * 365 * 86_400 * 1_000
 
   public init(
-    moment: UInt64? = nil, version: UInt64? = nil, maxAge: Duration? = nil, readAt: UInt64? = nil, flaw: String? = nil
+    moment: UInt64? = nil, version: UInt64? = nil, maxAge: Duration? = nil, saysNoLimit: Bool = false,
+    readAt: UInt64? = nil, flaw: String? = nil
   ) {
     self.moment = moment
     self.version = version
     self.maxAge = maxAge
+    self.saysNoLimit = saysNoLimit
     self.readAt = readAt
     self.flaw = flaw
   }

@@ -80,12 +80,17 @@ public struct StoreMemory: Sendable, Hashable {
   public var version: UInt64
   /// The latest confirmation of removals in that history.
   public var confirmed: UInt64
+  /// The maximum age of the source mark that a store said last; nil for none.
+  public var sourceMaxAge: Duration?
 
-  public init(store: StoreIdentity, epoch: String, version: UInt64, confirmed: UInt64) {
+  public init(
+    store: StoreIdentity, epoch: String, version: UInt64, confirmed: UInt64, sourceMaxAge: Duration? = nil
+  ) {
     self.store = store
     self.epoch = epoch
     self.version = version
     self.confirmed = confirmed
+    self.sourceMaxAge = sourceMaxAge
   }
 }
 

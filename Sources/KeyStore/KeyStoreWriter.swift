@@ -97,6 +97,8 @@ public struct EditResult: Sendable, Hashable {
     case unagreed = "e"
     /// A check failed, or the edit depends on an edit that wasn't carried out.
     case notReached = "x"
+    /// The key's record can't be read, so it is unknown what the change would undo: ``DamagedRecord``.
+    case damaged = "d"
   }
 
   public var kind: Kind
@@ -114,6 +116,8 @@ public struct EditOutcome: Sendable, Hashable {
   /// The store's history, and its version after the edits; empty and 0 if there is no store.
   public var epoch: String
   public var version: UInt64
+  /// The store's digest after the edits.
+  public var digest: Digest
   /// The result of each edit, in their order; empty if several outcomes were added.
   public private(set) var results: [EditResult]
   private var counts: [EditResult.Kind: Int]
@@ -122,9 +126,10 @@ public struct EditOutcome: Sendable, Hashable {
   /// Puts without a state for revoked keys, which stayed unchanged.
   public internal(set) var leftRevoked = 0
 
-  package init(epoch: String, version: UInt64, results: [EditResult]) {
+  package init(epoch: String, version: UInt64, digest: Digest = .empty, results: [EditResult]) {
     self.epoch = epoch
     self.version = version
+    self.digest = digest
     self.results = results
     counts = results.reduce(into: [:]) { $0[$1.kind, default: 0] += 1 }
   }
@@ -135,7 +140,7 @@ public struct EditOutcome: Sendable, Hashable {
   public var unchanged: Int { self[.unchanged] }
   public var missing: Int { self[.missing] }
 
-  /// The sum of both. Epoch and version are the later outcome's.
+  /// The sum of both. Epoch, version and digest are the later outcome's.
   static func + (left: EditOutcome, right: EditOutcome) -> EditOutcome {
     var sum = right
     sum.results = []

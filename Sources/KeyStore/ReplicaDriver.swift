@@ -453,6 +453,13 @@ private final class Core {
         """,
         metadata: ["reason": "\(reason)"])
     case .sourceRecent: logger.notice("refusals resumed: the source mark is recent again")
+    case .sourceMaxAgeLost(let maxAge):
+      logger.error(
+        """
+        the store has lost the maximum age of its source mark: the last known one stays in force on this node. Set it \
+        again: key-publisher source --max-age
+        """,
+        metadata: ["max_age": "\(maxAge)"])
     case .refusalStorm(let unknown, let admitted):
       logger.critical(
         """

@@ -7,7 +7,8 @@
 //                                       first history; if missing, the present epoch), name,
 //                                       adopted (IDs and names of stores that this one replaces), unknown (number of
 //                                       distinct unknown keys that an operator confirmed), source_mark,
-//                                       source_version and source_max_age (see SourceMarks)
+//                                       source_version and source_max_age (`none`: no limit;
+//                                       see SourceMarks)
 //   sluice:{keys}:bucket:0 …    hash    key ID (32 bytes) → record; `summary` → "count digest version"
 //   sluice:{keys}:changes       stream  one entry per change; its ID is <version>-0
 //   sluice:{keys}:rebuild       hash    while the store is being rebuilt: bucket's number → its future summary

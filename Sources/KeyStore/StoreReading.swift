@@ -84,6 +84,10 @@ extension StoreLayout {
     }
     mark.moment = number(moment, of: "source_mark")
     mark.version = number(version, of: "source_version")
+    guard maxAge != "none" else {
+      mark.saysNoLimit = true
+      return mark
+    }
     let milliseconds = number(maxAge, of: "source_max_age", upTo: SourceMark.maxAgeLimit)
     mark.maxAge = milliseconds.map { .milliseconds(Int64($0)) }
     return mark

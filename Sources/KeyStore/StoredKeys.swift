@@ -14,12 +14,12 @@ public struct StoredKey: Sendable, Hashable {
 extension RedisConnection {
   /// The record of one key; nil if the store has none.
   /// - Throws: ``RedisClient/RedisError``, ``Hiredis/RedisServerError``, ``UnreadableStore`` if there is no store that
-  ///   this build can read, ``KeyReplica/UndecodableRecord``. Never returns nil for an unreadable record.
+  ///   this build can read, ``DamagedRecord``. Never returns nil for an unreadable record.
   public func storedRecord(of key: KeyID, _ layout: StoreLayout) async throws -> KeyRecord? {
     try await requireStore(layout)
     let bucket = layout.bucket(key.bucket(of: StoreLayout.bucketCount))
     let reply = try await execute(RedisCommand("HGET", bucket, key.bytes))
-    return try reply.bytesOrNull().map { try KeyRecord(decoding: $0) }
+    return try reply.bytesOrNull().map { try KeyRecord(decoding: $0, of: key) }
   }
 
   /// All keys of the store, a few buckets at a time. Each bucket is read in one step. A key that is changed during the

@@ -20,6 +20,8 @@ struct Comparison: Sendable {
   let supply: ListSupply
   /// The guard's limit, in percent of the active keys.
   let maxRevoked: Double
+  /// The name that a store without a name gets; nil for none.
+  let storeName: String?
   let confirmation: ChangeConfirmation
 
   /// The result of a comparison.
@@ -32,6 +34,9 @@ struct Comparison: Sendable {
     var changed: Int
     var added: Int
     var ended: Int
+    /// Keys that were suspended or revoked in the store, and that the source made active.
+    var reactivated: Int
+    var reactivatedExamples: [ListEffects.Example]
     /// Keys that another program changed at the same time. If there are any, another comparison is needed.
     var overtaken: Int
   }
@@ -74,13 +79,19 @@ struct Comparison: Sendable {
     let ending: [ListEffects.Kind] = [.suspended, .revoked, .expired]
     var outcome = Outcome(
       moment: moment, position: nil, keys: list.entryCount, changed: 0,
-      added: plan.effects[.added], ended: ending.reduce(0) { $0 + plan.effects[$1] }, overtaken: 0)
+      added: plan.effects[.added], ended: ending.reduce(0) { $0 + plan.effects[$1] },
+      reactivated: plan.effects[.activated], reactivatedExamples: plan.effects.examples(of: .activated), overtaken: 0)
+    // A store that doesn't exist yet begins with its first key.
+    if let storeName, plan.effects.changed > 0 || terms.epoch != nil {
+      _ = try await KeyStoreWriter(connection: connection, layout: layout).name(storeName)
+    }
     if plan.effects.changed > 0 {
       let edits = try await publication.carryOut(
         list, agreed: plan, under: lease, onlyDifferences: true
       ).edits
       outcome.changed = edits?.changed ?? 0
-      outcome.overtaken = (edits?[.otherAccount] ?? 0) + (edits?[.unagreed] ?? 0)
+      // A record that was damaged since the plan, too: the next comparison says which.
+      outcome.overtaken = (edits?[.otherAccount] ?? 0) + (edits?[.unagreed] ?? 0) + (edits?[.damaged] ?? 0)
       try await confirmation.require(connection, layout)
     }
     outcome.position = try await position()

@@ -10,7 +10,7 @@ final class FollowNotes: Sendable {
 
   /// The subject of a problem. Each subject has at most one problem at a time.
   enum Subject: Sendable, Hashable {
-    case session, comparison, confirmation, rows
+    case session, comparison, confirmation, rows, damage
   }
 
   init(_ logger: Logger) { self.logger = logger }
@@ -28,6 +28,9 @@ final class FollowNotes: Sendable {
   func resolved(_ subject: Subject, _ text: String) {
     if problems.withLock({ $0.removeValue(forKey: subject) }) != nil { logger.notice("\(text)") }
   }
+
+  /// Logs an event that is no lasting problem.
+  func warning(_ text: String) { logger.warning("\(text)") }
 
   func notice(_ text: String) { logger.notice("\(text)") }
 }

@@ -52,6 +52,7 @@ final class FollowSession: Sendable {
   /// Follows the source until the first error.
   func follow(_ connection: RedisConnection, _ lease: ListLease) async throws {
     let store = FollowedStore(connection, layout, lease)
+    try await requireName(connection)
     switch source {
     case .command(let command, let interval, let limit):
       try await follow(store, supply: .command(command, within: limit), every: interval)
@@ -64,6 +65,14 @@ final class FollowSession: Sendable {
     case .table(let address, let table):
       try await follow(store, table, address)
     }
+  }
+
+  /// Checks that the store isn't another one than the expected one.
+  private func requireName(_ connection: RedisConnection) async throws {
+    guard let expected = options.storeName, case .found(let position) = try await connection.storePosition(layout),
+      let found = position.store.name, found != expected
+    else { return }
+    throw OtherStoreName(expected: expected, found: found)
   }
 
   // MARK: Whole lists
@@ -81,6 +90,7 @@ final class FollowSession: Sendable {
         try await rest(store, until: begin + interval)
         continue
       }
+      warn(of: outcome)
       if outcome.overtaken == 0 {
         try await isEqual(store, outcome)
         try await store.mark(outcome.moment)
@@ -103,7 +113,7 @@ final class FollowSession: Sendable {
   private func isOfList(_ error: any Error) -> Bool {
     switch error {
     case is Comparison.Refused, is KeyListSpool.BadList, is ExportCommand.Failed, is ExportCommand.CannotStart,
-      is SourceDatabase.UnreadableRows, is ChangeConfirmation.Missing, is Publication.MoreThanAgreed:
+      is SourceDatabase.UnreadableRows, is ChangeConfirmation.Missing, is Publication.MoreThanAgreed, is DamagedRecord:
       true
     default: false
     }
@@ -112,11 +122,23 @@ final class FollowSession: Sendable {
   private func comparison(_ store: FollowedStore, _ supply: ListSupply) -> Comparison {
     Comparison(
       connection: store.connection, layout: layout, lease: store.lease, supply: supply, maxRevoked: options.maxRevoked,
-      confirmation: confirmation)
+      storeName: options.storeName, confirmation: confirmation)
   }
 
   private var confirmation: ChangeConfirmation {
     ChangeConfirmation(isWatched: options.isWatched, limit: options.confirmWait)
+  }
+
+  /// Warns about keys that the source made active again. Somebody may have revoked them in the store and believe that
+  /// they stay so.
+  private func warn(of outcome: Comparison.Outcome) {
+    guard outcome.reactivated > 0 else { return }
+    let keys = outcome.reactivatedExamples.map { "\($0.key) of \($0.account)" }
+    let more = outcome.reactivated > keys.count ? ", …" : ""
+    notes.warning(
+      "keys that were suspended or revoked in the store are active again, because they are active in the source "
+        + "(\(outcome.reactivated)): \(keys.joined(separator: ", "))\(more). To suspend or revoke a key, change it in the "
+        + "source")
   }
 
   /// Records that a comparison has made the store equal to the source.
@@ -215,6 +237,7 @@ final class FollowSession: Sendable {
       plan.failed(now: now)
       return
     }
+    warn(of: outcome)
     if !unknown.isEmpty {
       _ = try await store.apply(
         unknown.map { KeyEdit(key: $0, kind: .setState(.revoked), allowing: .reactivate) })
@@ -239,7 +262,16 @@ final class FollowSession: Sendable {
     let batch = try OutboxBatch(try await database.run([table.waitingChanges]))
     try database.requirePrimary(batch.isStandby)
     if !batch.isEmpty {
-      let missing = try await store.carryOut(batch)
+      let missing: [KeyID]
+      do {
+        missing = try await store.carryOut(batch)
+        notes.resolved(.damage, "all changes of the source can be carried out again")
+      } catch let damaged as DamagedRecord {
+        notes.problem(.damage, "\(damaged). Until this is done, \(SourceFollower.consequence)")
+        // The changes stay in the outbox. New changes are read together with them.
+        try await Task.sleep(for: options.markEvery, clock: clock)
+        return false
+      }
       if plan.isComparing {
         unknown.formUnion(missing)
         for change in batch.changes where !change.isDeleted { unknown.remove(change.row.key) }

@@ -35,6 +35,8 @@ public struct FollowOptions: Sendable {
   public var confirmWait: Duration = .seconds(5)
   /// Whether the primary is found through Sentinels or a cluster, which may promote another server.
   public var isWatched = false
+  /// The name that the store must have. A store without a name gets it; nil accepts any store.
+  public var storeName: String?
   /// Shown to publishers and followers that wait for the lease.
   public var name: String
   /// The time limit of each statement that reads the whole list.
@@ -140,7 +142,7 @@ public struct SourceFollower: Sendable {
   /// Whether another start would fail with the same error.
   private func isFinal(_ error: any Error) -> Bool {
     switch error {
-    case is CannotFollow, is FollowedTable.Invalid: true
+    case is CannotFollow, is FollowedTable.Invalid, is OtherStoreName: true
     case let error as SourceDatabase.Failure: error.isOfStatement
     default: RedisRefusal.isFinal(error)
     }
@@ -173,5 +175,11 @@ struct StoreWentBack: Error, Sendable, CustomStringConvertible {
     description =
       "the store went back from version \(former) to \(version), as after a restored backup: comparing it with the "
       + "source"
+  }
+
+  init(otherContentAt version: UInt64) {
+    description =
+      "at version \(version) the store has another content than before, as after a restored backup that was changed: "
+      + "comparing it with the source"
   }
 }

@@ -52,7 +52,7 @@ private struct NamedStore: Encodable {
 struct NameArguments: ParsableArguments {
   // Not from the environment, where SLUICE_NAME is the name of a node or worker.
   @Option(
-    help: ArgumentHelp(
+    help: .commandLineOnly(
       "The store's name: letters, digits, dots, hyphens and underscores. A store without a name gets it; if the store has "
         + "another name, nothing is changed.", valueName: "name"))
   var name: String?

@@ -24,8 +24,9 @@ struct Follow: AsyncParsableCommand {
         key-publisher follow postgres://sluice@db/app --table api_keys --key-id-column key_sha256 --account-column account_id \
       --state "CASE WHEN revoked_at IS NULL THEN 'active' ELSE 'revoked' END" --install
 
-      The source decides: a key that is revoked in the store and active in the source becomes active, and keys that \
-      aren't in the source are revoked. So change keys in your database. At the start, and each --compare-every, the \
+      The source decides: a key that is revoked in the store and active in the source becomes active, with a warning in \
+      the log, and keys that aren't in the source are revoked. So change keys in your database. To block a key at once if \
+      you can't, stop all followers, and then revoke it in the store. At the start, and each --compare-every, the \
       whole store is compared with the source, with the guard of sync (--max-revoked).
 
       A follower runs until SIGTERM or SIGINT. Start followers on two machines: one follows, the other stands by and \
@@ -35,6 +36,10 @@ struct Follow: AsyncParsableCommand {
   @OptionGroup var store: StoreAccess
   @OptionGroup var log: LogArguments
   @OptionGroup var columns: FollowColumns
+  @OptionGroup var naming: NameArguments
+
+  /// The beginning of the name under which a follower holds the lease.
+  static let leaseName = "key-publisher follow"
 
   private static let source = Setting<SourceSetting>(
     "source", "The database: \(SourceAddress.expectation). libpq also reads its environment variables and ~/.pgpass.",
@@ -43,9 +48,9 @@ struct Follow: AsyncParsableCommand {
 
   // Not in the environment: a variable would run a command that the operator hasn't asked for.
   @Option(
-    help: ArgumentHelp(
-      "A command that prints the whole list, run by /bin/sh. The list is used only if the command ends with status 0 "
-        + "(only on the command line).", valueName: "command"))
+    help: .commandLineOnly(
+      "A command that prints the whole list, run by /bin/sh. The list is used only if the command ends with status 0.",
+      valueName: "command"))
   var command: String?
 
   private static let every = Setting<Duration>(
@@ -84,7 +89,8 @@ struct Follow: AsyncParsableCommand {
   @Flag(help: .confirmation("Seal the store when it is equal to the source.")) var seal = false
   @Flag(help: .confirmation("With --table: first create the outbox and the trigger, or replace the trigger."))
   var install = false
-  @Flag(help: "With --table: print the statements that --install runs, and end.") var printInstall = false
+  @Flag(help: .commandLineOnly("With --table: print the statements that --install runs, and end."))
+  var printInstall = false
 
   func run() async throws {
     let settings = Settings()
@@ -100,12 +106,13 @@ struct Follow: AsyncParsableCommand {
     let layout = StoreLayout(namespace: try store.redis.namespace(settings))
     let host = ProcessInfo.processInfo.hostName
     var options = FollowOptions(
-      name: "key-publisher follow on \(host), process \(ProcessInfo.processInfo.processIdentifier)")
+      name: "\(Self.leaseName) on \(host), process \(ProcessInfo.processInfo.processIdentifier)")
     options.compareEvery = try settings.value(Self.compareEvery, given: compareEvery)
     options.markEvery = try settings.value(Self.markEvery, given: markEvery)
     options.maxRevoked = try settings.value(Self.maxRevoked, given: maxRevoked)
     options.confirmWait = try settings.value(Self.confirmWait, given: confirmWait)
     options.isWatched = endpoint.isWatched
+    options.storeName = try naming.resolve()
     let logger = try log.start(settings, label: "key-publisher")
     do {
       if install {

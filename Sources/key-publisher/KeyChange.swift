@@ -40,6 +40,7 @@ private func setState(
 ) async throws {
   let results = try store.results()
   func body(_ connection: RedisConnection, _ layout: StoreLayout) async throws {
+    let follower = isTrial ? nil : try await activeFollower(connection, layout)
     let outcome = try await AccountKeys(connection: connection, layout: layout).set(
       state, of: account, isTrial: isTrial)
     guard outcome.keys > 0 else {
@@ -56,6 +57,7 @@ private func setState(
       AccountResult(
         account: account, state: state.word, dryRun: isTrial, keys: outcome.keys, changed: outcome.changed,
         stayRevoked: outcome.staysRevoked, version: outcome.version))
+    if outcome.changed > 0, let follower { warn(of: follower) }
     if outcome.unreadable > 0 {
       complain(
         "\(count(outcome.unreadable, "record")) can't be read and may be of this account; key-publisher verify says which"
@@ -74,6 +76,7 @@ func carryOut(
 ) async throws {
   let results = try store.results()
   try await store.run { connection, layout in
+    let follower = try await activeFollower(connection, layout)
     let outcome = try await KeyStoreWriter(connection: connection, layout: layout).apply([edit], basedOn: version)
     let result = outcome.results[0]
     let state = result.state?.word ?? "unreadable"
@@ -83,8 +86,9 @@ func carryOut(
         throw ExitStatus.failed.code
       }
       complain(objection.sentence)
-      throw ExitStatus.keyLeftAsItIs.code
+      throw objection.reason == .damagedRecord ? ExitStatus.failed.code : ExitStatus.keyLeftAsItIs.code
     }
+    if result.kind == .changed, let follower { warn(of: follower) }
     var account: String?
     if case .put(let owner, _) = edit.kind { account = owner }
     try results.print(

@@ -8,10 +8,10 @@ struct KeysArguments: ParsableArguments {
 
   // Not from the environment: a variable that was set for put must not extend a command for one key to the whole
   // account.
-  @Option(help: ArgumentHelp("All keys of this account (only on the command line).", valueName: "account"))
+  @Option(help: .commandLineOnly("All keys of this account.", valueName: "account"))
   var account: String?
 
-  @Flag(help: "With --account: count the keys, and change nothing.") var dryRun = false
+  @Flag(help: .commandLineOnly("With --account: count the keys, and change nothing.")) var dryRun = false
 
   enum Choice {
     case key(KeyID)

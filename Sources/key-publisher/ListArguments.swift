@@ -49,7 +49,7 @@ struct ListArguments: ParsableArguments {
     default: "1m", in: .zero ... .seconds(86_400))
   @Option(help: Self.wait.help) var wait: String?
 
-  @Flag(help: "Show what the list would do, and change nothing.") var dryRun = false
+  @Flag(help: .commandLineOnly("Show what the list would do, and change nothing.")) var dryRun = false
 
   func run(_ verb: String, revokesUnlisted: Bool) async throws {
     let settings = Settings()
@@ -117,6 +117,13 @@ struct ListArguments: ParsableArguments {
     _ = try await revokeDueKeys(connection, layout)
     var result = ListResult(plan, outcome)
     if !results.isJSON { for line in plan.report(outcome) { try results.write(line + "\n") } }
+    if result.left.damaged > 0 {
+      if results.isJSON { try results.print("", result) }
+      complain(
+        "\(count(result.left.damaged, "listed key")) couldn't be written, because the record in the store can't be read"
+          + "\(seal ? ", so the store wasn't sealed" : ""); \(DamagedRecord.remedy)")
+      throw ExitStatus.failed.code
+    }
     let overtaken = (outcome.edits?[.otherAccount] ?? 0) + (outcome.edits?[.unagreed] ?? 0)
     if overtaken > 0 {
       if results.isJSON { try results.print("", result) }

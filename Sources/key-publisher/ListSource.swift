@@ -11,9 +11,9 @@ struct ListSource: ParsableArguments {
 
   // Not from the environment: otherwise a command could be run that wasn't requested.
   @Option(
-    help: ArgumentHelp(
+    help: .commandLineOnly(
       "A command that prints the list, run by /bin/sh. The list is taken only if it ends with status 0; of a pipeline only the "
-        + "last command's status counts (only on the command line).", valueName: "command"))
+        + "last command's status counts.", valueName: "command"))
   var command: String?
 
   private static let expect = Setting<Int>(

@@ -34,7 +34,10 @@ struct PlannedList {
       let more = effects[kind] > keys.count ? ", …" : ""
       lines.append("would \(Self.verb(kind)): \(keys.joined(separator: ", "))\(more)")
     }
-    return (lines + left(effects[.newer], effects[.olderRevision], effects[.staysRevoked])).joined(separator: "\n")
+    return
+      (lines
+      + left(effects[.newer], effects[.olderRevision], effects[.staysRevoked], damaged: effects[.damaged]))
+      .joined(separator: "\n")
   }
 
   private static func verb(_ kind: ListEffects.Kind) -> String {
@@ -46,16 +49,17 @@ struct PlannedList {
     case .moved: "move"
     case .expired: "end at once"
     case .expiryChanged: "change the end of"
-    case .noted, .unchanged, .newer, .olderRevision, .staysRevoked: "leave"
+    case .noted, .unchanged, .newer, .olderRevision, .staysRevoked, .damaged: "leave"
     }
   }
 
-  private func left(_ newer: Int, _ older: Int, _ revoked: Int, suspended: Int = 0) -> [String] {
+  private func left(_ newer: Int, _ older: Int, _ revoked: Int, suspended: Int = 0, damaged: Int) -> [String] {
     let left: [(Int, String)] = [
       (revoked, "revoked in the store: left as they are; --reactivate makes them what the list says"),
       (suspended, "suspended in the store: left as they are, since the list says nothing of their state"),
       (newer, "changed since the list began: left as they are"),
       (older, "with a larger revision in the store: left as they are"),
+      (damaged, "with an unreadable record in the store: left as they are; key-publisher verify shows them"),
     ]
     return left.filter { $0.0 > 0 }.map { "\(count($0.0, "key")) \($0.1)" }
   }
@@ -73,7 +77,7 @@ struct PlannedList {
     ]
       + left(
         edits[.newerVersion], edits[.olderRevision], edits[.staysRevoked] + edits.leftRevoked,
-        suspended: edits.leftSuspended)
+        suspended: edits.leftSuspended, damaged: edits[.damaged])
   }
 
   /// Why a list was refused by the guard, and how to apply it nevertheless.
@@ -126,6 +130,8 @@ struct ListResult: Encodable {
     var changedSince: Int
     var largerRevision: Int
     var revoked: Int
+    /// Keys whose records in the store can't be read.
+    var damaged: Int
   }
 
   init(_ plan: PlannedList, _ outcome: Publication.Outcome? = nil) {
@@ -136,12 +142,14 @@ struct ListResult: Encodable {
     (suspended, revoked) = (effects[.suspended], effects[.revoked])
     (expired, expiryChanged) = (effects[.expired], effects[.expiryChanged])
     left = Left(
-      changedSince: effects[.newer], largerRevision: effects[.olderRevision], revoked: effects[.staysRevoked])
+      changedSince: effects[.newer], largerRevision: effects[.olderRevision], revoked: effects[.staysRevoked],
+      damaged: effects[.damaged])
     guard let edits = outcome?.edits else { return }
     changed = edits.changed
     version = edits.version
     left.changedSince = edits[.newerVersion]
     left.largerRevision = edits[.olderRevision]
     left.revoked = edits[.staysRevoked]
+    left.damaged = edits[.damaged]
   }
 }

@@ -67,11 +67,14 @@ struct Rotate: AsyncParsableCommand {
         KeyEdit(key: new, kind: .put(account: account, .active), allowing: .dependent),
       ]
       if delay == .zero { edits.append(KeyEdit(key: old, kind: .setState(.revoked), allowing: [.end, .dependent])) }
+      let follower = try await activeFollower(connection, layout)
       let outcome = try await KeyStoreWriter(connection: connection, layout: layout).apply(edits)
       if let objection = objection(outcome.results, old, new) {
         complain("\(objection). Nothing was changed")
-        throw ExitStatus.keyLeftAsItIs.code
+        let isDamaged = outcome.results.contains { $0.kind == .damaged }
+        throw isDamaged ? ExitStatus.failed.code : ExitStatus.keyLeftAsItIs.code
       }
+      if outcome.changed > 0, let follower { warn(of: follower) }
       var moment: Int64?
       if delay > .zero {
         let seconds = Int64(Date().timeIntervalSince1970) + delay.components.seconds
@@ -100,12 +103,14 @@ struct Rotate: AsyncParsableCommand {
 
   /// Why the rotation wasn't done; nil if it was.
   private func objection(_ results: [EditResult], _ old: KeyID, _ new: KeyID) -> String? {
+    if results[0].kind == .damaged { return "\(DamagedRecord(key: old))" }
     guard results[0].kind == .unchanged else {
       return "key \(old) is \(results[0].state?.word ?? "gone") or belongs to another account now"
     }
     switch results[1].kind {
     case .changed, .unchanged: return nil
     case .staysRevoked: return "the new key \(new) was revoked before; choose another one"
+    case .damaged: return "\(DamagedRecord(key: new))"
     case .otherAccount: return "the new key \(new) belongs to another account; choose another one"
     default: return "the new key \(new) is \(results[1].state?.word ?? "unreadable")"
     }

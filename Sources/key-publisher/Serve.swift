@@ -23,7 +23,7 @@ struct Serve: AsyncParsableCommand {
 
   private static let listen = Setting<ListenAddress>(
     "listen", "Address of the API; with port 0 the system chooses a port.", shown: "host:port",
-    default: "127.0.0.1:8082")
+    default: "127.0.0.1:8083")
   @Option(help: Self.listen.help) var listen: String?
 
   private static let tokens = Setting<String>(

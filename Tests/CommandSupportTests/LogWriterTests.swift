@@ -39,6 +39,19 @@ import Testing
     #expect(Int(dropped.1) == 3 * LogWriter.maxWaiting / line.utf8.count - whole)
   }
 
+  /// The signal would end this test process.
+  @Test func `lines that can't be read any more raise no signal, and keep nobody waiting`() throws {
+    let (read, write) = try Self.pipe()
+    try read.close()
+    let writer = LogWriter(to: write)
+    for number in 0..<3 {
+      writer.write("line \(number)\n")
+      let began = ContinuousClock.now
+      writer.flush(within: .seconds(20))
+      #expect(ContinuousClock.now - began < .seconds(10))
+    }
+  }
+
   @Test func `flushing waits for what is being written`() throws {
     let (read, write) = try Self.pipe()
     let writer = LogWriter(to: write)

@@ -5,6 +5,7 @@ import Foundation
 import IngestQueue
 import RedisClient
 import RedisFixture
+import SchemaFixture
 import Testing
 
 struct DeadLetterCommandTests {
@@ -46,6 +47,10 @@ struct DeadLetterCommandTests {
       #expect(run.errors == "sync-status: there are more; to see them give a larger --limit")
       let objects = try run.output.split(separator: "\n").map {
         try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
+      }
+      let schema = try JSONSchema(ofCatalogue: "dead-letter.schema.json")
+      for line in run.output.split(separator: "\n") {
+        #expect(try schema.problems(in: Data(line.utf8)) == [], "\(line)")
       }
       #expect(objects.map { $0["readable"] as? Bool } == [false] + Array(repeating: true, count: 5))
       #expect(objects.dropFirst().map { $0["id"] as? String } == [5, 4, 3, 2, 1].map(DeadLetterShard.id))

@@ -51,7 +51,10 @@ struct DeadLetterShard {
 
   private static let beginning: Int64 = 1_790_000_000_000
 
-  private static func element(_ number: Int, _ account: String, _ payload: [UInt8]) -> [UInt8] {
+  /// An envelope as it is on a list.
+  static func element(
+    _ number: Int, _ account: String = "acme", _ payload: [UInt8] = Array("payload".utf8)
+  ) -> [UInt8] {
     let line =
       #"{"id":"\#(id(number))","account":"\#(account)","key":"9f86d081884c7d65","received_at":\#(beginning + Int64(number)),"#
       + #""path":"/v1/events","node":"node-1"}"#

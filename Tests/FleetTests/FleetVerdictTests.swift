@@ -38,22 +38,37 @@ struct FleetVerdictTests {
     #expect(!verdict.isInSync)
   }
 
-  @Test func `while the store isn't sealed nothing is in sync`() {
-    let node = Sample.node {
-      $0.sealed = false
-      $0.ready = false
+  @Test func `while the store isn't sealed nothing is in sync, and nodes that aren't ready are named`() {
+    func unsealed(ready: Set<String>) -> FleetVerdict {
+      let nodes = ["node-1", "node-2", "node-3"].map { name in
+        Sample.member(
+          Sample.node(name) {
+            $0.sealed = false
+            $0.ready = ready.contains(name)
+            $0.state = $0.ready ? .ready : .notReady
+          })
+      }
+      return FleetVerdict(
+        Sample.facts(nodes: nodes) {
+          $0.store?.sealed = false
+          $0.storeAfter?.sealed = false
+        })
     }
-    let verdict = FleetVerdict(
-      Sample.facts(nodes: [Sample.member(node)]) {
-        $0.store?.sealed = false
-        $0.storeAfter?.sealed = false
-      })
-    #expect(
-      wrong(verdict) == [
-        "the store isn't sealed: unknown keys are answered 503, new nodes don't get ready. If it has all keys: key-publisher seal"
-      ])
-    #expect(notes(verdict) == [])
-    #expect(verdict.nodesInSync == 0)
+    let cases: [(Set<String>, String)] = [
+      (["node-1", "node-2", "node-3"], "nodes that start now don't get ready"),
+      (["node-1", "node-3"], "node-2 isn't ready (/readyz answers 503). Nodes that were ready before stay ready"),
+      ([], "node-1, node-2 and node-3 aren't ready (/readyz answers 503). Nodes that were ready before stay ready"),
+    ]
+    for (ready, text) in cases {
+      let verdict = unsealed(ready: ready)
+      #expect(
+        wrong(verdict) == [
+          "the store isn't sealed: keys that aren't active are answered 503, and \(text). If it has all keys: "
+            + "key-publisher seal"
+        ])
+      #expect(notes(verdict) == [])
+      #expect(verdict.nodesInSync == 0)
+    }
   }
 
   @Test func `a sealed store without keys is worth a note`() {
@@ -521,7 +536,7 @@ struct FleetVerdictTests {
   }
 
   @Test func `accounts with too many dead letters come first of what is wrong, with what to do`() {
-    func verdict(_ refused: Int, dead: Int64 = 3 << 20, known: [DeadLetterBytes.Account]) -> FleetVerdict {
+    func verdict(_ refused: Int, dead: Int64 = 3 << 20, known: [AccountBytes.Account]) -> FleetVerdict {
       let node = Sample.node {
         $0.queue.shards[0].refusedAccounts = refused
         $0.queue.shards[0].deadBytes = dead
@@ -532,10 +547,10 @@ struct FleetVerdictTests {
         Sample.facts(nodes: [Sample.member(node), Sample.member(Sample.node("node-2"), age: 0.1)]) {
           $0.onlyShard = .known(
             QueueTotals(
-              pending: 0, later: 0, claimed: 0, dead: 3, deadBytes: DeadLetterBytes(all: dead, accounts: known)))
+              pending: 0, later: 0, claimed: 0, dead: 3, deadBytes: AccountBytes(all: dead, accounts: known)))
         })
     }
-    func account(_ name: String, _ bytes: Int64) -> DeadLetterBytes.Account { .init(name: name, bytes: bytes) }
+    func account(_ name: String, _ bytes: Int64) -> AccountBytes.Account { .init(name: name, bytes: bytes) }
     let untakenByNode = "node-1 accepted none of 1 push in the last minute: 1 queue_away"
     let acme =
       "pushes of acme aren't accepted (too_many_dead_letters): it has 2.0 MiB of dead letters in shard 0. See sync-status "

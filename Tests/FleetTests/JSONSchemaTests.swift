@@ -75,7 +75,7 @@ struct JSONSchemaTests {
     #expect(try schema.problems(in: Data(unknown.utf8)) == [])
   }
 
-  @Test(arguments: [node, fleet])
+  @Test(arguments: [node, fleet, "queue-status.schema.json", "dead-letter.schema.json"])
   func `an object of the schemas has exactly the fields that are documented, all of them always`(name: String) throws {
     var objects = 0
     try JSONSchema(ofCatalogue: name).forEachSchema { schema, place in
@@ -84,7 +84,7 @@ struct JSONSchemaTests {
       #expect(schema["additionalProperties"] == .bool(false), "\(place)")
       #expect(Set(schema["required"]?.array?.compactMap(\.string) ?? []) == Set(properties.keys), "\(place)")
     }
-    #expect(objects > 5)
+    #expect(objects > (name.hasPrefix("dead-letter") ? 0 : 5))
   }
 
   @Test(arguments: [

@@ -1,7 +1,9 @@
 @testable import Fleet
+import Foundation
 import IngestQueue
 import RedisClient
 import RedisFixture
+import SchemaFixture
 import Testing
 
 /// What is said of the queue, on real surveys of a real Redis; and the command as an operator runs it.
@@ -39,6 +41,10 @@ struct QueueVerdictTests {
 
   private func run(_ server: RedisServer, _ arguments: [String] = []) async throws -> CommandRun {
     try await CommandRun.of("sync-status", ["queue", "--redis", "\(server.endpoint)"] + arguments)
+  }
+
+  private static func schemaProblems(in run: CommandRun) throws -> [String] {
+    try JSONSchema(ofCatalogue: "queue-status.schema.json").problems(in: Data(run.output.utf8))
   }
 
   @Test func `0: payloads get through`() async throws {
@@ -113,6 +119,8 @@ struct QueueVerdictTests {
         let document = try await run(server, arguments + ["--json"])
         #expect(document.status == .exited(2))
         #expect(document.output.contains("\"verdict\" : \"unknown\""))
+        #expect(document.output.contains("\"waiting\" : null"))
+        #expect(try Self.schemaProblems(in: document) == [])
       }
     }
   }
@@ -123,6 +131,20 @@ struct QueueVerdictTests {
       try await shard.bury(0..<3) { "reason \($0 % 2)" }
       try await serve([shard], reportTo: client)
       try await shard.send("HSET", [shard.layout.stats, "done", 12_345])
+      // One payload in a claim, one in a list, and one that waits for a retry in another shard.
+      try await shard.send("LPUSH", [shard.layout.pending(0), DeadLetterShard.element(9)])
+      let worker = try #require(WorkerName("worker-1"))
+      _ = try await QueueConsumer(client: client, layout: shard.layout, worker: worker).claim(
+        slot: 1, takesSuspects: false)
+      try await shard.send("LPUSH", [shard.layout.pending(7), DeadLetterShard.element(10)])
+      let other = DeadLetterShard(client: client, layout: QueueLayout(shard: 1))
+      try await other.send("ZADD", [other.layout.later, "1", "x"])
+      let two = try await self.run(server, ["--json", "--queue-shards", "2"])
+      #expect(two.status == .exited(1))
+      #expect(try Self.schemaProblems(in: two) == [])
+      for text in ["\"slot\" : 1", "\"list\" : 7", "\"lease_until\" : ", "\"later\" : 1"] {
+        #expect(two.output.contains(text), "\(text)\n\(two.output)")
+      }
       let run = try await run(server, ["--json"])
       #expect(run.status == .exited(1))
       for text in [

@@ -32,6 +32,31 @@ import Testing
     }
   }
 
+  @Test func `a maximum age that the store has lost and nodes keep is wrong, until the store says something`() {
+    func kept(_ name: String, _ seconds: Double?) -> NodeReport {
+      Sample.node(name) {
+        $0.source = .init(markedAt: 1, ageSeconds: 1, maxAgeSeconds: seconds, proveAgainst: .store, stale: false)
+      }
+    }
+    func problems(_ mark: SourceMark) -> [String] {
+      let nodes = [kept("node-1", 60), kept("node-2", nil)].map { Sample.member($0) }
+      let found = FleetVerdict(
+        Sample.facts(nodes: nodes) {
+          $0.store?.source = mark
+          $0.storeAfter?.source = mark
+        })
+      return found.problems.map { "\($0.severity): \($0.text)" }
+    }
+    let lost = problems(SourceMark(moment: Self.time - 1_000_000, readAt: Self.time))
+    #expect(
+      lost == [
+        "wrong: the store has lost the maximum age of its source mark (flushed? made anew?). node-1 keeps 60 s in "
+          + "force, other nodes have none. Set it again: key-publisher source --max-age, with a time or none"
+      ])
+    #expect(problems(SourceMark(saysNoLimit: true)) == [])
+    #expect(problems(SourceMark(moment: Self.time - 1_000_000, maxAge: .seconds(60), readAt: Self.time)) == [])
+  }
+
   @Test func `a mark beyond its maximum age is wrong, and keeps no node from being in sync`() {
     let mark = SourceMark(moment: Self.time - 75_000_000, maxAge: .seconds(60), readAt: Self.time)
     let found = verdict(mark, nodes: [stale(proving: .store), stale("node-2", proving: .store)])

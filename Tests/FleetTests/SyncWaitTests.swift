@@ -97,7 +97,8 @@ struct SyncWaitTests {
       unsealed.store?.sealed = false
       #expect(
         look(&wait, unsealed).first
-          == "the store isn't sealed: unknown keys are answered 503, new nodes don't get ready. If it has all keys: key-publisher seal"
+          == "the store isn't sealed: keys that aren't active are answered 503, and nodes that start now don't get "
+          + "ready. If it has all keys: key-publisher seal"
       )
     }
   }

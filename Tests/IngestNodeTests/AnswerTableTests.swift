@@ -25,7 +25,7 @@ import Testing
     case .undecided, .unavailable, .overLimit, .outcomeUnknown(isRepeatable: true): 503
     case .outcomeUnknown(isRepeatable: false):
       ["generic": 504, "otlp": 504, "appsignal": 500, "honeycomb": 429, "sentry": 504][dialect.name, default: 0]
-    case .tooFast(nil), .accountOverLimit, .accountSlowsRedis, .tooManyDeadLetters:
+    case .tooFast(nil), .accountOverLimit, .accountSlowsRedis, .tooManyRetries, .tooManyDeadLetters:
       ["generic": 429, "otlp": 504, "appsignal": 500, "honeycomb": 429, "sentry": 429][dialect.name, default: 0]
     case .tooFast(let chosen?): chosen.rawValue
     case .missingKey, .keyTooLong, .uncountable: 400
@@ -40,7 +40,7 @@ import Testing
     #expect(EveryFailure.undecided.count == 17 && Set(EveryFailure.undecided.map(\.code)).count == 17)
     #expect(
       EveryFailure.all.count == RefusalReason.allCases.count + 17 + PushRejection.Unavailable.allCases.count
-        + 1 + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1 + 1 + 1 + 1 + ProtocolError.allCases.count)
+        + 1 + 1 + 1 + 1 + 2 + 5 + 1 + 1 + 2 + 1 + 1 + 1 + 1 + ProtocolError.allCases.count)
   }
 
   @Test(arguments: Dialects.all.map(\.name)) func `every failure has its status, whoever hears it`(name: String) throws
@@ -65,7 +65,7 @@ import Testing
         let waits =
           switch failure {
           case .overLimit(let seconds), .accountOverLimit(let seconds), .accountSlowsRedis(let seconds),
-            .tooManyDeadLetters(let seconds):
+            .tooManyRetries(let seconds), .tooManyDeadLetters(let seconds):
             seconds...seconds
           default: 1...5
           }
@@ -151,6 +151,20 @@ import Testing
     let facts = Self.front.facts(.overLimit(retryAfter: 17), in: Dialects.generic)
     #expect(facts.retryAfter == 17)
     #expect(facts.reason == "queue_over_limit" && facts.label == "queue_over_limit")
+  }
+
+  @Test func `each limit of an account has a reason and a text of its own`() {
+    let failures: [PushRejection] = [
+      .tooFast(nil), .accountOverLimit(retryAfter: 1), .accountSlowsRedis(retryAfter: 1),
+      .tooManyRetries(retryAfter: 1), .tooManyDeadLetters(retryAfter: 1),
+    ]
+    let facts = failures.map { Self.front.facts($0, in: Dialects.generic) }
+    #expect(
+      facts.map(\.label) == [
+        "too_fast", "account_over_limit", "large_payloads_too_fast", "too_many_retries", "too_many_dead_letters",
+      ])
+    #expect(Set(facts.map(\.detail)).count == failures.count)
+    #expect(facts.filter { $0.detail?.contains("nearly full") ?? false }.map(\.reason) == ["account_over_limit"])
   }
 
   @Test func `a proof's moment is told as a date`() {

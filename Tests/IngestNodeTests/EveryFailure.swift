@@ -49,7 +49,8 @@ enum EveryFailure {
     case .undecided: PushRejection.Unavailable.allCases.map { .unavailable($0) }
     case .unavailable: [.overLimit(retryAfter: 17)]
     case .accountOverLimit: [.accountSlowsRedis(retryAfter: 17)]
-    case .accountSlowsRedis: [.tooManyDeadLetters(retryAfter: 17)]
+    case .accountSlowsRedis: [.tooManyRetries(retryAfter: 17)]
+    case .tooManyRetries: [.tooManyDeadLetters(retryAfter: 17)]
     case .tooManyDeadLetters: [.outcomeUnknown(isRepeatable: true), .outcomeUnknown(isRepeatable: false)]
     case .overLimit: [.accountOverLimit(retryAfter: 17)]
     case .outcomeUnknown: [.tooFast(nil)] + TooFastStatus.allCases.map { .tooFast($0) }

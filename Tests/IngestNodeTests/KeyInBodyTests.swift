@@ -30,6 +30,17 @@ import Testing
     }
   }
 
+  @Test func `a body with a key in it is passed on as it is, wherever the request has its key`() throws {
+    let body = Self.envelope("good")
+    for key in ["good", nil] {
+      let client = EmbeddedClient()
+      let path = key.map { "/api/1/envelope/?sentry_key=\($0)" } ?? "/api/1/envelope/"
+      client.send(.post(to: path, key: nil, body: body))
+      #expect(client.gate.payloads == [body])
+      #expect(try client.statuses() == [200])
+    }
+  }
+
   @Test func `a key that isn't active is refused before the rest of the body comes`() throws {
     let client = EmbeddedClient(limits: RequestLimits(bodyBytes: 16 << 20))
     client.send(.head(to: "/api/1/envelope/", key: nil, length: 16 << 20) + Self.envelope("bad"))

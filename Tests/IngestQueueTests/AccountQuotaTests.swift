@@ -4,10 +4,10 @@ import Testing
 @testable import IngestQueue
 
 struct AccountQuotaTests {
-  private func letters(_ bytes: [String: Int64]) -> DeadLetterBytes {
-    DeadLetterBytes(
+  private func letters(_ bytes: [String: Int64]) -> AccountBytes {
+    AccountBytes(
       all: bytes.values.reduce(0, +),
-      accounts: bytes.sorted { $0.value > $1.value }.map { DeadLetterBytes.Account(name: $0.key, bytes: $0.value) })
+      accounts: bytes.sorted { $0.value > $1.value }.map { AccountBytes.Account(name: $0.key, bytes: $0.value) })
   }
 
   @Test func `an account is told beyond a sixteenth of what is left, and until it has three quarters of that`() {

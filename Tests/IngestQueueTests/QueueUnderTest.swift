@@ -97,7 +97,7 @@ struct QueueUnderTest {
 
   /// The same as it is kept, and that the sum of all fits.
   func keptDeadBytes() async throws -> [String: Int64] {
-    let kept = try await DeadLetterBytes.read(from: client)
+    let kept = try await AccountBytes.ofDeadLetters(from: client)
     let sums = Dictionary(uniqueKeysWithValues: kept.accounts.map { ($0.name, $0.bytes) })
     guard kept.all == sums.values.reduce(0, +), kept.accounts.map(\.bytes) == sums.values.sorted(by: >) else {
       throw Unexpected(description: "bytes of dead letters that don't fit together: \(kept)")

@@ -31,7 +31,7 @@ import Testing
     let reading = try read(script(dead: "7"))
     #expect((reading.entries, reading.bytes, reading.done, reading.deadBytes.all) == (1, 10, 5, 7))
     let retries = try read(script(later: 1, retries: "9")).retries
-    #expect(retries == DeadLetterBytes(all: 9, accounts: [.init(name: "acme", bytes: 9)]))
+    #expect(retries == AccountBytes(all: 9, accounts: [.init(name: "acme", bytes: 9)]))
   }
 
   @Test(arguments: [Int64.max, .min, -1, 1 << 51])

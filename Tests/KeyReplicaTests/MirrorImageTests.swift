@@ -109,10 +109,11 @@ struct MirrorImageTests {
     #expect(error?.description.contains("redis://there") == true)
   }
 
-  @Test(arguments: [nil, "production"])
-  func `an image that knows its store is of use at any address`(name: String?) throws {
+  @Test(arguments: [nil, "production"], [nil, .milliseconds(60_001)] as [Duration?])
+  func `an image that knows its store is of use at any address`(name: String?, maxAge: Duration?) throws {
     let memory = StoreMemory(
-      store: StoreIdentity(id: "77ab", name: name), epoch: "e", version: 1 << 40, confirmed: 1 << 39)
+      store: StoreIdentity(id: "77ab", name: name), epoch: "e", version: 1 << 40, confirmed: 1 << 39,
+      sourceMaxAge: maxAge)
     let image = MirrorImage(
       source: "redis://here", heardAt: 17.5, announced: 3, memory: memory, table: table(keys: 5))
     let again = try MirrorImage(decoding: image.encoded(), source: "redis://there", bucketCount: 8)

@@ -65,6 +65,35 @@ import Testing
     #expect(bench.notes.last == .sourceRecent && bench.status.objection == nil)
   }
 
+  @Test func `a store that has lost the maximum age doesn't lift it, and one that says so does`() throws {
+    var bench = try synced()
+    bench.store.source.maxAge = .milliseconds(999)
+    bench.ask(1, 7)
+    try bench.settle()
+    #expect(isStale(bench.answers[1]))
+    // As after FLUSHALL and an import.
+    bench.store.source.maxAge = nil
+    for (number, key) in [7, 0].enumerated() { bench.ask(UInt64(2 + number), key) }
+    try bench.settle()
+    #expect(isStale(bench.answers[2]) && isStale(bench.answers[3]))
+    #expect(bench.status.source?.maxAge == .milliseconds(999))
+    #expect(bench.notes.filter { $0 == .sourceMaxAgeLost(.milliseconds(999)) }.count == 1)
+    // The state file remembers it.
+    let image = try #require(bench.replica.image(source: "here", at: bench.now, wall: 1_000)).encoded()
+    let again = try MirrorImage(
+      decoding: image, source: "here", bucketCount: bench.replica.mirror.table.bucketCount)
+    #expect(again.memory?.sourceMaxAge == .milliseconds(999))
+    let restarted = Replica(
+      table: again.table, restoredFrom: bench.now, remembering: again.memory, seed: 1, now: bench.now)
+    #expect(restarted.knownMaxAge == .milliseconds(999))
+
+    bench.store.source.saysNoLimit = true
+    for (number, key) in [7, 0].enumerated() { bench.ask(UInt64(10 + number), key) }
+    try bench.settle()
+    #expect((UInt64(10)..<12).map { refusal(bench.answers[$0])?.reason } == [.unknownKey, .revokedKey])
+    #expect(bench.replica.knownMaxAge == nil)
+  }
+
   @Test(arguments: [
     SourceMark(maxAge: .seconds(60), readAt: time), SourceMark(moment: time, maxAge: .seconds(60)),
     SourceMark(moment: time + 1, maxAge: .seconds(60), readAt: time), SourceMark(flaw: "no number"),

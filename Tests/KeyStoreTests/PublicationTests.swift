@@ -199,13 +199,18 @@ import Testing
     }
   }
 
-  @Test func `an import mends a record that can't be read, and a sync doesn't touch such a store`() async throws {
+  @Test func `an import leaves a record that can't be read, and a sync doesn't touch such a store`() async throws {
     try await StoreBench.with { store in
       try await store.put(["key1", "key2"])
       try await store.run("HSET", store.bucket(of: "key1"), KeyID(secret: "key1".utf8).bytes, "active")
-      await #expect(throws: UndecodableRecord.self) { _ = try await publication(store).plan(for: list(["key1"])) }
-      let outcome = try await carryOut(list(["key1"]), by: publication(store, sync: false))
-      #expect(outcome.edits?.changed == 1)
+      let error = await #expect(throws: DamagedRecord.self) {
+        _ = try await publication(store).plan(for: list(["key1"]))
+      }
+      #expect(error?.key == KeyID(secret: "key1".utf8) && error?.reason != nil)
+      let plan = try await publication(store, sync: false).plan(for: list(["key1", "new"]))
+      #expect(plan.effects[.damaged] == 1 && plan.effects[.added] == 1)
+      let outcome = try await carryOut(list(["key1", "new"]), by: publication(store, sync: false))
+      #expect(outcome.edits?.changed == 1 && outcome.edits?[.damaged] == 1)
       #expect(try await store.connection.verifyStore(store.layout).keysByState == [.active: 2])
     }
   }

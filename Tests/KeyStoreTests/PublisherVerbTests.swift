@@ -209,4 +209,39 @@ import Testing
       #expect(!position.sealed)
     }
   }
+
+  /// A command of the argument parser's own description of the program.
+  private struct Command: Decodable {
+    struct Argument: Decodable {
+      struct Name: Decodable { var name: String }
+      var kind: String
+      var names: [Name]?
+      var abstract: String?
+    }
+
+    var commandName: String
+    var arguments: [Argument]?
+    var subcommands: [Command]?
+    var all: [Command] { [self] + (subcommands ?? []).flatMap(\.all) }
+  }
+
+  private struct Description: Decodable { var command: Command }
+
+  @Test func `each option's help names its variable, or says that there is none`() async throws {
+    let run = try await PublisherRun.of(nil, ["--experimental-dump-help"])
+    let commands = try JSONDecoder().decode(Description.self, from: Data(run.output.utf8)).command.all
+    var named: Set<String> = []
+    for command in commands {
+      for argument in command.arguments ?? [] where argument.kind != "positional" {
+        let name = argument.names?.map(\.name).max { $0.count < $1.count } ?? ""
+        guard name != "help", name != "version" else { continue }
+        named.insert(name)
+        let help = argument.abstract ?? ""
+        #expect(
+          help.contains("environment: SLUICE_") || help.hasSuffix("(only on the command line)"),
+          "\(command.commandName) --\(name): \(help)")
+      }
+    }
+    #expect(named.isSuperset(of: ["dry-run", "due", "print-install", "name", "yes", "redis"]), "\(named.sorted())")
+  }
 }

@@ -42,7 +42,7 @@ import Testing
       #expect(try await purge.run(revokedBefore: later) { _ in }?.changed == 1)
       try await store.run("CONFIG", "SET", "maxmemory", "0")
       try await store.run("HSET", store.bucket(of: "b"), KeyID(secret: "b".utf8).bytes, "9 r 5 acme")
-      await #expect(throws: UndecodableRecord.self) { _ = try await purge.run(revokedBefore: later) { _ in } }
+      await #expect(throws: DamagedRecord.self) { _ = try await purge.run(revokedBefore: later) { _ in } }
     }
   }
 

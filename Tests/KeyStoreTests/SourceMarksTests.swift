@@ -36,8 +36,10 @@ import Testing
       let (marks, lease, before) = (marks(store), try await take(store), try await position(store))
       #expect(try await marks.read().mark.moment == nil)
       let moment = try await marks.time()
-      let outcome = try await marks.mark(moment, under: lease, of: before.epoch, at: before.version)
-      #expect(outcome == .init(isWritten: true, epoch: before.epoch, version: before.version))
+      let outcome = try await marks.mark(
+        moment, under: lease, of: before.epoch, at: before.version, digest: before.digest)
+      #expect(
+        outcome == .init(isWritten: true, epoch: before.epoch, version: before.version, digest: before.digest))
       let (answer, mark) = try await marks.read()
       #expect(try found(answer) == before && mark.moment == moment && mark.version == before.version)
       let age = try #require(mark.age)
@@ -53,19 +55,23 @@ import Testing
       try await store.put(["a", "b"])
       let (marks, lease, now) = (marks(store), try await take(store), try await position(store))
       let moment = try await marks.time()
-      var outcome = try await marks.mark(moment, under: lease, of: now.epoch, at: now.version + 1)
+      var outcome = try await marks.mark(moment, under: lease, of: now.epoch, at: now.version + 1, digest: now.digest)
       #expect(!outcome.isWritten && outcome.version == now.version)
-      outcome = try await marks.mark(moment, under: lease, of: now.epoch, at: now.version - 1)
+      outcome = try await marks.mark(moment, under: lease, of: now.epoch, at: now.version - 1, digest: now.digest)
       #expect(!outcome.isWritten && outcome.version == now.version)
-      outcome = try await marks.mark(moment, under: lease, of: "another", at: 0)
+      outcome = try await marks.mark(moment, under: lease, of: "another", at: 0, digest: now.digest)
       #expect(!outcome.isWritten && outcome.epoch == now.epoch)
+      // A copy that was restored, and then reached the same version with another content.
+      outcome = try await marks.mark(moment, under: lease, of: now.epoch, at: now.version, digest: .empty)
+      #expect(!outcome.isWritten && outcome.digest == now.digest)
       // A moment in the future, as after Redis's clock was set back.
-      outcome = try await marks.mark(moment + 3_600_000_000, under: lease, of: now.epoch, at: now.version)
+      outcome = try await marks.mark(
+        moment + 3_600_000_000, under: lease, of: now.epoch, at: now.version, digest: now.digest)
       #expect(!outcome.isWritten)
       #expect(try await marks.read().mark.moment == nil)
       try await store.run("DEL", store.layout.lease)
       let error = await #expect(throws: RedisServerError.self) {
-        _ = try await marks.mark(moment, under: lease, of: now.epoch, at: now.version)
+        _ = try await marks.mark(moment, under: lease, of: now.epoch, at: now.version, digest: now.digest)
       }
       #expect(error?.storeCode == .leaseEnded)
       #expect(try await marks.read().mark.moment == nil)
@@ -81,7 +87,7 @@ import Testing
       var mark = try await marks.read().mark
       #expect(mark.maxAge == .seconds(60) && !mark.isWithinBound)
       let (lease, now) = (try await take(store), try await position(store))
-      _ = try await marks.mark(try await marks.time(), under: lease, of: now.epoch, at: now.version)
+      _ = try await marks.mark(try await marks.time(), under: lease, of: now.epoch, at: now.version, digest: now.digest)
       #expect(try await marks.read().mark.isWithinBound)
       try await marks.setMaxAge(nil)
       mark = try await marks.read().mark

@@ -117,9 +117,11 @@ import Testing
 
     func time() async throws -> UInt64 { try await marks.time() }
 
-    func mark(_ moment: UInt64, of epoch: String, at version: UInt64) async throws -> Bool {
+    func mark(_ moment: UInt64, of epoch: String, at version: UInt64, digest: Digest) async throws -> Bool {
       let lease = try await ListLease.take(bench.connection, bench.layout, as: "the test", within: .zero) { _ in }
-      let outcome = try await refusing { try await marks.mark(moment, under: lease, of: epoch, at: version) }
+      let outcome = try await refusing {
+        try await marks.mark(moment, under: lease, of: epoch, at: version, digest: digest)
+      }
       await lease.release()
       return outcome.isWritten
     }

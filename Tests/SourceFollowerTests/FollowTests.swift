@@ -102,6 +102,32 @@ import Testing
     try await bench.postgres.query("DELETE FROM api_keys WHERE account = 'umlaut'")
   }
 
+  @Test func `a change of a key whose record can't be read waits, and other changes don't`() async throws {
+    let bench = try await FollowBench(keys: 10)
+    let follower = try await bench.follow()
+    let id = KeyID(secret: "sk_1".utf8)
+    let bucket = bench.layout.bucket(id.bucket(of: StoreLayout.bucketCount))
+    func field() async throws -> [UInt8] {
+      try await bench.with { try await $0.execute(RedisCommand("HGET", bucket, id.bytes)).bytes() }
+    }
+    let whole = try await field()
+    let cut = Array("1 r 5".utf8)
+    try await bench.with { _ = try await $0.execute(RedisCommand("HSET", bucket, id.bytes, cut)).orThrow() }
+    try await bench.postgres.query("UPDATE api_keys SET account = 'other' WHERE secret = 'sk_1'")
+    try await follower.waitForLine(containing: "the record of key \(id) in bucket")
+    let mark = try await bench.mark().moment
+    try await bench.postgres.query("INSERT INTO api_keys VALUES ('sk_new', 'acme')")
+    try await eventually("the new key is active") { try await bench.state("sk_new") == .active }
+    #expect(try await field() == cut)
+    #expect(try await bench.waiting() > 0)
+    #expect(try await bench.mark().moment == mark)
+    try await bench.with { _ = try await $0.execute(RedisCommand("HSET", bucket, id.bytes, whole)).orThrow() }
+    try await follower.waitForLine(containing: "all changes of the source can be carried out again")
+    try await bench.becomesEqual()
+    #expect(try await bench.differences() == [])
+    follower.terminate()
+  }
+
   @Test func `a transaction that began first and commits last is carried out, too`() async throws {
     let bench = try await FollowBench()
     let follower = try await bench.follow()
@@ -260,6 +286,49 @@ import Testing
     #expect(try await bench.differences().filter { !$0.contains(KeyID(secret: "sk_7".utf8).hex) } == [])
     try await eventually("the source has decided about the key") { try await bench.state("sk_7") == .active }
     #expect(follower.status == nil)
+  }
+
+  @Test func `a revocation by hand is undone with warnings, and lasts once no follower runs`() async throws {
+    let bench = try await FollowBench(keys: 10)
+    let follower = try await bench.follow()
+    func revoke() async throws -> ServiceProcess {
+      let run = try await ServiceProcess.start(
+        "key-publisher", ["revoke", "--key", "sk_7"], environment: bench.environment)
+      #expect(try await run.waitForExit() == .exited(0), "\(run.outputs)")
+      try await run.waitForOutputs()
+      return run
+    }
+    let first = try await revoke().standardError.text
+    #expect(first.contains("this change doesn't last: key-publisher follow on"), "\(first)")
+    let line = try await follower.waitForLine(containing: "are active again, because they are active in the source")
+    #expect(line.contains("\(KeyID(secret: "sk_7".utf8)) of account-7") && line.contains("warning"), "\(line)")
+    try await eventually("the source has decided") { try await bench.state("sk_7") == .active }
+
+    follower.terminate()
+    #expect(try await follower.waitForExit() == .exited(0), "\(follower.outputs)")
+    let second = try await revoke().standardError.text
+    #expect(!second.contains("doesn't last"), "\(second)")
+    #expect(try await bench.state("sk_7") == .revoked)
+  }
+
+  @Test func `a follower names a store without a name, and leaves another one alone`() async throws {
+    let bench = try await FollowBench(keys: 10)
+    func name() async throws -> String? {
+      try await bench.with { connection in
+        guard case .found(let position) = try await connection.storePosition(bench.layout) else { return nil }
+        return position.store.name
+      }
+    }
+    let follower = try await bench.follow(["--name", "production"])
+    #expect(try await name() == "production")
+    follower.terminate()
+    _ = try await follower.waitForExit()
+    try await bench.postgres.query("DELETE FROM api_keys")
+    let other = try await bench.start(FollowBench.columns + ["--name", "staging", "--max-revoked", "100"])
+    #expect(try await other.waitForExit() == .exited(1), "\(other.outputs)")
+    #expect(other.outputs.contains("expected the store staging"), "\(other.outputs)")
+    #expect(try await bench.state("sk_1") == .active)
+    #expect(try await name() == "production")
   }
 
   @Test func `a trigger that isn't there or isn't the right one is said`() async throws {

@@ -173,7 +173,7 @@ struct DeadLetterLimitTests {
       try await deployment.redis.run("ZCARD", "sluice:{queue-0}:later").integer() * 2 > taken
     }
     try await eventually("the account is told") {
-      try await node.push(key: Deployment.key(0)).member("reason") == "account_over_limit"
+      try await node.push(key: Deployment.key(0)).member("reason") == "too_many_retries"
     }
     // Another account, which makes nearly all pushes meanwhile.
     for _ in 0..<1_000 { #expect(try await node.push(key: Deployment.key(1)).status == 202) }

@@ -11,7 +11,7 @@ final class PublishingAPI: Sendable {
   static let token = "a-token-of-the-application-1"
 
   let process: ServiceProcess
-  /// The API's URL, such as `http://127.0.0.1:8082`.
+  /// The API's URL, such as `http://127.0.0.1:8083`.
   let url: String
   /// The path of the file of tokens.
   let tokens: String

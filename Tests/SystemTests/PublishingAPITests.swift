@@ -80,6 +80,27 @@ import Testing
     }
   }
 
+  @Test func `a key whose record can't be read is an error of the store, and no unknown key`() async throws {
+    try await withAPI { deployment, api in
+      _ = try await api.put("sk_1")
+      let key = KeyID(secret: "sk_1".utf8)
+      let bucket = StoreLayout().bucket(key.bucket(of: StoreLayout.bucketCount))
+      try await deployment.redis.run("HSET", bucket, key.bytes, "1 r 5")
+      let path = "/v1/keys/\(id("sk_1"))"
+      for answer in [
+        try await api.put("sk_1", "acme", #","reactivate":true"#), try await api.send(.GET, path),
+        try await api.send(.PATCH, path, #"{"state":"revoked"}"#),
+      ] {
+        #expect(answer.status == 500 && answer.code == "damaged_record", "\(answer)")
+        #expect(answer.remedy.contains("key-publisher verify"), "\(answer)")
+      }
+      let batch = try await api.send(
+        .POST, "/v1/keys:batch", #"{"changes":[{"key":"sk_1","account":"acme"},{"key":"sk_2","account":"acme"}]}"#)
+      #expect(batch.status == 200 && batch.body.contains("damaged_record"), "\(batch)")
+      #expect(batch.json["changed"] as? Int == 1 && batch.json["left"] as? Int == 1, "\(batch)")
+    }
+  }
+
   @Test func `a batch is one step, and says of each change what became of it`() async throws {
     try await withAPI { _, api in
       _ = try await api.put("revoked")

@@ -12,7 +12,7 @@ enum DeadLetterVerdict {
   private static let named = 3
 
   /// - Parameter bytes: By the shards' numbers.
-  static func wrong(_ nodes: [Member<NodeReport>], _ bytes: [Int: DeadLetterBytes]) -> [String] {
+  static func wrong(_ nodes: [Member<NodeReport>], _ bytes: [Int: AccountBytes]) -> [String] {
     var reports: [Int: NodeReport.Shard] = [:]
     for node in nodes where node.isLive {
       for shard in node.report.queue.shards {
@@ -25,7 +25,7 @@ enum DeadLetterVerdict {
     }
   }
 
-  private static func refused(_ shard: NodeReport.Shard, _ accounts: [DeadLetterBytes.Account]) -> [String] {
+  private static func refused(_ shard: NodeReport.Shard, _ accounts: [AccountBytes.Account]) -> [String] {
     guard let count = shard.refusedAccounts, count > 0 else { return [] }
     let known = accounts.prefix(min(count, named))
     var lines = known.map { account in

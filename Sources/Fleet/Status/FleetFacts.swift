@@ -102,7 +102,7 @@ public struct QueueTotals: Sendable, Equatable {
   /// Dead letters.
   public var dead: Int64
   /// Bytes of dead letters, and the accounts that have most.
-  public var deadBytes: DeadLetterBytes
+  public var deadBytes: AccountBytes
   /// The age of the next payload in seconds; nil if none waits or its age is unknown.
   public var oldestSeconds: Double?
   /// The times from which `oldestSeconds` is computed, in Unix seconds: when the payload was received, by a node's
@@ -115,7 +115,7 @@ public struct QueueTotals: Sendable, Equatable {
   }
 
   public init(
-    pending: Int64, later: Int64, claimed: Int64, dead: Int64, deadBytes: DeadLetterBytes = DeadLetterBytes(),
+    pending: Int64, later: Int64, claimed: Int64, dead: Int64, deadBytes: AccountBytes = AccountBytes(),
     oldestSeconds: Double? = nil
   ) {
     self.pending = pending
@@ -135,7 +135,7 @@ extension QueueTotals {
     self.init(
       pending: known.reduce(0) { $0 + $1.pending }, later: known.reduce(0) { $0 + $1.later },
       claimed: known.reduce(0) { $0 + $1.claimed }, dead: known.reduce(0) { $0 + $1.dead },
-      deadBytes: DeadLetterBytes(all: known.reduce(0) { $0 + $1.deadBytes.all }),
+      deadBytes: AccountBytes(all: known.reduce(0) { $0 + $1.deadBytes.all }),
       oldestSeconds: known.compactMap(\.oldestSeconds).max())
   }
 }
@@ -257,7 +257,7 @@ public struct IncompatibleStore: Error, Sendable, Equatable, CustomStringConvert
 
 extension QueueTotals {
   static func read(from client: RedisClient, layout: QueueLayout, within limit: Duration) async throws -> QueueTotals {
-    async let bytes = DeadLetterBytes.read(
+    async let bytes = AccountBytes.ofDeadLetters(
       from: client, layout: layout, accounts: QueueSurvey.accountsNamed, within: limit)
     let state = try await QueueState.read(from: client, layout: layout, within: limit)
     var figures = QueueTotals(

@@ -83,7 +83,7 @@ public struct FleetVerdict: Sendable, Equatable {
   public var isWell: Bool { problems.allSatisfy { $0.severity == .note } }
 
   public init(_ facts: FleetFacts) {
-    let storeProblems = Self.storeProblems(facts.store)
+    let storeProblems = Self.storeProblems(facts)
     nodes = facts.fleet.nodes.map { node in
       NodeJudgement(name: node.report.name, stopped: node.stopped, lacks: node.stopped ? [] : Self.lacks(node, facts))
     }
@@ -120,13 +120,14 @@ public struct FleetVerdict: Sendable, Equatable {
       + RefusalStorm.problems(facts.fleet.nodes) + Self.untaken(facts) + Self.notes(facts, running)
     problems += LossVerdict.wrong(facts.fleet.nodes)
     problems += SourceVerdict.problems(facts.store, facts.fleet.nodes)
+    problems += SourceVerdict.lostMaxAge(facts.storeAfter ?? facts.store, facts.fleet.nodes)
     problems += rest.filter { $0.severity == .wrong } + rest.filter { $0.severity != .wrong }
   }
 
   // MARK: The store
 
-  private static func storeProblems(_ store: StorePosition?) -> [FleetProblem] {
-    guard let store else {
+  private static func storeProblems(_ facts: FleetFacts) -> [FleetProblem] {
+    guard let store = facts.store else {
       return [
         FleetProblem(.outOfSync, "there is no key store in this Redis and namespace: run key-publisher import")
       ]
@@ -135,11 +136,22 @@ public struct FleetVerdict: Sendable, Equatable {
       return [
         FleetProblem(
           .outOfSync,
-          "the store isn't sealed: unknown keys are answered 503, new nodes don't get ready. If it has all keys: key-publisher seal"
-        )
+          "the store isn't sealed: keys that aren't active are answered 503, and \(unready(facts)). If it has all keys: "
+            + "key-publisher seal")
       ]
     }
     return []
+  }
+
+  /// Which nodes an unsealed store keeps out of the load balancer: only those that haven't been ready since their
+  /// start.
+  private static func unready(_ facts: FleetFacts) -> String {
+    let names = facts.fleet.nodes.filter { $0.isLive && !$0.report.ready && $0.report.state != .draining }
+      .map(\.report.name)
+    guard !names.isEmpty else { return "nodes that start now don't get ready" }
+    let are = names.count == 1 ? "isn't" : "aren't"
+    let subject = Wording.list(names, atMost: 3)
+    return "\(subject) \(are) ready (/readyz answers 503). Nodes that were ready before stay ready"
   }
 
   // MARK: The nodes
@@ -512,7 +524,7 @@ extension FleetFacts {
   }
 
   /// By shard number, for the shards that could be read.
-  fileprivate var deadBytes: [Int: DeadLetterBytes] {
+  fileprivate var deadBytes: [Int: AccountBytes] {
     shards.reduce(into: [:]) { $0[$1.shard] = $1.queue.value?.deadBytes }
   }
 }

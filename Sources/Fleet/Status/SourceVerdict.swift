@@ -31,6 +31,22 @@ enum SourceVerdict {
     ]
   }
 
+  /// One problem if the store has lost the maximum age of its source mark, and nodes keep the last one that they knew.
+  /// Other nodes refuse keys by a content of unknown age.
+  /// - Parameter store: Read after the nodes' reports, so that a maximum age that was just set isn't missed.
+  static func lostMaxAge(_ store: StorePosition?, _ nodes: [Member<NodeReport>]) -> [FleetProblem] {
+    guard let mark = store?.source, mark.maxAge == nil, !mark.saysNoLimit, mark.flaw == nil else { return [] }
+    let keeping = nodes.filter { $0.isLive && $0.report.source?.maxAgeSeconds != nil }
+    guard let kept = keeping.compactMap({ $0.report.source?.maxAgeSeconds }).max() else { return [] }
+    let names = Wording.list(keeping.map(\.report.name), atMost: 3) + (keeping.count == 1 ? " keeps" : " keep")
+    return [
+      FleetProblem(
+        .wrong,
+        "the store has lost the maximum age of its source mark (flushed? made anew?). \(names) \(time(seconds: kept)) "
+          + "in force, other nodes have none. Set it again: key-publisher source --max-age, with a time or none")
+    ]
+  }
+
   /// Whether a node's only reason for refusing nobody is the source mark.
   static func blocks(_ report: NodeReport) -> Bool { report.source?.stale == true }
 

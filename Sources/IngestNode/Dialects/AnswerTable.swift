@@ -71,7 +71,7 @@ enum AnswerTable {
   /// | `outcome_unknown` without | no | another node would put the payload into the queue once more |
   /// | `account_over_limit` | no | all nodes read the same queue, and see the same account fill it |
   /// | `large_payloads_too_fast` | no | all nodes push to the same Redis |
-  /// | `too_many_dead_letters` | no | the same |
+  /// | `too_many_retries`, `too_many_dead_letters` | no | all nodes read the same queue |
   /// | `too_fast` | no | another node would accept it, and the effective limit would be the sum of all nodes' limits |
   ///
   /// - Returns: Nil for an answer that is final for the client too.
@@ -79,7 +79,7 @@ enum AnswerTable {
     switch failure {
     case .undecided, .unavailable, .overLimit: true
     case .outcomeUnknown(let isRepeatable): isRepeatable
-    case .tooFast, .accountOverLimit, .accountSlowsRedis, .tooManyDeadLetters: false
+    case .tooFast, .accountOverLimit, .accountSlowsRedis, .tooManyRetries, .tooManyDeadLetters: false
     case .refused, .missingKey, .keyTooLong, .uncountable, .notFound, .methodNotAllowed, .tooLarge, .unreadable: nil
     }
   }
@@ -91,7 +91,7 @@ enum AnswerTable {
     case .refused: .refused
     case .undecided: .undecided
     case .unavailable, .overLimit, .outcomeUnknown: .unavailable
-    case .tooFast, .accountOverLimit, .accountSlowsRedis, .tooManyDeadLetters: .limited
+    case .tooFast, .accountOverLimit, .accountSlowsRedis, .tooManyRetries, .tooManyDeadLetters: .limited
     case .missingKey, .keyTooLong, .uncountable, .notFound, .methodNotAllowed, .tooLarge, .unreadable: .invalid
     }
   }
@@ -131,6 +131,11 @@ enum AnswerTable {
       return AnswerFacts(
         status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "large_payloads_too_fast",
         detail: "this account's large payloads take more of Redis's time than one account may", retryAfter: seconds)
+    case .tooManyRetries(let seconds):
+      return AnswerFacts(
+        status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "too_many_retries",
+        detail: "too many payloads of the account wait for a retry, because they couldn't be stored yet; retry later",
+        retryAfter: seconds)
     case .tooManyDeadLetters(let seconds):
       return AnswerFacts(
         status: unrepeated.tooFast.rawValue, error: "too_fast", reason: "too_many_dead_letters",

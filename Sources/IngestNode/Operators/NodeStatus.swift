@@ -155,7 +155,9 @@ final class NodeStatus: Sendable {
     switch mirror.completeness.state {
     // A guarded mirror serves as well as a complete one. The fleet's status asks an operator to act.
     case .complete, .guarded:
-      if !mirror.sealed { standing.lacks.append("the key store isn't sealed: unknown keys are answered 503") }
+      if !mirror.sealed {
+        standing.lacks.append("the key store isn't sealed: keys that aren't active are answered 503")
+      }
     case .empty, .restored, .loading, .diverged, .incompatible:
       standing.lacks.append(mirror.objection?.inWords ?? "the mirror is \(mirror.completeness.state.rawValue)")
     }

@@ -148,6 +148,7 @@ final class PushHandler: PushHandling {
     case .overLimit(let seconds): .overLimit(retryAfter: seconds)
     case .accountOverLimit(let seconds): .accountOverLimit(retryAfter: seconds)
     case .accountSlowsRedis(let seconds): .accountSlowsRedis(retryAfter: seconds)
+    case .tooManyRetries(let seconds): .tooManyRetries(retryAfter: seconds)
     case .tooManyDeadLetters(let seconds): .tooManyDeadLetters(retryAfter: seconds)
     case .durabilityLost: .unavailable(.durabilityLost)
     case .away: .unavailable(.queueAway)

@@ -25,11 +25,12 @@ enum PushRejection: Error, Sendable {
   case unavailable(Unavailable)
   /// The queue is over its limit, for about this number of seconds.
   case overLimit(retryAfter: Int)
-  /// The queue is nearly full, and the rest is reserved for accounts that send less than this one. Or the account's
-  /// payloads that wait for a retry exceed their share of the room.
+  /// The queue is nearly full, and the rest is reserved for accounts that send less than this one.
   case accountOverLimit(retryAfter: Int)
   /// The account's large payloads take too much of Redis's time.
   case accountSlowsRedis(retryAfter: Int)
+  /// The account's payloads that wait for a retry exceed their share of the room.
+  case tooManyRetries(retryAfter: Int)
   /// Too many payloads of the account couldn't be stored, and wait for an operator.
   case tooManyDeadLetters(retryAfter: Int)
   /// The payload was sent to Redis without a reply: it may be in the queue.

@@ -37,13 +37,13 @@ public struct AccountQuota: Sendable, Equatable {
   static let retries = AccountQuota(share: 2)
 
   /// - Parameter left: The free room, without the bytes of these accounts.
-  mutating func read(_ letters: DeadLetterBytes, left: Int64) {
-    room = letters.all + max(left, 0)
+  mutating func read(_ bytes: AccountBytes, left: Int64) {
+    room = bytes.all + max(left, 0)
     limit = max(left, 0) / share
     let before = told
     told = [:]
     // No request has the account with the empty name.
-    for account in letters.accounts where !account.name.isEmpty {
+    for account in bytes.accounts where !account.name.isEmpty {
       let bound = before[account.name] == nil ? limit : limit / 4 * 3
       if account.bytes > bound { told[account.name] = account.bytes }
     }

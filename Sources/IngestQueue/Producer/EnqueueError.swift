@@ -26,6 +26,9 @@ public enum EnqueueError: Error, Sendable, Equatable, CustomStringConvertible {
   /// The account's large payloads have used more than their share of Redis's time. Nothing was sent.
   /// - Parameter retryAfter: Seconds until the next one is accepted.
   case accountSlowsRedis(retryAfter: Int)
+  /// Too many of the account's payloads wait for a retry, because the sink didn't accept them. Nothing was sent.
+  /// - Parameter retryAfter: As above.
+  case tooManyRetries(retryAfter: Int)
   /// The account has too many dead letters. Nothing was sent.
   /// - Parameter retryAfter: Seconds until the client should try again. No retry succeeds before an operator has
   ///   requeued or discarded some dead letters.
@@ -54,6 +57,8 @@ public enum EnqueueError: Error, Sendable, Equatable, CustomStringConvertible {
       "not pushed: the queue is nearly full, and this account has more than its share waiting. Retry in about \(seconds) s"
     case .accountSlowsRedis(let seconds):
       "not pushed: this account's large payloads use too much of Redis's time. Retry in about \(seconds) s"
+    case .tooManyRetries(let seconds):
+      "not pushed: too many payloads of the account wait for a retry. Retry in about \(seconds) s"
     case .tooManyDeadLetters: "not pushed: the account has too many dead letters"
     case .durabilityLost(let why): "not pushed: \(why)"
     case .away(let error): "not pushed: \(error)"

@@ -291,7 +291,7 @@ final class ShardLane {
       return .tooManyDeadLetters(retryAfter: Admission.retryAfterHelp(using: &generator))
     }
     return manyRetries.contains(account)
-      ? .accountOverLimit(retryAfter: Admission.retryAfterHelp(using: &generator)) : nil
+      ? .tooManyRetries(retryAfter: Admission.retryAfterHelp(using: &generator)) : nil
   }
 
   /// Expected seconds until there is room for all accounts again.

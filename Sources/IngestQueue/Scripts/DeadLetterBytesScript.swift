@@ -12,5 +12,5 @@ struct DeadLetterBytesScript: ScriptCall {
   var keys: [String] { [layout.dead, layout.deadBytes] }
   var arguments: [any RedisArgument] { [accounts] }
 
-  func read(_ reply: RedisReply) throws -> DeadLetterBytes { try DeadLetterBytes(members: reply.array()) }
+  func read(_ reply: RedisReply) throws -> AccountBytes { try AccountBytes(members: reply.array()) }
 }

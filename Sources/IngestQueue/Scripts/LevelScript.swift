@@ -16,10 +16,10 @@ struct LevelScript: ScriptCall {
     /// Bytes in the pending lists and `later` together.
     let bytes: Int64
     let done: Int64
-    let deadBytes: DeadLetterBytes
+    let deadBytes: AccountBytes
     /// Bytes in each pending list, in their order.
     let listBytes: [Int64]
-    let retries: DeadLetterBytes
+    let retries: AccountBytes
   }
 
   var keys: [String] {
@@ -27,7 +27,7 @@ struct LevelScript: ScriptCall {
   }
 
   var arguments: [any RedisArgument] {
-    [mayMissBytes ? 1 : 0, QueueBytes.perEntry, Int64.mostCounted, DeadLetterBytes.mostAccounts]
+    [mayMissBytes ? 1 : 0, QueueBytes.perEntry, Int64.mostCounted, AccountBytes.mostAccounts]
   }
 
   func read(_ reply: RedisReply) throws -> Reply {
@@ -43,7 +43,7 @@ struct LevelScript: ScriptCall {
     }
     return Reply(
       lengths: lengths, later: try items[1].count(), bytes: try items[2].count(), done: try items[3].count(),
-      deadBytes: try DeadLetterBytes(members: items[4].array()), listBytes: listBytes,
-      retries: try DeadLetterBytes(membersWithoutTotal: items[6].array()))
+      deadBytes: try AccountBytes(members: items[4].array()), listBytes: listBytes,
+      retries: try AccountBytes(membersWithoutTotal: items[6].array()))
   }
 }

@@ -27,7 +27,7 @@ public struct QueueSurvey: Sendable, Equatable {
   public var discarded: Int64
   /// The reasons of the newest dead letters, at most ``reasonsOf`` of them.
   public var reasons: ReasonCounts
-  public var deadBytes: DeadLetterBytes
+  public var deadBytes: AccountBytes
 
   /// Maximum dead letters whose reasons are counted.
   public static let reasonsOf = 10_000
@@ -49,7 +49,7 @@ public struct QueueSurvey: Sendable, Equatable {
       try await DeadLetters(client: client, layout: layout).reasons(ofNewest: reasonsOf)
     }
     async let bytes = outcome { () throws(QueueFailure) in
-      try await DeadLetterBytes.read(from: client, layout: layout, accounts: accountsNamed, within: limit)
+      try await AccountBytes.ofDeadLetters(from: client, layout: layout, accounts: accountsNamed, within: limit)
     }
     let script = SurveyScript(layout: layout)
     let reply: RedisReply
@@ -69,7 +69,7 @@ public struct QueueSurvey: Sendable, Equatable {
   }
 
   private init(
-    _ state: QueueState, _ reasons: ReasonCounts, _ deadBytes: DeadLetterBytes, _ survey: SurveyScript.Reply
+    _ state: QueueState, _ reasons: ReasonCounts, _ deadBytes: AccountBytes, _ survey: SurveyScript.Reply
   ) throws {
     guard survey.receivedAt.count >= state.lists.count else {
       throw UnexpectedReply(

@@ -21,14 +21,14 @@ public struct QueueReading: Sendable, Equatable {
   public var memoryLimit: Int64
   /// Envelopes that were stored and removed from the queue, since the shard began.
   public var done: Int64
-  public var deadBytes: DeadLetterBytes
-  /// Bytes that wait for a retry, by account. At most ``DeadLetterBytes/mostAccounts`` accounts, those with the most.
-  public var retries: DeadLetterBytes
+  public var deadBytes: AccountBytes
+  /// Bytes that wait for a retry, by account. At most ``AccountBytes/mostAccounts`` accounts, those with the most.
+  public var retries: AccountBytes
 
   public init(
     lengths: [Int64], later: Int64 = 0, bytes: Int64 = 0, listBytes: [Int64]? = nil, memory: Int64? = 0,
     memoryLimit: Int64 = 0, done: Int64 = 0,
-    deadBytes: DeadLetterBytes = DeadLetterBytes(), retries: DeadLetterBytes = DeadLetterBytes()
+    deadBytes: AccountBytes = AccountBytes(), retries: AccountBytes = AccountBytes()
   ) {
     self.lengths = lengths
     self.later = later

@@ -1,7 +1,8 @@
 // Keys that will be revoked later: the old keys of rotations, which work for some time beside the new ones. The store
 // has a list of them. The next publisher that runs after a key is due revokes it, so no process has to run until then.
 //
-// A key that was changed in the meantime isn't revoked, and is removed from the list: the change was a newer decision.
+// A key that was changed in the meantime isn't revoked, and is removed from the list: the change was a newer decision. A
+// key whose record can't be read stays on the list.
 
 import Hiredis
 public import KeyReplica
@@ -33,6 +34,8 @@ public struct DueRevocations: Sendable {
     public var left = 0
     /// Keys that aren't due yet.
     public var waiting = 0
+    /// Due keys whose records can't be read. They stay on the list.
+    public var damaged: [KeyID] = []
   }
 
   /// Revokes the keys that are due.
@@ -54,7 +57,13 @@ public struct DueRevocations: Sendable {
       }
       let edit = KeyEdit(key: key, kind: .setState(.revoked), allowing: .end)
       let result = try await writer.apply([edit], basedOn: version).results[0]
-      if result.kind == .changed { outcome.revoked += 1 } else { outcome.left += 1 }
+      switch result.kind {
+      case .changed: outcome.revoked += 1
+      case .damaged:
+        outcome.damaged.append(key)
+        continue
+      default: outcome.left += 1
+      }
       _ = try await connection.execute(RedisCommand("HDEL", layout.due, name)).orThrow()
     }
     return outcome

@@ -18,6 +18,8 @@ public struct KeyObjection: Error, Sendable, Hashable {
     case olderRevision = "older_revision"
     /// The edit depends on another edit of the same step, which wasn't carried out.
     case notReached = "not_reached"
+    /// The key's record can't be read.
+    case damagedRecord = "damaged_record"
   }
 
   /// The texts for the permissions that a caller can add to an edit.
@@ -39,7 +41,7 @@ public struct KeyObjection: Error, Sendable, Hashable {
   public let reason: Reason
   /// A sentence without its full stop.
   public let fact: String
-  /// What to do; nil if no permission would change the result.
+  /// What to do; nil if nothing that the caller could do would change the result.
   public let remedy: String?
   /// Whether the record's revision was changed. A put with a larger revision writes it into the record, whatever the
   /// key's state is.
@@ -83,6 +85,10 @@ public struct KeyObjection: Error, Sendable, Hashable {
       reason = .olderRevision
       fact =
         "this change is out of date: \(key) has a larger revision than \(edit.revision ?? 0) in the store, and is \(state)"
+    case .damaged:
+      reason = .damagedRecord
+      fact = DamagedRecord(key: edit.key).fact
+      remedy = DamagedRecord.remedy
     case .unagreed, .notReached:
       reason = .notReached
       fact = "\(key) is \(state), and was left so because an earlier change of this request failed"

@@ -20,6 +20,8 @@ public struct ListEffects: Sendable, Hashable {
     case olderRevision
     /// The key is revoked, and stays revoked.
     case staysRevoked
+    /// The store's record of the key can't be read, and stays.
+    case damaged
   }
 
   /// One key of a sample.

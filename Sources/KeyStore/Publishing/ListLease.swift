@@ -13,6 +13,7 @@
 // but changes the description even if a list changes nothing.
 
 internal import Foundation
+import Hiredis
 import NIOCore
 public import RedisClient
 import Synchronization
@@ -115,6 +116,11 @@ public final class ListLease: Sendable {
         try await Task.sleep(for: pollInterval, clock: clock)
       }
     }
+  }
+
+  /// The process that holds the lease now; nil if nobody does.
+  public static func holder(_ connection: RedisConnection, _ layout: StoreLayout) async throws -> Holder? {
+    try await connection.execute(RedisCommand("GET", layout.lease)).stringOrNull().map { Holder(text: $0) }
   }
 
   /// Releases the lease. If Redis can't be reached, the lease expires.

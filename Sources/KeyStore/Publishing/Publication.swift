@@ -37,7 +37,7 @@ public struct Publication {
     var dates = ChangeDates(terms.version)
     for partition in 0..<KeyListSpool.partitionCount {
       var entries = Self.byKey(try list.entries(ofPartition: partition))
-      let records = try await storedRecords(ofPartition: partition)
+      let (records, damaged) = try await storedRecords(ofPartition: partition)
       try await dates.prepare(for: records, connection, layout)
       for (key, record) in records {
         let entry = entries.removeValue(forKey: key)
@@ -53,7 +53,7 @@ public struct Publication {
         }
       }
       for (key, entry) in entries where !terms.untouched.contains(key) {
-        consequences.effects.note(.added, key, entry.account)
+        consequences.effects.note(damaged.contains(key) ? .damaged : .added, key, entry.account)
       }
     }
     return consequences
@@ -137,7 +137,7 @@ public struct Publication {
       var permissions: [KeyID: KeyEdit.Permissions] = [:]
       var unlisted: [KeyEdit] = []
       var same: Set<KeyID> = []
-      let records = try await storedRecords(ofPartition: partition)
+      let (records, _) = try await storedRecords(ofPartition: partition)
       try await dates.prepare(for: records, connection, layout)
       for (key, record) in records where !terms.untouched.contains(key) {
         let isNewer = dates.isNewer(key, record)
@@ -187,26 +187,30 @@ public struct Publication {
     Dictionary(entries.map { ($0.key, $0) }) { first, _ in first }
   }
 
-  /// The readable records of a partition. Unreadable records are skipped; the list may overwrite them.
-  private func storedRecords(ofPartition partition: Int) async throws -> [(KeyID, KeyRecord)] {
+  /// The readable records of a partition, and the keys of the others. The script leaves those as they are.
+  private func storedRecords(
+    ofPartition partition: Int
+  ) async throws -> (records: [(KeyID, KeyRecord)], damaged: Set<KeyID>) {
     let first = partition * KeyListSpool.bucketsPerPartition
     let indices = first..<(first + KeyListSpool.bucketsPerPartition)
     let replies = try await connection.execute(indices.map(layout.bucketCommand), within: .seconds(30))
     var records: [(KeyID, KeyRecord)] = []
+    var damaged: Set<KeyID> = []
     for (index, reply) in zip(indices, replies) {
       for (name, value) in try layout.rawBucket(from: reply).fields {
         guard let key = KeyID(bytes: name) else {
           throw UnreadableStore("bucket \(index) has a field that isn't a key ID")
         }
-        do {
-          records.append((key, try KeyRecord(decoding: value)))
+        do throws(DamagedRecord) {
+          records.append((key, try KeyRecord(decoding: value, of: key)))
         } catch {
-          // A list that must equal the store can't skip this record. Only an import can replace it.
+          // A store with such a record can't be made equal to a list.
           if terms.revokesUnlisted { throw error }
+          damaged.insert(key)
         }
       }
     }
-    return records
+    return (records, damaged)
   }
 
   private func apply(

@@ -45,6 +45,10 @@ public struct Purge: Sendable {
         let batch = Array(rest.prefix(KeyStoreWriter.batchLimit))
         rest = rest.dropFirst(batch.count)
         let outcome = try await writer.purge(batch, revokedBefore: moment).get()
+        // Damaged after it was read as a candidate.
+        if let index = outcome.results.firstIndex(where: { $0.kind == .damaged }) {
+          throw DamagedRecord(key: batch[index])
+        }
         total = total.map { $0 + outcome } ?? outcome
       }
     }
@@ -67,7 +71,7 @@ public struct Purge: Sendable {
         guard let key = KeyID(bytes: name) else {
           throw UnreadableStore("bucket \(index) has a field that isn't a key ID")
         }
-        let record = try KeyRecord(decoding: value)
+        let record = try KeyRecord(decoding: value, of: key)
         if record.state == .revoked, record.since < moment { keys.append(key) }
       }
     }

@@ -32,21 +32,25 @@ public struct SourceMarks: Sendable {
     public var epoch: String
     /// The store's current version.
     public var version: UInt64
+    /// The store's current digest.
+    public var digest: Digest
   }
 
   /// Marks the store: everything that was committed in the source before a moment is in the store. No mark is written
-  /// if the store has another epoch or version, because then the store was restored or replaced, or another program has
-  /// changed it.
+  /// if the store has another epoch, version or digest, because then the store was restored or replaced, or another
+  /// program has changed it.
   /// - Parameters:
   ///   - moment: The result of ``time()`` on the same connection, from before the source was read.
   ///   - lease: The follower's lease.
   ///   - epoch: The epoch of the store that was made equal to the source.
   ///   - version: The version at which the store was equal to the source.
+  ///   - digest: The store's digest at that version.
   /// - Throws: ``Hiredis/RedisServerError``, also if the lease has ended.
   public func mark(
-    _ moment: UInt64, under lease: ListLease, of epoch: String, at version: UInt64
+    _ moment: UInt64, under lease: ListLease, of epoch: String, at version: UInt64, digest: Digest
   ) async throws -> Outcome {
-    let script = MarkScript(layout: layout, lease: lease, epoch: epoch, version: version, moment: moment)
+    let script = MarkScript(
+      layout: layout, lease: lease, epoch: epoch, version: version, digest: digest, moment: moment)
     return try script.read(await connection.execute(script))
   }
 

@@ -85,9 +85,8 @@ extension EditOutcome {
   /// Reads the replies of change.lua, end.lua and purge.lua to this number of edits.
   init(_ reply: RedisReply, of count: Int) throws {
     let items = try reply.array()
-    guard items.count == 3, let version = UInt64(try items[1].string()) else {
-      throw UnreadableStore("expected epoch, version and outcomes, got \(reply.shape)")
-    }
+    guard items.count == 4, let version = UInt64(try items[1].string()), let digest = Digest(hex: try items[3].string())
+    else { throw UnreadableStore("expected epoch, version, outcomes and digest, got \(reply.shape)") }
     let letters = try items[2].bytes()
     guard letters.count == 2 * count else {
       throw UnreadableStore("expected \(count) outcomes of two letters, got \(letters.count) bytes")
@@ -99,6 +98,6 @@ extension EditOutcome {
       }
       return EditResult(kind: kind, state: KeyState(letter: String(state)))
     }
-    self.init(epoch: try items[0].string(), version: version, results: results)
+    self.init(epoch: try items[0].string(), version: version, digest: digest, results: results)
   }
 }

@@ -5,7 +5,7 @@
 -- ARGV  schema, number of buckets, the time in seconds, changes to keep, then three for each key: the index of its
 --       bucket among KEYS, the bucket's number, the ID.
 -- Reply as for changes: `c` for a removed record, `u` for a key that isn't revoked or was revoked later, `m` for a key
---       without a record.
+--       without a record, `d` for a key whose record can't be read.
 
 -- include fold.lua
 -- include touched.lua
@@ -20,8 +20,10 @@ for a = 5, #ARGV, 3 do
   local state, since = string.match(old or '', '^[' .. schema .. '2] ([asr]) (%d+)/?%d*/?%d* .+$')
   if not old then
     outcomes[#outcomes + 1] = 'm-'
+  elseif not state then
+    outcomes[#outcomes + 1] = 'd-'
   elseif state ~= 'r' or tonumber(since) >= before then
-    outcomes[#outcomes + 1] = 'u' .. (state or '-')
+    outcomes[#outcomes + 1] = 'u' .. state
   else
     summary.count = summary.count - 1
     count = count - 1

@@ -356,7 +356,14 @@ extension StoreFault {
       StoreFault(
         name: "a record that can't be decoded, " + (inTheStream ? "as a change" : "at rest"), status: ["undecodable"],
         strike: { try await writeUndecodableRecord($0, inTheStream: inTheStream) },
-        mend: { _ = try await $0.store.writer.apply([.put(FaultBench.victim, "mended")]) })
+        mend: { bench in
+          // Putting the key again doesn't mend it: the record may be a revoked key's.
+          let edit = KeyEdit.put(FaultBench.victim, "mended")
+          #expect(try await bench.store.writer.apply([edit])[.damaged] == 1)
+          let rebuild = StoreRebuild(connection: bench.store.connection, layout: bench.store.layout)
+          _ = try await rebuild.run(after: rebuild.survey(), droppingUnreadable: true)
+          _ = try await bench.store.writer.apply([edit])
+        })
     } + [
       StoreFault(
         name: "schema 3", status: ["schema 3"],

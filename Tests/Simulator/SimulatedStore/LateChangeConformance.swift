@@ -38,6 +38,32 @@ extension StoreConformance {
       try expectEqual(try await store.apply([put("a", allowing: .reactivate)]).results, ["ca"], "reactivating")
       try await store.expectSound(version: 4, records: ["a": (.active, "acme"), "b": (.active, "acme")])
     },
+    StoreScenario("a record that can't be read stays, and the other changes of the call are made") { store in
+      _ = try await store.apply([put("a"), put("b")])
+      _ = try await store.apply([set("a", .revoked)])
+      let since = try await store.record(of: "a").since
+      let whole = Array("1 r \(since)/3 acme".utf8)
+      // Cut off, without a state, and of a schema to come.
+      for record in ["1 r \(since)", "1 x \(since)/3 acme", "3 r \(since)/3 acme plan=gold", ""] {
+        try await store.setField(of: key("a"), to: Array(record.utf8))
+        let version = try await store.found().version
+        let edits = [
+          put("a"), put("a", "acme", nil, allowing: []), put("a", "other", .revoked), set("a", .active),
+          set("a", .revoked), put("a", revision: 9), put("b", "account \(version)"),
+        ]
+        let outcome = try await store.apply(edits)
+        try expectEqual(outcome.results, ["d-", "d-", "d-", "d-", "d-", "d-", "ca"], "the results over \"\(record)\"")
+        try expectEqual(try await store.apply([put("a")], basedOn: .max >> 12).results, ["d-"], "with a basis")
+        try expectEqual(try await store.purge([key("a")], revokedBefore: .max >> 12).results, ["d-"], "purging")
+        try expectEqual(try await store.found().version, version + 1, "the version")
+        let field = try await store.bucket(store.bucket(of: "a")).fields.first { $0.id == key("a").bytes }
+        try expectEqual(field?.record, Array(record.utf8), "the record")
+      }
+      try await store.setField(of: key("a"), to: whole)
+      let cautious = StoreEdit.Permissions.everything.subtracting(.reactivate)
+      try expectEqual(try await store.apply([put("a", allowing: cautious)]).results, ["rr"], "the record is back")
+      try await store.expectSound(version: 7, records: ["a": (.revoked, "acme"), "b": (.active, "account 6")])
+    },
     StoreScenario("what says nothing of the state leaves it, and a new key is active") { store in
       let edits = ["a", "s", "new"].map { put($0, "acme", nil, allowing: []) }
       _ = try await store.apply([put("a"), put("s")])

@@ -36,6 +36,7 @@ extension SimulatedStore {
     fresh.sealed = true
     fresh.replicas = meta?.replicas
     fresh.sourceMaxAge = meta?.sourceMaxAge
+    fresh.hasNoSourceLimit = meta?.hasNoSourceLimit ?? false
     if let old = meta, !old.store.isEmpty {
       (fresh.store, fresh.name, fresh.adopted) = (old.store, old.name, old.adopted)
     }

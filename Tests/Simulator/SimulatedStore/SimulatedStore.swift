@@ -25,6 +25,8 @@ public struct SimulatedStore: Sendable {
     public var sourceMark: UInt64?
     public var sourceVersion: UInt64?
     public var sourceMaxAge: Duration?
+    /// Whether somebody said that the mark has no maximum age.
+    public var hasNoSourceLimit = false
     /// The store's ID: its first epoch.
     public var store: String
     public var name: String?
@@ -172,6 +174,11 @@ public struct SimulatedStore: Sendable {
       let index = edit.key.bucket(of: bucketCount)
       let position = buckets[index].position(of: edit.key)
       let old = position.flatMap { buckets[index].fields[$0].parts }
+      if position != nil, old == nil {
+        // Nobody knows what it would undo.
+        outcome.results.append("d-")
+        continue
+      }
       let (decision, wanted) = decide(edit, old, basis, bucketChangedAt: changedAt[index]!)
       guard decision == "c", let wanted else {
         outcome.results.append("\(decision)\(old.map { String($0.state.letter) } ?? "-")")
@@ -245,8 +252,12 @@ public struct SimulatedStore: Sendable {
         continue
       }
       let old = buckets[index].fields[position]
-      guard let parts = old.parts, parts.state == .revoked, parts.since < moment else {
-        outcome.results.append("u\(old.parts.map { String($0.state.letter) } ?? "-")")
+      guard let parts = old.parts else {
+        outcome.results.append("d-")
+        continue
+      }
+      guard parts.state == .revoked, parts.since < moment else {
+        outcome.results.append("u\(parts.state.letter)")
         continue
       }
       buckets[index].fields.remove(at: position)
@@ -377,16 +388,17 @@ public struct SimulatedStore: Sendable {
     self.meta = meta
   }
 
-  /// Writes the source mark, if the store is exactly at the epoch and version that a follower made equal to the source.
+  /// Writes the source mark, if the store is exactly at the epoch, version and digest that a follower made equal to the
+  /// source.
   /// - Parameters:
   ///   - moment: In microseconds of Redis's clock, from before the source was read.
   ///   - now: Redis's time.
   /// - Returns: Whether it was written.
   public mutating func mark(
-    _ moment: UInt64, of epoch: String, at version: UInt64, now: UInt64
+    _ moment: UInt64, of epoch: String, at version: UInt64, digest: Digest, now: UInt64
   ) throws(StoreRefusal) -> Bool {
     let meta = try readMeta()
-    guard meta.epoch == epoch, meta.version == version, moment <= now else { return false }
+    guard meta.epoch == epoch, meta.version == version, meta.digest == digest, moment <= now else { return false }
     self.meta?.sourceMark = moment
     self.meta?.sourceVersion = version
     return true
@@ -396,6 +408,7 @@ public struct SimulatedStore: Sendable {
   public mutating func setSourceMaxAge(_ maxAge: Duration?) throws(StoreRefusal) {
     _ = try readMeta()
     meta?.sourceMaxAge = maxAge
+    meta?.hasNoSourceLimit = maxAge == nil
   }
 
   /// Says how many replicas could take the server's place.
@@ -453,7 +466,8 @@ public struct SimulatedStore: Sendable {
         store: StoreIdentity(id: meta.store, name: meta.name), adopted: meta.adopted,
         confirmedUnknown: meta.confirmedUnknown,
         source: SourceMark(
-          moment: meta.sourceMark, version: meta.sourceVersion, maxAge: meta.sourceMaxAge, readAt: time)))
+          moment: meta.sourceMark, version: meta.sourceVersion, maxAge: meta.sourceMaxAge,
+          saysNoLimit: meta.hasNoSourceLimit, readAt: time)))
   }
 
   public func manifest() -> StoreAnswer<Manifest> {

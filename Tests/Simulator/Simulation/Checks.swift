@@ -230,7 +230,7 @@ extension Simulation {
     switch note {
     case .connected, .reading, .complete, .mirrors: break
     case .storeAway, .bucketRefused, .resync, .trouble, .readFailed, .guarded, .guardReleased, .vanished, .revived,
-      .unfenced, .fenced, .refusalStorm, .refusalStormOver, .sourceStale, .sourceRecent:
+      .unfenced, .fenced, .refusalStorm, .refusalStormOver, .sourceStale, .sourceRecent, .sourceMaxAgeLost:
       fail("node \(node.index) raised an alarm although nothing was wrong: \(note)")
     }
   }

@@ -134,6 +134,9 @@ extension Simulation {
         return end(follower, "the store went back, or is gone")
       }
       // Another publisher has changed it: then everything is compared.
+      if meta.version == known.version, meta.digest != known.digest {
+        return end(follower, "the store has another content at the same version")
+      }
       comparesAll = meta.version > known.version
     }
     let numbers = comparesAll ? Array(SimulatedKeys.all.indices) : Array(Set(follower.entries.map(\.key))).sorted()
@@ -146,14 +149,14 @@ extension Simulation {
       let epoch = newEpoch()
       change { store throws(StoreRefusal) in
         let outcome = try store.publish(edits, now: self.seconds, newEpoch: epoch)
-        isDone = true
+        isDone = !outcome.results.contains("d-")
         self.note {
           "follower \(follower.index) changes \(outcome.changed) keys; the store is at version \(outcome.version)"
         }
       }
       guard isDone else { return end(follower, "the store refuses its changes") }
     }
-    follower.position = server.dataset.store.meta.map { (epoch: $0.epoch, version: $0.version) }
+    follower.position = server.dataset.store.meta.map { (epoch: $0.epoch, version: $0.version, digest: $0.digest) }
     next(follower, .mark)
   }
 
@@ -178,7 +181,7 @@ extension Simulation {
     }
     do throws(StoreRefusal) {
       let isWritten = try server.dataset.store.mark(
-        follower.moment, of: known.epoch, at: known.version, now: server.time(at: now))
+        follower.moment, of: known.epoch, at: known.version, digest: known.digest, now: server.time(at: now))
       if isWritten {
         newestMark = max(newestMark, follower.momentAt)
         if let sourceBound { try server.dataset.store.setSourceMaxAge(sourceBound) }

@@ -76,7 +76,7 @@ final class SimulatedFollower {
   var lease: Int?
   var server = 0
   /// The last known position of the store; nil before the session's first comparison.
-  var position: (epoch: String, version: UInt64)?
+  var position: (epoch: String, version: UInt64, digest: Digest)?
   /// Redis's time before the source was read, and when that truly was.
   var moment: UInt64 = 0
   var momentAt = Instant(nanoseconds: 0)

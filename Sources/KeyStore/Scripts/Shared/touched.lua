@@ -22,5 +22,5 @@ local function finish()
   end
   writeMeta()
   if agreed > 0 then redis.call('HINCRBY', KEYS[1], 'announced', agreed) end
-  return {epoch, number(version), table.concat(outcomes)}
+  return {epoch, number(version), table.concat(outcomes), hex(total)}
 end

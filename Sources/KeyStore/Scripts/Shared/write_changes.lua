@@ -13,8 +13,8 @@
 --       its permissions: `e` (this removal is agreed), `m` (move the key to another account), `r` (change a revoked
 --       key), `o` (a record without a version is older than the version that the changes are based on); and by `d` if
 --       it may be done only if everything before it in this call was done.
--- Reply epoch, version, and two letters per change: the result (EditResult.Kind), and the key's state now, `-` if it
---       has none.
+-- Reply epoch, version, two letters per change (the result, see EditResult.Kind, and the key's state now, `-` if it has
+--       none), and the store's digest.
 
 -- Checked in the step that writes: a publisher that was paused must not continue with its list after another list has
 -- begun.
@@ -45,12 +45,13 @@ for a = 7, #ARGV, 8 do
     ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5], ARGV[a + 6], ARGV[a + 7]
   local isPut, isCheck, key, summary = byte(op) == 112, byte(op) == 107, KEYS[at], summaries[at]
   local old = redis.call('HGET', key, id)
-  -- An unreadable record is overwritten, as if there were none.
   local oldState, since, changedAt, oldRevision, oldAccount, oldExpiry
   if old then
     oldState, since, changedAt, oldRevision, oldAccount = match(old, readable)
     if not oldState then oldState, since, changedAt, oldRevision, oldExpiry, oldAccount = match(old, ending) end
   end
+  -- An unreadable record may be a revoked key's. Unlike a missing record, it isn't replaced by any change.
+  local isDamaged = old and not oldState
   oldExpiry = oldExpiry or '-'
   if expiry == '' then expiry = oldExpiry end
   if state == '' then state = oldState or 'a' end
@@ -61,6 +62,8 @@ for a = 7, #ARGV, 8 do
   local outcome
   if find(op, 'd', 2, true) and not isDone then
     outcome = 'x'
+  elseif isDamaged then
+    outcome = 'd'
   elseif isCheck then
     outcome = sameHolder and 'u' or 'x'
   elseif not account then
