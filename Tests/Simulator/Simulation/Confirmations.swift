@@ -47,7 +47,7 @@ struct Confirmations {
   mutating func took(
     _ event: Replica.Event, isTaken: Bool, _ status: ReplicaStatus, held: Holdings, at now: Instant
   ) {
-    let taken =
+    let taken: [Confirmation] =
       switch event {
       case .manifest: isTaken ? offered : []
       case .changes: offered.filter { $0.epoch == status.epoch && $0.version <= status.version }

@@ -88,7 +88,7 @@ extension Simulation {
     if first == 0 {
       guard takeLease(for: list) else {
         if now >= list.waitsUntil { return stop(number, "another list is being applied") }
-        return next(number, .apply(from: 0), after: .milliseconds(random.within(20...200)))
+        return next(number, .apply(from: 0), after: .milliseconds(random.within(1...40)))
       }
       count(list.flaw)
       guard server.dataset.store.meta?.epoch == list.epoch else {
