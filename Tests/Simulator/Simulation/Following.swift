@@ -246,6 +246,8 @@ extension Simulation {
     // A new process can't take over its lease.
     (follower.lease, follower.formerLease) = (nil, nil)
     agenda.add(.revive(follower: follower.index), at: now + .milliseconds(random.within(50...4_000)))
+    // An operator helps out with a list.
+    if let flaw = someListFlaw(oneIn: 2) { beginList(flaw) }
   }
 
   func revive(_ follower: SimulatedFollower) {

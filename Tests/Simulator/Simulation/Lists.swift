@@ -37,6 +37,12 @@ extension Simulation {
   /// Keys whose edits are made in one step.
   private static let listBatch = 8
 
+  /// One of the flaws that lists have in this run; mostly nil.
+  func someListFlaw(oneIn occasions: Int) -> FaultKind? {
+    let flaws = [FaultKind.truncatedList, .staleList].filter { mix[$0] > 0 }
+    return faulty && !flaws.isEmpty && random.below(occasions) == 0 ? random.pick(flaws) : nil
+  }
+
   /// Begins a list with a flaw, at the version that the store has now.
   func beginList(_ flaw: FaultKind) {
     guard let meta = server.dataset.store.meta, meta.rebuildingTo == nil else { return }

@@ -45,9 +45,7 @@ extension Simulation {
 
   private func callPublisher() {
     if random.chance(100) { return purge() }
-    if source != nil, let flaw = [.truncatedList, .staleList].first(where: { faulty && random.chance(mix[$0]) }) {
-      return beginList(flaw)
-    }
+    if source != nil, let flaw = someListFlaw(oneIn: 10) { return beginList(flaw) }
     if source != nil, !occurs(.otherPublisher) { return commitToSource() }
     var edits = (0..<random.within(1...3)).map { _ in someEdit() }
     // The other publisher ends what the follower has just brought.
@@ -267,6 +265,8 @@ extension Simulation {
     }
     note { "an operator confirms the removals" }
     change { store throws(StoreRefusal) in try store.confirmRemovals() }
+    // Backups from now on have the confirmation. What is lost by restoring one of them isn't confirmed.
+    if random.chance(500) { server.remember() }
   }
 
   /// Where nodes meet another store than theirs, an operator says that theirs was replaced.
