@@ -66,6 +66,16 @@ struct FaultMix {
     }
   }
 
+  /// More of what comes with a source, for runs that have one: each of these kinds needs another one to do harm.
+  mutating func addFaultsOfSource(random: inout SeededRandom) {
+    let kinds: [FaultKind] = [
+      .pausedFollower, .restoredUnderFollower, .lateCommit, .otherPublisher, .truncatedList, .staleList,
+    ]
+    for kind in kinds where self[kind] == 0 && random.chance(300) {
+      rates[Self.indexes[kind]!] = random.pick([20, 60, 200])
+    }
+  }
+
   subscript(kind: FaultKind) -> Int { rates[Self.indexes[kind]!] }
 
   var isCalm: Bool { rates.allSatisfy { $0 == 0 } }

@@ -208,7 +208,11 @@ extension Simulation {
         follower.moment, of: known.epoch, at: known.version, now: server.time(at: now))
       if isWritten {
         server.markedAt = max(server.markedAt, follower.momentAt)
-        if server === self.server { newestMark = max(newestMark, server.markedAt) }
+        if server === self.server {
+          newestMark = max(newestMark, server.markedAt)
+          // Another publisher ends what the follower has just brought and marked.
+          if let latest = source?.latest, occurs(.otherPublisher) { endSoon(latest) }
+        }
         if let sourceBound { try server.dataset.store.setSourceMaxAge(sourceBound) }
         noteBound()
       }

@@ -20,15 +20,18 @@ final class SimulatedList {
   let epoch: String
   let version: UInt64
   let holdings: Holdings
+  let rewinds: Int
   /// The publisher waits for other lists until then.
   let waitsUntil: Instant
   /// What the list says.
   var rows: Holdings = []
   var lease: Int?
 
-  init(_ flaw: FaultKind, _ store: SimulatedStore.Meta, _ holdings: Holdings, waitsUntil: Instant) {
+  init(
+    _ flaw: FaultKind, _ store: SimulatedStore.Meta, _ holdings: Holdings, rewinds: Int, waitsUntil: Instant
+  ) {
     (self.flaw, epoch, version) = (flaw, store.epoch, store.version)
-    (self.holdings, self.waitsUntil) = (holdings, waitsUntil)
+    (self.holdings, self.rewinds, self.waitsUntil) = (holdings, rewinds, waitsUntil)
   }
 }
 
@@ -46,7 +49,9 @@ extension Simulation {
   /// Begins a list with a flaw, at the version that the store has now.
   func beginList(_ flaw: FaultKind) {
     guard let meta = server.dataset.store.meta, meta.rebuildingTo == nil else { return }
-    lists.append(SimulatedList(flaw, meta, server.dataset.holdings, waitsUntil: now + Self.listWait))
+    let list = SimulatedList(
+      flaw, meta, server.dataset.holdings, rewinds: rewinds, waitsUntil: now + Self.listWait)
+    lists.append(list)
     next(lists.count - 1, .read, after: .microseconds(random.within(100...20_000)))
   }
 
@@ -145,7 +150,7 @@ extension Simulation {
   /// What changed in the store after the list was begun stays.
   private func checkAge(of list: SimulatedList, _ keys: Range<Int>, before: Holdings) {
     // A store that went back has former versions for other changes.
-    guard !rewound, !damaged else { return }
+    guard rewinds == list.rewinds, !damaged else { return }
     for number in keys where before[number] != list.holdings[number] {
       guard server.dataset.holdings[number] != before[number] else { continue }
       fail(

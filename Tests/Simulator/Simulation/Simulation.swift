@@ -48,7 +48,7 @@ public final class Simulation {
   /// In milliseconds, how long a deposed primary goes on calling itself primary.
   static let longestDeposition = 4000
 
-  let mix: FaultMix
+  private(set) var mix: FaultMix
   let bucketCount: Int
   let stepLimit: Int
   var random: SeededRandom
@@ -69,7 +69,10 @@ public final class Simulation {
   var damaged = false
   /// The store's history went back or ended at some moment. A bucket that was read just then is refused, and what a mirror holds
   /// of it until it is read again is of the history that never was.
-  var rewound = false
+  var rewound = false {
+    didSet { rewinds += 1 }
+  }
+  var rewinds = 0
   var epochs = 0
   /// Which store each history is one of, and the stores that each replaces, as operators said.
   var storeOfEpoch: [String: String] = [:]
@@ -155,6 +158,7 @@ public final class Simulation {
     limits.lastRetry = .milliseconds(random.within(200...2000))
     if !mix.isCalm, random.chance(350) {
       source = SimulatedSource(rows: someRows(), at: now)
+      mix.addFaultsOfSource(random: &random)
       followers = (0..<random.within(1...2)).map(SimulatedFollower.init)
       if mix[.misdirectedFollower] > 0 || random.chance(300) { maxRevoked = random.pick([5, 20, 50]) }
       if random.chance(600) { sourceBound = .milliseconds(random.within(300...1500)) }

@@ -59,6 +59,11 @@ extension Simulation {
     }
   }
 
+  func endSoon(_ number: Int) {
+    calls.append([StoreEdit(key: SimulatedKeys.all[number], kind: .setState(.revoked))])
+    agenda.add(.publish(number: calls.count - 1), at: now + .microseconds(random.within(50...5_000)))
+  }
+
   /// Keys that are revoked lose their records, some of them at the very moment.
   private func purge() {
     let server = server
