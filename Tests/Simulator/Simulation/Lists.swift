@@ -152,7 +152,8 @@ extension Simulation {
     // A store that went back has former versions for other changes.
     guard rewinds == list.rewinds, !damaged else { return }
     for number in keys where before[number] != list.holdings[number] {
-      guard server.dataset.holdings[number] != before[number] else { continue }
+      // A key that was purged is a new key.
+      guard before[number] != .none, server.dataset.holdings[number] != before[number] else { continue }
       fail(
         "a list changed key \(number) from \(before[number]) to \(server.dataset.holdings[number]), although the store had "
           + "changed it after version \(list.version), at which the list was begun")
