@@ -179,10 +179,10 @@ public struct KeyRecord: Sendable, Hashable {
         revision = versionEnd == since.count ? nil : try counter(versionEnd + 1..<since.count)
       }
       if hasExpiry {
-        guard let moment = word() else { throw UndecodableRecord("expected the end of the key, and then an account") }
+        guard let moment = word() else { throw UndecodableRecord("expected the key's expiry, and then an account") }
         guard let seconds = Self.number(moment), (0...KeyRecord.expiryLimit).contains(seconds) else {
           throw UndecodableRecord(
-            "expected the end of the key in seconds, from 0 to \(KeyRecord.expiryLimit), got \"\(shown(moment))\"")
+            "expected the key's expiry in seconds, from 0 to \(KeyRecord.expiryLimit), got \"\(shown(moment))\"")
         }
         expiresAt = seconds
       } else {

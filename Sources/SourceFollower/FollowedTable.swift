@@ -164,7 +164,7 @@ public struct FollowedTable: Sendable, Hashable {
     "Sluice, 2, " + KeyID(secret: "\(tableName) \(outbox) \(columns) \(body)".utf8).hex
   }
 
-  /// The trigger's function. It writes to the outbox only if the key, account, state, revision or end has changed: most
+  /// The trigger's function. It writes to the outbox only if the key, account, state, revision or expiry has changed: most
   /// updates of such a table only set the time of the last use.
   private var body: String {
     """
@@ -232,7 +232,7 @@ public struct FollowedTable: Sendable, Hashable {
         deleted boolean NOT NULL
       )
       """,
-      // For an outbox of a build that didn't know the ends of keys.
+      // An outbox that an earlier build created lacks this column.
       "ALTER TABLE \(outbox) ADD COLUMN IF NOT EXISTS expires_at text",
       "CREATE INDEX IF NOT EXISTS \"\(outboxName)_key_id\" ON \(outbox) (key_id)",
       "COMMENT ON TABLE \(outbox) IS 'changes of API keys that key-publisher follow has not published yet'",

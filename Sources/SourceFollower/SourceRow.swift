@@ -57,7 +57,7 @@ struct SourceRow: Sendable, Hashable {
       // PostgreSQL's latest time.
       guard let change = text == "infinity" ? ExpiryChange.remove : ExpiryChange(field: text) else {
         throw Unreadable(
-          description: "the row of key \(key): expected the end of the key as a timestamptz, or as "
+          description: "the row of key \(key): expected the key's expiry as a timestamptz, or as "
             + "\(ExpiryChange.expectation), got \"\(text.prefix(40))\"")
       }
       expiry = change

@@ -31,7 +31,7 @@ final class Deployment: Sendable {
   }
 
   static let maxMemory = 64 << 20
-  /// The node that keeps its mirror in a file: it may begin with one that is about a minute old.
+  /// The index of the node with a state file. After a restart its mirror may be about a minute old.
   static let nodeWithState = 0
 
   let folder: URL

@@ -11,7 +11,7 @@ struct KeyChanges {
   let clients: Clients
   let ledger: Ledger
   let timeline: Timeline
-  /// Of the round, among all of the run.
+  /// The round's name, unique in the run.
   let name: String
 
   /// What was done, for the questions afterwards.

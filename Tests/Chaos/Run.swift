@@ -102,7 +102,7 @@ private struct Stage {
     try await publish()
   }
 
-  /// The keys that there are from the beginning.
+  /// Publishes the initial keys.
   private func publish() async throws {
     var lines = ["key,account,state"]
     for number in 1...60 {

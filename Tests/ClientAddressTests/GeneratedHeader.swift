@@ -32,7 +32,7 @@ struct GeneratedHeader {
 
   static let signature: [UInt8] = [0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A]
 
-  /// In version 2, with these bytes as version and command, and as family and transport.
+  /// A version 2 header. `command` is the byte of version and command, `family` the byte of family and transport.
   static func block(_ command: UInt8, _ family: UInt8, _ rest: [UInt8]) -> [UInt8] {
     signature + [command, family, UInt8(rest.count >> 8), UInt8(rest.count & 0xFF)] + rest
   }

@@ -359,7 +359,7 @@ struct FleetDirectoryTests {
           "node-2: the report's field completeness.state has an unknown value",
           "node-3: the report's field sealed has an unexpected type",
           "node-4: the report lacks name",
-          "node-5: the report is of other",
+          "node-5: the report belongs to other",
           "node-6: the report and its time are from two instances",
           "ghost: the time of its report is missing",
           "noted: its report is missing; only the time of the report is there",

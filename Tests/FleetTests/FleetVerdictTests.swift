@@ -111,7 +111,7 @@ struct FleetVerdictTests {
     let full = verdict(Sample.member(Sample.worker()))
     #expect(full.isInSync && !full.isWell)
     #expect(
-      untaken(full).first?.hasPrefix("the fleet's register is full, and no further node or worker is seen") == true)
+      untaken(full).first?.hasPrefix("the fleet's register is full, so further nodes and workers aren't shown") == true)
     #expect(untaken(verdict(Sample.member(Sample.worker(), age: 200))).count == 1, "it may live")
     #expect(untaken(verdict(Sample.member(Sample.worker(), age: 301))) == [])
     #expect(untaken(verdict(Sample.member(Sample.worker(), stopped: true))) == [])
@@ -233,7 +233,7 @@ struct FleetVerdictTests {
   }
 
   @Test func `never heard isn't zero seconds ago`() {
-    #expect(wrong(verdict { $0.freshnessSeconds = nil }) == ["node-1 has never heard from the store"])
+    #expect(wrong(verdict { $0.freshnessSeconds = nil }) == ["node-1 has had no answer from the store yet"])
   }
 
   @Test(arguments: [(0.0, true), (5.0, true), (5.1, false), (37.9, false)])
@@ -244,7 +244,7 @@ struct FleetVerdictTests {
   @Test func `how long ago a node heard from the store is said`() {
     #expect(
       wrong(verdict { $0.freshnessSeconds = 37.9 })
-        == ["node-1 had not heard from the store for 37 s when it reported"])
+        == ["node-1 had had no answer from the store for 37 s when it reported"])
   }
 
   /// One node at a version, that had read the store's version as the other.
@@ -276,7 +276,7 @@ struct FleetVerdictTests {
       $0.storeVersion = 10
       $0.freshnessSeconds = 60
     }
-    #expect(wrong(verdict) == ["node-1 had not heard from the store for 1 min when it reported"])
+    #expect(wrong(verdict) == ["node-1 had had no answer from the store for 1 min when it reported"])
   }
 
   @Test func `a node may be ahead of what was read before it, but not of what was read after it`() {
@@ -485,7 +485,7 @@ struct FleetVerdictTests {
       }, isWell: false)
     #expect(
       setAside == [
-        "node-1 has set aside 1 payload in its spool that Redis doesn't take (2.0 MiB): "
+        "node-1 has set aside 1 payload in its spool, because Redis rejects them (2.0 MiB): "
           + "stop the node and see `sync-status spool list FOLDER` on its machine"
       ])
   }
@@ -506,7 +506,7 @@ struct FleetVerdictTests {
       untaken(verdict) == [
         "shard 0 of the queue is over its limit of bytes (--max-queue-bytes): it gets no pushes until it is below "
           + "--queue-low-water. Start workers, or raise the limit",
-        "nothing is pushed to shard 1 of the queue: --require-durability always isn't met: appendonly is no",
+        "shard 1 of the queue gets no pushes: --require-durability always isn't met: appendonly is no",
       ])
   }
 

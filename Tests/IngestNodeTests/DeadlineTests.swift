@@ -101,7 +101,7 @@ import Testing
       #expect(client.budget.keylessUsed == 9)
       try expectEnd(of: client, after: .seconds(1), statuses: [408], isOpen: true)
       #expect(client.budget.keylessUsed == 0)
-      // With its key it is a body like others.
+      // Once the key has been read, the body has the same deadline as any other body.
       let known = EmbeddedClient()
       known.send(head)
       send(String(line.prefix(9)), to: known)

@@ -89,7 +89,7 @@ struct ServerCertificateTests {
       case .tooLarge: "more than 1048576 bytes"
       case .noCertificate, .noAuthorities: "5 bytes without a certificate"
       case .brokenCertificate: "a certificate that can't be read"
-      case .keyOfAnother, .keyOfAnotherKind: "a key that doesn't fit it"
+      case .keyOfAnother, .keyOfAnotherKind: "a key that doesn't match it"
       case .keyIsCertificate: "a certificate and no key"
       case .noKey: "5 bytes without a private key"
       case .brokenKey: "a key that can't be read"

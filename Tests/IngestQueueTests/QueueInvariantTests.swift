@@ -28,7 +28,7 @@ struct QueueInvariantTests {
       #expect(stored.count > count / 4, "the faults left nothing to store: this run says nothing")
       #expect(dead.count > 0, "nothing was given up: this run says nothing of dead letters")
       #expect(try await queue.state().failing == 0)
-      // What was pushed and taken before it was counted: the next claim finds the lists empty.
+      // A payload may have been claimed before its bytes were counted. A claim that finds the lists empty resets them.
       try await queue.producer.drain().get()
       #expect(try await queue.worker().claimsNothing())
       #expect(try await queue.countedBytes() == [:])

@@ -14,7 +14,7 @@ struct ModelStore {
     var until: Instant?
   }
 
-  /// What a hand at redis-cli, or a fault, can do to a bucket.
+  /// Damage to a bucket by a fault, or by an operator with redis-cli.
   enum Damage: CaseIterable {
     case lostBucket, lostField, editedField, undecodableField, foreignField, unreadableSummary, summaryFromTheFuture
   }

@@ -737,7 +737,7 @@ import Testing
     try bench.follow()
     bench.put(7)
     try bench.follow()
-    // The store is as it was after the confirmation and before the put: the confirmation is in the backup.
+    // The store is restored from a backup that has the confirmation, but not the put.
     if isAway {
       bench.give(.disconnected(1, reason: "away"))
       bench.unanswered = []

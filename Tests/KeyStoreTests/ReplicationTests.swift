@@ -82,12 +82,12 @@ import Testing
       var confirmation = try await replication.confirm(within: .seconds(5))
       #expect(confirmation.declaredNow && confirmation.declared == 1 && confirmation.objection == nil)
       #expect(confirmation.acknowledgement == Acknowledgement(role: "master", acknowledged: 1, attached: 1))
-      // WAIT counts it as well as the replica, whose word alone is worth something.
+      // WAIT counts both the program and the replica. Only the replica's acknowledgement should count.
       try await replicas[0].pause()
       confirmation = try await replication.confirm(within: .milliseconds(300))
       #expect(confirmation.acknowledgement?.acknowledged == 0)
       #expect(confirmation.objection?.contains("0 of 1 declared replicas") ?? false)
-      // And a node that asks who the primary is doesn't take it for an answer either.
+      // A node that reads the store doesn't count the program's confirmation either.
       let server = try await ServerAccount.read(from: store.connection, store.layout, within: .seconds(5)).get()
       let commands = store.layout.fencedPositionCommands(confirmedBy: 1, besides: 1, server.source)
       let replies = try await store.connection.execute(commands)

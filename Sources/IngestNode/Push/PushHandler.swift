@@ -200,7 +200,7 @@ struct PendingEnqueue {
 extension Exchange: EnqueueCompletion {
   func pushed(_ failure: EnqueueError?) {
     // Removed from the exchange: otherwise the exchange and the sender, which retains it, would keep each other alive.
-    guard let handover = handover.take() else { preconditionFailure("it is told once, what became of a payload") }
+    guard let handover = handover.take() else { preconditionFailure("a payload's outcome is reported once") }
     if let failure {
       handover.gate.notPushed(failure, request, handover, number)
     } else {

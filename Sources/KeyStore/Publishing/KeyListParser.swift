@@ -122,7 +122,7 @@ public struct KeyListParser: Sendable {
     }
     // A misspelt `state` would make a suspended key active.
     guard members.keys.allSatisfy({ Self.columns.contains($0) }) else {
-      throw problem("expected no other members than key or key_id, account, state, revision and expires_at")
+      throw problem("expected only the members key or key_id, account, state, revision and expires_at")
     }
     guard members.allSatisfy({ !$0.value.isNumber || ["revision", "expires_at"].contains($0.key) }) else {
       throw problem("expected strings for key, key_id, account and state")

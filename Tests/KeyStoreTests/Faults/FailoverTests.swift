@@ -59,7 +59,7 @@ import Testing
         }
       }
       asker.include(["put at the new primary"])
-      // For as long as the old primary calls itself one, it would vouch for the key's absence.
+      // Until the old primary becomes a replica, a node that asks it would be told that the key doesn't exist.
       var falseWitnesses = 0
       let old = try await StoreBench(primary.redis)
       try await eventually(within: .seconds(30), "the old primary is told, and cuts its connections") {
