@@ -81,7 +81,7 @@ struct Members {
     return state
   }
 
-  /// Null removes the end, and no member leaves it.
+  /// Null removes the expiry; without the member the expiry stays.
   func expiry() throws(APIProblem) -> ExpiryChange {
     let seconds: Int64?
     switch values["expires_at"] {

@@ -49,7 +49,7 @@ extension Replica {
 
   /// What is known of the mirrored store now.
   private var currentMemory: StoreMemory? {
-    // Until the store was heard, what an earlier process knew.
+    // Until the store has answered: what an earlier process knew.
     if let memory { return memory }
     guard let epoch = mirror.epoch, let store = expected.mirrored ?? met else { return nil }
     return StoreMemory(
@@ -97,9 +97,9 @@ public struct MirrorImage: Sendable {
 
   /// The last byte is the format's version.
   private static let magic = Array("SLUICEM5".utf8)
-  /// Of builds that didn't know the ends of keys.
+  /// The format of builds without key expiry.
   private static let magicWithoutExpiry = Array("SLUICEM4".utf8)
-  /// Of builds that didn't know stores' IDs either.
+  /// The format of builds without key expiry and store IDs.
   private static let magicWithoutID = Array("SLUICEM3".utf8)
 
   /// The image as bytes. May be called during writes to the table.

@@ -40,7 +40,7 @@ public struct FollowedTable: Sendable, Hashable {
   ///   - state: Its value must be `active`, `suspended` or `revoked`; nil if every row is an active key.
   ///   - revision: A number that grows with each change of a row; nil to use the numbers of the outbox.
   ///   - expiry: A column or an SQL expression with the time at which a key ends, as a timestamptz, or in seconds since
-  ///     1970; nil to change no key's end.
+  ///     1970; nil to change no expiry.
   public init(
     table: String, outbox: String, key: KeyColumn, account: String, state: String?, revision: String?,
     expiry: String? = nil
@@ -96,7 +96,7 @@ public struct FollowedTable: Sendable, Hashable {
       + (expiry.map(Self.end) ?? "NULL::text")
   }
 
-  /// An SQL expression for the end of a key as text, and an empty text for none. In JSON a timestamptz has its zone,
+  /// An SQL expression for a key's expiry as text, and an empty text for none. In JSON a timestamptz has its zone,
   /// whatever the session's DateStyle is, and a number stays a number.
   static func end(_ expression: String) -> String { "coalesce(to_jsonb(\(expression)) #>> '{}', '')" }
 

@@ -10,7 +10,7 @@ struct SourceRow: Sendable, Hashable {
   var account: String
   var state: KeyState
   var revision: UInt64?
-  /// When the key ends. A source without a column for it changes no key's end.
+  /// When the key ends. A source without a column for it changes no expiry.
   var expiry: ExpiryChange
 
   /// A row that can't be read.

@@ -19,7 +19,7 @@ struct PlannedList {
       + "\(effects[.unchanged] + effects[.noted]) stay"
   }
 
-  /// The effects on the ends of keys; empty if there are none.
+  /// The effects on expiries; empty if there are none.
   private var ends: String {
     let (expired, changed) = (effects[.expired], effects[.expiryChanged])
     return (expired > 0 ? ", expires \(expired) at once" : "")

@@ -14,7 +14,7 @@ struct Convergence {
   let ledger: Ledger
   let sink: SinkReader
   let timeline: Timeline
-  /// Of the round, among all of the run.
+  /// The round's name, unique in the run.
   let name: String
   let bound: Duration
 

@@ -89,7 +89,7 @@ final class Deployment: Sendable {
 
   // MARK: Starting
 
-  /// What all commands are told. Two shards: what holds for one must hold for each.
+  /// Arguments of all commands. There are two shards, to test that each shard keeps the promises.
   static func environment(redis port: Int) -> [String: String] {
     ["SLUICE_REDIS": "redis://127.0.0.1:\(port)", "SLUICE_QUEUE_SHARDS": "2"]
   }

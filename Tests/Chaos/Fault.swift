@@ -37,14 +37,14 @@ enum Fault: Sendable {
   case cut(Role)
   case cutAfter(Role, bytes: Int, FaultProxy.Direction)
   case weather(Role, FaultProxy.Weather)
-  /// Nothing passes; at the end what was held comes late, or never.
+  /// No data passes. At the end the held data arrives late, or never.
   case blackhole(Role, cutsAtItsEnd: Bool)
   /// The replica hears nothing more; then the primary dies, and the replica takes its place.
   case failOver
   /// The disk of the nodes' spools is full.
   case fillSpool
 
-  /// What no two faults may do something to at one time.
+  /// The resource that a fault acts on. Two faults never act on one target at the same time.
   enum Target: Hashable, Sendable {
     case process(Role)
     case link(Role)

@@ -15,9 +15,10 @@ final class FaultProxy: Sendable {
     case fair
     /// Each byte comes so much later.
     case late(TimeAmount)
-    /// At most so many bytes pass in 10 ms, each way.
+    /// Maximum bytes that pass in 10 ms, in each direction.
     case trickle(bytes: Int)
-    /// Nothing passes and nothing is closed, as with a peer that is gone without a word. New connections are taken and get the same.
+    /// No data passes and no connection is closed, as with a peer that vanished from the network. New connections are
+    /// accepted and treated alike.
     case still
     /// New connections are closed at once. Those that there are go on.
     case closed
@@ -180,7 +181,7 @@ private final class Pump: ChannelInboundHandler {
   private var hasEnded = false
   private var next: Scheduled<Void>?
   private var reads = false
-  /// What may wait in here; the rest waits in the sockets, as it would without a proxy.
+  /// Maximum bytes held in the proxy. The rest waits in the sockets, as without a proxy.
   private static let room = 1 << 20
 
   init(from source: any Channel, into sink: any Channel) {

@@ -18,7 +18,7 @@ enum NoAnswer: Error {
   case notConnected(String)
   case closed
   case late
-  /// What came is no answer, or belongs to no request.
+  /// The received bytes aren't a valid answer, or belong to no request.
   case stray(String)
 }
 

@@ -10,7 +10,7 @@ final class Member: Sendable {
   private let command: String
   private let arguments: [String]
   private let environment: [String: String]
-  /// What it prints when it can be used.
+  /// The line that it prints when it is ready.
   private let sign: String
   private let log: URL
 

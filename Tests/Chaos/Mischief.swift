@@ -35,7 +35,7 @@ struct Mischief {
       try await Task.sleep(for: planned.lasting)
       deployment[role].release()
     case .end(let role):
-      // What a worker waits for at most: its drain, and the sink's close.
+      // Maximum time for a worker to end: its drain, and closing the sink.
       try await deployment[role].end(within: .seconds(15))
       try await Task.sleep(for: planned.lasting)
       try await deployment[role].start()

@@ -10,7 +10,7 @@ import Synchronization
 
 /// A primary and its replica.
 final class ReplicatedRedis: Sendable {
-  /// Where everybody finds the primary, whichever it is.
+  /// The address that always leads to the current primary.
   let address: FaultProxy
   private let servers: [RedisServer]
   /// Between the replica and its primary.
@@ -34,7 +34,7 @@ final class ReplicatedRedis: Sendable {
           RedisServerOptions {
             $0.build = build
             $0.appendOnly = .always
-            // Otherwise it waits 5 s for further replicas that might want the same.
+            // Otherwise the primary waits 5 s for further replicas before a full sync.
             $0.arguments = ["--repl-diskless-sync-delay", "0"]
           }))
     }

@@ -65,7 +65,7 @@ struct Run {
       if showsTimelines { say(round.timeline.text) }
       return result
     } catch {
-      // What was seen before is part of the story, whatever ended the round.
+      // Record what was seen so far, whatever ended the round.
       let seen = stage.ledger.violations
       stage.deployment.keepRedisFiles()
       throw Failure(

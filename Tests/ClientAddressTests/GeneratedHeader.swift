@@ -44,7 +44,7 @@ struct GeneratedHeader {
     }
   }
 
-  /// In version 2, with extensions of any kind but checksums.
+  /// A version 2 header with extensions of any kind except checksums.
   static func block(using generator: inout SeededGenerator) -> GeneratedHeader {
     let family: IPAddress.Family = Bool.random(using: &generator) ? .ipv4 : .ipv6
     let source = address(family, using: &generator)

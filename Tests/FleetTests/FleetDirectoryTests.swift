@@ -209,7 +209,7 @@ struct FleetDirectoryTests {
         let error = await #expect(throws: RedisServerError.self) { try await directory.write(Sample.node("d")) }
         #expect(error?.fleetCode == .full)
       }
-      // From here on they are heard again, but for a.
+      // From here on all report again, except a.
       for seconds in stride(from: 0, through: 304, by: 4) {
         try await server.setClock(ahead: .seconds(3_600 + seconds))
         for name in ["b", "c"] { try await directory.write(Sample.node(name)) }
@@ -303,7 +303,7 @@ struct FleetDirectoryTests {
       let directory = FleetDirectory(client: client)
       try await directory.write(Sample.node { $0.keys = 1 })
       try await client.execute(RedisCommand("CONFIG", "SET", "maxmemory", "1")).ok()
-      // That it is full is part of what is shown.
+      // The output says that the register is full.
       let refusal = try await client.execute(RedisCommand("SET", "x", "y"))
       #expect(throws: RedisServerError.self) { try refusal.ok() }
       try await directory.write(Sample.node { $0.keys = 2 })

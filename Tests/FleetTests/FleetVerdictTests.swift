@@ -190,7 +190,7 @@ struct FleetVerdictTests {
       "can't read the store's format: run the same Sluice version for nodes and key-publisher, and finish any reseal"
     ),
   ]) func `only a complete mirror is in sync`(state: Completeness.State, verified: Int, words: String) {
-    // However well or badly the rest looks: the first cause is enough.
+    // The first cause is enough, whatever the other values are.
     for version in [1_000_100, 5] as [UInt64] {
       let verdict = verdict {
         $0.completeness = .init(state: state, verified: verified, total: 1_024)
@@ -723,7 +723,7 @@ struct FleetVerdictTests {
       ])
     // Somebody who has read it himself knows better than a report of a second ago.
     #expect(verdict("allkeys-lru") { $0.redis = .known(Sample.redis) }.isInSync)
-    // Nor does one count that was made long ago.
+    // Nor does a report that is a minute old.
     let silent = FleetVerdict(
       Sample.facts(
         nodes: [Sample.member(Sample.node { $0.queue.shards[0].evictionPolicy = "allkeys-lru" }, age: 60)]
@@ -744,7 +744,7 @@ struct FleetVerdictTests {
     }
     let verdict = FleetVerdict(
       Sample.facts(nodes: nodes) {
-        // Of the second one everything is known from here, of the third one nothing.
+        // Everything about the second shard can be read from here, and nothing about the third.
         $0.shards = Sample.shards
         $0.shards[1].redis = .known(Sample.redis)
         $0.shards[2].redis = .unreadable("no INFO")

@@ -1,4 +1,4 @@
-// What sync-status says of the source mark: one sentence for all nodes, and what to do.
+// The messages of sync-status about the source mark: one sentence for all nodes, and what to do.
 
 import Fleet
 import KeyReplica

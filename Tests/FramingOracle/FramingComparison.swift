@@ -50,7 +50,7 @@ public enum FramingComparison {
       }
       if request.asksForUpgrade { return .known(.upgrade) }
     }
-    // Where the machine waits for more, NIO must not have seen a request already.
+    // While the machine waits for more bytes, NIO must not have reported a request already.
     if ours.refusal == nil, !ours.isClosed, !ours.events.contains(.outputClosed),
       theirs.requests.count > ours.requests.count
     {

@@ -119,7 +119,7 @@ public struct GeneratedRequest: Sendable {
   ) {
     var broken = self
     broken.leadingLine = false
-    // So that only the one thing is wrong with it.
+    // So only this one thing is wrong with the request.
     func add(_ name: String, _ value: String) { broken.fields.append((name, value)) }
     func plain() {
       broken.kind = .none

@@ -63,7 +63,7 @@ private func decode(
   }
 }
 
-/// What the library makes of a body in one call; nil where that is an error.
+/// The library's result for a body in one call; nil if it is an error.
 private func ownCall(_ body: [UInt8], _ format: CompressionFormat, most: Int) -> [UInt8]? {
   var worked = false
   let output = [UInt8](unsafeUninitializedCapacity: most) { room, count in

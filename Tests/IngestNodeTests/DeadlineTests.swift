@@ -10,7 +10,7 @@ import Testing
 @testable import IngestNode
 
 @Suite struct DeadlineTests {
-  /// Nothing happens before the deadline, and it happens then.
+  /// Nothing happens before the deadline, and the connection ends at it.
   private func expectEnd(
     of client: EmbeddedClient, after time: TimeAmount, statuses: [Int], isOpen: Bool,
     location: SourceLocation = #_sourceLocation

@@ -69,7 +69,7 @@ import Testing
       let count = 512
       let request = String.request("GET /nowhere HTTP/1.1", ["x: \(String.filler(15_000))"])
       for _ in 0..<count { client.send(request) }
-      // What has left the client is in one of the kernel's two buffers, or with the node.
+      // Bytes that have left the client are in one of the kernel's two buffers, or in the node.
       var last = -1
       try await eventually("nothing more is taken") {
         defer { last = client.sentBytes }

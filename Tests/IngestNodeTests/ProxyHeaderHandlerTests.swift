@@ -59,7 +59,7 @@ import Testing
 
   @Test func `what comes after a refusal is neither kept nor passed on`() throws {
     let (channel, handler) = try connection()
-    // In one turn of the event loop, before the channel is closed for good.
+    // All in one turn of the event loop, before the channel is closed.
     channel.pipeline.fireChannelRead(ByteBuffer(string: "GET / HTTP/1.1\r\n"))
     for _ in 1...100 { channel.pipeline.fireChannelRead(ByteBuffer(repeating: 0, count: 10_000)) }
     #expect(heard.refusals.count == 1 && handler.keptBytes < 1_024)

@@ -73,7 +73,7 @@ struct ServerCertificateTests {
     #expect(coming.standing(at: coming.notAfter - 60) == .valid(remaining: .seconds(60)))
   }
 
-  /// What can be wrong with the files, and what is said of it.
+  /// Each possible defect of the files, and its message.
   enum Fault: String, CaseIterable, Sendable, CustomTestStringConvertible {
     case noSuchFile, emptyFile, folder, pipe, tooLarge, noCertificate, brokenCertificate
     case keyOfAnother, keyOfAnotherKind, keyIsCertificate, noKey, brokenKey, encryptedKey

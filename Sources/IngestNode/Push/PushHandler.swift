@@ -47,7 +47,7 @@ final class PushHandler: PushHandling {
   private let node: NodeMember
   private let refusals: RefusalLog
   private let logger: Logger
-  /// For pushes that Redis refuses: otherwise each of them would be a line.
+  /// Limits log lines about pushes that Redis rejects: otherwise each push would write one.
   private let lines = LineLimiter(lines: 1, perSeconds: 10)
   private let rates: AccountRates?
   private let random: NIOLoopBoundBox<RandomPool>

@@ -27,7 +27,7 @@ public struct StoreEdit: Sendable, Hashable {
     public static let everything: Permissions = [.end, .move, .reactivate]
   }
 
-  /// What a put does to the key's end.
+  /// The effect of a put on the key's expiry.
   public enum Expiry: Sendable, Hashable {
     case keep
     case remove
