@@ -121,7 +121,7 @@ struct ClockTests {
         #expect((-70_000...70_000).contains(left), "\(left) ms at \(clock.passed)")
       }
       #expect((.seconds(50)...(.seconds(70))).contains(clock.passed), "\(clock.passed)")
-      // What is put there now goes by the clock as it is now.
+      // Entries that are put there now use the clock's current time.
       _ = try await worker.claimsNothing(slot: 1)
       try await queue.push([8])
       let next = try await worker.batch(slot: 1)
@@ -144,7 +144,7 @@ struct ClockTests {
         try await queue.push([0])
         let retried = try await other.batch()
         _ = try await other.settle(retried, [.postpone(delay: delay)])
-        // Of another account's list, so that it can be told apart when it is back.
+        // Use another account's list, so that the payload can be recognised when it returns.
         try await queue.push([1])
         _ = try await dead.batch()
         var steps = 0

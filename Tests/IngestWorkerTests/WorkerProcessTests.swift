@@ -275,7 +275,7 @@ struct WorkerProcessTests {
     let sink = arguments.isEmpty || arguments[0] == "--sink" ? [] : ["--sink", "sqlite:/tmp/never-made.db"]
     let process = try await ServiceProcess.start("ingest-worker", sink + arguments)
     #expect(try await process.waitForExit() == .exited(64))
-    // What it said may be read a moment after its end.
+    // Its output may arrive a moment after its end.
     try await eventually("it says why") { process.standardError.text.contains(word) }
     #expect(!process.standardError.text.contains("s3cret"))
   }

@@ -49,7 +49,7 @@ import Testing
     bench.ask(1, 0)
     try bench.settle()
     #expect(bench.answers[1] == .admit(account: "acme"))
-    // That read has corrected the node's idea of Redis's clock.
+    // That read has corrected the node's estimate of Redis's clock.
     #expect(isAdmitted(bench, 0))
   }
 

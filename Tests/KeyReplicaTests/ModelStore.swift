@@ -4,7 +4,7 @@
 @testable import KeyReplica
 
 struct ModelStore {
-  /// What the store truly was, from one moment to another (nil: still).
+  /// The true content of the store from one moment to another (nil: until now).
   struct Snapshot {
     let epoch: String
     let version: UInt64

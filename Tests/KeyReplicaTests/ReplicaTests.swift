@@ -477,7 +477,7 @@ import Testing
     try bench.answer(Bench.isFeed)
     bench.pass(.milliseconds(500))
     try bench.settle()
-    // All is well again, so the next loss is a first one.
+    // The store is intact again, so the next loss counts as the first.
     bench.give(.disconnected(10, reason: "cut"))
     #expect(try #require(bench.replica.nextWake) - bench.now <= .milliseconds(50))
   }
@@ -499,7 +499,7 @@ import Testing
     #expect(bench.status.version == 7)
     try bench.settle()
     #expect(bench.status.version == 8 && bench.status.objection == nil)
-    // And a connection that nobody waits for is closed.
+    // A connection that opens after the replica stopped waiting for it is closed.
     #expect(
       bench.replica.handle(.connected(1), now: bench.now).contains {
         if case .disconnect(1) = $0 { true } else { false }

@@ -68,7 +68,7 @@ import Testing
       #expect(position.replicas == 2 && position.version == 1)
       confirmation = try await replication.confirm(within: .seconds(5))
       #expect(!confirmation.declaredNow && confirmation.objection == nil)
-      // With room for no more keys it is still found out.
+      // The replicas are found even if Redis has no memory for more keys.
       try await store.run("CONFIG", "SET", "maxmemory", "1mb")
       #expect(try await replication.confirm(within: .seconds(5)).objection == nil)
     }
@@ -167,7 +167,7 @@ import Testing
       #expect(confirmation.objection?.contains("key-publisher replicas 2") ?? false)
       try await replication.declare(replicas: 2)
       #expect(try await replication.confirm(within: .seconds(5)).objection == nil)
-      // None could take over: then none is waited for, whoever follows.
+      // With 0 declared replicas none can be promoted, so no replica is waited for.
       try await replication.declare(replicas: 0)
       #expect(try await replication.confirm(within: .seconds(5)) == Confirmation(declared: 0))
       for wrong in [-1, Replication.replicaLimit + 1] {

@@ -82,7 +82,7 @@ struct StoreBench {
     }
   }
 
-  /// What doesn't add up, counted from the records alone.
+  /// The contradictions in the store, found by counting the records.
   func discrepancies() async throws -> [String] {
     var wrong: [String] = []
     var total = Count()

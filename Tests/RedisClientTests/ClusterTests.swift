@@ -195,7 +195,7 @@ import Testing
     try await cluster.beginMove(of: slot, from: home, to: other)
     #expect(try await first.execute(RedisCommand("GET", "{queue-0}b")) == .bulk(Array("1".utf8)))
     try await cluster.moveKeys(of: slot, from: home, to: other)
-    // Who comes now is led to where the slot still is.
+    // A new connection is redirected to the node that still has the slot.
     let second = try await connected()
     try await expectEnd(of: first, because: "the keys' slot is moving to another node of the cluster: ASK")
     try await cluster.endMove(of: slot, from: home, to: other)

@@ -129,7 +129,7 @@ import Testing
     }
     // It ends, or the test's time does.
     try await connection.closed.get()
-    // Of somebody who doesn't need a primary it is an answer like any other.
+    // For a caller that doesn't need a primary, this is an ordinary answer.
     let plain = try await connected(to: server.tcpEndpoint)
     for _ in 0..<2 { #expect(try await plain.execute(RedisCommand("SET", "key", 1)) == reply) }
     plain.close()

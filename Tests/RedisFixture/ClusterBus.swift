@@ -10,7 +10,7 @@ import Synchronization
 final class ClusterBus: Sendable {
   fileprivate struct State {
     var shut: Set<String> = []
-    /// Both sides of each connection, and where it came from.
+    /// Both sides of each connection, and its source.
     var open: [ObjectIdentifier: (channel: any Channel, from: String)] = [:]
   }
 

@@ -134,14 +134,14 @@ public final class RedisCluster: Sendable {
     "\(endpoint)" + (endpoint.certificateAuthority.map { "?cafile=\($0)" } ?? "")
   }
 
-  /// What clients need where the nodes announce themselves by names that lead nowhere.
+  /// The address map for clients, if the nodes announce names that lead nowhere.
   public var addressMap: String {
     nodes.indices.map { "node-\($0).invalid=127.0.0.1" }.joined(separator: ",")
   }
 
   // MARK: Partitions
 
-  /// Nothing goes any more between this node and the others; clients still reach all of them.
+  /// Cuts this node off from the others; clients still reach all of them.
   public func cutOff(_ node: Int) {
     precondition(options.canBeCut, "this cluster was started without relays")
     let everybody = Set(nodes.indices.map(Self.source))

@@ -32,7 +32,7 @@ public final class ServerClock: Sendable {
     try handle.write(contentsOf: withUnsafeBytes(of: milliseconds) { Data($0) })
   }
 
-  /// What the server's environment has besides the test's.
+  /// The server's environment variables in addition to the test's.
   var environment: [String: String] { ["LD_PRELOAD": folder.path("clock.so"), "SLUICE_TEST_CLOCK": file] }
 
   private static let source = #"""

@@ -39,7 +39,7 @@ public final class ServiceProcess: Sendable {
   public var pid: pid_t { process.pid }
   /// What it printed on standard output.
   public var standardOutput: CapturedLines { process.standardOutput }
-  /// What it printed on standard error, where logs go.
+  /// Its standard error, which has its log.
   public var standardError: CapturedLines { process.standardError }
   /// How it ended, or nil while it runs.
   public var status: ExitStatus? { process.status }

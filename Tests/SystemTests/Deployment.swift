@@ -167,7 +167,7 @@ final class Deployment: Sendable {
   /// The ids and bodies in the sink, in no order; nothing if the sink isn't there yet.
   func stored() throws -> [(id: String, body: Data)] { try rows().map { ($0.id, $0.body) } }
 
-  /// What is in the sink, in no order; nothing if the sink isn't there yet.
+  /// The sink's content, in arbitrary order; empty if the sink doesn't exist yet.
   func rows() throws -> [Row] {
     guard FileManager.default.fileExists(atPath: database) else { return [] }
     var configuration = Configuration()

@@ -162,7 +162,7 @@ import Testing
           Issue.record("\(user) may \(words): \(reply.shape)")
           continue
         }
-        // Of a command that a script runs servers say it in words of their own.
+        // Servers word this differently for a command that a script runs.
         let isDenied = ["NOPERM", "The user executing the script can't", "ACL failure in script"].contains {
           error.message.contains($0)
         }

@@ -135,7 +135,7 @@ struct ProxiedClientTests {
     let port = try #require(Int(Node.port(trusting.push)))
     #expect(try await pushed("sk_nobody", header: lie, to: port, from: "127.0.0.8").status == 401)
     #expect(try await client(refused: 3, trusting) == "127.0.0.8")
-    // Who isn't told to trust the proxy takes it for the client.
+    // A node that doesn't trust the proxy takes the proxy for the client.
     #expect(try await pushed("sk_nobody", header: lie, to: nginx.port + 1, from: "127.0.0.7").status == 401)
     #expect(try await client(refused: 1, wary) == "127.0.0.1")
   }

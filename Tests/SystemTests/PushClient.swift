@@ -40,7 +40,7 @@ struct PushClient: Sendable {
     var words: String { String(decoding: answer, as: UTF8.self) }
   }
 
-  /// What the client says has become of a payload.
+  /// The outcome of a payload, as the client reports it.
   struct Outcome: Decodable, Sendable {
     var lane: String
     /// The texts in the payload that have to be found again.
@@ -116,7 +116,7 @@ struct PushClient: Sendable {
 
   func outcomes() throws -> [Outcome] { try lines("outcome").map { try JSONDecoder().decode(Outcome.self, from: $0) } }
 
-  /// What it wrote into its log for those who run it.
+  /// The messages that the client logged for its operators.
   func reports() throws -> [String] {
     try lines("report").compactMap { try JSONDecoder().decode(Line.self, from: $0).outcome }
   }

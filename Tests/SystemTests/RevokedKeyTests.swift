@@ -2,7 +2,7 @@ import Foundation
 import RedisFixture
 import Testing
 
-/// What becomes of payloads whose key was revoked after they had been accepted.
+/// Payloads whose key was revoked after they had been accepted.
 struct RevokedKeyTests {
   /// The queue lies on a Redis of its own, so that the key store can be away alone.
   private struct Bench {

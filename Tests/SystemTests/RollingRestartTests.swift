@@ -51,7 +51,7 @@ struct RollingRestartTests {
         try await proxy.opinion(of: "node-3").status.hasPrefix("DOWN")
       }
       #expect(try await proxy.opinion(of: "node-3").requests > 0, "the third was never asked")
-      // From here on nothing is even tried again.
+      // From here on nothing is retried.
       let tried = proxy.requestsLogged.count
       for index in 0..<2 {
         let old = nodes[index]

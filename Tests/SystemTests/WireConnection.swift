@@ -81,7 +81,7 @@ final class WireConnection: Sendable {
 
   func send(_ text: String) { send(text.utf8) }
 
-  /// From now on it reads what comes, or doesn't.
+  /// Starts or stops reading the received bytes.
   func reads(_ whether: Bool) async throws { try await channel.setOption(.autoRead, value: whether).get() }
 
   /// Says that nothing more will be sent, when what was sent is under way.
@@ -131,7 +131,7 @@ final class WireConnection: Sendable {
     }
   }
 
-  /// All that the other side says until it ends.
+  /// Reads all bytes until the other side closes.
   func everything(within limit: Duration = .seconds(10)) async throws -> String {
     String(decoding: try await ending(within: limit).rest, as: UTF8.self)
   }

@@ -205,7 +205,7 @@ struct AccountTurnsTests {
       _ = try await sink.store(deliveries)
     }
     let all = ["slow"] + (0..<10).map { "other-\($0)" }
-    // So that it is known how quick the receiver is.
+    // Send one payload first, so that the receiver's speed is known.
     try await store(0..<1, ["first"])
     try await store(100..<200, all)
     #expect(receiver.requests.count == 2, "all lines in one body")

@@ -11,7 +11,7 @@ import Testing
 
 @testable import KeyStore
 
-/// What can happen to a store, and what a mirror of it must say.
+/// The faults of a store, and the state that a mirror must report for each.
 struct StoreFault: Sendable, CustomTestStringConvertible {
   typealias Step = @Sendable (FaultBench) async throws -> Void
 
@@ -77,7 +77,7 @@ final class FaultBench {
 
   // MARK: Steps that several faults share
 
-  /// All keys, and the word that these are all.
+  /// Puts all keys, and seals the store.
   func populate(_ bench: StoreBench? = nil, account: String = "acme") async throws {
     let bench = bench ?? store
     try await bench.put(Self.steady + [Self.ended], account: account)
@@ -202,7 +202,7 @@ final class FaultBench {
     var limits = Replica.Limits()
     limits.barrierWait = .milliseconds(200)
     limits.lastRetry = .milliseconds(200)
-    // What these would notice has cases of its own.
+    // Faults that these would notice have test cases of their own.
     limits.auditInterval = .seconds(3600)
     limits.rereadInterval = .seconds(3600)
     // Every stranger has another key, and most keys may be strangers' here.

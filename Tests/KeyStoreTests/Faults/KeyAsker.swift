@@ -65,7 +65,7 @@ final class KeyAsker: Sendable {
     return record
   }
 
-  /// From now on these are active in the store as well.
+  /// From now on these keys are active in the store as well.
   func include(_ keys: [String]) { state.withLock { $0.newcomers += keys } }
 
   func enter(_ phase: Phase) { state.withLock { $0.phase = phase } }

@@ -171,7 +171,7 @@ extension Simulation {
   /// Whether a key that a node had as active may be unknown now. Records of active keys don't disappear by what publishers do.
   private func checkLoss(_ node: SimulatedNode, _ number: Int) {
     guard let since = node.becameActive[number] else { return }
-    // What a node reads may be as old as the longest deadline.
+    // A node's reading may be as old as the longest deadline.
     let then = since + .nanoseconds(-(Self.longDeadline + .seconds(1)).wholeNanoseconds)
     if let confirmedAt, confirmedAt >= then { return }
     if !truth.ended(number, since: then) {
@@ -183,7 +183,7 @@ extension Simulation {
 
   // MARK: After each event
 
-  /// What an event gives a node reason to read.
+  /// Records the buckets that an event gives a node a reason to read.
   func willGive(_ node: SimulatedNode, _ event: Replica.Event) {
     guard case .manifest(_, _, .success(.found(let manifest))) = event else { return }
     node.mayRead = Set(

@@ -28,7 +28,7 @@ public enum FaultKind: String, CaseIterable, Sendable {
 
 /// The faults of one run.
 struct FaultMix {
-  /// In a thousand, at each occasion of its kind; 0 where the kind is off.
+  /// Probability in thousandths at each occasion of its kind; 0 if the kind is off.
   private var rates: [Int]
   /// Kinds that come about by themselves, each as often as it says.
   private(set) var spontaneous: [(kind: FaultKind, weight: Int)] = []

@@ -160,7 +160,7 @@ extension Simulation {
     next(follower, .mark)
   }
 
-  /// What makes a key in the store what it is in the source; nil if it is that already.
+  /// The edit that makes a key in the store equal to the source; nil if it is equal already.
   private func edit(of number: Int, to row: Holding, from held: Holding) -> StoreEdit? {
     guard row != held else { return nil }
     let key = SimulatedKeys.all[number]
@@ -237,7 +237,7 @@ extension Simulation {
 
   // MARK: Checks
 
-  /// What a refusal says of the source, and what the source truly was.
+  /// Checks a refusal's statement about the source against the true source.
   func checkSource(
     _ node: SimulatedNode, _ pending: SimulatedNode.Pending, _ reason: RefusalReason, _ proof: Proof
   ) {

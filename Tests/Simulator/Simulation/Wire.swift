@@ -64,7 +64,7 @@ extension Simulation {
     agenda.add(.restart(node: node.index), at: now + .milliseconds(random.within(1...500)))
   }
 
-  /// In seconds since 1970, by the node's own clock.
+  /// Seconds since 1970, by the node's own clock.
   func wallClock(of node: SimulatedNode) -> Double {
     1_763_683_200 + Double((now - start).wholeNanoseconds) / 1e9 + node.wallOffset.fractionalSeconds
   }
@@ -362,7 +362,7 @@ extension Simulation {
     later(.deliver(node: node.index, session, feed: feed), node, feed: feed)
   }
 
-  /// What a server that was held has in its sockets is carried out now.
+  /// A paused server now processes the commands in its sockets.
   func executeWaiting() {
     for node in nodes {
       guard let link = node.link else { continue }

@@ -254,7 +254,7 @@ extension Simulation {
     }
   }
 
-  /// Where nodes hold back removals, an operator says that they are meant.
+  /// If nodes hold back removals, an operator confirms them.
   func confirmRemovals() {
     guard nodes.contains(where: { $0.process.map { $0.status(at: now).quarantined > 0 } ?? false }) else {
       return
@@ -264,7 +264,7 @@ extension Simulation {
     change { store throws(StoreRefusal) in try store.confirmRemovals() }
   }
 
-  /// Where nodes meet another store than theirs, an operator says that theirs was replaced.
+  /// If nodes find a store other than theirs, an operator declares that it replaces theirs.
   func adoptStores() {
     for node in nodes {
       guard let status = node.process?.status(at: now), status.wrongStore != nil, let theirs = status.store,
