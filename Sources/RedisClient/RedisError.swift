@@ -55,7 +55,7 @@ public struct RedisError: Error, Sendable, Equatable, CustomStringConvertible {
       case .closed(let text): "the connection to Redis closed: \(text)"
       case .deadlineExceeded(let command): "Redis didn't answer \(command) in time"
       case .unreadable(let error): "Redis sent an unreadable reply: \(error)"
-      case .unasked: "Redis sent a reply without a command"
+      case .unasked: "Redis sent an unexpected reply"
       case .turnedAway(let error): "Redis rejected the connection: \(error.message)"
       case .shutDown: "this process closed the connection to Redis"
       case .tooMuchWaiting(let limit): "too much already waits to be sent to Redis: the limit is \(limit)"

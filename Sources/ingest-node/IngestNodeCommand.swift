@@ -15,8 +15,8 @@ struct IngestNodeCommand: AsyncParsableCommand {
     abstract: "Accepts pushes that have an active API key and puts them on the Redis queue.",
     discussion: """
       A push is answered 202 once Redis has stored it. While Redis is unreachable, the spool stores it. A push is \
-      answered 401 or 403 only with a proof that its key isn't active. If that can't be proven, or the push can't be \
-      stored, it is answered 503 with Retry-After, or with its dialect's status for that case.
+      answered 401 or 403 only with a proof that its key isn't active. A push that can be neither stored nor refused is \
+      answered 503 with Retry-After, or with its dialect's status for that case.
       """,
     version: BuildDescription.current)
 

@@ -88,7 +88,7 @@ struct ServerCertificateTests {
       case .folder: "Is a directory"
       case .tooLarge: "more than 1048576 bytes"
       case .noCertificate, .noAuthorities: "5 bytes without a certificate"
-      case .brokenCertificate: "a certificate that can't be read"
+      case .brokenCertificate: "an unreadable or incomplete certificate"
       case .keyOfAnother, .keyOfAnotherKind: "a key that doesn't match it"
       case .keyIsCertificate: "a certificate and no key"
       case .noKey: "5 bytes without a private key"
