@@ -1,5 +1,5 @@
-// After the faults: everything must come to rest in the state that it would be in without them, within a bound. Each step is something
-// that an operator could see; one that doesn't come about is named.
+// After the faults, everything must return within a time limit to the state that it would have without them. Each step
+// is visible to an operator. A step that doesn't happen in time is named.
 
 import Foundation
 import NIOCore

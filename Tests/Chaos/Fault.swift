@@ -1,5 +1,5 @@
-// What can happen in a round. Each fault begins, lasts, and is undone by whoever began it; what a plan may not do to one thing at one
-// time is told by the fault's target.
+// The faults of a round. Each fault begins, lasts for a time, and is undone by the code that began it. A fault's target
+// says which faults may not overlap.
 
 import NIOCore
 

@@ -1,5 +1,6 @@
-// Keys that come and go while everything else goes wrong. What counts is the publisher's answer: a key that it has put is used at once, on
-// both nodes, and must not be refused; one that it has revoked must be refused as soon as the nodes are in sync.
+// Keys that are put and revoked during the faults. The publisher's answer counts: a key that it has put is used at
+// once, on both nodes, and must not be refused. A key that it has revoked must be refused as soon as the nodes are in
+// sync.
 
 import Foundation
 import RedisFixture

@@ -1,4 +1,4 @@
-// A node or a worker over its many lives: one name, one set of options, one process after the other.
+// A node or a worker across its restarts: one name, one set of options, one process after the other.
 
 import Foundation
 import RedisFixture

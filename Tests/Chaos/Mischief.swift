@@ -1,5 +1,5 @@
-// Faults as deeds. What can't be done because another fault is in the way (a command to a Redis that is dead) is noted and no failure; what
-// can't be undone is one, unless the end of the round undoes it.
+// Carries out the faults. A fault that is impossible because of another one (a command to a dead Redis) is noted and
+// isn't a failure. A fault that can't be undone is a failure, unless the end of the round undoes it.
 
 import Foundation
 import Hiredis

@@ -1,5 +1,5 @@
-// What will happen in a round, drawn from the seed and the round's number alone: so a round can be repeated without those before it, as
-// far as its faults go. What the processes make of it depends on the machine.
+// The faults of a round, drawn from the seed and the round's number alone. So the faults of a round can be repeated
+// without the earlier rounds. How the processes react depends on the machine.
 
 import NIOCore
 import RedisFixture

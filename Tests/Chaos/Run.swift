@@ -1,4 +1,4 @@
-// All rounds of a run, on one deployment for each server program, and their sum.
+// All rounds of a run, on one deployment for each server program, and their totals.
 
 import Foundation
 import RedisFixture

@@ -1,4 +1,4 @@
-// Headers made up for tests: what is in them is known from how they were made.
+// Generated headers. Their fields are known from the generator.
 
 import ClientAddress
 import RedisFixture

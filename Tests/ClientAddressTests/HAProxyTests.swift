@@ -1,4 +1,4 @@
-// What HAProxy sends is read as what it says: Debian's package haproxy, in all the ways that it has of saying it.
+// Our parser reads the headers of HAProxy (Debian's package) as HAProxy means them, in every form that HAProxy has.
 
 import ClientAddress
 import RedisFixture

@@ -1,5 +1,5 @@
-// Requests made up at random, valid by construction, and ways to break one that must be refused. What a request should
-// be read as is known from how it was made, and not from any parser.
+// Random requests that are valid by construction, and ways to break one that must be refused. The right reading of a
+// request is known from the generator, and not from a parser.
 
 public import HTTPFraming
 

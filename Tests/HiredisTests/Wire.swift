@@ -1,4 +1,5 @@
-// RESP2 written and read once more, independently of what is under test: replies to bytes, bytes of commands to arguments.
+// A second implementation of RESP2, independent of the tested one: replies to bytes, and bytes of commands to
+// arguments.
 
 import Hiredis
 

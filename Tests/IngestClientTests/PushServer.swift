@@ -1,4 +1,4 @@
-// A real HTTP server on loopback whose every answer the test decides: what a client does is only shown by a socket.
+// A real HTTP server on loopback. The test decides each answer. Only a real socket shows everything that a client does.
 
 import NIOCore
 import NIOHTTP1

@@ -1,4 +1,4 @@
-// How many connections there may be, counted from many threads, and which of them ends for another.
+// The limit of connections, counted from many threads, and which connection is closed for a new one.
 
 import ClientAddress
 import Dispatch

@@ -1,5 +1,5 @@
-// How long a connection may be at each thing. The event loop's clock is the test's, so each deadline is met to the
-// nanosecond.
+// The deadline of each phase of a connection. The test controls the event loop's clock, so each deadline is tested to
+// the nanosecond.
 
 import HTTPFraming
 import KeyReplica

@@ -1,5 +1,5 @@
-// What the simulated socket of the other tests takes for granted, on real ones: that reading stops, that answers
-// survive the end of a connection, that clients who go away are noticed.
+// The other tests use a simulated socket. These tests check its assumptions on real sockets: reading stops, answers
+// survive the end of a connection, and clients that disconnect are noticed.
 
 import HTTPFraming
 import Listening

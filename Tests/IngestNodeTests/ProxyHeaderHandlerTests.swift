@@ -1,4 +1,5 @@
-// The PROXY header before everything else on a connection: what is kept of it while it comes, and for how long.
+// The PROXY header at the beginning of a connection: how many of its bytes are kept until it is complete, and for how
+// long.
 
 import ClientAddress
 import NIOCore

@@ -1,5 +1,5 @@
-// Redis's clock makes a step while there are leases, and payloads that are tried again. Time passes as the test says:
-// it sets the clock of a real server.
+// Redis's clock makes a step while there are leases and payloads that wait for a retry. The test sets the clock of a
+// real server.
 
 import Hiredis
 import IngestQueue

@@ -1,4 +1,4 @@
-// What is taken is there after any end of the process, and each bound is felt by the next payload and by nothing that was taken before.
+// Accepted payloads survive any end of the process. A limit rejects the next payload, and drops none that was accepted.
 
 import Foundation
 import Hiredis

@@ -1,4 +1,4 @@
-// The machine's states one by one. What any order of events may do to it is the simulator's matter.
+// The state machine's states one by one. Random orders of events are tested by the simulator.
 
 import Testing
 

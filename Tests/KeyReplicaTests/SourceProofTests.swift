@@ -1,5 +1,5 @@
-// The source mark in the mirror's state machine: what is refused when, if the mark is old, and if refusals have to be
-// proven against the source.
+// The source mark in the mirror's state machine: which keys are refused when the mark is old, and when refusals have to
+// be proven against the source.
 
 import Testing
 

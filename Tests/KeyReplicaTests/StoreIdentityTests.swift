@@ -1,4 +1,4 @@
-// Which store a node goes by, and what it does at the address of another one.
+// Which store a node mirrors, and what it does if its address leads to another one.
 
 import Testing
 

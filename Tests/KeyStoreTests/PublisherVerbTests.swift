@@ -1,4 +1,4 @@
-// The verbs that ask, those about all keys of an account, and rotations; by the real program.
+// The verbs that read, those for all keys of an account, and rotate; with the real program.
 
 import Foundation
 import Hiredis

@@ -1,5 +1,5 @@
-// What a reconnect costs after a few changes among many keys: the buckets that they are in, counted by Redis itself; and what serves
-// in the meantime.
+// The cost of a reconnect after a few changes among many keys: the buckets that are read, counted by Redis itself. And
+// which keys are admitted in the meantime.
 
 import Foundation
 import Hiredis

@@ -1,4 +1,5 @@
-// A key store in a Redis of its own, with a writer, and with an eye that reads it by plain commands and counts for itself.
+// A key store in a Redis of its own, with a writer, and with an independent check that reads and counts it with plain
+// commands.
 
 import Crypto
 import Hiredis

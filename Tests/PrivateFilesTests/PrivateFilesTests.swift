@@ -1,4 +1,5 @@
-// All files and folders that the executables make: who may read them under any umask, and what a link in their place does.
+// All files and folders that the commands create: who may read them under any umask, and what happens if a link is in
+// their place.
 
 import Foundation
 import IngestQueue

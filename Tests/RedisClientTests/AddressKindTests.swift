@@ -1,4 +1,4 @@
-// A URL whose scheme doesn't fit the server that it leads to.
+// URLs whose scheme doesn't match their server.
 
 import Hiredis
 import NIOCore

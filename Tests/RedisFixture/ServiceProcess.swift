@@ -1,5 +1,4 @@
-// One of our own programs as a process of its own, the way it runs in production: started, signalled, waited for, and read
-// from the outside.
+// One of our programs as a process, as in production. A test starts it, signals it, waits for it, and reads its output.
 
 public import Foundation
 

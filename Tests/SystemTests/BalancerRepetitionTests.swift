@@ -1,5 +1,5 @@
-// What real balancers repeat at other nodes, counted at the nodes. A balancer knows nothing but the status: 503 asks
-// for another node, and what must reach one node only has another one.
+// Which requests real load balancers repeat at other nodes, counted at the nodes. A load balancer sees only the status:
+// 503 permits another node. An answer that must not be repeated has another status.
 
 import RedisFixture
 import Testing

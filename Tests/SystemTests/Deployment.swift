@@ -1,5 +1,5 @@
-// A Sluice of real processes for one test: a Redis of its own, the published commands, and HTTP clients. Everything a test knows of it
-// it learns as an operator or client would.
+// A Sluice of real processes for one test: a Redis of its own, the published commands, and HTTP clients. A test
+// observes it only as an operator or a client would.
 
 import AsyncHTTPClient
 import Foundation

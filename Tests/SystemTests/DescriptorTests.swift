@@ -1,4 +1,4 @@
-// Nodes under limits on descriptors. Floods are another matter: Scripts/flood.
+// Nodes with limits on descriptors. Scripts/flood tests floods.
 
 import Fleet
 import Foundation

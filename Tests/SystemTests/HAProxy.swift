@@ -1,4 +1,4 @@
-// A real HAProxy for one test, asked and read as an operator does it: by its socket and its log.
+// A real HAProxy for one test, controlled and observed as an operator does it: with its socket and its log.
 
 import Foundation
 import RedisFixture

@@ -1,5 +1,4 @@
-// Our client against the real node, worker and Redis: what the rule about refusals and the idempotency key come to when everything
-// is real.
+// Our client against a real node, worker and Redis: the rule about refusals, and idempotency keys.
 
 import Foundation
 import IngestClient

@@ -1,5 +1,5 @@
-// Each process as the user that Deploy/redis/users.acl has for it, on every server that Sluice runs on: it can do its
-// work, and not the others'.
+// Each process as its user in Deploy/redis/users.acl, on every server that Sluice supports: the user can do its own
+// work, and not that of the other users.
 
 import Foundation
 import Hiredis

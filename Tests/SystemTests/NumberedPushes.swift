@@ -1,5 +1,5 @@
-// Pushes of active keys that go on whatever comes, each with a number of its own and never sent twice: so that of each it can be said when it was
-// sent, what was answered, and whether it is in the sink.
+// Pushes of active keys that continue through all faults. Each has its own number and is sent once. So for each one the
+// time, the answer, and whether it is in the sink are known.
 
 import Foundation
 import RedisFixture

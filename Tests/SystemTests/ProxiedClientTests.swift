@@ -1,5 +1,5 @@
-// Whose connection and whose request it is, when balancers stand in between and say so: by the PROXY protocol, as HAProxy speaks it, and by
-// X-Forwarded-For, as nginx and HAProxy write it.
+// The client address of a connection and of a request behind load balancers that pass it on: by the PROXY protocol, as
+// HAProxy sends it, and by X-Forwarded-For, as nginx and HAProxy write it.
 
 import NIOPosix
 import RedisFixture

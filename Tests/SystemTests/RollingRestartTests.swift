@@ -1,5 +1,5 @@
-// Nodes are restarted and added behind a real balancer under load, and no client notices: none is answered 5xx, none loses its connection,
-// none has to ask twice, and no key is refused that is active.
+// Nodes are restarted and added behind a real load balancer under load, and no client notices: none is answered 5xx,
+// loses its connection, or has to retry, and no active key is refused.
 
 import RedisFixture
 import Testing

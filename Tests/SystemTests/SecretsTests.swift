@@ -1,5 +1,5 @@
-// What operators, log collectors and Prometheus get to see holds no secret: no API key, no password of Redis's, no private key; whatever goes
-// wrong, and however much is logged.
+// Nothing that operators, log collectors and Prometheus can read contains a secret: no API key, no password of Redis,
+// no private key. This holds for every failure and every log level.
 
 import Foundation
 import Hiredis

@@ -1,4 +1,5 @@
-// A node with a spool goes on while Redis is away, and what it has acknowledged then is stored, once, whatever happens to it.
+// A node with a spool goes on while Redis is unreachable. Payloads that it acknowledged in that time are stored once,
+// whatever happens to the node.
 
 import Foundation
 import NIOHTTP1

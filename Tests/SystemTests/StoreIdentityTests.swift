@@ -1,5 +1,5 @@
-// A node that is led to another store, and a store that was restored from an old backup: with real processes, as
-// clients and operators see it.
+// A node whose address leads to another store, and a store that was restored from an old backup: with real processes,
+// as clients and operators see it.
 
 import Foundation
 import RedisFixture

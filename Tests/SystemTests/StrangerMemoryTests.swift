@@ -1,4 +1,5 @@
-// What clients can make a node hold: little for each connection, whatever they send on it, and no more than their share in all.
+// The memory that clients can occupy in a node: little for each connection, whatever they send, and no more than their
+// share in total.
 
 import Foundation
 import NIOCore

@@ -1,5 +1,5 @@
-// One account's payloads, which the receiver is slow with or dislikes, and those of others behind them: the others must not wait until that account's are
-// through.
+// The receiver is slow with one account's payloads, or rejects them. Payloads of other accounts behind them must not
+// wait until that account's are done.
 
 import Fleet
 import Foundation

@@ -1,4 +1,5 @@
-// The places that sinks store into, each real, and what can happen to each: looked into from outside, gone and back, slow, unwilling.
+// The places that sinks store into, all of them real, and the faults of each: unreachable, back again, slow, rejecting
+// payloads. Tests read the stored payloads without the sink.
 
 import BodyCoding
 import Foundation

@@ -1,5 +1,5 @@
-// What a key store does with changes that come late, again, or without the right to what they would undo: scenarios that the
-// simulated store and the real one on Redis both pass, as those of StoreConformance.
+// A key store's rules for changes that arrive late, are repeated, or lack the permission to undo a newer change:
+// scenarios that the simulated store and the real one on Redis both pass, like those of StoreConformance.
 
 import KeyReplica
 

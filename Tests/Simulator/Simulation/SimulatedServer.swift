@@ -1,4 +1,4 @@
-// A Redis that nodes and publishers talk to: a store, and the moods of its process.
+// A Redis that nodes and publishers talk to: a store, and the state of its process.
 
 import KeyReplica
 import SimulatedStore

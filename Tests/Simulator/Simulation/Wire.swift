@@ -1,4 +1,4 @@
-// Between nodes and servers: what a node's driver does, and what a network does to it.
+// The connections between nodes and servers: the driver's work, and the network's faults.
 
 import KeyReplica
 import SimulatedStore

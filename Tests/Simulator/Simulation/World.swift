@@ -1,4 +1,4 @@
-// What happens to the store, and who comes: publishers, requests, operators, and every fault that isn't the network's.
+// Everything that happens to the store: publishers, requests, operators, and every fault except the network's.
 
 import KeyReplica
 import SimulatedStore
