@@ -65,8 +65,8 @@ struct Convergence {
     return try await connection.ask(head, body: ByteBuffer(), within: .seconds(3)).status == 200
   }
 
-  /// What was put must be taken now and what was revoked refused: nothing is in the way of either. 503 is never wrong, so whoever hears
-  /// it asks again.
+  /// Keys that were put must be accepted now, and revoked ones refused: no fault prevents either. 503 is always
+  /// allowed, so the client asks again.
   private func ask(_ changes: KeyChanges.Done, _ chance: inout Chance) async throws {
     for (asked, expected) in [(changes.put, 202), (changes.revoked, 403)] {
       for key in asked {

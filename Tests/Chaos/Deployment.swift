@@ -154,7 +154,7 @@ final class Deployment: Sendable {
       folder: folder, server: server, links: links, spool: spool, nodes: nodes, ports: ports, workers: workers)
   }
 
-  /// On ports of its own for all its lives, below those that the system gives to outgoing connections.
+  /// The same ports across all restarts, below those that the system gives to outgoing connections.
   private static func startNode(
     _ role: Role, _ arguments: [String], _ environment: [String: String], _ folder: URL
   ) async throws -> (Member, Ports) {

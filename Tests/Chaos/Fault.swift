@@ -28,7 +28,7 @@ enum Fault: Sendable {
   case holdRedis
   /// Redis does nothing at all (DEBUG SLEEP).
   case sleepRedis
-  /// Redis answers nobody's writes, or nobody at all (CLIENT PAUSE).
+  /// Redis answers no writes, or nothing at all (CLIENT PAUSE).
   case pauseRedis(writesOnly: Bool)
   /// A key so large that nothing more may be written.
   case fillRedis
@@ -39,7 +39,7 @@ enum Fault: Sendable {
   case weather(Role, FaultProxy.Weather)
   /// No data passes. At the end the held data arrives late, or never.
   case blackhole(Role, cutsAtItsEnd: Bool)
-  /// The replica hears nothing more; then the primary dies, and the replica takes its place.
+  /// The replica receives nothing more; then the primary dies, and the replica is promoted.
   case failOver
   /// The disk of the nodes' spools is full.
   case fillSpool

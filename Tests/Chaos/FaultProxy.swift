@@ -62,7 +62,8 @@ final class FaultProxy: Sendable {
   /// Closes all connections, both ends.
   func cut() { loop.execute { [crossing] in crossing.value.cut() } }
 
-  /// Each connection there is, and each new one until ``set(_:)`` is called, is cut when so many more bytes have passed that way.
+  /// Cuts each connection, including new ones until ``set(_:)`` is called, after this number of further bytes in this
+  /// direction.
   func cut(after bytes: Int, _ direction: Direction) {
     loop.execute { [crossing] in crossing.value.cut(after: bytes, direction) }
   }
@@ -171,7 +172,7 @@ private final class Pair {
 private final class Pump: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
 
-  /// When so many bytes have passed both ends are closed.
+  /// After this number of bytes both ends are closed.
   var bytesUntilCut: Int?
   private let source: any Channel
   private let sink: any Channel

@@ -45,7 +45,7 @@ final class ReplicatedRedis: Sendable {
     return redis
   }
 
-  /// The replica hears nothing more, and doesn't know it.
+  /// The replica receives nothing more, and doesn't know it.
   func stall() { link.set(.still) }
 
   /// The primary dies, and the replica takes its place as it is.
@@ -72,7 +72,8 @@ final class ReplicatedRedis: Sendable {
     try await eventually(within: .seconds(20), "the replica follows") {
       try await Self.command(replica, "INFO", "replication").string().contains("master_link_status:up")
     }
-    // The primary counts it only once it has heard it, up to a second later, and a node that requires one ends where none is counted.
+    // The primary counts a replica only after its first acknowledgement, up to a second later. A node that requires a
+    // replica ends if none is counted.
     try await eventually(within: .seconds(20), "the primary counts the replica") {
       try await Self.command(primary, "INFO", "replication").string().contains("state=online")
     }

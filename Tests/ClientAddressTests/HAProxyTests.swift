@@ -5,7 +5,7 @@ import RedisFixture
 import Testing
 
 @Suite struct HAProxyTests {
-  /// How it is told to send headers, in the order of the ports.
+  /// The options for sending headers, in the order of the ports.
   private static let ways = [
     "send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c",
     "send-proxy-v2 proxy-v2-options ssl,cert-cn,ssl-cipher,cert-sig,cert-key,authority,crc32c,unique-id",

@@ -242,7 +242,7 @@ struct FleetDirectoryTests {
       #expect(reading.nodes.map(\.report.name) == ["a"])
       try await server.setClock(ahead: .seconds(11))
       #expect(try await directory.read().turnedAway == [])
-      // Room again: whoever tries is in, and isn't missed.
+      // There is room again: a new member that reports is registered, and no longer missing.
       await #expect(throws: RedisServerError.self) { try await directory.write(Sample.worker("w-150")) }
       try await directory.write(Sample.node("a"), stopped: true)
       try await directory.write(Sample.worker("w-150"))
@@ -265,7 +265,7 @@ struct FleetDirectoryTests {
       try await directory.write(Sample.node("live"))
       let back = try await directory.read().nodes
       #expect(back.allSatisfy { !$0.isUndated && $0.age < .seconds(5) && $0.clashAge == nil })
-      // The time at which it was heard comes again.
+      // Redis's clock reaches the time of the last report a second time.
       for ahead in [-3_590.0, -10, 0, 5] {
         try await server.setClock(ahead: .seconds(ahead))
         try await directory.write(Sample.node("live"))

@@ -309,7 +309,7 @@ struct FleetVerdictTests {
       wrong(verdict { $0.keys = 999_999 }) == [
         "node-1 has 999,999 keys, the store has 1,000,000 at the same version: run key-publisher verify"
       ])
-    // While the store moves the two numbers are of two moments.
+    // While the store changes, the two numbers are from two moments.
     let moving = Sample.facts(nodes: [Sample.member(Sample.node { $0.keys = 999_999 })]) {
       $0.storeAfter?.version = 1_000_101
     }
@@ -531,7 +531,7 @@ struct FleetVerdictTests {
     #expect(
       untaken(bad) == ["node-1 accepted none of 121 pushes in the last minute: 120 durability_lost and 1 unsealed"])
     #expect(verdict { $0.lastMinute = .init(taken: 1, notTaken: 121) }.isWell)
-    // Nobody pushed, or only who sends too fast.
+    // No pushes, or only pushes of accounts over their rate.
     #expect(verdict { $0.lastMinute = .init() }.isWell)
   }
 
@@ -721,7 +721,7 @@ struct FleetVerdictTests {
         "Redis's settings can't be read (Redis answered: NOPERM no INFO): unknown whether it evicts keys. Allow INFO for "
           + "sync-status's Redis user"
       ])
-    // Somebody who has read it himself knows better than a report of a second ago.
+    // Redis's settings as read by the command itself overrule a report of a second ago.
     #expect(verdict("allkeys-lru") { $0.redis = .known(Sample.redis) }.isInSync)
     // Nor does a report that is a minute old.
     let silent = FleetVerdict(

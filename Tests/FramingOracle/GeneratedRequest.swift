@@ -54,7 +54,7 @@ public struct GeneratedRequest: Sendable {
     fields.append(("X-Id", String.blanks(&generator) + id + String.blanks(&generator)))
 
     body = (0..<(chance(60) ? Int.random(in: 0...200, using: &generator) : 0)).map { _ in
-      // Bodies that look like framing are the ones that show who is out of step.
+      // Bodies that look like framing show which parser is out of step.
       chance(20)
         ? Array("\r\n0:GETPOST HTTP/1.1".utf8).randomElement(using: &generator)!
         : .random(in: 0...255, using: &generator)
@@ -238,7 +238,7 @@ extension String {
 }
 
 extension [UInt8] {
-  /// Damages a few bytes: with what, and where, has a liking for what matters in HTTP.
+  /// Damages a few bytes. Bytes that matter in HTTP are preferred, as positions and as values.
   public mutating func damage(using generator: inout some RandomNumberGenerator) {
     guard !isEmpty else { return }
     let weighty = Array("\r\n\n\t\0 :;,/?#%0123456789abfx\u{7f}\u{80}".utf8)

@@ -18,7 +18,7 @@ extension RedisReply {
     }
   }
 
-  /// Some reply, of at most so many levels of arrays.
+  /// A random reply with at most this number of nested arrays.
   static func random(levels: Int, using generator: inout some RandomNumberGenerator) -> RedisReply {
     switch Int.random(in: 0..<(levels > 0 ? 8 : 5), using: &generator) {
     case 0: .status(String(repeating: "OK ", count: .random(in: 0...3, using: &generator)))

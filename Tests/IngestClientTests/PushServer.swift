@@ -24,7 +24,7 @@ enum PushReply: Sendable {
   case close
 }
 
-/// A server that answers as it is told. Closed with this object.
+/// A server with scripted answers. It is closed when this object is freed.
 final class PushServer: Sendable {
   typealias Script = @Sendable (_ push: ReceivedPush, _ number: Int) -> PushReply
 

@@ -101,7 +101,7 @@ import Testing
       client.send(Self.question)
       #expect(try await client.answers(1).map(\.status) == [404])
       let connection = try await server.handler(ofConnection: 0)
-      // Its number may be another client's afterwards, who mustn't get the answers.
+      // Afterwards its number may belong to another client, which must not get the answers.
       #expect(try await connection.holdsSocket)
       try await client.reset()
       try await eventually("the connection is over") { server.limiter.current == 0 }

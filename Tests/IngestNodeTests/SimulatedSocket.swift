@@ -11,7 +11,7 @@ final class SimulatedSocket: ChannelDuplexHandler {
   typealias InboundIn = ByteBuffer
   typealias OutboundIn = ByteBuffer
 
-  /// As NIO has it unless it is told otherwise.
+  /// NIO's default.
   static let writabilityMark = 64 << 10
 
   /// All that the client got.

@@ -161,7 +161,7 @@ struct ClockTests {
           if try batch.numbers.contains(0) { due = clock.passed - start }
           _ = try await other.acknowledge(batch)
         }
-        // What was put back last may not have been claimed, and would be taken for the next round's.
+        // The last payload that was put back may not have been claimed yet, and would be counted in the next round.
         while case .batch(let batch) = try await other.claim(slot: 0, takesSuspects: true) {
           _ = try await other.acknowledge(batch)
         }

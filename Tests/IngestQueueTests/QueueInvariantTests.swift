@@ -61,7 +61,7 @@ struct QueueInvariantTests {
       }
       switch Int.random(in: 0..<20, using: &generator) {
       case 0:
-        // Dies with the batch in hand, and whatever else it had.
+        // The worker dies with its claimed batch, and with everything else that it had.
         consumer = try life()
         continue
       case 1: _ = try await consumer.extendLease(of: &batch)

@@ -417,8 +417,8 @@ struct QueueWatchTests {
           return
         }
       }
-      // The flood goes on for a while and ends. When the queue is read, what was estimated of its payloads turns out to be
-      // less, and a few more of them are taken.
+      // The flood continues for a while and ends. When the queue is read, its payloads turn out to be smaller than
+      // estimated, and a few more are accepted.
       var (taken, more) = (0, 0)
       var refusal: EnqueueError?
       while refusal == nil, taken < entries {

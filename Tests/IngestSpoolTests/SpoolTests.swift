@@ -120,7 +120,8 @@ struct SpoolTests {
     _ = try await next.close()
   }
 
-  /// A clock that holds up the spool's thread. It is read by whoever brings a payload, and then by the thread.
+  /// A clock that blocks the spool's thread. It is read first by the caller that adds a payload, and then by the
+  /// thread.
   private final class Brake: Sendable {
     private let reads = Mutex(0)
     private let held = DispatchSemaphore(value: 0)

@@ -128,7 +128,7 @@ struct WorkerProcessTests {
     try await WorkBench.with { bench in
       let victim = try await start(bench, name: "victim", ["--batch", "50"])
       try await eventually("the victim looks for work") { try await bench.state().workers.count == 1 }
-      // While another holds the file's lock, what was claimed stays in hand.
+      // While another process holds the file's lock, the worker keeps its claimed batches.
       let lock = try SinkLock(bench.path)
       try await bench.push(0..<500)
       try await eventually("the victim has batches in hand") { try await bench.state().claimed == 100 }

@@ -94,7 +94,7 @@ import Testing
     try bench.settle()
     #expect(undecided(bench.answers[1]) == "expiry_unproven")
 
-    // A node that never heard Redis's time admits the key.
+    // A node that never read Redis's time admits the key.
     bench = ReplicaBench(populated: true)
     bench.put(0, expiresAt: 1)
     bench.give(.timePassed)

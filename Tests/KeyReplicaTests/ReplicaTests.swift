@@ -245,7 +245,7 @@ import Testing
     bench.put(7, .revoked)
     bench.put(7)
     bench.ask(2, 6)
-    // Were it taken for the answer, question 2 would be refused on the strength of what was true before it was asked.
+    // If it counted as the answer, question 2 would be refused by a read from before its request.
     bench.give(early)
     #expect(bench.answers[2] == nil)
     try bench.answer(Bench.isPosition)

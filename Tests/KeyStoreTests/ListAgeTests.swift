@@ -51,7 +51,7 @@ import Testing
       #expect(run.status == .exited(0) && run.output.contains("1 key changed since the list began"), "\(run)")
       #expect(try await store.state(of: "new") == .active)
       #expect(try await store.state(of: "key99") == .revoked)
-      // Without it a list is taken for new.
+      // Without --as-of a list counts as new.
       run = try await PublisherRun.of(store, ["sync", folder.path("list")])
       #expect(run.status == .exited(0) && run.output.contains("1 revoked"), "\(run)")
       #expect(try await store.state(of: "new") == .revoked)

@@ -11,7 +11,7 @@ import Testing
 @testable import KeyStore
 
 @Suite struct ReplicationTests {
-  /// A store on a primary, and so many replicas that follow it.
+  /// A store on a primary with this number of replicas.
   private static func withReplicas(
     _ count: Int, _ body: (StoreBench, [RedisServer]) async throws -> Void
   ) async throws {
@@ -182,7 +182,7 @@ import Testing
       try await store.put(["a"])
       let replication = Replication(connection: store.connection, layout: store.layout)
       try await replication.declare(replicas: 1)
-      // While it waits for the replica it is told to follow another.
+      // While it waits for its replica, the server is made a replica of another one.
       try await replicas[0].pause()
       async let confirmation = replication.confirm(within: .seconds(20))
       try await eventually("it waits") {
@@ -193,7 +193,7 @@ import Testing
       do { objection = try await confirmation.objection } catch { objection = "\(error)" }
       #expect(objection != nil)
       try replicas[0].resume()
-      // Whoever comes later is told no by the server that is a replica now.
+      // Later commands are rejected by the server, which is a replica now.
       let late = try await RedisConnection.connected(to: store.redis.endpoint, on: StoreBench.loop)
       defer { late.close() }
       await #expect(throws: RedisServerError.self) {

@@ -23,7 +23,7 @@ import Testing
     case restarted
   }
 
-  /// A million as part of everything, which also has optimised executables; fewer for whoever tests in between.
+  /// A million keys in the complete test run, which has optimised executables; fewer otherwise.
   private static let keyCount = ProcessInfo.processInfo.environment["SLUICE_BIN"] == nil ? 100_000 : 1_000_000
 
   @Test func `after an absence just the buckets that differ are read, and the old ones serve until then`() async throws

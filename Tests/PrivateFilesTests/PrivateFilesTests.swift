@@ -60,7 +60,7 @@ enum FileMaker: String, CaseIterable, Sendable, CustomTestStringConvertible {
     try await sink.close()
   }
 
-  /// Looks while everything is open: some files go with the one who made them.
+  /// Checks while everything is open: some files are removed when their process ends.
   static func note(_ folder: String) throws { seen.withLock { $0[folder] = FileModes(in: folder) } }
 
   static let seen = Mutex<[String: FileModes]>([:])

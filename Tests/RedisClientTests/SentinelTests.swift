@@ -83,7 +83,7 @@ import Testing
     let watched = try await WatchedRedis.start(replicas: 1)
     try await watched.sentinels[0].kill9()
     watched.sentinels[1].pause()
-    // Whoever is asked first: each connection begins with another.
+    // Each connection asks another Sentinel first, so this holds for all of them.
     for _ in 0..<6 {
       let connection = try await RedisConnection.connected(
         to: watched.endpoint, on: MultiThreadedEventLoopGroup.singleton.any())

@@ -135,7 +135,7 @@ public final class RedisServer: Sendable {
 
   // MARK: What can happen to it
 
-  /// Sets its clock to what it truly is, and so much more, and waits until it goes by that. Only with
+  /// Sets its clock to the true time plus an offset, and waits until it uses that. Only with
   /// ``RedisServerOptions/clock``.
   public func setClock(ahead offset: Duration) async throws {
     guard let clock = options.clock else { preconditionFailure("this server has no clock of its own") }

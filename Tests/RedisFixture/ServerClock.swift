@@ -23,7 +23,7 @@ public final class ServerClock: Sendable {
 
   deinit { folder.remove() }
 
-  /// Sets the clock to what it truly is, and so much more. The server may notice a little later.
+  /// Sets the clock to the true time plus an offset. The server may notice a little later.
   func set(ahead offset: Duration) throws {
     let milliseconds = Int64(offset / .milliseconds(1))
     let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: file))

@@ -59,7 +59,7 @@ struct BalancerRepetitionTests {
     return counts
   }
 
-  /// How each kind of client pushes, what says "taken" to it, and what it hears when it sends too fast.
+  /// How each kind of client pushes, which answer means "accepted" to it, and which answer it gets over its rate.
   private static func dialects(_ key: (Int) -> String) -> [(path: String, fields: [String], taken: Int, tooFast: Int)] {
     [
       ("/v1/events", ["X-API-Key: \(key(0))"], 202, 429),

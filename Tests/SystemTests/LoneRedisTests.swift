@@ -15,7 +15,7 @@ import Testing
     RedisServerOptions {
       $0.build = build
       $0.appendOnly = .everysec
-      // Whoever asks for the data set is fed at once, not after five seconds in which others might come.
+      // A program that asks for the data set gets it at once. By default Redis waits five seconds for more replicas.
       $0.arguments = ["--repl-diskless-sync-delay", "0"]
     }
   }

@@ -124,14 +124,14 @@ struct ProxiedClientTests {
     let haproxy = try await HAProxy.start {
       try RecommendedHAProxy.configuration(port: $0, nodes: [trusting.addresses])
     }
-    // What the client says of itself stands before what the proxy says, and is nobody's word.
+    // Addresses that the client itself wrote stand before the proxy's, and aren't trusted.
     let lie = "X-Forwarded-For: 203.0.113.9\r\n"
     for (number, port) in [(1, nginx.port), (2, haproxy.port)] {
       let answer = try await pushed("sk_nobody", header: lie, to: port, from: "127.0.0.7")
       #expect(answer.status == 401)
       #expect(try await client(refused: number, trusting) == "127.0.0.7")
     }
-    // Whoever comes without the proxy may say what he likes.
+    // A client that connects without the proxy may write any address.
     let port = try #require(Int(Node.port(trusting.push)))
     #expect(try await pushed("sk_nobody", header: lie, to: port, from: "127.0.0.8").status == 401)
     #expect(try await client(refused: 3, trusting) == "127.0.0.8")

@@ -123,7 +123,7 @@ struct PushClient: Sendable {
 
   // MARK: What it comes to
 
-  /// Waits until each of the lanes has heard this status so many times.
+  /// Waits until each of the lanes has been answered this status this number of times.
   func hears(_ status: Int, times: Int = 1, on lanes: [String]) async throws {
     var ended = false
     try await eventually(within: .seconds(30), "each lane hears \(status)") {

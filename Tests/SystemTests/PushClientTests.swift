@@ -211,7 +211,7 @@ struct PushClientTests {
     }
   }
 
-  /// The client has understood it, and says so to those who run it.
+  /// The client has understood it, and its log says so.
   private func expectReported(_ status: Int, by client: PushClient, _ agent: Agent) throws {
     let outcomes = try client.outcomes()
     let reports = try client.reports()
@@ -243,7 +243,7 @@ extension Agent {
     }
   }
 
-  /// What it hears where nobody knows whether Redis has its payload.
+  /// The answer that the client gets if it is unknown whether Redis has its payload.
   fileprivate var outcomeUnknown: Int {
     switch self {
     case .otlp, .sentry: 504

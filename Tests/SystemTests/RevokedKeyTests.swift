@@ -28,7 +28,7 @@ struct RevokedKeyTests {
       try await deployment.startWorker("worker-1", ["--queue", "\(queue.tcpEndpoint)"] + arguments)
     }
 
-    /// Which keys' payloads are stored, once so many are.
+    /// The keys of the stored payloads, once there are this many.
     func stored(_ count: Int) async throws -> Set<String> {
       try await eventually(within: .seconds(30), "\(count) are stored") { try deployment.stored().count >= count }
       return Set(try deployment.stored().map { String(decoding: $0.body, as: UTF8.self) })

@@ -51,7 +51,7 @@ struct SecretsTests {
     ]
   }
 
-  /// Sends each on a connection of its own, and hears how it is answered.
+  /// Sends each on a connection of its own, and reads its answer.
   private func send(_ requests: [String], to address: String, tls: NIOSSLContext? = nil) async throws -> Words {
     var answers = ""
     for request in requests {
@@ -217,7 +217,7 @@ struct SecretsTests {
     }
   }
 
-  /// It is an address that no machine has, so that nothing is exposed: the warning comes before that is noticed.
+  /// No machine has this address, so nothing is exposed. The warning is logged before the node tries to listen.
   @Test func `an operators' listener that isn't on loopback is warned of`() async throws {
     let deployment = try await Deployment()
     let node = try await deployment.run(

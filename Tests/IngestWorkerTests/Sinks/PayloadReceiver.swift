@@ -65,7 +65,7 @@ final class PayloadReceiver: Sendable {
 
   func answer(by script: @escaping Script) { state.withLock { $0.script = script } }
 
-  /// Has some requests wait so long for their answer.
+  /// Delays the answers to some requests by this time.
   func delay(_ delay: @escaping @Sendable (ReceivedRequest) -> TimeAmount?) { state.withLock { $0.delay = delay } }
 
   /// Takes requests and answers none.

@@ -52,7 +52,7 @@ import Testing
       // and nothing is promised for it. From then on nobody bears the old primary out.
       for third in watched.replicas where third.port != successor.redis.port {
         try await eventually(within: .seconds(20), "the third server follows the new primary") {
-          // A server that is told whom to follow cuts its connections.
+          // A server that is made a replica of another one closes its clients' connections.
           let bench = try await StoreBench(third)
           defer { bench.connection.close() }
           return try await bench.run("HEXISTS", bucket, key.bytes).integer() == 1

@@ -11,7 +11,7 @@ public protocol ConformingStore {
   var bucketCount: Int { get }
   /// Begins the store where there is none and something is put.
   func apply(_ edits: [StoreEdit], basedOn basis: UInt64?) async throws -> StoreOutcome
-  /// The same by so many publishers at once, one edit each.
+  /// The same by this number of publishers at once, one edit each.
   func applyAtOnce(_ edits: [StoreEdit]) async throws -> [StoreOutcome]
   /// Removes the records of keys that have been revoked since before a moment.
   func purge(_ keys: [KeyID], revokedBefore moment: Int64) async throws -> StoreOutcome

@@ -221,7 +221,7 @@ extension Simulation {
   }
 
   func noted(_ node: SimulatedNode, _ note: Replica.Note) {
-    // Also a node that isn't complete yet for another reason goes by this store from here on.
+    // From here on the node mirrors this store, even if it isn't complete yet for another reason.
     if case .mirrors(let store) = note {
       checkStore(node, store: store.id)
       node.trusted = store.id

@@ -84,7 +84,7 @@ final class SimulatedNode {
   var stateFile: [UInt8]?
   /// It was cut off or damaged when it was written.
   var stateFileMustBeRefused = false
-  /// When the store had last been heard before it was written.
+  /// When the store had last answered before the file was written.
   var stateFileHeardAt = Instant(nanoseconds: 0)
   var wallOffset = Duration.zero
   /// How much older the restored mirror is than the node can know, because its clock was set back.

@@ -46,7 +46,7 @@ final class SimulatedServer {
   var replicasAreAway = false
   /// How many servers bear it out.
   var confirming: Int { isDeposed || replicasAreAway ? 0 : replicas }
-  /// Whether it can't be told who follows it.
+  /// Whether its replicas can't be known.
   var hidesReplicas: Bool { denied.isSuperset(of: [.role, .info]) }
   private var signs: ReplicaSigns {
     ReplicaSigns(

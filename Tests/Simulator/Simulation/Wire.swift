@@ -374,7 +374,7 @@ extension Simulation {
     }
   }
 
-  /// Whoever waits for changes at this server looks again.
+  /// Every node that waits for changes at this server looks again.
   func wakeFeeds(at server: Int) {
     for node in nodes {
       guard let link = node.link, link.server == server, link.feed.exchanges.first?.parkedUntil != nil else { continue }
