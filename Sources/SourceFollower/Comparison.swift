@@ -39,6 +39,11 @@ struct Comparison: Sendable {
     var reactivatedExamples: [ListEffects.Example]
     /// Keys that another program changed at the same time. If there are any, another comparison is needed.
     var overtaken: Int
+    /// Whether the store has other new versions than the changes of this comparison: another program changed the store
+    /// meanwhile, or the follower carried out changes. The comparison may have read the changed keys before.
+    var hasOtherVersions: Bool
+    /// Keys that were left unchanged because they have changes in the outbox.
+    var waiting: Set<KeyID>
   }
 
   /// The list would take more keys out of service than allowed. Nothing was changed.
@@ -80,7 +85,8 @@ struct Comparison: Sendable {
     var outcome = Outcome(
       moment: moment, position: nil, keys: list.entryCount, changed: 0,
       added: plan.effects[.added], ended: ending.reduce(0) { $0 + plan.effects[$1] },
-      reactivated: plan.effects[.activated], reactivatedExamples: plan.effects.examples(of: .activated), overtaken: 0)
+      reactivated: plan.effects[.activated], reactivatedExamples: plan.effects.examples(of: .activated), overtaken: 0,
+      hasOtherVersions: false, waiting: waiting)
     // A store that doesn't exist yet begins with its first key.
     if let storeName, plan.effects.changed > 0 || terms.epoch != nil {
       _ = try await KeyStoreWriter(connection: connection, layout: layout).name(storeName)
@@ -95,6 +101,9 @@ struct Comparison: Sendable {
       try await confirmation.require(connection, layout)
     }
     outcome.position = try await position()
+    if let end = outcome.position {
+      outcome.hasOtherVersions = end.version != (terms.version ?? 0) + UInt64(outcome.changed)
+    }
     return outcome
   }
 

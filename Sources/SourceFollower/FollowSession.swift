@@ -15,7 +15,12 @@
 // Why the mark is true: if PostgreSQL answered a commit before step 1, the change is visible to every later snapshot on
 // the primary, including that of step 2. If that snapshot has the change in the outbox, step 3 writes it into the store
 // before step 4 marks the store. Otherwise the change was deleted from the outbox earlier, which is done only when it
-// is in the store.
+// is in the store. The session that deleted it may be a former one, and may delete it during the first comparison. So a
+// key that this comparison left to its change must come from the outbox, or everything is compared again.
+//
+// The store is equal to the source at a version only if no other program has changed the store since the comparison
+// began. So every version that is neither the comparison's nor of a change that was carried out leads to another
+// comparison before the next mark.
 
 import KeyReplica
 import KeyStore
@@ -29,7 +34,7 @@ final class FollowSession: Sendable {
   private let layout: StoreLayout
   private let options: FollowOptions
   private let notes: FollowNotes
-  private let afterComparison: @Sendable (RedisConnection) async throws -> Void
+  private let afterComparison: @Sendable (RedisConnection) async throws -> Int
   private let state = Mutex(State())
 
   private struct State {
@@ -40,7 +45,7 @@ final class FollowSession: Sendable {
 
   init(
     _ source: FollowedSource, _ layout: StoreLayout, _ options: FollowOptions, _ notes: FollowNotes,
-    _ afterComparison: @escaping @Sendable (RedisConnection) async throws -> Void
+    _ afterComparison: @escaping @Sendable (RedisConnection) async throws -> Int
   ) {
     (self.source, self.layout, self.options, self.notes) = (source, layout, options, notes)
     self.afterComparison = afterComparison
@@ -82,6 +87,8 @@ final class FollowSession: Sendable {
     while true {
       let begin = clock.now
       try Task.checkCancellation()
+      // The comparison sees changes that other programs made before it.
+      _ = store.takeOthersChanges()
       let outcome: Comparison.Outcome
       do {
         outcome = try await comparison(store, supply).run()
@@ -91,11 +98,13 @@ final class FollowSession: Sendable {
         continue
       }
       warn(of: outcome)
+      var isEqual = outcome.overtaken == 0 && !outcome.hasOtherVersions
       if outcome.overtaken == 0 {
-        try await isEqual(store, outcome)
-        try await store.mark(outcome.moment)
+        try await hasCompared(store, outcome, isAlone: true)
+        if store.takeOthersChanges() { isEqual = false }
       }
-      try await rest(store, until: begin + (outcome.overtaken == 0 ? interval : options.markEvery))
+      if isEqual { try await store.mark(outcome.moment) }
+      try await rest(store, until: begin + (isEqual ? interval : options.markEvery))
     }
   }
 
@@ -142,8 +151,12 @@ final class FollowSession: Sendable {
   }
 
   /// Records that a comparison has made the store equal to the source.
-  private func isEqual(_ store: FollowedStore, _ outcome: Comparison.Outcome) async throws {
-    if let position = outcome.position { try store.isAt(position) }
+  /// - Parameter isAlone: Whether the follower carried out no changes during the comparison. Otherwise the known version
+  ///   stays, so that the follower notices other programs' changes since then.
+  private func hasCompared(
+    _ store: FollowedStore, _ outcome: Comparison.Outcome, isAlone: Bool
+  ) async throws {
+    if isAlone, let position = outcome.position { try store.isAt(position) }
     notes.resolved(.comparison, "the store was compared with the source again")
     let isFirst = state.withLock { state in
       defer { state.hasFollowed = true }
@@ -156,9 +169,11 @@ final class FollowSession: Sendable {
     }
     guard isFirst else { return }
     if outcome.position != nil {
-      try await afterComparison(store.connection)
       // The function may have sealed the store, which is a change.
-      if case .found(let position) = try await store.connection.storePosition(layout) { try store.isAt(position) }
+      let changes = try await afterComparison(store.connection)
+      if case .found(let position) = try await store.connection.storePosition(layout) {
+        try store.isAt(position, after: changes)
+      }
     }
     notes.resolved(.session, "following the source again")
   }
@@ -177,6 +192,8 @@ final class FollowSession: Sendable {
     // Keys that were deleted from the source during a comparison and weren't in the store at that time. The
     // comparison's list is older than the deletion, so the comparison may have added them.
     var unknown: Set<KeyID> = []
+    // Keys that the first comparison left to their changes in the outbox, until these changes are carried out.
+    var waiting: Set<KeyID> = []
     try await withThrowingDiscardingTaskGroup { group in
       defer { group.cancelAll() }
       while true {
@@ -194,13 +211,13 @@ final class FollowSession: Sendable {
           }
         }
         if let compared = state.withLock({ $0.compared.take() }) {
-          try await ended(compared, store, &plan, unknown, clock.now)
+          try await ended(compared, store, &plan, unknown, &waiting, clock.now)
         }
         guard hasFollowed else {
           try await Task.sleep(for: options.markEvery, clock: clock)
           continue
         }
-        let isComplete = try await carryOutChanges(store, table, database, &plan, &unknown, clock)
+        let isComplete = try await carryOutChanges(store, table, database, &plan, &unknown, &waiting, clock)
         if isComplete { try await database.notification(within: options.markEvery) }
       }
     }
@@ -227,7 +244,7 @@ final class FollowSession: Sendable {
   /// Handles the result of a comparison.
   private func ended(
     _ compared: Result<Comparison.Outcome, any Error>, _ store: FollowedStore, _ plan: inout FollowPlan,
-    _ unknown: Set<KeyID>, _ now: ContinuousClock.Instant
+    _ unknown: Set<KeyID>, _ waiting: inout Set<KeyID>, _ now: ContinuousClock.Instant
   ) async throws {
     let outcome: Comparison.Outcome
     do {
@@ -242,10 +259,21 @@ final class FollowSession: Sendable {
       _ = try await store.apply(
         unknown.map { KeyEdit(key: $0, kind: .setState(.revoked), allowing: .reactivate) })
     }
+    // While no version is known, the follower has carried out nothing.
+    let isAlone = !hasFollowed || !store.hasPosition
+    // During later comparisons the follower itself notices other programs' changes. It can't tell them from the
+    // comparison's changes, so another comparison follows these as well.
+    let isDoubtful = isAlone ? outcome.hasOtherVersions : outcome.changed > 0
+    if isDoubtful { plan.doubtLater(now: now) }
     plan.ended(overtaken: outcome.overtaken > 0, now: now)
     if outcome.overtaken == 0 {
       notes.resolved(.rows, "all rows of the source can be read again")
-      try await isEqual(store, outcome)
+      if !hasFollowed { waiting = outcome.waiting }
+      try await hasCompared(store, outcome, isAlone: isAlone)
+    }
+    if !isAlone, outcome.changed > 0 {
+      try await store.check()
+      _ = store.takeOthersChanges()
     }
   }
 
@@ -256,7 +284,7 @@ final class FollowSession: Sendable {
   /// - Returns: Whether the outbox had no more changes.
   private func carryOutChanges(
     _ store: FollowedStore, _ table: FollowedTable, _ database: SourceDatabase, _ plan: inout FollowPlan,
-    _ unknown: inout Set<KeyID>, _ clock: ContinuousClock
+    _ unknown: inout Set<KeyID>, _ waiting: inout Set<KeyID>, _ clock: ContinuousClock
   ) async throws -> Bool {
     let moment = try await store.marks.time()
     let batch = try OutboxBatch(try await database.run([table.waitingChanges]))
@@ -297,6 +325,13 @@ final class FollowSession: Sendable {
           + SourceFollower.consequence)
     }
     if batch.wasTruncated || !batch.problems.isEmpty { plan.doubt(now: clock.now) }
+    waiting.subtract(batch.changes.map(\.row.key))
+    if batch.isComplete, !waiting.isEmpty {
+      // A former session had read these changes, and deleted them after the comparison began. It had carried them out,
+      // but the store may have been restored or changed since.
+      waiting = []
+      plan.doubt(now: clock.now)
+    }
     func doubtOthersChanges() {
       guard store.takeOthersChanges() else { return }
       // During a comparison the new versions may be the comparison's own changes. The next comparison shows whether

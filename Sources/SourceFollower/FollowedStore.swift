@@ -32,8 +32,7 @@ struct FollowedStore: Sendable {
     writer = KeyStoreWriter(connection: connection, layout: layout)
   }
 
-  /// Records the position at which a comparison made the store equal to the source. The known position may already be
-  /// later, because the follower carries out changes during a comparison; then it stays.
+  /// Records the position at the end of a comparison, during which the follower carried out no changes.
   func isAt(_ position: StorePosition) throws {
     try seen.state.withLock { seen in
       if let former = seen.position {
@@ -45,6 +44,14 @@ struct FollowedStore: Sendable {
       }
       seen.position = (position.epoch, position.version, position.digest)
     }
+  }
+
+  /// Whether any position is known.
+  var hasPosition: Bool { position != nil }
+
+  /// Records a position after this number of the follower's own changes.
+  func isAt(_ position: StorePosition, after changes: Int) throws {
+    try note(position.epoch, position.version, position.digest, changed: changes)
   }
 
   /// Records a position.

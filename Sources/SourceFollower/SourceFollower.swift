@@ -68,7 +68,7 @@ public struct SourceFollower: Sendable {
   private let options: FollowOptions
   private let notes: FollowNotes
   private let connect: @Sendable () async throws -> RedisConnection
-  private let afterComparison: @Sendable (RedisConnection) async throws -> Void
+  private let afterComparison: @Sendable (RedisConnection) async throws -> Int
 
   /// The consequence of a problem, to follow a conjunction in a sentence.
   static let consequence =
@@ -79,11 +79,11 @@ public struct SourceFollower: Sendable {
   /// - Parameters:
   ///   - connect: Connects to Redis.
   ///   - afterComparison: Called in each session after its first comparison, when the store is equal to the source.
-  ///     If it throws ``EndOfFollowing`` the follower ends; another error ends only the session.
+  ///     It returns how many versions it added to the store. If it throws ``EndOfFollowing`` the follower ends; another error ends only the session.
   public init(
     _ source: FollowedSource, into layout: StoreLayout, options: FollowOptions, logger: Logger,
     connect: @escaping @Sendable () async throws -> RedisConnection,
-    afterComparison: @escaping @Sendable (RedisConnection) async throws -> Void = { _ in }
+    afterComparison: @escaping @Sendable (RedisConnection) async throws -> Int = { _ in 0 }
   ) {
     (self.source, self.layout, self.options) = (source, layout, options)
     notes = FollowNotes(logger)

@@ -127,10 +127,11 @@ struct Follow: AsyncParsableCommand {
         return try await RedisConnection.connected(
           to: endpoint, options: options, routedBy: layout.slot, on: MultiThreadedEventLoopGroup.singleton.any())
       } afterComparison: { [seal] connection in
-        guard seal else { return }
+        guard seal else { return 0 }
         do {
           let sealed = try await sealStore(connection, layout, mayBeEmpty: false)
           logger.notice("\(sealed.sentence)")
+          return sealed.changed ? 1 : 0
         } catch let error where !StoreFailure(of: error).passes && !(error is CancellationError) {
           throw EndOfFollowing("the store is equal to the source, but --seal failed: \(error)", cause: error)
         }

@@ -52,8 +52,8 @@ import Testing
       clock += 1_000
       return clock
     }
-    func mark(_ moment: UInt64, of epoch: String, at version: UInt64) throws -> Bool {
-      try store.mark(moment, of: epoch, at: version, now: time())
+    func mark(_ moment: UInt64, of epoch: String, at version: UInt64, digest: Digest) throws -> Bool {
+      try store.mark(moment, of: epoch, at: version, digest: digest, now: time())
     }
     func setSourceMaxAge(_ maxAge: Duration?) throws { try store.setSourceMaxAge(maxAge) }
     func declare(replicas: Int) throws { try store.declare(replicas: replicas) }

@@ -357,6 +357,36 @@ import Testing
     }
   }
 
+  @Test func `an installation and a transaction of the application don't wait for each other`() async throws {
+    let bench = try await FollowBench(keys: 1)
+    let first = try await bench.follow()
+    first.terminate()
+    _ = try await first.waitForExit()
+    func locks(_ mode: String) async throws -> Int {
+      try await bench.postgres.query(
+        "SELECT pid FROM pg_locks WHERE relation = 'api_keys'::regclass AND granted AND mode = '\(mode)'"
+      ).count
+    }
+    // The transaction has the table, and needs the outbox once the installation waits for the table.
+    async let transaction = bench.postgres.query(
+      """
+      BEGIN;
+      UPDATE api_keys SET used = 1;
+      DO $$ BEGIN
+        WHILE NOT EXISTS (SELECT FROM pg_locks WHERE relation = 'api_keys'::regclass AND NOT granted) LOOP
+          PERFORM pg_sleep(0.01);
+        END LOOP;
+      END $$;
+      INSERT INTO api_keys VALUES ('sk_meanwhile', 'acme');
+      COMMIT;
+      """)
+    try await eventually("the transaction has the table") { try await locks("RowExclusiveLock") > 0 }
+    let second = try await bench.follow()
+    _ = try await transaction
+    try await eventually("its key is active") { try await bench.state("sk_meanwhile") == .active }
+    second.terminate()
+  }
+
   @Test func `a query is followed, too, and so is a command`() async throws {
     let bench = try await FollowBench(keys: 20)
     let query = "SELECT secret AS key, account, state FROM api_keys;"

@@ -52,3 +52,8 @@ for seed in seeds {
   }
 }
 print(total.description(took: clock.now - began))
+// So many schedules have all kinds of faults, or one kind is never tried.
+if total.runs >= 2000, steps >= 400, !total.missingFaults.isEmpty {
+  print("these faults never occurred: \(total.missingFaults.map(\.rawValue).joined(separator: ", "))")
+  exit(1)
+}

@@ -21,6 +21,7 @@ enum Happening {
   case commit(number: Int)
   case follow(follower: Int, session: Int, SimulatedFollower.Step)
   case revive(follower: Int)
+  case list(number: Int, SimulatedList.Step)
   case rebuild(server: Int, bucket: Int)
   case calmDown(server: Int, FaultKind)
 }

@@ -9,13 +9,16 @@
 // g. What was mirrored goes on serving: a key that is active all the time isn't lost from a mirror.
 // h. A node reads only buckets that differ, no node is busy for nothing, and where nothing goes wrong none raises an alarm.
 // i. On the word of another store than the one that a node has mirrored, nobody is refused, unless an operator said that it was replaced.
-// j. A key that was active in a mirror is refused as unknown only if the store has ended it since, or an operator has confirmed.
+// j. A key that was active in a mirror is refused as unknown only if the store has ended it since, or an operator has confirmed, and the
+//    node heard of that after it last had the key in a whole mirror.
 // k. While most keys that clients send to a node are unknown, the node refuses no key as unknown: a refusal storm.
 // l. A key is refused as expired only if Redis's clock, read after the request's arrival, had reached the key's end. Soon after that no
 //    node admits it.
 // m. Beyond the maximum age of the source mark nobody is refused.
 // n. Where refusals are proven against the source, a key that was active in the source before its request came, and until the answer, is
-//    never refused before its end there. Elsewhere it is never refused if it was active in the source before the mark that the refusal says.
+//    never refused before its end there. Elsewhere it is never refused if it was active in the source before the mark that the refusal says,
+//    and nobody but a follower has changed it since.
+// o. A list changes no key that the store changed after the list was begun (Lists).
 
 import KeyReplica
 import SimulatedStore
@@ -173,7 +176,7 @@ extension Simulation {
     guard let since = node.becameActive[number] else { return }
     // A node's reading may be as old as the longest deadline.
     let then = since + .nanoseconds(-(Self.longDeadline + .seconds(1)).wholeNanoseconds)
-    if let confirmedAt, confirmedAt >= then { return }
+    if node.confirmations.mayCover(number, knownSince: since) { return }
     if !truth.ended(number, since: then) {
       fail("node \(node.index) refused key \(number), which was active, and vanished from the store")
     }
@@ -185,6 +188,7 @@ extension Simulation {
 
   /// Records the buckets that an event gives a node a reason to read.
   func willGive(_ node: SimulatedNode, _ event: Replica.Event) {
+    node.confirmations.offer(event)
     guard case .manifest(_, _, .success(.found(let manifest))) = event else { return }
     node.mayRead = Set(
       manifest.buckets.indices.filter { index in
@@ -252,6 +256,7 @@ extension Simulation {
       checkContents(node, status)
     default: break
     }
+    node.confirmations.took(event, isTaken: node.tookManifest, status, held: node.held, at: now)
     let replaced = if case .bucket = event { true } else { false }
     if let until = process.admitUntil, until != node.checkedAdmitUntil || replaced {
       node.checkedAdmitUntil = until

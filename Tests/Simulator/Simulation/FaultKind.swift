@@ -19,11 +19,16 @@ public enum FaultKind: String, CaseIterable, Sendable {
   // At the publisher.
   case duplicateCall
   // At the source and the publishers that follow it: a follower that is killed, one that is paused until its lease has
-  // ended while another one follows, a source that can't be read, a transaction that commits late, and another publisher
-  // that changes keys in the store.
-  case deadFollower, pausedFollower, sourceAway, lateCommit, otherPublisher
+  // ended while another one follows, one whose address leads to a wrong store, one under whom a backup is restored between
+  // two of its steps, a source that can't be read, a transaction that commits late, another publisher that changes keys in
+  // the store, and lists that lack rows or were exported long ago.
+  case deadFollower, pausedFollower, misdirectedFollower, restoredUnderFollower, sourceAway, lateCommit, otherPublisher
+  case truncatedList, staleList
   // At clients: many unknown keys are sent to one node.
   case strangers
+
+  /// Whether it comes by itself, and only in runs with a source.
+  var isOfSource: Bool { [.deadFollower, .sourceAway, .misdirectedFollower].contains(self) }
 }
 
 /// The faults of one run.
@@ -44,7 +49,7 @@ struct FaultMix {
     (.sameImportAgain, 4), (.otherStore, 3),
     (.storeClockJump, 4),
     (.handEdit, 7), (.recomputedEdit, 4), (.undecodableRecord, 2), (.otherSchema, 2), (.strangers, 4),
-    (.deadFollower, 4), (.sourceAway, 3),
+    (.deadFollower, 4), (.sourceAway, 3), (.misdirectedFollower, 3),
   ]
 
   init(random: inout SeededRandom) {
@@ -58,6 +63,16 @@ struct FaultMix {
     }
     for (kind, weight) in Self.weights where self[kind] > 0 {
       spontaneous.append((kind, weight * random.within(1...4)))
+    }
+  }
+
+  /// More of what comes with a source, for runs that have one: each of these kinds needs another one to do harm.
+  mutating func addFaultsOfSource(random: inout SeededRandom) {
+    let kinds: [FaultKind] = [
+      .pausedFollower, .restoredUnderFollower, .lateCommit, .otherPublisher, .truncatedList, .staleList,
+    ]
+    for kind in kinds where self[kind] == 0 && random.chance(300) {
+      rates[Self.indexes[kind]!] = random.pick([20, 60, 200])
     }
   }
 

@@ -63,10 +63,13 @@ extension Simulation {
 
   private func begin(_ follower: SimulatedFollower, after pause: Duration) {
     follower.session += 1
-    // It takes over its own lease at once.
-    let former = servers[follower.server]
-    if let lease = follower.lease, former.lease?.number == lease { former.lease = nil }
-    follower.lease = nil
+    if let lease = follower.lease {
+      // If it can't release its lease, its next session takes it over.
+      follower.formerLease = lease
+      follower.lease = nil
+      let former = servers[follower.server]
+      if !former.isDown, former.dataset.lease?.number == lease { former.dataset.lease = nil }
+    }
     follower.hasChanged = false
     follower.position = nil
     follower.largest = 0
@@ -97,14 +100,18 @@ extension Simulation {
       // It stands by.
       return next(follower, .readTime, after: .milliseconds(random.within(50...300)))
     }
-    let server = server
-    guard follower.server == address, !server.isDown, !server.isDemoted, !server.isDeposed,
+    let server = servers[followedAddress]
+    guard follower.server == followedAddress, !server.isDown, !server.isDemoted, !server.isDeposed,
       server.stalledUntil.map({ $0 <= now }) ?? true, !random.chance(server.failing)
     else { return end(follower, "Redis doesn't answer") }
-    guard let lease = server.lease, lease.number == follower.lease, lease.until > now else {
+    if step != .readTime, server === self.server, !server.earlier.isEmpty, occurs(.restoredUnderFollower) {
+      note { "a backup is restored before follower \(follower.index) goes on" }
+      if restoreSnapshot() { return end(follower, "connection reset") }
+    }
+    guard let lease = server.dataset.lease, lease.number == follower.lease, lease.until > now else {
       return end(follower, "its lease has ended")
     }
-    server.lease?.until = now + Self.leaseTime
+    server.dataset.lease?.until = now + Self.leaseTime
     switch step {
     case .readTime:
       follower.moment = server.time(at: now)
@@ -117,15 +124,24 @@ extension Simulation {
   }
 
   private func takeLease(_ follower: SimulatedFollower) -> Bool {
-    if let held = server.lease, held.until > now { return false }
-    leases += 1
-    server.lease = (leases, now + Self.leaseTime)
-    follower.lease = leases
-    follower.server = address
+    let server = servers[followedAddress]
+    guard let lease = takeLease(of: server, succeeding: follower.formerLease) else { return false }
+    (follower.lease, follower.formerLease) = (lease, nil)
+    follower.server = followedAddress
     return true
   }
 
+  /// Takes the lease for writing the source's keys into a store, or nothing while somebody else has it.
+  /// - Parameter former: A lease of the same publisher, which it may take over.
+  func takeLease(of server: SimulatedServer, succeeding former: Int?) -> Int? {
+    if let held = server.dataset.lease, held.until > now, held.number != former { return nil }
+    leases += 1
+    server.dataset.lease = (leases, now + Self.leaseTime)
+    return leases
+  }
+
   private func carryOut(_ follower: SimulatedFollower) {
+    let server = servers[follower.server]
     let store = server.dataset.store
     if case .incompatible(let why) = store.position() { return end(follower, why) }
     var comparesAll = true
@@ -141,19 +157,25 @@ extension Simulation {
     }
     let numbers = comparesAll ? Array(SimulatedKeys.all.indices) : Array(Set(follower.entries.map(\.key))).sorted()
     let held = store.holdings()
-    let edits = numbers.compactMap { edit(of: $0, to: follower.rows[$0], from: held[$0]) }
+    let waiting = Set(follower.entries.map(\.key))
+    if comparesAll, !isWithinGuard(follower.rows, held, waiting: waiting, percent: maxRevoked) {
+      comparisonsStopped += 1
+      return end(follower, "its comparison would take too many keys out of service")
+    }
+    let edits = numbers.compactMap { edit(of: $0, to: follower.rows[$0], from: held[$0], allowing: .everything) }
     follower.hasChanged = follower.hasChanged || !edits.isEmpty
     if !edits.isEmpty {
       if server.isFull { return end(follower, "Redis is full") }
       var isDone = false
       let epoch = newEpoch()
-      change { store throws(StoreRefusal) in
+      let publish = { (store: inout SimulatedStore) throws(StoreRefusal) -> Void in
         let outcome = try store.publish(edits, now: self.seconds, newEpoch: epoch)
         isDone = !outcome.results.contains("d-")
         self.note {
           "follower \(follower.index) changes \(outcome.changed) keys; the store is at version \(outcome.version)"
         }
       }
+      if server === self.server { change(bySource: true, publish) } else { change(at: server, publish) }
       guard isDone else { return end(follower, "the store refuses its changes") }
     }
     follower.position = server.dataset.store.meta.map { (epoch: $0.epoch, version: $0.version, digest: $0.digest) }
@@ -161,18 +183,23 @@ extension Simulation {
   }
 
   /// The edit that makes a key in the store equal to the source; nil if it is equal already.
-  private func edit(of number: Int, to row: Holding, from held: Holding) -> StoreEdit? {
+  /// - Parameter permissions: The permissions of a put.
+  func edit(
+    of number: Int, to row: Holding, from held: Holding, allowing permissions: StoreEdit.Permissions
+  ) -> StoreEdit? {
     guard row != held else { return nil }
     let key = SimulatedKeys.all[number]
     if let state = row.state {
       return StoreEdit(
-        key: key, kind: .put(account: row.account ?? "", state), expiry: row.expiresAt.map { .set($0) } ?? .remove)
+        key: key, kind: .put(account: row.account ?? "", state), allowing: permissions,
+        expiry: row.expiresAt.map { .set($0) } ?? .remove)
     }
     if held == .none || held.state == .revoked { return nil }
     return StoreEdit(key: key, kind: .setState(.revoked))
   }
 
   private func mark(_ follower: SimulatedFollower) {
+    let server = servers[follower.server]
     let pause = Duration.milliseconds(random.within(20...(faulty ? 200 : 100)))
     guard let known = follower.position else { return next(follower, .readTime, after: pause) }
     if follower.hasChanged, server.confirming < server.replicas {
@@ -183,7 +210,12 @@ extension Simulation {
       let isWritten = try server.dataset.store.mark(
         follower.moment, of: known.epoch, at: known.version, digest: known.digest, now: server.time(at: now))
       if isWritten {
-        newestMark = max(newestMark, follower.momentAt)
+        server.markedAt = max(server.markedAt, follower.momentAt)
+        if server === self.server {
+          newestMark = max(newestMark, server.markedAt)
+          // Another publisher ends what the follower has just brought and marked.
+          if let latest = source?.latest, occurs(.otherPublisher) { endSoon(latest) }
+        }
         if let sourceBound { try server.dataset.store.setSourceMaxAge(sourceBound) }
         noteBound()
       }
@@ -218,7 +250,11 @@ extension Simulation {
   func kill(_ follower: SimulatedFollower) {
     guard follower.isRunning else { return }
     follower.isRunning = false
+    // A new process can't take over its lease.
+    (follower.lease, follower.formerLease) = (nil, nil)
     agenda.add(.revive(follower: follower.index), at: now + .milliseconds(random.within(50...4_000)))
+    // An operator helps out with a list.
+    if let flaw = someListFlaw(oneIn: 2) { beginList(flaw) }
   }
 
   func revive(_ follower: SimulatedFollower) {
@@ -230,6 +266,7 @@ extension Simulation {
 
   func mendFollowing() {
     guard let source else { return }
+    (misdirected, maxRevoked) = (nil, 100)
     source.awayUntil = nil
     source.commitAll(at: now)
     for follower in followers where !follower.isRunning { revive(follower) }
@@ -262,9 +299,11 @@ extension Simulation {
         "node \(node.index) refused \(SimulatedKeys.name(key)) by the source, where it has been active for "
           + "\(now - since)")
     }
-    // What another publisher ends is refused, whatever the mark says, if the store is what refusals are proven against.
-    guard mix[.otherPublisher] == 0, let moment = proof.sourceAsOf else { return }
-    if since < SimulatedServer.moment(of: moment) + .nanoseconds(-Self.clockError.wholeNanoseconds) {
+    guard let moment = proof.sourceAsOf else { return }
+    let markedAt = SimulatedServer.moment(of: moment) + .nanoseconds(-Self.clockError.wholeNanoseconds)
+    // What another publisher changed after the mark is refused, if the store is what refusals are proven against.
+    if let changed = changedByOthersAt[number], changed >= markedAt { return }
+    if since < markedAt {
       fail(
         "node \(node.index) refused \(SimulatedKeys.name(key)), although it was active in the source before the mark")
     }

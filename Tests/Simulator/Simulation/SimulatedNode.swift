@@ -101,12 +101,17 @@ final class SimulatedNode {
   /// When it came to know each key as active last; and as its state file has that, of keys that it held when that was written.
   var becameActive: [Instant?]
   var stateFileBecameActive: [Instant?]
+  /// The confirmations that it knows, and as its state file has them.
+  var confirmations = Confirmations()
+  var stateFileConfirmations = Confirmations()
   /// The store that it has mirrored as a whole, and as its state file has that.
   var trusted: String?
   var stateFileStore: String?
   var checkedAdmitUntil: Instant?
   /// Whether its guard held keys back or let them go in the present event.
   var guardMoved = false
+  /// Whether it went by the manifest that the present event brought.
+  var tookManifest = false
   /// Buckets that the last manifest gave it reason to read.
   var mayRead: Set<Int> = []
   /// When each key was last admitted, and last proven unknown.

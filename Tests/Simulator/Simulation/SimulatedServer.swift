@@ -13,6 +13,17 @@ final class SimulatedServer {
   struct Dataset {
     var store: SimulatedStore
     var holdings: Holdings
+    /// Which follower or list may write, and until when. It is a key in Redis, so it is restored and replicated with the rest.
+    var lease: (number: Int, until: Instant)?
+
+    /// What a change made of its key.
+    mutating func note(_ change: Change) {
+      switch change.effect {
+      case .put(let key, let record, _, _): holdings[SimulatedKeys.numbers[key]!] = Holding(record: record)
+      case .purge(let key, _, _): holdings[SimulatedKeys.numbers[key]!] = .none
+      case .seal, .confirm, .undecodable: break
+      }
+    }
   }
 
   var dataset: Dataset
@@ -68,8 +79,8 @@ final class SimulatedServer {
 
   /// How far its clock is from the true time, in microseconds.
   private let clockError: Int64
-  /// Which follower may write, and until when.
-  var lease: (number: Int, until: Instant)?
+  /// When the source was read for its latest mark.
+  var markedAt = Instant(nanoseconds: 0)
 
   init(
     _ dataset: Dataset, replicas: Int, declared: Int?, recorded: Int = 0, hasFollowed: Bool = false,

@@ -74,6 +74,9 @@ final class SimulatedFollower {
   var session = 0
   /// The lease of the session; nil while it has none.
   var lease: Int?
+  /// A lease of a former session of the same process, which may still be held.
+  var formerLease: Int?
+  /// Where the session's lease is.
   var server = 0
   /// The last known position of the store; nil before the session's first comparison.
   var position: (epoch: String, version: UInt64, digest: Digest)?

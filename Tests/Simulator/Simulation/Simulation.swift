@@ -23,6 +23,9 @@ public final class Simulation {
     public var sourceProofs = 0
     /// Undecided verdicts because of the source mark. They count as ``undecided`` too.
     public var sourceStale = 0
+    /// Lists with a flaw that were applied, and those that something stopped.
+    public var listsApplied = 0
+    public var listsStopped = 0
     public var bucketReads = 0
     public var restarts = 0
     /// How long it took after the faults had stopped until every node was in sync; nil if it didn't get there.
@@ -45,7 +48,7 @@ public final class Simulation {
   /// How long a deposed primary goes on calling itself primary, in milliseconds.
   static let longestDeposition = 4000
 
-  let mix: FaultMix
+  private(set) var mix: FaultMix
   let bucketCount: Int
   let stepLimit: Int
   var random: SeededRandom
@@ -66,13 +69,14 @@ public final class Simulation {
   var damaged = false
   /// The store's history went back or ended at some moment. A bucket that was read just then is refused, and what a mirror holds
   /// of it until it is read again is of the history that never was.
-  var rewound = false
+  var rewound = false {
+    didSet { rewinds += 1 }
+  }
+  var rewinds = 0
   var epochs = 0
   /// Which store each history is one of, and the stores that each replaces, as operators said.
   var storeOfEpoch: [String: String] = [:]
   var adoptions: [String: Set<String>] = [:]
-  /// When an operator last confirmed removals.
-  var confirmedAt: Instant?
   /// The largest number of unknown keys that an operator ever confirmed.
   var confirmedUnknown = 0
   /// Recent answers of the servers' clocks to reads of the position, with their times.
@@ -83,6 +87,15 @@ public final class Simulation {
   var source: SimulatedSource?
   var followers: [SimulatedFollower] = []
   var leases = 0
+  /// The server that followers are led to while their address is wrong, and the one that was used for that last.
+  var misdirected: Int?
+  var wrongServer: Int?
+  /// The guard of followers' comparisons, in percent of the active keys, and how many it has stopped.
+  var maxRevoked = 100
+  var comparisonsStopped = 0
+  var lists: [SimulatedList] = []
+  /// When anybody but a follower last changed each key in the store.
+  var changedByOthersAt: [Instant?] = Array(repeating: nil, count: SimulatedKeys.all.count)
   /// The maximum age of the source mark that an operator has set; nil for none.
   var sourceBound: Duration?
   /// Since when the store at the address has had it.
@@ -145,7 +158,9 @@ public final class Simulation {
     limits.lastRetry = .milliseconds(random.within(200...2000))
     if !mix.isCalm, random.chance(350) {
       source = SimulatedSource(rows: someRows(), at: now)
+      mix.addFaultsOfSource(random: &random)
       followers = (0..<random.within(1...2)).map(SimulatedFollower.init)
+      if mix[.misdirectedFollower] > 0 || random.chance(300) { maxRevoked = random.pick([5, 20, 50]) }
       if random.chance(600) { sourceBound = .milliseconds(random.within(300...1500)) }
       if random.chance(600) {
         limits.proveAgainst = .source
@@ -200,6 +215,7 @@ public final class Simulation {
     case .commit(let number): commit(number)
     case .follow(let follower, let session, let step): follow(followers[follower], session, step)
     case .revive(let follower): revive(followers[follower])
+    case .list(let number, let step): carryOut(number, step)
     case .rebuild(let server, let bucket): rebuild(server, bucket: bucket)
     case .calmDown(let server, let kind): calmDown(servers[server], kind)
     }

@@ -12,6 +12,8 @@ public struct SimulationTotal: Sendable {
   public private(set) var storms = 0
   public private(set) var sourceProofs = 0
   public private(set) var sourceStale = 0
+  public private(set) var listsApplied = 0
+  public private(set) var listsStopped = 0
   public private(set) var restarts = 0
   public private(set) var slowestConvergence = Duration.zero
   public private(set) var busiestSecond = 0
@@ -28,11 +30,16 @@ public struct SimulationTotal: Sendable {
     storms += run.storms
     sourceProofs += run.sourceProofs
     sourceStale += run.sourceStale
+    listsApplied += run.listsApplied
+    listsStopped += run.listsStopped
     restarts += run.restarts
     slowestConvergence = max(slowestConvergence, run.convergence ?? .zero)
     busiestSecond = max(busiestSecond, run.busiestSecond)
     faults.merge(run.faults, uniquingKeysWith: +)
   }
+
+  /// The kinds of faults that never occurred.
+  public var missingFaults: [FaultKind] { FaultKind.allCases.filter { faults[$0.rawValue] == nil } }
 
   public func description(took: Duration) -> String {
     let rate = Int(Double(runs) / max(took.fractionalSeconds, 1e-9))
@@ -41,6 +48,7 @@ public struct SimulationTotal: Sendable {
       \(runs) schedules held: \(steps) steps, \(rate) schedules a second
       \(refusals) refusals (\(sourceProofs) proven against the source), \(admissions) admissions, \(undecided) undecided
       (\(storms) in refusal storms, \(sourceStale) for a stale source mark), \(restarts) restarts of nodes
+      \(listsApplied) truncated or stale lists applied, \(listsStopped) stopped
       slowest convergence \(slowestConvergence.fractionalSeconds) s, busiest second \(busiestSecond) commands of a node
       faults: \(faults)
       """

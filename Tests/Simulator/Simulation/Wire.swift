@@ -38,6 +38,7 @@ extension Simulation {
     node.trusted = image == nil ? nil : node.stateFileStore
     node.becameActive =
       image == nil ? Array(repeating: nil, count: SimulatedKeys.all.count) : node.stateFileBecameActive
+    node.confirmations = image == nil ? Confirmations() : node.stateFileConfirmations.restored
     node.process = SimulatedNode.Process(
       Replica(
         table: node.table, limits: node.limits, restoredFrom: heardAt, held: image?.held.mapValues(moment) ?? [:],
@@ -97,6 +98,7 @@ extension Simulation {
     node.stateFileBecameActive = zip(node.becameActive, SimulatedKeys.all).map { moment, key in
       process.held(key) == nil ? nil : moment
     }
+    node.stateFileConfirmations = node.confirmations
     node.stateFileHeldBack = Set(SimulatedKeys.all.filter { isHeldBack(node, $0) })
     // What it believes of the age may come from a file itself.
     let isSecondHand = SimulatedKeys.all.contains { isRestored(node, process.held($0)?.until) }
@@ -153,6 +155,13 @@ extension Simulation {
     node.guardMoved = commands.contains { command in
       switch command {
       case .note(.guarded), .note(.guardReleased): true
+      default: false
+      }
+    }
+    // It reads buckets, or none differs and it follows. While it waits to compare again, it has learnt nothing.
+    node.tookManifest = commands.contains { command in
+      switch command {
+      case .readBucket, .readChanges: true
       default: false
       }
     }

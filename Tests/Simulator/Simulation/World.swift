@@ -45,6 +45,7 @@ extension Simulation {
 
   private func callPublisher() {
     if random.chance(100) { return purge() }
+    if source != nil, let flaw = someListFlaw(oneIn: 10) { return beginList(flaw) }
     if source != nil, !occurs(.otherPublisher) { return commitToSource() }
     var edits = (0..<random.within(1...3)).map { _ in someEdit() }
     // The other publisher ends what the follower has just brought.
@@ -56,6 +57,11 @@ extension Simulation {
     if occurs(.duplicateCall) {
       agenda.add(.publish(number: calls.count - 1), at: now + .microseconds(random.within(100...400_000)))
     }
+  }
+
+  func endSoon(_ number: Int) {
+    calls.append([StoreEdit(key: SimulatedKeys.all[number], kind: .setState(.revoked))])
+    agenda.add(.publish(number: calls.count - 1), at: now + .microseconds(random.within(50...5_000)))
   }
 
   /// Keys that are revoked lose their records, some of them at the very moment.
@@ -128,7 +134,8 @@ extension Simulation {
   }
 
   /// Changes the store through its scripts, and notes each version as what was true.
-  func change(_ body: (inout SimulatedStore) throws(StoreRefusal) -> Void) {
+  /// - Parameter bySource: Whether a follower does this.
+  func change(bySource: Bool = false, _ body: (inout SimulatedStore) throws(StoreRefusal) -> Void) {
     if random.chance(300) { server.remember() }
     let before = server.dataset.store.meta?.version ?? 0
     do throws(StoreRefusal) {
@@ -141,10 +148,10 @@ extension Simulation {
     guard let meta = server.dataset.store.meta, meta.version > before else { return }
     var sealed = truth.current?.sealed ?? false
     for change in server.dataset.store.changes(after: before) {
+      server.dataset.note(change)
       switch change.effect {
-      case .put(let key, let record, _, _):
-        server.dataset.holdings[SimulatedKeys.numbers[key]!] = Holding(record: record)
-      case .purge(let key, _, _): server.dataset.holdings[SimulatedKeys.numbers[key]!] = .none
+      case .put(let key, _, _, _), .purge(let key, _, _):
+        if !bySource { changedByOthersAt[SimulatedKeys.numbers[key]!] = now }
       case .seal: sealed = true
       case .confirm, .undecodable: break
       }
@@ -192,7 +199,7 @@ extension Simulation {
     importing(edits, sealed: sealed, at: seconds)
   }
 
-  private static func edits(to holdings: Holdings) -> [StoreEdit] {
+  static func edits(to holdings: Holdings) -> [StoreEdit] {
     zip(SimulatedKeys.all, holdings).compactMap { key, holding in
       holding.state.map {
         StoreEdit(
@@ -241,6 +248,8 @@ extension Simulation {
   private func mendPerhaps() {
     if random.chance(500) { adoptStores() }
     if random.chance(500) { confirmRemovals() }
+    // Once the address is right again, the source is what the store should be.
+    if comparisonsStopped > 0, misdirected == nil, random.chance(300) { maxRevoked = 100 }
     if random.chance(200), let unknown = mostUnknown { confirm(unknownKeys: random.below(unknown + 1)) }
     if server.dataset.store.meta?.rebuildingTo != nil {
       // The operator's shell was gone.
@@ -260,8 +269,9 @@ extension Simulation {
       return
     }
     note { "an operator confirms the removals" }
-    confirmedAt = now
     change { store throws(StoreRefusal) in try store.confirmRemovals() }
+    // Backups from now on have the confirmation. What is lost by restoring one of them isn't confirmed.
+    if random.chance(500) { server.remember() }
   }
 
   /// If nodes find a store other than theirs, an operator declares that it replaces theirs.
@@ -383,6 +393,7 @@ extension Simulation {
   // MARK: Faults
 
   private func befall(_ kind: FaultKind) {
+    if kind.isOfSource, source == nil { return }
     count(kind)
     note { "fault: \(kind.rawValue)" }
     let node = random.pick(nodes)
@@ -406,7 +417,7 @@ extension Simulation {
     case .trimmedStream: server.dataset.store.trim(to: random.below(4))
     case .failover, .deposedPrimary: failOver(deposing: kind == .deposedPrimary)
     case .flush: flush()
-    case .restoredSnapshot: restoreSnapshot()
+    case .restoredSnapshot: _ = restoreSnapshot()
     case .sameImportAgain: if let current = truth.current { importAgain(current.holdings) }
     case .otherStore: switchStores()
     case .handEdit: editByHand()
@@ -423,8 +434,10 @@ extension Simulation {
     case .strangers: for key in SimulatedKeys.strangers.prefix(random.within(1...16)) { ask(node, key) }
     case .deadFollower: if let follower = followers.randomElement(using: &random) { kill(follower) }
     case .sourceAway: source?.awayUntil = now + .milliseconds(random.within(20...4_000))
+    case .misdirectedFollower: misdirectFollowers()
     case .lostMessage, .refusedConnection, .duplicateEvent, .lateReply, .tornStateFile, .foreignStateFile,
-      .unsealedStore, .deniedCommands, .duplicateCall, .pausedFollower, .lateCommit, .otherPublisher:
+      .unsealedStore, .deniedCommands, .duplicateCall, .pausedFollower, .lateCommit, .otherPublisher,
+      .restoredUnderFollower, .truncatedList, .staleList:
       break
     }
   }
@@ -465,6 +478,7 @@ extension Simulation {
         server.declared = server.replicas
       }
     case .deposedPrimary: server.isDemoted = server.isDemoted || server.isDeposed
+    case .misdirectedFollower: misdirected = nil
     default:
       guard let meta = server.dataset.store.meta, !KeyRecord.schemas.contains(meta.schema) else { return }
       server.dataset.store.setSchema(KeyRecord.schemaWithExpiry)
@@ -519,12 +533,15 @@ extension Simulation {
   }
 
   /// An old file is loaded. Redis keeps its connections when it takes over a data set from another, and loses them when it starts anew.
-  private func restoreSnapshot() {
-    guard let dataset = server.earlier.randomElement(using: &random) else { return }
+  /// - Returns: Whether it lost its connections.
+  func restoreSnapshot() -> Bool {
+    guard let dataset = server.earlier.randomElement(using: &random) else { return false }
     server.dataset = dataset
     rewound = true
     noteTruth()
-    if random.chance(500) { dropAll(on: address, silently: false, "connection reset") }
+    guard random.chance(500) else { return false }
+    dropAll(on: address, silently: false, "connection reset")
+    return true
   }
 
   /// The address leads to another store altogether, with keys and a history of its own; or back again.
@@ -535,6 +552,7 @@ extension Simulation {
       address = random.below(servers.count)
       if address == old { return }
       servers[address].recover(asPrimary: true)
+      newestMark = max(newestMark, server.markedAt)
       noteTruth()
     } else {
       servers.append(
